@@ -1,0 +1,91 @@
+# The house's commands; `make` alone lists them. All of it can be done without make: each recipe is
+# what one would type.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+# Rust's installer puts cargo there, and a shell that is no login shell does not look there.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+TIDEGATE_BIN := $(TARGET_DIR)/debug/tidegate
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+IMAGE ?= tidegate:$(VERSION)
+CONFIGS = $(wildcard conf/*.yaml conf/examples/*.yaml docker/tidegate.yaml)
+SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*[ /](ba)?sh$$' .ci/* scripts/* docker/* benches/*)
+# Packages beside the gateway's own, each with a lock file of its own.
+MANIFESTS = $(wildcard Cargo.toml benches/bare/Cargo.toml fuzz/Cargo.toml)
+
+##@ Use
+run: ## The demo: gateway on :3000, notifications on :4009, page on :5173 (ARGS="--page-port 5200")
+	@scripts/install-deps build
+	@cargo run --release -- demo $(ARGS)
+
+docker: ## The production image (IMAGE=tidegate:0.1.0 FEATURES=jemalloc)
+	@command -v docker >/dev/null || { echo "docker is missing; see https://docs.docker.com/engine/install"; exit 1; }
+	docker build --file docker/Dockerfile --tag $(IMAGE) \
+		--build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+		--build-arg CREATED=$$(git log -1 --format=%cI 2>/dev/null || date -u +%FT%TZ) \
+		$(if $(FEATURES),--build-arg FEATURES=$(FEATURES)) .
+
+##@ Develop
+test: ## Every test, the browser's included
+	@scripts/install-deps build test
+	cargo test
+	@TIDEGATE_BIN=$(TIDEGATE_BIN) scripts/browser-tests
+
+check: deps fmt shellcheck clippy doc configs docker-check audit ## Everything that .ci/run checks besides the tests
+
+fmt: ## Formatting, of every package here
+	@for manifest in $(MANIFESTS); do (set -x; cargo fmt --manifest-path $$manifest --check) || exit 1; done
+
+clippy: ## Lints, as errors
+	cargo clippy --all-targets --all-features -- -D warnings
+
+# Twice: with what docs.rs leaves out, so that links between internals hold; then as docs.rs does it.
+doc: ## Documentation, without warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
+
+shellcheck: ## Lints of the shell scripts
+	shellcheck $(SHELL_SCRIPTS)
+
+# `cargo test --no-run` and not `cargo build`: the latter would compile the dependencies again, with
+# the features that the tests alone do not ask for.
+configs: ## `tidegate check` on every configuration in conf and docker
+	@cargo test --no-run --quiet
+	@bad=0; for file in $(CONFIGS); do $(TIDEGATE_BIN) check --config $$file || bad=1; done; exit $$bad
+
+docker-check: ## What of docker/ can be checked without an engine
+	@TIDEGATE_BIN=$(TIDEGATE_BIN) docker/check
+
+audit: ## Licences and sources of the dependencies
+	@scripts/audit
+
+##@ Measure
+bench: ## CPU time and memory against bare Pingora and others (ARGS="http", "all --json figures.json")
+	@scripts/install-deps build
+	benches/run $(or $(ARGS),http)
+
+microbench: ## Criterion's benches of the router and of the CORS decision
+	@scripts/install-deps build
+	cargo bench $(ARGS)
+
+FUZZ_TARGET ?= config
+FUZZ_SECONDS ?= 60
+fuzz: ## Fuzz the configuration's parser (FUZZ_TARGET=config FUZZ_SECONDS=60)
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing: cargo install cargo-fuzz --locked"; exit 1; }
+	cargo +nightly fuzz run $(FUZZ_TARGET) -- -max_total_time=$(FUZZ_SECONDS)
+
+deps:
+	@scripts/install-deps build lint
+
+help:
+	@echo "Tidegate $(VERSION): make TARGET"
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: audit bench check clippy configs deps doc docker docker-check fmt fuzz help microbench run shellcheck test

@@ -1,0 +1,1 @@
+"""The parts of `benches/run`: machine, proxies, measures, report. Standard library only."""

@@ -1,0 +1,290 @@
+"""The four measures. Each takes the proxies that are there and returns rows for the report."""
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+
+from . import machine, processes, proxies
+from .processes import Failed
+
+CONNECTIONS = 50
+ORIGIN = "http://localhost:5173"
+PATH = "/api/notification?userId=user-1"
+BODY = b'{"id":"n-1","text":"Connection successful"}'
+YARDSTICKS = ("bare", "routes-10")
+
+
+class Series:
+    """The rounds of one proxy: named figures, one value a round."""
+
+    def __init__(self, proxy):
+        self.proxy = proxy
+        self.rounds = []
+        self.problem = None
+
+    def row(self, yardstick, figure):
+        row = {"name": self.proxy.name, "title": self.proxy.title, "rounds": self.rounds}
+        if self.problem:
+            row["problem"] = self.problem
+        if self.rounds and not self.problem:
+            row["median"] = {key: statistics.median(r[key] for r in self.rounds) for key in self.rounds[0]}
+            values = [r[figure] for r in self.rounds]
+            row["low"], row["high"] = min(values), max(values)
+            if yardstick and yardstick.rounds and not yardstick.problem:
+                pairs = zip(self.rounds, yardstick.rounds)
+                # By pairs of one round: what slows the machine slows both.
+                row["ratio"] = statistics.median(mine[figure] / its[figure] for mine, its in pairs)
+        return row
+
+
+def http(chosen, tools, folder, options):
+    with upstream_http(tools, folder) as upstream_port:
+        def measure(running, seconds):
+            return wrk(tools, running, upstream_port, seconds, folder)
+
+        return alternate(chosen, folder, upstream_port, options, measure, "cpu_us", check_http)
+
+
+def routes(chosen, tools, folder, options):
+    with upstream_http(tools, folder) as upstream_port:
+        def measure(running, seconds):
+            script = folder / f"{running.proxy.name}.lua"
+            script.write_text(ROUTES_LUA % {"count": running.proxy.routes - 1})
+            return wrk(tools, running, upstream_port, seconds, folder, script)
+
+        return alternate(chosen, folder, upstream_port, options, measure, "cpu_us", check_http)
+
+
+def ws(chosen, tools, folder, options):
+    with upstream_echo(tools, folder) as upstream_port:
+        def measure(running, seconds):
+            with WsLoad(tools, running.port, CONNECTIONS, seconds, folder) as load:
+                before = snapshot(running)
+                report = load.go()
+                figures = since(before, running, report["messages"])
+            return {**figures, "p50_us": report["p50_us"], "p99_us": report["p99_us"]}
+
+        return alternate(chosen, folder, upstream_port, options, measure, "cpu_us", lambda running: None)
+
+
+def memory(chosen, tools, folder, options):
+    """A fresh process each round: what an allocator keeps must not serve the next."""
+    series = [Series(proxy) for proxy in chosen]
+    with upstream_echo(tools, folder) as upstream_port:
+        for number in range(options.rounds):
+            for each in series:
+                if each.problem:
+                    continue
+                try:
+                    each.rounds.append(tunnels(each.proxy, tools, folder, upstream_port, options.tunnels))
+                    tell(f"round {number + 1}/{options.rounds} {each.proxy.name}: "
+                         f"{each.rounds[-1]['tunnel_bytes'] / 1000:.1f} kB a tunnel")
+                except (Failed, OSError) as error:
+                    each.problem = str(error)
+                    tell(f"{each.proxy.name}: {error}")
+    return rows(series, "tunnel_bytes")
+
+
+def tunnels(proxy, tools, folder, upstream_port, count):
+    running = proxies.Running(proxy, folder, upstream_port)
+    try:
+        with WsLoad(tools, running.port, 1, 0, folder) as load:
+            load.go()
+        time.sleep(1)
+        before = running.resident_bytes()
+        with WsLoad(tools, running.port, count, 0, folder) as load:
+            load.go()
+            time.sleep(2)
+            after = running.resident_bytes()
+        return {"tunnel_bytes": (after - before) / count, "before_bytes": before, "after_bytes": after}
+    finally:
+        running.stop()
+
+
+def alternate(chosen, folder, upstream_port, options, measure, figure, check):
+    """Starts all, warms all, then A B C A B C …"""
+    series = [Series(proxy) for proxy in chosen]
+    running = {}
+    try:
+        for each in series:
+            with problem_of(each):
+                running[each] = proxies.Running(each.proxy, folder, upstream_port)
+                check(running[each])
+                measure(running[each], min(1, options.seconds))
+        for number in range(options.rounds):
+            for each in series:
+                if each.problem:
+                    continue
+                with problem_of(each):
+                    each.rounds.append(measure(running[each], options.seconds))
+                    running[each].drop_access_log()
+                    tell(f"round {number + 1}/{options.rounds} {each.proxy.name}: {each.rounds[-1][figure]:.2f} µs")
+    finally:
+        for one in running.values():
+            one.stop()
+    return rows(series, figure)
+
+
+def rows(series, figure):
+    yardstick = next((each for each in series if each.proxy.name in YARDSTICKS), None)
+    return [each.row(yardstick, figure) for each in series]
+
+
+@contextmanager
+def problem_of(series):
+    try:
+        yield
+    except (Failed, OSError, subprocess.SubprocessError) as error:
+        series.problem = str(error)
+        tell(f"{series.proxy.name}: {error}")
+
+
+def snapshot(running):
+    return time.monotonic(), running.cpu_seconds(), *machine.core_seconds(machine.PROXY_CORE)
+
+
+def since(before, running, count):
+    """CPU time per unit of work, and how its core was shared meanwhile."""
+    if not count:
+        raise Failed("nothing was served")
+    wall, cpu, busy, steal = (now - then for now, then in zip(snapshot(running), before))
+    return {
+        "cpu_us": cpu / count * 1e6,
+        "per_second": count / wall,
+        "core_share": cpu / wall,
+        "foreign_share": max(0.0, (busy - cpu) / wall),
+        "steal_share": steal / wall,
+    }
+
+
+def check_http(running):
+    request = urllib.request.Request(f"http://127.0.0.1:{running.port}{PATH}", headers={"Origin": ORIGIN})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    body = opener.open(request, timeout=10).read()
+    if body != BODY:
+        raise Failed(f"another body came back: {body[:80]!r}")
+
+
+def wrk(tools, running, upstream_port, seconds, folder, script=None):
+    command = [tools["wrk"], "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--latency",
+               "-H", f"Origin: {ORIGIN}"]
+    if script:
+        command += ["-s", str(script)]
+    command.append(f"http://127.0.0.1:{running.port}{PATH}")
+    accepted = upstream_accepts(upstream_port)
+    before = snapshot(running)
+    with open(folder / "wrk.log", "wb") as log:
+        process = processes.start(command, set(machine.LOAD_CORES), log, stdout=subprocess.PIPE)
+    try:
+        output = process.communicate(timeout=seconds + 30)[0].decode()
+    finally:
+        processes.stop(process)
+    done = re.search(r"(\d+) requests in", output)
+    if process.returncode or not done:
+        raise Failed(f"wrk failed: {processes.last_line(folder / 'wrk.log')}")
+    bad = re.search(r"Non-2xx or 3xx responses: \d+|Socket errors: .*", output)
+    if bad:
+        raise Failed(bad.group())
+    count = int(done.group(1))
+    figures = since(before, running, count)
+    opened = upstream_accepts(upstream_port) - accepted - 1
+    if opened > 4 * CONNECTIONS + count / 1000:
+        raise Failed(f"no keep-alive to the upstream: {opened} connections for {count} requests")
+    return {**figures, "p50_us": latency(output, "50"), "p99_us": latency(output, "99")}
+
+
+def latency(output, percent):
+    value, unit = re.search(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s)$", output, re.M).groups()
+    return float(value) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
+
+
+def upstream_accepts(port):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    status = opener.open(f"http://127.0.0.1:{port}/upstream-status", timeout=5).read().decode()
+    return int(status.splitlines()[2].split()[0])
+
+
+@contextmanager
+def upstream_http(tools, folder):
+    port = processes.free_port()
+    config = folder / "upstream.conf"
+    config.write_text(proxies.fill("upstream.conf", port, 0, folder))
+    with upstream([tools["nginx"], "-c", str(config)], port, folder):
+        yield port
+
+
+@contextmanager
+def upstream_echo(tools, folder):
+    port = processes.free_port()
+    with upstream([tools["ws_echo"], f"127.0.0.1:{port}"], port, folder):
+        yield port
+
+
+@contextmanager
+def upstream(command, port, folder):
+    log_path = folder / "upstream.log"
+    with open(log_path, "wb") as log:
+        process = processes.start(command, set(machine.LOAD_CORES), log)
+    try:
+        processes.wait_for_port(process, port, log_path)
+        yield
+    finally:
+        processes.stop(process)
+
+
+class WsLoad:
+    """The WebSocket load generator, connected and ready; `go` runs it and leaves its tunnels open."""
+
+    def __init__(self, tools, port, connections, seconds, folder):
+        self.log_path = folder / "ws_load.log"
+        self.command = [tools["ws_load"], f"127.0.0.1:{port}", str(connections), str(seconds)]
+
+    def __enter__(self):
+        with open(self.log_path, "wb") as log:
+            self.process = processes.start(self.command, set(machine.LOAD_CORES), log, stdin=subprocess.PIPE,
+                                           stdout=subprocess.PIPE)
+        self.line()
+        return self
+
+    def go(self):
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+        report = json.loads(self.line())
+        if report["lost"]:
+            raise Failed(f"{report['lost']} tunnels lost: {processes.last_line(self.log_path)}")
+        return report
+
+    def line(self):
+        """One line; the load generator bounds each of its own steps, so this ends."""
+        line = self.process.stdout.readline()
+        if not line:
+            raise Failed(f"ws_load: {processes.last_line(self.log_path)}")
+        return line
+
+    def __exit__(self, *_):
+        processes.stop(self.process)
+
+
+def tell(text):
+    print(f"# {text}", file=sys.stderr, flush=True)
+
+
+# Each request asks for the next of `count` routes; the requests are made before the clock runs.
+ROUTES_LUA = """\
+local requests, next_one = {}, 0
+function init()
+  for index = 1, %(count)d do
+    local path = string.format("/api/service-%%05d/items?userId=user-1", index)
+    requests[index] = wrk.format("GET", path)
+  end
+end
+function request()
+  next_one = next_one %% #requests + 1
+  return requests[next_one]
+end
+"""

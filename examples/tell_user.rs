@@ -1,0 +1,29 @@
+//! A filter of one's own: tells upstreams who is asking, and turns away one who may not.
+//!
+//! `cargo run --example tell_user -- conf/tidegate.yaml`
+
+use http::StatusCode;
+use tidegate::{Config, Filter, Flow, Gateway, Reply, Request, async_trait, filter};
+
+struct TellUser;
+
+#[async_trait]
+impl Filter for TellUser {
+    async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, filter::Error> {
+        let user = request.exchange().user_id().map(|id| id.as_str().to_owned());
+        match user.as_deref() {
+            Some("mallory") => {
+                let refusal = Reply::error(StatusCode::FORBIDDEN, "banned", "you may not");
+                return Ok(Flow::Respond(refusal));
+            }
+            Some(user) => request.head_mut().insert_header("x-claimed-user", user)?,
+            None => {}
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+fn main() -> Result<(), tidegate::RunError> {
+    let file = std::env::args().nth(1).unwrap_or_else(|| "tidegate.yaml".to_owned());
+    Gateway::from_config(Config::from_file(file)).filter(TellUser).run()
+}

@@ -1,0 +1,182 @@
+use super::{FAILURE, report};
+use clap::{Args, ValueEnum};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tidegate::{Config, Gateway, Variables, demo};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+
+pub const AFTER_HELP: &str = "\
+Open http://localhost:5173 and send yourself a notification. Then edit conf/tidegate.yaml and
+watch: `websocket: off` on the route notifications-ws makes the page fall back to polling.
+Ctrl-C ends everything.
+
+Examples:
+  tidegate demo
+  tidegate demo --gateway-port 3100 --service-port 4100 --page-port 5200
+  tidegate demo --only notifications            the service alone, for one behind a real gateway";
+
+/// The configuration of the demo, where there is no file.
+const CONFIG: &str = include_str!("../../conf/tidegate.yaml");
+const CONFIG_FILE: &str = "conf/tidegate.yaml";
+
+#[derive(Args)]
+pub struct Demo {
+    /// The gateway's port.
+    #[arg(long, value_name = "PORT", default_value_t = 3000)]
+    gateway_port: u16,
+    /// The notification service's port.
+    #[arg(long, value_name = "PORT", default_value_t = 4009)]
+    service_port: u16,
+    /// The page's port.
+    #[arg(long, value_name = "PORT", default_value_t = 5173)]
+    page_port: u16,
+    /// The address that service and page listen on.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// Where the page finds the gateway [default: http://localhost:GATEWAY_PORT].
+    #[arg(long, value_name = "URL")]
+    gateway_url: Option<String>,
+    /// The gateway's configuration [default: conf/tidegate.yaml if it is there, else the same
+    /// built in].
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Run one part alone.
+    #[arg(long)]
+    only: Option<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The gateway.
+    Gateway,
+    /// The notification service.
+    Notifications,
+    /// The page.
+    Page,
+}
+
+impl Demo {
+    pub fn run(&self) -> Result<(), ExitCode> {
+        let wants = |part| self.only.is_none_or(|only| only == part);
+        let runtime = tokio::runtime::Runtime::new().map_err(|error| fail(&error))?;
+        // Services end before the gateway does, so that browsers are told why (1001).
+        let (stop_services, stopping) = watch::channel(false);
+        let (stop_gateway, gateway_stopped) = oneshot::channel();
+
+        let mut services = Vec::new();
+        if wants(Part::Notifications) {
+            let listener = runtime.block_on(self.bind(self.service_port, "--service-port"))?;
+            let service = demo::serve_notifications(listener, stopped(stopping.clone()));
+            services.push(runtime.spawn(service));
+        }
+        if wants(Part::Page) {
+            let listener = runtime.block_on(self.bind(self.page_port, "--page-port"))?;
+            let gateway = match &self.gateway_url {
+                Some(url) => url.clone(),
+                None => format!("http://localhost:{}", self.gateway_port),
+            };
+            let page = demo::serve_page(listener, gateway, stopped(stopping.clone()));
+            services.push(runtime.spawn(page));
+        }
+        self.announce(&wants);
+
+        let ending = async move {
+            interrupted().await;
+            let _ = stop_services.send(true);
+            for service in services {
+                if let Ok(Err(error)) = service.await {
+                    eprintln!("error: {error}");
+                }
+            }
+            drop(stop_gateway);
+        };
+        // Whoever asks twice does not want to wait for what is under way.
+        let insisting = async {
+            interrupted().await;
+            interrupted().await;
+            std::process::exit(i32::from(FAILURE));
+        };
+        runtime.spawn(insisting);
+        if wants(Part::Gateway) {
+            runtime.spawn(ending);
+            Gateway::from_config(self.config())
+                .stop_when(gateway_stopped)
+                .ignore_signals()
+                .run()
+                .map_err(|error| {
+                    if matches!(error, tidegate::RunError::Bind(_)) {
+                        eprintln!("hint: choose another port with --gateway-port");
+                    }
+                    report(&error)
+                })
+        } else {
+            runtime.block_on(ending);
+            Ok(())
+        }
+    }
+
+    async fn bind(&self, port: u16, flag: &str) -> Result<TcpListener, ExitCode> {
+        TcpListener::bind((self.host, port)).await.map_err(|error| {
+            eprintln!("error: cannot listen on {}:{port}: {error}", self.host);
+            eprintln!("hint: choose another port with {flag}");
+            ExitCode::from(FAILURE)
+        })
+    }
+
+    fn config(&self) -> Config {
+        let variables = Variables::from_iter([
+            ("GATEWAY_ADDRESS", format!("127.0.0.1:{}", self.gateway_port)),
+            ("NOTIFICATIONS", format!("127.0.0.1:{}", self.service_port)),
+            ("PAGE_ORIGIN", format!("http://localhost:{}", self.page_port)),
+        ]);
+        match self.config.as_deref() {
+            Some(file) => Config::from_file_with(file, variables),
+            None if Path::new(CONFIG_FILE).exists() => {
+                Config::from_file_with(CONFIG_FILE, variables)
+            }
+            None => Config::from_yaml_with(CONFIG, variables),
+        }
+    }
+
+    fn announce(&self, wants: &impl Fn(Part) -> bool) {
+        if wants(Part::Page) {
+            eprintln!("page           http://localhost:{}", self.page_port);
+        }
+        if wants(Part::Gateway) {
+            let file = self.config.clone().unwrap_or_else(|| CONFIG_FILE.into());
+            let file = if file.exists() { file.display().to_string() } else { "built in".into() };
+            eprintln!(
+                "gateway        http://localhost:{} (configuration: {file})",
+                self.gateway_port
+            );
+        }
+        if wants(Part::Notifications) {
+            eprintln!("notifications  http://{}:{}", self.host, self.service_port);
+        }
+        eprintln!("Ctrl-C ends it.");
+    }
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|&stop| stop).await;
+}
+
+async fn interrupted() {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn fail(error: &std::io::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(FAILURE)
+}

@@ -1,0 +1,63 @@
+use super::{BAD_CONFIGURATION, ConfigFile, FAILURE};
+use clap::Args;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+use tidegate::Config;
+
+pub const AFTER_HELP: &str = "\
+Connects to an address, or to the first listener of the configuration. Exit status: 0 when the
+connection is accepted, 1 when it is not, 78 when the configuration is wrong.
+
+Name the address in containers: a configuration that was edited badly does no harm to the gateway
+that runs, and must not make it look ill.
+
+Example, in a Dockerfile:
+  HEALTHCHECK CMD [\"/usr/local/bin/tidegate\", \"health\", \"--address\", \"127.0.0.1:3000\"]";
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Args)]
+pub struct Health {
+    /// The address to connect to; no configuration is read then.
+    #[arg(short, long, value_name = "HOST:PORT")]
+    address: Option<SocketAddr>,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+pub fn ask(health: &Health) -> Result<(), ExitCode> {
+    let address = match health.address {
+        Some(address) => address,
+        None => first_listener(&health.file)?,
+    };
+    match TcpStream::connect_timeout(&address, PATIENCE) {
+        Ok(_) => {
+            println!("{address} accepts connections");
+            Ok(())
+        }
+        Err(error) => {
+            eprintln!("error: {address} does not accept connections: {error}");
+            Err(ExitCode::from(FAILURE))
+        }
+    }
+}
+
+fn first_listener(file: &ConfigFile) -> Result<SocketAddr, ExitCode> {
+    let summary = Config::from_file(file.find()?).check().map_err(|problems| {
+        eprintln!("{problems}");
+        ExitCode::from(BAD_CONFIGURATION)
+    })?;
+    let first = summary.listeners.first().copied();
+    first.map(reachable).ok_or(ExitCode::from(BAD_CONFIGURATION))
+}
+
+/// Where a listener on every address can be reached from here.
+fn reachable(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
+}

@@ -1,0 +1,124 @@
+mod check;
+#[cfg(feature = "demo")]
+mod demo;
+mod health;
+mod run;
+mod schema;
+
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tidegate::RunError;
+
+/// Something failed while running.
+const FAILURE: u8 = 1;
+/// The command line is wrong.
+const USAGE: u8 = 2;
+/// The configuration is wrong (`EX_CONFIG` of sysexits.h).
+const BAD_CONFIGURATION: u8 = 78;
+
+/// Where the configuration is looked for when nobody says.
+const PLACES: [&str; 2] = ["./tidegate.yaml", "/etc/tidegate/tidegate.yaml"];
+
+const AFTER_HELP: &str = "\
+Examples:
+  tidegate demo                                 a gateway, a service and a page to play with
+  tidegate check --config conf/tidegate.yaml    all that is wrong with a file, at once
+  tidegate run --config conf/tidegate.yaml      the real thing
+
+Exit status: 0 good, 1 failed while running, 2 wrong command line, 78 wrong configuration.";
+
+/// An edge gateway: HTTP and WebSocket through one address, routed by one YAML file.
+#[derive(Parser)]
+#[command(name = "tidegate", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the gateway.
+    #[command(after_help = run::AFTER_HELP)]
+    Run(ConfigFile),
+    /// Say all that is wrong with a configuration, or that it is good.
+    #[command(after_help = check::AFTER_HELP)]
+    Check(ConfigFile),
+    /// Print the configuration's JSON Schema, for editors.
+    #[command(after_help = schema::AFTER_HELP)]
+    Schema(schema::Schema),
+    /// Ask a running gateway whether it accepts connections (for container health checks).
+    #[command(after_help = health::AFTER_HELP)]
+    Health(health::Health),
+    /// Run a gateway with a notification service and a page behind it.
+    #[cfg(feature = "demo")]
+    #[command(after_help = demo::AFTER_HELP)]
+    Demo(demo::Demo),
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// The configuration file [default: ./tidegate.yaml, then /etc/tidegate/tidegate.yaml].
+    #[arg(short, long, value_name = "FILE", env = "TIDEGATE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    /// The file to read, or the places where there was none.
+    fn find(&self) -> Result<PathBuf, ExitCode> {
+        if let Some(path) = &self.config {
+            return Ok(path.clone());
+        }
+        PLACES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
+            eprintln!(
+                "error: no configuration: TIDEGATE_CONFIG is not set, and there is neither {} \
+                 nor {}; name a file with --config",
+                PLACES[0], PLACES[1]
+            );
+            ExitCode::from(BAD_CONFIGURATION)
+        })
+    }
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(USAGE),
+            };
+        }
+    };
+    let done = match cli.verb {
+        Verb::Run(file) => run::run(&file),
+        Verb::Check(file) => check::check(&file),
+        Verb::Schema(schema) => schema.print(),
+        Verb::Health(health) => health::ask(&health),
+        #[cfg(feature = "demo")]
+        Verb::Demo(demo) => demo.run(),
+    };
+    done.err().unwrap_or(ExitCode::SUCCESS)
+}
+
+/// Tells why the gateway did not run.
+fn report(error: &RunError) -> ExitCode {
+    eprintln!("{}{error}", if matches!(error, RunError::Config(_)) { "" } else { "error: " });
+    ExitCode::from(match error {
+        RunError::Config(_) => BAD_CONFIGURATION,
+        RunError::Bind(_) | RunError::Runtime(_) => FAILURE,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

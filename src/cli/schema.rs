@@ -1,0 +1,31 @@
+use clap::Args;
+use std::io::Write;
+use std::process::ExitCode;
+
+pub const AFTER_HELP: &str = "\
+Editors with a YAML language server use it when a file begins with
+  # yaml-language-server: $schema=tidegate.schema.json
+
+Examples:
+  tidegate schema > tidegate.schema.json
+  tidegate schema --markdown | less";
+
+#[derive(Args)]
+pub struct Schema {
+    /// Print the reference for people instead: every key with its meaning and default.
+    #[arg(long)]
+    markdown: bool,
+}
+
+impl Schema {
+    pub fn print(&self) -> Result<(), ExitCode> {
+        let text = if self.markdown {
+            tidegate::reference()
+        } else {
+            format!("{:#}\n", tidegate::schema())
+        };
+        // A closed pipe (`| head`) is no failure.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        Ok(())
+    }
+}

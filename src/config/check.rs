@@ -1,0 +1,328 @@
+//! Judges a tree by the schema that editors use, and keeps what is sound of it.
+//!
+//! Serde would stop at the first thing that is wrong; an operator wants all of them at once.
+
+use super::diagnostics::{Problems, did_you_mean};
+use super::values::{self, Span};
+use super::yaml::{Key, Kind, Node, Resolved, Scalar};
+use serde_json::{Map, Value};
+
+/// The sound part of the tree; `None` when nothing of it is.
+pub fn check(schema: &Value, root: &Node, problems: &mut Problems) -> Option<Node> {
+    let nothing = Map::new();
+    let definitions = schema.get("$defs").and_then(Value::as_object).unwrap_or(&nothing);
+    let found = Checker { definitions }.value(schema, root, "");
+    for Finding { span, path, reason, help } in found.problems {
+        let problem = problems.add(span, path, reason);
+        if let Some(help) = help {
+            problem.help(help);
+        }
+    }
+    found.sound
+}
+
+struct Checker<'s> {
+    definitions: &'s Map<String, Value>,
+}
+
+/// What a check of a node found.
+#[derive(Default)]
+struct Found {
+    sound: Option<Node>,
+    problems: Vec<Finding>,
+}
+
+struct Finding {
+    span: Span,
+    path: String,
+    reason: String,
+    help: Option<String>,
+}
+
+impl Found {
+    fn sound(node: &Node) -> Self {
+        Self { sound: Some(node.clone()), problems: Vec::new() }
+    }
+
+    fn problem(span: Span, path: &str, reason: impl Into<String>, help: Option<String>) -> Self {
+        let finding = Finding { span, path: path.to_owned(), reason: reason.into(), help };
+        Self { sound: None, problems: vec![finding] }
+    }
+}
+
+impl<'s> Checker<'s> {
+    fn value(&self, schema: &'s Value, node: &Node, path: &str) -> Found {
+        let mut choices = Vec::new();
+        self.flatten(schema, &mut choices);
+        match &node.kind {
+            Kind::Scalar(scalar) => self.scalar(&choices, node, scalar, path),
+            Kind::Sequence(items) => match choices.iter().find(|one| has_type(one, "array")) {
+                Some(list) => self.list(list, node, items, path),
+                None => wrong_kind(&choices, node, path),
+            },
+            Kind::Mapping(entries) => {
+                let mappings: Vec<&Value> =
+                    choices.iter().copied().filter(|one| has_type(one, "object")).collect();
+                match mappings.as_slice() {
+                    [] => wrong_kind(&choices, node, path),
+                    [mapping] => self.mapping(mapping, node, entries, path),
+                    several => self.tagged(several, node, entries, path),
+                }
+            }
+        }
+    }
+
+    /// The alternatives of a schema, references and unions resolved.
+    fn flatten(&self, schema: &'s Value, into: &mut Vec<&'s Value>) {
+        if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+            let name = reference.rsplit('/').next().unwrap_or_default();
+            if let Some(definition) = self.definitions.get(name) {
+                self.flatten(definition, into);
+            }
+            return;
+        }
+        let union = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array);
+        match union {
+            Some(union) => union.iter().for_each(|one| self.flatten(one, into)),
+            None => into.push(schema),
+        }
+    }
+
+    fn scalar(&self, choices: &[&Value], node: &Node, scalar: &Scalar, path: &str) -> Found {
+        let resolved = scalar.resolve();
+        if resolved == Resolved::Null && choices.iter().any(|one| has_type(one, "null")) {
+            // As if the key were not there.
+            return Found::default();
+        }
+        if scalar.is_broken {
+            return Found::default();
+        }
+        let mut words: Vec<&str> = Vec::new();
+        let mut refusal = None;
+        for choice in choices {
+            match judge(choice, scalar, resolved) {
+                Verdict::Fits => return Found::sound(node),
+                Verdict::OtherType => {}
+                Verdict::Refused(reason) => refusal = Some(reason),
+                Verdict::NotAmong(listed) => words.extend(listed),
+            }
+        }
+        if let Some(reason) = refusal {
+            let reason = format!("{}: {reason}", scalar.shown());
+            return Found::problem(node.span, path, reason, None);
+        }
+        if words.is_empty() {
+            return wrong_kind(choices, node, path);
+        }
+        let help = did_you_mean(&scalar.text, words.iter().copied())
+            .filter(|_| !scalar.is_expanded)
+            .map(|guess| format!("did you mean `{guess}`?"));
+        let mut expected = listed(words.iter().copied());
+        if choices.iter().any(|one| has_type(one, "object")) {
+            expected.push_str(" or a mapping");
+        }
+        let reason = format!("{} is not one of {expected}", scalar.shown());
+        Found::problem(node.span, path, reason, help)
+    }
+
+    fn list(&self, schema: &'s Value, node: &Node, items: &[Node], path: &str) -> Found {
+        let item_schema = schema.get("items").unwrap_or(&Value::Null);
+        let mut sound = Vec::with_capacity(items.len());
+        let mut problems = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let found = self.value(item_schema, item, &format!("{path}[{index}]"));
+            sound.extend(found.sound);
+            problems.extend(found.problems);
+        }
+        let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0);
+        if (items.len() as u64) < least {
+            return Found::problem(node.span, path, "the list is empty", None);
+        }
+        Found { sound: Some(Node { span: node.span, kind: Kind::Sequence(sound) }), problems }
+    }
+
+    fn mapping(
+        &self,
+        schema: &'s Value,
+        node: &Node,
+        entries: &[(Key, Node)],
+        path: &str,
+    ) -> Found {
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let others = schema.get("additionalProperties").filter(|others| others.is_object());
+        let name_format = schema.get("propertyNames").and_then(|names| names.get("format"));
+        let mut sound: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
+        let mut problems = Vec::new();
+        for (key, value) in entries {
+            let at = join(path, &key.text);
+            let judged = name_format
+                .and_then(Value::as_str)
+                .and_then(|format| values::judge(format, &key.text));
+            if let Some(Err(reason)) = judged {
+                problems.extend(Found::problem(key.span, &at, reason, None).problems);
+                continue;
+            }
+            let known = properties.and_then(|properties| properties.get(&key.text));
+            let Some(schema) = known.or(others) else {
+                problems.push(unknown_key(key, at, &names(schema)));
+                continue;
+            };
+            let found = self.value(schema, value, &at);
+            sound.extend(found.sound.map(|value| (key.clone(), value)));
+            problems.extend(found.problems);
+        }
+        let required = schema.get("required").and_then(Value::as_array);
+        let mut is_whole = true;
+        for name in required.into_iter().flatten().filter_map(Value::as_str) {
+            if !entries.iter().any(|(key, _)| key.text == name) {
+                let reason = format!("the key `{name}` is missing");
+                let missing = Found::problem(node.span, &join(path, name), reason, None);
+                problems.extend(missing.problems);
+            }
+            is_whole &= sound.iter().any(|(key, _)| key.text == name);
+        }
+        let sound = Node { span: node.span, kind: Kind::Mapping(sound) };
+        Found { sound: is_whole.then_some(sound), problems }
+    }
+
+    /// A mapping of one key, which says what the value is.
+    fn tagged(
+        &self,
+        several: &[&'s Value],
+        node: &Node,
+        entries: &[(Key, Node)],
+        path: &str,
+    ) -> Found {
+        let known: Vec<&str> = several.iter().flat_map(|schema| names(schema)).collect();
+        let [(key, _)] = entries else {
+            let reason = format!("expected one key out of {}", listed(known.iter().copied()));
+            return Found::problem(node.span, path, reason, None);
+        };
+        match several.iter().find(|schema| names(schema).contains(&key.text.as_str())) {
+            Some(schema) => self.mapping(schema, node, entries, path),
+            None => {
+                let finding = unknown_key(key, join(path, &key.text), &known);
+                Found { sound: None, problems: vec![finding] }
+            }
+        }
+    }
+}
+
+fn wrong_kind(choices: &[&Value], node: &Node, path: &str) -> Found {
+    const KINDS: [(&str, &str); 5] = [
+        ("object", "a mapping"),
+        ("array", "a list"),
+        ("string", "a string"),
+        ("integer", "an integer"),
+        ("boolean", "`true` or `false`"),
+    ];
+    let mut expected: Vec<&str> = Vec::new();
+    for choice in choices {
+        let kinds = KINDS.iter().filter(|(kind, _)| has_type(choice, kind)).map(|(_, name)| *name);
+        let switch = is_switch(choice).then_some("`on` or `off`");
+        for name in kinds.chain(switch) {
+            if !expected.contains(&name) {
+                expected.push(name);
+            }
+        }
+    }
+    let help = match &node.kind {
+        Kind::Scalar(scalar) if expected.contains(&"a string") && !node.is_null() => {
+            (!scalar.is_expanded).then(|| format!("put it in quotes: \"{}\"", scalar.text))
+        }
+        _ => None,
+    };
+    let reason = format!("expected {}, found {}", expected.join(" or "), node.kind_name());
+    Found::problem(node.span, path, reason, help)
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn listed<'w>(words: impl Iterator<Item = &'w str>) -> String {
+    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The keys that a mapping may have.
+fn names(schema: &Value) -> Vec<&str> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.into_iter().flat_map(Map::keys).map(String::as_str).collect()
+}
+
+fn unknown_key(key: &Key, path: String, known: &[&str]) -> Finding {
+    let help = match did_you_mean(&key.text, known.iter().copied()) {
+        Some(guess) => format!("did you mean `{guess}`?"),
+        None => format!("the keys here are {}", listed(known.iter().copied())),
+    };
+    Finding { span: key.span, path, reason: "there is no such key".to_owned(), help: Some(help) }
+}
+
+fn has_type(schema: &Value, wanted: &str) -> bool {
+    match schema.get("type") {
+        Some(Value::String(kind)) => kind == wanted,
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == wanted),
+        _ => false,
+    }
+}
+
+/// The schema of [`values::Switch`]: words and booleans, whichever the parser made of `off`.
+fn is_switch(schema: &Value) -> bool {
+    let words = schema.get("enum").and_then(Value::as_array);
+    words.is_some_and(|words| words.iter().any(Value::is_boolean))
+}
+
+enum Verdict<'s> {
+    Fits,
+    OtherType,
+    /// Of the right type, but no good, for this reason.
+    Refused(String),
+    /// None of these words.
+    NotAmong(Vec<&'s str>),
+}
+
+fn judge<'s>(schema: &'s Value, scalar: &Scalar, resolved: Resolved) -> Verdict<'s> {
+    if is_switch(schema) {
+        return match scalar.text.parse::<values::Switch>() {
+            Ok(_) => Verdict::Fits,
+            Err(_) => Verdict::NotAmong(vec!["on", "off"]),
+        };
+    }
+    let constant = schema.get("const").and_then(Value::as_str);
+    let listed = schema.get("enum").and_then(Value::as_array);
+    if constant.is_some() || listed.is_some() {
+        let listed = listed.into_iter().flatten().filter_map(Value::as_str);
+        let words: Vec<&str> = constant.into_iter().chain(listed).collect();
+        return match words.contains(&scalar.text.as_str()) {
+            true => Verdict::Fits,
+            false => Verdict::NotAmong(words),
+        };
+    }
+    if has_type(schema, "string") {
+        let format = schema.get("format").and_then(Value::as_str);
+        let judged = format.and_then(|format| values::judge(format, &scalar.text));
+        return match (resolved, judged) {
+            (Resolved::Null, _) => Verdict::OtherType,
+            (_, Some(Ok(()))) | (Resolved::String, None) => Verdict::Fits,
+            (_, Some(Err(reason))) => Verdict::Refused(reason),
+            (_, None) if scalar.is_expanded => Verdict::Fits,
+            (_, None) => Verdict::OtherType,
+        };
+    }
+    match resolved {
+        Resolved::Bool(_) if has_type(schema, "boolean") => Verdict::Fits,
+        Resolved::Integer(value) if has_type(schema, "integer") => {
+            let bound = |name: &str| schema.get(name).and_then(Value::as_i64);
+            match (bound("minimum"), bound("maximum")) {
+                (Some(least), _) if value < least => {
+                    Verdict::Refused(format!("must be at least {least}"))
+                }
+                (_, Some(most)) if value > most => {
+                    Verdict::Refused(format!("must be at most {most}"))
+                }
+                _ => Verdict::Fits,
+            }
+        }
+        _ => Verdict::OtherType,
+    }
+}

@@ -1,0 +1,40 @@
+use super::union::short_or_long;
+use super::{Duration, HeaderName, Method, OriginPattern, Spanned, Switch};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// `off`, or a CORS policy.
+#[derive(Debug, Clone)]
+pub enum CorsPolicy {
+    /// `off`: no CORS header is set, none of the upstream's is touched, no preflight is
+    /// answered, and the `Origin` of a WebSocket handshake is not checked.
+    Switch(Switch),
+    /// The policy.
+    Policy(Cors),
+}
+
+/// Which other origins' pages may read the responses, and open WebSockets.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cors {
+    /// Origins as `scheme://host[:port]`, `https://*.example.com` for every subdomain, `*` for
+    /// all, `null` for opaque origins. Default: none but the gateway's own.
+    pub allow_origins: Vec<Spanned<OriginPattern>>,
+    /// Methods that a preflight may ask for. Default: `GET, HEAD, POST, PUT, PATCH, DELETE`.
+    pub allow_methods: Option<Vec<Method>>,
+    /// Header fields that a preflight may ask for, or `*` for any. Default: `*`, answered by
+    /// naming just those that were asked for.
+    pub allow_headers: Option<Vec<HeaderName>>,
+    /// Response header fields that scripts may read. Default: `x-request-id`.
+    pub expose_headers: Option<Vec<HeaderName>>,
+    /// Whether cookies and `Authorization` may be sent along; not together with the origin
+    /// `*`. Default: `false`.
+    pub allow_credentials: Option<Spanned<bool>>,
+    /// How long a browser may keep a preflight's answer. Default: `10m`.
+    pub max_age: Option<Duration>,
+    /// Whether pages of public sites may reach this gateway in a private network (Private
+    /// Network Access). Default: `false`.
+    pub allow_private_network: Option<bool>,
+}
+
+short_or_long!(CorsPolicy: Switch(Switch) | Policy(Cors));

@@ -1,0 +1,146 @@
+//! What is wrong with a configuration, told so that a person and an editor can act on it.
+
+use super::source::Sources;
+use super::values::Span;
+use std::fmt;
+
+/// The most problems that are written out: nobody reads more, and a hostile file could have
+/// a hundred thousand.
+const MOST_SHOWN: usize = 200;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    span: Span,
+    path: String,
+    reason: String,
+    help: Option<String>,
+}
+
+impl Problem {
+    /// Says what to do about it.
+    pub fn help(&mut self, help: impl Into<String>) {
+        self.help = Some(help.into());
+    }
+
+    /// The line, from 1; 0 for the file as a whole.
+    pub fn line(&self) -> u32 {
+        self.span.line
+    }
+
+    /// The column in characters, from 1.
+    pub fn column(&self) -> u32 {
+        self.span.column
+    }
+
+    /// The key that it is about, such as `routes[3].match.path_prefix`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What is wrong.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+/// All that is wrong with a configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Problems {
+    problems: Vec<Problem>,
+    sources: Sources,
+}
+
+impl Problems {
+    pub(crate) fn of(sources: Sources) -> Self {
+        Self { problems: Vec::new(), sources }
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        span: Span,
+        path: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> &mut Problem {
+        let problem = Problem { span, path: path.into(), reason: reason.into(), help: None };
+        let at = self.problems.partition_point(|other| other.span <= span);
+        self.problems.insert(at, problem);
+        // `insert` has just put it there.
+        #[expect(clippy::indexing_slicing)]
+        &mut self.problems[at]
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Each of them, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in self.problems.iter().take(MOST_SHOWN) {
+            let Problem { span, path, reason, help } = problem;
+            let (name, text) = self.sources.file(span.file);
+            write!(f, "{name}:{}:{}: error: ", span.line.max(1), span.column.max(1))?;
+            match path.as_str() {
+                "" => writeln!(f, "{reason}")?,
+                path => writeln!(f, "{path}: {reason}")?,
+            }
+            let line = (span.line as usize).checked_sub(1).and_then(|line| text.lines().nth(line));
+            if let Some(line) = line {
+                excerpt(f, span, line)?;
+            }
+            if let Some(help) = help {
+                writeln!(f, "      help: {help}")?;
+            }
+        }
+        let count = self.problems.len();
+        if count > MOST_SHOWN {
+            writeln!(f, "and {} more", count - MOST_SHOWN)?;
+        }
+        let plural = if count == 1 { "" } else { "s" };
+        write!(f, "{count} problem{plural} in {}", self.sources.file(0).0)
+    }
+}
+
+/// The line with a caret under the column; of a very long line what is around it.
+fn excerpt(f: &mut fmt::Formatter<'_>, span: &Span, line: &str) -> fmt::Result {
+    const WIDTH: usize = 120;
+    let column = (span.column as usize).saturating_sub(1);
+    let skipped = column.saturating_sub(WIDTH / 2);
+    let visible: String = line
+        .chars()
+        .skip(skipped)
+        .take(WIDTH)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    writeln!(f, "{:>5} | {}", span.line, visible.trim_end())?;
+    writeln!(f, "      | {:>1$}", "^", column - skipped + 1)
+}
+
+impl std::error::Error for Problems {}
+
+/// The nearest of the right spellings, when one is near.
+pub fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let near = |candidate: &&str| {
+        let distance = strsim::damerau_levenshtein(word, candidate);
+        distance <= 1 + candidate.chars().count() / 4
+            || (word.len() > 3 && (candidate.starts_with(word) || word.starts_with(*candidate)))
+    };
+    // Hostile words may be long, and the distance costs their product.
+    if word.len() > 100 {
+        return None;
+    }
+    candidates
+        .into_iter()
+        .filter(near)
+        .min_by_key(|candidate| strsim::damerau_levenshtein(word, candidate))
+}

@@ -1,0 +1,72 @@
+use super::Switch;
+use super::union::short_or_long;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// `off`, or the settings of the access log.
+#[derive(Debug, Clone)]
+pub enum AccessLogSetting {
+    /// `off` writes no access log; `on` writes it with the defaults.
+    Switch(Switch),
+    /// The access log's settings.
+    Settings(AccessLog),
+}
+
+impl Default for AccessLogSetting {
+    fn default() -> Self {
+        Self::Settings(AccessLog::default())
+    }
+}
+
+/// One line per request, one when a WebSocket opens and one when it ends.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccessLog {
+    /// `json` (one flat object a line) or `text` (made for eyes). Default: `json`.
+    pub format: Option<LogFormat>,
+    /// `stdout`, `stderr`, or the path of a file. Default: `stdout`.
+    pub path: Option<String>,
+    /// Query keys whose values are never written; compared without case. Default: `token`,
+    /// `access_token`, `refresh_token`, `id_token`, `api_key`, `apikey`, `key`, `secret`,
+    /// `client_secret`, `password`, `passwd`, `pwd`, `auth`, `authorization`, `jwt`,
+    /// `session`, `signature`, `sig`, `code`.
+    pub redact_query: Option<Vec<String>>,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Made for eyes.
+    Text,
+}
+
+/// The gateway's own log, on stderr.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `text` or `json`. Default: `text`.
+    pub format: Option<LogFormat>,
+    /// The least level that is written. Default: `info`.
+    pub level: Option<Level>,
+}
+
+/// How much the gateway's own log says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Only what needs a person.
+    Error,
+    /// Also what may need one.
+    Warn,
+    /// Also starts, stops and reloads.
+    Info,
+    /// Also each decision.
+    Debug,
+    /// Also what Pingora says of each step.
+    Trace,
+}
+
+short_or_long!(AccessLogSetting: Switch(Switch) | Settings(AccessLog));

@@ -1,0 +1,84 @@
+//! The configuration **as written**: what a person put into the YAML file, with its positions.
+//!
+//! One type per section of the file. Nothing here is read on the request path;
+//! `generation::compile` turns it into what is.
+
+mod check;
+mod cors;
+mod de;
+mod diagnostics;
+mod identity;
+mod limits;
+mod listener;
+mod logging;
+mod route;
+mod schema;
+mod source;
+#[cfg(test)]
+mod tests;
+mod union;
+mod upstream;
+mod values;
+mod yaml;
+
+pub use cors::{Cors, CorsPolicy};
+pub use diagnostics::{Problem, Problems, did_you_mean};
+pub use identity::{Identity, UserIdSource};
+pub use limits::Limits;
+pub use listener::{Listener, Protocol};
+pub use logging::{AccessLog, AccessLogSetting, Level, Log, LogFormat};
+pub use route::{HostRewrite, Route, ValueMatch, WebSocketSetting};
+pub use schema::{reference, schema};
+pub use source::{Read, Sources, Variables, read_str_with, read_with};
+pub use upstream::{Endpoint, Upstream};
+pub use values::{
+    ByteSize, Cidr, Duration, EndpointAddress, Exactly, HeaderName, HostPattern, ListenAddress,
+    Method, OriginPattern, Path, Span, Spanned, Switch,
+};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// A Tidegate configuration file.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "Tidegate configuration")]
+pub struct Config {
+    /// Further files, as glob patterns relative to the file that names them. Their `routes`,
+    /// `upstreams` and `listeners` are added to this file's. Example: `[conf.d/*.yaml]`.
+    pub include: Vec<Spanned<String>>,
+    /// Addresses to accept connections on. At least one is required.
+    pub listeners: Vec<Listener>,
+    /// Worker threads. Default: the cores that the cgroup and the affinity mask give.
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<usize>,
+    /// One line per request and per WebSocket session; `off` writes none.
+    pub access_log: AccessLogSetting,
+    /// The gateway's own log, on stderr.
+    pub log: Log,
+    /// How the gateway stops.
+    pub shutdown: Shutdown,
+    /// Who a request speaks for.
+    pub identity: Identity,
+    /// Cross-origin resource sharing (Fetch standard), the default of every route.
+    pub cors: Option<Spanned<CorsPolicy>>,
+    /// Networks (CIDR) whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed.
+    /// Default: none.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Bounds on what a client may send.
+    pub limits: Limits,
+    /// Services to forward to, by name.
+    pub upstreams: BTreeMap<String, Spanned<Upstream>>,
+    /// Which request goes to which upstream. The most specific route wins, whatever the order.
+    pub routes: Vec<Spanned<Route>>,
+}
+
+/// How the gateway stops.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shutdown {
+    /// How long requests and WebSockets in flight may take to finish after SIGTERM.
+    /// Default: `30s`.
+    pub grace: Option<Duration>,
+}

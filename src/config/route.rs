@@ -1,0 +1,142 @@
+use super::union::short_or_long;
+use super::{
+    ByteSize, CorsPolicy, Duration, Exactly, HeaderName, HostPattern, Method, Path, Spanned, Switch,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Which requests, and where they go.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// The route's name, unique; it stands in every log line as `http.route`.
+    pub name: Spanned<String>,
+    /// What a request must be like.
+    #[serde(rename = "match", default)]
+    pub matches: Match,
+    /// The name of the upstream.
+    pub upstream: Spanned<String>,
+    /// What is changed on the way.
+    #[serde(default)]
+    pub rewrite: Rewrite,
+    /// WebSocket upgrades: `on` (default), `off` (answered 403), or their settings.
+    #[serde(default)]
+    pub websocket: Option<WebSocketSetting>,
+    /// How long to wait for the upstream.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// Replaces the top-level `cors` for this route; `off` switches it off.
+    #[serde(default)]
+    pub cors: Option<Spanned<CorsPolicy>>,
+    /// Bytes of a request's body; more are answered 413. Default: `limits.body_size`.
+    #[serde(default)]
+    pub max_body_size: Option<ByteSize>,
+}
+
+/// What a request must be like; all that is given must hold.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Match {
+    /// Matches this path and all below it, at segment boundaries: `/api/notification` takes
+    /// `/api/notification/x`, never `/api/notifications`. Default: `/`, unless `path` is given.
+    pub path_prefix: Option<Spanned<Path>>,
+    /// Matches just this path.
+    pub path: Option<Spanned<Path>>,
+    /// Host names without port; `*.example.com` takes every name below example.com.
+    /// Default: every host.
+    pub hosts: Vec<Spanned<HostPattern>>,
+    /// Request methods; a request with another one, that no route takes, is answered 405.
+    /// Default: every method.
+    pub methods: Vec<Method>,
+    /// Header fields and the value each must have, or `{present: true}`.
+    pub headers: BTreeMap<HeaderName, ValueMatch>,
+    /// Query parameters and the value each must have, or `{present: true}`.
+    pub query: BTreeMap<String, ValueMatch>,
+}
+
+/// The value that a header field or query parameter must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ValueMatch {
+    /// Just this value.
+    Exact(Exactly),
+    /// Any value, or none at all.
+    Presence(Presence),
+}
+
+short_or_long!(ValueMatch: Exact(Exactly) | Presence(Presence));
+
+/// Whether it must be there.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Presence {
+    /// Whether it must be there (`true`) or must not (`false`).
+    pub present: bool,
+}
+
+/// What is changed on the way to the upstream.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rewrite {
+    /// Replaces the prefix that was matched: with `path_prefix: /api/v1` and `prefix: /`,
+    /// `/api/v1/users` becomes `/users`.
+    pub prefix: Option<Spanned<Path>>,
+    /// The `Host` that the upstream sees: `preserve` (default) the client's, `upstream` the
+    /// endpoint's, or a name of its own.
+    pub host: Option<HostRewrite>,
+}
+
+/// The `Host` that the upstream sees.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(from = "String")]
+#[schemars(with = "String")]
+pub enum HostRewrite {
+    /// What the client sent.
+    Preserve,
+    /// The endpoint's address.
+    Upstream,
+    /// A name of its own.
+    Name(String),
+}
+
+impl From<String> for HostRewrite {
+    fn from(written: String) -> Self {
+        match written.as_str() {
+            "preserve" => Self::Preserve,
+            "upstream" => Self::Upstream,
+            _ => Self::Name(written),
+        }
+    }
+}
+
+/// `on`, `off`, or the settings of WebSocket sessions.
+#[derive(Debug, Clone)]
+pub enum WebSocketSetting {
+    /// Whether upgrades are let through.
+    Switch(Switch),
+    /// Upgrades are let through, with these settings.
+    Settings(WebSocket),
+}
+
+/// The settings of WebSocket sessions.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebSocket {
+    /// Ends a session in which neither side sent anything for so long. Default: no limit.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// How long to wait for the upstream.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// To establish a connection; exceeded, the answer is 504. Default: `3s`.
+    pub connect: Option<Duration>,
+    /// Between two reads of a response, the first included; exceeded, the answer is 504. On a
+    /// WebSocket it bounds the handshake alone. Default: `60s`.
+    pub read: Option<Duration>,
+    /// Between two writes of a request. Default: `60s`.
+    pub write: Option<Duration>,
+}
+
+short_or_long!(WebSocketSetting: Switch(Switch) | Settings(WebSocket));

@@ -1,0 +1,165 @@
+//! The JSON Schema of the configuration, and the reference that is made of it.
+
+use super::Config;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// The JSON Schema (2020-12) of a configuration file: what editors use, and what the gateway
+/// itself judges a file by.
+pub fn schema() -> Value {
+    let mut schema = schemars::schema_for!(Config).to_value();
+    unwrap_lines(&mut schema);
+    schema
+}
+
+/// Joins the lines of descriptions, which are broken where the source code is.
+fn unwrap_lines(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text) if name == "description" => *text = text.replace('\n', " "),
+                    value => unwrap_lines(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(unwrap_lines),
+        _ => {}
+    }
+}
+
+const INTRODUCTION: &str = "\
+# Configuration
+
+One YAML file, by default `./tidegate.yaml`, else `/etc/tidegate/tidegate.yaml`. This page is made
+from the schema by which the gateway judges a file (`tidegate schema --markdown`), and a test holds
+them together. `conf/tidegate.yaml` is a whole example, `conf/examples/` has one idea a file.
+
+- Unknown keys, duplicate keys, wrong types and references to nothing are errors. All are told at
+  once, as `file:line:column`, and a file with an error changes nothing that runs.
+- `${NAME}` and `${NAME:-default}` in a value stand for a variable of the environment; `$$` is a
+  `$`. What came out of a variable is never shown.
+- Durations are written `250ms`, `30s`, `10m`, `1h 30m`; sizes `4096`, `64KiB`, `1MiB`.
+- Editors check and complete a file that begins with
+  `# yaml-language-server: $schema=<path>/tidegate.schema.json`.
+- The file and those it includes are followed: an edit takes effect within a second. `listeners`
+  and `threads` take effect after a restart, which the log then says.
+
+## Which route takes a request
+
+The most specific one, whatever the order in the file: an exact `path` before a `path_prefix`, a
+longer prefix before a shorter one, an exact host before a wildcard before none, more conditions
+(`methods`, each of `headers` and `query`) before fewer; among equals the first. Paths are matched
+and forwarded in their normal form: dot segments are resolved, duplicate slashes merged, escapes of
+unreserved characters decoded. A path that servers read in two ways (`%2F`, `%5C`, `\\`, control
+characters, `/..;/`) is answered 400. The query is passed on byte for byte.
+";
+
+/// The reference of all keys, in Markdown.
+pub fn reference() -> String {
+    let schema = schema();
+    let mut reference =
+        Reference { schema: &schema, text: INTRODUCTION.to_owned(), done: Vec::new() };
+    reference.section("The file", "", &schema);
+    reference.text
+}
+
+struct Reference<'s> {
+    schema: &'s Value,
+    text: String,
+    done: Vec<String>,
+}
+
+impl<'s> Reference<'s> {
+    /// A table of a mapping's keys, then the mappings that stand in it.
+    fn section(&mut self, title: &str, path: &str, mapping: &'s Value) {
+        let properties = mapping.get("properties").and_then(Value::as_object);
+        let required = mapping.get("required").and_then(Value::as_array);
+        let is_required =
+            |name: &str| required.is_some_and(|required| required.iter().any(|key| key == name));
+        // Writing into a string can't fail.
+        let _ = write!(self.text, "\n## {title}\n\n");
+        if let Some(description) = mapping.get("description").and_then(Value::as_str) {
+            let _ = write!(self.text, "{description}\n\n");
+        }
+        self.text.push_str("| key | value | meaning |\n|---|---|---|\n");
+        let mut inner = Vec::new();
+        for (name, property) in properties.into_iter().flatten() {
+            let kinds = self.kinds(property);
+            let meaning = property.get("description").and_then(Value::as_str).unwrap_or_default();
+            let needed = if is_required(name) { " **Required.**" } else { "" };
+            let meaning = meaning.replace('|', "\\|");
+            let _ = writeln!(self.text, "| `{name}` | {} | {meaning}{needed} |", kinds.join(", "));
+            let at = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            self.mappings(property, at, &mut inner);
+        }
+        for (path, mapping) in inner {
+            if !self.done.contains(&path) {
+                self.done.push(path.clone());
+                self.section(&format!("`{path}`"), &path, mapping);
+            }
+        }
+    }
+
+    fn resolve(&self, schema: &'s Value) -> &'s Value {
+        let name =
+            schema.get("$ref").and_then(Value::as_str).and_then(|name| name.rsplit('/').next());
+        name.and_then(|name| self.schema.get("$defs")?.get(name)).unwrap_or(schema)
+    }
+
+    fn alternatives(&self, schema: &'s Value) -> Vec<&'s Value> {
+        let schema = self.resolve(schema);
+        let union = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array);
+        match union {
+            Some(union) => union.iter().flat_map(|one| self.alternatives(one)).collect(),
+            None => vec![schema],
+        }
+    }
+
+    /// What a value may be, in words.
+    fn kinds(&self, schema: &'s Value) -> Vec<String> {
+        let mut kinds: Vec<String> = Vec::new();
+        for one in self.alternatives(schema) {
+            let kind = |kind: &str| match one.get("type") {
+                Some(Value::Array(kinds)) => kinds.iter().any(|one| one == kind),
+                one => one.is_some_and(|one| one == kind),
+            };
+            let mut words: Vec<String> = Vec::new();
+            if let Some(constant) = one.get("const").and_then(Value::as_str) {
+                words.push(format!("`{constant}`"));
+            } else if let Some(listed) = one.get("enum").and_then(Value::as_array) {
+                words.extend(
+                    listed.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")),
+                );
+            } else if kind("array") {
+                let items = one.get("items").map(|items| self.kinds(items).join(" or "));
+                words.push(format!("list of {}", items.unwrap_or_default()));
+            } else if kind("object") {
+                words.push("mapping".to_owned());
+            } else if kind("boolean") {
+                words.push("`true`, `false`".to_owned());
+            } else if kind("integer") {
+                words.push("integer".to_owned());
+            } else if kind("string") {
+                let format = one.get("format").and_then(Value::as_str).unwrap_or("string");
+                words.push(format.replace('-', " "));
+            }
+            kinds
+                .extend(words.into_iter().filter(|word| !kinds.contains(word)).collect::<Vec<_>>());
+        }
+        kinds
+    }
+
+    /// The mappings that may stand in a value, each with its path.
+    fn mappings(&self, schema: &'s Value, path: String, into: &mut Vec<(String, &'s Value)>) {
+        for one in self.alternatives(schema) {
+            if let Some(items) = one.get("items") {
+                self.mappings(items, format!("{path}[]"), into);
+            } else if let Some(values) = one.get("additionalProperties").filter(|v| v.is_object()) {
+                self.mappings(values, format!("{path}.NAME"), into);
+            } else if one.get("properties").is_some() {
+                into.push((path.clone(), one));
+            }
+        }
+    }
+}

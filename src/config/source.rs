@@ -1,0 +1,340 @@
+//! The files of a configuration: reading them, their includes, their variables.
+
+use super::check;
+use super::diagnostics::Problems;
+use super::values::Span;
+use super::yaml::{self, Key, Kind, Node, Scalar};
+use super::{Config, schema};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// The most bytes of a file.
+const MAX_SIZE: u64 = 4 * 1024 * 1024;
+
+/// What may stand in an included file.
+const INCLUDABLE: [&str; 3] = ["listeners", "upstreams", "routes"];
+
+/// A configuration that has been read, as far as it is sound.
+#[derive(Debug)]
+pub struct Read {
+    /// What is sound of it.
+    pub config: Config,
+    /// What is not.
+    pub problems: Problems,
+    /// What it was read from.
+    pub sources: Sources,
+    /// The names of all upstreams, sound or not.
+    pub declared_upstreams: BTreeSet<String>,
+    /// Where each route stood in the list, by its position: those that are not sound are gone.
+    pub route_indices: BTreeMap<Span, usize>,
+}
+
+/// The files of a configuration, with their contents.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    files: Vec<(PathBuf, String)>,
+    patterns: Vec<String>,
+}
+
+impl Sources {
+    /// Each file and its text.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.files.iter().map(|(path, text)| (path.as_path(), text.as_str()))
+    }
+
+    /// Every file that is, or by now would be, part of the configuration.
+    pub fn watched(&self) -> BTreeSet<PathBuf> {
+        let included = self.patterns.iter().flat_map(|pattern| matching(pattern));
+        self.files.iter().map(|(path, _)| path.clone()).chain(included).collect()
+    }
+
+    pub(super) fn file(&self, number: u16) -> (String, &str) {
+        match self.files.get(usize::from(number)) {
+            Some((path, text)) => (path.display().to_string(), text),
+            None => ("configuration".to_owned(), ""),
+        }
+    }
+
+    fn add(&mut self, path: &Path, text: String) -> Option<u16> {
+        let number = u16::try_from(self.files.len()).ok()?;
+        self.files.push((path.to_owned(), text));
+        Some(number)
+    }
+}
+
+/// Variables for `${NAME}`, that stand before those of the environment.
+#[derive(Debug, Clone, Default)]
+pub struct Variables(BTreeMap<String, String>);
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Variables {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
+        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+impl Variables {
+    fn get(&self, name: &str) -> Option<String> {
+        self.0.get(name).cloned().or_else(|| std::env::var(name).ok())
+    }
+}
+
+/// Reads a file and those that it includes.
+pub fn read_with(path: &Path, variables: &Variables) -> Read {
+    match read_file(path) {
+        Ok(text) => Reader::new(variables).read(path, text),
+        Err(reason) => {
+            let mut sources = Sources::default();
+            sources.add(path, String::new());
+            let mut problems = Problems::of(sources.clone());
+            problems.add(Span::default(), "", reason);
+            Read {
+                config: Config::default(),
+                problems,
+                sources,
+                declared_upstreams: BTreeSet::new(),
+                route_indices: BTreeMap::new(),
+            }
+        }
+    }
+}
+
+/// Reads text that is in no file.
+pub fn read_str_with(text: &str, name: &str, variables: &Variables) -> Read {
+    Reader::new(variables).read(Path::new(name), text.to_owned())
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(format!("larger than {} MiB", MAX_SIZE / 1024 / 1024));
+    }
+    String::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())
+}
+
+/// The files that a pattern names, sorted.
+fn matching(pattern: &str) -> Vec<PathBuf> {
+    glob::glob(pattern).into_iter().flatten().filter_map(Result::ok).collect()
+}
+
+struct Reader<'v> {
+    variables: &'v Variables,
+    sources: Sources,
+    /// Span, path, reason: collected before the sources are complete.
+    found: Vec<(Span, String, String)>,
+}
+
+impl<'v> Reader<'v> {
+    fn new(variables: &'v Variables) -> Self {
+        Self { variables, sources: Sources::default(), found: Vec::new() }
+    }
+
+    fn read(mut self, path: &Path, text: String) -> Read {
+        let mut root = self.parse(path, text);
+        if let Some(root) = &mut root {
+            self.include_all(path, root);
+        }
+        let mut problems = Problems::of(self.sources.clone());
+        for (span, path, reason) in self.found {
+            problems.add(span, path, reason);
+        }
+        let declared_upstreams = root
+            .as_ref()
+            .and_then(|root| root.get("upstreams"))
+            .map(|upstreams| match &upstreams.kind {
+                Kind::Mapping(entries) => entries.iter().map(|(key, _)| key.text.clone()).collect(),
+                _ => BTreeSet::new(),
+            })
+            .unwrap_or_default();
+        let route_indices = match root.as_ref().and_then(|root| root.get("routes")) {
+            Some(Node { kind: Kind::Sequence(routes), .. }) => {
+                routes.iter().enumerate().map(|(index, route)| (route.span, index)).collect()
+            }
+            _ => BTreeMap::new(),
+        };
+        let sound = root.and_then(|root| check::check(&schema::schema(), &root, &mut problems));
+        let config = sound.map_or_else(Config::default, |sound| {
+            Config::deserialize(&sound).unwrap_or_else(|error| {
+                // The check lets nothing through that the types refuse; were it to, it's said.
+                if problems.is_empty() {
+                    problems.add(sound.span, "", error.to_string());
+                }
+                Config::default()
+            })
+        });
+        Read { config, problems, sources: self.sources, declared_upstreams, route_indices }
+    }
+
+    fn parse(&mut self, path: &Path, text: String) -> Option<Node> {
+        let number = u16::try_from(self.sources.files.len()).ok()?;
+        let mut faults = Vec::new();
+        let parsed = yaml::parse(&text, number, &mut faults);
+        self.sources.add(path, text);
+        let root = match parsed {
+            Ok(root) => root,
+            Err(fault) => {
+                faults.push(fault);
+                None
+            }
+        };
+        for fault in faults {
+            self.found.push((fault.span, String::new(), fault.reason));
+        }
+        let mut root = root.filter(|root| !root.is_null())?;
+        self.expand(&mut root);
+        Some(root)
+    }
+
+    /// Puts the variables into all scalars of the tree, whose depth is bounded.
+    fn expand(&mut self, node: &mut Node) {
+        match &mut node.kind {
+            Kind::Sequence(items) => items.iter_mut().for_each(|item| self.expand(item)),
+            Kind::Mapping(entries) => entries.iter_mut().for_each(|(_, node)| self.expand(node)),
+            Kind::Scalar(scalar) if scalar.text.contains('$') => {
+                match expand(&scalar.text, |name| self.variables.get(name)) {
+                    Ok(text) => {
+                        *scalar = Scalar { is_expanded: true, text, ..*scalar };
+                    }
+                    Err(reason) => {
+                        scalar.is_broken = true;
+                        self.found.push((node.span, String::new(), reason));
+                    }
+                }
+            }
+            Kind::Scalar(_) => {}
+        }
+    }
+
+    fn include_all(&mut self, path: &Path, root: &mut Node) {
+        let patterns: Vec<(Span, String)> = match root.get("include").map(|node| &node.kind) {
+            Some(Kind::Sequence(items)) => items
+                .iter()
+                .filter_map(|item| match &item.kind {
+                    Kind::Scalar(scalar) => Some((item.span, scalar.text.clone())),
+                    _ => None,
+                })
+                .collect(),
+            _ => return,
+        };
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for (span, pattern) in patterns {
+            let pattern = folder.join(pattern).display().to_string();
+            let files = matching(&pattern);
+            if files.is_empty() && !pattern.contains(['*', '?', '[']) {
+                self.found.push((span, "include".to_owned(), format!("there is no {pattern}")));
+            }
+            self.sources.patterns.push(pattern);
+            for file in files {
+                let known = self.sources.files.iter().any(|(known, _)| *known == file);
+                match read_file(&file) {
+                    Ok(_) if known => {}
+                    Ok(text) => {
+                        if let Some(included) = self.parse(&file, text) {
+                            self.merge(root, included);
+                        }
+                    }
+                    Err(reason) => {
+                        let reason = format!("{} {reason}", file.display());
+                        self.found.push((span, "include".to_owned(), reason));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds what an included file holds to the file that includes it.
+    fn merge(&mut self, root: &mut Node, included: Node) {
+        let (Kind::Mapping(into), Kind::Mapping(entries)) = (&mut root.kind, included.kind) else {
+            self.found.push((included.span, String::new(), "it must be a mapping".to_owned()));
+            return;
+        };
+        for (key, node) in entries {
+            if !INCLUDABLE.contains(&key.text.as_str()) {
+                let reason = format!(
+                    "`{}` can't stand in an included file; only {} can",
+                    key.text,
+                    INCLUDABLE.join(", ")
+                );
+                self.found.push((key.span, key.text, reason));
+                continue;
+            }
+            match into.iter_mut().find(|(known, _)| known.text == key.text) {
+                None => into.push((key, node)),
+                Some((_, existing)) => match (&mut existing.kind, node.kind) {
+                    (Kind::Sequence(items), Kind::Sequence(more)) => items.extend(more),
+                    (Kind::Mapping(known), Kind::Mapping(more)) => {
+                        self.found.extend(merge_mappings(&key.text, known, more));
+                    }
+                    _ => {
+                        let reason = "it must be of the same kind as in the including file";
+                        self.found.push((node.span, key.text, reason.to_owned()));
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// Adds entries, and tells which names were taken already.
+fn merge_mappings(
+    path: &str,
+    known: &mut Vec<(Key, Node)>,
+    more: Vec<(Key, Node)>,
+) -> Vec<(Span, String, String)> {
+    let mut taken = Vec::new();
+    let names: BTreeSet<String> = known.iter().map(|(key, _)| key.text.clone()).collect();
+    for (key, node) in more {
+        if names.contains(&key.text) {
+            let reason = format!("the name `{}` is taken in another file", key.text);
+            taken.push((key.span, format!("{path}.{}", key.text), reason));
+        } else {
+            known.push((key, node));
+        }
+    }
+    taken
+}
+
+/// `${NAME}` and `${NAME:-default}`; `$$` stands for `$`.
+fn expand(text: &str, get: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        expanded.push_str(before);
+        if let Some(behind) = after.strip_prefix('$') {
+            expanded.push('$');
+            rest = behind;
+        } else if let Some(inside) = after.strip_prefix('{') {
+            let (inside, behind) =
+                inside.split_once('}').ok_or("`${` is not closed by `}`; write `$$` for a `$`")?;
+            let (name, default) = match inside.split_once(":-") {
+                Some((name, default)) => (name, Some(default)),
+                None => (inside, None),
+            };
+            let is_name = !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            if !is_name {
+                return Err("`${…}` needs the name of a variable; write `$$` for a `$`".to_owned());
+            }
+            // As in a shell, `:-` also stands in for a variable that is empty.
+            let value = get(name).filter(|value| default.is_none() || !value.is_empty());
+            match value.or(default.map(str::to_owned)) {
+                Some(value) => expanded.push_str(&value),
+                None => {
+                    return Err(format!(
+                        "the variable {name} is not set; set it, or write `${{{name}:-default}}`"
+                    ));
+                }
+            }
+            rest = behind;
+        } else {
+            expanded.push('$');
+            rest = after;
+        }
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}

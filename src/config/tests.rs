@@ -1,0 +1,243 @@
+use super::*;
+use proptest::prelude::*;
+use std::fs;
+use std::time::{Duration as Time, Instant};
+
+fn read(yaml: &str) -> Read {
+    read_str_with(
+        yaml,
+        "t.yaml",
+        &Variables::from_iter([("PORT", "4009"), ("N", "3"), ("S", "hush: [")]),
+    )
+}
+
+/// `line:column path: reason` of each problem.
+fn problems(yaml: &str) -> Vec<String> {
+    let told = |p: &Problem| format!("{}:{} {}: {}", p.line(), p.column(), p.path(), p.reason());
+    read(yaml).problems.iter().map(told).collect()
+}
+
+#[test]
+fn tells_all_that_is_wrong_at_once_and_where() {
+    let yaml = "\
+listeners:
+  - address: :3000
+    protocls: [h1]
+threads: 0
+upstreams:
+  api: {endpoints: [\"http://127.0.0.1:4009/x\"]}
+  api: {endpoints: []}
+  empty: {endpoints: []}
+  none: {}
+identity: {user_id: [{qery: userId}]}
+routes:
+  - name: 7
+    match: {path_prefix: api, methods: [get], hosts: [\"a:80\"]}
+    upstream: api
+    websocket: of
+    timeouts: {read: 30, write: soon}
+  - nme: b
+    upstream: [api]
+";
+    assert_eq!(
+        problems(yaml),
+        [
+            "2:14 listeners[0].address: `:3000`: an address is needed before the port: write `0.0.0.0:3000`",
+            "3:5 listeners[0].protocls: there is no such key",
+            "4:10 threads: `0`: must be at least 1",
+            "6:21 upstreams.api.endpoints[0]: `http://127.0.0.1:4009/x`: an endpoint is `host:port`: drop `http://`, write `127.0.0.1:4009`",
+            "7:3 : the key `api` stands in line 6 already",
+            "8:22 upstreams.empty.endpoints: the list is empty",
+            "9:9 upstreams.none.endpoints: the key `endpoints` is missing",
+            "10:23 identity.user_id[0].qery: there is no such key",
+            "12:11 routes[0].name: expected a string, found a number",
+            "13:26 routes[0].match.path_prefix: `api`: a path begins with `/`",
+            "13:41 routes[0].match.methods[0]: `get`: methods are case-sensitive: write `GET`",
+            "13:55 routes[0].match.hosts[0]: `a:80`: a host is matched without its port: write `a`",
+            "15:16 routes[0].websocket: `of` is not one of `on`, `off` or a mapping",
+            "16:22 routes[0].timeouts.read: `30`: a duration needs a unit: write `30s` for seconds",
+            "16:33 routes[0].timeouts.write: `soon`: not a duration; write it like `30s`, `10m`, `1h 30m` or `250ms`",
+            "17:5 routes[1].nme: there is no such key",
+            "17:5 routes[1].name: the key `name` is missing",
+            "18:15 routes[1].upstream: expected a string, found a list",
+        ]
+    );
+}
+
+#[test]
+fn guesses_what_was_meant() {
+    let shown =
+        read("listners: []\nroutes: [{name: a, upstream: b, websocket: oof}]").problems.to_string();
+    assert!(shown.contains("t.yaml:1:1: error: listners: there is no such key"), "{shown}");
+    assert!(shown.contains("help: did you mean `listeners`?"), "{shown}");
+    assert!(shown.contains("help: did you mean `off`?"), "{shown}");
+    assert!(shown.contains("    1 | listners: []\n      | ^\n"), "{shown}");
+    assert!(shown.ends_with("2 problems in t.yaml"), "{shown}");
+}
+
+#[test]
+fn columns_are_counted_in_characters() {
+    assert_eq!(problems("{\"log\": {ü: 1}}"), ["1:10 log.ü: there is no such key"]);
+    assert_eq!(
+        problems("log: {format: \"ü\", levl: x}").last().unwrap().split(' ').next(),
+        Some("1:20")
+    );
+}
+
+#[test]
+fn off_is_off_however_it_is_read() {
+    for written in ["off", "Off", "OFF", "false", "no", "\"off\"", "'false'"] {
+        let config =
+            read(&format!("routes: [{{name: a, upstream: b, websocket: {written}}}]")).config;
+        let setting = config.routes[0].websocket.clone();
+        assert!(matches!(setting, Some(WebSocketSetting::Switch(Switch(false)))), "{written}");
+    }
+}
+
+#[test]
+fn variables_are_filled_in_and_never_shown() {
+    let config = read("threads: ${N}\nupstreams: {a: {endpoints: ['h:${PORT}', '${NONE:-i}:1']}}");
+    assert!(config.problems.is_empty(), "{}", config.problems);
+    assert_eq!(config.config.threads, Some(3));
+    assert_eq!(problems("threads: ${UNSET_VARIABLE_OF_A_TEST}").len(), 1);
+    assert_eq!(
+        problems("log: {level: '${S}'}")[0],
+        "1:14 log.level: the variable's value is not one of `error`, `warn`, `info`, `debug`, `trace`"
+    );
+    assert!(!read("log: {level: '${S}'}").problems.to_string().contains("hush"));
+    assert_eq!(read("access_log: {path: 'a$$b'}").problems.iter().count(), 0);
+    // What a variable holds is a value, never structure.
+    assert_eq!(problems("access_log: {path: '${S}'}"), [""; 0]);
+}
+
+#[test]
+fn included_files_add_routes_and_upstreams() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    fs::create_dir(folder.path().join("conf.d")).unwrap();
+    write(
+        "main.yaml",
+        "include: [conf.d/*.yaml]\nroutes: [{name: a, upstream: u}]\nupstreams: {u: {endpoints: ['h:1']}}",
+    );
+    write(
+        "conf.d/2.yaml",
+        "routes: [{name: c, upstream: u}]\nlog: {level: debug}\nupstreams: {u: {endpoints: ['i:1']}}",
+    );
+    write(
+        "conf.d/1.yaml",
+        "routes:\n  - {name: b, upstream: v, nme: x}\nupstreams: {v: {endpoints: ['h:1']}}",
+    );
+    let read = read_with(&folder.path().join("main.yaml"), &Variables::default());
+    let names: Vec<&str> = read.config.routes.iter().map(|route| route.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    let shown = read.problems.to_string();
+    assert!(shown.contains("conf.d/1.yaml:2:28: error: routes[1].nme"), "{shown}");
+    assert!(
+        shown.contains("conf.d/2.yaml:2:1: error: log: `log` can't stand in an included file"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("conf.d/2.yaml:3:13: error: upstreams.u: the name `u` is taken"),
+        "{shown}"
+    );
+    assert_eq!(read.sources.watched().len(), 3);
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_text_is_a_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.yaml");
+    assert_eq!(read_with(&path, &Variables::default()).problems.iter().count(), 1);
+    fs::write(&path, b"\xff\xfe\xff").unwrap();
+    assert!(read_with(&path, &Variables::default()).problems.to_string().contains("not UTF-8"));
+    assert_eq!(problems("a: [1, 2").len(), 1);
+    assert_eq!(problems("log: {}\n---\nlog: {}").len(), 1);
+    assert_eq!(problems("a: &a {<<: *a}").len(), 1);
+    assert!(problems("- 1\n- 2")[0].contains("expected a mapping, found a list"));
+}
+
+#[test]
+fn a_mebibyte_of_hostile_yaml_is_refused_in_bounded_time() {
+    const SIZE: usize = 1 << 20;
+    let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for level in 1..12 {
+        let before = level - 1;
+        let items = vec![format!("*a{before}"); 10].join(",");
+        bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+    }
+    let hostile = [
+        ("alias bomb", bomb),
+        (
+            "long scalar, many aliases",
+            format!("a: &x {}\nb: [{}]", "y".repeat(SIZE / 2), "*x,".repeat(SIZE / 8)),
+        ),
+        (
+            "depth by aliases",
+            (1..200).fold("a0: &a0 [x]\n".to_owned(), |yaml, n| {
+                format!("{yaml}a{n}: &a{n} [*a{}]\n", n - 1)
+            }),
+        ),
+        ("flow depth", "[".repeat(SIZE)),
+        ("mapping depth", "{a: ".repeat(SIZE / 4)),
+        ("block depth", "- ".repeat(SIZE / 2)),
+        ("many keys", (0..SIZE / 10).map(|n| format!("k{n}: 1\n")).collect()),
+        ("one key", format!("{}: 1", "k".repeat(SIZE))),
+        ("many anchors", (0..SIZE / 16).map(|n| format!("- &a{n} *a{n}\n")).collect()),
+        ("quotes", "\"".repeat(SIZE)),
+        ("question marks", "? ".repeat(SIZE / 2)),
+        ("tags", "! ".repeat(SIZE / 2)),
+        ("spaces", " ".repeat(SIZE)),
+        ("tabs", "\t".repeat(SIZE)),
+        ("variables", format!("log: {{level: \"{}\"}}", "${A:-".repeat(SIZE / 5))),
+        ("unknown keys in a list", format!("routes: [{}]", "{nme: a},".repeat(SIZE / 9))),
+    ];
+    for (name, yaml) in hostile {
+        let start = Instant::now();
+        let problems = read(&yaml).problems;
+        assert!(!problems.is_empty() || yaml.trim().is_empty(), "{name}");
+        // A guard against quadratic time, which would be minutes.
+        assert!(start.elapsed() < Time::from_secs(20), "{name}: {:?}", start.elapsed());
+        drop(problems.to_string());
+    }
+}
+
+#[test]
+fn every_leaf_takes_its_own_example() {
+    for (format, example) in values::EXAMPLES {
+        assert_eq!(values::judge(format, example), Some(Ok(())), "{format}");
+    }
+}
+
+/// `TIDEGATE_BLESS=1 cargo test` writes the files anew.
+#[test]
+fn the_schema_and_the_reference_in_the_repository_are_the_programs_own() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (file, made) in [
+        ("schema/tidegate.schema.json", format!("{:#}\n", schema())),
+        ("docs/configuration.md", reference()),
+    ] {
+        if std::env::var_os("TIDEGATE_BLESS").is_some() {
+            fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
+            fs::write(root.join(file), &made).unwrap();
+        }
+        let kept = fs::read_to_string(root.join(file)).unwrap_or_default();
+        assert!(kept == made, "{file} is out of date: run TIDEGATE_BLESS=1 cargo test --lib");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(yaml in "[a-z:{}\\[\\]&*!|>'\"%@`#,?\\- \n\t$]{0,80}") {
+        drop(read(&yaml).problems.to_string());
+    }
+
+    #[test]
+    fn no_damage_to_a_good_file_makes_the_reader_panic(cut in 0..2000_usize, put in "\\PC{0,3}") {
+        let mut yaml = include_str!("../../conf/tidegate.yaml").to_owned();
+        let cut = (0..=cut.min(yaml.len())).rev().find(|&at| yaml.is_char_boundary(at)).unwrap_or(0);
+        yaml.insert_str(cut, &put);
+        drop(read(&yaml).problems.to_string());
+        yaml.truncate(cut);
+        drop(read(&yaml).problems.to_string());
+    }
+}

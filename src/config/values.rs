@@ -1,0 +1,368 @@
+//! The smallest parts of a configuration: durations, sizes, addresses, names.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
+use std::str::FromStr;
+
+/// Where something stands: the file by its number, line and column counted from 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// The file, by its place in [`Sources`](super::Sources).
+    pub file: u16,
+    /// The line, from 1; 0 for the file as a whole.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone, Default)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub span: Span,
+}
+
+impl<T> Deref for Spanned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// The name by which the deserializer knows that a position is wanted as well.
+pub(super) const SPANNED: &str = "$tidegate::Spanned";
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pair<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Pair<T> {
+            type Value = Spanned<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value with its position")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Spanned<T>, A::Error> {
+                let missing = || de::Error::custom("no position");
+                let (file, line, column) = seq.next_element()?.ok_or_else(missing)?;
+                let value = seq.next_element()?.ok_or_else(missing)?;
+                Ok(Spanned { value, span: Span { file, line, column } })
+            }
+        }
+        deserializer.deserialize_newtype_struct(SPANNED, Pair(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Spanned<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// Makes a type a leaf of the configuration: a string that its `FromStr` judges, known to the
+/// schema by its format.
+macro_rules! leaves {
+    ($($leaf:ident: $format:literal, $example:literal;)*) => {
+        $(
+            impl<'de> Deserialize<'de> for $leaf {
+                fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    let written = Cow::<'de, str>::deserialize(deserializer)?;
+                    written.parse().map_err(de::Error::custom)
+                }
+            }
+
+            impl JsonSchema for $leaf {
+                fn inline_schema() -> bool {
+                    true
+                }
+
+                fn schema_name() -> Cow<'static, str> {
+                    stringify!($leaf).into()
+                }
+
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    json_schema!({"type": "string", "format": $format, "examples": [$example]})
+                }
+            }
+        )*
+
+        /// Judges a string by the schema's format; `None` when it isn't one of ours.
+        pub(super) fn judge(format: &str, written: &str) -> Option<Result<(), String>> {
+            match format {
+                $($format => Some(written.parse::<$leaf>().map(drop)),)*
+                _ => None,
+            }
+        }
+
+        #[cfg(test)]
+        pub(super) const EXAMPLES: &[(&str, &str)] = &[$(($format, $example)),*];
+    };
+}
+
+leaves! {
+    Duration: "duration", "30s";
+    ByteSize: "byte-size", "1MiB";
+    Cidr: "cidr", "10.0.0.0/8";
+    ListenAddress: "listen-address", "127.0.0.1:3000";
+    EndpointAddress: "endpoint-address", "127.0.0.1:4009";
+    OriginPattern: "origin-pattern", "https://*.example.com";
+    HostPattern: "host-pattern", "*.example.com";
+    HeaderName: "header-name", "x-user-id";
+    Method: "http-method", "GET";
+    Path: "path", "/api";
+    Exactly: "exact-value", "2";
+}
+
+/// A span of time: `30s`, `10m`, `1h 30m`, `250ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Duration(pub std::time::Duration);
+
+impl FromStr for Duration {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        if !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("a duration needs a unit: write `{written}s` for seconds"));
+        }
+        humantime::parse_duration(written).map(Self).map_err(|_| {
+            "not a duration; write it like `30s`, `10m`, `1h 30m` or `250ms`".to_owned()
+        })
+    }
+}
+
+/// A number of bytes: `64KiB`, `1MiB`, `500kB`, `4096`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteSize(pub u64);
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        written
+            .parse::<bytesize::ByteSize>()
+            .map(|size| Self(size.as_u64()))
+            .map_err(|_| "not a size; write it like `64KiB`, `1MiB` or `4096`".to_owned())
+    }
+}
+
+/// On or off. YAML 1.1 reads `off` as a boolean, YAML 1.2 as a string; both are meant here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switch(pub bool);
+
+impl FromStr for Switch {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        match written.to_ascii_lowercase().as_str() {
+            "on" | "true" | "yes" => Ok(Self(true)),
+            "off" | "false" | "no" => Ok(Self(false)),
+            _ => Err("write `on` or `off`".to_owned()),
+        }
+    }
+}
+
+impl JsonSchema for Switch {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Switch".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"enum": ["on", "off", true, false]})
+    }
+}
+
+/// A network: `10.0.0.0/8`, `::1/128`, or one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr(pub ipnet::IpNet);
+
+impl FromStr for Cidr {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        written
+            .parse()
+            .or_else(|_| written.parse::<IpAddr>().map(ipnet::IpNet::from))
+            .map(Self)
+            .map_err(|_| "not a network; write it like `10.0.0.0/8` or `192.0.2.1`".to_owned())
+    }
+}
+
+/// An IP address and port to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenAddress(pub SocketAddr);
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        if let Ok(address) = written.parse() {
+            return Ok(Self(address));
+        }
+        Err(match written.strip_prefix(':').or_else(|| written.strip_prefix("*:")) {
+            Some(port) => format!("an address is needed before the port: write `0.0.0.0:{port}`"),
+            None => "not an IP address and port; write it like `127.0.0.1:3000` or `[::]:3000`"
+                .to_owned(),
+        })
+    }
+}
+
+/// `host:port` of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointAddress {
+    /// A name, or an IP address (IPv6 without brackets).
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl FromStr for EndpointAddress {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        if let Some((scheme, rest)) = written.split_once("://") {
+            let authority = rest.split('/').next().unwrap_or(rest);
+            return Err(format!(
+                "an endpoint is `host:port`: drop `{scheme}://`, write `{authority}`"
+            ));
+        }
+        if let Ok(address) = written.parse::<SocketAddr>() {
+            return Ok(Self { host: address.ip().to_string(), port: address.port() });
+        }
+        let form = || "not `host:port`; write it like `127.0.0.1:4009` or `api.internal:8080`";
+        let (host, port) = written.rsplit_once(':').ok_or_else(form)?;
+        let port = port.parse().ok().filter(|&port| port > 0).ok_or_else(form)?;
+        let is_name = !host.is_empty()
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        match is_name {
+            true => Ok(Self { host: host.to_owned(), port }),
+            false => Err(form().to_owned()),
+        }
+    }
+}
+
+/// The leaves that are strings within, each judged by a function.
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident: $judge:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+            pub struct $name(String);
+
+            impl $name {
+                /// As written.
+                pub fn as_str(&self) -> &str {
+                    &self.0
+                }
+            }
+
+            impl FromStr for $name {
+                type Err = String;
+
+                fn from_str(written: &str) -> Result<Self, String> {
+                    let judge: fn(&str) -> Result<(), String> = $judge;
+                    judge(written).map(|()| Self(written.to_owned()))
+                }
+            }
+        )*
+    };
+}
+
+names! {
+    /// `scheme://host[:port]`, `scheme://*.host[:port]`, `*`, or `null`.
+    OriginPattern: judge_origin;
+    /// `host` or `*.host`, without port.
+    HostPattern: judge_host;
+    /// The name of a header field (RFC 9110, section 5.1).
+    HeaderName: judge_header;
+    /// A request method (RFC 9110, section 9.1).
+    Method: judge_method;
+    /// A path, beginning with `/`.
+    Path: judge_path;
+    /// A value, to be matched as it is.
+    Exactly: |_| Ok(());
+}
+
+fn judge_origin(written: &str) -> Result<(), String> {
+    if crate::http::origin::OriginPattern::parse(written).is_some() {
+        return Ok(());
+    }
+    Err(match written.strip_suffix('/') {
+        Some(rest) => format!("an origin has no path: write `{rest}`"),
+        None => "not an origin; write it like `https://app.example.com`, \
+                 `https://*.example.com`, `http://localhost:5173`, `null` or `*`"
+            .to_owned(),
+    })
+}
+
+fn judge_host(written: &str) -> Result<(), String> {
+    let name = written.strip_prefix("*.").unwrap_or(written);
+    let is_ipv6 = name.starts_with('[') && name.ends_with(']');
+    let is_name = !name.is_empty()
+        && !name.starts_with('.')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    if is_ipv6 || is_name {
+        return Ok(());
+    }
+    Err(match written.rsplit_once(':') {
+        Some((host, _)) if !host.contains(['/', ':']) => {
+            format!("a host is matched without its port: write `{host}`")
+        }
+        _ => "not a host name; write it like `api.example.com` or `*.example.com`".to_owned(),
+    })
+}
+
+fn judge_header(written: &str) -> Result<(), String> {
+    match http::HeaderName::from_bytes(written.as_bytes()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err("not the name of a header field".to_owned()),
+    }
+}
+
+fn judge_method(written: &str) -> Result<(), String> {
+    let upper = written.to_ascii_uppercase();
+    if http::Method::from_bytes(written.as_bytes()).is_err() {
+        return Err("not a request method".to_owned());
+    }
+    match upper == written {
+        true => Ok(()),
+        false => Err(format!("methods are case-sensitive: write `{upper}`")),
+    }
+}
+
+fn judge_path(written: &str) -> Result<(), String> {
+    if !written.starts_with('/') {
+        return Err("a path begins with `/`".to_owned());
+    }
+    if written.contains(['?', '#']) {
+        return Err("a path has no query and no fragment; match on `query` instead".to_owned());
+    }
+    match crate::http::path::normalize(written) {
+        Ok(normal) if normal == written => Ok(()),
+        Ok(normal) => Err(format!("requests are matched by normal paths: write `{normal}`")),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,62 @@
+//! The story of the README, on one machine: a notification service, and the page that uses it.
+//!
+//! Neither knows the gateway. The service is what a team would run behind it; the page is what a
+//! browser on another origin would load. What joins them is the gateway's configuration alone, so
+//! the demo shows nothing that a user's own services could not have.
+
+mod notifications;
+mod page;
+
+pub use notifications::serve as serve_notifications;
+pub use page::serve as serve_page;
+
+use std::{future::Future, io, time::Duration};
+
+use axum::{
+    Router,
+    serve::{Listener, ListenerExt},
+};
+use tokio::{net::TcpListener, sync::watch, time};
+
+/// How long the end of a server may take before what is still open is dropped.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Serves `router` until `shutdown` completes, then ends within twice [`GRACE`].
+///
+/// `closing` turns true at the shutdown. Whoever holds a receiver of it is waited for: an upgraded
+/// connection has left the HTTP server, which therefore does not wait for it.
+async fn serve_until(
+    listener: TcpListener,
+    router: Router,
+    closing: watch::Sender<bool>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let listener = listener.tap_io(|socket| {
+        // A push is one small segment: Nagle's algorithm would hold it back. A socket that
+        // refuses the option is only slower.
+        let _ = socket.set_nodelay(true);
+    });
+    let address = listener.local_addr()?;
+
+    let mut closed = closing.subscribe();
+    let out_of_time = async move {
+        // It fails only without a sender, and `closing` outlives this future.
+        let _ = closed.wait_for(|closing| *closing).await;
+        drop(closed);
+        time::sleep(GRACE).await;
+    };
+    let announce = closing.clone();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+        shutdown.await;
+        announce.send_replace(true);
+    });
+
+    tokio::select! {
+        result = serving => result?,
+        () = out_of_time => log::warn!("{address}: requests were still open after {GRACE:?}"),
+    }
+    if time::timeout(GRACE, closing.closed()).await.is_err() {
+        log::warn!("{address}: WebSockets were still open after {GRACE:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! One request and its response, as filters and logs see them.
+
+use crate::websocket::Initiator;
+use http::{Extensions, HeaderValue};
+use pingora::http::RequestHeader;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a user id was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserIdOrigin {
+    /// In the query string.
+    Query,
+    /// In a header field.
+    Header,
+    /// In a cookie.
+    Cookie,
+}
+
+impl UserIdOrigin {
+    /// As it stands in logs (`user.id.source`).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Header => "header",
+            Self::Cookie => "cookie",
+        }
+    }
+}
+
+/// Who a request says it speaks for. Nobody has verified it: a name for logs and counters,
+/// never a permission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserId {
+    value: String,
+    origin: UserIdOrigin,
+}
+
+impl UserId {
+    /// The most characters of an id that are kept.
+    pub const MAX_CHARS: usize = 256;
+
+    /// An id from outside: cut at [`UserId::MAX_CHARS`], control characters made harmless.
+    /// `None` when nothing is left.
+    pub fn new(written: &str, origin: UserIdOrigin) -> Option<Self> {
+        let harmless = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+        let value: String = written.trim().chars().take(Self::MAX_CHARS).map(harmless).collect();
+        (!value.is_empty()).then_some(Self { value, origin })
+    }
+
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.value
+    }
+
+    /// Where it was found.
+    pub fn origin(&self) -> UserIdOrigin {
+        self.origin
+    }
+}
+
+/// What the gateway knows of one request while it is on its way.
+#[derive(Debug)]
+pub struct Exchange {
+    pub(crate) route: Arc<str>,
+    pub(crate) path: Option<String>,
+    pub(crate) client_address: Option<IpAddr>,
+    pub(crate) request_id: HeaderValue,
+    pub(crate) user_id: Option<UserId>,
+    pub(crate) is_websocket: bool,
+    pub(crate) store: Extensions,
+}
+
+impl Exchange {
+    pub(crate) fn new(route: Arc<str>, request_id: HeaderValue) -> Self {
+        Self {
+            route,
+            path: None,
+            client_address: None,
+            request_id,
+            user_id: None,
+            is_websocket: false,
+            store: Extensions::new(),
+        }
+    }
+
+    /// The name of the matched route; empty when none matched.
+    pub fn route(&self) -> &str {
+        &self.route
+    }
+
+    /// The client's address: the connection's, or what trusted proxies say it is.
+    pub fn client_address(&self) -> Option<IpAddr> {
+        self.client_address
+    }
+
+    /// The request's id, as the upstream and the client see it in `X-Request-Id`.
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// Who the request says it speaks for.
+    pub fn user_id(&self) -> Option<&UserId> {
+        self.user_id.as_ref()
+    }
+
+    /// Whether this is a WebSocket's opening handshake.
+    pub fn is_websocket(&self) -> bool {
+        self.is_websocket
+    }
+
+    /// Things that filters keep for the time of this request, by their types.
+    pub fn store(&self) -> &Extensions {
+        &self.store
+    }
+
+    /// Things that filters keep for the time of this request, by their types.
+    pub fn store_mut(&mut self) -> &mut Extensions {
+        &mut self.store
+    }
+}
+
+/// How a request, or a WebSocket session, ended.
+#[derive(Debug)]
+pub struct Outcome<'o> {
+    /// The request's head, as the client sent it.
+    pub request: &'o RequestHeader,
+    /// What the gateway knows of it.
+    pub exchange: &'o Exchange,
+    /// The response's status; 0 when the client left before there was one.
+    pub status: u16,
+    /// From the request's head to the end.
+    pub duration: Duration,
+    /// The name of the upstream that was chosen.
+    pub upstream: Option<&'o str>,
+    /// The address that was chosen of it.
+    pub upstream_address: Option<std::net::SocketAddr>,
+    /// Bytes of body, or of WebSocket frames, that came from the client.
+    pub bytes_received: u64,
+    /// Bytes of body, or of WebSocket frames, that went to the client.
+    pub bytes_sent: u64,
+    /// Who ended the session, when the handshake became one.
+    pub websocket: Option<Initiator>,
+    /// What went wrong, in words for the operator.
+    pub error: Option<&'o str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_id_is_bounded_and_harmless() {
+        let id = |written: &str| {
+            UserId::new(written, UserIdOrigin::Query).map(|id| id.as_str().to_owned())
+        };
+        assert_eq!(id("user-1").as_deref(), Some("user-1"));
+        assert_eq!(id("a\nb\u{1b}[31m").as_deref(), Some("a\u{fffd}b\u{fffd}[31m"));
+        assert_eq!(id(&"ü".repeat(300)).map(|id| id.chars().count()), Some(256));
+        assert_eq!(id("  "), None);
+    }
+}

@@ -1,0 +1,226 @@
+use super::{Error, Filter, Flow, Reply, Request, Response};
+use crate::http::origin::{Origin, OriginPattern};
+use async_trait::async_trait;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+
+const ALLOW_PRIVATE_NETWORK: HeaderName =
+    HeaderName::from_static("access-control-allow-private-network");
+const REQUEST_PRIVATE_NETWORK: HeaderName =
+    HeaderName::from_static("access-control-request-private-network");
+
+/// Which other origins' pages may read the responses, and open WebSockets.
+#[derive(Debug, Clone)]
+pub struct CorsPolicy {
+    /// The origins.
+    pub origins: Vec<OriginPattern>,
+    /// Methods that a preflight may ask for.
+    pub methods: Vec<Method>,
+    /// Header fields that a preflight may ask for; `None` for any.
+    pub headers: Option<Vec<HeaderName>>,
+    /// Response header fields that scripts may read.
+    pub expose: Vec<HeaderName>,
+    /// Whether cookies and `Authorization` may be sent along.
+    pub credentials: bool,
+    /// How many seconds a browser may keep a preflight's answer.
+    pub max_age: u64,
+    /// Whether pages of public sites may reach a private network.
+    pub private_network: bool,
+}
+
+/// Cross-origin resource sharing by the Fetch standard, and the check of a WebSocket's `Origin`
+/// that the Fetch standard leaves to servers (RFC 6455, section 10.2).
+#[derive(Debug)]
+pub struct CorsFilter {
+    policy: CorsPolicy,
+    any_origin: bool,
+    allow_methods: HeaderValue,
+    expose: Option<HeaderValue>,
+    max_age: HeaderValue,
+}
+
+impl CorsFilter {
+    /// A filter for this policy.
+    pub fn new(policy: CorsPolicy) -> Self {
+        let list = |items: Vec<&str>| {
+            // Methods and field names are tokens, which every header value may hold.
+            HeaderValue::from_str(&items.join(", ")).unwrap_or(HeaderValue::from_static(""))
+        };
+        Self {
+            any_origin: policy.origins.contains(&OriginPattern::Any),
+            allow_methods: list(policy.methods.iter().map(Method::as_str).collect()),
+            expose: (!policy.expose.is_empty())
+                .then(|| list(policy.expose.iter().map(HeaderName::as_str).collect())),
+            max_age: HeaderValue::from(policy.max_age),
+            policy,
+        }
+    }
+
+    /// Whether pages of this origin are let in.
+    pub fn allows(&self, origin: &HeaderValue) -> bool {
+        origin.to_str().ok().and_then(Origin::parse).is_some_and(|origin| {
+            self.policy.origins.iter().any(|pattern| pattern.matches(&origin))
+        })
+    }
+
+    fn admit(&self, head: &mut ResponseHeader, origin: &HeaderValue) -> Result<(), Error> {
+        let admitted = if self.varies() { origin.clone() } else { HeaderValue::from_static("*") };
+        head.insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, admitted)?;
+        if self.policy.credentials {
+            head.insert_header(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true")?;
+        }
+        Ok(())
+    }
+
+    /// Whether the answer depends on who asks.
+    fn varies(&self) -> bool {
+        !self.any_origin || self.policy.credentials
+    }
+
+    /// The answer to a preflight (Fetch, "CORS-preflight request").
+    fn answer_preflight(&self, request: &Request<'_>, origin: &HeaderValue) -> Reply {
+        let headers = &request.head().headers;
+        let refuse = |code, message: String| {
+            let reply = Reply::error(StatusCode::FORBIDDEN, code, message);
+            reply.header(header::VARY, HeaderValue::from_static(PREFLIGHT_VARY))
+        };
+        if !self.allows(origin) {
+            return refuse("origin_not_allowed", not_allowed(origin));
+        }
+        let method = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD);
+        if !method.is_some_and(|method| self.takes_method(method)) {
+            return refuse(
+                "method_not_allowed_by_cors",
+                "the CORS policy does not allow this method; see cors.allow_methods".to_owned(),
+            );
+        }
+        let asked: Vec<&HeaderValue> =
+            headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter().collect();
+        if !asked.iter().all(|names| self.takes_headers(names)) {
+            return refuse(
+                "header_not_allowed_by_cors",
+                "the CORS policy does not allow these headers; see cors.allow_headers".to_owned(),
+            );
+        }
+        let mut reply = Reply::new(StatusCode::NO_CONTENT)
+            .header(header::ACCESS_CONTROL_ALLOW_METHODS, self.allow_methods.clone())
+            .header(header::ACCESS_CONTROL_MAX_AGE, self.max_age.clone())
+            .header(header::VARY, HeaderValue::from_static(PREFLIGHT_VARY));
+        // Naming just those that were asked for, for `*` does not count with credentials.
+        for names in asked {
+            reply = reply.header(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+        }
+        let asks_private = headers.get(REQUEST_PRIVATE_NETWORK).is_some_and(|v| v == "true");
+        if self.policy.private_network && asks_private {
+            reply = reply.header(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
+        }
+        reply
+    }
+
+    fn takes_method(&self, asked: &HeaderValue) -> bool {
+        // Fetch, "CORS-safelisted method": these need nobody's leave.
+        [&b"GET"[..], b"HEAD", b"POST"].contains(&asked.as_bytes())
+            || self.policy.methods.iter().any(|method| method.as_str().as_bytes() == asked)
+    }
+
+    fn takes_headers(&self, asked: &HeaderValue) -> bool {
+        let Ok(asked) = asked.to_str() else { return false };
+        let mut names = asked.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names.all(|name| match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) => self.policy.headers.as_ref().is_none_or(|listed| listed.contains(&name)),
+            Err(_) => false,
+        })
+    }
+}
+
+const PREFLIGHT_VARY: &str =
+    "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
+
+/// Whether the request asks for leave to send another one (Fetch, "CORS-preflight request").
+pub fn is_preflight(request: &RequestHeader) -> bool {
+    request.method == Method::OPTIONS
+        && request.headers.contains_key(header::ORIGIN)
+        && request.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Whether the page that asks came from the very host that it asks.
+fn is_same_origin(request: &RequestHeader, origin: &HeaderValue) -> bool {
+    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = request.uri.authority().map(http::uri::Authority::as_str);
+    origin
+        .to_str()
+        .ok()
+        .and_then(Origin::parse)
+        .zip(authority.or(host))
+        .is_some_and(|(origin, host)| origin.is_same_as_host(host))
+}
+
+fn not_allowed(origin: &HeaderValue) -> String {
+    let origin = String::from_utf8_lossy(origin.as_bytes());
+    let shown: String = origin.chars().filter(|c| !c.is_control()).take(200).collect();
+    format!("the origin `{shown}` is not allowed; see cors.allow_origins")
+}
+
+#[async_trait]
+impl Filter for CorsFilter {
+    async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
+        let Some(origin) = request.head().headers.get(header::ORIGIN) else {
+            return Ok(Flow::Continue);
+        };
+        if is_preflight(request.head()) {
+            return Ok(Flow::Respond(self.answer_preflight(request, origin)));
+        }
+        // A browser sends the cookies of this site with a handshake from any other site and
+        // lets its page read what comes; only the server can say no.
+        let may_connect = !request.exchange().is_websocket()
+            || self.allows(origin)
+            || is_same_origin(request.head(), origin);
+        if may_connect {
+            return Ok(Flow::Continue);
+        }
+        let reply = Reply::error(StatusCode::FORBIDDEN, "origin_not_allowed", not_allowed(origin));
+        Ok(Flow::Respond(reply))
+    }
+
+    async fn on_response(&self, response: &mut Response<'_>) -> Result<(), Error> {
+        let is_preflight = is_preflight(response.request());
+        let head = &mut *response.head;
+        if !is_preflight {
+            // The gateway speaks for the upstream here; two voices would be one too many.
+            for name in [
+                header::ACCESS_CONTROL_ALLOW_ORIGIN,
+                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                header::ACCESS_CONTROL_MAX_AGE,
+                ALLOW_PRIVATE_NETWORK,
+            ] {
+                head.remove_header(&name);
+            }
+            if self.varies() && !varies_by_origin(&head.headers) {
+                // Caches must not give one origin's answer to another.
+                head.append_header(header::VARY, "Origin")?;
+            }
+        }
+        let Some(origin) = response.request.headers.get(header::ORIGIN) else { return Ok(()) };
+        if !self.allows(origin) {
+            return Ok(());
+        }
+        self.admit(head, origin)?;
+        if let (Some(expose), false) = (&self.expose, is_preflight) {
+            head.insert_header(header::ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone())?;
+        }
+        Ok(())
+    }
+}
+
+fn varies_by_origin(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::VARY)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|name| matches!(name.trim(), "*") || name.trim().eq_ignore_ascii_case("origin"))
+}

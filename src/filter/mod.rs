@@ -1,0 +1,173 @@
+//! Filters: what happens to a request before it is forwarded, and to its response.
+
+mod cors;
+mod user_id;
+
+pub use cors::{CorsFilter, CorsPolicy, is_preflight};
+pub use user_id::{Source as UserIdSource, UserIdFilter};
+
+use crate::exchange::{Exchange, Outcome};
+use crate::http::path::{self, PathError};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+
+/// What a filter may fail with: the request is answered 500, the reason is logged.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// A step on the way of every request of a route.
+///
+/// Filters run in order on requests, in reverse on responses. The built-in ones (user id, CORS)
+/// run before those added with [`Gateway::filter`](crate::Gateway::filter).
+#[async_trait]
+pub trait Filter: Send + Sync {
+    /// Sees the request when its route is known and before an upstream is chosen. May change
+    /// its head, or answer it.
+    async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
+        let _ = request;
+        Ok(Flow::Continue)
+    }
+
+    /// Sees the head of each response, the gateway's own answers included. May change it.
+    async fn on_response(&self, response: &mut Response<'_>) -> Result<(), Error> {
+        let _ = response;
+        Ok(())
+    }
+
+    /// Told when all is over; for a WebSocket, when the session has ended.
+    fn on_end(&self, outcome: &Outcome<'_>) {
+        let _ = outcome;
+    }
+}
+
+/// Whether a request goes on.
+#[derive(Debug)]
+pub enum Flow {
+    /// To the next filter, and at last to the upstream.
+    Continue,
+    /// No further: this is the answer.
+    Respond(Reply),
+}
+
+/// An answer of the gateway's own.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: ReplyBody,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum ReplyBody {
+    Empty,
+    /// A body as it is.
+    Bytes(Bytes),
+    /// JSON or text by the request's `Accept`, with the request's id.
+    Error {
+        code: &'static str,
+        message: String,
+    },
+}
+
+impl Reply {
+    /// An answer without a body.
+    pub fn new(status: StatusCode) -> Self {
+        Self { status, headers: Vec::new(), body: ReplyBody::Empty }
+    }
+
+    /// An error: `{"error": code, "message": …, "request_id": …}`, or plain text for a client
+    /// that asks for it. `code` is a word for programs, `message` a sentence for people.
+    pub fn error(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { body: ReplyBody::Error { code, message: message.into() }, ..Self::new(status) }
+    }
+
+    /// With this header field.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// With this body; say its `content-type` with [`Reply::header`].
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = ReplyBody::Bytes(body.into());
+        self
+    }
+}
+
+/// A request, as a filter sees it.
+#[derive(Debug)]
+pub struct Request<'r> {
+    pub(crate) head: &'r mut RequestHeader,
+    pub(crate) exchange: &'r mut Exchange,
+}
+
+impl Request<'_> {
+    /// Method, target, header fields.
+    pub fn head(&self) -> &RequestHeader {
+        self.head
+    }
+
+    /// Method and header fields, to change what the upstream will see.
+    pub fn head_mut(&mut self) -> &mut RequestHeader {
+        self.head
+    }
+
+    /// The normalised path.
+    pub fn path(&self) -> &str {
+        self.exchange.path.as_deref().unwrap_or_else(|| self.head.uri.path())
+    }
+
+    /// Changes the path that the upstream will see. Routing is done and stays as it is.
+    pub fn set_path(&mut self, path: &str) -> Result<(), PathError> {
+        self.exchange.path = Some(path::normalize(path)?.into_owned());
+        Ok(())
+    }
+
+    /// What the gateway knows of the request: route, user id, client address, store.
+    pub fn exchange(&self) -> &Exchange {
+        self.exchange
+    }
+
+    /// The same, to keep something in its store.
+    pub fn exchange_mut(&mut self) -> &mut Exchange {
+        self.exchange
+    }
+}
+
+/// The head of a response, as a filter sees it.
+#[derive(Debug)]
+pub struct Response<'r> {
+    pub(crate) head: &'r mut ResponseHeader,
+    pub(crate) request: &'r RequestHeader,
+    pub(crate) exchange: &'r mut Exchange,
+}
+
+impl Response<'_> {
+    /// Status and header fields.
+    pub fn head(&self) -> &ResponseHeader {
+        self.head
+    }
+
+    /// Status and header fields, to change what the client will see.
+    pub fn head_mut(&mut self) -> &mut ResponseHeader {
+        self.head
+    }
+
+    /// The head of the request that this answers.
+    pub fn request(&self) -> &RequestHeader {
+        self.request
+    }
+
+    /// What the gateway knows of the request.
+    pub fn exchange(&self) -> &Exchange {
+        self.exchange
+    }
+
+    /// The same, to keep something in its store.
+    pub fn exchange_mut(&mut self) -> &mut Exchange {
+        self.exchange
+    }
+}

@@ -1,0 +1,55 @@
+use super::{Error, Filter, Flow, Request};
+use crate::exchange::{UserId, UserIdOrigin};
+use crate::http::{cookie, query};
+use async_trait::async_trait;
+use http::HeaderName;
+
+/// A place where a user id may stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A query parameter.
+    Query(String),
+    /// A header field.
+    Header(HeaderName),
+    /// A cookie.
+    Cookie(String),
+}
+
+/// Finds out who a request says it speaks for, so that log lines can name them.
+#[derive(Debug)]
+pub struct UserIdFilter {
+    sources: Vec<Source>,
+}
+
+impl UserIdFilter {
+    /// Looks in these places; the first that holds an id wins.
+    pub fn new(sources: Vec<Source>) -> Self {
+        Self { sources }
+    }
+}
+
+impl Source {
+    fn find(&self, request: &Request<'_>) -> Option<UserId> {
+        match self {
+            Self::Query(name) => {
+                let value = query::find(request.head().uri.query()?, name)?;
+                UserId::new(&value, UserIdOrigin::Query)
+            }
+            Self::Header(name) => {
+                let value = request.head().headers.get(name)?;
+                UserId::new(&String::from_utf8_lossy(value.as_bytes()), UserIdOrigin::Header)
+            }
+            Self::Cookie(name) => {
+                UserId::new(cookie::find(&request.head().headers, name)?, UserIdOrigin::Cookie)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Filter for UserIdFilter {
+    async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
+        request.exchange.user_id = self.sources.iter().find_map(|source| source.find(request));
+        Ok(Flow::Continue)
+    }
+}

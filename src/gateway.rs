@@ -1,0 +1,190 @@
+use crate::config::{self, Problems, Read, Variables};
+use crate::filter::Filter;
+use crate::generation::{Generation, Surroundings, compile};
+use crate::server::{BindError, Server};
+use crate::telemetry::{self, Sink};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A configuration, read and ready to be run or checked.
+///
+/// ```
+/// let config = tidegate::Config::from_yaml(
+///     "listeners: [{address: 127.0.0.1:0}]
+/// upstreams: {api: {endpoints: ['127.0.0.1:4009']}}
+/// routes: [{name: api, match: {path_prefix: /api}, upstream: api}]",
+/// );
+/// assert!(config.check().is_ok());
+/// ```
+#[derive(Debug)]
+pub struct Config {
+    read: Read,
+    file: Option<PathBuf>,
+    variables: Variables,
+}
+
+impl Config {
+    /// Reads a file and those that it includes. It is followed while the gateway runs: a good
+    /// edit takes effect within a second.
+    pub fn from_file(path: impl AsRef<Path>) -> Self {
+        Self::from_file_with(path, Variables::default())
+    }
+
+    /// The same, with variables that stand before those of the environment.
+    pub fn from_file_with(path: impl AsRef<Path>, variables: Variables) -> Self {
+        let path = path.as_ref();
+        let read = config::read_with(path, &variables);
+        Self { read, file: Some(path.to_owned()), variables }
+    }
+
+    /// Reads YAML from a string.
+    pub fn from_yaml(yaml: &str) -> Self {
+        Self::from_yaml_with(yaml, Variables::default())
+    }
+
+    /// The same, with variables that stand before those of the environment.
+    pub fn from_yaml_with(yaml: &str, variables: Variables) -> Self {
+        let read = config::read_str_with(yaml, "configuration", &variables);
+        Self { read, file: None, variables }
+    }
+
+    /// Says all that is wrong with it, or sums it up in a line.
+    pub fn check(self) -> Result<Summary, Problems> {
+        let surroundings = Surroundings { previous: None, filters: &[], open_sink: |_| Ok(None) };
+        compile(self.read, &surroundings).map(|generation| Summary::of(&generation))
+    }
+}
+
+/// What a configuration holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The addresses that it listens on.
+    pub listeners: Vec<std::net::SocketAddr>,
+    /// How many upstreams.
+    pub upstreams: usize,
+    /// How many routes.
+    pub routes: usize,
+}
+
+impl Summary {
+    fn of(generation: &Generation) -> Self {
+        let listeners = generation.fixed.listeners.iter();
+        Self {
+            listeners: listeners.map(|listener| listener.address).collect(),
+            upstreams: generation.pools.len(),
+            routes: generation.table.iter().count(),
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { listeners, upstreams, routes } = self;
+        write!(f, "{} listeners, {upstreams} upstreams, {routes} routes", listeners.len())
+    }
+}
+
+/// Why a gateway did not run.
+#[derive(Debug)]
+pub enum RunError {
+    /// The configuration is wrong.
+    Config(Problems),
+    /// An address can't be listened on.
+    Bind(BindError),
+    /// The runtime can't be started.
+    Runtime(std::io::Error),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(problems) => problems.fmt(f),
+            Self::Bind(error) => error.fmt(f),
+            Self::Runtime(error) => write!(f, "cannot start the worker threads: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// The gateway: a configuration, and filters of your own.
+///
+/// ```no_run
+/// # struct MyFilter;
+/// # impl tidegate::Filter for MyFilter {}
+/// # fn main() -> Result<(), tidegate::RunError> {
+/// let config = tidegate::Config::from_file("tidegate.yaml");
+/// tidegate::Gateway::from_config(config).filter(MyFilter).run()
+/// # }
+/// ```
+pub struct Gateway {
+    config: Config,
+    filters: Vec<Arc<dyn Filter>>,
+    stop: Option<oneshot::Receiver<()>>,
+    heeds_signals: bool,
+}
+
+impl Gateway {
+    /// A gateway with this configuration.
+    pub fn from_config(config: Config) -> Self {
+        Self { config, filters: Vec::new(), stop: None, heeds_signals: true }
+    }
+
+    /// Adds a filter to every route, behind the built-in ones and those added before.
+    #[must_use]
+    pub fn filter(mut self, filter: impl Filter + 'static) -> Self {
+        self.filters.push(Arc::new(filter));
+        self
+    }
+
+    /// Stops as on SIGTERM when the sender sends or is dropped.
+    #[must_use]
+    pub fn stop_when(mut self, stop: oneshot::Receiver<()>) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// Leaves SIGTERM and SIGINT to the program around the gateway, which then ends it by
+    /// [`Gateway::stop_when`]. SIGHUP still reloads.
+    #[must_use]
+    pub fn ignore_signals(mut self) -> Self {
+        self.heeds_signals = false;
+        self
+    }
+
+    /// Runs until SIGTERM, SIGINT or [`Gateway::stop_when`] ends it.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, with all that is wrong; when an address can't be
+    /// listened on; when threads can't be started.
+    pub fn run(self) -> Result<(), RunError> {
+        telemetry::log::start();
+        let Self { config, filters, stop, heeds_signals } = self;
+        let filters: Arc<[Arc<dyn Filter>]> = filters.into();
+        let sources = config.read.sources.clone();
+        let surroundings = Surroundings {
+            previous: None,
+            filters: &filters,
+            open_sink: |target| Sink::open(target).map(Some),
+        };
+        let generation = compile(config.read, &surroundings).map_err(RunError::Config)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(generation.fixed.threads)
+            .thread_name("gateway")
+            .enable_all()
+            .build()
+            .map_err(RunError::Runtime)?;
+        let file = config.file.map(|path| (path, sources, config.variables));
+        let server = Server { generation, file, filters, stop, heeds_signals };
+        // On a worker, where accepting and serving happen, not on this thread.
+        let ended = runtime.block_on(async { tokio::spawn(server.run()).await });
+        // Tunnels that outlived the grace end here.
+        runtime.shutdown_background();
+        match ended {
+            Ok(ended) => ended.map_err(RunError::Bind),
+            Err(panicked) => Err(RunError::Runtime(std::io::Error::other(panicked))),
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The only door from the configuration as written to what the request path reads: finds all
+//! that is wrong, and is where a default becomes a value.
+
+mod cors;
+mod route;
+
+use super::{Edge, Fixed, Generation, Listener, Route};
+use crate::config::{self, AccessLogSetting, Config, Problems, Read, Span};
+use crate::filter::{CorsFilter, Filter, UserIdFilter, UserIdSource};
+use crate::routing::{Rule, Table};
+use crate::telemetry::{AccessLog, Format, Sink, Target};
+use crate::upstream::{Endpoint, Pool};
+use http::HeaderName;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a generation is compiled with, beside its configuration.
+pub struct Surroundings<'s> {
+    /// The generation in force: what it has and the new one wants as well is kept.
+    pub previous: Option<&'s Generation>,
+    /// The library user's filters, run behind the built-in ones.
+    pub filters: &'s [Arc<dyn Filter>],
+    /// Opens an access log. A mere check opens none.
+    pub open_sink: fn(Target) -> io::Result<Option<Sink>>,
+}
+
+/// Query keys whose values never reach a log, unless the configuration has its own list.
+const SECRET_KEYS: [&str; 20] = [
+    "token",
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "api_key",
+    "apikey",
+    "key",
+    "secret",
+    "client_secret",
+    "password",
+    "passwd",
+    "pwd",
+    "auth",
+    "authorization",
+    "jwt",
+    "session",
+    "signature",
+    "sig",
+    "code",
+    "ticket",
+];
+
+/// Compiles a configuration, or says all that is wrong with it.
+pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation, Problems> {
+    let Read { config, mut problems, declared_upstreams, route_indices, .. } = read;
+    let mut compiler = Compiler { config: &config, problems: &mut problems, surroundings };
+
+    let fixed = compiler.fixed();
+    let edge = Arc::new(compiler.edge());
+    let pools = compiler.pools();
+    let user_id = compiler.user_id();
+    let default_cors = compiler.cors(config.cors.as_ref(), "cors");
+    let fallback_filters = filters(user_id.as_ref(), default_cors.as_ref(), surroundings);
+    let fallback = Arc::new(route::fallback(&edge, fallback_filters));
+
+    let mut routes: Vec<(Rule, Arc<Route>)> = Vec::new();
+    let mut names: HashMap<&str, Span> = HashMap::new();
+    let mut matches: HashMap<Rule, &str> = HashMap::new();
+    for written in &config.routes {
+        let at = match route_indices.get(&written.span) {
+            Some(index) => format!("routes[{index}]"),
+            None => "routes".to_owned(),
+        };
+        if let Entry::Occupied(first) = names.entry(&written.name) {
+            let reason = format!(
+                "the name `{}` is taken by the route in line {}",
+                &*written.name,
+                first.get().line
+            );
+            compiler.problems.add(written.name.span, format!("{at}.name"), reason);
+        } else {
+            names.insert(&written.name, written.name.span);
+        }
+        let pool = pools.get(written.upstream.as_str());
+        if pool.is_none() && !declared_upstreams.contains(written.upstream.as_str()) {
+            let known = declared_upstreams.iter().map(String::as_str);
+            let guess = config::did_you_mean(&written.upstream, known);
+            let reason = format!("there is no upstream `{}`", &*written.upstream);
+            let problem =
+                compiler.problems.add(written.upstream.span, format!("{at}.upstream"), reason);
+            if let Some(guess) = guess {
+                problem.help(format!("did you mean `{guess}`?"));
+            }
+        }
+        let rule = compiler.rule(written, &at);
+        for single in single_hosts(&rule) {
+            if let Some(first) = matches.insert(single, &written.name) {
+                let reason = format!("it matches exactly what the route `{first}` matches");
+                compiler.problems.add(written.span, format!("{at}.match"), reason);
+                break;
+            }
+        }
+        let own_cors = (written.cors.as_ref())
+            .map(|policy| compiler.cors(Some(policy), &format!("{at}.cors")));
+        let cors = own_cors.as_ref().unwrap_or(&default_cors);
+        let filters = filters(user_id.as_ref(), cors.as_ref(), surroundings);
+        let seen_by = format!("{:?} {:?}", user_id, cors);
+        if let Some(route) = compiler.route(written, &at, &rule, &edge, pool, filters, &seen_by) {
+            routes.push((rule, Arc::new(route)));
+        }
+    }
+
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let level = match config.log.level.unwrap_or(config::Level::Info) {
+        config::Level::Error => log::LevelFilter::Error,
+        config::Level::Warn => log::LevelFilter::Warn,
+        config::Level::Info => log::LevelFilter::Info,
+        config::Level::Debug => log::LevelFilter::Debug,
+        config::Level::Trace => log::LevelFilter::Trace,
+    };
+    Ok(Generation {
+        number: surroundings.previous.map_or(1, |previous| previous.number + 1),
+        edge,
+        table: Table::new(routes),
+        fallback,
+        pools,
+        fixed,
+        grace: config.shutdown.grace.map_or(Duration::from_secs(30), |grace| grace.0),
+        log: (level, config.log.format == Some(config::LogFormat::Json)),
+    })
+}
+
+/// The filters of a route, in the order in which they see requests.
+fn filters(
+    user_id: Option<&Arc<UserIdFilter>>,
+    cors: Option<&Arc<CorsFilter>>,
+    surroundings: &Surroundings<'_>,
+) -> Box<[Arc<dyn Filter>]> {
+    let user_id = user_id.map(|filter| Arc::clone(filter) as Arc<dyn Filter>);
+    let cors = cors.map(|filter| Arc::clone(filter) as Arc<dyn Filter>);
+    user_id.into_iter().chain(cors).chain(surroundings.filters.iter().cloned()).collect()
+}
+
+/// The rule once for each of its hosts, in an order of its own, so that two that take exactly
+/// the same requests are equal.
+fn single_hosts(rule: &Rule) -> Vec<Rule> {
+    let mut sorted = rule.clone();
+    sorted.methods.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    let hosts = std::mem::take(&mut sorted.hosts);
+    if hosts.is_empty() {
+        return vec![sorted];
+    }
+    hosts.into_iter().map(|host| Rule { hosts: vec![host], ..sorted.clone() }).collect()
+}
+
+struct Compiler<'c> {
+    config: &'c Config,
+    problems: &'c mut Problems,
+    surroundings: &'c Surroundings<'c>,
+}
+
+impl Compiler<'_> {
+    fn fixed(&mut self) -> Fixed {
+        let mut listeners: Vec<Listener> = Vec::new();
+        for (index, written) in self.config.listeners.iter().enumerate() {
+            let address = written.address.0;
+            if listeners.iter().any(|listener| listener.address == address) {
+                let reason = format!("another listener has the address {address} already");
+                self.problems.add(
+                    written.address.span,
+                    format!("listeners[{index}].address"),
+                    reason,
+                );
+            }
+            let h2c = written.protocols.contains(&config::Protocol::H2c);
+            listeners.push(Listener { address, h2c });
+        }
+        if self.config.listeners.is_empty() && self.problems.is_empty() {
+            self.problems
+                .add(Span::default(), "listeners", "there is no address to listen on")
+                .help("add `listeners: [{address: 127.0.0.1:3000}]`");
+        }
+        let threads = self.config.threads.unwrap_or_else(|| {
+            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+        });
+        Fixed { listeners, threads }
+    }
+
+    fn edge(&mut self) -> Edge {
+        let limits = &self.config.limits;
+        Edge {
+            trusted_proxies: self.config.trusted_proxies.iter().map(|cidr| cidr.0).collect(),
+            header_size: limits.header_size.map_or(64 * 1024, |size| size.0),
+            header_count: limits.header_count.unwrap_or(100),
+            uri_size: limits.uri_size.map_or(16 * 1024, |size| size.0),
+            access_log: self.access_log(),
+        }
+    }
+
+    fn access_log(&mut self) -> Option<AccessLog> {
+        let defaults = config::AccessLog::default();
+        let written = match &self.config.access_log {
+            AccessLogSetting::Switch(switch) if !switch.0 => return None,
+            AccessLogSetting::Switch(_) => &defaults,
+            AccessLogSetting::Settings(settings) => settings,
+        };
+        let target = match written.path.as_deref() {
+            None | Some("stdout") => Target::Stdout,
+            Some("stderr") => Target::Stderr,
+            Some(path) => Target::File(path.into()),
+        };
+        let kept = self
+            .surroundings
+            .previous
+            .and_then(|previous| previous.edge.access_log.as_ref())
+            .map(AccessLog::sink)
+            .filter(|sink| *sink.target() == target);
+        let sink = match kept {
+            Some(sink) => Arc::clone(sink),
+            None => match (self.surroundings.open_sink)(target) {
+                Ok(sink) => Arc::new(sink?),
+                Err(error) => {
+                    let path = written.path.as_deref().unwrap_or_default();
+                    let reason = format!("cannot open {path}: {error}");
+                    self.problems.add(Span::default(), "access_log.path", reason);
+                    return None;
+                }
+            },
+        };
+        let format = match written.format {
+            None | Some(config::LogFormat::Json) => Format::Json,
+            Some(config::LogFormat::Text) => Format::Text,
+        };
+        let secret_keys =
+            written.redact_query.clone().unwrap_or_else(|| SECRET_KEYS.map(str::to_owned).to_vec());
+        Some(AccessLog::new(format, secret_keys, sink))
+    }
+
+    fn pools(&mut self) -> BTreeMap<String, Arc<Pool>> {
+        self.config
+            .upstreams
+            .iter()
+            .map(|(name, written)| {
+                let endpoints: Vec<Endpoint> = written
+                    .endpoints
+                    .iter()
+                    .map(|endpoint| {
+                        let (address, weight) = match endpoint {
+                            config::Endpoint::Address(address) => (address, None),
+                            config::Endpoint::Weighted(endpoint) => {
+                                (&endpoint.address, endpoint.weight)
+                            }
+                        };
+                        Endpoint::new(&address.host, address.port, weight.unwrap_or(1))
+                    })
+                    .collect();
+                let pool = Pool::new(name.clone(), endpoints);
+                // An upstream that is as it was keeps its state: addresses, whose turn it is.
+                let kept = self
+                    .surroundings
+                    .previous
+                    .and_then(|previous| previous.pools.get(name))
+                    .filter(|previous| previous.has_same_endpoints(&pool));
+                (name.clone(), kept.cloned().unwrap_or_else(|| Arc::new(pool)))
+            })
+            .collect()
+    }
+
+    fn user_id(&mut self) -> Option<Arc<UserIdFilter>> {
+        let written = &self.config.identity.user_id;
+        let sources: Vec<UserIdSource> = written
+            .iter()
+            .filter_map(|source| match source {
+                config::UserIdSource::Query(name) => Some(UserIdSource::Query(name.clone())),
+                config::UserIdSource::Cookie(name) => Some(UserIdSource::Cookie(name.clone())),
+                config::UserIdSource::Header(name) => header_name(name).map(UserIdSource::Header),
+            })
+            .collect();
+        (!sources.is_empty()).then(|| Arc::new(UserIdFilter::new(sources)))
+    }
+}
+
+/// A field name that was checked when the file was read.
+fn header_name(written: &config::HeaderName) -> Option<HeaderName> {
+    HeaderName::from_bytes(written.as_str().as_bytes()).ok()
+}

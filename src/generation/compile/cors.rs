@@ -1,0 +1,76 @@
+use super::{Compiler, header_name};
+use crate::config::{self, CorsPolicy, Spanned};
+use crate::filter::{self, CorsFilter};
+use crate::http::origin::OriginPattern;
+use http::{HeaderName, Method};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Compiler<'_> {
+    /// The filter for a policy; without any, pages of other origins are let in nowhere.
+    pub(super) fn cors(
+        &mut self,
+        written: Option<&Spanned<CorsPolicy>>,
+        at: &str,
+    ) -> Option<Arc<CorsFilter>> {
+        let defaults = config::Cors::default();
+        let policy = match written.map(|written| (&written.value, written.span)) {
+            None => &defaults,
+            Some((CorsPolicy::Policy(policy), _)) => policy,
+            Some((CorsPolicy::Switch(switch), span)) => {
+                if switch.0 {
+                    self.problems
+                        .add(span, at, "`on` does not say which origins to allow")
+                        .help("write `cors: {allow_origins: [\"https://app.example.com\"]}`");
+                }
+                return None;
+            }
+        };
+        let origins: Vec<OriginPattern> = policy
+            .allow_origins
+            .iter()
+            .filter_map(|origin| OriginPattern::parse(origin.as_str()))
+            .collect();
+        let credentials = policy.allow_credentials.as_ref();
+        if let Some(credentials) = credentials.filter(|credentials| ***credentials)
+            && origins.contains(&OriginPattern::Any)
+        {
+            self.problems
+                .add(
+                    credentials.span,
+                    format!("{at}.allow_credentials"),
+                    "credentials can't be allowed to the origin `*`: every site on the web could \
+                     act as its visitors",
+                )
+                .help("list the origins, or drop `allow_credentials`");
+        }
+        let allow_headers = policy.allow_headers.as_deref();
+        let any_header =
+            allow_headers.is_none_or(|names| names.iter().any(|name| name.as_str() == "*"));
+        let names = |written: &[config::HeaderName]| -> Vec<HeaderName> {
+            written.iter().filter_map(header_name).collect()
+        };
+        Some(Arc::new(CorsFilter::new(filter::CorsPolicy {
+            origins,
+            methods: match &policy.allow_methods {
+                Some(methods) => methods.iter().filter_map(super::route::method).collect(),
+                None => vec![
+                    Method::GET,
+                    Method::HEAD,
+                    Method::POST,
+                    Method::PUT,
+                    Method::PATCH,
+                    Method::DELETE,
+                ],
+            },
+            headers: if any_header { None } else { allow_headers.map(names) },
+            expose: match policy.expose_headers.as_deref() {
+                Some(written) => names(written),
+                None => vec![HeaderName::from_static("x-request-id")],
+            },
+            credentials: credentials.is_some_and(|credentials| **credentials),
+            max_age: policy.max_age.map_or(Duration::from_secs(600), |age| age.0).as_secs(),
+            private_network: policy.allow_private_network.unwrap_or(false),
+        })))
+    }
+}

@@ -1,0 +1,187 @@
+use super::{Compiler, header_name};
+use crate::config::{self, HostRewrite, ValueMatch, WebSocketSetting};
+use crate::filter::Filter;
+use crate::generation::{Edge, HostHeader, Route, WebSocket};
+use crate::http::host::HostPattern;
+use crate::http::path;
+use crate::routing::{PathRule, Rule, ValueRule};
+use crate::upstream::Pool;
+use http::{HeaderValue, Method};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Compiler<'_> {
+    /// What a request must be like for this route to take it.
+    pub(super) fn rule(&mut self, written: &config::Route, at: &str) -> Rule {
+        let matches = &written.matches;
+        let normalized =
+            |path: &str| path::normalize(path).map_or_else(|_| path.to_owned(), Into::into);
+        let path = match (&matches.path, &matches.path_prefix) {
+            (Some(path), None) => PathRule::Exact(normalized(path.as_str())),
+            (None, Some(prefix)) => PathRule::prefix(&normalized(prefix.as_str())),
+            (None, None) => PathRule::prefix("/"),
+            (Some(path), Some(_)) => {
+                self.problems.add(
+                    path.span,
+                    format!("{at}.match.path"),
+                    "a route has `path` or `path_prefix`, not both",
+                );
+                PathRule::Exact(normalized(path.as_str()))
+            }
+        };
+        let value = |written: &ValueMatch| match written {
+            ValueMatch::Exact(exact) => ValueRule::Exact(exact.as_str().to_owned()),
+            ValueMatch::Presence(presence) => ValueRule::Present(presence.present),
+        };
+        Rule {
+            path,
+            hosts: matches.hosts.iter().map(|host| HostPattern::parse(host.as_str())).collect(),
+            methods: matches.methods.iter().filter_map(method).collect(),
+            headers: matches
+                .headers
+                .iter()
+                .filter_map(|(name, written)| Some((header_name(name)?, value(written))))
+                .collect(),
+            query: matches
+                .query
+                .iter()
+                .map(|(name, written)| (name.clone(), value(written)))
+                .collect(),
+        }
+    }
+
+    /// The route behind the rule; `None` when its upstream is broken, which has been said.
+    #[expect(clippy::too_many_arguments, reason = "each is another part of one route")]
+    pub(super) fn route(
+        &mut self,
+        written: &config::Route,
+        at: &str,
+        rule: &Rule,
+        edge: &Arc<Edge>,
+        pool: Option<&Arc<Pool>>,
+        filters: Box<[Arc<dyn Filter>]>,
+        seen_by: &str,
+    ) -> Option<Route> {
+        let rewrite_prefix = self.rewrite_prefix(written, at, rule);
+        let host = self.host(written, at);
+        let pool = pool?;
+        let websocket = match &written.websocket {
+            None => Some(WebSocket { idle_timeout: None }),
+            Some(WebSocketSetting::Switch(switch)) => {
+                switch.0.then_some(WebSocket { idle_timeout: None })
+            }
+            Some(WebSocketSetting::Settings(settings)) => {
+                Some(WebSocket { idle_timeout: settings.idle_timeout.map(|timeout| timeout.0) })
+            }
+        };
+        let timeouts = &written.timeouts;
+        let or = |written: Option<config::Duration>, default| written.map_or(default, |it| it.0);
+        let mut route = Route {
+            name: written.name.as_str().into(),
+            edge: Arc::clone(edge),
+            pool: Some(Arc::clone(pool)),
+            filters,
+            rewrite_prefix,
+            host,
+            websocket,
+            connect_timeout: or(timeouts.connect, CONNECT_TIMEOUT),
+            read_timeout: or(timeouts.read, READ_TIMEOUT),
+            write_timeout: or(timeouts.write, WRITE_TIMEOUT),
+            max_body_size: written
+                .max_body_size
+                .or(self.config.limits.body_size)
+                .map(|size| size.0),
+            fingerprint: 0,
+        };
+        route.fingerprint = fingerprint(&route, rule, seen_by);
+        Some(route)
+    }
+
+    fn rewrite_prefix(
+        &mut self,
+        written: &config::Route,
+        at: &str,
+        rule: &Rule,
+    ) -> Option<(usize, String)> {
+        let replacement = written.rewrite.prefix.as_ref()?;
+        match &rule.path {
+            PathRule::Prefix(prefix) => {
+                Some((prefix.len(), replacement.as_str().trim_end_matches('/').to_owned()))
+            }
+            PathRule::Exact(_) => {
+                self.problems.add(
+                    replacement.span,
+                    format!("{at}.rewrite.prefix"),
+                    "there is no prefix to replace: the route matches an exact `path`",
+                );
+                None
+            }
+        }
+    }
+
+    fn host(&mut self, written: &config::Route, at: &str) -> HostHeader {
+        match &written.rewrite.host {
+            None | Some(HostRewrite::Preserve) => HostHeader::Preserve,
+            Some(HostRewrite::Upstream) => HostHeader::Upstream,
+            Some(HostRewrite::Name(name)) => {
+                let authority = name.parse::<http::uri::Authority>();
+                match HeaderValue::from_str(name) {
+                    Ok(value) if authority.is_ok() => HostHeader::Name(value),
+                    _ => {
+                        self.problems.add(
+                            written.name.span,
+                            format!("{at}.rewrite.host"),
+                            "it is neither `preserve` nor `upstream` nor a host name",
+                        );
+                        HostHeader::Preserve
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What requests that no route takes go through.
+pub(super) fn fallback(edge: &Arc<Edge>, filters: Box<[Arc<dyn Filter>]>) -> Route {
+    Route {
+        name: "".into(),
+        edge: Arc::clone(edge),
+        pool: None,
+        filters,
+        rewrite_prefix: None,
+        host: HostHeader::Preserve,
+        websocket: None,
+        connect_timeout: CONNECT_TIMEOUT,
+        read_timeout: READ_TIMEOUT,
+        write_timeout: WRITE_TIMEOUT,
+        max_body_size: None,
+        fingerprint: 0,
+    }
+}
+
+/// A method that was checked when the file was read.
+pub(super) fn method(written: &config::Method) -> Option<Method> {
+    Method::from_bytes(written.as_str().as_bytes()).ok()
+}
+
+/// A number that changes when anything that the route does changes.
+fn fingerprint(route: &Route, rule: &Rule, seen_by: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    rule.hash(&mut hasher);
+    seen_by.hash(&mut hasher);
+    let pool = route.pool.as_ref();
+    pool.map(|pool| pool.name()).hash(&mut hasher);
+    for endpoint in pool.into_iter().flat_map(|pool| pool.endpoints()) {
+        (endpoint.written(), endpoint.weight()).hash(&mut hasher);
+    }
+    route.rewrite_prefix.hash(&mut hasher);
+    format!("{:?} {:?}", route.host, route.websocket).hash(&mut hasher);
+    (route.connect_timeout, route.read_timeout, route.write_timeout).hash(&mut hasher);
+    route.max_body_size.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,145 @@
+//! One immutable snapshot of the configuration, compiled: what the request path reads.
+
+mod change;
+mod compile;
+mod live;
+mod watch;
+
+pub use change::Changes;
+pub use compile::{Surroundings, compile};
+pub use live::Live;
+pub use watch::Watch;
+
+use crate::filter::Filter;
+use crate::http::host::without_port;
+use crate::routing::{Miss, Query, Table};
+use crate::telemetry::AccessLog;
+use crate::upstream::Pool;
+use http::{HeaderMap, Method};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A compiled configuration.
+pub struct Generation {
+    /// Counts up from 1 with each configuration that took effect.
+    pub number: u64,
+    /// What holds for every route.
+    pub edge: Arc<Edge>,
+    /// The routes.
+    pub table: Table<Arc<Route>>,
+    /// What a request that no route takes goes through: the default filters, and no upstream.
+    pub fallback: Arc<Route>,
+    /// The upstreams, by name.
+    pub pools: BTreeMap<String, Arc<Pool>>,
+    /// What can't change while the gateway runs.
+    pub fixed: Fixed,
+    /// How long requests in flight may take after SIGTERM.
+    pub grace: Duration,
+    /// The gateway's own log: the least level, and whether it is JSON.
+    pub log: (log::LevelFilter, bool),
+}
+
+/// What can't change while the gateway runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fixed {
+    /// The listeners.
+    pub listeners: Vec<Listener>,
+    /// The worker threads.
+    pub threads: usize,
+}
+
+/// An address to accept connections on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// The address.
+    pub address: SocketAddr,
+    /// Whether HTTP/2 without TLS is spoken there as well.
+    pub h2c: bool,
+}
+
+/// What holds for every route.
+#[derive(Debug)]
+pub struct Edge {
+    /// Networks whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The most bytes of header fields.
+    pub header_size: u64,
+    /// The most header fields.
+    pub header_count: usize,
+    /// The most bytes of path and query.
+    pub uri_size: u64,
+    /// The access log, unless it is off.
+    pub access_log: Option<AccessLog>,
+}
+
+impl Edge {
+    /// Whether this peer's forwarding headers are believed.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted_proxies.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// A route, resolved.
+pub struct Route {
+    /// Its name; empty for the fallback.
+    pub name: Arc<str>,
+    /// What holds for every route.
+    pub edge: Arc<Edge>,
+    /// Where it leads; the fallback leads nowhere.
+    pub pool: Option<Arc<Pool>>,
+    /// In the order in which they see requests.
+    pub filters: Box<[Arc<dyn Filter>]>,
+    /// How many bytes of its path were matched by a prefix that is replaced, and by what.
+    pub rewrite_prefix: Option<(usize, String)>,
+    /// The `Host` that the upstream sees.
+    pub host: HostHeader,
+    /// WebSockets, unless they are off.
+    pub websocket: Option<WebSocket>,
+    /// To establish a connection.
+    pub connect_timeout: Duration,
+    /// Between two reads of a response.
+    pub read_timeout: Duration,
+    /// Between two writes of a request.
+    pub write_timeout: Duration,
+    /// The most bytes of a request's body.
+    pub max_body_size: Option<u64>,
+    /// Changes when anything that the route does changes.
+    pub fingerprint: u64,
+}
+
+/// The `Host` that an upstream sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostHeader {
+    /// What the client sent.
+    Preserve,
+    /// The endpoint's address, as written.
+    Upstream,
+    /// A name of its own.
+    Name(http::HeaderValue),
+}
+
+/// How a route treats WebSockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebSocket {
+    /// Ends a session in which neither side sent anything for so long.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Generation {
+    /// The most specific route for a request whose path is normalised.
+    pub fn route(
+        &self,
+        path: &str,
+        query: Option<&str>,
+        authority: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<&Arc<Route>, Miss> {
+        let host = without_port(authority);
+        self.table.find(&Query { path, query, host, method, headers })
+    }
+}

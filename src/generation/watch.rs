@@ -1,0 +1,158 @@
+use super::{Changes, Live, Surroundings, compile};
+use crate::config::{self, Problems, Sources};
+use crate::filter::Filter;
+use crate::telemetry::{Sink, log as own_log};
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+/// How often the files are looked at. An edit is applied once two looks in a row saw the same,
+/// for a file that is being written must not be applied by half.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How often names are resolved again.
+const RESOLVE: Duration = Duration::from_secs(30);
+
+/// How long a new configuration waits for names that it brings.
+const RESOLVE_AT_ONCE: Duration = Duration::from_secs(2);
+
+/// Follows the configuration's files and puts each good version into force.
+pub struct Watch {
+    /// The file.
+    pub path: PathBuf,
+    /// What is in force.
+    pub live: Arc<Live>,
+    /// The library user's filters.
+    pub filters: Arc<[Arc<dyn Filter>]>,
+    /// What the file was read with.
+    pub variables: config::Variables,
+}
+
+/// What tells one version of a file from another without reading it.
+type Stamp = BTreeMap<PathBuf, Option<(u64, u64, u64, i64, i64, i64, i64)>>;
+
+impl Watch {
+    /// Follows until the sender of `reload` is gone; each message asks for a reload, changed
+    /// or not.
+    pub async fn run(self, mut sources: Sources, mut reload: mpsc::Receiver<()>) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut applied = stamp(&sources);
+        let mut seen = applied.clone();
+        let mut resolved = Instant::now();
+        loop {
+            tokio::select! {
+                _ = looks.tick() => {
+                    let now = stamp(&sources);
+                    if now == seen && now != applied {
+                        let unchanged = texts(&sources);
+                        applied.clone_from(&now);
+                        let read = config::read_with(&self.path, &self.variables);
+                        if texts(&read.sources) != unchanged {
+                            sources = read.sources.clone();
+                            applied = stamp(&sources);
+                            self.apply(read).await;
+                        }
+                    }
+                    seen = now;
+                }
+                asked = reload.recv() => {
+                    if asked.is_none() {
+                        return;
+                    }
+                    let read = config::read_with(&self.path, &self.variables);
+                    sources = read.sources.clone();
+                    applied = stamp(&sources);
+                    self.apply(read).await;
+                }
+            }
+            if resolved.elapsed() >= RESOLVE {
+                resolved = Instant::now();
+                let pools: Vec<_> = self.live.load().pools.values().cloned().collect();
+                tokio::spawn(async move {
+                    for pool in pools {
+                        pool.resolve().await;
+                    }
+                });
+            }
+        }
+    }
+
+    /// Puts a version into force, or says why not.
+    async fn apply(&self, read: config::Read) {
+        match self.compile(read).await {
+            Ok(changes) => {
+                let number = self.live.load().number;
+                log::info!("configuration reloaded: generation {number}, {changes}");
+                for key in changes.needs_restart() {
+                    log::warn!(
+                        "`{key}` has changed, which takes effect only after a restart; the rest \
+                         of the configuration is in force"
+                    );
+                }
+            }
+            Err(problems) => log::error!(
+                "configuration not reloaded, the running one stays in force:\n{problems}"
+            ),
+        }
+    }
+
+    async fn compile(&self, read: config::Read) -> Result<Changes, Problems> {
+        let live = Arc::clone(&self.live);
+        let filters = Arc::clone(&self.filters);
+        let compiled = tokio::task::spawn_blocking(move || {
+            let previous = live.load();
+            let surroundings = Surroundings {
+                previous: Some(&previous),
+                filters: &filters,
+                open_sink: |target| Sink::open(target).map(Some),
+            };
+            compile(read, &surroundings)
+                .map(|generation| (Changes::between(&previous, &generation), generation))
+        });
+        let (changes, generation) = match compiled.await {
+            Ok(compiled) => compiled?,
+            // Only the runtime's end can cancel it.
+            Err(_) => return Ok(Changes::default()),
+        };
+        let resolve_all = async {
+            for pool in generation.pools.values() {
+                pool.resolve().await;
+            }
+        };
+        let _ = timeout(RESOLVE_AT_ONCE, resolve_all).await;
+        own_log::set(generation.log.0, generation.log.1);
+        self.live.swap(generation);
+        Ok(changes)
+    }
+}
+
+fn texts(sources: &Sources) -> BTreeMap<PathBuf, String> {
+    sources.files().map(|(path, text)| (path.to_owned(), text.to_owned())).collect()
+}
+
+/// Follows symbolic links, so that a link that is swapped (Kubernetes' ConfigMaps) shows.
+fn stamp(sources: &Sources) -> Stamp {
+    sources
+        .watched()
+        .into_iter()
+        .map(|path| {
+            let stamp = std::fs::metadata(&path).ok().map(|data| {
+                (
+                    data.dev(),
+                    data.ino(),
+                    data.size(),
+                    data.mtime(),
+                    data.mtime_nsec(),
+                    data.ctime(),
+                    data.ctime_nsec(),
+                )
+            });
+            (path, stamp)
+        })
+        .collect()
+}

@@ -1,0 +1,9 @@
+//! What the RFCs define, and no policy: pure functions over bytes.
+
+pub mod cookie;
+pub mod forwarded;
+pub mod host;
+pub mod origin;
+pub mod path;
+pub mod query;
+pub mod request_id;

@@ -1,0 +1,200 @@
+//! Origins (RFC 6454) and the patterns that allow them.
+
+/// An origin as a browser sends it: scheme, host, port, or the opaque `null`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin<'o> {
+    /// `null`: a sandboxed frame, a `file:` page, a redirect across origins.
+    Opaque,
+    /// `scheme://host[:port]`.
+    Tuple {
+        /// The scheme, as sent.
+        scheme: &'o str,
+        /// The host, as sent, without port.
+        host: &'o str,
+        /// The port, the scheme's own when none was sent.
+        port: u16,
+    },
+}
+
+impl<'o> Origin<'o> {
+    /// Reads an `Origin` field strictly; whatever is not an origin is `None`.
+    pub fn parse(written: &'o str) -> Option<Self> {
+        if written == "null" {
+            return Some(Self::Opaque);
+        }
+        let (scheme, authority) = written.split_once("://")?;
+        let valid_scheme = !scheme.is_empty()
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+        let host = super::host::without_port(authority);
+        let port = match authority.get(host.len()..).unwrap_or_default().strip_prefix(':') {
+            Some(digits) => digits.parse().ok()?,
+            None => default_port(scheme),
+        };
+        let valid_host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+            Some(literal) => literal.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => {
+                !host.is_empty()
+                    && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+            }
+        };
+        (valid_scheme && valid_host).then_some(Self::Tuple { scheme, host, port })
+    }
+
+    /// Whether a page of this origin speaks to its own server, the one named by `authority`.
+    pub fn is_same_as_host(&self, authority: &str) -> bool {
+        match *self {
+            Self::Opaque => false,
+            Self::Tuple { scheme, host, port } => {
+                let target = super::host::without_port(authority);
+                let target_port = authority
+                    .get(target.len()..)
+                    .and_then(|rest| rest.strip_prefix(':'))
+                    .map_or(Some(default_port(scheme)), |digits| digits.parse().ok());
+                target.eq_ignore_ascii_case(host) && target_port == Some(port)
+            }
+        }
+    }
+}
+
+fn default_port(scheme: &str) -> u16 {
+    if scheme.eq_ignore_ascii_case("https") {
+        443
+    } else if scheme.eq_ignore_ascii_case("http") {
+        80
+    } else {
+        0
+    }
+}
+
+/// Which origins are allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OriginPattern {
+    /// `*`: every origin.
+    Any,
+    /// `null`.
+    Opaque,
+    /// Just this one, in lower case.
+    Exact {
+        /// The scheme.
+        scheme: String,
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// `scheme://*.example.com[:port]`: every host below one.
+    Below {
+        /// The scheme.
+        scheme: String,
+        /// What the host must end with; it begins with a dot.
+        suffix: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+impl OriginPattern {
+    /// Reads a pattern; `None` when it is not one.
+    pub fn parse(written: &str) -> Option<Self> {
+        if written == "*" {
+            return Some(Self::Any);
+        }
+        let lower = written.to_ascii_lowercase();
+        if let Some((scheme, rest)) = lower.split_once("://*.") {
+            let concrete = format!("{scheme}://{rest}");
+            return match Origin::parse(&concrete)? {
+                Origin::Tuple { host, port, .. } => Some(Self::Below {
+                    scheme: scheme.to_owned(),
+                    suffix: format!(".{host}"),
+                    port,
+                }),
+                Origin::Opaque => None,
+            };
+        }
+        Some(match Origin::parse(&lower)? {
+            Origin::Opaque => Self::Opaque,
+            Origin::Tuple { scheme, host, port } => {
+                Self::Exact { scheme: scheme.to_owned(), host: host.to_owned(), port }
+            }
+        })
+    }
+
+    /// Whether the pattern takes this origin.
+    pub fn matches(&self, origin: &Origin<'_>) -> bool {
+        match (self, *origin) {
+            (Self::Any, _) | (Self::Opaque, Origin::Opaque) => true,
+            (Self::Exact { scheme, host, port }, Origin::Tuple { scheme: s, host: h, port: p }) => {
+                *port == p && host.eq_ignore_ascii_case(h) && scheme.eq_ignore_ascii_case(s)
+            }
+            (
+                Self::Below { scheme, suffix, port },
+                Origin::Tuple { scheme: s, host: h, port: p },
+            ) => {
+                *port == p
+                    && scheme.eq_ignore_ascii_case(s)
+                    && h.len() > suffix.len()
+                    && h.get(h.len() - suffix.len()..)
+                        .is_some_and(|tail| tail.eq_ignore_ascii_case(suffix))
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(pattern: &str, origin: &str) -> bool {
+        let pattern = OriginPattern::parse(pattern).expect(pattern);
+        Origin::parse(origin).is_some_and(|origin| pattern.matches(&origin))
+    }
+
+    #[test]
+    fn an_exact_pattern_takes_one_origin() {
+        assert!(allows("http://localhost:3000", "http://localhost:3000"));
+        assert!(allows("https://example.com", "https://example.com:443"));
+        assert!(!allows("http://localhost:3000", "http://localhost:3001"));
+        assert!(!allows("http://localhost:3000", "https://localhost:3000"));
+    }
+
+    #[test]
+    fn a_wildcard_cannot_be_stretched_by_suffix_tricks() {
+        let pattern = "https://*.example.com";
+        assert!(allows(pattern, "https://a.example.com"));
+        assert!(allows(pattern, "https://a.b.example.com"));
+        for origin in [
+            "https://example.com",
+            "https://.example.com.evil.com",
+            "https://evilexample.com",
+            "https://a.example.com.evil.com",
+            "https://evil.com/.example.com",
+            "https://evil.com#.example.com",
+            "https://evil.com?.example.com",
+            "https://user@a.example.com",
+            "https://a.example.com:8443",
+            "http://a.example.com",
+            "https://evil.com\\.example.com",
+            "null",
+        ] {
+            assert!(!allows(pattern, origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn null_is_allowed_only_where_it_is_listed() {
+        assert!(allows("null", "null"));
+        assert!(allows("*", "null"));
+        assert!(!allows("http://localhost:3000", "null"));
+    }
+
+    #[test]
+    fn a_page_is_at_home_on_its_own_host() {
+        let same = |origin, host| Origin::parse(origin).expect("origin").is_same_as_host(host);
+        assert!(same("http://localhost:3000", "localhost:3000"));
+        assert!(same("https://example.com", "example.com"));
+        assert!(same("https://example.com", "EXAMPLE.com:443"));
+        assert!(!same("http://localhost:5173", "localhost:3000"));
+        assert!(!same("null", "localhost"));
+    }
+}

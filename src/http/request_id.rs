@@ -1,0 +1,30 @@
+//! Request ids: what ties a log line of ours to one of the upstream's.
+
+use uuid::Uuid;
+
+/// The longest id that is kept from a trusted proxy.
+const MAX_LENGTH: usize = 128;
+
+/// A new id: a time-ordered UUID (RFC 9562, version 7), 36 characters.
+pub fn generate() -> String {
+    Uuid::now_v7().hyphenated().to_string()
+}
+
+/// Whether an id from outside is fit to be logged and passed on.
+pub fn is_acceptable(id: &str) -> bool {
+    (1..=MAX_LENGTH).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:+/=@".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_its_own_and_refuses_what_could_forge_a_log_line() {
+        assert!(is_acceptable(&generate()));
+        for id in ["", "a b", "a\"b", "a\u{7f}", &"x".repeat(129)] {
+            assert!(!is_acceptable(id), "{id:?}");
+        }
+    }
+}

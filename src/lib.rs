@@ -1,0 +1,61 @@
+//! Tidegate is a programmable edge gateway on Cloudflare's Pingora: HTTP and WebSocket through
+//! one address, routed by one YAML file that is reloaded live.
+//!
+//! As a program it is `tidegate run --config FILE`. As a library it takes filters of yours:
+//!
+//! ```no_run
+//! use tidegate::{Config, Filter, Flow, Gateway, Request, async_trait, filter};
+//!
+//! /// Tells upstreams who is asking, as far as the request says.
+//! struct TellUser;
+//!
+//! #[async_trait]
+//! impl Filter for TellUser {
+//!     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, filter::Error> {
+//!         if let Some(user) = request.exchange().user_id().map(|id| id.as_str().to_owned()) {
+//!             request.head_mut().insert_header("x-claimed-user", user)?;
+//!         }
+//!         Ok(Flow::Continue)
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), tidegate::RunError> {
+//!     Gateway::from_config(Config::from_file("tidegate.yaml")).filter(TellUser).run()
+//! }
+//! ```
+#![forbid(unsafe_code)]
+#![warn(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod config;
+#[cfg(feature = "demo")]
+#[doc(hidden)]
+pub mod demo;
+mod exchange;
+pub mod filter;
+mod gateway;
+mod generation;
+mod http;
+mod proxy;
+mod routing;
+mod server;
+mod telemetry;
+mod upstream;
+mod websocket;
+
+pub use async_trait::async_trait;
+pub use config::{Problem, Problems, Variables, reference, schema};
+pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin};
+pub use filter::{Filter, Flow, Reply, Request, Response};
+pub use gateway::{Config, Gateway, RunError, Summary};
+pub use server::BindError;
+pub use websocket::Initiator;

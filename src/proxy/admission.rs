@@ -1,0 +1,192 @@
+//! Whether a request may come in, and which route it takes.
+
+use super::Context;
+use crate::filter::{Reply, is_preflight};
+use crate::generation::{Edge, Live};
+use crate::http::{forwarded, path, request_id};
+use crate::routing::Miss;
+use crate::websocket::handshake::{self, HandshakeError};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, StatusCode, Version};
+use pingora::http::RequestHeader;
+use pingora_proxy::Session;
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Names the request and finds its route. The configuration is looked at here and once.
+pub(super) fn admit(live: &Live, session: &Session, ctx: &mut Context) -> Result<(), Reply> {
+    let head = session.req_header();
+    let generation = live.load();
+    identify(&generation.edge, session, ctx);
+    check_limits(&generation.edge, head)?;
+    let authority = authority(head)?;
+    if head.method == Method::TRACE || head.method == Method::CONNECT {
+        return Err(method_not_allowed(&[Method::GET, Method::HEAD, Method::POST]));
+    }
+    if !head.raw_path_is_utf8() {
+        return Err(bad_request(&path::PathError::NotUtf8.to_string()));
+    }
+    let path = match path::normalize(head.uri.path()) {
+        Ok(path) => path,
+        Err(error) => return Err(bad_request(&error.to_string())),
+    };
+    // A preflight asks on behalf of a request that is yet to come: its route is that one's.
+    let asked_method = is_preflight(head)
+        .then(|| head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD))
+        .flatten()
+        .and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+    let method = asked_method.as_ref().unwrap_or(&head.method);
+    ctx.exchange.is_websocket = handshake::is_requested(&head.headers);
+    match generation.route(&path, head.uri.query(), authority, method, &head.headers) {
+        Ok(route) => {
+            ctx.exchange.route = Arc::clone(&route.name);
+            ctx.route = Arc::clone(route);
+        }
+        Err(Miss::NotFound) => ctx.route = Arc::clone(&generation.fallback),
+        Err(Miss::MethodNotAllowed(allowed)) => return Err(method_not_allowed(&allowed)),
+    }
+    if let Cow::Owned(normalized) = path {
+        ctx.exchange.path = Some(normalized);
+    }
+    Ok(())
+}
+
+/// What is refused after the filters have seen it, so that logs know the user and browsers
+/// may read the reason.
+pub(super) fn refuse(session: &Session, ctx: &Context) -> Option<Reply> {
+    let head = session.req_header();
+    if ctx.route.pool.is_none() {
+        return Some(Reply::error(
+            StatusCode::NOT_FOUND,
+            "no_route",
+            "no route of the gateway matches this host and path",
+        ));
+    }
+    if ctx.exchange.is_websocket {
+        if ctx.route.websocket.is_none() {
+            return Some(Reply::error(
+                StatusCode::FORBIDDEN,
+                "websocket_off",
+                format!("WebSocket is switched off on the route `{}`", ctx.exchange.route()),
+            ));
+        }
+        if let Err(error) = handshake::check(&head.method, head.version, &head.headers) {
+            return Some(bad_handshake(error));
+        }
+    }
+    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length: Option<u64> = length.and_then(|length| length.trim().parse().ok());
+    match (length, ctx.route.max_body_size) {
+        (Some(length), Some(limit)) if length > limit => Some(Reply::error(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            format!("the body may have at most {limit} bytes"),
+        )),
+        _ => None,
+    }
+}
+
+/// Who asks, and by which id the request goes.
+fn identify(edge: &Edge, session: &Session, ctx: &mut Context) {
+    let headers = &session.req_header().headers;
+    let peer = session
+        .client_addr()
+        .and_then(|address| address.as_inet())
+        .map(|address| address.ip().to_canonical());
+    ctx.peer_is_trusted = peer.is_some_and(|peer| edge.trusts(peer));
+    ctx.exchange.client_address = peer;
+    if ctx.peer_is_trusted {
+        let fields: Vec<&str> = headers
+            .get_all(X_FORWARDED_FOR)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .collect();
+        let told = forwarded::client(fields.into_iter(), |address: IpAddr| edge.trusts(address));
+        ctx.exchange.client_address = told.or(peer);
+    }
+    let kept = headers
+        .get(X_REQUEST_ID)
+        .filter(|_| ctx.peer_is_trusted)
+        .filter(|id| id.to_str().is_ok_and(request_id::is_acceptable));
+    ctx.exchange.request_id = match kept {
+        Some(id) => id.clone(),
+        // A UUID is made of characters that every header value may hold.
+        None => {
+            HeaderValue::try_from(request_id::generate()).unwrap_or(HeaderValue::from_static(""))
+        }
+    };
+}
+
+fn check_limits(edge: &Edge, head: &RequestHeader) -> Result<(), Reply> {
+    let target = head.raw_path().len() as u64;
+    if target > edge.uri_size {
+        return Err(Reply::error(
+            StatusCode::URI_TOO_LONG,
+            "uri_too_long",
+            format!("path and query may have at most {} bytes", edge.uri_size),
+        ));
+    }
+    let size: usize =
+        head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if head.headers.len() > edge.header_count || size as u64 > edge.header_size {
+        return Err(Reply::error(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "headers_too_large",
+            format!(
+                "a request may have at most {} header fields of {} bytes together",
+                edge.header_count, edge.header_size
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The host that is asked for (RFC 9110, section 7.2).
+fn authority(head: &RequestHeader) -> Result<&str, Reply> {
+    if let Some(authority) = head.uri.authority() {
+        return Ok(authority.as_str());
+    }
+    match head.headers.get(header::HOST) {
+        Some(host) => host.to_str().map_err(|_| bad_request("the Host header is not ASCII")),
+        None if head.version == Version::HTTP_10 => Ok(""),
+        // RFC 9112, section 3.2: a server must refuse this.
+        None => Err(bad_request("the request has no Host header")),
+    }
+}
+
+fn bad_request(reason: &str) -> Reply {
+    Reply::error(StatusCode::BAD_REQUEST, "bad_request", reason)
+}
+
+fn method_not_allowed(allowed: &[Method]) -> Reply {
+    let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+    let names = names.join(", ");
+    let reply = Reply::error(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("the method is not allowed here; these are: {names}"),
+    );
+    match HeaderValue::try_from(names) {
+        Ok(names) => reply.header(header::ALLOW, names),
+        Err(_) => reply,
+    }
+}
+
+fn bad_handshake(error: HandshakeError) -> Reply {
+    let reply = |status| Reply::error(status, "bad_websocket_handshake", error.reason());
+    match error {
+        HandshakeError::Method => reply(StatusCode::METHOD_NOT_ALLOWED)
+            .header(header::ALLOW, HeaderValue::from_static("GET")),
+        HandshakeError::WebSocketVersion => reply(StatusCode::UPGRADE_REQUIRED)
+            .header(header::UPGRADE, HeaderValue::from_static("websocket"))
+            .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
+            .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+        HandshakeError::Version | HandshakeError::Connection | HandshakeError::Key => {
+            reply(StatusCode::BAD_REQUEST)
+        }
+    }
+}

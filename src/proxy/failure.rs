@@ -1,0 +1,155 @@
+//! What went wrong: the answer for the client, the words for the operator.
+
+use super::{Context, reply};
+use crate::filter::Reply;
+use crate::websocket::Initiator;
+use http::{StatusCode, header};
+use pingora::{Error, ErrorSource, ErrorType};
+use pingora_proxy::{FailToProxy, Session};
+
+/// Answers a request that failed, if there is still somebody to answer and nothing was said yet.
+pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+    ctx.error = Some(describe(error, ctx));
+    let silent = FailToProxy { error_code: 0, can_reuse_downstream: false };
+    let begun = session
+        .response_written()
+        .is_some_and(|head| !head.status.is_informational() || head.status.as_u16() == 101);
+    if begun {
+        return silent;
+    }
+    let Some(reply) = reply_for(error, ctx) else { return silent };
+    let error_code = reply.status.as_u16();
+    // What is left of the request can't be told from the next one.
+    session.set_keepalive(None);
+    if let Err(error) = reply::send(session, ctx, reply).await {
+        log::debug!("the answer could not be sent: {error}");
+    }
+    FailToProxy { error_code, can_reuse_downstream: false }
+}
+
+/// The answer to a request that a filter failed on.
+pub(super) fn of_filter(ctx: &mut Context, error: &(dyn std::error::Error + 'static)) -> Reply {
+    ctx.error = Some(format!("a filter failed: {error}"));
+    internal()
+}
+
+/// Who ended a session, as far as the error tells.
+pub(super) fn initiator(error: &Error) -> Initiator {
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Downstream, ErrorType::ConnectionClosed) => Initiator::Client,
+        (ErrorSource::Upstream, ErrorType::ConnectionClosed) => Initiator::Upstream,
+        _ => Initiator::Network,
+    }
+}
+
+/// `None` when the client is gone.
+fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
+    let upstream = |status, code, message| Some(Reply::error(status, code, message));
+    let timed_out = || {
+        upstream(
+            StatusCode::GATEWAY_TIMEOUT,
+            "upstream_timeout",
+            "the service behind the gateway did not answer in time",
+        )
+    };
+    let handshake_timed_out =
+        ctx.tunnel.as_ref().is_some_and(|tunnel| tunnel.ended_by() == Some(Initiator::Handshake));
+    if handshake_timed_out {
+        return timed_out();
+    }
+    match (error.etype(), error.esource()) {
+        (ErrorType::HTTPStatus(413), _) => Some(Reply::error(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "the body has more bytes than the gateway lets through",
+        )),
+        (ErrorType::HTTPStatus(503), _) => upstream(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "upstream_unavailable",
+            "the service behind the gateway has no address at the moment",
+        )
+        .map(|reply| reply.header(header::RETRY_AFTER, http::HeaderValue::from_static("5"))),
+        (ErrorType::ConnectTimedout, _) => timed_out(),
+        (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => timed_out(),
+        (ErrorType::ReadTimedout, ErrorSource::Downstream) => Some(Reply::error(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "the request did not arrive in time",
+        )),
+        (
+            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed,
+            ErrorSource::Downstream,
+        ) => None,
+        (_, ErrorSource::Downstream) => {
+            Some(Reply::error(StatusCode::BAD_REQUEST, "bad_request", "the request is malformed"))
+        }
+        (
+            ErrorType::ConnectRefused
+            | ErrorType::ConnectNoRoute
+            | ErrorType::ConnectError
+            | ErrorType::SocketError,
+            _,
+        ) => upstream(
+            StatusCode::BAD_GATEWAY,
+            "upstream_unreachable",
+            "the service behind the gateway can't be reached",
+        ),
+        (_, ErrorSource::Upstream) => upstream(
+            StatusCode::BAD_GATEWAY,
+            "upstream_failed",
+            "the service behind the gateway closed the connection or broke the protocol",
+        ),
+        _ => Some(internal()),
+    }
+}
+
+fn internal() -> Reply {
+    Reply::error(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "the gateway failed; its log tells more under this request id",
+    )
+}
+
+/// What the operator reads: what failed, at which endpoint, and the deepest cause.
+fn describe(error: &Error, ctx: &Context) -> String {
+    match ctx.endpoint.filter(|_| *error.esource() != ErrorSource::Downstream) {
+        Some((_, address)) => format!("upstream {address}: {}", in_words(error)),
+        None => in_words(error),
+    }
+}
+
+/// The error in words, with its deepest cause.
+pub(super) fn in_words(error: &Error) -> String {
+    let what = match error.etype() {
+        ErrorType::ConnectRefused => "connection refused",
+        ErrorType::ConnectTimedout => "connecting timed out (timeouts.connect)",
+        ErrorType::ConnectNoRoute => "no route to the host",
+        ErrorType::ConnectError | ErrorType::SocketError => "connecting failed",
+        ErrorType::ReadTimedout => "no answer in time (timeouts.read)",
+        ErrorType::WriteTimedout => "the request could not be sent in time (timeouts.write)",
+        ErrorType::ConnectionClosed => "the connection was closed early",
+        ErrorType::ReadError => "reading failed",
+        ErrorType::WriteError => "writing failed",
+        ErrorType::InvalidHTTPHeader => "the message is malformed",
+        ErrorType::HTTPStatus(_) => "refused",
+        other => other.as_str(),
+    };
+    let side = match error.esource() {
+        ErrorSource::Downstream => "client: ",
+        _ => "",
+    };
+    let root = error.root_cause();
+    let cause = match root
+        .downcast_ref::<Box<Error>>()
+        .map(|error| &**error)
+        .or_else(|| root.downcast_ref::<Error>())
+    {
+        Some(deepest) => deepest.context.as_ref().map(|context| context.as_str().to_owned()),
+        None => Some(root.to_string()),
+    };
+    match cause {
+        Some(cause) => format!("{side}{what}: {cause}"),
+        None => format!("{side}{what}"),
+    }
+}

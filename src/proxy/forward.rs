@@ -1,0 +1,145 @@
+//! What changes on the way to the upstream and back.
+
+use super::Context;
+use super::admission::{X_FORWARDED_FOR, X_REQUEST_ID};
+use crate::generation::HostHeader;
+use crate::http::forwarded;
+use http::StatusCode;
+use http::header::{self, HeaderName, HeaderValue};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{ErrorType, OrErr, Result};
+use pingora_proxy::Session;
+
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Fields by which servers let themselves be told about the client, and which a stranger must
+/// therefore not send.
+const TOLD_BY_PROXIES: [HeaderName; 4] = [
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-ssl"),
+];
+
+/// Makes the upstream's request of the client's.
+pub(super) fn prepare(
+    session: &Session,
+    upstream: &mut RequestHeader,
+    ctx: &Context,
+) -> Result<()> {
+    set_path(session.req_header(), upstream, ctx)?;
+    tell_about_client(session, upstream, ctx)?;
+    upstream.insert_header(X_REQUEST_ID, ctx.exchange.request_id.clone())?;
+    match &ctx.route.host {
+        HostHeader::Preserve => Ok(()),
+        HostHeader::Name(name) => upstream.insert_header(header::HOST, name.clone()),
+        HostHeader::Upstream => {
+            let endpoint = ctx
+                .endpoint
+                .zip(ctx.route.pool.as_ref())
+                .and_then(|((index, _), pool)| pool.endpoints().get(index));
+            match endpoint {
+                Some(endpoint) => upstream.insert_header(header::HOST, endpoint.written()),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+/// The normalised path, its prefix replaced; the query byte for byte.
+fn set_path(head: &RequestHeader, upstream: &mut RequestHeader, ctx: &Context) -> Result<()> {
+    let changed = ctx.exchange.path.as_deref();
+    let is_origin_form = upstream.raw_path().starts_with(b"/");
+    if changed.is_none() && ctx.route.rewrite_prefix.is_none() && is_origin_form {
+        return Ok(());
+    }
+    let path = changed.unwrap_or_else(|| head.uri.path());
+    let mut target = String::with_capacity(head.raw_path().len() + 16);
+    match &ctx.route.rewrite_prefix {
+        None => target.push_str(path),
+        Some((matched, replacement)) => {
+            target.push_str(replacement);
+            target.push_str(path.get(*matched..).unwrap_or_default());
+            if target.is_empty() {
+                target.push('/');
+            }
+        }
+    }
+    if let Some(query) = head.uri.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    upstream.set_raw_path(target.as_bytes())
+}
+
+/// `X-Forwarded-*` and `Forwarded` (RFC 7239): what a trusted proxy said, and what we saw.
+fn tell_about_client(session: &Session, upstream: &mut RequestHeader, ctx: &Context) -> Result<()> {
+    let head = session.req_header();
+    let peer = session.client_addr().and_then(|address| address.as_inet());
+    let Some(peer) = peer.map(|address| address.ip().to_canonical()) else { return Ok(()) };
+    let host = head.headers.get(header::HOST);
+    let authority = head.uri.authority().map(http::uri::Authority::as_str);
+    let host = authority.or(host.and_then(|host| host.to_str().ok())).unwrap_or_default();
+    let element = forwarded::element(peer, host, "http");
+    if ctx.peer_is_trusted {
+        append_to_list(upstream, &X_FORWARDED_FOR, &peer.to_string())?;
+        append_to_list(upstream, &header::FORWARDED, &element)?;
+    } else {
+        upstream.insert_header(X_FORWARDED_FOR, peer.to_string())?;
+        upstream.insert_header(header::FORWARDED, element)?;
+        for name in &TOLD_BY_PROXIES {
+            upstream.remove_header(name);
+        }
+    }
+    if !ctx.peer_is_trusted || !upstream.headers.contains_key(&X_FORWARDED_PROTO) {
+        upstream.insert_header(X_FORWARDED_PROTO, "http")?;
+    }
+    if !ctx.peer_is_trusted || !upstream.headers.contains_key(&X_FORWARDED_HOST) {
+        upstream.insert_header(X_FORWARDED_HOST, host)?;
+    }
+    Ok(())
+}
+
+/// Appends to a comma-separated list, which may stand in several fields.
+fn append_to_list(head: &mut RequestHeader, name: &HeaderName, element: &str) -> Result<()> {
+    let fields = head.headers.get_all(name).iter();
+    let mut list: Vec<u8> = Vec::new();
+    for field in fields.map(HeaderValue::as_bytes).chain([element.as_bytes()]) {
+        if !list.is_empty() {
+            list.extend_from_slice(b", ");
+        }
+        list.extend_from_slice(field);
+    }
+    let list = HeaderValue::from_bytes(&list)
+        .or_err(ErrorType::InvalidHTTPHeader, "a forwarding header is malformed")?;
+    head.insert_header(name.clone(), list)
+}
+
+/// Removes what concerns the upstream's connection alone (RFC 9110, section 7.6.1).
+pub(super) fn clean_response(response: &mut ResponseHeader) {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    let nominated: Vec<HeaderName> = response
+        .headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .filter(|name| *name != header::TRANSFER_ENCODING && *name != header::CONTENT_LENGTH)
+        .collect();
+    for name in &nominated {
+        response.remove_header(name);
+    }
+    for name in [&header::CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION] {
+        response.remove_header(name);
+    }
+    // RFC 9110, section 15.5.22: in a 426 it is the message itself.
+    if response.status != StatusCode::UPGRADE_REQUIRED {
+        response.remove_header(&header::UPGRADE);
+    }
+}

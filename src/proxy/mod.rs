@@ -1,0 +1,196 @@
+//! The adapter to Pingora: each hook a few lines that hand over.
+
+mod admission;
+mod context;
+mod failure;
+mod forward;
+mod in_flight;
+mod reply;
+mod target;
+
+pub use in_flight::InFlight;
+
+use crate::filter::{Flow, Request, Response};
+use crate::generation::Live;
+use crate::websocket::Initiator;
+use async_trait::async_trait;
+use bytes::Bytes;
+use context::Context;
+use http::StatusCode;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The gateway, as Pingora calls it.
+pub struct Proxy {
+    /// The configuration in force.
+    pub live: Arc<Live>,
+    /// What is under way.
+    pub in_flight: Arc<InFlight>,
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::new(Arc::clone(&self.live.load().fallback), self.in_flight.enter())
+    }
+
+    fn init_downstream_modules(&self, _: &mut HttpModules) {
+        // Pingora's own default is a compression module that is switched off.
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        let refusal = match admission::admit(&self.live, session, ctx) {
+            Ok(()) => {
+                filter_request(session, ctx).await.or_else(|| admission::refuse(session, ctx))
+            }
+            Err(reply) => Some(reply),
+        };
+        match refusal {
+            None => Ok(false),
+            Some(reply) => reply::send(session, ctx, reply).await.map(|()| true),
+        }
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        target::choose(ctx)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        ctx: &mut Context,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        target::unreachable(ctx, error)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        forward::prepare(session, upstream_request, ctx)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        ctx.received += body.as_ref().map_or(0, |body| body.len() as u64);
+        if session.was_upgraded() {
+            if end_of_stream {
+                ctx.tunnel_ended(Initiator::Client);
+            }
+            return Ok(());
+        }
+        match ctx.route.max_body_size {
+            Some(limit) if ctx.received > limit => {
+                Error::e_explain(ErrorType::HTTPStatus(413), "the body exceeds max_body_size")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let is_interim = response.status.is_informational()
+            && response.status != StatusCode::SWITCHING_PROTOCOLS;
+        if is_interim {
+            return Ok(());
+        }
+        forward::clean_response(response);
+        filter_response(session.req_header(), response, ctx).await?;
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            ctx.opened(session);
+        }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        ctx.sent += body.as_ref().map_or(0, |body| body.len() as u64);
+        if end_of_stream && session.was_upgraded() {
+            ctx.tunnel_ended(Initiator::Upstream);
+        }
+        Ok(None)
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Context,
+    ) -> FailToProxy {
+        failure::answer(session, error, ctx).await
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        // `logging` tells it, with the route and the user.
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &Context,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        ctx.ended(session, error);
+    }
+}
+
+/// Runs the route's filters over the request; the first that answers ends the walk.
+async fn filter_request(session: &mut Session, ctx: &mut Context) -> Option<crate::filter::Reply> {
+    let route = Arc::clone(&ctx.route);
+    for filter in &route.filters {
+        let mut request = Request { head: session.req_header_mut(), exchange: &mut ctx.exchange };
+        match filter.on_request(&mut request).await {
+            Ok(Flow::Continue) => {}
+            Ok(Flow::Respond(reply)) => return Some(reply),
+            Err(error) => return Some(failure::of_filter(ctx, &*error)),
+        }
+    }
+    None
+}
+
+/// Runs the route's filters over the response, in reverse.
+async fn filter_response(
+    request: &RequestHeader,
+    response: &mut ResponseHeader,
+    ctx: &mut Context,
+) -> Result<()> {
+    let route = Arc::clone(&ctx.route);
+    for filter in route.filters.iter().rev() {
+        let mut view = Response { head: response, request, exchange: &mut ctx.exchange };
+        if let Err(error) = filter.on_response(&mut view).await {
+            return Error::e_because(ErrorType::InternalError, "a filter failed", error);
+        }
+    }
+    response.insert_header("x-request-id", ctx.exchange.request_id.clone())
+}

@@ -1,0 +1,67 @@
+//! Which endpoint takes the request.
+
+use super::Context;
+use crate::websocket::{self, TunnelConnector};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long a connection to an upstream may lie idle before it is closed. Shorter than what
+/// most servers grant, for a request on a connection that the server is just closing is lost.
+const IDLE_UPSTREAM: Duration = Duration::from_secs(55);
+
+/// The most endpoints that are tried until one can be connected to.
+const MAX_CONNECTS: usize = 3;
+
+/// Each tunnel is a pool of its own: its connection carries a tap and must not be shared.
+static TUNNELS: AtomicU64 = AtomicU64::new(1);
+
+/// The peer for the next attempt.
+pub(super) fn choose(ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    let route = Arc::clone(&ctx.route);
+    let next = route.pool.as_ref().and_then(|pool| pool.next());
+    let Some((index, address)) = next else {
+        return Error::e_explain(
+            ErrorType::HTTPStatus(503),
+            "no endpoint of the upstream has an address: its names do not resolve",
+        );
+    };
+    ctx.endpoint = Some((index, address));
+    ctx.connects += 1;
+    let mut peer = Box::new(HttpPeer::new(address, false, String::new()));
+    let options = &mut peer.options;
+    options.connection_timeout = Some(route.connect_timeout);
+    options.write_timeout = Some(route.write_timeout);
+    options.idle_timeout = Some(IDLE_UPSTREAM);
+    match route.websocket.filter(|_| ctx.exchange.is_websocket) {
+        None => options.read_timeout = Some(route.read_timeout),
+        Some(settings) => {
+            let tunnel = Arc::new(websocket::Session::default());
+            ctx.tunnel = Some(Arc::clone(&tunnel));
+            options.custom_l4 = Some(Arc::new(TunnelConnector {
+                session: tunnel,
+                connect_timeout: route.connect_timeout,
+                handshake_timeout: route.read_timeout,
+                idle_timeout: settings.idle_timeout,
+            }));
+            peer.group_key = TUNNELS.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(peer)
+}
+
+/// Nothing answered: another endpoint may, and nothing has been sent yet.
+pub(super) fn unreachable(ctx: &Context, mut error: Box<Error>) -> Box<Error> {
+    let pool = ctx.route.pool.as_ref();
+    let endpoint = ctx.endpoint.and_then(|(index, address)| {
+        pool.and_then(|pool| pool.endpoints().get(index)).map(|endpoint| (endpoint, address))
+    });
+    if let Some((endpoint, address)) = endpoint {
+        endpoint.unreachable(&address);
+    }
+    let alternatives = pool.map_or(0, |pool| pool.alternatives());
+    error.set_retry(ctx.connects < alternatives.min(MAX_CONNECTS));
+    error
+}

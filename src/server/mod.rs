@@ -1,0 +1,145 @@
+//! The process around the gateway: listeners, signals, start and stop.
+
+mod listen;
+mod signals;
+
+pub use listen::BindError;
+
+use crate::config::{Sources, Variables};
+use crate::filter::Filter;
+use crate::generation::{Generation, Live, Watch};
+use crate::proxy::{InFlight, Proxy};
+use crate::telemetry::log as own_log;
+use pingora::apps::HttpServerOptions;
+use pingora::listeners::ListenerConfig;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{Fds, ListenFds};
+use pingora::services::{Service as _, listening::Service};
+use pingora_proxy::HttpProxy;
+use signals::Stop;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How long after the last request the sockets get to send what is left.
+const FLUSH: Duration = Duration::from_millis(50);
+
+/// How long SIGINT waits for what is under way.
+const HASTY_GRACE: Duration = Duration::from_millis(500);
+
+/// How long names may take to resolve before the gateway starts without them.
+const RESOLVE_AT_START: Duration = Duration::from_secs(2);
+
+/// A gateway about to run.
+pub struct Server {
+    /// The first generation.
+    pub generation: Generation,
+    /// Where it was read from, unless it was made in code.
+    pub file: Option<(PathBuf, Sources, Variables)>,
+    /// The library user's filters.
+    pub filters: Arc<[Arc<dyn Filter>]>,
+    /// Stops the gateway as SIGTERM does, when it resolves.
+    pub stop: Option<oneshot::Receiver<()>>,
+    /// Whether SIGTERM and SIGINT stop it.
+    pub heeds_signals: bool,
+}
+
+impl Server {
+    /// Runs until a signal says stop and all is finished, or the time for that is over.
+    pub async fn run(self) -> Result<(), BindError> {
+        let Self { generation, file, filters, stop, heeds_signals } = self;
+        own_log::set(generation.log.0, generation.log.1);
+        let fixed = generation.fixed.clone();
+        let sockets = listen::bind(&fixed.listeners)?;
+        let mut signals =
+            signals::Signals::listen(stop, heeds_signals).map_err(BindError::Signals)?;
+
+        let resolving = async {
+            for pool in generation.pools.values() {
+                pool.resolve().await;
+            }
+        };
+        let _ = tokio::time::timeout(RESOLVE_AT_START, resolving).await;
+        let routes = generation.table.iter().count();
+        let live = Arc::new(Live::new(generation));
+        let in_flight = Arc::new(InFlight::default());
+
+        let (stop_accepting, stopping) = watch::channel(false);
+        let conf = Arc::new(ServerConf {
+            threads: fixed.threads,
+            // As many attempts as a request may need endpoints, and one for a connection that
+            // the upstream closed while it lay idle.
+            max_retries: 4,
+            upstream_keepalive_pool_size: 1024,
+            ..ServerConf::default()
+        });
+        let mut services = Vec::new();
+        for (listener, socket) in fixed.listeners.iter().zip(sockets) {
+            let proxy = Proxy { live: Arc::clone(&live), in_flight: Arc::clone(&in_flight) };
+            let mut proxy = HttpProxy::new(proxy, Arc::clone(&conf));
+            let mut options = HttpServerOptions::default();
+            options.h2c = listener.h2c;
+            proxy.server_options = Some(options);
+            proxy.handle_init_modules();
+            let address = listener.address.to_string();
+            let mut service = Service::new(format!("gateway {address}"), proxy);
+            service.add_listener(ListenerConfig::tcp(address.clone()));
+            let mut sockets = Fds::new();
+            sockets.add(address, socket);
+            let sockets: ListenFds = Arc::new(sockets.into());
+            let stopping = stopping.clone();
+            services.push(tokio::spawn(async move {
+                service.start_service(Some(sockets), stopping, 1).await;
+            }));
+        }
+        let addresses: Vec<String> =
+            fixed.listeners.iter().map(|listener| listener.address.to_string()).collect();
+        log::info!("listening on {}, {routes} routes, ready", addresses.join(", "));
+
+        let (reload, reloads) = mpsc::channel(1);
+        if let Some((path, sources, variables)) = file {
+            let watch = Watch { path, live: Arc::clone(&live), filters, variables };
+            tokio::spawn(watch.run(sources, reloads));
+        }
+        let stop = loop {
+            match signals.next().await {
+                signals::Signal::Reload => {
+                    if let Some(log) = &live.load().edge.access_log {
+                        log.sink().reopen();
+                    }
+                    // One that waits already will read the newest file as well.
+                    let _ = reload.try_send(());
+                }
+                signals::Signal::Stop(stop) => break stop,
+            }
+        };
+        let grace = match stop {
+            Stop::Gracefully => live.load().grace,
+            Stop::Fast => HASTY_GRACE,
+        };
+        let count = in_flight.count();
+        log::info!(
+            "stopping: no new connections; {count} requests and sessions under way, up to {grace:?} for them"
+        );
+        let _ = stop_accepting.send(true);
+        let finished = async {
+            for service in services {
+                let _ = service.await;
+            }
+            in_flight.none().await;
+        };
+        tokio::select! {
+            () = finished => tokio::time::sleep(FLUSH).await,
+            () = tokio::time::sleep(grace) => {
+                log::warn!("stopping: {} still under way after {grace:?}, cut off", in_flight.count());
+            }
+            () = signals.fast_stop() => log::warn!("stopping at once, {} cut off", in_flight.count()),
+        }
+        if let Some(log) = &live.load().edge.access_log {
+            log.sink().flush();
+        }
+        log::info!("stopped");
+        Ok(())
+    }
+}

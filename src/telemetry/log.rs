@@ -1,0 +1,43 @@
+//! The gateway's own log, on stderr.
+
+use log::{LevelFilter, Record};
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Starts the log, as text at level `info`, until the configuration says otherwise.
+pub fn start() {
+    let started = env_logger::Builder::new()
+        // What is written is decided by `set` alone, for it can change while we run.
+        .filter_level(LevelFilter::Trace)
+        .format(|out, record| {
+            let time = humantime::format_rfc3339_millis(SystemTime::now());
+            if JSON.load(Ordering::Relaxed) {
+                write_json(out, &time.to_string(), record)
+            } else {
+                writeln!(out, "{time} {:<5} {}", record.level(), record.args())
+            }
+        })
+        .try_init();
+    if started.is_ok() {
+        set(LevelFilter::Info, false);
+    }
+}
+
+/// Changes level and form, at once.
+pub fn set(level: LevelFilter, json: bool) {
+    JSON.store(json, Ordering::Relaxed);
+    log::set_max_level(level);
+}
+
+fn write_json(out: &mut impl Write, time: &str, record: &Record<'_>) -> std::io::Result<()> {
+    let line = serde_json::json!({
+        "timestamp": time,
+        "level": record.level().as_str().to_ascii_lowercase(),
+        "target": record.target(),
+        "message": record.args().to_string(),
+    });
+    writeln!(out, "{line}")
+}

@@ -1,0 +1,8 @@
+//! What the gateway tells: the access log, and its own log.
+
+mod access_log;
+pub mod log;
+mod sink;
+
+pub use access_log::{AccessLog, Format};
+pub use sink::{Sink, Target};

@@ -1,0 +1,46 @@
+/// Smooth weighted round robin, written out once: each index as often as its weight says, its
+/// turns spread as evenly as can be.
+pub(super) fn smooth(weights: &[u32]) -> Box<[usize]> {
+    let divisor = weights.iter().copied().fold(0, gcd).max(1);
+    let weights: Vec<i64> = weights.iter().map(|&weight| i64::from(weight / divisor)).collect();
+    let total: i64 = weights.iter().sum();
+    let mut credit = vec![0_i64; weights.len()];
+    (0..total)
+        .filter_map(|_| {
+            for (credit, weight) in credit.iter_mut().zip(&weights) {
+                *credit += weight;
+            }
+            // The first of the richest; `max_by_key` would take the last.
+            let (next, richest) = credit
+                .iter_mut()
+                .enumerate()
+                .reduce(|best, candidate| if *candidate.1 > *best.1 { candidate } else { best })?;
+            *richest -= total;
+            Some(next)
+        })
+        .collect()
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::smooth;
+
+    #[test]
+    fn equal_weights_take_turns() {
+        assert_eq!(*smooth(&[7, 7, 7]), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_heavy_endpoint_does_not_get_its_turns_in_a_burst() {
+        assert_eq!(*smooth(&[5, 1, 1]), [0, 0, 1, 0, 2, 0, 0]);
+    }
+
+    #[test]
+    fn no_endpoint_no_turn() {
+        assert!(smooth(&[]).is_empty());
+    }
+}

@@ -1,0 +1,55 @@
+use super::Session;
+use super::tap::Tap;
+use async_trait::async_trait;
+use pingora::connectors::l4::Connect;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::protocols::l4::stream::Stream;
+use pingora::protocols::l4::virt::VirtualSocketStream;
+use pingora::{Error, ErrorType, Result};
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Connects the upstream end of one WebSocket, with a [`Tap`] on it.
+///
+/// Pingora asks it by `PeerOptions.custom_l4` and then tunnels natively; the tap only watches.
+#[derive(Debug)]
+pub struct TunnelConnector {
+    /// What the tap tells.
+    pub session: Arc<Session>,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long the answer to the handshake may take.
+    pub handshake_timeout: Duration,
+    /// How long both sides may be silent; `None` for ever.
+    pub idle_timeout: Option<Duration>,
+}
+
+#[async_trait]
+impl Connect for TunnelConnector {
+    async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
+        let Some(address) = address.as_inet() else {
+            return Error::e_explain(ErrorType::ConnectError, "not an internet address");
+        };
+        let stream = tokio::time::timeout(self.connect_timeout, TcpStream::connect(address))
+            .await
+            .map_err(|elapsed| {
+                Error::because(ErrorType::ConnectTimedout, address.to_string(), elapsed)
+            })?
+            .map_err(|error| {
+                let kind = match error.kind() {
+                    ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+                    ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                        ErrorType::ConnectNoRoute
+                    }
+                    ErrorKind::TimedOut => ErrorType::ConnectTimedout,
+                    _ => ErrorType::ConnectError,
+                };
+                Error::because(kind, address.to_string(), error)
+            })?;
+        let tap =
+            Tap::new(stream, Arc::clone(&self.session), self.handshake_timeout, self.idle_timeout);
+        Ok(Stream::from(VirtualSocketStream::new(Box::new(tap))))
+    }
+}

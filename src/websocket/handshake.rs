@@ -1,0 +1,141 @@
+//! The client's opening handshake (RFC 6455, section 4.2.1).
+
+use http::{HeaderMap, HeaderName, Method, Version, header};
+
+/// Why a handshake is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeError {
+    /// The method is not GET.
+    Method,
+    /// It is not HTTP/1.1.
+    Version,
+    /// `Connection` does not name `Upgrade`: a proxy in front may have eaten it.
+    Connection,
+    /// `Sec-WebSocket-Key` is absent, doubled, or not 16 bytes in base64.
+    Key,
+    /// `Sec-WebSocket-Version` is not 13; answered 426 with the version that is spoken.
+    WebSocketVersion,
+}
+
+impl HandshakeError {
+    /// The reason, in words for the client's developer.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Method => "a WebSocket handshake must be a GET request",
+            Self::Version => "a WebSocket handshake must be HTTP/1.1",
+            Self::Connection => {
+                "the request asks to upgrade to websocket, but its Connection header does not say \
+                 Upgrade; a proxy in front of the gateway may have removed it"
+            }
+            Self::Key => "Sec-WebSocket-Key must be given once, as 16 bytes in base64",
+            Self::WebSocketVersion => "Sec-WebSocket-Version must be 13",
+        }
+    }
+}
+
+/// Whether the request asks to become a WebSocket: `Upgrade` names `websocket`.
+pub fn is_requested(headers: &HeaderMap) -> bool {
+    has_token(headers, &header::UPGRADE, "websocket")
+}
+
+/// Checks what RFC 6455 asks of a client's handshake.
+pub fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<(), HandshakeError> {
+    if *method != Method::GET {
+        return Err(HandshakeError::Method);
+    }
+    if version != Version::HTTP_11 {
+        return Err(HandshakeError::Version);
+    }
+    if !has_token(headers, &header::CONNECTION, "upgrade") {
+        return Err(HandshakeError::Connection);
+    }
+    let mut versions = headers.get_all(header::SEC_WEBSOCKET_VERSION).iter();
+    match (versions.next(), versions.next()) {
+        (Some(version), None) if version.as_bytes() == b"13" => {}
+        _ => return Err(HandshakeError::WebSocketVersion),
+    }
+    let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
+    match (keys.next(), keys.next()) {
+        (Some(key), None) if is_key(key.as_bytes()) => Ok(()),
+        _ => Err(HandshakeError::Key),
+    }
+}
+
+/// 16 bytes in base64: 22 characters of the alphabet and two of padding, the last character
+/// before it carrying four bits only.
+fn is_key(key: &[u8]) -> bool {
+    let Some((body, padding)) = key.split_at_checked(22) else { return false };
+    padding == b"=="
+        && body.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(byte))
+        && body.last().is_some_and(|last| b"AQgw".contains(last))
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|candidate| candidate.trim().eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn browser() -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn judged(change: impl FnOnce(&mut HeaderMap)) -> Result<(), HandshakeError> {
+        let mut headers = browser();
+        change(&mut headers);
+        check(&Method::GET, Version::HTTP_11, &headers)
+    }
+
+    #[test]
+    fn rfc6455_4_2_1_takes_what_browsers_send() {
+        assert_eq!(judged(|_| {}), Ok(()));
+        assert!(is_requested(&browser()));
+    }
+
+    #[test]
+    fn rfc6455_4_2_1_refuses_what_is_not_a_handshake() {
+        let set = |name: &'static str, value: &'static str| {
+            judged(|headers| drop(headers.insert(name, HeaderValue::from_static(value))))
+        };
+        assert_eq!(set("connection", "keep-alive"), Err(HandshakeError::Connection));
+        assert_eq!(set("sec-websocket-version", "8"), Err(HandshakeError::WebSocketVersion));
+        for key in [
+            "",
+            "short",
+            "dGhlIHNhbXBsZSBub25jZQ=",
+            "dGhlIHNhbXBsZSBub25jZR==",
+            "!GhlIHNhbXBsZSBub25jZQ==",
+        ] {
+            assert_eq!(set("sec-websocket-key", key), Err(HandshakeError::Key), "{key}");
+        }
+        assert_eq!(
+            judged(|headers| {
+                headers.append(
+                    "sec-websocket-key",
+                    HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="),
+                );
+            }),
+            Err(HandshakeError::Key)
+        );
+        let headers = browser();
+        assert_eq!(check(&Method::POST, Version::HTTP_11, &headers), Err(HandshakeError::Method));
+        assert_eq!(check(&Method::GET, Version::HTTP_10, &headers), Err(HandshakeError::Version));
+    }
+}

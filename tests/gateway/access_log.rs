@@ -1,0 +1,328 @@
+//! One line tells of each request, two of each WebSocket, and none tells a secret.
+
+use crate::support::{Config, Gateway, Handshake, Upstream, Wire, free_port, next, switch, within};
+use futures_util::SinkExt;
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::Message;
+
+const IDENTITY: &str = "identity: {user_id: [{query: userId}, {header: x-user-id}, {cookie: uid}]}";
+
+async fn gateway() -> (Gateway, Upstream) {
+    let upstream = Upstream::echo().await;
+    (Config::to(&upstream).top(IDENTITY).start().await, upstream)
+}
+
+async fn websocket_line(gateway: &Gateway, event: &str) -> Value {
+    gateway.access(event, |line| line["event"] == event).await
+}
+
+#[tokio::test]
+async fn a_request_is_one_flat_json_line() {
+    let (gateway, upstream) = gateway().await;
+    let answer = gateway.get("/api/notification?userId=user-1&page=2", &[]).await;
+    let line = gateway.access_of("/api/notification").await;
+    for (field, value) in [
+        ("event", Value::from("http.request")),
+        ("http.request.method", "GET".into()),
+        ("url.path", "/api/notification".into()),
+        ("url.query", "userId=user-1&page=2".into()),
+        ("http.route", "all".into()),
+        ("http.response.status_code", 200.into()),
+        ("user.id", "user-1".into()),
+        ("client.address", "127.0.0.1".into()),
+        ("http.request.id", answer.head.only("x-request-id").into()),
+        ("upstream.name", "service".into()),
+        ("upstream.address", upstream.address().to_string().into()),
+    ] {
+        assert_eq!(line[field], value, "{field} in {line}");
+    }
+    assert!(line["duration_ms"].as_f64().is_some_and(|ms| (0.0..20_000.0).contains(&ms)), "{line}");
+    let fields = line.as_object().expect("an object");
+    assert!(fields.values().all(|value| !value.is_object() && !value.is_array()), "flat: {line}");
+    assert_eq!(gateway.access_lines().len(), 1, "one line a request");
+}
+
+#[tokio::test]
+async fn what_the_gateway_answers_itself_is_logged_too() {
+    let upstream = Upstream::saying("ok").await;
+    let gateway = Config::new()
+        .upstream("service", &[upstream.address()])
+        .upstream("down", &[format!("127.0.0.1:{}", free_port())])
+        .route("a", "path_prefix: /a", "service")
+        .route("down", "path_prefix: /down", "down")
+        .start()
+        .await;
+    for (target, status, route) in [("/none", 404, Value::Null), ("/down", 502, "down".into())] {
+        gateway.get(target, &[]).await;
+        let line = gateway.access_of(target).await;
+        assert_eq!(line["http.response.status_code"], status, "{line}");
+        assert_eq!(line["http.route"], route, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_source_of_the_user_id_wins() {
+    let (gateway, _upstream) = gateway().await;
+    let cases: [(&str, &[&str], Value); 7] = [
+        ("/1?userId=q", &["X-User-Id: h", "Cookie: uid=c"], "q".into()),
+        ("/2", &["X-User-Id: h", "Cookie: uid=c"], "h".into()),
+        ("/3", &["Cookie: a=b; uid=c; d=e"], "c".into()),
+        ("/4", &[], Value::Null),
+        ("/5?userid=q&xuserId=q", &["Cookie: xuid=c; uid2=c"], Value::Null),
+        ("/6?a=1&userId=user%201%2Bx", &[], "user 1+x".into()),
+        ("/7?userId=", &["X-User-Id: h"], "h".into()),
+    ];
+    for (target, fields, user) in cases {
+        gateway.get(target, fields).await;
+        let path = target.split('?').next().expect("a path");
+        assert_eq!(gateway.access_of(path).await["user.id"], user, "{target} {fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_id_is_bounded_and_cannot_forge_a_line() {
+    let (gateway, _upstream) = gateway().await;
+    let long = "x".repeat(3000);
+    gateway.get(&format!("/long?userId={long}"), &[]).await;
+    let line = gateway.access_of("/long").await;
+    assert_eq!(line["user.id"], "x".repeat(256));
+    gateway.get("/evil?userId=a%0A%7B%22event%22:1%7D%0D%1B%5B31m%00%22%C2%85z", &[]).await;
+    let line = gateway.access_of("/evil").await;
+    let user = line["user.id"].as_str().expect("an id");
+    assert!(!user.chars().any(char::is_control), "{user:?}");
+    assert!(user.starts_with('a') && user.ends_with('z'), "{user:?}");
+    gateway.get("/bytes?userId=%FF%FEz", &[]).await;
+    assert!(gateway.access_of("/bytes").await["user.id"].is_string());
+    assert_eq!(gateway.access_lines().len(), 3);
+    for line in gateway.access_lines() {
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_in_the_query_never_reach_a_log() {
+    let (gateway, _upstream) = gateway().await;
+    for (number, query) in [
+        "token=s3cr3t&userId=u",
+        "userId=u&access_token=s3cr3t",
+        "password=s3cr3t",
+        "PASSWORD=s3cr3t",
+        "Access_Token=s3cr3t",
+        "to%6ben=s3cr3t",
+        "a=b&&token=s3cr3t&token=s3cr3t#",
+        "token=s3cr3t=s3cr3t",
+        "%74%6F%6B%65%6E=s3cr3t",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let query = query.trim_end_matches('#');
+        gateway.get(&format!("/{number}?{query}"), &[]).await;
+        let line = gateway.access_of(&format!("/{number}")).await;
+        assert!(!line.to_string().contains("s3cr3t"), "{query}: {line}");
+        if query.contains("userId=u") {
+            assert!(line["url.query"].as_str().is_some_and(|q| q.contains("userId=u")), "{line}");
+        }
+    }
+    drop(gateway.websocket("/ws?token=s3cr3t").await);
+    websocket_line(&gateway, "websocket.close").await;
+    gateway.send(b"GET /bad%zz?token=s3cr3t HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    gateway.get("/last", &[]).await;
+    gateway.access_of("/last").await;
+    let all = gateway.access_lines().join("\n") + &gateway.log_lines().join("\n");
+    assert!(!all.contains("s3cr3t"), "{all}");
+}
+
+#[tokio::test]
+async fn secrets_stay_out_of_the_gateways_own_log_when_things_go_wrong() {
+    let gone = Upstream::scripted(|mut wire, _| async move {
+        wire.head().await;
+    })
+    .await;
+    let mut gateway = Config::to_address(format!("127.0.0.1:{}", free_port()))
+        .upstream("gone", &[gone.address()])
+        .route("gone", "path_prefix: /gone", "gone")
+        .top("log: {level: debug}")
+        .start()
+        .await;
+    for target in ["/down?token=s3cr3t", "/gone?token=s3cr3t"] {
+        assert_eq!(gateway.get(target, &[]).await.status(), 502);
+        assert_eq!(gateway.refused(&Handshake::to(target)).await.status(), 502);
+    }
+    // One that leaves in the midst of its request.
+    let mut wire = gateway.connect().await;
+    wire.send("POST /gone?token=s3cr3t HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx").await;
+    drop(wire);
+    gateway.signal(nix::sys::signal::Signal::SIGTERM);
+    gateway.gone(crate::support::PATIENCE).await;
+    let all = gateway.access_lines().join("\n") + &gateway.log_lines().join("\n");
+    assert!(all.contains("/gone"), "{all}");
+    assert!(!all.contains("s3cr3t"), "{all}");
+}
+
+#[tokio::test]
+async fn the_list_of_secrets_can_be_chosen() {
+    let upstream = Upstream::saying("ok").await;
+    let config = Config::to(&upstream).top("access_log: {format: json, redact_query: [pin]}");
+    let gateway = config.start().await;
+    gateway.get("/?pin=1234&token=shown", &[]).await;
+    let line = gateway.access_of("/").await;
+    let query = line["url.query"].as_str().expect("a query");
+    assert!(!query.contains("1234") && query.contains("token=shown"), "{query}");
+}
+
+#[tokio::test]
+async fn a_websocket_has_a_line_when_it_opens_and_one_when_it_ends() {
+    let (gateway, upstream) = gateway().await;
+    let (answer, mut socket) =
+        Handshake::to("/api/notifications/ws?userId=user-1").open(&gateway).await;
+    let open = websocket_line(&gateway, "websocket.open").await;
+    assert!(!gateway.access_lines().iter().any(|line| line.contains("websocket.close")));
+    socket.send(Message::text("Hello")).await.expect("sent");
+    assert_eq!(next(&mut socket).await, Some(Message::text("Hello")));
+    socket.close(None).await.expect("sent");
+    while next(&mut socket).await.is_some() {}
+    let close = websocket_line(&gateway, "websocket.close").await;
+    for line in [&open, &close] {
+        assert_eq!(line["user.id"], "user-1", "{line}");
+        assert_eq!(line["url.path"], "/api/notifications/ws", "{line}");
+        assert_eq!(line["http.route"], "all", "{line}");
+        assert_eq!(line["upstream.name"], "service", "{line}");
+        assert_eq!(line["upstream.address"], upstream.address().to_string(), "{line}");
+        assert_eq!(line["client.address"], "127.0.0.1", "{line}");
+        assert_eq!(line["http.request.id"].as_str(), answer.only("x-request-id"), "{line}");
+    }
+    assert!(close["websocket.duration_ms"].as_f64().is_some_and(|ms| ms >= 0.0), "{close}");
+    assert_eq!(close["websocket.close.initiator"], "client", "{close}");
+    assert_eq!(gateway.access_lines().len(), 2, "two lines a WebSocket");
+}
+
+#[tokio::test]
+async fn the_bytes_of_a_session_are_counted_each_way() {
+    let upstream = Upstream::scripted(|mut wire, _| async move {
+        let head = wire.head().await;
+        let mut wire = Wire::new(switch(wire, &head, "").await.into_inner());
+        wire.exactly(11).await;
+        wire.send(b"\x81\x05Hello\x81\x05again").await;
+        wire.read_to_end().await;
+    })
+    .await;
+    let gateway = Config::to(&upstream).start().await;
+    let (_, mut wire) = Handshake::to("/").open_raw(&gateway).await;
+    wire.send(b"\x81\x85\0\0\0\0Hello").await;
+    wire.exactly(14).await;
+    drop(wire);
+    let close = websocket_line(&gateway, "websocket.close").await;
+    assert_eq!(close["websocket.bytes_received"], 11, "from the client: {close}");
+    assert_eq!(close["websocket.bytes_sent"], 14, "to the client: {close}");
+    assert_eq!(close["websocket.close.initiator"], "client", "{close}");
+}
+
+#[tokio::test]
+async fn the_side_that_ends_a_session_is_named() {
+    let upstream = Upstream::websocket(|mut socket, head| async move {
+        if head.target() == "/close" {
+            let _ = socket.close(None).await;
+            while within("the client's end", futures_util::StreamExt::next(&mut socket))
+                .await
+                .is_some()
+            {}
+        }
+    })
+    .await;
+    let gateway = Config::to(&upstream).start().await;
+    for target in ["/close", "/vanish"] {
+        let mut socket = gateway.websocket(target).await;
+        while next(&mut socket).await.is_some() {}
+        drop(socket);
+        let line = gateway
+            .access("the session's end", |line| {
+                line["event"] == "websocket.close" && line["url.path"] == target
+            })
+            .await;
+        assert_eq!(line["websocket.close.initiator"], "upstream", "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_handshake_is_a_request_like_others() {
+    let upstream = Upstream::echo().await;
+    let gateway = Config::to(&upstream).with("websocket: off").start().await;
+    gateway.refused(&Handshake::to("/ws")).await;
+    let line = gateway.access_of("/ws").await;
+    assert_eq!(line["event"], "http.request");
+    assert_eq!(line["http.response.status_code"], 403);
+}
+
+#[tokio::test]
+async fn a_request_that_the_client_gave_up_is_logged() {
+    let upstream = Upstream::scripted(|mut wire, recorder| async move {
+        let head = wire.head().await;
+        recorder.record(&head);
+        wire.read_to_end().await;
+    })
+    .await;
+    let gateway = Config::to(&upstream).start().await;
+    let mut wire = gateway.connect().await;
+    wire.send(crate::support::get("/given-up", &[])).await;
+    upstream.request(0).await;
+    drop(wire);
+    let line = gateway.access_of("/given-up").await;
+    assert_ne!(line["http.response.status_code"], 200, "{line}");
+}
+
+#[tokio::test]
+async fn the_text_format_is_for_eyes() {
+    let upstream = Upstream::saying("ok").await;
+    let config = Config::to(&upstream).top(IDENTITY).top("access_log: {format: text}");
+    let gateway = config.start().await;
+    gateway.get("/api/notification?userId=u%0A1&token=s3cr3t", &[]).await;
+    crate::support::until("a line", || async { !gateway.access_lines().is_empty() }).await;
+    let line = gateway.access_lines().remove(0);
+    assert!(serde_json::from_str::<Value>(&line).is_err(), "{line}");
+    for part in ["GET", "/api/notification", "200"] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    assert!(!line.contains("s3cr3t"), "{line}");
+    assert_eq!(gateway.access_lines().len(), 1);
+}
+
+#[tokio::test]
+async fn the_log_may_go_to_a_file_to_stderr_or_nowhere() {
+    let upstream = Upstream::saying("ok").await;
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("access.log");
+    let config = Config::to(&upstream).top(&format!("access_log: {{path: {file:?}}}"));
+    let gateway = config.start().await;
+    gateway.get("/in-a-file", &[]).await;
+    let has_line =
+        || async { std::fs::read_to_string(&file).is_ok_and(|text| text.contains("/in-a-file")) };
+    crate::support::until("a line in the file", has_line).await;
+    assert_eq!(gateway.access_lines().len(), 0);
+
+    let gateway = Config::to(&upstream).top("access_log: {path: stderr}").start().await;
+    gateway.get("/on-stderr", &[]).await;
+    gateway.says(0, "/on-stderr").await;
+    assert_eq!(gateway.access_lines().len(), 0);
+
+    let mut gateway = Config::to(&upstream).top("access_log: off").start().await;
+    gateway.get("/nowhere", &[]).await;
+    gateway.signal(nix::sys::signal::Signal::SIGTERM);
+    gateway.gone(crate::support::PATIENCE).await;
+    assert_eq!(gateway.access_lines().len(), 0);
+}
+
+#[tokio::test]
+async fn no_line_is_lost_on_an_orderly_stop() {
+    let (mut gateway, _upstream) = gateway().await;
+    let mut wire = gateway.connect().await;
+    for number in 0..50 {
+        wire.send(crate::support::get(&format!("/{number}"), &[])).await;
+        assert_eq!(wire.response().await.status(), 200);
+    }
+    drop(wire);
+    gateway.signal(nix::sys::signal::Signal::SIGTERM);
+    gateway.gone(crate::support::PATIENCE).await;
+    let lines = || async { gateway.access_lines().len() == 50 };
+    crate::support::until("50 lines", lines).await;
+}

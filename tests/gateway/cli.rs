@@ -1,0 +1,332 @@
+//! The command line says what is wrong, all of it, and where.
+
+use crate::support::{Cli, Config, Upstream, cli};
+use serde_json::Value;
+use std::path::Path;
+use tempfile::TempDir;
+
+const GOOD: &str = "\
+listeners:
+  - address: 127.0.0.1:3000
+upstreams:
+  service:
+    endpoints: [\"127.0.0.1:4009\"]
+routes:
+  - name: all
+    match: {path_prefix: /}
+    upstream: service
+";
+
+/// `tidegate check` of this text.
+async fn check(text: &str) -> Cli {
+    check_with(text, &[]).await
+}
+
+async fn check_with(text: &str, environment: &[(&str, &str)]) -> Cli {
+    let folder = TempDir::new().expect("a folder");
+    std::fs::write(folder.path().join("gate.yaml"), text).expect("a file");
+    cli(folder.path(), &["check", "--config", "gate.yaml"], environment).await
+}
+
+/// That the text is refused, with this place and these words about it.
+async fn refused(text: &str, place: &str, words: &[&str]) {
+    let check = check(text).await;
+    let said = check.all();
+    assert_eq!(check.code, Some(78), "{text}\n{said}");
+    assert!(said.contains(place), "{place} is not named for\n{text}\n{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not said for\n{text}\n{said}");
+    }
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[tokio::test]
+async fn a_good_file_passes() {
+    let check = check(GOOD).await;
+    assert_eq!(check.code, Some(0), "{}", check.all());
+}
+
+#[tokio::test]
+async fn all_problems_are_told_at_once_with_their_places() {
+    let bad = "\
+listeners:
+  - address: 127.0.0.1:3000
+upstreams:
+  service:
+    endpoints: [\"127.0.0.1:4009\"]
+route: []
+routes:
+  - name: one
+    match: {path_prefix: api}
+    upstream: service
+  - name: two
+    match: {path_prefix: /two}
+    upstream: servise
+  - name: two
+    match: {path_prefix: /three}
+    upstream: service
+    timeouts: {read: soon}
+  - name: four
+    match: {path_prefix: /four}
+    upstream: service
+    webscket: off
+";
+    let check = check(bad).await;
+    let said = check.all();
+    assert_eq!(check.code, Some(78), "{said}");
+    for (line, word) in [
+        (6, "route"),
+        (9, "path_prefix"),
+        (13, "servise"),
+        (14, "two"),
+        (17, "read"),
+        (21, "webscket"),
+    ] {
+        let place = format!("gate.yaml:{line}:");
+        let told: Vec<_> = said.lines().filter(|said| said.contains(&place)).collect();
+        assert!(!told.is_empty(), "{place} is not named:\n{said}");
+        for line in told {
+            let rest = line.split(&place).nth(1).unwrap_or_default();
+            let column: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            assert!(column.parse::<usize>().is_ok_and(|column| column > 0), "{line}");
+        }
+        assert!(said.contains(word), "{word} is not named:\n{said}");
+    }
+    for right in ["routes", "service", "websocket"] {
+        assert!(said.contains(right), "the right spelling {right} is not offered:\n{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_column_points_at_the_culprit() {
+    refused(&GOOD.replace("endpoints:", "endpoint:"), "gate.yaml:5:5", &["endpoint", "endpoints"])
+        .await;
+    refused(&format!("{GOOD}threads: many\n"), "gate.yaml:10:10", &["threads"]).await;
+    refused(&format!("{GOOD}treads: 2\n"), "gate.yaml:10:1", &["treads", "threads"]).await;
+    refused(
+        &GOOD.replace("upstream: service", "upstream: sevrice"),
+        "gate.yaml:9:15",
+        &["sevrice", "service"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_refused() {
+    let same = "  - name: again\n    match: {path_prefix: /}\n    upstream: service\n";
+    for (text, place, words) in [
+        (GOOD.replace("127.0.0.1:3000", "127.0.0.1:99999"), "gate.yaml:2:", &["99999"][..]),
+        (GOOD.replace("\"127.0.0.1:4009\"", ""), "gate.yaml:5:", &["endpoints"]),
+        (format!("{GOOD}    upstream: service\n"), "gate.yaml:10:", &["upstream"]),
+        (format!("{GOOD}{same}"), "gate.yaml:10:", &["again", "all"]),
+        (format!("{GOOD}threads: 0\n"), "gate.yaml:10:", &["threads"]),
+        (format!("{GOOD}threads: [1]\n"), "gate.yaml:10:", &["threads"]),
+        (format!("{GOOD}    websocket: maybe\n"), "gate.yaml:10:", &["websocket"]),
+        (format!("{GOOD}    websocket: {{idle_timeot: 1s}}\n"), "gate.yaml:10:", &["idle_timeout"]),
+        (format!("{GOOD}    max_body_size: lots\n"), "gate.yaml:10:", &["max_body_size"]),
+        (format!("{GOOD}shutdown: {{grace: -1s}}\n"), "gate.yaml:10:", &["grace"]),
+        (
+            format!("{GOOD}cors: {{allow_origins: [\"*\"], allow_credentials: true}}\n"),
+            "gate.yaml:10:",
+            &["allow_credentials", "*"],
+        ),
+        (
+            format!("{GOOD}cors: {{allow_origins: [\"https://a.example/path\"]}}\n"),
+            "gate.yaml:10:",
+            &["https://a.example/path"],
+        ),
+        (format!("{GOOD}trusted_proxies: [10.0.0.0/40]\n"), "gate.yaml:10:", &["10.0.0.0/40"]),
+        (format!("{GOOD}identity: {{user_id: [{{heder: a}}]}}\n"), "gate.yaml:10:", &["header"]),
+        ("listeners: [".to_owned(), "gate.yaml:", &["YAML"]),
+        ("just text".to_owned(), "gate.yaml:1:", &[]),
+        (String::new(), "gate.yaml", &["listeners"]),
+        ("routes: []\n".to_owned(), "gate.yaml", &["listeners"]),
+    ] {
+        refused(&text, place, words).await;
+    }
+}
+
+#[tokio::test]
+async fn variables_are_filled_in_and_missing_ones_named() {
+    let text = GOOD.replace("127.0.0.1:4009", "${NOTIFY_HOST:-127.0.0.1}:${NOTIFY_PORT}");
+    let good = check_with(&text, &[("NOTIFY_PORT", "4009")]).await;
+    assert_eq!(good.code, Some(0), "{}", good.all());
+    refused(&text, "gate.yaml:5:", &["NOTIFY_PORT"]).await;
+    let bad = check_with(&text, &[("NOTIFY_PORT", "4009"), ("NOTIFY_HOST", "a b")]).await;
+    assert_eq!(bad.code, Some(78), "{}", bad.all());
+}
+
+#[tokio::test]
+async fn a_variable_holds_a_value_and_no_yaml() {
+    let text = GOOD.replace("upstream: service", "upstream: ${WHICH}");
+    let good = check_with(&text, &[("WHICH", "service")]).await;
+    assert_eq!(good.code, Some(0), "{}", good.all());
+    let bad = check_with(&text, &[("WHICH", "service\n    websocket: off")]).await;
+    assert_eq!(bad.code, Some(78), "{}", bad.all());
+}
+
+#[tokio::test]
+async fn a_variable_reaches_the_running_gateway() {
+    let upstream = Upstream::saying("ok").await;
+    // PATH is in everybody's environment.
+    let gateway = Config::to(&upstream)
+        .route("var", "path_prefix: \"${NO_SUCH_VARIABLE:-/from/default}\"", "service")
+        .start()
+        .await;
+    gateway.get("/from/default/x", &[]).await;
+    assert_eq!(gateway.access_of("/from/default/x").await["http.route"], "var");
+}
+
+#[tokio::test]
+async fn included_files_are_part_of_the_whole() {
+    let folder = TempDir::new().expect("a folder");
+    std::fs::create_dir(folder.path().join("conf.d")).expect("a folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("a file");
+    };
+    write("gate.yaml", &format!("include: [conf.d/*.yaml]\n{GOOD}"));
+    write("conf.d/a.yaml", "routes:\n  - name: a\n    match: {path_prefix: /a}\n    upstream: b\n");
+    write("conf.d/b.yaml", "upstreams:\n  b: {endpoints: [\"127.0.0.1:1\"]}\n");
+    let arguments = ["check", "--config", "gate.yaml"];
+    let good = cli(folder.path(), &arguments, &[]).await;
+    assert_eq!(good.code, Some(0), "{}", good.all());
+    write("conf.d/b.yaml", "upstreams:\n  c: {endpoints: [\"127.0.0.1:1\"]}\n");
+    let bad = cli(folder.path(), &arguments, &[]).await;
+    assert_eq!(bad.code, Some(78), "{}", bad.all());
+    assert!(bad.all().contains("a.yaml:4:15"), "{}", bad.all());
+}
+
+#[tokio::test]
+async fn hostile_yaml_is_refused_in_bounded_time() {
+    let mut aliases = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..30 {
+        let before = format!("*a{}", level - 1);
+        let list = [before.as_str(); 10].join(", ");
+        aliases += &format!("a{level}: &a{level} [{list}]\n");
+    }
+    for text in [
+        aliases,
+        "[".repeat(1 << 20),
+        "{a: ".repeat(1 << 18),
+        format!("listeners: {}", "- ".repeat(1 << 19)),
+        "a:\n ".repeat(1 << 18),
+        format!("a: {}", "x".repeat(1 << 20)),
+        "\0".repeat(1 << 20),
+    ] {
+        let check = check(&text).await;
+        assert_eq!(check.code, Some(78), "{}", &check.all().chars().take(2000).collect::<String>());
+        assert!(!check.all().contains("panicked"));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_there_is_named() {
+    let folder = TempDir::new().expect("a folder");
+    for verb in ["check", "run"] {
+        let run = cli(folder.path(), &[verb, "--config", "none.yaml"], &[]).await;
+        assert_eq!(run.code, Some(78), "{}", run.all());
+        assert!(run.stderr.contains("none.yaml"), "{}", run.all());
+    }
+}
+
+#[tokio::test]
+async fn the_file_is_found_by_the_environment_and_in_the_folder() {
+    let folder = TempDir::new().expect("a folder");
+    std::fs::write(folder.path().join("by-name.yaml"), GOOD).expect("a file");
+    let found = cli(folder.path(), &["check"], &[("TIDEGATE_CONFIG", "by-name.yaml")]).await;
+    assert_eq!(found.code, Some(0), "{}", found.all());
+    let named = cli(folder.path(), &["check"], &[("TIDEGATE_CONFIG", "wrong.yaml")]).await;
+    assert_eq!(named.code, Some(78), "{}", named.all());
+    std::fs::write(folder.path().join("tidegate.yaml"), GOOD).expect("a file");
+    let found = cli(folder.path(), &["check"], &[]).await;
+    assert_eq!(found.code, Some(0), "{}", found.all());
+    std::fs::write(folder.path().join("tidegate.yaml"), "nonsense: 1\n").expect("a file");
+    let refused = cli(folder.path(), &["check"], &[]).await;
+    assert_eq!(refused.code, Some(78), "{}", refused.all());
+    assert!(refused.all().contains("tidegate.yaml:1:1"), "{}", refused.all());
+}
+
+#[tokio::test]
+async fn without_a_file_the_places_that_were_looked_at_are_named() {
+    if Path::new("/etc/tidegate/tidegate.yaml").exists() {
+        return;
+    }
+    let folder = TempDir::new().expect("a folder");
+    for verb in ["run", "check"] {
+        let run = cli(folder.path(), &[verb], &[]).await;
+        assert_eq!(run.code, Some(78), "{}", run.all());
+        for place in ["--config", "TIDEGATE_CONFIG", "tidegate.yaml", "/etc/tidegate/tidegate.yaml"]
+        {
+            assert!(run.stderr.contains(place), "{place} is not named: {}", run.stderr);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bad_file_does_not_start_a_gateway() {
+    let folder = TempDir::new().expect("a folder");
+    std::fs::write(folder.path().join("tidegate.yaml"), format!("{GOOD}treads: 2\n"))
+        .expect("a file");
+    let run = cli(folder.path(), &["run"], &[]).await;
+    assert_eq!(run.code, Some(78), "{}", run.all());
+    assert!(run.stderr.contains("tidegate.yaml:10:1"), "{}", run.all());
+}
+
+#[tokio::test]
+async fn wrong_usage_is_2() {
+    let folder = TempDir::new().expect("a folder");
+    for arguments in
+        [&["rum"][..], &["run", "--confg", "x"], &["check", "--config"], &["schema", "x"]]
+    {
+        let run = cli(folder.path(), arguments, &[]).await;
+        assert_eq!(run.code, Some(2), "{arguments:?}: {}", run.all());
+        assert!(!run.stderr.is_empty());
+        assert!(run.stdout.is_empty(), "errors go to stderr");
+    }
+}
+
+#[tokio::test]
+async fn the_schema_is_json_that_knows_the_sections() {
+    let folder = TempDir::new().expect("a folder");
+    let run = cli(folder.path(), &["schema"], &[]).await;
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let schema: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert!(schema["$schema"].is_string());
+    assert_eq!(schema["additionalProperties"], false);
+    for section in [
+        "include",
+        "listeners",
+        "threads",
+        "access_log",
+        "log",
+        "shutdown",
+        "identity",
+        "cors",
+        "trusted_proxies",
+        "limits",
+        "upstreams",
+        "routes",
+    ] {
+        assert!(schema["properties"][section].is_object(), "{section}");
+    }
+}
+
+#[tokio::test]
+async fn help_helps() {
+    let folder = TempDir::new().expect("a folder");
+    let all = cli(folder.path(), &["--help"], &[]).await;
+    assert_eq!(all.code, Some(0));
+    for verb in ["run", "check", "schema"] {
+        assert!(all.stdout.contains(verb), "{verb} in {}", all.stdout);
+        let help = cli(folder.path(), &[verb, "--help"], &[]).await;
+        assert_eq!(help.code, Some(0));
+        assert!(help.stdout.contains("Example"), "{verb}: {}", help.stdout);
+    }
+    let run = cli(folder.path(), &["run", "--help"], &[]).await;
+    for word in ["--config", "TIDEGATE_CONFIG", "SIGHUP", "SIGTERM", "SIGINT"] {
+        assert!(run.stdout.contains(word), "{word} in {}", run.stdout);
+    }
+    let version = cli(folder.path(), &["--version"], &[]).await;
+    assert_eq!(version.code, Some(0));
+    assert!(version.stdout.contains(env!("CARGO_PKG_VERSION")), "{}", version.stdout);
+}

@@ -1,0 +1,39 @@
+//! Each example configuration is a good one.
+
+use crate::support::cli;
+use std::path::{Path, PathBuf};
+
+fn examples() -> Vec<PathBuf> {
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
+    let mut files = vec![conf.join("tidegate.yaml")];
+    let listed = std::fs::read_dir(conf.join("examples")).expect("conf/examples");
+    files.extend(
+        listed
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "yaml")),
+    );
+    files
+}
+
+#[tokio::test]
+async fn every_example_passes_check() {
+    let files = examples();
+    assert!(files.len() > 1, "there are examples");
+    for file in files {
+        let run = cli(
+            Path::new(env!("CARGO_MANIFEST_DIR")),
+            &["check", "--config", file.to_str().expect("a path")],
+            &[],
+        )
+        .await;
+        assert_eq!(run.code, Some(0), "{}: {}", file.display(), run.all());
+    }
+}
+
+#[tokio::test]
+async fn every_example_names_its_schema_for_editors() {
+    for file in examples() {
+        let text = std::fs::read_to_string(&file).expect("the example");
+        assert!(text.contains("# yaml-language-server: $schema="), "{}", file.display());
+    }
+}

@@ -1,0 +1,221 @@
+//! The upstream learns who asked, and nobody can lie to it.
+
+use crate::support::{Config, Gateway, Head, Upstream};
+
+async fn gateway(top: &str) -> (Gateway, Upstream) {
+    let upstream = Upstream::saying("ok").await;
+    let mut config = Config::to(&upstream);
+    if !top.is_empty() {
+        config = config.top(top);
+    }
+    (config.start().await, upstream)
+}
+
+const TRUSTED: &str = "trusted_proxies: [127.0.0.0/8]";
+
+/// The head that the upstream sees of a request with these fields.
+async fn forwarded(top: &str, fields: &[&str]) -> Head {
+    let (gateway, upstream) = gateway(top).await;
+    assert_eq!(gateway.get("/", fields).await.status(), 200);
+    upstream.only_request().await.head
+}
+
+#[tokio::test]
+async fn the_upstream_is_told_client_scheme_and_host() {
+    let head = forwarded("", &["Host: shop.test:81"]).await;
+    assert_eq!(head.only("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(head.only("x-forwarded-proto"), Some("http"));
+    assert_eq!(head.only("x-forwarded-host"), Some("shop.test:81"));
+    assert_eq!(head.only("forwarded"), Some("for=127.0.0.1;host=\"shop.test:81\";proto=http"));
+}
+
+#[tokio::test]
+async fn a_clients_own_values_are_dropped() {
+    let head = forwarded(
+        "",
+        &[
+            "Host: shop.test",
+            "X-Forwarded-For: 6.6.6.6",
+            "x-forwarded-for: 7.7.7.7",
+            "X-Forwarded-Proto: https",
+            "X-Forwarded-Host: evil.test",
+            "Forwarded: for=6.6.6.6;proto=https",
+            "X-Request-Id: forged",
+        ],
+    )
+    .await;
+    assert_eq!(head.only("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(head.only("x-forwarded-proto"), Some("http"));
+    assert_eq!(head.only("x-forwarded-host"), Some("shop.test"));
+    assert_eq!(head.only("forwarded"), Some("for=127.0.0.1;host=\"shop.test\";proto=http"));
+    assert_ne!(head.only("x-request-id"), Some("forged"));
+    assert!(!head.text.contains("6.6.6.6") && !head.text.contains("evil"), "{}", head.text);
+}
+
+#[tokio::test]
+async fn kin_of_these_fields_are_no_back_door() {
+    let head = forwarded("", &["X-Forwarded-Port: 443", "X-Real-IP: 6.6.6.6"]).await;
+    assert!(!head.text.contains("6.6.6.6"), "{}", head.text);
+    assert_ne!(head.get("x-forwarded-port"), Some("443"));
+}
+
+#[tokio::test]
+async fn a_trusted_proxys_values_are_kept_and_added_to() {
+    let (gateway, upstream) = gateway(TRUSTED).await;
+    let fields = [
+        "Host: edge.test",
+        "X-Forwarded-For: 203.0.113.7",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: shop.test",
+        "Forwarded: for=203.0.113.7;host=shop.test;proto=https",
+        "X-Request-Id: from-the-proxy-1",
+    ];
+    let answer = gateway.get("/", &fields).await;
+    assert_eq!(answer.head.only("x-request-id"), Some("from-the-proxy-1"));
+    let head = upstream.only_request().await.head;
+    assert_eq!(head.list("x-forwarded-for"), ["203.0.113.7", "127.0.0.1"]);
+    assert_eq!(head.only("x-forwarded-proto"), Some("https"));
+    assert_eq!(head.only("x-forwarded-host"), Some("shop.test"));
+    let elements = head.list("forwarded");
+    assert_eq!(elements[0], "for=203.0.113.7;host=shop.test;proto=https");
+    assert!(elements[1].starts_with("for=127.0.0.1"), "{elements:?}");
+    assert_eq!(elements.len(), 2);
+    assert_eq!(head.only("x-request-id"), Some("from-the-proxy-1"));
+    assert_eq!(gateway.access_of("/").await["client.address"], "203.0.113.7");
+}
+
+#[tokio::test]
+async fn the_client_is_the_last_address_that_no_trusted_proxy_has() {
+    let (gateway, _upstream) = gateway("trusted_proxies: [127.0.0.1/32, 10.0.0.0/8]").await;
+    for (number, (chain, client)) in [
+        ("6.6.6.6, 203.0.113.7, 10.1.1.1", "203.0.113.7"),
+        ("203.0.113.7", "203.0.113.7"),
+        ("10.1.1.1, 10.2.2.2", "10.1.1.1"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        gateway.get(&format!("/{number}"), &[&format!("X-Forwarded-For: {chain}")]).await;
+        let line = gateway.access_of(&format!("/{number}")).await;
+        assert_eq!(line["client.address"], client, "{chain}");
+    }
+}
+
+#[tokio::test]
+async fn trust_is_given_to_the_listed_networks_alone() {
+    let head =
+        forwarded("trusted_proxies: [10.0.0.0/8, \"::1/128\"]", &["X-Forwarded-For: 6.6.6.6"])
+            .await;
+    assert_eq!(head.only("x-forwarded-for"), Some("127.0.0.1"));
+}
+
+#[tokio::test]
+async fn each_request_has_an_id_here_and_there() {
+    let (gateway, upstream) = gateway("").await;
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let answer = gateway.get("/", &[]).await;
+        let id = answer.head.only("x-request-id").expect("an id").to_owned();
+        let seen = upstream.request(number).await.head;
+        assert_eq!(seen.only("x-request-id"), Some(id.as_str()));
+        assert!(!ids.contains(&id), "{id} twice");
+        ids.push(id);
+    }
+}
+
+#[tokio::test]
+async fn the_upstreams_own_request_id_does_not_double_ours() {
+    let upstream =
+        Upstream::answering(|_| crate::support::respond("200 OK", &["X-Request-Id: theirs"], ""))
+            .await;
+    let gateway = Config::to(&upstream).start().await;
+    let answer = gateway.get("/", &[]).await;
+    let sent = upstream.only_request().await.head;
+    assert_eq!(answer.head.only("x-request-id"), sent.only("x-request-id"));
+}
+
+#[tokio::test]
+async fn a_trusted_proxys_id_that_could_forge_a_log_line_is_replaced() {
+    let head = forwarded(TRUSTED, &["X-Request-Id: a\" b"]).await;
+    assert!(!head.only("x-request-id").expect("an id").contains('"'), "{}", head.text);
+    let head = forwarded(TRUSTED, &[&format!("X-Request-Id: {}", "x".repeat(5000))]).await;
+    assert!(head.only("x-request-id").expect("an id").len() < 200);
+}
+
+#[tokio::test]
+async fn trace_context_passes() {
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let parent = format!("traceparent: {PARENT}");
+    let head = forwarded("", &[&parent, "tracestate: a=1,b=2", "baggage: k=v"]).await;
+    assert_eq!(head.only("traceparent"), Some(PARENT));
+    assert_eq!(head.only("tracestate"), Some("a=1,b=2"));
+    assert_eq!(head.only("baggage"), Some("k=v"));
+}
+
+#[tokio::test]
+async fn rfc9110_7_6_1_hop_by_hop_fields_stay_on_their_hop() {
+    let head = forwarded(
+        "",
+        &[
+            "Connection: keep-alive, X-Private, close-me",
+            "X-Private: secret",
+            "Close-Me: too",
+            "Keep-Alive: timeout=5",
+            "Proxy-Connection: keep-alive",
+            "TE: gzip",
+            "X-Public: stays",
+        ],
+    )
+    .await;
+    for name in ["x-private", "close-me", "keep-alive", "proxy-connection", "te"] {
+        assert_eq!(head.get(name), None, "{name}");
+    }
+    assert_eq!(head.only("x-public"), Some("stays"));
+}
+
+#[tokio::test]
+async fn what_connection_names_cannot_strip_what_the_gateway_says() {
+    for named in ["X-Forwarded-For", "X-Request-Id", "Forwarded", "X-Forwarded-Proto", "Host"] {
+        let (gateway, upstream) = gateway("").await;
+        let answer = gateway.get("/", &[&format!("Connection: {named}")]).await;
+        assert!([200, 400].contains(&answer.status()), "{named}: {}", answer.status());
+        for request in upstream.requests() {
+            for name in
+                ["x-forwarded-for", "x-request-id", "forwarded", "x-forwarded-proto", "host"]
+            {
+                assert!(request.head.only(name).is_some(), "{named} took {name} away");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_upstreams_hop_by_hop_fields_stay_on_theirs() {
+    let upstream = Upstream::answering(|_| {
+        let fields =
+            ["Connection: X-Inner", "X-Inner: secret", "Keep-Alive: timeout=9", "X-Outer: stays"];
+        crate::support::respond("200 OK", &fields, "ok")
+    })
+    .await;
+    let gateway = Config::to(&upstream).start().await;
+    let head = gateway.get("/", &[]).await.head;
+    assert_eq!(head.get("x-inner"), None, "{}", head.text);
+    assert_ne!(head.get("keep-alive"), Some("timeout=9"));
+    assert_eq!(head.only("x-outer"), Some("stays"));
+}
+
+#[tokio::test]
+async fn a_websockets_handshake_is_told_the_same() {
+    let upstream = Upstream::echo().await;
+    let gateway = Config::to(&upstream).start().await;
+    let handshake = crate::support::Handshake::to("/ws")
+        .set("Host", "shop.test")
+        .set("X-Forwarded-For", "6.6.6.6");
+    let (answer, _socket) = handshake.open(&gateway).await;
+    let head = upstream.only_request().await.head;
+    assert_eq!(head.only("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(head.only("x-forwarded-proto"), Some("http"));
+    assert_eq!(head.only("x-forwarded-host"), Some("shop.test"));
+    assert_eq!(head.only("x-request-id"), answer.only("x-request-id"));
+    assert!(answer.only("x-request-id").is_some());
+}

@@ -1,0 +1,18 @@
+//! What the gateway promises to its users, tried with the real binary over real sockets: one
+//! file per promise.
+
+#![cfg(unix)]
+
+mod support;
+
+mod access_log;
+mod cli;
+mod cors;
+mod examples_run;
+mod forwarded_headers;
+mod http_semantics;
+mod prefix_routing;
+mod reload_keeps_sockets;
+mod shutdown;
+mod websocket_passes;
+mod websocket_refusals;

@@ -1,0 +1,142 @@
+//! The gateway goes when it is told to, and takes nobody's answer with it.
+
+use crate::support::{Config, Gateway, Upstream, cli, free_port, get, ok, until};
+use nix::sys::signal::Signal;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// More than a second of an idle machine, on a busy one.
+const SOON: Duration = Duration::from_secs(3);
+
+/// An upstream that answers when the gate opens.
+async fn gated() -> (Upstream, Arc<Notify>) {
+    let gate = Arc::new(Notify::new());
+    let opened = Arc::clone(&gate);
+    let upstream = Upstream::scripted(move |mut wire, recorder| {
+        let gate = Arc::clone(&opened);
+        async move {
+            let head = wire.head().await;
+            recorder.record(&head);
+            gate.notified().await;
+            let _ = wire.try_send(ok("at last")).await;
+            wire.read_to_end().await;
+        }
+    })
+    .await;
+    (upstream, gate)
+}
+
+async fn refuses(gateway: &Gateway) -> bool {
+    TcpStream::connect(gateway.address()).await.is_err()
+}
+
+#[tokio::test]
+async fn an_idle_gateway_is_gone_soon_after_sigterm() {
+    let upstream = Upstream::saying("ok").await;
+    let mut gateway = Config::to(&upstream).start().await;
+    gateway.signal(Signal::SIGTERM);
+    assert_eq!(gateway.gone(SOON).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn kept_connections_are_no_reason_to_stay() {
+    let upstream = Upstream::saying("ok").await;
+    let mut gateway = Config::to(&upstream).start().await;
+    let mut wire = gateway.connect().await;
+    wire.send(get("/", &[])).await;
+    assert_eq!(wire.response().await.text(), "ok");
+    let _silent = gateway.connect().await;
+    gateway.signal(Signal::SIGTERM);
+    assert_eq!(gateway.gone(SOON).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_finished() {
+    let (upstream, gate) = gated().await;
+    let mut gateway = Config::to(&upstream).start().await;
+    let mut wire = gateway.connect().await;
+    wire.send(get("/slow", &[])).await;
+    upstream.request(0).await;
+    gateway.signal(Signal::SIGTERM);
+    until("new connections refused", || refuses(&gateway)).await;
+    assert!(gateway.is_alive(), "the request is still in flight");
+    gate.notify_one();
+    let answer = wire.response().await;
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "at last"));
+    assert_eq!(gateway.gone(SOON).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_grace_bounds_the_wait() {
+    let (upstream, _gate) = gated().await;
+    let mut gateway = Config::to(&upstream).top("shutdown: {grace: 1s}").start().await;
+    let mut wire = gateway.connect().await;
+    wire.send(get("/hangs", &[])).await;
+    upstream.request(0).await;
+    gateway.signal(Signal::SIGTERM);
+    gateway.gone(Duration::from_secs(1) + SOON).await;
+}
+
+#[tokio::test]
+async fn open_websockets_are_bounded_by_the_grace_too() {
+    let upstream = Upstream::echo().await;
+    let mut gateway = Config::to(&upstream).top("shutdown: {grace: 1s}").start().await;
+    let mut socket = gateway.websocket("/").await;
+    gateway.signal(Signal::SIGTERM);
+    gateway.gone(Duration::from_secs(1) + SOON).await;
+    while crate::support::next(&mut socket).await.is_some() {}
+}
+
+#[tokio::test]
+async fn sigint_does_not_wait() {
+    let (upstream, _gate) = gated().await;
+    let mut gateway = Config::to(&upstream).start().await;
+    let mut wire = gateway.connect().await;
+    wire.send(get("/hangs", &[])).await;
+    upstream.request(0).await;
+    gateway.signal(Signal::SIGINT);
+    gateway.gone(SOON).await;
+}
+
+#[tokio::test]
+async fn a_signal_right_after_the_start_is_heard() {
+    let upstream = Upstream::saying("ok").await;
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut gateway = Config::to(&upstream).start().await;
+        gateway.signal(signal);
+        assert_eq!(gateway.gone(SOON).await.code(), Some(0), "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said_in_one_clear_line() {
+    let upstream = Upstream::saying("ok").await;
+    let gateway = Config::to(&upstream).start().await;
+    let run =
+        cli(gateway.folder(), &["run", "--config", gateway.file().to_str().expect("a path")], &[])
+            .await;
+    assert_eq!(run.code, Some(1), "{}", run.all());
+    let address = gateway.address().to_string();
+    let lines: Vec<_> = run.stderr.lines().filter(|line| line.contains(&address)).collect();
+    assert!(lines.iter().any(|line| line.contains("in use")), "{}", run.stderr);
+    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
+    assert_eq!(gateway.get("/", &[]).await.text(), "ok", "the first one is unharmed");
+}
+
+#[tokio::test]
+async fn a_new_gateway_can_take_the_port_at_once() {
+    let upstream = Upstream::saying("ok").await;
+    let port = free_port();
+    for _ in 0..2 {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let file = folder.path().join("tidegate.yaml");
+        std::fs::write(&file, Config::to(&upstream).yaml(port)).expect("a file");
+        let mut gateway = Gateway::run(folder, file, port).await;
+        // The gateway closes first here, which leaves the port in TIME_WAIT.
+        assert_eq!(gateway.get("/", &["Connection: close"]).await.text(), "ok");
+        gateway.signal(Signal::SIGTERM);
+        assert_eq!(gateway.gone(SOON).await.code(), Some(0));
+    }
+}

@@ -1,0 +1,274 @@
+use super::lines::Lines;
+use super::websocket::{Handshake, Socket};
+use super::wire::{Head, Response, Wire, get};
+use super::{Config, PATIENCE};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A gateway: the real binary, in a process and a folder of its own.
+pub struct Gateway {
+    child: Child,
+    folder: TempDir,
+    file: PathBuf,
+    address: SocketAddr,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+impl Gateway {
+    /// Starts one and waits until it accepts connections.
+    pub async fn start(config: &Config) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let port = free_port();
+        let file = folder.path().join("tidegate.yaml");
+        std::fs::write(&file, config.yaml(port)).expect("a configuration file");
+        Self::run(folder, file, port).await
+    }
+
+    /// Runs a file that is already written.
+    pub async fn run(folder: TempDir, file: PathBuf, port: u16) -> Self {
+        let mut child = tidegate(folder.path())
+            .args(["run", "--config"])
+            .arg(&file)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the gateway's binary");
+        let stdout = Lines::of(child.stdout.take().expect("stdout"));
+        let stderr = Lines::of(child.stderr.take().expect("stderr"));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut gateway = Self { child, folder, file, address, stdout, stderr };
+        let deadline = Instant::now() + PATIENCE;
+        while tokio::net::TcpStream::connect(address).await.is_err() {
+            let gone = gateway.child.try_wait().expect("the gateway's status");
+            assert!(gone.is_none(), "the gateway went at once: {gone:?}");
+            assert!(Instant::now() < deadline, "the gateway does not listen");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        gateway
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Puts a new configuration in the file's place, by a rename.
+    pub fn rewrite(&self, config: &Config) {
+        replace_file(&self.file, &config.yaml(self.port()));
+    }
+
+    pub async fn connect(&self) -> Wire {
+        Wire::connect(self.address).await
+    }
+
+    /// Sends these bytes on a new connection and reads one answer.
+    pub async fn send(&self, request: impl AsRef<[u8]>) -> Response {
+        let mut wire = self.connect().await;
+        wire.send(request).await;
+        wire.response().await
+    }
+
+    /// `GET` with further fields, each as `Name: value`.
+    pub async fn get(&self, target: &str, fields: &[&str]) -> Response {
+        self.send(get(target, fields)).await
+    }
+
+    /// Opens a WebSocket.
+    pub async fn websocket(&self, target: &str) -> Socket {
+        Handshake::to(target).open(self).await.1
+    }
+
+    /// Sends a WebSocket handshake that is to be refused.
+    pub async fn refused(&self, handshake: &Handshake) -> Response {
+        self.send(handshake.bytes()).await
+    }
+
+    /// The first line of the access log that `takes` accepts.
+    pub async fn access(&self, what: &str, takes: impl Fn(&Value) -> bool) -> Value {
+        self.stdout
+            .find(what, 0, |line| {
+                let value: Value = serde_json::from_str(line).ok()?;
+                takes(&value).then_some(value)
+            })
+            .await
+    }
+
+    /// The access log's line of this path.
+    pub async fn access_of(&self, path: &str) -> Value {
+        self.access(path, |line| line["url.path"] == path).await
+    }
+
+    /// All lines of the access log so far.
+    pub fn access_lines(&self) -> Vec<String> {
+        self.stdout.all()
+    }
+
+    /// All lines of the gateway's own log so far.
+    pub fn log_lines(&self) -> Vec<String> {
+        self.stderr.all()
+    }
+
+    /// A point in the gateway's own log, for [`Gateway::says`].
+    pub fn mark(&self) -> usize {
+        self.stderr.count()
+    }
+
+    /// The first line of the gateway's own log from `mark` on that holds `needle`.
+    pub async fn says(&self, mark: usize, needle: &str) -> String {
+        self.stderr.find(needle, mark, |line| line.contains(needle).then(|| line.to_owned())).await
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(id), signal).expect("the gateway runs");
+    }
+
+    /// Waits until the process is gone.
+    pub async fn gone(&mut self, bound: Duration) -> ExitStatus {
+        gone(&mut self.child, bound).await
+    }
+
+    /// Whether the process is still there.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("the gateway's status").is_none()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the gateway's log\n{}", self.stderr.all().join("\n"));
+            eprintln!("--- its access log\n{}", self.stdout.all().join("\n"));
+        }
+    }
+}
+
+async fn gone(child: &mut Child, bound: Duration) -> ExitStatus {
+    let deadline = Instant::now() + bound;
+    loop {
+        if let Some(status) = child.try_wait().expect("the process's status") {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "still there after {bound:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// How a run of the command line ended.
+pub struct Cli {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Cli {
+    pub fn all(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// Runs the binary to its end.
+pub async fn cli(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Cli {
+    let mut child = tidegate(folder)
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the gateway's binary");
+    let reader = |mut output: Box<dyn std::io::Read + Send>| {
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = output.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        })
+    };
+    let stdout = reader(Box::new(child.stdout.take().expect("stdout")));
+    let stderr = reader(Box::new(child.stderr.take().expect("stderr")));
+    let deadline = Instant::now() + PATIENCE;
+    let code = loop {
+        if let Some(status) = child.try_wait().expect("the process's status") {
+            break status.code();
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("`tidegate {}` does not end", arguments.join(" "));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    Cli { code, stdout: stdout.join().expect("stdout"), stderr: stderr.join().expect("stderr") }
+}
+
+fn tidegate(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .env_remove("TIDEGATE_CONFIG")
+        .env_remove("RUST_LOG")
+        .env("NO_COLOR", "1");
+    command
+}
+
+/// Replaces a file as careful editors do: a new one, renamed over the old.
+pub fn replace_file(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, text).expect("a new file");
+    std::fs::rename(&new, file).expect("the file replaced");
+}
+
+/// A port below those that the kernel hands out, so that nobody gets it before the gateway.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 500).unwrap_or(0) * 40;
+    loop {
+        let port = 10_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+impl Response {
+    /// The body of an error, after a look at what every error has.
+    pub fn error(&self) -> Value {
+        assert_eq!(self.head.get("content-type"), Some("application/json"), "{}", self.head.text);
+        let value: Value = serde_json::from_slice(&self.body).expect("JSON");
+        for key in ["error", "message", "request_id"] {
+            assert!(value[key].as_str().is_some_and(|text| !text.is_empty()), "{key} in {value}");
+        }
+        assert_eq!(self.head.get("x-request-id"), value["request_id"].as_str());
+        value
+    }
+}
+
+impl Head {
+    /// The only value of a field; a doubled one is a failure.
+    pub fn only(&self, name: &str) -> Option<&str> {
+        let all = self.all(name);
+        assert!(all.len() < 2, "{name} is doubled in:\n{}", self.text);
+        all.first().copied()
+    }
+}

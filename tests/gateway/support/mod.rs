@@ -1,0 +1,38 @@
+//! The kit under the tests: a gateway as a child process, an upstream that writes down what it
+//! is sent, clients of one socket.
+
+mod config;
+mod gateway;
+mod lines;
+mod upstream;
+mod websocket;
+mod wire;
+
+pub use config::Config;
+pub use gateway::{Cli, Gateway, cli, free_port, replace_file};
+pub use upstream::{Upstream, ok, respond};
+pub use websocket::{Handshake, Socket, next, switch};
+pub use wire::{Head, Response, Wire, get};
+
+use std::time::Duration;
+
+/// More than anything here should take; a wait that exceeds it fails the test.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for what must happen, and says what did not.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
+    }
+}
+
+/// Asks again and again until the answer is yes; for states that nothing announces.
+pub async fn until<Fut: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> Fut) {
+    within(what, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}

@@ -1,0 +1,250 @@
+use super::within;
+use std::io;
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A socket that speaks HTTP/1.1 by hand; either end of it.
+pub struct Wire {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+/// The head of a request or a response, just as it came.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// Its bytes, with the empty line at the end.
+    pub text: String,
+    /// The request or status line.
+    pub line: String,
+    fields: Vec<(String, String)>,
+}
+
+/// A response with its whole body.
+#[derive(Debug, Clone)]
+pub struct Response {
+    pub head: Head,
+    pub body: Vec<u8>,
+    pub trailers: Vec<(String, String)>,
+}
+
+/// A `GET` request with further fields, each as `Name: value`; `Host: localhost` unless given.
+pub fn get(target: &str, fields: &[&str]) -> String {
+    let mut text = format!("GET {target} HTTP/1.1\r\n");
+    if !fields.iter().any(|field| field.to_ascii_lowercase().starts_with("host:")) {
+        text.push_str("Host: localhost\r\n");
+    }
+    for field in fields {
+        text.push_str(field);
+        text.push_str("\r\n");
+    }
+    text + "\r\n"
+}
+
+impl Wire {
+    pub fn new(stream: TcpStream) -> Self {
+        let _ = stream.set_nodelay(true);
+        Self { stream, buffer: Vec::new() }
+    }
+
+    pub async fn connect(address: SocketAddr) -> Self {
+        let stream = within("a connection", TcpStream::connect(address)).await;
+        Self::new(stream.expect("a connection"))
+    }
+
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_send(bytes).await.expect("bytes sent");
+    }
+
+    /// Sends to a side that may close before it has read all.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        within("room to write", self.stream.write_all(bytes.as_ref())).await
+    }
+
+    /// Says that no more will be sent; what comes can still be read.
+    pub async fn finish(&mut self) {
+        self.stream.shutdown().await.expect("half-closed");
+    }
+
+    /// Breaks the connection off with a reset.
+    pub fn reset(self) {
+        let _ = self.stream.set_zero_linger();
+    }
+
+    /// The socket, when nothing of it has been read too far.
+    pub fn into_stream(self) -> TcpStream {
+        assert_eq!(self.buffer, b"", "nothing read too far");
+        self.stream
+    }
+
+    /// The socket, and what has been read of it too far.
+    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.buffer)
+    }
+
+    /// Reads more into the buffer; false at the end.
+    async fn fill(&mut self) -> bool {
+        match within("bytes", self.stream.read_buf(&mut self.buffer)).await {
+            Ok(read) => read > 0,
+            Err(_) => false,
+        }
+    }
+
+    /// All up to and with `needle`; `None` when the connection ends before.
+    pub async fn try_until(&mut self, needle: &[u8]) -> Option<Vec<u8>> {
+        let mut searched = 0;
+        loop {
+            let from = searched;
+            if let Some(at) = self.buffer[from..].windows(needle.len()).position(|w| w == needle) {
+                return Some(self.buffer.drain(..from + at + needle.len()).collect());
+            }
+            searched = self.buffer.len().saturating_sub(needle.len() - 1);
+            if !self.fill().await {
+                return None;
+            }
+        }
+    }
+
+    /// All up to and with `needle`.
+    pub async fn until(&mut self, needle: impl AsRef<[u8]>) -> Vec<u8> {
+        let needle = needle.as_ref();
+        let found = self.try_until(needle).await;
+        found.unwrap_or_else(|| {
+            let got = String::from_utf8_lossy(&self.buffer);
+            panic!("ended before {:?} came: {got:?}", String::from_utf8_lossy(needle))
+        })
+    }
+
+    pub async fn exactly(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count {
+            assert!(self.fill().await, "ended after {} of {count} bytes", self.buffer.len());
+        }
+        self.buffer.drain(..count).collect()
+    }
+
+    /// All until the other side ends.
+    pub async fn read_to_end(&mut self) -> Vec<u8> {
+        while self.fill().await {}
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Whether the other side ended without another byte.
+    pub async fn is_ended(&mut self) -> bool {
+        self.buffer.is_empty() && !self.fill().await
+    }
+
+    /// A head; `None` when the connection ends before one is whole.
+    pub async fn try_head(&mut self) -> Option<Head> {
+        let bytes = self.try_until(b"\r\n\r\n").await?;
+        Some(Head::parse(&String::from_utf8_lossy(&bytes)))
+    }
+
+    pub async fn head(&mut self) -> Head {
+        let head = self.try_head().await;
+        head.unwrap_or_else(|| {
+            panic!("ended before a head: {:?}", String::from_utf8_lossy(&self.buffer))
+        })
+    }
+
+    /// One chunk of a chunked body, or `Err` with the trailers at its end.
+    pub async fn chunk(&mut self) -> Result<Vec<u8>, Vec<(String, String)>> {
+        let line = self.until("\r\n").await;
+        let line = String::from_utf8_lossy(&line);
+        let size = line.split(';').next().unwrap_or_default().trim();
+        let size = usize::from_str_radix(size, 16).expect("a chunk's size");
+        if size > 0 {
+            let data = self.exactly(size).await;
+            assert_eq!(self.exactly(2).await, b"\r\n", "the chunk's end");
+            return Ok(data);
+        }
+        let mut trailers = Vec::new();
+        loop {
+            let line = self.until("\r\n").await;
+            match parse_field(String::from_utf8_lossy(&line).trim_end()) {
+                Some(field) => trailers.push(field),
+                None => return Err(trailers),
+            }
+        }
+    }
+
+    /// A body and its trailers, by the head's framing.
+    pub async fn body(&mut self, head: &Head) -> (Vec<u8>, Vec<(String, String)>) {
+        if head.get("transfer-encoding").is_some_and(|te| te.eq_ignore_ascii_case("chunked")) {
+            let mut body = Vec::new();
+            loop {
+                match self.chunk().await {
+                    Ok(data) => body.extend(data),
+                    Err(trailers) => return (body, trailers),
+                }
+            }
+        }
+        let no_body = matches!(head.status(), Some(100..=199 | 204 | 304));
+        let body = match head.get("content-length") {
+            _ if no_body => Vec::new(),
+            Some(length) => self.exactly(length.parse().expect("a length")).await,
+            None if head.status().is_some() => self.read_to_end().await,
+            None => Vec::new(),
+        };
+        (body, Vec::new())
+    }
+
+    /// A final response with its body.
+    pub async fn response(&mut self) -> Response {
+        loop {
+            let head = self.head().await;
+            if matches!(head.status(), Some(100 | 102..=199)) {
+                continue;
+            }
+            let (body, trailers) = self.body(&head).await;
+            return Response { head, body, trailers };
+        }
+    }
+}
+
+impl Head {
+    pub fn parse(text: &str) -> Self {
+        let mut lines = text.lines();
+        let line = lines.next().unwrap_or_default().to_owned();
+        Self { text: text.to_owned(), line, fields: lines.filter_map(parse_field).collect() }
+    }
+
+    /// The status of a response.
+    pub fn status(&self) -> Option<u16> {
+        self.line.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()
+    }
+
+    /// The target of a request.
+    pub fn target(&self) -> &str {
+        self.line.split(' ').nth(1).unwrap_or_default()
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).first().copied()
+    }
+
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let same = self.fields.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        same.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The items of a list field, over all its lines.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        let items = self.all(name).into_iter().flat_map(|value| value.split(','));
+        items.map(|item| item.trim().to_ascii_lowercase()).collect()
+    }
+}
+
+fn parse_field(line: &str) -> Option<(String, String)> {
+    let (name, value) = line.split_once(':')?;
+    Some((name.to_owned(), value.trim().to_owned()))
+}
+
+impl Response {
+    pub fn status(&self) -> u16 {
+        self.head.status().unwrap_or_default()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}

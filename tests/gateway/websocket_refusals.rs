@@ -1,0 +1,285 @@
+//! What is not let through is refused in words that a developer can use.
+
+use crate::support::{Config, Handshake, Upstream, free_port, next, within};
+use futures_util::{SinkExt, StreamExt};
+use std::time::Duration;
+use tokio_tungstenite::tungstenite::Message;
+
+#[tokio::test]
+async fn websocket_off_refuses_the_upgrade_and_serves_polling() {
+    // YAML 1.1 reads `off` and `no` as a boolean, YAML 1.2 as a string; people quote at times.
+    for spelling in ["off", "Off", "\"off\"", "'off'", "false"] {
+        let upstream = Upstream::echo().await;
+        let config = Config::to(&upstream).with(&format!("websocket: {spelling}"));
+        let gateway = config.start().await;
+        let refusal = gateway.refused(&Handshake::to("/api/notifications/ws")).await;
+        assert_eq!(refusal.status(), 403, "{spelling}");
+        let _ = refusal.error();
+        assert_eq!(upstream.connections(), 0, "the upstream is not asked");
+        let polled = gateway.get("/api/notification", &[]).await;
+        assert_eq!((polled.status(), polled.text().as_str()), (200, "polled"));
+    }
+}
+
+#[tokio::test]
+async fn websocket_on_is_the_default_and_can_be_said() {
+    for spelling in ["on", "\"on\"", "true", "{idle_timeout: 1h}", "{}"] {
+        let upstream = Upstream::echo().await;
+        let config = Config::to(&upstream).with(&format!("websocket: {spelling}"));
+        let gateway = config.start().await;
+        let mut socket = gateway.websocket("/").await;
+        socket.send(Message::text(spelling)).await.expect("sent");
+        assert_eq!(next(&mut socket).await, Some(Message::text(spelling)));
+    }
+}
+
+#[tokio::test]
+async fn one_routes_off_is_not_anothers() {
+    let upstream = Upstream::echo().await;
+    let gateway = Config::to(&upstream)
+        .route("quiet", "path_prefix: /quiet", "service")
+        .with("websocket: off")
+        .start()
+        .await;
+    assert_eq!(gateway.refused(&Handshake::to("/quiet/ws")).await.status(), 403);
+    assert_eq!(gateway.refused(&Handshake::to("/x/../quiet//ws")).await.status(), 403);
+    drop(gateway.websocket("/ws").await);
+}
+
+#[tokio::test]
+async fn a_page_of_a_foreign_origin_gets_no_socket() {
+    let upstream = Upstream::echo().await;
+    let gateway = Config::to(&upstream)
+        .cors(&["http://localhost:5173", "https://*.example.com"], "")
+        .start()
+        .await;
+    let foreign = [
+        "https://evil.example",
+        "http://localhost:5174",
+        "https://localhost:5173",
+        "https://example.com",
+        "https://evilexample.com",
+        "https://a.example.com.evil.example",
+        "http://a.example.com",
+        "null",
+        "not an origin",
+        "",
+    ];
+    for origin in foreign {
+        let refusal = gateway.refused(&Handshake::to("/").set("Origin", origin)).await;
+        assert_eq!(refusal.status(), 403, "{origin}");
+        let _ = refusal.error();
+        assert_eq!(refusal.head.get("access-control-allow-origin"), None);
+    }
+    assert_eq!(upstream.connections(), 0, "the upstream is not asked");
+    for origin in ["http://localhost:5173", "https://a.example.com", "https://a.b.example.com"] {
+        let handshake = Handshake::to("/").set("Origin", origin);
+        let (_, mut socket) = handshake.open(&gateway).await;
+        socket.send(Message::text(origin)).await.expect("sent");
+        assert_eq!(next(&mut socket).await, Some(Message::text(origin)));
+        let passed = upstream.requests().pop().expect("a request").head;
+        assert_eq!(passed.only("origin"), Some(origin), "the upstream may judge for itself");
+    }
+}
+
+#[tokio::test]
+async fn no_origin_is_no_browser_and_is_let_in() {
+    let upstream = Upstream::echo().await;
+    let gateway = Config::to(&upstream).cors(&["http://localhost:5173"], "").start().await;
+    drop(Handshake::to("/").open(&gateway).await);
+}
+
+#[tokio::test]
+async fn a_page_of_the_gateways_own_origin_is_let_in() {
+    let upstream = Upstream::echo().await;
+    let gateway = Config::to(&upstream).cors(&["http://localhost:5173"], "").start().await;
+    let own = |host: &str, origin: &str| Handshake::to("/").set("Host", host).set("Origin", origin);
+    drop(own("app.test:3000", "http://app.test:3000").open(&gateway).await);
+    drop(own("App.test", "http://app.test").open(&gateway).await);
+    for (host, origin) in [
+        ("app.test:3000", "http://app.test:3001"),
+        ("app.test:3000", "http://app.test"),
+        ("app.test", "http://x.app.test"),
+        ("app.test", "http://app.test.evil.example"),
+    ] {
+        assert_eq!(gateway.refused(&own(host, origin)).await.status(), 403, "{origin} at {host}");
+    }
+}
+
+#[tokio::test]
+async fn cors_off_leaves_the_origin_to_the_upstream() {
+    let upstream = Upstream::echo().await;
+    let gateway =
+        Config::to(&upstream).cors(&["http://localhost:5173"], "").with("cors: off").start().await;
+    drop(Handshake::to("/").set("Origin", "https://other.example").open(&gateway).await);
+}
+
+#[tokio::test]
+async fn rfc6455_4_2_1_a_bad_handshake_is_answered_400() {
+    let upstream = Upstream::echo().await;
+    let gateway = Config::to(&upstream).start().await;
+    let good = || Handshake::to("/");
+    let bad = [
+        ("no key", good().without("Sec-WebSocket-Key")),
+        ("an empty key", good().set("Sec-WebSocket-Key", "")),
+        ("a short key", good().set("Sec-WebSocket-Key", "c2hvcnQ=")),
+        ("no base64", good().set("Sec-WebSocket-Key", "!!!!!!!!!!!!!!!!!!!!!!==")),
+        ("no Connection: Upgrade", good().set("Connection", "keep-alive")),
+        ("no Connection", good().without("Connection")),
+        ("HTTP/1.0", good().line("GET / HTTP/1.0")),
+    ];
+    for (what, handshake) in bad {
+        let refusal = gateway.refused(&handshake).await;
+        assert_eq!(refusal.status(), 400, "{what}");
+        let _ = refusal.error();
+    }
+    assert_eq!(upstream.connections(), 0, "the upstream is not asked");
+}
+
+#[tokio::test]
+async fn rfc6455_4_4_another_version_is_answered_426_with_the_one_that_is_spoken() {
+    let upstream = Upstream::echo().await;
+    let gateway = Config::to(&upstream).start().await;
+    for version in ["8", "0", "14", "13, 8", "x"] {
+        let refusal =
+            gateway.refused(&Handshake::to("/").set("Sec-WebSocket-Version", version)).await;
+        assert_eq!(refusal.status(), 426, "{version}");
+        assert_eq!(refusal.head.only("sec-websocket-version"), Some("13"), "{version}");
+        let _ = refusal.error();
+    }
+    let refusal = gateway.refused(&Handshake::to("/").without("Sec-WebSocket-Version")).await;
+    assert!([400, 426].contains(&refusal.status()));
+    assert_eq!(upstream.connections(), 0, "the upstream is not asked");
+}
+
+#[tokio::test]
+async fn a_handshake_is_a_get_request() {
+    let upstream = Upstream::echo().await;
+    let gateway = Config::to(&upstream).start().await;
+    for method in ["POST", "PUT", "DELETE"] {
+        let handshake = Handshake::to("/").line(&format!("{method} / HTTP/1.1"));
+        let refusal = gateway.refused(&handshake.set("Content-Length", "0")).await;
+        assert!([400, 405].contains(&refusal.status()), "{method}: {}", refusal.status());
+        if refusal.status() == 405 {
+            assert!(refusal.head.list("allow").contains(&"get".to_owned()));
+        }
+    }
+    assert_eq!(upstream.connections(), 0, "the upstream is not asked");
+}
+
+#[tokio::test]
+async fn other_upgrades_are_not_passed_on() {
+    let upstream = Upstream::saying("plain").await;
+    let gateway = Config::to(&upstream).start().await;
+    let answer = gateway
+        .get(
+            "/",
+            &["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"],
+        )
+        .await;
+    assert_eq!(answer.text(), "plain", "RFC 9110, 7.8: a server may ignore Upgrade");
+    let passed = upstream.only_request().await.head;
+    assert_eq!(passed.get("upgrade"), None);
+    assert_eq!(passed.get("http2-settings"), None);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_down_is_answered_502() {
+    let port = free_port();
+    let gateway = Config::to_address(format!("127.0.0.1:{port}")).start().await;
+    let refusal = gateway.refused(&Handshake::to("/")).await;
+    assert_eq!(refusal.status(), 502);
+    let _ = refusal.error();
+    assert!(!refusal.text().contains(&port.to_string()), "no internal address: {}", refusal.text());
+}
+
+#[tokio::test]
+async fn an_upstream_that_ends_without_an_answer_is_answered_502() {
+    let upstream = Upstream::scripted(|mut wire, _| async move {
+        wire.head().await;
+    })
+    .await;
+    let gateway = Config::to(&upstream).start().await;
+    let refusal = gateway.refused(&Handshake::to("/")).await;
+    assert_eq!(refusal.status(), 502);
+    let _ = refusal.error();
+}
+
+#[tokio::test]
+async fn an_upstream_that_never_answers_is_answered_504() {
+    let upstream = Upstream::scripted(|mut wire, _| async move {
+        wire.read_to_end().await;
+    })
+    .await;
+    let gateway = Config::to(&upstream).with("timeouts: {read: 300ms}").start().await;
+    let refusal = gateway.refused(&Handshake::to("/")).await;
+    assert_eq!(refusal.status(), 504);
+    let _ = refusal.error();
+}
+
+#[tokio::test]
+async fn the_read_timeout_does_not_end_an_open_socket() {
+    let upstream = Upstream::echo().await;
+    let config = Config::to(&upstream).with("timeouts: {read: 200ms, write: 200ms}");
+    let gateway = config.start().await;
+    let mut socket = gateway.websocket("/").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    socket.send(Message::text("still")).await.expect("sent");
+    assert_eq!(next(&mut socket).await, Some(Message::text("still")));
+}
+
+#[tokio::test]
+async fn idle_timeout_ends_a_session_in_which_nobody_speaks() {
+    let upstream = Upstream::echo().await;
+    let config = Config::to(&upstream).with("websocket: {idle_timeout: 300ms}");
+    let gateway = config.start().await;
+    let mut socket = gateway.websocket("/idle").await;
+    while let Some(message) = next(&mut socket).await {
+        assert!(matches!(message, Message::Close(_)), "{message:?}");
+    }
+    let line = gateway.access("a WebSocket's end", |line| line["event"] == "websocket.close").await;
+    assert_eq!(line["websocket.close.initiator"], "idle");
+}
+
+#[tokio::test]
+async fn idle_timeout_spares_a_session_in_which_only_the_upstream_speaks() {
+    let upstream = Upstream::websocket(|mut socket, _| async move {
+        for number in 0..15 {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            if socket.send(Message::text(number.to_string())).await.is_err() {
+                return;
+            }
+        }
+        while let Some(Ok(_)) = socket.next().await {}
+    })
+    .await;
+    let config = Config::to(&upstream).with("websocket: {idle_timeout: 1s}");
+    let gateway = config.start().await;
+    let mut socket = gateway.websocket("/").await;
+    for number in 0..15 {
+        assert_eq!(next(&mut socket).await, Some(Message::text(number.to_string())));
+    }
+}
+
+#[tokio::test]
+async fn idle_timeout_spares_a_session_in_which_only_the_client_speaks() {
+    let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = Upstream::websocket(move |mut socket, _| {
+        let sender = sender.clone();
+        async move {
+            while let Some(Ok(message)) = socket.next().await {
+                let _ = sender.send(message);
+            }
+        }
+    })
+    .await;
+    let config = Config::to(&upstream).with("websocket: {idle_timeout: 1s}");
+    let gateway = config.start().await;
+    let mut socket = gateway.websocket("/").await;
+    for number in 0..15 {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        socket.send(Message::text(number.to_string())).await.expect("sent");
+        let got = within("the message at the upstream", received.recv()).await;
+        assert_eq!(got, Some(Message::text(number.to_string())));
+    }
+}
