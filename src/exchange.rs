@@ -121,6 +121,15 @@ impl Exchange {
     }
 }
 
+/// How a WebSocket session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebSocketEnd {
+    /// Who ended it: who sent the first close frame, or else who closed its connection first.
+    pub initiator: Initiator,
+    /// The code of the first close frame (RFC 6455, section 7.4), if there was one with a code.
+    pub code: Option<u16>,
+}
+
 /// How a request, or a WebSocket session, ended.
 #[derive(Debug)]
 pub struct Outcome<'o> {
@@ -140,8 +149,8 @@ pub struct Outcome<'o> {
     pub bytes_received: u64,
     /// Bytes of body, or of WebSocket frames, that went to the client.
     pub bytes_sent: u64,
-    /// Who ended the session, when the handshake became one.
-    pub websocket: Option<Initiator>,
+    /// How the session ended, when the handshake became one.
+    pub websocket: Option<WebSocketEnd>,
     /// What went wrong, in words for the operator.
     pub error: Option<&'o str>,
 }

@@ -54,7 +54,7 @@ mod websocket;
 
 pub use async_trait::async_trait;
 pub use config::{Problem, Problems, Variables, reference, schema};
-pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin};
+pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};
 pub use filter::{Filter, Flow, Reply, Request, Response};
 pub use gateway::{Config, Gateway, RunError, Summary};
 pub use server::BindError;

@@ -65,7 +65,7 @@ pub enum Level {
     Info,
     /// Also each decision.
     Debug,
-    /// Also what Pingora says of each step.
+    /// Also the steps to it.
     Trace,
 }
 

@@ -41,20 +41,20 @@ impl Watch {
     pub async fn run(self, mut sources: Sources, mut reload: mpsc::Receiver<()>) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut applied = stamp(&sources);
-        let mut seen = applied.clone();
+        // Whatever was edited since the file was read shows at the first look.
+        let mut applied = Stamp::new();
+        let mut seen = Stamp::new();
         let mut resolved = Instant::now();
         loop {
             tokio::select! {
                 _ = looks.tick() => {
                     let now = stamp(&sources);
                     if now == seen && now != applied {
-                        let unchanged = texts(&sources);
+                        // What is written from here on makes another stamp, and another look.
                         applied.clone_from(&now);
                         let read = config::read_with(&self.path, &self.variables);
-                        if texts(&read.sources) != unchanged {
+                        if texts(&read.sources) != texts(&sources) {
                             sources = read.sources.clone();
-                            applied = stamp(&sources);
                             self.apply(read).await;
                         }
                     }
@@ -64,9 +64,9 @@ impl Watch {
                     if asked.is_none() {
                         return;
                     }
+                    applied = stamp(&sources);
                     let read = config::read_with(&self.path, &self.variables);
                     sources = read.sources.clone();
-                    applied = stamp(&sources);
                     self.apply(read).await;
                 }
             }

@@ -13,6 +13,20 @@ pub fn without_port(authority: &str) -> &str {
     }
 }
 
+/// Whether a `Host` field holds what RFC 3986, section 3.2.2, allows of a host and port; it may
+/// be empty (RFC 9110, section 7.2).
+pub fn is_authority(written: &str) -> bool {
+    let (name, port) = written.split_at(without_port(written).len());
+    let is_port = port.bytes().skip(1).all(|byte| byte.is_ascii_digit());
+    let is_name = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(literal) => literal.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)),
+    };
+    is_name && is_port
+}
+
 /// What a route's host may be: one name, or every name below one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
@@ -36,6 +50,16 @@ impl HostPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rfc3986_3_2_2_knows_a_host_from_noise() {
+        for host in ["", "a", "a-b.example:80", "[::1]:3000", "127.0.0.1:", "a_b"] {
+            assert!(is_authority(host), "{host}");
+        }
+        for noise in ["a b", "a/b", "a@b", "a:b", "a:80:80", "[::1", "[x]", "a#", "a?", "a\\b"] {
+            assert!(!is_authority(noise), "{noise}");
+        }
+    }
 
     #[test]
     fn cuts_the_port_alone() {

@@ -3,7 +3,7 @@
 use super::Context;
 use crate::filter::{Reply, is_preflight};
 use crate::generation::{Edge, Live};
-use crate::http::{forwarded, path, request_id};
+use crate::http::{forwarded, host, path, request_id};
 use crate::routing::Miss;
 use crate::websocket::handshake::{self, HandshakeError};
 use http::header::{self, HeaderName, HeaderValue};
@@ -151,7 +151,10 @@ fn authority(head: &RequestHeader) -> Result<&str, Reply> {
         return Ok(authority.as_str());
     }
     match head.headers.get(header::HOST) {
-        Some(host) => host.to_str().map_err(|_| bad_request("the Host header is not ASCII")),
+        Some(value) => match value.to_str() {
+            Ok(written) if host::is_authority(written) => Ok(written),
+            _ => Err(bad_request("the Host header is not a host")),
+        },
         None if head.version == Version::HTTP_10 => Ok(""),
         // RFC 9112, section 3.2: a server must refuse this.
         None => Err(bad_request("the request has no Host header")),

@@ -1,7 +1,8 @@
 use super::failure;
 use super::in_flight::Ticket;
-use crate::exchange::{Exchange, Outcome};
+use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::generation::Route;
+use crate::websocket::frame::{Close, Scanner};
 use crate::websocket::{self, Initiator};
 use http::HeaderValue;
 use pingora::Error;
@@ -12,6 +13,14 @@ use std::time::Instant;
 
 /// What nginx logs when the client left before there was an answer; ops know it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// A session's frames: from the client, and to it; and the first close frame among them.
+#[derive(Debug, Default)]
+pub struct Open {
+    from_client: Scanner,
+    to_client: Scanner,
+    close: Option<Close>,
+}
 
 /// One request on its way through Pingora's hooks.
 pub struct Context {
@@ -25,7 +34,8 @@ pub struct Context {
     pub(super) connects: usize,
     /// Shared with the tap, from the handshake on.
     pub(super) tunnel: Option<Arc<websocket::Session>>,
-    pub(super) is_open: bool,
+    /// The handshake is done, and the frames of both directions are followed.
+    pub(super) open: Option<Box<Open>>,
     pub(super) received: u64,
     pub(super) sent: u64,
     /// What went wrong, in words for the operator.
@@ -44,7 +54,7 @@ impl Context {
             endpoint: None,
             connects: 0,
             tunnel: None,
-            is_open: false,
+            open: None,
             received: 0,
             sent: 0,
             error: None,
@@ -54,12 +64,32 @@ impl Context {
 
     /// The handshake is done: from here on this is a WebSocket session.
     pub(super) fn opened(&mut self, session: &mut Session) {
-        self.is_open = true;
+        self.open = Some(Box::default());
         // Silence is no fault in a session; `websocket.idle_timeout` bounds it where wanted.
         session.set_read_timeout(None);
         (self.received, self.sent) = (0, 0);
         if let Some(log) = &self.route.edge.access_log {
             log.opened(&self.outcome(session, 101));
+        }
+    }
+
+    /// Follows what the client sends.
+    pub(super) fn frames_from_client(&mut self, bytes: &[u8]) {
+        let close = self.open.as_mut().and_then(|open| open.from_client.feed(bytes));
+        self.closing(close, Initiator::Client);
+    }
+
+    /// Follows what the upstream sends.
+    pub(super) fn frames_to_client(&mut self, bytes: &[u8]) {
+        let close = self.open.as_mut().and_then(|open| open.to_client.feed(bytes));
+        self.closing(close, Initiator::Upstream);
+    }
+
+    /// Who sends the first close frame ends the session, whoever closes its connection first.
+    fn closing(&mut self, close: Option<Close>, initiator: Initiator) {
+        if let (Some(close), Some(open)) = (close, &mut self.open) {
+            open.close.get_or_insert(close);
+            self.tunnel_ended(initiator);
         }
     }
 
@@ -74,7 +104,7 @@ impl Context {
     pub(super) fn ended(&mut self, session: &Session, error: Option<&Error>) {
         if let Some(error) = error {
             self.error.get_or_insert_with(|| failure::in_words(error));
-            if self.is_open {
+            if self.open.is_some() {
                 self.tunnel_ended(failure::initiator(error));
             }
         }
@@ -114,7 +144,10 @@ impl Context {
             upstream_address: self.endpoint.map(|(_, address)| address),
             bytes_received: self.received,
             bytes_sent: self.sent,
-            websocket: self.is_open.then(ended_by),
+            websocket: self.open.as_ref().map(|open| WebSocketEnd {
+                initiator: ended_by(),
+                code: open.close.and_then(|close| close.code),
+            }),
             error: self.error.as_deref(),
         }
     }

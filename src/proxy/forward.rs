@@ -4,8 +4,8 @@ use super::Context;
 use super::admission::{X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::generation::HostHeader;
 use crate::http::forwarded;
-use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
+use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{ErrorType, OrErr, Result};
 use pingora_proxy::Session;
@@ -119,9 +119,16 @@ fn append_to_list(head: &mut RequestHeader, name: &HeaderName, element: &str) ->
 }
 
 /// Removes what concerns the upstream's connection alone (RFC 9110, section 7.6.1).
-pub(super) fn clean_response(response: &mut ResponseHeader) {
+pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeader) {
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         return;
+    }
+    if session.req_header().version == Version::HTTP_10 {
+        // RFC 9112, section 6.1: such a client knows no chunks; the end of the connection is
+        // the end of the body.
+        if response.remove_header(&header::TRANSFER_ENCODING).is_some() {
+            session.set_keepalive(None);
+        }
     }
     let nominated: Vec<HeaderName> = response
         .headers

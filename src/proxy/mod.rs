@@ -90,6 +90,9 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         ctx.received += body.as_ref().map_or(0, |body| body.len() as u64);
         if session.was_upgraded() {
+            if let Some(bytes) = body {
+                ctx.frames_from_client(bytes);
+            }
             if end_of_stream {
                 ctx.tunnel_ended(Initiator::Client);
             }
@@ -114,7 +117,7 @@ impl ProxyHttp for Proxy {
         if is_interim {
             return Ok(());
         }
-        forward::clean_response(response);
+        forward::clean_response(session, response);
         filter_response(session.req_header(), response, ctx).await?;
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             ctx.opened(session);
@@ -124,14 +127,19 @@ impl ProxyHttp for Proxy {
 
     fn response_body_filter(
         &self,
-        session: &mut Session,
+        _: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         ctx.sent += body.as_ref().map_or(0, |body| body.len() as u64);
-        if end_of_stream && session.was_upgraded() {
-            ctx.tunnel_ended(Initiator::Upstream);
+        if ctx.open.is_some() {
+            if let Some(bytes) = body {
+                ctx.frames_to_client(bytes);
+            }
+            if end_of_stream {
+                ctx.tunnel_ended(Initiator::Upstream);
+            }
         }
         Ok(None)
     }

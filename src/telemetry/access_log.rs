@@ -89,6 +89,8 @@ enum Sizes {
         sent: u64,
         #[serde(rename = "websocket.close.initiator")]
         initiator: &'static str,
+        #[serde(rename = "websocket.close.code", skip_serializing_if = "Option::is_none")]
+        code: Option<u16>,
     },
 }
 
@@ -116,13 +118,14 @@ impl AccessLog {
     /// A request, or a WebSocket session, has ended.
     pub fn ended(&self, outcome: &Outcome<'_>) {
         let (event, sizes) = match outcome.websocket {
-            Some(initiator) => (
+            Some(end) => (
                 "websocket.close",
                 Sizes::Closed {
                     duration_ms: milliseconds(outcome),
                     received: outcome.bytes_received,
                     sent: outcome.bytes_sent,
-                    initiator: initiator.as_str(),
+                    initiator: end.initiator.as_str(),
+                    code: end.code,
                 },
             ),
             None => (
@@ -202,8 +205,12 @@ fn for_eyes(line: &Line<'_>) -> String {
         let _ = write!(text, "?{query}");
     }
     let _ = write!(text, " {:.1}ms", line.duration_ms);
-    if let Sizes::Closed { received, sent, initiator, .. } = line.sizes {
-        let _ = write!(text, " by {initiator}, {received} bytes in, {sent} out");
+    if let Sizes::Closed { received, sent, initiator, code, .. } = line.sizes {
+        let _ = write!(text, " by {initiator}");
+        if let Some(code) = code {
+            let _ = write!(text, " with code {code}");
+        }
+        let _ = write!(text, ", {received} bytes in, {sent} out");
     }
     if !line.route.is_empty() {
         let _ = write!(text, " route={}", line.route);

@@ -10,8 +10,10 @@ static JSON: AtomicBool = AtomicBool::new(false);
 /// Starts the log, as text at level `info`, until the configuration says otherwise.
 pub fn start() {
     let started = env_logger::Builder::new()
-        // What is written is decided by `set` alone, for it can change while we run.
-        .filter_level(LevelFilter::Trace)
+        // How much of ours is written is decided by `set` alone, for it can change while we run.
+        .filter_module("tidegate", LevelFilter::Trace)
+        // Pingora and its kin tell whole requests at `debug`, secrets included.
+        .filter_level(LevelFilter::Warn)
         .format(|out, record| {
             let time = humantime::format_rfc3339_millis(SystemTime::now());
             if JSON.load(Ordering::Relaxed) {

@@ -19,6 +19,8 @@ use tokio::time::{Instant, Sleep};
 pub(super) struct Tap {
     socket: TcpStream,
     session: Arc<Session>,
+    /// Whether reading has been tried once; see `poll_read`.
+    is_warm: bool,
     answered: bool,
     idle_timeout: Option<Duration>,
     last_activity: Instant,
@@ -36,6 +38,7 @@ impl Tap {
         Self {
             socket,
             session,
+            is_warm: false,
             answered: false,
             idle_timeout,
             last_activity: Instant::now(),
@@ -81,6 +84,15 @@ impl AsyncRead for Tap {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.is_warm {
+            // Pingora 0.9.1 polls, in random order, this read and the queue in which the end of
+            // the request's empty body waits. When it sees a 101 before it sees that end, it
+            // takes the end for the tunnel's. The first read finds nothing, and the queue comes
+            // first.
+            self.is_warm = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let filled = buffer.filled().len();
         match Pin::new(&mut self.socket).poll_read(cx, buffer) {
             Poll::Ready(Ok(())) => {
