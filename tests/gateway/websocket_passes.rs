@@ -271,24 +271,6 @@ async fn a_client_that_has_finished_is_heard_to_its_end() {
 }
 
 #[tokio::test]
-#[ignore = "an unmet promise: Pingora 0.9.1 ends a tunnel when either side has finished"]
-async fn what_the_upstream_still_has_to_say_reaches_a_client_that_has_finished() {
-    let upstream = Upstream::scripted(|mut wire, _| async move {
-        let head = wire.head().await;
-        let mut wire = crate::support::Wire::new(switch(wire, &head, "").await.into_inner());
-        let sent = wire.read_to_end().await;
-        assert_eq!(sent, b"\x81\x80\0\0\0\0");
-        wire.send(b"\x81\x04last").await;
-    })
-    .await;
-    let gateway = Config::to(&upstream).start().await;
-    let (_, mut wire) = Handshake::to("/").open_raw(&gateway).await;
-    wire.send(b"\x81\x80\0\0\0\0").await;
-    wire.finish().await;
-    assert_eq!(wire.read_to_end().await, b"\x81\x04last");
-}
-
-#[tokio::test]
 async fn what_the_client_still_has_to_say_reaches_an_upstream_that_has_finished() {
     let (sender, mut received) = mpsc::unbounded_channel();
     let upstream = Upstream::scripted(move |mut wire, _| {

@@ -4,12 +4,14 @@
 mod config;
 mod gateway;
 mod lines;
+mod ready;
 mod upstream;
 mod websocket;
 mod wire;
 
 pub use config::Config;
 pub use gateway::{Cli, Gateway, cli, free_port, replace_file};
+pub use ready::Ready;
 pub use upstream::{Upstream, ok, respond};
 pub use websocket::{Handshake, Socket, next, switch};
 pub use wire::{Head, Response, Wire, get};

@@ -23,7 +23,6 @@ pub struct Upstream {
 pub struct Request {
     pub head: Head,
     pub body: Vec<u8>,
-    pub trailers: Vec<(String, String)>,
     /// The number of the connection that it came on, from 1.
     pub connection: usize,
 }
@@ -37,12 +36,7 @@ pub struct Recorder {
 impl Recorder {
     /// Writes down a request whose body is still to come.
     pub fn record(&self, head: &Head) {
-        self.keep(Request {
-            head: head.clone(),
-            body: Vec::new(),
-            trailers: Vec::new(),
-            connection: self.connection,
-        });
+        self.keep(Request { head: head.clone(), body: Vec::new(), connection: self.connection });
     }
 
     fn keep(&self, request: Request) {
@@ -83,9 +77,9 @@ impl Upstream {
             let answer = Arc::clone(&answer);
             async move {
                 while let Some(head) = wire.try_head().await {
-                    let (body, trailers) = wire.body(&head).await;
+                    let body = wire.body(&head).await;
                     let connection = recorder.connection;
-                    let request = Request { head, body, trailers, connection };
+                    let request = Request { head, body, connection };
                     let bytes = answer(&request);
                     recorder.keep(request);
                     if wire.try_send(bytes).await.is_err() {

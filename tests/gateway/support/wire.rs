@@ -25,7 +25,6 @@ pub struct Head {
 pub struct Response {
     pub head: Head,
     pub body: Vec<u8>,
-    pub trailers: Vec<(String, String)>,
 }
 
 /// A `GET` request with further fields, each as `Name: value`; `Host: localhost` unless given.
@@ -146,8 +145,8 @@ impl Wire {
         })
     }
 
-    /// One chunk of a chunked body, or `Err` with the trailers at its end.
-    pub async fn chunk(&mut self) -> Result<Vec<u8>, Vec<(String, String)>> {
+    /// One chunk of a chunked body, or `None` at its end.
+    pub async fn chunk(&mut self) -> Option<Vec<u8>> {
         let line = self.until("\r\n").await;
         let line = String::from_utf8_lossy(&line);
         let size = line.split(';').next().unwrap_or_default().trim();
@@ -155,37 +154,29 @@ impl Wire {
         if size > 0 {
             let data = self.exactly(size).await;
             assert_eq!(self.exactly(2).await, b"\r\n", "the chunk's end");
-            return Ok(data);
+            return Some(data);
         }
-        let mut trailers = Vec::new();
-        loop {
-            let line = self.until("\r\n").await;
-            match parse_field(String::from_utf8_lossy(&line).trim_end()) {
-                Some(field) => trailers.push(field),
-                None => return Err(trailers),
-            }
-        }
+        // Fields may stand behind the last chunk.
+        while self.until("\r\n").await != b"\r\n" {}
+        None
     }
 
-    /// A body and its trailers, by the head's framing.
-    pub async fn body(&mut self, head: &Head) -> (Vec<u8>, Vec<(String, String)>) {
+    /// A body, by the head's framing.
+    pub async fn body(&mut self, head: &Head) -> Vec<u8> {
         if head.get("transfer-encoding").is_some_and(|te| te.eq_ignore_ascii_case("chunked")) {
             let mut body = Vec::new();
-            loop {
-                match self.chunk().await {
-                    Ok(data) => body.extend(data),
-                    Err(trailers) => return (body, trailers),
-                }
+            while let Some(data) = self.chunk().await {
+                body.extend(data);
             }
+            return body;
         }
         let no_body = matches!(head.status(), Some(100..=199 | 204 | 304));
-        let body = match head.get("content-length") {
+        match head.get("content-length") {
             _ if no_body => Vec::new(),
             Some(length) => self.exactly(length.parse().expect("a length")).await,
             None if head.status().is_some() => self.read_to_end().await,
             None => Vec::new(),
-        };
-        (body, Vec::new())
+        }
     }
 
     /// A final response with its body.
@@ -195,8 +186,8 @@ impl Wire {
             if matches!(head.status(), Some(100 | 102..=199)) {
                 continue;
             }
-            let (body, trailers) = self.body(&head).await;
-            return Response { head, body, trailers };
+            let body = self.body(&head).await;
+            return Response { head, body };
         }
     }
 }

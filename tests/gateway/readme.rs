@@ -1,0 +1,72 @@
+//! What the README shows is what happens.
+
+use crate::support::{Ready, free_port, within};
+use std::path::Path;
+use std::process::Command;
+
+const README: &str = include_str!("../../README.md");
+
+/// The commands of the story, each with what it prints.
+fn story() -> Vec<(String, Vec<String>)> {
+    let block = README.split("<!-- story -->").nth(1).expect("a story");
+    let block = block.split("```console\n").nth(1).and_then(|rest| rest.split("```").next());
+    let mut commands: Vec<(String, Vec<String>)> = Vec::new();
+    for line in block.expect("a console block").lines() {
+        match line.strip_prefix("$ ") {
+            Some(command) => commands.push((command.to_owned(), Vec::new())),
+            None => commands.last_mut().expect("a command").1.push(line.to_owned()),
+        }
+    }
+    commands
+}
+
+/// Whether `text` is as `shown`, where `…` stands for anything.
+fn is_as_shown(text: &str, shown: &str) -> bool {
+    let mut rest = text;
+    for (index, part) in shown.split('…').enumerate() {
+        match rest.find(part) {
+            Some(at) if index > 0 || at == 0 => rest = &rest[at + part.len()..],
+            _ => return false,
+        }
+    }
+    true
+}
+
+#[tokio::test]
+async fn the_story_goes_as_the_readme_tells_it() {
+    let (gateway, service, page) = (free_port(), free_port(), free_port());
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    demo.current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["demo", "--gateway-port", &gateway.to_string()])
+        .args(["--service-port", &service.to_string(), "--page-port", &page.to_string()]);
+    let _demo = Ready::wait(demo).await;
+    let commands = story();
+    assert!(commands.len() >= 6, "{commands:?}");
+    for (command, shown) in commands {
+        let command = command
+            .replace("localhost:3000", &format!("127.0.0.1:{gateway}"))
+            .replace("localhost:5173", &format!("localhost:{page}"));
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &command]);
+        let output = tokio::task::spawn_blocking(move || bash.output());
+        let output = within("the command", output).await.expect("a thread").expect("bash");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(is_as_shown(&printed, &shown.join("\n")), "{command}\nprinted: {printed}");
+    }
+}
+
+#[tokio::test]
+async fn the_configuration_by_example_is_good() {
+    let yaml = README.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let checked = tidegate::Config::from_yaml(yaml.expect("a yaml block")).check();
+    assert!(checked.is_ok(), "{}", checked.expect_err("problems"));
+}
+
+#[test]
+fn every_file_that_the_readme_links_to_is_there() {
+    for link in README.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        let is_local = !link.contains("://");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(link);
+        assert!(!is_local || path.exists(), "{link}");
+    }
+}
