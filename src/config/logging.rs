@@ -29,7 +29,7 @@ pub struct AccessLog {
     /// Query keys whose values are never written; compared without case. Default: `token`,
     /// `access_token`, `refresh_token`, `id_token`, `api_key`, `apikey`, `key`, `secret`,
     /// `client_secret`, `password`, `passwd`, `pwd`, `auth`, `authorization`, `jwt`,
-    /// `session`, `signature`, `sig`, `code`.
+    /// `session`, `signature`, `sig`, `code`, `ticket`.
     pub redact_query: Option<Vec<String>>,
 }
 

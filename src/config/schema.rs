@@ -60,9 +60,12 @@ pub fn reference() -> String {
     let schema = schema();
     let mut reference =
         Reference { schema: &schema, text: INTRODUCTION.to_owned(), done: Vec::new() };
-    reference.section("The file", "", &schema);
+    reference.section("The file", "", &[&schema]);
     reference.text
 }
+
+/// Paths, and what may stand there.
+type Mappings<'s> = Vec<(String, Vec<&'s Value>)>;
 
 struct Reference<'s> {
     schema: &'s Value,
@@ -72,31 +75,40 @@ struct Reference<'s> {
 
 impl<'s> Reference<'s> {
     /// A table of a mapping's keys, then the mappings that stand in it.
-    fn section(&mut self, title: &str, path: &str, mapping: &'s Value) {
-        let properties = mapping.get("properties").and_then(Value::as_object);
-        let required = mapping.get("required").and_then(Value::as_array);
+    fn section(&mut self, title: &str, path: &str, mappings: &[&'s Value]) {
+        let Some(mapping) = mappings.first() else { return };
+        let properties = mappings.iter().flat_map(|one| {
+            let properties = one.get("properties").and_then(Value::as_object);
+            properties.into_iter().flatten().map(move |(name, property)| (one, name, property))
+        });
+        // Of several mappings, one is chosen by its only key.
+        let required = mapping.get("required").filter(|_| mappings.len() == 1);
+        let required = required.and_then(Value::as_array);
         let is_required =
             |name: &str| required.is_some_and(|required| required.iter().any(|key| key == name));
         // Writing into a string can't fail.
         let _ = write!(self.text, "\n## {title}\n\n");
-        if let Some(description) = mapping.get("description").and_then(Value::as_str) {
+        if mappings.len() > 1 {
+            self.text.push_str("One of these keys.\n\n");
+        } else if let Some(description) = mapping.get("description").and_then(Value::as_str) {
             let _ = write!(self.text, "{description}\n\n");
         }
         self.text.push_str("| key | value | meaning |\n|---|---|---|\n");
-        let mut inner = Vec::new();
-        for (name, property) in properties.into_iter().flatten() {
+        let mut inner = Mappings::new();
+        for (one, name, property) in properties {
             let kinds = self.kinds(property);
-            let meaning = property.get("description").and_then(Value::as_str).unwrap_or_default();
+            let own = property.get("description").or_else(|| one.get("description"));
+            let meaning = own.and_then(Value::as_str).unwrap_or_default();
             let needed = if is_required(name) { " **Required.**" } else { "" };
             let meaning = meaning.replace('|', "\\|");
             let _ = writeln!(self.text, "| `{name}` | {} | {meaning}{needed} |", kinds.join(", "));
             let at = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             self.mappings(property, at, &mut inner);
         }
-        for (path, mapping) in inner {
+        for (path, mappings) in inner {
             if !self.done.contains(&path) {
                 self.done.push(path.clone());
-                self.section(&format!("`{path}`"), &path, mapping);
+                self.section(&format!("`{path}`"), &path, &mappings);
             }
         }
     }
@@ -151,14 +163,17 @@ impl<'s> Reference<'s> {
     }
 
     /// The mappings that may stand in a value, each with its path.
-    fn mappings(&self, schema: &'s Value, path: String, into: &mut Vec<(String, &'s Value)>) {
+    fn mappings(&self, schema: &'s Value, path: String, into: &mut Mappings<'s>) {
         for one in self.alternatives(schema) {
             if let Some(items) = one.get("items") {
                 self.mappings(items, format!("{path}[]"), into);
             } else if let Some(values) = one.get("additionalProperties").filter(|v| v.is_object()) {
                 self.mappings(values, format!("{path}.NAME"), into);
             } else if one.get("properties").is_some() {
-                into.push((path.clone(), one));
+                match into.iter_mut().find(|(known, _)| *known == path) {
+                    Some((_, mappings)) => mappings.push(one),
+                    None => into.push((path.clone(), vec![one])),
+                }
             }
         }
     }

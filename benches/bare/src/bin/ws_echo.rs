@@ -38,10 +38,7 @@ async fn serve(mut socket: TcpStream) -> Result<()> {
             break input.drain(..end + 4).collect::<Vec<_>>();
         }
     };
-    if !String::from_utf8_lossy(&head)
-        .to_ascii_lowercase()
-        .contains(KEY)
-    {
+    if !String::from_utf8_lossy(&head).to_ascii_lowercase().contains(KEY) {
         return socket.write_all(REFUSE).await;
     }
     socket.write_all(SWITCH).await?;
@@ -66,10 +63,9 @@ async fn serve(mut socket: TcpStream) -> Result<()> {
 /// The length of the masked frame at the start of `bytes`, once it is there whole.
 fn frame_length(bytes: &[u8]) -> Result<Option<usize>> {
     match *bytes {
-        [_, second, ..] if second & 0x80 == 0 || second & 0x7f > 125 => Err(Error::new(
-            ErrorKind::InvalidData,
-            "not a small masked frame",
-        )),
+        [_, second, ..] if second & 0x80 == 0 || second & 0x7f > 125 => {
+            Err(Error::new(ErrorKind::InvalidData, "not a small masked frame"))
+        }
         [_, second, ..] if bytes.len() >= 6 + usize::from(second & 0x7f) => {
             Ok(Some(6 + usize::from(second & 0x7f)))
         }
@@ -81,10 +77,5 @@ fn frame_length(bytes: &[u8]) -> Result<Option<usize>> {
 fn echo(frame: &[u8], output: &mut Vec<u8>) {
     output.extend([frame[0], frame[1] & 0x7f]);
     let (mask, payload) = frame[2..].split_at(4);
-    output.extend(
-        payload
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
+    output.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }

@@ -23,15 +23,9 @@ fn main() -> Result<()> {
         eprintln!("usage: ws_load ADDRESS CONNECTIONS SECONDS");
         std::process::exit(2);
     };
-    let connections = connections
-        .parse()
-        .map_err(|_| invalid("CONNECTIONS is not a number"))?;
-    let seconds = seconds
-        .parse()
-        .map_err(|_| invalid("SECONDS is not a number"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let connections = connections.parse().map_err(|_| invalid("CONNECTIONS is not a number"))?;
+    let seconds = seconds.parse().map_err(|_| invalid("SECONDS is not a number"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, run(address, connections, seconds))
 }
 
@@ -56,9 +50,7 @@ async fn run(address: &str, connections: usize, seconds: f64) -> Result<()> {
             while now < end {
                 timeout(PATIENCE, round_trip(&mut socket)).await??;
                 let after = Instant::now();
-                latencies
-                    .borrow_mut()
-                    .push((after - now).as_micros() as u32);
+                latencies.borrow_mut().push((after - now).as_micros() as u32);
                 now = after;
             }
             Ok::<_, Error>(socket)
@@ -77,12 +69,8 @@ async fn run(address: &str, connections: usize, seconds: f64) -> Result<()> {
     let elapsed = start.elapsed().as_secs_f64();
     let mut latencies = latencies.take();
     latencies.sort_unstable();
-    let quantile = |part: f64| {
-        latencies
-            .get((latencies.len() as f64 * part) as usize)
-            .copied()
-            .unwrap_or(0)
-    };
+    let quantile =
+        |part: f64| latencies.get((latencies.len() as f64 * part) as usize).copied().unwrap_or(0);
     println!(
         r#"{{"messages": {}, "seconds": {elapsed:.3}, "p50_us": {}, "p99_us": {}, "lost": {lost}}}"#,
         latencies.len(),
@@ -105,17 +93,11 @@ async fn open(address: &str) -> Result<TcpStream> {
     let mut head = Vec::with_capacity(1024);
     while !head.ends_with(b"\r\n\r\n") {
         if socket.read_buf(&mut head).await? == 0 {
-            return Err(invalid(&format!(
-                "refused: {}",
-                String::from_utf8_lossy(&head)
-            )));
+            return Err(invalid(&format!("refused: {}", String::from_utf8_lossy(&head))));
         }
     }
     if !head.starts_with(b"HTTP/1.1 101 ") {
-        return Err(invalid(&format!(
-            "refused: {}",
-            String::from_utf8_lossy(&head)
-        )));
+        return Err(invalid(&format!("refused: {}", String::from_utf8_lossy(&head))));
     }
     Ok(socket)
 }
