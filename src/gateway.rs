@@ -82,7 +82,16 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { listeners, upstreams, routes } = self;
-        write!(f, "{} listeners, {upstreams} upstreams, {routes} routes", listeners.len())
+        let count = |count: usize, what| {
+            let plural = if count == 1 { "" } else { "s" };
+            format!("{count} {what}{plural}")
+        };
+        let parts = [
+            count(listeners.len(), "listener"),
+            count(*upstreams, "upstream"),
+            count(*routes, "route"),
+        ];
+        f.write_str(&parts.join(", "))
     }
 }
 

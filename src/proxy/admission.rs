@@ -23,10 +23,10 @@ pub(super) fn admit(live: &Live, session: &Session, ctx: &mut Context) -> Result
     let generation = live.load();
     identify(&generation.edge, session, ctx);
     check_limits(&generation.edge, head)?;
-    let authority = authority(head)?;
     if head.method == Method::TRACE || head.method == Method::CONNECT {
         return Err(method_not_allowed(&[Method::GET, Method::HEAD, Method::POST]));
     }
+    let authority = authority(head)?;
     if !head.raw_path_is_utf8() {
         return Err(bad_request(&path::PathError::NotUtf8.to_string()));
     }

@@ -10,6 +10,10 @@ use pingora_proxy::Session;
 
 /// Sends an answer, through the route's filters as any other.
 pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply) -> Result<()> {
+    if session.req_header().method == Method::CONNECT {
+        // RFC 9110, section 9.3.6: what follows a CONNECT need not be a request.
+        session.set_keepalive(None);
+    }
     let (content_type, body) = render(&reply.body, session.req_header(), ctx);
     let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 8))?;
     if let Some(content_type) = content_type {

@@ -57,9 +57,10 @@ impl Server {
         let Self { generation, file, filters, stop, heeds_signals } = self;
         own_log::set(generation.log.0, generation.log.1);
         let fixed = generation.fixed.clone();
-        let sockets = listen::bind(&fixed.listeners)?;
+        // Before there is anything to connect to: who sees a port open may send a signal.
         let mut signals =
             signals::Signals::listen(stop, heeds_signals).map_err(BindError::Signals)?;
+        let sockets = listen::bind(&fixed.listeners)?;
 
         let resolving = async {
             for pool in generation.pools.values() {
@@ -86,6 +87,8 @@ impl Server {
             let mut proxy = HttpProxy::new(proxy, Arc::clone(&conf));
             let mut options = HttpServerOptions::default();
             options.h2c = listener.h2c;
+            // Let through to `admission`, which refuses it with a reason and a log line.
+            options.allow_connect_method_proxying = true;
             proxy.server_options = Some(options);
             proxy.handle_init_modules();
             let address = listener.address.to_string();
