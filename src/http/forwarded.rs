@@ -1,20 +1,26 @@
 //! `Forwarded` (RFC 7239) and its older kin, `X-Forwarded-For`.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 /// One element of `Forwarded`: who asked, for which host, by which scheme.
 pub fn element(client: IpAddr, host: &str, scheme: &str) -> String {
-    let client = match client.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
+    let mut element = String::with_capacity(48 + host.len());
+    // Writing into a string can't fail.
+    let _ = match client.to_canonical() {
+        IpAddr::V4(address) => write!(element, "for={address}"),
         // RFC 7239, section 6: an IPv6 address stands in brackets, and thus in quotes.
-        IpAddr::V6(address) => format!("\"[{address}]\""),
+        IpAddr::V6(address) => write!(element, "for=\"[{address}]\""),
     };
-    if host.is_empty() {
-        return format!("for={client};proto={scheme}");
+    if !host.is_empty() {
+        element.push_str(";host=\"");
+        // RFC 9110, section 5.6.4: a `"` or `\` would end the quoted string; a host has neither.
+        element.extend(host.split(['"', '\\']));
+        element.push('"');
     }
-    // RFC 9110, section 5.6.4: a `"` or `\` would end the quoted string; a host has neither.
-    let host: String = host.chars().filter(|c| !matches!(c, '"' | '\\')).collect();
-    format!("for={client};host=\"{host}\";proto={scheme}")
+    element.push_str(";proto=");
+    element.push_str(scheme);
+    element
 }
 
 /// The address nearest to us in an `X-Forwarded-For` list that `trusted` does not hold: the

@@ -90,8 +90,11 @@ fn tell_about_client(session: &Session, upstream: &mut RequestHeader, ctx: &Cont
     } else {
         upstream.insert_header(X_FORWARDED_FOR, peer.to_string())?;
         upstream.insert_header(header::FORWARDED, element)?;
-        for name in &TOLD_BY_PROXIES {
-            upstream.remove_header(name);
+        // One look over the names costs less than a look-up for each.
+        if upstream.headers.keys().any(|name| TOLD_BY_PROXIES.contains(name)) {
+            for name in &TOLD_BY_PROXIES {
+                upstream.remove_header(name);
+            }
         }
     }
     if !ctx.peer_is_trusted || !upstream.headers.contains_key(&X_FORWARDED_PROTO) {
@@ -130,6 +133,9 @@ pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeade
             session.set_keepalive(None);
         }
     }
+    if !response.headers.keys().any(is_of_connection) {
+        return;
+    }
     let nominated: Vec<HeaderName> = response
         .headers
         .get_all(header::CONNECTION)
@@ -149,4 +155,8 @@ pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeade
     if response.status != StatusCode::UPGRADE_REQUIRED {
         response.remove_header(&header::UPGRADE);
     }
+}
+
+fn is_of_connection(name: &HeaderName) -> bool {
+    [header::CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, header::UPGRADE].contains(name)
 }

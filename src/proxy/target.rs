@@ -2,15 +2,22 @@
 
 use super::Context;
 use crate::websocket::{self, TunnelConnector};
+use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long a connection to an upstream may lie idle before it is closed. Shorter than what
-/// most servers grant, for a request on a connection that the server is just closing is lost.
-const IDLE_UPSTREAM: Duration = Duration::from_secs(55);
+/// How a dead connection to an upstream is found while it lies idle. Pingora notices one that the
+/// upstream closes; a timer of our own on each would cost every request.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(60),
+    interval: Duration::from_secs(10),
+    count: 3,
+    #[cfg(target_os = "linux")]
+    user_timeout: Duration::ZERO,
+};
 
 /// The most endpoints that are tried until one can be connected to.
 const MAX_CONNECTS: usize = 3;
@@ -34,7 +41,7 @@ pub(super) fn choose(ctx: &mut Context) -> Result<Box<HttpPeer>> {
     let options = &mut peer.options;
     options.connection_timeout = Some(route.connect_timeout);
     options.write_timeout = Some(route.write_timeout);
-    options.idle_timeout = Some(IDLE_UPSTREAM);
+    options.tcp_keepalive = Some(KEEPALIVE);
     match route.websocket.filter(|_| ctx.exchange.is_websocket) {
         None => options.read_timeout = Some(route.read_timeout),
         Some(settings) => {
