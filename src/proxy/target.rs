@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How a dead connection to an upstream is found while it lies idle. Pingora notices one that the
-/// upstream closes; a timer of our own on each would cost every request.
+/// upstream closes; `idle_timeout` would set a timer with every request.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive {
     idle: Duration::from_secs(60),
     interval: Duration::from_secs(10),

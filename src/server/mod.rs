@@ -12,7 +12,6 @@ use crate::proxy::{InFlight, Proxy};
 use crate::telemetry::log as own_log;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::ListenerConfig;
-use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{Fds, ListenFds};
 use pingora::services::{Service as _, listening::Service};
@@ -22,11 +21,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-
-/// Bytes that are read ahead from a client. As many as Pingora's own first read of a head takes,
-/// which then goes past this buffer, as do the reads of bodies; Pingora's default of 64 KiB would
-/// lie about in every idle WebSocket.
-const READ_BUFFER: usize = 4096;
 
 /// How long after the last request the sockets get to send what is left.
 const FLUSH: Duration = Duration::from_millis(50);
@@ -93,8 +87,7 @@ impl Server {
             proxy.handle_init_modules();
             let address = listener.address.to_string();
             let mut service = Service::new(format!("gateway {address}"), proxy);
-            let buffers = L4BufferSettings::default().read(READ_BUFFER);
-            service.add_listener(ListenerConfig::tcp(address.clone()).l4_buffer(buffers));
+            service.add_listener(ListenerConfig::tcp(address.clone()));
             let mut sockets = Fds::new();
             sockets.add(address, socket);
             let sockets: ListenFds = Arc::new(sockets.into());
