@@ -1,4 +1,4 @@
-"""The four measures. Each takes the proxies that are there and returns rows for the report."""
+"""The measures. Each takes the proxies that are there and returns rows for the report."""
 
 import json
 import re
@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from http.client import HTTPConnection
 
 from . import machine, processes, proxies
 from .processes import Failed
@@ -58,6 +59,37 @@ def routes(chosen, tools, folder, options):
             return wrk(tools, running, upstream_port, seconds, folder, script)
 
         return alternate(chosen, folder, upstream_port, options, measure, "cpu_us", check_http)
+
+
+def instructions(chosen, tools, folder, options):
+    """Counted, not timed: the same on every machine and however busy it is. User space only."""
+    few, many = 500, 2500
+    series = [Series(proxy) for proxy in chosen]
+    with upstream_http(tools, folder) as upstream_port:
+        for each in series:
+            with problem_of(each):
+                counts = [counted(each.proxy, tools, folder, upstream_port, requests) for requests in (few, many)]
+                if counts[1] - counts[0] < many:
+                    raise Failed("its workers are processes of their own, which callgrind does not follow")
+                each.rounds.append({"instructions": (counts[1] - counts[0]) / (many - few)})
+                tell(f"{each.proxy.name}: {each.rounds[-1]['instructions']:,.0f} instructions a request")
+    return rows(series, "instructions")
+
+
+def counted(proxy, tools, folder, upstream_port, requests):
+    output = folder / f"callgrind-{proxy.name}-{requests}"
+    wrap = [tools["valgrind"], "--tool=callgrind", f"--callgrind-out-file={output}"]
+    running = proxies.Running(proxy, folder, upstream_port, wrap)
+    try:
+        connection = HTTPConnection("127.0.0.1", running.port, timeout=30)
+        for _ in range(requests):
+            connection.request("GET", PATH, headers={"Origin": ORIGIN})
+            if connection.getresponse().read() != BODY:
+                raise Failed("another body came back")
+        connection.close()
+    finally:
+        processes.stop(running.process, patience=20)
+    return int(re.search(r"^(?:summary|totals): (\d+)", output.read_text(), re.M).group(1))
 
 
 def ws(chosen, tools, folder, options):

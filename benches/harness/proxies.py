@@ -45,7 +45,7 @@ class Proxy:
 class Running:
     """A proxy that listens on a port of its own and forwards to `upstream_port`."""
 
-    def __init__(self, proxy, folder, upstream_port):
+    def __init__(self, proxy, folder, upstream_port, wrap=()):
         self.proxy = proxy
         self.port = processes.free_port()
         self.folder = folder / f"{proxy.name}-{self.port}"
@@ -65,7 +65,7 @@ class Running:
         log_path = self.folder / "output.log"
         with open(log_path, "wb") as log:
             self.process = processes.start(
-                [word.format(**values) for word in proxy.command],
+                [*wrap, *(word.format(**values) for word in proxy.command)],
                 {machine.PROXY_CORE},
                 log,
                 env={"HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder),

@@ -2,6 +2,7 @@
 
 TITLES = {
     "http": "HTTP: CPU time per request",
+    "instructions": "HTTP: instructions per request, in user space",
     "ws": "WebSocket: CPU time per echoed message",
     "memory": "WebSocket: memory per idle tunnel",
     "routes": "Routes: CPU time per request",
@@ -35,6 +36,8 @@ def table(kind, measure):
     if kind == "memory":
         head = ["proxy", f"kB per tunnel (median of {rounds})", "least to most", "× bare Pingora",
                 "MB before", f"MB with {measure['tunnels']} tunnels"]
+    elif kind == "instructions":
+        head = ["proxy", "instructions per request", "× bare Pingora"]
     else:
         unit = "message" if kind == "ws" else "request"
         against = "× 10 routes" if kind == "routes" else "× bare Pingora"
@@ -53,13 +56,15 @@ def cells(kind, row, width):
     if kind == "memory":
         return [row["title"], f"{median['tunnel_bytes'] / 1e3:.1f}", f"{row['low'] / 1e3:.1f} to {row['high'] / 1e3:.1f}",
                 ratio, f"{median['before_bytes'] / 1e6:.1f}", f"{median['after_bytes'] / 1e6:.1f}"]
+    if kind == "instructions":
+        return [row["title"], f"{median['instructions']:,.0f}", ratio]
     return [row["title"], f"{median['cpu_us']:.2f}", f"{row['low']:.2f} to {row['high']:.2f}", ratio,
             f"{median['per_second']:.0f}", f"{median['core_share']:.0%}",
             f"{median['p50_us'] / 1e3:.2f}", f"{median['p99_us'] / 1e3:.2f}"]
 
 
 def remarks(kind, measure):
-    if kind == "memory":
+    if kind in ("memory", "instructions"):
         return []
     rounds = [each for row in measure["rows"] for each in row["rounds"]]
     disturbed = sum(each["foreign_share"] + each["steal_share"] > 0.05 for each in rounds)

@@ -35,6 +35,8 @@ pub struct CorsPolicy {
 pub struct CorsFilter {
     policy: CorsPolicy,
     any_origin: bool,
+    /// The exact ones as browsers write them, which is how most come.
+    written: Vec<String>,
     allow_methods: HeaderValue,
     expose: Option<HeaderValue>,
     max_age: HeaderValue,
@@ -49,6 +51,7 @@ impl CorsFilter {
         };
         Self {
             any_origin: policy.origins.contains(&OriginPattern::Any),
+            written: policy.origins.iter().filter_map(OriginPattern::written).collect(),
             allow_methods: list(policy.methods.iter().map(Method::as_str).collect()),
             expose: (!policy.expose.is_empty())
                 .then(|| list(policy.expose.iter().map(HeaderName::as_str).collect())),
@@ -59,16 +62,21 @@ impl CorsFilter {
 
     /// Whether pages of this origin are let in.
     pub fn allows(&self, origin: &HeaderValue) -> bool {
-        origin.to_str().ok().and_then(Origin::parse).is_some_and(|origin| {
-            self.policy.origins.iter().any(|pattern| pattern.matches(&origin))
-        })
+        let Ok(origin) = origin.to_str() else { return false };
+        self.written.iter().any(|written| written == origin)
+            || Origin::parse(origin).is_some_and(|origin| {
+                self.policy.origins.iter().any(|pattern| pattern.matches(&origin))
+            })
     }
 
     fn admit(&self, head: &mut ResponseHeader, origin: &HeaderValue) -> Result<(), Error> {
         let admitted = if self.varies() { origin.clone() } else { HeaderValue::from_static("*") };
-        head.insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, admitted)?;
+        head.insert_header("Access-Control-Allow-Origin", admitted)?;
         if self.policy.credentials {
-            head.insert_header(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true")?;
+            head.insert_header(
+                "Access-Control-Allow-Credentials",
+                HeaderValue::from_static("true"),
+            )?;
         }
         Ok(())
     }
@@ -195,6 +203,10 @@ impl Filter for CorsFilter {
     }
 
     async fn on_response(&self, response: &mut Response<'_>) -> Result<(), Error> {
+        if response.head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Browsers don't apply CORS to WebSockets; `on_request` has checked the origin.
+            return Ok(());
+        }
         let is_preflight = is_preflight(response.request());
         let head = &mut *response.head;
         if !is_preflight {
@@ -207,7 +219,7 @@ impl Filter for CorsFilter {
             }
             if self.varies() && !varies_by_origin(&head.headers) {
                 // Caches must not give one origin's answer to another.
-                head.append_header(header::VARY, "Origin")?;
+                head.append_header("Vary", HeaderValue::from_static("Origin"))?;
             }
         }
         let Some(origin) = response.request.headers.get(header::ORIGIN) else { return Ok(()) };
@@ -216,7 +228,7 @@ impl Filter for CorsFilter {
         }
         self.admit(head, origin)?;
         if let (Some(expose), false) = (&self.expose, is_preflight) {
-            head.insert_header(header::ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone())?;
+            head.insert_header("Access-Control-Expose-Headers", expose.clone())?;
         }
         Ok(())
     }

@@ -1,17 +1,17 @@
 //! `Forwarded` (RFC 7239) and its older kin, `X-Forwarded-For`.
 
-use std::fmt::Write as _;
+use super::address;
 use std::net::IpAddr;
 
 /// One element of `Forwarded`: who asked, for which host, by which scheme.
 pub fn element(client: IpAddr, host: &str, scheme: &str) -> String {
-    let mut element = String::with_capacity(48 + host.len());
-    // Writing into a string can't fail.
-    let _ = match client.to_canonical() {
-        IpAddr::V4(address) => write!(element, "for={address}"),
-        // RFC 7239, section 6: an IPv6 address stands in brackets, and thus in quotes.
-        IpAddr::V6(address) => write!(element, "for=\"[{address}]\""),
-    };
+    let mut element = String::with_capacity(64 + host.len());
+    let client = client.to_canonical();
+    // RFC 7239, section 6: an IPv6 address stands in brackets, and thus in quotes.
+    let (before, behind) = if client.is_ipv6() { ("for=\"[", "]\"") } else { ("for=", "") };
+    element.push_str(before);
+    address::push_ip(&mut element, client);
+    element.push_str(behind);
     if !host.is_empty() {
         element.push_str(";host=\"");
         // RFC 9110, section 5.6.4: a `"` or `\` would end the quoted string; a host has neither.

@@ -1,5 +1,6 @@
 //! What the RFCs define, and no policy: pure functions over bytes.
 
+pub mod address;
 pub mod cookie;
 pub mod forwarded;
 pub mod host;

@@ -119,6 +119,17 @@ impl OriginPattern {
         })
     }
 
+    /// An exact origin as browsers write it (RFC 6454, section 6.2): without a default port.
+    pub fn written(&self) -> Option<String> {
+        match self {
+            Self::Exact { scheme, host, port } if *port == default_port(scheme) => {
+                Some(format!("{scheme}://{host}"))
+            }
+            Self::Exact { scheme, host, port } => Some(format!("{scheme}://{host}:{port}")),
+            Self::Any | Self::Opaque | Self::Below { .. } => None,
+        }
+    }
+
     /// Whether the pattern takes this origin.
     pub fn matches(&self, origin: &Origin<'_>) -> bool {
         match (self, *origin) {

@@ -1,19 +1,29 @@
 //! What changes on the way to the upstream and back.
 
 use super::Context;
-use super::admission::{X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::generation::HostHeader;
-use crate::http::forwarded;
+use crate::http::{address, forwarded};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// Fields that the gateway sets, as they are written: Pingora keeps a name's spelling, and
+/// copies that of a `HeaderName`.
+const X_FORWARDED_FOR: &str = "X-Forwarded-For";
+const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
+const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
+const FORWARDED: &str = "Forwarded";
+pub(super) const X_REQUEST_ID: &str = "X-Request-Id";
+
+/// Fields that concern one connection alone (RFC 9110, section 7.6.1).
+const OF_CONNECTION: [HeaderName; 4] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 /// Fields by which servers let themselves be told about the client, and which a stranger must
 /// therefore not send.
@@ -84,12 +94,14 @@ fn tell_about_client(session: &Session, upstream: &mut RequestHeader, ctx: &Cont
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
     let host = authority.or(host.and_then(|host| host.to_str().ok())).unwrap_or_default();
     let element = forwarded::element(peer, host, "http");
+    let mut address = String::with_capacity(40);
+    address::push_ip(&mut address, peer);
     if ctx.peer_is_trusted {
-        append_to_list(upstream, &X_FORWARDED_FOR, &peer.to_string())?;
-        append_to_list(upstream, &header::FORWARDED, &element)?;
+        append_to_list(upstream, X_FORWARDED_FOR, &address)?;
+        append_to_list(upstream, FORWARDED, &element)?;
     } else {
-        upstream.insert_header(X_FORWARDED_FOR, peer.to_string())?;
-        upstream.insert_header(header::FORWARDED, element)?;
+        upstream.insert_header(X_FORWARDED_FOR, address)?;
+        upstream.insert_header(FORWARDED, element)?;
         // One look over the names costs less than a look-up for each.
         if upstream.headers.keys().any(|name| TOLD_BY_PROXIES.contains(name)) {
             for name in &TOLD_BY_PROXIES {
@@ -97,17 +109,17 @@ fn tell_about_client(session: &Session, upstream: &mut RequestHeader, ctx: &Cont
             }
         }
     }
-    if !ctx.peer_is_trusted || !upstream.headers.contains_key(&X_FORWARDED_PROTO) {
-        upstream.insert_header(X_FORWARDED_PROTO, "http")?;
+    if !ctx.peer_is_trusted || !upstream.headers.contains_key(X_FORWARDED_PROTO) {
+        upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
     }
-    if !ctx.peer_is_trusted || !upstream.headers.contains_key(&X_FORWARDED_HOST) {
+    if !ctx.peer_is_trusted || !upstream.headers.contains_key(X_FORWARDED_HOST) {
         upstream.insert_header(X_FORWARDED_HOST, host)?;
     }
     Ok(())
 }
 
 /// Appends to a comma-separated list, which may stand in several fields.
-fn append_to_list(head: &mut RequestHeader, name: &HeaderName, element: &str) -> Result<()> {
+fn append_to_list(head: &mut RequestHeader, name: &'static str, element: &str) -> Result<()> {
     let fields = head.headers.get_all(name).iter();
     let mut list: Vec<u8> = Vec::new();
     for field in fields.map(HeaderValue::as_bytes).chain([element.as_bytes()]) {
@@ -118,7 +130,7 @@ fn append_to_list(head: &mut RequestHeader, name: &HeaderName, element: &str) ->
     }
     let list = HeaderValue::from_bytes(&list)
         .or_err(ErrorType::InvalidHTTPHeader, "a forwarding header is malformed")?;
-    head.insert_header(name.clone(), list)
+    head.insert_header(name, list)
 }
 
 /// Removes what concerns the upstream's connection alone (RFC 9110, section 7.6.1).
@@ -133,7 +145,7 @@ pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeade
             session.set_keepalive(None);
         }
     }
-    if !response.headers.keys().any(is_of_connection) {
+    if !response.headers.keys().any(|name| OF_CONNECTION.contains(name)) {
         return;
     }
     let nominated: Vec<HeaderName> = response
@@ -148,15 +160,13 @@ pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeade
     for name in &nominated {
         response.remove_header(name);
     }
-    for name in [&header::CONNECTION, &KEEP_ALIVE, &PROXY_CONNECTION] {
-        response.remove_header(name);
+    for name in &OF_CONNECTION {
+        // RFC 9110, section 15.5.22: in a 426 `Upgrade` is the message itself.
+        let is_message =
+            *name == header::UPGRADE && response.status == StatusCode::UPGRADE_REQUIRED;
+        // Pingora keeps two maps: finding nothing in one is cheaper than in both.
+        if !is_message && response.headers.contains_key(name) {
+            response.remove_header(name);
+        }
     }
-    // RFC 9110, section 15.5.22: in a 426 it is the message itself.
-    if response.status != StatusCode::UPGRADE_REQUIRED {
-        response.remove_header(&header::UPGRADE);
-    }
-}
-
-fn is_of_connection(name: &HeaderName) -> bool {
-    [header::CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, header::UPGRADE].contains(name)
 }

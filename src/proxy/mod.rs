@@ -200,5 +200,5 @@ async fn filter_response(
             return Error::e_because(ErrorType::InternalError, "a filter failed", error);
         }
     }
-    response.insert_header("x-request-id", ctx.exchange.request_id.clone())
+    response.insert_header(forward::X_REQUEST_ID, ctx.exchange.request_id.clone())
 }

@@ -1,5 +1,6 @@
 //! The process around the gateway: listeners, signals, start and stop.
 
+mod connection;
 mod listen;
 mod signals;
 
@@ -10,8 +11,9 @@ use crate::filter::Filter;
 use crate::generation::{Generation, Live, Watch};
 use crate::proxy::{InFlight, Proxy};
 use crate::telemetry::log as own_log;
+use connection::Connections;
 use pingora::apps::HttpServerOptions;
-use pingora::listeners::ListenerConfig;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{Fds, ListenFds};
 use pingora::services::{Service as _, listening::Service};
@@ -86,8 +88,10 @@ impl Server {
             proxy.server_options = Some(options);
             proxy.handle_init_modules();
             let address = listener.address.to_string();
-            let mut service = Service::new(format!("gateway {address}"), proxy);
-            service.add_listener(ListenerConfig::tcp(address.clone()));
+            let mut service = Service::new(format!("gateway {address}"), Connections::new(proxy));
+            // Heads and bodies are read into buffers of their own.
+            let buffers = L4BufferSettings::default().read(0);
+            service.add_listener(ListenerConfig::tcp(address.clone()).l4_buffer(buffers));
             let mut sockets = Fds::new();
             sockets.add(address, socket);
             let sockets: ListenFds = Arc::new(sockets.into());

@@ -1,6 +1,7 @@
 //! What the gateway tells: the access log, and its own log.
 
 mod access_log;
+mod json;
 pub mod log;
 mod sink;
 
