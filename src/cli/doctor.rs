@@ -56,10 +56,13 @@ pub struct Doctor {
 
 impl Doctor {
     pub fn run(self) -> Result<(), ExitCode> {
-        let trust = Trust::new(self.ca.as_deref()).map_err(|reason| {
-            eprintln!("error: --ca: {reason}");
-            ExitCode::from(USAGE)
-        })?;
+        let trust = match self.url.is_tls {
+            true => Some(Trust::new(self.ca.as_deref()).map_err(|reason| {
+                eprintln!("error: --ca: {reason}");
+                ExitCode::from(USAGE)
+            })?),
+            false => None,
+        };
         let map = self.map()?;
         let examination = Examination {
             target: self.url,

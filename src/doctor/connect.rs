@@ -94,6 +94,15 @@ impl Trust {
                 return Err(cannot("holds no certificate".to_owned()));
             }
         }
+        Self::of(roots)
+    }
+
+    /// Nobody: to see whether TLS is spoken at all.
+    pub fn nobody() -> Result<Self, String> {
+        Self::of(RootCertStore::empty())
+    }
+
+    fn of(roots: RootCertStore) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -112,7 +121,7 @@ pub enum Tls {
     /// It is spoken, and something is wrong.
     Fault(Fault),
     /// What answers, if anything does, is not TLS.
-    NotTls(Fault),
+    Foreign(Fault),
 }
 
 /// Speaks TLS over a connection.
@@ -123,7 +132,7 @@ pub async fn tls(trust: &Trust, host: &str, stream: TcpStream, deadline: Instant
     };
     let connecting = TlsConnector::from(Arc::clone(&trust.0)).connect(name, stream);
     match timeout_at(deadline.into(), connecting).await {
-        Err(_) => Tls::NotTls(Fault::Tls("no answer in time".to_owned())),
+        Err(_) => Tls::Foreign(Fault::Tls("no answer in time".to_owned())),
         Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
             Tls::Fault(Fault::Http2Only)
         }
@@ -141,7 +150,7 @@ fn judge(error: &io::Error) -> Tls {
         Some(TlsError::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
             return Tls::Fault(Fault::Http2Only);
         }
-        Some(TlsError::InvalidMessage(_)) | None => return Tls::NotTls(Fault::Tls(said)),
+        Some(TlsError::InvalidMessage(_)) | None => return Tls::Foreign(Fault::Tls(said)),
         Some(_) => return Tls::Fault(Fault::Tls(said)),
     };
     let kind = match certificate {

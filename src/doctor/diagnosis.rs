@@ -93,10 +93,9 @@ impl Evidence<'_> {
     /// It works, but.
     fn smaller_faults(&self) -> Option<Diagnosis> {
         if let Some((code, seen)) = &self.cors {
-            let upstreams = *code == Code::CorsDoubled;
             return Some(Diagnosis {
                 code: *code,
-                blame: if upstreams { Blame::Between } else { Blame::Gateway },
+                blame: if self.map.is_some() { Blame::Gateway } else { Blame::Address },
                 seen: seen.clone(),
                 line: self.cors_line(),
             });

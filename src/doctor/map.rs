@@ -1,7 +1,9 @@
 //! What the configuration says of a URL: its route, its upstream, and the lines they stand in.
 
 use super::target::Target;
-use crate::config::{self, CorsPolicy, Problems, Sources, Span, WebSocketSetting};
+use crate::config::{
+    self, AccessLogSetting, CorsPolicy, Problems, Sources, Span, WebSocketSetting,
+};
 use crate::generation::{Generation, HostHeader, Surroundings, compile};
 use crate::http::path;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -50,6 +52,8 @@ pub struct Lines {
 /// One address of an upstream.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
+    /// `host:port`, as written.
+    pub name: String,
     /// The host.
     pub host: String,
     /// The port.
@@ -74,9 +78,14 @@ impl Map {
         format!("{}:{}:{}", self.sources.file(span.file).0, span.line, span.column)
     }
 
-    /// The file that was read.
-    pub fn file(&self) -> String {
-        self.sources.file(0).0
+    /// Query keys that the file wants hidden in the access log.
+    pub fn secret_keys(&self) -> Vec<String> {
+        match &self.written.access_log {
+            AccessLogSetting::Settings(settings) => {
+                settings.redact_query.clone().unwrap_or_default()
+            }
+            AccessLogSetting::Switch(_) => Vec::new(),
+        }
     }
 
     /// The line of the listener with this port; without one, of the first, and that there is
@@ -105,17 +114,19 @@ impl Map {
         let written = self.written.routes.iter().find(|written| **written.name == *route.name)?;
         let pool = route.pool.as_ref()?;
         let upstream = self.written.upstreams.get(pool.name())?;
-        let endpoints = upstream.endpoints.iter().map(|endpoint| {
+        let both = upstream.endpoints.iter().zip(pool.endpoints());
+        let endpoints = both.map(|(endpoint, compiled)| {
             let address = match &**endpoint {
                 config::Endpoint::Address(address) => address,
                 config::Endpoint::Weighted(weighted) => &weighted.address,
             };
             let host = match &route.host {
                 HostHeader::Preserve => authority.clone(),
-                HostHeader::Upstream => format!("{}:{}", address.host, address.port),
+                HostHeader::Upstream => compiled.written().to_owned(),
                 HostHeader::Name(name) => name.to_str().unwrap_or_default().to_owned(),
             };
             Endpoint {
+                name: compiled.written().to_owned(),
                 host: address.host.clone(),
                 port: address.port,
                 authority: host,

@@ -48,8 +48,8 @@ pub struct Examination {
     pub idle: Duration,
     /// How long each step may take.
     pub patience: Duration,
-    /// Who is trusted over TLS.
-    pub trust: Trust,
+    /// Who is trusted over TLS; needed for `wss` and `https` alone.
+    pub trust: Option<Trust>,
 }
 
 impl Examination {
@@ -57,8 +57,10 @@ impl Examination {
     pub async fn run(self) -> Report {
         let destination = self.map.as_ref().and_then(|map| map.find(&self.target, &self.fields));
         let front_plan = self.front();
-        let straight_plans = self.straights(destination.as_ref());
-        let (front, straights) = tokio::join!(probe::walk(&front_plan), walk_all(&straight_plans));
+        let front = probe::walk(&front_plan).await;
+        // Not at the same time: many a service ends a user's older session for a newer one.
+        let straight_plans = self.straights(destination.as_ref(), &front);
+        let straights = walk_all(&straight_plans).await;
 
         let works_without_origin = match self.is_refused_with_origin(&front) {
             true => works_without_origin(&front_plan).await,
@@ -102,7 +104,7 @@ impl Examination {
         Plan {
             host: self.target.host.clone(),
             port: self.target.port,
-            trust: self.target.is_tls.then(|| self.trust.clone()),
+            trust: self.trust.clone().filter(|_| self.target.is_tls),
             path_and_query: self.target.path_and_query(),
             authority: self.target.authority.clone(),
             origin: self.origin.clone(),
@@ -116,20 +118,26 @@ impl Examination {
 
     /// The ways straight to the upstream, each with its name and line. The gateway speaks plain
     /// HTTP to its upstreams.
-    fn straights(&self, destination: Option<&Destination>) -> Vec<(String, Option<String>, Plan)> {
+    fn straights(
+        &self,
+        destination: Option<&Destination>,
+        front: &Observed,
+    ) -> Vec<(String, Option<String>, Plan)> {
+        // An idle while that went well has nothing to be compared with.
+        let is_idle_in_doubt = matches!(front.fault, Some((Step::Idle, ..)));
         let base = Plan {
             trust: None,
+            idle: if is_idle_in_doubt { self.idle } else { Duration::ZERO },
             path_and_query: destination
                 .map_or_else(|| self.target.path_and_query(), |it| it.path_and_query.clone()),
             ..self.front()
         };
-        let name = |host: &str, port: u16| match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        };
         if let Some((host, port)) = &self.upstream {
-            let plan = Plan { host: host.clone(), port: *port, ..base };
-            return vec![(name(host, *port), None, plan)];
+            let name = match host.contains(':') {
+                true => format!("[{host}]:{port}"),
+                false => format!("{host}:{port}"),
+            };
+            return vec![(name, None, Plan { host: host.clone(), port: *port, ..base })];
         }
         let endpoints = destination.into_iter().flat_map(|destination| &destination.endpoints);
         endpoints
@@ -141,7 +149,7 @@ impl Examination {
                     authority: endpoint.authority.clone(),
                     ..base.clone()
                 };
-                (name(&endpoint.host, endpoint.port), Some(endpoint.line.clone()), plan)
+                (endpoint.name.clone(), Some(endpoint.line.clone()), plan)
             })
             .collect()
     }
@@ -231,19 +239,23 @@ impl Examination {
 
     /// Takes secrets out that a server may have sent back.
     fn scrub(&self, report: &mut Report) {
+        let own = self.map.as_ref().map(Map::secret_keys).unwrap_or_default();
+        let is_secret = |key: &str| {
+            target::is_secret(key) || own.iter().any(|one| one.eq_ignore_ascii_case(key))
+        };
         let query = self.target.query.as_deref().unwrap_or_default();
-        let in_query = form_urlencoded::parse(query.as_bytes())
-            .filter(|(key, _)| target::is_secret(key))
-            .map(|(_, value)| value.into_owned());
-        let raw = query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .filter(|(key, _)| target::is_secret(key))
-            .map(|(_, value)| value.to_owned());
-        let in_fields = self.fields.iter().map(|(_, value)| value.clone());
-        // What is shorter is no secret, and part of other words.
-        let secrets: Vec<String> =
-            in_query.chain(raw).chain(in_fields).filter(|secret| secret.len() > 3).collect();
+        let mut secrets: Vec<String> = self.fields.iter().map(|(_, value)| value.clone()).collect();
+        for pair in query.split('&') {
+            let decoded = form_urlencoded::parse(pair.as_bytes()).next();
+            if let Some((_, value)) = decoded.filter(|(key, _)| is_secret(key)) {
+                secrets.push(value.into_owned());
+                secrets.extend(pair.split_once('=').map(|(_, raw)| raw.to_owned()));
+            }
+        }
+        // What is shorter is no secret, and part of other words. The longest first, for one
+        // may hold another.
+        secrets.retain(|secret| secret.len() > 3);
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         let scrub = |text: &mut String| {
             for secret in &secrets {
                 if text.contains(secret.as_str()) {
@@ -251,6 +263,7 @@ impl Examination {
                 }
             }
         };
+        scrub(&mut report.url);
         report.lines.iter_mut().for_each(|line| scrub(&mut line.says));
         if let Some(found) = &mut report.diagnosis {
             scrub(&mut found.seen);

@@ -4,7 +4,7 @@ use super::connect::{self, Tls, Trust};
 use super::fault::{Answer, Fault, Step};
 use super::frames::{self, Event};
 use super::http1::{self, Head, Request};
-use super::target::quoted;
+use super::target::{quoted, shown};
 use super::wire::{End, Wire};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -144,7 +144,7 @@ impl Walk<'_> {
                 Ok(Wire::new(stream))
             }
             Tls::Fault(fault) => Err((Step::Tls, fault)),
-            Tls::NotTls(fault) => match self.speaks_plain().await {
+            Tls::Foreign(fault) => match self.speaks_plain().await {
                 true => Err((Step::Tls, Fault::PlainBehindTls)),
                 false => Err((Step::Tls, fault)),
             },
@@ -198,7 +198,10 @@ impl Walk<'_> {
             return Err((Step::Handshake, self.refused(wire, head).await));
         }
         let deadline = self.began + self.plan.patience;
-        let status = format!("{}", head.status);
+        let status = match head.get("location") {
+            Some(location) => format!("{} to {}", head.status, shown(location)),
+            None => head.status.to_string(),
+        };
         if !head.is_bodiless() && wire.fill(1, deadline).await == Err(End::Late) {
             return Err((Step::Handshake, Fault::NoBody));
         }
@@ -222,8 +225,8 @@ impl Walk<'_> {
         Ok(head)
     }
 
-    async fn refused(&mut self, wire: &mut Wire, head: Head) -> Fault {
-        let deadline = self.deadline();
+    async fn refused(&self, wire: &mut Wire, head: Head) -> Fault {
+        let deadline = Instant::now() + self.plan.patience;
         let answer = http1::answer(wire, head, deadline).await;
         // Many TLS servers answer plain HTTP with a 400 in plain HTTP.
         if answer.head.status == 400 && answer.gateway.is_none() && self.speaks_tls().await {
@@ -233,31 +236,40 @@ impl Walk<'_> {
     }
 
     /// A server that was silent may be waiting for another protocol.
-    async fn in_another_tongue(&mut self) -> Option<Fault> {
-        if self.speaks_tls().await {
-            return Some(Fault::TlsBehindPlain);
+    async fn in_another_tongue(&self) -> Option<Fault> {
+        match tokio::join!(self.speaks_tls(), self.speaks_http2()) {
+            (true, _) => Some(Fault::TlsBehindPlain),
+            (_, Some(())) => Some(Fault::Http2Only),
+            _ => None,
+        }
+    }
+
+    /// Whether the address answers an HTTP/2 client's preface.
+    async fn speaks_http2(&self) -> Option<()> {
+        if self.plan.trust.is_some() {
+            return None;
         }
         let mut wire = Wire::new(Box::new(self.again().await?));
         let deadline = self.soon();
         wire.send(http1::HTTP2_PREFACE, deadline).await.ok()?;
         wire.fill(9, deadline).await.ok()?;
-        http1::is_http2(wire.kept()).then_some(Fault::Http2Only)
+        http1::is_http2(wire.kept()).then_some(())
     }
 
     /// Whether the address, where plain HTTP was spoken, answers a TLS handshake.
-    async fn speaks_tls(&mut self) -> bool {
+    async fn speaks_tls(&self) -> bool {
         if self.plan.trust.is_some() {
             return false;
         }
-        let (Ok(trust), Some(stream)) = (Trust::new(None), self.again().await) else {
+        let (Ok(trust), Some(stream)) = (Trust::nobody(), self.again().await) else {
             return false;
         };
         let deadline = self.soon();
-        !matches!(connect::tls(&trust, &self.plan.host, stream, deadline).await, Tls::NotTls(_))
+        !matches!(connect::tls(&trust, &self.plan.host, stream, deadline).await, Tls::Foreign(_))
     }
 
     /// Whether the address, where TLS was spoken, answers plain HTTP.
-    async fn speaks_plain(&mut self) -> bool {
+    async fn speaks_plain(&self) -> bool {
         let Some(stream) = self.again().await else { return false };
         let mut wire = Wire::new(Box::new(stream));
         let asked = Request::new("HEAD", "/", &self.plan.authority).with("Connection", "close");
@@ -266,7 +278,7 @@ impl Walk<'_> {
     }
 
     /// Another connection to whoever it was.
-    async fn again(&mut self) -> Option<TcpStream> {
+    async fn again(&self) -> Option<TcpStream> {
         let deadline = self.soon();
         connect::tcp(self.seen.peer.as_slice(), deadline).await.ok().map(|(stream, _)| stream)
     }

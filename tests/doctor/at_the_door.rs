@@ -146,13 +146,13 @@ async fn a_server_that_closes_before_it_answers() {
         let _ = wire.try_head().await;
     })
     .await;
-    examine(ws(server.address()), &[]).await.is("closed-before-answer");
+    examine(ws(server.address()), &["--timeout", "700ms"]).await.is("closed-before-answer");
     let server = Upstream::scripted(|mut wire, _| async move {
         let _ = wire.try_head().await;
         wire.reset();
     })
     .await;
-    examine(ws(server.address()), &[]).await.is("closed-before-answer");
+    examine(ws(server.address()), &["--timeout", "700ms"]).await.is("closed-before-answer");
 }
 
 #[tokio::test]

@@ -66,7 +66,8 @@ async fn the_report_for_people_is_short_and_ends_with_what_to_change() {
         assert!(run.stdout.contains(part), "{part} in {}", run.stdout);
     }
     assert!(!run.all().contains("hush-hush"), "{}", run.all());
-    let run = cli(folder.path(), &["doctor", &super::patient::ws(service.address())], &[]).await;
+    let straight = ws(service.address());
+    let run = cli(folder.path(), &["doctor", &straight, "--idle", "0"], &[]).await;
     assert_eq!((run.code, run.stdout.contains("All is well.")), (Some(0), true), "{}", run.all());
 }
 
@@ -82,6 +83,16 @@ async fn a_secret_that_the_server_sends_back_is_not_shown() {
     found.is("not-found").saw("no such page");
     let said = found.run.all();
     assert!(!said.contains("hush-hush") && !said.contains("sesame"), "{said}");
+}
+
+#[tokio::test]
+async fn a_query_key_that_the_file_keeps_secret_is_not_shown() {
+    let service = Upstream::echo().await;
+    let gateway = Config::to(&service).top("access_log: {redact_query: [door-code]}").start().await;
+    let url = format!("ws://{}/?door%2Dcode=hush-hush", gateway.address());
+    let file = gateway.file().to_str().expect("a path");
+    let found = examine(url, &["--config", file]).await;
+    assert!(!found.is_healthy().run.all().contains("hush-hush"), "{}", found.run.all());
 }
 
 #[tokio::test]

@@ -47,7 +47,8 @@ async fn a_proxy_that_loses_the_upgrade() {
         let service = or_else(respond(status, &[], "")).await;
         let proxy = without_upgrade(service.address()).await;
         let upstream = service.address().to_string();
-        let found = examine(ws(proxy.address()), &["--upstream", &upstream]).await;
+        let arguments = ["--upstream", &upstream, "--timeout", "700ms"];
+        let found = examine(ws(proxy.address()), &arguments).await;
         found.is("upgrade-lost").blames("between").saw(&status[..3]);
         assert_eq!(found.outcome("upstream"), "ok");
     }

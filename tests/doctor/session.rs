@@ -74,6 +74,16 @@ async fn a_service_that_does_not_answer_pings() {
 }
 
 #[tokio::test]
+async fn a_service_that_talks_without_end_and_never_answers() {
+    let found = opened(|mut wire| async move {
+        let message = [vec![0x82, 126, 0x40, 0], vec![7; 0x4000]].concat();
+        while wire.try_send(&message).await.is_ok() {}
+    })
+    .await;
+    found.is("no-pong");
+}
+
+#[tokio::test]
 async fn cut_while_idle() {
     let found = opened(|mut wire| async move { pong(&mut wire).await }).await;
     found.is("idle-cut");
