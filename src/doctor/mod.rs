@@ -8,9 +8,11 @@ mod fault;
 mod frames;
 mod http1;
 mod map;
+mod naming;
 mod origin;
 mod probe;
 mod report;
+mod switch;
 mod target;
 mod wire;
 
@@ -21,9 +23,10 @@ pub use map::Map;
 pub use report::{Line, Report, Went};
 pub use target::Target;
 
-use diagnosis::{Evidence, Straight, code_of, seen};
+use diagnosis::{Evidence, Straight};
 use fault::{Fault, Step};
 use map::Destination;
+use naming::{code_of, seen};
 use probe::{Observed, Plan};
 use std::time::Duration;
 

@@ -2,9 +2,9 @@
 //! and "CORS check").
 
 use super::code::Code;
-use super::diagnosis::seen;
 use super::fault::Fault;
 use super::http1::Head;
+use super::naming::seen;
 use super::probe::{self, Observed, Plan};
 use super::target::quoted;
 use crate::http::origin::Origin;

@@ -4,18 +4,13 @@ use super::connect::{self, Tls, Trust};
 use super::fault::{Answer, Fault, Step};
 use super::frames::{self, Event};
 use super::http1::{self, Head, Request};
+use super::switch;
 use super::target::{quoted, shown};
 use super::wire::{End, Wire};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use sha1::{Digest, Sha1};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use uuid::Uuid;
-
-/// What RFC 6455, section 1.3, appends to a key.
-const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// How long questions on the side may take, such as whether it is TLS that is spoken.
 const SIDE_PATIENCE: Duration = Duration::from_secs(2);
@@ -170,7 +165,7 @@ impl Walk<'_> {
     }
 
     async fn handshake(&mut self, wire: &mut Wire) -> Went<()> {
-        let key = STANDARD.encode(Uuid::new_v4().as_bytes());
+        let key = switch::key();
         let mut asked = request(self.plan, "GET")
             .with("Connection", "Upgrade")
             .with("Upgrade", "websocket")
@@ -183,7 +178,7 @@ impl Walk<'_> {
         if head.status != 101 {
             return Err((Step::Handshake, self.refused(wire, head).await));
         }
-        check_switch(&head, &key, &self.plan.protocols)
+        switch::check(&head, &key, &self.plan.protocols)
             .map_err(|fault| (Step::Handshake, fault))?;
         let chosen = head.get("sec-websocket-protocol").map(|name| quoted(name.as_bytes()));
         let chosen = chosen.map_or_else(String::new, |name| format!(", subprotocol {name}"));
@@ -350,66 +345,5 @@ impl Walk<'_> {
             }
         };
         Err((Step::Idle, fault))
-    }
-}
-
-/// What RFC 6455, section 4.1, asks a client to check of a 101.
-fn check_switch(head: &Head, key: &str, offered: &[String]) -> Result<(), Fault> {
-    if !head.has_token("upgrade", "websocket") {
-        return Err(Fault::BadSwitch("Upgrade: websocket"));
-    }
-    if !head.has_token("connection", "upgrade") {
-        return Err(Fault::BadSwitch("Connection: Upgrade"));
-    }
-    let wanted = STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize());
-    let accept = head.get("sec-websocket-accept");
-    if accept != Some(&wanted) {
-        return Err(Fault::WrongAccept(accept.map(|accept| quoted(accept.as_bytes()))));
-    }
-    if let Some(extensions) = head.get("sec-websocket-extensions").filter(|all| !all.is_empty()) {
-        return Err(Fault::Extension(quoted(extensions.as_bytes())));
-    }
-    // The WebSockets standard asks more than the RFC: who offers must be given one.
-    let chosen = head.get("sec-websocket-protocol");
-    let is_good = match chosen {
-        None => offered.is_empty(),
-        Some(chosen) => offered.iter().any(|one| one == chosen),
-    };
-    match is_good {
-        true => Ok(()),
-        false => Err(Fault::Subprotocol(chosen.map(|chosen| quoted(chosen.as_bytes())))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::doctor::wire::Duplex;
-
-    /// The head of an answer with these lines.
-    async fn head(lines: &str) -> Head {
-        let (near, mut far) = tokio::io::duplex(4096);
-        let text = format!("HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n");
-        tokio::io::AsyncWriteExt::write_all(&mut far, text.as_bytes()).await.unwrap();
-        let near: Box<dyn Duplex> = Box::new(near);
-        let deadline = Instant::now() + Duration::from_secs(5);
-        http1::exchange(&mut Wire::new(near), b"", deadline).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn rfc6455_1_3_takes_the_accept_key_of_its_own_example() {
-        let lines = "Connection: upgrade\r\nUpgrade: WebSocket\r\n\
-                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
-        let head = head(lines).await;
-        assert!(check_switch(&head, "dGhlIHNhbXBsZSBub25jZQ==", &[]).is_ok());
-        assert!(matches!(
-            check_switch(&head, "AAAAAAAAAAAAAAAAAAAAAA==", &[]),
-            Err(Fault::WrongAccept(Some(_)))
-        ));
-        let offered = ["chat".to_owned()];
-        assert!(matches!(
-            check_switch(&head, "dGhlIHNhbXBsZSBub25jZQ==", &offered),
-            Err(Fault::Subprotocol(None))
-        ));
     }
 }
