@@ -165,7 +165,16 @@ impl Evidence<'_> {
             _ => None,
         };
         let blame = if code == Code::UpgradeLost { Blame::Between } else { Blame::Gateway };
-        Diagnosis { code, blame, seen: said, line }
+        let is_otherwise = self.destination.is_some_and(|destination| match code {
+            Code::NoRoute => true,
+            Code::WebSocketOff => destination.takes_websocket,
+            _ => false,
+        });
+        let seen = match is_otherwise {
+            true => format!("{said}; by this file it would not: another one is running"),
+            false => said,
+        };
+        Diagnosis { code, blame, seen, line }
     }
 
     /// The fault through the gateway beside what is seen straight.

@@ -12,8 +12,10 @@ pub enum Step {
     Tls,
     /// An answer that is HTTP/1.1.
     Http,
-    /// The answer that was wanted: a 101, or no error.
+    /// The 101 of a WebSocket.
     Handshake,
+    /// The answer to a plain request: no error, and a body if there is one.
+    Answer,
     /// The same, straight to the upstream.
     Straight,
     /// A page's origin.
@@ -33,6 +35,7 @@ impl Step {
             Self::Tls => "tls",
             Self::Http => "http",
             Self::Handshake => "handshake",
+            Self::Answer => "answer",
             Self::Straight => "upstream",
             Self::Origin => "origin",
             Self::Ping => "ping",

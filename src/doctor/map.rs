@@ -27,6 +27,8 @@ pub struct Destination {
     pub path_and_query: String,
     /// Its endpoints.
     pub endpoints: Vec<Endpoint>,
+    /// Whether WebSockets are let through.
+    pub takes_websocket: bool,
     /// `websocket.idle_timeout`, and its line.
     pub idle_timeout: Option<(Duration, String)>,
     /// The lines of the route itself, `websocket`, the CORS policy that holds for it,
@@ -142,6 +144,7 @@ impl Map {
             upstream: pool.name().to_owned(),
             path_and_query: route.target(&path, query),
             endpoints: endpoints.collect(),
+            takes_websocket: route.websocket.is_some(),
             idle_timeout: idle_timeout.map(|it| (it.value.0, self.line(it.span))),
             lines: self.lines(written),
         })

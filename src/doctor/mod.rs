@@ -174,6 +174,11 @@ impl Examination {
         !self.target.is_websocket && self.origin.is_some() && front.fault.is_none()
     }
 
+    /// The step at which the answer is the one that was wanted.
+    fn wanted(&self) -> Step {
+        if self.target.is_websocket { Step::Handshake } else { Step::Answer }
+    }
+
     /// The report's lines, in the order of the walk.
     fn lines(
         &self,
@@ -203,7 +208,7 @@ impl Examination {
             }
         };
         let mut lines: Vec<Line> =
-            [Step::Dns, Step::Tcp, Step::Tls, Step::Http, Step::Handshake].map(own).into();
+            [Step::Dns, Step::Tcp, Step::Tls, Step::Http, self.wanted()].map(own).into();
         if straights.is_empty() {
             let hint = "name it with --upstream, or its configuration with --config";
             lines.push(skipped(Step::Straight, hint));
@@ -232,7 +237,7 @@ impl Examination {
                     | Code::PreflightRefused
             )
         });
-        let opened = front.done.iter().any(|(step, ..)| *step == Step::Handshake);
+        let opened = front.done.iter().any(|(step, ..)| *step == self.wanted());
         match refused {
             Some(found) => line(Went::Failed, found.code.name().to_owned()),
             None if opened => line(Went::Ok, format!("{origin} is let in")),

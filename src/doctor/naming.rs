@@ -152,3 +152,42 @@ fn answered(answer: &Answer) -> String {
         (None, excerpt) => format!("{status}: {excerpt:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::gateways_own;
+
+    /// Where the gateway answers by itself.
+    const SOURCES: [&str; 3] = [
+        include_str!("../proxy/admission.rs"),
+        include_str!("../proxy/failure.rs"),
+        include_str!("../filter/cors.rs"),
+    ];
+
+    /// The string right behind each of these marks.
+    fn literals<'s>(source: &'s str, mark: &str) -> impl Iterator<Item = &'s str> {
+        source.split(mark).skip(1).filter_map(|rest| {
+            // A status may stand between.
+            let rest = rest.trim_start();
+            let rest = match rest.strip_prefix("StatusCode::") {
+                Some(rest) => rest.split_once(',')?.1.trim_start(),
+                None => rest.strip_prefix("status,").unwrap_or(rest).trim_start(),
+            };
+            rest.strip_prefix('"')?.split('"').next()
+        })
+    }
+
+    #[test]
+    fn every_error_of_the_gateways_own_has_a_name() {
+        let marks = ["Reply::error(", "upstream(", "refuse("];
+        let errors: Vec<&str> = SOURCES
+            .iter()
+            .flat_map(|source| marks.iter().flat_map(|mark| literals(source, mark)))
+            .collect();
+        assert!(errors.len() > 15, "{errors:?}");
+        for error in errors {
+            // The gateway gives it to clients that send slowly, which the doctor does not.
+            assert!(gateways_own(error).is_some() || error == "request_timeout", "{error}");
+        }
+    }
+}

@@ -190,7 +190,7 @@ impl Walk<'_> {
         let asked = request(self.plan, "GET").with("Accept", "*/*").with("Connection", "close");
         let head = self.answered(wire, &asked.finish()).await?;
         if head.status >= 400 || head.status == 101 {
-            return Err((Step::Handshake, self.refused(wire, head).await));
+            return Err((Step::Answer, self.refused(wire, head).await));
         }
         let deadline = self.began + self.plan.patience;
         let status = match head.get("location") {
@@ -198,9 +198,9 @@ impl Walk<'_> {
             None => head.status.to_string(),
         };
         if !head.is_bodiless() && wire.fill(1, deadline).await == Err(End::Late) {
-            return Err((Step::Handshake, Fault::NoBody));
+            return Err((Step::Answer, Fault::NoBody));
         }
-        self.done(Step::Handshake, status);
+        self.done(Step::Answer, status);
         Ok(())
     }
 

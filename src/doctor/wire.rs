@@ -56,7 +56,7 @@ impl Wire {
 
     /// Reads once more.
     pub async fn more(&mut self, deadline: Instant) -> Result<(), End> {
-        // A server that never stops talking would never be late otherwise.
+        // However much there is to read: what is late is late.
         if Instant::now() >= deadline {
             return Err(End::Late);
         }

@@ -52,6 +52,18 @@ async fn websocket_is_off() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_runs_another_file_than_this() {
+    let service = Upstream::echo().await;
+    let gateway = Config::to(&service).with("websocket: off").start().await;
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("edited.yaml");
+    std::fs::write(&file, Config::to(&service).yaml(gateway.port())).expect("a file");
+    let url = format!("ws://{}/", gateway.address());
+    let found = examine(url, &["--config", file.to_str().expect("a path")]).await;
+    found.is("websocket-off").saw("another one is running");
+}
+
+#[tokio::test]
 async fn the_method_has_no_route() {
     let service = Upstream::echo().await;
     let gateway = Config::new()

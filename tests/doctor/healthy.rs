@@ -13,7 +13,8 @@ async fn a_websocket_and_a_page_without_tls() {
     }
     let found = examine(ws(service.address()), &["--idle", "0"]).await;
     assert_eq!(found.is_healthy().outcome("idle"), "skipped");
-    examine(format!("http://{}/", service.address()), &[]).await.is_healthy();
+    let found = examine(format!("http://{}/", service.address()), &[]).await;
+    assert_eq!(found.is_healthy().outcome("answer"), "ok");
 }
 
 #[tokio::test]
