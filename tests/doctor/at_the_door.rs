@@ -68,7 +68,7 @@ async fn an_address_that_swallows_connections() {
 async fn tls_to_a_plain_server() {
     let upstream = Upstream::echo().await;
     let url = format!("wss://localhost:{}/", upstream.address().port());
-    examine(url, &["--timeout", "500ms"]).await.is("plain-behind-tls");
+    examine(url, &["--timeout", "1200ms"]).await.is("plain-behind-tls");
     // One that answers the bytes of TLS with a 400.
     let plain = Upstream::scripted(|mut wire, _| async move {
         let _ = wire.exactly(4).await;
@@ -146,13 +146,13 @@ async fn a_server_that_closes_before_it_answers() {
         let _ = wire.try_head().await;
     })
     .await;
-    examine(ws(server.address()), &["--timeout", "700ms"]).await.is("closed-before-answer");
+    examine(ws(server.address()), &["--timeout", "1200ms"]).await.is("closed-before-answer");
     let server = Upstream::scripted(|mut wire, _| async move {
         let _ = wire.try_head().await;
         wire.reset();
     })
     .await;
-    examine(ws(server.address()), &["--timeout", "700ms"]).await.is("closed-before-answer");
+    examine(ws(server.address()), &["--timeout", "1200ms"]).await.is("closed-before-answer");
 }
 
 #[tokio::test]
@@ -161,7 +161,7 @@ async fn a_server_that_never_answers() {
         let _ = wire.read_to_end().await;
     })
     .await;
-    examine(ws(server.address()), &["--timeout", "300ms"]).await.is("no-answer");
+    examine(ws(server.address()), &["--timeout", "600ms"]).await.is("no-answer");
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ async fn the_service_never_answers() {
     })
     .await;
     let gateway = Config::to(&service).with("timeouts: {read: 200ms}").start().await;
-    let found = through(&gateway, "/", &["--timeout", "700ms"]).await;
+    let found = through(&gateway, "/", &["--timeout", "2s"]).await;
     found.is("upstream-timeout").blames("upstream");
     found.points_at(gateway.file(), &quoted(service.address()));
 }
@@ -156,7 +156,7 @@ where
 {
     let service = Upstream::scripted(move |wire, _| script(wire)).await;
     let gateway = Config::to(&service).start().await;
-    let found = through(&gateway, "/", &["--timeout", "700ms"]).await;
+    let found = through(&gateway, "/", &["--timeout", "1200ms"]).await;
     found.is(code).blames("upstream").points_at(gateway.file(), &quoted(service.address()));
 }
 

@@ -26,7 +26,7 @@ async fn each_refusal_has_its_name() {
         ("504 Gateway Timeout", &[], "gateway-timeout"),
     ] {
         let server = answering(respond(status, fields, "")).await;
-        let found = examine(ws(server.address()), &["--timeout", "700ms"]).await;
+        let found = examine(ws(server.address()), &["--timeout", "1200ms"]).await;
         found.is(code).blames("address").saw(&status[..3]);
         assert_eq!(found.outcome("http"), "ok");
         assert_eq!(found.outcome("handshake"), "failed");

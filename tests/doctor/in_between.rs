@@ -47,7 +47,7 @@ async fn a_proxy_that_loses_the_upgrade() {
         let service = or_else(respond(status, &[], "")).await;
         let proxy = without_upgrade(service.address()).await;
         let upstream = service.address().to_string();
-        let arguments = ["--upstream", &upstream, "--timeout", "700ms"];
+        let arguments = ["--upstream", &upstream, "--timeout", "1200ms"];
         let found = examine(ws(proxy.address()), &arguments).await;
         found.is("upgrade-lost").blames("between").saw(&status[..3]);
         assert_eq!(found.outcome("upstream"), "ok");
@@ -89,7 +89,7 @@ async fn a_proxy_that_holds_frames_back() {
     })
     .await;
     let upstream = behind.to_string();
-    let arguments = ["--upstream", &upstream, "--timeout", "700ms"];
+    let arguments = ["--upstream", &upstream, "--timeout", "1200ms"];
     let found = examine(ws(proxy.address()), &arguments).await;
     found.is("proxy-buffering").blames("between");
 }
@@ -111,7 +111,7 @@ async fn streaming(first: &'static str) -> Upstream {
 async fn a_proxy_that_holds_events_back() {
     let service = streaming("data: hello\n\n").await;
     let upstream = service.address().to_string();
-    let arguments = ["--upstream", &upstream, "--timeout", "700ms"];
+    let arguments = ["--upstream", &upstream, "--timeout", "1200ms"];
     // It keeps the head as well, until the response is whole.
     let proxy = Upstream::scripted(|mut wire, _| async move {
         let _ = wire.read_to_end().await;
@@ -122,7 +122,7 @@ async fn a_proxy_that_holds_events_back() {
     let proxy = streaming("").await;
     let url = format!("http://{}/events", proxy.address());
     examine(&url, &arguments).await.is("proxy-buffering").blames("between");
-    examine(&url, &["--timeout", "700ms"]).await.is("body-withheld").blames("address");
+    examine(&url, &["--timeout", "1200ms"]).await.is("body-withheld").blames("address");
 }
 
 #[tokio::test]

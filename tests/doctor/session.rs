@@ -22,7 +22,7 @@ where
         }
     })
     .await;
-    examine(ws(server.address()), &["--timeout", "700ms"]).await
+    examine(ws(server.address()), &["--timeout", "1200ms"]).await
 }
 
 /// Answers the first ping.
