@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 /// ```
 #[derive(Debug)]
 pub struct Config {
-    read: Read,
+    pub(crate) read: Read,
     file: Option<PathBuf>,
     variables: Variables,
 }

@@ -40,6 +40,8 @@ mod config;
 #[cfg(feature = "demo")]
 #[doc(hidden)]
 pub mod demo;
+#[doc(hidden)]
+pub mod doctor;
 mod exchange;
 pub mod filter;
 mod gateway;

@@ -1,6 +1,7 @@
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod doctor;
 mod health;
 mod run;
 mod schema;
@@ -25,6 +26,7 @@ Examples:
   tidegate demo                                 a gateway, a service and a page to play with
   tidegate check --config conf/tidegate.yaml    all that is wrong with a file, at once
   tidegate run --config conf/tidegate.yaml      the real thing
+  tidegate doctor ws://localhost:3000/ws        why does this not work?
 
 Exit status: 0 good, 1 failed while running, 2 wrong command line, 78 wrong configuration.";
 
@@ -50,6 +52,9 @@ enum Verb {
     /// Ask a running gateway whether it accepts connections (for container health checks).
     #[command(after_help = health::AFTER_HELP)]
     Health(health::Health),
+    /// Examine a URL: what is wrong on the way to it, why, and which line to change.
+    #[command(after_help = doctor::AFTER_HELP)]
+    Doctor(Box<doctor::Doctor>),
     /// Run a gateway with a notification service and a page behind it.
     #[cfg(feature = "demo")]
     #[command(after_help = demo::AFTER_HELP)]
@@ -97,6 +102,7 @@ pub fn main() -> ExitCode {
         Verb::Check(file) => check::check(&file),
         Verb::Schema(schema) => schema.print(),
         Verb::Health(health) => health::ask(&health),
+        Verb::Doctor(doctor) => doctor.run(),
         #[cfg(feature = "demo")]
         Verb::Demo(demo) => demo.run(),
     };

@@ -22,7 +22,7 @@ pub struct Route {
     pub rewrite: Rewrite,
     /// WebSocket upgrades: `on` (default), `off` (answered 403), or their settings.
     #[serde(default)]
-    pub websocket: Option<WebSocketSetting>,
+    pub websocket: Option<Spanned<WebSocketSetting>>,
     /// How long to wait for the upstream.
     #[serde(default)]
     pub timeouts: Timeouts,
@@ -123,7 +123,7 @@ pub enum WebSocketSetting {
 #[serde(default, deny_unknown_fields)]
 pub struct WebSocket {
     /// Ends a session in which neither side sent anything for so long. Default: no limit.
-    pub idle_timeout: Option<Duration>,
+    pub idle_timeout: Option<Spanned<Duration>>,
 }
 
 /// How long to wait for the upstream.
@@ -134,7 +134,7 @@ pub struct Timeouts {
     pub connect: Option<Duration>,
     /// Between two reads of a response, the first included; exceeded, the answer is 504. On a
     /// WebSocket it bounds the handshake alone. Default: `60s`.
-    pub read: Option<Duration>,
+    pub read: Option<Spanned<Duration>>,
     /// Between two writes of a request. Default: `60s`.
     pub write: Option<Duration>,
 }

@@ -50,7 +50,8 @@ impl Sources {
         self.files.iter().map(|(path, _)| path.clone()).chain(included).collect()
     }
 
-    pub(super) fn file(&self, number: u16) -> (String, &str) {
+    /// A file's name and text, by its number.
+    pub fn file(&self, number: u16) -> (String, &str) {
         match self.files.get(usize::from(number)) {
             Some((path, text)) => (path.display().to_string(), text),
             None => ("configuration".to_owned(), ""),

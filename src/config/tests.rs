@@ -89,7 +89,7 @@ fn off_is_off_however_it_is_read() {
     for written in ["off", "Off", "OFF", "false", "no", "\"off\"", "'false'"] {
         let config =
             read(&format!("routes: [{{name: a, upstream: b, websocket: {written}}}]")).config;
-        let setting = config.routes[0].websocket.clone();
+        let setting = config.routes[0].websocket.clone().map(|setting| setting.value);
         assert!(matches!(setting, Some(WebSocketSetting::Switch(Switch(false)))), "{written}");
     }
 }

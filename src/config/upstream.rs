@@ -1,5 +1,5 @@
-use super::EndpointAddress;
 use super::union::short_or_long;
+use super::{EndpointAddress, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 pub struct Upstream {
     /// Its addresses; several are balanced round robin.
     #[schemars(length(min = 1))]
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<Spanned<Endpoint>>,
 }
 
 /// One address of a service.

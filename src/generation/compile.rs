@@ -28,7 +28,7 @@ pub struct Surroundings<'s> {
 }
 
 /// Query keys whose values never reach a log, unless the configuration has its own list.
-const SECRET_KEYS: [&str; 20] = [
+pub const SECRET_KEYS: [&str; 20] = [
     "token",
     "access_token",
     "refresh_token",
@@ -248,7 +248,7 @@ impl Compiler<'_> {
                     .endpoints
                     .iter()
                     .map(|endpoint| {
-                        let (address, weight) = match endpoint {
+                        let (address, weight) = match &**endpoint {
                             config::Endpoint::Address(address) => (address, None),
                             config::Endpoint::Weighted(endpoint) => {
                                 (&endpoint.address, endpoint.weight)

@@ -6,7 +6,7 @@ mod live;
 mod watch;
 
 pub use change::Changes;
-pub use compile::{Surroundings, compile};
+pub use compile::{SECRET_KEYS, Surroundings, compile};
 pub use live::Live;
 pub use watch::Watch;
 
@@ -109,6 +109,29 @@ pub struct Route {
     pub max_body_size: Option<u64>,
     /// Changes when anything that the route does changes.
     pub fingerprint: u64,
+}
+
+impl Route {
+    /// What the upstream is asked for: the normalised path with its prefix replaced, and the
+    /// query byte for byte.
+    pub fn target(&self, path: &str, query: Option<&str>) -> String {
+        let mut target = String::with_capacity(path.len() + query.map_or(0, str::len) + 16);
+        match &self.rewrite_prefix {
+            None => target.push_str(path),
+            Some((matched, replacement)) => {
+                target.push_str(replacement);
+                target.push_str(path.get(*matched..).unwrap_or_default());
+                if target.is_empty() {
+                    target.push('/');
+                }
+            }
+        }
+        if let Some(query) = query {
+            target.push('?');
+            target.push_str(query);
+        }
+        target
+    }
 }
 
 /// The `Host` that an upstream sees.

@@ -67,21 +67,7 @@ fn set_path(head: &RequestHeader, upstream: &mut RequestHeader, ctx: &Context) -
         return Ok(());
     }
     let path = changed.unwrap_or_else(|| head.uri.path());
-    let mut target = String::with_capacity(head.raw_path().len() + 16);
-    match &ctx.route.rewrite_prefix {
-        None => target.push_str(path),
-        Some((matched, replacement)) => {
-            target.push_str(replacement);
-            target.push_str(path.get(*matched..).unwrap_or_default());
-            if target.is_empty() {
-                target.push('/');
-            }
-        }
-    }
-    if let Some(query) = head.uri.query() {
-        target.push('?');
-        target.push_str(query);
-    }
+    let target = ctx.route.target(path, head.uri.query());
     upstream.set_raw_path(target.as_bytes())
 }
 

@@ -70,17 +70,18 @@ impl Compiler<'_> {
         let rewrite_prefix = self.rewrite_prefix(written, at, rule);
         let host = self.host(written, at);
         let pool = pool?;
-        let websocket = match &written.websocket {
+        let websocket = match written.websocket.as_ref().map(|setting| &setting.value) {
             None => Some(WebSocket { idle_timeout: None }),
             Some(WebSocketSetting::Switch(switch)) => {
                 switch.0.then_some(WebSocket { idle_timeout: None })
             }
             Some(WebSocketSetting::Settings(settings)) => {
-                Some(WebSocket { idle_timeout: settings.idle_timeout.map(|timeout| timeout.0) })
+                Some(WebSocket { idle_timeout: settings.idle_timeout.as_ref().map(|it| it.0) })
             }
         };
         let timeouts = &written.timeouts;
         let or = |written: Option<config::Duration>, default| written.map_or(default, |it| it.0);
+        let read = timeouts.read.as_ref().map(|read| read.value);
         let mut route = Route {
             name: written.name.as_str().into(),
             edge: Arc::clone(edge),
@@ -90,7 +91,7 @@ impl Compiler<'_> {
             host,
             websocket,
             connect_timeout: or(timeouts.connect, CONNECT_TIMEOUT),
-            read_timeout: or(timeouts.read, READ_TIMEOUT),
+            read_timeout: or(read, READ_TIMEOUT),
             write_timeout: or(timeouts.write, WRITE_TIMEOUT),
             max_body_size: written
                 .max_body_size

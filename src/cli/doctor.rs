@@ -1,0 +1,149 @@
+use super::{BAD_CONFIGURATION, ConfigFile, FAILURE, PLACES, USAGE};
+use clap::Args;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use tidegate::Config;
+use tidegate::doctor::{Examination, Map, Target, Trust};
+
+pub const AFTER_HELP: &str = "\
+Walks DNS, TCP, TLS, HTTP, the handshake through the gateway and straight to the upstream, Origin
+and CORS, a ping, an idle while; says what is wrong, why, and what to change, with the line of the
+configuration. Without a configuration it looks at the URL alone. Only GET, OPTIONS and HEAD are
+sent; values of secret query keys are not shown. docs/doctor.md lists what it can find.
+
+Exit status: 0 all is well, 1 something is wrong, 2 wrong command line, 78 wrong configuration.
+
+Examples:
+  tidegate doctor 'ws://localhost:3000/api/notifications/ws?userId=x'
+  tidegate doctor ws://localhost:3000/ws --origin https://app.example.com --protocol chat
+  tidegate doctor wss://edge.example.com/ws --upstream 10.0.0.1:8080 --idle 2m
+  tidegate doctor http://localhost:3000/api --header 'Authorization: Bearer …' --json";
+
+#[derive(Args)]
+pub struct Doctor {
+    /// The URL: ws, wss, http or https.
+    #[arg(value_parser = Target::parse)]
+    url: Target,
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Go straight to this one [default: the endpoints of the route that takes the URL].
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    upstream: Option<(String, u16)>,
+    /// The origin of the page that asks.
+    #[arg(long, value_name = "ORIGIN", value_parser = text)]
+    origin: Option<String>,
+    /// A subprotocol to offer; may be repeated.
+    #[arg(long = "protocol", value_name = "NAME", value_parser = token)]
+    protocols: Vec<String>,
+    /// A header field to send, as `Name: value`; may be repeated.
+    #[arg(long = "header", value_name = "FIELD", value_parser = field)]
+    fields: Vec<(String, String)>,
+    /// How long to leave the WebSocket without traffic; 0 skips it.
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration)]
+    idle: Duration,
+    /// How long each step may take.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    timeout: Duration,
+    /// Certificates (PEM) to trust beside the machine's.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    pub fn run(self) -> Result<(), ExitCode> {
+        let trust = match self.url.is_tls {
+            true => Some(Trust::new(self.ca.as_deref()).map_err(|reason| {
+                eprintln!("error: --ca: {reason}");
+                ExitCode::from(USAGE)
+            })?),
+            false => None,
+        };
+        let map = self.map()?;
+        let examination = Examination {
+            target: self.url,
+            map,
+            upstream: self.upstream,
+            origin: self.origin,
+            protocols: self.protocols,
+            fields: self.fields,
+            idle: self.idle,
+            patience: self.timeout,
+            trust,
+        };
+        let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+            eprintln!("error: {error}");
+            ExitCode::from(FAILURE)
+        })?;
+        let report = runtime.block_on(examination.run());
+        // A name that is still being looked up is waited for no longer.
+        runtime.shutdown_background();
+        let text = match self.json {
+            true => format!("{:#}\n", report.json()),
+            false => report.to_string(),
+        };
+        // A closed pipe (`| head`) is no failure.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        if report.is_healthy() { Ok(()) } else { Err(ExitCode::from(FAILURE)) }
+    }
+
+    /// The configuration that is named, or lies where one is looked for; none is no error.
+    fn map(&self) -> Result<Option<Map>, ExitCode> {
+        let lies_there = PLACES.iter().any(|place| Path::new(place).exists());
+        if self.file.config.is_none() && !lies_there {
+            return Ok(None);
+        }
+        let config = Config::from_file(self.file.find()?);
+        Map::new(config).map(Some).map_err(|problems| {
+            eprintln!("{problems}");
+            ExitCode::from(BAD_CONFIGURATION)
+        })
+    }
+}
+
+fn address(written: &str) -> Result<(String, u16), String> {
+    let form = || "not `host:port`; write it like `127.0.0.1:4009`".to_owned();
+    let (host, port) = written.rsplit_once(':').ok_or_else(form)?;
+    let port = port.parse().ok().filter(|&port| port > 0).ok_or_else(form)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_host = !host.is_empty() && !host.contains(['/', '@', ' ']);
+    if is_host { Ok((host.to_owned(), port)) } else { Err(form()) }
+}
+
+/// `0` is a duration here as well.
+fn duration(written: &str) -> Result<Duration, String> {
+    if written == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let longest = Duration::from_secs(24 * 60 * 60);
+    let parsed = humantime::parse_duration(written).ok().filter(|&parsed| parsed <= longest);
+    parsed.ok_or_else(|| "not a duration up to a day; write it like `3s` or `2m`".to_owned())
+}
+
+/// What may stand in a header's value.
+fn text(written: &str) -> Result<String, String> {
+    match written.chars().any(char::is_control) || written.is_empty() {
+        true => Err("it must not be empty or hold control characters".to_owned()),
+        false => Ok(written.to_owned()),
+    }
+}
+
+fn token(written: &str) -> Result<String, String> {
+    // What RFC 9110, section 5.6.2, calls a token.
+    let is_token = !written.is_empty()
+        && written.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    if is_token { Ok(written.to_owned()) } else { Err("it must be one word".to_owned()) }
+}
+
+fn field(written: &str) -> Result<(String, String), String> {
+    let (name, value) = written.split_once(':').ok_or("write it like `Name: value`".to_owned())?;
+    let ours = ["host", "connection", "upgrade", "origin", "content-length", "transfer-encoding"];
+    if ours.contains(&name.to_ascii_lowercase().as_str()) {
+        return Err(format!("`{name}` is the doctor's own"));
+    }
+    Ok((token(name)?, text(value.trim())?))
+}

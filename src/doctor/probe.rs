@@ -1,0 +1,349 @@
+//! One walk to one address: connects, asks, and for a WebSocket stays a while.
+
+use super::connect::{self, Tls, Trust};
+use super::fault::{Answer, Fault, Step};
+use super::frames::{self, Event};
+use super::http1::{self, Head, Request};
+use super::switch;
+use super::target::{quoted, shown};
+use super::wire::{End, Wire};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use uuid::Uuid;
+
+/// How long questions on the side may take, such as whether it is TLS that is spoken.
+const SIDE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where to and what for.
+#[derive(Clone)]
+pub struct Plan {
+    /// The host to connect to.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Whether TLS is spoken, and who is trusted then.
+    pub trust: Option<Trust>,
+    /// Path and query.
+    pub path_and_query: String,
+    /// The `Host` field.
+    pub authority: String,
+    /// The `Origin` field.
+    pub origin: Option<String>,
+    /// Whether a WebSocket is wanted.
+    pub is_websocket: bool,
+    /// The subprotocols that are offered.
+    pub protocols: Vec<String>,
+    /// Further fields.
+    pub fields: Vec<(String, String)>,
+    /// How long each step may take.
+    pub patience: Duration,
+    /// How long to stay without traffic.
+    pub idle: Duration,
+}
+
+/// What a walk saw.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// The steps that went well: how long each took, and what there is to say.
+    pub done: Vec<(Step, Duration, String)>,
+    /// Where it ended, if it did.
+    pub fault: Option<(Step, Duration, Fault)>,
+    /// The answer's head, if one came.
+    pub head: Option<Head>,
+    /// Who answered.
+    pub peer: Option<SocketAddr>,
+}
+
+impl Observed {
+    /// Whether the answer is a stream that goes on for as long as it likes.
+    pub fn streams(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| {
+            head.get("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"))
+        })
+    }
+}
+
+/// Walks to the end, or to the first fault.
+pub async fn walk(plan: &Plan) -> Observed {
+    let mut walk = Walk { plan, seen: Observed::default(), began: Instant::now() };
+    if let Err((step, fault)) = walk.go().await {
+        walk.seen.fault = Some((step, walk.began.elapsed(), fault));
+    }
+    walk.seen
+}
+
+/// The same address asked with another request: its answer's head, if one comes.
+pub async fn ask(plan: &Plan, request: Vec<u8>) -> Result<Answer, Fault> {
+    let mut walk = Walk { plan, seen: Observed::default(), began: Instant::now() };
+    let mut wire = walk.connect().await.map_err(|(_, fault)| fault)?;
+    let deadline = walk.deadline();
+    let head = http1::exchange(&mut wire, &request, deadline).await?;
+    Ok(http1::answer(&mut wire, head, deadline).await)
+}
+
+/// A request of the plan's path with the plan's fields.
+pub fn request(plan: &Plan, method: &str) -> Request {
+    let mut request = Request::new(method, &plan.path_and_query, &plan.authority);
+    if let Some(origin) = &plan.origin {
+        request = request.with("Origin", origin);
+    }
+    // What asks for a preflight are not the request's own credentials.
+    for (name, value) in plan.fields.iter().filter(|_| method != "OPTIONS") {
+        request = request.with(name, value);
+    }
+    request
+}
+
+struct Walk<'p> {
+    plan: &'p Plan,
+    seen: Observed,
+    began: Instant,
+}
+
+type Went<T> = Result<T, (Step, Fault)>;
+
+impl Walk<'_> {
+    fn deadline(&mut self) -> Instant {
+        self.began = Instant::now();
+        self.began + self.plan.patience
+    }
+
+    fn done(&mut self, step: Step, note: impl Into<String>) {
+        self.seen.done.push((step, self.began.elapsed(), note.into()));
+    }
+
+    async fn go(&mut self) -> Went<()> {
+        let mut wire = self.connect().await?;
+        if self.plan.is_websocket {
+            self.handshake(&mut wire).await?;
+            self.ping(&mut wire, Step::Ping).await?;
+            self.done(Step::Ping, "pong");
+            if !self.plan.idle.is_zero() {
+                self.idle(&mut wire).await?;
+            }
+            let _ = wire.send(&frames::close(), Instant::now() + self.plan.patience).await;
+            Ok(())
+        } else {
+            self.get(&mut wire).await
+        }
+    }
+
+    async fn connect(&mut self) -> Went<Wire> {
+        let stream = self.tcp().await?;
+        let Some(trust) = &self.plan.trust else { return Ok(Wire::new(Box::new(stream))) };
+        let deadline = self.deadline();
+        match connect::tls(trust, &self.plan.host, stream, deadline).await {
+            Tls::Open(stream) => {
+                self.done(Step::Tls, "the certificate is good");
+                Ok(Wire::new(stream))
+            }
+            Tls::Fault(fault) => Err((Step::Tls, fault)),
+            Tls::Foreign(fault) => match self.speaks_plain().await {
+                true => Err((Step::Tls, Fault::PlainBehindTls)),
+                false => Err((Step::Tls, fault)),
+            },
+        }
+    }
+
+    async fn tcp(&mut self) -> Went<TcpStream> {
+        let deadline = self.deadline();
+        let addresses = connect::resolve(&self.plan.host, self.plan.port, deadline)
+            .await
+            .map_err(|fault| (Step::Dns, fault))?;
+        if self.plan.host.parse::<IpAddr>().is_err() {
+            let list: Vec<String> =
+                addresses.iter().map(|address| address.ip().to_string()).collect();
+            self.done(Step::Dns, list.join(", "));
+        }
+        let deadline = self.deadline();
+        let (stream, peer) =
+            connect::tcp(&addresses, deadline).await.map_err(|fault| (Step::Tcp, fault))?;
+        self.seen.peer = Some(peer);
+        self.done(Step::Tcp, peer.to_string());
+        Ok(stream)
+    }
+
+    async fn handshake(&mut self, wire: &mut Wire) -> Went<()> {
+        let key = switch::key();
+        let mut asked = request(self.plan, "GET")
+            .with("Connection", "Upgrade")
+            .with("Upgrade", "websocket")
+            .with("Sec-WebSocket-Version", "13")
+            .with("Sec-WebSocket-Key", &key);
+        if !self.plan.protocols.is_empty() {
+            asked = asked.with("Sec-WebSocket-Protocol", &self.plan.protocols.join(", "));
+        }
+        let head = self.answered(wire, &asked.finish()).await?;
+        if head.status != 101 {
+            return Err((Step::Handshake, self.refused(wire, head).await));
+        }
+        switch::check(&head, &key, &self.plan.protocols)
+            .map_err(|fault| (Step::Handshake, fault))?;
+        let chosen = head.get("sec-websocket-protocol").map(|name| quoted(name.as_bytes()));
+        let chosen = chosen.map_or_else(String::new, |name| format!(", subprotocol {name}"));
+        self.done(Step::Handshake, format!("101 Switching Protocols{chosen}"));
+        Ok(())
+    }
+
+    async fn get(&mut self, wire: &mut Wire) -> Went<()> {
+        let asked = request(self.plan, "GET").with("Accept", "*/*").with("Connection", "close");
+        let head = self.answered(wire, &asked.finish()).await?;
+        if head.status >= 400 || head.status == 101 {
+            return Err((Step::Answer, self.refused(wire, head).await));
+        }
+        let deadline = self.began + self.plan.patience;
+        let status = match head.get("location") {
+            Some(location) => format!("{} to {}", head.status, shown(location)),
+            None => head.status.to_string(),
+        };
+        if !head.is_bodiless() && wire.fill(1, deadline).await == Err(End::Late) {
+            return Err((Step::Answer, Fault::NoBody));
+        }
+        self.done(Step::Answer, status);
+        Ok(())
+    }
+
+    /// Asks, and tells what kind of server does not answer.
+    async fn answered(&mut self, wire: &mut Wire, request: &[u8]) -> Went<Head> {
+        let deadline = self.deadline();
+        let head = match http1::exchange(wire, request, deadline).await {
+            Ok(head) => head,
+            Err(fault @ (Fault::ClosedBeforeAnswer | Fault::NoAnswer)) => {
+                let fault = self.in_another_tongue().await.unwrap_or(fault);
+                return Err((Step::Http, fault));
+            }
+            Err(fault) => return Err((Step::Http, fault)),
+        };
+        self.done(Step::Http, "HTTP/1.1 is spoken");
+        self.seen.head = Some(head.clone());
+        Ok(head)
+    }
+
+    async fn refused(&self, wire: &mut Wire, head: Head) -> Fault {
+        let deadline = Instant::now() + self.plan.patience;
+        let answer = http1::answer(wire, head, deadline).await;
+        // Many TLS servers answer plain HTTP with a 400 in plain HTTP.
+        if answer.head.status == 400 && answer.gateway.is_none() && self.speaks_tls().await {
+            return Fault::TlsBehindPlain;
+        }
+        Fault::Answered(answer)
+    }
+
+    /// A server that was silent may be waiting for another protocol.
+    async fn in_another_tongue(&self) -> Option<Fault> {
+        match tokio::join!(self.speaks_tls(), self.speaks_http2()) {
+            (true, _) => Some(Fault::TlsBehindPlain),
+            (_, Some(())) => Some(Fault::Http2Only),
+            _ => None,
+        }
+    }
+
+    /// Whether the address answers an HTTP/2 client's preface.
+    async fn speaks_http2(&self) -> Option<()> {
+        if self.plan.trust.is_some() {
+            return None;
+        }
+        let mut wire = Wire::new(Box::new(self.again().await?));
+        let deadline = self.soon();
+        wire.send(http1::HTTP2_PREFACE, deadline).await.ok()?;
+        wire.fill(9, deadline).await.ok()?;
+        http1::is_http2(wire.kept()).then_some(())
+    }
+
+    /// Whether the address, where plain HTTP was spoken, answers a TLS handshake.
+    async fn speaks_tls(&self) -> bool {
+        if self.plan.trust.is_some() {
+            return false;
+        }
+        let (Ok(trust), Some(stream)) = (Trust::nobody(), self.again().await) else {
+            return false;
+        };
+        let deadline = self.soon();
+        !matches!(connect::tls(&trust, &self.plan.host, stream, deadline).await, Tls::Foreign(_))
+    }
+
+    /// Whether the address, where TLS was spoken, answers plain HTTP.
+    async fn speaks_plain(&self) -> bool {
+        let Some(stream) = self.again().await else { return false };
+        let mut wire = Wire::new(Box::new(stream));
+        let asked = Request::new("HEAD", "/", &self.plan.authority).with("Connection", "close");
+        let deadline = self.soon();
+        http1::exchange(&mut wire, &asked.finish(), deadline).await.is_ok()
+    }
+
+    /// Another connection to whoever it was.
+    async fn again(&self) -> Option<TcpStream> {
+        let deadline = self.soon();
+        connect::tcp(self.seen.peer.as_slice(), deadline).await.ok().map(|(stream, _)| stream)
+    }
+
+    /// Questions on the side are not waited for as long.
+    fn soon(&self) -> Instant {
+        Instant::now() + self.plan.patience.min(SIDE_PATIENCE)
+    }
+
+    /// Sends a ping and waits for its pong; answers pings and passes over messages meanwhile.
+    async fn ping(&mut self, wire: &mut Wire, step: Step) -> Went<()> {
+        let deadline = self.deadline();
+        let payload = *Uuid::new_v4().as_bytes();
+        let fault = match wire.send(&frames::ping(&payload), deadline).await {
+            Err(End::Late) => Fault::NoPong,
+            // What was sent before it broke is still to be read.
+            _ => loop {
+                match frames::next(wire, deadline).await {
+                    Event::Pong(back) if back == payload => {
+                        return Ok(());
+                    }
+                    Event::Ping(theirs) => {
+                        let _ = wire.send(&frames::pong(&theirs), deadline).await;
+                    }
+                    Event::Data | Event::Pong(_) => {}
+                    Event::Close(code, reason) => break Fault::ClosedBy(code, quoted(&reason)),
+                    Event::Bad(what) => break Fault::BadFrames(what),
+                    Event::Ended => break Fault::ClosedAtOnce,
+                    Event::Nothing => break Fault::NoPong,
+                }
+            },
+        };
+        Err((step, fault))
+    }
+
+    /// Sends nothing for a while but what it is asked for; then a ping tells whether anybody is
+    /// still there.
+    async fn idle(&mut self, wire: &mut Wire) -> Went<()> {
+        let began = Instant::now();
+        self.began = began;
+        let until = began + self.plan.idle;
+        let fault = loop {
+            match frames::next(wire, until).await {
+                Event::Ping(theirs) => {
+                    let _ = wire.send(&frames::pong(&theirs), until).await;
+                }
+                Event::Data | Event::Pong(_) => {}
+                Event::Close(code, _) => break Fault::IdleCut(began.elapsed(), code),
+                Event::Ended => break Fault::IdleCut(began.elapsed(), None),
+                Event::Bad(what) => break Fault::BadFrames(what),
+                Event::Nothing => {
+                    return match self.ping(wire, Step::Idle).await {
+                        Err((step, Fault::NoPong)) => Err((step, Fault::IdleDead)),
+                        // It broke while it was idle, and the ping has found out.
+                        Err((step, Fault::ClosedAtOnce)) => {
+                            Err((step, Fault::IdleCut(began.elapsed(), None)))
+                        }
+                        Err((step, Fault::ClosedBy(code, _))) => {
+                            Err((step, Fault::IdleCut(began.elapsed(), code)))
+                        }
+                        Err(other) => Err(other),
+                        Ok(()) => {
+                            self.began = began;
+                            self.done(Step::Idle, "still open, and a pong at the end");
+                            Ok(())
+                        }
+                    };
+                }
+            }
+        };
+        Err((Step::Idle, fault))
+    }
+}

@@ -1,0 +1,171 @@
+//! Nobody gets as far as a handshake: names, ports, TLS, other protocols.
+
+use crate::patient::{Identity, answering, examine, ws};
+use crate::support::{Config, Upstream, free_port};
+use rcgen::ExtendedKeyUsagePurpose;
+use tempfile::TempDir;
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve() {
+    examine("ws://no-such-host.invalid/", &[]).await.is("name-unknown").saw("no-such-host");
+}
+
+#[tokio::test]
+async fn a_port_where_nothing_listens() {
+    let found = examine(format!("ws://127.0.0.1:{}/", free_port()), &[]).await;
+    found.is("nothing-listens").blames("address");
+    assert_eq!(found.outcome("tcp"), "failed");
+    assert_eq!(found.outcome("handshake"), "skipped");
+}
+
+#[tokio::test]
+async fn a_gateway_that_does_not_run_and_a_port_that_is_not_its_own() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("tidegate.yaml");
+    let port = free_port();
+    std::fs::write(&file, Config::to_address("127.0.0.1:9").yaml(port)).expect("a file");
+    let config = ["--config", file.to_str().expect("a path")];
+    let listener = format!("127.0.0.1:{port}");
+    let found = examine(format!("ws://{listener}/"), &config).await;
+    found.is("nothing-listens").blames("gateway").points_at(&file, &listener);
+    let found = examine(format!("ws://127.0.0.1:{}/", free_port()), &config).await;
+    found.is("wrong-port").blames("gateway").points_at(&file, &listener);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_address_without_a_way_to_it() {
+    examine("ws://255.255.255.255:9/", &[]).await.is("unreachable");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_address_that_swallows_connections() {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let listener = socket.listen(1).expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    // The kernel takes as many as its queue holds, and drops what comes then.
+    let waiting: Vec<_> = (0..8)
+        .map(|_| {
+            tokio::spawn(async move {
+                let _kept = tokio::net::TcpStream::connect(address).await;
+                std::future::pending::<()>().await;
+            })
+        })
+        .collect();
+    crate::support::until("a full queue", || async {
+        let patience = std::time::Duration::from_millis(200);
+        let connecting = tokio::net::TcpStream::connect(address);
+        tokio::time::timeout(patience, connecting).await.is_err()
+    })
+    .await;
+    examine(ws(address), &["--timeout", "400ms"]).await.is("connect-timeout");
+    drop(waiting);
+}
+
+#[tokio::test]
+async fn tls_to_a_plain_server() {
+    let upstream = Upstream::echo().await;
+    let url = format!("wss://localhost:{}/", upstream.address().port());
+    examine(url, &["--timeout", "1200ms"]).await.is("plain-behind-tls");
+    // One that answers the bytes of TLS with a 400.
+    let plain = Upstream::scripted(|mut wire, _| async move {
+        let _ = wire.exactly(4).await;
+        let _ = wire.try_send(crate::support::respond("400 Bad Request", &[], "")).await;
+    })
+    .await;
+    let url = format!("https://localhost:{}/", plain.address().port());
+    examine(url, &[]).await.is("plain-behind-tls");
+}
+
+#[tokio::test]
+async fn plain_http_to_a_tls_server() {
+    let server = Identity::of("localhost").serve().await;
+    examine(server.url("ws"), &[]).await.is("tls-behind-plain");
+    examine(server.url("http"), &[]).await.is("tls-behind-plain");
+}
+
+#[tokio::test]
+async fn certificates_that_are_not_good() {
+    let server = Identity::of("localhost").valid(2020, 2021).serve().await;
+    server.examine().await.is("certificate-expired");
+    let server = Identity::of("localhost").valid(2080, 2081).serve().await;
+    server.examine().await.is("certificate-not-yet-valid");
+    let server = Identity::of("other.example").serve().await;
+    server.examine().await.is("certificate-other-name").saw("other.example");
+    let client = ExtendedKeyUsagePurpose::ClientAuth;
+    let server = Identity::of("localhost").purpose(client).serve().await;
+    server.examine().await.is("certificate-bad");
+    let server = Identity::of("localhost").serve().await;
+    examine(server.url("wss"), &[]).await.is("certificate-unknown-issuer");
+}
+
+#[tokio::test]
+async fn a_tls_server_that_refuses_the_handshake() {
+    let server = Upstream::scripted(|mut wire, _| async move {
+        let _ = wire.exactly(5).await;
+        // handshake_failure (RFC 8446, section 6.2).
+        let _ = wire.try_send([0x15, 3, 3, 0, 2, 2, 40]).await;
+    })
+    .await;
+    let url = format!("wss://localhost:{}/", server.address().port());
+    examine(url, &[]).await.is("tls-failed");
+}
+
+#[tokio::test]
+async fn a_server_of_http2_alone() {
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    examine(ws(answering(settings).await.address()), &[]).await.is("http2-only");
+    // One that closes when it is not greeted with the preface.
+    let silent = Upstream::scripted(move |mut wire, _| async move {
+        if wire.exactly(3).await == b"PRI" {
+            let _ = wire.try_send(settings).await;
+            let _ = wire.read_to_end().await;
+        }
+    })
+    .await;
+    examine(ws(silent.address()), &[]).await.is("http2-only");
+    let server = Identity::of("localhost").alpn(b"h2").serve().await;
+    server.examine().await.is("http2-only");
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_http_server() {
+    let server = Upstream::scripted(|mut wire, _| async move {
+        let _ = wire.try_send("SSH-2.0-OpenSSH_9.6\r\n").await;
+        let _ = wire.read_to_end().await;
+    })
+    .await;
+    examine(ws(server.address()), &[]).await.is("not-http").saw("SSH-2.0");
+}
+
+#[tokio::test]
+async fn a_server_that_closes_before_it_answers() {
+    let server = Upstream::scripted(|mut wire, _| async move {
+        let _ = wire.try_head().await;
+    })
+    .await;
+    examine(ws(server.address()), &["--timeout", "1200ms"]).await.is("closed-before-answer");
+    let server = Upstream::scripted(|mut wire, _| async move {
+        let _ = wire.try_head().await;
+        wire.reset();
+    })
+    .await;
+    examine(ws(server.address()), &["--timeout", "1200ms"]).await.is("closed-before-answer");
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers() {
+    let server = Upstream::scripted(|mut wire, _| async move {
+        let _ = wire.read_to_end().await;
+    })
+    .await;
+    examine(ws(server.address()), &["--timeout", "600ms"]).await.is("no-answer");
+}
+
+#[tokio::test]
+async fn a_head_without_end() {
+    let endless = format!("HTTP/1.1 200 OK\r\nX-Long: {}", "x".repeat(200 * 1024));
+    examine(ws(answering(endless).await.address()), &[]).await.is("head-too-large");
+}

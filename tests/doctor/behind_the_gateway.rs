@@ -1,0 +1,270 @@
+//! The gateway, its file, and the service behind it: the line to change is named.
+
+use crate::patient::{Found, Identity, examine, frame, plain_frame, switching};
+use crate::support::{Config, Gateway, Upstream, free_port, respond};
+use std::path::Path;
+
+/// Examines a path of a gateway with its own file.
+async fn through(gateway: &Gateway, path: &str, arguments: &[&str]) -> Found {
+    let file = gateway.file().to_str().expect("a path");
+    let url = format!("ws://{}{path}", gateway.address());
+    examine(url, &[&["--config", file], arguments].concat()).await
+}
+
+fn quoted(address: impl std::fmt::Display) -> String {
+    format!("\"{address}\"")
+}
+
+#[tokio::test]
+async fn no_route_takes_the_path() {
+    let service = Upstream::echo().await;
+    let gateway = Config::new()
+        .upstream("service", &[service.address()])
+        .route("other", "path_prefix: /somewhere", "service")
+        .route("socket", "path_prefix: /api/ws", "service")
+        .start()
+        .await;
+    let found = through(&gateway, "/api/wss", &[]).await;
+    found.is("no-route").blames("gateway").points_at(gateway.file(), "/api/ws");
+    assert_eq!(found.outcome("upstream"), "skipped");
+}
+
+#[tokio::test]
+async fn no_route_takes_the_host() {
+    let service = Upstream::echo().await;
+    let gateway = Config::new()
+        .upstream("service", &[service.address()])
+        .route("socket", "path_prefix: /ws, hosts: [app.example]", "service")
+        .start()
+        .await;
+    let found = through(&gateway, "/ws", &[]).await;
+    found.is("no-route").points_at(gateway.file(), "app.example");
+}
+
+#[tokio::test]
+async fn websocket_is_off() {
+    let service = Upstream::echo().await;
+    let gateway = Config::to(&service).with("websocket: off").start().await;
+    let found = through(&gateway, "/ws", &[]).await;
+    found.is("websocket-off").blames("gateway").points_at(gateway.file(), "off");
+    assert_eq!(found.json["route"], "all");
+    assert_eq!(found.json["upstream"], "service");
+}
+
+#[tokio::test]
+async fn a_gateway_that_runs_another_file_than_this() {
+    let service = Upstream::echo().await;
+    let gateway = Config::to(&service).with("websocket: off").start().await;
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("edited.yaml");
+    std::fs::write(&file, Config::to(&service).yaml(gateway.port())).expect("a file");
+    let url = format!("ws://{}/", gateway.address());
+    let found = examine(url, &["--config", file.to_str().expect("a path")]).await;
+    found.is("websocket-off").saw("another one is running");
+}
+
+#[tokio::test]
+async fn the_method_has_no_route() {
+    let service = Upstream::echo().await;
+    let gateway = Config::new()
+        .upstream("service", &[service.address()])
+        .route("post", "path_prefix: /ws, methods: [POST]", "service")
+        .start()
+        .await;
+    let found = through(&gateway, "/ws", &[]).await;
+    found.is("method-not-allowed").blames("gateway").points_at(gateway.file(), "/ws");
+}
+
+#[tokio::test]
+async fn the_url_is_too_long_or_malformed() {
+    let service = Upstream::echo().await;
+    let gateway = Config::to(&service).top("limits: {uri_size: 100B}").start().await;
+    let long = format!("/{}", "x".repeat(200));
+    through(&gateway, &long, &[]).await.is("request-too-large").blames("gateway");
+    through(&gateway, "/a%2Fb", &[]).await.is("bad-request").blames("gateway");
+}
+
+#[tokio::test]
+async fn nothing_listens_at_the_endpoint() {
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let gateway = Config::to_address(&nobody).start().await;
+    let found = through(&gateway, "/", &[]).await;
+    found.is("upstream-unreachable").blames("upstream");
+    found.points_at(gateway.file(), &quoted(&nobody)).saw("upstream_unreachable");
+}
+
+#[tokio::test]
+async fn the_endpoints_name_does_not_resolve() {
+    let gateway = Config::to_address("no-such-host.invalid:80").start().await;
+    let found = through(&gateway, "/", &[]).await;
+    found.is("upstream-unresolved").points_at(gateway.file(), "\"no-such-host.invalid:80\"");
+}
+
+#[tokio::test]
+async fn the_service_never_answers() {
+    let service = Upstream::scripted(|mut wire, _| async move {
+        let _ = wire.read_to_end().await;
+    })
+    .await;
+    let gateway = Config::to(&service).with("timeouts: {read: 200ms}").start().await;
+    let found = through(&gateway, "/", &["--timeout", "2s"]).await;
+    found.is("upstream-timeout").blames("upstream");
+    found.points_at(gateway.file(), &quoted(service.address()));
+}
+
+#[tokio::test]
+async fn the_service_is_slower_than_the_route_allows() {
+    let (release, released) = tokio::sync::watch::channel(0);
+    let service = Upstream::scripted(move |mut wire, recorder| {
+        let (release, mut released) = (release.clone(), released.clone());
+        async move {
+            let Some(head) = wire.try_head().await else { return };
+            recorder.record(&head);
+            // The gateway's asking comes to nothing; the doctor's own waits for that.
+            if head.get("x-request-id").is_some() {
+                let _ = wire.read_to_end().await;
+                release.send_replace(1);
+                return;
+            }
+            let _ = released.wait_for(|count| *count > 0).await;
+            wire.send(switching(&head, "")).await;
+            while let (9, payload) = frame(&mut wire).await {
+                wire.send(plain_frame(10, &payload)).await;
+            }
+        }
+    })
+    .await;
+    let gateway = Config::to(&service).with("timeouts: {read: 300ms}").start().await;
+    let found = through(&gateway, "/", &["--timeout", "10s"]).await;
+    found.is("upstream-timeout").points_at(gateway.file(), "300ms");
+}
+
+#[tokio::test]
+async fn the_endpoint_is_a_tls_port() {
+    let service = Identity::of("localhost").serve().await;
+    let endpoint = format!("127.0.0.1:{}", service.port);
+    let gateway = Config::to_address(&endpoint).start().await;
+    let found = through(&gateway, "/", &[]).await;
+    found.is("tls-behind-plain").blames("upstream").points_at(gateway.file(), &quoted(&endpoint));
+}
+
+/// That a service that does this to every connection is at fault in this way.
+async fn service<F, Fut>(code: &str, script: F)
+where
+    F: Fn(crate::support::Wire) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let service = Upstream::scripted(move |wire, _| script(wire)).await;
+    let gateway = Config::to(&service).start().await;
+    let found = through(&gateway, "/", &["--timeout", "1200ms"]).await;
+    found.is(code).blames("upstream").points_at(gateway.file(), &quoted(service.address()));
+}
+
+#[tokio::test]
+async fn the_services_own_faults_are_told_through_the_gateway() {
+    service("http2-only", |mut wire| async move {
+        let _ = wire.try_head().await;
+        let _ = wire.try_send([0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
+    })
+    .await;
+    service("closed-before-answer", |mut wire| async move {
+        let _ = wire.try_head().await;
+    })
+    .await;
+    service("not-http", |mut wire| async move {
+        let _ = wire.try_head().await;
+        let _ = wire.try_send("220 mail.example ESMTP\r\n").await;
+    })
+    .await;
+    service("forbidden", |mut wire| async move {
+        let _ = wire.try_head().await;
+        let _ = wire.try_send(respond("403 Forbidden", &[], "")).await;
+    })
+    .await;
+    service("closed-at-once", |mut wire| async move {
+        if let Some(head) = wire.try_head().await {
+            let _ = wire.try_send(switching(&head, "")).await;
+        }
+    })
+    .await;
+    service("wrong-accept-key", |mut wire| async move {
+        if let Some(head) = wire.try_head().await {
+            let answer = switching(&head, "").replacen("Accept: ", "Accept: x", 1);
+            let _ = wire.try_send(answer).await;
+            let _ = wire.read_to_end().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_fails_the_gateway_alone() {
+    let service = Upstream::scripted(|mut wire, _| async move {
+        let Some(head) = wire.try_head().await else { return };
+        if head.get("x-request-id").is_some() {
+            return;
+        }
+        wire.send(switching(&head, "")).await;
+        while let (9, payload) = frame(&mut wire).await {
+            wire.send(plain_frame(10, &payload)).await;
+        }
+    })
+    .await;
+    let gateway = Config::to(&service).start().await;
+    let found = through(&gateway, "/", &[]).await;
+    found.is("upstream-failed").points_at(gateway.file(), &quoted(service.address()));
+}
+
+#[tokio::test]
+async fn a_prefix_that_leads_nowhere() {
+    let service = Upstream::answering(|_| respond("404 Not Found", &[], "")).await;
+    let gateway = Config::new()
+        .upstream("service", &[service.address()])
+        .route("socket", "path_prefix: /api/ws", "service")
+        .with("rewrite: {prefix: /wrong}")
+        .start()
+        .await;
+    let found = through(&gateway, "/api/ws/x?token=hush-hush", &[]).await;
+    found.is("not-found").blames("upstream").points_at(gateway.file(), "/wrong");
+    let straight = service.requests();
+    let asked: Vec<&str> = straight.iter().map(|request| request.head.target()).collect();
+    assert_eq!(asked, ["/wrong/x?token=hush-hush"; 2], "both ways ask for the same");
+    assert!(!found.run.all().contains("hush-hush"), "{}", found.run.all());
+}
+
+#[tokio::test]
+async fn the_routes_idle_timeout() {
+    let service = Upstream::echo().await;
+    let gateway = Config::to(&service).with("websocket: {idle_timeout: 400ms}").start().await;
+    let found = through(&gateway, "/", &["--idle", "2s"]).await;
+    found.is("idle-cut").blames("gateway").points_at(gateway.file(), "400ms");
+}
+
+#[tokio::test]
+async fn one_endpoint_out_of_two() {
+    let service = Upstream::echo().await;
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let gateway = Config::new()
+        .upstream("service", &[service.address().to_string(), nobody.clone()])
+        .route("all", "path_prefix: /", "service")
+        .start()
+        .await;
+    let found = through(&gateway, "/", &[]).await;
+    found.is("endpoint-fails").points_at(gateway.file(), &quoted(&nobody)).saw("nothing-listens");
+}
+
+#[tokio::test]
+async fn a_line_of_an_included_file_is_named_by_that_file() {
+    let service = Upstream::echo().await;
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let (file, included) = (folder.path().join("gate.yaml"), folder.path().join("more.yaml"));
+    let port = free_port();
+    let routes = Config::to(&service).with("websocket: off").yaml(port);
+    let (_, routes) = routes.split_once("threads: 2\n").expect("the top");
+    std::fs::write(&included, routes).expect("a file");
+    let top = format!("listeners: [{{address: 127.0.0.1:{port}}}]\ninclude: [more.yaml]\n");
+    std::fs::write(&file, top).expect("a file");
+    let gateway = Gateway::run(folder, file, port).await;
+    let found = through(&gateway, "/", &[]).await;
+    found.is("websocket-off").points_at(Path::new(&included), "off");
+}

@@ -1,0 +1,37 @@
+//! The list of codes in docs/doctor.md is the doctor's own, and each of them has been met.
+
+use tidegate::doctor::Code;
+
+const PAGE: &str = include_str!("../../docs/doctor.md");
+
+/// What no server here can bring about: the built-in filters do not fail.
+const NOT_MET: [&str; 1] = ["gateway-error"];
+
+const MATRIX: [&str; 7] = [
+    include_str!("at_the_door.rs"),
+    include_str!("behind_the_gateway.rs"),
+    include_str!("handshake.rs"),
+    include_str!("in_between.rs"),
+    include_str!("origin.rs"),
+    include_str!("session.rs"),
+    include_str!("healthy.rs"),
+];
+
+#[test]
+fn the_page_lists_every_code_with_what_it_means() {
+    let listed: Vec<&str> = PAGE.lines().filter(|line| line.starts_with("| `")).collect();
+    let own: Vec<String> = Code::ALL
+        .iter()
+        .map(|code| format!("| `{}` | {} | {} |", code.name(), code.what(), code.advice()))
+        .collect();
+    assert_eq!(listed, own, "docs/doctor.md is to hold:\n{}", own.join("\n"));
+}
+
+#[test]
+fn every_code_is_met_by_a_fault_of_the_matrix() {
+    for code in Code::ALL {
+        let name = format!("\"{}\"", code.name());
+        let is_met = MATRIX.iter().any(|file| file.contains(&name));
+        assert_ne!(is_met, NOT_MET.contains(&code.name()), "{name}");
+    }
+}
