@@ -1,6 +1,7 @@
 //! One request and its response, as filters and logs see them.
 
 use crate::websocket::Initiator;
+use crate::websocket::frame::Tally;
 use http::{Extensions, HeaderValue};
 use pingora::http::RequestHeader;
 use std::net::IpAddr;
@@ -123,11 +124,19 @@ impl Exchange {
 
 /// How a WebSocket session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WebSocketEnd {
+pub struct WebSocketEnd<'o> {
     /// Who ended it: who sent the first close frame, or else who closed its connection first.
     pub initiator: Initiator,
     /// The code of the first close frame (RFC 6455, section 7.4), if there was one with a code.
     pub code: Option<u16>,
+    /// The close frame's reason, or what happened.
+    pub reason: &'o str,
+    /// From the request to the 101.
+    pub handshake: Duration,
+    /// What came from the client.
+    pub received: Tally,
+    /// What went to the client.
+    pub sent: Tally,
 }
 
 /// How a request, or a WebSocket session, ended.
@@ -150,7 +159,7 @@ pub struct Outcome<'o> {
     /// Bytes of body, or of WebSocket frames, that went to the client.
     pub bytes_sent: u64,
     /// How the session ended, when the handshake became one.
-    pub websocket: Option<WebSocketEnd>,
+    pub websocket: Option<WebSocketEnd<'o>>,
     /// What went wrong, in words for the operator.
     pub error: Option<&'o str>,
 }

@@ -19,6 +19,7 @@ mod tests;
 mod union;
 mod upstream;
 mod values;
+mod websocket;
 mod yaml;
 
 pub use cors::{Cors, CorsPolicy};
@@ -27,7 +28,7 @@ pub use identity::{Identity, UserIdSource};
 pub use limits::Limits;
 pub use listener::{Listener, Protocol};
 pub use logging::{AccessLog, AccessLogSetting, Level, Log, LogFormat};
-pub use route::{HostRewrite, Route, ValueMatch, WebSocketSetting};
+pub use route::{HostRewrite, Route, ValueMatch};
 pub use schema::{reference, schema};
 pub use source::{Read, Sources, Variables, read_str_with, read_with};
 pub use upstream::{Endpoint, Upstream};
@@ -35,6 +36,8 @@ pub use values::{
     ByteSize, Cidr, Duration, EndpointAddress, Exactly, HeaderName, HostPattern, ListenAddress,
     Method, OriginPattern, Path, Span, Spanned, Switch,
 };
+
+pub use websocket::{Drain, Evict, LogFrames, OnChange, PingTo, WebSocket, WebSocketSetting};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -59,6 +62,10 @@ pub struct Config {
     pub log: Log,
     /// How the gateway stops.
     pub shutdown: Shutdown,
+    /// How WebSocket sessions are closed when the gateway stops, drains or reloads.
+    pub drain: Drain,
+    /// Where the gateway can be asked and told. Default: nowhere.
+    pub admin: Option<Admin>,
     /// Who a request speaks for.
     pub identity: Identity,
     /// Cross-origin resource sharing (Fetch standard), the default of every route.
@@ -81,4 +88,13 @@ pub struct Shutdown {
     /// How long requests and WebSockets in flight may take to finish after SIGTERM.
     /// Default: `30s`.
     pub grace: Option<Duration>,
+}
+
+/// Where the gateway can be asked and told.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// A loopback address with a port: `127.0.0.1:9901`. Whoever reaches it may see and close
+    /// sessions.
+    pub address: Spanned<ListenAddress>,
 }

@@ -1,6 +1,7 @@
 use super::union::short_or_long;
 use super::{
-    ByteSize, CorsPolicy, Duration, Exactly, HeaderName, HostPattern, Method, Path, Spanned, Switch,
+    ByteSize, CorsPolicy, Duration, Exactly, HeaderName, HostPattern, Method, Path, Spanned,
+    WebSocketSetting,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -109,23 +110,6 @@ impl From<String> for HostRewrite {
     }
 }
 
-/// `on`, `off`, or the settings of WebSocket sessions.
-#[derive(Debug, Clone)]
-pub enum WebSocketSetting {
-    /// Whether upgrades are let through.
-    Switch(Switch),
-    /// Upgrades are let through, with these settings.
-    Settings(WebSocket),
-}
-
-/// The settings of WebSocket sessions.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct WebSocket {
-    /// Ends a session in which neither side sent anything for so long. Default: no limit.
-    pub idle_timeout: Option<Spanned<Duration>>,
-}
-
 /// How long to wait for the upstream.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -138,5 +122,3 @@ pub struct Timeouts {
     /// Between two writes of a request. Default: `60s`.
     pub write: Option<Duration>,
 }
-
-short_or_long!(WebSocketSetting: Switch(Switch) | Settings(WebSocket));

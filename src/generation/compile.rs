@@ -3,8 +3,9 @@
 
 mod cors;
 mod route;
+mod websocket;
 
-use super::{Edge, Fixed, Generation, Listener, Route};
+use super::{Drain, Edge, Fixed, Generation, Listener, Route};
 use crate::config::{self, AccessLogSetting, Config, Problems, Read, Span};
 use crate::filter::{CorsFilter, Filter, UserIdFilter, UserIdSource};
 use crate::routing::{Rule, Table};
@@ -14,6 +15,7 @@ use http::HeaderName;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,6 +113,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         }
     }
 
+    let drain = compiler.drain();
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -128,6 +131,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         fallback,
         pools,
         fixed,
+        drain,
         grace: config.shutdown.grace.map_or(Duration::from_secs(30), |grace| grace.0),
         log: (level, config.log.format == Some(config::LogFormat::Json)),
     })
@@ -186,7 +190,31 @@ impl Compiler<'_> {
         let threads = self.config.threads.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
         });
-        Fixed { listeners, threads }
+        Fixed { listeners, threads, admin: self.admin() }
+    }
+
+    fn admin(&mut self) -> Option<SocketAddr> {
+        let address = &self.config.admin.as_ref()?.address;
+        if !address.0.ip().is_loopback() {
+            self.problems
+                .add(address.span, "admin.address", "it is no loopback address")
+                .help("whoever reaches it may close sessions: listen on 127.0.0.1");
+        }
+        Some(address.0)
+    }
+
+    fn drain(&mut self) -> Drain {
+        let written = &self.config.drain;
+        if let Some(code) = &written.code
+            && !matches!(code.value, 1001 | 1012)
+        {
+            let reason = "a drain closes with 1012 (service restart) or 1001 (going away)";
+            self.problems.add(code.span, "drain.code", reason);
+        }
+        Drain {
+            code: written.code.as_ref().map_or(1012, |code| code.value),
+            spread: written.spread.map_or(Duration::from_secs(20), |spread| spread.0),
+        }
     }
 
     fn edge(&mut self) -> Edge {

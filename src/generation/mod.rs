@@ -3,11 +3,13 @@
 mod change;
 mod compile;
 mod live;
+mod plan;
 mod watch;
 
 pub use change::Changes;
 pub use compile::{SECRET_KEYS, Surroundings, compile};
 pub use live::Live;
+pub use plan::{Affected, Plan};
 pub use watch::Watch;
 
 use crate::filter::Filter;
@@ -15,6 +17,7 @@ use crate::http::host::without_port;
 use crate::routing::{Miss, Query, Table};
 use crate::telemetry::AccessLog;
 use crate::upstream::Pool;
+use crate::websocket;
 use http::{HeaderMap, Method};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -38,8 +41,19 @@ pub struct Generation {
     pub fixed: Fixed,
     /// How long requests in flight may take after SIGTERM.
     pub grace: Duration,
+    /// How sessions are closed when the gateway stops, drains or reloads.
+    pub drain: Drain,
     /// The gateway's own log: the least level, and whether it is JSON.
     pub log: (log::LevelFilter, bool),
+}
+
+/// How sessions are closed when the gateway stops, drains or reloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// The close code.
+    pub code: u16,
+    /// Over how long.
+    pub spread: Duration,
 }
 
 /// What can't change while the gateway runs.
@@ -49,6 +63,8 @@ pub struct Fixed {
     pub listeners: Vec<Listener>,
     /// The worker threads.
     pub threads: usize,
+    /// The admin endpoint.
+    pub admin: Option<SocketAddr>,
 }
 
 /// An address to accept connections on.
@@ -98,7 +114,7 @@ pub struct Route {
     /// The `Host` that the upstream sees.
     pub host: HostHeader,
     /// WebSockets, unless they are off.
-    pub websocket: Option<WebSocket>,
+    pub websocket: Option<Arc<websocket::Settings>>,
     /// To establish a connection.
     pub connect_timeout: Duration,
     /// Between two reads of a response.
@@ -109,6 +125,8 @@ pub struct Route {
     pub max_body_size: Option<u64>,
     /// Changes when anything that the route does changes.
     pub fingerprint: u64,
+    /// The same but for the upstream's endpoints.
+    pub session_fingerprint: u64,
 }
 
 impl Route {
@@ -143,13 +161,6 @@ pub enum HostHeader {
     Upstream,
     /// A name of its own.
     Name(http::HeaderValue),
-}
-
-/// How a route treats WebSockets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WebSocket {
-    /// Ends a session in which neither side sent anything for so long.
-    pub idle_timeout: Option<Duration>,
 }
 
 impl Generation {

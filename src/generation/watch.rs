@@ -1,7 +1,8 @@
-use super::{Changes, Live, Surroundings, compile};
+use super::{Changes, Live, Plan, Surroundings, compile};
 use crate::config::{self, Problems, Sources};
 use crate::filter::Filter;
 use crate::telemetry::{Sink, log as own_log};
+use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ pub struct Watch {
     pub live: Arc<Live>,
     /// The library user's filters.
     pub filters: Arc<[Arc<dyn Filter>]>,
+    /// The sessions that a reload may touch.
+    pub sessions: Arc<Registry>,
     /// What the file was read with.
     pub variables: config::Variables,
 }
@@ -87,7 +90,12 @@ impl Watch {
         match self.compile(read).await {
             Ok(changes) => {
                 let number = self.live.load().number;
-                log::info!("configuration reloaded: generation {number}, {changes}");
+                match self.touch_sessions() {
+                    None => log::info!("configuration reloaded: generation {number}, {changes}"),
+                    Some(affected) => log::info!(
+                        "configuration reloaded: generation {number}, {changes}; {affected}"
+                    ),
+                }
                 for key in changes.needs_restart() {
                     log::warn!(
                         "`{key}` has changed, which takes effect only after a restart; the rest \
@@ -99,6 +107,24 @@ impl Watch {
                 "configuration not reloaded, the running one stays in force:\n{problems}"
             ),
         }
+    }
+
+    /// Does with live sessions what their routes say; tells how many are affected.
+    fn touch_sessions(&self) -> Option<String> {
+        let live = self.live.load();
+        let sessions = self.sessions.select(&Selector::default());
+        let affected = Plan::of(&live).affected(sessions);
+        if affected.is_empty() {
+            return None;
+        }
+        let told = affected.to_string();
+        let reason = "the gateway's configuration has changed";
+        let order = End::new(Initiator::Reload, live.drain.code, reason);
+        for session in affected.closed {
+            session.order(order.clone());
+        }
+        tokio::spawn(close_spread(affected.drained, order, live.drain.spread));
+        Some(told)
     }
 
     async fn compile(&self, read: config::Read) -> Result<Changes, Problems> {

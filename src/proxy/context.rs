@@ -2,25 +2,19 @@ use super::failure;
 use super::in_flight::Ticket;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::generation::Route;
-use crate::websocket::frame::{Close, Scanner};
-use crate::websocket::{self, Initiator};
+use crate::websocket::{End, Initiator, Ticket as SessionTicket};
 use http::HeaderValue;
 use pingora::Error;
 use pingora_proxy::Session;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What nginx logs when the client left before there was an answer; ops know it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// A session's frames: from the client, and to it; and the first close frame among them.
-#[derive(Debug, Default)]
-pub struct Open {
-    from_client: Scanner,
-    to_client: Scanner,
-    close: Option<Close>,
-}
+/// How long a client may take nothing of what is sent to it in a session.
+const STUCK: Duration = Duration::from_secs(60);
 
 /// One request on its way through Pingora's hooks.
 pub struct Context {
@@ -32,10 +26,10 @@ pub struct Context {
     /// The endpoint in use, by its index in the pool, and the address chosen of it.
     pub(super) endpoint: Option<(usize, SocketAddr)>,
     pub(super) connects: usize,
-    /// Shared with the tap, from the handshake on.
-    pub(super) tunnel: Option<Arc<websocket::Session>>,
-    /// The handshake is done, and the frames of both directions are followed.
-    pub(super) open: Option<Box<Open>>,
+    /// The session, from the handshake on, and its place in the registry.
+    pub(super) tunnel: Option<SessionTicket>,
+    /// Whether the handshake is done.
+    pub(super) is_open: bool,
     pub(super) received: u64,
     pub(super) sent: u64,
     /// What went wrong, in words for the operator.
@@ -54,7 +48,7 @@ impl Context {
             endpoint: None,
             connects: 0,
             tunnel: None,
-            open: None,
+            is_open: false,
             received: 0,
             sent: 0,
             error: None,
@@ -64,39 +58,12 @@ impl Context {
 
     /// The handshake is done: from here on this is a WebSocket session.
     pub(super) fn opened(&mut self, session: &mut Session) {
-        self.open = Some(Box::default());
+        self.is_open = true;
         // Silence is no fault in a session; `websocket.idle_timeout` bounds it where wanted.
         session.set_read_timeout(None);
-        (self.received, self.sent) = (0, 0);
+        session.set_write_timeout(Some(STUCK));
         if let Some(log) = &self.route.edge.access_log {
             log.opened(&self.outcome(session, 101));
-        }
-    }
-
-    /// Follows what the client sends.
-    pub(super) fn frames_from_client(&mut self, bytes: &[u8]) {
-        let close = self.open.as_mut().and_then(|open| open.from_client.feed(bytes));
-        self.closing(close, Initiator::Client);
-    }
-
-    /// Follows what the upstream sends.
-    pub(super) fn frames_to_client(&mut self, bytes: &[u8]) {
-        let close = self.open.as_mut().and_then(|open| open.to_client.feed(bytes));
-        self.closing(close, Initiator::Upstream);
-    }
-
-    /// Who sends the first close frame ends the session, whoever closes its connection first.
-    fn closing(&mut self, close: Option<Close>, initiator: Initiator) {
-        if let (Some(close), Some(open)) = (close, &mut self.open) {
-            open.close.get_or_insert(close);
-            self.tunnel_ended(initiator);
-        }
-    }
-
-    /// Notes who ended the tunnel, unless that is known already.
-    pub(super) fn tunnel_ended(&self, initiator: Initiator) {
-        if let Some(tunnel) = &self.tunnel {
-            tunnel.end(initiator);
         }
     }
 
@@ -104,8 +71,10 @@ impl Context {
     pub(super) fn ended(&mut self, session: &Session, error: Option<&Error>) {
         if let Some(error) = error {
             self.error.get_or_insert_with(|| failure::in_words(error));
-            if self.open.is_some() {
-                self.tunnel_ended(failure::initiator(error));
+            if let (true, Some(tunnel)) = (self.is_open, &self.tunnel) {
+                let reason = failure::in_words(error).into();
+                let initiator = failure::initiator(error);
+                tunnel.session().finish(End { initiator, code: None, reason });
             }
         }
         let status = match session.response_written() {
@@ -131,10 +100,18 @@ impl Context {
     }
 
     fn outcome<'o>(&'o self, session: &'o Session, status: u16) -> Outcome<'o> {
-        let ended_by = || {
-            let tunnel = self.tunnel.as_ref();
-            tunnel.and_then(|tunnel| tunnel.ended_by()).unwrap_or(Initiator::Network)
-        };
+        let websocket = self.tunnel.as_ref().filter(|_| self.is_open).map(|tunnel| {
+            let session = tunnel.session();
+            let end = session.end();
+            WebSocketEnd {
+                initiator: end.map_or(Initiator::Network, |end| end.initiator),
+                code: end.and_then(|end| end.code),
+                reason: end.map_or("", |end| &end.reason),
+                handshake: session.handshake().unwrap_or_default(),
+                received: session.received(),
+                sent: session.sent(),
+            }
+        });
         Outcome {
             request: session.req_header(),
             exchange: &self.exchange,
@@ -142,12 +119,9 @@ impl Context {
             duration: self.started.elapsed(),
             upstream: self.route.pool.as_ref().map(|pool| pool.name()),
             upstream_address: self.endpoint.map(|(_, address)| address),
-            bytes_received: self.received,
-            bytes_sent: self.sent,
-            websocket: self.open.as_ref().map(|open| WebSocketEnd {
-                initiator: ended_by(),
-                code: open.close.and_then(|close| close.code),
-            }),
+            bytes_received: websocket.map_or(self.received, |end| end.received.bytes),
+            bytes_sent: websocket.map_or(self.sent, |end| end.sent.bytes),
+            websocket,
             error: self.error.as_deref(),
         }
     }

@@ -52,8 +52,9 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             "the service behind the gateway did not answer in time",
         )
     };
-    let handshake_timed_out =
-        ctx.tunnel.as_ref().is_some_and(|tunnel| tunnel.ended_by() == Some(Initiator::Handshake));
+    let handshake_timed_out = ctx.tunnel.as_ref().is_some_and(|tunnel| {
+        tunnel.session().end().is_some_and(|end| end.initiator == Initiator::Handshake)
+    });
     if handshake_timed_out {
         return timed_out();
     }

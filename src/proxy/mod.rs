@@ -12,7 +12,7 @@ pub use in_flight::InFlight;
 
 use crate::filter::{Flow, Request, Response};
 use crate::generation::Live;
-use crate::websocket::Initiator;
+use crate::websocket::Registry;
 use async_trait::async_trait;
 use bytes::Bytes;
 use context::Context;
@@ -31,6 +31,8 @@ pub struct Proxy {
     pub live: Arc<Live>,
     /// What is under way.
     pub in_flight: Arc<InFlight>,
+    /// The WebSocket sessions.
+    pub sessions: Arc<Registry>,
 }
 
 #[async_trait]
@@ -48,7 +50,10 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let refusal = match admission::admit(&self.live, session, ctx) {
             Ok(()) => {
-                filter_request(session, ctx).await.or_else(|| admission::refuse(session, ctx))
+                let reply = filter_request(session, ctx).await;
+                reply
+                    .or_else(|| admission::refuse(session, ctx))
+                    .or_else(|| admission::enter(&self.sessions, session, ctx))
             }
             Err(reply) => Some(reply),
         };
@@ -85,17 +90,11 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        end_of_stream: bool,
+        _: bool,
         ctx: &mut Context,
     ) -> Result<()> {
         ctx.received += body.as_ref().map_or(0, |body| body.len() as u64);
         if session.was_upgraded() {
-            if let Some(bytes) = body {
-                ctx.frames_from_client(bytes);
-            }
-            if end_of_stream {
-                ctx.tunnel_ended(Initiator::Client);
-            }
             return Ok(());
         }
         match ctx.route.max_body_size {
@@ -121,6 +120,9 @@ impl ProxyHttp for Proxy {
         filter_response(session.req_header(), response, ctx).await?;
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             ctx.opened(session);
+        } else {
+            // Refused: there will be no session, and its place is free again.
+            ctx.tunnel = None;
         }
         Ok(())
     }
@@ -129,18 +131,10 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        end_of_stream: bool,
+        _: bool,
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         ctx.sent += body.as_ref().map_or(0, |body| body.len() as u64);
-        if ctx.open.is_some() {
-            if let Some(bytes) = body {
-                ctx.frames_to_client(bytes);
-            }
-            if end_of_stream {
-                ctx.tunnel_ended(Initiator::Upstream);
-            }
-        }
         Ok(None)
     }
 

@@ -1,7 +1,7 @@
 //! Which endpoint takes the request.
 
 use super::Context;
-use crate::websocket::{self, TunnelConnector};
+use crate::websocket::TunnelConnector;
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
@@ -42,16 +42,17 @@ pub(super) fn choose(ctx: &mut Context) -> Result<Box<HttpPeer>> {
     options.connection_timeout = Some(route.connect_timeout);
     options.write_timeout = Some(route.write_timeout);
     options.tcp_keepalive = Some(KEEPALIVE);
-    match route.websocket.filter(|_| ctx.exchange.is_websocket) {
+    match route.websocket.as_ref().zip(ctx.tunnel.as_ref()) {
         None => options.read_timeout = Some(route.read_timeout),
-        Some(settings) => {
-            let tunnel = Arc::new(websocket::Session::default());
-            ctx.tunnel = Some(Arc::clone(&tunnel));
+        Some((settings, tunnel)) => {
+            let pool = route.pool.as_ref();
+            let endpoint = pool.and_then(|pool| pool.endpoints().get(index));
+            tunnel.session().set_endpoint(address, endpoint.map_or("", |it| it.written()));
             options.custom_l4 = Some(Arc::new(TunnelConnector {
-                session: tunnel,
+                session: Arc::clone(tunnel.session()),
                 connect_timeout: route.connect_timeout,
                 handshake_timeout: route.read_timeout,
-                idle_timeout: settings.idle_timeout,
+                settings: Arc::clone(settings),
             }));
             peer.group_key = TUNNELS.fetch_add(1, Ordering::Relaxed);
         }

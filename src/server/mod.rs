@@ -8,9 +8,10 @@ pub use listen::BindError;
 
 use crate::config::{Sources, Variables};
 use crate::filter::Filter;
-use crate::generation::{Generation, Live, Watch};
+use crate::generation::{Drain, Generation, Live, Watch};
 use crate::proxy::{InFlight, Proxy};
 use crate::telemetry::log as own_log;
+use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
 use connection::Connections;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
@@ -26,6 +27,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long after the last request the sockets get to send what is left.
 const FLUSH: Duration = Duration::from_millis(50);
+
+/// How long a session may need to close.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// How long SIGINT waits for what is under way.
 const HASTY_GRACE: Duration = Duration::from_millis(500);
@@ -67,6 +71,7 @@ impl Server {
         let routes = generation.table.iter().count();
         let live = Arc::new(Live::new(generation));
         let in_flight = Arc::new(InFlight::default());
+        let sessions = Arc::new(Registry::default());
 
         let (stop_accepting, stopping) = watch::channel(false);
         let conf = Arc::new(ServerConf {
@@ -79,7 +84,11 @@ impl Server {
         });
         let mut services = Vec::new();
         for (listener, socket) in fixed.listeners.iter().zip(sockets) {
-            let proxy = Proxy { live: Arc::clone(&live), in_flight: Arc::clone(&in_flight) };
+            let proxy = Proxy {
+                live: Arc::clone(&live),
+                in_flight: Arc::clone(&in_flight),
+                sessions: Arc::clone(&sessions),
+            };
             let mut proxy = HttpProxy::new(proxy, Arc::clone(&conf));
             let mut options = HttpServerOptions::default();
             options.h2c = listener.h2c;
@@ -106,7 +115,8 @@ impl Server {
 
         let (reload, reloads) = mpsc::channel(1);
         if let Some((path, sources, variables)) = file {
-            let watch = Watch { path, live: Arc::clone(&live), filters, variables };
+            let (live, sessions) = (Arc::clone(&live), Arc::clone(&sessions));
+            let watch = Watch { path, live, filters, sessions, variables };
             tokio::spawn(watch.run(sources, reloads));
         }
         let stop = loop {
@@ -130,11 +140,13 @@ impl Server {
             "stopping: no new connections; {count} requests and sessions under way, up to {grace:?} for them"
         );
         let _ = stop_accepting.send(true);
+        sessions.set_draining(true);
+        let draining = drain(&sessions, live.load().drain, grace);
         let finished = async {
             for service in services {
                 let _ = service.await;
             }
-            in_flight.none().await;
+            tokio::join!(draining, in_flight.none());
         };
         tokio::select! {
             () = finished => tokio::time::sleep(FLUSH).await,
@@ -149,4 +161,11 @@ impl Server {
         log::info!("stopped");
         Ok(())
     }
+}
+
+/// Closes all sessions, over no more of the grace than leaves time for their answers.
+fn drain(sessions: &Registry, drain: Drain, grace: Duration) -> impl Future<Output = ()> {
+    let order = End::new(Initiator::Drain, drain.code, "the gateway stops");
+    let over = drain.spread.min(grace.saturating_sub(CLOSING).max(grace / 2));
+    close_spread(sessions.select(&Selector::default()), order, over)
 }

@@ -29,10 +29,10 @@ pub struct AccessLog {
 
 /// What a line is about.
 #[derive(Debug, Clone, Copy)]
-enum Event {
+enum Event<'o> {
     Request,
     Opened,
-    Closed(WebSocketEnd),
+    Closed(WebSocketEnd<'o>),
 }
 
 impl AccessLog {
@@ -61,7 +61,7 @@ impl AccessLog {
         self.write(outcome, outcome.websocket.map_or(Event::Request, Event::Closed));
     }
 
-    fn write(&self, outcome: &Outcome<'_>, event: Event) {
+    fn write(&self, outcome: &Outcome<'_>, event: Event<'_>) {
         let line = match self.format {
             Format::Json => self.json(outcome, event),
             Format::Text => self.text(outcome, event),
@@ -76,7 +76,7 @@ impl AccessLog {
     }
 
     /// By the names of OpenTelemetry's semantic conventions, where they have one.
-    fn json(&self, outcome: &Outcome<'_>, event: Event) -> String {
+    fn json(&self, outcome: &Outcome<'_>, event: Event<'_>) -> String {
         let Outcome { request, exchange, .. } = outcome;
         let header = |name| request.headers.get(name).and_then(|value| value.to_str().ok());
         let mut line = Object::new();
@@ -135,12 +135,23 @@ impl AccessLog {
             }
             Event::Opened => {}
             Event::Closed(end) => {
-                line.milliseconds("websocket.duration_ms", outcome.duration);
+                let lasted = outcome.duration.saturating_sub(end.handshake);
+                line.milliseconds("websocket.handshake_ms", end.handshake);
+                line.milliseconds("websocket.duration_ms", lasted);
                 line.number("websocket.bytes_received", outcome.bytes_received);
                 line.number("websocket.bytes_sent", outcome.bytes_sent);
+                line.number("websocket.frames_received", end.received.frames());
+                line.number("websocket.frames_sent", end.sent.frames());
+                let errors = end.received.errors + end.sent.errors;
+                if errors > 0 {
+                    line.number("websocket.protocol_errors", errors);
+                }
                 line.word("websocket.close.initiator", end.initiator.as_str());
                 if let Some(code) = end.code {
                     line.number("websocket.close.code", code.into());
+                }
+                if !end.reason.is_empty() {
+                    line.text("websocket.close.reason", end.reason);
                 }
             }
         }
@@ -151,7 +162,7 @@ impl AccessLog {
     }
 
     /// `12:00:00.123 200 GET /api/x?y=1 3.2ms route=api user=user-1 → notifications 127.0.0.1:4009`
-    fn text(&self, outcome: &Outcome<'_>, event: Event) -> String {
+    fn text(&self, outcome: &Outcome<'_>, event: Event<'_>) -> String {
         let exchange = outcome.exchange;
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         let time = time.get(11..23).unwrap_or(&time);
@@ -170,6 +181,9 @@ impl AccessLog {
             let _ = write!(line, " by {}", end.initiator.as_str());
             if let Some(code) = end.code {
                 let _ = write!(line, " with code {code}");
+            }
+            if !end.reason.is_empty() {
+                let _ = write!(line, " ({})", end.reason.escape_debug());
             }
             let (received, sent) = (outcome.bytes_received, outcome.bytes_sent);
             let _ = write!(line, ", {received} bytes in, {sent} out");

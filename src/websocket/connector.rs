@@ -1,5 +1,5 @@
-use super::Session;
 use super::tap::Tap;
+use super::{Session, Settings};
 use async_trait::async_trait;
 use pingora::connectors::l4::Connect;
 use pingora::protocols::l4::socket::SocketAddr;
@@ -13,17 +13,17 @@ use tokio::net::TcpStream;
 
 /// Connects the upstream end of one WebSocket, with a [`Tap`] on it.
 ///
-/// Pingora asks it by `PeerOptions.custom_l4` and then tunnels natively; the tap only watches.
+/// Pingora asks it by `PeerOptions.custom_l4` and then tunnels natively.
 #[derive(Debug)]
 pub struct TunnelConnector {
-    /// What the tap tells.
+    /// What the tap tells, and is told.
     pub session: Arc<Session>,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// How long the answer to the handshake may take.
     pub handshake_timeout: Duration,
-    /// How long both sides may be silent; `None` for ever.
-    pub idle_timeout: Option<Duration>,
+    /// How the session is treated.
+    pub settings: Arc<Settings>,
 }
 
 #[async_trait]
@@ -48,8 +48,8 @@ impl Connect for TunnelConnector {
                 };
                 Error::because(kind, address.to_string(), error)
             })?;
-        let tap =
-            Tap::new(stream, Arc::clone(&self.session), self.handshake_timeout, self.idle_timeout);
+        let (session, settings) = (Arc::clone(&self.session), Arc::clone(&self.settings));
+        let tap = Tap::new(stream, session, settings, self.handshake_timeout);
         Ok(Stream::from(VirtualSocketStream::new(Box::new(tap))))
     }
 }

@@ -1,10 +1,24 @@
 //! WebSocket sessions (RFC 6455): the handshake as it must be, and what goes on in the tunnel.
 
 mod connector;
+mod drain;
 pub mod frame;
 pub mod handshake;
+mod head;
+mod lane;
+mod registry;
 mod session;
+mod settings;
 mod tap;
 
 pub use connector::TunnelConnector;
-pub use session::{Initiator, Session};
+pub use drain::close_spread;
+pub use registry::{Full, Registry, Selector, Ticket, Totals};
+pub use session::{End, Identity, Initiator, Order, Session};
+pub use settings::{Bounds, LogFrames, OnChange, Ping, Quota, Settings};
+
+/// A number from 0 to below 1.
+fn chance() -> f64 {
+    let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
+    f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)
+}

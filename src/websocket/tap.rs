@@ -1,4 +1,8 @@
-use super::{Initiator, Session};
+use super::frame::{self, Side};
+use super::head::{Answer, Heads};
+use super::lane::{Lane, Outstanding, Screened, Violation};
+use super::session::{End, Initiator, Session};
+use super::settings::Settings;
 use pingora::protocols::l4::ext::set_tcp_keepalive;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
 use std::io;
@@ -10,70 +14,413 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// The upstream's socket of a tunnel, watched: it bounds the wait for the handshake's answer,
-/// and ends the tunnel when both directions have been silent for too long.
+/// How long the closing handshake may take once the gateway has begun it.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// RFC 6455, section 7.4.1: an endpoint goes away.
+const GOING_AWAY: u16 = 1001;
+
+/// RFC 6455, section 7.4.1: what a client gets whose upstream broke off.
+const INTERNAL_ERROR: u16 = 1011;
+
+/// The upstream's socket of a tunnel. It passes on what Pingora and the upstream send each other,
+/// follows the frames in it, and puts frames of the gateway's own between them.
 ///
-/// Read timeouts can't do the latter, for each sees one direction: a client that only listens
-/// would be cut off in the midst of what it listens to.
+/// Pingora tunnels natively; this stands where it would have the bare socket.
 #[derive(Debug)]
 pub(super) struct Tap {
     socket: TcpStream,
     session: Arc<Session>,
+    settings: Arc<Settings>,
     /// Whether reading has been tried once; see `poll_read`.
     is_warm: bool,
-    answered: bool,
-    idle_timeout: Option<Duration>,
-    last_activity: Instant,
+    phase: Phase,
+    /// What the client sends; its `out` goes to the upstream.
+    from_client: Lane,
+    /// What the upstream sends; its `out` goes to the client.
+    from_upstream: Lane,
+    /// The upstream sends no more.
+    upstream_has_ended: bool,
+    /// Nor does it take anything.
+    upstream_is_broken: bool,
+    /// The gateway ends the session: by then at the latest.
+    closing: Option<Instant>,
+    /// When the session has lasted long enough.
+    lifetime_end: Option<Instant>,
+    handshake_end: Instant,
+    pings: u32,
     /// When to look at the clock again; none when nothing is bounded.
     alarm: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The upstream has not answered the handshake.
+    Handshake(Heads),
+    /// It has refused: the rest is HTTP.
+    Refused,
+    /// Frames.
+    Open,
 }
 
 impl Tap {
     pub(super) fn new(
         socket: TcpStream,
         session: Arc<Session>,
+        settings: Arc<Settings>,
         handshake_timeout: Duration,
-        idle_timeout: Option<Duration>,
     ) -> Self {
+        let now = Instant::now();
         Self {
             socket,
             session,
+            settings,
             is_warm: false,
-            answered: false,
-            idle_timeout,
-            last_activity: Instant::now(),
-            alarm: Some(Box::pin(tokio::time::sleep(handshake_timeout))),
+            phase: Phase::Handshake(Heads::default()),
+            from_client: Lane::new(Side::Client, false, now),
+            from_upstream: Lane::new(Side::Upstream, false, now),
+            upstream_has_ended: false,
+            upstream_is_broken: false,
+            closing: None,
+            lifetime_end: None,
+            handshake_end: now + handshake_timeout,
+            pings: 0,
+            alarm: None,
         }
     }
 
-    fn note_activity(&mut self) {
-        if self.idle_timeout.is_some() {
-            self.last_activity = Instant::now();
+    fn open(&mut self, deflate: bool) {
+        let now = Instant::now();
+        self.phase = Phase::Open;
+        self.from_client = Lane::new(Side::Client, deflate, now);
+        self.from_upstream = Lane::new(Side::Upstream, deflate, now);
+        self.lifetime_end = self.settings.max_lifetime.map(|lifetime| now + jittered(lifetime));
+        self.alarm = None;
+        self.session.open();
+    }
+
+    /// Begins the closing handshake with both sides.
+    fn close(&mut self, end: End) {
+        if self.closing.is_some() {
+            return;
+        }
+        let code = end.code.unwrap_or(GOING_AWAY);
+        if self.from_client.close.is_none() {
+            self.from_client.put_close(frame::close(code, &end.reason, Some(mask())));
+        }
+        if self.from_upstream.close.is_none() {
+            self.from_upstream.put_close(frame::close(code, &end.reason, None));
+        }
+        self.session.finish(end);
+        self.closing = Some(Instant::now() + CLOSING);
+        self.alarm = None;
+        self.session.wake();
+    }
+
+    fn violated(&mut self, violation: Violation) {
+        let (code, reason) = violation.close();
+        self.close(End::new(Initiator::Limit, code, reason));
+    }
+
+    /// The upstream's connection has ended, in good order or not.
+    fn upstream_gone(&mut self, error: Option<&io::Error>) {
+        self.upstream_has_ended = true;
+        self.upstream_is_broken = error.is_some();
+        self.from_upstream.is_cut = true;
+        if self.from_upstream.close.is_some() && self.from_client.close.is_none() {
+            // It has closed as it should, and still waits for the client's answer.
+            self.closing.get_or_insert(Instant::now() + CLOSING);
+            self.alarm = None;
+        }
+        if self.from_upstream.close.is_some() || self.from_upstream.is_closed {
+            return;
+        }
+        // What the client has asked for already is answered in the upstream's place.
+        let asked = self.from_client.close.as_ref().map(|close| close.code.unwrap_or(1000));
+        let reason = match error {
+            None => "the upstream's connection ended without a close frame".to_owned(),
+            Some(error) => format!("the upstream's connection broke: {}", error.kind()),
+        };
+        let code = asked.filter(|&code| frame::is_sendable(code)).unwrap_or(INTERNAL_ERROR);
+        self.close(End::new(Initiator::Upstream, code, reason));
+    }
+
+    /// The client's connection has ended: the upstream is told so, if nobody has.
+    fn client_gone(&mut self) {
+        let is_open = matches!(self.phase, Phase::Open);
+        if !is_open || self.from_client.close.is_some() || self.from_client.is_closed {
+            return;
+        }
+        let reason = "the client's connection ended without a close frame";
+        if self.closing.is_none() {
+            let end = End { initiator: Initiator::Client, code: None, reason: reason.into() };
+            self.session.finish(end);
+        }
+        self.from_client.is_cut = true;
+        self.from_client.put_close(frame::close(GOING_AWAY, reason, Some(mask())));
+        self.from_client.place();
+        // Nothing can be waited for here; the socket nearly always has room.
+        let _ = self.socket.try_write(&self.from_client.out);
+        self.from_client.out.clear();
+    }
+
+    /// Whether both sides have had, and given, what the closing handshake asks for.
+    fn is_finished(&self) -> bool {
+        let client = self.from_client.close.is_some() && self.from_upstream.is_closed
+            || self.from_client.close.is_some() && self.from_upstream.close.is_some();
+        let upstream = self.upstream_has_ended
+            || self.from_upstream.close.is_some() && self.from_client.is_closed
+            || self.from_upstream.close.is_some() && self.from_client.close.is_some();
+        self.closing.is_some() && client && upstream
+    }
+
+    /// Notes what a peer's close frame says; the first one ends the session.
+    fn note_closes(&mut self) {
+        for (lane, initiator) in
+            [(&self.from_client, Initiator::Client), (&self.from_upstream, Initiator::Upstream)]
+        {
+            if let Some(close) = &lane.close
+                && self.session.end().is_none()
+            {
+                self.session.finish(End {
+                    initiator,
+                    code: close.code,
+                    reason: close.reason.clone().into(),
+                });
+            }
         }
     }
 
-    /// The upstream has begun to answer: from here on silence is measured, not slowness.
-    fn note_answer(&mut self) {
-        if !self.answered {
-            self.answered = true;
-            self.alarm = self.idle_timeout.map(|timeout| Box::pin(tokio::time::sleep(timeout)));
-        }
-    }
-
-    /// Ready when the tunnel has to end; wakes the task when it's time to ask again.
-    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Initiator> {
+    /// Does what the clock and orders from outside ask for. Ready when the session must end now.
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let Some(alarm) = &mut self.alarm else { return Poll::Pending };
-            ready!(alarm.as_mut().poll(cx));
-            if !self.answered {
-                return Poll::Ready(Initiator::Handshake);
+            if matches!(self.phase, Phase::Open)
+                && let Some(order) = self.session.ordered()
+                && self.closing.is_none()
+            {
+                let order = order.clone();
+                self.close(order);
             }
-            let Some(timeout) = self.idle_timeout else { return Poll::Pending };
-            let deadline = self.last_activity + timeout;
-            if deadline <= Instant::now() {
-                return Poll::Ready(Initiator::Idle);
+            let now = Instant::now();
+            let Some(next) = self.next_deadline(now)? else { return Poll::Pending };
+            if let Some(due) = next {
+                let alarm = match &mut self.alarm {
+                    Some(alarm) => {
+                        if alarm.deadline() > due {
+                            alarm.as_mut().reset(due);
+                        }
+                        alarm
+                    }
+                    none => none.insert(Box::pin(tokio::time::sleep_until(due))),
+                };
+                ready!(alarm.as_mut().poll(cx));
+                self.alarm = None;
+                continue;
             }
-            alarm.as_mut().reset(deadline);
+            return Poll::Ready(Ok(()));
+        }
+    }
+
+    /// What is due next: `None` for nothing ever, `Some(None)` for the end of the session now.
+    /// What is due already is done.
+    fn next_deadline(&mut self, now: Instant) -> io::Result<Option<Option<Instant>>> {
+        match self.phase {
+            Phase::Refused => return Ok(None),
+            Phase::Handshake(_) if self.handshake_end <= now => {
+                self.session.finish(End {
+                    initiator: Initiator::Handshake,
+                    code: None,
+                    reason: "the upstream did not answer the handshake".into(),
+                });
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Phase::Handshake(_) => return Ok(Some(Some(self.handshake_end))),
+            Phase::Open => {}
+        }
+        if let Some(deadline) = self.closing {
+            // Within a frame there is no place for a close frame.
+            let is_cut = self.upstream_has_ended
+                && self.from_upstream.close.is_none()
+                && !self.from_upstream.is_closed
+                && !self.from_upstream.scanner.is_between_frames();
+            let is_over = deadline <= now || is_cut || self.is_finished();
+            return Ok(Some((!is_over).then_some(deadline)));
+        }
+        let mut next: Option<Instant> = None;
+        let mut due = |at: Instant| {
+            if at > now {
+                next = Some(next.map_or(at, |next| next.min(at)));
+            }
+            at <= now
+        };
+        let quiet_since = self.from_client.last.max(self.from_upstream.last);
+        let is_idle = self.settings.idle_timeout.is_some_and(|timeout| due(quiet_since + timeout));
+        let is_old = self.lifetime_end.is_some_and(&mut due);
+        if is_idle {
+            self.close(End::new(Initiator::Idle, GOING_AWAY, "idle for too long"));
+        } else if is_old {
+            self.close(End::new(Initiator::Lifetime, GOING_AWAY, "it has lasted long enough"));
+        } else if let Some(ping) = self.settings.ping {
+            for (lane, wanted) in [(0, ping.client), (1, ping.upstream)] {
+                if !wanted {
+                    continue;
+                }
+                let (lane, other, side) = match lane {
+                    0 => (&mut self.from_client, &mut self.from_upstream, Side::Client),
+                    _ => (&mut self.from_upstream, &mut self.from_client, Side::Upstream),
+                };
+                // Whatever comes shows that the peer is there; only its pong must be kept back.
+                let silent = lane.ping.filter(|sent| lane.last <= sent.sent);
+                match silent {
+                    Some(sent) if due(sent.sent + ping.timeout) => {
+                        return Err(self.peer_is_dead(side, ping.timeout));
+                    }
+                    Some(_) => {}
+                    None => {
+                        let since = lane.ping.map_or(lane.last, |sent| lane.last.max(sent.sent));
+                        if due(since + ping.interval) {
+                            self.pings = self.pings.wrapping_add(1);
+                            let [a, b, c, d] = self.pings.to_be_bytes();
+                            let payload = [b't', b'g', 0, 0, a, b, c, d];
+                            lane.ping = Some(Outstanding { payload, sent: now });
+                            // A ping to the client goes among what the upstream sends.
+                            let key = (side == Side::Upstream).then(mask);
+                            other.put_ping(frame::ping(payload, key));
+                            due(now + ping.timeout);
+                        }
+                    }
+                }
+            }
+        }
+        if self.closing.is_some() {
+            return self.next_deadline(now);
+        }
+        Ok(next.map(Some))
+    }
+
+    /// A peer has answered no ping. The other side gets a close frame, the dead one is let go.
+    fn peer_is_dead(&mut self, side: Side, timeout: Duration) -> io::Error {
+        let timeout = humantime::format_duration(timeout);
+        let (who, reason) = match side {
+            Side::Client => ("client", format!("the client answered no ping within {timeout}")),
+            Side::Upstream => {
+                ("upstream", format!("the upstream answered no ping within {timeout}"))
+            }
+        };
+        let error = io::Error::new(io::ErrorKind::TimedOut, format!("the {who} is dead"));
+        self.session.finish(End {
+            initiator: Initiator::Network,
+            code: None,
+            reason: reason.clone().into(),
+        });
+        if side == Side::Client {
+            self.from_client.is_cut = true;
+            self.from_client.put_close(frame::close(GOING_AWAY, &reason, Some(mask())));
+            self.from_client.place();
+            let _ = self.socket.try_write(&self.from_client.out);
+            self.from_client.out.clear();
+        }
+        error
+    }
+
+    /// Writes what is ours, or was held back, to the upstream.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.from_client.place();
+        while !self.from_client.out.is_empty() {
+            let socket = Pin::new(&mut self.socket);
+            let count = ready!(socket.poll_write(cx, &self.from_client.out))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.from_client.out.drain(..count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands Pingora what is ours, or was held back. Tells whether there was anything.
+    fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        self.from_upstream.place();
+        let out = &mut self.from_upstream.out;
+        let count = out.len().min(buffer.remaining());
+        buffer.put_slice(out.get(..count).unwrap_or_default());
+        out.drain(..count);
+        count > 0
+    }
+
+    /// Reads from the upstream. Ready with whether there is something for the client.
+    fn poll_upstream(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let start = buffer.filled().len();
+        let is_open = matches!(self.phase, Phase::Open);
+        let stride = if is_open { self.from_upstream.stride() } else { usize::MAX };
+        if stride < buffer.remaining() {
+            let room = buffer.initialize_unfilled_to(stride);
+            let mut room = ReadBuf::new(room);
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut room))?;
+            let count = room.filled().len();
+            buffer.advance(count);
+        } else {
+            ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
+        }
+        if buffer.filled().len() == start {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let mut frames = start;
+        if let Phase::Handshake(heads) = &mut self.phase {
+            let bytes = buffer.filled().get(start..).unwrap_or_default();
+            match heads.feed(bytes) {
+                None => return Poll::Ready(Ok(true)),
+                Some((_, Answer::Refusal)) => self.phase = Phase::Refused,
+                Some((length, Answer::Frames { deflate })) => {
+                    frames += length;
+                    self.open(deflate);
+                }
+            }
+        }
+        if !matches!(self.phase, Phase::Open) {
+            return Poll::Ready(Ok(true));
+        }
+        self.follow_upstream(buffer, frames);
+        Poll::Ready(Ok(buffer.filled().len() > start))
+    }
+
+    /// Follows the frames that have been read, and takes out what is not for the client.
+    fn follow_upstream(&mut self, buffer: &mut ReadBuf<'_>, start: usize) {
+        let lane = &mut self.from_upstream;
+        let bytes = buffer.filled().get(start..).unwrap_or_default();
+        if bytes.is_empty() {
+            return;
+        }
+        lane.last = Instant::now();
+        let mut violation = None;
+        if lane.is_closed {
+            // Nothing follows a close frame; the upstream's own is what is waited for.
+            lane.scan(bytes);
+            buffer.set_filled(start);
+        } else if lane.is_careful(&self.settings.bounds) {
+            let (in_place, found) = lane.receive(bytes, &self.settings.bounds);
+            violation = found;
+            buffer.set_filled(start + in_place.unwrap_or(0));
+        } else {
+            lane.scan(bytes);
+        }
+        self.session.publish_sent(&lane.tally);
+        self.note_closes();
+        if let Some(violation) = violation {
+            self.violated(violation);
+        }
+    }
+
+    /// Follows what has gone, or would have gone, from the client to the upstream.
+    fn followed_client(&mut self) {
+        self.from_client.last = Instant::now();
+        self.session.publish_received(&self.from_client.tally);
+        self.note_closes();
+        if self.closing.is_some() {
+            self.session.wake();
         }
     }
 }
@@ -84,34 +431,55 @@ impl AsyncRead for Tap {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.is_warm {
+        let tap = &mut *self;
+        if !tap.is_warm {
             // Pingora 0.9.1 polls, in random order, this read and the queue in which the end of
             // the request's empty body waits. When it sees a 101 before it sees that end, it
             // takes the end for the tunnel's. The first read finds nothing, and the queue comes
             // first.
-            self.is_warm = true;
+            tap.is_warm = true;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let filled = buffer.filled().len();
-        match Pin::new(&mut self.socket).poll_read(cx, buffer) {
-            Poll::Ready(Ok(())) => {
-                if buffer.filled().len() > filled {
-                    self.note_answer();
-                    self.note_activity();
-                }
-                Poll::Ready(Ok(()))
+        tap.session.register(cx.waker());
+        loop {
+            let is_over = match tap.poll_clock(cx) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => true,
+                Poll::Pending => false,
+            };
+            if let Poll::Ready(Err(_)) = tap.poll_own(cx) {
+                tap.upstream_is_broken = true;
+                tap.from_client.out.clear();
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                let initiator = ready!(self.poll_overdue(cx));
-                self.alarm = None;
-                self.session.end(initiator);
-                match initiator {
-                    Initiator::Handshake => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-                    // The end of the stream: Pingora closes the client's side in good order.
-                    _ => Poll::Ready(Ok(())),
+            if tap.hand_over(buffer) {
+                return Poll::Ready(Ok(()));
+            }
+            if is_over {
+                // The end of the stream: Pingora closes the client's side in good order.
+                return Poll::Ready(Ok(()));
+            }
+            if tap.upstream_has_ended {
+                return Poll::Pending;
+            }
+            match tap.poll_upstream(cx, buffer) {
+                Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(false)) => {}
+                Poll::Ready(Err(error)) if !matches!(tap.phase, Phase::Open) => {
+                    return match error.kind() {
+                        io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+                        _ => Poll::Ready(Err(error)),
+                    };
                 }
+                Poll::Ready(Err(error)) => {
+                    let is_end = error.kind() == io::ErrorKind::UnexpectedEof;
+                    tap.upstream_gone((!is_end).then_some(&error));
+                    if tap.closing.is_none() {
+                        // It has closed as it should.
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
@@ -123,31 +491,55 @@ impl AsyncWrite for Tap {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.socket).poll_write(cx, bytes));
-        self.note_activity();
-        Poll::Ready(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, slices));
-        self.note_activity();
-        Poll::Ready(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        let tap = &mut *self;
+        if !matches!(tap.phase, Phase::Open) {
+            return Pin::new(&mut tap.socket).poll_write(cx, bytes);
+        }
+        let written = loop {
+            if !tap.upstream_is_broken {
+                ready!(tap.poll_own(cx))?;
+            }
+            if tap.from_client.is_closed || tap.upstream_is_broken {
+                // Nothing follows a close frame; the client's own is what is waited for.
+                tap.from_client.scan(bytes);
+                break bytes.len();
+            }
+            let stride = tap.from_client.stride().min(bytes.len());
+            let front = bytes.get(..stride).unwrap_or_default();
+            let count = match tap.from_client.is_careful(&tap.settings.bounds) {
+                false => front.len(),
+                true => match tap.from_client.screen(front, &tap.settings.bounds) {
+                    Screened::Pass(count) => count,
+                    Screened::Taken(count) => break count,
+                    Screened::Violation(violation) => {
+                        tap.violated(violation);
+                        continue;
+                    }
+                },
+            };
+            let front = front.get(..count).unwrap_or_default();
+            let count = ready!(Pin::new(&mut tap.socket).poll_write(cx, front))?;
+            tap.from_client.scan(front.get(..count).unwrap_or_default());
+            break count;
+        };
+        tap.followed_client();
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_own(cx))?;
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.client_gone();
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.client_gone();
     }
 }
 
@@ -161,4 +553,15 @@ impl VirtualSocket for Tap {
             _ => Ok(()),
         }
     }
+}
+
+/// A key that a stranger can't foresee (RFC 6455, section 5.3).
+fn mask() -> [u8; 4] {
+    let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
+    [a, b, c, d]
+}
+
+/// Up to a tenth more or less, so that what began together does not end together.
+fn jittered(duration: Duration) -> Duration {
+    duration.mul_f64(0.9 + 0.2 * super::chance())
 }

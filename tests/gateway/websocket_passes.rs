@@ -287,28 +287,30 @@ async fn what_the_client_still_has_to_say_reaches_an_upstream_that_has_finished(
     let gateway = Config::to(&upstream).start().await;
     let (_, mut wire) = Handshake::to("/").open_raw(&gateway).await;
     assert_eq!(wire.exactly(4).await, b"\x88\x02\x03\xe8");
-    // The close frame's answer: the gateway may have ended the tunnel by now, or pass it on.
-    let _ = wire.try_send(b"\x88\x82\0\0\0\0\x03\xe8").await;
-    wire.read_to_end().await;
-    drop(wire);
+    wire.send(b"\x88\x82\0\0\0\0\x03\xe8").await;
+    assert!(wire.is_ended().await);
     let heard = within("the upstream's end", received.recv()).await.expect("bytes");
-    assert!(heard.is_empty() || heard == b"\x88\x82\0\0\0\0\x03\xe8", "{heard:?}");
+    assert_eq!(heard, b"\x88\x82\0\0\0\0\x03\xe8");
 }
 
 #[tokio::test]
-async fn a_client_that_vanishes_ends_the_upstreams_socket() {
+async fn an_upstream_is_told_when_its_client_vanishes() {
     let (upstream, mut received) = listening().await;
     let gateway = Config::to(&upstream).start().await;
     let (_, wire) = Handshake::to("/").open_raw(&gateway).await;
     wire.reset();
-    assert_eq!(within("the upstream's end", received.recv()).await, Some(None));
+    let told = |message: Option<Option<Message>>| match message {
+        Some(Some(Message::Close(Some(frame)))) => Some(u16::from(frame.code)),
+        _ => None,
+    };
+    assert_eq!(told(within("the upstream's end", received.recv()).await), Some(1001));
     let (_, wire) = Handshake::to("/").open_raw(&gateway).await;
     drop(wire);
-    assert_eq!(within("the upstream's end", received.recv()).await, Some(None));
+    assert_eq!(told(within("the upstream's end", received.recv()).await), Some(1001));
 }
 
 #[tokio::test]
-async fn an_upstream_that_vanishes_ends_the_clients_socket() {
+async fn a_client_gets_a_true_code_when_its_upstream_vanishes() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         let is_reset = head.target() == "/reset";
@@ -323,7 +325,15 @@ async fn an_upstream_that_vanishes_ends_the_clients_socket() {
     for target in ["/reset", "/end"] {
         let (_, mut wire) = Handshake::to(target).open_raw(&gateway).await;
         wire.send(b"\x81\x83\0\0\0\0now").await;
+        let [opcode, length] = wire.exactly(2).await[..] else { panic!("a header") };
+        assert_eq!(opcode, 0x88, "{target}");
+        let payload = wire.exactly(length.into()).await;
+        assert_eq!(payload.get(..2), Some(&1011_u16.to_be_bytes()[..]), "{target}");
+        wire.send(b"\x88\x82\0\0\0\0\x03\xf3").await;
         assert!(wire.is_ended().await, "{target}");
+        let closed = gateway.access_of(target).await;
+        assert_eq!(closed["websocket.close.initiator"], "upstream");
+        assert_eq!(closed["websocket.close.code"], 1011);
     }
 }
 

@@ -1,11 +1,12 @@
-use super::{Compiler, header_name};
+use super::{Compiler, header_name, websocket};
 use crate::config::{self, HostRewrite, ValueMatch, WebSocketSetting};
 use crate::filter::Filter;
-use crate::generation::{Edge, HostHeader, Route, WebSocket};
+use crate::generation::{Edge, HostHeader, Route};
 use crate::http::host::HostPattern;
 use crate::http::path;
 use crate::routing::{PathRule, Rule, ValueRule};
 use crate::upstream::Pool;
+use crate::websocket::Settings;
 use http::{HeaderValue, Method};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -71,12 +72,10 @@ impl Compiler<'_> {
         let host = self.host(written, at);
         let pool = pool?;
         let websocket = match written.websocket.as_ref().map(|setting| &setting.value) {
-            None => Some(WebSocket { idle_timeout: None }),
-            Some(WebSocketSetting::Switch(switch)) => {
-                switch.0.then_some(WebSocket { idle_timeout: None })
-            }
+            None => Some(Settings::default()),
+            Some(WebSocketSetting::Switch(switch)) => switch.0.then(Settings::default),
             Some(WebSocketSetting::Settings(settings)) => {
-                Some(WebSocket { idle_timeout: settings.idle_timeout.as_ref().map(|it| it.0) })
+                Some(websocket::settings(settings, self.problems, &format!("{at}.websocket")))
             }
         };
         let timeouts = &written.timeouts;
@@ -89,7 +88,7 @@ impl Compiler<'_> {
             filters,
             rewrite_prefix,
             host,
-            websocket,
+            websocket: websocket.map(Arc::new),
             connect_timeout: or(timeouts.connect, CONNECT_TIMEOUT),
             read_timeout: or(read, READ_TIMEOUT),
             write_timeout: or(timeouts.write, WRITE_TIMEOUT),
@@ -98,8 +97,10 @@ impl Compiler<'_> {
                 .or(self.config.limits.body_size)
                 .map(|size| size.0),
             fingerprint: 0,
+            session_fingerprint: 0,
         };
-        route.fingerprint = fingerprint(&route, rule, seen_by);
+        route.session_fingerprint = fingerprint(&route, rule, seen_by, false);
+        route.fingerprint = fingerprint(&route, rule, seen_by, true);
         Some(route)
     }
 
@@ -162,6 +163,7 @@ pub(super) fn fallback(edge: &Arc<Edge>, filters: Box<[Arc<dyn Filter>]>) -> Rou
         write_timeout: WRITE_TIMEOUT,
         max_body_size: None,
         fingerprint: 0,
+        session_fingerprint: 0,
     }
 }
 
@@ -171,13 +173,13 @@ pub(super) fn method(written: &config::Method) -> Option<Method> {
 }
 
 /// A number that changes when anything that the route does changes.
-fn fingerprint(route: &Route, rule: &Rule, seen_by: &str) -> u64 {
+fn fingerprint(route: &Route, rule: &Rule, seen_by: &str, with_endpoints: bool) -> u64 {
     let mut hasher = DefaultHasher::new();
     rule.hash(&mut hasher);
     seen_by.hash(&mut hasher);
     let pool = route.pool.as_ref();
     pool.map(|pool| pool.name()).hash(&mut hasher);
-    for endpoint in pool.into_iter().flat_map(|pool| pool.endpoints()) {
+    for endpoint in pool.into_iter().filter(|_| with_endpoints).flat_map(|pool| pool.endpoints()) {
         (endpoint.written(), endpoint.weight()).hash(&mut hasher);
     }
     route.rewrite_prefix.hash(&mut hasher);

@@ -1,0 +1,134 @@
+use super::union::short_or_long;
+use super::{ByteSize, Duration, Spanned, Switch};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// `on`, `off`, or the settings of WebSocket sessions.
+#[derive(Debug, Clone)]
+pub enum WebSocketSetting {
+    /// Whether upgrades are let through.
+    Switch(Switch),
+    /// Upgrades are let through, with these settings.
+    Settings(Box<WebSocket>),
+}
+
+/// The settings of WebSocket sessions.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebSocket {
+    /// Closes a session (1001) in which neither side sent anything for so long.
+    /// Default: no limit.
+    pub idle_timeout: Option<Spanned<Duration>>,
+    /// Closes a session (1001) after so long, up to a tenth sooner or later so that sessions
+    /// that began together don't come back together. Default: no limit.
+    pub max_lifetime: Option<Duration>,
+    /// Sessions of this route at a time; a handshake beyond is answered 429.
+    /// Default: no limit.
+    pub max_sessions: Option<usize>,
+    /// Sessions of one user id at a time. Default: no limit.
+    pub max_sessions_per_user: Option<usize>,
+    /// Sessions of one client address at a time. Default: no limit.
+    pub max_sessions_per_address: Option<usize>,
+    /// What happens at such a limit: `none` (default) refuses the new session with 429, `oldest`
+    /// closes the oldest one (1008) that counts for the limit.
+    pub evict: Evict,
+    /// Bytes of a frame's payload; more closes the session (1009). Default: no limit.
+    pub max_frame_size: Option<Spanned<ByteSize>>,
+    /// Bytes of a message's payload, its fragments together; more closes the session (1009).
+    /// Default: no limit.
+    pub max_message_size: Option<Spanned<ByteSize>>,
+    /// Messages that a client may send a second; more closes the session (1008).
+    /// Default: no limit.
+    #[schemars(range(min = 1))]
+    pub max_messages_per_second: Option<u32>,
+    /// Pings from the gateway, so that dead connections are found and idle ones are kept open
+    /// by what stands between. Default: none; bytes pass untouched.
+    pub ping: Option<Ping>,
+    /// What becomes of sessions when a reload changes or removes their route or endpoint:
+    /// `keep` (default), `drain` (closed with `drain.code`, spread over `drain.spread`), `close`
+    /// (the same, at once).
+    pub on_change: OnChange,
+    /// `true` closes a session (1002) on a violation of RFC 6455; by default it is counted, and
+    /// left to the peers.
+    pub strict: bool,
+    /// Logs frames: `off` (default), `headers` (direction, opcode, length), `text` (text messages
+    /// as well, up to 1 KiB each, values of secret keys redacted).
+    pub log_frames: LogFrames,
+}
+
+/// What happens at a limit of sessions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Evict {
+    /// The new session is refused.
+    #[default]
+    None,
+    /// The oldest one is closed.
+    Oldest,
+}
+
+/// Pings from the gateway (RFC 6455, section 5.5.2). Their pongs are for the gateway alone.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ping {
+    /// How long a peer may be silent before it is pinged.
+    pub interval: Duration,
+    /// How long it then may be silent; the session is ended after that. Default: `10s`.
+    #[serde(default)]
+    pub timeout: Option<Duration>,
+    /// Who is pinged: `client` (default), `upstream`, or `both`.
+    #[serde(default)]
+    pub to: PingTo,
+}
+
+/// Who is pinged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PingTo {
+    /// The client.
+    #[default]
+    Client,
+    /// The upstream.
+    Upstream,
+    /// The client and the upstream.
+    Both,
+}
+
+/// What becomes of sessions when their route or endpoint changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnChange {
+    /// They go on as they began.
+    #[default]
+    Keep,
+    /// They are closed one after the other.
+    Drain,
+    /// They are closed at once.
+    Close,
+}
+
+/// How much of the frames is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFrames {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Direction, opcode, length.
+    Headers,
+    /// Text messages as well.
+    Text,
+}
+
+/// How WebSocket sessions are closed when the gateway stops, drains or reloads.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drain {
+    /// The close code: `1012` (default; service restart: come back) or `1001` (going away).
+    pub code: Option<Spanned<u16>>,
+    /// Over how long the sessions are closed, one after the other, so that they don't all come
+    /// back at once. At most `shutdown.grace` when the gateway stops. Default: `20s`.
+    pub spread: Option<Duration>,
+}
+
+short_or_long!(WebSocketSetting: Switch(Switch) | Settings(Box<WebSocket>));

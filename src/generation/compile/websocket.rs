@@ -1,0 +1,51 @@
+use crate::config::{self, Problems};
+use crate::websocket::{Bounds, LogFrames, OnChange, Ping, Quota, Settings};
+use std::time::Duration;
+
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The settings of a route's sessions.
+pub(super) fn settings(written: &config::WebSocket, problems: &mut Problems, at: &str) -> Settings {
+    let (frame_size, message_size) = (&written.max_frame_size, &written.max_message_size);
+    if let (Some(frame), Some(message)) = (frame_size, message_size)
+        && frame.value.0 > message.value.0
+    {
+        problems.add(
+            frame.span,
+            format!("{at}.max_frame_size"),
+            "no frame can be larger than the message it belongs to: see `max_message_size`",
+        );
+    }
+    Settings {
+        idle_timeout: written.idle_timeout.as_ref().map(|timeout| timeout.value.0),
+        max_lifetime: written.max_lifetime.map(|lifetime| lifetime.0),
+        quota: Quota {
+            sessions: written.max_sessions,
+            per_user: written.max_sessions_per_user,
+            per_address: written.max_sessions_per_address,
+            evicts_oldest: written.evict == config::Evict::Oldest,
+        },
+        bounds: Bounds {
+            frame_size: frame_size.as_ref().map(|size| size.value.0),
+            message_size: message_size.as_ref().map(|size| size.value.0),
+            messages_per_second: written.max_messages_per_second,
+            strict: written.strict,
+        },
+        ping: written.ping.as_ref().map(|ping| Ping {
+            interval: ping.interval.0,
+            timeout: ping.timeout.map_or(PING_TIMEOUT, |timeout| timeout.0),
+            client: ping.to != config::PingTo::Upstream,
+            upstream: ping.to != config::PingTo::Client,
+        }),
+        on_change: match written.on_change {
+            config::OnChange::Keep => OnChange::Keep,
+            config::OnChange::Drain => OnChange::Drain,
+            config::OnChange::Close => OnChange::Close,
+        },
+        log_frames: match written.log_frames {
+            config::LogFrames::Off => LogFrames::Off,
+            config::LogFrames::Headers => LogFrames::Headers,
+            config::LogFrames::Text => LogFrames::Text,
+        },
+    }
+}

@@ -1,0 +1,32 @@
+use super::{MAX_CONTROL, unmask};
+
+/// A close frame (RFC 6455, section 5.5.1), masked when it goes to a server. The reason is cut
+/// to what fits.
+pub fn close(code: u16, reason: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
+    let end = reason.floor_char_boundary(MAX_CONTROL - 2);
+    let mut payload = code.to_be_bytes().to_vec();
+    payload.extend_from_slice(reason.get(..end).unwrap_or_default().as_bytes());
+    control(0x8, payload, mask)
+}
+
+/// A ping (RFC 6455, section 5.5.2).
+pub fn ping(payload: [u8; 8], mask: Option<[u8; 4]>) -> Vec<u8> {
+    control(0x9, payload.to_vec(), mask)
+}
+
+/// `payload` has at most 125 bytes.
+fn control(opcode: u8, mut payload: Vec<u8>, mask: Option<[u8; 4]>) -> Vec<u8> {
+    let length = payload.len() as u8;
+    let mut frame = Vec::with_capacity(6 + payload.len());
+    frame.push(0x80 | opcode);
+    match mask {
+        None => frame.push(length),
+        Some(key) => {
+            frame.push(0x80 | length);
+            frame.extend_from_slice(&key);
+        }
+    }
+    unmask(&mut payload, mask);
+    frame.append(&mut payload);
+    frame
+}

@@ -1,0 +1,440 @@
+//! Frames (RFC 6455, section 5), followed by their headers: what a tunnel carries is looked at
+//! without being copied or unmasked.
+
+mod encode;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+pub use encode::{close, ping};
+pub use tally::Tally;
+
+use std::fmt;
+
+/// The longest header: two bytes, eight of length, four of mask.
+const MAX_HEADER: usize = 14;
+
+/// The longest payload of a control frame (RFC 6455, section 5.5).
+const MAX_CONTROL: usize = 125;
+
+/// What a frame is (RFC 6455, section 5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opcode {
+    /// Goes on with a fragmented message.
+    Continuation,
+    /// Begins a message of text.
+    Text,
+    /// Begins a message of bytes.
+    Binary,
+    /// Begins, or answers, the closing handshake.
+    Close,
+    /// Asks for a pong.
+    Ping,
+    /// Answers a ping, or stands for itself.
+    Pong,
+    /// One that the RFC leaves for later.
+    Reserved(u8),
+}
+
+impl Opcode {
+    fn from_bits(bits: u8) -> Self {
+        match bits {
+            0x0 => Self::Continuation,
+            0x1 => Self::Text,
+            0x2 => Self::Binary,
+            0x8 => Self::Close,
+            0x9 => Self::Ping,
+            0xa => Self::Pong,
+            other => Self::Reserved(other),
+        }
+    }
+
+    /// Whether it is a control frame: it may stand between the fragments of a message.
+    pub fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong | Self::Reserved(0x8..))
+    }
+
+    /// As it stands in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Continuation => "continuation",
+            Self::Text => "text",
+            Self::Binary => "binary",
+            Self::Close => "close",
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+            Self::Reserved(_) => "reserved",
+        }
+    }
+}
+
+/// A frame's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Whether the message ends with it.
+    pub fin: bool,
+    /// The three bits that extensions may use; RSV1 is 4.
+    pub rsv: u8,
+    /// What it is.
+    pub opcode: Opcode,
+    /// The key that its payload is masked with.
+    pub mask: Option<[u8; 4]>,
+    /// Bytes of payload.
+    pub length: u64,
+    /// Whether the length is written as short as it can be.
+    is_minimal: bool,
+}
+
+impl Header {
+    /// The header at the beginning of these bytes and how long it is; `None` while bytes are
+    /// missing.
+    pub fn read(bytes: &[u8]) -> Option<(Self, usize)> {
+        let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
+        let (length, least, rest) = match second & 0x7f {
+            126 => {
+                let (length, rest) = rest.split_first_chunk::<2>()?;
+                (u64::from(u16::from_be_bytes(*length)), 126, rest)
+            }
+            127 => {
+                let (length, rest) = rest.split_first_chunk::<8>()?;
+                (u64::from_be_bytes(*length), 1 << 16, rest)
+            }
+            short => (u64::from(short), 0, rest),
+        };
+        let (mask, rest) = match second & 0x80 {
+            0 => (None, rest),
+            _ => rest.split_first_chunk::<4>().map(|(mask, rest)| (Some(*mask), rest))?,
+        };
+        let header = Self {
+            fin: first & 0x80 != 0,
+            rsv: (first >> 4) & 0x7,
+            opcode: Opcode::from_bits(first & 0x0f),
+            mask,
+            length,
+            is_minimal: length >= least,
+        };
+        Some((header, bytes.len() - rest.len()))
+    }
+}
+
+/// A close frame's payload (RFC 6455, section 5.5.1).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Close {
+    /// Its code; `None` when it carried none (RFC 6455, section 7.1.5: 1005).
+    pub code: Option<u16>,
+    /// Its reason; what is not UTF-8 in it is replaced.
+    pub reason: String,
+}
+
+/// What has been seen.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'b> {
+    /// A frame begins.
+    Header(Header),
+    /// A part of its payload, as it is on the wire.
+    Payload(&'b [u8]),
+    /// A frame is complete.
+    End(Header),
+    /// A close frame is complete; comes before its [`Event::End`].
+    Close(Close),
+    /// The peers have a protocol error on their hands; comes before the frame that has it.
+    Error(ProtocolError),
+}
+
+/// What is wrong with a frame. It is noticed, and passed on unless the route is strict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProtocolError {
+    /// RFC 6455, section 5.1: clients mask.
+    Unmasked,
+    /// RFC 6455, section 5.1: servers don't.
+    Masked,
+    /// RFC 6455, section 5.2: an opcode without a meaning.
+    ReservedOpcode,
+    /// RFC 6455, section 5.2: a bit of an extension that was not negotiated.
+    ReservedBits,
+    /// RFC 6455, section 5.5: a control frame in fragments.
+    FragmentedControl,
+    /// RFC 6455, section 5.5: a control frame over 125 bytes.
+    LongControl,
+    /// RFC 6455, section 5.4: a continuation of nothing.
+    StrayContinuation,
+    /// RFC 6455, section 5.4: a message within another.
+    InterruptedMessage,
+    /// RFC 6455, section 5.2: a length of 2^63 bytes or more; no frame can be found behind it.
+    Length,
+    /// RFC 6455, section 5.2: a length written longer than it need be.
+    LengthNotMinimal,
+    /// RFC 6455, section 5.5.1: a close frame with one byte.
+    ClosePayload,
+    /// RFC 6455, section 7.4: a code that must not be sent.
+    CloseCode,
+    /// RFC 6455, section 5.5.1: a reason that is not UTF-8.
+    CloseReason,
+    /// RFC 6455, section 5.5.1: a frame behind the close frame.
+    AfterClose,
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unmasked => "a client's frame is not masked",
+            Self::Masked => "a server's frame is masked",
+            Self::ReservedOpcode => "the opcode is reserved",
+            Self::ReservedBits => "a reserved bit is set",
+            Self::FragmentedControl => "a control frame is fragmented",
+            Self::LongControl => "a control frame is longer than 125 bytes",
+            Self::StrayContinuation => "a continuation has nothing to continue",
+            Self::InterruptedMessage => "a message begins within another",
+            Self::Length => "the length is 2^63 or more",
+            Self::LengthNotMinimal => "the length is written longer than it need be",
+            Self::ClosePayload => "a close frame has one byte of payload",
+            Self::CloseCode => "the close code must not be sent",
+            Self::CloseReason => "the close reason is not UTF-8",
+            Self::AfterClose => "a frame follows the close frame",
+        })
+    }
+}
+
+/// Whose frames they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The client's: masked.
+    Client,
+    /// The upstream's: not masked.
+    Upstream,
+}
+
+/// Follows one direction of a tunnel, however its bytes are split.
+#[derive(Debug, Clone)]
+pub struct Scanner {
+    side: Side,
+    /// Whether permessage-deflate (RFC 7692) may set RSV1.
+    allow_rsv1: bool,
+    /// A header of which bytes are missing.
+    partial: [u8; MAX_HEADER],
+    have: u8,
+    /// The frame under way and how much of its payload is still to come.
+    frame: Option<(Header, u64)>,
+    /// A fragmented message is under way.
+    in_message: bool,
+    close: Closing,
+    lost: bool,
+}
+
+/// How far the closing handshake is, in this direction.
+#[derive(Debug, Clone)]
+enum Closing {
+    No,
+    Payload(Vec<u8>),
+    Done,
+}
+
+impl Scanner {
+    /// A scanner at the first frame; `allow_rsv1` when permessage-deflate was negotiated.
+    pub fn new(side: Side, allow_rsv1: bool) -> Self {
+        Self {
+            side,
+            allow_rsv1,
+            partial: [0; MAX_HEADER],
+            have: 0,
+            frame: None,
+            in_message: false,
+            close: Closing::No,
+            lost: false,
+        }
+    }
+
+    /// Looks at the bytes and tells `note` what is in them, each with how many of them have been
+    /// looked at so far. Stops early when `note` says `false`, behind what it was told of.
+    pub fn feed(&mut self, bytes: &[u8], mut note: impl FnMut(Event<'_>, usize) -> bool) -> usize {
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.lost {
+                return bytes.len();
+            }
+            if let Some((header, left)) = self.frame {
+                let take = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+                let payload = rest.get(..take).unwrap_or_default();
+                at += take;
+                let left = left - take as u64;
+                self.frame = Some((header, left));
+                if let Closing::Payload(kept) = &mut self.close {
+                    kept.extend_from_slice(payload);
+                }
+                if !note(Event::Payload(payload), at)
+                    || left == 0 && !self.end(header, at, &mut note)
+                {
+                    return at;
+                }
+                continue;
+            }
+            let Some((header, taken)) = self.header(rest) else { return bytes.len() };
+            at += taken;
+            if !self.begin(header, at, &mut note)
+                || header.length == 0 && !self.end(header, at, &mut note)
+            {
+                return at;
+            }
+        }
+        at
+    }
+
+    /// The next header, and how many of the bytes belong to it.
+    fn header(&mut self, bytes: &[u8]) -> Option<(Header, usize)> {
+        if self.have == 0
+            && let Some(found) = Header::read(bytes)
+        {
+            return Some(found);
+        }
+        for (index, &byte) in bytes.iter().enumerate() {
+            *self.partial.get_mut(usize::from(self.have))? = byte;
+            self.have += 1;
+            let partial = self.partial.get(..usize::from(self.have))?;
+            if let Some((header, _)) = Header::read(partial) {
+                self.have = 0;
+                return Some((header, index + 1));
+            }
+        }
+        None
+    }
+
+    fn begin(
+        &mut self,
+        header: Header,
+        at: usize,
+        note: &mut impl FnMut(Event<'_>, usize) -> bool,
+    ) -> bool {
+        for error in self.errors(&header).into_iter().flatten() {
+            if !note(Event::Error(error), at) {
+                return false;
+            }
+        }
+        if header.length >> 63 != 0 {
+            self.lost = true;
+        }
+        self.frame = Some((header, header.length));
+        match header.opcode {
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => self.in_message = !header.fin,
+            Opcode::Close
+                if matches!(self.close, Closing::No) && header.length <= MAX_CONTROL as u64 =>
+            {
+                self.close = Closing::Payload(Vec::new());
+            }
+            _ => {}
+        }
+        note(Event::Header(header), at)
+    }
+
+    fn end(
+        &mut self,
+        header: Header,
+        at: usize,
+        note: &mut impl FnMut(Event<'_>, usize) -> bool,
+    ) -> bool {
+        self.frame = None;
+        if let Closing::Payload(payload) = &mut self.close
+            && header.opcode == Opcode::Close
+        {
+            let mut payload = std::mem::take(payload);
+            self.close = Closing::Done;
+            unmask(&mut payload, header.mask);
+            let (close, error) = read_close(&payload);
+            if let Some(error) = error
+                && !note(Event::Error(error), at)
+            {
+                return false;
+            }
+            if !note(Event::Close(close), at) {
+                return false;
+            }
+        }
+        note(Event::End(header), at)
+    }
+
+    /// What would be wrong with this frame, came it next.
+    pub fn errors(&self, header: &Header) -> [Option<ProtocolError>; 7] {
+        use ProtocolError as E;
+        let Header { opcode, length, .. } = *header;
+        let when = |holds: bool, error: E| holds.then_some(error);
+        let is_data = matches!(opcode, Opcode::Text | Opcode::Binary);
+        [
+            match (self.side, header.mask) {
+                (Side::Client, None) => Some(E::Unmasked),
+                (Side::Upstream, Some(_)) => Some(E::Masked),
+                _ => None,
+            },
+            when(matches!(opcode, Opcode::Reserved(_)), E::ReservedOpcode),
+            when(
+                header.rsv & 0x3 != 0 || header.rsv & 0x4 != 0 && !(self.allow_rsv1 && is_data),
+                E::ReservedBits,
+            ),
+            match opcode.is_control() {
+                true if !header.fin => Some(E::FragmentedControl),
+                true if length > MAX_CONTROL as u64 => Some(E::LongControl),
+                true => None,
+                false if opcode == Opcode::Continuation && !self.in_message => {
+                    Some(E::StrayContinuation)
+                }
+                false if is_data && self.in_message => Some(E::InterruptedMessage),
+                false => None,
+            },
+            when(length >> 63 != 0, E::Length),
+            when(!header.is_minimal, E::LengthNotMinimal),
+            when(matches!(self.close, Closing::Done), E::AfterClose),
+        ]
+    }
+
+    /// Bytes that belong to the frame under way for certain; 0 between two frames.
+    pub fn outstanding(&self) -> u64 {
+        match self.frame {
+            Some((_, left)) => left,
+            None if self.have > 0 => 1,
+            None => 0,
+        }
+    }
+
+    /// Whether no byte of a frame is outstanding: a control frame may be put here.
+    pub fn is_between_frames(&self) -> bool {
+        self.frame.is_none() && self.have == 0 && !self.lost
+    }
+
+    /// Whether, beyond that, no message is under way: a close frame may be put here.
+    pub fn is_between_messages(&self) -> bool {
+        self.is_between_frames() && !self.in_message
+    }
+
+    /// Whether a close frame has been seen.
+    pub fn has_closed(&self) -> bool {
+        matches!(self.close, Closing::Done)
+    }
+}
+
+/// Undoes, or does, the masking (RFC 6455, section 5.3) of a payload from its beginning.
+pub fn unmask(payload: &mut [u8], mask: Option<[u8; 4]>) {
+    if let Some(mask) = mask {
+        for (byte, key) in payload.iter_mut().zip(mask.iter().cycle()) {
+            *byte ^= key;
+        }
+    }
+}
+
+/// Whether a close frame may carry this code (RFC 6455, section 7.4, and the IANA registry).
+pub fn is_sendable(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+fn read_close(payload: &[u8]) -> (Close, Option<ProtocolError>) {
+    let Some((code, reason)) = payload.split_first_chunk::<2>() else {
+        let error = (!payload.is_empty()).then_some(ProtocolError::ClosePayload);
+        return (Close::default(), error);
+    };
+    let code = u16::from_be_bytes(*code);
+    let error = if !is_sendable(code) {
+        Some(ProtocolError::CloseCode)
+    } else if std::str::from_utf8(reason).is_err() {
+        Some(ProtocolError::CloseReason)
+    } else {
+        None
+    };
+    (Close { code: Some(code), reason: String::from_utf8_lossy(reason).into_owned() }, error)
+}

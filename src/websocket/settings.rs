@@ -1,0 +1,93 @@
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How a route treats WebSocket sessions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// Ends a session in which neither side sent anything for so long.
+    pub idle_timeout: Option<Duration>,
+    /// Ends a session after so long, give or take a tenth.
+    pub max_lifetime: Option<Duration>,
+    /// How many sessions there may be.
+    pub quota: Quota,
+    /// What may be sent.
+    pub bounds: Bounds,
+    /// Whether the gateway pings, and whom.
+    pub ping: Option<Ping>,
+    /// What becomes of sessions when their route or their endpoint changes.
+    pub on_change: OnChange,
+    /// Whether frames are logged.
+    pub log_frames: LogFrames,
+}
+
+/// How many sessions a route may have at a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Quota {
+    /// Together.
+    pub sessions: Option<usize>,
+    /// Of one user id.
+    pub per_user: Option<usize>,
+    /// Of one client address.
+    pub per_address: Option<usize>,
+    /// Whether the oldest makes room for a new one, instead of the new one being refused.
+    pub evicts_oldest: bool,
+}
+
+/// What a session may carry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Bounds {
+    /// Bytes of one frame's payload.
+    pub frame_size: Option<u64>,
+    /// Bytes of one message's payload, its fragments together.
+    pub message_size: Option<u64>,
+    /// Messages a second from the client; as many may come at once.
+    pub messages_per_second: Option<u32>,
+    /// Whether a protocol error ends the session.
+    pub strict: bool,
+}
+
+impl Bounds {
+    /// Whether a frame must be judged before any of it is passed on.
+    pub fn judge(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+/// Keepalive from the edge (RFC 6455, section 5.5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ping {
+    /// How long a peer may be silent before it is pinged.
+    pub interval: Duration,
+    /// How long it may take to show that it is there.
+    pub timeout: Duration,
+    /// Whether the client is pinged.
+    pub client: bool,
+    /// Whether the upstream is pinged.
+    pub upstream: bool,
+}
+
+/// What becomes of sessions on a route or an endpoint that a reload changes or takes away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnChange {
+    /// They go on as they began.
+    #[default]
+    Keep,
+    /// They are closed one after the other.
+    Drain,
+    /// They are closed at once.
+    Close,
+}
+
+/// How much of the frames is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum LogFrames {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Direction, opcode, length.
+    Headers,
+    /// The beginning of text messages as well.
+    Text,
+}
