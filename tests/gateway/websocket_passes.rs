@@ -298,15 +298,19 @@ async fn an_upstream_is_told_when_its_client_vanishes() {
     let (upstream, mut received) = listening().await;
     let gateway = Config::to(&upstream).start().await;
     let (_, wire) = Handshake::to("/").open_raw(&gateway).await;
-    wire.reset();
-    let told = |message: Option<Option<Message>>| match message {
-        Some(Some(Message::Close(Some(frame)))) => Some(u16::from(frame.code)),
-        _ => None,
+    let mut told = async || {
+        let close = within("a close frame", received.recv()).await;
+        assert_eq!(within("the upstream's end", received.recv()).await, Some(None));
+        match close {
+            Some(Some(Message::Close(Some(frame)))) => u16::from(frame.code),
+            other => panic!("{other:?}"),
+        }
     };
-    assert_eq!(told(within("the upstream's end", received.recv()).await), Some(1001));
+    wire.reset();
+    assert_eq!(told().await, 1001);
     let (_, wire) = Handshake::to("/").open_raw(&gateway).await;
     drop(wire);
-    assert_eq!(told(within("the upstream's end", received.recv()).await), Some(1001));
+    assert_eq!(told().await, 1001);
 }
 
 #[tokio::test]
@@ -331,7 +335,11 @@ async fn a_client_gets_a_true_code_when_its_upstream_vanishes() {
         assert_eq!(payload.get(..2), Some(&1011_u16.to_be_bytes()[..]), "{target}");
         wire.send(b"\x88\x82\0\0\0\0\x03\xf3").await;
         assert!(wire.is_ended().await, "{target}");
-        let closed = gateway.access_of(target).await;
+        let closed = gateway
+            .access("the session's end", |line| {
+                line["event"] == "websocket.close" && line["url.path"] == target
+            })
+            .await;
         assert_eq!(closed["websocket.close.initiator"], "upstream");
         assert_eq!(closed["websocket.close.code"], 1011);
     }
