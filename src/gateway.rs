@@ -1,6 +1,6 @@
 use crate::config::{self, Problems, Read, Variables};
 use crate::filter::Filter;
-use crate::generation::{Generation, Surroundings, compile};
+use crate::generation::{Generation, Plan, Surroundings, compile};
 use crate::server::{BindError, Server};
 use crate::telemetry::{self, Sink};
 use std::fmt;
@@ -50,6 +50,15 @@ impl Config {
         Self { read, file: None, variables }
     }
 
+    /// What a running gateway is asked with: which sessions would this configuration touch?
+    #[doc(hidden)]
+    pub fn session_plan(self) -> Result<String, Problems> {
+        let surroundings = Surroundings { previous: None, filters: &[], open_sink: |_| Ok(None) };
+        let plan = Plan::of(&compile(self.read, &surroundings)?);
+        // Strings, numbers and lists always become JSON.
+        Ok(serde_json::to_string(&plan).unwrap_or_default())
+    }
+
     /// Says all that is wrong with it, or sums it up in a line.
     pub fn check(self) -> Result<Summary, Problems> {
         let surroundings = Surroundings { previous: None, filters: &[], open_sink: |_| Ok(None) };
@@ -62,6 +71,8 @@ impl Config {
 pub struct Summary {
     /// The addresses that it listens on.
     pub listeners: Vec<std::net::SocketAddr>,
+    /// The admin endpoint.
+    pub admin: Option<std::net::SocketAddr>,
     /// How many upstreams.
     pub upstreams: usize,
     /// How many routes.
@@ -73,6 +84,7 @@ impl Summary {
         let listeners = generation.fixed.listeners.iter();
         Self {
             listeners: listeners.map(|listener| listener.address).collect(),
+            admin: generation.fixed.admin,
             upstreams: generation.pools.len(),
             routes: generation.table.iter().count(),
         }
@@ -81,7 +93,7 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listeners, upstreams, routes } = self;
+        let Self { listeners, upstreams, routes, .. } = self;
         let count = |count: usize, what| {
             let plural = if count == 1 { "" } else { "s" };
             format!("{count} {what}{plural}")

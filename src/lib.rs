@@ -36,6 +36,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod admin;
 mod config;
 #[cfg(feature = "demo")]
 #[doc(hidden)]
@@ -72,3 +73,5 @@ pub use filter::{Filter, Flow, Reply, Request, Response};
 pub use gateway::{Config, Gateway, RunError, Summary};
 pub use server::BindError;
 pub use websocket::Initiator;
+pub use websocket::frame::{Header, Opcode, Side, Tally};
+pub use websocket::{End, Identity, LogFrames, Message, OnChange, Session};

@@ -1,25 +1,64 @@
-use super::{BAD_CONFIGURATION, ConfigFile};
+use super::admin::{self, Endpoint};
+use super::{BAD_CONFIGURATION, FAILURE};
+use clap::Args;
+use std::path::Path;
 use std::process::ExitCode;
-use tidegate::Config;
+use tidegate::{Config, Problems};
 
 pub const AFTER_HELP: &str = "\
 Every problem is told at once, as FILE:LINE:COLUMN, with the nearest right spelling.
-Exit status: 0 when the configuration is good, 78 when it is not.
+Exit status: 0 when the configuration is good, 78 when it is not, 1 when no gateway answers.
 
 Examples:
   tidegate check --config conf/tidegate.yaml
+  tidegate check --against-running        which WebSocket sessions would it touch?
   tidegate check && kill -HUP \"$(pidof tidegate)\"";
 
-pub fn check(file: &ConfigFile) -> Result<(), ExitCode> {
-    let path = file.find()?;
-    match Config::from_file(&path).check() {
-        Ok(summary) => {
-            println!("{}: good ({summary})", path.display());
-            Ok(())
+#[derive(Args)]
+pub struct Check {
+    #[command(flatten)]
+    endpoint: Endpoint,
+    /// Ask the running gateway which of its sessions this configuration would touch.
+    #[arg(long)]
+    against_running: bool,
+}
+
+impl Check {
+    pub fn run(&self) -> Result<(), ExitCode> {
+        let path = self.endpoint.file.find()?;
+        let summary = Config::from_file(&path).check().map_err(wrong)?;
+        println!("{}: good ({summary})", path.display());
+        if self.against_running {
+            let Some(address) = self.endpoint.admin.or(summary.admin) else {
+                eprintln!(
+                    "error: which gateway? The configuration has no admin.address; name it with --admin"
+                );
+                return Err(ExitCode::from(FAILURE));
+            };
+            println!("{}", against(address, &path)?);
         }
-        Err(problems) => {
-            eprintln!("{problems}");
-            Err(ExitCode::from(BAD_CONFIGURATION))
+        Ok(())
+    }
+}
+
+fn wrong(problems: Problems) -> ExitCode {
+    eprintln!("{problems}");
+    ExitCode::from(BAD_CONFIGURATION)
+}
+
+/// What the running gateway would do with its sessions.
+fn against(address: std::net::SocketAddr, path: &Path) -> Result<String, ExitCode> {
+    let plan = Config::from_file(path).session_plan().map_err(wrong)?;
+    let answer = admin::ask(address, "POST", "/sessions/affected", &plan)?;
+    let count = |key: &str| answer[key].as_u64().unwrap_or(0);
+    let (kept, drained, closed) = (count("kept"), count("drained"), count("closed"));
+    let affected = kept + drained + closed;
+    let mut text = format!("{affected} of {} sessions would be affected", count("total"));
+    if affected > 0 {
+        text.push_str(&format!(": {kept} kept, {drained} drained, {closed} closed"));
+        for (route, count) in answer["routes"].as_object().into_iter().flatten() {
+            text.push_str(&format!("\n  {count} on the route {route}"));
         }
     }
+    Ok(text)
 }

@@ -1,10 +1,14 @@
+mod admin;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod doctor;
+mod drain;
 mod health;
+mod kick;
 mod run;
 mod schema;
+mod sessions;
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use std::path::PathBuf;
@@ -45,7 +49,16 @@ enum Verb {
     Run(ConfigFile),
     /// Say all that is wrong with a configuration, or that it is good.
     #[command(after_help = check::AFTER_HELP)]
-    Check(ConfigFile),
+    Check(check::Check),
+    /// List the live WebSocket sessions of a running gateway.
+    #[command(after_help = sessions::AFTER_HELP)]
+    Sessions(sessions::Sessions),
+    /// Close WebSocket sessions of a running gateway.
+    #[command(after_help = kick::AFTER_HELP)]
+    Kick(kick::Kick),
+    /// Close all WebSocket sessions of a running gateway, one after the other, and take no more.
+    #[command(after_help = drain::AFTER_HELP)]
+    Drain(drain::Drain),
     /// Print the configuration's JSON Schema, for editors.
     #[command(after_help = schema::AFTER_HELP)]
     Schema(schema::Schema),
@@ -99,7 +112,10 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.verb {
         Verb::Run(file) => run::run(&file),
-        Verb::Check(file) => check::check(&file),
+        Verb::Check(check) => check.run(),
+        Verb::Sessions(sessions) => sessions.run(),
+        Verb::Kick(kick) => kick.run(),
+        Verb::Drain(drain) => drain.run(),
         Verb::Schema(schema) => schema.print(),
         Verb::Health(health) => health::ask(&health),
         Verb::Doctor(doctor) => doctor.run(),

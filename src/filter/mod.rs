@@ -8,6 +8,8 @@ pub use user_id::{Source as UserIdSource, UserIdFilter};
 
 use crate::exchange::{Exchange, Outcome};
 use crate::http::path::{self, PathError};
+use crate::websocket::frame::{Header, Side};
+use crate::websocket::{LogFrames, Message, Session};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -33,6 +35,27 @@ pub trait Filter: Send + Sync {
     async fn on_response(&self, response: &mut Response<'_>) -> Result<(), Error> {
         let _ = response;
         Ok(())
+    }
+
+    /// Told when a WebSocket session has opened.
+    fn on_open(&self, outcome: &Outcome<'_>) {
+        let _ = outcome;
+    }
+
+    /// How much of what goes through WebSocket sessions it wants to be told: nothing (default),
+    /// frames, or messages of text as well. Asked once for each route.
+    fn watches(&self) -> LogFrames {
+        LogFrames::Off
+    }
+
+    /// Told of each frame, in the tunnel's own task: it must not wait.
+    fn on_frame(&self, session: &Session, from: Side, header: &Header) {
+        let _ = (session, from, header);
+    }
+
+    /// Told of each message of text, in the tunnel's own task: it must not wait.
+    fn on_message(&self, session: &Session, from: Side, message: &Message<'_>) {
+        let _ = (session, from, message);
     }
 
     /// Told when all is over; for a WebSocket, when the session has ended.

@@ -224,7 +224,7 @@ impl Compiler<'_> {
             header_size: limits.header_size.map_or(64 * 1024, |size| size.0),
             header_count: limits.header_count.unwrap_or(100),
             uri_size: limits.uri_size.map_or(16 * 1024, |size| size.0),
-            access_log: self.access_log(),
+            access_log: self.access_log().map(Arc::new),
         }
     }
 
@@ -244,7 +244,7 @@ impl Compiler<'_> {
             .surroundings
             .previous
             .and_then(|previous| previous.edge.access_log.as_ref())
-            .map(AccessLog::sink)
+            .map(|log| log.sink())
             .filter(|sink| *sink.target() == target);
         let sink = match kept {
             Some(sink) => Arc::clone(sink),

@@ -5,11 +5,12 @@ mod compile;
 mod live;
 mod plan;
 mod watch;
+mod watching;
 
 pub use change::Changes;
 pub use compile::{SECRET_KEYS, Surroundings, compile};
 pub use live::Live;
-pub use plan::{Affected, Plan};
+pub use plan::Plan;
 pub use watch::Watch;
 
 use crate::filter::Filter;
@@ -17,7 +18,7 @@ use crate::http::host::without_port;
 use crate::routing::{Miss, Query, Table};
 use crate::telemetry::AccessLog;
 use crate::upstream::Pool;
-use crate::websocket;
+use crate::websocket::{self, Watcher};
 use http::{HeaderMap, Method};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -88,7 +89,7 @@ pub struct Edge {
     /// The most bytes of path and query.
     pub uri_size: u64,
     /// The access log, unless it is off.
-    pub access_log: Option<AccessLog>,
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 impl Edge {
@@ -115,6 +116,8 @@ pub struct Route {
     pub host: HostHeader,
     /// WebSockets, unless they are off.
     pub websocket: Option<Arc<websocket::Settings>>,
+    /// Who is told of frames and messages of its sessions.
+    pub watcher: Option<Arc<dyn Watcher>>,
     /// To establish a connection.
     pub connect_timeout: Duration,
     /// Between two reads of a response.

@@ -76,6 +76,15 @@ impl Plan {
 }
 
 impl Affected {
+    /// How many of which route.
+    pub fn routes(&self) -> BTreeMap<String, usize> {
+        let mut routes = BTreeMap::new();
+        for session in self.kept.iter().chain(&self.drained).chain(&self.closed) {
+            *routes.entry(session.identity.route.to_string()).or_default() += 1;
+        }
+        routes
+    }
+
     /// Whether no session is touched.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty() && self.drained.is_empty() && self.closed.is_empty()

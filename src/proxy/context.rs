@@ -62,8 +62,12 @@ impl Context {
         // Silence is no fault in a session; `websocket.idle_timeout` bounds it where wanted.
         session.set_read_timeout(None);
         session.set_write_timeout(Some(STUCK));
+        let outcome = self.outcome(session, 101);
+        for filter in &self.route.filters {
+            filter.on_open(&outcome);
+        }
         if let Some(log) = &self.route.edge.access_log {
-            log.opened(&self.outcome(session, 101));
+            log.opened(&outcome);
         }
     }
 

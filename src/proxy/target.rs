@@ -52,6 +52,7 @@ pub(super) fn choose(ctx: &mut Context) -> Result<Box<HttpPeer>> {
                 session: Arc::clone(tunnel.session()),
                 connect_timeout: route.connect_timeout,
                 handshake_timeout: route.read_timeout,
+                watcher: route.watcher.clone(),
                 settings: Arc::clone(settings),
             }));
             peer.group_key = TUNNELS.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,3 @@
-use crate::generation::Listener;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -38,15 +37,17 @@ impl std::error::Error for BindError {}
 
 /// Binds all listeners or none. Pingora would bind them itself, but it tries for half a minute
 /// and then panics when a port is in use.
-pub(super) fn bind(listeners: &[Listener]) -> Result<Vec<RawFd>, BindError> {
-    let sockets: Result<Vec<TcpListener>, BindError> = listeners
-        .iter()
-        .map(|listener| {
-            let bound = TcpListener::bind(listener.address).and_then(|socket| {
+pub(super) fn bind(
+    addresses: impl IntoIterator<Item = SocketAddr>,
+) -> Result<Vec<RawFd>, BindError> {
+    let sockets: Result<Vec<TcpListener>, BindError> = addresses
+        .into_iter()
+        .map(|address| {
+            let bound = TcpListener::bind(address).and_then(|socket| {
                 socket.set_nonblocking(true)?;
                 Ok(socket)
             });
-            bound.map_err(|error| BindError::Address(listener.address, error))
+            bound.map_err(|error| BindError::Address(address, error))
         })
         .collect();
     // Pingora owns and closes them from here on.

@@ -6,6 +6,7 @@ mod signals;
 
 pub use listen::BindError;
 
+use crate::admin::Admin;
 use crate::config::{Sources, Variables};
 use crate::filter::Filter;
 use crate::generation::{Drain, Generation, Live, Watch};
@@ -14,6 +15,7 @@ use crate::telemetry::log as own_log;
 use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
 use connection::Connections;
 use pingora::apps::HttpServerOptions;
+use pingora::apps::http_app::HttpServer;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{Fds, ListenFds};
@@ -60,7 +62,8 @@ impl Server {
         // Before there is anything to connect to: who sees a port open may send a signal.
         let mut signals =
             signals::Signals::listen(stop, heeds_signals).map_err(BindError::Signals)?;
-        let sockets = listen::bind(&fixed.listeners)?;
+        let sockets = listen::bind(fixed.listeners.iter().map(|listener| listener.address))?;
+        let admin = listen::bind(fixed.admin)?.pop();
 
         let resolving = async {
             for pool in generation.pools.values() {
@@ -108,6 +111,21 @@ impl Server {
             services.push(tokio::spawn(async move {
                 service.start_service(Some(sockets), stopping, 1).await;
             }));
+        }
+        if let (Some(address), Some(socket)) = (fixed.admin, admin) {
+            let admin = Admin { live: Arc::clone(&live), sessions: Arc::clone(&sessions) };
+            let address = address.to_string();
+            let mut service = Service::new(format!("admin {address}"), HttpServer::new_app(admin));
+            service.add_listener(ListenerConfig::tcp(address.clone()));
+            let mut sockets = Fds::new();
+            sockets.add(address, socket);
+            let sockets: ListenFds = Arc::new(sockets.into());
+            // It answers until the very end: what is under way then is worth asking about.
+            let (until_the_end, stopping) = watch::channel(false);
+            tokio::spawn(async move {
+                service.start_service(Some(sockets), stopping, 1).await;
+                drop(until_the_end);
+            });
         }
         let addresses: Vec<String> =
             fixed.listeners.iter().map(|listener| listener.address.to_string()).collect();

@@ -51,6 +51,21 @@ impl AccessLog {
         &self.sink
     }
 
+    /// The form of its lines.
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Whether the values of this key are never written.
+    pub(super) fn is_secret(&self, key: &str) -> bool {
+        self.secret_keys.contains(&key.to_ascii_lowercase())
+    }
+
+    /// Writes a line, its line feed included.
+    pub(super) fn write_line(&self, line: String) {
+        self.sink.write(line.into_bytes());
+    }
+
     /// A WebSocket has opened.
     pub fn opened(&self, outcome: &Outcome<'_>) {
         self.write(outcome, Event::Opened);
@@ -66,13 +81,13 @@ impl AccessLog {
             Format::Json => self.json(outcome, event),
             Format::Text => self.text(outcome, event),
         };
-        self.sink.write(line.into_bytes());
+        self.write_line(line);
     }
 
     /// The query, without its secrets.
     fn query<'o>(&self, outcome: &'o Outcome<'_>) -> Option<Cow<'o, str>> {
         let query = outcome.request.uri.query()?;
-        Some(query::redact(query, |key| self.secret_keys.contains(&key.to_ascii_lowercase())))
+        Some(query::redact(query, |key| self.is_secret(key)))
     }
 
     /// By the names of OpenTelemetry's semantic conventions, where they have one.

@@ -1,8 +1,10 @@
 //! What the gateway tells: the access log, and its own log.
 
 mod access_log;
+mod frames;
 mod json;
 pub mod log;
+mod redact;
 mod sink;
 
 pub use access_log::{AccessLog, Format};

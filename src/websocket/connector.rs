@@ -1,5 +1,5 @@
 use super::tap::Tap;
-use super::{Session, Settings};
+use super::{Session, Settings, Watcher};
 use async_trait::async_trait;
 use pingora::connectors::l4::Connect;
 use pingora::protocols::l4::socket::SocketAddr;
@@ -22,6 +22,8 @@ pub struct TunnelConnector {
     pub connect_timeout: Duration,
     /// How long the answer to the handshake may take.
     pub handshake_timeout: Duration,
+    /// Who wants to know of frames and messages.
+    pub watcher: Option<Arc<dyn Watcher>>,
     /// How the session is treated.
     pub settings: Arc<Settings>,
 }
@@ -49,7 +51,8 @@ impl Connect for TunnelConnector {
                 Error::because(kind, address.to_string(), error)
             })?;
         let (session, settings) = (Arc::clone(&self.session), Arc::clone(&self.settings));
-        let tap = Tap::new(stream, session, settings, self.handshake_timeout);
+        let watcher = self.watcher.clone();
+        let tap = Tap::new(stream, session, settings, watcher, self.handshake_timeout);
         Ok(Stream::from(VirtualSocketStream::new(Box::new(tap))))
     }
 }

@@ -1,5 +1,7 @@
 use super::frame::{Close, Event, Header, Opcode, ProtocolError, Scanner, Side, Tally, unmask};
+use super::session::Session;
 use super::settings::Bounds;
+use super::watch::Watch;
 use tokio::time::Instant;
 
 /// Why a session must end for what one side sent.
@@ -59,6 +61,8 @@ pub(super) struct Lane {
     is_judged: bool,
     /// Bytes of the message under way.
     message: u64,
+    /// Who wants to know of it.
+    pub(super) watch: Option<Box<Watch>>,
     /// Messages that may still come, and when that was so.
     allowance: (f64, Instant),
 }
@@ -97,6 +101,7 @@ impl Lane {
             held: Vec::new(),
             is_judged: false,
             message: 0,
+            watch: None,
             allowance: (f64::INFINITY, now),
         }
     }
@@ -150,7 +155,7 @@ impl Lane {
     }
 
     /// Judges the bytes at the front, up to the end of a frame.
-    pub(super) fn screen(&mut self, bytes: &[u8], bounds: &Bounds) -> Screened {
+    pub(super) fn screen(&mut self, bytes: &[u8], bounds: &Bounds, session: &Session) -> Screened {
         let outstanding = self.scanner.outstanding();
         if outstanding > 0 && self.held.is_empty() {
             let most = usize::try_from(outstanding).unwrap_or(usize::MAX);
@@ -181,7 +186,7 @@ impl Lane {
             }
             if !self.may_be_ours(&header) {
                 let mut held = std::mem::take(&mut self.held);
-                self.scan(&held);
+                self.scan(&held, session);
                 self.out.append(&mut held);
                 return Screened::Taken(index + 1);
             }
@@ -194,7 +199,7 @@ impl Lane {
                 } else {
                     unmask(&mut payload, header.mask);
                     held.append(&mut payload);
-                    self.scan(&held);
+                    self.scan(&held, session);
                     self.out.append(&mut held);
                 }
                 return Screened::Taken(index + 1);
@@ -253,11 +258,14 @@ impl Lane {
     }
 
     /// Follows bytes that go on.
-    pub(super) fn scan(&mut self, bytes: &[u8]) {
+    pub(super) fn scan(&mut self, bytes: &[u8], session: &Session) {
         self.is_judged = false;
-        let Self { scanner, tally, close, .. } = self;
+        let Self { scanner, tally, close, watch, .. } = self;
         scanner.feed(bytes, |event, _| {
             tally.note(&event);
+            if let Some(watch) = watch {
+                watch.note(session, &event);
+            }
             if let Event::Close(seen) = event {
                 close.get_or_insert(seen);
             }
@@ -272,13 +280,14 @@ impl Lane {
         &mut self,
         bytes: &[u8],
         bounds: &Bounds,
+        session: &Session,
     ) -> (Option<usize>, Option<Violation>) {
         let (mut at, mut in_place) = (0, self.out.is_empty());
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            match self.screen(rest, bounds) {
+            match self.screen(rest, bounds, session) {
                 Screened::Pass(count) => {
                     let passed = rest.get(..count).unwrap_or_default();
-                    self.scan(passed);
+                    self.scan(passed, session);
                     if !in_place {
                         self.out.extend_from_slice(passed);
                     }

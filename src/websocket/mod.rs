@@ -10,12 +10,14 @@ mod registry;
 mod session;
 mod settings;
 mod tap;
+mod watch;
 
 pub use connector::TunnelConnector;
 pub use drain::close_spread;
-pub use registry::{Full, Registry, Selector, Ticket, Totals};
+pub use registry::{Registry, Selector, Ticket, Totals};
 pub use session::{End, Identity, Initiator, Order, Session};
 pub use settings::{Bounds, LogFrames, OnChange, Ping, Quota, Settings};
+pub use watch::{Message, Watcher};
 
 /// A number from 0 to below 1.
 fn chance() -> f64 {

@@ -2,7 +2,8 @@ use super::frame::{self, Side};
 use super::head::{Answer, Heads};
 use super::lane::{Lane, Outstanding, Screened, Violation};
 use super::session::{End, Initiator, Session};
-use super::settings::Settings;
+use super::settings::{LogFrames, Settings};
+use super::watch::{Watch, Watcher};
 use pingora::protocols::l4::ext::set_tcp_keepalive;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
 use std::io;
@@ -32,6 +33,7 @@ pub(super) struct Tap {
     socket: TcpStream,
     session: Arc<Session>,
     settings: Arc<Settings>,
+    watcher: Option<Arc<dyn Watcher>>,
     /// Whether reading has been tried once; see `poll_read`.
     is_warm: bool,
     phase: Phase,
@@ -68,6 +70,7 @@ impl Tap {
         socket: TcpStream,
         session: Arc<Session>,
         settings: Arc<Settings>,
+        watcher: Option<Arc<dyn Watcher>>,
         handshake_timeout: Duration,
     ) -> Self {
         let now = Instant::now();
@@ -75,6 +78,7 @@ impl Tap {
             socket,
             session,
             settings,
+            watcher,
             is_warm: false,
             phase: Phase::Handshake(Heads::default()),
             from_client: Lane::new(Side::Client, false, now),
@@ -94,6 +98,14 @@ impl Tap {
         self.phase = Phase::Open;
         self.from_client = Lane::new(Side::Client, deflate, now);
         self.from_upstream = Lane::new(Side::Upstream, deflate, now);
+        if let Some(watcher) = &self.watcher {
+            let inflates = deflate && watcher.wants(&self.session) == LogFrames::Text;
+            for (lane, from) in
+                [(&mut self.from_client, Side::Client), (&mut self.from_upstream, Side::Upstream)]
+            {
+                lane.watch = Some(Box::new(Watch::new(Arc::clone(watcher), from, inflates)));
+            }
+        }
         self.lifetime_end = self.settings.max_lifetime.map(|lifetime| now + jittered(lifetime));
         self.alarm = None;
         self.session.open();
@@ -398,14 +410,14 @@ impl Tap {
         let mut violation = None;
         if lane.is_closed {
             // Nothing follows a close frame; the upstream's own is what is waited for.
-            lane.scan(bytes);
+            lane.scan(bytes, &self.session);
             buffer.set_filled(start);
         } else if lane.is_careful(&self.settings.bounds) {
-            let (in_place, found) = lane.receive(bytes, &self.settings.bounds);
+            let (in_place, found) = lane.receive(bytes, &self.settings.bounds, &self.session);
             violation = found;
             buffer.set_filled(start + in_place.unwrap_or(0));
         } else {
-            lane.scan(bytes);
+            lane.scan(bytes, &self.session);
         }
         self.session.publish_sent(&lane.tally);
         self.note_closes();
@@ -501,14 +513,14 @@ impl AsyncWrite for Tap {
             }
             if tap.from_client.is_closed || tap.upstream_is_broken {
                 // Nothing follows a close frame; the client's own is what is waited for.
-                tap.from_client.scan(bytes);
+                tap.from_client.scan(bytes, &tap.session);
                 break bytes.len();
             }
             let stride = tap.from_client.stride().min(bytes.len());
             let front = bytes.get(..stride).unwrap_or_default();
             let count = match tap.from_client.is_careful(&tap.settings.bounds) {
                 false => front.len(),
-                true => match tap.from_client.screen(front, &tap.settings.bounds) {
+                true => match tap.from_client.screen(front, &tap.settings.bounds, &tap.session) {
                     Screened::Pass(count) => count,
                     Screened::Taken(count) => break count,
                     Screened::Violation(violation) => {
@@ -519,7 +531,7 @@ impl AsyncWrite for Tap {
             };
             let front = front.get(..count).unwrap_or_default();
             let count = ready!(Pin::new(&mut tap.socket).poll_write(cx, front))?;
-            tap.from_client.scan(front.get(..count).unwrap_or_default());
+            tap.from_client.scan(front.get(..count).unwrap_or_default(), &tap.session);
             break count;
         };
         tap.followed_client();

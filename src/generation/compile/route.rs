@@ -1,6 +1,7 @@
 use super::{Compiler, header_name, websocket};
 use crate::config::{self, HostRewrite, ValueMatch, WebSocketSetting};
 use crate::filter::Filter;
+use crate::generation::watching::Watching;
 use crate::generation::{Edge, HostHeader, Route};
 use crate::http::host::HostPattern;
 use crate::http::path;
@@ -85,9 +86,12 @@ impl Compiler<'_> {
             name: written.name.as_str().into(),
             edge: Arc::clone(edge),
             pool: Some(Arc::clone(pool)),
-            filters,
             rewrite_prefix,
             host,
+            watcher: websocket
+                .as_ref()
+                .and_then(|_| Watching::new(edge.access_log.as_ref(), &filters)),
+            filters,
             websocket: websocket.map(Arc::new),
             connect_timeout: or(timeouts.connect, CONNECT_TIMEOUT),
             read_timeout: or(read, READ_TIMEOUT),
@@ -157,6 +161,7 @@ pub(super) fn fallback(edge: &Arc<Edge>, filters: Box<[Arc<dyn Filter>]>) -> Rou
         filters,
         rewrite_prefix: None,
         host: HostHeader::Preserve,
+        watcher: None,
         websocket: None,
         connect_timeout: CONNECT_TIMEOUT,
         read_timeout: READ_TIMEOUT,

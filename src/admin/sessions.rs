@@ -1,0 +1,173 @@
+use super::{Answer, refuse};
+use crate::generation::{Drain, Plan};
+use crate::http::query;
+use crate::websocket::frame::{Tally, is_sendable};
+use crate::websocket::{End, Initiator, LogFrames, Registry, Selector, Session, close_spread};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+/// The close code of a kick that names none.
+const KICKED: u16 = 4001;
+
+/// The longest reason that a close frame holds (RFC 6455, section 5.5).
+const MAX_REASON: usize = 123;
+
+fn parameter(query: &str, name: &str) -> Option<String> {
+    query::find(query, name).map(Into::into)
+}
+
+fn selector(query: &str) -> Selector {
+    Selector {
+        id: parameter(query, "id"),
+        user: parameter(query, "user"),
+        route: parameter(query, "route"),
+    }
+}
+
+/// One session or one user; never all of them by a slip of the hand.
+fn narrow(query: &str) -> Result<Selector, (StatusCode, String)> {
+    let selector = selector(query);
+    if selector.id.is_none() && selector.user.is_none() && selector.route.is_none() {
+        return refuse(StatusCode::BAD_REQUEST, "name the sessions by id, user or route");
+    }
+    Ok(selector)
+}
+
+/// The sessions that are asked for.
+pub(super) fn list(registry: &Registry, query: &str) -> Answer {
+    let limit = match parameter(query, "limit").map(|limit| limit.parse()) {
+        None => 10_000,
+        Some(Ok(limit)) => limit,
+        Some(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "`limit` is no number"),
+    };
+    let sessions = registry.select(&selector(query));
+    let shown: Vec<Value> = sessions.iter().take(limit).map(|session| show(session)).collect();
+    Ok(json!({
+        "draining": registry.is_draining(),
+        "total": registry.count(),
+        "matching": sessions.len(),
+        "sessions": shown,
+    }))
+}
+
+fn show(session: &Session) -> Value {
+    let identity = &session.identity;
+    let user = identity.user.as_ref();
+    let endpoint = session.endpoint();
+    json!({
+        "id": identity.id,
+        "http.route": &*identity.route,
+        "url.path": identity.path,
+        "user.id": user.map(|user| user.as_str()),
+        "user.id.source": user.map(|user| user.origin().as_str()),
+        "client.address": identity.client,
+        "upstream.name": &*identity.upstream,
+        "upstream.address": endpoint.map(|(address, _)| address),
+        "state": if session.handshake().is_some() { "open" } else { "handshake" },
+        "started": humantime::format_rfc3339_millis(session.started_at).to_string(),
+        "age_ms": millis(session.started.elapsed()),
+        "handshake_ms": session.handshake().map(millis),
+        "idle_ms": millis(session.idle()),
+        "last_received_ms": millis(session.started.elapsed().saturating_sub(session.last_received())),
+        "last_sent_ms": millis(session.started.elapsed().saturating_sub(session.last_sent())),
+        "received": counts(&session.received()),
+        "sent": counts(&session.sent()),
+        "log_frames": match session.log_frames() {
+            LogFrames::Off => "off",
+            LogFrames::Headers => "headers",
+            LogFrames::Text => "text",
+        },
+    })
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn counts(tally: &Tally) -> Value {
+    json!({
+        "bytes": tally.bytes,
+        "messages": tally.messages,
+        "frames": tally.frames(),
+        "text": tally.text,
+        "binary": tally.binary,
+        "continuation": tally.continuation,
+        "ping": tally.ping,
+        "pong": tally.pong,
+        "close": tally.close,
+        "protocol_errors": tally.errors,
+    })
+}
+
+/// Closes sessions with a code and a reason of the operator's.
+pub(super) fn close(registry: &Registry, query: &str) -> Answer {
+    let selector = narrow(query)?;
+    let code = match parameter(query, "code").map(|code| code.parse()) {
+        None => KICKED,
+        Some(Ok(code)) if is_sendable(code) => code,
+        Some(_) => {
+            return refuse(
+                StatusCode::BAD_REQUEST,
+                "`code` is none that may be sent: 1000 to 1003, 1007 to 1014, 3000 to 4999",
+            );
+        }
+    };
+    let reason = parameter(query, "reason").unwrap_or_default();
+    if reason.len() > MAX_REASON {
+        return refuse(StatusCode::BAD_REQUEST, "`reason` is over 123 bytes");
+    }
+    let closed = registry.close(&selector, &End::new(Initiator::Kick, code, reason));
+    log::info!("admin: {closed} sessions are closed with {code}");
+    Ok(json!({"closed": closed}))
+}
+
+/// Switches the logging of frames.
+pub(super) fn log_frames(registry: &Registry, query: &str) -> Answer {
+    let selector = narrow(query)?;
+    let level = match parameter(query, "level").as_deref() {
+        Some("off") => LogFrames::Off,
+        Some("headers") => LogFrames::Headers,
+        Some("text") => LogFrames::Text,
+        _ => return refuse(StatusCode::BAD_REQUEST, "`level` is off, headers or text"),
+    };
+    let sessions = registry.select(&selector);
+    for session in &sessions {
+        session.set_log_frames(level);
+    }
+    Ok(json!({"changed": sessions.len()}))
+}
+
+/// Which sessions a configuration would touch, were it put into force.
+pub(super) fn affected(registry: &Registry, body: &[u8]) -> Answer {
+    let Ok(plan) = serde_json::from_slice::<Plan>(body) else {
+        return refuse(StatusCode::BAD_REQUEST, "the body is not what `tidegate check` sends");
+    };
+    let sessions = registry.select(&Selector::default());
+    let total = sessions.len();
+    let affected = plan.affected(sessions);
+    Ok(json!({
+        "total": total,
+        "kept": affected.kept.len(),
+        "drained": affected.drained.len(),
+        "closed": affected.closed.len(),
+        "routes": affected.routes(),
+    }))
+}
+
+/// Refuses new sessions and closes those that there are.
+pub(super) fn drain(registry: &Registry, drain: Drain) -> Value {
+    registry.set_draining(true);
+    let sessions = registry.select(&Selector::default());
+    let count = sessions.len();
+    log::info!("admin: draining, {count} sessions are closed over {:?}", drain.spread);
+    let order = End::new(Initiator::Drain, drain.code, "the gateway is drained");
+    tokio::spawn(close_spread(sessions, order, drain.spread));
+    json!({"draining": true, "sessions": count, "spread_ms": millis(drain.spread)})
+}
+
+/// Takes new sessions again.
+pub(super) fn resume(registry: &Registry) -> Value {
+    registry.set_draining(false);
+    log::info!("admin: draining no more");
+    json!({"draining": false, "sessions": registry.count()})
+}

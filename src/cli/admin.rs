@@ -1,0 +1,97 @@
+//! Talks to a running gateway's admin endpoint.
+
+use super::{BAD_CONFIGURATION, ConfigFile, FAILURE, PLACES};
+use clap::Args;
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tidegate::Config;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which gateway.
+#[derive(Args)]
+pub struct Endpoint {
+    /// The gateway's `admin.address` [default: the one of the configuration].
+    #[arg(long, value_name = "HOST:PORT", env = "TIDEGATE_ADMIN")]
+    pub admin: Option<SocketAddr>,
+    #[command(flatten)]
+    pub file: ConfigFile,
+}
+
+impl Endpoint {
+    /// Where the gateway answers.
+    pub fn address(&self) -> Result<SocketAddr, ExitCode> {
+        if let Some(address) = self.admin {
+            return Ok(address);
+        }
+        let is_there = PLACES.iter().any(|place| PathBuf::from(place).exists());
+        if self.file.config.is_none() && !is_there {
+            eprintln!(
+                "error: which gateway? Name its admin.address with --admin, or its file with --config"
+            );
+            return Err(ExitCode::from(FAILURE));
+        }
+        let path = self.file.find()?;
+        let summary = Config::from_file(&path).check().map_err(|problems| {
+            eprintln!("{problems}");
+            ExitCode::from(BAD_CONFIGURATION)
+        })?;
+        summary.admin.ok_or_else(|| {
+            eprintln!(
+                "error: {} has no admin endpoint; add `admin: {{address: 127.0.0.1:9901}}` and restart",
+                path.display()
+            );
+            ExitCode::from(FAILURE)
+        })
+    }
+
+    /// Asks, and says what went wrong.
+    pub fn ask(&self, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
+        ask(self.address()?, method, target, body)
+    }
+}
+
+/// Asks, and says what went wrong.
+pub fn ask(address: SocketAddr, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
+    exchange(address, method, target, body).map_err(|reason| {
+        eprintln!("error: {reason}");
+        ExitCode::from(FAILURE)
+    })
+}
+
+fn exchange(address: SocketAddr, method: &str, target: &str, body: &str) -> Result<Value, String> {
+    let unreachable = |error| format!("no gateway answers at {address}: {error}");
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(unreachable)?;
+    let _ = stream.set_read_timeout(Some(PATIENCE));
+    let length = body.len();
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).map_err(unreachable)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).map_err(unreachable)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let value: Value = serde_json::from_str(body)
+        .map_err(|_| format!("{address} does not answer like a gateway's admin endpoint"))?;
+    match head.split(' ').nth(1) {
+        Some("200") => Ok(value),
+        _ => Err(value["error"].as_str().unwrap_or("the gateway refused").to_owned()),
+    }
+}
+
+/// A target with the parameters that are given.
+pub fn target(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    format!("{path}?{}", query.finish())
+}

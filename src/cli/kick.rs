@@ -1,0 +1,51 @@
+use super::admin::{self, Endpoint};
+use clap::{ArgGroup, Args};
+use std::process::ExitCode;
+
+pub const AFTER_HELP: &str = "\
+Both ends of the session get a close frame with the code and the reason. A client that comes back
+is let in again: this is no ban.
+
+Examples:
+  tidegate kick --user user-1
+  tidegate kick --session 01a2071d-9677-7381-8962-17ab3a2753f8 --code 4001 --reason 'log in again'";
+
+#[derive(Args)]
+#[command(group(ArgGroup::new("whom").required(true).multiple(true).args(["user", "session", "route"])))]
+pub struct Kick {
+    #[command(flatten)]
+    endpoint: Endpoint,
+    /// All sessions of this user.
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+    /// The session with this id.
+    #[arg(short, long, value_name = "ID")]
+    session: Option<String>,
+    /// Those of this route.
+    #[arg(short, long, value_name = "ROUTE")]
+    route: Option<String>,
+    /// The close code: 1000 to 1003, 1007 to 1014, 3000 to 4999.
+    #[arg(long, value_name = "CODE", default_value = "4001")]
+    code: String,
+    /// The close frame's reason, up to 123 bytes.
+    #[arg(long, value_name = "TEXT", default_value = "closed by the operator")]
+    reason: String,
+}
+
+impl Kick {
+    pub fn run(&self) -> Result<(), ExitCode> {
+        let target = admin::target(
+            "/sessions/close",
+            &[
+                ("user", self.user.as_deref()),
+                ("id", self.session.as_deref()),
+                ("route", self.route.as_deref()),
+                ("code", Some(&self.code)),
+                ("reason", Some(&self.reason)),
+            ],
+        );
+        let answer = self.endpoint.ask("POST", &target, "")?;
+        println!("{} sessions are closed with {}", answer["closed"], self.code);
+        Ok(())
+    }
+}

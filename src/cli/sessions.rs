@@ -1,0 +1,125 @@
+use super::admin::{self, Endpoint};
+use clap::Args;
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+pub const AFTER_HELP: &str = "\
+Asks a running gateway at its admin endpoint (`admin: {address: 127.0.0.1:9901}`). IN is what the
+client sent, OUT what went to it.
+
+Examples:
+  tidegate sessions --config conf/tidegate.yaml
+  tidegate sessions --user user-1 --json
+  tidegate sessions --route notifications-ws --watch
+  tidegate sessions --user user-1 --log-frames text     its frames, in the access log";
+
+/// How often `--watch` looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+#[derive(Args)]
+pub struct Sessions {
+    #[command(flatten)]
+    endpoint: Endpoint,
+    /// Those of this user.
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+    /// Those of this route.
+    #[arg(short, long, value_name = "ROUTE")]
+    route: Option<String>,
+    /// The one with this id.
+    #[arg(short, long, value_name = "ID")]
+    session: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Look again each second.
+    #[arg(short, long)]
+    watch: bool,
+    /// Switch the logging of their frames, instead of listing them.
+    #[arg(long, value_name = "LEVEL", value_parser = ["off", "headers", "text"])]
+    log_frames: Option<String>,
+}
+
+impl Sessions {
+    pub fn run(&self) -> Result<(), ExitCode> {
+        let address = self.endpoint.address()?;
+        let which = [
+            ("user", self.user.as_deref()),
+            ("route", self.route.as_deref()),
+            ("id", self.session.as_deref()),
+        ];
+        if let Some(level) = &self.log_frames {
+            let parameters = [&which[..], &[("level", Some(level.as_str()))]].concat();
+            let target = admin::target("/sessions/log", &parameters);
+            let answer = admin::ask(address, "POST", &target, "")?;
+            println!("{} sessions log their frames: {level}", answer["changed"]);
+            return Ok(());
+        }
+        let target = admin::target("/sessions", &which);
+        loop {
+            let answer = admin::ask(address, "GET", &target, "")?;
+            let text = if self.json { format!("{answer:#}\n") } else { table(&answer) };
+            let clear = if self.watch && !self.json { "\x1b[2J\x1b[H" } else { "" };
+            // A closed pipe (`| head`) is no failure.
+            let written = write!(std::io::stdout(), "{clear}{text}");
+            if !self.watch || written.is_err() {
+                return Ok(());
+            }
+            thread::sleep(LOOK);
+        }
+    }
+}
+
+fn table(answer: &Value) -> String {
+    let mut text = String::new();
+    let sessions = answer["sessions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let word = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    };
+    let mut rows = vec![
+        ["SESSION", "USER", "ROUTE", "CLIENT", "UPSTREAM", "AGE", "IDLE", "IN", "OUT"]
+            .map(str::to_owned),
+    ];
+    rows.extend(sessions.iter().map(|session| {
+        let traffic =
+            |way: &str| format!("{} / {}", session[way]["messages"], bytes(&session[way]["bytes"]));
+        [
+            word(&session["id"]),
+            word(&session["user.id"]),
+            word(&session["http.route"]),
+            word(&session["client.address"]),
+            word(&session["upstream.address"]),
+            time(&session["age_ms"]),
+            time(&session["idle_ms"]),
+            traffic("received"),
+            traffic("sent"),
+        ]
+    }));
+    let widths = [0, 1, 2, 3, 4, 5, 6, 7, 8]
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    let draining = if answer["draining"] == true { ", draining" } else { "" };
+    let _ = writeln!(text, "{} of {} sessions{draining}", sessions.len(), answer["total"]);
+    text
+}
+
+fn time(millis: &Value) -> String {
+    let seconds = Duration::from_secs(millis.as_u64().unwrap_or(0) / 1000);
+    humantime::format_duration(seconds).to_string()
+}
+
+fn bytes(count: &Value) -> String {
+    bytesize::ByteSize(count.as_u64().unwrap_or(0)).to_string()
+}

@@ -1,0 +1,65 @@
+use crate::filter::Filter;
+use crate::telemetry::AccessLog;
+use crate::websocket::frame::{Header, Side};
+use crate::websocket::{LogFrames, Message, Session, Watcher};
+use std::fmt;
+use std::sync::Arc;
+
+/// Passes on what goes through a route's tunnels: to the access log as far as the session says,
+/// to filters as far as they want.
+pub(super) struct Watching {
+    log: Option<Arc<AccessLog>>,
+    filters: Box<[Arc<dyn Filter>]>,
+    filters_want: LogFrames,
+}
+
+impl Watching {
+    /// `None` when nobody could ever be told.
+    pub(super) fn new(
+        log: Option<&Arc<AccessLog>>,
+        filters: &[Arc<dyn Filter>],
+    ) -> Option<Arc<dyn Watcher>> {
+        let wanting = filters.iter().filter(|filter| filter.watches() > LogFrames::Off);
+        let filters: Box<[Arc<dyn Filter>]> = wanting.cloned().collect();
+        let filters_want = filters.iter().map(|filter| filter.watches()).max();
+        let log = log.cloned();
+        (log.is_some() || filters_want.is_some()).then(|| {
+            let filters_want = filters_want.unwrap_or_default();
+            Arc::new(Self { log, filters, filters_want }) as Arc<dyn Watcher>
+        })
+    }
+
+    fn log_for(&self, session: &Session, least: LogFrames) -> Option<&AccessLog> {
+        self.log.as_deref().filter(|_| session.log_frames() >= least)
+    }
+}
+
+impl Watcher for Watching {
+    fn wants(&self, session: &Session) -> LogFrames {
+        self.filters_want.max(session.log_frames())
+    }
+
+    fn frame(&self, session: &Session, from: Side, header: &Header) {
+        if let Some(log) = self.log_for(session, LogFrames::Headers) {
+            log.frame(session, from, header);
+        }
+        for filter in &self.filters {
+            filter.on_frame(session, from, header);
+        }
+    }
+
+    fn message(&self, session: &Session, from: Side, message: &Message<'_>) {
+        if let Some(log) = self.log_for(session, LogFrames::Text) {
+            log.message(session, from, message);
+        }
+        for filter in self.filters.iter().filter(|filter| filter.watches() == LogFrames::Text) {
+            filter.on_message(session, from, message);
+        }
+    }
+}
+
+impl fmt::Debug for Watching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watching").finish_non_exhaustive()
+    }
+}

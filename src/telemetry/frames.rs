@@ -1,0 +1,73 @@
+//! Frames and messages of WebSocket sessions, as lines of the access log.
+
+use super::access_log::{AccessLog, Format};
+use super::json::Object;
+use super::redact::redact;
+use crate::websocket::frame::{Header, Side};
+use crate::websocket::{Message, Session};
+use std::time::SystemTime;
+
+impl AccessLog {
+    /// A frame has begun.
+    pub fn frame(&self, session: &Session, from: Side, header: &Header) {
+        let opcode = header.opcode.as_str();
+        if self.format() == Format::Text {
+            let fin = if header.fin { "" } else { ", to be continued" };
+            let what = format!("{opcode} frame, {} bytes{fin}", header.length);
+            return self.write_text(session, from, &what);
+        }
+        let mut line = begin("websocket.frame", session, from);
+        line.word("websocket.frame.opcode", opcode);
+        line.boolean("websocket.frame.fin", header.fin);
+        line.number("websocket.frame.length", header.length);
+        self.write_line(line.finish());
+    }
+
+    /// A message of text is complete. Values of secret keys in it are not written.
+    pub fn message(&self, session: &Session, from: Side, message: &Message<'_>) {
+        let text = redact(message.text, |key| self.is_secret(key));
+        if self.format() == Format::Text {
+            let cut = if message.is_cut { "…" } else { "" };
+            return self.write_text(session, from, &format!("{}{cut}", text.escape_debug()));
+        }
+        let mut line = begin("websocket.message", session, from);
+        line.number("websocket.message.length", message.length);
+        line.boolean("websocket.message.compressed", message.is_compressed);
+        line.boolean("websocket.message.cut", message.is_cut);
+        line.text("websocket.message.text", &text);
+        self.write_line(line.finish());
+    }
+
+    fn write_text(&self, session: &Session, from: Side, what: &str) {
+        let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let time = time.get(11..23).unwrap_or(&time);
+        let identity = &session.identity;
+        let way = match from {
+            Side::Client => format!("client → {}", identity.upstream),
+            Side::Upstream => format!("{} → client", identity.upstream),
+        };
+        let user = identity.user.as_ref().map(|user| user.as_str().escape_debug().to_string());
+        let user = user.map(|user| format!(" user={user}")).unwrap_or_default();
+        self.write_line(format!("{time} {way}: {what}{user} id={}\n", identity.id));
+    }
+}
+
+fn begin(event: &'static str, session: &Session, from: Side) -> Object {
+    let identity = &session.identity;
+    let mut line = Object::new();
+    line.timestamp("timestamp", SystemTime::now());
+    line.word("event", event);
+    line.text("http.request.id", &identity.id);
+    line.text("http.route", &identity.route);
+    if let Some(user) = &identity.user {
+        line.text("user.id", user.as_str());
+    }
+    line.word(
+        "network.io.direction",
+        match from {
+            Side::Client => "receive",
+            Side::Upstream => "transmit",
+        },
+    );
+    line
+}

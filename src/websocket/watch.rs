@@ -1,0 +1,293 @@
+//! For those who want to know what goes through a tunnel: frames, and messages of text.
+
+use super::frame::{Event, Header, Opcode, Side};
+use super::{LogFrames, Session};
+use flate2::{Decompress, FlushDecompress, Status};
+use std::fmt;
+use std::sync::Arc;
+
+/// The most bytes of a message that are kept for a watcher.
+const MAX_KEPT: usize = 1024;
+
+/// The most bytes that a message may inflate to; what is larger is not looked at, nor is what
+/// follows it.
+const MAX_INFLATED: u64 = 1024 * 1024;
+
+/// Is told of frames and messages, in the tunnel's own task: it must not wait.
+pub trait Watcher: fmt::Debug + Send + Sync {
+    /// How much it wants to know of this session; asked again and again.
+    fn wants(&self, session: &Session) -> LogFrames;
+
+    /// A frame has begun.
+    fn frame(&self, session: &Session, from: Side, header: &Header);
+
+    /// A message of text is complete.
+    fn message(&self, session: &Session, from: Side, message: &Message<'_>);
+}
+
+/// A message of text.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'m> {
+    /// Its beginning, up to 1 KiB; empty when it was compressed and could not be inflated.
+    pub text: &'m str,
+    /// Bytes of payload, on the wire.
+    pub length: u64,
+    /// Whether there is more of it.
+    pub is_cut: bool,
+    /// Whether it was compressed (RFC 7692).
+    pub is_compressed: bool,
+}
+
+/// One direction, as it is watched.
+#[derive(Debug)]
+pub(super) struct Watch {
+    watcher: Arc<dyn Watcher>,
+    from: Side,
+    /// The message under way.
+    kept: Vec<u8>,
+    length: u64,
+    is_text: bool,
+    is_compressed: bool,
+    is_cut: bool,
+    /// The frame under way is a control frame: no part of the message.
+    in_control: bool,
+    mask: Option<[u8; 4]>,
+    offset: usize,
+    inflater: Option<Inflater>,
+}
+
+impl Watch {
+    /// `inflates` when permessage-deflate was negotiated and messages are wanted from the start:
+    /// each may refer to those before it.
+    pub(super) fn new(watcher: Arc<dyn Watcher>, from: Side, inflates: bool) -> Self {
+        Self {
+            watcher,
+            from,
+            kept: Vec::new(),
+            length: 0,
+            is_text: false,
+            is_compressed: false,
+            is_cut: false,
+            in_control: false,
+            mask: None,
+            offset: 0,
+            inflater: inflates.then(Inflater::new),
+        }
+    }
+
+    pub(super) fn note(&mut self, session: &Session, event: &Event<'_>) {
+        let wants = self.watcher.wants(session);
+        match event {
+            Event::Header(header) => {
+                if wants >= LogFrames::Headers {
+                    self.watcher.frame(session, self.from, header);
+                }
+                (self.mask, self.offset) = (header.mask, 0);
+                self.in_control = header.opcode.is_control();
+                if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+                    self.is_text = header.opcode == Opcode::Text;
+                    self.is_compressed = header.rsv & 0x4 != 0;
+                    (self.is_cut, self.length) = (false, 0);
+                    self.kept.clear();
+                }
+                if !self.in_control {
+                    self.length = self.length.saturating_add(header.length);
+                }
+            }
+            Event::Payload(bytes) if !self.in_control => self.payload(bytes, wants),
+            Event::End(header) if header.fin && !header.opcode.is_control() => {
+                if self.is_compressed
+                    && let Some(inflater) = &mut self.inflater
+                {
+                    // RFC 7692, section 7.2.2: what the sender left away.
+                    self.is_cut |= inflater.feed(&[0, 0, 0xff, 0xff], &mut self.kept);
+                    inflater.produced = 0;
+                }
+                if wants == LogFrames::Text && self.is_text {
+                    let text = String::from_utf8_lossy(&self.kept);
+                    let message = Message {
+                        text: &text,
+                        length: self.length,
+                        is_cut: self.is_cut,
+                        is_compressed: self.is_compressed,
+                    };
+                    self.watcher.message(session, self.from, &message);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn payload(&mut self, bytes: &[u8], wants: LogFrames) {
+        let must_inflate = self.is_compressed && self.inflater.is_some();
+        let room = MAX_KEPT.saturating_sub(self.kept.len());
+        if !must_inflate && (wants < LogFrames::Text || !self.is_text) {
+            return;
+        }
+        if self.is_compressed && self.inflater.is_none() {
+            self.is_cut = true;
+            return;
+        }
+        let wanted = if must_inflate { bytes.len() } else { room.min(bytes.len()) };
+        let mut plain = bytes.get(..wanted).unwrap_or_default().to_vec();
+        if let Some(mask) = self.mask {
+            let keys = mask.iter().cycle().skip(self.offset % 4);
+            for (byte, key) in plain.iter_mut().zip(keys) {
+                *byte ^= key;
+            }
+        }
+        self.offset += bytes.len();
+        match &mut self.inflater {
+            Some(inflater) if must_inflate => {
+                self.is_cut |= inflater.feed(&plain, &mut self.kept);
+                if inflater.is_broken {
+                    self.inflater = None;
+                }
+            }
+            _ => {
+                self.is_cut |= wanted < bytes.len();
+                self.kept.append(&mut plain);
+            }
+        }
+    }
+}
+
+/// Undoes permessage-deflate (RFC 7692), within bounds.
+#[derive(Debug)]
+struct Inflater {
+    state: Decompress,
+    /// Bytes of the message so far.
+    produced: u64,
+    is_broken: bool,
+}
+
+impl Inflater {
+    fn new() -> Self {
+        Self { state: Decompress::new(false), produced: 0, is_broken: false }
+    }
+
+    /// Inflates into what is kept; tells whether something had to be left away.
+    fn feed(&mut self, mut bytes: &[u8], kept: &mut Vec<u8>) -> bool {
+        let mut is_cut = false;
+        let mut space = [0; 4096];
+        while !self.is_broken {
+            let (read, wrote) = (self.state.total_in(), self.state.total_out());
+            let status = self.state.decompress(bytes, &mut space, FlushDecompress::Sync);
+            let read = usize::try_from(self.state.total_in() - read).unwrap_or(usize::MAX);
+            let wrote = usize::try_from(self.state.total_out() - wrote).unwrap_or(usize::MAX);
+            bytes = bytes.get(read..).unwrap_or_default();
+            self.produced += wrote as u64;
+            let room = MAX_KEPT.saturating_sub(kept.len());
+            is_cut |= wrote > room;
+            kept.extend_from_slice(space.get(..wrote.min(room)).unwrap_or_default());
+            self.is_broken = status.is_err()
+                || matches!(status, Ok(Status::StreamEnd))
+                || self.produced > MAX_INFLATED;
+            if wrote < space.len() && (bytes.is_empty() || read == 0) {
+                break;
+            }
+        }
+        is_cut | self.is_broken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::websocket::frame::{self, Scanner};
+    use crate::websocket::{Identity, OnChange};
+    use std::sync::Mutex;
+
+    #[derive(Debug, Default)]
+    struct Notes(Mutex<Vec<String>>);
+
+    impl Watcher for Notes {
+        fn wants(&self, _: &Session) -> LogFrames {
+            LogFrames::Text
+        }
+
+        fn frame(&self, _: &Session, _: Side, _: &Header) {}
+
+        fn message(&self, _: &Session, _: Side, message: &Message<'_>) {
+            let cut = if message.is_cut { "…" } else { "" };
+            self.0.lock().expect("notes").push(format!("{}{cut}", message.text));
+        }
+    }
+
+    fn watched(bytes: &[u8], inflates: bool, split: usize) -> Vec<String> {
+        let identity = Identity {
+            id: String::new(),
+            route: "ws".into(),
+            fingerprint: 0,
+            on_change: OnChange::Keep,
+            user: None,
+            client: None,
+            path: String::new(),
+            upstream: "u".into(),
+        };
+        let session = Session::new(identity, LogFrames::Text);
+        let notes = Arc::new(Notes::default());
+        let watcher = Arc::clone(&notes) as Arc<dyn Watcher>;
+        let mut watch = Watch::new(watcher, Side::Client, inflates);
+        let mut scanner = Scanner::new(Side::Client, inflates);
+        for part in bytes.chunks(split) {
+            scanner.feed(part, |event, _| {
+                watch.note(&session, &event);
+                true
+            });
+        }
+        let notes = notes.0.lock().expect("notes");
+        notes.clone()
+    }
+
+    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+        let key = [1, 2, 3, 4];
+        let mut payload = payload.to_vec();
+        let mut bytes = vec![first, 0xfe];
+        bytes.extend_from_slice(&(payload.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(&key);
+        frame::unmask(&mut payload, Some(key));
+        bytes.append(&mut payload);
+        bytes
+    }
+
+    #[test]
+    fn a_message_is_unmasked_and_put_together_whatever_the_split() {
+        let bytes = [
+            masked(0x01, b"hello "),
+            masked(0x89, b"ping"),
+            masked(0x80, "wörld".as_bytes()),
+            masked(0x82, b"bytes"),
+            masked(0x81, &[b'x'; 2000]),
+        ]
+        .concat();
+        for split in [1, 2, 7, 100_000] {
+            let seen = watched(&bytes, false, split);
+            assert_eq!(seen, ["hello wörld".to_owned(), format!("{}…", "x".repeat(1024))]);
+        }
+    }
+
+    #[test]
+    fn rfc7692_7_2_3_compressed_messages_are_inflated_one_after_the_other() {
+        // The RFC's own example: `Hello`, and again with the first one's window.
+        let first = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let second = [0xf2, 0x00, 0x11, 0x00, 0x00];
+        let bytes = [masked(0xc1, &first), masked(0xc1, &second)].concat();
+        for split in [1, 3, 1000] {
+            assert_eq!(watched(&bytes, true, split), ["Hello", "Hello"]);
+        }
+        assert_eq!(watched(&bytes, false, 1000), ["…", "…"]);
+    }
+
+    #[test]
+    fn a_bomb_is_not_inflated_to_its_end() {
+        let zeros = vec![0; 8 << 20];
+        let mut state = flate2::Compress::new(flate2::Compression::best(), false);
+        let mut bomb = Vec::with_capacity(64 * 1024);
+        state.compress_vec(&zeros, &mut bomb, flate2::FlushCompress::Sync).expect("compressed");
+        let bytes = [masked(0xc1, &bomb), masked(0xc1, &[0xf2, 0x00, 0x11, 0x00, 0x00])].concat();
+        let seen = watched(&bytes, true, 1000);
+        assert_eq!(seen.len(), 2);
+        assert!(seen.iter().all(|message| message.ends_with('…') && message.len() < 2000));
+    }
+}
