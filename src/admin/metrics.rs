@@ -8,6 +8,9 @@ use std::time::Duration;
 /// Bounds of the histogram of idle times, in seconds.
 const IDLE: [u64; 8] = [1, 5, 15, 60, 300, 900, 3600, 14_400];
 
+/// A route's name, what has been on it, and its live sessions.
+type Entry = (Arc<str>, Totals, Vec<Arc<Session>>);
+
 /// Something that is told of each route.
 type Sample = fn(&Of<'_>) -> f64;
 
@@ -73,7 +76,7 @@ const SAMPLES: [(&str, &str, &str, &str, Sample); 13] = [
 ];
 
 pub(super) fn text(registry: &Registry) -> String {
-    let routes: Vec<(Arc<str>, Totals, Vec<Arc<Session>>)> = registry
+    let routes: Vec<Entry> = registry
         .routes()
         .into_iter()
         .map(|(name, _, totals)| {
@@ -102,7 +105,7 @@ pub(super) fn text(registry: &Registry) -> String {
     text
 }
 
-fn closes(text: &mut String, routes: &[(Arc<str>, Totals, Vec<Arc<Session>>)]) {
+fn closes(text: &mut String, routes: &[Entry]) {
     text.push_str("# HELP tidegate_websocket_closed_total Sessions that ended; code 0 for none.\n");
     text.push_str("# TYPE tidegate_websocket_closed_total counter\n");
     for (route, totals, _) in routes {
@@ -118,7 +121,7 @@ fn closes(text: &mut String, routes: &[(Arc<str>, Totals, Vec<Arc<Session>>)]) {
     }
 }
 
-fn idle(text: &mut String, routes: &[(Arc<str>, Totals, Vec<Arc<Session>>)]) {
+fn idle(text: &mut String, routes: &[Entry]) {
     text.push_str("# HELP tidegate_websocket_idle_seconds_bucket Live sessions by how long they have been idle.\n");
     text.push_str("# TYPE tidegate_websocket_idle_seconds_bucket gauge\n");
     for (route, totals, live) in routes {

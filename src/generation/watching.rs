@@ -15,7 +15,7 @@ pub(super) struct Watching {
 
 impl Watching {
     /// `None` when nobody could ever be told.
-    pub(super) fn new(
+    pub(super) fn watcher(
         log: Option<&Arc<AccessLog>>,
         filters: &[Arc<dyn Filter>],
     ) -> Option<Arc<dyn Watcher>> {

@@ -53,8 +53,7 @@ fn value_of(behind: &str) -> Option<&str> {
 /// How long a value is, its quotation marks included.
 fn value_length(value: &str) -> usize {
     let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
-        let end =
-            value.find(|c: char| matches!(c, ',' | '&' | ';' | '}' | ']' | '"' | '\r' | '\n'));
+        let end = value.find([',', '&', ';', '}', ']', '"', '\r', '\n']);
         return end.unwrap_or(value.len());
     };
     let mut is_escaped = false;

@@ -98,17 +98,25 @@ impl Tap {
         self.phase = Phase::Open;
         self.from_client = Lane::new(Side::Client, deflate, now);
         self.from_upstream = Lane::new(Side::Upstream, deflate, now);
-        if let Some(watcher) = &self.watcher {
-            let inflates = deflate && watcher.wants(&self.session) == LogFrames::Text;
-            for (lane, from) in
-                [(&mut self.from_client, Side::Client), (&mut self.from_upstream, Side::Upstream)]
-            {
-                lane.watch = Some(Box::new(Watch::new(Arc::clone(watcher), from, inflates)));
-            }
-        }
+        self.watch(deflate);
         self.lifetime_end = self.settings.max_lifetime.map(|lifetime| now + jittered(lifetime));
         self.alarm = None;
         self.session.open();
+    }
+
+    /// Lets the frames be watched from here on, if anybody wants to.
+    fn watch(&mut self, inflates: bool) {
+        let Some(watcher) = &self.watcher else { return };
+        let wants = watcher.wants(&self.session);
+        if wants == LogFrames::Off || self.from_client.watch.is_some() {
+            return;
+        }
+        let inflates = inflates && wants == LogFrames::Text;
+        for (lane, from) in
+            [(&mut self.from_client, Side::Client), (&mut self.from_upstream, Side::Upstream)]
+        {
+            lane.watch = Some(Box::new(Watch::new(Arc::clone(watcher), from, inflates)));
+        }
     }
 
     /// Begins the closing handshake with both sides.
@@ -401,6 +409,7 @@ impl Tap {
 
     /// Follows the frames that have been read, and takes out what is not for the client.
     fn follow_upstream(&mut self, buffer: &mut ReadBuf<'_>, start: usize) {
+        self.watch(false);
         let lane = &mut self.from_upstream;
         let bytes = buffer.filled().get(start..).unwrap_or_default();
         if bytes.is_empty() {
@@ -507,6 +516,7 @@ impl AsyncWrite for Tap {
         if !matches!(tap.phase, Phase::Open) {
             return Pin::new(&mut tap.socket).poll_write(cx, bytes);
         }
+        tap.watch(false);
         let written = loop {
             if !tap.upstream_is_broken {
                 ready!(tap.poll_own(cx))?;

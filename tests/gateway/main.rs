@@ -15,6 +15,7 @@ mod own_filter;
 mod prefix_routing;
 mod readme;
 mod reload_keeps_sockets;
+mod session_admin;
 mod shutdown;
 mod websocket_passes;
 mod websocket_refusals;

@@ -90,7 +90,7 @@ impl Compiler<'_> {
             host,
             watcher: websocket
                 .as_ref()
-                .and_then(|_| Watching::new(edge.access_log.as_ref(), &filters)),
+                .and_then(|_| Watching::watcher(edge.access_log.as_ref(), &filters)),
             filters,
             websocket: websocket.map(Arc::new),
             connect_timeout: or(timeouts.connect, CONNECT_TIMEOUT),

@@ -3,10 +3,15 @@ use super::{MAX_CONTROL, unmask};
 /// A close frame (RFC 6455, section 5.5.1), masked when it goes to a server. The reason is cut
 /// to what fits.
 pub fn close(code: u16, reason: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
-    let end = reason.floor_char_boundary(MAX_CONTROL - 2);
     let mut payload = code.to_be_bytes().to_vec();
-    payload.extend_from_slice(reason.get(..end).unwrap_or_default().as_bytes());
+    payload.extend_from_slice(cut_to(reason, MAX_CONTROL - 2).as_bytes());
     control(0x8, payload, mask)
+}
+
+/// As much of a text as fits, by whole characters.
+pub(super) fn cut_to(text: &str, most: usize) -> &str {
+    let fits = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|&end| end <= most);
+    text.get(..fits.last().unwrap_or(0)).unwrap_or_default()
 }
 
 /// A ping (RFC 6455, section 5.5.2).

@@ -1,3 +1,4 @@
+use super::encode::cut_to;
 use super::*;
 use proptest::prelude::*;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -150,7 +151,7 @@ proptest! {
         let role = if masked { Side::Client } else { Side::Upstream };
         let (seen, tally) = scan(Scanner::new(role, false), &[&bytes]);
         prop_assert_eq!((tally.close, tally.errors), (1, 0));
-        let cut = reason.get(..reason.floor_char_boundary(123)).expect("a boundary");
+        let cut = cut_to(&reason, 123);
         let ours = Close { code: Some(code), reason: cut.to_owned() };
         prop_assert!(seen.contains(&Seen::Close(ours)));
         let (header, length) = FrameHeader::parse(&mut std::io::Cursor::new(&bytes)).expect("sound").expect("whole");
@@ -235,7 +236,7 @@ fn knows_where_a_frame_of_our_own_may_stand() {
     for (bytes, frames, messages) in [
         (&[0x01][..], false, false),
         (&[0x02], false, false),
-        (&[b'a', b'b'], true, false),
+        (b"ab", true, false),
         (&[0x89, 0x00], true, false),
         (&[0x80, 0x01, b'c'], true, true),
     ] {
