@@ -56,9 +56,9 @@ impl Plan {
             let route = self.routes.get(&*identity.route);
             let is_untouched = route.is_some_and(|route| {
                 route.fingerprint == identity.fingerprint
-                    && session
-                        .endpoint()
-                        .is_none_or(|(_, written)| route.endpoints.contains(&written))
+                    && session.endpoint().is_none_or(|(_, written)| {
+                        route.endpoints.iter().any(|endpoint| **endpoint == *written)
+                    })
             });
             if is_untouched {
                 continue;

@@ -156,19 +156,3 @@ pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeade
         }
     }
 }
-
-/// Keeps a head in no more room than it needs, with one field to come: that of a 101 is kept as
-/// long as the session lives, and a map that grows by one field doubles.
-pub(super) fn compact(response: &mut ResponseHeader) -> Result<()> {
-    if !response.has_case() {
-        return Ok(());
-    }
-    let mut compact = ResponseHeader::build(response.status, Some(response.headers.len() + 1))?;
-    compact.set_version(response.version);
-    compact.set_reason_phrase(response.get_reason_phrase())?;
-    for (name, value) in response.case_header_iter() {
-        compact.append_header(name.clone(), value.clone())?;
-    }
-    *response = compact;
-    Ok(())
-}

@@ -117,9 +117,6 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         forward::clean_response(session, response);
-        if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            forward::compact(response)?;
-        }
         filter_response(session.req_header(), response, ctx).await?;
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             ctx.opened(session);

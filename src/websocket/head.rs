@@ -1,13 +1,13 @@
 /// What the tap has to know of the heads that an upstream answers with.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
-    /// Bytes of the status line that have been seen.
-    at: usize,
-    status: u16,
+    /// Bytes of the head so far.
+    at: u32,
     /// Bytes of the line so far.
-    line: usize,
+    line: u32,
+    status: u16,
     /// How much of `DEFLATE` the last bytes are.
-    matched: usize,
+    matched: u8,
     has_deflate: bool,
 }
 
@@ -35,7 +35,7 @@ impl Heads {
             if (9..12).contains(&self.at) {
                 self.status = self.status * 10 + u16::from(byte.wrapping_sub(b'0').min(9));
             }
-            self.at += 1;
+            self.at = self.at.saturating_add(1);
             self.follow_extension(byte);
             match byte {
                 b'\r' => {}
@@ -46,7 +46,7 @@ impl Heads {
                     _ => return Some((index + 1, Answer::Refusal)),
                 },
                 b'\n' => self.line = 0,
-                _ => self.line += 1,
+                _ => self.line = self.line.saturating_add(1),
             }
         }
         None
@@ -55,11 +55,11 @@ impl Heads {
     fn follow_extension(&mut self, byte: u8) {
         let byte = byte.to_ascii_lowercase();
         // The word has its first letter only once, so a new start is all there is to look for.
-        self.matched = match DEFLATE.get(self.matched) {
+        self.matched = match DEFLATE.get(usize::from(self.matched)) {
             Some(&next) if next == byte => self.matched + 1,
-            _ => usize::from(byte == b'p'),
+            _ => u8::from(byte == b'p'),
         };
-        self.has_deflate |= self.matched == DEFLATE.len();
+        self.has_deflate |= usize::from(self.matched) == DEFLATE.len();
     }
 }
 

@@ -42,21 +42,14 @@ pub(super) struct Lane {
     pub(super) scanner: Scanner,
     pub(super) tally: Tally,
     /// The close frame that came by.
-    pub(super) close: Option<Close>,
+    pub(super) close: Option<Box<Close>>,
     /// When anything last came this way.
     pub(super) last: Instant,
-    /// Bytes that go before anything else does.
-    pub(super) out: Vec<u8>,
-    /// A frame of ours that waits for its place.
-    waiting: Option<Waiting>,
+    own: Option<Box<Own>>,
     /// Our close frame has gone this way: nothing may follow it.
     pub(super) is_closed: bool,
     /// Who sends into it is gone: no message will be finished.
     pub(super) is_cut: bool,
-    /// Our ping to the side that sends into this lane: its pong is for us.
-    pub(super) ping: Option<Outstanding>,
-    /// A frame of which too little has come to be judged.
-    held: Vec<u8>,
     /// Whether the frame at the front has been judged: what can't be written comes again.
     is_judged: bool,
     /// Bytes of the message under way.
@@ -65,6 +58,19 @@ pub(super) struct Lane {
     pub(super) watch: Option<Box<Watch>>,
     /// Messages that may still come, and when that was so.
     allowance: (f64, Instant),
+}
+
+/// What few lanes have at a time, so that the others need no room for it.
+#[derive(Debug, Default)]
+struct Own {
+    /// Bytes that go before anything else does.
+    out: Vec<u8>,
+    /// A frame of ours that waits for its place.
+    waiting: Option<Waiting>,
+    /// Our ping to the side that sends into this lane: its pong is for us.
+    ping: Option<Outstanding>,
+    /// A frame of which too little has come to be judged.
+    held: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -93,12 +99,9 @@ impl Lane {
             tally: Tally::default(),
             close: None,
             last: now,
-            out: Vec::new(),
-            waiting: None,
+            own: None,
             is_closed: false,
             is_cut: false,
-            ping: None,
-            held: Vec::new(),
             is_judged: false,
             message: 0,
             watch: None,
@@ -106,36 +109,79 @@ impl Lane {
         }
     }
 
+    fn own(&mut self) -> &mut Own {
+        self.own.get_or_insert_default()
+    }
+
+    /// Gives the room back when there is nothing in it.
+    fn tidy(&mut self) {
+        let is_empty = self.own.as_ref().is_some_and(|own| {
+            own.out.is_empty() && own.waiting.is_none() && own.ping.is_none() && own.held.is_empty()
+        });
+        if is_empty {
+            self.own = None;
+        }
+    }
+
+    /// Bytes that go before anything else does.
+    pub(super) fn out(&self) -> &[u8] {
+        self.own.as_ref().map_or(&[], |own| &own.out)
+    }
+
+    /// So many of them have gone.
+    pub(super) fn gone(&mut self, count: usize) {
+        if let Some(own) = &mut self.own {
+            own.out.drain(..count.min(own.out.len()));
+        }
+        self.tidy();
+    }
+
+    /// Our ping to the side that sends into this lane.
+    pub(super) fn ping(&self) -> Option<Outstanding> {
+        self.own.as_ref().and_then(|own| own.ping)
+    }
+
+    /// Notes a ping to the side that sends into this lane: its pong is for us.
+    pub(super) fn pinged(&mut self, ping: Outstanding) {
+        self.own().ping = Some(ping);
+    }
+
+    fn is_holding(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| !own.held.is_empty())
+    }
+
     /// Puts a close frame in line; it is the last thing to go this way.
     pub(super) fn put_close(&mut self, frame: Vec<u8>) {
-        self.waiting = Some(Waiting::Close(frame));
+        self.own().waiting = Some(Waiting::Close(frame));
     }
 
     /// Puts a ping in line, unless something waits already.
     pub(super) fn put_ping(&mut self, frame: Vec<u8>) {
         if !self.is_closed {
-            self.waiting.get_or_insert(Waiting::Ping(frame));
+            self.own().waiting.get_or_insert(Waiting::Ping(frame));
         }
     }
 
     /// Lets a frame of ours go, if its place is here.
     pub(super) fn place(&mut self) {
-        let fits = match &self.waiting {
+        let Some(own) = &mut self.own else { return };
+        let fits = match &own.waiting {
             None => false,
-            Some(Waiting::Ping(_)) => self.scanner.is_between_frames() && self.held.is_empty(),
+            Some(Waiting::Ping(_)) => self.scanner.is_between_frames() && own.held.is_empty(),
             // RFC 6455, section 5.4: between fragments is in order too, if not as kind.
             Some(Waiting::Close(_)) if self.is_cut => self.scanner.is_between_frames(),
             Some(Waiting::Close(_)) => self.scanner.is_between_messages(),
         };
-        if fits && !self.is_closed {
-            match self.waiting.take() {
-                None => {}
-                Some(Waiting::Ping(mut frame)) => self.out.append(&mut frame),
-                Some(Waiting::Close(mut frame)) => {
-                    self.held.clear();
-                    self.out.append(&mut frame);
-                    self.is_closed = true;
-                }
+        if !fits || self.is_closed {
+            return;
+        }
+        match own.waiting.take() {
+            None => {}
+            Some(Waiting::Ping(mut frame)) => own.out.append(&mut frame),
+            Some(Waiting::Close(mut frame)) => {
+                own.held.clear();
+                own.out.append(&mut frame);
+                self.is_closed = true;
             }
         }
     }
@@ -143,7 +189,7 @@ impl Lane {
     /// How many bytes may go on at a time: while a frame of ours waits, none beyond the frame
     /// under way.
     pub(super) fn stride(&self) -> usize {
-        if self.waiting.is_none() {
+        if self.own.as_ref().is_none_or(|own| own.waiting.is_none()) {
             return usize::MAX;
         }
         usize::try_from(self.scanner.outstanding()).unwrap_or(usize::MAX).max(1)
@@ -151,17 +197,17 @@ impl Lane {
 
     /// Whether frames must be judged before they go on.
     pub(super) fn is_careful(&self, bounds: &Bounds) -> bool {
-        bounds.judge() || self.ping.is_some() || !self.held.is_empty()
+        bounds.judge() || self.ping().is_some() || self.is_holding()
     }
 
     /// Judges the bytes at the front, up to the end of a frame.
     pub(super) fn screen(&mut self, bytes: &[u8], bounds: &Bounds, session: &Session) -> Screened {
         let outstanding = self.scanner.outstanding();
-        if outstanding > 0 && self.held.is_empty() {
+        if outstanding > 0 && !self.is_holding() {
             let most = usize::try_from(outstanding).unwrap_or(usize::MAX);
             return Screened::Pass(most.min(bytes.len()));
         }
-        if self.held.is_empty()
+        if !self.is_holding()
             && let Some((header, length)) = Header::read(bytes)
         {
             if let Err(violation) = self.judge(&header, bounds) {
@@ -176,41 +222,48 @@ impl Lane {
         }
         // Byte by byte: what is kept here is a header, or a pong of eight bytes.
         for (index, &byte) in bytes.iter().enumerate() {
-            self.held.push(byte);
-            let Some((header, length)) = Header::read(&self.held) else { continue };
-            if self.held.len() == length
+            let held = &mut self.own().held;
+            held.push(byte);
+            let have = held.len();
+            let Some((header, length)) = Header::read(held) else { continue };
+            if have == length
                 && let Err(violation) = self.judge(&header, bounds)
             {
-                self.held.clear();
+                self.own().held.clear();
                 return Screened::Violation(violation);
             }
             if !self.may_be_ours(&header) {
-                let mut held = std::mem::take(&mut self.held);
-                self.scan(&held, session);
-                self.out.append(&mut held);
+                self.release(session);
                 return Screened::Taken(index + 1);
             }
-            if (self.held.len() - length) as u64 == header.length {
-                let mut held = std::mem::take(&mut self.held);
-                let mut payload = held.split_off(length);
+            if (have - length) as u64 == header.length {
+                let own = self.own();
+                let mut payload = own.held.get(length..).unwrap_or_default().to_vec();
                 unmask(&mut payload, header.mask);
-                if self.ping.is_some_and(|ping| ping.payload == *payload) {
-                    self.ping = None;
+                if own.ping.is_some_and(|ping| ping.payload == *payload) {
+                    own.ping = None;
+                    own.held.clear();
+                    self.is_judged = false;
                 } else {
-                    unmask(&mut payload, header.mask);
-                    held.append(&mut payload);
-                    self.scan(&held, session);
-                    self.out.append(&mut held);
+                    self.release(session);
                 }
+                self.tidy();
                 return Screened::Taken(index + 1);
             }
         }
         Screened::Taken(bytes.len())
     }
 
+    /// Lets go what was held.
+    fn release(&mut self, session: &Session) {
+        let mut held = std::mem::take(&mut self.own().held);
+        self.scan(&held, session);
+        self.own().out.append(&mut held);
+    }
+
     /// Whether it may be the pong that answers a ping of ours.
     fn may_be_ours(&self, header: &Header) -> bool {
-        self.ping.is_some() && header.opcode == Opcode::Pong && header.fin && header.length == 8
+        self.ping().is_some() && header.opcode == Opcode::Pong && header.fin && header.length == 8
     }
 
     fn judge(&mut self, header: &Header, bounds: &Bounds) -> Result<(), Violation> {
@@ -267,7 +320,7 @@ impl Lane {
                 watch.note(session, &event);
             }
             if let Event::Close(seen) = event {
-                close.get_or_insert(seen);
+                close.get_or_insert_with(|| Box::new(seen));
             }
             true
         });
@@ -282,23 +335,24 @@ impl Lane {
         bounds: &Bounds,
         session: &Session,
     ) -> (Option<usize>, Option<Violation>) {
-        let (mut at, mut in_place) = (0, self.out.is_empty());
+        let (mut at, mut in_place) = (0, self.out().is_empty());
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             match self.screen(rest, bounds, session) {
                 Screened::Pass(count) => {
                     let passed = rest.get(..count).unwrap_or_default();
                     self.scan(passed, session);
                     if !in_place {
-                        self.out.extend_from_slice(passed);
+                        self.own().out.extend_from_slice(passed);
                     }
                     at += count;
                 }
                 Screened::Taken(count) => {
                     if in_place {
                         in_place = false;
-                        let released = std::mem::take(&mut self.out);
-                        self.out.extend_from_slice(bytes.get(..at).unwrap_or_default());
-                        self.out.extend_from_slice(&released);
+                        let out = &mut self.own().out;
+                        let released = std::mem::take(out);
+                        out.extend_from_slice(bytes.get(..at).unwrap_or_default());
+                        out.extend_from_slice(&released);
                     }
                     at += count;
                 }

@@ -59,7 +59,8 @@ struct Live {
     counted: BTreeMap<u64, Arc<Session>>,
     /// Those that make room: on their way out, and counted no more.
     leaving: BTreeMap<u64, Arc<Session>>,
-    by_user: HashMap<String, BTreeSet<u64>>,
+    /// In order, as the numbers themselves are: a user has few.
+    by_user: HashMap<Box<str>, Vec<u64>>,
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
 }
 
@@ -204,7 +205,8 @@ impl Live {
     fn make_room(&mut self, new: &Session, quota: &Quota) -> Result<Vec<Arc<Session>>, Full> {
         let of_user = |live: &Self| {
             let user = new.identity.user.as_ref()?;
-            Some(count(live.by_user.get(user.as_str())))
+            let numbers = live.by_user.get(user.as_str());
+            Some(numbers.map_or((0, None), |numbers| (numbers.len(), numbers.first().copied())))
         };
         let of_address = |live: &Self| Some(count(live.by_address.get(&new.identity.client?)));
         let of_route =
@@ -238,7 +240,9 @@ impl Live {
 
     fn add(&mut self, number: u64, session: &Arc<Session>) {
         if let Some(user) = &session.identity.user {
-            self.by_user.entry(user.as_str().to_owned()).or_default().insert(number);
+            let numbers = self.by_user.entry(user.as_str().into()).or_default();
+            let at = numbers.partition_point(|&earlier| earlier < number);
+            numbers.insert(at, number);
         }
         if let Some(client) = session.identity.client {
             self.by_address.entry(client).or_default().insert(number);
@@ -272,7 +276,7 @@ impl Live {
         if let Some(user) = &session.identity.user
             && let Some(numbers) = self.by_user.get_mut(user.as_str())
         {
-            numbers.remove(&number);
+            numbers.retain(|&other| other != number);
             if numbers.is_empty() {
                 self.by_user.remove(user.as_str());
             }

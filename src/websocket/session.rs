@@ -104,12 +104,12 @@ pub struct Session {
     pub started: Instant,
     /// The same, by the calendar.
     pub started_at: SystemTime,
-    endpoint: Mutex<Option<(SocketAddr, String)>>,
+    endpoint: Mutex<Option<(SocketAddr, Box<str>)>>,
     /// Milliseconds from `started` until the 101; 0 before.
     opened: AtomicU64,
     from_client: Lane,
     to_client: Lane,
-    order: OnceLock<Order>,
+    order: OnceLock<Box<Order>>,
     end: OnceLock<End>,
     waker: AtomicWaker,
     log_frames: AtomicU8,
@@ -142,14 +142,14 @@ impl Session {
     }
 
     /// The endpoint that it is connected to, and how the configuration names it.
-    pub fn endpoint(&self) -> Option<(SocketAddr, String)> {
+    pub fn endpoint(&self) -> Option<(SocketAddr, Box<str>)> {
         self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes the endpoint, its address and how the configuration names it, for each attempt to
     /// connect.
     pub fn set_endpoint(&self, address: SocketAddr, written: &str) {
-        let endpoint = Some((address, written.to_owned()));
+        let endpoint = Some((address, written.into()));
         *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = endpoint;
     }
 
@@ -207,13 +207,13 @@ impl Session {
 
     /// Tells the session to close; the first order is the one that counts.
     pub fn order(&self, order: Order) {
-        if self.order.set(order).is_ok() {
+        if self.order.set(Box::new(order)).is_ok() {
             self.wake();
         }
     }
 
     pub(super) fn ordered(&self) -> Option<&Order> {
-        self.order.get()
+        self.order.get().map(|order| &**order)
     }
 
     pub(super) fn wake(&self) {

@@ -180,8 +180,8 @@ impl Tap {
         self.from_client.put_close(frame::close(GOING_AWAY, reason, Some(mask())));
         self.from_client.place();
         // Nothing can be waited for here; the socket nearly always has room.
-        let _ = self.socket.try_write(&self.from_client.out);
-        self.from_client.out.clear();
+        let _ = self.socket.try_write(self.from_client.out());
+        self.from_client.gone(usize::MAX);
     }
 
     /// Whether both sides have had, and given, what the closing handshake asks for.
@@ -290,19 +290,19 @@ impl Tap {
                     _ => (&mut self.from_upstream, &mut self.from_client, Side::Upstream),
                 };
                 // Whatever comes shows that the peer is there; only its pong must be kept back.
-                let silent = lane.ping.filter(|sent| lane.last <= sent.sent);
+                let silent = lane.ping().filter(|sent| lane.last <= sent.sent);
                 match silent {
                     Some(sent) if due(sent.sent + ping.timeout) => {
                         return Err(self.peer_is_dead(side, ping.timeout));
                     }
                     Some(_) => {}
                     None => {
-                        let since = lane.ping.map_or(lane.last, |sent| lane.last.max(sent.sent));
+                        let since = lane.ping().map_or(lane.last, |sent| lane.last.max(sent.sent));
                         if due(since + ping.interval) {
                             self.pings = self.pings.wrapping_add(1);
                             let [a, b, c, d] = self.pings.to_be_bytes();
                             let payload = [b't', b'g', 0, 0, a, b, c, d];
-                            lane.ping = Some(Outstanding { payload, sent: now });
+                            lane.pinged(Outstanding { payload, sent: now });
                             // A ping to the client goes among what the upstream sends.
                             let key = (side == Side::Upstream).then(mask);
                             other.put_ping(frame::ping(payload, key));
@@ -337,8 +337,8 @@ impl Tap {
             self.from_client.is_cut = true;
             self.from_client.put_close(frame::close(GOING_AWAY, &reason, Some(mask())));
             self.from_client.place();
-            let _ = self.socket.try_write(&self.from_client.out);
-            self.from_client.out.clear();
+            let _ = self.socket.try_write(self.from_client.out());
+            self.from_client.gone(usize::MAX);
         }
         error
     }
@@ -346,13 +346,13 @@ impl Tap {
     /// Writes what is ours, or was held back, to the upstream.
     fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.from_client.place();
-        while !self.from_client.out.is_empty() {
+        while !self.from_client.out().is_empty() {
             let socket = Pin::new(&mut self.socket);
-            let count = ready!(socket.poll_write(cx, &self.from_client.out))?;
+            let count = ready!(socket.poll_write(cx, self.from_client.out()))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.from_client.out.drain(..count);
+            self.from_client.gone(count);
         }
         Poll::Ready(Ok(()))
     }
@@ -360,10 +360,10 @@ impl Tap {
     /// Hands Pingora what is ours, or was held back. Tells whether there was anything.
     fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         self.from_upstream.place();
-        let out = &mut self.from_upstream.out;
+        let out = self.from_upstream.out();
         let count = out.len().min(buffer.remaining());
         buffer.put_slice(out.get(..count).unwrap_or_default());
-        out.drain(..count);
+        self.from_upstream.gone(count);
         count > 0
     }
 
@@ -471,7 +471,7 @@ impl AsyncRead for Tap {
             };
             if let Poll::Ready(Err(_)) = tap.poll_own(cx) {
                 tap.upstream_is_broken = true;
-                tap.from_client.out.clear();
+                tap.from_client.gone(usize::MAX);
             }
             if tap.hand_over(buffer) {
                 return Poll::Ready(Ok(()));
