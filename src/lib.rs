@@ -63,7 +63,7 @@ pub mod internals {
     pub use crate::http::origin::OriginPattern;
     pub use crate::http::path::normalize;
     pub use crate::routing::{PathRule, Query, Rule, Table};
-    pub use crate::websocket::frame::Scanner;
+    pub use crate::websocket::frame::{Event, Scanner, Side};
 }
 
 pub use async_trait::async_trait;

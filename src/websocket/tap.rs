@@ -518,8 +518,8 @@ impl AsyncWrite for Tap {
         }
         tap.watch(false);
         let written = loop {
-            if !tap.upstream_is_broken {
-                ready!(tap.poll_own(cx))?;
+            if !tap.upstream_is_broken && ready!(tap.poll_own(cx)).is_err() {
+                tap.upstream_is_broken = true;
             }
             if tap.from_client.is_closed || tap.upstream_is_broken {
                 // Nothing follows a close frame; the client's own is what is waited for.
@@ -540,7 +540,12 @@ impl AsyncWrite for Tap {
                 },
             };
             let front = front.get(..count).unwrap_or_default();
-            let count = ready!(Pin::new(&mut tap.socket).poll_write(cx, front))?;
+            let Ok(count) = ready!(Pin::new(&mut tap.socket).poll_write(cx, front)) else {
+                // Reading will tell why, behind all that the upstream has still said; the client
+                // then gets a close frame instead of a bare cut.
+                tap.upstream_is_broken = true;
+                continue;
+            };
             tap.from_client.scan(front.get(..count).unwrap_or_default(), &tap.session);
             break count;
         };
@@ -549,7 +554,9 @@ impl AsyncWrite for Tap {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_own(cx))?;
+        if !self.upstream_is_broken && ready!(self.poll_own(cx)).is_err() {
+            self.upstream_is_broken = true;
+        }
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 
