@@ -1,13 +1,15 @@
-//! A filter of one's own, as a program of its own: `examples/tell_user.rs`.
+//! Filters of one's own, as programs of their own: `examples/`.
 
-use crate::support::{Ready, Upstream, free_port};
+use crate::support::{Lines, Ready, Upstream, free_port};
+use futures_util::SinkExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use tokio_tungstenite::tungstenite::Message;
 
 /// `cargo test` builds the examples beside the binary.
-fn example() -> PathBuf {
+fn example(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_BIN_EXE_tidegate")).parent().expect("a folder");
-    folder.join("examples/tell_user")
+    folder.join("examples").join(name)
 }
 
 #[tokio::test]
@@ -27,7 +29,7 @@ async fn a_filter_in_forty_lines_rewrites_and_answers() {
         upstream.address()
     );
     std::fs::write(&file, yaml).expect("the file");
-    let mut program = Command::new(example());
+    let mut program = Command::new(example("tell_user"));
     program.arg(&file);
     let _program = Ready::wait(program).await;
 
@@ -37,4 +39,43 @@ async fn a_filter_in_forty_lines_rewrites_and_answers() {
     let refused = get("mallory").await.expect("an answer");
     assert_eq!(refused.status(), 403);
     assert!(refused.text().await.expect("text").contains("\"error\":\"banned\""));
+}
+
+#[tokio::test]
+async fn a_filter_watches_sessions_from_their_opening_to_their_end() {
+    let upstream = Upstream::echo().await;
+    let port = free_port();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tidegate.yaml");
+    let yaml = format!(
+        "listeners: [{{address: 127.0.0.1:{port}}}]\n\
+         access_log: off\n\
+         identity: {{user_id: [{{query: userId}}]}}\n\
+         upstreams: {{u: {{endpoints: ['{}']}}}}\n\
+         routes: [{{name: all, upstream: u}}]\n",
+        upstream.address()
+    );
+    std::fs::write(&file, yaml).expect("the file");
+    let mut program = Command::new(example("watch_messages"))
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program");
+    let said = Lines::of(program.stdout.take().expect("stdout"));
+    let log = Lines::of(program.stderr.take().expect("stderr"));
+    let has = |what: &'static str| move |line: &str| line.contains(what).then_some(());
+    log.find("the program to be ready", 0, has("ready")).await;
+
+    let url = format!("ws://127.0.0.1:{port}/ws?userId=user-1");
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.expect("a socket");
+    socket.send(Message::text("hello")).await.expect("sent");
+    socket.close(None).await.expect("closed");
+    for line in ["user-1 is here", "user-1 says \"hello\"", "user-1 hears \"hello\""] {
+        said.find(line, 0, has(line)).await;
+    }
+    said.find("the end", 0, has("gone after 1 messages: Client")).await;
+    let _ = program.kill();
+    let _ = program.wait();
 }

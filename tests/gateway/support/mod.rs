@@ -11,6 +11,7 @@ mod wire;
 
 pub use config::Config;
 pub use gateway::{Cli, Gateway, cli, free_port, replace_file};
+pub use lines::Lines;
 pub use ready::Ready;
 pub use upstream::{Upstream, ok, respond};
 pub use websocket::{Handshake, Socket, next, switch};

@@ -1,0 +1,39 @@
+//! A filter that watches WebSocket sessions: who comes, what they say, how they go.
+//!
+//! `cargo run --example watch_messages -- conf/tidegate.yaml`
+
+use tidegate::{Config, Filter, Gateway, LogFrames, Message, Outcome, Session, Side, async_trait};
+
+struct Watch;
+
+#[async_trait]
+impl Filter for Watch {
+    fn on_open(&self, outcome: &Outcome<'_>) {
+        let user = outcome.exchange.user_id().map_or("somebody", |id| id.as_str());
+        println!("{user} is here");
+    }
+
+    fn watches(&self) -> LogFrames {
+        LogFrames::Text
+    }
+
+    fn on_message(&self, session: &Session, from: Side, message: &Message<'_>) {
+        let user = session.identity.user.as_ref().map_or("somebody", |id| id.as_str());
+        match from {
+            Side::Client => println!("{user} says {:?}", message.text),
+            Side::Upstream => println!("{user} hears {:?}", message.text),
+        }
+    }
+
+    fn on_end(&self, outcome: &Outcome<'_>) {
+        if let Some(end) = outcome.websocket {
+            let received = end.received.messages;
+            println!("gone after {received} messages: {:?} {:?}", end.initiator, end.code);
+        }
+    }
+}
+
+fn main() -> Result<(), tidegate::RunError> {
+    let file = std::env::args().nth(1).unwrap_or_else(|| "tidegate.yaml".to_owned());
+    Gateway::from_config(Config::from_file(file)).filter(Watch).run()
+}
