@@ -240,8 +240,9 @@ impl Lane {
                 let own = self.own();
                 let mut payload = own.held.get(length..).unwrap_or_default().to_vec();
                 unmask(&mut payload, header.mask);
-                if own.ping.is_some_and(|ping| ping.payload == *payload) {
-                    own.ping = None;
+                if own.ping.is_some_and(|ping| payload.starts_with(&ping.payload[..4])) {
+                    // One that comes late answers an earlier ping, and is ours as well.
+                    own.ping = own.ping.filter(|ping| ping.payload != *payload);
                     own.held.clear();
                     self.is_judged = false;
                 } else {

@@ -50,6 +50,8 @@ pub(super) struct Tap {
     /// When the session has lasted long enough.
     lifetime_end: Option<Instant>,
     handshake_end: Instant,
+    /// How the payloads of this session's pings begin, and how many there have been.
+    ping_key: [u8; 4],
     pings: u32,
     /// When to look at the clock again; none when nothing is bounded.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -88,6 +90,7 @@ impl Tap {
             closing: None,
             lifetime_end: None,
             handshake_end: now + handshake_timeout,
+            ping_key: mask(),
             pings: 0,
             alarm: None,
         }
@@ -293,15 +296,17 @@ impl Tap {
                 let silent = lane.ping().filter(|sent| lane.last <= sent.sent);
                 match silent {
                     Some(sent) if due(sent.sent + ping.timeout) => {
-                        return Err(self.peer_is_dead(side, ping.timeout));
+                        self.peer_is_dead(side, ping.timeout)?;
+                        break;
                     }
                     Some(_) => {}
                     None => {
                         let since = lane.ping().map_or(lane.last, |sent| lane.last.max(sent.sent));
                         if due(since + ping.interval) {
                             self.pings = self.pings.wrapping_add(1);
-                            let [a, b, c, d] = self.pings.to_be_bytes();
-                            let payload = [b't', b'g', 0, 0, a, b, c, d];
+                            let [a, b, c, d] = self.ping_key;
+                            let [e, f, g, h] = self.pings.to_be_bytes();
+                            let payload = [a, b, c, d, e, f, g, h];
                             lane.pinged(Outstanding { payload, sent: now });
                             // A ping to the client goes among what the upstream sends.
                             let key = (side == Side::Upstream).then(mask);
@@ -319,28 +324,25 @@ impl Tap {
     }
 
     /// A peer has answered no ping. The other side gets a close frame, the dead one is let go.
-    fn peer_is_dead(&mut self, side: Side, timeout: Duration) -> io::Error {
+    fn peer_is_dead(&mut self, side: Side, timeout: Duration) -> io::Result<()> {
         let timeout = humantime::format_duration(timeout);
-        let (who, reason) = match side {
-            Side::Client => ("client", format!("the client answered no ping within {timeout}")),
-            Side::Upstream => {
-                ("upstream", format!("the upstream answered no ping within {timeout}"))
-            }
-        };
-        let error = io::Error::new(io::ErrorKind::TimedOut, format!("the {who} is dead"));
-        self.session.finish(End {
-            initiator: Initiator::Network,
-            code: None,
-            reason: reason.clone().into(),
-        });
-        if side == Side::Client {
-            self.from_client.is_cut = true;
-            self.from_client.put_close(frame::close(GOING_AWAY, &reason, Some(mask())));
-            self.from_client.place();
-            let _ = self.socket.try_write(self.from_client.out());
-            self.from_client.gone(usize::MAX);
+        if side == Side::Upstream {
+            self.upstream_has_ended = true;
+            self.upstream_is_broken = true;
+            self.from_upstream.is_cut = true;
+            let reason = format!("the upstream answered no ping within {timeout}");
+            self.close(End::new(Initiator::Network, INTERNAL_ERROR, reason));
+            return Ok(());
         }
-        error
+        let reason = format!("the client answered no ping within {timeout}");
+        self.from_client.is_cut = true;
+        self.from_client.put_close(frame::close(GOING_AWAY, &reason, Some(mask())));
+        self.from_client.place();
+        let _ = self.socket.try_write(self.from_client.out());
+        self.from_client.gone(usize::MAX);
+        let (initiator, code) = (Initiator::Network, None);
+        self.session.finish(End { initiator, code, reason: reason.into() });
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the client is dead"))
     }
 
     /// Writes what is ours, or was held back, to the upstream.

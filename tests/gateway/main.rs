@@ -16,6 +16,7 @@ mod prefix_routing;
 mod readme;
 mod reload_keeps_sockets;
 mod session_admin;
+mod session_ends;
 mod shutdown;
 mod websocket_passes;
 mod websocket_refusals;
