@@ -115,7 +115,7 @@ impl Map {
         let route = self.generation.route(&path, query, authority, &Method::GET, &headers).ok()?;
         let written = self.written.routes.iter().find(|written| **written.name == *route.name)?;
         let pool = route.pool.as_ref()?;
-        let upstream = self.written.upstreams.get(pool.name())?;
+        let upstream = self.written.upstreams.get(&**pool.name())?;
         let both = upstream.endpoints.iter().zip(pool.endpoints());
         let endpoints = both.map(|(endpoint, compiled)| {
             let address = match &**endpoint {
@@ -141,7 +141,7 @@ impl Map {
         };
         Some(Destination {
             route: route.name.to_string(),
-            upstream: pool.name().to_owned(),
+            upstream: pool.name().to_string(),
             path_and_query: route.target(&path, query),
             endpoints: endpoints.collect(),
             takes_websocket: route.websocket.is_some(),

@@ -285,7 +285,7 @@ impl Compiler<'_> {
                         Endpoint::new(&address.host, address.port, weight.unwrap_or(1))
                     })
                     .collect();
-                let pool = Pool::new(name.clone(), endpoints);
+                let pool = Pool::new(name, endpoints);
                 // An upstream that is as it was keeps its state: addresses, whose turn it is.
                 let kept = self
                     .surroundings

@@ -121,7 +121,7 @@ impl Context {
             exchange: &self.exchange,
             status,
             duration: self.started.elapsed(),
-            upstream: self.route.pool.as_ref().map(|pool| pool.name()),
+            upstream: self.route.pool.as_ref().map(|pool| &**pool.name()),
             upstream_address: self.endpoint.map(|(_, address)| address),
             bytes_received: websocket.map_or(self.received, |end| end.received.bytes),
             bytes_sent: websocket.map_or(self.sent, |end| end.sent.bytes),

@@ -1,11 +1,12 @@
 use super::{Endpoint, schedule};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The endpoints of an upstream, taken in turn by their weights.
 #[derive(Debug)]
 pub struct Pool {
-    name: String,
+    name: Arc<str>,
     endpoints: Box<[Endpoint]>,
     schedule: Box<[usize]>,
     turn: AtomicUsize,
@@ -13,10 +14,10 @@ pub struct Pool {
 
 impl Pool {
     /// A pool of these endpoints.
-    pub fn new(name: String, endpoints: Vec<Endpoint>) -> Self {
+    pub fn new(name: &str, endpoints: Vec<Endpoint>) -> Self {
         let weights: Vec<u32> = endpoints.iter().map(Endpoint::weight).collect();
         Self {
-            name,
+            name: name.into(),
             endpoints: endpoints.into(),
             schedule: schedule::smooth(&weights),
             turn: AtomicUsize::new(0),
@@ -24,7 +25,7 @@ impl Pool {
     }
 
     /// The upstream's name.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
