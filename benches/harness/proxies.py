@@ -183,6 +183,8 @@ def known(finder):
         Proxy("bare-tuned", "bare Pingora, this repository's release profile", finder.tuned, forward),
         Proxy("tidegate", "Tidegate, plain", finder.tidegate, run, "tidegate.yaml", ["--version"]),
         tidegate_full(finder, "tidegate-full", "Tidegate, full", 100),
+        Proxy("tidegate-sessions", "Tidegate, every feature of sessions on", finder.tidegate, run,
+              "tidegate-sessions.yaml", ["--version"]),
         Proxy("nginx", "nginx", lambda: finder.debian("nginx", "nginx-light"),
               ["{program}", "-c", "{config}"], "nginx.conf", ["-v"]),
         Proxy("haproxy", "HAProxy", lambda: finder.debian("haproxy", "haproxy"),

@@ -75,7 +75,7 @@ def remarks(kind, measure):
 
 
 def goals(kind, rows):
-    """What issue 2 promises, against what was measured."""
+    """What is promised, against what was measured."""
     by_name = {row["name"]: row for row in rows if "median" in row}
     full = by_name.get("tidegate-full")
 
@@ -92,6 +92,11 @@ def goals(kind, rows):
                 lines.append(line(f"CPU per request, full, below {by_name[peer]['title']}", full["median"]["cpu_us"], limit, " µs"))
     if kind == "routes" and "ratio" in by_name.get("routes-10000", {}):
         lines.append(line("CPU per request of 10,000 routes against 10", by_name["routes-10000"]["ratio"], 1.05, "×"))
+    sessions = by_name.get("tidegate-sessions")
+    if kind == "ws" and sessions and "ratio" in sessions:
+        lines.append(line("CPU per message, every feature of sessions on, against bare Pingora", sessions["ratio"], 1.1, "×"))
+    if kind == "memory" and sessions:
+        lines.append(line("Memory per idle tunnel, every feature of sessions on", sessions["median"]["tunnel_bytes"] / 1e3, 48, " kB"))
     if kind == "memory" and full:
         lines.append(line("Memory per idle tunnel, full", full["median"]["tunnel_bytes"] / 1e3, 50, " kB"))
     return lines
