@@ -18,5 +18,6 @@ mod reload_keeps_sockets;
 mod session_admin;
 mod session_ends;
 mod shutdown;
+mod transparency;
 mod websocket_passes;
 mod websocket_refusals;
