@@ -259,7 +259,9 @@ impl Scanner {
                 let left = left - take as u64;
                 self.frame = Some((header, left));
                 if let Closing::Payload(kept) = &mut self.close {
-                    kept.extend_from_slice(payload);
+                    // One that is too long closes as well; no more of it is kept than may be.
+                    let room = MAX_CONTROL - kept.len();
+                    kept.extend_from_slice(payload.get(..room).unwrap_or(payload));
                 }
                 if !note(Event::Payload(payload), at)
                     || left == 0 && !self.end(header, at, &mut note)
@@ -315,9 +317,7 @@ impl Scanner {
         self.frame = Some((header, header.length));
         match header.opcode {
             Opcode::Text | Opcode::Binary | Opcode::Continuation => self.in_message = !header.fin,
-            Opcode::Close
-                if matches!(self.close, Closing::No) && header.length <= MAX_CONTROL as u64 =>
-            {
+            Opcode::Close if matches!(self.close, Closing::No) => {
                 self.close = Closing::Payload(Vec::new());
             }
             _ => {}

@@ -230,6 +230,19 @@ fn rfc6455_7_close_frames_are_judged() {
 }
 
 #[test]
+fn rfc6455_5_5_1_a_close_frame_that_is_too_long_closes_as_well() {
+    let bytes = [&[0x88, 126, 1, 0, 0x03, 0xe8][..], &[b'x'; 254]].concat();
+    for split in [1, 7, 1000] {
+        let parts: Vec<&[u8]> = bytes.chunks(split).collect();
+        let (seen, tally) = scan(Scanner::new(Side::Upstream, false), &parts);
+        let close = Close { code: Some(1000), reason: "x".repeat(MAX_CONTROL - 2) };
+        assert!(seen.contains(&Seen::Error(ProtocolError::LongControl)));
+        assert!(seen.contains(&Seen::Close(close)));
+        assert_eq!((tally.close, tally.errors), (1, 1));
+    }
+}
+
+#[test]
 fn knows_where_a_frame_of_our_own_may_stand() {
     let mut scanner = Scanner::new(Side::Upstream, false);
     assert!(scanner.is_between_messages());
