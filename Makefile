@@ -64,10 +64,18 @@ docker-check: ## What of docker/ can be checked without an engine
 audit: ## Licences and sources of the dependencies
 	@scripts/audit
 
+autobahn: ## Autobahn's cases straight and through the gateway (ARGS=--subset)
+	@cargo build --quiet
+	tests/autobahn/run $(ARGS)
+
 ##@ Measure
 bench: ## CPU time and memory against bare Pingora and others (ARGS="http", "all --json figures.json")
 	@scripts/install-deps build
 	benches/run $(or $(ARGS),http)
+
+soak: ## Sockets that come and go while everything changes (ARGS="--minutes 2 --sockets 300")
+	@scripts/install-deps build
+	benches/soak $(ARGS)
 
 microbench: ## Criterion's benches of the router and of the CORS decision
 	@scripts/install-deps build
