@@ -47,6 +47,8 @@ pub(super) struct Tap {
     upstream_is_broken: bool,
     /// The gateway ends the session: by then at the latest.
     closing: Option<Instant>,
+    /// Both have said that they close, and yet neither may end its connection: by then it is ended.
+    linger: Option<Instant>,
     /// When the session has lasted long enough.
     lifetime_end: Option<Instant>,
     handshake_end: Instant,
@@ -88,6 +90,7 @@ impl Tap {
             upstream_has_ended: false,
             upstream_is_broken: false,
             closing: None,
+            linger: None,
             lifetime_end: None,
             handshake_end: now + handshake_timeout,
             ping_key: mask(),
@@ -148,7 +151,7 @@ impl Tap {
     /// The upstream's connection has ended, in good order or not.
     fn upstream_gone(&mut self, error: Option<&io::Error>) {
         self.upstream_has_ended = true;
-        self.upstream_is_broken = error.is_some();
+        self.upstream_is_broken |= error.is_some();
         self.from_upstream.is_cut = true;
         if self.from_upstream.close.is_some() && self.from_client.close.is_none() {
             // It has closed as it should, and still waits for the client's answer.
@@ -199,6 +202,14 @@ impl Tap {
 
     /// Notes what a peer's close frame says; the first one ends the session.
     fn note_closes(&mut self) {
+        if self.linger.is_none()
+            && self.from_client.close.is_some()
+            && self.from_upstream.close.is_some()
+        {
+            self.linger = Some(Instant::now() + CLOSING);
+            self.alarm = None;
+            self.session.wake();
+        }
         for (lane, initiator) in
             [(&self.from_client, Initiator::Client), (&self.from_upstream, Initiator::Upstream)]
         {
@@ -279,6 +290,9 @@ impl Tap {
         let quiet_since = self.from_client.last.max(self.from_upstream.last);
         let is_idle = self.settings.idle_timeout.is_some_and(|timeout| due(quiet_since + timeout));
         let is_old = self.lifetime_end.is_some_and(&mut due);
+        if self.linger.is_some_and(&mut due) {
+            return Ok(Some(None));
+        }
         if is_idle {
             self.close(End::new(Initiator::Idle, GOING_AWAY, "idle for too long"));
         } else if is_old {

@@ -107,6 +107,24 @@ async fn a_close_frame_of_ours_waits_for_the_end_of_the_message() {
 }
 
 #[tokio::test]
+async fn peers_that_have_closed_and_stay_are_not_waited_for() {
+    let upstream = Upstream::scripted(|mut wire, _| async move {
+        let head = wire.head().await;
+        let socket = crate::support::switch(wire, &head, "").await;
+        let mut wire = crate::support::Wire::new(socket.into_inner());
+        wire.send(b"\x88\x02\x03\xe8").await;
+        wire.read_to_end().await;
+    })
+    .await;
+    let gateway = Config::to(&upstream).start().await;
+    let (_, mut wire) = Handshake::to("/ws").open_raw(&gateway).await;
+    assert_eq!(wire.exactly(4).await, b"\x88\x02\x03\xe8");
+    wire.send(b"\x88\x82\0\0\0\0\x03\xe8").await;
+    assert!(wire.is_ended().await);
+    assert_eq!(end(&gateway).await["websocket.close.initiator"], "upstream");
+}
+
+#[tokio::test]
 async fn silence_and_age_end_a_session_with_1001() {
     for (settings, initiator) in
         [("idle_timeout: 300ms", "idle"), ("max_lifetime: 300ms", "lifetime")]
