@@ -7,6 +7,7 @@ use super::http1::{self, Head, Request};
 use super::switch;
 use super::target::{quoted, shown};
 use super::wire::{End, Wire};
+use crate::websocket::UPSTREAM_GONE;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -299,6 +300,10 @@ impl Walk<'_> {
                         let _ = wire.send(&frames::pong(&theirs), deadline).await;
                     }
                     Event::Data | Event::Pong(_) => {}
+                    // The gateway tells of an upstream that has cut the connection.
+                    Event::Close(_, reason) if reason.starts_with(UPSTREAM_GONE.as_bytes()) => {
+                        break Fault::ClosedAtOnce;
+                    }
                     Event::Close(code, reason) => break Fault::ClosedBy(code, quoted(&reason)),
                     Event::Bad(what) => break Fault::BadFrames(what),
                     Event::Ended => break Fault::ClosedAtOnce,

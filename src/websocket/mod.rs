@@ -17,6 +17,7 @@ pub use drain::close_spread;
 pub use registry::{Registry, Selector, Ticket, Totals};
 pub use session::{End, Identity, Initiator, Order, Session};
 pub use settings::{Bounds, LogFrames, OnChange, Ping, Quota, Settings};
+pub use tap::UPSTREAM_GONE;
 pub use watch::{Message, Watcher};
 
 /// A number from 0 to below 1.

@@ -18,6 +18,9 @@ use tokio::time::{Instant, Sleep};
 /// How long the closing handshake may take once the gateway has begun it.
 const CLOSING: Duration = Duration::from_secs(5);
 
+/// How the reason begins with which a client gets [`INTERNAL_ERROR`].
+pub const UPSTREAM_GONE: &str = "the upstream's connection";
+
 /// RFC 6455, section 7.4.1: an endpoint goes away.
 const GOING_AWAY: u16 = 1001;
 
@@ -164,8 +167,8 @@ impl Tap {
         // What the client has asked for already is answered in the upstream's place.
         let asked = self.from_client.close.as_ref().map(|close| close.code.unwrap_or(1000));
         let reason = match error {
-            None => "the upstream's connection ended without a close frame".to_owned(),
-            Some(error) => format!("the upstream's connection broke: {}", error.kind()),
+            None => format!("{UPSTREAM_GONE} ended without a close frame"),
+            Some(error) => format!("{UPSTREAM_GONE} broke: {}", error.kind()),
         };
         let code = asked.filter(|&code| frame::is_sendable(code)).unwrap_or(INTERNAL_ERROR);
         self.close(End::new(Initiator::Upstream, code, reason));
