@@ -11,6 +11,9 @@ const server = new WebSocketServer({
   // Even small messages, or half of the sections 12 and 13 would not be compressed at all.
   perMessageDeflate: { threshold: 0 },
   maxPayload: 64 * 1024 * 1024,
+  // Section 9 sends four mebibytes in fragments of 64 bytes.
+  maxFragments: 1024 * 1024,
+  maxBufferedChunks: 1024 * 1024,
 });
 server.on('connection', (socket) => {
   socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));

@@ -2,7 +2,8 @@
 
 use tidegate::doctor::Code;
 
-const PAGE: &str = include_str!("../../docs/doctor.md");
+/// Read when the test runs: what the image is built from has no docs.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/doctor.md");
 
 /// What no server here can bring about: the built-in filters do not fail.
 const NOT_MET: [&str; 1] = ["gateway-error"];
@@ -19,7 +20,8 @@ const MATRIX: [&str; 7] = [
 
 #[test]
 fn the_page_lists_every_code_with_what_it_means() {
-    let listed: Vec<&str> = PAGE.lines().filter(|line| line.starts_with("| `")).collect();
+    let page = std::fs::read_to_string(PAGE).expect("the page");
+    let listed: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
     let own: Vec<String> = Code::ALL
         .iter()
         .map(|code| format!("| `{}` | {} | {} |", code.name(), code.what(), code.advice()))
