@@ -171,7 +171,10 @@ impl Tap {
             Some(error) => format!("{UPSTREAM_GONE} broke: {}", error.kind()),
         };
         let code = asked.filter(|&code| frame::is_sendable(code)).unwrap_or(INTERNAL_ERROR);
-        self.close(End::new(Initiator::Upstream, code, reason));
+        // Within a frame there is no place for a close frame: then no code is sent, nor logged.
+        let code = self.from_upstream.scanner.is_between_frames().then_some(code);
+        let reason = reason.into();
+        self.close(End { initiator: Initiator::Upstream, code, reason });
     }
 
     /// The client's connection has ended: the upstream is told so, if nobody has.

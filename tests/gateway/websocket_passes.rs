@@ -346,6 +346,24 @@ async fn a_client_gets_a_true_code_when_its_upstream_vanishes() {
 }
 
 #[tokio::test]
+async fn no_code_is_logged_where_a_frame_was_cut_and_none_could_be_sent() {
+    let upstream = Upstream::scripted(|mut wire, _| async move {
+        let head = wire.head().await;
+        let mut wire = crate::support::Wire::new(switch(wire, &head, "").await.into_inner());
+        wire.send(b"\x81\x7dhalf of it").await;
+    })
+    .await;
+    let gateway = Config::to(&upstream).start().await;
+    let (_, mut wire) = Handshake::to("/").open_raw(&gateway).await;
+    assert_eq!(wire.exactly(12).await, b"\x81\x7dhalf of it");
+    assert!(wire.is_ended().await);
+    let closed =
+        gateway.access("the session's end", |line| line["event"] == "websocket.close").await;
+    assert_eq!(closed["websocket.close.initiator"], "upstream");
+    assert!(closed.get("websocket.close.code").is_none(), "{closed}");
+}
+
+#[tokio::test]
 async fn the_query_passes_byte_for_byte() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).start().await;
