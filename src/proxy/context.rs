@@ -25,7 +25,8 @@ pub struct Context {
     pub(super) peer_is_trusted: bool,
     /// The endpoint in use, by its index in the pool, and the address chosen of it.
     pub(super) endpoint: Option<(usize, SocketAddr)>,
-    pub(super) connects: usize,
+    /// The addresses at which nothing answered this request.
+    pub(super) tried: Vec<SocketAddr>,
     /// The session, from the handshake on, and its place in the registry.
     pub(super) tunnel: Option<SessionTicket>,
     /// Whether the handshake is done.
@@ -46,7 +47,7 @@ impl Context {
             route: fallback,
             peer_is_trusted: false,
             endpoint: None,
-            connects: 0,
+            tried: Vec::new(),
             tunnel: None,
             is_open: false,
             received: 0,

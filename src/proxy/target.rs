@@ -28,7 +28,7 @@ static TUNNELS: AtomicU64 = AtomicU64::new(1);
 /// The peer for the next attempt.
 pub(super) fn choose(ctx: &mut Context) -> Result<Box<HttpPeer>> {
     let route = Arc::clone(&ctx.route);
-    let next = route.pool.as_ref().and_then(|pool| pool.next());
+    let next = route.pool.as_ref().and_then(|pool| pool.next(&ctx.tried));
     let Some((index, address)) = next else {
         return Error::e_explain(
             ErrorType::HTTPStatus(503),
@@ -36,7 +36,6 @@ pub(super) fn choose(ctx: &mut Context) -> Result<Box<HttpPeer>> {
         );
     };
     ctx.endpoint = Some((index, address));
-    ctx.connects += 1;
     let mut peer = Box::new(HttpPeer::new(address, false, String::new()));
     let options = &mut peer.options;
     options.connection_timeout = Some(route.connect_timeout);
@@ -62,15 +61,16 @@ pub(super) fn choose(ctx: &mut Context) -> Result<Box<HttpPeer>> {
 }
 
 /// Nothing answered: another endpoint may, and nothing has been sent yet.
-pub(super) fn unreachable(ctx: &Context, mut error: Box<Error>) -> Box<Error> {
+pub(super) fn unreachable(ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
     let pool = ctx.route.pool.as_ref();
     let endpoint = ctx.endpoint.and_then(|(index, address)| {
         pool.and_then(|pool| pool.endpoints().get(index)).map(|endpoint| (endpoint, address))
     });
     if let Some((endpoint, address)) = endpoint {
         endpoint.unreachable(&address);
+        ctx.tried.push(address);
     }
     let alternatives = pool.map_or(0, |pool| pool.alternatives());
-    error.set_retry(ctx.connects < alternatives.min(MAX_CONNECTS));
+    error.set_retry(ctx.tried.len() < alternatives.min(MAX_CONNECTS));
     error
 }

@@ -49,22 +49,24 @@ impl Endpoint {
         self.host.parse::<IpAddr>().is_err()
     }
 
-    /// The next of its addresses; `None` when its name does not resolve.
+    /// The next of its addresses that is not among those `tried`; `None` when there is none, or
+    /// its name does not resolve.
     ///
     /// A dual-stack name (`localhost`!) often has a service behind one family only, so turns
     /// are taken within a family, until [`Endpoint::unreachable`] says that it is the wrong one.
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub fn address(&self, tried: &[SocketAddr]) -> Option<SocketAddr> {
         let addresses = self.resolved.load();
+        let untried = addresses.iter().filter(|address| !tried.contains(address));
         if addresses.len() < 2 {
-            return addresses.first().copied();
+            return untried.copied().next();
         }
         let ipv6 = self.prefers_ipv6.load(Ordering::Relaxed);
-        let preferred = addresses.iter().filter(|address| address.is_ipv6() == ipv6);
-        let count = preferred.clone().count();
+        let preferred = untried.clone().filter(|address| address.is_ipv6() == ipv6);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        match turn.checked_rem(count) {
+        let of_turn = |count: usize| turn.checked_rem(count);
+        match of_turn(preferred.clone().count()) {
             Some(turn) => preferred.copied().nth(turn),
-            None => addresses.get(turn % addresses.len()).copied(),
+            None => untried.clone().copied().nth(of_turn(untried.count())?),
         }
     }
 

@@ -34,14 +34,14 @@ impl Pool {
         &self.endpoints
     }
 
-    /// The index of the endpoint whose turn it is, and its address; passes over those whose names do not
-    /// resolve. `None` when none does.
-    pub fn next(&self) -> Option<(usize, SocketAddr)> {
-        for _ in 0..self.schedule.len() {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-            let index = *self.schedule.get(turn % self.schedule.len())?;
+    /// The index of the endpoint whose turn it is, and its address; passes over those `tried` by
+    /// this request and those whose names do not resolve. `None` when no other is left.
+    pub fn next(&self, tried: &[SocketAddr]) -> Option<(usize, SocketAddr)> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(self.schedule.len())?;
+        let (before, from_here) = self.schedule.split_at_checked(turn)?;
+        for &index in from_here.iter().chain(before) {
             let endpoint = self.endpoints.get(index)?;
-            if let Some(address) = endpoint.address() {
+            if let Some(address) = endpoint.address(tried) {
                 return Some((index, address));
             }
         }

@@ -1,6 +1,6 @@
 //! A request goes to the most specific route, however it is spelt.
 
-use crate::support::{Config, Gateway, Upstream, ok};
+use crate::support::{Config, Gateway, Upstream, free_port, ok};
 
 /// A gateway whose routes lead to one upstream that answers with the request's target, and the
 /// name of the route that a request took, as the access log has it.
@@ -376,6 +376,25 @@ async fn endpoints_take_turns() {
         turns += &gateway.get("/", &[]).await.text();
     }
     assert!(["ababab", "bababa"].contains(&turns.as_str()), "{turns}");
+}
+
+/// The turn is shared by all requests: a second attempt that merely took the next turn would
+/// meet the dead endpoint again when many come at once.
+#[tokio::test]
+async fn a_dead_endpoint_costs_no_request_however_many_come_at_once() {
+    let alive = Upstream::saying("alive").await;
+    let dead = format!("127.0.0.1:{}", free_port());
+    let gateway = Config::new()
+        .upstream("both", &[dead, alive.address().to_string()])
+        .route("all", "path_prefix: /", "both")
+        .start()
+        .await;
+    for _ in 0..5 {
+        let requests = (0..20).map(|_| gateway.get("/", &[]));
+        for answer in futures_util::future::join_all(requests).await {
+            assert_eq!((answer.status(), answer.text().as_str()), (200, "alive"));
+        }
+    }
 }
 
 #[tokio::test]
