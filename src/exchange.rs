@@ -1,5 +1,6 @@
 //! One request and its response, as filters and logs see them.
 
+use crate::tls::TlsInfo;
 use crate::websocket::Initiator;
 use crate::websocket::frame::Tally;
 use http::{Extensions, HeaderValue};
@@ -67,6 +68,7 @@ pub struct Exchange {
     pub(crate) route: Arc<str>,
     pub(crate) path: Option<String>,
     pub(crate) client_address: Option<IpAddr>,
+    pub(crate) tls: Option<Arc<TlsInfo>>,
     pub(crate) request_id: HeaderValue,
     pub(crate) user_id: Option<UserId>,
     pub(crate) is_websocket: bool,
@@ -79,6 +81,7 @@ impl Exchange {
             route,
             path: None,
             client_address: None,
+            tls: None,
             request_id,
             user_id: None,
             is_websocket: false,
@@ -94,6 +97,12 @@ impl Exchange {
     /// The client's address: the connection's, or what trusted proxies say it is.
     pub fn client_address(&self) -> Option<IpAddr> {
         self.client_address
+    }
+
+    /// What the TLS handshake has settled, with the client's certificate if it has shown one;
+    /// `None` without TLS.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_deref()
     }
 
     /// The request's id, as the upstream and the client see it in `X-Request-Id`.

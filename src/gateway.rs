@@ -83,7 +83,7 @@ impl Summary {
     fn of(generation: &Generation) -> Self {
         let listeners = generation.fixed.listeners.iter();
         Self {
-            listeners: listeners.map(|listener| listener.address).collect(),
+            listeners: listeners.map(|(address, _)| *address).collect(),
             admin: generation.fixed.admin,
             upstreams: generation.pools.len(),
             routes: generation.table.iter().count(),

@@ -52,6 +52,7 @@ mod proxy;
 mod routing;
 mod server;
 mod telemetry;
+mod tls;
 mod upstream;
 mod websocket;
 
@@ -72,6 +73,7 @@ pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};
 pub use filter::{Filter, Flow, Reply, Request, Response};
 pub use gateway::{Config, Gateway, RunError, Summary};
 pub use server::BindError;
+pub use tls::{ClientCertificate, TlsInfo};
 pub use websocket::Initiator;
 pub use websocket::frame::{Header, Opcode, Side, Tally};
 pub use websocket::{End, Identity, LogFrames, Message, OnChange, Session};

@@ -1,4 +1,5 @@
-use super::{ListenAddress, Spanned};
+use super::union::short_or_long;
+use super::{Cidr, ListenAddress, ListenerTls, Spanned, Switch};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -8,10 +9,20 @@ use serde::Deserialize;
 pub struct Listener {
     /// IP address and port: `127.0.0.1:3000`, `0.0.0.0:80`, `[::]:80`.
     pub address: Spanned<ListenAddress>,
-    /// What is spoken here. Default: `[h1]`. `h2c` is HTTP/2 without TLS, by prior knowledge
-    /// (RFC 9113, section 3.3).
+    /// What is spoken here. Default: `[h1]`, and `[h2, h1]` with TLS.
     #[serde(default)]
-    pub protocols: Vec<Protocol>,
+    pub protocols: Vec<Spanned<Protocol>>,
+    /// TLS. Default: none.
+    #[serde(default)]
+    pub tls: Option<Spanned<ListenerTls>>,
+    /// Answers every request with a redirect (308) to the same URL by HTTPS: `on` for port 443,
+    /// or `{port: …}`. Default: `off`.
+    #[serde(default)]
+    pub redirect_to_https: Option<Spanned<RedirectToHttps>>,
+    /// Expects the PROXY protocol (version 1 or 2) at the start of each connection from these
+    /// networks, and takes the client's address from it. Others are served as they are.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// A protocol of a listener.
@@ -20,6 +31,38 @@ pub struct Listener {
 pub enum Protocol {
     /// HTTP/1.1 and HTTP/1.0.
     H1,
-    /// HTTP/2 without TLS, by prior knowledge.
+    /// HTTP/2 over TLS.
+    H2,
+    /// HTTP/2 without TLS, by prior knowledge (RFC 9113, section 3.3).
     H2c,
+}
+
+/// `on`, `off`, or a port.
+#[derive(Debug, Clone)]
+pub enum RedirectToHttps {
+    /// `on` is port 443.
+    Switch(Switch),
+    /// Another port.
+    Port(HttpsPort),
+}
+
+/// Where HTTPS is served.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpsPort {
+    /// The port that browsers reach it at.
+    #[schemars(range(min = 1))]
+    pub port: u16,
+}
+
+short_or_long!(RedirectToHttps: Switch(Switch) | Port(HttpsPort));
+
+/// The PROXY protocol, by which a load balancer tells whose connection it passes on.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocol {
+    /// The networks (CIDR) of the load balancers. A connection from there without a header is
+    /// closed.
+    #[schemars(length(min = 1))]
+    pub from: Vec<Cidr>,
 }

@@ -16,6 +16,7 @@ mod schema;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod union;
 mod upstream;
 mod values;
@@ -26,11 +27,12 @@ pub use cors::{Cors, CorsPolicy};
 pub use diagnostics::{Problem, Problems, did_you_mean};
 pub use identity::{Identity, UserIdSource};
 pub use limits::Limits;
-pub use listener::{Listener, Protocol};
+pub use listener::{Listener, Protocol, RedirectToHttps};
 pub use logging::{AccessLog, AccessLogSetting, Level, Log, LogFormat};
 pub use route::{HostRewrite, Route, ValueMatch};
 pub use schema::{reference, schema};
 pub use source::{Read, Sources, Variables, read_str_with, read_with};
+pub use tls::{Certificate, ClientAuthMode, Hsts, HstsSetting, ListenerTls, TlsVersion};
 pub use upstream::{Endpoint, Upstream};
 pub use values::{
     ByteSize, Cidr, Duration, EndpointAddress, Exactly, HeaderName, HostPattern, ListenAddress,

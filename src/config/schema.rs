@@ -42,8 +42,9 @@ them together. `conf/tidegate.yaml` is a whole example, `conf/examples/` has one
 - Durations are written `250ms`, `30s`, `10m`, `1h 30m`; sizes `4096`, `64KiB`, `1MiB`.
 - Editors check and complete a file that begins with
   `# yaml-language-server: $schema=<path>/tidegate.schema.json`.
-- The file and those it includes are followed: an edit takes effect within a second. `listeners`
-  and `threads` take effect after a restart, which the log then says.
+- The file and those it includes are followed: an edit takes effect within a second. The
+  addresses of `listeners`, `h2c`, `threads` and `admin` take effect after a restart, which the log
+  then says.
 
 ## Which route takes a request
 

@@ -58,6 +58,12 @@ impl Sources {
         }
     }
 
+    /// The folder of the file that something stands in.
+    pub fn folder(&self, span: Span) -> &Path {
+        let file = self.files.get(usize::from(span.file));
+        file.and_then(|(path, _)| path.parent()).unwrap_or(Path::new(""))
+    }
+
     fn add(&mut self, path: &Path, text: String) -> Option<u16> {
         let number = u16::try_from(self.files.len()).ok()?;
         self.files.push((path.to_owned(), text));

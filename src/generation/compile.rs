@@ -2,11 +2,12 @@
 //! that is wrong, and is where a default becomes a value.
 
 mod cors;
+mod listener;
 mod route;
 mod websocket;
 
-use super::{Drain, Edge, Fixed, Generation, Listener, Route};
-use crate::config::{self, AccessLogSetting, Config, Problems, Read, Span};
+use super::{Drain, Edge, Fixed, Generation, Listener, Route, Stamp};
+use crate::config::{self, AccessLogSetting, Config, Problems, Read, Sources, Span};
 use crate::filter::{CorsFilter, Filter, UserIdFilter, UserIdSource};
 use crate::routing::{Rule, Table};
 use crate::telemetry::{AccessLog, Format, Sink, Target};
@@ -16,6 +17,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,10 +57,17 @@ pub const SECRET_KEYS: [&str; 20] = [
 
 /// Compiles a configuration, or says all that is wrong with it.
 pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation, Problems> {
-    let Read { config, mut problems, declared_upstreams, route_indices, .. } = read;
-    let mut compiler = Compiler { config: &config, problems: &mut problems, surroundings };
+    let Read { config, mut problems, sources, declared_upstreams, route_indices } = read;
+    let mut compiler = Compiler {
+        config: &config,
+        sources: &sources,
+        problems: &mut problems,
+        surroundings,
+        files: BTreeMap::new(),
+    };
 
-    let fixed = compiler.fixed();
+    let listeners = compiler.listeners();
+    let fixed = compiler.fixed(&listeners);
     let edge = Arc::new(compiler.edge());
     let pools = compiler.pools();
     let user_id = compiler.user_id();
@@ -114,6 +123,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
     }
 
     let drain = compiler.drain();
+    let files = compiler.files;
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -130,6 +140,8 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         table: Table::new(routes),
         fallback,
         pools,
+        listeners,
+        files,
         fixed,
         drain,
         grace: config.shutdown.grace.map_or(Duration::from_secs(30), |grace| grace.0),
@@ -162,26 +174,15 @@ fn single_hosts(rule: &Rule) -> Vec<Rule> {
 
 struct Compiler<'c> {
     config: &'c Config,
+    sources: &'c Sources,
     problems: &'c mut Problems,
     surroundings: &'c Surroundings<'c>,
+    /// Files that the generation is made of, beside the configuration's own.
+    files: BTreeMap<PathBuf, Option<Stamp>>,
 }
 
 impl Compiler<'_> {
-    fn fixed(&mut self) -> Fixed {
-        let mut listeners: Vec<Listener> = Vec::new();
-        for (index, written) in self.config.listeners.iter().enumerate() {
-            let address = written.address.0;
-            if listeners.iter().any(|listener| listener.address == address) {
-                let reason = format!("another listener has the address {address} already");
-                self.problems.add(
-                    written.address.span,
-                    format!("listeners[{index}].address"),
-                    reason,
-                );
-            }
-            let h2c = written.protocols.contains(&config::Protocol::H2c);
-            listeners.push(Listener { address, h2c });
-        }
+    fn fixed(&mut self, listeners: &[Arc<Listener>]) -> Fixed {
         if self.config.listeners.is_empty() && self.problems.is_empty() {
             self.problems
                 .add(Span::default(), "listeners", "there is no address to listen on")
@@ -190,6 +191,7 @@ impl Compiler<'_> {
         let threads = self.config.threads.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
         });
+        let listeners = listeners.iter().map(|it| (it.address, it.h2c)).collect();
         Fixed { listeners, threads, admin: self.admin() }
     }
 

@@ -2,15 +2,19 @@
 
 mod change;
 mod compile;
+mod listener;
 mod live;
 mod plan;
+mod stamp;
 mod watch;
 mod watching;
 
 pub use change::Changes;
 pub use compile::{SECRET_KEYS, Surroundings, compile};
+pub use listener::{Listener, Tls};
 pub use live::Live;
 pub use plan::Plan;
+use stamp::Stamp;
 pub use watch::Watch;
 
 use crate::filter::Filter;
@@ -23,8 +27,9 @@ use http::{HeaderMap, Method};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A compiled configuration.
 pub struct Generation {
@@ -38,6 +43,11 @@ pub struct Generation {
     pub fallback: Arc<Route>,
     /// The upstreams, by name.
     pub pools: BTreeMap<String, Arc<Pool>>,
+    /// How connections are accepted.
+    pub listeners: Vec<Arc<Listener>>,
+    /// Files beside the configuration's own that it was made of, certificates and their keys,
+    /// as they were then.
+    pub files: BTreeMap<PathBuf, Option<Stamp>>,
     /// What can't change while the gateway runs.
     pub fixed: Fixed,
     /// How long requests in flight may take after SIGTERM.
@@ -60,21 +70,12 @@ pub struct Drain {
 /// What can't change while the gateway runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fixed {
-    /// The listeners.
-    pub listeners: Vec<Listener>,
+    /// The listeners' addresses, and whether HTTP/2 without TLS is spoken there.
+    pub listeners: Vec<(SocketAddr, bool)>,
     /// The worker threads.
     pub threads: usize,
     /// The admin endpoint.
     pub admin: Option<SocketAddr>,
-}
-
-/// An address to accept connections on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listener {
-    /// The address.
-    pub address: SocketAddr,
-    /// Whether HTTP/2 without TLS is spoken there as well.
-    pub h2c: bool,
 }
 
 /// What holds for every route.
@@ -167,6 +168,20 @@ pub enum HostHeader {
 }
 
 impl Generation {
+    /// Warns of certificates that have expired or are about to.
+    pub fn warn_of_expiry(&self) {
+        let now = SystemTime::now();
+        self.listeners
+            .iter()
+            .filter_map(|it| it.tls.as_ref())
+            .for_each(|it| it.warn_of_expiry(now));
+    }
+
+    /// How connections are accepted at this address.
+    pub fn listener(&self, address: SocketAddr) -> Option<&Arc<Listener>> {
+        self.listeners.iter().find(|listener| listener.address == address)
+    }
+
     /// The most specific route for a request whose path is normalised.
     pub fn route(
         &self,

@@ -1,10 +1,9 @@
-use super::{Changes, Live, Plan, Surroundings, compile};
+use super::{Changes, Live, Plan, Stamp, Surroundings, compile};
 use crate::config::{self, Problems, Sources};
 use crate::filter::Filter;
 use crate::telemetry::{Sink, log as own_log};
 use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +16,9 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// How often names are resolved again.
 const RESOLVE: Duration = Duration::from_secs(30);
+
+/// How often certificates are looked at for their end.
+const WARN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a new configuration waits for names that it brings.
 const RESOLVE_AT_ONCE: Duration = Duration::from_secs(2);
@@ -35,8 +37,7 @@ pub struct Watch {
     pub variables: config::Variables,
 }
 
-/// What tells one version of a file from another without reading it.
-type Stamp = BTreeMap<PathBuf, Option<(u64, u64, u64, i64, i64, i64, i64)>>;
+type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 
 impl Watch {
     /// Follows until the sender of `reload` is gone; each message asks for a reload, changed
@@ -45,21 +46,26 @@ impl Watch {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Whatever was edited since the file was read shows at the first look.
-        let mut applied = Stamp::new();
-        let mut seen = Stamp::new();
+        let mut applied = Stamps::new();
+        let mut seen = Stamps::new();
         let mut resolved = Instant::now();
+        let mut warned = Instant::now();
         loop {
             tokio::select! {
                 _ = looks.tick() => {
-                    let now = stamp(&sources);
+                    let now = self.stamps(&sources);
                     if now == seen && now != applied {
                         // What is written from here on makes another stamp, and another look.
-                        applied.clone_from(&now);
                         let read = config::read_with(&self.path, &self.variables);
-                        if texts(&read.sources) != texts(&sources) {
+                        let has_changed = texts(&read.sources) != texts(&sources)
+                            || self.live.load().files.iter().any(|(path, stamp)| {
+                                now.get(path).is_some_and(|now| now != stamp)
+                            });
+                        if has_changed {
                             sources = read.sources.clone();
                             self.apply(read).await;
                         }
+                        applied.clone_from(&now);
                     }
                     seen = now;
                 }
@@ -67,11 +73,15 @@ impl Watch {
                     if asked.is_none() {
                         return;
                     }
-                    applied = stamp(&sources);
+                    applied = self.stamps(&sources);
                     let read = config::read_with(&self.path, &self.variables);
                     sources = read.sources.clone();
                     self.apply(read).await;
                 }
+            }
+            if warned.elapsed() >= WARN {
+                warned = Instant::now();
+                self.live.load().warn_of_expiry();
             }
             if resolved.elapsed() >= RESOLVE {
                 resolved = Instant::now();
@@ -83,6 +93,12 @@ impl Watch {
                 });
             }
         }
+    }
+
+    fn stamps(&self, sources: &Sources) -> Stamps {
+        let live = self.live.load();
+        let paths = sources.watched().into_iter().chain(live.files.keys().cloned());
+        paths.map(|path| (path.clone(), Stamp::of(&path))).collect()
     }
 
     /// Puts a version into force, or says why not.
@@ -152,6 +168,7 @@ impl Watch {
         };
         let _ = timeout(RESOLVE_AT_ONCE, resolve_all).await;
         own_log::set(generation.log.0, generation.log.1);
+        generation.warn_of_expiry();
         self.live.swap(generation);
         Ok(changes)
     }
@@ -159,26 +176,4 @@ impl Watch {
 
 fn texts(sources: &Sources) -> BTreeMap<PathBuf, String> {
     sources.files().map(|(path, text)| (path.to_owned(), text.to_owned())).collect()
-}
-
-/// Follows symbolic links, so that a link that is swapped (Kubernetes' ConfigMaps) shows.
-fn stamp(sources: &Sources) -> Stamp {
-    sources
-        .watched()
-        .into_iter()
-        .map(|path| {
-            let stamp = std::fs::metadata(&path).ok().map(|data| {
-                (
-                    data.dev(),
-                    data.ino(),
-                    data.size(),
-                    data.mtime(),
-                    data.mtime_nsec(),
-                    data.ctime(),
-                    data.ctime_nsec(),
-                )
-            });
-            (path, stamp)
-        })
-        .collect()
 }

@@ -1,10 +1,11 @@
 //! Whether a request may come in, and which route it takes.
 
-use super::Context;
+use super::{Context, Proxy};
 use crate::filter::{Reply, is_preflight};
-use crate::generation::{Edge, Live};
+use crate::generation::{Edge, Listener};
 use crate::http::{forwarded, host, path, request_id};
 use crate::routing::Miss;
+use crate::tls::TlsInfo;
 use crate::websocket::handshake::{self, HandshakeError};
 use crate::websocket::{self, Identity, Registry};
 use http::header::{self, HeaderName, HeaderValue};
@@ -16,18 +17,27 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Names the request and finds its route. The configuration is looked at here and once.
-pub(super) fn admit(live: &Live, session: &Session, ctx: &mut Context) -> Result<(), Reply> {
+pub(super) fn admit(proxy: &Proxy, session: &Session, ctx: &mut Context) -> Result<(), Reply> {
     let head = session.req_header();
-    let generation = live.load();
+    let generation = proxy.live.load();
     identify(&generation.edge, session, ctx);
+    let listener = generation.listener(proxy.listener);
+    if let Some(tls) = listener.and_then(|listener| listener.tls.as_ref()) {
+        ctx.exchange.tls = TlsInfo::of_request(session);
+        ctx.hsts.clone_from(&tls.hsts);
+    }
     check_limits(&generation.edge, head)?;
     if head.method == Method::TRACE || head.method == Method::CONNECT {
         return Err(method_not_allowed(&[Method::GET, Method::HEAD, Method::POST]));
     }
     let authority = authority(head)?;
+    if let Some(redirect) = listener.and_then(|it| to_https(it, head, authority, ctx)) {
+        return Err(redirect);
+    }
     if !head.raw_path_is_utf8() {
         return Err(bad_request(&path::PathError::NotUtf8.to_string()));
     }
@@ -54,6 +64,33 @@ pub(super) fn admit(live: &Live, session: &Session, ctx: &mut Context) -> Result
         ctx.exchange.path = Some(normalized);
     }
     Ok(())
+}
+
+/// The same URL by HTTPS, for who came without to a listener that asks for it.
+fn to_https(
+    listener: &Listener,
+    head: &RequestHeader,
+    authority: &str,
+    ctx: &Context,
+) -> Option<Reply> {
+    let port = listener.redirect_to?;
+    let told = head.headers.get(X_FORWARDED_PROTO).filter(|_| ctx.peer_is_trusted);
+    if told.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https")) {
+        return None;
+    }
+    let host = host::without_port(authority);
+    let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let location = match port {
+        443 => format!("https://{host}{target}"),
+        port => format!("https://{host}:{port}{target}"),
+    };
+    let location = HeaderValue::try_from(location).ok()?;
+    let reply = Reply::error(
+        StatusCode::PERMANENT_REDIRECT,
+        "https_required",
+        "this is served by HTTPS only",
+    );
+    Some(reply.header(header::LOCATION, location))
 }
 
 /// What is refused after the filters have seen it, so that logs know the user and browsers

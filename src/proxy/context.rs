@@ -23,6 +23,8 @@ pub struct Context {
     pub(super) exchange: Exchange,
     /// Whether the connection's peer is a proxy whose forwarding headers are believed.
     pub(super) peer_is_trusted: bool,
+    /// `Strict-Transport-Security`, where the listener has it.
+    pub(super) hsts: Option<HeaderValue>,
     /// The endpoint in use, by its index in the pool, and the address chosen of it.
     pub(super) endpoint: Option<(usize, SocketAddr)>,
     /// The addresses at which nothing answered this request.
@@ -46,6 +48,7 @@ impl Context {
             exchange: Exchange::new(Arc::clone(&fallback.name), request_id),
             route: fallback,
             peer_is_trusted: false,
+            hsts: None,
             endpoint: None,
             tried: Vec::new(),
             tunnel: None,

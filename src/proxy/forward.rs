@@ -79,7 +79,8 @@ fn tell_about_client(session: &Session, upstream: &mut RequestHeader, ctx: &Cont
     let host = head.headers.get(header::HOST);
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
     let host = authority.or(host.and_then(|host| host.to_str().ok())).unwrap_or_default();
-    let element = forwarded::element(peer, host, "http");
+    let scheme = if ctx.exchange.tls.is_some() { "https" } else { "http" };
+    let element = forwarded::element(peer, host, scheme);
     let mut address = String::with_capacity(40);
     address::push_ip(&mut address, peer);
     if ctx.peer_is_trusted {
@@ -96,7 +97,7 @@ fn tell_about_client(session: &Session, upstream: &mut RequestHeader, ctx: &Cont
         }
     }
     if !ctx.peer_is_trusted || !upstream.headers.contains_key(X_FORWARDED_PROTO) {
-        upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+        upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))?;
     }
     if !ctx.peer_is_trusted || !upstream.headers.contains_key(X_FORWARDED_HOST) {
         upstream.insert_header(X_FORWARDED_HOST, host)?;

@@ -16,17 +16,20 @@ use crate::websocket::Registry;
 use async_trait::async_trait;
 use bytes::Bytes;
 use context::Context;
-use http::StatusCode;
+use http::{StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The gateway, as Pingora calls it.
 pub struct Proxy {
+    /// The address that it serves.
+    pub listener: SocketAddr,
     /// The configuration in force.
     pub live: Arc<Live>,
     /// What is under way.
@@ -48,7 +51,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        let refusal = match admission::admit(&self.live, session, ctx) {
+        let refusal = match admission::admit(self, session, ctx) {
             Ok(()) => {
                 let reply = filter_request(session, ctx).await;
                 reply
@@ -193,6 +196,14 @@ async fn filter_response(
         if let Err(error) = filter.on_response(&mut view).await {
             return Error::e_because(ErrorType::InternalError, "a filter failed", error);
         }
+    }
+    mark(response, ctx)
+}
+
+/// What the gateway says on every response.
+fn mark(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+    if let Some(hsts) = &ctx.hsts {
+        response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
     }
     response.insert_header(forward::X_REQUEST_ID, ctx.exchange.request_id.clone())
 }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod listen;
+mod proxy_protocol;
 mod signals;
 
 pub use listen::BindError;
@@ -62,7 +63,7 @@ impl Server {
         // Before there is anything to connect to: who sees a port open may send a signal.
         let mut signals =
             signals::Signals::listen(stop, heeds_signals).map_err(BindError::Signals)?;
-        let sockets = listen::bind(fixed.listeners.iter().map(|listener| listener.address))?;
+        let sockets = listen::bind(fixed.listeners.iter().map(|(address, _)| *address))?;
         let admin = listen::bind(fixed.admin)?.pop();
 
         let resolving = async {
@@ -71,6 +72,7 @@ impl Server {
             }
         };
         let _ = tokio::time::timeout(RESOLVE_AT_START, resolving).await;
+        generation.warn_of_expiry();
         let routes = generation.table.iter().count();
         let live = Arc::new(Live::new(generation));
         let in_flight = Arc::new(InFlight::default());
@@ -86,21 +88,23 @@ impl Server {
             ..ServerConf::default()
         });
         let mut services = Vec::new();
-        for (listener, socket) in fixed.listeners.iter().zip(sockets) {
+        for (&(address, h2c), socket) in fixed.listeners.iter().zip(sockets) {
             let proxy = Proxy {
+                listener: address,
                 live: Arc::clone(&live),
                 in_flight: Arc::clone(&in_flight),
                 sessions: Arc::clone(&sessions),
             };
             let mut proxy = HttpProxy::new(proxy, Arc::clone(&conf));
             let mut options = HttpServerOptions::default();
-            options.h2c = listener.h2c;
+            options.h2c = h2c;
             // Let through to `admission`, which refuses it with a reason and a log line.
             options.allow_connect_method_proxying = true;
             proxy.server_options = Some(options);
             proxy.handle_init_modules();
-            let address = listener.address.to_string();
-            let mut service = Service::new(format!("gateway {address}"), Connections::new(proxy));
+            let connections = Connections::new(proxy, Arc::clone(&live), address);
+            let address = address.to_string();
+            let mut service = Service::new(format!("gateway {address}"), connections);
             // Heads and bodies are read into buffers of their own.
             let buffers = L4BufferSettings::default().read(0);
             service.add_listener(ListenerConfig::tcp(address.clone()).l4_buffer(buffers));
@@ -128,7 +132,7 @@ impl Server {
             });
         }
         let addresses: Vec<String> =
-            fixed.listeners.iter().map(|listener| listener.address.to_string()).collect();
+            fixed.listeners.iter().map(|(address, _)| address.to_string()).collect();
         log::info!("listening on {}, {routes} routes, ready", addresses.join(", "));
 
         let (reload, reloads) = mpsc::channel(1);

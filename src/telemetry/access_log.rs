@@ -140,6 +140,20 @@ impl AccessLog {
                 _ => "1.1",
             },
         );
+        if let Some(tls) = exchange.tls() {
+            line.text("tls.protocol.version", tls.version);
+            line.text("tls.cipher", tls.cipher);
+            if let Some(name) = &tls.server_name {
+                line.text("tls.client.server_name", name);
+            }
+            if let Some(client) = &tls.client {
+                line.text("tls.client.subject", &client.subject);
+                if !client.alternative_names.is_empty() {
+                    let names = client.alternative_names.join(", ");
+                    line.text("tls.client.x509.alternative_names", &names);
+                }
+            }
+        }
         if let Some(agent) = header(header::USER_AGENT) {
             line.text("user_agent.original", agent);
         }

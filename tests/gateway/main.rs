@@ -18,6 +18,7 @@ mod reload_keeps_sockets;
 mod session_admin;
 mod session_ends;
 mod shutdown;
+mod tls;
 mod transparency;
 mod websocket_passes;
 mod websocket_refusals;

@@ -1,12 +1,12 @@
 use super::within;
 use std::io;
 use std::net::SocketAddr;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A socket that speaks HTTP/1.1 by hand; either end of it.
-pub struct Wire {
-    stream: TcpStream,
+pub struct Wire<S = TcpStream> {
+    stream: S,
     buffer: Vec<u8>,
 }
 
@@ -51,6 +51,18 @@ impl Wire {
         Self::new(stream.expect("a connection"))
     }
 
+    /// Breaks the connection off with a reset.
+    pub fn reset(self) {
+        let _ = self.stream.set_zero_linger();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// Over any kind of stream.
+    pub fn over(stream: S) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).await.expect("bytes sent");
     }
@@ -65,19 +77,14 @@ impl Wire {
         self.stream.shutdown().await.expect("half-closed");
     }
 
-    /// Breaks the connection off with a reset.
-    pub fn reset(self) {
-        let _ = self.stream.set_zero_linger();
-    }
-
     /// The socket, when nothing of it has been read too far.
-    pub fn into_stream(self) -> TcpStream {
+    pub fn into_stream(self) -> S {
         assert_eq!(self.buffer, b"", "nothing read too far");
         self.stream
     }
 
     /// The socket, and what has been read of it too far.
-    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+    pub fn into_parts(self) -> (S, Vec<u8>) {
         (self.stream, self.buffer)
     }
 

@@ -1,0 +1,188 @@
+use super::Compiler;
+use crate::config::{
+    self, ClientAuthMode, HstsSetting, Protocol, RedirectToHttps, Spanned, Switch,
+};
+use crate::generation::{Listener, Stamp, Tls};
+use crate::tls::{
+    self, Certificate, Certificates, ClientAuth, Fault, ServerOptions, server_config,
+};
+use http::HeaderValue;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl Compiler<'_> {
+    pub(super) fn listeners(&mut self) -> Vec<Arc<Listener>> {
+        let mut listeners: Vec<Arc<Listener>> = Vec::new();
+        for (index, written) in self.config.listeners.iter().enumerate() {
+            let at = format!("listeners[{index}]");
+            let address = written.address.0;
+            if listeners.iter().any(|listener| listener.address == address) {
+                let reason = format!("another listener has the address {address} already");
+                self.problems.add(written.address.span, format!("{at}.address"), reason);
+            }
+            let tls = written.tls.as_ref().and_then(|tls| self.tls(tls, written, &at));
+            self.check_protocols(written, &at);
+            let proxy_protocol = written.proxy_protocol.iter().flat_map(|proxy| &proxy.from);
+            listeners.push(Arc::new(Listener {
+                address,
+                h2c: speaks(written, Protocol::H2c),
+                tls,
+                redirect_to: self.redirect_to(written, &at),
+                proxy_protocol: proxy_protocol.map(|cidr| cidr.0).collect(),
+            }));
+        }
+        listeners
+    }
+
+    fn check_protocols(&mut self, written: &config::Listener, at: &str) {
+        let at = format!("{at}.protocols");
+        for protocol in &written.protocols {
+            match (protocol.value, written.tls.is_some()) {
+                (Protocol::H2c, true) => {
+                    self.problems
+                        .add(protocol.span, &*at, "`h2c` is HTTP/2 without TLS")
+                        .help("this listener has TLS: write `h2`");
+                }
+                (Protocol::H2, false) => {
+                    self.problems
+                        .add(protocol.span, &*at, "`h2` is HTTP/2 over TLS, which is not set up")
+                        .help("add `tls`, or write `h2c` for HTTP/2 without TLS");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn redirect_to(&mut self, written: &config::Listener, at: &str) -> Option<u16> {
+        let redirect = written.redirect_to_https.as_ref()?;
+        let port = match &redirect.value {
+            RedirectToHttps::Switch(Switch(false)) => return None,
+            RedirectToHttps::Switch(Switch(true)) => 443,
+            RedirectToHttps::Port(to) => to.port,
+        };
+        if written.tls.is_some() {
+            let reason = "this listener has TLS: what comes here came by HTTPS";
+            self.problems.add(redirect.span, format!("{at}.redirect_to_https"), reason);
+        }
+        Some(port)
+    }
+
+    fn tls(
+        &mut self,
+        written: &Spanned<config::ListenerTls>,
+        listener: &config::Listener,
+        at: &str,
+    ) -> Option<Tls> {
+        let at = format!("{at}.tls");
+        let known = self.problems.iter().count();
+        let mut certificates = Vec::new();
+        for (index, certificate) in written.certificates.iter().enumerate() {
+            let at = format!("{at}.certificates[{index}]");
+            certificates.extend(self.certificate(certificate, &at));
+        }
+        if written.self_signed {
+            match tls::self_signed() {
+                Ok(made) => certificates.push((made.clone(), made.names)),
+                Err(reason) => {
+                    self.problems.add(written.span, format!("{at}.self_signed"), reason);
+                }
+            }
+        }
+        if written.certificates.is_empty() && !written.self_signed {
+            self.problems
+                .add(written.span, &*at, "there is no certificate")
+                .help("add `certificates: [{cert: …, key: …}]`, or `self_signed: true`");
+        }
+        let client_auth = written.client_auth.as_ref().and_then(|auth| {
+            let path = self.path(&auth.ca);
+            match tls::roots(&path) {
+                Ok(roots) => {
+                    Some(ClientAuth { roots, is_optional: auth.mode == ClientAuthMode::Request })
+                }
+                Err(reason) => {
+                    self.problems.add(auth.ca.span, format!("{at}.client_auth.ca"), reason);
+                    None
+                }
+            }
+        });
+        if self.problems.iter().count() > known {
+            return None;
+        }
+        let certificates = Arc::new(Certificates::new(certificates));
+        let speaks_all = listener.protocols.is_empty();
+        let options = ServerOptions {
+            certificates: Arc::clone(&certificates),
+            tls12: written.min_version != Some(config::TlsVersion::V1_3),
+            protocols: (
+                speaks_all || speaks(listener, Protocol::H2),
+                speaks_all || speaks(listener, Protocol::H1),
+            ),
+            client_auth,
+        };
+        match server_config(&options) {
+            Ok(config) => Some(Tls {
+                config: Arc::new(config),
+                certificates,
+                hsts: written.hsts.as_ref().and_then(hsts),
+            }),
+            Err(reason) => {
+                self.problems.add(written.span, at, reason);
+                None
+            }
+        }
+    }
+
+    fn certificate(
+        &mut self,
+        written: &config::Certificate,
+        at: &str,
+    ) -> Option<(Certificate, Vec<String>)> {
+        let (cert, key) = (self.path(&written.cert), self.path(&written.key));
+        match Certificate::load(&cert, &key) {
+            Ok(certificate) => {
+                let hosts = written.hosts.iter().map(|host| host.as_str().to_owned());
+                let names = match written.hosts.is_empty() {
+                    true => certificate.names.clone(),
+                    false => hosts.collect(),
+                };
+                Some((certificate, names))
+            }
+            Err(Fault::Certificate(reason)) => {
+                self.problems.add(written.cert.span, format!("{at}.cert"), reason);
+                None
+            }
+            Err(Fault::Key(reason)) => {
+                self.problems.add(written.key.span, format!("{at}.key"), reason);
+                None
+            }
+        }
+    }
+
+    /// The path as seen from the folder of the file that it is written in. The file behind it is
+    /// followed from here on.
+    pub(super) fn path(&mut self, written: &Spanned<String>) -> PathBuf {
+        let path = self.sources.folder(written.span).join(&written.value);
+        self.files.insert(path.clone(), Stamp::of(&path));
+        path
+    }
+}
+
+fn speaks(listener: &config::Listener, protocol: Protocol) -> bool {
+    listener.protocols.iter().any(|spoken| spoken.value == protocol)
+}
+
+fn hsts(written: &HstsSetting) -> Option<HeaderValue> {
+    let defaults = config::Hsts::default();
+    let settings = match written {
+        HstsSetting::Switch(Switch(false)) => return None,
+        HstsSetting::Switch(Switch(true)) => &defaults,
+        HstsSetting::Settings(settings) => settings,
+    };
+    let max_age = settings.max_age.map_or(YEAR, |age| age.0).as_secs();
+    let subdomains = if settings.include_subdomains { "; includeSubDomains" } else { "" };
+    let preload = if settings.preload { "; preload" } else { "" };
+    HeaderValue::try_from(format!("max-age={max_age}{subdomains}{preload}")).ok()
+}

@@ -1,0 +1,61 @@
+use crate::tls::Certificates;
+use http::HeaderValue;
+use ipnet::IpNet;
+use rustls::ServerConfig;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How connections are accepted at an address.
+#[derive(Debug)]
+pub struct Listener {
+    /// The address.
+    pub address: SocketAddr,
+    /// Whether HTTP/2 without TLS is spoken there as well.
+    pub h2c: bool,
+    /// TLS, unless it is off.
+    pub tls: Option<Tls>,
+    /// The port that every request is redirected to, by HTTPS.
+    pub redirect_to: Option<u16>,
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+/// TLS at a listener.
+#[derive(Debug)]
+pub struct Tls {
+    /// What handshakes are done with.
+    pub config: Arc<ServerConfig>,
+    /// The certificates in it.
+    pub certificates: Arc<Certificates>,
+    /// `Strict-Transport-Security`, on every response.
+    pub hsts: Option<HeaderValue>,
+}
+
+/// How long before its end a certificate is warned of.
+const WARN_AHEAD: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+impl Tls {
+    /// Warns of certificates that have expired or are about to.
+    pub fn warn_of_expiry(&self, now: SystemTime) {
+        for certificate in self.certificates.all() {
+            let (name, until) = (certificate.name(), certificate.not_after);
+            let left = until.duration_since(now).unwrap_or_default();
+            let until = humantime::format_rfc3339_seconds(until);
+            if left.is_zero() {
+                log::error!("the certificate for {name} expired at {until}: clients refuse it");
+            } else if left < WARN_AHEAD {
+                let days = left.as_secs() / (24 * 60 * 60);
+                log::warn!("the certificate for {name} expires in {days} days, at {until}");
+            }
+        }
+    }
+}
+
+impl Listener {
+    /// Whether a connection from there begins with a header of the PROXY protocol.
+    pub fn expects_proxy_header(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.proxy_protocol.iter().any(|network| network.contains(&peer))
+    }
+}

@@ -1,0 +1,67 @@
+use pingora::protocols::GetSocketDigest;
+use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora::protocols::l4::stream::Stream as Socket;
+use pingora::protocols::{SocketDigest, UniqueID};
+use ppp::{HeaderResult, PartialResult, v1, v2};
+use std::io;
+use std::net::SocketAddr;
+use tokio::io::AsyncReadExt;
+
+/// The most bytes of a header; version 2 may carry more about the connection than its addresses.
+const MAX_SIZE: usize = 4096;
+
+/// Takes a header of the PROXY protocol off the connection, and takes the client's address from
+/// it where it names one. (The protocol's text: "The PROXY protocol, versions 1 & 2".)
+pub(super) async fn take_header(socket: &mut Socket) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(128);
+    loop {
+        if bytes.len() >= MAX_SIZE || socket.read_buf(&mut bytes).await? == 0 {
+            return Err(invalid("the connection begins with no complete PROXY header"));
+        }
+        let parsed = HeaderResult::parse(&bytes);
+        if parsed.is_incomplete() {
+            continue;
+        }
+        let (length, source) = match parsed {
+            HeaderResult::V1(Ok(header)) => (header.header.len(), source_v1(&header)),
+            HeaderResult::V2(Ok(header)) => (header.header.len(), source_v2(&header)),
+            HeaderResult::V1(Err(_)) | HeaderResult::V2(Err(_)) => {
+                return Err(invalid("the connection does not begin with a PROXY header"));
+            }
+        };
+        if let Some(rest) = bytes.get(length..).filter(|rest| !rest.is_empty()) {
+            socket.rewind(rest);
+        }
+        if let Some(source) = source {
+            let digest = SocketDigest::from_raw_fd(socket.id());
+            // It is new: nobody has asked it yet.
+            let _ = digest.peer_addr.set(Some(PeerAddress::Inet(source)));
+            socket.set_socket_digest(digest);
+        }
+        return Ok(());
+    }
+}
+
+fn source_v1(header: &v1::Header<'_>) -> Option<SocketAddr> {
+    match header.addresses {
+        v1::Addresses::Tcp4(it) => Some((it.source_address, it.source_port).into()),
+        v1::Addresses::Tcp6(it) => Some((it.source_address, it.source_port).into()),
+        v1::Addresses::Unknown => None,
+    }
+}
+
+fn source_v2(header: &v2::Header<'_>) -> Option<SocketAddr> {
+    if header.command == v2::Command::Local {
+        // The balancer's own health check.
+        return None;
+    }
+    match header.addresses {
+        v2::Addresses::IPv4(it) => Some((it.source_address, it.source_port).into()),
+        v2::Addresses::IPv6(it) => Some((it.source_address, it.source_port).into()),
+        v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
+    }
+}
+
+fn invalid(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}

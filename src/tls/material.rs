@@ -1,0 +1,115 @@
+use super::provider;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// A certificate with its key, ready for handshakes.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// What rustls shows and signs with.
+    pub key: Arc<CertifiedKey>,
+    /// The names that stand in it, as it spells them: `api.example.com`, `*.example.com`.
+    pub names: Vec<String>,
+    /// When it expires.
+    pub not_after: SystemTime,
+}
+
+/// Authorities that are believed.
+pub type Roots = Arc<RootCertStore>;
+
+/// What is wrong with a pair of files.
+#[derive(Debug)]
+pub enum Fault {
+    /// With the certificate's.
+    Certificate(String),
+    /// With the key's, or with both together.
+    Key(String),
+}
+
+impl Certificate {
+    /// Reads a certificate, its intermediates and its key from PEM files.
+    pub fn load(cert: &Path, key: &Path) -> Result<Self, Fault> {
+        let chain = certificates(cert).map_err(Fault::Certificate)?;
+        let private = std::fs::read(key)
+            .map_err(|error| Fault::Key(format!("cannot read {}: {error}", key.display())))?;
+        let private = PrivateKeyDer::from_pem_slice(&private)
+            .map_err(|_| Fault::Key(format!("{} holds no private key in PEM", key.display())))?;
+        Self::new(chain, private)
+    }
+
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, Fault> {
+        let Some(leaf) = chain.first() else {
+            return Err(Fault::Certificate("there is no certificate in it".to_owned()));
+        };
+        let (_, parsed) = X509Certificate::from_der(leaf)
+            .map_err(|_| Fault::Certificate("not an X.509 certificate".to_owned()))?;
+        let names = names(&parsed);
+        let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+        let not_after = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let key = CertifiedKey::from_der(chain, key, provider()).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                Fault::Key("the key is not the certificate's".to_owned())
+            }
+            error => Fault::Key(format!("the key can't be used: {error}")),
+        })?;
+        Ok(Self { key: Arc::new(key), names, not_after })
+    }
+
+    /// The first of its names, for logs.
+    pub fn name(&self) -> &str {
+        self.names.first().map_or("(nameless)", String::as_str)
+    }
+}
+
+/// The names and addresses that a certificate is for.
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let alternatives = certificate.subject_alternative_name().ok().flatten();
+    let Some(alternatives) = alternatives else { return Vec::new() };
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    };
+    alternatives.value.general_names.iter().filter_map(name).collect()
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let shown = path.display();
+    let text = std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(format!("{shown} holds no certificate in PEM")),
+        Ok(found) => Ok(found),
+        Err(error) => Err(format!("{shown} is not PEM: {error}")),
+    }
+}
+
+/// Reads authorities from a PEM file.
+pub fn roots(path: &Path) -> Result<Roots, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| format!("{} is no authority: {error}", path.display()))?;
+    }
+    Ok(Arc::new(roots))
+}
+
+/// A certificate for `localhost` that nobody vouches for: the same as long as the process runs.
+pub fn self_signed() -> Result<Certificate, String> {
+    static MADE: LazyLock<Result<Certificate, String>> = LazyLock::new(|| {
+        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let made = rcgen::generate_simple_self_signed(names).map_err(|error| error.to_string())?;
+        let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        Certificate::new(vec![made.cert.der().clone()], key).map_err(|fault| format!("{fault:?}"))
+    });
+    MADE.clone()
+}

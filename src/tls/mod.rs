@@ -1,0 +1,23 @@
+//! TLS at both ends: certificates from files, who may show which, and what is known of a peer.
+
+mod material;
+mod peer;
+mod resolver;
+mod server;
+mod stream;
+
+pub use material::{Certificate, Fault, Roots, roots, self_signed};
+pub use peer::{ClientCertificate, TlsInfo};
+pub use resolver::Certificates;
+pub use server::{ClientAuth, ServerOptions, server_config};
+pub use stream::accept;
+
+use rustls::crypto::CryptoProvider;
+use std::sync::{Arc, LazyLock};
+
+/// The cryptography of all TLS here: the one that Pingora brings.
+pub fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
+    &PROVIDER
+}

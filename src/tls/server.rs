@@ -1,0 +1,74 @@
+use super::{Certificates, Roots, provider};
+use rustls::ServerConfig;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use std::sync::{Arc, LazyLock};
+
+/// How a listener speaks TLS.
+#[derive(Debug)]
+pub struct ServerOptions {
+    /// What it shows.
+    pub certificates: Arc<Certificates>,
+    /// Whether TLS 1.2 is spoken beside 1.3.
+    pub tls12: bool,
+    /// Whether HTTP/2 is offered, and HTTP/1.1.
+    pub protocols: (bool, bool),
+    /// Whose clients are let in.
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// Mutual TLS.
+#[derive(Debug)]
+pub struct ClientAuth {
+    /// The authorities whose clients are accepted.
+    pub roots: Roots,
+    /// Whether a client without a certificate is let in.
+    pub is_optional: bool,
+}
+
+/// What rustls needs to accept connections.
+pub fn server_config(options: &ServerOptions) -> Result<ServerConfig, String> {
+    let versions = if options.tls12 { vec![&TLS13, &TLS12] } else { vec![&TLS13] };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider()))
+        .with_protocol_versions(&versions)
+        .map_err(|error| error.to_string())?;
+    let builder = match &options.client_auth {
+        None => builder.with_no_client_auth(),
+        Some(auth) => builder.with_client_cert_verifier(verifier(auth)?),
+    };
+    let mut config = builder.with_cert_resolver(Arc::clone(&options.certificates) as _);
+    let (h2, h1) = options.protocols;
+    config.alpn_protocols = [(h2, &b"h2"[..]), (h1, b"http/1.1")]
+        .into_iter()
+        .filter(|(is_spoken, _)| *is_spoken)
+        .map(|(_, name)| name.to_vec())
+        .collect();
+    // What a session needs is in the client's ticket: no memory that strangers can fill, and a
+    // reload forgets nobody.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = match options.client_auth {
+        None => shared_tickets()?,
+        // Who may come in is decided anew when the authorities change.
+        Some(_) => rustls::crypto::ring::Ticketer::new().map_err(|error| error.to_string())?,
+    };
+    Ok(config)
+}
+
+fn verifier(auth: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let builder = WebPkiClientVerifier::builder_with_provider(
+        Arc::clone(&auth.roots),
+        Arc::clone(provider()),
+    );
+    let builder = if auth.is_optional { builder.allow_unauthenticated() } else { builder };
+    builder.build().map_err(|error| error.to_string())
+}
+
+/// Session tickets under one key for all listeners and generations; the key is replaced every six
+/// hours, and the one before it is still accepted.
+fn shared_tickets() -> Result<Arc<dyn ProducesTickets>, String> {
+    type Shared = Result<Arc<dyn ProducesTickets>, String>;
+    static TICKETS: LazyLock<Shared> =
+        LazyLock::new(|| rustls::crypto::ring::Ticketer::new().map_err(|error| error.to_string()));
+    TICKETS.clone()
+}

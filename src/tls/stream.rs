@@ -1,0 +1,144 @@
+use super::TlsInfo;
+use async_trait::async_trait;
+use pingora::protocols::l4::stream::Stream as Socket;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use rustls::ServerConfig;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// A connection behind a handshake.
+///
+/// Pingora's own would do but for what it keeps to itself: the client's certificate, and a place
+/// in the digest for what is ours to tell.
+#[derive(Debug)]
+struct Secured {
+    tls: TlsStream<Socket>,
+    ssl: Arc<SslDigest>,
+    info: Arc<ProxyDigest>,
+}
+
+/// Does the handshake as the server.
+pub async fn accept(
+    socket: Socket,
+    config: Arc<ServerConfig>,
+) -> io::Result<pingora::protocols::Stream> {
+    let tls = TlsAcceptor::from(config).accept(socket).await?;
+    let info = TlsInfo::of(tls.get_ref().1);
+    let ssl = SslDigest::new(info.cipher, info.version, None, None, Vec::new());
+    let response = pingora::http::ResponseHeader::build(200, Some(0));
+    let response = response.map_err(|error| io::Error::other(error.to_string()))?;
+    // The one place of a digest where Pingora carries something for others, from the connection
+    // to each of its requests.
+    let info = ProxyDigest::new(Box::new(response), Some(Box::new(Arc::new(info))));
+    Ok(Box::new(Secured { tls, ssl: Arc::new(ssl), info: Arc::new(info) }))
+}
+
+impl TlsInfo {
+    /// Of the connection that a request came on.
+    pub fn of_request(session: &pingora_proxy::Session) -> Option<Arc<Self>> {
+        let digest = session.digest()?.proxy_digest.as_ref()?;
+        digest.user_data.as_ref()?.downcast_ref::<Arc<Self>>().cloned()
+    }
+}
+
+impl AsyncRead for Secured {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Secured {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tls).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tls).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tls.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Secured {
+    async fn shutdown(&mut self) {
+        // Who has gone already needs no farewell.
+        let _ = self.tls.shutdown().await;
+    }
+}
+
+impl UniqueID for Secured {
+    fn id(&self) -> UniqueIDType {
+        self.tls.get_ref().0.id()
+    }
+}
+
+impl Ssl for Secured {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        Some(Arc::clone(&self.ssl))
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        match self.tls.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Some(ALPN::H2),
+            Some(_) => Some(ALPN::H1),
+            None => None,
+        }
+    }
+}
+
+impl GetTimingDigest for Secured {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.tls.get_ref().0.get_timing_digest()
+    }
+}
+
+impl GetProxyDigest for Secured {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        Some(Arc::clone(&self.info))
+    }
+}
+
+impl GetSocketDigest for Secured {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.tls.get_ref().0.get_socket_digest()
+    }
+
+    fn set_socket_digest(&mut self, digest: SocketDigest) {
+        self.tls.get_mut().0.set_socket_digest(digest);
+    }
+}
+
+impl Peek for Secured {}
