@@ -22,6 +22,7 @@ pub fn gateways_own(error: &str) -> Option<Code> {
         "headers_too_large" | "uri_too_long" | "body_too_large" => Code::RequestTooLarge,
         "internal_error" => Code::GatewayError,
         "bad_request" => Code::BadRequest,
+        "unknown_protocol" => Code::MethodNotAllowed,
         "https_required" => Code::Redirected,
         _ => return None,
     })

@@ -166,7 +166,7 @@ impl Walk<'_> {
     }
 
     async fn handshake(&mut self, wire: &mut Wire) -> Went<()> {
-        let key = switch::key();
+        let key = crate::websocket::handshake::key();
         let mut asked = request(self.plan, "GET")
             .with("Connection", "Upgrade")
             .with("Upgrade", "websocket")

@@ -3,17 +3,7 @@
 use super::fault::Fault;
 use super::http1::Head;
 use super::target::quoted;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use sha1::{Digest, Sha1};
-
-/// What RFC 6455, section 1.3, appends to a key.
-const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/// A key that nobody foresees.
-pub fn key() -> String {
-    STANDARD.encode(uuid::Uuid::new_v4().as_bytes())
-}
+use crate::websocket::handshake::accept_key;
 
 /// What RFC 6455, section 4.1, asks a client to check of a 101.
 pub fn check(head: &Head, key: &str, offered: &[String]) -> Result<(), Fault> {
@@ -23,7 +13,7 @@ pub fn check(head: &Head, key: &str, offered: &[String]) -> Result<(), Fault> {
     if !head.has_token("connection", "upgrade") {
         return Err(Fault::BadSwitch("Connection: Upgrade"));
     }
-    let wanted = STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize());
+    let wanted = accept_key(key);
     let accept = head.get("sec-websocket-accept");
     if accept != Some(&wanted) {
         return Err(Fault::WrongAccept(accept.map(|accept| quoted(accept.as_bytes()))));

@@ -21,10 +21,11 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Names the request and finds its route. The configuration is looked at here and once.
-pub(super) fn admit(proxy: &Proxy, session: &Session, ctx: &mut Context) -> Result<(), Reply> {
-    let head = session.req_header();
+pub(super) fn admit(proxy: &Proxy, session: &mut Session, ctx: &mut Context) -> Result<(), Reply> {
     let generation = proxy.live.load();
     identify(&generation.edge, session, ctx);
+    extended_connect(session, ctx)?;
+    let head = session.req_header();
     let listener = generation.listener(proxy.listener);
     if let Some(tls) = listener.and_then(|listener| listener.tls.as_ref()) {
         ctx.exchange.tls = TlsInfo::of_request(session);
@@ -51,7 +52,7 @@ pub(super) fn admit(proxy: &Proxy, session: &Session, ctx: &mut Context) -> Resu
         .flatten()
         .and_then(|method| Method::from_bytes(method.as_bytes()).ok());
     let method = asked_method.as_ref().unwrap_or(&head.method);
-    ctx.exchange.is_websocket = handshake::is_requested(&head.headers);
+    ctx.exchange.is_websocket = ctx.bridge.is_some() || handshake::is_requested(&head.headers);
     match generation.route(&path, head.uri.query(), authority, method, &head.headers) {
         Ok(route) => {
             ctx.exchange.route = Arc::clone(&route.name);
@@ -64,6 +65,28 @@ pub(super) fn admit(proxy: &Proxy, session: &Session, ctx: &mut Context) -> Resu
         ctx.exchange.path = Some(normalized);
     }
     Ok(())
+}
+
+/// A WebSocket by HTTP/2 (RFC 8441) goes on as what it would be by HTTP/1.1: a GET.
+fn extended_connect(session: &mut Session, ctx: &mut Context) -> Result<(), Reply> {
+    if session.req_header().method != Method::CONNECT {
+        return Ok(());
+    }
+    match session.req_header().extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str)
+    {
+        Some("websocket") => {
+            session.req_header_mut().set_method(Method::GET);
+            ctx.bridge = Some(handshake::key());
+            Ok(())
+        }
+        // RFC 9220, section 3, says it for HTTP/3.
+        Some(_) => Err(Reply::error(
+            StatusCode::NOT_IMPLEMENTED,
+            "unknown_protocol",
+            "websocket is the only protocol that CONNECT opens here",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// The same URL by HTTPS, for who came without to a listener that asks for it.
@@ -112,7 +135,11 @@ pub(super) fn refuse(session: &Session, ctx: &Context) -> Option<Reply> {
                 format!("WebSocket is switched off on the route `{}`", ctx.exchange.route()),
             ));
         }
-        if let Err(error) = handshake::check(&head.method, head.version, &head.headers) {
+        let handshake = match ctx.bridge {
+            None => handshake::check(&head.method, head.version, &head.headers),
+            Some(_) => handshake::check_version(&head.headers),
+        };
+        if let Err(error) = handshake {
             return Some(bad_handshake(error));
         }
     }

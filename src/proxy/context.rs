@@ -3,7 +3,7 @@ use super::in_flight::Ticket;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::generation::Route;
 use crate::websocket::{End, Initiator, Ticket as SessionTicket};
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use pingora::Error;
 use pingora_proxy::Session;
 use std::net::SocketAddr;
@@ -31,13 +31,16 @@ pub struct Context {
     pub(super) tried: Vec<SocketAddr>,
     /// The session, from the handshake on, and its place in the registry.
     pub(super) tunnel: Option<SessionTicket>,
+    /// For a WebSocket over HTTP/2 (RFC 8441): the key of the handshake with the upstream.
+    pub(super) bridge: Option<String>,
     /// Whether the handshake is done.
     pub(super) is_open: bool,
     pub(super) received: u64,
     pub(super) sent: u64,
     /// What went wrong, in words for the operator.
     pub(super) error: Option<String>,
-    _under_way: Ticket,
+    /// Until the end is told.
+    under_way: Option<Ticket>,
 }
 
 impl Context {
@@ -52,21 +55,22 @@ impl Context {
             endpoint: None,
             tried: Vec::new(),
             tunnel: None,
+            bridge: None,
             is_open: false,
             received: 0,
             sent: 0,
             error: None,
-            _under_way: under_way,
+            under_way: Some(under_way),
         }
     }
 
     /// The handshake is done: from here on this is a WebSocket session.
-    pub(super) fn opened(&mut self, session: &mut Session) {
+    pub(super) fn opened(&mut self, session: &mut Session, status: StatusCode) {
         self.is_open = true;
         // Silence is no fault in a session; `websocket.idle_timeout` bounds it where wanted.
         session.set_read_timeout(None);
         session.set_write_timeout(Some(STUCK));
-        let outcome = self.outcome(session, 101);
+        let outcome = self.outcome(session, status.as_u16());
         for filter in &self.route.filters {
             filter.on_open(&outcome);
         }
@@ -75,8 +79,11 @@ impl Context {
         }
     }
 
-    /// All is over: filters and logs are told.
+    /// All is over: filters and logs are told, once.
     pub(super) fn ended(&mut self, session: &Session, error: Option<&Error>) {
+        if self.under_way.is_none() {
+            return;
+        }
         if let Some(error) = error {
             self.error.get_or_insert_with(|| failure::in_words(error));
             if let (true, Some(tunnel)) = (self.is_open, &self.tunnel) {
@@ -105,6 +112,8 @@ impl Context {
                 self.exchange.request_id(),
             );
         }
+        self.tunnel = None;
+        self.under_way = None;
     }
 
     fn outcome<'o>(&'o self, session: &'o Session, status: u16) -> Outcome<'o> {

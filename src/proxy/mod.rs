@@ -91,13 +91,13 @@ impl ProxyHttp for Proxy {
 
     async fn request_body_filter(
         &self,
-        session: &mut Session,
+        _: &mut Session,
         body: &mut Option<Bytes>,
         _: bool,
         ctx: &mut Context,
     ) -> Result<()> {
         ctx.received += body.as_ref().map_or(0, |body| body.len() as u64);
-        if session.was_upgraded() {
+        if ctx.tunnel.is_some() {
             return Ok(());
         }
         match ctx.route.max_body_size {
@@ -121,8 +121,13 @@ impl ProxyHttp for Proxy {
         }
         forward::clean_response(session, response);
         filter_response(session.req_header(), response, ctx).await?;
-        if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            ctx.opened(session);
+        let opened = match ctx.bridge {
+            None => StatusCode::SWITCHING_PROTOCOLS,
+            // RFC 8441, section 5: nothing is switched there.
+            Some(_) => StatusCode::OK,
+        };
+        if response.status == opened {
+            ctx.opened(session, opened);
         } else {
             // Refused: there will be no session, and its place is free again.
             ctx.tunnel = None;
@@ -132,12 +137,17 @@ impl ProxyHttp for Proxy {
 
     fn response_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_end: bool,
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         ctx.sent += body.as_ref().map_or(0, |body| body.len() as u64);
+        if is_end && ctx.is_open && ctx.bridge.is_some() {
+            // Pingora waits until the client ends its side of the stream as well, which a client
+            // may never do.
+            ctx.ended(session, None);
+        }
         Ok(None)
     }
 

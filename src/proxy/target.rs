@@ -53,6 +53,7 @@ pub(super) fn choose(ctx: &mut Context) -> Result<Box<HttpPeer>> {
                 handshake_timeout: route.read_timeout,
                 watcher: route.watcher.clone(),
                 settings: Arc::clone(settings),
+                bridge: ctx.bridge.clone(),
             }));
             peer.group_key = TUNNELS.fetch_add(1, Ordering::Relaxed);
         }

@@ -18,6 +18,7 @@ use connection::Connections;
 use pingora::apps::HttpServerOptions;
 use pingora::apps::http_app::HttpServer;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{Fds, ListenFds};
 use pingora::services::{Service as _, listening::Service};
@@ -101,6 +102,7 @@ impl Server {
             // Let through to `admission`, which refuses it with a reason and a log line.
             options.allow_connect_method_proxying = true;
             proxy.server_options = Some(options);
+            proxy.h2_options = Some(http2());
             proxy.handle_init_modules();
             let connections = Connections::new(proxy, Arc::clone(&live), address);
             let address = address.to_string();
@@ -183,6 +185,15 @@ impl Server {
         log::info!("stopped");
         Ok(())
     }
+}
+
+/// HTTP/2 with bounds for strangers. What a client may make the `h2` crate hold or do without end
+/// (resets, CONTINUATION frames, settings, pings) it bounds itself, and ends with GOAWAY.
+fn http2() -> H2Options {
+    let mut options = default_h2_options();
+    // WebSockets by HTTP/2 (RFC 8441).
+    options.enable_connect_protocol();
+    options
 }
 
 /// Closes all sessions, over no more of the grace than leaves time for their answers.

@@ -1,3 +1,4 @@
+use super::bridge::Bridge;
 use super::tap::Tap;
 use super::{Session, Settings, Watcher};
 use async_trait::async_trait;
@@ -26,6 +27,9 @@ pub struct TunnelConnector {
     pub watcher: Option<Arc<dyn Watcher>>,
     /// How the session is treated.
     pub settings: Arc<Settings>,
+    /// The key of the handshake that the gateway does itself, for a client that came by HTTP/2
+    /// (RFC 8441).
+    pub bridge: Option<String>,
 }
 
 #[async_trait]
@@ -53,6 +57,9 @@ impl Connect for TunnelConnector {
         let (session, settings) = (Arc::clone(&self.session), Arc::clone(&self.settings));
         let watcher = self.watcher.clone();
         let tap = Tap::new(stream, session, settings, watcher, self.handshake_timeout);
-        Ok(Stream::from(VirtualSocketStream::new(Box::new(tap))))
+        Ok(Stream::from(VirtualSocketStream::new(match &self.bridge {
+            None => Box::new(tap),
+            Some(key) => Box::new(Bridge::new(tap, key.clone())),
+        })))
     }
 }

@@ -1,6 +1,9 @@
 //! The client's opening handshake (RFC 6455, section 4.2.1).
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, Method, Version, header};
+use sha1::{Digest, Sha1};
 
 /// Why a handshake is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,19 @@ impl HandshakeError {
     }
 }
 
+/// What RFC 6455, section 1.3, appends to a key.
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// A key that nobody foresees (RFC 6455, section 4.1).
+pub fn key() -> String {
+    STANDARD.encode(uuid::Uuid::new_v4().as_bytes())
+}
+
+/// What a server answers a key with (RFC 6455, section 4.2.2).
+pub fn accept_key(key: &str) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+}
+
 /// Whether the request asks to become a WebSocket: `Upgrade` names `websocket`.
 pub fn is_requested(headers: &HeaderMap) -> bool {
     has_token(headers, &header::UPGRADE, "websocket")
@@ -49,15 +65,20 @@ pub fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<(
     if !has_token(headers, &header::CONNECTION, "upgrade") {
         return Err(HandshakeError::Connection);
     }
-    let mut versions = headers.get_all(header::SEC_WEBSOCKET_VERSION).iter();
-    match (versions.next(), versions.next()) {
-        (Some(version), None) if version.as_bytes() == b"13" => {}
-        _ => return Err(HandshakeError::WebSocketVersion),
-    }
+    check_version(headers)?;
     let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
     match (keys.next(), keys.next()) {
         (Some(key), None) if is_key(key.as_bytes()) => Ok(()),
         _ => Err(HandshakeError::Key),
+    }
+}
+
+/// Checks what is left to a client by HTTP/2 (RFC 8441, section 5): the version.
+pub fn check_version(headers: &HeaderMap) -> Result<(), HandshakeError> {
+    let mut versions = headers.get_all(header::SEC_WEBSOCKET_VERSION).iter();
+    match (versions.next(), versions.next()) {
+        (Some(version), None) if version.as_bytes() == b"13" => Ok(()),
+        _ => Err(HandshakeError::WebSocketVersion),
     }
 }
 

@@ -1,5 +1,6 @@
 //! WebSocket sessions (RFC 6455): the handshake as it must be, and what goes on in the tunnel.
 
+mod bridge;
 mod connector;
 mod drain;
 pub mod frame;

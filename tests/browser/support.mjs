@@ -182,7 +182,7 @@ routes:
 `;
 
 /** Chromium as the tests want it: quiet, without a window, without the network's other services. */
-export function launchChromium() {
+export function launchChromium(...more) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
@@ -194,13 +194,14 @@ export function launchChromium() {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      ...more,
     ],
   });
 }
 
 /** A fresh page on `url`, and all that its console says. */
 export async function openPage(browser, url, prepare = async () => {}) {
-  const context = await browser.newContext();
+  const context = await browser.newContext({ ignoreHTTPSErrors: true });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
   const console = [];

@@ -20,5 +20,6 @@ mod session_ends;
 mod shutdown;
 mod tls;
 mod transparency;
+mod websocket_over_http2;
 mod websocket_passes;
 mod websocket_refusals;

@@ -1,0 +1,272 @@
+use super::handshake;
+use super::tap::Tap;
+use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The most bytes of a head, either way.
+const MAX_HEAD: usize = 128 * 1024;
+
+/// Joins a WebSocket over HTTP/2 (RFC 8441) to an upstream that speaks HTTP/1.1.
+///
+/// Pingora sees a request with a body in chunks, and a response whose body ends with the
+/// connection. The upstream sees a WebSocket's handshake and frames.
+#[derive(Debug)]
+pub(super) struct Bridge {
+    tap: Tap,
+    key: String,
+    request: Request,
+    response: Response,
+    /// The upstream's request head, as far as it has not gone.
+    head: Vec<u8>,
+}
+
+/// Where in the request Pingora is.
+#[derive(Debug)]
+enum Request {
+    Head(Vec<u8>),
+    /// The line with a chunk's size, so far.
+    Size(u64),
+    /// Bytes of the chunk that are left.
+    Chunk(u64),
+    /// The line feed behind a chunk.
+    ChunkEnd,
+    Ended,
+}
+
+/// Where in the response the upstream is.
+#[derive(Debug)]
+enum Response {
+    Head(Vec<u8>),
+    /// What is Pingora's and has not gone, and how much of it has.
+    Held(Vec<u8>, usize),
+    Frames,
+}
+
+impl Bridge {
+    /// A bridge that does the handshake with this key.
+    pub(super) fn new(tap: Tap, key: String) -> Self {
+        let (request, response) = (Request::Head(Vec::new()), Response::Head(Vec::new()));
+        Self { tap, key, request, response, head: Vec::new() }
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.head.is_empty() {
+            let count = ready!(Pin::new(&mut self.tap).poll_write(cx, &self.head))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.head.drain(..count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes some bytes of Pingora's; tells how many.
+    fn poll_take(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.request {
+            Request::Head(head) => {
+                let (count, is_complete) = append_head(head, bytes)?;
+                if is_complete {
+                    self.head = upgraded(head, &self.key);
+                    self.request = Request::Size(0);
+                }
+                Poll::Ready(Ok(count))
+            }
+            Request::Size(size) => {
+                let Some(&byte) = bytes.first() else { return Poll::Ready(Ok(0)) };
+                match (byte, char::from(byte).to_digit(16)) {
+                    (_, Some(digit)) => *size = (*size << 4) | u64::from(digit),
+                    (b'\n', _) if *size == 0 => self.request = Request::Ended,
+                    (b'\n', _) => self.request = Request::Chunk(*size),
+                    _ => {}
+                }
+                Poll::Ready(Ok(1))
+            }
+            Request::Chunk(left) => {
+                let most = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                let frames = bytes.get(..most).unwrap_or_default();
+                let count = ready!(Pin::new(&mut self.tap).poll_write(cx, frames))?;
+                *left -= count as u64;
+                if *left == 0 {
+                    self.request = Request::ChunkEnd;
+                }
+                Poll::Ready(Ok(count))
+            }
+            Request::ChunkEnd => {
+                if bytes.first() == Some(&b'\n') {
+                    self.request = Request::Size(0);
+                }
+                Poll::Ready(Ok(bytes.len().min(1)))
+            }
+            // The empty line behind the last chunk.
+            Request::Ended => Poll::Ready(Ok(bytes.len())),
+        }
+    }
+}
+
+/// Adds to a head up to its end; tells how many of the bytes belong to it, and whether it is
+/// complete.
+fn append_head(head: &mut Vec<u8>, bytes: &[u8]) -> io::Result<(usize, bool)> {
+    const END: &[u8] = b"\r\n\r\n";
+    let before = head.len();
+    let from = before.saturating_sub(END.len() - 1);
+    head.extend_from_slice(bytes);
+    let end = head.get(from..).unwrap_or_default().windows(END.len()).position(|it| it == END);
+    let Some(end) = end else {
+        if head.len() > MAX_HEAD {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the head is too large"));
+        }
+        return Ok((bytes.len(), false));
+    };
+    head.truncate(from + end + END.len());
+    Ok((head.len() - before, true))
+}
+
+/// The lines of a head, without those of these fields.
+fn lines<'h>(head: &'h [u8], without: &'h [&[u8]]) -> impl Iterator<Item = &'h [u8]> {
+    head.split_inclusive(|&byte| byte == b'\n').filter(|line| {
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        *line != b"\r\n" && !without.iter().any(|field| name.eq_ignore_ascii_case(field))
+    })
+}
+
+/// The request's head as that of a handshake (RFC 6455, section 4.1).
+fn upgraded(head: &[u8], key: &str) -> Vec<u8> {
+    let gone: [&[u8]; 5] =
+        [b"transfer-encoding", b"content-length", b"connection", b"upgrade", b"sec-websocket-key"];
+    let mut upgraded = lines(head, &gone).collect::<Vec<_>>().concat();
+    upgraded.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    upgraded.extend_from_slice(format!("Sec-WebSocket-Key: {key}\r\n\r\n").as_bytes());
+    upgraded
+}
+
+/// The upstream's answer as HTTP/2 has it (RFC 8441, section 5): a 101 becomes a 200, anything
+/// else is what it is, but for a success, which it would be taken for.
+fn answered(head: &[u8], key: &str) -> io::Result<Vec<u8>> {
+    let invalid = |reason| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    match head.get(9..12) {
+        Some(b"101") => {}
+        Some([b'2', ..]) | None => {
+            return invalid("the upstream answered a WebSocket handshake without upgrading");
+        }
+        Some(_) => return Ok(head.to_vec()),
+    }
+    let accept = lines(head, &[]).find_map(|line| {
+        let (name, value) = line.split_at_checked(line.iter().position(|&byte| byte == b':')?)?;
+        let is_accept = name.eq_ignore_ascii_case(b"sec-websocket-accept");
+        is_accept.then(|| value.get(1..).unwrap_or_default().trim_ascii())
+    });
+    if accept != Some(handshake::accept_key(key).as_bytes()) {
+        return invalid("the upstream's Sec-WebSocket-Accept is not that of the key");
+    }
+    let gone: [&[u8]; 5] = [
+        b"connection",
+        b"upgrade",
+        b"sec-websocket-accept",
+        b"transfer-encoding",
+        b"content-length",
+    ];
+    let fields = lines(head, &gone).skip(1).collect::<Vec<_>>().concat();
+    Ok([b"HTTP/1.1 200 OK\r\n", fields.as_slice(), b"\r\n"].concat())
+}
+
+impl AsyncRead for Bridge {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let bridge = &mut *self;
+        if let Poll::Ready(Err(error)) = bridge.poll_head(cx) {
+            return Poll::Ready(Err(error));
+        }
+        loop {
+            match &mut bridge.response {
+                Response::Frames => return Pin::new(&mut bridge.tap).poll_read(cx, buffer),
+                Response::Held(bytes, gone) => {
+                    let rest = bytes.get(*gone..).unwrap_or_default();
+                    if rest.is_empty() {
+                        bridge.response = Response::Frames;
+                        continue;
+                    }
+                    let count = rest.len().min(buffer.remaining());
+                    buffer.put_slice(rest.get(..count).unwrap_or_default());
+                    *gone += count;
+                    return Poll::Ready(Ok(()));
+                }
+                Response::Head(head) => {
+                    let mut space = [0; 2048];
+                    let mut part = ReadBuf::new(&mut space);
+                    ready!(Pin::new(&mut bridge.tap).poll_read(cx, &mut part))?;
+                    if part.filled().is_empty() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    let mut rest = part.filled();
+                    while !rest.is_empty() {
+                        let (count, is_complete) = append_head(head, rest)?;
+                        rest = rest.get(count..).unwrap_or_default();
+                        if !is_complete {
+                            break;
+                        }
+                        if head.get(9..10) == Some(b"1") && head.get(9..12) != Some(b"101") {
+                            // An interim answer, and another head behind it: rare enough for
+                            // HTTP/2 to do without.
+                            head.clear();
+                            continue;
+                        }
+                        let held = [answered(head, &bridge.key)?.as_slice(), rest].concat();
+                        bridge.response = Response::Held(held, 0);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Bridge {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let bridge = &mut *self;
+        let mut taken = 0;
+        while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+            let step = match bridge.poll_head(cx) {
+                Poll::Ready(Ok(())) => bridge.poll_take(cx, rest),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            };
+            match step {
+                Poll::Ready(Ok(count)) => taken += count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if taken > 0 => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_head(cx))?;
+        ready!(Pin::new(&mut self.tap).poll_flush(cx))?;
+        if matches!(self.request, Request::Ended) {
+            // The client has ended its stream: that is the end of its connection here.
+            return Pin::new(&mut self.tap).poll_shutdown(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tap).poll_shutdown(cx)
+    }
+}
+
+impl VirtualSocket for Bridge {
+    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
+        self.tap.set_socket_option(option)
+    }
+}

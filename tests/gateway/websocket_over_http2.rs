@@ -1,0 +1,269 @@
+//! WebSockets over HTTP/2 (RFC 8441), to upstreams that know HTTP/1.1 alone.
+
+use crate::support::{Authority, Config, Gateway, Upstream, free_port, respond, switch, within};
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
+use http::{Request, Response, StatusCode};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+
+/// A stream of HTTP/2 as a stream of bytes.
+struct Tunnel {
+    send: SendStream<Bytes>,
+    receive: RecvStream,
+    held: Bytes,
+}
+
+impl AsyncRead for Tunnel {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.held.is_empty() {
+            match ready!(self.receive.poll_data(cx)) {
+                None => return Poll::Ready(Ok(())),
+                Some(data) => {
+                    let data = data.map_err(io::Error::other)?;
+                    let _ = self.receive.flow_control().release_capacity(data.len());
+                    self.held = data;
+                }
+            }
+        }
+        let count = self.held.len().min(buffer.remaining());
+        buffer.put_slice(&self.held.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Tunnel {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.send.reserve_capacity(bytes.len());
+        if self.send.capacity() == 0 {
+            match ready!(self.send.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                _ => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        let count = self.send.capacity().min(bytes.len());
+        let data = Bytes::copy_from_slice(&bytes[..count]);
+        self.send.send_data(data, false).map_err(io::Error::other)?;
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = self.send.send_data(Bytes::new(), true);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A client with one connection of HTTP/2 to a gateway.
+struct Client {
+    gateway: Gateway,
+    send: SendRequest<Bytes>,
+}
+
+impl Client {
+    async fn of(config: Config) -> Self {
+        let (authority, folder) = (Authority::new(), TempDir::new().expect("a folder"));
+        authority.issue(folder.path(), "site", &["site.test"], 2090);
+        let (port, file) = (free_port(), folder.path().join("tidegate.yaml"));
+        let tls = "tls: {certificates: [{cert: site.pem, key: site.key}]}";
+        std::fs::write(&file, config.listening(tls).yaml(port)).expect("a file");
+        let gateway = Gateway::run(folder, file, port).await;
+        let stream = authority.client().offering(&["h2"]).connect(&gateway, "site.test").await;
+        let (send, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        let mut client = Self { gateway, send };
+        // The server's settings have come when a first request is answered.
+        let request = Request::get("https://site.test/first").body(()).expect("a request");
+        let (first, _) = client.send.send_request(request, true).expect("sent");
+        let _ = within("an answer", first).await;
+        assert!(client.send.is_extended_connect_protocol_enabled());
+        client
+    }
+
+    async fn connect(
+        &mut self,
+        target: &str,
+        protocol: &'static str,
+        fields: &[(&str, &str)],
+    ) -> (Response<RecvStream>, SendStream<Bytes>) {
+        let mut request = Request::builder()
+            .method("CONNECT")
+            .uri(format!("https://site.test{target}"))
+            .extension(h2::ext::Protocol::from_static(protocol));
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).expect("a request");
+        let (response, send) = self.send.send_request(request, false).expect("sent");
+        (within("an answer", response).await.expect("an answer"), send)
+    }
+
+    async fn open(&mut self, target: &str) -> WebSocketStream<Tunnel> {
+        let (response, send) =
+            self.connect(target, "websocket", &[("sec-websocket-version", "13")]).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        for gone in ["connection", "upgrade", "sec-websocket-accept", "transfer-encoding"] {
+            assert!(!response.headers().contains_key(gone), "{gone}");
+        }
+        let tunnel = Tunnel { send, receive: response.into_body(), held: Bytes::new() };
+        WebSocketStream::from_raw_socket(tunnel, Role::Client, None).await
+    }
+}
+
+#[tokio::test]
+async fn rfc8441_a_websocket_passes_by_http2() {
+    let upstream = Upstream::echo().await;
+    let named = Config::to(&upstream).top("identity: {user_id: [{query: userId}]}");
+    let mut client = Client::of(named).await;
+    let mut socket = client.open("/ws?userId=user-1").await;
+    let large = "x".repeat(300_000);
+    for text in ["hello", "", &large, "bye"] {
+        socket.send(Message::text(text)).await.expect("sent");
+        let echoed = within("an echo", socket.next()).await.expect("a message").expect("sound");
+        assert!(echoed == Message::text(text), "{} bytes", text.len());
+    }
+    let head = upstream.requests().last().expect("a handshake").head.clone();
+    assert!(head.line.starts_with("GET /ws?userId=user-1 HTTP/1.1"), "{}", head.line);
+    assert_eq!(head.only("upgrade"), Some("websocket"));
+    assert_eq!(head.only("transfer-encoding"), None);
+    assert_eq!(head.only("host"), Some("site.test"));
+    assert_eq!(head.only("x-forwarded-proto"), Some("https"));
+
+    let close = CloseFrame { code: 4001.into(), reason: "done".into() };
+    socket.close(Some(close)).await.expect("closed");
+    while let Some(Ok(_)) = within("the end", socket.next()).await {}
+    let line = client.gateway.access("the end", |it| it["event"] == "websocket.close").await;
+    assert_eq!(line["websocket.close.code"], 4001);
+    assert_eq!(line["websocket.close.initiator"], "client");
+    assert_eq!(line["network.protocol.version"], "2");
+    assert_eq!(line["user.id"], "user-1");
+    assert_eq!(line["websocket.frames_received"], 5);
+}
+
+#[tokio::test]
+async fn rfc8441_many_websockets_share_a_connection() {
+    let upstream = Upstream::echo().await;
+    let mut client = Client::of(Config::to(&upstream)).await;
+    let mut sockets = Vec::new();
+    for _ in 0..50 {
+        sockets.push(client.open("/ws").await);
+    }
+    for (number, socket) in sockets.iter_mut().enumerate() {
+        socket.send(Message::text(number.to_string())).await.expect("sent");
+    }
+    for (number, socket) in sockets.iter_mut().enumerate() {
+        let echoed = within("an echo", socket.next()).await.expect("a message").expect("sound");
+        assert_eq!(echoed, Message::text(number.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn rfc8441_the_stream_may_just_end() {
+    let upstream = Upstream::echo().await;
+    let mut client = Client::of(Config::to(&upstream)).await;
+    drop(client.open("/ws").await);
+    let line = client.gateway.access("the end", |it| it["event"] == "websocket.close").await;
+    assert_eq!(line["websocket.close.initiator"], "client");
+    // The connection and its other streams are none the worse.
+    let mut socket = client.open("/ws").await;
+    socket.send(Message::text("still here")).await.expect("sent");
+    within("an echo", socket.next()).await.expect("a message").expect("sound");
+}
+
+#[tokio::test]
+async fn rfc8441_limits_and_drains_hold_as_by_http1() {
+    let upstream = Upstream::echo().await;
+    let config = Config::to(&upstream)
+        .with("websocket: {max_sessions_per_user: 1, max_message_size: 10}")
+        .top("identity: {user_id: [{query: userId}]}");
+    let mut client = Client::of(config).await;
+    let mut socket = client.open("/ws?userId=a").await;
+    let (refused, _) =
+        client.connect("/ws?userId=a", "websocket", &[("sec-websocket-version", "13")]).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    socket.send(Message::text("more than ten bytes")).await.expect("sent");
+    let end = within("a close frame", socket.next()).await.expect("a message").expect("sound");
+    assert!(
+        matches!(&end, Message::Close(Some(frame)) if u16::from(frame.code) == 1009),
+        "{end:?}"
+    );
+}
+
+#[tokio::test]
+async fn rfc8441_a_subprotocol_is_negotiated_with_the_upstream() {
+    let upstream = Upstream::scripted(|mut wire, recorder| async move {
+        let head = wire.head().await;
+        recorder.record(&head);
+        if head.only("sec-websocket-protocol").is_none() {
+            let _ = wire.try_send("HTTP/1.1 204 No Content\r\n\r\n").await;
+            return;
+        }
+        wire.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n").await;
+        let mut socket = switch(wire, &head, "Sec-WebSocket-Protocol: chat.v2\r\n").await;
+        socket.send(Message::text("at once")).await.expect("sent");
+        let _ = socket.next().await;
+    })
+    .await;
+    let mut client = Client::of(Config::to(&upstream)).await;
+    let offered = [("sec-websocket-version", "13"), ("sec-websocket-protocol", "chat.v1, chat.v2")];
+    let (response, send) = client.connect("/ws", "websocket", &offered).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["sec-websocket-protocol"], "chat.v2");
+    let tunnel = Tunnel { send, receive: response.into_body(), held: Bytes::new() };
+    let mut socket = WebSocketStream::from_raw_socket(tunnel, Role::Client, None).await;
+    let first = within("a message", socket.next()).await.expect("a message").expect("sound");
+    assert_eq!(first, Message::text("at once"));
+}
+
+#[tokio::test]
+async fn rfc8441_what_is_no_websocket_is_refused() {
+    let upstream = Upstream::scripted(|mut wire, recorder| async move {
+        let head = wire.head().await;
+        recorder.record(&head);
+        let answer = match head.target() {
+            "/denied" => respond("401 Unauthorized", &[], "who are you?"),
+            "/wrong" => "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                Connection: Upgrade\r\nSec-WebSocket-Accept: rubbish\r\n\r\n"
+                .into(),
+            _ => respond("200 OK", &[], "not a WebSocket"),
+        };
+        let _ = wire.try_send(answer).await;
+        let _ = wire.read_to_end().await;
+    })
+    .await;
+    let mut client = Client::of(Config::to(&upstream)).await;
+    let version = ("sec-websocket-version", "13");
+    for (target, protocol, fields, status) in [
+        ("/denied", "websocket", &[version][..], 401),
+        ("/plain", "websocket", &[version], 502),
+        ("/wrong", "websocket", &[version], 502),
+        ("/", "websocket", &[], 426),
+        ("/", "webtransport", &[version], 501),
+    ] {
+        let (response, _) = client.connect(target, protocol, fields).await;
+        assert_eq!(response.status(), status, "{target} {protocol}");
+    }
+    // A CONNECT that asks for a tunnel to somewhere.
+    let request = Request::builder().method("CONNECT").uri("site.test:443").body(()).expect("one");
+    let (response, _) = client.send.send_request(request, true).expect("sent");
+    assert_eq!(within("an answer", response).await.expect("one").status(), 405);
+}
