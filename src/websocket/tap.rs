@@ -146,7 +146,12 @@ impl Tap {
         self.session.wake();
     }
 
-    fn violated(&mut self, violation: Violation) {
+    /// A frame may not go on; the message that it may belong to will never be whole.
+    fn violated(&mut self, side: Side, violation: Violation) {
+        match side {
+            Side::Client => self.from_client.is_cut = true,
+            Side::Upstream => self.from_upstream.is_cut = true,
+        }
         let (code, reason) = violation.close();
         self.close(End::new(Initiator::Limit, code, reason));
     }
@@ -453,7 +458,7 @@ impl Tap {
         self.session.publish_sent(&lane.tally);
         self.note_closes();
         if let Some(violation) = violation {
-            self.violated(violation);
+            self.violated(Side::Upstream, violation);
         }
     }
 
@@ -556,7 +561,7 @@ impl AsyncWrite for Tap {
                     Screened::Pass(count) => count,
                     Screened::Taken(count) => break count,
                     Screened::Violation(violation) => {
-                        tap.violated(violation);
+                        tap.violated(Side::Client, violation);
                         continue;
                     }
                 },

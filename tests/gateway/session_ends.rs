@@ -166,17 +166,20 @@ async fn what_is_too_large_never_arrives_and_both_sides_get_1009() {
 async fn fragments_count_together_however_their_bytes_are_split() {
     let (upstream, mut codes) = telling().await;
     let gateway = ws("max_message_size: 10B", &upstream).start().await;
-    let (_, mut wire) = Handshake::to("/ws").open_raw(&gateway).await;
     // Eight bytes, a ping, then three more: only then it is too much.
     let frames = b"\x01\x88\0\0\0\0abcdefgh\x89\x80\0\0\0\0\x80\x83\0\0\0\0ijk";
-    for byte in frames {
-        if wire.try_send([*byte]).await.is_err() {
-            break;
+    for split in [1, 7, frames.len()] {
+        let (_, mut wire) = Handshake::to("/ws").open_raw(&gateway).await;
+        for part in frames.chunks(split) {
+            if wire.try_send(part).await.is_err() {
+                break;
+            }
         }
+        assert_eq!(within("the upstream's close", codes.recv()).await, Some(1009), "{split}");
+        let got = wire.read_to_end().await;
+        assert!(got.windows(4).any(|part| part[0] == 0x88 && part[2..] == 1009_u16.to_be_bytes()));
+        assert!(!got.windows(3).any(|part| part == b"ijk"), "it never arrives, nor is it echoed");
     }
-    assert_eq!(within("the upstream's close", codes.recv()).await, Some(1009));
-    let got = wire.read_to_end().await;
-    assert!(got.windows(4).any(|part| part[0] == 0x88 && part[2..] == 1009_u16.to_be_bytes()));
 }
 
 #[tokio::test]
