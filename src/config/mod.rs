@@ -32,7 +32,10 @@ pub use logging::{AccessLog, AccessLogSetting, Level, Log, LogFormat};
 pub use route::{HostRewrite, Route, ValueMatch};
 pub use schema::{reference, schema};
 pub use source::{Read, Sources, Variables, read_str_with, read_with};
-pub use tls::{Certificate, ClientAuthMode, Hsts, HstsSetting, ListenerTls, TlsVersion};
+pub use tls::{
+    Certificate, ClientAuthMode, Hsts, HstsSetting, ListenerTls, TlsVersion, UpstreamTls,
+    UpstreamTlsSetting,
+};
 pub use upstream::{Endpoint, Upstream};
 pub use values::{
     ByteSize, Cidr, Duration, EndpointAddress, Exactly, HeaderName, HostPattern, ListenAddress,

@@ -73,6 +73,43 @@ pub enum ClientAuthMode {
 
 /// `on`, `off`, or settings.
 #[derive(Debug, Clone)]
+pub enum UpstreamTlsSetting {
+    /// `on` verifies by the machine's authorities and the endpoint's name.
+    Switch(Switch),
+    /// The settings.
+    Settings(UpstreamTls),
+}
+
+/// TLS to an upstream.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamTls {
+    /// The PEM file of the authorities that may vouch for it. Default: those of the machine.
+    pub ca: Option<Spanned<String>>,
+    /// The name that its certificate must bear, also sent to it (SNI). Default: the host of the
+    /// endpoint.
+    pub server_name: Option<Spanned<HostPattern>>,
+    /// The certificate that the gateway shows, for upstreams that ask for one.
+    pub client_certificate: Option<Spanned<ClientIdentity>>,
+    /// Believes any certificate, which whoever stands between can make; each start and reload
+    /// says so in the log. Default: `false`.
+    pub insecure_skip_verify: bool,
+}
+
+/// A certificate with its key.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientIdentity {
+    /// The PEM file of the certificate and its intermediates.
+    pub cert: Spanned<String>,
+    /// The PEM file of its private key.
+    pub key: Spanned<String>,
+}
+
+short_or_long!(UpstreamTlsSetting: Switch(Switch) | Settings(UpstreamTls));
+
+/// `on`, `off`, or settings.
+#[derive(Debug, Clone)]
 pub enum HstsSetting {
     /// `on` is `max_age: 365d` without anything else.
     Switch(Switch),

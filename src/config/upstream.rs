@@ -1,5 +1,5 @@
 use super::union::short_or_long;
-use super::{EndpointAddress, Spanned};
+use super::{EndpointAddress, Protocol, Spanned, UpstreamTlsSetting};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -10,6 +10,14 @@ pub struct Upstream {
     /// Its addresses; several are balanced round robin.
     #[schemars(length(min = 1))]
     pub endpoints: Vec<Spanned<Endpoint>>,
+    /// TLS to its endpoints: `on`, `off` (default), or settings.
+    #[serde(default)]
+    pub tls: Option<Spanned<UpstreamTlsSetting>>,
+    /// What it speaks. Default: `[h1]`. With `tls`, `[h2, h1]` leaves the choice to it (ALPN) and
+    /// `[h2]` insists; without, `[h2c]` is HTTP/2 by prior knowledge. gRPC needs HTTP/2.
+    /// WebSockets go by HTTP/1.1 all the same.
+    #[serde(default)]
+    pub protocols: Vec<Spanned<Protocol>>,
 }
 
 /// One address of a service.

@@ -4,6 +4,7 @@
 mod cors;
 mod listener;
 mod route;
+mod upstream;
 mod websocket;
 
 use super::{Drain, Edge, Fixed, Generation, Listener, Route, Stamp};
@@ -287,13 +288,14 @@ impl Compiler<'_> {
                         Endpoint::new(&address.host, address.port, weight.unwrap_or(1))
                     })
                     .collect();
-                let pool = Pool::new(name, endpoints);
+                let speech = self.speech(written, name);
+                let pool = Pool::new(name, endpoints, speech);
                 // An upstream that is as it was keeps its state: addresses, whose turn it is.
                 let kept = self
                     .surroundings
                     .previous
                     .and_then(|previous| previous.pools.get(name))
-                    .filter(|previous| previous.has_same_endpoints(&pool));
+                    .filter(|previous| previous.is_like(&pool));
                 (name.clone(), kept.cloned().unwrap_or_else(|| Arc::new(pool)))
             })
             .collect()

@@ -168,8 +168,17 @@ pub enum HostHeader {
 }
 
 impl Generation {
-    /// Warns of certificates that have expired or are about to.
-    pub fn warn_of_expiry(&self) {
+    /// Warns of certificates that have expired or are about to, and of upstreams whose
+    /// certificates nobody checks.
+    pub fn warn(&self) {
+        for (name, pool) in &self.pools {
+            if pool.speech().tls.as_ref().is_some_and(|tls| !tls.verify) {
+                log::warn!(
+                    "upstreams.{name}.tls: insecure_skip_verify is on: ANYBODY between the gateway \
+                     and `{name}` can read and change what passes"
+                );
+            }
+        }
         let now = SystemTime::now();
         self.listeners
             .iter()

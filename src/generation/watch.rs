@@ -81,7 +81,7 @@ impl Watch {
             }
             if warned.elapsed() >= WARN {
                 warned = Instant::now();
-                self.live.load().warn_of_expiry();
+                self.live.load().warn();
             }
             if resolved.elapsed() >= RESOLVE {
                 resolved = Instant::now();
@@ -168,7 +168,7 @@ impl Watch {
         };
         let _ = timeout(RESOLVE_AT_ONCE, resolve_all).await;
         own_log::set(generation.log.0, generation.log.1);
-        generation.warn_of_expiry();
+        generation.warn();
         self.live.swap(generation);
         Ok(changes)
     }

@@ -70,7 +70,15 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             "the service behind the gateway has no address at the moment",
         )
         .map(|reply| reply.header(header::RETRY_AFTER, http::HeaderValue::from_static("5"))),
-        (ErrorType::ConnectTimedout, _) => timed_out(),
+        (ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout, _) => timed_out(),
+        (
+            ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert,
+            ErrorSource::Upstream | ErrorSource::Unset | ErrorSource::Internal,
+        ) => upstream(
+            StatusCode::BAD_GATEWAY,
+            "upstream_tls_failed",
+            "the service behind the gateway can't be spoken to by TLS",
+        ),
         (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => timed_out(),
         (ErrorType::ReadTimedout, ErrorSource::Downstream) => Some(Reply::error(
             StatusCode::REQUEST_TIMEOUT,
@@ -125,6 +133,8 @@ pub(super) fn in_words(error: &Error) -> String {
     let what = match error.etype() {
         ErrorType::ConnectRefused => "connection refused",
         ErrorType::ConnectTimedout => "connecting timed out (timeouts.connect)",
+        ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert => "the TLS handshake failed",
+        ErrorType::TLSHandshakeTimedout => "the TLS handshake timed out (timeouts.connect)",
         ErrorType::ConnectNoRoute => "no route to the host",
         ErrorType::ConnectError | ErrorType::SocketError => "connecting failed",
         ErrorType::ReadTimedout => "no answer in time (timeouts.read)",
@@ -140,17 +150,28 @@ pub(super) fn in_words(error: &Error) -> String {
         ErrorSource::Downstream => "client: ",
         _ => "",
     };
-    let root = error.root_cause();
-    let cause = match root
-        .downcast_ref::<Box<Error>>()
-        .map(|error| &**error)
-        .or_else(|| root.downcast_ref::<Error>())
-    {
-        Some(deepest) => deepest.context.as_ref().map(|context| context.as_str().to_owned()),
-        None => Some(root.to_string()),
-    };
+    let cause = deepest(error);
     match cause {
         Some(cause) => format!("{side}{what}: {cause}"),
         None => format!("{side}{what}"),
     }
+}
+
+/// The innermost words of an error.
+fn deepest(error: &Error) -> Option<String> {
+    let mut words = None;
+    let mut at = Some(error);
+    while let Some(error) = at {
+        words = error.context.as_ref().map(|context| context.as_str().to_owned()).or(words);
+        let Some(cause) = error.cause.as_deref() else { break };
+        at = cause.downcast_ref::<Box<Error>>().map(|inner| &**inner);
+        if at.is_none() {
+            let said = cause.to_string();
+            // Pingora notes it behind the cause of a handshake that failed.
+            if !said.starts_with("local address") {
+                words = Some(said);
+            }
+        }
+    }
+    words
 }

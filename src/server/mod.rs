@@ -73,7 +73,7 @@ impl Server {
             }
         };
         let _ = tokio::time::timeout(RESOLVE_AT_START, resolving).await;
-        generation.warn_of_expiry();
+        generation.warn();
         let routes = generation.table.iter().count();
         let live = Arc::new(Live::new(generation));
         let in_flight = Arc::new(InFlight::default());

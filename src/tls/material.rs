@@ -36,11 +36,7 @@ impl Certificate {
     /// Reads a certificate, its intermediates and its key from PEM files.
     pub fn load(cert: &Path, key: &Path) -> Result<Self, Fault> {
         let chain = certificates(cert).map_err(Fault::Certificate)?;
-        let private = std::fs::read(key)
-            .map_err(|error| Fault::Key(format!("cannot read {}: {error}", key.display())))?;
-        let private = PrivateKeyDer::from_pem_slice(&private)
-            .map_err(|_| Fault::Key(format!("{} holds no private key in PEM", key.display())))?;
-        Self::new(chain, private)
+        Self::new(chain, private_key(key).map_err(Fault::Key)?)
     }
 
     fn new(
@@ -81,13 +77,24 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     alternatives.value.general_names.iter().filter_map(name).collect()
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The key in a PEM file.
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let shown = path.display();
+    let text = std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|_| format!("{shown} holds no private key in PEM"))
+}
+
+/// The certificates in a PEM file; each is one indeed.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = path.display();
     let text = std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match found {
         Ok(found) if found.is_empty() => Err(format!("{shown} holds no certificate in PEM")),
-        Ok(found) => Ok(found),
+        Ok(found) => match found.iter().all(|der| X509Certificate::from_der(der).is_ok()) {
+            true => Ok(found),
+            false => Err(format!("{shown} holds what is no X.509 certificate")),
+        },
         Err(error) => Err(format!("{shown} is not PEM: {error}")),
     }
 }

@@ -1,12 +1,14 @@
 //! TLS at both ends: certificates from files, who may show which, and what is known of a peer.
 
+mod client;
 mod material;
 mod peer;
 mod resolver;
 mod server;
 mod stream;
 
-pub use material::{Certificate, Fault, Roots, roots, self_signed};
+pub use client::{ClientOptions, Identity, UpstreamTls};
+pub use material::{Certificate, Fault, Roots, certificates, roots, self_signed};
 pub use peer::{ClientCertificate, TlsInfo};
 pub use resolver::Certificates;
 pub use server::{ClientAuth, ServerOptions, server_config};

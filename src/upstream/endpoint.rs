@@ -39,6 +39,11 @@ impl Endpoint {
         &self.written
     }
 
+    /// The host alone, without the port.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Its share of the requests relative to its neighbours'.
     pub fn weight(&self) -> u32 {
         self.weight

@@ -5,4 +5,4 @@ mod pool;
 mod schedule;
 
 pub use endpoint::Endpoint;
-pub use pool::Pool;
+pub use pool::{Pool, Speech};

@@ -1,4 +1,7 @@
 use super::{Endpoint, schedule};
+use crate::tls::UpstreamTls;
+use pingora::protocols::ALPN;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,17 +13,44 @@ pub struct Pool {
     endpoints: Box<[Endpoint]>,
     schedule: Box<[usize]>,
     turn: AtomicUsize,
+    speech: Speech,
+}
+
+/// How the endpoints are spoken to.
+#[derive(Debug, Clone)]
+pub struct Speech {
+    /// TLS, unless it is off.
+    pub tls: Option<Arc<UpstreamTls>>,
+    /// HTTP/1.1, HTTP/2, or what the handshake settles.
+    pub alpn: ALPN,
+}
+
+impl Default for Speech {
+    fn default() -> Self {
+        Self { tls: None, alpn: ALPN::H1 }
+    }
+}
+
+impl Speech {
+    /// Changes when anything of it does.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.tls.as_ref().map(|tls| tls.fingerprint).hash(&mut hasher);
+        self.alpn.hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 impl Pool {
     /// A pool of these endpoints.
-    pub fn new(name: &str, endpoints: Vec<Endpoint>) -> Self {
+    pub fn new(name: &str, endpoints: Vec<Endpoint>, speech: Speech) -> Self {
         let weights: Vec<u32> = endpoints.iter().map(Endpoint::weight).collect();
         Self {
             name: name.into(),
             endpoints: endpoints.into(),
             schedule: schedule::smooth(&weights),
             turn: AtomicUsize::new(0),
+            speech,
         }
     }
 
@@ -53,8 +83,16 @@ impl Pool {
         self.endpoints.iter().map(Endpoint::address_count).sum()
     }
 
-    /// Whether both lead to the same endpoints by the same weights.
-    pub fn has_same_endpoints(&self, other: &Self) -> bool {
+    /// How its endpoints are spoken to.
+    pub fn speech(&self) -> &Speech {
+        &self.speech
+    }
+
+    /// Whether both lead to the same endpoints by the same weights and in the same way.
+    pub fn is_like(&self, other: &Self) -> bool {
+        if self.speech.fingerprint() != other.speech.fingerprint() {
+            return false;
+        }
         let key = |endpoint: &Endpoint| (endpoint.written().to_owned(), endpoint.weight());
         self.endpoints.iter().map(key).eq(other.endpoints.iter().map(key))
     }

@@ -1,5 +1,6 @@
 use super::bridge::Bridge;
 use super::tap::Tap;
+use super::wire::Wire;
 use super::{Session, Settings, Watcher};
 use async_trait::async_trait;
 use pingora::connectors::l4::Connect;
@@ -7,10 +8,13 @@ use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::VirtualSocketStream;
 use pingora::{Error, ErrorType, Result};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// Connects the upstream end of one WebSocket, with a [`Tap`] on it.
 ///
@@ -27,9 +31,30 @@ pub struct TunnelConnector {
     pub watcher: Option<Arc<dyn Watcher>>,
     /// How the session is treated.
     pub settings: Arc<Settings>,
+    /// TLS, and the name that the upstream's certificate must bear.
+    pub tls: Option<(Arc<ClientConfig>, String)>,
     /// The key of the handshake that the gateway does itself, for a client that came by HTTP/2
     /// (RFC 8441).
     pub bridge: Option<String>,
+}
+
+impl TunnelConnector {
+    async fn secure(
+        &self,
+        stream: TcpStream,
+        config: &Arc<ClientConfig>,
+        name: &str,
+    ) -> Result<Wire> {
+        let name = ServerName::try_from(name.to_owned()).map_err(|error| {
+            Error::because(ErrorType::TLSHandshakeFailure, name.to_owned(), error)
+        })?;
+        let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stream);
+        match tokio::time::timeout(self.connect_timeout, handshake).await {
+            Ok(Ok(stream)) => Ok(Wire::Secured(Box::new(stream))),
+            Ok(Err(error)) => Err(Error::because(ErrorType::TLSHandshakeFailure, "TLS", error)),
+            Err(elapsed) => Err(Error::because(ErrorType::TLSHandshakeTimedout, "TLS", elapsed)),
+        }
+    }
 }
 
 #[async_trait]
@@ -54,9 +79,13 @@ impl Connect for TunnelConnector {
                 };
                 Error::because(kind, address.to_string(), error)
             })?;
+        let wire = match &self.tls {
+            None => Wire::Plain(stream),
+            Some((config, name)) => self.secure(stream, config, name).await?,
+        };
         let (session, settings) = (Arc::clone(&self.session), Arc::clone(&self.settings));
         let watcher = self.watcher.clone();
-        let tap = Tap::new(stream, session, settings, watcher, self.handshake_timeout);
+        let tap = Tap::new(wire, session, settings, watcher, self.handshake_timeout);
         Ok(Stream::from(VirtualSocketStream::new(match &self.bridge {
             None => Box::new(tap),
             Some(key) => Box::new(Bridge::new(tap, key.clone())),

@@ -12,6 +12,7 @@ mod session;
 mod settings;
 mod tap;
 mod watch;
+mod wire;
 
 pub use connector::TunnelConnector;
 pub use drain::close_spread;

@@ -4,6 +4,7 @@ use super::lane::{Lane, Outstanding, Screened, Violation};
 use super::session::{End, Initiator, Session};
 use super::settings::{LogFrames, Settings};
 use super::watch::{Watch, Watcher};
+use super::wire::Wire;
 use pingora::protocols::l4::ext::set_tcp_keepalive;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
 use std::io;
@@ -12,7 +13,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 /// How long the closing handshake may take once the gateway has begun it.
@@ -33,7 +33,7 @@ const INTERNAL_ERROR: u16 = 1011;
 /// Pingora tunnels natively; this stands where it would have the bare socket.
 #[derive(Debug)]
 pub(super) struct Tap {
-    socket: TcpStream,
+    socket: Wire,
     session: Arc<Session>,
     settings: Arc<Settings>,
     watcher: Option<Arc<dyn Watcher>>,
@@ -74,7 +74,7 @@ enum Phase {
 
 impl Tap {
     pub(super) fn new(
-        socket: TcpStream,
+        socket: Wire,
         session: Arc<Session>,
         settings: Arc<Settings>,
         watcher: Option<Arc<dyn Watcher>>,
@@ -602,9 +602,9 @@ impl Drop for Tap {
 impl VirtualSocket for Tap {
     fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
         match option {
-            VirtualSockOpt::NoDelay => self.socket.set_nodelay(true),
+            VirtualSockOpt::NoDelay => self.socket.socket().set_nodelay(true),
             VirtualSockOpt::KeepAlive(keepalive) => {
-                set_tcp_keepalive(&self.socket, &keepalive).map_err(io::Error::other)
+                set_tcp_keepalive(self.socket.socket(), &keepalive).map_err(io::Error::other)
             }
             _ => Ok(()),
         }

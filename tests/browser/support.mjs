@@ -133,10 +133,14 @@ export async function startDemo({ config } = {}) {
   };
 }
 
-/** Starts `tidegate run` with this configuration; `ready` is a URL that answers 2xx through it. */
+/**
+ * Starts `tidegate run` with this configuration; `ready` is a URL that answers 2xx through it, or
+ * null when the caller finds out for itself.
+ */
 export async function startGateway(yaml, ready) {
   const file = await configFile(yaml);
-  const running = await tidegate(["run", "--config", file.path], [ready]).catch(async (error) => {
+  const urls = ready === null ? [] : [ready];
+  const running = await tidegate(["run", "--config", file.path], urls).catch(async (error) => {
     await file.remove();
     throw error;
   });

@@ -20,6 +20,7 @@ mod session_ends;
 mod shutdown;
 mod tls;
 mod transparency;
+mod upstream_tls;
 mod websocket_over_http2;
 mod websocket_passes;
 mod websocket_refusals;

@@ -183,7 +183,7 @@ fn fingerprint(route: &Route, rule: &Rule, seen_by: &str, with_endpoints: bool) 
     rule.hash(&mut hasher);
     seen_by.hash(&mut hasher);
     let pool = route.pool.as_ref();
-    pool.map(|pool| pool.name()).hash(&mut hasher);
+    pool.map(|pool| (pool.name(), pool.speech().fingerprint())).hash(&mut hasher);
     for endpoint in pool.into_iter().filter(|_| with_endpoints).flat_map(|pool| pool.endpoints()) {
         (endpoint.written(), endpoint.weight()).hash(&mut hasher);
     }

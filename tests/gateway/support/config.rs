@@ -31,6 +31,14 @@ impl Config {
         self
     }
 
+    /// A further line of the last upstream.
+    pub fn speaking(mut self, line: &str) -> Self {
+        if let Some(upstream) = self.upstreams.last_mut() {
+            let _ = writeln!(upstream, "    {line}");
+        }
+        self
+    }
+
     /// An upstream whose endpoints have weights.
     pub fn weighted(mut self, name: &str, endpoints: &[(&Upstream, u32)]) -> Self {
         let mut text = format!("  {name}:\n    endpoints:\n");

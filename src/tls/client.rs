@@ -1,0 +1,183 @@
+use super::material::{certificates, private_key};
+use super::{Roots, provider};
+use pingora::protocols::tls::CaType;
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+/// How an upstream is spoken to by TLS: once as Pingora wants it, for requests, and once as rustls
+/// does, for tunnels, whose socket the gateway opens itself.
+pub struct UpstreamTls {
+    /// The name that its certificate must bear; by default that of the endpoint.
+    pub server_name: Option<String>,
+    /// Whether its certificate is checked at all.
+    pub verify: bool,
+    /// The authorities, unless they are the machine's.
+    pub ca: Option<Arc<CaType>>,
+    /// What the gateway shows.
+    pub identity: Option<Arc<CertKey>>,
+    /// For tunnels.
+    pub tunnel: Arc<ClientConfig>,
+    /// Differs where the others differ: what one has verified, another must not use.
+    pub fingerprint: u64,
+}
+
+impl std::fmt::Debug for UpstreamTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A key has no business in a log.
+        f.debug_struct("UpstreamTls")
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The gateway's own certificate and key, for upstreams that ask for one.
+#[derive(Debug)]
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// Reads it from PEM files; the pair has been found to fit together by
+    /// [`Certificate::load`](super::Certificate::load).
+    pub fn load(cert: &Path, key: &Path) -> Result<Self, String> {
+        Ok(Self { chain: certificates(cert)?, key: private_key(key)? })
+    }
+}
+
+/// What is written of an upstream's TLS, its files read.
+#[derive(Debug, Default)]
+pub struct ClientOptions {
+    /// The authorities, unless they are the machine's.
+    pub ca: Option<Roots>,
+    /// The same as they stand in the file.
+    pub ca_certificates: Vec<CertificateDer<'static>>,
+    /// What the gateway shows.
+    pub identity: Option<Identity>,
+    /// The name that the certificate must bear.
+    pub server_name: Option<String>,
+    /// Checks nothing.
+    pub insecure: bool,
+}
+
+impl UpstreamTls {
+    /// Makes both of what is written.
+    pub fn new(options: ClientOptions) -> Result<Self, String> {
+        let ClientOptions { ca, ca_certificates, identity, server_name, insecure } = options;
+        let mut hasher = DefaultHasher::new();
+        for certificate in &ca_certificates {
+            certificate.as_ref().hash(&mut hasher);
+        }
+        identity.iter().flat_map(|it| &it.chain).for_each(|it| it.as_ref().hash(&mut hasher));
+        (&server_name, insecure, ca.is_some()).hash(&mut hasher);
+
+        let roots = ca.unwrap_or_else(|| Arc::clone(system_roots()));
+        let builder = ClientConfig::builder_with_provider(Arc::clone(provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        let builder = match insecure {
+            false => builder.with_root_certificates(Arc::clone(&roots)),
+            true => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Credulous::new()?))
+            }
+        };
+        let mut tunnel = match &identity {
+            None => builder.with_no_client_auth(),
+            Some(Identity { chain, key }) => builder
+                .with_client_auth_cert(chain.clone(), key.clone_key())
+                .map_err(|error| error.to_string())?,
+        };
+        tunnel.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let wrapped = |der: &CertificateDer<'static>| WrappedX509::new(der.to_vec(), parse_x509);
+        let ca: Vec<WrappedX509> = ca_certificates.iter().map(wrapped).collect();
+        let identity = identity.map(|Identity { chain, key }| {
+            let chain = chain.iter().map(|der| der.to_vec()).collect();
+            Arc::new(CertKey::new(chain, key.secret_der().to_vec()))
+        });
+        Ok(Self {
+            server_name,
+            verify: !insecure,
+            ca: (!ca.is_empty()).then(|| ca.into()),
+            identity,
+            tunnel: Arc::new(tunnel),
+            fingerprint: hasher.finish(),
+        })
+    }
+}
+
+/// The authorities that the machine trusts.
+fn system_roots() -> &'static Roots {
+    static ROOTS: LazyLock<Roots> = LazyLock::new(|| {
+        let mut roots = RootCertStore::empty();
+        for certificate in rustls_native_certs::load_native_certs().unwrap_or_default() {
+            // One that can't be read is one that nothing is verified by.
+            let _ = roots.add(CertificateDer::from(certificate.to_vec()));
+        }
+        if roots.is_empty() {
+            log::warn!("the machine has no certificate authorities: no upstream can be verified");
+        }
+        Arc::new(roots)
+    });
+    &ROOTS
+}
+
+/// Believes any certificate: `insecure_skip_verify`.
+#[derive(Debug)]
+struct Credulous(Arc<WebPkiServerVerifier>);
+
+impl Credulous {
+    fn new() -> Result<Self, String> {
+        // Signatures of the handshake are still checked, which takes no authority.
+        let mut roots = RootCertStore::empty();
+        let made = super::self_signed()?;
+        for certificate in &made.key.cert {
+            roots.add(certificate.clone()).map_err(|error| error.to_string())?;
+        }
+        let provider = Arc::clone(provider());
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map(Self)
+            .map_err(|error| error.to_string())
+    }
+}
+
+impl ServerCertVerifier for Credulous {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
