@@ -211,7 +211,7 @@ fn check_message(session: &Session) -> Result<(), Reply> {
     if request.version != Version::HTTP_10 && framing::expects_the_unknown(&request.headers) {
         return Err(Reply::error(
             StatusCode::EXPECTATION_FAILED,
-            "expectation_failed",
+            "bad_request",
             "the only expectation that can be met is 100-continue",
         ));
     }

@@ -36,6 +36,9 @@ http {
     client_body_timeout 1s;
     client_body_temp_path @DIR@/body;
     proxy_temp_path @DIR@/proxy;
+    fastcgi_temp_path @DIR@/fastcgi;
+    uwsgi_temp_path @DIR@/uwsgi;
+    scgi_temp_path @DIR@/scgi;
     upstream service { server @UPSTREAM@; keepalive 16; }
     map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
     server {

@@ -73,11 +73,13 @@ fn tables(rows: &[Row<'_>]) -> String {
             );
         }
     }
-    text.push_str("\nTaken though neither takes as much:\n\n");
-    for row in rows {
-        if let Some(why) = row.case.excuse {
-            let _ = writeln!(text, "- {}, {}: {why}", row.case.kind, row.case.name);
-        }
+    text.push_str("\nTaken though both refuse:\n\n");
+    let mut excuses: Vec<&str> = rows.iter().filter_map(|row| row.case.excuse).collect();
+    excuses.dedup();
+    for excuse in excuses {
+        let excused = rows.iter().filter(|row| row.case.excuse == Some(excuse));
+        let names: Vec<&str> = excused.map(|row| row.case.name).collect();
+        let _ = writeln!(text, "- {}. {excuse}.", names.join("; "));
     }
     text
 }
