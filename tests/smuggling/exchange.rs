@@ -12,10 +12,19 @@ use tokio::net::TcpStream;
 
 /// After so long without a byte the client ends its side. Only cases that a proxy holds for
 /// unfinished come to that.
-const STALL: Duration = Duration::from_secs(2);
+const STALL: Duration = Duration::from_secs(10);
+
+/// How the bytes of a case are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    AtOnce,
+    /// In a few hundred pieces, mostly of nine bytes: ends of lines and chunks are torn apart.
+    InPieces,
+}
 
 /// What became of a case.
 pub struct Seen {
+    pub pace: Pace,
     /// The statuses that the client was answered, the probe's not counted.
     pub statuses: Vec<u16>,
     pub upstream: Vec<Stretch>,
@@ -67,13 +76,14 @@ impl Lane {
         }
     }
 
-    pub async fn run(&self, case: &Case) -> Seen {
+    pub async fn run(&self, case: &Case, pace: Pace) -> Seen {
         let mark = self.recorder.mark();
-        let statuses = send(self.address(), case).await;
+        let statuses = send(self.address(), case, pace).await;
         let disorder = self.barrier().await;
         let rests = self.recorder.rest(&mark).await;
         let upstream = self.recorder.since(&mark);
         let mut seen = Seen {
+            pace,
             statuses,
             strict: Vec::new(),
             chunked_first: Vec::new(),
@@ -116,11 +126,21 @@ fn is_case(request: &Request) -> bool {
 
 /// Sends the case; when it is answered, a last request behind it, whose answer ends the
 /// connection: what the proxy holds for requests before that has been handled by then.
-async fn send(address: SocketAddr, case: &Case) -> Vec<u16> {
+async fn send(address: SocketAddr, case: &Case, pace: Pace) -> Vec<u16> {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     let _ = stream.set_nodelay(true);
     let (mut input, mut output) = stream.split();
-    let _ = output.write_all(&case.bytes).await;
+    let size = match pace {
+        Pace::AtOnce => case.bytes.len(),
+        Pace::InPieces => (case.bytes.len() / 200).max(9),
+    };
+    for piece in case.bytes.chunks(size) {
+        // The proxy may close before it has read all.
+        if output.write_all(piece).await.is_err() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
     let mut is_finished = case.is_unfinished;
     if is_finished {
         let _ = output.shutdown().await;

@@ -1,7 +1,7 @@
 //! Whether what became of a case is what had to.
 
 use crate::case::{Case, Verdict};
-use crate::exchange::Seen;
+use crate::exchange::{Pace, Seen};
 use crate::reader::Request;
 use crate::report::Row;
 
@@ -44,14 +44,18 @@ fn reasons(case: &Case, seen: &Seen) -> Vec<String> {
             let first = asked.first();
             let mut asked = asked.clone();
             asked.sort_unstable();
-            if strict != asked {
+            // What Pingora mends it refuses when the line comes in pieces.
+            let is_mended = seen.pace == Pace::InPieces && case.excuse.is_some();
+            let is_refused = strict.is_empty() && seen.begun == 0;
+            if strict != asked && !(is_mended && is_refused) {
                 why.push(format!("{strict:?} passed on and not {asked:?}"));
             }
             if seen.begun > 0 {
                 why.push(format!("{} more begun", seen.begun));
             }
             let answered = seen.statuses.iter().filter(|status| **status == 200).count();
-            if answered != asked.len() {
+            // A proxy that closes while pieces still come may take its answer back by a reset.
+            if seen.pace == Pace::AtOnce && answered != asked.len() {
                 why.push(format!("answered {:?}", seen.statuses));
             }
             let first = seen.strict.iter().find(|request| Some(&&*request.target) == first);

@@ -17,7 +17,7 @@ mod record;
 mod report;
 
 use case::Case;
-use exchange::{Lane, Seen};
+use exchange::{Lane, Pace, Seen};
 use peers::Peer;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const LANES: usize = 4;
 
 /// What became of each case, in the corpus' order.
-async fn observe(proxy: Option<&'static Peer>) -> Vec<Seen> {
+async fn observe(proxy: Option<&'static Peer>, pace: Pace) -> Vec<Seen> {
     let cases: Arc<Vec<Case>> = Arc::new(corpus::all());
     let next = Arc::new(AtomicUsize::new(0));
     let mut lanes = tokio::task::JoinSet::new();
@@ -37,7 +37,7 @@ async fn observe(proxy: Option<&'static Peer>) -> Vec<Seen> {
             let lane = Lane::start(proxy).await;
             let mut seen = Vec::new();
             while let Some((number, case)) = pick(&cases, &next) {
-                seen.push((number, lane.run(case).await));
+                seen.push((number, lane.run(case, pace).await));
             }
             seen
         });
@@ -74,13 +74,19 @@ fn the_corpus_is_large_and_says_what_it_asks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_gateway_holds_the_corpus() {
-    let seen = observe(None).await;
-    let faults: Vec<String> = corpus::all()
-        .iter()
-        .zip(&seen)
-        .filter_map(|(case, seen)| judge::fault(case, seen))
-        .collect();
-    assert_none("cases fail", &faults);
+    holds(Pace::AtOnce).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_holds_the_corpus_in_pieces() {
+    holds(Pace::InPieces).await;
+}
+
+async fn holds(pace: Pace) {
+    let seen = observe(None, pace).await;
+    let cases = corpus::all();
+    let judged = cases.iter().zip(&seen).filter_map(|(case, seen)| judge::fault(case, seen));
+    assert_none("cases fail", &judged.collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,8 +99,12 @@ async fn nginx_and_haproxy_find_the_verdicts_sane() {
         eprintln!("{said}");
         return;
     }
-    let (ours, nginx, haproxy) =
-        tokio::join!(observe(None), observe(Some(&peers::NGINX)), observe(Some(&peers::HAPROXY)));
+    let pace = Pace::AtOnce;
+    let (ours, nginx, haproxy) = tokio::join!(
+        observe(None, pace),
+        observe(Some(&peers::NGINX), pace),
+        observe(Some(&peers::HAPROXY), pace)
+    );
     let cases = corpus::all();
     let rows: Vec<report::Row<'_>> = cases
         .iter()

@@ -1,5 +1,5 @@
 //! nginx and HAProxy, as a careful administrator would have them: their defaults, kept-alive
-//! connections upstream, and a second's patience with clients that don't go on.
+//! connections upstream, and three seconds of patience with clients that don't go on.
 
 use crate::support::{PATIENCE, free_port};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,8 +32,8 @@ error_log stderr crit;
 events {}
 http {
     access_log off;
-    client_header_timeout 1s;
-    client_body_timeout 1s;
+    client_header_timeout 3s;
+    client_body_timeout 3s;
     client_body_temp_path @DIR@/body;
     proxy_temp_path @DIR@/proxy;
     fastcgi_temp_path @DIR@/fastcgi;
@@ -67,8 +67,8 @@ defaults
     mode http
     http-reuse always
     timeout connect 3s
-    timeout client 1s
-    timeout http-request 1s
+    timeout client 3s
+    timeout http-request 3s
     timeout server 10s
 frontend edge
     bind 127.0.0.1:@PORT@
