@@ -75,11 +75,5 @@ pub fn cases() -> Vec<Case> {
             get("X-A: b") + "GET /smuggled HTTP/1.1\r\nHost: a\r\n",
         )
         .passes(),
-        case(
-            "behind an early answer to a whole request",
-            "9112 9.3.2",
-            post("Content-Length: 5", "hello").replace("/case", "/early") + &other,
-        )
-        .passes_as(&["/early", "/other"]),
     ]
 }
