@@ -3,6 +3,8 @@
 pub mod address;
 pub mod cookie;
 pub mod forwarded;
+pub mod framing;
+pub mod head;
 pub mod host;
 pub mod origin;
 pub mod path;

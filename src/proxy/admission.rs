@@ -3,7 +3,7 @@
 use super::{Context, Proxy};
 use crate::filter::{Reply, is_preflight};
 use crate::generation::{Edge, Listener};
-use crate::http::{forwarded, host, path, request_id};
+use crate::http::{forwarded, framing, head, host, path, request_id};
 use crate::routing::Miss;
 use crate::tls::TlsInfo;
 use crate::websocket::handshake::{self, HandshakeError};
@@ -35,6 +35,7 @@ pub(super) fn admit(proxy: &Proxy, session: &mut Session, ctx: &mut Context) -> 
     if head.method == Method::TRACE || head.method == Method::CONNECT {
         return Err(method_not_allowed(&[Method::GET, Method::HEAD, Method::POST]));
     }
+    check_message(session)?;
     let authority = authority(head)?;
     if let Some(redirect) = listener.and_then(|it| to_https(it, head, authority, ctx)) {
         return Err(redirect);
@@ -247,6 +248,56 @@ fn check_limits(edge: &Edge, head: &RequestHeader) -> Result<(), Reply> {
     Ok(())
 }
 
+/// What could be read in two ways, and thus be two requests to somebody.
+fn check_message(session: &Session) -> Result<(), Reply> {
+    let request = session.req_header();
+    // HTTP/2 has frames for all of this.
+    if request.version != Version::HTTP_2 {
+        let raw = session.to_h1_raw();
+        head::check(&raw).map_err(|error| bad_request(&error.to_string()))?;
+        // RFC 9112, section 6.1, lets a server refuse both. Pingora has taken the length away.
+        if request.headers.contains_key(header::TRANSFER_ENCODING) && head::has_length(&raw) {
+            return Err(bad_request("Content-Length and Transfer-Encoding contradict each other"));
+        }
+    }
+    match framing::check(&request.headers) {
+        Ok(()) => {}
+        Err(error @ framing::FramingError::Length) => return Err(bad_request(&error.to_string())),
+        Err(error @ framing::FramingError::Coding) => {
+            return Err(Reply::error(
+                StatusCode::NOT_IMPLEMENTED,
+                "bad_request",
+                error.to_string(),
+            ));
+        }
+    }
+    // RFC 9110, section 10.1.1: HTTP/1.0 knows no expectations.
+    if request.version != Version::HTTP_10 && framing::expects_the_unknown(&request.headers) {
+        return Err(Reply::error(
+            StatusCode::EXPECTATION_FAILED,
+            "bad_request",
+            "the only expectation that can be met is 100-continue",
+        ));
+    }
+    // RFC 9112, section 3.2: origin-form, or absolute-form of what is served here.
+    if head::is_target(request.raw_path()) {
+        Ok(())
+    } else {
+        Err(bad_request(&path::PathError::NotAbsolute.to_string()))
+    }
+}
+
+/// Whether the connection ends with this request: what follows it is not to be trusted.
+pub(super) fn is_last(session: &Session, refusal: Option<&Reply>) -> bool {
+    let is_doubtful = |reply: &Reply| {
+        matches!(
+            reply.status,
+            StatusCode::BAD_REQUEST | StatusCode::EXPECTATION_FAILED | StatusCode::NOT_IMPLEMENTED
+        )
+    };
+    refusal.is_some_and(is_doubtful) || framing::is_last(&session.req_header().headers)
+}
+
 /// The host that is asked for (RFC 9110, section 7.2).
 fn authority(head: &RequestHeader) -> Result<&str, Reply> {
     if let Some(authority) = head.uri.authority() {
@@ -290,8 +341,9 @@ fn bad_handshake(error: HandshakeError) -> Reply {
             .header(header::UPGRADE, HeaderValue::from_static("websocket"))
             .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
             .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
-        HandshakeError::Version | HandshakeError::Connection | HandshakeError::Key => {
-            reply(StatusCode::BAD_REQUEST)
-        }
+        HandshakeError::Version
+        | HandshakeError::Body
+        | HandshakeError::Connection
+        | HandshakeError::Key => reply(StatusCode::BAD_REQUEST),
     }
 }

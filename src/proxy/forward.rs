@@ -44,9 +44,10 @@ pub(super) fn prepare(
     tell_about_client(session, upstream, ctx)?;
     upstream.insert_header(X_REQUEST_ID, ctx.exchange.request_id.clone())?;
     match &ctx.route.host {
-        HostHeader::Preserve => Ok(()),
+        HostHeader::Preserve if upstream.headers.contains_key(header::HOST) => Ok(()),
         HostHeader::Name(name) => upstream.insert_header(header::HOST, name.clone()),
-        HostHeader::Upstream => {
+        // RFC 9112, section 3.2: HTTP/1.0 may come without one, HTTP/1.1 must not go without.
+        HostHeader::Preserve | HostHeader::Upstream => {
             let endpoint = ctx
                 .endpoint
                 .zip(ctx.route.pool.as_ref())

@@ -51,7 +51,11 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        let refusal = match admission::admit(self, session, ctx) {
+        let admitted = admission::admit(self, session, ctx);
+        if admission::is_last(session, admitted.as_ref().err()) {
+            session.set_keepalive(None);
+        }
+        let refusal = match admitted {
             Ok(()) => {
                 let reply = filter_request(session, ctx).await;
                 reply

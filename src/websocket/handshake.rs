@@ -1,5 +1,6 @@
 //! The client's opening handshake (RFC 6455, section 4.2.1).
 
+use crate::http::framing;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, Method, Version, header};
@@ -12,6 +13,8 @@ pub enum HandshakeError {
     Method,
     /// It is not HTTP/1.1.
     Version,
+    /// A body comes with it; where it ends, and frames begin, upstreams may disagree.
+    Body,
     /// `Connection` does not name `Upgrade`: a proxy in front may have eaten it.
     Connection,
     /// `Sec-WebSocket-Key` is absent, doubled, or not 16 bytes in base64.
@@ -26,6 +29,7 @@ impl HandshakeError {
         match self {
             Self::Method => "a WebSocket handshake must be a GET request",
             Self::Version => "a WebSocket handshake must be HTTP/1.1",
+            Self::Body => "a WebSocket handshake has no body",
             Self::Connection => {
                 "the request asks to upgrade to websocket, but its Connection header does not say \
                  Upgrade; a proxy in front of the gateway may have removed it"
@@ -61,6 +65,9 @@ pub fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<(
     }
     if version != Version::HTTP_11 {
         return Err(HandshakeError::Version);
+    }
+    if framing::has_body(headers) {
+        return Err(HandshakeError::Body);
     }
     if !has_token(headers, &header::CONNECTION, "upgrade") {
         return Err(HandshakeError::Connection);
@@ -155,6 +162,8 @@ mod tests {
             }),
             Err(HandshakeError::Key)
         );
+        assert_eq!(set("content-length", "0"), Ok(()));
+        assert_eq!(set("content-length", "1"), Err(HandshakeError::Body));
         let headers = browser();
         assert_eq!(check(&Method::POST, Version::HTTP_11, &headers), Err(HandshakeError::Method));
         assert_eq!(check(&Method::GET, Version::HTTP_10, &headers), Err(HandshakeError::Version));

@@ -1,0 +1,117 @@
+//! Never two requests upstream for one sent: a corpus of raw requests, an upstream that writes
+//! down every byte it is sent, and the same corpus through nginx and HAProxy.
+
+#![cfg(unix)]
+
+#[path = "../gateway/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "these tests need only a part of the kit")]
+mod support;
+
+mod case;
+mod corpus;
+mod exchange;
+mod judge;
+mod peers;
+mod reader;
+mod record;
+mod report;
+
+use case::Case;
+use exchange::{Lane, Pace, Seen};
+use peers::Peer;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Cases run in so many lanes at a time, each with a proxy and an upstream of its own.
+const LANES: usize = 4;
+
+/// What became of each case, in the corpus' order.
+async fn observe(proxy: Option<&'static Peer>, pace: Pace) -> Vec<Seen> {
+    let cases: Arc<Vec<Case>> = Arc::new(corpus::all());
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut lanes = tokio::task::JoinSet::new();
+    for _ in 0..LANES {
+        let (cases, next) = (Arc::clone(&cases), Arc::clone(&next));
+        lanes.spawn(async move {
+            let lane = Lane::start(proxy).await;
+            let mut seen = Vec::new();
+            while let Some((number, case)) = pick(&cases, &next) {
+                seen.push((number, lane.run(case, pace).await));
+            }
+            seen
+        });
+    }
+    let mut all: Vec<(usize, Seen)> = lanes.join_all().await.into_iter().flatten().collect();
+    all.sort_by_key(|(number, _)| *number);
+    all.into_iter().map(|(_, seen)| seen).collect()
+}
+
+fn pick<'c>(cases: &'c [Case], next: &AtomicUsize) -> Option<(usize, &'c Case)> {
+    let number = next.fetch_add(1, Ordering::Relaxed);
+    Some((number, cases.get(number)?))
+}
+
+fn assert_none(what: &str, faults: &[String]) {
+    assert!(faults.is_empty(), "{} {what}:\n\n{}\n", faults.len(), faults.join("\n\n"));
+}
+
+#[test]
+fn the_corpus_is_large_and_says_what_it_asks() {
+    let cases = corpus::all();
+    assert!(cases.len() >= 150, "{} cases", cases.len());
+    let names: HashSet<_> = cases.iter().map(|case| (case.kind, case.name)).collect();
+    assert_eq!(names.len(), cases.len(), "two cases have the same name");
+    for (number, case) in cases.iter().enumerate() {
+        let same = cases[..number].iter().find(|other| other.bytes == case.bytes);
+        let other = same.map(|other| (other.kind, other.name));
+        assert_eq!(other, None, "sends the same as {:?}", case.name);
+    }
+    for case in &cases {
+        assert!(case.rfc.starts_with("9110 ") || case.rfc.starts_with("9112 "), "{}", case.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_holds_the_corpus() {
+    holds(Pace::AtOnce).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_holds_the_corpus_in_pieces() {
+    holds(Pace::InPieces).await;
+}
+
+async fn holds(pace: Pace) {
+    let seen = observe(None, pace).await;
+    let cases = corpus::all();
+    let judged = cases.iter().zip(&seen).filter_map(|(case, seen)| judge::fault(case, seen));
+    assert_none("cases fail", &judged.collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_and_haproxy_find_the_verdicts_sane() {
+    let absent: Vec<&str> =
+        peers::ALL.iter().filter(|peer| peer.version().is_none()).map(|peer| peer.name).collect();
+    if !absent.is_empty() {
+        let said = format!("not installed, so nothing is compared: {}", absent.join(", "));
+        assert!(std::env::var_os("CI").is_none(), "{said}; run scripts/install-deps test");
+        eprintln!("{said}");
+        return;
+    }
+    let pace = Pace::AtOnce;
+    let (ours, nginx, haproxy) = tokio::join!(
+        observe(None, pace),
+        observe(Some(&peers::NGINX), pace),
+        observe(Some(&peers::HAPROXY), pace)
+    );
+    let cases = corpus::all();
+    let rows: Vec<report::Row<'_>> = cases
+        .iter()
+        .zip(ours.iter().zip(nginx.iter().zip(&haproxy)))
+        .map(|(case, (ours, (nginx, haproxy)))| report::Row { case, ours, nginx, haproxy })
+        .collect();
+    let faults: Vec<String> = rows.iter().filter_map(judge::insane).collect();
+    assert_none("verdicts are doubtful", &faults);
+    report::check(&rows);
+}
