@@ -69,7 +69,7 @@ pub mod internals {
 pub use async_trait::async_trait;
 pub use config::{Problem, Problems, Variables, reference, schema};
 pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};
-pub use filter::{Filter, Flow, Reply, Request, Response};
+pub use filter::{Filter, Flow, Reply, Request, Response, UpstreamRequest};
 pub use gateway::{Config, Gateway, RunError, Summary};
 pub use server::BindError;
 pub use websocket::Initiator;

@@ -7,6 +7,7 @@ mod check;
 mod cors;
 mod de;
 mod diagnostics;
+mod headers;
 mod identity;
 mod limits;
 mod listener;
@@ -24,6 +25,7 @@ mod yaml;
 
 pub use cors::{Cors, CorsPolicy};
 pub use diagnostics::{Problem, Problems, did_you_mean};
+pub use headers::{FieldChanges, Headers};
 pub use identity::{Identity, UserIdSource};
 pub use limits::Limits;
 pub use listener::{Listener, Protocol};
@@ -34,7 +36,7 @@ pub use source::{Read, Sources, Variables, read_str_with, read_with};
 pub use upstream::{Endpoint, Upstream};
 pub use values::{
     ByteSize, Cidr, Duration, EndpointAddress, Exactly, HeaderName, HostPattern, ListenAddress,
-    Method, OriginPattern, Path, Span, Spanned, Switch,
+    Method, OriginPattern, Path, Span, Spanned, Switch, Template,
 };
 
 pub use websocket::{Drain, Evict, LogFrames, OnChange, PingTo, WebSocket, WebSocketSetting};
@@ -70,6 +72,9 @@ pub struct Config {
     pub identity: Identity,
     /// Cross-origin resource sharing (Fetch standard), the default of every route.
     pub cors: Option<Spanned<CorsPolicy>>,
+    /// Header fields that are changed on the way, on every route. What a route says of a field
+    /// replaces what is said here of it.
+    pub headers: Headers,
     /// Networks (CIDR) whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed.
     /// Default: none.
     pub trusted_proxies: Vec<Cidr>,

@@ -1,7 +1,7 @@
 use super::union::short_or_long;
 use super::{
-    ByteSize, CorsPolicy, Duration, Exactly, HeaderName, HostPattern, Method, Path, Spanned,
-    WebSocketSetting,
+    ByteSize, CorsPolicy, Duration, Exactly, HeaderName, Headers, HostPattern, Method, Path,
+    Spanned, WebSocketSetting,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -30,6 +30,9 @@ pub struct Route {
     /// Replaces the top-level `cors` for this route; `off` switches it off.
     #[serde(default)]
     pub cors: Option<Spanned<CorsPolicy>>,
+    /// Header fields that are changed on the way, beside those of the top-level `headers`.
+    #[serde(default)]
+    pub headers: Headers,
     /// Bytes of a request's body; more are answered 413. Default: `limits.body_size`.
     #[serde(default)]
     pub max_body_size: Option<ByteSize>,

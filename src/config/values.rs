@@ -131,6 +131,7 @@ leaves! {
     Method: "http-method", "GET";
     Path: "path", "/api";
     Exactly: "exact-value", "2";
+    Template: "template", "{client.address}";
 }
 
 /// A span of time: `30s`, `10m`, `1h 30m`, `250ms`.
@@ -302,6 +303,8 @@ names! {
     Method: judge_method;
     /// A path, beginning with `/`.
     Path: judge_path;
+    /// A text with variables of the request: `{client.address}`.
+    Template: judge_template;
     /// A value, to be matched as it is.
     Exactly: |_| Ok(());
 }
@@ -351,6 +354,20 @@ fn judge_method(written: &str) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("methods are case-sensitive: write `{upper}`")),
     }
+}
+
+fn judge_template(written: &str) -> Result<(), String> {
+    use crate::http::template::{Template, TemplateError, Variable};
+    written.parse::<Template>().map(drop).map_err(|error| {
+        let names = Variable::ALL.map(Variable::name);
+        match &error {
+            TemplateError::Unknown(name) => match super::did_you_mean(name, names) {
+                Some(guess) => format!("{error}; did you mean `{{{guess}}}`?"),
+                None => format!("{error}; these are: {}", names.join(", ")),
+            },
+            TemplateError::Unbalanced => error.to_string(),
+        }
+    })
 }
 
 fn judge_path(written: &str) -> Result<(), String> {

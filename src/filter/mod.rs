@@ -1,9 +1,12 @@
 //! Filters: what happens to a request before it is forwarded, and to its response.
 
 mod cors;
+mod headers;
 mod user_id;
+mod variables;
 
 pub use cors::{CorsFilter, CorsPolicy, is_preflight};
+pub(crate) use headers::{Changes as HeaderChanges, FieldName, FieldValue, HeadersFilter};
 pub use user_id::{Source as UserIdSource, UserIdFilter};
 
 use crate::exchange::{Exchange, Outcome};
@@ -29,6 +32,13 @@ pub trait Filter: Send + Sync {
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
         let _ = request;
         Ok(Flow::Continue)
+    }
+
+    /// Sees the request as it is about to be sent to the upstream, once for each attempt. May
+    /// change its head.
+    fn on_forward(&self, request: &mut UpstreamRequest<'_>) -> Result<(), Error> {
+        let _ = request;
+        Ok(())
     }
 
     /// Sees the head of each response, the gateway's own answers included. May change it.
@@ -147,6 +157,41 @@ impl Request<'_> {
     pub fn set_path(&mut self, path: &str) -> Result<(), PathError> {
         self.exchange.path = Some(path::normalize(path)?.into_owned());
         Ok(())
+    }
+
+    /// What the gateway knows of the request: route, user id, client address, store.
+    pub fn exchange(&self) -> &Exchange {
+        self.exchange
+    }
+
+    /// The same, to keep something in its store.
+    pub fn exchange_mut(&mut self) -> &mut Exchange {
+        self.exchange
+    }
+}
+
+/// A request that is about to be sent to the upstream, as a filter sees it.
+#[derive(Debug)]
+pub struct UpstreamRequest<'r> {
+    pub(crate) head: &'r mut RequestHeader,
+    pub(crate) client: &'r RequestHeader,
+    pub(crate) exchange: &'r mut Exchange,
+}
+
+impl UpstreamRequest<'_> {
+    /// Method, target, header fields, as the upstream will see them.
+    pub fn head(&self) -> &RequestHeader {
+        self.head
+    }
+
+    /// Method and header fields, to change what the upstream will see.
+    pub fn head_mut(&mut self) -> &mut RequestHeader {
+        self.head
+    }
+
+    /// The head of the client's request.
+    pub fn client(&self) -> &RequestHeader {
+        self.client
     }
 
     /// What the gateway knows of the request: route, user id, client address, store.

@@ -1,13 +1,15 @@
 //! The only door from the configuration as written to what the request path reads: finds all
 //! that is wrong, and is where a default becomes a value.
 
+mod chain;
 mod cors;
+mod headers;
 mod route;
 mod websocket;
 
 use super::{Drain, Edge, Fixed, Generation, Listener, Route};
 use crate::config::{self, AccessLogSetting, Config, Problems, Read, Span};
-use crate::filter::{CorsFilter, Filter, UserIdFilter, UserIdSource};
+use crate::filter::{Filter, UserIdFilter, UserIdSource};
 use crate::routing::{Rule, Table};
 use crate::telemetry::{AccessLog, Format, Sink, Target};
 use crate::upstream::{Endpoint, Pool};
@@ -61,10 +63,8 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
     let fixed = compiler.fixed();
     let edge = Arc::new(compiler.edge());
     let pools = compiler.pools();
-    let user_id = compiler.user_id();
-    let default_cors = compiler.cors(config.cors.as_ref(), "cors");
-    let fallback_filters = filters(user_id.as_ref(), default_cors.as_ref(), surroundings);
-    let fallback = Arc::new(route::fallback(&edge, fallback_filters));
+    let defaults = compiler.default_chain();
+    let fallback = Arc::new(route::fallback(&edge, defaults.filters(surroundings)));
 
     let mut routes: Vec<(Rule, Arc<Route>)> = Vec::new();
     let mut names: HashMap<&str, Span> = HashMap::new();
@@ -103,11 +103,8 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
                 break;
             }
         }
-        let own_cors = (written.cors.as_ref())
-            .map(|policy| compiler.cors(Some(policy), &format!("{at}.cors")));
-        let cors = own_cors.as_ref().unwrap_or(&default_cors);
-        let filters = filters(user_id.as_ref(), cors.as_ref(), surroundings);
-        let seen_by = format!("{:?} {:?}", user_id, cors);
+        let chain = compiler.chain(written, &defaults, &at);
+        let (filters, seen_by) = (chain.filters(surroundings), format!("{chain:?}"));
         if let Some(route) = compiler.route(written, &at, &rule, &edge, pool, filters, &seen_by) {
             routes.push((rule, Arc::new(route)));
         }
@@ -135,17 +132,6 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         grace: config.shutdown.grace.map_or(Duration::from_secs(30), |grace| grace.0),
         log: (level, config.log.format == Some(config::LogFormat::Json)),
     })
-}
-
-/// The filters of a route, in the order in which they see requests.
-fn filters(
-    user_id: Option<&Arc<UserIdFilter>>,
-    cors: Option<&Arc<CorsFilter>>,
-    surroundings: &Surroundings<'_>,
-) -> Box<[Arc<dyn Filter>]> {
-    let user_id = user_id.map(|filter| Arc::clone(filter) as Arc<dyn Filter>);
-    let cors = cors.map(|filter| Arc::clone(filter) as Arc<dyn Filter>);
-    user_id.into_iter().chain(cors).chain(surroundings.filters.iter().cloned()).collect()
 }
 
 /// The rule once for each of its hosts, in an order of its own, so that two that take exactly

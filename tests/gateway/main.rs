@@ -10,6 +10,7 @@ mod cli;
 mod cors;
 mod examples_run;
 mod forwarded_headers;
+mod header_changes;
 mod http_semantics;
 mod own_filter;
 mod prefix_routing;

@@ -1,0 +1,117 @@
+use crate::exchange::Exchange;
+use crate::http::address;
+use crate::http::host::without_port;
+use crate::http::template::{Template, Variable};
+use http::header::{self, HeaderValue};
+use pingora::http::RequestHeader;
+
+/// What the variables of a template stand for in one request.
+pub(crate) struct Variables<'v> {
+    pub(crate) request: &'v RequestHeader,
+    pub(crate) exchange: &'v Exchange,
+}
+
+impl Variables<'_> {
+    /// The template as the value of a header field; `None` when nothing is left of it.
+    pub(crate) fn header_value(&self, template: &Template) -> Option<HeaderValue> {
+        let text = template.fill(|text, variable| {
+            let from = text.len();
+            self.push(text, variable);
+            // Nobody outside may end the field and begin one of his own (RFC 9110, section 5.5).
+            let is_harmful = |c: char| c.is_control();
+            if text.get(from..).is_some_and(|pushed| pushed.contains(is_harmful)) {
+                let pushed = text.split_off(from);
+                text.extend(pushed.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }));
+            }
+        });
+        let value = text.trim_matches([' ', '\t']);
+        if value.is_empty() { None } else { HeaderValue::from_bytes(value.as_bytes()).ok() }
+    }
+
+    fn push(&self, text: &mut String, variable: Variable) {
+        match variable {
+            Variable::ClientAddress => {
+                if let Some(address) = self.exchange.client_address() {
+                    address::push_ip(text, address);
+                }
+            }
+            Variable::RequestId => text.push_str(self.exchange.request_id()),
+            Variable::UserId => {
+                text.push_str(self.exchange.user_id().map_or("", |id| id.as_str()));
+            }
+            Variable::Route => text.push_str(self.exchange.route()),
+            Variable::Method => text.push_str(self.request.method.as_str()),
+            Variable::Scheme => text.push_str(self.exchange.scheme()),
+            Variable::Host => text.push_str(without_port(self.authority())),
+            Variable::Authority => text.push_str(self.authority()),
+            Variable::Path => text.push_str(self.path()),
+            Variable::Query => text.push_str(self.request.uri.query().unwrap_or_default()),
+            Variable::Target => {
+                text.push_str(self.path());
+                if let Some(query) = self.request.uri.query() {
+                    text.push('?');
+                    text.push_str(query);
+                }
+            }
+        }
+    }
+
+    fn authority(&self) -> &str {
+        let host = self.request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        self.request.uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default()
+    }
+
+    fn path(&self) -> &str {
+        self.exchange.path.as_deref().unwrap_or_else(|| self.request.uri.path())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::{UserId, UserIdOrigin};
+    use proptest::prelude::*;
+
+    fn exchange(user: &str) -> Exchange {
+        let mut exchange = Exchange::new("web".into(), HeaderValue::from_static("id-1"));
+        exchange.user_id = UserId::new(user, UserIdOrigin::Query);
+        exchange.client_address = Some([192, 0, 2, 1].into());
+        exchange
+    }
+
+    fn request(target: &str) -> RequestHeader {
+        let mut head = RequestHeader::build("GET", target.as_bytes(), None).expect("a request");
+        head.insert_header("host", "example.com:8080").expect("a host");
+        head
+    }
+
+    #[test]
+    fn each_stands_for_what_the_request_says() {
+        let (exchange, request) = (exchange("user-1"), request("/a/b?c=d"));
+        let variables = Variables { request: &request, exchange: &exchange };
+        for (written, expected) in [
+            ("{client.address} {request.id}", Some("192.0.2.1 id-1")),
+            ("{user.id}@{route}", Some("user-1@web")),
+            (
+                "{method} {scheme}://{authority}{target}",
+                Some("GET http://example.com:8080/a/b?c=d"),
+            ),
+            ("{host} {path} {query}", Some("example.com /a/b c=d")),
+            ("", None),
+        ] {
+            let value = variables.header_value(&written.parse().expect("a template"));
+            assert_eq!(value.as_ref().and_then(|v| v.to_str().ok()), expected, "{written}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_ends_a_field_or_a_line(user in "\\PC{0,20}[\r\n\0]{0,3}\\PC{0,20}") {
+            let (exchange, request) = (exchange(&user), request("/"));
+            let variables = Variables { request: &request, exchange: &exchange };
+            let value = variables.header_value(&"<{user.id}>".parse().expect("a template"));
+            let value = value.expect("always a value");
+            prop_assert!(value.as_bytes().iter().all(|&byte| byte >= 0x20 && byte != 0x7f));
+        }
+    }
+}
