@@ -3,6 +3,7 @@
 //! One type per section of the file. Nothing here is read on the request path;
 //! `generation::compile` turns it into what is.
 
+mod answer;
 mod check;
 mod cors;
 mod de;
@@ -12,6 +13,7 @@ mod identity;
 mod limits;
 mod listener;
 mod logging;
+mod maintenance;
 mod route;
 mod schema;
 mod source;
@@ -23,6 +25,7 @@ mod values;
 mod websocket;
 mod yaml;
 
+pub use answer::{Redirect, Respond};
 pub use cors::{Cors, CorsPolicy};
 pub use diagnostics::{Problem, Problems, did_you_mean};
 pub use headers::{FieldChanges, Headers};
@@ -30,6 +33,7 @@ pub use identity::{Identity, UserIdSource};
 pub use limits::Limits;
 pub use listener::{Listener, Protocol};
 pub use logging::{AccessLog, AccessLogSetting, Level, Log, LogFormat};
+pub use maintenance::{Maintenance, MaintenanceSetting};
 pub use route::{HostRewrite, Route, ValueMatch};
 pub use schema::{reference, schema};
 pub use source::{Read, Sources, Variables, read_str_with, read_with};
@@ -75,6 +79,8 @@ pub struct Config {
     /// Header fields that are changed on the way, on every route. What a route says of a field
     /// replaces what is said here of it.
     pub headers: Headers,
+    /// Maintenance of everything: `on`, `off` (default), or how it is announced.
+    pub maintenance: Option<Spanned<MaintenanceSetting>>,
     /// Networks (CIDR) whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed.
     /// Default: none.
     pub trusted_proxies: Vec<Cidr>,
@@ -82,7 +88,7 @@ pub struct Config {
     pub limits: Limits,
     /// Services to forward to, by name.
     pub upstreams: BTreeMap<String, Spanned<Upstream>>,
-    /// Which request goes to which upstream. The most specific route wins, whatever the order.
+    /// Which request goes to which upstream, or is answered here. The most specific route wins, whatever the order.
     pub routes: Vec<Spanned<Route>>,
 }
 

@@ -1,7 +1,7 @@
 use super::union::short_or_long;
 use super::{
-    ByteSize, CorsPolicy, Duration, Exactly, HeaderName, Headers, HostPattern, Method, Path,
-    Spanned, WebSocketSetting,
+    ByteSize, CorsPolicy, Duration, Exactly, HeaderName, Headers, HostPattern, MaintenanceSetting,
+    Method, Path, Redirect, Respond, Spanned, WebSocketSetting,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,8 +16,15 @@ pub struct Route {
     /// What a request must be like.
     #[serde(rename = "match", default)]
     pub matches: Match,
-    /// The name of the upstream.
-    pub upstream: Spanned<String>,
+    /// The name of the upstream. A route has just one of `upstream`, `redirect` and `respond`.
+    #[serde(default)]
+    pub upstream: Option<Spanned<String>>,
+    /// Sends the client elsewhere.
+    #[serde(default)]
+    pub redirect: Option<Spanned<Redirect>>,
+    /// A fixed answer.
+    #[serde(default)]
+    pub respond: Option<Spanned<Respond>>,
     /// What is changed on the way.
     #[serde(default)]
     pub rewrite: Rewrite,
@@ -33,6 +40,9 @@ pub struct Route {
     /// Header fields that are changed on the way, beside those of the top-level `headers`.
     #[serde(default)]
     pub headers: Headers,
+    /// Replaces the top-level `maintenance` for this route; `off` exempts it.
+    #[serde(default)]
+    pub maintenance: Option<Spanned<MaintenanceSetting>>,
     /// Bytes of a request's body; more are answered 413. Default: `limits.body_size`.
     #[serde(default)]
     pub max_body_size: Option<ByteSize>,

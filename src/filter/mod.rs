@@ -2,11 +2,17 @@
 
 mod cors;
 mod headers;
+mod maintenance;
+mod redirect;
+mod respond;
 mod user_id;
 mod variables;
 
 pub use cors::{CorsFilter, CorsPolicy, is_preflight};
 pub(crate) use headers::{Changes as HeaderChanges, FieldName, FieldValue, HeadersFilter};
+pub(crate) use maintenance::MaintenanceFilter;
+pub(crate) use redirect::RedirectFilter;
+pub(crate) use respond::RespondFilter;
 pub use user_id::{Source as UserIdSource, UserIdFilter};
 
 use crate::exchange::{Exchange, Outcome};

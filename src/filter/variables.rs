@@ -28,6 +28,23 @@ impl Variables<'_> {
         if value.is_empty() { None } else { HeaderValue::from_bytes(value.as_bytes()).ok() }
     }
 
+    /// The template as a URI reference (RFC 3986): what a variable brings can't become more
+    /// than the component it stands in.
+    pub(crate) fn uri(&self, template: &Template) -> String {
+        let mut value = String::new();
+        template.fill(|text, variable| {
+            value.clear();
+            self.push(&mut value, variable);
+            let kept: &[u8] = match variable {
+                Variable::Path => PATH,
+                Variable::Query | Variable::Target => QUERY,
+                Variable::Host | Variable::Authority | Variable::ClientAddress => b":[]",
+                _ => b"",
+            };
+            push_encoded(text, &value, kept);
+        })
+    }
+
     fn push(&self, text: &mut String, variable: Variable) {
         match variable {
             Variable::ClientAddress => {
@@ -63,6 +80,28 @@ impl Variables<'_> {
 
     fn path(&self) -> &str {
         self.exchange.path.as_deref().unwrap_or_else(|| self.request.uri.path())
+    }
+}
+
+/// What may stand in a path beside unreserved characters (RFC 3986, section 3.3); escapes stay
+/// what they are.
+const PATH: &[u8] = b"/%!$&'()*+,;=:@";
+
+/// The same for a query (RFC 3986, section 3.4), or a path with one.
+const QUERY: &[u8] = b"/%!$&'()*+,;=:@?";
+
+/// Appends a value, escaping all but unreserved characters and those that are kept.
+fn push_encoded(text: &mut String, value: &str, kept: &[u8]) {
+    const HEX: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    for byte in value.bytes() {
+        let is_unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if is_unreserved || kept.contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or('0');
+            text.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+        }
     }
 }
 
@@ -104,6 +143,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn in_a_uri_a_value_stays_in_its_component() {
+        let (exchange, request) = (exchange("a/../b?c#d"), request("/ü%20x?q=y"));
+        let variables = Variables { request: &request, exchange: &exchange };
+        let uri = |written: &str| variables.uri(&written.parse().expect("a template"));
+        assert_eq!(uri("/u/{user.id}"), "/u/a%2F..%2Fb%3Fc%23d");
+        assert_eq!(uri("https://{host}{path}"), "https://example.com/%C3%BC%20x");
+    }
+
     proptest! {
         #[test]
         fn no_value_ends_a_field_or_a_line(user in "\\PC{0,20}[\r\n\0]{0,3}\\PC{0,20}") {
@@ -112,6 +160,9 @@ mod tests {
             let value = variables.header_value(&"<{user.id}>".parse().expect("a template"));
             let value = value.expect("always a value");
             prop_assert!(value.as_bytes().iter().all(|&byte| byte >= 0x20 && byte != 0x7f));
+            let uri = variables.uri(&"/{user.id}".parse().expect("a template"));
+            prop_assert!(uri.bytes().all(|byte| byte.is_ascii_graphic()));
+            prop_assert_eq!(uri.matches('/').count(), 1);
         }
     }
 }

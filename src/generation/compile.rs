@@ -1,9 +1,11 @@
 //! The only door from the configuration as written to what the request path reads: finds all
 //! that is wrong, and is where a default becomes a value.
 
+mod answer;
 mod chain;
 mod cors;
 mod headers;
+mod maintenance;
 mod route;
 mod websocket;
 
@@ -84,13 +86,15 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         } else {
             names.insert(&written.name, written.name.span);
         }
-        let pool = pools.get(written.upstream.as_str());
-        if pool.is_none() && !declared_upstreams.contains(written.upstream.as_str()) {
+        let upstream = written.upstream.as_ref();
+        let pool = upstream.and_then(|upstream| pools.get(upstream.as_str()));
+        if let (None, Some(upstream)) = (pool, upstream)
+            && !declared_upstreams.contains(upstream.as_str())
+        {
             let known = declared_upstreams.iter().map(String::as_str);
-            let guess = config::did_you_mean(&written.upstream, known);
-            let reason = format!("there is no upstream `{}`", &*written.upstream);
-            let problem =
-                compiler.problems.add(written.upstream.span, format!("{at}.upstream"), reason);
+            let guess = config::did_you_mean(upstream, known);
+            let reason = format!("there is no upstream `{}`", &**upstream);
+            let problem = compiler.problems.add(upstream.span, format!("{at}.upstream"), reason);
             if let Some(guess) = guess {
                 problem.help(format!("did you mean `{guess}`?"));
             }

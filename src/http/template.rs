@@ -137,6 +137,11 @@ impl FromStr for Template {
 }
 
 impl Template {
+    /// Its pieces; no two literals stand beside each other.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
     /// The whole text, when no variable is in it.
     pub fn literal(&self) -> Option<&str> {
         match &*self.parts {

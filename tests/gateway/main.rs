@@ -12,6 +12,8 @@ mod examples_run;
 mod forwarded_headers;
 mod header_changes;
 mod http_semantics;
+mod maintenance;
+mod own_answers;
 mod own_filter;
 mod prefix_routing;
 mod readme;

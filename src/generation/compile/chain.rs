@@ -1,6 +1,7 @@
+use super::answer::Answer;
 use super::{Compiler, Surroundings};
 use crate::config;
-use crate::filter::{CorsFilter, Filter, HeadersFilter, UserIdFilter};
+use crate::filter::{CorsFilter, Filter, HeadersFilter, MaintenanceFilter, UserIdFilter};
 use std::sync::Arc;
 
 /// What stands on the way of a route's requests.
@@ -9,6 +10,8 @@ pub(super) struct Chain {
     headers: Arc<HeadersFilter>,
     user_id: Option<Arc<UserIdFilter>>,
     cors: Option<Arc<CorsFilter>>,
+    maintenance: Option<Arc<MaintenanceFilter>>,
+    answer: Option<Answer>,
 }
 
 impl Chain {
@@ -21,7 +24,9 @@ impl Chain {
         }
         filters.extend(self.user_id.iter().map(|filter| Arc::clone(filter) as _));
         filters.extend(self.cors.iter().map(|filter| Arc::clone(filter) as _));
+        filters.extend(self.maintenance.iter().map(|filter| Arc::clone(filter) as _));
         filters.extend(surroundings.filters.iter().cloned());
+        filters.extend(self.answer.iter().map(Answer::filter));
         filters.into()
     }
 }
@@ -34,6 +39,8 @@ impl Compiler<'_> {
             headers: Arc::new(self.headers(&config.headers, &HeadersFilter::default(), "headers")),
             user_id: self.user_id(),
             cors: self.cors(config.cors.as_ref(), "cors"),
+            maintenance: self.maintenance(config.maintenance.as_ref()),
+            answer: None,
         }
     }
 
@@ -47,6 +54,11 @@ impl Compiler<'_> {
                 Some(policy) => self.cors(Some(policy), &format!("{at}.cors")),
                 None => defaults.cors.clone(),
             },
+            maintenance: match &written.maintenance {
+                Some(setting) => self.maintenance(Some(setting)),
+                None => defaults.maintenance.clone(),
+            },
+            answer: self.answer(written, at),
         }
     }
 }

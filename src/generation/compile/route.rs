@@ -71,9 +71,11 @@ impl Compiler<'_> {
     ) -> Option<Route> {
         let rewrite_prefix = self.rewrite_prefix(written, at, rule);
         let host = self.host(written, at);
-        let pool = pool?;
+        if pool.is_none() && written.upstream.is_some() {
+            return None;
+        }
         let websocket = match written.websocket.as_ref().map(|setting| &setting.value) {
-            None => Some(Settings::default()),
+            None => pool.map(|_| Settings::default()),
             Some(WebSocketSetting::Switch(switch)) => switch.0.then(Settings::default),
             Some(WebSocketSetting::Settings(settings)) => {
                 Some(websocket::settings(settings, self.problems, &format!("{at}.websocket")))
@@ -85,7 +87,7 @@ impl Compiler<'_> {
         let mut route = Route {
             name: written.name.as_str().into(),
             edge: Arc::clone(edge),
-            pool: Some(Arc::clone(pool)),
+            pool: pool.cloned(),
             rewrite_prefix,
             host,
             watcher: websocket
