@@ -37,6 +37,7 @@
 )]
 
 mod admin;
+mod compression;
 mod config;
 #[cfg(feature = "demo")]
 #[doc(hidden)]

@@ -5,6 +5,7 @@
 
 mod answer;
 mod check;
+mod compression;
 mod cors;
 mod de;
 mod diagnostics;
@@ -26,6 +27,7 @@ mod websocket;
 mod yaml;
 
 pub use answer::{Redirect, Respond};
+pub use compression::{Coding, Compression, CompressionSetting};
 pub use cors::{Cors, CorsPolicy};
 pub use diagnostics::{Problem, Problems, did_you_mean};
 pub use headers::{FieldChanges, Headers};
@@ -79,6 +81,9 @@ pub struct Config {
     /// Header fields that are changed on the way, on every route. What a route says of a field
     /// replaces what is said here of it.
     pub headers: Headers,
+    /// Compression of responses: `on`, `off` (default), or what is compressed and how; the default
+    /// of every route.
+    pub compression: Option<Spanned<CompressionSetting>>,
     /// Maintenance of everything: `on`, `off` (default), or how it is announced.
     pub maintenance: Option<Spanned<MaintenanceSetting>>,
     /// Networks (CIDR) whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed.

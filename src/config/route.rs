@@ -1,7 +1,7 @@
 use super::union::short_or_long;
 use super::{
-    ByteSize, CorsPolicy, Duration, Exactly, HeaderName, Headers, HostPattern, MaintenanceSetting,
-    Method, Path, Redirect, Respond, Spanned, WebSocketSetting,
+    ByteSize, CompressionSetting, CorsPolicy, Duration, Exactly, HeaderName, Headers, HostPattern,
+    MaintenanceSetting, Method, Path, Redirect, Respond, Spanned, WebSocketSetting,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -40,6 +40,9 @@ pub struct Route {
     /// Header fields that are changed on the way, beside those of the top-level `headers`.
     #[serde(default)]
     pub headers: Headers,
+    /// Replaces the top-level `compression` for this route; `off` switches it off.
+    #[serde(default)]
+    pub compression: Option<Spanned<CompressionSetting>>,
     /// Replaces the top-level `maintenance` for this route; `off` exempts it.
     #[serde(default)]
     pub maintenance: Option<Spanned<MaintenanceSetting>>,

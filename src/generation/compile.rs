@@ -3,6 +3,7 @@
 
 mod answer;
 mod chain;
+mod compression;
 mod cors;
 mod headers;
 mod maintenance;
@@ -66,7 +67,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
     let edge = Arc::new(compiler.edge());
     let pools = compiler.pools();
     let defaults = compiler.default_chain();
-    let fallback = Arc::new(route::fallback(&edge, defaults.filters(surroundings)));
+    let fallback = Arc::new(route::fallback(&edge, &defaults, surroundings));
 
     let mut routes: Vec<(Rule, Arc<Route>)> = Vec::new();
     let mut names: HashMap<&str, Span> = HashMap::new();
@@ -108,8 +109,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
             }
         }
         let chain = compiler.chain(written, &defaults, &at);
-        let (filters, seen_by) = (chain.filters(surroundings), format!("{chain:?}"));
-        if let Some(route) = compiler.route(written, &at, &rule, &edge, pool, filters, &seen_by) {
+        if let Some(route) = compiler.route(written, &at, &rule, &edge, pool, &chain) {
             routes.push((rule, Arc::new(route)));
         }
     }

@@ -13,6 +13,7 @@ pub use live::Live;
 pub use plan::Plan;
 pub use watch::Watch;
 
+use crate::compression::Compression;
 use crate::filter::Filter;
 use crate::http::host::without_port;
 use crate::routing::{Miss, Query, Table};
@@ -110,6 +111,8 @@ pub struct Route {
     pub pool: Option<Arc<Pool>>,
     /// In the order in which they see requests.
     pub filters: Box<[Arc<dyn Filter>]>,
+    /// How responses are compressed, if they are.
+    pub compression: Option<Arc<Compression>>,
     /// How many bytes of its path were matched by a prefix that is replaced, and by what.
     pub rewrite_prefix: Option<(usize, String)>,
     /// The `Host` that the upstream sees.

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod cookie;
+pub mod encoding;
 pub mod forwarded;
 pub mod host;
 pub mod origin;

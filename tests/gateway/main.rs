@@ -7,6 +7,7 @@ mod support;
 
 mod access_log;
 mod cli;
+mod compression;
 mod cors;
 mod examples_run;
 mod forwarded_headers;

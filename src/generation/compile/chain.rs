@@ -1,5 +1,6 @@
 use super::answer::Answer;
 use super::{Compiler, Surroundings};
+use crate::compression::Compression;
 use crate::config;
 use crate::filter::{CorsFilter, Filter, HeadersFilter, MaintenanceFilter, UserIdFilter};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ pub(super) struct Chain {
     cors: Option<Arc<CorsFilter>>,
     maintenance: Option<Arc<MaintenanceFilter>>,
     answer: Option<Answer>,
+    pub(super) compression: Option<Arc<Compression>>,
 }
 
 impl Chain {
@@ -41,6 +43,7 @@ impl Compiler<'_> {
             cors: self.cors(config.cors.as_ref(), "cors"),
             maintenance: self.maintenance(config.maintenance.as_ref()),
             answer: None,
+            compression: self.compression(config.compression.as_ref(), "compression"),
         }
     }
 
@@ -59,6 +62,10 @@ impl Compiler<'_> {
                 None => defaults.maintenance.clone(),
             },
             answer: self.answer(written, at),
+            compression: match &written.compression {
+                Some(setting) => self.compression(Some(setting), &format!("{at}.compression")),
+                None => defaults.compression.clone(),
+            },
         }
     }
 }
