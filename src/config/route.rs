@@ -1,7 +1,7 @@
 use super::union::short_or_long;
 use super::{
-    ByteSize, CompressionSetting, CorsPolicy, Duration, Exactly, HeaderName, Headers, HostPattern,
-    MaintenanceSetting, Method, Path, Redirect, Respond, Spanned, WebSocketSetting,
+    ByteSize, CompressionSetting, CorsPolicy, Duration, Exactly, Files, HeaderName, Headers,
+    HostPattern, MaintenanceSetting, Method, Path, Redirect, Respond, Spanned, WebSocketSetting,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,7 +16,8 @@ pub struct Route {
     /// What a request must be like.
     #[serde(rename = "match", default)]
     pub matches: Match,
-    /// The name of the upstream. A route has just one of `upstream`, `redirect` and `respond`.
+    /// The name of the upstream. A route has just one of `upstream`, `redirect`, `respond` and
+    /// `files`.
     #[serde(default)]
     pub upstream: Option<Spanned<String>>,
     /// Sends the client elsewhere.
@@ -25,6 +26,9 @@ pub struct Route {
     /// A fixed answer.
     #[serde(default)]
     pub respond: Option<Spanned<Respond>>,
+    /// Files of a folder.
+    #[serde(default)]
+    pub files: Option<Spanned<Files>>,
     /// What is changed on the way.
     #[serde(default)]
     pub rewrite: Rewrite,

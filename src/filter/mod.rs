@@ -1,6 +1,7 @@
 //! Filters: what happens to a request before it is forwarded, and to its response.
 
 mod cors;
+mod files;
 mod headers;
 mod maintenance;
 mod redirect;
@@ -9,6 +10,7 @@ mod user_id;
 mod variables;
 
 pub use cors::{CorsFilter, CorsPolicy, is_preflight};
+pub(crate) use files::{FilesFilter, Folder};
 pub(crate) use headers::{Changes as HeaderChanges, FieldName, FieldValue, HeadersFilter};
 pub(crate) use maintenance::MaintenanceFilter;
 pub(crate) use redirect::RedirectFilter;
@@ -23,6 +25,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
+use std::fs::File;
+use std::sync::Arc;
 
 /// What a filter may fail with: the request is answered 500, the reason is logged.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -102,6 +106,8 @@ pub(crate) enum ReplyBody {
     Empty,
     /// A body as it is.
     Bytes(Bytes),
+    /// A part of a file: from which byte, and how many.
+    File(Arc<File>, u64, u64),
     /// JSON or text by the request's `Accept`, with the request's id.
     Error {
         code: &'static str,
@@ -132,6 +138,12 @@ impl Reply {
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = ReplyBody::Bytes(body.into());
+        self
+    }
+
+    /// With these bytes of a file for its body, read as the client takes them.
+    pub(crate) fn file(mut self, file: File, first: u64, length: u64) -> Self {
+        self.body = ReplyBody::File(Arc::new(file), first, length);
         self
     }
 }

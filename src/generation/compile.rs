@@ -5,6 +5,7 @@ mod answer;
 mod chain;
 mod compression;
 mod cors;
+mod files;
 mod headers;
 mod maintenance;
 mod route;
@@ -108,7 +109,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
                 break;
             }
         }
-        let chain = compiler.chain(written, &defaults, &at);
+        let chain = compiler.chain(written, &defaults, &rule, &at);
         if let Some(route) = compiler.route(written, &at, &rule, &edge, pool, &chain) {
             routes.push((rule, Arc::new(route)));
         }

@@ -1,6 +1,7 @@
 //! What the RFCs define, and no policy: pure functions over bytes.
 
 pub mod address;
+pub mod conditional;
 pub mod cookie;
 pub mod encoding;
 pub mod forwarded;

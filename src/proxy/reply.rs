@@ -2,11 +2,14 @@
 
 use super::{Context, filter_response};
 use crate::filter::{Reply, ReplyBody};
-use bytes::Bytes;
-use http::{Method, header};
-use pingora::Result;
+use bytes::{Bytes, BytesMut};
+use http::{Method, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
+use std::fs::File;
+use std::io::SeekFrom;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 /// Sends an answer, through the route's filters as any other.
 pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply) -> Result<()> {
@@ -15,26 +18,61 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply)
         session.set_keepalive(None);
     }
     let (content_type, body) = render(&reply.body, session.req_header(), ctx);
+    let length = match &reply.body {
+        ReplyBody::File(_, _, length) => *length,
+        _ => body.len() as u64,
+    };
     let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 8))?;
     if let Some(content_type) = content_type {
         head.insert_header(header::CONTENT_TYPE, content_type)?;
         head.insert_header(header::CACHE_CONTROL, "no-store")?;
     }
-    // RFC 9110, section 8.6: a 204 carries no Content-Length.
-    if reply.status != http::StatusCode::NO_CONTENT {
-        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    // RFC 9110, section 8.6: a 204 carries no Content-Length, a 304 only that of the 200.
+    if !matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        head.insert_header(header::CONTENT_LENGTH, length)?;
     }
     for (name, value) in reply.headers {
         head.append_header(name, value)?;
     }
     filter_response(session.req_header(), &mut head, ctx).await?;
-    let is_bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
-    ctx.sent = if is_bodiless { 0 } else { body.len() as u64 };
+    let is_bodiless = length == 0 || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head), is_bodiless).await?;
     if is_bodiless {
         return Ok(());
     }
+    if let ReplyBody::File(file, first, length) = reply.body {
+        return send_file(session, ctx, &file, first, length).await;
+    }
+    ctx.sent = length;
     session.write_response_body(Some(body), true).await
+}
+
+/// The most bytes of a file that are read before the client has taken them.
+const PIECE: u64 = 64 * 1024;
+
+async fn send_file(
+    session: &mut Session,
+    ctx: &mut Context,
+    file: &File,
+    first: u64,
+    length: u64,
+) -> Result<()> {
+    let cannot = |error| Error::because(ErrorType::FileReadError, "reading a file failed", error);
+    let mut file = tokio::fs::File::from_std(file.try_clone().map_err(cannot)?);
+    file.seek(SeekFrom::Start(first)).await.map_err(cannot)?;
+    let mut left = length;
+    while left > 0 {
+        let most = left.min(PIECE);
+        let mut piece = BytesMut::with_capacity(usize::try_from(most).unwrap_or_default());
+        (&mut file).take(most).read_buf(&mut piece).await.map_err(cannot)?;
+        if piece.is_empty() {
+            return Error::e_explain(ErrorType::FileReadError, "a file has become shorter");
+        }
+        left = left.saturating_sub(piece.len() as u64);
+        ctx.sent += piece.len() as u64;
+        session.write_response_body(Some(piece.freeze()), left == 0).await?;
+    }
+    Ok(())
 }
 
 fn render(
@@ -43,7 +81,7 @@ fn render(
     ctx: &Context,
 ) -> (Option<&'static str>, Bytes) {
     match body {
-        ReplyBody::Empty => (None, Bytes::new()),
+        ReplyBody::Empty | ReplyBody::File(..) => (None, Bytes::new()),
         ReplyBody::Bytes(bytes) => (None, bytes.clone()),
         ReplyBody::Error { code, message } if wants_text(request) => {
             let id = ctx.exchange.request_id();

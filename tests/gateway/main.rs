@@ -10,6 +10,7 @@ mod cli;
 mod compression;
 mod cors;
 mod examples_run;
+mod files;
 mod forwarded_headers;
 mod header_changes;
 mod http_semantics;

@@ -3,6 +3,7 @@ use super::headers::Way;
 use crate::config::{self, Redirect, Respond, Span, Spanned};
 use crate::filter::{Filter, RedirectFilter, RespondFilter};
 use crate::http::template::{Part, Template, Variable};
+use crate::routing::{PathRule, Rule};
 use http::StatusCode;
 use http::header::HeaderValue;
 use std::fmt;
@@ -34,12 +35,18 @@ impl fmt::Debug for Answer {
 
 impl Compiler<'_> {
     /// The answer of a route that leads to no upstream.
-    pub(super) fn answer(&mut self, written: &config::Route, at: &str) -> Option<Answer> {
-        let config::Route { upstream, redirect, respond, .. } = written;
+    pub(super) fn answer(
+        &mut self,
+        written: &config::Route,
+        rule: &Rule,
+        at: &str,
+    ) -> Option<Answer> {
+        let config::Route { upstream, redirect, respond, files, .. } = written;
         let given: Vec<(&str, Span)> = [
             upstream.as_ref().map(|it| ("upstream", it.span)),
             redirect.as_ref().map(|it| ("redirect", it.span)),
             respond.as_ref().map(|it| ("respond", it.span)),
+            files.as_ref().map(|it| ("files", it.span)),
         ]
         .into_iter()
         .flatten()
@@ -47,7 +54,7 @@ impl Compiler<'_> {
         match given.as_slice() {
             [] => {
                 let reason = "the route leads nowhere: it needs one of `upstream`, `redirect`, \
-                              `respond`";
+                              `respond`, `files`";
                 self.problems.add(written.name.span, at, reason);
             }
             [_] => {}
@@ -66,12 +73,21 @@ impl Compiler<'_> {
             .and_then(|redirect| self.redirect(redirect, &format!("{at}.redirect")));
         let respond =
             respond.as_ref().and_then(|respond| self.respond(respond, &format!("{at}.respond")));
-        redirect.map(Answer::new).or(respond.map(Answer::new))
+        let files = files.as_ref().and_then(|files| {
+            // Where it can't be, it is told with the route.
+            let prefix = match rule.path {
+                PathRule::Prefix(_) => self.rewrite_prefix(written, at, rule),
+                PathRule::Exact(_) => None,
+            };
+            self.files(files, prefix, &format!("{at}.files"))
+        });
+        redirect.map(Answer::new).or(respond.map(Answer::new)).or(files.map(Answer::new))
     }
 
     fn refuse_what_needs_an_upstream(&mut self, written: &config::Route, at: &str) {
         let websocket = written.websocket.as_ref().map(|it| ("websocket", it.span));
         let prefix = written.rewrite.prefix.as_ref().map(|it| ("rewrite.prefix", it.span));
+        let prefix = prefix.filter(|_| written.files.is_none());
         for (key, span) in websocket.into_iter().chain(prefix) {
             let reason = "the route answers by itself: there is no upstream that this is about";
             self.problems.add(span, format!("{at}.{key}"), reason);

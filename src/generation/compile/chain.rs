@@ -3,6 +3,7 @@ use super::{Compiler, Surroundings};
 use crate::compression::Compression;
 use crate::config;
 use crate::filter::{CorsFilter, Filter, HeadersFilter, MaintenanceFilter, UserIdFilter};
+use crate::routing::Rule;
 use std::sync::Arc;
 
 /// What stands on the way of a route's requests.
@@ -48,7 +49,13 @@ impl Compiler<'_> {
     }
 
     /// A route's own over the defaults.
-    pub(super) fn chain(&mut self, written: &config::Route, defaults: &Chain, at: &str) -> Chain {
+    pub(super) fn chain(
+        &mut self,
+        written: &config::Route,
+        defaults: &Chain,
+        rule: &Rule,
+        at: &str,
+    ) -> Chain {
         let headers = format!("{at}.headers");
         Chain {
             headers: Arc::new(self.headers(&written.headers, &defaults.headers, &headers)),
@@ -61,7 +68,7 @@ impl Compiler<'_> {
                 Some(setting) => self.maintenance(Some(setting)),
                 None => defaults.maintenance.clone(),
             },
-            answer: self.answer(written, at),
+            answer: self.answer(written, rule, at),
             compression: match &written.compression {
                 Some(setting) => self.compression(Some(setting), &format!("{at}.compression")),
                 None => defaults.compression.clone(),

@@ -111,7 +111,7 @@ impl Compiler<'_> {
         Some(route)
     }
 
-    fn rewrite_prefix(
+    pub(super) fn rewrite_prefix(
         &mut self,
         written: &config::Route,
         at: &str,
