@@ -44,6 +44,7 @@ mod config;
 pub mod demo;
 #[doc(hidden)]
 pub mod doctor;
+mod error_pages;
 mod exchange;
 pub mod filter;
 mod gateway;

@@ -29,5 +29,6 @@ pub struct Respond {
     /// The body's media type. Default: `text/plain; charset=utf-8`.
     pub content_type: Option<Spanned<String>>,
     /// Further header fields; variables stand in them as in `headers.response.set`.
+    #[schemars(extend("propertyNames" = {"format": "header-name"}))]
     pub headers: BTreeMap<HeaderName, Spanned<Template>>,
 }

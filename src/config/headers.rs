@@ -24,9 +24,11 @@ pub struct FieldChanges {
     /// says, unverified), `{route}`, `{method}`, `{scheme}`, `{host}`, `{authority}` (host with
     /// port), `{path}`, `{query}` and `{target}` (path with query) stand for what the request
     /// says; `{{` is a brace. A value that begins with `{` needs quotes.
+    #[schemars(extend("propertyNames" = {"format": "header-name"}))]
     pub set: BTreeMap<HeaderName, Spanned<Template>>,
     /// Fields that get a further value, beside those that are there; in it variables stand as in
     /// `set`.
+    #[schemars(extend("propertyNames" = {"format": "header-name"}))]
     pub add: BTreeMap<HeaderName, Spanned<Template>>,
     /// Fields that are removed.
     pub remove: Vec<Spanned<HeaderName>>,

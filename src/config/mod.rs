@@ -9,6 +9,7 @@ mod compression;
 mod cors;
 mod de;
 mod diagnostics;
+mod error_pages;
 mod files;
 mod headers;
 mod identity;
@@ -31,6 +32,7 @@ pub use answer::{Redirect, Respond};
 pub use compression::{Coding, Compression, CompressionSetting};
 pub use cors::{Cors, CorsPolicy};
 pub use diagnostics::{Problem, Problems, did_you_mean};
+pub use error_pages::ErrorPages;
 pub use files::Files;
 pub use headers::{FieldChanges, Headers};
 pub use identity::{Identity, UserIdSource};
@@ -43,8 +45,8 @@ pub use schema::{reference, schema};
 pub use source::{Read, Sources, Variables, read_str_with, read_with};
 pub use upstream::{Endpoint, Upstream};
 pub use values::{
-    ByteSize, Cidr, Duration, EndpointAddress, Exactly, HeaderName, HostPattern, ListenAddress,
-    Method, OriginPattern, Path, Span, Spanned, Switch, Template,
+    ByteSize, Cidr, Duration, EndpointAddress, ErrorStatus, Exactly, HeaderName, HostPattern,
+    ListenAddress, Method, OriginPattern, Path, Span, Spanned, Switch, Template,
 };
 
 pub use websocket::{Drain, Evict, LogFrames, OnChange, PingTo, WebSocket, WebSocketSetting};
@@ -88,6 +90,8 @@ pub struct Config {
     pub compression: Option<Spanned<CompressionSetting>>,
     /// Maintenance of everything: `on`, `off` (default), or how it is announced.
     pub maintenance: Option<Spanned<MaintenanceSetting>>,
+    /// Pages of one's own for errors.
+    pub error_pages: ErrorPages,
     /// Networks (CIDR) whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed.
     /// Default: none.
     pub trusted_proxies: Vec<Cidr>,

@@ -71,6 +71,7 @@ pub struct Match {
     /// Default: every method.
     pub methods: Vec<Method>,
     /// Header fields and the value each must have, or `{present: true}`.
+    #[schemars(extend("propertyNames" = {"format": "header-name"}))]
     pub headers: BTreeMap<HeaderName, ValueMatch>,
     /// Query parameters and the value each must have, or `{present: true}`.
     pub query: BTreeMap<String, ValueMatch>,

@@ -132,6 +132,7 @@ leaves! {
     Path: "path", "/api";
     Exactly: "exact-value", "2";
     Template: "template", "{client.address}";
+    ErrorStatus: "error-status", "5xx";
 }
 
 /// A span of time: `30s`, `10m`, `1h 30m`, `250ms`.
@@ -305,6 +306,8 @@ names! {
     Path: judge_path;
     /// A text with variables of the request: `{client.address}`.
     Template: judge_template;
+    /// A status of an error, or their class: `404`, `4xx`, `5xx`.
+    ErrorStatus: judge_error_status;
     /// A value, to be matched as it is.
     Exactly: |_| Ok(());
 }
@@ -368,6 +371,15 @@ fn judge_template(written: &str) -> Result<(), String> {
             TemplateError::Unbalanced => error.to_string(),
         }
     })
+}
+
+fn judge_error_status(written: &str) -> Result<(), String> {
+    let is_status =
+        written.len() == 3 && written.parse().is_ok_and(|code| (400..600).contains(&code));
+    match is_status || matches!(written, "4xx" | "5xx") {
+        true => Ok(()),
+        false => Err("not the status of an error; write it like `404`, `4xx` or `5xx`".to_owned()),
+    }
 }
 
 fn judge_path(written: &str) -> Result<(), String> {

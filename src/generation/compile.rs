@@ -5,6 +5,7 @@ mod answer;
 mod chain;
 mod compression;
 mod cors;
+mod error_pages;
 mod files;
 mod headers;
 mod maintenance;
@@ -215,6 +216,7 @@ impl Compiler<'_> {
             header_size: limits.header_size.map_or(64 * 1024, |size| size.0),
             header_count: limits.header_count.unwrap_or(100),
             uri_size: limits.uri_size.map_or(16 * 1024, |size| size.0),
+            error_pages: self.error_pages(),
             access_log: self.access_log().map(Arc::new),
         }
     }

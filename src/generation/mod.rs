@@ -14,6 +14,7 @@ pub use plan::Plan;
 pub use watch::Watch;
 
 use crate::compression::Compression;
+use crate::error_pages::ErrorPages;
 use crate::filter::Filter;
 use crate::http::host::without_port;
 use crate::routing::{Miss, Query, Table};
@@ -89,6 +90,8 @@ pub struct Edge {
     pub header_count: usize,
     /// The most bytes of path and query.
     pub uri_size: u64,
+    /// Pages for errors.
+    pub error_pages: Option<ErrorPages>,
     /// The access log, unless it is off.
     pub access_log: Option<Arc<AccessLog>>,
 }

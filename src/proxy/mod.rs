@@ -119,6 +119,7 @@ impl ProxyHttp for Proxy {
         if is_interim {
             return Ok(());
         }
+        failure::intercept(session, response, ctx)?;
         forward::clean_response(session, response);
         filter_response(session.req_header(), response, ctx).await?;
         if response.status == StatusCode::SWITCHING_PROTOCOLS {

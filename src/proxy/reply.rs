@@ -1,6 +1,7 @@
 //! The gateway's own answers, written out.
 
 use super::{Context, filter_response};
+use crate::error_pages::Page;
 use crate::filter::{Reply, ReplyBody};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, header};
@@ -17,7 +18,7 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply)
         // RFC 9110, section 9.3.6: what follows a CONNECT need not be a request.
         session.set_keepalive(None);
     }
-    let (content_type, body) = render(&reply.body, session.req_header(), ctx);
+    let (content_type, body) = render(&reply, session.req_header(), ctx);
     let length = match &reply.body {
         ReplyBody::File(_, _, length) => *length,
         _ => body.len() as u64,
@@ -75,34 +76,46 @@ async fn send_file(
     Ok(())
 }
 
-fn render(
-    body: &ReplyBody,
-    request: &RequestHeader,
-    ctx: &Context,
-) -> (Option<&'static str>, Bytes) {
-    match body {
-        ReplyBody::Empty | ReplyBody::File(..) => (None, Bytes::new()),
-        ReplyBody::Bytes(bytes) => (None, bytes.clone()),
-        ReplyBody::Error { code, message } if wants_text(request) => {
-            let id = ctx.exchange.request_id();
-            let text = format!("{code}: {message}\nrequest id: {id}\n");
-            (Some("text/plain; charset=utf-8"), text.into())
-        }
-        ReplyBody::Error { code, message } => {
-            let json = serde_json::json!({
-                "error": code,
-                "message": message,
-                "request_id": ctx.exchange.request_id(),
-            });
-            (Some("application/json"), json.to_string().into())
-        }
+fn render(reply: &Reply, request: &RequestHeader, ctx: &Context) -> (Option<&'static str>, Bytes) {
+    let (code, message) = match &reply.body {
+        ReplyBody::Empty | ReplyBody::File(..) => return (None, Bytes::new()),
+        ReplyBody::Bytes(bytes) => return (None, bytes.clone()),
+        ReplyBody::Error { code, message } => (code, message),
+    };
+    let id = ctx.exchange.request_id();
+    if let Some(page) = page_for(reply.status, ctx).filter(|_| wants_html(request)) {
+        let html = page.render(reply.status, message, id);
+        return (Some("text/html; charset=utf-8"), html.into());
     }
+    if wants_text(request) {
+        let text = format!("{code}: {message}\nrequest id: {id}\n");
+        return (Some("text/plain; charset=utf-8"), text.into());
+    }
+    let json = serde_json::json!({"error": code, "message": message, "request_id": id});
+    (Some("application/json"), json.to_string().into())
+}
+
+fn page_for(status: StatusCode, ctx: &Context) -> Option<&Page> {
+    ctx.route.edge.error_pages.as_ref()?.find(status)
 }
 
 /// Whether the client likes plain text better than JSON (RFC 9110, section 12.5.1).
 fn wants_text(request: &RequestHeader) -> bool {
+    let [text, json, _] = qualities(request);
+    text > json
+}
+
+/// Whether it likes HTML better than JSON, and text no better.
+pub(super) fn wants_html(request: &RequestHeader) -> bool {
+    let [text, json, html] = qualities(request);
+    html > json && html >= text
+}
+
+/// How well text, JSON and HTML are liked.
+fn qualities(request: &RequestHeader) -> [f32; 3] {
     let mut text = Quality::default();
     let mut json = Quality::default();
+    let mut html = Quality::default();
     let fields = request.headers.get_all(header::ACCEPT).iter();
     for range in fields.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')) {
         let mut parts = range.split(';').map(str::trim);
@@ -115,15 +128,20 @@ fn wants_text(request: &RequestHeader) -> bool {
             "application/json" => json.offer(2, quality),
             "text/plain" => text.offer(2, quality),
             "application/*" => json.offer(1, quality),
-            "text/*" => text.offer(1, quality),
+            "text/html" => html.offer(2, quality),
+            "text/*" => {
+                text.offer(1, quality);
+                html.offer(1, quality);
+            }
             "*/*" => {
                 json.offer(0, quality);
                 text.offer(0, quality);
+                html.offer(0, quality);
             }
             _ => {}
         }
     }
-    text.quality > json.quality
+    [text.quality, json.quality, html.quality]
 }
 
 /// How well a media type is liked, by the most specific range that names it.
@@ -161,5 +179,19 @@ mod tests {
         assert!(prefers_text(Some("text/plain")));
         assert!(prefers_text(Some("text/*, application/json;q=0.1")));
         assert!(prefers_text(Some("text/plain, */*;q=0.1")));
+    }
+
+    #[test]
+    fn rfc9110_12_5_1_html_for_browsers() {
+        let prefers_html = |accept: &str| {
+            let mut request = RequestHeader::build("GET", b"/", None).expect("request");
+            request.insert_header("accept", accept.to_owned()).expect("accept");
+            wants_html(&request)
+        };
+        assert!(prefers_html("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"));
+        assert!(prefers_html("text/*"));
+        for accept in ["", "*/*", "application/json", "text/plain", "text/html;q=0.5, */*"] {
+            assert!(!prefers_html(accept), "{accept}");
+        }
     }
 }

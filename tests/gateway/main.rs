@@ -9,6 +9,7 @@ mod access_log;
 mod cli;
 mod compression;
 mod cors;
+mod error_pages;
 mod examples_run;
 mod files;
 mod forwarded_headers;
