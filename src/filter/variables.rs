@@ -12,20 +12,14 @@ pub(crate) struct Variables<'v> {
 }
 
 impl Variables<'_> {
-    /// The template as the value of a header field; `None` when nothing is left of it.
+    /// The template as the value of a header field; `None` when nothing is left of it, or it
+    /// can't be one.
     pub(crate) fn header_value(&self, template: &Template) -> Option<HeaderValue> {
-        let text = template.fill(|text, variable| {
-            let from = text.len();
-            self.push(text, variable);
-            // Nobody outside may end the field and begin one of his own (RFC 9110, section 5.5).
-            let is_harmful = |c: char| c.is_control();
-            if text.get(from..).is_some_and(|pushed| pushed.contains(is_harmful)) {
-                let pushed = text.split_off(from);
-                text.extend(pushed.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }));
-            }
-        });
+        let text = template.fill(|text, variable| self.push(text, variable));
         let value = text.trim_matches([' ', '\t']);
-        if value.is_empty() { None } else { HeaderValue::from_bytes(value.as_bytes()).ok() }
+        // It takes no line breaks (RFC 9110, section 5.5): whatever a variable brings, nobody
+        // outside begins a field of his own.
+        HeaderValue::from_bytes(value.as_bytes()).ok().filter(|value| !value.is_empty())
     }
 
     /// The template as a URI reference (RFC 3986): what a variable brings can't become more
@@ -150,6 +144,15 @@ mod tests {
         let uri = |written: &str| variables.uri(&written.parse().expect("a template"));
         assert_eq!(uri("/u/{user.id}"), "/u/a%2F..%2Fb%3Fc%23d");
         assert_eq!(uri("https://{host}{path}"), "https://example.com/%C3%BC%20x");
+    }
+
+    #[test]
+    fn a_value_that_would_end_the_field_is_none() {
+        let (mut exchange, request) = (exchange("user-1"), request("/"));
+        exchange.path = Some("/a\r\nX-Admin: 1".to_owned());
+        let variables = Variables { request: &request, exchange: &exchange };
+        assert_eq!(variables.header_value(&"<{path}>".parse().expect("a template")), None);
+        assert_eq!(variables.uri(&"{path}".parse().expect("a template")), "/a%0D%0AX-Admin:%201");
     }
 
     proptest! {

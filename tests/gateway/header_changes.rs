@@ -111,7 +111,7 @@ async fn what_can_not_be_changed_is_told_at_once() {
         .with("  request: {set: {Connection: close, Host: a, X-A: \"{user.di}\"}}")
         .with("  response: {remove: [Content-Length, transfer-encoding], add: {Sec-WebSocket-Accept: x}}")
         .with("  respons: {}")
-        .top("headers: {request: {set: {X-Request-Id: a, x-b: \"a\\nb\", X-C: \"{\", bad name: a, x-d: 1, X-D: 2}}}")
+        .top("headers: {request: {set: {X-Request-Id: a, x-b: \"a\\nb\", X-C: \"{\", x-e: {client.address}, bad name: a, x-d: 1, X-D: 2}}}")
         .yaml(3000);
     std::fs::write(&file, yaml).expect("the file");
     let run =
@@ -126,6 +126,7 @@ async fn what_can_not_be_changed_is_told_at_once() {
         "routes[0].headers.response.add.Sec-WebSocket-Accept: `Sec-WebSocket-Accept` can't be changed: it belongs to",
         "routes[0].headers.respons: there is no such key",
         "help: did you mean `response`?",
+        "help: put it in quotes: \"{client.address}\"",
         "headers.request.set.X-Request-Id: `X-Request-Id` can't be changed: the gateway sets it",
         "headers.request.set.x-b: a field's value can't hold line breaks",
         "headers.request.set.bad name: not the name of a header field",
