@@ -72,6 +72,7 @@ pub struct Exchange {
     pub(crate) request_id: HeaderValue,
     pub(crate) user_id: Option<UserId>,
     pub(crate) is_websocket: bool,
+    pub(crate) scheme: &'static str,
     pub(crate) store: Extensions,
 }
 
@@ -85,6 +86,7 @@ impl Exchange {
             request_id,
             user_id: None,
             is_websocket: false,
+            scheme: "http",
             store: Extensions::new(),
         }
     }
@@ -118,6 +120,11 @@ impl Exchange {
     /// Whether this is a WebSocket's opening handshake.
     pub fn is_websocket(&self) -> bool {
         self.is_websocket
+    }
+
+    /// `http` or `https`: the connection's, or what trusted proxies say it was.
+    pub fn scheme(&self) -> &'static str {
+        self.scheme
     }
 
     /// Things that filters keep for the time of this request, by their types.

@@ -37,12 +37,14 @@
 )]
 
 mod admin;
+mod compression;
 mod config;
 #[cfg(feature = "demo")]
 #[doc(hidden)]
 pub mod demo;
 #[doc(hidden)]
 pub mod doctor;
+mod error_pages;
 mod exchange;
 pub mod filter;
 mod gateway;
@@ -70,7 +72,7 @@ pub mod internals {
 pub use async_trait::async_trait;
 pub use config::{Problem, Problems, Variables, reference, schema};
 pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};
-pub use filter::{Filter, Flow, Reply, Request, Response};
+pub use filter::{Filter, Flow, Reply, Request, Response, UpstreamRequest};
 pub use gateway::{Config, Gateway, RunError, Summary};
 pub use server::BindError;
 pub use tls::{ClientCertificate, TlsInfo};

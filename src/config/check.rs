@@ -230,6 +230,13 @@ fn wrong_kind(choices: &[&Value], node: &Node, path: &str) -> Found {
         Kind::Scalar(scalar) if expected.contains(&"a string") && !node.is_null() => {
             (!scalar.is_expanded).then(|| format!("put it in quotes: \"{}\"", scalar.text))
         }
+        // `{path}` without quotes is a mapping of a key to nothing.
+        Kind::Mapping(entries) if expected.contains(&"a string") => match entries.as_slice() {
+            [(key, value)] if value.is_null() => {
+                Some(format!("put it in quotes: \"{{{}}}\"", key.text))
+            }
+            _ => None,
+        },
         _ => None,
     };
     let reason = format!("expected {}, found {}", expected.join(" or "), node.kind_name());

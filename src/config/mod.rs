@@ -3,14 +3,20 @@
 //! One type per section of the file. Nothing here is read on the request path;
 //! `generation::compile` turns it into what is.
 
+mod answer;
 mod check;
+mod compression;
 mod cors;
 mod de;
 mod diagnostics;
+mod error_pages;
+mod files;
+mod headers;
 mod identity;
 mod limits;
 mod listener;
 mod logging;
+mod maintenance;
 mod route;
 mod schema;
 mod source;
@@ -23,12 +29,18 @@ mod values;
 mod websocket;
 mod yaml;
 
+pub use answer::{Redirect, Respond};
+pub use compression::{Coding, Compression, CompressionSetting};
 pub use cors::{Cors, CorsPolicy};
 pub use diagnostics::{Problem, Problems, did_you_mean};
+pub use error_pages::ErrorPages;
+pub use files::Files;
+pub use headers::{FieldChanges, Headers};
 pub use identity::{Identity, UserIdSource};
 pub use limits::Limits;
 pub use listener::{Listener, Protocol, RedirectToHttps};
 pub use logging::{AccessLog, AccessLogSetting, Level, Log, LogFormat};
+pub use maintenance::{Maintenance, MaintenanceSetting};
 pub use route::{HostRewrite, Route, ValueMatch};
 pub use schema::{reference, schema};
 pub use source::{Read, Sources, Variables, read_str_with, read_with};
@@ -38,8 +50,8 @@ pub use tls::{
 };
 pub use upstream::{Endpoint, Upstream};
 pub use values::{
-    ByteSize, Cidr, Duration, EndpointAddress, Exactly, HeaderName, HostPattern, ListenAddress,
-    Method, OriginPattern, Path, Span, Spanned, Switch,
+    ByteSize, Cidr, Duration, EndpointAddress, ErrorStatus, Exactly, HeaderName, HostPattern,
+    ListenAddress, Method, OriginPattern, Path, Span, Spanned, Switch, Template,
 };
 
 pub use websocket::{Drain, Evict, LogFrames, OnChange, PingTo, WebSocket, WebSocketSetting};
@@ -75,6 +87,16 @@ pub struct Config {
     pub identity: Identity,
     /// Cross-origin resource sharing (Fetch standard), the default of every route.
     pub cors: Option<Spanned<CorsPolicy>>,
+    /// Header fields that are changed on the way, on every route. What a route says of a field
+    /// replaces what is said here of it.
+    pub headers: Headers,
+    /// Compression of responses: `on`, `off` (default), or what is compressed and how; the default
+    /// of every route.
+    pub compression: Option<Spanned<CompressionSetting>>,
+    /// Maintenance of everything: `on`, `off` (default), or how it is announced.
+    pub maintenance: Option<Spanned<MaintenanceSetting>>,
+    /// Pages of one's own for errors.
+    pub error_pages: ErrorPages,
     /// Networks (CIDR) whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed.
     /// Default: none.
     pub trusted_proxies: Vec<Cidr>,
@@ -82,7 +104,7 @@ pub struct Config {
     pub limits: Limits,
     /// Services to forward to, by name.
     pub upstreams: BTreeMap<String, Spanned<Upstream>>,
-    /// Which request goes to which upstream. The most specific route wins, whatever the order.
+    /// Which request goes to which upstream, or is answered here. The most specific route wins, whatever the order.
     pub routes: Vec<Spanned<Route>>,
 }
 

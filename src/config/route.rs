@@ -1,7 +1,7 @@
 use super::union::short_or_long;
 use super::{
-    ByteSize, CorsPolicy, Duration, Exactly, HeaderName, HostPattern, Method, Path, Spanned,
-    WebSocketSetting,
+    ByteSize, CompressionSetting, CorsPolicy, Duration, Exactly, Files, HeaderName, Headers,
+    HostPattern, MaintenanceSetting, Method, Path, Redirect, Respond, Spanned, WebSocketSetting,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,8 +16,19 @@ pub struct Route {
     /// What a request must be like.
     #[serde(rename = "match", default)]
     pub matches: Match,
-    /// The name of the upstream.
-    pub upstream: Spanned<String>,
+    /// The name of the upstream. A route has just one of `upstream`, `redirect`, `respond` and
+    /// `files`.
+    #[serde(default)]
+    pub upstream: Option<Spanned<String>>,
+    /// Sends the client elsewhere.
+    #[serde(default)]
+    pub redirect: Option<Spanned<Redirect>>,
+    /// A fixed answer.
+    #[serde(default)]
+    pub respond: Option<Spanned<Respond>>,
+    /// Files of a folder.
+    #[serde(default)]
+    pub files: Option<Spanned<Files>>,
     /// What is changed on the way.
     #[serde(default)]
     pub rewrite: Rewrite,
@@ -30,6 +41,15 @@ pub struct Route {
     /// Replaces the top-level `cors` for this route; `off` switches it off.
     #[serde(default)]
     pub cors: Option<Spanned<CorsPolicy>>,
+    /// Header fields that are changed on the way, beside those of the top-level `headers`.
+    #[serde(default)]
+    pub headers: Headers,
+    /// Replaces the top-level `compression` for this route; `off` switches it off.
+    #[serde(default)]
+    pub compression: Option<Spanned<CompressionSetting>>,
+    /// Replaces the top-level `maintenance` for this route; `off` exempts it.
+    #[serde(default)]
+    pub maintenance: Option<Spanned<MaintenanceSetting>>,
     /// Bytes of a request's body; more are answered 413. Default: `limits.body_size`.
     #[serde(default)]
     pub max_body_size: Option<ByteSize>,
@@ -51,6 +71,7 @@ pub struct Match {
     /// Default: every method.
     pub methods: Vec<Method>,
     /// Header fields and the value each must have, or `{present: true}`.
+    #[schemars(extend("propertyNames" = {"format": "header-name"}))]
     pub headers: BTreeMap<HeaderName, ValueMatch>,
     /// Query parameters and the value each must have, or `{present: true}`.
     pub query: BTreeMap<String, ValueMatch>,

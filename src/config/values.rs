@@ -131,6 +131,8 @@ leaves! {
     Method: "http-method", "GET";
     Path: "path", "/api";
     Exactly: "exact-value", "2";
+    Template: "template", "{client.address}";
+    ErrorStatus: "error-status", "5xx";
 }
 
 /// A span of time: `30s`, `10m`, `1h 30m`, `250ms`.
@@ -302,6 +304,10 @@ names! {
     Method: judge_method;
     /// A path, beginning with `/`.
     Path: judge_path;
+    /// A text with variables of the request: `{client.address}`.
+    Template: judge_template;
+    /// A status of an error, or their class: `404`, `4xx`, `5xx`.
+    ErrorStatus: judge_error_status;
     /// A value, to be matched as it is.
     Exactly: |_| Ok(());
 }
@@ -350,6 +356,29 @@ fn judge_method(written: &str) -> Result<(), String> {
     match upper == written {
         true => Ok(()),
         false => Err(format!("methods are case-sensitive: write `{upper}`")),
+    }
+}
+
+fn judge_template(written: &str) -> Result<(), String> {
+    use crate::http::template::{Template, TemplateError, Variable};
+    written.parse::<Template>().map(drop).map_err(|error| {
+        let names = Variable::ALL.map(Variable::name);
+        match &error {
+            TemplateError::Unknown(name) => match super::did_you_mean(name, names) {
+                Some(guess) => format!("{error}; did you mean `{{{guess}}}`?"),
+                None => format!("{error}; these are: {}", names.join(", ")),
+            },
+            TemplateError::Unbalanced => error.to_string(),
+        }
+    })
+}
+
+fn judge_error_status(written: &str) -> Result<(), String> {
+    let is_status =
+        written.len() == 3 && written.parse().is_ok_and(|code| (400..600).contains(&code));
+    match is_status || matches!(written, "4xx" | "5xx") {
+        true => Ok(()),
+        false => Err("not the status of an error; write it like `404`, `4xx` or `5xx`".to_owned()),
     }
 }
 

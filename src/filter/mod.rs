@@ -1,9 +1,20 @@
 //! Filters: what happens to a request before it is forwarded, and to its response.
 
 mod cors;
+mod files;
+mod headers;
+mod maintenance;
+mod redirect;
+mod respond;
 mod user_id;
+mod variables;
 
 pub use cors::{CorsFilter, CorsPolicy, is_preflight};
+pub(crate) use files::{FilesFilter, Folder};
+pub(crate) use headers::{Changes as HeaderChanges, FieldName, FieldValue, HeadersFilter};
+pub(crate) use maintenance::MaintenanceFilter;
+pub(crate) use redirect::RedirectFilter;
+pub(crate) use respond::RespondFilter;
 pub use user_id::{Source as UserIdSource, UserIdFilter};
 
 use crate::exchange::{Exchange, Outcome};
@@ -14,6 +25,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
+use std::fs::File;
+use std::sync::Arc;
 
 /// What a filter may fail with: the request is answered 500, the reason is logged.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -29,6 +42,13 @@ pub trait Filter: Send + Sync {
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
         let _ = request;
         Ok(Flow::Continue)
+    }
+
+    /// Sees the request as it is about to be sent to the upstream, once for each attempt. May
+    /// change its head.
+    fn on_forward(&self, request: &mut UpstreamRequest<'_>) -> Result<(), Error> {
+        let _ = request;
+        Ok(())
     }
 
     /// Sees the head of each response, the gateway's own answers included. May change it.
@@ -86,6 +106,8 @@ pub(crate) enum ReplyBody {
     Empty,
     /// A body as it is.
     Bytes(Bytes),
+    /// A part of a file: from which byte, and how many.
+    File(Arc<File>, u64, u64),
     /// JSON or text by the request's `Accept`, with the request's id.
     Error {
         code: &'static str,
@@ -118,6 +140,12 @@ impl Reply {
         self.body = ReplyBody::Bytes(body.into());
         self
     }
+
+    /// With these bytes of a file for its body, read as the client takes them.
+    pub(crate) fn file(mut self, file: File, first: u64, length: u64) -> Self {
+        self.body = ReplyBody::File(Arc::new(file), first, length);
+        self
+    }
 }
 
 /// A request, as a filter sees it.
@@ -147,6 +175,41 @@ impl Request<'_> {
     pub fn set_path(&mut self, path: &str) -> Result<(), PathError> {
         self.exchange.path = Some(path::normalize(path)?.into_owned());
         Ok(())
+    }
+
+    /// What the gateway knows of the request: route, user id, client address, store.
+    pub fn exchange(&self) -> &Exchange {
+        self.exchange
+    }
+
+    /// The same, to keep something in its store.
+    pub fn exchange_mut(&mut self) -> &mut Exchange {
+        self.exchange
+    }
+}
+
+/// A request that is about to be sent to the upstream, as a filter sees it.
+#[derive(Debug)]
+pub struct UpstreamRequest<'r> {
+    pub(crate) head: &'r mut RequestHeader,
+    pub(crate) client: &'r RequestHeader,
+    pub(crate) exchange: &'r mut Exchange,
+}
+
+impl UpstreamRequest<'_> {
+    /// Method, target, header fields, as the upstream will see them.
+    pub fn head(&self) -> &RequestHeader {
+        self.head
+    }
+
+    /// Method and header fields, to change what the upstream will see.
+    pub fn head_mut(&mut self) -> &mut RequestHeader {
+        self.head
+    }
+
+    /// The head of the client's request.
+    pub fn client(&self) -> &RequestHeader {
+        self.client
     }
 
     /// What the gateway knows of the request: route, user id, client address, store.

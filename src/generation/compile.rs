@@ -1,15 +1,22 @@
 //! The only door from the configuration as written to what the request path reads: finds all
 //! that is wrong, and is where a default becomes a value.
 
+mod answer;
+mod chain;
+mod compression;
 mod cors;
+mod error_pages;
+mod files;
+mod headers;
 mod listener;
+mod maintenance;
 mod route;
 mod upstream;
 mod websocket;
 
 use super::{Drain, Edge, Fixed, Generation, Listener, Route, Stamp};
 use crate::config::{self, AccessLogSetting, Config, Problems, Read, Sources, Span};
-use crate::filter::{CorsFilter, Filter, UserIdFilter, UserIdSource};
+use crate::filter::{Filter, UserIdFilter, UserIdSource};
 use crate::routing::{Rule, Table};
 use crate::telemetry::{AccessLog, Format, Sink, Target};
 use crate::upstream::{Endpoint, Pool};
@@ -71,10 +78,8 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
     let fixed = compiler.fixed(&listeners);
     let edge = Arc::new(compiler.edge());
     let pools = compiler.pools();
-    let user_id = compiler.user_id();
-    let default_cors = compiler.cors(config.cors.as_ref(), "cors");
-    let fallback_filters = filters(user_id.as_ref(), default_cors.as_ref(), surroundings);
-    let fallback = Arc::new(route::fallback(&edge, fallback_filters));
+    let defaults = compiler.default_chain();
+    let fallback = Arc::new(route::fallback(&edge, &defaults, surroundings));
 
     let mut routes: Vec<(Rule, Arc<Route>)> = Vec::new();
     let mut names: HashMap<&str, Span> = HashMap::new();
@@ -94,13 +99,15 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         } else {
             names.insert(&written.name, written.name.span);
         }
-        let pool = pools.get(written.upstream.as_str());
-        if pool.is_none() && !declared_upstreams.contains(written.upstream.as_str()) {
+        let upstream = written.upstream.as_ref();
+        let pool = upstream.and_then(|upstream| pools.get(upstream.as_str()));
+        if let (None, Some(upstream)) = (pool, upstream)
+            && !declared_upstreams.contains(upstream.as_str())
+        {
             let known = declared_upstreams.iter().map(String::as_str);
-            let guess = config::did_you_mean(&written.upstream, known);
-            let reason = format!("there is no upstream `{}`", &*written.upstream);
-            let problem =
-                compiler.problems.add(written.upstream.span, format!("{at}.upstream"), reason);
+            let guess = config::did_you_mean(upstream, known);
+            let reason = format!("there is no upstream `{}`", &**upstream);
+            let problem = compiler.problems.add(upstream.span, format!("{at}.upstream"), reason);
             if let Some(guess) = guess {
                 problem.help(format!("did you mean `{guess}`?"));
             }
@@ -113,12 +120,8 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
                 break;
             }
         }
-        let own_cors = (written.cors.as_ref())
-            .map(|policy| compiler.cors(Some(policy), &format!("{at}.cors")));
-        let cors = own_cors.as_ref().unwrap_or(&default_cors);
-        let filters = filters(user_id.as_ref(), cors.as_ref(), surroundings);
-        let seen_by = format!("{:?} {:?}", user_id, cors);
-        if let Some(route) = compiler.route(written, &at, &rule, &edge, pool, filters, &seen_by) {
+        let chain = compiler.chain(written, &defaults, &rule, &at);
+        if let Some(route) = compiler.route(written, &at, &rule, &edge, pool, &chain) {
             routes.push((rule, Arc::new(route)));
         }
     }
@@ -148,17 +151,6 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         grace: config.shutdown.grace.map_or(Duration::from_secs(30), |grace| grace.0),
         log: (level, config.log.format == Some(config::LogFormat::Json)),
     })
-}
-
-/// The filters of a route, in the order in which they see requests.
-fn filters(
-    user_id: Option<&Arc<UserIdFilter>>,
-    cors: Option<&Arc<CorsFilter>>,
-    surroundings: &Surroundings<'_>,
-) -> Box<[Arc<dyn Filter>]> {
-    let user_id = user_id.map(|filter| Arc::clone(filter) as Arc<dyn Filter>);
-    let cors = cors.map(|filter| Arc::clone(filter) as Arc<dyn Filter>);
-    user_id.into_iter().chain(cors).chain(surroundings.filters.iter().cloned()).collect()
 }
 
 /// The rule once for each of its hosts, in an order of its own, so that two that take exactly
@@ -227,6 +219,7 @@ impl Compiler<'_> {
             header_size: limits.header_size.map_or(64 * 1024, |size| size.0),
             header_count: limits.header_count.unwrap_or(100),
             uri_size: limits.uri_size.map_or(16 * 1024, |size| size.0),
+            error_pages: self.error_pages(),
             access_log: self.access_log().map(Arc::new),
         }
     }

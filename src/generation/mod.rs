@@ -17,6 +17,8 @@ pub use plan::Plan;
 use stamp::Stamp;
 pub use watch::Watch;
 
+use crate::compression::Compression;
+use crate::error_pages::ErrorPages;
 use crate::filter::Filter;
 use crate::http::host::without_port;
 use crate::routing::{Miss, Query, Table};
@@ -89,6 +91,8 @@ pub struct Edge {
     pub header_count: usize,
     /// The most bytes of path and query.
     pub uri_size: u64,
+    /// Pages for errors.
+    pub error_pages: Option<ErrorPages>,
     /// The access log, unless it is off.
     pub access_log: Option<Arc<AccessLog>>,
 }
@@ -111,6 +115,8 @@ pub struct Route {
     pub pool: Option<Arc<Pool>>,
     /// In the order in which they see requests.
     pub filters: Box<[Arc<dyn Filter>]>,
+    /// How responses are compressed, if they are.
+    pub compression: Option<Arc<Compression>>,
     /// How many bytes of its path were matched by a prefix that is replaced, and by what.
     pub rewrite_prefix: Option<(usize, String)>,
     /// The `Host` that the upstream sees.

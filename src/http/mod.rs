@@ -1,7 +1,9 @@
 //! What the RFCs define, and no policy: pure functions over bytes.
 
 pub mod address;
+pub mod conditional;
 pub mod cookie;
+pub mod encoding;
 pub mod forwarded;
 pub mod framing;
 pub mod head;
@@ -10,3 +12,4 @@ pub mod origin;
 pub mod path;
 pub mod query;
 pub mod request_id;
+pub mod template;

@@ -17,8 +17,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Names the request and finds its route. The configuration is looked at here and once.
 pub(super) fn admit(proxy: &Proxy, session: &mut Session, ctx: &mut Context) -> Result<(), Reply> {
@@ -98,8 +98,7 @@ fn to_https(
     ctx: &Context,
 ) -> Option<Reply> {
     let port = listener.redirect_to?;
-    let told = head.headers.get(X_FORWARDED_PROTO).filter(|_| ctx.peer_is_trusted);
-    if told.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https")) {
+    if ctx.exchange.scheme() == "https" {
         return None;
     }
     let host = host::without_port(authority);
@@ -211,6 +210,7 @@ fn identify(edge: &Edge, session: &Session, ctx: &mut Context) {
         let told = forwarded::client(fields.into_iter(), |address: IpAddr| edge.trusts(address));
         ctx.exchange.client_address = told.or(peer);
     }
+    ctx.exchange.scheme = scheme(ctx.peer_is_trusted, session);
     let kept = headers
         .get(X_REQUEST_ID)
         .filter(|_| ctx.peer_is_trusted)
@@ -222,6 +222,19 @@ fn identify(edge: &Edge, session: &Session, ctx: &mut Context) {
             HeaderValue::try_from(request_id::generate()).unwrap_or(HeaderValue::from_static(""))
         }
     };
+}
+
+/// By what the client came, as far as the gateway can know.
+fn scheme(peer_is_trusted: bool, session: &Session) -> &'static str {
+    let told = session.req_header().headers.get(X_FORWARDED_PROTO).filter(|_| peer_is_trusted);
+    // Each proxy on the way may have added its own; the first met the client.
+    let told = told.and_then(|told| told.to_str().ok()?.split(',').next());
+    match told.map(str::trim) {
+        Some(told) if told.eq_ignore_ascii_case("https") => "https",
+        Some(told) if told.eq_ignore_ascii_case("http") => "http",
+        _ if session.digest().is_some_and(|digest| digest.ssl_digest.is_some()) => "https",
+        _ => "http",
+    }
 }
 
 fn check_limits(edge: &Edge, head: &RequestHeader) -> Result<(), Reply> {

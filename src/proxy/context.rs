@@ -1,6 +1,7 @@
 use super::failure;
 use super::in_flight::Ticket;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
+use crate::filter::Reply;
 use crate::generation::Route;
 use crate::websocket::{End, Initiator, Ticket as SessionTicket};
 use http::{HeaderValue, StatusCode};
@@ -37,6 +38,8 @@ pub struct Context {
     pub(super) is_open: bool,
     pub(super) received: u64,
     pub(super) sent: u64,
+    /// What the client gets in the place of an upstream's error.
+    pub(super) instead: Option<Reply>,
     /// What went wrong, in words for the operator.
     pub(super) error: Option<String>,
     /// Until the end is told.
@@ -59,6 +62,7 @@ impl Context {
             is_open: false,
             received: 0,
             sent: 0,
+            instead: None,
             error: None,
             under_way: Some(under_way),
         }

@@ -4,7 +4,8 @@ use super::{Context, reply};
 use crate::filter::Reply;
 use crate::websocket::Initiator;
 use http::{StatusCode, header};
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 /// Answers a request that failed, if there is still somebody to answer and nothing was said yet.
@@ -17,7 +18,8 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
     if begun {
         return silent;
     }
-    let Some(reply) = reply_for(error, ctx) else { return silent };
+    let instead = ctx.instead.take();
+    let Some(reply) = instead.or_else(|| reply_for(error, ctx)) else { return silent };
     let error_code = reply.status.as_u16();
     // What is left of the request can't be told from the next one.
     session.set_keepalive(None);
@@ -25,6 +27,36 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
         log::debug!("the answer could not be sent: {error}");
     }
     FailToProxy { error_code, can_reuse_downstream: false }
+}
+
+/// Refuses an upstream's error where a page is to take its place.
+pub(super) fn intercept(
+    session: &Session,
+    response: &ResponseHeader,
+    ctx: &mut Context,
+) -> Result<()> {
+    let pages = ctx.route.edge.error_pages.as_ref().filter(|pages| pages.intercepts);
+    let has_page = pages.is_some_and(|pages| pages.find(response.status).is_some());
+    if !has_page || !reply::wants_html(session.req_header()) {
+        return Ok(());
+    }
+    let mut instead = Reply::error(
+        response.status,
+        "upstream_error",
+        "the service behind the gateway answered with an error",
+    );
+    // They are what the client must know to do better.
+    for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW, header::SET_COOKIE] {
+        for value in response.headers.get_all(&name) {
+            instead = instead.header(name.clone(), value.clone());
+        }
+    }
+    ctx.instead = Some(instead);
+    let status = response.status.as_u16();
+    Error::e_explain(
+        ErrorType::HTTPStatus(status),
+        format!("the upstream answered {status}; a page takes its place (error_pages.intercept)"),
+    )
 }
 
 /// The answer to a request that a filter failed on.

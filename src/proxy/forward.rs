@@ -1,12 +1,13 @@
 //! What changes on the way to the upstream and back.
 
 use super::Context;
+use crate::filter::UpstreamRequest;
 use crate::generation::HostHeader;
 use crate::http::{address, forwarded};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::{ErrorType, OrErr, Result};
+use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 
 /// Fields that the gateway sets, as they are written: Pingora keeps a name's spelling, and
@@ -38,26 +39,33 @@ const TOLD_BY_PROXIES: [HeaderName; 4] = [
 pub(super) fn prepare(
     session: &Session,
     upstream: &mut RequestHeader,
-    ctx: &Context,
+    ctx: &mut Context,
 ) -> Result<()> {
     set_path(session.req_header(), upstream, ctx)?;
     tell_about_client(session, upstream, ctx)?;
     upstream.insert_header(X_REQUEST_ID, ctx.exchange.request_id.clone())?;
     match &ctx.route.host {
-        HostHeader::Preserve if upstream.headers.contains_key(header::HOST) => Ok(()),
-        HostHeader::Name(name) => upstream.insert_header(header::HOST, name.clone()),
+        HostHeader::Preserve if upstream.headers.contains_key(header::HOST) => {}
+        HostHeader::Name(name) => upstream.insert_header(header::HOST, name.clone())?,
         // RFC 9112, section 3.2: HTTP/1.0 may come without one, HTTP/1.1 must not go without.
         HostHeader::Preserve | HostHeader::Upstream => {
             let endpoint = ctx
                 .endpoint
                 .zip(ctx.route.pool.as_ref())
                 .and_then(|((index, _), pool)| pool.endpoints().get(index));
-            match endpoint {
-                Some(endpoint) => upstream.insert_header(header::HOST, endpoint.written()),
-                None => Ok(()),
+            if let Some(endpoint) = endpoint {
+                upstream.insert_header(header::HOST, endpoint.written())?;
             }
         }
     }
+    let client = session.req_header();
+    for filter in &ctx.route.filters {
+        let mut view = UpstreamRequest { head: upstream, client, exchange: &mut ctx.exchange };
+        if let Err(error) = filter.on_forward(&mut view) {
+            return Error::e_because(ErrorType::InternalError, "a filter failed", error);
+        }
+    }
+    Ok(())
 }
 
 /// The normalised path, its prefix replaced; the query byte for byte.

@@ -1,6 +1,7 @@
 //! The adapter to Pingora: each hook a few lines that hand over.
 
 mod admission;
+mod compression;
 mod context;
 mod failure;
 mod forward;
@@ -46,8 +47,8 @@ impl ProxyHttp for Proxy {
         Context::new(Arc::clone(&self.live.load().fallback), self.in_flight.enter())
     }
 
-    fn init_downstream_modules(&self, _: &mut HttpModules) {
-        // Pingora's own default is a compression module that is switched off.
+    fn init_downstream_modules(&self, modules: &mut HttpModules) {
+        modules.add_module(Box::new(compression::Builder));
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
@@ -55,6 +56,7 @@ impl ProxyHttp for Proxy {
         if admission::is_last(session, admitted.as_ref().err()) {
             session.set_keepalive(None);
         }
+        compression::arm(session, ctx);
         let refusal = match admitted {
             Ok(()) => {
                 let reply = filter_request(session, ctx).await;
@@ -123,6 +125,7 @@ impl ProxyHttp for Proxy {
         if is_interim {
             return Ok(());
         }
+        failure::intercept(session, response, ctx)?;
         forward::clean_response(session, response);
         filter_response(session.req_header(), response, ctx).await?;
         let opened = match ctx.bridge {
@@ -180,6 +183,9 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        if compression::is_used(session) {
+            ctx.sent = session.body_bytes_sent() as u64;
+        }
         ctx.ended(session, error);
     }
 }

@@ -1,12 +1,16 @@
 //! The gateway's own answers, written out.
 
 use super::{Context, filter_response};
+use crate::error_pages::Page;
 use crate::filter::{Reply, ReplyBody};
-use bytes::Bytes;
-use http::{Method, header};
-use pingora::Result;
+use bytes::{Bytes, BytesMut};
+use http::{Method, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
+use std::fs::File;
+use std::io::SeekFrom;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 /// Sends an answer, through the route's filters as any other.
 pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply) -> Result<()> {
@@ -14,57 +18,104 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply)
         // RFC 9110, section 9.3.6: what follows a CONNECT need not be a request.
         session.set_keepalive(None);
     }
-    let (content_type, body) = render(&reply.body, session.req_header(), ctx);
+    let (content_type, body) = render(&reply, session.req_header(), ctx);
+    let length = match &reply.body {
+        ReplyBody::File(_, _, length) => *length,
+        _ => body.len() as u64,
+    };
     let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 8))?;
     if let Some(content_type) = content_type {
         head.insert_header(header::CONTENT_TYPE, content_type)?;
         head.insert_header(header::CACHE_CONTROL, "no-store")?;
     }
-    // RFC 9110, section 8.6: a 204 carries no Content-Length.
-    if reply.status != http::StatusCode::NO_CONTENT {
-        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    // RFC 9110, section 8.6: a 204 carries no Content-Length, a 304 only that of the 200.
+    if !matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        head.insert_header(header::CONTENT_LENGTH, length)?;
     }
     for (name, value) in reply.headers {
         head.append_header(name, value)?;
     }
     filter_response(session.req_header(), &mut head, ctx).await?;
-    let is_bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
-    ctx.sent = if is_bodiless { 0 } else { body.len() as u64 };
+    let is_bodiless = length == 0 || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head), is_bodiless).await?;
     if is_bodiless {
         return Ok(());
     }
+    if let ReplyBody::File(file, first, length) = reply.body {
+        return send_file(session, ctx, &file, first, length).await;
+    }
+    ctx.sent = length;
     session.write_response_body(Some(body), true).await
 }
 
-fn render(
-    body: &ReplyBody,
-    request: &RequestHeader,
-    ctx: &Context,
-) -> (Option<&'static str>, Bytes) {
-    match body {
-        ReplyBody::Empty => (None, Bytes::new()),
-        ReplyBody::Bytes(bytes) => (None, bytes.clone()),
-        ReplyBody::Error { code, message } if wants_text(request) => {
-            let id = ctx.exchange.request_id();
-            let text = format!("{code}: {message}\nrequest id: {id}\n");
-            (Some("text/plain; charset=utf-8"), text.into())
+/// The most bytes of a file that are read before the client has taken them.
+const PIECE: u64 = 64 * 1024;
+
+async fn send_file(
+    session: &mut Session,
+    ctx: &mut Context,
+    file: &File,
+    first: u64,
+    length: u64,
+) -> Result<()> {
+    let cannot = |error| Error::because(ErrorType::FileReadError, "reading a file failed", error);
+    let mut file = tokio::fs::File::from_std(file.try_clone().map_err(cannot)?);
+    file.seek(SeekFrom::Start(first)).await.map_err(cannot)?;
+    let mut left = length;
+    while left > 0 {
+        let most = left.min(PIECE);
+        let mut piece = BytesMut::with_capacity(usize::try_from(most).unwrap_or_default());
+        (&mut file).take(most).read_buf(&mut piece).await.map_err(cannot)?;
+        if piece.is_empty() {
+            return Error::e_explain(ErrorType::FileReadError, "a file has become shorter");
         }
-        ReplyBody::Error { code, message } => {
-            let json = serde_json::json!({
-                "error": code,
-                "message": message,
-                "request_id": ctx.exchange.request_id(),
-            });
-            (Some("application/json"), json.to_string().into())
-        }
+        left = left.saturating_sub(piece.len() as u64);
+        ctx.sent += piece.len() as u64;
+        session.write_response_body(Some(piece.freeze()), left == 0).await?;
     }
+    Ok(())
+}
+
+fn render(reply: &Reply, request: &RequestHeader, ctx: &Context) -> (Option<&'static str>, Bytes) {
+    let (code, message) = match &reply.body {
+        ReplyBody::Empty | ReplyBody::File(..) => return (None, Bytes::new()),
+        ReplyBody::Bytes(bytes) => return (None, bytes.clone()),
+        ReplyBody::Error { code, message } => (code, message),
+    };
+    let id = ctx.exchange.request_id();
+    if let Some(page) = page_for(reply.status, ctx).filter(|_| wants_html(request)) {
+        let html = page.render(reply.status, message, id);
+        return (Some("text/html; charset=utf-8"), html.into());
+    }
+    if wants_text(request) {
+        let text = format!("{code}: {message}\nrequest id: {id}\n");
+        return (Some("text/plain; charset=utf-8"), text.into());
+    }
+    let json = serde_json::json!({"error": code, "message": message, "request_id": id});
+    (Some("application/json"), json.to_string().into())
+}
+
+fn page_for(status: StatusCode, ctx: &Context) -> Option<&Page> {
+    ctx.route.edge.error_pages.as_ref()?.find(status)
 }
 
 /// Whether the client likes plain text better than JSON (RFC 9110, section 12.5.1).
 fn wants_text(request: &RequestHeader) -> bool {
+    let [text, json, _] = qualities(request);
+    text > json
+}
+
+/// Whether it likes HTML better than JSON, and text no better.
+pub(super) fn wants_html(request: &RequestHeader) -> bool {
+    let [text, json, html] = qualities(request);
+    html > json && html >= text
+}
+
+/// How well text, JSON and HTML are liked.
+fn qualities(request: &RequestHeader) -> [f32; 3] {
     let mut text = Quality::default();
     let mut json = Quality::default();
+    let mut html = Quality::default();
     let fields = request.headers.get_all(header::ACCEPT).iter();
     for range in fields.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')) {
         let mut parts = range.split(';').map(str::trim);
@@ -77,15 +128,20 @@ fn wants_text(request: &RequestHeader) -> bool {
             "application/json" => json.offer(2, quality),
             "text/plain" => text.offer(2, quality),
             "application/*" => json.offer(1, quality),
-            "text/*" => text.offer(1, quality),
+            "text/html" => html.offer(2, quality),
+            "text/*" => {
+                text.offer(1, quality);
+                html.offer(1, quality);
+            }
             "*/*" => {
                 json.offer(0, quality);
                 text.offer(0, quality);
+                html.offer(0, quality);
             }
             _ => {}
         }
     }
-    text.quality > json.quality
+    [text.quality, json.quality, html.quality]
 }
 
 /// How well a media type is liked, by the most specific range that names it.
@@ -123,5 +179,19 @@ mod tests {
         assert!(prefers_text(Some("text/plain")));
         assert!(prefers_text(Some("text/*, application/json;q=0.1")));
         assert!(prefers_text(Some("text/plain, */*;q=0.1")));
+    }
+
+    #[test]
+    fn rfc9110_12_5_1_html_for_browsers() {
+        let prefers_html = |accept: &str| {
+            let mut request = RequestHeader::build("GET", b"/", None).expect("request");
+            request.insert_header("accept", accept.to_owned()).expect("accept");
+            wants_html(&request)
+        };
+        assert!(prefers_html("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"));
+        assert!(prefers_html("text/*"));
+        for accept in ["", "*/*", "application/json", "text/plain", "text/html;q=0.5, */*"] {
+            assert!(!prefers_html(accept), "{accept}");
+        }
     }
 }

@@ -7,10 +7,16 @@ mod support;
 
 mod access_log;
 mod cli;
+mod compression;
 mod cors;
+mod error_pages;
 mod examples_run;
+mod files;
 mod forwarded_headers;
+mod header_changes;
 mod http_semantics;
+mod maintenance;
+mod own_answers;
 mod own_filter;
 mod prefix_routing;
 mod readme;

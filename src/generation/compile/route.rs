@@ -1,6 +1,6 @@
-use super::{Compiler, header_name, websocket};
+use super::chain::Chain;
+use super::{Compiler, Surroundings, header_name, websocket};
 use crate::config::{self, HostRewrite, ValueMatch, WebSocketSetting};
-use crate::filter::Filter;
 use crate::generation::watching::Watching;
 use crate::generation::{Edge, HostHeader, Route};
 use crate::http::host::HostPattern;
@@ -58,7 +58,6 @@ impl Compiler<'_> {
     }
 
     /// The route behind the rule; `None` when its upstream is broken, which has been said.
-    #[expect(clippy::too_many_arguments, reason = "each is another part of one route")]
     pub(super) fn route(
         &mut self,
         written: &config::Route,
@@ -66,14 +65,17 @@ impl Compiler<'_> {
         rule: &Rule,
         edge: &Arc<Edge>,
         pool: Option<&Arc<Pool>>,
-        filters: Box<[Arc<dyn Filter>]>,
-        seen_by: &str,
+        chain: &Chain,
     ) -> Option<Route> {
+        let filters = chain.filters(self.surroundings);
+        let seen_by = format!("{chain:?}");
         let rewrite_prefix = self.rewrite_prefix(written, at, rule);
         let host = self.host(written, at);
-        let pool = pool?;
+        if pool.is_none() && written.upstream.is_some() {
+            return None;
+        }
         let websocket = match written.websocket.as_ref().map(|setting| &setting.value) {
-            None => Some(Settings::default()),
+            None => pool.map(|_| Settings::default()),
             Some(WebSocketSetting::Switch(switch)) => switch.0.then(Settings::default),
             Some(WebSocketSetting::Settings(settings)) => {
                 Some(websocket::settings(settings, self.problems, &format!("{at}.websocket")))
@@ -85,7 +87,8 @@ impl Compiler<'_> {
         let mut route = Route {
             name: written.name.as_str().into(),
             edge: Arc::clone(edge),
-            pool: Some(Arc::clone(pool)),
+            pool: pool.cloned(),
+            compression: chain.compression.clone(),
             rewrite_prefix,
             host,
             watcher: websocket
@@ -103,12 +106,12 @@ impl Compiler<'_> {
             fingerprint: 0,
             session_fingerprint: 0,
         };
-        route.session_fingerprint = fingerprint(&route, rule, seen_by, false);
-        route.fingerprint = fingerprint(&route, rule, seen_by, true);
+        route.session_fingerprint = fingerprint(&route, rule, &seen_by, false);
+        route.fingerprint = fingerprint(&route, rule, &seen_by, true);
         Some(route)
     }
 
-    fn rewrite_prefix(
+    pub(super) fn rewrite_prefix(
         &mut self,
         written: &config::Route,
         at: &str,
@@ -153,12 +156,17 @@ impl Compiler<'_> {
 }
 
 /// What requests that no route takes go through.
-pub(super) fn fallback(edge: &Arc<Edge>, filters: Box<[Arc<dyn Filter>]>) -> Route {
+pub(super) fn fallback(
+    edge: &Arc<Edge>,
+    defaults: &Chain,
+    surroundings: &Surroundings<'_>,
+) -> Route {
     Route {
         name: "".into(),
         edge: Arc::clone(edge),
         pool: None,
-        filters,
+        filters: defaults.filters(surroundings),
+        compression: defaults.compression.clone(),
         rewrite_prefix: None,
         host: HostHeader::Preserve,
         watcher: None,

@@ -58,6 +58,12 @@ impl Config {
         self
     }
 
+    /// A route that leads to no upstream: `answer` is the line that says what it does.
+    pub fn answer(mut self, name: &str, matches: &str, answer: &str) -> Self {
+        self.routes.push(format!("  - name: {name}\n    match: {{{matches}}}\n    {answer}\n"));
+        self
+    }
+
     /// A further line of the last route.
     pub fn with(mut self, line: &str) -> Self {
         if let Some(route) = self.routes.last_mut() {

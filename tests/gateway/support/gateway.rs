@@ -137,6 +137,15 @@ impl Gateway {
         self.stderr.find(needle, mark, |line| line.contains(needle).then(|| line.to_owned())).await
     }
 
+    /// The most bytes of memory that the process has had, as Linux counts them.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the process's status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kibibytes.and_then(|number| number.parse::<u64>().ok()).expect("a number") * 1024
+    }
+
     pub fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).expect("a process id");
         kill(Pid::from_raw(id), signal).expect("the gateway runs");

@@ -1,0 +1,186 @@
+//! Which responses are compressed, and how.
+//!
+//! Pingora's own module is not used: it does not know quality values, compresses server-sent
+//! events and partial content, holds back what an upstream streams, and leaves a Brotli stream
+//! without its end.
+
+mod encoder;
+
+pub use encoder::Encoder;
+
+use crate::http::encoding::Coding;
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName};
+use pingora::http::ResponseHeader;
+
+/// What is compressed, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compression {
+    /// In the order in which they are taken when a client likes several alike.
+    pub codings: Vec<Coding>,
+    /// What is smaller is left as it is.
+    pub min_size: u64,
+    /// The media types that are compressed.
+    pub types: Vec<MediaRange>,
+    /// How hard each coding tries.
+    pub levels: Levels,
+}
+
+/// How hard each coding tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Levels {
+    /// 1 to 9.
+    pub gzip: u32,
+    /// 0 to 11.
+    pub brotli: u32,
+    /// 1 to 19.
+    pub zstd: i32,
+}
+
+/// One media type, or several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaRange {
+    /// `type/subtype`.
+    Exact(String),
+    /// `type/*`, kept with its slash.
+    Main(String),
+    /// `*/*+suffix`, kept with its plus (RFC 6838, section 4.2.8).
+    Suffix(String),
+}
+
+impl MediaRange {
+    /// `None` when it is none.
+    pub fn parse(written: &str) -> Option<Self> {
+        let written = written.to_ascii_lowercase();
+        if let Some(suffix) = written.strip_prefix("*/*") {
+            return is_token(suffix.strip_prefix('+')?).then(|| Self::Suffix(suffix.to_owned()));
+        }
+        let (main, sub) = written.split_once('/')?;
+        match sub {
+            "*" if is_token(main) => Some(Self::Main(format!("{main}/"))),
+            _ if is_token(main) && is_token(sub) => Some(Self::Exact(written)),
+            _ => None,
+        }
+    }
+
+    fn matches(&self, media_type: &str) -> bool {
+        match self {
+            Self::Exact(exact) => media_type == exact,
+            Self::Main(main) => media_type.starts_with(main.as_str()),
+            Self::Suffix(suffix) => media_type.ends_with(suffix.as_str()),
+        }
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_token)
+}
+
+impl Compression {
+    /// Whether this response would be compressed for somebody.
+    pub fn takes(&self, response: &ResponseHeader) -> bool {
+        let headers = &response.headers;
+        let is_whole = !matches!(
+            response.status,
+            StatusCode::NO_CONTENT
+                | StatusCode::RESET_CONTENT
+                | StatusCode::PARTIAL_CONTENT
+                | StatusCode::NOT_MODIFIED
+        ) && !headers.contains_key(header::CONTENT_RANGE);
+        let is_long = length(headers).is_none_or(|length| length >= self.min_size);
+        is_whole
+            && is_long
+            && !headers.contains_key(header::CONTENT_ENCODING)
+            // It is of the bytes as they are (RFC 9530, section 2).
+            && !headers.contains_key(CONTENT_DIGEST)
+            && !forbids_transformation(headers)
+            && self.takes_type(headers)
+    }
+
+    fn takes_type(&self, headers: &HeaderMap) -> bool {
+        let written = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let Some(written) = written else { return false };
+        let media_type = written.split(';').next().unwrap_or_default().trim();
+        // Lower case in most cases, so that nothing is copied.
+        let lower;
+        let media_type = if media_type.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            lower = media_type.to_ascii_lowercase();
+            &lower
+        } else {
+            media_type
+        };
+        // Events are small, must not wait for one another, and come for hours.
+        media_type != "text/event-stream" && self.types.iter().any(|one| one.matches(media_type))
+    }
+}
+
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+
+/// The body's length, if it is known.
+pub fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// RFC 9111, section 5.2.2.6.
+fn forbids_transformation(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(header::CACHE_CONTROL).iter();
+    fields
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|directive| directive.trim().eq_ignore_ascii_case("no-transform"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compression() -> Compression {
+        let types = ["text/*", "application/json", "*/*+json"];
+        Compression {
+            codings: vec![Coding::Gzip],
+            min_size: 100,
+            types: types.iter().filter_map(|one| MediaRange::parse(one)).collect(),
+            levels: Levels { gzip: 5, brotli: 4, zstd: 3 },
+        }
+    }
+
+    fn takes(status: u16, fields: &[(&'static str, &'static str)]) -> bool {
+        let mut head = ResponseHeader::build(status, None).expect("a response");
+        for (name, value) in fields {
+            head.append_header(*name, *value).expect("a field");
+        }
+        compression().takes(&head)
+    }
+
+    #[test]
+    fn takes_what_is_text_and_long_or_of_unknown_length() {
+        let html = ("Content-Type", "text/html; charset=utf-8");
+        assert!(takes(200, &[html]));
+        assert!(takes(404, &[html, ("Content-Length", "100")]));
+        assert!(!takes(200, &[html, ("Content-Length", "99")]));
+        assert!(takes(200, &[("Content-Type", "Application/JSON")]));
+        assert!(takes(200, &[("Content-Type", "application/problem+json")]));
+        for other in ["image/png", "text", "", "application/jsonx", "multipart/form-data"] {
+            assert!(!takes(200, &[("Content-Type", other)]), "{other}");
+        }
+        assert!(!takes(200, &[]));
+    }
+
+    #[test]
+    fn leaves_what_must_be_left() {
+        let html = ("Content-Type", "text/html");
+        for status in [204, 205, 206, 304] {
+            assert!(!takes(status, &[html]), "{status}");
+        }
+        for field in [
+            ("Content-Encoding", "identity"),
+            ("Cache-Control", "max-age=1, No-Transform"),
+            ("Content-Range", "bytes 0-1/2"),
+            ("Content-Digest", "sha-256=:x:"),
+            ("Content-Type", "text/event-stream"),
+        ] {
+            assert!(!takes(200, &[field, html]), "{field:?}");
+        }
+    }
+}

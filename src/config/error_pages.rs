@@ -1,0 +1,19 @@
+use super::{ErrorStatus, Spanned};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Pages of one's own for errors. Clients that like HTML better than JSON (`Accept`) get them, as
+/// browsers do; others get JSON or text as ever.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ErrorPages {
+    /// Files of HTML, by the status (`404`) or class (`4xx`, `5xx`) that they are for. In them
+    /// `{{status}}`, `{{reason}}`, `{{message}}` and `{{request.id}}` are filled in. They are read
+    /// with the configuration; SIGHUP reads them again.
+    #[schemars(extend("propertyNames" = {"format": "error-status"}))]
+    pub pages: BTreeMap<ErrorStatus, Spanned<String>>,
+    /// Whether they also take the place of errors that upstreams answer; `Retry-After`,
+    /// `WWW-Authenticate`, `Allow` and `Set-Cookie` of those are kept. Default: `false`.
+    pub intercept: bool,
+}

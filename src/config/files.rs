@@ -1,0 +1,29 @@
+use super::{Path, Spanned};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Serves files of a folder, for `GET` and `HEAD`, with ranges and conditional requests. Nothing
+/// outside the folder can be reached, by a symbolic link neither; what begins with a dot is not
+/// there, except `.well-known`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// The folder; a relative one is below the folder that the gateway was started in. To it
+    /// the path of a request is added, after `rewrite.prefix`. It may be a symbolic link that a
+    /// deployment replaces.
+    pub root: Spanned<String>,
+    /// The file that stands for a folder. Default: `index.html`.
+    #[serde(default)]
+    pub index: Option<Spanned<String>>,
+    /// The file for a path that is none, unless its last segment has a dot: `/index.html` for
+    /// an application that has its own routes. Default: none, such a path is answered 404.
+    #[serde(default)]
+    pub fallback: Option<Spanned<Path>>,
+    /// `Cache-Control` of the files. Default: `no-cache` (kept, but asked for each time).
+    #[serde(default)]
+    pub cache_control: Option<Spanned<String>>,
+    /// Paths below the folder, as glob patterns (`assets/**`), whose files never change, as their
+    /// names do instead: `Cache-Control: public, max-age=31536000, immutable`. Default: none.
+    #[serde(default)]
+    pub immutable: Vec<Spanned<String>>,
+}

@@ -1,0 +1,255 @@
+use super::{Error, Filter, Flow, Reply, Request};
+use crate::http::conditional::{Part, Validators, Verdict};
+use async_trait::async_trait;
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Serves the files of a folder.
+#[derive(Debug)]
+pub struct FilesFilter {
+    /// Where they are.
+    pub folder: Arc<Folder>,
+    /// How many bytes of the path were matched by a prefix that is replaced, and by what.
+    pub rewrite_prefix: Option<(usize, String)>,
+    /// `Cache-Control`.
+    pub cache_control: HeaderValue,
+    /// Files that never change.
+    pub immutable: Vec<glob::Pattern>,
+}
+
+/// A folder of files.
+#[derive(Debug)]
+pub struct Folder {
+    /// Its path.
+    pub root: PathBuf,
+    /// The file that stands for a folder.
+    pub index: String,
+    /// The file for paths that are none, below the root.
+    pub fallback: Option<String>,
+}
+
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// What a path leads to.
+enum Found {
+    File(Served),
+    /// A folder whose name lacks the slash at its end.
+    Folder,
+    Nothing,
+}
+
+struct Served {
+    file: File,
+    size: u64,
+    modified: Option<SystemTime>,
+    /// Below the root.
+    name: String,
+}
+
+impl Folder {
+    /// Looks a decoded path up. Waits for the disk.
+    fn find(&self, path: &str) -> io::Result<Found> {
+        // Each time anew: a deployment may have put another folder in its place.
+        let root = Dir::open_ambient_dir(&self.root, ambient_authority())?;
+        let (name, is_folder) = match path.strip_suffix('/') {
+            Some(folder) => (folder, true),
+            None => (path, path.is_empty()),
+        };
+        if is_visible(name) {
+            let metadata = if name.is_empty() { root.dir_metadata() } else { root.metadata(name) };
+            match metadata {
+                Ok(metadata) if metadata.is_dir() => {
+                    let index = match name {
+                        "" => self.index.clone(),
+                        _ => format!("{name}/{}", self.index),
+                    };
+                    match open(&root, index)? {
+                        Some(_) if !is_folder => return Ok(Found::Folder),
+                        Some(served) => return Ok(Found::File(served)),
+                        None => {}
+                    }
+                }
+                Ok(metadata) if metadata.is_file() && !is_folder => {
+                    if let Some(served) = open(&root, name.to_owned())? {
+                        return Ok(Found::File(served));
+                    }
+                }
+                _ => {}
+            }
+        }
+        // What looks like a file is missed as one: a page in a script's place helps nobody.
+        let looks_like_file = name.rsplit('/').next().is_some_and(|last| last.contains('.'));
+        match &self.fallback {
+            Some(fallback) if !looks_like_file => {
+                Ok(open(&root, fallback.clone())?.map_or(Found::Nothing, Found::File))
+            }
+            _ => Ok(Found::Nothing),
+        }
+    }
+}
+
+/// Whether no segment begins with a dot; `.well-known` is meant to be seen (RFC 8615).
+fn is_visible(path: &str) -> bool {
+    path.split('/').all(|segment| !segment.starts_with('.') || segment == ".well-known")
+}
+
+/// Opens a file below the root. What is not there, or leads out of the root, is none.
+fn open(root: &Dir, name: String) -> io::Result<Option<Served>> {
+    let metadata = match root.metadata(&name) {
+        // A pipe would let us wait for whoever writes to it.
+        Ok(metadata) if metadata.is_file() => metadata,
+        _ => return Ok(None),
+    };
+    let file = match root.open(&name) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let opened = file.metadata().unwrap_or(metadata);
+    Ok(Some(Served {
+        size: opened.len(),
+        modified: opened.modified().ok().map(cap_std::time::SystemTime::into_std),
+        file: file.into_std(),
+        name,
+    }))
+}
+
+impl FilesFilter {
+    /// The decoded path below the root; `None` when it can't be that of a file.
+    fn path(&self, request: &Request<'_>) -> Option<String> {
+        let path = request.path();
+        let (prefix, rest) = match &self.rewrite_prefix {
+            None => ("", path),
+            Some((matched, replacement)) => (replacement.as_str(), path.get(*matched..)?),
+        };
+        let decode = |text| percent_encoding::percent_decode_str(text).decode_utf8().ok();
+        let path = format!("{}{}", decode(prefix)?, decode(rest)?);
+        // Normal paths have no such characters behind an escape; a file's name may have them.
+        let is_plain = !path.contains(['\0', '\\']);
+        is_plain.then(|| path.trim_start_matches('/').to_owned())
+    }
+
+    fn reply(&self, served: Served, headers: &HeaderMap) -> Reply {
+        let etag = etag(&served);
+        let validators = Validators { etag: &etag, modified: served.modified };
+        let with_validators = |reply: Reply| {
+            let reply = reply.header(header::CACHE_CONTROL, self.cache_control(&served.name));
+            let reply = with(reply, header::ETAG, etag.as_str());
+            match served.modified {
+                Some(modified) => {
+                    with(reply, header::LAST_MODIFIED, &httpdate::fmt_http_date(modified))
+                }
+                None => reply,
+            }
+        };
+        match validators.judge(headers) {
+            Verdict::NotModified => {
+                return with_validators(Reply::new(StatusCode::NOT_MODIFIED));
+            }
+            Verdict::Failed => {
+                return Reply::error(
+                    StatusCode::PRECONDITION_FAILED,
+                    "precondition_failed",
+                    "the file is another by now than the request wants it to be",
+                );
+            }
+            Verdict::Proceed => {}
+        }
+        let size = served.size;
+        let (status, first, length) = match validators.part(headers, size) {
+            Part::Whole => (StatusCode::OK, 0, size),
+            Part::Range(range) => {
+                (StatusCode::PARTIAL_CONTENT, *range.start(), range.end() - range.start() + 1)
+            }
+            Part::Unsatisfiable => {
+                let reply = Reply::error(
+                    StatusCode::RANGE_NOT_SATISFIABLE,
+                    "no_such_range",
+                    format!("the file has {size} bytes"),
+                );
+                return with(reply, header::CONTENT_RANGE, &format!("bytes */{size}"));
+            }
+        };
+        let mut reply = with_validators(Reply::new(status))
+            .header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        reply = with(reply, header::CONTENT_TYPE, &content_type(&served.name));
+        if status == StatusCode::PARTIAL_CONTENT {
+            let last = first + length - 1;
+            let range = format!("bytes {first}-{last}/{size}");
+            reply = with(reply, header::CONTENT_RANGE, &range);
+        }
+        reply.file(served.file, first, length)
+    }
+
+    fn cache_control(&self, name: &str) -> HeaderValue {
+        let is_immutable = self.immutable.iter().any(|pattern| pattern.matches(name));
+        if is_immutable { IMMUTABLE } else { self.cache_control.clone() }
+    }
+}
+
+fn with(reply: Reply, name: HeaderName, value: &str) -> Reply {
+    match HeaderValue::from_str(value) {
+        Ok(value) => reply.header(name, value),
+        Err(_) => reply,
+    }
+}
+
+/// Another one whenever the file's time or size is another.
+fn etag(served: &Served) -> String {
+    let since = |modified: SystemTime| modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = served.modified.map_or(0, |modified| since(modified).as_nanos());
+    format!("\"{time:x}-{:x}\"", served.size)
+}
+
+/// By the name's ending; texts are UTF-8 these days.
+fn content_type(name: &str) -> String {
+    let guess = mime_guess::from_path(name).first_or_octet_stream();
+    let is_text = guess.type_() == "text"
+        || matches!(guess.essence_str(), "application/javascript" | "application/json");
+    if is_text { format!("{}; charset=utf-8", guess.essence_str()) } else { guess.to_string() }
+}
+
+#[async_trait]
+impl Filter for FilesFilter {
+    async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
+        let method = &request.head().method;
+        if method != Method::GET && method != Method::HEAD {
+            let reply = Reply::error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "files can be read, by GET and HEAD",
+            );
+            let reply = reply.header(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return Ok(Flow::Respond(reply));
+        }
+        let found = match self.path(request) {
+            None => Found::Nothing,
+            Some(path) => {
+                let folder = Arc::clone(&self.folder);
+                tokio::task::spawn_blocking(move || folder.find(&path)).await??
+            }
+        };
+        Ok(Flow::Respond(match found {
+            Found::File(served) => self.reply(served, &request.head().headers),
+            Found::Folder => {
+                // A normal path begins with one slash, so that it is never another host's.
+                let mut location = format!("{}/", request.path());
+                if let Some(query) = request.head().uri.query() {
+                    location.push('?');
+                    location.push_str(query);
+                }
+                with(Reply::new(StatusCode::PERMANENT_REDIRECT), header::LOCATION, &location)
+            }
+            Found::Nothing => {
+                Reply::error(StatusCode::NOT_FOUND, "no_file", "there is no such file here")
+            }
+        }))
+    }
+}

@@ -1,0 +1,158 @@
+use super::variables::Variables;
+use super::{Error, Filter, Response, UpstreamRequest};
+use crate::http::template::Template;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use pingora::http::RequestHeader;
+
+/// Sets, adds and removes header fields, of the request that goes to the upstream and of the
+/// response that goes to the client.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct HeadersFilter {
+    /// On the way to the upstream.
+    pub request: Changes,
+    /// On the way to the client.
+    pub response: Changes,
+}
+
+/// What is done to a message's fields, in the order in which it is done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Fields that are removed.
+    pub remove: Vec<HeaderName>,
+    /// Fields that get one value, whatever there was.
+    pub set: Vec<(FieldName, FieldValue)>,
+    /// Fields that get a further value.
+    pub add: Vec<(FieldName, FieldValue)>,
+}
+
+/// The name of a field, and how it is spelt in HTTP/1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldName {
+    /// The name.
+    pub name: HeaderName,
+    /// Its spelling.
+    pub spelling: Bytes,
+}
+
+/// The value of a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldValue {
+    /// The same for each request.
+    Fixed(HeaderValue),
+    /// With variables.
+    Filled(Template),
+}
+
+impl FieldValue {
+    /// `None` when it is not the value of any field.
+    pub fn new(template: Template) -> Option<Self> {
+        match template.literal() {
+            Some(literal) => HeaderValue::from_str(literal).ok().map(Self::Fixed),
+            None => Some(Self::Filled(template)),
+        }
+    }
+
+    /// `None` when nothing is left of it.
+    pub(crate) fn of(&self, variables: &Variables<'_>) -> Option<HeaderValue> {
+        match self {
+            Self::Fixed(value) if value.is_empty() => None,
+            Self::Fixed(value) => Some(value.clone()),
+            Self::Filled(template) => variables.header_value(template),
+        }
+    }
+}
+
+impl HeadersFilter {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Either message's head.
+trait Head {
+    fn remove(&mut self, name: &HeaderName);
+    fn set(&mut self, name: &FieldName, value: HeaderValue) -> pingora::Result<()>;
+    fn add(&mut self, name: &FieldName, value: HeaderValue) -> pingora::Result<()>;
+}
+
+macro_rules! heads {
+    ($($head:ty)*) => {$(
+        impl Head for $head {
+            fn remove(&mut self, name: &HeaderName) {
+                // Pingora keeps two maps: finding nothing in one is cheaper than in both.
+                if self.headers.contains_key(name) {
+                    self.remove_header(name);
+                }
+            }
+
+            fn set(&mut self, name: &FieldName, value: HeaderValue) -> pingora::Result<()> {
+                self.insert_header(name.spelling.clone(), value)
+            }
+
+            fn add(&mut self, name: &FieldName, value: HeaderValue) -> pingora::Result<()> {
+                self.append_header(name.spelling.clone(), value).map(drop)
+            }
+        }
+    )*};
+}
+
+heads! { RequestHeader pingora::http::ResponseHeader }
+
+impl Changes {
+    fn apply(&self, head: &mut impl Head, variables: &Variables<'_>) -> pingora::Result<()> {
+        for name in &self.remove {
+            head.remove(name);
+        }
+        for (name, value) in &self.set {
+            match value.of(variables) {
+                Some(value) => head.set(name, value)?,
+                // What the other side sent must not pass for what was to be set.
+                None => head.remove(&name.name),
+            }
+        }
+        for (name, value) in &self.add {
+            if let Some(value) = value.of(variables) {
+                head.add(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// These, and of the defaults those for other fields.
+    #[must_use]
+    pub fn over(mut self, defaults: &Self) -> Self {
+        let is_own = |name: &HeaderName| {
+            self.remove.contains(name)
+                || self.set.iter().chain(&self.add).any(|(own, _)| own.name == *name)
+        };
+        let others = |fields: &[(FieldName, FieldValue)]| -> Vec<_> {
+            fields.iter().filter(|(field, _)| !is_own(&field.name)).cloned().collect()
+        };
+        let (set, add) = (others(&defaults.set), others(&defaults.add));
+        let remove: Vec<_> = defaults.remove.iter().filter(|name| !is_own(name)).cloned().collect();
+        self.remove.splice(0..0, remove);
+        self.set.splice(0..0, set);
+        self.add.splice(0..0, add);
+        self
+    }
+}
+
+#[async_trait]
+impl Filter for HeadersFilter {
+    fn on_forward(&self, request: &mut UpstreamRequest<'_>) -> Result<(), Error> {
+        if self.request == Changes::default() {
+            return Ok(());
+        }
+        // Variables are what the client said, not what is being made of it.
+        let variables = Variables { request: request.client, exchange: request.exchange };
+        Ok(self.request.apply(request.head, &variables)?)
+    }
+
+    async fn on_response(&self, response: &mut Response<'_>) -> Result<(), Error> {
+        let variables = Variables { request: response.request, exchange: response.exchange };
+        Ok(self.response.apply(response.head, &variables)?)
+    }
+}

@@ -1,0 +1,29 @@
+use super::{Error, Filter, Flow, Reply, Request};
+use async_trait::async_trait;
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+use ipnet::IpNet;
+
+/// Answers 503 while the service is looked after.
+#[derive(Debug)]
+pub struct MaintenanceFilter {
+    /// After how many seconds clients may come back.
+    pub retry_after: u64,
+    /// Networks whose clients are let through.
+    pub allow: Vec<IpNet>,
+    /// What is told to people.
+    pub message: String,
+}
+
+#[async_trait]
+impl Filter for MaintenanceFilter {
+    async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
+        let client = request.exchange().client_address();
+        if client.is_some_and(|client| self.allow.iter().any(|network| network.contains(&client))) {
+            return Ok(Flow::Continue);
+        }
+        let reply =
+            Reply::error(StatusCode::SERVICE_UNAVAILABLE, "maintenance", self.message.as_str());
+        Ok(Flow::Respond(reply.header(header::RETRY_AFTER, HeaderValue::from(self.retry_after))))
+    }
+}

@@ -1,0 +1,35 @@
+use super::headers::{FieldName, FieldValue};
+use super::variables::Variables;
+use super::{Error, Filter, Flow, Reply, Request};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+
+/// Gives one answer to all.
+#[derive(Debug)]
+pub struct RespondFilter {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body and the body's media type.
+    pub body: Option<(Bytes, HeaderValue)>,
+    /// Further fields.
+    pub headers: Vec<(FieldName, FieldValue)>,
+}
+
+#[async_trait]
+impl Filter for RespondFilter {
+    async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
+        let variables = Variables { request: request.head, exchange: request.exchange };
+        let mut reply = Reply::new(self.status);
+        for (name, value) in &self.headers {
+            if let Some(value) = value.of(&variables) {
+                reply = reply.header(name.name.clone(), value);
+            }
+        }
+        if let Some((body, content_type)) = &self.body {
+            reply = reply.header(header::CONTENT_TYPE, content_type.clone()).body(body.clone());
+        }
+        Ok(Flow::Respond(reply))
+    }
+}

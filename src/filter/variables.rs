@@ -1,0 +1,171 @@
+use crate::exchange::Exchange;
+use crate::http::address;
+use crate::http::host::without_port;
+use crate::http::template::{Template, Variable};
+use http::header::{self, HeaderValue};
+use pingora::http::RequestHeader;
+
+/// What the variables of a template stand for in one request.
+pub(crate) struct Variables<'v> {
+    pub(crate) request: &'v RequestHeader,
+    pub(crate) exchange: &'v Exchange,
+}
+
+impl Variables<'_> {
+    /// The template as the value of a header field; `None` when nothing is left of it, or it
+    /// can't be one.
+    pub(crate) fn header_value(&self, template: &Template) -> Option<HeaderValue> {
+        let text = template.fill(|text, variable| self.push(text, variable));
+        let value = text.trim_matches([' ', '\t']);
+        // It takes no line breaks (RFC 9110, section 5.5): whatever a variable brings, nobody
+        // outside begins a field of his own.
+        HeaderValue::from_bytes(value.as_bytes()).ok().filter(|value| !value.is_empty())
+    }
+
+    /// The template as a URI reference (RFC 3986): what a variable brings can't become more
+    /// than the component it stands in.
+    pub(crate) fn uri(&self, template: &Template) -> String {
+        let mut value = String::new();
+        template.fill(|text, variable| {
+            value.clear();
+            self.push(&mut value, variable);
+            let kept: &[u8] = match variable {
+                Variable::Path => PATH,
+                Variable::Query | Variable::Target => QUERY,
+                Variable::Host | Variable::Authority | Variable::ClientAddress => b":[]",
+                _ => b"",
+            };
+            push_encoded(text, &value, kept);
+        })
+    }
+
+    fn push(&self, text: &mut String, variable: Variable) {
+        match variable {
+            Variable::ClientAddress => {
+                if let Some(address) = self.exchange.client_address() {
+                    address::push_ip(text, address);
+                }
+            }
+            Variable::RequestId => text.push_str(self.exchange.request_id()),
+            Variable::UserId => {
+                text.push_str(self.exchange.user_id().map_or("", |id| id.as_str()));
+            }
+            Variable::Route => text.push_str(self.exchange.route()),
+            Variable::Method => text.push_str(self.request.method.as_str()),
+            Variable::Scheme => text.push_str(self.exchange.scheme()),
+            Variable::Host => text.push_str(without_port(self.authority())),
+            Variable::Authority => text.push_str(self.authority()),
+            Variable::Path => text.push_str(self.path()),
+            Variable::Query => text.push_str(self.request.uri.query().unwrap_or_default()),
+            Variable::Target => {
+                text.push_str(self.path());
+                if let Some(query) = self.request.uri.query() {
+                    text.push('?');
+                    text.push_str(query);
+                }
+            }
+        }
+    }
+
+    fn authority(&self) -> &str {
+        let host = self.request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        self.request.uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default()
+    }
+
+    fn path(&self) -> &str {
+        self.exchange.path.as_deref().unwrap_or_else(|| self.request.uri.path())
+    }
+}
+
+/// What may stand in a path beside unreserved characters (RFC 3986, section 3.3); escapes stay
+/// what they are.
+const PATH: &[u8] = b"/%!$&'()*+,;=:@";
+
+/// The same for a query (RFC 3986, section 3.4), or a path with one.
+const QUERY: &[u8] = b"/%!$&'()*+,;=:@?";
+
+/// Appends a value, escaping all but unreserved characters and those that are kept.
+fn push_encoded(text: &mut String, value: &str, kept: &[u8]) {
+    const HEX: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    for byte in value.bytes() {
+        let is_unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if is_unreserved || kept.contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or('0');
+            text.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::{UserId, UserIdOrigin};
+    use proptest::prelude::*;
+
+    fn exchange(user: &str) -> Exchange {
+        let mut exchange = Exchange::new("web".into(), HeaderValue::from_static("id-1"));
+        exchange.user_id = UserId::new(user, UserIdOrigin::Query);
+        exchange.client_address = Some([192, 0, 2, 1].into());
+        exchange
+    }
+
+    fn request(target: &str) -> RequestHeader {
+        let mut head = RequestHeader::build("GET", target.as_bytes(), None).expect("a request");
+        head.insert_header("host", "example.com:8080").expect("a host");
+        head
+    }
+
+    #[test]
+    fn each_stands_for_what_the_request_says() {
+        let (exchange, request) = (exchange("user-1"), request("/a/b?c=d"));
+        let variables = Variables { request: &request, exchange: &exchange };
+        for (written, expected) in [
+            ("{client.address} {request.id}", Some("192.0.2.1 id-1")),
+            ("{user.id}@{route}", Some("user-1@web")),
+            (
+                "{method} {scheme}://{authority}{target}",
+                Some("GET http://example.com:8080/a/b?c=d"),
+            ),
+            ("{host} {path} {query}", Some("example.com /a/b c=d")),
+            ("", None),
+        ] {
+            let value = variables.header_value(&written.parse().expect("a template"));
+            assert_eq!(value.as_ref().and_then(|v| v.to_str().ok()), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn in_a_uri_a_value_stays_in_its_component() {
+        let (exchange, request) = (exchange("a/../b?c#d"), request("/ü%20x?q=y"));
+        let variables = Variables { request: &request, exchange: &exchange };
+        let uri = |written: &str| variables.uri(&written.parse().expect("a template"));
+        assert_eq!(uri("/u/{user.id}"), "/u/a%2F..%2Fb%3Fc%23d");
+        assert_eq!(uri("https://{host}{path}"), "https://example.com/%C3%BC%20x");
+    }
+
+    #[test]
+    fn a_value_that_would_end_the_field_is_none() {
+        let (mut exchange, request) = (exchange("user-1"), request("/"));
+        exchange.path = Some("/a\r\nX-Admin: 1".to_owned());
+        let variables = Variables { request: &request, exchange: &exchange };
+        assert_eq!(variables.header_value(&"<{path}>".parse().expect("a template")), None);
+        assert_eq!(variables.uri(&"{path}".parse().expect("a template")), "/a%0D%0AX-Admin:%201");
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_ends_a_field_or_a_line(user in "\\PC{0,20}[\r\n\0]{0,3}\\PC{0,20}") {
+            let (exchange, request) = (exchange(&user), request("/"));
+            let variables = Variables { request: &request, exchange: &exchange };
+            let value = variables.header_value(&"<{user.id}>".parse().expect("a template"));
+            let value = value.expect("always a value");
+            prop_assert!(value.as_bytes().iter().all(|&byte| byte >= 0x20 && byte != 0x7f));
+            let uri = variables.uri(&"/{user.id}".parse().expect("a template"));
+            prop_assert!(uri.bytes().all(|byte| byte.is_ascii_graphic()));
+            prop_assert_eq!(uri.matches('/').count(), 1);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+use super::Compiler;
+use super::headers::Way;
+use crate::config::{self, Redirect, Respond, Span, Spanned};
+use crate::filter::{Filter, RedirectFilter, RespondFilter};
+use crate::http::template::{Part, Template, Variable};
+use crate::routing::{PathRule, Rule};
+use http::StatusCode;
+use http::header::HeaderValue;
+use std::fmt;
+use std::sync::Arc;
+
+/// What a route answers by itself, in the place of an upstream.
+#[derive(Clone)]
+pub(super) struct Answer {
+    filter: Arc<dyn Filter>,
+    /// What it is, in words that change when it does.
+    written: String,
+}
+
+impl Answer {
+    fn new(filter: impl Filter + fmt::Debug + 'static) -> Self {
+        Self { written: format!("{filter:?}"), filter: Arc::new(filter) }
+    }
+
+    pub(super) fn filter(&self) -> Arc<dyn Filter> {
+        Arc::clone(&self.filter)
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+impl Compiler<'_> {
+    /// The answer of a route that leads to no upstream.
+    pub(super) fn answer(
+        &mut self,
+        written: &config::Route,
+        rule: &Rule,
+        at: &str,
+    ) -> Option<Answer> {
+        let config::Route { upstream, redirect, respond, files, .. } = written;
+        let given: Vec<(&str, Span)> = [
+            upstream.as_ref().map(|it| ("upstream", it.span)),
+            redirect.as_ref().map(|it| ("redirect", it.span)),
+            respond.as_ref().map(|it| ("respond", it.span)),
+            files.as_ref().map(|it| ("files", it.span)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        match given.as_slice() {
+            [] => {
+                let reason = "the route leads nowhere: it needs one of `upstream`, `redirect`, \
+                              `respond`, `files`";
+                self.problems.add(written.name.span, at, reason);
+            }
+            [_] => {}
+            [(first, _), others @ ..] => {
+                for (other, span) in others {
+                    let reason = format!("a route has `{first}` or `{other}`, not both");
+                    self.problems.add(*span, format!("{at}.{other}"), reason);
+                }
+            }
+        }
+        if upstream.is_none() && !given.is_empty() {
+            self.refuse_what_needs_an_upstream(written, at);
+        }
+        let redirect = redirect
+            .as_ref()
+            .and_then(|redirect| self.redirect(redirect, &format!("{at}.redirect")));
+        let respond =
+            respond.as_ref().and_then(|respond| self.respond(respond, &format!("{at}.respond")));
+        let files = files.as_ref().and_then(|files| {
+            // Where it can't be, it is told with the route.
+            let prefix = match rule.path {
+                PathRule::Prefix(_) => self.rewrite_prefix(written, at, rule),
+                PathRule::Exact(_) => None,
+            };
+            self.files(files, prefix, &format!("{at}.files"))
+        });
+        redirect.map(Answer::new).or(respond.map(Answer::new)).or(files.map(Answer::new))
+    }
+
+    fn refuse_what_needs_an_upstream(&mut self, written: &config::Route, at: &str) {
+        let websocket = written.websocket.as_ref().map(|it| ("websocket", it.span));
+        let prefix = written.rewrite.prefix.as_ref().map(|it| ("rewrite.prefix", it.span));
+        let prefix = prefix.filter(|_| written.files.is_none());
+        for (key, span) in websocket.into_iter().chain(prefix) {
+            let reason = "the route answers by itself: there is no upstream that this is about";
+            self.problems.add(span, format!("{at}.{key}"), reason);
+        }
+    }
+
+    fn redirect(&mut self, written: &Spanned<Redirect>, at: &str) -> Option<RedirectFilter> {
+        let status = match &written.status {
+            None => StatusCode::TEMPORARY_REDIRECT,
+            Some(status) => match status.value {
+                code @ (301 | 302 | 303 | 307 | 308) => StatusCode::from_u16(code).ok()?,
+                code => {
+                    let reason = format!("`{code}` is none of 301, 302, 303, 307, 308");
+                    self.problems.add(status.span, format!("{at}.status"), reason);
+                    return None;
+                }
+            },
+        };
+        // Its variables were checked when the file was read.
+        let to: Template = written.to.as_str().parse().ok()?;
+        if let Err(reason) = check_target(&to) {
+            self.problems.add(written.to.span, format!("{at}.to"), reason);
+            return None;
+        }
+        Some(RedirectFilter { to, status })
+    }
+
+    fn respond(&mut self, written: &Spanned<Respond>, at: &str) -> Option<RespondFilter> {
+        let status = match (&written.status, &written.body) {
+            (Some(status), _) => StatusCode::from_u16(status.value).ok()?,
+            (None, Some(_)) => StatusCode::OK,
+            (None, None) => StatusCode::NO_CONTENT,
+        };
+        let headers = self.fields(&written.headers, Way::ToClient, &format!("{at}.headers"));
+        let content_type = match &written.content_type {
+            None => HeaderValue::from_static("text/plain; charset=utf-8"),
+            Some(content_type) => match HeaderValue::from_str(content_type) {
+                Ok(value) if content_type.contains('/') => value,
+                _ => {
+                    let reason = "not a media type; write it like `application/json`";
+                    self.problems.add(content_type.span, format!("{at}.content_type"), reason);
+                    return None;
+                }
+            },
+        };
+        match (&written.body, &written.content_type) {
+            (Some(body), _) if matches!(status.as_u16(), 204 | 205 | 304) => {
+                let reason = format!("a {} has no body (RFC 9110)", status.as_u16());
+                self.problems.add(body.span, format!("{at}.body"), reason);
+            }
+            (None, Some(content_type)) => {
+                let reason = "there is no `body` whose type this could be";
+                self.problems.add(content_type.span, format!("{at}.content_type"), reason);
+            }
+            _ => {}
+        }
+        let body = written.body.as_ref().map(|body| (body.value.clone().into(), content_type));
+        Some(RespondFilter { status, body, headers })
+    }
+}
+
+/// Whether a redirect leads where the file says, whatever a request holds.
+fn check_target(to: &Template) -> Result<(), String> {
+    let literals = to.parts().iter().filter_map(|part| match part {
+        Part::Literal(text) => Some(text),
+        Part::Variable(_) => None,
+    });
+    for literal in literals {
+        if let Some(wrong) = literal.chars().find(|c| !c.is_ascii_graphic()) {
+            return Err(format!("`{wrong}` can't stand in a URL; write it as an escape (`%20`)"));
+        }
+    }
+    let form = || {
+        Err("a redirect leads to a path that begins with `/`, or to a URL that begins with \
+             `https://`, `http://` or `{scheme}://`"
+            .to_owned())
+    };
+    let is_path = |part: &Part| matches!(part, Part::Variable(Variable::Path | Variable::Target));
+    let (mut in_authority, mut behind) = (false, String::new());
+    for (index, part) in to.parts().iter().enumerate() {
+        match part {
+            Part::Literal(text) if index == 0 => {
+                let authority = text.strip_prefix("https://").or(text.strip_prefix("http://"));
+                match authority {
+                    Some(authority) => in_authority = !authority.contains(['/', '?', '#']),
+                    None if text.starts_with("//") || !text.starts_with('/') => return form(),
+                    None => {}
+                }
+            }
+            Part::Literal(text) if behind == "scheme" => match text.strip_prefix("://") {
+                Some(authority) => in_authority = !authority.contains(['/', '?', '#']),
+                None => return form(),
+            },
+            Part::Literal(text) => in_authority &= !text.contains(['/', '?', '#']),
+            Part::Variable(Variable::Scheme) if index == 0 => {
+                behind = "scheme".to_owned();
+                continue;
+            }
+            _ if behind == "scheme" => return form(),
+            part if is_path(part) && behind.ends_with('/') => {
+                return Err(
+                    "the slash would be doubled: `{path}` and `{target}` begin with one".to_owned()
+                );
+            }
+            part if is_path(part) => in_authority = false,
+            Part::Variable(Variable::Host | Variable::Authority) if in_authority => {}
+            Part::Variable(_) if index == 0 => return form(),
+            Part::Variable(variable) if in_authority => {
+                let name = variable.name();
+                return Err(format!("`{{{name}}}` can't be the host: strangers would choose it"));
+            }
+            Part::Variable(Variable::Query) if !behind.contains('?') => {
+                return Err("`{query}` stands behind a `?`; or write `{target}`".to_owned());
+            }
+            Part::Variable(_) => {}
+        }
+        if behind == "scheme" {
+            behind.clear();
+        }
+        match part {
+            Part::Literal(text) => behind.push_str(text),
+            Part::Variable(variable) => behind.push_str(variable.name()),
+        }
+    }
+    match to.parts() {
+        [] | [Part::Variable(Variable::Scheme)] => form(),
+        _ if behind.ends_with("://") => form(),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_taken(to: &str) -> bool {
+        check_target(&to.parse().expect("a template")).is_ok()
+    }
+
+    #[test]
+    fn a_redirect_leads_where_the_file_says() {
+        for to in [
+            "/",
+            "/new{path}",
+            "{path}",
+            "{target}",
+            "{path}?from={route}",
+            "/login?next={query}&user={user.id}",
+            "/u/{user.id}",
+            "https://example.com",
+            "https://example.com{target}",
+            "https://www.{host}{target}",
+            "https://{host}:8443{path}?{query}",
+            "{scheme}://{authority}/x",
+            "{scheme}://new.example{target}#top",
+        ] {
+            assert!(is_taken(to), "{to}");
+        }
+    }
+
+    #[test]
+    fn no_stranger_chooses_where_a_redirect_leads() {
+        for to in [
+            "",
+            "//{host}",
+            "/{path}",
+            "https://example.com/{target}",
+            "{query}",
+            "{user.id}",
+            "{host}{path}",
+            "https://{user.id}/",
+            "https://{query}",
+            "https://example.com{query}",
+            "https://example.com{user.id}",
+            "{scheme}{path}",
+            "{scheme}://{user.id}/",
+            "{scheme}",
+            "https://",
+            "/{query}",
+            "javascript:alert(1)",
+            "ftp://example.com/",
+            "example.com",
+            "/a b",
+            "/ü",
+        ] {
+            assert!(!is_taken(to), "{to}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+use super::answer::Answer;
+use super::{Compiler, Surroundings};
+use crate::compression::Compression;
+use crate::config;
+use crate::filter::{CorsFilter, Filter, HeadersFilter, MaintenanceFilter, UserIdFilter};
+use crate::routing::Rule;
+use std::sync::Arc;
+
+/// What stands on the way of a route's requests.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Chain {
+    headers: Arc<HeadersFilter>,
+    user_id: Option<Arc<UserIdFilter>>,
+    cors: Option<Arc<CorsFilter>>,
+    maintenance: Option<Arc<MaintenanceFilter>>,
+    answer: Option<Answer>,
+    pub(super) compression: Option<Arc<Compression>>,
+}
+
+impl Chain {
+    /// The filters, in the order in which they see requests. Responses are seen in reverse: what
+    /// the file says of header fields comes last.
+    pub(super) fn filters(&self, surroundings: &Surroundings<'_>) -> Box<[Arc<dyn Filter>]> {
+        let mut filters: Vec<Arc<dyn Filter>> = Vec::new();
+        if !self.headers.is_empty() {
+            filters.push(Arc::clone(&self.headers) as _);
+        }
+        filters.extend(self.user_id.iter().map(|filter| Arc::clone(filter) as _));
+        filters.extend(self.cors.iter().map(|filter| Arc::clone(filter) as _));
+        filters.extend(self.maintenance.iter().map(|filter| Arc::clone(filter) as _));
+        filters.extend(surroundings.filters.iter().cloned());
+        filters.extend(self.answer.iter().map(Answer::filter));
+        filters.into()
+    }
+}
+
+impl Compiler<'_> {
+    /// What holds where a route does not say otherwise.
+    pub(super) fn default_chain(&mut self) -> Chain {
+        let config = self.config;
+        Chain {
+            headers: Arc::new(self.headers(&config.headers, &HeadersFilter::default(), "headers")),
+            user_id: self.user_id(),
+            cors: self.cors(config.cors.as_ref(), "cors"),
+            maintenance: self.maintenance(config.maintenance.as_ref()),
+            answer: None,
+            compression: self.compression(config.compression.as_ref(), "compression"),
+        }
+    }
+
+    /// A route's own over the defaults.
+    pub(super) fn chain(
+        &mut self,
+        written: &config::Route,
+        defaults: &Chain,
+        rule: &Rule,
+        at: &str,
+    ) -> Chain {
+        let headers = format!("{at}.headers");
+        Chain {
+            headers: Arc::new(self.headers(&written.headers, &defaults.headers, &headers)),
+            user_id: defaults.user_id.clone(),
+            cors: match &written.cors {
+                Some(policy) => self.cors(Some(policy), &format!("{at}.cors")),
+                None => defaults.cors.clone(),
+            },
+            maintenance: match &written.maintenance {
+                Some(setting) => self.maintenance(Some(setting)),
+                None => defaults.maintenance.clone(),
+            },
+            answer: self.answer(written, rule, at),
+            compression: match &written.compression {
+                Some(setting) => self.compression(Some(setting), &format!("{at}.compression")),
+                None => defaults.compression.clone(),
+            },
+        }
+    }
+}

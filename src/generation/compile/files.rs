@@ -1,0 +1,61 @@
+use super::Compiler;
+use crate::config::{self, Spanned};
+use crate::filter::{FilesFilter, Folder};
+use http::HeaderValue;
+use std::sync::Arc;
+
+impl Compiler<'_> {
+    /// The filter that serves files.
+    pub(super) fn files(
+        &mut self,
+        written: &Spanned<config::Files>,
+        rewrite_prefix: Option<(usize, String)>,
+        at: &str,
+    ) -> Option<FilesFilter> {
+        let root = &written.root;
+        match std::fs::metadata(root.as_str()) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => {
+                let reason = format!("`{}` is no folder", root.value);
+                self.problems.add(root.span, format!("{at}.root"), reason);
+            }
+            Err(error) => {
+                let reason = format!("`{}` can't be served: {error}", root.value);
+                self.problems.add(root.span, format!("{at}.root"), reason);
+            }
+        }
+        let index = written.index.as_ref();
+        if let Some(index) = index.filter(|index| index.is_empty() || index.contains(['/', '\\'])) {
+            self.problems.add(index.span, format!("{at}.index"), "it must be the name of a file");
+        }
+        let mut immutable = Vec::new();
+        for (number, pattern) in written.immutable.iter().enumerate() {
+            match glob::Pattern::new(pattern.trim_start_matches('/')) {
+                Ok(pattern) => immutable.push(pattern),
+                Err(error) => {
+                    let reason = format!("`{}` is no pattern: {error}", pattern.value);
+                    self.problems.add(pattern.span, format!("{at}.immutable[{number}]"), reason);
+                }
+            }
+        }
+        let cache_control = match &written.cache_control {
+            None => HeaderValue::from_static("no-cache"),
+            Some(value) => HeaderValue::from_str(value).unwrap_or_else(|_| {
+                let reason = "a field's value can't hold line breaks or control characters";
+                self.problems.add(value.span, format!("{at}.cache_control"), reason);
+                HeaderValue::from_static("no-cache")
+            }),
+        };
+        Some(FilesFilter {
+            folder: Arc::new(Folder {
+                root: root.as_str().into(),
+                index: index.map_or("index.html", |index| index.as_str()).to_owned(),
+                fallback: (written.fallback.as_ref())
+                    .map(|path| path.as_str().trim_start_matches('/').to_owned()),
+            }),
+            rewrite_prefix,
+            cache_control,
+            immutable,
+        })
+    }
+}

@@ -1,0 +1,114 @@
+use super::Compiler;
+use crate::config::{self, Spanned};
+use crate::filter::{FieldName, FieldValue, HeaderChanges, HeadersFilter};
+use bytes::Bytes;
+use http::header::{self, HeaderName};
+use std::collections::BTreeMap;
+
+/// On which way a field is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    ToUpstream,
+    ToClient,
+}
+
+impl Compiler<'_> {
+    /// The filter that changes header fields: a route's own changes over the defaults.
+    pub(super) fn headers(
+        &mut self,
+        written: &config::Headers,
+        defaults: &HeadersFilter,
+        at: &str,
+    ) -> HeadersFilter {
+        let request = self.changes(&written.request, Way::ToUpstream, &format!("{at}.request"));
+        let response = self.changes(&written.response, Way::ToClient, &format!("{at}.response"));
+        HeadersFilter {
+            request: request.over(&defaults.request),
+            response: response.over(&defaults.response),
+        }
+    }
+
+    fn changes(&mut self, written: &config::FieldChanges, way: Way, at: &str) -> HeaderChanges {
+        let mut remove = Vec::new();
+        for (index, name) in written.remove.iter().enumerate() {
+            let at = format!("{at}.remove[{index}]");
+            let own = self.field_name(name.as_str(), name.span, way, &at);
+            remove.extend(own.map(|own| own.name));
+        }
+        HeaderChanges {
+            remove,
+            set: self.fields(&written.set, way, &format!("{at}.set")),
+            add: self.fields(&written.add, way, &format!("{at}.add")),
+        }
+    }
+
+    /// Fields with their values, those that can't be sent told and left out.
+    pub(super) fn fields(
+        &mut self,
+        written: &BTreeMap<config::HeaderName, Spanned<config::Template>>,
+        way: Way,
+        at: &str,
+    ) -> Vec<(FieldName, FieldValue)> {
+        let mut fields: Vec<(FieldName, FieldValue)> = Vec::new();
+        for (name, value) in written {
+            let at = format!("{at}.{}", name.as_str());
+            let Some(name) = self.field_name(name.as_str(), value.span, way, &at) else { continue };
+            if fields.iter().any(|(other, _)| other.name == name.name) {
+                self.problems.add(value.span, at, "the field stands here twice");
+                continue;
+            }
+            // Its variables were checked when the file was read.
+            let Ok(template) = value.as_str().parse() else { continue };
+            match FieldValue::new(template) {
+                Some(value) => fields.push((name, value)),
+                None => {
+                    let reason = "a field's value can't hold line breaks or control characters";
+                    self.problems.add(value.span, at, reason);
+                }
+            }
+        }
+        fields
+    }
+
+    fn field_name(
+        &mut self,
+        written: &str,
+        span: config::Span,
+        way: Way,
+        at: &str,
+    ) -> Option<FieldName> {
+        let name = HeaderName::from_bytes(written.as_bytes()).ok()?;
+        match refusal(&name, way) {
+            None => Some(FieldName { name, spelling: Bytes::copy_from_slice(written.as_bytes()) }),
+            Some(reason) => {
+                self.problems.add(span, at, format!("`{written}` can't be changed: {reason}"));
+                None
+            }
+        }
+    }
+}
+
+/// Why nobody but the gateway changes this field.
+fn refusal(name: &HeaderName, way: Way) -> Option<&'static str> {
+    const OF_CONNECTION: [HeaderName; 6] = [
+        header::CONNECTION,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        header::TE,
+        header::TRAILER,
+        header::UPGRADE,
+    ];
+    if OF_CONNECTION.contains(name) {
+        return Some("it concerns one connection alone (RFC 9110, section 7.6.1)");
+    }
+    if *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING {
+        return Some("it says where the body ends, and a wrong word smuggles requests");
+    }
+    if name.as_str().starts_with("sec-websocket-") {
+        return Some("it belongs to the WebSocket's handshake, which the gateway checks");
+    }
+    if *name == "x-request-id" {
+        return Some("the gateway sets it, so that both sides and the log know the same id");
+    }
+    (*name == header::HOST && way == Way::ToUpstream).then_some("see `rewrite.host`")
+}

@@ -1,0 +1,33 @@
+use super::Compiler;
+use crate::config::{Maintenance, MaintenanceSetting, Spanned};
+use crate::filter::MaintenanceFilter;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Compiler<'_> {
+    /// The filter that refuses requests, when there is maintenance.
+    pub(super) fn maintenance(
+        &mut self,
+        written: Option<&Spanned<MaintenanceSetting>>,
+    ) -> Option<Arc<MaintenanceFilter>> {
+        let defaults = Maintenance::default();
+        let written = match &written?.value {
+            MaintenanceSetting::Switch(switch) if !switch.0 => return None,
+            MaintenanceSetting::Switch(_) => &defaults,
+            MaintenanceSetting::Settings(settings) => settings,
+        };
+        if written.enabled == Some(false) {
+            return None;
+        }
+        let retry_after = written.retry_after.map_or(Duration::from_secs(300), |after| after.0);
+        let message = written.message.as_ref().map(|message| message.value.clone());
+        Some(Arc::new(MaintenanceFilter {
+            // A second too late does no harm, `0` would mean at once.
+            retry_after: retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0),
+            allow: written.allow.iter().map(|cidr| cidr.0).collect(),
+            message: message.unwrap_or_else(|| {
+                "the service is being maintained; it will be back soon".to_owned()
+            }),
+        }))
+    }
+}

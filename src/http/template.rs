@@ -1,0 +1,204 @@
+//! A text with variables, written as RFC 6570 writes the simplest of its expressions:
+//! `https://{host}{path}`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A text with variables.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Template {
+    parts: Box<[Part]>,
+}
+
+/// A piece of a template.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// As it is.
+    Literal(Box<str>),
+    /// What the request says.
+    Variable(Variable),
+}
+
+/// What a request says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Variable {
+    /// The client's address.
+    ClientAddress,
+    /// The request's id.
+    RequestId,
+    /// The user id that the request claims.
+    UserId,
+    /// The name of the route.
+    Route,
+    /// The method.
+    Method,
+    /// `http` or `https`.
+    Scheme,
+    /// The host, without its port.
+    Host,
+    /// The host with its port.
+    Authority,
+    /// The path, in its normal form.
+    Path,
+    /// The query, without its `?`.
+    Query,
+    /// The path and, if there is one, `?` and the query (RFC 9112, section 3.2).
+    Target,
+}
+
+impl Variable {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::ClientAddress,
+        Self::RequestId,
+        Self::UserId,
+        Self::Route,
+        Self::Method,
+        Self::Scheme,
+        Self::Host,
+        Self::Authority,
+        Self::Path,
+        Self::Query,
+        Self::Target,
+    ];
+
+    /// As it stands between braces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClientAddress => "client.address",
+            Self::RequestId => "request.id",
+            Self::UserId => "user.id",
+            Self::Route => "route",
+            Self::Method => "method",
+            Self::Scheme => "scheme",
+            Self::Host => "host",
+            Self::Authority => "authority",
+            Self::Path => "path",
+            Self::Query => "query",
+            Self::Target => "target",
+        }
+    }
+}
+
+/// Why a text is no template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TemplateError {
+    /// No variable has this name.
+    Unknown(String),
+    /// A `{` without its `}`, or the other way round.
+    Unbalanced,
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => write!(f, "there is no variable `{{{name}}}`"),
+            Self::Unbalanced => {
+                f.write_str("a brace has no counterpart; write `{{` or `}}` for a brace itself")
+            }
+        }
+    }
+}
+
+impl FromStr for Template {
+    type Err = TemplateError;
+
+    fn from_str(written: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut rest = written;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, from_brace) = rest.split_at(at);
+            literal.push_str(before);
+            if let Some(behind) = from_brace.strip_prefix("{{") {
+                literal.push('{');
+                rest = behind;
+            } else if let Some(behind) = from_brace.strip_prefix("}}") {
+                literal.push('}');
+                rest = behind;
+            } else {
+                let inside = from_brace.strip_prefix('{').ok_or(TemplateError::Unbalanced)?;
+                let (name, behind) = inside.split_once('}').ok_or(TemplateError::Unbalanced)?;
+                let variable = Variable::ALL.into_iter().find(|one| one.name() == name);
+                let variable = variable.ok_or_else(|| TemplateError::Unknown(name.to_owned()))?;
+                if !literal.is_empty() {
+                    parts.push(Part::Literal(std::mem::take(&mut literal).into()));
+                }
+                parts.push(Part::Variable(variable));
+                rest = behind;
+            }
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            parts.push(Part::Literal(literal.into()));
+        }
+        Ok(Self { parts: parts.into() })
+    }
+}
+
+impl Template {
+    /// Its pieces; no two literals stand beside each other.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The whole text, when no variable is in it.
+    pub fn literal(&self) -> Option<&str> {
+        match &*self.parts {
+            [] => Some(""),
+            [Part::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The text, each variable written by `push`.
+    pub fn fill(&self, mut push: impl FnMut(&mut String, Variable)) -> String {
+        let mut text = String::with_capacity(64);
+        for part in &self.parts {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Variable(variable) => push(&mut text, *variable),
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(written: &str) -> Result<String, TemplateError> {
+        let template: Template = written.parse()?;
+        Ok(template.fill(|text, variable| *text += &format!("<{}>", variable.name())))
+    }
+
+    #[test]
+    fn variables_are_filled_in_and_all_else_is_left() {
+        assert_eq!(filled("").as_deref(), Ok(""));
+        assert_eq!(filled("https://{host}{target}#a").as_deref(), Ok("https://<host><target>#a"));
+        assert_eq!(filled("{{path}} {path}").as_deref(), Ok("{path} <path>"));
+        for variable in Variable::ALL {
+            let name = variable.name();
+            assert_eq!(filled(&format!("{{{name}}}")), Ok(format!("<{name}>")));
+        }
+    }
+
+    #[test]
+    fn what_is_no_template_is_refused() {
+        assert_eq!(filled("{hots}"), Err(TemplateError::Unknown("hots".to_owned())));
+        assert_eq!(filled("{}"), Err(TemplateError::Unknown(String::new())));
+        for written in ["{path", "path}", "{{path}", "{path}}"] {
+            assert_eq!(filled(written), Err(TemplateError::Unbalanced), "{written}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_variables_is_known_as_such() {
+        let literal =
+            |written: &str| written.parse::<Template>().ok()?.literal().map(str::to_owned);
+        assert_eq!(literal("").as_deref(), Some(""));
+        assert_eq!(literal("a {{b}}").as_deref(), Some("a {b}"));
+        assert_eq!(literal("{path}"), None);
+    }
+}

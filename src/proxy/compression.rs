@@ -1,0 +1,231 @@
+//! Compression as a module of Pingora's: its place is behind all filters, for answers of the
+//! upstream and the gateway's own alike, and it is told how a body ends.
+
+use super::Context;
+use crate::compression::{Compression, Encoder, length};
+use crate::http::encoding::{Coding, choose};
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, StatusCode, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
+use pingora::{Error, ErrorType, OrErr, Result};
+use pingora_proxy::Session;
+use std::any::Any;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+/// Makes a [`Compressor`] for each request.
+pub(super) struct Builder;
+
+impl HttpModuleBuilder for Builder {
+    fn init(&self) -> Module {
+        Box::new(Compressor { state: State::Idle })
+    }
+}
+
+/// Compresses the response to one request, or does not.
+struct Compressor {
+    state: State,
+}
+
+enum State {
+    /// Nothing is to be done, or no more.
+    Idle,
+    /// The route compresses: what this client gets, the response's head decides.
+    Armed(Box<Offer>),
+    Encoding {
+        encoder: Box<Encoder>,
+        is_streamed: bool,
+    },
+    /// The body's end has been given.
+    Ended,
+}
+
+struct Offer {
+    compression: Arc<Compression>,
+    coding: Option<Coding>,
+    is_head: bool,
+    is_chunked: bool,
+}
+
+/// Gets the response ready to be compressed, where the route says so.
+pub(super) fn arm(session: &mut Session, ctx: &Context) {
+    let Some(compression) = &ctx.route.compression else { return };
+    let request = session.req_header();
+    // Such a client knows no chunks, and the length of what is compressed is not known.
+    if request.version == Version::HTTP_10 || request.version == Version::HTTP_09 {
+        return;
+    }
+    let offer = Offer {
+        coding: choose(&request.headers, &compression.codings),
+        compression: Arc::clone(compression),
+        is_head: request.method == Method::HEAD,
+        is_chunked: request.version == Version::HTTP_11,
+    };
+    if let Some(compressor) = session.downstream_modules_ctx.get_mut::<Compressor>() {
+        compressor.state = State::Armed(Box::new(offer));
+    }
+}
+
+/// Whether another number of bytes is sent than came.
+pub(super) fn is_used(session: &Session) -> bool {
+    let compressor = session.downstream_modules_ctx.get::<Compressor>();
+    compressor
+        .is_some_and(|compressor| matches!(compressor.state, State::Encoding { .. } | State::Ended))
+}
+
+impl Compressor {
+    fn head(&mut self, head: &mut ResponseHeader, is_bodiless: bool) -> Result<()> {
+        if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        let State::Armed(offer) = std::mem::replace(&mut self.state, State::Idle) else {
+            return Ok(());
+        };
+        if head.status == StatusCode::SWITCHING_PROTOCOLS
+            || (is_bodiless && !offer.is_head)
+            || !offer.compression.takes(head)
+        {
+            return Ok(());
+        }
+        if !varies_by_encoding(&head.headers) {
+            // Caches must not give one client's coding to another (RFC 9110, section 12.5.5).
+            head.append_header("Vary", HeaderValue::from_static("Accept-Encoding"))?;
+        }
+        let Some(coding) = offer.coding else { return Ok(()) };
+        let length = length(&head.headers);
+        head.insert_header(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()))?;
+        head.remove_header(&header::CONTENT_LENGTH);
+        // A range would be one of the compressed bytes, which are not the same each time.
+        head.remove_header(&header::ACCEPT_RANGES);
+        weaken_etag(head)?;
+        if offer.is_head {
+            return Ok(());
+        }
+        if offer.is_chunked {
+            head.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+        }
+        let encoder = Encoder::new(coding, offer.compression.levels, length)
+            .or_err(ErrorType::InternalError, "the response can't be compressed")?;
+        self.state = State::Encoding { encoder: Box::new(encoder), is_streamed: length.is_none() };
+        Ok(())
+    }
+
+    fn body(&mut self, body: &mut Option<Bytes>, end: bool) -> Result<()> {
+        let State::Encoding { encoder, is_streamed } = &mut self.state else { return Ok(()) };
+        let failed = |error| Error::because(ErrorType::InternalError, "compressing failed", error);
+        let piece = body.take().unwrap_or_default();
+        // What an upstream sends bit by bit is meant to be read bit by bit.
+        let mut encoded = Bytes::new();
+        if !piece.is_empty() {
+            encoded = encoder.push(&piece, *is_streamed && !end).map_err(failed)?;
+        }
+        if end {
+            let rest = encoder.finish().map_err(failed)?;
+            encoded = match encoded.is_empty() {
+                true => rest,
+                false => [encoded, rest].concat().into(),
+            };
+            self.state = State::Ended;
+        }
+        *body = (!encoded.is_empty()).then_some(encoded);
+        Ok(())
+    }
+}
+
+/// RFC 9110, section 8.8.1: one that stands for several sequences of bytes is weak.
+fn weaken_etag(head: &mut ResponseHeader) -> Result<()> {
+    let Some(etag) = head.headers.get(header::ETAG) else { return Ok(()) };
+    if etag.as_bytes().starts_with(b"W/") {
+        return Ok(());
+    }
+    match HeaderValue::from_bytes(&[b"W/", etag.as_bytes()].concat()) {
+        Ok(weak) if etag.as_bytes().starts_with(b"\"") => head.insert_header("ETag", weak),
+        _ => {
+            head.remove_header(&header::ETAG);
+            Ok(())
+        }
+    }
+}
+
+fn varies_by_encoding(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok());
+    fields.flat_map(|value| value.split(',')).any(|name| {
+        matches!(name.trim(), "*") || name.trim().eq_ignore_ascii_case("accept-encoding")
+    })
+}
+
+/// A future that is done. It has no size, so that no box of it is allocated: most requests pass
+/// here without anything to do.
+struct Done;
+
+impl Future for Done {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+type Boxed<'f> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'f>>;
+
+// What `#[async_trait]` would make of it, but for the boxes.
+impl HttpModule for Compressor {
+    fn request_header_filter<'a, 'b, 'f>(&'a mut self, _: &'b mut RequestHeader) -> Boxed<'f>
+    where
+        'a: 'f,
+        'b: 'f,
+        Self: 'f,
+    {
+        Box::pin(Done)
+    }
+
+    fn request_body_filter<'a, 'b, 'f>(&'a mut self, _: &'b mut Option<Bytes>, _: bool) -> Boxed<'f>
+    where
+        'a: 'f,
+        'b: 'f,
+        Self: 'f,
+    {
+        Box::pin(Done)
+    }
+
+    fn response_header_filter<'a, 'b, 'f>(
+        &'a mut self,
+        head: &'b mut ResponseHeader,
+        end: bool,
+    ) -> Boxed<'f>
+    where
+        'a: 'f,
+        'b: 'f,
+        Self: 'f,
+    {
+        match self.head(head, end) {
+            Ok(()) => Box::pin(Done),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn response_body_filter(&mut self, body: &mut Option<Bytes>, end: bool) -> Result<()> {
+        self.body(body, end)
+    }
+
+    fn response_trailer_filter(&mut self, _: &mut Option<Box<HeaderMap>>) -> Result<Option<Bytes>> {
+        self.response_done_filter()
+    }
+
+    fn response_done_filter(&mut self) -> Result<Option<Bytes>> {
+        let mut rest = None;
+        self.body(&mut rest, true)?;
+        Ok(rest)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}

@@ -1,0 +1,118 @@
+//! People with browsers see the operator's own page when something fails, programs see JSON.
+
+use crate::support::{Config, Gateway, Response, Upstream, cli, replace_file, respond, until};
+use nix::sys::signal::Signal;
+use std::path::Path;
+use tempfile::TempDir;
+
+const BROWSER: &str = "Accept: text/html,application/xhtml+xml,*/*;q=0.8";
+const PAGE: &str = "<h1>{{status}} {{reason}}</h1><p>{{message}}</p><i>{{request.id}}</i>";
+
+fn pages() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    std::fs::write(folder.path().join("all.html"), PAGE).expect("a page");
+    std::fs::write(folder.path().join("404.html"), "lost {{request.id}}").expect("a page");
+    folder
+}
+
+fn config(folder: &TempDir, upstream: &Upstream, more: &str) -> Config {
+    let page = |name: &str| folder.path().join(name).display().to_string();
+    let (all, lost) = (page("all.html"), page("404.html"));
+    Config::new()
+        .top(&format!(
+            "error_pages: {{pages: {{404: {lost:?}, 4xx: {all:?}, 5xx: {all:?}}}{more}}}"
+        ))
+        .upstream("service", &[upstream.address()])
+        .upstream("nobody", &["127.0.0.1:1"])
+        .route("service", "path_prefix: /s", "service")
+        .route("nobody", "path_prefix: /n, methods: [GET, HEAD]", "nobody")
+}
+
+async fn browse(gateway: &Gateway, target: &str) -> Response {
+    let answer = gateway.get(target, &[BROWSER]).await;
+    assert_eq!(answer.head.only("content-length"), Some(&*answer.body.len().to_string()));
+    answer
+}
+
+#[tokio::test]
+async fn a_browser_gets_the_page_and_a_program_gets_json() {
+    let folder = pages();
+    let upstream = Upstream::answering(|_| respond("500 Oh", &["X-A: 1"], "theirs")).await;
+    let gateway = config(&folder, &upstream, "").start().await;
+    let lost = browse(&gateway, "/%3Cb%3E").await;
+    let id = lost.head.only("x-request-id").expect("an id");
+    assert_eq!((lost.status(), lost.text()), (404, format!("lost {id}")));
+    assert_eq!(lost.head.only("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(lost.head.only("cache-control"), Some("no-store"));
+    let down = browse(&gateway, "/n").await;
+    let id = down.head.only("x-request-id").expect("an id");
+    assert_eq!(down.status(), 502);
+    assert!(
+        down.text().starts_with("<h1>502 Bad Gateway</h1><p>the service behind"),
+        "{}",
+        down.text()
+    );
+    assert!(down.text().ends_with(&format!("<i>{id}</i>")), "{}", down.text());
+    let malformed = browse(&gateway, "/%zz").await;
+    assert!(malformed.text().starts_with("<h1>400 Bad Request</h1>"), "{}", malformed.text());
+    for accept in ["Accept: */*", "Accept: application/json", "X: y"] {
+        assert_eq!(gateway.get("/n", &[accept]).await.error()["error"], "upstream_unreachable");
+    }
+    let theirs = browse(&gateway, "/s").await;
+    assert_eq!((theirs.status(), theirs.text().as_str()), (500, "theirs"), "not ours to replace");
+}
+
+#[tokio::test]
+async fn errors_of_upstreams_get_it_where_the_file_says_so() {
+    let folder = pages();
+    let upstream = Upstream::answering(|request| match request.head.target() {
+        "/s/401" => {
+            respond("401 Unauthorized", &["WWW-Authenticate: Basic", "ETag: \"x\""], "theirs")
+        }
+        "/s/503" => b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        "/s/404" => b"HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nth".to_vec(),
+        _ => respond("200 OK", &[], "fine"),
+    })
+    .await;
+    let gateway = config(&folder, &upstream, ", intercept: true")
+        .top("headers: {response: {set: {x-edge: \"1\"}}}")
+        .start()
+        .await;
+    let denied = browse(&gateway, "/s/401").await;
+    assert_eq!((denied.status(), denied.head.only("www-authenticate")), (401, Some("Basic")));
+    assert_eq!((denied.head.get("etag"), denied.head.only("x-edge")), (None, Some("1")));
+    assert!(denied.text().starts_with("<h1>401 Unauthorized</h1>"), "{}", denied.text());
+    let busy = browse(&gateway, "/s/503").await;
+    assert_eq!((busy.status(), busy.head.only("retry-after")), (503, Some("7")));
+    assert!(busy.text().starts_with("<h1>503 "), "{}", busy.text());
+    assert!(browse(&gateway, "/s/404").await.text().starts_with("lost "));
+    assert_eq!(browse(&gateway, "/s").await.text(), "fine");
+    let program = gateway.get("/s/401", &["Accept: application/json"]).await;
+    assert_eq!((program.status(), program.text().as_str()), (401, "theirs"));
+}
+
+#[tokio::test]
+async fn a_page_is_read_again_on_sighup_and_a_bad_one_is_told() {
+    let folder = pages();
+    let upstream = Upstream::saying("ok").await;
+    let config = config(&folder, &upstream, "");
+    let gateway = config.start().await;
+    replace_file(&folder.path().join("404.html"), "found {{message}}");
+    gateway.signal(Signal::SIGHUP);
+    until("the new page", || async {
+        gateway.get("/x", &[BROWSER]).await.text().starts_with("found no route")
+    })
+    .await;
+    let file = folder.path().join("tidegate.yaml");
+    let yaml = "listeners: [{address: 127.0.0.1:1}]\nerror_pages: {pages: {404: /none.html, 200: x, 6xx: y}}\n";
+    std::fs::write(&file, yaml).expect("the file");
+    let run =
+        cli(Path::new("."), &["check", "--config", file.to_str().expect("a path")], &[]).await;
+    for told in [
+        "error_pages.pages.404: `/none.html` can't be read: No such file",
+        "error_pages.pages.200: not the status of an error; write it like `404`, `4xx` or `5xx`",
+        "error_pages.pages.6xx: not the status of an error",
+    ] {
+        assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
+    }
+}

@@ -1,0 +1,138 @@
+//! Header fields are set, added and removed as the file says, and nobody outside gets a field of
+//! his own in by a variable.
+
+use crate::support::{Config, Handshake, Upstream, cli, respond};
+use std::path::Path;
+
+#[tokio::test]
+async fn the_upstream_sees_what_the_route_and_the_top_say() {
+    let upstream = Upstream::saying("ok").await;
+    let gateway = Config::to(&upstream)
+        .top("identity: {user_id: [{query: userId}]}")
+        .top("headers: {request: {set: {X-Edge: tidegate, X-Tier: free}, remove: [X-Internal]}}")
+        .with("headers:")
+        .with("  request:")
+        .with("    set:")
+        .with("      X-Tier: \"{route}-paid\"")
+        .with("      X-Real-IP: \"{client.address}\"")
+        .with("      X-User: \"{user.id}\"")
+        .with("      X-Was: \"{method} {scheme}://{authority}{target} {host} {path} {query}\"")
+        .with("    add: {X-Seen: two}")
+        .start()
+        .await;
+    let host = "Host: shop.example:8080";
+    let sent = [
+        host,
+        "X-Tier: gold",
+        "X-Internal: 1",
+        "X-Seen: one",
+        "X-Real-IP: 6.6.6.6",
+        "X-User: root",
+    ];
+    assert_eq!(gateway.get("/a//b?userId=u1&x=%20", &sent).await.text(), "ok");
+    let seen = upstream.request(0).await.head;
+    assert!(seen.text.contains("\r\nX-Edge: tidegate\r\n"), "spelt as written: {}", seen.text);
+    assert_eq!(seen.only("x-tier"), Some("all-paid"), "the route's word replaces the top's");
+    assert_eq!(seen.only("x-real-ip"), Some("127.0.0.1"), "a stranger's word is replaced");
+    assert_eq!(seen.only("x-user"), Some("u1"));
+    assert_eq!(seen.get("x-internal"), None);
+    assert_eq!(seen.all("x-seen"), ["one", "two"]);
+    let was = "GET http://shop.example:8080/a/b?userId=u1&x=%20 shop.example /a/b userId=u1&x=%20";
+    assert_eq!(seen.only("x-was"), Some(was));
+
+    gateway.get("/", &["X-User: root"]).await;
+    let seen = upstream.request(1).await.head;
+    assert_eq!(seen.get("x-user"), None, "what comes out empty does not leave the client's word");
+}
+
+#[tokio::test]
+async fn the_client_sees_it_on_every_answer() {
+    let upstream = Upstream::answering(|_| {
+        respond(
+            "200 OK",
+            &["Server: secret/1.2", "X-Powered-By: php", "Cache-Control: private"],
+            "ok",
+        )
+    })
+    .await;
+    let gateway = Config::new()
+        .upstream("service", &[upstream.address()])
+        .route("api", "path_prefix: /api", "service")
+        .with("headers: {response: {set: {cache-control: no-store}, add: {Vary: X-Tier}}}")
+        .top("headers: {response: {set: {Strict-Transport-Security: max-age=31536000, Server: edge}, remove: [x-powered-by]}}")
+        .cors(&["https://app.example"], "")
+        .start()
+        .await;
+    let answer = gateway.get("/api", &[]).await;
+    assert_eq!(answer.head.only("strict-transport-security"), Some("max-age=31536000"));
+    assert_eq!(answer.head.only("server"), Some("edge"));
+    assert_eq!(answer.head.only("cache-control"), Some("no-store"));
+    assert_eq!(answer.head.get("x-powered-by"), None);
+    assert_eq!(answer.head.list("vary"), ["origin", "x-tier"], "beside what CORS says");
+    let missed = gateway.get("/nowhere", &[]).await;
+    assert_eq!(missed.status(), 404);
+    assert_eq!(missed.head.only("server"), Some("edge"), "the gateway's own answers as well");
+}
+
+#[tokio::test]
+async fn a_handshake_carries_them_and_the_socket_works() {
+    let upstream = Upstream::echo().await;
+    let gateway = Config::to(&upstream)
+        .with("headers: {request: {set: {x-user: \"{client.address}\"}}, response: {set: {x-edge: a}}}")
+        .start()
+        .await;
+    let (head, _socket) = Handshake::to("/ws").open(&gateway).await;
+    assert_eq!(head.only("x-edge"), Some("a"));
+    assert_eq!(upstream.only_request().await.head.only("x-user"), Some("127.0.0.1"));
+}
+
+#[tokio::test]
+async fn no_variable_brings_a_field_of_its_own() {
+    let upstream = Upstream::saying("ok").await;
+    let gateway = Config::to(&upstream)
+        .top("identity: {user_id: [{query: userId}]}")
+        .with("headers: {request: {set: {x-user: \"<{user.id}>\"}}, response: {set: {x-user: \"<{user.id}>\", x-query: \"{query}\"}}}")
+        .start()
+        .await;
+    let answer = gateway.get("/?userId=a%0D%0AX-Admin:%201%0A%00b", &[]).await;
+    assert_eq!(answer.text(), "ok");
+    for head in [&answer.head, &upstream.only_request().await.head] {
+        assert_eq!(head.get("x-admin"), None, "{}", head.text);
+        assert_eq!(head.only("x-user"), Some("<a\u{fffd}\u{fffd}X-Admin: 1\u{fffd}\u{fffd}b>"));
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_changed_is_told_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tidegate.yaml");
+    let yaml = Config::to_address("127.0.0.1:1")
+        .with("headers:")
+        .with("  request: {set: {Connection: close, Host: a, X-A: \"{user.di}\"}}")
+        .with("  response: {remove: [Content-Length, transfer-encoding], add: {Sec-WebSocket-Accept: x}}")
+        .with("  respons: {}")
+        .top("headers: {request: {set: {X-Request-Id: a, x-b: \"a\\nb\", X-C: \"{\", x-e: {client.address}, bad name: a, x-d: 1, X-D: 2}}}")
+        .yaml(3000);
+    std::fs::write(&file, yaml).expect("the file");
+    let run =
+        cli(Path::new("."), &["check", "--config", file.to_str().expect("a path")], &[]).await;
+    assert_eq!(run.code, Some(78));
+    for told in [
+        "routes[0].headers.request.set.X-A: `{user.di}`: there is no variable `{user.di}`; did you mean `{user.id}`?",
+        "routes[0].headers.request.set.Connection: `Connection` can't be changed: it concerns one connection",
+        "routes[0].headers.request.set.Host: `Host` can't be changed: see `rewrite.host`",
+        "routes[0].headers.response.remove[0]: `Content-Length` can't be changed: it says where the body ends",
+        "routes[0].headers.response.remove[1]: `transfer-encoding` can't be changed",
+        "routes[0].headers.response.add.Sec-WebSocket-Accept: `Sec-WebSocket-Accept` can't be changed: it belongs to",
+        "routes[0].headers.respons: there is no such key",
+        "help: did you mean `response`?",
+        "help: put it in quotes: \"{client.address}\"",
+        "headers.request.set.X-Request-Id: `X-Request-Id` can't be changed: the gateway sets it",
+        "headers.request.set.x-b: a field's value can't hold line breaks",
+        "headers.request.set.bad name: not the name of a header field",
+        "headers.request.set.X-C: `{`: a brace has no counterpart",
+        "the field stands here twice",
+    ] {
+        assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
+    }
+}

@@ -1,0 +1,135 @@
+//! A route may answer by itself: send clients elsewhere, or say the same to all.
+
+use crate::support::{Config, Handshake, Upstream, cli};
+use std::path::Path;
+
+#[tokio::test]
+async fn a_redirect_leads_where_the_file_says_with_what_the_request_said() {
+    let gateway = Config::new()
+        .top("identity: {user_id: [{query: userId}]}")
+        .answer("plain", "path_prefix: /", "redirect: {to: \"https://new.example{target}\"}")
+        .answer("moved", "path_prefix: /old", "redirect: {to: /new, status: 308}")
+        .answer(
+            "same-host",
+            "path_prefix: /tls",
+            "redirect: {to: \"https://{host}{path}?{query}\", status: 301}",
+        )
+        .answer("user", "path_prefix: /me", "redirect: {to: \"/users/{user.id}\", status: 303}")
+        .start()
+        .await;
+    for (target, status, location) in [
+        ("/a//b/../c?x=%20&y=/", 307, "https://new.example/a/c?x=%20&y=/"),
+        ("//evil.example/%2e%2e/x", 307, "https://new.example/x"),
+        ("/old/x?y=1", 308, "/new"),
+        ("/tls/%C3%BC?a=b", 301, "https://localhost/tls/%C3%BC?a=b"),
+        ("/me?userId=../%0D%0AX:%20y//e", 303, "/users/..%2F%EF%BF%BD%EF%BF%BDX%3A%20y%2F%2Fe"),
+    ] {
+        let answer = gateway.get(target, &[]).await;
+        assert_eq!(
+            (answer.status(), answer.head.only("location")),
+            (status, Some(location)),
+            "{target}"
+        );
+        assert_eq!(answer.head.only("content-length"), Some("0"));
+        assert!(answer.head.only("x-request-id").is_some());
+    }
+    let line = gateway.access_of("/old/x").await;
+    assert_eq!(line["http.route"], "moved");
+    assert_eq!(line["http.response.status_code"], 308);
+    let handshake = gateway.refused(&Handshake::to("/old")).await;
+    assert_eq!(handshake.status(), 308);
+}
+
+#[tokio::test]
+async fn a_redirect_keeps_the_scheme_that_a_trusted_proxy_tells() {
+    let gateway = Config::new()
+        .top("trusted_proxies: [127.0.0.1]")
+        .answer("all", "path_prefix: /", "redirect: {to: \"{scheme}://www.{authority}{target}\"}")
+        .start()
+        .await;
+    for (told, expected) in
+        [("https", "https://www.a.example:8/"), ("ftp", "http://www.a.example:8/")]
+    {
+        let fields = [&*format!("X-Forwarded-Proto: {told}"), "Host: a.example:8"];
+        let answer = gateway.get("/", &fields).await;
+        assert_eq!(answer.head.only("location"), Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_fixed_answer_is_the_same_for_all() {
+    let gateway = Config::new()
+        .top("headers: {response: {set: {x-top: \"1\"}}}")
+        .cors(&["https://app.example"], "")
+        .answer("json", "path: /status", "respond:")
+        .with("  status: 418")
+        .with("  body: '{\"ok\": true}'")
+        .with("  content_type: application/json")
+        .with("  headers: {Cache-Control: no-store, X-For: \"{client.address}\"}")
+        .answer("text", "path: /text", "respond: {body: hello}")
+        .answer("nothing", "path: /nothing", "respond: {}")
+        .answer("gone", "path_prefix: /gone", "respond: {status: 410}")
+        .start()
+        .await;
+    let mut wire = gateway.connect().await;
+    wire.send("POST /status HTTP/1.1\r\nHost: a\r\nOrigin: https://app.example\r\nContent-Length: 3\r\n\r\nabc").await;
+    let answer = wire.response().await;
+    assert_eq!((answer.status(), answer.text().as_str()), (418, "{\"ok\": true}"));
+    for (name, value) in [
+        ("content-type", "application/json"),
+        ("content-length", "12"),
+        ("cache-control", "no-store"),
+        ("x-for", "127.0.0.1"),
+        ("x-top", "1"),
+        ("access-control-allow-origin", "https://app.example"),
+    ] {
+        assert_eq!(answer.head.only(name), Some(value), "{}", answer.head.text);
+    }
+    let text = gateway.get("/text", &[]).await;
+    assert_eq!((text.status(), text.text().as_str()), (200, "hello"));
+    assert_eq!(text.head.only("content-type"), Some("text/plain; charset=utf-8"));
+    let mut wire = gateway.connect().await;
+    wire.send("HEAD /text HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let head = wire.head().await;
+    assert_eq!((head.status(), head.only("content-length")), (Some(200), Some("5")));
+    wire.send(crate::support::get("/nothing", &[])).await;
+    let nothing = wire.response().await;
+    assert_eq!((nothing.status(), nothing.head.get("content-length")), (204, None));
+    assert_eq!(gateway.get("/gone/x", &[]).await.status(), 410);
+}
+
+#[tokio::test]
+async fn a_route_does_just_one_thing() {
+    let upstream = Upstream::saying("ok").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tidegate.yaml");
+    let yaml = Config::to(&upstream)
+        .with("redirect: {to: /x}")
+        .answer("nowhere", "path: /1", "rewrite: {host: a}")
+        .answer("both", "path: /2", "redirect: {to: //evil.example}")
+        .with("respond: {status: 204, body: x, content_type: text}")
+        .answer("socket", "path: /3", "respond: {content_type: text/plain}")
+        .with("websocket: {idle_timeout: 1h}")
+        .answer("status", "path: /4", "redirect: {to: \"/{path}\", status: 304}")
+        .answer("stranger", "path: /5", "redirect: {to: \"https://{user.id}/\"}")
+        .answer("high", "path: /6", "respond: {status: 600, headers: {Connection: close}}")
+        .yaml(3000);
+    std::fs::write(&file, yaml).expect("the file");
+    let run =
+        cli(Path::new("."), &["check", "--config", file.to_str().expect("a path")], &[]).await;
+    assert_eq!(run.code, Some(78), "{}", run.all());
+    for told in [
+        "routes[0].redirect: a route has `upstream` or `redirect`, not both",
+        "routes[1]: the route leads nowhere: it needs one of `upstream`, `redirect`, `respond`",
+        "routes[2].respond: a route has `redirect` or `respond`, not both",
+        "routes[2].redirect.to: a redirect leads to a path that begins with `/`, or",
+        "routes[2].respond.content_type: not a media type",
+        "routes[3].respond.content_type: there is no `body` whose type this could be",
+        "routes[3].websocket: the route answers by itself",
+        "routes[4].redirect.status: `304` is none of 301, 302, 303, 307, 308",
+        "routes[5].redirect.to: `{user.id}` can't be the host: strangers would choose it",
+        "routes[6].respond.status: `600`: must be at most 599",
+    ] {
+        assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
+    }
+}
