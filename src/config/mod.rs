@@ -17,6 +17,7 @@ mod limits;
 mod listener;
 mod logging;
 mod maintenance;
+mod pool;
 mod route;
 mod schema;
 mod source;
@@ -41,6 +42,10 @@ pub use limits::Limits;
 pub use listener::{Listener, Protocol, RedirectToHttps};
 pub use logging::{AccessLog, AccessLogSetting, Level, Log, LogFormat};
 pub use maintenance::{Maintenance, MaintenanceSetting};
+pub use pool::{
+    Balance, Check, Ejection, EjectionSetting, HashKey, HealthCheck, Retry, RetryOn, RetrySetting,
+    UpstreamLimits,
+};
 pub use route::{HostRewrite, Route, ValueMatch};
 pub use schema::{reference, schema};
 pub use source::{Read, Sources, Variables, read_str_with, read_with};

@@ -1,7 +1,8 @@
 use super::union::short_or_long;
 use super::{
     ByteSize, CompressionSetting, CorsPolicy, Duration, Exactly, Files, HeaderName, Headers,
-    HostPattern, MaintenanceSetting, Method, Path, Redirect, Respond, Spanned, WebSocketSetting,
+    HostPattern, MaintenanceSetting, Method, Path, Redirect, Respond, RetrySetting, Spanned,
+    WebSocketSetting,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -38,6 +39,9 @@ pub struct Route {
     /// How long to wait for the upstream.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// When a request is tried again; `off` never.
+    #[serde(default)]
+    pub retry: Option<Spanned<RetrySetting>>,
     /// Replaces the top-level `cors` for this route; `off` switches it off.
     #[serde(default)]
     pub cors: Option<Spanned<CorsPolicy>>,
@@ -142,4 +146,7 @@ pub struct Timeouts {
     pub read: Option<Spanned<Duration>>,
     /// Between two writes of a request. Default: `60s`.
     pub write: Option<Duration>,
+    /// For the whole request, retries and the response's body included; exceeded, the answer is
+    /// 504, or what has gone down breaks off. Not for WebSockets. Default: none.
+    pub request: Option<Duration>,
 }

@@ -1,5 +1,8 @@
 use super::union::short_or_long;
-use super::{EndpointAddress, Protocol, Spanned, UpstreamTlsSetting};
+use super::{
+    Balance, Duration, EjectionSetting, EndpointAddress, HealthCheck, Protocol, Spanned,
+    UpstreamLimits, UpstreamTlsSetting,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -7,7 +10,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
-    /// Its addresses; several are balanced round robin.
+    /// Its addresses; several are balanced.
     #[schemars(length(min = 1))]
     pub endpoints: Vec<Spanned<Endpoint>>,
     /// TLS to its endpoints: `on`, `off` (default), or settings.
@@ -18,6 +21,36 @@ pub struct Upstream {
     /// WebSockets go by HTTP/1.1 all the same.
     #[serde(default)]
     pub protocols: Vec<Spanned<Protocol>>,
+    /// Which endpoint takes a request. Default: `round_robin`.
+    #[serde(default)]
+    pub balance: Balance,
+    /// Asks each endpoint whether it is well. Default: none is asked.
+    #[serde(default)]
+    pub health: Option<HealthCheck>,
+    /// Endpoints that fail requests are not used for a while; `off` uses them on. Default: after
+    /// three connections in a row that could not be established.
+    #[serde(default)]
+    pub ejection: Option<EjectionSetting>,
+    /// How long an endpoint that comes back takes until it gets its whole share. Default: `0s`.
+    #[serde(default)]
+    pub slow_start: Option<Duration>,
+    /// Below so many percent of endpoints that are well, backups are used too, and where there are
+    /// none, all endpoints whatever is known of them: the few would break down as well.
+    /// Default: `50`.
+    #[serde(default)]
+    #[schemars(range(max = 100))]
+    pub panic_below: Option<u8>,
+    /// What may be under way.
+    #[serde(default)]
+    pub limits: UpstreamLimits,
+    /// Retries for a hundred requests; `connect_failure` does not count. Default: `20`.
+    #[serde(default)]
+    #[schemars(range(max = 100))]
+    pub retry_percent: Option<u8>,
+    /// How long a connection may lie idle before the gateway closes it. Default: as long as the
+    /// upstream likes.
+    #[serde(default)]
+    pub idle_timeout: Option<Duration>,
 }
 
 /// One address of a service.
@@ -39,6 +72,9 @@ pub struct WeightedEndpoint {
     #[serde(default)]
     #[schemars(range(min = 1, max = 1000))]
     pub weight: Option<u32>,
+    /// Whether it is used only when too few of the others are well. Default: `false`.
+    #[serde(default)]
+    pub backup: bool,
 }
 
 short_or_long!(Endpoint: Address(EndpointAddress) | Weighted(WeightedEndpoint));

@@ -15,7 +15,7 @@ pub fn gateways_own(error: &str) -> Option<Code> {
         "method_not_allowed_by_cors" | "header_not_allowed_by_cors" => Code::PreflightRefused,
         "bad_websocket_handshake" => Code::UpgradeLost,
         "upstream_unreachable" => Code::UpstreamUnreachable,
-        "upstream_unavailable" => Code::UpstreamUnresolved,
+        "upstream_busy" | "upstream_unavailable" => Code::UpstreamUnresolved,
         "upstream_timeout" => Code::UpstreamTimeout,
         "upstream_failed" | "upstream_tls_failed" => Code::UpstreamFailed,
         "method_not_allowed" => Code::MethodNotAllowed,

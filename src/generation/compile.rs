@@ -10,6 +10,7 @@ mod files;
 mod headers;
 mod listener;
 mod maintenance;
+mod retry;
 mod route;
 mod upstream;
 mod websocket;
@@ -19,7 +20,7 @@ use crate::config::{self, AccessLogSetting, Config, Problems, Read, Sources, Spa
 use crate::filter::{Filter, UserIdFilter, UserIdSource};
 use crate::routing::{Rule, Table};
 use crate::telemetry::{AccessLog, Format, Sink, Target};
-use crate::upstream::{Endpoint, Pool};
+use crate::upstream::{Pool, Probe, Probes};
 use http::HeaderName;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -78,6 +79,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
     let fixed = compiler.fixed(&listeners);
     let edge = Arc::new(compiler.edge());
     let pools = compiler.pools();
+    let probes = compiler.probes();
     let defaults = compiler.default_chain();
     let fallback = Arc::new(route::fallback(&edge, &defaults, surroundings));
 
@@ -144,6 +146,8 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         table: Table::new(routes),
         fallback,
         pools,
+        probes,
+        probing: Probes::default(),
         listeners,
         files,
         fixed,
@@ -268,29 +272,17 @@ impl Compiler<'_> {
             .upstreams
             .iter()
             .map(|(name, written)| {
-                let endpoints: Vec<Endpoint> = written
-                    .endpoints
-                    .iter()
-                    .map(|endpoint| {
-                        let (address, weight) = match &**endpoint {
-                            config::Endpoint::Address(address) => (address, None),
-                            config::Endpoint::Weighted(endpoint) => {
-                                (&endpoint.address, endpoint.weight)
-                            }
-                        };
-                        Endpoint::new(&address.host, address.port, weight.unwrap_or(1))
-                    })
-                    .collect();
-                let speech = self.speech(written, name);
-                let pool = Pool::new(name, endpoints, speech);
-                // An upstream that is as it was keeps its state: addresses, whose turn it is.
-                let kept = self
-                    .surroundings
-                    .previous
-                    .and_then(|previous| previous.pools.get(name))
-                    .filter(|previous| previous.is_like(&pool));
-                (name.clone(), kept.cloned().unwrap_or_else(|| Arc::new(pool)))
+                let previous = self.surroundings.previous.and_then(|it| it.pools.get(name));
+                (name.clone(), self.pool(name, written, previous))
             })
+            .collect()
+    }
+
+    fn probes(&self) -> BTreeMap<String, Arc<Probe>> {
+        let upstreams = self.config.upstreams.iter();
+        let probe = |written: &config::HealthCheck| Arc::new(upstream::probe(written));
+        upstreams
+            .filter_map(|(name, written)| Some((name.clone(), probe(written.health.as_ref()?))))
             .collect()
     }
 

@@ -6,6 +6,7 @@ mod listener;
 mod live;
 mod plan;
 mod stamp;
+mod unwell;
 mod watch;
 mod watching;
 
@@ -23,8 +24,8 @@ use crate::filter::Filter;
 use crate::http::host::without_port;
 use crate::routing::{Miss, Query, Table};
 use crate::telemetry::AccessLog;
-use crate::upstream::Pool;
-use crate::websocket::{self, Watcher};
+use crate::upstream::{Pool, Probe, Probes};
+use crate::websocket::{self, Registry, Watcher};
 use http::{HeaderMap, Method};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -45,6 +46,10 @@ pub struct Generation {
     pub fallback: Arc<Route>,
     /// The upstreams, by name.
     pub pools: BTreeMap<String, Arc<Pool>>,
+    /// How their endpoints are asked whether they are well.
+    pub probes: BTreeMap<String, Arc<Probe>>,
+    /// The asking itself, once it has begun.
+    pub probing: Probes,
     /// How connections are accepted.
     pub listeners: Vec<Arc<Listener>>,
     /// Files beside the configuration's own that it was made of, certificates and their keys,
@@ -131,6 +136,10 @@ pub struct Route {
     pub read_timeout: Duration,
     /// Between two writes of a request.
     pub write_timeout: Duration,
+    /// For the whole request.
+    pub request_timeout: Option<Duration>,
+    /// When a request is tried again.
+    pub retry: RetryPolicy,
     /// The most bytes of a request's body.
     pub max_body_size: Option<u64>,
     /// Changes when anything that the route does changes.
@@ -162,6 +171,23 @@ impl Route {
     }
 }
 
+/// When a request is tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RetryPolicy {
+    /// The most attempts, the first included.
+    pub attempts: u32,
+    /// Whether a connection that could not be established is one of the cases.
+    pub on_connect_failure: bool,
+    /// Whether one that broke is.
+    pub on_reset: bool,
+    /// Whether an upstream that did not answer in time is.
+    pub on_timeout: bool,
+    /// The responses that are.
+    pub on_status: Vec<u16>,
+    /// The longest wait before the second attempt.
+    pub backoff: Duration,
+}
+
 /// The `Host` that an upstream sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostHeader {
@@ -174,11 +200,24 @@ pub enum HostHeader {
 }
 
 impl Generation {
+    /// Begins what goes on as long as this generation is in force. It takes the runtime.
+    pub fn begin(&mut self, sessions: &Arc<Registry>) {
+        for (name, probe) in &self.probes {
+            if let Some(pool) = self.pools.get(name) {
+                let (sessions, drain) = (Arc::clone(sessions), self.drain);
+                let upstream = Arc::clone(pool.name());
+                self.probing.start(pool, probe, move |endpoint| {
+                    unwell::leave(&sessions, &upstream, endpoint, drain);
+                });
+            }
+        }
+    }
+
     /// Warns of certificates that have expired or are about to, and of upstreams whose
     /// certificates nobody checks.
     pub fn warn(&self) {
         for (name, pool) in &self.pools {
-            if pool.speech().tls.as_ref().is_some_and(|tls| !tls.verify) {
+            if pool.settings().speech.tls.as_ref().is_some_and(|tls| !tls.verify) {
                 log::warn!(
                     "upstreams.{name}.tls: insecure_skip_verify is on: ANYBODY between the gateway \
                      and `{name}` can read and change what passes"

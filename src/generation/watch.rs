@@ -156,7 +156,7 @@ impl Watch {
             compile(read, &surroundings)
                 .map(|generation| (Changes::between(&previous, &generation), generation))
         });
-        let (changes, generation) = match compiled.await {
+        let (changes, mut generation) = match compiled.await {
             Ok(compiled) => compiled?,
             // Only the runtime's end can cancel it.
             Err(_) => return Ok(Changes::default()),
@@ -169,6 +169,7 @@ impl Watch {
         let _ = timeout(RESOLVE_AT_ONCE, resolve_all).await;
         own_log::set(generation.log.0, generation.log.1);
         generation.warn();
+        generation.begin(&self.sessions);
         self.live.swap(generation);
         Ok(changes)
     }

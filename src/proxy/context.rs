@@ -1,8 +1,10 @@
 use super::failure;
 use super::in_flight::Ticket;
+use super::retry::Attempts;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
 use crate::generation::Route;
+use crate::upstream::{Chosen, Place};
 use crate::websocket::{End, Initiator, Ticket as SessionTicket};
 use http::{HeaderValue, StatusCode};
 use pingora::Error;
@@ -26,10 +28,18 @@ pub struct Context {
     pub(super) peer_is_trusted: bool,
     /// `Strict-Transport-Security`, where the listener has it.
     pub(super) hsts: Option<HeaderValue>,
-    /// The endpoint in use, by its index in the pool, and the address chosen of it.
-    pub(super) endpoint: Option<(usize, SocketAddr)>,
-    /// The addresses at which nothing answered this request.
+    /// The endpoint in use.
+    pub(super) endpoint: Option<Chosen>,
+    /// The addresses at which this request has failed.
     pub(super) tried: Vec<SocketAddr>,
+    /// What it has had of attempts.
+    pub(super) attempts: Attempts,
+    /// Its place among what is under way to the upstream, where that is bounded.
+    pub(super) place: Option<Place>,
+    /// Whether there was none.
+    pub(super) is_full: bool,
+    /// The cookie by which the client finds its endpoint again.
+    pub(super) sticky: Option<HeaderValue>,
     /// The session, from the handshake on, and its place in the registry.
     pub(super) tunnel: Option<SessionTicket>,
     /// For a WebSocket over HTTP/2 (RFC 8441): the key of the handshake with the upstream.
@@ -57,6 +67,10 @@ impl Context {
             hsts: None,
             endpoint: None,
             tried: Vec::new(),
+            attempts: Attempts::default(),
+            place: None,
+            is_full: false,
+            sticky: None,
             tunnel: None,
             bridge: None,
             is_open: false,
@@ -117,6 +131,8 @@ impl Context {
             );
         }
         self.tunnel = None;
+        self.endpoint = None;
+        self.place = None;
         self.under_way = None;
     }
 
@@ -139,7 +155,7 @@ impl Context {
             status,
             duration: self.started.elapsed(),
             upstream: self.route.pool.as_ref().map(|pool| &**pool.name()),
-            upstream_address: self.endpoint.map(|(_, address)| address),
+            upstream_address: self.endpoint.as_ref().map(Chosen::address),
             bytes_received: websocket.map_or(self.received, |end| end.received.bytes),
             bytes_sent: websocket.map_or(self.sent, |end| end.sent.bytes),
             websocket,

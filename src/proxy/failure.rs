@@ -96,6 +96,12 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             "body_too_large",
             "the body has more bytes than the gateway lets through",
         )),
+        (ErrorType::HTTPStatus(503), _) if ctx.is_full => upstream(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "upstream_busy",
+            "the service behind the gateway has as much to do as it may have",
+        )
+        .map(|reply| reply.header(header::RETRY_AFTER, http::HeaderValue::from_static("1"))),
         (ErrorType::HTTPStatus(503), _) => upstream(
             StatusCode::SERVICE_UNAVAILABLE,
             "upstream_unavailable",
@@ -154,8 +160,8 @@ fn internal() -> Reply {
 
 /// What the operator reads: what failed, at which endpoint, and the deepest cause.
 fn describe(error: &Error, ctx: &Context) -> String {
-    match ctx.endpoint.filter(|_| *error.esource() != ErrorSource::Downstream) {
-        Some((_, address)) => format!("upstream {address}: {}", in_words(error)),
+    match ctx.endpoint.as_ref().filter(|_| *error.esource() != ErrorSource::Downstream) {
+        Some(chosen) => format!("upstream {}: {}", chosen.address(), in_words(error)),
         None => in_words(error),
     }
 }

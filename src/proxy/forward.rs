@@ -49,12 +49,8 @@ pub(super) fn prepare(
         HostHeader::Name(name) => upstream.insert_header(header::HOST, name.clone())?,
         // RFC 9112, section 3.2: HTTP/1.0 may come without one, HTTP/1.1 must not go without.
         HostHeader::Preserve | HostHeader::Upstream => {
-            let endpoint = ctx
-                .endpoint
-                .zip(ctx.route.pool.as_ref())
-                .and_then(|((index, _), pool)| pool.endpoints().get(index));
-            if let Some(endpoint) = endpoint {
-                upstream.insert_header(header::HOST, endpoint.written())?;
+            if let Some(chosen) = &ctx.endpoint {
+                upstream.insert_header(header::HOST, chosen.endpoint().written())?;
             }
         }
     }

@@ -7,6 +7,7 @@ mod failure;
 mod forward;
 mod in_flight;
 mod reply;
+mod retry;
 mod target;
 
 pub use in_flight::InFlight;
@@ -20,10 +21,12 @@ use context::Context;
 use http::{StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,8 +75,47 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-        target::choose(ctx)
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<Box<HttpPeer>> {
+        target::choose(session, ctx).await
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _: bool,
+        _: &HttpPeer,
+        _: RawFd,
+        _: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if let Some(place) = &mut ctx.place {
+            place.connected();
+        }
+        Ok(())
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Context,
+        is_reused: bool,
+    ) -> Box<Error> {
+        retry::broken(session, error, ctx, is_reused)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        retry::judge(session, response, ctx)
     }
 
     fn fail_to_connect(
@@ -83,7 +125,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
         error: Box<Error>,
     ) -> Box<Error> {
-        target::unreachable(ctx, error)
+        retry::unreachable(ctx, error)
     }
 
     async fn upstream_request_filter(
@@ -150,6 +192,12 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         ctx.sent += body.as_ref().map_or(0, |body| body.len() as u64);
+        if let (Some(limit), None) = (ctx.route.request_timeout, &ctx.tunnel)
+            && ctx.started.elapsed() > limit
+        {
+            let reason = "the response took too long (timeouts.request)";
+            return Err(Error::explain(ErrorType::ReadTimedout, reason).into_up());
+        }
         if is_end && ctx.is_open && ctx.bridge.is_some() {
             // Pingora waits until the client ends its side of the stream as well, which a client
             // may never do.
@@ -222,6 +270,9 @@ async fn filter_response(
 
 /// What the gateway says on every response.
 fn mark(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+    if let Some(cookie) = &ctx.sticky {
+        response.append_header(header::SET_COOKIE, cookie.clone())?;
+    }
     if let Some(hsts) = &ctx.hsts {
         response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
     }

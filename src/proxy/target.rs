@@ -1,16 +1,21 @@
 //! Which endpoint takes the request.
 
 use super::Context;
+use crate::http::cookie;
+use crate::upstream::{Ask, Balance, Chosen, Key, Pool};
 use crate::websocket::TunnelConnector;
+use http::HeaderValue;
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How a dead connection to an upstream is found while it lies idle. Pingora notices one that the
-/// upstream closes; `idle_timeout` would set a timer with every request.
+/// upstream closes; `idle_timeout` sets a timer with every request.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive {
     idle: Duration::from_secs(60),
     interval: Duration::from_secs(10),
@@ -19,9 +24,6 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
     user_timeout: Duration::ZERO,
 };
 
-/// The most endpoints that are tried until one can be connected to.
-const MAX_CONNECTS: usize = 3;
-
 /// The most requests at a time on one connection of HTTP/2.
 const MAX_STREAMS: usize = 100;
 
@@ -29,27 +31,91 @@ const MAX_STREAMS: usize = 100;
 static TUNNELS: AtomicU64 = AtomicU64::new(1);
 
 /// The peer for the next attempt.
-pub(super) fn choose(ctx: &mut Context) -> Result<Box<HttpPeer>> {
+pub(super) async fn choose(session: &Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    if let Some(wait) = ctx.attempts.backoff(ctx.route.retry.backoff) {
+        tokio::time::sleep(wait).await;
+    }
     let route = Arc::clone(&ctx.route);
-    let next = route.pool.as_ref().and_then(|pool| pool.next(&ctx.tried));
-    let Some((index, address)) = next else {
+    let Some(pool) = &route.pool else {
+        return Error::e_explain(ErrorType::InternalError, "a route without an upstream");
+    };
+    // What the attempt before held is free again before another is chosen.
+    ctx.endpoint = None;
+    enter(pool, ctx)?;
+    let chosen = pick(pool, session, ctx)?;
+    let peer = peer(pool, &chosen, ctx)?;
+    ctx.endpoint = Some(chosen);
+    Ok(peer)
+}
+
+/// Takes a place among what is under way to the upstream, once for all attempts.
+fn enter(pool: &Pool, ctx: &mut Context) -> Result<()> {
+    if ctx.place.is_some() {
+        return Ok(());
+    }
+    pool.budget().earn();
+    let Some(breaker) = pool.breaker() else { return Ok(()) };
+    match breaker.enter(ctx.exchange.is_websocket) {
+        Ok(place) => {
+            ctx.place = Some(place);
+            Ok(())
+        }
+        Err(full) => {
+            ctx.is_full = true;
+            Error::e_explain(ErrorType::HTTPStatus(503), full.to_string())
+        }
+    }
+}
+
+fn pick(pool: &Pool, session: &Session, ctx: &mut Context) -> Result<Chosen> {
+    let balance = &pool.settings().balance;
+    let headers = &session.req_header().headers;
+    let key = match balance {
+        Balance::RoundRobin | Balance::LeastRequests | Balance::PeakEwma => None,
+        Balance::Hash(Key::UserId) => {
+            ctx.exchange.user_id().map(|user| Cow::Borrowed(user.as_str()))
+        }
+        Balance::Hash(Key::ClientAddress) => {
+            ctx.exchange.client_address().map(|address| Cow::Owned(address.to_string()))
+        }
+        Balance::Hash(Key::Header(name)) => {
+            headers.get(name).and_then(|value| value.to_str().ok()).map(Cow::Borrowed)
+        }
+        Balance::Hash(Key::Cookie(name)) | Balance::StickyCookie(name) => {
+            cookie::find(headers, name).map(Cow::Borrowed)
+        }
+    };
+    let ask = Ask { tried: &ctx.tried, key: key.as_deref() };
+    // Where all have been tried, a further attempt is better than none.
+    let again = || pool.choose(Ask { tried: &[], ..ask });
+    let Some(chosen) = pool.choose(ask).or_else(again) else {
         return Error::e_explain(
             ErrorType::HTTPStatus(503),
             "no endpoint of the upstream has an address: its names do not resolve",
         );
     };
-    ctx.endpoint = Some((index, address));
-    let pool = route.pool.as_ref();
-    let endpoint = pool.and_then(|pool| pool.endpoints().get(index));
-    let tls = pool.and_then(|pool| pool.speech().tls.as_ref());
-    // An empty name would switch Pingora's verification off; an endpoint has none that is empty.
-    let name = tls.map(|tls| {
-        let own = || endpoint.map_or("", |endpoint| endpoint.host());
-        tls.server_name.as_deref().unwrap_or_else(own)
+    if let Balance::StickyCookie(name) = balance
+        && key.as_deref() != Some(chosen.endpoint().id())
+    {
+        let secure = if ctx.exchange.scheme() == "https" { "; Secure" } else { "" };
+        let id = chosen.endpoint().id();
+        let cookie = format!("{name}={id}; Path=/; HttpOnly; SameSite=Lax{secure}");
+        ctx.sticky = HeaderValue::try_from(cookie).ok();
+    }
+    Ok(chosen)
+}
+
+fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
+    let route = &ctx.route;
+    let (address, endpoint) = (chosen.address(), chosen.endpoint());
+    let speech = &pool.settings().speech;
+    let tls = speech.tls.as_ref().map(|tls| {
+        // An empty name would switch Pingora's verification off; an endpoint has none.
+        (tls, tls.server_name.as_deref().unwrap_or_else(|| endpoint.host()))
     });
     let is_tunnel = ctx.tunnel.is_some();
-    let mut peer = match (tls, name) {
-        (Some(tls), Some(name)) if !is_tunnel => {
+    let mut peer = match tls {
+        Some((tls, name)) if !is_tunnel => {
             let mut peer = Box::new(HttpPeer::new(address, true, name.to_owned()));
             peer.client_cert_key.clone_from(&tls.identity);
             peer.options.ca.clone_from(&tls.ca);
@@ -61,44 +127,40 @@ pub(super) fn choose(ctx: &mut Context) -> Result<Box<HttpPeer>> {
         }
         _ => Box::new(HttpPeer::new(address, false, String::new())),
     };
+    let within = match route.request_timeout.filter(|_| !is_tunnel) {
+        None => Duration::MAX,
+        Some(whole) => match whole.checked_sub(ctx.started.elapsed()) {
+            Some(left) if !left.is_zero() => left,
+            _ => {
+                let reason = "no time is left for it (timeouts.request)";
+                return Err(Error::explain(ErrorType::ReadTimedout, reason).into_up());
+            }
+        },
+    };
     let options = &mut peer.options;
-    if let (Some(pool), false) = (pool, is_tunnel) {
-        options.alpn.clone_from(&pool.speech().alpn);
+    if !is_tunnel {
+        options.alpn.clone_from(&speech.alpn);
         options.max_h2_streams = MAX_STREAMS;
+        options.idle_timeout = pool.settings().idle_timeout;
     }
-    options.connection_timeout = Some(route.connect_timeout);
-    options.write_timeout = Some(route.write_timeout);
+    options.connection_timeout = Some(route.connect_timeout.min(within));
+    options.write_timeout = Some(route.write_timeout.min(within));
     options.tcp_keepalive = Some(KEEPALIVE);
     match route.websocket.as_ref().zip(ctx.tunnel.as_ref()) {
-        None => options.read_timeout = Some(route.read_timeout),
+        None => options.read_timeout = Some(route.read_timeout.min(within)),
         Some((settings, tunnel)) => {
-            tunnel.session().set_endpoint(address, endpoint.map_or("", |it| it.written()));
+            tunnel.session().set_endpoint(address, endpoint.written());
             options.custom_l4 = Some(Arc::new(TunnelConnector {
                 session: Arc::clone(tunnel.session()),
                 connect_timeout: route.connect_timeout,
                 handshake_timeout: route.read_timeout,
                 watcher: route.watcher.clone(),
                 settings: Arc::clone(settings),
-                tls: tls.zip(name).map(|(tls, name)| (Arc::clone(&tls.tunnel), name.to_owned())),
+                tls: tls.map(|(tls, name)| (Arc::clone(&tls.tunnel), name.to_owned())),
                 bridge: ctx.bridge.clone(),
             }));
             peer.group_key = TUNNELS.fetch_add(1, Ordering::Relaxed);
         }
     }
     Ok(peer)
-}
-
-/// Nothing answered: another endpoint may, and nothing has been sent yet.
-pub(super) fn unreachable(ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
-    let pool = ctx.route.pool.as_ref();
-    let endpoint = ctx.endpoint.and_then(|(index, address)| {
-        pool.and_then(|pool| pool.endpoints().get(index)).map(|endpoint| (endpoint, address))
-    });
-    if let Some((endpoint, address)) = endpoint {
-        endpoint.unreachable(&address);
-        ctx.tried.push(address);
-    }
-    let alternatives = pool.map_or(0, |pool| pool.alternatives());
-    error.set_retry(ctx.tried.len() < alternatives.min(MAX_CONNECTS));
-    error
 }

@@ -58,7 +58,7 @@ pub struct Server {
 impl Server {
     /// Runs until a signal says stop and all is finished, or the time for that is over.
     pub async fn run(self) -> Result<(), BindError> {
-        let Self { generation, file, filters, stop, heeds_signals } = self;
+        let Self { mut generation, file, filters, stop, heeds_signals } = self;
         own_log::set(generation.log.0, generation.log.1);
         let fixed = generation.fixed.clone();
         // Before there is anything to connect to: who sees a port open may send a signal.
@@ -75,9 +75,10 @@ impl Server {
         let _ = tokio::time::timeout(RESOLVE_AT_START, resolving).await;
         generation.warn();
         let routes = generation.table.iter().count();
+        let sessions = Arc::new(Registry::default());
+        generation.begin(&sessions);
         let live = Arc::new(Live::new(generation));
         let in_flight = Arc::new(InFlight::default());
-        let sessions = Arc::new(Registry::default());
 
         let (stop_accepting, stopping) = watch::channel(false);
         let conf = Arc::new(ServerConf {

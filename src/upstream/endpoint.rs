@@ -1,4 +1,8 @@
+use super::Health;
 use arc_swap::ArcSwap;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha1::{Digest, Sha1};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,6 +14,9 @@ pub struct Endpoint {
     host: String,
     port: u16,
     weight: u32,
+    is_backup: bool,
+    id: String,
+    health: Health,
     resolved: ArcSwap<Vec<SocketAddr>>,
     turn: AtomicUsize,
     prefers_ipv6: AtomicBool,
@@ -18,13 +25,17 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint. A host that is an IP address stands for itself; a name stands for nothing
     /// until [`Endpoint::resolve`] has found its addresses.
-    pub fn new(host: &str, port: u16, weight: u32) -> Self {
+    pub fn new(host: &str, port: u16, weight: u32, is_backup: bool) -> Self {
         let address = host.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port));
+        let written = match address {
+            Ok(address) => address.to_string(),
+            Err(_) => format!("{host}:{port}"),
+        };
         Self {
-            written: match address {
-                Ok(address) => address.to_string(),
-                Err(_) => format!("{host}:{port}"),
-            },
+            id: id(&written),
+            written,
+            is_backup,
+            health: Health::default(),
             host: host.to_owned(),
             port,
             weight,
@@ -42,6 +53,32 @@ impl Endpoint {
     /// The host alone, without the port.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// What a sticky cookie calls it: a word that tells nothing of what is behind the gateway.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether it is used only when too few of the others are well.
+    pub fn is_backup(&self) -> bool {
+        self.is_backup
+    }
+
+    /// What is known of it.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Whether it may be used.
+    pub(super) fn is_available(&self, now: u64) -> bool {
+        self.health.is_available(now)
+    }
+
+    /// Whether both are written the same.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (&self.written, self.weight, self.is_backup)
+            == (&other.written, other.weight, other.is_backup)
     }
 
     /// Its share of the requests relative to its neighbours'.
@@ -103,4 +140,10 @@ impl Endpoint {
             Err(error) => log::warn!("{} does not resolve: {error}", self.written),
         }
     }
+}
+
+/// The same for the same endpoint in each gateway of a row.
+fn id(written: &str) -> String {
+    let digest = Sha1::new().chain_update("tidegate endpoint ").chain_update(written).finalize();
+    URL_SAFE_NO_PAD.encode(digest.get(..9).unwrap_or_default())
 }

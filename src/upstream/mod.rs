@@ -1,8 +1,22 @@
-//! The services behind the gateway: which endpoint takes the next request.
+//! The services behind the gateway: which endpoint takes the next request, and which can't.
 
+mod balance;
+mod breaker;
+mod budget;
+mod chosen;
 mod endpoint;
+mod health;
 mod pool;
+mod probe;
 mod schedule;
+mod speech;
 
+pub use balance::{Balance, Key};
+pub use breaker::{Bounds, Breaker, Place};
+pub use budget::RetryBudget;
+pub use chosen::Chosen;
 pub use endpoint::Endpoint;
-pub use pool::{Pool, Speech};
+pub use health::{Ejection, Health};
+pub use pool::{Ask, Pool, PoolSettings};
+pub use probe::{Check, Probe, Probes};
+pub use speech::Speech;

@@ -1,56 +1,99 @@
-use super::{Endpoint, schedule};
-use crate::tls::UpstreamTls;
-use pingora::protocols::ALPN;
+use super::balance::Ring;
+use super::health::now;
+use super::{Balance, Bounds, Breaker, Chosen, Ejection, Endpoint, RetryBudget, Speech, schedule};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
-/// The endpoints of an upstream, taken in turn by their weights.
+/// The endpoints of an upstream, and which of them takes a request.
 #[derive(Debug)]
 pub struct Pool {
     name: Arc<str>,
-    endpoints: Box<[Endpoint]>,
+    endpoints: Box<[Arc<Endpoint>]>,
     schedule: Box<[usize]>,
+    ring: Option<Ring>,
     turn: AtomicUsize,
-    speech: Speech,
+    has_backups: bool,
+    settings: PoolSettings,
+    breaker: Option<Arc<Breaker>>,
+    budget: RetryBudget,
 }
 
-/// How the endpoints are spoken to.
-#[derive(Debug, Clone)]
-pub struct Speech {
-    /// TLS, unless it is off.
-    pub tls: Option<Arc<UpstreamTls>>,
-    /// HTTP/1.1, HTTP/2, or what the handshake settles.
-    pub alpn: ALPN,
+/// How a pool is used.
+#[derive(Debug, Clone, Default)]
+pub struct PoolSettings {
+    /// How its endpoints are spoken to.
+    pub speech: Speech,
+    /// Which endpoint takes a request.
+    pub balance: Balance,
+    /// When an endpoint is ejected.
+    pub ejection: Option<Ejection>,
+    /// How long an endpoint that comes back takes until it gets its whole share.
+    pub slow_start: Duration,
+    /// Below so many percent of endpoints that are well, all are used, whatever is known of them.
+    pub panic_below: u8,
+    /// The most that may be under way.
+    pub bounds: Bounds,
+    /// Retries for a hundred requests.
+    pub retry_percent: u8,
+    /// How long a connection may lie idle before it is closed.
+    pub idle_timeout: Option<Duration>,
 }
 
-impl Default for Speech {
-    fn default() -> Self {
-        Self { tls: None, alpn: ALPN::H1 }
-    }
+/// What of a request the choice depends on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ask<'a> {
+    /// The addresses that have been tried for it.
+    pub tried: &'a [SocketAddr],
+    /// What is hashed, or the endpoint that a sticky cookie names.
+    pub key: Option<&'a str>,
 }
 
-impl Speech {
+/// Which endpoints come into question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tier {
+    /// Those that are well and no backups.
+    Well,
+    /// Those that are well.
+    WellAndBackups,
+    /// All but the backups: too few are well for that to be believed.
+    All,
+    /// Really all.
+    Any,
+}
+
+impl PoolSettings {
     /// Changes when anything of it does.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.tls.as_ref().map(|tls| tls.fingerprint).hash(&mut hasher);
-        self.alpn.hash(&mut hasher);
+        self.speech.fingerprint().hash(&mut hasher);
+        (&self.balance, &self.ejection, &self.bounds).hash(&mut hasher);
+        (self.slow_start, self.panic_below, self.retry_percent).hash(&mut hasher);
+        self.idle_timeout.hash(&mut hasher);
         hasher.finish()
     }
 }
 
 impl Pool {
     /// A pool of these endpoints.
-    pub fn new(name: &str, endpoints: Vec<Endpoint>, speech: Speech) -> Self {
-        let weights: Vec<u32> = endpoints.iter().map(Endpoint::weight).collect();
+    pub fn new(name: &str, endpoints: Vec<Arc<Endpoint>>, settings: PoolSettings) -> Self {
+        let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight()).collect();
+        let ring = match settings.balance {
+            Balance::Hash(_) => Ring::new(&endpoints),
+            _ => None,
+        };
         Self {
             name: name.into(),
+            has_backups: endpoints.iter().any(|endpoint| endpoint.is_backup()),
             endpoints: endpoints.into(),
             schedule: schedule::smooth(&weights),
+            ring,
             turn: AtomicUsize::new(0),
-            speech,
+            breaker: Breaker::new(settings.bounds),
+            budget: RetryBudget::new(settings.retry_percent),
+            settings,
         }
     }
 
@@ -60,41 +103,197 @@ impl Pool {
     }
 
     /// Its endpoints, as written in the file.
-    pub fn endpoints(&self) -> &[Endpoint] {
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
     }
 
-    /// The index of the endpoint whose turn it is, and its address; passes over those `tried` by
-    /// this request and those whose names do not resolve. `None` when no other is left.
-    pub fn next(&self, tried: &[SocketAddr]) -> Option<(usize, SocketAddr)> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(self.schedule.len())?;
+    /// How it is used.
+    pub fn settings(&self) -> &PoolSettings {
+        &self.settings
+    }
+
+    /// What bounds that which is under way, if anything does.
+    pub fn breaker(&self) -> Option<&Arc<Breaker>> {
+        self.breaker.as_ref()
+    }
+
+    /// How many requests may be tried again.
+    pub fn budget(&self) -> &RetryBudget {
+        &self.budget
+    }
+
+    /// The endpoint for a request; `None` when none has an address that has not been tried.
+    pub fn choose(&self, ask: Ask<'_>) -> Option<Chosen> {
+        let now = now();
+        if let [only] = &*self.endpoints {
+            return only.address(ask.tried).map(|address| Chosen::new(only, address));
+        }
+        let tier = self.tier(now);
+        self.by_policy(tier, now, ask).or_else(|| self.in_turn(Tier::Any, now, ask))
+    }
+
+    fn tier(&self, now: u64) -> Tier {
+        let primaries = self.endpoints.iter().filter(|endpoint| !endpoint.is_backup());
+        let (mut count, mut well) = (0, 0);
+        for endpoint in primaries {
+            count += 1;
+            well += usize::from(endpoint.is_available(now));
+        }
+        if well == count || well * 100 >= count * usize::from(self.settings.panic_below).max(1) {
+            return Tier::Well;
+        }
+        let backups = self.endpoints.iter().filter(|endpoint| endpoint.is_backup());
+        match self.has_backups && backups.clone().any(|endpoint| endpoint.is_available(now)) {
+            true => Tier::WellAndBackups,
+            false => Tier::All,
+        }
+    }
+
+    fn is_in(&self, tier: Tier, endpoint: &Endpoint, now: u64) -> bool {
+        match tier {
+            Tier::Well => !endpoint.is_backup() && endpoint.is_available(now),
+            Tier::WellAndBackups => endpoint.is_available(now),
+            Tier::All => !endpoint.is_backup(),
+            Tier::Any => true,
+        }
+    }
+
+    fn by_policy(&self, tier: Tier, now: u64, ask: Ask<'_>) -> Option<Chosen> {
+        match (&self.settings.balance, ask.key) {
+            (Balance::LeastRequests, _) => {
+                self.least(tier, now, ask, |endpoint| (endpoint.health().in_flight() + 1) as f64)
+            }
+            (Balance::PeakEwma, _) => self.better_of_two(tier, now, ask),
+            (Balance::Hash(_), Some(key)) => {
+                let order = self.ring.iter().flat_map(|ring| ring.order(key.as_bytes()));
+                self.first(order, tier, now, ask)
+            }
+            (Balance::StickyCookie(_), Some(key)) => {
+                let own = self.endpoints.iter().position(|endpoint| endpoint.id() == key);
+                self.first(own.into_iter(), tier, now, ask)
+            }
+            _ => None,
+        }
+        .or_else(|| self.in_turn(tier, now, ask))
+    }
+
+    fn first(
+        &self,
+        order: impl Iterator<Item = usize>,
+        tier: Tier,
+        now: u64,
+        ask: Ask<'_>,
+    ) -> Option<Chosen> {
+        order.filter_map(|index| self.endpoints.get(index)).find_map(|endpoint| {
+            let is_in = self.is_in(tier, endpoint, now);
+            let address = is_in.then(|| endpoint.address(ask.tried)).flatten()?;
+            Some(Chosen::new(endpoint, address))
+        })
+    }
+
+    fn in_turn(&self, tier: Tier, now: u64, ask: Ask<'_>) -> Option<Chosen> {
+        let turn = self.turn.fetch_add(1, Relaxed).checked_rem(self.schedule.len())?;
         let (before, from_here) = self.schedule.split_at_checked(turn)?;
-        for &index in from_here.iter().chain(before) {
-            let endpoint = self.endpoints.get(index)?;
-            if let Some(address) = endpoint.address(tried) {
-                return Some((index, address));
+        let order = from_here.iter().chain(before).copied();
+        // Who has just come back gives most of its turns away, if anybody takes them.
+        let warm = order.clone().filter(|&index| {
+            self.endpoints.get(index).is_some_and(|endpoint| {
+                let warmth = self.warmth(endpoint, now);
+                warmth >= 1.0 || chance(self.turn.load(Relaxed)) < warmth
+            })
+        });
+        self.first(warm, tier, now, ask).or_else(|| self.first(order, tier, now, ask))
+    }
+
+    fn warmth(&self, endpoint: &Endpoint, now: u64) -> f64 {
+        endpoint.health().warmth(now, self.settings.slow_start)
+    }
+
+    /// The one that costs least for its weight; equals take turns.
+    fn least(
+        &self,
+        tier: Tier,
+        now: u64,
+        ask: Ask<'_>,
+        cost: impl Fn(&Endpoint) -> f64,
+    ) -> Option<Chosen> {
+        let count = self.endpoints.len();
+        let turn = self.turn.fetch_add(1, Relaxed).checked_rem(count)?;
+        let (before, from_here) = self.endpoints.split_at_checked(turn)?;
+        let mut best: Option<(f64, &Arc<Endpoint>, SocketAddr)> = None;
+        for endpoint in from_here.iter().chain(before) {
+            if !self.is_in(tier, endpoint, now) {
+                continue;
+            }
+            let share = f64::from(endpoint.weight()) * self.warmth(endpoint, now);
+            let cost = cost(endpoint) / share;
+            if best.is_none_or(|(least, ..)| cost < least)
+                && let Some(address) = endpoint.address(ask.tried)
+            {
+                best = Some((cost, endpoint, address));
             }
         }
-        None
+        best.map(|(_, endpoint, address)| Chosen::new(endpoint, address))
+    }
+
+    /// Two at random, and the better of them: nearly as good as the best of all, and not the same
+    /// for all who ask at once.
+    fn better_of_two(&self, tier: Tier, now: u64, ask: Ask<'_>) -> Option<Chosen> {
+        let eligible = || self.endpoints.iter().filter(|it| self.is_in(tier, it, now));
+        let count = eligible().count();
+        if count < 3 {
+            return self.least(tier, now, ask, |endpoint| endpoint.health().cost());
+        }
+        let turn = self.turn.fetch_add(1, Relaxed);
+        let first = (chance(turn) * count as f64) as usize;
+        let step = 1 + (chance(!turn) * (count - 1) as f64) as usize;
+        let cost = |endpoint: &Arc<Endpoint>| {
+            let share = f64::from(endpoint.weight()) * self.warmth(endpoint, now);
+            endpoint.health().cost() / share
+        };
+        let (a, b) = (eligible().nth(first)?, eligible().nth((first + step) % count)?);
+        let (better, other) = if cost(b) < cost(a) { (b, a) } else { (a, b) };
+        [better, other].into_iter().find_map(|endpoint| {
+            endpoint.address(ask.tried).map(|address| Chosen::new(endpoint, address))
+        })
+    }
+
+    /// Nothing answered at this address.
+    pub fn refused(&self, chosen: &Chosen) {
+        chosen.endpoint().unreachable(&chosen.address());
+        if let Some(rules) = &self.settings.ejection
+            && chosen.endpoint().health().refused(rules)
+        {
+            self.eject(chosen.endpoint(), rules, "connections in a row could not be established");
+        }
+    }
+
+    /// A response was an error of the server's, or there was none.
+    pub fn failed(&self, chosen: &Chosen) {
+        if let Some(rules) = &self.settings.ejection
+            && chosen.endpoint().health().failed(rules)
+        {
+            self.eject(chosen.endpoint(), rules, "responses in a row were errors");
+        }
+    }
+
+    fn eject(&self, endpoint: &Endpoint, rules: &Ejection, why: &str) {
+        let now = now();
+        let ejected = self.endpoints.iter().filter(|it| it.health().is_ejected(now)).count() + 1;
+        if ejected * 100 > self.endpoints.len() * usize::from(rules.max_percent) {
+            return;
+        }
+        let duration = endpoint.health().eject(rules);
+        log::warn!(
+            "upstream {}: {} is ejected for {duration:?}: too many {why}",
+            self.name,
+            endpoint.written()
+        );
     }
 
     /// How many addresses there are to try.
     pub fn alternatives(&self) -> usize {
-        self.endpoints.iter().map(Endpoint::address_count).sum()
-    }
-
-    /// How its endpoints are spoken to.
-    pub fn speech(&self) -> &Speech {
-        &self.speech
-    }
-
-    /// Whether both lead to the same endpoints by the same weights and in the same way.
-    pub fn is_like(&self, other: &Self) -> bool {
-        if self.speech.fingerprint() != other.speech.fingerprint() {
-            return false;
-        }
-        let key = |endpoint: &Endpoint| (endpoint.written().to_owned(), endpoint.weight());
-        self.endpoints.iter().map(key).eq(other.endpoints.iter().map(key))
+        self.endpoints.iter().map(|endpoint| endpoint.address_count()).sum()
     }
 
     /// Asks DNS for every endpoint that is a name.
@@ -103,4 +302,12 @@ impl Pool {
             endpoint.resolve().await;
         }
     }
+}
+
+/// From 0 to below 1, evenly and without a pattern for consecutive numbers (SplitMix64).
+fn chance(number: usize) -> f64 {
+    let mut z = (number as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
 }

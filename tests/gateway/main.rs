@@ -18,6 +18,7 @@ mod http_semantics;
 mod maintenance;
 mod own_answers;
 mod own_filter;
+mod pools;
 mod prefix_routing;
 mod readme;
 mod reload_keeps_sockets;

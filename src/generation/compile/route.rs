@@ -1,5 +1,5 @@
 use super::chain::Chain;
-use super::{Compiler, Surroundings, header_name, websocket};
+use super::{Compiler, Surroundings, header_name, retry, websocket};
 use crate::config::{self, HostRewrite, ValueMatch, WebSocketSetting};
 use crate::generation::watching::Watching;
 use crate::generation::{Edge, HostHeader, Route};
@@ -99,6 +99,8 @@ impl Compiler<'_> {
             connect_timeout: or(timeouts.connect, CONNECT_TIMEOUT),
             read_timeout: or(read, READ_TIMEOUT),
             write_timeout: or(timeouts.write, WRITE_TIMEOUT),
+            request_timeout: timeouts.request.map(|whole| whole.0),
+            retry: retry::policy(written.retry.as_ref().map(|it| &it.value)),
             max_body_size: written
                 .max_body_size
                 .or(self.config.limits.body_size)
@@ -174,6 +176,8 @@ pub(super) fn fallback(
         connect_timeout: CONNECT_TIMEOUT,
         read_timeout: READ_TIMEOUT,
         write_timeout: WRITE_TIMEOUT,
+        request_timeout: None,
+        retry: retry::policy(None),
         max_body_size: None,
         fingerprint: 0,
         session_fingerprint: 0,
@@ -191,9 +195,15 @@ fn fingerprint(route: &Route, rule: &Rule, seen_by: &str, with_endpoints: bool) 
     rule.hash(&mut hasher);
     seen_by.hash(&mut hasher);
     let pool = route.pool.as_ref();
-    pool.map(|pool| (pool.name(), pool.speech().fingerprint())).hash(&mut hasher);
+    pool.map(|pool| pool.name()).hash(&mut hasher);
     for endpoint in pool.into_iter().filter(|_| with_endpoints).flat_map(|pool| pool.endpoints()) {
-        (endpoint.written(), endpoint.weight()).hash(&mut hasher);
+        (endpoint.written(), endpoint.weight(), endpoint.is_backup()).hash(&mut hasher);
+    }
+    let settings = pool.map(|pool| pool.settings());
+    settings.map(|it| it.speech.fingerprint()).hash(&mut hasher);
+    if with_endpoints {
+        settings.map(|it| it.fingerprint()).hash(&mut hasher);
+        (route.request_timeout, &route.retry).hash(&mut hasher);
     }
     route.rewrite_prefix.hash(&mut hasher);
     format!("{:?} {:?}", route.host, route.websocket).hash(&mut hasher);

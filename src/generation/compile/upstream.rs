@@ -1,13 +1,78 @@
 use super::Compiler;
-use crate::config::{self, Protocol, Spanned, Switch, UpstreamTlsSetting};
+use crate::config::{
+    self, EjectionSetting, HashKey, Protocol, Spanned, Switch, UpstreamTlsSetting,
+};
 use crate::tls::{self, Certificate, ClientOptions, Fault, Identity, UpstreamTls};
-use crate::upstream::Speech;
+use crate::upstream::{self, Bounds, Endpoint, Key, Pool, PoolSettings, Probe, Speech};
+use http::HeaderName;
 use pingora::protocols::ALPN;
 use std::sync::Arc;
+use std::time::Duration;
+
+const EJECTION: Duration = Duration::from_secs(10);
 
 impl Compiler<'_> {
+    /// An upstream's pool. One that is as it was keeps its state, and so does each endpoint that
+    /// is still there.
+    pub(super) fn pool(
+        &mut self,
+        name: &str,
+        written: &config::Upstream,
+        previous: Option<&Arc<Pool>>,
+    ) -> Arc<Pool> {
+        let endpoint = |written: &config::Endpoint| {
+            let endpoint = match written {
+                config::Endpoint::Address(address) => {
+                    Endpoint::new(&address.host, address.port, 1, false)
+                }
+                config::Endpoint::Weighted(it) => {
+                    let weight = it.weight.unwrap_or(1);
+                    Endpoint::new(&it.address.host, it.address.port, weight, it.backup)
+                }
+            };
+            let known = previous.into_iter().flat_map(|pool| pool.endpoints());
+            let known = known.into_iter().find(|known| known.is_like(&endpoint));
+            known.cloned().unwrap_or_else(|| Arc::new(endpoint))
+        };
+        let endpoints: Vec<Arc<Endpoint>> =
+            written.endpoints.iter().map(|written| endpoint(written)).collect();
+        if written
+            .endpoints
+            .iter()
+            .all(|it| matches!(&**it, config::Endpoint::Weighted(it) if it.backup))
+        {
+            let span = written.endpoints.first().map_or_else(Default::default, |it| it.span);
+            let reason = "all endpoints are backups, and there is nothing that they stand in for";
+            self.problems.add(span, format!("upstreams.{name}.endpoints"), reason);
+        }
+        let settings = PoolSettings {
+            speech: self.speech(written, name),
+            balance: balance(&written.balance),
+            ejection: ejection(written.ejection.as_ref()),
+            slow_start: written.slow_start.map_or(Duration::ZERO, |it| it.0),
+            panic_below: written.panic_below.unwrap_or(50),
+            bounds: Bounds {
+                connections: written.limits.connections,
+                pending: written.limits.pending,
+                requests: written.limits.requests,
+            },
+            retry_percent: written.retry_percent.unwrap_or(20),
+            idle_timeout: written.idle_timeout.map(|it| it.0),
+        };
+        let kept = previous.filter(|previous| {
+            let both = previous.endpoints().iter().zip(&endpoints);
+            previous.endpoints().len() == endpoints.len()
+                && both.into_iter().all(|(old, new)| Arc::ptr_eq(old, new))
+                && previous.settings().fingerprint() == settings.fingerprint()
+        });
+        match kept {
+            Some(kept) => Arc::clone(kept),
+            None => Arc::new(Pool::new(name, endpoints, settings)),
+        }
+    }
+
     /// How an upstream is spoken to.
-    pub(super) fn speech(&mut self, written: &config::Upstream, name: &str) -> Speech {
+    fn speech(&mut self, written: &config::Upstream, name: &str) -> Speech {
         let at = format!("upstreams.{name}");
         let tls = written.tls.as_ref().and_then(|setting| match &setting.value {
             UpstreamTlsSetting::Switch(Switch(false)) => None,
@@ -102,5 +167,58 @@ impl Compiler<'_> {
                 None
             }
         }
+    }
+}
+
+fn balance(written: &config::Balance) -> upstream::Balance {
+    use upstream::Balance;
+    match written {
+        config::Balance::RoundRobin => Balance::RoundRobin,
+        config::Balance::LeastRequests => Balance::LeastRequests,
+        config::Balance::PeakEwma => Balance::PeakEwma,
+        config::Balance::StickyCookie(name) => Balance::StickyCookie(name.clone()),
+        config::Balance::Hash(key) => Balance::Hash(match key {
+            HashKey::UserId => Key::UserId,
+            HashKey::ClientAddress => Key::ClientAddress,
+            HashKey::Cookie(name) => Key::Cookie(name.clone()),
+            // A field name that was checked when the file was read.
+            HashKey::Header(name) => match HeaderName::from_bytes(name.as_str().as_bytes()) {
+                Ok(name) => Key::Header(name),
+                Err(_) => Key::ClientAddress,
+            },
+        }),
+    }
+}
+
+fn ejection(written: Option<&EjectionSetting>) -> Option<upstream::Ejection> {
+    let defaults = config::Ejection::default();
+    let settings = match written {
+        Some(EjectionSetting::Switch(Switch(false))) => return None,
+        Some(EjectionSetting::Switch(Switch(true))) | None => &defaults,
+        Some(EjectionSetting::Settings(settings)) => settings,
+    };
+    Some(upstream::Ejection {
+        connect_failures: Some(settings.connect_failures.unwrap_or(3)),
+        server_errors: settings.server_errors,
+        duration: settings.duration.map_or(EJECTION, |it| it.0),
+        max_percent: settings.max_percent.unwrap_or(50),
+    })
+}
+
+pub(super) fn probe(written: &config::HealthCheck) -> Probe {
+    let or = |written: Option<config::Duration>, default: u64| {
+        written.map_or(Duration::from_secs(default), |it| it.0).max(Duration::from_millis(10))
+    };
+    Probe {
+        check: match &written.check {
+            config::Check::Tcp => upstream::Check::Tcp,
+            config::Check::Http(path) => upstream::Check::Http(path.as_str().to_owned()),
+            config::Check::Websocket(path) => upstream::Check::WebSocket(path.as_str().to_owned()),
+        },
+        interval: or(written.interval, 5),
+        timeout: or(written.timeout, 2),
+        healthy_after: written.healthy_after.unwrap_or(2),
+        unhealthy_after: written.unhealthy_after.unwrap_or(3),
+        host: written.host.clone(),
     }
 }

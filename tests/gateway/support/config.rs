@@ -31,6 +31,14 @@ impl Config {
         self
     }
 
+    /// Something else in the text of the last upstream.
+    pub fn replacing(mut self, this: &str, by: &str) -> Self {
+        if let Some(upstream) = self.upstreams.last_mut() {
+            *upstream = upstream.replace(this, by);
+        }
+        self
+    }
+
     /// A further line of the last upstream.
     pub fn speaking(mut self, line: &str) -> Self {
         if let Some(upstream) = self.upstreams.last_mut() {

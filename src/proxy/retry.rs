@@ -1,0 +1,127 @@
+//! Whether a request that failed is tried again.
+
+use super::Context;
+use http::StatusCode;
+use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::Session;
+use std::time::Duration;
+
+/// The longest wait before an attempt.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+/// How an answer is called that is not passed on, because another may be better.
+const BETTER: ErrorType = ErrorType::Custom("ANewAttempt");
+
+/// What a request has had of attempts.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    /// How many have failed, and been followed by another.
+    failed: u32,
+    /// Whether the next one waits.
+    waits: bool,
+}
+
+impl Attempts {
+    /// How long to wait before the next one.
+    pub(super) fn backoff(&mut self, base: Duration) -> Option<Duration> {
+        if !std::mem::take(&mut self.waits) {
+            return None;
+        }
+        let most = base.saturating_mul(1 << self.failed.saturating_sub(1).min(10)).min(MAX_BACKOFF);
+        // All of it at random: those who failed together do not come again together.
+        let [a, b, ..] = *uuid::Uuid::new_v4().as_bytes();
+        Some(most.mul_f64(f64::from(u16::from_be_bytes([a, b])) / 65_536.0))
+    }
+}
+
+/// No connection could be established: nothing has been sent yet.
+pub(super) fn unreachable(ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
+    let Some(pool) = ctx.route.pool.as_ref() else { return error };
+    if let Some(chosen) = &ctx.endpoint {
+        pool.refused(chosen);
+        ctx.tried.push(chosen.address());
+    }
+    let policy = &ctx.route.retry;
+    let may_retry = policy.on_connect_failure
+        && ctx.attempts.failed + 1 < policy.attempts
+        && ctx.tried.len() < pool.alternatives();
+    ctx.attempts.failed += u32::from(may_retry);
+    error.set_retry(may_retry);
+    error
+}
+
+/// A response has come. An error means that it is not for the client.
+pub(super) fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Context) -> Result<()> {
+    if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(());
+    }
+    let status = response.status.as_u16();
+    if let (Some(pool), Some(chosen)) = (ctx.route.pool.as_ref(), &ctx.endpoint) {
+        match status {
+            500.. => pool.failed(chosen),
+            _ => chosen.succeeded(),
+        }
+    }
+    if ctx.route.retry.on_status.contains(&status) && may_repeat(session, ctx) {
+        let mut error = Error::new_up(BETTER);
+        error.set_retry(true);
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Something went wrong with a connection that was there.
+pub(super) fn broken(
+    session: &Session,
+    mut error: Box<Error>,
+    ctx: &mut Context,
+    is_reused: bool,
+) -> Box<Error> {
+    if *error.etype() == BETTER {
+        return error;
+    }
+    let is_upstreams = *error.esource() == ErrorSource::Upstream;
+    let is_safe = session.req_header().method.is_idempotent()
+        && !session.as_ref().retry_buffer_truncated()
+        && session.response_written().is_none();
+    if !is_safe {
+        error.set_retry(false);
+    } else {
+        // An upstream may close a connection that lies idle while a request is on its way to it.
+        error.retry.decide_reuse(is_reused);
+    }
+    if !is_upstreams || error.retry() {
+        return error;
+    }
+    if let (Some(pool), Some(chosen)) = (ctx.route.pool.as_ref(), &ctx.endpoint) {
+        pool.failed(chosen);
+    }
+    let is_wanted = match error.etype() {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => ctx.route.retry.on_timeout,
+        ErrorType::HTTPStatus(_) => false,
+        _ => ctx.route.retry.on_reset,
+    };
+    if is_wanted && may_repeat(session, ctx) {
+        error.set_retry(true);
+    }
+    error
+}
+
+/// Whether there is another attempt for this request; it is counted.
+fn may_repeat(session: &Session, ctx: &mut Context) -> bool {
+    let policy = &ctx.route.retry;
+    let is_safe = session.req_header().method.is_idempotent()
+        && !session.as_ref().retry_buffer_truncated()
+        && session.response_written().is_none()
+        && ctx.attempts.failed + 1 < policy.attempts;
+    if !is_safe || !ctx.route.pool.as_ref().is_some_and(|pool| pool.budget().spend()) {
+        return false;
+    }
+    if let Some(chosen) = &ctx.endpoint {
+        ctx.tried.push(chosen.address());
+    }
+    ctx.attempts.failed += 1;
+    ctx.attempts.waits = true;
+    true
+}

@@ -1,0 +1,73 @@
+use super::Endpoint;
+use pingora_ketama::{Bucket, Continuum};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+/// Which endpoint takes a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum Balance {
+    /// In turn, by their weights.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests and sessions for its weight.
+    LeastRequests,
+    /// The better of two taken at random, by latency and what is under way.
+    PeakEwma,
+    /// The same for the same key, and for few other keys another when endpoints come or go.
+    Hash(Key),
+    /// The one that this client had before, by a cookie of this name.
+    StickyCookie(String),
+}
+
+/// What of a request is hashed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// The user id.
+    UserId,
+    /// The client's address.
+    ClientAddress,
+    /// A header field.
+    Header(http::HeaderName),
+    /// A cookie.
+    Cookie(String),
+}
+
+/// A ring of endpoints, for consistent hashing by Ketama.
+pub(super) struct Ring {
+    continuum: Continuum,
+    indices: HashMap<SocketAddr, usize>,
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ring").field("endpoints", &self.indices.len()).finish()
+    }
+}
+
+impl Ring {
+    pub(super) fn new(endpoints: &[Arc<Endpoint>]) -> Option<Self> {
+        let indices: HashMap<SocketAddr, usize> =
+            endpoints.iter().enumerate().map(|(index, it)| (place(it), index)).collect();
+        let bucket = |it: &Arc<Endpoint>| Bucket::new(place(it), it.weight());
+        let buckets: Vec<Bucket> = endpoints.iter().map(bucket).collect();
+        (!buckets.is_empty()).then(|| Self { continuum: Continuum::new(&buckets), indices })
+    }
+
+    /// The endpoints in the order in which this key prefers them, some more than once.
+    pub(super) fn order(&self, key: &[u8]) -> impl Iterator<Item = usize> {
+        self.continuum.node_iter(key).filter_map(|place| self.indices.get(place).copied())
+    }
+}
+
+/// Where an endpoint stands in the ring: at its address, as nginx has it, or for a name at one
+/// that stands for the name, whatever it resolves to.
+fn place(endpoint: &Endpoint) -> SocketAddr {
+    endpoint.written().parse().unwrap_or_else(|_| {
+        let mut hasher = DefaultHasher::new();
+        endpoint.written().hash(&mut hasher);
+        let bits = u128::from(hasher.finish()) | 0xfd << 120;
+        SocketAddr::new(IpAddr::V6(Ipv6Addr::from_bits(bits)), 0)
+    })
+}

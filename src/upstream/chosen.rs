@@ -1,0 +1,41 @@
+use super::Endpoint;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// An endpoint that was chosen for a request or a session, which counts as its load until this is
+/// dropped.
+#[derive(Debug)]
+pub struct Chosen {
+    endpoint: Arc<Endpoint>,
+    address: SocketAddr,
+    since: Instant,
+}
+
+impl Chosen {
+    pub(super) fn new(endpoint: &Arc<Endpoint>, address: SocketAddr) -> Self {
+        endpoint.health().enter();
+        Self { endpoint: Arc::clone(endpoint), address, since: Instant::now() }
+    }
+
+    /// The endpoint.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// The address of it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A response has come.
+    pub fn succeeded(&self) {
+        self.endpoint.health().succeeded(self.since.elapsed());
+    }
+}
+
+impl Drop for Chosen {
+    fn drop(&mut self) {
+        self.endpoint.health().leave();
+    }
+}

@@ -1,0 +1,239 @@
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// How fast an endpoint's latency forgets, as its time constant.
+const MEMORY: f64 = 10.0;
+
+/// The longest that an endpoint stays ejected, however often it has been.
+const MAX_EJECTION: Duration = Duration::from_secs(300);
+
+/// Milliseconds since the process began, from 1: 0 is never.
+pub(super) fn now() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed().as_millis() as u64 + 1
+}
+
+/// When an endpoint is ejected for what it does to requests (outlier detection).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ejection {
+    /// So many connections in a row that could not be established.
+    pub connect_failures: Option<u32>,
+    /// So many responses in a row of 500 and above, broken or late ones included.
+    pub server_errors: Option<u32>,
+    /// For how long, the first time; each further time doubles it.
+    pub duration: Duration,
+    /// The most endpoints that may be ejected at a time, in percent.
+    pub max_percent: u8,
+}
+
+/// What is known of an endpoint: whether it may be used, and how busy it is.
+#[derive(Debug)]
+pub struct Health {
+    /// What the active checks say.
+    is_healthy: AtomicBool,
+    /// How many checks in a row have said otherwise.
+    contradictions: AtomicU32,
+    connect_failures: AtomicU32,
+    server_errors: AtomicU32,
+    ejected_until: AtomicU64,
+    ejections: AtomicU32,
+    /// When it came back; 0 when it has never been away.
+    back_since: AtomicU64,
+    in_flight: AtomicUsize,
+    /// Microseconds to a response's head, weighted by how long ago; as the bits of an `f64`.
+    latency: AtomicU64,
+    measured: AtomicU64,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            is_healthy: AtomicBool::new(true),
+            contradictions: AtomicU32::default(),
+            connect_failures: AtomicU32::default(),
+            server_errors: AtomicU32::default(),
+            ejected_until: AtomicU64::default(),
+            ejections: AtomicU32::default(),
+            back_since: AtomicU64::default(),
+            in_flight: AtomicUsize::default(),
+            latency: AtomicU64::default(),
+            measured: AtomicU64::default(),
+        }
+    }
+}
+
+impl Health {
+    /// Whether it may be used.
+    pub(super) fn is_available(&self, now: u64) -> bool {
+        self.is_healthy.load(Relaxed) && !self.is_ejected(now)
+    }
+
+    pub(super) fn is_ejected(&self, now: u64) -> bool {
+        self.ejected_until.load(Relaxed) > now
+    }
+
+    /// Notes the outcome of an active check; tells whether that changes anything.
+    pub(super) fn checked(&self, is_well: bool, healthy_after: u32, unhealthy_after: u32) -> bool {
+        if is_well == self.is_healthy.load(Relaxed) {
+            self.contradictions.store(0, Relaxed);
+            return false;
+        }
+        let wanted = if is_well { healthy_after } else { unhealthy_after };
+        if self.contradictions.fetch_add(1, Relaxed) + 1 < wanted {
+            return false;
+        }
+        self.contradictions.store(0, Relaxed);
+        self.is_healthy.store(is_well, Relaxed);
+        if is_well {
+            self.back_since.store(now(), Relaxed);
+        }
+        true
+    }
+
+    /// A connection could not be established; tells whether it has been too many in a row.
+    pub(super) fn refused(&self, rules: &Ejection) -> bool {
+        let count = self.connect_failures.fetch_add(1, Relaxed) + 1;
+        rules.connect_failures.is_some_and(|limit| count >= limit)
+    }
+
+    /// A response was a server's error, or broke off; tells whether it has been too many in a row.
+    pub(super) fn failed(&self, rules: &Ejection) -> bool {
+        self.connect_failures.store(0, Relaxed);
+        let count = self.server_errors.fetch_add(1, Relaxed) + 1;
+        rules.server_errors.is_some_and(|limit| count >= limit)
+    }
+
+    /// A response came, so long after the endpoint was chosen.
+    pub(super) fn succeeded(&self, took: Duration) {
+        self.connect_failures.store(0, Relaxed);
+        self.server_errors.store(0, Relaxed);
+        self.measure(took);
+    }
+
+    fn measure(&self, took: Duration) {
+        let (now, took) = (now(), took.as_secs_f64() * 1e6);
+        let before = f64::from_bits(self.latency.load(Relaxed));
+        let since = now.saturating_sub(self.measured.swap(now, Relaxed)) as f64 / 1000.0;
+        // A peak counts at once, and is forgotten slowly: who has just become slow is avoided.
+        let latency = if took >= before {
+            took
+        } else {
+            let kept = (-since / MEMORY).exp();
+            before * kept + took * (1.0 - kept)
+        };
+        self.latency.store(latency.to_bits(), Relaxed);
+    }
+
+    /// Not to be used for a while; tells for how long.
+    pub(super) fn eject(&self, rules: &Ejection) -> Duration {
+        let now = now();
+        let times = self.ejections.fetch_add(1, Relaxed).min(16);
+        let duration = rules.duration.saturating_mul(1 << times).min(MAX_EJECTION);
+        let until = now + duration.as_millis() as u64;
+        self.ejected_until.store(until, Relaxed);
+        self.back_since.store(until, Relaxed);
+        self.connect_failures.store(0, Relaxed);
+        self.server_errors.store(0, Relaxed);
+        duration
+    }
+
+    /// The share of its weight that it gets while it comes back, from 0.1 to 1.
+    pub(super) fn warmth(&self, now: u64, slow_start: Duration) -> f64 {
+        let since = self.back_since.load(Relaxed);
+        if slow_start.is_zero() || since == 0 || now < since {
+            return 1.0;
+        }
+        ((now - since) as f64 / slow_start.as_millis() as f64).clamp(0.1, 1.0)
+    }
+
+    /// Requests and sessions on it now.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+
+    pub(super) fn enter(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn leave(&self) {
+        self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// Microseconds that a request is likely to take in its queue.
+    pub(super) fn cost(&self) -> f64 {
+        let latency = f64::from_bits(self.latency.load(Relaxed));
+        latency * (self.in_flight() + 1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Ejection = Ejection {
+        connect_failures: Some(2),
+        server_errors: Some(3),
+        duration: Duration::from_secs(10),
+        max_percent: 50,
+    };
+
+    #[test]
+    fn checks_must_agree_before_anything_changes() {
+        let health = Health::default();
+        assert!(!health.checked(false, 2, 3));
+        assert!(!health.checked(true, 2, 3), "a good one between starts the count anew");
+        assert!(!health.checked(false, 2, 3));
+        assert!(!health.checked(false, 2, 3));
+        assert!(health.checked(false, 2, 3));
+        assert!(!health.is_available(now()));
+        assert!(!health.checked(true, 2, 3));
+        assert!(health.checked(true, 2, 3));
+        assert!(health.is_available(now()));
+    }
+
+    #[test]
+    fn only_failures_in_a_row_eject() {
+        let health = Health::default();
+        assert!(!health.refused(&RULES));
+        health.succeeded(Duration::from_millis(1));
+        assert!(!health.refused(&RULES));
+        assert!(health.refused(&RULES));
+        assert!(!health.failed(&RULES));
+        assert!(!health.failed(&RULES));
+        assert!(health.failed(&RULES));
+    }
+
+    #[test]
+    fn each_ejection_is_longer_and_none_is_endless() {
+        let health = Health::default();
+        assert_eq!(health.eject(&RULES), Duration::from_secs(10));
+        assert_eq!(health.eject(&RULES), Duration::from_secs(20));
+        for _ in 0..40 {
+            health.eject(&RULES);
+        }
+        assert_eq!(health.eject(&RULES), MAX_EJECTION);
+        assert!(!health.is_available(now()));
+    }
+
+    #[test]
+    fn who_comes_back_begins_with_little() {
+        let health = Health::default();
+        let slow_start = Duration::from_secs(10);
+        assert_eq!(health.warmth(now(), slow_start), 1.0, "it was never away");
+        health.back_since.store(1000, Relaxed);
+        assert_eq!(health.warmth(1000, slow_start), 0.1);
+        assert_eq!(health.warmth(6000, slow_start), 0.5);
+        assert_eq!(health.warmth(99_000, slow_start), 1.0);
+    }
+
+    #[test]
+    fn a_peak_counts_at_once_and_is_forgotten_slowly() {
+        let health = Health::default();
+        health.measure(Duration::from_millis(10));
+        health.measure(Duration::from_millis(100));
+        assert_eq!(health.cost(), 100_000.0);
+        health.measure(Duration::from_millis(10));
+        assert!(health.cost() > 90_000.0, "{}", health.cost());
+    }
+}

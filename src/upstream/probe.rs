@@ -1,0 +1,158 @@
+use super::{Endpoint, Pool};
+use crate::websocket::handshake;
+use pingora::connectors::TransportConnector;
+use pingora::connectors::http::Connector;
+use pingora::http::RequestHeader;
+use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::{Error, ErrorType, Result};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// How endpoints are asked whether they are well.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Probe {
+    /// What is asked.
+    pub check: Check,
+    /// How often.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// So many good answers in a row make it well.
+    pub healthy_after: u32,
+    /// So many bad ones make it unwell.
+    pub unhealthy_after: u32,
+    /// The `Host` of the request; the endpoint's own unless given.
+    pub host: Option<String>,
+}
+
+/// What an endpoint is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Check {
+    /// To accept a connection, and the TLS handshake if there is to be one.
+    Tcp,
+    /// To answer a GET of this path with 200 to 399.
+    Http(String),
+    /// To accept a WebSocket at this path.
+    WebSocket(String),
+}
+
+/// The probes of a generation. They end with it.
+#[derive(Debug, Default)]
+pub struct Probes(Vec<JoinHandle<()>>);
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Probes {
+    /// Begins to ask the endpoints of a pool; `on_unwell` is told which is no longer well.
+    pub fn start(
+        &mut self,
+        pool: &Arc<Pool>,
+        probe: &Arc<Probe>,
+        on_unwell: impl Fn(&str) + Send + Sync + 'static,
+    ) {
+        let on_unwell = Arc::new(on_unwell);
+        for index in 0..pool.endpoints().len() {
+            let (pool, probe, on_unwell) =
+                (Arc::clone(pool), Arc::clone(probe), Arc::clone(&on_unwell));
+            let asking = async move { probe.run(&pool, index, &*on_unwell).await };
+            self.0.push(tokio::spawn(asking));
+        }
+    }
+}
+
+impl Probe {
+    async fn run(&self, pool: &Pool, index: usize, on_unwell: &(dyn Fn(&str) + Send + Sync)) {
+        let Some(endpoint) = pool.endpoints().get(index) else { return };
+        let mut looks = interval(self.interval);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let found = match endpoint.address(&[]) {
+                None => Error::e_explain(ErrorType::ConnectError, "its name does not resolve"),
+                Some(address) => {
+                    match timeout(self.timeout, self.ask(pool, endpoint, address)).await {
+                        Ok(found) => found,
+                        Err(_) => Error::e_explain(ErrorType::ReadTimedout, "no answer in time"),
+                    }
+                }
+            };
+            let (name, written) = (pool.name(), endpoint.written());
+            let changes =
+                endpoint.health().checked(found.is_ok(), self.healthy_after, self.unhealthy_after);
+            match found {
+                Ok(()) if changes => log::info!("upstream {name}: {written} is well again"),
+                Err(error) if changes => {
+                    log::warn!("upstream {name}: {written} is unwell: {error}");
+                    on_unwell(written);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn ask(&self, pool: &Pool, endpoint: &Endpoint, address: SocketAddr) -> Result<()> {
+        let speech = &pool.settings().speech;
+        let mut peer = match &speech.tls {
+            None => HttpPeer::new(address, false, String::new()),
+            Some(tls) => {
+                let name = tls.server_name.as_deref().unwrap_or(endpoint.host());
+                let mut peer = HttpPeer::new(address, true, name.to_owned());
+                peer.client_cert_key.clone_from(&tls.identity);
+                peer.options.ca.clone_from(&tls.ca);
+                peer.options.verify_cert = tls.verify;
+                peer.options.verify_hostname = tls.verify;
+                peer
+            }
+        };
+        peer.options.connection_timeout = Some(self.timeout);
+        match &self.check {
+            Check::Tcp => TransportConnector::new(None).new_stream(&peer).await.map(drop),
+            Check::Http(path) => {
+                peer.options.alpn.clone_from(&speech.alpn);
+                let request = self.request(path, endpoint)?;
+                let status = status(&peer, request).await?;
+                match status {
+                    200..400 => Ok(()),
+                    _ => Error::e_explain(ErrorType::HTTPStatus(status), "its status"),
+                }
+            }
+            Check::WebSocket(path) => {
+                let mut request = self.request(path, endpoint)?;
+                request.insert_header("Connection", "Upgrade")?;
+                request.insert_header("Upgrade", "websocket")?;
+                request.insert_header("Sec-WebSocket-Version", "13")?;
+                request.insert_header("Sec-WebSocket-Key", handshake::key())?;
+                match status(&peer, request).await? {
+                    101 => Ok(()),
+                    status => Error::e_explain(ErrorType::HTTPStatus(status), "it did not upgrade"),
+                }
+            }
+        }
+    }
+
+    fn request(&self, path: &str, endpoint: &Endpoint) -> Result<RequestHeader> {
+        let mut request = RequestHeader::build("GET", path.as_bytes(), None)?;
+        request.insert_header("Host", self.host.as_deref().unwrap_or(endpoint.written()))?;
+        request.insert_header("User-Agent", concat!("tidegate/", env!("CARGO_PKG_VERSION")))?;
+        Ok(request)
+    }
+}
+
+/// The status that a request is answered with, on a connection of its own: one that is open
+/// already says nothing of who would connect now.
+async fn status<P: Peer + Send + Sync + 'static>(peer: &P, request: RequestHeader) -> Result<u16> {
+    let (mut session, _) = Connector::<()>::new(None).get_http_session(peer).await?;
+    session.write_request_header(Box::new(request)).await?;
+    session.finish_request_body().await?;
+    session.read_response_header().await?;
+    let status = session.response_header().map_or(0, |head| head.status.as_u16());
+    session.shutdown().await;
+    Ok(status)
+}
