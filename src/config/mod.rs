@@ -21,6 +21,7 @@ mod pool;
 mod route;
 mod schema;
 mod source;
+mod split;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -49,6 +50,7 @@ pub use pool::{
 pub use route::{HostRewrite, Route, ValueMatch};
 pub use schema::{reference, schema};
 pub use source::{Read, Sources, Variables, read_str_with, read_with};
+pub use split::{Mirror, Split};
 pub use tls::{
     Certificate, ClientAuthMode, Hsts, HstsSetting, ListenerTls, TlsVersion, UpstreamTls,
     UpstreamTlsSetting,

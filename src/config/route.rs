@@ -1,8 +1,8 @@
 use super::union::short_or_long;
 use super::{
     ByteSize, CompressionSetting, CorsPolicy, Duration, Exactly, Files, HeaderName, Headers,
-    HostPattern, MaintenanceSetting, Method, Path, Redirect, Respond, RetrySetting, Spanned,
-    WebSocketSetting,
+    HostPattern, MaintenanceSetting, Method, Mirror, Path, Redirect, Respond, RetrySetting,
+    Spanned, Split, Switch, WebSocketSetting,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -30,6 +30,14 @@ pub struct Route {
     /// Files of a folder.
     #[serde(default)]
     pub files: Option<Spanned<Files>>,
+    /// Requests that go to another upstream: a canary, or a new version by and by. Those chosen
+    /// by a header or a cookie first, then shares of the users.
+    #[serde(default)]
+    pub split: Vec<Spanned<Split>>,
+    /// Copies of its requests for a shadow of the service; not of WebSockets, nor of bodies over
+    /// 64 KiB.
+    #[serde(default)]
+    pub mirror: Option<Mirror>,
     /// What is changed on the way.
     #[serde(default)]
     pub rewrite: Rewrite,
@@ -39,6 +47,10 @@ pub struct Route {
     /// How long to wait for the upstream.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// Translates gRPC-Web (in its binary form) to gRPC for an upstream that speaks HTTP/2.
+    /// Default: `off`.
+    #[serde(default)]
+    pub grpc_web: Option<Spanned<Switch>>,
     /// When a request is tried again; `off` never.
     #[serde(default)]
     pub retry: Option<Spanned<RetrySetting>>,

@@ -183,6 +183,13 @@ impl FromStr for Switch {
     }
 }
 
+impl<'de> Deserialize<'de> for Switch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The tree hands a scalar over as it is written when a string is asked for.
+        Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
 impl JsonSchema for Switch {
     fn inline_schema() -> bool {
         true

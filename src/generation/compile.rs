@@ -12,6 +12,7 @@ mod listener;
 mod maintenance;
 mod retry;
 mod route;
+mod split;
 mod upstream;
 mod websocket;
 
@@ -123,7 +124,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
             }
         }
         let chain = compiler.chain(written, &defaults, &rule, &at);
-        if let Some(route) = compiler.route(written, &at, &rule, &edge, pool, &chain) {
+        if let Some(route) = compiler.route(written, &at, &rule, &edge, &pools, &chain) {
             routes.push((rule, Arc::new(route)));
         }
     }

@@ -4,7 +4,9 @@ mod change;
 mod compile;
 mod listener;
 mod live;
+mod mirror;
 mod plan;
+mod split;
 mod stamp;
 mod unwell;
 mod watch;
@@ -14,7 +16,9 @@ pub use change::Changes;
 pub use compile::{SECRET_KEYS, Surroundings, compile};
 pub use listener::{Listener, Tls};
 pub use live::Live;
+pub use mirror::Mirror;
 pub use plan::Plan;
+pub use split::{Split, When, choose as split};
 use stamp::Stamp;
 pub use watch::Watch;
 
@@ -118,6 +122,10 @@ pub struct Route {
     pub edge: Arc<Edge>,
     /// Where it leads; the fallback leads nowhere.
     pub pool: Option<Arc<Pool>>,
+    /// Which of its requests go elsewhere.
+    pub splits: Vec<Split>,
+    /// Where copies of its requests go.
+    pub mirror: Option<Arc<Mirror>>,
     /// In the order in which they see requests.
     pub filters: Box<[Arc<dyn Filter>]>,
     /// How responses are compressed, if they are.
@@ -136,6 +144,8 @@ pub struct Route {
     pub read_timeout: Duration,
     /// Between two writes of a request.
     pub write_timeout: Duration,
+    /// Whether gRPC-Web is translated to gRPC.
+    pub grpc_web: bool,
     /// For the whole request.
     pub request_timeout: Option<Duration>,
     /// When a request is tried again.

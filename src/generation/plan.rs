@@ -36,7 +36,8 @@ impl Plan {
     /// Of this generation.
     pub fn of(generation: &Generation) -> Self {
         let routes = generation.table.iter().map(|(_, route)| {
-            let endpoints = route.pool.iter().flat_map(|pool| pool.endpoints());
+            let splits = route.splits.iter().map(|split| &split.pool);
+            let endpoints = route.pool.iter().chain(splits).flat_map(|pool| pool.endpoints());
             let plan = RoutePlan {
                 fingerprint: route.session_fingerprint,
                 on_change: route.websocket.as_ref().map(|settings| settings.on_change),

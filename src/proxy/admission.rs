@@ -178,7 +178,7 @@ pub(super) fn enter(registry: &Registry, session: &Session, ctx: &mut Context) -
         user: ctx.exchange.user_id.clone(),
         client: ctx.exchange.client_address,
         path: ctx.exchange.path.as_deref().unwrap_or_else(|| head.uri.path()).to_owned(),
-        upstream: ctx.route.pool.as_ref().map(|pool| Arc::clone(pool.name())).unwrap_or_default(),
+        upstream: ctx.pool().map(|pool| Arc::clone(pool.name())).unwrap_or_default(),
     };
     let entering = Arc::new(websocket::Session::new(identity, settings.log_frames));
     match registry.admit(entering, &settings.quota) {

@@ -1,10 +1,11 @@
 use super::failure;
 use super::in_flight::Ticket;
+use super::mirror::Copy;
 use super::retry::Attempts;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
 use crate::generation::Route;
-use crate::upstream::{Chosen, Place};
+use crate::upstream::{Chosen, Place, Pool};
 use crate::websocket::{End, Initiator, Ticket as SessionTicket};
 use http::{HeaderValue, StatusCode};
 use pingora::Error;
@@ -28,6 +29,10 @@ pub struct Context {
     pub(super) peer_is_trusted: bool,
     /// `Strict-Transport-Security`, where the listener has it.
     pub(super) hsts: Option<HeaderValue>,
+    /// The upstream, where a split leads elsewhere than the route does.
+    pub(super) elsewhere: Option<Arc<Pool>>,
+    /// A copy for the route's mirror.
+    pub(super) copy: Option<Box<Copy>>,
     /// The endpoint in use.
     pub(super) endpoint: Option<Chosen>,
     /// The addresses at which this request has failed.
@@ -65,6 +70,8 @@ impl Context {
             route: fallback,
             peer_is_trusted: false,
             hsts: None,
+            elsewhere: None,
+            copy: None,
             endpoint: None,
             tried: Vec::new(),
             attempts: Attempts::default(),
@@ -80,6 +87,11 @@ impl Context {
             error: None,
             under_way: Some(under_way),
         }
+    }
+
+    /// The upstream.
+    pub(super) fn pool(&self) -> Option<&Arc<Pool>> {
+        self.elsewhere.as_ref().or(self.route.pool.as_ref())
     }
 
     /// The handshake is done: from here on this is a WebSocket session.
@@ -154,7 +166,7 @@ impl Context {
             exchange: &self.exchange,
             status,
             duration: self.started.elapsed(),
-            upstream: self.route.pool.as_ref().map(|pool| &**pool.name()),
+            upstream: self.pool().map(|pool| &**pool.name()),
             upstream_address: self.endpoint.as_ref().map(Chosen::address),
             bytes_received: websocket.map_or(self.received, |end| end.received.bytes),
             bytes_sent: websocket.map_or(self.sent, |end| end.sent.bytes),

@@ -5,7 +5,9 @@ mod compression;
 mod context;
 mod failure;
 mod forward;
+mod grpc_web;
 mod in_flight;
+mod mirror;
 mod reply;
 mod retry;
 mod target;
@@ -13,7 +15,7 @@ mod target;
 pub use in_flight::InFlight;
 
 use crate::filter::{Flow, Request, Response};
-use crate::generation::Live;
+use crate::generation::{Live, split};
 use crate::websocket::Registry;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -52,6 +54,7 @@ impl ProxyHttp for Proxy {
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
         modules.add_module(Box::new(compression::Builder));
+        grpc_web::add(modules);
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
@@ -60,9 +63,14 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
         }
         compression::arm(session, ctx);
+        grpc_web::translate(session, ctx);
         let refusal = match admitted {
             Ok(()) => {
                 let reply = filter_request(session, ctx).await;
+                if !ctx.route.splits.is_empty() {
+                    let headers = &session.req_header().headers;
+                    ctx.elsewhere = split(&ctx.route.splits, headers, &ctx.exchange).cloned();
+                }
                 reply
                     .or_else(|| admission::refuse(session, ctx))
                     .or_else(|| admission::enter(&self.sessions, session, ctx))
@@ -134,16 +142,19 @@ impl ProxyHttp for Proxy {
         upstream_request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        forward::prepare(session, upstream_request, ctx)
+        forward::prepare(session, upstream_request, ctx)?;
+        mirror::begin(upstream_request, ctx);
+        Ok(())
     }
 
     async fn request_body_filter(
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_end: bool,
         ctx: &mut Context,
     ) -> Result<()> {
+        mirror::add(body.as_ref(), is_end, ctx);
         ctx.received += body.as_ref().map_or(0, |body| body.len() as u64);
         if ctx.tunnel.is_some() {
             return Ok(());

@@ -23,6 +23,11 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
+    /// Whether none has failed.
+    pub(super) fn is_first(&self) -> bool {
+        self.failed == 0
+    }
+
     /// How long to wait before the next one.
     pub(super) fn backoff(&mut self, base: Duration) -> Option<Duration> {
         if !std::mem::take(&mut self.waits) {
@@ -37,7 +42,7 @@ impl Attempts {
 
 /// No connection could be established: nothing has been sent yet.
 pub(super) fn unreachable(ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
-    let Some(pool) = ctx.route.pool.as_ref() else { return error };
+    let Some(pool) = ctx.pool().cloned() else { return error };
     if let Some(chosen) = &ctx.endpoint {
         pool.refused(chosen);
         ctx.tried.push(chosen.address());
@@ -57,7 +62,7 @@ pub(super) fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Cont
         return Ok(());
     }
     let status = response.status.as_u16();
-    if let (Some(pool), Some(chosen)) = (ctx.route.pool.as_ref(), &ctx.endpoint) {
+    if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.endpoint) {
         match status {
             500.. => pool.failed(chosen),
             _ => chosen.succeeded(),
@@ -94,7 +99,7 @@ pub(super) fn broken(
     if !is_upstreams || error.retry() {
         return error;
     }
-    if let (Some(pool), Some(chosen)) = (ctx.route.pool.as_ref(), &ctx.endpoint) {
+    if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.endpoint) {
         pool.failed(chosen);
     }
     let is_wanted = match error.etype() {
@@ -115,7 +120,7 @@ fn may_repeat(session: &Session, ctx: &mut Context) -> bool {
         && !session.as_ref().retry_buffer_truncated()
         && session.response_written().is_none()
         && ctx.attempts.failed + 1 < policy.attempts;
-    if !is_safe || !ctx.route.pool.as_ref().is_some_and(|pool| pool.budget().spend()) {
+    if !is_safe || !ctx.pool().is_some_and(|pool| pool.budget().spend()) {
         return false;
     }
     if let Some(chosen) = &ctx.endpoint {

@@ -35,15 +35,14 @@ pub(super) async fn choose(session: &Session, ctx: &mut Context) -> Result<Box<H
     if let Some(wait) = ctx.attempts.backoff(ctx.route.retry.backoff) {
         tokio::time::sleep(wait).await;
     }
-    let route = Arc::clone(&ctx.route);
-    let Some(pool) = &route.pool else {
+    let Some(pool) = ctx.pool().cloned() else {
         return Error::e_explain(ErrorType::InternalError, "a route without an upstream");
     };
     // What the attempt before held is free again before another is chosen.
     ctx.endpoint = None;
-    enter(pool, ctx)?;
-    let chosen = pick(pool, session, ctx)?;
-    let peer = peer(pool, &chosen, ctx)?;
+    enter(&pool, ctx)?;
+    let chosen = pick(&pool, session, ctx)?;
+    let peer = peer(&pool, &chosen, ctx)?;
     ctx.endpoint = Some(chosen);
     Ok(peer)
 }
@@ -109,24 +108,12 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
     let route = &ctx.route;
     let (address, endpoint) = (chosen.address(), chosen.endpoint());
     let speech = &pool.settings().speech;
-    let tls = speech.tls.as_ref().map(|tls| {
-        // An empty name would switch Pingora's verification off; an endpoint has none.
-        (tls, tls.server_name.as_deref().unwrap_or_else(|| endpoint.host()))
-    });
+    let tls = speech.tls.as_ref();
     let is_tunnel = ctx.tunnel.is_some();
-    let mut peer = match tls {
-        Some((tls, name)) if !is_tunnel => {
-            let mut peer = Box::new(HttpPeer::new(address, true, name.to_owned()));
-            peer.client_cert_key.clone_from(&tls.identity);
-            peer.options.ca.clone_from(&tls.ca);
-            peer.options.verify_cert = tls.verify;
-            peer.options.verify_hostname = tls.verify;
-            // Pingora's pool would mix what was verified by one authority with what wasn't.
-            peer.group_key = tls.fingerprint;
-            peer
-        }
-        _ => Box::new(HttpPeer::new(address, false, String::new())),
-    };
+    let mut peer = Box::new(match tls {
+        Some(tls) if !is_tunnel => tls.peer(address, endpoint.host()),
+        _ => HttpPeer::new(address, false, String::new()),
+    });
     let within = match route.request_timeout.filter(|_| !is_tunnel) {
         None => Duration::MAX,
         Some(whole) => match whole.checked_sub(ctx.started.elapsed()) {
@@ -156,7 +143,10 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
                 handshake_timeout: route.read_timeout,
                 watcher: route.watcher.clone(),
                 settings: Arc::clone(settings),
-                tls: tls.map(|(tls, name)| (Arc::clone(&tls.tunnel), name.to_owned())),
+                tls: tls.map(|tls| {
+                    let name = tls.server_name.as_deref().unwrap_or_else(|| endpoint.host());
+                    (Arc::clone(&tls.tunnel), name.to_owned())
+                }),
                 bridge: ctx.bridge.clone(),
             }));
             peer.group_key = TUNNELS.fetch_add(1, Ordering::Relaxed);

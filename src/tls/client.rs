@@ -1,12 +1,14 @@
 use super::material::{certificates, private_key};
 use super::{Roots, provider};
 use pingora::protocols::tls::CaType;
+use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -67,6 +69,20 @@ pub struct ClientOptions {
 }
 
 impl UpstreamTls {
+    /// The peer at this address, of an endpoint that is called `host`.
+    pub fn peer(&self, address: SocketAddr, host: &str) -> HttpPeer {
+        // An empty name would switch Pingora's verification off; an endpoint has none.
+        let name = self.server_name.as_deref().unwrap_or(host);
+        let mut peer = HttpPeer::new(address, true, name.to_owned());
+        peer.client_cert_key.clone_from(&self.identity);
+        peer.options.ca.clone_from(&self.ca);
+        peer.options.verify_cert = self.verify;
+        peer.options.verify_hostname = self.verify;
+        // Pingora's pool would mix what was verified by one authority with what wasn't.
+        peer.group_key = self.fingerprint;
+        peer
+    }
+
     /// Makes both of what is written.
     pub fn new(options: ClientOptions) -> Result<Self, String> {
         let ClientOptions { ca, ca_certificates, identity, server_name, insecure } = options;

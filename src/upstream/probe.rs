@@ -101,15 +101,7 @@ impl Probe {
         let speech = &pool.settings().speech;
         let mut peer = match &speech.tls {
             None => HttpPeer::new(address, false, String::new()),
-            Some(tls) => {
-                let name = tls.server_name.as_deref().unwrap_or(endpoint.host());
-                let mut peer = HttpPeer::new(address, true, name.to_owned());
-                peer.client_cert_key.clone_from(&tls.identity);
-                peer.options.ca.clone_from(&tls.ca);
-                peer.options.verify_cert = tls.verify;
-                peer.options.verify_hostname = tls.verify;
-                peer
-            }
+            Some(tls) => tls.peer(address, endpoint.host()),
         };
         peer.options.connection_timeout = Some(self.timeout);
         match &self.check {

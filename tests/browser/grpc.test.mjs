@@ -76,7 +76,7 @@ listeners:
 upstreams:
   gauge: {endpoints: ["127.0.0.1:${service}"], protocols: [h2c]}
 routes:
-  - {name: gauge, match: {path_prefix: /tide.Gauge}, upstream: gauge, timeouts: {read: 5s}}
+  - {name: gauge, match: {path_prefix: /tide.Gauge}, upstream: gauge, timeouts: {read: 5s}, grpc_web: on}
 `,
       null,
     );
@@ -139,6 +139,42 @@ routes:
       call.end();
     });
     assert.equal(answer.sum, 5050);
+  });
+
+  test("gRPC-Web, as browsers send it by HTTP/1.1", options, async () => {
+    const frame = (value) => {
+      const bytes = Buffer.from(JSON.stringify(value));
+      const head = Buffer.alloc(5);
+      head.writeUInt32BE(bytes.length, 1);
+      return Buffer.concat([head, bytes]);
+    };
+    const ask = async (value) => {
+      const response = await fetch(`http://127.0.0.1:${ports[0]}/tide.Gauge/Read`, {
+        method: "POST",
+        headers: { "content-type": "application/grpc-web+json", "x-grpc-web": "1" },
+        body: frame(value),
+        signal: AbortSignal.timeout(PATIENCE),
+      });
+      const bytes = Buffer.from(await response.arrayBuffer());
+      const frames = [];
+      for (let at = 0; at < bytes.length; ) {
+        const length = bytes.readUInt32BE(at + 1);
+        frames.push([bytes[at], bytes.subarray(at + 5, at + 5 + length).toString()]);
+        at += 5 + length;
+      }
+      return { response, frames };
+    };
+    const { response, frames } = await ask({ name: "web" });
+    assert.equal(response.status, 200);
+    assert.match(response.headers.get("content-type"), /^application\/grpc-web/);
+    assert.deepEqual(frames[0], [0, '{"name":"web","seen":[]}']);
+    assert.equal(frames[1][0], 0x80, "the trailers, as the last frame");
+    assert.match(frames[1][1], /grpc-status: ?0/);
+    assert.match(frames[1][1], /x-tide: ?low/);
+
+    const failed = await ask({ fail: true });
+    const told = failed.frames.map(([, text]) => text).join() + failed.response.headers.get("grpc-status");
+    assert.match(told, /grpc-status: ?9|^9$/, "FAILED_PRECONDITION");
   });
 
   each("both at once, each message when it is said", async (client) => {

@@ -25,6 +25,7 @@ mod reload_keeps_sockets;
 mod session_admin;
 mod session_ends;
 mod shutdown;
+mod splits;
 mod tls;
 mod transparency;
 mod upstream_tls;

@@ -9,6 +9,8 @@ use crate::routing::{PathRule, Rule, ValueRule};
 use crate::upstream::Pool;
 use crate::websocket::Settings;
 use http::{HeaderValue, Method};
+use pingora::protocols::ALPN;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,9 +66,13 @@ impl Compiler<'_> {
         at: &str,
         rule: &Rule,
         edge: &Arc<Edge>,
-        pool: Option<&Arc<Pool>>,
+        pools: &BTreeMap<String, Arc<Pool>>,
         chain: &Chain,
     ) -> Option<Route> {
+        let upstream = written.upstream.as_ref();
+        let pool = upstream.and_then(|upstream| pools.get(upstream.as_str()));
+        let splits = self.splits(written, at, pools);
+        let mirror = self.mirror(written, at, pools).map(Arc::new);
         let filters = chain.filters(self.surroundings);
         let seen_by = format!("{chain:?}");
         let rewrite_prefix = self.rewrite_prefix(written, at, rule);
@@ -88,6 +94,8 @@ impl Compiler<'_> {
             name: written.name.as_str().into(),
             edge: Arc::clone(edge),
             pool: pool.cloned(),
+            splits,
+            mirror,
             compression: chain.compression.clone(),
             rewrite_prefix,
             host,
@@ -100,6 +108,7 @@ impl Compiler<'_> {
             read_timeout: or(read, READ_TIMEOUT),
             write_timeout: or(timeouts.write, WRITE_TIMEOUT),
             request_timeout: timeouts.request.map(|whole| whole.0),
+            grpc_web: self.grpc_web(written, at, pool),
             retry: retry::policy(written.retry.as_ref().map(|it| &it.value)),
             max_body_size: written
                 .max_body_size
@@ -111,6 +120,18 @@ impl Compiler<'_> {
         route.session_fingerprint = fingerprint(&route, rule, &seen_by, false);
         route.fingerprint = fingerprint(&route, rule, &seen_by, true);
         Some(route)
+    }
+
+    fn grpc_web(&mut self, written: &config::Route, at: &str, pool: Option<&Arc<Pool>>) -> bool {
+        let Some(switch) = written.grpc_web.as_ref().filter(|switch| switch.value.0) else {
+            return false;
+        };
+        if pool.is_some_and(|pool| pool.settings().speech.alpn == ALPN::H1) {
+            self.problems
+                .add(switch.span, format!("{at}.grpc_web"), "its upstream speaks no HTTP/2")
+                .help("gRPC needs it: add `protocols: [h2c]`, or `[h2]` with TLS, to the upstream");
+        }
+        true
     }
 
     pub(super) fn rewrite_prefix(
@@ -177,6 +198,9 @@ pub(super) fn fallback(
         read_timeout: READ_TIMEOUT,
         write_timeout: WRITE_TIMEOUT,
         request_timeout: None,
+        splits: Vec::new(),
+        mirror: None,
+        grpc_web: false,
         retry: retry::policy(None),
         max_body_size: None,
         fingerprint: 0,
@@ -199,11 +223,16 @@ fn fingerprint(route: &Route, rule: &Rule, seen_by: &str, with_endpoints: bool) 
     for endpoint in pool.into_iter().filter(|_| with_endpoints).flat_map(|pool| pool.endpoints()) {
         (endpoint.written(), endpoint.weight(), endpoint.is_backup()).hash(&mut hasher);
     }
+    for split in &route.splits {
+        (split.pool.name(), &split.when).hash(&mut hasher);
+    }
     let settings = pool.map(|pool| pool.settings());
     settings.map(|it| it.speech.fingerprint()).hash(&mut hasher);
     if with_endpoints {
         settings.map(|it| it.fingerprint()).hash(&mut hasher);
-        (route.request_timeout, &route.retry).hash(&mut hasher);
+        let mirror = route.mirror.as_ref().map(|it| (it.pool.name(), it.percent, it.timeout));
+        mirror.hash(&mut hasher);
+        (route.request_timeout, route.grpc_web, &route.retry).hash(&mut hasher);
     }
     route.rewrite_prefix.hash(&mut hasher);
     format!("{:?} {:?}", route.host, route.websocket).hash(&mut hasher);

@@ -1,0 +1,89 @@
+use super::{Compiler, header_name};
+use crate::config::{self, Spanned};
+use crate::generation::{Mirror, Split, When};
+use crate::upstream::Pool;
+use http::HeaderValue;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+type Pools = BTreeMap<String, Arc<Pool>>;
+
+impl Compiler<'_> {
+    /// Where some of a route's requests go.
+    pub(super) fn splits(
+        &mut self,
+        written: &config::Route,
+        at: &str,
+        pools: &Pools,
+    ) -> Vec<Split> {
+        let (mut splits, mut shares) = (Vec::new(), Vec::new());
+        let mut below = 0_u8;
+        for (index, split) in written.split.iter().enumerate() {
+            let at = format!("{at}.split[{index}]");
+            if written.upstream.is_none() {
+                let reason = "a split takes from the route's `upstream`, which is not given";
+                self.problems.add(split.span, &*at, reason);
+            }
+            if split.percent.is_none() && split.headers.is_empty() && split.cookies.is_empty() {
+                let reason = "which requests? add `percent`, `headers` or `cookies`";
+                self.problems.add(split.span, &*at, reason);
+            }
+            let Some(pool) = self.named(&split.upstream, &format!("{at}.upstream"), pools) else {
+                continue;
+            };
+            let mut take = |when| splits.push(Split { pool: Arc::clone(&pool), when });
+            for (name, value) in &split.headers {
+                let value = HeaderValue::from_str(value.as_str()).ok();
+                if let Some((name, value)) = header_name(name).zip(value) {
+                    take(When::Header(name, value));
+                }
+            }
+            for (name, value) in &split.cookies {
+                take(When::Cookie(name.clone(), value.as_str().to_owned()));
+            }
+            if let Some(percent) = split.percent {
+                below = below.saturating_add(percent);
+                if below > 100 {
+                    let reason = "the shares of all splits add up to more than 100 percent";
+                    self.problems.add(split.span, format!("{at}.percent"), reason);
+                }
+                shares.push(Split { pool, when: When::Below(below) });
+            }
+        }
+        // Who asks for one by name is not drawn by lot.
+        splits.append(&mut shares);
+        splits
+    }
+
+    /// Where copies of a route's requests go.
+    pub(super) fn mirror(
+        &mut self,
+        written: &config::Route,
+        at: &str,
+        pools: &Pools,
+    ) -> Option<Mirror> {
+        let mirror = written.mirror.as_ref()?;
+        let pool = self.named(&mirror.upstream, &format!("{at}.mirror.upstream"), pools)?;
+        Some(Mirror {
+            pool,
+            percent: mirror.percent.unwrap_or(100),
+            permits: Arc::new(Semaphore::new(mirror.concurrency.unwrap_or(100))),
+            timeout: mirror.timeout.map_or(Duration::from_secs(10), |it| it.0),
+        })
+    }
+
+    fn named(&mut self, name: &Spanned<String>, at: &str, pools: &Pools) -> Option<Arc<Pool>> {
+        let pool = pools.get(name.as_str());
+        if pool.is_none() {
+            let guess = config::did_you_mean(name, pools.keys().map(String::as_str));
+            let reason = format!("there is no upstream `{}`", name.as_str());
+            let problem = self.problems.add(name.span, at, reason);
+            if let Some(guess) = guess {
+                problem.help(format!("did you mean `{guess}`?"));
+            }
+        }
+        pool.cloned()
+    }
+}

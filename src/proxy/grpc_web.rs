@@ -1,0 +1,35 @@
+//! gRPC-Web, by Pingora's bridge: a browser's HTTP/1.1 or HTTP/2 to an upstream's gRPC.
+
+use super::Context;
+use http::{HeaderMap, header};
+use pingora::modules::http::HttpModules;
+use pingora::modules::http::grpc_web::{GrpcWeb, GrpcWebBridge};
+use pingora_proxy::Session;
+
+pub(super) fn add(modules: &mut HttpModules) {
+    modules.add_module(Box::new(GrpcWeb));
+}
+
+/// Turns a request of gRPC-Web into one of gRPC, where the route says so.
+pub(super) fn translate(session: &mut Session, ctx: &Context) {
+    if !ctx.route.grpc_web || !is_asked(&session.req_header().headers) {
+        return;
+    }
+    // The module sees the request before there is a route, so it is told here.
+    let Some(bridge) = session.downstream_modules_ctx.get_mut::<GrpcWebBridge>() else { return };
+    let mut bridge = std::mem::take(&mut **bridge);
+    bridge.init();
+    bridge.request_header_filter(session.req_header_mut());
+    if let Some(slot) = session.downstream_modules_ctx.get_mut::<GrpcWebBridge>() {
+        **slot = bridge;
+    }
+}
+
+/// Whether the body is in the binary form; the one in base64 (`grpc-web-text`) is not translated.
+fn is_asked(headers: &HeaderMap) -> bool {
+    const NAME: &[u8] = b"application/grpc-web";
+    headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).is_some_and(|value| {
+        let (name, rest) = value.split_at(value.len().min(NAME.len()));
+        name.eq_ignore_ascii_case(NAME) && matches!(rest.first(), None | Some(b'+' | b';'))
+    })
+}

@@ -1,0 +1,96 @@
+//! Copies of requests for a shadow of the service, whose answers nobody waits for.
+
+use super::Context;
+use crate::generation::Mirror;
+use crate::upstream::{Ask, Pool};
+use bytes::{Bytes, BytesMut};
+use http::header;
+use pingora::Result;
+use pingora::connectors::http::Connector;
+use pingora::http::RequestHeader;
+use pingora::upstreams::peer::HttpPeer;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// The most bytes of a body that are kept for the copy; a request with more is not copied.
+const MAX_BODY: usize = 64 * 1024;
+
+/// A copy in the making.
+pub(super) struct Copy {
+    head: Box<RequestHeader>,
+    body: BytesMut,
+    mirror: Arc<Mirror>,
+    permit: OwnedSemaphorePermit,
+}
+
+/// Begins a copy of a request, as the upstream gets it, if it is one of those and there is room.
+pub(super) fn begin(head: &RequestHeader, ctx: &mut Context) {
+    let Some(mirror) = ctx.route.mirror.as_ref().filter(|_| ctx.attempts.is_first()) else {
+        return;
+    };
+    let [lot, ..] = *uuid::Uuid::new_v4().as_bytes();
+    if ctx.tunnel.is_some() || u16::from(lot) * 100 >= u16::from(mirror.percent) * 256 {
+        return;
+    }
+    let Ok(permit) = Arc::clone(&mirror.permits).try_acquire_owned() else { return };
+    let (head, mirror) = (Box::new(head.clone()), Arc::clone(mirror));
+    ctx.copy = Some(Box::new(Copy { head, body: BytesMut::new(), mirror, permit }));
+}
+
+/// Adds a part of the body; at the end the copy goes its own way.
+pub(super) fn add(part: Option<&Bytes>, is_end: bool, ctx: &mut Context) {
+    let Some(copy) = &mut ctx.copy else { return };
+    if let Some(part) = part {
+        if copy.body.len() + part.len() > MAX_BODY {
+            ctx.copy = None;
+            return;
+        }
+        copy.body.extend_from_slice(part);
+    }
+    if !is_end {
+        return;
+    }
+    if let Some(copy) = ctx.copy.take() {
+        tokio::spawn(async move {
+            let Copy { head, body, mirror, permit } = *copy;
+            let sending = send(&mirror.pool, head, body.freeze(), mirror.timeout);
+            if let Ok(Err(error)) = tokio::time::timeout(mirror.timeout, sending).await {
+                log::debug!("mirror {}: {error}", mirror.pool.name());
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn send(
+    pool: &Pool,
+    mut head: Box<RequestHeader>,
+    body: Bytes,
+    timeout: Duration,
+) -> Result<()> {
+    static CONNECTOR: LazyLock<Connector> = LazyLock::new(|| Connector::new(None));
+    let Some(chosen) = pool.choose(Ask::default()) else { return Ok(()) };
+    let speech = &pool.settings().speech;
+    let mut peer = match &speech.tls {
+        None => HttpPeer::new(chosen.address(), false, String::new()),
+        Some(tls) => tls.peer(chosen.address(), chosen.endpoint().host()),
+    };
+    peer.options.alpn.clone_from(&speech.alpn);
+    peer.options.connection_timeout = Some(timeout);
+    peer.options.read_timeout = Some(timeout);
+    head.remove_header(&header::TRANSFER_ENCODING);
+    if !body.is_empty() {
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
+    let (mut session, _) = CONNECTOR.get_http_session(&peer).await?;
+    session.write_request_header(head).await?;
+    if !body.is_empty() {
+        session.write_request_body(body, true).await?;
+    }
+    session.finish_request_body().await?;
+    session.read_response_header().await?;
+    while session.read_response_body().await?.is_some() {}
+    CONNECTOR.release_http_session(session, &peer, Some(Duration::from_secs(30))).await;
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Some requests go elsewhere, and copies of some to a shadow that nobody waits for.
+
+use crate::support::{Config, Gateway, Upstream, cli, free_port, get, ok, until};
+use std::collections::BTreeMap;
+
+fn config(stable: &Upstream, other: &Upstream) -> Config {
+    Config::new()
+        .top("identity: {user_id: [{query: userId}]}")
+        .upstream("stable", &[stable.address()])
+        .upstream("canary", &[other.address()])
+        .route("api", "path_prefix: /", "stable")
+}
+
+async fn said(gateway: &Gateway, target: &str, fields: &[&str]) -> String {
+    gateway.get(target, fields).await.text()
+}
+
+#[tokio::test]
+async fn a_share_of_the_users_goes_elsewhere_always_the_same_ones() {
+    let (stable, canary) = (Upstream::saying("s").await, Upstream::saying("c").await);
+    let split = |percent: u8| {
+        config(&stable, &canary).with(&format!("split: [{{upstream: canary, percent: {percent}}}]"))
+    };
+    let gateway = split(20).start().await;
+    let mut before = BTreeMap::new();
+    for user in 0..200 {
+        let target = format!("/?userId={user}");
+        let first = said(&gateway, &target, &[]).await;
+        assert_eq!(said(&gateway, &target, &[]).await, first, "user {user}");
+        before.insert(user, first);
+    }
+    let count = before.values().filter(|said| *said == "c").count();
+    assert!((20..60).contains(&count), "{count} of 200 users");
+
+    let mark = gateway.mark();
+    gateway.rewrite(&split(50));
+    gateway.says(mark, "configuration reloaded").await;
+    for (user, was) in before {
+        let now = said(&gateway, &format!("/?userId={user}"), &[]).await;
+        assert!(was == "s" || now == "c", "user {user} does not go back");
+    }
+    let line = gateway.access_of("/").await;
+    assert!(["stable", "canary"].contains(&line["upstream.name"].as_str().expect("a name")));
+}
+
+#[tokio::test]
+async fn who_asks_for_it_gets_it() {
+    let (stable, canary) = (Upstream::saying("s").await, Upstream::saying("c").await);
+    let split =
+        "split: [{upstream: canary, headers: {x-canary: \"1\"}, cookies: {canary: \"yes\"}}]";
+    let gateway = config(&stable, &canary).with(split).start().await;
+    for (fields, expected) in [
+        (&["X-Canary: 1"][..], "c"),
+        (&["X-Canary: 0"], "s"),
+        (&["Cookie: a=b; canary=yes"], "c"),
+        (&["Cookie: canary=no"], "s"),
+        (&[], "s"),
+    ] {
+        assert_eq!(said(&gateway, "/", fields).await, expected, "{fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_split_that_makes_no_sense_is_refused() {
+    let upstream = Upstream::saying("s").await;
+    for (split, told) in [
+        ("[{upstream: canry, percent: 1}]", "did you mean `canary`?"),
+        ("[{upstream: canary}]", "which requests?"),
+        (
+            "[{upstream: canary, percent: 60}, {upstream: canary, percent: 50}]",
+            "more than 100 percent",
+        ),
+    ] {
+        let config = config(&upstream, &upstream).with(&format!("split: {split}"));
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("t.yaml"), config.yaml(free_port())).expect("a file");
+        let run = cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await;
+        assert_eq!(run.code, Some(78), "{split}: {}", run.all());
+        assert!(run.all().contains(told), "{split}: {}", run.all());
+    }
+}
+
+#[tokio::test]
+async fn copies_go_to_the_shadow_as_the_upstream_gets_them() {
+    let (stable, shadow) = (Upstream::saying("s").await, Upstream::saying("never seen").await);
+    let gateway = config(&stable, &shadow).with("mirror: {upstream: canary}").start().await;
+    assert_eq!(said(&gateway, "/a?b=c", &["X-Own: 1"]).await, "s");
+    let posted = "POST /p HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    assert_eq!(gateway.send(posted).await.text(), "s");
+    until("both copies", || async { shadow.requests().len() == 2 }).await;
+    let mut copies = shadow.requests();
+    copies.sort_by_key(|copy| copy.head.target().to_owned());
+    for (copy, original) in copies.iter().zip(stable.requests()) {
+        assert_eq!(copy.head.target(), original.head.target());
+        assert_eq!(copy.head.only("x-request-id"), original.head.only("x-request-id"));
+        assert_eq!(copy.head.only("x-own"), original.head.only("x-own"));
+        assert_eq!(copy.body, original.body);
+    }
+    assert_eq!(copies[1].body, b"hello");
+}
+
+#[tokio::test]
+async fn a_shadow_that_hangs_or_is_gone_slows_nothing() {
+    let stable = Upstream::answering(|_| ok("s")).await;
+    let hanging = Upstream::scripted(|mut wire, recorder| async move {
+        if let Some(head) = wire.try_head().await {
+            recorder.record(&head);
+        }
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let mirror = "mirror: {upstream: canary, concurrency: 2}";
+    let gateway = config(&stable, &hanging).with(mirror).start().await;
+    for _ in 0..20 {
+        assert_eq!(said(&gateway, "/", &[]).await, "s");
+    }
+    until("the copies", || async { hanging.requests().len() == 2 }).await;
+    let mark = gateway.mark();
+    let gone = Config::new()
+        .upstream("stable", &[stable.address().to_string()])
+        .upstream("canary", &[format!("127.0.0.1:{}", free_port())])
+        .route("api", "path_prefix: /", "stable")
+        .with("mirror: {upstream: canary}");
+    gateway.rewrite(&gone);
+    gateway.says(mark, "configuration reloaded").await;
+    let large = format!(
+        "POST /large HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n{}",
+        "x".repeat(100_000)
+    );
+    assert_eq!(gateway.send(&large).await.text(), "s");
+    assert_eq!(gateway.send(get("/", &[])).await.text(), "s");
+}
