@@ -28,7 +28,7 @@ upstreams:
   api: {endpoints: [\"http://127.0.0.1:4009/x\"]}
   api: {endpoints: []}
   empty: {endpoints: []}
-  none: {}
+  none: {health: {}}
 identity: {user_id: [{qery: userId}]}
 routes:
   - name: 7
@@ -48,7 +48,7 @@ routes:
             "6:21 upstreams.api.endpoints[0]: `http://127.0.0.1:4009/x`: an endpoint is `host:port`: drop `http://`, write `127.0.0.1:4009`",
             "7:3 : the key `api` stands in line 6 already",
             "8:22 upstreams.empty.endpoints: the list is empty",
-            "9:9 upstreams.none.endpoints: the key `endpoints` is missing",
+            "9:18 upstreams.none.health.check: the key `check` is missing",
             "10:23 identity.user_id[0].qery: there is no such key",
             "12:11 routes[0].name: expected a string, found a number",
             "13:26 routes[0].match.path_prefix: `api`: a path begins with `/`",

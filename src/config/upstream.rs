@@ -11,8 +11,14 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// Its addresses; several are balanced.
+    #[serde(default)]
     #[schemars(length(min = 1))]
     pub endpoints: Vec<Spanned<Endpoint>>,
+    /// A file with further endpoints, one a line: `host:port`, then `weight=N` and `backup` where
+    /// wanted; what follows a `#` is a comment. It is followed as the configuration is, so another
+    /// program may write it. The path starts at the folder of the configuration file.
+    #[serde(default)]
+    pub endpoints_file: Option<Spanned<String>>,
     /// TLS to its endpoints: `on`, `off` (default), or settings.
     #[serde(default)]
     pub tls: Option<Spanned<UpstreamTlsSetting>>,

@@ -1,8 +1,8 @@
 //! Several endpoints behind one name: who is busy, slow, unwell or gone is spared.
 
 use crate::support::{
-    Config, Gateway, Handshake, Response, Upstream, free_port, get, next, ok, respond, switch,
-    until, within,
+    Config, Gateway, Handshake, Response, Upstream, free_port, get, next, ok, replace_file,
+    respond, switch, until, within,
 };
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
@@ -303,6 +303,41 @@ async fn sessions_leave_an_endpoint_that_is_unwell_as_their_route_says() {
                 socket.send(Message::text("still here")).await.expect("sent");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn endpoints_may_come_and_go_in_a_file() {
+    let (a, b) = (Upstream::saying("a").await, Upstream::echo().await);
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = folder.path().join("both.endpoints");
+    let write = |text: String| replace_file(&list, &text);
+    write(format!("# by another program\n\n{}\n", b.address()));
+    let config = Config::new()
+        .upstream("both", &[] as &[String])
+        .replacing("endpoints: []", "endpoints_file: both.endpoints")
+        .route("all", "path_prefix: /", "both");
+    let (port, file) = (free_port(), folder.path().join("tidegate.yaml"));
+    std::fs::write(&file, config.yaml(port)).expect("a file");
+    let gateway = Gateway::run(folder, file, port).await;
+    let mut socket = gateway.websocket("/ws").await;
+
+    let mark = gateway.mark();
+    write(format!("{} weight=2 # new\n{} backup\n", a.address(), b.address()));
+    gateway.says(mark, "configuration reloaded").await;
+    assert_eq!(said(&gateway, 4, &[]).await, "aaaa");
+    socket.send(Message::text("still here")).await.expect("sent");
+    assert_eq!(next(&mut socket).await, Some(Message::text("still here")));
+
+    for (broken, told) in [
+        ("nowhere", "both.endpoints:1: `nowhere`: not `host:port`"),
+        ("h:1\nh:2 wieght=2", "both.endpoints:2: `wieght=2`: only `weight=N`"),
+        ("h:1 weight=0", "a weight is a number from 1 to 1000"),
+    ] {
+        let mark = gateway.mark();
+        write(broken.to_owned());
+        gateway.says(mark, told).await;
+        assert_eq!(said(&gateway, 2, &[]).await, "aa", "nothing has changed");
     }
 }
 

@@ -17,33 +17,34 @@ impl Compiler<'_> {
     pub(super) fn pool(
         &mut self,
         name: &str,
-        written: &config::Upstream,
+        written: &Spanned<config::Upstream>,
         previous: Option<&Arc<Pool>>,
     ) -> Arc<Pool> {
-        let endpoint = |written: &config::Endpoint| {
-            let endpoint = match written {
-                config::Endpoint::Address(address) => {
-                    Endpoint::new(&address.host, address.port, 1, false)
-                }
-                config::Endpoint::Weighted(it) => {
-                    let weight = it.weight.unwrap_or(1);
-                    Endpoint::new(&it.address.host, it.address.port, weight, it.backup)
-                }
-            };
+        let listed = written.endpoints.iter().map(|written| match &**written {
+            config::Endpoint::Address(it) => Endpoint::new(&it.host, it.port, 1, false),
+            config::Endpoint::Weighted(it) => {
+                let weight = it.weight.unwrap_or(1);
+                Endpoint::new(&it.address.host, it.address.port, weight, it.backup)
+            }
+        });
+        let mut listed: Vec<Endpoint> = listed.collect();
+        if let Some(file) = &written.endpoints_file {
+            listed.extend(self.endpoints_of(file, name));
+        } else if listed.is_empty() {
+            self.problems
+                .add(written.span, format!("upstreams.{name}"), "it has no endpoint")
+                .help("add `endpoints: [\"127.0.0.1:8080\"]`, or an `endpoints_file`");
+        }
+        let has_primary = listed.is_empty() || listed.iter().any(|it| !it.is_backup());
+        let known = |endpoint: Endpoint| {
             let known = previous.into_iter().flat_map(|pool| pool.endpoints());
             let known = known.into_iter().find(|known| known.is_like(&endpoint));
             known.cloned().unwrap_or_else(|| Arc::new(endpoint))
         };
-        let endpoints: Vec<Arc<Endpoint>> =
-            written.endpoints.iter().map(|written| endpoint(written)).collect();
-        if written
-            .endpoints
-            .iter()
-            .all(|it| matches!(&**it, config::Endpoint::Weighted(it) if it.backup))
-        {
-            let span = written.endpoints.first().map_or_else(Default::default, |it| it.span);
+        let endpoints: Vec<Arc<Endpoint>> = listed.into_iter().map(known).collect();
+        if !has_primary {
             let reason = "all endpoints are backups, and there is nothing that they stand in for";
-            self.problems.add(span, format!("upstreams.{name}.endpoints"), reason);
+            self.problems.add(written.span, format!("upstreams.{name}.endpoints"), reason);
         }
         let settings = PoolSettings {
             speech: self.speech(written, name),
@@ -69,6 +70,31 @@ impl Compiler<'_> {
             Some(kept) => Arc::clone(kept),
             None => Arc::new(Pool::new(name, endpoints, settings)),
         }
+    }
+
+    /// The endpoints that stand in a file, one a line.
+    fn endpoints_of(&mut self, file: &Spanned<String>, name: &str) -> Vec<Endpoint> {
+        let path = self.path(file);
+        let at = format!("upstreams.{name}.endpoints_file");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                let reason = format!("cannot read {}: {error}", path.display());
+                self.problems.add(file.span, at, reason);
+                return Vec::new();
+            }
+        };
+        let mut endpoints = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            match endpoint(line) {
+                Ok(endpoint) => endpoints.extend(endpoint),
+                Err(reason) => {
+                    let reason = format!("{}:{}: {reason}", path.display(), number + 1);
+                    self.problems.add(file.span, &*at, reason);
+                }
+            }
+        }
+        endpoints
     }
 
     /// How an upstream is spoken to.
@@ -168,6 +194,29 @@ impl Compiler<'_> {
             }
         }
     }
+}
+
+/// The endpoint in a line of a file; none in an empty one.
+fn endpoint(line: &str) -> Result<Option<Endpoint>, String> {
+    let line = line.split('#').next().unwrap_or_default();
+    let mut words = line.split_whitespace();
+    let Some(address) = words.next() else { return Ok(None) };
+    let address: config::EndpointAddress =
+        address.parse().map_err(|reason| format!("`{address}`: {reason}"))?;
+    let (mut weight, mut is_backup) = (1, false);
+    for word in words {
+        match word.split_once('=') {
+            None if word == "backup" => is_backup = true,
+            Some(("weight", number)) => {
+                weight =
+                    number.parse().ok().filter(|it| (1..=1000).contains(it)).ok_or_else(|| {
+                        format!("`{number}`: a weight is a number from 1 to 1000")
+                    })?;
+            }
+            _ => return Err(format!("`{word}`: only `weight=N` and `backup` stand here")),
+        }
+    }
+    Ok(Some(Endpoint::new(&address.host, address.port, weight, is_backup)))
 }
 
 fn balance(written: &config::Balance) -> upstream::Balance {
