@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import statistics
 import subprocess
 import sys
@@ -18,6 +19,7 @@ ORIGIN = "http://localhost:5173"
 PATH = "/api/notification?userId=user-1"
 BODY = b'{"id":"n-1","text":"Connection successful"}'
 YARDSTICKS = ("bare", "routes-10")
+TLS_YARDSTICK = "nginx"
 
 
 class Series:
@@ -49,6 +51,50 @@ def http(chosen, tools, folder, options):
             return wrk(tools, running, upstream_port, seconds, folder)
 
         return alternate(chosen, folder, upstream_port, options, measure, "cpu_us", check_http)
+
+
+def https(chosen, tools, folder, options):
+    with upstream_http(tools, folder) as upstream_port:
+        def measure(running, seconds):
+            return wrk(tools, running, upstream_port, seconds, folder)
+
+        return alternate(proxies.by_tls(chosen), folder, upstream_port, options, measure, "cpu_us", check_http)
+
+
+def handshakes(chosen, tools, folder, options):
+    """A full handshake, one request, and the end, again and again; wrk resumes no session."""
+    with upstream_http(tools, folder) as upstream_port:
+        def measure(running, seconds):
+            return wrk(tools, running, upstream_port, seconds, folder, close=True)
+
+        return alternate(proxies.by_tls(chosen), folder, upstream_port, options, measure, "cpu_us", check_http)
+
+
+def h2(chosen, tools, folder, options):
+    with upstream_http(tools, folder) as upstream_port:
+        def measure(running, seconds):
+            return h2load(tools, running, seconds)
+
+        return alternate(proxies.by_tls(chosen), folder, upstream_port, options, measure, "cpu_us", check_http)
+
+
+def h2load(tools, running, seconds):
+    command = [tools["h2load"], "-t1", "-c10", "-m10", f"-D{max(1, round(seconds))}",
+               f"https://127.0.0.1:{running.port}{PATH}"]
+    before = snapshot(running)
+    process = processes.start(command, set(machine.LOAD_CORES), subprocess.DEVNULL, stdout=subprocess.PIPE)
+    try:
+        output = process.communicate(timeout=seconds + 30)[0].decode()
+    finally:
+        processes.stop(process)
+    done = re.search(r"requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored", output)
+    if not done or not int(done.group(1)) or int(done.group(2)):
+        raise Failed(f"h2load failed: {output[-300:]!r}")
+    middle = re.search(r"time for request: +\S+ +(\S+?)(us|ms|s) +(\S+?)(us|ms|s)", output)
+    scale = {"us": 1, "ms": 1e3, "s": 1e6}
+    # It tells the mean and no percentile: both columns have it and the longest.
+    longest, mean = (float(middle.group(i)) * scale[middle.group(i + 1)] for i in (1, 3))
+    return {**since(before, running, int(done.group(1))), "p50_us": mean, "p99_us": longest}
 
 
 def routes(chosen, tools, folder, options):
@@ -163,7 +209,8 @@ def alternate(chosen, folder, upstream_port, options, measure, figure, check):
 
 
 def rows(series, figure):
-    yardstick = next((each for each in series if each.proxy.name in YARDSTICKS), None)
+    names = (TLS_YARDSTICK,) if any(each.proxy.tls for each in series) else YARDSTICKS
+    yardstick = next((each for each in series if each.proxy.name in names), None)
     return [each.row(yardstick, figure) for each in series]
 
 
@@ -195,19 +242,25 @@ def since(before, running, count):
 
 
 def check_http(running):
-    request = urllib.request.Request(f"http://127.0.0.1:{running.port}{PATH}", headers={"Origin": ORIGIN})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    url = f"{scheme(running)}://127.0.0.1:{running.port}{PATH}"
+    request = urllib.request.Request(url, headers={"Origin": ORIGIN})
+    anybody = ssl.create_default_context()
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=anybody)]
+    opener = urllib.request.build_opener(*handlers)
     body = opener.open(request, timeout=10).read()
     if body != BODY:
         raise Failed(f"another body came back: {body[:80]!r}")
 
 
-def wrk(tools, running, upstream_port, seconds, folder, script=None):
+def wrk(tools, running, upstream_port, seconds, folder, script=None, close=False):
     command = [tools["wrk"], "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--latency",
                "-H", f"Origin: {ORIGIN}"]
     if script:
         command += ["-s", str(script)]
-    command.append(f"http://127.0.0.1:{running.port}{PATH}")
+    if close:
+        command += ["-H", "Connection: close"]
+    command.append(f"{scheme(running)}://127.0.0.1:{running.port}{PATH}")
     accepted = upstream_accepts(upstream_port)
     before = snapshot(running)
     with open(folder / "wrk.log", "wb") as log:
@@ -228,6 +281,10 @@ def wrk(tools, running, upstream_port, seconds, folder, script=None):
     if opened > 4 * CONNECTIONS + count / 1000:
         raise Failed(f"no keep-alive to the upstream: {opened} connections for {count} requests")
     return {**figures, "p50_us": latency(output, "50"), "p99_us": latency(output, "99")}
+
+
+def scheme(running):
+    return "https" if running.proxy.tls else "http"
 
 
 def latency(output, percent):

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import machine, processes
 from .processes import Failed
@@ -28,6 +28,7 @@ class Proxy:
     version: list = field(default_factory=list)
     env: dict = field(default_factory=dict)
     routes: int = 0
+    tls: bool = False
 
     def prepare(self):
         self.program = str(self.find())
@@ -53,7 +54,11 @@ class Running:
         config = ""
         if proxy.config:
             config = self.folder / proxy.config
-            config.write_text(fill(proxy.config, self.port, upstream_port, self.folder))
+            text = fill(proxy.config, self.port, upstream_port, self.folder)
+            if proxy.tls:
+                certificate(self.folder)
+                text = secured(proxy.config, text, self.folder)
+            config.write_text(text)
             if proxy.routes:
                 write_routes(self.folder / "routes", proxy.routes)
         values = {
@@ -95,6 +100,43 @@ def fill(template, port, upstream_port, folder):
     text = (BENCHES / "peers" / template).read_text()
     values = {"PORT": port, "UPSTREAM_PORT": upstream_port, "DIR": folder}
     return re.sub(r"@([A-Z_]+)@", lambda found: str(values[found.group(1)]), text)
+
+
+def certificate(folder):
+    """The same kind for all: P-256, signed by itself."""
+    _quiet(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-keyout", str(folder / "site.key"), "-out", str(folder / "site.pem")])
+    both = (folder / "site.pem").read_text() + (folder / "site.key").read_text()
+    (folder / "both.pem").write_text(both)
+
+
+def secured(template, text, folder):
+    """A peer's configuration with TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1."""
+    pem, key = folder / "site.pem", folder / "site.key"
+    changes = {
+        "tidegate.yaml": [(r"(  - address: .*\n)", rf"\1    tls: {{certificates: [{{cert: {pem}, key: {key}}}]}}\n")],
+        "nginx.conf": [(r"(listen [\d.:]+) backlog=4096;",
+                        rf"\1 ssl http2 backlog=4096; ssl_certificate {pem}; ssl_certificate_key {key}; "
+                        "ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on;")],
+        "haproxy.cfg": [(r"(bind [\d.:]+) backlog 4096",
+                         rf"\1 backlog 4096 ssl crt {folder / 'both.pem'} alpn h2,http/1.1 ssl-min-ver TLSv1.2")],
+        "envoy.yaml": [("codec_type: HTTP1", "codec_type: AUTO"), (r"( +)- filters:\n", rf"""\1- transport_socket:
+\1    name: envoy.transport_sockets.tls
+\1    typed_config:
+\1      "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+\1      common_tls_context:
+\1        alpn_protocols: [h2, http/1.1]
+\1        tls_certificates:
+\1          - {{certificate_chain: {{filename: {pem}}}, private_key: {{filename: {key}}}}}
+\1  filters:
+""")],
+    }
+    for pattern, by in changes[template]:
+        text, count = re.subn(pattern, by, text)
+        if count != 1:
+            raise Failed(f"{template}: no place for TLS")
+    return text
 
 
 def route_path(index):
@@ -215,3 +257,9 @@ def _quiet(command, env=None, seconds=600, whole_env=False):
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         errors = [line for line in lines if "error" in line.lower()]
         raise Failed(f"`{' '.join(command)}` failed: {(errors or lines or ['it said nothing'])[0][:300]}")
+
+
+def by_tls(proxies):
+    """Those of them that are compared by TLS."""
+    names = ("tidegate", "nginx", "haproxy", "envoy")
+    return [replace(proxy, tls=True) for proxy in proxies if proxy.name in names]

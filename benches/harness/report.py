@@ -5,6 +5,9 @@ TITLES = {
     "instructions": "HTTP: instructions per request, in user space",
     "ws": "WebSocket: CPU time per echoed message",
     "memory": "WebSocket: memory per idle tunnel",
+    "https": "HTTPS, HTTP/1.1 kept alive: CPU time per request",
+    "h2": "HTTPS, HTTP/2: CPU time per request",
+    "handshakes": "HTTPS: CPU time per full handshake with one request",
     "routes": "Routes: CPU time per request",
 }
 
@@ -40,7 +43,8 @@ def table(kind, measure):
         head = ["proxy", "instructions per request", "× bare Pingora"]
     else:
         unit = "message" if kind == "ws" else "request"
-        against = "× 10 routes" if kind == "routes" else "× bare Pingora"
+        others = {"routes": "× 10 routes", "https": "× nginx", "h2": "× nginx", "handshakes": "× nginx"}
+        against = others.get(kind, "× bare Pingora")
         head = ["proxy", f"µs per {unit} (median of {rounds} of {measure['seconds']:g} s)", "least to most", against,
                 f"{unit}s/s", "core used", "p50 ms", "p99 ms"]
     lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]

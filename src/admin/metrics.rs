@@ -143,6 +143,6 @@ fn idle(text: &mut String, routes: &[Entry]) {
 }
 
 /// As a label's value may stand between quotation marks.
-fn escaped(value: &str) -> String {
+pub(super) fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

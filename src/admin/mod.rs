@@ -4,6 +4,7 @@
 //! requests that a page can cause are refused: by their `Origin`, and by a `Host` that is a name
 //! (DNS rebinding).
 
+mod edge_metrics;
 mod metrics;
 mod sessions;
 
@@ -45,8 +46,10 @@ impl ServeHttp for Admin {
             return json_response(StatusCode::FORBIDDEN, &json!({"error": reason}));
         }
         if (&head.method, head.uri.path()) == (&Method::GET, "/metrics") {
-            let body = metrics::text(&self.sessions).into_bytes();
-            return response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body);
+            let mut text = metrics::text(&self.sessions);
+            edge_metrics::write(&mut text, &self.live.load());
+            let media_type = "text/plain; version=0.0.4; charset=utf-8";
+            return response(StatusCode::OK, media_type, text.into_bytes());
         }
         let body = body(session).await;
         match body.and_then(|body| self.answer(session.req_header(), &body)) {

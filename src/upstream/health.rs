@@ -73,6 +73,16 @@ impl Health {
         self.ejected_until.load(Relaxed) > now
     }
 
+    /// Whether the active checks say that it is well.
+    pub fn is_healthy(&self) -> bool {
+        self.is_healthy.load(Relaxed)
+    }
+
+    /// Whether it is ejected at the moment.
+    pub fn is_ejected_now(&self) -> bool {
+        self.is_ejected(now())
+    }
+
     /// Notes the outcome of an active check; tells whether that changes anything.
     pub(super) fn checked(&self, is_well: bool, healthy_after: u32, unhealthy_after: u32) -> bool {
         if is_well == self.is_healthy.load(Relaxed) {

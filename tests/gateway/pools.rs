@@ -146,7 +146,9 @@ async fn a_sticky_cookie_leads_back() {
 async fn who_answers_its_checks_badly_gets_nothing_until_it_is_well() {
     let (a, b) = (Upstream::saying("a").await, moody("b").await);
     let lines = ["health: {check: {http: /health}, interval: 20ms, unhealthy_after: 2}"];
-    let gateway = pool(&[&a, &b.0], &lines).start().await;
+    let admin = free_port();
+    let admin_at = format!("admin: {{address: \"127.0.0.1:{admin}\"}}");
+    let gateway = pool(&[&a, &b.0], &lines).top(&admin_at).start().await;
     until("both in turn", || async { said(&gateway, 4, &[]).await.contains('b') }).await;
     let mark = gateway.mark();
     b.1.store(503, Ordering::Relaxed);
@@ -155,6 +157,17 @@ async fn who_answers_its_checks_badly_gets_nothing_until_it_is_well() {
     let check = b.0.requests().iter().find(|it| it.head.target() == "/health").cloned();
     let head = check.expect("a check").head;
     assert_eq!(head.only("host"), Some(&*b.0.address().to_string()));
+
+    let metrics = async || {
+        let url = format!("http://127.0.0.1:{admin}/metrics");
+        reqwest::get(url).await.expect("an answer").text().await.expect("text")
+    };
+    let healthy = |upstream: &Upstream, value: u8| {
+        let endpoint = upstream.address();
+        format!("endpoint_healthy{{upstream=\"both\",endpoint=\"{endpoint}\"}} {value}\n")
+    };
+    assert!(metrics().await.contains(&healthy(&a, 1)));
+    assert!(metrics().await.contains(&healthy(&b.0, 0)));
 
     let mark = gateway.mark();
     b.1.store(200, Ordering::Relaxed);

@@ -156,10 +156,18 @@ async fn a_broken_pair_changes_nothing_and_is_told() {
 
 #[tokio::test]
 async fn a_certificate_near_its_end_is_warned_of() {
-    let https = Https::new(SITES).await;
+    let admin = free_port();
+    let admin_at = format!("admin: {{address: \"127.0.0.1:{admin}\"}}");
+    let https = Https::with(SITES, |config| config.top(&admin_at)).await;
     let mark = https.gateway.mark();
     https.authority.issue(https.gateway.folder(), "site", &["site.test"], 2021);
     https.gateway.says(mark, "the certificate for site.test expired at 2021-01-01").await;
+    until("the metric", || async {
+        let metrics = reqwest::get(format!("http://127.0.0.1:{admin}/metrics")).await;
+        let metrics = metrics.expect("an answer").text().await.expect("text");
+        metrics.contains("name=\"site.test\"} 1609459200\n")
+    })
+    .await;
 }
 
 #[tokio::test]
