@@ -1,12 +1,13 @@
 """The proxies that are compared: how each is found, configured and started."""
 
+import copy
 import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from . import machine, processes
 from .processes import Failed
@@ -262,4 +263,7 @@ def _quiet(command, env=None, seconds=600, whole_env=False):
 def by_tls(proxies):
     """Those of them that are compared by TLS."""
     names = ("tidegate", "nginx", "haproxy", "envoy")
-    return [replace(proxy, tls=True) for proxy in proxies if proxy.name in names]
+    secured = [copy.copy(proxy) for proxy in proxies if proxy.name in names]
+    for proxy in secured:
+        proxy.tls = True
+    return secured
