@@ -9,6 +9,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
+use pingora::protocols::http::bridge::grpc_web::GrpcWebCtx;
 use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 use std::any::Any;
@@ -16,18 +17,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-/// Makes a [`Compressor`] for each request.
+/// Makes an [`Outgoing`] for each request.
 pub(super) struct Builder;
 
 impl HttpModuleBuilder for Builder {
     fn init(&self) -> Module {
-        Box::new(Compressor { state: State::Idle })
+        Box::new(Outgoing { state: State::Idle, grpc_web: GrpcWebCtx::Disabled })
     }
 }
 
-/// Compresses the response to one request, or does not.
-struct Compressor {
+/// What happens to one response behind all filters. One module for both: each costs every request.
+pub(super) struct Outgoing {
     state: State,
+    /// Pingora's bridge for gRPC-Web, where it is used.
+    pub(super) grpc_web: GrpcWebCtx,
 }
 
 enum State {
@@ -64,19 +67,19 @@ pub(super) fn arm(session: &mut Session, ctx: &Context) {
         is_head: request.method == Method::HEAD,
         is_chunked: request.version == Version::HTTP_11,
     };
-    if let Some(compressor) = session.downstream_modules_ctx.get_mut::<Compressor>() {
+    if let Some(compressor) = session.downstream_modules_ctx.get_mut::<Outgoing>() {
         compressor.state = State::Armed(Box::new(offer));
     }
 }
 
 /// Whether another number of bytes is sent than came.
 pub(super) fn is_used(session: &Session) -> bool {
-    let compressor = session.downstream_modules_ctx.get::<Compressor>();
+    let compressor = session.downstream_modules_ctx.get::<Outgoing>();
     compressor
         .is_some_and(|compressor| matches!(compressor.state, State::Encoding { .. } | State::Ended))
 }
 
-impl Compressor {
+impl Outgoing {
     fn head(&mut self, head: &mut ResponseHeader, is_bodiless: bool) -> Result<()> {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
@@ -172,7 +175,7 @@ impl Future for Done {
 type Boxed<'f> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'f>>;
 
 // What `#[async_trait]` would make of it, but for the boxes.
-impl HttpModule for Compressor {
+impl HttpModule for Outgoing {
     fn request_header_filter<'a, 'b, 'f>(&'a mut self, _: &'b mut RequestHeader) -> Boxed<'f>
     where
         'a: 'f,
@@ -201,6 +204,7 @@ impl HttpModule for Compressor {
         'b: 'f,
         Self: 'f,
     {
+        self.grpc_web.response_header_filter(head);
         match self.head(head, end) {
             Ok(()) => Box::pin(Done),
             Err(error) => Box::pin(std::future::ready(Err(error))),
@@ -211,7 +215,15 @@ impl HttpModule for Compressor {
         self.body(body, end)
     }
 
-    fn response_trailer_filter(&mut self, _: &mut Option<Box<HeaderMap>>) -> Result<Option<Bytes>> {
+    fn response_trailer_filter(
+        &mut self,
+        trailers: &mut Option<Box<HeaderMap>>,
+    ) -> Result<Option<Bytes>> {
+        if let Some(trailers) = trailers
+            && let Some(frame) = self.grpc_web.response_trailer_filter(trailers)?
+        {
+            return Ok(Some(frame));
+        }
         self.response_done_filter()
     }
 

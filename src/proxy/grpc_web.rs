@@ -1,27 +1,21 @@
 //! gRPC-Web, by Pingora's bridge: a browser's HTTP/1.1 or HTTP/2 to an upstream's gRPC.
 
 use super::Context;
+use super::compression::Outgoing;
 use http::{HeaderMap, header};
-use pingora::modules::http::HttpModules;
-use pingora::modules::http::grpc_web::{GrpcWeb, GrpcWebBridge};
+use pingora::protocols::http::bridge::grpc_web::GrpcWebCtx;
 use pingora_proxy::Session;
-
-pub(super) fn add(modules: &mut HttpModules) {
-    modules.add_module(Box::new(GrpcWeb));
-}
 
 /// Turns a request of gRPC-Web into one of gRPC, where the route says so.
 pub(super) fn translate(session: &mut Session, ctx: &Context) {
     if !ctx.route.grpc_web || !is_asked(&session.req_header().headers) {
         return;
     }
-    // The module sees the request before there is a route, so it is told here.
-    let Some(bridge) = session.downstream_modules_ctx.get_mut::<GrpcWebBridge>() else { return };
-    let mut bridge = std::mem::take(&mut **bridge);
+    let mut bridge = GrpcWebCtx::default();
     bridge.init();
     bridge.request_header_filter(session.req_header_mut());
-    if let Some(slot) = session.downstream_modules_ctx.get_mut::<GrpcWebBridge>() {
-        **slot = bridge;
+    if let Some(outgoing) = session.downstream_modules_ctx.get_mut::<Outgoing>() {
+        outgoing.grpc_web = bridge;
     }
 }
 

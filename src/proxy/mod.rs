@@ -54,7 +54,6 @@ impl ProxyHttp for Proxy {
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
         modules.add_module(Box::new(compression::Builder));
-        grpc_web::add(modules);
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {

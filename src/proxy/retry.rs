@@ -65,7 +65,7 @@ pub(super) fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Cont
     if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.endpoint) {
         match status {
             500.. => pool.failed(chosen),
-            _ => chosen.succeeded(),
+            _ => pool.succeeded(chosen),
         }
     }
     if ctx.route.retry.on_status.contains(&status) && may_repeat(session, ctx) {

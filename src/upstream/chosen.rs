@@ -1,7 +1,7 @@
 use super::Endpoint;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// An endpoint that was chosen for a request or a session, which counts as its load until this is
 /// dropped.
@@ -28,9 +28,9 @@ impl Chosen {
         self.address
     }
 
-    /// A response has come.
-    pub fn succeeded(&self) {
-        self.endpoint.health().succeeded(self.since.elapsed());
+    /// How long ago it was chosen.
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
     }
 }
 

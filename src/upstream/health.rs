@@ -114,14 +114,18 @@ impl Health {
         rules.server_errors.is_some_and(|limit| count >= limit)
     }
 
-    /// A response came, so long after the endpoint was chosen.
-    pub(super) fn succeeded(&self, took: Duration) {
-        self.connect_failures.store(0, Relaxed);
-        self.server_errors.store(0, Relaxed);
-        self.measure(took);
+    /// A response came that is no error.
+    pub(super) fn succeeded(&self) {
+        // They are 0 nearly always, and then nothing is written that other cores read.
+        for count in [&self.connect_failures, &self.server_errors] {
+            if count.load(Relaxed) > 0 {
+                count.store(0, Relaxed);
+            }
+        }
     }
 
-    fn measure(&self, took: Duration) {
+    /// Its head came so long after the endpoint was chosen.
+    pub(super) fn measure(&self, took: Duration) {
         let (now, took) = (now(), took.as_secs_f64() * 1e6);
         let before = f64::from_bits(self.latency.load(Relaxed));
         let since = now.saturating_sub(self.measured.swap(now, Relaxed)) as f64 / 1000.0;
@@ -206,7 +210,7 @@ mod tests {
     fn only_failures_in_a_row_eject() {
         let health = Health::default();
         assert!(!health.refused(&RULES));
-        health.succeeded(Duration::from_millis(1));
+        health.succeeded();
         assert!(!health.refused(&RULES));
         assert!(health.refused(&RULES));
         assert!(!health.failed(&RULES));

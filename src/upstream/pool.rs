@@ -124,10 +124,10 @@ impl Pool {
 
     /// The endpoint for a request; `None` when none has an address that has not been tried.
     pub fn choose(&self, ask: Ask<'_>) -> Option<Chosen> {
-        let now = now();
         if let [only] = &*self.endpoints {
             return only.address(ask.tried).map(|address| Chosen::new(only, address));
         }
+        let now = now();
         let tier = self.tier(now);
         self.by_policy(tier, now, ask).or_else(|| self.in_turn(Tier::Any, now, ask))
     }
@@ -265,6 +265,15 @@ impl Pool {
             && chosen.endpoint().health().refused(rules)
         {
             self.eject(chosen.endpoint(), rules, "connections in a row could not be established");
+        }
+    }
+
+    /// A response has come, and was no error of the server's.
+    pub fn succeeded(&self, chosen: &Chosen) {
+        let health = chosen.endpoint().health();
+        health.succeeded();
+        if self.settings.balance == Balance::PeakEwma {
+            health.measure(chosen.age());
         }
     }
 
