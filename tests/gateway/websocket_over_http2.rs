@@ -209,6 +209,30 @@ async fn rfc8441_limits_and_drains_hold_as_by_http1() {
 }
 
 #[tokio::test]
+async fn rfc8441_pages_of_other_origins_open_none() {
+    let upstream = Upstream::echo().await;
+    let config = Config::to(&upstream).cors(&["https://app.test"], "");
+    let mut client = Client::of(config).await;
+    for (origin, status) in [
+        ("https://app.test", 200),
+        ("https://site.test", 200),
+        ("https://evil.test", 403),
+        ("null", 403),
+    ] {
+        let fields = [("sec-websocket-version", "13"), ("origin", origin)];
+        let (response, _send) = client.connect("/ws", "websocket", &fields).await;
+        assert_eq!(response.status(), status, "{origin}");
+    }
+    let mark = client.gateway.mark();
+    let tls = "tls: {certificates: [{cert: site.pem, key: site.key}]}";
+    client.gateway.rewrite(&Config::to(&upstream).with("websocket: off").listening(tls));
+    client.gateway.says(mark, "configuration reloaded").await;
+    let version = [("sec-websocket-version", "13")];
+    let (response, _send) = client.connect("/ws", "websocket", &version).await;
+    assert_eq!(response.status(), 403);
+}
+
+#[tokio::test]
 async fn rfc8441_a_subprotocol_is_negotiated_with_the_upstream() {
     let upstream = Upstream::scripted(|mut wire, recorder| async move {
         let head = wire.head().await;
