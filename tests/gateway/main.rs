@@ -26,6 +26,7 @@ mod session_ends;
 mod shutdown;
 mod tls;
 mod transparency;
+mod upgrade;
 mod upstream_tls;
 mod websocket_over_http2;
 mod websocket_passes;
