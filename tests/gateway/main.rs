@@ -21,6 +21,7 @@ mod own_filter;
 mod prefix_routing;
 mod readme;
 mod reload_keeps_sockets;
+mod service_manager;
 mod session_admin;
 mod session_ends;
 mod shutdown;
