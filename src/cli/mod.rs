@@ -78,7 +78,7 @@ enum Verb {
     Demo(demo::Demo),
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct ConfigFile {
     /// The configuration file [default: ./tidegate.yaml, then /etc/tidegate/tidegate.yaml].
     #[arg(short, long, value_name = "FILE", env = "TIDEGATE_CONFIG")]

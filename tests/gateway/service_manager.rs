@@ -46,7 +46,7 @@ impl Manager {
 }
 
 #[tokio::test]
-async fn readiness_fails_while_connections_are_still_accepted() {
+async fn after_the_delay_it_stops_as_ever() {
     let gate = Arc::new(Notify::new());
     let opened = Arc::clone(&gate);
     let upstream = Upstream::scripted(move |mut wire, recorder| {
@@ -67,7 +67,7 @@ async fn readiness_fails_while_connections_are_still_accepted() {
     let port = free_port();
     let config = Config::to(&upstream)
         .top(&format!("admin: {{address: \"127.0.0.1:{port}\"}}"))
-        .top("shutdown: {delay: 2s}");
+        .top("shutdown: {delay: 500ms}");
     let mut gateway = config.start().await;
     gateway.says(0, "ready").await;
     assert_eq!(admin(port, "/readyz").await.0, 200);
@@ -78,25 +78,40 @@ async fn readiness_fails_while_connections_are_still_accepted() {
 
     let mark = gateway.mark();
     gateway.signal(Signal::SIGTERM);
-    until("readiness to fail", || async { admin(port, "/readyz").await.0 == 503 }).await;
-    assert_eq!(admin(port, "/livez").await.0, 200);
-    assert_eq!(gateway.get("/", &[]).await.text(), "ok", "it still accepts");
+    gateway.says(mark, "not ready any more").await;
     gateway.says(mark, "no new connections").await;
+    until("connections to be refused", || async {
+        tokio::net::TcpStream::connect(gateway.address()).await.is_err()
+    })
+    .await;
     // The request under way keeps it there, and it can be asked.
     assert_eq!(admin(port, "/readyz").await.0, 503);
+    assert_eq!(admin(port, "/livez").await.0, 200);
     gate.notify_one();
     assert_eq!(slow.response().await.text(), "ok");
     assert_eq!(gateway.gone(SOON).await.code(), Some(0));
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_the_delay() {
+async fn readiness_fails_while_connections_are_still_accepted_until_a_second_signal() {
     let upstream = Upstream::saying("ok").await;
-    let mut gateway = Config::to(&upstream).top("shutdown: {delay: 1h}").start().await;
+    let port = free_port();
+    let config = Config::to(&upstream)
+        .top(&format!("admin: {{address: \"127.0.0.1:{port}\"}}"))
+        .top("shutdown: {delay: 1h}");
+    let mut gateway = config.start().await;
+    gateway.says(0, "ready").await;
+    let address = format!("127.0.0.1:{port}");
+    let health = ["health", "--ready", "--address", &address];
+    assert_eq!(admin(port, "/readyz").await.0, 200);
+    assert_eq!(cli(gateway.folder(), &health, &[]).await.code, Some(0));
     let mark = gateway.mark();
     gateway.signal(Signal::SIGTERM);
     gateway.says(mark, "not ready any more").await;
-    assert!(gateway.is_alive());
+    assert_eq!(admin(port, "/readyz").await.0, 503);
+    assert_eq!(admin(port, "/livez").await.0, 200);
+    assert_eq!(cli(gateway.folder(), &health, &[]).await.code, Some(1));
+    assert_eq!(gateway.get("/", &[]).await.text(), "ok", "it still accepts");
     gateway.signal(Signal::SIGTERM);
     assert_eq!(gateway.gone(SOON).await.code(), Some(0));
 }
