@@ -241,7 +241,10 @@ impl Server {
             Stop::Gracefully | Stop::Replaced(_) => live.load().grace,
             Stop::Fast => HASTY_GRACE,
         };
-        readiness.stop();
+        if !matches!(stop, Stop::Replaced(_)) {
+            // At its address, the new process is ready.
+            readiness.stop();
+        }
         let delay = live.load().delay;
         match stop {
             Stop::Replaced(process) => {

@@ -311,6 +311,29 @@ async fn listeners_come_and_go_and_the_admin_endpoint_moves_along() {
 }
 
 #[tokio::test]
+async fn the_admin_endpoint_speaks_for_the_new_process_while_the_old_one_goes() {
+    let upstream = Upstream::echo().await;
+    let admin = free_port();
+    let config = config(&upstream).top(&format!("admin: {{address: \"127.0.0.1:{admin}\"}}"));
+    let mut line = Line::start(&config).await;
+    let _keeps_it = line.gateway.connect().await;
+    let mark = line.gateway.mark();
+    line.upgraded().await;
+    line.gateway.says(mark, "no new connections").await;
+    let _socket = line.gateway.websocket("/").await;
+    let ask = || async {
+        let url = format!("http://127.0.0.1:{admin}/sessions");
+        let client = reqwest::Client::new();
+        let answer = client.get(url).send().await.expect("an answer");
+        answer.json::<serde_json::Value>().await.expect("JSON")["total"].clone()
+    };
+    until("the session to be listed", || async { ask().await == 1 }).await;
+    for _ in 0..30 {
+        assert_eq!(ask().await, 1, "the old process has none");
+    }
+}
+
+#[tokio::test]
 async fn it_works_by_hand_too_in_either_order() {
     let upstream = Upstream::saying("ok").await;
     let folder = tempfile::TempDir::new().expect("a folder");
