@@ -1,7 +1,7 @@
 use crate::config::{self, Problems, Read, Variables};
 use crate::filter::Filter;
 use crate::generation::{Generation, Plan, Surroundings, compile};
-use crate::server::{BindError, Server};
+use crate::server::{BindError, Place, Server};
 use crate::telemetry::{self, Sink};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,17 @@ impl Config {
     pub fn from_yaml_with(yaml: &str, variables: Variables) -> Self {
         let read = config::read_str_with(yaml, "configuration", &variables);
         Self { read, file: None, variables }
+    }
+
+    fn place(&self) -> Option<Place> {
+        let written = self.read.config.upgrade_socket.as_ref();
+        Place::of(written.map(|path| Path::new(path.as_str())), self.file.as_deref())
+    }
+
+    /// The socket by which the process is found that runs this configuration.
+    #[doc(hidden)]
+    pub fn control_socket(&self) -> Option<PathBuf> {
+        self.place().map(|place| place.control())
     }
 
     /// What a running gateway is asked with: which sessions would this configuration touch?
@@ -145,12 +156,21 @@ pub struct Gateway {
     filters: Vec<Arc<dyn Filter>>,
     stop: Option<oneshot::Receiver<()>>,
     heeds_signals: bool,
+    takes_over: bool,
+    renews: bool,
 }
 
 impl Gateway {
     /// A gateway with this configuration.
     pub fn from_config(config: Config) -> Self {
-        Self { config, filters: Vec::new(), stop: None, heeds_signals: true }
+        Self {
+            config,
+            filters: Vec::new(),
+            stop: None,
+            heeds_signals: true,
+            takes_over: false,
+            renews: false,
+        }
     }
 
     /// Adds a filter to every route, behind the built-in ones and those added before.
@@ -175,6 +195,22 @@ impl Gateway {
         self
     }
 
+    /// Takes the listening sockets of the gateway that runs with this configuration. That one
+    /// finishes what it has under way and goes, once this one serves.
+    #[must_use]
+    pub fn take_over(mut self) -> Self {
+        self.takes_over = true;
+        self
+    }
+
+    /// Runs this program again with `--upgrade` at SIGUSR2.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn renew_on_signal(mut self) -> Self {
+        self.renews = true;
+        self
+    }
+
     /// Runs until SIGTERM, SIGINT or [`Gateway::stop_when`] ends it.
     ///
     /// # Errors
@@ -182,7 +218,14 @@ impl Gateway {
     /// listened on; when threads can't be started.
     pub fn run(self) -> Result<(), RunError> {
         telemetry::log::start();
-        let Self { config, filters, stop, heeds_signals } = self;
+        let Self { config, filters, stop, heeds_signals, takes_over, renews } = self;
+        // The first process of a container takes the container with it when it goes.
+        let place = (heeds_signals && std::process::id() != 1).then(|| config.place()).flatten();
+        if takes_over && place.is_none() {
+            let reason = "there is no `upgrade_socket`, or this is process 1, or signals are not \
+                          heeded";
+            return Err(RunError::Bind(BindError::Handover(std::io::Error::other(reason))));
+        }
         let filters: Arc<[Arc<dyn Filter>]> = filters.into();
         let sources = config.read.sources.clone();
         let surroundings = Surroundings {
@@ -198,7 +241,8 @@ impl Gateway {
             .build()
             .map_err(RunError::Runtime)?;
         let file = config.file.map(|path| (path, sources, config.variables));
-        let server = Server { generation, file, filters, stop, heeds_signals };
+        let server =
+            Server { generation, file, filters, stop, heeds_signals, place, takes_over, renews };
         // On a worker, where accepting and serving happen, not on this thread.
         let ended = runtime.block_on(async { tokio::spawn(server.run()).await });
         // Tunnels that outlived the grace end here.

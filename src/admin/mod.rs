@@ -6,7 +6,10 @@
 
 mod edge_metrics;
 mod metrics;
+mod readiness;
 mod sessions;
+
+pub use readiness::Readiness;
 
 use crate::generation::Live;
 use crate::http::host::without_port;
@@ -29,6 +32,8 @@ pub struct Admin {
     pub live: Arc<Live>,
     /// The WebSocket sessions.
     pub sessions: Arc<Registry>,
+    /// Whether requests are welcome.
+    pub readiness: Arc<Readiness>,
 }
 
 /// An answer, or why there is none.
@@ -63,6 +68,9 @@ impl Admin {
     fn answer(&self, head: &RequestHeader, body: &[u8]) -> Answer {
         let query = head.uri.query().unwrap_or_default();
         match (head.method.as_str(), head.uri.path()) {
+            ("GET", "/livez") => Ok(json!({"live": true})),
+            ("GET", "/readyz") if self.readiness.is_ready() => Ok(json!({"ready": true})),
+            ("GET", "/readyz") => refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway stops"),
             ("GET", "/sessions") => sessions::list(&self.sessions, query),
             ("POST", "/sessions/close") => sessions::close(&self.sessions, query),
             ("POST", "/sessions/log") => sessions::log_frames(&self.sessions, query),
@@ -72,7 +80,7 @@ impl Admin {
             _ => refuse(
                 StatusCode::NOT_FOUND,
                 "there is GET /sessions, POST /sessions/close, POST /sessions/log, \
-                 POST /sessions/affected, POST and DELETE /drain, GET /metrics",
+                 POST /sessions/affected, POST and DELETE /drain, GET /metrics, /livez, /readyz",
             ),
         }
     }

@@ -1,3 +1,4 @@
+use super::admin;
 use super::{BAD_CONFIGURATION, ConfigFile, FAILURE};
 use clap::Args;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -8,6 +9,9 @@ use tidegate::Config;
 pub const AFTER_HELP: &str = "\
 Connects to an address, or to the first listener of the configuration. Exit status: 0 when the
 connection is accepted, 1 when it is not, 78 when the configuration is wrong.
+
+With --ready the admin endpoint is asked instead (GET /readyz), which says no as soon as the gateway
+begins to stop, while connections are still accepted (shutdown.delay).
 
 Name the address in containers: a configuration that was edited badly does no harm to the gateway
 that runs, and must not make it look ill.
@@ -22,11 +26,20 @@ pub struct Health {
     /// The address to connect to; no configuration is read then.
     #[arg(short, long, value_name = "HOST:PORT")]
     address: Option<SocketAddr>,
+    /// Ask the admin endpoint whether more requests are welcome; the address is its own then.
+    #[arg(long)]
+    ready: bool,
     #[command(flatten)]
     file: ConfigFile,
 }
 
 pub fn ask(health: &Health) -> Result<(), ExitCode> {
+    if health.ready {
+        let endpoint = admin::Endpoint { admin: health.address, file: health.file.clone() };
+        endpoint.ask("GET", "/readyz", "")?;
+        println!("ready");
+        return Ok(());
+    }
     let address = match health.address {
         Some(address) => address,
         None => first_listener(&health.file)?,

@@ -9,6 +9,7 @@ mod kick;
 mod run;
 mod schema;
 mod sessions;
+mod upgrade;
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use std::path::PathBuf;
@@ -46,7 +47,10 @@ struct Cli {
 enum Verb {
     /// Run the gateway.
     #[command(after_help = run::AFTER_HELP)]
-    Run(ConfigFile),
+    Run(run::Run),
+    /// Put this binary in the place of a running gateway, without a refused connection.
+    #[command(after_help = upgrade::AFTER_HELP)]
+    Upgrade(upgrade::Upgrade),
     /// Say all that is wrong with a configuration, or that it is good.
     #[command(after_help = check::AFTER_HELP)]
     Check(check::Check),
@@ -74,7 +78,7 @@ enum Verb {
     Demo(demo::Demo),
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct ConfigFile {
     /// The configuration file [default: ./tidegate.yaml, then /etc/tidegate/tidegate.yaml].
     #[arg(short, long, value_name = "FILE", env = "TIDEGATE_CONFIG")]
@@ -111,7 +115,8 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.verb {
-        Verb::Run(file) => run::run(&file),
+        Verb::Run(run) => run.run(),
+        Verb::Upgrade(upgrade) => upgrade.run(),
         Verb::Check(check) => check.run(),
         Verb::Sessions(sessions) => sessions.run(),
         Verb::Kick(kick) => kick.run(),

@@ -1,4 +1,5 @@
 use super::{ConfigFile, report};
+use clap::Args;
 use std::process::ExitCode;
 use tidegate::{Config, Gateway};
 
@@ -10,12 +11,27 @@ Signals:
   SIGTERM   accept no more, finish what is under way (bounded by shutdown.grace), exit 0
   SIGINT    the same, but hardly wait; either signal a second time ends it at once
   SIGHUP    read the configuration again, open the access log's file again
+  SIGQUIT   hand the listeners to a new gateway that was started with --upgrade, and go once it
+            serves; a new one that fails changes nothing (`tidegate upgrade` does all of it)
+  SIGUSR2   start the program again with --upgrade, as it was started itself (for systemd)
 
 Examples:
   tidegate run --config /etc/tidegate/tidegate.yaml
   TIDEGATE_CONFIG=conf/tidegate.yaml tidegate run";
 
-pub fn run(file: &ConfigFile) -> Result<(), ExitCode> {
-    let config = Config::from_file(file.find()?);
-    Gateway::from_config(config).run().map_err(|error| report(&error))
+#[derive(Args)]
+pub struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Take the listeners of the gateway that runs, which then finishes and goes.
+    #[arg(long)]
+    upgrade: bool,
+}
+
+impl Run {
+    pub fn run(&self) -> Result<(), ExitCode> {
+        let gateway = Gateway::from_config(Config::from_file(self.file.find()?)).renew_on_signal();
+        let gateway = if self.upgrade { gateway.take_over() } else { gateway };
+        gateway.run().map_err(|error| report(&error))
+    }
 }

@@ -86,6 +86,11 @@ pub struct Config {
     pub log: Log,
     /// How the gateway stops.
     pub shutdown: Shutdown,
+    /// A Unix socket over which the listeners are handed to the next gateway (`tidegate upgrade`),
+    /// as an absolute path; only the gateway's user and root may write to its folder. Default:
+    /// `upgrade.sock` in `$RUNTIME_DIRECTORY`, else one for this file in a private folder among
+    /// the temporary ones.
+    pub upgrade_socket: Option<Spanned<String>>,
     /// How WebSocket sessions are closed when the gateway stops, drains or reloads.
     pub drain: Drain,
     /// Where the gateway can be asked and told. Default: nowhere.
@@ -122,6 +127,9 @@ pub struct Shutdown {
     /// How long requests and WebSockets in flight may take to finish after SIGTERM.
     /// Default: `30s`.
     pub grace: Option<Duration>,
+    /// How long connections are still accepted after SIGTERM while `/readyz` of the admin endpoint
+    /// fails already, so that balancers look elsewhere first. Default: `0s`.
+    pub delay: Option<Duration>,
 }
 
 /// Where the gateway can be asked and told.

@@ -37,6 +37,9 @@ impl Changes {
         if old.fixed.admin != new.fixed.admin {
             changes.needs_restart.push("admin");
         }
+        if old.fixed.upgrade_socket != new.fixed.upgrade_socket {
+            changes.needs_restart.push("upgrade_socket");
+        }
         changes
     }
 

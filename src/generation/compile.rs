@@ -41,6 +41,9 @@ pub struct Surroundings<'s> {
     pub open_sink: fn(Target) -> io::Result<Option<Sink>>,
 }
 
+/// The longest path of a Unix socket (107 bytes on Linux), less what is put behind it.
+const MAX_SOCKET_PATH: usize = 90;
+
 /// Query keys whose values never reach a log, unless the configuration has its own list.
 pub const SECRET_KEYS: [&str; 20] = [
     "token",
@@ -154,6 +157,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         fixed,
         drain,
         grace: config.shutdown.grace.map_or(Duration::from_secs(30), |grace| grace.0),
+        delay: config.shutdown.delay.map_or(Duration::ZERO, |delay| delay.0),
         log: (level, config.log.format == Some(config::LogFormat::Json)),
     })
 }
@@ -190,7 +194,19 @@ impl Compiler<'_> {
             std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
         });
         let listeners = listeners.iter().map(|it| (it.address, it.h2c)).collect();
-        Fixed { listeners, threads, admin: self.admin() }
+        Fixed { listeners, threads, admin: self.admin(), upgrade_socket: self.upgrade_socket() }
+    }
+
+    fn upgrade_socket(&mut self) -> Option<PathBuf> {
+        let written = self.config.upgrade_socket.as_ref()?;
+        let path = PathBuf::from(written.as_str());
+        if !path.is_absolute() {
+            self.problems.add(written.span, "upgrade_socket", "it is no absolute path");
+        } else if path.as_os_str().len() > MAX_SOCKET_PATH {
+            let reason = format!("it is longer than {MAX_SOCKET_PATH} bytes");
+            self.problems.add(written.span, "upgrade_socket", reason);
+        }
+        Some(path)
     }
 
     fn admin(&mut self) -> Option<SocketAddr> {

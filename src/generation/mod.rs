@@ -63,6 +63,8 @@ pub struct Generation {
     pub fixed: Fixed,
     /// How long requests in flight may take after SIGTERM.
     pub grace: Duration,
+    /// How long connections are accepted after SIGTERM, while readiness fails.
+    pub delay: Duration,
     /// How sessions are closed when the gateway stops, drains or reloads.
     pub drain: Drain,
     /// The gateway's own log: the least level, and whether it is JSON.
@@ -87,6 +89,8 @@ pub struct Fixed {
     pub threads: usize,
     /// The admin endpoint.
     pub admin: Option<SocketAddr>,
+    /// Where the listeners are handed to the next gateway, when it is written.
+    pub upgrade_socket: Option<PathBuf>,
 }
 
 /// What holds for every route.

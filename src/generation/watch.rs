@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// How often the files are looked at. An edit is applied once two looks in a row saw the same,
@@ -41,8 +41,8 @@ type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 
 impl Watch {
     /// Follows until the sender of `reload` is gone; each message asks for a reload, changed
-    /// or not.
-    pub async fn run(self, mut sources: Sources, mut reload: mpsc::Receiver<()>) {
+    /// or not, and is told when it is done.
+    pub async fn run(self, mut sources: Sources, mut reload: mpsc::Receiver<oneshot::Sender<()>>) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Whatever was edited since the file was read shows at the first look.
@@ -70,13 +70,12 @@ impl Watch {
                     seen = now;
                 }
                 asked = reload.recv() => {
-                    if asked.is_none() {
-                        return;
-                    }
+                    let Some(done) = asked else { return };
                     applied = self.stamps(&sources);
                     let read = config::read_with(&self.path, &self.variables);
                     sources = read.sources.clone();
                     self.apply(read).await;
+                    let _ = done.send(());
                 }
             }
             if warned.elapsed() >= WARN {

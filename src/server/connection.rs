@@ -47,8 +47,8 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(proxy: HttpProxy<Proxy>, live: Arc<Live>, address: SocketAddr) -> Self {
-        Self { proxy: Arc::new(proxy), live, address }
+    pub(super) fn new(proxy: Arc<HttpProxy<Proxy>>, live: Arc<Live>, address: SocketAddr) -> Self {
+        Self { proxy, live, address }
     }
 }
 
@@ -67,10 +67,6 @@ impl ServerApp for Connections {
             _ => serve(proxy, stream, shutdown),
         }
         None
-    }
-
-    async fn cleanup(&self) {
-        self.proxy.cleanup().await;
     }
 }
 

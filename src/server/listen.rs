@@ -1,7 +1,7 @@
+use super::handover::Taken;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{IntoRawFd, RawFd};
 
 /// Why the gateway can't start.
 #[derive(Debug)]
@@ -10,6 +10,8 @@ pub enum BindError {
     Address(SocketAddr, io::Error),
     /// The signals can't be received.
     Signals(io::Error),
+    /// The gateway that runs does not hand its listeners over.
+    Handover(io::Error),
 }
 
 impl fmt::Display for BindError {
@@ -28,6 +30,7 @@ impl fmt::Display for BindError {
                 )
             }
             Self::Address(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Handover(error) => write!(f, "cannot take over: {error}"),
             Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
         }
     }
@@ -35,21 +38,23 @@ impl fmt::Display for BindError {
 
 impl std::error::Error for BindError {}
 
-/// Binds all listeners or none. Pingora would bind them itself, but it tries for half a minute
-/// and then panics when a port is in use.
+/// Takes or binds all listeners or none. Pingora would bind them itself, but it tries for half a
+/// minute and then panics when a port is in use.
 pub(super) fn bind(
     addresses: impl IntoIterator<Item = SocketAddr>,
-) -> Result<Vec<RawFd>, BindError> {
-    let sockets: Result<Vec<TcpListener>, BindError> = addresses
+    taken: &mut Option<Taken>,
+) -> Result<Vec<(SocketAddr, TcpListener)>, BindError> {
+    addresses
         .into_iter()
         .map(|address| {
+            if let Some(socket) = taken.as_mut().and_then(|taken| taken.socket(&address)) {
+                return Ok((address, socket));
+            }
             let bound = TcpListener::bind(address).and_then(|socket| {
                 socket.set_nonblocking(true)?;
-                Ok(socket)
+                Ok((address, socket))
             });
             bound.map_err(|error| BindError::Address(address, error))
         })
-        .collect();
-    // Pingora owns and closes them from here on.
-    Ok(sockets?.into_iter().map(IntoRawFd::into_raw_fd).collect())
+        .collect()
 }

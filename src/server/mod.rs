@@ -1,13 +1,17 @@
 //! The process around the gateway: listeners, signals, start and stop.
 
 mod connection;
+mod handover;
 mod listen;
+mod notify;
 mod proxy_protocol;
+mod renew;
 mod signals;
 
+pub use handover::Place;
 pub use listen::BindError;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Readiness};
 use crate::config::{Sources, Variables};
 use crate::filter::Filter;
 use crate::generation::{Drain, Generation, Live, Watch};
@@ -15,7 +19,9 @@ use crate::proxy::{InFlight, Proxy};
 use crate::telemetry::log as own_log;
 use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
 use connection::Connections;
+use handover::{Keeper, Taken};
 use pingora::apps::HttpServerOptions;
+use pingora::apps::ServerApp;
 use pingora::apps::http_app::HttpServer;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
@@ -24,10 +30,13 @@ use pingora::server::{Fds, ListenFds};
 use pingora::services::{Service as _, listening::Service};
 use pingora_proxy::HttpProxy;
 use signals::Stop;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 /// How long after the last request the sockets get to send what is left.
 const FLUSH: Duration = Duration::from_millis(50);
@@ -37,6 +46,10 @@ const CLOSING: Duration = Duration::from_secs(5);
 
 /// How long SIGINT waits for what is under way.
 const HASTY_GRACE: Duration = Duration::from_millis(500);
+
+/// How long kept connections may stay after a handover for one more request, which tells their
+/// clients to make new ones; no more than a quarter of the grace.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// How long names may take to resolve before the gateway starts without them.
 const RESOLVE_AT_START: Duration = Duration::from_secs(2);
@@ -53,19 +66,32 @@ pub struct Server {
     pub stop: Option<oneshot::Receiver<()>>,
     /// Whether SIGTERM and SIGINT stop it.
     pub heeds_signals: bool,
+    /// Where it meets the gateways before and after it.
+    pub place: Option<Place>,
+    /// Whether it takes the listeners of the gateway before it.
+    pub takes_over: bool,
+    /// Whether SIGUSR2 starts the program anew.
+    pub renews: bool,
 }
 
 impl Server {
     /// Runs until a signal says stop and all is finished, or the time for that is over.
     pub async fn run(self) -> Result<(), BindError> {
-        let Self { mut generation, file, filters, stop, heeds_signals } = self;
+        let Self { mut generation, file, filters, stop, heeds_signals, .. } = self;
+        let (place, takes_over, renews) = (self.place, self.takes_over, self.renews);
         own_log::set(generation.log.0, generation.log.1);
         let fixed = generation.fixed.clone();
         // Before there is anything to connect to: who sees a port open may send a signal.
         let mut signals =
             signals::Signals::listen(stop, heeds_signals).map_err(BindError::Signals)?;
-        let sockets = listen::bind(fixed.listeners.iter().map(|(address, _)| *address))?;
-        let admin = listen::bind(fixed.admin)?.pop();
+        let mut taken = match (&place, takes_over) {
+            (Some(place), true) => Some(Taken::from(place).await.map_err(BindError::Handover)?),
+            _ => None,
+        };
+        let addresses = fixed.listeners.iter().map(|(address, _)| *address);
+        let sockets = listen::bind(addresses, &mut taken)?;
+        let admin = listen::bind(fixed.admin, &mut taken)?;
+        let kept = place.map(|place| (place, duplicates(sockets.iter().chain(&admin))));
 
         let resolving = async {
             for pool in generation.pools.values() {
@@ -83,14 +109,15 @@ impl Server {
         let (stop_accepting, stopping) = watch::channel(false);
         let conf = Arc::new(ServerConf {
             threads: fixed.threads,
-            // As many attempts as a request may need endpoints, and one for a connection that
-            // the upstream closed while it lay idle.
-            max_retries: 4,
+            // As many attempts as a route may ask for, and one for a connection that the upstream
+            // closed while it lay idle.
+            max_retries: 11,
             upstream_keepalive_pool_size: 1024,
             ..ServerConf::default()
         });
         let mut services = Vec::new();
-        for (&(address, h2c), socket) in fixed.listeners.iter().zip(sockets) {
+        let mut proxies = Vec::new();
+        for (&(address, h2c), (_, socket)) in fixed.listeners.iter().zip(sockets) {
             let proxy = Proxy {
                 listener: address,
                 live: Arc::clone(&live),
@@ -105,6 +132,8 @@ impl Server {
             proxy.server_options = Some(options);
             proxy.h2_options = Some(http2());
             proxy.handle_init_modules();
+            let proxy = Arc::new(proxy);
+            proxies.push(Arc::clone(&proxy));
             let connections = Connections::new(proxy, Arc::clone(&live), address);
             let address = address.to_string();
             let mut service = Service::new(format!("gateway {address}"), connections);
@@ -112,23 +141,33 @@ impl Server {
             let buffers = L4BufferSettings::default().read(0);
             service.add_listener(ListenerConfig::tcp(address.clone()).l4_buffer(buffers));
             let mut sockets = Fds::new();
-            sockets.add(address, socket);
+            sockets.add(address, socket.into_raw_fd());
             let sockets: ListenFds = Arc::new(sockets.into());
             let stopping = stopping.clone();
             services.push(tokio::spawn(async move {
                 service.start_service(Some(sockets), stopping, 1).await;
             }));
         }
-        if let (Some(address), Some(socket)) = (fixed.admin, admin) {
-            let admin = Admin { live: Arc::clone(&live), sessions: Arc::clone(&sessions) };
+        // Each connection has one as well: when all are gone, so are the connections.
+        drop(stopping);
+        let readiness = Arc::new(Readiness::default());
+        // The admin endpoint answers until the very end: what is under way then is worth asking
+        // about. When another process has its socket, that one is to be asked.
+        let (stop_admin, stopping) = watch::channel(false);
+        let stop_admin = Arc::new(stop_admin);
+        for (address, socket) in admin {
+            let admin = Admin {
+                live: Arc::clone(&live),
+                sessions: Arc::clone(&sessions),
+                readiness: Arc::clone(&readiness),
+            };
             let address = address.to_string();
             let mut service = Service::new(format!("admin {address}"), HttpServer::new_app(admin));
             service.add_listener(ListenerConfig::tcp(address.clone()));
             let mut sockets = Fds::new();
-            sockets.add(address, socket);
+            sockets.add(address, socket.into_raw_fd());
             let sockets: ListenFds = Arc::new(sockets.into());
-            // It answers until the very end: what is under way then is worth asking about.
-            let (until_the_end, stopping) = watch::channel(false);
+            let (until_the_end, stopping) = (Arc::clone(&stop_admin), stopping.clone());
             tokio::spawn(async move {
                 service.start_service(Some(sockets), stopping, 1).await;
                 drop(until_the_end);
@@ -136,7 +175,13 @@ impl Server {
         }
         let addresses: Vec<String> =
             fixed.listeners.iter().map(|(address, _)| address.to_string()).collect();
-        log::info!("listening on {}, {routes} routes, ready", addresses.join(", "));
+        let serving = format!("listening on {}, {routes} routes", addresses.join(", "));
+        let keeper = kept.and_then(|(place, sockets)| keep(place, sockets));
+        if let Some(taken) = taken {
+            taken.ready().await;
+        }
+        log::info!("{serving}, ready");
+        notify::ready(&serving);
 
         let (reload, reloads) = mpsc::channel(1);
         if let Some((path, sources, variables)) = file {
@@ -144,34 +189,107 @@ impl Server {
             let watch = Watch { path, live, filters, sessions, variables };
             tokio::spawn(watch.run(sources, reloads));
         }
+        let mut handing: Option<JoinHandle<Result<u32, String>>> = None;
         let stop = loop {
-            match signals.next().await {
+            let signal = tokio::select! {
+                signal = signals.next() => signal,
+                given = finished(&mut handing) => {
+                    handing = None;
+                    match given {
+                        Ok(process) => break Stop::Replaced(process),
+                        Err(reason) => {
+                            log::error!("no upgrade: {reason}; this gateway goes on serving");
+                            notify::status(&format!("{serving}; no upgrade: {reason}"));
+                        }
+                    }
+                    continue;
+                }
+            };
+            match signal {
                 signals::Signal::Reload => {
                     if let Some(log) = &live.load().edge.access_log {
                         log.sink().reopen();
                     }
+                    notify::reloading();
+                    let (done, reloaded) = oneshot::channel();
                     // One that waits already will read the newest file as well.
-                    let _ = reload.try_send(());
+                    let _ = reload.try_send(done);
+                    let serving = serving.clone();
+                    tokio::spawn(async move {
+                        let _ = reloaded.await;
+                        notify::ready(&serving);
+                    });
+                }
+                signals::Signal::Upgrade => match &keeper {
+                    Some(keeper) if handing.is_none() => {
+                        log::info!("upgrade: handing the listeners over");
+                        let keeper = Arc::clone(keeper);
+                        handing = Some(tokio::spawn(async move { keeper.give().await }));
+                    }
+                    Some(_) => log::warn!("an upgrade is under way already"),
+                    None => log::error!("no upgrade: this gateway can't hand its listeners over"),
+                },
+                signals::Signal::Renew if renews && keeper.is_some() => renew::start(),
+                signals::Signal::Renew => {
+                    log::error!("no upgrade: this program can't start itself anew")
                 }
                 signals::Signal::Stop(stop) => break stop,
             }
         };
-        let grace = match stop {
-            Stop::Gracefully => live.load().grace,
+        // Else who connects from here on would wait in vain instead of being refused.
+        drop((keeper, handing));
+        let mut grace = match stop {
+            Stop::Gracefully | Stop::Replaced(_) => live.load().grace,
             Stop::Fast => HASTY_GRACE,
         };
+        if !matches!(stop, Stop::Replaced(_)) {
+            // At its address, the new process is ready.
+            readiness.stop();
+        }
+        let delay = live.load().delay;
+        match stop {
+            Stop::Replaced(process) => {
+                log::info!("upgrade: process {process} serves");
+                notify::successor(process, &format!("process {process} has taken over"));
+                let _ = stop_admin.send(true);
+            }
+            Stop::Gracefully if !delay.is_zero() => {
+                let next = format!("stopping: not ready any more, accepting for {delay:?}");
+                log::info!("{next}");
+                notify::stopping(&next);
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => {}
+                    () = signals.fast_stop() => grace = HASTY_GRACE,
+                }
+            }
+            _ => {}
+        }
         let count = in_flight.count();
-        log::info!(
+        let next = format!(
             "stopping: no new connections; {count} requests and sessions under way, up to {grace:?} for them"
         );
+        log::info!("{next}");
+        if !matches!(stop, Stop::Replaced(_)) {
+            notify::stopping(&next);
+        }
         let _ = stop_accepting.send(true);
-        sessions.set_draining(true);
-        let draining = drain(&sessions, live.load().drain, grace);
         let finished = async {
             for service in services {
                 let _ = service.await;
             }
-            tokio::join!(draining, in_flight.none());
+            let mut left = grace;
+            if let Stop::Replaced(_) = stop {
+                // A client that has just sent a request on a connection that lay idle must not
+                // find it closed. Who was accepted last may still open a WebSocket.
+                let linger = LINGER.min(grace / 4);
+                left -= linger;
+                let _ = tokio::time::timeout(linger, stop_accepting.closed()).await;
+            }
+            for proxy in proxies {
+                proxy.cleanup().await;
+            }
+            sessions.set_draining(true);
+            tokio::join!(drain(&sessions, live.load().drain, left), in_flight.none());
         };
         tokio::select! {
             () = finished => tokio::time::sleep(FLUSH).await,
@@ -185,6 +303,35 @@ impl Server {
         }
         log::info!("stopped");
         Ok(())
+    }
+}
+
+/// Handles of the keeper's own; none when the process has no more files to open.
+fn duplicates<'s>(
+    sockets: impl Iterator<Item = &'s (SocketAddr, TcpListener)>,
+) -> Vec<(SocketAddr, TcpListener)> {
+    let duplicate = |(address, socket): &(SocketAddr, TcpListener)| {
+        socket.try_clone().ok().map(|socket| (*address, socket))
+    };
+    sockets.filter_map(duplicate).collect()
+}
+
+fn keep(place: Place, sockets: Vec<(SocketAddr, TcpListener)>) -> Option<Arc<Keeper>> {
+    let control = place.control();
+    match Keeper::open(place, sockets) {
+        Ok(keeper) => Some(Arc::new(keeper)),
+        Err(error) => {
+            log::warn!("upgrades are not possible: {}: {error}", control.display());
+            None
+        }
+    }
+}
+
+/// How a handover ended; never, when there is none.
+async fn finished(handing: &mut Option<JoinHandle<Result<u32, String>>>) -> Result<u32, String> {
+    match handing {
+        Some(handing) => handing.await.map_err(|error| error.to_string()).flatten(),
+        None => std::future::pending().await,
     }
 }
 

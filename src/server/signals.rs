@@ -6,6 +6,10 @@ use tokio::sync::oneshot;
 pub(super) enum Signal {
     /// SIGHUP: read the configuration again.
     Reload,
+    /// SIGQUIT: hand the listeners to a new gateway.
+    Upgrade,
+    /// SIGUSR2: start a new gateway, which then asks for the listeners.
+    Renew,
     /// The end.
     Stop(Stop),
 }
@@ -16,12 +20,15 @@ pub(super) enum Stop {
     Gracefully,
     /// SIGINT: hardly wait.
     Fast,
+    /// Another process has the listeners: finish what is under way.
+    Replaced(u32),
 }
 
 /// The signals that the gateway heeds.
 pub(super) struct Signals {
     hangup: Stream,
     stops: Option<(Stream, Stream)>,
+    upgrades: Option<(Stream, Stream)>,
     stop: Option<oneshot::Receiver<()>>,
 }
 
@@ -34,7 +41,11 @@ impl Signals {
             true => Some((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)),
             false => None,
         };
-        Ok(Self { hangup: signal(SignalKind::hangup())?, stops, stop })
+        let upgrades = match heeds_stops {
+            true => Some((signal(SignalKind::quit())?, signal(SignalKind::user_defined2())?)),
+            false => None,
+        };
+        Ok(Self { hangup: signal(SignalKind::hangup())?, stops, upgrades, stop })
     }
 
     pub(super) async fn next(&mut self) -> Signal {
@@ -46,6 +57,7 @@ impl Signals {
         };
         tokio::select! {
             _ = self.hangup.recv() => Signal::Reload,
+            how = upgrade_signal(&mut self.upgrades) => how,
             how = stop_signal(&mut self.stops) => Signal::Stop(how),
             () = stop => Signal::Stop(Stop::Gracefully),
         }
@@ -62,6 +74,16 @@ async fn stop_signal(stops: &mut Option<(Stream, Stream)>) -> Stop {
         Some((terminate, interrupt)) => tokio::select! {
             _ = terminate.recv() => Stop::Gracefully,
             _ = interrupt.recv() => Stop::Fast,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+async fn upgrade_signal(upgrades: &mut Option<(Stream, Stream)>) -> Signal {
+    match upgrades {
+        Some((quit, renew)) => tokio::select! {
+            _ = quit.recv() => Signal::Upgrade,
+            _ = renew.recv() => Signal::Renew,
         },
         None => std::future::pending().await,
     }

@@ -34,7 +34,18 @@ impl Gateway {
 
     /// Runs a file that is already written.
     pub async fn run(folder: TempDir, file: PathBuf, port: u16) -> Self {
+        Self::run_with(folder, file, port, &[]).await
+    }
+
+    /// The same, with variables in its environment.
+    pub async fn run_with(
+        folder: TempDir,
+        file: PathBuf,
+        port: u16,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut child = tidegate(folder.path())
+            .envs(environment.iter().copied())
             .args(["run", "--config"])
             .arg(&file)
             .stdout(Stdio::piped())
@@ -237,6 +248,7 @@ fn tidegate(folder: &Path) -> Command {
         .stdin(Stdio::null())
         .env_remove("TIDEGATE_CONFIG")
         .env_remove("RUST_LOG")
+        .env_remove("NOTIFY_SOCKET")
         .env("NO_COLOR", "1");
     command
 }

@@ -1,0 +1,18 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether balancers should send requests here.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    is_stopping: AtomicBool,
+}
+
+impl Readiness {
+    /// From now on they should not.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        !self.is_stopping.load(Ordering::Relaxed)
+    }
+}

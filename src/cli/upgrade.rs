@@ -1,0 +1,132 @@
+use super::{BAD_CONFIGURATION, ConfigFile, FAILURE};
+use clap::Args;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tidegate::Config;
+
+pub const AFTER_HELP: &str = "\
+Checks the configuration with this binary, starts `tidegate run --upgrade`, and waits until it
+serves. The new process takes the listening sockets over, so that no connection is refused; the old
+one finishes its requests and closes its WebSockets by `drain`, within shutdown.grace. A new process
+that fails leaves the old one as it was.
+
+The new process writes where the old one did, and has this command's environment and folder. A
+gateway that systemd runs is told to start its successor itself, as it was started (SIGUSR2): put
+the new binary in the old one's place first.
+
+Exit status: 0 when the new process serves, 1 when the old one goes on, 78 when the configuration is
+wrong.
+
+Examples:
+  tidegate upgrade
+  ./tidegate-new upgrade --config /etc/tidegate/tidegate.yaml";
+
+/// How long the new process may take until it serves.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often is looked whether it does.
+const LOOK: Duration = Duration::from_millis(20);
+
+#[derive(Args)]
+pub struct Upgrade {
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+impl Upgrade {
+    pub fn run(&self) -> Result<(), ExitCode> {
+        let path = self.file.find()?;
+        let config = Config::from_file(&path);
+        let control = config.control_socket();
+        let summary = config.check().map_err(|problems| {
+            eprintln!("{problems}");
+            ExitCode::from(BAD_CONFIGURATION)
+        })?;
+        println!("{}: good ({summary})", path.display());
+        let control = control.ok_or_else(|| fail("the configuration has no `upgrade_socket`"))?;
+        let old = holder(&control).map_err(|error| {
+            fail(&format!(
+                "no gateway runs with {} ({}: {error}); start one with `tidegate run`",
+                path.display(),
+                control.display()
+            ))
+        })?;
+        let child = if is_a_service(old) {
+            kill_process(old, Signal::USR2).map_err(|error| fail(&error.to_string()))?;
+            None
+        } else {
+            Some(start(&path, old).map_err(|error| fail(&format!("{error}")))?)
+        };
+        let new = wait(child, &control, old)?;
+        println!(
+            "process {new} ({}) serves; process {old} finishes what it has under way and goes",
+            env!("CARGO_PKG_VERSION")
+        );
+        Ok(())
+    }
+}
+
+fn fail(reason: &str) -> ExitCode {
+    eprintln!("error: {reason}");
+    ExitCode::from(FAILURE)
+}
+
+/// The process that listens at the control socket, by the kernel's word.
+fn holder(control: &Path) -> io::Result<Pid> {
+    Ok(socket_peercred(UnixStream::connect(control)?)?.pid)
+}
+
+/// Whether systemd started it: what this command starts would be no part of the service then.
+fn is_a_service(process: Pid) -> bool {
+    let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"NOTIFY_SOCKET="))
+}
+
+fn start(file: &Path, old: Pid) -> io::Result<Child> {
+    let output = |number: u8| {
+        let there = File::options().append(true).open(format!("/proc/{old}/fd/{number}"));
+        there.map_or_else(|_| Stdio::inherit(), Stdio::from)
+    };
+    Command::new(std::env::current_exe()?)
+        .args(["run", "--upgrade", "--config"])
+        .arg(file)
+        .stdin(Stdio::null())
+        .stdout(output(1))
+        .stderr(output(2))
+        // What is typed in this terminal later is not meant for it.
+        .process_group(0)
+        .spawn()
+}
+
+/// Waits until another process than the old one holds the control socket.
+fn wait(mut child: Option<Child>, control: &Path, old: Pid) -> Result<Pid, ExitCode> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Ok(holder) = holder(control)
+            && holder != old
+        {
+            return Ok(holder);
+        }
+        if let Some(status) = child.as_mut().and_then(ended) {
+            let reason = format!("the new process ended before it served ({status})");
+            return Err(fail(&format!("{reason}; process {old} goes on, and its log has more")));
+        }
+        if Instant::now() > deadline {
+            let _ = child.as_mut().map(Child::kill);
+            return Err(fail(&format!("no new process serves after {PATIENCE:?}; see the log")));
+        }
+        sleep(LOOK);
+    }
+}
+
+fn ended(child: &mut Child) -> Option<ExitStatus> {
+    child.try_wait().ok().flatten()
+}

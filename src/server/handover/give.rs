@@ -1,0 +1,115 @@
+use super::place::is_trusted;
+use super::{MAX_NAMES, MAX_SOCKETS, Place, READY, TOOK};
+use pingora::server::Fds;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+/// How long a new gateway that was sent the sockets may take to say that it has them.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Keeps the sockets ready for the gateway that comes after this one.
+pub struct Keeper {
+    place: Place,
+    sockets: Arc<[(SocketAddr, TcpListener)]>,
+    /// What the control socket's file is known by.
+    inode: Option<u64>,
+    successors: Mutex<mpsc::Receiver<Successor>>,
+    listening: AbortHandle,
+}
+
+/// A new gateway that says it has the sockets.
+struct Successor {
+    connection: UnixStream,
+    process: u32,
+}
+
+impl Keeper {
+    /// Opens the control socket. The sockets are the keeper's own handles: one that Pingora
+    /// has closed must not be sent by its number, which may be another file's by then.
+    pub fn open(place: Place, sockets: Vec<(SocketAddr, TcpListener)>) -> io::Result<Self> {
+        let names: usize = sockets.iter().map(|(name, _)| name.to_string().len() + 1).sum();
+        if sockets.len() > MAX_SOCKETS || names > MAX_NAMES {
+            let reason = format!("at most {MAX_SOCKETS} listeners can be handed over");
+            return Err(io::Error::other(reason));
+        }
+        let control = UnixListener::from_std(place.bind_control()?)?;
+        let inode = fs::metadata(place.control()).map(|file| file.ino()).ok();
+        let (sender, successors) = mpsc::channel(1);
+        let listening = tokio::spawn(listen(control, sender)).abort_handle();
+        let successors = Mutex::new(successors);
+        Ok(Self { place, sockets: sockets.into(), inode, successors, listening })
+    }
+
+    /// Sends the sockets and waits until the one who took them serves; tells its process.
+    pub async fn give(&self) -> Result<u32, String> {
+        let mut successors = self.successors.lock().await;
+        // Of one that came too late the last time.
+        while successors.try_recv().is_ok() {}
+        let path = self.place.transfer().to_string_lossy().into_owned();
+        let (sockets, to) = (Arc::clone(&self.sockets), path.clone());
+        let sent = tokio::task::spawn_blocking(move || {
+            let mut table = Fds::new();
+            for (address, socket) in sockets.iter() {
+                table.add(address.to_string(), socket.as_raw_fd());
+            }
+            table.send_to_sock(to.as_str()).map_err(|error| error.to_string())
+        });
+        if let Err(error) = sent.await.map_err(|error| error.to_string()).flatten() {
+            return Err(format!(
+                "no new gateway (`tidegate run --upgrade`) takes the listeners at {path}: {error}"
+            ));
+        }
+        let Ok(Some(mut successor)) = timeout(PATIENCE, successors.recv()).await else {
+            return Err("the new gateway was sent the listeners and is not heard of".to_owned());
+        };
+        let process = successor.process;
+        match successor.connection.read_u8().await {
+            Ok(READY) => Ok(process),
+            _ => Err(format!("the new gateway, process {process}, ended before it was ready")),
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.listening.abort();
+        let control = self.place.control();
+        // A new gateway's own stays.
+        if self.inode.is_some() && fs::metadata(&control).map(|file| file.ino()).ok() == self.inode
+        {
+            let _ = fs::remove_file(control);
+        }
+    }
+}
+
+/// Hears who connects. Most only want to know which process this is, and go.
+async fn listen(control: UnixListener, successors: mpsc::Sender<Successor>) {
+    loop {
+        let Ok((mut connection, _)) = control.accept().await else {
+            // Too many open files, most likely; they pass.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let Ok(peer) = connection.peer_cred() else { continue };
+        if !is_trusted(peer.uid()) {
+            continue;
+        }
+        let process = peer.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
+        let successors = successors.clone();
+        tokio::spawn(async move {
+            if let Ok(Ok(TOOK)) = timeout(PATIENCE, connection.read_u8()).await {
+                let _ = successors.try_send(Successor { connection, process });
+            }
+        });
+    }
+}

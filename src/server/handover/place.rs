@@ -1,0 +1,130 @@
+use rustix::process::geteuid;
+use sha1::{Digest, Sha1};
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{self, Path, PathBuf};
+
+/// Where a gateway meets the one that comes after it.
+#[derive(Debug, Clone)]
+pub struct Place(PathBuf);
+
+impl Place {
+    /// The one that the configuration names, or else one that is found again by its file.
+    pub fn of(written: Option<&Path>, file: Option<&Path>) -> Option<Self> {
+        if let Some(written) = written {
+            return Some(Self(written.to_owned()));
+        }
+        let file = path::absolute(file?).ok()?;
+        if let Some(folders) = env::var_os("RUNTIME_DIRECTORY") {
+            let folder = env::split_paths(&folders).next()?;
+            return Some(Self(folder.join("upgrade.sock")));
+        }
+        // It must be the same for the next binary, which may hash otherwise in its maps.
+        let digest = Sha1::digest(file.as_os_str().as_encoded_bytes());
+        let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let folder = env::temp_dir().join(format!("tidegate-{}", geteuid().as_raw()));
+        Some(Self(folder.join(format!("{name}.sock"))))
+    }
+
+    /// Where the new process waits for the sockets.
+    pub fn transfer(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where the process that serves can be found, and is told.
+    pub fn control(&self) -> PathBuf {
+        self.beside(".control")
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut path = OsString::from(&self.0);
+        path.push(suffix);
+        path.into()
+    }
+
+    /// Makes the folder when it is missing, and refuses one in which others could put a socket
+    /// of theirs: whoever holds the place gets the listeners.
+    pub fn secure(&self) -> io::Result<()> {
+        let folder = self.0.parent().unwrap_or(Path::new("/"));
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let found = fs::metadata(folder)?;
+        if !is_trusted(found.uid()) || found.mode() & 0o022 != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("{} belongs to others, or others may write there", folder.display()),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Binds the control socket in place of the one of the gateway before. There is always one
+    /// or the other.
+    pub fn bind_control(&self) -> io::Result<UnixListener> {
+        self.secure()?;
+        let new = self.beside(&format!(".{}", std::process::id()));
+        let listener = bind(&new)?;
+        fs::rename(&new, self.control())?;
+        Ok(listener)
+    }
+
+    /// Binds the socket where the listeners are to come.
+    pub fn bind_transfer(&self) -> io::Result<UnixListener> {
+        self.secure()?;
+        bind(&self.0)
+    }
+}
+
+/// Whether what belongs to this user may be believed: it is ours, or of one who can do all.
+pub fn is_trusted(user: u32) -> bool {
+    user == geteuid().as_raw() || user == 0
+}
+
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    // One that a killed process has left.
+    if fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_where_others_may_write_is_refused() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let place = Place(folder.path().join("upgrade.sock"));
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("open to all");
+        assert!(place.bind_transfer().is_err());
+        assert!(place.bind_control().is_err());
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).expect("closed");
+        place.bind_transfer().expect("bound");
+        let mode = fs::metadata(place.transfer()).expect("a socket").mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_no_socket_is_left_alone() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let place = Place(folder.path().join("upgrade.sock"));
+        fs::write(place.transfer(), "precious").expect("a file");
+        assert!(place.bind_transfer().is_err());
+        assert_eq!(fs::read_to_string(place.transfer()).expect("still there"), "precious");
+    }
+
+    #[test]
+    fn a_file_has_a_place_of_its_own() {
+        let of = |file: &str| Place::of(None, Some(Path::new(file))).expect("a place").0;
+        assert_eq!(of("/etc/a.yaml"), of("/etc/a.yaml"));
+        assert_ne!(of("/etc/a.yaml"), of("/etc/b.yaml"));
+        assert!(Place::of(None, None).is_none());
+    }
+}

@@ -1,0 +1,118 @@
+use super::place::is_trusted;
+use super::{MAX_NAMES, MAX_SOCKETS, Place, READY, TOOK};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
+
+/// How long the old gateway may take to send its sockets.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The listening sockets of the gateway that ran before.
+pub struct Taken {
+    sockets: HashMap<SocketAddr, TcpListener>,
+    control: UnixStream,
+}
+
+impl Taken {
+    /// Asks the gateway that runs for its sockets.
+    ///
+    /// The receiving half is not Pingora's `Fds::get_from_sock`: that one lets everybody write
+    /// to its socket, panics when it can't be bound, and looks for the sender once a second.
+    pub async fn from(place: &Place) -> io::Result<Self> {
+        place.secure()?;
+        let control = place.control();
+        let running = UnixStream::connect(&control).await.map_err(|error| {
+            let what = format!(
+                "there is no gateway to take over from ({}: {error}); start without --upgrade",
+                control.display()
+            );
+            io::Error::new(error.kind(), what)
+        })?;
+        let old = running.peer_cred()?;
+        if !is_trusted(old.uid()) {
+            return Err(other("the gateway that runs belongs to another user"));
+        }
+        let listener = UnixListener::from_std(place.bind_transfer()?)?;
+        let process = old.pid().and_then(Pid::from_raw);
+        let process = process.ok_or_else(|| other("the gateway that runs is out of sight"))?;
+        kill_process(process, Signal::QUIT)?;
+        let sockets = timeout(PATIENCE, receive(&listener)).await;
+        let _ = fs::remove_file(place.transfer());
+        let sockets = sockets.map_err(|_| {
+            other(&format!("process {process} sent no listeners within {PATIENCE:?}"))
+        })??;
+        let mut control = UnixStream::connect(&control).await?;
+        control.write_u8(TOOK).await?;
+        Ok(Self { sockets, control })
+    }
+
+    /// The socket of this address, if there was one.
+    pub fn socket(&mut self, address: &SocketAddr) -> Option<TcpListener> {
+        self.sockets.remove(address)
+    }
+
+    /// Tells the old gateway that this one serves. Sockets that nobody wanted are closed.
+    pub async fn ready(mut self) {
+        for address in self.sockets.keys() {
+            log::info!("{address} is no listener any more");
+        }
+        if let Err(error) = self.control.write_u8(READY).await {
+            log::warn!("the gateway before this one is gone already: {error}");
+        }
+    }
+}
+
+async fn receive(listener: &UnixListener) -> io::Result<HashMap<SocketAddr, TcpListener>> {
+    let connection = loop {
+        let (connection, _) = listener.accept().await?;
+        if is_trusted(connection.peer_cred()?.uid()) {
+            break connection;
+        }
+    };
+    loop {
+        connection.readable().await?;
+        match connection.try_io(Interest::READABLE, || receive_now(&connection)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+}
+
+/// One message: the addresses, with spaces between, and the sockets in the same order.
+fn receive_now(connection: &UnixStream) -> io::Result<HashMap<SocketAddr, TcpListener>> {
+    let mut names = [0; MAX_NAMES];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let into = &mut [IoSliceMut::new(&mut names)];
+    let received = recvmsg(connection, into, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let sockets: Vec<OwnedFd> = ancillary
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(sockets) => Some(sockets),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let names = names.get(..received.bytes).unwrap_or_default();
+    let names = std::str::from_utf8(names).map_err(io::Error::other)?;
+    let names: Result<Vec<SocketAddr>, _> =
+        names.split_ascii_whitespace().map(str::parse).collect();
+    let names = names.map_err(io::Error::other)?;
+    if names.is_empty() || names.len() != sockets.len() {
+        return Err(other("the gateway that runs sent something else than its listeners"));
+    }
+    Ok(names.into_iter().zip(sockets.into_iter().map(TcpListener::from)).collect())
+}
+
+fn other(reason: &str) -> io::Error {
+    io::Error::other(reason.to_owned())
+}
