@@ -236,8 +236,12 @@ impl Server {
                 signals::Signal::Stop(stop) => break stop,
             }
         };
-        // Else who connects from here on would wait in vain instead of being refused.
-        drop((keeper, handing));
+        // The keeper's handles would let who connects after the end wait in vain instead of being
+        // refused.
+        if let Some(handing) = handing {
+            handing.abort();
+        }
+        drop(keeper);
         let mut grace = match stop {
             Stop::Gracefully | Stop::Replaced(_) => live.load().grace,
             Stop::Fast => HASTY_GRACE,
