@@ -1,4 +1,4 @@
-use super::ByteSize;
+use super::{ByteSize, Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -17,4 +17,10 @@ pub struct Limits {
     /// Bytes of a request's body; more are answered 413. A route may set its own.
     /// Default: no limit, for bodies are streamed.
     pub body_size: Option<ByteSize>,
+    /// How long the head of a connection's first request may take from its first byte on; longer
+    /// is answered 408. It bounds HTTP/1. Default: `30s`.
+    pub header_timeout: Option<Duration>,
+    /// How long a connection may lie idle before a request, in whole seconds. It bounds HTTP/1.
+    /// Default: `60s`.
+    pub idle_timeout: Option<Duration>,
 }

@@ -102,6 +102,10 @@ pub struct Edge {
     pub header_size: u64,
     /// The most header fields.
     pub header_count: usize,
+    /// How long the head of a connection's first request may take.
+    pub header_timeout: Duration,
+    /// How long a connection may lie idle before a request.
+    pub idle_timeout: Duration,
     /// The most bytes of path and query.
     pub uri_size: u64,
     /// Pages for errors.

@@ -21,8 +21,25 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-/// How long a connection may lie idle before a request.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+/// The most bytes of a head that are waited for; of a larger one Pingora judges what there is.
+const MAX_HEAD: usize = 128 * 1024;
+
+/// The most fields of a head that are looked at to find its end; Pingora takes no more.
+const MAX_FIELDS: usize = 256;
+
+/// What a client gets whose head does not come to its end in time.
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\n\
+    content-length: 74\r\nconnection: close\r\n\r\n\
+    {\"error\":\"request_timeout\",\"message\":\"the request did not arrive in time\"}";
+
+/// How long a client may take.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// Until it sends a request.
+    idle: Duration,
+    /// From then on until the first one's head is whole.
+    head: Duration,
+}
 
 /// How long a connection may take until it speaks HTTP.
 const PREPARE: Duration = Duration::from_secs(10);
@@ -34,6 +51,13 @@ const TLS_HANDSHAKE: u8 = 22;
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n\
     content-length: 80\r\nconnection: close\r\n\r\n\
     {\"error\":\"tls_required\",\"message\":\"this port speaks HTTPS: write https:// here\"}";
+
+impl Patience {
+    /// As Pingora counts, to whom 0 is for ever.
+    fn idle_seconds(self) -> u64 {
+        self.idle.as_secs().max(1)
+    }
+}
 
 /// Serves each connection in a task of its own.
 ///
@@ -60,11 +84,14 @@ impl ServerApp for Connections {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
-        match self.live.load().listener(self.address) {
+        let generation = self.live.load();
+        let edge = &generation.edge;
+        let patience = Patience { idle: edge.idle_timeout, head: edge.header_timeout };
+        match generation.listener(self.address) {
             Some(listener) if listener.tls.is_some() || !listener.proxy_protocol.is_empty() => {
-                tokio::spawn(prepare(Arc::clone(listener), proxy, stream, shutdown));
+                tokio::spawn(prepare(Arc::clone(listener), proxy, stream, shutdown, patience));
             }
-            _ => serve(proxy, stream, shutdown),
+            _ => serve(proxy, stream, shutdown, patience),
         }
         None
     }
@@ -76,12 +103,13 @@ async fn prepare(
     proxy: Arc<HttpProxy<Proxy>>,
     stream: Stream,
     shutdown: ShutdownWatch,
+    patience: Patience,
 ) {
     let peer = stream.get_socket_digest().and_then(|digest| digest.peer_addr().cloned());
     let peer = peer.and_then(|address| address.as_inet().copied());
     let Ok(socket) = stream.into_any().downcast::<Socket>() else { return };
     match timeout(PREPARE, secure(&listener, *socket, peer)).await {
-        Ok(Ok(Some(stream))) => serve(proxy, stream, shutdown),
+        Ok(Ok(Some(stream))) => serve(proxy, stream, shutdown, patience),
         Ok(Ok(None)) => {}
         Ok(Err(error)) => log::debug!("{}: from {peer:?}: {error}", listener.address),
         Err(_) => log::debug!("{}: from {peer:?}: no handshake in {PREPARE:?}", listener.address),
@@ -108,7 +136,12 @@ async fn secure(
 }
 
 /// Serves a connection in a task of its own.
-fn serve(proxy: Arc<HttpProxy<Proxy>>, stream: Stream, shutdown: ShutdownWatch) {
+fn serve(
+    proxy: Arc<HttpProxy<Proxy>>,
+    stream: Stream,
+    shutdown: ShutdownWatch,
+    patience: Patience,
+) {
     let may_be_h2 = match stream.get_ssl_digest() {
         Some(_) => stream.selected_alpn_proto() == Some(ALPN::H2),
         None => proxy.server_options.as_ref().is_some_and(|options| options.h2c),
@@ -118,21 +151,57 @@ fn serve(proxy: Arc<HttpProxy<Proxy>>, stream: Stream, shutdown: ShutdownWatch) 
             proxy.process_new(stream, &shutdown).await;
         });
     } else {
-        tokio::spawn(http1(proxy, stream, shutdown));
+        tokio::spawn(http1(proxy, stream, shutdown, patience));
     }
 }
 
 /// Request after request, until the connection can't be used again. Sessions are made outside of
 /// this function: it would keep room for them, 2 kB, while it waits.
-async fn http1(proxy: Arc<HttpProxy<Proxy>>, mut stream: Stream, shutdown: ShutdownWatch) {
-    let Ok(Ok(head)) = timeout(KEEPALIVE, some_bytes(&mut stream)).await else { return };
+async fn http1(
+    proxy: Arc<HttpProxy<Proxy>>,
+    mut stream: Stream,
+    shutdown: ShutdownWatch,
+    patience: Patience,
+) {
+    let Ok(Ok(mut head)) = timeout(patience.idle, some_bytes(&mut stream)).await else { return };
     if head.is_empty() {
         return;
     }
-    let mut serving = proxy.process_new_http(first(stream, head, &shutdown), &shutdown);
-    while let Some(reused) = serving.await {
-        serving = proxy.process_new_http(next(reused), &shutdown);
+    if !is_whole(&head) {
+        match timeout(patience.head, Box::pin(rest_of_head(&mut stream, head))).await {
+            Ok(Ok(whole)) => head = whole,
+            Ok(Err(_)) => return,
+            Err(_) => {
+                // Who is that slow may be gone.
+                let _ = timeout(patience.head, stream.write_all(TOO_SLOW)).await;
+                Shutdown::shutdown(&mut *stream).await;
+                return;
+            }
+        }
     }
+    let mut serving = proxy.process_new_http(first(stream, head, &shutdown, patience), &shutdown);
+    while let Some(reused) = serving.await {
+        serving = proxy.process_new_http(next(reused, patience), &shutdown);
+    }
+}
+
+/// Reads on until the head is whole. Pingora bounds each read of it and not all of them together.
+async fn rest_of_head(stream: &mut Stream, mut head: BytesMut) -> io::Result<BytesMut> {
+    while !is_whole(&head) && head.len() < MAX_HEAD {
+        let more = some_bytes(stream).await?;
+        if more.is_empty() {
+            break;
+        }
+        head.extend_from_slice(&more);
+    }
+    Ok(head)
+}
+
+/// Whether nothing is missing of a head, were it only because it is none.
+fn is_whole(head: &[u8]) -> bool {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let parsed = httparse::Request::new(&mut fields).parse(head);
+    !matches!(parsed, Ok(httparse::Status::Partial))
 }
 
 /// The first bytes that come; none at the end of the stream.
@@ -149,19 +218,28 @@ async fn some_bytes(stream: &mut Stream) -> io::Result<BytesMut> {
     .await
 }
 
-fn first(stream: Stream, head: BytesMut, shutdown: &ShutdownWatch) -> ServerSession {
+fn first(
+    stream: Stream,
+    head: BytesMut,
+    shutdown: &ShutdownWatch,
+    patience: Patience,
+) -> ServerSession {
     let mut session = ServerSession::new_http1(stream);
-    session.set_keepalive((!*shutdown.borrow()).then_some(KEEPALIVE.as_secs()));
+    session.set_keepalive((!*shutdown.borrow()).then_some(patience.idle_seconds()));
     session.set_pipelining_enabled(true);
     session.set_pipelined_prefix(head);
     session
 }
 
-fn next(reused: ReusedHttpStream) -> ServerSession {
+fn next(reused: ReusedHttpStream, patience: Patience) -> ServerSession {
     let (stream, settings) = reused.consume();
     let mut session = ServerSession::new_http1(stream);
     if let Some(settings) = settings {
         settings.apply_to_session(&mut session);
+    }
+    if session.get_keepalive().is_some() {
+        // Pingora takes a client that asks for no time to want any time.
+        session.set_keepalive(Some(patience.idle_seconds()));
     }
     session
 }

@@ -26,6 +26,7 @@ mod service_manager;
 mod session_admin;
 mod session_ends;
 mod shutdown;
+mod slow_clients;
 mod splits;
 mod tls;
 mod transparency;
