@@ -50,6 +50,7 @@ pub mod filter;
 mod gateway;
 mod generation;
 mod http;
+mod load;
 mod proxy;
 mod routing;
 mod server;

@@ -5,6 +5,7 @@
 //! (DNS rebinding).
 
 mod edge_metrics;
+mod load;
 mod metrics;
 mod readiness;
 mod sessions;
@@ -13,6 +14,7 @@ pub use readiness::Readiness;
 
 use crate::generation::Live;
 use crate::http::host::without_port;
+use crate::load::{InFlight, Overload, Places};
 use crate::websocket::Registry;
 use async_trait::async_trait;
 use http::{Method, Response, StatusCode, header};
@@ -34,6 +36,12 @@ pub struct Admin {
     pub sessions: Arc<Registry>,
     /// Whether requests are welcome.
     pub readiness: Arc<Readiness>,
+    /// The requests and sessions under way.
+    pub in_flight: Arc<InFlight>,
+    /// Those that were too many.
+    pub overload: Arc<Overload>,
+    /// The connections.
+    pub places: Arc<Places>,
 }
 
 /// An answer, or why there is none.
@@ -53,6 +61,7 @@ impl ServeHttp for Admin {
         if (&head.method, head.uri.path()) == (&Method::GET, "/metrics") {
             let mut text = metrics::text(&self.sessions);
             edge_metrics::write(&mut text, &self.live.load());
+            load::write(&mut text, self);
             let media_type = "text/plain; version=0.0.4; charset=utf-8";
             return response(StatusCode::OK, media_type, text.into_bytes());
         }

@@ -2,7 +2,7 @@ use super::{ByteSize, Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Bounds on what a client may send.
+/// Bounds on what a client may send, and on what strangers may make the gateway hold.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -17,10 +17,60 @@ pub struct Limits {
     /// Bytes of a request's body; more are answered 413. A route may set its own.
     /// Default: no limit, for bodies are streamed.
     pub body_size: Option<ByteSize>,
+    /// How long the PROXY header and the handshakes of TLS and HTTP/2 may take together.
+    /// Default: `10s`.
+    pub handshake_timeout: Option<Duration>,
     /// How long the head of a connection's first request may take from its first byte on; longer
-    /// is answered 408. It bounds HTTP/1. Default: `30s`.
+    /// is answered 408. A later request's head may take this and `idle_timeout` together, or up to
+    /// twice that. It bounds HTTP/1; by HTTP/2, a head that is not whole does not count as a
+    /// request, and `idle_timeout` goes on. Default: `30s`.
     pub header_timeout: Option<Duration>,
-    /// How long a connection may lie idle before a request, in whole seconds. It bounds HTTP/1.
-    /// Default: `60s`.
+    /// How long a connection may lie idle before a request, in whole seconds. Default: `60s`.
     pub idle_timeout: Option<Duration>,
+    /// How long a client may send nothing of a body that it owes; longer is answered 408. It
+    /// bounds HTTP/1; by HTTP/2, the route's `timeouts.read` does. Default: `60s`.
+    pub body_timeout: Option<Duration>,
+    /// How long a client may take nothing of a response; the connection is closed then.
+    /// Default: `60s`.
+    pub send_timeout: Option<Duration>,
+    /// Connections that are held at a time, at all listeners together; what comes beyond is
+    /// answered 503 or, with TLS, closed at once. Default, and the most: half of the files that
+    /// the process may open, less 48, for each may need another one to an upstream.
+    #[schemars(range(min = 1))]
+    pub connections: Option<usize>,
+    /// The same for one client's address (for IPv6, its /64), answered 429. Addresses in
+    /// `trusted_proxies` are not counted: they speak for many. Default: half of `connections`, so
+    /// that no single client locks out the rest.
+    #[schemars(range(min = 1))]
+    pub connections_per_client: Option<usize>,
+    /// Requests on one connection, before its client is asked to make a new one.
+    /// Default: `10000`.
+    #[schemars(range(min = 1))]
+    pub requests_per_connection: Option<u32>,
+    /// Requests under way at a time, WebSocket sessions not included; what comes beyond is
+    /// answered 503. Default: as many as `connections`.
+    #[schemars(range(min = 1))]
+    pub requests: Option<usize>,
+    /// Memory of the process; above it, requests are answered 503. Default: nine tenths of what
+    /// its control group may have, and no limit where that has none.
+    pub memory: Option<ByteSize>,
+    /// HTTP/2.
+    pub http2: Http2Limits,
+}
+
+/// Bounds on what a client may do by HTTP/2 (RFC 9113). `header_size` bounds its header lists.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http2Limits {
+    /// Streams at a time on one connection (SETTINGS_MAX_CONCURRENT_STREAMS). Default: `100`.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub concurrent_streams: Option<u32>,
+    /// Streams that the client has reset before the gateway came to look at them; with more, the
+    /// connection ends with GOAWAY (CVE-2023-44487). Default: `20`.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub pending_resets: Option<usize>,
+    /// Streams that the gateway has had to reset for what the client did; with more, the
+    /// connection ends with GOAWAY (CVE-2025-8671). Default: `100`.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub error_resets: Option<usize>,
 }

@@ -9,8 +9,8 @@ pub fn gateways_own(error: &str) -> Option<Code> {
     Some(match error {
         "no_route" => Code::NoRoute,
         "websocket_off" => Code::WebSocketOff,
-        "draining" => Code::Unavailable,
-        "too_many_sessions" => Code::TooManyRequests,
+        "draining" | "overloaded" => Code::Unavailable,
+        "too_many_sessions" | "too_many_connections" => Code::TooManyRequests,
         "origin_not_allowed" => Code::OriginRefused,
         "method_not_allowed_by_cors" | "header_not_allowed_by_cors" => Code::PreflightRefused,
         "bad_websocket_handshake" => Code::UpgradeLost,

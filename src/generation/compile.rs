@@ -8,6 +8,7 @@ mod cors;
 mod error_pages;
 mod files;
 mod headers;
+mod limits;
 mod listener;
 mod maintenance;
 mod retry;
@@ -234,14 +235,9 @@ impl Compiler<'_> {
     }
 
     fn edge(&mut self) -> Edge {
-        let limits = &self.config.limits;
         Edge {
             trusted_proxies: self.config.trusted_proxies.iter().map(|cidr| cidr.0).collect(),
-            header_size: limits.header_size.map_or(64 * 1024, |size| size.0),
-            header_count: limits.header_count.unwrap_or(100),
-            header_timeout: limits.header_timeout.map_or(Duration::from_secs(30), |it| it.0),
-            idle_timeout: limits.idle_timeout.map_or(Duration::from_secs(60), |it| it.0),
-            uri_size: limits.uri_size.map_or(16 * 1024, |size| size.0),
+            limits: self.limits(),
             error_pages: self.error_pages(),
             access_log: self.access_log().map(Arc::new),
         }

@@ -2,6 +2,7 @@
 
 mod change;
 mod compile;
+mod limits;
 mod listener;
 mod live;
 mod mirror;
@@ -14,6 +15,7 @@ mod watching;
 
 pub use change::Changes;
 pub use compile::{SECRET_KEYS, Surroundings, compile};
+pub use limits::Limits;
 pub use listener::{Listener, Tls};
 pub use live::Live;
 pub use mirror::Mirror;
@@ -98,16 +100,8 @@ pub struct Fixed {
 pub struct Edge {
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// The most bytes of header fields.
-    pub header_size: u64,
-    /// The most header fields.
-    pub header_count: usize,
-    /// How long the head of a connection's first request may take.
-    pub header_timeout: Duration,
-    /// How long a connection may lie idle before a request.
-    pub idle_timeout: Duration,
-    /// The most bytes of path and query.
-    pub uri_size: u64,
+    /// What strangers may make the gateway hold.
+    pub limits: Limits,
     /// Pages for errors.
     pub error_pages: Option<ErrorPages>,
     /// The access log, unless it is off.

@@ -1,6 +1,6 @@
 //! Whether a request may come in, and which route it takes.
 
-use super::{Context, Proxy};
+use super::{Context, Proxy, failure};
 use crate::filter::{Reply, is_preflight};
 use crate::generation::{Edge, Listener};
 use crate::http::{forwarded, framing, head, host, path, request_id};
@@ -25,6 +25,9 @@ pub(super) fn admit(proxy: &Proxy, session: &mut Session, ctx: &mut Context) -> 
     let generation = proxy.live.load();
     identify(&generation.edge, session, ctx);
     extended_connect(session, ctx)?;
+    if proxy.overload.refuses(&proxy.in_flight, &generation.edge.limits) {
+        return Err(failure::overloaded());
+    }
     let head = session.req_header();
     let listener = generation.listener(proxy.listener);
     if let Some(tls) = listener.and_then(|listener| listener.tls.as_ref()) {
@@ -239,22 +242,22 @@ fn scheme(peer_is_trusted: bool, session: &Session) -> &'static str {
 
 fn check_limits(edge: &Edge, head: &RequestHeader) -> Result<(), Reply> {
     let target = head.raw_path().len() as u64;
-    if target > edge.uri_size {
+    if target > edge.limits.uri_size {
         return Err(Reply::error(
             StatusCode::URI_TOO_LONG,
             "uri_too_long",
-            format!("path and query may have at most {} bytes", edge.uri_size),
+            format!("path and query may have at most {} bytes", edge.limits.uri_size),
         ));
     }
     let size: usize =
         head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if head.headers.len() > edge.header_count || size as u64 > edge.header_size {
+    if head.headers.len() > edge.limits.header_count || size as u64 > edge.limits.header_size {
         return Err(Reply::error(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "headers_too_large",
             format!(
                 "a request may have at most {} header fields of {} bytes together",
-                edge.header_count, edge.header_size
+                edge.limits.header_count, edge.limits.header_size
             ),
         ));
     }

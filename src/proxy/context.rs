@@ -1,10 +1,10 @@
 use super::failure;
-use super::in_flight::Ticket;
 use super::mirror::Copy;
 use super::retry::Attempts;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
 use crate::generation::Route;
+use crate::load::Ticket;
 use crate::upstream::{Chosen, Place, Pool};
 use crate::websocket::{End, Initiator, Ticket as SessionTicket};
 use http::{HeaderValue, StatusCode};
@@ -97,6 +97,9 @@ impl Context {
     /// The handshake is done: from here on this is a WebSocket session.
     pub(super) fn opened(&mut self, session: &mut Session, status: StatusCode) {
         self.is_open = true;
+        if let Some(under_way) = &mut self.under_way {
+            under_way.becomes_session();
+        }
         // Silence is no fault in a session; `websocket.idle_timeout` bounds it where wanted.
         session.set_read_timeout(None);
         session.set_write_timeout(Some(STUCK));

@@ -3,10 +3,12 @@
 use super::{Context, reply};
 use crate::filter::Reply;
 use crate::websocket::Initiator;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
+use rustix::io::Errno;
+use std::io;
 
 /// Answers a request that failed, if there is still somebody to answer and nothing was said yet.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
@@ -90,6 +92,9 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
     if handshake_timed_out {
         return timed_out();
     }
+    if is_out_of_files(error) {
+        return Some(overloaded());
+    }
     match (error.etype(), error.esource()) {
         (ErrorType::HTTPStatus(413), _) => Some(Reply::error(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -101,13 +106,13 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             "upstream_busy",
             "the service behind the gateway has as much to do as it may have",
         )
-        .map(|reply| reply.header(header::RETRY_AFTER, http::HeaderValue::from_static("1"))),
+        .map(|reply| reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"))),
         (ErrorType::HTTPStatus(503), _) => upstream(
             StatusCode::SERVICE_UNAVAILABLE,
             "upstream_unavailable",
             "the service behind the gateway has no address at the moment",
         )
-        .map(|reply| reply.header(header::RETRY_AFTER, http::HeaderValue::from_static("5"))),
+        .map(|reply| reply.header(header::RETRY_AFTER, HeaderValue::from_static("5"))),
         (ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout, _) => timed_out(),
         (
             ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert,
@@ -148,6 +153,25 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
         ),
         _ => Some(internal()),
     }
+}
+
+/// What is said when the gateway itself is short of something.
+pub(super) fn overloaded() -> Reply {
+    Reply::error(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "overloaded",
+        "the gateway has as much to do as it can",
+    )
+    .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+}
+
+/// Whether the process may open no more files, and thus no more connections.
+pub(super) fn is_out_of_files(error: &Error) -> bool {
+    let error = error.root_cause().downcast_ref::<io::Error>();
+    let errno = error.and_then(io::Error::raw_os_error);
+    errno.is_some_and(|errno| {
+        [Errno::MFILE, Errno::NFILE].contains(&Errno::from_raw_os_error(errno))
+    })
 }
 
 fn internal() -> Reply {

@@ -1,21 +1,20 @@
 //! The adapter to Pingora: each hook a few lines that hand over.
 
 mod admission;
+pub mod begun;
 mod compression;
 mod context;
 mod failure;
 mod forward;
 mod grpc_web;
-mod in_flight;
 mod mirror;
 mod reply;
 mod retry;
 mod target;
 
-pub use in_flight::InFlight;
-
 use crate::filter::{Flow, Request, Response};
 use crate::generation::{Live, split};
+use crate::load::{InFlight, Overload};
 use crate::websocket::Registry;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -40,6 +39,8 @@ pub struct Proxy {
     pub live: Arc<Live>,
     /// What is under way.
     pub in_flight: Arc<InFlight>,
+    /// Whether that is as much as can be.
+    pub overload: Arc<Overload>,
     /// The WebSocket sessions.
     pub sessions: Arc<Registry>,
 }
@@ -49,6 +50,7 @@ impl ProxyHttp for Proxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
+        begun::one();
         Context::new(Arc::clone(&self.live.load().fallback), self.in_flight.enter())
     }
 

@@ -1,6 +1,6 @@
 //! Whether a request that failed is tried again.
 
-use super::Context;
+use super::{Context, failure};
 use http::StatusCode;
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -43,6 +43,11 @@ impl Attempts {
 /// No connection could be established: nothing has been sent yet.
 pub(super) fn unreachable(ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
     let Some(pool) = ctx.pool().cloned() else { return error };
+    if failure::is_out_of_files(&error) {
+        // No fault of the endpoint's, and no better at another one.
+        error.set_retry(false);
+        return error;
+    }
     if let Some(chosen) = &ctx.endpoint {
         pool.refused(chosen);
         ctx.tried.push(chosen.address());

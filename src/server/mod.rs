@@ -1,7 +1,11 @@
 //! The process around the gateway: listeners, signals, start and stop.
 
+mod bare;
 mod connection;
+mod files;
 mod handover;
+mod http1;
+mod http2;
 mod listen;
 mod notify;
 mod proxy_protocol;
@@ -15,7 +19,8 @@ use crate::admin::{Admin, Readiness};
 use crate::config::{Sources, Variables};
 use crate::filter::Filter;
 use crate::generation::{Drain, Generation, Live, Watch};
-use crate::proxy::{InFlight, Proxy};
+use crate::load::{self, InFlight, Overload, Places};
+use crate::proxy::Proxy;
 use crate::telemetry::log as own_log;
 use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
 use connection::Connections;
@@ -24,7 +29,6 @@ use pingora::apps::HttpServerOptions;
 use pingora::apps::ServerApp;
 use pingora::apps::http_app::HttpServer;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
-use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{Fds, ListenFds};
 use pingora::services::{Service as _, listening::Service};
@@ -105,6 +109,10 @@ impl Server {
         generation.begin(&sessions);
         let live = Arc::new(Live::new(generation));
         let in_flight = Arc::new(InFlight::default());
+        let most = load::connections(files::raise_limit());
+        let places = Arc::new(Places::new(most));
+        let overload = Arc::new(Overload::new(most));
+        tokio::spawn(load::watch_memory(Arc::clone(&live), Arc::clone(&overload)));
 
         let (stop_accepting, stopping) = watch::channel(false);
         let conf = Arc::new(ServerConf {
@@ -122,6 +130,7 @@ impl Server {
                 listener: address,
                 live: Arc::clone(&live),
                 in_flight: Arc::clone(&in_flight),
+                overload: Arc::clone(&overload),
                 sessions: Arc::clone(&sessions),
             };
             let mut proxy = HttpProxy::new(proxy, Arc::clone(&conf));
@@ -130,11 +139,11 @@ impl Server {
             // Let through to `admission`, which refuses it with a reason and a log line.
             options.allow_connect_method_proxying = true;
             proxy.server_options = Some(options);
-            proxy.h2_options = Some(http2());
             proxy.handle_init_modules();
             let proxy = Arc::new(proxy);
             proxies.push(Arc::clone(&proxy));
-            let connections = Connections::new(proxy, Arc::clone(&live), address);
+            let (live, places) = (Arc::clone(&live), Arc::clone(&places));
+            let connections = Connections::new(proxy, live, places, address);
             let address = address.to_string();
             let mut service = Service::new(format!("gateway {address}"), connections);
             // Heads and bodies are read into buffers of their own.
@@ -160,6 +169,9 @@ impl Server {
                 live: Arc::clone(&live),
                 sessions: Arc::clone(&sessions),
                 readiness: Arc::clone(&readiness),
+                in_flight: Arc::clone(&in_flight),
+                overload: Arc::clone(&overload),
+                places: Arc::clone(&places),
             };
             let address = address.to_string();
             let mut service = Service::new(format!("admin {address}"), HttpServer::new_app(admin));
@@ -337,15 +349,6 @@ async fn finished(handing: &mut Option<JoinHandle<Result<u32, String>>>) -> Resu
         Some(handing) => handing.await.map_err(|error| error.to_string()).flatten(),
         None => std::future::pending().await,
     }
-}
-
-/// HTTP/2 with bounds for strangers. What a client may make the `h2` crate hold or do without end
-/// (resets, CONTINUATION frames, settings, pings) it bounds itself, and ends with GOAWAY.
-fn http2() -> H2Options {
-    let mut options = default_h2_options();
-    // WebSockets by HTTP/2 (RFC 8441).
-    options.enable_connect_protocol();
-    options
 }
 
 /// Closes all sessions, over no more of the grace than leaves time for their answers.

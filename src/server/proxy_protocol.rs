@@ -4,15 +4,15 @@ use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::{SocketDigest, UniqueID};
 use ppp::{HeaderResult, PartialResult, v1, v2};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::io::AsyncReadExt;
 
 /// The most bytes of a header; version 2 may carry more about the connection than its addresses.
 const MAX_SIZE: usize = 4096;
 
 /// Takes a header of the PROXY protocol off the connection, and takes the client's address from
-/// it where it names one. (The protocol's text: "The PROXY protocol, versions 1 & 2".)
-pub(super) async fn take_header(socket: &mut Socket) -> io::Result<()> {
+/// it where it names one, and returns it. (The protocol's text: "The PROXY protocol, versions 1 & 2".)
+pub(super) async fn take_header(socket: &mut Socket) -> io::Result<Option<IpAddr>> {
     let mut bytes = Vec::with_capacity(128);
     loop {
         if bytes.len() >= MAX_SIZE || socket.read_buf(&mut bytes).await? == 0 {
@@ -38,7 +38,7 @@ pub(super) async fn take_header(socket: &mut Socket) -> io::Result<()> {
             let _ = digest.peer_addr.set(Some(PeerAddress::Inet(source)));
             socket.set_socket_digest(digest);
         }
-        return Ok(());
+        return Ok(source.map(|source| source.ip()));
     }
 }
 

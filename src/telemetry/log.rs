@@ -1,9 +1,16 @@
 //! The gateway's own log, on stderr.
 
+use super::Alarm;
 use log::{LevelFilter, Record};
 use std::io::Write;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
+
+/// Where Pingora accepts connections.
+const ACCEPT: &str = "pingora_core::services::listening";
+
+static OUT_OF_FILES: LazyLock<Alarm> = LazyLock::new(Alarm::default);
 
 static JSON: AtomicBool = AtomicBool::new(false);
 
@@ -14,7 +21,13 @@ pub fn start() {
         .filter_module("tidegate", LevelFilter::Trace)
         // Pingora and its kin tell whole requests at `debug`, secrets included.
         .filter_level(LevelFilter::Warn)
+        // It makes a new connection then, and all is well.
+        .filter_module("pingora_core::connectors", LevelFilter::Off)
         .format(|out, record| {
+            // It is said each second, as long as the process is out of files.
+            if record.target() == ACCEPT && !OUT_OF_FILES.ring() {
+                return Ok(());
+            }
             let time = humantime::format_rfc3339_millis(SystemTime::now());
             if JSON.load(Ordering::Relaxed) {
                 write_json(out, &time.to_string(), record)

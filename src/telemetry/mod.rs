@@ -1,6 +1,7 @@
 //! What the gateway tells: the access log, and its own log.
 
 mod access_log;
+mod alarm;
 mod frames;
 mod json;
 pub mod log;
@@ -8,4 +9,5 @@ mod redact;
 mod sink;
 
 pub use access_log::{AccessLog, Format};
+pub use alarm::Alarm;
 pub use sink::{Sink, Target};

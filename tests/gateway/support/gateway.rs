@@ -44,10 +44,30 @@ impl Gateway {
         port: u16,
         environment: &[(&str, &str)],
     ) -> Self {
-        let mut child = tidegate(folder.path())
-            .envs(environment.iter().copied())
-            .args(["run", "--config"])
-            .arg(&file)
+        let mut command = tidegate(folder.path());
+        command.envs(environment.iter().copied()).args(["run", "--config"]).arg(&file);
+        Self::of(command, folder, file, port).await
+    }
+
+    /// Runs a configuration in a process that may open so many files.
+    pub async fn with_files(files: u32, config: &Config) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let port = free_port();
+        let file = folder.path().join("tidegate.yaml");
+        std::fs::write(&file, config.yaml(port)).expect("a configuration file");
+        let gateway = tidegate(folder.path());
+        let mut shell = Command::new("sh");
+        shell
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .args(["-c", &format!("ulimit -n {files}; exec \"$0\" run --config \"$1\"")])
+            .arg(gateway.get_program())
+            .arg(&file);
+        Self::of(shell, folder, file, port).await
+    }
+
+    async fn of(mut command: Command, folder: TempDir, file: PathBuf, port: u16) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -3,6 +3,7 @@
 
 mod config;
 mod gateway;
+pub mod http2;
 mod lines;
 mod ready;
 mod tls;
@@ -33,7 +34,7 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// Asks again and again until the answer is yes; for states that nothing announces.
-pub async fn until<Fut: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> Fut) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     within(what, async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(20)).await;

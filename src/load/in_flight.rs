@@ -6,6 +6,8 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub struct InFlight {
     count: AtomicUsize,
+    /// Those among them that have become sessions.
+    sessions: AtomicUsize,
     left: Notify,
 }
 
@@ -13,12 +15,17 @@ impl InFlight {
     /// One more is under way, until the ticket is dropped.
     pub fn enter(self: &Arc<Self>) -> Ticket {
         self.count.fetch_add(1, Ordering::Relaxed);
-        Ticket(Arc::clone(self))
+        Ticket { of: Arc::clone(self), is_session: false }
     }
 
     /// How many are under way.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
+    }
+
+    /// How many of them are requests.
+    pub fn requests(&self) -> usize {
+        self.count().saturating_sub(self.sessions.load(Ordering::Relaxed))
     }
 
     /// Waits until none is under way.
@@ -35,12 +42,28 @@ impl InFlight {
 
 /// One request or session that is under way.
 #[derive(Debug)]
-pub struct Ticket(Arc<InFlight>);
+pub struct Ticket {
+    of: Arc<InFlight>,
+    is_session: bool,
+}
+
+impl Ticket {
+    /// The request has become a session.
+    pub fn becomes_session(&mut self) {
+        if !self.is_session {
+            self.is_session = true;
+            self.of.sessions.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.left.notify_waiters();
+        if self.is_session {
+            self.of.sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.of.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.of.left.notify_waiters();
         }
     }
 }

@@ -1,0 +1,39 @@
+use std::time::Duration;
+
+/// What strangers may make the gateway hold, and for how long. What a request is refused for is
+/// told in `limits` of the configuration.
+#[derive(Debug)]
+pub struct Limits {
+    /// The most bytes of header fields.
+    pub header_size: u64,
+    /// The most header fields.
+    pub header_count: usize,
+    /// The most bytes of path and query.
+    pub uri_size: u64,
+    /// For all that comes before HTTP.
+    pub handshake_timeout: Duration,
+    /// For the head of a connection's first request.
+    pub header_timeout: Duration,
+    /// Before a request.
+    pub idle_timeout: Duration,
+    /// Between two parts of a request's body.
+    pub body_timeout: Duration,
+    /// Between two parts of a response that the client takes.
+    pub send_timeout: Duration,
+    /// The most connections, if written.
+    pub connections: Option<usize>,
+    /// The most connections of one client, if written.
+    pub connections_per_client: Option<usize>,
+    /// The most requests on one connection.
+    pub requests_per_connection: u32,
+    /// The most requests under way, if written.
+    pub requests: Option<usize>,
+    /// The most bytes of memory, if written.
+    pub memory: Option<u64>,
+    /// HTTP/2: streams at a time.
+    pub concurrent_streams: u32,
+    /// HTTP/2: resets by the client that nobody has looked at yet.
+    pub pending_resets: usize,
+    /// HTTP/2: resets for the client's errors.
+    pub error_resets: usize,
+}

@@ -1,0 +1,11 @@
+//! What the gateway carries, and whether it can take more: connections, requests, memory.
+
+mod in_flight;
+mod memory;
+mod overload;
+mod places;
+
+pub use in_flight::{InFlight, Ticket};
+pub use memory::watch as watch_memory;
+pub use overload::Overload;
+pub use places::{Full, Place, Places, connections};

@@ -1,0 +1,53 @@
+use super::InFlight;
+use crate::generation::Limits;
+use crate::telemetry::Alarm;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether the process has as much to do as it can.
+#[derive(Debug)]
+pub struct Overload {
+    /// The most connections that it has files for.
+    connections: usize,
+    is_short_of_memory: AtomicBool,
+    /// Requests refused because of `limits.requests`.
+    pub requests: Alarm,
+    /// Requests refused because of `limits.memory`.
+    pub memory: Alarm,
+}
+
+impl Overload {
+    /// For a process that has files for so many connections.
+    pub fn new(connections: usize) -> Self {
+        Self {
+            connections,
+            is_short_of_memory: AtomicBool::new(false),
+            requests: Alarm::default(),
+            memory: Alarm::default(),
+        }
+    }
+
+    /// Says whether there is memory left for requests; gives what was said before.
+    pub fn set_short_of_memory(&self, is_short: bool) -> bool {
+        self.is_short_of_memory.swap(is_short, Ordering::Relaxed)
+    }
+
+    /// Whether a request is one too many. It has been counted in already.
+    pub fn refuses(&self, in_flight: &InFlight, limits: &Limits) -> bool {
+        if self.is_short_of_memory.load(Ordering::Relaxed) {
+            // Who watches the memory has told it.
+            self.memory.ring();
+            return true;
+        }
+        let most = limits.requests.or(limits.connections).unwrap_or(self.connections);
+        if in_flight.requests() <= most {
+            return false;
+        }
+        if self.requests.ring() {
+            log::warn!(
+                "{most} requests are under way, as many as may be (limits.requests): what comes \
+                 beyond is answered 503"
+            );
+        }
+        true
+    }
+}

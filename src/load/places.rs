@@ -1,0 +1,176 @@
+use crate::generation::Edge;
+use crate::telemetry::Alarm;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Locks over the clients, so that connections seldom wait for each other.
+const SHARDS: usize = 16;
+
+/// Files that are no connections: listeners, logs, what is watched, the runtime's own.
+const OWN_FILES: u64 = 48;
+
+/// What even the smallest process can serve.
+const FEWEST: usize = 8;
+
+/// The connections that are held: counted, in all and by client.
+#[derive(Debug)]
+pub struct Places {
+    /// The most that the process has files for.
+    most: usize,
+    taken: AtomicUsize,
+    clients: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
+    /// Decides over shards, so that nobody can aim at one.
+    hasher: RandomState,
+    /// Connections refused for there are too many.
+    pub full: Alarm,
+    /// Connections refused for their client has too many.
+    pub full_of_client: Alarm,
+}
+
+/// Why there is no place for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// `limits.connections`.
+    All,
+    /// `limits.connections_per_client`.
+    Client,
+}
+
+/// One connection's place; it is free again when this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    places: Arc<Places>,
+    client: Option<IpAddr>,
+}
+
+/// How many connections a process can hold that may open so many files: each may need another
+/// one, to an upstream.
+pub fn connections(files: Option<u64>) -> usize {
+    let files = files.unwrap_or(u64::from(u32::MAX));
+    usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(FEWEST)
+}
+
+/// Who is taken for one client: IPv6 gives each of them 2^64 addresses (RFC 6177).
+fn client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) & (!0 << 64)).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+impl Places {
+    /// None is taken, of so many at most.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            taken: AtomicUsize::new(0),
+            clients: Default::default(),
+            hasher: RandomState::new(),
+            full: Alarm::default(),
+            full_of_client: Alarm::default(),
+        }
+    }
+
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// The most that may be taken.
+    fn most(&self, edge: &Edge) -> usize {
+        edge.limits.connections.map_or(self.most, |written| written.min(self.most))
+    }
+
+    /// Takes a place, if there is one.
+    pub fn take(self: &Arc<Self>, edge: &Edge) -> Result<Place, Full> {
+        let most = self.most(edge);
+        if self.taken.fetch_add(1, Ordering::Relaxed) < most {
+            return Ok(Place { places: Arc::clone(self), client: None });
+        }
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+        if self.full.ring() {
+            log::warn!(
+                "{most} connections are held, as many as may be (limits.connections, and the \
+                 files that the process may open): what comes beyond is refused"
+            );
+        }
+        Err(Full::All)
+    }
+
+    fn shard(&self, client: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        let number = self.hasher.hash_one(client) as usize % SHARDS;
+        #[expect(clippy::indexing_slicing, reason = "the number is less than the length")]
+        self.clients[number].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Counts it among those of its client, whose address is known now.
+    pub fn belongs_to(&mut self, address: IpAddr, edge: &Edge) -> Result<(), Full> {
+        if self.client.is_some() || edge.trusts(address) {
+            return Ok(());
+        }
+        let client = client(address);
+        let places = &self.places;
+        let most = edge.limits.connections_per_client.unwrap_or_else(|| places.most(edge) / 2);
+        let mut shard = places.shard(client);
+        let count = shard.entry(client).or_default();
+        if *count >= most.max(1) {
+            drop(shard);
+            if places.full_of_client.ring() {
+                log::warn!(
+                    "{client} has {most} connections, as many as one client may \
+                     (limits.connections_per_client): more of its are refused"
+                );
+            }
+            return Err(Full::Client);
+        }
+        *count += 1;
+        drop(shard);
+        self.client = Some(client);
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.taken.fetch_sub(1, Ordering::Relaxed);
+        let Some(client) = self.client else { return };
+        let mut shard = self.places.shard(client);
+        if let Some(count) = shard.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                shard.remove(&client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_an_ipv4_address_or_a_network_of_ipv6() {
+        for (one, other, are_one) in [
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("2001:db8::1", "2001:db8::ffff:1:2:3", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+        ] {
+            let [a, b] = [one, other].map(|written| client(written.parse().unwrap()));
+            assert_eq!(a == b, are_one, "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn half_of_the_files_are_for_connections() {
+        assert_eq!(connections(Some(1024)), 488);
+        assert_eq!(connections(Some(20)), FEWEST);
+        assert!(connections(None) > 1_000_000);
+    }
+}

@@ -1,0 +1,52 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// How long it keeps still after it has been told, in seconds.
+const STILL: u64 = 60;
+
+/// Something that strangers can cause as often as they like: it is counted each time and told
+/// once a minute.
+#[derive(Debug)]
+pub struct Alarm {
+    began: Instant,
+    count: AtomicU64,
+    /// The second from which on it is told again.
+    next: AtomicU64,
+}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self { began: Instant::now(), count: AtomicU64::new(0), next: AtomicU64::new(0) }
+    }
+}
+
+impl Alarm {
+    /// It has happened; whether it is time to tell.
+    pub fn ring(&self) -> bool {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let now = self.began.elapsed().as_secs();
+        let next = self.next.load(Ordering::Relaxed);
+        now >= next
+            && self
+                .next
+                .compare_exchange(next, now + STILL, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// How often it has happened.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_told_once_and_counted_each_time() {
+        let alarm = Alarm::default();
+        let told = (0..1000).filter(|_| alarm.ring()).count();
+        assert_eq!((told, alarm.count()), (1, 1000));
+    }
+}

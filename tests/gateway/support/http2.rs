@@ -1,0 +1,91 @@
+use super::{Gateway, within};
+use std::io;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
+
+pub const END_STREAM: u8 = 1;
+pub const ACK: u8 = 1;
+pub const END_HEADERS: u8 = 4;
+
+/// `GET http://a/` in HPACK: entries of the static table, and one literal.
+pub const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'a'];
+
+/// HTTP/2 without TLS, frame by frame, as no library would send it.
+pub struct Frames(TcpStream);
+
+/// A frame as it came (RFC 9113, section 4.1).
+#[derive(Debug)]
+pub struct Frame {
+    pub kind: u8,
+    pub flags: u8,
+    pub payload: Vec<u8>,
+}
+
+impl Frames {
+    /// Connects and says what a client must at first.
+    pub async fn connect(gateway: &Gateway) -> Self {
+        let socket = TcpStream::connect(gateway.address()).await.expect("a connection");
+        let mut frames = Self(socket);
+        frames.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("the preface");
+        frames.send(SETTINGS, 0, 0, &[]).await.expect("the settings");
+        frames
+    }
+
+    pub async fn send(&mut self, kind: u8, flags: u8, stream: u32, data: &[u8]) -> io::Result<()> {
+        self.send_all(&frame(kind, flags, stream, data)).await
+    }
+
+    /// Many at once.
+    pub async fn send_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        within("room to write", self.0.write_all(bytes)).await
+    }
+
+    /// `None` when the connection is over.
+    pub async fn next(&mut self) -> Option<Frame> {
+        let mut head = [0; 9];
+        within("a frame", self.0.read_exact(&mut head)).await.ok()?;
+        let [a, b, c, kind, flags, ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        within("its payload", self.0.read_exact(&mut payload)).await.ok()?;
+        Some(Frame { kind, flags, payload })
+    }
+
+    /// The next frame of this kind.
+    pub async fn next_of(&mut self, kind: u8) -> Frame {
+        loop {
+            let frame = self.next().await;
+            let frame = frame.unwrap_or_else(|| panic!("ended before a frame of kind {kind}"));
+            if frame.kind == kind {
+                return frame;
+            }
+        }
+    }
+
+    /// The error code of GOAWAY; `None` when the connection ends without one.
+    pub async fn goaway(&mut self) -> Option<u32> {
+        while let Some(frame) = self.next().await {
+            if frame.kind == GOAWAY {
+                let code = frame.payload.get(4..8)?;
+                return Some(u32::from_be_bytes(code.try_into().ok()?));
+            }
+        }
+        None
+    }
+}
+
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a frame's length").to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
