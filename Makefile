@@ -68,6 +68,10 @@ autobahn: ## Autobahn's cases straight and through the gateway (ARGS=--subset)
 	@cargo build --quiet
 	tests/autobahn/run $(ARGS)
 
+h2spec: ## h2spec's cases on the TLS listener (needs h2spec)
+	@cargo build --quiet
+	tests/h2spec/run $(ARGS)
+
 ##@ Measure
 bench: ## CPU time and memory against bare Pingora and others (ARGS="http", "all --json figures.json")
 	@scripts/install-deps build
@@ -96,4 +100,4 @@ help:
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: audit bench check clippy configs deps doc docker docker-check fmt fuzz help microbench run shellcheck test
+.PHONY: audit bench check clippy configs deps doc docker docker-check fmt fuzz h2spec help microbench run shellcheck test

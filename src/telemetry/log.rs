@@ -23,6 +23,8 @@ pub fn start() {
         .filter_level(LevelFilter::Warn)
         // It makes a new connection then, and all is well.
         .filter_module("pingora_core::connectors", LevelFilter::Off)
+        // It tells what clients do wrong, as often as they like.
+        .filter_module("h2", LevelFilter::Off)
         .format(|out, record| {
             // It is said each second, as long as the process is out of files.
             if record.target() == ACCEPT && !OUT_OF_FILES.ring() {
