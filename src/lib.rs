@@ -36,6 +36,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod acme;
 mod admin;
 mod compression;
 mod config;

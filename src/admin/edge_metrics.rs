@@ -54,4 +54,22 @@ pub(super) fn write(text: &mut String, generation: &Generation) {
             );
         }
     }
+    orders(text, generation);
+}
+
+/// Appends the orders of certificates.
+fn orders(text: &mut String, generation: &Generation) {
+    text.push_str("# HELP tidegate_acme_orders_total Orders of certificates, by how they ended.\n");
+    text.push_str("# TYPE tidegate_acme_orders_total counter\n");
+    for managed in generation.managed() {
+        let name = managed.settings().domains.first().map_or("", String::as_str);
+        let (issued, failed) = managed.orders();
+        for (result, count) in [("issued", issued), ("failed", failed)] {
+            let _ = writeln!(
+                text,
+                "tidegate_acme_orders_total{{name=\"{}\",result=\"{result}\"}} {count}",
+                escaped(name)
+            );
+        }
+    }
 }

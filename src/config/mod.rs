@@ -3,6 +3,7 @@
 //! One type per section of the file. Nothing here is read on the request path;
 //! `generation::compile` turns it into what is.
 
+mod acme;
 mod answer;
 mod check;
 mod compression;
@@ -31,6 +32,7 @@ mod values;
 mod websocket;
 mod yaml;
 
+pub use acme::{Acme, AcmeChallenge};
 pub use answer::{Redirect, Respond};
 pub use compression::{Coding, Compression, CompressionSetting};
 pub use cors::{Cors, CorsPolicy};
@@ -91,6 +93,10 @@ pub struct Config {
     /// `upgrade.sock` in `$RUNTIME_DIRECTORY`, else one for this file in a private folder among
     /// the temporary ones.
     pub upgrade_socket: Option<Spanned<String>>,
+    /// A folder for what must outlive the process: accounts and certificates of ACME. It is made
+    /// where it is missing; nobody else should be able to read it. Relative paths start at the
+    /// folder of the configuration file. Default: none.
+    pub state_dir: Option<Spanned<String>>,
     /// How WebSocket sessions are closed when the gateway stops, drains or reloads.
     pub drain: Drain,
     /// Where the gateway can be asked and told. Default: nowhere.

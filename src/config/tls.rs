@@ -1,5 +1,5 @@
 use super::union::short_or_long;
-use super::{Duration, HostPattern, Spanned, Switch};
+use super::{Acme, Duration, HostPattern, Spanned, Switch};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -11,6 +11,8 @@ pub struct ListenerTls {
     /// Certificates, chosen by the server name that the client asks for (SNI): the one with
     /// just this name, else one with a wildcard for it, else the first of the list.
     pub certificates: Vec<Spanned<Certificate>>,
+    /// A certificate that is ordered and renewed by ACME.
+    pub acme: Option<Spanned<Acme>>,
     /// A certificate made at the start, for `localhost` and its addresses; for development.
     /// Default: `false`.
     pub self_signed: bool,

@@ -1,6 +1,7 @@
 //! The only door from the configuration as written to what the request path reads: finds all
 //! that is wrong, and is where a default becomes a value.
 
+mod acme;
 mod answer;
 mod chain;
 mod compression;

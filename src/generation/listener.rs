@@ -1,3 +1,4 @@
+use crate::acme::Managed;
 use crate::tls::Certificates;
 use http::HeaderValue;
 use ipnet::IpNet;
@@ -28,6 +29,8 @@ pub struct Tls {
     pub config: Arc<ServerConfig>,
     /// The certificates in it.
     pub certificates: Arc<Certificates>,
+    /// The certificate among them that is ordered by ACME.
+    pub acme: Option<Arc<Managed>>,
     /// `Strict-Transport-Security`, on every response.
     pub hsts: Option<HeaderValue>,
 }

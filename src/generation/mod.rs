@@ -24,6 +24,7 @@ pub use split::{Split, When, choose as split};
 use stamp::Stamp;
 pub use watch::Watch;
 
+use crate::acme::Managed;
 use crate::compression::Compression;
 use crate::error_pages::ErrorPages;
 use crate::filter::Filter;
@@ -214,6 +215,7 @@ pub enum HostHeader {
 impl Generation {
     /// Begins what goes on as long as this generation is in force. It takes the runtime.
     pub fn begin(&mut self, sessions: &Arc<Registry>) {
+        self.managed().for_each(Managed::begin);
         for (name, probe) in &self.probes {
             if let Some(pool) = self.pools.get(name) {
                 let (sessions, drain) = (Arc::clone(sessions), self.drain);
@@ -223,6 +225,11 @@ impl Generation {
                 });
             }
         }
+    }
+
+    /// The certificates that are ordered by ACME.
+    pub fn managed(&self) -> impl Iterator<Item = &Arc<Managed>> {
+        self.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.acme.as_ref())
     }
 
     /// Warns of certificates that have expired or are about to, and of upstreams whose

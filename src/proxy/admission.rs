@@ -2,7 +2,7 @@
 
 use super::{Context, Proxy, failure};
 use crate::filter::{Reply, is_preflight};
-use crate::generation::{Edge, Listener};
+use crate::generation::{Edge, Generation, Listener};
 use crate::http::{forwarded, framing, head, host, path, request_id};
 use crate::routing::Miss;
 use crate::tls::TlsInfo;
@@ -39,6 +39,9 @@ pub(super) fn admit(proxy: &Proxy, session: &mut Session, ctx: &mut Context) -> 
         return Err(method_not_allowed(&[Method::GET, Method::HEAD, Method::POST]));
     }
     check_message(session)?;
+    if let Some(answer) = acme_challenge(&generation, head) {
+        return Err(answer);
+    }
     let authority = authority(head)?;
     if let Some(redirect) = listener.and_then(|it| to_https(it, head, authority, ctx)) {
         return Err(redirect);
@@ -91,6 +94,14 @@ fn extended_connect(session: &mut Session, ctx: &mut Context) -> Result<(), Repl
         )),
         None => Ok(()),
     }
+}
+
+/// What an authority of certificates asks for, if it does (RFC 8555, section 8.3).
+fn acme_challenge(generation: &Generation, head: &RequestHeader) -> Option<Reply> {
+    let token = head.uri.path().strip_prefix("/.well-known/acme-challenge/")?;
+    let answer = generation.managed().find_map(|managed| managed.answer_to_request(token))?;
+    let media_type = HeaderValue::from_static("application/octet-stream");
+    Some(Reply::new(StatusCode::OK).header(header::CONTENT_TYPE, media_type).body(answer))
 }
 
 /// The same URL by HTTPS, for who came without to a listener that asks for it.

@@ -93,7 +93,7 @@ impl UpstreamTls {
         identity.iter().flat_map(|it| &it.chain).for_each(|it| it.as_ref().hash(&mut hasher));
         (&server_name, insecure, ca.is_some()).hash(&mut hasher);
 
-        let roots = ca.unwrap_or_else(|| Arc::clone(system_roots()));
+        let roots = ca.unwrap_or_else(|| Arc::clone(machine_roots()));
         let builder = ClientConfig::builder_with_provider(Arc::clone(provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
@@ -128,7 +128,7 @@ impl UpstreamTls {
 }
 
 /// The authorities that the machine trusts.
-fn system_roots() -> &'static Roots {
+pub fn machine_roots() -> &'static Roots {
     static ROOTS: LazyLock<Roots> = LazyLock::new(|| {
         let mut roots = RootCertStore::empty();
         for certificate in rustls_native_certs::load_native_certs().unwrap_or_default() {

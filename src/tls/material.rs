@@ -3,6 +3,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,8 @@ pub struct Certificate {
     pub key: Arc<CertifiedKey>,
     /// The names that stand in it, as it spells them: `api.example.com`, `*.example.com`.
     pub names: Vec<String>,
+    /// When its life begins.
+    pub not_before: SystemTime,
     /// When it expires.
     pub not_after: SystemTime,
 }
@@ -32,11 +35,28 @@ pub enum Fault {
     Key(String),
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(reason) => write!(f, "the certificate: {reason}"),
+            Self::Key(reason) => write!(f, "the key: {reason}"),
+        }
+    }
+}
+
 impl Certificate {
     /// Reads a certificate, its intermediates and its key from PEM files.
     pub fn load(cert: &Path, key: &Path) -> Result<Self, Fault> {
         let chain = certificates(cert).map_err(Fault::Certificate)?;
         Self::new(chain, private_key(key).map_err(Fault::Key)?)
+    }
+
+    /// The same from their texts.
+    pub fn parse(chain: &str, key: &str) -> Result<Self, Fault> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
+        let chain = chain.map_err(|error| Fault::Certificate(format!("it is not PEM: {error}")))?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes());
+        Self::new(chain, key.map_err(|error| Fault::Key(format!("it is not PEM: {error}")))?)
     }
 
     fn new(
@@ -49,15 +69,18 @@ impl Certificate {
         let (_, parsed) = X509Certificate::from_der(leaf)
             .map_err(|_| Fault::Certificate("not an X.509 certificate".to_owned()))?;
         let names = names(&parsed);
-        let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-        let not_after = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let validity = parsed.validity();
+        let [not_before, not_after] = [validity.not_before, validity.not_after].map(|time| {
+            let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
+            SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+        });
         let key = CertifiedKey::from_der(chain, key, provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
                 Fault::Key("the key is not the certificate's".to_owned())
             }
             error => Fault::Key(format!("the key can't be used: {error}")),
         })?;
-        Ok(Self { key: Arc::new(key), names, not_after })
+        Ok(Self { key: Arc::new(key), names, not_before, not_after })
     }
 
     /// The first of its names, for logs.

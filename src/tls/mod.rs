@@ -7,10 +7,10 @@ mod resolver;
 mod server;
 mod stream;
 
-pub use client::{ClientOptions, Identity, UpstreamTls};
+pub use client::{ClientOptions, Identity, UpstreamTls, machine_roots};
 pub use material::{Certificate, Fault, Roots, certificates, roots, self_signed};
 pub use peer::{ClientCertificate, TlsInfo};
-pub use resolver::Certificates;
+pub use resolver::{Certificates, Source};
 pub use server::{ClientAuth, ServerOptions, server_config};
 pub use stream::accept;
 

@@ -2,7 +2,23 @@ use super::Certificate;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::sync::Arc;
+
+/// What a handshake asks for that is a challenge of ACME (RFC 8737, section 6.2).
+pub(super) const ACME_ALPN: &[u8] = b"acme-tls/1";
+
+/// A certificate that comes, and comes anew, while the gateway runs.
+pub trait Source: Debug + Send + Sync {
+    /// The server names that it is for.
+    fn names(&self) -> &[String];
+
+    /// The certificate, once there is one.
+    fn certificate(&self) -> Option<Arc<Certificate>>;
+
+    /// What is shown to who asks for a challenge of ACME.
+    fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>>;
+}
 
 /// The certificates of a listener, by the server names that they are for.
 #[derive(Debug)]
@@ -12,12 +28,16 @@ pub struct Certificates {
     wildcard: HashMap<String, Arc<CertifiedKey>>,
     first: Option<Arc<CertifiedKey>>,
     all: Vec<Certificate>,
+    sources: Vec<Arc<dyn Source>>,
 }
 
 impl Certificates {
-    /// The certificates, each with the names that it is used for. Where two have a name, the
-    /// first is used.
-    pub fn new(certificates: Vec<(Certificate, Vec<String>)>) -> Self {
+    /// The certificates, each with the names that it is used for, and those that come by
+    /// themselves. Where two have a name, the first is used.
+    pub fn new(
+        certificates: Vec<(Certificate, Vec<String>)>,
+        sources: Vec<Arc<dyn Source>>,
+    ) -> Self {
         let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
         for (certificate, names) in &certificates {
             for name in names {
@@ -31,27 +51,55 @@ impl Certificates {
         }
         let first = certificates.first().map(|(certificate, _)| Arc::clone(&certificate.key));
         let all = certificates.into_iter().map(|(certificate, _)| certificate).collect();
-        Self { exact, wildcard, first, all }
+        Self { exact, wildcard, first, all, sources }
     }
 
     /// All of them.
-    pub fn all(&self) -> &[Certificate] {
-        &self.all
+    pub fn all(&self) -> impl Iterator<Item = Certificate> {
+        let come = self.sources.iter().filter_map(|source| source.certificate());
+        self.all.iter().cloned().chain(come.map(|certificate| (*certificate).clone()))
+    }
+
+    /// Whether any is proved by handshakes.
+    pub(super) fn has_sources(&self) -> bool {
+        !self.sources.is_empty()
     }
 
     /// The one for this server name.
-    fn find(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+    fn find(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let by_name = name.and_then(|name| {
             let lower = name.to_ascii_lowercase();
             let parent = lower.find('.').and_then(|dot| lower.get(dot..));
-            self.exact.get(&lower).or_else(|| parent.and_then(|parent| self.wildcard.get(parent)))
+            let of_source = || {
+                let mut sources = self.sources.iter();
+                let source = sources.find(|source| source.names().contains(&lower))?;
+                Some(Arc::clone(&source.certificate()?.key))
+            };
+            let of_parent = || parent.and_then(|parent| self.wildcard.get(parent)).cloned();
+            self.exact.get(&lower).cloned().or_else(of_source).or_else(of_parent)
         });
-        by_name.or(self.first.as_ref())
+        let any = || {
+            let come = self.sources.iter().find_map(|source| source.certificate());
+            self.first.clone().or_else(|| come.map(|certificate| Arc::clone(&certificate.key)))
+        };
+        by_name.or_else(any)
     }
+
+    fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        self.sources.iter().find_map(|source| source.challenge(name))
+    }
+}
+
+fn is_challenge(hello: &ClientHello<'_>) -> bool {
+    let Some(mut protocols) = hello.alpn() else { return false };
+    protocols.next() == Some(ACME_ALPN) && protocols.next().is_none()
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.find(hello.server_name()).cloned()
+        if is_challenge(&hello) {
+            return self.challenge(hello.server_name()?);
+        }
+        self.find(hello.server_name())
     }
 }

@@ -1,3 +1,4 @@
+use super::resolver::ACME_ALPN;
 use super::{Certificates, Roots, provider};
 use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
@@ -44,6 +45,9 @@ pub fn server_config(options: &ServerOptions) -> Result<ServerConfig, String> {
         .filter(|(is_spoken, _)| *is_spoken)
         .map(|(_, name)| name.to_vec())
         .collect();
+    if options.certificates.has_sources() {
+        config.alpn_protocols.push(ACME_ALPN.to_vec());
+    }
     // What a session needs is in the client's ticket: no memory that strangers can fill, and a
     // reload forgets nobody.
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -1,4 +1,5 @@
 use super::TlsInfo;
+use super::resolver::ACME_ALPN;
 use async_trait::async_trait;
 use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -32,7 +33,12 @@ pub async fn accept(
     socket: Socket,
     config: Arc<ServerConfig>,
 ) -> io::Result<pingora::protocols::Stream> {
-    let tls = TlsAcceptor::from(config).accept(socket).await?;
+    let mut tls = TlsAcceptor::from(config).accept(socket).await?;
+    if tls.get_ref().1.alpn_protocol() == Some(ACME_ALPN) {
+        // RFC 8737, section 3: that was all.
+        let _ = tls.shutdown().await;
+        return Err(io::Error::other("a challenge of ACME, answered"));
+    }
     let info = TlsInfo::of(tls.get_ref().1);
     let ssl = SslDigest::new(info.cipher, info.version, None, None, Vec::new());
     let response = pingora::http::ResponseHeader::build(200, Some(0));

@@ -6,6 +6,7 @@
 mod support;
 
 mod access_log;
+mod acme;
 mod cli;
 mod compression;
 mod cors;

@@ -91,10 +91,11 @@ impl Compiler<'_> {
                 }
             }
         }
-        if written.certificates.is_empty() && !written.self_signed {
+        let acme = written.acme.as_ref().and_then(|acme| self.acme(acme, &format!("{at}.acme")));
+        if written.certificates.is_empty() && written.acme.is_none() && !written.self_signed {
             self.problems
                 .add(written.span, &*at, "there is no certificate")
-                .help("add `certificates: [{cert: …, key: …}]`, or `self_signed: true`");
+                .help("add `certificates: [{cert: …, key: …}]`, `acme`, or `self_signed: true`");
         }
         let client_auth = written.client_auth.as_ref().and_then(|auth| {
             let path = self.path(&auth.ca);
@@ -111,7 +112,8 @@ impl Compiler<'_> {
         if self.problems.iter().count() > known {
             return None;
         }
-        let certificates = Arc::new(Certificates::new(certificates));
+        let sources = acme.iter().map(|managed| Arc::clone(managed) as _).collect();
+        let certificates = Arc::new(Certificates::new(certificates, sources));
         let speaks_all = listener.protocols.is_empty();
         let options = ServerOptions {
             certificates: Arc::clone(&certificates),
@@ -126,6 +128,7 @@ impl Compiler<'_> {
             Ok(config) => Some(Tls {
                 config: Arc::new(config),
                 certificates,
+                acme,
                 hsts: written.hsts.as_ref().and_then(hsts),
             }),
             Err(reason) => {

@@ -6,6 +6,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -62,11 +63,7 @@ impl Authority {
 
     /// A client that believes this authority.
     pub fn client(&self) -> Client {
-        let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("PEM"))
-            .expect("a root");
-        Client { roots: Arc::new(roots), identity: None, alpn: Vec::new(), kept: None }
+        Client::believing(self.pem.as_bytes())
     }
 }
 
@@ -83,6 +80,13 @@ pub struct Client {
 pub type Secured = TlsStream<TcpStream>;
 
 impl Client {
+    /// One that believes this authority, in PEM.
+    pub fn believing(root: &[u8]) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(root).expect("PEM")).expect("a root");
+        Self { roots: Arc::new(roots), identity: None, alpn: Vec::new(), kept: None }
+    }
+
     /// Shows `NAME.pem`, of this path without its extension.
     pub fn showing(mut self, identity: PathBuf) -> Self {
         self.identity = Some(identity);
@@ -129,8 +133,13 @@ impl Client {
 
     /// Connects and does the handshake for this server name.
     pub async fn try_connect(&self, gateway: &Gateway, name: &str) -> io::Result<Secured> {
+        self.try_connect_to(gateway.address(), name).await
+    }
+
+    /// The same with any server.
+    pub async fn try_connect_to(&self, address: SocketAddr, name: &str) -> io::Result<Secured> {
         let name = ServerName::try_from(name.to_owned()).expect("a server name");
-        let socket = TcpStream::connect(gateway.address()).await?;
+        let socket = TcpStream::connect(address).await?;
         let connector = TlsConnector::from(self.config());
         within("a handshake", connector.connect(name, socket)).await
     }

@@ -1,0 +1,41 @@
+use crate::tls::{Roots, provider};
+use bytes::Bytes;
+use http::Request;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use instant_acme::{BodyWrapper, BytesResponse, Error};
+use rustls::ClientConfig;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Speaks HTTPS with an authority.
+pub(super) struct Client(HttpClient<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>);
+
+impl Client {
+    /// One that believes these authorities.
+    pub(super) fn new(roots: Roots) -> Result<Self, String> {
+        let config = ClientConfig::builder_with_provider(Arc::clone(provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1();
+        Ok(Self(HttpClient::builder(TokioExecutor::new()).build(connector.build())))
+    }
+}
+
+impl instant_acme::HttpClient for Client {
+    fn request(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
+        let answer = self.0.request(request);
+        Box::pin(async move {
+            let answer = answer.await.map_err(|error| Error::Other(Box::new(error)))?;
+            Ok(BytesResponse::from(answer))
+        })
+    }
+}

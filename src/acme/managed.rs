@@ -1,0 +1,202 @@
+use super::order::{Issued, order};
+use super::pending::Pending;
+use super::store::Store;
+use crate::config::AcmeChallenge;
+use crate::tls::{self, Certificate, Roots, Source};
+use arc_swap::ArcSwapOption;
+use rustls::sign::CertifiedKey;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+use tokio::time::{sleep, timeout};
+
+/// How long an order may take in all.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The longest wait after a failure.
+const MAX_RETRY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest sleep: the clock may be set, and the certificate be wanted no more.
+const MAX_SLEEP: Duration = Duration::from_secs(60 * 60);
+
+/// How long another process is left alone that orders the same certificate.
+const OTHERS: Duration = Duration::from_secs(2);
+
+/// What is ordered, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The names, in the order in which they are written.
+    pub domains: Vec<String>,
+    /// Where the authority may write to.
+    pub email: Option<String>,
+    /// The URL of the authority's directory.
+    pub directory: String,
+    /// A file of authorities that are believed about the directory's server.
+    pub ca: Option<PathBuf>,
+    /// How the names are proved.
+    pub challenge: AcmeChallenge,
+    /// An account that there is already: how it is called, and its key.
+    pub external_account: Option<(String, Vec<u8>)>,
+    /// How long before its end it is renewed.
+    pub renew_before: Option<Duration>,
+    /// How long after the first failure it is tried again.
+    pub retry: Duration,
+}
+
+impl Settings {
+    /// The authorities that are believed about the directory's server.
+    pub(super) fn roots(&self) -> Result<Roots, String> {
+        match &self.ca {
+            Some(path) => tls::roots(path),
+            None => Ok(Arc::clone(tls::machine_roots())),
+        }
+    }
+}
+
+/// A certificate that is ordered and renewed as long as this lives.
+#[derive(Debug)]
+pub struct Managed {
+    settings: Settings,
+    store: Store,
+    certificate: ArcSwapOption<Certificate>,
+    pending: Pending,
+    has_begun: AtomicBool,
+    issued: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Managed {
+    /// With what is kept in the folder.
+    pub fn new(settings: Settings, state: &Path) -> Self {
+        let store = Store::new(state, &settings);
+        let certificate = ArcSwapOption::from(store.certificate().map(Arc::new));
+        Self {
+            settings,
+            store,
+            certificate,
+            pending: Pending::default(),
+            has_begun: AtomicBool::new(false),
+            issued: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
+    }
+
+    /// What is ordered.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The answer to a request of the authority for this token.
+    pub fn answer_to_request(&self, token: &str) -> Option<String> {
+        self.pending.request(token)
+    }
+
+    /// How many orders have led to a certificate, and how many have failed.
+    pub fn orders(&self) -> (u64, u64) {
+        (self.issued.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    }
+
+    /// Begins to order and renew, unless it has begun. It takes the runtime.
+    pub fn begin(self: &Arc<Self>) {
+        if !self.has_begun.swap(true, Ordering::Relaxed) {
+            tokio::spawn(keep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Orders if it is time to; returns how long to wait then.
+    async fn look(&self, failures: &mut u32) -> Duration {
+        let left = self.left();
+        if !left.is_zero() {
+            return left;
+        }
+        let _lock = match self.store.lock() {
+            Ok(Some(lock)) => lock,
+            // Another process orders: the one before or after this, or another replica.
+            Ok(None) => return OTHERS,
+            Err(error) => return self.fail(&format!("no place for it: {error}"), failures),
+        };
+        // One may have done so just now.
+        if let Some(kept) = self.store.certificate() {
+            self.certificate.store(Some(Arc::new(kept)));
+        }
+        let left = self.left();
+        if !left.is_zero() {
+            return left;
+        }
+        let ordered = timeout(PATIENCE, order(&self.settings, &self.store, &self.pending)).await;
+        self.pending.clear();
+        let ordered = ordered.unwrap_or_else(|_| Err(format!("not done in {PATIENCE:?}")));
+        match ordered.and_then(|issued| self.take(&issued)) {
+            Ok(certificate) => {
+                let until = humantime::format_rfc3339_seconds(certificate.not_after);
+                log::info!("the certificate for {} is there, until {until}", self.names());
+                self.certificate.store(Some(Arc::new(certificate)));
+                self.issued.fetch_add(1, Ordering::Relaxed);
+                *failures = 0;
+                // Not at once, were it to expire tomorrow.
+                self.left().max(self.settings.retry)
+            }
+            Err(reason) => self.fail(&reason, failures),
+        }
+    }
+
+    fn take(&self, issued: &Issued) -> Result<Certificate, String> {
+        let certificate = Certificate::parse(&issued.chain, &issued.key)
+            .map_err(|fault| format!("what was issued can't be used: {fault}"))?;
+        if let Err(error) = self.store.keep_certificate(&issued.chain, &issued.key) {
+            log::error!("the certificate for {} can't be kept: {error}", self.names());
+        }
+        Ok(certificate)
+    }
+
+    fn fail(&self, reason: &str, failures: &mut u32) -> Duration {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        let retry = self.settings.retry.saturating_mul(1 << (*failures).min(20)).min(MAX_RETRY);
+        *failures = failures.saturating_add(1);
+        // Those who failed together do not come again together.
+        let [a, ..] = *uuid::Uuid::new_v4().as_bytes();
+        let wait = retry.mul_f64(1.0 + f64::from(a) / 1024.0);
+        let again = humantime::format_duration(Duration::from_secs(wait.as_secs().max(1)));
+        log::error!("no certificate for {}: {reason}; again in {again}", self.names());
+        wait
+    }
+
+    /// How long until it is to be renewed; nothing when there is none.
+    fn left(&self) -> Duration {
+        let Some(certificate) = self.certificate.load_full() else { return Duration::ZERO };
+        let life = certificate.not_after.duration_since(certificate.not_before);
+        let before = self.settings.renew_before.unwrap_or(life.unwrap_or_default() / 3);
+        let at = certificate.not_after.checked_sub(before).unwrap_or(SystemTime::UNIX_EPOCH);
+        at.duration_since(SystemTime::now()).unwrap_or_default()
+    }
+
+    fn names(&self) -> String {
+        self.settings.domains.join(", ")
+    }
+}
+
+impl Source for Managed {
+    fn names(&self) -> &[String] {
+        &self.settings.domains
+    }
+
+    fn certificate(&self) -> Option<Arc<Certificate>> {
+        self.certificate.load_full()
+    }
+
+    fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        self.pending.handshake(name)
+    }
+}
+
+/// Looks after it as long as anybody holds it.
+async fn keep(managed: Weak<Managed>) {
+    let mut failures = 0;
+    loop {
+        let Some(held) = managed.upgrade() else { return };
+        let wait = held.look(&mut failures).await;
+        drop(held);
+        sleep(wait.min(MAX_SLEEP)).await;
+    }
+}

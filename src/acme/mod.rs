@@ -1,0 +1,9 @@
+//! Certificates that the gateway orders by itself (RFC 8555), keeps on disk and renews.
+
+mod client;
+mod managed;
+mod order;
+mod pending;
+mod store;
+
+pub use managed::{Managed, Settings};

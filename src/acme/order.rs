@@ -1,0 +1,144 @@
+use super::Settings;
+use super::client::Client;
+use super::pending::Pending;
+use super::store::Store;
+use crate::config::AcmeChallenge;
+use instant_acme::{
+    Account, AuthorizationStatus, ChallengeType, Error, ExternalAccountKey, Identifier, NewAccount,
+    NewOrder, Order, OrderStatus, RetryPolicy,
+};
+use rcgen::{CertificateParams, KeyPair};
+use std::time::Duration;
+
+/// How long the authority may take for its checks, and again to issue.
+const PATIENCE: RetryPolicy =
+    RetryPolicy::new().initial_delay(Duration::from_millis(500)).timeout(Duration::from_secs(120));
+
+/// A chain and the key of its first certificate, both in PEM.
+pub(super) struct Issued {
+    pub(super) chain: String,
+    pub(super) key: String,
+}
+
+/// Orders a certificate (RFC 8555, section 7.4); what goes wrong is told in words.
+pub(super) async fn order(
+    settings: &Settings,
+    store: &Store,
+    pending: &Pending,
+) -> Result<Issued, String> {
+    let account = account(settings, store).await?;
+    let names: Vec<_> = settings.domains.iter().cloned().map(Identifier::Dns).collect();
+    let mut order = account.new_order(&NewOrder::new(&names)).await.map_err(in_words)?;
+    prove(&mut order, settings, pending).await?;
+    let proved = order.poll_ready(&PATIENCE).await;
+    match proved {
+        Ok(OrderStatus::Ready) => {}
+        Ok(_) | Err(Error::Api(_)) => {
+            let refused = refusals(&mut order).await;
+            return Err(refused.unwrap_or_else(|| match proved {
+                Err(error) => in_words(error),
+                Ok(status) => format!("the order is {status:?}"),
+            }));
+        }
+        Err(error) => return Err(in_words(error)),
+    }
+    let key = KeyPair::generate().map_err(|error| error.to_string())?;
+    let request = CertificateParams::new(settings.domains.clone())
+        .and_then(|params| params.serialize_request(&key))
+        .map_err(|error| error.to_string())?;
+    order.finalize_csr(request.der()).await.map_err(in_words)?;
+    let chain = order.poll_certificate(&PATIENCE).await.map_err(in_words)?;
+    Ok(Issued { chain, key: key.serialize_pem() })
+}
+
+/// The account that was kept, or a new one.
+async fn account(settings: &Settings, store: &Store) -> Result<Account, String> {
+    let client = || Ok::<_, String>(Box::new(Client::new(settings.roots()?)?));
+    if let Some(kept) = store.account() {
+        match serde_json::from_slice(&kept) {
+            Ok(credentials) => {
+                let builder = Account::builder_with_http(client()?);
+                return builder.from_credentials(credentials).await.map_err(in_words);
+            }
+            Err(error) => log::error!("the account that was kept can't be used: {error}"),
+        }
+    }
+    let contact = settings.email.iter().map(|email| format!("mailto:{email}")).collect::<Vec<_>>();
+    let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
+    let new = NewAccount {
+        contact: &contact,
+        terms_of_service_agreed: true,
+        only_return_existing: false,
+    };
+    let external = settings.external_account.as_ref();
+    let external = external.map(|(id, key)| ExternalAccountKey::new(id.clone(), key));
+    let (account, credentials) = Account::builder_with_http(client()?)
+        .create(&new, settings.directory.clone(), external.as_ref())
+        .await
+        .map_err(in_words)?;
+    let credentials = serde_json::to_vec(&credentials).map_err(|error| error.to_string())?;
+    store.keep_account(&credentials).map_err(|error| format!("the account's key: {error}"))?;
+    Ok(account)
+}
+
+/// Lets the authority see that the names lead here.
+async fn prove(order: &mut Order, settings: &Settings, pending: &Pending) -> Result<(), String> {
+    let kind = match settings.challenge {
+        AcmeChallenge::Http01 => ChallengeType::Http01,
+        AcmeChallenge::TlsAlpn01 => ChallengeType::TlsAlpn01,
+    };
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization.map_err(in_words)?;
+        if authorization.status == AuthorizationStatus::Valid {
+            continue;
+        }
+        let Some(mut challenge) = authorization.challenge(kind.clone()) else {
+            return Err(format!("the authority does not offer the challenge {kind:?}"));
+        };
+        let name = challenge.identifier().to_string();
+        let answer = challenge.key_authorization();
+        match settings.challenge {
+            AcmeChallenge::Http01 => pending.expect_request(&challenge.token, answer.as_str()),
+            AcmeChallenge::TlsAlpn01 => {
+                pending.expect_handshake(&name, answer.digest().as_ref())?;
+            }
+        }
+        challenge.set_ready().await.map_err(in_words)?;
+    }
+    Ok(())
+}
+
+/// What the authority has found when it came to look.
+async fn refusals(order: &mut Order) -> Option<String> {
+    let mut told = Vec::new();
+    let mut authorizations = order.authorizations();
+    while let Some(Ok(mut authorization)) = authorizations.next().await {
+        let Ok(state) = authorization.refresh().await else { continue };
+        let name = state.identifier().to_string();
+        let errors = state.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
+        told.extend(errors.map(|error| format!("{name}: {}", of_problem(error))));
+    }
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
+fn of_problem(problem: &instant_acme::Problem) -> String {
+    let detail = problem.detail.as_deref().unwrap_or("no reason given");
+    match problem.r#type.as_deref().and_then(|kind| kind.rsplit(':').next()) {
+        Some(kind) => format!("{detail} ({kind})"),
+        None => detail.to_owned(),
+    }
+}
+
+fn in_words(error: Error) -> String {
+    if let Error::Api(problem) = &error {
+        return of_problem(problem);
+    }
+    let mut words = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        cause = error.source();
+    }
+    words
+}

@@ -1,0 +1,102 @@
+use super::Settings;
+use crate::tls::Certificate;
+use sha1::{Digest, Sha1};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Where an account and a certificate are kept: files that only this user may read.
+///
+/// `acme/AUTHORITY/account.json` and `acme/AUTHORITY/NAME-DIGEST.pem`, the key and the chain in
+/// one file, so that they can't be of two orders.
+#[derive(Debug)]
+pub(super) struct Store {
+    folder: PathBuf,
+    certificate: PathBuf,
+}
+
+/// As long as it lives, no other process orders this certificate.
+pub(super) struct Lock(#[expect(dead_code, reason = "the lock goes with the file")] File);
+
+impl Store {
+    pub(super) fn new(state: &Path, settings: &Settings) -> Self {
+        let authority = settings.directory.split("://").last().unwrap_or_default();
+        let host = authority.split('/').next().unwrap_or_default();
+        let folder =
+            state.join("acme").join(format!("{}-{}", plain(host), digest([&settings.directory])));
+        let name = settings.domains.first().map_or("", String::as_str);
+        let name = format!("{}-{}", plain(name), digest(&settings.domains));
+        Self { certificate: folder.join(name + ".pem"), folder }
+    }
+
+    /// The certificate that was kept, if there is one that can be used.
+    pub(super) fn certificate(&self) -> Option<Certificate> {
+        let path = &self.certificate;
+        if !path.exists() {
+            return None;
+        }
+        match Certificate::load(path, path) {
+            Ok(certificate) => Some(certificate),
+            Err(fault) => {
+                log::error!("{} can't be used: {fault}; a new one is ordered", path.display());
+                None
+            }
+        }
+    }
+
+    pub(super) fn keep_certificate(&self, chain: &str, key: &str) -> io::Result<()> {
+        self.write(&self.certificate, format!("{key}{chain}").as_bytes())
+    }
+
+    /// The account's credentials, as they were kept.
+    pub(super) fn account(&self) -> Option<Vec<u8>> {
+        fs::read(self.account_file()).ok()
+    }
+
+    pub(super) fn keep_account(&self, credentials: &[u8]) -> io::Result<()> {
+        self.write(&self.account_file(), credentials)
+    }
+
+    fn account_file(&self) -> PathBuf {
+        self.folder.join("account.json")
+    }
+
+    /// `None` while another process has it.
+    pub(super) fn lock(&self) -> io::Result<Option<Lock>> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        let path = self.certificate.with_extension("lock");
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// All of it or nothing.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let new = path.with_extension("new");
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(new, path)
+    }
+}
+
+/// Nothing that means something to a file system.
+fn plain(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    name.chars().map(|c| if is_plain(c) { c } else { '_' }).take(80).collect()
+}
+
+fn digest(parts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let mut sha = Sha1::new();
+    for part in parts {
+        sha.update(part.as_ref());
+        sha.update([0]);
+    }
+    sha.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,97 @@
+use super::Compiler;
+use crate::acme::{Managed, Settings};
+use crate::config::{Acme, AcmeChallenge, HostPattern, Spanned};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+impl Compiler<'_> {
+    /// The certificate that is ordered by ACME: the same as before, where nothing has changed.
+    pub(super) fn acme(&mut self, written: &Spanned<Acme>, at: &str) -> Option<Arc<Managed>> {
+        let known = self.problems.iter().count();
+        if !written.agree_to_terms.value {
+            self.problems
+                .add(
+                    written.agree_to_terms.span,
+                    format!("{at}.agree_to_terms"),
+                    "it must be `true`",
+                )
+                .help("read the terms of service of the authority first");
+        }
+        for (index, domain) in written.domains.iter().enumerate() {
+            let reason = match domain.value.as_str() {
+                name if name.starts_with('*') => "a wildcard can't be proved by these challenges",
+                name if name.parse::<std::net::IpAddr>().is_ok() => "it is no name",
+                name if !name.contains('.') => "no authority vouches for it: it has no dot",
+                _ => continue,
+            };
+            self.problems.add(domain.span, format!("{at}.domains[{index}]"), reason);
+        }
+        if written.challenge == AcmeChallenge::Http01
+            && self.config.listeners.iter().all(|listener| listener.tls.is_some())
+        {
+            self.problems
+                .add(written.span, format!("{at}.challenge"), "every listener has TLS")
+                .help("add a listener for port 80 without it: `{address: 0.0.0.0:80, redirect_to_https: on}`");
+        }
+        let directory = match &written.directory {
+            None => LETS_ENCRYPT.to_owned(),
+            Some(url) => {
+                if !url.starts_with("https://") || url.parse::<http::Uri>().is_err() {
+                    let reason = "it is no URL that begins with https://";
+                    self.problems.add(url.span, format!("{at}.directory"), reason);
+                }
+                url.value.clone()
+            }
+        };
+        let external_account = written.external_account.as_ref().and_then(|account| {
+            let key = account.hmac_key.trim_end_matches('=');
+            match BASE64_URL_SAFE_NO_PAD.decode(key) {
+                Ok(key) => Some((account.key_id.clone(), key)),
+                Err(_) => {
+                    let at = format!("{at}.external_account.hmac_key");
+                    self.problems.add(account.hmac_key.span, at, "it is not base64url");
+                    None
+                }
+            }
+        });
+        let ca = written.ca.as_ref().map(|ca| {
+            let path = self.path(ca);
+            if let Err(reason) = crate::tls::roots(&path) {
+                self.problems.add(ca.span, format!("{at}.ca"), reason);
+            }
+            path
+        });
+        let state = self.state_dir(written, at)?;
+        if self.problems.iter().count() > known {
+            return None;
+        }
+        let settings = Settings {
+            domains: written.domains.iter().map(|it| HostPattern::as_str(it).to_owned()).collect(),
+            email: written.email.clone(),
+            directory,
+            ca,
+            challenge: written.challenge,
+            external_account,
+            renew_before: written.renew_before.map(|it| it.0),
+            retry: written.retry.map_or(Duration::from_secs(60), |it| it.0),
+        };
+        let mut before = self.surroundings.previous.iter().flat_map(|it| it.managed());
+        let kept = before.find(|managed| *managed.settings() == settings).cloned();
+        Some(kept.unwrap_or_else(|| Arc::new(Managed::new(settings, &state))))
+    }
+
+    fn state_dir(&mut self, acme: &Spanned<Acme>, at: &str) -> Option<PathBuf> {
+        let Some(written) = &self.config.state_dir else {
+            self.problems
+                .add(acme.span, at, "there is no place for its keys")
+                .help("add `state_dir: /var/lib/tidegate` at the top");
+            return None;
+        };
+        Some(self.sources.folder(written.span).join(&written.value))
+    }
+}

@@ -1,0 +1,258 @@
+//! Certificates that the gateway orders by itself, from a real authority: Pebble.
+
+use crate::support::{Gateway, Handshake, Pebble, Upstream, Wire, cli, get, replace_file, until};
+use futures_util::{SinkExt, StreamExt};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use tempfile::TempDir;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// A gateway with a listener for HTTP, which redirects, and one for HTTPS; `acme` is what
+/// else stands between the braces of `acme: {…}`.
+struct Site {
+    pebble: Pebble,
+    upstream: Upstream,
+    acme: String,
+}
+
+impl Site {
+    async fn new(pebble: Pebble, acme: &str) -> Self {
+        let upstream = Upstream::echo().await;
+        Self { pebble, upstream, acme: acme.to_owned() }
+    }
+
+    fn yaml(&self) -> String {
+        let Self { pebble, upstream, acme } = self;
+        let (http, tls) = pebble.targets;
+        let (directory, ca) = (pebble.directory(), pebble.ca());
+        format!(
+            "state_dir: state\n\
+             listeners:\n\
+             \x20 - {{address: \"127.0.0.1:{http}\", redirect_to_https: on}}\n\
+             \x20 - address: 127.0.0.1:{tls}\n\
+             \x20   tls:\n\
+             \x20     acme: {{agree_to_terms: true, directory: \"{directory}\", ca: {}, retry: 1s, {acme}}}\n\
+             upstreams: {{service: {{endpoints: [\"{}\"]}}}}\n\
+             routes: [{{name: all, match: {{path_prefix: /}}, upstream: service}}]\n",
+            ca.display(),
+            upstream.address()
+        )
+    }
+
+    async fn start(&self) -> Gateway {
+        self.start_in(TempDir::new().expect("a folder")).await
+    }
+
+    async fn start_in(&self, folder: TempDir) -> Gateway {
+        let file = folder.path().join("tidegate.yaml");
+        std::fs::write(&file, self.yaml()).expect("a file");
+        Gateway::run(folder, file, self.pebble.targets.1).await
+    }
+
+    /// The serial number of the certificate for a name, which Pebble has issued.
+    async fn serial(&self, gateway: &Gateway, name: &str) -> Option<String> {
+        let client = self.pebble.client().await;
+        let stream = client.try_connect(gateway, name).await.ok()?;
+        let chain = stream.get_ref().1.peer_certificates()?;
+        assert!(chain.len() > 1, "the intermediate comes with it");
+        let (_, certificate) = X509Certificate::from_der(&chain[0]).ok()?;
+        Some(certificate.raw_serial_as_string())
+    }
+
+    async fn first_serial(&self, gateway: &Gateway, name: &str) -> String {
+        let mut serial = None;
+        until("there is a certificate", async || {
+            serial = self.serial(gateway, name).await;
+            serial.is_some()
+        })
+        .await;
+        serial.expect("one")
+    }
+}
+
+#[tokio::test]
+async fn by_tls_alpn_01_for_several_names() {
+    let pebble = Pebble::new().start().await;
+    let site = Site::new(pebble, "domains: [a.test, b.test], email: ops@a.test").await;
+    let gateway = site.start().await;
+    let serial = site.first_serial(&gateway, "a.test").await;
+    assert_eq!(site.serial(&gateway, "b.test").await, Some(serial), "one for both");
+    let client = site.pebble.client().await;
+    assert_eq!(client.get(&gateway, "a.test", "/").await.status(), 200);
+    let told = gateway.says(0, "the certificate for a.test, b.test is there").await;
+    assert!(told.contains("INFO"), "{told}");
+    // Nothing but the authority's own handshakes is answered like that.
+    let challenge = client.offering(&["acme-tls/1"]).try_connect(&gateway, "a.test").await;
+    assert!(challenge.is_err());
+}
+
+#[tokio::test]
+async fn by_http_01_where_all_else_is_redirected() {
+    let pebble = Pebble::new().start().await;
+    let site = Site::new(pebble, "domains: [a.test], challenge: http-01").await;
+    let gateway = site.start().await;
+    site.first_serial(&gateway, "a.test").await;
+    let http = SocketAddr::from((Ipv4Addr::LOCALHOST, site.pebble.targets.0));
+    let mut wire = Wire::connect(http).await;
+    wire.send(get("/.well-known/acme-challenge/x", &[])).await;
+    assert_eq!(wire.response().await.status(), 308, "no token that anybody waits for");
+}
+
+#[tokio::test]
+async fn what_was_issued_outlives_the_process() {
+    let pebble = Pebble::new().start().await;
+    let mut site = Site::new(pebble, "domains: [a.test]").await;
+    let mut gateway = site.start().await;
+    let serial = site.first_serial(&gateway, "a.test").await;
+    let client = site.pebble.client().await;
+    let state = gateway.folder().join("state/acme");
+    for entry in walk(&state) {
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&entry.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o077, 0, "{}: others may read it", entry.display());
+    }
+    let folder = TempDir::new().expect("a folder");
+    copy(&gateway.folder().join("state"), &folder.path().join("state"));
+    gateway.signal(nix::sys::signal::Signal::SIGINT);
+    gateway.gone(std::time::Duration::from_secs(20)).await;
+    site.pebble.stop();
+    let again = site.start_in(folder).await;
+    let stream = client.connect(&again, "a.test").await;
+    let chain = stream.get_ref().1.peer_certificates().expect("one");
+    let (_, certificate) = X509Certificate::from_der(&chain[0]).expect("X.509");
+    assert_eq!(certificate.raw_serial_as_string(), serial);
+    assert!(!again.log_lines().iter().any(|line| line.contains("no certificate")));
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = vec![folder.to_owned()];
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(walk(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).expect("copied");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_and_broken_is_ordered_anew() {
+    let pebble = Pebble::new().start().await;
+    let site = Site::new(pebble, "domains: [a.test]").await;
+    let mut gateway = site.start().await;
+    let serial = site.first_serial(&gateway, "a.test").await;
+    let folder = TempDir::new().expect("a folder");
+    copy(&gateway.folder().join("state"), &folder.path().join("state"));
+    gateway.signal(nix::sys::signal::Signal::SIGINT);
+    gateway.gone(std::time::Duration::from_secs(20)).await;
+    let kept = walk(&folder.path().join("state"));
+    let kept = kept.iter().find(|path| path.extension().is_some_and(|it| it == "pem"));
+    let kept = kept.expect("the certificate");
+    let text = std::fs::read_to_string(kept).expect("PEM");
+    std::fs::write(kept, &text[..text.len() / 2]).expect("half of it");
+    let again = site.start_in(folder).await;
+    assert_ne!(site.first_serial(&again, "a.test").await, serial);
+    again.says(0, "can't be used").await;
+}
+
+#[tokio::test]
+async fn it_is_renewed_and_nobody_notices() {
+    let mut pebble = Pebble::new();
+    pebble.validity = 3600;
+    let pebble = pebble.start().await;
+    let site = Site::new(pebble, "domains: [a.test], renew_before: 3598s").await;
+    let gateway = site.start().await;
+    let serial = site.first_serial(&gateway, "a.test").await;
+    let client = site.pebble.client().await;
+    let mut wire = Wire::over(client.connect(&gateway, "a.test").await);
+    wire.send(Handshake::to("/").bytes()).await;
+    assert_eq!(wire.head().await.status(), Some(101));
+    let stream = wire.into_stream();
+    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+    until("another certificate is shown", async || {
+        site.serial(&gateway, "a.test").await.is_some_and(|it| it != serial)
+    })
+    .await;
+    socket.send(Message::text("still here")).await.expect("sent");
+    let echo = socket.next().await.expect("an echo").expect("a message");
+    assert_eq!(echo, Message::text("still here"));
+}
+
+#[tokio::test]
+async fn an_authority_that_is_away_is_asked_again_and_the_rest_is_served() {
+    let mut site = Site::new(Pebble::new(), "domains: [a.test]").await;
+    let gateway = site.start().await;
+    let told = gateway.says(0, "no certificate for a.test").await;
+    assert!(told.contains("again in"), "{told}");
+    let http = SocketAddr::from((Ipv4Addr::LOCALHOST, site.pebble.targets.0));
+    let mut wire = Wire::connect(http).await;
+    wire.send(get("/", &[])).await;
+    assert_eq!(wire.response().await.status(), 308, "the other listener is there");
+    site.pebble.run().await;
+    site.first_serial(&gateway, "a.test").await;
+}
+
+#[tokio::test]
+async fn a_name_that_leads_elsewhere_is_told_and_a_reload_may_leave_it_out() {
+    let pebble = Pebble::new().start().await;
+    pebble.lead("wrong.test", "127.0.0.9").await;
+    let mut site = Site::new(pebble, "domains: [a.test, wrong.test]").await;
+    let gateway = site.start().await;
+    let told = gateway.says(0, "no certificate for a.test, wrong.test").await;
+    assert!(told.contains("wrong.test: "), "{told}");
+    assert!(told.contains("Failed to connect to 127.0.0.9"), "{told}");
+    site.acme = "domains: [a.test]".to_owned();
+    replace_file(gateway.file(), &site.yaml());
+    let serial = site.first_serial(&gateway, "a.test").await;
+    // What is not changed is not ordered again.
+    let mark = gateway.mark();
+    replace_file(gateway.file(), &format!("{}log: {{level: info}}\n", site.yaml()));
+    gateway.says(mark, "generation").await;
+    assert_eq!(site.serial(&gateway, "a.test").await, Some(serial));
+}
+
+#[tokio::test]
+async fn what_can_not_be_ordered_is_refused_with_its_place() {
+    let folder = TempDir::new().expect("a folder");
+    for (acme, place, reason) in [
+        ("agree_to_terms: false, domains: [a.test]", "agree_to_terms", "it must be `true`"),
+        ("agree_to_terms: true, domains: [\"*.a.test\"]", "domains[0]", "wildcard"),
+        ("agree_to_terms: true, domains: [localhost]", "domains[0]", "no dot"),
+        ("agree_to_terms: true, domains: [a.test], directory: http://x", "directory", "https://"),
+        ("agree_to_terms: true, domains: [a.test], challenge: http-01", "challenge", "has TLS"),
+        ("agree_to_terms: true, domains: []", "domains", ""),
+        ("domains: [a.test]", "agree_to_terms", ""),
+        ("agree_to_terms: true, domains: [a.test], domian: x", "domian", "domains"),
+    ] {
+        let yaml = format!(
+            "state_dir: s\nlisteners: [{{address: \"127.0.0.1:1\", tls: {{acme: {{{acme}}}}}}}]\n\
+             routes: [{{name: a, match: {{path_prefix: /}}, respond: {{status: 200}}}}]\n"
+        );
+        std::fs::write(folder.path().join("t.yaml"), &yaml).expect("a file");
+        let run = cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await;
+        assert_eq!(run.code, Some(78), "{acme}: {}", run.all());
+        assert!(run.all().contains(place) && run.all().contains(reason), "{acme}: {}", run.all());
+    }
+    let yaml = "listeners: [{address: \"127.0.0.1:1\", tls: {acme: {agree_to_terms: true, domains: [a.test]}}}]\n";
+    std::fs::write(folder.path().join("t.yaml"), yaml).expect("a file");
+    let run = cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await;
+    assert!(run.all().contains("state_dir"), "{}", run.all());
+}
