@@ -37,6 +37,7 @@
 )]
 
 mod admin;
+mod cache;
 mod compression;
 mod config;
 #[cfg(feature = "demo")]

@@ -4,6 +4,7 @@
 //! `generation::compile` turns it into what is.
 
 mod answer;
+mod cache;
 mod check;
 mod compression;
 mod cors;
@@ -32,6 +33,7 @@ mod websocket;
 mod yaml;
 
 pub use answer::{Redirect, Respond};
+pub use cache::{Cache, CachePolicy, CacheSetting};
 pub use compression::{Coding, Compression, CompressionSetting};
 pub use cors::{Cors, CorsPolicy};
 pub use diagnostics::{Problem, Problems, did_you_mean};
@@ -105,6 +107,8 @@ pub struct Config {
     /// Compression of responses: `on`, `off` (default), or what is compressed and how; the default
     /// of every route.
     pub compression: Option<Spanned<CompressionSetting>>,
+    /// How much the cache holds; which routes keep their responses there, `routes[].cache` says.
+    pub cache: Cache,
     /// Maintenance of everything: `on`, `off` (default), or how it is announced.
     pub maintenance: Option<Spanned<MaintenanceSetting>>,
     /// Pages of one's own for errors.

@@ -2,6 +2,7 @@
 //! that is wrong, and is where a default becomes a value.
 
 mod answer;
+mod cache;
 mod chain;
 mod compression;
 mod cors;
@@ -132,6 +133,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         }
     }
 
+    let cache = compiler.cache_limits();
     let drain = compiler.drain();
     let files = compiler.files;
     if !problems.is_empty() {
@@ -155,6 +157,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         listeners,
         files,
         fixed,
+        cache,
         drain,
         grace: config.shutdown.grace.map_or(Duration::from_secs(30), |grace| grace.0),
         delay: config.shutdown.delay.map_or(Duration::ZERO, |delay| delay.0),

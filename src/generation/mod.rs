@@ -22,6 +22,7 @@ pub use split::{Split, When, choose as split};
 use stamp::Stamp;
 pub use watch::Watch;
 
+use crate::cache;
 use crate::compression::Compression;
 use crate::error_pages::ErrorPages;
 use crate::filter::Filter;
@@ -61,6 +62,8 @@ pub struct Generation {
     pub files: BTreeMap<PathBuf, Option<Stamp>>,
     /// What can't change while the gateway runs.
     pub fixed: Fixed,
+    /// How much the cache may hold, where a route keeps anything.
+    pub cache: Option<cache::Limits>,
     /// How long requests in flight may take after SIGTERM.
     pub grace: Duration,
     /// How long connections are accepted after SIGTERM, while readiness fails.
@@ -138,6 +141,8 @@ pub struct Route {
     pub filters: Box<[Arc<dyn Filter>]>,
     /// How responses are compressed, if they are.
     pub compression: Option<Arc<Compression>>,
+    /// How responses are kept, if they are.
+    pub cache: Option<Arc<cache::Policy>>,
     /// How many bytes of its path were matched by a prefix that is replaced, and by what.
     pub rewrite_prefix: Option<(usize, String)>,
     /// The `Host` that the upstream sees.

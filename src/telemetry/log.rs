@@ -14,6 +14,8 @@ pub fn start() {
         .filter_module("tidegate", LevelFilter::Trace)
         // Pingora and its kin tell whole requests at `debug`, secrets included.
         .filter_level(LevelFilter::Warn)
+        // It calls a client that leaves an error; what the cache did stands in the access log.
+        .filter_module("pingora_proxy::proxy_cache", LevelFilter::Off)
         .format(|out, record| {
             let time = humantime::format_rfc3339_millis(SystemTime::now());
             if JSON.load(Ordering::Relaxed) {
