@@ -62,6 +62,8 @@ pub(super) struct Caching {
     /// When the upstream was asked.
     sent: Option<Instant>,
     arrival: Option<Arrival>,
+    is_disguised: bool,
+    has_host_of_ours: bool,
 }
 
 /// Whether the gateway asks for its own sake: nobody waits for this one.
@@ -109,6 +111,8 @@ pub(super) fn begin(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
         is_background: is_background(session),
         sent: None,
         arrival: None,
+        is_disguised: false,
+        has_host_of_ours: false,
     }));
 }
 
@@ -270,7 +274,7 @@ pub(super) fn may_be_stale(
 ) -> bool {
     match error {
         None => {
-            name_host(session);
+            disguise(session, ctx);
             true
         }
         Some(error) if *error.esource() == ErrorSource::Downstream => false,
@@ -284,16 +288,34 @@ pub(super) fn may_be_stale(
     }
 }
 
-/// Pingora refreshes by a request that it makes of this one as HTTP/1.1, where a host must be named.
-fn name_host(session: &mut Session) {
+/// Pingora refreshes by a request that it makes of this one's head as it is on HTTP/1's wire. It writes
+/// one of HTTP/2 with that version and without a host, and then can't read it itself: so it is one of
+/// HTTP/1.1 until the answer begins.
+fn disguise(session: &mut Session, ctx: &mut Context) {
     let head = session.req_header();
-    if head.version != Version::HTTP_2 || head.headers.contains_key(header::HOST) {
+    let Some(caching) = ctx.caching.as_mut().filter(|_| head.version == Version::HTTP_2) else {
         return;
-    }
+    };
     let authority = head.uri.authority().map(|authority| authority.as_str().to_owned());
+    let authority = authority.filter(|_| !head.headers.contains_key(header::HOST));
+    caching.is_disguised = true;
+    caching.has_host_of_ours = authority.is_some();
+    let head = session.req_header_mut();
+    head.set_version(Version::HTTP_11);
     if let Some(authority) = authority {
         // What was an authority is a value.
-        let _ = session.req_header_mut().insert_header(header::HOST, authority);
+        let _ = head.insert_header(header::HOST, authority);
+    }
+}
+
+/// Makes it again what it was.
+pub(super) fn reveal(session: &mut Session, ctx: &mut Context) {
+    let Some(caching) = ctx.caching.as_mut().filter(|caching| caching.is_disguised) else { return };
+    caching.is_disguised = false;
+    let head = session.req_header_mut();
+    head.set_version(Version::HTTP_2);
+    if caching.has_host_of_ours {
+        head.remove_header(&header::HOST);
     }
 }
 

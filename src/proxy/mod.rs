@@ -253,6 +253,7 @@ impl ProxyHttp for Proxy {
         if is_interim {
             return Ok(());
         }
+        caching::reveal(session, ctx);
         caching::invalidate(self.cache.shelf(), session, response, ctx);
         if !caching::is_from_cache(session) {
             failure::intercept(session, response, ctx)?;

@@ -16,6 +16,8 @@ pub fn start() {
         .filter_level(LevelFilter::Warn)
         // It calls a client that leaves an error; what the cache did stands in the access log.
         .filter_module("pingora_proxy::proxy_cache", LevelFilter::Off)
+        // It misses a dictionary that it does not need.
+        .filter_module("pingora_cache::meta", LevelFilter::Off)
         .format(|out, record| {
             let time = humantime::format_rfc3339_millis(SystemTime::now());
             if JSON.load(Ordering::Relaxed) {

@@ -6,6 +6,7 @@
 mod support;
 
 mod access_log;
+mod cache;
 mod cli;
 mod compression;
 mod cors;
