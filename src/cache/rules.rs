@@ -94,14 +94,14 @@ impl Refusal {
     pub const AUTHORIZATION: &'static str = "authorization";
     /// It had a `Cookie`, and the response does not say that it may be kept.
     pub const COOKIE: &'static str = "cookie";
+    /// The upstream failed; what it has for others is another matter, and so is what is kept.
+    pub const ERROR: &'static str = "error";
     /// It asks for a part.
     pub const RANGE: &'static str = "range";
-    /// It wants nothing but what is kept.
-    pub const ONLY_IF_CACHED: &'static str = "only-if-cached";
 
     /// Whether such a reason says nothing of what others would get.
     pub fn is_of_request(reason: &'static str) -> bool {
-        [Self::AUTHORIZATION, Self::COOKIE, Self::RANGE, Self::ONLY_IF_CACHED].contains(&reason)
+        [Self::AUTHORIZATION, Self::COOKIE, Self::ERROR, Self::RANGE].contains(&reason)
     }
 }
 
@@ -194,6 +194,9 @@ pub fn judge(
     asked: Asked,
     policy: &Policy,
 ) -> Result<CacheMeta, Refusal> {
+    if response.status.is_server_error() || response.status == StatusCode::TOO_MANY_REQUESTS {
+        return Err(Refusal::OfRequest(Refusal::ERROR));
+    }
     let mut head = response.clone();
     if let Some(renewed) = &arrival.not_modified {
         renew(&mut head, renewed);
@@ -354,6 +357,135 @@ fn clean(head: &mut ResponseHeader) {
     for name in nominated(&head.headers).iter().chain(&NOT_KEPT) {
         if head.headers.contains_key(name) {
             head.remove_header(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Counts;
+    use std::sync::Arc;
+
+    fn policy() -> Policy {
+        Policy {
+            default_ttl: Duration::from_secs(5),
+            max_ttl: Some(Duration::from_secs(1000)),
+            stale_while_revalidate: Duration::from_secs(30),
+            stale_if_error: Duration::from_secs(300),
+            key_headers: Vec::new(),
+            counts: Arc::new(Counts::default()),
+        }
+    }
+
+    fn response(status: u16, fields: &[(&'static str, &'static str)]) -> ResponseHeader {
+        let mut head = ResponseHeader::build(status, None).expect("a response");
+        head.insert_header("content-length", "0").expect("a length");
+        for (name, value) in fields {
+            head.append_header(*name, *value).expect("a field");
+        }
+        head
+    }
+
+    fn judged(fields: &[(&'static str, &'static str)]) -> Option<CacheMeta> {
+        let response = response(200, fields);
+        let arrival = Arrival::of(&response, Duration::from_secs(2));
+        judge(&response, &arrival, Asked::default(), &policy()).ok()
+    }
+
+    fn left(meta: &CacheMeta) -> u64 {
+        meta.fresh_until().duration_since(meta.created()).map_or(0, |left| left.as_secs())
+    }
+
+    #[test]
+    fn rfc9111_4_2_how_long_it_is_fresh_less_how_old_it_is() {
+        for (fields, expected) in [
+            (&[("cache-control", "max-age=60")][..], 58),
+            (&[("cache-control", "max-age=60"), ("age", "50")], 8),
+            (&[("cache-control", "max-age=60"), ("age", "50, 7")], 8),
+            (&[("cache-control", "max-age=60"), ("age", "x")], 58),
+            (&[("cache-control", "max-age=60"), ("age", "99999999999999999999")], 58),
+            (&[("cache-control", "max-age=\"60\"")], 58),
+            (&[("cache-control", "max-age=60, s-maxage=20")], 18),
+            (&[("cache-control", "max-age=60"), ("expires", "0")], 58),
+            (&[("cache-control", "max-age=99999999999")], 998),
+            (&[("cache-control", "max-age=x"), ("etag", "\"1\"")], 0),
+            (&[("cache-control", "no-cache"), ("etag", "\"1\"")], 0),
+            (&[("cache-control", "public")], 3),
+            (&[], 3),
+            (
+                &[
+                    ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
+                    ("expires", "Thu, 01 Jan 2026 00:01:00 GMT"),
+                ],
+                58,
+            ),
+            (&[("expires", "tomorrow"), ("etag", "\"1\"")], 0),
+        ] {
+            let meta = judged(fields);
+            assert_eq!(meta.as_ref().map(left), Some(expected), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn rfc5861_how_long_it_may_be_stale() {
+        for (cc, expected) in [
+            ("max-age=60", (30, 300)),
+            ("max-age=60, stale-while-revalidate=1", (1, 300)),
+            ("max-age=60, stale-while-revalidate=0, stale-if-error=0", (0, 0)),
+            ("max-age=60, stale-if-error=x", (30, 0)),
+            ("s-maxage=60", (0, 0)),
+            ("s-maxage=60, stale-if-error=9", (0, 9)),
+            ("max-age=60, must-revalidate, stale-if-error=9", (0, 0)),
+            ("max-age=60, proxy-revalidate", (0, 0)),
+        ] {
+            let meta = judged(&[("cache-control", cc)]).expect(cc);
+            let windows = (meta.stale_while_revalidate_sec(), meta.stale_if_error_sec());
+            assert_eq!(windows, expected, "{cc}");
+        }
+    }
+
+    #[test]
+    fn rfc9111_3_1_what_is_of_a_connection_or_a_request_is_not_kept() {
+        let meta = judged(&[
+            ("cache-control", "max-age=60, no-cache=\"x-named\""),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("x-named", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("x-request-id", "1"),
+            ("x-kept", "1"),
+        ])
+        .expect("it may be kept");
+        let mut names: Vec<&str> = meta.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["cache-control", "content-length", "x-kept"]);
+    }
+
+    #[test]
+    fn rfc9111_3_2_a_304_renews_all_but_what_is_of_the_body() {
+        let mut kept = response(200, &[("cache-control", "max-age=0"), ("x-a", "1"), ("x-a", "2")]);
+        kept.insert_header("content-length", "10").expect("a length");
+        let said = response(
+            304,
+            &[("cache-control", "max-age=60"), ("x-a", "3"), ("content-type", "x/y"), ("age", "9")],
+        );
+        let arrival = Arrival::of(&said, Duration::ZERO);
+        let meta = judge(&kept, &arrival, Asked::default(), &policy()).expect("it may be kept");
+        let value = |name| meta.headers().get(name).and_then(|value| value.to_str().ok());
+        assert_eq!((value("x-a"), value("content-length")), (Some("3"), Some("10")));
+        assert_eq!(value("content-type"), None);
+        assert_eq!((left(&meta), meta.headers().get_all("x-a").iter().count()), (51, 1));
+    }
+
+    #[test]
+    fn a_failure_says_nothing_of_what_others_would_get() {
+        for status in [500, 503, 429] {
+            let response = response(status, &[("cache-control", "max-age=60")]);
+            let arrival = Arrival::of(&response, Duration::ZERO);
+            let refusal = judge(&response, &arrival, Asked::default(), &policy()).err();
+            assert_eq!(refusal, Some(Refusal::OfRequest(Refusal::ERROR)), "{status}");
         }
     }
 }

@@ -1,3 +1,4 @@
+use super::chain::Chain;
 use super::{Compiler, header_name};
 use crate::cache::{Limits, Policy, made_by_gateway};
 use crate::config::{self, CacheSetting};
@@ -37,7 +38,12 @@ impl Compiler<'_> {
     }
 
     /// How a route's responses are kept, if they are.
-    pub(super) fn cache(&mut self, written: &config::Route, at: &str) -> Option<Arc<Policy>> {
+    pub(super) fn cache(
+        &mut self,
+        written: &config::Route,
+        at: &str,
+        chain: &Chain,
+    ) -> Option<Arc<Policy>> {
         let setting = written.cache.as_ref()?;
         let defaults = config::CachePolicy::default();
         let policy = match &setting.value {
@@ -54,6 +60,16 @@ impl Compiler<'_> {
         }
         if written.grpc_web.as_ref().is_some_and(|switch| switch.value.0) {
             self.problems.add(setting.span, format!("{at}.cache"), "gRPC is never kept");
+        }
+        if chain.tells_user() {
+            self.problems
+                .add(
+                    setting.span,
+                    format!("{at}.cache"),
+                    "the upstream is told `{user.id}` in a header: what it answers one user would be \
+                     given to all",
+                )
+                .help("take that field off this route with `headers: {request: {remove: […]}}`, or write `cache: off`");
         }
         let mut key_headers = Vec::new();
         for (index, name) in policy.key_headers.iter().enumerate() {

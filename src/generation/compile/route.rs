@@ -77,7 +77,7 @@ impl Compiler<'_> {
         let seen_by = format!("{chain:?}");
         let rewrite_prefix = self.rewrite_prefix(written, at, rule);
         let host = self.host(written, at);
-        let cache = self.cache(written, at);
+        let cache = self.cache(written, at, chain);
         if pool.is_none() && written.upstream.is_some() {
             return None;
         }
