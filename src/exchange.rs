@@ -174,6 +174,11 @@ pub struct Outcome<'o> {
     pub bytes_received: u64,
     /// Bytes of body, or of WebSocket frames, that went to the client.
     pub bytes_sent: u64,
+    /// What the cache had to do with the response, on a route that has one: `hit`, `stale`, `miss`,
+    /// `expired`, `revalidated`, `pass` or `bypass`.
+    pub cache: Option<&'static str>,
+    /// Whether the gateway asked for its own sake, to refresh what the cache has.
+    pub is_background: bool,
     /// How the session ended, when the handshake became one.
     pub websocket: Option<WebSocketEnd<'o>>,
     /// What went wrong, in words for the operator.

@@ -38,6 +38,7 @@
 
 mod acme;
 mod admin;
+mod cache;
 mod compression;
 mod config;
 #[cfg(feature = "demo")]

@@ -4,6 +4,7 @@
 //! requests that a page can cause are refused: by their `Origin`, and by a `Host` that is a name
 //! (DNS rebinding).
 
+mod cache;
 mod edge_metrics;
 mod load;
 mod metrics;
@@ -12,6 +13,7 @@ mod sessions;
 
 pub use readiness::Readiness;
 
+use crate::cache::Cache;
 use crate::generation::Live;
 use crate::http::host::without_port;
 use crate::load::{InFlight, Overload, Places};
@@ -34,6 +36,8 @@ pub struct Admin {
     pub live: Arc<Live>,
     /// The WebSocket sessions.
     pub sessions: Arc<Registry>,
+    /// The cache.
+    pub cache: Arc<Cache>,
     /// Whether requests are welcome.
     pub readiness: Arc<Readiness>,
     /// The requests and sessions under way.
@@ -60,7 +64,10 @@ impl ServeHttp for Admin {
         }
         if (&head.method, head.uri.path()) == (&Method::GET, "/metrics") {
             let mut text = metrics::text(&self.sessions);
-            edge_metrics::write(&mut text, &self.live.load());
+            let live = self.live.load();
+            edge_metrics::write(&mut text, &live);
+            cache::write(&mut text, &self.cache, &live);
+            drop(live);
             load::write(&mut text, self);
             let media_type = "text/plain; version=0.0.4; charset=utf-8";
             return response(StatusCode::OK, media_type, text.into_bytes());
@@ -84,12 +91,13 @@ impl Admin {
             ("POST", "/sessions/close") => sessions::close(&self.sessions, query),
             ("POST", "/sessions/log") => sessions::log_frames(&self.sessions, query),
             ("POST", "/sessions/affected") => sessions::affected(&self.sessions, body),
+            ("POST", "/cache/purge") => cache::purge(&self.cache, query),
             ("POST", "/drain") => Ok(sessions::drain(&self.sessions, self.live.load().drain)),
             ("DELETE", "/drain") => Ok(sessions::resume(&self.sessions)),
             _ => refuse(
                 StatusCode::NOT_FOUND,
                 "there is GET /sessions, POST /sessions/close, POST /sessions/log, \
-                 POST /sessions/affected, POST and DELETE /drain, GET /metrics, /livez, /readyz",
+                 POST /sessions/affected, POST /cache/purge, POST and DELETE /drain, GET /metrics, /livez, /readyz",
             ),
         }
     }

@@ -1,4 +1,5 @@
 mod admin;
+mod cache;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
@@ -63,6 +64,9 @@ enum Verb {
     /// Close all WebSocket sessions of a running gateway, one after the other, and take no more.
     #[command(after_help = drain::AFTER_HELP)]
     Drain(drain::Drain),
+    /// Take responses away from the cache of a running gateway.
+    #[command(after_help = cache::AFTER_HELP)]
+    Cache(cache::Cache),
     /// Print the configuration's JSON Schema, for editors.
     #[command(after_help = schema::AFTER_HELP)]
     Schema(schema::Schema),
@@ -121,6 +125,7 @@ pub fn main() -> ExitCode {
         Verb::Sessions(sessions) => sessions.run(),
         Verb::Kick(kick) => kick.run(),
         Verb::Drain(drain) => drain.run(),
+        Verb::Cache(cache) => cache.run(),
         Verb::Schema(schema) => schema.print(),
         Verb::Health(health) => health::ask(&health),
         Verb::Doctor(doctor) => doctor.run(),

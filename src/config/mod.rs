@@ -5,6 +5,7 @@
 
 mod acme;
 mod answer;
+mod cache;
 mod check;
 mod compression;
 mod cors;
@@ -34,6 +35,7 @@ mod yaml;
 
 pub use acme::{Acme, AcmeChallenge};
 pub use answer::{Redirect, Respond};
+pub use cache::{Cache, CachePolicy, CacheSetting};
 pub use compression::{Coding, Compression, CompressionSetting};
 pub use cors::{Cors, CorsPolicy};
 pub use diagnostics::{Problem, Problems, did_you_mean};
@@ -111,6 +113,8 @@ pub struct Config {
     /// Compression of responses: `on`, `off` (default), or what is compressed and how; the default
     /// of every route.
     pub compression: Option<Spanned<CompressionSetting>>,
+    /// How much the cache holds; which routes keep their responses there, `routes[].cache` says.
+    pub cache: Cache,
     /// Maintenance of everything: `on`, `off` (default), or how it is announced.
     pub maintenance: Option<Spanned<MaintenanceSetting>>,
     /// Pages of one's own for errors.

@@ -1,8 +1,8 @@
 use super::union::short_or_long;
 use super::{
-    ByteSize, CompressionSetting, CorsPolicy, Duration, Exactly, Files, HeaderName, Headers,
-    HostPattern, MaintenanceSetting, Method, Mirror, Path, Redirect, Respond, RetrySetting,
-    Spanned, Split, Switch, WebSocketSetting,
+    ByteSize, CacheSetting, CompressionSetting, CorsPolicy, Duration, Exactly, Files, HeaderName,
+    Headers, HostPattern, MaintenanceSetting, Method, Mirror, Path, Redirect, Respond,
+    RetrySetting, Spanned, Split, Switch, WebSocketSetting,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -63,6 +63,9 @@ pub struct Route {
     /// Replaces the top-level `compression` for this route; `off` switches it off.
     #[serde(default)]
     pub compression: Option<Spanned<CompressionSetting>>,
+    /// Whether its responses are kept and given to others: `on`, `off` (default), or how.
+    #[serde(default)]
+    pub cache: Option<Spanned<CacheSetting>>,
     /// Replaces the top-level `maintenance` for this route; `off` exempts it.
     #[serde(default)]
     pub maintenance: Option<Spanned<MaintenanceSetting>>,

@@ -17,6 +17,7 @@ pub fn gateways_own(error: &str) -> Option<Code> {
         "upstream_unreachable" => Code::UpstreamUnreachable,
         "upstream_busy" | "upstream_unavailable" => Code::UpstreamUnresolved,
         "upstream_timeout" => Code::UpstreamTimeout,
+        "not_cached" => Code::BadRequest,
         "upstream_failed" | "upstream_tls_failed" => Code::UpstreamFailed,
         "method_not_allowed" => Code::MethodNotAllowed,
         "headers_too_large" | "uri_too_long" | "body_too_large" => Code::RequestTooLarge,

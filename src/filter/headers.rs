@@ -1,6 +1,6 @@
 use super::variables::Variables;
 use super::{Error, Filter, Response, UpstreamRequest};
-use crate::http::template::Template;
+use crate::http::template::{Part, Template, Variable};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -102,6 +102,17 @@ macro_rules! heads {
 heads! { RequestHeader pingora::http::ResponseHeader }
 
 impl Changes {
+    /// Whether it writes this variable anywhere.
+    pub fn tells(&self, variable: Variable) -> bool {
+        self.set.iter().chain(&self.add).any(|(_, value)| match value {
+            FieldValue::Fixed(_) => false,
+            FieldValue::Filled(template) => template
+                .parts()
+                .iter()
+                .any(|part| matches!(part, Part::Variable(it) if *it == variable)),
+        })
+    }
+
     fn apply(&self, head: &mut impl Head, variables: &Variables<'_>) -> pingora::Result<()> {
         for name in &self.remove {
             head.remove(name);

@@ -3,6 +3,7 @@
 
 mod acme;
 mod answer;
+mod cache;
 mod chain;
 mod compression;
 mod cors;
@@ -134,6 +135,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         }
     }
 
+    let cache = compiler.cache_limits();
     let drain = compiler.drain();
     let files = compiler.files;
     if !problems.is_empty() {
@@ -157,6 +159,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         listeners,
         files,
         fixed,
+        cache,
         drain,
         grace: config.shutdown.grace.map_or(Duration::from_secs(30), |grace| grace.0),
         delay: config.shutdown.delay.map_or(Duration::ZERO, |delay| delay.0),

@@ -25,6 +25,7 @@ use stamp::Stamp;
 pub use watch::Watch;
 
 use crate::acme::Managed;
+use crate::cache;
 use crate::compression::Compression;
 use crate::error_pages::ErrorPages;
 use crate::filter::Filter;
@@ -64,6 +65,8 @@ pub struct Generation {
     pub files: BTreeMap<PathBuf, Option<Stamp>>,
     /// What can't change while the gateway runs.
     pub fixed: Fixed,
+    /// How much the cache may hold, where a route keeps anything.
+    pub cache: Option<cache::Limits>,
     /// How long requests in flight may take after SIGTERM.
     pub grace: Duration,
     /// How long connections are accepted after SIGTERM, while readiness fails.
@@ -133,6 +136,8 @@ pub struct Route {
     pub filters: Box<[Arc<dyn Filter>]>,
     /// How responses are compressed, if they are.
     pub compression: Option<Arc<Compression>>,
+    /// How responses are kept, if they are.
+    pub cache: Option<Arc<cache::Policy>>,
     /// How many bytes of its path were matched by a prefix that is replaced, and by what.
     pub rewrite_prefix: Option<(usize, String)>,
     /// The `Host` that the upstream sees.

@@ -1,4 +1,5 @@
 use super::{Changes, Live, Plan, Stamp, Surroundings, compile};
+use crate::cache::Cache;
 use crate::config::{self, Problems, Sources};
 use crate::filter::Filter;
 use crate::telemetry::{Sink, log as own_log};
@@ -33,6 +34,8 @@ pub struct Watch {
     pub filters: Arc<[Arc<dyn Filter>]>,
     /// The sessions that a reload may touch.
     pub sessions: Arc<Registry>,
+    /// The cache.
+    pub cache: Arc<Cache>,
     /// What the file was read with.
     pub variables: config::Variables,
 }
@@ -169,6 +172,7 @@ impl Watch {
         own_log::set(generation.log.0, generation.log.1);
         generation.warn();
         generation.begin(&self.sessions);
+        self.cache.apply(generation.cache);
         self.live.swap(generation);
         Ok(changes)
     }

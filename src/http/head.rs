@@ -1,5 +1,6 @@
-//! The head of an HTTP/1 request as it came (RFC 9112, sections 2.2 and 3).
+//! The head of an HTTP/1 message (RFC 9112, sections 2.2 and 3; RFC 9110, section 7.6.1).
 
+use http::header::{self, HeaderMap, HeaderName};
 use std::fmt;
 
 /// Why a head is refused though it could be read.
@@ -30,6 +31,18 @@ pub fn check(raw: &[u8]) -> Result<(), HeadError> {
     }
     let mut line = raw.trim_ascii_start().iter().take_while(|byte| **byte != b'\r');
     if line.any(|byte| *byte == b'#') { Err(HeadError::Fragment) } else { Ok(()) }
+}
+
+/// The fields that `Connection` says are of this connection alone, but those that frame the message.
+pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .filter(|name| *name != header::TRANSFER_ENCODING && *name != header::CONTENT_LENGTH)
+        .collect()
 }
 
 /// Whether a head has the field `Content-Length`, whatever a parser has made of it.

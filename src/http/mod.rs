@@ -13,3 +13,4 @@ pub mod path;
 pub mod query;
 pub mod request_id;
 pub mod template;
+pub mod url;

@@ -326,7 +326,7 @@ pub(super) fn is_last(session: &Session, refusal: Option<&Reply>) -> bool {
 }
 
 /// The host that is asked for (RFC 9110, section 7.2).
-fn authority(head: &RequestHeader) -> Result<&str, Reply> {
+pub(super) fn authority(head: &RequestHeader) -> Result<&str, Reply> {
     if let Some(authority) = head.uri.authority() {
         return Ok(authority.as_str());
     }

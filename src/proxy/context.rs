@@ -1,6 +1,8 @@
+use super::caching::{self, Caching};
 use super::failure;
 use super::mirror::Copy;
 use super::retry::Attempts;
+use crate::cache::Status;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
 use crate::generation::Route;
@@ -33,6 +35,8 @@ pub struct Context {
     pub(super) elsewhere: Option<Arc<Pool>>,
     /// A copy for the route's mirror.
     pub(super) copy: Option<Box<Copy>>,
+    /// What the cache has to know, where it may answer.
+    pub(super) caching: Option<Box<Caching>>,
     /// The endpoint in use.
     pub(super) endpoint: Option<Chosen>,
     /// The addresses at which this request has failed.
@@ -72,6 +76,7 @@ impl Context {
             hsts: None,
             elsewhere: None,
             copy: None,
+            caching: None,
             endpoint: None,
             tried: Vec::new(),
             attempts: Attempts::default(),
@@ -129,6 +134,11 @@ impl Context {
             Some(response) => response.status.as_u16(),
             None => CLIENT_CLOSED_REQUEST,
         };
+        if let (Some(policy), Some(status)) = (&self.route.cache, caching::status(session, self))
+            && !caching::is_background(session)
+        {
+            policy.counts.count(status);
+        }
         let outcome = self.outcome(session, status);
         for filter in self.route.filters.iter().rev() {
             filter.on_end(&outcome);
@@ -174,6 +184,8 @@ impl Context {
             bytes_received: websocket.map_or(self.received, |end| end.received.bytes),
             bytes_sent: websocket.map_or(self.sent, |end| end.sent.bytes),
             websocket,
+            cache: caching::status(session, self).map(Status::as_str),
+            is_background: caching::is_background(session),
             error: self.error.as_deref(),
         }
     }

@@ -183,7 +183,7 @@ fn internal() -> Reply {
 }
 
 /// What the operator reads: what failed, at which endpoint, and the deepest cause.
-fn describe(error: &Error, ctx: &Context) -> String {
+pub(super) fn describe(error: &Error, ctx: &Context) -> String {
     match ctx.endpoint.as_ref().filter(|_| *error.esource() != ErrorSource::Downstream) {
         Some(chosen) => format!("upstream {}: {}", chosen.address(), in_words(error)),
         None => in_words(error),

@@ -3,7 +3,7 @@
 use super::Context;
 use crate::filter::UpstreamRequest;
 use crate::generation::HostHeader;
-use crate::http::{address, forwarded};
+use crate::http::{address, forwarded, head};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -140,16 +140,7 @@ pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeade
     if !response.headers.keys().any(|name| OF_CONNECTION.contains(name)) {
         return;
     }
-    let nominated: Vec<HeaderName> = response
-        .headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .filter(|name| *name != header::TRANSFER_ENCODING && *name != header::CONTENT_LENGTH)
-        .collect();
-    for name in &nominated {
+    for name in &head::nominated(&response.headers) {
         response.remove_header(name);
     }
     for name in &OF_CONNECTION {

@@ -2,6 +2,7 @@
 
 mod admission;
 pub mod begun;
+mod caching;
 mod compression;
 mod context;
 mod failure;
@@ -12,6 +13,7 @@ mod reply;
 mod retry;
 mod target;
 
+use crate::cache::Cache;
 use crate::filter::{Flow, Request, Response};
 use crate::generation::{Live, split};
 use crate::load::{InFlight, Overload};
@@ -25,7 +27,9 @@ use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
-use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora_cache::key::HashBinary;
+use pingora_cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCacheable};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, RangeType, Session};
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -43,6 +47,8 @@ pub struct Proxy {
     pub overload: Arc<Overload>,
     /// The WebSocket sessions.
     pub sessions: Arc<Registry>,
+    /// The cache.
+    pub cache: Arc<Cache>,
 }
 
 #[async_trait]
@@ -82,6 +88,74 @@ impl ProxyHttp for Proxy {
             None => Ok(false),
             Some(reply) => reply::send(session, ctx, reply).await.map(|()| true),
         }
+    }
+
+    fn request_cache_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        caching::begin(self, session, ctx);
+        Ok(())
+    }
+
+    fn cache_key_callback(&self, session: &Session, ctx: &mut Context) -> Result<CacheKey> {
+        caching::key(session, ctx)
+    }
+
+    fn cache_vary_filter(
+        &self,
+        meta: &CacheMeta,
+        _: &mut Context,
+        request: &RequestHeader,
+    ) -> Option<HashBinary> {
+        caching::variance(meta, request)
+    }
+
+    async fn cache_hit_filter(
+        &self,
+        _: &mut Session,
+        meta: &CacheMeta,
+        _: &mut HitHandler,
+        _: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<ForcedFreshness>> {
+        Ok(caching::forced(meta, ctx))
+    }
+
+    fn cache_miss(&self, session: &mut Session, ctx: &mut Context) {
+        caching::missed(session, ctx);
+    }
+
+    fn should_serve_stale(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        error: Option<&Error>,
+    ) -> bool {
+        caching::may_be_stale(session, ctx, error)
+    }
+
+    fn range_header_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut Context,
+    ) -> RangeType {
+        caching::range(session, response)
+    }
+
+    async fn proxy_upstream_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<bool> {
+        caching::may_ask(session, ctx).await
+    }
+
+    fn response_cache_filter(
+        &self,
+        _: &Session,
+        response: &ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<RespCacheable> {
+        Ok(caching::judged(response, ctx))
     }
 
     async fn upstream_peer(
@@ -124,6 +198,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        caching::arrived(response, ctx);
         retry::judge(session, response, ctx)
     }
 
@@ -145,6 +220,7 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         forward::prepare(session, upstream_request, ctx)?;
         mirror::begin(upstream_request, ctx);
+        caching::asked(ctx);
         Ok(())
     }
 
@@ -179,9 +255,14 @@ impl ProxyHttp for Proxy {
         if is_interim {
             return Ok(());
         }
-        failure::intercept(session, response, ctx)?;
+        caching::reveal(session, ctx);
+        caching::invalidate(self.cache.shelf(), session, response, ctx);
+        if !caching::is_from_cache(session) {
+            failure::intercept(session, response, ctx)?;
+        }
         forward::clean_response(session, response);
         filter_response(session.req_header(), response, ctx).await?;
+        caching::tell(session, response, ctx)?;
         let opened = match ctx.bridge {
             None => StatusCode::SWITCHING_PROTOCOLS,
             // RFC 8441, section 5: nothing is switched there.

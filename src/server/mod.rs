@@ -16,6 +16,7 @@ pub use handover::Place;
 pub use listen::BindError;
 
 use crate::admin::{Admin, Readiness};
+use crate::cache::Cache;
 use crate::config::{Sources, Variables};
 use crate::filter::Filter;
 use crate::generation::{Drain, Generation, Live, Watch};
@@ -106,6 +107,8 @@ impl Server {
         generation.warn();
         let routes = generation.table.iter().count();
         let sessions = Arc::new(Registry::default());
+        let cache = Arc::new(Cache::default());
+        cache.apply(generation.cache);
         generation.begin(&sessions);
         let live = Arc::new(Live::new(generation));
         let in_flight = Arc::new(InFlight::default());
@@ -132,6 +135,7 @@ impl Server {
                 in_flight: Arc::clone(&in_flight),
                 overload: Arc::clone(&overload),
                 sessions: Arc::clone(&sessions),
+                cache: Arc::clone(&cache),
             };
             let mut proxy = HttpProxy::new(proxy, Arc::clone(&conf));
             let mut options = HttpServerOptions::default();
@@ -168,6 +172,7 @@ impl Server {
             let admin = Admin {
                 live: Arc::clone(&live),
                 sessions: Arc::clone(&sessions),
+                cache: Arc::clone(&cache),
                 readiness: Arc::clone(&readiness),
                 in_flight: Arc::clone(&in_flight),
                 overload: Arc::clone(&overload),
@@ -198,7 +203,7 @@ impl Server {
         let (reload, reloads) = mpsc::channel(1);
         if let Some((path, sources, variables)) = file {
             let (live, sessions) = (Arc::clone(&live), Arc::clone(&sessions));
-            let watch = Watch { path, live, filters, sessions, variables };
+            let watch = Watch { path, live, filters, sessions, cache, variables };
             tokio::spawn(watch.run(sources, reloads));
         }
         let mut handing: Option<JoinHandle<Result<u32, String>>> = None;

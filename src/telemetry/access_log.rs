@@ -129,6 +129,12 @@ impl AccessLog {
         if let Some(address) = outcome.upstream_address {
             line.socket("upstream.address", address);
         }
+        if let Some(cache) = outcome.cache {
+            line.word("cache", cache);
+            if outcome.is_background {
+                line.boolean("cache.background", true);
+            }
+        }
         if let Some(host) = request.uri.host().or_else(|| header(header::HOST)) {
             line.text("server.address", host);
         }
@@ -228,6 +234,10 @@ impl AccessLog {
         }
         if let (Some(upstream), Some(address)) = (outcome.upstream, outcome.upstream_address) {
             let _ = write!(line, " → {upstream} {address}");
+        }
+        if let Some(cache) = outcome.cache {
+            let background = if outcome.is_background { " (background)" } else { "" };
+            let _ = write!(line, " cache={cache}{background}");
         }
         let _ = write!(line, " id={}", exchange.request_id());
         if let Some(error) = outcome.error {

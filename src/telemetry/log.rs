@@ -25,6 +25,10 @@ pub fn start() {
         .filter_module("pingora_core::connectors", LevelFilter::Off)
         // It tells what clients do wrong, as often as they like.
         .filter_module("h2", LevelFilter::Off)
+        // It calls a client that leaves an error; what the cache did stands in the access log.
+        .filter_module("pingora_proxy::proxy_cache", LevelFilter::Off)
+        // It misses a dictionary that it does not need.
+        .filter_module("pingora_cache::meta", LevelFilter::Off)
         .format(|out, record| {
             // It is said each second, as long as the process is out of files.
             if record.target() == ACCEPT && !OUT_OF_FILES.ring() {

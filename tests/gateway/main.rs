@@ -7,6 +7,7 @@ mod support;
 
 mod access_log;
 mod acme;
+mod cache;
 mod cli;
 mod compression;
 mod cors;

@@ -3,6 +3,7 @@ use super::{Compiler, Surroundings};
 use crate::compression::Compression;
 use crate::config;
 use crate::filter::{CorsFilter, Filter, HeadersFilter, MaintenanceFilter, UserIdFilter};
+use crate::http::template::Variable;
 use crate::routing::Rule;
 use std::sync::Arc;
 
@@ -18,6 +19,11 @@ pub(super) struct Chain {
 }
 
 impl Chain {
+    /// Whether upstreams are told who asks.
+    pub(super) fn tells_user(&self) -> bool {
+        self.headers.request.tells(Variable::UserId)
+    }
+
     /// The filters, in the order in which they see requests. Responses are seen in reverse: what
     /// the file says of header fields comes last.
     pub(super) fn filters(&self, surroundings: &Surroundings<'_>) -> Box<[Arc<dyn Filter>]> {

@@ -77,6 +77,7 @@ impl Compiler<'_> {
         let seen_by = format!("{chain:?}");
         let rewrite_prefix = self.rewrite_prefix(written, at, rule);
         let host = self.host(written, at);
+        let cache = self.cache(written, at, chain);
         if pool.is_none() && written.upstream.is_some() {
             return None;
         }
@@ -97,6 +98,7 @@ impl Compiler<'_> {
             splits,
             mirror,
             compression: chain.compression.clone(),
+            cache,
             rewrite_prefix,
             host,
             watcher: websocket
@@ -190,6 +192,7 @@ pub(super) fn fallback(
         pool: None,
         filters: defaults.filters(surroundings),
         compression: defaults.compression.clone(),
+        cache: None,
         rewrite_prefix: None,
         host: HostHeader::Preserve,
         watcher: None,
@@ -233,6 +236,14 @@ fn fingerprint(route: &Route, rule: &Rule, seen_by: &str, with_endpoints: bool) 
         let mirror = route.mirror.as_ref().map(|it| (it.pool.name(), it.percent, it.timeout));
         mirror.hash(&mut hasher);
         (route.request_timeout, route.grpc_web, &route.retry).hash(&mut hasher);
+        route.cache.hash(&mut hasher);
+        let splits = route.splits.iter().map(|split| &split.pool);
+        for pool in splits {
+            pool.settings().fingerprint().hash(&mut hasher);
+            for endpoint in pool.endpoints() {
+                (endpoint.written(), endpoint.weight(), endpoint.is_backup()).hash(&mut hasher);
+            }
+        }
     }
     route.rewrite_prefix.hash(&mut hasher);
     format!("{:?} {:?}", route.host, route.websocket).hash(&mut hasher);

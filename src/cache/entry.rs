@@ -1,0 +1,100 @@
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::{Error, ErrorType, Result};
+use pingora_cache::key::{CacheHashKey, CompactCacheKey};
+use pingora_cache::storage::HandleHit;
+use pingora_cache::trace::SpanHandle;
+use pingora_cache::{CacheKey, CacheMeta, Storage};
+use std::any::Any;
+use std::sync::Arc;
+
+/// How much of a body is handed over at a time, so that a slow client takes bit by bit.
+const PIECE: usize = 64 * 1024;
+
+/// What an entry takes beside its head, its body and its URL: what finds it, what evicts it.
+const OVERHEAD: usize = 512;
+
+/// When it is fresh and what Pingora knows of it, and its head, as Pingora writes them down.
+pub type Written = (Vec<u8>, Vec<u8>);
+
+/// A response that is kept.
+pub struct Entry {
+    pub key: CompactCacheKey,
+    pub url: Arc<str>,
+    pub written: Written,
+    pub body: Bytes,
+}
+
+/// What an entry with such a head and body weighs.
+pub fn weight(url: &str, written: &Written, body: usize) -> usize {
+    OVERHEAD + 2 * url.len() + written.0.len() + written.1.len() + body
+}
+
+impl Entry {
+    pub fn weight(&self) -> usize {
+        weight(&self.url, &self.written, self.body.len())
+    }
+
+    pub fn hash(&self) -> u128 {
+        u128::from_be_bytes(self.key.combined_bin())
+    }
+
+    pub fn meta(&self) -> Result<CacheMeta> {
+        CacheMeta::deserialize(&self.written.0, &self.written.1)
+    }
+}
+
+/// Reads an entry.
+pub struct Reader {
+    entry: Arc<Entry>,
+    left: Bytes,
+}
+
+impl Reader {
+    pub fn new(entry: Arc<Entry>) -> Self {
+        Self { left: entry.body.clone(), entry }
+    }
+}
+
+#[async_trait]
+impl HandleHit for Reader {
+    async fn read_body(&mut self) -> Result<Option<Bytes>> {
+        let next = self.left.len().min(PIECE);
+        Ok((next > 0).then(|| self.left.split_to(next)))
+    }
+
+    async fn finish(
+        self: Box<Self>,
+        _: &'static (dyn Storage + Sync),
+        _: &CacheKey,
+        _: &SpanHandle,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn can_seek(&self) -> bool {
+        true
+    }
+
+    fn seek(&mut self, start: usize, end: Option<usize>) -> Result<()> {
+        let body = &self.entry.body;
+        let end = end.unwrap_or(body.len()).min(body.len());
+        if start >= end {
+            return Error::e_explain(ErrorType::InternalError, "a range beyond the body");
+        }
+        self.left = body.slice(start..end);
+        Ok(())
+    }
+
+    fn get_eviction_weight(&self) -> usize {
+        self.entry.weight()
+    }
+
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut (dyn Any + Send + Sync) {
+        self
+    }
+}

@@ -1,0 +1,228 @@
+//! A response on its way into the cache, and those who read it meanwhile.
+
+use super::entry::{Entry, Written};
+use super::{Mark, Shelf, Target};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use pingora::{Error, ErrorType, Result};
+use pingora_cache::key::CompactCacheKey;
+use pingora_cache::storage::streaming_write::U64WriteId;
+use pingora_cache::storage::{HandleHit, HandleMiss, MissFinishType};
+use pingora_cache::trace::SpanHandle;
+use pingora_cache::{CacheKey, CacheMeta, Storage};
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// How far a body has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// So many pieces, and more to come.
+    Growing(usize),
+    /// All of it, in so many pieces.
+    Whole(usize),
+    /// It broke off.
+    Broken,
+}
+
+/// A response on its way into the cache.
+pub struct Fill {
+    pub id: u64,
+    pub mark: Mark,
+    pub url: Arc<str>,
+    written: Written,
+    pieces: Mutex<Vec<Bytes>>,
+    progress: watch::Sender<Progress>,
+}
+
+impl Fill {
+    pub fn new(id: u64, target: &Target, written: Written) -> Self {
+        Self {
+            id,
+            mark: target.mark,
+            url: Arc::clone(&target.url),
+            written,
+            pieces: Mutex::default(),
+            progress: watch::Sender::new(Progress::Growing(0)),
+        }
+    }
+
+    pub fn meta(&self) -> Result<CacheMeta> {
+        CacheMeta::deserialize(&self.written.0, &self.written.1)
+    }
+
+    pub fn is_broken(&self) -> bool {
+        *self.progress.borrow() == Progress::Broken
+    }
+
+    fn push(&self, piece: Bytes) {
+        let count = {
+            let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+            pieces.push(piece);
+            pieces.len()
+        };
+        self.progress.send_replace(Progress::Growing(count));
+    }
+
+    fn piece(&self, number: usize) -> Option<Bytes> {
+        self.pieces.lock().unwrap_or_else(PoisonError::into_inner).get(number).cloned()
+    }
+
+    /// The body in one piece, and none who reads waits for more.
+    fn complete(&self) -> Bytes {
+        let pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        self.progress.send_replace(Progress::Whole(pieces.len()));
+        let mut body = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+        pieces.iter().for_each(|piece| body.extend_from_slice(piece));
+        body.freeze()
+    }
+}
+
+/// Writes a response down as it comes.
+pub struct Filler {
+    shelf: &'static Shelf,
+    key: CompactCacheKey,
+    /// `None` when there is no room: it is not kept.
+    fill: Option<Arc<Fill>>,
+    tag: U64WriteId,
+    /// The body's length, where the head says it.
+    expected: Option<usize>,
+    length: usize,
+    /// The bytes that are held for it.
+    reserved: usize,
+    is_finished: bool,
+}
+
+impl Filler {
+    pub fn new(
+        shelf: &'static Shelf,
+        key: CompactCacheKey,
+        fill: Option<Arc<Fill>>,
+        expected: Option<usize>,
+        reserved: usize,
+    ) -> Self {
+        let tag = fill.as_ref().map_or(0, |fill| fill.id).into();
+        Self { shelf, key, fill, tag, expected, length: 0, reserved, is_finished: false }
+    }
+
+    /// Gives up: who reads it finds it broken, and nothing is kept.
+    fn give_up(&mut self) {
+        if let Some(fill) = self.fill.take() {
+            fill.progress.send_replace(Progress::Broken);
+            self.shelf.withdraw(&self.key, &fill);
+        }
+        self.shelf.release(std::mem::take(&mut self.reserved));
+    }
+}
+
+#[async_trait]
+impl HandleMiss for Filler {
+    async fn write_body(&mut self, data: Bytes, _: bool) -> Result<()> {
+        self.length += data.len();
+        if data.is_empty() || self.fill.is_none() {
+            return Ok(());
+        }
+        // Of a length that was not told, room is made as it comes.
+        if self.expected.is_none() {
+            if !self.shelf.reserve(data.len()) {
+                self.give_up();
+                return Ok(());
+            }
+            self.reserved += data.len();
+        }
+        if let Some(fill) = &self.fill {
+            // A slice of Pingora's buffer would keep the whole of it.
+            fill.push(Bytes::copy_from_slice(&data));
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<MissFinishType> {
+        if self.expected.is_some_and(|expected| expected != self.length) {
+            return Error::e_explain(ErrorType::InternalError, "the response is not whole");
+        }
+        // An error would take it from those who read it; what is not there is not counted.
+        let Some(fill) = self.fill.take() else { return Ok(MissFinishType::Created(0)) };
+        self.is_finished = true;
+        let entry = Entry {
+            key: self.key.clone(),
+            url: Arc::clone(&fill.url),
+            written: fill.written.clone(),
+            body: fill.complete(),
+        };
+        let weight = entry.weight();
+        self.shelf.keep(entry, &fill);
+        self.shelf.release(std::mem::take(&mut self.reserved));
+        Ok(MissFinishType::Created(weight))
+    }
+
+    fn streaming_write_tag(&self) -> Option<&[u8]> {
+        Some(self.tag.as_bytes())
+    }
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            self.give_up();
+        }
+    }
+}
+
+/// Reads a response while it comes.
+pub struct Follower {
+    fill: Arc<Fill>,
+    progress: watch::Receiver<Progress>,
+    next: usize,
+}
+
+impl Follower {
+    pub fn new(fill: Arc<Fill>) -> Self {
+        Self { progress: fill.progress.subscribe(), fill, next: 0 }
+    }
+}
+
+#[async_trait]
+impl HandleHit for Follower {
+    async fn read_body(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            if let Some(piece) = self.fill.piece(self.next) {
+                self.next += 1;
+                return Ok(Some(piece));
+            }
+            let progress = *self.progress.borrow_and_update();
+            match progress {
+                Progress::Growing(count) | Progress::Whole(count) if count > self.next => {}
+                Progress::Whole(_) => return Ok(None),
+                // Whose sender is gone stays as it was.
+                Progress::Growing(_) if self.progress.changed().await.is_ok() => {}
+                Progress::Growing(_) | Progress::Broken => {
+                    let reason = "the response broke off on its way into the cache";
+                    return Err(Error::explain(ErrorType::ReadError, reason).into_up());
+                }
+            }
+        }
+    }
+
+    async fn finish(
+        self: Box<Self>,
+        _: &'static (dyn Storage + Sync),
+        _: &CacheKey,
+        _: &SpanHandle,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    /// Its weight is not known yet.
+    fn should_count_access(&self) -> bool {
+        false
+    }
+
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut (dyn Any + Send + Sync) {
+        self
+    }
+}

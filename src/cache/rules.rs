@@ -1,0 +1,491 @@
+//! What a shared cache may keep, and for how long (RFC 9111, RFC 5861).
+
+use super::Policy;
+use crate::http::head::nominated;
+use http::header::{self, HeaderMap, HeaderName};
+use http::{StatusCode, Version};
+use pingora::http::ResponseHeader;
+use pingora_cache::CacheMeta;
+use pingora_cache::cache_control::{CacheControl, DirectiveKey, InterpretCacheControl};
+use std::time::{Duration, SystemTime};
+
+/// The most that is kept of a span of time: what RFC 9111, section 1.2.2, has for infinity.
+const FOREVER: Duration = Duration::from_secs(1 << 31);
+
+/// What is understood well enough to be kept, if it says for how long.
+const KEPT: [StatusCode; 14] = [
+    StatusCode::OK,
+    StatusCode::NON_AUTHORITATIVE_INFORMATION,
+    StatusCode::NO_CONTENT,
+    StatusCode::MULTIPLE_CHOICES,
+    StatusCode::MOVED_PERMANENTLY,
+    StatusCode::FOUND,
+    StatusCode::TEMPORARY_REDIRECT,
+    StatusCode::PERMANENT_REDIRECT,
+    StatusCode::NOT_FOUND,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::GONE,
+    StatusCode::URI_TOO_LONG,
+    StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+    StatusCode::SEE_OTHER,
+];
+
+/// What `default_ttl` is for.
+const KEPT_BY_DEFAULT: [StatusCode; 4] = [
+    StatusCode::OK,
+    StatusCode::NON_AUTHORITATIVE_INFORMATION,
+    StatusCode::MOVED_PERMANENTLY,
+    StatusCode::PERMANENT_REDIRECT,
+];
+
+/// Fields that are of one connection, or of one request, and not of the response that is kept.
+const NOT_KEPT: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::TRANSFER_ENCODING,
+    header::TRAILER,
+    header::UPGRADE,
+    HeaderName::from_static("x-request-id"),
+];
+
+/// Fields of a 304 that are not about the response that is kept (RFC 9111, section 3.2); and `Vary`,
+/// by which it was put where it is.
+const NOT_RENEWED: [HeaderName; 6] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::CONTENT_TYPE,
+    header::CONTENT_RANGE,
+    header::VARY,
+    header::SET_COOKIE,
+];
+
+/// Fields that the gateway writes itself on the way to the upstream: by what the client sent in them,
+/// responses can't be told apart.
+const MADE_BY_GATEWAY: [HeaderName; 9] = [
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-request-id"),
+    header::FORWARDED,
+];
+
+/// Whether the gateway writes this field itself.
+pub fn made_by_gateway(name: &HeaderName) -> bool {
+    MADE_BY_GATEWAY.contains(name)
+}
+
+/// Why a response is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// By its own words, or the lack of them: the next one will not be either.
+    OfResponse,
+    /// Because of what this request was.
+    OfRequest(&'static str),
+}
+
+impl Refusal {
+    /// The request had an `Authorization`.
+    pub const AUTHORIZATION: &'static str = "authorization";
+    /// It had a `Cookie`, and the response does not say that it may be kept.
+    pub const COOKIE: &'static str = "cookie";
+    /// The upstream failed; what it has for others is another matter, and so is what is kept.
+    pub const ERROR: &'static str = "error";
+    /// It asks for a part.
+    pub const RANGE: &'static str = "range";
+
+    /// Whether such a reason says nothing of what others would get.
+    pub fn is_of_request(reason: &'static str) -> bool {
+        [Self::AUTHORIZATION, Self::COOKIE, Self::ERROR, Self::RANGE].contains(&reason)
+    }
+}
+
+/// What a request says to caches (RFC 9111, section 5.2.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Nothing of it may be kept.
+    pub no_store: bool,
+    /// What is kept must be validated first.
+    pub no_cache: bool,
+    /// It wants what is kept, or nothing.
+    pub only_if_cached: bool,
+    /// How old it may be.
+    pub max_age: Option<Duration>,
+    /// How long it must still be fresh.
+    pub min_fresh: Option<Duration>,
+}
+
+impl Wishes {
+    /// Of this request.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let Some(cc) = CacheControl::from_headers_named("cache-control", headers) else {
+            return Self::default();
+        };
+        let min_fresh = DirectiveKey::Unknown("min-fresh".to_owned());
+        let min_fresh = cc.directives.get(&min_fresh).and_then(Option::as_ref);
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        Self {
+            no_store: cc.no_store(),
+            no_cache: cc.no_cache(),
+            only_if_cached: cc.only_if_cached(),
+            // One that can't be read wants something fresh; that is as far as it can be understood.
+            max_age: match cc.max_age() {
+                Ok(age) => age.map(seconds),
+                Err(_) => Some(Duration::ZERO),
+            },
+            min_fresh: min_fresh.and_then(|it| it.parse_as_delta_seconds().ok()).map(seconds),
+        }
+    }
+
+    /// Whether what is kept must be validated before this request gets it.
+    pub fn want_validation(&self, meta: &CacheMeta, now: SystemTime) -> bool {
+        let left = || meta.fresh_until().duration_since(now).unwrap_or_default();
+        self.no_cache
+            || self.max_age.is_some_and(|most| meta.age() > most)
+            || self.min_fresh.is_some_and(|least| left() < least)
+    }
+}
+
+/// What of a request decides whether the response to it may be kept.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked {
+    /// It had an `Authorization`.
+    pub with_authorization: bool,
+    /// It had a `Cookie`.
+    pub with_cookie: bool,
+}
+
+/// How and when a response came.
+#[derive(Debug)]
+pub struct Arrival {
+    /// When its head was there.
+    pub at: SystemTime,
+    /// How old it can be by then: its `Age`, and the time that it took (section 4.2.3).
+    pub age: Duration,
+    /// The head, where it was a 304 about what is kept.
+    pub not_modified: Option<Box<ResponseHeader>>,
+}
+
+impl Arrival {
+    /// Of this response, for which the upstream took so long.
+    pub fn of(response: &ResponseHeader, took: Duration) -> Self {
+        let age = response.headers.get(header::AGE).and_then(|age| age.to_str().ok());
+        // The first of a list counts (section 5.1); what is no number is none.
+        let age = age.and_then(|age| age.split(',').next()?.trim().parse().ok()).unwrap_or(0);
+        let is_304 = response.status == StatusCode::NOT_MODIFIED;
+        Self {
+            at: SystemTime::now(),
+            age: Duration::from_secs(age).min(FOREVER).saturating_add(took),
+            not_modified: is_304.then(|| Box::new(response.clone())),
+        }
+    }
+}
+
+/// Whether a response may be kept, and for how long. For a 304, `response` is what is kept, with the
+/// words of the 304.
+pub fn judge(
+    response: &ResponseHeader,
+    arrival: &Arrival,
+    asked: Asked,
+    policy: &Policy,
+) -> Result<CacheMeta, Refusal> {
+    if response.status.is_server_error() || response.status == StatusCode::TOO_MANY_REQUESTS {
+        return Err(Refusal::OfRequest(Refusal::ERROR));
+    }
+    let mut head = response.clone();
+    if let Some(renewed) = &arrival.not_modified {
+        renew(&mut head, renewed);
+    } else if !is_delimited(response) {
+        return Err(Refusal::OfResponse);
+    }
+    if !KEPT.contains(&head.status) || is_stream(&head.headers) || !can_vary(&head.headers) {
+        return Err(Refusal::OfResponse);
+    }
+    let cc = CacheControl::from_resp_headers(&head);
+    let has = |is: fn(&CacheControl) -> bool| cc.as_ref().is_some_and(is);
+    if has(CacheControl::no_store) || has(CacheControl::private) {
+        return Err(Refusal::OfResponse);
+    }
+    if head.headers.contains_key(header::SET_COOKIE) && !has(CacheControl::public) {
+        return Err(Refusal::OfResponse);
+    }
+    if asked.with_authorization && !has(CacheControl::allow_caching_authorized_req) {
+        return Err(Refusal::OfRequest(Refusal::AUTHORIZATION));
+    }
+    let lifetime = lifetime(&head, cc.as_ref(), arrival, asked, policy)?;
+    let (while_revalidate, if_error) = windows(cc.as_ref(), policy);
+    let can_be_validated =
+        head.headers.contains_key(header::ETAG) || head.headers.contains_key(header::LAST_MODIFIED);
+    let left = lifetime.saturating_sub(arrival.age);
+    if left.is_zero() && !can_be_validated && while_revalidate == 0 && if_error == 0 {
+        // Nobody could ever be given it.
+        return Err(Refusal::OfResponse);
+    }
+    if let Some(cc) = &cc {
+        cc.strip_private_headers(&mut head);
+    }
+    clean(&mut head);
+    let fresh_until = match left {
+        // Pingora takes the very moment for fresh.
+        Duration::ZERO => arrival.at.checked_sub(Duration::from_secs(1)),
+        left => arrival.at.checked_add(left),
+    };
+    let fresh_until = fresh_until.unwrap_or(arrival.at);
+    let mut meta = CacheMeta::new(fresh_until, arrival.at, while_revalidate, if_error, head);
+    if let Some(born) = arrival.at.checked_sub(arrival.age) {
+        meta.set_epoch_override(born);
+    }
+    Ok(meta)
+}
+
+/// For how long it is fresh (section 4.2.1). Nothing is guessed (section 4.2.2) but what the operator
+/// says.
+fn lifetime(
+    head: &ResponseHeader,
+    cc: Option<&CacheControl>,
+    arrival: &Arrival,
+    asked: Asked,
+    policy: &Policy,
+) -> Result<Duration, Refusal> {
+    let cap = policy.max_ttl.unwrap_or(FOREVER);
+    if let Some(cc) = cc {
+        if cc.no_cache() {
+            return Ok(Duration::ZERO);
+        }
+        // What can't be read is stale (section 4.2.1).
+        let written =
+            cc.s_maxage().and_then(|it| it.map_or_else(|| cc.max_age(), |it| Ok(Some(it))));
+        match written {
+            Ok(Some(seconds)) => return Ok(Duration::from_secs(seconds.into()).min(cap)),
+            Ok(None) => {}
+            Err(_) => return Ok(Duration::ZERO),
+        }
+    }
+    let mut expires = head.headers.get_all(header::EXPIRES).iter();
+    if let Some(first) = expires.next() {
+        let first = first.to_str().ok().and_then(|date| httpdate::parse_http_date(date).ok());
+        let until = first.filter(|_| expires.next().is_none());
+        let date = head.headers.get(header::DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(arrival.at);
+        let span = until.and_then(|until| until.duration_since(date).ok());
+        return Ok(span.unwrap_or_default().min(cap));
+    }
+    if policy.default_ttl.is_zero() || !KEPT_BY_DEFAULT.contains(&head.status) {
+        return Err(Refusal::OfResponse);
+    }
+    if asked.with_cookie {
+        return Err(Refusal::OfRequest(Refusal::COOKIE));
+    }
+    Ok(policy.default_ttl.min(cap))
+}
+
+/// For how many seconds it may be given stale, while another is fetched and when none can be had.
+fn windows(cc: Option<&CacheControl>, policy: &Policy) -> (u32, u32) {
+    let seconds = |span: Duration| u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
+    let defaults = (seconds(policy.stale_while_revalidate), seconds(policy.stale_if_error));
+    let Some(cc) = cc else { return defaults };
+    // Section 4.2.4.
+    if cc.no_cache() || cc.must_revalidate() || cc.proxy_revalidate() {
+        return (0, 0);
+    }
+    // `s-maxage` means `proxy-revalidate` (section 5.2.2.10), unless the same response says
+    // otherwise.
+    let is_shared = cc.has_directive(&DirectiveKey::SMaxAge);
+    let or = |written: Option<u32>, default| match written {
+        Some(written) => written,
+        None if is_shared => 0,
+        None => default,
+    };
+    (
+        or(cc.stale_while_revalidate().unwrap_or(Some(0)), defaults.0),
+        or(cc.stale_if_error().unwrap_or(Some(0)), defaults.1),
+    )
+}
+
+/// Whether its end can be told from a connection that broke off.
+fn is_delimited(response: &ResponseHeader) -> bool {
+    let headers = &response.headers;
+    response.version == Version::HTTP_2
+        || response.status == StatusCode::NO_CONTENT
+        || headers.contains_key(header::CONTENT_LENGTH)
+        || headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// Whether it comes for hours, or is gRPC, whose end is a trailer.
+fn is_stream(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media_type.unwrap_or_default().trim_start().to_ascii_lowercase();
+    ["text/event-stream", "application/grpc", "multipart/x-mixed-replace"]
+        .iter()
+        .any(|stream| media_type.starts_with(stream))
+        || headers.contains_key(header::CONTENT_RANGE)
+}
+
+/// Whether one can tell for which requests it is.
+fn can_vary(headers: &HeaderMap) -> bool {
+    headers.get_all(header::VARY).iter().all(|value| {
+        value.to_str().is_ok_and(|names| {
+            names.split(',').map(str::trim).filter(|name| !name.is_empty()).all(|name| {
+                HeaderName::from_bytes(name.as_bytes())
+                    .is_ok_and(|it| it != "*" && !made_by_gateway(&it))
+            })
+        })
+    })
+}
+
+/// Takes over what a 304 says (section 3.2).
+fn renew(head: &mut ResponseHeader, renewed: &ResponseHeader) {
+    for name in renewed.headers.keys() {
+        if NOT_KEPT.contains(name) || NOT_RENEWED.contains(name) {
+            continue;
+        }
+        head.remove_header(name);
+        for value in renewed.headers.get_all(name) {
+            // A name and a value that were in a message may be in another.
+            let _ = head.append_header(name.clone(), value.clone());
+        }
+    }
+}
+
+/// Takes away what is of one connection or one request.
+fn clean(head: &mut ResponseHeader) {
+    for name in nominated(&head.headers).iter().chain(&NOT_KEPT) {
+        if head.headers.contains_key(name) {
+            head.remove_header(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Counts;
+    use std::sync::Arc;
+
+    fn policy() -> Policy {
+        Policy {
+            default_ttl: Duration::from_secs(5),
+            max_ttl: Some(Duration::from_secs(1000)),
+            stale_while_revalidate: Duration::from_secs(30),
+            stale_if_error: Duration::from_secs(300),
+            key_headers: Vec::new(),
+            counts: Arc::new(Counts::default()),
+        }
+    }
+
+    fn response(status: u16, fields: &[(&'static str, &'static str)]) -> ResponseHeader {
+        let mut head = ResponseHeader::build(status, None).expect("a response");
+        head.insert_header("content-length", "0").expect("a length");
+        for (name, value) in fields {
+            head.append_header(*name, *value).expect("a field");
+        }
+        head
+    }
+
+    fn judged(fields: &[(&'static str, &'static str)]) -> Option<CacheMeta> {
+        let response = response(200, fields);
+        let arrival = Arrival::of(&response, Duration::from_secs(2));
+        judge(&response, &arrival, Asked::default(), &policy()).ok()
+    }
+
+    fn left(meta: &CacheMeta) -> u64 {
+        meta.fresh_until().duration_since(meta.created()).map_or(0, |left| left.as_secs())
+    }
+
+    #[test]
+    fn rfc9111_4_2_how_long_it_is_fresh_less_how_old_it_is() {
+        for (fields, expected) in [
+            (&[("cache-control", "max-age=60")][..], 58),
+            (&[("cache-control", "max-age=60"), ("age", "50")], 8),
+            (&[("cache-control", "max-age=60"), ("age", "50, 7")], 8),
+            (&[("cache-control", "max-age=60"), ("age", "x")], 58),
+            (&[("cache-control", "max-age=60"), ("age", "99999999999999999999")], 58),
+            (&[("cache-control", "max-age=\"60\"")], 58),
+            (&[("cache-control", "max-age=60, s-maxage=20")], 18),
+            (&[("cache-control", "max-age=60"), ("expires", "0")], 58),
+            (&[("cache-control", "max-age=99999999999")], 998),
+            (&[("cache-control", "max-age=x"), ("etag", "\"1\"")], 0),
+            (&[("cache-control", "no-cache"), ("etag", "\"1\"")], 0),
+            (&[("cache-control", "public")], 3),
+            (&[], 3),
+            (
+                &[
+                    ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
+                    ("expires", "Thu, 01 Jan 2026 00:01:00 GMT"),
+                ],
+                58,
+            ),
+            (&[("expires", "tomorrow"), ("etag", "\"1\"")], 0),
+        ] {
+            let meta = judged(fields);
+            assert_eq!(meta.as_ref().map(left), Some(expected), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn rfc5861_how_long_it_may_be_stale() {
+        for (cc, expected) in [
+            ("max-age=60", (30, 300)),
+            ("max-age=60, stale-while-revalidate=1", (1, 300)),
+            ("max-age=60, stale-while-revalidate=0, stale-if-error=0", (0, 0)),
+            ("max-age=60, stale-if-error=x", (30, 0)),
+            ("s-maxage=60", (0, 0)),
+            ("s-maxage=60, stale-if-error=9", (0, 9)),
+            ("max-age=60, must-revalidate, stale-if-error=9", (0, 0)),
+            ("max-age=60, proxy-revalidate", (0, 0)),
+        ] {
+            let meta = judged(&[("cache-control", cc)]).expect(cc);
+            let windows = (meta.stale_while_revalidate_sec(), meta.stale_if_error_sec());
+            assert_eq!(windows, expected, "{cc}");
+        }
+    }
+
+    #[test]
+    fn rfc9111_3_1_what_is_of_a_connection_or_a_request_is_not_kept() {
+        let meta = judged(&[
+            ("cache-control", "max-age=60, no-cache=\"x-named\""),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("x-named", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("x-request-id", "1"),
+            ("x-kept", "1"),
+        ])
+        .expect("it may be kept");
+        let mut names: Vec<&str> = meta.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["cache-control", "content-length", "x-kept"]);
+    }
+
+    #[test]
+    fn rfc9111_3_2_a_304_renews_all_but_what_is_of_the_body() {
+        let mut kept = response(200, &[("cache-control", "max-age=0"), ("x-a", "1"), ("x-a", "2")]);
+        kept.insert_header("content-length", "10").expect("a length");
+        let said = response(
+            304,
+            &[("cache-control", "max-age=60"), ("x-a", "3"), ("content-type", "x/y"), ("age", "9")],
+        );
+        let arrival = Arrival::of(&said, Duration::ZERO);
+        let meta = judge(&kept, &arrival, Asked::default(), &policy()).expect("it may be kept");
+        let value = |name| meta.headers().get(name).and_then(|value| value.to_str().ok());
+        assert_eq!((value("x-a"), value("content-length")), (Some("3"), Some("10")));
+        assert_eq!(value("content-type"), None);
+        assert_eq!((left(&meta), meta.headers().get_all("x-a").iter().count()), (51, 1));
+    }
+
+    #[test]
+    fn a_failure_says_nothing_of_what_others_would_get() {
+        for status in [500, 503, 429] {
+            let response = response(status, &[("cache-control", "max-age=60")]);
+            let arrival = Arrival::of(&response, Duration::ZERO);
+            let refusal = judge(&response, &arrival, Asked::default(), &policy()).err();
+            assert_eq!(refusal, Some(Refusal::OfRequest(Refusal::ERROR)), "{status}");
+        }
+    }
+}

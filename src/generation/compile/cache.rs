@@ -1,0 +1,101 @@
+use super::chain::Chain;
+use super::{Compiler, header_name};
+use crate::cache::{Limits, Policy, made_by_gateway};
+use crate::config::{self, CacheSetting};
+use std::sync::Arc;
+use std::time::Duration;
+
+const MAX_SIZE: usize = 128 * 1024 * 1024;
+const MAX_ENTRY: usize = 8 * 1024 * 1024;
+
+impl Compiler<'_> {
+    /// How much the cache may hold; `None` when no route keeps anything.
+    pub(super) fn cache_limits(&mut self) -> Option<Limits> {
+        let written = &self.config.cache;
+        let bytes = |size: &config::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+        let max_size = written.max_size.as_ref().map_or(MAX_SIZE, |size| bytes(size));
+        let most = max_size / Limits::FILLING;
+        let max_entry = match &written.max_entry {
+            None => MAX_ENTRY.min(most),
+            Some(size) => {
+                if bytes(size) > most {
+                    let reason =
+                        format!("it is over an eighth of `max_size`, which is {most} bytes");
+                    self.problems
+                        .add(size.span, "cache.max_entry", reason)
+                        .help("a few large responses would leave no room for others");
+                }
+                bytes(size)
+            }
+        };
+        let is_used = self.config.routes.iter().any(|route| {
+            route.cache.as_ref().is_some_and(|setting| match &setting.value {
+                CacheSetting::Switch(switch) => switch.0,
+                CacheSetting::Policy(_) => true,
+            })
+        });
+        is_used.then_some(Limits { max_size, max_entry })
+    }
+
+    /// How a route's responses are kept, if they are.
+    pub(super) fn cache(
+        &mut self,
+        written: &config::Route,
+        at: &str,
+        chain: &Chain,
+    ) -> Option<Arc<Policy>> {
+        let setting = written.cache.as_ref()?;
+        let defaults = config::CachePolicy::default();
+        let policy = match &setting.value {
+            CacheSetting::Switch(switch) if !switch.0 => return None,
+            CacheSetting::Switch(_) => &defaults,
+            CacheSetting::Policy(policy) => policy,
+        };
+        if written.upstream.is_none() {
+            self.problems.add(
+                setting.span,
+                format!("{at}.cache"),
+                "there is nothing to keep: the route has no `upstream`",
+            );
+        }
+        if written.grpc_web.as_ref().is_some_and(|switch| switch.value.0) {
+            self.problems.add(setting.span, format!("{at}.cache"), "gRPC is never kept");
+        }
+        if chain.tells_user() {
+            self.problems
+                .add(
+                    setting.span,
+                    format!("{at}.cache"),
+                    "the upstream is told `{user.id}` in a header: what it answers one user would be \
+                     given to all",
+                )
+                .help("take that field off this route with `headers: {request: {remove: […]}}`, or write `cache: off`");
+        }
+        let mut key_headers = Vec::new();
+        for (index, name) in policy.key_headers.iter().enumerate() {
+            let Some(header) = header_name(&name.value) else { continue };
+            if made_by_gateway(&header) {
+                self.problems.add(
+                    name.span,
+                    format!("{at}.cache.key_headers[{index}]"),
+                    "the gateway writes this field itself, whatever the client sends",
+                );
+            }
+            key_headers.push(header);
+        }
+        let or_none = |written: Option<config::Duration>| written.map_or(Duration::ZERO, |it| it.0);
+        let previous = self.surroundings.previous.and_then(|previous| {
+            let mut routes = previous.table.iter().map(|(_, route)| route);
+            let same = routes.find(|route| *route.name == **written.name)?;
+            same.cache.as_ref().map(|policy| Arc::clone(&policy.counts))
+        });
+        Some(Arc::new(Policy {
+            default_ttl: or_none(policy.default_ttl),
+            max_ttl: policy.max_ttl.map(|it| it.0),
+            stale_while_revalidate: or_none(policy.stale_while_revalidate),
+            stale_if_error: or_none(policy.stale_if_error),
+            key_headers,
+            counts: previous.unwrap_or_default(),
+        }))
+    }
+}

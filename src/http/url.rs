@@ -1,0 +1,51 @@
+//! A URL as the gateway writes it, whoever wrote it before (RFC 3986, section 6.2).
+
+use super::path;
+use http::Uri;
+
+/// The URL of these parts; the path is normalised already.
+pub fn normal(scheme: &str, authority: &str, path: &str, query: Option<&str>) -> String {
+    let default = if scheme == "https" { ":443" } else { ":80" };
+    let authority = authority.strip_suffix(default).unwrap_or(authority);
+    let length = scheme.len() + authority.len() + path.len() + query.map_or(0, str::len) + 4;
+    let mut url = String::with_capacity(length);
+    url.push_str(scheme);
+    url.push_str("://");
+    url.push_str(authority);
+    url.make_ascii_lowercase();
+    url.push_str(path);
+    if let Some(query) = query {
+        url.push('?');
+        url.push_str(query);
+    }
+    url
+}
+
+/// The same of a URL that somebody wrote; `None` when it is none of HTTP.
+pub fn parse(written: &str) -> Option<String> {
+    let uri: Uri = written.parse().ok()?;
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+    let path = path::normalize(uri.path()).ok()?;
+    Some(normal(scheme, uri.authority()?.as_str(), &path, uri.query()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_written_in_one_way() {
+        for (written, expected) in [
+            ("http://Example.com", Some("http://example.com/")),
+            ("http://example.com:80/a/../b", Some("http://example.com/b")),
+            ("https://example.com:443/B?Q=1", Some("https://example.com/B?Q=1")),
+            ("https://example.com:80/", Some("https://example.com:80/")),
+            ("http://[::1]:8080/", Some("http://[::1]:8080/")),
+            ("ftp://example.com/", None),
+            ("/a", None),
+            ("", None),
+        ] {
+            assert_eq!(parse(written).as_deref(), expected, "{written}");
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! Which requests the cache answers, by what it tells them apart, and what it says of that
+//! (RFC 9111, RFC 9211).
+
+use super::{Context, Proxy, admission, failure, reply};
+use crate::cache::{Arrival, Asked, Lease, Policy, Refusal, Shelf, Status, Wishes, judge};
+use crate::filter::Reply;
+use crate::http::url;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
+use pingora_cache::key::HashBinary;
+use pingora_cache::{
+    CacheKey, CacheMeta, CacheOptionOverrides, CachePhase, ForcedFreshness, NoCacheReason,
+    RespCacheable, VarianceBuilder,
+};
+use pingora_proxy::{RangeType, Session, range_header_filter};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long a request waits for another that fetches the same.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The most parts of a body that are given at a time: each may be all of it.
+const MAX_RANGES: usize = 8;
+
+const CACHE_STATUS: &str = "Cache-Status";
+
+/// Fields by which some services let themselves be told that another thing is asked for than the
+/// target says, or by another method. Kept under the target, the response would poison it.
+const OVERRIDES: [HeaderName; 8] = [
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-original-host"),
+];
+
+/// What a proxy that is believed may tell of the request, and the upstream is told in turn.
+const TOLD: [HeaderName; 6] = [
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-ssl"),
+    header::FORWARDED,
+];
+
+/// A request that the cache may answer.
+pub(super) struct Caching {
+    lease: Lease,
+    policy: Arc<Policy>,
+    wishes: Wishes,
+    asked: Asked,
+    is_range: bool,
+    /// Whether it refreshes what a client has been given already.
+    is_background: bool,
+    /// When the upstream was asked.
+    sent: Option<Instant>,
+    arrival: Option<Arrival>,
+    is_disguised: bool,
+    has_host_of_ours: bool,
+}
+
+/// Whether the gateway asks for its own sake: nobody waits for this one.
+pub(super) fn is_background(session: &Session) -> bool {
+    session.subrequest_ctx.is_some()
+}
+
+/// Lets the cache have a look at the request, where its route says so.
+pub(super) fn begin(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
+    let (Some(policy), Some(shelf)) = (&ctx.route.cache, proxy.cache.shelf()) else { return };
+    if !is_answerable(session, ctx) {
+        return;
+    }
+    let headers = &session.req_header().headers;
+    let wishes = match headers.contains_key(header::CACHE_CONTROL) {
+        true => Wishes::of(headers),
+        false => Wishes::default(),
+    };
+    if wishes.no_store {
+        return;
+    }
+    let asked = Asked {
+        with_authorization: headers.contains_key(header::AUTHORIZATION),
+        with_cookie: headers.contains_key(header::COOKIE),
+    };
+    let is_range = headers.contains_key(header::RANGE);
+    let lease = Lease::of(shelf);
+    let mut options = CacheOptionOverrides::default();
+    options.wait_timeout = Some(PATIENCE);
+    session.cache.enable(
+        lease.view(),
+        Some(shelf),
+        Some(&shelf.predictor),
+        // A part is not kept: nobody shall wait for it.
+        (!is_range).then_some(&shelf.stampede as _),
+        Some(options),
+    );
+    session.cache.set_max_file_size_bytes(shelf.max_entry());
+    ctx.caching = Some(Box::new(Caching {
+        lease,
+        policy: Arc::clone(policy),
+        wishes,
+        asked,
+        is_range,
+        is_background: is_background(session),
+        sent: None,
+        arrival: None,
+        is_disguised: false,
+        has_host_of_ours: false,
+    }));
+}
+
+/// Whether a response could be kept for another request like it.
+fn is_answerable(session: &mut Session, ctx: &Context) -> bool {
+    let has_body = !session.is_body_empty();
+    let head = session.req_header();
+    matches!(head.method, Method::GET | Method::HEAD)
+        && !ctx.exchange.is_websocket
+        && !has_body
+        && !head.headers.keys().any(|name| {
+            *name == header::UPGRADE
+                // RFC 9110, section 13.1: these are for who has the resource, not a copy of it.
+                || *name == header::IF_MATCH
+                || *name == header::IF_UNMODIFIED_SINCE
+                || OVERRIDES.contains(name)
+        })
+}
+
+/// What is asked for, as a client would write it.
+fn target_url(head: &RequestHeader, ctx: &Context) -> Option<String> {
+    let authority = admission::authority(head).ok().filter(|authority| !authority.is_empty())?;
+    let path = ctx.exchange.path.as_deref().unwrap_or_else(|| head.uri.path());
+    Some(url::normal(ctx.exchange.scheme(), authority, path, head.uri.query()))
+}
+
+/// What tells a request from others: all that the upstream is told of what is asked for, the upstream,
+/// and the route with all that it does, so that no reload gives out what was fetched by other rules.
+pub(super) fn key(session: &Session, ctx: &Context) -> Result<CacheKey> {
+    let head = session.req_header();
+    let (Some(caching), Some(url)) = (&ctx.caching, target_url(head, ctx)) else {
+        return Error::e_explain(ErrorType::InternalError, "the request has no URL");
+    };
+    let mut key = Vec::with_capacity(url.len() + 64);
+    // Each part ends where nothing can move it: none holds a zero, and lengths stand before values.
+    key.extend_from_slice(url.as_bytes());
+    key.push(0);
+    key.extend_from_slice(&ctx.route.fingerprint.to_be_bytes());
+    key.extend_from_slice(ctx.pool().map_or("", |pool| pool.name()).as_bytes());
+    key.push(0);
+    let told: &[HeaderName] = if ctx.peer_is_trusted { &TOLD } else { &[] };
+    for name in caching.policy.key_headers.iter().chain(told) {
+        let value = joined(&head.headers, name);
+        key.extend_from_slice(&value.as_ref().map_or(u64::MAX, |it| it.len() as u64).to_be_bytes());
+        key.extend_from_slice(value.as_deref().unwrap_or_default());
+    }
+    let mut key = CacheKey::new(key, "");
+    key.extensions.insert(caching.lease.shelf().target(url));
+    Ok(key)
+}
+
+/// A field's value over all its lines; `None` when there is none.
+fn joined<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Cow<'h, [u8]>> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    let mut value = Cow::Borrowed(first.as_bytes().trim_ascii());
+    for further in values {
+        let value = value.to_mut();
+        value.extend_from_slice(b", ");
+        value.extend_from_slice(further.as_bytes().trim_ascii());
+    }
+    Some(value)
+}
+
+/// By what `Vary` names, and by `Accept-Encoding` for what is encoded, should the upstream have
+/// forgotten to say so.
+pub(super) fn variance(meta: &CacheMeta, head: &RequestHeader) -> Option<HashBinary> {
+    let headers = meta.headers();
+    let named = headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok());
+    let named = named.flat_map(|value| value.split(',')).map(str::trim);
+    let encoded = headers.contains_key(header::CONTENT_ENCODING).then_some("accept-encoding");
+    let mut variance = VarianceBuilder::new();
+    for name in named.chain(encoded) {
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
+        let value = joined(&head.headers, &name);
+        let mut told_apart = vec![u8::from(value.is_some())];
+        told_apart.extend_from_slice(value.as_deref().unwrap_or_default());
+        variance.add_owned_name_value(name.as_str().to_owned(), told_apart);
+    }
+    variance.finalize()
+}
+
+/// There is nothing that could be given.
+pub(super) fn missed(session: &mut Session, ctx: &Context) {
+    if ctx.caching.as_ref().is_some_and(|caching| caching.is_range) {
+        // It goes as it is; the whole would be fetched for a part.
+        session.cache.disable(NoCacheReason::Custom(Refusal::RANGE));
+    } else {
+        session.cache.cache_miss();
+    }
+}
+
+/// Whether what is kept must be validated for this request.
+pub(super) fn forced(meta: &CacheMeta, ctx: &Context) -> Option<ForcedFreshness> {
+    let caching = ctx.caching.as_ref().filter(|caching| !caching.is_background)?;
+    let now = SystemTime::now();
+    caching.wishes.want_validation(meta, now).then_some(ForcedFreshness::ForceExpired)
+}
+
+/// Whether the upstream may be asked: not for a client that wants what is kept or nothing.
+pub(super) async fn may_ask(session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    let caching = ctx.caching.as_ref().filter(|caching| !caching.is_background);
+    if !caching.is_some_and(|caching| caching.wishes.only_if_cached) {
+        return Ok(true);
+    }
+    let reply = Reply::error(
+        StatusCode::GATEWAY_TIMEOUT,
+        "not_cached",
+        "the request wants what the cache has (only-if-cached), and it has nothing",
+    );
+    reply::send(session, ctx, reply).await.map(|()| false)
+}
+
+/// The upstream is asked.
+pub(super) fn asked(ctx: &mut Context) {
+    if let Some(caching) = &mut ctx.caching {
+        caching.sent = Some(Instant::now());
+    }
+}
+
+/// The upstream has answered.
+pub(super) fn arrived(response: &ResponseHeader, ctx: &mut Context) {
+    if let Some(caching) = &mut ctx.caching
+        && !response.status.is_informational()
+    {
+        let took = caching.sent.map_or(Duration::ZERO, |sent| sent.elapsed());
+        caching.arrival = Some(Arrival::of(response, took));
+    }
+}
+
+/// Whether the response may be kept.
+pub(super) fn judged(response: &ResponseHeader, ctx: &Context) -> RespCacheable {
+    let Some(caching) = &ctx.caching else {
+        return RespCacheable::Uncacheable(NoCacheReason::OriginNotCache);
+    };
+    // A page takes its place, for those who want one.
+    let pages = ctx.route.edge.error_pages.as_ref().filter(|pages| pages.intercepts);
+    if pages.is_some_and(|pages| pages.find(response.status).is_some()) {
+        return RespCacheable::Uncacheable(NoCacheReason::OriginNotCache);
+    }
+    let Some(arrival) = &caching.arrival else {
+        return RespCacheable::Uncacheable(NoCacheReason::InternalError);
+    };
+    match judge(response, arrival, caching.asked, &caching.policy) {
+        Ok(meta) => RespCacheable::Cacheable(meta),
+        Err(Refusal::OfResponse) => RespCacheable::Uncacheable(NoCacheReason::OriginNotCache),
+        Err(Refusal::OfRequest(reason)) => {
+            RespCacheable::Uncacheable(NoCacheReason::Custom(reason))
+        }
+    }
+}
+
+/// Whether what is no longer fresh is given: while another is fetched, or in the place of an error.
+/// For how long, is known already.
+pub(super) fn may_be_stale(
+    session: &mut Session,
+    ctx: &mut Context,
+    error: Option<&Error>,
+) -> bool {
+    match error {
+        None => {
+            disguise(session, ctx);
+            true
+        }
+        Some(error) if *error.esource() == ErrorSource::Downstream => false,
+        Some(error) => {
+            ctx.error = Some(match error.etype() {
+                ErrorType::HTTPStatus(status) => format!("the upstream answered {status}"),
+                _ => failure::describe(error, ctx),
+            });
+            true
+        }
+    }
+}
+
+/// Pingora refreshes by a request that it makes of this one's head as it is on HTTP/1's wire. It writes
+/// one of HTTP/2 with that version and without a host, and then can't read it itself: so it is one of
+/// HTTP/1.1 until the answer begins.
+fn disguise(session: &mut Session, ctx: &mut Context) {
+    let head = session.req_header();
+    let Some(caching) = ctx.caching.as_mut().filter(|_| head.version == Version::HTTP_2) else {
+        return;
+    };
+    let authority = head.uri.authority().map(|authority| authority.as_str().to_owned());
+    let authority = authority.filter(|_| !head.headers.contains_key(header::HOST));
+    caching.is_disguised = true;
+    caching.has_host_of_ours = authority.is_some();
+    let head = session.req_header_mut();
+    head.set_version(Version::HTTP_11);
+    if let Some(authority) = authority {
+        // What was an authority is a value.
+        let _ = head.insert_header(header::HOST, authority);
+    }
+}
+
+/// Makes it again what it was.
+pub(super) fn reveal(session: &mut Session, ctx: &mut Context) {
+    let Some(caching) = ctx.caching.as_mut().filter(|caching| caching.is_disguised) else { return };
+    caching.is_disguised = false;
+    let head = session.req_header_mut();
+    head.set_version(Version::HTTP_2);
+    if caching.has_host_of_ours {
+        head.remove_header(&header::HOST);
+    }
+}
+
+/// A part of what is kept, for those who ask for one.
+pub(super) fn range(session: &Session, response: &mut ResponseHeader) -> RangeType {
+    let head = session.req_header();
+    // RFC 9110, section 13.1.5: a weak validator does not tell bytes apart.
+    let is_weak = |value: &HeaderValue| value.as_bytes().starts_with(b"W/");
+    // Section 14.2: it is for GET alone.
+    if head.method != Method::GET || head.headers.get(header::IF_RANGE).is_some_and(is_weak) {
+        return RangeType::None;
+    }
+    range_header_filter(head, response, Some(MAX_RANGES))
+}
+
+/// What the cache had to do with it, where the route has one.
+pub(super) fn status(session: &Session, ctx: &Context) -> Option<Status> {
+    ctx.route.cache.as_ref().map(|_| Status::of(session.cache.phase()))
+}
+
+/// Whether the body is the cache's.
+pub(super) fn is_from_cache(session: &Session) -> bool {
+    matches!(
+        session.cache.phase(),
+        CachePhase::Hit
+            | CachePhase::Stale
+            | CachePhase::StaleUpdating
+            | CachePhase::Revalidated
+            | CachePhase::RevalidatedNoCache(_)
+    )
+}
+
+/// Says what the cache had to do with the response (RFC 9211), and how old it is.
+pub(super) fn tell(session: &Session, response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+    let Some(status) = status(session, ctx) else { return Ok(()) };
+    let wishes = ctx.caching.as_ref().map(|caching| caching.wishes);
+    let forced = wishes.is_some_and(|it| it != Wishes::default());
+    let stale = if forced { "request" } else { "stale" };
+    let told = match status {
+        Status::Hit | Status::Stale => {
+            let meta = session.cache.cache_meta();
+            HeaderValue::try_from(format!("tidegate; hit; ttl={}", ttl(meta)))
+                .or_err(ErrorType::InternalError, "a number is no value")?
+        }
+        Status::Miss => HeaderValue::from_static("tidegate; fwd=miss; stored"),
+        Status::Expired | Status::Revalidated => {
+            let code = if status == Status::Expired { response.status.as_u16() } else { 304 };
+            let stored = if is_stored(session) { "; stored" } else { "" };
+            HeaderValue::try_from(format!("tidegate; fwd={stale}; fwd-status={code}{stored}"))
+                .or_err(ErrorType::InternalError, "a number is no value")?
+        }
+        Status::Pass => HeaderValue::from_static("tidegate; fwd=miss"),
+        Status::Bypass if session.req_header().method.is_safe() => {
+            HeaderValue::from_static("tidegate; fwd=bypass")
+        }
+        Status::Bypass => HeaderValue::from_static("tidegate; fwd=method"),
+    };
+    response.append_header(CACHE_STATUS, told)?;
+    if status == Status::Revalidated {
+        // What is kept has the age of when it came; Pingora mends that of a hit alone.
+        let age = session.cache.cache_meta().age().as_secs();
+        response.insert_header(header::AGE, age)?;
+    }
+    Ok(())
+}
+
+fn is_stored(session: &Session) -> bool {
+    !matches!(session.cache.phase(), CachePhase::RevalidatedNoCache(_))
+}
+
+/// Seconds for which it is fresh; below zero, since when it is not.
+fn ttl(meta: &CacheMeta) -> i64 {
+    let now = SystemTime::now();
+    let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    match meta.fresh_until().duration_since(now) {
+        Ok(left) => seconds(left),
+        Err(over) => -seconds(over.duration()).max(1),
+    }
+}
+
+/// Purges what an unsafe request has changed (RFC 9111, section 4.4).
+pub(super) fn invalidate(
+    shelf: Option<&'static Shelf>,
+    session: &Session,
+    response: &ResponseHeader,
+    ctx: &Context,
+) {
+    let Some(shelf) = shelf else { return };
+    let head = session.req_header();
+    let is_done = response.status.is_success() || response.status.is_redirection();
+    if head.method.is_safe() || !is_done {
+        return;
+    }
+    if let Some(url) = target_url(head, ctx) {
+        shelf.purge(&crate::cache::Scope::Url(url));
+    }
+}
