@@ -41,13 +41,12 @@ const OVERRIDES: [HeaderName; 8] = [
 ];
 
 /// What a proxy that is believed may tell of the request, and the upstream is told in turn.
-const TOLD: [HeaderName; 6] = [
+const TOLD: [HeaderName; 5] = [
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-forwarded-prefix"),
     HeaderName::from_static("x-forwarded-ssl"),
-    header::FORWARDED,
 ];
 
 /// A request that the cache may answer.
@@ -159,9 +158,29 @@ pub(super) fn key(session: &Session, ctx: &Context) -> Result<CacheKey> {
         key.extend_from_slice(&value.as_ref().map_or(u64::MAX, |it| it.len() as u64).to_be_bytes());
         key.extend_from_slice(value.as_deref().unwrap_or_default());
     }
+    if ctx.peer_is_trusted {
+        told_of_host(&head.headers, &mut key);
+    }
     let mut key = CacheKey::new(key, "");
     key.extensions.insert(caching.lease.shelf().target(url));
     Ok(key)
+}
+
+/// What `Forwarded` says (RFC 7239) beside the addresses, which would make each client a key of its
+/// own. In doubt about a quotation more is told apart, not less.
+fn told_of_host(headers: &HeaderMap, key: &mut Vec<u8>) {
+    let is_address = |pair: &[u8]| {
+        [&b"for="[..], b"by="]
+            .iter()
+            .any(|name| pair.get(..name.len()).is_some_and(|it| it.eq_ignore_ascii_case(name)))
+    };
+    for value in headers.get_all(header::FORWARDED) {
+        let pairs = value.as_bytes().split(|byte| matches!(byte, b';' | b','));
+        for pair in pairs.map(<[u8]>::trim_ascii).filter(|pair| !is_address(pair)) {
+            key.push(0);
+            key.extend_from_slice(pair);
+        }
+    }
 }
 
 /// A field's value over all its lines; `None` when there is none.

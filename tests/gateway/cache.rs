@@ -939,3 +939,24 @@ async fn check_says_what_can_not_be_kept_soundly() {
         assert!(checked.all().contains(problem), "{problem} in {}", checked.all());
     }
 }
+
+#[tokio::test]
+async fn what_a_trusted_proxy_says_of_the_host_tells_requests_apart() {
+    let upstream = counting(&["Cache-Control: max-age=60"]).await;
+    let gateway =
+        Config::to(&upstream).with("cache: on").top("trusted_proxies: [127.0.0.0/8]").start().await;
+    let first = gateway.get("/", &["Forwarded: for=192.0.2.1;host=a;proto=https"]).await;
+    for (field, expected) in [
+        ("Forwarded: for=192.0.2.2;host=a;proto=https", true),
+        ("Forwarded: for=192.0.2.1;host=b;proto=https", false),
+        ("Forwarded: for=\"x;host=b\";host=a;proto=https", false),
+        ("X-Forwarded-Host: a", false),
+        ("X-Forwarded-Host: b", false),
+        ("X-Forwarded-Proto: https", false),
+        ("X-Forwarded-For: 192.0.2.9", false),
+    ] {
+        let answer = gateway.get("/", &[field]).await;
+        assert_eq!(answer.text() == first.text(), expected, "{field}");
+    }
+    assert!(is_hit(&gateway.get("/", &["X-Forwarded-For: 192.0.2.10"]).await));
+}
