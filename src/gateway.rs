@@ -64,7 +64,8 @@ impl Config {
     /// What a running gateway is asked with: which sessions would this configuration touch?
     #[doc(hidden)]
     pub fn session_plan(self) -> Result<String, Problems> {
-        let surroundings = Surroundings { previous: None, filters: &[], open_sink: |_| Ok(None) };
+        let surroundings =
+            Surroundings { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
         let plan = Plan::of(&compile(self.read, &surroundings)?);
         // Strings, numbers and lists always become JSON.
         Ok(serde_json::to_string(&plan).unwrap_or_default())
@@ -72,7 +73,8 @@ impl Config {
 
     /// Says all that is wrong with it, or sums it up in a line.
     pub fn check(self) -> Result<Summary, Problems> {
-        let surroundings = Surroundings { previous: None, filters: &[], open_sink: |_| Ok(None) };
+        let surroundings =
+            Surroundings { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
         compile(self.read, &surroundings).map(|generation| Summary::of(&generation))
     }
 }
@@ -227,9 +229,10 @@ impl Gateway {
             return Err(RunError::Bind(BindError::Handover(std::io::Error::other(reason))));
         }
         let filters: Arc<[Arc<dyn Filter>]> = filters.into();
-        let sources = config.read.sources.clone();
+        let read = config.read.clone();
         let surroundings = Surroundings {
             previous: None,
+            discovery: None,
             filters: &filters,
             open_sink: |target| Sink::open(target).map(Some),
         };
@@ -240,9 +243,18 @@ impl Gateway {
             .enable_all()
             .build()
             .map_err(RunError::Runtime)?;
-        let file = config.file.map(|path| (path, sources, config.variables));
-        let server =
-            Server { generation, file, filters, stop, heeds_signals, place, takes_over, renews };
+        let file = config.file.map(|path| (path, config.variables));
+        let server = Server {
+            generation,
+            read,
+            file,
+            filters,
+            stop,
+            heeds_signals,
+            place,
+            takes_over,
+            renews,
+        };
         // On a worker, where accepting and serving happen, not on this thread.
         let ended = runtime.block_on(async { tokio::spawn(server.run()).await });
         // Tunnels that outlived the grace end here.

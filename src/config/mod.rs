@@ -11,6 +11,7 @@ mod compression;
 mod cors;
 mod de;
 mod diagnostics;
+mod discover;
 mod error_pages;
 mod files;
 mod headers;
@@ -39,6 +40,7 @@ pub use cache::{Cache, CachePolicy, CacheSetting};
 pub use compression::{Coding, Compression, CompressionSetting};
 pub use cors::{Cors, CorsPolicy};
 pub use diagnostics::{Problem, Problems, did_you_mean};
+pub use discover::{Discover, Resolver};
 pub use error_pages::ErrorPages;
 pub use files::Files;
 pub use headers::{FieldChanges, Headers};
@@ -124,6 +126,9 @@ pub struct Config {
     pub trusted_proxies: Vec<Cidr>,
     /// Bounds on what a client may send.
     pub limits: Limits,
+    /// Which server of DNS is asked for the endpoints that are discovered. Default: those of the
+    /// machine (`/etc/resolv.conf`).
+    pub resolver: Option<Resolver>,
     /// Services to forward to, by name.
     pub upstreams: BTreeMap<String, Spanned<Upstream>>,
     /// Which request goes to which upstream, or is answered here. The most specific route wins, whatever the order.

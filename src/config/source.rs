@@ -17,7 +17,7 @@ const MAX_SIZE: u64 = 4 * 1024 * 1024;
 const INCLUDABLE: [&str; 3] = ["listeners", "upstreams", "routes"];
 
 /// A configuration that has been read, as far as it is sound.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Read {
     /// What is sound of it.
     pub config: Config,

@@ -1,6 +1,6 @@
 use super::union::short_or_long;
 use super::{
-    Balance, Duration, EjectionSetting, EndpointAddress, HealthCheck, Protocol, Spanned,
+    Balance, Discover, Duration, EjectionSetting, EndpointAddress, HealthCheck, Protocol, Spanned,
     UpstreamLimits, UpstreamTlsSetting,
 };
 use schemars::JsonSchema;
@@ -19,6 +19,9 @@ pub struct Upstream {
     /// program may write it. The path starts at the folder of the configuration file.
     #[serde(default)]
     pub endpoints_file: Option<Spanned<String>>,
+    /// Further endpoints, which DNS tells of.
+    #[serde(default)]
+    pub discover: Option<Spanned<Discover>>,
     /// TLS to its endpoints: `on`, `off` (default), or settings.
     #[serde(default)]
     pub tls: Option<Spanned<UpstreamTlsSetting>>,

@@ -71,7 +71,8 @@ impl Map {
     pub fn new(config: crate::Config) -> Result<Self, Problems> {
         let written = config.read.config.clone();
         let sources = config.read.sources.clone();
-        let surroundings = Surroundings { previous: None, filters: &[], open_sink: |_| Ok(None) };
+        let surroundings =
+            Surroundings { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
         let generation = compile(config.read, &surroundings)?;
         Ok(Self { generation, written, sources })
     }

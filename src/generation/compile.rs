@@ -24,10 +24,10 @@ use crate::config::{self, AccessLogSetting, Config, Problems, Read, Sources, Spa
 use crate::filter::{Filter, UserIdFilter, UserIdSource};
 use crate::routing::{Rule, Table};
 use crate::telemetry::{AccessLog, Format, Sink, Target};
-use crate::upstream::{Pool, Probe, Probes};
+use crate::upstream::{Discovery, Pool, Probe, Probes, Question};
 use http::HeaderName;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,6 +38,8 @@ use std::time::Duration;
 pub struct Surroundings<'s> {
     /// The generation in force: what it has and the new one wants as well is kept.
     pub previous: Option<&'s Generation>,
+    /// What DNS has told of endpoints. A mere check asks nobody.
+    pub discovery: Option<&'s Discovery>,
     /// The library user's filters, run behind the built-in ones.
     pub filters: &'s [Arc<dyn Filter>],
     /// Opens an access log. A mere check opens none.
@@ -79,6 +81,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         sources: &sources,
         problems: &mut problems,
         surroundings,
+        questions: BTreeSet::new(),
         files: BTreeMap::new(),
     };
 
@@ -137,7 +140,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
 
     let cache = compiler.cache_limits();
     let drain = compiler.drain();
-    let files = compiler.files;
+    let (questions, files) = (compiler.questions, compiler.files);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -156,6 +159,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         pools,
         probes,
         probing: Probes::default(),
+        questions,
         listeners,
         files,
         fixed,
@@ -184,6 +188,8 @@ struct Compiler<'c> {
     sources: &'c Sources,
     problems: &'c mut Problems,
     surroundings: &'c Surroundings<'c>,
+    /// What DNS is asked for.
+    questions: BTreeSet<Question>,
     /// Files that the generation is made of, beside the configuration's own.
     files: BTreeMap<PathBuf, Option<Stamp>>,
 }

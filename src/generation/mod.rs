@@ -32,11 +32,11 @@ use crate::filter::Filter;
 use crate::http::host::without_port;
 use crate::routing::{Miss, Query, Table};
 use crate::telemetry::AccessLog;
-use crate::upstream::{Pool, Probe, Probes};
+use crate::upstream::{Pool, Probe, Probes, Question};
 use crate::websocket::{self, Registry, Watcher};
 use http::{HeaderMap, Method};
 use ipnet::IpNet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,6 +58,8 @@ pub struct Generation {
     pub probes: BTreeMap<String, Arc<Probe>>,
     /// The asking itself, once it has begun.
     pub probing: Probes,
+    /// What DNS is asked for, to discover endpoints.
+    pub questions: BTreeSet<Question>,
     /// How connections are accepted.
     pub listeners: Vec<Arc<Listener>>,
     /// Files beside the configuration's own that it was made of, certificates and their keys,

@@ -1,15 +1,16 @@
-use super::{Changes, Live, Plan, Stamp, Surroundings, compile};
+use super::{Changes, Generation, Live, Plan, Stamp, Surroundings, compile};
 use crate::cache::Cache;
-use crate::config::{self, Problems, Sources};
+use crate::config::{self, Problems, Read, Sources, Variables};
 use crate::filter::Filter;
 use crate::telemetry::{Sink, log as own_log};
+use crate::upstream::Discovery;
 use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 /// How often the files are looked at. An edit is applied once two looks in a row saw the same,
 /// for a file that is being written must not be applied by half.
@@ -24,10 +25,12 @@ const WARN: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a new configuration waits for names that it brings.
 const RESOLVE_AT_ONCE: Duration = Duration::from_secs(2);
 
-/// Follows the configuration's files and puts each good version into force.
+/// Follows what the configuration is made of, and puts each good version into force.
 pub struct Watch {
-    /// The file.
-    pub path: PathBuf,
+    /// What is in force, as it was read.
+    pub read: Read,
+    /// Where it was read from, and with what; unless it was made in code.
+    pub file: Option<(PathBuf, Variables)>,
     /// What is in force.
     pub live: Arc<Live>,
     /// The library user's filters.
@@ -36,8 +39,8 @@ pub struct Watch {
     pub sessions: Arc<Registry>,
     /// The cache.
     pub cache: Arc<Cache>,
-    /// What the file was read with.
-    pub variables: config::Variables,
+    /// What DNS tells of endpoints.
+    pub discovery: Arc<Discovery>,
 }
 
 type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
@@ -45,9 +48,12 @@ type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 impl Watch {
     /// Follows until the sender of `reload` is gone; each message asks for a reload, changed
     /// or not, and is told when it is done.
-    pub async fn run(self, mut sources: Sources, mut reload: mpsc::Receiver<oneshot::Sender<()>>) {
+    pub async fn run(mut self, mut reload: mpsc::Receiver<oneshot::Sender<()>>) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut discovered = self.discovery.changes();
+        // Of the last version that was looked at, good or not.
+        let mut sources = self.read.sources.clone();
         // Whatever was edited since the file was read shows at the first look.
         let mut applied = Stamps::new();
         let mut seen = Stamps::new();
@@ -55,18 +61,18 @@ impl Watch {
         let mut warned = Instant::now();
         loop {
             tokio::select! {
-                _ = looks.tick() => {
+                _ = looks.tick(), if self.file.is_some() => {
                     let now = self.stamps(&sources);
                     if now == seen && now != applied {
                         // What is written from here on makes another stamp, and another look.
-                        let read = config::read_with(&self.path, &self.variables);
-                        let has_changed = texts(&read.sources) != texts(&sources)
-                            || self.live.load().files.iter().any(|(path, stamp)| {
-                                now.get(path).is_some_and(|now| now != stamp)
-                            });
-                        if has_changed {
+                        if let Some(read) = self.read_again()
+                            && (texts(&read.sources) != texts(&sources)
+                                || self.live.load().files.iter().any(|(path, stamp)| {
+                                    now.get(path).is_some_and(|now| now != stamp)
+                                }))
+                        {
                             sources = read.sources.clone();
-                            self.apply(read).await;
+                            self.apply(read, "configuration reloaded").await;
                         }
                         applied.clone_from(&now);
                     }
@@ -75,11 +81,18 @@ impl Watch {
                 asked = reload.recv() => {
                     let Some(done) = asked else { return };
                     applied = self.stamps(&sources);
-                    let read = config::read_with(&self.path, &self.variables);
-                    sources = read.sources.clone();
-                    self.apply(read).await;
+                    if let Some(read) = self.read_again() {
+                        sources = read.sources.clone();
+                        self.apply(read, "configuration reloaded").await;
+                    }
                     let _ = done.send(());
                 }
+                changed = discovered.changed() => {
+                    if changed.is_ok() {
+                        self.apply(self.read.clone(), "endpoints discovered").await;
+                    }
+                }
+                () = sleep(RESOLVE), if self.file.is_none() => {}
             }
             if warned.elapsed() >= WARN {
                 warned = Instant::now();
@@ -97,6 +110,11 @@ impl Watch {
         }
     }
 
+    /// `None` when there is no file.
+    fn read_again(&self) -> Option<Read> {
+        self.file.as_ref().map(|(path, variables)| config::read_with(path, variables))
+    }
+
     fn stamps(&self, sources: &Sources) -> Stamps {
         let live = self.live.load();
         let paths = sources.watched().into_iter().chain(live.files.keys().cloned());
@@ -104,15 +122,16 @@ impl Watch {
     }
 
     /// Puts a version into force, or says why not.
-    async fn apply(&self, read: config::Read) {
-        match self.compile(read).await {
+    async fn apply(&mut self, read: Read, what: &str) {
+        match self.compile(read.clone()).await {
             Ok(changes) => {
+                self.read = read;
                 let number = self.live.load().number;
                 match self.touch_sessions() {
-                    None => log::info!("configuration reloaded: generation {number}, {changes}"),
-                    Some(affected) => log::info!(
-                        "configuration reloaded: generation {number}, {changes}; {affected}"
-                    ),
+                    None => log::info!("{what}: generation {number}, {changes}"),
+                    Some(affected) => {
+                        log::info!("{what}: generation {number}, {changes}; {affected}");
+                    }
                 }
                 for key in changes.needs_restart() {
                     log::warn!(
@@ -145,24 +164,20 @@ impl Watch {
         Some(told)
     }
 
-    async fn compile(&self, read: config::Read) -> Result<Changes, Problems> {
-        let live = Arc::clone(&self.live);
-        let filters = Arc::clone(&self.filters);
-        let compiled = tokio::task::spawn_blocking(move || {
-            let previous = live.load();
-            let surroundings = Surroundings {
-                previous: Some(&previous),
-                filters: &filters,
-                open_sink: |target| Sink::open(target).map(Some),
-            };
-            compile(read, &surroundings)
-                .map(|generation| (Changes::between(&previous, &generation), generation))
-        });
-        let (changes, mut generation) = match compiled.await {
-            Ok(compiled) => compiled?,
-            // Only the runtime's end can cancel it.
-            Err(_) => return Ok(Changes::default()),
+    async fn compile(&self, read: Read) -> Result<Changes, Problems> {
+        let (mut changes, mut generation) = match self.compile_once(read.clone()).await? {
+            Some(compiled) => compiled,
+            None => return Ok(Changes::default()),
         };
+        let asked = self.live.load().questions.clone();
+        if !generation.questions.is_subset(&asked) {
+            // A new upstream is not to begin with nothing.
+            self.discovery.follow(&asked.union(&generation.questions).cloned().collect());
+            let _ = timeout(RESOLVE_AT_ONCE, self.discovery.answered()).await;
+            if let Some(again) = self.compile_once(read).await? {
+                (changes, generation) = again;
+            }
+        }
         let resolve_all = async {
             for pool in generation.pools.values() {
                 pool.resolve().await;
@@ -173,8 +188,27 @@ impl Watch {
         generation.warn();
         generation.begin(&self.sessions);
         self.cache.apply(generation.cache);
+        self.discovery.follow(&generation.questions);
         self.live.swap(generation);
         Ok(changes)
+    }
+
+    /// `None` when the runtime ends.
+    async fn compile_once(&self, read: Read) -> Result<Option<(Changes, Generation)>, Problems> {
+        let (live, discovery) = (Arc::clone(&self.live), Arc::clone(&self.discovery));
+        let filters = Arc::clone(&self.filters);
+        let compiled = tokio::task::spawn_blocking(move || {
+            let previous = live.load();
+            let surroundings = Surroundings {
+                previous: Some(&previous),
+                discovery: Some(&discovery),
+                filters: &filters,
+                open_sink: |target| Sink::open(target).map(Some),
+            };
+            compile(read, &surroundings)
+                .map(|generation| (Changes::between(&previous, &generation), generation))
+        });
+        compiled.await.map_or(Ok(None), |compiled| compiled.map(Some))
     }
 }
 

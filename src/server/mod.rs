@@ -17,12 +17,13 @@ pub use listen::BindError;
 
 use crate::admin::{Admin, Readiness};
 use crate::cache::Cache;
-use crate::config::{Sources, Variables};
+use crate::config::{Read, Variables};
 use crate::filter::Filter;
-use crate::generation::{Drain, Generation, Live, Watch};
+use crate::generation::{Drain, Generation, Live, Surroundings, Watch, compile};
 use crate::load::{self, InFlight, Overload, Places};
 use crate::proxy::Proxy;
-use crate::telemetry::log as own_log;
+use crate::telemetry::{Sink, log as own_log};
+use crate::upstream::Discovery;
 use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
 use connection::Connections;
 use handover::{Keeper, Taken};
@@ -63,8 +64,10 @@ const RESOLVE_AT_START: Duration = Duration::from_secs(2);
 pub struct Server {
     /// The first generation.
     pub generation: Generation,
-    /// Where it was read from, unless it was made in code.
-    pub file: Option<(PathBuf, Sources, Variables)>,
+    /// What it was compiled from.
+    pub read: Read,
+    /// Where that was read from, unless it was made in code.
+    pub file: Option<(PathBuf, Variables)>,
     /// The library user's filters.
     pub filters: Arc<[Arc<dyn Filter>]>,
     /// Stops the gateway as SIGTERM does, when it resolves.
@@ -82,7 +85,7 @@ pub struct Server {
 impl Server {
     /// Runs until a signal says stop and all is finished, or the time for that is over.
     pub async fn run(self) -> Result<(), BindError> {
-        let Self { mut generation, file, filters, stop, heeds_signals, .. } = self;
+        let Self { mut generation, read, file, filters, stop, heeds_signals, .. } = self;
         let (place, takes_over, renews) = (self.place, self.takes_over, self.renews);
         own_log::set(generation.log.0, generation.log.1);
         let fixed = generation.fixed.clone();
@@ -98,6 +101,8 @@ impl Server {
         let admin = listen::bind(fixed.admin, &mut taken)?;
         let kept = place.map(|place| (place, duplicates(sockets.iter().chain(&admin))));
 
+        let discovery = Arc::new(Discovery::default());
+        discover(&mut generation, &read, &filters, &discovery).await;
         let resolving = async {
             for pool in generation.pools.values() {
                 pool.resolve().await;
@@ -201,11 +206,16 @@ impl Server {
         notify::ready(&serving);
 
         let (reload, reloads) = mpsc::channel(1);
-        if let Some((path, sources, variables)) = file {
-            let (live, sessions) = (Arc::clone(&live), Arc::clone(&sessions));
-            let watch = Watch { path, live, filters, sessions, cache, variables };
-            tokio::spawn(watch.run(sources, reloads));
-        }
+        let watch = Watch {
+            read,
+            file,
+            live: Arc::clone(&live),
+            filters,
+            sessions: Arc::clone(&sessions),
+            cache,
+            discovery,
+        };
+        tokio::spawn(watch.run(reloads));
         let mut handing: Option<JoinHandle<Result<u32, String>>> = None;
         let stop = loop {
             let signal = tokio::select! {
@@ -324,6 +334,30 @@ impl Server {
         }
         log::info!("stopped");
         Ok(())
+    }
+}
+
+/// Asks DNS for endpoints, and compiles the generation again with them.
+async fn discover(
+    generation: &mut Generation,
+    read: &Read,
+    filters: &Arc<[Arc<dyn Filter>]>,
+    discovery: &Arc<Discovery>,
+) {
+    if generation.questions.is_empty() {
+        return;
+    }
+    discovery.follow(&generation.questions);
+    let _ = tokio::time::timeout(RESOLVE_AT_START, discovery.answered()).await;
+    let surroundings = Surroundings {
+        previous: Some(generation),
+        discovery: Some(discovery),
+        filters,
+        open_sink: |target| Sink::open(target).map(Some),
+    };
+    // It has been compiled before, and endpoints that are found are never wrong.
+    if let Ok(compiled) = compile(read.clone(), &surroundings) {
+        *generation = Generation { number: generation.number, ..compiled };
     }
 }
 

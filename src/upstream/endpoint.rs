@@ -20,6 +20,8 @@ pub struct Endpoint {
     resolved: ArcSwap<Vec<SocketAddr>>,
     turn: AtomicUsize,
     prefers_ipv6: AtomicBool,
+    /// Whether somebody else says what it stands for.
+    is_found: bool,
 }
 
 impl Endpoint {
@@ -42,7 +44,21 @@ impl Endpoint {
             resolved: ArcSwap::from_pointee(address.into_iter().collect()),
             turn: AtomicUsize::new(0),
             prefers_ipv6: AtomicBool::new(false),
+            is_found: false,
         }
+    }
+
+    /// One of these addresses, which has been discovered with them.
+    pub fn found(
+        host: &str,
+        port: u16,
+        weight: u32,
+        is_backup: bool,
+        addresses: Vec<SocketAddr>,
+    ) -> Self {
+        let endpoint = Self::new(host, port, weight, is_backup);
+        endpoint.resolved.store(Arc::new(addresses));
+        Self { is_found: true, ..endpoint }
     }
 
     /// `host:port`, as written.
@@ -75,10 +91,11 @@ impl Endpoint {
         self.health.is_available(now)
     }
 
-    /// Whether both are written the same.
+    /// Whether both are written the same, or found to be the same.
     pub fn is_like(&self, other: &Self) -> bool {
-        (&self.written, self.weight, self.is_backup)
-            == (&other.written, other.weight, other.is_backup)
+        (&self.written, self.weight, self.is_backup, self.is_found)
+            == (&other.written, other.weight, other.is_backup, other.is_found)
+            && (!self.is_found || *self.resolved.load() == *other.resolved.load())
     }
 
     /// Its share of the requests relative to its neighbours'.
@@ -124,7 +141,7 @@ impl Endpoint {
 
     /// Asks DNS. When that fails, the addresses known so far stay.
     pub async fn resolve(&self) {
-        if !self.is_name() {
+        if self.is_found || !self.is_name() {
             return;
         }
         match tokio::net::lookup_host((self.host.as_str(), self.port)).await {

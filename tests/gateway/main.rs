@@ -11,6 +11,7 @@ mod cache;
 mod cli;
 mod compression;
 mod cors;
+mod discovery;
 mod error_pages;
 mod examples_run;
 mod files;

@@ -1,11 +1,14 @@
 use super::Compiler;
 use crate::config::{
-    self, EjectionSetting, HashKey, Protocol, Spanned, Switch, UpstreamTlsSetting,
+    self, Discover, EjectionSetting, HashKey, Protocol, Spanned, Switch, UpstreamTlsSetting,
 };
 use crate::tls::{self, Certificate, ClientOptions, Fault, Identity, UpstreamTls};
-use crate::upstream::{self, Bounds, Endpoint, Key, Pool, PoolSettings, Probe, Speech};
+use crate::upstream::{
+    self, Bounds, Endpoint, Found, Key, Pool, PoolSettings, Probe, Question, Records, Speech,
+};
 use http::HeaderName;
 use pingora::protocols::ALPN;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,12 +33,20 @@ impl Compiler<'_> {
         let mut listed: Vec<Endpoint> = listed.collect();
         if let Some(file) = &written.endpoints_file {
             listed.extend(self.endpoints_of(file, name));
-        } else if listed.is_empty() {
+        } else if listed.is_empty() && written.discover.is_none() {
             self.problems
                 .add(written.span, format!("upstreams.{name}"), "it has no endpoint")
-                .help("add `endpoints: [\"127.0.0.1:8080\"]`, or an `endpoints_file`");
+                .help("add `endpoints: [\"127.0.0.1:8080\"]`, an `endpoints_file`, or `discover`");
         }
-        let has_primary = listed.is_empty() || listed.iter().any(|it| !it.is_backup());
+        if let Some(discover) = &written.discover {
+            let question = self.question(discover, name);
+            let found = self.surroundings.discovery.map(|it| it.found(&question));
+            listed.extend(found.iter().flatten().map(Found::endpoint));
+            self.questions.insert(question);
+        }
+        let has_primary = listed.is_empty()
+            || written.discover.is_some()
+            || listed.iter().any(|it| !it.is_backup());
         let known = |endpoint: Endpoint| {
             let known = previous.into_iter().flat_map(|pool| pool.endpoints());
             let known = known.into_iter().find(|known| known.is_like(&endpoint));
@@ -70,6 +81,23 @@ impl Compiler<'_> {
             Some(kept) => Arc::clone(kept),
             None => Arc::new(Pool::new(name, endpoints, settings)),
         }
+    }
+
+    fn question(&mut self, written: &Spanned<Discover>, upstream: &str) -> Question {
+        let records = match &written.value {
+            Discover::Host(it) => Records::Addresses(it.host.clone(), it.port),
+            Discover::Srv(name) => Records::Services(name.clone()),
+        };
+        let is_address =
+            matches!(&records, Records::Addresses(host, _) if host.parse::<IpAddr>().is_ok());
+        let is_nothing = matches!(&records, Records::Services(name) if name.trim().is_empty());
+        if is_address || is_nothing {
+            let at = format!("upstreams.{upstream}.discover");
+            self.problems
+                .add(written.span, at, "there is nothing to ask DNS for")
+                .help("addresses stand in `endpoints`");
+        }
+        Question { server: self.config.resolver.as_ref().map(|it| it.address.0), records }
     }
 
     /// The endpoints that stand in a file, one a line.

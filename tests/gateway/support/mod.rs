@@ -2,6 +2,7 @@
 //! is sent, clients of one socket.
 
 mod config;
+pub mod dns;
 mod gateway;
 pub mod http2;
 mod lines;

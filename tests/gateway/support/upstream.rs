@@ -52,6 +52,14 @@ impl Upstream {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::on(listener, script).await
+    }
+
+    async fn on<F, Fut>(listener: TcpListener, script: F) -> Self
+    where
+        F: Fn(Wire, Recorder) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
         let address = listener.local_addr().expect("its address");
         let (sender, requests) = watch::channel(Vec::new());
         let connections = Arc::new(AtomicUsize::new(0));
@@ -85,6 +93,20 @@ impl Upstream {
                     if wire.try_send(bytes).await.is_err() {
                         return;
                     }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Answers 200 with this body, at this address.
+    pub async fn saying_at(address: SocketAddr, body: &'static str) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the address");
+        Self::on(listener, move |mut wire, recorder| async move {
+            while let Some(head) = wire.try_head().await {
+                recorder.record(&head);
+                if wire.try_send(ok(body)).await.is_err() {
+                    return;
                 }
             }
         })

@@ -1,0 +1,161 @@
+//! Endpoints that DNS tells of: they come and go, and nothing else notices.
+
+use crate::support::dns::Dns;
+use crate::support::{Config, Gateway, Upstream, cli, free_port, until};
+use futures_util::{SinkExt, StreamExt};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use tokio_tungstenite::tungstenite::Message;
+
+fn discovering(dns: &Dns, what: &str) -> Config {
+    Config::new()
+        .top(&format!("resolver: {{address: \"{}\"}}", dns.address()))
+        .upstream("service", &[] as &[&str])
+        .replacing("    endpoints: []\n", &format!("    discover: {what}\n"))
+        .route("all", "path_prefix: /", "service")
+}
+
+/// Who answers how many of so many requests.
+async fn answers(gateway: &Gateway, count: usize) -> BTreeMap<String, usize> {
+    let mut answers = BTreeMap::new();
+    for _ in 0..count {
+        *answers.entry(gateway.get("/", &[]).await.text()).or_default() += 1;
+    }
+    answers
+}
+
+async fn are_asked(gateway: &Gateway, expected: &[&str]) {
+    until(&format!("{expected:?} are asked"), async || {
+        let answers = answers(gateway, 20).await;
+        answers.keys().map(String::as_str).collect::<Vec<_>>() == expected
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn services_with_ports_and_weights() {
+    let (a, b) = (Upstream::saying("a").await, Upstream::saying("b").await);
+    let dns = Dns::start().await;
+    dns.set_addresses("host.test", &[Ipv4Addr::LOCALHOST]);
+    let name = "_http._tcp.app.test";
+    let port = |upstream: &Upstream| upstream.address().port();
+    dns.set_services(name, &[(1, 30, port(&a), "host.test."), (1, 10, port(&b), "host.test.")]);
+    let gateway = discovering(&dns, &format!("{{srv: {name}}}")).start().await;
+    let both = answers(&gateway, 40).await;
+    assert_eq!(both, BTreeMap::from([("a".to_owned(), 30), ("b".to_owned(), 10)]), "at once");
+    dns.set_services(name, &[(1, 10, port(&b), "host.test.")]);
+    are_asked(&gateway, &["b"]).await;
+    dns.set_services(name, &[(1, 1, port(&a), "host.test."), (1, 1, port(&b), "host.test.")]);
+    are_asked(&gateway, &["a", "b"]).await;
+    let request = b.requests().pop().expect("a request");
+    assert_eq!(request.head.get("host"), Some("localhost"), "the client's");
+}
+
+#[tokio::test]
+async fn those_of_a_later_priority_stand_in() {
+    let b = Upstream::saying("b").await;
+    let dns = Dns::start().await;
+    dns.set_addresses("host.test", &[Ipv4Addr::LOCALHOST]);
+    let a = Upstream::saying("a").await;
+    let port = a.address().port();
+    let services = [(1, 1, port, "host.test."), (2, 1, b.address().port(), "host.test.")];
+    dns.set_services("_http._tcp.app.test", &services);
+    let config = discovering(&dns, "{srv: _http._tcp.app.test}");
+    let gateway = config.speaking("ejection: {connect_failures: 1, duration: 60s}").start().await;
+    are_asked(&gateway, &["a"]).await;
+    drop(a);
+    are_asked(&gateway, &["b"]).await;
+}
+
+#[tokio::test]
+async fn each_address_of_a_name_and_open_sockets_stay() {
+    let port = free_port();
+    let address = |last: u8| Ipv4Addr::new(127, 0, 0, last);
+    let at = |last: u8| SocketAddr::from((address(last), port));
+    let _others =
+        [Upstream::saying_at(at(2), "two").await, Upstream::saying_at(at(3), "three").await];
+    let dns = Dns::start().await;
+    dns.set_addresses("app.test", &[address(2)]);
+    let echo = Upstream::echo().await;
+    let config = discovering(&dns, &format!("{{host: \"app.test:{port}\"}}"))
+        .upstream("echo", &[echo.address()])
+        .route("ws", "path_prefix: /ws", "echo");
+    let gateway = config.start().await;
+    let mut socket = gateway.websocket("/ws").await;
+    are_asked(&gateway, &["two"]).await;
+    dns.set_addresses("app.test", &[address(2), address(3)]);
+    are_asked(&gateway, &["three", "two"]).await;
+    dns.set_addresses("app.test", &[address(3)]);
+    are_asked(&gateway, &["three"]).await;
+    socket.send(Message::text("still here")).await.expect("sent");
+    let echoed = socket.next().await.expect("an echo").expect("a message");
+    assert_eq!(echoed, Message::text("still here"));
+    gateway.says(0, "endpoints discovered: generation").await;
+}
+
+#[tokio::test]
+async fn what_was_said_last_holds_while_nothing_is_said() {
+    let a = Upstream::saying("a").await;
+    let dns = Dns::start().await;
+    dns.set_addresses("app.test", &[Ipv4Addr::LOCALHOST]);
+    let host = format!("{{host: \"app.test:{}\"}}", a.address().port());
+    let config = discovering(&dns, &host);
+    let gateway = config.start().await;
+    are_asked(&gateway, &["a"]).await;
+    dns.fall_silent();
+    gateway.says(0, "does not resolve").await;
+    are_asked(&gateway, &["a"]).await;
+    // A reload asks nobody anew, and forgets nothing.
+    let mark = gateway.mark();
+    gateway.rewrite(&config.clone().top("log: {level: debug}"));
+    gateway.says(mark, "configuration reloaded").await;
+    assert_eq!(gateway.get("/", &[]).await.text(), "a");
+    dns.set_addresses("app.test", &[Ipv4Addr::LOCALHOST]);
+    gateway.says(0, "resolves again").await;
+    let told = gateway.log_lines();
+    let told = told.iter().filter(|line| line.contains("does not resolve")).count();
+    assert_eq!(told, 1, "it is told once");
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows_is_503_until_somebody_does() {
+    let a = Upstream::saying("a").await;
+    let dns = Dns::start().await;
+    let host = format!("{{host: \"app.test:{}\"}}", a.address().port());
+    let gateway = discovering(&dns, &host).start().await;
+    let answer = gateway.get("/", &[]).await;
+    assert_eq!(
+        (answer.status(), answer.error()["error"].as_str()),
+        (503, Some("upstream_unavailable"))
+    );
+    dns.set_addresses("app.test", &[Ipv4Addr::LOCALHOST]);
+    are_asked(&gateway, &["a"]).await;
+}
+
+#[tokio::test]
+async fn a_reload_may_bring_it() {
+    let (a, b) = (Upstream::saying("a").await, Upstream::saying("b").await);
+    let dns = Dns::start().await;
+    dns.set_addresses("app.test", &[Ipv4Addr::LOCALHOST]);
+    let gateway = Config::to(&a).start().await;
+    let host = format!("{{host: \"app.test:{}\"}}", b.address().port());
+    gateway.rewrite(&discovering(&dns, &host));
+    until("the new one answers", async || {
+        let answer = gateway.get("/", &[]).await;
+        assert_eq!(answer.status(), 200, "never without an endpoint");
+        answer.text() == "b"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_is_nothing_to_ask_for() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let yaml = "listeners: [{address: \"127.0.0.1:1\"}]\n\
+        upstreams: {a: {discover: {host: \"127.0.0.1:80\"}}}\n\
+        routes: [{name: a, match: {path_prefix: /}, upstream: a}]\n";
+    std::fs::write(folder.path().join("t.yaml"), yaml).expect("a file");
+    let run = cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await;
+    assert_eq!(run.code, Some(78));
+    assert!(run.all().contains("t.yaml:2:") && run.all().contains("endpoints"), "{}", run.all());
+}
