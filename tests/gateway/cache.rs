@@ -2,7 +2,7 @@
 //! wrong one.
 
 use crate::support::{
-    Config, Gateway, Response, Upstream, cli, free_port, get, ok, respond, until, within,
+    Config, Gateway, Response, Upstream, cli, free_port, get, ok, respond, until,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -192,7 +192,6 @@ async fn vary_tells_requests_apart() {
     assert_eq!(upstream.requests().len(), 4);
     let both = gateway.get("/", &["Accept-Language: de", "X-Other: 1"]).await;
     assert!(!is_hit(&both));
-    // A purge takes all variants.
 }
 
 #[tokio::test]
@@ -378,14 +377,33 @@ async fn a_hundred_who_ask_at_once_cost_one_request() {
 
 #[tokio::test]
 async fn who_cannot_share_does_not_wait_in_line() {
-    let upstream = counting(&["Cache-Control: no-store"]).await;
+    let gate = Arc::new(Semaphore::new(1));
+    let closed = Arc::clone(&gate);
+    let upstream = Upstream::scripted(move |mut wire, recorder| {
+        let gate = Arc::clone(&closed);
+        async move {
+            while let Some(head) = wire.try_head().await {
+                recorder.record(&head);
+                gate.acquire().await.expect("open").forget();
+                let _ = wire.try_send(respond("200 OK", &["Cache-Control: no-store"], "x")).await;
+            }
+        }
+    })
+    .await;
     let gateway = gateway(&upstream, "on").await;
-    let answers: Vec<_> = (0..20).map(|_| gateway.get("/", &[])).collect();
-    let answers = within("twenty answers", futures_util::future::join_all(answers)).await;
-    let mut bodies: Vec<_> = answers.iter().map(Response::text).collect();
-    bodies.sort();
-    bodies.dedup();
-    assert_eq!(bodies.len(), 20, "each has its own");
+    gateway.get("/", &[]).await;
+    let mut wires = Vec::new();
+    for _ in 0..20 {
+        let mut wire = gateway.connect().await;
+        wire.send(get("/", &[])).await;
+        wires.push(wire);
+    }
+    // All are there before any is answered.
+    upstream.request(20).await;
+    gate.add_permits(20);
+    for wire in &mut wires {
+        assert_eq!(wire.response().await.text(), "x");
+    }
 }
 
 /// Answers what is stale at once and then, when it is let, what is fresh.
