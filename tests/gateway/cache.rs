@@ -978,3 +978,56 @@ async fn what_a_trusted_proxy_says_of_the_host_tells_requests_apart() {
     }
     assert!(is_hit(&gateway.get("/", &["X-Forwarded-For: 192.0.2.10"]).await));
 }
+
+/// Answers each request by HTTP/2 with its number; resets the stream of `/broken` in the middle.
+async fn http2_upstream() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let count = Arc::new(AtomicUsize::new(0));
+    let task = tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+                    let head = http::Response::builder().header("cache-control", "max-age=60");
+                    let head = match request.uri().path() {
+                        "/length" => head.header("content-length", 8),
+                        _ => head,
+                    };
+                    let head = head.body(()).expect("a head");
+                    let mut stream = respond.send_response(head, false).expect("sent");
+                    let is_broken = request.uri().path() == "/broken";
+                    let body = format!("answer {number}");
+                    stream.send_data(body.into(), !is_broken).expect("sent");
+                    if is_broken {
+                        stream.send_reset(h2::Reason::INTERNAL_ERROR);
+                    }
+                }
+            });
+        }
+    });
+    (address, task)
+}
+
+#[tokio::test]
+async fn an_upstream_by_http2_is_kept_as_one_by_http1() {
+    let (address, upstream) = http2_upstream().await;
+    let gateway =
+        Config::to_address(address).speaking("protocols: [h2c]").with("cache: on").start().await;
+    for target in ["/length", "/none"] {
+        let first = gateway.get(target, &[]).await;
+        assert_eq!(told(&first), "tidegate; fwd=miss; stored", "{target}");
+        let second = gateway.get(target, &[]).await;
+        assert!(is_hit(&second), "{target}");
+        assert_eq!(first.text(), second.text(), "{target}");
+    }
+    for _ in 0..2 {
+        let mut wire = gateway.connect().await;
+        wire.send(get("/broken", &["Connection: close"])).await;
+        let answer = String::from_utf8_lossy(&wire.read_to_end().await).into_owned();
+        assert!(!answer.contains("hit; ttl"), "{answer}");
+    }
+    upstream.abort();
+}
