@@ -11,6 +11,7 @@ use pingora_cache::storage::{HandleHit, HandleMiss, MissFinishType};
 use pingora_cache::trace::SpanHandle;
 use pingora_cache::{CacheKey, CacheMeta, Storage};
 use std::any::Any;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -33,12 +34,17 @@ pub struct Fill {
     written: Written,
     pieces: Mutex<Vec<Bytes>>,
     progress: watch::Sender<Progress>,
+    shelf: &'static Shelf,
+    /// The bytes that are held for it, until the slowest who reads it has them.
+    reserved: AtomicUsize,
 }
 
 impl Fill {
-    pub fn new(id: u64, target: &Target, written: Written) -> Self {
+    pub fn new(shelf: &'static Shelf, target: &Target, written: Written, reserved: usize) -> Self {
         Self {
-            id,
+            id: shelf.next_fill(),
+            shelf,
+            reserved: AtomicUsize::new(reserved),
             mark: target.mark,
             url: Arc::clone(&target.url),
             written,
@@ -53,6 +59,15 @@ impl Fill {
 
     pub fn is_broken(&self) -> bool {
         *self.progress.borrow() == Progress::Broken
+    }
+
+    /// Room for so much more, if there is.
+    fn grow(&self, bytes: usize) -> bool {
+        let has_room = self.shelf.reserve(bytes);
+        if has_room {
+            self.reserved.fetch_add(bytes, Relaxed);
+        }
+        has_room
     }
 
     fn push(&self, piece: Bytes) {
@@ -78,6 +93,12 @@ impl Fill {
     }
 }
 
+impl Drop for Fill {
+    fn drop(&mut self) {
+        self.shelf.release(*self.reserved.get_mut());
+    }
+}
+
 /// Writes a response down as it comes.
 pub struct Filler {
     shelf: &'static Shelf,
@@ -88,9 +109,6 @@ pub struct Filler {
     /// The body's length, where the head says it.
     expected: Option<usize>,
     length: usize,
-    /// The bytes that are held for it.
-    reserved: usize,
-    is_finished: bool,
 }
 
 impl Filler {
@@ -99,10 +117,9 @@ impl Filler {
         key: CompactCacheKey,
         fill: Option<Arc<Fill>>,
         expected: Option<usize>,
-        reserved: usize,
     ) -> Self {
         let tag = fill.as_ref().map_or(0, |fill| fill.id).into();
-        Self { shelf, key, fill, tag, expected, length: 0, reserved, is_finished: false }
+        Self { shelf, key, fill, tag, expected, length: 0 }
     }
 
     /// Gives up: who reads it finds it broken, and nothing is kept.
@@ -111,7 +128,6 @@ impl Filler {
             fill.progress.send_replace(Progress::Broken);
             self.shelf.withdraw(&self.key, &fill);
         }
-        self.shelf.release(std::mem::take(&mut self.reserved));
     }
 }
 
@@ -119,18 +135,14 @@ impl Filler {
 impl HandleMiss for Filler {
     async fn write_body(&mut self, data: Bytes, _: bool) -> Result<()> {
         self.length += data.len();
-        if data.is_empty() || self.fill.is_none() {
+        if data.is_empty() {
             return Ok(());
         }
+        let Some(fill) = &self.fill else { return Ok(()) };
         // Of a length that was not told, room is made as it comes.
-        if self.expected.is_none() {
-            if !self.shelf.reserve(data.len()) {
-                self.give_up();
-                return Ok(());
-            }
-            self.reserved += data.len();
-        }
-        if let Some(fill) = &self.fill {
+        if self.expected.is_none() && !fill.grow(data.len()) {
+            self.give_up();
+        } else {
             // A slice of Pingora's buffer would keep the whole of it.
             fill.push(Bytes::copy_from_slice(&data));
         }
@@ -143,7 +155,6 @@ impl HandleMiss for Filler {
         }
         // An error would take it from those who read it; what is not there is not counted.
         let Some(fill) = self.fill.take() else { return Ok(MissFinishType::Created(0)) };
-        self.is_finished = true;
         let entry = Entry {
             key: self.key.clone(),
             url: Arc::clone(&fill.url),
@@ -152,7 +163,6 @@ impl HandleMiss for Filler {
         };
         let weight = entry.weight();
         self.shelf.keep(entry, &fill);
-        self.shelf.release(std::mem::take(&mut self.reserved));
         Ok(MissFinishType::Created(weight))
     }
 
@@ -163,9 +173,7 @@ impl HandleMiss for Filler {
 
 impl Drop for Filler {
     fn drop(&mut self) {
-        if !self.is_finished {
-            self.give_up();
-        }
+        self.give_up();
     }
 }
 

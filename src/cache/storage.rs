@@ -114,14 +114,14 @@ impl Storage for View {
         let reserved = weight(&target.url, &written, expected.unwrap_or(0));
         if !self.shelf.reserve(reserved) {
             self.is_shared.store(false, Relaxed);
-            return Ok(Box::new(Filler::new(self.shelf, compact, None, expected, 0)));
+            return Ok(Box::new(Filler::new(self.shelf, compact, None, expected)));
         }
-        let fill = Arc::new(Fill::new(self.shelf.next_fill(), target, written));
+        let fill = Arc::new(Fill::new(self.shelf, target, written, reserved));
         self.is_shared.store(expected.is_some(), Relaxed);
         if expected.is_some() {
             self.shelf.announce(&compact, &fill);
         }
-        Ok(Box::new(Filler::new(self.shelf, compact, Some(fill), expected, reserved)))
+        Ok(Box::new(Filler::new(self.shelf, compact, Some(fill), expected)))
     }
 
     async fn purge(

@@ -2,7 +2,7 @@
 //! wrong one.
 
 use crate::support::{
-    Config, Gateway, Response, Upstream, cli, free_port, get, ok, respond, until, within,
+    Config, Gateway, Response, Upstream, cli, free_port, get, ok, respond, until,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -192,7 +192,6 @@ async fn vary_tells_requests_apart() {
     assert_eq!(upstream.requests().len(), 4);
     let both = gateway.get("/", &["Accept-Language: de", "X-Other: 1"]).await;
     assert!(!is_hit(&both));
-    // A purge takes all variants.
 }
 
 #[tokio::test]
@@ -378,14 +377,33 @@ async fn a_hundred_who_ask_at_once_cost_one_request() {
 
 #[tokio::test]
 async fn who_cannot_share_does_not_wait_in_line() {
-    let upstream = counting(&["Cache-Control: no-store"]).await;
+    let gate = Arc::new(Semaphore::new(1));
+    let closed = Arc::clone(&gate);
+    let upstream = Upstream::scripted(move |mut wire, recorder| {
+        let gate = Arc::clone(&closed);
+        async move {
+            while let Some(head) = wire.try_head().await {
+                recorder.record(&head);
+                gate.acquire().await.expect("open").forget();
+                let _ = wire.try_send(respond("200 OK", &["Cache-Control: no-store"], "x")).await;
+            }
+        }
+    })
+    .await;
     let gateway = gateway(&upstream, "on").await;
-    let answers: Vec<_> = (0..20).map(|_| gateway.get("/", &[])).collect();
-    let answers = within("twenty answers", futures_util::future::join_all(answers)).await;
-    let mut bodies: Vec<_> = answers.iter().map(Response::text).collect();
-    bodies.sort();
-    bodies.dedup();
-    assert_eq!(bodies.len(), 20, "each has its own");
+    gateway.get("/", &[]).await;
+    let mut wires = Vec::new();
+    for _ in 0..20 {
+        let mut wire = gateway.connect().await;
+        wire.send(get("/", &[])).await;
+        wires.push(wire);
+    }
+    // All are there before any is answered.
+    upstream.request(20).await;
+    gate.add_permits(20);
+    for wire in &mut wires {
+        assert_eq!(wire.response().await.text(), "x");
+    }
 }
 
 /// Answers what is stale at once and then, when it is let, what is fresh.
@@ -637,6 +655,7 @@ async fn memory_is_bounded_and_counted() {
         let text = metrics().await;
         let entries = value(&text, "tidegate_cache_entries ");
         entries + value(&text, "tidegate_cache_evictions_total ") == 200
+            && value(&text, "tidegate_cache_filling_bytes ") == 0
     })
     .await;
     let text = metrics().await;
@@ -645,7 +664,6 @@ async fn memory_is_bounded_and_counted() {
     assert!((10_000..=128 * 1024).contains(&bytes), "{bytes}");
     let entries = value("tidegate_cache_entries ");
     assert!((2..=32).contains(&entries), "{entries}");
-    assert_eq!(value("tidegate_cache_filling_bytes "), 0);
     assert_eq!(value("tidegate_cache_requests_total{route=\"all\",status=\"miss\"} "), 200);
     assert!(!is_hit(&gateway.get("/0000", &[]).await), "the oldest made room");
     assert!(is_hit(&gateway.get("/0000", &[]).await));
@@ -959,4 +977,57 @@ async fn what_a_trusted_proxy_says_of_the_host_tells_requests_apart() {
         assert_eq!(answer.text() == first.text(), expected, "{field}");
     }
     assert!(is_hit(&gateway.get("/", &["X-Forwarded-For: 192.0.2.10"]).await));
+}
+
+/// Answers each request by HTTP/2 with its number; resets the stream of `/broken` in the middle.
+async fn http2_upstream() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let count = Arc::new(AtomicUsize::new(0));
+    let task = tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+                    let head = http::Response::builder().header("cache-control", "max-age=60");
+                    let head = match request.uri().path() {
+                        "/length" => head.header("content-length", 8),
+                        _ => head,
+                    };
+                    let head = head.body(()).expect("a head");
+                    let mut stream = respond.send_response(head, false).expect("sent");
+                    let is_broken = request.uri().path() == "/broken";
+                    let body = format!("answer {number}");
+                    stream.send_data(body.into(), !is_broken).expect("sent");
+                    if is_broken {
+                        stream.send_reset(h2::Reason::INTERNAL_ERROR);
+                    }
+                }
+            });
+        }
+    });
+    (address, task)
+}
+
+#[tokio::test]
+async fn an_upstream_by_http2_is_kept_as_one_by_http1() {
+    let (address, upstream) = http2_upstream().await;
+    let gateway =
+        Config::to_address(address).speaking("protocols: [h2c]").with("cache: on").start().await;
+    for target in ["/length", "/none"] {
+        let first = gateway.get(target, &[]).await;
+        assert_eq!(told(&first), "tidegate; fwd=miss; stored", "{target}");
+        let second = gateway.get(target, &[]).await;
+        assert!(is_hit(&second), "{target}");
+        assert_eq!(first.text(), second.text(), "{target}");
+    }
+    for _ in 0..2 {
+        let mut wire = gateway.connect().await;
+        wire.send(get("/broken", &["Connection: close"])).await;
+        let answer = String::from_utf8_lossy(&wire.read_to_end().await).into_owned();
+        assert!(!answer.contains("hit; ttl"), "{answer}");
+    }
+    upstream.abort();
 }
