@@ -1,5 +1,6 @@
 //! One request and its response, as filters and logs see them.
 
+use crate::http::address::Address;
 use crate::tls::TlsInfo;
 use crate::websocket::Initiator;
 use crate::websocket::frame::Tally;
@@ -169,7 +170,7 @@ pub struct Outcome<'o> {
     /// The name of the upstream that was chosen.
     pub upstream: Option<&'o str>,
     /// The address that was chosen of it.
-    pub upstream_address: Option<std::net::SocketAddr>,
+    pub upstream_address: Option<&'o Address>,
     /// Bytes of body, or of WebSocket frames, that came from the client.
     pub bytes_received: u64,
     /// Bytes of body, or of WebSocket frames, that went to the client.

@@ -76,6 +76,7 @@ pub use async_trait::async_trait;
 pub use config::{Problem, Problems, Variables, reference, schema};
 pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};
 pub use filter::{Filter, Flow, Reply, Request, Response, UpstreamRequest};
+pub use http::address::Address;
 pub use gateway::{Config, Gateway, RunError, Summary};
 pub use server::BindError;
 pub use tls::{ClientCertificate, TlsInfo};

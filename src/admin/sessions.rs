@@ -62,7 +62,7 @@ fn show(session: &Session) -> Value {
         "user.id.source": user.map(|user| user.origin().as_str()),
         "client.address": identity.client,
         "upstream.name": &*identity.upstream,
-        "upstream.address": endpoint.map(|(address, _)| address),
+        "upstream.address": endpoint.map(|(address, _)| address.to_string()),
         "state": if session.handshake().is_some() { "open" } else { "handshake" },
         "started": humantime::format_rfc3339_millis(session.started_at).to_string(),
         "age_ms": millis(session.started.elapsed()),

@@ -65,7 +65,8 @@ pub struct Upstream {
 /// One address of a service.
 #[derive(Debug, Clone)]
 pub enum Endpoint {
-    /// `host:port`; a name is resolved by DNS, and again every 30 seconds.
+    /// `host:port`, or `unix:/run/app.sock`; a name is resolved by DNS, and again every 30
+    /// seconds.
     Address(EndpointAddress),
     /// An address with its weight.
     Weighted(WeightedEndpoint),
@@ -75,7 +76,8 @@ pub enum Endpoint {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WeightedEndpoint {
-    /// `host:port`; a name is resolved by DNS, and again every 30 seconds.
+    /// `host:port`, or `unix:/run/app.sock`; a name is resolved by DNS, and again every 30
+    /// seconds.
     pub address: EndpointAddress,
     /// Its share of the requests relative to its neighbours. Default: `1`.
     #[serde(default)]

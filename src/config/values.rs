@@ -239,19 +239,39 @@ impl FromStr for ListenAddress {
     }
 }
 
-/// `host:port` of a service.
+/// Where a service listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndpointAddress {
-    /// A name, or an IP address (IPv6 without brackets).
-    pub host: String,
-    /// The port.
-    pub port: u16,
+pub enum EndpointAddress {
+    /// A name, or an IP address (IPv6 without brackets), and a port.
+    Host(String, u16),
+    /// The absolute path of a Unix domain socket.
+    Unix(String),
+}
+
+/// The longest path of a Unix domain socket (Linux: 108 bytes with the zero at their end).
+pub const MAX_SOCKET_PATH: usize = 107;
+
+/// The path behind `unix:`.
+fn socket_path(written: &str) -> Option<Result<&str, String>> {
+    let path = written.strip_prefix("unix:")?;
+    Some(match path {
+        path if !path.starts_with('/') => {
+            Err("a Unix socket is written with its absolute path: `unix:/run/app.sock`".to_owned())
+        }
+        path if path.len() > MAX_SOCKET_PATH || path.contains('\0') => {
+            Err(format!("a Unix socket's path has at most {MAX_SOCKET_PATH} bytes"))
+        }
+        path => Ok(path),
+    })
 }
 
 impl FromStr for EndpointAddress {
     type Err = String;
 
     fn from_str(written: &str) -> Result<Self, String> {
+        if let Some(path) = socket_path(written) {
+            return path.map(|path| Self::Unix(path.to_owned()));
+        }
         if let Some((scheme, rest)) = written.split_once("://") {
             let authority = rest.split('/').next().unwrap_or(rest);
             return Err(format!(
@@ -259,7 +279,7 @@ impl FromStr for EndpointAddress {
             ));
         }
         if let Ok(address) = written.parse::<SocketAddr>() {
-            return Ok(Self { host: address.ip().to_string(), port: address.port() });
+            return Ok(Self::Host(address.ip().to_string(), address.port()));
         }
         let form = || "not `host:port`; write it like `127.0.0.1:4009` or `api.internal:8080`";
         let (host, port) = written.rsplit_once(':').ok_or_else(form)?;
@@ -267,7 +287,7 @@ impl FromStr for EndpointAddress {
         let is_name = !host.is_empty()
             && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
         match is_name {
-            true => Ok(Self { host: host.to_owned(), port }),
+            true => Ok(Self::Host(host.to_owned(), port)),
             false => Err(form().to_owned()),
         }
     }

@@ -118,7 +118,7 @@ impl Map {
         let pool = route.pool.as_ref()?;
         let upstream = self.written.upstreams.get(&**pool.name())?;
         let both = upstream.endpoints.iter().zip(pool.endpoints());
-        let endpoints = both.map(|(endpoint, compiled)| {
+        let endpoints = both.filter_map(|(endpoint, compiled)| {
             let address = match &**endpoint {
                 config::Endpoint::Address(address) => address,
                 config::Endpoint::Weighted(weighted) => &weighted.address,
@@ -128,13 +128,15 @@ impl Map {
                 HostHeader::Upstream => compiled.written().to_owned(),
                 HostHeader::Name(name) => name.to_str().unwrap_or_default().to_owned(),
             };
-            Endpoint {
+            // The doctor knocks at ports.
+            let config::EndpointAddress::Host(name, port) = address else { return None };
+            Some(Endpoint {
                 name: compiled.written().to_owned(),
-                host: address.host.clone(),
-                port: address.port,
+                host: name.clone(),
+                port: *port,
                 authority: host,
                 line: self.line(endpoint.span),
-            }
+            })
         });
         let idle_timeout = match written.websocket.as_ref().map(|setting| &setting.value) {
             Some(WebSocketSetting::Settings(settings)) => settings.idle_timeout.as_ref(),

@@ -1,7 +1,44 @@
-//! Addresses as text, into what is being written.
+//! Addresses, and as text into what is being written.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Where something listens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// An IP address and a port.
+    Inet(SocketAddr),
+    /// The path of a Unix domain socket.
+    Unix(Arc<str>),
+}
+
+impl Address {
+    /// Whether it is one of IPv6.
+    pub fn is_ipv6(&self) -> bool {
+        matches!(self, Self::Inet(address) if address.is_ipv6())
+    }
+
+    /// Whether it is one of IPv4.
+    pub fn is_ipv4(&self) -> bool {
+        matches!(self, Self::Inet(address) if address.is_ipv4())
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Inet(address)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
 
 /// Appends an IP address. Those of version 4 stand in every log line and in two header fields
 /// of every request, and the formatting machinery costs more than their digits.
@@ -21,15 +58,15 @@ pub fn push_ip(text: &mut String, address: IpAddr) {
     }
 }
 
-/// Appends an address with its port.
-pub fn push_socket(text: &mut String, address: SocketAddr) {
+/// Appends an address with its port, or `unix:` and a path.
+pub fn push_address(text: &mut String, address: &Address) {
     match address {
-        SocketAddr::V4(address) => {
+        Address::Inet(SocketAddr::V4(address)) => {
             push_ip(text, IpAddr::V4(*address.ip()));
             text.push(':');
             text.push_str(itoa::Buffer::new().format(address.port()));
         }
-        SocketAddr::V6(address) => drop(write!(text, "{address}")),
+        Address::Inet(SocketAddr::V6(_)) | Address::Unix(_) => drop(write!(text, "{address}")),
     }
 }
 
@@ -43,7 +80,7 @@ mod tests {
             let address: SocketAddr = written.parse().expect("address");
             let (mut ip, mut socket) = (String::new(), String::new());
             push_ip(&mut ip, address.ip());
-            push_socket(&mut socket, address);
+            push_address(&mut socket, &address.into());
             assert_eq!((ip, socket), (address.ip().to_string(), address.to_string()));
         }
     }

@@ -6,13 +6,13 @@ use crate::cache::Status;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
 use crate::generation::Route;
+use crate::http::address::Address;
 use crate::load::Ticket;
 use crate::upstream::{Chosen, Place, Pool};
 use crate::websocket::{End, Initiator, Ticket as SessionTicket};
 use http::{HeaderValue, StatusCode};
 use pingora::Error;
 use pingora_proxy::Session;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ pub struct Context {
     /// The endpoint in use.
     pub(super) endpoint: Option<Chosen>,
     /// The addresses at which this request has failed.
-    pub(super) tried: Vec<SocketAddr>,
+    pub(super) tried: Vec<Address>,
     /// What it has had of attempts.
     pub(super) attempts: Attempts,
     /// Its place among what is under way to the upstream, where that is bounded.

@@ -50,7 +50,7 @@ pub(super) fn prepare(
         // RFC 9112, section 3.2: HTTP/1.0 may come without one, HTTP/1.1 must not go without.
         HostHeader::Preserve | HostHeader::Upstream => {
             if let Some(chosen) = &ctx.endpoint {
-                upstream.insert_header(header::HOST, chosen.endpoint().written())?;
+                upstream.insert_header(header::HOST, chosen.endpoint().authority())?;
             }
         }
     }

@@ -2,13 +2,13 @@
 
 use super::Context;
 use crate::generation::Mirror;
+use crate::tls;
 use crate::upstream::{Ask, Pool};
 use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora::Result;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
-use pingora::upstreams::peer::HttpPeer;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -73,8 +73,8 @@ async fn send(
     let Some(chosen) = pool.choose(Ask::default()) else { return Ok(()) };
     let speech = &pool.settings().speech;
     let mut peer = match &speech.tls {
-        None => HttpPeer::new(chosen.address(), false, String::new()),
-        Some(tls) => tls.peer(chosen.address(), chosen.endpoint().host()),
+        None => tls::plain_peer(chosen.address())?,
+        Some(tls) => tls.peer(chosen.address(), chosen.endpoint().host())?,
     };
     peer.options.alpn.clone_from(&speech.alpn);
     peer.options.connection_timeout = Some(timeout);

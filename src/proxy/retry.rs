@@ -50,7 +50,7 @@ pub(super) fn unreachable(ctx: &mut Context, mut error: Box<Error>) -> Box<Error
     }
     if let Some(chosen) = &ctx.endpoint {
         pool.refused(chosen);
-        ctx.tried.push(chosen.address());
+        ctx.tried.push(chosen.address().clone());
     }
     let policy = &ctx.route.retry;
     let may_retry = policy.on_connect_failure
@@ -129,7 +129,7 @@ fn may_repeat(session: &Session, ctx: &mut Context) -> bool {
         return false;
     }
     if let Some(chosen) = &ctx.endpoint {
-        ctx.tried.push(chosen.address());
+        ctx.tried.push(chosen.address().clone());
     }
     ctx.attempts.failed += 1;
     ctx.attempts.waits = true;

@@ -2,6 +2,7 @@
 
 use super::Context;
 use crate::http::cookie;
+use crate::tls;
 use crate::upstream::{Ask, Balance, Chosen, Key, Pool};
 use crate::websocket::TunnelConnector;
 use http::HeaderValue;
@@ -108,11 +109,11 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
     let route = &ctx.route;
     let (address, endpoint) = (chosen.address(), chosen.endpoint());
     let speech = &pool.settings().speech;
-    let tls = speech.tls.as_ref();
+    let secured = speech.tls.as_ref();
     let is_tunnel = ctx.tunnel.is_some();
-    let mut peer = Box::new(match tls {
-        Some(tls) if !is_tunnel => tls.peer(address, endpoint.host()),
-        _ => HttpPeer::new(address, false, String::new()),
+    let mut peer = Box::new(match secured {
+        Some(tls) if !is_tunnel => tls.peer(address, endpoint.host())?,
+        _ => tls::plain_peer(address)?,
     });
     let within = match route.request_timeout.filter(|_| !is_tunnel) {
         None => Duration::MAX,
@@ -136,14 +137,14 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
     match route.websocket.as_ref().zip(ctx.tunnel.as_ref()) {
         None => options.read_timeout = Some(route.read_timeout.min(within)),
         Some((settings, tunnel)) => {
-            tunnel.session().set_endpoint(address, endpoint.written());
+            tunnel.session().set_endpoint(address.clone(), endpoint.written());
             options.custom_l4 = Some(Arc::new(TunnelConnector {
                 session: Arc::clone(tunnel.session()),
                 connect_timeout: route.connect_timeout,
                 handshake_timeout: route.read_timeout,
                 watcher: route.watcher.clone(),
                 settings: Arc::clone(settings),
-                tls: tls.map(|tls| {
+                tls: secured.map(|tls| {
                     let name = tls.server_name.as_deref().unwrap_or_else(|| endpoint.host());
                     (Arc::clone(&tls.tunnel), name.to_owned())
                 }),

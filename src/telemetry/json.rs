@@ -1,6 +1,6 @@
-use crate::http::address;
+use crate::http::address::{self, Address};
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 /// One flat JSON object on its way into a line, field by field.
@@ -84,10 +84,10 @@ impl Object {
         self.text.push('"');
     }
 
-    pub(super) fn socket(&mut self, key: &'static str, value: SocketAddr) {
+    pub(super) fn socket(&mut self, key: &'static str, value: &Address) {
         self.key(key);
         self.text.push('"');
-        address::push_socket(&mut self.text, value);
+        address::push_address(&mut self.text, value);
         self.text.push('"');
     }
 

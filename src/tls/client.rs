@@ -1,5 +1,6 @@
 use super::material::{certificates, private_key};
 use super::{Roots, provider};
+use crate::http::address::Address;
 use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
@@ -8,7 +9,6 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -68,19 +68,37 @@ pub struct ClientOptions {
     pub insecure: bool,
 }
 
+/// The peer at this address, without TLS.
+///
+/// # Errors
+/// When the path of a Unix domain socket is none.
+pub fn plain_peer(address: &Address) -> Result<HttpPeer, Box<pingora::Error>> {
+    peer(address, false, String::new())
+}
+
+fn peer(address: &Address, tls: bool, name: String) -> Result<HttpPeer, Box<pingora::Error>> {
+    match address {
+        Address::Inet(address) => Ok(HttpPeer::new(*address, tls, name)),
+        Address::Unix(path) => HttpPeer::new_uds(path, tls, name),
+    }
+}
+
 impl UpstreamTls {
     /// The peer at this address, of an endpoint that is called `host`.
-    pub fn peer(&self, address: SocketAddr, host: &str) -> HttpPeer {
+    ///
+    /// # Errors
+    /// When the path of a Unix domain socket is none.
+    pub fn peer(&self, address: &Address, host: &str) -> Result<HttpPeer, Box<pingora::Error>> {
         // An empty name would switch Pingora's verification off; an endpoint has none.
         let name = self.server_name.as_deref().unwrap_or(host);
-        let mut peer = HttpPeer::new(address, true, name.to_owned());
+        let mut peer = peer(address, true, name.to_owned())?;
         peer.client_cert_key.clone_from(&self.identity);
         peer.options.ca.clone_from(&self.ca);
         peer.options.verify_cert = self.verify;
         peer.options.verify_hostname = self.verify;
         // Pingora's pool would mix what was verified by one authority with what wasn't.
         peer.group_key = self.fingerprint;
-        peer
+        Ok(peer)
     }
 
     /// Makes both of what is written.

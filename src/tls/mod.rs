@@ -7,7 +7,7 @@ mod resolver;
 mod server;
 mod stream;
 
-pub use client::{ClientOptions, Identity, UpstreamTls, machine_roots};
+pub use client::{ClientOptions, Identity, UpstreamTls, machine_roots, plain_peer};
 pub use material::{Certificate, Fault, Roots, certificates, roots, self_signed};
 pub use peer::{ClientCertificate, TlsInfo};
 pub use resolver::{Certificates, Source};

@@ -1,5 +1,5 @@
 use super::Endpoint;
-use std::net::SocketAddr;
+use crate::http::address::Address;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Chosen {
     endpoint: Arc<Endpoint>,
-    address: SocketAddr,
+    address: Address,
     since: Instant,
 }
 
 impl Chosen {
-    pub(super) fn new(endpoint: &Arc<Endpoint>, address: SocketAddr) -> Self {
+    pub(super) fn new(endpoint: &Arc<Endpoint>, address: Address) -> Self {
         endpoint.health().enter();
         Self { endpoint: Arc::clone(endpoint), address, since: Instant::now() }
     }
@@ -24,8 +24,8 @@ impl Chosen {
     }
 
     /// The address of it.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// How long ago it was chosen.

@@ -1,4 +1,5 @@
 use super::Health;
+use crate::http::address::Address;
 use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,7 +18,7 @@ pub struct Endpoint {
     is_backup: bool,
     id: String,
     health: Health,
-    resolved: ArcSwap<Vec<SocketAddr>>,
+    resolved: ArcSwap<Vec<Address>>,
     turn: AtomicUsize,
     prefers_ipv6: AtomicBool,
     /// Whether somebody else says what it stands for.
@@ -41,11 +42,19 @@ impl Endpoint {
             host: host.to_owned(),
             port,
             weight,
-            resolved: ArcSwap::from_pointee(address.into_iter().collect()),
+            resolved: ArcSwap::from_pointee(address.into_iter().map(Address::Inet).collect()),
             turn: AtomicUsize::new(0),
             prefers_ipv6: AtomicBool::new(false),
             is_found: false,
         }
+    }
+
+    /// One at a Unix domain socket.
+    pub fn unix(path: &str, weight: u32, is_backup: bool) -> Self {
+        let endpoint = Self::new("localhost", 0, weight, is_backup);
+        let written = format!("unix:{path}");
+        endpoint.resolved.store(Arc::new(vec![Address::Unix(path.into())]));
+        Self { id: id(&written), written, is_found: true, ..endpoint }
     }
 
     /// One of these addresses, which has been discovered with them.
@@ -56,14 +65,20 @@ impl Endpoint {
         is_backup: bool,
         addresses: Vec<SocketAddr>,
     ) -> Self {
+        let addresses: Vec<Address> = addresses.into_iter().map(Address::Inet).collect();
         let endpoint = Self::new(host, port, weight, is_backup);
         endpoint.resolved.store(Arc::new(addresses));
         Self { is_found: true, ..endpoint }
     }
 
-    /// `host:port`, as written.
+    /// `host:port` or `unix:/path`, as written.
     pub fn written(&self) -> &str {
         &self.written
+    }
+
+    /// What it is called in a `Host`: a path is none.
+    pub fn authority(&self) -> &str {
+        if self.port == 0 { &self.host } else { &self.written }
     }
 
     /// The host alone, without the port.
@@ -113,19 +128,19 @@ impl Endpoint {
     ///
     /// A dual-stack name (`localhost`!) often has a service behind one family only, so turns
     /// are taken within a family, until [`Endpoint::unreachable`] says that it is the wrong one.
-    pub fn address(&self, tried: &[SocketAddr]) -> Option<SocketAddr> {
+    pub fn address(&self, tried: &[Address]) -> Option<Address> {
         let addresses = self.resolved.load();
         let untried = addresses.iter().filter(|address| !tried.contains(address));
         if addresses.len() < 2 {
-            return untried.copied().next();
+            return untried.cloned().next();
         }
         let ipv6 = self.prefers_ipv6.load(Ordering::Relaxed);
         let preferred = untried.clone().filter(|address| address.is_ipv6() == ipv6);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let of_turn = |count: usize| turn.checked_rem(count);
         match of_turn(preferred.clone().count()) {
-            Some(turn) => preferred.copied().nth(turn),
-            None => untried.clone().copied().nth(of_turn(untried.count())?),
+            Some(turn) => preferred.cloned().nth(turn),
+            None => untried.clone().cloned().nth(of_turn(untried.count())?),
         }
     }
 
@@ -135,7 +150,7 @@ impl Endpoint {
     }
 
     /// Tells that nothing answered at this address.
-    pub fn unreachable(&self, address: &SocketAddr) {
+    pub fn unreachable(&self, address: &Address) {
         self.prefers_ipv6.store(address.is_ipv4(), Ordering::Relaxed);
     }
 
@@ -146,11 +161,12 @@ impl Endpoint {
         }
         match tokio::net::lookup_host((self.host.as_str(), self.port)).await {
             Ok(addresses) => {
-                let mut addresses: Vec<_> = addresses.collect();
+                let mut addresses: Vec<_> = addresses.map(Address::Inet).collect();
                 addresses.sort();
                 addresses.dedup();
                 if addresses != **self.resolved.load() {
-                    log::info!("{} resolves to {addresses:?}", self.written);
+                    let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                    log::info!("{} resolves to {}", self.written, shown.join(", "));
                     self.resolved.store(Arc::new(addresses));
                 }
             }

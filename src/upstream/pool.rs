@@ -1,8 +1,8 @@
 use super::balance::Ring;
 use super::health::now;
 use super::{Balance, Bounds, Breaker, Chosen, Ejection, Endpoint, RetryBudget, Speech, schedule};
+use crate::http::address::Address;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub struct PoolSettings {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ask<'a> {
     /// The addresses that have been tried for it.
-    pub tried: &'a [SocketAddr],
+    pub tried: &'a [Address],
     /// What is hashed, or the endpoint that a sticky cookie names.
     pub key: Option<&'a str>,
 }
@@ -220,14 +220,14 @@ impl Pool {
         let count = self.endpoints.len();
         let turn = self.turn.fetch_add(1, Relaxed).checked_rem(count)?;
         let (before, from_here) = self.endpoints.split_at_checked(turn)?;
-        let mut best: Option<(f64, &Arc<Endpoint>, SocketAddr)> = None;
+        let mut best: Option<(f64, &Arc<Endpoint>, Address)> = None;
         for endpoint in from_here.iter().chain(before) {
             if !self.is_in(tier, endpoint, now) {
                 continue;
             }
             let share = f64::from(endpoint.weight()) * self.warmth(endpoint, now);
             let cost = cost(endpoint) / share;
-            if best.is_none_or(|(least, ..)| cost < least)
+            if best.as_ref().is_none_or(|(least, ..)| cost < *least)
                 && let Some(address) = endpoint.address(ask.tried)
             {
                 best = Some((cost, endpoint, address));
@@ -260,7 +260,7 @@ impl Pool {
 
     /// Nothing answered at this address.
     pub fn refused(&self, chosen: &Chosen) {
-        chosen.endpoint().unreachable(&chosen.address());
+        chosen.endpoint().unreachable(chosen.address());
         if let Some(rules) = &self.settings.ejection
             && chosen.endpoint().health().refused(rules)
         {

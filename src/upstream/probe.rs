@@ -1,11 +1,12 @@
 use super::{Endpoint, Pool};
+use crate::http::address::Address;
+use crate::tls;
 use crate::websocket::handshake;
 use pingora::connectors::TransportConnector;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
-use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::upstreams::peer::Peer;
 use pingora::{Error, ErrorType, Result};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -77,7 +78,7 @@ impl Probe {
             let found = match endpoint.address(&[]) {
                 None => Error::e_explain(ErrorType::ConnectError, "its name does not resolve"),
                 Some(address) => {
-                    match timeout(self.timeout, self.ask(pool, endpoint, address)).await {
+                    match timeout(self.timeout, self.ask(pool, endpoint, &address)).await {
                         Ok(found) => found,
                         Err(_) => Error::e_explain(ErrorType::ReadTimedout, "no answer in time"),
                     }
@@ -97,11 +98,11 @@ impl Probe {
         }
     }
 
-    async fn ask(&self, pool: &Pool, endpoint: &Endpoint, address: SocketAddr) -> Result<()> {
+    async fn ask(&self, pool: &Pool, endpoint: &Endpoint, address: &Address) -> Result<()> {
         let speech = &pool.settings().speech;
         let mut peer = match &speech.tls {
-            None => HttpPeer::new(address, false, String::new()),
-            Some(tls) => tls.peer(address, endpoint.host()),
+            None => tls::plain_peer(address)?,
+            Some(tls) => tls.peer(address, endpoint.host())?,
         };
         peer.options.connection_timeout = Some(self.timeout);
         match &self.check {
@@ -131,7 +132,7 @@ impl Probe {
 
     fn request(&self, path: &str, endpoint: &Endpoint) -> Result<RequestHeader> {
         let mut request = RequestHeader::build("GET", path.as_bytes(), None)?;
-        request.insert_header("Host", self.host.as_deref().unwrap_or(endpoint.written()))?;
+        request.insert_header("Host", self.host.as_deref().unwrap_or(endpoint.authority()))?;
         request.insert_header("User-Agent", concat!("tidegate/", env!("CARGO_PKG_VERSION")))?;
         Ok(request)
     }

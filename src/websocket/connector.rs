@@ -1,6 +1,6 @@
 use super::bridge::Bridge;
 use super::tap::Tap;
-use super::wire::Wire;
+use super::wire::{Bottom, Wire};
 use super::{Session, Settings, Watcher};
 use async_trait::async_trait;
 use pingora::connectors::l4::Connect;
@@ -13,7 +13,7 @@ use rustls::pki_types::ServerName;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 /// Connects the upstream end of one WebSocket, with a [`Tap`] on it.
@@ -39,12 +39,7 @@ pub struct TunnelConnector {
 }
 
 impl TunnelConnector {
-    async fn secure(
-        &self,
-        stream: TcpStream,
-        config: &Arc<ClientConfig>,
-        name: &str,
-    ) -> Result<Wire> {
+    async fn secure(&self, stream: Bottom, config: &Arc<ClientConfig>, name: &str) -> Result<Wire> {
         let name = ServerName::try_from(name.to_owned()).map_err(|error| {
             Error::because(ErrorType::TLSHandshakeFailure, name.to_owned(), error)
         })?;
@@ -60,10 +55,16 @@ impl TunnelConnector {
 #[async_trait]
 impl Connect for TunnelConnector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let Some(address) = address.as_inet() else {
-            return Error::e_explain(ErrorType::ConnectError, "not an internet address");
+        let connecting = async {
+            match address {
+                SocketAddr::Inet(address) => TcpStream::connect(address).await.map(Bottom::Left),
+                SocketAddr::Unix(address) => match address.as_pathname() {
+                    Some(path) => UnixStream::connect(path).await.map(Bottom::Right),
+                    None => Err(ErrorKind::InvalidInput.into()),
+                },
+            }
         };
-        let stream = tokio::time::timeout(self.connect_timeout, TcpStream::connect(address))
+        let stream = tokio::time::timeout(self.connect_timeout, connecting)
             .await
             .map_err(|elapsed| {
                 Error::because(ErrorType::ConnectTimedout, address.to_string(), elapsed)

@@ -1,9 +1,10 @@
 use super::frame::Tally;
 use super::settings::{LogFrames, OnChange};
 use crate::exchange::UserId;
+use crate::http::address::Address;
 use atomic_waker::AtomicWaker;
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
@@ -104,7 +105,7 @@ pub struct Session {
     pub started: Instant,
     /// The same, by the calendar.
     pub started_at: SystemTime,
-    endpoint: Mutex<Option<(SocketAddr, Box<str>)>>,
+    endpoint: Mutex<Option<(Address, Box<str>)>>,
     /// Milliseconds from `started` until the 101; 0 before.
     opened: AtomicU64,
     from_client: Lane,
@@ -142,13 +143,13 @@ impl Session {
     }
 
     /// The endpoint that it is connected to, and how the configuration names it.
-    pub fn endpoint(&self) -> Option<(SocketAddr, Box<str>)> {
+    pub fn endpoint(&self) -> Option<(Address, Box<str>)> {
         self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes the endpoint, its address and how the configuration names it, for each attempt to
     /// connect.
-    pub fn set_endpoint(&self, address: SocketAddr, written: &str) {
+    pub fn set_endpoint(&self, address: Address, written: &str) {
         let endpoint = Some((address, written.into()));
         *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = endpoint;
     }

@@ -601,10 +601,11 @@ impl Drop for Tap {
 
 impl VirtualSocket for Tap {
     fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
+        let Some(socket) = self.socket.tcp() else { return Ok(()) };
         match option {
-            VirtualSockOpt::NoDelay => self.socket.socket().set_nodelay(true),
+            VirtualSockOpt::NoDelay => socket.set_nodelay(true),
             VirtualSockOpt::KeepAlive(keepalive) => {
-                set_tcp_keepalive(self.socket.socket(), &keepalive).map_err(io::Error::other)
+                set_tcp_keepalive(socket, &keepalive).map_err(io::Error::other)
             }
             _ => Ok(()),
         }

@@ -2,30 +2,45 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
+
+/// The socket at the bottom: of TCP, or a Unix domain socket.
+pub(super) type Bottom = Either<TcpStream, UnixStream>;
 
 /// The upstream's end of a tunnel.
 #[derive(Debug)]
 pub(super) enum Wire {
     /// A bare socket.
-    Plain(TcpStream),
+    Plain(Bottom),
     /// One behind a TLS handshake.
-    Secured(Box<TlsStream<TcpStream>>),
+    Secured(Box<TlsStream<Bottom>>),
 }
 
 impl Wire {
-    /// The socket at the bottom.
-    pub(super) fn socket(&self) -> &TcpStream {
+    fn bottom(&self) -> &Bottom {
         match self {
             Self::Plain(socket) => socket,
             Self::Secured(stream) => stream.get_ref().0,
         }
     }
 
+    /// The socket at the bottom, if it is one of TCP.
+    pub(super) fn tcp(&self) -> Option<&TcpStream> {
+        match self.bottom() {
+            Bottom::Left(socket) => Some(socket),
+            Bottom::Right(_) => None,
+        }
+    }
+
     /// Writes what can be written without waiting.
     pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Self::Secured(stream) = self else { return self.socket().try_write(bytes) };
+        let stream = match self {
+            Self::Plain(Bottom::Left(socket)) => return socket.try_write(bytes),
+            Self::Plain(Bottom::Right(socket)) => return socket.try_write(bytes),
+            Self::Secured(stream) => stream,
+        };
         let cx = &mut Context::from_waker(Waker::noop());
         let written = match Pin::new(&mut *stream).poll_write(cx, bytes) {
             Poll::Ready(written) => written,

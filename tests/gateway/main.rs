@@ -35,6 +35,7 @@ mod slow_clients;
 mod splits;
 mod tls;
 mod transparency;
+mod unix_sockets;
 mod upgrade;
 mod upstream_tls;
 mod websocket_over_http2;

@@ -1,6 +1,7 @@
 use super::Compiler;
 use crate::config::{
-    self, Discover, EjectionSetting, HashKey, Protocol, Spanned, Switch, UpstreamTlsSetting,
+    self, Discover, EjectionSetting, EndpointAddress, HashKey, Protocol, Spanned, Switch,
+    UpstreamTlsSetting,
 };
 use crate::tls::{self, Certificate, ClientOptions, Fault, Identity, UpstreamTls};
 use crate::upstream::{
@@ -24,11 +25,8 @@ impl Compiler<'_> {
         previous: Option<&Arc<Pool>>,
     ) -> Arc<Pool> {
         let listed = written.endpoints.iter().map(|written| match &**written {
-            config::Endpoint::Address(it) => Endpoint::new(&it.host, it.port, 1, false),
-            config::Endpoint::Weighted(it) => {
-                let weight = it.weight.unwrap_or(1);
-                Endpoint::new(&it.address.host, it.address.port, weight, it.backup)
-            }
+            config::Endpoint::Address(it) => at(it, 1, false),
+            config::Endpoint::Weighted(it) => at(&it.address, it.weight.unwrap_or(1), it.backup),
         });
         let mut listed: Vec<Endpoint> = listed.collect();
         if let Some(file) = &written.endpoints_file {
@@ -85,7 +83,10 @@ impl Compiler<'_> {
 
     fn question(&mut self, written: &Spanned<Discover>, upstream: &str) -> Question {
         let records = match &written.value {
-            Discover::Host(it) => Records::Addresses(it.host.clone(), it.port),
+            Discover::Host(EndpointAddress::Host(host, port)) => {
+                Records::Addresses(host.clone(), *port)
+            }
+            Discover::Host(EndpointAddress::Unix(_)) => Records::Services(String::new()),
             Discover::Srv(name) => Records::Services(name.clone()),
         };
         let is_address =
@@ -244,7 +245,14 @@ fn endpoint(line: &str) -> Result<Option<Endpoint>, String> {
             _ => return Err(format!("`{word}`: only `weight=N` and `backup` stand here")),
         }
     }
-    Ok(Some(Endpoint::new(&address.host, address.port, weight, is_backup)))
+    Ok(Some(at(&address, weight, is_backup)))
+}
+
+fn at(address: &EndpointAddress, weight: u32, is_backup: bool) -> Endpoint {
+    match address {
+        EndpointAddress::Host(host, port) => Endpoint::new(host, *port, weight, is_backup),
+        EndpointAddress::Unix(path) => Endpoint::unix(path, weight, is_backup),
+    }
 }
 
 fn balance(written: &config::Balance) -> upstream::Balance {
