@@ -1,6 +1,7 @@
 use crate::config::{self, Problems, Read, Variables};
 use crate::filter::Filter;
 use crate::generation::{Generation, Plan, Surroundings, compile};
+use crate::http::address::Address;
 use crate::server::{BindError, Place, Server};
 use crate::telemetry::{self, Sink};
 use std::fmt;
@@ -83,9 +84,9 @@ impl Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// The addresses that it listens on.
-    pub listeners: Vec<std::net::SocketAddr>,
+    pub listeners: Vec<Address>,
     /// The admin endpoint.
-    pub admin: Option<std::net::SocketAddr>,
+    pub admin: Option<Address>,
     /// How many upstreams.
     pub upstreams: usize,
     /// How many routes.
@@ -96,8 +97,8 @@ impl Summary {
     fn of(generation: &Generation) -> Self {
         let listeners = generation.fixed.listeners.iter();
         Self {
-            listeners: listeners.map(|(address, _)| *address).collect(),
-            admin: generation.fixed.admin,
+            listeners: listeners.map(|(address, _)| address.clone()).collect(),
+            admin: generation.fixed.admin.clone(),
             upstreams: generation.pools.len(),
             routes: generation.table.iter().count(),
         }

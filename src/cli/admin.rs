@@ -3,12 +3,13 @@
 use super::{BAD_CONFIGURATION, ConfigFile, FAILURE, PLACES};
 use clap::Args;
 use serde_json::Value;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use tidegate::Config;
+use tidegate::{Address, Config};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -16,17 +17,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Args)]
 pub struct Endpoint {
     /// The gateway's `admin.address` [default: the one of the configuration].
-    #[arg(long, value_name = "HOST:PORT", env = "TIDEGATE_ADMIN")]
-    pub admin: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDRESS", env = "TIDEGATE_ADMIN")]
+    pub admin: Option<Address>,
     #[command(flatten)]
     pub file: ConfigFile,
 }
 
 impl Endpoint {
     /// Where the gateway answers.
-    pub fn address(&self) -> Result<SocketAddr, ExitCode> {
-        if let Some(address) = self.admin {
-            return Ok(address);
+    pub fn address(&self) -> Result<Address, ExitCode> {
+        if let Some(address) = &self.admin {
+            return Ok(address.clone());
         }
         let is_there = PLACES.iter().any(|place| PathBuf::from(place).exists());
         if self.file.config.is_none() && !is_there {
@@ -51,25 +52,25 @@ impl Endpoint {
 
     /// Asks, and says what went wrong.
     pub fn ask(&self, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
-        ask(self.address()?, method, target, body)
+        ask(&self.address()?, method, target, body)
     }
 }
 
 /// Asks, and says what went wrong.
-pub fn ask(address: SocketAddr, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
+pub fn ask(address: &Address, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
     exchange(address, method, target, body).map_err(|reason| {
         eprintln!("error: {reason}");
         ExitCode::from(FAILURE)
     })
 }
 
-fn exchange(address: SocketAddr, method: &str, target: &str, body: &str) -> Result<Value, String> {
+fn exchange(address: &Address, method: &str, target: &str, body: &str) -> Result<Value, String> {
     let unreachable = |error| format!("no gateway answers at {address}: {error}");
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(unreachable)?;
-    let _ = stream.set_read_timeout(Some(PATIENCE));
+    let mut stream = connect(address, PATIENCE).map_err(unreachable)?;
+    let host = address.ip().map_or("localhost".to_owned(), |_| address.to_string());
     let length = body.len();
     let request = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
          Content-Length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).map_err(unreachable)?;
@@ -84,6 +85,27 @@ fn exchange(address: SocketAddr, method: &str, target: &str, body: &str) -> Resu
         _ => Err(value["error"].as_str().unwrap_or("the gateway refused").to_owned()),
     }
 }
+
+/// A connection, on which an answer may take so long.
+pub fn connect(address: &Address, patience: Duration) -> io::Result<Box<dyn Stream>> {
+    match address {
+        Address::Inet(address) => {
+            let stream = TcpStream::connect_timeout(address, patience)?;
+            stream.set_read_timeout(Some(patience))?;
+            Ok(Box::new(stream))
+        }
+        Address::Unix(path) => {
+            let stream = UnixStream::connect(&**path)?;
+            stream.set_read_timeout(Some(patience))?;
+            Ok(Box::new(stream))
+        }
+    }
+}
+
+/// What is read from and written to.
+pub trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
 
 /// A target with the parameters that are given.
 pub fn target(path: &str, parameters: &[(&str, Option<&str>)]) -> String {

@@ -29,13 +29,13 @@ impl Check {
         let summary = Config::from_file(&path).check().map_err(wrong)?;
         println!("{}: good ({summary})", path.display());
         if self.against_running {
-            let Some(address) = self.endpoint.admin.or(summary.admin) else {
+            let Some(address) = self.endpoint.admin.clone().or(summary.admin) else {
                 eprintln!(
                     "error: which gateway? The configuration has no admin.address; name it with --admin"
                 );
                 return Err(ExitCode::from(FAILURE));
             };
-            println!("{}", against(address, &path)?);
+            println!("{}", against(&address, &path)?);
         }
         Ok(())
     }
@@ -47,7 +47,7 @@ fn wrong(problems: Problems) -> ExitCode {
 }
 
 /// What the running gateway would do with its sessions.
-fn against(address: std::net::SocketAddr, path: &Path) -> Result<String, ExitCode> {
+fn against(address: &tidegate::Address, path: &Path) -> Result<String, ExitCode> {
     let plan = Config::from_file(path).session_plan().map_err(wrong)?;
     let answer = admin::ask(address, "POST", "/sessions/affected", &plan)?;
     let count = |key: &str| answer[key].as_u64().unwrap_or(0);

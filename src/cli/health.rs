@@ -1,10 +1,10 @@
 use super::admin;
 use super::{BAD_CONFIGURATION, ConfigFile, FAILURE};
 use clap::Args;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
-use tidegate::Config;
+use tidegate::{Address, Config};
 
 pub const AFTER_HELP: &str = "\
 Connects to an address, or to the first listener of the configuration. Exit status: 0 when the
@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Args)]
 pub struct Health {
     /// The address to connect to; no configuration is read then.
-    #[arg(short, long, value_name = "HOST:PORT")]
-    address: Option<SocketAddr>,
+    #[arg(short, long, value_name = "ADDRESS")]
+    address: Option<Address>,
     /// Ask the admin endpoint whether more requests are welcome; the address is its own then.
     #[arg(long)]
     ready: bool,
@@ -35,16 +35,16 @@ pub struct Health {
 
 pub fn ask(health: &Health) -> Result<(), ExitCode> {
     if health.ready {
-        let endpoint = admin::Endpoint { admin: health.address, file: health.file.clone() };
+        let endpoint = admin::Endpoint { admin: health.address.clone(), file: health.file.clone() };
         endpoint.ask("GET", "/readyz", "")?;
         println!("ready");
         return Ok(());
     }
-    let address = match health.address {
-        Some(address) => address,
+    let address = match &health.address {
+        Some(address) => address.clone(),
         None => first_listener(&health.file)?,
     };
-    match TcpStream::connect_timeout(&address, PATIENCE) {
+    match admin::connect(&address, PATIENCE) {
         Ok(_) => {
             println!("{address} accepts connections");
             Ok(())
@@ -56,21 +56,22 @@ pub fn ask(health: &Health) -> Result<(), ExitCode> {
     }
 }
 
-fn first_listener(file: &ConfigFile) -> Result<SocketAddr, ExitCode> {
+fn first_listener(file: &ConfigFile) -> Result<Address, ExitCode> {
     let summary = Config::from_file(file.find()?).check().map_err(|problems| {
         eprintln!("{problems}");
         ExitCode::from(BAD_CONFIGURATION)
     })?;
-    let first = summary.listeners.first().copied();
+    let first = summary.listeners.first().cloned();
     first.map(reachable).ok_or(ExitCode::from(BAD_CONFIGURATION))
 }
 
 /// Where a listener on every address can be reached from here.
-fn reachable(listener: SocketAddr) -> SocketAddr {
+fn reachable(listener: Address) -> Address {
+    let Address::Inet(listener) = listener else { return listener };
     let ip = match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    SocketAddr::new(ip, listener.port())
+    SocketAddr::new(ip, listener.port()).into()
 }

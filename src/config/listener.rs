@@ -7,8 +7,14 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
-    /// IP address and port: `127.0.0.1:3000`, `0.0.0.0:80`, `[::]:80`.
+    /// IP address and port: `127.0.0.1:3000`, `0.0.0.0:80`, `[::]:80`; or the absolute path of a
+    /// Unix domain socket, `unix:/run/tidegate/http.sock`, which is made at the start and removed
+    /// at the end.
     pub address: Spanned<ListenAddress>,
+    /// Who may connect to a Unix domain socket: its file's permissions, in octal.
+    /// Default: `"0660"`.
+    #[serde(default)]
+    pub mode: Option<Spanned<String>>,
     /// What is spoken here. Default: `[h1]`, and `[h2, h1]` with TLS.
     #[serde(default)]
     pub protocols: Vec<Spanned<Protocol>>,

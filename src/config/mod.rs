@@ -64,7 +64,7 @@ pub use tls::{
 pub use upstream::{Endpoint, Upstream};
 pub use values::{
     ByteSize, Cidr, Duration, EndpointAddress, ErrorStatus, Exactly, HeaderName, HostPattern,
-    ListenAddress, Method, OriginPattern, Path, Span, Spanned, Switch, Template,
+    ListenAddress, Method, OriginPattern, Path, Span, Spanned, Switch, Template, TrustedProxy,
 };
 
 pub use websocket::{Drain, Evict, LogFrames, OnChange, PingTo, WebSocket, WebSocketSetting};
@@ -121,9 +121,9 @@ pub struct Config {
     pub maintenance: Option<Spanned<MaintenanceSetting>>,
     /// Pages of one's own for errors.
     pub error_pages: ErrorPages,
-    /// Networks (CIDR) whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed.
-    /// Default: none.
-    pub trusted_proxies: Vec<Cidr>,
+    /// Networks (CIDR) whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed; `unix`
+    /// stands for who connects to Unix domain sockets. Default: none.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// Bounds on what a client may send.
     pub limits: Limits,
     /// Which server of DNS is asked for the endpoints that are discovered. Default: those of the
@@ -151,7 +151,8 @@ pub struct Shutdown {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
-    /// A loopback address with a port: `127.0.0.1:9901`. Whoever reaches it may see and close
-    /// sessions.
+    /// A loopback address with a port, `127.0.0.1:9901`, or a Unix domain socket that only the
+    /// gateway's user may use, `unix:/run/tidegate/admin.sock`. Whoever reaches it may see and
+    /// close sessions.
     pub address: Spanned<ListenAddress>,
 }

@@ -1,5 +1,6 @@
 //! The smallest parts of a configuration: durations, sizes, addresses, names.
 
+use crate::http::address::Address;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -123,6 +124,7 @@ leaves! {
     Duration: "duration", "30s";
     ByteSize: "byte-size", "1MiB";
     Cidr: "cidr", "10.0.0.0/8";
+    TrustedProxy: "trusted-proxy", "10.0.0.0/8";
     ListenAddress: "listen-address", "127.0.0.1:3000";
     EndpointAddress: "endpoint-address", "127.0.0.1:4009";
     OriginPattern: "origin-pattern", "https://*.example.com";
@@ -220,16 +222,39 @@ impl FromStr for Cidr {
     }
 }
 
-/// An IP address and port to listen on.
+/// Whose forwarding headers are believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListenAddress(pub SocketAddr);
+pub enum TrustedProxy {
+    /// A network's.
+    Network(Cidr),
+    /// Those of who connects to a Unix domain socket.
+    Unix,
+}
+
+impl FromStr for TrustedProxy {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        match written {
+            "unix" => Ok(Self::Unix),
+            network => network.parse().map(Self::Network),
+        }
+    }
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenAddress(pub Address);
 
 impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(written: &str) -> Result<Self, String> {
+        if let Some(path) = socket_path(written) {
+            return path.map(|path| Self(Address::Unix(path.into())));
+        }
         if let Ok(address) = written.parse() {
-            return Ok(Self(address));
+            return Ok(Self(Address::Inet(address)));
         }
         Err(match written.strip_prefix(':').or_else(|| written.strip_prefix("*:")) {
             Some(port) => format!("an address is needed before the port: write `0.0.0.0:{port}`"),
@@ -258,8 +283,11 @@ fn socket_path(written: &str) -> Option<Result<&str, String>> {
         path if !path.starts_with('/') => {
             Err("a Unix socket is written with its absolute path: `unix:/run/app.sock`".to_owned())
         }
-        path if path.len() > MAX_SOCKET_PATH || path.contains('\0') => {
+        path if path.len() > MAX_SOCKET_PATH => {
             Err(format!("a Unix socket's path has at most {MAX_SOCKET_PATH} bytes"))
+        }
+        path if path.contains(|c: char| c == '\0' || c.is_whitespace()) => {
+            Err("a Unix socket's path has no spaces here".to_owned())
         }
         path => Ok(path),
     })

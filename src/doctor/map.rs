@@ -95,7 +95,7 @@ impl Map {
     /// none.
     pub fn listener(&self, port: u16) -> Option<(bool, String)> {
         let all = &self.written.listeners;
-        let with_port = all.iter().find(|listener| listener.address.0.port() == port);
+        let with_port = all.iter().find(|listener| listener.address.0.port() == Some(port));
         let listener = with_port.or(all.first())?;
         Some((with_port.is_some(), self.line(listener.address.span)))
     }
@@ -125,7 +125,7 @@ impl Map {
             };
             let host = match &route.host {
                 HostHeader::Preserve => authority.clone(),
-                HostHeader::Upstream => compiled.written().to_owned(),
+                HostHeader::Upstream => compiled.authority().to_owned(),
                 HostHeader::Name(name) => name.to_str().unwrap_or_default().to_owned(),
             };
             // The doctor knocks at ports.

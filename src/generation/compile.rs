@@ -20,8 +20,9 @@ mod upstream;
 mod websocket;
 
 use super::{Drain, Edge, Fixed, Generation, Listener, Route, Stamp};
-use crate::config::{self, AccessLogSetting, Config, Problems, Read, Sources, Span};
+use crate::config::{self, AccessLogSetting, Config, Problems, Read, Sources, Span, TrustedProxy};
 use crate::filter::{Filter, UserIdFilter, UserIdSource};
+use crate::http::address::Address;
 use crate::routing::{Rule, Table};
 use crate::telemetry::{AccessLog, Format, Sink, Target};
 use crate::upstream::{Discovery, Pool, Probe, Probes, Question};
@@ -29,7 +30,6 @@ use http::HeaderName;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -204,8 +204,15 @@ impl Compiler<'_> {
         let threads = self.config.threads.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
         });
-        let listeners = listeners.iter().map(|it| (it.address, it.h2c)).collect();
-        Fixed { listeners, threads, admin: self.admin(), upgrade_socket: self.upgrade_socket() }
+        let listeners = listeners.iter().map(|it| (it.address.clone(), it.h2c)).collect();
+        let modes = self.modes();
+        Fixed {
+            listeners,
+            modes,
+            threads,
+            admin: self.admin(),
+            upgrade_socket: self.upgrade_socket(),
+        }
     }
 
     fn upgrade_socket(&mut self) -> Option<PathBuf> {
@@ -220,14 +227,14 @@ impl Compiler<'_> {
         Some(path)
     }
 
-    fn admin(&mut self) -> Option<SocketAddr> {
+    fn admin(&mut self) -> Option<Address> {
         let address = &self.config.admin.as_ref()?.address;
-        if !address.0.ip().is_loopback() {
+        if address.0.ip().is_some_and(|ip| !ip.is_loopback()) {
             self.problems
                 .add(address.span, "admin.address", "it is no loopback address")
                 .help("whoever reaches it may close sessions: listen on 127.0.0.1");
         }
-        Some(address.0)
+        Some(address.0.clone())
     }
 
     fn drain(&mut self) -> Drain {
@@ -245,8 +252,14 @@ impl Compiler<'_> {
     }
 
     fn edge(&mut self) -> Edge {
+        let trusted = self.config.trusted_proxies.iter();
+        let network = |trusted: &TrustedProxy| match trusted {
+            TrustedProxy::Network(network) => Some(network.0),
+            TrustedProxy::Unix => None,
+        };
         Edge {
-            trusted_proxies: self.config.trusted_proxies.iter().map(|cidr| cidr.0).collect(),
+            trusted_proxies: trusted.filter_map(network).collect(),
+            trusts_unix: self.config.trusted_proxies.contains(&TrustedProxy::Unix),
             limits: self.limits(),
             error_pages: self.error_pages(),
             access_log: self.access_log().map(Arc::new),

@@ -1,9 +1,10 @@
 use crate::acme::Managed;
+use crate::http::address::Address;
 use crate::tls::Certificates;
 use http::HeaderValue;
 use ipnet::IpNet;
 use rustls::ServerConfig;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +12,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug)]
 pub struct Listener {
     /// The address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Whether HTTP/2 without TLS is spoken there as well.
     pub h2c: bool,
     /// TLS, unless it is off.

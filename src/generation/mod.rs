@@ -29,6 +29,7 @@ use crate::cache;
 use crate::compression::Compression;
 use crate::error_pages::ErrorPages;
 use crate::filter::Filter;
+use crate::http::address::Address;
 use crate::http::host::without_port;
 use crate::routing::{Miss, Query, Table};
 use crate::telemetry::AccessLog;
@@ -37,7 +38,7 @@ use crate::websocket::{self, Registry, Watcher};
 use http::{HeaderMap, Method};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -92,11 +93,13 @@ pub struct Drain {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fixed {
     /// The listeners' addresses, and whether HTTP/2 without TLS is spoken there.
-    pub listeners: Vec<(SocketAddr, bool)>,
+    pub listeners: Vec<(Address, bool)>,
+    /// The permissions of those that are Unix domain sockets, in the same order.
+    pub modes: Vec<u32>,
     /// The worker threads.
     pub threads: usize,
     /// The admin endpoint.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Address>,
     /// Where the listeners are handed to the next gateway, when it is written.
     pub upgrade_socket: Option<PathBuf>,
 }
@@ -106,6 +109,8 @@ pub struct Fixed {
 pub struct Edge {
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether the same is true of who connects to Unix domain sockets.
+    pub trusts_unix: bool,
     /// What strangers may make the gateway hold.
     pub limits: Limits,
     /// Pages for errors.
@@ -258,8 +263,8 @@ impl Generation {
     }
 
     /// How connections are accepted at this address.
-    pub fn listener(&self, address: SocketAddr) -> Option<&Arc<Listener>> {
-        self.listeners.iter().find(|listener| listener.address == address)
+    pub fn listener(&self, address: &Address) -> Option<&Arc<Listener>> {
+        self.listeners.iter().find(|listener| listener.address == *address)
     }
 
     /// The most specific route for a request whose path is normalised.

@@ -1,7 +1,8 @@
 //! Addresses, and as text into what is being written.
 
 use std::fmt::{self, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{AddrParseError, IpAddr, SocketAddr};
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// Where something listens.
@@ -14,6 +15,22 @@ pub enum Address {
 }
 
 impl Address {
+    /// The IP address, if it has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Inet(address) => Some(address.ip()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// The port, if it has one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Inet(address) => Some(address.port()),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Whether it is one of IPv6.
     pub fn is_ipv6(&self) -> bool {
         matches!(self, Self::Inet(address) if address.is_ipv6())
@@ -28,6 +45,17 @@ impl Address {
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Self {
         Self::Inet(address)
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddrParseError;
+
+    fn from_str(written: &str) -> Result<Self, AddrParseError> {
+        match written.strip_prefix("unix:") {
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => written.parse().map(Self::Inet),
+        }
     }
 }
 

@@ -4,14 +4,19 @@ use super::address;
 use std::net::IpAddr;
 
 /// One element of `Forwarded`: who asked, for which host, by which scheme.
-pub fn element(client: IpAddr, host: &str, scheme: &str) -> String {
+pub fn element(client: Option<IpAddr>, host: &str, scheme: &str) -> String {
     let mut element = String::with_capacity(64 + host.len());
-    let client = client.to_canonical();
-    // RFC 7239, section 6: an IPv6 address stands in brackets, and thus in quotes.
-    let (before, behind) = if client.is_ipv6() { ("for=\"[", "]\"") } else { ("for=", "") };
-    element.push_str(before);
-    address::push_ip(&mut element, client);
-    element.push_str(behind);
+    match client.map(|client| client.to_canonical()) {
+        // RFC 7239, section 6.3.
+        None => element.push_str("for=unknown"),
+        Some(client) => {
+            // Section 6: an IPv6 address stands in brackets, and thus in quotes.
+            let (before, behind) = if client.is_ipv6() { ("for=\"[", "]\"") } else { ("for=", "") };
+            element.push_str(before);
+            address::push_ip(&mut element, client);
+            element.push_str(behind);
+        }
+    }
     if !host.is_empty() {
         element.push_str(";host=\"");
         // RFC 9110, section 5.6.4: a `"` or `\` would end the quoted string; a host has neither.
@@ -59,8 +64,8 @@ mod tests {
     fn rfc7239_6_quotes_ipv6_and_hosts() {
         let v4 = "192.0.2.1".parse().expect("address");
         let v6 = "2001:db8::1".parse().expect("address");
-        assert_eq!(element(v4, "a:80", "http"), "for=192.0.2.1;host=\"a:80\";proto=http");
-        assert_eq!(element(v6, "", "https"), "for=\"[2001:db8::1]\";proto=https");
+        assert_eq!(element(Some(v4), "a:80", "http"), "for=192.0.2.1;host=\"a:80\";proto=http");
+        assert_eq!(element(Some(v6), "", "https"), "for=\"[2001:db8::1]\";proto=https");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) fn admit(proxy: &Proxy, session: &mut Session, ctx: &mut Context) -> 
         return Err(failure::overloaded());
     }
     let head = session.req_header();
-    let listener = generation.listener(proxy.listener);
+    let listener = generation.listener(&proxy.listener);
     if let Some(tls) = listener.and_then(|listener| listener.tls.as_ref()) {
         ctx.exchange.tls = TlsInfo::of_request(session);
         ctx.hsts.clone_from(&tls.hsts);
@@ -213,7 +213,7 @@ fn identify(edge: &Edge, session: &Session, ctx: &mut Context) {
         .client_addr()
         .and_then(|address| address.as_inet())
         .map(|address| address.ip().to_canonical());
-    ctx.peer_is_trusted = peer.is_some_and(|peer| edge.trusts(peer));
+    ctx.peer_is_trusted = peer.map_or(edge.trusts_unix, |peer| edge.trusts(peer));
     ctx.exchange.client_address = peer;
     if ctx.peer_is_trusted {
         let fields: Vec<&str> = headers

@@ -80,19 +80,29 @@ fn set_path(head: &RequestHeader, upstream: &mut RequestHeader, ctx: &Context) -
 fn tell_about_client(session: &Session, upstream: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let head = session.req_header();
     let peer = session.client_addr().and_then(|address| address.as_inet());
-    let Some(peer) = peer.map(|address| address.ip().to_canonical()) else { return Ok(()) };
+    // Who connects to a Unix domain socket has no address.
+    let peer = peer.map(|address| address.ip().to_canonical());
     let host = head.headers.get(header::HOST);
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
     let host = authority.or(host.and_then(|host| host.to_str().ok())).unwrap_or_default();
     let scheme = if ctx.exchange.tls.is_some() { "https" } else { "http" };
     let element = forwarded::element(peer, host, scheme);
     let mut address = String::with_capacity(40);
-    address::push_ip(&mut address, peer);
+    match peer {
+        Some(peer) => address::push_ip(&mut address, peer),
+        // Whoever it speaks for has told it, or nobody has.
+        None if !ctx.peer_is_trusted => drop(upstream.remove_header(X_FORWARDED_FOR)),
+        None => {}
+    }
     if ctx.peer_is_trusted {
-        append_to_list(upstream, X_FORWARDED_FOR, &address)?;
+        if peer.is_some() {
+            append_to_list(upstream, X_FORWARDED_FOR, &address)?;
+        }
         append_to_list(upstream, FORWARDED, &element)?;
     } else {
-        upstream.insert_header(X_FORWARDED_FOR, address)?;
+        if peer.is_some() {
+            upstream.insert_header(X_FORWARDED_FOR, address)?;
+        }
         upstream.insert_header(FORWARDED, element)?;
         // One look over the names costs less than a look-up for each.
         if upstream.headers.keys().any(|name| TOLD_BY_PROXIES.contains(name)) {

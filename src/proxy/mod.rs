@@ -16,6 +16,7 @@ mod target;
 use crate::cache::Cache;
 use crate::filter::{Flow, Request, Response};
 use crate::generation::{Live, split};
+use crate::http::address::Address;
 use crate::load::{InFlight, Overload};
 use crate::websocket::Registry;
 use async_trait::async_trait;
@@ -30,7 +31,6 @@ use pingora::{Error, ErrorType, Result};
 use pingora_cache::key::HashBinary;
 use pingora_cache::{CacheKey, CacheMeta, ForcedFreshness, HitHandler, RespCacheable};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, RangeType, Session};
-use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ use std::time::Duration;
 /// The gateway, as Pingora calls it.
 pub struct Proxy {
     /// The address that it serves.
-    pub listener: SocketAddr,
+    pub listener: Address,
     /// The configuration in force.
     pub live: Arc<Live>,
     /// What is under way.

@@ -1,6 +1,7 @@
 use super::bare::Bare;
 use super::{http1, http2, proxy_protocol};
 use crate::generation::{Edge, Limits, Listener, Live};
+use crate::http::address::Address;
 use crate::load::{Full, Place, Places};
 use crate::proxy::Proxy;
 use crate::tls;
@@ -80,7 +81,7 @@ pub(super) struct Connections {
     proxy: Arc<HttpProxy<Proxy>>,
     live: Arc<Live>,
     places: Arc<Places>,
-    address: SocketAddr,
+    address: Address,
 }
 
 impl Connections {
@@ -88,7 +89,7 @@ impl Connections {
         proxy: Arc<HttpProxy<Proxy>>,
         live: Arc<Live>,
         places: Arc<Places>,
-        address: SocketAddr,
+        address: Address,
     ) -> Self {
         Self { proxy, live, places, address }
     }
@@ -104,7 +105,7 @@ impl ServerApp for Connections {
         let generation = self.live.load();
         let edge = &generation.edge;
         let listener = generation
-            .listener(self.address)
+            .listener(&self.address)
             .filter(|listener| listener.tls.is_some() || !listener.proxy_protocol.is_empty());
         let place = match self.places.take(edge) {
             Ok(place) => place,

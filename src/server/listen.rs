@@ -1,13 +1,14 @@
 use super::handover::Taken;
+use super::socket::Socket;
+use crate::http::address::Address;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 
 /// Why the gateway can't start.
 #[derive(Debug)]
 pub enum BindError {
     /// An address can't be listened on.
-    Address(SocketAddr, io::Error),
+    Address(Address, io::Error),
     /// The signals can't be received.
     Signals(io::Error),
     /// The gateway that runs does not hand its listeners over.
@@ -21,7 +22,8 @@ impl fmt::Display for BindError {
                 write!(f, "{address} is in use by another process")
             }
             Self::Address(address, error)
-                if error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 =>
+                if error.kind() == io::ErrorKind::PermissionDenied
+                    && address.port().is_some_and(|port| port < 1024) =>
             {
                 write!(
                     f,
@@ -41,20 +43,19 @@ impl std::error::Error for BindError {}
 /// Takes or binds all listeners or none. Pingora would bind them itself, but it tries for half a
 /// minute and then panics when a port is in use.
 pub(super) fn bind(
-    addresses: impl IntoIterator<Item = SocketAddr>,
+    addresses: impl IntoIterator<Item = (Address, u32)>,
     taken: &mut Option<Taken>,
-) -> Result<Vec<(SocketAddr, TcpListener)>, BindError> {
+) -> Result<Vec<(Address, Socket)>, BindError> {
     addresses
         .into_iter()
-        .map(|address| {
+        .map(|(address, mode)| {
             if let Some(socket) = taken.as_mut().and_then(|taken| taken.socket(&address)) {
                 return Ok((address, socket));
             }
-            let bound = TcpListener::bind(address).and_then(|socket| {
-                socket.set_nonblocking(true)?;
-                Ok((address, socket))
-            });
-            bound.map_err(|error| BindError::Address(address, error))
+            match Socket::bind(&address, mode) {
+                Ok(socket) => Ok((address, socket)),
+                Err(error) => Err(BindError::Address(address, error)),
+            }
         })
         .collect()
 }

@@ -11,6 +11,7 @@ mod notify;
 mod proxy_protocol;
 mod renew;
 mod signals;
+mod socket;
 
 pub use handover::Place;
 pub use listen::BindError;
@@ -20,6 +21,7 @@ use crate::cache::Cache;
 use crate::config::{Read, Variables};
 use crate::filter::Filter;
 use crate::generation::{Drain, Generation, Live, Surroundings, Watch, compile};
+use crate::http::address::Address;
 use crate::load::{self, InFlight, Overload, Places};
 use crate::proxy::Proxy;
 use crate::telemetry::{Sink, log as own_log};
@@ -36,8 +38,10 @@ use pingora::server::{Fds, ListenFds};
 use pingora::services::{Service as _, listening::Service};
 use pingora_proxy::HttpProxy;
 use signals::Stop;
-use std::net::{SocketAddr, TcpListener};
+use socket::{Files, Socket};
+use std::fs::Permissions;
 use std::os::fd::IntoRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +50,9 @@ use tokio::task::JoinHandle;
 
 /// How long after the last request the sockets get to send what is left.
 const FLUSH: Duration = Duration::from_millis(50);
+
+/// Who may use the admin endpoint at a Unix domain socket: the gateway's user.
+const ADMIN_MODE: u32 = 0o600;
 
 /// How long a session may need to close.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -96,9 +103,10 @@ impl Server {
             (Some(place), true) => Some(Taken::from(place).await.map_err(BindError::Handover)?),
             _ => None,
         };
-        let addresses = fixed.listeners.iter().map(|(address, _)| *address);
-        let sockets = listen::bind(addresses, &mut taken)?;
-        let admin = listen::bind(fixed.admin, &mut taken)?;
+        let addresses = fixed.listeners.iter().map(|(address, _)| address.clone());
+        let sockets = listen::bind(addresses.zip(fixed.modes.iter().copied()), &mut taken)?;
+        let admin = listen::bind(fixed.admin.clone().map(|it| (it, ADMIN_MODE)), &mut taken)?;
+        let files = Files::of(sockets.iter().chain(&admin).map(|(address, _)| address));
         let kept = place.map(|place| (place, duplicates(sockets.iter().chain(&admin))));
 
         let discovery = Arc::new(Discovery::default());
@@ -133,9 +141,12 @@ impl Server {
         });
         let mut services = Vec::new();
         let mut proxies = Vec::new();
-        for (&(address, h2c), (_, socket)) in fixed.listeners.iter().zip(sockets) {
+        let modes = fixed.modes.iter().copied();
+        for (((address, h2c), (_, socket)), mode) in fixed.listeners.iter().zip(sockets).zip(modes)
+        {
+            let (address, h2c) = (address.clone(), *h2c);
             let proxy = Proxy {
-                listener: address,
+                listener: address.clone(),
                 live: Arc::clone(&live),
                 in_flight: Arc::clone(&in_flight),
                 overload: Arc::clone(&overload),
@@ -152,14 +163,14 @@ impl Server {
             let proxy = Arc::new(proxy);
             proxies.push(Arc::clone(&proxy));
             let (live, places) = (Arc::clone(&live), Arc::clone(&places));
-            let connections = Connections::new(proxy, live, places, address);
-            let address = address.to_string();
+            let connections = Connections::new(proxy, live, places, address.clone());
             let mut service = Service::new(format!("gateway {address}"), connections);
             // Heads and bodies are read into buffers of their own.
             let buffers = L4BufferSettings::default().read(0);
-            service.add_listener(ListenerConfig::tcp(address.clone()).l4_buffer(buffers));
+            let (config, name) = inherited(&address, mode);
+            service.add_listener(config.l4_buffer(buffers));
             let mut sockets = Fds::new();
-            sockets.add(address, socket.into_raw_fd());
+            sockets.add(name, socket.into_raw_fd());
             let sockets: ListenFds = Arc::new(sockets.into());
             let stopping = stopping.clone();
             services.push(tokio::spawn(async move {
@@ -183,11 +194,11 @@ impl Server {
                 overload: Arc::clone(&overload),
                 places: Arc::clone(&places),
             };
-            let address = address.to_string();
             let mut service = Service::new(format!("admin {address}"), HttpServer::new_app(admin));
-            service.add_listener(ListenerConfig::tcp(address.clone()));
+            let (config, name) = inherited(&address, ADMIN_MODE);
+            service.add_listener(config);
             let mut sockets = Fds::new();
-            sockets.add(address, socket.into_raw_fd());
+            sockets.add(name, socket.into_raw_fd());
             let sockets: ListenFds = Arc::new(sockets.into());
             let (until_the_end, stopping) = (Arc::clone(&stop_admin), stopping.clone());
             tokio::spawn(async move {
@@ -332,6 +343,9 @@ impl Server {
         if let Some(log) = &live.load().edge.access_log {
             log.sink().flush();
         }
+        if !matches!(stop, Stop::Replaced(_)) {
+            files.remove();
+        }
         log::info!("stopped");
         Ok(())
     }
@@ -361,17 +375,26 @@ async fn discover(
     }
 }
 
+/// A socket that is bound already, as Pingora takes it, and by which name.
+fn inherited(address: &Address, mode: u32) -> (ListenerConfig, String) {
+    match address {
+        Address::Inet(address) => (ListenerConfig::tcp(address.to_string()), address.to_string()),
+        Address::Unix(path) => {
+            let mode = Permissions::from_mode(mode);
+            (ListenerConfig::uds(&**path).permissions(mode), path.to_string())
+        }
+    }
+}
+
 /// Handles of the keeper's own; none when the process has no more files to open.
-fn duplicates<'s>(
-    sockets: impl Iterator<Item = &'s (SocketAddr, TcpListener)>,
-) -> Vec<(SocketAddr, TcpListener)> {
-    let duplicate = |(address, socket): &(SocketAddr, TcpListener)| {
-        socket.try_clone().ok().map(|socket| (*address, socket))
+fn duplicates<'s>(sockets: impl Iterator<Item = &'s (Address, Socket)>) -> Vec<(Address, Socket)> {
+    let duplicate = |(address, socket): &(Address, Socket)| {
+        socket.try_clone().ok().map(|socket| (address.clone(), socket))
     };
     sockets.filter_map(duplicate).collect()
 }
 
-fn keep(place: Place, sockets: Vec<(SocketAddr, TcpListener)>) -> Option<Arc<Keeper>> {
+fn keep(place: Place, sockets: Vec<(Address, Socket)>) -> Option<Arc<Keeper>> {
     let control = place.control();
     match Keeper::open(place, sockets) {
         Ok(keeper) => Some(Arc::new(keeper)),

@@ -1,11 +1,15 @@
 //! Unix domain sockets: services behind the gateway, and the gateway itself.
 
-use crate::support::{Config, Handshake, Upstream, Wire, cli, ok, until};
+use crate::support::{Config, Gateway, Handshake, Upstream, Wire, cli, free_port, get, ok, until};
 use futures_util::{SinkExt, StreamExt};
-use std::path::Path;
+use nix::sys::signal::Signal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// A service at a Unix socket, which passes each connection on to an upstream of the kit.
 fn behind(path: &Path, upstream: &Upstream) -> tokio::task::JoinHandle<()> {
@@ -82,5 +86,157 @@ async fn paths_are_absolute() {
         assert_eq!(run.code, Some(78));
         assert!(run.all().contains(reason), "{}", run.all());
     }
-    let _: Option<(Handshake, Wire, UnixStream)> = None;
+}
+
+/// A gateway that listens at a Unix socket as well, and whose admin endpoint is one.
+struct Local {
+    gateway: Gateway,
+    upstream: Upstream,
+}
+
+impl Local {
+    async fn new(more: &str) -> Self {
+        let upstream = Upstream::echo().await;
+        let folder = TempDir::new().expect("a folder");
+        let port = free_port();
+        let file = folder.path().join("tidegate.yaml");
+        std::fs::write(&file, Self::yaml(folder.path(), port, &upstream, more)).expect("a file");
+        let gateway = Gateway::run(folder, file, port).await;
+        Self { gateway, upstream }
+    }
+
+    fn yaml(folder: &Path, port: u16, upstream: &Upstream, more: &str) -> String {
+        let folder = folder.display();
+        format!(
+            "listeners:\n\
+             \x20 - address: unix:{folder}/http.sock\n\
+             \x20   mode: \"0600\"\n\
+             \x20 - address: 127.0.0.1:{port}\n\
+             admin: {{address: \"unix:{folder}/admin.sock\"}}\n\
+             {more}\n\
+             upstreams: {{service: {{endpoints: [\"{}\"]}}}}\n\
+             routes: [{{name: all, match: {{path_prefix: /}}, upstream: service}}]\n",
+            upstream.address()
+        )
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.gateway.folder().join(name)
+    }
+
+    async fn connect(&self) -> Wire<UnixStream> {
+        Wire::over(UnixStream::connect(self.path("http.sock")).await.expect("a connection"))
+    }
+}
+
+#[tokio::test]
+async fn clients_at_a_socket_have_no_address_and_are_believed_nothing() {
+    let local = Local::new("").await;
+    let mode = std::fs::metadata(local.path("http.sock")).expect("the file").permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+    let mut wire = local.connect().await;
+    let told = ["X-Forwarded-For: 192.0.2.1", "X-Real-Ip: 192.0.2.1", "Forwarded: for=192.0.2.1"];
+    wire.send(get("/x", &told)).await;
+    assert_eq!(wire.response().await.status(), 200);
+    let request = local.upstream.request(0).await;
+    assert_eq!(request.head.get("x-forwarded-for"), None);
+    assert_eq!(request.head.get("x-real-ip"), None);
+    assert_eq!(request.head.get("forwarded"), Some("for=unknown;host=\"localhost\";proto=http"));
+    let line = local.gateway.access_of("/x").await;
+    assert_eq!(line["client.address"], serde_json::Value::Null);
+}
+
+#[tokio::test]
+async fn a_proxy_at_a_socket_may_be_trusted() {
+    let local = Local::new("trusted_proxies: [unix, 10.0.0.0/8]").await;
+    let mut wire = local.connect().await;
+    wire.send(get("/x", &["X-Forwarded-For: 192.0.2.1, 10.0.0.1"])).await;
+    assert_eq!(wire.response().await.status(), 200);
+    assert_eq!(local.gateway.access_of("/x").await["client.address"], "192.0.2.1");
+    let request = local.upstream.request(0).await;
+    assert_eq!(request.head.get("x-forwarded-for"), Some("192.0.2.1, 10.0.0.1"));
+}
+
+#[tokio::test]
+async fn websockets_and_the_admin_endpoint_at_sockets() {
+    let local = Local::new("").await;
+    let mut wire = local.connect().await;
+    wire.send(Handshake::to("/ws").bytes()).await;
+    assert_eq!(wire.head().await.status(), Some(101));
+    let stream = wire.into_stream();
+    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+    socket.send(Message::text("hello")).await.expect("sent");
+    assert_eq!(socket.next().await.expect("an echo").expect("a message"), Message::text("hello"));
+    let file = local.gateway.file().display().to_string();
+    let folder = local.gateway.folder();
+    let ready = cli(folder, &["health", "--ready", "--config", &file], &[]).await;
+    assert_eq!((ready.code, ready.stdout.as_str()), (Some(0), "ready\n"), "{}", ready.stderr);
+    let admin = format!("unix:{}", local.path("admin.sock").display());
+    let sessions = cli(folder, &["sessions", "--admin", &admin], &[]).await;
+    assert!(sessions.stdout.contains("1 of 1 sessions"), "{}", sessions.all());
+    let health = cli(folder, &["health", "--config", &file], &[]).await;
+    assert!(health.stdout.contains("http.sock accepts connections"), "{}", health.all());
+}
+
+#[tokio::test]
+async fn a_file_that_a_killed_process_left_is_replaced_and_one_in_use_is_not() {
+    let mut local = Local::new("").await;
+    let file = local.gateway.file().display().to_string();
+    let second = cli(local.gateway.folder(), &["run", "--config", &file], &[]).await;
+    assert_eq!(second.code, Some(1));
+    assert!(second.stderr.contains("http.sock is in use"), "{}", second.stderr);
+    local.gateway.signal(Signal::SIGKILL);
+    local.gateway.gone(Duration::from_secs(20)).await;
+    assert!(local.path("http.sock").exists(), "left behind");
+    let folder = TempDir::new().expect("a folder");
+    for name in ["http.sock", "admin.sock"] {
+        std::fs::rename(local.path(name), folder.path().join(name)).expect("moved");
+    }
+    let port = free_port();
+    let file = folder.path().join("tidegate.yaml");
+    let yaml = Local::yaml(folder.path(), port, &local.upstream, "");
+    std::fs::write(&file, yaml).expect("a file");
+    let mut gateway = Gateway::run(folder, file, port).await;
+    let path = gateway.folder().join("http.sock");
+    let mut wire = Wire::over(UnixStream::connect(&path).await.expect("a connection"));
+    wire.send(get("/", &[])).await;
+    assert_eq!(wire.response().await.status(), 200);
+    gateway.signal(Signal::SIGTERM);
+    gateway.gone(Duration::from_secs(20)).await;
+    assert!(!path.exists(), "removed at the end");
+}
+
+#[tokio::test]
+async fn what_is_no_socket_is_left_alone() {
+    let folder = TempDir::new().expect("a folder");
+    let upstream = Upstream::saying("hello").await;
+    std::fs::write(folder.path().join("http.sock"), "precious").expect("a file");
+    let file = folder.path().join("tidegate.yaml");
+    let yaml = Local::yaml(folder.path(), free_port(), &upstream, "");
+    std::fs::write(&file, yaml).expect("a file");
+    let arguments = ["run", "--config", "tidegate.yaml"];
+    let run = cli(folder.path(), &arguments, &[]).await;
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("something else than a socket"), "{}", run.stderr);
+    let text = std::fs::read_to_string(folder.path().join("http.sock")).expect("the file");
+    assert_eq!(text, "precious");
+}
+
+#[tokio::test]
+async fn an_upgrade_hands_the_sockets_over() {
+    let control = TempDir::new().expect("a folder");
+    let socket = format!("upgrade_socket: {}/upgrade.sock", control.path().display());
+    let mut local = Local::new(&socket).await;
+    let file = local.gateway.file().display().to_string();
+    local.gateway.says(0, "ready").await;
+    let upgrade = cli(local.gateway.folder(), &["upgrade", "--config", &file], &[]).await;
+    assert_eq!(upgrade.code, Some(0), "{}", upgrade.all());
+    local.gateway.gone(Duration::from_secs(20)).await;
+    let mut wire = local.connect().await;
+    wire.send(get("/", &[])).await;
+    assert_eq!(wire.response().await.status(), 200, "the new one has it, and its file");
+    let told = local.gateway.says(0, "upgrade: process").await;
+    let process = told.split("process ").nth(1).and_then(|rest| rest.split(' ').next());
+    let process = process.and_then(|process| process.parse().ok()).expect("its number");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), Signal::SIGTERM).expect("alive");
 }

@@ -3,6 +3,7 @@ use crate::config::{
     self, ClientAuthMode, HstsSetting, Protocol, RedirectToHttps, Spanned, Switch,
 };
 use crate::generation::{Listener, Stamp, Tls};
+use crate::http::address::Address;
 use crate::tls::{
     self, Certificate, Certificates, ClientAuth, Fault, ServerOptions, server_config,
 };
@@ -18,7 +19,7 @@ impl Compiler<'_> {
         let mut listeners: Vec<Arc<Listener>> = Vec::new();
         for (index, written) in self.config.listeners.iter().enumerate() {
             let at = format!("listeners[{index}]");
-            let address = written.address.0;
+            let address = written.address.0.clone();
             if listeners.iter().any(|listener| listener.address == address) {
                 let reason = format!("another listener has the address {address} already");
                 self.problems.add(written.address.span, format!("{at}.address"), reason);
@@ -35,6 +36,26 @@ impl Compiler<'_> {
             }));
         }
         listeners
+    }
+
+    /// The permissions of Unix domain sockets.
+    pub(super) fn modes(&mut self) -> Vec<u32> {
+        let mut modes = Vec::new();
+        for (index, listener) in self.config.listeners.iter().enumerate() {
+            let written = listener.mode.as_ref();
+            let mode = written.map_or(Some(0o660), |it| u32::from_str_radix(it, 8).ok());
+            let is_unix = matches!(listener.address.0, Address::Unix(_));
+            let reason = match mode {
+                None | Some(0o1000..) => "not permissions in octal; write them like `\"0660\"`",
+                Some(_) if written.is_some() && !is_unix => "only Unix domain sockets have one",
+                Some(_) => "",
+            };
+            if let (Some(written), false) = (written, reason.is_empty()) {
+                self.problems.add(written.span, format!("listeners[{index}].mode"), reason);
+            }
+            modes.push(mode.unwrap_or_default());
+        }
+        modes
     }
 
     fn check_protocols(&mut self, written: &config::Listener, at: &str) {

@@ -3,6 +3,7 @@ use crate::config::{
     self, Discover, EjectionSetting, EndpointAddress, HashKey, Protocol, Spanned, Switch,
     UpstreamTlsSetting,
 };
+use crate::http::address::Address;
 use crate::tls::{self, Certificate, ClientOptions, Fault, Identity, UpstreamTls};
 use crate::upstream::{
     self, Bounds, Endpoint, Found, Key, Pool, PoolSettings, Probe, Question, Records, Speech,
@@ -98,7 +99,18 @@ impl Compiler<'_> {
                 .add(written.span, at, "there is nothing to ask DNS for")
                 .help("addresses stand in `endpoints`");
         }
-        Question { server: self.config.resolver.as_ref().map(|it| it.address.0), records }
+        let server = self.config.resolver.as_ref().map(|it| it.address.0.clone());
+        let server = match server {
+            None => None,
+            Some(Address::Inet(address)) => Some(address),
+            Some(Address::Unix(_)) => {
+                let at = format!("upstreams.{upstream}.discover");
+                let reason = "`resolver.address` is no IP address and port";
+                self.problems.add(written.span, at, reason);
+                None
+            }
+        };
+        Question { server, records }
     }
 
     /// The endpoints that stand in a file, one a line.

@@ -1,9 +1,10 @@
 use super::place::is_trusted;
 use super::{MAX_NAMES, MAX_SOCKETS, Place, READY, TOOK};
+use crate::http::address::Address;
+use crate::server::socket::Socket;
 use pingora::server::Fds;
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Keeps the sockets ready for the gateway that comes after this one.
 pub struct Keeper {
     place: Place,
-    sockets: Arc<[(SocketAddr, TcpListener)]>,
+    sockets: Arc<[(Address, Socket)]>,
     /// What the control socket's file is known by.
     inode: Option<u64>,
     successors: Mutex<mpsc::Receiver<Successor>>,
@@ -36,7 +37,7 @@ struct Successor {
 impl Keeper {
     /// Opens the control socket. The sockets are the keeper's own handles: one that Pingora
     /// has closed must not be sent by its number, which may be another file's by then.
-    pub fn open(place: Place, sockets: Vec<(SocketAddr, TcpListener)>) -> io::Result<Self> {
+    pub fn open(place: Place, sockets: Vec<(Address, Socket)>) -> io::Result<Self> {
         let names: usize = sockets.iter().map(|(name, _)| name.to_string().len() + 1).sum();
         if sockets.len() > MAX_SOCKETS || names > MAX_NAMES {
             let reason = format!("at most {MAX_SOCKETS} listeners can be handed over");

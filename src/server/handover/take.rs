@@ -1,12 +1,13 @@
 use super::place::is_trusted;
 use super::{MAX_NAMES, MAX_SOCKETS, Place, READY, TOOK};
+use crate::http::address::Address;
+use crate::server::socket::Socket;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, Interest};
@@ -18,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The listening sockets of the gateway that ran before.
 pub struct Taken {
-    sockets: HashMap<SocketAddr, TcpListener>,
+    sockets: HashMap<Address, Socket>,
     control: UnixStream,
 }
 
@@ -56,7 +57,7 @@ impl Taken {
     }
 
     /// The socket of this address, if there was one.
-    pub fn socket(&mut self, address: &SocketAddr) -> Option<TcpListener> {
+    pub fn socket(&mut self, address: &Address) -> Option<Socket> {
         self.sockets.remove(address)
     }
 
@@ -71,7 +72,7 @@ impl Taken {
     }
 }
 
-async fn receive(listener: &UnixListener) -> io::Result<HashMap<SocketAddr, TcpListener>> {
+async fn receive(listener: &UnixListener) -> io::Result<HashMap<Address, Socket>> {
     let connection = loop {
         let (connection, _) = listener.accept().await?;
         if is_trusted(connection.peer_cred()?.uid()) {
@@ -88,7 +89,7 @@ async fn receive(listener: &UnixListener) -> io::Result<HashMap<SocketAddr, TcpL
 }
 
 /// One message: the addresses, with spaces between, and the sockets in the same order.
-fn receive_now(connection: &UnixStream) -> io::Result<HashMap<SocketAddr, TcpListener>> {
+fn receive_now(connection: &UnixStream) -> io::Result<HashMap<Address, Socket>> {
     let mut names = [0; MAX_NAMES];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -104,13 +105,18 @@ fn receive_now(connection: &UnixStream) -> io::Result<HashMap<SocketAddr, TcpLis
         .collect();
     let names = names.get(..received.bytes).unwrap_or_default();
     let names = std::str::from_utf8(names).map_err(io::Error::other)?;
-    let names: Result<Vec<SocketAddr>, _> =
-        names.split_ascii_whitespace().map(str::parse).collect();
+    let names: Result<Vec<Address>, _> = names.split_ascii_whitespace().map(str::parse).collect();
     let names = names.map_err(io::Error::other)?;
     if names.is_empty() || names.len() != sockets.len() {
         return Err(other("the gateway that runs sent something else than its listeners"));
     }
-    Ok(names.into_iter().zip(sockets.into_iter().map(TcpListener::from)).collect())
+    let both = names.into_iter().zip(sockets);
+    Ok(both
+        .map(|(name, socket)| {
+            let socket = Socket::taken(&name, socket);
+            (name, socket)
+        })
+        .collect())
 }
 
 fn other(reason: &str) -> io::Error {

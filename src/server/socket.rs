@@ -1,0 +1,108 @@
+use crate::http::address::Address;
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+/// A listening socket.
+#[derive(Debug)]
+pub(super) enum Socket {
+    /// Of TCP.
+    Tcp(TcpListener),
+    /// A Unix domain socket.
+    Unix(UnixListener),
+}
+
+impl Socket {
+    /// Binds it. The file of a Unix domain socket that nobody listens at is replaced; it is what
+    /// a process leaves that was killed.
+    pub(super) fn bind(address: &Address, mode: u32) -> io::Result<Self> {
+        match address {
+            Address::Inet(address) => {
+                let socket = TcpListener::bind(address)?;
+                socket.set_nonblocking(true)?;
+                Ok(Self::Tcp(socket))
+            }
+            Address::Unix(path) => {
+                let file = fs::symlink_metadata(&**path);
+                if let Ok(file) = file {
+                    if !file.file_type().is_socket() {
+                        let reason = "there is something else than a socket";
+                        return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
+                    }
+                    match UnixStream::connect(&**path) {
+                        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                            fs::remove_file(&**path)?;
+                        }
+                        _ => return Err(io::ErrorKind::AddrInUse.into()),
+                    }
+                }
+                let socket = UnixListener::bind(&**path)?;
+                fs::set_permissions(&**path, Permissions::from_mode(mode))?;
+                socket.set_nonblocking(true)?;
+                Ok(Self::Unix(socket))
+            }
+        }
+    }
+
+    /// One that another process has handed over.
+    pub(super) fn taken(address: &Address, socket: OwnedFd) -> Self {
+        match address {
+            Address::Inet(_) => Self::Tcp(socket.into()),
+            Address::Unix(_) => Self::Unix(socket.into()),
+        }
+    }
+
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(socket) => socket.try_clone().map(Self::Tcp),
+            Self::Unix(socket) => socket.try_clone().map(Self::Unix),
+        }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(socket) => socket.as_raw_fd(),
+            Self::Unix(socket) => socket.as_raw_fd(),
+        }
+    }
+}
+
+impl IntoRawFd for Socket {
+    fn into_raw_fd(self) -> RawFd {
+        match self {
+            Self::Tcp(socket) => socket.into_raw_fd(),
+            Self::Unix(socket) => socket.into_raw_fd(),
+        }
+    }
+}
+
+/// The files of Unix domain sockets, as they were made.
+#[derive(Debug, Default)]
+pub(super) struct Files(Vec<(String, u64)>);
+
+impl Files {
+    pub(super) fn of<'a>(addresses: impl Iterator<Item = &'a Address>) -> Self {
+        let file = |address: &Address| match address {
+            Address::Inet(_) => None,
+            Address::Unix(path) => {
+                let inode = fs::symlink_metadata(&**path).ok()?.ino();
+                Some((path.to_string(), inode))
+            }
+        };
+        Self(addresses.filter_map(file).collect())
+    }
+
+    /// Removes them, but for those that are another process's by now.
+    pub(super) fn remove(self) {
+        for (path, inode) in self.0 {
+            if fs::symlink_metadata(&path).is_ok_and(|file| file.ino() == inode) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
