@@ -2,6 +2,7 @@
 
 mod change;
 mod compile;
+mod discover;
 mod limits;
 mod listener;
 mod live;
@@ -15,6 +16,7 @@ mod watching;
 
 pub use change::Changes;
 pub use compile::{SECRET_KEYS, Surroundings, compile};
+pub use discover::discover;
 pub use limits::Limits;
 pub use listener::{Listener, Tls};
 pub use live::Live;

@@ -12,6 +12,7 @@ mod proxy_protocol;
 mod renew;
 mod signals;
 mod socket;
+mod stop;
 
 pub use handover::Place;
 pub use listen::BindError;
@@ -20,17 +21,16 @@ use crate::admin::{Admin, Readiness};
 use crate::cache::Cache;
 use crate::config::{Read, Variables};
 use crate::filter::Filter;
-use crate::generation::{Drain, Generation, Live, Surroundings, Watch, compile};
+use crate::generation::{Generation, Live, Watch, discover};
 use crate::http::address::Address;
 use crate::load::{self, InFlight, Overload, Places};
 use crate::proxy::Proxy;
-use crate::telemetry::{Sink, log as own_log};
+use crate::telemetry::log as own_log;
 use crate::upstream::Discovery;
-use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
+use crate::websocket::Registry;
 use connection::Connections;
 use handover::{Keeper, Taken};
 use pingora::apps::HttpServerOptions;
-use pingora::apps::ServerApp;
 use pingora::apps::http_app::HttpServer;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::configuration::ServerConf;
@@ -45,24 +45,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use stop::Ending;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// How long after the last request the sockets get to send what is left.
-const FLUSH: Duration = Duration::from_millis(50);
-
 /// Who may use the admin endpoint at a Unix domain socket: the gateway's user.
 const ADMIN_MODE: u32 = 0o600;
-
-/// How long a session may need to close.
-const CLOSING: Duration = Duration::from_secs(5);
-
-/// How long SIGINT waits for what is under way.
-const HASTY_GRACE: Duration = Duration::from_millis(500);
-
-/// How long kept connections may stay after a handover for one more request, which tells their
-/// clients to make new ones; no more than a quarter of the grace.
-const LINGER: Duration = Duration::from_secs(5);
 
 /// How long names may take to resolve before the gateway starts without them.
 const RESOLVE_AT_START: Duration = Duration::from_secs(2);
@@ -280,98 +268,20 @@ impl Server {
             handing.abort();
         }
         drop(keeper);
-        let mut grace = match stop {
-            Stop::Gracefully | Stop::Replaced(_) => live.load().grace,
-            Stop::Fast => HASTY_GRACE,
+        let ending = Ending {
+            live,
+            sessions,
+            in_flight,
+            readiness,
+            services,
+            proxies,
+            stop_accepting,
+            stop_admin,
+            files,
         };
-        if !matches!(stop, Stop::Replaced(_)) {
-            // At its address, the new process is ready.
-            readiness.stop();
-        }
-        let delay = live.load().delay;
-        match stop {
-            Stop::Replaced(process) => {
-                log::info!("upgrade: process {process} serves");
-                notify::successor(process, &format!("process {process} has taken over"));
-                let _ = stop_admin.send(true);
-            }
-            Stop::Gracefully if !delay.is_zero() => {
-                let next = format!("stopping: not ready any more, accepting for {delay:?}");
-                log::info!("{next}");
-                notify::stopping(&next);
-                tokio::select! {
-                    () = tokio::time::sleep(delay) => {}
-                    () = signals.fast_stop() => grace = HASTY_GRACE,
-                }
-            }
-            _ => {}
-        }
-        let count = in_flight.count();
-        let next = format!(
-            "stopping: no new connections; {count} requests and sessions under way, up to {grace:?} for them"
-        );
-        log::info!("{next}");
-        if !matches!(stop, Stop::Replaced(_)) {
-            notify::stopping(&next);
-        }
-        let _ = stop_accepting.send(true);
-        let finished = async {
-            for service in services {
-                let _ = service.await;
-            }
-            let mut left = grace;
-            if let Stop::Replaced(_) = stop {
-                // A client that has just sent a request on a connection that lay idle must not
-                // find it closed. Who was accepted last may still open a WebSocket.
-                let linger = LINGER.min(grace / 4);
-                left -= linger;
-                let _ = tokio::time::timeout(linger, stop_accepting.closed()).await;
-            }
-            for proxy in proxies {
-                proxy.cleanup().await;
-            }
-            sessions.set_draining(true);
-            tokio::join!(drain(&sessions, live.load().drain, left), in_flight.none());
-        };
-        tokio::select! {
-            () = finished => tokio::time::sleep(FLUSH).await,
-            () = tokio::time::sleep(grace) => {
-                log::warn!("stopping: {} still under way after {grace:?}, cut off", in_flight.count());
-            }
-            () = signals.fast_stop() => log::warn!("stopping at once, {} cut off", in_flight.count()),
-        }
-        if let Some(log) = &live.load().edge.access_log {
-            log.sink().flush();
-        }
-        if !matches!(stop, Stop::Replaced(_)) {
-            files.remove();
-        }
+        ending.run(stop, &mut signals).await;
         log::info!("stopped");
         Ok(())
-    }
-}
-
-/// Asks DNS for endpoints, and compiles the generation again with them.
-async fn discover(
-    generation: &mut Generation,
-    read: &Read,
-    filters: &Arc<[Arc<dyn Filter>]>,
-    discovery: &Arc<Discovery>,
-) {
-    if generation.questions.is_empty() {
-        return;
-    }
-    discovery.follow(&generation.questions);
-    let _ = tokio::time::timeout(RESOLVE_AT_START, discovery.answered()).await;
-    let surroundings = Surroundings {
-        previous: Some(generation),
-        discovery: Some(discovery),
-        filters,
-        open_sink: |target| Sink::open(target).map(Some),
-    };
-    // It has been compiled before, and endpoints that are found are never wrong.
-    if let Ok(compiled) = compile(read.clone(), &surroundings) {
-        *generation = Generation { number: generation.number, ..compiled };
     }
 }
 
@@ -411,11 +321,4 @@ async fn finished(handing: &mut Option<JoinHandle<Result<u32, String>>>) -> Resu
         Some(handing) => handing.await.map_err(|error| error.to_string()).flatten(),
         None => std::future::pending().await,
     }
-}
-
-/// Closes all sessions, over no more of the grace than leaves time for their answers.
-fn drain(sessions: &Registry, drain: Drain, grace: Duration) -> impl Future<Output = ()> {
-    let order = End::new(Initiator::Drain, drain.code, "the gateway stops");
-    let over = drain.spread.min(grace.saturating_sub(CLOSING).max(grace / 2));
-    close_spread(sessions.select(&Selector::default()), order, over)
 }

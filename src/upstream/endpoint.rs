@@ -132,15 +132,15 @@ impl Endpoint {
         let addresses = self.resolved.load();
         let untried = addresses.iter().filter(|address| !tried.contains(address));
         if addresses.len() < 2 {
-            return untried.cloned().next();
+            return untried.clone().next().cloned();
         }
         let ipv6 = self.prefers_ipv6.load(Ordering::Relaxed);
         let preferred = untried.clone().filter(|address| address.is_ipv6() == ipv6);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let of_turn = |count: usize| turn.checked_rem(count);
         match of_turn(preferred.clone().count()) {
-            Some(turn) => preferred.cloned().nth(turn),
-            None => untried.clone().cloned().nth(of_turn(untried.count())?),
+            Some(turn) => preferred.clone().nth(turn).cloned(),
+            None => untried.clone().nth(of_turn(untried.count())?).cloned(),
         }
     }
 

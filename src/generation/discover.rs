@@ -1,0 +1,35 @@
+use super::{Generation, Surroundings, compile};
+use crate::config::Read;
+use crate::filter::Filter;
+use crate::telemetry::Sink;
+use crate::upstream::Discovery;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long DNS may take before the gateway starts without what it would tell.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Asks DNS for endpoints, and compiles the generation again with them.
+pub async fn discover(
+    generation: &mut Generation,
+    read: &Read,
+    filters: &Arc<[Arc<dyn Filter>]>,
+    discovery: &Arc<Discovery>,
+) {
+    if generation.questions.is_empty() {
+        return;
+    }
+    discovery.follow(&generation.questions);
+    let _ = timeout(PATIENCE, discovery.answered()).await;
+    let surroundings = Surroundings {
+        previous: Some(generation),
+        discovery: Some(discovery),
+        filters,
+        open_sink: |target| Sink::open(target).map(Some),
+    };
+    // It has been compiled before, and endpoints that are found are never wrong.
+    if let Ok(compiled) = compile(read.clone(), &surroundings) {
+        *generation = Generation { number: generation.number, ..compiled };
+    }
+}
