@@ -1,4 +1,5 @@
 use crate::config::{self, Problems, Read, Variables};
+use crate::explain::{Asked, Explanation, explain};
 use crate::filter::Filter;
 use crate::generation::{Generation, Plan, Surroundings, compile};
 use crate::http::address::Address;
@@ -72,11 +73,31 @@ impl Config {
         Ok(serde_json::to_string(&plan).unwrap_or_default())
     }
 
+    /// What says what a gateway with this configuration would do with requests.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, with all that is wrong.
+    pub fn explainer(self) -> Result<Explainer, Problems> {
+        let surroundings =
+            Surroundings { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
+        compile(self.read, &surroundings).map(Explainer)
+    }
+
     /// Says all that is wrong with it, or sums it up in a line.
     pub fn check(self) -> Result<Summary, Problems> {
         let surroundings =
             Surroundings { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
         compile(self.read, &surroundings).map(|generation| Summary::of(&generation))
+    }
+}
+
+/// Says what a gateway would do with requests.
+pub struct Explainer(Generation);
+
+impl Explainer {
+    /// What would become of this one, and why. Nothing is sent.
+    pub async fn explain(&self, asked: &Asked) -> Explanation {
+        explain(&self.0, asked).await
     }
 }
 

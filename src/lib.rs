@@ -48,6 +48,7 @@ pub mod demo;
 pub mod doctor;
 mod error_pages;
 mod exchange;
+mod explain;
 pub mod filter;
 mod gateway;
 mod generation;
@@ -75,8 +76,9 @@ pub mod internals {
 pub use async_trait::async_trait;
 pub use config::{Problem, Problems, Variables, reference, schema};
 pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};
+pub use explain::{Asked, Candidate, Explanation, Verdict, Way};
 pub use filter::{Filter, Flow, Reply, Request, Response, UpstreamRequest};
-pub use gateway::{Config, Gateway, RunError, Summary};
+pub use gateway::{Config, Explainer, Gateway, RunError, Summary};
 pub use http::address::Address;
 pub use server::BindError;
 pub use tls::{ClientCertificate, TlsInfo};

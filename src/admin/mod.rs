@@ -6,6 +6,7 @@
 
 mod cache;
 mod edge_metrics;
+mod explain;
 mod load;
 mod metrics;
 mod readiness;
@@ -72,6 +73,13 @@ impl ServeHttp for Admin {
             let media_type = "text/plain; version=0.0.4; charset=utf-8";
             return response(StatusCode::OK, media_type, text.into_bytes());
         }
+        if (&head.method, head.uri.path()) == (&Method::GET, "/explain") {
+            let query = head.uri.query().unwrap_or_default();
+            return match explain::answer(&self.live, query).await {
+                Ok(value) => json_response(StatusCode::OK, &value),
+                Err((status, reason)) => json_response(status, &json!({"error": reason})),
+            };
+        }
         let body = body(session).await;
         match body.and_then(|body| self.answer(session.req_header(), &body)) {
             Ok(value) => json_response(StatusCode::OK, &value),
@@ -96,7 +104,7 @@ impl Admin {
             ("DELETE", "/drain") => Ok(sessions::resume(&self.sessions)),
             _ => refuse(
                 StatusCode::NOT_FOUND,
-                "there is GET /sessions, POST /sessions/close, POST /sessions/log, \
+                "there is GET /sessions, GET /explain, POST /sessions/close, POST /sessions/log, \
                  POST /sessions/affected, POST /cache/purge, POST and DELETE /drain, GET /metrics, /livez, /readyz",
             ),
         }

@@ -41,7 +41,7 @@ impl Check {
     }
 }
 
-fn wrong(problems: Problems) -> ExitCode {
+pub fn wrong(problems: Problems) -> ExitCode {
     eprintln!("{problems}");
     ExitCode::from(BAD_CONFIGURATION)
 }

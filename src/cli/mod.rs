@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod doctor;
 mod drain;
+mod explain;
 mod health;
 mod kick;
 mod run;
@@ -55,6 +56,9 @@ enum Verb {
     /// Say all that is wrong with a configuration, or that it is good.
     #[command(after_help = check::AFTER_HELP)]
     Check(check::Check),
+    /// Say which route takes a request, why, and what becomes of it.
+    #[command(after_help = explain::AFTER_HELP)]
+    Explain(Box<explain::Explain>),
     /// List the live WebSocket sessions of a running gateway.
     #[command(after_help = sessions::AFTER_HELP)]
     Sessions(sessions::Sessions),
@@ -123,6 +127,7 @@ pub fn main() -> ExitCode {
         Verb::Upgrade(upgrade) => upgrade.run(),
         Verb::Check(check) => check.run(),
         Verb::Sessions(sessions) => sessions.run(),
+        Verb::Explain(explain) => explain.run(),
         Verb::Kick(kick) => kick.run(),
         Verb::Drain(drain) => drain.run(),
         Verb::Cache(cache) => cache.run(),

@@ -16,6 +16,11 @@ impl Live {
         self.0.load()
     }
 
+    /// The one in force, for as long as it is held.
+    pub fn full(&self) -> Arc<Generation> {
+        self.0.load_full()
+    }
+
     /// Puts another one in force, for all requests that come from now on.
     pub fn swap(&self, generation: Generation) {
         self.0.store(Arc::new(generation));

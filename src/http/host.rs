@@ -1,5 +1,7 @@
 //! Host names as requests name them (RFC 9110, section 7.2).
 
+use std::fmt;
+
 /// The name in a `Host` field or authority, without its port; brackets of IPv6 stay.
 pub fn without_port(authority: &str) -> &str {
     match authority.rsplit_once(':') {
@@ -43,6 +45,23 @@ impl HostPattern {
         match written.strip_prefix('*') {
             Some(suffix) => Self::Below(suffix.to_owned()),
             None => Self::Exact(written),
+        }
+    }
+
+    /// Whether it takes this host, without port and in lower case.
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(name) => name == host,
+            Self::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Below(suffix) => write!(f, "*{suffix}"),
         }
     }
 }

@@ -1,6 +1,7 @@
 use super::Query;
 use crate::http::host::HostPattern;
 use http::{HeaderName, Method};
+use std::fmt;
 
 /// The path of a rule, normalised.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,8 +19,14 @@ impl PathRule {
         Self::Prefix(path.trim_end_matches('/').to_owned())
     }
 
+    /// As written, without a trailing slash.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Exact(path) | Self::Prefix(path) => path,
+        }
+    }
+
     /// Whether a normalised path satisfies the rule.
-    #[cfg(test)]
     pub fn matches(&self, path: &str) -> bool {
         match self {
             Self::Exact(exact) => path == exact,
@@ -69,6 +76,39 @@ impl Rule {
         usize::from(!self.methods.is_empty()) + self.headers.len() + self.query.len()
     }
 
+    /// Each of its conditions in words, and whether this request meets it. It is taken when all
+    /// are met and no rule that is more specific takes it.
+    pub fn judge(&self, query: &Query<'_>) -> Vec<Condition> {
+        let host = query.host.to_ascii_lowercase();
+        let mut conditions = vec![Condition {
+            what: match &self.path {
+                PathRule::Exact(path) => format!("path is {path}"),
+                PathRule::Prefix(prefix) if prefix.is_empty() => "any path".to_owned(),
+                PathRule::Prefix(prefix) => format!("path is {prefix} or below"),
+            },
+            is_met: self.path.matches(query.path),
+        }];
+        if !self.hosts.is_empty() {
+            let hosts: Vec<String> = self.hosts.iter().map(ToString::to_string).collect();
+            let is_met = self.hosts.iter().any(|pattern| pattern.matches(&host));
+            conditions.push(Condition { what: format!("host is {}", hosts.join(" or ")), is_met });
+        }
+        if !self.methods.is_empty() {
+            let methods: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
+            let what = format!("method is {}", methods.join(" or "));
+            conditions.push(Condition { what, is_met: self.takes_method(query.method) });
+        }
+        conditions.extend(self.headers.iter().map(|(name, rule)| Condition {
+            what: format!("header {name} {rule}"),
+            is_met: takes_header(name, rule, query),
+        }));
+        conditions.extend(self.query.iter().map(|(name, rule)| Condition {
+            what: format!("query parameter {name} {rule}"),
+            is_met: takes_parameter(name, rule, query),
+        }));
+        conditions
+    }
+
     /// Whether the method suits.
     pub fn takes_method(&self, method: &Method) -> bool {
         self.methods.is_empty() || self.methods.contains(method)
@@ -76,13 +116,36 @@ impl Rule {
 
     /// Whether header fields and query suit.
     pub fn takes_fields(&self, query: &Query<'_>) -> bool {
-        self.headers.iter().all(|(name, rule)| {
-            rule.matches(query.headers.get_all(name).iter().map(http::HeaderValue::as_bytes))
-        }) && self.query.iter().all(|(name, rule)| {
-            let pairs = form_urlencoded::parse(query.query.unwrap_or_default().as_bytes());
-            let values: Vec<_> =
-                pairs.filter_map(|(key, value)| (key == *name).then_some(value)).collect();
-            rule.matches(values.iter().map(|value| value.as_bytes()))
-        })
+        self.headers.iter().all(|(name, rule)| takes_header(name, rule, query))
+            && self.query.iter().all(|(name, rule)| takes_parameter(name, rule, query))
     }
+}
+
+fn takes_header(name: &HeaderName, rule: &ValueRule, query: &Query<'_>) -> bool {
+    rule.matches(query.headers.get_all(name).iter().map(http::HeaderValue::as_bytes))
+}
+
+fn takes_parameter(name: &str, rule: &ValueRule, query: &Query<'_>) -> bool {
+    let pairs = form_urlencoded::parse(query.query.unwrap_or_default().as_bytes());
+    let values: Vec<_> = pairs.filter_map(|(key, value)| (key == *name).then_some(value)).collect();
+    rule.matches(values.iter().map(|value| value.as_bytes()))
+}
+
+impl fmt::Display for ValueRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(value) => write!(f, "is {value}"),
+            Self::Present(true) => f.write_str("is there"),
+            Self::Present(false) => f.write_str("is not there"),
+        }
+    }
+}
+
+/// A condition of a rule, and whether a request meets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// The condition, in words.
+    pub what: String,
+    /// Whether it is met.
+    pub is_met: bool,
 }

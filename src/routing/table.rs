@@ -303,6 +303,10 @@ mod tests {
             let numbered = rules.iter().cloned().zip(0..).collect();
             let found = Table::new(numbered).find(&query).ok().copied();
             prop_assert_eq!(found, reference(&rules, &query));
+            // What is told of a rule's conditions is what the table goes by.
+            let meets_all = |rule: &Rule| rule.judge(&query).iter().all(|it| it.is_met);
+            prop_assert_eq!(found.is_some(), rules.iter().any(meets_all));
+            prop_assert!(found.is_none_or(|index| meets_all(&rules[index])));
         }
     }
 

@@ -14,6 +14,7 @@ mod cors;
 mod discovery;
 mod error_pages;
 mod examples_run;
+mod explain;
 mod files;
 mod forwarded_headers;
 mod header_changes;

@@ -1,0 +1,29 @@
+//! What would become of a request.
+
+use super::{Answer, refuse};
+use crate::explain::{Asked, explain};
+use crate::generation::Live;
+use http::StatusCode;
+use serde_json::json;
+
+/// Of `url`, `method` (GET unless given) and any number of `header`.
+pub(super) async fn answer(live: &Live, query: &str) -> Answer {
+    let (mut url, mut method, mut headers) = (None, "GET".to_owned(), Vec::new());
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "url" => url = Some(value.into_owned()),
+            "method" => method = value.into_owned(),
+            "header" => headers.push(value.into_owned()),
+            _ => {}
+        }
+    }
+    let Some(url) = url else {
+        return refuse(StatusCode::BAD_REQUEST, "say what is to be explained: `url=…`");
+    };
+    let asked = Asked::new(&url, &method, &headers);
+    let asked = asked.or_else(|reason| refuse(StatusCode::BAD_REQUEST, reason))?;
+    let generation = live.full();
+    let explanation = explain(&generation, &asked).await;
+    let text = explanation.to_string();
+    Ok(json!({"generation": generation.number, "explanation": explanation, "text": text}))
+}

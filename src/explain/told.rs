@@ -1,0 +1,216 @@
+use super::Asked;
+use serde::Serialize;
+use std::fmt;
+
+/// What would become of a request, and why.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// The method.
+    pub method: String,
+    /// Host and port.
+    pub host: String,
+    /// The path, normalised.
+    pub path: String,
+    /// What becomes of it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// The conditions of the route that takes it; all are met.
+    pub because: Vec<String>,
+    /// The routes that came closest beside it.
+    pub others: Vec<Candidate>,
+    /// `allowed` or `refused`, for a request with an `Origin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<String>,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// It goes to an upstream.
+    Forwarded(Box<Way>),
+    /// The gateway answers it.
+    Answered {
+        /// The route, empty for none.
+        route: String,
+        /// The status of the answer.
+        status: u16,
+    },
+    /// It is sent to HTTPS.
+    Redirected {
+        /// Where to.
+        location: String,
+    },
+    /// No route takes it: 404.
+    NoRoute,
+    /// Routes take it by other methods only: 405.
+    MethodNotAllowed {
+        /// These.
+        allowed: Vec<String>,
+    },
+    /// It is malformed.
+    Refused {
+        /// The status of the answer.
+        status: u16,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The way of a request that is forwarded.
+#[derive(Debug, Clone, Serialize)]
+pub struct Way {
+    /// The route.
+    pub route: String,
+    /// The upstream.
+    pub upstream: String,
+    /// How its endpoints are spoken to: `http` or `https`.
+    pub scheme: String,
+    /// Path and query that the upstream sees.
+    pub target: String,
+    /// Its endpoints.
+    pub endpoints: Vec<String>,
+    /// The `Host` that it sees.
+    pub host: String,
+    /// `timeouts.connect`.
+    pub connect_timeout_ms: u64,
+    /// `timeouts.read`.
+    pub read_timeout_ms: u64,
+    /// `timeouts.write`.
+    pub write_timeout_ms: u64,
+    /// `timeouts.request`.
+    pub request_timeout_ms: Option<u64>,
+    /// How often it may be tried again.
+    pub retries: u32,
+    /// Whether it may be answered by the cache.
+    pub is_cached: bool,
+    /// Whether WebSockets pass.
+    pub takes_websocket: bool,
+    /// Upstreams that some go to instead.
+    pub splits: Vec<String>,
+}
+
+/// A route that does not take the request.
+#[derive(Debug, Clone, Serialize)]
+pub struct Candidate {
+    /// Its name.
+    pub route: String,
+    /// Why not.
+    pub ruled_out_by: Vec<String>,
+}
+
+impl Explanation {
+    pub(super) fn of(asked: &Asked) -> Self {
+        Self {
+            method: asked.method.to_string(),
+            host: asked.authority.clone(),
+            path: asked.path.clone(),
+            verdict: Verdict::NoRoute,
+            because: Vec::new(),
+            others: Vec::new(),
+            cors: None,
+        }
+    }
+
+    /// The name of the route that takes it, if one does.
+    pub fn route(&self) -> Option<&str> {
+        match &self.verdict {
+            Verdict::Forwarded(way) => Some(&way.route),
+            Verdict::Answered { route, .. } if !route.is_empty() => Some(route),
+            _ => None,
+        }
+    }
+
+    /// The status of the gateway's own answer, if it answers.
+    pub fn status(&self) -> Option<u16> {
+        match &self.verdict {
+            Verdict::Forwarded(_) => None,
+            Verdict::Answered { status, .. } | Verdict::Refused { status, .. } => Some(*status),
+            Verdict::Redirected { .. } => Some(308),
+            Verdict::NoRoute => Some(404),
+            Verdict::MethodNotAllowed { .. } => Some(405),
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} {} at {}", self.method, self.path, self.host)?;
+        match &self.verdict {
+            Verdict::Forwarded(way) => way.fmt(f)?,
+            Verdict::Answered { route, status } if route.is_empty() => {
+                writeln!(f, "answer    {status}, by the gateway; no route takes it")?;
+            }
+            Verdict::Answered { route, status } => {
+                writeln!(f, "route     {route}")?;
+                writeln!(f, "answer    {status}, by the gateway")?;
+            }
+            Verdict::Redirected { location } => writeln!(f, "answer    308 to {location}")?,
+            Verdict::NoRoute => writeln!(f, "answer    404: no route takes it")?,
+            Verdict::MethodNotAllowed { allowed } => {
+                writeln!(f, "answer    405: it would have to be {}", allowed.join(" or "))?;
+            }
+            Verdict::Refused { status, reason } => writeln!(f, "answer    {status}: {reason}")?,
+        }
+        lines(f, "because", &self.because)?;
+        if let Some(cors) = &self.cors {
+            writeln!(f, "CORS      {cors}")?;
+        }
+        let width = self.others.iter().map(|it| it.route.len()).max().unwrap_or_default();
+        let others = self.others.iter();
+        let others: Vec<String> = others
+            .map(|it| format!("{:width$}  {}", it.route, it.ruled_out_by.join("; ")))
+            .collect();
+        lines(f, "not", &others)
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "route     {}", self.route)?;
+        writeln!(f, "upstream  {}, Host {}", self.upstream, self.host)?;
+        let unix = |endpoint: &str| endpoint.starts_with("unix:");
+        let urls: Vec<String> = self
+            .endpoints
+            .iter()
+            .map(|endpoint| match unix(endpoint) {
+                true => format!("{endpoint} {}", self.target),
+                false => format!("{}://{endpoint}{}", self.scheme, self.target),
+            })
+            .collect();
+        lines(f, "as", &urls)?;
+        if !self.splits.is_empty() {
+            writeln!(f, "or to     {}", self.splits.join(", "))?;
+        }
+        let mut bounds = format!(
+            "connect {}, read {}, write {}",
+            seconds(self.connect_timeout_ms),
+            seconds(self.read_timeout_ms),
+            seconds(self.write_timeout_ms)
+        );
+        if let Some(whole) = self.request_timeout_ms {
+            bounds += &format!(", whole request {}", seconds(whole));
+        }
+        writeln!(f, "timeouts  {bounds}; {} retries", self.retries)?;
+        let on = |is_on| if is_on { "on" } else { "off" };
+        writeln!(
+            f,
+            "with      cache {}, WebSocket {}",
+            on(self.is_cached),
+            on(self.takes_websocket)
+        )
+    }
+}
+
+fn seconds(millis: u64) -> String {
+    humantime::format_duration(std::time::Duration::from_millis(millis)).to_string()
+}
+
+/// Lines under one heading.
+fn lines(f: &mut fmt::Formatter<'_>, heading: &str, lines: &[String]) -> fmt::Result {
+    for (number, line) in lines.iter().enumerate() {
+        let heading = if number == 0 { heading } else { "" };
+        writeln!(f, "{heading:8}  {line}")?;
+    }
+    Ok(())
+}
