@@ -1,5 +1,5 @@
 use crate::config::{self, Problems, Read, Variables};
-use crate::explain::{Asked, Explanation, explain};
+use crate::explain::{Asked, Explanation, explain, verify};
 use crate::filter::Filter;
 use crate::generation::{Generation, Plan, Surroundings, compile};
 use crate::http::address::Address;
@@ -87,7 +87,10 @@ impl Config {
     pub fn check(self) -> Result<Summary, Problems> {
         let surroundings =
             Surroundings { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
-        compile(self.read, &surroundings).map(|generation| Summary::of(&generation))
+        let (tests, sources) = (self.read.config.tests.clone(), self.read.sources.clone());
+        let generation = compile(self.read, &surroundings)?;
+        verify(&generation, &tests, sources)?;
+        Ok(Summary::of(&generation))
     }
 }
 
@@ -259,6 +262,7 @@ impl Gateway {
             open_sink: |target| Sink::open(target).map(Some),
         };
         let generation = compile(config.read, &surroundings).map_err(RunError::Config)?;
+        verify(&generation, &read.config.tests, read.sources.clone()).map_err(RunError::Config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(generation.fixed.threads)
             .thread_name("gateway")

@@ -13,6 +13,7 @@ mod de;
 mod diagnostics;
 mod discover;
 mod error_pages;
+mod expectation;
 mod files;
 mod headers;
 mod identity;
@@ -42,6 +43,7 @@ pub use cors::{Cors, CorsPolicy};
 pub use diagnostics::{Problem, Problems, did_you_mean};
 pub use discover::{Discover, Resolver};
 pub use error_pages::ErrorPages;
+pub use expectation::{CorsVerdict, Test, TestRequest};
 pub use files::Files;
 pub use headers::{FieldChanges, Headers};
 pub use identity::{Identity, UserIdSource};
@@ -133,6 +135,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, Spanned<Upstream>>,
     /// Which request goes to which upstream, or is answered here. The most specific route wins, whatever the order.
     pub routes: Vec<Spanned<Route>>,
+    /// Requests, and what must become of them.
+    pub tests: Vec<Test>,
 }
 
 /// How the gateway stops.

@@ -2,9 +2,11 @@
 //! else.
 
 mod asked;
+mod tests;
 mod told;
 
 pub use asked::Asked;
+pub use tests::verify;
 pub use told::{Candidate, Explanation, Verdict, Way};
 
 use crate::exchange::Exchange;

@@ -11,7 +11,6 @@ mod plan;
 mod split;
 mod stamp;
 mod unwell;
-mod watch;
 mod watching;
 
 pub use change::Changes;
@@ -23,8 +22,7 @@ pub use live::Live;
 pub use mirror::Mirror;
 pub use plan::Plan;
 pub use split::{Split, When, choose as split};
-use stamp::Stamp;
-pub use watch::Watch;
+pub use stamp::Stamp;
 
 use crate::acme::Managed;
 use crate::cache;

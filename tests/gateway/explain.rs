@@ -187,3 +187,70 @@ async fn the_proxy_does_what_it_says_to_random_requests_of_a_random_table() {
         }
     }
 }
+
+const TESTS: &str = "\
+tests:
+  - request: {url: \"http://shop.test:3000/api/v1/users/7?x=1\", headers: {origin: \"https://shop.test\"}}
+    expect: {route: users, upstream: users, upstream_path: /people/7?x=1, cors: allowed}
+  - request: {url: \"http://a.shop.test:3000/api/v1/orders\", method: POST}
+    expect: {route: orders, upstream: orders}
+  - request: {url: \"http://shop.test:3000/old\"}
+    expect: {route: gone, upstream: none, status: 301}
+  - request: {url: \"http://shop.test:3000/nothing\", headers: {origin: \"https://evil.test\"}}
+    expect: {route: none, status: 404, cors: refused}
+  - request: {url: \"ws://a.shop.test:3000/api/v1/ws\"}
+    expect: {status: 403}
+";
+
+/// Each edit changes what somebody gets, and is caught by the tests that stand in the file.
+#[tokio::test]
+async fn tests_in_the_file_catch_edits_that_change_what_it_does() {
+    let folder = TempDir::new().expect("a folder");
+    let check = async |yaml: &str| {
+        std::fs::write(folder.path().join("t.yaml"), yaml).expect("a file");
+        cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await
+    };
+    let good = format!("{SHOP}{TESTS}");
+    let run = check(&good).await;
+    assert_eq!(run.code, Some(0), "{}", run.all());
+    for (from, to, told) in [
+        (
+            "path_prefix: /api/v1/users, methods",
+            "path_prefix: /api/v1/user, methods",
+            "tests[0].expect.route",
+        ),
+        ("rewrite: {prefix: /people}", "rewrite: {prefix: /folk}", "`/folk/7?x=1`"),
+        ("methods: [GET, POST]}", "methods: [POST]}", "tests[0].expect"),
+        ("hosts: [\"*.shop.test\"]", "hosts: [\"*.shop.example\"]", "tests[1].expect.route"),
+        ("status: 301}\n", "status: 302}\n", "tests[2].expect.status"),
+        ("[\"https://shop.test\"]", "[\"https://shop.example\"]", "tests[0].expect.cors"),
+        ("websocket: off", "websocket: on", "tests[4].expect.status"),
+        ("match: {path: /old}", "match: {path: /older}", "not met: path is /older"),
+    ] {
+        // Its first place is in the routes, not in the tests.
+        let edited = good.replacen(from, to, 1);
+        assert_ne!(edited, good, "{from}");
+        let run = check(&edited).await;
+        assert_eq!(run.code, Some(78), "{from} → {to}: {}", run.all());
+        assert!(run.all().contains(told), "{from} → {to}: {}", run.all());
+        assert!(run.all().contains("t.yaml:"), "{}", run.all());
+    }
+}
+
+#[tokio::test]
+async fn a_reload_whose_tests_fail_is_refused() {
+    let (one, other) = (Upstream::saying("one").await, Upstream::saying("other").await);
+    let config = |upstream: &str| {
+        Config::new()
+            .upstream("one", &[one.address()])
+            .upstream("other", &[other.address()])
+            .route("all", "path_prefix: /", upstream)
+            .top("tests: [{request: {url: \"http://x/\"}, expect: {upstream: one}}]")
+    };
+    let gateway = config("one").start().await;
+    let mark = gateway.mark();
+    gateway.rewrite(&config("other"));
+    let told = gateway.says(mark, "`one` is expected, and it is `other`").await;
+    assert!(told.contains("tests[0].expect.upstream"), "{told}");
+    assert_eq!(gateway.get("/", &[]).await.text(), "one");
+}

@@ -1,7 +1,8 @@
-use super::{Changes, Generation, Live, Plan, Stamp, Surroundings, compile};
 use crate::cache::Cache;
 use crate::config::{self, Problems, Read, Sources, Variables};
+use crate::explain::verify;
 use crate::filter::Filter;
+use crate::generation::{Changes, Generation, Live, Plan, Stamp, Surroundings, compile};
 use crate::telemetry::{Sink, log as own_log};
 use crate::upstream::Discovery;
 use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
@@ -205,8 +206,10 @@ impl Watch {
                 filters: &filters,
                 open_sink: |target| Sink::open(target).map(Some),
             };
-            compile(read, &surroundings)
-                .map(|generation| (Changes::between(&previous, &generation), generation))
+            let (tests, sources) = (read.config.tests.clone(), read.sources.clone());
+            let generation = compile(read, &surroundings)?;
+            verify(&generation, &tests, sources)?;
+            Ok((Changes::between(&previous, &generation), generation))
         });
         compiled.await.map_or(Ok(None), |compiled| compiled.map(Some))
     }

@@ -1,0 +1,107 @@
+use super::{Asked, Explanation, Verdict, explain};
+use crate::config::{self, Problems, Sources, Span, Test};
+use crate::generation::Generation;
+
+/// Asks a generation about each of the configuration's tests; what is otherwise than expected is a
+/// problem.
+pub fn verify(generation: &Generation, tests: &[Test], sources: Sources) -> Result<(), Problems> {
+    if tests.is_empty() {
+        return Ok(());
+    }
+    // Filters are asked too, and may want a runtime; this may be called in one already.
+    let told = std::thread::scope(|scope| scope.spawn(|| ask(generation, tests)).join());
+    let mut problems = Problems::of(sources);
+    match told {
+        Ok(Ok(told)) => {
+            for (index, (test, told)) in tests.iter().zip(told).enumerate() {
+                let at = format!("tests[{index}]");
+                match told {
+                    Ok(told) => compare(test, &told, &at, &mut problems),
+                    Err(reason) => {
+                        let at = format!("{at}.request");
+                        problems.add(test.request.url.span, at, reason);
+                    }
+                }
+            }
+        }
+        _ => {
+            problems.add(Span::default(), "tests", "they can't be run: no thread is to be had");
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+type Told = Vec<Result<Explanation, String>>;
+
+fn ask(generation: &Generation, tests: &[Test]) -> std::io::Result<Told> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    Ok(runtime.block_on(async {
+        let mut told = Vec::new();
+        for test in tests {
+            let config::TestRequest { url, method, headers } = &test.request;
+            let fields: Vec<String> =
+                headers.iter().map(|(name, value)| format!("{}: {value}", name.as_str())).collect();
+            let asked = Asked::new(url, method.as_deref().unwrap_or("GET"), &fields);
+            told.push(match asked {
+                Ok(asked) => Ok(explain(generation, &asked).await),
+                Err(reason) => Err(reason),
+            });
+        }
+        told
+    }))
+}
+
+fn compare(test: &Test, told: &Explanation, at: &str, problems: &mut Problems) {
+    let expect = &test.expect;
+    let way = match &told.verdict {
+        Verdict::Forwarded(way) => Some(way),
+        _ => None,
+    };
+    let or_none = |found: Option<&str>| found.unwrap_or("none").to_owned();
+    let status = told.status().map(|status| status.to_string());
+    let cors = expect.cors.as_ref().map(|cors| match cors.value {
+        config::CorsVerdict::Allowed => "allowed",
+        config::CorsVerdict::Refused => "refused",
+    });
+    let text = |it: &Option<config::Spanned<String>>| it.as_ref().map(|it| it.value.clone());
+    let span = |it: &Option<config::Spanned<String>>| it.as_ref().map(|it| it.span);
+    let all = [
+        ("route", span(&expect.route), text(&expect.route), or_none(told.route())),
+        (
+            "upstream",
+            span(&expect.upstream),
+            text(&expect.upstream),
+            or_none(way.map(|way| way.upstream.as_str())),
+        ),
+        (
+            "upstream_path",
+            span(&expect.upstream_path),
+            text(&expect.upstream_path),
+            or_none(way.map(|way| way.target.as_str())),
+        ),
+        (
+            "status",
+            expect.status.as_ref().map(|it| it.span),
+            expect.status.as_ref().map(|it| it.value.to_string()),
+            or_none(status.as_deref()),
+        ),
+        (
+            "cors",
+            expect.cors.as_ref().map(|it| it.span),
+            cors.map(str::to_owned),
+            or_none(told.cors.as_deref()),
+        ),
+    ];
+    for (key, span, expected, found) in all {
+        let (Some(span), Some(expected)) = (span, expected) else { continue };
+        if expected == found {
+            continue;
+        }
+        let reason = format!("`{expected}` is expected, and it is `{found}`");
+        let problem = problems.add(span, format!("{at}.expect.{key}"), reason);
+        let closest = told.others.iter().find(|it| key == "route" && it.route == expected);
+        if let Some(closest) = closest {
+            problem.help(format!("`{expected}`: {}", closest.ruled_out_by.join("; ")));
+        }
+    }
+}
