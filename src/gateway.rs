@@ -1,5 +1,5 @@
 use crate::config::{self, Problems, Read, Variables};
-use crate::explain::{Asked, Explanation, explain, verify};
+use crate::explain::{Asked, Difference, Explanation, explain, review, verify};
 use crate::filter::Filter;
 use crate::generation::{Generation, Plan, Surroundings, compile};
 use crate::http::address::Address;
@@ -87,10 +87,11 @@ impl Config {
     pub fn check(self) -> Result<Summary, Problems> {
         let surroundings =
             Surroundings { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
-        let (tests, sources) = (self.read.config.tests.clone(), self.read.sources.clone());
+        let (config, sources) = (self.read.config.clone(), self.read.sources.clone());
         let generation = compile(self.read, &surroundings)?;
-        verify(&generation, &tests, sources)?;
-        Ok(Summary::of(&generation))
+        verify(&generation, &config.tests, sources.clone())?;
+        let warnings = review(&generation, &config, sources);
+        Ok(Summary { warnings, ..Summary::of(&generation) })
     }
 }
 
@@ -102,10 +103,15 @@ impl Explainer {
     pub async fn explain(&self, asked: &Asked) -> Explanation {
         explain(&self.0, asked).await
     }
+
+    /// What the other one's configuration does otherwise.
+    pub fn difference(&self, other: &Self) -> Difference {
+        Difference::between(&self.0, &other.0)
+    }
 }
 
 /// What a configuration holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Summary {
     /// The addresses that it listens on.
     pub listeners: Vec<Address>,
@@ -115,6 +121,8 @@ pub struct Summary {
     pub upstreams: usize,
     /// How many routes.
     pub routes: usize,
+    /// What is not wise of it.
+    pub warnings: Problems,
 }
 
 impl Summary {
@@ -125,6 +133,7 @@ impl Summary {
             admin: generation.fixed.admin.clone(),
             upstreams: generation.pools.len(),
             routes: generation.table.iter().count(),
+            warnings: Problems::default(),
         }
     }
 }

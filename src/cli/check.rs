@@ -7,6 +7,7 @@ use tidegate::{Config, Problems};
 
 pub const AFTER_HELP: &str = "\
 Every problem is told at once, as FILE:LINE:COLUMN, with the nearest right spelling.
+What is no error and not wise is told as a warning with its name, which docs/warnings.md explains.
 Exit status: 0 when the configuration is good, 78 when it is not, 1 when no gateway answers.
 
 Examples:
@@ -21,6 +22,9 @@ pub struct Check {
     /// Ask the running gateway which of its sessions this configuration would touch.
     #[arg(long)]
     against_running: bool,
+    /// Let warnings fail as well.
+    #[arg(long)]
+    deny_warnings: bool,
 }
 
 impl Check {
@@ -28,6 +32,12 @@ impl Check {
         let path = self.endpoint.file.find()?;
         let summary = Config::from_file(&path).check().map_err(wrong)?;
         println!("{}: good ({summary})", path.display());
+        if !summary.warnings.is_empty() {
+            eprintln!("{}; docs/warnings.md explains them", summary.warnings);
+            if self.deny_warnings {
+                return Err(ExitCode::from(BAD_CONFIGURATION));
+            }
+        }
         if self.against_running {
             let Some(address) = self.endpoint.admin.clone().or(summary.admin) else {
                 eprintln!(

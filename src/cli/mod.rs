@@ -3,6 +3,7 @@ mod cache;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod diff;
 mod doctor;
 mod drain;
 mod explain;
@@ -56,6 +57,9 @@ enum Verb {
     /// Say all that is wrong with a configuration, or that it is good.
     #[command(after_help = check::AFTER_HELP)]
     Check(check::Check),
+    /// Say what two configurations do otherwise, by route.
+    #[command(after_help = diff::AFTER_HELP)]
+    Diff(diff::Diff),
     /// Say which route takes a request, why, and what becomes of it.
     #[command(after_help = explain::AFTER_HELP)]
     Explain(Box<explain::Explain>),
@@ -127,6 +131,7 @@ pub fn main() -> ExitCode {
         Verb::Upgrade(upgrade) => upgrade.run(),
         Verb::Check(check) => check.run(),
         Verb::Sessions(sessions) => sessions.run(),
+        Verb::Diff(diff) => diff.run(),
         Verb::Explain(explain) => explain.run(),
         Verb::Kick(kick) => kick.run(),
         Verb::Drain(drain) => drain.run(),

@@ -8,10 +8,12 @@ use std::fmt;
 /// a hundred thousand.
 const MOST_SHOWN: usize = 200;
 
-/// One thing that is wrong.
+/// One thing that is wrong, or not wise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     span: Span,
+    /// How it is called, when it is not wrong.
+    warning: Option<&'static str>,
     path: String,
     reason: String,
     help: Option<String>,
@@ -38,6 +40,11 @@ impl Problem {
         &self.path
     }
 
+    /// How it is called in docs/warnings.md, when it is a warning.
+    pub fn warning(&self) -> Option<&'static str> {
+        self.warning
+    }
+
     /// What is wrong.
     pub fn reason(&self) -> &str {
         &self.reason
@@ -62,7 +69,24 @@ impl Problems {
         path: impl Into<String>,
         reason: impl Into<String>,
     ) -> &mut Problem {
-        let problem = Problem { span, path: path.into(), reason: reason.into(), help: None };
+        let (path, reason) = (path.into(), reason.into());
+        self.insert(Problem { span, warning: None, path, reason, help: None })
+    }
+
+    /// Something that is no error, and not wise.
+    pub(crate) fn warn(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        path: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> &mut Problem {
+        let (path, reason) = (path.into(), reason.into());
+        self.insert(Problem { span, warning: Some(code), path, reason, help: None })
+    }
+
+    fn insert(&mut self, problem: Problem) -> &mut Problem {
+        let span = problem.span;
         let at = self.problems.partition_point(|other| other.span <= span);
         self.problems.insert(at, problem);
         // `insert` has just put it there.
@@ -84,9 +108,13 @@ impl Problems {
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for problem in self.problems.iter().take(MOST_SHOWN) {
-            let Problem { span, path, reason, help } = problem;
+            let Problem { span, warning, path, reason, help } = problem;
             let (name, text) = self.sources.file(span.file);
-            write!(f, "{name}:{}:{}: error: ", span.line.max(1), span.column.max(1))?;
+            write!(f, "{name}:{}:{}: ", span.line.max(1), span.column.max(1))?;
+            match warning {
+                None => f.write_str("error: ")?,
+                Some(code) => write!(f, "warning[{code}]: ")?,
+            }
             match path.as_str() {
                 "" => writeln!(f, "{reason}")?,
                 path => writeln!(f, "{path}: {reason}")?,
@@ -104,7 +132,9 @@ impl fmt::Display for Problems {
             writeln!(f, "and {} more", count - MOST_SHOWN)?;
         }
         let plural = if count == 1 { "" } else { "s" };
-        write!(f, "{count} problem{plural} in {}", self.sources.file(0).0)
+        let is_wrong = self.problems.iter().any(|problem| problem.warning.is_none());
+        let what = if is_wrong { "problem" } else { "warning" };
+        write!(f, "{count} {what}{plural} in {}", self.sources.file(0).0)
     }
 }
 

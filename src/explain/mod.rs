@@ -2,10 +2,14 @@
 //! else.
 
 mod asked;
+mod difference;
+mod review;
 mod tests;
 mod told;
 
 pub use asked::Asked;
+pub use difference::{Change, Difference};
+pub use review::review;
 pub use tests::verify;
 pub use told::{Candidate, Explanation, Verdict, Way};
 

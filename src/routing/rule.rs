@@ -80,33 +80,38 @@ impl Rule {
     /// are met and no rule that is more specific takes it.
     pub fn judge(&self, query: &Query<'_>) -> Vec<Condition> {
         let host = query.host.to_ascii_lowercase();
-        let mut conditions = vec![Condition {
-            what: match &self.path {
-                PathRule::Exact(path) => format!("path is {path}"),
-                PathRule::Prefix(prefix) if prefix.is_empty() => "any path".to_owned(),
-                PathRule::Prefix(prefix) => format!("path is {prefix} or below"),
-            },
-            is_met: self.path.matches(query.path),
+        let mut met = vec![self.path.matches(query.path)];
+        if !self.hosts.is_empty() {
+            met.push(self.hosts.iter().any(|pattern| pattern.matches(&host)));
+        }
+        if !self.methods.is_empty() {
+            met.push(self.takes_method(query.method));
+        }
+        met.extend(self.headers.iter().map(|(name, rule)| takes_header(name, rule, query)));
+        met.extend(self.query.iter().map(|(name, rule)| takes_parameter(name, rule, query)));
+        let both = self.conditions_in_words().into_iter().zip(met);
+        both.map(|(what, is_met)| Condition { what, is_met }).collect()
+    }
+
+    /// Its conditions: path, hosts, methods, header fields, query parameters.
+    pub fn conditions_in_words(&self) -> Vec<String> {
+        let mut words = vec![match &self.path {
+            PathRule::Exact(path) => format!("path is {path}"),
+            PathRule::Prefix(prefix) if prefix.is_empty() => "any path".to_owned(),
+            PathRule::Prefix(prefix) => format!("path is {prefix} or below"),
         }];
         if !self.hosts.is_empty() {
             let hosts: Vec<String> = self.hosts.iter().map(ToString::to_string).collect();
-            let is_met = self.hosts.iter().any(|pattern| pattern.matches(&host));
-            conditions.push(Condition { what: format!("host is {}", hosts.join(" or ")), is_met });
+            words.push(format!("host is {}", hosts.join(" or ")));
         }
         if !self.methods.is_empty() {
             let methods: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
-            let what = format!("method is {}", methods.join(" or "));
-            conditions.push(Condition { what, is_met: self.takes_method(query.method) });
+            words.push(format!("method is {}", methods.join(" or ")));
         }
-        conditions.extend(self.headers.iter().map(|(name, rule)| Condition {
-            what: format!("header {name} {rule}"),
-            is_met: takes_header(name, rule, query),
-        }));
-        conditions.extend(self.query.iter().map(|(name, rule)| Condition {
-            what: format!("query parameter {name} {rule}"),
-            is_met: takes_parameter(name, rule, query),
-        }));
-        conditions
+        words.extend(self.headers.iter().map(|(name, rule)| format!("header {name} {rule}")));
+        words
+            .extend(self.query.iter().map(|(name, rule)| format!("query parameter {name} {rule}")));
+        words
     }
 
     /// Whether the method suits.
