@@ -5,23 +5,27 @@ use crate::telemetry::Sink;
 use crate::upstream::Discovery;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// How long DNS may take before the gateway starts without what it would tell.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Asks DNS for endpoints, and compiles the generation again with them.
+/// Asks DNS for endpoints, and compiles the generation again with them. What is returned is told of
+/// all that DNS says after that.
 pub async fn discover(
     generation: &mut Generation,
     read: &Read,
     filters: &Arc<[Arc<dyn Filter>]>,
     discovery: &Arc<Discovery>,
-) {
+) -> watch::Receiver<u64> {
+    let mut changes = discovery.changes();
     if generation.questions.is_empty() {
-        return;
+        return changes;
     }
     discovery.follow(&generation.questions);
     let _ = timeout(PATIENCE, discovery.answered()).await;
+    changes.mark_unchanged();
     let surroundings = Surroundings {
         previous: Some(generation),
         discovery: Some(discovery),
@@ -32,4 +36,5 @@ pub async fn discover(
     if let Ok(compiled) = compile(read.clone(), &surroundings) {
         *generation = Generation { number: generation.number, ..compiled };
     }
+    changes
 }

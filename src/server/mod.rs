@@ -100,7 +100,7 @@ impl Server {
         let kept = place.map(|place| (place, duplicates(sockets.iter().chain(&admin))));
 
         let discovery = Arc::new(Discovery::default());
-        discover(&mut generation, &read, &filters, &discovery).await;
+        let discovered = discover(&mut generation, &read, &filters, &discovery).await;
         let resolving = async {
             for pool in generation.pools.values() {
                 pool.resolve().await;
@@ -216,7 +216,7 @@ impl Server {
             cache,
             discovery,
         };
-        tokio::spawn(watch.run(reloads));
+        tokio::spawn(watch.run(reloads, discovered));
         let mut handing: Option<JoinHandle<Result<u32, String>>> = None;
         let stop = loop {
             let signal = tokio::select! {

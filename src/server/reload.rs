@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 /// How often the files are looked at. An edit is applied once two looks in a row saw the same,
@@ -48,11 +48,15 @@ type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 
 impl Watch {
     /// Follows until the sender of `reload` is gone; each message asks for a reload, changed
-    /// or not, and is told when it is done.
-    pub async fn run(mut self, mut reload: mpsc::Receiver<oneshot::Sender<()>>) {
+    /// or not, and is told when it is done. `discovered` is told when DNS says something else
+    /// than what is in force.
+    pub async fn run(
+        mut self,
+        mut reload: mpsc::Receiver<oneshot::Sender<()>>,
+        mut discovered: watch::Receiver<u64>,
+    ) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut discovered = self.discovery.changes();
         // Of the last version that was looked at, good or not.
         let mut sources = self.read.sources.clone();
         // Whatever was edited since the file was read shows at the first look.
