@@ -5,9 +5,7 @@
 //! (DNS rebinding).
 
 mod cache;
-mod edge_metrics;
 mod explain;
-mod load;
 mod metrics;
 mod readiness;
 mod sessions;
@@ -64,13 +62,8 @@ impl ServeHttp for Admin {
             return json_response(StatusCode::FORBIDDEN, &json!({"error": reason}));
         }
         if (&head.method, head.uri.path()) == (&Method::GET, "/metrics") {
-            let mut text = metrics::text(&self.sessions);
-            let live = self.live.load();
-            edge_metrics::write(&mut text, &live);
-            cache::write(&mut text, &self.cache, &live);
-            drop(live);
-            load::write(&mut text, self);
-            let media_type = "text/plain; version=0.0.4; charset=utf-8";
+            let accept = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+            let (media_type, text) = metrics::answer(self, accept.unwrap_or_default());
             return response(StatusCode::OK, media_type, text.into_bytes());
         }
         if (&head.method, head.uri.path()) == (&Method::GET, "/explain") {

@@ -81,6 +81,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         sources: &sources,
         problems: &mut problems,
         surroundings,
+        known: known(surroundings),
         questions: BTreeSet::new(),
         files: BTreeMap::new(),
     };
@@ -183,11 +184,19 @@ fn single_hosts(rule: &Rule) -> Vec<Rule> {
     hosts.into_iter().map(|host| Rule { hosts: vec![host], ..sorted.clone() }).collect()
 }
 
+/// The routes of the generation in force, by name.
+fn known<'s>(surroundings: &Surroundings<'s>) -> HashMap<&'s str, &'s Arc<Route>> {
+    let routes = surroundings.previous.into_iter().flat_map(|previous| previous.table.iter());
+    routes.map(|(_, route)| (&*route.name, route)).collect()
+}
+
 struct Compiler<'c> {
     config: &'c Config,
     sources: &'c Sources,
     problems: &'c mut Problems,
     surroundings: &'c Surroundings<'c>,
+    /// The routes of the generation in force, by name.
+    known: HashMap<&'c str, &'c Arc<Route>>,
     /// What DNS is asked for.
     questions: BTreeSet<Question>,
     /// Files that the generation is made of, beside the configuration's own.

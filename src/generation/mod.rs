@@ -32,7 +32,7 @@ use crate::filter::Filter;
 use crate::http::address::Address;
 use crate::http::host::without_port;
 use crate::routing::{Miss, Query, Table};
-use crate::telemetry::AccessLog;
+use crate::telemetry::{AccessLog, Requests};
 use crate::upstream::{Pool, Probe, Probes, Question};
 use crate::websocket::{self, Registry, Watcher};
 use http::{HeaderMap, Method};
@@ -143,6 +143,8 @@ pub struct Route {
     pub filters: Box<[Arc<dyn Filter>]>,
     /// How responses are compressed, if they are.
     pub compression: Option<Arc<Compression>>,
+    /// What has become of its requests so far.
+    pub requests: Arc<Requests>,
     /// How responses are kept, if they are.
     pub cache: Option<Arc<cache::Policy>>,
     /// How many bytes of its path were matched by a prefix that is replaced, and by what.

@@ -108,6 +108,8 @@ impl Context {
         // Silence is no fault in a session; `websocket.idle_timeout` bounds it where wanted.
         session.set_read_timeout(None);
         session.set_write_timeout(Some(STUCK));
+        let method = &session.req_header().method;
+        self.route.requests.count(method, status.as_u16(), self.started.elapsed());
         let outcome = self.outcome(session, status.as_u16());
         for filter in &self.route.filters {
             filter.on_open(&outcome);
@@ -138,6 +140,10 @@ impl Context {
             && !caching::is_background(session)
         {
             policy.counts.count(status);
+        }
+        if !self.is_open && !caching::is_background(session) {
+            let method = &session.req_header().method;
+            self.route.requests.count(method, status, self.started.elapsed());
         }
         let outcome = self.outcome(session, status);
         for filter in self.route.filters.iter().rev() {

@@ -56,7 +56,10 @@ pub(super) fn unreachable(ctx: &mut Context, mut error: Box<Error>) -> Box<Error
     let may_retry = policy.on_connect_failure
         && ctx.attempts.failed + 1 < policy.attempts
         && ctx.tried.len() < pool.alternatives();
-    ctx.attempts.failed += u32::from(may_retry);
+    if may_retry {
+        pool.counts().retried();
+        ctx.attempts.failed += 1;
+    }
     error.set_retry(may_retry);
     error
 }
@@ -68,10 +71,7 @@ pub(super) fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Cont
     }
     let status = response.status.as_u16();
     if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.endpoint) {
-        match status {
-            500.. => pool.failed(chosen),
-            _ => pool.succeeded(chosen),
-        }
+        pool.answered(chosen, status);
     }
     if ctx.route.retry.on_status.contains(&status) && may_repeat(session, ctx) {
         let mut error = Error::new_up(BETTER);
@@ -105,7 +105,7 @@ pub(super) fn broken(
         return error;
     }
     if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.endpoint) {
-        pool.failed(chosen);
+        pool.broken(chosen);
     }
     let is_wanted = match error.etype() {
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => ctx.route.retry.on_timeout,
@@ -125,9 +125,10 @@ fn may_repeat(session: &Session, ctx: &mut Context) -> bool {
         && !session.as_ref().retry_buffer_truncated()
         && session.response_written().is_none()
         && ctx.attempts.failed + 1 < policy.attempts;
-    if !is_safe || !ctx.pool().is_some_and(|pool| pool.budget().spend()) {
+    let Some(pool) = ctx.pool().filter(|pool| is_safe && pool.budget().spend()) else {
         return false;
-    }
+    };
+    pool.counts().retried();
     if let Some(chosen) = &ctx.endpoint {
         ctx.tried.push(chosen.address().clone());
     }

@@ -1,13 +1,17 @@
-//! What the gateway tells: the access log, and its own log.
+//! What the gateway tells: the access log, its own log, and what is counted for metrics.
 
 mod access_log;
 mod alarm;
 mod frames;
+mod histogram;
 mod json;
 pub mod log;
 mod redact;
+mod requests;
 mod sink;
 
 pub use access_log::{AccessLog, Format};
 pub use alarm::Alarm;
+pub use histogram::{BOUNDS, Histogram};
+pub use requests::Requests;
 pub use sink::{Sink, Target};

@@ -4,6 +4,7 @@ mod balance;
 mod breaker;
 mod budget;
 mod chosen;
+mod counts;
 mod discovery;
 mod endpoint;
 mod health;

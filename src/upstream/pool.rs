@@ -1,4 +1,5 @@
 use super::balance::Ring;
+use super::counts::{Attempt, Counts};
 use super::health::now;
 use super::{Balance, Bounds, Breaker, Chosen, Ejection, Endpoint, RetryBudget, Speech, schedule};
 use crate::http::address::Address;
@@ -19,6 +20,7 @@ pub struct Pool {
     settings: PoolSettings,
     breaker: Option<Arc<Breaker>>,
     budget: RetryBudget,
+    counts: Arc<Counts>,
 }
 
 /// How a pool is used.
@@ -77,8 +79,13 @@ impl PoolSettings {
 }
 
 impl Pool {
-    /// A pool of these endpoints.
-    pub fn new(name: &str, endpoints: Vec<Arc<Endpoint>>, settings: PoolSettings) -> Self {
+    /// A pool of these endpoints, that goes on counting from there.
+    pub fn new(
+        name: &str,
+        endpoints: Vec<Arc<Endpoint>>,
+        settings: PoolSettings,
+        counts: Arc<Counts>,
+    ) -> Self {
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight()).collect();
         let ring = match settings.balance {
             Balance::Hash(_) => Ring::new(&endpoints),
@@ -93,6 +100,7 @@ impl Pool {
             turn: AtomicUsize::new(0),
             breaker: Breaker::new(settings.bounds),
             budget: RetryBudget::new(settings.retry_percent),
+            counts,
             settings,
         }
     }
@@ -115,6 +123,11 @@ impl Pool {
     /// What bounds that which is under way, if anything does.
     pub fn breaker(&self) -> Option<&Arc<Breaker>> {
         self.breaker.as_ref()
+    }
+
+    /// What it has done so far.
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     /// How many requests may be tried again.
@@ -260,6 +273,7 @@ impl Pool {
 
     /// Nothing answered at this address.
     pub fn refused(&self, chosen: &Chosen) {
+        self.counts.attempted(Attempt::Unreachable, chosen.age());
         chosen.endpoint().unreachable(chosen.address());
         if let Some(rules) = &self.settings.ejection
             && chosen.endpoint().health().refused(rules)
@@ -268,8 +282,12 @@ impl Pool {
         }
     }
 
-    /// A response has come, and was no error of the server's.
-    pub fn succeeded(&self, chosen: &Chosen) {
+    /// A response has come, of this status.
+    pub fn answered(&self, chosen: &Chosen, status: u16) {
+        self.counts.attempted(Attempt::Answered(status), chosen.age());
+        if status >= 500 {
+            return self.failed(chosen);
+        }
         let health = chosen.endpoint().health();
         health.succeeded();
         if self.settings.balance == Balance::PeakEwma {
@@ -277,8 +295,13 @@ impl Pool {
         }
     }
 
-    /// A response was an error of the server's, or there was none.
-    pub fn failed(&self, chosen: &Chosen) {
+    /// No response has come.
+    pub fn broken(&self, chosen: &Chosen) {
+        self.counts.attempted(Attempt::Broken, chosen.age());
+        self.failed(chosen);
+    }
+
+    fn failed(&self, chosen: &Chosen) {
         if let Some(rules) = &self.settings.ejection
             && chosen.endpoint().health().failed(rules)
         {
@@ -293,6 +316,7 @@ impl Pool {
             return;
         }
         let duration = endpoint.health().eject(rules);
+        self.counts.ejected();
         log::warn!(
             "upstream {}: {} is ejected for {duration:?}: too many {why}",
             self.name,

@@ -22,6 +22,7 @@ mod http2_floods;
 mod http_semantics;
 mod limits;
 mod maintenance;
+mod metrics;
 mod own_answers;
 mod own_filter;
 mod pools;

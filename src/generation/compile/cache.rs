@@ -84,18 +84,15 @@ impl Compiler<'_> {
             key_headers.push(header);
         }
         let or_none = |written: Option<config::Duration>| written.map_or(Duration::ZERO, |it| it.0);
-        let previous = self.surroundings.previous.and_then(|previous| {
-            let mut routes = previous.table.iter().map(|(_, route)| route);
-            let same = routes.find(|route| *route.name == **written.name)?;
-            same.cache.as_ref().map(|policy| Arc::clone(&policy.counts))
-        });
+        let previous = self.known.get(&**written.name).and_then(|route| route.cache.as_ref());
+        let counts = previous.map(|policy| Arc::clone(&policy.counts));
         Some(Arc::new(Policy {
             default_ttl: or_none(policy.default_ttl),
             max_ttl: policy.max_ttl.map(|it| it.0),
             stale_while_revalidate: or_none(policy.stale_while_revalidate),
             stale_if_error: or_none(policy.stale_if_error),
             key_headers,
-            counts: previous.unwrap_or_default(),
+            counts: counts.unwrap_or_default(),
         }))
     }
 }

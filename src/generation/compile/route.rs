@@ -6,6 +6,7 @@ use crate::generation::{Edge, HostHeader, Route};
 use crate::http::host::HostPattern;
 use crate::http::path;
 use crate::routing::{PathRule, Rule, ValueRule};
+use crate::telemetry::Requests;
 use crate::upstream::Pool;
 use crate::websocket::Settings;
 use http::{HeaderValue, Method};
@@ -98,6 +99,7 @@ impl Compiler<'_> {
             splits,
             mirror,
             compression: chain.compression.clone(),
+            requests: self.requests(&written.name),
             cache,
             rewrite_prefix,
             host,
@@ -122,6 +124,11 @@ impl Compiler<'_> {
         route.session_fingerprint = fingerprint(&route, rule, &seen_by, false);
         route.fingerprint = fingerprint(&route, rule, &seen_by, true);
         Some(route)
+    }
+
+    /// What a route of that name has been asked for so far.
+    fn requests(&self, name: &str) -> Arc<Requests> {
+        self.known.get(name).map(|route| Arc::clone(&route.requests)).unwrap_or_default()
     }
 
     fn grpc_web(&mut self, written: &config::Route, at: &str, pool: Option<&Arc<Pool>>) -> bool {
@@ -186,12 +193,14 @@ pub(super) fn fallback(
     defaults: &Chain,
     surroundings: &Surroundings<'_>,
 ) -> Route {
+    let previous = surroundings.previous;
     Route {
         name: "".into(),
         edge: Arc::clone(edge),
         pool: None,
         filters: defaults.filters(surroundings),
         compression: defaults.compression.clone(),
+        requests: previous.map(|it| Arc::clone(&it.fallback.requests)).unwrap_or_default(),
         cache: None,
         rewrite_prefix: None,
         host: HostHeader::Preserve,

@@ -78,7 +78,10 @@ impl Compiler<'_> {
         });
         match kept {
             Some(kept) => Arc::clone(kept),
-            None => Arc::new(Pool::new(name, endpoints, settings)),
+            None => {
+                let counts = previous.map(|previous| Arc::clone(previous.counts()));
+                Arc::new(Pool::new(name, endpoints, settings, counts.unwrap_or_default()))
+            }
         }
     }
 

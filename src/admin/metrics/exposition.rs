@@ -1,0 +1,111 @@
+//! The text formats of metrics.
+
+use crate::telemetry::{BOUNDS, Histogram};
+use std::fmt::{Display, Write as _};
+
+/// What kind of thing is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+}
+
+/// Families of samples, in Prometheus' text format or in OpenMetrics'.
+#[derive(Debug, Default)]
+pub(super) struct Exposition {
+    text: String,
+    is_open_metrics: bool,
+}
+
+/// One family, whose samples are being written.
+pub(super) struct Family<'e> {
+    exposition: &'e mut Exposition,
+    name: &'static str,
+    suffix: &'static str,
+}
+
+type Labels<'l> = &'l [(&'l str, &'l str)];
+
+impl Exposition {
+    /// The format that the client asks for.
+    pub fn accepted(accept: &str) -> Self {
+        let is_open_metrics = accept.contains("application/openmetrics-text");
+        Self { is_open_metrics, ..Self::default() }
+    }
+
+    /// What it is.
+    pub fn media_type(&self) -> &'static str {
+        match self.is_open_metrics {
+            true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            false => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+
+    /// Begins a family. The name of a counter is without its `_total`.
+    pub fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> Family<'_> {
+        let suffix = if kind == Kind::Counter { "_total" } else { "" };
+        let told = if self.is_open_metrics { "" } else { suffix };
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+            Kind::Summary => "summary",
+        };
+        // Writing into a string can't fail, here and below.
+        let _ = writeln!(self.text, "# HELP {name}{told} {help}");
+        let _ = writeln!(self.text, "# TYPE {name}{told} {kind}");
+        Family { exposition: self, name, suffix }
+    }
+
+    /// All of it.
+    pub fn finish(mut self) -> String {
+        if self.is_open_metrics {
+            self.text.push_str("# EOF\n");
+        }
+        self.text
+    }
+}
+
+impl Family<'_> {
+    /// A sample.
+    pub fn sample(&mut self, labels: Labels<'_>, value: impl Display) {
+        self.write(self.suffix, labels, None, &value);
+    }
+
+    /// How often and how long, of a summary.
+    pub fn summary(&mut self, labels: Labels<'_>, count: u64, seconds: f64) {
+        self.write("_sum", labels, None, &seconds);
+        self.write("_count", labels, None, &count);
+    }
+
+    /// All of a histogram.
+    pub fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram) {
+        let counts = histogram.cumulative();
+        for (bound, count) in BOUNDS.iter().zip(&counts) {
+            self.write("_bucket", labels, Some(&format!("{bound:?}")), count);
+        }
+        let all = counts.last().copied().unwrap_or_default();
+        self.write("_bucket", labels, Some("+Inf"), &all);
+        self.summary(labels, all, histogram.seconds());
+    }
+
+    fn write(&mut self, suffix: &str, labels: Labels<'_>, le: Option<&str>, value: &dyn Display) {
+        let text = &mut self.exposition.text;
+        let _ = write!(text, "{}{suffix}", self.name);
+        let le = le.map(|bound| ("le", bound));
+        let mut separator = '{';
+        for (name, value) in labels.iter().copied().chain(le) {
+            let _ = write!(text, "{separator}{name}=\"{}\"", escaped(value));
+            separator = ',';
+        }
+        let end = if separator == ',' { "}" } else { "" };
+        let _ = writeln!(text, "{end} {value}");
+    }
+}
+
+/// As a label's value may stand between quotation marks.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

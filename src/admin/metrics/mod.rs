@@ -1,0 +1,26 @@
+//! All that is counted and measured, for Prometheus and whoever reads what it reads.
+
+mod cache;
+mod exposition;
+mod load;
+mod process;
+mod requests;
+mod sessions;
+mod upstreams;
+
+use super::Admin;
+use exposition::Exposition;
+
+/// The text, and its media type.
+pub(super) fn answer(admin: &Admin, accept: &str) -> (&'static str, String) {
+    let mut to = Exposition::accepted(accept);
+    let media_type = to.media_type();
+    let live = admin.live.load();
+    requests::write(&mut to, &live);
+    sessions::write(&mut to, &admin.sessions);
+    upstreams::write(&mut to, &live);
+    cache::write(&mut to, &admin.cache, &live);
+    load::write(&mut to, admin);
+    process::write(&mut to);
+    (media_type, to.finish())
+}

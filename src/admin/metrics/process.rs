@@ -1,0 +1,37 @@
+//! The process, by the names that Prometheus' client libraries use, and what it was built of.
+
+use super::exposition::{Exposition, Kind};
+
+pub(super) fn write(to: &mut Exposition) {
+    to.family("tidegate_build_info", Kind::Gauge, "Always 1; the labels tell.")
+        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    #[cfg(target_os = "linux")]
+    let _ = of_process(to);
+}
+
+/// `None` where `/proc` does not tell.
+#[cfg(target_os = "linux")]
+fn of_process(to: &mut Exposition) -> Option<()> {
+    use procfs::process::{LimitValue, Process};
+
+    let process = Process::myself().ok()?;
+    let stat = process.stat().ok()?;
+    let ticks = procfs::ticks_per_second() as f64;
+    let help = "Time spent on processors, for itself and in the kernel.";
+    to.family("process_cpu_seconds", Kind::Counter, help)
+        .sample(&[], (stat.utime + stat.stime) as f64 / ticks);
+    let memory = stat.rss * rustix::param::page_size() as u64;
+    to.family("process_resident_memory_bytes", Kind::Gauge, "Memory that it has.")
+        .sample(&[], memory);
+    to.family("process_virtual_memory_bytes", Kind::Gauge, "Memory that it may address.")
+        .sample(&[], stat.vsize);
+    to.family("process_threads", Kind::Gauge, "Its threads.").sample(&[], stat.num_threads);
+    to.family("process_open_fds", Kind::Gauge, "Files and sockets that it has open.")
+        .sample(&[], process.fd_count().ok()?);
+    if let LimitValue::Value(most) = process.limits().ok()?.max_open_files.soft_limit {
+        to.family("process_max_fds", Kind::Gauge, "How many it may have open.").sample(&[], most);
+    }
+    let since = procfs::boot_time_secs().ok()? as f64 + stat.starttime as f64 / ticks;
+    to.family("process_start_time_seconds", Kind::Gauge, "Since when it runs.").sample(&[], since);
+    Some(())
+}

@@ -1,0 +1,30 @@
+//! What is asked for, by route.
+
+use super::exposition::{Exposition, Kind};
+use crate::generation::{Generation, Route};
+use std::sync::Arc;
+
+pub(super) fn write(to: &mut Exposition, generation: &Generation) {
+    let routes = || -> Vec<&Arc<Route>> {
+        let routes = generation.table.iter().map(|(_, route)| route);
+        routes.chain([&generation.fallback]).filter(|it| it.requests.duration().is_some()).collect()
+    };
+    let help = "Requests, by route (empty where none matched), method and status; the handshake of \
+                a WebSocket session counts when it is done.";
+    let mut family = to.family("tidegate_requests", Kind::Counter, help);
+    for route in routes() {
+        for (method, code, count) in route.requests.by_code() {
+            let code = if code == 0 { "other".to_owned() } else { code.to_string() };
+            let labels = [("route", &*route.name), ("method", method), ("code", &code)];
+            family.sample(&labels, count);
+        }
+    }
+    let help = "From the head of the request to the end of the response; for a WebSocket session, \
+                to the end of the handshake.";
+    let mut family = to.family("tidegate_request_duration_seconds", Kind::Histogram, help);
+    for route in routes() {
+        if let Some(duration) = route.requests.duration() {
+            family.histogram(&[("route", &*route.name)], duration);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The WebSocket sessions, by route.
+
+use super::exposition::{Exposition, Kind};
+use crate::websocket::{Registry, Selector, Session, Totals};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long sessions have been idle, in seconds.
+const IDLE: [u64; 8] = [1, 5, 15, 60, 300, 900, 3600, 14_400];
+
+/// What has been on a route, and what is there now.
+struct Entry {
+    route: Arc<str>,
+    totals: Totals,
+    live: Vec<Arc<Session>>,
+}
+
+impl Entry {
+    fn open(&self) -> impl Iterator<Item = &Session> {
+        self.live.iter().map(|session| &**session).filter(|session| session.handshake().is_some())
+    }
+
+    fn sum(&self, of: impl Fn(&Session) -> u64) -> u64 {
+        self.open().map(of).sum()
+    }
+}
+
+/// Something that is told of each route.
+type Sample = fn(&Entry) -> u64;
+
+pub(super) fn write(to: &mut Exposition, registry: &Registry) {
+    let entries: Vec<Entry> = registry
+        .routes()
+        .into_iter()
+        .map(|(route, _, totals)| {
+            let of_route = Some(route.to_string());
+            let live = registry.select(&Selector { route: of_route, ..Selector::default() });
+            Entry { route, totals, live }
+        })
+        .collect();
+    let mut write = |name, kind, help, samples: &[(Option<&str>, Sample)]| {
+        let mut family = to.family(name, kind, help);
+        for entry in &entries {
+            for (direction, sample) in samples {
+                match direction {
+                    None => family.sample(&[("route", &entry.route)], sample(entry)),
+                    Some(direction) => {
+                        let labels = [("route", &*entry.route), ("direction", *direction)];
+                        family.sample(&labels, sample(entry));
+                    }
+                }
+            }
+        }
+    };
+    write(
+        "tidegate_websocket_sessions",
+        Kind::Gauge,
+        "Live sessions, handshakes under way included.",
+        &[(None, |it| it.live.len() as u64)],
+    );
+    write(
+        "tidegate_websocket_opened",
+        Kind::Counter,
+        "Handshakes that became sessions.",
+        &[(None, |it| it.totals.opened + it.open().count() as u64)],
+    );
+    write(
+        "tidegate_websocket_refused",
+        Kind::Counter,
+        "Handshakes refused for a limit.",
+        &[(None, |it| it.totals.refused)],
+    );
+    write(
+        "tidegate_websocket_frames",
+        Kind::Counter,
+        "Frames, by direction as the client's side sees it.",
+        &[
+            (Some("received"), |it| it.totals.frames_received + it.sum(|s| s.received().frames())),
+            (Some("sent"), |it| it.totals.frames_sent + it.sum(|s| s.sent().frames())),
+        ],
+    );
+    write(
+        "tidegate_websocket_bytes",
+        Kind::Counter,
+        "Bytes on the wire.",
+        &[
+            (Some("received"), |it| it.totals.bytes_received + it.sum(|s| s.received().bytes)),
+            (Some("sent"), |it| it.totals.bytes_sent + it.sum(|s| s.sent().bytes)),
+        ],
+    );
+    write(
+        "tidegate_websocket_protocol_errors",
+        Kind::Counter,
+        "Violations of RFC 6455.",
+        &[(None, |it| it.totals.errors + it.sum(|s| s.received().errors + s.sent().errors))],
+    );
+    times(to, &entries);
+    ends(to, &entries);
+}
+
+fn times(to: &mut Exposition, entries: &[Entry]) {
+    let help = "From the request to the 101, of sessions that have ended.";
+    let mut family = to.family("tidegate_websocket_handshake_seconds", Kind::Summary, help);
+    for Entry { route, totals, .. } in entries {
+        let (count, sum) = totals.handshakes;
+        family.summary(&[("route", route)], count, sum.as_secs_f64());
+    }
+    let help = "From the 101 to the end, of sessions that have ended.";
+    let mut family = to.family("tidegate_websocket_duration_seconds", Kind::Summary, help);
+    for Entry { route, totals, .. } in entries {
+        let (count, sum) = totals.lifetimes;
+        family.summary(&[("route", route)], count, sum.as_secs_f64());
+    }
+    let help = "Open sessions in which nothing has passed for so many seconds or more.";
+    let mut family = to.family("tidegate_websocket_idle_sessions", Kind::Gauge, help);
+    for entry in entries {
+        let idle: Vec<Duration> = entry.open().map(Session::idle).collect();
+        for least in IDLE {
+            let count = idle.iter().filter(|idle| **idle >= Duration::from_secs(least)).count();
+            family.sample(&[("route", &entry.route), ("seconds", &least.to_string())], count);
+        }
+    }
+}
+
+fn ends(to: &mut Exposition, entries: &[Entry]) {
+    let help = "Sessions that ended; code 0 for none.";
+    let mut family = to.family("tidegate_websocket_closed", Kind::Counter, help);
+    for Entry { route, totals, .. } in entries {
+        for ((initiator, code), count) in &totals.closed {
+            let code = code.to_string();
+            let labels = [("route", &**route), ("initiator", initiator.as_str()), ("code", &*code)];
+            family.sample(&labels, count);
+        }
+    }
+}

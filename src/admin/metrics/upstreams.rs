@@ -1,0 +1,94 @@
+//! Upstreams and certificates.
+
+use super::exposition::{Exposition, Kind};
+use crate::generation::Generation;
+use crate::upstream::Endpoint;
+use std::time::SystemTime;
+
+type Sample = fn(&Endpoint) -> usize;
+
+const OF_ENDPOINTS: [(&str, &str, Sample); 3] = [
+    (
+        "tidegate_upstream_endpoint_healthy",
+        "Whether the active checks say that it is well.",
+        |endpoint| usize::from(endpoint.health().is_healthy()),
+    ),
+    (
+        "tidegate_upstream_endpoint_ejected",
+        "Whether it is ejected for what it does to requests.",
+        |endpoint| usize::from(endpoint.health().is_ejected_now()),
+    ),
+    (
+        "tidegate_upstream_endpoint_in_flight",
+        "Requests and WebSocket sessions on it.",
+        |endpoint| endpoint.health().in_flight(),
+    ),
+];
+
+pub(super) fn write(to: &mut Exposition, generation: &Generation) {
+    for (name, help, sample) in OF_ENDPOINTS {
+        let mut family = to.family(name, Kind::Gauge, help);
+        for (upstream, pool) in &generation.pools {
+            for endpoint in pool.endpoints() {
+                let labels = [("upstream", upstream.as_str()), ("endpoint", endpoint.written())];
+                family.sample(&labels, sample(endpoint));
+            }
+        }
+    }
+    attempts(to, generation);
+    certificates(to, generation);
+}
+
+fn attempts(to: &mut Exposition, generation: &Generation) {
+    let help = "Attempts to have a request answered: the class of the status, `unreachable` where \
+                no connection could be established, `broken` where it ended without an answer.";
+    let mut family = to.family("tidegate_upstream_attempts", Kind::Counter, help);
+    for (upstream, pool) in &generation.pools {
+        for (result, count) in pool.counts().attempts() {
+            family.sample(&[("upstream", upstream), ("result", result)], count);
+        }
+    }
+    let mut family =
+        to.family("tidegate_upstream_retries", Kind::Counter, "Attempts behind the first.");
+    for (upstream, pool) in &generation.pools {
+        family.sample(&[("upstream", upstream)], pool.counts().retries());
+    }
+    let help = "How often an endpoint was ejected.";
+    let mut family = to.family("tidegate_upstream_ejections", Kind::Counter, help);
+    for (upstream, pool) in &generation.pools {
+        family.sample(&[("upstream", upstream)], pool.counts().ejections());
+    }
+    let help = "From the choice of an endpoint to the head of its answer, by attempt.";
+    let mut family = to.family("tidegate_upstream_request_duration_seconds", Kind::Histogram, help);
+    for (upstream, pool) in &generation.pools {
+        family.histogram(&[("upstream", upstream)], pool.counts().heads());
+    }
+}
+
+fn certificates(to: &mut Exposition, generation: &Generation) {
+    let mut family = to.family(
+        "tidegate_tls_certificate_not_after_timestamp_seconds",
+        Kind::Gauge,
+        "When it expires.",
+    );
+    for listener in &generation.listeners {
+        let certificates = listener.tls.iter().flat_map(|tls| tls.certificates.all());
+        for (number, certificate) in certificates.enumerate() {
+            let until = certificate.not_after.duration_since(SystemTime::UNIX_EPOCH);
+            let labels = [
+                ("listener", &*listener.address.to_string()),
+                ("number", &number.to_string()),
+                ("name", certificate.name()),
+            ];
+            family.sample(&labels, until.unwrap_or_default().as_secs());
+        }
+    }
+    let help = "Orders of certificates, by how they ended.";
+    let mut family = to.family("tidegate_acme_orders", Kind::Counter, help);
+    for managed in generation.managed() {
+        let name = managed.settings().domains.first().map_or("", String::as_str);
+        let (issued, failed) = managed.orders();
+        family.sample(&[("name", name), ("result", "issued")], issued);
+        family.sample(&[("name", name), ("result", "failed")], failed);
+    }
+}

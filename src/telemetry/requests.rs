@@ -1,0 +1,128 @@
+use super::Histogram;
+use http::Method;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// The methods that are told apart (RFC 9110, section 9, and PATCH of RFC 5789); anything else is
+/// somebody's invention, and inventions have no end.
+const METHODS: [&str; 10] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER"];
+
+/// The most pairs of method and status that are told apart on a route.
+const PAIRS: usize = 64;
+
+/// How often a route was asked for what, what it answered, and how long that took.
+#[derive(Debug, Default)]
+pub struct Requests(OnceLock<Box<Counts>>);
+
+#[derive(Debug)]
+struct Counts {
+    /// Pairs take the first free place; one that has a place keeps it.
+    pairs: [Pair; PAIRS],
+    /// What found none.
+    others: AtomicU64,
+    duration: Histogram,
+}
+
+#[derive(Debug, Default)]
+struct Pair {
+    /// `method * 1000 + status`; 0 while it is free.
+    key: AtomicU32,
+    count: AtomicU64,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            pairs: std::array::from_fn(|_| Pair::default()),
+            others: AtomicU64::default(),
+            duration: Histogram::default(),
+        }
+    }
+}
+
+impl Requests {
+    /// One more has been answered.
+    pub fn count(&self, method: &Method, status: u16, took: Duration) {
+        let counts = self.0.get_or_init(Box::default);
+        counts.duration.observe(took);
+        let method = METHODS.iter().position(|known| *known == method.as_str());
+        let method = method.unwrap_or(METHODS.len() - 1);
+        let key = method as u32 * 1000 + u32::from(status.min(999));
+        for pair in &counts.pairs {
+            let taken = match pair.key.load(Relaxed) {
+                0 => pair.key.compare_exchange(0, key, Relaxed, Relaxed).unwrap_or_else(|it| it),
+                taken => taken,
+            };
+            if taken == key || taken == 0 {
+                pair.count.fetch_add(1, Relaxed);
+                return;
+            }
+        }
+        counts.others.fetch_add(1, Relaxed);
+    }
+
+    /// Method, status, how often; a status of 0 for those that are not told apart.
+    pub fn by_code(&self) -> impl Iterator<Item = (&'static str, u16, u64)> {
+        let counts = self.0.get();
+        let pairs = counts.into_iter().flat_map(|counts| &counts.pairs).filter_map(|pair| {
+            let key = pair.key.load(Relaxed);
+            let method = METHODS.get(key as usize / 1000).filter(|_| key > 0)?;
+            Some((*method, (key % 1000) as u16, pair.count.load(Relaxed)))
+        });
+        let others = counts.map_or(0, |counts| counts.others.load(Relaxed));
+        pairs.chain((others > 0).then_some(("_OTHER", 0, others)))
+    }
+
+    /// How long they took; `None` before the first.
+    pub fn duration(&self) -> Option<&Histogram> {
+        self.0.get().map(|counts| &counts.duration)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BRIEF: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn each_pair_of_method_and_status_is_counted_on_its_own() {
+        let requests = Requests::default();
+        assert!(requests.duration().is_none());
+        for status in [200, 404, 200] {
+            requests.count(&Method::GET, status, BRIEF);
+        }
+        let brew = Method::from_bytes(b"BREW").expect("a method");
+        requests.count(&brew, 418, BRIEF);
+        let counted: Vec<_> = requests.by_code().collect();
+        assert_eq!(counted, [("GET", 200, 2), ("GET", 404, 1), ("_OTHER", 418, 1)]);
+    }
+
+    #[test]
+    fn an_upstream_that_answers_anything_fills_no_memory() {
+        let requests = Requests::default();
+        for status in 100..600 {
+            requests.count(&Method::GET, status, BRIEF);
+        }
+        assert_eq!(requests.by_code().count(), PAIRS + 1);
+        assert_eq!(requests.by_code().map(|(.., count)| count).sum::<u64>(), 500);
+    }
+
+    #[test]
+    fn threads_that_come_at_once_lose_nothing() {
+        let requests = Requests::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for number in 0..10_000 {
+                        requests.count(&Method::GET, 200 + number % 20, BRIEF);
+                    }
+                });
+            }
+        });
+        assert_eq!(requests.by_code().count(), 20);
+        assert!(requests.by_code().all(|(.., count)| count == 2000));
+    }
+}

@@ -1,0 +1,72 @@
+use crate::telemetry::Histogram;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// What became of an attempt to have a request answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// An answer has come, of this status.
+    Answered(u16),
+    /// No connection could be established.
+    Unreachable,
+    /// The connection broke, or nothing came in time.
+    Broken,
+}
+
+/// What an upstream has done so far.
+#[derive(Debug, Default)]
+pub struct Counts {
+    attempts: [AtomicU64; 7],
+    retries: AtomicU64,
+    ejections: AtomicU64,
+    heads: Histogram,
+}
+
+impl Counts {
+    /// How attempts end.
+    const RESULTS: [&str; 7] = ["1xx", "2xx", "3xx", "4xx", "5xx", "unreachable", "broken"];
+
+    /// An attempt has ended.
+    pub(super) fn attempted(&self, attempt: Attempt, took: Duration) {
+        let index = match attempt {
+            Attempt::Answered(status) => {
+                self.heads.observe(took);
+                usize::from(status / 100).clamp(1, 5) - 1
+            }
+            Attempt::Unreachable => 5,
+            Attempt::Broken => 6,
+        };
+        if let Some(count) = self.attempts.get(index) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// There is another attempt for a request.
+    pub fn retried(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn ejected(&self) {
+        self.ejections.fetch_add(1, Relaxed);
+    }
+
+    /// How attempts ended, and how often.
+    pub fn attempts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Self::RESULTS.into_iter().zip(self.attempts.iter().map(|count| count.load(Relaxed)))
+    }
+
+    /// Attempts behind the first.
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Relaxed)
+    }
+
+    /// How often an endpoint was ejected.
+    pub fn ejections(&self) -> u64 {
+        self.ejections.load(Relaxed)
+    }
+
+    /// From the choice of an endpoint to the head of its answer.
+    pub fn heads(&self) -> &Histogram {
+        &self.heads
+    }
+}
