@@ -68,6 +68,10 @@ autobahn: ## Autobahn's cases straight and through the gateway (ARGS=--subset)
 	@cargo build --quiet
 	tests/autobahn/run $(ARGS)
 
+admin-contract: ## the admin endpoint against its OpenAPI document (installs schemathesis)
+	cargo build
+	tests/admin/run
+
 h2spec: ## h2spec's cases on the TLS listener (needs h2spec)
 	@cargo build --quiet
 	tests/h2spec/run $(ARGS)
@@ -100,4 +104,4 @@ help:
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: audit bench check clippy configs deps doc docker docker-check fmt fuzz h2spec help microbench run shellcheck test
+.PHONY: admin-contract audit bench check clippy configs deps doc docker docker-check fmt fuzz h2spec help microbench run shellcheck test

@@ -117,6 +117,9 @@ pub struct Summary {
     pub listeners: Vec<Address>,
     /// The admin endpoint.
     pub admin: Option<Address>,
+    /// What must be shown there to change anything.
+    #[doc(hidden)]
+    pub admin_token: Option<String>,
     /// How many upstreams.
     pub upstreams: usize,
     /// How many routes.
@@ -131,6 +134,7 @@ impl Summary {
         Self {
             listeners: listeners.map(|(address, _)| address.clone()).collect(),
             admin: generation.fixed.admin.clone(),
+            admin_token: generation.admin_token.as_deref().map(str::to_owned),
             upstreams: generation.pools.len(),
             routes: generation.table.iter().count(),
             warnings: Problems::default(),

@@ -52,6 +52,7 @@ mod explain;
 pub mod filter;
 mod gateway;
 mod generation;
+mod history;
 mod http;
 mod load;
 mod proxy;

@@ -25,5 +25,5 @@ pub(super) async fn answer(live: &Live, query: &str) -> Answer {
     let generation = live.full();
     let explanation = explain(&generation, &asked).await;
     let text = explanation.to_string();
-    Ok(json!({"generation": generation.number, "explanation": explanation, "text": text}))
+    Ok(json!({"version": generation.number, "explanation": explanation, "text": text}))
 }

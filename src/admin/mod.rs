@@ -1,38 +1,73 @@
 //! The admin endpoint: what runs can be asked about, and told.
-//!
-//! It is for people and programs on the same machine. A page in a browser there is neither, so
-//! requests that a page can cause are refused: by their `Origin`, and by a `Host` that is a name
-//! (DNS rebinding).
 
+mod access;
 mod cache;
+mod config;
 mod explain;
+mod history;
+mod logs;
 mod metrics;
 mod readiness;
+mod routes;
 mod sessions;
+mod upstreams;
 
 pub use readiness::Readiness;
 
 use crate::cache::Cache;
 use crate::generation::Live;
-use crate::http::host::without_port;
+use crate::history::{History, Order};
+use crate::http::address::Address;
 use crate::load::{InFlight, Overload, Places};
 use crate::websocket::Registry;
 use async_trait::async_trait;
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
-use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// The most bytes of a request's body.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
+/// What there is, and by which methods; HEAD wherever GET is.
+const RESOURCES: [(&str, &str); 19] = [
+    ("/cache/purge", "POST"),
+    ("/config", "GET"),
+    ("/drain", "POST, DELETE"),
+    ("/explain", "GET"),
+    ("/history", "GET"),
+    ("/livez", "GET"),
+    ("/log-level", "GET, PUT"),
+    ("/logs", "GET"),
+    ("/metrics", "GET"),
+    ("/openapi.json", "GET"),
+    ("/readyz", "GET"),
+    ("/reload", "POST"),
+    ("/rollback", "POST"),
+    ("/routes", "GET"),
+    ("/sessions", "GET"),
+    ("/sessions/affected", "POST"),
+    ("/sessions/close", "POST"),
+    ("/sessions/log", "POST"),
+    ("/upstreams", "GET"),
+];
+
+/// What `/openapi.json` says.
+const OPENAPI: &str = include_str!("openapi.json");
+
 /// Answers at the admin endpoint.
 pub struct Admin {
+    /// Where it is.
+    pub address: Address,
     /// The configuration in force.
     pub live: Arc<Live>,
+    /// Those that were.
+    pub history: Arc<History>,
+    /// Who puts another one into force.
+    pub orders: mpsc::Sender<Order>,
     /// The WebSocket sessions.
     pub sessions: Arc<Registry>,
     /// The cache.
@@ -47,77 +82,115 @@ pub struct Admin {
     pub places: Arc<Places>,
 }
 
-/// An answer, or why there is none.
-type Answer = Result<Value, (StatusCode, String)>;
+/// Why something is not done: the status, and the words.
+type Refusal = (StatusCode, String);
 
-fn refuse<T>(status: StatusCode, reason: impl Into<String>) -> Result<T, (StatusCode, String)> {
+/// An answer, or why there is none.
+type Answer = Result<Value, Refusal>;
+
+fn refuse<T>(status: StatusCode, reason: impl Into<String>) -> Result<T, Refusal> {
     Err((status, reason.into()))
 }
 
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let head = session.req_header();
-        if let Err(reason) = is_from_here(head) {
-            return json_response(StatusCode::FORBIDDEN, &json!({"error": reason}));
+        let head = session.req_header().clone();
+        let mut response = self.answer_to(&head, session).await;
+        if head.method == Method::HEAD {
+            response.body_mut().clear();
         }
-        if (&head.method, head.uri.path()) == (&Method::GET, "/metrics") {
-            let accept = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-            let (media_type, text) = metrics::answer(self, accept.unwrap_or_default());
-            return response(StatusCode::OK, media_type, text.into_bytes());
-        }
-        if (&head.method, head.uri.path()) == (&Method::GET, "/explain") {
-            let query = head.uri.query().unwrap_or_default();
-            return match explain::answer(&self.live, query).await {
-                Ok(value) => json_response(StatusCode::OK, &value),
-                Err((status, reason)) => json_response(status, &json!({"error": reason})),
-            };
-        }
-        let body = body(session).await;
-        match body.and_then(|body| self.answer(session.req_header(), &body)) {
-            Ok(value) => json_response(StatusCode::OK, &value),
-            Err((status, reason)) => json_response(status, &json!({"error": reason})),
-        }
+        response
     }
 }
 
 impl Admin {
-    fn answer(&self, head: &RequestHeader, body: &[u8]) -> Answer {
+    async fn answer_to(
+        &self,
+        head: &RequestHeader,
+        session: &mut ServerSession,
+    ) -> Response<Vec<u8>> {
+        if let Some(refusal) = self.refusal(head) {
+            return refusal;
+        }
+        let path = head.uri.path();
+        if path == "/metrics" {
+            let accept = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+            let (media_type, text) = metrics::answer(self, accept.unwrap_or_default());
+            return response(StatusCode::OK, media_type, text.into_bytes());
+        }
+        if path == "/openapi.json" {
+            return response(StatusCode::OK, "application/json", OPENAPI.into());
+        }
+        let answer = match body(session).await {
+            Ok(body) => self.answer(head, &body).await,
+            Err(refusal) => Err(refusal),
+        };
+        answer.map_or_else(
+            |(status, reason)| json_response(status, &json!({"error": reason})),
+            |value| json_response(StatusCode::OK, &value),
+        )
+    }
+
+    /// What who may not hears, and who asks for what there is not.
+    fn refusal(&self, head: &RequestHeader) -> Option<Response<Vec<u8>>> {
+        let refused = |status, reason: &str| json_response(status, &json!({"error": reason}));
+        let live = self.live.load();
+        let is_unix = matches!(self.address, Address::Unix(_));
+        if let Err((status, reason)) = access::check(head, live.admin_token.as_deref(), is_unix) {
+            let mut response = refused(status, &reason);
+            if status == StatusCode::UNAUTHORIZED {
+                let scheme = HeaderValue::from_static("Bearer realm=\"tidegate\"");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+            }
+            return Some(response);
+        }
+        let path = head.uri.path();
+        let Some((_, methods)) = RESOURCES.iter().find(|(known, _)| *known == path) else {
+            let known: Vec<&str> = RESOURCES.iter().map(|(path, _)| *path).collect();
+            let reason = format!("there is {}", known.join(", "));
+            return Some(refused(StatusCode::NOT_FOUND, &reason));
+        };
+        let method = if head.method == Method::HEAD { "GET" } else { head.method.as_str() };
+        if methods.split(", ").any(|known| known == method) {
+            return None;
+        }
+        let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, &format!("it takes {methods}"));
+        if let Ok(allow) = HeaderValue::try_from(methods.replace("GET", "GET, HEAD")) {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+        Some(response)
+    }
+
+    async fn answer(&self, head: &RequestHeader, body: &[u8]) -> Answer {
         let query = head.uri.query().unwrap_or_default();
-        match (head.method.as_str(), head.uri.path()) {
-            ("GET", "/livez") => Ok(json!({"live": true})),
-            ("GET", "/readyz") if self.readiness.is_ready() => Ok(json!({"ready": true})),
-            ("GET", "/readyz") => refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway stops"),
-            ("GET", "/sessions") => sessions::list(&self.sessions, query),
-            ("POST", "/sessions/close") => sessions::close(&self.sessions, query),
-            ("POST", "/sessions/log") => sessions::log_frames(&self.sessions, query),
-            ("POST", "/sessions/affected") => sessions::affected(&self.sessions, body),
-            ("POST", "/cache/purge") => cache::purge(&self.cache, query),
-            ("POST", "/drain") => Ok(sessions::drain(&self.sessions, self.live.load().drain)),
-            ("DELETE", "/drain") => Ok(sessions::resume(&self.sessions)),
-            _ => refuse(
-                StatusCode::NOT_FOUND,
-                "there is GET /sessions, GET /explain, POST /sessions/close, POST /sessions/log, \
-                 POST /sessions/affected, POST /cache/purge, POST and DELETE /drain, GET /metrics, /livez, /readyz",
-            ),
+        match (head.uri.path(), head.method.as_str()) {
+            ("/livez", _) => Ok(json!({"live": true})),
+            ("/readyz", _) if self.readiness.is_ready() => Ok(json!({"ready": true})),
+            ("/readyz", _) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway stops"),
+            ("/config", _) => Ok(config::show(&self.live.full())),
+            ("/routes", _) => Ok(routes::list(&self.live.full())),
+            ("/upstreams", _) => Ok(upstreams::list(&self.live.full())),
+            ("/explain", _) => explain::answer(&self.live, query).await,
+            ("/history", _) => Ok(history::list(&self.history)),
+            ("/reload", _) => history::reload(self).await,
+            ("/rollback", _) => history::rollback(self, query).await,
+            ("/logs", _) => logs::lines(&self.live.full(), query),
+            ("/log-level", "PUT") => logs::set_level(&self.live.full(), query),
+            ("/log-level", _) => Ok(logs::level(&self.live.full())),
+            ("/sessions", _) => sessions::list(&self.sessions, query),
+            ("/sessions/close", _) => sessions::close(&self.sessions, query),
+            ("/sessions/log", _) => sessions::log_frames(&self.sessions, query),
+            ("/sessions/affected", _) => sessions::affected(&self.sessions, body),
+            ("/cache/purge", _) => cache::purge(&self.cache, query),
+            ("/drain", "DELETE") => Ok(sessions::resume(&self.sessions)),
+            ("/drain", _) => Ok(sessions::drain(&self.sessions, self.live.load().drain)),
+            _ => refuse(StatusCode::NOT_FOUND, "there is no such thing"),
         }
     }
 }
 
-fn is_from_here(head: &RequestHeader) -> Result<(), &'static str> {
-    if head.headers.contains_key(header::ORIGIN) {
-        return Err("this is not for pages in browsers");
-    }
-    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = without_port(host.unwrap_or_default());
-    let literal = host.trim_start_matches('[').trim_end_matches(']');
-    if literal.parse::<IpAddr>().is_ok() || host.eq_ignore_ascii_case("localhost") {
-        return Ok(());
-    }
-    Err("the Host must be an IP address or localhost")
-}
-
-async fn body(session: &mut ServerSession) -> Result<Vec<u8>, (StatusCode, String)> {
+async fn body(session: &mut ServerSession) -> Result<Vec<u8>, Refusal> {
     let mut body = Vec::new();
     loop {
         match session.read_request_body().await {
@@ -138,8 +211,8 @@ fn response(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Resp
     *response.status_mut() = status;
     let length = response.body().len();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(media_type));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CONTENT_LENGTH, length.into());
-    headers.insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -19,15 +19,18 @@ pub struct Endpoint {
     /// The gateway's `admin.address` [default: the one of the configuration].
     #[arg(long, value_name = "ADDRESS", env = "TIDEGATE_ADMIN")]
     pub admin: Option<Address>,
+    /// The gateway's `admin.token`, to change anything [default: the one of the configuration].
+    #[arg(long, value_name = "TOKEN", env = "TIDEGATE_ADMIN_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
     #[command(flatten)]
     pub file: ConfigFile,
 }
 
 impl Endpoint {
-    /// Where the gateway answers.
-    pub fn address(&self) -> Result<Address, ExitCode> {
+    /// The gateway.
+    pub fn gateway(&self) -> Result<Gateway, ExitCode> {
         if let Some(address) = &self.admin {
-            return Ok(address.clone());
+            return Ok(Gateway { address: address.clone(), token: self.token.clone() });
         }
         let is_there = PLACES.iter().any(|place| PathBuf::from(place).exists());
         if self.file.config.is_none() && !is_there {
@@ -41,36 +44,62 @@ impl Endpoint {
             eprintln!("{problems}");
             ExitCode::from(BAD_CONFIGURATION)
         })?;
-        summary.admin.ok_or_else(|| {
+        let address = summary.admin.ok_or_else(|| {
             eprintln!(
                 "error: {} has no admin endpoint; add `admin: {{address: 127.0.0.1:9901}}` and restart",
                 path.display()
             );
             ExitCode::from(FAILURE)
-        })
+        })?;
+        Ok(Gateway { address, token: self.token.clone().or(summary.admin_token) })
     }
 
     /// Asks, and says what went wrong.
     pub fn ask(&self, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
-        ask(&self.address()?, method, target, body)
+        self.gateway()?.ask(method, target, body)
     }
 }
 
-/// Asks, and says what went wrong.
-pub fn ask(address: &Address, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
-    exchange(address, method, target, body).map_err(|reason| {
-        eprintln!("error: {reason}");
-        ExitCode::from(FAILURE)
-    })
+/// A gateway that runs.
+pub struct Gateway {
+    address: Address,
+    token: Option<String>,
 }
 
-fn exchange(address: &Address, method: &str, target: &str, body: &str) -> Result<Value, String> {
+impl Gateway {
+    /// The one that answers there, which is only asked.
+    pub fn at(address: &Address) -> Self {
+        Self { address: address.clone(), token: None }
+    }
+
+    /// Asks, and says what went wrong.
+    pub fn ask(&self, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
+        self.exchange(method, target, body).map_err(|reason| {
+            eprintln!("error: {reason}");
+            ExitCode::from(FAILURE)
+        })
+    }
+
+    fn exchange(&self, method: &str, target: &str, body: &str) -> Result<Value, String> {
+        let Self { address, token } = self;
+        let token = token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n"));
+        exchange(address, method, target, &token.unwrap_or_default(), body)
+    }
+}
+
+fn exchange(
+    address: &Address,
+    method: &str,
+    target: &str,
+    fields: &str,
+    body: &str,
+) -> Result<Value, String> {
     let unreachable = |error| format!("no gateway answers at {address}: {error}");
     let mut stream = connect(address, PATIENCE).map_err(unreachable)?;
     let host = address.ip().map_or("localhost".to_owned(), |_| address.to_string());
     let length = body.len();
     let request = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{fields}\
          Content-Length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).map_err(unreachable)?;

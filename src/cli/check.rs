@@ -1,4 +1,4 @@
-use super::admin::{self, Endpoint};
+use super::admin::{Endpoint, Gateway};
 use super::{BAD_CONFIGURATION, FAILURE};
 use clap::Args;
 use std::path::Path;
@@ -59,7 +59,7 @@ pub fn wrong(problems: Problems) -> ExitCode {
 /// What the running gateway would do with its sessions.
 fn against(address: &tidegate::Address, path: &Path) -> Result<String, ExitCode> {
     let plan = Config::from_file(path).session_plan().map_err(wrong)?;
-    let answer = admin::ask(address, "POST", "/sessions/affected", &plan)?;
+    let answer = Gateway::at(address).ask("POST", "/sessions/affected", &plan)?;
     let count = |key: &str| answer[key].as_u64().unwrap_or(0);
     let (kept, drained, closed) = (count("kept"), count("drained"), count("closed"));
     let affected = kept + drained + closed;

@@ -35,7 +35,11 @@ pub struct Health {
 
 pub fn ask(health: &Health) -> Result<(), ExitCode> {
     if health.ready {
-        let endpoint = admin::Endpoint { admin: health.address.clone(), file: health.file.clone() };
+        let endpoint = admin::Endpoint {
+            admin: health.address.clone(),
+            token: None,
+            file: health.file.clone(),
+        };
         endpoint.ask("GET", "/readyz", "")?;
         println!("ready");
         return Ok(());

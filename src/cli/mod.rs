@@ -8,6 +8,7 @@ mod doctor;
 mod drain;
 mod explain;
 mod health;
+mod history;
 mod kick;
 mod run;
 mod schema;
@@ -63,6 +64,12 @@ enum Verb {
     /// Say which route takes a request, why, and what becomes of it.
     #[command(after_help = explain::AFTER_HELP)]
     Explain(Box<explain::Explain>),
+    /// List the versions of the configuration that took effect in a running gateway.
+    #[command(after_help = history::AFTER_HELP)]
+    History(history::History),
+    /// Put an earlier version of the configuration into force.
+    #[command(after_help = history::ROLLBACK_AFTER_HELP)]
+    Rollback(history::Rollback),
     /// List the live WebSocket sessions of a running gateway.
     #[command(after_help = sessions::AFTER_HELP)]
     Sessions(sessions::Sessions),
@@ -133,6 +140,8 @@ pub fn main() -> ExitCode {
         Verb::Sessions(sessions) => sessions.run(),
         Verb::Diff(diff) => diff.run(),
         Verb::Explain(explain) => explain.run(),
+        Verb::History(history) => history.run(),
+        Verb::Rollback(rollback) => rollback.run(),
         Verb::Kick(kick) => kick.run(),
         Verb::Drain(drain) => drain.run(),
         Verb::Cache(cache) => cache.run(),

@@ -46,7 +46,7 @@ pub struct Sessions {
 
 impl Sessions {
     pub fn run(&self) -> Result<(), ExitCode> {
-        let address = self.endpoint.address()?;
+        let gateway = self.endpoint.gateway()?;
         let which = [
             ("user", self.user.as_deref()),
             ("route", self.route.as_deref()),
@@ -55,13 +55,13 @@ impl Sessions {
         if let Some(level) = &self.log_frames {
             let parameters = [&which[..], &[("level", Some(level.as_str()))]].concat();
             let target = admin::target("/sessions/log", &parameters);
-            let answer = admin::ask(&address, "POST", &target, "")?;
+            let answer = gateway.ask("POST", &target, "")?;
             println!("{} sessions log their frames: {level}", answer["changed"]);
             return Ok(());
         }
         let target = admin::target("/sessions", &which);
         loop {
-            let answer = admin::ask(&address, "GET", &target, "")?;
+            let answer = gateway.ask("GET", &target, "")?;
             let text = if self.json { format!("{answer:#}\n") } else { table(&answer) };
             let clear = if self.watch && !self.json { "\x1b[2J\x1b[H" } else { "" };
             // A closed pipe (`| head`) is no failure.

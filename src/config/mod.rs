@@ -22,6 +22,7 @@ mod listener;
 mod logging;
 mod maintenance;
 mod pool;
+mod reload;
 mod route;
 mod schema;
 mod source;
@@ -55,9 +56,10 @@ pub use pool::{
     Balance, Check, Ejection, EjectionSetting, HashKey, HealthCheck, Retry, RetryOn, RetrySetting,
     UpstreamLimits,
 };
+pub use reload::{Guard, Reload};
 pub use route::{HostRewrite, Route, ValueMatch};
 pub use schema::{reference, schema};
-pub use source::{Read, Sources, Variables, read_str_with, read_with};
+pub use source::{Read, Sources, Variables, read_again, read_str_with, read_with};
 pub use split::{Mirror, Split};
 pub use tls::{
     Certificate, ClientAuthMode, Hsts, HstsSetting, ListenerTls, TlsVersion, UpstreamTls,
@@ -68,6 +70,8 @@ pub use values::{
     ByteSize, Cidr, Duration, EndpointAddress, ErrorStatus, Exactly, HeaderName, HostPattern,
     ListenAddress, Method, OriginPattern, Path, Span, Spanned, Switch, Template, TrustedProxy,
 };
+
+pub use yaml::{Kind, Node, Resolved, tree};
 
 pub use websocket::{Drain, Evict, LogFrames, OnChange, PingTo, WebSocket, WebSocketSetting};
 
@@ -99,10 +103,13 @@ pub struct Config {
     /// `upgrade.sock` in `$RUNTIME_DIRECTORY`, else one for this file in a private folder among
     /// the temporary ones.
     pub upgrade_socket: Option<Spanned<String>>,
-    /// A folder for what must outlive the process: accounts and certificates of ACME. It is made
+    /// A folder for what must outlive the process: accounts and certificates of ACME, the last twenty versions
+    /// of the configuration. It is made
     /// where it is missing; nobody else should be able to read it. Relative paths start at the
     /// folder of the configuration file. Default: none.
     pub state_dir: Option<Spanned<String>>,
+    /// How edits of this file take effect.
+    pub reload: Reload,
     /// How WebSocket sessions are closed when the gateway stops, drains or reloads.
     pub drain: Drain,
     /// Where the gateway can be asked and told. Default: nowhere.
@@ -156,7 +163,11 @@ pub struct Shutdown {
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// A loopback address with a port, `127.0.0.1:9901`, or a Unix domain socket that only the
-    /// gateway's user may use, `unix:/run/tidegate/admin.sock`. Whoever reaches it may see and
-    /// close sessions.
+    /// gateway's user may use, `unix:/run/tidegate/admin.sock`. Whoever reaches it may see what
+    /// there is to see, sessions and users included.
     pub address: Spanned<ListenAddress>,
+    /// What must be shown (`Authorization: Bearer …`) to change anything: close sessions, reload, go
+    /// back, purge. At least 16 characters; a variable is a good place for it. Without one nothing
+    /// can be changed at an address of TCP; at a Unix domain socket none is needed.
+    pub token: Option<Spanned<String>>,
 }

@@ -31,6 +31,14 @@ pub struct Read {
     pub route_indices: BTreeMap<Span, usize>,
 }
 
+impl Read {
+    /// The folder for what must outlive the process.
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        let written = self.config.state_dir.as_ref()?;
+        Some(self.sources.folder(written.span).join(&written.value))
+    }
+}
+
 /// The files of a configuration, with their contents.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
@@ -107,6 +115,13 @@ pub fn read_with(path: &Path, variables: &Variables) -> Read {
     }
 }
 
+/// Reads files that were read before, whatever has become of them since; the first is the one that
+/// includes the others.
+pub fn read_again(files: &[(PathBuf, String)], variables: &Variables) -> Read {
+    let (path, text) = files.first().cloned().unwrap_or_default();
+    Reader { kept: Some(files), ..Reader::new(variables) }.read(&path, text)
+}
+
 /// Reads text that is in no file.
 pub fn read_str_with(text: &str, name: &str, variables: &Variables) -> Read {
     Reader::new(variables).read(Path::new(name), text.to_owned())
@@ -130,6 +145,8 @@ fn matching(pattern: &str) -> Vec<PathBuf> {
 
 struct Reader<'v> {
     variables: &'v Variables,
+    /// What is read in the place of the file system.
+    kept: Option<&'v [(PathBuf, String)]>,
     sources: Sources,
     /// Span, path, reason: collected before the sources are complete.
     found: Vec<(Span, String, String)>,
@@ -137,7 +154,20 @@ struct Reader<'v> {
 
 impl<'v> Reader<'v> {
     fn new(variables: &'v Variables) -> Self {
-        Self { variables, sources: Sources::default(), found: Vec::new() }
+        Self { variables, kept: None, sources: Sources::default(), found: Vec::new() }
+    }
+
+    fn matching(&self, pattern: &str) -> Vec<PathBuf> {
+        let Some(kept) = self.kept else { return matching(pattern) };
+        let Ok(pattern) = glob::Pattern::new(pattern) else { return Vec::new() };
+        let paths = kept.iter().skip(1).map(|(path, _)| path);
+        paths.filter(|path| pattern.matches_path(path)).cloned().collect()
+    }
+
+    fn text(&self, path: &Path) -> Result<String, String> {
+        let Some(kept) = self.kept else { return read_file(path) };
+        let file = kept.iter().find(|(known, _)| known == path);
+        file.map(|(_, text)| text.clone()).ok_or_else(|| "was not kept".to_owned())
     }
 
     fn read(mut self, path: &Path, text: String) -> Read {
@@ -230,14 +260,14 @@ impl<'v> Reader<'v> {
         let folder = path.parent().unwrap_or(Path::new(""));
         for (span, pattern) in patterns {
             let pattern = folder.join(pattern).display().to_string();
-            let files = matching(&pattern);
+            let files = self.matching(&pattern);
             if files.is_empty() && !pattern.contains(['*', '?', '[']) {
                 self.found.push((span, "include".to_owned(), format!("there is no {pattern}")));
             }
             self.sources.patterns.push(pattern);
             for file in files {
                 let known = self.sources.files.iter().any(|(known, _)| *known == file);
-                match read_file(&file) {
+                match self.text(&file) {
                     Ok(_) if known => {}
                     Ok(text) => {
                         if let Some(included) = self.parse(&file, text) {

@@ -136,6 +136,11 @@ impl Fault {
     }
 }
 
+/// The tree of a text that may not be sound.
+pub fn tree(text: &str) -> Option<Node> {
+    parse(text, 0, &mut Vec::new()).ok().flatten()
+}
+
 /// Reads one document. Duplicate keys are noted in `faults` and their first value kept; what
 /// can't be read on from is the error.
 pub fn parse(text: &str, file: u16, faults: &mut Vec<Fault>) -> Result<Option<Node>, Fault> {

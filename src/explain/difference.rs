@@ -1,11 +1,12 @@
 use crate::generation::{Generation, HostHeader, Route};
 use crate::routing::Rule;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// What two configurations do otherwise, by route.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// Listeners that are new.
     pub listeners_added: Vec<String>,
@@ -20,17 +21,18 @@ pub struct Difference {
 }
 
 /// One thing that a route does otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What.
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
     /// How it was.
     pub before: String,
     /// How it is.
     pub after: String,
 }
 
-type Facts = Vec<(&'static str, String)>;
+/// What, and how.
+pub type Facts = Vec<(&'static str, String)>;
 
 impl Difference {
     /// Between two generations.
@@ -53,7 +55,7 @@ impl Difference {
                     let mut changes = changes(earlier, facts);
                     if changes.is_empty() {
                         changes.push(Change {
-                            what: "filters or settings",
+                            what: "filters or settings".into(),
                             before: "as they were".to_owned(),
                             after: "others".to_owned(),
                         });
@@ -88,7 +90,7 @@ fn missing(all: &[String], there: &[String]) -> Vec<String> {
 fn changes(before: &Facts, after: &Facts) -> Vec<Change> {
     let both = before.iter().zip(after).filter(|(before, after)| before.1 != after.1);
     both.map(|(before, after)| Change {
-        what: after.0,
+        what: after.0.into(),
         before: before.1.clone(),
         after: after.1.clone(),
     })
@@ -96,7 +98,7 @@ fn changes(before: &Facts, after: &Facts) -> Vec<Change> {
 }
 
 /// What a route does, always in the same order.
-fn facts(rule: &Rule, route: &Route) -> Facts {
+pub fn facts(rule: &Rule, route: &Route) -> Facts {
     let on = |is_on: bool| if is_on { "on" } else { "off" }.to_owned();
     let or = |found: Option<String>, none: &str| found.unwrap_or_else(|| none.to_owned());
     let seconds = |time: std::time::Duration| humantime::format_duration(time).to_string();

@@ -8,7 +8,7 @@ mod tests;
 mod told;
 
 pub use asked::Asked;
-pub use difference::{Change, Difference};
+pub use difference::{Change, Difference, facts};
 pub use review::review;
 pub use tests::verify;
 pub use told::{Candidate, Explanation, Verdict, Way};

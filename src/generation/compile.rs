@@ -19,7 +19,7 @@ mod split;
 mod upstream;
 mod websocket;
 
-use super::{Drain, Edge, Fixed, Generation, Listener, Route, Stamp};
+use super::{Drain, Edge, Fixed, Generation, Guard, Listener, Route, Stamp};
 use crate::config::{self, AccessLogSetting, Config, Problems, Read, Sources, Span, TrustedProxy};
 use crate::filter::{Filter, UserIdFilter, UserIdSource};
 use crate::http::address::Address;
@@ -48,6 +48,9 @@ pub struct Surroundings<'s> {
 
 /// The longest path of a Unix socket (107 bytes on Linux), less what is put behind it.
 const MAX_SOCKET_PATH: usize = 90;
+
+/// The fewest characters of the admin endpoint's token.
+const LEAST_TOKEN: usize = 16;
 
 /// Query keys whose values never reach a log, unless the configuration has its own list.
 pub const SECRET_KEYS: [&str; 20] = [
@@ -141,6 +144,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
 
     let cache = compiler.cache_limits();
     let drain = compiler.drain();
+    let admin_token = compiler.admin_token();
     let (questions, files) = (compiler.questions, compiler.files);
     if !problems.is_empty() {
         return Err(problems);
@@ -153,7 +157,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         config::Level::Trace => log::LevelFilter::Trace,
     };
     Ok(Generation {
-        number: surroundings.previous.map_or(1, |previous| previous.number + 1),
+        number: surroundings.previous.map_or(1, |previous| previous.number),
         edge,
         table: Table::new(routes),
         fallback,
@@ -166,10 +170,21 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         fixed,
         cache,
         drain,
+        guard: config.reload.guard.as_ref().map(guard),
+        admin_token,
+        written: sources,
         grace: config.shutdown.grace.map_or(Duration::from_secs(30), |grace| grace.0),
         delay: config.shutdown.delay.map_or(Duration::ZERO, |delay| delay.0),
         log: (level, config.log.format == Some(config::LogFormat::Json)),
     })
+}
+
+fn guard(written: &config::Guard) -> Guard {
+    Guard {
+        window: written.window.map_or(Duration::from_secs(30), |window| window.0),
+        errors: f64::from(written.max_5xx_increase.unwrap_or(5)) / 100.0,
+        handshakes: written.max_handshake_failures.unwrap_or(10).into(),
+    }
 }
 
 /// The rule once for each of its hosts, in an order of its own, so that two that take exactly
@@ -244,6 +259,20 @@ impl Compiler<'_> {
                 .help("whoever reaches it may close sessions: listen on 127.0.0.1");
         }
         Some(address.0.clone())
+    }
+
+    fn admin_token(&mut self) -> Option<Arc<str>> {
+        let token = self.config.admin.as_ref()?.token.as_ref()?;
+        if token.chars().count() < LEAST_TOKEN {
+            let reason = format!("it has fewer than {LEAST_TOKEN} characters: it can be guessed");
+            self.problems
+                .add(token.span, "admin.token", reason)
+                .help("make one with `openssl rand -hex 16`");
+        } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let reason = "only visible ASCII characters can be sent in a header";
+            self.problems.add(token.span, "admin.token", reason);
+        }
+        Some(token.value.as_str().into())
     }
 
     fn drain(&mut self) -> Drain {

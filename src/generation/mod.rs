@@ -27,6 +27,7 @@ pub use stamp::Stamp;
 use crate::acme::Managed;
 use crate::cache;
 use crate::compression::Compression;
+use crate::config::Sources;
 use crate::error_pages::ErrorPages;
 use crate::filter::Filter;
 use crate::http::address::Address;
@@ -45,7 +46,7 @@ use std::time::{Duration, SystemTime};
 
 /// A compiled configuration.
 pub struct Generation {
-    /// Counts up from 1 with each configuration that took effect.
+    /// The version of the configuration that it was made of.
     pub number: u64,
     /// What holds for every route.
     pub edge: Arc<Edge>,
@@ -76,6 +77,12 @@ pub struct Generation {
     pub delay: Duration,
     /// How sessions are closed when the gateway stops, drains or reloads.
     pub drain: Drain,
+    /// When the gateway goes back to the version before.
+    pub guard: Option<Guard>,
+    /// What who changes anything at the admin endpoint must show.
+    pub admin_token: Option<Arc<str>>,
+    /// The configuration as it was written, for who may read it.
+    pub written: Sources,
     /// The gateway's own log: the least level, and whether it is JSON.
     pub log: (log::LevelFilter, bool),
 }
@@ -87,6 +94,17 @@ pub struct Drain {
     pub code: u16,
     /// Over how long.
     pub spread: Duration,
+}
+
+/// When the gateway goes back to the version before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guard {
+    /// How long an edit is watched.
+    pub window: Duration,
+    /// By how much the share of server errors may grow, from 0 to 1.
+    pub errors: f64,
+    /// How many more handshakes may fail.
+    pub handshakes: u64,
 }
 
 /// What can't change while the gateway runs.

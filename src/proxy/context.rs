@@ -10,7 +10,7 @@ use crate::http::address::Address;
 use crate::load::Ticket;
 use crate::upstream::{Chosen, Place, Pool};
 use crate::websocket::{End, Initiator, Ticket as SessionTicket};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use pingora::Error;
 use pingora_proxy::Session;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub struct Context {
     pub(super) sent: u64,
     /// What the client gets in the place of an upstream's error.
     pub(super) instead: Option<Reply>,
+    /// Whether the answer is one that the configuration says to give.
+    pub(super) is_intended: bool,
     /// What went wrong, in words for the operator.
     pub(super) error: Option<String>,
     /// Until the end is told.
@@ -89,6 +91,7 @@ impl Context {
             received: 0,
             sent: 0,
             instead: None,
+            is_intended: false,
             error: None,
             under_way: Some(under_way),
         }
@@ -142,8 +145,7 @@ impl Context {
             policy.counts.count(status);
         }
         if !self.is_open && !caching::is_background(session) {
-            let method = &session.req_header().method;
-            self.route.requests.count(method, status, self.started.elapsed());
+            self.count(&session.req_header().method, status);
         }
         let outcome = self.outcome(session, status);
         for filter in self.route.filters.iter().rev() {
@@ -165,6 +167,17 @@ impl Context {
         self.endpoint = None;
         self.place = None;
         self.under_way = None;
+    }
+
+    fn count(&self, method: &Method, status: u16) {
+        let requests = &self.route.requests;
+        requests.count(method, status, self.started.elapsed());
+        if status >= 500 && !self.is_intended {
+            requests.count_server_error();
+        }
+        if self.exchange.is_websocket && status != CLIENT_CLOSED_REQUEST {
+            requests.count_failed_handshake();
+        }
     }
 
     fn outcome<'o>(&'o self, session: &'o Session, status: u16) -> Outcome<'o> {

@@ -338,7 +338,10 @@ async fn filter_request(session: &mut Session, ctx: &mut Context) -> Option<crat
         let mut request = Request { head: session.req_header_mut(), exchange: &mut ctx.exchange };
         match filter.on_request(&mut request).await {
             Ok(Flow::Continue) => {}
-            Ok(Flow::Respond(reply)) => return Some(reply),
+            Ok(Flow::Respond(reply)) => {
+                ctx.is_intended = true;
+                return Some(reply);
+            }
             Err(error) => return Some(failure::of_filter(ctx, &*error)),
         }
     }

@@ -1,8 +1,10 @@
 //! The process around the gateway: listeners, signals, start and stop.
 
+mod apply;
 mod bare;
 mod connection;
 mod files;
+mod guard;
 mod handover;
 mod http1;
 mod http2;
@@ -23,12 +25,14 @@ use crate::cache::Cache;
 use crate::config::{Read, Variables};
 use crate::filter::Filter;
 use crate::generation::{Generation, Live, discover};
+use crate::history::{History, Order};
 use crate::http::address::Address;
 use crate::load::{self, InFlight, Overload, Places};
 use crate::proxy::Proxy;
 use crate::telemetry::log as own_log;
 use crate::upstream::Discovery;
 use crate::websocket::Registry;
+use apply::Force;
 use connection::Connections;
 use handover::{Keeper, Taken};
 use pingora::apps::HttpServerOptions;
@@ -113,6 +117,8 @@ impl Server {
         let cache = Arc::new(Cache::default());
         cache.apply(generation.cache);
         generation.begin(&sessions);
+        let history = Arc::new(History::open(read.state_dir()));
+        generation.number = history.begin(apply::files(&read.sources));
         let live = Arc::new(Live::new(generation));
         let in_flight = Arc::new(InFlight::default());
         let most = load::connections(files::raise_limit());
@@ -172,10 +178,12 @@ impl Server {
         let readiness = Arc::new(Readiness::default());
         // The admin endpoint answers until the very end: what is under way then is worth asking
         // about. When another process has its socket, that one is to be asked.
+        let (orders, ordered) = mpsc::channel(1);
         let (stop_admin, stopping) = watch::channel(false);
         let stop_admin = Arc::new(stop_admin);
         for (address, socket) in admin {
             let admin = Admin {
+                address: address.clone(),
                 live: Arc::clone(&live),
                 sessions: Arc::clone(&sessions),
                 cache: Arc::clone(&cache),
@@ -183,6 +191,8 @@ impl Server {
                 in_flight: Arc::clone(&in_flight),
                 overload: Arc::clone(&overload),
                 places: Arc::clone(&places),
+                history: Arc::clone(&history),
+                orders: orders.clone(),
             };
             let mut service = Service::new(format!("admin {address}"), HttpServer::new_app(admin));
             let (config, name) = inherited(&address, ADMIN_MODE);
@@ -206,8 +216,7 @@ impl Server {
         log::info!("{serving}, ready");
         notify::ready(&serving);
 
-        let (reload, reloads) = mpsc::channel(1);
-        let watch = Watch {
+        let force = Force {
             read,
             file,
             live: Arc::clone(&live),
@@ -215,8 +224,9 @@ impl Server {
             sessions: Arc::clone(&sessions),
             cache,
             discovery,
+            history,
         };
-        tokio::spawn(watch.run(reloads, discovered));
+        tokio::spawn(Watch::new(force).run(ordered, discovered));
         let mut handing: Option<JoinHandle<Result<u32, String>>> = None;
         let stop = loop {
             let signal = tokio::select! {
@@ -241,7 +251,7 @@ impl Server {
                     notify::reloading();
                     let (done, reloaded) = oneshot::channel();
                     // One that waits already will read the newest file as well.
-                    let _ = reload.try_send(done);
+                    let _ = orders.try_send(Order::Reload(done));
                     let serving = serving.clone();
                     tokio::spawn(async move {
                         let _ = reloaded.await;

@@ -23,6 +23,8 @@ struct Counts {
     /// What found none.
     others: AtomicU64,
     duration: Histogram,
+    server_errors: AtomicU64,
+    failed_handshakes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -38,8 +40,21 @@ impl Default for Counts {
             pairs: std::array::from_fn(|_| Pair::default()),
             others: AtomicU64::default(),
             duration: Histogram::default(),
+            server_errors: AtomicU64::default(),
+            failed_handshakes: AtomicU64::default(),
         }
     }
+}
+
+/// How requests have fared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All of them.
+    pub requests: u64,
+    /// Those that were answered 500 or above, which nobody had asked for.
+    pub server_errors: u64,
+    /// WebSocket handshakes that came to no session.
+    pub failed_handshakes: u64,
 }
 
 impl Requests {
@@ -61,6 +76,25 @@ impl Requests {
             }
         }
         counts.others.fetch_add(1, Relaxed);
+    }
+
+    /// One was answered 500 or above, which nobody had asked for.
+    pub fn count_server_error(&self) {
+        self.0.get_or_init(Box::default).server_errors.fetch_add(1, Relaxed);
+    }
+
+    /// A WebSocket handshake came to no session.
+    pub fn count_failed_handshake(&self) {
+        self.0.get_or_init(Box::default).failed_handshakes.fetch_add(1, Relaxed);
+    }
+
+    /// All together.
+    pub fn tally(&self) -> Tally {
+        self.0.get().map_or_else(Tally::default, |counts| Tally {
+            requests: self.by_code().map(|(.., count)| count).sum(),
+            server_errors: counts.server_errors.load(Relaxed),
+            failed_handshakes: counts.failed_handshakes.load(Relaxed),
+        })
     }
 
     /// Method, status, how often; a status of 0 for those that are not told apart.

@@ -1,6 +1,8 @@
+use super::Recent;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
@@ -38,6 +40,7 @@ enum Message {
 pub struct Sink {
     target: Target,
     queue: SyncSender<Message>,
+    recent: Arc<Recent>,
     dropped: AtomicU64,
 }
 
@@ -47,15 +50,22 @@ impl Sink {
         let output = Output::open(&target)?;
         let (queue, messages) = sync_channel(QUEUE);
         let thread_target = target.clone();
+        let recent = Arc::new(Recent::default());
+        let kept = Arc::clone(&recent);
         thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_all(&messages, output, &thread_target))?;
-        Ok(Self { target, queue, dropped: AtomicU64::new(0) })
+            .spawn(move || write_all(&messages, output, &thread_target, &kept))?;
+        Ok(Self { target, queue, recent, dropped: AtomicU64::new(0) })
     }
 
     /// Where the lines go.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The lines that were written last.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     /// Hands over a line, its line feed included.
@@ -88,13 +98,17 @@ impl Sink {
     }
 }
 
-fn write_all(messages: &Receiver<Message>, mut output: Output, target: &Target) {
+fn write_all(messages: &Receiver<Message>, mut output: Output, target: &Target, recent: &Recent) {
     let mut batch = Vec::with_capacity(64 * 1024);
+    let mut lines = Vec::new();
     while let Ok(first) = messages.recv() {
         let mut waiting = Vec::new();
         for message in std::iter::once(first).chain(messages.try_iter()) {
             match message {
-                Message::Line(line) => batch.extend_from_slice(&line),
+                Message::Line(line) => {
+                    batch.extend_from_slice(&line);
+                    lines.push(line);
+                }
                 Message::Flush(done) => waiting.push(done),
                 Message::Reopen => match Output::open(target) {
                     Ok(reopened) => {
@@ -108,6 +122,7 @@ fn write_all(messages: &Receiver<Message>, mut output: Output, target: &Target) 
         }
         output.write(&batch);
         batch.clear();
+        recent.add(lines.drain(..));
         if waiting.is_empty() {
             thread::sleep(GATHER);
         }

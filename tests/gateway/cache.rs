@@ -2,7 +2,7 @@
 //! wrong one.
 
 use crate::support::{
-    Config, Gateway, Response, Upstream, cli, free_port, get, ok, respond, until,
+    Config, Gateway, Response, TOKEN, Upstream, cli, free_port, get, ok, respond, until,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -581,7 +581,7 @@ async fn the_operator_purges_by_url_by_beginning_and_all() {
     let port = free_port();
     let gateway = Config::to(&upstream)
         .with("cache: on")
-        .top(&format!("admin: {{address: 127.0.0.1:{port}}}"))
+        .top(&format!("admin: {{address: 127.0.0.1:{port}, token: {TOKEN}}}"))
         .start()
         .await;
     let paths = ["/a/1", "/a/1?x", "/a/2", "/b"];
@@ -603,7 +603,8 @@ async fn the_operator_purges_by_url_by_beginning_and_all() {
     };
     let admin = format!("127.0.0.1:{port}");
     let purge = async |arguments: &[&str]| {
-        let all: Vec<&str> = [&["cache", "purge", "--admin", &admin], arguments].concat();
+        let all: Vec<&str> =
+            [&["cache", "purge", "--admin", &admin, "--token", TOKEN], arguments].concat();
         let done = cli(gateway.folder(), &all, &[]).await;
         assert_eq!(done.code, Some(0), "{}", done.all());
         done.stdout.trim().to_owned()
@@ -619,7 +620,7 @@ async fn the_operator_purges_by_url_by_beginning_and_all() {
     assert_eq!(purge(&["--all"]).await, "8 responses are purged");
     assert_eq!(kept().await, [""; 0]);
     for wrong in [&["--url", "/a"][..], &["--url", "ftp://localhost/"]] {
-        let all = [&["cache", "purge", "--admin", &admin], wrong].concat();
+        let all = [&["cache", "purge", "--admin", &admin, "--token", TOKEN], wrong].concat();
         assert_eq!(cli(gateway.folder(), &all, &[]).await.code, Some(1), "{wrong:?}");
     }
 }

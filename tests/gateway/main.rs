@@ -7,6 +7,7 @@ mod support;
 
 mod access_log;
 mod acme;
+mod admin;
 mod cache;
 mod cli;
 mod compression;
@@ -18,6 +19,7 @@ mod explain;
 mod files;
 mod forwarded_headers;
 mod header_changes;
+mod history;
 mod http2_floods;
 mod http_semantics;
 mod limits;

@@ -1,7 +1,7 @@
 //! Live sessions can be seen, named, closed and drained from outside; a configuration can be
 //! tried against them; their frames can be logged.
 
-use crate::support::{Cli, Config, Gateway, Upstream, cli, free_port, next, until};
+use crate::support::{Cli, Config, Gateway, TOKEN, Upstream, cli, free_port, next, until};
 use futures_util::SinkExt;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
@@ -16,13 +16,14 @@ impl Managed {
     async fn start(config: Config) -> Self {
         let admin = format!("127.0.0.1:{}", free_port());
         let config = config
-            .top(&format!("admin: {{address: \"{admin}\"}}"))
+            .top(&format!("admin: {{address: \"{admin}\", token: {TOKEN}}}"))
             .top("identity: {user_id: [{query: userId}]}");
         Self { gateway: config.start().await, admin }
     }
 
     async fn tidegate(&self, arguments: &[&str]) -> Cli {
-        let environment = [("TIDEGATE_ADMIN", self.admin.as_str())];
+        let environment =
+            [("TIDEGATE_ADMIN", self.admin.as_str()), ("TIDEGATE_ADMIN_TOKEN", TOKEN)];
         cli(self.gateway.folder(), arguments, &environment).await
     }
 
@@ -129,7 +130,8 @@ async fn a_kick_names_whom_it_means_and_a_code_that_may_be_sent() {
         assert!(kick.stderr.contains("none that may be sent"), "{}", kick.all());
     }
     let client = reqwest::Client::new();
-    let all = client.post(format!("http://{}/sessions/close", managed.admin)).send().await;
+    let url = format!("http://{}/sessions/close", managed.admin);
+    let all = client.post(url).bearer_auth(TOKEN).send().await;
     assert_eq!(all.expect("an answer").status(), 400, "not all by a slip of the hand");
 }
 

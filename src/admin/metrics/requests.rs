@@ -19,6 +19,14 @@ pub(super) fn write(to: &mut Exposition, generation: &Generation) {
             family.sample(&labels, count);
         }
     }
+    let mut family = to.family(
+        "tidegate_websocket_failed_handshakes",
+        Kind::Counter,
+        "WebSocket handshakes that came to no session.",
+    );
+    for route in routes() {
+        family.sample(&[("route", &route.name)], route.requests.tally().failed_handshakes);
+    }
     let help = "From the head of the request to the end of the response; for a WebSocket session, \
                 to the end of the handshake.";
     let mut family = to.family("tidegate_request_duration_seconds", Kind::Histogram, help);

@@ -1,6 +1,7 @@
 //! The kit under the tests: a gateway as a child process, an upstream that writes down what it
 //! is sent, clients of one socket.
 
+mod admin;
 mod config;
 pub mod dns;
 mod gateway;
@@ -14,6 +15,7 @@ mod upstream;
 mod websocket;
 mod wire;
 
+pub use admin::{Admin, TOKEN};
 pub use config::Config;
 pub use gateway::{Cli, Gateway, cli, free_port, replace_file};
 pub use lines::Lines;

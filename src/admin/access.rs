@@ -1,0 +1,64 @@
+//! Who may ask, and who may change anything.
+//!
+//! The endpoint is for people and programs on the same machine. Pages of others in a browser there
+//! are neither: they are refused by their `Origin`, and by a `Host` that is a name (DNS rebinding).
+
+use super::{Refusal, refuse};
+use crate::http::host::without_port;
+use http::{Method, StatusCode, header};
+use pingora::http::RequestHeader;
+use std::net::IpAddr;
+use subtle::ConstantTimeEq;
+
+/// What changes nothing although it has a body.
+const HARMLESS: [&str; 1] = ["/sessions/affected"];
+
+/// Refuses who may not. `is_unix` tells that only the gateway's user has come this far.
+pub(super) fn check(
+    head: &RequestHeader,
+    token: Option<&str>,
+    is_unix: bool,
+) -> Result<(), Refusal> {
+    if let Err(reason) = is_from_here(head) {
+        return refuse(StatusCode::FORBIDDEN, reason);
+    }
+    let changes = ![Method::GET, Method::HEAD].contains(&head.method);
+    if !changes || is_unix || HARMLESS.contains(&head.uri.path()) {
+        return Ok(());
+    }
+    let Some(token) = token else {
+        return refuse(
+            StatusCode::FORBIDDEN,
+            "nothing can be changed here: set `admin.token`, or let `admin.address` be a Unix \
+             domain socket",
+        );
+    };
+    let field = head.headers.get(header::AUTHORIZATION).map(|field| field.as_bytes());
+    let shown = field.and_then(|field| match field.split_at_checked(7) {
+        Some((scheme, shown)) if scheme.eq_ignore_ascii_case(b"bearer ") => Some(shown),
+        _ => None,
+    });
+    match shown {
+        Some(shown) if bool::from(shown.ct_eq(token.as_bytes())) => Ok(()),
+        Some(_) => refuse(StatusCode::UNAUTHORIZED, "the token is another one than `admin.token`"),
+        None => refuse(
+            StatusCode::UNAUTHORIZED,
+            "show `admin.token`: as `Authorization: Bearer …`, by --token or TIDEGATE_ADMIN_TOKEN",
+        ),
+    }
+}
+
+fn is_from_here(head: &RequestHeader) -> Result<(), &'static str> {
+    let written = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let written = written.unwrap_or_default();
+    let host = without_port(written);
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    if literal.parse::<IpAddr>().is_err() && !host.eq_ignore_ascii_case("localhost") {
+        return Err("the Host must be an IP address or localhost");
+    }
+    let own = |origin: &[u8]| origin.strip_prefix(b"http://") == Some(written.as_bytes());
+    if head.headers.get(header::ORIGIN).is_some_and(|origin| !own(origin.as_bytes())) {
+        return Err("this is not for the pages of others");
+    }
+    Ok(())
+}

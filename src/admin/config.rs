@@ -1,0 +1,92 @@
+//! The configuration in force, without its secrets.
+
+use crate::config::{Kind, Node, Resolved, tree as parse};
+use crate::generation::Generation;
+use serde_json::{Map, Value, json};
+
+/// What the name of something secret has in it.
+const SECRET: [&str; 9] = [
+    "token",
+    "secret",
+    "passw",
+    "authorization",
+    "hmac",
+    "api-key",
+    "api_key",
+    "apikey",
+    "credential",
+];
+
+/// Fields of HTTP that are secret by their nature.
+const SECRET_FIELDS: [&str; 2] = ["cookie", "set-cookie"];
+
+const REDACTED: &str = "[redacted]";
+
+/// Each file as it was written, variables by their names.
+pub(super) fn show(generation: &Generation) -> Value {
+    let files = generation.written.files().map(|(path, text)| {
+        let tree = parse(text).map_or(Value::Null, |root| tree(&root, false));
+        json!({"path": path, "configuration": tree})
+    });
+    json!({"version": generation.number, "files": files.collect::<Vec<_>>()})
+}
+
+/// The parser has bounded the depth.
+fn tree(node: &Node, of_fields: bool) -> Value {
+    match &node.kind {
+        Kind::Sequence(items) => items.iter().map(|item| tree(item, of_fields)).collect(),
+        Kind::Mapping(entries) => {
+            let entry = |key: &str, node: &Node| {
+                let of_fields = of_fields || key == "headers" || key == "forward_headers";
+                let name = key.to_ascii_lowercase();
+                let is_secret = SECRET.iter().any(|word| name.contains(word))
+                    || of_fields && SECRET_FIELDS.contains(&&*name);
+                match &node.kind {
+                    Kind::Scalar(_) if is_secret => Value::from(REDACTED),
+                    Kind::Mapping(_) if is_secret => Value::from(REDACTED),
+                    _ => tree(node, of_fields),
+                }
+            };
+            let entries =
+                entries.iter().map(|(key, node)| (key.text.clone(), entry(&key.text, node)));
+            Value::Object(entries.collect::<Map<_, _>>())
+        }
+        Kind::Scalar(scalar) => match scalar.resolve() {
+            Resolved::Null => Value::Null,
+            Resolved::Bool(value) => value.into(),
+            Resolved::Integer(value) => value.into(),
+            Resolved::Float(value) => value.into(),
+            Resolved::String => without_userinfo(&scalar.text).into(),
+        },
+    }
+}
+
+/// `redis://user:password@host` without what is before the `@`.
+fn without_userinfo(text: &str) -> String {
+    let parts = text.split_once("://").and_then(|(scheme, rest)| {
+        let (user, host) = rest.split_once('@')?;
+        (!user.contains('/')).then(|| format!("{scheme}://{REDACTED}@{host}"))
+    });
+    parts.unwrap_or_else(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_show() {
+        let yaml = "
+admin: {address: 127.0.0.1:9901, token: verysecret0123456}
+headers: {request: {set: {Authorization: Basic verysecret, Cookie: verysecret, X-Tenant: blue}}}
+identity: {user_id: [cookie: sid]}
+acme: {external_account: {id: me, hmac_key: verysecret}}
+shared: redis://user:verysecret@127.0.0.1:6379/0
+upstreams: {api: {endpoints: ['${API}']}}";
+        let shown = tree(&parse(yaml).expect("YAML"), false).to_string();
+        assert!(!shown.contains("verysecret"), "{shown}");
+        for visible in ["127.0.0.1:9901", "blue", "sid", "${API}", "127.0.0.1:6379/0"] {
+            assert!(shown.contains(visible), "{visible}: {shown}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The versions of the configuration, and the way back.
+
+use super::{Admin, Answer, refuse};
+use crate::history::{History, Order, Version};
+use crate::http::query;
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+/// The versions, the newest first, and what is wrong with the newest edit.
+pub(super) fn list(history: &History) -> Value {
+    let time = |time| humantime::format_rfc3339_millis(time).to_string();
+    let refusal = history.refusal();
+    json!({
+        "versions": history.versions().iter().rev().map(|it| show(it)).collect::<Vec<_>>(),
+        "refused": refusal.map(|it| json!({"time": time(it.time), "problems": it.problems})),
+    })
+}
+
+fn show(version: &Version) -> Value {
+    json!({
+        "version": version.number,
+        "time": humantime::format_rfc3339_millis(version.time).to_string(),
+        "cause": version.cause.to_string(),
+        "difference": version.difference,
+        "text": version.difference.to_string(),
+    })
+}
+
+/// Reads the files again.
+pub(super) async fn reload(admin: &Admin) -> Answer {
+    order(admin, Order::Reload).await
+}
+
+/// Goes back to a version.
+pub(super) async fn rollback(admin: &Admin, query: &str) -> Answer {
+    let to = match query::find(query, "version").map(|version| version.parse()) {
+        None => None,
+        Some(Ok(version)) => Some(version),
+        Some(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "`version` is no number"),
+    };
+    if let Err(reason) = admin.history.find(to) {
+        return refuse(StatusCode::NOT_FOUND, reason);
+    }
+    order(admin, |told| Order::Rollback(to, told)).await
+}
+
+async fn order(
+    admin: &Admin,
+    order: impl FnOnce(oneshot::Sender<Result<String, String>>) -> Order,
+) -> Answer {
+    let (told, answer) = oneshot::channel();
+    let gone = (StatusCode::SERVICE_UNAVAILABLE, "the gateway stops".to_owned());
+    admin.orders.send(order(told)).await.map_err(|_| gone.clone())?;
+    match answer.await.map_err(|_| gone)? {
+        Ok(done) => Ok(json!({"version": admin.live.load().number, "changes": done})),
+        Err(problems) => refuse(StatusCode::CONFLICT, problems),
+    }
+}

@@ -1,0 +1,23 @@
+//! How edits of the configuration have fared.
+
+use super::exposition::{Exposition, Kind};
+use crate::generation::Generation;
+use crate::history::History;
+use std::time::SystemTime;
+
+pub(super) fn write(to: &mut Exposition, history: &History, generation: &Generation) {
+    let fared = history.fared();
+    to.family("tidegate_config_version", Kind::Gauge, "The version that is in force.")
+        .sample(&[], generation.number);
+    let help = "Edits, by whether they took effect.";
+    let mut family = to.family("tidegate_config_reloads", Kind::Counter, help);
+    family.sample(&[("result", "applied")], fared.applied);
+    family.sample(&[("result", "refused")], fared.refused);
+    let help = "Whether the newest edit took effect.";
+    to.family("tidegate_config_last_reload_successful", Kind::Gauge, help)
+        .sample(&[], u8::from(fared.is_good));
+    let since = fared.last.and_then(|last| last.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let help = "When the newest edit was tried; 0 when there was none.";
+    to.family("tidegate_config_last_reload_timestamp_seconds", Kind::Gauge, help)
+        .sample(&[], since.unwrap_or_default().as_secs_f64());
+}

@@ -1,0 +1,34 @@
+//! The routes and what they have done.
+
+use crate::explain::facts;
+use crate::generation::{Generation, Route};
+use crate::routing::Rule;
+use crate::telemetry::BOUNDS;
+use serde_json::{Map, Value, json};
+
+/// All of them; the one without a name answers what no other takes.
+pub(super) fn list(generation: &Generation) -> Value {
+    let routes = generation.table.iter().map(|(rule, route)| show(Some(rule), route));
+    let routes = routes.chain([show(None, &generation.fallback)]).collect::<Vec<_>>();
+    json!({"version": generation.number, "bounds": BOUNDS, "routes": routes})
+}
+
+fn show(rule: Option<&Rule>, route: &Route) -> Value {
+    let tally = route.requests.tally();
+    let duration = route.requests.duration();
+    let settings = rule.map(|rule| {
+        let facts = facts(rule, route).into_iter();
+        facts.map(|(what, how)| (what.to_owned(), Value::from(how))).collect::<Map<_, _>>()
+    });
+    json!({
+        "name": &*route.name,
+        "conditions": rule.map(Rule::conditions_in_words),
+        "upstream": route.pool.as_ref().map(|pool| &**pool.name()),
+        "settings": settings,
+        "requests": tally.requests,
+        "server_errors": tally.server_errors,
+        "failed_handshakes": tally.failed_handshakes,
+        "duration_seconds": duration.map(|it| it.seconds()).unwrap_or_default(),
+        "duration_buckets": duration.map(|it| it.cumulative()).unwrap_or_default(),
+    })
+}

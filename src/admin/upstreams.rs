@@ -1,0 +1,35 @@
+//! The upstreams and how they are.
+
+use crate::generation::Generation;
+use crate::upstream::{Endpoint, Pool};
+use serde_json::{Map, Value, json};
+
+/// All of them.
+pub(super) fn list(generation: &Generation) -> Value {
+    let upstreams = generation.pools.values().map(|pool| show(pool)).collect::<Vec<_>>();
+    json!({"version": generation.number, "upstreams": upstreams})
+}
+
+fn show(pool: &Pool) -> Value {
+    let counts = pool.counts();
+    let attempts = counts.attempts().map(|(result, count)| (result.to_owned(), count.into()));
+    json!({
+        "name": &**pool.name(),
+        "endpoints": pool.endpoints().iter().map(|it| endpoint(it)).collect::<Vec<_>>(),
+        "attempts": attempts.collect::<Map<_, _>>(),
+        "retries": counts.retries(),
+        "ejections": counts.ejections(),
+    })
+}
+
+fn endpoint(endpoint: &Endpoint) -> Value {
+    let health = endpoint.health();
+    json!({
+        "address": endpoint.written(),
+        "weight": endpoint.weight(),
+        "backup": endpoint.is_backup(),
+        "healthy": health.is_healthy(),
+        "ejected": health.is_ejected_now(),
+        "in_flight": health.in_flight(),
+    })
+}

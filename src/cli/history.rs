@@ -1,0 +1,75 @@
+use super::admin::{Endpoint, target};
+use clap::Args;
+use serde_json::Value;
+use std::process::ExitCode;
+
+pub const AFTER_HELP: &str = "\
+The last twenty versions of the configuration that took effect, the newest first: when, why, and what
+each did otherwise than the one before. With `state_dir` they outlive the process.
+
+Examples:
+  tidegate history
+  tidegate history --json | jq '.versions[0].difference'";
+
+#[derive(Args)]
+pub struct History {
+    #[command(flatten)]
+    endpoint: Endpoint,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl History {
+    pub fn run(&self) -> Result<(), ExitCode> {
+        let history = self.endpoint.ask("GET", "/history", "")?;
+        if self.json {
+            println!("{history}");
+            return Ok(());
+        }
+        let none = Vec::new();
+        let versions = history["versions"].as_array().unwrap_or(&none);
+        for (index, version) in versions.iter().enumerate() {
+            let of = |name: &str| version[name].as_str().unwrap_or_default();
+            let mark = if index == 0 { "*" } else { " " };
+            let number = version["version"].as_u64().unwrap_or_default();
+            println!("{mark} {number:>4}  {}  {}", of("time"), of("cause"));
+            for line in of("text").lines() {
+                println!("          {line}");
+            }
+        }
+        if let Value::Object(refused) = &history["refused"] {
+            let of = |name: &str| refused.get(name).and_then(Value::as_str).unwrap_or_default();
+            println!("\nThe edit of {} did not take effect:\n{}", of("time"), of("problems"));
+        }
+        Ok(())
+    }
+}
+
+pub const ROLLBACK_AFTER_HELP: &str = "\
+The version takes effect as an edit does: live, all of it or nothing, and no socket is dropped but by
+`websocket.on_change`. The file stays as it is: mend it, for its next edit, a SIGHUP or a restart puts it
+into force again.
+
+Examples:
+  tidegate rollback        to the version before the one in force
+  tidegate rollback 12";
+
+#[derive(Args)]
+pub struct Rollback {
+    /// The number of the version, as `tidegate history` tells it [default: the one before].
+    version: Option<u64>,
+    #[command(flatten)]
+    endpoint: Endpoint,
+}
+
+impl Rollback {
+    pub fn run(&self) -> Result<(), ExitCode> {
+        let version = self.version.map(|version| version.to_string());
+        let target = target("/rollback", &[("version", version.as_deref())]);
+        let done = self.endpoint.ask("POST", &target, "")?;
+        println!("{}", done["changes"].as_str().unwrap_or_default());
+        println!("the file stays as it is: mend it before its next edit, a SIGHUP or a restart");
+        Ok(())
+    }
+}

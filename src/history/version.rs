@@ -1,0 +1,65 @@
+use super::Files;
+use crate::explain::Difference;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::SystemTime;
+
+/// A configuration that took effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Counts up with each.
+    pub number: u64,
+    /// When it took effect.
+    #[serde(with = "rfc3339")]
+    pub time: SystemTime,
+    /// Why it did.
+    pub cause: Cause,
+    /// What it does otherwise than the one before.
+    pub difference: Difference,
+    /// What it was read from.
+    pub files: Files,
+}
+
+/// Why a version took effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The gateway started with it.
+    Start,
+    /// Its file was edited.
+    Edit,
+    /// Somebody went back to the version of this number.
+    Rollback(u64),
+    /// The guard went back to it.
+    Guard {
+        /// To the version of this number.
+        to: u64,
+        /// What was worse in the one that it left.
+        because: String,
+    },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("start"),
+            Self::Edit => f.write_str("edit"),
+            Self::Rollback(to) => write!(f, "rollback to {to}"),
+            Self::Guard { to, because } => write!(f, "the guard went back to {to}: {because}"),
+        }
+    }
+}
+
+mod rfc3339 {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::time::SystemTime;
+
+    pub fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_rfc3339_millis(*time))
+    }
+
+    pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<SystemTime, D::Error> {
+        let text = String::deserialize(from)?;
+        humantime::parse_rfc3339(&text).map_err(D::Error::custom)
+    }
+}

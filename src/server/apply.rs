@@ -1,0 +1,182 @@
+//! Puts a configuration into force.
+
+use crate::cache::Cache;
+use crate::config::{Problems, Read, Sources, Variables};
+use crate::explain::{Difference, verify};
+use crate::filter::Filter;
+use crate::generation::{Changes, Generation, Live, Plan, Surroundings, compile};
+use crate::history::{Cause, Files, History};
+use crate::telemetry::{Sink, log as own_log};
+use crate::upstream::Discovery;
+use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a new configuration waits for names that it brings.
+const RESOLVE_AT_ONCE: Duration = Duration::from_secs(2);
+
+/// What is in force, and all that a new configuration touches.
+pub(super) struct Force {
+    /// What is in force, as it was read.
+    pub read: Read,
+    /// Where it was read from, and with what; unless it was made in code.
+    pub file: Option<(PathBuf, Variables)>,
+    /// What is in force.
+    pub live: Arc<Live>,
+    /// The library user's filters.
+    pub filters: Arc<[Arc<dyn Filter>]>,
+    /// The sessions that a reload may touch.
+    pub sessions: Arc<Registry>,
+    /// The cache.
+    pub cache: Arc<Cache>,
+    /// What DNS tells of endpoints.
+    pub discovery: Arc<Discovery>,
+    /// The versions that were in force.
+    pub history: Arc<History>,
+}
+
+/// Why a configuration is put into force.
+pub(super) enum Occasion {
+    /// It is another version, or the same with other files beside it.
+    Version(Cause),
+    /// DNS says something else than it did.
+    Discovered,
+}
+
+impl Force {
+    /// Puts a version into force, or says why not. Tells what has changed.
+    pub(super) async fn apply(&mut self, read: Read, occasion: Occasion) -> Result<String, String> {
+        let before = self.live.full();
+        let (mut generation, changes) = match self.compile(read.clone()).await {
+            Ok(Some(compiled)) => compiled,
+            Ok(None) => return Err("the gateway stops".to_owned()),
+            Err(problems) => {
+                log::error!(
+                    "configuration not reloaded, the running one stays in force:\n{problems}"
+                );
+                self.history.refused(problems.to_string());
+                return Err(problems.to_string());
+            }
+        };
+        let (what, number) = match occasion {
+            Occasion::Discovered => ("endpoints discovered".to_owned(), before.number),
+            Occasion::Version(cause) => {
+                let what = match &cause {
+                    Cause::Start | Cause::Edit => "configuration reloaded".to_owned(),
+                    Cause::Rollback(to) => format!("back to version {to}"),
+                    Cause::Guard { to, .. } => format!("guard: back to version {to}"),
+                };
+                (what, self.number(&before, &generation, &read, cause).await)
+            }
+        };
+        generation.number = number;
+        self.swap(generation);
+        self.read = read;
+        let told = match self.touch_sessions() {
+            None => format!("generation {number}, {changes}"),
+            Some(affected) => format!("generation {number}, {changes}; {affected}"),
+        };
+        log::info!("{what}: {told}");
+        for key in changes.needs_restart() {
+            log::warn!(
+                "`{key}` has changed, which takes effect only after a restart; the rest of the \
+                 configuration is in force"
+            );
+        }
+        Ok(told)
+    }
+
+    /// The number of the version, which is a new one unless nothing was written otherwise.
+    async fn number(
+        &self,
+        before: &Generation,
+        after: &Generation,
+        read: &Read,
+        cause: Cause,
+    ) -> u64 {
+        self.history.applied();
+        let files = files(&read.sources);
+        if cause == Cause::Edit && files == self::files(&self.read.sources) {
+            return before.number;
+        }
+        let difference = Difference::between(before, after);
+        let history = Arc::clone(&self.history);
+        let kept = tokio::task::spawn_blocking(move || history.add(cause, difference, files));
+        kept.await.unwrap_or(before.number)
+    }
+
+    fn swap(&self, mut generation: Generation) {
+        own_log::set(generation.log.0, generation.log.1);
+        generation.warn();
+        generation.begin(&self.sessions);
+        self.cache.apply(generation.cache);
+        self.discovery.follow(&generation.questions);
+        self.live.swap(generation);
+    }
+
+    /// Does with live sessions what their routes say; tells how many are affected.
+    fn touch_sessions(&self) -> Option<String> {
+        let live = self.live.load();
+        let sessions = self.sessions.select(&Selector::default());
+        let affected = Plan::of(&live).affected(sessions);
+        if affected.is_empty() {
+            return None;
+        }
+        let told = affected.to_string();
+        let reason = "the gateway's configuration has changed";
+        let order = End::new(Initiator::Reload, live.drain.code, reason);
+        for session in affected.closed {
+            session.order(order.clone());
+        }
+        tokio::spawn(close_spread(affected.drained, order, live.drain.spread));
+        Some(told)
+    }
+
+    /// `None` when the runtime ends.
+    async fn compile(&self, read: Read) -> Result<Option<(Generation, Changes)>, Problems> {
+        let Some(mut compiled) = self.compile_once(read.clone()).await? else { return Ok(None) };
+        let asked = self.live.load().questions.clone();
+        if !compiled.0.questions.is_subset(&asked) {
+            // A new upstream is not to begin with nothing.
+            self.discovery.follow(&asked.union(&compiled.0.questions).cloned().collect());
+            let _ = timeout(RESOLVE_AT_ONCE, self.discovery.answered()).await;
+            if let Some(again) = self.compile_once(read).await? {
+                compiled = again;
+            }
+        }
+        let resolve_all = async {
+            for pool in compiled.0.pools.values() {
+                pool.resolve().await;
+            }
+        };
+        let _ = timeout(RESOLVE_AT_ONCE, resolve_all).await;
+        Ok(Some(compiled))
+    }
+
+    async fn compile_once(&self, read: Read) -> Result<Option<(Generation, Changes)>, Problems> {
+        let (live, discovery) = (Arc::clone(&self.live), Arc::clone(&self.discovery));
+        let filters = Arc::clone(&self.filters);
+        let compiled = tokio::task::spawn_blocking(move || {
+            let previous = live.load();
+            let surroundings = Surroundings {
+                previous: Some(&previous),
+                discovery: Some(&discovery),
+                filters: &filters,
+                open_sink: |target| Sink::open(target).map(Some),
+            };
+            let (tests, sources) = (read.config.tests.clone(), read.sources.clone());
+            let generation = compile(read, &surroundings)?;
+            verify(&generation, &tests, sources)?;
+            let changes = Changes::between(&previous, &generation);
+            Ok((generation, changes))
+        });
+        compiled.await.map_or(Ok(None), |compiled| compiled.map(Some))
+    }
+}
+
+/// The files that a configuration was read from.
+pub(super) fn files(sources: &Sources) -> Files {
+    sources.files().map(|(path, text)| (path.to_owned(), text.to_owned())).collect()
+}

@@ -1,0 +1,156 @@
+//! Watches whether an edit made things worse.
+
+use crate::generation::{Generation, Guard, Route};
+use crate::telemetry::Tally;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// So many requests have to have ended before the share of errors among them is believed.
+const ENOUGH: u64 = 20;
+
+/// How often it looks.
+pub(super) const BEAT: Duration = Duration::from_millis(500);
+
+/// What it has seen.
+#[derive(Default)]
+pub(super) struct Watchman {
+    /// How requests had fared at each look, over the guard's window.
+    looks: VecDeque<(Instant, Tally)>,
+    trial: Option<Trial>,
+}
+
+/// An edit that has yet to prove itself.
+struct Trial {
+    /// The version that had.
+    proven: u64,
+    /// Until when it is watched.
+    until: Instant,
+    guard: Guard,
+    /// How requests had fared when it took effect.
+    then: Tally,
+    /// How they fared within the window before.
+    before: Tally,
+    /// The generation before: requests on its routes are still counted there.
+    left: Arc<Generation>,
+}
+
+impl Watchman {
+    /// An edit has just taken effect in the place of this generation.
+    pub(super) fn edited(&mut self, left: Arc<Generation>, now: &Generation) {
+        let Some(guard) = now.guard else {
+            self.trial = None;
+            return;
+        };
+        // One that has not proven itself is no place to go back to.
+        let proven = self.trial.take().map_or(left.number, |trial| trial.proven);
+        let then = tally(now, Some(&left));
+        let begin = self.looks.front().map_or(then, |(_, tally)| *tally);
+        let before = since(begin, tally(&left, None));
+        let until = Instant::now() + guard.window;
+        self.trial = Some(Trial { proven, until, guard, then, before, left });
+        self.looks.clear();
+    }
+
+    /// Somebody has decided otherwise: nothing is watched any more.
+    pub(super) fn dismiss(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Looks; tells where to go back to, and why.
+    pub(super) fn look(&mut self, now: &Generation) -> Option<(u64, String)> {
+        let Some(trial) = &self.trial else {
+            if let Some(guard) = now.guard {
+                self.remember(now, guard.window);
+            }
+            return None;
+        };
+        let after = since(trial.then, tally(now, Some(&trial.left)));
+        if let Some(because) = worse(&trial.guard, trial.before, after) {
+            let proven = trial.proven;
+            self.dismiss();
+            return Some((proven, because));
+        }
+        if Instant::now() >= trial.until {
+            log::info!("guard: version {} has proven itself", now.number);
+            self.trial = None;
+        }
+        None
+    }
+
+    fn remember(&mut self, generation: &Generation, window: Duration) {
+        let now = Instant::now();
+        self.looks.push_back((now, tally(generation, None)));
+        while self.looks.front().is_some_and(|(then, _)| now.duration_since(*then) > window) {
+            self.looks.pop_front();
+        }
+    }
+}
+
+/// What was worse, in words.
+fn worse(guard: &Guard, before: Tally, after: Tally) -> Option<String> {
+    let share = |tally: Tally| tally.server_errors as f64 / tally.requests.max(1) as f64;
+    if after.requests >= ENOUGH && share(after) - share(before) > guard.errors {
+        return Some(format!(
+            "{:.1} % of {} requests were answered 5xx, {:.1} % before",
+            share(after) * 100.0,
+            after.requests,
+            share(before) * 100.0,
+        ));
+    }
+    let (now, then) = (after.failed_handshakes, before.failed_handshakes);
+    (now > then + guard.handshakes)
+        .then(|| format!("{now} WebSocket handshakes failed, {then} in as long before"))
+}
+
+fn since(then: Tally, now: Tally) -> Tally {
+    Tally {
+        requests: now.requests.saturating_sub(then.requests),
+        server_errors: now.server_errors.saturating_sub(then.server_errors),
+        failed_handshakes: now.failed_handshakes.saturating_sub(then.failed_handshakes),
+    }
+}
+
+/// How requests have fared in a generation, and on routes that went with the one before.
+fn tally(generation: &Generation, left: Option<&Arc<Generation>>) -> Tally {
+    let routes = |generation: &'_ Generation| -> Vec<Arc<Route>> {
+        let routes = generation.table.iter().map(|(_, route)| route);
+        routes.chain([&generation.fallback]).cloned().collect()
+    };
+    let all = routes(generation).into_iter().chain(left.into_iter().flat_map(|it| routes(it)));
+    // Those that are in both count in one place.
+    let places: HashMap<_, _> =
+        all.map(|route| (Arc::as_ptr(&route.requests), Arc::clone(&route.requests))).collect();
+    places.values().map(|requests| requests.tally()).fold(Tally::default(), |sum, tally| Tally {
+        requests: sum.requests + tally.requests,
+        server_errors: sum.server_errors + tally.server_errors,
+        failed_handshakes: sum.failed_handshakes + tally.failed_handshakes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GUARD: Guard = Guard { window: Duration::from_secs(30), errors: 0.05, handshakes: 10 };
+
+    fn tally(requests: u64, server_errors: u64, failed_handshakes: u64) -> Tally {
+        Tally { requests, server_errors, failed_handshakes }
+    }
+
+    #[test]
+    fn a_share_is_believed_when_there_are_enough() {
+        assert_eq!(worse(&GUARD, tally(1000, 10, 0), tally(19, 19, 0)), None);
+        assert_eq!(worse(&GUARD, tally(1000, 10, 0), tally(100, 6, 0)), None);
+        let because = worse(&GUARD, tally(1000, 10, 0), tally(100, 7, 0));
+        let expected = "7.0 % of 100 requests were answered 5xx, 1.0 % before";
+        assert_eq!(because.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn what_was_bad_before_is_no_fault_of_the_edit() {
+        assert_eq!(worse(&GUARD, tally(100, 90, 50), tally(100, 94, 60)), None);
+        assert!(worse(&GUARD, tally(100, 90, 50), tally(100, 94, 61)).is_some());
+    }
+}

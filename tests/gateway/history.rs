@@ -1,0 +1,270 @@
+//! Each version of the configuration has a number, and there is a way back to it.
+
+use crate::support::{
+    Admin, Config, Gateway, Handshake, Upstream, next, ok, replace_file, respond, within,
+};
+use futures_util::SinkExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use tokio_tungstenite::tungstenite::Message;
+
+/// What answers on which paths, and at what version of the configuration.
+fn version(upstream: &Upstream, admin: &Admin, number: u32) -> Config {
+    Config::to(upstream).with(&format!("rewrite: {{prefix: /v{number}}}")).top(&admin.section())
+}
+
+async fn echoing() -> Upstream {
+    Upstream::answering(|request| ok(request.head.target())).await
+}
+
+async fn said(gateway: &Gateway) -> String {
+    gateway.get("/", &[]).await.text()
+}
+
+/// Edits the file, and waits for the version.
+async fn edit(gateway: &Gateway, config: &Config) {
+    let mark = gateway.mark();
+    gateway.rewrite(config);
+    gateway.says(mark, "configuration reloaded").await;
+}
+
+#[tokio::test]
+async fn each_edit_is_a_version_with_its_cause_and_what_it_changed() {
+    let (upstream, admin) = (echoing().await, Admin::new());
+    let gateway = version(&upstream, &admin, 1).start().await;
+    edit(&gateway, &version(&upstream, &admin, 2)).await;
+    let history = admin.get("/history").await;
+    let versions = history["versions"].as_array().expect("a list");
+    assert_eq!(versions.len(), 2, "{history:#}");
+    assert_eq!((&versions[0]["version"], &versions[0]["cause"]), (&2.into(), &"edit".into()));
+    assert_eq!((&versions[1]["version"], &versions[1]["cause"]), (&1.into(), &"start".into()));
+    let change = &versions[0]["difference"]["changed"]["all"][0];
+    assert_eq!(change["what"], "rewrite");
+    assert_eq!(
+        (&change["before"], &change["after"]),
+        (&"prefix \"/v1\"".into(), &"prefix \"/v2\"".into())
+    );
+    let told = admin.cli(gateway.folder(), &["history"]).await;
+    assert!(
+        told.stdout.contains("*    2  ") && told.stdout.contains("rewrite: "),
+        "{}",
+        told.all()
+    );
+}
+
+#[tokio::test]
+async fn a_bad_edit_is_no_version_and_is_told_until_it_is_mended() {
+    let (upstream, admin) = (echoing().await, Admin::new());
+    let gateway = version(&upstream, &admin, 1).start().await;
+    let mark = gateway.mark();
+    gateway.rewrite(&version(&upstream, &admin, 1).with("timeouts: {raed: 5s}"));
+    gateway.says(mark, "configuration not reloaded").await;
+    let history = admin.get("/history").await;
+    assert_eq!(history["versions"].as_array().map(Vec::len), Some(1));
+    let problems = history["refused"]["problems"].as_str().expect("problems");
+    assert!(problems.contains("did you mean `read`?"), "{problems}");
+    let mark = gateway.mark();
+    gateway.rewrite(&version(&upstream, &admin, 1));
+    gateway.says(mark, "configuration reloaded: generation 1").await;
+    assert!(admin.get("/history").await["refused"].is_null());
+}
+
+#[tokio::test]
+async fn a_rollback_is_live_and_drops_no_socket_and_the_file_waits_for_its_next_edit() {
+    let admin = Admin::new();
+    let upstream = Upstream::echo().await;
+    let config = |number: u32| {
+        let route = format!("respond: {{status: 200, body: v{number}}}");
+        Config::to(&upstream).answer("version", "path: /version", &route).top(&admin.section())
+    };
+    let gateway = config(1).start().await;
+    let at = async || gateway.get("/version", &[]).await.text();
+    let mut socket = gateway.websocket("/ws").await;
+    edit(&gateway, &config(2)).await;
+    assert_eq!(at().await, "v2");
+    let done = admin.cli(gateway.folder(), &["rollback"]).await;
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    assert!(done.stdout.contains("generation 3, routes: changed version"), "{}", done.all());
+    assert_eq!(at().await, "v1");
+    socket.send(Message::text("still here")).await.expect("sent");
+    assert_eq!(next(&mut socket).await, Some(Message::text("still here")));
+    let history = admin.get("/history").await;
+    assert_eq!(history["versions"][0]["cause"], "rollback to 1");
+
+    // Back and forth between the last two.
+    admin.cli(gateway.folder(), &["rollback"]).await;
+    assert_eq!(at().await, "v2");
+    admin.cli(gateway.folder(), &["rollback", "1"]).await;
+    assert_eq!(at().await, "v1");
+    let missing = admin.cli(gateway.folder(), &["rollback", "77"]).await;
+    assert_eq!(missing.code, Some(1));
+    assert!(
+        missing.stderr.contains("there is no version 77, only 1, 2, 3, 4, 5"),
+        "{}",
+        missing.all()
+    );
+
+    let mark = gateway.mark();
+    gateway.signal(nix::sys::signal::Signal::SIGHUP);
+    gateway.says(mark, "configuration reloaded: generation 6").await;
+    assert_eq!(at().await, "v2", "what the file says");
+}
+
+#[tokio::test]
+async fn versions_outlive_the_process_where_there_is_a_place_for_them() {
+    let (upstream, admin) = (echoing().await, Admin::new());
+    let state = tempfile::tempdir().expect("a folder");
+    let version = |number| {
+        let place = format!("state_dir: {}", state.path().join("state").display());
+        version(&upstream, &admin, number).top(&place)
+    };
+    let gateway = version(1).start().await;
+    edit(&gateway, &version(2)).await;
+    drop(gateway);
+    let gateway = version(2).start().await;
+    let numbers = async || -> Vec<u64> {
+        let history = admin.get("/history").await;
+        let versions = history["versions"].as_array().expect("a list");
+        versions.iter().filter_map(|version| version["version"].as_u64()).collect()
+    };
+    // The port is another one, so the file is another one as well.
+    assert_eq!(numbers().await, [3, 2, 1]);
+    assert_eq!(said(&gateway).await, "/v2/");
+    let mark = gateway.mark();
+    // It would listen at the other port, which takes a restart; its routes are in force.
+    admin.cli(gateway.folder(), &["rollback", "1"]).await;
+    gateway.says(mark, "back to version 1: generation 4").await;
+    assert_eq!(said(&gateway).await, "/v1/");
+    assert_eq!(numbers().await, [4, 3, 2, 1]);
+    let kept = state.path().join("state/history/4.json");
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&kept.metadata().expect("kept").permissions());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn the_guard_goes_back_when_errors_grow_and_says_so() {
+    let admin = Admin::new();
+    let upstream = Upstream::answering(|request| match request.head.target() {
+        "/v2/" => respond("500 Internal Server Error", &[], ""),
+        target => ok(target),
+    })
+    .await;
+    let version = |number| version(&upstream, &admin, number).top("reload: {guard: {window: 60s}}");
+    let gateway = version(1).start().await;
+    assert_eq!(said(&gateway).await, "/v1/");
+    edit(&gateway, &version(2)).await;
+    let mark = gateway.mark();
+    let back = async { gateway.says(mark, "guard: back to version 1: generation 3").await };
+    let asking = async {
+        loop {
+            gateway.get("/", &[]).await;
+        }
+    };
+    within("the way back", async {
+        tokio::select! {
+            _ = back => {}
+            () = asking => {}
+        }
+    })
+    .await;
+    assert_eq!(said(&gateway).await, "/v1/");
+    let history = admin.get("/history").await;
+    let cause = history["versions"][0]["cause"].as_str().expect("a cause");
+    assert!(cause.starts_with("the guard went back to 1: 100.0 % of "), "{cause}");
+    // The file is as it was edited, and nobody touches it.
+    let refusing = gateway.mark();
+    replace_file(gateway.file(), &version(3).yaml(gateway.port()));
+    gateway.says(refusing, "configuration reloaded: generation 4").await;
+    assert_eq!(said(&gateway).await, "/v3/");
+}
+
+#[tokio::test]
+async fn the_guard_goes_back_when_handshakes_fail() {
+    let (upstream, admin) = (Upstream::echo().await, Admin::new());
+    let guard = "reload: {guard: {window: 60s, max_handshake_failures: 3}}";
+    let config =
+        |websocket: &str| Config::to(&upstream).with(websocket).top(&admin.section()).top(guard);
+    let gateway = config("websocket: on").start().await;
+    edit(&gateway, &config("websocket: off")).await;
+    let mark = gateway.mark();
+    for _ in 0..4 {
+        assert_eq!(gateway.refused(&Handshake::to("/ws")).await.status(), 403);
+    }
+    let line = gateway.says(mark, "guard: version 2 is worse than version 1").await;
+    assert!(line.contains("4 WebSocket handshakes failed, 0 in as long before"), "{line}");
+    gateway.says(mark, "guard: back to version 1: generation 3").await;
+    gateway.websocket("/ws").await;
+}
+
+#[tokio::test]
+async fn what_the_configuration_says_to_answer_is_no_error() {
+    let (upstream, admin) = (echoing().await, Admin::new());
+    let guard = "reload: {guard: {window: 2s}}";
+    let config = version(&upstream, &admin, 1).top(guard);
+    let gateway = config.start().await;
+    edit(&gateway, &config.clone().top("maintenance: on")).await;
+    let mark = gateway.mark();
+    let asking = async {
+        loop {
+            let answer = gateway.get("/", &[]).await;
+            assert_eq!(answer.status(), 503);
+        }
+    };
+    within("the end of the window", async {
+        tokio::select! {
+            _ = gateway.says(mark, "guard: version 2 has proven itself") => {}
+            () = asking => {}
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_request_sees_two_versions() {
+    // Where a version shows: the route's filters, the rewritten path, the upstream, the edge.
+    let upstreams = [echoing().await, echoing().await];
+    let upstreams: Vec<_> = upstreams.into_iter().map(Arc::new).collect();
+    let config = |number: usize| {
+        let upstream = &upstreams[number % 2];
+        Config::new()
+            .upstream("service", &[upstream.address()])
+            .route("all", "path_prefix: /", "service")
+            .with(&format!("rewrite: {{prefix: /v{number}}}"))
+            .with(&format!("headers: {{response: {{set: {{X-Route: v{number}}}}}}}"))
+            .top(&format!("headers: {{request: {{set: {{X-Edge: v{number}}}}}}}"))
+    };
+    let gateway = Arc::new(config(0).start().await);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (gateway, is_over) = (Arc::clone(&gateway), Arc::clone(&is_over));
+            tokio::spawn(async move {
+                let mut seen = std::collections::BTreeSet::new();
+                while !is_over.load(Relaxed) {
+                    let answer = gateway.get("/", &[]).await;
+                    assert_eq!(answer.status(), 200);
+                    let version = answer.head.only("x-route").expect("its version").to_owned();
+                    assert_eq!(answer.text(), format!("/{version}/"));
+                    seen.insert(version);
+                }
+                seen.len()
+            })
+        })
+        .collect();
+    for number in 1..=20 {
+        edit(&gateway, &config(number)).await;
+    }
+    is_over.store(true, Relaxed);
+    for client in clients {
+        assert!(client.await.expect("no mix") > 1, "it saw more than one");
+    }
+    for (index, upstream) in upstreams.iter().enumerate() {
+        for request in upstream.requests() {
+            let edge = request.head.only("x-edge").expect("the edge's version").to_owned();
+            assert_eq!(request.head.target(), format!("/{edge}/"));
+            let number: usize = edge.trim_start_matches('v').parse().expect("a number");
+            assert_eq!(number % 2, index);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+use super::gateway::{Cli, cli, free_port};
+use reqwest::{Method, Response};
+use serde_json::Value;
+use std::path::Path;
+
+/// What opens the admin endpoint to who changes anything.
+pub const TOKEN: &str = "0123456789abcdef-token";
+
+/// An admin endpoint that a gateway is to have.
+pub struct Admin(u16);
+
+impl Admin {
+    pub fn new() -> Self {
+        Self(free_port())
+    }
+
+    /// The section of the configuration.
+    pub fn section(&self) -> String {
+        format!("admin: {{address: \"{}\", token: {TOKEN}}}", self.address())
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.0)
+    }
+
+    /// Asks.
+    pub async fn get(&self, target: &str) -> Value {
+        let response = self.send(Method::GET, target, None).await;
+        assert_eq!(response.status(), 200, "{target}");
+        response.json().await.expect("JSON")
+    }
+
+    /// Asks or tells, with a token or without.
+    pub async fn send(&self, method: Method, target: &str, token: Option<&str>) -> Response {
+        let url = format!("http://{}{target}", self.address());
+        let request = reqwest::Client::new().request(method, url);
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        request.send().await.expect("an answer")
+    }
+
+    /// Runs `tidegate` against it.
+    pub async fn cli(&self, folder: &Path, arguments: &[&str]) -> Cli {
+        let address = self.address();
+        let environment = [("TIDEGATE_ADMIN", &*address), ("TIDEGATE_ADMIN_TOKEN", TOKEN)];
+        cli(folder, arguments, &environment).await
+    }
+}
