@@ -3,6 +3,7 @@
 mod access;
 mod cache;
 mod config;
+mod dashboard;
 mod explain;
 mod history;
 mod logs;
@@ -10,6 +11,7 @@ mod metrics;
 mod readiness;
 mod routes;
 mod sessions;
+mod status;
 mod upstreams;
 
 pub use readiness::Readiness;
@@ -27,15 +29,19 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// The most bytes of a request's body.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
 /// What there is, and by which methods; HEAD wherever GET is.
-const RESOURCES: [(&str, &str); 19] = [
+const RESOURCES: [(&str, &str); 23] = [
+    ("/", "GET"),
     ("/cache/purge", "POST"),
     ("/config", "GET"),
+    ("/dashboard.css", "GET"),
+    ("/dashboard.js", "GET"),
     ("/drain", "POST, DELETE"),
     ("/explain", "GET"),
     ("/history", "GET"),
@@ -52,6 +58,7 @@ const RESOURCES: [(&str, &str); 19] = [
     ("/sessions/affected", "POST"),
     ("/sessions/close", "POST"),
     ("/sessions/log", "POST"),
+    ("/status", "GET"),
     ("/upstreams", "GET"),
 ];
 
@@ -80,6 +87,8 @@ pub struct Admin {
     pub overload: Arc<Overload>,
     /// The connections.
     pub places: Arc<Places>,
+    /// Since when the gateway runs.
+    pub since: Instant,
 }
 
 /// Why something is not done: the status, and the words.
@@ -118,6 +127,9 @@ impl Admin {
             let accept = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
             let (media_type, text) = metrics::answer(self, accept.unwrap_or_default());
             return response(StatusCode::OK, media_type, text.into_bytes());
+        }
+        if let Some(part) = dashboard::part(path) {
+            return part;
         }
         if path == "/openapi.json" {
             return response(StatusCode::OK, "application/json", OPENAPI.into());
@@ -168,6 +180,7 @@ impl Admin {
             ("/livez", _) => Ok(json!({"live": true})),
             ("/readyz", _) if self.readiness.is_ready() => Ok(json!({"ready": true})),
             ("/readyz", _) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway stops"),
+            ("/status", _) => Ok(status::show(self)),
             ("/config", _) => Ok(config::show(&self.live.full())),
             ("/routes", _) => Ok(routes::list(&self.live.full())),
             ("/upstreams", _) => Ok(upstreams::list(&self.live.full())),

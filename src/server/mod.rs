@@ -50,7 +50,7 @@ use std::os::fd::IntoRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stop::Ending;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -193,6 +193,7 @@ impl Server {
                 places: Arc::clone(&places),
                 history: Arc::clone(&history),
                 orders: orders.clone(),
+                since: Instant::now(),
             };
             let mut service = Service::new(format!("admin {address}"), HttpServer::new_app(admin));
             let (config, name) = inherited(&address, ADMIN_MODE);

@@ -146,6 +146,7 @@ export async function startGateway(yaml, ready) {
   });
   return {
     ...running,
+    file: file.path,
     async stop(signal) {
       const end = await running.stop(signal);
       await file.remove();

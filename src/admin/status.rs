@@ -1,0 +1,20 @@
+//! The gateway at a glance.
+
+use super::Admin;
+use serde_json::{Value, json};
+
+pub(super) fn show(admin: &Admin) -> Value {
+    let live = admin.live.load();
+    let listeners = live.fixed.listeners.iter().map(|(address, _)| address.to_string());
+    json!({
+        "software": env!("CARGO_PKG_VERSION"),
+        "version": live.number,
+        "ready": admin.readiness.is_ready(),
+        "draining": admin.sessions.is_draining(),
+        "uptime_ms": u64::try_from(admin.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "listeners": listeners.collect::<Vec<_>>(),
+        "connections": admin.places.taken(),
+        "requests_in_flight": admin.in_flight.requests(),
+        "sessions": admin.sessions.count(),
+    })
+}
