@@ -61,6 +61,7 @@ configs: ## `tidegate check` on every configuration in conf and docker
 docker-check: ## What of docker/ can be checked without an engine and a cluster
 	@TIDEGATE_BIN=$(TIDEGATE_BIN) docker/check
 	@TIDEGATE_BIN=$(TIDEGATE_BIN) docker/kubernetes/check
+	@docker/prometheus/check
 
 audit: ## Licences and sources of the dependencies
 	@scripts/audit
