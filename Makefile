@@ -12,7 +12,7 @@ TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 TIDEGATE_BIN := $(TARGET_DIR)/debug/tidegate
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= tidegate:$(VERSION)
-CONFIGS = $(wildcard conf/*.yaml conf/examples/*.yaml docker/tidegate.yaml) $(shell find docker/kubernetes -name tidegate.yaml | sort)
+CONFIGS = $(wildcard conf/*.yaml conf/examples/*.yaml docker/tidegate.yaml)
 SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*[ /](ba)?sh$$' .ci/* scripts/* docker/* docker/*/check benches/*)
 # Packages beside the gateway's own, each with a lock file of its own.
 MANIFESTS = $(wildcard Cargo.toml benches/bare/Cargo.toml fuzz/Cargo.toml)
