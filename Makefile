@@ -13,7 +13,7 @@ TIDEGATE_BIN := $(TARGET_DIR)/debug/tidegate
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= tidegate:$(VERSION)
 CONFIGS = $(wildcard conf/*.yaml conf/examples/*.yaml docker/tidegate.yaml)
-SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*[ /](ba)?sh$$' .ci/* scripts/* docker/* benches/*)
+SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*[ /](ba)?sh$$' .ci/* scripts/* docker/* docker/*/check benches/*)
 # Packages beside the gateway's own, each with a lock file of its own.
 MANIFESTS = $(wildcard Cargo.toml benches/bare/Cargo.toml fuzz/Cargo.toml)
 
@@ -58,8 +58,10 @@ configs: ## `tidegate check` on every configuration in conf and docker
 	@cargo test --no-run --quiet
 	@bad=0; for file in $(CONFIGS); do $(TIDEGATE_BIN) check --config $$file || bad=1; done; exit $$bad
 
-docker-check: ## What of docker/ can be checked without an engine
+docker-check: ## What of docker/ can be checked without an engine and a cluster
 	@TIDEGATE_BIN=$(TIDEGATE_BIN) docker/check
+	@TIDEGATE_BIN=$(TIDEGATE_BIN) docker/kubernetes/check
+	@docker/prometheus/check
 
 audit: ## Licences and sources of the dependencies
 	@scripts/audit
