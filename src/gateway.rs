@@ -1,5 +1,5 @@
 use crate::config::{self, Problems, Read, Variables};
-use crate::explain::{Asked, Difference, Explanation, explain, review, verify};
+use crate::explain::{Asked, Difference, Explanation, Outline, explain, review, verify};
 use crate::filter::Filter;
 use crate::generation::{Generation, Plan, Surroundings, compile};
 use crate::http::address::Address;
@@ -102,6 +102,13 @@ impl Explainer {
     /// What would become of this one, and why. Nothing is sent.
     pub async fn explain(&self, asked: &Asked) -> Explanation {
         explain(&self.0, asked).await
+    }
+
+    /// What a running gateway is asked with: what does this configuration do otherwise?
+    #[doc(hidden)]
+    pub fn outline(&self) -> String {
+        // Strings, numbers and lists always become JSON.
+        serde_json::to_string(&Outline::of(&self.0)).unwrap_or_default()
     }
 
     /// What the other one's configuration does otherwise.

@@ -2,25 +2,8 @@
 
 use crate::config::{Kind, Node, Resolved, tree as parse};
 use crate::generation::Generation;
+use crate::http::secret::{REDACTED, is_secret, is_secret_field};
 use serde_json::{Map, Value, json};
-
-/// What the name of something secret has in it.
-const SECRET: [&str; 9] = [
-    "token",
-    "secret",
-    "passw",
-    "authorization",
-    "hmac",
-    "api-key",
-    "api_key",
-    "apikey",
-    "credential",
-];
-
-/// Fields of HTTP that are secret by their nature.
-const SECRET_FIELDS: [&str; 2] = ["cookie", "set-cookie"];
-
-const REDACTED: &str = "[redacted]";
 
 /// Each file as it was written, variables by their names.
 pub(super) fn show(generation: &Generation) -> Value {
@@ -38,9 +21,7 @@ fn tree(node: &Node, of_fields: bool) -> Value {
         Kind::Mapping(entries) => {
             let entry = |key: &str, node: &Node| {
                 let of_fields = of_fields || key == "headers" || key == "forward_headers";
-                let name = key.to_ascii_lowercase();
-                let is_secret = SECRET.iter().any(|word| name.contains(word))
-                    || of_fields && SECRET_FIELDS.contains(&&*name);
+                let is_secret = if of_fields { is_secret_field(key) } else { is_secret(key) };
                 match &node.kind {
                     Kind::Scalar(_) if is_secret => Value::from(REDACTED),
                     Kind::Mapping(_) if is_secret => Value::from(REDACTED),

@@ -1,8 +1,8 @@
 //! What would become of a request.
 
 use super::{Answer, refuse};
-use crate::explain::{Asked, explain};
-use crate::generation::Live;
+use crate::explain::{Asked, Difference, Outline, explain};
+use crate::generation::{Generation, Live};
 use http::StatusCode;
 use serde_json::json;
 
@@ -26,4 +26,14 @@ pub(super) async fn answer(live: &Live, query: &str) -> Answer {
     let explanation = explain(&generation, &asked).await;
     let text = explanation.to_string();
     Ok(json!({"version": generation.number, "explanation": explanation, "text": text}))
+}
+
+/// What another configuration would do otherwise.
+pub(super) fn difference(generation: &Generation, body: &[u8]) -> Answer {
+    let Ok(outline) = serde_json::from_slice::<Outline>(body) else {
+        return refuse(StatusCode::BAD_REQUEST, "the body is not what `tidegate diff` sends");
+    };
+    let difference = Difference::of(&Outline::of(generation), &outline);
+    let text = difference.to_string();
+    Ok(json!({"version": generation.number, "difference": difference, "text": text}))
 }

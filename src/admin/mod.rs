@@ -36,12 +36,13 @@ use tokio::sync::mpsc;
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
 /// What there is, and by which methods; HEAD wherever GET is.
-const RESOURCES: [(&str, &str); 23] = [
+const RESOURCES: [(&str, &str); 24] = [
     ("/", "GET"),
     ("/cache/purge", "POST"),
     ("/config", "GET"),
     ("/dashboard.css", "GET"),
     ("/dashboard.js", "GET"),
+    ("/diff", "POST"),
     ("/drain", "POST, DELETE"),
     ("/explain", "GET"),
     ("/history", "GET"),
@@ -185,6 +186,7 @@ impl Admin {
             ("/routes", _) => Ok(routes::list(&self.live.full())),
             ("/upstreams", _) => Ok(upstreams::list(&self.live.full())),
             ("/explain", _) => explain::answer(&self.live, query).await,
+            ("/diff", _) => explain::difference(&self.live.full(), body),
             ("/history", _) => Ok(history::list(&self.history)),
             ("/reload", _) => history::reload(self).await,
             ("/rollback", _) => history::rollback(self, query).await,

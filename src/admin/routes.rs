@@ -18,7 +18,7 @@ fn show(rule: Option<&Rule>, route: &Route) -> Value {
     let duration = route.requests.duration();
     let settings = rule.map(|rule| {
         let facts = facts(rule, route).into_iter();
-        facts.map(|(what, how)| (what.to_owned(), Value::from(how))).collect::<Map<_, _>>()
+        facts.map(|(what, how)| (what.into_owned(), Value::from(how))).collect::<Map<_, _>>()
     });
     json!({
         "name": &*route.name,

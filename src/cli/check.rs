@@ -45,7 +45,7 @@ impl Check {
                 );
                 return Err(ExitCode::from(FAILURE));
             };
-            println!("{}", against(&address, &path)?);
+            println!("{}", against(&Gateway::at(&address), &path)?);
         }
         Ok(())
     }
@@ -57,9 +57,9 @@ pub fn wrong(problems: Problems) -> ExitCode {
 }
 
 /// What the running gateway would do with its sessions.
-fn against(address: &tidegate::Address, path: &Path) -> Result<String, ExitCode> {
+pub fn against(gateway: &Gateway, path: &Path) -> Result<String, ExitCode> {
     let plan = Config::from_file(path).session_plan().map_err(wrong)?;
-    let answer = Gateway::at(address).ask("POST", "/sessions/affected", &plan)?;
+    let answer = gateway.ask("POST", "/sessions/affected", &plan)?;
     let count = |key: &str| answer[key].as_u64().unwrap_or(0);
     let (kept, drained, closed) = (count("kept"), count("drained"), count("closed"));
     let affected = kept + drained + closed;

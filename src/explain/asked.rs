@@ -68,14 +68,34 @@ impl Asked {
             headers,
             preflight: None,
         };
-        if let Some(host) = asked.headers.get_all(header::HOST).iter().next_back() {
-            asked.authority = host.to_str().unwrap_or_default().to_owned();
+        asked.complete();
+        Ok(asked)
+    }
+
+    /// One that has come.
+    pub fn of(head: &RequestHeader, is_https: bool) -> Self {
+        let mut asked = Self {
+            method: head.method.clone(),
+            is_https,
+            authority: head.uri.authority().map_or_else(String::new, ToString::to_string),
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().map(str::to_owned),
+            headers: head.headers.clone(),
+            preflight: None,
+        };
+        asked.complete();
+        asked
+    }
+
+    /// Finds out what its fields say of the host and of a request that is yet to come.
+    fn complete(&mut self) {
+        if let Some(host) = self.headers.get_all(header::HOST).iter().next_back() {
+            self.authority = host.to_str().unwrap_or_default().to_owned();
         }
-        asked.preflight = asked.head().ok().filter(is_preflight).and_then(|head| {
+        self.preflight = self.head().ok().filter(is_preflight).and_then(|head| {
             let method = head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
             Method::from_bytes(method.as_bytes()).ok()
         });
-        Ok(asked)
     }
 
     /// The method that routes go by: of a preflight, that of the request which is yet to come.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// What two configurations do otherwise, by route.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,27 +33,60 @@ pub struct Change {
 }
 
 /// What, and how.
-pub type Facts = Vec<(&'static str, String)>;
+pub type Facts = Vec<(Cow<'static, str>, String)>;
+
+/// What a configuration does, so far as it can be told and compared.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outline {
+    listeners: Vec<String>,
+    routes: BTreeMap<String, Sketch>,
+}
+
+/// The same of a route.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Sketch {
+    conditions: Vec<String>,
+    facts: Facts,
+    /// Changes when anything that the route does changes.
+    fingerprint: u64,
+}
+
+impl Outline {
+    /// Of a generation.
+    pub fn of(generation: &Generation) -> Self {
+        let listeners = generation.listeners.iter().map(|listener| listener.address.to_string());
+        let sketch = |(rule, route): (&Rule, &Arc<Route>)| {
+            let conditions = rule.conditions_in_words();
+            let fingerprint = route.fingerprint;
+            (route.name.to_string(), Sketch { conditions, facts: facts(rule, route), fingerprint })
+        };
+        Self {
+            listeners: listeners.collect(),
+            routes: generation.table.iter().map(sketch).collect(),
+        }
+    }
+}
 
 impl Difference {
     /// Between two generations.
     pub fn between(old: &Generation, new: &Generation) -> Self {
-        let by_name = |generation: &Generation| -> BTreeMap<String, (Vec<String>, Facts, u64)> {
-            let routes = generation.table.iter().map(|(rule, route)| {
-                let told = (rule.conditions_in_words(), facts(rule, route), route.fingerprint);
-                (route.name.to_string(), told)
-            });
-            routes.collect()
+        Self::of(&Outline::of(old), &Outline::of(new))
+    }
+
+    /// Between two configurations.
+    pub fn of(before: &Outline, after: &Outline) -> Self {
+        let mut difference = Self {
+            listeners_added: missing(&after.listeners, &before.listeners),
+            listeners_removed: missing(&before.listeners, &after.listeners),
+            ..Self::default()
         };
-        let (before, after) = (by_name(old), by_name(new));
-        let mut difference = Self::default();
-        for (name, (conditions, facts, fingerprint)) in &after {
-            match before.get(name) {
+        for (name, Sketch { conditions, facts, fingerprint }) in &after.routes {
+            match before.routes.get(name) {
                 None => {
                     difference.added.insert(name.clone(), conditions.clone());
                 }
-                Some((_, earlier, mark)) if mark != fingerprint => {
-                    let mut changes = changes(earlier, facts);
+                Some(earlier) if earlier.fingerprint != *fingerprint => {
+                    let mut changes = changes(&earlier.facts, facts);
                     if changes.is_empty() {
                         changes.push(Change {
                             what: "filters or settings".into(),
@@ -65,14 +99,9 @@ impl Difference {
                 Some(_) => {}
             }
         }
-        let gone = before.into_iter().filter(|(name, _)| !after.contains_key(name));
-        difference.removed = gone.map(|(name, (conditions, ..))| (name, conditions)).collect();
-        let listeners = |generation: &Generation| -> Vec<String> {
-            generation.listeners.iter().map(|listener| listener.address.to_string()).collect()
-        };
-        let (before, after) = (listeners(old), listeners(new));
-        difference.listeners_added = missing(&after, &before);
-        difference.listeners_removed = missing(&before, &after);
+        let gone = before.routes.iter().filter(|(name, _)| !after.routes.contains_key(*name));
+        difference.removed =
+            gone.map(|(name, sketch)| (name.clone(), sketch.conditions.clone())).collect();
         difference
     }
 
@@ -90,7 +119,7 @@ fn missing(all: &[String], there: &[String]) -> Vec<String> {
 fn changes(before: &Facts, after: &Facts) -> Vec<Change> {
     let both = before.iter().zip(after).filter(|(before, after)| before.1 != after.1);
     both.map(|(before, after)| Change {
-        what: after.0.into(),
+        what: after.0.clone(),
         before: before.1.clone(),
         after: after.1.clone(),
     })
@@ -113,7 +142,7 @@ pub fn facts(rule: &Rule, route: &Route) -> Facts {
     });
     let splits = route.splits.iter().map(|it| format!("{} ({:?})", it.pool.name(), it.when));
     let rewrite = route.rewrite_prefix.as_ref().map(|(_, prefix)| format!("prefix {prefix:?}"));
-    vec![
+    let facts = [
         ("takes", rule.conditions_in_words().join(", ")),
         ("upstream", or(pool.map(|pool| pool.name().to_string()), "none")),
         ("endpoints", or(endpoints, "none")),
@@ -128,6 +157,7 @@ pub fn facts(rule: &Rule, route: &Route) -> Facts {
                 HostHeader::Name(name) => name.to_str().unwrap_or_default().to_owned(),
             },
         ),
+        ("filters", route.filters.iter().map(|it| it.describe()).collect::<Vec<_>>().join(" | ")),
         ("timeouts.connect", seconds(route.connect_timeout)),
         ("timeouts.read", seconds(route.read_timeout)),
         ("timeouts.write", seconds(route.write_timeout)),
@@ -138,7 +168,8 @@ pub fn facts(rule: &Rule, route: &Route) -> Facts {
         ("compression", on(route.compression.is_some())),
         ("grpc_web", on(route.grpc_web)),
         ("max_body_size", or(route.max_body_size.map(|size| size.to_string()), "none")),
-    ]
+    ];
+    facts.map(|(what, how)| (Cow::Borrowed(what), how)).into()
 }
 
 impl fmt::Display for Difference {

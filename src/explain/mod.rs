@@ -8,7 +8,7 @@ mod tests;
 mod told;
 
 pub use asked::Asked;
-pub use difference::{Change, Difference, facts};
+pub use difference::{Change, Difference, Outline, facts};
 pub use review::review;
 pub use tests::verify;
 pub use told::{Candidate, Explanation, Verdict, Way};
@@ -72,6 +72,7 @@ pub async fn explain(generation: &Generation, asked: &Asked) -> Explanation {
             return explanation;
         }
     };
+    explanation.filters = route.filters.iter().map(|filter| filter.describe()).collect();
     let (answered, cors) = ask_filters(&route, asked, &normalized).await;
     explanation.cors = cors;
     if taken.is_some() {

@@ -16,6 +16,8 @@ pub struct Explanation {
     pub verdict: Verdict,
     /// The conditions of the route that takes it; all are met.
     pub because: Vec<String>,
+    /// What is on its way, in the order in which it sees requests.
+    pub filters: Vec<String>,
     /// The routes that came closest beside it.
     pub others: Vec<Candidate>,
     /// `allowed` or `refused`, for a request with an `Origin`.
@@ -107,6 +109,7 @@ impl Explanation {
             path: asked.path.clone(),
             verdict: Verdict::NoRoute,
             because: Vec::new(),
+            filters: Vec::new(),
             others: Vec::new(),
             cors: None,
         }
@@ -153,6 +156,7 @@ impl fmt::Display for Explanation {
             Verdict::Refused { status, reason } => writeln!(f, "answer    {status}: {reason}")?,
         }
         lines(f, "because", &self.because)?;
+        lines(f, "filters", &self.filters)?;
         if let Some(cors) = &self.cors {
             writeln!(f, "CORS      {cors}")?;
         }

@@ -183,6 +183,28 @@ fn not_allowed(origin: &HeaderValue) -> String {
 
 #[async_trait]
 impl Filter for CorsFilter {
+    fn describe(&self) -> String {
+        let policy = &self.policy;
+        let list = |items: Vec<String>| items.join(" ");
+        let origins = list(policy.origins.iter().map(OriginPattern::shown).collect());
+        let methods = list(policy.methods.iter().map(ToString::to_string).collect());
+        let headers = policy.headers.as_ref().map_or("any".to_owned(), |headers| {
+            list(headers.iter().map(ToString::to_string).collect())
+        });
+        let mut told = format!("CORS: origins {origins}; methods {methods}; headers {headers}");
+        if !policy.expose.is_empty() {
+            told += "; exposes ";
+            told += &list(policy.expose.iter().map(ToString::to_string).collect());
+        }
+        if policy.credentials {
+            told += "; with credentials";
+        }
+        if policy.private_network {
+            told += "; private network";
+        }
+        told + &format!("; max_age {}s", policy.max_age)
+    }
+
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
         let Some(origin) = request.head().headers.get(header::ORIGIN) else {
             return Ok(Flow::Continue);

@@ -218,6 +218,12 @@ fn content_type(name: &str) -> String {
 
 #[async_trait]
 impl Filter for FilesFilter {
+    fn describe(&self) -> String {
+        let Folder { root, index, fallback } = &*self.folder;
+        let fallback = fallback.as_ref().map(|name| format!(", fallback {name}"));
+        format!("files: {}, index {index}{}", root.display(), fallback.unwrap_or_default())
+    }
+
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
         let method = &request.head().method;
         if method != Method::GET && method != Method::HEAD {

@@ -1,10 +1,12 @@
 use super::variables::Variables;
 use super::{Error, Filter, Response, UpstreamRequest};
+use crate::http::secret::{REDACTED, is_secret_field};
 use crate::http::template::{Part, Template, Variable};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
+use std::fmt;
 
 /// Sets, adds and removes header fields, of the request that goes to the upstream and of the
 /// response that goes to the client.
@@ -61,6 +63,23 @@ impl FieldValue {
             Self::Fixed(value) => Some(value.clone()),
             Self::Filled(template) => variables.header_value(template),
         }
+    }
+}
+
+impl fmt::Display for Changes {
+    /// In words, without what is secret by its name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = |(name, value): &(FieldName, FieldValue)| match value {
+            _ if is_secret_field(name.name.as_str()) => format!("{}: {REDACTED}", name.name),
+            FieldValue::Fixed(value) => {
+                format!("{}: {}", name.name, String::from_utf8_lossy(value.as_bytes()))
+            }
+            FieldValue::Filled(template) => format!("{}: {template}", name.name),
+        };
+        let remove = self.remove.iter().map(|name| format!("removes {name}"));
+        let set = self.set.iter().map(|field| format!("sets {}", value(field)));
+        let add = self.add.iter().map(|field| format!("adds {}", value(field)));
+        f.write_str(&remove.chain(set).chain(add).collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -153,6 +172,13 @@ impl Changes {
 
 #[async_trait]
 impl Filter for HeadersFilter {
+    fn describe(&self) -> String {
+        let messages = [("request", &self.request), ("response", &self.response)];
+        let told = messages.iter().filter(|(_, changes)| **changes != Changes::default());
+        let told = told.map(|(message, changes)| format!("{message} {changes}"));
+        format!("headers: {}", told.collect::<Vec<_>>().join("; "))
+    }
+
     fn on_forward(&self, request: &mut UpstreamRequest<'_>) -> Result<(), Error> {
         if self.request == Changes::default() {
             return Ok(());

@@ -17,6 +17,13 @@ pub struct MaintenanceFilter {
 
 #[async_trait]
 impl Filter for MaintenanceFilter {
+    fn describe(&self) -> String {
+        let allow = self.allow.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let but =
+            if allow.is_empty() { String::new() } else { format!(" but {}", allow.join(" ")) };
+        format!("maintenance: for all{but}, retry after {}s, {:?}", self.retry_after, self.message)
+    }
+
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
         let client = request.exchange().client_address();
         if client.is_some_and(|client| self.allow.iter().any(|network| network.contains(&client))) {

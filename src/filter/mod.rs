@@ -37,6 +37,13 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// run before those added with [`Gateway::filter`](crate::Gateway::filter).
 #[async_trait]
 pub trait Filter: Send + Sync {
+    /// What it is and how it is set, in a line for `tidegate explain` and `tidegate diff`; nothing
+    /// secret. Default: the name of its type.
+    fn describe(&self) -> String {
+        let name = std::any::type_name::<Self>();
+        name.rsplit("::").next().unwrap_or(name).to_owned()
+    }
+
     /// Sees the request when its route is known and before an upstream is chosen. May change
     /// its head, or answer it.
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {

@@ -16,6 +16,10 @@ pub struct RedirectFilter {
 
 #[async_trait]
 impl Filter for RedirectFilter {
+    fn describe(&self) -> String {
+        format!("redirect: {} to {}", self.status.as_u16(), self.to)
+    }
+
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
         let variables = Variables { request: request.head, exchange: request.exchange };
         // All but visible ASCII is escaped in it.

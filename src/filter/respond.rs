@@ -19,6 +19,13 @@ pub struct RespondFilter {
 
 #[async_trait]
 impl Filter for RespondFilter {
+    fn describe(&self) -> String {
+        let body = self.body.as_ref().map(|(body, media_type)| {
+            format!(", {} bytes of {}", body.len(), media_type.to_str().unwrap_or_default())
+        });
+        format!("respond: {}{}", self.status.as_u16(), body.unwrap_or_default())
+    }
+
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
         let variables = Variables { request: request.head, exchange: request.exchange };
         let mut reply = Reply::new(self.status);

@@ -48,6 +48,15 @@ impl Source {
 
 #[async_trait]
 impl Filter for UserIdFilter {
+    fn describe(&self) -> String {
+        let source = |source: &Source| match source {
+            Source::Query(name) => format!("query {name}"),
+            Source::Header(name) => format!("header {name}"),
+            Source::Cookie(name) => format!("cookie {name}"),
+        };
+        format!("user id: from {}", self.sources.iter().map(source).collect::<Vec<_>>().join(", "))
+    }
+
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
         request.exchange.user_id = self.sources.iter().find_map(|source| source.find(request));
         Ok(Flow::Continue)

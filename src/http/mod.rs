@@ -12,5 +12,6 @@ pub mod origin;
 pub mod path;
 pub mod query;
 pub mod request_id;
+pub mod secret;
 pub mod template;
 pub mod url;

@@ -130,6 +130,19 @@ impl OriginPattern {
         }
     }
 
+    /// As a configuration has it.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Any => "*".to_owned(),
+            Self::Opaque => "null".to_owned(),
+            Self::Below { scheme, suffix, port } if *port == default_port(scheme) => {
+                format!("{scheme}://*{suffix}")
+            }
+            Self::Below { scheme, suffix, port } => format!("{scheme}://*{suffix}:{port}"),
+            Self::Exact { .. } => self.written().unwrap_or_default(),
+        }
+    }
+
     /// Whether the pattern takes this origin.
     pub fn matches(&self, origin: &Origin<'_>) -> bool {
         match (self, *origin) {

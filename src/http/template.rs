@@ -89,6 +89,16 @@ pub enum TemplateError {
     Unbalanced,
 }
 
+impl fmt::Display for Template {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Literal(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}")),
+            Part::Variable(variable) => write!(f, "{{{}}}", variable.name()),
+        })
+    }
+}
+
 impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -59,6 +59,8 @@ pub struct Context {
     pub(super) sent: u64,
     /// What the client gets in the place of an upstream's error.
     pub(super) instead: Option<Reply>,
+    /// What is told of it to who may know.
+    pub(super) explanation: Option<Box<HeaderValue>>,
     /// Whether the answer is one that the configuration says to give.
     pub(super) is_intended: bool,
     /// What went wrong, in words for the operator.
@@ -91,6 +93,7 @@ impl Context {
             received: 0,
             sent: 0,
             instead: None,
+            explanation: None,
             is_intended: false,
             error: None,
             under_way: Some(under_way),

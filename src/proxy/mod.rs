@@ -5,6 +5,7 @@ pub mod begun;
 mod caching;
 mod compression;
 mod context;
+mod explained;
 mod failure;
 mod forward;
 mod grpc_web;
@@ -22,7 +23,7 @@ use crate::websocket::Registry;
 use async_trait::async_trait;
 use bytes::Bytes;
 use context::Context;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -66,6 +67,7 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let admitted = admission::admit(self, session, ctx);
+        explained::prepare(self, session, ctx).await;
         if admission::is_last(session, admitted.as_ref().err()) {
             session.set_keepalive(None);
         }
@@ -368,6 +370,10 @@ async fn filter_response(
 fn mark(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
     if let Some(cookie) = &ctx.sticky {
         response.append_header(header::SET_COOKIE, cookie.clone())?;
+    }
+    if let Some(explanation) = &ctx.explanation {
+        let name = explained::X_TIDEGATE_EXPLAIN;
+        response.insert_header(name, HeaderValue::clone(explanation))?;
     }
     if let Some(hsts) = &ctx.hsts {
         response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;

@@ -1,6 +1,6 @@
 //! `tidegate explain` says what the proxy does, and the proxy does what it says.
 
-use crate::support::{Cli, Config, Upstream, cli, free_port, replace_file};
+use crate::support::{Admin, Cli, Config, TOKEN, Upstream, cli, free_port, ok, replace_file};
 use serde_json::Value;
 use std::path::Path;
 use tempfile::TempDir;
@@ -324,7 +324,53 @@ async fn a_difference_is_what_somebody_would_notice() {
     let cors = SHOP.replace("https://shop.test", "https://shop.example");
     let run = diff(&cors, &["--json"]).await;
     let told: Value = serde_json::from_str(&run.stdout).expect("JSON");
-    assert_eq!(told["changed"]["users"][0]["what"], "filters or settings");
+    assert_eq!(told["changed"]["users"][0]["what"], "filters");
     let run = diff("routes: [{nam: x}]", &[]).await;
     assert_eq!(run.code, Some(78), "{}", run.all());
+}
+
+#[tokio::test]
+async fn a_response_tells_who_has_the_token_and_nobody_else() {
+    let (upstream, admin) = (Upstream::answering(|_| ok("")).await, Admin::new());
+    let config = Config::to(&upstream).with("rewrite: {prefix: /v1}").top(&admin.section());
+    let gateway = config.with("headers: {response: {set: {X-Set: here}}}").start().await;
+    let told = async |fields: &[&str]| {
+        let answer = gateway.get("/a?b", fields).await;
+        assert_eq!(answer.status(), 200);
+        answer.head.only("x-tidegate-explain").map(str::to_owned)
+    };
+    assert_eq!(told(&[]).await, None);
+    assert_eq!(told(&["X-Tidegate-Explain: 1"]).await, None);
+    let token = format!("X-Tidegate-Explain: {TOKEN}");
+    let explanation =
+        told(&[&token, "Origin: https://evil.example"]).await.expect("an explanation");
+    let explanation: Value = serde_json::from_str(&explanation).expect("JSON");
+    assert_eq!((&explanation["route"], &explanation["target"]), (&"all".into(), &"/v1/a?b".into()));
+    assert_eq!(explanation["filters"][0], "headers: response sets x-set: here");
+    let seen = upstream.requests();
+    assert!(seen.iter().all(|request| request.head.all("x-tidegate-explain").is_empty()));
+}
+
+#[tokio::test]
+async fn the_difference_to_the_gateway_that_runs() {
+    let (upstream, admin) = (Upstream::echo().await, Admin::new());
+    let config = Config::to(&upstream).top(&admin.section());
+    let gateway = config.start().await;
+    let _socket = gateway.websocket("/ws").await;
+    let diff = async |config: &Config| {
+        let file = gateway.folder().join("new.yaml");
+        std::fs::write(&file, config.yaml(gateway.port())).expect("a file");
+        admin.cli(gateway.folder(), &["diff", "--running", "new.yaml"]).await
+    };
+    let same = diff(&config).await;
+    assert_eq!(
+        (same.code, same.stdout.contains("no difference")),
+        (Some(0), true),
+        "{}",
+        same.all()
+    );
+    let other = diff(&config.clone().with("timeouts: {read: 7s}")).await;
+    assert_eq!(other.code, Some(1), "{}", other.all());
+    assert!(other.stdout.contains("~ route all\n    timeouts.read: 1m → 7s\n"), "{}", other.all());
+    assert!(other.stdout.contains("1 of 1 sessions would be affected"), "{}", other.all());
 }

@@ -321,6 +321,7 @@ function explained({ explanation: it, text }) {
   switch (it.verdict) {
     case "forwarded":
       steps.push(node("Route", it.route, because, "taken"));
+      if (it.filters.length) steps.push(node("Filters", it.filters.map((filter) => filter.split(":")[0]).join(", "), it.filters.join("; "), "taken"));
       if (it.cors) steps.push(node("CORS", it.cors, "", it.cors.startsWith("allowed") ? "taken" : "not"));
       if (it.is_cached) steps.push(node("Cache", "may answer"));
       steps.push(node("Upstream", it.upstream, `${it.endpoints.join(", ") || "no endpoint"}${it.splits.length ? `; split: ${it.splits.join(", ")}` : ""}`, "taken"));

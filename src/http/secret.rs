@@ -1,0 +1,29 @@
+//! What must not be shown.
+
+/// What the name of something secret has in it.
+const WORDS: [&str; 9] = [
+    "token",
+    "secret",
+    "passw",
+    "authorization",
+    "hmac",
+    "api-key",
+    "api_key",
+    "apikey",
+    "credential",
+];
+
+/// What stands in the place of a secret.
+pub const REDACTED: &str = "[redacted]";
+
+/// Whether something of this name is secret.
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    WORDS.iter().any(|word| name.contains(word))
+}
+
+/// The same of a header field, cookies included.
+pub fn is_secret_field(name: &str) -> bool {
+    let is_cookie = ["cookie", "set-cookie"].iter().any(|it| name.eq_ignore_ascii_case(it));
+    is_cookie || is_secret(name)
+}
