@@ -75,7 +75,7 @@ pub mod internals {
 }
 
 pub use async_trait::async_trait;
-pub use config::{Problem, Problems, Variables, reference, schema};
+pub use config::{Problem, Problems, Variables, lay_out, reference, schema};
 pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};
 pub use explain::{Asked, Candidate, Change, Difference, Explanation, Verdict, Way};
 pub use filter::{Filter, Flow, Reply, Request, Response, UpstreamRequest};

@@ -7,6 +7,7 @@ mod diff;
 mod doctor;
 mod drain;
 mod explain;
+mod fmt;
 mod health;
 mod history;
 mod kick;
@@ -61,6 +62,9 @@ enum Verb {
     /// Say what two configurations do otherwise, by route.
     #[command(after_help = diff::AFTER_HELP)]
     Diff(diff::Diff),
+    /// Lay configuration files out in the usual form, comments kept.
+    #[command(after_help = fmt::AFTER_HELP)]
+    Fmt(fmt::Fmt),
     /// Say which route takes a request, why, and what becomes of it.
     #[command(after_help = explain::AFTER_HELP)]
     Explain(Box<explain::Explain>),
@@ -140,6 +144,7 @@ pub fn main() -> ExitCode {
         Verb::Sessions(sessions) => sessions.run(),
         Verb::Diff(diff) => diff.run(),
         Verb::Explain(explain) => explain.run(),
+        Verb::Fmt(fmt) => fmt.run(),
         Verb::History(history) => history.run(),
         Verb::Rollback(rollback) => rollback.run(),
         Verb::Kick(kick) => kick.run(),

@@ -330,3 +330,24 @@ async fn help_helps() {
     assert_eq!(version.code, Some(0));
     assert!(version.stdout.contains(env!("CARGO_PKG_VERSION")), "{}", version.stdout);
 }
+
+#[tokio::test]
+async fn a_file_is_laid_out_anew_and_its_comments_stay() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("t.yaml");
+    let crooked = "# Mine.\nlisteners:\n      - {address:   \"127.0.0.1:3000\"}   # here\n";
+    std::fs::write(&file, crooked).expect("a file");
+    let fmt = async |arguments: &[&str]| cli(folder.path(), arguments, &[]).await;
+    let checked = fmt(&["fmt", "--check", "t.yaml"]).await;
+    assert_eq!((checked.code, &*checked.stdout), (Some(1), "t.yaml\n"), "{}", checked.all());
+    assert_eq!(std::fs::read_to_string(&file).expect("a file"), crooked, "nothing is touched");
+    assert_eq!(fmt(&["fmt", "t.yaml"]).await.code, Some(0));
+    let laid_out = "# Mine.\nlisteners:\n  - {address: \"127.0.0.1:3000\"} # here\n";
+    assert_eq!(std::fs::read_to_string(&file).expect("a file"), laid_out);
+    let again = fmt(&["fmt", "--check", "--config", "t.yaml"]).await;
+    assert_eq!((again.code, &*again.stdout), (Some(0), ""), "{}", again.all());
+    std::fs::write(&file, "a: [").expect("a file");
+    let broken = fmt(&["fmt", "t.yaml"]).await;
+    assert_eq!(broken.code, Some(78), "{}", broken.all());
+    assert_eq!(std::fs::read_to_string(&file).expect("a file"), "a: [");
+}

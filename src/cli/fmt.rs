@@ -1,0 +1,82 @@
+use super::{BAD_CONFIGURATION, ConfigFile, FAILURE};
+use clap::Args;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+pub const AFTER_HELP: &str = "\
+Comments stay where they are, and what the file says stays the same: that is looked at before anything is
+written. Exit status: 0 all is well, 1 with --check when a file would be changed, 78 a file is no YAML.
+
+Examples:
+  tidegate fmt                          the configuration
+  tidegate fmt conf/tidegate.yaml conf.d/*.yaml
+  tidegate fmt --check                  for pipelines: changes nothing
+  tidegate fmt - < old.yaml > new.yaml";
+
+#[derive(Args)]
+pub struct Fmt {
+    /// The files, or `-` for standard input [default: the configuration].
+    files: Vec<PathBuf>,
+    /// Only say which files would be changed.
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+impl Fmt {
+    pub fn run(&self) -> Result<(), ExitCode> {
+        if self.files.iter().any(|file| file == Path::new("-")) {
+            return through();
+        }
+        let files =
+            if self.files.is_empty() { vec![self.file.find()?] } else { self.files.clone() };
+        let mut status = Ok(());
+        for path in &files {
+            let fail = |code, reason: String| {
+                eprintln!("error: {}: {reason}", path.display());
+                ExitCode::from(code)
+            };
+            let text = fs::read_to_string(path).map_err(|it| fail(FAILURE, it.to_string()))?;
+            let laid_out =
+                tidegate::lay_out(&text).map_err(|reason| fail(BAD_CONFIGURATION, reason))?;
+            if laid_out == text {
+                continue;
+            }
+            println!("{}", path.display());
+            if self.check {
+                status = Err(ExitCode::from(FAILURE));
+            } else {
+                replace(path, &laid_out).map_err(|it| fail(FAILURE, it.to_string()))?;
+            }
+        }
+        status
+    }
+}
+
+/// From standard input to standard output.
+fn through() -> Result<(), ExitCode> {
+    let fail = |code: u8, reason: String| {
+        eprintln!("error: standard input: {reason}");
+        ExitCode::from(code)
+    };
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text).map_err(|it| fail(FAILURE, it.to_string()))?;
+    let laid_out = tidegate::lay_out(&text).map_err(|reason| fail(BAD_CONFIGURATION, reason))?;
+    // A closed pipe (`| head`) is no failure.
+    let _ = io::stdout().write_all(laid_out.as_bytes());
+    Ok(())
+}
+
+/// All of it or nothing: a gateway may follow the file.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let path = path.canonicalize()?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let new = path.with_file_name(name);
+    fs::write(&new, text)?;
+    fs::set_permissions(&new, fs::metadata(&path)?.permissions())?;
+    fs::rename(&new, &path)
+}
