@@ -53,6 +53,8 @@ pub mod filter;
 mod gateway;
 mod generation;
 mod http;
+#[doc(hidden)]
+pub mod import;
 mod load;
 mod proxy;
 mod routing;

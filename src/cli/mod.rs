@@ -8,6 +8,7 @@ mod doctor;
 mod drain;
 mod explain;
 mod health;
+mod import;
 mod kick;
 mod run;
 mod schema;
@@ -84,6 +85,9 @@ enum Verb {
     /// Examine a URL: what is wrong on the way to it, why, and which line to change.
     #[command(after_help = doctor::AFTER_HELP)]
     Doctor(Box<doctor::Doctor>),
+    /// Make a configuration of another program's, and say what is not carried.
+    #[command(after_help = import::AFTER_HELP)]
+    Import(import::Import),
     /// Run a gateway with a notification service and a page behind it.
     #[cfg(feature = "demo")]
     #[command(after_help = demo::AFTER_HELP)]
@@ -139,6 +143,7 @@ pub fn main() -> ExitCode {
         Verb::Schema(schema) => schema.print(),
         Verb::Health(health) => health::ask(&health),
         Verb::Doctor(doctor) => doctor.run(),
+        Verb::Import(import) => import.run(),
         #[cfg(feature = "demo")]
         Verb::Demo(demo) => demo.run(),
     };
