@@ -265,7 +265,7 @@ impl Draft {
         if let Some(known) = self.upstreams.iter().find(same) {
             return known.name.clone();
         }
-        let name = free(&slug(&wanted.name), |name| {
+        let name = free(&upstream_name(&wanted.name), |name| {
             self.upstreams.iter().any(|upstream| upstream.name == name)
         });
         self.upstreams.push(Upstream { name: name.clone(), ..wanted });
@@ -279,6 +279,19 @@ fn free(wanted: &str, is_taken: impl Fn(&str) -> bool) -> String {
     }
     let numbered = (2_u32..).map(|number| format!("{wanted}-{number}"));
     numbered.into_iter().find(|name| !is_taken(name)).unwrap_or_default()
+}
+
+/// An upstream's name, made of what it was called or of an address.
+fn upstream_name(written: &str) -> String {
+    let name = slug(written);
+    for local in ["127.0.0.1-", "localhost-", "1-"] {
+        if let Some(port) = name.strip_prefix(local).filter(|_| written.ends_with(char::is_numeric))
+            && (local != "1-" || written.starts_with("[::1]"))
+        {
+            return format!("local-{port}");
+        }
+    }
+    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("at-{name}") } else { name }
 }
 
 /// A name made of a path, a host, or whatever a person called something.

@@ -93,24 +93,35 @@ pub fn arrange(draft: &mut Draft, mut sites: Vec<Site>, notes: &mut Notes) {
 
 /// What all routes have stands at the top once.
 fn hoist(draft: &mut Draft) {
-    let mut sizes = draft.routes.iter().map(|route| route.max_body_size);
-    let first = sizes.next().flatten();
+    for route in &mut draft.routes {
+        // Bodies that nobody reads need no bound of their own, answers without one no coding.
+        if let Action::Redirect(..) | Action::Respond { .. } = route.action {
+            route.max_body_size = None;
+        }
+        if let Action::Redirect(..) | Action::Respond { body: None, .. } = route.action {
+            route.compression = None;
+        }
+    }
+    let reads = |route: &&Route| matches!(route.action, Action::Upstream(_) | Action::Files(_));
+    let mut sizes = draft.routes.iter().filter(reads).map(|route| route.max_body_size);
     // A route can't lift the bound of the top, so one without any keeps it from being there.
-    if let Some(size) = first
-        && draft.routes.iter().all(|route| route.max_body_size.is_some())
-    {
+    let largest = sizes.try_fold(0, |largest, size| Some(size?.max(largest)));
+    if let Some(size) = largest.filter(|size| *size > 0) {
         let comment = match size {
             0x0010_0000 => "nginx's default is 1m.",
-            _ => "What most routes have.",
+            _ => "The most that any route takes.",
         };
         draft.body_size = Some((size, comment.to_owned()));
         for route in &mut draft.routes {
             route.max_body_size = route.max_body_size.filter(|own| *own != size);
         }
     }
-    let first = draft.routes.first().and_then(|route| route.compression.clone());
-    if let Some(Some(common)) = first
-        && draft.routes.iter().all(|route| route.compression == Some(Some(common.clone())))
+    let has_body = |route: &&Route| {
+        !matches!(route.action, Action::Redirect(..) | Action::Respond { body: None, .. })
+    };
+    let mut compressions = draft.routes.iter().filter(has_body).map(|route| &route.compression);
+    if let Some(Some(Some(common))) = compressions.next().cloned()
+        && compressions.all(|other| *other == Some(Some(common.clone())))
     {
         draft.compression = Some(common);
         for route in &mut draft.routes {

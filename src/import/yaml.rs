@@ -73,6 +73,11 @@ fn quoted(text: &str) -> String {
     written
 }
 
+/// A key; `on` is a word in YAML 1.2, and one of the configuration's.
+fn quoted_key(key: &str) -> String {
+    if key == "on" { key.to_owned() } else { quoted(key) }
+}
+
 /// As many characters as a line in braces may have.
 const WIDTH: usize = 84;
 
@@ -93,7 +98,10 @@ impl Value {
     }
 
     fn flow_entry((comment, key, value): &(Vec<String>, String, Self)) -> Option<String> {
-        comment.is_empty().then(|| value.flow())?.map(|value| format!("{}: {value}", quoted(key)))
+        comment
+            .is_empty()
+            .then(|| value.flow())?
+            .map(|value| format!("{}: {value}", quoted_key(key)))
     }
 
     /// Whether it is a list that stands better one item a line.
@@ -125,7 +133,7 @@ fn push_indent(out: &mut String, indent: usize, is_first: bool) {
 }
 
 fn write_entry(out: &mut String, key: &str, value: &Value, indent: usize) {
-    out.push_str(&format!("{}:", quoted(key)));
+    out.push_str(&format!("{}:", quoted_key(key)));
     let one_line = value.flow().filter(|line| indent + key.len() + line.len() < WIDTH);
     match (one_line.filter(|_| !value.is_tall()), value) {
         (Some(line), _) => out.push_str(&format!(" {line}\n")),

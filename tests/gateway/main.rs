@@ -20,6 +20,7 @@ mod forwarded_headers;
 mod header_changes;
 mod http2_floods;
 mod http_semantics;
+mod import;
 mod limits;
 mod maintenance;
 mod own_answers;

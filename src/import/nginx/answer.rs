@@ -10,13 +10,13 @@ use crate::import::note::Notes;
 /// The answer that a block gives by itself.
 pub fn of(scope: &Scope<'_>, notes: &mut Notes) -> Option<Action> {
     scope.own().iter().find_map(|directive| match directive.name.as_str() {
-        "return" => Some(returned(directive, notes)),
+        "return" => Some(returned(directive, scope, notes)),
         "rewrite" => redirected(directive, notes),
         _ => None,
     })
 }
 
-fn returned(directive: &Directive, notes: &mut Notes) -> Action {
+fn returned(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Action {
     let first = directive.argument(0).unwrap_or_default();
     let (status, rest) = match first.parse::<u16>() {
         Ok(status) => (status, directive.argument(1)),
@@ -35,7 +35,8 @@ fn returned(directive: &Directive, notes: &mut Notes) -> Action {
         }
         (200..=599, body) => {
             let body = body.filter(|_| !matches!(status, 204 | 304)).map(str::to_owned);
-            let content_type = body.as_ref().map(|_| "text/plain".to_owned());
+            let content_type = scope.value("default_type").unwrap_or("text/plain").to_owned();
+            let content_type = body.as_ref().map(|_| content_type);
             Action::Respond { status, body, content_type }
         }
         _ => uncarried(directive, notes),

@@ -16,6 +16,7 @@ const CARRIED: &[&str] = &[
     "client_body_timeout",
     "client_header_timeout",
     "client_max_body_size",
+    "default_type",
     "deny",
     "expires",
     "fastcgi_pass",
@@ -82,7 +83,6 @@ const MOOT: &[&str] = &[
     "client_body_temp_path",
     "client_header_buffer_size",
     "daemon",
-    "default_type",
     "directio",
     "events",
     "fastcgi_buffer_size",
@@ -220,8 +220,10 @@ const HINTS: &[(&str, &str)] = &[
 pub fn review(directives: &[Directive], notes: &mut Notes) {
     for directive in directives {
         let name = directive.name.as_str();
-        let is_known = CARRIED.contains(&name) || MOOT.contains(&name);
-        if !is_known && !is_moot(directive) {
+        if is_moot(directive) {
+            continue;
+        }
+        if !CARRIED.contains(&name) && !MOOT.contains(&name) {
             let hint = HINTS.iter().find(|(hinted, _)| *hinted == name).map(|(_, hint)| *hint);
             notes.left(
                 &directive.place,
@@ -248,7 +250,7 @@ fn is_moot(directive: &Directive) -> bool {
             directive.argument(0) == Some("$http_upgrade")
                 && directive.argument(1) == Some("$connection_upgrade")
         }
-        "proxy_cache" | "autoindex" | "limit_rate" | "log_not_found" => is_off,
+        "access_log" | "proxy_cache" | "autoindex" | "limit_rate" | "log_not_found" => is_off,
         _ => false,
     }
 }

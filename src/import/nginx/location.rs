@@ -150,6 +150,9 @@ impl Importer<'_> {
         } else {
             files::serve(&mut route, scope, &matcher.path, self.notes);
         }
+        if !matches!(route.action, Action::Upstream(_)) {
+            self.review_rewrites(scope);
+        }
         self.settings(&mut route, scope);
         route
     }
@@ -167,7 +170,7 @@ impl Importer<'_> {
         route.compression = scope.is_on("gzip").then(|| Some(compression(scope)));
     }
 
-    /// Rewrites of a server, which come before all locations.
+    /// Rewrites of a server, which come before all locations, and of locations that answer.
     fn review_rewrites(&mut self, scope: &Scope<'_>) {
         let own = scope.own().iter();
         for rewrite in own.filter(|directive| directive.name == "rewrite") {
@@ -182,7 +185,7 @@ impl Importer<'_> {
     }
 
     /// `location /a/` does not take `/a`: nginx redirects it to `/a/` before an upstream, and
-    /// lets the next shorter location have it otherwise.
+    /// lets the next shorter location have it otherwise, which is no loss to say.
     fn slashes(&mut self, routes: &mut Vec<Route>, with_slash: &[(Route, bool)]) {
         for (route, is_proxy) in with_slash {
             let PathRule::Prefix(prefix) = &route.path else { continue };
@@ -203,32 +206,22 @@ impl Importer<'_> {
                 }
                 continue;
             }
-            let mut made = if *is_proxy {
-                let to = format!("{prefix}/?{{query}}");
-                let mut made = self.route(&route.place, exact, Action::Redirect(301, to));
-                made.comment.push("nginx redirects to the location with the slash".to_owned());
-                made
-            } else {
-                let shorter = routes
-                    .iter()
-                    .filter(|other| other.path != route.path && other.path.rest(prefix).is_some());
-                let parent = shorter.max_by_key(|other| path_length(&other.path));
-                match parent {
-                    Some(parent) if parent.prefix.is_none() => {
-                        Route { path: exact, place: route.place.clone(), ..parent.clone() }
-                    }
-                    _ => continue,
-                }
-            };
+            if !is_proxy {
+                let text = format!(
+                    "`{prefix}` without the slash is taken too; nginx gives it to the next \
+                     shorter location"
+                );
+                self.notes.changed(&route.place, text);
+                continue;
+            }
+            let to = format!("{prefix}/?{{query}}");
+            let mut made = self.route(&route.place, exact, Action::Redirect(301, to));
+            made.response.add.clone_from(&route.response.add);
+            made.comment.push("As nginx redirects to the location with the slash.".to_owned());
             made.name = format!("{}-without-slash", route.name);
             routes.push(made);
         }
     }
-}
-
-fn path_length(path: &PathRule) -> usize {
-    let (PathRule::Exact(path) | PathRule::Prefix(path)) = path;
-    path.len()
 }
 
 /// The path of a regular expression that is one in disguise.
