@@ -31,7 +31,7 @@ pub fn of(server: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Vec<Liste
 fn one(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Option<Listen> {
     let written = directive.argument(0)?;
     if written.starts_with("unix:") {
-        notes.left(&directive.place, "listeners have an IP address and a port");
+        notes.left(&directive.place, "a Unix socket: see `listeners[].address`");
         return None;
     }
     let (host, port) = match written.rsplit_once(':') {

@@ -46,7 +46,9 @@ impl Importer<'_> {
             if matcher.mode == Mode::Prefix && matcher.path.ends_with('/') && matcher.path != "/" {
                 redirects.push((route.clone(), is_proxy));
             }
-            routes.push(route);
+            routes.extend(self.other_methods(location, &route));
+            let methods = location.within("limit_except").flat_map(|it| it.arguments.clone());
+            routes.push(Route { methods: with_head(methods), ..route });
         }
         if !routes.iter().any(|route| route.path == PathRule::prefix("/")) {
             let mut route = self.route(&server.place, PathRule::prefix("/"), access::respond(404));
@@ -65,6 +67,25 @@ impl Importer<'_> {
     fn route(&self, place: &Place, path: PathRule, action: Action) -> Route {
         let (PathRule::Exact(written) | PathRule::Prefix(written)) = &path;
         Route::new(place.clone(), slug(written), path, action)
+    }
+
+    /// What `limit_except` says of all methods but those that it names. A rule that can't be
+    /// carried closes them.
+    fn other_methods(&mut self, location: &Directive, route: &Route) -> Option<Route> {
+        let limit = location.within("limit_except").next()?;
+        let rules: Vec<_> = limit.block.iter().flatten().collect();
+        let denies_all = |it: &&Directive| it.name == "deny" && it.argument(0) == Some("all");
+        if !rules.iter().all(denies_all) {
+            let text = format!(
+                "`{}` and its block: other methods answer 403, until a route with a guard of yours \
+                 takes its place",
+                limit.shown()
+            );
+            self.notes.left(&limit.place, text);
+        }
+        let mut others = self.route(&limit.place, route.path.clone(), access::respond(403));
+        others.name = format!("{}-other-methods", route.name);
+        Some(others)
     }
 
     /// How a location matches; `None`, said why, when nothing here matches so.
@@ -222,6 +243,15 @@ impl Importer<'_> {
             routes.push(made);
         }
     }
+}
+
+/// `GET` means `HEAD` as well.
+fn with_head(methods: impl Iterator<Item = String>) -> Vec<String> {
+    let mut all: Vec<String> = methods.collect();
+    if all.iter().any(|method| method == "GET") && !all.iter().any(|method| method == "HEAD") {
+        all.push("HEAD".to_owned());
+    }
+    all
 }
 
 /// The path of a regular expression that is one in disguise.

@@ -33,12 +33,20 @@ impl<'u> Target<'u> {
             "grpc" => (false, true),
             _ => return None,
         };
-        let (authority, uri) = match rest.find('/') {
+        // `unix:/run/app.sock:/uri`, where a second colon ends the socket's path.
+        let socket = rest.strip_prefix("unix:").map(|path| path.find(':').map(|at| at + 5));
+        let (authority, uri) = match socket.unwrap_or_else(|| rest.find('/')) {
             Some(at) => rest.split_at_checked(at).map(|(host, uri)| (host, Some(uri)))?,
             None => (rest, None),
         };
+        let uri = uri.map(|uri| uri.trim_start_matches(':')).filter(|uri| !uri.is_empty());
         let is_sound = !authority.is_empty() && !written.contains(['$', '?', '#']);
-        (is_sound && !authority.starts_with("unix:")).then_some(Self { tls, h2c, authority, uri })
+        is_sound.then_some(Self { tls, h2c, authority, uri })
+    }
+
+    /// What nginx calls the upstream, `$proxy_host`.
+    fn host(&self) -> &'u str {
+        if self.authority.starts_with("unix:") { "localhost" } else { self.authority }
     }
 }
 
@@ -64,7 +72,7 @@ impl Importer<'_> {
         };
         let name = self.upstream_of(&target, scope, pass);
         route.action = Action::Upstream(name);
-        headers::to_upstream(route, scope, target.authority, port, self.notes);
+        headers::to_upstream(route, scope, target.host(), port, self.notes);
         if target.h2c {
             route.host = None;
         }
@@ -235,7 +243,7 @@ fn redirects(
             let text = format!(
                 "nginx changes a `Location` that begins with `http://{}`; here it goes down as it \
                  came",
-                target.authority
+                target.host()
             );
             notes.changed(&pass.place, text);
         }

@@ -60,11 +60,6 @@ fn endpoint(
     notes: &mut Notes,
 ) -> Option<Patience> {
     let address = server.argument(0)?;
-    if address.starts_with("unix:") {
-        let text = format!("`{address}`: endpoints are reached by TCP");
-        notes.left(&server.place, text);
-        return None;
-    }
     let mut endpoint =
         Endpoint { address: with_port(address, port).into(), weight: 1, backup: false };
     // nginx's defaults.
@@ -136,8 +131,11 @@ fn hash(directive: &Directive, notes: &mut Notes) -> Option<Balance> {
     None
 }
 
-/// `host:port`, where the port may be missing.
+/// `host:port`, where the port may be missing, or a Unix socket.
 fn with_port(address: &str, port: u16) -> String {
+    if address.starts_with("unix:") {
+        return address.to_owned();
+    }
     let behind = address.rsplit_once(']').map_or(address, |(_, behind)| behind);
     match behind.contains(':') {
         true => address.to_owned(),

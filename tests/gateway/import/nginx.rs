@@ -73,6 +73,29 @@ async fn what_guards_is_not_opened() {
 }
 
 #[tokio::test]
+async fn unix_sockets_are_carried() {
+    for (pass, address, prefix) in [
+        ("http://unix:/run/app.sock", "unix:/run/app.sock", None),
+        ("http://unix:/run/app.sock:/v1/", "unix:/run/app.sock", Some("prefix: /v1/")),
+    ] {
+        let imported =
+            server(&format!("location /a/ {{ proxy_pass {pass}; proxy_redirect off; }}")).await;
+        assert_eq!(imported.run.code, Some(0), "{}", imported.run.all());
+        assert!(
+            imported.run.stdout.contains(&format!("[\"{address}\"]")),
+            "{}",
+            imported.run.stdout
+        );
+        assert!(
+            prefix.is_none_or(|it| imported.run.stdout.contains(it)),
+            "{}",
+            imported.run.stdout
+        );
+        imported.is_good().await;
+    }
+}
+
+#[tokio::test]
 async fn what_nginx_would_not_read_is_refused() {
     for (text, place) in [
         ("server { listen 80\n}", "site:1: error: its `;` is missing"),

@@ -160,6 +160,10 @@ fn cases() -> Vec<Case> {
     for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
         cases.push(case(with_body(&format!("{method} /api/x"), &[], "{\"a\": 1}")));
     }
+    for method in ["GET", "POST", "PUT", "DELETE"] {
+        cases.push(case(with_body(&format!("{method} /read/x"), &[], "")));
+    }
+    cases.push(case("HEAD /read/x HTTP/1.1\r\nHost: shop.test\r\n\r\n"));
     cases.push(case("HEAD /api/x HTTP/1.1\r\nHost: shop.test\r\n\r\n"));
     cases.push(case(with_body("POST /small/x", &[], &"x".repeat(1024))));
     cases.push(case(with_body("POST /small/x", &[], &"x".repeat(1025))));
