@@ -18,6 +18,7 @@ not good on this machine, for want of a certificate's file for instance.
 
 Examples:
   tidegate import nginx /etc/nginx/nginx.conf > tidegate.yaml
+  tidegate import express gateway.js > tidegate.yaml
   tidegate import nginx sites-enabled/shop > shop.yaml && tidegate check --config shop.yaml";
 
 #[derive(Args)]
@@ -30,6 +31,9 @@ pub struct Import {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
+    /// A program with Express and http-proxy-middleware, in JavaScript or TypeScript.
+    #[cfg(feature = "import-express")]
+    Express,
     /// nginx.conf, or a file with `server` blocks.
     Nginx,
 }
@@ -37,6 +41,8 @@ enum Kind {
 impl Import {
     pub fn run(&self) -> Result<(), ExitCode> {
         let format = match self.format {
+            #[cfg(feature = "import-express")]
+            Kind::Express => Format::Express,
             Kind::Nginx => Format::Nginx,
         };
         let import = import::import(format, &self.file).map_err(|unreadable| {

@@ -13,10 +13,17 @@ impl Text {
         Self(text.replace('$', "$$"))
     }
 
-    /// `${NAME:-default}` within a text.
-    pub fn variable(before: &str, name: &str, default: &str) -> Self {
+    /// `${NAME:-default}`.
+    #[cfg(feature = "import-express")]
+    pub fn variable(name: &str, default: &str) -> Self {
         let default = if default.is_empty() { String::new() } else { format!(":-{default}") };
-        Self(format!("{}${{{name}{default}}}", before.replace('$', "$$")))
+        Self(format!("${{{name}{default}}}"))
+    }
+
+    /// This text with another behind it.
+    #[cfg(feature = "import-express")]
+    pub fn then(&self, other: &Self) -> Self {
+        Self(format!("{}{}", self.0, other.0))
     }
 
     pub fn as_str(&self) -> &str {

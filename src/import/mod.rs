@@ -2,6 +2,8 @@
 //! or means something else.
 
 mod draft;
+#[cfg(feature = "import-express")]
+mod express;
 mod nginx;
 mod note;
 mod sites;
@@ -19,6 +21,9 @@ const LARGEST: u64 = 4 << 20;
 /// Whose configuration it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
+    /// A program for Node.js, with Express and http-proxy-middleware.
+    #[cfg(feature = "import-express")]
+    Express,
     /// nginx's.
     Nginx,
 }
@@ -60,6 +65,8 @@ impl std::error::Error for Unreadable {}
 pub fn import(format: Format, path: &Path) -> Result<Import, Unreadable> {
     let mut notes = Notes::default();
     let draft = match format {
+        #[cfg(feature = "import-express")]
+        Format::Express => express::import(path, &mut notes)?,
         Format::Nginx => nginx::import(path, &mut notes)?,
     };
     let name = path.file_name().map(PathBuf::from).unwrap_or_default();
