@@ -13,7 +13,6 @@ use crate::import::draft::{
     Action, Compression, Cors, Draft, Files, Listener, PathRule, Route, Text, Tls, slug,
 };
 use crate::import::note::Place;
-use crate::import::sites::{self, Site};
 
 pub struct Assembly<'a> {
     pub run: Run<'a>,
@@ -64,15 +63,10 @@ impl<'a> Assembly<'a> {
         self.upgrades();
         self.draft.user_id = std::mem::take(&mut self.run.program.user_id);
         self.draft.user_id.dedup();
-        let mut sites: Vec<Site> = Vec::new();
         for mut route in std::mem::take(&mut self.routes) {
-            let hosts = std::mem::take(&mut route.hosts);
-            match sites.iter_mut().find(|site| site.hosts == hosts) {
-                Some(site) => site.routes.push(route),
-                None => sites.push(Site { place: place.clone(), hosts, routes: vec![route] }),
-            }
+            route.name = self.draft.free_name(&route.name);
+            self.draft.routes.push(route);
         }
-        sites::arrange(&mut self.draft, sites, self.run.notes);
         self.draft
     }
 
@@ -174,8 +168,9 @@ impl<'a> Assembly<'a> {
                     }
                 }
                 Value::Call(call) if is_proxy(&call.name) => {
+                    let before = self.routes.len();
                     for route in self.proxy(call, &written, is_prefix) {
-                        self.add(route, entry, is_guarded, policy.clone());
+                        self.add_after(before, route, entry, is_guarded, policy.clone());
                     }
                     return;
                 }
@@ -306,17 +301,28 @@ impl<'a> Assembly<'a> {
         self.run.notes.left(place, format!("`{file}`: see `files`"));
     }
 
-    fn add(&mut self, mut route: Route, entry: &Entry<'a>, is_guarded: bool, policy: Option<Cors>) {
+    fn add(&mut self, route: Route, entry: &Entry<'a>, is_guarded: bool, policy: Option<Cors>) {
+        self.add_after(self.routes.len(), route, entry, is_guarded, policy);
+    }
+
+    /// Adds a route that so many stand before.
+    fn add_after(
+        &mut self,
+        before: usize,
+        mut route: Route,
+        entry: &Entry<'a>,
+        is_guarded: bool,
+        policy: Option<Cors>,
+    ) {
         route.methods.clone_from(&entry.methods);
         let path = rule_path(&route.path);
-        let taken = self.routes.iter().find(|earlier| {
+        let taken = self.routes.iter().take(before).find(|earlier| {
             let covers = match &earlier.path {
                 PathRule::Exact(_) => earlier.path == route.path,
                 PathRule::Prefix(_) => earlier.path.rest(path).is_some(),
             };
-            let is_same = earlier.place == route.place || earlier.hosts != route.hosts;
             let passes_on = matches!(earlier.action, Action::Files(_));
-            covers && !is_same && !passes_on && earlier.methods.is_empty()
+            covers && earlier.hosts.is_empty() && !passes_on && earlier.methods.is_empty()
         });
         if let Some(earlier) = taken {
             let text =
@@ -382,12 +388,9 @@ impl<'a> Assembly<'a> {
             if keeps { "" } else { ", and the client's query goes along" },
         );
         self.run.notes.changed(place, text);
-        let mut route = Route::new(
-            place.clone(),
-            format!("{}-ws", slug(rule_path(path))),
-            path.clone(),
-            action,
-        );
+        let name = slug(rule_path(path));
+        let name = format!("{}-ws", name.trim_end_matches("-ws"));
+        let mut route = Route::new(place.clone(), name, path.clone(), action);
         route.prefix = Some(to).filter(|to| to != rule_path(path));
         if route.prefix.is_some() {
             route.path = PathRule::Prefix(rule_path(path).to_owned());

@@ -131,16 +131,10 @@ impl<'a> Run<'a> {
                     kind = Some((None, None));
                 }
                 ("json", Some(value)) => {
-                    kind = Some((
-                        Some(value.json()?.to_string()),
-                        Some("application/json; charset=utf-8"),
-                    ));
+                    kind = Some((Some(value.json()?), Some("application/json; charset=utf-8")));
                 }
                 ("send", Some(value @ Value::Object(_))) => {
-                    kind = Some((
-                        Some(value.json()?.to_string()),
-                        Some("application/json; charset=utf-8"),
-                    ));
+                    kind = Some((Some(value.json()?), Some("application/json; charset=utf-8")));
                 }
                 ("send" | "end", Some(Value::Text(text))) => {
                     let body = text.as_plain()?.to_owned();

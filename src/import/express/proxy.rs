@@ -92,7 +92,8 @@ impl<'a> Assembly<'a> {
             let strips = strips && options.filter.is_none() && is_prefix;
             routes.extend(self.rewritten(route, &options, &target, mount, strips, &place));
         }
-        self.by_router(&options, &mut routes, &place);
+        let base = if strips { mount } else { "/" };
+        self.by_router(&options, &mut routes, base, &place);
         self.proxied.push((call.line, routes.iter().map(|route| route.path.clone()).collect()));
         routes
     }
@@ -196,6 +197,14 @@ impl<'a> Assembly<'a> {
             });
         for field in options.options.fields() {
             let place = self.run.place(field.line);
+            let is_new = field.key == "on";
+            let is_old =
+                field.key.strip_prefix("on").is_some_and(|it| it.starts_with(char::is_uppercase));
+            if self.version.is_some_and(|version| is_new && version < 3 || is_old && version >= 3) {
+                let text = format!("`{}` is of another version, and did nothing", field.key);
+                self.run.notes.changed(&place, text);
+                continue;
+            }
             match (field.key.as_str(), &field.value) {
                 ("headers", headers @ Value::Object(_)) => {
                     for header in headers.fields() {
@@ -393,8 +402,14 @@ impl<'a> Assembly<'a> {
         below
     }
 
-    /// `router: {'host': target, '/path': target}`.
-    fn by_router(&mut self, options: &Options<'_, 'a>, routes: &mut Vec<Route>, place: &Place) {
+    /// `router: {'host': target, '/path': target}`, whose paths are below this one.
+    fn by_router(
+        &mut self,
+        options: &Options<'_, 'a>,
+        routes: &mut Vec<Route>,
+        base: &str,
+        place: &Place,
+    ) {
         let table = match options.get("router") {
             None => return,
             Some(table @ Value::Object(_)) => table.fields(),
@@ -419,10 +434,17 @@ impl<'a> Assembly<'a> {
                 None => (Some(entry.key.as_str()), None),
             };
             let action = Action::Upstream(self.draft.upstream(target.upstream.clone()));
-            let rule = path.and_then(|path| paths::rule("/", path, true));
+            let rule = path.and_then(|path| paths::rule(base, path, true));
             let (PathRule::Exact(own) | PathRule::Prefix(own)) = &plain.path;
             let path = match &rule {
-                Some(rule) if plain.path.rest(rule_path(rule)).is_some() => rule.clone(),
+                Some(rule) if plain.path.rest(rule_path(rule)).is_some() => {
+                    let text = format!(
+                        "`{}` is looked for anywhere in the host and path; here it begins the path",
+                        entry.key
+                    );
+                    self.run.notes.changed(&at, text);
+                    rule.clone()
+                }
                 Some(rule) => {
                     let text = format!("`{}` is not below `{own}`", rule_path(rule));
                     self.run.notes.left(&at, text);

@@ -95,21 +95,23 @@ impl<'a> Value<'a> {
         matches!(self, Self::Bool(true))
     }
 
-    /// As JSON, when all of it is known.
-    pub fn json(&self) -> Option<serde_json::Value> {
+    /// As JSON, in the order of its keys, when all of it is known.
+    pub fn json(&self) -> Option<String> {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
         Some(match self {
-            Self::Text(written) => written.as_plain()?.into(),
-            // JSON has no difference between 1 and 1.0, readers have.
-            Self::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => {
-                serde_json::from_str(&format!("{number:.0}")).ok()?
+            Self::Text(written) => quoted(written.as_plain()?),
+            Self::Number(number) if number.is_finite() => number.to_string(),
+            Self::Bool(is) => is.to_string(),
+            Self::Null => "null".to_owned(),
+            Self::List(items) => {
+                let items: Option<Vec<_>> = items.iter().map(Self::json).collect();
+                format!("[{}]", items?.join(","))
             }
-            Self::Number(number) => serde_json::Number::from_f64(*number)?.into(),
-            Self::Bool(is) => (*is).into(),
-            Self::Null => serde_json::Value::Null,
-            Self::List(items) => items.iter().map(Self::json).collect::<Option<Vec<_>>>()?.into(),
             Self::Object(fields) => {
-                let fields = fields.iter().map(|it| Some((it.key.clone(), it.value.json()?)));
-                serde_json::Value::Object(fields.collect::<Option<_>>()?)
+                let entry =
+                    |it: &Field<'a>| Some(format!("{}:{}", quoted(&it.key), it.value.json()?));
+                let entries: Option<Vec<_>> = fields.iter().map(entry).collect();
+                format!("{{{}}}", entries?.join(","))
             }
             _ => return None,
         })
