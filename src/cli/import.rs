@@ -19,6 +19,7 @@ not good on this machine, for want of a certificate's file for instance.
 Examples:
   tidegate import nginx /etc/nginx/nginx.conf > tidegate.yaml
   tidegate import express gateway.js > tidegate.yaml
+  tidegate import traefik dynamic.yml > tidegate.yaml
   tidegate import nginx sites-enabled/shop > shop.yaml && tidegate check --config shop.yaml";
 
 #[derive(Args)]
@@ -36,6 +37,8 @@ enum Kind {
     Express,
     /// nginx.conf, or a file with `server` blocks.
     Nginx,
+    /// A file of Traefik's file provider, in YAML or TOML.
+    Traefik,
 }
 
 impl Import {
@@ -44,6 +47,7 @@ impl Import {
             #[cfg(feature = "import-express")]
             Kind::Express => Format::Express,
             Kind::Nginx => Format::Nginx,
+            Kind::Traefik => Format::Traefik,
         };
         let import = import::import(format, &self.file).map_err(|unreadable| {
             eprintln!("{unreadable}");

@@ -7,6 +7,7 @@ mod express;
 mod nginx;
 mod note;
 mod sites;
+mod traefik;
 mod yaml;
 
 use crate::{Config, Problems};
@@ -26,6 +27,8 @@ pub enum Format {
     Express,
     /// nginx's.
     Nginx,
+    /// Traefik's file provider.
+    Traefik,
 }
 
 /// What became of a configuration.
@@ -68,6 +71,7 @@ pub fn import(format: Format, path: &Path) -> Result<Import, Unreadable> {
         #[cfg(feature = "import-express")]
         Format::Express => express::import(path, &mut notes)?,
         Format::Nginx => nginx::import(path, &mut notes)?,
+        Format::Traefik => traefik::import(path, &mut notes)?,
     };
     let name = path.file_name().map(PathBuf::from).unwrap_or_default();
     let yaml = yaml::write(&draft, &name.display().to_string());

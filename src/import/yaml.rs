@@ -205,7 +205,7 @@ pub fn write(draft: &Draft, origin: &str) -> String {
             write_entry(&mut out, &written.name, &upstream(written), 2);
         }
     }
-    out.push_str("\nroutes:\n");
+    out.push_str(if draft.routes.is_empty() { "\nroutes: []\n" } else { "\nroutes:\n" });
     for (number, written) in draft.routes.iter().enumerate() {
         if number > 0 {
             out.push('\n');
@@ -248,7 +248,10 @@ fn listener(written: &Listener) -> Map {
             pair.put("key", literal(key));
             Value::Map(pair)
         });
-        inside.put("certificates", Value::List(pairs.collect()));
+        match tls.certificates.is_empty() {
+            true => inside.put("self_signed", plain(true)),
+            false => inside.put("certificates", Value::List(pairs.collect())),
+        }
         if let Some(version) = tls.min_version {
             inside.put("min_version", plain(format!("{version:?}")));
         }

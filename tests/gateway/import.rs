@@ -1,6 +1,8 @@
 //! `tidegate import`: what becomes of others' configurations, what is said about it, and that
 //! requests are led where they were led before.
 
+#[cfg(feature = "import-express")]
+mod express;
 mod nginx;
 mod replay;
 
@@ -23,6 +25,7 @@ struct Imported {
 async fn import(format: &str, name: &str, text: &str) -> Imported {
     let folder = TempDir::new().expect("a folder");
     std::fs::write(folder.path().join(name), text).expect("a file");
+    std::fs::create_dir(folder.path().join("dist")).expect("a folder to serve");
     let run = cli(folder.path(), &["import", format, name], &[]).await;
     Imported { run, folder }
 }

@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn named(&self, name: &str) -> Value<'a> {
+    fn named(&mut self, name: &str) -> Value<'a> {
         if let Some(value) = self.lookup(name) {
             return value;
         }

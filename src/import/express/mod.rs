@@ -25,10 +25,26 @@ use std::path::Path;
 
 /// The deepest nesting of brackets; the parser goes down as deep.
 const DEPTH: usize = 200;
+/// The most bytes of a program. Operators nest without brackets, and each byte may be one.
+const LARGEST: usize = 256 << 10;
+/// The stack on which it is read, of which no more is taken than is needed.
+const STACK: usize = 512 << 20;
 
 /// Reads a program in JavaScript or TypeScript.
 pub fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
+    let failed = |_| Unreadable::new(path, 1, "there is no memory to read it in");
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        let reader = thread.spawn_scoped(scope, || read(path, notes)).map_err(failed)?;
+        reader.join().unwrap_or_else(|_| Err(Unreadable::new(path, 1, "it can't be read")))
+    })
+}
+
+fn read(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
     let text = text_of(path)?;
+    if text.len() > LARGEST {
+        return Err(Unreadable::new(path, 1, format!("it is larger than {LARGEST} bytes")));
+    }
     if depth_of(&text) > DEPTH {
         return Err(Unreadable::new(path, 1, "it is nested too deep"));
     }
@@ -47,6 +63,9 @@ pub fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
         return Err(Unreadable::new(path, 1, "there is no `express()` in it"));
     }
     let place = Place { file: path.to_owned(), line: 1 };
+    if run.is_exhausted() {
+        run.notes.left(&place, "it does more than can be gone through; the rest is not read");
+    }
     Ok(Assembly::new(run, version(path)).finish(&place))
 }
 

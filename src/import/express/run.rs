@@ -56,6 +56,11 @@ impl<'a> Run<'a> {
         self.depth < DEPTH && self.steps < STEPS
     }
 
+    /// Whether it had to stop before the end.
+    pub fn is_exhausted(&self) -> bool {
+        self.steps >= STEPS
+    }
+
     pub fn line_of(&self, span: Span) -> usize {
         let start = usize::try_from(span.start).unwrap_or(0);
         self.lines.partition_point(|line| *line <= start)
@@ -70,8 +75,12 @@ impl<'a> Run<'a> {
         self.source.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
-    pub fn lookup(&self, name: &str) -> Option<Value<'a>> {
-        self.scopes.iter().rev().find_map(|scope| scope.get(name)).cloned()
+    /// What has this name. It is copied, and a copy counts as many steps as it is large: what
+    /// doubles itself ends early.
+    pub fn lookup(&mut self, name: &str) -> Option<Value<'a>> {
+        let value = self.scopes.iter().rev().find_map(|scope| scope.get(name))?;
+        self.steps += value.size();
+        Some(if self.steps < STEPS { value.clone() } else { Value::Unknown })
     }
 
     fn bind(&mut self, name: &str, value: Value<'a>) {

@@ -44,6 +44,17 @@ impl Written {
         self
     }
 
+    /// About how many bytes it has.
+    pub fn size(&self) -> usize {
+        let sizes = self.0.iter().map(|piece| match piece {
+            Piece::Plain(text) => text.len(),
+            Piece::Variable { name, default } => {
+                name.len() + default.as_ref().map_or(0, String::len)
+            }
+        });
+        sizes.sum()
+    }
+
     /// `this || other`.
     pub fn or(mut self, other: &Self) -> Self {
         if let [Piece::Variable { default: default @ None, .. }] = self.0.as_mut_slice() {

@@ -95,6 +95,16 @@ impl<'a> Value<'a> {
         matches!(self, Self::Bool(true))
     }
 
+    /// How much there is to copy.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Text(written) => 1 + written.size() / 64,
+            Self::List(items) => 1 + items.iter().map(Self::size).sum::<usize>(),
+            Self::Object(fields) => 1 + fields.iter().map(|it| it.value.size()).sum::<usize>(),
+            _ => 1,
+        }
+    }
+
     /// As JSON, in the order of its keys, when all of it is known.
     pub fn json(&self) -> Option<String> {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
