@@ -208,6 +208,22 @@ impl Route {
     }
 }
 
+impl Route {
+    /// Takes away what is about an upstream, where there is none.
+    pub fn tidy(&mut self) {
+        if matches!(self.action, Action::Upstream(_)) {
+            return;
+        }
+        if !matches!(self.action, Action::Files(_)) {
+            self.prefix = None;
+        }
+        self.host = None;
+        self.timeouts = Timeouts::default();
+        self.retry = None;
+        self.request = Changes::default();
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     Upstream(String),

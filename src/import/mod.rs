@@ -67,12 +67,13 @@ impl std::error::Error for Unreadable {}
 /// When the file can't be read, or is not what its program would read.
 pub fn import(format: Format, path: &Path) -> Result<Import, Unreadable> {
     let mut notes = Notes::default();
-    let draft = match format {
+    let mut draft = match format {
         #[cfg(feature = "import-express")]
         Format::Express => express::import(path, &mut notes)?,
         Format::Nginx => nginx::import(path, &mut notes)?,
         Format::Traefik => traefik::import(path, &mut notes)?,
     };
+    draft.routes.iter_mut().for_each(draft::Route::tidy);
     let name = path.file_name().map(PathBuf::from).unwrap_or_default();
     let yaml = yaml::write(&draft, &name.display().to_string());
     Ok(Import { yaml, notes: notes.sorted() })

@@ -5,6 +5,7 @@
 mod express;
 mod nginx;
 mod replay;
+mod traefik;
 
 use crate::support::{Cli, cli};
 use std::path::{Path, PathBuf};

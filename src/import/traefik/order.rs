@@ -132,8 +132,8 @@ fn precedes(earlier: &Route, later: &Route) -> bool {
     let share_methods = earlier.methods.is_empty()
         || later.methods.is_empty()
         || earlier.methods.iter().any(|it| later.methods.contains(it));
-    let is_narrower = earlier.path != later.path
-        || earlier.hosts.is_empty() && !later.hosts.is_empty();
+    let is_narrower =
+        earlier.path != later.path || earlier.hosts.is_empty() && !later.hosts.is_empty();
     is_narrower
         && path_covers(&earlier.path, &later.path)
         && share_hosts(&earlier.hosts, &later.hosts)

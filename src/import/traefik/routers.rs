@@ -101,6 +101,7 @@ impl Conditions {
 
 /// Alternatives that differ in just their hosts, or just their methods, are one route.
 fn merged(all: Vec<Conditions>) -> Vec<Conditions> {
+    let before = all.len();
     let mut made: Vec<Conditions> = Vec::new();
     for conditions in all {
         let twin = made.iter_mut().find(|known| {
@@ -124,5 +125,6 @@ fn merged(all: Vec<Conditions>) -> Vec<Conditions> {
             None => made.push(conditions),
         }
     }
-    made
+    // What differed in both may now differ in one.
+    if made.len() < before { merged(made) } else { made }
 }

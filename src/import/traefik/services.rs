@@ -90,6 +90,7 @@ impl Importer<'_> {
     }
 
     fn servers(&mut self, upstream: &mut Upstream, servers: &Entry) {
+        let mut spoken = None;
         for server in servers.value.items() {
             let Some(url) = server.text_at("url") else {
                 self.left(server.line, "a server without `url`");
@@ -115,6 +116,11 @@ impl Importer<'_> {
                 true => authority.to_owned(),
                 false => format!("{authority}:{port}"),
             };
+            if *spoken.get_or_insert(scheme) != scheme {
+                let text = "its scheme differs from another server's; here an upstream has one";
+                self.left(server.line, text);
+                continue;
+            }
             upstream.h2c |= scheme == "h2c://";
             if tls {
                 upstream.tls = Some(None);

@@ -89,7 +89,8 @@ async fn each_line_that_is_not_carried_is_named() {
 
 #[tokio::test]
 async fn what_guards_is_not_opened() {
-    let proxy = "createProxyMiddleware({ target: 'http://b:1', on: {} })";
+    let proxy =
+        "createProxyMiddleware({ target: 'http://b:1', changeOrigin: true, timeout: 9, on: {} })";
     for line in [
         format!("app.use('/a', require('./auth'), {proxy});"),
         format!("app.use('/a', require('express-jwt').expressjwt({{}}), {proxy});"),
@@ -103,6 +104,7 @@ async fn what_guards_is_not_opened() {
         assert_eq!(imported.run.code, Some(3), "{line}\n{}", imported.run.all());
         imported.has("respond: {status: 403}");
         assert!(!imported.run.stdout.contains("upstream: "), "{line}\n{}", imported.run.stdout);
+        imported.is_good().await;
     }
 }
 
