@@ -56,7 +56,7 @@ impl Target {
         if !query.0.is_empty() {
             notes.left(place, "the query in the target's URL; the client's goes there");
         }
-        let has_port = authority.by_default().map_or(true, |it| {
+        let has_port = authority.by_default().is_none_or(|it| {
             it.rsplit_once(']').map_or(it.as_str(), |(_, behind)| behind).contains(':')
         });
         let port = if tls { ":443" } else { ":80" };

@@ -131,8 +131,6 @@ pub fn hosts(server: &Directive, notes: &mut Notes) -> Vec<String> {
                 notes.left(&directive.place, text);
             } else if let Some(below) = name.strip_prefix('.') {
                 hosts.extend([below.to_owned(), format!("*{name}")]);
-            } else if name.contains('.') || name == "localhost" {
-                hosts.push(name);
             } else if !matches!(name.as_str(), "_" | "" | "--" | "!@#") {
                 hosts.push(name);
             }
