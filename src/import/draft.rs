@@ -209,6 +209,13 @@ impl Route {
 }
 
 impl Route {
+    /// Writes beside it where it led before it is closed.
+    pub fn note_closing(&mut self) {
+        if let Action::Upstream(name) = &self.action {
+            self.comment.push(format!("It led to `{name}`, behind a guard that can't be carried."));
+        }
+    }
+
     /// Takes away what is about an upstream, where there is none.
     pub fn tidy(&mut self) {
         if matches!(self.action, Action::Upstream(_)) {

@@ -210,6 +210,7 @@ pub fn write(draft: &Draft, origin: &str) -> String {
         if number > 0 {
             out.push('\n');
         }
+        out.push_str(&format!("  # {}\n", written.place));
         commented_item(&mut out, &written.comment, &route(written));
     }
     out

@@ -174,6 +174,9 @@ impl<'a> Assembly<'a> {
                     }
                     return;
                 }
+                // `app.options('*', cors())` is for preflights, which the policy of all answers.
+                Value::Call(call)
+                    if call.name == "cors" && is_last && !entry.methods.is_empty() => {}
                 Value::Call(call) if call.name == "cors" => {
                     let at = self.run.place(call.line);
                     let made = cors::policy(call.arguments.first(), &at, self.run.notes);
@@ -223,6 +226,11 @@ impl<'a> Assembly<'a> {
                 Value::Function(function) => match self.run.kind_of(*function) {
                     Kind::Answers(action) => {
                         let route = Route::new(place.clone(), slug(&written), path.clone(), action);
+                        self.add(route, entry, is_guarded, policy.clone());
+                        return;
+                    }
+                    Kind::Proxies(target) => {
+                        let route = self.passes(&target, path, entry.is_prefix, place);
                         self.add(route, entry, is_guarded, policy.clone());
                         return;
                     }
@@ -315,11 +323,11 @@ impl<'a> Assembly<'a> {
         policy: Option<Cors>,
     ) {
         route.methods.clone_from(&entry.methods);
-        let path = rule_path(&route.path);
+        let path = rule_path(&route.path).to_owned();
         let taken = self.routes.iter().take(before).find(|earlier| {
             let covers = match &earlier.path {
                 PathRule::Exact(_) => earlier.path == route.path,
-                PathRule::Prefix(_) => earlier.path.rest(path).is_some(),
+                PathRule::Prefix(_) => earlier.path.rest(&path).is_some(),
             };
             let passes_on = matches!(earlier.action, Action::Files(_));
             covers && earlier.hosts.is_empty() && !passes_on && earlier.methods.is_empty()
@@ -331,11 +339,12 @@ impl<'a> Assembly<'a> {
             return;
         }
         if is_guarded {
+            route.note_closing();
             route.action = Action::Respond { status: 403, body: None, content_type: None };
             route.prefix = None;
         }
         let below =
-            |(prefix, _): &&(String, Cors)| PathRule::Prefix(prefix.clone()).rest(path).is_some();
+            |(prefix, _): &&(String, Cors)| PathRule::Prefix(prefix.clone()).rest(&path).is_some();
         route.cors = policy.or(self.cors.iter().find(below).map(|(_, policy)| policy.clone()));
         self.routes.push(route);
     }

@@ -7,9 +7,11 @@ use crate::import::draft::Action;
 use oxc_ast::ast::{BindingPattern, Expression, Statement};
 
 /// What a handler is.
-pub enum Kind {
+pub enum Kind<'a> {
     /// It answers this, always.
     Answers(Action),
+    /// It hands the request on by http-proxy, with these options.
+    Proxies(Value<'a>),
     /// It sends this file.
     Sends(String),
     /// It looks at errors.
@@ -79,7 +81,7 @@ pub fn is_guard(name: &str) -> bool {
 }
 
 impl<'a> Run<'a> {
-    pub fn kind_of(&mut self, function: Function<'a>) -> Kind {
+    pub fn kind_of(&mut self, function: Function<'a>) -> Kind<'a> {
         let text = self.text_of(function.span);
         let parameters = function.parameters.items.len();
         if parameters == 4 {
@@ -97,11 +99,33 @@ impl<'a> Run<'a> {
             });
             return if only_logs { Kind::Passes } else { Kind::Middles };
         }
-        self.answer(function).unwrap_or(Kind::Code)
+        self.proxies(function).or_else(|| self.answer(function)).unwrap_or(Kind::Code)
+    }
+
+    /// `(req, res) => proxy.web(req, res, {target})`, whatever is logged beside.
+    fn proxies(&mut self, function: Function<'a>) -> Option<Kind<'a>> {
+        let mut found = None;
+        for statement in &function.body.statements {
+            let Statement::ExpressionStatement(statement) = statement else { return None };
+            if self.text_of(statement.span).starts_with("console.") {
+                continue;
+            }
+            let Expression::CallExpression(call) = &statement.expression else { return None };
+            let Expression::StaticMemberExpression(member) = &call.callee else { return None };
+            let Value::Call(made) = self.eval(&member.object) else { return None };
+            if member.property.name != "web" || !made.name.starts_with("http-proxy") {
+                return None;
+            }
+            let own = made.arguments.first().map(Value::fields).unwrap_or_default().to_vec();
+            let given = self.arguments(&call.arguments);
+            let given = given.get(2).map(Value::fields).unwrap_or_default();
+            found = Some(Kind::Proxies(Value::Object([&own, given].concat())));
+        }
+        found
     }
 
     /// The one answer that a function gives, whatever it is asked.
-    fn answer(&mut self, function: Function<'a>) -> Option<Kind> {
+    fn answer(&mut self, function: Function<'a>) -> Option<Kind<'a>> {
         let response = match &function.parameters.items.get(1)?.pattern {
             BindingPattern::BindingIdentifier(identifier) => identifier.name.as_str(),
             _ => return None,

@@ -113,6 +113,34 @@ impl<'a> Assembly<'a> {
         vec![route]
     }
 
+    /// `proxy.web(req, res, {target})` of http-proxy, at a mount or at a path of its own.
+    pub fn passes(
+        &mut self,
+        options: &Value<'a>,
+        path: &PathRule,
+        strips: bool,
+        place: &Place,
+    ) -> Route {
+        let target = options.get("target").and_then(|it| Target::of(it, place, self.run.notes));
+        let Some(target) = target else {
+            self.run.notes.left(place, "a proxy whose `target` is not seen; it answers 501");
+            return self.answering(place, rule_path(path), 501);
+        };
+        let own = rule_path(path);
+        let action = Action::Upstream(self.draft.upstream(target.upstream.clone()));
+        let mut route = Route::new(place.clone(), slug(own), path.clone(), action);
+        route.websocket = false;
+        if options.get("changeOrigin").is_some_and(Value::is_true) {
+            route.host = Some(target.host.clone().unwrap_or("upstream".to_owned()));
+        }
+        let to = join(&target.base, if strips { "/" } else { own });
+        route.prefix = Some(to).filter(|to| to != own);
+        if route.prefix.is_some() {
+            route.path = PathRule::Prefix(own.to_owned());
+        }
+        route
+    }
+
     pub fn answering(&self, place: &Place, path: &str, status: u16) -> Route {
         let action = Action::Respond { status, body: None, content_type: None };
         Route::new(place.clone(), slug(path), PathRule::Prefix(path.to_owned()), action)

@@ -30,6 +30,7 @@ impl Importer<'_> {
         let text =
             format!("{what} answers 403, until a route with a guard of yours takes its place");
         self.left(line, text);
+        route.note_closing();
         route.action = Action::Respond { status: 403, body: None, content_type: None };
     }
 

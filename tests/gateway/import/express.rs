@@ -109,6 +109,27 @@ async fn what_guards_is_not_opened() {
 }
 
 #[tokio::test]
+async fn http_proxy_by_hand() {
+    let line = "const proxy = require('http-proxy').createProxyServer({ changeOrigin: true }); \
+                app.all('/a/*', (req, res) => { console.log(1); proxy.web(req, res, { target: 'http://b:1' }); }); \
+                app.use('/m', (req, res) => { proxy.web(req, res, { target: 'http://b:1' }); });";
+    let imported = program(line).await;
+    assert_eq!(imported.run.code, Some(0), "{}", imported.run.all());
+    imported.is_good().await;
+    imported.has("match: {path_prefix: /a}\n    upstream: b-1\n    rewrite: {host: upstream}");
+    imported.has(
+        "match: {path_prefix: /m}\n    upstream: b-1\n    rewrite: {prefix: /, host: upstream}",
+    );
+}
+
+#[tokio::test]
+async fn the_policy_of_preflights_is_not_that_of_all() {
+    let imported =
+        program("const cors = require('cors'); app.use(cors({ origin: 'http://a' })); app.options('*', require('cors')());").await;
+    assert!(!imported.run.stdout.contains('*'), "{}", imported.run.stdout);
+}
+
+#[tokio::test]
 async fn the_path_that_a_service_is_asked_for_follows_the_version() {
     let line = "app.use('/a', createProxyMiddleware({ target: 'http://b:1/base' }));";
     let imported = program(line).await;
