@@ -62,30 +62,32 @@ async function startBoth(program, middleware, version) {
     env: { ...process.env, ...ports, PORT: theirs },
     stdio: ["ignore", "ignore", "inherit"],
   });
-  const made = await new Promise((resolve) => {
-    execFile(binary, ["import", "express", program], {
-      cwd: folder,
-      env: { ...process.env, ...ports, PORT: ours },
-    }, (error, stdout, stderr) => resolve({ code: error?.code ?? 0, stdout, stderr }));
-  });
-  assert.equal(made.code, 0, made.stdout + made.stderr);
-  Object.assign(process.env, Object.fromEntries(Object.entries(ports).map(([k, v]) => [k, `${v}`])));
-  process.env.PORT = `${ours}`;
-  const gateway = await startGateway(made.stdout, null);
-  for (const port of [theirs, ours]) {
-    await until(`port ${port} to answer`, () => ask(port, ["GET", "/api/users/ready"]));
-  }
-  return {
-    theirs,
-    ours,
-    notes: made.stderr,
-    async stop() {
-      node.kill();
-      await gateway.stop();
-      Object.values(services).forEach((service) => service.stop());
-      await rm(folder, { recursive: true, force: true });
-    },
+  let gateway;
+  const stop = async () => {
+    node.kill();
+    await gateway?.stop();
+    Object.values(services).forEach((service) => service.stop());
+    await rm(folder, { recursive: true, force: true });
   };
+  try {
+    const imported = await new Promise((resolve) => {
+      const env = { ...process.env, ...ports, PORT: ours };
+      execFile(binary, ["import", "express", program], { cwd: folder, env }, (error, stdout, stderr) =>
+        resolve({ code: error?.code ?? 0, stdout, stderr }),
+      );
+    });
+    assert.equal(imported.code, 0, imported.stdout + imported.stderr);
+    // The gateway takes its ports from this process's environment.
+    for (const [name, port] of Object.entries({ ...ports, PORT: ours })) process.env[name] = `${port}`;
+    gateway = await startGateway(imported.stdout, null);
+    for (const port of [theirs, ours]) {
+      await until(`port ${port} to answer`, () => ask(port, ["GET", "/api/users/ready"]));
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { theirs, ours, stop };
 }
 
 /** One request, its path as it is; what came of it. */
