@@ -54,6 +54,8 @@ mod gateway;
 mod generation;
 mod history;
 mod http;
+#[doc(hidden)]
+pub mod import;
 mod load;
 mod proxy;
 mod routing;

@@ -10,6 +10,7 @@ mod explain;
 mod fmt;
 mod health;
 mod history;
+mod import;
 mod kick;
 mod run;
 mod schema;
@@ -95,6 +96,9 @@ enum Verb {
     /// Examine a URL: what is wrong on the way to it, why, and which line to change.
     #[command(after_help = doctor::AFTER_HELP)]
     Doctor(Box<doctor::Doctor>),
+    /// Make a configuration of another program's, and say what is not carried.
+    #[command(after_help = import::AFTER_HELP)]
+    Import(import::Import),
     /// Run a gateway with a notification service and a page behind it.
     #[cfg(feature = "demo")]
     #[command(after_help = demo::AFTER_HELP)]
@@ -153,6 +157,7 @@ pub fn main() -> ExitCode {
         Verb::Schema(schema) => schema.print(),
         Verb::Health(health) => health::ask(&health),
         Verb::Doctor(doctor) => doctor.run(),
+        Verb::Import(import) => import.run(),
         #[cfg(feature = "demo")]
         Verb::Demo(demo) => demo.run(),
     };

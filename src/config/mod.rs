@@ -35,7 +35,7 @@ mod union;
 mod upstream;
 mod values;
 mod websocket;
-mod yaml;
+pub(crate) mod yaml;
 
 pub use acme::{Acme, AcmeChallenge};
 pub use answer::{Redirect, Respond};

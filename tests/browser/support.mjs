@@ -15,7 +15,7 @@ import WebSocket from "ws";
 /** How long anything may take before a test says so. Far more than it ever needs. */
 export const PATIENCE = 30_000;
 
-const binary =
+export const binary =
   process.env.TIDEGATE_BIN ?? fileURLToPath(new URL("../../target/debug/tidegate", import.meta.url));
 
 /** `count` ports that nobody listens on. All are held before the first is let go. */

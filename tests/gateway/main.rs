@@ -22,6 +22,7 @@ mod header_changes;
 mod history;
 mod http2_floods;
 mod http_semantics;
+mod import;
 mod limits;
 mod maintenance;
 mod metrics;

@@ -1,0 +1,134 @@
+//! nginx: what comes out of a whole file, and what is said of lines.
+
+use super::{comes_out_as_written, import};
+
+/// What the gateway says of a file that has just this server.
+async fn server(inside: &str) -> super::Imported {
+    let text = format!("server {{\nlisten 127.0.0.1:8080;\n{inside}\n}}\n");
+    import("nginx", "site", &text).await
+}
+
+#[tokio::test]
+async fn a_shop() {
+    comes_out_as_written("nginx", "shop.nginx.conf", 3).await;
+}
+
+#[tokio::test]
+async fn what_is_wholly_carried_is_told_by_the_status() {
+    let all = server("location / { proxy_pass http://127.0.0.1:4000; proxy_redirect off; }").await;
+    assert_eq!(all.run.code, Some(0), "{}", all.run.all());
+    assert_eq!(all.run.stderr, "");
+    all.is_good().await;
+}
+
+#[tokio::test]
+async fn each_line_that_is_not_carried_is_named() {
+    for (line, words) in [
+        ("frobnicate on;", "left out: `frobnicate` is not known"),
+        ("location ~ \\.php$ { return 200; }", "left out: `location ~ \\.php$`"),
+        ("location /a { limit_req zone=one; return 200; }", "left out: `limit_req`"),
+        ("location /a { fastcgi_pass 127.0.0.1:9000; }", "left out: `fastcgi_pass 127.0.0.1:9000`"),
+        ("location /a { proxy_pass http://$backend; }", "left out: `http://$backend`"),
+        ("location /a { rewrite ^/a/(.*)\\.html$ /$1 last; return 200; }", "left out: `rewrite"),
+        ("location /a { if ($arg_x) { return 403; } return 200; }", "left out: `if"),
+        ("error_page 404 /404.html;", "left out: `error_page`"),
+        ("location /a { auth_basic staff; return 200; }", "left out: `auth_basic staff`"),
+        ("location /a { location /a/b { return 200; } return 200; }", "left out: `location /a/b`"),
+        ("listen 443 quic;", "left out: HTTP/3"),
+        ("server_name ~^www;", "left out: `~^www`"),
+    ] {
+        let imported = server(line).await;
+        assert_eq!(imported.run.code, Some(3), "{line}\n{}", imported.run.all());
+        imported.says(3, words);
+        imported.is_good().await;
+    }
+}
+
+#[tokio::test]
+async fn each_meaning_that_changes_is_told() {
+    for (line, words) in [
+        ("location /a { return 200; }", "changed: nginx takes every path that begins with `/a`"),
+        ("location /a/ { proxy_pass http://127.0.0.1:1/b; }", "so that `/a/x` becomes `/bx`"),
+        ("location / { proxy_pass http://127.0.0.1:1; add_header X-A b; }", "added to errors"),
+        ("location / { proxy_pass https://127.0.0.1:1; }", "believes any certificate"),
+        ("location / { proxy_pass http://a.test:1; }", "nginx changes a `Location`"),
+        ("location = /a { proxy_pass http://127.0.0.1:1/b; }", "the path becomes `/b`"),
+        ("location /a/ { return 444; }", "444 closes the connection"),
+    ] {
+        let imported = server(line).await;
+        assert_eq!(imported.run.code, Some(0), "{line}\n{}", imported.run.all());
+        imported.says(3, words);
+        imported.is_good().await;
+    }
+}
+
+#[tokio::test]
+async fn what_guards_is_not_opened() {
+    for guard in ["auth_basic staff;", "auth_request /who;", "allow 10.0.0.0/8; deny all;"] {
+        let imported =
+            server(&format!("location / {{ {guard} proxy_pass http://127.0.0.1:1; }}")).await;
+        assert!(imported.run.stdout.contains("status: 403"), "{guard}\n{}", imported.run.stdout);
+        assert!(!imported.run.stdout.contains("upstream:"), "{guard}\n{}", imported.run.stdout);
+    }
+}
+
+#[tokio::test]
+async fn unix_sockets_are_carried() {
+    for (pass, address, prefix) in [
+        ("http://unix:/run/app.sock", "unix:/run/app.sock", None),
+        ("http://unix:/run/app.sock:/v1/", "unix:/run/app.sock", Some("prefix: /v1/")),
+    ] {
+        let imported =
+            server(&format!("location /a/ {{ proxy_pass {pass}; proxy_redirect off; }}")).await;
+        assert_eq!(imported.run.code, Some(0), "{}", imported.run.all());
+        assert!(
+            imported.run.stdout.contains(&format!("[\"{address}\"]")),
+            "{}",
+            imported.run.stdout
+        );
+        assert!(
+            prefix.is_none_or(|it| imported.run.stdout.contains(it)),
+            "{}",
+            imported.run.stdout
+        );
+        imported.is_good().await;
+    }
+}
+
+#[tokio::test]
+async fn what_nginx_would_not_read_is_refused() {
+    for (text, place) in [
+        ("server { listen 80\n}", "site:1: error: its `;` is missing"),
+        ("server {\nlisten 80;\n", "site:1: error: its `{` has no `}`"),
+        ("server {\nlisten '80;\n}", "site:2: error: a quote never ends"),
+        ("}\n", "site:1: error: a `}` has no `{`"),
+        ("events {}\n", "site:1: error: there is no `server` in it"),
+        ("include site;\n", "site:1: error: it includes too many files"),
+        ("", "site:1: error: there is no `server` in it"),
+    ] {
+        let imported = import("nginx", "site", text).await;
+        assert_eq!(imported.run.code, Some(1), "{text}\n{}", imported.run.all());
+        assert!(imported.run.stderr.contains(place), "{text}\n{}", imported.run.stderr);
+        assert_eq!(imported.run.stdout, "");
+    }
+    for text in ["a {".repeat(100_000), "\"".repeat(99_999), "a;".repeat(200_000)] {
+        let imported = import("nginx", "site", &text).await;
+        assert_eq!(imported.run.code, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn included_files_are_read_and_named() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("a file");
+    };
+    std::fs::create_dir(folder.path().join("sites")).expect("a folder");
+    write("nginx.conf", "http { include mime.types; include sites/*; }\n");
+    write("sites/a", "server { listen 81; server_name a.test; return 200 a; }\n");
+    write("sites/b", "server { listen 81; server_name b.test;\nmystery 1; return 200 b; }\n");
+    let run = crate::support::cli(folder.path(), &["import", "nginx", "nginx.conf"], &[]).await;
+    assert_eq!(run.code, Some(3), "{}", run.all());
+    assert!(run.stderr.contains("sites/b:2: left out: `mystery`"), "{}", run.stderr);
+    assert!(run.stdout.contains("hosts: [b.test]"), "{}", run.stdout);
+}

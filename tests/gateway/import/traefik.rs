@@ -1,0 +1,148 @@
+//! Traefik's file provider: what comes out of whole files, what is said of lines, and who wins.
+
+use super::{Imported, comes_out_as_written, import};
+use crate::support::cli;
+
+/// What the gateway says of a file with these routers, on lines from the third on, and a service
+/// and some middlewares.
+async fn routers(lines: &str) -> Imported {
+    let text = format!(
+        "http:
+  routers:
+{lines}
+  services:
+    one: {{loadBalancer: {{servers: [{{url: \"http://127.0.0.1:4001\"}}]}}}}
+    two: {{loadBalancer: {{servers: [{{url: \"http://127.0.0.1:4002\"}}]}}}}
+    none: {{loadBalancer: {{servers: []}}}}
+    shares: {{weighted: {{services: [{{name: one, weight: 1}}]}}}}
+  middlewares:
+    basic: {{basicAuth: {{users: [a]}}}}
+    all: {{chain: {{middlewares: [basic]}}}}
+    round: {{chain: {{middlewares: [round]}}}}
+    other: {{stripPrefix: {{prefixes: [/other]}}}}
+"
+    );
+    import("traefik", "dynamic.yml", &text).await
+}
+
+/// The route that takes a request.
+async fn taken(imported: &Imported, url: &str, fields: &[&str]) -> String {
+    let file = imported.folder.path().join("tidegate.yaml");
+    std::fs::write(file, &imported.run.stdout).expect("a file");
+    let mut arguments = vec!["explain", "--config", "tidegate.yaml", url];
+    arguments.extend(fields.iter().flat_map(|field| ["-H", *field]));
+    let run = cli(imported.folder.path(), &arguments, &[]).await;
+    let line = run.stdout.lines().find_map(|line| line.strip_prefix("as        http://127.0.0.1:"));
+    line.unwrap_or(&run.stdout).split('/').next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_shop_in_yaml() {
+    comes_out_as_written("traefik", "shop.traefik.yml", 3).await;
+}
+
+#[tokio::test]
+async fn a_shop_in_toml() {
+    comes_out_as_written("traefik", "shop.traefik.toml", 3).await;
+}
+
+#[tokio::test]
+async fn the_longest_rule_or_the_highest_priority_wins() {
+    let imported = routers(
+        "    host: {rule: \"Host(`a-rather-long-name.example.com`)\", service: one}
+    path: {rule: \"PathPrefix(`/api`)\", service: two}
+    deep: {rule: \"PathPrefix(`/deep/down`)\", service: two, priority: 20}
+    wide: {rule: \"PathPrefix(`/deep`)\", service: one, priority: 21}
+    beta: {rule: \"Header(`X-Beta`, `1`)\", service: one, priority: 1000}
+    rest: {rule: \"PathPrefix(`/`)\", service: two}",
+    )
+    .await;
+    assert_eq!(imported.run.code, Some(0), "{}", imported.run.all());
+    imported.is_good().await;
+    imported.says(5, "it is never asked: the rule in line 6");
+    for (url, fields, port) in [
+        ("http://a-rather-long-name.example.com/api/x", &[][..], "4001"),
+        ("http://a-rather-long-name.example.com/", &[], "4001"),
+        ("http://b/api/x", &[], "4002"),
+        ("http://b/api/x", &["X-Beta: 1"], "4001"),
+        ("http://a-rather-long-name.example.com/api", &["X-Beta: 1"], "4001"),
+        ("http://b/deep/down/x", &[], "4001"),
+        ("http://b/x", &[], "4002"),
+        ("http://b/x", &["X-Beta: 1"], "4001"),
+    ] {
+        assert_eq!(taken(&imported, url, fields).await, port, "{url} {fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn alternatives_are_routes() {
+    let rule = "(Host(`a.test`) || Host(`b.test`)) && (Path(`/x`) || PathPrefix(`/y/`)) \
+                && (Method(`GET`) || Method(`PUT`))";
+    let imported = routers(&format!("    r: {{rule: \"{rule}\", service: one}}")).await;
+    assert_eq!(imported.run.code, Some(0), "{}", imported.run.all());
+    let matches: Vec<_> = imported
+        .run
+        .stdout
+        .lines()
+        .filter(|line| line.contains("hosts: [a.test, b.test]"))
+        .collect();
+    assert_eq!(matches.len(), 2, "{}", imported.run.stdout);
+    assert_eq!(imported.run.stdout.matches("methods: [GET, PUT]").count(), 2);
+}
+
+#[tokio::test]
+async fn each_line_that_is_not_carried_is_named() {
+    for (line, words) in [
+        ("r: {rule: \"PathRegexp(`^/a[0-9]`)\", service: one}", "`PathRegexp(^/a[0-9])`"),
+        ("r: {rule: \"Host(`a`) && ClientIP(`10.0.0.1`)\", service: one}", "`ClientIP(10.0.0.1)`"),
+        ("r: {rule: \"!Host(`a`)\", service: one}", "`!Host(a)`"),
+        ("r: {rule: \"Host(`a`\", service: one}", "can't be read as a rule"),
+        ("r: {rule: \"Host(`a`)\", service: gone}", "the service `gone` is not in this file"),
+        ("r: {rule: \"Host(`a`)\", service: one, observability: {}}", "`observability`"),
+    ] {
+        let imported =
+            routers(&format!("    {line}\n    ok: {{rule: \"Path(`/ok`)\", service: one}}")).await;
+        assert_eq!(imported.run.code, Some(3), "{line}\n{}", imported.run.all());
+        imported.says(3, words);
+        imported.is_good().await;
+    }
+    for service in ["shares", "none"] {
+        let line = format!("    r: {{rule: \"Host(`a`)\", service: {service}}}");
+        assert_eq!(routers(&line).await.run.code, Some(3), "{service}");
+    }
+}
+
+#[tokio::test]
+async fn what_guards_is_not_opened() {
+    for middleware in ["basic", "all", "round", "unknown", "auth@docker", "basic@file"] {
+        let line = format!(
+            "    r: {{rule: \"Host(`a`)\", service: one, middlewares: [other, {middleware}]}}"
+        );
+        let imported = routers(&line).await;
+        assert_eq!(imported.run.code, Some(3), "{}", imported.run.all());
+        assert!(imported.run.stdout.contains("status: 403"), "{}", imported.run.stdout);
+        assert!(!imported.run.stdout.contains("upstream: one"), "{}", imported.run.stdout);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_file_of_traefik_is_refused() {
+    for (name, text, place) in [
+        ("a.yml", "http: [", "a.yml:"),
+        ("a.yml", "tcp: {}", "a.yml:1: error: there is no `http` in it"),
+        ("a.toml", "[http\n", "a.toml:1: error: "),
+        ("a.toml", "[http.routers]\na = \n", "a.toml:2: error: "),
+        ("a.yml", "", "a.yml:1: error: there is no `http` in it"),
+    ] {
+        let imported = import("traefik", name, text).await;
+        assert_eq!(imported.run.code, Some(1), "{text}\n{}", imported.run.all());
+        assert!(imported.run.stderr.contains(place), "{text}\n{}", imported.run.stderr);
+    }
+    for text in ["[".repeat(100_000), "http: {routers: 1, services: [], middlewares: x}".to_owned()]
+    {
+        let imported = import("traefik", "a.yml", &text).await;
+        assert!(imported.run.code.is_some() && !imported.run.stderr.contains("panicked"));
+    }
+    let imported = import("traefik", "a.toml", &format!("a = {}", "[".repeat(100_000))).await;
+    assert_eq!(imported.run.code, Some(1));
+}
