@@ -13,4 +13,5 @@ pub mod path;
 pub mod query;
 pub mod request_id;
 pub mod template;
+pub mod trace_context;
 pub mod url;

@@ -12,6 +12,7 @@ mod mirror;
 mod reply;
 mod retry;
 mod target;
+mod tracing;
 
 use crate::cache::Cache;
 use crate::filter::{Flow, Request, Response};

@@ -1,6 +1,7 @@
 //! The kit under the tests: a gateway as a child process, an upstream that writes down what it
 //! is sent, clients of one socket.
 
+mod collector;
 mod config;
 pub mod dns;
 mod gateway;
@@ -13,6 +14,7 @@ mod upstream;
 mod websocket;
 mod wire;
 
+pub use collector::Collector;
 pub use config::Config;
 pub use gateway::{Cli, Gateway, cli, free_port, replace_file};
 pub use lines::Lines;
