@@ -209,7 +209,7 @@ impl<'s> Checker<'s> {
 }
 
 fn wrong_kind(choices: &[&Value], node: &Node, path: &str) -> Found {
-    const KINDS: [(&str, &str); 5] = [
+    const KINDS: [(&str, &str); 6] = [
         ("object", "a mapping"),
         ("array", "a list"),
         ("string", "a string"),

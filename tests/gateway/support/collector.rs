@@ -18,11 +18,13 @@ use tonic::transport::server::TcpIncoming;
 pub struct Collector {
     address: SocketAddr,
     spans: watch::Receiver<Vec<Span>>,
+    protocol: &'static str,
+    /// Whoever listens, until the collector is dropped.
     _service: Service,
 }
 
 enum Service {
-    Http(Upstream),
+    Http { _upstream: Upstream },
     Grpc(JoinHandle<()>),
 }
 
@@ -58,7 +60,8 @@ impl Collector {
             respond("200 OK", &["Content-Type: application/x-protobuf"], "")
         })
         .await;
-        Self { address: service.address(), spans, _service: Service::Http(service) }
+        let address = service.address();
+        Self { address, spans, protocol: "http", _service: Service::Http { _upstream: service } }
     }
 
     /// One that is spoken to by gRPC.
@@ -70,21 +73,18 @@ impl Collector {
             .add_service(TraceServiceServer::new(Keeper(sender)))
             .serve_with_incoming(TcpIncoming::from(listener));
         let task = tokio::spawn(async move { server.await.expect("gRPC") });
-        Self { address, spans, _service: Service::Grpc(task) }
+        Self { address, spans, protocol: "grpc", _service: Service::Grpc(task) }
     }
 
-    /// The section `tracing` that leads here; `more` stands behind `otlp: {…}`.
+    /// The section `tracing` that leads here, with this behind `otlp: {…}`.
     pub fn section(&self, more: &str) -> String {
-        let protocol = match &self._service {
-            Service::Http(_) => "http",
-            Service::Grpc(_) => "grpc",
-        };
-        let endpoint = format!("http://{}", self.address);
+        let protocol = self.protocol;
+        let endpoint = self.endpoint();
         format!("tracing: {{otlp: {{endpoint: \"{endpoint}\", protocol: {protocol}}}{more}}}")
     }
 
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// All spans so far.

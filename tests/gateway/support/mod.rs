@@ -14,7 +14,7 @@ mod upstream;
 mod websocket;
 mod wire;
 
-pub use collector::Collector;
+pub use collector::{Collector, Span as CollectedSpan};
 pub use config::Config;
 pub use gateway::{Cli, Gateway, cli, free_port, replace_file};
 pub use lines::Lines;
