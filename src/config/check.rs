@@ -340,10 +340,8 @@ fn judge<'s>(schema: &'s Value, scalar: &Scalar, resolved: Resolved) -> Verdict<
 fn within(schema: &Value, value: f64) -> Verdict<'_> {
     let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
     match (bound("minimum"), bound("maximum")) {
-        (Some(least), _) if !(value >= least) => {
-            Verdict::Refused(format!("must be at least {least}"))
-        }
-        (_, Some(most)) if !(value <= most) => Verdict::Refused(format!("must be at most {most}")),
+        (Some(least), _) if value < least => Verdict::Refused(format!("must be at least {least}")),
+        (_, Some(most)) if value > most => Verdict::Refused(format!("must be at most {most}")),
         _ => Verdict::Fits,
     }
 }
