@@ -1,6 +1,7 @@
 //! One request and its response, as filters and logs see them.
 
 use crate::http::address::Address;
+use crate::http::trace_context::TraceParent;
 use crate::tls::TlsInfo;
 use crate::websocket::Initiator;
 use crate::websocket::frame::Tally;
@@ -74,6 +75,8 @@ pub struct Exchange {
     pub(crate) user_id: Option<UserId>,
     pub(crate) is_websocket: bool,
     pub(crate) scheme: &'static str,
+    /// Its place in a trace, where requests are traced.
+    pub(crate) trace: Option<TraceParent>,
     pub(crate) store: Extensions,
 }
 
@@ -88,6 +91,7 @@ impl Exchange {
             user_id: None,
             is_websocket: false,
             scheme: "http",
+            trace: None,
             store: Extensions::new(),
         }
     }

@@ -62,6 +62,7 @@ mod routing;
 mod server;
 mod telemetry;
 mod tls;
+mod traces;
 mod upstream;
 mod websocket;
 

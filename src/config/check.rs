@@ -209,11 +209,12 @@ impl<'s> Checker<'s> {
 }
 
 fn wrong_kind(choices: &[&Value], node: &Node, path: &str) -> Found {
-    const KINDS: [(&str, &str); 5] = [
+    const KINDS: [(&str, &str); 6] = [
         ("object", "a mapping"),
         ("array", "a list"),
         ("string", "a string"),
         ("integer", "an integer"),
+        ("number", "a number"),
         ("boolean", "`true` or `false`"),
     ];
     let mut expected: Vec<&str> = Vec::new();
@@ -330,6 +331,17 @@ fn judge<'s>(schema: &'s Value, scalar: &Scalar, resolved: Resolved) -> Verdict<
                 _ => Verdict::Fits,
             }
         }
+        Resolved::Integer(value) if has_type(schema, "number") => within(schema, value as f64),
+        Resolved::Float(value) if has_type(schema, "number") => within(schema, value),
         _ => Verdict::OtherType,
+    }
+}
+
+fn within(schema: &Value, value: f64) -> Verdict<'_> {
+    let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
+    match (bound("minimum"), bound("maximum")) {
+        (Some(least), _) if value < least => Verdict::Refused(format!("must be at least {least}")),
+        (_, Some(most)) if value > most => Verdict::Refused(format!("must be at most {most}")),
+        _ => Verdict::Fits,
     }
 }

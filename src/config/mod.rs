@@ -31,6 +31,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tracing;
 mod union;
 mod upstream;
 mod values;
@@ -67,6 +68,7 @@ pub use tls::{
     Certificate, ClientAuthMode, Hsts, HstsSetting, ListenerTls, TlsVersion, UpstreamTls,
     UpstreamTlsSetting,
 };
+pub use tracing::{Otlp, OtlpProtocol, SampleParent, Tracing, TracingSetting};
 pub use upstream::{Endpoint, Upstream};
 pub use values::{
     ByteSize, Cidr, Duration, EndpointAddress, ErrorStatus, Exactly, HeaderName, HostPattern,
@@ -98,6 +100,8 @@ pub struct Config {
     pub access_log: AccessLogSetting,
     /// The gateway's own log, on stderr.
     pub log: Log,
+    /// Traces by OpenTelemetry: `off` (default), `on`, or where they go and what is recorded.
+    pub tracing: TracingSetting,
     /// How the gateway stops.
     pub shutdown: Shutdown,
     /// A Unix socket over which the listeners are handed to the next gateway (`tidegate upgrade`),

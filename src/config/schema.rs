@@ -153,6 +153,8 @@ impl<'s> Reference<'s> {
                 words.push("`true`, `false`".to_owned());
             } else if kind("integer") {
                 words.push("integer".to_owned());
+            } else if kind("number") {
+                words.push("number".to_owned());
             } else if kind("string") {
                 let format = one.get("format").and_then(Value::as_str).unwrap_or("string");
                 words.push(format.replace('-', " "));

@@ -18,6 +18,23 @@ fn problems(yaml: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_ratio_is_a_number_between_bounds() {
+    for (written, expected) in [
+        ("0.25", None),
+        ("1", None),
+        ("${R:-1e-3}", None),
+        ("1.5", Some("`1.5`: must be at most 1")),
+        ("-1", Some("`-1`: must be at least 0")),
+        (".nan", Some("expected a number, found a string")),
+        ("half", Some("expected a number, found a string")),
+    ] {
+        let yaml = format!("tracing:\n  sample:\n    ratio: {written}\n");
+        let expected = expected.map(|reason| format!("3:12 tracing.sample.ratio: {reason}"));
+        assert_eq!(problems(&yaml), Vec::from_iter(expected), "{written}");
+    }
+}
+
+#[test]
 fn tells_all_that_is_wrong_at_once_and_where() {
     let yaml = "\
 listeners:

@@ -16,6 +16,7 @@ mod maintenance;
 mod retry;
 mod route;
 mod split;
+mod tracing;
 mod upstream;
 mod websocket;
 
@@ -301,6 +302,7 @@ impl Compiler<'_> {
             limits: self.limits(),
             error_pages: self.error_pages(),
             access_log: self.access_log().map(Arc::new),
+            tracing: self.tracing().map(Arc::new),
         }
     }
 
@@ -338,9 +340,7 @@ impl Compiler<'_> {
             None | Some(config::LogFormat::Json) => Format::Json,
             Some(config::LogFormat::Text) => Format::Text,
         };
-        let secret_keys =
-            written.redact_query.clone().unwrap_or_else(|| SECRET_KEYS.map(str::to_owned).to_vec());
-        Some(AccessLog::new(format, secret_keys, sink))
+        Some(AccessLog::new(format, self.secret_keys(), sink))
     }
 
     fn pools(&mut self) -> BTreeMap<String, Arc<Pool>> {

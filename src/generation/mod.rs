@@ -34,6 +34,7 @@ use crate::http::address::Address;
 use crate::http::host::without_port;
 use crate::routing::{Miss, Query, Table};
 use crate::telemetry::{AccessLog, Requests};
+use crate::traces::Tracing;
 use crate::upstream::{Pool, Probe, Probes, Question};
 use crate::websocket::{self, Registry, Watcher};
 use http::{HeaderMap, Method};
@@ -135,6 +136,8 @@ pub struct Edge {
     pub error_pages: Option<ErrorPages>,
     /// The access log, unless it is off.
     pub access_log: Option<Arc<AccessLog>>,
+    /// How requests are traced, unless they are not.
+    pub tracing: Option<Arc<Tracing>>,
 }
 
 impl Edge {
@@ -248,6 +251,9 @@ impl Generation {
     /// Begins what goes on as long as this generation is in force. It takes the runtime.
     pub fn begin(&mut self, sessions: &Arc<Registry>) {
         self.managed().for_each(Managed::begin);
+        if let Some(tracing) = &self.edge.tracing {
+            tracing.exporter().begin();
+        }
         for (name, probe) in &self.probes {
             if let Some(pool) = self.pools.get(name) {
                 let (sessions, drain) = (Arc::clone(sessions), self.drain);

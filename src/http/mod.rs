@@ -14,4 +14,5 @@ pub mod query;
 pub mod request_id;
 pub mod secret;
 pub mod template;
+pub mod trace_context;
 pub mod url;

@@ -1,6 +1,6 @@
 //! Whether a request may come in, and which route it takes.
 
-use super::{Context, Proxy, failure};
+use super::{Context, Proxy, failure, tracing};
 use crate::filter::{Reply, is_preflight};
 use crate::generation::{Edge, Generation, Listener};
 use crate::http::{forwarded, framing, head, host, path, request_id};
@@ -24,6 +24,9 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 pub(super) fn admit(proxy: &Proxy, session: &mut Session, ctx: &mut Context) -> Result<(), Reply> {
     let generation = proxy.live.load();
     identify(&generation.edge, session, ctx);
+    if let Some(tracing) = &generation.edge.tracing {
+        tracing::begin(tracing, session, ctx);
+    }
     extended_connect(session, ctx)?;
     if proxy.overload.refuses(&proxy.in_flight, &generation.edge.limits) {
         return Err(failure::overloaded());

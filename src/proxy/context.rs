@@ -2,6 +2,7 @@ use super::caching::{self, Caching};
 use super::failure;
 use super::mirror::Copy;
 use super::retry::Attempts;
+use super::tracing::{self, Recording};
 use crate::cache::Status;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
@@ -37,6 +38,8 @@ pub struct Context {
     pub(super) copy: Option<Box<Copy>>,
     /// What the cache has to know, where it may answer.
     pub(super) caching: Option<Box<Caching>>,
+    /// What its trace will say of it, where it is recorded.
+    pub(super) recording: Option<Box<Recording>>,
     /// The endpoint in use.
     pub(super) endpoint: Option<Chosen>,
     /// The addresses at which this request has failed.
@@ -81,6 +84,7 @@ impl Context {
             elsewhere: None,
             copy: None,
             caching: None,
+            recording: None,
             endpoint: None,
             tried: Vec::new(),
             attempts: Attempts::default(),
@@ -108,6 +112,7 @@ impl Context {
     /// The handshake is done: from here on this is a WebSocket session.
     pub(super) fn opened(&mut self, session: &mut Session, status: StatusCode) {
         self.is_open = true;
+        tracing::opened(self);
         if let Some(under_way) = &mut self.under_way {
             under_way.becomes_session();
         }
@@ -150,7 +155,11 @@ impl Context {
         if !self.is_open && !caching::is_background(session) {
             self.count(&session.req_header().method, status);
         }
+        let recording = self.recording.take();
         let outcome = self.outcome(session, status);
+        if let Some(recording) = recording {
+            recording.end(&outcome, &self.route, error);
+        }
         for filter in self.route.filters.iter().rev() {
             filter.on_end(&outcome);
         }

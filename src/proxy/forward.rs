@@ -1,6 +1,6 @@
 //! What changes on the way to the upstream and back.
 
-use super::Context;
+use super::{Context, tracing};
 use crate::filter::UpstreamRequest;
 use crate::generation::HostHeader;
 use crate::http::{address, forwarded, head};
@@ -44,6 +44,9 @@ pub(super) fn prepare(
     set_path(session.req_header(), upstream, ctx)?;
     tell_about_client(session, upstream, ctx)?;
     upstream.insert_header(X_REQUEST_ID, ctx.exchange.request_id.clone())?;
+    if let Some(trace) = ctx.exchange.trace {
+        tracing::tell(trace, session.req_header(), upstream, ctx)?;
+    }
     match &ctx.route.host {
         HostHeader::Preserve if upstream.headers.contains_key(header::HOST) => {}
         HostHeader::Name(name) => upstream.insert_header(header::HOST, name.clone())?,

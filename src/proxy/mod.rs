@@ -13,6 +13,7 @@ mod mirror;
 mod reply;
 mod retry;
 mod target;
+mod tracing;
 
 use crate::cache::Cache;
 use crate::filter::{Flow, Request, Response};

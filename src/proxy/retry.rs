@@ -1,6 +1,6 @@
 //! Whether a request that failed is tried again.
 
-use super::{Context, failure};
+use super::{Context, failure, tracing};
 use http::StatusCode;
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -42,6 +42,7 @@ impl Attempts {
 
 /// No connection could be established: nothing has been sent yet.
 pub(super) fn unreachable(ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
+    tracing::failed(ctx, &error);
     let Some(pool) = ctx.pool().cloned() else { return error };
     if failure::is_out_of_files(&error) {
         // No fault of the endpoint's, and no better at another one.
@@ -70,6 +71,7 @@ pub(super) fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Cont
         return Ok(());
     }
     let status = response.status.as_u16();
+    tracing::answered(ctx, response);
     if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.endpoint) {
         pool.answered(chosen, status);
     }
@@ -91,6 +93,7 @@ pub(super) fn broken(
     if *error.etype() == BETTER {
         return error;
     }
+    tracing::failed(ctx, &error);
     let is_upstreams = *error.esource() == ErrorSource::Upstream;
     let is_safe = session.req_header().method.is_idempotent()
         && !session.as_ref().retry_buffer_truncated()

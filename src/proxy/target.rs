@@ -1,6 +1,6 @@
 //! Which endpoint takes the request.
 
-use super::Context;
+use super::{Context, tracing};
 use crate::http::cookie;
 use crate::tls;
 use crate::upstream::{Ask, Balance, Chosen, Key, Pool};
@@ -44,6 +44,7 @@ pub(super) async fn choose(session: &Session, ctx: &mut Context) -> Result<Box<H
     enter(&pool, ctx)?;
     let chosen = pick(&pool, session, ctx)?;
     let peer = peer(&pool, &chosen, ctx)?;
+    tracing::attempt(&pool, &chosen, session, ctx);
     ctx.endpoint = Some(chosen);
     Ok(peer)
 }

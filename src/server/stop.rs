@@ -109,6 +109,10 @@ impl Ending {
         if let Some(log) = &live.load().edge.access_log {
             log.sink().flush();
         }
+        if let Some(tracing) = &live.load().edge.tracing {
+            let exporter = Arc::clone(tracing.exporter());
+            let _ = tokio::task::spawn_blocking(move || exporter.finish()).await;
+        }
         if !matches!(stop, Stop::Replaced(_)) {
             files.remove();
         }

@@ -123,6 +123,10 @@ impl AccessLog {
             line.ip("client.address", client);
         }
         line.text("http.request.id", exchange.request_id());
+        if let Some(trace) = &exchange.trace {
+            line.hex("trace_id", &trace.trace_id.to_bytes());
+            line.hex("span_id", &trace.span_id.to_bytes());
+        }
         if let Some(upstream) = outcome.upstream {
             line.text("upstream.name", upstream);
         }
@@ -240,6 +244,9 @@ impl AccessLog {
             let _ = write!(line, " cache={cache}{background}");
         }
         let _ = write!(line, " id={}", exchange.request_id());
+        if let Some(trace) = &exchange.trace {
+            let _ = write!(line, " trace={}", trace.trace_id);
+        }
         if let Some(error) = outcome.error {
             let _ = write!(line, " ✗ {}", error.escape_debug());
         }

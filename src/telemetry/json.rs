@@ -77,6 +77,17 @@ impl Object {
         let _ = write!(self.text, "\"{}\"", humantime::format_rfc3339_millis(value));
     }
 
+    pub(super) fn hex(&mut self, key: &'static str, value: &[u8]) {
+        self.key(key);
+        self.text.push('"');
+        let digit = |half: u8| char::from(if half < 10 { b'0' + half } else { b'a' + half - 10 });
+        for byte in value {
+            self.text.push(digit(byte >> 4));
+            self.text.push(digit(byte & 15));
+        }
+        self.text.push('"');
+    }
+
     pub(super) fn ip(&mut self, key: &'static str, value: IpAddr) {
         self.key(key);
         self.text.push('"');

@@ -39,6 +39,7 @@ mod shutdown;
 mod slow_clients;
 mod splits;
 mod tls;
+mod traces;
 mod transparency;
 mod unix_sockets;
 mod upgrade;

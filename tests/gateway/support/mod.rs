@@ -2,6 +2,7 @@
 //! is sent, clients of one socket.
 
 mod admin;
+mod collector;
 mod config;
 pub mod dns;
 mod gateway;
@@ -16,6 +17,7 @@ mod websocket;
 mod wire;
 
 pub use admin::{Admin, TOKEN};
+pub use collector::{Collector, Span as CollectedSpan};
 pub use config::Config;
 pub use gateway::{Cli, Gateway, cli, free_port, replace_file};
 pub use lines::Lines;

@@ -1,0 +1,114 @@
+use super::union::short_or_long;
+use super::{HeaderName, Spanned, Switch};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// `on`, `off`, or how requests are traced.
+#[derive(Debug, Clone)]
+pub enum TracingSetting {
+    /// `on` traces as the environment says, `off` passes `traceparent` on as it came.
+    Switch(Switch),
+    /// How requests are traced.
+    Settings(Tracing),
+}
+
+impl Default for TracingSetting {
+    fn default() -> Self {
+        Self::Switch(Switch(false))
+    }
+}
+
+/// Traces by OpenTelemetry. Each request gets a place in the trace that its `traceparent` names
+/// (W3C Trace Context), or in a new one; the upstream is told. What the file leaves open, the
+/// variables of OpenTelemetry (`OTEL_*`) say.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tracing {
+    /// The collector that gets the spans.
+    pub otlp: Otlp,
+    /// Which requests are recorded.
+    pub sample: Sample,
+    /// Whether spans name the user, as `user.id`; it is what the client says, unverified. Default:
+    /// `off`.
+    pub user_id: Option<Switch>,
+}
+
+/// A collector that speaks OTLP.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Otlp {
+    /// Its URL, `http://` or `https://`. For `protocol: http` without a path, `/v1/traces` is
+    /// added. Default: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, else `OTEL_EXPORTER_OTLP_ENDPOINT`
+    /// (with `/v1/traces` behind it for `protocol: http`), else `http://localhost:4318` for `http`
+    /// and `http://localhost:4317` for `grpc`.
+    pub endpoint: Option<Spanned<String>>,
+    /// `http` (protobuf) or `grpc`. Default: `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`, else
+    /// `OTEL_EXPORTER_OTLP_PROTOCOL`, else `http`.
+    pub protocol: Option<OtlpProtocol>,
+    /// Header fields of the requests to it, beside those of `OTEL_EXPORTER_OTLP_HEADERS`; a field
+    /// that both have is this one.
+    #[schemars(extend("propertyNames" = {"format": "header-name"}))]
+    pub headers: BTreeMap<HeaderName, Spanned<String>>,
+}
+
+/// How OTLP is carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OtlpProtocol {
+    /// By HTTP, in protobuf.
+    Http,
+    /// By gRPC.
+    Grpc,
+}
+
+/// Which requests are recorded.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sample {
+    /// The part of the traces that begin here, from `0` to `1`. Default: what
+    /// `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG` say, else `1`.
+    #[schemars(range(min = 0, max = 1))]
+    pub ratio: Option<f64>,
+    /// Whether a request that comes with a trace is recorded when its sender records it: `on`,
+    /// `off` (the ratio decides), or `trusted` (`on` for `trusted_proxies`, `off` for others).
+    /// Default: what `OTEL_TRACES_SAMPLER` says, else `on`.
+    pub parent: Option<SampleParent>,
+}
+
+/// Whose decision it is that a request with a trace is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SampleParent {
+    /// The sender's, or ours.
+    Switch(Switch),
+    /// The sender's, if it is a trusted proxy.
+    Trusted,
+}
+
+impl<'de> Deserialize<'de> for SampleParent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = Cow::<'de, str>::deserialize(deserializer)?;
+        match &*written {
+            "trusted" => Ok(Self::Trusted),
+            other => other.parse().map(Self::Switch).map_err(de::Error::custom),
+        }
+    }
+}
+
+impl JsonSchema for SampleParent {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "SampleParent".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [generator.subschema_for::<Switch>(), {"const": "trusted"}]})
+    }
+}
+
+short_or_long!(TracingSetting: Switch(Switch) | Settings(Tracing));

@@ -1,0 +1,278 @@
+//! Traces: what the file says, and where it says nothing, what OpenTelemetry's variables do.
+
+use super::{Compiler, SECRET_KEYS};
+use crate::config::{self, AccessLogSetting, OtlpProtocol, SampleParent, Span, TracingSetting};
+use crate::traces::{Collector, Exporter, Parent, Protocol, Tracing};
+use http::{HeaderName, HeaderValue, Uri};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a collector may take, as OpenTelemetry has it.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the gateway is called, as long as nobody calls it otherwise.
+const SERVICE: &str = "tidegate";
+
+impl Compiler<'_> {
+    /// How requests are traced, if they are.
+    pub(super) fn tracing(&mut self) -> Option<Tracing> {
+        let defaults = config::Tracing::default();
+        let written = match &self.config.tracing {
+            TracingSetting::Switch(switch) if !switch.0 => return None,
+            TracingSetting::Switch(_) => &defaults,
+            TracingSetting::Settings(settings) => settings,
+        };
+        let environment = Environment(&|name| std::env::var(name).ok());
+        if environment.is_disabled() {
+            return None;
+        }
+        let collector = self.collector(&written.otlp, &environment)?;
+        let parent = written.sample.parent.map(|parent| match parent {
+            SampleParent::Switch(switch) if switch.0 => Parent::Decides,
+            SampleParent::Switch(_) => Parent::Ignored,
+            SampleParent::Trusted => Parent::DecidesIfTrusted,
+        });
+        let sampler = match written.sample.ratio.zip(parent) {
+            Some(sampler) => Ok(sampler),
+            None => environment.sampler().map(|(told_ratio, told_parent)| {
+                (written.sample.ratio.unwrap_or(told_ratio), parent.unwrap_or(told_parent))
+            }),
+        };
+        let (ratio, parent) = match sampler {
+            Ok(sampler) => sampler,
+            Err(reason) => {
+                self.problems.add(Span::default(), "tracing.sample", reason);
+                return None;
+            }
+        };
+        let kept = self
+            .surroundings
+            .previous
+            .and_then(|previous| previous.edge.tracing.as_ref())
+            .map(|tracing| tracing.exporter())
+            .filter(|exporter| *exporter.collector() == collector);
+        let exporter = kept.map_or_else(|| Arc::new(Exporter::new(collector)), Arc::clone);
+        let user_id = written.user_id.is_some_and(|switch| switch.0);
+        Some(Tracing::new(ratio, parent, user_id, self.secret_keys(), exporter))
+    }
+
+    /// Query keys whose values are never told.
+    pub(super) fn secret_keys(&self) -> Vec<String> {
+        let written = match &self.config.access_log {
+            AccessLogSetting::Switch(_) => None,
+            AccessLogSetting::Settings(settings) => settings.redact_query.clone(),
+        };
+        written.unwrap_or_else(|| SECRET_KEYS.map(str::to_owned).to_vec())
+    }
+
+    fn collector(
+        &mut self,
+        written: &config::Otlp,
+        environment: &Environment<'_>,
+    ) -> Option<Collector> {
+        let protocol = match written.protocol {
+            Some(OtlpProtocol::Http) => Ok(Protocol::Http),
+            Some(OtlpProtocol::Grpc) => Ok(Protocol::Grpc),
+            None => environment.protocol(),
+        };
+        let protocol = match protocol {
+            Ok(protocol) => protocol,
+            Err(reason) => {
+                self.problems.add(Span::default(), "tracing.otlp.protocol", reason);
+                return None;
+            }
+        };
+        let (endpoint, span) = match &written.endpoint {
+            Some(endpoint) => (of_file(endpoint, protocol), endpoint.span),
+            None => (environment.endpoint(protocol), Span::default()),
+        };
+        if let Err(reason) = check(&endpoint) {
+            self.problems
+                .add(span, "tracing.otlp.endpoint", format!("`{endpoint}`: {reason}"))
+                .help("write it like `http://127.0.0.1:4318`");
+        }
+        let mut headers = Vec::new();
+        for (name, value) in &written.headers {
+            let at = format!("tracing.otlp.headers.{}", name.as_str());
+            let parsed = HeaderName::from_bytes(name.as_str().as_bytes());
+            match (parsed, HeaderValue::try_from(value.as_str())) {
+                (Ok(name), Ok(mut value)) => {
+                    value.set_sensitive(true);
+                    headers.push((name, value));
+                }
+                _ => drop(self.problems.add(value.span, at, "it is no value of a header field")),
+            }
+        }
+        let timeout = environment.timeout();
+        Some(Collector { endpoint, protocol, headers, timeout, service: SERVICE })
+    }
+}
+
+/// A base URL as OpenTelemetry has it; one with a path is meant as it is.
+fn of_file(written: &str, protocol: Protocol) -> String {
+    let has_path = written.parse::<Uri>().is_ok_and(|uri| !matches!(uri.path(), "" | "/"));
+    match protocol {
+        Protocol::Http if !has_path => with_path(written),
+        _ => written.to_owned(),
+    }
+}
+
+fn with_path(base: &str) -> String {
+    format!("{}/v1/traces", base.trim_end_matches('/'))
+}
+
+fn check(endpoint: &str) -> Result<(), &'static str> {
+    let uri: Uri = endpoint.parse().map_err(|_| "it is no URL")?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(()),
+        _ => Err("it is no URL that begins with http:// or https://"),
+    }
+}
+
+/// OpenTelemetry's variables. One that is empty is as one that is not there.
+struct Environment<'e>(&'e dyn Fn(&str) -> Option<String>);
+
+impl Environment<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// The variable of traces, or else that of everything.
+    fn of_otlp(&self, name: &str) -> Option<String> {
+        self.get(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"))
+            .or_else(|| self.get(&format!("OTEL_EXPORTER_OTLP_{name}")))
+    }
+
+    fn is_disabled(&self) -> bool {
+        self.get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    fn protocol(&self) -> Result<Protocol, String> {
+        match self.of_otlp("PROTOCOL").as_deref() {
+            None | Some("http/protobuf") => Ok(Protocol::Http),
+            Some("grpc") => Ok(Protocol::Grpc),
+            Some(other) => Err(format!(
+                "OTEL_EXPORTER_OTLP_PROTOCOL is `{other}`: write `http` or `grpc` here"
+            )),
+        }
+    }
+
+    fn endpoint(&self, protocol: Protocol) -> String {
+        if let Some(endpoint) = self.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
+            return endpoint;
+        }
+        let base = self.get("OTEL_EXPORTER_OTLP_ENDPOINT");
+        match protocol {
+            Protocol::Http => with_path(base.as_deref().unwrap_or("http://localhost:4318")),
+            Protocol::Grpc => base.unwrap_or_else(|| "http://localhost:4317".to_owned()),
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        let written = self.of_otlp("TIMEOUT").and_then(|millis| millis.parse().ok());
+        written.map_or(TIMEOUT, Duration::from_millis)
+    }
+
+    fn sampler(&self) -> Result<(f64, Parent), String> {
+        let argument = self.get("OTEL_TRACES_SAMPLER_ARG");
+        let ratio = || match argument.as_deref().map(str::parse::<f64>) {
+            None => Ok(1.0),
+            Some(Ok(ratio)) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+            Some(_) => Err("OTEL_TRACES_SAMPLER_ARG is no number from 0 to 1".to_owned()),
+        };
+        let sampler = self.get("OTEL_TRACES_SAMPLER");
+        Ok(match sampler.as_deref() {
+            None | Some("parentbased_always_on") => (1.0, Parent::Decides),
+            Some("parentbased_always_off") => (0.0, Parent::Decides),
+            Some("parentbased_traceidratio") => (ratio()?, Parent::Decides),
+            Some("always_on") => (1.0, Parent::Ignored),
+            Some("always_off") => (0.0, Parent::Ignored),
+            Some("traceidratio") => (ratio()?, Parent::Ignored),
+            Some(other) => {
+                return Err(format!("OTEL_TRACES_SAMPLER is `{other}`, which is unknown"));
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with<T>(variables: &[(&str, &str)], ask: impl Fn(&Environment<'_>) -> T) -> T {
+        let get = |name: &str| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        };
+        ask(&Environment(&get))
+    }
+
+    #[test]
+    fn a_path_is_added_to_a_base() {
+        for (written, expected) in [
+            ("http://c:4318", "http://c:4318/v1/traces"),
+            ("http://c:4318/", "http://c:4318/v1/traces"),
+            ("http://c:4318/otlp/v1/traces", "http://c:4318/otlp/v1/traces"),
+        ] {
+            assert_eq!(of_file(written, Protocol::Http), expected);
+        }
+        assert_eq!(of_file("http://c:4317", Protocol::Grpc), "http://c:4317");
+        assert!(check("http://c:4318/v1/traces").is_ok() && check("https://[::1]:4318").is_ok());
+        for wrong in ["c:4318", "ftp://c", "/v1/traces", "http://", ""] {
+            assert!(check(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_variable_of_traces_holds_against_that_of_everything() {
+        let both = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4318/base/"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4318/as/is"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
+        ];
+        with(&both, |it| {
+            assert_eq!(it.endpoint(Protocol::Http), "http://traces:4318/as/is");
+            assert_eq!(it.protocol(), Ok(Protocol::Grpc));
+            assert_eq!(it.timeout(), Duration::from_millis(1500));
+        });
+        with(&both[..1], |it| {
+            assert_eq!(it.endpoint(Protocol::Http), "http://all:4318/base/v1/traces");
+            assert_eq!(it.endpoint(Protocol::Grpc), "http://all:4318/base/");
+        });
+        with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")], |it| {
+            assert_eq!(it.endpoint(Protocol::Http), "http://localhost:4318/v1/traces");
+            assert_eq!(it.protocol(), Ok(Protocol::Http));
+        });
+        with(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")], |it| {
+            assert!(it.protocol().is_err());
+        });
+    }
+
+    #[test]
+    fn samplers_have_the_names_of_opentelemetry() {
+        for (sampler, argument, expected) in [
+            ("", "0.5", Ok((1.0, Parent::Decides))),
+            ("parentbased_always_off", "", Ok((0.0, Parent::Decides))),
+            ("parentbased_traceidratio", "0.25", Ok((0.25, Parent::Decides))),
+            ("traceidratio", "", Ok((1.0, Parent::Ignored))),
+            ("always_off", "x", Ok((0.0, Parent::Ignored))),
+            ("always_on", "", Ok((1.0, Parent::Ignored))),
+        ] {
+            let variables =
+                [("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)];
+            assert_eq!(with(&variables, |it| it.sampler()), expected, "{sampler}");
+        }
+        for (sampler, argument) in [("jaeger_remote", ""), ("traceidratio", "2")] {
+            let variables =
+                [("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)];
+            assert!(with(&variables, |it| it.sampler()).is_err(), "{sampler}");
+        }
+    }
+
+    #[test]
+    fn the_sdk_can_be_disabled() {
+        assert!(with(&[("OTEL_SDK_DISABLED", "TRUE")], |it| it.is_disabled()));
+        assert!(!with(&[("OTEL_SDK_DISABLED", "1")], |it| it.is_disabled()));
+    }
+}

@@ -1,0 +1,282 @@
+//! What becomes of a request, as spans: one of its own, and one for each attempt at an upstream.
+
+use super::Context;
+use crate::exchange::Outcome;
+use crate::generation::Route;
+use crate::http::address::{self, Address};
+use crate::http::host;
+use crate::http::trace_context::{self, TRACEPARENT, TRACESTATE, TraceParent};
+use crate::traces::{Span, Tracing, new_span_id};
+use crate::upstream::{Chosen, Endpoint, Pool};
+use http::header::{self, HeaderName};
+use http::{Method, Version};
+use opentelemetry::trace::SpanKind;
+use opentelemetry::{KeyValue, SpanId};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, Result};
+use pingora_proxy::Session;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+const TRACESTATE_NAME: HeaderName = HeaderName::from_static(TRACESTATE);
+
+/// What a request's trace will say of it.
+pub(super) struct Recording {
+    tracing: Arc<Tracing>,
+    place: TraceParent,
+    /// The sender's span.
+    parent: Option<TraceParent>,
+    /// What else the sender says of the trace.
+    state: Option<String>,
+    began: SystemTime,
+    /// The attempt under way.
+    attempt: Option<Attempt>,
+    /// How many there have been before it.
+    resent: i64,
+    /// When the session opened.
+    opened: Option<SystemTime>,
+}
+
+/// One attempt at an upstream.
+struct Attempt {
+    span_id: SpanId,
+    began: SystemTime,
+    upstream: Arc<str>,
+    endpoint: Arc<Endpoint>,
+    address: Address,
+    is_secured: bool,
+    resent: i64,
+    status: Option<u16>,
+    version: Option<Version>,
+    error: Option<String>,
+}
+
+/// Gives the request its place in a trace. What is not recorded has no more than that.
+pub(super) fn begin(tracing: &Arc<Tracing>, session: &Session, ctx: &mut Context) {
+    let headers = &session.req_header().headers;
+    let parent = TraceParent::of(headers);
+    let place = tracing.enter(parent.as_ref(), ctx.peer_is_trusted);
+    ctx.exchange.trace = Some(place);
+    if !place.is_sampled {
+        return;
+    }
+    let has_state = parent.is_some() && trace_context::has_sound_state(headers);
+    ctx.recording = Some(Box::new(Recording {
+        tracing: Arc::clone(tracing),
+        place,
+        parent,
+        state: has_state.then(|| trace_context::state(headers)).flatten(),
+        began: SystemTime::now(),
+        attempt: None,
+        resent: -1,
+        opened: None,
+    }));
+}
+
+/// Tells the upstream its place in the trace.
+pub(super) fn tell(
+    place: TraceParent,
+    client: &RequestHeader,
+    upstream: &mut RequestHeader,
+    ctx: &Context,
+) -> Result<()> {
+    let attempt = ctx.recording.as_ref().and_then(|recording| recording.attempt.as_ref());
+    // Where nothing is recorded, one name for all attempts is enough.
+    let span_id = attempt.map_or(place.span_id, |attempt| attempt.span_id);
+    upstream.insert_header(TRACEPARENT, TraceParent { span_id, ..place }.to_value())?;
+    if upstream.headers.contains_key(&TRACESTATE_NAME)
+        && (TraceParent::of(&client.headers).is_none()
+            || !trace_context::has_sound_state(&client.headers))
+    {
+        upstream.remove_header(TRACESTATE);
+    }
+    Ok(())
+}
+
+/// Another attempt begins.
+pub(super) fn attempt(pool: &Pool, chosen: &Chosen, session: &Session, ctx: &mut Context) {
+    let route = &ctx.route;
+    let Some(recording) = &mut ctx.recording else { return };
+    recording.end_attempt(session.req_header(), ctx.exchange.path.as_deref(), route);
+    recording.resent += 1;
+    recording.attempt = Some(Attempt {
+        span_id: new_span_id(),
+        began: SystemTime::now(),
+        upstream: Arc::clone(pool.name()),
+        endpoint: Arc::clone(chosen.endpoint()),
+        address: chosen.address().clone(),
+        is_secured: pool.settings().speech.tls.is_some(),
+        resent: recording.resent,
+        status: None,
+        version: None,
+        error: None,
+    });
+}
+
+/// The upstream has answered.
+pub(super) fn answered(ctx: &mut Context, response: &ResponseHeader) {
+    if let Some(attempt) = ctx.recording.as_mut().and_then(|it| it.attempt.as_mut()) {
+        attempt.status = Some(response.status.as_u16());
+        attempt.version = Some(response.version);
+    }
+}
+
+/// The attempt has come to nothing.
+pub(super) fn failed(ctx: &mut Context, error: &Error) {
+    if let Some(attempt) = ctx.recording.as_mut().and_then(|it| it.attempt.as_mut()) {
+        attempt.error.get_or_insert_with(|| error.etype().as_str().to_owned());
+    }
+}
+
+/// The handshake is done.
+pub(super) fn opened(ctx: &mut Context) {
+    if let Some(recording) = &mut ctx.recording {
+        recording.opened = Some(SystemTime::now());
+    }
+}
+
+impl Recording {
+    /// The attempt is over, for another begins or the request ends.
+    fn end_attempt(&mut self, request: &RequestHeader, path: Option<&str>, route: &Route) {
+        let Some(attempt) = self.attempt.take() else { return };
+        let method = method(&request.method);
+        let place = TraceParent { span_id: attempt.span_id, ..self.place };
+        let name = method.unwrap_or("HTTP").to_owned();
+        let mut span = Span::new(place, SpanKind::Client, name, attempt.began);
+        span.set_parent(self.place.span_id, false);
+        span.set("http.request.method", method.unwrap_or("_OTHER"));
+        let scheme = if attempt.is_secured { "https" } else { "http" };
+        let query = request.uri.query().map(|query| self.tracing.query(query));
+        let path = path.unwrap_or_else(|| request.uri.path());
+        let target = route.target(path, query.as_deref());
+        let authority = attempt.endpoint.authority();
+        span.set("url.full", format!("{scheme}://{authority}{target}"));
+        span.set("server.address", attempt.endpoint.host().to_owned());
+        span.set_some("server.port", attempt.address.port().map(i64::from));
+        let mut peer = String::with_capacity(40);
+        match &attempt.address {
+            Address::Inet(address) => address::push_ip(&mut peer, address.ip()),
+            Address::Unix(path) => peer.push_str(path),
+        }
+        span.set("network.peer.address", peer);
+        span.set_some("network.peer.port", attempt.address.port().map(i64::from));
+        span.set_some("network.protocol.version", attempt.version.map(version));
+        span.set("upstream.name", attempt.upstream);
+        if attempt.resent > 0 {
+            span.set("http.request.resend_count", attempt.resent);
+        }
+        span.set_some("http.response.status_code", attempt.status.map(i64::from));
+        // To a client every answer of 400 and above is an error.
+        let answer = attempt.status.filter(|status| *status >= 400).map(|it| it.to_string());
+        if let Some(kind) = answer.or(attempt.error) {
+            span.fail(&kind);
+            span.set("error.type", kind);
+        }
+        self.tracing.exporter().take(span);
+    }
+
+    /// All is over.
+    pub(super) fn end(mut self, outcome: &Outcome<'_>, route: &Route, error: Option<&Error>) {
+        let Outcome { request, exchange, .. } = outcome;
+        if let (Some(attempt), Some(error)) = (&mut self.attempt, error) {
+            attempt.error.get_or_insert_with(|| error.etype().as_str().to_owned());
+        }
+        self.end_attempt(request, exchange.path.as_deref(), route);
+        let method = method(&request.method);
+        let mut name = method.unwrap_or("HTTP").to_owned();
+        if !exchange.route().is_empty() {
+            name.push(' ');
+            name.push_str(exchange.route());
+        }
+        let kind = if outcome.is_background { SpanKind::Internal } else { SpanKind::Server };
+        let mut span = Span::new(self.place, kind, name, self.began);
+        if let Some(parent) = &self.parent {
+            span.set_parent(parent.span_id, true);
+        }
+        if let Some(state) = &self.state {
+            span.set_state(state);
+        }
+        span.set("http.request.method", method.unwrap_or("_OTHER"));
+        if method.is_none() {
+            span.set("http.request.method_original", request.method.as_str().to_owned());
+        }
+        span.set("url.scheme", exchange.scheme());
+        let path = exchange.path.as_deref().unwrap_or_else(|| request.uri.path());
+        span.set("url.path", path.to_owned());
+        let query = request.uri.query().map(|query| self.tracing.query(query).into_owned());
+        span.set_some("url.query", query);
+        if !exchange.route().is_empty() {
+            span.set("http.route", Arc::clone(&exchange.route));
+        }
+        let text = |name| request.headers.get(name).and_then(|value| value.to_str().ok());
+        let authority = request.uri.authority().map(http::uri::Authority::as_str);
+        if let Some(authority) = authority.or_else(|| text(header::HOST)) {
+            let address = host::without_port(authority);
+            let port = authority.get(address.len()..).and_then(|rest| rest.strip_prefix(':'));
+            let usual = if exchange.scheme() == "https" { 443 } else { 80 };
+            span.set("server.address", address.to_owned());
+            span.set("server.port", port.and_then(|port| port.parse().ok()).unwrap_or(usual));
+        }
+        span.set("network.protocol.version", version(request.version));
+        span.set_some("client.address", exchange.client_address().map(|it| it.to_string()));
+        span.set_some("user_agent.original", text(header::USER_AGENT).map(str::to_owned));
+        span.set("http.request.id", exchange.request_id().to_owned());
+        span.set_some("cache", outcome.cache);
+        if let Some(user) = exchange.user_id().filter(|_| self.tracing.user_id) {
+            span.set("user.id", user.as_str().to_owned());
+        }
+        span.set("http.response.status_code", i64::from(outcome.status));
+        self.tell_session(&mut span, outcome);
+        if outcome.status >= 500 {
+            // What a server answers to a client's fault is no fault of the server's.
+            span.set("error.type", outcome.status.to_string());
+            span.fail(outcome.error.unwrap_or_default());
+        } else if let Some(error) = error {
+            span.set("error.type", error.etype().as_str().to_owned());
+        }
+        self.tracing.exporter().take(span);
+    }
+
+    /// The events of a WebSocket session.
+    fn tell_session(&self, span: &mut Span, outcome: &Outcome<'_>) {
+        let (Some(opened), Some(end)) = (self.opened, outcome.websocket) else { return };
+        span.add("websocket.open", opened, Vec::new());
+        let mut said = vec![KeyValue::new("websocket.close.initiator", end.initiator.as_str())];
+        if let Some(code) = end.code {
+            said.push(KeyValue::new("websocket.close.code", i64::from(code)));
+        }
+        if !end.reason.is_empty() {
+            said.push(KeyValue::new("websocket.close.reason", end.reason.to_owned()));
+        }
+        span.add("websocket.close", SystemTime::now(), said);
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        span.set("websocket.bytes_received", number(outcome.bytes_received));
+        span.set("websocket.bytes_sent", number(outcome.bytes_sent));
+        span.set("websocket.frames_received", number(end.received.frames()));
+        span.set("websocket.frames_sent", number(end.sent.frames()));
+    }
+}
+
+/// A method that everybody knows: strangers can make up any number of others.
+fn method(method: &Method) -> Option<&'static str> {
+    Some(match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::CONNECT => "CONNECT",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::PATCH => "PATCH",
+        _ => return None,
+    })
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "2",
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    }
+}

@@ -1,0 +1,127 @@
+//! The queue of finished spans, and what empties it.
+
+use super::{Collector, Span};
+use crate::telemetry::Alarm;
+use opentelemetry_otlp::SpanExporter as Otlp;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// How long what is in the queue may take to leave it when there will be no more.
+const LAST: Duration = Duration::from_secs(5);
+
+/// Sends spans in batches. Whoever has one never waits: what the queue can't take is dropped.
+#[derive(Debug)]
+pub struct Exporter {
+    collector: Collector,
+    queue: OnceLock<Option<BatchSpanProcessor>>,
+}
+
+impl Exporter {
+    /// One that has not begun.
+    pub fn new(collector: Collector) -> Self {
+        Self { collector, queue: OnceLock::new() }
+    }
+
+    /// Where the spans go.
+    pub fn collector(&self) -> &Collector {
+        &self.collector
+    }
+
+    /// Begins to send. It takes the runtime.
+    pub fn begin(&self) {
+        self.queue.get_or_init(|| match self.collector.exporter() {
+            Ok(otlp) => Some(BatchSpanProcessor::builder(self.watched(otlp)).build()),
+            Err(error) => {
+                log::error!("traces: nothing is sent to {}: {error}", self.collector.endpoint);
+                None
+            }
+        });
+    }
+
+    fn watched(&self, otlp: Otlp) -> Watched {
+        Watched {
+            otlp: Arc::new(otlp),
+            runtime: Handle::current(),
+            endpoint: self.collector.endpoint.clone(),
+            timeout: self.collector.timeout,
+            alarm: Alarm::default(),
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes a span that is over.
+    pub fn take(&self, span: Span) {
+        if let Some(Some(queue)) = self.queue.get() {
+            queue.on_end(span.into());
+        }
+    }
+
+    /// Sends what there is, and then no more. It blocks.
+    pub fn finish(&self) {
+        if let Some(Some(queue)) = self.queue.get() {
+            // What went wrong has been told.
+            let _ = queue.shutdown_with_timeout(LAST);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn example() -> Self {
+        Self::new(Collector {
+            endpoint: "http://127.0.0.1:4318/v1/traces".to_owned(),
+            protocol: super::Protocol::Http,
+            headers: Vec::new(),
+            timeout: LAST,
+            service: "tidegate",
+        })
+    }
+}
+
+impl Drop for Exporter {
+    /// The last request of an earlier configuration is over.
+    fn drop(&mut self) {
+        if let Some(Some(queue)) = self.queue.take() {
+            // Whoever drops it may be a task, which must not block.
+            let end = move || drop(queue.shutdown_with_timeout(LAST));
+            let _ = std::thread::Builder::new().name("traces-end".to_owned()).spawn(end);
+        }
+    }
+}
+
+/// Sends batches in the gateway's runtime, and tells of those that are lost.
+#[derive(Debug)]
+struct Watched {
+    otlp: Arc<Otlp>,
+    runtime: Handle,
+    endpoint: String,
+    timeout: Duration,
+    alarm: Alarm,
+    lost: AtomicU64,
+}
+
+impl SpanExporter for Watched {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let (otlp, timeout, count) = (Arc::clone(&self.otlp), self.timeout, batch.len() as u64);
+        let sending = async move { tokio::time::timeout(timeout, otlp.export(batch)).await };
+        let sent = match self.runtime.spawn(sending).await {
+            Ok(Ok(sent)) => sent,
+            Ok(Err(_)) => Err(OTelSdkError::Timeout(timeout)),
+            Err(error) => Err(OTelSdkError::InternalFailure(error.to_string())),
+        };
+        if let Err(error) = &sent {
+            let lost = self.lost.fetch_add(count, Ordering::Relaxed) + count;
+            if self.alarm.ring() {
+                let endpoint = &self.endpoint;
+                log::warn!("traces: {endpoint} takes none: {error}; {lost} spans lost so far");
+            }
+        }
+        sent
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.otlp.shutdown_with_timeout(timeout)
+    }
+}

@@ -1,0 +1,147 @@
+//! Traces: which requests are recorded, and the way of their spans to a collector (OpenTelemetry).
+
+mod collector;
+mod exporter;
+mod span;
+
+pub use collector::{Collector, Protocol};
+pub use exporter::Exporter;
+pub use span::Span;
+
+use crate::http::query;
+use crate::http::trace_context::TraceParent;
+use opentelemetry::trace::SpanKind;
+use opentelemetry::{SpanId, TraceId};
+use opentelemetry_sdk::trace::{
+    IdGenerator, RandomIdGenerator, Sampler, SamplingDecision, ShouldSample,
+};
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Whose decision it is that a request is recorded, when it comes with a trace of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parent {
+    /// The sender's.
+    Decides,
+    /// The sender's, if it is a trusted proxy.
+    DecidesIfTrusted,
+    /// Ours.
+    Ignored,
+}
+
+/// How requests are traced.
+#[derive(Debug)]
+pub struct Tracing {
+    sampler: Sampler,
+    parent: Parent,
+    /// Whether spans name the user.
+    pub user_id: bool,
+    /// Query keys whose values are never told, in lower case.
+    secret_keys: HashSet<String>,
+    exporter: Arc<Exporter>,
+}
+
+impl Tracing {
+    /// Records this part of the traces that begin here.
+    pub fn new(
+        ratio: f64,
+        parent: Parent,
+        user_id: bool,
+        secret_keys: impl IntoIterator<Item = String>,
+        exporter: Arc<Exporter>,
+    ) -> Self {
+        let secret_keys = secret_keys.into_iter().map(|key| key.to_ascii_lowercase()).collect();
+        Self { sampler: Sampler::TraceIdRatioBased(ratio), parent, user_id, secret_keys, exporter }
+    }
+
+    /// A place for a request in the trace that it comes with, or in a new one.
+    pub fn enter(&self, parent: Option<&TraceParent>, is_trusted: bool) -> TraceParent {
+        let ids = RandomIdGenerator::default();
+        let trace_id = parent.map_or_else(|| ids.new_trace_id(), |parent| parent.trace_id);
+        let is_sampled = match (parent, self.parent) {
+            (Some(parent), Parent::Decides) => parent.is_sampled,
+            (Some(parent), Parent::DecidesIfTrusted) if is_trusted => parent.is_sampled,
+            _ => self.takes(trace_id),
+        };
+        TraceParent { trace_id, span_id: ids.new_span_id(), is_sampled }
+    }
+
+    /// By the trace's id, so that all who have the same ratio decide the same.
+    fn takes(&self, trace_id: TraceId) -> bool {
+        let result = self.sampler.should_sample(None, trace_id, "", &SpanKind::Server, &[], &[]);
+        result.decision == SamplingDecision::RecordAndSample
+    }
+
+    /// Where the spans go.
+    pub fn exporter(&self) -> &Arc<Exporter> {
+        &self.exporter
+    }
+
+    /// The query, without its secrets.
+    pub fn query<'q>(&self, query: &'q str) -> Cow<'q, str> {
+        query::redact(query, |key| self.secret_keys.contains(&key.to_ascii_lowercase()))
+    }
+}
+
+/// The name of another span.
+pub fn new_span_id() -> SpanId {
+    RandomIdGenerator::default().new_span_id()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry::TraceId;
+
+    fn tracing(ratio: f64, parent: Parent) -> Tracing {
+        Tracing::new(ratio, parent, false, ["Token".to_owned()], Arc::new(Exporter::example()))
+    }
+
+    fn parent(is_sampled: bool) -> TraceParent {
+        TraceParent { trace_id: TraceId::from(7), span_id: SpanId::from(8), is_sampled }
+    }
+
+    #[test]
+    fn a_trace_goes_on_and_a_new_one_begins() {
+        let tracing = tracing(1.0, Parent::Decides);
+        let entered = tracing.enter(Some(&parent(true)), false);
+        assert_eq!(entered.trace_id, TraceId::from(7));
+        assert_ne!(entered.span_id, SpanId::from(8));
+        let (one, other) = (tracing.enter(None, false), tracing.enter(None, false));
+        assert_ne!(one.trace_id, other.trace_id);
+        assert!(one.is_sampled && one.trace_id != TraceId::INVALID);
+    }
+
+    #[test]
+    fn the_parent_decides_where_it_may() {
+        for (setting, is_trusted, decides) in [
+            (Parent::Decides, false, true),
+            (Parent::DecidesIfTrusted, false, false),
+            (Parent::DecidesIfTrusted, true, true),
+            (Parent::Ignored, true, false),
+        ] {
+            for ratio in [0.0, 1.0] {
+                let tracing = tracing(ratio, setting);
+                for sampled in [true, false] {
+                    let expected = if decides { sampled } else { ratio == 1.0 };
+                    let entered = tracing.enter(Some(&parent(sampled)), is_trusted);
+                    assert_eq!(entered.is_sampled, expected, "{setting:?} {ratio} {sampled}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_ratio_is_kept() {
+        let tracing = tracing(0.25, Parent::Decides);
+        let taken = (0..10_000).filter(|_| tracing.enter(None, false).is_sampled).count();
+        assert!((2_000..3_000).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn secrets_are_not_told() {
+        let tracing = tracing(1.0, Parent::Decides);
+        assert_eq!(tracing.query("a=1&token=x"), "a=1&token=REDACTED");
+    }
+}

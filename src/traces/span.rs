@@ -1,0 +1,85 @@
+//! A span that is over, on its way to the queue.
+
+use crate::http::trace_context::TraceParent;
+use opentelemetry::trace::{Event, SpanContext, SpanKind, Status, TraceFlags, TraceState};
+use opentelemetry::{InstrumentationScope, Key, KeyValue, SpanId, Value};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use std::borrow::Cow;
+use std::sync::LazyLock;
+use std::time::SystemTime;
+
+/// Who makes the spans.
+static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
+    InstrumentationScope::builder("tidegate").with_version(env!("CARGO_PKG_VERSION")).build()
+});
+
+/// A span that is over.
+#[derive(Debug)]
+pub struct Span(SpanData);
+
+impl Span {
+    /// A span that was at this place from then until now.
+    pub fn new(place: TraceParent, kind: SpanKind, name: String, began: SystemTime) -> Self {
+        let flags = TraceFlags::new(u8::from(place.is_sampled));
+        let state = TraceState::default();
+        Self(SpanData {
+            span_context: SpanContext::new(place.trace_id, place.span_id, flags, false, state),
+            parent_span_id: SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: kind,
+            name: Cow::Owned(name),
+            start_time: began,
+            // A clock that was set back must not make it end before it began.
+            end_time: SystemTime::now().max(began),
+            attributes: Vec::with_capacity(20),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: SCOPE.clone(),
+        })
+    }
+
+    /// The span that it is part of; `is_remote` when that is somebody else's.
+    pub fn set_parent(&mut self, parent: SpanId, is_remote: bool) {
+        self.0.parent_span_id = parent;
+        self.0.parent_span_is_remote = is_remote;
+    }
+
+    /// `tracestate`, as it came.
+    pub fn set_state(&mut self, state: &str) {
+        let Ok(state) = state.parse::<TraceState>() else { return };
+        let context = &self.0.span_context;
+        let (trace_id, span_id) = (context.trace_id(), context.span_id());
+        self.0.span_context =
+            SpanContext::new(trace_id, span_id, context.trace_flags(), false, state);
+    }
+
+    /// Says something of it.
+    pub fn set(&mut self, key: impl Into<Key>, value: impl Into<Value>) {
+        self.0.attributes.push(KeyValue::new(key, value));
+    }
+
+    /// The same, where there is something to say.
+    pub fn set_some(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.set(key, value);
+        }
+    }
+
+    /// Something happened in it.
+    pub fn add(&mut self, event: &'static str, at: SystemTime, attributes: Vec<KeyValue>) {
+        self.0.events.events.push(Event::new(event, at, attributes, 0));
+    }
+
+    /// It ended badly.
+    pub fn fail(&mut self, why: &str) {
+        self.0.status = Status::error(why.to_owned());
+    }
+}
+
+impl From<Span> for SpanData {
+    fn from(span: Span) -> Self {
+        span.0
+    }
+}

@@ -1,0 +1,206 @@
+use super::wire::Head;
+use super::{Upstream, respond, within};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
+use prost::Message;
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::transport::server::TcpIncoming;
+
+/// A collector of traces, by the definitions of OTLP: writes down each span.
+pub struct Collector {
+    address: SocketAddr,
+    spans: watch::Receiver<Vec<Span>>,
+    protocol: &'static str,
+    /// Whoever listens, until the collector is dropped.
+    _service: Service,
+}
+
+enum Service {
+    Http { _upstream: Upstream },
+    Grpc(JoinHandle<()>),
+}
+
+/// A span as it came, with what holds for all of its batch.
+#[derive(Debug, Clone)]
+pub struct Span {
+    pub name: String,
+    pub kind: SpanKind,
+    pub trace: String,
+    pub id: String,
+    /// Empty when there is none.
+    pub parent: String,
+    pub state: String,
+    pub began: u64,
+    pub ended: u64,
+    pub is_error: bool,
+    pub events: Vec<Event>,
+    attributes: Vec<KeyValue>,
+    resource: Vec<KeyValue>,
+    /// The header field `x-key` of the request that brought it.
+    pub key: Option<String>,
+}
+
+impl Collector {
+    /// One that is spoken to by HTTP.
+    pub async fn http() -> Self {
+        let (sender, spans) = watch::channel(Vec::new());
+        let service = Upstream::answering(move |request| {
+            assert_eq!(request.head.target(), "/v1/traces");
+            assert_eq!(request.head.get("content-type"), Some("application/x-protobuf"));
+            let batch = ExportTraceServiceRequest::decode(&*request.body).expect("OTLP");
+            keep(&sender, batch, key(&request.head));
+            respond("200 OK", &["Content-Type: application/x-protobuf"], "")
+        })
+        .await;
+        let address = service.address();
+        Self { address, spans, protocol: "http", _service: Service::Http { _upstream: service } }
+    }
+
+    /// One that is spoken to by gRPC.
+    pub async fn grpc() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let (sender, spans) = watch::channel(Vec::new());
+        let server = tonic::transport::Server::builder()
+            .add_service(TraceServiceServer::new(Keeper(sender)))
+            .serve_with_incoming(TcpIncoming::from(listener));
+        let task = tokio::spawn(async move { server.await.expect("gRPC") });
+        Self { address, spans, protocol: "grpc", _service: Service::Grpc(task) }
+    }
+
+    /// The section `tracing` that leads here, with this behind `otlp: {…}`.
+    pub fn section(&self, more: &str) -> String {
+        let protocol = self.protocol;
+        let endpoint = self.endpoint();
+        format!("tracing: {{otlp: {{endpoint: \"{endpoint}\", protocol: {protocol}}}{more}}}")
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// All spans so far.
+    pub fn spans(&self) -> Vec<Span> {
+        self.spans.borrow().clone()
+    }
+
+    /// The first span that `takes` accepts, come or to come.
+    pub async fn span(&self, what: &str, takes: impl Fn(&Span) -> bool) -> Span {
+        let mut spans = self.spans.clone();
+        let found = within(what, spans.wait_for(|all| all.iter().any(&takes))).await;
+        found.expect("the collector runs").iter().find(|span| takes(span)).expect("it").clone()
+    }
+
+    /// The span of the request for this path.
+    pub async fn server(&self, path: &str) -> Span {
+        let is_it = |span: &Span| {
+            span.kind == SpanKind::Server && span.text("url.path").as_deref() == Some(path)
+        };
+        self.span(&format!("the span of {path}"), is_it).await
+    }
+
+    /// The spans of its attempts, in the order in which they began.
+    pub async fn attempts(&self, of: &Span) -> Vec<Span> {
+        let mut all = self.spans();
+        all.retain(|span| span.parent == of.id);
+        all.sort_by_key(|span| span.began);
+        all
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        if let Service::Grpc(task) = &self._service {
+            task.abort();
+        }
+    }
+}
+
+impl Span {
+    /// An attribute that is text.
+    pub fn text(&self, key: &str) -> Option<String> {
+        text(&self.attributes, key)
+    }
+
+    /// One that is a number.
+    pub fn number(&self, key: &str) -> Option<i64> {
+        match find(&self.attributes, key)? {
+            Value::IntValue(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// One of who made it.
+    pub fn resource(&self, key: &str) -> Option<String> {
+        text(&self.resource, key)
+    }
+
+    /// An event's attribute, whatever it is.
+    pub fn event(&self, name: &str, key: &str) -> Option<Value> {
+        let event = self.events.iter().find(|event| event.name == name)?;
+        find(&event.attributes, key)
+    }
+}
+
+fn find(attributes: &[KeyValue], key: &str) -> Option<Value> {
+    attributes.iter().find(|one| one.key == key)?.value.clone()?.value
+}
+
+fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
+    match find(attributes, key)? {
+        Value::StringValue(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn key(head: &Head) -> Option<String> {
+    head.get("x-key").map(str::to_owned)
+}
+
+fn keep(spans: &watch::Sender<Vec<Span>>, batch: ExportTraceServiceRequest, key: Option<String>) {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for of_resource in batch.resource_spans {
+        let resource = of_resource.resource.map(|it| it.attributes).unwrap_or_default();
+        for span in of_resource.scope_spans.into_iter().flat_map(|it| it.spans) {
+            let span = Span {
+                kind: span.kind(),
+                trace: hex(&span.trace_id),
+                id: hex(&span.span_id),
+                parent: hex(&span.parent_span_id),
+                state: span.trace_state,
+                began: span.start_time_unix_nano,
+                ended: span.end_time_unix_nano,
+                is_error: span.status.is_some_and(|status| status.code == 2),
+                events: span.events,
+                name: span.name,
+                attributes: span.attributes,
+                resource: resource.clone(),
+                key: key.clone(),
+            };
+            spans.send_modify(|all| all.push(span));
+        }
+    }
+}
+
+struct Keeper(watch::Sender<Vec<Span>>);
+
+#[tonic::async_trait]
+impl TraceService for Keeper {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportTraceServiceRequest>,
+    ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
+        let key = request.metadata().get("x-key").and_then(|value| value.to_str().ok());
+        let key = key.map(str::to_owned);
+        keep(&self.0, request.into_inner(), key);
+        Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
+    }
+}
