@@ -6,7 +6,7 @@ use crate::tls::TlsInfo;
 use crate::websocket::Initiator;
 use crate::websocket::frame::Tally;
 use http::{Extensions, HeaderValue};
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,6 +165,8 @@ pub struct WebSocketEnd<'o> {
 pub struct Outcome<'o> {
     /// The request's head, as the client sent it.
     pub request: &'o RequestHeader,
+    /// The response's head, as the client got it; `None` when there was none.
+    pub response: Option<&'o ResponseHeader>,
     /// What the gateway knows of it.
     pub exchange: &'o Exchange,
     /// The response's status; 0 when the client left before there was one.

@@ -11,6 +11,7 @@ Signals:
   SIGTERM   accept no more, finish what is under way (bounded by shutdown.grace), exit 0
   SIGINT    the same, but hardly wait; either signal a second time ends it at once
   SIGHUP    read the configuration again, open the access log's file again
+  SIGUSR1   open the access log's file again, for it was rotated
   SIGQUIT   hand the listeners to a new gateway that was started with --upgrade, and go once it
             serves; a new one that fails changes nothing (`tidegate upgrade` does all of it)
   SIGUSR2   start the program again with --upgrade, as it was started itself (for systemd)

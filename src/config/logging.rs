@@ -1,5 +1,5 @@
-use super::Switch;
 use super::union::short_or_long;
+use super::{HeaderName, Spanned, Switch};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -31,6 +31,48 @@ pub struct AccessLog {
     /// `client_secret`, `password`, `passwd`, `pwd`, `auth`, `authorization`, `jwt`,
     /// `session`, `signature`, `sig`, `code`, `ticket`.
     pub redact_query: Option<Vec<String>>,
+    /// Header fields that each line has as well: as `http.request.header.NAME` and
+    /// `http.response.header.NAME`.
+    pub fields: LogFields,
+    /// Which part of the requests has a line, by the class of their status. A WebSocket session's
+    /// is 1xx. Default: all of them.
+    pub sample: LogSample,
+}
+
+/// Header fields in the access log. Those that carry secrets are refused.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogFields {
+    /// Fields of requests, as the client sent them.
+    pub request: Vec<Spanned<HeaderName>>,
+    /// Fields of responses, as the client gets them.
+    pub response: Vec<Spanned<HeaderName>>,
+}
+
+/// Which part of the requests is logged, each from `0` to `1`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSample {
+    /// Of those whose status is 100 to 199, WebSocket sessions.
+    #[serde(rename = "1xx")]
+    #[schemars(range(min = 0, max = 1))]
+    pub informational: Option<f64>,
+    /// Of those whose status is 200 to 299.
+    #[serde(rename = "2xx")]
+    #[schemars(range(min = 0, max = 1))]
+    pub successful: Option<f64>,
+    /// Of those whose status is 300 to 399.
+    #[serde(rename = "3xx")]
+    #[schemars(range(min = 0, max = 1))]
+    pub redirection: Option<f64>,
+    /// Of those whose status is 400 to 499.
+    #[serde(rename = "4xx")]
+    #[schemars(range(min = 0, max = 1))]
+    pub client_error: Option<f64>,
+    /// Of those whose status is 500 and above.
+    #[serde(rename = "5xx")]
+    #[schemars(range(min = 0, max = 1))]
+    pub server_error: Option<f64>,
 }
 
 /// The form of a log line.

@@ -53,7 +53,7 @@ pub use identity::{Identity, UserIdSource};
 pub use layout::lay_out;
 pub use limits::Limits;
 pub use listener::{Listener, Protocol, RedirectToHttps};
-pub use logging::{AccessLog, AccessLogSetting, Level, Log, LogFormat};
+pub use logging::{AccessLog, AccessLogSetting, Level, Log, LogFormat, LogSample};
 pub use maintenance::{Maintenance, MaintenanceSetting};
 pub use pool::{
     Balance, Check, Ejection, EjectionSetting, HashKey, HealthCheck, Retry, RetryOn, RetrySetting,

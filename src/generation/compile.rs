@@ -1,6 +1,7 @@
 //! The only door from the configuration as written to what the request path reads: finds all
 //! that is wrong, and is where a default becomes a value.
 
+mod access_log;
 mod acme;
 mod answer;
 mod cache;
@@ -21,11 +22,11 @@ mod upstream;
 mod websocket;
 
 use super::{Drain, Edge, Fixed, Generation, Guard, Listener, Route, Stamp};
-use crate::config::{self, AccessLogSetting, Config, Problems, Read, Sources, Span, TrustedProxy};
+use crate::config::{self, Config, Problems, Read, Sources, Span, TrustedProxy};
 use crate::filter::{Filter, UserIdFilter, UserIdSource};
 use crate::http::address::Address;
 use crate::routing::{Rule, Table};
-use crate::telemetry::{AccessLog, Format, Sink, Target};
+use crate::telemetry::{Sink, Target};
 use crate::upstream::{Discovery, Pool, Probe, Probes, Question};
 use http::HeaderName;
 use std::collections::hash_map::Entry;
@@ -304,43 +305,6 @@ impl Compiler<'_> {
             access_log: self.access_log().map(Arc::new),
             tracing: self.tracing().map(Arc::new),
         }
-    }
-
-    fn access_log(&mut self) -> Option<AccessLog> {
-        let defaults = config::AccessLog::default();
-        let written = match &self.config.access_log {
-            AccessLogSetting::Switch(switch) if !switch.0 => return None,
-            AccessLogSetting::Switch(_) => &defaults,
-            AccessLogSetting::Settings(settings) => settings,
-        };
-        let target = match written.path.as_deref() {
-            None | Some("stdout") => Target::Stdout,
-            Some("stderr") => Target::Stderr,
-            Some(path) => Target::File(path.into()),
-        };
-        let kept = self
-            .surroundings
-            .previous
-            .and_then(|previous| previous.edge.access_log.as_ref())
-            .map(|log| log.sink())
-            .filter(|sink| *sink.target() == target);
-        let sink = match kept {
-            Some(sink) => Arc::clone(sink),
-            None => match (self.surroundings.open_sink)(target) {
-                Ok(sink) => Arc::new(sink?),
-                Err(error) => {
-                    let path = written.path.as_deref().unwrap_or_default();
-                    let reason = format!("cannot open {path}: {error}");
-                    self.problems.add(Span::default(), "access_log.path", reason);
-                    return None;
-                }
-            },
-        };
-        let format = match written.format {
-            None | Some(config::LogFormat::Json) => Format::Json,
-            Some(config::LogFormat::Text) => Format::Text,
-        };
-        Some(AccessLog::new(format, self.secret_keys(), sink))
     }
 
     fn pools(&mut self) -> BTreeMap<String, Arc<Pool>> {

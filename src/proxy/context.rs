@@ -9,13 +9,14 @@ use crate::filter::Reply;
 use crate::generation::Route;
 use crate::http::address::Address;
 use crate::load::Ticket;
+use crate::telemetry::Exemplar;
 use crate::upstream::{Chosen, Place, Pool};
 use crate::websocket::{End, Initiator, Ticket as SessionTicket};
 use http::{HeaderValue, Method, StatusCode};
 use pingora::Error;
 use pingora_proxy::Session;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What nginx logs when the client left before there was an answer; ops know it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -183,7 +184,12 @@ impl Context {
 
     fn count(&self, method: &Method, status: u16) {
         let requests = &self.route.requests;
-        requests.count(method, status, self.started.elapsed());
+        let took = self.started.elapsed();
+        requests.count(method, status, took);
+        if let Some(trace) = self.exchange.trace.as_ref().filter(|trace| trace.is_sampled) {
+            let trace_id = trace.trace_id.to_bytes();
+            requests.exemplify(Exemplar { trace_id, took, time: SystemTime::now() });
+        }
         if status >= 500 && !self.is_intended {
             requests.count_server_error();
         }
@@ -207,6 +213,7 @@ impl Context {
         });
         Outcome {
             request: session.req_header(),
+            response: session.response_written(),
             exchange: &self.exchange,
             status,
             duration: self.started.elapsed(),

@@ -245,10 +245,9 @@ impl Server {
                 }
             };
             match signal {
+                signals::Signal::Reopen => reopen(&live),
                 signals::Signal::Reload => {
-                    if let Some(log) = &live.load().edge.access_log {
-                        log.sink().reopen();
-                    }
+                    reopen(&live);
                     notify::reloading();
                     let (done, reloaded) = oneshot::channel();
                     // One that waits already will read the newest file as well.
@@ -295,6 +294,13 @@ impl Server {
         ending.run(stop, &mut signals).await;
         log::info!("stopped");
         Ok(())
+    }
+}
+
+/// Opens the access log's file again, for it may have been rotated.
+fn reopen(live: &Live) {
+    if let Some(log) = &live.load().edge.access_log {
+        log.sink().reopen();
     }
 }
 

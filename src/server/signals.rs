@@ -6,6 +6,8 @@ use tokio::sync::oneshot;
 pub(super) enum Signal {
     /// SIGHUP: read the configuration again.
     Reload,
+    /// SIGUSR1: open the access log's file again.
+    Reopen,
     /// SIGQUIT: hand the listeners to a new gateway.
     Upgrade,
     /// SIGUSR2: start a new gateway, which then asks for the listeners.
@@ -27,6 +29,7 @@ pub(super) enum Stop {
 /// The signals that the gateway heeds.
 pub(super) struct Signals {
     hangup: Stream,
+    reopen: Stream,
     stops: Option<(Stream, Stream)>,
     upgrades: Option<(Stream, Stream)>,
     stop: Option<oneshot::Receiver<()>>,
@@ -45,7 +48,8 @@ impl Signals {
             true => Some((signal(SignalKind::quit())?, signal(SignalKind::user_defined2())?)),
             false => None,
         };
-        Ok(Self { hangup: signal(SignalKind::hangup())?, stops, upgrades, stop })
+        let hangup = signal(SignalKind::hangup())?;
+        Ok(Self { hangup, reopen: signal(SignalKind::user_defined1())?, stops, upgrades, stop })
     }
 
     pub(super) async fn next(&mut self) -> Signal {
@@ -57,6 +61,7 @@ impl Signals {
         };
         tokio::select! {
             _ = self.hangup.recv() => Signal::Reload,
+            _ = self.reopen.recv() => Signal::Reopen,
             how = upgrade_signal(&mut self.upgrades) => how,
             how = stop_signal(&mut self.stops) => Signal::Stop(how),
             () = stop => Signal::Stop(Stop::Gracefully),

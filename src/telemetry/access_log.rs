@@ -1,13 +1,17 @@
+use super::Sampling;
 use super::json::Object;
 use super::sink::Sink;
 use crate::exchange::{Outcome, WebSocketEnd};
 use crate::http::query;
-use http::header;
+use http::header::{self, HeaderMap, HeaderName};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// The most bytes of a header field.
+const MAX_FIELD: usize = 1024;
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +28,19 @@ pub struct AccessLog {
     format: Format,
     /// Query keys whose values are never written, in lower case.
     secret_keys: HashSet<String>,
+    /// Header fields of requests and of responses that are written as well.
+    fields: FieldNames,
+    sampling: Sampling,
     sink: Arc<Sink>,
+}
+
+/// Header fields that are written, of requests and of responses; each by its key in a line.
+#[derive(Debug, Clone, Default)]
+pub struct FieldNames {
+    /// Of requests.
+    pub request: Vec<(HeaderName, String)>,
+    /// Of responses.
+    pub response: Vec<(HeaderName, String)>,
 }
 
 /// What a line is about.
@@ -40,10 +56,12 @@ impl AccessLog {
     pub fn new(
         format: Format,
         secret_keys: impl IntoIterator<Item = String>,
+        fields: FieldNames,
+        sampling: Sampling,
         sink: Arc<Sink>,
     ) -> Self {
         let secret_keys = secret_keys.into_iter().map(|key| key.to_ascii_lowercase()).collect();
-        Self { format, secret_keys, sink }
+        Self { format, secret_keys, fields, sampling, sink }
     }
 
     /// Where it writes.
@@ -77,11 +95,30 @@ impl AccessLog {
     }
 
     fn write(&self, outcome: &Outcome<'_>, event: Event<'_>) {
+        if !self.sampling.takes(outcome.status, outcome.exchange.request_id()) {
+            return;
+        }
         let line = match self.format {
             Format::Json => self.json(outcome, event),
             Format::Text => self.text(outcome, event),
         };
         self.write_line(line);
+    }
+
+    /// The header fields that are wanted, as far as there are any.
+    fn fields<'o>(
+        &'o self,
+        outcome: &'o Outcome<'_>,
+    ) -> impl Iterator<Item = (&'o str, Cow<'o, str>)> {
+        let of = |fields: &'o [(HeaderName, String)], headers: Option<&'o HeaderMap>| {
+            fields.iter().filter_map(move |(name, key)| {
+                let value = headers?.get(name)?.as_bytes();
+                let value = value.get(..MAX_FIELD).unwrap_or(value);
+                Some((key.as_str(), String::from_utf8_lossy(value)))
+            })
+        };
+        let request = of(&self.fields.request, Some(&outcome.request.headers));
+        request.chain(of(&self.fields.response, outcome.response.map(|head| &head.headers)))
     }
 
     /// The query, without its secrets.
@@ -167,6 +204,9 @@ impl AccessLog {
         if let Some(agent) = header(header::USER_AGENT) {
             line.text("user_agent.original", agent);
         }
+        for (key, value) in self.fields(outcome) {
+            line.text(key, &value);
+        }
         match event {
             Event::Request => {
                 line.number("http.request.body.size", outcome.bytes_received);
@@ -246,6 +286,10 @@ impl AccessLog {
         let _ = write!(line, " id={}", exchange.request_id());
         if let Some(trace) = &exchange.trace {
             let _ = write!(line, " trace={}", trace.trace_id);
+        }
+        for (key, value) in self.fields(outcome) {
+            let name = key.rsplit('.').next().unwrap_or(key);
+            let _ = write!(line, " {name}={:?}", &*value);
         }
         if let Some(error) = outcome.error {
             let _ = write!(line, " ✗ {}", error.escape_debug());

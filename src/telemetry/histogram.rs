@@ -1,14 +1,30 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, SystemTime};
 
 /// The bounds of the buckets, in seconds: from what a gateway takes on its own machine to what
 /// nobody waits for.
 pub const BOUNDS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
+/// One that was in a bucket, and the trace that tells more of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Exemplar {
+    /// The trace's id (W3C Trace Context).
+    pub trace_id: [u8; 16],
+    /// How long it took.
+    pub took: Duration,
+    /// When it ended.
+    pub time: SystemTime,
+}
+
+/// The newest of each bucket.
+type Exemplars = [Mutex<Option<Exemplar>>; BOUNDS.len() + 1];
+
 /// How long something took, by how often.
 #[derive(Debug, Default)]
 pub struct Histogram {
+    exemplars: OnceLock<Box<Exemplars>>,
     /// One more than bounds: the last is for what is above them all.
     buckets: [AtomicU64; BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
@@ -17,12 +33,24 @@ pub struct Histogram {
 impl Histogram {
     /// Once more.
     pub fn observe(&self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let bucket = BOUNDS.partition_point(|bound| *bound < seconds);
-        if let Some(bucket) = self.buckets.get(bucket) {
+        if let Some(bucket) = self.buckets.get(bucket(took)) {
             bucket.fetch_add(1, Relaxed);
         }
         self.nanoseconds.fetch_add(took.as_nanos() as u64, Relaxed);
+    }
+
+    /// Keeps one that is traced as an example of its bucket. Who finds somebody else there leaves:
+    /// nobody waits for an example.
+    pub fn exemplify(&self, exemplar: Exemplar) {
+        let exemplars = self.exemplars.get_or_init(Box::default);
+        if let Some(Ok(mut place)) = exemplars.get(bucket(exemplar.took)).map(Mutex::try_lock) {
+            *place = Some(exemplar);
+        }
+    }
+
+    /// The newest example of a bucket, by its number.
+    pub fn exemplar(&self, bucket: usize) -> Option<Exemplar> {
+        *self.exemplars.get()?.get(bucket)?.lock().ok()?
     }
 
     /// How often so far, up to each bound and without one.
@@ -38,6 +66,12 @@ impl Histogram {
     pub fn seconds(&self) -> f64 {
         Duration::from_nanos(self.nanoseconds.load(Relaxed)).as_secs_f64()
     }
+}
+
+/// The number of the bucket.
+fn bucket(took: Duration) -> usize {
+    let seconds = took.as_secs_f64();
+    BOUNDS.partition_point(|bound| *bound < seconds)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ impl Object {
         Self { text }
     }
 
-    fn key(&mut self, key: &'static str) {
+    fn key(&mut self, key: &str) {
         if self.text.len() > 1 {
             self.text.push(',');
         }
@@ -28,7 +28,7 @@ impl Object {
     }
 
     /// A value of ours, in which nothing needs escaping.
-    pub(super) fn word(&mut self, key: &'static str, value: &str) {
+    pub(super) fn word(&mut self, key: &str, value: &str) {
         self.key(key);
         self.text.push('"');
         self.text.push_str(value);
@@ -36,7 +36,7 @@ impl Object {
     }
 
     /// A value from outside.
-    pub(super) fn text(&mut self, key: &'static str, value: &str) {
+    pub(super) fn text(&mut self, key: &str, value: &str) {
         if !needs_escape(value) {
             return self.word(key, value);
         }
@@ -45,18 +45,18 @@ impl Object {
         self.text.push_str(&serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()));
     }
 
-    pub(super) fn number(&mut self, key: &'static str, value: u64) {
+    pub(super) fn number(&mut self, key: &str, value: u64) {
         self.key(key);
         self.text.push_str(itoa::Buffer::new().format(value));
     }
 
-    pub(super) fn boolean(&mut self, key: &'static str, value: bool) {
+    pub(super) fn boolean(&mut self, key: &str, value: bool) {
         self.key(key);
         self.text.push_str(if value { "true" } else { "false" });
     }
 
     /// In milliseconds, to the microsecond: more digits would only be noise.
-    pub(super) fn milliseconds(&mut self, key: &'static str, value: Duration) {
+    pub(super) fn milliseconds(&mut self, key: &str, value: Duration) {
         self.key(key);
         let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
         self.text.push_str(itoa::Buffer::new().format(micros / 1000));
@@ -71,13 +71,13 @@ impl Object {
         self.text.push_str(itoa::Buffer::new().format(fraction));
     }
 
-    pub(super) fn timestamp(&mut self, key: &'static str, value: SystemTime) {
+    pub(super) fn timestamp(&mut self, key: &str, value: SystemTime) {
         self.key(key);
         // Writing into a string can't fail.
         let _ = write!(self.text, "\"{}\"", humantime::format_rfc3339_millis(value));
     }
 
-    pub(super) fn hex(&mut self, key: &'static str, value: &[u8]) {
+    pub(super) fn hex(&mut self, key: &str, value: &[u8]) {
         self.key(key);
         self.text.push('"');
         let digit = |half: u8| char::from(if half < 10 { b'0' + half } else { b'a' + half - 10 });
@@ -88,14 +88,14 @@ impl Object {
         self.text.push('"');
     }
 
-    pub(super) fn ip(&mut self, key: &'static str, value: IpAddr) {
+    pub(super) fn ip(&mut self, key: &str, value: IpAddr) {
         self.key(key);
         self.text.push('"');
         address::push_ip(&mut self.text, value);
         self.text.push('"');
     }
 
-    pub(super) fn socket(&mut self, key: &'static str, value: &Address) {
+    pub(super) fn socket(&mut self, key: &str, value: &Address) {
         self.key(key);
         self.text.push('"');
         address::push_address(&mut self.text, value);

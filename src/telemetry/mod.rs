@@ -9,11 +9,13 @@ pub mod log;
 mod recent;
 mod redact;
 mod requests;
+mod sampling;
 mod sink;
 
-pub use access_log::{AccessLog, Format};
+pub use access_log::{AccessLog, FieldNames, Format};
 pub use alarm::Alarm;
-pub use histogram::{BOUNDS, Histogram};
+pub use histogram::{BOUNDS, Exemplar, Histogram};
 pub use recent::Recent;
 pub use requests::{Requests, Tally};
+pub use sampling::Sampling;
 pub use sink::{Sink, Target};

@@ -1,4 +1,4 @@
-use super::Histogram;
+use super::{Exemplar, Histogram};
 use http::Method;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -76,6 +76,11 @@ impl Requests {
             }
         }
         counts.others.fetch_add(1, Relaxed);
+    }
+
+    /// One that is traced is an example of those that took as long.
+    pub fn exemplify(&self, exemplar: Exemplar) {
+        self.0.get_or_init(Box::default).duration.exemplify(exemplar);
     }
 
     /// One was answered 500 or above, which nobody had asked for.

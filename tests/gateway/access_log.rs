@@ -1,6 +1,8 @@
 //! One line tells of each request, two of each WebSocket, and none tells a secret.
 
-use crate::support::{Config, Gateway, Handshake, Upstream, Wire, free_port, next, switch, within};
+use crate::support::{
+    Config, Gateway, Handshake, Upstream, Wire, free_port, next, respond, switch, until, within,
+};
 use futures_util::SinkExt;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
@@ -325,4 +327,57 @@ async fn no_line_is_lost_on_an_orderly_stop() {
     gateway.gone(crate::support::PATIENCE).await;
     let lines = || async { gateway.access_lines().len() == 50 };
     crate::support::until("50 lines", lines).await;
+}
+
+#[tokio::test]
+async fn further_fields_are_written_where_they_are_asked_for() {
+    let answer = |_: &_| respond("200 OK", &["X-Version: 7"], "ok");
+    let upstream = Upstream::answering(answer).await;
+    let fields = "access_log: {fields: {request: [Referer, X-None], response: [X-Version]}}";
+    let gateway = Config::to(&upstream).top(fields).start().await;
+    gateway.get("/", &["Referer: https://app.example/a\"b"]).await;
+    let line = gateway.access_of("/").await;
+    assert_eq!(line["http.request.header.referer"], "https://app.example/a\"b");
+    assert_eq!(line["http.response.header.x-version"], "7");
+    assert!(line.get("http.request.header.x-none").is_none());
+    let secret = "listeners: [{address: 127.0.0.1:3000}]\n\
+                  access_log: {fields: {request: [Cookie, Authorization]}}\n";
+    let problems = tidegate::Config::from_yaml(secret).check().expect_err("secrets").to_string();
+    assert!(problems.contains("access_log.fields.request[0]"), "{problems}");
+    assert!(problems.contains("access_log.fields.request[1]"), "{problems}");
+}
+
+#[tokio::test]
+async fn a_part_of_the_requests_is_logged_by_their_status() {
+    let upstream = Upstream::saying("ok").await;
+    let config = Config::to(&upstream)
+        .answer("gone", "path: /gone", "respond: {status: 410}")
+        .top("access_log: {sample: {2xx: 0, 4xx: 1}}");
+    let gateway = config.start().await;
+    for _ in 0..5 {
+        gateway.get("/fine", &[]).await;
+    }
+    gateway.get("/gone", &[]).await;
+    gateway.access_of("/gone").await;
+    assert_eq!(gateway.access_lines().len(), 1, "{:?}", gateway.access_lines());
+}
+
+#[tokio::test]
+async fn sigusr1_opens_the_file_again() {
+    let upstream = Upstream::saying("ok").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, rotated) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+    let config = Config::to(&upstream).top(&format!("access_log: {{path: {}}}", log.display()));
+    let gateway = config.start().await;
+    let has = |file: &std::path::Path, path: &str| {
+        std::fs::read_to_string(file).is_ok_and(|text| text.contains(path))
+    };
+    gateway.get("/before", &[]).await;
+    until("it is written", async || has(&log, "/before")).await;
+    std::fs::rename(&log, &rotated).expect("rotated");
+    gateway.signal(nix::sys::signal::Signal::SIGUSR1);
+    until("the file is there again", async || log.exists()).await;
+    gateway.get("/after", &[]).await;
+    until("it is written", async || has(&log, "/after")).await;
+    assert!(!has(&rotated, "/after"));
 }

@@ -155,6 +155,23 @@ async fn both_formats_hold_to_their_rules() {
     Metrics::of(&text);
 }
 
+#[tokio::test]
+async fn what_is_traced_is_an_example_of_its_bucket() {
+    let upstream = Upstream::answering(|_| ok("ok")).await;
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let tracing = format!("tracing: {{otlp: {{endpoint: \"{nobody}\"}}}}");
+    let counted = Counted::start(Config::to(&upstream).top(&tracing)).await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("traceparent: 00-{trace}-00f067aa0ba902b7-01");
+    counted.gateway.get("/", &[&parent]).await;
+    until("it is counted", async || counted.requests("all", "GET", "200").await == 1.0).await;
+    let (_, text) = counted.text("application/openmetrics-text").await;
+    Metrics::of(&text);
+    let example = format!(" 1 # {{trace_id=\"{trace}\"}} 0.");
+    assert!(text.contains(&example), "{text}");
+    assert!(!counted.text("text/plain").await.1.contains(trace), "only OpenMetrics has them");
+}
+
 /// Where there is one.
 fn checked_by_promtool(text: &str) {
     let command = Command::new("promtool")

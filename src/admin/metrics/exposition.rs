@@ -1,7 +1,8 @@
 //! The text formats of metrics.
 
-use crate::telemetry::{BOUNDS, Histogram};
+use crate::telemetry::{BOUNDS, Exemplar, Histogram};
 use std::fmt::{Display, Write as _};
+use std::time::SystemTime;
 
 /// What kind of thing is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +84,18 @@ impl Family<'_> {
     /// All of a histogram.
     pub fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram) {
         let counts = histogram.cumulative();
-        for (bound, count) in BOUNDS.iter().zip(&counts) {
-            self.write("_bucket", labels, Some(&format!("{bound:?}")), count);
+        for (index, count) in counts.iter().enumerate() {
+            let bound = BOUNDS.get(index).map_or("+Inf".to_owned(), |bound| format!("{bound:?}"));
+            let exemplar = histogram.exemplar(index).filter(|_| self.exposition.is_open_metrics);
+            match exemplar {
+                Some(exemplar) => {
+                    let value = format!("{count}{}", shown(&exemplar));
+                    self.write("_bucket", labels, Some(&bound), &value);
+                }
+                None => self.write("_bucket", labels, Some(&bound), count),
+            }
         }
         let all = counts.last().copied().unwrap_or_default();
-        self.write("_bucket", labels, Some("+Inf"), &all);
         self.summary(labels, all, histogram.seconds());
     }
 
@@ -103,6 +111,14 @@ impl Family<'_> {
         let end = if separator == ',' { "}" } else { "" };
         let _ = writeln!(text, "{end} {value}");
     }
+}
+
+/// As OpenMetrics has it behind a sample.
+fn shown(exemplar: &Exemplar) -> String {
+    let trace_id = u128::from_be_bytes(exemplar.trace_id);
+    let time = exemplar.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (took, time) = (exemplar.took.as_secs_f64(), time.as_secs_f64());
+    format!(" # {{trace_id=\"{trace_id:032x}\"}} {took} {time:.3}")
 }
 
 /// As a label's value may stand between quotation marks.

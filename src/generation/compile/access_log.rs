@@ -1,0 +1,79 @@
+use super::{Compiler, header_name};
+use crate::config::{self, AccessLogSetting, Span, Spanned};
+use crate::http::secret::is_secret_field;
+use crate::telemetry::{AccessLog, FieldNames, Format, Sampling, Target};
+use http::HeaderName;
+use std::sync::Arc;
+
+impl Compiler<'_> {
+    /// The access log, unless it is off. One that goes where the one before went goes on with it.
+    pub(super) fn access_log(&mut self) -> Option<AccessLog> {
+        let defaults = config::AccessLog::default();
+        let written = match &self.config.access_log {
+            AccessLogSetting::Switch(switch) if !switch.0 => return None,
+            AccessLogSetting::Switch(_) => &defaults,
+            AccessLogSetting::Settings(settings) => settings,
+        };
+        let target = match written.path.as_deref() {
+            None | Some("stdout") => Target::Stdout,
+            Some("stderr") => Target::Stderr,
+            Some(path) => Target::File(path.into()),
+        };
+        // Before there is a place to write to, which a mere check has none of.
+        let fields = FieldNames {
+            request: self.log_fields(&written.fields.request, "request"),
+            response: self.log_fields(&written.fields.response, "response"),
+        };
+        let kept = self
+            .surroundings
+            .previous
+            .and_then(|previous| previous.edge.access_log.as_ref())
+            .map(|log| log.sink())
+            .filter(|sink| *sink.target() == target);
+        let sink = match kept {
+            Some(sink) => Arc::clone(sink),
+            None => match (self.surroundings.open_sink)(target) {
+                Ok(sink) => Arc::new(sink?),
+                Err(error) => {
+                    let path = written.path.as_deref().unwrap_or_default();
+                    let reason = format!("cannot open {path}: {error}");
+                    self.problems.add(Span::default(), "access_log.path", reason);
+                    return None;
+                }
+            },
+        };
+        let format = match written.format {
+            None | Some(config::LogFormat::Json) => Format::Json,
+            Some(config::LogFormat::Text) => Format::Text,
+        };
+        let config::LogSample {
+            informational,
+            successful,
+            redirection,
+            client_error,
+            server_error,
+        } = written.sample;
+        let classes = [informational, successful, redirection, client_error, server_error];
+        let sampling = Sampling(classes.map(|ratio| ratio.unwrap_or(1.0)));
+        Some(AccessLog::new(format, self.secret_keys(), fields, sampling, sink))
+    }
+
+    fn log_fields(
+        &mut self,
+        written: &[Spanned<config::HeaderName>],
+        message: &str,
+    ) -> Vec<(HeaderName, String)> {
+        let mut fields = Vec::new();
+        for (index, written) in written.iter().enumerate() {
+            let Some(name) = header_name(&written.value) else { continue };
+            if is_secret_field(name.as_str()) {
+                let at = format!("access_log.fields.{message}[{index}]");
+                let reason = "it carries secrets, which stand in no log";
+                self.problems.add(written.span, at, reason);
+            }
+            let key = format!("http.{message}.header.{name}");
+            fields.push((name, key));
+        }
+        fields
+    }
+}
