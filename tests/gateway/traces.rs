@@ -328,6 +328,7 @@ async fn the_environment_says_what_the_file_leaves_open() {
     let environment = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.endpoint()),
         ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=theirs"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
         ("OTEL_SERVICE_NAME", "edge"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
         ("OTEL_TRACES_SAMPLER", "parentbased_always_off"),
@@ -342,6 +343,7 @@ async fn the_environment_says_what_the_file_leaves_open() {
     assert_eq!(server.resource("service.name").as_deref(), Some("edge"));
     assert_eq!(server.resource("deployment.environment.name").as_deref(), Some("test"));
     assert_eq!(server.key.as_deref(), Some("theirs"));
+    assert_eq!(server.coding.as_deref(), Some("gzip"));
     let mark = gateway.mark();
     gateway.rewrite(
         &Config::to(&upstream).top("tracing: {otlp: {headers: {x-key: mine}}, sample: {ratio: 1}}"),
