@@ -255,6 +255,21 @@ async fn what_the_cache_answers_has_no_attempt() {
 }
 
 #[tokio::test]
+async fn what_the_cache_asks_for_its_own_sake_is_no_clients() {
+    let collector = Collector::http().await;
+    let fields = ["Cache-Control: max-age=10, stale-while-revalidate=600", "Age: 20"];
+    let upstream = Upstream::answering(move |_| respond("200 OK", &fields, "old")).await;
+    let config = Config::to(&upstream).with("cache: on").top(&collector.section(""));
+    let gateway = start(&config).await;
+    for _ in 0..2 {
+        assert_eq!(gateway.get("/old", &[]).await.text(), "old");
+    }
+    let internal = collector.span("a refresh", |span| span.kind == SpanKind::Internal).await;
+    assert_eq!(internal.text("url.path").as_deref(), Some("/old"));
+    assert_eq!(collector.attempts(&internal).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_session_is_a_span_as_long_as_it_lives() {
     let (collector, upstream) = (Collector::http().await, Upstream::echo().await);
     let gateway = start(&Config::to(&upstream).top(&collector.section(""))).await;
@@ -328,6 +343,7 @@ async fn the_environment_says_what_the_file_leaves_open() {
     let environment = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.endpoint()),
         ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=theirs"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
         ("OTEL_SERVICE_NAME", "edge"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
         ("OTEL_TRACES_SAMPLER", "parentbased_always_off"),
@@ -342,6 +358,7 @@ async fn the_environment_says_what_the_file_leaves_open() {
     assert_eq!(server.resource("service.name").as_deref(), Some("edge"));
     assert_eq!(server.resource("deployment.environment.name").as_deref(), Some("test"));
     assert_eq!(server.key.as_deref(), Some("theirs"));
+    assert_eq!(server.coding.as_deref(), Some("gzip"));
     let mark = gateway.mark();
     gateway.rewrite(
         &Config::to(&upstream).top("tracing: {otlp: {headers: {x-key: mine}}, sample: {ratio: 1}}"),

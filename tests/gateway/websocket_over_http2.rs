@@ -1,6 +1,8 @@
 //! WebSockets over HTTP/2 (RFC 8441), to upstreams that know HTTP/1.1 alone.
 
-use crate::support::{Authority, Config, Gateway, Upstream, free_port, respond, switch, within};
+use crate::support::{
+    Authority, Collector, Config, Gateway, Upstream, free_port, respond, switch, within,
+};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use h2::client::SendRequest;
@@ -86,7 +88,8 @@ impl Client {
         let (port, file) = (free_port(), folder.path().join("tidegate.yaml"));
         let tls = "tls: {certificates: [{cert: site.pem, key: site.key}]}";
         std::fs::write(&file, config.listening(tls).yaml(port)).expect("a file");
-        let gateway = Gateway::run(folder, file, port).await;
+        let hurry = [("OTEL_BSP_SCHEDULE_DELAY", "50")];
+        let gateway = Gateway::run_with(folder, file, port, &hurry).await;
         let stream = authority.client().offering(&["h2"]).connect(&gateway, "site.test").await;
         let (send, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
         tokio::spawn(connection);
@@ -157,6 +160,27 @@ async fn rfc8441_a_websocket_passes_by_http2() {
     assert_eq!(line["network.protocol.version"], "2");
     assert_eq!(line["user.id"], "user-1");
     assert_eq!(line["websocket.frames_received"], 5);
+}
+
+#[tokio::test]
+async fn rfc8441_a_session_is_traced_as_by_http1() {
+    let (collector, upstream) = (Collector::http().await, Upstream::echo().await);
+    let mut client = Client::of(Config::to(&upstream).top(&collector.section(""))).await;
+    let mut socket = client.open("/ws").await;
+    let close = CloseFrame { code: 4001.into(), reason: "done".into() };
+    socket.close(Some(close)).await.expect("closed");
+    while let Some(Ok(_)) = within("the end", socket.next()).await {}
+    let server = collector.server("/ws").await;
+    assert_eq!(server.text("network.protocol.version").as_deref(), Some("2"));
+    assert_eq!(server.text("url.scheme").as_deref(), Some("https"));
+    assert_eq!(server.number("server.port"), Some(443));
+    let names: Vec<_> = server.events.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(names, ["websocket.open", "websocket.close"]);
+    let attempts = collector.attempts(&server).await;
+    let [attempt] = attempts.as_slice() else { panic!("one attempt in {attempts:?}") };
+    let told = format!("00-{}-{}-01", server.trace, attempt.id);
+    let head = upstream.requests().last().expect("a handshake").head.clone();
+    assert_eq!(head.only("traceparent"), Some(&*told));
 }
 
 #[tokio::test]

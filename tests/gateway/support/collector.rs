@@ -1,5 +1,5 @@
-use super::wire::Head;
 use super::{Upstream, respond, within};
+use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
 use prost::Message;
+use std::io::Read;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -46,6 +47,8 @@ pub struct Span {
     resource: Vec<KeyValue>,
     /// The header field `x-key` of the request that brought it.
     pub key: Option<String>,
+    /// The coding of that request's body.
+    pub coding: Option<String>,
 }
 
 impl Collector {
@@ -55,8 +58,15 @@ impl Collector {
         let service = Upstream::answering(move |request| {
             assert_eq!(request.head.target(), "/v1/traces");
             assert_eq!(request.head.get("content-type"), Some("application/x-protobuf"));
-            let batch = ExportTraceServiceRequest::decode(&*request.body).expect("OTLP");
-            keep(&sender, batch, key(&request.head));
+            let mut body = request.body.clone();
+            if request.head.get("content-encoding") == Some("gzip") {
+                body.clear();
+                let mut inflated = GzDecoder::new(&*request.body);
+                inflated.read_to_end(&mut body).expect("gzip");
+            }
+            let batch = ExportTraceServiceRequest::decode(&*body).expect("OTLP");
+            let field = |name| request.head.get(name).map(str::to_owned);
+            keep(&sender, batch, field("x-key"), field("content-encoding"));
             respond("200 OK", &["Content-Type: application/x-protobuf"], "")
         })
         .await;
@@ -161,11 +171,12 @@ fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     }
 }
 
-fn key(head: &Head) -> Option<String> {
-    head.get("x-key").map(str::to_owned)
-}
-
-fn keep(spans: &watch::Sender<Vec<Span>>, batch: ExportTraceServiceRequest, key: Option<String>) {
+fn keep(
+    spans: &watch::Sender<Vec<Span>>,
+    batch: ExportTraceServiceRequest,
+    key: Option<String>,
+    coding: Option<String>,
+) {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     for of_resource in batch.resource_spans {
         let resource = of_resource.resource.map(|it| it.attributes).unwrap_or_default();
@@ -184,6 +195,7 @@ fn keep(spans: &watch::Sender<Vec<Span>>, batch: ExportTraceServiceRequest, key:
                 attributes: span.attributes,
                 resource: resource.clone(),
                 key: key.clone(),
+                coding: coding.clone(),
             };
             spans.send_modify(|all| all.push(span));
         }
@@ -198,9 +210,9 @@ impl TraceService for Keeper {
         &self,
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
-        let key = request.metadata().get("x-key").and_then(|value| value.to_str().ok());
-        let key = key.map(str::to_owned);
-        keep(&self.0, request.into_inner(), key);
+        let field = |name| request.metadata().get(name)?.to_str().ok().map(str::to_owned);
+        let (key, coding) = (field("x-key"), field("grpc-encoding"));
+        keep(&self.0, request.into_inner(), key, coding);
         Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
     }
 }

@@ -270,6 +270,11 @@ fn tidegate(folder: &Path) -> Command {
         .env_remove("RUST_LOG")
         .env_remove("NOTIFY_SOCKET")
         .env("NO_COLOR", "1");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("OTEL_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
