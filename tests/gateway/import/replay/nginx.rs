@@ -57,7 +57,9 @@ fn written(port: u16, one: &Upstream, two: &Upstream) -> (TempDir, std::path::Pa
         std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
         std::fs::write(file, text).expect("a file");
     }
-    let text = include_str!("../replay.nginx.conf")
+    let original = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gateway/import/replay.nginx.conf");
+    let text = std::fs::read_to_string(original)
+        .expect("nginx's file")
         .replace("@DIR@", &folder.path().to_string_lossy())
         .replace("@PORT@", &port.to_string())
         .replace("@ONE@", &one.address().to_string())
