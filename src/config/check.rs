@@ -2,7 +2,7 @@
 //!
 //! Serde would stop at the first thing that is wrong; an operator wants all of them at once.
 
-use super::diagnostics::{Problems, did_you_mean};
+use super::diagnostics::{Problems, UNKNOWN_KEY, did_you_mean};
 use super::values::{self, Span};
 use super::yaml::{Key, Kind, Node, Resolved, Scalar};
 use serde_json::{Map, Value};
@@ -263,7 +263,7 @@ fn unknown_key(key: &Key, path: String, known: &[&str]) -> Finding {
         Some(guess) => format!("did you mean `{guess}`?"),
         None => format!("the keys here are {}", listed(known.iter().copied())),
     };
-    Finding { span: key.span, path, reason: "there is no such key".to_owned(), help: Some(help) }
+    Finding { span: key.span, path, reason: UNKNOWN_KEY.to_owned(), help: Some(help) }
 }
 
 fn has_type(schema: &Value, wanted: &str) -> bool {

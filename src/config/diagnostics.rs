@@ -8,6 +8,9 @@ use std::fmt;
 /// a hundred thousand.
 const MOST_SHOWN: usize = 200;
 
+/// What is wrong with a key that no mapping of its kind has.
+pub(super) const UNKNOWN_KEY: &str = "there is no such key";
+
 /// One thing that is wrong, or not wise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -43,6 +46,11 @@ impl Problem {
     /// How it is called in docs/warnings.md, when it is a warning.
     pub fn warning(&self) -> Option<&'static str> {
         self.warning
+    }
+
+    /// Whether it is about a key that there is not.
+    pub(crate) fn is_unknown_key(&self) -> bool {
+        self.reason == UNKNOWN_KEY
     }
 
     /// What is wrong.

@@ -113,6 +113,7 @@ async fn a_route_does_just_one_thing() {
         .answer("status", "path: /4", "redirect: {to: \"/{path}\", status: 304}")
         .answer("stranger", "path: /5", "redirect: {to: \"https://{user.id}/\"}")
         .answer("high", "path: /6", "respond: {status: 600, headers: {Connection: close}}")
+        .answer("misspelt", "path: /7", "upstraem: x")
         .yaml(3000);
     std::fs::write(&file, yaml).expect("the file");
     let run =
@@ -129,7 +130,10 @@ async fn a_route_does_just_one_thing() {
         "routes[4].redirect.status: `304` is none of 301, 302, 303, 307, 308",
         "routes[5].redirect.to: `{user.id}` can't be the host: strangers would choose it",
         "routes[6].respond.status: `600`: must be at most 599",
+        "routes[7].upstraem: there is no such key",
     ] {
         assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
     }
+    let once = !run.stderr.contains("routes[7]: the route leads nowhere");
+    assert!(once, "a slip of the hand is told once:\n{}", run.stderr);
 }

@@ -1,6 +1,6 @@
 use super::Compiler;
 use super::headers::Way;
-use crate::config::{self, Redirect, Respond, Span, Spanned};
+use crate::config::{self, Problem, Redirect, Respond, Span, Spanned};
 use crate::filter::{Filter, RedirectFilter, RespondFilter};
 use crate::http::template::{Part, Template, Variable};
 use crate::routing::{PathRule, Rule};
@@ -33,6 +33,15 @@ impl fmt::Debug for Answer {
     }
 }
 
+/// Whether this is about a key of the route that could have said where it leads.
+fn may_be_meant(problem: &Problem, route: &str) -> bool {
+    let key = problem.path().strip_prefix(route).and_then(|rest| rest.strip_prefix('.'));
+    key.is_some_and(|key| {
+        let key = key.split(['.', '[']).next().unwrap_or_default();
+        ["upstream", "redirect", "respond", "files"].contains(&key) || problem.is_unknown_key()
+    })
+}
+
 impl Compiler<'_> {
     /// The answer of a route that leads to no upstream.
     pub(super) fn answer(
@@ -52,6 +61,8 @@ impl Compiler<'_> {
         .flatten()
         .collect();
         match given.as_slice() {
+            // What is misspelt or malformed has been told already, and is likely the one that is missing.
+            [] if self.problems.iter().any(|it| may_be_meant(it, at)) => {}
             [] => {
                 let reason = "the route leads nowhere: it needs one of `upstream`, `redirect`, \
                               `respond`, `files`";
