@@ -13,7 +13,7 @@ TIDEGATE_BIN := $(TARGET_DIR)/debug/tidegate
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= tidegate:$(VERSION)
 CONFIGS = $(wildcard conf/*.yaml conf/examples/*.yaml docker/tidegate.yaml)
-SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*[ /](ba)?sh$$' .ci/* scripts/* docker/* docker/*/check benches/*)
+SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*[ /](ba)?sh$$' .ci/* scripts/* tests/*/run docker/* docker/*/check benches/*)
 # Packages beside the gateway's own, each with a lock file of its own.
 MANIFESTS = $(wildcard Cargo.toml benches/bare/Cargo.toml fuzz/Cargo.toml)
 
@@ -71,8 +71,12 @@ autobahn: ## Autobahn's cases straight and through the gateway (ARGS=--subset)
 	tests/autobahn/run $(ARGS)
 
 admin-contract: ## the admin endpoint against its OpenAPI document (installs schemathesis)
-	cargo build
+	@cargo build --quiet
 	tests/admin/run
+
+newcomer: ## from an empty folder to a gateway that works, by check, explain and diff alone
+	@cargo build --quiet
+	tests/newcomer/run
 
 h2spec: ## h2spec's cases on the TLS listener (needs h2spec)
 	@cargo build --quiet
@@ -106,4 +110,4 @@ help:
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: admin-contract audit bench check clippy configs deps doc docker docker-check fmt fuzz h2spec help microbench run shellcheck test
+.PHONY: admin-contract audit bench check clippy configs deps doc docker docker-check fmt fuzz h2spec help microbench newcomer run shellcheck test

@@ -13,6 +13,7 @@ mod cli;
 mod compression;
 mod cors;
 mod discovery;
+mod documented_commands;
 mod error_pages;
 mod examples_run;
 mod explain;
