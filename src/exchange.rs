@@ -75,6 +75,7 @@ pub struct Exchange {
     pub(crate) user_id: Option<UserId>,
     pub(crate) is_websocket: bool,
     pub(crate) scheme: &'static str,
+    pub(crate) is_rehearsal: bool,
     /// Its place in a trace, where requests are traced.
     pub(crate) trace: Option<TraceParent>,
     pub(crate) store: Extensions,
@@ -91,6 +92,7 @@ impl Exchange {
             user_id: None,
             is_websocket: false,
             scheme: "http",
+            is_rehearsal: false,
             trace: None,
             store: Extensions::new(),
         }
@@ -130,6 +132,12 @@ impl Exchange {
     /// `http` or `https`: the connection's, or what trusted proxies say it was.
     pub fn scheme(&self) -> &'static str {
         self.scheme
+    }
+
+    /// Whether nobody has asked: `tidegate explain` wants to know what would be. A filter that counts
+    /// does not count it.
+    pub fn is_rehearsal(&self) -> bool {
+        self.is_rehearsal
     }
 
     /// Things that filters keep for the time of this request, by their types.

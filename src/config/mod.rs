@@ -23,6 +23,7 @@ mod listener;
 mod logging;
 mod maintenance;
 mod pool;
+mod rate_limit;
 mod reload;
 mod route;
 mod schema;
@@ -59,6 +60,7 @@ pub use pool::{
     Balance, Check, Ejection, EjectionSetting, HashKey, HealthCheck, Retry, RetryOn, RetrySetting,
     UpstreamLimits,
 };
+pub use rate_limit::{RateLimit, RateLimitBy, SharedCounters};
 pub use reload::{Guard, Reload};
 pub use route::{HostRewrite, Route, ValueMatch};
 pub use schema::{reference, schema};
@@ -141,6 +143,11 @@ pub struct Config {
     pub trusted_proxies: Vec<TrustedProxy>,
     /// Bounds on what a client may send.
     pub limits: Limits,
+    /// How often who may ask, on every route without `rate_limits` of its own; those routes together.
+    /// All of them hold. Default: no limit.
+    pub rate_limits: Vec<Spanned<RateLimit>>,
+    /// Where several gateways count together. Default: each counts alone.
+    pub shared_counters: Option<SharedCounters>,
     /// Which server of DNS is asked for the endpoints that are discovered. Default: those of the
     /// machine (`/etc/resolv.conf`).
     pub resolver: Option<Resolver>,

@@ -1,7 +1,7 @@
 use super::union::short_or_long;
 use super::{
     ByteSize, CacheSetting, CompressionSetting, CorsPolicy, Duration, Exactly, Files, HeaderName,
-    Headers, HostPattern, MaintenanceSetting, Method, Mirror, Path, Redirect, Respond,
+    Headers, HostPattern, MaintenanceSetting, Method, Mirror, Path, RateLimit, Redirect, Respond,
     RetrySetting, Spanned, Split, Switch, WebSocketSetting,
 };
 use schemars::JsonSchema;
@@ -69,6 +69,10 @@ pub struct Route {
     /// Replaces the top-level `maintenance` for this route; `off` exempts it.
     #[serde(default)]
     pub maintenance: Option<Spanned<MaintenanceSetting>>,
+    /// Replaces the top-level `rate_limits` for this route, and counts its requests alone; `[]` exempts
+    /// it. All of them hold.
+    #[serde(default)]
+    pub rate_limits: Option<Vec<Spanned<RateLimit>>>,
     /// Bytes of a request's body; more are answered 413. Default: `limits.body_size`.
     #[serde(default)]
     pub max_body_size: Option<ByteSize>,

@@ -25,7 +25,8 @@ pub struct WebSocket {
     /// Sessions of this route at a time; a handshake beyond is answered 429.
     /// Default: no limit.
     pub max_sessions: Option<usize>,
-    /// Sessions of one user id at a time. Default: no limit.
+    /// Sessions of one user id at a time; with `shared_counters`, at all gateways together.
+    /// Default: no limit.
     pub max_sessions_per_user: Option<usize>,
     /// Sessions of one client address at a time. Default: no limit.
     pub max_sessions_per_address: Option<usize>,

@@ -156,6 +156,7 @@ async fn ask_filters(route: &Route, asked: &Asked, path: &str) -> (Option<u16>, 
     exchange.path = Some(path.to_owned());
     exchange.scheme = if asked.is_https { "https" } else { "http" };
     exchange.is_websocket = handshake::is_requested(&asked.headers);
+    exchange.is_rehearsal = true;
     let mut answered = None;
     for filter in &route.filters {
         let mut request = Request { head: &mut head, exchange: &mut exchange };

@@ -14,6 +14,7 @@ mod headers;
 mod limits;
 mod listener;
 mod maintenance;
+mod rate_limit;
 mod retry;
 mod route;
 mod split;
@@ -25,7 +26,9 @@ use super::{Drain, Edge, Fixed, Generation, Guard, Listener, Route, Stamp};
 use crate::config::{self, Config, Problems, Read, Sources, Span, TrustedProxy};
 use crate::filter::{Filter, UserIdFilter, UserIdSource};
 use crate::http::address::Address;
+use crate::rate_limit::RateLimit;
 use crate::routing::{Rule, Table};
+use crate::shared::Shared;
 use crate::telemetry::{Sink, Target};
 use crate::upstream::{Discovery, Pool, Probe, Probes, Question};
 use http::HeaderName;
@@ -89,7 +92,10 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         known: known(surroundings),
         questions: BTreeSet::new(),
         files: BTreeMap::new(),
+        shared: None,
+        limits: Vec::new(),
     };
+    compiler.shared = compiler.shared_counters();
 
     let listeners = compiler.listeners();
     let fixed = compiler.fixed(&listeners);
@@ -147,7 +153,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
     let cache = compiler.cache_limits();
     let drain = compiler.drain();
     let admin_token = compiler.admin_token();
-    let (questions, files) = (compiler.questions, compiler.files);
+    let (questions, files, rate_limits) = (compiler.questions, compiler.files, compiler.limits);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -170,6 +176,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         listeners,
         files,
         fixed,
+        rate_limits,
         cache,
         drain,
         guard: config.reload.guard.as_ref().map(guard),
@@ -218,6 +225,10 @@ struct Compiler<'c> {
     questions: BTreeSet<Question>,
     /// Files that the generation is made of, beside the configuration's own.
     files: BTreeMap<PathBuf, Option<Stamp>>,
+    /// Where it is counted together with other gateways.
+    shared: Option<Arc<Shared>>,
+    /// How often who may ask, so far.
+    limits: Vec<Arc<RateLimit>>,
 }
 
 impl Compiler<'_> {
@@ -302,6 +313,7 @@ impl Compiler<'_> {
             trusts_unix: self.config.trusted_proxies.contains(&TrustedProxy::Unix),
             limits: self.limits(),
             error_pages: self.error_pages(),
+            shared: self.shared.clone(),
             access_log: self.access_log().map(Arc::new),
             tracing: self.tracing().map(Arc::new),
         }

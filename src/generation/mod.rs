@@ -32,7 +32,9 @@ use crate::error_pages::ErrorPages;
 use crate::filter::Filter;
 use crate::http::address::Address;
 use crate::http::host::without_port;
+use crate::rate_limit::RateLimit;
 use crate::routing::{Miss, Query, Table};
+use crate::shared::Shared;
 use crate::telemetry::{AccessLog, Requests};
 use crate::traces::Tracing;
 use crate::upstream::{Pool, Probe, Probes, Question};
@@ -70,6 +72,8 @@ pub struct Generation {
     pub files: BTreeMap<PathBuf, Option<Stamp>>,
     /// What can't change while the gateway runs.
     pub fixed: Fixed,
+    /// How often who may ask.
+    pub rate_limits: Vec<Arc<RateLimit>>,
     /// How much the cache may hold, where a route keeps anything.
     pub cache: Option<cache::Limits>,
     /// How long requests in flight may take after SIGTERM.
@@ -134,6 +138,8 @@ pub struct Edge {
     pub limits: Limits,
     /// Pages for errors.
     pub error_pages: Option<ErrorPages>,
+    /// Where it is counted together with other gateways.
+    pub shared: Option<Arc<Shared>>,
     /// The access log, unless it is off.
     pub access_log: Option<Arc<AccessLog>>,
     /// How requests are traced, unless they are not.
@@ -253,6 +259,9 @@ impl Generation {
         self.managed().for_each(Managed::begin);
         if let Some(tracing) = &self.edge.tracing {
             tracing.exporter().begin();
+        }
+        if let Some(shared) = &self.edge.shared {
+            shared.begin(sessions);
         }
         for (name, probe) in &self.probes {
             if let Some(pool) = self.pools.get(name) {

@@ -1,9 +1,17 @@
 //! Addresses, and as text into what is being written.
 
 use std::fmt::{self, Write as _};
-use std::net::{AddrParseError, IpAddr, SocketAddr};
+use std::net::{AddrParseError, IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
+
+/// Who is taken for one client: IPv6 gives each of them 2^64 addresses (RFC 6177).
+pub fn client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) & (!0 << 64)).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
 
 /// Where something listens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

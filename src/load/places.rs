@@ -1,8 +1,9 @@
 use crate::generation::Edge;
+use crate::http::address::client;
 use crate::telemetry::Alarm;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -51,14 +52,6 @@ pub struct Place {
 pub fn connections(files: Option<u64>) -> usize {
     let files = files.unwrap_or(u64::from(u32::MAX));
     usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(FEWEST)
-}
-
-/// Who is taken for one client: IPv6 gives each of them 2^64 addresses (RFC 6177).
-fn client(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) & (!0 << 64)).into(),
-        address @ IpAddr::V4(_) => address,
-    }
 }
 
 impl Places {

@@ -7,7 +7,6 @@ use crate::http::{forwarded, framing, head, host, path, request_id};
 use crate::routing::Miss;
 use crate::tls::TlsInfo;
 use crate::websocket::handshake::{self, HandshakeError};
-use crate::websocket::{self, Identity, Registry};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 use pingora::http::RequestHeader;
@@ -169,43 +168,6 @@ pub(super) fn refuse(session: &Session, ctx: &Context) -> Option<Reply> {
             format!("the body may have at most {limit} bytes"),
         )),
         _ => None,
-    }
-}
-
-/// Takes a handshake into the registry of sessions, if there is room.
-pub(super) fn enter(registry: &Registry, session: &Session, ctx: &mut Context) -> Option<Reply> {
-    if !ctx.exchange.is_websocket {
-        return None;
-    }
-    let settings = ctx.route.websocket.as_ref()?;
-    if registry.is_draining() {
-        let reply = Reply::error(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "draining",
-            "the gateway is draining: it takes no new WebSockets; another one will",
-        );
-        return Some(reply.header(header::RETRY_AFTER, HeaderValue::from_static("1")));
-    }
-    let head = session.req_header();
-    let identity = Identity {
-        id: ctx.exchange.request_id().to_owned(),
-        route: Arc::clone(&ctx.route.name),
-        fingerprint: ctx.route.session_fingerprint,
-        on_change: settings.on_change,
-        user: ctx.exchange.user_id.clone(),
-        client: ctx.exchange.client_address,
-        path: ctx.exchange.path.as_deref().unwrap_or_else(|| head.uri.path()).to_owned(),
-        upstream: ctx.pool().map(|pool| Arc::clone(pool.name())).unwrap_or_default(),
-    };
-    let entering = Arc::new(websocket::Session::new(identity, settings.log_frames));
-    match registry.admit(entering, &settings.quota) {
-        Ok(ticket) => {
-            ctx.tunnel = Some(ticket);
-            None
-        }
-        Err(full) => {
-            Some(Reply::error(StatusCode::TOO_MANY_REQUESTS, "too_many_sessions", full.to_string()))
-        }
     }
 }
 

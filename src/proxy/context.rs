@@ -9,6 +9,7 @@ use crate::filter::Reply;
 use crate::generation::Route;
 use crate::http::address::Address;
 use crate::load::Ticket;
+use crate::shared::Hold;
 use crate::telemetry::Exemplar;
 use crate::upstream::{Chosen, Place, Pool};
 use crate::websocket::{End, Initiator, Ticket as SessionTicket};
@@ -55,6 +56,8 @@ pub struct Context {
     pub(super) sticky: Option<HeaderValue>,
     /// The session, from the handshake on, and its place in the registry.
     pub(super) tunnel: Option<SessionTicket>,
+    /// Lets the session count at other gateways as well.
+    pub(super) hold: Option<Hold>,
     /// For a WebSocket over HTTP/2 (RFC 8441): the key of the handshake with the upstream.
     pub(super) bridge: Option<String>,
     /// Whether the handshake is done.
@@ -93,6 +96,7 @@ impl Context {
             is_full: false,
             sticky: None,
             tunnel: None,
+            hold: None,
             bridge: None,
             is_open: false,
             received: 0,
@@ -177,6 +181,7 @@ impl Context {
             );
         }
         self.tunnel = None;
+        self.hold = None;
         self.endpoint = None;
         self.place = None;
         self.under_way = None;

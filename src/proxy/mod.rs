@@ -5,6 +5,7 @@ pub mod begun;
 mod caching;
 mod compression;
 mod context;
+mod entrance;
 mod explained;
 mod failure;
 mod forward;
@@ -81,9 +82,10 @@ impl ProxyHttp for Proxy {
                     let headers = &session.req_header().headers;
                     ctx.elsewhere = split(&ctx.route.splits, headers, &ctx.exchange).cloned();
                 }
-                reply
-                    .or_else(|| admission::refuse(session, ctx))
-                    .or_else(|| admission::enter(&self.sessions, session, ctx))
+                match reply.or_else(|| admission::refuse(session, ctx)) {
+                    None => entrance::enter(&self.sessions, session, ctx).await,
+                    refusal => refusal,
+                }
             }
             Err(reply) => Some(reply),
         };

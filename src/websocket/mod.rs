@@ -16,7 +16,7 @@ mod wire;
 
 pub use connector::TunnelConnector;
 pub use drain::close_spread;
-pub use registry::{Registry, Selector, Ticket, Totals};
+pub use registry::{Full, Registry, Selector, Ticket, Totals};
 pub use session::{End, Identity, Initiator, Order, Session};
 pub use settings::{Bounds, LogFrames, OnChange, Ping, Quota, Settings};
 pub use tap::UPSTREAM_GONE;

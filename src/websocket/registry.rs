@@ -7,9 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// RFC 6455, section 7.4.1: what a session gets that makes room for another.
-const POLICY_VIOLATION: u16 = 1008;
-
 /// All live sessions, from their handshake on.
 ///
 /// Sessions of one route share a lock, taken when one comes and when one goes; what they carry
@@ -135,13 +132,15 @@ impl Registry {
         live.add(number, &session);
         drop(live);
         for session in evicted {
-            session.order(End::new(
-                Initiator::Limit,
-                POLICY_VIOLATION,
-                "a newer session takes the place of this one",
-            ));
+            session.order(End::replaced());
         }
         Ok(Ticket { route, number, session })
+    }
+
+    /// A handshake on this route was refused for a limit that is not the registry's own.
+    pub fn refused(&self, route: &Arc<str>) {
+        let route = Arc::clone(lock(&self.routes).entry(Arc::clone(route)).or_default());
+        lock(&route.tallies).refused += 1;
     }
 
     /// The sessions that are meant, oldest first within their route.

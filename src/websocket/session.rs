@@ -68,6 +68,11 @@ pub struct End {
 pub type Order = End;
 
 impl End {
+    /// It makes room for another (RFC 6455, section 7.4.1: 1008, policy violation).
+    pub fn replaced() -> Self {
+        Self::new(Initiator::Limit, 1008, "a newer session takes the place of this one")
+    }
+
     /// With a code and a reason of ours.
     pub fn new(initiator: Initiator, code: u16, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { initiator, code: Some(code), reason: reason.into() }

@@ -4,6 +4,7 @@ mod cache;
 mod exposition;
 mod load;
 mod process;
+mod rate_limits;
 mod reloads;
 mod requests;
 mod sessions;
@@ -22,6 +23,7 @@ pub(super) fn answer(admin: &Admin, accept: &str) -> (&'static str, String) {
     upstreams::write(&mut to, &live);
     cache::write(&mut to, &admin.cache, &live);
     load::write(&mut to, admin);
+    rate_limits::write(&mut to, &live);
     reloads::write(&mut to, &admin.history, &live);
     process::write(&mut to);
     (media_type, to.finish())

@@ -2,7 +2,9 @@ use super::answer::Answer;
 use super::{Compiler, Surroundings};
 use crate::compression::Compression;
 use crate::config;
-use crate::filter::{CorsFilter, Filter, HeadersFilter, MaintenanceFilter, UserIdFilter};
+use crate::filter::{
+    CorsFilter, Filter, HeadersFilter, MaintenanceFilter, RateLimitFilter, UserIdFilter,
+};
 use crate::http::template::Variable;
 use crate::routing::Rule;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ pub(super) struct Chain {
     user_id: Option<Arc<UserIdFilter>>,
     cors: Option<Arc<CorsFilter>>,
     maintenance: Option<Arc<MaintenanceFilter>>,
+    rate_limits: Option<Arc<RateLimitFilter>>,
     answer: Option<Answer>,
     pub(super) compression: Option<Arc<Compression>>,
 }
@@ -34,6 +37,7 @@ impl Chain {
         filters.extend(self.user_id.iter().map(|filter| Arc::clone(filter) as _));
         filters.extend(self.cors.iter().map(|filter| Arc::clone(filter) as _));
         filters.extend(self.maintenance.iter().map(|filter| Arc::clone(filter) as _));
+        filters.extend(self.rate_limits.iter().map(|filter| Arc::clone(filter) as _));
         filters.extend(surroundings.filters.iter().cloned());
         filters.extend(self.answer.iter().map(Answer::filter));
         filters.into()
@@ -49,6 +53,7 @@ impl Compiler<'_> {
             user_id: self.user_id(),
             cors: self.cors(config.cors.as_ref(), "cors"),
             maintenance: self.maintenance(config.maintenance.as_ref()),
+            rate_limits: self.rate_limits(&config.rate_limits, "", "rate_limits"),
             answer: None,
             compression: self.compression(config.compression.as_ref(), "compression"),
         }
@@ -73,6 +78,12 @@ impl Compiler<'_> {
             maintenance: match &written.maintenance {
                 Some(setting) => self.maintenance(Some(setting)),
                 None => defaults.maintenance.clone(),
+            },
+            rate_limits: match &written.rate_limits {
+                Some(limits) => {
+                    self.rate_limits(limits, &written.name, &format!("{at}.rate_limits"))
+                }
+                None => defaults.rate_limits.clone(),
             },
             answer: self.answer(written, rule, at),
             compression: match &written.compression {

@@ -1,0 +1,55 @@
+use super::{Error, Filter, Flow, Reply, Request};
+use crate::rate_limit::RateLimit;
+use async_trait::async_trait;
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Answers 429 (RFC 6585, section 4) to who asks too often.
+pub struct RateLimitFilter {
+    /// All of them hold.
+    pub limits: Vec<Arc<RateLimit>>,
+}
+
+#[async_trait]
+impl Filter for RateLimitFilter {
+    fn describe(&self) -> String {
+        let limit = |limit: &Arc<RateLimit>| {
+            let together = if limit.shared().is_some() { ", counted together" } else { "" };
+            format!("{}{together}", limit.settings())
+        };
+        let limits = self.limits.iter().map(limit).collect::<Vec<_>>();
+        format!("rate limits: {}", limits.join("; "))
+    }
+
+    async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
+        if request.exchange().is_rehearsal() {
+            return Ok(Flow::Continue);
+        }
+        for limit in &self.limits {
+            let key = limit.settings().by.key(&request.head().headers, request.exchange());
+            if let Some(wait) = limit.take(&key).await {
+                return Ok(Flow::Respond(too_many(limit, wait)));
+            }
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+fn too_many(limit: &RateLimit, wait: Duration) -> Reply {
+    let message = format!("too many requests: {} are allowed here", limit.settings());
+    // A second too late does no harm, `0` would mean at once.
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    Reply::error(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
+        .header(header::RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+/// What it allows, and not what was asked for: that changes all the time.
+impl fmt::Debug for RateLimitFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limits = self.limits.iter().map(|limit| (limit.settings(), limit.shared()));
+        f.debug_list().entries(limits).finish()
+    }
+}

@@ -1,0 +1,137 @@
+use super::{Compiler, header_name};
+use crate::config::{self, RateLimitBy, Spanned};
+use crate::filter::RateLimitFilter;
+use crate::rate_limit::{By, RateLimit, Settings};
+use crate::shared::{self, Shared};
+use std::sync::Arc;
+use std::time::Duration;
+
+const PER: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_millis(50);
+
+const LEASE: Duration = Duration::from_secs(30);
+const LEAST_LEASE: Duration = Duration::from_secs(1);
+
+/// The longest time that requests are counted over.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Compiler<'_> {
+    /// The counters that gateways share. They are the same as before where nothing has changed:
+    /// sessions count there.
+    pub(super) fn shared_counters(&mut self) -> Option<Arc<Shared>> {
+        let written = self.config.shared_counters.as_ref()?;
+        let ca = written.ca.as_ref().and_then(|ca| self.authorities(ca));
+        if let Some(timeout) = &written.timeout
+            && timeout.value.0.is_zero()
+        {
+            let reason = "nothing is answered in no time";
+            self.problems.add(timeout.span, "shared_counters.timeout", reason);
+        }
+        if let Some(lease) = &written.lease
+            && lease.value.0 < LEAST_LEASE
+        {
+            let reason = "it is renewed three times in this time: a second at least";
+            self.problems.add(lease.span, "shared_counters.lease", reason);
+        }
+        if password_in(&written.url) {
+            self.problems
+                .add(written.url.span, "shared_counters.url", "a password does not belong here")
+                .help("say it with `password`, where it is not shown: `password: \"${REDIS_PASSWORD}\"`");
+            return None;
+        }
+        let settings = shared::Settings {
+            url: written.url.value.clone(),
+            username: written.username.clone(),
+            // A variable that is not set is no password.
+            password: written.password.clone().filter(|password| !password.is_empty()),
+            ca,
+            prefix: written.prefix.clone().unwrap_or_else(|| "tidegate".to_owned()),
+            timeout: written.timeout.as_ref().map_or(TIMEOUT, |timeout| timeout.value.0),
+            lease: written.lease.as_ref().map_or(LEASE, |lease| lease.value.0.max(LEAST_LEASE)),
+        };
+        let previous = self.surroundings.previous.and_then(|it| it.edge.shared.as_ref());
+        if let Some(same) = previous.filter(|it| *it.settings() == settings) {
+            return Some(Arc::clone(same));
+        }
+        match Shared::new(settings) {
+            Ok(shared) => Some(Arc::new(shared)),
+            Err(reason) => {
+                self.problems.add(written.url.span, "shared_counters.url", reason);
+                None
+            }
+        }
+    }
+
+    fn authorities(&mut self, written: &Spanned<String>) -> Option<Vec<u8>> {
+        let path = self.path(written);
+        let read = std::fs::read(&path).map_err(|error| error.to_string());
+        // Only to see that it is what it should be.
+        let read = read.and_then(|pem| crate::tls::roots(&path).map(|_| pem));
+        read.inspect_err(|reason| {
+            self.problems.add(written.span, "shared_counters.ca", reason.as_str());
+        })
+        .ok()
+    }
+
+    /// The filter that counts requests, where there is a limit.
+    pub(super) fn rate_limits(
+        &mut self,
+        written: &[Spanned<config::RateLimit>],
+        scope: &str,
+        at: &str,
+    ) -> Option<Arc<RateLimitFilter>> {
+        let limits: Vec<_> = written
+            .iter()
+            .enumerate()
+            .map(|(index, written)| self.rate_limit(written, scope, &format!("{at}[{index}]")))
+            .collect();
+        (!limits.is_empty()).then(|| Arc::new(RateLimitFilter { limits }))
+    }
+
+    fn rate_limit(&mut self, written: &config::RateLimit, scope: &str, at: &str) -> Arc<RateLimit> {
+        let per = written.per.as_ref().map_or(PER, |per| per.value.0);
+        if let Some(written) = &written.per
+            && (per.is_zero() || per > LONGEST)
+        {
+            let reason = "it must be more than nothing, and a day at the most";
+            self.problems.add(written.span, format!("{at}.per"), reason);
+        }
+        let settings = Settings {
+            scope: scope.into(),
+            requests: written.requests,
+            per,
+            burst: written.burst.unwrap_or(written.requests),
+            by: match &written.by {
+                RateLimitBy::ClientAddress => By::ClientAddress,
+                RateLimitBy::UserId => By::UserId,
+                RateLimitBy::Header(name) => {
+                    header_name(name).map_or(By::ClientAddress, By::Header)
+                }
+                RateLimitBy::Cookie(name) => By::Cookie(name.clone()),
+                RateLimitBy::All => By::All,
+            },
+        };
+        let shared = self.shared.clone().filter(|_| written.shared.is_none_or(|switch| switch.0));
+        let known = self.surroundings.previous.into_iter().flat_map(|it| &it.rate_limits);
+        let is_same = |known: &&Arc<RateLimit>| {
+            let has_same_place = match (known.shared(), &shared) {
+                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                (a, b) => a.is_none() && b.is_none(),
+            };
+            *known.settings() == settings && has_same_place
+        };
+        // An edit elsewhere lets nobody ask anew.
+        let limit = match known.into_iter().find(is_same) {
+            Some(same) => Arc::clone(same),
+            None => Arc::new(RateLimit::new(settings, shared)),
+        };
+        self.limits.push(Arc::clone(&limit));
+        limit
+    }
+}
+
+fn password_in(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.split(['/', '?']).next().unwrap_or_default();
+    authority.contains('@') || url.contains("pass=")
+}

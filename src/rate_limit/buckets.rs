@@ -1,0 +1,150 @@
+use super::Key;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Locks over the buckets, so that requests seldom wait for each other.
+const SHARDS: usize = 64;
+
+/// The most buckets of a shard, twice over: strangers may come from as many addresses as they like.
+/// In all 131,072, of some 4 MB.
+const MOST: usize = 1024;
+
+/// For each key the time at which the next request would be in time (the generic cell rate algorithm,
+/// ITU-T I.371), as far as this gateway knows.
+#[derive(Debug)]
+pub(super) struct Buckets {
+    each: u64,
+    burst: u64,
+    shards: [Mutex<Shard>; SHARDS],
+    /// Decides over shards and names in them, so that nobody can aim at one.
+    hasher: RandomState,
+}
+
+/// What was asked for since the shard was last full, and what was only before: that is forgotten next.
+#[derive(Debug, Default)]
+struct Shard {
+    recent: HashMap<u64, u64>,
+    before: HashMap<u64, u64>,
+}
+
+impl Buckets {
+    pub fn new(each: Duration, burst: u32) -> Self {
+        let each = nanos(each);
+        Self {
+            each,
+            burst: each.saturating_mul(burst.into()),
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// One more request; how long it would have to wait when it is one too many.
+    pub fn take(&self, key: &Key<'_>, now: Duration) -> Option<Duration> {
+        let (name, mut shard) = self.shard(key);
+        let now = nanos(now);
+        let due = shard.get(name).unwrap_or(0).max(now);
+        let next = due.saturating_add(self.each);
+        let wait = next.saturating_sub(now).saturating_sub(self.burst);
+        if wait > 0 {
+            // Who comes all the time is not forgotten for it.
+            shard.set(name, due);
+            return Some(Duration::from_nanos(wait));
+        }
+        shard.set(name, next);
+        None
+    }
+
+    /// The last one did not happen.
+    pub fn give_back(&self, key: &Key<'_>) {
+        let (name, mut shard) = self.shard(key);
+        if let Some(due) = shard.get(name) {
+            shard.set(name, due.saturating_sub(self.each));
+        }
+    }
+
+    fn shard(&self, key: &Key<'_>) -> (u64, MutexGuard<'_, Shard>) {
+        let name = self.hasher.hash_one(key);
+        // The remainder is within the array.
+        #[expect(clippy::indexing_slicing)]
+        let shard = &self.shards[(name % SHARDS as u64) as usize];
+        (name, shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Shard {
+    fn get(&self, name: u64) -> Option<u64> {
+        self.recent.get(&name).or_else(|| self.before.get(&name)).copied()
+    }
+
+    fn set(&mut self, name: u64, due: u64) {
+        if self.recent.len() >= MOST && !self.recent.contains_key(&name) {
+            self.before = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(name, due);
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_burst_goes_at_once_and_then_one_after_the_other() {
+        let buckets = Buckets::new(SECOND / 10, 5);
+        let take = |now| buckets.take(&Key::All, now);
+        assert!((0..5).all(|_| take(SECOND).is_none()));
+        assert_eq!(take(SECOND), Some(SECOND / 10));
+        assert_eq!(take(SECOND + SECOND / 20), Some(SECOND / 20));
+        assert_eq!(take(SECOND + SECOND / 10), None);
+        assert_eq!(take(SECOND + SECOND / 10), Some(SECOND / 10));
+        // What was not asked for is not saved up beyond the burst.
+        assert_eq!((0..100).filter(|_| take(100 * SECOND).is_none()).count(), 5);
+    }
+
+    #[test]
+    fn over_a_long_time_it_is_the_rate_and_the_burst() {
+        let buckets = Buckets::new(SECOND / 300, 20);
+        let taken = (0..100_000u32).filter(|step| {
+            let now = SECOND + Duration::from_millis((*step).into());
+            buckets.take(&Key::Named(b"user-1"), now).is_none()
+        });
+        let (taken, expected) = (taken.count() as f64, 100.0 * 300.0 + 20.0);
+        assert!((taken - expected).abs() < expected * 0.001, "{taken} of {expected}");
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let buckets = Buckets::new(SECOND, 2);
+        assert_eq!(buckets.take(&Key::All, SECOND), None);
+        assert_eq!(buckets.take(&Key::All, SECOND), None);
+        buckets.give_back(&Key::All);
+        assert_eq!(buckets.take(&Key::All, SECOND), None);
+        assert_eq!(buckets.take(&Key::All, SECOND), Some(SECOND));
+    }
+
+    #[test]
+    fn strangers_can_not_grow_it_nor_drive_out_who_comes_again() {
+        let buckets = Buckets::new(SECOND, 1);
+        let (mut refused, total) = (0, 1_000_000u64);
+        for stranger in 0..total {
+            buckets.take(&Key::Named(&stranger.to_be_bytes()), SECOND);
+            if stranger % 1000 == 0 && buckets.take(&Key::Named(b"regular"), SECOND).is_some() {
+                refused += 1;
+            }
+        }
+        let held = |shard: &Mutex<Shard>| {
+            let shard = shard.lock().expect("whole");
+            shard.recent.len() + shard.before.len()
+        };
+        assert!(buckets.shards.iter().map(held).sum::<usize>() <= SHARDS * 2 * MOST);
+        assert_eq!(refused, 999);
+    }
+}

@@ -1,0 +1,97 @@
+use crate::exchange::Exchange;
+use crate::http::{address, cookie};
+use http::{HeaderMap, HeaderName};
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+
+/// Whose requests are counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum By {
+    /// Each client's; for IPv6, each /64's.
+    ClientAddress,
+    /// Each user id's.
+    UserId,
+    /// Those with the same value of this field.
+    Header(HeaderName),
+    /// Those with the same value of this cookie.
+    Cookie(String),
+    /// Everybody's.
+    All,
+}
+
+/// Whose request it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Key<'r> {
+    /// A client's.
+    Address(IpAddr),
+    /// Somebody's whom the request names.
+    Named(&'r [u8]),
+    /// Anybody's.
+    All,
+}
+
+impl By {
+    /// Whose request this is. Who does not say it is counted by the address: a request can't do
+    /// without a limit by leaving out its name.
+    pub fn key<'r>(&self, headers: &'r HeaderMap, exchange: &'r Exchange) -> Key<'r> {
+        let named = match self {
+            Self::All => return Key::All,
+            Self::ClientAddress => None,
+            Self::UserId => exchange.user_id().map(|user| user.as_str().as_bytes()),
+            Self::Header(name) => headers.get(name).map(http::HeaderValue::as_bytes),
+            Self::Cookie(name) => cookie::find(headers, name).map(str::as_bytes),
+        };
+        match (named, exchange.client_address()) {
+            (Some(name), _) => Key::Named(name),
+            (None, Some(client)) => Key::Address(address::client(client)),
+            (None, None) => Key::All,
+        }
+    }
+}
+
+impl Key<'_> {
+    /// The same, as bytes that tell it from any other.
+    pub(super) fn parts(&self) -> (&'static [u8], Cow<'_, [u8]>) {
+        match self {
+            Self::Address(address) => (b"address", Cow::Owned(address.to_string().into_bytes())),
+            Self::Named(name) => (b"named", Cow::Borrowed(name)),
+            Self::All => (b"all", Cow::Borrowed(b"")),
+        }
+    }
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientAddress => f.write_str("client_address"),
+            Self::UserId => f.write_str("user_id"),
+            Self::Header(name) => write!(f, "header {name}"),
+            Self::Cookie(name) => write!(f, "cookie {name}"),
+            Self::All => f.write_str("all"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::{UserId, UserIdOrigin};
+    use http::HeaderValue;
+
+    #[test]
+    fn who_leaves_out_the_name_is_counted_by_address() {
+        let mut exchange = Exchange::new("r".into(), HeaderValue::from_static("id"));
+        exchange.client_address = "192.0.2.7".parse().ok();
+        let mut headers = HeaderMap::new();
+        let by = By::Header(HeaderName::from_static("x-api-key"));
+        let address = Key::Address("192.0.2.7".parse().expect("an address"));
+        assert_eq!(by.key(&headers, &exchange), address);
+        assert_eq!(By::UserId.key(&headers, &exchange), address);
+        headers.insert("x-api-key", HeaderValue::from_static("k"));
+        exchange.user_id = UserId::new("user-1", UserIdOrigin::Query);
+        assert_eq!(by.key(&headers, &exchange), Key::Named(b"k"));
+        assert_eq!(By::UserId.key(&headers, &exchange), Key::Named(b"user-1"));
+        assert_eq!(By::All.key(&headers, &exchange), Key::All);
+    }
+}

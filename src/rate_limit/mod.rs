@@ -1,0 +1,112 @@
+//! How often something may be asked for, by one gateway or by all of them together.
+
+mod buckets;
+mod key;
+
+pub use key::{By, Key};
+
+use crate::shared::Shared;
+use buckets::Buckets;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What is allowed, and to whom.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// The route whose requests are counted; empty for those of all routes that have no limits of
+    /// their own.
+    pub scope: Arc<str>,
+    /// So many requests.
+    pub requests: u32,
+    /// In so long.
+    pub per: Duration,
+    /// So many at once.
+    pub burst: u32,
+    /// Whose requests are counted together.
+    pub by: By,
+}
+
+/// A limit, and what was asked for lately.
+#[derive(Debug)]
+pub struct RateLimit {
+    settings: Settings,
+    /// What it is called among the shared counters.
+    name: String,
+    shared: Option<Arc<Shared>>,
+    buckets: Buckets,
+    began: Instant,
+    refused: AtomicU64,
+}
+
+impl RateLimit {
+    /// Counts together with other gateways where there is a place to do so.
+    pub fn new(settings: Settings, shared: Option<Arc<Shared>>) -> Self {
+        let Settings { scope, requests, per, burst, by } = &settings;
+        // Other gateways find the same counter by it; another limit has another.
+        let name = format!("{scope}:{requests}:{}:{burst}:{by}", per.as_micros());
+        Self {
+            buckets: Buckets::new(settings.each(), burst.to_owned()),
+            name,
+            settings,
+            shared,
+            began: Instant::now(),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// What is allowed.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Where it is counted together, if it is.
+    pub fn shared(&self) -> Option<&Arc<Shared>> {
+        self.shared.as_ref()
+    }
+
+    /// How many requests were too many so far.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// One more request; how long it would have to wait when it is one too many.
+    pub async fn take(&self, key: &Key<'_>) -> Option<Duration> {
+        let wait = self.wait(key).await;
+        if wait.is_some() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        wait
+    }
+
+    async fn wait(&self, key: &Key<'_>) -> Option<Duration> {
+        // What this gateway alone has seen too often, all together have: nobody needs to be asked.
+        if let Some(wait) = self.buckets.take(key, self.began.elapsed()) {
+            return Some(wait);
+        }
+        let shared = self.shared.as_ref()?;
+        let (each, burst) = (self.settings.each(), self.settings.burst);
+        let (kind, name) = key.parts();
+        let wait = shared.take(&self.name, &[kind, &name], each, burst).await?;
+        if wait.is_zero() {
+            return None;
+        }
+        self.buckets.give_back(key);
+        Some(wait)
+    }
+}
+
+impl Settings {
+    /// From one request to the next.
+    fn each(&self) -> Duration {
+        self.per / self.requests.max(1)
+    }
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { requests, per, burst, by, .. } = self;
+        write!(f, "{requests} in {} by {by}, {burst} at once", humantime::format_duration(*per))
+    }
+}

@@ -1,0 +1,32 @@
+-- A session of a user's comes in, if there is room.
+-- KEYS[1] the user's sessions: by id, when it began, when its lease ends, whose it is. ARGV: id, gateway,
+-- the most, whether the oldest makes room, milliseconds of a lease, the name of the lists of who must go.
+-- Returns when it began, 0 for no room.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local lease = tonumber(ARGV[5])
+local all = redis.call('HGETALL', KEYS[1])
+local live = {}
+for i = 1, #all, 2 do
+  local began, ends, gateway = string.match(all[i + 1], '^(%d+) (%d+) (%w+)$')
+  if not ends or tonumber(ends) <= now then
+    redis.call('HDEL', KEYS[1], all[i])
+  elseif all[i] ~= ARGV[1] then
+    live[#live + 1] = {id = all[i], began = tonumber(began), gateway = gateway}
+  end
+end
+local most = tonumber(ARGV[3])
+local over = #live + 1 - most
+if over > 0 then
+  if ARGV[4] ~= '1' or most == 0 then return 0 end
+  table.sort(live, function(a, b) return a.began < b.began end)
+  for i = 1, over do
+    local list = ARGV[6] .. live[i].gateway
+    redis.call('HDEL', KEYS[1], live[i].id)
+    redis.call('RPUSH', list, live[i].id)
+    redis.call('PEXPIRE', list, lease)
+  end
+end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f %.0f %s', now, now + lease, ARGV[2]))
+redis.call('PEXPIRE', KEYS[1], lease)
+return now

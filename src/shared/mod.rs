@@ -1,0 +1,209 @@
+//! What gateways count together, in Valkey or Redis: rate limits, and the sessions of a user.
+//!
+//! Nothing waits for it longer than [`Settings::timeout`], and nothing fails with it: while it is
+//! away each gateway counts alone.
+
+mod link;
+mod rate;
+mod sessions;
+
+pub use sessions::{Entry, Hold};
+
+use crate::telemetry::Alarm;
+use crate::websocket::Registry;
+use arc_swap::ArcSwapOption;
+use redis::aio::MultiplexedConnection;
+use redis::{Client, RedisError, TlsCertificates};
+use sessions::Held;
+use sha1::{Digest, Sha1};
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// Where it is counted, and how.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `redis://host:port/database`, or `rediss` for TLS; without a password.
+    pub url: String,
+    /// Who the gateway says it is.
+    pub username: Option<String>,
+    /// What it shows for it.
+    pub password: Option<String>,
+    /// The authorities that may vouch for the server, in PEM; those of the machine where it is `None`.
+    pub ca: Option<Vec<u8>>,
+    /// What the names of its keys begin with.
+    pub prefix: String,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How long a session counts that nobody has renewed: its gateway is gone.
+    pub lease: Duration,
+}
+
+/// The counters that gateways share, as one of them sees them.
+pub struct Shared {
+    settings: Settings,
+    client: Client,
+    /// This process, among those that count together.
+    replica: String,
+    link: ArcSwapOption<MultiplexedConnection>,
+    /// Wakes the task that keeps the link.
+    stirred: Arc<Notify>,
+    has_begun: AtomicBool,
+    held: Mutex<Held>,
+    answered: AtomicU64,
+    failed: AtomicU64,
+    alone: AtomicU64,
+    alarm: Alarm,
+}
+
+/// How often the counters were asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Tally {
+    /// With an answer.
+    pub answered: u64,
+    /// Without one.
+    pub failed: u64,
+    /// Not at all, for they were away.
+    pub alone: u64,
+}
+
+impl Shared {
+    /// Checks the settings; nothing is connected before [`Shared::begin`].
+    pub fn new(settings: Settings) -> Result<Self, String> {
+        let client = client(&settings).map_err(|error| reason(&error))?;
+        Ok(Self {
+            settings,
+            client,
+            replica: Uuid::new_v4().simple().to_string(),
+            link: ArcSwapOption::empty(),
+            stirred: Arc::default(),
+            has_begun: AtomicBool::new(false),
+            held: Mutex::default(),
+            answered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            alone: AtomicU64::new(0),
+            alarm: Alarm::default(),
+        })
+    }
+
+    /// Where it is counted, and how.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Connects, and stays connected as long as this lives, unless that has begun. It takes the
+    /// runtime.
+    pub fn begin(self: &Arc<Self>, sessions: &Arc<Registry>) {
+        if !self.has_begun.swap(true, Ordering::Relaxed) {
+            tokio::spawn(link::keep(Arc::downgrade(self), Arc::clone(&self.stirred)));
+            tokio::spawn(sessions::close_evicted(Arc::downgrade(self), Arc::clone(sessions)));
+        }
+    }
+
+    /// Whether it can be asked.
+    pub fn is_up(&self) -> bool {
+        self.link.load().is_some()
+    }
+
+    /// How often it was asked so far.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            answered: self.answered.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            alone: self.alone.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The host and port, for people.
+    pub fn address(&self) -> String {
+        self.client.get_connection_info().addr().to_string()
+    }
+
+    /// The connection, if there is one.
+    fn link(&self) -> Option<MultiplexedConnection> {
+        let link = self.link.load().as_deref().cloned();
+        if link.is_none() {
+            self.alone.fetch_add(1, Ordering::Relaxed);
+        }
+        link
+    }
+
+    /// What has been answered; after a failure the link is made anew.
+    fn judge<T>(&self, answer: Result<T, RedisError>) -> Option<T> {
+        match answer {
+            Ok(answer) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+                Some(answer)
+            }
+            Err(error) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                self.lose(&error);
+                None
+            }
+        }
+    }
+
+    fn lose(&self, error: &RedisError) {
+        if self.link.swap(None).is_some() && self.alarm.ring() {
+            let (address, reason) = (self.address(), reason(error));
+            log::warn!(
+                "shared counters: {address} is away ({reason}); counting alone until it is back"
+            );
+        }
+        self.stirred.notify_one();
+    }
+}
+
+impl Drop for Shared {
+    /// The task that keeps the link sees that there is nobody to keep it for.
+    fn drop(&mut self) {
+        self.stirred.notify_one();
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shared").field(&self.address()).finish()
+    }
+}
+
+fn client(settings: &Settings) -> Result<Client, RedisError> {
+    use redis::IntoConnectionInfo;
+    let info = settings.url.as_str().into_connection_info()?;
+    let mut login = info.redis_settings().clone();
+    if let Some(username) = &settings.username {
+        login = login.set_username(username);
+    }
+    if let Some(password) = &settings.password {
+        login = login.set_password(password);
+    }
+    let info = info.set_redis_settings(login);
+    match &settings.ca {
+        None => Client::open(info),
+        Some(ca) => {
+            let certificates = TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) };
+            Client::build_with_tls(info, certificates)
+        }
+    }
+}
+
+/// What went wrong, without what was sent.
+fn reason(error: &RedisError) -> String {
+    error.to_string()
+}
+
+/// A name for something that the server need not know: an address, a user, an API key.
+fn digest(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha1::new();
+    for part in parts {
+        hasher.update(part.len().to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().iter().fold(String::with_capacity(40), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

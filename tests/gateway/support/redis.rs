@@ -1,0 +1,116 @@
+use super::{Authority, free_port, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::net::Ipv4Addr;
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+/// A Redis server that keeps nothing on disk.
+pub struct Redis {
+    folder: TempDir,
+    port: u16,
+    options: Vec<String>,
+    running: Option<Child>,
+}
+
+impl Redis {
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With further options.
+    pub async fn with(options: &[&str]) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let port = free_port();
+        let options = options.iter().map(|&option| option.to_owned());
+        let options = ["--port".to_owned(), port.to_string()].into_iter().chain(options).collect();
+        let mut redis = Self { folder, port, options, running: None };
+        redis.run().await;
+        redis
+    }
+
+    /// That speaks TLS, with a certificate of this authority's.
+    pub async fn by_tls(authority: &Authority) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        authority.write(&folder.path().join("ca.pem"));
+        authority.issue(folder.path(), "redis", &["localhost"], 2090);
+        let port = free_port();
+        let options = format!(
+            "--port 0 --tls-port {port} --tls-auth-clients no --tls-cert-file redis.pem \
+             --tls-key-file redis.key --tls-ca-cert-file ca.pem"
+        );
+        let options = options.split(' ').map(str::to_owned).collect();
+        let mut redis = Self { folder, port, options, running: None };
+        redis.run().await;
+        redis
+    }
+
+    /// Begins again, with nothing.
+    pub async fn run(&mut self) {
+        let child = Command::new("redis-server")
+            .current_dir(self.folder.path())
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(&self.options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        self.running = Some(child.expect("Redis: apt-get install redis-server"));
+        until("Redis listens", async || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.is_ok()
+        })
+        .await;
+    }
+
+    /// Ends at once.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.running.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Keeps its connections and answers nobody, until it is told to go on.
+    pub fn freeze(&self, freeze: bool) {
+        let child = self.running.as_ref().expect("it runs");
+        let id = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
+        kill(id, if freeze { Signal::SIGSTOP } else { Signal::SIGCONT }).expect("it runs");
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn ca(&self) -> String {
+        self.folder.path().join("ca.pem").display().to_string()
+    }
+
+    /// The section of a configuration that leads there.
+    pub fn section(&self, more: &str) -> String {
+        format!("shared_counters: {{url: \"redis://127.0.0.1:{}\"{more}}}", self.port)
+    }
+
+    /// What it answers, a line each.
+    pub fn ask(&self, command: &[&str]) -> Vec<String> {
+        let output = Command::new("redis-cli")
+            .args(["-p", &self.port.to_string()])
+            .args(command)
+            .output()
+            .expect("redis-cli");
+        let text = String::from_utf8(output.stdout).expect("text");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// How many sessions are counted there.
+    pub fn sessions(&self) -> usize {
+        let keys = self.ask(&["--raw", "KEYS", "*:sessions:*"]);
+        let count = |key: &String| self.ask(&["--raw", "HLEN", key])[0].parse::<usize>();
+        keys.iter().filter(|key| !key.is_empty()).map(|key| count(key).expect("a number")).sum()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
