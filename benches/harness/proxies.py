@@ -230,6 +230,8 @@ def known(finder):
               "tidegate-sessions.yaml", ["--version"]),
         Proxy("tidegate-traces", "Tidegate, plain, traces on and none recorded", finder.tidegate, run,
               "tidegate-traces.yaml", ["--version"]),
+        Proxy("tidegate-traces-some", "Tidegate, plain, one request in a hundred recorded", finder.tidegate, run,
+              "tidegate-traces-some.yaml", ["--version"]),
         Proxy("tidegate-traces-all", "Tidegate, plain, every request recorded", finder.tidegate, run,
               "tidegate-traces-all.yaml", ["--version"]),
         Proxy("nginx", "nginx", lambda: finder.debian("nginx", "nginx-light"),

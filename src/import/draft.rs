@@ -175,6 +175,7 @@ pub struct Route {
     pub websocket: bool,
     pub timeouts: Timeouts,
     pub max_body_size: Option<u64>,
+    pub rate_limits: Vec<RateLimit>,
     pub retry: Option<Retry>,
     pub request: Changes,
     pub response: Changes,
@@ -199,6 +200,7 @@ impl Route {
             websocket: true,
             timeouts: Timeouts::default(),
             max_body_size: None,
+            rate_limits: Vec::new(),
             retry: None,
             request: Changes::default(),
             response: Changes::default(),
@@ -258,6 +260,22 @@ pub struct Timeouts {
     pub read: Option<String>,
     pub write: Option<String>,
     pub request: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimit {
+    pub requests: u32,
+    pub per: String,
+    pub burst: u32,
+    pub by: RateLimitBy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RateLimitBy {
+    ClientAddress,
+    Header(String),
+    Cookie(String),
+    All,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use super::draft::{
     Action, Balance, Changes, Compression, Cors, Draft, Ejection, Endpoint, Files, Listener,
-    PathRule, Retry, Route, Text, Upstream,
+    PathRule, RateLimit, RateLimitBy, Retry, Route, Text, Upstream,
 };
 
 /// A piece of YAML.
@@ -416,6 +416,10 @@ fn route(written: &Route) -> Map {
     if let Some(size) = written.max_body_size {
         map.put("max_body_size", size_of(size));
     }
+    if !written.rate_limits.is_empty() {
+        let limits = written.rate_limits.iter().map(rate_limit);
+        map.put("rate_limits", Value::List(limits.collect()));
+    }
     match &written.retry {
         None => {}
         Some(Retry::Off) => map.put("retry", plain("off")),
@@ -445,6 +449,20 @@ fn route(written: &Route) -> Map {
         map.put("cors", cors(written));
     }
     map
+}
+
+fn rate_limit(written: &RateLimit) -> Value {
+    let mut limit = Map::with("requests", plain(written.requests));
+    limit.put("per", plain(&written.per));
+    limit.put("burst", plain(written.burst));
+    let by = match &written.by {
+        RateLimitBy::ClientAddress => plain("client_address"),
+        RateLimitBy::All => plain("all"),
+        RateLimitBy::Header(name) => Value::Map(Map::with("header", literal(name))),
+        RateLimitBy::Cookie(name) => Value::Map(Map::with("cookie", literal(name))),
+    };
+    limit.put("by", by);
+    Value::Map(limit)
 }
 
 fn matches(written: &Route) -> Value {

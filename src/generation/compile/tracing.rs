@@ -26,6 +26,12 @@ impl Compiler<'_> {
         if environment.is_disabled() {
             return None;
         }
+        for told in [environment.exports(), environment.propagates()] {
+            if let Err(reason) = told {
+                self.problems.add(Span::default(), "tracing", reason);
+                return None;
+            }
+        }
         let collector = self.collector(&written.otlp, &environment)?;
         let parent = written.sample.parent.map(|parent| match parent {
             SampleParent::Switch(switch) if switch.0 => Parent::Decides,
@@ -145,6 +151,27 @@ impl Environment<'_> {
 
     fn is_disabled(&self) -> bool {
         self.get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+            || self.get("OTEL_TRACES_EXPORTER").as_deref() == Some("none")
+    }
+
+    /// Several are asked for with commas between; OTLP is what there is.
+    fn exports(&self) -> Result<(), String> {
+        match self.get("OTEL_TRACES_EXPORTER") {
+            Some(wanted) if !wanted.split(',').any(|it| it.trim() == "otlp") => Err(format!(
+                "OTEL_TRACES_EXPORTER is `{wanted}`; `otlp` is what there is, or `none`"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What carries a trace from one to the next.
+    fn propagates(&self) -> Result<(), String> {
+        match self.get("OTEL_PROPAGATORS") {
+            Some(wanted) if !wanted.split(',').any(|it| it.trim() == "tracecontext") => {
+                Err(format!("OTEL_PROPAGATORS is `{wanted}`; `tracecontext` is what there is"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn protocol(&self) -> Result<Protocol, String> {
@@ -274,5 +301,18 @@ mod tests {
     fn the_sdk_can_be_disabled() {
         assert!(with(&[("OTEL_SDK_DISABLED", "TRUE")], |it| it.is_disabled()));
         assert!(!with(&[("OTEL_SDK_DISABLED", "1")], |it| it.is_disabled()));
+        assert!(with(&[("OTEL_TRACES_EXPORTER", "none")], |it| it.is_disabled()));
+    }
+
+    #[test]
+    fn what_is_not_spoken_is_refused() {
+        for (name, sound, unsound) in [
+            ("OTEL_TRACES_EXPORTER", ["", "otlp", "console, otlp"], "zipkin"),
+            ("OTEL_PROPAGATORS", ["", "tracecontext,baggage", "b3, tracecontext"], "b3"),
+        ] {
+            let told = |value| with(&[(name, value)], |it| it.exports().and(it.propagates()));
+            assert!(sound.iter().all(|value| told(value).is_ok()), "{name}");
+            assert!(told(unsound).is_err_and(|reason| reason.contains(unsound)), "{name}");
+        }
     }
 }

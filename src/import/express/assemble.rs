@@ -275,7 +275,7 @@ impl<'a> Assembly<'a> {
         let hint = match name {
             "helmet" => "see `headers.response.set`",
             "express-rate-limit" | "express-rate-limit.rateLimit" => {
-                "requests are not limited by rate; see `limits`"
+                "see `rate_limits`, such as `[{requests: 100, per: 1m}]`"
             }
             _ => "a handler that is not known to the import",
         };

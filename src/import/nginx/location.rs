@@ -3,7 +3,7 @@
 use super::proxy::Mode;
 use super::scope::Scope;
 use super::tree::Directive;
-use super::{Importer, access, answer, files, headers, values};
+use super::{Importer, access, answer, files, headers, rates, values};
 use crate::import::draft::{Action, Compression, PathRule, Route, slug};
 use crate::import::note::Place;
 
@@ -188,6 +188,7 @@ impl Importer<'_> {
         // nginx's default is a megabyte; 0 is no limit.
         let size = scope.value("client_max_body_size").map_or(Some(1 << 20), values::bytes);
         route.max_body_size = size.filter(|size| *size > 0);
+        rates::limit(route, scope, self.notes);
         route.compression = scope.is_on("gzip").then(|| Some(compression(scope)));
     }
 

@@ -9,6 +9,7 @@ mod lexer;
 mod listen;
 mod location;
 mod proxy;
+mod rates;
 mod scope;
 mod server;
 mod tree;

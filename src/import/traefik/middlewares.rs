@@ -2,7 +2,9 @@
 
 use super::Importer;
 use super::tree::{Entry, Node};
-use crate::import::draft::{Action, Changes, Compression, Cors, PathRule, Retry, Route, Text};
+use crate::import::draft::{
+    Action, Changes, Compression, Cors, PathRule, RateLimit, RateLimitBy, Retry, Route, Text,
+};
 
 /// How deep chains may stand in one another.
 const DEPTH: usize = 8;
@@ -83,10 +85,12 @@ impl Importer<'_> {
             | "plugin") => {
                 self.close(route, &format!("`{guard}`: what it guards"), line);
             }
-            "rateLimit" => {
-                let text = "`rateLimit`: requests are not limited by rate; see `limits`";
-                self.left(line, text);
-            }
+            "rateLimit" => match rate_limit(node) {
+                Some(Some(limit)) => route.rate_limits.push(limit),
+                // An average of none is no limit.
+                Some(None) => {}
+                None => self.left(line, "`rateLimit`: see `rate_limits`"),
+            },
             "inFlightReq" => self.left(line, "`inFlightReq`: see `upstreams.NAME.limits`"),
             "circuitBreaker" => self.left(line, "`circuitBreaker`: see `upstreams.NAME.ejection`"),
             "errors" => self.left(line, "`errors`: see `error_pages`"),
@@ -210,4 +214,24 @@ fn changes(changes: &mut Changes, node: &Node) {
             value => changes.set.push((entry.key.clone(), template(value))),
         }
     }
+}
+
+/// A limit as it stands there; `None` when it has something that is not carried.
+fn rate_limit(node: &Node) -> Option<Option<RateLimit>> {
+    let average: u32 = node.text_at("average").map_or(Some(0), |it| it.parse().ok())?;
+    let burst: u32 = node.text_at("burst").map_or(Some(1), |it| it.parse().ok())?;
+    let per = node.text_at("period").unwrap_or("1s");
+    // A number alone is one of nanoseconds there.
+    if !per.ends_with(|last: char| last.is_ascii_alphabetic()) {
+        return None;
+    }
+    let criterion = node.get("sourceCriterion");
+    let header = criterion.and_then(|it| it.text_at("requestHeaderName"));
+    let by = match (header, criterion) {
+        (Some(name), _) => RateLimitBy::Header(name.to_owned()),
+        (None, Some(it)) if it.is_true("requestHost") => return None,
+        (None, _) => RateLimitBy::ClientAddress,
+    };
+    let limit = RateLimit { requests: average, per: per.to_owned(), burst: burst.max(1), by };
+    Some((average > 0).then_some(limit))
 }

@@ -26,7 +26,7 @@ async fn each_line_that_is_not_carried_is_named() {
     for (line, words) in [
         ("frobnicate on;", "left out: `frobnicate` is not known"),
         ("location ~ \\.php$ { return 200; }", "left out: `location ~ \\.php$`"),
-        ("location /a { limit_req zone=one; return 200; }", "left out: `limit_req`"),
+        ("location /a { limit_req zone=one; return 200; }", "left out: `limit_req zone=one`"),
         ("location /a { fastcgi_pass 127.0.0.1:9000; }", "left out: `fastcgi_pass 127.0.0.1:9000`"),
         ("location /a { proxy_pass http://$backend; }", "left out: `http://$backend`"),
         ("location /a { rewrite ^/a/(.*)\\.html$ /$1 last; return 200; }", "left out: `rewrite"),
