@@ -31,6 +31,7 @@ mod maintenance;
 mod metrics;
 mod own_answers;
 mod own_filter;
+mod pods_stop;
 mod pools;
 mod prefix_routing;
 mod readme;
