@@ -15,6 +15,7 @@ mod connection_metrics;
 mod cors;
 mod discovery;
 mod documented_commands;
+mod documented_shell;
 mod error_pages;
 mod examples_run;
 mod exemplars;
