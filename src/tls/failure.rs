@@ -93,3 +93,39 @@ impl HandshakeFailure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stands_at_the_place_of_its_number() {
+        for (place, failure) in HandshakeFailure::ALL.into_iter().enumerate() {
+            assert_eq!(failure as usize, place, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_client_says_is_told_from_what_it_does() {
+        let tls = |error| io::Error::new(ErrorKind::InvalidData, error);
+        for (error, expected) in [
+            (ErrorKind::UnexpectedEof.into(), HandshakeFailure::Closed),
+            (ErrorKind::ConnectionReset.into(), HandshakeFailure::Closed),
+            (ErrorKind::PermissionDenied.into(), HandshakeFailure::Other),
+            (tls(Error::NoApplicationProtocol), HandshakeFailure::Incompatible),
+            (tls(Error::NoCertificatesPresented), HandshakeFailure::ClientCertificate),
+            (
+                tls(Error::AlertReceived(AlertDescription::UnknownCA)),
+                HandshakeFailure::CertificateRefused,
+            ),
+            (
+                tls(Error::AlertReceived(AlertDescription::ProtocolVersion)),
+                HandshakeFailure::Incompatible,
+            ),
+            (tls(Error::AlertReceived(AlertDescription::UserCanceled)), HandshakeFailure::Closed),
+            (tls(Error::DecryptError), HandshakeFailure::Other),
+        ] {
+            assert_eq!(HandshakeFailure::of(&error), expected, "{error}");
+        }
+    }
+}

@@ -168,6 +168,13 @@ mod tests {
     }
 
     #[test]
+    fn each_bound_stands_at_the_place_of_its_number() {
+        for (place, bound) in Bound::ALL.into_iter().enumerate() {
+            assert_eq!(bound as usize, place, "{bound:?}");
+        }
+    }
+
+    #[test]
     fn nothing_bounded_nothing_counted() {
         assert!(Breaker::new(Bounds::default()).is_none());
     }
