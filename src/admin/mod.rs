@@ -20,7 +20,7 @@ use crate::cache::Cache;
 use crate::generation::Live;
 use crate::history::{History, Order};
 use crate::http::address::Address;
-use crate::load::{InFlight, Overload, Places};
+use crate::load::{Arrivals, InFlight, Overload, Places};
 use crate::websocket::Registry;
 use async_trait::async_trait;
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -88,6 +88,8 @@ pub struct Admin {
     pub overload: Arc<Overload>,
     /// The connections.
     pub places: Arc<Places>,
+    /// Those that have come, by listener.
+    pub arrivals: Arc<[Arc<Arrivals>]>,
     /// Since when the gateway runs.
     pub since: Instant,
 }

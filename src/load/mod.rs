@@ -1,10 +1,12 @@
 //! What the gateway carries, and whether it can take more: connections, requests, memory.
 
+mod arrivals;
 mod in_flight;
 mod memory;
 mod overload;
 mod places;
 
+pub use arrivals::Arrivals;
 pub use in_flight::{InFlight, Ticket};
 pub use memory::watch as watch_memory;
 pub use overload::Overload;

@@ -128,10 +128,9 @@ fn may_repeat(session: &Session, ctx: &mut Context) -> bool {
         && !session.as_ref().retry_buffer_truncated()
         && session.response_written().is_none()
         && ctx.attempts.failed + 1 < policy.attempts;
-    let Some(pool) = ctx.pool().filter(|pool| is_safe && pool.budget().spend()) else {
+    if !is_safe || !ctx.pool().is_some_and(|pool| pool.spend_retry()) {
         return false;
-    };
-    pool.counts().retried();
+    }
     if let Some(chosen) = &ctx.endpoint {
         ctx.tried.push(chosen.address().clone());
     }

@@ -55,10 +55,9 @@ fn enter(pool: &Pool, ctx: &mut Context) -> Result<()> {
         return Ok(());
     }
     pool.budget().earn();
-    let Some(breaker) = pool.breaker() else { return Ok(()) };
-    match breaker.enter(ctx.exchange.is_websocket) {
+    match pool.enter(ctx.exchange.is_websocket) {
         Ok(place) => {
-            ctx.place = Some(place);
+            ctx.place = place;
             Ok(())
         }
         Err(full) => {

@@ -1,10 +1,9 @@
 use super::bare::Bare;
 use super::{http1, http2, proxy_protocol};
 use crate::generation::{Edge, Limits, Listener, Live};
-use crate::http::address::Address;
-use crate::load::{Full, Place, Places};
+use crate::load::{Arrivals, Full, Place, Places};
 use crate::proxy::Proxy;
-use crate::tls;
+use crate::tls::{self, HandshakeFailure};
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::protocols::l4::stream::Stream as Socket;
@@ -81,7 +80,7 @@ pub(super) struct Connections {
     proxy: Arc<HttpProxy<Proxy>>,
     live: Arc<Live>,
     places: Arc<Places>,
-    address: Address,
+    arrivals: Arc<Arrivals>,
 }
 
 impl Connections {
@@ -89,9 +88,9 @@ impl Connections {
         proxy: Arc<HttpProxy<Proxy>>,
         live: Arc<Live>,
         places: Arc<Places>,
-        address: Address,
+        arrivals: Arc<Arrivals>,
     ) -> Self {
-        Self { proxy, live, places, address }
+        Self { proxy, live, places, arrivals }
     }
 }
 
@@ -102,10 +101,11 @@ impl ServerApp for Connections {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
+        self.arrivals.come();
         let generation = self.live.load();
         let edge = &generation.edge;
         let listener = generation
-            .listener(&self.address)
+            .listener(self.arrivals.address())
             .filter(|listener| listener.tls.is_some() || !listener.proxy_protocol.is_empty());
         let place = match self.places.take(edge) {
             Ok(place) => place,
@@ -121,7 +121,8 @@ impl ServerApp for Connections {
         let connection = Connection { stream, proxy, terms, shutdown, place };
         match listener {
             Some(listener) => {
-                tokio::spawn(prepare(connection, Arc::clone(listener), Arc::clone(edge)));
+                let (listener, edge) = (Arc::clone(listener), Arc::clone(edge));
+                tokio::spawn(prepare(connection, listener, edge, Arc::clone(&self.arrivals)));
             }
             None => enter(connection, edge),
         }
@@ -155,11 +156,16 @@ fn enter(mut connection: Connection, edge: &Edge) {
 }
 
 /// What stands before HTTP: the PROXY header, and the TLS handshake.
-async fn prepare(connection: Connection, listener: Arc<Listener>, edge: Arc<Edge>) {
+async fn prepare(
+    connection: Connection,
+    listener: Arc<Listener>,
+    edge: Arc<Edge>,
+    arrivals: Arc<Arrivals>,
+) {
     let Connection { stream, proxy, terms, shutdown, mut place } = connection;
     let peer = peer(&stream);
     let Ok(socket) = stream.into_any().downcast::<Socket>() else { return };
-    let secured = secure(&listener, &edge, *socket, peer, &mut place);
+    let secured = secure(&listener, &edge, *socket, peer, &mut place, &arrivals);
     match timeout(terms.handshake, secured).await {
         Ok(Ok(Some(stream))) => {
             serve(Connection { stream, proxy, terms, shutdown, place });
@@ -167,6 +173,10 @@ async fn prepare(connection: Connection, listener: Arc<Listener>, edge: Arc<Edge
         Ok(Ok(None)) => {}
         Ok(Err(error)) => log::debug!("{}: from {peer:?}: {error}", listener.address),
         Err(_) => {
+            match listener.tls {
+                Some(_) => arrivals.no_handshake(HandshakeFailure::Timeout),
+                None => arrivals.no_proxy_header(),
+            }
             log::debug!(
                 "{}: from {peer:?}: no handshake in {:?}",
                 listener.address,
@@ -182,10 +192,13 @@ async fn secure(
     mut socket: Socket,
     mut client: Option<IpAddr>,
     place: &mut Place,
+    arrivals: &Arrivals,
 ) -> io::Result<Option<Stream>> {
     if client.is_some_and(|peer| listener.expects_proxy_header(peer)) {
         // What the balancer speaks for is the client's; what it asks itself is nobody's.
-        client = proxy_protocol::take_header(&mut socket).await?;
+        client = proxy_protocol::take_header(&mut socket)
+            .await
+            .inspect_err(|_| arrivals.no_proxy_header())?;
     }
     let entered = client.map_or(Ok(()), |client| place.belongs_to(client, edge));
     let Some(tls) = &listener.tls else {
@@ -201,13 +214,15 @@ async fn secure(
     if entered.is_err() {
         return Ok(None);
     }
+    let failed = |error: &io::Error| arrivals.no_handshake(HandshakeFailure::of(error));
     let mut first = [0];
-    socket.try_peek(&mut first).await?;
+    socket.try_peek(&mut first).await.inspect_err(failed)?;
     if first != [TLS_HANDSHAKE] {
+        arrivals.no_handshake(HandshakeFailure::NotTls);
         Bare::NotTls.send(Box::new(socket)).await;
         return Ok(None);
     }
-    tls::accept(socket, Arc::clone(&tls.config)).await.map(Some)
+    tls::accept(socket, Arc::clone(&tls.config)).await.inspect_err(failed)
 }
 
 /// Serves it in a task of its own.

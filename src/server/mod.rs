@@ -27,7 +27,7 @@ use crate::filter::Filter;
 use crate::generation::{Generation, Live, discover};
 use crate::history::{History, Order};
 use crate::http::address::Address;
-use crate::load::{self, InFlight, Overload, Places};
+use crate::load::{self, Arrivals, InFlight, Overload, Places};
 use crate::proxy::Proxy;
 use crate::telemetry::log as own_log;
 use crate::upstream::Discovery;
@@ -137,6 +137,7 @@ impl Server {
         });
         let mut services = Vec::new();
         let mut proxies = Vec::new();
+        let mut arrivals = Vec::new();
         let modes = fixed.modes.iter().copied();
         for (((address, h2c), (_, socket)), mode) in fixed.listeners.iter().zip(sockets).zip(modes)
         {
@@ -159,7 +160,9 @@ impl Server {
             let proxy = Arc::new(proxy);
             proxies.push(Arc::clone(&proxy));
             let (live, places) = (Arc::clone(&live), Arc::clone(&places));
-            let connections = Connections::new(proxy, live, places, address.clone());
+            let arriving = Arc::new(Arrivals::new(address.clone()));
+            arrivals.push(Arc::clone(&arriving));
+            let connections = Connections::new(proxy, live, places, arriving);
             let mut service = Service::new(format!("gateway {address}"), connections);
             // Heads and bodies are read into buffers of their own.
             let buffers = L4BufferSettings::default().read(0);
@@ -175,6 +178,7 @@ impl Server {
         }
         // Each connection has one as well: when all are gone, so are the connections.
         drop(stopping);
+        let arrivals: Arc<[Arc<Arrivals>]> = arrivals.into();
         let readiness = Arc::new(Readiness::default());
         // The admin endpoint answers until the very end: what is under way then is worth asking
         // about. When another process has its socket, that one is to be asked.
@@ -191,6 +195,7 @@ impl Server {
                 in_flight: Arc::clone(&in_flight),
                 overload: Arc::clone(&overload),
                 places: Arc::clone(&places),
+                arrivals: Arc::clone(&arrivals),
                 history: Arc::clone(&history),
                 orders: orders.clone(),
                 since: Instant::now(),

@@ -1,6 +1,7 @@
 //! TLS at both ends: certificates from files, who may show which, and what is known of a peer.
 
 mod client;
+mod failure;
 mod material;
 mod peer;
 mod resolver;
@@ -8,6 +9,7 @@ mod server;
 mod stream;
 
 pub use client::{ClientOptions, Identity, UpstreamTls, machine_roots, plain_peer};
+pub use failure::HandshakeFailure;
 pub use material::{Certificate, Fault, Roots, certificates, roots, self_signed};
 pub use peer::{ClientCertificate, TlsInfo};
 pub use resolver::{Certificates, Source};

@@ -28,16 +28,16 @@ struct Secured {
     info: Arc<ProxyDigest>,
 }
 
-/// Does the handshake as the server.
+/// Does the handshake as the server. `None` where that was all that the client came for.
 pub async fn accept(
     socket: Socket,
     config: Arc<ServerConfig>,
-) -> io::Result<pingora::protocols::Stream> {
+) -> io::Result<Option<pingora::protocols::Stream>> {
     let mut tls = TlsAcceptor::from(config).accept(socket).await?;
     if tls.get_ref().1.alpn_protocol() == Some(ACME_ALPN) {
-        // RFC 8737, section 3: that was all.
+        // A challenge of ACME, answered (RFC 8737, section 3).
         let _ = tls.shutdown().await;
-        return Err(io::Error::other("a challenge of ACME, answered"));
+        return Ok(None);
     }
     let info = TlsInfo::of(tls.get_ref().1);
     let ssl = SslDigest::new(info.cipher, info.version, None, None, Vec::new());
@@ -46,7 +46,7 @@ pub async fn accept(
     // The one place of a digest where Pingora carries something for others, from the connection
     // to each of its requests.
     let info = ProxyDigest::new(Box::new(response), Some(Box::new(Arc::new(info))));
-    Ok(Box::new(Secured { tls, ssl: Arc::new(ssl), info: Arc::new(info) }))
+    Ok(Some(Box::new(Secured { tls, ssl: Arc::new(ssl), info: Arc::new(info) })))
 }
 
 impl TlsInfo {

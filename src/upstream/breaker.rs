@@ -13,6 +13,31 @@ pub struct Bounds {
     pub requests: Option<usize>,
 }
 
+/// One of the bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// Requests and sessions together.
+    Connections,
+    /// Those of them that wait for their connection.
+    Pending,
+    /// Requests.
+    Requests,
+}
+
+impl Bound {
+    /// All of them; each stands at the place of its number.
+    pub const ALL: [Self; 3] = [Self::Connections, Self::Pending, Self::Requests];
+
+    /// As the configuration calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Pending => "pending",
+            Self::Requests => "requests",
+        }
+    }
+}
+
 /// Counts what is under way to an upstream, and refuses at once what would be too much.
 #[derive(Debug)]
 pub struct Breaker {
@@ -24,11 +49,20 @@ pub struct Breaker {
 
 /// Why something is too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full(&'static str, usize);
+pub struct Full {
+    /// The bound that is reached.
+    pub bound: Bound,
+    limit: usize,
+}
 
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the upstream has {} {} under way, which is its limit", self.1, self.0)
+        let what = match self.bound {
+            Bound::Connections => "connections",
+            Bound::Pending => "connections pending",
+            Bound::Requests => "requests",
+        };
+        write!(f, "the upstream has {} {what} under way, which is its limit", self.limit)
     }
 }
 
@@ -55,18 +89,41 @@ impl Breaker {
         own.fetch_add(1, Relaxed);
         self.pending.fetch_add(1, Relaxed);
         let place = Place { breaker: Arc::clone(self), is_session, is_pending: true };
-        let requests = self.requests.load(Relaxed);
-        let connections = requests + self.sessions.load(Relaxed);
-        let over = |count: usize, limit: Option<usize>, what| match limit {
-            Some(limit) if count > limit => Err(Full(what, limit)),
+        let over = |bound| match self.limit(bound) {
+            Some(limit) if self.count(bound) > limit => Err(Full { bound, limit }),
             _ => Ok(()),
         };
-        over(connections, self.bounds.connections, "connections")?;
+        over(Bound::Connections)?;
         if !is_session {
-            over(requests, self.bounds.requests, "requests")?;
+            over(Bound::Requests)?;
         }
-        over(self.pending.load(Relaxed), self.bounds.pending, "connections pending")?;
+        over(Bound::Pending)?;
         Ok(place)
+    }
+
+    /// The most that this bound allows, where it is set.
+    pub fn limit(&self, bound: Bound) -> Option<usize> {
+        match bound {
+            Bound::Connections => self.bounds.connections,
+            Bound::Pending => self.bounds.pending,
+            Bound::Requests => self.bounds.requests,
+        }
+    }
+
+    fn count(&self, bound: Bound) -> usize {
+        match bound {
+            Bound::Connections => self.requests.load(Relaxed) + self.sessions.load(Relaxed),
+            Bound::Pending => self.pending.load(Relaxed),
+            Bound::Requests => self.requests.load(Relaxed),
+        }
+    }
+
+    /// Of each bound that is set: how much is under way, and how much may be. One that is being
+    /// refused counts for a moment.
+    pub fn fill(&self) -> impl Iterator<Item = (Bound, usize, usize)> {
+        let of =
+            |bound| self.limit(bound).map(|limit| (bound, self.count(bound).min(limit), limit));
+        Bound::ALL.into_iter().filter_map(of)
     }
 }
 
@@ -97,13 +154,24 @@ mod tests {
         let breaker = Breaker::new(bounds).expect("bounds");
         let mut first = breaker.enter(false).expect("room");
         let second = breaker.enter(false).expect("room");
-        assert_eq!(breaker.enter(true).err(), Some(Full("connections pending", 2)));
+        assert_eq!(breaker.enter(true).err(), Some(Full { bound: Bound::Pending, limit: 2 }));
         first.connected();
-        assert_eq!(breaker.enter(false).err(), Some(Full("requests", 2)));
+        assert_eq!(breaker.enter(false).err(), Some(Full { bound: Bound::Requests, limit: 2 }));
         let session = breaker.enter(true).expect("room");
-        assert_eq!(breaker.enter(true).err(), Some(Full("connections", 3)));
+        assert_eq!(breaker.enter(true).err(), Some(Full { bound: Bound::Connections, limit: 3 }));
+        let fill: Vec<_> = breaker.fill().collect();
+        let expected =
+            [(Bound::Connections, 3, 3), (Bound::Pending, 2, 2), (Bound::Requests, 2, 2)];
+        assert_eq!(fill, expected);
         drop((second, session));
         assert!(breaker.enter(false).is_ok());
+    }
+
+    #[test]
+    fn each_bound_stands_at_the_place_of_its_number() {
+        for (place, bound) in Bound::ALL.into_iter().enumerate() {
+            assert_eq!(bound as usize, place, "{bound:?}");
+        }
     }
 
     #[test]

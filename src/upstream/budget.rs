@@ -28,6 +28,11 @@ impl RetryBudget {
         }
     }
 
+    /// How many are left, parts of one included.
+    pub fn left(&self) -> f64 {
+        self.left.load(Relaxed) as f64 / RETRY as f64
+    }
+
     /// Takes a retry from it, if there is one left.
     pub fn spend(&self) -> bool {
         self.left
@@ -43,7 +48,9 @@ mod tests {
     #[test]
     fn retries_are_a_share_of_the_requests() {
         let budget = RetryBudget::new(20);
+        assert_eq!(budget.left(), 20.0);
         assert_eq!((0..100).filter(|_| budget.spend()).count(), 20, "what was saved up");
+        assert_eq!(budget.left(), 0.0);
         let retried = (0..1000).filter(|_| {
             budget.earn();
             budget.spend()

@@ -1,3 +1,4 @@
+use super::Bound;
 use crate::telemetry::Histogram;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,7 +18,10 @@ pub enum Attempt {
 #[derive(Debug, Default)]
 pub struct Counts {
     attempts: [AtomicU64; 7],
+    connections: [AtomicU64; 2],
+    refused: [AtomicU64; Bound::ALL.len()],
     retries: AtomicU64,
+    denied: AtomicU64,
     ejections: AtomicU64,
     heads: Histogram,
 }
@@ -41,9 +45,27 @@ impl Counts {
         }
     }
 
+    /// An attempt has its connection: a new one, or one that was there.
+    pub fn connected(&self, is_reused: bool) {
+        let [opened, reused] = &self.connections;
+        (if is_reused { reused } else { opened }).fetch_add(1, Relaxed);
+    }
+
+    /// A request found this bound reached.
+    pub(super) fn refused(&self, bound: Bound) {
+        if let Some(count) = self.refused.get(bound as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
     /// There is another attempt for a request.
     pub fn retried(&self) {
         self.retries.fetch_add(1, Relaxed);
+    }
+
+    /// There would be another attempt, and none is left in the budget.
+    pub(super) fn denied(&self) {
+        self.denied.fetch_add(1, Relaxed);
     }
 
     pub(super) fn ejected(&self) {
@@ -53,6 +75,22 @@ impl Counts {
     /// How attempts ended, and how often.
     pub fn attempts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Self::RESULTS.into_iter().zip(self.attempts.iter().map(|count| count.load(Relaxed)))
+    }
+
+    /// Connections that attempts had: how they came by them, and how often.
+    pub fn connections(&self) -> [(&'static str, u64); 2] {
+        let [opened, reused] = &self.connections;
+        [("opened", opened.load(Relaxed)), ("reused", reused.load(Relaxed))]
+    }
+
+    /// Requests and sessions that were refused, by the bound that was reached.
+    pub fn refusals(&self) -> impl Iterator<Item = (Bound, u64)> {
+        Bound::ALL.into_iter().zip(self.refused.iter().map(|count| count.load(Relaxed)))
+    }
+
+    /// Attempts that there would have been, had the budget had one left.
+    pub fn retries_denied(&self) -> u64 {
+        self.denied.load(Relaxed)
     }
 
     /// Attempts behind the first.

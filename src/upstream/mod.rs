@@ -14,7 +14,7 @@ mod schedule;
 mod speech;
 
 pub use balance::{Balance, Key};
-pub use breaker::{Bounds, Breaker, Place};
+pub use breaker::{Bound, Bounds, Breaker, Full, Place};
 pub use budget::RetryBudget;
 pub use chosen::Chosen;
 pub use discovery::{Discovery, Found, Question, Records};

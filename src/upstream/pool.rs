@@ -1,7 +1,10 @@
 use super::balance::Ring;
 use super::counts::{Attempt, Counts};
 use super::health::now;
-use super::{Balance, Bounds, Breaker, Chosen, Ejection, Endpoint, RetryBudget, Speech, schedule};
+use super::{
+    Balance, Bounds, Breaker, Chosen, Ejection, Endpoint, Full, Place, RetryBudget, Speech,
+    schedule,
+};
 use crate::http::address::Address;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -123,6 +126,23 @@ impl Pool {
     /// What bounds that which is under way, if anything does.
     pub fn breaker(&self) -> Option<&Arc<Breaker>> {
         self.breaker.as_ref()
+    }
+
+    /// Takes a place among what is under way to it, where that is bounded.
+    pub fn enter(&self, is_session: bool) -> Result<Option<Place>, Full> {
+        let entered = self.breaker.as_ref().map(|breaker| breaker.enter(is_session)).transpose();
+        entered.inspect_err(|full| self.counts.refused(full.bound))
+    }
+
+    /// Whether a request may be tried again; it is counted.
+    pub fn spend_retry(&self) -> bool {
+        let is_there = self.budget.spend();
+        if is_there {
+            self.counts.retried()
+        } else {
+            self.counts.denied()
+        }
+        is_there
     }
 
     /// What it has done so far.

@@ -1,20 +1,52 @@
-//! Every `tidegate …` in the documentation and in the help is run, and none is misspelt.
+//! Every `tidegate …` in the documentation and in the help is run, and ends as it should.
 
-use crate::support::{Admin, Config, TOKEN, Upstream, cli};
+use crate::support::documents::{HERE, blocks};
+use crate::support::{Admin, Config, Gateway, TOKEN, Upstream, cli, within};
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
+use std::process::Stdio;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
-const HERE: &str = env!("CARGO_MANIFEST_DIR");
+/// What is not run here, by how it begins, and why.
+const NOT_RUN: [(&str, &str); 3] = [
+    ("tidegate demo", "it listens at the story's ports; readme.rs runs it at others"),
+    ("tidegate run", "it goes on until it is stopped; all tests here run it"),
+    ("tidegate upgrade", "it takes the gateway's place; upgrade.rs runs it"),
+];
 
-/// What is not run here: it takes a terminal's ctrl-c, listens at the story's ports, or replaces a gateway.
-const NOT_RUN: [&str; 3] = ["tidegate demo", "tidegate run", "tidegate upgrade"];
+/// What goes on until it is stopped, and what it says.
+const ENDLESS: [(&str, &str); 1] =
+    [("tidegate sessions --route notifications-ws --watch", "SESSION")];
 
-/// The commands of a text: those that stand at the beginning of a line, or behind `&&`.
+/// What ends otherwise than with 0 on this stage, by how it begins, and why.
+const OTHERWISE: [(&str, i32, &str); 8] = [
+    ("tidegate diff --running", 1, "what runs here has an edit that the files have not"),
+    ("tidegate diff old.yaml new.yaml", 1, "they differ"),
+    ("tidegate doctor ws://localhost:3000/ws --origin", 1, "no service here speaks `chat`"),
+    ("tidegate doctor wss://edge.example.com/ws", 1, "nobody is there"),
+    ("tidegate import express", 3, "not all of it can be carried"),
+    ("tidegate import nginx", 3, "not all of it can be carried"),
+    ("tidegate import traefik", 3, "not all of it can be carried"),
+    ("tidegate rollback 12", 1, "there are no twelve versions"),
+];
+
+/// What the documents name, and what stands for it on this stage.
+fn staged(command: &str, gateway: &Gateway, admin: &Admin, upstream: &Upstream) -> String {
+    command
+        .replace("localhost:3000", &format!("localhost:{}", gateway.port()))
+        .replace("127.0.0.1:9901", &admin.address())
+        .replace("10.0.0.1:8080", &upstream.address().to_string())
+        .replace("/etc/nginx/nginx.conf", "nginx.conf")
+        .replace("/etc/tidegate/", "")
+}
+
+/// The commands of a text: those that stand at the beginning of a line, behind `&&`, or behind the `--` of
+/// what runs them elsewhere.
 fn commands(text: &str) -> impl Iterator<Item = String> {
     let of_line = |line: &str| {
-        let line = line.trim().trim_start_matches("$ ").to_owned();
+        let line = line.trim().trim_start_matches("$ ").replace(" -- tidegate ", " && tidegate ");
         let parts = line.split("&&").map(|part| part.trim().to_owned()).collect::<Vec<_>>();
         parts.into_iter().filter(|part| part.starts_with("tidegate "))
     };
@@ -26,20 +58,8 @@ fn commands(text: &str) -> impl Iterator<Item = String> {
     text.lines().flat_map(of_line).map(whole).collect::<Vec<_>>().into_iter()
 }
 
-/// The parts of a text between fences.
-fn fenced(text: &str) -> String {
-    let parts = text.split("\n```").skip(1).step_by(2);
-    let blocks = parts.filter_map(|part| Some(part.split_once('\n')?.1));
-    blocks.flat_map(|block| [block, "\n"]).collect()
-}
-
 async fn documented(folder: &Path) -> BTreeSet<String> {
-    let mut all = BTreeSet::new();
-    let docs = glob::glob(&format!("{HERE}/docs/*.md")).expect("a pattern");
-    for path in docs.filter_map(Result::ok).chain([Path::new(HERE).join("README.md")]) {
-        let text = std::fs::read_to_string(&path).expect("a page");
-        all.extend(commands(&fenced(&text)));
-    }
+    let mut all: BTreeSet<String> = blocks().iter().flat_map(|it| commands(&it.text)).collect();
     let help = cli(folder, &["--help"], &[]).await.stdout;
     all.extend(commands(&help));
     let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1);
@@ -53,40 +73,91 @@ async fn documented(folder: &Path) -> BTreeSet<String> {
     all
 }
 
-#[tokio::test]
-async fn every_command_that_is_documented_is_one() {
+/// A folder with all the files that the documents name.
+fn folder(config: &Config, port: u16) -> TempDir {
     let folder = TempDir::new().expect("a folder");
-    let (upstream, admin) = (Upstream::echo().await, Admin::new());
-    let config = Config::to(&upstream).top(&admin.section());
-    let gateway = config.start().await;
-    for name in ["tidegate.yaml", "old.yaml", "new.yaml", "conf/tidegate.yaml", "conf.d/a.yaml"] {
+    let write = |name: &str, text: &str| {
         let path = folder.path().join(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-        std::fs::write(path, config.yaml(gateway.port())).expect("a file");
+        std::fs::write(path, text).expect("a file");
+    };
+    for name in ["tidegate", "old", "shop", "conf/tidegate", "conf.d/a"] {
+        write(&format!("{name}.yaml"), &config.yaml(port));
     }
+    write("new.yaml", &config.clone().with("timeouts: {read: 9s}").yaml(port));
+    // What the front end of gateway.js was built into.
+    write("dist/index.html", "");
+    for (name, of) in [
+        ("nginx.conf", "shop.nginx.conf"),
+        ("sites-enabled/shop", "shop.nginx.conf"),
+        ("gateway.js", "gateway.js"),
+        ("dynamic.yml", "shop.traefik.yml"),
+    ] {
+        let text = std::fs::read_to_string(format!("{HERE}/tests/gateway/import/{of}"));
+        write(name, &text.expect("a configuration of another program"));
+    }
+    folder
+}
+
+#[tokio::test]
+async fn every_command_that_is_documented_does_what_it_says() {
+    let (upstream, admin) = (Upstream::echo().await, Admin::new());
+    let origins = ["http://localhost:5173", "https://app.example.com"];
+    let config = Config::to(&upstream).top(&admin.section()).cors(&origins, "");
+    let gateway = config.start().await;
+    // A version to go back to.
+    let mark = gateway.mark();
+    gateway.rewrite(&config.clone().with("timeouts: {read: 5s}"));
+    gateway.says(mark, "configuration reloaded").await;
+    let folder = folder(&config, gateway.port());
     let documented = documented(folder.path()).await;
     assert!(documented.len() > 50, "{documented:#?}");
-    let binary = Path::new(env!("CARGO_BIN_EXE_tidegate"));
-    for command in documented {
-        if NOT_RUN.iter().any(|verb| command.starts_with(verb)) {
+    let excused = NOT_RUN.iter().map(|it| it.0).chain(ENDLESS.iter().map(|it| it.0));
+    for start in excused.chain(OTHERWISE.iter().map(|it| it.0)) {
+        assert!(documented.iter().any(|it| it.starts_with(start)), "nobody documents {start}");
+    }
+    let mut wrong = Vec::new();
+    for command in &documented {
+        if NOT_RUN.iter().any(|(start, _)| command.starts_with(start)) {
             continue;
         }
-        let rest = command.strip_prefix("tidegate").expect("a command");
-        let run = tokio::process::Command::new("sh")
-            .args(["-c", &format!("exec \"$0\"{rest}")])
-            .arg(binary)
+        let staged = staged(command, &gateway, &admin, &upstream);
+        let rest = staged.strip_prefix("tidegate").expect("a command");
+        let input = File::open(folder.path().join("tidegate.yaml")).expect("a file");
+        let mut run = tokio::process::Command::new("sh");
+        run.args(["-c", &format!("exec \"$0\"{rest}")])
+            .arg(env!("CARGO_BIN_EXE_tidegate"))
             .current_dir(folder.path())
             .env("TIDEGATE_ADMIN", admin.address())
             .env("TIDEGATE_ADMIN_TOKEN", TOKEN)
-            .stdin(std::process::Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        // Some go on until they are stopped, and some ask hosts that are not there.
-        let Ok(output) = tokio::time::timeout(Duration::from_secs(3), run).await else { continue };
-        let output = output.expect("a shell");
+            .env_remove("TIDEGATE_CONFIG")
+            .stdin(input)
+            .kill_on_drop(true);
+        if let Some((_, says)) = ENDLESS.iter().find(|(it, _)| it == command) {
+            let mut child = run.stdout(Stdio::piped()).spawn().expect("a shell");
+            let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+            let told = async {
+                while let Some(line) = lines.next_line().await.expect("text") {
+                    if line.contains(says) {
+                        return true;
+                    }
+                }
+                false
+            };
+            assert!(within(command, told).await, "{command} ended without {says}");
+            continue;
+        }
+        let output = within(command, run.output()).await.expect("a shell");
         let told = String::from_utf8_lossy(&output.stderr);
         // What clap says of words that it does not know, and of values that it can't take.
         assert!(!told.contains("try '--help'"), "{command}\n{told}");
         assert!(!told.contains("panicked"), "{command}\n{told}");
+        let otherwise = OTHERWISE.iter().find(|(start, ..)| command.starts_with(start));
+        let expected = otherwise.map_or(0, |(_, code, _)| *code);
+        if output.status.code() != Some(expected) {
+            let printed = String::from_utf8_lossy(&output.stdout);
+            wrong.push(format!("{command}: {}, not {expected}\n{printed}{told}", output.status));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

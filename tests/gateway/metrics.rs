@@ -1,19 +1,32 @@
 //! Metrics count what happened, each thing once, in the formats that Prometheus reads.
 
-use crate::support::{Config, Gateway, Metrics, Upstream, free_port, ok, until};
+use crate::support::{Config, Gateway, Metrics, Upstream, free_port, get, ok, respond, until};
 use std::io::Write;
 use std::process::{Command, Stdio};
+use tempfile::TempDir;
 
-struct Counted {
-    gateway: Gateway,
+/// A gateway that can be asked for its metrics.
+pub struct Counted {
+    pub gateway: Gateway,
     admin: u16,
 }
 
 impl Counted {
-    async fn start(config: Config) -> Self {
+    pub async fn start(config: Config) -> Self {
+        Self::start_in(TempDir::new().expect("a folder"), config).await
+    }
+
+    /// In a folder that has files for it.
+    pub async fn start_in(folder: TempDir, config: Config) -> Self {
+        Self::start_at(free_port(), folder, config).await
+    }
+
+    /// At this port.
+    pub async fn start_at(port: u16, folder: TempDir, config: Config) -> Self {
         let admin = free_port();
-        let gateway = config.top(&with_admin(admin)).start().await;
-        Self { gateway, admin }
+        let file = folder.path().join("tidegate.yaml");
+        std::fs::write(&file, config.top(&with_admin(admin)).yaml(port)).expect("a file");
+        Self { gateway: Gateway::run(folder, file, port).await, admin }
     }
 
     async fn text(&self, accept: &str) -> (String, String) {
@@ -24,13 +37,28 @@ impl Counted {
         (media_type, response.text().await.expect("text"))
     }
 
-    async fn now(&self) -> Metrics {
+    pub async fn now(&self) -> Metrics {
         Metrics::of(&self.text("*/*").await.1)
+    }
+
+    /// What a sample is, now.
+    pub async fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.now().await.value(name, labels)
+    }
+
+    /// Where it is asked.
+    pub fn admin(&self) -> String {
+        format!("127.0.0.1:{}", self.admin)
+    }
+
+    /// Where the gateway listens, as its labels say it.
+    pub fn listener(&self) -> String {
+        self.gateway.address().to_string()
     }
 
     async fn requests(&self, route: &str, method: &str, code: &str) -> f64 {
         let labels = [("route", route), ("method", method), ("code", code)];
-        self.now().await.value("tidegate_requests_total", &labels)
+        self.value("tidegate_requests_total", &labels).await
     }
 }
 
@@ -58,7 +86,18 @@ async fn each_request_is_counted_by_route_method_and_code() {
     assert_eq!(of("tidegate_upstream_request_duration_seconds_count", &service), 3.0);
     let answered = [("upstream", "service"), ("result", "2xx")];
     assert_eq!(of("tidegate_upstream_attempts_total", &answered), 3.0);
-    assert_eq!(of("tidegate_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
+    let features = [
+        (cfg!(feature = "demo"), "demo"),
+        (cfg!(feature = "import-express"), "import-express"),
+        (cfg!(feature = "jemalloc"), "jemalloc"),
+    ];
+    let features = features.iter().filter(|(is_in, _)| *is_in).map(|(_, name)| *name);
+    let build = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("revision", option_env!("TIDEGATE_REVISION").unwrap_or("unknown")),
+        ("features", &features.collect::<Vec<_>>().join(",")),
+    ];
+    assert_eq!(of("tidegate_build_info", &build), 1.0);
     assert!(of("process_resident_memory_bytes", &[]) > 1e6);
     assert!(of("process_open_fds", &[]) > 3.0);
     assert!(of("process_start_time_seconds", &[]) > 1.7e9);
@@ -100,6 +139,105 @@ async fn retries_and_what_became_of_attempts_are_counted() {
     let retries = metrics.value("tidegate_upstream_retries_total", &[("upstream", "service")]);
     // Each request had the other's turn as well.
     assert_eq!((of("2xx"), of("unreachable"), retries), (2.0, 2.0, 2.0));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_taken_out_is_counted() {
+    let upstream = Upstream::answering(|_| ok("ok")).await;
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let endpoints = [nobody.clone(), upstream.address().to_string()];
+    let config = Config::new()
+        .upstream("service", &endpoints)
+        .speaking("ejection: {connect_failures: 1, duration: 60s}")
+        .route("all", "path_prefix: /", "service");
+    let counted = Counted::start(config).await;
+    for _ in 0..4 {
+        assert_eq!(counted.gateway.get("/", &[]).await.status(), 200);
+    }
+    let metrics = counted.now().await;
+    let ejections = metrics.value("tidegate_upstream_ejections_total", &[("upstream", "service")]);
+    assert_eq!(ejections, 1.0);
+    for (endpoint, ejected) in [(&nobody, 1.0), (&endpoints[1], 0.0)] {
+        let labels = [("upstream", "service"), ("endpoint", endpoint)];
+        let of = |name: &str| metrics.value(name, &labels);
+        assert_eq!(of("tidegate_upstream_endpoint_ejected"), ejected, "{endpoint}");
+        assert_eq!(of("tidegate_upstream_endpoint_healthy"), 1.0, "no check says otherwise");
+    }
+}
+
+#[tokio::test]
+async fn retries_that_the_budget_denies_are_counted() {
+    let upstream = Upstream::answering(|_| respond("503 Service Unavailable", &[], "no")).await;
+    let config = Config::to(&upstream)
+        .speaking("retry_percent: 0")
+        .with("retry: {on: [\"503\"], attempts: 2, backoff: 1ms}");
+    let counted = Counted::start(config).await;
+    let service = [("upstream", "service")];
+    assert_eq!(counted.value("tidegate_upstream_retry_budget", &service).await, 20.0);
+    for _ in 0..30 {
+        assert_eq!(counted.gateway.get("/", &[]).await.status(), 503);
+    }
+    let metrics = counted.now().await;
+    let of = |name: &str| metrics.value(name, &service);
+    assert_eq!(of("tidegate_upstream_retries_total"), 20.0);
+    assert_eq!(of("tidegate_upstream_retries_denied_total"), 10.0);
+    assert_eq!(of("tidegate_upstream_retry_budget"), 0.0);
+}
+
+#[tokio::test]
+async fn what_is_shed_is_counted_by_the_limit() {
+    let upstream = hanging().await;
+    let counted = Counted::start(Config::to(&upstream).top("limits: {requests: 1}")).await;
+    let mut hanging = counted.gateway.connect().await;
+    hanging.send(get("/hangs", &[])).await;
+    upstream.request(0).await;
+    for _ in 0..3 {
+        assert_eq!(counted.gateway.get("/", &[]).await.status(), 503);
+    }
+    let metrics = counted.now().await;
+    let shed = |limit: &str| metrics.value("tidegate_requests_shed_total", &[("limit", limit)]);
+    assert_eq!((shed("requests"), shed("memory")), (3.0, 0.0));
+    until("only one is under way", async || {
+        counted.value("tidegate_requests_in_flight", &[]).await == 1.0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn edits_are_counted_by_how_they_fared() {
+    let upstream = Upstream::answering(|_| ok("ok")).await;
+    let counted = Counted::start(Config::to(&upstream)).await;
+    let fared = async || {
+        let metrics = counted.now().await;
+        let reloads =
+            |result| metrics.value("tidegate_config_reloads_total", &[("result", result)]);
+        let is_good = metrics.value("tidegate_config_last_reload_successful", &[]);
+        let when = metrics.value("tidegate_config_last_reload_timestamp_seconds", &[]);
+        (reloads("applied"), reloads("refused"), is_good, when > 1.7e9)
+    };
+    let first = counted.value("tidegate_config_version", &[]).await;
+    assert_eq!(fared().await, (0.0, 0.0, 1.0, false));
+    let with = |line: &str| Config::to(&upstream).with(line).top(&with_admin(counted.admin));
+    counted.gateway.rewrite(&with("timeouts: {read: 5s}"));
+    until("it is applied", async || fared().await == (1.0, 0.0, 1.0, true)).await;
+    assert_eq!(counted.value("tidegate_config_version", &[]).await, first + 1.0);
+    counted.gateway.rewrite(&with("timeouts: {reed: 5s}"));
+    until("it is refused", async || fared().await == (1.0, 1.0, 0.0, true)).await;
+    assert_eq!(counted.value("tidegate_config_version", &[]).await, first + 1.0, "as before");
+}
+
+/// An upstream that answers everything but `/hangs`.
+pub async fn hanging() -> Upstream {
+    Upstream::scripted(|mut wire, recorder| async move {
+        while let Some(head) = wire.try_head().await {
+            recorder.record(&head);
+            if head.target() == "/hangs" {
+                std::future::pending::<()>().await;
+            }
+            wire.send(ok("ok")).await;
+        }
+    })
+    .await
 }
 
 #[tokio::test]

@@ -2,9 +2,12 @@
 
 use super::exposition::{Exposition, Kind};
 use crate::admin::Admin;
+use crate::load::Arrivals;
+use std::sync::Arc;
 
 pub(super) fn write(to: &mut Exposition, admin: &Admin) {
-    let Admin { in_flight, overload, places, .. } = admin;
+    let Admin { in_flight, overload, places, arrivals, .. } = admin;
+    arrived(to, arrivals);
     to.family("tidegate_connections", Kind::Gauge, "Connections that are held.")
         .sample(&[], places.taken());
     to.family("tidegate_requests_in_flight", Kind::Gauge, "Requests under way.")
@@ -20,4 +23,25 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
         to.family("tidegate_requests_shed", Kind::Counter, "Requests answered 503, by the limit.");
     shed.sample(&[("limit", "requests")], overload.requests.count());
     shed.sample(&[("limit", "memory")], overload.memory.count());
+}
+
+fn arrived(to: &mut Exposition, arrivals: &[Arc<Arrivals>]) {
+    let named = || arrivals.iter().map(|it| (it.address().to_string(), it));
+    let help = "Connections accepted, those included that were refused afterwards.";
+    let mut family = to.family("tidegate_connections_accepted", Kind::Counter, help);
+    for (listener, it) in named() {
+        family.sample(&[("listener", &*listener)], it.accepted());
+    }
+    let help = "TLS handshakes that failed, by why.";
+    let mut family = to.family("tidegate_tls_handshake_failures", Kind::Counter, help);
+    for (listener, it) in named() {
+        for (reason, count) in it.handshake_failures() {
+            family.sample(&[("listener", &*listener), ("reason", reason)], count);
+        }
+    }
+    let help = "Connections without the header of the PROXY protocol that they must begin with.";
+    let mut family = to.family("tidegate_proxy_header_failures", Kind::Counter, help);
+    for (listener, it) in named() {
+        family.sample(&[("listener", &*listener)], it.proxy_header_failures());
+    }
 }

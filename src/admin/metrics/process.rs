@@ -3,10 +3,25 @@
 use super::exposition::{Exposition, Kind};
 
 pub(super) fn write(to: &mut Exposition) {
-    to.family("tidegate_build_info", Kind::Gauge, "Always 1; the labels tell.")
-        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let labels = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("revision", option_env!("TIDEGATE_REVISION").unwrap_or("unknown")),
+        ("features", &features()),
+    ];
+    to.family("tidegate_build_info", Kind::Gauge, "Always 1; the labels tell.").sample(&labels, 1);
     #[cfg(target_os = "linux")]
     let _ = of_process(to);
+}
+
+/// Cargo's features that it was built with.
+fn features() -> String {
+    let features = [
+        (cfg!(feature = "demo"), "demo"),
+        (cfg!(feature = "import-express"), "import-express"),
+        (cfg!(feature = "jemalloc"), "jemalloc"),
+    ];
+    let built: Vec<_> = features.iter().filter(|(is_in, _)| *is_in).map(|it| it.1).collect();
+    built.join(",")
 }
 
 /// `None` where `/proc` does not tell.

@@ -36,6 +36,7 @@ pub(super) fn write(to: &mut Exposition, generation: &Generation) {
         }
     }
     attempts(to, generation);
+    bounds(to, generation);
     certificates(to, generation);
 }
 
@@ -53,6 +54,23 @@ fn attempts(to: &mut Exposition, generation: &Generation) {
     for (upstream, pool) in &generation.pools {
         family.sample(&[("upstream", upstream)], pool.counts().retries());
     }
+    let help = "Attempts that there would have been, had the retry budget had one left.";
+    let mut family = to.family("tidegate_upstream_retries_denied", Kind::Counter, help);
+    for (upstream, pool) in &generation.pools {
+        family.sample(&[("upstream", upstream)], pool.counts().retries_denied());
+    }
+    let help = "Retries that the budget would allow now.";
+    let mut family = to.family("tidegate_upstream_retry_budget", Kind::Gauge, help);
+    for (upstream, pool) in &generation.pools {
+        family.sample(&[("upstream", upstream)], pool.budget().left());
+    }
+    let help = "Connections that attempts had: opened for them, or there from one before.";
+    let mut family = to.family("tidegate_upstream_connections", Kind::Counter, help);
+    for (upstream, pool) in &generation.pools {
+        for (kind, count) in pool.counts().connections() {
+            family.sample(&[("upstream", upstream), ("kind", kind)], count);
+        }
+    }
     let help = "How often an endpoint was ejected.";
     let mut family = to.family("tidegate_upstream_ejections", Kind::Counter, help);
     for (upstream, pool) in &generation.pools {
@@ -62,6 +80,43 @@ fn attempts(to: &mut Exposition, generation: &Generation) {
     let mut family = to.family("tidegate_upstream_request_duration_seconds", Kind::Histogram, help);
     for (upstream, pool) in &generation.pools {
         family.histogram(&[("upstream", upstream)], pool.counts().heads());
+    }
+}
+
+/// What may be under way to an upstream at most; nothing of those that are not bounded.
+fn bounds(to: &mut Exposition, generation: &Generation) {
+    let help = "Requests and sessions refused at once, by the limit of the upstream.";
+    let mut family = to.family("tidegate_upstream_refused", Kind::Counter, help);
+    for (upstream, pool) in &generation.pools {
+        let is_bounded = |bound| pool.breaker().is_some_and(|it| it.limit(bound).is_some());
+        for (bound, count) in pool.counts().refusals() {
+            // A limit that is gone took its count along, were it left out.
+            if count > 0 || is_bounded(bound) {
+                family.sample(&[("upstream", upstream), ("limit", bound.name())], count);
+            }
+        }
+    }
+    type Fill = fn((usize, usize)) -> usize;
+    let families: [(&str, &str, Fill); 2] = [
+        (
+            "tidegate_upstream_limit_used",
+            "What is under way to the upstream, of its limit.",
+            |(used, _)| used,
+        ),
+        (
+            "tidegate_upstream_limit",
+            "What may be under way to the upstream at most.",
+            |(_, limit)| limit,
+        ),
+    ];
+    for (name, help, value) in families {
+        let mut family = to.family(name, Kind::Gauge, help);
+        for (upstream, pool) in &generation.pools {
+            for (bound, used, limit) in pool.breaker().iter().flat_map(|it| it.fill()) {
+                let labels = [("upstream", upstream.as_str()), ("limit", bound.name())];
+                family.sample(&labels, value((used, limit)));
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod admin;
 mod collector;
 mod config;
 pub mod dns;
+pub mod documents;
 mod gateway;
 pub mod http2;
 mod lines;

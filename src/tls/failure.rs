@@ -1,0 +1,131 @@
+use rustls::{AlertDescription, Error};
+use std::io::{self, ErrorKind};
+
+/// Why a client's handshake failed, as far as it is worth telling apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// The client speaks something else.
+    NotTls,
+    /// It took too long.
+    Timeout,
+    /// The client went, as balancers do that only look whether a port is open.
+    Closed,
+    /// There is no version, cipher or protocol that both speak.
+    Incompatible,
+    /// The client shows no certificate of the authorities, and must.
+    ClientCertificate,
+    /// The client does not believe the certificate that it is shown.
+    CertificateRefused,
+    /// Anything else.
+    Other,
+}
+
+impl HandshakeFailure {
+    /// All of them; each stands at the place of its number.
+    pub const ALL: [Self; 7] = [
+        Self::NotTls,
+        Self::Timeout,
+        Self::Closed,
+        Self::Incompatible,
+        Self::ClientCertificate,
+        Self::CertificateRefused,
+        Self::Other,
+    ];
+
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotTls => "not_tls",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Incompatible => "incompatible",
+            Self::ClientCertificate => "client_certificate",
+            Self::CertificateRefused => "certificate_refused",
+            Self::Other => "other",
+        }
+    }
+
+    /// What an error of the handshake comes to.
+    pub fn of(error: &io::Error) -> Self {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+        match (tls, error.kind()) {
+            (Some(error), _) => Self::of_tls(error),
+            (
+                None,
+                ErrorKind::UnexpectedEof
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe,
+            ) => Self::Closed,
+            (None, ErrorKind::TimedOut) => Self::Timeout,
+            (None, _) => Self::Other,
+        }
+    }
+
+    fn of_tls(error: &Error) -> Self {
+        match error {
+            Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Self::Incompatible,
+            Error::NoCertificatesPresented | Error::InvalidCertificate(_) => {
+                Self::ClientCertificate
+            }
+            Error::AlertReceived(alert) => Self::of_alert(*alert),
+            _ => Self::Other,
+        }
+    }
+
+    /// RFC 8446, section 6.
+    fn of_alert(alert: AlertDescription) -> Self {
+        match alert {
+            AlertDescription::CloseNotify | AlertDescription::UserCanceled => Self::Closed,
+            AlertDescription::HandshakeFailure
+            | AlertDescription::ProtocolVersion
+            | AlertDescription::InsufficientSecurity
+            | AlertDescription::NoApplicationProtocol => Self::Incompatible,
+            AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::UnrecognisedName
+            | AlertDescription::BadCertificateStatusResponse => Self::CertificateRefused,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stands_at_the_place_of_its_number() {
+        for (place, failure) in HandshakeFailure::ALL.into_iter().enumerate() {
+            assert_eq!(failure as usize, place, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_client_says_is_told_from_what_it_does() {
+        let tls = |error| io::Error::new(ErrorKind::InvalidData, error);
+        for (error, expected) in [
+            (ErrorKind::UnexpectedEof.into(), HandshakeFailure::Closed),
+            (ErrorKind::ConnectionReset.into(), HandshakeFailure::Closed),
+            (ErrorKind::PermissionDenied.into(), HandshakeFailure::Other),
+            (tls(Error::NoApplicationProtocol), HandshakeFailure::Incompatible),
+            (tls(Error::NoCertificatesPresented), HandshakeFailure::ClientCertificate),
+            (
+                tls(Error::AlertReceived(AlertDescription::UnknownCA)),
+                HandshakeFailure::CertificateRefused,
+            ),
+            (
+                tls(Error::AlertReceived(AlertDescription::ProtocolVersion)),
+                HandshakeFailure::Incompatible,
+            ),
+            (tls(Error::AlertReceived(AlertDescription::UserCanceled)), HandshakeFailure::Closed),
+            (tls(Error::DecryptError), HandshakeFailure::Other),
+        ] {
+            assert_eq!(HandshakeFailure::of(&error), expected, "{error}");
+        }
+    }
+}
