@@ -1,29 +1,21 @@
-use crate::filter::is_preflight;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::Authority;
 use http::{Method, Uri};
 use pingora::http::RequestHeader;
+use std::net::IpAddr;
 
 /// A request that nobody has sent.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// The method.
-    pub method: Method,
-    /// Whether it comes by HTTPS.
-    pub is_https: bool,
-    /// Host and port, as in `Host`.
-    pub authority: String,
-    /// The path, as written.
-    pub path: String,
-    /// The query, without `?`.
-    pub query: Option<String>,
-    /// The header fields, `Host` among them.
-    pub headers: HeaderMap,
-    /// The method that a preflight asks for.
-    preflight: Option<Method>,
+    head: RequestHeader,
+    is_https: bool,
+    port: u16,
+    client: Option<IpAddr>,
 }
 
 impl Asked {
-    /// Of a URL, a method, and fields as `name: value`. `ws` and `wss` are for handshakes.
+    /// Of a URL, a method, and fields as `name: value`. `ws` and `wss` are for handshakes. What is
+    /// given as a field takes the place of what the URL would bring along.
     ///
     /// # Errors
     /// When one of them is malformed, in words.
@@ -39,78 +31,81 @@ impl Asked {
         };
         let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
             .map_err(|_| format!("`{method}` is no method"))?;
-        let authority = uri.authority().map_or("localhost", http::uri::Authority::as_str);
-        let mut headers = HeaderMap::new();
-        let host = HeaderValue::from_str(authority).map_err(|error| error.to_string())?;
-        headers.insert(header::HOST, host);
+        let target = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let target = if target.starts_with('?') { format!("/{target}") } else { target.to_owned() };
+        let mut head = RequestHeader::build(method, target.as_bytes(), None)
+            .map_err(|error| format!("`{target}` can't be asked for: {error}"))?;
+        let fields = fields.iter().map(|field| read(field)).collect::<Result<Vec<_>, _>>()?;
+        let authority = uri.authority().map_or("localhost", Authority::as_str);
+        let mut brought = vec![(header::HOST, authority)];
         if is_websocket {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
-            headers.insert(header::SEC_WEBSOCKET_KEY, key);
+            brought.extend([
+                (header::CONNECTION, "Upgrade"),
+                (header::UPGRADE, "websocket"),
+                (header::SEC_WEBSOCKET_VERSION, "13"),
+                (header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="),
+            ]);
         }
-        for field in fields {
-            let (name, value) =
-                field.split_once(':').ok_or_else(|| format!("`{field}` is no `name: value`"))?;
-            let name = HeaderName::from_bytes(name.trim().as_bytes())
-                .map_err(|_| format!("`{name}` is no header's name"))?;
-            let value = HeaderValue::from_str(value.trim())
-                .map_err(|_| format!("the value of {name} holds what no header may"))?;
-            headers.append(name, value);
+        for (name, value) in brought {
+            if !fields.iter().any(|(given, _)| *given == name) {
+                let value = HeaderValue::from_str(value).map_err(|error| error.to_string())?;
+                head.append_header(name, value).map_err(|error| error.to_string())?;
+            }
         }
-        let mut asked = Self {
-            method,
-            is_https,
-            authority: authority.to_owned(),
-            path: uri.path().to_owned(),
-            query: uri.query().map(str::to_owned),
-            headers,
-            preflight: None,
-        };
-        asked.complete();
-        Ok(asked)
+        for (name, value) in fields {
+            head.append_header(name, value).map_err(|error| error.to_string())?;
+        }
+        let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        Ok(Self { head, is_https, port, client: None })
     }
 
-    /// One that has come.
-    pub fn of(head: &RequestHeader, is_https: bool) -> Self {
-        let mut asked = Self {
-            method: head.method.clone(),
-            is_https,
-            authority: head.uri.authority().map_or_else(String::new, ToString::to_string),
-            path: head.uri.path().to_owned(),
-            query: head.uri.query().map(str::to_owned),
-            headers: head.headers.clone(),
-            preflight: None,
-        };
-        asked.complete();
-        asked
+    /// From this address. Where it is that of a proxy that is believed, what the fields say of the
+    /// client counts.
+    #[must_use]
+    pub fn from_client(self, address: IpAddr) -> Self {
+        Self { client: Some(address.to_canonical()), ..self }
     }
 
-    /// Finds out what its fields say of the host and of a request that is yet to come.
-    fn complete(&mut self) {
-        if let Some(host) = self.headers.get_all(header::HOST).iter().next_back() {
-            self.authority = host.to_str().unwrap_or_default().to_owned();
+    /// Its head.
+    pub(super) fn head(&self) -> &RequestHeader {
+        &self.head
+    }
+
+    /// The same as HTTP/1.1 writes it.
+    pub(super) fn raw(&self) -> Vec<u8> {
+        let mut raw = self.head.method.as_str().as_bytes().to_vec();
+        let mut push = |pieces: [&[u8]; 4]| pieces.iter().for_each(|it| raw.extend_from_slice(it));
+        push([b" ", self.head.raw_path(), b" HTTP/1.1", b"\r\n"]);
+        let headers: &HeaderMap = &self.head.headers;
+        for (name, value) in headers {
+            push([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
         }
-        self.preflight = self.head().ok().filter(is_preflight).and_then(|head| {
-            let method = head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
-            Method::from_bytes(method.as_bytes()).ok()
-        });
+        push([b"\r\n", b"", b"", b""]);
+        raw
     }
 
-    /// The method that routes go by: of a preflight, that of the request which is yet to come.
-    pub(super) fn asked_method(&self) -> &Method {
-        self.preflight.as_ref().unwrap_or(&self.method)
+    /// Whether it comes by TLS.
+    pub(super) fn is_https(&self) -> bool {
+        self.is_https
     }
 
-    /// Its head, as filters see one.
-    pub(super) fn head(&self) -> Result<RequestHeader, Box<pingora::Error>> {
-        let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-        let target = format!("{}{query}", self.path);
-        let mut head = RequestHeader::build(self.method.clone(), target.as_bytes(), None)?;
-        for (name, value) in &self.headers {
-            head.append_header(name.clone(), value.clone())?;
-        }
-        Ok(head)
+    /// The port that it is sent to.
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
+
+    /// Who connects, if that is known.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.client
+    }
+}
+
+fn read(field: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) =
+        field.split_once(':').ok_or_else(|| format!("`{field}` is no `name: value`"))?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes())
+        .map_err(|_| format!("`{name}` is no header's name"))?;
+    let value = HeaderValue::from_str(value.trim())
+        .map_err(|_| format!("the value of {name} holds what no header may"))?;
+    Ok((name, value))
 }
