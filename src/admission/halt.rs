@@ -17,7 +17,7 @@ pub struct Halt {
 pub enum Why {
     /// It is served by HTTPS only.
     Https,
-    /// It would have to be by another method.
+    /// Routes take it by other methods only.
     Method,
     /// It is malformed, or more than the gateway takes.
     Request,

@@ -102,7 +102,8 @@ fn enter<'a>(generation: &Generation, arrival: &Arrival<'a>) -> Result<Target<'a
     let head = arrival.head;
     message::check_limits(&generation.edge.limits, head)?;
     if head.method == Method::TRACE || head.method == Method::CONNECT {
-        return Err(method_not_allowed(&[Method::GET, Method::HEAD, Method::POST]));
+        let reply = method_not_allowed(&[Method::GET, Method::HEAD, Method::POST]);
+        return Err(Halt::request(reply));
     }
     message::check(head, arrival.raw)?;
     if let Some(answer) = acme_challenge(generation, head) {
@@ -148,7 +149,9 @@ impl<'a> Target<'a> {
         match generation.table.find(&self.query()) {
             Ok(route) => Ok(Some(route)),
             Err(Miss::NotFound) => Ok(None),
-            Err(Miss::MethodNotAllowed(allowed)) => Err(method_not_allowed(&allowed)),
+            Err(Miss::MethodNotAllowed(allowed)) => {
+                Err(Halt::new(Why::Method, method_not_allowed(&allowed)))
+            }
         }
     }
 }
@@ -229,7 +232,7 @@ fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Opti
     Some(Halt::new(Why::Https, reply.header(header::LOCATION, location)))
 }
 
-fn method_not_allowed(allowed: &[Method]) -> Halt {
+fn method_not_allowed(allowed: &[Method]) -> Reply {
     let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
     let names = names.join(", ");
     let reply = Reply::error(
@@ -237,9 +240,8 @@ fn method_not_allowed(allowed: &[Method]) -> Halt {
         "method_not_allowed",
         format!("the method is not allowed here; these are: {names}"),
     );
-    let reply = match HeaderValue::try_from(names) {
+    match HeaderValue::try_from(names) {
         Ok(names) => reply.header(header::ALLOW, names),
         Err(_) => reply,
-    };
-    Halt::new(Why::Method, reply)
+    }
 }

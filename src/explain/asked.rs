@@ -1,16 +1,30 @@
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::Authority;
-use http::{Method, Uri};
+use crate::admission::{Halt, Why};
+use crate::filter::Reply;
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, StatusCode, Uri};
 use pingora::http::RequestHeader;
+use pingora::protocols::http::v1::server::HttpSession;
+use std::io::Cursor;
 use std::net::IpAddr;
 
 /// A request that nobody has sent.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    head: RequestHeader,
-    is_https: bool,
-    port: u16,
-    client: Option<IpAddr>,
+    pub(super) method: Method,
+    /// The URL's host and port.
+    pub(super) authority: String,
+    /// The URL's path.
+    pub(super) path: String,
+    /// Whether it comes by TLS.
+    pub(super) is_https: bool,
+    /// The port that it is sent to.
+    pub(super) port: u16,
+    /// Who connects, if that is known.
+    pub(super) client: Option<IpAddr>,
+    /// Its head, as HTTP/1.1 writes it.
+    raw: Vec<u8>,
 }
 
 impl Asked {
@@ -31,12 +45,9 @@ impl Asked {
         };
         let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
             .map_err(|_| format!("`{method}` is no method"))?;
-        let target = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let target = if target.starts_with('?') { format!("/{target}") } else { target.to_owned() };
-        let mut head = RequestHeader::build(method, target.as_bytes(), None)
-            .map_err(|error| format!("`{target}` can't be asked for: {error}"))?;
-        let fields = fields.iter().map(|field| read(field)).collect::<Result<Vec<_>, _>>()?;
         let authority = uri.authority().map_or("localhost", Authority::as_str);
+        let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        let fields = fields.iter().map(|field| read(field)).collect::<Result<Vec<_>, _>>()?;
         let mut brought = vec![(header::HOST, authority)];
         if is_websocket {
             brought.extend([
@@ -46,17 +57,29 @@ impl Asked {
                 (header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="),
             ]);
         }
+        let target = match uri.path_and_query().map_or("/", PathAndQuery::as_str) {
+            // RFC 9112, section 3.2.3.
+            _ if method == Method::CONNECT => authority.to_owned(),
+            query if query.starts_with('?') => format!("/{query}"),
+            target => target.to_owned(),
+        };
+        let mut raw = format!("{method} {target} HTTP/1.1\r\n").into_bytes();
+        let mut push = |name: &HeaderName, value: &[u8]| {
+            for piece in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+                raw.extend_from_slice(piece);
+            }
+        };
         for (name, value) in brought {
             if !fields.iter().any(|(given, _)| *given == name) {
-                let value = HeaderValue::from_str(value).map_err(|error| error.to_string())?;
-                head.append_header(name, value).map_err(|error| error.to_string())?;
+                push(&name, value.as_bytes());
             }
         }
         for (name, value) in fields {
-            head.append_header(name, value).map_err(|error| error.to_string())?;
+            push(&name, value.as_bytes());
         }
-        let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
-        Ok(Self { head, is_https, port, client: None })
+        raw.extend_from_slice(b"\r\n");
+        let (authority, path) = (authority.to_owned(), uri.path().to_owned());
+        Ok(Self { method, authority, path, is_https, port, client: None, raw })
     }
 
     /// From this address. Where it is that of a proxy that is believed, what the fields say of the
@@ -66,38 +89,25 @@ impl Asked {
         Self { client: Some(address.to_canonical()), ..self }
     }
 
-    /// Its head.
-    pub(super) fn head(&self) -> &RequestHeader {
-        &self.head
-    }
-
-    /// The same as HTTP/1.1 writes it.
-    pub(super) fn raw(&self) -> Vec<u8> {
-        let mut raw = self.head.method.as_str().as_bytes().to_vec();
-        let mut push = |pieces: [&[u8]; 4]| pieces.iter().for_each(|it| raw.extend_from_slice(it));
-        push([b" ", self.head.raw_path(), b" HTTP/1.1", b"\r\n"]);
-        let headers: &HeaderMap = &self.head.headers;
-        for (name, value) in headers {
-            push([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+    /// Its head as the gateway's reader has it, and as it came.
+    pub(super) async fn arrive(&self) -> Result<(RequestHeader, Bytes), Halt> {
+        let mut session = HttpSession::new(Box::new(Cursor::new(Vec::new())));
+        // All of it is there, so that nothing is waited for.
+        session.set_pipelined_prefix(BytesMut::from(self.raw.as_slice()));
+        match session.read_request().await {
+            Ok(Some(_)) => Ok((session.req_header().clone(), session.get_headers_raw_bytes())),
+            Ok(None) => Err(malformed("nothing can be read of it")),
+            Err(error) => {
+                let context = error.context.as_ref().map(pingora::ImmutStr::as_str);
+                Err(malformed(context.unwrap_or("the request is malformed")))
+            }
         }
-        push([b"\r\n", b"", b"", b""]);
-        raw
     }
+}
 
-    /// Whether it comes by TLS.
-    pub(super) fn is_https(&self) -> bool {
-        self.is_https
-    }
-
-    /// The port that it is sent to.
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Who connects, if that is known.
-    pub(super) fn client(&self) -> Option<IpAddr> {
-        self.client
-    }
+/// As the reader has it, which answers by itself.
+fn malformed(reason: &str) -> Halt {
+    Halt::new(Why::Request, Reply::error(StatusCode::BAD_REQUEST, "bad_request", reason))
 }
 
 fn read(field: &str) -> Result<(HeaderName, HeaderValue), String> {

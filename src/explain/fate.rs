@@ -37,8 +37,9 @@ pub struct Fate<'f> {
 impl Fate<'_> {
     /// In words; `asked` is the head as it came.
     pub fn tell(&self, generation: &Generation, asked: &RequestHeader) -> Explanation {
-        let host = host(asked).unwrap_or_default().to_owned();
-        let mut explanation = Explanation::of(asked, host, self.exchange.client_address);
+        let (host, path) = (host(asked).unwrap_or_default(), asked.uri.path());
+        let client = self.exchange.client_address;
+        let mut explanation = Explanation::of(&asked.method, host, path, client);
         let is_routed = self.is_admitted || self.halt.is_some_and(|it| it.why == Why::Method);
         let target = authority(asked).and_then(|authority| Target::of(asked, authority)).ok();
         if let Some(target) = &target {
@@ -55,7 +56,7 @@ impl Fate<'_> {
             let filters = self.route.filters.iter();
             explanation.filters = filters.map(|filter| filter.describe()).collect();
         }
-        if self.exchange.is_websocket {
+        if self.exchange.is_websocket && self.is_admitted {
             explanation.cors = cors::of_handshake(asked, self.halt);
         }
         if let Some(verdict) = self.verdict() {

@@ -31,17 +31,21 @@ use std::sync::Arc;
 
 /// What this generation would do with the request.
 pub async fn explain(generation: &Generation, asked: &Asked) -> Explanation {
-    let mut exchange = exchange(generation, asked);
+    let (came, raw) = match asked.arrive().await {
+        Ok(arrived) => arrived,
+        Err(halt) => return Explanation::malformed(asked, &halt),
+    };
+    let mut exchange = exchange(generation, asked, &came);
     let arrival = Arrival {
-        head: asked.head(),
-        raw: &asked.raw(),
+        head: &came,
+        raw: &raw,
         scheme: exchange.scheme,
-        listener: listener(generation, asked.port()),
+        listener: listener(generation, asked.port),
         is_extended: false,
     };
     let admitted = admission::admit(generation, &arrival, &mut exchange);
     let is_admitted = admitted.is_ok();
-    let mut head = asked.head().clone();
+    let mut head = came.clone();
     let (route, halt) = match admitted {
         Err(halt) => (&generation.fallback, Some(halt)),
         Ok(route) => {
@@ -56,23 +60,23 @@ pub async fn explain(generation: &Generation, asked: &Asked) -> Explanation {
     let halt = halt.as_ref();
     let pool = pool(route, &head, &exchange);
     let fate = Fate { route, pool, exchange: &exchange, head: &head, is_admitted, halt };
-    let mut explanation = fate.tell(generation, asked.head());
+    let mut explanation = fate.tell(generation, &came);
     if let Some(response) = response(route, &head, &mut exchange, halt).await {
-        explanation.hear(asked.head(), &response);
+        explanation.hear(&came, &response);
     }
     explanation
 }
 
 /// What the gateway would know of the request before it has looked at its configuration.
-fn exchange(generation: &Generation, asked: &Asked) -> Exchange {
-    let (edge, head) = (&generation.edge, asked.head());
+fn exchange(generation: &Generation, asked: &Asked, head: &RequestHeader) -> Exchange {
+    let edge = &generation.edge;
     let name = Arc::clone(&generation.fallback.name);
     let mut exchange = Exchange::new(name, HeaderValue::from_static("explain"));
-    let is_trusted = asked.client().is_some_and(|client| edge.trusts(client));
-    let caller = caller(edge, asked.client(), is_trusted, asked.is_https(), &head.headers);
+    let is_trusted = asked.client.is_some_and(|client| edge.trusts(client));
+    let caller = caller(edge, asked.client, is_trusted, asked.is_https, &head.headers);
     exchange.client_address = caller.address;
     exchange.scheme = caller.scheme;
-    exchange.tls = asked.is_https().then(|| Arc::new(handshake(head)));
+    exchange.tls = asked.is_https.then(|| Arc::new(handshake(head)));
     exchange
 }
 

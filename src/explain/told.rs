@@ -1,5 +1,7 @@
-use super::cors;
 use super::settings::OFF;
+use super::{Asked, cors};
+use crate::admission::Halt;
+use http::Method;
 use pingora::http::{RequestHeader, ResponseHeader};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -70,7 +72,7 @@ pub enum Verdict {
     },
     /// No route takes it: 404.
     NoRoute,
-    /// It would have to be by another method: 405.
+    /// Routes take it by other methods only: 405.
     MethodNotAllowed {
         /// These.
         allowed: Vec<String>,
@@ -131,12 +133,23 @@ pub struct Candidate {
 }
 
 impl Explanation {
-    pub(super) fn of(head: &RequestHeader, host: String, client: Option<IpAddr>) -> Self {
+    /// Of a request that no route is looked for, whose head can't be read.
+    pub(super) fn malformed(asked: &Asked, halt: &Halt) -> Self {
+        let verdict = Verdict::Refused {
+            route: String::new(),
+            status: halt.reply.status.as_u16(),
+            reason: halt.reply.reason().unwrap_or_default().to_owned(),
+        };
+        let Asked { method, authority, path, client, .. } = asked;
+        Self { verdict, ..Self::of(method, authority, path, *client) }
+    }
+
+    pub(super) fn of(method: &Method, host: &str, path: &str, client: Option<IpAddr>) -> Self {
         Self {
-            method: head.method.to_string(),
-            host,
+            method: method.to_string(),
+            host: host.to_owned(),
             client,
-            path: head.uri.path().to_owned(),
+            path: path.to_owned(),
             verdict: Verdict::NoRoute,
             because: Vec::new(),
             filters: Vec::new(),

@@ -17,6 +17,7 @@ mod documented_commands;
 mod error_pages;
 mod examples_run;
 mod explain;
+mod explain_holds;
 mod files;
 mod forwarded_headers;
 mod header_changes;
