@@ -100,20 +100,38 @@ async fn compare(
             sent.tail += &format!("X-Tidegate-Explain: {TOKEN}\r\n");
         }
         let answer = client.ask(&sent).await;
-        let what = format!("{what}, request {number}: {sent:?}\n{told}\n{}", answer.head);
-        for kind in check(&told, &sent, &answer, &what) {
+        let case = Case { told: &told, sent: &sent, answer: &answer, what: &what, number };
+        for kind in check(&case) {
             *seen.entry(kind).or_default() += 1;
         }
         if is_told {
-            check_field(&told, &answer, &what);
+            check_field(&case);
             *seen.entry("told".to_owned()).or_default() += 1;
         }
     }
     seen
 }
 
+/// What was said of a request, and what came of it.
+struct Case<'c> {
+    told: &'c Explanation,
+    sent: &'c Sent,
+    answer: &'c Answer,
+    what: &'c str,
+    number: usize,
+}
+
+/// All that is needed to have it again; written when something is wrong alone.
+impl std::fmt::Display for Case<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { told, sent, answer, what, number } = self;
+        write!(f, "{what}, request {number}: {sent:?}\n{told}\n{}", answer.head)
+    }
+}
+
 /// Compares what was said with what has been seen; the kinds of which it is.
-fn check(told: &Explanation, sent: &Sent, answer: &Answer, what: &str) -> Vec<String> {
+fn check(what: &Case<'_>) -> Vec<String> {
+    let Case { told, sent, answer, .. } = what;
     let status = told.status().unwrap_or(200);
     assert_eq!(status, answer.status, "the status\n{what}");
     let (mut seen, mut location, mut allow) = (None, None, None);
@@ -194,7 +212,8 @@ fn browser(sent: &Sent, answer: &Answer) -> &'static str {
 }
 
 /// What the response says of itself is what was said before, but for what only it can know.
-fn check_field(told: &Explanation, answer: &Answer, what: &str) {
+fn check_field(what: &Case<'_>) {
+    let Case { told, answer, .. } = what;
     let Some(field) = answer.field("x-tidegate-explain") else {
         assert_eq!(answer.field("x-request-id"), None, "nothing is told\n{what}");
         return;
@@ -270,7 +289,20 @@ impl Peer {
     }
 
     async fn head(&mut self) -> Option<String> {
-        self.until(b"\r\n\r\n").await
+        // Most come alone, and what is not optimised searches long.
+        while !self.buffer.ends_with(b"\r\n\r\n") {
+            if self.buffer.len() > 64 && self.buffer.windows(4).any(|window| window == b"\r\n\r\n")
+            {
+                break;
+            }
+            if !self.fill().await {
+                return None;
+            }
+        }
+        let lines = String::from_utf8_lossy(&self.buffer).into_owned();
+        let end = lines.find("\r\n\r\n")? + 4;
+        self.buffer.drain(..end);
+        lines.get(..end).map(str::to_owned)
     }
 
     async fn body(&mut self, head: &str) -> String {
