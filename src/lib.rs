@@ -38,6 +38,7 @@
 
 mod acme;
 mod admin;
+mod admission;
 mod cache;
 mod compression;
 mod config;
@@ -82,7 +83,7 @@ pub mod internals {
 pub use async_trait::async_trait;
 pub use config::{Problem, Problems, Variables, lay_out, reference, schema};
 pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};
-pub use explain::{Asked, Candidate, Change, Difference, Explanation, Verdict, Way};
+pub use explain::{Asked, Candidate, Change, Difference, Explanation, Instead, Verdict, Way};
 pub use filter::{Filter, Flow, Reply, Request, Response, UpstreamRequest};
 pub use gateway::{Config, Explainer, Gateway, RunError, Summary};
 pub use http::address::Address;

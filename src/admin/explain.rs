@@ -6,14 +6,16 @@ use crate::generation::{Generation, Live};
 use http::StatusCode;
 use serde_json::json;
 
-/// Of `url`, `method` (GET unless given) and any number of `header`.
+/// Of `url`, `method` (GET unless given), any number of `header`, and `client`, who connects.
 pub(super) async fn answer(live: &Live, query: &str) -> Answer {
     let (mut url, mut method, mut headers) = (None, "GET".to_owned(), Vec::new());
+    let mut client = None;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
             "url" => url = Some(value.into_owned()),
             "method" => method = value.into_owned(),
             "header" => headers.push(value.into_owned()),
+            "client" => client = Some(value.into_owned()),
             _ => {}
         }
     }
@@ -21,7 +23,13 @@ pub(super) async fn answer(live: &Live, query: &str) -> Answer {
         return refuse(StatusCode::BAD_REQUEST, "say what is to be explained: `url=…`");
     };
     let asked = Asked::new(&url, &method, &headers);
-    let asked = asked.or_else(|reason| refuse(StatusCode::BAD_REQUEST, reason))?;
+    let mut asked = asked.or_else(|reason| refuse(StatusCode::BAD_REQUEST, reason))?;
+    if let Some(client) = client {
+        let Ok(client) = client.parse() else {
+            return refuse(StatusCode::BAD_REQUEST, format!("`{client}` is no address"));
+        };
+        asked = asked.from_client(client);
+    }
     let generation = live.full();
     let explanation = explain(&generation, &asked).await;
     let text = explanation.to_string();

@@ -1,18 +1,20 @@
 use super::admin::{self, Endpoint};
 use super::{FAILURE, USAGE};
 use clap::Args;
+use std::net::IpAddr;
 use std::process::ExitCode;
-use tidegate::{Asked, Config};
+use tidegate::{Asked, Config, Verdict};
 
 pub const AFTER_HELP: &str = "\
 The gateway's own table and filters are asked; nothing is sent. Exit status: 0 when the request is
-forwarded or answered by a route, 1 when no route takes it, 2 when it is malformed, 78 when the
-configuration is wrong.
+forwarded or the gateway has an answer of its own for it, 1 when no route takes it, 2 when it is
+malformed or more than the gateway takes, 78 when the configuration is wrong.
 
 Examples:
   tidegate explain https://example.com/api/users?page=2
   tidegate explain ws://localhost:3000/api/notifications/ws --header 'Origin: http://localhost:5173'
   tidegate explain http://localhost/api --method POST --json | jq .route
+  tidegate explain http://localhost/api --client 192.0.2.7
   tidegate explain http://localhost/api --running      what the gateway that runs would do";
 
 #[derive(Args)]
@@ -25,6 +27,9 @@ pub struct Explain {
     /// A header field, `name: value`; may be given more than once.
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
     headers: Vec<String>,
+    /// The address that connects; a trusted proxy's brings the client in its fields.
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<IpAddr>,
     /// Ask the gateway that runs, not the file.
     #[arg(long)]
     running: bool,
@@ -41,9 +46,17 @@ impl Explain {
             eprintln!("error: {reason}");
             ExitCode::from(USAGE)
         })?;
+        let asked = match self.client {
+            Some(client) => asked.from_client(client),
+            None => asked,
+        };
         if self.running {
-            let mut parameters =
-                vec![("url", Some(self.url.as_str())), ("method", Some(self.method.as_str()))];
+            let client = self.client.map(|client| client.to_string());
+            let mut parameters = vec![
+                ("url", Some(self.url.as_str())),
+                ("method", Some(self.method.as_str())),
+                ("client", client.as_deref()),
+            ];
             parameters.extend(self.headers.iter().map(|field| ("header", Some(field.as_str()))));
             let target = admin::target("/explain", &parameters);
             let answer = self.endpoint.ask("GET", &target, "")?;
@@ -51,7 +64,11 @@ impl Explain {
                 (false, Some(text)) => print!("{text}"),
                 _ => println!("{}", answer["explanation"]),
             }
-            return found(answer["explanation"]["verdict"] != "no_route");
+            return match answer["explanation"]["verdict"].as_str() {
+                Some("no_route") => Err(ExitCode::from(FAILURE)),
+                Some("refused") => Err(ExitCode::from(USAGE)),
+                _ => Ok(()),
+            };
         }
         let config = Config::from_file(self.endpoint.file.find()?);
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| {
@@ -64,10 +81,10 @@ impl Explain {
             true => println!("{}", serde_json::to_string(&explanation).unwrap_or_default()),
             false => print!("{explanation}"),
         }
-        found(explanation.status() != Some(404) || explanation.route().is_some())
+        match explanation.verdict {
+            Verdict::NoRoute => Err(ExitCode::from(FAILURE)),
+            Verdict::Refused { .. } => Err(ExitCode::from(USAGE)),
+            _ => Ok(()),
+        }
     }
-}
-
-fn found(is_found: bool) -> Result<(), ExitCode> {
-    if is_found { Ok(()) } else { Err(ExitCode::from(FAILURE)) }
 }

@@ -1,29 +1,35 @@
-use crate::filter::is_preflight;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Uri};
+use crate::admission::{Halt, Why};
+use crate::filter::Reply;
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, StatusCode, Uri};
 use pingora::http::RequestHeader;
+use pingora::protocols::http::v1::server::HttpSession;
+use std::io::Cursor;
+use std::net::IpAddr;
 
 /// A request that nobody has sent.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// The method.
-    pub method: Method,
-    /// Whether it comes by HTTPS.
-    pub is_https: bool,
-    /// Host and port, as in `Host`.
-    pub authority: String,
-    /// The path, as written.
-    pub path: String,
-    /// The query, without `?`.
-    pub query: Option<String>,
-    /// The header fields, `Host` among them.
-    pub headers: HeaderMap,
-    /// The method that a preflight asks for.
-    preflight: Option<Method>,
+    pub(super) method: Method,
+    /// The URL's host and port.
+    pub(super) authority: String,
+    /// The URL's path.
+    pub(super) path: String,
+    /// Whether it comes by TLS.
+    pub(super) is_https: bool,
+    /// The port that it is sent to.
+    pub(super) port: u16,
+    /// Who connects, if that is known.
+    pub(super) client: Option<IpAddr>,
+    /// Its head, as HTTP/1.1 writes it.
+    raw: Vec<u8>,
 }
 
 impl Asked {
-    /// Of a URL, a method, and fields as `name: value`. `ws` and `wss` are for handshakes.
+    /// Of a URL, a method, and fields as `name: value`. `ws` and `wss` are for handshakes. What is
+    /// given as a field takes the place of what the URL would bring along.
     ///
     /// # Errors
     /// When one of them is malformed, in words.
@@ -39,78 +45,77 @@ impl Asked {
         };
         let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
             .map_err(|_| format!("`{method}` is no method"))?;
-        let authority = uri.authority().map_or("localhost", http::uri::Authority::as_str);
-        let mut headers = HeaderMap::new();
-        let host = HeaderValue::from_str(authority).map_err(|error| error.to_string())?;
-        headers.insert(header::HOST, host);
+        let authority = uri.authority().map_or("localhost", Authority::as_str);
+        let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        let fields = fields.iter().map(|field| read(field)).collect::<Result<Vec<_>, _>>()?;
+        let mut brought = vec![(header::HOST, authority)];
         if is_websocket {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
-            headers.insert(header::SEC_WEBSOCKET_KEY, key);
+            brought.extend([
+                (header::CONNECTION, "Upgrade"),
+                (header::UPGRADE, "websocket"),
+                (header::SEC_WEBSOCKET_VERSION, "13"),
+                (header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="),
+            ]);
         }
-        for field in fields {
-            let (name, value) =
-                field.split_once(':').ok_or_else(|| format!("`{field}` is no `name: value`"))?;
-            let name = HeaderName::from_bytes(name.trim().as_bytes())
-                .map_err(|_| format!("`{name}` is no header's name"))?;
-            let value = HeaderValue::from_str(value.trim())
-                .map_err(|_| format!("the value of {name} holds what no header may"))?;
-            headers.append(name, value);
-        }
-        let mut asked = Self {
-            method,
-            is_https,
-            authority: authority.to_owned(),
-            path: uri.path().to_owned(),
-            query: uri.query().map(str::to_owned),
-            headers,
-            preflight: None,
+        let target = match uri.path_and_query().map_or("/", PathAndQuery::as_str) {
+            // RFC 9112, section 3.2.3.
+            _ if method == Method::CONNECT => authority.to_owned(),
+            query if query.starts_with('?') => format!("/{query}"),
+            target => target.to_owned(),
         };
-        asked.complete();
-        Ok(asked)
-    }
-
-    /// One that has come.
-    pub fn of(head: &RequestHeader, is_https: bool) -> Self {
-        let mut asked = Self {
-            method: head.method.clone(),
-            is_https,
-            authority: head.uri.authority().map_or_else(String::new, ToString::to_string),
-            path: head.uri.path().to_owned(),
-            query: head.uri.query().map(str::to_owned),
-            headers: head.headers.clone(),
-            preflight: None,
+        let mut raw = format!("{method} {target} HTTP/1.1\r\n").into_bytes();
+        let mut push = |name: &HeaderName, value: &[u8]| {
+            for piece in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+                raw.extend_from_slice(piece);
+            }
         };
-        asked.complete();
-        asked
-    }
-
-    /// Finds out what its fields say of the host and of a request that is yet to come.
-    fn complete(&mut self) {
-        if let Some(host) = self.headers.get_all(header::HOST).iter().next_back() {
-            self.authority = host.to_str().unwrap_or_default().to_owned();
+        for (name, value) in brought {
+            if !fields.iter().any(|(given, _)| *given == name) {
+                push(&name, value.as_bytes());
+            }
         }
-        self.preflight = self.head().ok().filter(is_preflight).and_then(|head| {
-            let method = head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
-            Method::from_bytes(method.as_bytes()).ok()
-        });
-    }
-
-    /// The method that routes go by: of a preflight, that of the request which is yet to come.
-    pub(super) fn asked_method(&self) -> &Method {
-        self.preflight.as_ref().unwrap_or(&self.method)
-    }
-
-    /// Its head, as filters see one.
-    pub(super) fn head(&self) -> Result<RequestHeader, Box<pingora::Error>> {
-        let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-        let target = format!("{}{query}", self.path);
-        let mut head = RequestHeader::build(self.method.clone(), target.as_bytes(), None)?;
-        for (name, value) in &self.headers {
-            head.append_header(name.clone(), value.clone())?;
+        for (name, value) in fields {
+            push(&name, value.as_bytes());
         }
-        Ok(head)
+        raw.extend_from_slice(b"\r\n");
+        let (authority, path) = (authority.to_owned(), uri.path().to_owned());
+        Ok(Self { method, authority, path, is_https, port, client: None, raw })
     }
+
+    /// From this address. Where it is that of a proxy that is believed, what the fields say of the
+    /// client counts.
+    #[must_use]
+    pub fn from_client(self, address: IpAddr) -> Self {
+        Self { client: Some(address.to_canonical()), ..self }
+    }
+
+    /// Its head as the gateway's reader has it, and as it came.
+    pub(super) async fn arrive(&self) -> Result<(RequestHeader, Bytes), Halt> {
+        let mut session = HttpSession::new(Box::new(Cursor::new(Vec::new())));
+        // All of it is there, so that nothing is waited for.
+        session.set_pipelined_prefix(BytesMut::from(self.raw.as_slice()));
+        match session.read_request().await {
+            Ok(Some(_)) => Ok((session.req_header().clone(), session.get_headers_raw_bytes())),
+            Ok(None) => Err(malformed("nothing can be read of it")),
+            Err(error) => {
+                let context = error.context.as_ref().map(pingora::ImmutStr::as_str);
+                Err(malformed(context.unwrap_or("the request is malformed")))
+            }
+        }
+    }
+}
+
+/// As the reader has it, which answers by itself.
+fn malformed(reason: &str) -> Halt {
+    Halt::new(Why::Request, Reply::error(StatusCode::BAD_REQUEST, "bad_request", reason))
+}
+
+fn read(field: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) =
+        field.split_once(':').ok_or_else(|| format!("`{field}` is no `name: value`"))?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes())
+        .map_err(|_| format!("`{name}` is no header's name"))?;
+    let value = HeaderValue::from_str(value.trim())
+        .map_err(|_| format!("the value of {name} holds what no header may"))?;
+    Ok((name, value))
 }

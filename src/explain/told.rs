@@ -1,6 +1,12 @@
-use super::Asked;
+use super::settings::OFF;
+use super::{Asked, cors};
+use crate::admission::Halt;
+use http::Method;
+use pingora::http::{RequestHeader, ResponseHeader};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 /// What would become of a request, and why.
 #[derive(Debug, Clone, Serialize)]
@@ -9,6 +15,9 @@ pub struct Explanation {
     pub method: String,
     /// Host and port.
     pub host: String,
+    /// The client's address, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
     /// The path, normalised.
     pub path: String,
     /// What becomes of it.
@@ -20,9 +29,21 @@ pub struct Explanation {
     pub filters: Vec<String>,
     /// The routes that came closest beside it.
     pub others: Vec<Candidate>,
-    /// `allowed` or `refused`, for a request with an `Origin`.
+    /// `allowed` or `refused`, for a request with an `Origin`; `upstream` where it is left to that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<String>,
+    /// What the client has got in the place of the upstream's answer, which did not come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead: Option<Instead>,
+}
+
+/// What a client gets when an upstream fails.
+#[derive(Debug, Clone, Serialize)]
+pub struct Instead {
+    /// The status of the answer.
+    pub status: u16,
+    /// Why.
+    pub reason: String,
 }
 
 /// What becomes of a request.
@@ -37,6 +58,12 @@ pub enum Verdict {
         route: String,
         /// The status of the answer.
         status: u16,
+        /// What it says, of an error.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Where to, of a redirect.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        location: Option<String>,
     },
     /// It is sent to HTTPS.
     Redirected {
@@ -50,8 +77,10 @@ pub enum Verdict {
         /// These.
         allowed: Vec<String>,
     },
-    /// It is malformed.
+    /// It is malformed, or more than the gateway takes.
     Refused {
+        /// The route, empty for none.
+        route: String,
         /// The status of the answer.
         status: u16,
         /// Why.
@@ -88,8 +117,10 @@ pub struct Way {
     pub is_cached: bool,
     /// Whether WebSockets pass.
     pub takes_websocket: bool,
-    /// Upstreams that some go to instead.
+    /// Upstreams that some go to instead, and which.
     pub splits: Vec<String>,
+    /// How the route and the upstream are set beyond that, by the names that it has in the file.
+    pub settings: BTreeMap<&'static str, String>,
 }
 
 /// A route that does not take the request.
@@ -102,16 +133,36 @@ pub struct Candidate {
 }
 
 impl Explanation {
-    pub(super) fn of(asked: &Asked) -> Self {
+    /// Of a request that no route is looked for, whose head can't be read.
+    pub(super) fn malformed(asked: &Asked, halt: &Halt) -> Self {
+        let verdict = Verdict::Refused {
+            route: String::new(),
+            status: halt.reply.status.as_u16(),
+            reason: halt.reply.reason().unwrap_or_default().to_owned(),
+        };
+        let Asked { method, authority, path, client, .. } = asked;
+        Self { verdict, ..Self::of(method, authority, path, *client) }
+    }
+
+    pub(super) fn of(method: &Method, host: &str, path: &str, client: Option<IpAddr>) -> Self {
         Self {
-            method: asked.method.to_string(),
-            host: asked.authority.clone(),
-            path: asked.path.clone(),
+            method: method.to_string(),
+            host: host.to_owned(),
+            client,
+            path: path.to_owned(),
             verdict: Verdict::NoRoute,
             because: Vec::new(),
             filters: Vec::new(),
             others: Vec::new(),
             cors: None,
+            instead: None,
+        }
+    }
+
+    /// Fills in what the response says, once there is one; a handshake has been judged before.
+    pub(crate) fn hear(&mut self, request: &RequestHeader, response: &ResponseHeader) {
+        if self.cors.is_none() {
+            self.cors = cors::of_response(request, response);
         }
     }
 
@@ -119,7 +170,11 @@ impl Explanation {
     pub fn route(&self) -> Option<&str> {
         match &self.verdict {
             Verdict::Forwarded(way) => Some(&way.route),
-            Verdict::Answered { route, .. } if !route.is_empty() => Some(route),
+            Verdict::Answered { route, .. } | Verdict::Refused { route, .. }
+                if !route.is_empty() =>
+            {
+                Some(route)
+            }
             _ => None,
         }
     }
@@ -138,22 +193,34 @@ impl Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} {} at {}", self.method, self.path, self.host)?;
+        write!(f, "{} {} at {}", self.method, self.path, self.host)?;
+        match self.client {
+            Some(client) => writeln!(f, " from {client}")?,
+            None => writeln!(f)?,
+        }
         match &self.verdict {
             Verdict::Forwarded(way) => way.fmt(f)?,
-            Verdict::Answered { route, status } if route.is_empty() => {
-                writeln!(f, "answer    {status}, by the gateway; no route takes it")?;
-            }
-            Verdict::Answered { route, status } => {
-                writeln!(f, "route     {route}")?;
-                writeln!(f, "answer    {status}, by the gateway")?;
+            Verdict::Answered { route, status, reason, location } => {
+                if !route.is_empty() {
+                    writeln!(f, "route     {route}")?;
+                }
+                let no_route = if route.is_empty() { "; no route takes it" } else { "" };
+                let to = location.iter().map(|location| format!(", to {location}"));
+                let why = reason.iter().map(|reason| format!(": {reason}"));
+                let more: String = to.chain(why).collect();
+                writeln!(f, "answer    {status}, by the gateway{no_route}{more}")?;
             }
             Verdict::Redirected { location } => writeln!(f, "answer    308 to {location}")?,
             Verdict::NoRoute => writeln!(f, "answer    404: no route takes it")?,
             Verdict::MethodNotAllowed { allowed } => {
                 writeln!(f, "answer    405: it would have to be {}", allowed.join(" or "))?;
             }
-            Verdict::Refused { status, reason } => writeln!(f, "answer    {status}: {reason}")?,
+            Verdict::Refused { route, status, reason } => {
+                if !route.is_empty() {
+                    writeln!(f, "route     {route}")?;
+                }
+                writeln!(f, "answer    {status}: {reason}")?;
+            }
         }
         lines(f, "because", &self.because)?;
         lines(f, "filters", &self.filters)?;
@@ -183,9 +250,7 @@ impl fmt::Display for Way {
             })
             .collect();
         lines(f, "as", &urls)?;
-        if !self.splits.is_empty() {
-            writeln!(f, "or to     {}", self.splits.join(", "))?;
-        }
+        lines(f, "or to", &self.splits)?;
         let mut bounds = format!(
             "connect {}, read {}, write {}",
             seconds(self.connect_timeout_ms),
@@ -196,13 +261,16 @@ impl fmt::Display for Way {
             bounds += &format!(", whole request {}", seconds(whole));
         }
         writeln!(f, "timeouts  {bounds}; {} retries", self.retries)?;
-        let on = |is_on| if is_on { "on" } else { "off" };
-        writeln!(
-            f,
-            "with      cache {}, WebSocket {}",
-            on(self.is_cached),
-            on(self.takes_websocket)
-        )
+        let is_on = |how: &String| how != OFF;
+        let on = self.settings.iter().filter(|(_, how)| is_on(how));
+        let on: Vec<String> = on.map(|(what, how)| format!("{what}: {how}")).collect();
+        lines(f, "with", &on)?;
+        let off: Vec<&str> =
+            self.settings.iter().filter(|(_, how)| !is_on(how)).map(|(what, _)| *what).collect();
+        match off.is_empty() {
+            true => Ok(()),
+            false => writeln!(f, "without   {}", off.join(", ")),
+        }
     }
 }
 

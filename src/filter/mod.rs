@@ -150,6 +150,25 @@ impl Reply {
         self
     }
 
+    /// The sentence for people, of an error.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        match &self.body {
+            ReplyBody::Error { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+
+    /// Whether it is the error with this word for programs.
+    pub(crate) fn is_error(&self, word: &str) -> bool {
+        matches!(&self.body, ReplyBody::Error { code, .. } if *code == word)
+    }
+
+    /// The first value of a header field, if it is text.
+    pub(crate) fn field(&self, name: &HeaderName) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(other, _)| other == name)?;
+        value.to_str().ok()
+    }
+
     /// With these bytes of a file for its body, read as the client takes them.
     pub(crate) fn file(mut self, file: File, first: u64, length: u64) -> Self {
         self.body = ReplyBody::File(Arc::new(file), first, length);

@@ -223,6 +223,15 @@ impl Route {
         }
         target
     }
+
+    /// The `Host` that the upstream sees of a request that has come with one, or without.
+    pub fn host_for(&self, has_host: bool) -> &HostHeader {
+        match &self.host {
+            // RFC 9112, section 3.2: HTTP/1.0 may come without one, HTTP/1.1 must not go without.
+            HostHeader::Preserve if !has_host => &HostHeader::Upstream,
+            host => host,
+        }
+    }
 }
 
 /// When a request is tried again.

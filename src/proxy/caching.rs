@@ -1,8 +1,11 @@
 //! Which requests the cache answers, by what it tells them apart, and what it says of that
 //! (RFC 9111, RFC 9211).
 
-use super::{Context, Proxy, admission, failure, reply};
-use crate::cache::{Arrival, Asked, Lease, Policy, Refusal, Shelf, Status, Wishes, judge};
+use super::{Context, Proxy, failure, reply};
+use crate::admission::authority;
+use crate::cache::{
+    Arrival, Asked, Lease, Policy, Refusal, Shelf, Status, Wishes, is_answerable, judge,
+};
 use crate::filter::Reply;
 use crate::http::url;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -26,19 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_RANGES: usize = 8;
 
 const CACHE_STATUS: &str = "Cache-Status";
-
-/// Fields by which some services let themselves be told that another thing is asked for than the
-/// target says, or by another method. Kept under the target, the response would poison it.
-const OVERRIDES: [HeaderName; 8] = [
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("x-forwarded-scheme"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("x-original-host"),
-];
 
 /// What a proxy that is believed may tell of the request, and the upstream is told in turn.
 const TOLD: [HeaderName; 5] = [
@@ -73,10 +63,12 @@ pub(super) fn is_background(session: &Session) -> bool {
 /// Lets the cache have a look at the request, where its route says so.
 pub(super) fn begin(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
     let (Some(policy), Some(shelf)) = (&ctx.route.cache, proxy.cache.shelf()) else { return };
-    if !is_answerable(session, ctx) {
+    let has_body = !session.is_body_empty();
+    let head = session.req_header();
+    if ctx.exchange.is_websocket || !is_answerable(head, has_body) {
         return;
     }
-    let headers = &session.req_header().headers;
+    let headers = &head.headers;
     let wishes = match headers.contains_key(header::CACHE_CONTROL) {
         true => Wishes::of(headers),
         false => Wishes::default(),
@@ -115,25 +107,9 @@ pub(super) fn begin(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
     }));
 }
 
-/// Whether a response could be kept for another request like it.
-fn is_answerable(session: &mut Session, ctx: &Context) -> bool {
-    let has_body = !session.is_body_empty();
-    let head = session.req_header();
-    matches!(head.method, Method::GET | Method::HEAD)
-        && !ctx.exchange.is_websocket
-        && !has_body
-        && !head.headers.keys().any(|name| {
-            *name == header::UPGRADE
-                // RFC 9110, section 13.1: these are for who has the resource, not a copy of it.
-                || *name == header::IF_MATCH
-                || *name == header::IF_UNMODIFIED_SINCE
-                || OVERRIDES.contains(name)
-        })
-}
-
 /// What is asked for, as a client would write it.
 fn target_url(head: &RequestHeader, ctx: &Context) -> Option<String> {
-    let authority = admission::authority(head).ok().filter(|authority| !authority.is_empty())?;
+    let authority = authority(head).ok().filter(|authority| !authority.is_empty())?;
     let path = ctx.exchange.path.as_deref().unwrap_or_else(|| head.uri.path());
     Some(url::normal(ctx.exchange.scheme(), authority, path, head.uri.query()))
 }

@@ -1,4 +1,5 @@
 use super::caching::{self, Caching};
+use super::explained::Explaining;
 use super::failure;
 use super::mirror::Copy;
 use super::retry::Attempts;
@@ -67,7 +68,7 @@ pub struct Context {
     /// What the client gets in the place of an upstream's error.
     pub(super) instead: Option<Reply>,
     /// What is told of it to who may know.
-    pub(super) explanation: Option<Box<HeaderValue>>,
+    pub(super) explaining: Option<Box<Explaining>>,
     /// Whether the answer is one that the configuration says to give.
     pub(super) is_intended: bool,
     /// What went wrong, in words for the operator.
@@ -102,7 +103,7 @@ impl Context {
             received: 0,
             sent: 0,
             instead: None,
-            explanation: None,
+            explaining: None,
             is_intended: false,
             error: None,
             under_way: Some(under_way),

@@ -1,6 +1,7 @@
 //! Whether there is room for a WebSocket session.
 
 use super::Context;
+use crate::admission::Halt;
 use crate::filter::Reply;
 use crate::shared::Entry;
 use crate::websocket::{Full, Identity, Quota, Registry, Session as Entering, Settings};
@@ -14,7 +15,7 @@ pub(super) async fn enter(
     registry: &Registry,
     session: &Session,
     ctx: &mut Context,
-) -> Option<Reply> {
+) -> Option<Halt> {
     if !ctx.exchange.is_websocket {
         return None;
     }
@@ -25,7 +26,8 @@ pub(super) async fn enter(
             "draining",
             "the gateway is draining: it takes no new WebSockets; another one will",
         );
-        return Some(reply.header(header::RETRY_AFTER, HeaderValue::from_static("1")));
+        let reply = reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return Some(Halt::answer(reply));
     }
     let quota = match hold(&settings, ctx).await {
         Ok(quota) => quota,
@@ -80,6 +82,7 @@ async fn hold(settings: &Settings, ctx: &mut Context) -> Result<Quota, Full> {
     }
 }
 
-fn too_many(full: Full) -> Reply {
-    Reply::error(StatusCode::TOO_MANY_REQUESTS, "too_many_sessions", full.to_string())
+fn too_many(full: Full) -> Halt {
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    Halt::answer(Reply::error(status, "too_many_sessions", full.to_string()))
 }

@@ -1,41 +1,97 @@
 //! `X-Tidegate-Explain`: what becomes of a request and why, told in the response to who has the admin
 //! endpoint's token.
 
-use super::{Context, Proxy};
-use crate::explain::{Asked, explain};
+use super::Context;
+use crate::admission::Halt;
+use crate::explain::{Explanation, Fate, Instead, Verdict};
+use crate::filter::Reply;
+use crate::generation::Generation;
 use http::header::{HeaderName, HeaderValue};
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
+use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
-pub(super) const X_TIDEGATE_EXPLAIN: HeaderName = HeaderName::from_static("x-tidegate-explain");
+const X_TIDEGATE_EXPLAIN: HeaderName = HeaderName::from_static("x-tidegate-explain");
 
 /// Proxies and clients refuse fields that are much longer.
 const MAX: usize = 4096;
 
+/// A request whose response tells what has become of it.
+pub(super) struct Explaining {
+    /// The configuration that it is judged by.
+    generation: Arc<Generation>,
+    /// Its head, as it came.
+    head: RequestHeader,
+    explanation: Option<Explanation>,
+}
+
 /// Looks whether the request asks for it. The token goes no further.
-pub(super) async fn prepare(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
+pub(super) fn begin(generation: &Arc<Generation>, session: &mut Session, ctx: &mut Context) {
     if !session.req_header().headers.contains_key(X_TIDEGATE_EXPLAIN) {
         return;
     }
     let Some(shown) = session.req_header_mut().remove_header(&X_TIDEGATE_EXPLAIN) else { return };
-    let generation = proxy.live.full();
     let is_admin = generation
         .admin_token
         .as_ref()
         .is_some_and(|token| bool::from(shown.as_bytes().ct_eq(token.as_bytes())));
-    if !is_admin {
-        return;
+    if is_admin {
+        ctx.explaining = Some(Box::new(Explaining {
+            generation: Arc::clone(generation),
+            head: session.req_header().clone(),
+            explanation: None,
+        }));
     }
-    let asked = Asked::of(session.req_header(), ctx.exchange.scheme() == "https");
-    let mut explanation = explain(&generation, &asked).await;
-    // What is long is told without those who merely came close.
-    let mut told = serde_json::to_string(&explanation).unwrap_or_default();
-    if told.len() > MAX {
-        explanation.others.clear();
-        told = serde_json::to_string(&explanation).unwrap_or_default();
+}
+
+/// Notes what has become of the request, so far as that is settled before an upstream is asked.
+pub(super) fn tell(session: &Session, ctx: &mut Context, is_admitted: bool, halt: Option<&Halt>) {
+    let Some(mut explaining) = ctx.explaining.take() else { return };
+    let fate = Fate {
+        route: &ctx.route,
+        pool: ctx.pool(),
+        exchange: &ctx.exchange,
+        head: session.req_header(),
+        is_admitted,
+        halt,
+    };
+    explaining.explanation = Some(fate.tell(&explaining.generation, &explaining.head));
+    ctx.explaining = Some(explaining);
+}
+
+impl Explaining {
+    /// Notes that the upstream has failed, and what the client gets.
+    pub(super) fn failed(&mut self, reply: &Reply) {
+        if let Some(explanation) = &mut self.explanation {
+            let reason = reply.reason().unwrap_or_default().to_owned();
+            explanation.instead = Some(Instead { status: reply.status.as_u16(), reason });
+        }
     }
-    if told.len() <= MAX {
-        ctx.explanation = HeaderValue::try_from(ascii(&told)).ok().map(Box::new);
+
+    /// Tells it in the response.
+    pub(super) fn write(&self, response: &mut ResponseHeader) -> Result<()> {
+        let Some(explanation) = &self.explanation else { return Ok(()) };
+        let mut explanation = explanation.clone();
+        explanation.hear(&self.head, response);
+        // What is long is told without those who merely came close, and without settings.
+        let mut told = serde_json::to_string(&explanation).unwrap_or_default();
+        if told.len() > MAX {
+            explanation.others.clear();
+            told = serde_json::to_string(&explanation).unwrap_or_default();
+        }
+        if told.len() > MAX {
+            explanation.filters.clear();
+            if let Verdict::Forwarded(way) = &mut explanation.verdict {
+                way.settings.clear();
+            }
+            told = serde_json::to_string(&explanation).unwrap_or_default();
+        }
+        match HeaderValue::try_from(ascii(&told)) {
+            Ok(told) if told.len() <= MAX => response.insert_header(X_TIDEGATE_EXPLAIN, told),
+            _ => Ok(()),
+        }
     }
 }
 

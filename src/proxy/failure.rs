@@ -23,6 +23,9 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
     let instead = ctx.instead.take();
     let Some(reply) = instead.or_else(|| reply_for(error, ctx)) else { return silent };
     let error_code = reply.status.as_u16();
+    if let Some(explaining) = &mut ctx.explaining {
+        explaining.failed(&reply);
+    }
     // What is left of the request can't be told from the next one.
     session.set_keepalive(None);
     if let Err(error) = reply::send(session, ctx, reply).await {

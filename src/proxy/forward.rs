@@ -47,11 +47,10 @@ pub(super) fn prepare(
     if let Some(trace) = ctx.exchange.trace {
         tracing::tell(trace, session.req_header(), upstream, ctx)?;
     }
-    match &ctx.route.host {
-        HostHeader::Preserve if upstream.headers.contains_key(header::HOST) => {}
+    match ctx.route.host_for(upstream.headers.contains_key(header::HOST)) {
+        HostHeader::Preserve => {}
         HostHeader::Name(name) => upstream.insert_header(header::HOST, name.clone())?,
-        // RFC 9112, section 3.2: HTTP/1.0 may come without one, HTTP/1.1 must not go without.
-        HostHeader::Preserve | HostHeader::Upstream => {
+        HostHeader::Upstream => {
             if let Some(chosen) = &ctx.endpoint {
                 upstream.insert_header(header::HOST, chosen.endpoint().authority())?;
             }

@@ -16,8 +16,8 @@ mod retry;
 mod target;
 mod tracing;
 
+use crate::admission::{Halt, filter, filter_back};
 use crate::cache::Cache;
-use crate::filter::{Flow, Request, Response};
 use crate::generation::{Live, split};
 use crate::http::address::Address;
 use crate::load::{InFlight, Overload};
@@ -25,7 +25,7 @@ use crate::websocket::Registry;
 use async_trait::async_trait;
 use bytes::Bytes;
 use context::Context;
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -69,29 +69,30 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let admitted = admission::admit(self, session, ctx);
-        explained::prepare(self, session, ctx).await;
         if admission::is_last(session, admitted.as_ref().err()) {
             session.set_keepalive(None);
         }
         compression::arm(session, ctx);
         grpc_web::translate(session, ctx);
-        let refusal = match admitted {
+        let is_admitted = admitted.is_ok();
+        let halt = match admitted {
             Ok(()) => {
-                let reply = filter_request(session, ctx).await;
+                let halt = filter_request(session, ctx).await;
                 if !ctx.route.splits.is_empty() {
                     let headers = &session.req_header().headers;
                     ctx.elsewhere = split(&ctx.route.splits, headers, &ctx.exchange).cloned();
                 }
-                match reply.or_else(|| admission::refuse(session, ctx)) {
+                match halt.or_else(|| admission::refuse(session, ctx)) {
                     None => entrance::enter(&self.sessions, session, ctx).await,
-                    refusal => refusal,
+                    halt => halt,
                 }
             }
-            Err(reply) => Some(reply),
+            Err(halt) => Some(halt),
         };
-        match refusal {
+        explained::tell(session, ctx, is_admitted, halt.as_ref());
+        match halt {
             None => Ok(false),
-            Some(reply) => reply::send(session, ctx, reply).await.map(|()| true),
+            Some(halt) => reply::send(session, ctx, halt.reply).await.map(|()| true),
         }
     }
 
@@ -174,15 +175,12 @@ impl ProxyHttp for Proxy {
     async fn connected_to_upstream(
         &self,
         _: &mut Session,
-        is_reused: bool,
+        _: bool,
         _: &HttpPeer,
         _: RawFd,
         _: Option<&Digest>,
         ctx: &mut Context,
     ) -> Result<()> {
-        if let Some(pool) = ctx.pool() {
-            pool.counts().connected(is_reused);
-        }
         if let Some(place) = &mut ctx.place {
             place.connected();
         }
@@ -339,21 +337,16 @@ impl ProxyHttp for Proxy {
     }
 }
 
-/// Runs the route's filters over the request; the first that answers ends the walk.
-async fn filter_request(session: &mut Session, ctx: &mut Context) -> Option<crate::filter::Reply> {
+/// What the route's filters say of the request.
+async fn filter_request(session: &mut Session, ctx: &mut Context) -> Option<Halt> {
     let route = Arc::clone(&ctx.route);
-    for filter in &route.filters {
-        let mut request = Request { head: session.req_header_mut(), exchange: &mut ctx.exchange };
-        match filter.on_request(&mut request).await {
-            Ok(Flow::Continue) => {}
-            Ok(Flow::Respond(reply)) => {
-                ctx.is_intended = true;
-                return Some(reply);
-            }
-            Err(error) => return Some(failure::of_filter(ctx, &*error)),
+    match filter(&route, session.req_header_mut(), &mut ctx.exchange).await {
+        Ok(halt) => {
+            ctx.is_intended |= halt.is_some();
+            halt
         }
+        Err(error) => Some(Halt::answer(failure::of_filter(ctx, &*error))),
     }
-    None
 }
 
 /// Runs the route's filters over the response, in reverse.
@@ -363,11 +356,11 @@ async fn filter_response(
     ctx: &mut Context,
 ) -> Result<()> {
     let route = Arc::clone(&ctx.route);
-    for filter in route.filters.iter().rev() {
-        let mut view = Response { head: response, request, exchange: &mut ctx.exchange };
-        if let Err(error) = filter.on_response(&mut view).await {
-            return Error::e_because(ErrorType::InternalError, "a filter failed", error);
-        }
+    if let Err(error) = filter_back(&route, response, request, &mut ctx.exchange).await {
+        return Error::e_because(ErrorType::InternalError, "a filter failed", error);
+    }
+    if let Some(explaining) = &ctx.explaining {
+        explaining.write(response)?;
     }
     mark(response, ctx)
 }
@@ -376,10 +369,6 @@ async fn filter_response(
 fn mark(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
     if let Some(cookie) = &ctx.sticky {
         response.append_header(header::SET_COOKIE, cookie.clone())?;
-    }
-    if let Some(explanation) = &ctx.explanation {
-        let name = explained::X_TIDEGATE_EXPLAIN;
-        response.insert_header(name, HeaderValue::clone(explanation))?;
     }
     if let Some(hsts) = &ctx.hsts {
         response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;

@@ -4,7 +4,6 @@ use crate::support::{Admin, Cli, Config, TOKEN, Upstream, cli, free_port, ok, re
 use serde_json::Value;
 use std::path::Path;
 use tempfile::TempDir;
-use tidegate::{Asked, Config as Library};
 
 const SHOP: &str = "\
 listeners:
@@ -96,6 +95,122 @@ async fn misses_redirects_methods_and_answers() {
 }
 
 #[tokio::test]
+async fn what_the_gateway_refuses_by_itself_and_exit_status_2() {
+    let folder = TempDir::new().expect("a folder");
+    let long = format!("http://x:3000/{}", "x".repeat(17_000));
+    for (arguments, told) in [
+        (&["http://x:3000/a%zz"][..], "answer    400: a `%` in the path"),
+        (&["http://x:3000/", "-H", "Host: a b"], "answer    400: "),
+        (&["http://x:3000/", "--method", "TRACE"], "answer    405: "),
+        (&["http://x:3000/", "--method", "CONNECT"], "answer    405: "),
+        (&[&long], "answer    414: "),
+        (&["http://x:3000/", "-H", "Expect: tea"], "answer    417: "),
+        (&["http://x:3000/", "-H", "Content-Length: two"], "answer    400: "),
+        (&["http://x:3000/", "-H", "Transfer-Encoding: gzip"], "answer    400: "),
+        (&["ws://x:3000/api/v1/users", "-H", "Sec-WebSocket-Version: 8"], "answer    426: "),
+        (
+            &["ws://x:3000/api/v1/users", "-H", "Sec-WebSocket-Key: x"],
+            "route     users\nanswer    400: ",
+        ),
+        (&["ws://x:3000/api/v1/users", "--method", "POST"], "answer    405: a WebSocket handshake"),
+    ] {
+        let run = explain(folder.path(), arguments).await;
+        assert_eq!(run.code, Some(2), "{arguments:?}: {}", run.all());
+        assert!(run.stdout.contains(told), "{arguments:?}: {told}\n{}", run.stdout);
+    }
+    let many: Vec<String> = (0..101).map(|number| format!("X-Many: {number}")).collect();
+    let mut arguments = vec!["http://x:3000/"];
+    arguments.extend(many.iter().flat_map(|field| ["-H", field]));
+    let run = explain(folder.path(), &arguments).await;
+    assert_eq!(run.code, Some(2), "{}", run.all());
+    assert!(run.stdout.contains("answer    431: "), "{}", run.stdout);
+}
+
+const SETTINGS: &str = "\
+listeners: [{address: \"127.0.0.1:3000\"}]
+trusted_proxies: [10.0.0.0/8]
+cache: {max_size: 1MiB}
+upstreams:
+  main: {endpoints: [\"127.0.0.1:4001\", \"127.0.0.1:4002\"], balance: least_requests}
+  next: {endpoints: [\"127.0.0.1:4003\"]}
+  shadow: {endpoints: [\"127.0.0.1:4004\"]}
+routes:
+  - name: all
+    match: {path_prefix: /}
+    upstream: main
+    maintenance: {allow: [192.0.2.0/24]}
+    cache: {default_ttl: 1m, key_headers: [accept-language]}
+    compression: on
+    max_body_size: 2MiB
+    mirror: {upstream: shadow, percent: 10}
+    retry: {attempts: 2, on: [connect_failure, 503]}
+    split:
+      - {upstream: next, headers: {x-next: \"1\"}}
+      - {upstream: next, percent: 100}
+    websocket: {idle_timeout: 5m, max_sessions: 7, max_message_size: 64KiB}
+";
+
+#[tokio::test]
+async fn who_asks_matters_and_each_setting_is_told() {
+    let folder = TempDir::new().expect("a folder");
+    std::fs::write(folder.path().join("s.yaml"), SETTINGS).expect("a file");
+    let explain = async |more: &[&str]| {
+        let arguments = [&["explain", "--config", "s.yaml", "http://x:3000/a"], more].concat();
+        let run = cli(folder.path(), &arguments, &[]).await;
+        assert_eq!(run.code, Some(0), "{}", run.all());
+        run.stdout
+    };
+    let told = explain(&[]).await;
+    assert!(told.contains("answer    503, by the gateway"), "{told}");
+    let told = explain(&["--client", "198.51.100.1"]).await;
+    assert!(told.contains("answer    503, by the gateway"), "{told}");
+    let told = explain(&["--client", "10.0.0.1", "-H", "X-Forwarded-For: 192.0.2.9"]).await;
+    assert!(told.starts_with("GET /a at x:3000 from 192.0.2.9\n"), "{told}");
+    assert!(told.contains("route     all"), "{told}");
+    let told = explain(&["--client", "192.0.2.7"]).await;
+    for line in [
+        "GET /a at x:3000 from 192.0.2.7",
+        "upstream  next, Host x:3000",
+        "or to     next when header x-next is 1",
+        "          next for 100 of 100",
+        "with      balance: round_robin",
+        "          cache: on; default_ttl 1m, key_headers accept-language",
+        "          max_body_size: 2.0 MiB",
+        "          mirror: 10 of 100 to shadow; timeout 10s",
+        "          retry: 2 attempts on connect_failure 503; backoff 25ms",
+        "          websocket: on; idle_timeout 5m, max_sessions 7, max_message_size 64.0 KiB",
+        "without   grpc_web",
+    ] {
+        assert!(told.lines().any(|it| it == line), "{line}\n{told}");
+    }
+    let compression = told.lines().find(|line| line.trim().starts_with("compression: "));
+    assert!(compression.is_some_and(|line| line.contains("; min_size ")), "{told}");
+    let run = cli(folder.path(), &["explain", "http://x/", "--client", "nobody"], &[]).await;
+    assert_eq!(run.code, Some(2), "{}", run.all());
+}
+
+#[tokio::test]
+async fn the_admin_endpoint_is_told_who_asks() {
+    let (upstream, admin) = (Upstream::saying("hello").await, Admin::new());
+    let config = Config::to(&upstream).with("maintenance: {allow: [192.0.2.0/24]}");
+    let gateway = config.top(&admin.section()).start().await;
+    let verdict = async |client: &str| {
+        let told = admin.get(&format!("/explain?url=http://x/{client}")).await;
+        told["explanation"]["verdict"].as_str().map(str::to_owned)
+    };
+    assert_eq!(verdict("").await.as_deref(), Some("answered"));
+    assert_eq!(verdict("&client=192.0.2.7").await.as_deref(), Some("forwarded"));
+    let bad = admin.send(reqwest::Method::GET, "/explain?url=http://x/&client=x", None).await;
+    assert_eq!(bad.status(), 400);
+    let url = "http://x/a%zz";
+    let run = admin.cli(gateway.folder(), &["explain", "--running", url]).await;
+    assert_eq!(run.code, Some(2), "{}", run.all());
+    let arguments = ["explain", "--running", "http://x/", "--client", "192.0.2.7"];
+    let run = admin.cli(gateway.folder(), &arguments).await;
+    assert!(run.stdout.contains("from 192.0.2.7\nroute     all"), "{}", run.all());
+}
+
+#[tokio::test]
 async fn as_json_and_of_the_gateway_that_runs() {
     let upstream = Upstream::saying("hello").await;
     let admin = format!("127.0.0.1:{}", free_port());
@@ -111,81 +226,6 @@ async fn as_json_and_of_the_gateway_that_runs() {
     assert_eq!(told["target"], "/x?y");
     assert_eq!(told["endpoints"][0], upstream.address().to_string());
     assert_eq!(upstream.requests().len(), 0, "nothing is sent");
-}
-
-/// SplitMix64, from a seed of its own: a failure can be had again.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn one_of<'t>(&mut self, from: &[&'t str]) -> &'t str {
-        from[usize::try_from(self.roll()).unwrap_or(0) % from.len()]
-    }
-
-    fn path(&mut self) -> String {
-        let count = self.roll() % 5;
-        let segments = ["a", "b", "ab", "api", "v1", "%61", "..", ".", "", "A"];
-        (0..count).fold(String::new(), |path, _| path + "/" + self.one_of(&segments))
-            + self.one_of(&["", "/"])
-    }
-}
-
-/// 100,000 requests with `TIDEGATE_EXPLAIN_REQUESTS=100000`.
-#[tokio::test]
-async fn the_proxy_does_what_it_says_to_random_requests_of_a_random_table() {
-    let count = std::env::var("TIDEGATE_EXPLAIN_REQUESTS").ok().and_then(|it| it.parse().ok());
-    let count: usize = count.unwrap_or(5_000);
-    let upstream = Upstream::saying("hello").await;
-    let mut dice = Dice(7);
-    let mut config = Config::new().upstream("service", &[upstream.address()]);
-    let mut seen = std::collections::HashSet::new();
-    for number in 0..60 {
-        let kind = dice.one_of(&["path", "path_prefix", "path_prefix"]);
-        let segments = ["a", "b", "ab", "api", "v1"];
-        let path =
-            (0..dice.roll() % 4).fold(String::new(), |path, _| path + "/" + dice.one_of(&segments));
-        let path = if path.is_empty() { "/".to_owned() } else { path };
-        let mut rule = format!("{kind}: {path}");
-        rule += dice.one_of(&["", "", ", hosts: [a.test]", ", hosts: [\"*.test\"]"]);
-        rule += dice.one_of(&["", "", ", methods: [GET]", ", methods: [POST, PUT]"]);
-        rule +=
-            dice.one_of(&["", "", ", headers: {x-v: \"1\"}", ", headers: {x-v: {present: true}}"]);
-        rule += dice.one_of(&["", "", ", query: {q: \"1\"}"]);
-        if seen.insert(rule.clone()) {
-            let set = format!("headers: {{response: {{set: {{X-Route: r{number}}}}}}}");
-            config = config.route(&format!("r{number}"), &rule, "service").with(&set);
-        }
-    }
-    let gateway = config.start().await;
-    let explainer = Library::from_file(gateway.file()).explainer().expect("a good file");
-    let mut wire = gateway.connect().await;
-    for number in 0..count {
-        let path = dice.path();
-        let path = if path.starts_with('/') { path } else { format!("/{path}") };
-        let target = path + dice.one_of(&["", "?q=1", "?q=2", "?x&q=1"]);
-        let method = dice.one_of(&["GET", "POST", "PUT", "DELETE"]);
-        let host = dice.one_of(&["a.test", "b.test", "A.TEST", "c.b.test", "localhost"]);
-        let field = dice.one_of(&["x-v: 1", "x-v: 2", "x-w: 1"]);
-        wire.send(format!(
-            "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{field}\r\nContent-Length: 0\r\n\r\n"
-        ))
-        .await;
-        let answer = wire.response().await;
-        let asked = Asked::new(&format!("http://{host}{target}"), method, &[field.to_owned()]);
-        let told = explainer.explain(&asked.expect("a request")).await;
-        let what = format!("request {number}: {method} {target} at {host}, {field}\n{told}");
-        assert_eq!(told.route(), answer.head.get("x-route"), "{what}");
-        assert_eq!(told.status().unwrap_or(200), answer.status(), "{what}");
-        if answer.head.get("connection") == Some("close") {
-            wire = gateway.connect().await;
-        }
-    }
 }
 
 const TESTS: &str = "\
@@ -349,6 +389,47 @@ async fn a_response_tells_who_has_the_token_and_nobody_else() {
     assert_eq!(explanation["filters"][0], "headers: response sets x-set: here");
     let seen = upstream.requests();
     assert!(seen.iter().all(|request| request.head.all("x-tidegate-explain").is_empty()));
+}
+
+/// One that is refused, for what it is or for the state of the gateway, is not told to have been
+/// forwarded; neither is one whose upstream has failed told to have had its answer.
+#[tokio::test]
+async fn a_response_tells_what_has_become_of_its_very_request() {
+    let (upstream, admin) = (Upstream::echo().await, Admin::new());
+    let gateway = Config::new()
+        .upstream("service", &[upstream.address()])
+        .upstream("gone", &[format!("127.0.0.1:{}", free_port())])
+        .route("all", "path_prefix: /", "service")
+        .with("websocket: {max_sessions: 1}")
+        .with("max_body_size: 4B")
+        .route("away", "path_prefix: /away", "gone")
+        .top(&admin.section())
+        .start()
+        .await;
+    let told = async |request: String, status: u16| {
+        let answer = gateway.send(request).await;
+        assert_eq!(answer.status(), status, "{}", answer.head.text);
+        let told = answer.head.only("x-tidegate-explain").expect("an explanation").to_owned();
+        serde_json::from_str::<Value>(&told).expect("JSON")
+    };
+    let get = |target: &str, more: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: x\r\nX-Tidegate-Explain: {TOKEN}\r\n{more}\r\n")
+    };
+    let refused = told(get("/a%zz", ""), 400).await;
+    assert_eq!((&refused["verdict"], &refused["status"]), (&"refused".into(), &400.into()));
+    let refused = told(get("/", "Content-Length: 5\r\n") + "hello", 413).await;
+    assert_eq!((&refused["verdict"], &refused["route"]), (&"refused".into(), &"all".into()));
+    let failed = told(get("/away", ""), 502).await;
+    assert_eq!(
+        (&failed["verdict"], &failed["instead"]["status"]),
+        (&"forwarded".into(), &502.into())
+    );
+    assert_eq!(failed["client"], "127.0.0.1");
+    let _socket = gateway.websocket("/ws").await;
+    let handshake = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let full = told(get("/ws", handshake), 429).await;
+    assert_eq!((&full["verdict"], &full["status"]), (&"answered".into(), &429.into()));
 }
 
 #[tokio::test]

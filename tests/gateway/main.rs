@@ -20,6 +20,7 @@ mod error_pages;
 mod examples_run;
 mod exemplars;
 mod explain;
+mod explain_holds;
 mod files;
 mod forwarded_headers;
 mod header_changes;

@@ -1,7 +1,8 @@
 //! WebSockets over HTTP/2 (RFC 8441), to upstreams that know HTTP/1.1 alone.
 
 use crate::support::{
-    Authority, Collector, Config, Gateway, Upstream, free_port, respond, switch, within,
+    Admin, Authority, Collector, Config, Gateway, TOKEN, Upstream, free_port, respond, switch,
+    within,
 };
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -314,4 +315,26 @@ async fn rfc8441_what_is_no_websocket_is_refused() {
     let request = Request::builder().method("CONNECT").uri("site.test:443").body(()).expect("one");
     let (response, _) = client.send.send_request(request, true).expect("sent");
     assert_eq!(within("an answer", response).await.expect("one").status(), 405);
+}
+
+/// What is a GET by then is still a handshake.
+#[tokio::test]
+async fn an_explanation_knows_it_for_a_websocket() {
+    let (upstream, admin) = (Upstream::echo().await, Admin::new());
+    let config = Config::to(&upstream).route("off", "path_prefix: /off", "service");
+    let config = config.with("websocket: off").top(&admin.section());
+    let mut client = Client::of(config).await;
+    let version = ("sec-websocket-version", "13");
+    let token = ("x-tidegate-explain", TOKEN);
+    for (target, fields, status, verdict) in [
+        ("/", &[version, token][..], 200, "forwarded"),
+        ("/off", &[version, token], 403, "answered"),
+        ("/", &[token], 426, "refused"),
+    ] {
+        let (response, _send) = client.connect(target, "websocket", fields).await;
+        assert_eq!(response.status(), status, "{target}");
+        let told = response.headers()["x-tidegate-explain"].to_str().expect("text");
+        let told: serde_json::Value = serde_json::from_str(told).expect("JSON");
+        assert_eq!(told["verdict"], verdict, "{target}: {told}");
+    }
 }

@@ -315,7 +315,7 @@ function node(title, text, more = "", className = "") {
 }
 
 function explained({ explanation: it, text }) {
-  const steps = [node("Request", `${it.method} ${it.path}`, it.host)];
+  const steps = [node("Request", `${it.method} ${it.path}`, it.client ? `${it.host}, from ${it.client}` : it.host)];
   const because = it.because.join(", ");
   const milliseconds = (value) => `${value} ms`;
   switch (it.verdict) {
@@ -324,11 +324,12 @@ function explained({ explanation: it, text }) {
       if (it.filters.length) steps.push(node("Filters", it.filters.map((filter) => filter.split(":")[0]).join(", "), it.filters.join("; "), "taken"));
       if (it.cors) steps.push(node("CORS", it.cors, "", it.cors.startsWith("allowed") ? "taken" : "not"));
       if (it.is_cached) steps.push(node("Cache", "may answer"));
+      steps.push(node("Settings", Object.entries(it.settings).filter(([, how]) => how !== "off").map(([what]) => what).join(", "), Object.entries(it.settings).map(([what, how]) => `${what}: ${how}`).join("\n"), "taken"));
       steps.push(node("Upstream", it.upstream, `${it.endpoints.join(", ") || "no endpoint"}${it.splits.length ? `; split: ${it.splits.join(", ")}` : ""}`, "taken"));
       steps.push(node("Sees", `${it.scheme}://${it.host}${it.target}`, `connect ${milliseconds(it.connect_timeout_ms)}, read ${milliseconds(it.read_timeout_ms)}, ${it.retries} retries, WebSocket ${it.takes_websocket ? "on" : "off"}`, "taken"));
       break;
     case "answered":
-      steps.push(node("Route", label(it.route), because, "taken"), node("Answer", String(it.status), "by the gateway itself", "taken"));
+      steps.push(node("Route", label(it.route), because, "taken"), node("Answer", String(it.status), it.location ? `to ${it.location}` : it.reason || "by the gateway itself", "taken"));
       break;
     case "redirected":
       steps.push(node("Redirect", it.location, "to HTTPS", "taken"));
@@ -337,6 +338,7 @@ function explained({ explanation: it, text }) {
       steps.push(node("Answer", "405", `allowed: ${it.allowed.join(", ")}`, "not"));
       break;
     case "refused":
+      if (it.route) steps.push(node("Route", it.route, because, "taken"));
       steps.push(node("Answer", String(it.status), it.reason, "not"));
       break;
     default:
@@ -355,6 +357,8 @@ $("explain-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const parameters = new URLSearchParams({ url: $("explain-url").value.trim(), method: $("explain-method").value });
   for (const line of $("explain-headers").value.split("\n")) if (line.trim()) parameters.append("header", line.trim());
+  const client = $("explain-client").value.trim();
+  if (client) parameters.set("client", client);
   ask(`explain?${parameters}`).then(explained, (error) => $("explain-result").replaceChildren(make("p", { className: "bad", textContent: error.message })));
 });
 

@@ -1,0 +1,65 @@
+use crate::filter::Reply;
+use crate::websocket::handshake::HandshakeError;
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+
+/// Where a request's way ends before an upstream: why, and what is answered.
+#[derive(Debug)]
+pub struct Halt {
+    /// Why.
+    pub why: Why,
+    /// The answer.
+    pub reply: Reply,
+}
+
+/// Why a request goes no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It is served by HTTPS only.
+    Https,
+    /// Routes take it by other methods only.
+    Method,
+    /// It is malformed, or more than the gateway takes.
+    Request,
+    /// No route takes it.
+    NoRoute,
+    /// The gateway has an answer of its own.
+    Answer,
+}
+
+impl Halt {
+    /// For this reason, with this answer.
+    pub fn new(why: Why, reply: Reply) -> Self {
+        Self { why, reply }
+    }
+
+    /// For an answer of the gateway's own.
+    pub fn answer(reply: Reply) -> Self {
+        Self::new(Why::Answer, reply)
+    }
+
+    /// For what the request itself is.
+    pub fn request(reply: Reply) -> Self {
+        Self::new(Why::Request, reply)
+    }
+
+    pub(super) fn bad_request(reason: &str) -> Self {
+        Self::request(Reply::error(StatusCode::BAD_REQUEST, "bad_request", reason))
+    }
+
+    pub(super) fn bad_handshake(error: HandshakeError) -> Self {
+        let reply = |status| Reply::error(status, "bad_websocket_handshake", error.reason());
+        Self::request(match error {
+            HandshakeError::Method => reply(StatusCode::METHOD_NOT_ALLOWED)
+                .header(header::ALLOW, HeaderValue::from_static("GET")),
+            HandshakeError::WebSocketVersion => reply(StatusCode::UPGRADE_REQUIRED)
+                .header(header::UPGRADE, HeaderValue::from_static("websocket"))
+                .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
+                .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+            HandshakeError::Version
+            | HandshakeError::Body
+            | HandshakeError::Connection
+            | HandshakeError::Key => reply(StatusCode::BAD_REQUEST),
+        })
+    }
+}

@@ -1,0 +1,247 @@
+//! Whether a request may come in, which route takes it, and what it is refused for: judged by its
+//! head and a generation alone. The proxy goes by it, and so does who asks without sending
+//! anything.
+
+mod caller;
+mod filters;
+mod halt;
+mod message;
+
+pub use caller::caller;
+pub use filters::{filter, filter_back};
+pub use halt::{Halt, Why};
+pub use message::authority;
+
+use crate::exchange::Exchange;
+use crate::filter::{Reply, is_preflight};
+use crate::generation::{Generation, Listener, Route};
+use crate::http::host::{self, without_port};
+use crate::http::path;
+use crate::routing::{Miss, Query};
+use crate::websocket::handshake;
+use http::header::{self, HeaderValue};
+use http::{Method, StatusCode};
+use pingora::http::RequestHeader;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What is known of a request when its head has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// Its head.
+    pub head: &'a RequestHeader,
+    /// The same as it came; nothing by HTTP/2, which has frames for what is looked at there.
+    pub raw: &'a [u8],
+    /// `http` or `https`, as [`caller`] has it.
+    pub scheme: &'static str,
+    /// Where it came to.
+    pub listener: Option<&'a Listener>,
+    /// Whether it is a WebSocket by HTTP/2, as [`extended_connect`] has it.
+    pub is_extended: bool,
+}
+
+/// What a request asks for, as routing sees it.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// Host and port.
+    pub authority: &'a str,
+    /// The path, normalised.
+    pub path: Cow<'a, str>,
+    method: Cow<'a, Method>,
+    head: &'a RequestHeader,
+}
+
+/// Whether a head is a WebSocket's by HTTP/2 (RFC 8441).
+pub fn extended_connect(head: &RequestHeader) -> Result<bool, Halt> {
+    if head.method != Method::CONNECT {
+        return Ok(false);
+    }
+    match head.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str) {
+        Some("websocket") => Ok(true),
+        // RFC 9220, section 3, says it for HTTP/3.
+        Some(_) => Err(Halt::request(Reply::error(
+            StatusCode::NOT_IMPLEMENTED,
+            "unknown_protocol",
+            "websocket is the only protocol that CONNECT opens here",
+        ))),
+        None => Ok(false),
+    }
+}
+
+impl Arrival<'_> {
+    /// Whether it asks to become a WebSocket.
+    fn is_websocket(&self) -> bool {
+        self.is_extended || handshake::is_requested(&self.head.headers)
+    }
+}
+
+/// The route that the request goes by, with what the exchange has to know of it. Where none takes
+/// it, that is the fallback, whose filters have a say.
+pub fn admit<'g>(
+    generation: &'g Generation,
+    arrival: &Arrival<'_>,
+    exchange: &mut Exchange,
+) -> Result<&'g Arc<Route>, Halt> {
+    let target = enter(generation, arrival)?;
+    exchange.is_websocket = arrival.is_websocket();
+    let route = match target.route(generation)? {
+        Some(route) => {
+            exchange.route = Arc::clone(&route.name);
+            route
+        }
+        None => &generation.fallback,
+    };
+    if let Cow::Owned(normalized) = target.path {
+        exchange.path = Some(normalized);
+    }
+    Ok(route)
+}
+
+/// What the request asks for, unless it goes no further whichever routes there are.
+fn enter<'a>(generation: &Generation, arrival: &Arrival<'a>) -> Result<Target<'a>, Halt> {
+    let head = arrival.head;
+    message::check_limits(&generation.edge.limits, head)?;
+    if head.method == Method::TRACE || head.method == Method::CONNECT {
+        let reply = method_not_allowed(&[Method::GET, Method::HEAD, Method::POST]);
+        return Err(Halt::request(reply));
+    }
+    message::check(head, arrival.raw)?;
+    if let Some(answer) = acme_challenge(generation, head) {
+        return Err(Halt::answer(answer));
+    }
+    let authority = authority(head)?;
+    if let Some(redirect) = arrival.listener.and_then(|it| to_https(it, arrival, authority)) {
+        return Err(redirect);
+    }
+    Target::of(head, authority)
+}
+
+impl<'a> Target<'a> {
+    /// Of a head and the host that it asks for.
+    pub fn of(head: &'a RequestHeader, authority: &'a str) -> Result<Self, Halt> {
+        if !head.raw_path_is_utf8() {
+            return Err(Halt::bad_request(&path::PathError::NotUtf8.to_string()));
+        }
+        let path = path::normalize(head.uri.path())
+            .map_err(|error| Halt::bad_request(&error.to_string()))?;
+        // A preflight asks on behalf of a request that is yet to come: its route is that one's.
+        let asked = is_preflight(head)
+            .then(|| head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD))
+            .flatten()
+            .and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+        let method = asked.map_or(Cow::Borrowed(&head.method), Cow::Owned);
+        Ok(Self { authority, path, method, head })
+    }
+
+    /// The same, as a table is asked.
+    pub fn query(&self) -> Query<'_> {
+        Query {
+            path: &self.path,
+            query: self.head.uri.query(),
+            host: without_port(self.authority),
+            method: &self.method,
+            headers: &self.head.headers,
+        }
+    }
+
+    /// The route that takes it, if one does.
+    fn route<'g>(&self, generation: &'g Generation) -> Result<Option<&'g Arc<Route>>, Halt> {
+        match generation.table.find(&self.query()) {
+            Ok(route) => Ok(Some(route)),
+            Err(Miss::NotFound) => Ok(None),
+            Err(Miss::MethodNotAllowed(allowed)) => {
+                Err(Halt::new(Why::Method, method_not_allowed(&allowed)))
+            }
+        }
+    }
+}
+
+/// What is refused after the filters have seen it, so that logs know the user and browsers
+/// may read the reason.
+pub fn refuse(
+    route: &Route,
+    head: &RequestHeader,
+    is_websocket: bool,
+    is_extended: bool,
+) -> Option<Halt> {
+    if route.pool.is_none() {
+        return Some(Halt::new(
+            Why::NoRoute,
+            Reply::error(
+                StatusCode::NOT_FOUND,
+                "no_route",
+                "no route of the gateway matches this host and path",
+            ),
+        ));
+    }
+    if is_websocket {
+        if route.websocket.is_none() {
+            return Some(Halt::answer(Reply::error(
+                StatusCode::FORBIDDEN,
+                "websocket_off",
+                format!("WebSocket is switched off on the route `{}`", route.name),
+            )));
+        }
+        let handshake = match is_extended {
+            false => handshake::check(&head.method, head.version, &head.headers),
+            true => handshake::check_version(&head.headers),
+        };
+        if let Err(error) = handshake {
+            return Some(Halt::bad_handshake(error));
+        }
+    }
+    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length: Option<u64> = length.and_then(|length| length.trim().parse().ok());
+    match (length, route.max_body_size) {
+        (Some(length), Some(limit)) if length > limit => Some(Halt::request(Reply::error(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            format!("the body may have at most {limit} bytes"),
+        ))),
+        _ => None,
+    }
+}
+
+/// What an authority of certificates asks for, if it does (RFC 8555, section 8.3).
+fn acme_challenge(generation: &Generation, head: &RequestHeader) -> Option<Reply> {
+    let token = head.uri.path().strip_prefix("/.well-known/acme-challenge/")?;
+    let answer = generation.managed().find_map(|managed| managed.answer_to_request(token))?;
+    let media_type = HeaderValue::from_static("application/octet-stream");
+    Some(Reply::new(StatusCode::OK).header(header::CONTENT_TYPE, media_type).body(answer))
+}
+
+/// The same URL by HTTPS, for who came without to a listener that asks for it.
+fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Option<Halt> {
+    let port = listener.redirect_to?;
+    if arrival.scheme == "https" {
+        return None;
+    }
+    let host = host::without_port(authority);
+    let uri = &arrival.head.uri;
+    let target = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let location = match port {
+        443 => format!("https://{host}{target}"),
+        port => format!("https://{host}:{port}{target}"),
+    };
+    let location = HeaderValue::try_from(location).ok()?;
+    let reply = Reply::error(
+        StatusCode::PERMANENT_REDIRECT,
+        "https_required",
+        "this is served by HTTPS only",
+    );
+    Some(Halt::new(Why::Https, reply.header(header::LOCATION, location)))
+}
+
+fn method_not_allowed(allowed: &[Method]) -> Reply {
+    let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+    let names = names.join(", ");
+    let reply = Reply::error(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("the method is not allowed here; these are: {names}"),
+    );
+    match HeaderValue::try_from(names) {
+        Ok(names) => reply.header(header::ALLOW, names),
+        Err(_) => reply,
+    }
+}

@@ -1,0 +1,29 @@
+use http::Method;
+use http::header::{self, HeaderName};
+use pingora::http::RequestHeader;
+
+/// Fields by which some services let themselves be told that another thing is asked for than the
+/// target says, or by another method. Kept under the target, the response would poison it.
+const OVERRIDES: [HeaderName; 8] = [
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-original-host"),
+];
+
+/// Whether a response could be kept for another request like it.
+pub fn is_answerable(head: &RequestHeader, has_body: bool) -> bool {
+    matches!(head.method, Method::GET | Method::HEAD)
+        && !has_body
+        && !head.headers.keys().any(|name| {
+            *name == header::UPGRADE
+                // RFC 9110, section 13.1: these are for who has the resource, not a copy of it.
+                || *name == header::IF_MATCH
+                || *name == header::IF_UNMODIFIED_SINCE
+                || OVERRIDES.contains(name)
+        })
+}

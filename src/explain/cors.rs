@@ -1,0 +1,26 @@
+use crate::admission::Halt;
+use crate::filter::is_preflight;
+use http::header::{self, HeaderValue};
+use pingora::http::{RequestHeader, ResponseHeader};
+
+/// What stands for whatever an upstream would say, when none is asked.
+pub(super) const UPSTREAMS: HeaderValue = HeaderValue::from_static("upstream");
+
+/// What a browser makes of the response to a request with an `Origin` (Fetch, "CORS check").
+pub(super) fn of_response(request: &RequestHeader, response: &ResponseHeader) -> Option<String> {
+    let origin = request.headers.get(header::ORIGIN)?;
+    let allowed = response.headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+    if allowed == Some(&UPSTREAMS) {
+        return Some("upstream".to_owned());
+    }
+    let is_allowed = allowed.is_some_and(|allowed| allowed == "*" || allowed == origin)
+        && (!is_preflight(request) || response.status.is_success());
+    Some(if is_allowed { "allowed" } else { "refused" }.to_owned())
+}
+
+/// The same of a WebSocket's handshake, to which browsers do not apply it: the gateway does.
+pub(super) fn of_handshake(request: &RequestHeader, halt: Option<&Halt>) -> Option<String> {
+    request.headers.get(header::ORIGIN)?;
+    let is_refused = halt.is_some_and(|halt| halt.reply.is_error("origin_not_allowed"));
+    Some(if is_refused { "refused" } else { "allowed" }.to_owned())
+}

@@ -1,0 +1,173 @@
+use super::cors;
+use super::settings::settings;
+use super::told::{Candidate, Explanation, Verdict, Way};
+use crate::admission::{Halt, Target, Why, authority};
+use crate::cache::is_answerable;
+use crate::exchange::Exchange;
+use crate::generation::{Generation, HostHeader, Route};
+use crate::http::framing;
+use crate::routing::{Query, Rule};
+use crate::upstream::Pool;
+use http::header;
+use http::uri::Authority;
+use pingora::http::RequestHeader;
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+/// How many routes are told of that do not take the request.
+const OTHERS: usize = 5;
+
+/// What has become of a request before an upstream is asked.
+#[derive(Clone, Copy)]
+pub struct Fate<'f> {
+    /// The route that it goes by.
+    pub route: &'f Arc<Route>,
+    /// The upstream that it goes to.
+    pub pool: Option<&'f Arc<Pool>>,
+    /// What is known of it.
+    pub exchange: &'f Exchange,
+    /// Its head, as the filters have left it.
+    pub head: &'f RequestHeader,
+    /// Whether it has come as far as the filters.
+    pub is_admitted: bool,
+    /// Where its way ends, if it does.
+    pub halt: Option<&'f Halt>,
+}
+
+impl Fate<'_> {
+    /// In words; `asked` is the head as it came.
+    pub fn tell(&self, generation: &Generation, asked: &RequestHeader) -> Explanation {
+        let (host, path) = (host(asked).unwrap_or_default(), asked.uri.path());
+        let client = self.exchange.client_address;
+        let mut explanation = Explanation::of(&asked.method, host, path, client);
+        let is_routed = self.is_admitted || self.halt.is_some_and(|it| it.why == Why::Method);
+        let target = authority(asked).and_then(|authority| Target::of(asked, authority)).ok();
+        if let Some(target) = &target {
+            explanation.path = target.path.clone().into_owned();
+        }
+        if let Some(target) = target.filter(|_| is_routed) {
+            let taken = Some(self.route).filter(|it| !Arc::ptr_eq(it, &generation.fallback));
+            let query = target.query();
+            explanation.others = others(generation, &query, taken);
+            explanation.because =
+                taken.map(|route| because(generation, &query, route)).unwrap_or_default();
+        }
+        if self.is_admitted {
+            let filters = self.route.filters.iter();
+            explanation.filters = filters.map(|filter| filter.describe()).collect();
+        }
+        if self.exchange.is_websocket && self.is_admitted {
+            explanation.cors = cors::of_handshake(asked, self.halt);
+        }
+        if let Some(verdict) = self.verdict() {
+            explanation.verdict = verdict;
+        }
+        explanation
+    }
+
+    fn verdict(&self) -> Option<Verdict> {
+        let Some(Halt { why, reply }) = self.halt else {
+            return self.pool.map(|pool| Verdict::Forwarded(Box::new(self.way(pool))));
+        };
+        let (route, status) = (self.route.name.to_string(), reply.status.as_u16());
+        let reason = reply.reason().map(str::to_owned);
+        let location = reply.field(&header::LOCATION).map(str::to_owned);
+        Some(match why {
+            Why::NoRoute => Verdict::NoRoute,
+            Why::Https => Verdict::Redirected { location: location.unwrap_or_default() },
+            Why::Request => Verdict::Refused { route, status, reason: reason.unwrap_or_default() },
+            Why::Answer => Verdict::Answered { route, status, reason, location },
+            Why::Method => {
+                let allowed = reply.field(&header::ALLOW).unwrap_or_default().split(", ");
+                Verdict::MethodNotAllowed { allowed: allowed.map(str::to_owned).collect() }
+            }
+        })
+    }
+
+    fn way(&self, pool: &Pool) -> Way {
+        let Self { route, exchange, head, .. } = self;
+        let scheme = if pool.settings().speech.tls.is_some() { "https" } else { "http" };
+        let endpoints = pool.endpoints();
+        let host = match (route.host_for(host(head).is_some()), endpoints) {
+            (HostHeader::Preserve, _) => host(head).unwrap_or_default(),
+            (HostHeader::Name(name), _) => name.to_str().unwrap_or_default(),
+            (HostHeader::Upstream, [only]) => only.authority(),
+            (HostHeader::Upstream, _) => "the endpoint's",
+        };
+        let path = exchange.path.as_deref().unwrap_or_else(|| head.uri.path());
+        Way {
+            route: route.name.to_string(),
+            upstream: pool.name().to_string(),
+            scheme: scheme.to_owned(),
+            target: route.target(path, head.uri.query()),
+            endpoints: endpoints.iter().map(|it| it.written().to_owned()).collect(),
+            host: host.to_owned(),
+            connect_timeout_ms: millis(route.connect_timeout),
+            read_timeout_ms: millis(route.read_timeout),
+            write_timeout_ms: millis(route.write_timeout),
+            request_timeout_ms: route.request_timeout.map(millis),
+            retries: route.retry.attempts.saturating_sub(1),
+            is_cached: route.cache.is_some()
+                && !exchange.is_websocket
+                && is_answerable(head, framing::has_body(&head.headers)),
+            takes_websocket: route.websocket.is_some(),
+            splits: super::settings::splits(route),
+            settings: settings(route, pool),
+        }
+    }
+}
+
+/// The host that a request is for, as it says it.
+fn host(head: &RequestHeader) -> Option<&str> {
+    let authority = head.uri.authority().map(Authority::as_str);
+    authority.or_else(|| head.headers.get(header::HOST)?.to_str().ok())
+}
+
+/// The conditions that the route makes.
+fn because(generation: &Generation, query: &Query<'_>, route: &Arc<Route>) -> Vec<String> {
+    let rule = generation.table.iter().find(|(_, other)| Arc::ptr_eq(other, route));
+    let conditions = rule.map(|(rule, _)| rule.judge(query)).unwrap_or_default();
+    conditions.into_iter().map(|condition| condition.what).collect()
+}
+
+/// The routes that came closest, and what ruled them out.
+fn others(
+    generation: &Generation,
+    query: &Query<'_>,
+    taken: Option<&Arc<Route>>,
+) -> Vec<Candidate> {
+    let is_taken = |route: &Arc<Route>| taken.is_some_and(|taken| Arc::ptr_eq(taken, route));
+    let mut candidates: Vec<_> = generation
+        .table
+        .iter()
+        .filter(|(_, route)| !is_taken(route))
+        .map(|(rule, route)| {
+            let missed: Vec<String> = rule
+                .judge(query)
+                .into_iter()
+                .filter(|condition| !condition.is_met)
+                .map(|condition| condition.what)
+                .collect();
+            (missed.len(), Reverse(shared(rule, query.path)), route, missed)
+        })
+        .collect();
+    candidates.sort_by_key(|(missed, shared, ..)| (*missed, *shared));
+    let candidate = |(_, _, route, missed): (_, _, &Arc<Route>, Vec<String>)| Candidate {
+        route: route.name.to_string(),
+        ruled_out_by: match (missed.is_empty(), taken) {
+            (true, Some(taken)) => vec![format!("`{}` takes precedence", taken.name)],
+            _ => missed.into_iter().map(|what| format!("not met: {what}")).collect(),
+        },
+    };
+    candidates.into_iter().take(OTHERS).map(candidate).collect()
+}
+
+/// How many segments of the path the rule's path has in common with it.
+fn shared(rule: &Rule, path: &str) -> usize {
+    let segments = rule.path.as_str().split('/').skip(1);
+    segments.zip(path.split('/').skip(1)).take_while(|(one, other)| one == other).count()
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

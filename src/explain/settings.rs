@@ -1,0 +1,181 @@
+//! How a route is set, in the words of the file.
+
+use crate::cache;
+use crate::compression::{Compression, MediaRange};
+use crate::generation::{Mirror, RetryPolicy, Route, When};
+use crate::upstream::{Balance, Key, Pool};
+use crate::websocket::{LogFrames, OnChange, Settings};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What stands for a setting that does nothing.
+pub const OFF: &str = "off";
+
+/// What happens on the way to this upstream and back, by the names that it has in the file.
+pub fn settings(route: &Route, pool: &Pool) -> BTreeMap<&'static str, String> {
+    let or_off = |told: Option<String>| told.unwrap_or_else(|| OFF.to_owned());
+    BTreeMap::from([
+        ("balance", balance(&pool.settings().balance)),
+        ("cache", or_off(route.cache.as_deref().map(cache))),
+        ("compression", or_off(route.compression.as_deref().map(compression))),
+        ("grpc_web", if route.grpc_web { "on" } else { OFF }.to_owned()),
+        ("max_body_size", or_off(route.max_body_size.map(bytes))),
+        ("mirror", or_off(route.mirror.as_deref().map(mirror))),
+        ("retry", retry(&route.retry)),
+        ("websocket", or_off(route.websocket.as_deref().map(websocket))),
+    ])
+}
+
+/// Where some of a route's requests go instead, and which they are.
+pub fn splits(route: &Route) -> Vec<String> {
+    let mut below = 0;
+    let split = |split: &crate::generation::Split| {
+        let name = split.pool.name();
+        match &split.when {
+            When::Below(until) => {
+                let share = until.saturating_sub(below);
+                below = *until;
+                format!("{name} for {share} of 100")
+            }
+            When::Header(field, value) => {
+                let value = String::from_utf8_lossy(value.as_bytes());
+                format!("{name} when header {field} is {value}")
+            }
+            When::Cookie(cookie, value) => format!("{name} when cookie {cookie} is {value}"),
+        }
+    };
+    route.splits.iter().map(split).collect()
+}
+
+fn balance(balance: &Balance) -> String {
+    let key = |key: &Key| match key {
+        Key::UserId => "user id".to_owned(),
+        Key::ClientAddress => "client address".to_owned(),
+        Key::Header(name) => format!("header {name}"),
+        Key::Cookie(name) => format!("cookie {name}"),
+    };
+    match balance {
+        Balance::RoundRobin => "round_robin".to_owned(),
+        Balance::LeastRequests => "least_requests".to_owned(),
+        Balance::PeakEwma => "peak_ewma".to_owned(),
+        Balance::Hash(by) => format!("hash of {}", key(by)),
+        Balance::StickyCookie(name) => format!("sticky by cookie {name}"),
+    }
+}
+
+fn cache(policy: &cache::Policy) -> String {
+    let cache::Policy { default_ttl, max_ttl, stale_while_revalidate, .. } = policy;
+    let mut told = Told::on();
+    told.time("default_ttl", Some(*default_ttl).filter(|it| !it.is_zero()));
+    told.time("max_ttl", *max_ttl);
+    told.time("stale_while_revalidate", Some(*stale_while_revalidate).filter(|it| !it.is_zero()));
+    told.time("stale_if_error", Some(policy.stale_if_error).filter(|it| !it.is_zero()));
+    if !policy.key_headers.is_empty() {
+        let names: Vec<&str> = policy.key_headers.iter().map(http::HeaderName::as_str).collect();
+        told.add("key_headers", &names.join(" "));
+    }
+    told.0
+}
+
+fn compression(compression: &Compression) -> String {
+    let codings: Vec<&str> = compression.codings.iter().map(|coding| coding.name()).collect();
+    let types = compression.types.iter().map(|it| match it {
+        MediaRange::Exact(exact) => exact.clone(),
+        MediaRange::Main(main) => format!("{main}*"),
+        MediaRange::Suffix(suffix) => format!("*/*{suffix}"),
+    });
+    let types = types.collect::<Vec<_>>().join(" ");
+    format!("{}; min_size {}, types {types}", codings.join(" "), bytes(compression.min_size))
+}
+
+fn mirror(mirror: &Mirror) -> String {
+    let Mirror { pool, percent, timeout, .. } = mirror;
+    format!("{percent} of 100 to {}; timeout {}", pool.name(), time(*timeout))
+}
+
+fn retry(policy: &RetryPolicy) -> String {
+    if policy.attempts <= 1 {
+        return OFF.to_owned();
+    }
+    let cases = [
+        (policy.on_connect_failure, "connect_failure".to_owned()),
+        (policy.on_reset, "reset".to_owned()),
+        (policy.on_timeout, "timeout".to_owned()),
+    ];
+    let cases = cases.into_iter().filter_map(|(is_on, case)| is_on.then_some(case));
+    let statuses = policy.on_status.iter().map(ToString::to_string);
+    let cases: Vec<String> = cases.chain(statuses).collect();
+    let (attempts, backoff) = (policy.attempts, time(policy.backoff));
+    format!("{attempts} attempts on {}; backoff {backoff}", cases.join(" "))
+}
+
+fn websocket(settings: &Settings) -> String {
+    let Settings { idle_timeout, max_lifetime, quota, bounds, ping, on_change, log_frames } =
+        settings;
+    let number = |number: Option<usize>| number.map(|it| it.to_string());
+    let mut told = Told::on();
+    told.time("idle_timeout", *idle_timeout);
+    told.time("max_lifetime", *max_lifetime);
+    for (name, value) in [
+        ("max_sessions", number(quota.sessions)),
+        ("max_sessions_per_user", number(quota.per_user)),
+        ("max_sessions_per_address", number(quota.per_address)),
+        ("evict", quota.evicts_oldest.then(|| "oldest".to_owned())),
+        ("max_frame_size", bounds.frame_size.map(bytes)),
+        ("max_message_size", bounds.message_size.map(bytes)),
+        ("max_messages_per_second", bounds.messages_per_second.map(|it| it.to_string())),
+        ("strict", bounds.strict.then(|| "on".to_owned())),
+    ] {
+        if let Some(value) = value {
+            told.add(name, &value);
+        }
+    }
+    if let Some(ping) = ping {
+        let whom = match (ping.client, ping.upstream) {
+            (true, true) => "both",
+            (true, false) => "client",
+            (false, _) => "upstream",
+        };
+        let (interval, timeout) = (time(ping.interval), time(ping.timeout));
+        told.add("ping", &format!("{whom} every {interval} within {timeout}"));
+    }
+    match on_change {
+        OnChange::Keep => {}
+        OnChange::Drain => told.add("on_change", "drain"),
+        OnChange::Close => told.add("on_change", "close"),
+    }
+    match log_frames {
+        LogFrames::Off => {}
+        LogFrames::Headers => told.add("log_frames", "headers"),
+        LogFrames::Text => told.add("log_frames", "text"),
+    }
+    told.0
+}
+
+/// `on; this 1, that 2`.
+struct Told(String);
+
+impl Told {
+    fn on() -> Self {
+        Self("on".to_owned())
+    }
+
+    fn add(&mut self, name: &str, value: &str) {
+        self.0 += if self.0.contains(';') { ", " } else { "; " };
+        self.0 += &format!("{name} {value}");
+    }
+
+    fn time(&mut self, name: &str, value: Option<Duration>) {
+        if let Some(value) = value {
+            self.add(name, &time(value));
+        }
+    }
+}
+
+fn time(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
+}
+
+fn bytes(size: u64) -> String {
+    bytesize::ByteSize(size).to_string()
+}
