@@ -175,12 +175,15 @@ impl ProxyHttp for Proxy {
     async fn connected_to_upstream(
         &self,
         _: &mut Session,
-        _: bool,
+        is_reused: bool,
         _: &HttpPeer,
         _: RawFd,
         _: Option<&Digest>,
         ctx: &mut Context,
     ) -> Result<()> {
+        if let Some(pool) = ctx.pool() {
+            pool.counts().connected(is_reused);
+        }
         if let Some(place) = &mut ctx.place {
             place.connected();
         }
