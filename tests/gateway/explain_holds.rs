@@ -16,20 +16,21 @@ use tokio::net::{TcpListener, TcpStream};
 const TABLES: usize = 8;
 const CLIENTS: usize = 8;
 
-/// So many requests in all: `TIDEGATE_EXPLAIN_REQUESTS`, or what takes a few seconds.
+/// So many requests in all: `TIDEGATE_EXPLAIN_REQUESTS` (`.ci/run` has 100,000), or what takes a few
+/// seconds.
 fn requests() -> usize {
     let written = std::env::var("TIDEGATE_EXPLAIN_REQUESTS").ok();
-    written.and_then(|written| written.parse().ok()).unwrap_or(10_000)
+    written.and_then(|written| written.parse().ok()).unwrap_or(20_000)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_proxy_does_what_it_says_to_random_requests_of_random_tables() {
     let seed = std::env::var("TIDEGATE_EXPLAIN_SEED").ok().and_then(|it| it.parse().ok());
-    let seed: u64 = seed.unwrap_or(7);
+    let base: u64 = seed.unwrap_or(7);
     let each = requests().div_ceil(TABLES * CLIENTS);
     let mut seen = std::collections::BTreeMap::<String, usize>::new();
     for number in 0..TABLES {
-        let seed = seed.wrapping_mul(1_000).wrapping_add(number as u64);
+        let seed = base.wrapping_mul(1_000).wrapping_add(number as u64);
         let upstreams = [upstream("one").await, upstream("two").await];
         let config = table(&mut Dice::of(seed), number, &upstreams);
         let config = config
@@ -40,8 +41,7 @@ async fn the_proxy_does_what_it_says_to_random_requests_of_random_tables() {
         let clients = (0..CLIENTS).map(|client| {
             let (explainer, address) = (Arc::clone(&explainer), gateway.address());
             let dice = Dice::of(seed.wrapping_mul(100).wrapping_add(client as u64));
-            let what =
-                format!("TIDEGATE_EXPLAIN_SEED, table {number} of seed {seed}, client {client}");
+            let what = format!("TIDEGATE_EXPLAIN_SEED={base}, table {number}, client {client}");
             tokio::spawn(compare(explainer, address, dice, each, what))
         });
         for client in clients.collect::<Vec<_>>() {
