@@ -38,8 +38,8 @@ pub(super) fn intercept(
     ctx: &mut Context,
 ) -> Result<()> {
     let pages = ctx.route.edge.error_pages.as_ref().filter(|pages| pages.intercepts);
-    let has_page = pages.is_some_and(|pages| pages.find(response.status).is_some());
-    if !has_page || !reply::wants_html(session.req_header()) {
+    let page = reply::page_for(response.status, session.req_header(), ctx);
+    if pages.is_none() || page.is_none() {
         return Ok(());
     }
     let mut instead = Reply::error(
