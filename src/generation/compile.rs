@@ -230,7 +230,7 @@ impl Compiler<'_> {
         let threads = self.config.threads.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
         });
-        let listeners = listeners.iter().map(|it| (it.address.clone(), it.h2c)).collect();
+        let listeners = listeners.iter().map(|it| it.address.clone()).collect();
         let modes = self.modes();
         Fixed {
             listeners,

@@ -111,8 +111,8 @@ pub struct Guard {
 /// What can't change while the gateway runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fixed {
-    /// The listeners' addresses, and whether HTTP/2 without TLS is spoken there.
-    pub listeners: Vec<(Address, bool)>,
+    /// The listeners' addresses.
+    pub listeners: Vec<Address>,
     /// The permissions of those that are Unix domain sockets, in the same order.
     pub modes: Vec<u32>,
     /// The worker threads.

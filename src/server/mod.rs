@@ -97,7 +97,7 @@ impl Server {
             (Some(place), true) => Some(Taken::from(place).await.map_err(BindError::Handover)?),
             _ => None,
         };
-        let addresses = fixed.listeners.iter().map(|(address, _)| address.clone());
+        let addresses = fixed.listeners.iter().cloned();
         let sockets = listen::bind(addresses.zip(fixed.modes.iter().copied()), &mut taken)?;
         let admin = listen::bind(fixed.admin.clone().map(|it| (it, ADMIN_MODE)), &mut taken)?;
         let files = Files::of(sockets.iter().chain(&admin).map(|(address, _)| address));
@@ -138,9 +138,7 @@ impl Server {
         let mut services = Vec::new();
         let mut proxies = Vec::new();
         let modes = fixed.modes.iter().copied();
-        for (((address, h2c), (_, socket)), mode) in fixed.listeners.iter().zip(sockets).zip(modes)
-        {
-            let (address, h2c) = (address.clone(), *h2c);
+        for ((address, socket), mode) in sockets.into_iter().zip(modes) {
             let proxy = Proxy {
                 listener: address.clone(),
                 live: Arc::clone(&live),
@@ -151,7 +149,6 @@ impl Server {
             };
             let mut proxy = HttpProxy::new(proxy, Arc::clone(&conf));
             let mut options = HttpServerOptions::default();
-            options.h2c = h2c;
             // Let through to `admission`, which refuses it with a reason and a log line.
             options.allow_connect_method_proxying = true;
             proxy.server_options = Some(options);
@@ -207,8 +204,7 @@ impl Server {
                 drop(until_the_end);
             });
         }
-        let addresses: Vec<String> =
-            fixed.listeners.iter().map(|(address, _)| address.to_string()).collect();
+        let addresses: Vec<String> = fixed.listeners.iter().map(ToString::to_string).collect();
         let serving = format!("listening on {}, {routes} routes", addresses.join(", "));
         let keeper = kept.and_then(|(place, sockets)| keep(place, sockets));
         if let Some(taken) = taken {

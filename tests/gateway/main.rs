@@ -32,6 +32,7 @@ mod own_filter;
 mod pools;
 mod prefix_routing;
 mod readme;
+mod protocols;
 mod reload_keeps_sockets;
 mod service_manager;
 mod session_admin;

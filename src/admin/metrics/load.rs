@@ -15,6 +15,7 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
         "Connections refused, by the limit.",
     );
     refused.sample(&[("limit", "connections")], places.full.count());
+    refused.sample(&[("limit", "listener_connections")], places.full_of_listener.count());
     refused.sample(&[("limit", "connections_per_client")], places.full_of_client.count());
     let mut shed =
         to.family("tidegate_requests_shed", Kind::Counter, "Requests answered 503, by the limit.");
