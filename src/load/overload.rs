@@ -26,9 +26,9 @@ impl Overload {
         }
     }
 
-    /// Says whether there is memory left for requests; gives what was said before.
-    pub fn set_short_of_memory(&self, is_short: bool) -> bool {
-        self.is_short_of_memory.swap(is_short, Ordering::Relaxed)
+    /// Says whether memory is short.
+    pub fn set_short_of_memory(&self, is_short: bool) {
+        self.is_short_of_memory.store(is_short, Ordering::Relaxed);
     }
 
     /// Whether a request is one too many. It has been counted in already.
