@@ -117,6 +117,8 @@ pub struct Fixed {
     pub modes: Vec<u32>,
     /// The worker threads.
     pub threads: usize,
+    /// The most connections to upstreams that lie idle, for each thread at each listener.
+    pub upstream_pool_size: usize,
     /// The admin endpoint.
     pub admin: Option<Address>,
     /// Where the listeners are handed to the next gateway, when it is written.
@@ -178,6 +180,10 @@ pub struct Route {
     pub watcher: Option<Arc<dyn Watcher>>,
     /// To establish a connection.
     pub connect_timeout: Duration,
+    /// For the TLS handshake of a connection that is established.
+    pub tls_timeout: Duration,
+    /// From the end of a request until its response begins, if written.
+    pub first_byte_timeout: Option<Duration>,
     /// Between two reads of a response.
     pub read_timeout: Duration,
     /// Between two writes of a request.

@@ -1,8 +1,10 @@
 use super::caching::{self, Caching};
+use super::deadline::Deadline;
 use super::failure;
 use super::mirror::Copy;
 use super::retry::Attempts;
 use super::tracing::{self, Recording};
+use super::upload::Upload;
 use crate::cache::Status;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
@@ -10,7 +12,7 @@ use crate::generation::Route;
 use crate::http::address::Address;
 use crate::load::Ticket;
 use crate::telemetry::Exemplar;
-use crate::upstream::{Chosen, Place, Pool};
+use crate::upstream::{Chosen, Line, Place, Pool};
 use crate::websocket::{End, Initiator, Ticket as SessionTicket};
 use http::{HeaderValue, Method, StatusCode};
 use pingora::Error;
@@ -59,6 +61,14 @@ pub struct Context {
     pub(super) bridge: Option<String>,
     /// Whether the handshake is done.
     pub(super) is_open: bool,
+    /// Whether the request has a body.
+    pub(super) has_body: bool,
+    /// The body, while it comes.
+    pub(super) upload: Option<Upload>,
+    /// By which the connection to the upstream can be cut off.
+    pub(super) line: Option<Arc<Line>>,
+    /// Until when the response must have begun.
+    pub(super) deadline: Option<Deadline>,
     pub(super) received: u64,
     pub(super) sent: u64,
     /// What the client gets in the place of an upstream's error.
@@ -95,6 +105,10 @@ impl Context {
             tunnel: None,
             bridge: None,
             is_open: false,
+            has_body: false,
+            upload: None,
+            line: None,
+            deadline: None,
             received: 0,
             sent: 0,
             instead: None,

@@ -5,6 +5,7 @@ pub mod begun;
 mod caching;
 mod compression;
 mod context;
+mod deadline;
 mod explained;
 mod failure;
 mod forward;
@@ -14,6 +15,7 @@ mod reply;
 mod retry;
 mod target;
 mod tracing;
+mod upload;
 
 use crate::cache::Cache;
 use crate::filter::{Flow, Request, Response};
@@ -88,7 +90,10 @@ impl ProxyHttp for Proxy {
             Err(reply) => Some(reply),
         };
         match refusal {
-            None => Ok(false),
+            None => {
+                upload::begin(session, ctx);
+                Ok(false)
+            }
             Some(reply) => reply::send(session, ctx, reply).await.map(|()| true),
         }
     }
@@ -175,9 +180,10 @@ impl ProxyHttp for Proxy {
         _: bool,
         _: &HttpPeer,
         _: RawFd,
-        _: Option<&Digest>,
+        digest: Option<&Digest>,
         ctx: &mut Context,
     ) -> Result<()> {
+        deadline::connected(digest, ctx);
         if let Some(place) = &mut ctx.place {
             place.connected();
         }
@@ -208,11 +214,11 @@ impl ProxyHttp for Proxy {
     fn fail_to_connect(
         &self,
         _: &mut Session,
-        _: &HttpPeer,
+        peer: &HttpPeer,
         ctx: &mut Context,
         error: Box<Error>,
     ) -> Box<Error> {
-        retry::unreachable(ctx, error)
+        retry::unreachable(peer, &self.overload, ctx, error)
     }
 
     async fn upstream_request_filter(
@@ -229,7 +235,7 @@ impl ProxyHttp for Proxy {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         is_end: bool,
         ctx: &mut Context,
@@ -238,6 +244,10 @@ impl ProxyHttp for Proxy {
         ctx.received += body.as_ref().map_or(0, |body| body.len() as u64);
         if ctx.tunnel.is_some() {
             return Ok(());
+        }
+        upload::received(session, is_end, ctx)?;
+        if is_end {
+            deadline::asked(ctx);
         }
         match ctx.route.max_body_size {
             Some(limit) if ctx.received > limit => {

@@ -132,7 +132,7 @@ impl Server {
             // As many attempts as a route may ask for, and one for a connection that the upstream
             // closed while it lay idle.
             max_retries: 11,
-            upstream_keepalive_pool_size: 1024,
+            upstream_keepalive_pool_size: fixed.upstream_pool_size,
             ..ServerConf::default()
         });
         let mut services = Vec::new();

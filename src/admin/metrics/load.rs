@@ -21,4 +21,5 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
         to.family("tidegate_requests_shed", Kind::Counter, "Requests answered 503, by the limit.");
     shed.sample(&[("limit", "requests")], overload.requests.count());
     shed.sample(&[("limit", "memory")], overload.memory.count());
+    shed.sample(&[("limit", "files")], overload.files.count());
 }
