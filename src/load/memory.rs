@@ -103,8 +103,7 @@ mod tests {
         let mut watermark = Watermark::default();
         let told: Vec<_> = [990, 1000, 1001, 1200, 1000, 950, 901, 900, 950, 1000, 1001, 0]
             .map(|used| watermark.look(used, 1000))
-            .into_iter()
-            .collect();
+            .to_vec();
         let expected = [
             None,
             None,

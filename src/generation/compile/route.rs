@@ -183,8 +183,8 @@ impl Compiler<'_> {
                 .help("make `timeouts.read` as long");
         }
         let named = written.upstream.iter().chain(written.split.iter().map(|it| &it.upstream));
-        let many = named.filter_map(|name| pools.get(name.as_str()));
-        if let Some(pool) = many.into_iter().find(|pool| pool.settings().speech.alpn != ALPN::H1) {
+        let mut many = named.filter_map(|name| pools.get(name.as_str()));
+        if let Some(pool) = many.find(|pool| pool.settings().speech.alpn != ALPN::H1) {
             let name = pool.name();
             self.problems
                 .add(first_byte.span, at, format!("the upstream `{name}` speaks HTTP/2"))
