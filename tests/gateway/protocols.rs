@@ -1,6 +1,8 @@
 //! A listener speaks what its `protocols` say, and nothing else.
 
-use crate::support::{Authority, Config, Gateway, Response, Upstream, Wire, free_port, get, until};
+use crate::support::{
+    Authority, Config, Gateway, Response, Upstream, Wire, cli, free_port, get, until,
+};
 use h2::client::handshake;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -32,6 +34,9 @@ async fn http2_alone_without_tls() {
     is_version_not_supported(&gateway.get("/", &[]).await);
     assert_eq!(by_h2c(&gateway).await, Some(200));
     assert_eq!(upstream.requests().len(), 1);
+    let url = format!("http://{}/", gateway.address());
+    let doctor = cli(gateway.folder(), &["doctor", &url], &[]).await;
+    assert!(doctor.all().contains("http2-only"), "{}", doctor.all());
     // It changes with a reload, both ways.
     gateway.rewrite(&config.clone().listening("protocols: [h1, h2c]"));
     until("HTTP/1 is served", async || gateway.get("/", &[]).await.status() == 200).await;
