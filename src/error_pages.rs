@@ -1,4 +1,5 @@
-//! Pages for errors, in the place of JSON, for people with browsers.
+//! Pages for errors in the place of the gateway's own: HTML for people with browsers, JSON for
+//! programs.
 
 use http::StatusCode;
 use std::collections::BTreeMap;
@@ -7,30 +8,70 @@ use std::fmt::Write as _;
 /// Pages by the status that they are for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ErrorPages {
+    /// HTML.
+    pub html: Pages,
+    /// JSON.
+    pub json: Pages,
+    /// Whether errors of upstreams get them as well.
+    pub intercepts: bool,
+}
+
+/// Pages of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pages {
     /// For one status.
     pub exact: BTreeMap<u16, Page>,
     /// For a class, by its first digit.
     pub classes: BTreeMap<u16, Page>,
-    /// Whether errors of upstreams get them as well.
-    pub intercepts: bool,
+}
+
+/// What a page is made of, and by which rules what is filled in is made harmless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// HTML.
+    Html,
+    /// JSON, whose strings have the places in them.
+    Json,
+}
+
+/// What is known of an error.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'e> {
+    /// The status.
+    pub status: StatusCode,
+    /// The error's name.
+    pub error: &'e str,
+    /// What it says.
+    pub message: &'e str,
+    /// The request's id.
+    pub request_id: &'e str,
 }
 
 /// A page with places for what is known of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
+    kind: Kind,
     pieces: Vec<Piece>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
-    Html(String),
+    Text(String),
     Status,
     Reason,
+    Error,
     Message,
     RequestId,
 }
 
 impl ErrorPages {
+    /// Whether there is one for this status, of whichever kind.
+    pub fn have(&self, status: StatusCode) -> bool {
+        [&self.html, &self.json].iter().any(|pages| pages.find(status).is_some())
+    }
+}
+
+impl Pages {
     /// The page for this status.
     pub fn find(&self, status: StatusCode) -> Option<&Page> {
         let code = status.as_u16();
@@ -39,17 +80,18 @@ impl ErrorPages {
 }
 
 impl Page {
-    /// Of HTML in which `{{status}}`, `{{reason}}`, `{{message}}` and `{{request.id}}` are filled
-    /// in; all else between braces is left, for it is a page's own.
-    pub fn new(html: &str) -> Self {
-        const PLACES: [(&str, Piece); 4] = [
+    /// Of a text in which `{{status}}`, `{{reason}}`, `{{error}}`, `{{message}}` and
+    /// `{{request.id}}` are filled in; all else between braces is left, for it is a page's own.
+    pub fn new(kind: Kind, text: &str) -> Self {
+        const PLACES: [(&str, Piece); 5] = [
             ("{{status}}", Piece::Status),
             ("{{reason}}", Piece::Reason),
+            ("{{error}}", Piece::Error),
             ("{{message}}", Piece::Message),
             ("{{request.id}}", Piece::RequestId),
         ];
         let mut pieces = Vec::new();
-        let mut rest = html;
+        let mut rest = text;
         let next = |rest: &str| {
             let found = PLACES.iter().filter_map(|(name, piece)| {
                 rest.find(name).map(|at| (at, name.len(), piece.clone()))
@@ -58,33 +100,38 @@ impl Page {
         };
         while let Some((at, length, piece)) = next(rest) {
             let (before, from) = rest.split_at(at);
-            pieces.push(Piece::Html(before.to_owned()));
+            pieces.push(Piece::Text(before.to_owned()));
             pieces.push(piece);
             rest = from.get(length..).unwrap_or_default();
         }
-        pieces.push(Piece::Html(rest.to_owned()));
-        Self { pieces }
+        pieces.push(Piece::Text(rest.to_owned()));
+        Self { kind, pieces }
     }
 
     /// The page for one error.
-    pub fn render(&self, status: StatusCode, message: &str, request_id: &str) -> String {
-        let mut html = String::with_capacity(1024);
+    pub fn render(&self, known: Known<'_>) -> String {
+        let mut page = String::with_capacity(1024);
+        let push = match self.kind {
+            Kind::Html => push_html,
+            Kind::Json => push_json,
+        };
         for piece in &self.pieces {
             match piece {
-                Piece::Html(text) => html.push_str(text),
+                Piece::Text(text) => page.push_str(text),
                 // Writing into a string can't fail.
-                Piece::Status => drop(write!(html, "{}", status.as_u16())),
-                Piece::Reason => html.push_str(status.canonical_reason().unwrap_or("Error")),
-                Piece::Message => push_escaped(&mut html, message),
-                Piece::RequestId => push_escaped(&mut html, request_id),
+                Piece::Status => drop(write!(page, "{}", known.status.as_u16())),
+                Piece::Reason => page.push_str(known.status.canonical_reason().unwrap_or("Error")),
+                Piece::Error => push(&mut page, known.error),
+                Piece::Message => push(&mut page, known.message),
+                Piece::RequestId => push(&mut page, known.request_id),
             }
         }
-        html
+        page
     }
 }
 
 /// A message may repeat what a request said.
-fn push_escaped(html: &mut String, text: &str) {
+fn push_html(html: &mut String, text: &str) {
     for c in text.chars() {
         match c {
             '&' => html.push_str("&amp;"),
@@ -97,31 +144,60 @@ fn push_escaped(html: &mut String, text: &str) {
     }
 }
 
+/// The same for the inside of a string of JSON (RFC 8259, section 7).
+fn push_json(json: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            c if c.is_control() => drop(write!(json, "\\u{:04x}", u32::from(c))),
+            c => json.push(c),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn known(code: u16, message: &str) -> Known<'_> {
+        let status = StatusCode::from_u16(code).expect("a status");
+        Known { status, error: "its_name", message, request_id: "id-1" }
+    }
+
     #[test]
     fn what_is_known_is_filled_in_and_harmless() {
-        let page =
-            Page::new("<p {x}>{{status}} {{reason}}: {{message}} ({{request.id}}) {{other}}");
+        let page = Page::new(
+            Kind::Html,
+            "<p {x}>{{status}} {{reason}}: {{message}} ({{request.id}}) {{other}}",
+        );
         assert_eq!(
-            page.render(StatusCode::BAD_GATEWAY, "<script>'&\"", "id-1"),
+            page.render(known(502, "<script>'&\"")),
             "<p {x}>502 Bad Gateway: &lt;script&gt;&#39;&amp;&quot; (id-1) {{other}}"
         );
-        assert_eq!(Page::new("").render(StatusCode::NOT_FOUND, "m", "i"), "");
+        assert_eq!(Page::new(Kind::Html, "").render(known(404, "m")), "");
+    }
+
+    #[test]
+    fn rfc8259_7_what_is_filled_into_json_stays_in_its_string() {
+        let page =
+            Page::new(Kind::Json, r#"{"code":{{status}},"n":"{{error}}","m":"{{message}}"}"#);
+        for message in ["plain", "\"", "\\", "\\\",\"x\":\"", "\n\r\t\0\u{7f}", "\u{2028}ß🦀"] {
+            let json: serde_json::Value =
+                serde_json::from_str(&page.render(known(400, message))).expect("JSON");
+            assert_eq!(json, serde_json::json!({"code": 400, "n": "its_name", "m": message}));
+        }
     }
 
     #[test]
     fn a_status_of_its_own_goes_before_its_class() {
-        let pages = ErrorPages {
-            exact: [(404, Page::new("exact"))].into(),
-            classes: [(4, Page::new("class"))].into(),
-            intercepts: false,
+        let pages = Pages {
+            exact: [(404, Page::new(Kind::Html, "exact"))].into(),
+            classes: [(4, Page::new(Kind::Html, "class"))].into(),
         };
         let find = |code| {
-            let status = StatusCode::from_u16(code).expect("a status");
-            pages.find(status).map(|page| page.render(status, "", ""))
+            let known = known(code, "");
+            pages.find(known.status).map(|page| page.render(known))
         };
         assert_eq!(find(404).as_deref(), Some("exact"));
         assert_eq!(find(403).as_deref(), Some("class"));

@@ -139,7 +139,7 @@ impl Summary {
     fn of(generation: &Generation) -> Self {
         let listeners = generation.fixed.listeners.iter();
         Self {
-            listeners: listeners.map(|(address, _)| address.clone()).collect(),
+            listeners: listeners.cloned().collect(),
             admin: generation.fixed.admin.clone(),
             admin_token: generation.admin_token.as_deref().map(str::to_owned),
             upstreams: generation.pools.len(),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 pub(super) fn show(admin: &Admin) -> Value {
     let live = admin.live.load();
-    let listeners = live.fixed.listeners.iter().map(|(address, _)| address.to_string());
+    let listeners = live.fixed.listeners.iter().map(ToString::to_string);
     json!({
         "software": env!("CARGO_PKG_VERSION"),
         "version": live.number,

@@ -3,8 +3,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Pages of one's own for errors. Clients that like HTML better than JSON (`Accept`) get them, as
-/// browsers do; others get JSON or text as ever.
+/// Pages of one's own for errors. Clients that like HTML better than JSON (`Accept`) get `pages`,
+/// as browsers do; those that like plain text better get that as ever; all others get `json`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ErrorPages {
@@ -13,6 +13,11 @@ pub struct ErrorPages {
     /// with the configuration; SIGHUP reads them again.
     #[schemars(extend("propertyNames" = {"format": "error-status"}))]
     pub pages: BTreeMap<ErrorStatus, Spanned<String>>,
+    /// Files of JSON, in the place of the gateway's own: `{"code": {{status}}, "detail":
+    /// "{{message}}"}`. The same is filled in, and `{{error}}`, the error's name; what is filled in
+    /// is escaped for the inside of a string.
+    #[schemars(extend("propertyNames" = {"format": "error-status"}))]
+    pub json: BTreeMap<ErrorStatus, Spanned<String>>,
     /// Whether they also take the place of errors that upstreams answer; `Retry-After`,
     /// `WWW-Authenticate`, `Allow` and `Set-Cookie` of those are kept. Default: `false`.
     pub intercept: bool,

@@ -30,6 +30,11 @@ pub struct Limits {
     /// How long a client may send nothing of a body that it owes; longer is answered 408. It
     /// bounds HTTP/1; by HTTP/2, the route's `timeouts.read` does. Default: `60s`.
     pub body_timeout: Option<Duration>,
+    /// Bytes of a body in a second, the least: a body may take `body_timeout`, and a second more
+    /// for each time that so many bytes have come; slower is answered 408. Time in which the
+    /// upstream takes nothing does not count, nor what comes once the response has begun; streams
+    /// of gRPC are exempt. `0` sets no least. Default: `240`.
+    pub body_rate: Option<ByteSize>,
     /// How long a client may take nothing of a response; the connection is closed then.
     /// Default: `60s`.
     pub send_timeout: Option<Duration>,

@@ -15,9 +15,15 @@ pub struct Listener {
     /// Default: `"0660"`.
     #[serde(default)]
     pub mode: Option<Spanned<String>>,
-    /// What is spoken here. Default: `[h1]`, and `[h2, h1]` with TLS.
+    /// What is spoken here, and nothing else: where `h1` is not among them, HTTP/1 is answered 505.
+    /// Default: `[h1]`, and `[h2, h1]` with TLS.
     #[serde(default)]
     pub protocols: Vec<Spanned<Protocol>>,
+    /// Connections that are held at a time at this listener; what comes beyond is answered 503 or,
+    /// with TLS, closed at once. Default: as many as `limits.connections` leaves.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub connections: Option<usize>,
     /// TLS. Default: none.
     #[serde(default)]
     pub tls: Option<Spanned<ListenerTls>>,

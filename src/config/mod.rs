@@ -98,6 +98,10 @@ pub struct Config {
     /// Worker threads. Default: the cores that the cgroup and the affinity mask give.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
+    /// Connections to upstreams that are kept while they lie idle, for each thread at each listener;
+    /// the one that has lain the longest is closed for another. Default: `1024`.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub upstream_pool_size: Option<usize>,
     /// One line per request and per WebSocket session; `off` writes none.
     pub access_log: AccessLogSetting,
     /// The gateway's own log, on stderr.

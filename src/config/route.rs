@@ -4,9 +4,11 @@ use super::{
     Headers, HostPattern, MaintenanceSetting, Method, Mirror, Path, RateLimit, Redirect, Respond,
     RetrySetting, Spanned, Split, Switch, WebSocketSetting,
 };
+use crate::http::host::is_authority;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 /// Which requests, and where they go.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -132,9 +134,7 @@ pub struct Rewrite {
 }
 
 /// The `Host` that the upstream sees.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(from = "String")]
-#[schemars(with = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostRewrite {
     /// What the client sent.
     Preserve,
@@ -144,12 +144,32 @@ pub enum HostRewrite {
     Name(String),
 }
 
-impl From<String> for HostRewrite {
-    fn from(written: String) -> Self {
-        match written.as_str() {
-            "preserve" => Self::Preserve,
-            "upstream" => Self::Upstream,
-            _ => Self::Name(written),
+/// How many letters of `preserve` and `upstream` may be wrong before it is taken for a name.
+const MISSPELT: usize = 2;
+
+impl FromStr for HostRewrite {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        match written {
+            "preserve" => return Ok(Self::Preserve),
+            "upstream" => return Ok(Self::Upstream),
+            _ => {}
+        }
+        if written.is_empty() || !is_authority(written) {
+            return Err("it is neither `preserve` nor `upstream` nor a host name".to_owned());
+        }
+        let lower = written.to_ascii_lowercase();
+        let is_near = |word: &&str| {
+            // Names of hosts may be long, and the distance costs their product.
+            lower.len() < 16 && strsim::damerau_levenshtein(&lower, word) <= MISSPELT
+        };
+        match ["preserve", "upstream"].into_iter().find(is_near) {
+            Some(word) => Err(format!(
+                "did you mean `{word}`? A host that is called so is written with its port: \
+                 `{written}:80`"
+            )),
+            None => Ok(Self::Name(written.to_owned())),
         }
     }
 }
@@ -158,14 +178,22 @@ impl From<String> for HostRewrite {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
-    /// To establish a connection; exceeded, the answer is 504. Default: `3s`.
+    /// To connect; exceeded, the answer is 504. Default: `3s`.
     pub connect: Option<Duration>,
+    /// For the TLS handshake with an upstream that has `tls`, once it is connected; exceeded, the
+    /// answer is 504. Default: what `connect` has.
+    pub tls: Option<Duration>,
+    /// From the end of the request until the response begins; exceeded, the answer is 504. It can
+    /// be no longer than `read`, and the upstream must speak HTTP/1.1 alone. On a WebSocket it
+    /// bounds the handshake. Default: what `read` has.
+    pub first_byte: Option<Spanned<Duration>>,
     /// Between two reads of a response, the first included; exceeded, the answer is 504. On a
     /// WebSocket it bounds the handshake alone. Default: `60s`.
     pub read: Option<Spanned<Duration>>,
     /// Between two writes of a request. Default: `60s`.
     pub write: Option<Duration>,
-    /// For the whole request, retries and the response's body included; exceeded, the answer is
-    /// 504, or what has gone down breaks off. Not for WebSockets. Default: none.
+    /// For the whole request, its body, retries and the response's body included; exceeded, the
+    /// answer is 504, or 408 where it is the client's body that is waited for, or what has gone
+    /// down breaks off. Not for WebSockets. Default: none.
     pub request: Option<Duration>,
 }

@@ -1,5 +1,6 @@
 //! The smallest parts of a configuration: durations, sizes, addresses, names.
 
+use super::route::HostRewrite;
 use crate::http::address::Address;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
@@ -135,6 +136,7 @@ leaves! {
     Exactly: "exact-value", "2";
     Template: "template", "{client.address}";
     ErrorStatus: "error-status", "5xx";
+    HostRewrite: "host-rewrite", "upstream";
 }
 
 /// A span of time: `30s`, `10m`, `1h 30m`, `250ms`.

@@ -103,6 +103,8 @@ fn answered_code(answer: &Answer) -> Code {
         502 => Code::BadGateway,
         503 => Code::Unavailable,
         504 => Code::GatewayTimeout,
+        // The gateway says it where a listener's `protocols` leave out HTTP/1.
+        505 => Code::Http2Only,
         0..500 => Code::RequestRefused,
         _ => Code::ServiceError,
     })

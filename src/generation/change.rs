@@ -34,6 +34,9 @@ impl Changes {
         if old.fixed.threads != new.fixed.threads {
             changes.needs_restart.push("threads");
         }
+        if old.fixed.upstream_pool_size != new.fixed.upstream_pool_size {
+            changes.needs_restart.push("upstream_pool_size");
+        }
         if old.fixed.admin != new.fixed.admin {
             changes.needs_restart.push("admin");
         }

@@ -54,6 +54,9 @@ pub struct Surroundings<'s> {
 /// The longest path of a Unix socket (107 bytes on Linux), less what is put behind it.
 const MAX_SOCKET_PATH: usize = 90;
 
+/// Connections to upstreams that lie idle, for each thread at each listener.
+const POOL_SIZE: usize = 1024;
+
 /// The fewest characters of the admin endpoint's token.
 const LEAST_TOKEN: usize = 16;
 
@@ -241,12 +244,13 @@ impl Compiler<'_> {
         let threads = self.config.threads.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
         });
-        let listeners = listeners.iter().map(|it| (it.address.clone(), it.h2c)).collect();
+        let listeners = listeners.iter().map(|it| it.address.clone()).collect();
         let modes = self.modes();
         Fixed {
             listeners,
             modes,
             threads,
+            upstream_pool_size: self.config.upstream_pool_size.unwrap_or(POOL_SIZE),
             admin: self.admin(),
             upgrade_socket: self.upgrade_socket(),
         }

@@ -18,6 +18,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Between two parts of a request's body.
     pub body_timeout: Duration,
+    /// The least bytes of it in a second.
+    pub body_rate: Option<u64>,
     /// Between two parts of a response that the client takes.
     pub send_timeout: Duration,
     /// The most connections, if written.

@@ -13,8 +13,12 @@ use std::time::{Duration, SystemTime};
 pub struct Listener {
     /// The address.
     pub address: Address,
-    /// Whether HTTP/2 without TLS is spoken there as well.
+    /// Whether HTTP/1 is spoken there.
+    pub h1: bool,
+    /// Whether HTTP/2 without TLS is.
     pub h2c: bool,
+    /// The most connections at a time, if written.
+    pub connections: Option<usize>,
     /// TLS, unless it is off.
     pub tls: Option<Tls>,
     /// The port that every request is redirected to, by HTTPS.

@@ -115,12 +115,14 @@ pub struct Guard {
 /// What can't change while the gateway runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fixed {
-    /// The listeners' addresses, and whether HTTP/2 without TLS is spoken there.
-    pub listeners: Vec<(Address, bool)>,
+    /// The listeners' addresses.
+    pub listeners: Vec<Address>,
     /// The permissions of those that are Unix domain sockets, in the same order.
     pub modes: Vec<u32>,
     /// The worker threads.
     pub threads: usize,
+    /// The most connections to upstreams that lie idle, for each thread at each listener.
+    pub upstream_pool_size: usize,
     /// The admin endpoint.
     pub admin: Option<Address>,
     /// Where the listeners are handed to the next gateway, when it is written.
@@ -184,6 +186,10 @@ pub struct Route {
     pub watcher: Option<Arc<dyn Watcher>>,
     /// To establish a connection.
     pub connect_timeout: Duration,
+    /// For the TLS handshake of a connection that is established.
+    pub tls_timeout: Duration,
+    /// From the end of a request until its response begins, if written.
+    pub first_byte_timeout: Option<Duration>,
     /// Between two reads of a response.
     pub read_timeout: Duration,
     /// Between two writes of a request.

@@ -17,24 +17,43 @@ const TENTHS_AFTER: u64 = 9;
 
 /// Watches the memory of the process, and tells who takes requests when it runs short.
 pub async fn watch(live: Arc<Live>, overload: Arc<Overload>) {
-    let of_group = group_limit().map(|limit| limit / 10 * TENTHS);
+    let of_group = group_limit(Path::new("/")).map(|limit| limit / 10 * TENTHS);
     let page = rustix::param::page_size() as u64;
+    let mut watermark = Watermark::default();
     loop {
         tokio::time::sleep(EVERY).await;
         let limit = live.load().edge.limits.memory.or(of_group).unwrap_or(u64::MAX);
         let Some(used) = resident_pages().map(|pages| pages * page) else { return };
-        let was_short = overload.set_short_of_memory(used > limit);
-        if used > limit && !was_short {
-            log::warn!(
+        let changed = watermark.look(used, limit);
+        overload.set_short_of_memory(watermark.is_short);
+        match changed {
+            Some(true) => log::warn!(
                 "{} of memory are used, {} may be (limits.memory): requests are answered 503",
                 ByteSize(used),
                 ByteSize(limit)
-            );
-        } else if was_short && used > limit / 10 * TENTHS_AFTER {
-            overload.set_short_of_memory(true);
-        } else if was_short {
-            log::info!("{} of memory are used: requests are served again", ByteSize(used));
+            ),
+            Some(false) => {
+                log::info!("{} of memory are used: requests are served again", ByteSize(used));
+            }
+            None => {}
         }
+    }
+}
+
+/// Whether memory is short, between two marks.
+#[derive(Debug, Default)]
+struct Watermark {
+    is_short: bool,
+}
+
+impl Watermark {
+    /// Whether it is short from here on, or no more; `None` when nothing has changed.
+    fn look(&mut self, used: u64, limit: u64) -> Option<bool> {
+        let mark = if self.is_short { limit / 10 * TENTHS_AFTER } else { limit };
+        let is_short = used > mark;
+        let has_changed = is_short != self.is_short;
+        self.is_short = is_short;
+        has_changed.then_some(is_short)
     }
 }
 
@@ -44,15 +63,88 @@ fn resident_pages() -> Option<u64> {
     statm.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// The least limit of the process's control group (version 2) and those above it.
-fn group_limit() -> Option<u64> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let mounted = Path::new("/sys/fs/cgroup");
-    let own = mounted.join(path);
-    own.ancestors()
-        .take_while(|group| group.starts_with(mounted))
-        .filter_map(|group| std::fs::read_to_string(group.join("memory.max")).ok())
-        .filter_map(|limit| limit.trim().parse().ok())
-        .min()
+/// What a control group of version 1 has that is not limited: the most that it can count.
+const UNLIMITED: u64 = 1 << 62;
+
+/// The least limit of the process's control group and those above it, in the file system that
+/// begins there.
+fn group_limit(root: &Path) -> Option<u64> {
+    let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
+    let limits = groups.lines().filter_map(|line| {
+        // Its number, its controllers, its path: `0::/system.slice`, `4:cpu,memory:/docker/1f`.
+        let mut parts = line.splitn(3, ':');
+        let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+        let (mounted, file) = match controllers {
+            "" => ("sys/fs/cgroup", "memory.max"),
+            it if it.split(',').any(|it| it == "memory") => {
+                ("sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => return None,
+        };
+        let mounted = root.join(mounted);
+        let own = mounted.join(path.trim_start_matches('/'));
+        own.ancestors()
+            .take_while(|group| group.starts_with(&mounted))
+            .filter_map(|group| std::fs::read_to_string(group.join(file)).ok())
+            .filter_map(|limit| limit.trim().parse().ok())
+            .filter(|limit| *limit < UNLIMITED)
+            .min()
+    });
+    limits.min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn it_is_short_until_a_tenth_is_free_and_says_so_once() {
+        let mut watermark = Watermark::default();
+        let told: Vec<_> = [990, 1000, 1001, 1200, 1000, 950, 901, 900, 950, 1000, 1001, 0]
+            .map(|used| watermark.look(used, 1000))
+            .to_vec();
+        let expected = [
+            None,
+            None,
+            Some(true),
+            None,
+            None,
+            None,
+            None,
+            Some(false),
+            None,
+            None,
+            Some(true),
+            Some(false),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn the_least_limit_of_the_groups_counts_in_either_version() {
+        let of = |groups: &str, limits: &[(&str, &str)]| {
+            let root = tempfile::TempDir::new().unwrap();
+            fs::create_dir_all(root.path().join("proc/self")).unwrap();
+            fs::write(root.path().join("proc/self/cgroup"), groups).unwrap();
+            for (file, limit) in limits {
+                let file = root.path().join("sys/fs/cgroup").join(file);
+                fs::create_dir_all(file.parent().unwrap()).unwrap();
+                fs::write(file, limit).unwrap();
+            }
+            group_limit(root.path())
+        };
+        let two = [("memory.max", "max\n"), ("a/memory.max", "500\n"), ("a/b/memory.max", "700\n")];
+        assert_eq!(of("0::/a/b\n", &two), Some(500));
+        assert_eq!(of("0::/\n", &two), None);
+        let one = "11:cpuset:/\n4:cpu,memory:/docker/1f\n0::/x\n";
+        let unlimited = "9223372036854771712\n";
+        let file = "memory/docker/1f/memory.limit_in_bytes";
+        let above = ("memory/memory.limit_in_bytes", unlimited);
+        assert_eq!(of(one, &[(file, "1048576\n"), above]), Some(1_048_576));
+        assert_eq!(of(one, &[(file, unlimited), above]), None);
+        // In a container the group's own path is often not there.
+        assert_eq!(of(one, &[("memory/memory.limit_in_bytes", "4096\n")]), Some(4096));
+        assert_eq!(of("", &[]), None);
+    }
 }

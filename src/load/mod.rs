@@ -10,4 +10,4 @@ pub use arrivals::Arrivals;
 pub use in_flight::{InFlight, Ticket};
 pub use memory::watch as watch_memory;
 pub use overload::Overload;
-pub use places::{Full, Place, Places, connections};
+pub use places::{Door, Full, Place, Places, connections};

@@ -13,6 +13,8 @@ pub struct Overload {
     pub requests: Alarm,
     /// Requests refused because of `limits.memory`.
     pub memory: Alarm,
+    /// Requests refused for there was no file for a connection to their upstream.
+    pub files: Alarm,
 }
 
 impl Overload {
@@ -23,12 +25,23 @@ impl Overload {
             is_short_of_memory: AtomicBool::new(false),
             requests: Alarm::default(),
             memory: Alarm::default(),
+            files: Alarm::default(),
         }
     }
 
-    /// Says whether there is memory left for requests; gives what was said before.
-    pub fn set_short_of_memory(&self, is_short: bool) -> bool {
-        self.is_short_of_memory.swap(is_short, Ordering::Relaxed)
+    /// Says whether memory is short.
+    pub fn set_short_of_memory(&self, is_short: bool) {
+        self.is_short_of_memory.store(is_short, Ordering::Relaxed);
+    }
+
+    /// There was no file for a connection to an upstream.
+    pub fn out_of_files(&self) {
+        if self.files.ring() {
+            log::warn!(
+                "the process may open no more files, and thus no more connections to upstreams: \
+                 requests that need one are answered 503"
+            );
+        }
     }
 
     /// Whether a request is one too many. It has been counted in already.

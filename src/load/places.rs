@@ -1,5 +1,5 @@
 use crate::generation::Edge;
-use crate::http::address::client;
+use crate::http::address::{Address, client};
 use crate::telemetry::Alarm;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -27,8 +27,24 @@ pub struct Places {
     hasher: RandomState,
     /// Connections refused for there are too many.
     pub full: Alarm,
+    /// Connections refused for there are too many at their listener.
+    pub full_of_listener: Alarm,
     /// Connections refused for their client has too many.
     pub full_of_client: Alarm,
+}
+
+/// The connections at one listener.
+#[derive(Debug)]
+pub struct Door {
+    address: Address,
+    taken: AtomicUsize,
+}
+
+impl Door {
+    /// Nobody has come through.
+    pub fn new(address: Address) -> Self {
+        Self { address, taken: AtomicUsize::new(0) }
+    }
 }
 
 /// Why there is no place for a connection.
@@ -36,6 +52,8 @@ pub struct Places {
 pub enum Full {
     /// `limits.connections`.
     All,
+    /// A listener's `connections`.
+    Listener,
     /// `limits.connections_per_client`.
     Client,
 }
@@ -44,6 +62,7 @@ pub enum Full {
 #[derive(Debug)]
 pub struct Place {
     places: Arc<Places>,
+    door: Arc<Door>,
     client: Option<IpAddr>,
 }
 
@@ -63,6 +82,7 @@ impl Places {
             clients: Default::default(),
             hasher: RandomState::new(),
             full: Alarm::default(),
+            full_of_listener: Alarm::default(),
             full_of_client: Alarm::default(),
         }
     }
@@ -77,12 +97,31 @@ impl Places {
         edge.limits.connections.map_or(self.most, |written| written.min(self.most))
     }
 
-    /// Takes a place, if there is one.
-    pub fn take(self: &Arc<Self>, edge: &Edge) -> Result<Place, Full> {
+    /// Takes a place for who comes through this door, if there is one; there, `most_there` may be.
+    pub fn take(
+        self: &Arc<Self>,
+        edge: &Edge,
+        door: &Arc<Door>,
+        most_there: Option<usize>,
+    ) -> Result<Place, Full> {
+        let most_there = most_there.unwrap_or(usize::MAX);
+        if door.taken.fetch_add(1, Ordering::Relaxed) >= most_there {
+            door.taken.fetch_sub(1, Ordering::Relaxed);
+            if self.full_of_listener.ring() {
+                log::warn!(
+                    "{most_there} connections are held at {}, as many as may be \
+                     (listeners[].connections): what comes beyond is refused",
+                    door.address
+                );
+            }
+            return Err(Full::Listener);
+        }
         let most = self.most(edge);
         if self.taken.fetch_add(1, Ordering::Relaxed) < most {
-            return Ok(Place { places: Arc::clone(self), client: None });
+            let (places, door) = (Arc::clone(self), Arc::clone(door));
+            return Ok(Place { places, door, client: None });
         }
+        door.taken.fetch_sub(1, Ordering::Relaxed);
         self.taken.fetch_sub(1, Ordering::Relaxed);
         if self.full.ring() {
             log::warn!(
@@ -131,6 +170,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.places.taken.fetch_sub(1, Ordering::Relaxed);
+        self.door.taken.fetch_sub(1, Ordering::Relaxed);
         let Some(client) = self.client else { return };
         let mut shard = self.places.shard(client);
         if let Some(count) = shard.get_mut(&client) {

@@ -245,7 +245,7 @@ pub(super) fn judged(response: &ResponseHeader, ctx: &Context) -> RespCacheable 
     };
     // A page takes its place, for those who want one.
     let pages = ctx.route.edge.error_pages.as_ref().filter(|pages| pages.intercepts);
-    if pages.is_some_and(|pages| pages.find(response.status).is_some()) {
+    if pages.is_some_and(|pages| pages.have(response.status)) {
         return RespCacheable::Uncacheable(NoCacheReason::OriginNotCache);
     }
     let Some(arrival) = &caching.arrival else {

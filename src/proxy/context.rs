@@ -1,9 +1,11 @@
 use super::caching::{self, Caching};
+use super::deadline::Deadline;
 use super::explained::Explaining;
 use super::failure;
 use super::mirror::Copy;
 use super::retry::Attempts;
 use super::tracing::{self, Recording};
+use super::upload::Upload;
 use crate::cache::Status;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
@@ -12,7 +14,7 @@ use crate::http::address::Address;
 use crate::load::Ticket;
 use crate::shared::Hold;
 use crate::telemetry::Exemplar;
-use crate::upstream::{Chosen, Place, Pool};
+use crate::upstream::{Chosen, Line, Place, Pool};
 use crate::websocket::{End, Initiator, Ticket as SessionTicket};
 use http::{HeaderValue, Method, StatusCode};
 use pingora::Error;
@@ -63,6 +65,14 @@ pub struct Context {
     pub(super) bridge: Option<String>,
     /// Whether the handshake is done.
     pub(super) is_open: bool,
+    /// Whether the request has a body.
+    pub(super) has_body: bool,
+    /// The body, while it comes.
+    pub(super) upload: Option<Upload>,
+    /// By which the connection to the upstream can be cut off.
+    pub(super) line: Option<Arc<Line>>,
+    /// Until when the response must have begun.
+    pub(super) deadline: Option<Deadline>,
     pub(super) received: u64,
     pub(super) sent: u64,
     /// What the client gets in the place of an upstream's error.
@@ -100,6 +110,10 @@ impl Context {
             hold: None,
             bridge: None,
             is_open: false,
+            has_body: false,
+            upload: None,
+            line: None,
+            deadline: None,
             received: 0,
             sent: 0,
             instead: None,

@@ -41,8 +41,8 @@ pub(super) fn intercept(
     ctx: &mut Context,
 ) -> Result<()> {
     let pages = ctx.route.edge.error_pages.as_ref().filter(|pages| pages.intercepts);
-    let has_page = pages.is_some_and(|pages| pages.find(response.status).is_some());
-    if !has_page || !reply::wants_html(session.req_header()) {
+    let page = reply::page_for(response.status, session.req_header(), ctx);
+    if pages.is_none() || page.is_none() {
         return Ok(());
     }
     let mut instead = Reply::error(
@@ -187,6 +187,11 @@ fn internal() -> Reply {
 
 /// What the operator reads: what failed, at which endpoint, and the deepest cause.
 pub(super) fn describe(error: &Error, ctx: &Context) -> String {
+    if let (Some(upload), ErrorType::ReadTimedout, ErrorSource::Downstream) =
+        (&ctx.upload, error.etype(), error.esource())
+    {
+        return format!("client: the request did not arrive in time ({})", upload.key);
+    }
     match ctx.endpoint.as_ref().filter(|_| *error.esource() != ErrorSource::Downstream) {
         Some(chosen) => format!("upstream {}: {}", chosen.address(), in_words(error)),
         None => in_words(error),
@@ -195,14 +200,16 @@ pub(super) fn describe(error: &Error, ctx: &Context) -> String {
 
 /// The error in words, with its deepest cause.
 pub(super) fn in_words(error: &Error) -> String {
+    let is_clients = *error.esource() == ErrorSource::Downstream;
     let what = match error.etype() {
         ErrorType::ConnectRefused => "connection refused",
         ErrorType::ConnectTimedout => "connecting timed out (timeouts.connect)",
         ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert => "the TLS handshake failed",
-        ErrorType::TLSHandshakeTimedout => "the TLS handshake timed out (timeouts.connect)",
+        ErrorType::TLSHandshakeTimedout => "the TLS handshake timed out (timeouts.tls)",
         ErrorType::ConnectNoRoute => "no route to the host",
         ErrorType::ConnectError | ErrorType::SocketError => "connecting failed",
-        ErrorType::ReadTimedout => "no answer in time (timeouts.read)",
+        ErrorType::ReadTimedout if is_clients => "the request did not arrive in time",
+        ErrorType::ReadTimedout => "no answer in time",
         ErrorType::WriteTimedout => "the request could not be sent in time (timeouts.write)",
         ErrorType::ConnectionClosed => "the connection was closed early",
         ErrorType::ReadError => "reading failed",
@@ -211,11 +218,15 @@ pub(super) fn in_words(error: &Error) -> String {
         ErrorType::HTTPStatus(_) => "refused",
         other => other.as_str(),
     };
-    let side = match error.esource() {
-        ErrorSource::Downstream => "client: ",
-        _ => "",
+    let side = if is_clients { "client: " } else { "" };
+    let cause = match deepest(error) {
+        // Pingora knows of one time for each side.
+        Some(cause) if *error.etype() == ErrorType::ReadTimedout && !cause.ends_with(')') => {
+            let key = if is_clients { "limits.body_timeout" } else { "timeouts.read" };
+            Some(format!("{cause} ({key})"))
+        }
+        cause => cause,
     };
-    let cause = deepest(error);
     match cause {
         Some(cause) => format!("{side}{what}: {cause}"),
         None => format!("{side}{what}"),

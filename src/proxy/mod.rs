@@ -5,6 +5,7 @@ pub mod begun;
 mod caching;
 mod compression;
 mod context;
+mod deadline;
 mod entrance;
 mod explained;
 mod failure;
@@ -15,6 +16,7 @@ mod reply;
 mod retry;
 mod target;
 mod tracing;
+mod upload;
 
 use crate::admission::{Halt, filter, filter_back};
 use crate::cache::Cache;
@@ -91,7 +93,10 @@ impl ProxyHttp for Proxy {
         };
         explained::tell(session, ctx, is_admitted, halt.as_ref());
         match halt {
-            None => Ok(false),
+            None => {
+                upload::begin(session, ctx);
+                Ok(false)
+            }
             Some(halt) => reply::send(session, ctx, halt.reply).await.map(|()| true),
         }
     }
@@ -178,12 +183,13 @@ impl ProxyHttp for Proxy {
         is_reused: bool,
         _: &HttpPeer,
         _: RawFd,
-        _: Option<&Digest>,
+        digest: Option<&Digest>,
         ctx: &mut Context,
     ) -> Result<()> {
         if let Some(pool) = ctx.pool() {
             pool.counts().connected(is_reused);
         }
+        deadline::connected(digest, ctx);
         if let Some(place) = &mut ctx.place {
             place.connected();
         }
@@ -214,11 +220,11 @@ impl ProxyHttp for Proxy {
     fn fail_to_connect(
         &self,
         _: &mut Session,
-        _: &HttpPeer,
+        peer: &HttpPeer,
         ctx: &mut Context,
         error: Box<Error>,
     ) -> Box<Error> {
-        retry::unreachable(ctx, error)
+        retry::unreachable(peer, &self.overload, ctx, error)
     }
 
     async fn upstream_request_filter(
@@ -235,7 +241,7 @@ impl ProxyHttp for Proxy {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         is_end: bool,
         ctx: &mut Context,
@@ -244,6 +250,10 @@ impl ProxyHttp for Proxy {
         ctx.received += body.as_ref().map_or(0, |body| body.len() as u64);
         if ctx.tunnel.is_some() {
             return Ok(());
+        }
+        upload::received(session, is_end, ctx)?;
+        if is_end {
+            deadline::asked(ctx);
         }
         match ctx.route.max_body_size {
             Some(limit) if ctx.received > limit => {

@@ -1,7 +1,7 @@
 //! The gateway's own answers, written out.
 
 use super::{Context, filter_response};
-use crate::error_pages::Page;
+use crate::error_pages::{Known, Page};
 use crate::filter::{Reply, ReplyBody};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, header};
@@ -83,9 +83,13 @@ fn render(reply: &Reply, request: &RequestHeader, ctx: &Context) -> (Option<&'st
         ReplyBody::Error { code, message } => (code, message),
     };
     let id = ctx.exchange.request_id();
-    if let Some(page) = page_for(reply.status, ctx).filter(|_| wants_html(request)) {
-        let html = page.render(reply.status, message, id);
-        return (Some("text/html; charset=utf-8"), html.into());
+    let media_type = match wanted(request) {
+        Wanted::Html => "text/html; charset=utf-8",
+        Wanted::Json | Wanted::Text => "application/json",
+    };
+    if let Some(page) = page_for(reply.status, request, ctx) {
+        let known = Known { status: reply.status, error: code, message, request_id: id };
+        return (Some(media_type), page.render(known).into());
     }
     if wants_text(request) {
         let text = format!("{code}: {message}\nrequest id: {id}\n");
@@ -95,20 +99,43 @@ fn render(reply: &Reply, request: &RequestHeader, ctx: &Context) -> (Option<&'st
     (Some("application/json"), json.to_string().into())
 }
 
-fn page_for(status: StatusCode, ctx: &Context) -> Option<&Page> {
-    ctx.route.edge.error_pages.as_ref()?.find(status)
+/// The operator's own page for an error, if there is one of the kind that the client likes.
+pub(super) fn page_for<'p>(
+    status: StatusCode,
+    request: &RequestHeader,
+    ctx: &'p Context,
+) -> Option<&'p Page> {
+    let pages = ctx.route.edge.error_pages.as_ref()?;
+    match wanted(request) {
+        Wanted::Html => pages.html.find(status),
+        Wanted::Json => pages.json.find(status),
+        Wanted::Text => None,
+    }
+}
+
+/// What a client likes best of what an error can be (RFC 9110, section 12.5.1).
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    Html,
+    Json,
+    Text,
+}
+
+fn wanted(request: &RequestHeader) -> Wanted {
+    let [text, json, html] = qualities(request);
+    if html > json && html >= text {
+        Wanted::Html
+    } else if text > json {
+        Wanted::Text
+    } else {
+        Wanted::Json
+    }
 }
 
 /// Whether the client likes plain text better than JSON (RFC 9110, section 12.5.1).
 fn wants_text(request: &RequestHeader) -> bool {
     let [text, json, _] = qualities(request);
     text > json
-}
-
-/// Whether it likes HTML better than JSON, and text no better.
-pub(super) fn wants_html(request: &RequestHeader) -> bool {
-    let [text, json, html] = qualities(request);
-    html > json && html >= text
 }
 
 /// How well text, JSON and HTML are liked.
@@ -186,7 +213,7 @@ mod tests {
         let prefers_html = |accept: &str| {
             let mut request = RequestHeader::build("GET", b"/", None).expect("request");
             request.insert_header("accept", accept.to_owned()).expect("accept");
-            wants_html(&request)
+            wanted(&request) == Wanted::Html
         };
         assert!(prefers_html("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"));
         assert!(prefers_html("text/*"));

@@ -1,8 +1,11 @@
 //! Whether a request that failed is tried again.
 
-use super::{Context, failure, tracing};
+use super::{Context, deadline, failure, tracing};
+use crate::load::Overload;
+use crate::upstream::is_of_dial;
 use http::StatusCode;
 use pingora::http::ResponseHeader;
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 use std::time::Duration;
@@ -41,10 +44,20 @@ impl Attempts {
 }
 
 /// No connection could be established: nothing has been sent yet.
-pub(super) fn unreachable(ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
+pub(super) fn unreachable(
+    peer: &HttpPeer,
+    overload: &Overload,
+    ctx: &mut Context,
+    mut error: Box<Error>,
+) -> Box<Error> {
+    if peer.is_tls() && *error.etype() == ErrorType::ConnectTimedout && !is_of_dial(&error) {
+        // Pingora calls both so; of the two, the handshake is its own.
+        error.etype = ErrorType::TLSHandshakeTimedout;
+    }
     tracing::failed(ctx, &error);
     let Some(pool) = ctx.pool().cloned() else { return error };
     if failure::is_out_of_files(&error) {
+        overload.out_of_files();
         // No fault of the endpoint's, and no better at another one.
         error.set_retry(false);
         return error;
@@ -70,6 +83,7 @@ pub(super) fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Cont
     if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
+    deadline::met(ctx);
     let status = response.status.as_u16();
     tracing::answered(ctx, response);
     if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.endpoint) {
@@ -86,13 +100,14 @@ pub(super) fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Cont
 /// Something went wrong with a connection that was there.
 pub(super) fn broken(
     session: &Session,
-    mut error: Box<Error>,
+    error: Box<Error>,
     ctx: &mut Context,
     is_reused: bool,
 ) -> Box<Error> {
     if *error.etype() == BETTER {
         return error;
     }
+    let mut error = deadline::explain(error, ctx);
     tracing::failed(ctx, &error);
     let is_upstreams = *error.esource() == ErrorSource::Upstream;
     let is_safe = session.req_header().method.is_idempotent()

@@ -1,12 +1,12 @@
 //! Which endpoint takes the request.
 
-use super::{Context, tracing};
+use super::{Context, deadline, tracing};
 use crate::http::cookie;
 use crate::tls;
-use crate::upstream::{Ask, Balance, Chosen, Key, Pool};
+use crate::upstream::{Ask, Balance, Chosen, Dialer, Key, Pool};
 use crate::websocket::TunnelConnector;
 use http::HeaderValue;
-use pingora::protocols::TcpKeepalive;
+use pingora::protocols::{ALPN, TcpKeepalive};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -27,6 +27,9 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
 
 /// The most requests at a time on one connection of HTTP/2.
 const MAX_STREAMS: usize = 100;
+
+/// Connections that can be cut off are a pool of their own.
+const LINED: u64 = 1 << 63;
 
 /// Each tunnel is a pool of its own: its connection carries a tap and must not be shared.
 static TUNNELS: AtomicU64 = AtomicU64::new(1);
@@ -131,7 +134,15 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
         options.max_h2_streams = MAX_STREAMS;
         options.idle_timeout = pool.settings().idle_timeout;
     }
-    options.connection_timeout = Some(route.connect_timeout.min(within));
+    let connect = route.connect_timeout.min(within);
+    options.connection_timeout = Some(connect);
+    let keeps_line = deadline::is_wanted(ctx) && speech.alpn == ALPN::H1;
+    if !is_tunnel && (secured.is_some() || keeps_line) {
+        let handshake = route.tls_timeout.min(within);
+        options.custom_l4 = Some(Arc::new(Dialer { time: connect, keeps_line }));
+        options.connection_timeout = Some(handshake);
+        options.total_connection_timeout = Some(connect.saturating_add(handshake).min(within));
+    }
     options.write_timeout = Some(route.write_timeout.min(within));
     options.tcp_keepalive = Some(KEEPALIVE);
     match route.websocket.as_ref().zip(ctx.tunnel.as_ref()) {
@@ -141,7 +152,8 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
             options.custom_l4 = Some(Arc::new(TunnelConnector {
                 session: Arc::clone(tunnel.session()),
                 connect_timeout: route.connect_timeout,
-                handshake_timeout: route.read_timeout,
+                tls_timeout: route.tls_timeout,
+                handshake_timeout: route.first_byte_timeout.unwrap_or(route.read_timeout),
                 watcher: route.watcher.clone(),
                 settings: Arc::clone(settings),
                 tls: secured.map(|tls| {
@@ -152,6 +164,9 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
             }));
             peer.group_key = TUNNELS.fetch_add(1, Ordering::Relaxed);
         }
+    }
+    if !is_tunnel && keeps_line {
+        peer.group_key ^= LINED;
     }
     Ok(peer)
 }

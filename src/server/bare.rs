@@ -19,7 +19,9 @@ pub(super) enum Bare {
     TooSlow,
     /// HTTP at a port of HTTPS. nginx says the same.
     NotTls,
-    /// There are as many connections as may be.
+    /// HTTP/1 at a listener that speaks HTTP/2 alone (RFC 9110, section 15.6.6).
+    NotHttp2,
+    /// There are as many connections as may be, or as many at this listener.
     Full,
     /// The client has as many connections as it may have.
     FullOfClient,
@@ -35,6 +37,12 @@ impl Bare {
                 "400 Bad Request",
                 "tls_required",
                 "this port speaks HTTPS: write https:// here",
+                "",
+            ),
+            Self::NotHttp2 => (
+                "505 HTTP Version Not Supported",
+                "version_not_supported",
+                "this port speaks HTTP/2 alone",
                 "",
             ),
             Self::Full => (

@@ -1,7 +1,7 @@
 use super::bare::Bare;
 use super::{http1, http2, proxy_protocol};
 use crate::generation::{Edge, Limits, Listener, Live};
-use crate::load::{Arrivals, Full, Place, Places};
+use crate::load::{Arrivals, Door, Full, Place, Places};
 use crate::proxy::Proxy;
 use crate::tls::{self, HandshakeFailure};
 use async_trait::async_trait;
@@ -61,9 +61,25 @@ impl Terms {
     }
 }
 
+/// What may be spoken on a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Speaks {
+    pub(super) h1: bool,
+    /// Without TLS.
+    pub(super) h2c: bool,
+}
+
+impl Speaks {
+    /// What a listener speaks that no configuration knows any more can't be told.
+    fn at(listener: Option<&Listener>) -> Self {
+        listener.map_or(Self { h1: true, h2c: true }, |it| Self { h1: it.h1, h2c: it.h2c })
+    }
+}
+
 /// A connection that has come through the door.
 pub(super) struct Connection {
     pub(super) stream: Stream,
+    pub(super) speaks: Speaks,
     pub(super) proxy: Arc<HttpProxy<Proxy>>,
     pub(super) terms: Terms,
     pub(super) shutdown: ShutdownWatch,
@@ -81,6 +97,7 @@ pub(super) struct Connections {
     live: Arc<Live>,
     places: Arc<Places>,
     arrivals: Arc<Arrivals>,
+    door: Arc<Door>,
 }
 
 impl Connections {
@@ -90,7 +107,8 @@ impl Connections {
         places: Arc<Places>,
         arrivals: Arc<Arrivals>,
     ) -> Self {
-        Self { proxy, live, places, arrivals }
+        let door = Arc::new(Door::new(arrivals.address().clone()));
+        Self { proxy, live, places, arrivals, door }
     }
 }
 
@@ -104,10 +122,12 @@ impl ServerApp for Connections {
         self.arrivals.come();
         let generation = self.live.load();
         let edge = &generation.edge;
-        let listener = generation
-            .listener(self.arrivals.address())
+        let listener = generation.listener(self.arrivals.address());
+        let speaks = Speaks::at(listener.map(|it| &**it));
+        let most = listener.and_then(|listener| listener.connections);
+        let listener = listener
             .filter(|listener| listener.tls.is_some() || !listener.proxy_protocol.is_empty());
-        let place = match self.places.take(edge) {
+        let place = match self.places.take(edge, &self.door, most) {
             Ok(place) => place,
             Err(full) => {
                 if listener.is_none() {
@@ -118,7 +138,7 @@ impl ServerApp for Connections {
         };
         let terms = Terms::of(&edge.limits);
         let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
-        let connection = Connection { stream, proxy, terms, shutdown, place };
+        let connection = Connection { stream, speaks, proxy, terms, shutdown, place };
         match listener {
             Some(listener) => {
                 let (listener, edge) = (Arc::clone(listener), Arc::clone(edge));
@@ -138,7 +158,7 @@ fn peer(stream: &Stream) -> Option<IpAddr> {
 
 async fn refuse(full: Full, stream: Stream) {
     let answer = match full {
-        Full::All => Bare::Full,
+        Full::All | Full::Listener => Bare::Full,
         Full::Client => Bare::FullOfClient,
     };
     answer.send(stream).await;
@@ -162,13 +182,13 @@ async fn prepare(
     edge: Arc<Edge>,
     arrivals: Arc<Arrivals>,
 ) {
-    let Connection { stream, proxy, terms, shutdown, mut place } = connection;
+    let Connection { stream, speaks, proxy, terms, shutdown, mut place } = connection;
     let peer = peer(&stream);
     let Ok(socket) = stream.into_any().downcast::<Socket>() else { return };
     let secured = secure(&listener, &edge, *socket, peer, &mut place, &arrivals);
     match timeout(terms.handshake, secured).await {
         Ok(Ok(Some(stream))) => {
-            serve(Connection { stream, proxy, terms, shutdown, place });
+            serve(Connection { stream, speaks, proxy, terms, shutdown, place });
         }
         Ok(Ok(None)) => {}
         Ok(Err(error)) => log::debug!("{}: from {peer:?}: {error}", listener.address),

@@ -43,12 +43,13 @@ impl Terms {
 /// begins with it and may. Sessions are made outside of this function: it would keep room for
 /// them, 2 kB, while it waits.
 pub(super) async fn serve(connection: Connection) {
-    let Connection { mut stream, proxy, terms, shutdown, place } = connection;
+    let Connection { mut stream, speaks, proxy, terms, shutdown, place } = connection;
     let Ok(Ok(mut head)) = timeout(terms.idle, some_bytes(&mut stream)).await else { return };
     if head.is_empty() {
         return;
     }
-    let may_be_h2 = proxy.server_options.as_ref().is_some_and(|options| options.h2c);
+    // By TLS it would have been agreed upon (RFC 9113, section 3.2).
+    let may_be_h2 = speaks.h2c && stream.get_ssl_digest().is_none();
     if !is_complete(&head, may_be_h2) {
         match timeout(terms.head, Box::pin(rest_of_head(&mut stream, head, may_be_h2))).await {
             Ok(Ok(whole)) => head = whole,
@@ -61,9 +62,12 @@ pub(super) async fn serve(connection: Connection) {
         // As if nobody had read from it.
         let Ok(mut socket) = stream.into_any().downcast::<Socket>() else { return };
         socket.rewind(&head);
-        let connection = Connection { stream: socket, proxy, terms, shutdown, place };
+        let connection = Connection { stream: socket, speaks, proxy, terms, shutdown, place };
         tokio::spawn(http2::serve(connection));
         return;
+    }
+    if !speaks.h1 {
+        return Bare::NotHttp2.send(stream).await;
     }
     begun::count(requests(stream, head, proxy, terms, shutdown, place)).await;
 }

@@ -53,7 +53,7 @@ impl Streams {
 /// Serves the streams of a connection by HTTP/2 (RFC 9113). Pingora's own loop knows no bounds of
 /// the configuration, no last request, and leaves without GOAWAY.
 pub(super) async fn serve(connection: Connection) {
-    let Connection { stream, proxy, terms, mut shutdown, place } = connection;
+    let Connection { stream, proxy, terms, mut shutdown, place, .. } = connection;
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
         timing_digest: stream.get_timing_digest(),

@@ -97,7 +97,7 @@ impl Server {
             (Some(place), true) => Some(Taken::from(place).await.map_err(BindError::Handover)?),
             _ => None,
         };
-        let addresses = fixed.listeners.iter().map(|(address, _)| address.clone());
+        let addresses = fixed.listeners.iter().cloned();
         let sockets = listen::bind(addresses.zip(fixed.modes.iter().copied()), &mut taken)?;
         let admin = listen::bind(fixed.admin.clone().map(|it| (it, ADMIN_MODE)), &mut taken)?;
         let files = Files::of(sockets.iter().chain(&admin).map(|(address, _)| address));
@@ -132,16 +132,14 @@ impl Server {
             // As many attempts as a route may ask for, and one for a connection that the upstream
             // closed while it lay idle.
             max_retries: 11,
-            upstream_keepalive_pool_size: 1024,
+            upstream_keepalive_pool_size: fixed.upstream_pool_size,
             ..ServerConf::default()
         });
         let mut services = Vec::new();
         let mut proxies = Vec::new();
         let mut arrivals = Vec::new();
         let modes = fixed.modes.iter().copied();
-        for (((address, h2c), (_, socket)), mode) in fixed.listeners.iter().zip(sockets).zip(modes)
-        {
-            let (address, h2c) = (address.clone(), *h2c);
+        for ((address, socket), mode) in sockets.into_iter().zip(modes) {
             let proxy = Proxy {
                 listener: address.clone(),
                 live: Arc::clone(&live),
@@ -152,7 +150,6 @@ impl Server {
             };
             let mut proxy = HttpProxy::new(proxy, Arc::clone(&conf));
             let mut options = HttpServerOptions::default();
-            options.h2c = h2c;
             // Let through to `admission`, which refuses it with a reason and a log line.
             options.allow_connect_method_proxying = true;
             proxy.server_options = Some(options);
@@ -212,8 +209,7 @@ impl Server {
                 drop(until_the_end);
             });
         }
-        let addresses: Vec<String> =
-            fixed.listeners.iter().map(|(address, _)| address.to_string()).collect();
+        let addresses: Vec<String> = fixed.listeners.iter().map(ToString::to_string).collect();
         let serving = format!("listening on {}, {routes} routes", addresses.join(", "));
         let keeper = kept.and_then(|(place, sockets)| keep(place, sockets));
         if let Some(taken) = taken {

@@ -13,6 +13,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -128,6 +129,10 @@ impl Ssl for Secured {
 impl GetTimingDigest for Secured {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.tls.get_ref().0.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.tls.get_ref().0.get_read_pending_time()
     }
 }
 

@@ -1,7 +1,8 @@
 use super::bridge::Bridge;
 use super::tap::Tap;
-use super::wire::{Bottom, Wire};
+use super::wire::Wire;
 use super::{Session, Settings, Watcher};
+use crate::upstream::{Socket, dial};
 use async_trait::async_trait;
 use pingora::connectors::l4::Connect;
 use pingora::protocols::l4::socket::SocketAddr;
@@ -10,10 +11,8 @@ use pingora::protocols::l4::virt::VirtualSocketStream;
 use pingora::{Error, ErrorType, Result};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 /// Connects the upstream end of one WebSocket, with a [`Tap`] on it.
@@ -25,6 +24,8 @@ pub struct TunnelConnector {
     pub session: Arc<Session>,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// How long the TLS handshake may take.
+    pub tls_timeout: Duration,
     /// How long the answer to the handshake may take.
     pub handshake_timeout: Duration,
     /// Who wants to know of frames and messages.
@@ -39,12 +40,12 @@ pub struct TunnelConnector {
 }
 
 impl TunnelConnector {
-    async fn secure(&self, stream: Bottom, config: &Arc<ClientConfig>, name: &str) -> Result<Wire> {
+    async fn secure(&self, stream: Socket, config: &Arc<ClientConfig>, name: &str) -> Result<Wire> {
         let name = ServerName::try_from(name.to_owned()).map_err(|error| {
             Error::because(ErrorType::TLSHandshakeFailure, name.to_owned(), error)
         })?;
         let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stream);
-        match tokio::time::timeout(self.connect_timeout, handshake).await {
+        match tokio::time::timeout(self.tls_timeout, handshake).await {
             Ok(Ok(stream)) => Ok(Wire::Secured(Box::new(stream))),
             Ok(Err(error)) => Err(Error::because(ErrorType::TLSHandshakeFailure, "TLS", error)),
             Err(elapsed) => Err(Error::because(ErrorType::TLSHandshakeTimedout, "TLS", elapsed)),
@@ -55,31 +56,7 @@ impl TunnelConnector {
 #[async_trait]
 impl Connect for TunnelConnector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let connecting = async {
-            match address {
-                SocketAddr::Inet(address) => TcpStream::connect(address).await.map(Bottom::Left),
-                SocketAddr::Unix(address) => match address.as_pathname() {
-                    Some(path) => UnixStream::connect(path).await.map(Bottom::Right),
-                    None => Err(ErrorKind::InvalidInput.into()),
-                },
-            }
-        };
-        let stream = tokio::time::timeout(self.connect_timeout, connecting)
-            .await
-            .map_err(|elapsed| {
-                Error::because(ErrorType::ConnectTimedout, address.to_string(), elapsed)
-            })?
-            .map_err(|error| {
-                let kind = match error.kind() {
-                    ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-                    ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-                        ErrorType::ConnectNoRoute
-                    }
-                    ErrorKind::TimedOut => ErrorType::ConnectTimedout,
-                    _ => ErrorType::ConnectError,
-                };
-                Error::because(kind, address.to_string(), error)
-            })?;
+        let stream = dial(address, self.connect_timeout).await?;
         let wire = match &self.tls {
             None => Wire::Plain(stream),
             Some((config, name)) => self.secure(stream, config, name).await?,

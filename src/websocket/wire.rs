@@ -1,13 +1,10 @@
+use crate::upstream::Socket as Bottom;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use tokio_util::either::Either;
-
-/// The socket at the bottom: of TCP, or a Unix domain socket.
-pub(super) type Bottom = Either<TcpStream, UnixStream>;
 
 /// The upstream's end of a tunnel.
 #[derive(Debug)]

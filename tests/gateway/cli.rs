@@ -147,6 +147,34 @@ async fn what_cannot_be_meant_is_refused() {
 }
 
 #[tokio::test]
+async fn the_host_for_an_upstream_is_a_word_or_a_host() {
+    let with = |host: &str| {
+        format!(
+            "listeners: [{{address: 127.0.0.1:1}}]\nupstreams: {{a: {{endpoints: [\"b:1\"]}}}}\n\
+             routes: [{{name: a, upstream: a, rewrite: {{host: \"{host}\"}}}}]\n"
+        )
+    };
+    for (host, meant) in [
+        ("upstrem", "`upstream`"),
+        ("Upstream", "`upstream`"),
+        ("upstreams", "`upstream`"),
+        ("perserve", "`preserve`"),
+        ("PRESERVE", "`preserve`"),
+    ] {
+        let meant = format!("did you mean {meant}?");
+        refused(&with(host), "routes[0].rewrite.host", &[host, &meant]).await;
+    }
+    for host in ["", "a b", "a/b", "user@host", "http://a", "a:b", "[::1"] {
+        let words = ["neither `preserve` nor `upstream` nor a host name"];
+        refused(&with(host), "routes[0].rewrite.host", &words).await;
+    }
+    for host in ["upstream", "preserve", "upstrem:80", "upstream.test", "a.test:8080", "[::1]"] {
+        let check = check(&with(host)).await;
+        assert_eq!(check.code, Some(0), "{host}: {}", check.all());
+    }
+}
+
+#[tokio::test]
 async fn variables_are_filled_in_and_missing_ones_named() {
     let text = GOOD.replace("127.0.0.1:4009", "${NOTIFY_HOST:-127.0.0.1}:${NOTIFY_PORT}");
     let good = check_with(&text, &[("NOTIFY_PORT", "4009")]).await;

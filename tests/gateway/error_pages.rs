@@ -116,3 +116,71 @@ async fn a_page_is_read_again_on_sighup_and_a_bad_one_is_told() {
         assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
     }
 }
+
+#[tokio::test]
+async fn a_program_gets_the_operators_own_json() {
+    let folder = pages();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a page");
+        path.display().to_string()
+    };
+    let own = r#"{"code": {{status}}, "reason": "{{reason}}", "name": "{{error}}",
+        "detail": "{{message}}", "trace": "{{request.id}}"}"#;
+    let all = write("all.json", own);
+    let upstream =
+        Upstream::answering(|_| respond("503 Busy", &["Retry-After: 7"], "theirs")).await;
+    let yaml = |more: &str| {
+        let html = folder.path().join("all.html").display().to_string();
+        Config::new()
+            .top(&format!("error_pages: {{pages: {{5xx: {html:?}}}, json: {{4xx: {all:?}, 503: {all:?}}}{more}}}"))
+            .upstream("service", &[upstream.address()])
+            .upstream("nobody", &["127.0.0.1:1"])
+            .route("service", "path_prefix: /s", "service")
+            .route("nobody", "path_prefix: /n", "nobody")
+            .with("max_body_size: 1B")
+    };
+    let gateway = yaml("").start().await;
+    let json = |answer: &Response| -> serde_json::Value {
+        assert_eq!(answer.head.only("content-type"), Some("application/json"));
+        assert_eq!(answer.head.only("cache-control"), Some("no-store"));
+        serde_json::from_slice(&answer.body).expect("JSON")
+    };
+    for accept in ["Accept: application/json", "Accept: */*", "X: y", BROWSER] {
+        let lost = gateway.get("/x", &[accept]).await;
+        assert_eq!(lost.status(), 404);
+        if accept == BROWSER {
+            assert!(lost.text().contains("\"no_route\""), "no page for it: {}", lost.text());
+            continue;
+        }
+        let told = json(&lost);
+        assert_eq!((&told["code"], &told["reason"]), (&404.into(), &"Not Found".into()));
+        assert_eq!(told["name"], "no_route");
+        assert_eq!(told["trace"].as_str(), lost.head.only("x-request-id"));
+        assert!(told["detail"].as_str().is_some_and(|it| it.starts_with("no route")), "{told}");
+    }
+    let text = gateway.get("/x", &["Accept: text/plain"]).await;
+    assert!(text.text().starts_with("no_route: "), "{}", text.text());
+    assert_eq!(
+        gateway.get("/n", &[]).await.error()["error"],
+        "upstream_unreachable",
+        "none for 502"
+    );
+    assert_eq!(gateway.get("/s", &[]).await.text(), "theirs");
+    assert!(gateway.get("/n", &[BROWSER]).await.text().starts_with("<h1>502 "));
+    gateway.rewrite(&yaml(", intercept: true"));
+    until("theirs is replaced", async || gateway.get("/s", &[]).await.text() != "theirs").await;
+    let busy = gateway.get("/s", &[]).await;
+    assert_eq!((busy.status(), busy.head.only("retry-after")), (503, Some("7")));
+    assert_eq!(json(&busy)["name"], "upstream_error");
+
+    let bad = write("bad.json", "{\"detail\": {{message}}}");
+    let file = folder.path().join("bad.yaml");
+    let yaml =
+        format!("listeners: [{{address: 127.0.0.1:1}}]\nerror_pages: {{json: {{404: {bad:?}}}}}\n");
+    std::fs::write(&file, yaml).expect("the file");
+    let run =
+        cli(Path::new("."), &["check", "--config", file.to_str().expect("a path")], &[]).await;
+    assert_eq!(run.code, Some(78));
+    assert!(run.stderr.contains("filled in, is no JSON"), "{}", run.stderr);
+}

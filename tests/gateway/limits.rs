@@ -1,6 +1,8 @@
 //! What a stranger can grow has a bound, and beyond it an answer that says so.
 
-use crate::support::{Authority, Config, Gateway, Upstream, Wire, free_port, get, ok, until};
+use crate::support::{
+    Authority, Config, Gateway, Head, Upstream, Wire, free_port, get, ok, until, within,
+};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -113,6 +115,53 @@ async fn behind_the_proxy_protocol_the_clients_are_counted() {
 }
 
 #[tokio::test]
+async fn a_listener_has_a_limit_of_its_own() {
+    let upstream = Upstream::saying("hello").await;
+    let other = free_port();
+    // The kit's listener is the last in the file.
+    let config = |most: usize| {
+        Config::to(&upstream).listening(&format!(
+            "connections: {most}\n  - address: 127.0.0.1:{other}\n    connections: 100"
+        ))
+    };
+    let gateway = config(2).start().await;
+    let mut held = Vec::new();
+    until("two are held", async || {
+        let mut wire = gateway.connect().await;
+        wire.send(get("/", &[])).await;
+        if wire.response().await.status() == 200 {
+            held.push(wire);
+        }
+        held.len() == 2
+    })
+    .await;
+    let refused = gateway.get("/", &[]).await;
+    assert_eq!(refused.status(), 503);
+    assert!(refused.text().contains("too_many_connections"), "{}", refused.text());
+    assert_eq!(refused.head.only("retry-after"), Some("1"));
+    let mut beside = Wire::connect(([127, 0, 0, 1], other).into()).await;
+    beside.send(get("/", &[])).await;
+    assert_eq!(beside.response().await.status(), 200, "at the other listener");
+    let told = gateway.log_lines();
+    let told: Vec<_> = told.iter().filter(|line| line.contains("listeners[].conn")).collect();
+    assert_eq!(told.len(), 1, "it is told once: {told:?}");
+    // A reload raises it while they are held.
+    gateway.rewrite(&config(3));
+    let mut third = None;
+    until("a third is served", async || {
+        let mut wire = gateway.connect().await;
+        wire.send(get("/", &[])).await;
+        let is_served = wire.response().await.status() == 200;
+        third = Some(wire);
+        is_served
+    })
+    .await;
+    assert_eq!(gateway.get("/", &[]).await.status(), 503);
+    held.pop();
+    until("there is a place again", async || gateway.get("/", &[]).await.status() == 200).await;
+}
+
+#[tokio::test]
 async fn with_tls_who_is_too_many_is_closed_before_the_handshake() {
     let authority = Authority::new();
     let folder = TempDir::new().expect("a folder");
@@ -191,22 +240,6 @@ async fn sessions_are_no_requests_under_way() {
 }
 
 #[tokio::test]
-async fn short_of_memory_it_answers_503_until_there_is_some() {
-    let upstream = Upstream::saying("hello").await;
-    let config = Config::to(&upstream);
-    let gateway = config.clone().top("limits: {memory: 1MiB}").start().await;
-    until("requests are shed", async || {
-        let answer = gateway.get("/", &[]).await;
-        answer.status() == 503 && answer.error()["error"] == "overloaded"
-    })
-    .await;
-    gateway.says(0, "limits.memory").await;
-    gateway.rewrite(&config);
-    until("requests are served", async || gateway.get("/", &[]).await.status() == 200).await;
-    gateway.says(0, "requests are served again").await;
-}
-
-#[tokio::test]
 async fn a_body_that_does_not_come_is_answered_408() {
     let upstream = Upstream::saying("hello").await;
     let gateway = Config::to(&upstream).top("limits: {body_timeout: 300ms}").start().await;
@@ -216,6 +249,95 @@ async fn a_body_that_does_not_come_is_answered_408() {
     assert_eq!(answer.status(), 408);
     assert_eq!(answer.error()["error"], "request_timeout");
     assert!(slow.is_ended().await);
+}
+
+/// A body in pieces, one at each tick; the answer's head.
+async fn dribbled(gateway: &Gateway, target: &str, pieces: usize, piece: &str) -> Head {
+    let mut wire = gateway.connect().await;
+    let length = pieces * piece.len();
+    wire.send(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"))
+        .await;
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
+    for _ in 0..pieces {
+        tokio::select! {
+            answer = wire.head() => return answer,
+            _ = pace.tick() => {}
+        }
+        let _ = wire.try_send(piece).await;
+    }
+    wire.head().await
+}
+
+#[tokio::test]
+async fn a_body_that_dribbles_in_is_answered_408() {
+    let upstream = Upstream::saying("hello").await;
+    let limits = "limits: {body_timeout: 500ms, body_rate: 1000}";
+    let gateway = Config::to(&upstream).top(limits).start().await;
+    // 40 bytes a second, each long within body_timeout.
+    let slow = dribbled(&gateway, "/slow", 200, "xx").await;
+    assert_eq!(slow.status(), Some(408));
+    assert_eq!(slow.only("connection"), Some("close"));
+    let line = gateway.access_of("/slow").await;
+    assert!(line["error.message"].as_str().is_some_and(|it| it.contains("limits.body_rate")));
+    // 4,000 of them, for twice as long as body_timeout.
+    let honest = dribbled(&gateway, "/honest", 20, &"x".repeat(200)).await;
+    assert_eq!(honest.status(), Some(200));
+    let gateway =
+        Config::to(&upstream).top("limits: {body_timeout: 500ms, body_rate: 0}").start().await;
+    assert_eq!(dribbled(&gateway, "/free", 20, "x").await.status(), Some(200), "none is set");
+}
+
+#[tokio::test]
+async fn by_tls_and_by_http2_a_body_may_not_dribble_in_either() {
+    let authority = Authority::new();
+    let folder = TempDir::new().expect("a folder");
+    authority.issue(folder.path(), "site", &["site.test"], 2090);
+    let upstream = Upstream::saying("hello").await;
+    let config = Config::to(&upstream)
+        .listening("tls: {certificates: [{cert: site.pem, key: site.key}]}")
+        .top("limits: {body_timeout: 500ms, body_rate: 1000}");
+    let port = free_port();
+    let file = folder.path().join("tidegate.yaml");
+    std::fs::write(&file, config.yaml(port)).expect("a file");
+    let gateway = Gateway::run(folder, file, port).await;
+    let mut wire = Wire::over(authority.client().connect(&gateway, "site.test").await);
+    wire.send("POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 1000\r\n\r\n").await;
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
+    let answer = within("an answer", async {
+        loop {
+            tokio::select! {
+                answer = wire.head() => break answer,
+                _ = pace.tick() => {}
+            }
+            let _ = wire.try_send("x").await;
+        }
+    })
+    .await;
+    assert_eq!(answer.status(), Some(408));
+
+    let gateway = Config::to(&upstream)
+        .listening("protocols: [h1, h2c]")
+        .top("limits: {body_timeout: 500ms, body_rate: 1000}")
+        .start()
+        .await;
+    let socket = tokio::net::TcpStream::connect(gateway.address()).await.expect("a connection");
+    let (send, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+    let driving = tokio::spawn(connection);
+    let mut send = send.ready().await.expect("a stream");
+    let request = http::Request::post("http://localhost/").body(()).expect("a request");
+    let (mut answer, mut body) = send.send_request(request, false).expect("sent");
+    let answer = within("an answer", async {
+        loop {
+            tokio::select! {
+                answer = &mut answer => break answer.expect("an answer"),
+                _ = pace.tick() => {}
+            }
+            let _ = body.send_data(bytes::Bytes::from_static(b"x"), false);
+        }
+    })
+    .await;
+    assert_eq!(answer.status(), 408);
+    driving.abort();
 }
 
 #[tokio::test]
@@ -245,59 +367,4 @@ async fn a_later_head_may_not_dribble_in_for_ever_either() {
     })
     .await;
     assert_eq!(gateway.get("/", &[]).await.status(), 200);
-}
-
-#[tokio::test]
-async fn out_of_files_it_degrades_and_recovers() {
-    let upstream = Upstream::scripted(|mut wire, recorder| async move {
-        while let Some(head) = wire.try_head().await {
-            recorder.record(&head);
-            if head.target() == "/hangs" {
-                std::future::pending::<()>().await;
-            }
-            wire.send(ok("hello")).await;
-        }
-    })
-    .await;
-    // 8 connections are the fewest, however few files there are: with one more file for each
-    // stream of HTTP/2, they run out.
-    let config = Config::to(&upstream).listening("protocols: [h1, h2c]");
-    let gateway = Gateway::with_files(60, &config).await;
-    let socket = tokio::net::TcpStream::connect(gateway.address()).await.expect("a connection");
-    let (mut send, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
-    let driving = tokio::spawn(connection);
-    let mut waiting = Vec::new();
-    for _ in 0..80 {
-        send = send.ready().await.expect("a stream");
-        let request = http::Request::get("http://localhost/hangs").body(()).expect("a request");
-        waiting.push(send.send_request(request, true).expect("sent").0);
-    }
-    let mut refused = 0;
-    until("some are refused", async || {
-        let answer = tokio::select! {
-            biased;
-            (answer, _, rest) = futures_util::future::select_all(std::mem::take(&mut waiting)) => {
-                waiting = rest;
-                answer.expect("an answer").status()
-            }
-        };
-        assert_eq!(answer, 503);
-        refused += 1;
-        refused == 8
-    })
-    .await;
-    drop((waiting, send));
-    driving.abort();
-    until("it has recovered", async || {
-        let Ok(socket) = tokio::net::TcpStream::connect(gateway.address()).await else {
-            return false;
-        };
-        let mut wire = Wire::new(socket);
-        wire.try_send(get("/", &[])).await.is_ok()
-            && wire.try_head().await.is_some_and(|head| head.status() == Some(200))
-    })
-    .await;
-    let lines = gateway.log_lines();
-    let told = lines.iter().filter(|line| line.contains("Accept() failed")).count();
-    assert!(told <= 1, "{lines:#?}");
 }

@@ -18,11 +18,13 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
         "Connections refused, by the limit.",
     );
     refused.sample(&[("limit", "connections")], places.full.count());
+    refused.sample(&[("limit", "listener_connections")], places.full_of_listener.count());
     refused.sample(&[("limit", "connections_per_client")], places.full_of_client.count());
     let mut shed =
         to.family("tidegate_requests_shed", Kind::Counter, "Requests answered 503, by the limit.");
     shed.sample(&[("limit", "requests")], overload.requests.count());
     shed.sample(&[("limit", "memory")], overload.memory.count());
+    shed.sample(&[("limit", "files")], overload.files.count());
 }
 
 fn arrived(to: &mut Exposition, arrivals: &[Arc<Arrivals>]) {

@@ -1,5 +1,8 @@
 use super::Compiler;
-use crate::error_pages::{ErrorPages, Page};
+use crate::config::{ErrorStatus, Spanned};
+use crate::error_pages::{ErrorPages, Kind, Known, Page, Pages};
+use http::StatusCode;
+use std::collections::BTreeMap;
 use std::io::Read;
 
 /// The most bytes of a page: each error sends one.
@@ -9,17 +12,39 @@ impl Compiler<'_> {
     /// Pages for errors, if there are any.
     pub(super) fn error_pages(&mut self) -> Option<ErrorPages> {
         let written = &self.config.error_pages;
-        let mut pages = ErrorPages { intercepts: written.intercept, ..ErrorPages::default() };
-        for (status, path) in &written.pages {
+        let pages = ErrorPages {
+            html: self.pages(&written.pages, Kind::Html, "error_pages.pages"),
+            json: self.pages(&written.json, Kind::Json, "error_pages.json"),
+            intercepts: written.intercept,
+        };
+        (!written.pages.is_empty() || !written.json.is_empty()).then_some(pages)
+    }
+
+    fn pages(
+        &mut self,
+        written: &BTreeMap<ErrorStatus, Spanned<String>>,
+        kind: Kind,
+        at: &str,
+    ) -> Pages {
+        let mut pages = Pages::default();
+        for (status, path) in written {
+            let at = format!("{at}.{}", status.as_str());
             let page = match read(path) {
-                Ok(html) => Page::new(&html),
+                Ok(text) => Page::new(kind, &text),
                 Err(reason) => {
-                    let at = format!("error_pages.pages.{}", status.as_str());
                     let reason = format!("`{}` can't be read: {reason}", path.value);
                     self.problems.add(path.span, at, reason);
                     continue;
                 }
             };
+            if kind == Kind::Json
+                && let Err(reason) = is_json(&page)
+            {
+                let reason = format!("`{}`, filled in, is no JSON: {reason}", path.value);
+                self.problems
+                    .add(path.span, &*at, reason)
+                    .help("write the places as they stand in strings: `\"{{message}}\"`");
+            }
             // What it may be was checked when the file was read.
             let written = status.as_str();
             if let Ok(code) = written.parse() {
@@ -28,16 +53,27 @@ impl Compiler<'_> {
                 pages.classes.insert(u16::try_from(class).unwrap_or_default(), page);
             }
         }
-        (!written.pages.is_empty()).then_some(pages)
+        pages
     }
 }
 
+/// Whether it is, whatever is filled in.
+fn is_json(page: &Page) -> Result<(), serde_json::Error> {
+    let example = Known {
+        status: StatusCode::NOT_FOUND,
+        error: "no_route",
+        message: "no route \"matches\"",
+        request_id: "0198c2a4-7d1e-7000-8000-000000000000",
+    };
+    serde_json::from_str::<serde::de::IgnoredAny>(&page.render(example)).map(drop)
+}
+
 fn read(path: &str) -> Result<String, String> {
-    let mut html = String::new();
+    let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    file.take(MAX_SIZE + 1).read_to_string(&mut html).map_err(|error| error.to_string())?;
-    match html.len() as u64 > MAX_SIZE {
+    file.take(MAX_SIZE + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    match text.len() as u64 > MAX_SIZE {
         true => Err(format!("it is larger than {} MiB", MAX_SIZE / 1024 / 1024)),
-        false => Ok(html),
+        false => Ok(text),
     }
 }

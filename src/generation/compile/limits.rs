@@ -2,6 +2,9 @@ use super::Compiler;
 use crate::generation::Limits;
 use std::time::Duration;
 
+/// The least bytes of a body in a second: a line of 2,400 bits a second has more.
+const BODY_RATE: u64 = 240;
+
 impl Compiler<'_> {
     pub(super) fn limits(&self) -> Limits {
         let written = &self.config.limits;
@@ -16,6 +19,8 @@ impl Compiler<'_> {
             header_timeout: time(written.header_timeout, 30),
             idle_timeout: time(written.idle_timeout, 60),
             body_timeout: time(written.body_timeout, 60),
+            body_rate: Some(written.body_rate.map_or(BODY_RATE, |size| size.0))
+                .filter(|&it| it > 0),
             send_timeout: time(written.send_timeout, 60),
             connections: written.connections,
             connections_per_client: written.connections_per_client,

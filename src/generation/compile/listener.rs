@@ -29,7 +29,9 @@ impl Compiler<'_> {
             let proxy_protocol = written.proxy_protocol.iter().flat_map(|proxy| &proxy.from);
             listeners.push(Arc::new(Listener {
                 address,
+                h1: written.protocols.is_empty() || speaks(written, Protocol::H1),
                 h2c: speaks(written, Protocol::H2c),
+                connections: written.connections,
                 tls,
                 redirect_to: self.redirect_to(written, &at),
                 proxy_protocol: proxy_protocol.map(|cidr| cidr.0).collect(),

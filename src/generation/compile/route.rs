@@ -77,7 +77,7 @@ impl Compiler<'_> {
         let filters = chain.filters(self.surroundings);
         let seen_by = format!("{chain:?}");
         let rewrite_prefix = self.rewrite_prefix(written, at, rule);
-        let host = self.host(written, at);
+        let host = host(written);
         let cache = self.cache(written, at, chain);
         if pool.is_none() && written.upstream.is_some() {
             return None;
@@ -109,6 +109,8 @@ impl Compiler<'_> {
             filters,
             websocket: websocket.map(Arc::new),
             connect_timeout: or(timeouts.connect, CONNECT_TIMEOUT),
+            tls_timeout: or(timeouts.tls.or(timeouts.connect), CONNECT_TIMEOUT),
+            first_byte_timeout: self.first_byte(written, at, pools),
             read_timeout: or(read, READ_TIMEOUT),
             write_timeout: or(timeouts.write, WRITE_TIMEOUT),
             request_timeout: timeouts.request.map(|whole| whole.0),
@@ -165,24 +167,42 @@ impl Compiler<'_> {
         }
     }
 
-    fn host(&mut self, written: &config::Route, at: &str) -> HostHeader {
-        match &written.rewrite.host {
-            None | Some(HostRewrite::Preserve) => HostHeader::Preserve,
-            Some(HostRewrite::Upstream) => HostHeader::Upstream,
-            Some(HostRewrite::Name(name)) => {
-                let authority = name.parse::<http::uri::Authority>();
-                match HeaderValue::from_str(name) {
-                    Ok(value) if authority.is_ok() => HostHeader::Name(value),
-                    _ => {
-                        self.problems.add(
-                            written.name.span,
-                            format!("{at}.rewrite.host"),
-                            "it is neither `preserve` nor `upstream` nor a host name",
-                        );
-                        HostHeader::Preserve
-                    }
-                }
-            }
+    /// The time for the first byte, where one is written.
+    fn first_byte(
+        &mut self,
+        written: &config::Route,
+        at: &str,
+        pools: &BTreeMap<String, Arc<Pool>>,
+    ) -> Option<Duration> {
+        let first_byte = written.timeouts.first_byte.as_ref()?;
+        let at = format!("{at}.timeouts.first_byte");
+        let read = written.timeouts.read.as_ref().map_or(READ_TIMEOUT, |read| read.0);
+        if first_byte.0 > read {
+            self.problems
+                .add(first_byte.span, &*at, "it is longer than `read`, which bounds it too")
+                .help("make `timeouts.read` as long");
+        }
+        let named = written.upstream.iter().chain(written.split.iter().map(|it| &it.upstream));
+        let mut many = named.filter_map(|name| pools.get(name.as_str()));
+        if let Some(pool) = many.find(|pool| pool.settings().speech.alpn != ALPN::H1) {
+            let name = pool.name();
+            self.problems
+                .add(first_byte.span, at, format!("the upstream `{name}` speaks HTTP/2"))
+                .help(
+                    "on its connections requests are not told apart; `read` bounds the first byte",
+                );
+        }
+        Some(first_byte.0)
+    }
+}
+
+/// The `Host` for the upstream; that a name is one was checked when the file was read.
+fn host(written: &config::Route) -> HostHeader {
+    match &written.rewrite.host {
+        None | Some(HostRewrite::Preserve) => HostHeader::Preserve,
+        Some(HostRewrite::Upstream) => HostHeader::Upstream,
+        Some(HostRewrite::Name(name)) => {
+            HeaderValue::from_str(name).map_or(HostHeader::Preserve, HostHeader::Name)
         }
     }
 }
@@ -207,6 +227,8 @@ pub(super) fn fallback(
         watcher: None,
         websocket: None,
         connect_timeout: CONNECT_TIMEOUT,
+        tls_timeout: CONNECT_TIMEOUT,
+        first_byte_timeout: None,
         read_timeout: READ_TIMEOUT,
         write_timeout: WRITE_TIMEOUT,
         request_timeout: None,
@@ -257,6 +279,7 @@ fn fingerprint(route: &Route, rule: &Rule, seen_by: &str, with_endpoints: bool) 
     route.rewrite_prefix.hash(&mut hasher);
     format!("{:?} {:?}", route.host, route.websocket).hash(&mut hasher);
     (route.connect_timeout, route.read_timeout, route.write_timeout).hash(&mut hasher);
+    (route.tls_timeout, route.first_byte_timeout).hash(&mut hasher);
     route.max_body_size.hash(&mut hasher);
     hasher.finish()
 }

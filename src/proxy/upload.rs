@@ -1,0 +1,98 @@
+//! How long a client may take for its request's body.
+
+use super::Context;
+use http::header;
+use pingora::protocols::ALPN;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+use std::time::{Duration, Instant};
+
+/// A body on its way up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Upload {
+    began: Instant,
+    /// How long the connection had been waited for when it began.
+    waited: Duration,
+    /// The least bytes in a second.
+    rate: Option<f64>,
+    /// What bounds the wait for its next part.
+    pub(super) key: &'static str,
+}
+
+/// The body is wanted from here on.
+pub(super) fn begin(session: &mut Session, ctx: &mut Context) {
+    ctx.has_body = !session.as_downstream_mut().is_body_empty();
+    if !ctx.has_body || ctx.exchange.is_websocket {
+        return;
+    }
+    let rate = ctx.route.edge.limits.body_rate;
+    ctx.upload = Some(Upload {
+        began: Instant::now(),
+        waited: waited(session).unwrap_or_default(),
+        rate: rate.filter(|_| !is_stream(session, ctx)).map(|rate| rate as f64),
+        key: "limits.body_timeout",
+    });
+    // It has just begun, so there is time.
+    let _ = bound(session, ctx);
+}
+
+/// A part has come, or the end.
+pub(super) fn received(session: &mut Session, is_end: bool, ctx: &mut Context) -> Result<()> {
+    if is_end {
+        ctx.upload = None;
+        return Ok(());
+    }
+    bound(session, ctx)
+}
+
+/// Sets the time for the next part.
+fn bound(session: &mut Session, ctx: &mut Context) -> Result<()> {
+    let Some(mut upload) = ctx.upload else { return Ok(()) };
+    let limits = &ctx.route.edge.limits;
+    let waited = waited(session);
+    let mut wait = limits.body_timeout;
+    upload.key = "limits.body_timeout";
+    if let Some(rate) = upload.rate.filter(|_| session.response_written().is_none()) {
+        let earned = Duration::try_from_secs_f64(ctx.received as f64 / rate);
+        let allowed = limits.body_timeout.saturating_add(earned.unwrap_or(Duration::MAX));
+        let used = match waited {
+            Some(waited) => waited.saturating_sub(upload.waited),
+            // By HTTP/2 it can't be told for whom the other waited; but a client that was not let
+            // send has a whole frame ready.
+            None => upload.began.elapsed(),
+        };
+        let left = allowed.saturating_sub(used);
+        if left < wait {
+            (wait, upload.key) = (left, "limits.body_rate");
+        }
+    }
+    if let Some(whole) = ctx.route.request_timeout {
+        let left = whole.saturating_sub(ctx.started.elapsed());
+        if left < wait {
+            (wait, upload.key) = (left, "timeouts.request");
+        }
+    }
+    ctx.upload = Some(upload);
+    if wait.is_zero() {
+        let reason = format!("the body took too long ({})", upload.key);
+        let error = Error::explain(ErrorType::ReadTimedout, reason);
+        // By HTTP/1 the client was waited for no longer than this: the rest was the upstream.
+        let is_upstreams = upload.key == "timeouts.request" && waited.is_some();
+        return Err(if is_upstreams { error.into_up() } else { error.into_down() });
+    }
+    session.set_read_timeout(Some(wait));
+    Ok(())
+}
+
+/// How long this connection has been waited for in all; unknown by HTTP/2, where it is others'
+/// as well.
+fn waited(session: &Session) -> Option<Duration> {
+    session.as_downstream().stream().map(|stream| stream.get_read_pending_time())
+}
+
+/// A stream of gRPC says something when there is something to say.
+fn is_stream(session: &Session, ctx: &Context) -> bool {
+    let content_type = session.req_header().headers.get(header::CONTENT_TYPE);
+    content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
+        && ctx.pool().is_some_and(|pool| pool.settings().speech.alpn != ALPN::H1)
+}

@@ -1,0 +1,146 @@
+//! Asked for more than it can do, it refuses what is too much, says so once, and recovers.
+
+use crate::support::{Admin, Config, Gateway, Head, Metrics, Upstream, Wire, get, ok, until};
+
+#[tokio::test]
+async fn short_of_memory_it_answers_503_until_there_is_some() {
+    let upstream = Upstream::saying("hello").await;
+    let config = Config::to(&upstream);
+    let gateway = config.clone().top("limits: {memory: 1MiB}").start().await;
+    until("requests are shed", async || {
+        let answer = gateway.get("/", &[]).await;
+        answer.status() == 503 && answer.error()["error"] == "overloaded"
+    })
+    .await;
+    gateway.says(0, "limits.memory").await;
+    gateway.rewrite(&config);
+    until("requests are served", async || gateway.get("/", &[]).await.status() == 200).await;
+    gateway.says(0, "requests are served again").await;
+    let lines = gateway.log_lines();
+    let told = lines.iter().filter(|line| line.contains("limits.memory")).count();
+    assert_eq!(told, 1, "{lines:#?}");
+}
+
+#[tokio::test]
+async fn out_of_files_it_degrades_and_recovers() {
+    let upstream = Upstream::scripted(|mut wire, recorder| async move {
+        while let Some(head) = wire.try_head().await {
+            recorder.record(&head);
+            if head.target() == "/hangs" {
+                std::future::pending::<()>().await;
+            }
+            wire.send(ok("hello")).await;
+        }
+    })
+    .await;
+    // 8 connections are the fewest, however few files there are: with one more file for each
+    // stream of HTTP/2, and more of those than connections, they run out.
+    let admin = Admin::new();
+    let config = Config::to(&upstream)
+        .listening("protocols: [h1, h2c]")
+        .top("limits: {requests: 1000}")
+        .top(&admin.section());
+    let gateway = Gateway::with_files(60, &config).await;
+    let socket = tokio::net::TcpStream::connect(gateway.address()).await.expect("a connection");
+    let (mut send, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+    let driving = tokio::spawn(connection);
+    let mut waiting = Vec::new();
+    for _ in 0..80 {
+        send = send.ready().await.expect("a stream");
+        let request = http::Request::get("http://localhost/hangs").body(()).expect("a request");
+        waiting.push(send.send_request(request, true).expect("sent").0);
+    }
+    let mut refused = 0;
+    until("some are refused", async || {
+        let answer = tokio::select! {
+            biased;
+            (answer, _, rest) = futures_util::future::select_all(std::mem::take(&mut waiting)) => {
+                waiting = rest;
+                answer.expect("an answer").status()
+            }
+        };
+        assert_eq!(answer, 503);
+        refused += 1;
+        refused == 8
+    })
+    .await;
+    drop((waiting, send));
+    driving.abort();
+    until("it has recovered", async || {
+        let Ok(socket) = tokio::net::TcpStream::connect(gateway.address()).await else {
+            return false;
+        };
+        let mut wire = Wire::new(socket);
+        wire.try_send(get("/", &[])).await.is_ok()
+            && wire.try_head().await.is_some_and(|head| head.status() == Some(200))
+    })
+    .await;
+    let lines = gateway.log_lines();
+    let told = lines.iter().filter(|line| line.contains("may open no more files")).count();
+    assert_eq!(told, 1, "{lines:#?}");
+    let told = lines.iter().filter(|line| line.contains("Accept() failed")).count();
+    assert!(told <= 1, "{lines:#?}");
+    let metrics = reqwest::get(format!("http://{}/metrics", admin.address())).await;
+    let metrics = Metrics::of(&metrics.expect("metrics").text().await.expect("their text"));
+    assert!(metrics.value("tidegate_requests_shed_total", &[("limit", "files")]) >= 8.0);
+}
+
+#[tokio::test]
+async fn a_storm_of_connections_is_refused_and_counted() {
+    const MOST: usize = 100;
+    const STORM: usize = 2_000;
+    const AT_ONCE: usize = 200;
+    let upstream = Upstream::saying("hello").await;
+    let admin = Admin::new();
+    let gateway = Config::to(&upstream)
+        .top(&format!("limits: {{connections: {MOST}, connections_per_client: {MOST}}}"))
+        .top(&admin.section())
+        .start()
+        .await;
+    let metrics = async || {
+        let metrics = reqwest::get(format!("http://{}/metrics", admin.address())).await;
+        Metrics::of(&metrics.expect("metrics").text().await.expect("their text"))
+    };
+    let refused = async || {
+        let limit = [("limit", "connections")];
+        metrics().await.value("tidegate_connections_refused_total", &limit)
+    };
+    let mut held = Vec::new();
+    until("all places are taken", async || {
+        let mut wire = gateway.connect().await;
+        if wire.try_send(get("/", &[])).await.is_ok()
+            && wire.try_head().await.is_some_and(|head| head.status() == Some(200))
+        {
+            held.push(wire);
+        }
+        held.len() == MOST
+    })
+    .await;
+    let before = refused().await;
+    for _ in 0..STORM / AT_ONCE {
+        let storming: Vec<_> = (0..AT_ONCE).map(|_| gateway.connect()).collect();
+        for mut wire in futures_util::future::join_all(storming).await {
+            // Answered 503, or cut off where too many wait for their answer.
+            let end = wire.read_to_end().await;
+            assert!(end.is_empty() || end.starts_with(b"HTTP/1.1 503 "), "{end:?}");
+        }
+    }
+    assert_eq!(refused().await - before, STORM as f64);
+    let lines = gateway.log_lines();
+    let told = lines.iter().filter(|line| line.contains("limits.connections")).count();
+    assert_eq!(told, 1, "{lines:#?}");
+    held[0].send(get("/", &[])).await;
+    held[0].body(&Head::parse("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")).await;
+    assert_eq!(held[0].response().await.status(), 200, "who was in is served");
+    held.clear();
+    until("others are served again", async || {
+        let mut wire = gateway.connect().await;
+        wire.try_send(get("/", &[])).await.is_ok()
+            && wire.try_head().await.is_some_and(|head| head.status() == Some(200))
+    })
+    .await;
+    until("their places are free", async || {
+        metrics().await.value("tidegate_connections", &[]) < 5.0
+    })
+    .await;
+}
