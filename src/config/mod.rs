@@ -138,7 +138,7 @@ pub struct Config {
     pub error_pages: ErrorPages,
     /// Networks (CIDR) whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed; `unix`
     /// stands for who connects to Unix domain sockets. Default: none.
-    pub trusted_proxies: Vec<TrustedProxy>,
+    pub trusted_proxies: Vec<Spanned<TrustedProxy>>,
     /// Bounds on what a client may send.
     pub limits: Limits,
     /// Which server of DNS is asked for the endpoints that are discovered. Default: those of the

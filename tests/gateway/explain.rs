@@ -256,44 +256,6 @@ async fn a_reload_whose_tests_fail_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_not_wise_is_told_with_its_name() {
-    let folder = TempDir::new().expect("a folder");
-    let yaml = "\
-listeners: [{address: \"127.0.0.1:3000\"}]
-trusted_proxies: [0.0.0.0/0]
-cors: {allow_origins: [\"*\"]}
-upstreams:
-  used: {endpoints: [\"127.0.0.1:1\"], tls: {insecure_skip_verify: true}}
-  idle: {endpoints: [\"127.0.0.1:2\"]}
-routes:
-  - {name: first, match: {path_prefix: /a, methods: [GET, POST]}, upstream: used}
-  - {name: never, match: {path_prefix: /a, methods: [GET]}, upstream: used}
-  - {name: other, match: {path_prefix: /a, methods: [PUT]}, upstream: used}
-  - {name: deeper, match: {path_prefix: /a/b, methods: [GET]}, upstream: used}
-";
-    std::fs::write(folder.path().join("t.yaml"), yaml).expect("a file");
-    let run = cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await;
-    assert_eq!(run.code, Some(0), "{}", run.all());
-    let names = [
-        ("trusts-everybody", "t.yaml:1:1"),
-        ("any-origin", "t.yaml:3:24"),
-        ("unverified-upstream", "t.yaml:5:"),
-        ("unused-upstream", "t.yaml:6:"),
-        ("shadowed-route", "t.yaml:9:"),
-    ];
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/warnings.md");
-    let page = std::fs::read_to_string(page).expect("the page");
-    for (name, place) in names {
-        let line = run.stderr.lines().find(|line| line.contains(&format!("warning[{name}]")));
-        assert!(line.is_some_and(|line| line.starts_with(place)), "{name}: {}", run.stderr);
-        assert!(page.contains(&format!("## {name}\n")), "{name} is explained");
-    }
-    assert!(run.stderr.contains("5 warnings in t.yaml"), "{}", run.stderr);
-    let run = cli(folder.path(), &["check", "--config", "t.yaml", "--deny-warnings"], &[]).await;
-    assert_eq!(run.code, Some(78));
-}
-
-#[tokio::test]
 async fn a_difference_is_what_somebody_would_notice() {
     let folder = TempDir::new().expect("a folder");
     let diff = async |new: &str, more: &[&str]| {

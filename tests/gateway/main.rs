@@ -45,6 +45,7 @@ mod transparency;
 mod unix_sockets;
 mod upgrade;
 mod upstream_tls;
+mod warnings;
 mod websocket_over_http2;
 mod websocket_passes;
 mod websocket_refusals;
