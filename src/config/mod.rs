@@ -75,7 +75,7 @@ pub use values::{
     ListenAddress, Method, OriginPattern, Path, Span, Spanned, Switch, Template, TrustedProxy,
 };
 
-pub use yaml::{Kind, Node, Resolved, tree};
+pub use yaml::{Kind, Node, Resolved, Scalar, tree};
 
 pub use websocket::{Drain, Evict, LogFrames, OnChange, PingTo, WebSocket, WebSocketSetting};
 

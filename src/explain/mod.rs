@@ -3,15 +3,23 @@
 
 mod asked;
 mod difference;
+#[cfg(test)]
+mod edits;
+mod outline;
 mod review;
+mod table;
 mod tests;
 mod told;
+mod traffic;
+mod written;
 
 pub use asked::Asked;
-pub use difference::{Change, Difference, Outline, facts};
+pub use difference::{Change, Difference};
+pub use outline::{Outline, facts};
 pub use review::review;
 pub use tests::verify;
 pub use told::{Candidate, Explanation, Verdict, Way};
+pub use traffic::Moved;
 
 use crate::exchange::Exchange;
 use crate::filter::{Flow, Request, Response};

@@ -12,6 +12,7 @@ mod cache;
 mod cli;
 mod compression;
 mod cors;
+mod difference;
 mod discovery;
 mod documented_commands;
 mod error_pages;
