@@ -201,3 +201,109 @@ fn no_edit_of_an_example_goes_unseen() {
     assert_eq!(alone, ALONE, "{alone:#?}");
     assert!(tried > 400, "{tried}");
 }
+
+/// Edits of the files with tests that none of these catches, and why they need not.
+const HARMLESS: &[(&str, &str)] = &[
+    ("/access_log/format", "a request's fate does not show in how it is logged"),
+    ("/admin", "the admin endpoint has no routes"),
+    ("/admin/address", "the same"),
+    ("/cors/allow_credentials", "`cors` says who is let in, not with what"),
+    ("/cors/max_age", "the same"),
+    ("/identity/user_id/0", "who asks decides nothing here"),
+    ("/identity/user_id/0/query", "the same"),
+    ("/identity/user_id/1", "the same"),
+    ("/identity/user_id/1/header", "the same"),
+    ("/identity/user_id/2", "the same"),
+    ("/identity/user_id/2/cookie", "the same"),
+    ("/identity/user_id", "the same"),
+    ("/identity", "the same"),
+    ("/listeners/0/address", "each machine has its own"),
+    ("/routes/0/websocket", "the story of the demo switches it off"),
+    ("/routes/1/timeouts", "how long is waited, not for what"),
+    ("/routes/1/timeouts/connect", "the same"),
+    ("/routes/1/timeouts/read", "the same"),
+    ("/routes/1/timeouts/write", "the same"),
+    ("/routes/2/redirect/to", "a test has the status of an answer, not the answer"),
+    ("/shutdown/grace", "a request's fate does not show in how the gateway stops"),
+    ("/shutdown", "the same"),
+    (
+        "/upstreams/notifications/endpoints/0",
+        "a test names upstreams: each machine has its endpoints",
+    ),
+    ("/upstreams/orders/endpoints/0", "the same"),
+    ("/upstreams/users/endpoints/0", "the same"),
+    ("/access_log", "a request's fate does not show in how it is logged"),
+];
+
+/// Every value is changed, and every key taken away, in turn: where the file is still a good one
+/// but for its tests, one of them fails.
+#[test]
+fn the_tests_of_the_examples_catch_their_edits() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut caught, mut missed) = (0, Vec::new());
+    let mut harmless = std::collections::BTreeSet::new();
+    for file in ["conf/examples/tests.yaml", "conf/tidegate.yaml", "docker/tidegate.yaml"] {
+        let text = std::fs::read_to_string(root.join(file)).expect("the example");
+        let mut written = json(&tree(&text).expect("YAML"));
+        if written.get("upstreams").is_some() {
+            written["upstreams"]["spare"] = serde_json::json!({"endpoints": ["127.0.0.1:4998"]});
+        }
+        let is_good = |value: &Value| Config::from_yaml(&value.to_string()).check().is_ok();
+        assert!(is_good(&written), "{file}");
+        let upstreams = written["upstreams"].as_object().into_iter().flatten();
+        let upstreams: Vec<String> = upstreams.map(|(name, _)| name.clone()).collect();
+        let mut places = Vec::new();
+        leaves(&written, "", &mut places);
+        let mut edits = Vec::new();
+        for place in places.iter().filter(|place| counts(place)) {
+            let value = written.pointer(place).expect("a value");
+            let edit = |other: Value| {
+                let mut edited = written.clone();
+                *edited.pointer_mut(place).expect("a value") = other;
+                explainer(&edited).map(|_| edited)
+            };
+            let edited = others(value, &upstreams).into_iter().find_map(edit);
+            edits.extend(edited.map(|edited| (place.clone(), edited)));
+        }
+        for place in holders(&places) {
+            let mut edited = written.clone();
+            let (above, key) = place.rsplit_once('/').expect("a pointer");
+            match edited.pointer_mut(above).expect("a value") {
+                Value::Object(entries) => drop(entries.remove(key)),
+                Value::Array(items) => drop(items.remove(key.parse().expect("an index"))),
+                _ => continue,
+            }
+            if explainer(&edited).is_some() {
+                edits.push((place, edited));
+            }
+        }
+        for (place, edited) in edits {
+            let known = HARMLESS.iter().find(|(known, _)| *known == place);
+            match (is_good(&edited), known) {
+                (false, _) => caught += 1,
+                (true, Some((known, _))) => {
+                    harmless.insert(*known);
+                }
+                (true, None) => missed.push(format!("{file} {place}")),
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+    let listed: std::collections::BTreeSet<&str> =
+        HARMLESS.iter().map(|(place, _)| *place).collect();
+    assert_eq!(harmless, listed, "the list has nothing that a test catches");
+    assert!(caught > 50, "{caught}");
+}
+
+/// All places but the whole of the file, that of the tests excepted.
+fn holders(leaves: &[String]) -> std::collections::BTreeSet<String> {
+    let mut all = std::collections::BTreeSet::new();
+    for leaf in leaves.iter().filter(|leaf| counts(leaf)) {
+        let mut place = leaf.as_str();
+        while !place.is_empty() {
+            all.insert(place.to_owned());
+            place = place.rsplit_once('/').map_or("", |(above, _)| above);
+        }
+    }
+    all
+}
