@@ -130,10 +130,10 @@ fn probes(before: &Rules<'_>, after: &Rules<'_>) -> Vec<Probe> {
                 probes.push(Probe { method: method.clone(), ..first.clone() });
             }
         }
+        probes.push(first.clone());
         if let PathRule::Prefix(prefix) = &rule.path {
-            probes.push(Probe { path: format!("{prefix}/any"), ..first.clone() });
+            probes.push(Probe { path: format!("{prefix}/any"), ..first });
         }
-        probes.push(first);
     }
     let pairs = pairs(before, after);
     probes.extend(pairs.into_iter().filter_map(|(one, other)| Probe::of_both(one, other)));
