@@ -83,9 +83,12 @@ pub mod internals {
 pub use async_trait::async_trait;
 pub use config::{Problem, Problems, Variables, lay_out, reference, schema};
 pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};
-pub use explain::{Asked, Candidate, Change, Difference, Explanation, Instead, Verdict, Way};
+pub use explain::{
+    Asked, Candidate, Change, Difference, Explanation, Instead, Moved, Verdict, Way,
+};
 pub use filter::{Filter, Flow, Reply, Request, Response, UpstreamRequest};
 pub use gateway::{Config, Explainer, Gateway, RunError, Summary};
+pub use generation::{Becomes, Fate};
 pub use http::address::Address;
 pub use server::BindError;
 pub use tls::{ClientCertificate, TlsInfo};

@@ -2,7 +2,7 @@
 
 use crate::config::{Kind, Node, Resolved, tree as parse};
 use crate::generation::Generation;
-use crate::http::secret::{REDACTED, is_secret, is_secret_field};
+use crate::http::secret::{REDACTED, is_secret, is_secret_field, without_userinfo};
 use serde_json::{Map, Value, json};
 
 /// Each file as it was written, variables by their names.
@@ -40,15 +40,6 @@ fn tree(node: &Node, of_fields: bool) -> Value {
             Resolved::String => without_userinfo(&scalar.text).into(),
         },
     }
-}
-
-/// `redis://user:password@host` without what is before the `@`.
-fn without_userinfo(text: &str) -> String {
-    let parts = text.split_once("://").and_then(|(scheme, rest)| {
-        let (user, host) = rest.split_once('@')?;
-        (!user.contains('/')).then(|| format!("{scheme}://{REDACTED}@{host}"))
-    });
-    parts.unwrap_or_else(|| text.to_owned())
 }
 
 #[cfg(test)]

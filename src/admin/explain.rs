@@ -1,8 +1,10 @@
 //! What would become of a request.
 
+use super::sessions::affected;
 use super::{Answer, refuse};
 use crate::explain::{Asked, Difference, Outline, explain};
-use crate::generation::{Generation, Live};
+use crate::generation::Live;
+use crate::websocket::Registry;
 use http::StatusCode;
 use serde_json::json;
 
@@ -36,12 +38,20 @@ pub(super) async fn answer(live: &Live, query: &str) -> Answer {
     Ok(json!({"version": generation.number, "explanation": explanation, "text": text}))
 }
 
-/// What another configuration would do otherwise.
-pub(super) fn difference(generation: &Generation, body: &[u8]) -> Answer {
+/// What another configuration would do otherwise, and to how many of the live sessions.
+pub(super) async fn difference(live: &Live, sessions: &Registry, body: &[u8]) -> Answer {
     let Ok(outline) = serde_json::from_slice::<Outline>(body) else {
         return refuse(StatusCode::BAD_REQUEST, "the body is not what `tidegate diff` sends");
     };
-    let difference = Difference::of(&Outline::of(generation), &outline);
+    let touched = affected(sessions, outline.plan());
+    let generation = live.full();
+    let version = generation.number;
+    // It takes a while where there are many routes, and requests are not to wait.
+    let comparing =
+        tokio::task::spawn_blocking(move || Difference::of(&Outline::of(&generation), &outline));
+    let Ok(difference) = comparing.await else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway stops");
+    };
     let text = difference.to_string();
-    Ok(json!({"version": generation.number, "difference": difference, "text": text}))
+    Ok(json!({"version": version, "difference": difference, "text": text, "live": touched}))
 }

@@ -138,20 +138,25 @@ pub(super) fn log_frames(registry: &Registry, query: &str) -> Answer {
 }
 
 /// Which sessions a configuration would touch, were it put into force.
-pub(super) fn affected(registry: &Registry, body: &[u8]) -> Answer {
-    let Ok(plan) = serde_json::from_slice::<Plan>(body) else {
-        return refuse(StatusCode::BAD_REQUEST, "the body is not what `tidegate check` sends");
-    };
+pub(super) fn asked(registry: &Registry, body: &[u8]) -> Answer {
+    match serde_json::from_slice::<Plan>(body) {
+        Ok(plan) => Ok(affected(registry, &plan)),
+        Err(_) => refuse(StatusCode::BAD_REQUEST, "the body is not what `tidegate check` sends"),
+    }
+}
+
+/// The sessions that a plan would touch.
+pub(super) fn affected(registry: &Registry, plan: &Plan) -> Value {
     let sessions = registry.select(&Selector::default());
     let total = sessions.len();
     let affected = plan.affected(sessions);
-    Ok(json!({
+    json!({
         "total": total,
         "kept": affected.kept.len(),
         "drained": affected.drained.len(),
         "closed": affected.closed.len(),
         "routes": affected.routes(),
-    }))
+    })
 }
 
 /// Refuses new sessions and closes those that there are.

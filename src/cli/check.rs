@@ -1,6 +1,7 @@
 use super::admin::{Endpoint, Gateway};
 use super::{BAD_CONFIGURATION, FAILURE};
 use clap::Args;
+use serde_json::Value;
 use std::path::Path;
 use std::process::ExitCode;
 use tidegate::{Config, Problems};
@@ -59,7 +60,11 @@ pub fn wrong(problems: Problems) -> ExitCode {
 /// What the running gateway would do with its sessions.
 pub fn against(gateway: &Gateway, path: &Path) -> Result<String, ExitCode> {
     let plan = Config::from_file(path).session_plan().map_err(wrong)?;
-    let answer = gateway.ask("POST", "/sessions/affected", &plan)?;
+    Ok(affected(&gateway.ask("POST", "/sessions/affected", &plan)?))
+}
+
+/// The same in words.
+pub fn affected(answer: &Value) -> String {
     let count = |key: &str| answer[key].as_u64().unwrap_or(0);
     let (kept, drained, closed) = (count("kept"), count("drained"), count("closed"));
     let affected = kept + drained + closed;
@@ -70,5 +75,5 @@ pub fn against(gateway: &Gateway, path: &Path) -> Result<String, ExitCode> {
             text.push_str(&format!("\n  {count} on the route {route}"));
         }
     }
-    Ok(text)
+    text
 }

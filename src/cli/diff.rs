@@ -1,18 +1,20 @@
 use super::admin::Endpoint;
-use super::check::{against, wrong};
+use super::check::{affected, wrong};
 use super::{FAILURE, USAGE};
 use clap::Args;
+use serde::Deserialize;
 use serde_json::Value;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tidegate::Config;
+use tidegate::{Config, Difference};
 
 pub const AFTER_HELP: &str = "\
 Both files are compiled as the gateway would and compared by what their routes do: an edit that changes
-nothing for anybody is no difference. Exit status: 0 when they do the same, 1 when they do not, 78 when one
-of them is wrong. With --running the gateway that runs is the old one, and its live sessions are told of
-that the file would touch.
+nothing for anybody is no difference. Told are settings, routes, requests that another route takes than
+before, and what becomes of WebSocket sessions. Exit status: 0 when they do the same, 1 when they do not,
+78 when one of them is wrong. With --running the gateway that runs is the old one, and its live sessions
+are counted that the file would touch. Colours are for terminals, unless NO_COLOR is set.
 
 Examples:
   tidegate diff --running /etc/tidegate/tidegate.yaml
@@ -37,49 +39,54 @@ pub struct Diff {
 impl Diff {
     pub fn run(&self) -> Result<(), ExitCode> {
         let explainer = |path: &Path| Config::from_file(path).explainer().map_err(wrong);
-        let is_same = match (&*self.files, self.running) {
-            ([old, new], false) => {
-                let difference = explainer(old)?.difference(&explainer(new)?);
-                let json = serde_json::to_value(&difference).unwrap_or_default();
-                self.tell(&json, &difference.to_string())
-            }
+        let (difference, live) = match (&*self.files, self.running) {
+            ([old, new], false) => (explainer(old)?.difference(&explainer(new)?), None),
             ([new], true) => {
                 let gateway = self.endpoint.gateway()?;
                 let answer = gateway.ask("POST", "/diff", &explainer(new)?.outline())?;
-                let is_same =
-                    self.tell(&answer["difference"], answer["text"].as_str().unwrap_or_default());
-                if !self.json {
-                    println!("{}", against(&gateway, new)?);
-                }
-                is_same
+                let difference = Difference::deserialize(&answer["difference"]);
+                let difference = difference.map_err(|error| {
+                    eprintln!("error: the gateway's answer is none that is known here: {error}");
+                    ExitCode::from(FAILURE)
+                })?;
+                (difference, Some(answer["live"].clone()))
             }
             _ => {
                 eprintln!("error: name two files, or one and --running");
                 return Err(ExitCode::from(USAGE));
             }
         };
-        if is_same { Ok(()) } else { Err(ExitCode::from(FAILURE)) }
-    }
-
-    /// Whether there is none.
-    fn tell(&self, difference: &Value, text: &str) -> bool {
         match self.json {
-            true => println!("{difference}"),
-            false if text.is_empty() => println!("no difference"),
-            false if std::io::stdout().is_terminal() => print!("{}", coloured(text)),
-            false => print!("{text}"),
+            true => println!("{}", as_json(&difference, live)),
+            false => tell(&difference, live.as_ref()),
         }
-        text.is_empty()
+        if difference.is_empty() { Ok(()) } else { Err(ExitCode::from(FAILURE)) }
     }
 }
 
-/// Green for what is new, red for what is gone, yellow for what is otherwise.
-fn coloured(text: &str) -> String {
-    let paint = |line: &str| match line.chars().next() {
-        Some('+') => format!("\x1b[32m{line}\x1b[0m\n"),
-        Some('-') => format!("\x1b[31m{line}\x1b[0m\n"),
-        Some('~') => format!("\x1b[33m{line}\x1b[0m\n"),
-        _ => format!("{line}\n"),
-    };
-    text.lines().map(paint).collect()
+/// With what becomes of the sessions that there are, where a gateway was asked.
+fn as_json(difference: &Difference, live: Option<Value>) -> Value {
+    // Strings, numbers and lists always become JSON.
+    let mut told = serde_json::to_value(difference).unwrap_or_default();
+    if let (Value::Object(told), Some(live)) = (&mut told, live) {
+        told.insert("live".to_owned(), live);
+    }
+    told
+}
+
+fn tell(difference: &Difference, live: Option<&Value>) {
+    if difference.is_empty() {
+        println!("no difference");
+    } else {
+        print!("{}", difference.table(has_colours()));
+    }
+    if let Some(live) = live {
+        println!("{}", affected(live));
+    }
+}
+
+/// On a terminal, unless nobody wants any (<https://no-color.org>).
+fn has_colours() -> bool {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal() && !is_unwanted
 }

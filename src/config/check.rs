@@ -115,7 +115,7 @@ impl<'s> Checker<'s> {
             return wrong_kind(choices, node, path);
         }
         let help = did_you_mean(&scalar.text, words.iter().copied())
-            .filter(|_| !scalar.is_expanded)
+            .filter(|_| !scalar.is_expanded())
             .map(|guess| format!("did you mean `{guess}`?"));
         let mut expected = listed(words.iter().copied());
         if choices.iter().any(|one| has_type(one, "object")) {
@@ -229,7 +229,7 @@ fn wrong_kind(choices: &[&Value], node: &Node, path: &str) -> Found {
     }
     let help = match &node.kind {
         Kind::Scalar(scalar) if expected.contains(&"a string") && !node.is_null() => {
-            (!scalar.is_expanded).then(|| format!("put it in quotes: \"{}\"", scalar.text))
+            (!scalar.is_expanded()).then(|| format!("put it in quotes: \"{}\"", scalar.text))
         }
         // `{path}` without quotes is a mapping of a key to nothing.
         Kind::Mapping(entries) if expected.contains(&"a string") => match entries.as_slice() {
@@ -313,7 +313,7 @@ fn judge<'s>(schema: &'s Value, scalar: &Scalar, resolved: Resolved) -> Verdict<
             (Resolved::Null, _) => Verdict::OtherType,
             (_, Some(Ok(()))) | (Resolved::String, None) => Verdict::Fits,
             (_, Some(Err(reason))) => Verdict::Refused(reason),
-            (_, None) if scalar.is_expanded => Verdict::Fits,
+            (_, None) if scalar.is_expanded() => Verdict::Fits,
             (_, None) => Verdict::OtherType,
         };
     }

@@ -21,17 +21,17 @@ pub struct Cors {
     /// all, `null` for opaque origins. Default: none but the gateway's own.
     pub allow_origins: Vec<Spanned<OriginPattern>>,
     /// Methods that a preflight may ask for. Default: `GET, HEAD, POST, PUT, PATCH, DELETE`.
-    pub allow_methods: Option<Vec<Method>>,
+    pub allow_methods: Option<Vec<Spanned<Method>>>,
     /// Header fields that a preflight may ask for, or `*` for any. Default: `*`, answered by
     /// naming just those that were asked for.
     pub allow_headers: Option<Vec<HeaderName>>,
     /// Response header fields that scripts may read. Default: `x-request-id`.
-    pub expose_headers: Option<Vec<HeaderName>>,
+    pub expose_headers: Option<Vec<Spanned<HeaderName>>>,
     /// Whether cookies and `Authorization` may be sent along; not together with the origin
     /// `*`. Default: `false`.
     pub allow_credentials: Option<Spanned<bool>>,
     /// How long a browser may keep a preflight's answer. Default: `10m`.
-    pub max_age: Option<Duration>,
+    pub max_age: Option<Spanned<Duration>>,
     /// Whether pages of public sites may reach this gateway in a private network (Private
     /// Network Access). Default: `false`.
     pub allow_private_network: Option<bool>,

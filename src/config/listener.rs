@@ -76,5 +76,5 @@ pub struct ProxyProtocol {
     /// The networks (CIDR) of the load balancers. A connection from there without a header is
     /// closed.
     #[schemars(length(min = 1))]
-    pub from: Vec<Cidr>,
+    pub from: Vec<Spanned<Cidr>>,
 }

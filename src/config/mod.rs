@@ -77,7 +77,7 @@ pub use values::{
     ListenAddress, Method, OriginPattern, Path, Span, Spanned, Switch, Template, TrustedProxy,
 };
 
-pub use yaml::{Kind, Node, Resolved, tree};
+pub use yaml::{Kind, Node, Resolved, Scalar, tree};
 
 pub use websocket::{Drain, Evict, LogFrames, OnChange, PingTo, WebSocket, WebSocketSetting};
 
@@ -144,7 +144,7 @@ pub struct Config {
     pub error_pages: ErrorPages,
     /// Networks (CIDR) whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed; `unix`
     /// stands for who connects to Unix domain sockets. Default: none.
-    pub trusted_proxies: Vec<TrustedProxy>,
+    pub trusted_proxies: Vec<Spanned<TrustedProxy>>,
     /// Bounds on what a client may send.
     pub limits: Limits,
     /// How often who may ask, on every route without `rate_limits` of its own; those routes together.

@@ -3,7 +3,7 @@
 use super::check;
 use super::diagnostics::Problems;
 use super::values::Span;
-use super::yaml::{self, Key, Kind, Node, Scalar};
+use super::yaml::{self, Key, Kind, Node};
 use super::{Config, schema};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,12 +44,22 @@ impl Read {
 pub struct Sources {
     files: Vec<(PathBuf, String)>,
     patterns: Vec<String>,
+    variables: Variables,
 }
 
 impl Sources {
     /// Each file and its text.
     pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
         self.files.iter().map(|(path, text)| (path.as_path(), text.as_str()))
+    }
+
+    /// What the files say together, with what the variables stand for.
+    pub fn tree(&self) -> Option<Node> {
+        let (path, text) = self.files.first()?;
+        let mut reader = Reader { kept: Some(&self.files), ..Reader::new(&self.variables) };
+        let mut root = reader.parse(path, text.clone())?;
+        reader.include_all(path, &mut root);
+        Some(root)
     }
 
     /// Every file that is, or by now would be, part of the configuration.
@@ -154,7 +164,8 @@ struct Reader<'v> {
 
 impl<'v> Reader<'v> {
     fn new(variables: &'v Variables) -> Self {
-        Self { variables, kept: None, sources: Sources::default(), found: Vec::new() }
+        let sources = Sources { variables: variables.clone(), ..Sources::default() };
+        Self { variables, kept: None, sources, found: Vec::new() }
     }
 
     fn matching(&self, pattern: &str) -> Vec<PathBuf> {
@@ -234,7 +245,8 @@ impl<'v> Reader<'v> {
             Kind::Scalar(scalar) if scalar.text.contains('$') => {
                 match expand(&scalar.text, |name| self.variables.get(name)) {
                     Ok(text) => {
-                        *scalar = Scalar { is_expanded: true, text, ..*scalar };
+                        let written = std::mem::replace(&mut scalar.text, text);
+                        scalar.unexpanded = Some(written.into());
                     }
                     Err(reason) => {
                         scalar.is_broken = true;

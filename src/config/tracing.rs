@@ -71,11 +71,11 @@ pub struct Sample {
     /// The part of the traces that begin here, from `0` to `1`. Default: what
     /// `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG` say, else `1`.
     #[schemars(range(min = 0, max = 1))]
-    pub ratio: Option<f64>,
+    pub ratio: Option<Spanned<f64>>,
     /// Whether a request that comes with a trace is recorded when its sender records it: `on`,
     /// `off` (the ratio decides), or `trusted` (`on` for `trusted_proxies`, `off` for others).
     /// Default: what `OTEL_TRACES_SAMPLER` says, else `on`.
-    pub parent: Option<SampleParent>,
+    pub parent: Option<Spanned<SampleParent>>,
 }
 
 /// Whose decision it is that a request with a trace is recorded.

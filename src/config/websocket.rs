@@ -129,7 +129,7 @@ pub struct Drain {
     pub code: Option<Spanned<u16>>,
     /// Over how long the sessions are closed, one after the other, so that they don't all come
     /// back at once. At most `shutdown.grace` when the gateway stops. Default: `20s`.
-    pub spread: Option<Duration>,
+    pub spread: Option<Spanned<Duration>>,
 }
 
 short_or_long!(WebSocketSetting: Switch(Switch) | Settings(Box<WebSocket>));

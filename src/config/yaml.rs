@@ -40,8 +40,8 @@ pub struct Scalar {
     pub text: String,
     /// Without quotes: it may be a number, a boolean, nothing.
     pub is_plain: bool,
-    /// Made of variables of the environment: it may be secret, and must not be shown.
-    pub is_expanded: bool,
+    /// What was written, where that names variables: the text may be secret, and must not be shown.
+    pub unexpanded: Option<Box<str>>,
     /// It has a problem that has been told already.
     pub is_broken: bool,
 }
@@ -82,9 +82,14 @@ impl Scalar {
         }
     }
 
+    /// Whether it is made of variables of the environment.
+    pub fn is_expanded(&self) -> bool {
+        self.unexpanded.is_some()
+    }
+
     /// The value for a message; what came out of a variable stays secret.
     pub fn shown(&self) -> String {
-        if self.is_expanded {
+        if self.is_expanded() {
             return "the variable's value".to_owned();
         }
         let mut shown: String = self.text.chars().take(60).collect();
@@ -169,7 +174,7 @@ pub fn parse(text: &str, file: u16, faults: &mut Vec<Fault>) -> Result<Option<No
                 let scalar = Scalar {
                     text: text.into_owned(),
                     is_plain: style == ScalarStyle::Plain,
-                    is_expanded: false,
+                    unexpanded: None,
                     is_broken: false,
                 };
                 let length = scalar.text.len();

@@ -1,27 +1,35 @@
-use crate::generation::{Generation, HostHeader, Route};
-use crate::routing::Rule;
+use super::outline::{Facts, Outline, Sketch};
+use super::traffic::{Moved, Rules, moved};
+use super::written;
+use crate::generation::{Fate, Generation};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 
 /// What two configurations do otherwise, by route.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Difference {
     /// Listeners that are new.
     pub listeners_added: Vec<String>,
     /// Listeners that are gone.
     pub listeners_removed: Vec<String>,
+    /// What is set otherwise, and is not of one route: by its path in the file.
+    pub settings: Vec<Change>,
     /// Routes that are new, and what they take.
     pub added: BTreeMap<String, Vec<String>>,
     /// Routes that are gone, and what they took.
     pub removed: BTreeMap<String, Vec<String>>,
     /// Routes that do something otherwise: what, before, and after.
     pub changed: BTreeMap<String, Vec<Change>>,
+    /// Requests that another route takes than before.
+    pub moved: Vec<Moved>,
+    /// What becomes of live sessions, by the names of their routes.
+    pub sessions: BTreeMap<String, Fate>,
 }
 
-/// One thing that a route does otherwise.
+/// One thing that is otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What.
@@ -32,40 +40,27 @@ pub struct Change {
     pub after: String,
 }
 
-/// What, and how.
-pub type Facts = Vec<(Cow<'static, str>, String)>;
+/// Keys of a route that are wholly told by what it does, with those below them.
+const TOLD: [&str; 9] = [
+    "match",
+    "upstream",
+    "split",
+    "rewrite",
+    "timeouts",
+    "grpc_web",
+    "max_body_size",
+    "retry.attempts",
+    "mirror.upstream",
+];
 
-/// What a configuration does, so far as it can be told and compared.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Outline {
-    listeners: Vec<String>,
-    routes: BTreeMap<String, Sketch>,
-}
+/// The same, but for those below them.
+const TOLD_ALONE: [&str; 4] = ["websocket", "cache", "retry", "mirror"];
 
-/// The same of a route.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Sketch {
-    conditions: Vec<String>,
-    facts: Facts,
-    /// Changes when anything that the route does changes.
-    fingerprint: u64,
-}
+/// Keys of a route that are filters of its own.
+const FILTERS: [&str; 6] = ["cors", "headers", "redirect", "respond", "files", "maintenance"];
 
-impl Outline {
-    /// Of a generation.
-    pub fn of(generation: &Generation) -> Self {
-        let listeners = generation.listeners.iter().map(|listener| listener.address.to_string());
-        let sketch = |(rule, route): (&Rule, &Arc<Route>)| {
-            let conditions = rule.conditions_in_words();
-            let fingerprint = route.fingerprint;
-            (route.name.to_string(), Sketch { conditions, facts: facts(rule, route), fingerprint })
-        };
-        Self {
-            listeners: listeners.collect(),
-            routes: generation.table.iter().map(sketch).collect(),
-        }
-    }
-}
+/// Keys of the top of the file that routes inherit.
+const INHERITED: [&str; 5] = ["compression", "cors", "headers", "identity", "maintenance"];
 
 impl Difference {
     /// Between two generations.
@@ -78,30 +73,53 @@ impl Difference {
         let mut difference = Self {
             listeners_added: missing(&after.listeners, &before.listeners),
             listeners_removed: missing(&before.listeners, &after.listeners),
+            settings: settings(before, after),
+            moved: moved(&rules(before), &rules(after)),
+            sessions: after.plan.fates(&before.plan),
             ..Self::default()
         };
-        for (name, Sketch { conditions, facts, fingerprint }) in &after.routes {
-            match before.routes.get(name) {
-                None => {
-                    difference.added.insert(name.clone(), conditions.clone());
-                }
-                Some(earlier) if earlier.fingerprint != *fingerprint => {
-                    let mut changes = changes(&earlier.facts, facts);
-                    if changes.is_empty() {
-                        changes.push(Change {
-                            what: "filters or settings".into(),
-                            before: "as they were".to_owned(),
-                            after: "others".to_owned(),
-                        });
-                    }
-                    difference.changed.insert(name.clone(), changes);
-                }
-                Some(_) => {}
+        let (was, is) = (by_name(before), by_name(after));
+        let mut told = BTreeSet::new();
+        for (name, sketch) in &is {
+            let Some(earlier) = was.get(name) else {
+                difference.added.insert((*name).to_owned(), sketch.conditions.clone());
+                continue;
+            };
+            let mut changes = facts(&earlier.facts, &sketch.facts);
+            let own = own(before, after, name);
+            if own.iter().any(|it| FILTERS.iter().any(|key| is_at_or_below(&it.what, key))) {
+                changes.retain(|change| change.what != "filters");
+            }
+            changes.extend(own.into_iter().filter(|change| !is_told(change, earlier, sketch)));
+            for upstream in &sketch.upstreams {
+                told.insert(upstream.as_str());
+                let endpoints = (earlier.fact("upstream"), sketch.fact("upstream"));
+                let are_told = endpoints == (Some(upstream.as_str()), Some(upstream.as_str()));
+                let of_it = upstream_changes(before, after, upstream);
+                changes.extend(of_it.filter(|(what, _)| !(are_told && what == "endpoints")).map(
+                    |(what, change)| Change {
+                        what: format!("upstreams.{upstream}.{what}").into(),
+                        ..change
+                    },
+                ));
+            }
+            if changes.is_empty() && earlier.fingerprint != sketch.fingerprint {
+                changes = inherited(&difference.settings);
+            }
+            if !changes.is_empty() {
+                difference.changed.insert((*name).to_owned(), changes);
             }
         }
-        let gone = before.routes.iter().filter(|(name, _)| !after.routes.contains_key(*name));
+        let gone = was.iter().filter(|(name, _)| !is.contains_key(*name));
         difference.removed =
-            gone.map(|(name, sketch)| (name.clone(), sketch.conditions.clone())).collect();
+            gone.map(|(name, sketch)| ((*name).to_owned(), sketch.conditions.clone())).collect();
+        for name in before.written.upstreams.keys().filter(|name| !told.contains(name.as_str())) {
+            let of_it = upstream_changes(before, after, name);
+            difference.settings.extend(of_it.map(|(what, change)| Change {
+                what: format!("upstreams.{name}.{what}").into(),
+                ..change
+            }));
+        }
         difference
     }
 
@@ -111,65 +129,105 @@ impl Difference {
     }
 }
 
+/// What a route does otherwise because of what the top of the file says.
+fn inherited(settings: &[Change]) -> Vec<Change> {
+    let is_inherited =
+        |change: &&Change| INHERITED.iter().any(|key| is_at_or_below(&change.what, key));
+    let changes: Vec<Change> = settings.iter().filter(is_inherited).cloned().collect();
+    if !changes.is_empty() {
+        return changes;
+    }
+    // A filter of the library's user, or a file that the configuration names.
+    let (before, after) = ("as they were".to_owned(), "others".to_owned());
+    vec![Change { what: "filters or settings".into(), before, after }]
+}
+
+fn by_name(outline: &Outline) -> BTreeMap<&str, &Sketch> {
+    outline.routes.iter().map(|sketch| (sketch.name.as_str(), sketch)).collect()
+}
+
+fn rules(outline: &Outline) -> Rules<'_> {
+    let routes = outline.routes.iter();
+    routes.filter_map(|sketch| Some((sketch.takes.rule()?, sketch.name.as_str()))).collect()
+}
+
 /// Those of the first list that are not in the second.
 fn missing(all: &[String], there: &[String]) -> Vec<String> {
     all.iter().filter(|it| !there.contains(it)).cloned().collect()
 }
 
-fn changes(before: &Facts, after: &Facts) -> Vec<Change> {
-    let both = before.iter().zip(after).filter(|(before, after)| before.1 != after.1);
-    both.map(|(before, after)| Change {
-        what: after.0.clone(),
-        before: before.1.clone(),
-        after: after.1.clone(),
-    })
-    .collect()
+/// What is not of one route: the top of the file, its listeners, and upstreams that come and go.
+fn settings(before: &Outline, after: &Outline) -> Vec<Change> {
+    let (was, is) = (&before.written, &after.written);
+    let mut settings = written::changes(&was.rest, &is.rest);
+    for (address, values) in &is.listeners {
+        let earlier = was.listeners.get(address);
+        let changes = earlier.map(|earlier| written::changes(earlier, values));
+        settings.extend(changes.into_iter().flatten().map(|change| Change {
+            what: format!("listeners[{address}].{}", change.what).into(),
+            ..change
+        }));
+    }
+    let names: BTreeSet<&String> = was.upstreams.keys().chain(is.upstreams.keys()).collect();
+    for name in names {
+        let (before, after) = match (was.upstreams.get(name), is.upstreams.get(name)) {
+            (Some(_), None) => ("there", "not there"),
+            (None, Some(_)) => ("not there", "there"),
+            _ => continue,
+        };
+        let what = format!("upstreams.{name}").into();
+        settings.push(Change { what, before: before.to_owned(), after: after.to_owned() });
+    }
+    settings
 }
 
-/// What a route does, always in the same order.
-pub fn facts(rule: &Rule, route: &Route) -> Facts {
-    let on = |is_on: bool| if is_on { "on" } else { "off" }.to_owned();
-    let or = |found: Option<String>, none: &str| found.unwrap_or_else(|| none.to_owned());
-    let seconds = |time: std::time::Duration| humantime::format_duration(time).to_string();
-    let pool = route.pool.as_ref();
-    let endpoints = pool.map(|pool| {
-        let endpoint = |it: &crate::upstream::Endpoint| match (it.weight(), it.is_backup()) {
-            (1, false) => it.written().to_owned(),
-            (weight, false) => format!("{} (weight {weight})", it.written()),
-            (_, true) => format!("{} (backup)", it.written()),
+/// What is written otherwise at a route.
+fn own(before: &Outline, after: &Outline, name: &str) -> Vec<Change> {
+    match (before.written.routes.get(name), after.written.routes.get(name)) {
+        (Some(before), Some(after)) => written::changes(before, after),
+        _ => Vec::new(),
+    }
+}
+
+/// What is written otherwise at an upstream that both have, with its path.
+fn upstream_changes<'o>(
+    before: &'o Outline,
+    after: &'o Outline,
+    name: &str,
+) -> impl Iterator<Item = (String, Change)> + use<'o> {
+    let both = before.written.upstreams.get(name).zip(after.written.upstreams.get(name));
+    let changes = both.map(|(before, after)| written::changes(before, after));
+    changes.into_iter().flatten().map(|change| (change.what.to_string(), change))
+}
+
+fn is_at_or_below(what: &str, key: &str) -> bool {
+    what.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Whether what the route does tells of it already, or tells that it changes nothing.
+fn is_told(change: &Change, before: &Sketch, after: &Sketch) -> bool {
+    let what = &*change.what;
+    TOLD.iter().any(|key| is_at_or_below(what, key))
+        || TOLD_ALONE.contains(&what)
+        || (what == "compression" && before.fact(what) != after.fact(what))
+}
+
+/// What is done otherwise; of the filters, those that are not on both sides.
+fn facts(before: &Facts, after: &Facts) -> Vec<Change> {
+    let both = before.iter().zip(after).filter(|(before, after)| before.1 != after.1);
+    both.map(|((what, before), (_, after))| {
+        let only = |one: &str, other: &str| {
+            let is_other = |it: &&str| !other.split(" | ").any(|other| other == *it);
+            let left: Vec<&str> = one.split(" | ").filter(is_other).collect();
+            if left.is_empty() { "none".to_owned() } else { left.join(" | ") }
         };
-        pool.endpoints().iter().map(|it| endpoint(it)).collect::<Vec<_>>().join(", ")
-    });
-    let splits = route.splits.iter().map(|it| format!("{} ({:?})", it.pool.name(), it.when));
-    let rewrite = route.rewrite_prefix.as_ref().map(|(_, prefix)| format!("prefix {prefix:?}"));
-    let facts = [
-        ("takes", rule.conditions_in_words().join(", ")),
-        ("upstream", or(pool.map(|pool| pool.name().to_string()), "none")),
-        ("endpoints", or(endpoints, "none")),
-        ("split", splits.collect::<Vec<_>>().join(", ")),
-        ("mirror", or(route.mirror.as_ref().map(|it| it.pool.name().to_string()), "none")),
-        ("rewrite", or(rewrite, "none")),
-        (
-            "host",
-            match &route.host {
-                HostHeader::Preserve => "the client's".to_owned(),
-                HostHeader::Upstream => "the endpoint's".to_owned(),
-                HostHeader::Name(name) => name.to_str().unwrap_or_default().to_owned(),
-            },
-        ),
-        ("filters", route.filters.iter().map(|it| it.describe()).collect::<Vec<_>>().join(" | ")),
-        ("timeouts.connect", seconds(route.connect_timeout)),
-        ("timeouts.read", seconds(route.read_timeout)),
-        ("timeouts.write", seconds(route.write_timeout)),
-        ("timeouts.request", or(route.request_timeout.map(seconds), "none")),
-        ("attempts", route.retry.attempts.to_string()),
-        ("websocket", on(route.websocket.is_some())),
-        ("cache", on(route.cache.is_some())),
-        ("compression", on(route.compression.is_some())),
-        ("grpc_web", on(route.grpc_web)),
-        ("max_body_size", or(route.max_body_size.map(|size| size.to_string()), "none")),
-    ];
-    facts.map(|(what, how)| (Cow::Borrowed(what), how)).into()
+        let (before, after) = match &**what {
+            "filters" => (only(before, after), only(after, before)),
+            _ => (before.clone(), after.clone()),
+        };
+        Change { what: what.clone(), before, after }
+    })
+    .collect()
 }
 
 impl fmt::Display for Difference {
@@ -178,6 +236,9 @@ impl fmt::Display for Difference {
             for listener in listeners {
                 writeln!(f, "{mark} listener {listener}")?;
             }
+        }
+        for Change { what, before, after } in &self.settings {
+            writeln!(f, "~ {what}: {before} → {after}")?;
         }
         for (mark, routes) in [("+", &self.added), ("-", &self.removed)] {
             for (name, conditions) in routes {
@@ -190,6 +251,17 @@ impl fmt::Display for Difference {
                 writeln!(f, "    {what}: {before} → {after}")?;
             }
         }
+        for Moved { request, before, after } in &self.moved {
+            writeln!(f, "> {request}: {} → {}", taker(before.as_deref()), taker(after.as_deref()))?;
+        }
+        for (name, fate) in &self.sessions {
+            writeln!(f, "! sessions of {name}: {fate}")?;
+        }
         Ok(())
     }
+}
+
+/// The route that takes a request, in words.
+pub(super) fn taker(route: Option<&str>) -> &str {
+    route.unwrap_or("no route")
 }

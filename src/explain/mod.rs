@@ -4,18 +4,26 @@
 mod asked;
 mod cors;
 mod difference;
+#[cfg(test)]
+mod edits;
 mod fate;
+mod outline;
 mod review;
 mod settings;
+mod table;
 mod tests;
 mod told;
+mod traffic;
+mod written;
 
 pub use asked::Asked;
-pub use difference::{Change, Difference, Outline, facts};
+pub use difference::{Change, Difference};
 pub use fate::Fate;
+pub use outline::{Outline, facts};
 pub use review::review;
 pub use tests::verify;
 pub use told::{Candidate, Explanation, Instead, Verdict, Way};
+pub use traffic::Moved;
 
 use crate::admission::{self, Arrival, Halt, caller, filter, filter_back};
 use crate::exchange::Exchange;

@@ -23,7 +23,7 @@ mod upstream;
 mod websocket;
 
 use super::{Drain, Edge, Fixed, Generation, Guard, Listener, Route, Stamp};
-use crate::config::{self, Config, Problems, Read, Sources, Span, TrustedProxy};
+use crate::config::{self, Config, Problems, Read, Sources, Span, Spanned, TrustedProxy};
 use crate::filter::{Filter, UserIdFilter, UserIdSource};
 use crate::http::address::Address;
 use crate::rate_limit::RateLimit;
@@ -302,19 +302,26 @@ impl Compiler<'_> {
         }
         Drain {
             code: written.code.as_ref().map_or(1012, |code| code.value),
-            spread: written.spread.map_or(Duration::from_secs(20), |spread| spread.0),
+            spread: written
+                .spread
+                .as_ref()
+                .map_or(Duration::from_secs(20), |spread| spread.value.0),
         }
     }
 
     fn edge(&mut self) -> Edge {
         let trusted = self.config.trusted_proxies.iter();
-        let network = |trusted: &TrustedProxy| match trusted {
+        let network = |trusted: &Spanned<TrustedProxy>| match &trusted.value {
             TrustedProxy::Network(network) => Some(network.0),
             TrustedProxy::Unix => None,
         };
         Edge {
             trusted_proxies: trusted.filter_map(network).collect(),
-            trusts_unix: self.config.trusted_proxies.contains(&TrustedProxy::Unix),
+            trusts_unix: self
+                .config
+                .trusted_proxies
+                .iter()
+                .any(|it| it.value == TrustedProxy::Unix),
             limits: self.limits(),
             error_pages: self.error_pages(),
             shared: self.shared.clone(),

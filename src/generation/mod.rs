@@ -20,7 +20,7 @@ pub use limits::Limits;
 pub use listener::{Listener, Tls};
 pub use live::Live;
 pub use mirror::Mirror;
-pub use plan::Plan;
+pub use plan::{Becomes, Fate, Plan};
 pub use split::{Split, When, choose as split};
 pub use stamp::Stamp;
 

@@ -21,6 +21,38 @@ struct RoutePlan {
     endpoints: Vec<String>,
 }
 
+/// What becomes of a route's sessions when another generation takes its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fate {
+    /// `kept`, `drained` or `closed`.
+    pub fate: Becomes,
+    /// Only of those at these endpoints, which are taken away; empty for all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
+}
+
+/// What becomes of sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Becomes {
+    /// They go on as they began.
+    Kept,
+    /// They are closed one after the other.
+    Drained,
+    /// They are closed at once.
+    Closed,
+}
+
+impl From<OnChange> for Becomes {
+    fn from(policy: OnChange) -> Self {
+        match policy {
+            OnChange::Keep => Self::Kept,
+            OnChange::Drain => Self::Drained,
+            OnChange::Close => Self::Closed,
+        }
+    }
+}
+
 /// The sessions that a reload touches, by what becomes of them.
 #[derive(Debug, Default)]
 pub struct Affected {
@@ -48,6 +80,26 @@ impl Plan {
         Self { routes: routes.collect() }
     }
 
+    /// What becomes of the sessions of an earlier plan's routes; those that are not touched are
+    /// left out.
+    pub fn fates(&self, earlier: &Self) -> BTreeMap<String, Fate> {
+        let fate = |(name, was): (&String, &RoutePlan)| {
+            // Without a policy there are no sessions.
+            let own = was.on_change?;
+            let is = self.routes.get(name);
+            let is_as_before = is.is_some_and(|is| is.fingerprint == was.fingerprint);
+            let is_gone = |it: &&String| is.is_none_or(|is| !is.endpoints.contains(it));
+            let endpoints: Vec<String> =
+                was.endpoints.iter().filter(|_| is_as_before).filter(is_gone).cloned().collect();
+            if is_as_before && endpoints.is_empty() {
+                return None;
+            }
+            let policy = is.and_then(|is| is.on_change).unwrap_or(own);
+            Some((name.clone(), Fate { fate: policy.into(), endpoints }))
+        };
+        earlier.routes.iter().filter_map(fate).collect()
+    }
+
     /// The sessions among these that it touches: their route is removed or changed, or their
     /// endpoint is taken away.
     pub fn affected(&self, sessions: Vec<Arc<Session>>) -> Affected {
@@ -73,6 +125,19 @@ impl Plan {
             }
         }
         affected
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.endpoints.is_empty() {
+            write!(f, "those at {} are ", self.endpoints.join(", "))?;
+        }
+        f.write_str(match self.fate {
+            Becomes::Kept => "kept as they began",
+            Becomes::Drained => "drained",
+            Becomes::Closed => "closed",
+        })
     }
 }
 

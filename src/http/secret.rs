@@ -27,3 +27,12 @@ pub fn is_secret_field(name: &str) -> bool {
     let is_cookie = ["cookie", "set-cookie"].iter().any(|it| name.eq_ignore_ascii_case(it));
     is_cookie || is_secret(name)
 }
+
+/// `redis://user:password@host` without what is before the `@`.
+pub fn without_userinfo(text: &str) -> String {
+    let parts = text.split_once("://").and_then(|(scheme, rest)| {
+        let (user, host) = rest.split_once('@')?;
+        (!user.contains('/')).then(|| format!("{scheme}://{REDACTED}@{host}"))
+    });
+    parts.unwrap_or_else(|| text.to_owned())
+}

@@ -60,18 +60,24 @@ impl Force {
                 return Err(problems.to_string());
             }
         };
-        let (what, number) = match occasion {
-            Occasion::Discovered => ("endpoints discovered".to_owned(), before.number),
+        let (what, generation) = match occasion {
+            Occasion::Discovered => {
+                generation.number = before.number;
+                ("endpoints discovered".to_owned(), generation)
+            }
             Occasion::Version(cause) => {
                 let what = match &cause {
                     Cause::Start | Cause::Edit => "configuration reloaded".to_owned(),
                     Cause::Rollback(to) => format!("back to version {to}"),
                     Cause::Guard { to, .. } => format!("guard: back to version {to}"),
                 };
-                (what, self.number(&before, &generation, &read, cause).await)
+                match self.numbered(before, generation, &read, cause).await {
+                    Some(generation) => (what, generation),
+                    None => return Err("the gateway stops".to_owned()),
+                }
             }
         };
-        generation.number = number;
+        let number = generation.number;
         self.swap(generation);
         self.read = read;
         let told = match self.touch_sessions() {
@@ -88,23 +94,28 @@ impl Force {
         Ok(told)
     }
 
-    /// The number of the version, which is a new one unless nothing was written otherwise.
-    async fn number(
+    /// With the number of its version, which is a new one unless nothing was written otherwise.
+    async fn numbered(
         &self,
-        before: &Generation,
-        after: &Generation,
+        before: Arc<Generation>,
+        mut after: Generation,
         read: &Read,
         cause: Cause,
-    ) -> u64 {
+    ) -> Option<Generation> {
         self.history.applied();
         let files = files(&read.sources);
         if cause == Cause::Edit && files == self::files(&self.read.sources) {
-            return before.number;
+            after.number = before.number;
+            return Some(after);
         }
-        let difference = Difference::between(before, after);
         let history = Arc::clone(&self.history);
-        let kept = tokio::task::spawn_blocking(move || history.add(cause, difference, files));
-        kept.await.unwrap_or(before.number)
+        // Comparing takes a while where there are many routes, and requests are not to wait.
+        let kept = tokio::task::spawn_blocking(move || {
+            let difference = Difference::between(&before, &after);
+            after.number = history.add(cause, difference, files);
+            after
+        });
+        kept.await.ok()
     }
 
     fn swap(&self, mut generation: Generation) {

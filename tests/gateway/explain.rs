@@ -296,80 +296,6 @@ async fn a_reload_whose_tests_fail_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_not_wise_is_told_with_its_name() {
-    let folder = TempDir::new().expect("a folder");
-    let yaml = "\
-listeners: [{address: \"127.0.0.1:3000\"}]
-trusted_proxies: [0.0.0.0/0]
-cors: {allow_origins: [\"*\"]}
-upstreams:
-  used: {endpoints: [\"127.0.0.1:1\"], tls: {insecure_skip_verify: true}}
-  idle: {endpoints: [\"127.0.0.1:2\"]}
-routes:
-  - {name: first, match: {path_prefix: /a, methods: [GET, POST]}, upstream: used}
-  - {name: never, match: {path_prefix: /a, methods: [GET]}, upstream: used}
-  - {name: other, match: {path_prefix: /a, methods: [PUT]}, upstream: used}
-  - {name: deeper, match: {path_prefix: /a/b, methods: [GET]}, upstream: used}
-";
-    std::fs::write(folder.path().join("t.yaml"), yaml).expect("a file");
-    let run = cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await;
-    assert_eq!(run.code, Some(0), "{}", run.all());
-    let names = [
-        ("trusts-everybody", "t.yaml:1:1"),
-        ("any-origin", "t.yaml:3:24"),
-        ("unverified-upstream", "t.yaml:5:"),
-        ("unused-upstream", "t.yaml:6:"),
-        ("shadowed-route", "t.yaml:9:"),
-    ];
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/warnings.md");
-    let page = std::fs::read_to_string(page).expect("the page");
-    for (name, place) in names {
-        let line = run.stderr.lines().find(|line| line.contains(&format!("warning[{name}]")));
-        assert!(line.is_some_and(|line| line.starts_with(place)), "{name}: {}", run.stderr);
-        assert!(page.contains(&format!("## {name}\n")), "{name} is explained");
-    }
-    assert!(run.stderr.contains("5 warnings in t.yaml"), "{}", run.stderr);
-    let run = cli(folder.path(), &["check", "--config", "t.yaml", "--deny-warnings"], &[]).await;
-    assert_eq!(run.code, Some(78));
-}
-
-#[tokio::test]
-async fn a_difference_is_what_somebody_would_notice() {
-    let folder = TempDir::new().expect("a folder");
-    let diff = async |new: &str, more: &[&str]| {
-        std::fs::write(folder.path().join("old.yaml"), SHOP).expect("a file");
-        std::fs::write(folder.path().join("new.yaml"), new).expect("a file");
-        cli(folder.path(), &[&["diff", "old.yaml", "new.yaml"], more].concat(), &[]).await
-    };
-    let same = diff(&format!("# An edit that nobody notices.\n{SHOP}"), &[]).await;
-    assert_eq!((same.code, same.stdout.as_str()), (Some(0), "no difference\n"), "{}", same.all());
-    let edited = SHOP
-        .replace("timeouts: {read: 5s}", "timeouts: {read: 9s}")
-        .replace("127.0.0.1:4003", "127.0.0.1:4009")
-        .replace("name: gone", "name: moved")
-        .replace("127.0.0.1:8080", "127.0.0.1:8081");
-    let run = diff(&edited, &[]).await;
-    assert_eq!(run.code, Some(1), "{}", run.all());
-    for line in [
-        "+ listener 127.0.0.1:8081",
-        "- listener 127.0.0.1:8080",
-        "+ route moved: path is /old",
-        "- route gone: path is /old",
-        "~ route users",
-        "    timeouts.read: 5s → 9s",
-        "    endpoints: 127.0.0.1:4002, 127.0.0.1:4003 → 127.0.0.1:4002, 127.0.0.1:4009",
-    ] {
-        assert!(run.stdout.lines().any(|it| it == line), "{line}\n{}", run.stdout);
-    }
-    let cors = SHOP.replace("https://shop.test", "https://shop.example");
-    let run = diff(&cors, &["--json"]).await;
-    let told: Value = serde_json::from_str(&run.stdout).expect("JSON");
-    assert_eq!(told["changed"]["users"][0]["what"], "filters");
-    let run = diff("routes: [{nam: x}]", &[]).await;
-    assert_eq!(run.code, Some(78), "{}", run.all());
-}
-
-#[tokio::test]
 async fn a_response_tells_who_has_the_token_and_nobody_else() {
     let (upstream, admin) = (Upstream::answering(|_| ok("")).await, Admin::new());
     let config = Config::to(&upstream).with("rewrite: {prefix: /v1}").top(&admin.section());
@@ -430,28 +356,4 @@ async fn a_response_tells_what_has_become_of_its_very_request() {
                      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let full = told(get("/ws", handshake), 429).await;
     assert_eq!((&full["verdict"], &full["status"]), (&"answered".into(), &429.into()));
-}
-
-#[tokio::test]
-async fn the_difference_to_the_gateway_that_runs() {
-    let (upstream, admin) = (Upstream::echo().await, Admin::new());
-    let config = Config::to(&upstream).top(&admin.section());
-    let gateway = config.start().await;
-    let _socket = gateway.websocket("/ws").await;
-    let diff = async |config: &Config| {
-        let file = gateway.folder().join("new.yaml");
-        std::fs::write(&file, config.yaml(gateway.port())).expect("a file");
-        admin.cli(gateway.folder(), &["diff", "--running", "new.yaml"]).await
-    };
-    let same = diff(&config).await;
-    assert_eq!(
-        (same.code, same.stdout.contains("no difference")),
-        (Some(0), true),
-        "{}",
-        same.all()
-    );
-    let other = diff(&config.clone().with("timeouts: {read: 7s}")).await;
-    assert_eq!(other.code, Some(1), "{}", other.all());
-    assert!(other.stdout.contains("~ route all\n    timeouts.read: 1m → 7s\n"), "{}", other.all());
-    assert!(other.stdout.contains("1 of 1 sessions would be affected"), "{}", other.all());
 }

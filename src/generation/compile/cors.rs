@@ -50,10 +50,13 @@ impl Compiler<'_> {
         let names = |written: &[config::HeaderName]| -> Vec<HeaderName> {
             written.iter().filter_map(header_name).collect()
         };
+        let exposed = |written: &[Spanned<config::HeaderName>]| -> Vec<HeaderName> {
+            written.iter().filter_map(|name| header_name(name)).collect()
+        };
         Some(Arc::new(CorsFilter::new(filter::CorsPolicy {
             origins,
             methods: match &policy.allow_methods {
-                Some(methods) => methods.iter().filter_map(super::route::method).collect(),
+                Some(methods) => methods.iter().filter_map(|it| super::route::method(it)).collect(),
                 None => vec![
                     Method::GET,
                     Method::HEAD,
@@ -65,11 +68,15 @@ impl Compiler<'_> {
             },
             headers: if any_header { None } else { allow_headers.map(names) },
             expose: match policy.expose_headers.as_deref() {
-                Some(written) => names(written),
+                Some(written) => exposed(written),
                 None => vec![HeaderName::from_static("x-request-id")],
             },
             credentials: credentials.is_some_and(|credentials| **credentials),
-            max_age: policy.max_age.map_or(Duration::from_secs(600), |age| age.0).as_secs(),
+            max_age: policy
+                .max_age
+                .as_ref()
+                .map_or(Duration::from_secs(600), |age| age.value.0)
+                .as_secs(),
             private_network: policy.allow_private_network.unwrap_or(false),
         })))
     }

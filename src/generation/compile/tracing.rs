@@ -33,15 +33,16 @@ impl Compiler<'_> {
             }
         }
         let collector = self.collector(&written.otlp, &environment)?;
-        let parent = written.sample.parent.map(|parent| match parent {
+        let ratio = written.sample.ratio.as_ref().map(|ratio| ratio.value);
+        let parent = written.sample.parent.as_ref().map(|parent| match parent.value {
             SampleParent::Switch(switch) if switch.0 => Parent::Decides,
             SampleParent::Switch(_) => Parent::Ignored,
             SampleParent::Trusted => Parent::DecidesIfTrusted,
         });
-        let sampler = match written.sample.ratio.zip(parent) {
+        let sampler = match ratio.zip(parent) {
             Some(sampler) => Ok(sampler),
             None => environment.sampler().map(|(told_ratio, told_parent)| {
-                (written.sample.ratio.unwrap_or(told_ratio), parent.unwrap_or(told_parent))
+                (ratio.unwrap_or(told_ratio), parent.unwrap_or(told_parent))
             }),
         };
         let (ratio, parent) = match sampler {

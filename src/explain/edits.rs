@@ -1,0 +1,309 @@
+//! No edit goes unseen: each value of each example is changed, and each change is a difference.
+
+use super::Difference;
+use crate::config::{Kind, Node, Resolved, tree};
+use crate::gateway::{Config, Explainer};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// What can be written in the place of another thing of its kind.
+const WORDS: &[&str] = &[
+    "none",
+    "oldest",
+    "keep",
+    "drain",
+    "close",
+    "client",
+    "upstream",
+    "both",
+    "text",
+    "json",
+    "headers",
+    "off",
+    "on",
+    "h1",
+    "h2",
+    "h2c",
+    "trusted",
+    "1.2",
+    "1.3",
+    "http",
+    "grpc",
+    "tcp",
+    "least_requests",
+    "round_robin",
+    "user_id",
+    "client_address",
+    "10.9.0.0/16",
+    "reset",
+    "timeout",
+    "503",
+    "gzip",
+    "zstd",
+    "br",
+    "other.example",
+    "x-other",
+    "warn",
+    "debug",
+    "stderr",
+    "0600",
+    "other",
+    "text/other",
+    "https://other.example",
+    "{host}",
+    "conf/examples/pages",
+    "request",
+    "tls-alpn-01",
+];
+
+/// Values in whose place no other is valid.
+const ALONE: [&str; 6] = [
+    // The terms are agreed to, or nothing is ordered.
+    "acme.yaml listeners.1.tls.acme.agree_to_terms",
+    // All else is a mapping.
+    "cors.yaml routes.2.cors",
+    // Without it there is no certificate.
+    "https.yaml listeners.1.tls.self_signed",
+    // All else is a mapping.
+    "pools.yaml upstreams.shop.health.check",
+    "upstream-tls.yaml listeners.0.tls.self_signed",
+    // HTTP/2 by ALPN wants it.
+    "upstream-tls.yaml upstreams.partner.tls",
+];
+
+fn examples() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let entries = std::fs::read_dir(root.join("conf/examples")).expect("the examples");
+    let files = entries.map(|entry| entry.expect("an entry").path());
+    let mut files: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|it| it == "yaml")).collect();
+    files.extend(["conf/tidegate.yaml", "docker/tidegate.yaml"].map(|file| root.join(file)));
+    files.sort();
+    files
+}
+
+fn json(node: &Node) -> Value {
+    match &node.kind {
+        Kind::Sequence(items) => items.iter().map(json).collect(),
+        Kind::Mapping(entries) => {
+            Value::Object(entries.iter().map(|(key, it)| (key.text.clone(), json(it))).collect())
+        }
+        Kind::Scalar(scalar) => match scalar.resolve() {
+            Resolved::Null => Value::Null,
+            Resolved::Bool(value) => value.into(),
+            Resolved::Integer(value) => value.into(),
+            Resolved::Float(value) => value.into(),
+            Resolved::String => scalar.text.clone().into(),
+        },
+    }
+}
+
+/// Whether an edit there can change anything: what is expected, where more is to be read, and the
+/// upstream that is there to be another do not count.
+fn counts(place: &str) -> bool {
+    !["/tests/", "/include/", "/upstreams/spare/"].iter().any(|it| place.starts_with(it))
+}
+
+/// Where all scalars stand, as JSON pointers.
+fn leaves(value: &Value, at: &str, into: &mut Vec<String>) {
+    match value {
+        Value::Array(items) => {
+            let items = items.iter().enumerate();
+            items.for_each(|(index, item)| leaves(item, &format!("{at}/{index}"), into));
+        }
+        Value::Object(entries) => entries.iter().for_each(|(key, item)| {
+            let key = key.replace('~', "~0").replace('/', "~1");
+            leaves(item, &format!("{at}/{key}"), into);
+        }),
+        Value::Null => {}
+        _ => into.push(at.to_owned()),
+    }
+}
+
+/// Other values, the likeliest first.
+fn others(value: &Value, names: &[String]) -> Vec<Value> {
+    let likely: &[&str] = match value {
+        Value::Bool(value) => return vec![(!value).into()],
+        Value::Number(number) => {
+            let Some(number) = number.as_i64() else { return vec![0.5.into()] };
+            return vec![(number + 1).into(), (number - 1).into(), 1001.into()];
+        }
+        Value::String(text) => match text.as_str() {
+            "on" => &["off"],
+            "off" => &["on"],
+            text if text.starts_with('/') => &["/another"],
+            text if text.starts_with("unix:") => &["unix:/run/another.sock"],
+            text if text.starts_with("http") => &["https://another.example"],
+            text if text.contains('/') => &["10.9.0.0/16", "text/another", "conf/tidegate.yaml"],
+            text if text.contains(':') => &["127.0.0.1:4999", "other.example:4999"],
+            text if text.chars().all(|c| c.is_ascii_uppercase()) => &["PATCH"],
+            text if text.starts_with(|c: char| c.is_ascii_digit()) => {
+                &["7s", "77s", "3MiB", "512MiB", "10.9.9.9"]
+            }
+            _ => &[],
+        },
+        _ => &[],
+    };
+    let all = likely.iter().chain(WORDS).map(|it| Value::from(*it));
+    let names = names.iter().map(|name| Value::from(name.as_str()));
+    // A variable's default is no other value.
+    let is_other = |other: &Value| match (value.as_str(), other.as_str()) {
+        (Some(value), Some(other)) => value != other && !value.ends_with(&format!(":-{other}}}")),
+        _ => true,
+    };
+    all.chain(names).filter(is_other).collect()
+}
+
+fn explainer(value: &Value) -> Option<Explainer> {
+    Config::from_yaml(&value.to_string()).explainer().ok()
+}
+
+#[test]
+fn no_edit_of_an_example_goes_unseen() {
+    let (mut tried, mut unseen, mut alone) = (0, Vec::new(), Vec::new());
+    for file in examples() {
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&file).expect("the example");
+        let mut written = json(&tree(&text).expect("YAML"));
+        if written.get("upstreams").is_some() {
+            written["upstreams"]["spare"] = serde_json::json!({"endpoints": ["127.0.0.1:4998"]});
+        }
+        let good = explainer(&written).expect("a good example");
+        let same = good.difference(&explainer(&written).expect("the same"));
+        assert_eq!(same, Difference::default(), "{name}");
+        let upstreams = written["upstreams"].as_object().into_iter().flatten();
+        let upstreams: Vec<String> = upstreams.map(|(name, _)| name.clone()).collect();
+        let mut places = Vec::new();
+        leaves(&written, "", &mut places);
+        for place in places {
+            if !counts(&place) {
+                continue;
+            }
+            let value = written.pointer(&place).expect("a value");
+            let edit = |other: Value| {
+                let mut edited = written.clone();
+                *edited.pointer_mut(&place).expect("a value") = other.clone();
+                Some((explainer(&edited)?, other))
+            };
+            let Some((edited, other)) = others(value, &upstreams).into_iter().find_map(edit) else {
+                alone.push(format!("{name} {}", place[1..].replace('/', ".")));
+                continue;
+            };
+            tried += 1;
+            let difference = good.difference(&edited);
+            // It has to be said what is otherwise, not that something is.
+            if difference.is_empty() || difference.to_string().contains("filters or settings") {
+                unseen.push(format!("{name} {place}: {value} → {other}\n{difference}"));
+            }
+        }
+    }
+    assert!(unseen.is_empty(), "{}", unseen.join("\n"));
+    assert_eq!(alone, ALONE, "{alone:#?}");
+    assert!(tried > 400, "{tried}");
+}
+
+/// Edits of the files with tests that none of these catches, and why they need not.
+const HARMLESS: &[(&str, &str)] = &[
+    ("/access_log/format", "a request's fate does not show in how it is logged"),
+    ("/admin", "the admin endpoint has no routes"),
+    ("/admin/address", "the same"),
+    ("/cors/allow_credentials", "`cors` says who is let in, not with what"),
+    ("/cors/max_age", "the same"),
+    ("/identity/user_id/0", "who asks decides nothing here"),
+    ("/identity/user_id/0/query", "the same"),
+    ("/identity/user_id/1", "the same"),
+    ("/identity/user_id/1/header", "the same"),
+    ("/identity/user_id/2", "the same"),
+    ("/identity/user_id/2/cookie", "the same"),
+    ("/identity/user_id", "the same"),
+    ("/identity", "the same"),
+    ("/listeners/0/address", "each machine has its own"),
+    ("/routes/0/websocket", "the story of the demo switches it off"),
+    ("/routes/1/timeouts", "how long is waited, not for what"),
+    ("/routes/1/timeouts/connect", "the same"),
+    ("/routes/1/timeouts/read", "the same"),
+    ("/routes/1/timeouts/write", "the same"),
+    ("/routes/2/redirect/to", "a test has the status of an answer, not the answer"),
+    ("/shutdown/grace", "a request's fate does not show in how the gateway stops"),
+    ("/shutdown", "the same"),
+    (
+        "/upstreams/notifications/endpoints/0",
+        "a test names upstreams: each machine has its endpoints",
+    ),
+    ("/upstreams/orders/endpoints/0", "the same"),
+    ("/upstreams/users/endpoints/0", "the same"),
+    ("/access_log", "a request's fate does not show in how it is logged"),
+];
+
+/// Every value is changed, and every key taken away, in turn: where the file is still a good one
+/// but for its tests, one of them fails.
+#[test]
+fn the_tests_of_the_examples_catch_their_edits() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut caught, mut missed) = (0, Vec::new());
+    let mut harmless = std::collections::BTreeSet::new();
+    for file in ["conf/examples/tests.yaml", "conf/tidegate.yaml", "docker/tidegate.yaml"] {
+        let text = std::fs::read_to_string(root.join(file)).expect("the example");
+        let mut written = json(&tree(&text).expect("YAML"));
+        if written.get("upstreams").is_some() {
+            written["upstreams"]["spare"] = serde_json::json!({"endpoints": ["127.0.0.1:4998"]});
+        }
+        let is_good = |value: &Value| Config::from_yaml(&value.to_string()).check().is_ok();
+        assert!(is_good(&written), "{file}");
+        let upstreams = written["upstreams"].as_object().into_iter().flatten();
+        let upstreams: Vec<String> = upstreams.map(|(name, _)| name.clone()).collect();
+        let mut places = Vec::new();
+        leaves(&written, "", &mut places);
+        let mut edits = Vec::new();
+        for place in places.iter().filter(|place| counts(place)) {
+            let value = written.pointer(place).expect("a value");
+            let edit = |other: Value| {
+                let mut edited = written.clone();
+                *edited.pointer_mut(place).expect("a value") = other;
+                explainer(&edited).map(|_| edited)
+            };
+            let edited = others(value, &upstreams).into_iter().find_map(edit);
+            edits.extend(edited.map(|edited| (place.clone(), edited)));
+        }
+        for place in holders(&places) {
+            let mut edited = written.clone();
+            let (above, key) = place.rsplit_once('/').expect("a pointer");
+            match edited.pointer_mut(above).expect("a value") {
+                Value::Object(entries) => drop(entries.remove(key)),
+                Value::Array(items) => drop(items.remove(key.parse().expect("an index"))),
+                _ => continue,
+            }
+            if explainer(&edited).is_some() {
+                edits.push((place, edited));
+            }
+        }
+        for (place, edited) in edits {
+            let known = HARMLESS.iter().find(|(known, _)| *known == place);
+            match (is_good(&edited), known) {
+                (false, _) => caught += 1,
+                (true, Some((known, _))) => {
+                    harmless.insert(*known);
+                }
+                (true, None) => missed.push(format!("{file} {place}")),
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+    let listed: std::collections::BTreeSet<&str> =
+        HARMLESS.iter().map(|(place, _)| *place).collect();
+    assert_eq!(harmless, listed, "the list has nothing that a test catches");
+    assert!(caught > 50, "{caught}");
+}
+
+/// All places but the whole of the file, that of the tests excepted.
+fn holders(leaves: &[String]) -> std::collections::BTreeSet<String> {
+    let mut all = std::collections::BTreeSet::new();
+    for leaf in leaves.iter().filter(|leaf| counts(leaf)) {
+        let mut place = leaf.as_str();
+        while !place.is_empty() {
+            all.insert(place.to_owned());
+            place = place.rsplit_once('/').map_or("", |(above, _)| above);
+        }
+    }
+    all
+}

@@ -1,0 +1,138 @@
+use super::traffic::Conditions;
+use super::written::Written;
+use crate::generation::{Generation, HostHeader, Plan, Route, When};
+use crate::routing::Rule;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What, and how.
+pub type Facts = Vec<(Cow<'static, str>, String)>;
+
+/// What a configuration does, so far as it can be told and compared.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outline {
+    pub(super) listeners: Vec<String>,
+    /// In the order of the file.
+    pub(super) routes: Vec<Sketch>,
+    pub(super) written: Written,
+    pub(super) plan: Plan,
+}
+
+/// The same of a route.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Sketch {
+    pub name: String,
+    pub takes: Conditions,
+    pub conditions: Vec<String>,
+    pub facts: Facts,
+    /// Where its requests may go, and copies of them.
+    pub upstreams: Vec<String>,
+    /// Changes when anything that the route does changes.
+    pub fingerprint: u64,
+}
+
+impl Outline {
+    /// Of a generation.
+    pub fn of(generation: &Generation) -> Self {
+        let listeners = generation.listeners.iter().map(|listener| listener.address.to_string());
+        Self {
+            listeners: listeners.collect(),
+            routes: generation.table.iter().map(|(rule, route)| Sketch::of(rule, route)).collect(),
+            written: Written::of(&generation.written),
+            plan: Plan::of(generation),
+        }
+    }
+
+    /// What it would do with live sessions.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}
+
+impl Sketch {
+    fn of(rule: &Rule, route: &Arc<Route>) -> Self {
+        let splits = route.splits.iter().map(|split| &split.pool);
+        let mirror = route.mirror.iter().map(|mirror| &mirror.pool);
+        let mut upstreams: Vec<String> = Vec::new();
+        for pool in route.pool.iter().chain(splits).chain(mirror) {
+            if !upstreams.iter().any(|known| **known == **pool.name()) {
+                upstreams.push(pool.name().to_string());
+            }
+        }
+        Self {
+            name: route.name.to_string(),
+            takes: Conditions::of(rule),
+            conditions: rule.conditions_in_words(),
+            facts: facts(rule, route),
+            upstreams,
+            fingerprint: route.fingerprint,
+        }
+    }
+
+    /// What is told of it under this name.
+    pub fn fact(&self, what: &str) -> Option<&str> {
+        self.facts.iter().find(|(known, _)| known == what).map(|(_, how)| how.as_str())
+    }
+}
+
+/// What a route does, always in the same order.
+pub fn facts(rule: &Rule, route: &Route) -> Facts {
+    let on = |is_on: bool| if is_on { "on" } else { "off" }.to_owned();
+    let or = |found: Option<String>, none: &str| found.unwrap_or_else(|| none.to_owned());
+    let seconds = |time: std::time::Duration| humantime::format_duration(time).to_string();
+    let pool = route.pool.as_ref();
+    let endpoints = pool.map(|pool| {
+        let endpoint = |it: &crate::upstream::Endpoint| match (it.weight(), it.is_backup()) {
+            (1, false) => it.written().to_owned(),
+            (weight, false) => format!("{} (weight {weight})", it.written()),
+            (1, true) => format!("{} (backup)", it.written()),
+            (weight, true) => format!("{} (backup, weight {weight})", it.written()),
+        };
+        pool.endpoints().iter().map(|it| endpoint(it)).collect::<Vec<_>>().join(", ")
+    });
+    let mut below = 0;
+    let splits = route.splits.iter().map(|split| {
+        let to = split.pool.name();
+        match &split.when {
+            When::Below(lot) => {
+                let share = lot.saturating_sub(std::mem::replace(&mut below, *lot));
+                format!("{to} ({share}%)")
+            }
+            When::Header(name, value) => {
+                format!("{to} (header {name} is {})", value.to_str().unwrap_or_default())
+            }
+            When::Cookie(name, value) => format!("{to} (cookie {name} is {value})"),
+        }
+    });
+    let splits: Vec<String> = splits.collect();
+    let rewrite = route.rewrite_prefix.as_ref().map(|(_, prefix)| format!("prefix {prefix:?}"));
+    let facts = [
+        ("takes", rule.conditions_in_words().join(", ")),
+        ("upstream", or(pool.map(|pool| pool.name().to_string()), "none")),
+        ("endpoints", or(endpoints, "none")),
+        ("split", if splits.is_empty() { "none".to_owned() } else { splits.join(", ") }),
+        ("mirror", or(route.mirror.as_ref().map(|it| it.pool.name().to_string()), "none")),
+        ("rewrite", or(rewrite, "none")),
+        (
+            "host",
+            match &route.host {
+                HostHeader::Preserve => "the client's".to_owned(),
+                HostHeader::Upstream => "the endpoint's".to_owned(),
+                HostHeader::Name(name) => name.to_str().unwrap_or_default().to_owned(),
+            },
+        ),
+        ("filters", route.filters.iter().map(|it| it.describe()).collect::<Vec<_>>().join(" | ")),
+        ("timeouts.connect", seconds(route.connect_timeout)),
+        ("timeouts.read", seconds(route.read_timeout)),
+        ("timeouts.write", seconds(route.write_timeout)),
+        ("timeouts.request", or(route.request_timeout.map(seconds), "none")),
+        ("attempts", route.retry.attempts.to_string()),
+        ("websocket", on(route.websocket.is_some())),
+        ("cache", on(route.cache.is_some())),
+        ("compression", on(route.compression.is_some())),
+        ("grpc_web", on(route.grpc_web)),
+        ("max_body_size", or(route.max_body_size.map(|size| size.to_string()), "none")),
+    ];
+    facts.map(|(what, how)| (Cow::Borrowed(what), how)).into()
+}

@@ -1,0 +1,103 @@
+use crate::config::{Config, Cors, CorsPolicy, Problems};
+use std::time::Duration;
+
+/// What scripts never see, whatever is exposed (Fetch, "forbidden response-header name").
+const NEVER_READ: [&str; 2] = ["set-cookie", "set-cookie2"];
+
+/// What scripts can't ask for (Fetch, "forbidden method").
+const NEVER_SENT: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
+
+/// Beyond this no browser keeps a preflight's answer.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// CORS that lets more in than its author may think, or that browsers don't heed.
+pub(super) fn review(config: &Config, found: &mut Problems) {
+    let routes =
+        config.routes.iter().enumerate().filter_map(|(index, route)| {
+            Some((format!("routes[{index}].cors"), route.cors.as_ref()?))
+        });
+    for (at, cors) in config.cors.iter().map(|cors| ("cors".to_owned(), cors)).chain(routes) {
+        if let CorsPolicy::Policy(policy) = &cors.value {
+            origins(policy, &at, found);
+            unheeded(policy, &at, found);
+        }
+    }
+}
+
+fn origins(policy: &Cors, at: &str, found: &mut Problems) {
+    let has_credentials = policy.allow_credentials.as_ref().is_some_and(|it| it.value);
+    for (index, origin) in policy.allow_origins.iter().enumerate() {
+        let at = format!("{at}.allow_origins[{index}]");
+        let written = origin.as_str();
+        let scheme = written.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        match (written, scheme.as_deref()) {
+            ("*", _) => {
+                let reason = "any page may read the responses, and open WebSockets";
+                found
+                    .warn("any-origin", origin.span, at, reason)
+                    .help("name the origins of your pages, unless this is for everybody");
+            }
+            ("null", _) => {
+                let reason = "any page can be `null`: in a sandboxed frame it need only ask";
+                found
+                    .warn("null-origin", origin.span, at, reason)
+                    .help("name the origins of your pages");
+            }
+            (_, Some(scheme @ ("ws" | "wss" | "ftp"))) => {
+                let http = if scheme == "wss" { "https" } else { "http" };
+                let rest = written.split_once("://").map_or("", |(_, rest)| rest);
+                let reason = format!("no page has the scheme `{scheme}`: this allows nobody");
+                found.warn("no-such-origin", origin.span, at, reason).help(format!(
+                    "write `{http}://{rest}`: the origin of a WebSocket is its page's"
+                ));
+            }
+            (_, Some("http")) if has_credentials && !is_local(written) => {
+                let reason = "who is on the way to a page without TLS acts as its visitors here";
+                found
+                    .warn("insecure-origin", origin.span, at, reason)
+                    .help("serve the page by HTTPS, or drop `allow_credentials`");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether pages of the origin come from the machine that they are looked at on.
+fn is_local(origin: &str) -> bool {
+    let authority = origin.split_once("://").map_or(origin, |(_, rest)| rest);
+    let host = crate::http::host::without_port(authority).to_ascii_lowercase();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse();
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || address.is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}
+
+fn unheeded(policy: &Cors, at: &str, found: &mut Problems) {
+    let has_credentials = policy.allow_credentials.as_ref().is_some_and(|it| it.value);
+    for (index, method) in policy.allow_methods.iter().flatten().enumerate() {
+        let at = format!("{at}.allow_methods[{index}]");
+        if method.as_str() == "*" {
+            let reason = "it stands for a method of this name, not for all";
+            found.warn("cors-star", method.span, at, reason).help("name the methods");
+        } else if NEVER_SENT.contains(&method.as_str()) {
+            let reason = format!("no browser lets a script send {}", method.as_str());
+            found.warn("cors-unheeded", method.span, at, reason).help("drop it");
+        }
+    }
+    for (index, name) in policy.expose_headers.iter().flatten().enumerate() {
+        let at = format!("{at}.expose_headers[{index}]");
+        if name.as_str() == "*" && has_credentials {
+            let reason = "with credentials, browsers take it for a field of this name, not for all";
+            found.warn("cors-star", name.span, at, reason).help("name the fields");
+        } else if NEVER_READ.contains(&&*name.as_str().to_ascii_lowercase()) {
+            let reason = "no browser lets a script read it";
+            found.warn("cors-unheeded", name.span, at, reason).help("drop it");
+        }
+    }
+    if let Some(age) = policy.max_age.as_ref().filter(|age| age.value.0 > KEPT) {
+        let reason = "no browser keeps a preflight's answer for so long";
+        found
+            .warn("cors-unheeded", age.span, format!("{at}.max_age"), reason)
+            .help("Firefox keeps it for 24h at most, Chromium and Safari for less");
+    }
+}

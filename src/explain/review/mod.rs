@@ -1,0 +1,33 @@
+//! What is no error, and not wise.
+
+mod cors;
+mod risks;
+mod shadows;
+
+use crate::config::{self, Config, Problems, Sources, Spanned};
+use crate::generation::Generation;
+
+/// What is no error, and not wise: each with its name, which docs/warnings.md explains.
+pub fn review(generation: &Generation, config: &Config, sources: Sources) -> Problems {
+    let mut found = Problems::of(sources);
+    unused_upstreams(config, &mut found);
+    cors::review(config, &mut found);
+    risks::review(config, &mut found);
+    shadows::review(generation, config, &mut found);
+    found
+}
+
+fn unused_upstreams(config: &Config, found: &mut Problems) {
+    for (name, upstream) in &config.upstreams {
+        let leads = |route: &Spanned<config::Route>| {
+            let splits = route.split.iter().map(|split| &*split.upstream.value);
+            let mirror = route.mirror.iter().map(|mirror| &*mirror.upstream.value);
+            let own = route.upstream.iter().map(|upstream| &*upstream.value);
+            own.chain(splits).chain(mirror).any(|upstream| upstream == name)
+        };
+        if !config.routes.iter().any(leads) {
+            let at = format!("upstreams.{name}");
+            found.warn("unused-upstream", upstream.span, at, "no route leads to it");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+use crate::config::{
+    Cidr, Config, HstsSetting, LogFrames, Problems, SampleParent, Switch, TracingSetting,
+    TrustedProxy, UpstreamTlsSetting, WebSocketSetting,
+};
+use std::time::Duration;
+
+/// For how long the lists of browsers want HSTS to hold (<https://hstspreload.org>).
+const PRELOADABLE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// How long requests in flight may take after SIGTERM, when nothing is written.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Settings that open a door, or that don't do what they seem to.
+pub(super) fn review(config: &Config, found: &mut Problems) {
+    unverified_upstreams(config, found);
+    trusted_everybody(config, found);
+    traces_of_strangers(config, found);
+    drain_beyond_grace(config, found);
+    preloads(config, found);
+    logged_messages(config, found);
+}
+
+fn unverified_upstreams(config: &Config, found: &mut Problems) {
+    for (name, upstream) in &config.upstreams {
+        let Some(tls) = &upstream.tls else { continue };
+        if matches!(&tls.value, UpstreamTlsSetting::Settings(it) if it.insecure_skip_verify) {
+            let at = format!("upstreams.{name}.tls.insecure_skip_verify");
+            let reason = "anybody between the gateway and the upstream can read and change all";
+            found
+                .warn("unverified-upstream", tls.span, at, reason)
+                .help("name its authority with `ca`, or its name with `server_name`");
+        }
+    }
+}
+
+fn trusted_everybody(config: &Config, found: &mut Problems) {
+    let is_everybody = |network: &Cidr| network.0.prefix_len() == 0;
+    for (index, trusted) in config.trusted_proxies.iter().enumerate() {
+        if matches!(&trusted.value, TrustedProxy::Network(network) if is_everybody(network)) {
+            let reason = "anybody may say who the client is: logs, limits and bans go by it";
+            found
+                .warn("trusts-everybody", trusted.span, format!("trusted_proxies[{index}]"), reason)
+                .help("name the networks of your balancers");
+        }
+    }
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let from = listener.proxy_protocol.iter().flat_map(|proxy| &proxy.from).enumerate();
+        for (place, network) in from.filter(|(_, network)| is_everybody(network)) {
+            let at = format!("listeners[{index}].proxy_protocol.from[{place}]");
+            let reason = "anybody may say whose connection it is: logs, limits and bans go by it";
+            found
+                .warn("trusts-everybody", network.span, at, reason)
+                .help("name the networks of your balancers");
+        }
+    }
+}
+
+fn traces_of_strangers(config: &Config, found: &mut Problems) {
+    let TracingSetting::Settings(tracing) = &config.tracing else { return };
+    let sample = &tracing.sample;
+    let is_part = |ratio: f64| ratio < 1.0;
+    let (span, at) = match (&sample.parent, &sample.ratio) {
+        (Some(parent), _) if parent.value == SampleParent::Switch(Switch(true)) => {
+            (parent.span, "tracing.sample.parent")
+        }
+        (None, Some(ratio)) if is_part(ratio.value) => (ratio.span, "tracing.sample.ratio"),
+        _ => return,
+    };
+    let reason = "whoever sends a `traceparent` decides that a request is recorded";
+    found
+        .warn("strangers-sample", span, at, reason)
+        .help("write `parent: trusted`, and let `trusted_proxies` decide");
+}
+
+fn drain_beyond_grace(config: &Config, found: &mut Problems) {
+    let grace = config.shutdown.grace.map_or(GRACE, |grace| grace.0);
+    if let Some(spread) = config.drain.spread.as_ref().filter(|spread| spread.value.0 > grace) {
+        let reason = format!(
+            "the gateway stops within `shutdown.grace`, {}: sessions are closed faster than this",
+            humantime::format_duration(grace)
+        );
+        found
+            .warn("drain-beyond-grace", spread.span, "drain.spread", reason)
+            .help("make `shutdown.grace` longer than it");
+    }
+}
+
+fn preloads(config: &Config, found: &mut Problems) {
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let Some(tls) = &listener.tls else { continue };
+        let Some(HstsSetting::Settings(hsts)) = &tls.hsts else { continue };
+        let is_short = hsts.max_age.is_some_and(|age| age.0 < PRELOADABLE);
+        if hsts.preload && (is_short || !hsts.include_subdomains) {
+            let reason = "no browser's list takes it: it wants `include_subdomains` and a year";
+            found
+                .warn("not-preloadable", tls.span, format!("listeners[{index}].tls.hsts"), reason)
+                .help("add `include_subdomains: true` and `max_age: 365d`, or drop `preload`");
+        }
+    }
+}
+
+fn logged_messages(config: &Config, found: &mut Problems) {
+    for (index, route) in config.routes.iter().enumerate() {
+        let Some(websocket) = &route.websocket else { continue };
+        let WebSocketSetting::Settings(settings) = &websocket.value else { continue };
+        if settings.log_frames == LogFrames::Text {
+            let at = format!("routes[{index}].websocket.log_frames");
+            let reason = "the log keeps what people write to each other";
+            let help = "write `headers`, and look at one session with `tidegate sessions \
+                        --session ID --log-frames text`";
+            found.warn("logs-messages", websocket.span, at, reason).help(help);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+use crate::config::{Config, Problems};
+use crate::generation::{Generation, Route};
+use crate::http::host::HostPattern;
+use crate::routing::{PathRule, Query, Rule, Table, ValueRule};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The most requests that are tried for one route; beyond, nothing is said of it.
+const MOST: usize = 50_000;
+
+/// A host, a method and a value that no rule names.
+const OTHER_HOST: &str = "other.invalid";
+const OTHER_METHOD: &str = "OTHER";
+const OTHER_VALUE: &str = "other than all that is named";
+
+/// Routes that never get a request, for others together take all of theirs.
+pub(super) fn review(generation: &Generation, config: &Config, found: &mut Problems) {
+    // A rule of another path takes precedence for a part of the paths only, or gives it.
+    let mut by_path: BTreeMap<(bool, &str), Vec<Entry<'_>>> = BTreeMap::new();
+    for (index, (rule, route)) in generation.table.iter().enumerate() {
+        let key = (matches!(rule.path, PathRule::Exact(_)), rule.path.as_str());
+        by_path.entry(key).or_default().push((index, rule, route));
+    }
+    for rivals in by_path.values().filter(|rivals| rivals.len() > 1) {
+        let entries = rivals.iter().map(|(index, rule, _)| ((*rule).clone(), *index)).collect();
+        let table = Table::new(entries);
+        for (index, rule, route) in rivals {
+            let Some(takers) = takers(rule, *index, rivals, &table) else { continue };
+            let names: Vec<String> = rivals
+                .iter()
+                .filter(|(index, ..)| takers.contains(index))
+                .map(|(_, _, route)| format!("`{}`", route.name))
+                .collect();
+            let who = match names.as_slice() {
+                [one] => format!("the route {one} takes"),
+                all => format!("the routes {} together take", all.join(", ")),
+            };
+            let written = config.routes.iter().find(|written| **written.name == *route.name);
+            let span = written.map(|written| written.name.span).unwrap_or_default();
+            let reason = format!("{who} every request that `{}` would take", route.name);
+            found.warn("shadowed-route", span, format!("routes[{index}]"), reason);
+        }
+    }
+}
+
+/// A route by its place.
+type Entry<'r> = (usize, &'r Rule, &'r Arc<Route>);
+
+/// The routes that take all requests of this one, if they do: it is tried with each combination of
+/// all that the rules of its path tell apart.
+fn takers(
+    rule: &Rule,
+    own: usize,
+    rivals: &[Entry<'_>],
+    table: &Table<usize>,
+) -> Option<BTreeSet<usize>> {
+    let rules: Vec<&Rule> = rivals.iter().map(|(_, rule, _)| *rule).collect();
+    let (hosts, methods) = (hosts(rule, &rules), methods(rule, &rules));
+    let mut heads = vec![HeaderMap::new()];
+    for (name, values) in headers(rule, &rules) {
+        heads = product(&heads, &values, |head, value| {
+            let mut head = head.clone();
+            if let Some(value) = value {
+                head.insert(name.clone(), HeaderValue::from_str(value).ok()?);
+            }
+            Some(head)
+        })?;
+    }
+    let mut queries = vec![String::new()];
+    for (name, values) in parameters(rule, &rules) {
+        queries = product(&queries, &values, |query, value| {
+            let mut query = form_urlencoded::Serializer::new(query.clone());
+            Some(match value {
+                Some(value) => query.append_pair(&name, value).finish(),
+                None => query.finish(),
+            })
+        })?;
+    }
+    let count = [hosts.len(), methods.len(), heads.len(), queries.len()];
+    if count.iter().try_fold(1_usize, |all, count| all.checked_mul(*count))? > MOST {
+        return None;
+    }
+    let path = format!("{}/other", rule.path.as_str());
+    let path = if matches!(rule.path, PathRule::Exact(_)) { rule.path.as_str() } else { &path };
+    let mut takers = BTreeSet::new();
+    for host in &hosts {
+        for method in &methods {
+            for headers in &heads {
+                for query in &queries {
+                    let query = Some(query.as_str());
+                    match table.find(&Query { path, query, host, method, headers }) {
+                        Ok(&taker) if taker != own => takers.insert(taker),
+                        // Its own, or a request that it would not take after all.
+                        _ => return None,
+                    };
+                }
+            }
+        }
+    }
+    (!takers.is_empty()).then_some(takers)
+}
+
+/// Each of the first with each of the second, unless these are too many.
+fn product<T>(
+    all: &[T],
+    values: &[Option<&str>],
+    with: impl Fn(&T, Option<&str>) -> Option<T>,
+) -> Option<Vec<T>> {
+    if all.len().saturating_mul(values.len()) > MOST {
+        return None;
+    }
+    all.iter().flat_map(|one| values.iter().map(|value| with(one, *value))).collect()
+}
+
+/// The hosts of the rule that rules tell apart, one of each kind.
+fn hosts(rule: &Rule, rules: &[&Rule]) -> Vec<String> {
+    let named = rules.iter().flat_map(|rule| &rule.hosts).map(|pattern| match pattern {
+        HostPattern::Exact(name) => name.clone(),
+        HostPattern::Below(suffix) => format!("other{suffix}"),
+    });
+    let all: BTreeSet<String> = named.chain([OTHER_HOST.to_owned()]).collect();
+    let suits = |host: &String| {
+        rule.hosts.is_empty() || rule.hosts.iter().any(|pattern| pattern.matches(host))
+    };
+    all.into_iter().filter(suits).collect()
+}
+
+/// The same of methods.
+fn methods(rule: &Rule, rules: &[&Rule]) -> Vec<Method> {
+    if !rule.methods.is_empty() {
+        return rule.methods.clone();
+    }
+    let mut all: Vec<Method> = Method::from_bytes(OTHER_METHOD.as_bytes()).into_iter().collect();
+    for method in rules.iter().flat_map(|rule| &rule.methods) {
+        if !all.contains(method) {
+            all.push(method.clone());
+        }
+    }
+    all
+}
+
+/// A field, and the values that rules tell apart; `None` for a request without it.
+type Field<'r, N> = (N, Vec<Option<&'r str>>);
+
+fn headers<'r>(rule: &'r Rule, rules: &[&'r Rule]) -> Vec<Field<'r, HeaderName>> {
+    fields(&rule.headers, rules.iter().flat_map(|rule| &rule.headers))
+}
+
+fn parameters<'r>(rule: &'r Rule, rules: &[&'r Rule]) -> Vec<Field<'r, String>> {
+    fields(&rule.query, rules.iter().flat_map(|rule| &rule.query))
+}
+
+fn fields<'r, N: Clone + PartialEq + 'r>(
+    own: &'r [(N, ValueRule)],
+    all: impl Iterator<Item = &'r (N, ValueRule)>,
+) -> Vec<Field<'r, N>> {
+    let mut fields: Vec<Field<'r, N>> = Vec::new();
+    for (name, wanted) in all {
+        let values = match fields.iter_mut().find(|(known, _)| known == name) {
+            Some((_, values)) => values,
+            None => {
+                fields.push((name.clone(), vec![None, Some(OTHER_VALUE)]));
+                let Some((_, values)) = fields.last_mut() else { continue };
+                values
+            }
+        };
+        if let ValueRule::Exact(value) = wanted
+            && !values.contains(&Some(value))
+        {
+            values.push(Some(value));
+        }
+    }
+    for (name, values) in &mut fields {
+        for (_, wanted) in own.iter().filter(|(own, _)| own == name) {
+            values.retain(|value| match wanted {
+                ValueRule::Exact(wanted) => *value == Some(wanted.as_str()),
+                ValueRule::Present(wanted) => value.is_some() == *wanted,
+            });
+        }
+    }
+    fields
+}

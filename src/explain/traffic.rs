@@ -1,0 +1,301 @@
+//! Requests that another route takes than before: each table is asked about the same ones.
+
+use crate::http::host::HostPattern;
+use crate::routing::{PathRule, Query, Rule, Table, ValueRule};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// Requests that another route takes than before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// One of them.
+    pub request: String,
+    /// The route that took it, if one did.
+    pub before: Option<String>,
+    /// The route that takes it, if one does.
+    pub after: Option<String>,
+}
+
+/// A host that no rule names.
+const ANY_HOST: &str = "localhost";
+
+/// Beyond so many rules, each is asked about in fewer ways.
+const MANY: usize = 1_000;
+
+/// The most pairs of rules that are asked about.
+const MOST_PAIRS: usize = 100_000;
+
+/// The most hosts and methods that one rule is asked about with.
+const MOST_VARIANTS: usize = 16;
+
+/// A rule that can be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Conditions {
+    is_exact: bool,
+    path: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    hosts: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    methods: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<(String, Wanted)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    query: Vec<(String, Wanted)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Wanted {
+    Exact(String),
+    Present(bool),
+}
+
+impl Conditions {
+    pub fn of(rule: &Rule) -> Self {
+        let wanted = |rule: &ValueRule| match rule {
+            ValueRule::Exact(value) => Wanted::Exact(value.clone()),
+            ValueRule::Present(present) => Wanted::Present(*present),
+        };
+        Self {
+            is_exact: matches!(rule.path, PathRule::Exact(_)),
+            path: rule.path.as_str().to_owned(),
+            hosts: rule.hosts.iter().map(ToString::to_string).collect(),
+            methods: rule.methods.iter().map(ToString::to_string).collect(),
+            headers: rule.headers.iter().map(|(it, by)| (it.to_string(), wanted(by))).collect(),
+            query: rule.query.iter().map(|(it, by)| (it.clone(), wanted(by))).collect(),
+        }
+    }
+
+    /// The rule, unless somebody else has made this up.
+    pub fn rule(&self) -> Option<Rule> {
+        let wanted = |wanted: &Wanted| match wanted {
+            Wanted::Exact(value) => ValueRule::Exact(value.clone()),
+            Wanted::Present(present) => ValueRule::Present(*present),
+        };
+        let path = self.path.clone();
+        Some(Rule {
+            path: if self.is_exact { PathRule::Exact(path) } else { PathRule::Prefix(path) },
+            hosts: self.hosts.iter().map(|host| HostPattern::parse(host)).collect(),
+            methods: self
+                .methods
+                .iter()
+                .map(|method| Method::from_bytes(method.as_bytes()).ok())
+                .collect::<Option<_>>()?,
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, by)| Some((HeaderName::try_from(name).ok()?, wanted(by))))
+                .collect::<Option<_>>()?,
+            query: self.query.iter().map(|(name, by)| (name.clone(), wanted(by))).collect(),
+        })
+    }
+}
+
+/// Rules in the order of their file, each with the name of its route.
+pub(super) type Rules<'r> = Vec<(Rule, &'r str)>;
+
+/// What another route takes than before, one request for each two routes.
+pub(super) fn moved(before: &Rules<'_>, after: &Rules<'_>) -> Vec<Moved> {
+    if before == after {
+        return Vec::new();
+    }
+    let probes = probes(before, after);
+    let (old, new) = (Table::new(before.clone()), Table::new(after.clone()));
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
+    for probe in &probes {
+        let (was, is) = (probe.ask(&old), probe.ask(&new));
+        if was != is && seen.insert((was, is)) {
+            let owned = |name: Option<&str>| name.map(str::to_owned);
+            all.push(Moved { request: probe.told(), before: owned(was), after: owned(is) });
+        }
+    }
+    all
+}
+
+/// The requests that both tables are asked about: for each rule some that it takes, and for each
+/// two of which one is new, gone or elsewhere, one that both take.
+fn probes(before: &Rules<'_>, after: &Rules<'_>) -> Vec<Probe> {
+    let all: Vec<&Rule> = after.iter().chain(before).map(|(rule, _)| rule).collect();
+    let (hosts, methods) = universe(&all);
+    let mut probes = Vec::new();
+    for rule in &all {
+        let Some(first) = Probe::of(rule) else { continue };
+        if all.len() <= MANY {
+            for host in hosts.iter().filter(|host| takes_host(rule, host)).take(MOST_VARIANTS) {
+                probes.push(Probe { host: host.clone(), ..first.clone() });
+            }
+            let suits = |method: &&Method| rule.takes_method(method);
+            for method in methods.iter().filter(suits).take(MOST_VARIANTS) {
+                probes.push(Probe { method: method.clone(), ..first.clone() });
+            }
+        }
+        probes.push(first.clone());
+        if let PathRule::Prefix(prefix) = &rule.path {
+            probes.push(Probe { path: format!("{prefix}/any"), ..first });
+        }
+    }
+    let pairs = pairs(before, after);
+    probes.extend(pairs.into_iter().filter_map(|(one, other)| Probe::of_both(one, other)));
+    probes
+}
+
+/// Pairs of rules of which one is new, gone or otherwise, or which have changed places.
+fn pairs<'r>(before: &'r Rules<'_>, after: &'r Rules<'_>) -> Vec<(&'r Rule, &'r Rule)> {
+    let (was, is) = (places(before), places(after));
+    let mut pairs = Vec::new();
+    for rules in [after, before] {
+        let mut neighbours: HashMap<&PathRule, Vec<usize>> = HashMap::new();
+        for (index, (rule, _)) in rules.iter().enumerate() {
+            neighbours.entry(&rule.path).or_default().push(index);
+        }
+        for (rule, name) in rules {
+            let is_as_before = match (was.get(name), is.get(name)) {
+                (Some((_, was)), Some((_, is))) => was == is,
+                _ => false,
+            };
+            if !is_as_before {
+                pairs.extend(rules.iter().map(|(other, _)| (rule, other)).take(MOST_PAIRS));
+            } else {
+                // Order counts among rules of one path alone.
+                let near = neighbours.get(&rule.path).into_iter().flatten();
+                let near = near.filter_map(|&index| rules.get(index)).filter(|(_, other)| {
+                    let comes_first = |places: &Places<'_>| {
+                        let (one, other) = (places.get(name)?, places.get(other)?);
+                        Some(one.0 < other.0)
+                    };
+                    let (was, is) = (comes_first(&was), comes_first(&is));
+                    was.is_some() && is.is_some() && was != is
+                });
+                pairs.extend(near.map(|(other, _)| (rule, other)));
+            }
+            if pairs.len() >= MOST_PAIRS {
+                return pairs;
+            }
+        }
+    }
+    pairs
+}
+
+/// Rules and their places in the file, by the names of their routes.
+type Places<'r> = HashMap<&'r str, (usize, &'r Rule)>;
+
+fn places<'r>(rules: &'r Rules<'_>) -> Places<'r> {
+    rules.iter().enumerate().map(|(index, (rule, name))| (*name, (index, rule))).collect()
+}
+
+/// The hosts and methods that any rule knows, and some that none does.
+fn universe(rules: &[&Rule]) -> (Vec<String>, Vec<Method>) {
+    let mut hosts = BTreeSet::new();
+    let mut methods = vec![Method::GET, Method::POST];
+    for rule in rules {
+        hosts.extend(rule.hosts.iter().map(example));
+        methods.extend(rule.methods.iter().cloned());
+    }
+    hosts.remove(ANY_HOST);
+    let mut seen = HashSet::new();
+    methods.retain(|method| seen.insert(method.clone()));
+    (std::iter::once(ANY_HOST.to_owned()).chain(hosts).collect(), methods)
+}
+
+/// A host that the pattern takes.
+fn example(pattern: &HostPattern) -> String {
+    match pattern {
+        HostPattern::Exact(name) => name.clone(),
+        HostPattern::Below(suffix) => format!("any{suffix}"),
+    }
+}
+
+fn takes_host(rule: &Rule, host: &str) -> bool {
+    rule.hosts.is_empty() || rule.hosts.iter().any(|pattern| pattern.matches(host))
+}
+
+/// A request that nobody has sent.
+#[derive(Debug, Clone)]
+pub(super) struct Probe {
+    path: String,
+    host: String,
+    method: Method,
+    headers: HeaderMap,
+    query: Option<String>,
+}
+
+impl Probe {
+    /// One that the rule takes.
+    pub fn of(rule: &Rule) -> Option<Self> {
+        Self::of_both(rule, rule)
+    }
+
+    /// One that both rules take, if there is any.
+    pub fn of_both(one: &Rule, other: &Rule) -> Option<Self> {
+        let deeper = if one.path.as_str().len() < other.path.as_str().len() { other } else { one };
+        let exact = [one, other].into_iter().find(|it| matches!(it.path, PathRule::Exact(_)));
+        let path = exact.unwrap_or(deeper).path.as_str();
+        let hosts = one.hosts.iter().chain(&other.hosts).map(example);
+        let mut hosts = hosts.chain([ANY_HOST.to_owned()]);
+        let methods = one.methods.iter().chain(&other.methods);
+        let mut methods = methods.chain([&Method::GET]);
+        let mut headers = HeaderMap::new();
+        for (name, wanted) in one.headers.iter().chain(&other.headers) {
+            let value = match wanted {
+                ValueRule::Exact(value) => HeaderValue::from_str(value).ok()?,
+                ValueRule::Present(true) if headers.contains_key(name) => continue,
+                ValueRule::Present(true) => HeaderValue::from_static("any"),
+                ValueRule::Present(false) => continue,
+            };
+            headers.insert(name.clone(), value);
+        }
+        let mut query: Vec<(&str, &str)> = Vec::new();
+        for (name, wanted) in one.query.iter().chain(&other.query) {
+            match wanted {
+                ValueRule::Exact(value) if !query.contains(&(name, value)) => {
+                    query.push((name, value));
+                }
+                ValueRule::Present(true) if query.iter().all(|(known, _)| known != name) => {
+                    query.push((name, "any"));
+                }
+                _ => {}
+            }
+        }
+        let query = (!query.is_empty())
+            .then(|| form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish());
+        let probe = Self {
+            path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
+            host: hosts.find(|host| takes_host(one, host) && takes_host(other, host))?,
+            method: methods
+                .find(|method| one.takes_method(method) && other.takes_method(method))?
+                .clone(),
+            headers,
+            query,
+        };
+        let is_taken = [one, other]
+            .iter()
+            .all(|rule| rule.path.matches(&probe.path) && rule.takes_fields(&probe.query()));
+        is_taken.then_some(probe)
+    }
+
+    fn query(&self) -> Query<'_> {
+        Query {
+            path: &self.path,
+            query: self.query.as_deref(),
+            host: &self.host,
+            method: &self.method,
+            headers: &self.headers,
+        }
+    }
+
+    /// What the table does with it.
+    pub fn ask<T: Copy>(&self, table: &Table<T>) -> Option<T> {
+        table.find(&self.query()).ok().copied()
+    }
+
+    /// The request in one line.
+    pub fn told(&self) -> String {
+        let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        let mut told = format!("{} http://{}{}{query}", self.method, self.host, self.path);
+        for (name, value) in &self.headers {
+            told += &format!(", {name}: {}", value.to_str().unwrap_or_default());
+        }
+        told
+    }
+}

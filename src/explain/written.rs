@@ -1,0 +1,381 @@
+use super::difference::Change;
+use crate::config::{self, Kind, Node, Scalar, Sources};
+use crate::http::secret::{REDACTED, is_secret, is_secret_field, without_userinfo};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Schema;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// The most characters of a value that are shown.
+const SHOWN: usize = 80;
+
+/// What changes nothing that the gateway does.
+const IDLE: [&str; 2] = ["tests", "include"];
+
+/// A configuration as written, value by value: what is not told by what it does is told by this,
+/// so that no edit goes unseen. A value that is written as it would be anyway is left out.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Written {
+    /// By their names.
+    pub routes: BTreeMap<String, Values>,
+    /// By their names.
+    pub upstreams: BTreeMap<String, Values>,
+    /// By their addresses.
+    pub listeners: BTreeMap<String, Values>,
+    /// All else.
+    pub rest: Values,
+}
+
+/// Values by their paths.
+pub(super) type Values = BTreeMap<String, Value>;
+
+/// One value.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Value {
+    /// For people: without secrets, and not long.
+    shown: String,
+    /// A digest of all of it, where it is not what is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    whole: Option<u64>,
+    /// What it is when it is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    default: Option<String>,
+    /// It says no more than that there is a mapping.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_mapping: bool,
+}
+
+impl Written {
+    /// Of these files.
+    pub fn of(sources: &Sources) -> Self {
+        let Some(root) = sources.tree() else { return Self::default() };
+        let schema = config::schema();
+        let reader = Reader { schema: &schema };
+        let mut written = Self::default();
+        let Kind::Mapping(entries) = &root.kind else { return written };
+        for (key, node) in entries {
+            let key = key.text.as_str();
+            let Some(property) = reader.schema.get("properties").and_then(|all| all.get(key))
+            else {
+                continue;
+            };
+            match (key, &node.kind) {
+                ("routes", Kind::Sequence(items)) => {
+                    written.routes = reader.named(items, "name", property);
+                }
+                ("listeners", Kind::Sequence(items)) => {
+                    written.listeners = reader.named(items, "address", property);
+                }
+                ("upstreams", Kind::Mapping(entries)) => {
+                    let item = property.get("additionalProperties").unwrap_or(property);
+                    for (name, node) in entries {
+                        let values = written.upstreams.entry(name.text.clone()).or_default();
+                        reader.entries(node, item, "", false, values);
+                    }
+                }
+                _ if IDLE.contains(&key) => {}
+                _ => reader.value(node, property, key, false, &mut written.rest),
+            }
+        }
+        written
+    }
+}
+
+impl Value {
+    fn digest(&self) -> u64 {
+        self.whole.unwrap_or_else(|| digest(&self.shown))
+    }
+
+    fn is_same_as(&self, other: &Self) -> bool {
+        self.digest() == other.digest()
+    }
+}
+
+fn digest(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What is written otherwise.
+pub(super) fn changes(before: &Values, after: &Values) -> Vec<Change> {
+    let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differs = |path: &&String| match (before.get(*path), after.get(*path)) {
+        (Some(before), Some(after)) => !before.is_same_as(after),
+        _ => true,
+    };
+    let paths: Vec<&String> = paths.into_iter().filter(differs).collect();
+    let mut changes = Vec::new();
+    for path in &paths {
+        let (before, after) = (before.get(*path), after.get(*path));
+        let is_mapping = [before, after].into_iter().flatten().all(|it| it.is_mapping);
+        // What is in the mapping tells that it is there.
+        let is_within = |other: &&String| {
+            other.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.'))
+        };
+        if is_mapping && paths.iter().any(is_within) {
+            continue;
+        }
+        let absent = |other: Option<&Value>| {
+            let default = other.and_then(|other| other.default.clone());
+            default.unwrap_or_else(|| "not set".to_owned())
+        };
+        let shown_before = before.map_or_else(|| absent(after), |it| it.shown.clone());
+        let mut shown_after = after.map_or_else(|| absent(before), |it| it.shown.clone());
+        if shown_before == shown_after {
+            shown_after = format!("another {shown_after}");
+        }
+        let what = (*path).clone().into();
+        changes.push(Change { what, before: shown_before, after: shown_after });
+    }
+    changes
+}
+
+/// Reads values by the schema, which the tree satisfies.
+struct Reader<'s> {
+    schema: &'s Schema,
+}
+
+impl<'s> Reader<'s> {
+    /// The mappings of a list, by the value of one of their keys, which is left out.
+    fn named(&self, items: &[Node], key: &str, property: &'s Schema) -> BTreeMap<String, Values> {
+        let item = property.get("items").unwrap_or(property);
+        let mut named = BTreeMap::new();
+        for node in items {
+            let Some(Kind::Scalar(name)) = node.get(key).map(|node| &node.kind) else { continue };
+            let mut values = Values::new();
+            self.entries(node, item, "", false, &mut values);
+            values.remove(key);
+            named.insert(name.text.clone(), values);
+        }
+        named
+    }
+
+    fn entries(
+        &self,
+        node: &Node,
+        schema: &'s Schema,
+        path: &str,
+        of_fields: bool,
+        into: &mut Values,
+    ) {
+        let Kind::Mapping(entries) = &node.kind else { return };
+        let choices = self.choices(schema);
+        for (key, node) in entries {
+            let property = choices.iter().find_map(|choice| {
+                let named = choice.get("properties").and_then(|all| all.get(&key.text));
+                named.or_else(|| choice.get("additionalProperties"))
+            });
+            let is_field = choices.iter().any(|choice| is_of_fields(choice));
+            let name = if is_field { key.text.to_ascii_lowercase() } else { key.text.clone() };
+            let path = if path.is_empty() { name } else { format!("{path}.{name}") };
+            self.value(node, property.unwrap_or(&Schema::Null), &path, of_fields, into);
+        }
+    }
+
+    /// A value and what is in it. Levels are bounded by the parser.
+    fn value(
+        &self,
+        node: &Node,
+        property: &'s Schema,
+        path: &str,
+        of_fields: bool,
+        into: &mut Values,
+    ) {
+        if node.is_null() {
+            return;
+        }
+        let key = path.rsplit('.').next().unwrap_or(path);
+        let is_secret = if of_fields { is_secret_field(key) } else { is_secret(key) };
+        let of_fields = of_fields || key == "headers" || key == "forward_headers";
+        let choices = self.choices(property);
+        let default = default(property);
+        let normal_default = default.as_ref().map(|text| normal(&choices, text));
+        let mut keep = |shown: String, whole: &str, is_mapping: bool| {
+            if normal_default.as_deref() == Some(whole) {
+                return;
+            }
+            let whole = (shown != whole).then(|| digest(whole));
+            into.insert(
+                path.to_owned(),
+                Value { shown, whole, default: default.clone(), is_mapping },
+            );
+        };
+        let is_object = |choice: &&&Schema| choice.get("type").is_some_and(|it| it == "object");
+        let objects = choices.iter().filter(is_object).count();
+        match &node.kind {
+            // One of several mappings is a value of its own: `{hash: user_id}`.
+            Kind::Mapping(_) if objects <= 1 && !is_secret => {
+                let is_switch = choices.iter().any(|choice| is_switch(choice));
+                let is_always_there = choices.len() == 1 && !is_optional(property);
+                if !is_always_there {
+                    let told = if is_switch { "on" } else { "set" };
+                    keep(told.to_owned(), told, true);
+                }
+                self.entries(node, property, path, of_fields, into);
+            }
+            _ => {
+                let (mut shown, mut whole) = (String::new(), String::new());
+                self.render(node, &choices, of_fields, &mut shown, &mut whole);
+                if is_secret {
+                    shown = REDACTED.to_owned();
+                }
+                keep(abridged(&shown), &whole, false);
+            }
+        }
+    }
+
+    /// A value in one line: as it may be shown, and the whole of it in one of the ways in which it
+    /// can be written.
+    fn render(
+        &self,
+        node: &Node,
+        choices: &[&'s Schema],
+        of_fields: bool,
+        shown: &mut String,
+        whole: &mut String,
+    ) {
+        match &node.kind {
+            Kind::Scalar(scalar) => {
+                shown.push_str(&visible(scalar));
+                whole.push_str(&normal(choices, &scalar.text));
+            }
+            Kind::Sequence(items) => {
+                let items_of = choices.iter().find_map(|choice| choice.get("items"));
+                let choices = self.choices(items_of.unwrap_or(&Schema::Null));
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        shown.push_str(", ");
+                        whole.push_str(", ");
+                    }
+                    self.render(item, &choices, of_fields, shown, whole);
+                }
+                if items.is_empty() {
+                    shown.push_str("none");
+                    whole.push_str("none");
+                }
+            }
+            Kind::Mapping(entries) => {
+                shown.push('{');
+                whole.push('{');
+                for (index, (key, node)) in entries.iter().enumerate() {
+                    let start = if index > 0 { ", " } else { "" };
+                    for text in [&mut *shown, &mut *whole] {
+                        text.push_str(start);
+                        text.push_str(&key.text);
+                        text.push_str(": ");
+                    }
+                    let property = choices.iter().find_map(|choice| {
+                        choice.get("properties").and_then(|it| it.get(&key.text))
+                    });
+                    let choices = self.choices(property.unwrap_or(&Schema::Null));
+                    let is_secret =
+                        if of_fields { is_secret_field(&key.text) } else { is_secret(&key.text) };
+                    let of_fields = of_fields || key.text == "headers";
+                    let length = shown.len();
+                    self.render(node, &choices, of_fields, shown, whole);
+                    if is_secret {
+                        shown.truncate(length);
+                        shown.push_str(REDACTED);
+                    }
+                }
+                shown.push('}');
+                whole.push('}');
+            }
+        }
+    }
+
+    fn resolve(&self, schema: &'s Schema) -> &'s Schema {
+        let reference = schema.get("$ref").and_then(Schema::as_str);
+        let name = reference.and_then(|name| name.rsplit('/').next());
+        name.and_then(|name| self.schema.get("$defs")?.get(name)).unwrap_or(schema)
+    }
+
+    /// What a value may be, but for nothing.
+    fn choices(&self, schema: &'s Schema) -> Vec<&'s Schema> {
+        let schema = self.resolve(schema);
+        match schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Schema::as_array) {
+            Some(all) => all
+                .iter()
+                .filter(|choice| !is_null(choice))
+                .flat_map(|choice| self.choices(choice))
+                .collect(),
+            None => vec![schema],
+        }
+    }
+}
+
+fn is_null(schema: &Schema) -> bool {
+    schema.get("type").is_some_and(|kind| kind == "null")
+}
+
+/// Whether it need not be there.
+fn is_optional(property: &Schema) -> bool {
+    let choices = property.get("anyOf").and_then(Schema::as_array);
+    choices.is_some_and(|choices| choices.iter().any(is_null))
+}
+
+fn is_switch(choice: &Schema) -> bool {
+    let words = choice.get("enum").and_then(Schema::as_array);
+    words.is_some_and(|words| words.iter().any(|word| word == "on"))
+}
+
+/// Whether its keys are names of header fields, which have no case.
+fn is_of_fields(choice: &Schema) -> bool {
+    let names = choice.get("propertyNames").and_then(|names| names.get("format"));
+    names.is_some_and(|format| format == "header-name")
+}
+
+/// What the reference says a value is when it is not written, where it says it plainly:
+/// ``Default: `30s`.`` or `` `off` (default)``.
+fn default(property: &Schema) -> Option<String> {
+    let told = property.get("description")?.as_str()?;
+    if let Some((before, _)) = told.split_once("` (default") {
+        let (_, word) = before.rsplit_once('`')?;
+        return Some(word.trim_matches('"').to_owned());
+    }
+    let (_, rest) = told.split_once("Default: `")?;
+    let (word, rest) = rest.split_once('`')?;
+    let is_all = rest.is_empty() || rest == "." || rest.starts_with(". ");
+    let word = word.trim_start_matches('[').trim_end_matches(']').trim_matches('"');
+    is_all.then(|| word.to_owned())
+}
+
+/// One of the ways to write a scalar, always the same.
+fn normal(choices: &[&Schema], text: &str) -> String {
+    for choice in choices {
+        let format = choice.get("format").and_then(Schema::as_str).unwrap_or_default();
+        let normal = match format {
+            "duration" => text.parse::<config::Duration>().ok().map(|it| format!("{:?}", it.0)),
+            "byte-size" => text.parse::<config::ByteSize>().ok().map(|it| it.0.to_string()),
+            "cidr" => text.parse::<config::Cidr>().ok().map(|it| it.0.trunc().to_string()),
+            "header-name" => Some(text.to_ascii_lowercase()),
+            _ if is_switch(choice) => {
+                let switch = text.parse::<config::Switch>().ok();
+                switch.map(|it| if it.0 { "on" } else { "off" }.to_owned())
+            }
+            _ => None,
+        };
+        if let Some(normal) = normal {
+            return normal;
+        }
+    }
+    text.to_owned()
+}
+
+fn visible(scalar: &Scalar) -> String {
+    // What comes out of a variable may be secret; its name is not.
+    let text = scalar.unexpanded.as_deref().unwrap_or(&scalar.text);
+    let text = without_userinfo(text);
+    match text.chars().any(char::is_control) {
+        true => text.escape_debug().to_string(),
+        false => text,
+    }
+}
+
+fn abridged(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}

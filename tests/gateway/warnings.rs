@@ -1,0 +1,198 @@
+//! `tidegate check` warns of what is no error and not wise: by name, place, and a page.
+
+use crate::support::{Cli, cli};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+async fn check(yaml: &str) -> Cli {
+    let folder = TempDir::new().expect("a folder");
+    std::fs::write(folder.path().join("t.yaml"), yaml).expect("a file");
+    cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await
+}
+
+/// The names of the warnings, each with its line and column.
+fn warnings(run: &Cli) -> Vec<(String, String)> {
+    let lines = run.stderr.lines().filter_map(|line| {
+        let (place, rest) = line.split_once(": warning[")?;
+        let (name, _) = rest.split_once(']')?;
+        Some((name.to_owned(), place.strip_prefix("t.yaml:")?.to_owned()))
+    });
+    lines.collect()
+}
+
+const TOP: &str = "listeners: [{address: \"127.0.0.1:3000\"}]\nupstreams: {used: {endpoints: [\"127.0.0.1:1\"]}}\n";
+
+const ROUTE: &str = "routes: [{name: all, upstream: used}]\n";
+
+#[tokio::test]
+async fn what_is_not_wise_is_told_with_its_name_its_place_and_a_page() {
+    let page = std::fs::read_to_string(root().join("docs/warnings.md")).expect("the page");
+    let cors = |policy: &str| format!("{TOP}{ROUTE}cors: {{{policy}}}\n");
+    let more = |section: &str| format!("{TOP}{ROUTE}{section}\n");
+    for (name, yaml, at) in [
+        ("any-origin", cors("allow_origins: [\"*\"]"), "4:24"),
+        ("null-origin", cors("allow_origins: [\"null\"]"), "4:24"),
+        ("no-such-origin", cors("allow_origins: [\"wss://app.example\"]"), "4:24"),
+        (
+            "insecure-origin",
+            cors("allow_origins: [\"http://app.example\"], allow_credentials: true"),
+            "4:24",
+        ),
+        ("cors-star", cors("allow_methods: [\"*\"]"), "4:24"),
+        ("cors-star", cors("expose_headers: [\"*\"], allow_credentials: true"), "4:25"),
+        ("cors-unheeded", cors("allow_methods: [TRACE]"), "4:24"),
+        ("cors-unheeded", cors("expose_headers: [set-cookie]"), "4:25"),
+        ("cors-unheeded", cors("max_age: 2days"), "4:17"),
+        ("trusts-everybody", more("trusted_proxies: [10.0.0.0/8, \"::/0\"]"), "4:31"),
+        (
+            "trusts-everybody",
+            more("").replace("3000\"", "3000\", proxy_protocol: {from: [0.0.0.0/0]}"),
+            "1:65",
+        ),
+        ("strangers-sample", more("tracing: {sample: {ratio: 0.1}}"), "4:27"),
+        ("strangers-sample", more("tracing: {sample: {ratio: 1, parent: on}}"), "4:38"),
+        ("drain-beyond-grace", more("drain: {spread: 1m}"), "4:17"),
+        (
+            "not-preloadable",
+            more("").replace("3000\"", "3000\", tls: {self_signed: true, hsts: {preload: true}}"),
+            "1:46",
+        ),
+        (
+            "logs-messages",
+            more("").replace("upstream: used}", "upstream: used, websocket: {log_frames: text}}"),
+            "3:49",
+        ),
+        (
+            "unverified-upstream",
+            more("").replace(":1\"]", ":1\"], tls: {insecure_skip_verify: true}"),
+            "2:53",
+        ),
+        (
+            "unused-upstream",
+            more("").replace("used: {", "idle: {endpoints: [\"x:2\"]}, used: {"),
+            "2:19",
+        ),
+    ] {
+        let run = check(&yaml).await;
+        assert_eq!(run.code, Some(0), "{name}: {}", run.all());
+        assert_eq!(warnings(&run), [(name.to_owned(), at.to_owned())], "{}", run.all());
+        assert!(page.contains(&format!("## {name}\n")), "{name} is explained");
+    }
+    // Each that the page explains is one, but for those of routes, which stand below.
+    for heading in page.lines().filter_map(|line| line.strip_prefix("## ")) {
+        let source = ["cors", "mod", "risks", "shadows"].map(|name| {
+            let file = root().join(format!("src/explain/review/{name}.rs"));
+            std::fs::read_to_string(file).expect("the source")
+        });
+        assert!(source.iter().any(|it| it.contains(&format!("\"{heading}\""))), "{heading}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wise_is_not_warned_of() {
+    for section in [
+        "cors: {allow_origins: [\"http://localhost:5173\", \"http://127.0.0.1:1\"], allow_credentials: true}",
+        "cors: {allow_origins: [\"http://app.example\"], expose_headers: [\"*\"], max_age: 24h}",
+        "cors: {allow_origins: [\"https://app.example\"], allow_headers: [\"*\"], allow_credentials: true}",
+        "trusted_proxies: [10.0.0.0/8, unix]",
+        "tracing: {sample: {ratio: 0.1, parent: trusted}}",
+        "tracing: on",
+        "drain: {spread: 30s}",
+        "shutdown: {grace: 5s}",
+    ] {
+        let run = check(&format!("{TOP}{ROUTE}{section}\n")).await;
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{section}");
+    }
+}
+
+/// Each route by its match; `never` is the one that gets nothing.
+async fn shadowed(matches: &[(&str, &str)]) -> Vec<String> {
+    let routes = matches
+        .iter()
+        .map(|(name, rule)| format!("  - {{name: {name}, match: {{{rule}}}, upstream: used}}\n"));
+    let run = check(&format!("{TOP}routes:\n{}", routes.collect::<String>())).await;
+    assert_eq!(run.code, Some(0), "{}", run.all());
+    let reasons = run.stderr.lines().filter(|line| line.contains("warning[shadowed-route]"));
+    reasons.map(|line| line.rsplit_once("]: ").map_or(line, |(_, it)| it).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_route_that_others_leave_nothing_is_told_with_them() {
+    let by_one = shadowed(&[
+        ("first", "path_prefix: /a, methods: [GET, POST]"),
+        ("never", "path_prefix: /a, methods: [GET]"),
+        ("other", "path_prefix: /a, methods: [PUT]"),
+        ("deeper", "path_prefix: /a/b, methods: [GET]"),
+    ])
+    .await;
+    assert_eq!(by_one, ["the route `first` takes every request that `never` would take"]);
+    let by_two = "the routes `one`, `two` together take every request that `never` would take";
+    for rules in [
+        // By methods.
+        [
+            ("one", "path_prefix: /a, methods: [GET]"),
+            ("two", "path_prefix: /a, methods: [POST]"),
+            ("never", "path_prefix: /a, methods: [GET, POST]"),
+        ],
+        // With more conditions, that together are none.
+        [
+            ("one", "path: /a, headers: {x-v: {present: true}}"),
+            ("never", "path: /a"),
+            ("two", "path: /a, headers: {x-v: {present: false}}"),
+        ],
+        // Names below `test` are left.
+        [
+            ("one", "path_prefix: /a, hosts: [a.test]"),
+            ("two", "path_prefix: /a, hosts: [b.test], headers: {x-v: {present: false}}"),
+            ("never", "path_prefix: /a, hosts: [\"*.test\"]"),
+        ],
+    ] {
+        let told = shadowed(&rules).await;
+        let is_left_some = rules[2].1.contains("hosts");
+        match is_left_some {
+            true => assert_eq!(told, [""; 0], "{rules:?}"),
+            false => assert_eq!(told, [by_two], "{rules:?}"),
+        }
+    }
+    let by_hosts = shadowed(&[
+        ("one", "path_prefix: /a, hosts: [a.test], query: {q: {present: true}}"),
+        ("two", "path_prefix: /a, hosts: [a.test, b.test], query: {q: {present: false}}"),
+        ("never", "path_prefix: /a, hosts: [a.test]"),
+    ])
+    .await;
+    assert_eq!(by_hosts, [by_two]);
+}
+
+#[tokio::test]
+async fn no_example_is_warned_of_without_need() {
+    let mut files: Vec<PathBuf> =
+        ["conf/tidegate.yaml", "docker/tidegate.yaml"].map(|it| root().join(it)).into();
+    let entries = std::fs::read_dir(root().join("conf/examples")).expect("the examples");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    files.extend(paths.filter(|path| path.extension().is_some_and(|it| it == "yaml")));
+    assert!(files.len() > 20, "{files:?}");
+    for file in files {
+        let path = file.to_str().expect("a path");
+        let run = cli(root(), &["check", "--config", path], &[]).await;
+        assert_eq!(run.code, Some(0), "{path}: {}", run.all());
+        let codes: Vec<&str> =
+            run.stderr.split("warning[").skip(1).filter_map(|it| it.split(']').next()).collect();
+        // A public API without cookies is for everybody.
+        let apt: &[&str] = if path.ends_with("examples/cors.yaml") { &["any-origin"] } else { &[] };
+        assert_eq!(codes, apt, "{path}: {}", run.all());
+    }
+}
+
+#[tokio::test]
+async fn warnings_fail_where_they_are_denied() {
+    let folder = TempDir::new().expect("a folder");
+    let yaml = format!("{TOP}{ROUTE}trusted_proxies: [0.0.0.0/0]\n");
+    std::fs::write(folder.path().join("t.yaml"), yaml).expect("a file");
+    let run = cli(folder.path(), &["check", "--config", "t.yaml", "--deny-warnings"], &[]).await;
+    assert_eq!(run.code, Some(78));
+    assert!(run.stderr.contains("1 warning in t.yaml; docs/warnings.md"), "{}", run.stderr);
+}
