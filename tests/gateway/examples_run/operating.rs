@@ -1,7 +1,8 @@
 //! A gateway that is changed while it serves.
 
 use crate::support::{Example, TOKEN, Upstream, cli, free_port, replace_file, until};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 #[tokio::test]
 async fn operations() {
@@ -17,7 +18,6 @@ async fn operations() {
         .with("127.0.0.1:8080", api.address());
     let text = example.text().to_owned();
     let gateway = example.run_with(&[("TIDEGATE_ADMIN_TOKEN", TOKEN)]).await;
-    until("the place where the next gateway meets this one", async || upgrade.exists()).await;
 
     // An edit, and the way back.
     let mark = gateway.mark();
@@ -35,8 +35,18 @@ async fn operations() {
     let config = config.text().await.expect("text");
     assert!(config.contains("max_5xx_increase"), "{config}");
 
+    // Another process takes its place, at the socket that is named.
+    assert!(!upgrade.exists(), "it is there only while two meet");
+    replace_file(gateway.file(), &text);
+    let file = gateway.file().to_str().expect("a path").to_owned();
+    let upgraded = cli(gateway.folder(), &["upgrade", "--config", &file], &environment).await;
+    assert_eq!(upgraded.code, Some(0), "{}", upgraded.all());
+    let process = upgraded.stdout.split("process ").nth(1).and_then(|it| it.split(' ').next());
+    let process: i32 = process.and_then(|it| it.parse().ok()).expect("a process");
+    assert_eq!(gateway.get("/", &[]).await.text(), "api");
+
     // Not ready any more, but not deaf either.
-    gateway.signal(Signal::SIGTERM);
+    kill(Pid::from_raw(process), Signal::SIGTERM).expect("it runs");
     until("it is not ready", async || {
         let ready = reqwest::get(format!("http://{admin}/readyz")).await.expect("an answer");
         ready.status() == 503
