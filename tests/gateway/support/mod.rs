@@ -1,6 +1,7 @@
 //! The kit under the tests: a gateway as a child process, an upstream that writes down what it
 //! is sent, clients of one socket.
 
+mod acme_site;
 mod admin;
 mod collector;
 mod config;
@@ -20,6 +21,7 @@ mod upstream;
 mod websocket;
 mod wire;
 
+pub use acme_site::AcmeSite;
 pub use admin::{Admin, TOKEN};
 pub use collector::{Collector, Span as CollectedSpan};
 pub use config::Config;
