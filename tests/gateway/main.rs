@@ -26,6 +26,8 @@ mod header_changes;
 mod health_checks;
 mod history;
 mod http2_floods;
+mod http2_limits;
+mod http2_to_http1;
 mod http_semantics;
 mod import;
 mod limits;
