@@ -52,6 +52,7 @@ mod traces;
 mod transparency;
 mod unix_sockets;
 mod upgrade;
+mod upgrade_secured;
 mod upstream_limits;
 mod upstream_tls;
 mod websocket_over_http2;
