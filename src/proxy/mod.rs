@@ -15,6 +15,8 @@ mod retry;
 mod target;
 mod tracing;
 
+pub(crate) use reply::wants_html;
+
 use crate::cache::Cache;
 use crate::filter::{Flow, Request, Response};
 use crate::generation::{Live, split};

@@ -106,7 +106,7 @@ fn wants_text(request: &RequestHeader) -> bool {
 }
 
 /// Whether it likes HTML better than JSON, and text no better.
-pub(super) fn wants_html(request: &RequestHeader) -> bool {
+pub(crate) fn wants_html(request: &RequestHeader) -> bool {
     let [text, json, html] = qualities(request);
     html > json && html >= text
 }
