@@ -97,7 +97,7 @@ microbench: ## Criterion's benches of the router and of the CORS decision
 
 FUZZ_TARGET ?= config
 FUZZ_SECONDS ?= 60
-fuzz: ## Fuzz the configuration's parser (FUZZ_TARGET=config FUZZ_SECONDS=60)
+fuzz: ## Fuzz a parser (FUZZ_TARGET=config, or another of fuzz/fuzz_targets; FUZZ_SECONDS=60)
 	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing: cargo install cargo-fuzz --locked"; exit 1; }
 	cargo +nightly fuzz run $(FUZZ_TARGET) -- -max_total_time=$(FUZZ_SECONDS)
 

@@ -57,6 +57,8 @@ mod history;
 mod http;
 #[doc(hidden)]
 pub mod import;
+#[doc(hidden)]
+pub mod internals;
 mod load;
 mod proxy;
 mod rate_limit;
@@ -68,17 +70,6 @@ mod tls;
 mod traces;
 mod upstream;
 mod websocket;
-
-/// What `benches/` and `fuzz/` measure; no part of the library's promise.
-#[doc(hidden)]
-pub mod internals {
-    pub use crate::filter::{CorsFilter, CorsPolicy};
-    pub use crate::http::host::HostPattern;
-    pub use crate::http::origin::OriginPattern;
-    pub use crate::http::path::normalize;
-    pub use crate::routing::{PathRule, Query, Rule, Table};
-    pub use crate::websocket::frame::{Event, Scanner, Side};
-}
 
 pub use async_trait::async_trait;
 pub use config::{Problem, Problems, Variables, lay_out, reference, schema};

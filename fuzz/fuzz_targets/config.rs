@@ -1,8 +1,7 @@
-//! Any text is either a good configuration or told to be a bad one.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|yaml: &str| {
-    if let Err(problems) = tidegate::Config::from_yaml(yaml).check() {
-        assert!(!problems.to_string().is_empty());
-    }
-});
+#[path = "../properties.rs"]
+#[allow(dead_code, reason = "each target is one of them")]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::config(bytes));

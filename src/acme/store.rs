@@ -100,3 +100,32 @@ fn digest(parts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     }
     sha.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AcmeChallenge;
+    use std::time::Duration;
+
+    #[test]
+    fn one_orders_at_a_time_and_the_lock_goes_with_who_had_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = |name: &str| Settings {
+            domains: vec![name.to_owned()],
+            email: None,
+            directory: "https://ca.test/directory".to_owned(),
+            ca: None,
+            challenge: AcmeChallenge::TlsAlpn01,
+            external_account: None,
+            renew_before: None,
+            retry: Duration::from_secs(1),
+        };
+        let store = |name: &str| Store::new(folder.path(), &settings(name));
+        let held = store("a.test").lock().unwrap();
+        assert!(held.is_some());
+        assert!(store("a.test").lock().unwrap().is_none(), "another has it");
+        assert!(store("b.test").lock().unwrap().is_some(), "that is another certificate");
+        drop(held);
+        assert!(store("a.test").lock().unwrap().is_some());
+    }
+}

@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration as Time, Instant};
 
@@ -239,6 +240,96 @@ fn the_schema_and_the_reference_in_the_repository_are_the_programs_own() {
         }
         let kept = fs::read_to_string(root.join(file)).unwrap_or_default();
         assert!(kept == made, "{file} is out of date: run TIDEGATE_BLESS=1 cargo test --lib");
+    }
+}
+
+/// Keys that no example needs, and why.
+const WITHOUT_EXAMPLE: [(&str, &str); 0] = [];
+
+#[test]
+fn every_key_stands_in_an_example_at_its_own_place() {
+    let schema = schema();
+    let conf = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
+    let mut files = vec![conf.join("tidegate.yaml")];
+    let listed = fs::read_dir(conf.join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    files.extend(listed.filter(|path| path.extension().is_some_and(|it| it == "yaml")));
+    let trees: Vec<_> = files
+        .iter()
+        .map(|file| yaml::tree(&fs::read_to_string(file).unwrap()).expect("YAML"))
+        .collect();
+    let keys = Keys { schema: &schema };
+    let (mut known, mut shown) = (BTreeSet::new(), BTreeSet::new());
+    keys.walk(&schema, "", None, &mut known);
+    for tree in &trees {
+        keys.walk(&schema, "", Some(tree), &mut shown);
+    }
+    assert!(known.len() > 250 && known.contains("routes[].match.headers.NAME.present"));
+    for (key, _) in WITHOUT_EXAMPLE {
+        assert!(known.remove(key) && !shown.contains(key), "{key}: no exception is needed");
+    }
+    let missing: Vec<_> = known.difference(&shown).collect();
+    assert!(missing.is_empty(), "in no example of conf/examples: {missing:#?}");
+}
+
+/// The keys of a schema, by their paths.
+struct Keys<'s> {
+    schema: &'s serde_json::Value,
+}
+
+impl<'s> Keys<'s> {
+    /// What a value may be: unions taken apart, references followed.
+    fn alternatives(&self, schema: &'s serde_json::Value) -> Vec<&'s serde_json::Value> {
+        if let Some(name) = schema.get("$ref").and_then(|it| it.as_str()) {
+            return self.alternatives(&self.schema["$defs"][name.rsplit('/').next().unwrap()]);
+        }
+        match schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(|it| it.as_array()) {
+            Some(union) => union.iter().flat_map(|one| self.alternatives(one)).collect(),
+            None => vec![schema],
+        }
+    }
+
+    /// Collects all keys below; where there is a value, only those that stand in it.
+    fn walk(
+        &self,
+        schema: &'s serde_json::Value,
+        path: &str,
+        value: Option<&Node>,
+        keys: &mut BTreeSet<String>,
+    ) {
+        for one in self.alternatives(schema) {
+            if let Some(items) = one.get("items") {
+                let path = format!("{path}[]");
+                match value.map(|value| &value.kind) {
+                    None => self.walk(items, &path, None, keys),
+                    Some(Kind::Sequence(list)) => {
+                        list.iter().for_each(|item| self.walk(items, &path, Some(item), keys));
+                    }
+                    Some(_) => {}
+                }
+            }
+            if let Some(values) = one.get("additionalProperties").filter(|it| it.is_object()) {
+                let path = format!("{path}.NAME");
+                match value.map(|value| &value.kind) {
+                    None => self.walk(values, &path, None, keys),
+                    Some(Kind::Mapping(map)) => {
+                        map.iter().for_each(|(_, it)| self.walk(values, &path, Some(it), keys));
+                    }
+                    Some(_) => {}
+                }
+            }
+            for (name, property) in
+                one.get("properties").and_then(|it| it.as_object()).into_iter().flatten()
+            {
+                let inner = value.map(|value| value.get(name));
+                if matches!(inner, Some(None)) {
+                    continue;
+                }
+                // Nothing here holds itself, so this ends.
+                let at = format!("{path}.{name}").trim_start_matches('.').to_owned();
+                self.walk(property, &at, inner.flatten(), keys);
+                keys.insert(at);
+            }
+        }
     }
 }
 

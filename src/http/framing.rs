@@ -40,7 +40,9 @@ pub fn check(headers: &HeaderMap) -> Result<(), FramingError> {
 
 /// Digits, and not so many that a number of 64 bits has no room for them.
 fn is_number(written: &[u8]) -> bool {
-    (1..=20).contains(&written.len()) && written.iter().all(u8::is_ascii_digit)
+    (1..=20).contains(&written.len())
+        && written.iter().all(u8::is_ascii_digit)
+        && std::str::from_utf8(written).is_ok_and(|digits| digits.parse::<u64>().is_ok())
 }
 
 /// Whether the request says that a body comes with it.
@@ -105,6 +107,8 @@ mod tests {
         assert_eq!(lengths(&[]), Ok(()));
         assert_eq!(lengths(&["5"]), Ok(()));
         assert_eq!(lengths(&["005"]), Ok(()));
+        assert_eq!(lengths(&["18446744073709551615"]), Ok(()));
+        assert_eq!(lengths(&["18446744073709551616"]), Err(FramingError::Length));
         for bad in [&["5", "5"][..], &["5, 5"], &["+5"], &[""], &["000000000000000000005"]] {
             assert_eq!(lengths(bad), Err(FramingError::Length), "{bad:?}");
         }

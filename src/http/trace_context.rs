@@ -6,6 +6,7 @@ use opentelemetry::{SpanId, TraceId};
 
 /// As they are written; field names have no case, but everybody writes them so.
 pub const TRACEPARENT: &str = "traceparent";
+/// The same for what vendors add (section 3.3).
 pub const TRACESTATE: &str = "tracestate";
 
 const TRACEPARENT_NAME: HeaderName = HeaderName::from_static(TRACEPARENT);

@@ -18,6 +18,8 @@ mod target;
 mod tracing;
 mod upload;
 
+pub(crate) use reply::wants_html;
+
 use crate::admission::{Halt, filter, filter_back};
 use crate::cache::Cache;
 use crate::generation::{Live, split};

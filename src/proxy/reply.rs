@@ -138,6 +138,12 @@ fn wants_text(request: &RequestHeader) -> bool {
     text > json
 }
 
+/// Whether it likes HTML better than JSON, and text no better.
+pub(crate) fn wants_html(request: &RequestHeader) -> bool {
+    let [text, json, html] = qualities(request);
+    html > json && html >= text
+}
+
 /// How well text, JSON and HTML are liked.
 fn qualities(request: &RequestHeader) -> [f32; 3] {
     let mut text = Quality::default();

@@ -153,3 +153,38 @@ fn may_repeat(session: &Session, ctx: &mut Context) -> bool {
     ctx.attempts.waits = true;
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many waits before the attempt that follows so many failures.
+    fn waits(failed: u32, base: Duration) -> Vec<Duration> {
+        let wait = || Attempts { failed, waits: true }.backoff(base).expect("a wait");
+        std::iter::repeat_with(wait).take(2_000).collect()
+    }
+
+    #[test]
+    fn each_wait_is_at_random_up_to_twice_as_long_and_none_is_endless() {
+        let base = Duration::from_millis(25);
+        for (failed, most) in [(1, 25), (2, 50), (3, 100), (6, 800), (7, 1000), (40, 1000)] {
+            let most = Duration::from_millis(most);
+            let waits = waits(failed, base);
+            let (least, longest) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+            assert!(*longest < most, "{failed}: {longest:?} of {most:?}");
+            // Evenly: that none of 2,000 is in the last or the first tenth happens to nobody.
+            assert!(*longest > most.mul_f64(0.9) && *least < most.mul_f64(0.1), "{failed}");
+            let mean = waits.iter().sum::<Duration>() / 2_000;
+            assert!(mean > most.mul_f64(0.45) && mean < most.mul_f64(0.55), "{failed}: {mean:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_is_not_waited_for() {
+        let mut attempts = Attempts { failed: 1, waits: false };
+        assert_eq!(attempts.backoff(Duration::from_secs(1)), None);
+        attempts.waits = true;
+        assert!(attempts.backoff(Duration::from_secs(1)).is_some());
+        assert_eq!(attempts.backoff(Duration::from_secs(1)), None, "once for each");
+    }
+}

@@ -16,6 +16,7 @@ pub use access_log::{AccessLog, FieldNames, Format};
 pub use alarm::Alarm;
 pub use histogram::{BOUNDS, Exemplar, Histogram};
 pub use recent::Recent;
+pub use redact::redact as redact_secrets;
 pub use requests::{Requests, Tally};
 pub use sampling::Sampling;
 pub use sink::{Sink, Target};

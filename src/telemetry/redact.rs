@@ -7,7 +7,7 @@ const REDACTED: &str = "REDACTED";
 /// The text with the values of `secret` keys replaced, as they stand in JSON (`"token": "x"`), in
 /// forms and headers (`token=x`, `token: x`). What is cut off in the midst of a value is replaced
 /// to its end.
-pub(super) fn redact(text: &str, secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
+pub fn redact(text: &str, secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
     let mut redacted = String::new();
     let mut done = 0;
     let mut rest = text;

@@ -27,13 +27,62 @@ pub(super) struct Bridge {
 #[derive(Debug)]
 enum Request {
     Head(Vec<u8>),
+    Body(Chunks),
+}
+
+/// Where in a body of chunks one is, as Pingora writes them: without extensions or trailers.
+#[derive(Debug)]
+pub(crate) enum Chunks {
     /// The line with a chunk's size, so far.
     Size(u64),
     /// Bytes of the chunk that are left.
-    Chunk(u64),
+    Data(u64),
     /// The line feed behind a chunk.
-    ChunkEnd,
+    DataEnd,
     Ended,
+}
+
+impl Chunks {
+    /// At the beginning.
+    pub(crate) fn new() -> Self {
+        Self::Size(0)
+    }
+
+    /// The data that these bytes begin with; `None` when they begin with what is between.
+    pub(crate) fn data<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
+        let Self::Data(left) = self else { return None };
+        let most = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+        bytes.get(..most)
+    }
+
+    /// So much of the data has been taken.
+    pub(crate) fn took(&mut self, count: usize) {
+        if let Self::Data(left) = self {
+            *left = left.saturating_sub(count as u64);
+            if *left == 0 {
+                *self = Self::DataEnd;
+            }
+        }
+    }
+
+    /// Takes what is between; tells how many of the bytes.
+    pub(crate) fn between(&mut self, bytes: &[u8]) -> usize {
+        let Some(&byte) = bytes.first() else { return 0 };
+        match self {
+            Self::Size(size) => match (byte, char::from(byte).to_digit(16)) {
+                (_, Some(digit)) => *size = (*size << 4) | u64::from(digit),
+                (b'\n', _) if *size == 0 => *self = Self::Ended,
+                (b'\n', _) => *self = Self::Data(*size),
+                _ => {}
+            },
+            Self::DataEnd if byte == b'\n' => *self = Self::Size(0),
+            Self::DataEnd => {}
+            Self::Data(_) => return 0,
+            // The empty line behind the last chunk.
+            Self::Ended => return bytes.len(),
+        }
+        1
+    }
 }
 
 /// Where in the response the upstream is.
@@ -70,38 +119,18 @@ impl Bridge {
                 let (count, is_complete) = append_head(head, bytes)?;
                 if is_complete {
                     self.head = upgraded(head, &self.key);
-                    self.request = Request::Size(0);
+                    self.request = Request::Body(Chunks::new());
                 }
                 Poll::Ready(Ok(count))
             }
-            Request::Size(size) => {
-                let Some(&byte) = bytes.first() else { return Poll::Ready(Ok(0)) };
-                match (byte, char::from(byte).to_digit(16)) {
-                    (_, Some(digit)) => *size = (*size << 4) | u64::from(digit),
-                    (b'\n', _) if *size == 0 => self.request = Request::Ended,
-                    (b'\n', _) => self.request = Request::Chunk(*size),
-                    _ => {}
-                }
-                Poll::Ready(Ok(1))
-            }
-            Request::Chunk(left) => {
-                let most = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                let frames = bytes.get(..most).unwrap_or_default();
+            Request::Body(chunks) => {
+                let Some(frames) = chunks.data(bytes) else {
+                    return Poll::Ready(Ok(chunks.between(bytes)));
+                };
                 let count = ready!(Pin::new(&mut self.tap).poll_write(cx, frames))?;
-                *left -= count as u64;
-                if *left == 0 {
-                    self.request = Request::ChunkEnd;
-                }
+                chunks.took(count);
                 Poll::Ready(Ok(count))
             }
-            Request::ChunkEnd => {
-                if bytes.first() == Some(&b'\n') {
-                    self.request = Request::Size(0);
-                }
-                Poll::Ready(Ok(bytes.len().min(1)))
-            }
-            // The empty line behind the last chunk.
-            Request::Ended => Poll::Ready(Ok(bytes.len())),
         }
     }
 }
@@ -253,7 +282,7 @@ impl AsyncWrite for Bridge {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_head(cx))?;
         ready!(Pin::new(&mut self.tap).poll_flush(cx))?;
-        if matches!(self.request, Request::Ended) {
+        if matches!(self.request, Request::Body(Chunks::Ended)) {
             // The client has ended its stream: that is the end of its connection here.
             return Pin::new(&mut self.tap).poll_shutdown(cx);
         }

@@ -1,6 +1,6 @@
 /// What the tap has to know of the heads that an upstream answers with.
 #[derive(Debug, Default)]
-pub(super) struct Heads {
+pub(crate) struct Heads {
     /// Bytes of the head so far.
     at: u32,
     /// Bytes of the line so far.
@@ -16,7 +16,7 @@ const DEFLATE: &[u8] = b"permessage-deflate";
 
 /// What follows the last head.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Frames: the handshake is done.
     Frames {
         /// Whether permessage-deflate was negotiated.
@@ -29,7 +29,7 @@ pub(super) enum Answer {
 impl Heads {
     /// Follows the bytes to the end of the last head; tells how many belong to heads, and what
     /// comes behind them.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Option<(usize, Answer)> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Option<(usize, Answer)> {
         for (index, &byte) in bytes.iter().enumerate() {
             // RFC 9112, section 4: `HTTP/1.1 101 …`.
             if (9..12).contains(&self.at) {

@@ -14,12 +14,15 @@ mod tap;
 mod watch;
 mod wire;
 
+pub(crate) use bridge::Chunks;
 pub use connector::TunnelConnector;
 pub use drain::close_spread;
+pub(crate) use head::{Answer, Heads};
 pub use registry::{Full, Registry, Selector, Ticket, Totals};
 pub use session::{End, Identity, Initiator, Order, Session};
 pub use settings::{Bounds, LogFrames, OnChange, Ping, Quota, Settings};
 pub use tap::UPSTREAM_GONE;
+pub(crate) use watch::Watch;
 pub use watch::{Message, Watcher};
 
 /// A number from 0 to below 1.

@@ -40,7 +40,7 @@ pub struct Message<'m> {
 
 /// One direction, as it is watched.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     watcher: Arc<dyn Watcher>,
     from: Side,
     /// The message under way.
@@ -59,7 +59,7 @@ pub(super) struct Watch {
 impl Watch {
     /// `inflates` when permessage-deflate was negotiated and messages are wanted from the start:
     /// each may refer to those before it.
-    pub(super) fn new(watcher: Arc<dyn Watcher>, from: Side, inflates: bool) -> Self {
+    pub(crate) fn new(watcher: Arc<dyn Watcher>, from: Side, inflates: bool) -> Self {
         Self {
             watcher,
             from,
@@ -75,7 +75,7 @@ impl Watch {
         }
     }
 
-    pub(super) fn note(&mut self, session: &Session, event: &Event<'_>) {
+    pub(crate) fn note(&mut self, session: &Session, event: &Event<'_>) {
         let wants = self.watcher.wants(session);
         match event {
             Event::Header(header) => {

@@ -1,6 +1,8 @@
 //! Certificates that the gateway orders by itself, from a real authority: Pebble.
 
-use crate::support::{Gateway, Handshake, Pebble, Upstream, Wire, cli, get, replace_file, until};
+use crate::support::{
+    AcmeSite as Site, Handshake, Pebble, Wire, cli, copy, get, replace_file, until,
+};
 use futures_util::{SinkExt, StreamExt};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -9,69 +11,6 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use x509_parser::prelude::{FromDer, X509Certificate};
-
-/// A gateway with a listener for HTTP, which redirects, and one for HTTPS; `acme` is what
-/// else stands between the braces of `acme: {…}`.
-struct Site {
-    pebble: Pebble,
-    upstream: Upstream,
-    acme: String,
-}
-
-impl Site {
-    async fn new(pebble: Pebble, acme: &str) -> Self {
-        let upstream = Upstream::echo().await;
-        Self { pebble, upstream, acme: acme.to_owned() }
-    }
-
-    fn yaml(&self) -> String {
-        let Self { pebble, upstream, acme } = self;
-        let (http, tls) = pebble.targets;
-        let (directory, ca) = (pebble.directory(), pebble.ca());
-        format!(
-            "state_dir: state\n\
-             listeners:\n\
-             \x20 - {{address: \"127.0.0.1:{http}\", redirect_to_https: on}}\n\
-             \x20 - address: 127.0.0.1:{tls}\n\
-             \x20   tls:\n\
-             \x20     acme: {{agree_to_terms: true, directory: \"{directory}\", ca: {}, retry: 1s, {acme}}}\n\
-             upstreams: {{service: {{endpoints: [\"{}\"]}}}}\n\
-             routes: [{{name: all, match: {{path_prefix: /}}, upstream: service}}]\n",
-            ca.display(),
-            upstream.address()
-        )
-    }
-
-    async fn start(&self) -> Gateway {
-        self.start_in(TempDir::new().expect("a folder")).await
-    }
-
-    async fn start_in(&self, folder: TempDir) -> Gateway {
-        let file = folder.path().join("tidegate.yaml");
-        std::fs::write(&file, self.yaml()).expect("a file");
-        Gateway::run(folder, file, self.pebble.targets.1).await
-    }
-
-    /// The serial number of the certificate for a name, which Pebble has issued.
-    async fn serial(&self, gateway: &Gateway, name: &str) -> Option<String> {
-        let client = self.pebble.client().await;
-        let stream = client.try_connect(gateway, name).await.ok()?;
-        let chain = stream.get_ref().1.peer_certificates()?;
-        assert!(chain.len() > 1, "the intermediate comes with it");
-        let (_, certificate) = X509Certificate::from_der(&chain[0]).ok()?;
-        Some(certificate.raw_serial_as_string())
-    }
-
-    async fn first_serial(&self, gateway: &Gateway, name: &str) -> String {
-        let mut serial = None;
-        until("there is a certificate", async || {
-            serial = self.serial(gateway, name).await;
-            serial.is_some()
-        })
-        .await;
-        serial.expect("one")
-    }
-}
 
 #[tokio::test]
 async fn by_tls_alpn_01_for_several_names() {
@@ -138,19 +77,6 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
         }
     }
     found
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder");
-    for entry in std::fs::read_dir(from).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let target = to.join(path.file_name().expect("a name"));
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, &target).expect("copied");
-        }
-    }
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! Endpoints that DNS tells of: they come and go, and nothing else notices.
 
 use crate::support::dns::Dns;
-use crate::support::{Config, Gateway, Upstream, cli, free_port, until};
+use crate::support::{Admin, Config, Gateway, Upstream, cli, free_port, until};
 use futures_util::{SinkExt, StreamExt};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio_tungstenite::tungstenite::Message;
 
 fn discovering(dns: &Dns, what: &str) -> Config {
@@ -91,6 +91,36 @@ async fn each_address_of_a_name_and_open_sockets_stay() {
     let echoed = socket.next().await.expect("an echo").expect("a message");
     assert_eq!(echoed, Message::text("still here"));
     gateway.says(0, "endpoints discovered: generation").await;
+}
+
+#[tokio::test]
+async fn addresses_of_ipv6_are_endpoints_as_well() {
+    let dns = Dns::start().await;
+    let (four, six) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
+    let a = Upstream::saying("four").await;
+    let port = a.address().port();
+    // A machine may have no IPv6, and then nobody answers there.
+    let has_ipv6 = std::net::TcpListener::bind((six, 0)).is_ok();
+    let _b = if has_ipv6 {
+        Some(Upstream::saying_at(SocketAddr::new(six, port), "six").await)
+    } else {
+        None
+    };
+    let admin = Admin::new();
+    for (known, answers) in [(&[four, six][..], &["four", "six"][..]), (&[six], &["six"])] {
+        dns.set_ips("app.test", known);
+        let config = discovering(&dns, &format!("{{host: \"app.test:{port}\"}}"));
+        let gateway = config.top(&admin.section()).start().await;
+        let listed = admin.get("/upstreams").await;
+        let endpoints = listed["upstreams"][0]["endpoints"].as_array().expect("a list").clone();
+        let at: Vec<_> = endpoints.iter().filter_map(|it| it["address"].as_str()).collect();
+        let expected: Vec<_> =
+            known.iter().map(|&ip| SocketAddr::new(ip, port).to_string()).collect();
+        assert_eq!(at, expected, "{listed:#}");
+        if has_ipv6 {
+            are_asked(&gateway, answers).await;
+        }
+    }
 }
 
 #[tokio::test]

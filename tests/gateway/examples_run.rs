@@ -1,4 +1,9 @@
-//! Each example configuration is a good one.
+//! Each example configuration is a good one, and does what it is an example of.
+
+mod answers;
+mod edge;
+mod operating;
+mod upstreams;
 
 use crate::support::cli;
 use std::path::{Path, PathBuf};
@@ -35,5 +40,23 @@ async fn every_example_names_its_schema_for_editors() {
     for file in examples() {
         let text = std::fs::read_to_string(&file).expect("the example");
         assert!(text.contains("# yaml-language-server: $schema="), "{}", file.display());
+    }
+}
+
+/// The tests that run them: `Example::of` stands there for each.
+const RUN: [&str; 4] = [
+    include_str!("examples_run/answers.rs"),
+    include_str!("examples_run/edge.rs"),
+    include_str!("examples_run/operating.rs"),
+    include_str!("examples_run/upstreams.rs"),
+];
+
+#[test]
+fn every_example_is_run() {
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
+    for file in examples() {
+        let name = file.strip_prefix(&conf).expect("below conf").display().to_string();
+        let run = format!("Example::of(\"{name}\")");
+        assert!(RUN.iter().any(|tests| tests.contains(&run)), "no test has {run}");
     }
 }

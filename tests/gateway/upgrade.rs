@@ -29,13 +29,13 @@ const SOCKETS: usize = 4;
 const GRACE: Duration = Duration::from_secs(20);
 
 /// A gateway, and those that came after it.
-struct Line {
-    gateway: Gateway,
+pub struct Line {
+    pub gateway: Gateway,
     newest: Option<Pid>,
 }
 
 impl Line {
-    async fn start(config: &Config) -> Self {
+    pub async fn start(config: &Config) -> Self {
         let gateway = config.start().await;
         // It accepts connections a moment before it can be upgraded.
         gateway.says(0, "ready").await;
@@ -52,7 +52,7 @@ impl Line {
         run
     }
 
-    async fn upgraded(&mut self) -> Pid {
+    pub async fn upgraded(&mut self) -> Pid {
         let run = self.upgrade().await;
         assert_eq!(run.code, Some(0), "{}", run.all());
         successor(&run)
@@ -73,7 +73,7 @@ fn successor(run: &Cli) -> Pid {
     Pid::from_raw(number.and_then(|number| number.parse().ok()).expect("a process"))
 }
 
-fn config(upstream: &Upstream) -> Config {
+pub fn config(upstream: &Upstream) -> Config {
     Config::to(upstream).top("shutdown: {grace: 8s}").top("drain: {spread: 100ms}")
 }
 

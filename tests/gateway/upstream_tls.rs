@@ -1,121 +1,16 @@
 //! Upstreams by TLS and by HTTP/2: verified unless told otherwise, requests and WebSockets alike.
 
-use crate::support::{Authority, Config, Gateway, Handshake, Wire, free_port, ok, until, within};
-use bytes::Bytes;
+use crate::support::{
+    Authority, Config, Gateway, Handshake, TlsService, answer_by_http2, free_port, until, within,
+};
 use futures_util::{SinkExt, StreamExt};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
-
-/// A service behind TLS that answers requests with their target and echoes WebSockets.
-struct Service {
-    address: SocketAddr,
-    handshakes: Arc<AtomicUsize>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Service {
-    /// With `NAME.pem` of the folder; `clients` is the file of the authority that clients need.
-    async fn start(folder: &Path, name: &str, clients: Option<&str>, alpn: &[&str]) -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .expect("versions");
-        let builder = match clients {
-            None => builder.with_no_client_auth(),
-            Some(file) => {
-                let mut roots = RootCertStore::empty();
-                let root = CertificateDer::from_pem_file(folder.join(file)).expect("PEM");
-                roots.add(root).expect("a root");
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
-                builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
-            }
-        };
-        let certificate = CertificateDer::from_pem_file(folder.join(format!("{name}.pem")));
-        let key = PrivateKeyDer::from_pem_file(folder.join(format!("{name}.key")));
-        let mut config = builder
-            .with_single_cert(vec![certificate.expect("PEM")], key.expect("PEM"))
-            .expect("a configuration");
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("its address");
-        let handshakes = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&handshakes);
-        let task = tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let (acceptor, counter) = (acceptor.clone(), Arc::clone(&counter));
-                tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(socket).await else { return };
-                    counter.fetch_add(1, Ordering::Relaxed);
-                    match stream.get_ref().1.alpn_protocol() {
-                        Some(b"h2") => http2(stream).await,
-                        _ => http1(Wire::over(stream)).await,
-                    }
-                });
-            }
-        });
-        Self { address, handshakes, task }
-    }
-}
-
-async fn http1<S>(mut wire: Wire<S>)
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
-    while let Some(head) = wire.try_head().await {
-        let Some(key) = head.only("sec-websocket-key") else {
-            wire.send(ok(head.target())).await;
-            continue;
-        };
-        let accept = derive_accept_key(key.as_bytes());
-        wire.send(format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
-        ))
-        .await;
-        let (stream, behind) = wire.into_parts();
-        let mut socket =
-            WebSocketStream::from_partially_read(stream, behind, Role::Server, None).await;
-        while let Some(Ok(message)) = socket.next().await {
-            if message.is_text() {
-                let _ = socket.send(message).await;
-            }
-        }
-        return;
-    }
-}
-
-async fn http2<S>(stream: S)
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
-    let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
-    while let Some(Ok((request, mut respond))) = connection.accept().await {
-        let body = format!("{} by HTTP/2", request.uri().path());
-        let mut stream = respond.send_response(http::Response::new(()), false).expect("sent");
-        stream.send_data(Bytes::from(body), true).expect("sent");
-    }
-}
 
 /// A folder with an authority `ca.pem`, the service `service` for 127.0.0.1, and its gateway.
 struct Setup {
@@ -165,14 +60,14 @@ async fn echoes(gateway: &Gateway) -> bool {
 #[tokio::test]
 async fn an_upstream_by_tls_is_verified_and_its_connections_are_kept() {
     let setup = Setup::new();
-    let service = Service::start(setup.path(), "service", None, &[]).await;
-    let gateway = setup.gateway(service.address, "tls: {ca: ca.pem}").await;
+    let service = TlsService::start(setup.path(), "service", None, &[]).await;
+    let gateway = setup.gateway(service.address(), "tls: {ca: ca.pem}").await;
     for number in 0..20 {
         let target = format!("/{number}");
         assert_eq!(gateway.get(&target, &[]).await.text(), target);
     }
     // A connection goes back to the pool a little after its response has gone down.
-    let handshakes = service.handshakes.load(Ordering::Relaxed);
+    let handshakes = service.handshakes();
     assert!(handshakes < 10, "{handshakes} connections for twenty requests");
     assert!(echoes(&gateway).await);
 }
@@ -183,10 +78,10 @@ async fn an_upstream_that_can_not_be_verified_is_not_spoken_to() {
     setup.authority.issue(setup.path(), "expired", &["127.0.0.1"], 2021);
     setup.authority.issue(setup.path(), "other", &["other.internal"], 2090);
     Authority::new().write(&setup.path().join("stranger.pem"));
-    let good = Service::start(setup.path(), "service", None, &[]).await;
-    let expired = Service::start(setup.path(), "expired", None, &[]).await;
-    let other = Service::start(setup.path(), "other", None, &[]).await;
-    let gateway = setup.gateway(good.address, "tls: on").await;
+    let good = TlsService::start(setup.path(), "service", None, &[]).await;
+    let expired = TlsService::start(setup.path(), "expired", None, &[]).await;
+    let other = TlsService::start(setup.path(), "other", None, &[]).await;
+    let gateway = setup.gateway(good.address(), "tls: on").await;
     let mut mark = gateway.mark();
     for (service, tls, told) in [
         (&good, "tls: on", "UnknownIssuer"),
@@ -195,12 +90,12 @@ async fn an_upstream_that_can_not_be_verified_is_not_spoken_to() {
         (&expired, "tls: {ca: ca.pem}", "expired"),
         (&other, "tls: {ca: ca.pem}", "not valid for name"),
     ] {
-        let config = Config::new().upstream("service", &[service.address]).speaking(tls).route(
+        let config = Config::new().upstream("service", &[service.address()]).speaking(tls).route(
             "all",
             "path_prefix: /",
             "service",
         );
-        gateway.rewrite(&config.top(&format!("# {tls} {}", service.address)));
+        gateway.rewrite(&config.top(&format!("# {tls} {}", service.address())));
         gateway.says(mark, "configuration reloaded").await;
         mark = gateway.mark();
         let answer = gateway.get("/", &[]).await;
@@ -217,9 +112,9 @@ async fn an_upstream_that_can_not_be_verified_is_not_spoken_to() {
 async fn the_name_may_be_another_than_the_endpoints() {
     let setup = Setup::new();
     setup.authority.issue(setup.path(), "other", &["other.internal"], 2090);
-    let service = Service::start(setup.path(), "other", None, &[]).await;
+    let service = TlsService::start(setup.path(), "other", None, &[]).await;
     let tls = "tls: {ca: ca.pem, server_name: other.internal}";
-    let gateway = setup.gateway(service.address, tls).await;
+    let gateway = setup.gateway(service.address(), tls).await;
     assert_eq!(gateway.get("/a", &[]).await.text(), "/a");
     assert!(echoes(&gateway).await);
 }
@@ -227,8 +122,8 @@ async fn the_name_may_be_another_than_the_endpoints() {
 #[tokio::test]
 async fn skipping_the_verification_shouts() {
     let setup = Setup::new();
-    let service = Service::start(setup.path(), "service", None, &[]).await;
-    let gateway = setup.gateway(service.address, "tls: {insecure_skip_verify: true}").await;
+    let service = TlsService::start(setup.path(), "service", None, &[]).await;
+    let gateway = setup.gateway(service.address(), "tls: {insecure_skip_verify: true}").await;
     gateway.says(0, "insecure_skip_verify is on: ANYBODY").await;
     assert_eq!(gateway.get("/a", &[]).await.text(), "/a");
     assert!(echoes(&gateway).await);
@@ -238,14 +133,14 @@ async fn skipping_the_verification_shouts() {
 async fn the_gateway_shows_its_certificate_to_who_asks() {
     let setup = Setup::new();
     setup.authority.issue_client(setup.path(), "gateway");
-    let service = Service::start(setup.path(), "service", Some("ca.pem"), &[]).await;
+    let service = TlsService::start(setup.path(), "service", Some("ca.pem"), &[]).await;
     let tls = "tls: {ca: ca.pem, client_certificate: {cert: gateway.pem, key: gateway.key}}";
-    let gateway = setup.gateway(service.address, tls).await;
+    let gateway = setup.gateway(service.address(), tls).await;
     assert_eq!(gateway.get("/a", &[]).await.text(), "/a");
     assert!(echoes(&gateway).await);
     let mark = gateway.mark();
     let config = Config::new()
-        .upstream("service", &[service.address])
+        .upstream("service", &[service.address()])
         .speaking("tls: {ca: ca.pem}")
         .route("all", "path_prefix: /", "service");
     gateway.rewrite(&config);
@@ -259,8 +154,8 @@ async fn the_gateway_shows_its_certificate_to_who_asks() {
 #[tokio::test]
 async fn http2_upstream_is_settled_by_the_handshake() {
     let setup = Setup::new();
-    let both = Service::start(setup.path(), "service", None, &["h2", "http/1.1"]).await;
-    let gateway = setup.gateway(both.address, "tls: {ca: ca.pem}\n    protocols: [h2, h1]").await;
+    let both = TlsService::start(setup.path(), "service", None, &["h2", "http/1.1"]).await;
+    let gateway = setup.gateway(both.address(), "tls: {ca: ca.pem}\n    protocols: [h2, h1]").await;
     assert_eq!(gateway.get("/a", &[]).await.text(), "/a by HTTP/2");
     assert_eq!(gateway.get("/b", &[]).await.text(), "/b by HTTP/2");
     assert!(echoes(&gateway).await, "WebSockets go by HTTP/1.1 all the same");
@@ -269,8 +164,8 @@ async fn http2_upstream_is_settled_by_the_handshake() {
 #[tokio::test]
 async fn http2_upstream_falls_back_where_it_may() {
     let setup = Setup::new();
-    let old = Service::start(setup.path(), "service", None, &["http/1.1"]).await;
-    let gateway = setup.gateway(old.address, "tls: {ca: ca.pem}\n    protocols: [h2, h1]").await;
+    let old = TlsService::start(setup.path(), "service", None, &["http/1.1"]).await;
+    let gateway = setup.gateway(old.address(), "tls: {ca: ca.pem}\n    protocols: [h2, h1]").await;
     assert_eq!(gateway.get("/a", &[]).await.text(), "/a");
 }
 
@@ -280,7 +175,7 @@ async fn http2_upstream_by_prior_knowledge() {
     let address = listener.local_addr().expect("its address");
     let task = tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
-            tokio::spawn(http2(socket));
+            tokio::spawn(answer_by_http2(socket));
         }
     });
     let gateway = Setup::new().gateway(address, "protocols: [h2c]").await;

@@ -1,8 +1,8 @@
 use hickory_resolver::proto::op::{Message, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, SRV};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
@@ -43,6 +43,15 @@ impl Dns {
     /// The addresses of a name, from now on.
     pub fn set_addresses(&self, name: &str, addresses: &[Ipv4Addr]) {
         self.set(name, addresses.iter().map(|&address| RData::A(A(address))).collect());
+    }
+
+    /// The same, of both families.
+    pub fn set_ips(&self, name: &str, addresses: &[IpAddr]) {
+        let record = |&address: &IpAddr| match address {
+            IpAddr::V4(address) => RData::A(A(address)),
+            IpAddr::V6(address) => RData::AAAA(AAAA(address)),
+        };
+        self.set(name, addresses.iter().map(record).collect());
     }
 
     /// The services of a name: priority, weight, port, target.

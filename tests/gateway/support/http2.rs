@@ -1,6 +1,6 @@
 use super::{Gateway, within};
 use std::io;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub const DATA: u8 = 0;
@@ -27,6 +27,7 @@ pub struct Frames(TcpStream);
 pub struct Frame {
     pub kind: u8,
     pub flags: u8,
+    pub stream: u32,
     pub payload: Vec<u8>,
 }
 
@@ -51,12 +52,27 @@ impl Frames {
 
     /// `None` when the connection is over.
     pub async fn next(&mut self) -> Option<Frame> {
-        let mut head = [0; 9];
-        within("a frame", self.0.read_exact(&mut head)).await.ok()?;
-        let [a, b, c, kind, flags, ..] = head;
-        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-        within("its payload", self.0.read_exact(&mut payload)).await.ok()?;
-        Some(Frame { kind, flags, payload })
+        read(&mut self.0).await
+    }
+
+    /// Sends batch upon batch until there is none or the other side takes no more, and meanwhile
+    /// reads, as a client must that wants to hear why: the error code of GOAWAY.
+    pub async fn flood(self, batches: impl Iterator<Item = Vec<u8>>) -> Option<u32> {
+        let (mut reader, mut writer) = self.0.into_split();
+        let told = tokio::spawn(async move {
+            while let Some(frame) = read(&mut reader).await {
+                if frame.kind == GOAWAY {
+                    return code(&frame);
+                }
+            }
+            None
+        });
+        for batch in batches {
+            if told.is_finished() || within("room", writer.write_all(&batch)).await.is_err() {
+                break;
+            }
+        }
+        told.await.expect("what is told")
     }
 
     /// The next frame of this kind.
@@ -74,12 +90,47 @@ impl Frames {
     pub async fn goaway(&mut self) -> Option<u32> {
         while let Some(frame) = self.next().await {
             if frame.kind == GOAWAY {
-                let code = frame.payload.get(4..8)?;
-                return Some(u32::from_be_bytes(code.try_into().ok()?));
+                return code(&frame);
             }
         }
         None
     }
+}
+
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Frame> {
+    let mut head = [0; 9];
+    within("a frame", stream.read_exact(&mut head)).await.ok()?;
+    let [a, b, c, kind, flags, d, e, f, g] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    within("its payload", stream.read_exact(&mut payload)).await.ok()?;
+    Some(Frame { kind, flags, stream: u32::from_be_bytes([d, e, f, g]), payload })
+}
+
+/// The error code of GOAWAY (section 6.8).
+fn code(frame: &Frame) -> Option<u32> {
+    Some(u32::from_be_bytes(frame.payload.get(4..8)?.try_into().ok()?))
+}
+
+/// A field of a head in HPACK, written out (RFC 7541, section 6.2.2).
+pub fn field(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut field = vec![0];
+    for text in [name, value] {
+        // Without Huffman's code; a length of 7 bits, or what is over it behind.
+        let mut length = text.len();
+        if length < 127 {
+            field.push(length as u8);
+        } else {
+            field.push(127);
+            length -= 127;
+            while length >= 128 {
+                field.push((length % 128) as u8 | 128);
+                length /= 128;
+            }
+            field.push(length as u8);
+        }
+        field.extend(text);
+    }
+    field
 }
 
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {

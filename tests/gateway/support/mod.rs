@@ -1,33 +1,43 @@
 //! The kit under the tests: a gateway as a child process, an upstream that writes down what it
 //! is sent, clients of one socket.
 
+mod acme_site;
 mod admin;
 mod collector;
 mod config;
 pub mod dns;
 pub mod documents;
+mod example;
 mod gateway;
 pub mod http2;
+mod https;
 mod lines;
 mod metrics;
 mod pebble;
+mod pool;
 mod ready;
 mod redis;
 mod tls;
+mod tls_service;
 mod upstream;
 mod websocket;
 mod wire;
 
+pub use acme_site::AcmeSite;
 pub use admin::{Admin, TOKEN};
 pub use collector::{Collector, Span as CollectedSpan};
 pub use config::Config;
+pub use example::{Example, copy};
 pub use gateway::{Cli, Gateway, cli, free_port, replace_file};
+pub use https::{Https, SITES};
 pub use lines::Lines;
 pub use metrics::Metrics;
 pub use pebble::Pebble;
+pub use pool::{moody, pool, said};
 pub use ready::Ready;
 pub use redis::Redis;
-pub use tls::{Authority, Client};
+pub use tls::{Authority, Client, TlsVersion};
+pub use tls_service::{TlsService, answer_by_http2};
 pub use upstream::{Upstream, ok, respond};
 pub use websocket::{Handshake, Socket, next, switch};
 pub use wire::{Head, Response, Wire, get};

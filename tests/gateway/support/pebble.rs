@@ -1,4 +1,5 @@
 use super::{Authority, Client, Wire, free_port, get, until};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -17,6 +18,9 @@ pub struct Pebble {
     pub targets: (u16, u16),
     /// Seconds for which a certificate is good.
     pub validity: u32,
+    /// The accounts that it knows already, each with its key, and takes no others; where there
+    /// are none it takes anybody.
+    pub accounts: Vec<(&'static str, &'static str)>,
     authority: Authority,
     running: Vec<Child>,
 }
@@ -36,6 +40,7 @@ impl Pebble {
             dns_management: free_port(),
             targets: (free_port(), free_port()),
             validity: 30 * 24 * 3600,
+            accounts: Vec::new(),
             authority,
             running: Vec::new(),
         }
@@ -49,6 +54,7 @@ impl Pebble {
     pub async fn run(&mut self) {
         let file = |name: &str| self.folder.path().join(name);
         let (http, tls) = self.targets;
+        let accounts: BTreeMap<_, _> = self.accounts.iter().copied().collect();
         let config = serde_json::json!({"pebble": {
             "listenAddress": format!("127.0.0.1:{}", self.port),
             "managementListenAddress": format!("127.0.0.1:{}", self.management),
@@ -57,7 +63,8 @@ impl Pebble {
             "httpPort": http,
             "tlsPort": tls,
             "ocspResponderURL": "",
-            "externalAccountBindingRequired": false,
+            "externalAccountBindingRequired": !self.accounts.is_empty(),
+            "externalAccountMACKeys": accounts,
             "certificateValidityPeriod": self.validity,
         }});
         std::fs::write(file("pebble.json"), config.to_string()).expect("a file");

@@ -30,6 +30,13 @@ impl Ready {
     }
 }
 
+impl Ready {
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
 impl Drop for Ready {
     fn drop(&mut self) {
         let _ = self.0.kill();

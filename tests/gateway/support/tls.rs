@@ -4,11 +4,14 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -45,6 +48,16 @@ impl Authority {
         self.sign(folder, name, params);
     }
 
+    /// The same, good for so long from now on.
+    pub fn issue_for(&self, folder: &Path, name: &str, hosts: &[&str], left: Duration) {
+        let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).expect("parameters");
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock");
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(1970, 1, 1) + since + left;
+        self.sign(folder, name, params);
+    }
+
     /// The same for a client.
     pub fn issue_client(&self, folder: &Path, name: &str) {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
@@ -73,7 +86,16 @@ pub struct Client {
     roots: Arc<RootCertStore>,
     identity: Option<PathBuf>,
     alpn: Vec<Vec<u8>>,
+    version: Option<TlsVersion>,
+    is_nameless: bool,
     kept: Option<Arc<ClientConfig>>,
+}
+
+/// The only version that a client speaks.
+#[derive(Debug, Clone, Copy)]
+pub enum TlsVersion {
+    V1_2,
+    V1_3,
 }
 
 /// A connection behind a handshake.
@@ -84,7 +106,14 @@ impl Client {
     pub fn believing(root: &[u8]) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(root).expect("PEM")).expect("a root");
-        Self { roots: Arc::new(roots), identity: None, alpn: Vec::new(), kept: None }
+        Self {
+            roots: Arc::new(roots),
+            identity: None,
+            alpn: Vec::new(),
+            version: None,
+            is_nameless: false,
+            kept: None,
+        }
     }
 
     /// Shows `NAME.pem`, of this path without its extension.
@@ -95,6 +124,18 @@ impl Client {
 
     pub fn offering(mut self, protocols: &[&str]) -> Self {
         self.alpn = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        self
+    }
+
+    /// Speaks one version alone.
+    pub fn speaking(mut self, version: TlsVersion) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// Asks for no server name (SNI).
+    pub fn without_name(mut self) -> Self {
+        self.is_nameless = true;
         self
     }
 
@@ -111,7 +152,11 @@ impl Client {
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&match self.version {
+                None => vec![&TLS13, &TLS12],
+                Some(TlsVersion::V1_2) => vec![&TLS12],
+                Some(TlsVersion::V1_3) => vec![&TLS13],
+            })
             .expect("versions")
             .with_root_certificates(Arc::clone(&self.roots));
         let mut config = match &self.identity {
@@ -128,6 +173,7 @@ impl Client {
             }
         };
         config.alpn_protocols.clone_from(&self.alpn);
+        config.enable_sni = !self.is_nameless;
         Arc::new(config)
     }
 
@@ -138,8 +184,18 @@ impl Client {
 
     /// The same with any server.
     pub async fn try_connect_to(&self, address: SocketAddr, name: &str) -> io::Result<Secured> {
+        self.secure(TcpStream::connect(address).await?, name).await
+    }
+
+    /// The same behind bytes that come before the handshake.
+    pub async fn connect_behind(&self, gateway: &Gateway, name: &str, before: &[u8]) -> Secured {
+        let mut socket = TcpStream::connect(gateway.address()).await.expect("a connection");
+        socket.write_all(before).await.expect("sent");
+        self.secure(socket, name).await.expect("a handshake")
+    }
+
+    async fn secure(&self, socket: TcpStream, name: &str) -> io::Result<Secured> {
         let name = ServerName::try_from(name.to_owned()).expect("a server name");
-        let socket = TcpStream::connect(address).await?;
         let connector = TlsConnector::from(self.config());
         within("a handshake", connector.connect(name, socket)).await
     }

@@ -128,6 +128,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.buffer.drain(..count).collect()
     }
 
+    /// The same; `None` when the connection ends before.
+    pub async fn try_exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.buffer.len() < count {
+            if !self.fill().await {
+                return None;
+            }
+        }
+        Some(self.buffer.drain(..count).collect())
+    }
+
     /// All until the other side ends.
     pub async fn read_to_end(&mut self) -> Vec<u8> {
         while self.fill().await {}

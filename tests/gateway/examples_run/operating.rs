@@ -1,0 +1,56 @@
+//! A gateway that is changed while it serves.
+
+use crate::support::{Example, TOKEN, Upstream, cli, free_port, replace_file, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+#[tokio::test]
+async fn operations() {
+    let api = Upstream::saying("api").await;
+    let admin = format!("127.0.0.1:{}", free_port());
+    let example = Example::of("examples/operations.yaml").at("127.0.0.1:3000");
+    let sockets = tempfile::tempdir().expect("a folder");
+    let upgrade = sockets.path().join("upgrade.sock");
+    let example = example
+        .with("/var/lib/tidegate", "state")
+        .with("127.0.0.1:9901", &admin)
+        .with("/run/tidegate/upgrade.sock", upgrade.display())
+        .with("127.0.0.1:8080", api.address());
+    let text = example.text().to_owned();
+    let gateway = example.run_with(&[("TIDEGATE_ADMIN_TOKEN", TOKEN)]).await;
+
+    // An edit, and the way back.
+    let mark = gateway.mark();
+    let edit = text.replace("    upstream: api\n", "    respond: {status: 404}\n");
+    replace_file(gateway.file(), &edit);
+    gateway.says(mark, "configuration reloaded").await;
+    assert_eq!(gateway.get("/", &[]).await.status(), 404);
+    let environment = [("TIDEGATE_ADMIN", &*admin), ("TIDEGATE_ADMIN_TOKEN", TOKEN)];
+    let back = cli(gateway.folder(), &["rollback"], &environment).await;
+    assert_eq!(back.code, Some(0), "{}", back.all());
+    assert_eq!(gateway.get("/", &[]).await.text(), "api");
+    let history = cli(gateway.folder(), &["history"], &environment).await;
+    assert!(history.stdout.contains("rollback"), "{}", history.all());
+    let config = reqwest::get(format!("http://{admin}/config")).await.expect("an answer");
+    let config = config.text().await.expect("text");
+    assert!(config.contains("max_5xx_increase"), "{config}");
+
+    // Another process takes its place, at the socket that is named.
+    assert!(!upgrade.exists(), "it is there only while two meet");
+    replace_file(gateway.file(), &text);
+    let file = gateway.file().to_str().expect("a path").to_owned();
+    let upgraded = cli(gateway.folder(), &["upgrade", "--config", &file], &environment).await;
+    assert_eq!(upgraded.code, Some(0), "{}", upgraded.all());
+    let process = upgraded.stdout.split("process ").nth(1).and_then(|it| it.split(' ').next());
+    let process: i32 = process.and_then(|it| it.parse().ok()).expect("a process");
+    assert_eq!(gateway.get("/", &[]).await.text(), "api");
+
+    // Not ready any more, but not deaf either.
+    kill(Pid::from_raw(process), Signal::SIGTERM).expect("it runs");
+    until("it is not ready", async || {
+        let ready = reqwest::get(format!("http://{admin}/readyz")).await.expect("an answer");
+        ready.status() == 503
+    })
+    .await;
+    assert_eq!(gateway.get("/", &[]).await.text(), "api");
+}

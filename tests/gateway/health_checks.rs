@@ -1,0 +1,212 @@
+//! Endpoints are asked whether they are well, and who is not gets no requests.
+
+use crate::support::{
+    Authority, Config, Gateway, TlsService, Upstream, free_port, moody, next, pool, respond, said,
+    switch, until,
+};
+use futures_util::{SinkExt, StreamExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::Message;
+
+#[tokio::test]
+async fn who_answers_its_checks_badly_gets_nothing_until_it_is_well() {
+    let (a, b) = (Upstream::saying("a").await, moody("b").await);
+    let lines = ["health: {check: {http: /health}, interval: 20ms, unhealthy_after: 2}"];
+    let admin = free_port();
+    let admin_at = format!("admin: {{address: \"127.0.0.1:{admin}\"}}");
+    let gateway = pool(&[&a, &b.0], &lines).top(&admin_at).start().await;
+    until("both in turn", || async { said(&gateway, 4, &[]).await.contains('b') }).await;
+    let mark = gateway.mark();
+    b.1.store(503, Ordering::Relaxed);
+    gateway.says(mark, "is unwell").await;
+    assert_eq!(said(&gateway, 4, &[]).await, "aaaa");
+    let check = b.0.requests().iter().find(|it| it.head.target() == "/health").cloned();
+    let head = check.expect("a check").head;
+    assert_eq!(head.only("host"), Some(&*b.0.address().to_string()));
+
+    let metrics = async || {
+        let url = format!("http://127.0.0.1:{admin}/metrics");
+        reqwest::get(url).await.expect("an answer").text().await.expect("text")
+    };
+    let healthy = |upstream: &Upstream, value: u8| {
+        let endpoint = upstream.address();
+        format!("endpoint_healthy{{upstream=\"both\",endpoint=\"{endpoint}\"}} {value}\n")
+    };
+    assert!(metrics().await.contains(&healthy(&a, 1)));
+    assert!(metrics().await.contains(&healthy(&b.0, 0)));
+
+    let mark = gateway.mark();
+    b.1.store(200, Ordering::Relaxed);
+    gateway.says(mark, "is well again").await;
+    assert!(said(&gateway, 4, &[]).await.contains('b'));
+}
+
+#[tokio::test]
+async fn checks_may_ask_for_a_connection_or_a_websocket() {
+    for (check, is_well) in [("tcp", true), ("{websocket: /ws}", false)] {
+        let plain = Upstream::saying("plain").await;
+        let health = format!("health: {{check: {check}, interval: 20ms, unhealthy_after: 1}}");
+        let gateway = pool(&[&plain], &[&health]).start().await;
+        match is_well {
+            true => until("a check", || async { plain.connections() > 2 }).await,
+            false => drop(gateway.says(0, "did not upgrade").await),
+        }
+        assert_eq!(gateway.get("/", &[]).await.status(), 200, "the only one is used all the same");
+    }
+    let echo = Upstream::echo().await;
+    let health = "health: {check: {websocket: /ws}, interval: 20ms, unhealthy_after: 1}";
+    let gateway = pool(&[&echo], &[health]).start().await;
+    until("checks", || async { echo.requests().len() > 2 }).await;
+    assert!(!gateway.log_lines().iter().any(|line| line.contains("unwell")));
+}
+
+#[tokio::test]
+async fn backups_stand_in_when_too_few_are_well() {
+    let (main, backup) = (moody("m").await, Upstream::saying("b").await);
+    let text = format!(
+        "  - {{address: \"{}\", backup: true}}\n      - \"{}\"",
+        backup.address(),
+        main.0.address()
+    );
+    let config = Config::new()
+        .upstream("both", &[] as &[String])
+        .replacing("endpoints: []", &format!("endpoints:\n    {text}"))
+        .speaking("health: {check: {http: /health}, interval: 20ms, unhealthy_after: 1, healthy_after: 1}")
+        .route("all", "path_prefix: /", "both");
+    let gateway = config.start().await;
+    assert_eq!(said(&gateway, 4, &[]).await, "mmmm");
+    let mark = gateway.mark();
+    main.1.store(503, Ordering::Relaxed);
+    gateway.says(mark, "is unwell").await;
+    assert_eq!(said(&gateway, 4, &[]).await, "bbbb");
+    let mark = gateway.mark();
+    main.1.store(200, Ordering::Relaxed);
+    gateway.says(mark, "is well again").await;
+    assert_eq!(said(&gateway, 4, &[]).await, "mmmm");
+}
+
+#[tokio::test]
+async fn sessions_leave_an_endpoint_that_is_unwell_as_their_route_says() {
+    for (policy, code) in [("close", Some(1012)), ("keep", None)] {
+        let well = Arc::new(AtomicBool::new(true));
+        let state = Arc::clone(&well);
+        let upstream = Upstream::scripted(move |mut wire, recorder| {
+            let state = Arc::clone(&state);
+            async move {
+                while let Some(head) = wire.try_head().await {
+                    recorder.record(&head);
+                    if head.get("upgrade").is_some() {
+                        let mut socket = switch(wire, &head, "").await;
+                        while let Some(Ok(_)) = socket.next().await {}
+                        return;
+                    }
+                    let status = if state.load(Ordering::Relaxed) { "200 OK" } else { "503 Ill" };
+                    let _ = wire.try_send(respond(status, &[], "")).await;
+                }
+            }
+        })
+        .await;
+        let health = "health: {check: {http: /health}, interval: 20ms, unhealthy_after: 1}";
+        let websocket = format!("websocket: {{on_change: {policy}}}");
+        let gateway = pool(&[&upstream], &[health]).with(&websocket).start().await;
+        let mut socket = gateway.websocket("/ws").await;
+        well.store(false, Ordering::Relaxed);
+        gateway.says(0, "is unwell").await;
+        match code {
+            Some(code) => {
+                let message = next(&mut socket).await.expect("a close frame");
+                let Message::Close(Some(frame)) = message else { panic!("{message:?}") };
+                assert_eq!(u16::from(frame.code), code);
+                assert_eq!(&*frame.reason, "the endpoint behind the gateway is unwell");
+            }
+            None => {
+                well.store(true, Ordering::Relaxed);
+                gateway.says(0, "is well again").await;
+                socket.send(Message::text("still here")).await.expect("sent");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn too_few_that_are_well_get_no_more_than_they_can_take() {
+    for (panic_below, used) in [(50, "abc"), (30, "c"), (0, "c")] {
+        let (a, b, c) = (moody("a").await, moody("b").await, moody("c").await);
+        let below = format!("panic_below: {panic_below}");
+        let lines =
+            ["health: {check: {http: /health}, interval: 20ms, unhealthy_after: 1}", &below];
+        let gateway = pool(&[&a.0, &b.0, &c.0], &lines).start().await;
+        for (one, share) in [(&a, "two thirds"), (&b, "one third")] {
+            let mark = gateway.mark();
+            one.1.store(503, Ordering::Relaxed);
+            gateway.says(mark, "is unwell").await;
+            let said = said(&gateway, 9, &[]).await;
+            if share == "two thirds" {
+                assert!(!said.contains('a') && said.contains('b'), "{panic_below}: {said}");
+                continue;
+            }
+            let mut who: Vec<char> = said.chars().collect();
+            who.sort_unstable();
+            who.dedup();
+            assert_eq!(String::from_iter(who), used, "{panic_below}, {share} well: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_check_takes_no_longer_than_it_may() {
+    let silent = Upstream::scripted(|mut wire, recorder| async move {
+        while let Some(head) = wire.try_head().await {
+            recorder.record(&head);
+            if head.target() != "/health" {
+                let _ = wire.try_send(respond("200 OK", &[], "s")).await;
+            }
+        }
+    })
+    .await;
+    let b = Upstream::saying("b").await;
+    let health =
+        "health: {check: {http: /health}, interval: 20ms, timeout: 1s, unhealthy_after: 1}";
+    let gateway = pool(&[&silent, &b], &[health]).start().await;
+    let told = gateway.says(0, &format!("{} is unwell", silent.address())).await;
+    assert!(told.contains("no answer in time"), "{told}");
+    assert_eq!(said(&gateway, 4, &[]).await, "bbbb");
+}
+
+#[tokio::test]
+async fn checks_go_by_tls_where_requests_do_and_name_the_host_that_is_given() {
+    for (check, is_request) in
+        [("{http: /health}", true), ("{websocket: /health}", true), ("tcp", false)]
+    {
+        let (folder, authority) = (TempDir::new().expect("a folder"), Authority::new());
+        authority.write(&folder.path().join("ca.pem"));
+        authority.issue(folder.path(), "good", &["127.0.0.1"], 2090);
+        authority.issue(folder.path(), "expired", &["127.0.0.1"], 2021);
+        let good = TlsService::start(folder.path(), "good", None, &[]).await;
+        let expired = TlsService::start(folder.path(), "expired", None, &[]).await;
+        let health = format!(
+            "health: {{check: {check}, interval: 20ms, unhealthy_after: 1, host: checks.internal}}"
+        );
+        let config = Config::new()
+            .upstream("both", &[good.address(), expired.address()])
+            .speaking("tls: {ca: ca.pem}")
+            .speaking(&health)
+            .route("all", "path_prefix: /", "both");
+        let (port, file) = (free_port(), folder.path().join("tidegate.yaml"));
+        std::fs::write(&file, config.yaml(port)).expect("a file");
+        let gateway = Gateway::run(folder, file, port).await;
+        let told = gateway.says(0, "is unwell").await;
+        assert!(told.contains(&expired.address().to_string()), "{check}: {told}");
+        until("the good one to be asked again", async || good.handshakes() > 3).await;
+        let unwell = gateway.log_lines().iter().filter(|line| line.contains("is unwell")).count();
+        assert_eq!(unwell, 1, "{check}: the good one is well");
+        assert!(expired.heads().is_empty(), "{check}");
+        let heads = good.heads();
+        assert_eq!(!heads.is_empty(), is_request, "{check}");
+        for head in heads {
+            assert_eq!((head.target(), head.only("host")), ("/health", Some("checks.internal")));
+        }
+    }
+}

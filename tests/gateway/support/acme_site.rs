@@ -1,0 +1,68 @@
+use super::{Gateway, Pebble, Upstream, until};
+use tempfile::TempDir;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// A gateway with a listener for HTTP, which redirects, and one for HTTPS; `acme` is what
+/// else stands between the braces of `acme: {…}`.
+pub struct AcmeSite {
+    pub pebble: Pebble,
+    upstream: Upstream,
+    pub acme: String,
+    /// Further lines at the top of the file.
+    pub top: String,
+}
+
+impl AcmeSite {
+    pub async fn new(pebble: Pebble, acme: &str) -> Self {
+        let upstream = Upstream::echo().await;
+        Self { pebble, upstream, acme: acme.to_owned(), top: String::new() }
+    }
+
+    pub fn yaml(&self) -> String {
+        let Self { pebble, upstream, acme, top } = self;
+        let (http, tls) = pebble.targets;
+        let (directory, ca) = (pebble.directory(), pebble.ca());
+        format!(
+            "{top}state_dir: state\n\
+             listeners:\n\
+             \x20 - {{address: \"127.0.0.1:{http}\", redirect_to_https: on}}\n\
+             \x20 - address: 127.0.0.1:{tls}\n\
+             \x20   tls:\n\
+             \x20     acme: {{agree_to_terms: true, directory: \"{directory}\", ca: {}, retry: 1s, {acme}}}\n\
+             upstreams: {{service: {{endpoints: [\"{}\"]}}}}\n\
+             routes: [{{name: all, match: {{path_prefix: /}}, upstream: service}}]\n",
+            ca.display(),
+            upstream.address()
+        )
+    }
+
+    pub async fn start(&self) -> Gateway {
+        self.start_in(TempDir::new().expect("a folder")).await
+    }
+
+    pub async fn start_in(&self, folder: TempDir) -> Gateway {
+        let file = folder.path().join("tidegate.yaml");
+        std::fs::write(&file, self.yaml()).expect("a file");
+        Gateway::run(folder, file, self.pebble.targets.1).await
+    }
+
+    /// The serial number of the certificate for a name, which Pebble has issued.
+    pub async fn serial(&self, gateway: &Gateway, name: &str) -> Option<String> {
+        let client = self.pebble.client().await;
+        let stream = client.try_connect(gateway, name).await.ok()?;
+        let chain = stream.get_ref().1.peer_certificates()?;
+        assert!(chain.len() > 1, "the intermediate comes with it");
+        let (_, certificate) = X509Certificate::from_der(&chain[0]).ok()?;
+        Some(certificate.raw_serial_as_string())
+    }
+
+    pub async fn first_serial(&self, gateway: &Gateway, name: &str) -> String {
+        let mut serial = None;
+        until("there is a certificate", async || {
+            serial = self.serial(gateway, name).await;
+            serial.is_some()
+        })
+        .await;
+        serial.expect("one")
+    }
+}

@@ -1,0 +1,35 @@
+use super::{Authority, Config, Gateway, Upstream, free_port, ok};
+use tempfile::TempDir;
+
+/// A gateway whose listener has TLS, with what stands between the braces of `tls: {…}`; the
+/// authority has issued `site` for `site.test`, `star` for `*.star.test`.
+pub struct Https {
+    pub authority: Authority,
+    pub gateway: Gateway,
+    pub upstream: Upstream,
+}
+
+/// Both of them.
+pub const SITES: &str =
+    "certificates: [{cert: site.pem, key: site.key}, {cert: star.pem, key: star.key}]";
+
+impl Https {
+    pub async fn new(tls: &str) -> Self {
+        Self::with(tls, |config| config).await
+    }
+
+    pub async fn with(tls: &str, more: impl FnOnce(Config) -> Config) -> Self {
+        let authority = Authority::new();
+        let folder = TempDir::new().expect("a folder");
+        authority.write(&folder.path().join("ca.pem"));
+        authority.issue(folder.path(), "site", &["site.test"], 2090);
+        authority.issue(folder.path(), "star", &["*.star.test"], 2090);
+        let upstream = Upstream::answering(|request| ok(request.head.target())).await;
+        let config = more(Config::to(&upstream).listening(&format!("tls: {{{tls}}}")));
+        let port = free_port();
+        let file = folder.path().join("tidegate.yaml");
+        std::fs::write(&file, config.yaml(port)).expect("a file");
+        let gateway = Gateway::run(folder, file, port).await;
+        Self { authority, gateway, upstream }
+    }
+}
