@@ -49,18 +49,17 @@ pub(super) fn received(session: &mut Session, is_end: bool, ctx: &mut Context) -
 fn bound(session: &mut Session, ctx: &mut Context) -> Result<()> {
     let Some(mut upload) = ctx.upload else { return Ok(()) };
     let limits = &ctx.route.edge.limits;
-    let waited = waited(session);
+    let used = match waited(session) {
+        Some(waited) => waited.saturating_sub(upload.waited),
+        // By HTTP/2 it can't be told for whom the other waited; but a client that was not let
+        // send has a whole frame ready.
+        None => upload.began.elapsed(),
+    };
     let mut wait = limits.body_timeout;
     upload.key = "limits.body_timeout";
     if let Some(rate) = upload.rate.filter(|_| session.response_written().is_none()) {
         let earned = Duration::try_from_secs_f64(ctx.received as f64 / rate);
         let allowed = limits.body_timeout.saturating_add(earned.unwrap_or(Duration::MAX));
-        let used = match waited {
-            Some(waited) => waited.saturating_sub(upload.waited),
-            // By HTTP/2 it can't be told for whom the other waited; but a client that was not let
-            // send has a whole frame ready.
-            None => upload.began.elapsed(),
-        };
         let left = allowed.saturating_sub(used);
         if left < wait {
             (wait, upload.key) = (left, "limits.body_rate");
@@ -76,9 +75,9 @@ fn bound(session: &mut Session, ctx: &mut Context) -> Result<()> {
     if wait.is_zero() {
         let reason = format!("the body took too long ({})", upload.key);
         let error = Error::explain(ErrorType::ReadTimedout, reason);
-        // By HTTP/1 the client was waited for no longer than this: the rest was the upstream.
-        let is_upstreams = upload.key == "timeouts.request" && waited.is_some();
-        return Err(if is_upstreams { error.into_up() } else { error.into_down() });
+        // Of a whole request's time, it is theirs who were waited for the longer.
+        let is_clients = upload.key != "timeouts.request" || used >= upload.began.elapsed() / 2;
+        return Err(if is_clients { error.into_down() } else { error.into_up() });
     }
     session.set_read_timeout(Some(wait));
     Ok(())
