@@ -1,6 +1,8 @@
 //! A gateway that is changed while it serves.
 
-use crate::support::{Example, TOKEN, Upstream, cli, free_port, replace_file, until};
+use crate::support::{
+    Authority, Example, Redis, TOKEN, Upstream, cli, free_port, replace_file, until,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -53,4 +55,27 @@ async fn operations() {
     })
     .await;
     assert_eq!(gateway.get("/", &[]).await.text(), "api");
+}
+
+#[tokio::test]
+async fn rate_limits() {
+    let service = Upstream::echo().await;
+    let authority = Authority::new();
+    let redis = Redis::by_tls(&authority).await;
+    let gateway = Example::of("examples/rate-limits.yaml")
+        .at("127.0.0.1:3000")
+        .with("127.0.0.1:4000", service.address())
+        .with("valkey.internal:6379", format!("localhost:{}", redis.port()))
+        .with("tls/ca.pem", redis.ca())
+        .run()
+        .await;
+    gateway.says(0, "counting together").await;
+    let login = "POST /login?userId=user-1 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    for _ in 0..5 {
+        assert_eq!(gateway.send(login).await.status(), 200);
+    }
+    assert_eq!(gateway.send(login).await.status(), 429);
+    for _ in 0..150 {
+        assert_eq!(gateway.get("/status", &[]).await.status(), 200, "it has no limit");
+    }
 }
