@@ -5,8 +5,11 @@ use std::path::Path;
 use tidegate::import::{Format, import as import_file};
 use tidegate::internals::*;
 
+/// What holds of any bytes: it panics where it does not.
+type Property = fn(&[u8]);
+
 /// Each of them, by its target's name.
-pub const ALL: [(&str, fn(&[u8])); 9] = [
+pub const ALL: [(&str, Property); 9] = [
     ("config", config),
     ("path", path),
     ("frames", frames),

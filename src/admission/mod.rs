@@ -32,7 +32,7 @@ pub struct Arrival<'a> {
     pub head: &'a RequestHeader,
     /// The same as it came; nothing by HTTP/2, which has frames for what is looked at there.
     pub raw: &'a [u8],
-    /// `http` or `https`, as [`caller`] has it.
+    /// `http` or `https`, as [`caller()`] has it.
     pub scheme: &'static str,
     /// Where it came to.
     pub listener: Option<&'a Listener>,

@@ -172,7 +172,8 @@ async fn fields_of_a_connection_are_malformed() {
 async fn a_body_is_as_long_as_its_head_says() {
     // RFC 9113, section 8.1.1.
     let more: &[&[u8]] = &[b"12345GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"];
-    let cases: &[(&[(&[u8], &[u8])], &[&[u8]])] = &[
+    type Field = (&'static [u8], &'static [u8]);
+    let cases: &[(&[Field], &[&[u8]])] = &[
         (&[(b"content-length", b"5")], more),
         (&[(b"content-length", b"0")], more),
         (&[(b"content-length", b"50")], &[b"short"]),

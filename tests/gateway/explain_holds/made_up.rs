@@ -37,13 +37,13 @@ pub fn table(dice: &mut Dice, number: usize, upstreams: &[SocketAddr; 2]) -> Con
         .top("identity: {user_id: [{query: u}]}")
         .upstream("one", &[one])
         .upstream("two", &[two]);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         config = config.top("trusted_proxies: [127.0.0.0/8]");
     }
     if number % 4 == 2 {
         config = config.listening("redirect_to_https: on");
     }
-    if number % 3 != 0 {
+    if !number.is_multiple_of(3) {
         let methods = dice.one_of(&["", ", allow_methods: [GET, PUT]"]);
         let headers = dice.one_of(&["", ", allow_headers: [x-a]"]);
         let more = format!("{methods}{headers}");
