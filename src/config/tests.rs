@@ -214,7 +214,7 @@ fn a_mebibyte_of_hostile_yaml_is_refused_in_bounded_time() {
         let problems = read(&yaml).problems;
         assert!(!problems.is_empty() || yaml.trim().is_empty(), "{name}");
         // A guard against quadratic time, which would be minutes.
-        assert!(start.elapsed() < Time::from_secs(20), "{name}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Time::from_secs(90), "{name}: {:?}", start.elapsed());
         drop(problems.to_string());
     }
 }

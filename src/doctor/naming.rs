@@ -9,8 +9,8 @@ pub fn gateways_own(error: &str) -> Option<Code> {
     Some(match error {
         "no_route" => Code::NoRoute,
         "websocket_off" => Code::WebSocketOff,
-        "draining" | "overloaded" => Code::Unavailable,
-        "too_many_sessions" | "too_many_connections" => Code::TooManyRequests,
+        "draining" | "overloaded" | "maintenance" => Code::Unavailable,
+        "too_many_sessions" | "too_many_connections" | "rate_limited" => Code::TooManyRequests,
         "origin_not_allowed" => Code::OriginRefused,
         "method_not_allowed_by_cors" | "header_not_allowed_by_cors" => Code::PreflightRefused,
         "bad_websocket_handshake" => Code::UpgradeLost,
@@ -165,8 +165,13 @@ mod tests {
     use super::gateways_own;
 
     /// Where the gateway answers by itself.
-    const SOURCES: [&str; 3] = [
-        include_str!("../proxy/admission.rs"),
+    const SOURCES: [&str; 8] = [
+        include_str!("../admission/halt.rs"),
+        include_str!("../admission/message.rs"),
+        include_str!("../admission/mod.rs"),
+        include_str!("../filter/maintenance.rs"),
+        include_str!("../filter/rate_limit.rs"),
+        include_str!("../proxy/entrance.rs"),
         include_str!("../proxy/failure.rs"),
         include_str!("../filter/cors.rs"),
     ];

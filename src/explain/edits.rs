@@ -5,6 +5,7 @@ use crate::config::{Kind, Node, Resolved, tree};
 use crate::gateway::{Config, Explainer};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// What can be written in the place of another thing of its kind.
 const WORDS: &[&str] = &[
@@ -52,21 +53,40 @@ const WORDS: &[&str] = &[
     "https://other.example",
     "{host}",
     "conf/examples/pages",
+    "tls/site.pem",
     "request",
     "tls-alpn-01",
+    "rediss://valkey.example",
 ];
 
 /// Values in whose place no other is valid.
-const ALONE: [&str; 6] = [
+const ALONE: [&str; 19] = [
     // The terms are agreed to, or nothing is ordered.
+    "acme-internal.yaml listeners.1.tls.acme.agree_to_terms",
     "acme.yaml listeners.1.tls.acme.agree_to_terms",
+    // A certificate and its key belong together.
+    "certificates.yaml listeners.0.tls.certificates.0.cert",
+    "certificates.yaml listeners.0.tls.certificates.0.key",
+    "certificates.yaml listeners.0.tls.certificates.1.cert",
+    "certificates.yaml listeners.0.tls.certificates.1.key",
+    "certificates.yaml listeners.1.tls.certificates.0.cert",
+    "certificates.yaml listeners.1.tls.certificates.0.key",
     // All else is a mapping.
-    "cors.yaml routes.2.cors",
+    "cors.yaml routes.3.cors",
+    // There is one such file among the examples.
+    "dns.yaml upstreams.legacy.endpoints_file",
+    "error-pages.yaml error_pages.json.4xx",
+    "error-pages.yaml error_pages.json.5xx",
     // Without it there is no certificate.
     "https.yaml listeners.1.tls.self_signed",
     // All else is a mapping.
     "pools.yaml upstreams.shop.health.check",
     "upstream-tls.yaml listeners.0.tls.self_signed",
+    // A certificate and its key belong together.
+    "upstream-tls.yaml upstreams.billing.tls.client_certificate.cert",
+    "upstream-tls.yaml upstreams.billing.tls.client_certificate.key",
+    // gRPC wants it.
+    "upstream-tls.yaml upstreams.gauge.protocols.0",
     // HTTP/2 by ALPN wants it.
     "upstream-tls.yaml upstreams.partner.tls",
 ];
@@ -93,7 +113,7 @@ fn json(node: &Node) -> Value {
             Resolved::Bool(value) => value.into(),
             Resolved::Integer(value) => value.into(),
             Resolved::Float(value) => value.into(),
-            Resolved::String => scalar.text.clone().into(),
+            Resolved::String => expanded(&scalar.text),
         },
     }
 }
@@ -154,13 +174,52 @@ fn others(value: &Value, names: &[String]) -> Vec<Value> {
     all.chain(names).filter(is_other).collect()
 }
 
-fn explainer(value: &Value) -> Option<Explainer> {
-    Config::from_yaml(&value.to_string()).explainer().ok()
+/// Where edited examples stand, beside the files that they name.
+struct Desk(TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/examples");
+        copy(&examples, folder.path());
+        Self(folder)
+    }
+
+    fn config(&self, value: &Value) -> Config {
+        let file = self.0.path().join("edited.yaml");
+        std::fs::write(&file, value.to_string()).expect("a file");
+        Config::from_file(file)
+    }
+
+    fn explainer(&self, value: &Value) -> Option<Explainer> {
+        self.config(value).explainer().ok()
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        match path.is_dir() {
+            true => copy(&path, &target),
+            false => drop(std::fs::copy(&path, &target).expect("copied")),
+        }
+    }
+}
+
+/// What a value is that may come from a variable: quoted, it would be text.
+fn expanded(text: &str) -> Value {
+    let default = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    let default = default.and_then(|rest| rest.split_once(":-")).map(|(_, default)| default);
+    let number = default.and_then(|default| default.parse::<f64>().ok());
+    number.map_or_else(|| text.into(), Value::from)
 }
 
 #[test]
 fn no_edit_of_an_example_goes_unseen() {
     let (mut tried, mut unseen, mut alone) = (0, Vec::new(), Vec::new());
+    let desk = Desk::new();
     for file in examples() {
         let name = file.file_name().expect("a name").to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&file).expect("the example");
@@ -168,8 +227,8 @@ fn no_edit_of_an_example_goes_unseen() {
         if written.get("upstreams").is_some() {
             written["upstreams"]["spare"] = serde_json::json!({"endpoints": ["127.0.0.1:4998"]});
         }
-        let good = explainer(&written).expect("a good example");
-        let same = good.difference(&explainer(&written).expect("the same"));
+        let good = desk.explainer(&written).unwrap_or_else(|| panic!("{name} is a good example"));
+        let same = good.difference(&desk.explainer(&written).expect("the same"));
         assert_eq!(same, Difference::default(), "{name}");
         let upstreams = written["upstreams"].as_object().into_iter().flatten();
         let upstreams: Vec<String> = upstreams.map(|(name, _)| name.clone()).collect();
@@ -183,7 +242,7 @@ fn no_edit_of_an_example_goes_unseen() {
             let edit = |other: Value| {
                 let mut edited = written.clone();
                 *edited.pointer_mut(&place).expect("a value") = other.clone();
-                Some((explainer(&edited)?, other))
+                Some((desk.explainer(&edited)?, other))
             };
             let Some((edited, other)) = others(value, &upstreams).into_iter().find_map(edit) else {
                 alone.push(format!("{name} {}", place[1..].replace('/', ".")));
@@ -224,6 +283,12 @@ const HARMLESS: &[(&str, &str)] = &[
     ("/routes/1/timeouts/read", "the same"),
     ("/routes/1/timeouts/write", "the same"),
     ("/routes/2/redirect/to", "a test has the status of an answer, not the answer"),
+    ("/tracing", "a request's fate does not show in how it is traced"),
+    ("/tracing/otlp", "the same"),
+    ("/tracing/otlp/endpoint", "the same"),
+    ("/tracing/sample", "the same"),
+    ("/tracing/sample/parent", "the same"),
+    ("/tracing/sample/ratio", "the same"),
     ("/shutdown/grace", "a request's fate does not show in how the gateway stops"),
     ("/shutdown", "the same"),
     (
@@ -241,6 +306,7 @@ const HARMLESS: &[(&str, &str)] = &[
 fn the_tests_of_the_examples_catch_their_edits() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut caught, mut missed) = (0, Vec::new());
+    let desk = Desk::new();
     let mut harmless = std::collections::BTreeSet::new();
     for file in ["conf/examples/tests.yaml", "conf/tidegate.yaml", "docker/tidegate.yaml"] {
         let text = std::fs::read_to_string(root.join(file)).expect("the example");
@@ -248,7 +314,7 @@ fn the_tests_of_the_examples_catch_their_edits() {
         if written.get("upstreams").is_some() {
             written["upstreams"]["spare"] = serde_json::json!({"endpoints": ["127.0.0.1:4998"]});
         }
-        let is_good = |value: &Value| Config::from_yaml(&value.to_string()).check().is_ok();
+        let is_good = |value: &Value| desk.config(value).check().is_ok();
         assert!(is_good(&written), "{file}");
         let upstreams = written["upstreams"].as_object().into_iter().flatten();
         let upstreams: Vec<String> = upstreams.map(|(name, _)| name.clone()).collect();
@@ -260,7 +326,7 @@ fn the_tests_of_the_examples_catch_their_edits() {
             let edit = |other: Value| {
                 let mut edited = written.clone();
                 *edited.pointer_mut(place).expect("a value") = other;
-                explainer(&edited).map(|_| edited)
+                desk.explainer(&edited).map(|_| edited)
             };
             let edited = others(value, &upstreams).into_iter().find_map(edit);
             edits.extend(edited.map(|edited| (place.clone(), edited)));
@@ -273,7 +339,7 @@ fn the_tests_of_the_examples_catch_their_edits() {
                 Value::Array(items) => drop(items.remove(key.parse().expect("an index"))),
                 _ => continue,
             }
-            if explainer(&edited).is_some() {
+            if desk.explainer(&edited).is_some() {
                 edits.push((place, edited));
             }
         }

@@ -103,6 +103,8 @@ impl Fate<'_> {
             endpoints: endpoints.iter().map(|it| it.written().to_owned()).collect(),
             host: host.to_owned(),
             connect_timeout_ms: millis(route.connect_timeout),
+            tls_timeout_ms: pool.settings().speech.tls.as_ref().map(|_| millis(route.tls_timeout)),
+            first_byte_timeout_ms: route.first_byte_timeout.map(millis),
             read_timeout_ms: millis(route.read_timeout),
             write_timeout_ms: millis(route.write_timeout),
             request_timeout_ms: route.request_timeout.map(millis),

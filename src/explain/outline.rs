@@ -124,6 +124,8 @@ pub fn facts(rule: &Rule, route: &Route) -> Facts {
         ),
         ("filters", route.filters.iter().map(|it| it.describe()).collect::<Vec<_>>().join(" | ")),
         ("timeouts.connect", seconds(route.connect_timeout)),
+        ("timeouts.tls", seconds(route.tls_timeout)),
+        ("timeouts.first_byte", or(route.first_byte_timeout.map(seconds), "none")),
         ("timeouts.read", seconds(route.read_timeout)),
         ("timeouts.write", seconds(route.write_timeout)),
         ("timeouts.request", or(route.request_timeout.map(seconds), "none")),

@@ -105,6 +105,10 @@ pub struct Way {
     pub host: String,
     /// `timeouts.connect`.
     pub connect_timeout_ms: u64,
+    /// `timeouts.tls`, where the upstream speaks TLS.
+    pub tls_timeout_ms: Option<u64>,
+    /// `timeouts.first_byte`.
+    pub first_byte_timeout_ms: Option<u64>,
     /// `timeouts.read`.
     pub read_timeout_ms: u64,
     /// `timeouts.write`.
@@ -257,8 +261,13 @@ impl fmt::Display for Way {
             seconds(self.read_timeout_ms),
             seconds(self.write_timeout_ms)
         );
-        if let Some(whole) = self.request_timeout_ms {
-            bounds += &format!(", whole request {}", seconds(whole));
+        let further = [
+            ("TLS", self.tls_timeout_ms),
+            ("first byte", self.first_byte_timeout_ms),
+            ("whole request", self.request_timeout_ms),
+        ];
+        for (what, time) in further.iter().filter_map(|(what, time)| Some((what, (*time)?))) {
+            bounds += &format!(", {what} {}", seconds(time));
         }
         writeln!(f, "timeouts  {bounds}; {} retries", self.retries)?;
         let is_on = |how: &String| how != OFF;

@@ -155,7 +155,8 @@ async fn error_pages() {
         assert!(answer.contains(&format!("<title>{title}</title>")), "{target}: {answer}");
     }
     let json = gateway.get("/nowhere", &["Accept: application/json"]).await;
-    assert_eq!(json.error()["error"], "no_route");
+    let problem = json.error();
+    assert_eq!((&problem["code"], &problem["status"]), (&"no_route".into(), &404.into()));
 }
 
 #[tokio::test]
