@@ -46,10 +46,10 @@ fn too_many(limit: &RateLimit, wait: Duration) -> Reply {
         .header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
-/// What it allows, and not what was asked for: that changes all the time.
+/// What it allows, not where that is counted nor what was asked for: a route is the same without.
 impl fmt::Debug for RateLimitFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limits = self.limits.iter().map(|limit| (limit.settings(), limit.shared()));
+        let limits = self.limits.iter().map(|limit| (limit.settings(), limit.shared().is_some()));
         f.debug_list().entries(limits).finish()
     }
 }
