@@ -155,7 +155,7 @@ async fn error_pages() {
         assert!(answer.contains(&format!("<title>{title}</title>")), "{target}: {answer}");
     }
     let json = gateway.get("/nowhere", &["Accept: application/json"]).await;
-    let problem = json.error();
+    let problem: serde_json::Value = serde_json::from_str(&json.text()).expect("JSON");
     assert_eq!((&problem["code"], &problem["status"]), (&"no_route".into(), &404.into()));
 }
 
