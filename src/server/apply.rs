@@ -60,6 +60,7 @@ impl Force {
                 return Err(problems.to_string());
             }
         };
+        let is_edit = matches!(occasion, Occasion::Version(_));
         let (what, generation) = match occasion {
             Occasion::Discovered => {
                 generation.number = before.number;
@@ -79,6 +80,10 @@ impl Force {
         };
         let number = generation.number;
         self.swap(generation);
+        if is_edit {
+            // Who is told of it finds it in force.
+            self.history.applied();
+        }
         self.read = read;
         let told = match self.touch_sessions() {
             None => format!("generation {number}, {changes}"),
@@ -102,7 +107,6 @@ impl Force {
         read: &Read,
         cause: Cause,
     ) -> Option<Generation> {
-        self.history.applied();
         let files = files(&read.sources);
         if cause == Cause::Edit && files == self::files(&self.read.sources) {
             after.number = before.number;
