@@ -53,10 +53,10 @@ impl Force {
             Ok(Some(compiled)) => compiled,
             Ok(None) => return Err("the gateway stops".to_owned()),
             Err(problems) => {
+                self.history.refused(problems.to_string());
                 log::error!(
                     "configuration not reloaded, the running one stays in force:\n{problems}"
                 );
-                self.history.refused(problems.to_string());
                 return Err(problems.to_string());
             }
         };
