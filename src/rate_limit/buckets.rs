@@ -8,7 +8,7 @@ use std::time::Duration;
 const SHARDS: usize = 64;
 
 /// The most buckets of a shard, twice over: strangers may come from as many addresses as they like.
-/// In all 131,072, of some 4 MB.
+/// In all 131,072.
 const MOST: usize = 1024;
 
 /// For each key the time at which the next request would be in time (the generic cell rate algorithm,
