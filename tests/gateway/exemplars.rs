@@ -11,7 +11,7 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 struct Prometheus {
     process: Child,
     port: u16,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Prometheus {
@@ -37,20 +37,21 @@ impl Prometheus {
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(folder.path().join("log")).expect("a file"))
             .spawn()
             .expect("Prometheus: apt-get install prometheus");
-        Self { process, port, _folder: folder }
+        Self { process, port, folder }
     }
 
-    /// The exemplars that it keeps of a metric; nothing while it does not answer.
-    async fn exemplars(&self, metric: &str) -> Value {
-        let path = format!("/api/v1/query_exemplars?query={metric}&start=0&end=4102444800");
-        let url = format!("http://127.0.0.1:{}{path}", self.port);
-        match reqwest::get(url).await {
-            Ok(answer) => answer.json::<Value>().await.expect("JSON")["data"].take(),
-            Err(_) => Value::Null,
+    /// What it says of a query; nothing while it does not answer, or answers that it is not ready.
+    async fn asked(&mut self, query: &str) -> Value {
+        if let Some(status) = self.process.try_wait().expect("a process") {
+            let log = std::fs::read_to_string(self.folder.path().join("log"));
+            panic!("Prometheus has gone, {status}: {}", log.unwrap_or_default());
         }
+        let url = format!("http://127.0.0.1:{}/api/v1/{query}", self.port);
+        let Ok(answer) = reqwest::get(url).await else { return Value::Null };
+        answer.json::<Value>().await.map(|mut said| said["data"].take()).unwrap_or_default()
     }
 }
 
@@ -67,12 +68,18 @@ async fn prometheus_keeps_the_traces_of_slow_requests() {
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let tracing = format!("tracing: {{otlp: {{endpoint: \"{nobody}\"}}}}");
     let counted = Counted::start(Config::to(&upstream).top(&tracing)).await;
-    let prometheus = Prometheus::of(&counted);
+    let mut prometheus = Prometheus::of(&counted);
+    // It takes some seconds before it begins to ask.
+    until("Prometheus asks the gateway", async || {
+        prometheus.asked("query?query=up").await["result"][0]["value"][1] == "1"
+    })
+    .await;
     let parent = format!("traceparent: 00-{TRACE}-00f067aa0ba902b7-01");
     assert_eq!(counted.gateway.get("/", &[&parent]).await.status(), 200);
+    let metric = "tidegate_request_duration_seconds_bucket";
+    let query = format!("query_exemplars?query={metric}&start=0&end=4102444800");
     until("Prometheus has the exemplar", async || {
-        let kept = prometheus.exemplars("tidegate_request_duration_seconds_bucket").await;
-        kept[0]["exemplars"][0]["labels"]["trace_id"] == TRACE
+        prometheus.asked(&query).await[0]["exemplars"][0]["labels"]["trace_id"] == TRACE
     })
     .await;
 }
