@@ -1,5 +1,5 @@
 -- A session of a user's comes in, if there is room.
--- KEYS[1] the user's sessions: by id, when it began, when its lease ends, whose it is. ARGV: id, gateway,
+-- KEYS[1] the user's sessions: by name, when it began, when its lease ends, whose it is. ARGV: name, gateway,
 -- the most, whether the oldest makes room, milliseconds of a lease, the name of the lists of who must go.
 -- Returns when it began, 0 for no room.
 local time = redis.call('TIME')
@@ -12,7 +12,7 @@ for i = 1, #all, 2 do
   if not ends or tonumber(ends) <= now then
     redis.call('HDEL', KEYS[1], all[i])
   elseif all[i] ~= ARGV[1] then
-    live[#live + 1] = {id = all[i], began = tonumber(began), gateway = gateway}
+    live[#live + 1] = {name = all[i], began = tonumber(began), gateway = gateway}
   end
 end
 local most = tonumber(ARGV[3])
@@ -22,8 +22,8 @@ if over > 0 then
   table.sort(live, function(a, b) return a.began < b.began end)
   for i = 1, over do
     local list = ARGV[6] .. live[i].gateway
-    redis.call('HDEL', KEYS[1], live[i].id)
-    redis.call('RPUSH', list, live[i].id)
+    redis.call('HDEL', KEYS[1], live[i].name)
+    redis.call('RPUSH', list, live[i].name)
     redis.call('PEXPIRE', list, lease)
   end
 end

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::sleep;
+use uuid::Uuid;
 
 pub(super) static ENTER: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("enter.lua")));
@@ -24,19 +25,32 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The sessions of this gateway that are counted together with those of others.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// By their id, the key that they are counted at and, for those that are in, when they began.
-    live: HashMap<String, (String, Option<u64>)>,
-    /// Those that have ended, and are still counted.
+    /// By the name that each has among all that are counted. A session's own id will not do for it:
+    /// a trusted proxy may give the same one twice.
+    live: HashMap<String, Counted>,
+    /// Those that have ended, and are still counted: name and key.
     ended: Vec<(String, String)>,
 }
 
+/// A session that is counted.
+#[derive(Debug)]
+struct Counted {
+    /// Where.
+    key: String,
+    /// The session's id.
+    id: String,
+    /// When it began; none while it waits to be let in.
+    began: Option<u64>,
+}
+
 impl Held {
-    fn end(&mut self, id: String) {
-        if let Some((key, _)) = self.live.remove(&id)
-            && self.ended.len() < MOST_ENDED
-        {
-            self.ended.push((id, key));
+    /// What has ended, unless it had before.
+    fn end(&mut self, name: String) -> Option<String> {
+        let Counted { key, id, .. } = self.live.remove(&name)?;
+        if self.ended.len() < MOST_ENDED {
+            self.ended.push((name, key));
         }
+        Some(id)
     }
 }
 
@@ -55,7 +69,7 @@ pub enum Entry {
 #[derive(Debug)]
 pub struct Hold {
     shared: Arc<Shared>,
-    id: String,
+    name: String,
 }
 
 impl Shared {
@@ -71,15 +85,17 @@ impl Shared {
     ) -> Entry {
         let who = digest(&[route.as_bytes(), user.as_bytes()]);
         let key = format!("{}:sessions:{who}", self.settings.prefix);
-        self.held().live.insert(id.to_owned(), (key.clone(), None));
+        let name = Uuid::new_v4().simple().to_string();
+        let counted = Counted { key: key.clone(), id: id.to_owned(), began: None };
+        self.held().live.insert(name.clone(), counted);
         // Before anything is awaited: a client that goes meanwhile is not counted for long.
-        let hold = Hold { shared: Arc::clone(self), id: id.to_owned() };
+        let hold = Hold { shared: Arc::clone(self), name: name.clone() };
         let answer = match self.link() {
             None => None,
             Some(mut link) => {
                 let answer: Result<u64, RedisError> = ENTER
                     .key(key)
-                    .arg(id)
+                    .arg(&name)
                     .arg(&self.replica)
                     .arg(most)
                     .arg(u8::from(evicts_oldest))
@@ -93,24 +109,24 @@ impl Shared {
         match answer {
             Some(0) => {
                 // It was never counted, so there is nothing to give back.
-                self.held().live.remove(id);
+                self.held().live.remove(&name);
                 Entry::Full
             }
             Some(began) => {
-                self.began(id, began);
+                self.began(&name, began);
                 Entry::Held(hold)
             }
             None => {
                 let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                self.began(id, millis(began));
+                self.began(&name, millis(began));
                 Entry::Alone(hold)
             }
         }
     }
 
-    fn began(&self, id: &str, at: u64) {
-        if let Some((_, began)) = self.held().live.get_mut(id) {
-            *began = Some(at);
+    fn began(&self, name: &str, at: u64) {
+        if let Some(counted) = self.held().live.get_mut(name) {
+            counted.began = Some(at);
         }
     }
 
@@ -123,8 +139,8 @@ impl Shared {
         for batch in ended.chunks(BATCH) {
             let Some(mut link) = self.link.load().as_deref().cloned() else { return };
             let mut all = redis::pipe();
-            for (id, key) in batch {
-                all.hdel(key, id).ignore();
+            for (name, key) in batch {
+                all.hdel(key, name).ignore();
             }
             let answer: Result<(), RedisError> = all.query_async(&mut link).await;
             if let Err(error) = answer {
@@ -136,11 +152,8 @@ impl Shared {
     async fn renew(&self) -> Option<()> {
         let live: Vec<(String, String, u64)> = {
             let held = self.held();
-            let began = held
-                .live
-                .iter()
-                .filter_map(|(id, (key, began))| Some((id.clone(), key.clone(), (*began)?)));
-            began.collect()
+            let all = held.live.iter();
+            all.filter_map(|(name, it)| Some((name.clone(), it.key.clone(), it.began?))).collect()
         };
         let mut link = self.link.load().as_deref().cloned()?;
         let told = |error: &RedisError| self.lose(error);
@@ -149,8 +162,8 @@ impl Shared {
         let ends = seconds * 1000 + micros / 1000 + millis(self.settings.lease);
         for batch in live.chunks(BATCH) {
             let mut all = redis::pipe();
-            for (id, key, began) in batch {
-                all.hset(key, id, format!("{began} {ends} {}", self.replica)).ignore();
+            for (name, key, began) in batch {
+                all.hset(key, name, format!("{began} {ends} {}", self.replica)).ignore();
                 all.cmd("PEXPIRE").arg(key).arg(millis(self.settings.lease)).ignore();
             }
             let answer: Result<(), RedisError> = all.query_async(&mut link).await;
@@ -168,7 +181,7 @@ impl Shared {
 impl Drop for Hold {
     fn drop(&mut self) {
         let mut held = self.shared.held();
-        held.end(std::mem::take(&mut self.id));
+        held.end(std::mem::take(&mut self.name));
         drop(held);
         self.shared.stirred.notify_one();
     }
@@ -197,7 +210,7 @@ pub(super) async fn close_evicted(shared: Weak<Shared>, sessions: Arc<Registry>)
         let heard: Result<Option<(String, String)>, RedisError> =
             wait.query_async(&mut taken).await;
         match heard {
-            Ok(Some((_, id))) => evict(&shared, &sessions, id),
+            Ok(Some((_, name))) => evict(&shared, &sessions, name),
             Ok(None) => {}
             Err(_) => {
                 sleep(RETRY).await;
@@ -208,12 +221,12 @@ pub(super) async fn close_evicted(shared: Weak<Shared>, sessions: Arc<Registry>)
     }
 }
 
-fn evict(shared: &Weak<Shared>, sessions: &Registry, id: String) {
-    if let Some(this) = shared.upgrade() {
-        // It counts no more, so it must not be renewed while it closes; it may be just now.
-        this.held().end(id.clone());
+fn evict(shared: &Weak<Shared>, sessions: &Registry, name: String) {
+    // It counts no more, so it must not be renewed while it closes; it may be just now.
+    let id = shared.upgrade().and_then(|this| this.held().end(name));
+    if id.is_some() {
+        sessions.close(&Selector { id, ..Selector::default() }, &End::replaced());
     }
-    sessions.close(&Selector { id: Some(id), ..Selector::default() }, &End::replaced());
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -232,6 +232,23 @@ async fn many_at_once_are_not_one_too_many() {
 }
 
 #[tokio::test]
+async fn sessions_with_the_same_request_id_are_several() {
+    let (redis, upstream) = (Redis::start().await, Upstream::echo().await);
+    let config = Config::to(&upstream)
+        .with("websocket: {max_sessions_per_user: 2}")
+        .top("trusted_proxies: [127.0.0.0/8]\nidentity: {user_id: [{query: u}]}");
+    let replicas = Replicas::start(2, &config, &redis, ", timeout: 5s").await;
+    let handshake = Handshake::to("/ws?u=user-1").set("X-Request-Id", "the-same");
+    let mut open = Vec::new();
+    for (gateway, status) in [(0, 101), (1, 101), (0, 429), (1, 429)] {
+        let (answered, socket) = answer(&replicas.gateways[gateway], &handshake).await;
+        assert_eq!(answered, status);
+        open.push(socket);
+    }
+    assert_eq!(redis.sessions(), 2);
+}
+
+#[tokio::test]
 async fn the_oldest_makes_room_wherever_it_is() {
     let (redis, upstream) = (Redis::start().await, Upstream::echo().await);
     let config = Config::to(&upstream)
