@@ -66,6 +66,18 @@ async fn what_is_not_wise_is_told_with_its_name_its_place_and_a_page() {
             more("").replace("upstream: used}", "upstream: used, websocket: {log_frames: text}}"),
             "3:49",
         ),
+        ("nameless-users", more("rate_limits: [{requests: 1, by: user_id}]"), "4:15"),
+        (
+            "nameless-users",
+            more("").replace("used}", "used, rate_limits: [{requests: 1, by: user_id}]}"),
+            "3:52",
+        ),
+        ("nameless-users", more("").replace(":1\"]", ":1\"], balance: {hash: user_id}"), "2:19"),
+        (
+            "nameless-users",
+            more("").replace("used}", "used, websocket: {max_sessions_per_user: 1}}"),
+            "3:49",
+        ),
         (
             "unverified-upstream",
             more("").replace(":1\"]", ":1\"], tls: {insecure_skip_verify: true}"),
@@ -103,6 +115,8 @@ async fn what_is_wise_is_not_warned_of() {
         "tracing: on",
         "drain: {spread: 30s}",
         "shutdown: {grace: 5s}",
+        "rate_limits: [{requests: 1, by: user_id}]\nidentity: {user_id: [{cookie: uid}]}",
+        "rate_limits: [{requests: 1, by: client_address}]",
     ] {
         let run = check(&format!("{TOP}{ROUTE}{section}\n")).await;
         assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{section}");

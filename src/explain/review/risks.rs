@@ -1,6 +1,6 @@
 use crate::config::{
-    Cidr, Config, HstsSetting, LogFrames, Problems, SampleParent, Switch, TracingSetting,
-    TrustedProxy, UpstreamTlsSetting, WebSocketSetting,
+    Balance, Cidr, Config, HashKey, HstsSetting, LogFrames, Problems, RateLimitBy, SampleParent,
+    Span, Switch, TracingSetting, TrustedProxy, UpstreamTlsSetting, WebSocketSetting,
 };
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ pub(super) fn review(config: &Config, found: &mut Problems) {
     drain_beyond_grace(config, found);
     preloads(config, found);
     logged_messages(config, found);
+    nameless_users(config, found);
 }
 
 fn unverified_upstreams(config: &Config, found: &mut Problems) {
@@ -109,6 +110,43 @@ fn logged_messages(config: &Config, found: &mut Problems) {
             let help = "write `headers`, and look at one session with `tidegate sessions \
                         --session ID --log-frames text`";
             found.warn("logs-messages", websocket.span, at, reason).help(help);
+        }
+    }
+}
+
+/// What goes by user id, where nothing says where one stands.
+fn nameless_users(config: &Config, found: &mut Problems) {
+    if !config.identity.user_id.is_empty() {
+        return;
+    }
+    let mut tell = |span: Span, at: String, reason: &str| {
+        let help = "say where it stands: `identity: {user_id: [{query: userId}]}`";
+        found.warn("nameless-users", span, at, reason).help(help);
+    };
+    let by_route = config.routes.iter().enumerate().flat_map(|(index, route)| {
+        let limits = route.rate_limits.iter().flatten().enumerate();
+        limits.map(move |(place, limit)| (format!("routes[{index}].rate_limits[{place}]"), limit))
+    });
+    let by_all = config.rate_limits.iter().enumerate();
+    let by_all = by_all.map(|(place, limit)| (format!("rate_limits[{place}]"), limit));
+    for (at, limit) in by_all.chain(by_route) {
+        if matches!(limit.by, RateLimitBy::UserId) {
+            let reason = "no request has a user id, so each is counted by its address";
+            tell(limit.span, format!("{at}.by"), reason);
+        }
+    }
+    for (name, upstream) in &config.upstreams {
+        if matches!(upstream.balance, Balance::Hash(HashKey::UserId)) {
+            let reason = "no request has a user id, so they go round robin";
+            tell(upstream.span, format!("upstreams.{name}.balance"), reason);
+        }
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        let Some(websocket) = &route.websocket else { continue };
+        let WebSocketSetting::Settings(settings) = &websocket.value else { continue };
+        if settings.max_sessions_per_user.is_some() {
+            let at = format!("routes[{index}].websocket.max_sessions_per_user");
+            tell(websocket.span, at, "no session has a user id, so there is no limit");
         }
     }
 }
