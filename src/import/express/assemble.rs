@@ -1,16 +1,18 @@
 //! Makes the routes of what a program says, in the order in which Express would ask it.
 
+use super::conditions::{Conditions, Demand, Scope};
 use super::cors;
 use super::handlers::{Kind, is_guard, is_harmless};
 use super::paths::{self, join};
 use super::program::Entry;
 use super::proxy::{is_proxy, rule_path};
+use super::rates;
 use super::run::Run;
 use super::target::Target;
 use super::text::Written;
 use super::value::Value;
 use crate::import::draft::{
-    Action, Compression, Cors, Draft, Files, Listener, PathRule, Route, Text, Tls, slug,
+    Action, Compression, Draft, Files, Listener, PathRule, Route, Text, Tls, slug,
 };
 use crate::import::note::Place;
 
@@ -20,10 +22,8 @@ pub struct Assembly<'a> {
     /// The first number of http-proxy-middleware's version, where a package.json says it.
     pub version: Option<u32>,
     routes: Vec<Route>,
-    /// Policies for what is below a path.
-    cors: Vec<(String, Cors)>,
-    /// Paths below which something may turn requests away.
-    guards: Vec<String>,
+    /// What handlers ask of requests for those behind them.
+    conditions: Conditions,
     /// The paths of each proxy, by its line.
     pub proxied: Vec<(usize, Vec<PathRule>)>,
 }
@@ -35,7 +35,8 @@ const DEPTH: usize = 16;
 #[derive(Clone, Copy)]
 struct Mount<'m> {
     path: &'m str,
-    is_guarded: bool,
+    /// The conditions that are known to hold.
+    held: &'m [usize],
     depth: usize,
 }
 
@@ -46,8 +47,7 @@ impl<'a> Assembly<'a> {
             draft: Draft::default(),
             version,
             routes: Vec::new(),
-            cors: Vec::new(),
-            guards: Vec::new(),
+            conditions: Conditions::default(),
             proxied: Vec::new(),
         }
     }
@@ -57,7 +57,7 @@ impl<'a> Assembly<'a> {
         let mounted = self.mounted();
         for app in 0..self.run.program.apps.len() {
             if !mounted.contains(&app) {
-                self.entries(app, Mount { path: "/", is_guarded: false, depth: 0 });
+                self.entries(app, Mount { path: "/", held: &[], depth: 0 });
             }
         }
         self.upgrades();
@@ -137,26 +137,49 @@ impl<'a> Assembly<'a> {
                 written.as_deref().and_then(|it| paths::rule(mount.path, it, entry.is_prefix));
             match rule {
                 Some(rule) => rules.push(rule),
-                None => {
-                    let shown = written.unwrap_or("a pattern".to_owned());
-                    let text = format!(
-                        "`{shown}`: a route's path is exact or a prefix; what this took goes where the \
-                         rest of the paths go"
-                    );
-                    self.run.notes.left(place, text);
-                }
+                None => self.pattern(entry, written, mount, place),
             }
         }
         rules
+    }
+
+    /// A path that can't be said here. What guards it guards all below what it begins with.
+    fn pattern(
+        &mut self,
+        entry: &Entry<'a>,
+        path: Option<String>,
+        mount: Mount<'_>,
+        place: &Place,
+    ) {
+        let shown = path.clone().unwrap_or("a pattern".to_owned());
+        let is_guard = match entry.handlers.last() {
+            Some(Value::Native(name)) => is_guard(name) || name.starts_with('.'),
+            Some(Value::Call(call)) => is_guard(&call.name) || call.name.starts_with('.'),
+            Some(Value::Function(function)) => {
+                matches!(self.run.kind_of(*function), Kind::Guards)
+            }
+            Some(Value::Unknown) => true,
+            _ => false,
+        };
+        if is_guard {
+            let stem = join(mount.path, paths::stem(path.as_deref().unwrap_or_default()));
+            let scope = Scope { path: PathRule::Prefix(stem), methods: entry.methods.clone() };
+            self.closes(&format!("a handler for `{shown}`"), &scope, place);
+            return;
+        }
+        let text = format!(
+            "`{shown}`: a route's path is exact or a prefix; what this took goes where the rest of the \
+             paths go"
+        );
+        self.run.notes.left(place, text);
     }
 
     /// Handlers one after another.
     fn chain(&mut self, entry: &Entry<'a>, path: &PathRule, mount: Mount<'_>, place: &Place) {
         let written = rule_path(path).to_owned();
         let is_prefix = matches!(path, PathRule::Prefix(_));
-        let below = |guard: &String| PathRule::Prefix(guard.clone()).rest(&written).is_some();
-        let mut is_guarded = mount.is_guarded || self.guards.iter().any(below);
-        let mut policy: Option<Cors> = None;
+        let scope = Scope { path: path.clone(), methods: entry.methods.clone() };
+        let mut held = mount.held.to_vec();
         let count = entry.handlers.len();
         for (number, handler) in entry.handlers.iter().enumerate() {
             let is_last = number + 1 == count;
@@ -164,13 +187,13 @@ impl<'a> Assembly<'a> {
                 Value::App(router) => {
                     if mount.depth < DEPTH {
                         let depth = mount.depth + 1;
-                        self.entries(*router, Mount { path: &written, is_guarded, depth });
+                        self.entries(*router, Mount { path: &written, held: &held, depth });
                     }
                 }
                 Value::Call(call) if is_proxy(&call.name) => {
                     let before = self.routes.len();
                     for route in self.proxy(call, &written, is_prefix) {
-                        self.add_after(before, route, entry, is_guarded, policy.clone());
+                        self.add_after(before, route, entry, &held);
                     }
                     return;
                 }
@@ -182,8 +205,14 @@ impl<'a> Assembly<'a> {
                     let made = cors::policy(call.arguments.first(), &at, self.run.notes);
                     match made {
                         Some(made) if is_last && written == "/" => self.draft.cors = Some(made),
-                        Some(made) if is_last => self.cors.push((written.clone(), made)),
-                        made => policy = made,
+                        Some(made) => held.push(self.demand(&scope, Demand::Cors(made), &at)),
+                        None => {}
+                    }
+                }
+                Value::Call(call) if rates::is_limit(&call.name) => {
+                    let at = self.run.place(call.line);
+                    if let Some(limit) = rates::limit(call, &at, self.run.notes) {
+                        held.push(self.demand(&scope, Demand::Limit(limit), place));
                     }
                 }
                 Value::Call(call)
@@ -200,7 +229,7 @@ impl<'a> Assembly<'a> {
                             let mut route =
                                 Route::new(at, slug(&written), path, Action::Files(files));
                             route.prefix = (written != "/").then(|| "/".to_owned());
-                            self.add(route, entry, is_guarded, policy.clone());
+                            self.add(route, entry, &held);
                         }
                         None => self.run.notes.left(&at, "a folder that is not seen"),
                     }
@@ -220,18 +249,18 @@ impl<'a> Assembly<'a> {
                 }
                 Value::Call(call) => {
                     let at = self.run.place(call.line);
-                    is_guarded |= self.named(&call.name, &at);
+                    held.extend(self.named(&call.name, &scope, &at));
                 }
-                Value::Native(name) => is_guarded |= self.named(name, place),
+                Value::Native(name) => held.extend(self.named(name, &scope, place)),
                 Value::Function(function) => match self.run.kind_of(*function) {
                     Kind::Answers(action) => {
                         let route = Route::new(place.clone(), slug(&written), path.clone(), action);
-                        self.add(route, entry, is_guarded, policy.clone());
+                        self.add(route, entry, &held);
                         return;
                     }
                     Kind::Proxies(target) => {
                         let route = self.passes(&target, path, entry.is_prefix, place);
-                        self.add(route, entry, is_guarded, policy.clone());
+                        self.add(route, entry, &held);
                         return;
                     }
                     Kind::Sends(file) => {
@@ -243,7 +272,9 @@ impl<'a> Assembly<'a> {
                         self.run.notes.changed(place, text);
                     }
                     Kind::Passes => {}
-                    Kind::Guards => is_guarded |= self.closes("a handler that turns away", place),
+                    Kind::Guards => {
+                        held.push(self.closes("a handler that turns away", &scope, place));
+                    }
                     Kind::Middles => {
                         let text = "code that looks at each request; see `headers`, or a filter of \
                                     your own";
@@ -256,40 +287,38 @@ impl<'a> Assembly<'a> {
                         return;
                     }
                 },
-                _ => is_guarded |= self.closes("a handler that is not seen here", place),
+                _ => held.push(self.closes("a handler that is not seen here", &scope, place)),
             }
-        }
-        if is_guarded && entry.is_prefix && !mount.is_guarded {
-            self.guards.push(written);
         }
     }
 
-    /// A handler that comes from elsewhere; whether it may turn away.
-    fn named(&mut self, name: &str, place: &Place) -> bool {
+    fn demand(&mut self, scope: &Scope, demand: Demand, place: &Place) -> usize {
+        self.conditions.add(scope.clone(), demand, place.line)
+    }
+
+    /// A handler that comes from elsewhere; a condition, if it may turn away.
+    fn named(&mut self, name: &str, scope: &Scope, place: &Place) -> Option<usize> {
         if is_harmless(name) {
-            return false;
+            return None;
         }
         if is_guard(name) || name.starts_with('.') {
-            return self.closes(&format!("`{name}`"), place);
+            return Some(self.closes(&format!("`{name}`"), scope, place));
         }
         let hint = match name {
             "helmet" => "see `headers.response.set`",
-            "express-rate-limit" | "express-rate-limit.rateLimit" => {
-                "see `rate_limits`, such as `[{requests: 100, per: 1m}]`"
-            }
             _ => "a handler that is not known to the import",
         };
         self.run.notes.left(place, format!("`{name}`: {hint}"));
-        false
+        None
     }
 
-    fn closes(&mut self, what: &str, place: &Place) -> bool {
+    fn closes(&mut self, what: &str, scope: &Scope, place: &Place) -> usize {
         let text = format!(
             "{what}: what stands behind it answers 403, until a route with a guard of yours takes its \
              place"
         );
         self.run.notes.left(place, text);
-        true
+        self.demand(scope, Demand::Guard, place)
     }
 
     /// `res.sendFile('index.html')` for all that is left, beside the folder that it stands in.
@@ -309,43 +338,101 @@ impl<'a> Assembly<'a> {
         self.run.notes.left(place, format!("`{file}`: see `files`"));
     }
 
-    fn add(&mut self, route: Route, entry: &Entry<'a>, is_guarded: bool, policy: Option<Cors>) {
-        self.add_after(self.routes.len(), route, entry, is_guarded, policy);
+    fn add(&mut self, route: Route, entry: &Entry<'a>, held: &[usize]) {
+        self.add_after(self.routes.len(), route, entry, held);
     }
 
-    /// Adds a route that so many stand before.
-    fn add_after(
-        &mut self,
-        before: usize,
-        mut route: Route,
-        entry: &Entry<'a>,
-        is_guarded: bool,
-        policy: Option<Cors>,
-    ) {
+    /// Adds a route that so many stand before, and one for each part of it for which other conditions
+    /// hold.
+    fn add_after(&mut self, before: usize, mut route: Route, entry: &Entry<'a>, held: &[usize]) {
         route.methods.clone_from(&entry.methods);
+        if let Some(line) = self.taken(before, &route) {
+            let path = rule_path(&route.path);
+            let text = format!("it is never asked: line {line} takes `{path}` before");
+            self.run.notes.changed(&route.place, text);
+            return;
+        }
+        let whole = Scope { path: route.path.clone(), methods: route.methods.clone() };
+        let Some(parts) = self.conditions.parts(&whole) else {
+            let text = "so much is asked of parts of it that all of it is asked of the whole";
+            self.run.notes.changed(&route.place, text);
+            let all = union(held, &self.conditions.touching(&whole));
+            self.put(route, &all);
+            return;
+        };
+        let of_whole = union(held, &self.conditions.covering(&whole));
+        let is_closed = self.is_closed(&of_whole);
+        self.put(route.clone(), &of_whole);
+        for part in parts.into_iter().skip(1) {
+            let of_part = union(held, &self.conditions.covering(&part));
+            if !is_closed && of_part != of_whole {
+                let own = self.conditions.of(&of_part).filter(|it| it.scope.path == part.path);
+                let lines: Vec<_> = own.map(|it| it.line).collect();
+                let route = self.part(&route, part, &lines);
+                if self.taken(before, &route).is_none() {
+                    self.put(route, &of_part);
+                }
+            }
+        }
+    }
+
+    /// The route for some of its requests alone.
+    fn part(&mut self, whole: &Route, part: Scope, lines: &[usize]) -> Route {
+        let mut route = Route { path: part.path, methods: part.methods, ..whole.clone() };
         let path = rule_path(&route.path).to_owned();
+        route.name = slug(&path);
+        let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+        if !lines.is_empty() {
+            let told = format!("Apart from `{}` for line {}.", whole.name, lines.join(" and "));
+            route.comment.push(told);
+        }
+        if let (Some(prefix), Some(rest)) = (&whole.prefix, whole.path.rest(&path)) {
+            route.prefix = Some(join(prefix, rest)).filter(|prefix| *prefix != path);
+        }
+        for (_, own) in &mut self.proxied {
+            if own.contains(&whole.path) {
+                own.push(route.path.clone());
+            }
+        }
+        route
+    }
+
+    fn is_closed(&self, held: &[usize]) -> bool {
+        self.conditions.of(held).any(|condition| condition.demand == Demand::Guard)
+    }
+
+    /// The line of the first of so many routes that takes all that this one would.
+    fn taken(&self, before: usize, route: &Route) -> Option<usize> {
+        let path = rule_path(&route.path);
         let taken = self.routes.iter().take(before).find(|earlier| {
             let covers = match &earlier.path {
                 PathRule::Exact(_) => earlier.path == route.path,
-                PathRule::Prefix(_) => earlier.path.rest(&path).is_some(),
+                PathRule::Prefix(_) => earlier.path.rest(path).is_some(),
             };
             let passes_on = matches!(earlier.action, Action::Files(_));
             covers && earlier.hosts.is_empty() && !passes_on && earlier.methods.is_empty()
         });
-        if let Some(earlier) = taken {
-            let text =
-                format!("it is never asked: line {} takes `{path}` before", earlier.place.line);
-            self.run.notes.changed(&route.place, text);
-            return;
-        }
-        if is_guarded {
+        taken.map(|earlier| earlier.place.line)
+    }
+
+    fn put(&mut self, mut route: Route, held: &[usize]) {
+        if self.is_closed(held) {
             route.note_closing();
             route.action = Action::Respond { status: 403, body: None, content_type: None };
             route.prefix = None;
         }
-        let below =
-            |(prefix, _): &&(String, Cors)| PathRule::Prefix(prefix.clone()).rest(&path).is_some();
-        route.cors = policy.or(self.cors.iter().find(below).map(|(_, policy)| policy.clone()));
+        for condition in self.conditions.of(held) {
+            match &condition.demand {
+                Demand::Guard => {}
+                Demand::Limit(limit) => route.rate_limits.push(limit.clone()),
+                // What comes last has the last word about a header field.
+                Demand::Cors(policy) => route.cors = Some(policy.clone()),
+            }
+        }
+        if route.prefix.is_some() {
+            // There is nothing to replace in an exact path; what is below goes along.
+            route.path = PathRule::Prefix(rule_path(&route.path).to_owned());
+        }
         self.routes.push(route);
     }
 
@@ -406,4 +493,10 @@ impl<'a> Assembly<'a> {
         }
         self.routes.push(route);
     }
+}
+
+/// These numbers and those, each once, in order.
+fn union(these: &[usize], those: &[usize]) -> Vec<usize> {
+    let all: std::collections::BTreeSet<usize> = these.iter().chain(those).copied().collect();
+    all.into_iter().collect()
 }

@@ -179,6 +179,15 @@ impl<'a> Run<'a> {
 
     fn binary(&mut self, binary: &'a BinaryExpression<'a>) -> Value<'a> {
         let (left, right) = (self.eval(&binary.left), self.eval(&binary.right));
+        if let (Value::Number(left), Value::Number(right)) = (&left, &right) {
+            match binary.operator.as_str() {
+                "+" => return Value::Number(left + right),
+                "-" => return Value::Number(left - right),
+                "*" => return Value::Number(left * right),
+                "/" => return Value::Number(left / right),
+                _ => {}
+            }
+        }
         match binary.operator.as_str() {
             "+" => match (left.written(), right.written()) {
                 (Some(left), Some(right)) => Value::Text(left.then(right)),

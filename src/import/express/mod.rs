@@ -2,12 +2,14 @@
 //! application becomes routes.
 
 mod assemble;
+mod conditions;
 mod cors;
 mod eval;
 mod handlers;
 mod paths;
 mod program;
 mod proxy;
+mod rates;
 mod run;
 mod target;
 mod text;

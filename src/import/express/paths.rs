@@ -11,12 +11,21 @@ pub fn join(mount: &str, path: &str) -> String {
     }
 }
 
+/// Characters that make a path a pattern.
+const PATTERN: [char; 10] = [':', '*', '(', ')', '{', '}', '?', '+', '[', '!'];
+
+/// The whole segments that a pattern begins with.
+pub fn stem(pattern: &str) -> &str {
+    let plain = pattern.find(PATTERN).and_then(|at| pattern.get(..at)).unwrap_or(pattern);
+    plain.rfind('/').and_then(|at| plain.get(..at)).unwrap_or_default()
+}
+
 /// What a path matches, at a mount; `None` when it is a pattern.
 pub fn rule(mount: &str, path: &str, is_prefix: bool) -> Option<PathRule> {
     let ends = ["/{*splat}", "/*splat", "/(.*)", "/**", "/*", "(.*)", "*"];
     let stem = ends.iter().find_map(|end| path.strip_suffix(end));
     let written = stem.unwrap_or(path);
-    if written.contains([':', '*', '(', ')', '{', '}', '?', '+', '[', '!']) {
+    if written.contains(PATTERN) {
         return None;
     }
     let joined = join(mount, written);
@@ -46,6 +55,15 @@ mod tests {
         assert_eq!(rule("/", "*", false), Some(PathRule::Prefix("/".to_owned())));
         assert_eq!(rule("/", "/x/*", false), Some(PathRule::Prefix("/x".to_owned())));
         assert_eq!(rule("/", "/x/:id", false), None);
+    }
+
+    #[test]
+    fn what_a_pattern_begins_with() {
+        for (pattern, expected) in
+            [("/api/:tenant/admin", "/api"), ("/api/user-:id", "/api"), ("/:id", ""), ("", "")]
+        {
+            assert_eq!(stem(pattern), expected, "{pattern}");
+        }
     }
 
     #[test]

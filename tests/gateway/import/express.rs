@@ -99,11 +99,93 @@ async fn what_guards_is_not_opened() {
         format!("app.use('/a', (q, s, next) => q.ok ? next() : s.sendStatus(401), {proxy});"),
         format!("const r = express.Router(); r.use('/b', {proxy}); app.use('/a', requireAuth, r);"),
         format!("app.use('/a', [passport.authenticate('jwt')], {proxy});"),
+        format!("app.all('/a/*', requireAuth); app.use('/a', {proxy});"),
+        format!("app.use('/a/:tenant/admin', requireAuth); app.use('/a', {proxy});"),
+        format!(
+            "app.use(/secret/, (q, s, next) => q.ok ? next() : s.sendStatus(401)); app.use('/a', {proxy});"
+        ),
     ] {
         let imported = program(&line).await;
         assert_eq!(imported.run.code, Some(3), "{line}\n{}", imported.run.all());
         imported.has("respond: {status: 403}");
         assert!(!imported.run.stdout.contains("upstream: "), "{line}\n{}", imported.run.stdout);
+        imported.is_good().await;
+    }
+}
+
+#[tokio::test]
+async fn what_guards_a_part_closes_that_part() {
+    let proxy = "createProxyMiddleware({ target: 'http://b:1/base', timeout: 9, on: {} })";
+    for (guard, closed) in [
+        ("app.use('/a/admin', requireAuth)", "match: {path_prefix: /a/admin}"),
+        ("app.all('/a/admin/*', requireAuth)", "match: {path_prefix: /a/admin}"),
+        ("app.post('/a/login', csrf())", "match: {path: /a/login, methods: [POST]}"),
+        ("app.get('/a/me', requireAuth, (q, s) => s.json(q.user))", "methods: [GET, HEAD]}"),
+        (
+            "const r = express.Router(); r.use('/admin', requireAuth); app.use('/a', r)",
+            "match: {path_prefix: /a/admin}",
+        ),
+    ] {
+        let imported = program(&format!("{guard}; app.use('/a', {proxy});")).await;
+        assert_eq!(imported.run.code, Some(3), "{guard}\n{}", imported.run.all());
+        imported.has(closed);
+        let parts = imported.run.stdout.split("  # gateway.js:").collect::<Vec<_>>();
+        let closed = parts.iter().filter(|route| route.contains("respond: {status: 403}")).count();
+        assert_eq!(closed, 1, "{guard}\n{}", imported.run.stdout);
+        imported.has("match: {path_prefix: /a}\n    upstream: b-1");
+        imported.is_good().await;
+    }
+}
+
+#[tokio::test]
+async fn limits_are_carried_to_what_stands_behind_them() {
+    let line = "const limit = require('express-rate-limit'); \
+                const { rateLimit } = require('express-rate-limit'); \
+                app.use(rateLimit({ windowMs: 15 * 60 * 1000, limit: 100 })); \
+                app.use('/a/login', limit({ max: 7 })); \
+                app.use('/a', createProxyMiddleware({ target: 'http://b:1/base', ws: true, on: {} })); \
+                app.get('/b', limit({ windowMs: 1500, limit: 2 }), (q, s) => s.send('b')); \
+                app.get('/c', (q, s) => s.send('c'));";
+    let imported = program(line).await;
+    assert_eq!(imported.run.code, Some(0), "{}", imported.run.all());
+    imported.says(4, "each route counts for itself");
+    imported.is_good().await;
+    let routes: Vec<String> = imported
+        .run
+        .stdout
+        .split("  - name: ")
+        .map(|route| route.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    let by = "by: client_address}";
+    let all = format!("rate_limits: - {{requests: 100, per: 15m, burst: 100, {by}");
+    let login = format!("{all} - {{requests: 7, per: 1m, burst: 7, {by}");
+    let short = format!("{all} - {{requests: 2, per: 1500ms, burst: 2, {by}");
+    for (name, limits) in [("a", &all), ("a-login", &login), ("b", &short), ("c", &all)] {
+        let route = routes.iter().find(|route| route.starts_with(&format!("{name} ")));
+        let route = route.unwrap_or_else(|| panic!("{name}\n{}", imported.run.stdout));
+        let told = route.split_once("rate_limits:").map(|(_, told)| format!("rate_limits:{told}"));
+        let told = told.map(|told| told.split(" #").next().unwrap_or_default().to_owned());
+        assert_eq!(told.as_ref(), Some(limits), "{name}\n{}", imported.run.stdout);
+        if name == "a-login" {
+            assert!(route.contains("rewrite: {prefix: /base/login}"), "{route}");
+            assert!(!route.contains("websocket: off"), "{route}");
+        }
+    }
+    for (options, code, words) in [
+        ("{ keyGenerator: (q) => q.ip }", 3, "`keyGenerator` is code"),
+        ("{ limit: (q) => 5 }", 3, "a limit that is not seen"),
+        ("options", 3, "a limit that is not seen"),
+        ("{ skip: (q) => true }", 3, "`skip` is code"),
+        ("{ store: new Store() }", 3, "see `shared_counters`"),
+        ("{ statusCode: 503, skipFailedRequests: true }", 0, "all requests are counted"),
+        ("{ message: 'slow down' }", 0, "see `error_pages`"),
+    ] {
+        let line = format!(
+            "app.use(require('express-rate-limit')({options})); app.get('/a', (q, s) => s.send('a'));"
+        );
+        let imported = program(&line).await;
+        assert_eq!(imported.run.code, Some(code), "{options}\n{}", imported.run.all());
+        imported.says(4, words);
         imported.is_good().await;
     }
 }
