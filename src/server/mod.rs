@@ -97,9 +97,10 @@ impl Server {
             (Some(place), true) => Some(Taken::from(place).await.map_err(BindError::Handover)?),
             _ => None,
         };
+        // Who sees a listener's port open may ask the admin endpoint, so that comes first.
+        let admin = listen::bind(fixed.admin.clone().map(|it| (it, ADMIN_MODE)), &mut taken)?;
         let addresses = fixed.listeners.iter().cloned();
         let sockets = listen::bind(addresses.zip(fixed.modes.iter().copied()), &mut taken)?;
-        let admin = listen::bind(fixed.admin.clone().map(|it| (it, ADMIN_MODE)), &mut taken)?;
         let files = Files::of(sockets.iter().chain(&admin).map(|(address, _)| address));
         let kept = place.map(|place| (place, duplicates(sockets.iter().chain(&admin))));
 
