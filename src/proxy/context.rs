@@ -28,7 +28,8 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// How long a client may take nothing of what is sent to it in a session.
 const STUCK: Duration = Duration::from_secs(60);
 
-/// One request on its way through Pingora's hooks.
+/// One request on its way through Pingora's hooks. A session keeps it as long as it lives, so what few
+/// have stands in boxes.
 pub struct Context {
     pub(super) started: Instant,
     pub(super) route: Arc<Route>,
@@ -56,11 +57,11 @@ pub struct Context {
     /// Whether there was none.
     pub(super) is_full: bool,
     /// The cookie by which the client finds its endpoint again.
-    pub(super) sticky: Option<HeaderValue>,
+    pub(super) sticky: Option<Box<HeaderValue>>,
     /// The session, from the handshake on, and its place in the registry.
     pub(super) tunnel: Option<SessionTicket>,
     /// Lets the session count at other gateways as well.
-    pub(super) hold: Option<Hold>,
+    pub(super) hold: Option<Box<Hold>>,
     /// For a WebSocket over HTTP/2 (RFC 8441): the key of the handshake with the upstream.
     pub(super) bridge: Option<String>,
     /// Whether the handshake is done.
@@ -72,11 +73,11 @@ pub struct Context {
     /// By which the connection to the upstream can be cut off.
     pub(super) line: Option<Arc<Line>>,
     /// Until when the response must have begun.
-    pub(super) deadline: Option<Deadline>,
+    pub(super) deadline: Option<Box<Deadline>>,
     pub(super) received: u64,
     pub(super) sent: u64,
     /// What the client gets in the place of an upstream's error.
-    pub(super) instead: Option<Reply>,
+    pub(super) instead: Option<Box<Reply>>,
     /// What is told of it to who may know.
     pub(super) explaining: Option<Box<Explaining>>,
     /// Whether the answer is one that the configuration says to give.

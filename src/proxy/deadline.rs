@@ -72,7 +72,7 @@ pub(super) fn asked(ctx: &mut Context) {
     let whole = ctx.route.request_timeout;
     let whole = whole.map(|time| (Instant::from_std(ctx.started) + time, "timeouts.request"));
     let soonest = first.into_iter().chain(whole).min_by_key(|(at, _)| *at);
-    ctx.deadline = soonest.map(|(at, key)| Deadline::begin(line, at, key));
+    ctx.deadline = soonest.map(|(at, key)| Box::new(Deadline::begin(line, at, key)));
 }
 
 /// The response has begun.

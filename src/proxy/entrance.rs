@@ -71,12 +71,12 @@ async fn hold(settings: &Settings, ctx: &mut Context) -> Result<Quota, Full> {
     let (route, id) = (&ctx.route.name, ctx.exchange.request_id());
     match shared.enter(route, user.as_str(), id, most, quota.evicts_oldest).await {
         Entry::Held(hold) => {
-            ctx.hold = Some(hold);
+            ctx.hold = Some(Box::new(hold));
             Ok(Quota { per_user: None, ..quota })
         }
         Entry::Full => Err(Full::User(most)),
         Entry::Alone(hold) => {
-            ctx.hold = Some(hold);
+            ctx.hold = Some(Box::new(hold));
             Ok(quota)
         }
     }

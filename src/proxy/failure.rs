@@ -20,7 +20,7 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
     if begun {
         return silent;
     }
-    let instead = ctx.instead.take();
+    let instead = ctx.instead.take().map(|reply| *reply);
     let Some(reply) = instead.or_else(|| reply_for(error, ctx)) else { return silent };
     let error_code = reply.status.as_u16();
     if let Some(explaining) = &mut ctx.explaining {
@@ -56,7 +56,7 @@ pub(super) fn intercept(
             instead = instead.header(name.clone(), value.clone());
         }
     }
-    ctx.instead = Some(instead);
+    ctx.instead = Some(Box::new(instead));
     let status = response.status.as_u16();
     Error::e_explain(
         ErrorType::HTTPStatus(status),

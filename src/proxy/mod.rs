@@ -60,18 +60,19 @@ pub struct Proxy {
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    type CTX = Context;
+    /// In a box: Pingora keeps it in several of its futures, and hands it from one to the next.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
+    fn new_ctx(&self) -> Self::CTX {
         begun::one();
-        Context::new(Arc::clone(&self.live.load().fallback), self.in_flight.enter())
+        Box::new(Context::new(Arc::clone(&self.live.load().fallback), self.in_flight.enter()))
     }
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
         modules.add_module(Box::new(compression::Builder));
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         let admitted = admission::admit(self, session, ctx);
         if admission::is_last(session, admitted.as_ref().err()) {
             session.set_keepalive(None);
@@ -103,19 +104,19 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    fn request_cache_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+    fn request_cache_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<()> {
         caching::begin(self, session, ctx);
         Ok(())
     }
 
-    fn cache_key_callback(&self, session: &Session, ctx: &mut Context) -> Result<CacheKey> {
+    fn cache_key_callback(&self, session: &Session, ctx: &mut Self::CTX) -> Result<CacheKey> {
         caching::key(session, ctx)
     }
 
     fn cache_vary_filter(
         &self,
         meta: &CacheMeta,
-        _: &mut Context,
+        _: &mut Self::CTX,
         request: &RequestHeader,
     ) -> Option<HashBinary> {
         caching::variance(meta, request)
@@ -127,19 +128,19 @@ impl ProxyHttp for Proxy {
         meta: &CacheMeta,
         _: &mut HitHandler,
         _: bool,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> Result<Option<ForcedFreshness>> {
         Ok(caching::forced(meta, ctx))
     }
 
-    fn cache_miss(&self, session: &mut Session, ctx: &mut Context) {
+    fn cache_miss(&self, session: &mut Session, ctx: &mut Self::CTX) {
         caching::missed(session, ctx);
     }
 
     fn should_serve_stale(
         &self,
         session: &mut Session,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
         error: Option<&Error>,
     ) -> bool {
         caching::may_be_stale(session, ctx, error)
@@ -149,7 +150,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _: &mut Context,
+        _: &mut Self::CTX,
     ) -> RangeType {
         caching::range(session, response)
     }
@@ -157,7 +158,7 @@ impl ProxyHttp for Proxy {
     async fn proxy_upstream_filter(
         &self,
         session: &mut Session,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> Result<bool> {
         caching::may_ask(session, ctx).await
     }
@@ -166,7 +167,7 @@ impl ProxyHttp for Proxy {
         &self,
         _: &Session,
         response: &ResponseHeader,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> Result<RespCacheable> {
         Ok(caching::judged(response, ctx))
     }
@@ -174,7 +175,7 @@ impl ProxyHttp for Proxy {
     async fn upstream_peer(
         &self,
         session: &mut Session,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> Result<Box<HttpPeer>> {
         target::choose(session, ctx).await
     }
@@ -186,7 +187,7 @@ impl ProxyHttp for Proxy {
         _: &HttpPeer,
         _: RawFd,
         digest: Option<&Digest>,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> Result<()> {
         if let Some(pool) = ctx.pool() {
             pool.counts().connected(is_reused);
@@ -203,7 +204,7 @@ impl ProxyHttp for Proxy {
         _: &HttpPeer,
         session: &mut Session,
         error: Box<Error>,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
         is_reused: bool,
     ) -> Box<Error> {
         retry::broken(session, error, ctx, is_reused)
@@ -213,7 +214,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> Result<()> {
         caching::arrived(response, ctx);
         retry::judge(session, response, ctx)
@@ -223,7 +224,7 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         peer: &HttpPeer,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
         error: Box<Error>,
     ) -> Box<Error> {
         retry::unreachable(peer, &self.overload, ctx, error)
@@ -233,7 +234,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         upstream_request: &mut RequestHeader,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> Result<()> {
         forward::prepare(session, upstream_request, ctx)?;
         mirror::begin(upstream_request, ctx);
@@ -246,7 +247,7 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         body: &mut Option<Bytes>,
         is_end: bool,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> Result<()> {
         mirror::add(body.as_ref(), is_end, ctx);
         ctx.received += body.as_ref().map_or(0, |body| body.len() as u64);
@@ -269,7 +270,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> Result<()> {
         let is_interim = response.status.is_informational()
             && response.status != StatusCode::SWITCHING_PROTOCOLS;
@@ -303,7 +304,7 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         body: &mut Option<Bytes>,
         is_end: bool,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         ctx.sent += body.as_ref().map_or(0, |body| body.len() as u64);
         if let (Some(limit), None) = (ctx.route.request_timeout, &ctx.tunnel)
@@ -324,12 +325,12 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         error: &Error,
-        ctx: &mut Context,
+        ctx: &mut Self::CTX,
     ) -> FailToProxy {
         failure::answer(session, error, ctx).await
     }
 
-    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         // `logging` tells it, with the route and the user.
         true
     }
@@ -337,14 +338,14 @@ impl ProxyHttp for Proxy {
     fn suppress_proxy_warn_log(
         &self,
         _: &Session,
-        _: &Context,
+        _: &Self::CTX,
         _: &Error,
         _: ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         if compression::is_used(session) {
             ctx.sent = session.body_bytes_sent() as u64;
         }
@@ -382,7 +383,7 @@ async fn filter_response(
 
 /// What the gateway says on every response.
 fn mark(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
-    if let Some(cookie) = &ctx.sticky {
+    if let Some(cookie) = ctx.sticky.as_deref() {
         response.append_header(header::SET_COOKIE, cookie.clone())?;
     }
     if let Some(hsts) = &ctx.hsts {

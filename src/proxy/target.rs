@@ -103,7 +103,7 @@ fn pick(pool: &Pool, session: &Session, ctx: &mut Context) -> Result<Chosen> {
         let secure = if ctx.exchange.scheme() == "https" { "; Secure" } else { "" };
         let id = chosen.endpoint().id();
         let cookie = format!("{name}={id}; Path=/; HttpOnly; SameSite=Lax{secure}");
-        ctx.sticky = HeaderValue::try_from(cookie).ok();
+        ctx.sticky = HeaderValue::try_from(cookie).ok().map(Box::new);
     }
     Ok(chosen)
 }

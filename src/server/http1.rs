@@ -40,8 +40,8 @@ impl Terms {
 }
 
 /// Request after request, until the connection can't be used again; or by HTTP/2, where a client
-/// begins with it and may. Sessions are made outside of this function: it would keep room for
-/// them, 2 kB, while it waits.
+/// begins with it and may. Sessions are made outside of this function, and rare answers in boxes:
+/// it would keep room for them, 3 kB, while it waits.
 pub(super) async fn serve(connection: Connection) {
     let Connection { mut stream, speaks, proxy, terms, shutdown, place } = connection;
     let Ok(Ok(mut head)) = timeout(terms.idle, some_bytes(&mut stream)).await else { return };
@@ -55,7 +55,7 @@ pub(super) async fn serve(connection: Connection) {
             Ok(Ok(whole)) => head = whole,
             Ok(Err(_)) => return,
             // Who is that slow may be gone.
-            Err(_) => return Bare::TooSlow.send(stream).await,
+            Err(_) => return Box::pin(Bare::TooSlow.send(stream)).await,
         }
     }
     if may_be_h2 && head.starts_with(H2_PREFACE) {
@@ -67,7 +67,7 @@ pub(super) async fn serve(connection: Connection) {
         return;
     }
     if !speaks.h1 {
-        return Bare::NotHttp2.send(stream).await;
+        return Box::pin(Bare::NotHttp2.send(stream)).await;
     }
     begun::count(requests(stream, head, proxy, terms, shutdown, place)).await;
 }

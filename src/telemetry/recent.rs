@@ -10,7 +10,8 @@ pub struct Recent(Mutex<Lines>);
 
 #[derive(Debug, Default)]
 struct Lines {
-    lines: VecDeque<Vec<u8>>,
+    /// Without the room that they were written with.
+    lines: VecDeque<Box<[u8]>>,
     /// How many there have been.
     count: u64,
 }
@@ -21,7 +22,7 @@ impl Recent {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for line in lines {
             recent.count += 1;
-            recent.lines.push_back(line);
+            recent.lines.push_back(line.into_boxed_slice());
             if recent.lines.len() > KEPT {
                 recent.lines.pop_front();
             }
@@ -37,8 +38,8 @@ impl Recent {
         let wanted = usize::try_from(new).unwrap_or(limit).min(limit).min(recent.lines.len());
         let skipped = recent.lines.len() - wanted;
         let lines = recent.lines.iter().skip(skipped);
-        let text = |line: &Vec<u8>| String::from_utf8_lossy(line).trim_end().to_owned();
-        (recent.count, lines.map(text).collect())
+        let text = |line: &[u8]| String::from_utf8_lossy(line).trim_end().to_owned();
+        (recent.count, lines.map(|line| text(line)).collect())
     }
 }
 
