@@ -74,6 +74,14 @@ def resident_bytes(root):
     return total
 
 
+def slab_bytes():
+    """What the kernel keeps its own things in, sockets among them; of the whole machine."""
+    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("Slab:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
 def core_seconds(core):
     """Time in which a core was busy, and in which the hypervisor had taken it away."""
     for line in pathlib.Path("/proc/stat").read_text().splitlines():

@@ -158,30 +158,54 @@ def memory(chosen, tools, folder, options):
             for each in series:
                 if each.problem:
                     continue
-                try:
+                with problem_of(each):
                     each.rounds.append(tunnels(each.proxy, tools, folder, upstream_port, options.tunnels))
                     tell(f"round {number + 1}/{options.rounds} {each.proxy.name}: "
                          f"{each.rounds[-1]['tunnel_bytes'] / 1000:.1f} kB a tunnel")
-                except (Failed, OSError) as error:
-                    each.problem = str(error)
-                    tell(f"{each.proxy.name}: {error}")
     return rows(series, "tunnel_bytes")
+
+
+def memory_tls(chosen, tools, folder, options):
+    return memory(proxies.by_tls(chosen, own="tidegate-sessions"), tools, folder, options)
 
 
 def tunnels(proxy, tools, folder, upstream_port, count):
     running = proxies.Running(proxy, folder, upstream_port)
     try:
-        with WsLoad(tools, running.port, 1, 0, folder) as load:
-            load.go()
-        time.sleep(1)
-        before = running.resident_bytes()
-        with WsLoad(tools, running.port, count, 0, folder) as load:
-            load.go()
-            time.sleep(2)
-            after = running.resident_bytes()
-        return {"tunnel_bytes": (after - before) / count, "before_bytes": before, "after_bytes": after}
+        with entrance(running, tools) as port:
+            with WsLoad(tools, port, 1, 0, folder) as load:
+                load.go()
+            time.sleep(1)
+            before, slabs = running.resident_bytes(), machine.slab_bytes()
+            with WsLoad(tools, port, count, 0, folder) as load:
+                load.go()
+                time.sleep(2)
+                after, kernel = running.resident_bytes(), machine.slab_bytes() - slabs
+        # Half of a tunnel's sockets are the proxy's: its clients and the upstream have the others,
+        # and whoever adds TLS two more.
+        kernel /= 3 if proxy.tls else 2
+        return {"tunnel_bytes": (after - before) / count, "before_bytes": before, "after_bytes": after,
+                "kernel_bytes": kernel / count}
     finally:
         running.stop()
+
+
+@contextmanager
+def entrance(running, tools):
+    """The port by which clients without TLS reach a proxy, be it by TLS: HAProxy adds it then."""
+    if not running.proxy.tls:
+        yield running.port
+        return
+    port = processes.free_port()
+    config, log_path = running.folder / "entrance.cfg", running.folder / "entrance.log"
+    config.write_text(ENTRANCE % {"port": port, "behind": running.port})
+    with open(log_path, "wb") as log:
+        process = processes.start([tools["haproxy"], "-db", "-f", str(config)], set(machine.LOAD_CORES), log)
+    try:
+        processes.wait_for_port(process, port, log_path)
+        yield port
+    finally:
+        processes.stop(process)
 
 
 def alternate(chosen, folder, upstream_port, options, measure, figure, check):
@@ -362,6 +386,19 @@ class WsLoad:
 def tell(text):
     print(f"# {text}", file=sys.stderr, flush=True)
 
+
+ENTRANCE = """\
+global
+  maxconn 8000
+defaults
+  mode tcp
+  timeout connect 10s
+  timeout client 1h
+  timeout server 1h
+listen entrance
+  bind 127.0.0.1:%(port)d backlog 4096
+  server proxy 127.0.0.1:%(behind)d ssl verify none
+"""
 
 # Each request asks for the next of `count` routes; the requests are made before the clock runs.
 ROUTES_LUA = """\

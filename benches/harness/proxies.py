@@ -133,6 +133,7 @@ def secured(template, text, folder):
 \1  filters:
 """)],
     }
+    changes["tidegate-sessions.yaml"] = changes["tidegate.yaml"]
     for pattern, by in changes[template]:
         text, count = re.subn(pattern, by, text)
         if count != 1:
@@ -266,9 +267,9 @@ def _quiet(command, env=None, seconds=600, whole_env=False):
         raise Failed(f"`{' '.join(command)}` failed: {(errors or lines or ['it said nothing'])[0][:300]}")
 
 
-def by_tls(proxies):
+def by_tls(proxies, own="tidegate"):
     """Those of them that are compared by TLS."""
-    names = ("tidegate", "nginx", "haproxy", "envoy")
+    names = (own, "nginx", "haproxy", "envoy")
     secured = [copy.copy(proxy) for proxy in proxies if proxy.name in names]
     for proxy in secured:
         proxy.tls = True

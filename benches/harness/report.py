@@ -5,11 +5,14 @@ TITLES = {
     "instructions": "HTTP: instructions per request, in user space",
     "ws": "WebSocket: CPU time per echoed message",
     "memory": "WebSocket: memory per idle tunnel",
+    "memory-tls": "WebSocket by TLS: memory per idle tunnel",
     "https": "HTTPS, HTTP/1.1 kept alive: CPU time per request",
     "h2": "HTTPS, HTTP/2: CPU time per request",
     "handshakes": "HTTPS: CPU time per full handshake with one request",
     "routes": "Routes: CPU time per request",
 }
+
+MEMORY = ("memory", "memory-tls")
 
 
 def markdown(result):
@@ -36,9 +39,10 @@ def markdown(result):
 
 def table(kind, measure):
     rounds = f"{measure['rounds']} rounds"
-    if kind == "memory":
-        head = ["proxy", f"kB per tunnel (median of {rounds})", "least to most", "× bare Pingora",
-                "MB before", f"MB with {measure['tunnels']} tunnels"]
+    if kind in MEMORY:
+        against = "× nginx" if kind == "memory-tls" else "× bare Pingora"
+        head = ["proxy", f"kB per tunnel (median of {rounds})", "least to most", against,
+                "MB before", f"MB with {measure['tunnels']} tunnels", "kB of the kernel per tunnel"]
     elif kind == "instructions":
         head = ["proxy", "instructions per request", "× bare Pingora"]
     else:
@@ -57,9 +61,10 @@ def cells(kind, row, width):
     if "median" not in row:
         return [row["title"], f"failed: {row.get('problem', 'not measured')}".replace("|", "\\|"), *[""] * (width - 2)]
     median, ratio = row["median"], f"{row['ratio']:.2f}" if "ratio" in row else "–"
-    if kind == "memory":
+    if kind in MEMORY:
         return [row["title"], f"{median['tunnel_bytes'] / 1e3:.1f}", f"{row['low'] / 1e3:.1f} to {row['high'] / 1e3:.1f}",
-                ratio, f"{median['before_bytes'] / 1e6:.1f}", f"{median['after_bytes'] / 1e6:.1f}"]
+                ratio, f"{median['before_bytes'] / 1e6:.1f}", f"{median['after_bytes'] / 1e6:.1f}",
+                f"{median['kernel_bytes'] / 1e3:.1f}"]
     if kind == "instructions":
         return [row["title"], f"{median['instructions']:,.0f}", ratio]
     return [row["title"], f"{median['cpu_us']:.2f}", f"{row['low']:.2f} to {row['high']:.2f}", ratio,
@@ -68,7 +73,7 @@ def cells(kind, row, width):
 
 
 def remarks(kind, measure):
-    if kind in ("memory", "instructions"):
+    if kind in (*MEMORY, "instructions"):
         return []
     rounds = [each for row in measure["rows"] for each in row["rounds"]]
     disturbed = sum(each["foreign_share"] + each["steal_share"] > 0.05 for each in rounds)
