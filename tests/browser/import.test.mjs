@@ -38,8 +38,8 @@ async function startService(name) {
   return { port: server.address().port, stop };
 }
 
-/** Runs the program with this version of http-proxy-middleware, and what was made of it. */
-async function startBoth(program, middleware, version) {
+/** Runs the program with this version of http-proxy-middleware, and what was made of it; `status` is the import's. */
+async function startBoth(program, middleware, version, status = 0) {
   const services = { users: await startService("users"), orders: await startService("orders") };
   const ports = { USERS_PORT: services.users.port, ORDERS_PORT: services.orders.port };
   const folder = await mkdtemp(join(tmpdir(), "tidegate-import-"));
@@ -47,6 +47,7 @@ async function startBoth(program, middleware, version) {
   for (const [name, from] of [
     ["express", "express"],
     ["cors", "cors"],
+    ["express-rate-limit", "express-rate-limit"],
     ["ws", "ws"],
     ["http-proxy-middleware", middleware],
   ]) {
@@ -76,7 +77,7 @@ async function startBoth(program, middleware, version) {
         resolve({ code: error?.code ?? 0, stdout, stderr }),
       );
     });
-    assert.equal(imported.code, 0, imported.stdout + imported.stderr);
+    assert.equal(imported.code, status, imported.stdout + imported.stderr);
     // The gateway takes its ports from this process's environment.
     for (const [name, port] of Object.entries({ ...ports, PORT: ours })) process.env[name] = `${port}`;
     gateway = await startGateway(imported.stdout, null);
@@ -177,7 +178,7 @@ function corpus(paths) {
 
 describe("http-proxy-middleware 3", () => {
   let both;
-  before(async () => (both = await startBoth("gateway.js", "http-proxy-middleware", "^3.0.0")), options);
+  before(async () => (both = await startBoth("gateway.js", "http-proxy-middleware", "^3.0.0", 3)), options);
   after(() => both?.stop());
 
   test("requests are led as they were led", options, async () => {
@@ -201,11 +202,23 @@ describe("http-proxy-middleware 3", () => {
       ["GET", "/kept/x", { origin: "http://else.test" }],
       ["GET", "/tables/x", { host: "orders.test" }],
       ["GET", "/tables/orders/x", { host: "orders.test" }],
+      ["GET", "/kept/staff"],
+      ["POST", "/kept/staff/x"],
+      ["GET", "/kept/staff/x/y"],
+      ["GET", "/kept/staffx", { "x-staff": "1" }],
+      ["GET", "/kept/staff/z", { "x-staff": "1" }],
     );
     await agree(both, cases, new Map([
       ["GET /v1/only", "a path that is there, for another method, is answered 405"],
+      ["GET /kept/staff/z", "what a guard let through waits for a guard of one's own"],
       ["GET /based", "an empty rest is no slash behind the target's own path"],
     ]));
+  });
+
+  test("as many requests are let through as were", options, async () => {
+    const limited = Array.from({ length: 6 }, () => ["GET", "/based/limited/x"]);
+    await agree(both, limited);
+    assert.equal((await ask(both.ours, limited[0])).status, 429);
   });
 
   test("WebSockets are led as they were led", options, async () => {

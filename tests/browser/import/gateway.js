@@ -3,6 +3,7 @@ const express = require("express");
 const cors = require("cors");
 const { createServer } = require("http");
 const WebSocket = require("ws");
+const { rateLimit } = require("express-rate-limit");
 const { createProxyMiddleware } = require("http-proxy-middleware");
 
 const app = express();
@@ -25,7 +26,9 @@ for (const { path, target } of table) {
   app.use(path, createProxyMiddleware({ target, changeOrigin: true }));
 }
 const proxy = (target, more) => createProxyMiddleware({ target, ...more });
+app.use("/based/limited", rateLimit({ windowMs: 60 * 1000, limit: 3 }));
 app.use("/based", proxy(`${users}/base`));
+app.use("/kept/staff", (req, res, next) => (req.headers["x-staff"] ? next() : res.sendStatus(403)));
 app.use("/kept", proxy(orders, { changeOrigin: false, headers: { "x-gateway": "yes" } }));
 app.use(createProxyMiddleware({ pathFilter: ["/filtered/one", "/filtered/two"], target: orders }));
 app.use("/tables", proxy(users, { router: { "/orders": orders, "orders.test": orders } }));
