@@ -276,7 +276,7 @@ impl Generation {
             tracing.exporter().begin();
         }
         if let Some(shared) = &self.edge.shared {
-            shared.begin(sessions);
+            shared.begin();
         }
         for (name, probe) in &self.probes {
             if let Some(pool) = self.pools.get(name) {

@@ -29,13 +29,6 @@ pub(super) async fn enter(
         let reply = reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return Some(Halt::answer(reply));
     }
-    let quota = match hold(&settings, ctx).await {
-        Ok(quota) => quota,
-        Err(full) => {
-            registry.refused(&ctx.route.name);
-            return Some(too_many(full));
-        }
-    };
     let head = session.req_header();
     let identity = Identity {
         id: ctx.exchange.request_id().to_owned(),
@@ -48,6 +41,13 @@ pub(super) async fn enter(
         upstream: ctx.pool().map(|pool| Arc::clone(pool.name())).unwrap_or_default(),
     };
     let entering = Arc::new(Entering::new(identity, settings.log_frames));
+    let quota = match hold(&settings, &entering, ctx).await {
+        Ok(quota) => quota,
+        Err(full) => {
+            registry.refused(&ctx.route.name);
+            return Some(too_many(full));
+        }
+    };
     match registry.admit(entering, &quota) {
         Ok(ticket) => {
             ctx.tunnel = Some(ticket);
@@ -61,15 +61,19 @@ pub(super) async fn enter(
 }
 
 /// Counts the session at all gateways together, where they do so; what is left to be counted here.
-async fn hold(settings: &Settings, ctx: &mut Context) -> Result<Quota, Full> {
+async fn hold(
+    settings: &Settings,
+    entering: &Arc<Entering>,
+    ctx: &mut Context,
+) -> Result<Quota, Full> {
     let quota = settings.quota;
     let (Some(shared), Some(most), Some(user)) =
         (&ctx.route.edge.shared, quota.per_user, &ctx.exchange.user_id)
     else {
         return Ok(quota);
     };
-    let (route, id) = (&ctx.route.name, ctx.exchange.request_id());
-    match shared.enter(route, user.as_str(), id, most, quota.evicts_oldest).await {
+    let route = &ctx.route.name;
+    match shared.enter(route, user.as_str(), entering, most, quota.evicts_oldest).await {
         Entry::Held(hold) => {
             ctx.hold = Some(Box::new(hold));
             Ok(Quota { per_user: None, ..quota })

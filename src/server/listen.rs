@@ -1,5 +1,5 @@
 use super::handover::Taken;
-use super::socket::Socket;
+use super::socket::{Files, Socket};
 use crate::http::address::Address;
 use std::fmt;
 use std::io;
@@ -46,16 +46,19 @@ pub(super) fn bind(
     addresses: impl IntoIterator<Item = (Address, u32)>,
     taken: &mut Option<Taken>,
 ) -> Result<Vec<(Address, Socket)>, BindError> {
-    addresses
-        .into_iter()
-        .map(|(address, mode)| {
-            if let Some(socket) = taken.as_mut().and_then(|taken| taken.socket(&address)) {
-                return Ok((address, socket));
+    let mut bound = Vec::new();
+    for (address, mode) in addresses {
+        let handed = taken.as_mut().and_then(|taken| taken.socket(&address));
+        match handed.map_or_else(|| Socket::bind(&address, mode), Ok) {
+            Ok(socket) => bound.push((address, socket)),
+            Err(error) => {
+                // The files of those that were handed over are still another's.
+                if taken.is_none() {
+                    Files::of(bound.iter().map(|(address, _)| address)).remove();
+                }
+                return Err(BindError::Address(address, error));
             }
-            match Socket::bind(&address, mode) {
-                Ok(socket) => Ok((address, socket)),
-                Err(error) => Err(BindError::Address(address, error)),
-            }
-        })
-        .collect()
+        }
+    }
+    Ok(bound)
 }

@@ -97,10 +97,11 @@ impl Server {
             (Some(place), true) => Some(Taken::from(place).await.map_err(BindError::Handover)?),
             _ => None,
         };
-        // Who sees a listener's port open may ask the admin endpoint, so that comes first.
-        let admin = listen::bind(fixed.admin.clone().map(|it| (it, ADMIN_MODE)), &mut taken)?;
-        let addresses = fixed.listeners.iter().cloned();
-        let sockets = listen::bind(addresses.zip(fixed.modes.iter().copied()), &mut taken)?;
+        let addresses = fixed.listeners.iter().cloned().zip(fixed.modes.iter().copied());
+        // Who sees a listener's port open may connect to the admin endpoint, so that comes first.
+        let addresses = fixed.admin.iter().map(|it| (it.clone(), ADMIN_MODE)).chain(addresses);
+        let mut admin = listen::bind(addresses, &mut taken)?;
+        let sockets = admin.split_off(usize::from(fixed.admin.is_some()));
         let files = Files::of(sockets.iter().chain(&admin).map(|(address, _)| address));
         let kept = place.map(|place| (place, duplicates(sockets.iter().chain(&admin))));
 

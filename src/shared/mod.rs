@@ -10,7 +10,6 @@ mod sessions;
 pub use sessions::{Entry, Hold};
 
 use crate::telemetry::Alarm;
-use crate::websocket::Registry;
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, RedisError, TlsCertificates};
@@ -96,10 +95,10 @@ impl Shared {
 
     /// Connects, and stays connected as long as this lives, unless that has begun. It takes the
     /// runtime.
-    pub fn begin(self: &Arc<Self>, sessions: &Arc<Registry>) {
+    pub fn begin(self: &Arc<Self>) {
         if !self.has_begun.swap(true, Ordering::Relaxed) {
             tokio::spawn(link::keep(Arc::downgrade(self), Arc::clone(&self.stirred)));
-            tokio::spawn(sessions::close_evicted(Arc::downgrade(self), Arc::clone(sessions)));
+            tokio::spawn(sessions::close_evicted(Arc::downgrade(self)));
         }
     }
 

@@ -1,5 +1,5 @@
 use super::{Shared, digest};
-use crate::websocket::{End, Registry, Selector};
+use crate::websocket::{End, Session};
 use redis::{RedisError, Script};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, MutexGuard, PoisonError, Weak};
@@ -37,20 +37,19 @@ pub(super) struct Held {
 struct Counted {
     /// Where.
     key: String,
-    /// The session's id.
-    id: String,
+    session: Weak<Session>,
     /// When it began; none while it waits to be let in.
     began: Option<u64>,
 }
 
 impl Held {
-    /// What has ended, unless it had before.
-    fn end(&mut self, name: String) -> Option<String> {
-        let Counted { key, id, .. } = self.live.remove(&name)?;
+    /// The session that has ended, unless it had before.
+    fn end(&mut self, name: String) -> Option<Arc<Session>> {
+        let Counted { key, session, .. } = self.live.remove(&name)?;
         if self.ended.len() < MOST_ENDED {
             self.ended.push((name, key));
         }
-        Some(id)
+        session.upgrade()
     }
 }
 
@@ -79,14 +78,14 @@ impl Shared {
         self: &Arc<Self>,
         route: &str,
         user: &str,
-        id: &str,
+        session: &Arc<Session>,
         most: usize,
         evicts_oldest: bool,
     ) -> Entry {
         let who = digest(&[route.as_bytes(), user.as_bytes()]);
         let key = format!("{}:sessions:{who}", self.settings.prefix);
         let name = Uuid::new_v4().simple().to_string();
-        let counted = Counted { key: key.clone(), id: id.to_owned(), began: None };
+        let counted = Counted { key: key.clone(), session: Arc::downgrade(session), began: None };
         self.held().live.insert(name.clone(), counted);
         // Before anything is awaited: a client that goes meanwhile is not counted for long.
         let hold = Hold { shared: Arc::clone(self), name: name.clone() };
@@ -188,7 +187,7 @@ impl Drop for Hold {
 }
 
 /// Closes the sessions of this gateway that others' newer ones take the place of.
-pub(super) async fn close_evicted(shared: Weak<Shared>, sessions: Arc<Registry>) {
+pub(super) async fn close_evicted(shared: Weak<Shared>) {
     let mut link = None;
     loop {
         let Some(this) = shared.upgrade() else { return };
@@ -210,7 +209,7 @@ pub(super) async fn close_evicted(shared: Weak<Shared>, sessions: Arc<Registry>)
         let heard: Result<Option<(String, String)>, RedisError> =
             wait.query_async(&mut taken).await;
         match heard {
-            Ok(Some((_, name))) => evict(&shared, &sessions, name),
+            Ok(Some((_, name))) => evict(&shared, name),
             Ok(None) => {}
             Err(_) => {
                 sleep(RETRY).await;
@@ -221,11 +220,12 @@ pub(super) async fn close_evicted(shared: Weak<Shared>, sessions: Arc<Registry>)
     }
 }
 
-fn evict(shared: &Weak<Shared>, sessions: &Registry, name: String) {
+fn evict(shared: &Weak<Shared>, name: String) {
     // It counts no more, so it must not be renewed while it closes; it may be just now.
-    let id = shared.upgrade().and_then(|this| this.held().end(name));
-    if id.is_some() {
-        sessions.close(&Selector { id, ..Selector::default() }, &End::replaced());
+    let session = shared.upgrade().and_then(|this| this.held().end(name));
+    if let Some(session) = session {
+        // One that is not open yet closes as soon as it is.
+        session.order(End::replaced());
     }
 }
 

@@ -19,10 +19,11 @@ struct Lines {
 impl Recent {
     /// Adds lines, their line feeds included.
     pub(super) fn add(&self, lines: impl Iterator<Item = Vec<u8>>) {
+        let lines: Vec<Box<[u8]>> = lines.map(Vec::into_boxed_slice).collect();
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for line in lines {
             recent.count += 1;
-            recent.lines.push_back(line.into_boxed_slice());
+            recent.lines.push_back(line);
             if recent.lines.len() > KEPT {
                 recent.lines.pop_front();
             }
@@ -38,8 +39,10 @@ impl Recent {
         let wanted = usize::try_from(new).unwrap_or(limit).min(limit).min(recent.lines.len());
         let skipped = recent.lines.len() - wanted;
         let lines = recent.lines.iter().skip(skipped);
-        let text = |line: &[u8]| String::from_utf8_lossy(line).trim_end().to_owned();
-        (recent.count, lines.map(|line| text(line)).collect())
+        (
+            recent.count,
+            lines.map(|line| String::from_utf8_lossy(line).trim_end().to_owned()).collect(),
+        )
     }
 }
 

@@ -38,6 +38,7 @@ impl Imported {
         std::fs::write(file, &self.run.stdout).expect("a file");
         let check = cli(self.folder.path(), &["check"], &[]).await;
         assert_eq!(check.code, Some(0), "{}\n{}", check.all(), self.run.stdout);
+        assert!(!check.all().contains("shadowed-route"), "{}\n{}", check.all(), self.run.stdout);
     }
 
     /// That this is said of this line.

@@ -249,6 +249,22 @@ async fn sessions_with_the_same_request_id_are_several() {
 }
 
 #[tokio::test]
+async fn a_session_that_has_to_go_takes_none_of_the_same_request_id_with_it() {
+    let (redis, upstream) = (Redis::start().await, Upstream::echo().await);
+    let config = Config::to(&upstream)
+        .with("websocket: {max_sessions_per_user: 1, evict: oldest}")
+        .top("trusted_proxies: [127.0.0.0/8]\nidentity: {user_id: [{query: u}]}");
+    let replicas = Replicas::start(1, &config, &redis, ", timeout: 5s").await;
+    let handshake = Handshake::to("/ws?u=user-1").set("X-Request-Id", "the-same");
+    let gateway = &replicas.gateways[0];
+    let mut first = handshake.open(gateway).await.1;
+    let mut second = handshake.open(gateway).await.1;
+    assert_eq!(code(within("the close frame", next(&mut first)).await), Some(1008));
+    second.send(Message::text("here")).await.expect("sent");
+    assert_eq!(next(&mut second).await, Some(Message::text("here")));
+}
+
+#[tokio::test]
 async fn the_oldest_makes_room_wherever_it_is() {
     let (redis, upstream) = (Redis::start().await, Upstream::echo().await);
     let config = Config::to(&upstream)

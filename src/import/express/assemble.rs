@@ -2,7 +2,7 @@
 
 use super::conditions::{Conditions, Demand, Scope};
 use super::cors;
-use super::handlers::{Kind, is_guard, is_harmless};
+use super::handlers::{Kind, is_harmless, may_guard};
 use super::paths::{self, join};
 use super::program::Entry;
 use super::proxy::{is_proxy, rule_path};
@@ -24,6 +24,8 @@ pub struct Assembly<'a> {
     routes: Vec<Route>,
     /// What handlers ask of requests for those behind them.
     conditions: Conditions,
+    /// Parts of folders that are closed, with what holds for each.
+    closed_files: Vec<(Route, Vec<usize>)>,
     /// The paths of each proxy, by its line.
     pub proxied: Vec<(usize, Vec<PathRule>)>,
 }
@@ -48,6 +50,7 @@ impl<'a> Assembly<'a> {
             version,
             routes: Vec::new(),
             conditions: Conditions::default(),
+            closed_files: Vec::new(),
             proxied: Vec::new(),
         }
     }
@@ -60,7 +63,19 @@ impl<'a> Assembly<'a> {
                 self.entries(app, Mount { path: "/", held: &[], depth: 0 });
             }
         }
+        for (route, held) in std::mem::take(&mut self.closed_files) {
+            let is_there = |it: &Route| it.path == route.path && it.methods == route.methods;
+            if !self.routes.iter().any(is_there) && self.taken(self.routes.len(), &route).is_none()
+            {
+                self.put(route, &held);
+            }
+        }
         self.upgrades();
+        if self.run.is_exhausted() {
+            self.run
+                .notes
+                .left(place, "it does more than can be gone through; the rest is not read");
+        }
         self.draft.user_id = std::mem::take(&mut self.run.program.user_id);
         self.draft.user_id.dedup();
         for mut route in std::mem::take(&mut self.routes) {
@@ -152,16 +167,7 @@ impl<'a> Assembly<'a> {
         place: &Place,
     ) {
         let shown = path.clone().unwrap_or("a pattern".to_owned());
-        let is_guard = match entry.handlers.last() {
-            Some(Value::Native(name)) => is_guard(name) || name.starts_with('.'),
-            Some(Value::Call(call)) => is_guard(&call.name) || call.name.starts_with('.'),
-            Some(Value::Function(function)) => {
-                matches!(self.run.kind_of(*function), Kind::Guards)
-            }
-            Some(Value::Unknown) => true,
-            _ => false,
-        };
-        if is_guard {
+        if self.guards(&entry.handlers, mount.depth) {
             let stem = join(mount.path, paths::stem(path.as_deref().unwrap_or_default()));
             let scope = Scope { path: PathRule::Prefix(stem), methods: entry.methods.clone() };
             self.closes(&format!("a handler for `{shown}`"), &scope, place);
@@ -174,6 +180,20 @@ impl<'a> Assembly<'a> {
         self.run.notes.left(place, text);
     }
 
+    /// Whether one of these may turn requests away.
+    fn guards(&mut self, handlers: &[Value<'a>], depth: usize) -> bool {
+        handlers.iter().any(|handler| match handler {
+            Value::Native(name) => may_guard(name),
+            Value::Call(call) => may_guard(&call.name),
+            Value::Function(function) => matches!(self.run.kind_of(*function), Kind::Guards),
+            Value::App(router) if depth < DEPTH && self.run.may_go_on() => {
+                let entries = self.run.program.apps.get(*router).cloned().unwrap_or_default();
+                entries.iter().any(|entry| self.guards(&entry.handlers, depth + 1))
+            }
+            _ => true,
+        })
+    }
+
     /// Handlers one after another.
     fn chain(&mut self, entry: &Entry<'a>, path: &PathRule, mount: Mount<'_>, place: &Place) {
         let written = rule_path(path).to_owned();
@@ -182,6 +202,9 @@ impl<'a> Assembly<'a> {
         let mut held = mount.held.to_vec();
         let count = entry.handlers.len();
         for (number, handler) in entry.handlers.iter().enumerate() {
+            if !self.run.may_go_on() {
+                return;
+            }
             let is_last = number + 1 == count;
             match handler {
                 Value::App(router) => {
@@ -192,8 +215,9 @@ impl<'a> Assembly<'a> {
                 }
                 Value::Call(call) if is_proxy(&call.name) => {
                     let before = self.routes.len();
-                    for route in self.proxy(call, &written, is_prefix) {
-                        self.add_after(before, route, entry, &held);
+                    let routes = self.proxy(call, &written, is_prefix);
+                    for route in routes.clone() {
+                        self.add_after(before, route, &routes, entry, &held);
                     }
                     return;
                 }
@@ -298,11 +322,11 @@ impl<'a> Assembly<'a> {
 
     /// A handler that comes from elsewhere; a condition, if it may turn away.
     fn named(&mut self, name: &str, scope: &Scope, place: &Place) -> Option<usize> {
+        if may_guard(name) {
+            return Some(self.closes(&format!("`{name}`"), scope, place));
+        }
         if is_harmless(name) {
             return None;
-        }
-        if is_guard(name) || name.starts_with('.') {
-            return Some(self.closes(&format!("`{name}`"), scope, place));
         }
         let hint = match name {
             "helmet" => "see `headers.response.set`",
@@ -339,12 +363,19 @@ impl<'a> Assembly<'a> {
     }
 
     fn add(&mut self, route: Route, entry: &Entry<'a>, held: &[usize]) {
-        self.add_after(self.routes.len(), route, entry, held);
+        self.add_after(self.routes.len(), route, &[], entry, held);
     }
 
     /// Adds a route that so many stand before, and one for each part of it for which other conditions
-    /// hold.
-    fn add_after(&mut self, before: usize, mut route: Route, entry: &Entry<'a>, held: &[usize]) {
+    /// hold, unless one that is made with it takes that part.
+    fn add_after(
+        &mut self,
+        before: usize,
+        mut route: Route,
+        siblings: &[Route],
+        entry: &Entry<'a>,
+        held: &[usize],
+    ) {
         route.methods.clone_from(&entry.methods);
         if let Some(line) = self.taken(before, &route) {
             let path = rule_path(&route.path);
@@ -362,17 +393,49 @@ impl<'a> Assembly<'a> {
         };
         let of_whole = union(held, &self.conditions.covering(&whole));
         let is_closed = self.is_closed(&of_whole);
-        self.put(route.clone(), &of_whole);
-        for part in parts.into_iter().skip(1) {
+        let mut narrower: Vec<_> = parts.into_iter().skip(1).collect();
+        // Among those of the same path the first that takes a request has it.
+        narrower.sort_by_key(|part| (part.methods.is_empty(), part.methods.len()));
+        for part in narrower {
             let of_part = union(held, &self.conditions.covering(&part));
-            if !is_closed && of_part != of_whole {
-                let own = self.conditions.of(&of_part).filter(|it| it.scope.path == part.path);
-                let lines: Vec<_> = own.map(|it| it.line).collect();
-                let route = self.part(&route, part, &lines);
-                if self.taken(before, &route).is_none() {
-                    self.put(route, &of_part);
-                }
+            let is_taken = siblings.iter().any(|it| {
+                let is_below =
+                    it.path != route.path && route.path.rest(rule_path(&it.path)).is_some();
+                is_below && it.hosts == route.hosts && it.path.rest(rule_path(&part.path)).is_some()
+            });
+            if is_closed || of_part == of_whole || is_taken {
+                continue;
             }
+            self.add_part(before, &route, part, &of_part);
+        }
+        self.put(route, &of_whole);
+    }
+
+    fn add_part(&mut self, before: usize, whole: &Route, part: Scope, held: &[usize]) {
+        let (path, from) = (rule_path(&part.path).to_owned(), rule_path(&whole.path).to_owned());
+        let own = self.conditions.of(held).filter(|it| it.scope.path == part.path);
+        let lines: Vec<_> = own.map(|it| it.line).collect();
+        let route = self.part(whole, part, &lines);
+        if self.taken(before, &route).is_some() {
+            return;
+        }
+        let is_closed = self.is_closed(held);
+        if is_closed {
+            let text = format!(
+                "`{path}` is compared letter by letter: Express takes `{}` for it too, which goes where the \
+                 rest of `{from}` goes",
+                path.to_uppercase()
+            );
+            self.run.notes.changed(&whole.place, text);
+        }
+        match (&whole.action, is_closed) {
+            // What stands behind a folder is asked where there is no file, so it comes first.
+            (Action::Files(_), true) => self.closed_files.push((route, held.to_vec())),
+            (Action::Files(_), false) => {
+                let text = format!("what is asked of `{path}` alone is not asked of files");
+                self.run.notes.changed(&whole.place, text);
+            }
+            _ => self.put(route, held),
         }
     }
 
@@ -383,7 +446,8 @@ impl<'a> Assembly<'a> {
         route.name = slug(&path);
         let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
         if !lines.is_empty() {
-            let told = format!("Apart from `{}` for line {}.", whole.name, lines.join(" and "));
+            let from = rule_path(&whole.path);
+            let told = format!("Apart from `{from}` for line {}.", lines.join(" and "));
             route.comment.push(told);
         }
         if let (Some(prefix), Some(rest)) = (&whole.prefix, whole.path.rest(&path)) {
@@ -429,9 +493,15 @@ impl<'a> Assembly<'a> {
                 Demand::Cors(policy) => route.cors = Some(policy.clone()),
             }
         }
-        if route.prefix.is_some() {
-            // There is nothing to replace in an exact path; what is below goes along.
-            route.path = PathRule::Prefix(rule_path(&route.path).to_owned());
+        let is_there = |it: &&Route| {
+            it.path == route.path && it.methods == route.methods && it.hosts == route.hosts
+        };
+        if let Some(earlier) = self.routes.iter().find(is_there) {
+            let (path, line) = (rule_path(&route.path), earlier.place.line);
+            let text =
+                format!("`{path}` is that of line {line} here, and can't be led on from there");
+            self.run.notes.left(&route.place, text);
+            return;
         }
         self.routes.push(route);
     }
@@ -487,6 +557,10 @@ impl<'a> Assembly<'a> {
         let name = slug(rule_path(path));
         let name = format!("{}-ws", name.trim_end_matches("-ws"));
         let mut route = Route::new(place.clone(), name, path.clone(), action);
+        if self.routes.iter().any(|it| it.path == *path) {
+            // Ordinary requests for it go elsewhere.
+            route.match_headers.push(("upgrade".to_owned(), "websocket".to_owned()));
+        }
         route.prefix = Some(to).filter(|to| to != rule_path(path));
         if route.prefix.is_some() {
             route.path = PathRule::Prefix(rule_path(path).to_owned());

@@ -52,6 +52,8 @@ pub struct Condition {
     pub scope: Scope,
     pub demand: Demand,
     pub line: usize,
+    /// Whether it is for the handlers of its own line alone.
+    is_own: bool,
 }
 
 /// The conditions so far, in the program's order; each is known by its number.
@@ -59,8 +61,21 @@ pub struct Condition {
 pub struct Conditions(Vec<Condition>);
 
 impl Conditions {
-    pub fn add(&mut self, scope: Scope, demand: Demand, line: usize) -> usize {
-        self.0.push(Condition { scope, demand, line });
+    /// Adds one. What is for a path alone is for all below it as well: Express takes a slash at its end
+    /// for the same path, and a path that is rewritten is a prefix here. But the front page is not
+    /// everything, and a policy of CORS opens.
+    pub fn add(&mut self, mut scope: Scope, demand: Demand, line: usize) -> usize {
+        let mut is_own = false;
+        if let PathRule::Exact(path) = &scope.path {
+            match &demand {
+                Demand::Guard if path == "/" => {}
+                Demand::Guard | Demand::Limit(_) if path != "/" => {
+                    scope.path = PathRule::Prefix(path.clone());
+                }
+                _ => is_own = true,
+            }
+        }
+        self.0.push(Condition { scope, demand, line, is_own });
         self.0.len() - 1
     }
 
@@ -81,7 +96,9 @@ impl Conditions {
 
     fn numbers(&self, takes: impl Fn(&Condition) -> bool) -> Vec<usize> {
         let all = self.0.iter().enumerate();
-        all.filter(|(_, condition)| takes(condition)).map(|(number, _)| number).collect()
+        all.filter(|(_, condition)| !condition.is_own && takes(condition))
+            .map(|(number, _)| number)
+            .collect()
     }
 
     /// These requests, and each part of them for which others hold; `None` when they are too many.
@@ -89,14 +106,14 @@ impl Conditions {
         let mut parts = vec![whole.clone()];
         let mut next = 0;
         while let Some(part) = parts.get(next).cloned() {
-            for condition in &self.0 {
+            for condition in self.0.iter().filter(|condition| !condition.is_own) {
                 let met = condition.scope.meet(&part).filter(|met| !parts.contains(met));
                 parts.extend(met);
+                if parts.len() > MOST_PARTS {
+                    return None;
+                }
             }
             next += 1;
-            if parts.len() > MOST_PARTS {
-                return None;
-            }
         }
         Some(parts)
     }

@@ -111,7 +111,13 @@ impl<'a> Run<'a> {
             }
             Expression::ConditionalExpression(conditional) => {
                 self.eval(&conditional.test);
+                self.eval(&conditional.alternate);
+                self.eval(&conditional.consequent);
                 Value::Unknown
+            }
+            Expression::SequenceExpression(sequence) => {
+                let values = sequence.expressions.iter().map(|it| self.eval(it));
+                values.last().unwrap_or(Value::Unknown)
             }
             Expression::AssignmentExpression(assignment) => self.assigned(assignment),
             Expression::CallExpression(call) => {
@@ -180,12 +186,17 @@ impl<'a> Run<'a> {
     fn binary(&mut self, binary: &'a BinaryExpression<'a>) -> Value<'a> {
         let (left, right) = (self.eval(&binary.left), self.eval(&binary.right));
         if let (Value::Number(left), Value::Number(right)) = (&left, &right) {
-            match binary.operator.as_str() {
-                "+" => return Value::Number(left + right),
-                "-" => return Value::Number(left - right),
-                "*" => return Value::Number(left * right),
-                "/" => return Value::Number(left / right),
-                _ => {}
+            let made = match binary.operator.as_str() {
+                "+" => Some(left + right),
+                "-" => Some(left - right),
+                "*" => Some(left * right),
+                "/" => Some(left / right),
+                _ => None,
+            };
+            // Others are written otherwise there.
+            let is_plain = |number: &f64| number.is_finite() && number.abs() < 1e21;
+            if let Some(made) = made {
+                return Some(made + 0.0).filter(is_plain).map_or(Value::Unknown, Value::Number);
             }
         }
         match binary.operator.as_str() {
@@ -285,7 +296,12 @@ impl<'a> Run<'a> {
                 let file = |key| first.and_then(|it| it.get(key)).and_then(Value::plain);
                 Value::Server(file("cert").zip(file("key")))
             }
-            _ => Value::Call(Rc::new(Call { name: name.to_owned(), arguments, line })),
+            _ => {
+                if name.starts_with('.') {
+                    self.handed(&arguments, line);
+                }
+                Value::Call(Rc::new(Call { name: name.to_owned(), arguments, line }))
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use super::run::Run;
 use super::value::{Function, Value};
 use crate::import::draft::Action;
 use oxc_ast::ast::{BindingPattern, Expression, Statement};
+use oxc_span::GetSpan;
 
 /// What a handler is.
 pub enum Kind<'a> {
@@ -30,23 +31,44 @@ pub enum Kind<'a> {
 const REFUSALS: [&str; 6] =
     ["401", "403", "Unauthorized", "Forbidden", "unauthorized", "forbidden"];
 /// The same, of names.
-const GUARDS: [&str; 16] = [
+const GUARDS: [&str; 22] = [
     "acl",
     "admin",
     "allow",
     "apikey",
     "auth",
     "csrf",
+    "csurf",
     "deny",
+    "ensure",
     "guard",
+    "ipfilter",
     "jwt",
     "login",
+    "lusca",
     "passport",
     "permission",
     "protect",
+    "restrict",
     "role",
     "session",
     "token",
+    "verify",
+];
+/// What has such a name, and lets everybody pass.
+const SESSIONS: [&str; 4] =
+    ["cookie-session", "express-session", "passport.initialize", "passport.session"];
+/// What a handler does that may not let a request pass.
+const TURNS: [&str; 9] = [
+    ".end(",
+    ".json(",
+    ".redirect(",
+    ".send(",
+    ".sendStatus(",
+    ".status(",
+    "await ",
+    "throw ",
+    "verify",
 ];
 /// Names of what does not turn away for who one is.
 const HARMLESS: [&str; 17] = [
@@ -72,12 +94,19 @@ const HARMLESS: [&str; 17] = [
 /// Whether nothing is lost without what has this name.
 pub fn is_harmless(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    HARMLESS.iter().any(|word| name.contains(word)) && !is_guard(&name)
+    SESSIONS.contains(&name.as_str())
+        || HARMLESS.iter().any(|word| name.contains(word)) && !is_guard(&name)
 }
 
 pub fn is_guard(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    GUARDS.iter().any(|word| name.contains(word))
+    !SESSIONS.contains(&name.as_str()) && GUARDS.iter().any(|word| name.contains(word))
+}
+
+/// Whether a handler that comes from elsewhere may turn requests away: by its name, or because the
+/// program's own files are not read.
+pub fn may_guard(name: &str) -> bool {
+    is_guard(name) || ["./", "../", "#", "~", "@/"].iter().any(|own| name.starts_with(own))
 }
 
 impl<'a> Run<'a> {
@@ -87,19 +116,46 @@ impl<'a> Run<'a> {
         if parameters == 4 {
             return Kind::Errors;
         }
-        let passes_on = parameters == 3 && text.contains("next(");
-        if passes_on && REFUSALS.iter().any(|word| text.contains(word)) {
-            return Kind::Guards;
+        let third = function.parameters.items.get(2).map(|third| self.text_of(third.span));
+        let uses = third.map_or(0, |third| words(self.text_of(function.body.span), third));
+        if function.parameters.rest.is_some() || uses > 0 {
+            return match third
+                .filter(|_| uses == 1)
+                .and_then(|third| self.lets_pass(function, third))
+            {
+                None => Kind::Guards,
+                Some(true) => Kind::Passes,
+                Some(false) => Kind::Middles,
+            };
         }
-        if passes_on {
-            let only_logs = function.body.statements.iter().all(|statement| {
-                let Statement::ExpressionStatement(it) = statement else { return false };
-                let text = self.text_of(it.span);
-                ["console.", "logger.", "log.", "next("].iter().any(|word| text.starts_with(word))
-            });
-            return if only_logs { Kind::Passes } else { Kind::Middles };
+        let refuses = REFUSALS.iter().any(|word| text.contains(word));
+        let kind = self.proxies(function).or_else(|| self.answer(function));
+        kind.unwrap_or(if refuses { Kind::Guards } else { Kind::Code })
+    }
+
+    /// Whether all that a handler does is to log; nothing, when it may do else than to go on with
+    /// `next()` at its end.
+    fn lets_pass(&mut self, function: Function<'a>, third: &str) -> Option<bool> {
+        let (last, before) = function.body.statements.split_last()?;
+        let goes_on = format!("{third}()");
+        let is_end = |text: &str| {
+            let text = text.trim().trim_end_matches(';').trim();
+            text.strip_prefix("return ").unwrap_or(text) == goes_on
+        };
+        if !is_end(self.text_of(last.span())) {
+            return None;
         }
-        self.proxies(function).or_else(|| self.answer(function)).unwrap_or(Kind::Code)
+        let texts = before.iter().map(|statement| self.text_of(statement.span()));
+        let mut only_logs = true;
+        for text in texts {
+            let is_log = ["console.", "logger.", "log."].iter().any(|word| text.starts_with(word));
+            if words(text, "return") > 0 || !is_log && TURNS.iter().any(|word| text.contains(word))
+            {
+                return None;
+            }
+            only_logs &= is_log;
+        }
+        Some(only_logs)
     }
 
     /// `(req, res) => proxy.web(req, res, {target})`, whatever is logged beside.
@@ -140,7 +196,7 @@ impl<'a> Run<'a> {
                 },
                 _ => return None,
             };
-            if !self.text_of(oxc_span::GetSpan::span(expression)).starts_with("console.") {
+            if !self.text_of(expression.span()).starts_with("console.") {
                 self.calls_on(response, expression, &mut calls)?;
             }
         }
@@ -204,4 +260,15 @@ impl<'a> Run<'a> {
             _ => None,
         }
     }
+}
+
+/// How often a word stands in a text.
+fn words(text: &str, word: &str) -> usize {
+    let is_part = |it: Option<char>| it.is_some_and(|it| it.is_alphanumeric() || "_$".contains(it));
+    let found = text.match_indices(word).filter(|(at, _)| {
+        let (before, rest) = text.split_at(*at);
+        let behind = rest.get(word.len()..).unwrap_or_default();
+        !is_part(before.chars().next_back()) && !is_part(behind.chars().next())
+    });
+    found.count()
 }

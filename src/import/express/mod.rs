@@ -13,6 +13,7 @@ mod rates;
 mod run;
 mod target;
 mod text;
+mod unread;
 mod value;
 
 use super::draft::Draft;
@@ -64,10 +65,8 @@ fn read(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
     if run.program.apps.is_empty() {
         return Err(Unreadable::new(path, 1, "there is no `express()` in it"));
     }
+    run.close_unread(parsed.program.comments.iter().map(|comment| comment.span));
     let place = Place { file: path.to_owned(), line: 1 };
-    if run.is_exhausted() {
-        run.notes.left(&place, "it does more than can be gone through; the rest is not read");
-    }
     Ok(Assembly::new(run, version(path)).finish(&place))
 }
 

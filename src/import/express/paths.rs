@@ -22,8 +22,10 @@ pub fn stem(pattern: &str) -> &str {
 
 /// What a path matches, at a mount; `None` when it is a pattern.
 pub fn rule(mount: &str, path: &str, is_prefix: bool) -> Option<PathRule> {
-    let ends = ["/{*splat}", "/*splat", "/(.*)", "/**", "/*", "(.*)", "*"];
+    let ends = ["/{*splat}", "/*splat", "/(.*)", "/**", "/*"];
     let stem = ends.iter().find_map(|end| path.strip_suffix(end));
+    // `/a*` takes `/ab` as well, and is no prefix of segments.
+    let stem = stem.or_else(|| ["*", "(.*)"].contains(&path).then_some(""));
     let written = stem.unwrap_or(path);
     if written.contains(PATTERN) {
         return None;
@@ -55,6 +57,7 @@ mod tests {
         assert_eq!(rule("/", "*", false), Some(PathRule::Prefix("/".to_owned())));
         assert_eq!(rule("/", "/x/*", false), Some(PathRule::Prefix("/x".to_owned())));
         assert_eq!(rule("/", "/x/:id", false), None);
+        assert_eq!(rule("/", "/x*", false), None);
     }
 
     #[test]

@@ -4,6 +4,9 @@ use super::value::{Call, Value};
 use crate::import::draft::{RateLimit, RateLimitBy};
 use crate::import::note::{Notes, Place};
 
+/// The longest time of a limit here, in milliseconds.
+const LONGEST: u64 = 24 * 60 * 60 * 1000;
+
 pub fn is_limit(name: &str) -> bool {
     ["express-rate-limit", "express-rate-limit.rateLimit", "express-rate-limit.default"]
         .contains(&name)
@@ -21,7 +24,7 @@ pub fn limit(call: &Call<'_>, place: &Place, notes: &mut Notes) -> Option<RateLi
     let requests = number(get("limit").or(get("max")), 5)
         .and_then(|requests| u32::try_from(requests).ok())
         .filter(|requests| (1..=1_000_000).contains(requests));
-    let window = number(get("windowMs"), 60_000).filter(|window| *window > 0);
+    let window = number(get("windowMs"), 60_000).filter(|window| (1..=LONGEST).contains(window));
     let (Some(requests), Some(window), true) = (requests, window, is_seen) else {
         let text =
             "a limit that is not seen; see `rate_limits`, such as `[{requests: 100, per: 1m}]`";

@@ -11,7 +11,7 @@ use oxc_ast::ast::{
     ImportDeclarationSpecifier, NewExpression, Statement, VariableDeclaration,
 };
 use oxc_span::{GetSpan, Span};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -32,6 +32,10 @@ pub struct Run<'a> {
     steps: usize,
     /// Within an upgrade handler: what the path must be for what is looked at.
     asked: Option<Vec<PathRule>>,
+    /// Where calls of applications were come by.
+    pub visited: HashSet<usize>,
+    /// What applications are called.
+    pub app_names: BTreeSet<String>,
 }
 
 impl<'a> Run<'a> {
@@ -48,6 +52,8 @@ impl<'a> Run<'a> {
             depth: 0,
             steps: 0,
             asked: None,
+            visited: HashSet::new(),
+            app_names: BTreeSet::new(),
         }
     }
 
@@ -84,6 +90,9 @@ impl<'a> Run<'a> {
     }
 
     fn bind(&mut self, name: &str, value: Value<'a>) {
+        if matches!(value, Value::App(_)) {
+            self.app_names.insert(name.to_owned());
+        }
         if let Some(scope) = self.scopes.last_mut() {
             scope.insert(name.to_owned(), value);
         }
@@ -201,6 +210,15 @@ impl<'a> Run<'a> {
                 }
                 None
             }
+            Statement::SwitchStatement(switch) => {
+                for case in &switch.cases {
+                    self.statements(&case.consequent);
+                }
+                None
+            }
+            Statement::ForStatement(statement) => self.statement(&statement.body),
+            Statement::ForInStatement(statement) => self.statement(&statement.body),
+            Statement::WhileStatement(statement) => self.statement(&statement.body),
             _ => None,
         }
     }
@@ -227,6 +245,10 @@ impl<'a> Run<'a> {
             return;
         }
         let before = self.program.size();
+        // Of both, for either may be what holds; the first that answers is the one that is kept.
+        if let Some(alternate) = &statement.alternate {
+            self.statement(alternate);
+        }
         self.statement(&statement.consequent);
         let line = self.line_of(statement.span);
         if self.program.size() > before {
@@ -235,8 +257,6 @@ impl<'a> Run<'a> {
                 self.text_of(statement.test.span())
             );
             self.notes.changed(&self.place(line), text);
-        } else if let Some(alternate) = &statement.alternate {
-            self.statement(alternate);
         }
     }
 
@@ -281,6 +301,9 @@ impl<'a> Run<'a> {
         let line = self.line_of(span);
         if let Expression::StaticMemberExpression(member) = callee {
             let object = self.eval(&member.object);
+            if matches!(object, Value::App(_)) {
+                self.visited.insert(span.start as usize);
+            }
             let line = self.line_of(member.property.span);
             let arguments = self.arguments(arguments);
             return self.method(object, member.property.name.as_str(), arguments, line);
@@ -291,6 +314,7 @@ impl<'a> Run<'a> {
             Value::Function(function) => self.apply(function, &arguments),
             Value::Native(name) => self.native(&name, arguments, line),
             _ => {
+                self.handed(&arguments, line);
                 self.explore(&arguments);
                 Value::Unknown
             }
@@ -358,6 +382,7 @@ impl<'a> Run<'a> {
                 Value::Unknown
             }
             _ => {
+                self.handed(&arguments, line);
                 self.explore(&arguments);
                 Value::Unknown
             }

@@ -26,7 +26,7 @@ for (const { path, target } of table) {
   app.use(path, createProxyMiddleware({ target, changeOrigin: true }));
 }
 const proxy = (target, more) => createProxyMiddleware({ target, ...more });
-app.use("/based/limited", rateLimit({ windowMs: 60 * 1000, limit: 3 }));
+app.use("/based/limited", rateLimit({ windowMs: 60 * 60 * 1000, limit: 3 }));
 app.use("/based", proxy(`${users}/base`));
 app.use("/kept/staff", (req, res, next) => (req.headers["x-staff"] ? next() : res.sendStatus(403)));
 app.use("/kept", proxy(orders, { changeOrigin: false, headers: { "x-gateway": "yes" } }));

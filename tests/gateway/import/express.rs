@@ -2,6 +2,7 @@
 //! tests/browser/import.test.mjs puts requests to both.
 
 use super::{Imported, comes_out_as_written, import};
+use crate::support::cli;
 
 const HEAD: &str = "\
 const express = require('express');
@@ -102,6 +103,16 @@ async fn what_guards_is_not_opened() {
         format!("app.all('/a/*', requireAuth); app.use('/a', {proxy});"),
         format!("app.use('/a/:tenant/admin', requireAuth); app.use('/a', {proxy});"),
         format!(
+            "app.use('/a/:tenant/admin', requireAuth, express.json()); app.use('/a', {proxy});"
+        ),
+        format!(
+            "app.get('/a/:id', requireAuth, (q, s) => s.json(q.user)); app.get('/a/*', {proxy});"
+        ),
+        format!(
+            "const r = express.Router(); r.use(requireAuth); app.use('/a/:id', r); app.use('/a', {proxy});"
+        ),
+        format!("app.all('/a/admin*', requireAuth); app.use('/a', {proxy});"),
+        format!(
             "app.use(/secret/, (q, s, next) => q.ok ? next() : s.sendStatus(401)); app.use('/a', {proxy});"
         ),
     ] {
@@ -114,12 +125,68 @@ async fn what_guards_is_not_opened() {
 }
 
 #[tokio::test]
+async fn a_guard_is_one_whatever_it_looks_like() {
+    for line in [
+        // By what it does.
+        "app.use((q, s, next) => { if (!q.session.user) return s.redirect('/login'); next(); });",
+        "app.use((q, s, next) => q.isAuthenticated() ? next() : s.redirect('/login'));",
+        "app.use((q, s, next) => { if (!q.user) throw new AuthError(); next(); });",
+        "app.use((q, s, done) => { check(q, (error) => done(error)); });",
+        "app.use(async (q, s, next) => { await find(q); next(); });",
+        "app.use((q, s, next) => { q.user = jwt.verify(q.headers.x, KEY); next(); });",
+        "app.use((q, s, next) => next(q.headers.x === KEY ? undefined : new AuthError()));",
+        "app.use((...all) => requireAuth(...all));",
+        "app.use((q, s) => { if (!q.user) return s.sendStatus(401); serve(q, s); });",
+        // By where it comes from.
+        "const { isLoggedIn } = require('./middleware/user'); app.use(isLoggedIn);",
+        "app.use(require('csurf')());",
+        "app.use(require('#lib/check'));",
+        // By where it stands.
+        "require('./guards')(app);",
+        "const { install } = require('./guards'); install(app);",
+        "process.env.AUTH ? app.use(requireAuth) : null;",
+        "switch (process.env.AUTH) { case 'on': app.use(requireAuth); }",
+        "for (let i = 0; i < 1; i++) app.use(requireAuth);",
+        "while (again()) { app.use(requireAuth); }",
+        "connect().then(() => { app.use(requireAuth); });",
+        "class Guards { static install(app) { app.use(requireAuth); } } Guards.install(app);",
+        "if (process.env.OPEN) { app.use(require('morgan')()); } else { app.use(requireAuth); }",
+        "app.set('x', 1), app.use(requireAuth);",
+        "services().forEach((it) => app.use(it.path, requireAuth));",
+    ] {
+        let proxy = "app.use('/a', createProxyMiddleware({ target: 'http://b:1', on: {} }));";
+        let imported = program(&format!("{line} {proxy}")).await;
+        assert_eq!(imported.run.code, Some(3), "{line}\n{}", imported.run.all());
+        assert!(!imported.run.stdout.contains("upstream: "), "{line}\n{}", imported.run.stdout);
+        imported.is_good().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_guard_closes_nothing() {
+    for line in [
+        "app.use((q, s, next) => { console.log(q.url); next(); });",
+        "app.use((q, s, next) => { s.setHeader('x', '1'); return next(); });",
+        "app.use(require('express-session')({}));",
+        "app.use(require('passport').initialize());",
+        "// app.use(requireAuth);\n/* app.use(requireAuth) */",
+        "require('passport').use(strategy);",
+        "if (process.env.LOG) { app.use(require('morgan')()); } else { console.log('quiet'); }",
+    ] {
+        let proxy = "app.use('/a', createProxyMiddleware({ target: 'http://b:1', on: {} }));";
+        let imported = program(&format!("{line} {proxy}")).await;
+        imported.has("upstream: b-1");
+        imported.is_good().await;
+    }
+}
+
+#[tokio::test]
 async fn what_guards_a_part_closes_that_part() {
     let proxy = "createProxyMiddleware({ target: 'http://b:1/base', timeout: 9, on: {} })";
     for (guard, closed) in [
         ("app.use('/a/admin', requireAuth)", "match: {path_prefix: /a/admin}"),
         ("app.all('/a/admin/*', requireAuth)", "match: {path_prefix: /a/admin}"),
-        ("app.post('/a/login', csrf())", "match: {path: /a/login, methods: [POST]}"),
+        ("app.post('/a/login', csrf())", "match: {path_prefix: /a/login, methods: [POST]}"),
         ("app.get('/a/me', requireAuth, (q, s) => s.json(q.user))", "methods: [GET, HEAD]}"),
         (
             "const r = express.Router(); r.use('/admin', requireAuth); app.use('/a', r)",
@@ -134,6 +201,79 @@ async fn what_guards_a_part_closes_that_part() {
         assert_eq!(closed, 1, "{guard}\n{}", imported.run.stdout);
         imported.has("match: {path_prefix: /a}\n    upstream: b-1");
         imported.is_good().await;
+    }
+}
+
+#[tokio::test]
+async fn parts_take_nothing_from_other_routes() {
+    let limit = "require('express-rate-limit')()";
+    let proxy =
+        |more: &str| format!("createProxyMiddleware({{ target: 'http://b:1', on: {{}}{more} }})");
+    for (line, path, to) in [
+        // What has no file goes on to the proxy.
+        (
+            format!(
+                "app.use('/a', {limit}); app.use(express.static('dist')); app.use('/a', {});",
+                proxy("")
+            ),
+            "/a/x",
+            "upstream  b-1",
+        ),
+        (
+            format!(
+                "app.use('/a', requireAuth); app.use(express.static('dist')); app.use('/a', {});",
+                proxy("")
+            ),
+            "/a/x",
+            "403",
+        ),
+        ("app.use('/a', requireAuth); app.use(express.static('dist'));".to_owned(), "/a/x", "403"),
+        // What is rewritten, or led elsewhere, stays so.
+        (
+            format!(
+                "app.use('/a/v1', {limit}); app.use('/a', {});",
+                proxy(", pathRewrite: { '^/v1': '/x' }")
+            ),
+            "/a/v1/y",
+            "/x/y",
+        ),
+        (
+            format!(
+                "app.use('/a/v1', {limit}); app.use('/a', {});",
+                proxy(", router: { '/v1': 'http://c:2' }")
+            ),
+            "/a/v1/y",
+            "c-2",
+        ),
+        // A guard for a method holds for what is limited apart.
+        (
+            format!(
+                "app.post('/a/*', requireAuth); app.all('/a/me', {limit}); app.use('/a', {});",
+                proxy("")
+            ),
+            "POST /a/me/x",
+            "403",
+        ),
+        (
+            format!("app.all('/a/admin', requireAuth); app.use('/a', {});", proxy("")),
+            "/a/admin/",
+            "403",
+        ),
+        (
+            format!(
+                "app.get('/a/b', {limit}); app.head('/a/b', requireAuth); app.use('/a', {});",
+                proxy("")
+            ),
+            "HEAD /a/b",
+            "403",
+        ),
+    ] {
+        let imported = program(&line).await;
+        imported.is_good().await;
+        let (method, path) = path.split_once(' ').unwrap_or(("GET", path));
+        let url = format!("http://localhost{path}");
+        let told = cli(imported.folder.path(), &["explain", "--method", method, &url], &[]).await;
+        assert!(told.stdout.contains(to), "{line}\n{}\n{}", imported.run.all(), told.all());
     }
 }
 
@@ -175,6 +315,8 @@ async fn limits_are_carried_to_what_stands_behind_them() {
         ("{ keyGenerator: (q) => q.ip }", 3, "`keyGenerator` is code"),
         ("{ limit: (q) => 5 }", 3, "a limit that is not seen"),
         ("options", 3, "a limit that is not seen"),
+        ("{ windowMs: 7 * 24 * 60 * 60 * 1000 }", 3, "a limit that is not seen"),
+        ("{ windowMs: 1 / 0 }", 3, "a limit that is not seen"),
         ("{ skip: (q) => true }", 3, "`skip` is code"),
         ("{ store: new Store() }", 3, "see `shared_counters`"),
         ("{ statusCode: 503, skipFailedRequests: true }", 0, "all requests are counted"),

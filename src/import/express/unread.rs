@@ -1,0 +1,62 @@
+//! What a program may do with its application where it is not followed. A guard may be among it, so
+//! what stands behind is closed.
+
+use super::program::Entry;
+use super::run::Run;
+use super::value::Value;
+use oxc_span::Span;
+
+/// Names that applications mostly have, those of functions that nobody is seen to call among them.
+const USUAL: [&str; 2] = ["app", "router"];
+
+impl<'a> Run<'a> {
+    /// An application is given to somebody who may add handlers.
+    pub fn handed(&mut self, arguments: &[Value<'a>], line: usize) {
+        for argument in arguments.iter().flat_map(Value::items) {
+            let fields = argument.fields().iter().map(|field| &field.value);
+            for value in std::iter::once(argument).chain(fields) {
+                if let Value::App(app) = value
+                    && let Some(entries) = self.program.apps.get_mut(*app)
+                {
+                    entries.push(unseen(line));
+                }
+            }
+        }
+    }
+
+    /// Closes everything when handlers stand in the program that were not come by.
+    pub fn close_unread(&mut self, comments: impl Iterator<Item = Span>) {
+        let mut text = self.source.as_bytes().to_vec();
+        for comment in comments {
+            if let Some(bytes) = text.get_mut(comment.start as usize..comment.end as usize) {
+                bytes.fill(b' ');
+            }
+        }
+        let text = String::from_utf8_lossy(&text);
+        let mut names: Vec<String> = self.app_names.iter().cloned().collect();
+        names.extend(USUAL.map(str::to_owned));
+        let mut first: Option<usize> = None;
+        for name in names {
+            for needle in [format!("{name}.use("), format!("{name}.all(")] {
+                for (at, _) in text.match_indices(&needle) {
+                    let before = text.get(..at).and_then(|text| text.chars().next_back());
+                    let is_whole = before
+                        .is_none_or(|it| !it.is_alphanumeric() && !['_', '$', '.'].contains(&it));
+                    if is_whole && !self.visited.contains(&at) {
+                        first = Some(first.map_or(at, |first| first.min(at)));
+                    }
+                }
+            }
+        }
+        let Some(at) = first.and_then(|at| u32::try_from(at).ok()) else { return };
+        let line = self.line_of(Span::new(at, at));
+        for entries in &mut self.program.apps {
+            entries.insert(0, unseen(line));
+        }
+    }
+}
+
+fn unseen<'a>(line: usize) -> Entry<'a> {
+    let handlers = vec![Value::Unknown];
+    Entry { line, methods: Vec::new(), is_prefix: true, paths: None, handlers }
+}
