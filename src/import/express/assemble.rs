@@ -58,8 +58,12 @@ impl<'a> Assembly<'a> {
     pub fn finish(mut self, place: &Place) -> Draft {
         self.listeners(place);
         let mounted = self.mounted();
+        let has_application = self.run.program.routers.len() < self.run.program.apps.len();
         for app in 0..self.run.program.apps.len() {
-            if !mounted.contains(&app) {
+            let is_router = has_application && self.run.program.routers.contains(&app);
+            if is_router && !mounted.contains(&app) {
+                self.run.notes.left(place, "a router that is not seen to be mounted anywhere");
+            } else if !mounted.contains(&app) {
                 self.entries(app, Mount { path: "/", held: &[], depth: 0 });
             }
         }
@@ -270,6 +274,13 @@ impl<'a> Assembly<'a> {
                         let text = "`compression` of some paths; see `routes[].compression`";
                         self.run.notes.left(place, text);
                     }
+                }
+                Value::Call(call) if call.arguments.iter().any(|it| it.get("verify").is_some()) => {
+                    held.push(self.closes(
+                        &format!("`{}` with `verify`", call.name),
+                        &scope,
+                        place,
+                    ));
                 }
                 Value::Call(call) => {
                     let at = self.run.place(call.line);
@@ -557,8 +568,10 @@ impl<'a> Assembly<'a> {
         let name = slug(rule_path(path));
         let name = format!("{}-ws", name.trim_end_matches("-ws"));
         let mut route = Route::new(place.clone(), name, path.clone(), action);
-        if self.routes.iter().any(|it| it.path == *path) {
-            // Ordinary requests for it go elsewhere.
+        let scope = Scope { path: path.clone(), methods: Vec::new() };
+        let is_guarded = self.is_closed(&self.conditions.touching(&scope));
+        if is_guarded || self.routes.iter().any(|it| it.path == *path) {
+            // Ordinary requests for it go elsewhere, or nowhere.
             route.match_headers.push(("upgrade".to_owned(), "websocket".to_owned()));
         }
         route.prefix = Some(to).filter(|to| to != rule_path(path));

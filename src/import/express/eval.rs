@@ -219,7 +219,11 @@ impl<'a> Run<'a> {
         for property in properties {
             match property {
                 ObjectPropertyKind::SpreadProperty(spread) => {
-                    fields.extend(self.eval(&spread.argument).fields().iter().cloned());
+                    let line = self.line_of(spread.span);
+                    match self.eval(&spread.argument) {
+                        Value::Object(spread) => fields.extend(spread),
+                        value => fields.push(Field { key: "...".to_owned(), value, line }),
+                    }
                 }
                 ObjectPropertyKind::ObjectProperty(property) => {
                     let key = match &property.key {
@@ -266,7 +270,7 @@ impl<'a> Run<'a> {
                 None => Value::Unknown,
             },
             "express" | "express.default" => self.application(),
-            "express.Router" => self.application(),
+            "express.Router" => self.router(),
             "Number" | "parseInt" | "String" | "Object.freeze" => {
                 first.cloned().unwrap_or(Value::Unknown)
             }
@@ -291,8 +295,12 @@ impl<'a> Run<'a> {
                 }
             }
             "fs.readFileSync" => first.cloned().unwrap_or(Value::Unknown),
-            "http.createServer" => Value::Server(None),
+            "http.createServer" => {
+                self.stands_before(arguments.last(), line);
+                Value::Server(None)
+            }
             "https.createServer" => {
+                self.stands_before(arguments.last(), line);
                 let file = |key| first.and_then(|it| it.get(key)).and_then(Value::plain);
                 Value::Server(file("cert").zip(file("key")))
             }

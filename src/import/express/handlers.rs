@@ -98,6 +98,11 @@ pub fn is_harmless(name: &str) -> bool {
         || HARMLESS.iter().any(|word| name.contains(word)) && !is_guard(&name)
 }
 
+/// Whether a piece of the program turns requests away.
+pub fn refuses(text: &str) -> bool {
+    REFUSALS.iter().any(|word| text.contains(word))
+}
+
 pub fn is_guard(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     !SESSIONS.contains(&name.as_str()) && GUARDS.iter().any(|word| name.contains(word))
@@ -128,7 +133,7 @@ impl<'a> Run<'a> {
                 Some(false) => Kind::Middles,
             };
         }
-        let refuses = REFUSALS.iter().any(|word| text.contains(word));
+        let refuses = refuses(text);
         let kind = self.proxies(function).or_else(|| self.answer(function));
         kind.unwrap_or(if refuses { Kind::Guards } else { Kind::Code })
     }

@@ -9,6 +9,8 @@ use std::rc::Rc;
 pub struct Program<'a> {
     /// The applications and routers.
     pub apps: Vec<Vec<Entry<'a>>>,
+    /// Which of them are routers.
+    pub routers: Vec<usize>,
     pub listens: Vec<Listen>,
     /// WebSockets that handlers of `upgrade` lead by hand.
     pub upgrades: Vec<Upgrade<'a>>,

@@ -186,6 +186,11 @@ impl<'a> Assembly<'a> {
         let mut paths = Vec::new();
         for item in filter.items() {
             let written = item.plain();
+            if written.as_deref().is_some_and(|path| path.starts_with('!')) {
+                let text = "a filter that leaves paths out; what it took goes where the rest goes";
+                self.run.notes.left(place, text);
+                return Vec::new();
+            }
             let below = if strips { mount } else { "/" };
             let rule = written.as_deref().filter(|path| path.starts_with('/'));
             match rule.and_then(|path| paths::rule(below, path, true)) {

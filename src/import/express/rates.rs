@@ -20,7 +20,8 @@ pub fn limit(call: &Call<'_>, place: &Place, notes: &mut Notes) -> Option<RateLi
         None => Some(default),
         Some(value) => value.plain()?.parse().ok(),
     };
-    let is_seen = options.is_none_or(|options| matches!(options, Value::Object(_)));
+    let is_seen = options
+        .is_none_or(|options| matches!(options, Value::Object(_)) && options.get("...").is_none());
     let requests = number(get("limit").or(get("max")), 5)
         .and_then(|requests| u32::try_from(requests).ok())
         .filter(|requests| (1..=1_000_000).contains(requests));

@@ -2,13 +2,16 @@
 //! application is written down.
 
 use super::eval::member_of;
+use super::handlers::refuses;
 use super::program::{Entry, Listen, Program, Upgrade};
-use super::value::{Call, Function, Value};
+use super::unread::unseen;
+use super::value::{Call, Field, Function, Value};
 use crate::import::draft::PathRule;
 use crate::import::note::{Notes, Place};
 use oxc_ast::ast::{
-    Argument, AssignmentExpression, BindingPattern, Declaration, Expression, ForStatementLeft,
-    ImportDeclarationSpecifier, NewExpression, Statement, VariableDeclaration,
+    Argument, AssignmentExpression, AssignmentTarget, BindingPattern, Declaration, Expression,
+    ForStatementLeft, ImportDeclarationSpecifier, NewExpression, Statement, StaticMemberExpression,
+    VariableDeclaration,
 };
 use oxc_span::{GetSpan, Span};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -95,6 +98,14 @@ impl<'a> Run<'a> {
         }
         if let Some(scope) = self.scopes.last_mut() {
             scope.insert(name.to_owned(), value);
+        }
+    }
+
+    /// Gives a name that there is another value.
+    fn rebind(&mut self, name: &str, value: Value<'a>) {
+        match self.scopes.iter_mut().rev().find(|scope| scope.contains_key(name)) {
+            Some(scope) => drop(scope.insert(name.to_owned(), value)),
+            None => self.bind(name, value),
         }
     }
 
@@ -225,7 +236,7 @@ impl<'a> Run<'a> {
 
     fn declare(&mut self, declaration: &'a VariableDeclaration<'a>) {
         for declarator in &declaration.declarations {
-            let value = declarator.init.as_ref().map_or(Value::Unknown, |init| self.eval(init));
+            let value = declarator.init.as_ref().map_or(Value::Null, |init| self.eval(init));
             self.bind_pattern(&declarator.id, value);
         }
     }
@@ -291,6 +302,12 @@ impl<'a> Run<'a> {
         Value::App(self.program.apps.len() - 1)
     }
 
+    /// One that answers nobody before it is mounted.
+    pub fn router(&mut self) -> Value<'a> {
+        self.program.routers.push(self.program.apps.len());
+        self.application()
+    }
+
     /// `callee(arguments)`.
     pub fn call(
         &mut self,
@@ -306,6 +323,17 @@ impl<'a> Run<'a> {
             }
             let line = self.line_of(member.property.span);
             let arguments = self.arguments(arguments);
+            if let (Value::List(items), Expression::Identifier(list)) = (&object, &member.object) {
+                let grown = match member.property.name.as_str() {
+                    "push" => Some(Value::List([&items[..], &arguments].concat())),
+                    "unshift" => Some(Value::List([&arguments, &items[..]].concat())),
+                    "splice" => Some(Value::Unknown),
+                    _ => None,
+                };
+                if let Some(grown) = grown {
+                    self.rebind(list.name.as_str(), grown);
+                }
+            }
             return self.method(object, member.property.name.as_str(), arguments, line);
         }
         let callee = self.eval(callee);
@@ -456,6 +484,10 @@ impl<'a> Run<'a> {
         }
         match arguments.next() {
             Some(Value::UpgradeOf(call)) => self.program.upgraded.push((call, Vec::new())),
+            Some(Value::Function(function)) if refuses(self.text_of(function.span)) => {
+                let text = "an `upgrade` handler that may turn away: WebSockets are not carried";
+                self.notes.left(&self.place(line), text);
+            }
             Some(Value::Function(function)) => {
                 let before = self.program.upgrades.len() + self.program.upgraded.len();
                 self.asked = Some(Vec::new());
@@ -515,8 +547,14 @@ impl<'a> Run<'a> {
                 return Value::Unknown;
             }
             "disable" => return Value::Unknown,
+            "engine" => return Value::Unknown,
             other => {
                 self.notes.left(&self.place(line), format!("`{other}` is not known to the import"));
+                // Handlers that are for these paths may be among what follows.
+                let paths = arguments.first().filter(|_| other == "route").cloned();
+                if let Some(entries) = self.program.apps.get_mut(app) {
+                    entries.push(Entry { paths, ..unseen(line) });
+                }
                 return Value::Unknown;
             }
         };
@@ -542,9 +580,29 @@ impl<'a> Run<'a> {
     /// `a = b`; `module.exports` and the like are of no matter.
     pub fn assigned(&mut self, assignment: &'a AssignmentExpression<'a>) -> Value<'a> {
         let value = self.eval(&assignment.right);
-        if let Some(name) = assignment.left.get_identifier_name() {
-            self.bind(name, value.clone());
+        if let AssignmentTarget::StaticMemberExpression(member) = &assignment.left {
+            self.assign_member(member, &value);
+        } else if let Some(name) = assignment.left.get_identifier_name() {
+            // Which of two handlers a name stands for, only a run would say.
+            let is_another = self.lookup(name).is_some_and(|it| {
+                it.is_handler() || value.is_handler() && !matches!(it, Value::Null)
+            });
+            let value = if is_another { Value::Unknown } else { value.clone() };
+            self.rebind(name, value);
         }
         value
+    }
+
+    /// `object.key = value`.
+    fn assign_member(&mut self, member: &'a StaticMemberExpression<'a>, value: &Value<'a>) {
+        if let Expression::Identifier(object) = &member.object
+            && let Some(Value::Object(mut fields)) = self.lookup(object.name.as_str())
+        {
+            let (key, line) = (member.property.name.as_str(), self.line_of(member.span));
+            let is_another = fields.iter().any(|it| it.key == key && it.value.is_handler());
+            let value = if is_another { Value::Unknown } else { value.clone() };
+            fields.push(Field { key: key.to_owned(), value, line });
+            self.rebind(object.name.as_str(), Value::Object(fields));
+        }
     }
 }

@@ -24,6 +24,30 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// What stands before all applications, as a server that asks them itself does.
+    pub fn stands_before(&mut self, before: Option<&Value<'a>>, line: usize) {
+        let is_before = match before {
+            Some(Value::Function(function)) => {
+                let text = self.text_of(function.span);
+                let mut names = self.app_names.iter();
+                names.any(|name| {
+                    text.contains(&format!("{name}(")) || text.contains(&format!("{name}."))
+                })
+            }
+            Some(Value::Call(call)) => call.arguments.iter().any(|it| matches!(it, Value::App(_))),
+            _ => false,
+        };
+        if is_before {
+            self.close_all(line);
+        }
+    }
+
+    fn close_all(&mut self, line: usize) {
+        for entries in &mut self.program.apps {
+            entries.insert(0, unseen(line));
+        }
+    }
+
     /// Closes everything when handlers stand in the program that were not come by.
     pub fn close_unread(&mut self, comments: impl Iterator<Item = Span>) {
         let mut text = self.source.as_bytes().to_vec();
@@ -50,13 +74,12 @@ impl<'a> Run<'a> {
         }
         let Some(at) = first.and_then(|at| u32::try_from(at).ok()) else { return };
         let line = self.line_of(Span::new(at, at));
-        for entries in &mut self.program.apps {
-            entries.insert(0, unseen(line));
-        }
+        self.close_all(line);
     }
 }
 
-fn unseen<'a>(line: usize) -> Entry<'a> {
+/// A handler that may do anything.
+pub fn unseen<'a>(line: usize) -> Entry<'a> {
     let handlers = vec![Value::Unknown];
     Entry { line, methods: Vec::new(), is_prefix: true, paths: None, handlers }
 }

@@ -91,6 +91,11 @@ impl<'a> Value<'a> {
         if let Self::List(items) = self { items } else { std::slice::from_ref(self) }
     }
 
+    /// Whether it may be what handles requests.
+    pub fn is_handler(&self) -> bool {
+        matches!(self, Self::Function(_) | Self::Native(_) | Self::Call(_))
+    }
+
     pub fn is_true(&self) -> bool {
         matches!(self, Self::Bool(true))
     }

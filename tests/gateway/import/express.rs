@@ -152,6 +152,15 @@ async fn a_guard_is_one_whatever_it_looks_like() {
         "class Guards { static install(app) { app.use(requireAuth); } } Guards.install(app);",
         "if (process.env.OPEN) { app.use(require('morgan')()); } else { app.use(requireAuth); }",
         "app.set('x', 1), app.use(requireAuth);",
+        "const all = []; all.push(requireAuth); app.use(all);",
+        "let guard = requireAuth; if (process.env.OPEN) guard = (q, s, next) => next(); app.use(guard);",
+        "let g; if (process.env.AUTH) g = requireAuth; else g = (q, s, next) => next(); app.use(g);",
+        "const pass = (q, s, next) => next(); const m = { guard: pass }; m.guard = requireAuth; app.use(m.guard);",
+        "app.use(express.json({ verify: (q, s, body) => check(q, body) }));",
+        "app.param('id', (q, s, next, id) => next());",
+        "app.route('/a').all(requireAuth);",
+        "require('http').createServer((q, s) => q.headers.x ? app(q, s) : s.end());",
+        "require('http').createServer(require('http-auth').basic({}).check(app));",
         "services().forEach((it) => app.use(it.path, requireAuth));",
     ] {
         let proxy = "app.use('/a', createProxyMiddleware({ target: 'http://b:1', on: {} }));";
@@ -253,6 +262,14 @@ async fn parts_take_nothing_from_other_routes() {
             ),
             "POST /a/me/x",
             "403",
+        ),
+        (
+            format!(
+                "const r = express.Router(); r.use('/u', {0}); app.use('/v', mount(r)); app.use('/a', {0});",
+                proxy("")
+            ),
+            "/u/x",
+            "no route takes it",
         ),
         (
             format!("app.all('/a/admin', requireAuth); app.use('/a', {});", proxy("")),
