@@ -184,7 +184,7 @@ async fn a_file_that_a_killed_process_left_is_replaced_and_one_in_use_is_not() {
     let file = local.gateway.file().display().to_string();
     let second = cli(local.gateway.folder(), &["run", "--config", &file], &[]).await;
     assert_eq!(second.code, Some(1));
-    assert!(second.stderr.contains("http.sock is in use"), "{}", second.stderr);
+    assert!(second.stderr.contains("admin.sock is in use"), "{}", second.stderr);
     local.gateway.signal(Signal::SIGKILL);
     local.gateway.gone(Duration::from_secs(20)).await;
     assert!(local.path("http.sock").exists(), "left behind");

@@ -89,6 +89,8 @@ impl<'a> Run<'a> {
                         Some(right) => Value::Text(left.or(&right)),
                         None => Value::Text(left),
                     },
+                    // Either may be the one that guards.
+                    (Value::Unknown, right) if is_default && right.is_handler() => Value::Unknown,
                     (Value::Unknown | Value::Null, right) if is_default => right,
                     (left, _) if is_default => left,
                     _ => Value::Unknown,

@@ -194,7 +194,19 @@ impl<'a> Assembly<'a> {
             let below = if strips { mount } else { "/" };
             let rule = written.as_deref().filter(|path| path.starts_with('/'));
             match rule.and_then(|path| paths::rule(below, path, true)) {
-                Some(rule) => paths.push(rule),
+                // It has to be below the mount as well.
+                Some(rule)
+                    if PathRule::Prefix(mount.to_owned()).rest(rule_path(&rule)).is_some() =>
+                {
+                    paths.push(rule);
+                }
+                Some(rule) if rule.rest(mount).is_some() => {
+                    paths.push(PathRule::Prefix(mount.to_owned()));
+                }
+                Some(rule) => {
+                    let text = format!("`{}` is not below `{mount}`", rule_path(&rule));
+                    self.run.notes.changed(place, text);
+                }
                 None => {
                     let shown = written.map_or("code".to_owned(), |it| format!("`{it}`"));
                     let text = format!("a filter that is {shown}: a route's path is a prefix");
@@ -428,7 +440,9 @@ impl<'a> Assembly<'a> {
             }
         }
         if matches!(route.path, PathRule::Exact(_)) && route.prefix.is_some() {
-            // There is nothing to replace in an exact path; what is below goes along.
+            // There is nothing to replace in an exact path.
+            let text = format!("`{path}` is rewritten, so what is below it goes along");
+            self.run.notes.changed(place, text);
             route.path = PathRule::Prefix(path);
         }
         below.insert(0, route);

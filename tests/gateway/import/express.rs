@@ -156,6 +156,8 @@ async fn a_guard_is_one_whatever_it_looks_like() {
         "let guard = requireAuth; if (process.env.OPEN) guard = (q, s, next) => next(); app.use(guard);",
         "let g; if (process.env.AUTH) g = requireAuth; else g = (q, s, next) => next(); app.use(g);",
         "const pass = (q, s, next) => next(); const m = { guard: pass }; m.guard = requireAuth; app.use(m.guard);",
+        "const cfg = require('./config'); app.use(cfg.guard || ((q, s, next) => next()));",
+        "app.use(find('guard') ?? ((q, s, next) => next()));",
         "app.use(express.json({ verify: (q, s, body) => check(q, body) }));",
         "app.param('id', (q, s, next, id) => next());",
         "app.route('/a').all(requireAuth);",
@@ -291,6 +293,23 @@ async fn parts_take_nothing_from_other_routes() {
         let url = format!("http://localhost{path}");
         let told = cli(imported.folder.path(), &["explain", "--method", method, &url], &[]).await;
         assert!(told.stdout.contains(to), "{line}\n{}\n{}", imported.run.all(), told.all());
+    }
+}
+
+#[tokio::test]
+async fn a_filter_takes_nothing_beside_its_mount() {
+    let version_2 = "onProxyReq: () => {}";
+    for (mount, filter, taken) in
+        [("/a/v1", "/a", "/a/v1"), ("/a", "/a/v1", "/a/v1"), ("/a", "/", "/a")]
+    {
+        let line = format!(
+            "app.use('{mount}', createProxyMiddleware('{filter}', {{ target: 'http://b:1', {version_2} }}));"
+        );
+        let imported = program(&line).await;
+        imported.is_good().await;
+        let paths = imported.run.stdout.matches("path_prefix: ").count();
+        assert_eq!(paths, 1, "{line}\n{}", imported.run.stdout);
+        imported.has(&format!("path_prefix: {taken}}}"));
     }
 }
 
