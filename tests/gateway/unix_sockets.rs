@@ -218,6 +218,7 @@ async fn what_is_no_socket_is_left_alone() {
     let run = cli(folder.path(), &arguments, &[]).await;
     assert_eq!(run.code, Some(1));
     assert!(run.stderr.contains("something else than a socket"), "{}", run.stderr);
+    assert!(!folder.path().join("admin.sock").exists(), "a start that fails leaves nothing behind");
     let text = std::fs::read_to_string(folder.path().join("http.sock")).expect("the file");
     assert_eq!(text, "precious");
 }
