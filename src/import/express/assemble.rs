@@ -328,6 +328,10 @@ impl<'a> Assembly<'a> {
     }
 
     fn demand(&mut self, scope: &Scope, demand: Demand, place: &Place) -> usize {
+        let is_front_page = scope.path == PathRule::Exact("/".to_owned());
+        if is_front_page && matches!(demand, Demand::Limit(_)) {
+            self.run.notes.left(place, "a limit of `/` alone holds for handlers of its own line");
+        }
         self.conditions.add(scope.clone(), demand, place.line)
     }
 

@@ -351,6 +351,7 @@ async fn limits_are_carried_to_what_stands_behind_them() {
         ("{ keyGenerator: (q) => q.ip }", 3, "`keyGenerator` is code"),
         ("{ limit: (q) => 5 }", 3, "a limit that is not seen"),
         ("options", 3, "a limit that is not seen"),
+        ("{})); app.post('/', require('express-rate-limit')(", 3, "a limit of `/` alone"),
         ("{ windowMs: 7 * 24 * 60 * 60 * 1000 }", 3, "a limit that is not seen"),
         ("{ windowMs: 1 / 0 }", 3, "a limit that is not seen"),
         ("{ skip: (q) => true }", 3, "`skip` is code"),
