@@ -26,6 +26,10 @@ pub(super) struct Copy {
 
 /// Begins a copy of a request, as the upstream gets it, if it is one of those and there is room.
 pub(super) fn begin(head: &RequestHeader, ctx: &mut Context) {
+    if let Some(copy) = &mut ctx.copy {
+        // Another attempt: the body comes from its beginning again.
+        copy.body.clear();
+    }
     let Some(mirror) = ctx.route.mirror.as_ref().filter(|_| ctx.attempts.is_first()) else {
         return;
     };

@@ -236,6 +236,8 @@ impl ProxyHttp for Proxy {
         upstream_request: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
+        // A further attempt gets what has come of the body once more.
+        ctx.received = 0;
         forward::prepare(session, upstream_request, ctx)?;
         mirror::begin(upstream_request, ctx);
         caching::asked(ctx);
@@ -249,6 +251,12 @@ impl ProxyHttp for Proxy {
         is_end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
+        if is_end && body.as_ref().is_some_and(Bytes::is_empty) {
+            // The end of the body, in an empty DATA frame of its own. Pingora would write it to an
+            // HTTP/1.1 upstream as a chunk of no length, which is a last chunk, and then write the
+            // last chunk (RFC 9112, section 7.1): five bytes that begin the next request.
+            *body = None;
+        }
         mirror::add(body.as_ref(), is_end, ctx);
         ctx.received += body.as_ref().map_or(0, |body| body.len() as u64);
         if ctx.tunnel.is_some() {

@@ -30,6 +30,7 @@ mod forwarded_headers;
 mod header_changes;
 mod health_checks;
 mod history;
+mod http2_bodies;
 mod http2_floods;
 mod http2_limits;
 mod http2_to_http1;

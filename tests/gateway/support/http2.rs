@@ -35,6 +35,7 @@ impl Frames {
     /// Connects and says what a client must at first.
     pub async fn connect(gateway: &Gateway) -> Self {
         let socket = TcpStream::connect(gateway.address()).await.expect("a connection");
+        let _ = socket.set_nodelay(true);
         let mut frames = Self(socket);
         frames.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("the preface");
         frames.send(SETTINGS, 0, 0, &[]).await.expect("the settings");
