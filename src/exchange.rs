@@ -75,6 +75,8 @@ pub struct Exchange {
     pub(crate) user_id: Option<UserId>,
     pub(crate) is_websocket: bool,
     pub(crate) scheme: &'static str,
+    /// The host that the client asked for, where a trusted proxy reports it.
+    pub(crate) forwarded_host: Option<Box<str>>,
     pub(crate) is_rehearsal: bool,
     /// Its place in a trace, where requests are traced.
     pub(crate) trace: Option<TraceParent>,
@@ -92,6 +94,7 @@ impl Exchange {
             user_id: None,
             is_websocket: false,
             scheme: "http",
+            forwarded_host: None,
             is_rehearsal: false,
             trace: None,
             store: Extensions::new(),

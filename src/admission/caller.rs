@@ -1,21 +1,27 @@
 use crate::generation::Edge;
-use crate::http::forwarded;
-use http::header::{HeaderMap, HeaderName};
+use crate::http::forwarded::{self, Hop};
+use crate::http::host::is_authority;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Who asks, as far as the gateway can know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The client's address.
     pub address: Option<IpAddr>,
     /// By what it came: `http` or `https`.
     pub scheme: &'static str,
+    /// The host that it asked for, where a trusted proxy reports it.
+    pub forwarded_host: Option<Box<str>>,
 }
 
-/// Who asks: who connects, or whom it speaks for where it is a proxy that is believed.
+/// Who asks: who connects, or the client for which a trusted proxy speaks. Each fact is taken from
+/// `X-Forwarded-*`, and from `Forwarded` (RFC 7239) where the proxy sends no such header: a balancer
+/// that writes the former may pass on a stranger's `Forwarded`.
 pub fn caller(
     edge: &Edge,
     peer: Option<IpAddr>,
@@ -23,27 +29,45 @@ pub fn caller(
     is_secured: bool,
     headers: &HeaderMap,
 ) -> Caller {
-    let mut address = peer;
-    if is_trusted {
-        let fields: Vec<&str> = headers
-            .get_all(X_FORWARDED_FOR)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .collect();
-        let told = forwarded::client(fields.into_iter(), |address| edge.trusts(address));
-        address = told.or(peer);
+    let scheme = if is_secured { "https" } else { "http" };
+    if !is_trusted {
+        return Caller { address: peer, scheme, forwarded_host: None };
     }
-    Caller { address, scheme: scheme(is_trusted, is_secured, headers) }
+    let trusts = |address| edge.trusts(address);
+    let hop = if headers.contains_key(header::FORWARDED) {
+        let fields: Vec<&str> = texts(headers, &header::FORWARDED).collect();
+        forwarded::hop(fields.into_iter(), trusts)
+    } else {
+        None
+    };
+    let Hop { client, host, scheme: forwarded_scheme } = hop.unwrap_or_default();
+    let address = match headers.contains_key(X_FORWARDED_FOR) {
+        true => {
+            let fields: Vec<&str> = texts(headers, &X_FORWARDED_FOR).collect();
+            forwarded::client(fields.into_iter(), trusts)
+        }
+        false => client,
+    };
+    let reported_scheme = match headers.get(X_FORWARDED_PROTO) {
+        Some(reported) => first(reported).and_then(forwarded::scheme),
+        None => forwarded_scheme,
+    };
+    let forwarded_host = match headers.get(X_FORWARDED_HOST) {
+        Some(reported) => first(reported).map(Box::from),
+        None => host.map(|host| host.into_owned().into_boxed_str()),
+    };
+    Caller {
+        address: address.or(peer),
+        scheme: reported_scheme.unwrap_or(scheme),
+        forwarded_host: forwarded_host.filter(|host| !host.is_empty() && is_authority(host)),
+    }
 }
 
-fn scheme(is_trusted: bool, is_secured: bool, headers: &HeaderMap) -> &'static str {
-    let told = headers.get(X_FORWARDED_PROTO).filter(|_| is_trusted);
-    // Each proxy on the way may have added its own; the first met the client.
-    let told = told.and_then(|told| told.to_str().ok()?.split(',').next());
-    match told.map(str::trim) {
-        Some(told) if told.eq_ignore_ascii_case("https") => "https",
-        Some(told) if told.eq_ignore_ascii_case("http") => "http",
-        _ if is_secured => "https",
-        _ => "http",
-    }
+fn texts<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
+}
+
+/// The first of a list: each proxy on the way may have added its own, and the first met the client.
+fn first(list: &HeaderValue) -> Option<&str> {
+    list.to_str().ok()?.split(',').map(str::trim).find(|element| !element.is_empty())
 }

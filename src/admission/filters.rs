@@ -1,22 +1,57 @@
-use super::Halt;
+use super::{Halt, authority};
 use crate::exchange::Exchange;
-use crate::filter::{Error, Flow, Request, Response};
+use crate::filter::{Error, Filter, Flow, Reply, Request, Response, refuse_origin};
 use crate::generation::Route;
+use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
+use std::sync::Arc;
 
-/// Runs the route's filters over the request; the first that answers ends the walk.
+/// Runs the route's filters over the request, and checks the `Origin` of a WebSocket handshake
+/// between them; the first that answers ends the walk.
 pub async fn filter(
     route: &Route,
     head: &mut RequestHeader,
     exchange: &mut Exchange,
 ) -> Result<Option<Halt>, Error> {
-    for filter in &route.filters {
+    let (before, after) =
+        route.filters.split_at_checked(route.origin_check_at).unwrap_or((&route.filters, &[]));
+    if let Some(halt) = run(before, head, exchange).await? {
+        return Ok(Some(halt));
+    }
+    if exchange.is_websocket
+        && let Some(reply) = check_origin(route, head, exchange)
+    {
+        return Ok(Some(Halt::answer(reply)));
+    }
+    run(after, head, exchange).await
+}
+
+async fn run(
+    filters: &[Arc<dyn Filter>],
+    head: &mut RequestHeader,
+    exchange: &mut Exchange,
+) -> Result<Option<Halt>, Error> {
+    for filter in filters {
         let mut request = Request { head, exchange };
         if let Flow::Respond(reply) = filter.on_request(&mut request).await? {
             return Ok(Some(Halt::answer(reply)));
         }
     }
     Ok(None)
+}
+
+/// Refuses the handshake of a page whose origin is not allowed; who sends none is no browser.
+fn check_origin(route: &Route, head: &RequestHeader, exchange: &Exchange) -> Option<Reply> {
+    let origins = &route.websocket.as_ref()?.origins;
+    let origin = head.headers.get(header::ORIGIN)?;
+    let own = match exchange.forwarded_host.as_deref() {
+        Some(host) => host,
+        None => authority(head).unwrap_or_default(),
+    };
+    if origins.allow(origin, own, exchange.scheme()) {
+        return None;
+    }
+    Some(refuse_origin(origin, origins.key()))
 }
 
 /// Runs the route's filters over the response, in reverse.

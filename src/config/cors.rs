@@ -6,19 +6,20 @@ use serde::Deserialize;
 /// `off`, or a CORS policy.
 #[derive(Debug, Clone)]
 pub enum CorsPolicy {
-    /// `off`: no CORS header is set, none of the upstream's is touched, no preflight is
-    /// answered, and the `Origin` of a WebSocket handshake is not checked.
+    /// `off`, as without the key: no CORS header is set, none of the upstream's is touched, and
+    /// preflights go to the upstream.
     Switch(Switch),
     /// The policy.
     Policy(Cors),
 }
 
-/// Which other origins' pages may read the responses, and open WebSockets.
+/// Which other origins' pages may read the responses, and, where `websocket.origins` does not say
+/// otherwise, open WebSockets.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cors {
-    /// Origins as `scheme://host[:port]`, `https://*.example.com` for every subdomain, `*` for
-    /// all, `null` for opaque origins. Default: none but the gateway's own.
+    /// Origins as `scheme://host[:port]`, `https://*.example.com` for every subdomain, `file://` for a
+    /// scheme without hosts, `*` for all, `null` for opaque origins. Default: none but the gateway's own.
     pub allow_origins: Vec<Spanned<OriginPattern>>,
     /// Methods that a preflight may ask for. Default: `GET, HEAD, POST, PUT, PATCH, DELETE`.
     pub allow_methods: Option<Vec<Spanned<Method>>>,

@@ -79,7 +79,10 @@ pub use values::{
 
 pub use yaml::{Kind, Node, Resolved, Scalar, tree};
 
-pub use websocket::{Drain, Evict, LogFrames, OnChange, PingTo, WebSocket, WebSocketSetting};
+pub use websocket::{
+    Drain, Evict, LogFrames, OnChange, OriginsWord, PingTo, WebSocket, WebSocketOrigins,
+    WebSocketSetting,
+};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -142,8 +145,9 @@ pub struct Config {
     pub maintenance: Option<Spanned<MaintenanceSetting>>,
     /// Pages of one's own for errors.
     pub error_pages: ErrorPages,
-    /// Networks (CIDR) whose `X-Forwarded-*`, `Forwarded` and `X-Request-Id` are believed; `unix`
-    /// stands for who connects to Unix domain sockets. Default: none.
+    /// Networks (CIDR) whose `X-Forwarded-For`, `-Proto`, `-Host`, `Forwarded` (RFC 7239; where a
+    /// proxy sends both, the former count) and `X-Request-Id` are believed; `unix` means clients of
+    /// Unix domain sockets. Default: none.
     pub trusted_proxies: Vec<Spanned<TrustedProxy>>,
     /// Bounds on what a client may send.
     pub limits: Limits,

@@ -219,8 +219,22 @@ impl FromStr for Cidr {
         written
             .parse()
             .or_else(|_| written.parse::<IpAddr>().map(ipnet::IpNet::from))
-            .map(Self)
+            .map(|network| Self(canonical(network)))
             .map_err(|_| "not a network; write it like `10.0.0.0/8` or `192.0.2.1`".to_owned())
+    }
+}
+
+/// Clients are known by their IPv4 address (RFC 4291, section 2.5.5.2), so a network of IPv4
+/// addresses that are mapped into IPv6 is one of IPv4.
+fn canonical(network: ipnet::IpNet) -> ipnet::IpNet {
+    let (IpAddr::V4(address), Some(prefix)) =
+        (network.addr().to_canonical(), network.prefix_len().checked_sub(96))
+    else {
+        return network;
+    };
+    match network {
+        ipnet::IpNet::V6(_) => ipnet::Ipv4Net::new(address, prefix).map_or(network, Into::into),
+        ipnet::IpNet::V4(_) => network,
     }
 }
 
@@ -374,9 +388,11 @@ fn judge_origin(written: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(match written.strip_suffix('/') {
-        Some(rest) => format!("an origin has no path: write `{rest}`"),
-        None => "not an origin; write it like `https://app.example.com`, \
-                 `https://*.example.com`, `http://localhost:5173`, `null` or `*`"
+        Some(rest) if crate::http::origin::OriginPattern::parse(rest).is_some() => {
+            format!("an origin has no path: write `{rest}`")
+        }
+        _ => "not an origin; write it like `https://app.example.com`, \
+              `https://*.example.com`, `http://localhost:5173`, `file://`, `null` or `*`"
             .to_owned(),
     })
 }

@@ -1,5 +1,5 @@
-use super::union::short_or_long;
-use super::{ByteSize, Duration, Spanned, Switch};
+use super::union::{short_or_long, word_or_list};
+use super::{ByteSize, Duration, OriginPattern, Spanned, Switch};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -16,6 +16,11 @@ pub enum WebSocketSetting {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebSocket {
+    /// Pages of which origins may open WebSockets here: `same` (those of the gateway's own host),
+    /// `any`, or a list as in `cors.allow_origins`, beside `same`. Handshakes of other pages are answered
+    /// 403; those without an `Origin` are no browser's, and pass. Default: `cors.allow_origins` where
+    /// the route has a policy, else `same`.
+    pub origins: Option<Spanned<WebSocketOrigins>>,
     /// Closes a session (1001) in which neither side sent anything for so long.
     /// Default: no limit.
     pub idle_timeout: Option<Spanned<Duration>>,
@@ -55,6 +60,25 @@ pub struct WebSocket {
     /// Logs frames: `off` (default), `headers` (direction, opcode, length), `text` (text messages
     /// as well, up to 1 KiB each, values of secret keys redacted).
     pub log_frames: LogFrames,
+}
+
+/// Pages of which origins may open WebSockets.
+#[derive(Debug, Clone)]
+pub enum WebSocketOrigins {
+    /// `same` or `any`.
+    Word(OriginsWord),
+    /// Those listed, and those of the gateway's own host.
+    List(Vec<Spanned<OriginPattern>>),
+}
+
+/// Pages of which origins may open WebSockets, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OriginsWord {
+    /// Those of the gateway's own host.
+    Same,
+    /// All.
+    Any,
 }
 
 /// What happens at a limit of sessions.
@@ -132,4 +156,5 @@ pub struct Drain {
     pub spread: Option<Spanned<Duration>>,
 }
 
+word_or_list!(WebSocketOrigins: Word(OriginsWord) | List(Vec<Spanned<OriginPattern>>));
 short_or_long!(WebSocketSetting: Switch(Switch) | Settings(Box<WebSocket>));

@@ -121,7 +121,7 @@ codes! {
     OriginRefused: "origin-refused",
         "Pages of this origin are not let in.",
         "The origin is not in the list of those that are allowed.",
-        "Add the origin, as scheme://host[:port], to `cors.allow_origins`.";
+        "Add the origin, as scheme://host[:port], to `websocket.origins` of the route, or to `cors.allow_origins`.";
     UpgradeLost: "upgrade-lost",
         "The request to upgrade was lost on the way.",
         "A proxy in between removes `Upgrade` and `Connection: Upgrade`, or speaks HTTP/1.0.",

@@ -161,7 +161,9 @@ impl Evidence<'_> {
                 self.map.and_then(|map| map.nearest(self.target))
             }
             Code::WebSocketOff => lines.map(|lines| lines.websocket.clone()),
-            Code::OriginRefused => self.cors_line(),
+            Code::OriginRefused => {
+                lines.map(|lines| lines.origins.clone()).or_else(|| self.cors_line())
+            }
             _ => None,
         };
         let blame = if code == Code::UpgradeLost { Blame::Between } else { Blame::Gateway };

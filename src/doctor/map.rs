@@ -45,6 +45,8 @@ pub struct Lines {
     pub websocket: String,
     /// `cors`: where an origin is to be added.
     pub cors: String,
+    /// `websocket.origins`, or else `cors`: where the origin of a page with WebSockets is to be added.
+    pub origins: String,
     /// `timeouts.read`.
     pub read: Option<String>,
     /// `rewrite.prefix`.
@@ -160,6 +162,10 @@ impl Map {
         Lines {
             websocket: or_route(written.websocket.as_ref().map(|setting| setting.span)),
             cors: or_route(cors(written.cors.as_ref().or(self.written.cors.as_ref()))),
+            origins: or_route(
+                origins(written)
+                    .or_else(|| cors(written.cors.as_ref().or(self.written.cors.as_ref()))),
+            ),
             read: written.timeouts.read.as_ref().map(|read| self.line(read.span)),
             prefix: or_route(prefix),
             route,
@@ -196,6 +202,14 @@ impl Map {
     /// Where origins are allowed for what no route takes.
     pub fn default_cors(&self) -> Option<String> {
         cors(self.written.cors.as_ref()).map(|span| self.line(span))
+    }
+}
+
+/// Where `websocket.origins` is written.
+fn origins(route: &config::Route) -> Option<Span> {
+    match &route.websocket.as_ref()?.value {
+        WebSocketSetting::Settings(settings) => settings.origins.as_ref().map(|it| it.span),
+        WebSocketSetting::Switch(_) => None,
     }
 }
 

@@ -13,7 +13,8 @@ use crate::http::origin::Origin;
 pub async fn examine(plan: &Plan, front: &Observed) -> Option<(Code, String)> {
     let origin = plan.origin.as_deref()?;
     // A page of the very same host asks nobody for leave.
-    if Origin::parse(origin).is_some_and(|origin| origin.is_same_as_host(&plan.authority)) {
+    let scheme = if plan.trust.is_some() { "https" } else { "http" };
+    if Origin::parse(origin).is_some_and(|origin| origin.is_own(&plan.authority, scheme)) {
         return None;
     }
     // The preflight is asked first: its refusal says why.

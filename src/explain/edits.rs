@@ -11,6 +11,7 @@ use tempfile::TempDir;
 const WORDS: &[&str] = &[
     "none",
     "oldest",
+    "any",
     "keep",
     "drain",
     "close",

@@ -84,6 +84,7 @@ fn exchange(generation: &Generation, asked: &Asked, head: &RequestHeader) -> Exc
     let caller = caller(edge, asked.client, is_trusted, asked.is_https, &head.headers);
     exchange.client_address = caller.address;
     exchange.scheme = caller.scheme;
+    exchange.forwarded_host = caller.forwarded_host;
     exchange.is_rehearsal = true;
     exchange.tls = asked.is_https.then(|| Arc::new(handshake(head)));
     exchange

@@ -3,8 +3,9 @@
 use crate::cache;
 use crate::compression::{Compression, MediaRange};
 use crate::generation::{Mirror, RetryPolicy, Route, When};
+use crate::http::origin::OriginPattern;
 use crate::upstream::{Balance, Key, Pool};
-use crate::websocket::{LogFrames, OnChange, Settings};
+use crate::websocket::{LogFrames, OnChange, Origins, Settings};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -110,10 +111,27 @@ fn retry(policy: &RetryPolicy) -> String {
 }
 
 fn websocket(settings: &Settings) -> String {
-    let Settings { idle_timeout, max_lifetime, quota, bounds, ping, on_change, log_frames } =
-        settings;
+    let Settings {
+        origins,
+        idle_timeout,
+        max_lifetime,
+        quota,
+        bounds,
+        ping,
+        on_change,
+        log_frames,
+    } = settings;
     let number = |number: Option<usize>| number.map(|it| it.to_string());
     let mut told = Told::on();
+    match origins {
+        // Nothing is said of the default; the CORS policy is a filter.
+        Origins::Same | Origins::OfCors(_) => {}
+        Origins::Any => told.add("origins", "any"),
+        Origins::Listed(patterns) => {
+            let shown: Vec<String> = patterns.iter().map(OriginPattern::shown).collect();
+            told.add("origins", &shown.join(" "));
+        }
+    }
     told.time("idle_timeout", *idle_timeout);
     told.time("max_lifetime", *max_lifetime);
     for (name, value) in [

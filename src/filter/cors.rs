@@ -10,7 +10,7 @@ const ALLOW_PRIVATE_NETWORK: HeaderName =
 const REQUEST_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-request-private-network");
 
-/// Which other origins' pages may read the responses, and open WebSockets.
+/// Which other origins' pages may read the responses.
 #[derive(Debug, Clone)]
 pub struct CorsPolicy {
     /// The origins.
@@ -29,8 +29,7 @@ pub struct CorsPolicy {
     pub private_network: bool,
 }
 
-/// Cross-origin resource sharing by the Fetch standard, and the check of a WebSocket's `Origin`
-/// that the Fetch standard leaves to servers (RFC 6455, section 10.2).
+/// Cross-origin resource sharing by the Fetch standard.
 #[derive(Debug)]
 pub struct CorsFilter {
     policy: CorsPolicy,
@@ -60,8 +59,17 @@ impl CorsFilter {
         }
     }
 
+    /// The origins that are let in.
+    pub(crate) fn origins(&self) -> &[OriginPattern] {
+        &self.policy.origins
+    }
+
     /// Whether pages of this origin are let in.
     pub fn allows(&self, origin: &HeaderValue) -> bool {
+        if self.any_origin {
+            // Whatever apps and devices send there.
+            return true;
+        }
         let Ok(origin) = origin.to_str() else { return false };
         self.written.iter().any(|written| written == origin)
             || Origin::parse(origin).is_some_and(|origin| {
@@ -94,7 +102,7 @@ impl CorsFilter {
             reply.header(header::VARY, HeaderValue::from_static(PREFLIGHT_VARY))
         };
         if !self.allows(origin) {
-            return refuse("origin_not_allowed", not_allowed(origin));
+            return refuse("origin_not_allowed", not_allowed(origin, "cors.allow_origins"));
         }
         let method = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD);
         if !method.is_some_and(|method| self.takes_method(method)) {
@@ -163,22 +171,15 @@ pub fn is_preflight(request: &RequestHeader) -> bool {
         && request.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Whether the page that asks came from the very host that it asks.
-fn is_same_origin(request: &RequestHeader, origin: &HeaderValue) -> bool {
-    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let authority = request.uri.authority().map(http::uri::Authority::as_str);
-    origin
-        .to_str()
-        .ok()
-        .and_then(Origin::parse)
-        .zip(authority.or(host))
-        .is_some_and(|(origin, host)| origin.is_same_as_host(host))
+/// Refuses the handshake of a page of this origin; `key` of the configuration decides it.
+pub fn refuse_origin(origin: &HeaderValue, key: &str) -> Reply {
+    Reply::error(StatusCode::FORBIDDEN, "origin_not_allowed", not_allowed(origin, key))
 }
 
-fn not_allowed(origin: &HeaderValue) -> String {
+fn not_allowed(origin: &HeaderValue, key: &str) -> String {
     let origin = String::from_utf8_lossy(origin.as_bytes());
     let shown: String = origin.chars().filter(|c| !c.is_control()).take(200).collect();
-    format!("the origin `{shown}` is not allowed; see cors.allow_origins")
+    format!("the origin `{shown}` is not allowed; see {key}")
 }
 
 #[async_trait]
@@ -212,21 +213,12 @@ impl Filter for CorsFilter {
         if is_preflight(request.head()) {
             return Ok(Flow::Respond(self.answer_preflight(request, origin)));
         }
-        // A browser sends the cookies of this site with a handshake from any other site and
-        // lets its page read what comes; only the server can say no.
-        let may_connect = !request.exchange().is_websocket()
-            || self.allows(origin)
-            || is_same_origin(request.head(), origin);
-        if may_connect {
-            return Ok(Flow::Continue);
-        }
-        let reply = Reply::error(StatusCode::FORBIDDEN, "origin_not_allowed", not_allowed(origin));
-        Ok(Flow::Respond(reply))
+        Ok(Flow::Continue)
     }
 
     async fn on_response(&self, response: &mut Response<'_>) -> Result<(), Error> {
         if response.head.status == StatusCode::SWITCHING_PROTOCOLS {
-            // Browsers don't apply CORS to WebSockets; `on_request` has checked the origin.
+            // Browsers don't apply CORS to WebSockets; the origin of handshakes is checked for itself.
             return Ok(());
         }
         let is_preflight = is_preflight(response.request());

@@ -10,6 +10,7 @@ mod respond;
 mod user_id;
 mod variables;
 
+pub(crate) use cors::refuse_origin;
 pub use cors::{CorsFilter, CorsPolicy, is_preflight};
 pub(crate) use files::{FilesFilter, Folder};
 pub(crate) use headers::{Changes as HeaderChanges, FieldName, FieldValue, HeadersFilter};

@@ -170,6 +170,8 @@ pub struct Route {
     pub mirror: Option<Arc<Mirror>>,
     /// In the order in which they see requests.
     pub filters: Box<[Arc<dyn Filter>]>,
+    /// Before which of them the `Origin` of WebSocket handshakes is checked.
+    pub origin_check_at: usize,
     /// How responses are compressed, if they are.
     pub compression: Option<Arc<Compression>>,
     /// What has become of its requests so far.

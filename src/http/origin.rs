@@ -17,7 +17,8 @@ pub enum Origin<'o> {
 }
 
 impl<'o> Origin<'o> {
-    /// Reads an `Origin` field strictly; whatever is not an origin is `None`.
+    /// Reads an `Origin` field strictly; whatever is not an origin is `None`. Apps and devices
+    /// send a scheme without a host: `file://`, `qrc://`.
     pub fn parse(written: &'o str) -> Option<Self> {
         if written == "null" {
             return Some(Self::Opaque);
@@ -25,6 +26,9 @@ impl<'o> Origin<'o> {
         let (scheme, authority) = written.split_once("://")?;
         let valid_scheme = !scheme.is_empty()
             && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+        if authority.is_empty() && valid_scheme && !needs_host(scheme) {
+            return Some(Self::Tuple { scheme, host: "", port: default_port(scheme) });
+        }
         let host = super::host::without_port(authority);
         let port = match authority.get(host.len()..).unwrap_or_default().strip_prefix(':') {
             Some(digits) => digits.parse().ok()?,
@@ -40,20 +44,35 @@ impl<'o> Origin<'o> {
         (valid_scheme && valid_host).then_some(Self::Tuple { scheme, host, port })
     }
 
-    /// Whether a page of this origin speaks to its own server, the one named by `authority`.
-    pub fn is_same_as_host(&self, authority: &str) -> bool {
+    /// Whether a page of this origin speaks to its own server, the one named by `authority`, which
+    /// it has reached by `http` or `https`. An origin has a scheme (RFC 6454, section 4): a page that
+    /// came by `http` can be anybody's who is on the way to it, so it is not that of `https`. The
+    /// reverse holds where a balancer that nobody trusts has taken TLS off.
+    pub fn is_own(&self, authority: &str, request_scheme: &str) -> bool {
         match *self {
             Self::Opaque => false,
             Self::Tuple { scheme, host, port } => {
+                let is_web = scheme.eq_ignore_ascii_case("https")
+                    || (scheme.eq_ignore_ascii_case("http") && request_scheme == "http");
+                if !is_web {
+                    return false;
+                }
                 let target = super::host::without_port(authority);
                 let target_port = authority
                     .get(target.len()..)
                     .and_then(|rest| rest.strip_prefix(':'))
                     .map_or(Some(default_port(scheme)), |digits| digits.parse().ok());
+                // A name with its final dot is the same name (RFC 1034, section 3.1).
+                let [target, host] = [target, host].map(|it| it.strip_suffix('.').unwrap_or(it));
                 target.eq_ignore_ascii_case(host) && target_port == Some(port)
             }
         }
     }
+}
+
+/// Whether there is no page of this scheme without a host (URL standard, "special scheme").
+fn needs_host(scheme: &str) -> bool {
+    ["http", "https", "ws", "wss", "ftp"].iter().any(|it| scheme.eq_ignore_ascii_case(it))
 }
 
 fn default_port(scheme: &str) -> u16 {
@@ -67,13 +86,13 @@ fn default_port(scheme: &str) -> u16 {
 }
 
 /// Which origins are allowed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum OriginPattern {
     /// `*`: every origin.
     Any,
     /// `null`.
     Opaque,
-    /// Just this one, in lower case.
+    /// Just this one, in lower case; `scheme://` has an empty host.
     Exact {
         /// The scheme.
         scheme: String,
@@ -103,6 +122,7 @@ impl OriginPattern {
         if let Some((scheme, rest)) = lower.split_once("://*.") {
             let concrete = format!("{scheme}://{rest}");
             return match Origin::parse(&concrete)? {
+                Origin::Tuple { host: "", .. } => None,
                 Origin::Tuple { host, port, .. } => Some(Self::Below {
                     scheme: scheme.to_owned(),
                     suffix: format!(".{host}"),
@@ -214,11 +234,36 @@ mod tests {
 
     #[test]
     fn a_page_is_at_home_on_its_own_host() {
-        let same = |origin, host| Origin::parse(origin).expect("origin").is_same_as_host(host);
-        assert!(same("http://localhost:3000", "localhost:3000"));
-        assert!(same("https://example.com", "example.com"));
-        assert!(same("https://example.com", "EXAMPLE.com:443"));
-        assert!(!same("http://localhost:5173", "localhost:3000"));
-        assert!(!same("null", "localhost"));
+        let own = |origin, host, by| Origin::parse(origin).expect("origin").is_own(host, by);
+        assert!(own("http://localhost:3000", "localhost:3000", "http"));
+        assert!(own("https://example.com", "example.com", "https"));
+        assert!(own("https://example.com", "EXAMPLE.com:443", "https"));
+        assert!(own("https://example.com", "example.com", "http"), "behind a balancer");
+        assert!(own("https://example.com.", "example.com", "https"));
+        assert!(!own("http://localhost:5173", "localhost:3000", "http"));
+        assert!(!own("null", "localhost", "http"));
+        for origin in ["http://a.test", "http://a.test:80", "ws://a.test", "HTTP://a.test"] {
+            assert!(!own(origin, "a.test", "https"), "rfc6454_4: {origin}");
+        }
+        for origin in ["foo://a.test", "chrome-extension://a.test", "file://", "wss://a.test"] {
+            assert!(!own(origin, "a.test", "http"), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_without_a_host_can_be_listed() {
+        assert!(allows("file://", "file://"));
+        assert!(allows("qrc://", "QRC://"));
+        assert!(!allows("file://", "qrc://"));
+        assert!(!allows("file://", "file://host"));
+        assert_eq!(
+            OriginPattern::parse("file://").map(|it| it.shown()).as_deref(),
+            Some("file://")
+        );
+        for written in
+            ["http://", "https://", "://", "https://*.", "file://*.", "file:", "file:///"]
+        {
+            assert_eq!(OriginPattern::parse(written), None, "{written}");
+        }
     }
 }

@@ -299,6 +299,17 @@ impl Changes {
 }
 
 impl Draft {
+    /// Whether WebSockets pass that the gateway, unlike what the file was written for, lets pages of
+    /// its own host alone open.
+    pub fn checks_origins_anew(&self) -> bool {
+        self.cors.is_none()
+            && self.routes.iter().any(|route| {
+                route.websocket
+                    && route.cors.is_none()
+                    && matches!(route.action, Action::Upstream(_))
+            })
+    }
+
     /// A route's name that no other has, made of what it is about.
     pub fn free_name(&self, wanted: &str) -> String {
         free(wanted, |name| self.routes.iter().any(|route| route.name == name))

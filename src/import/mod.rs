@@ -74,6 +74,13 @@ pub fn import(format: Format, path: &Path) -> Result<Import, Unreadable> {
         Format::Traefik => traefik::import(path, &mut notes)?,
     };
     draft.routes.iter_mut().for_each(draft::Route::tidy);
+    if draft.checks_origins_anew() {
+        notes.changed(
+            &Place { file: path.to_owned(), line: 1 },
+            "the `Origin` of WebSocket handshakes is checked: pages of other hosts are refused; see \
+             `websocket.origins`",
+        );
+    }
     let name = path.file_name().map(PathBuf::from).unwrap_or_default();
     let yaml = yaml::write(&draft, &name.display().to_string());
     Ok(Import { yaml, notes: notes.sorted() })

@@ -83,6 +83,7 @@ fn identify(edge: &Edge, session: &Session, ctx: &mut Context) {
     let caller = caller(edge, peer, ctx.peer_is_trusted, is_secured, headers);
     ctx.exchange.client_address = caller.address;
     ctx.exchange.scheme = caller.scheme;
+    ctx.exchange.forwarded_host = caller.forwarded_host;
     let kept = headers
         .get(X_REQUEST_ID)
         .filter(|_| ctx.peer_is_trusted)

@@ -88,7 +88,7 @@ fn tell_about_client(session: &Session, upstream: &mut RequestHeader, ctx: &Cont
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
     let host = authority.or(host.and_then(|host| host.to_str().ok())).unwrap_or_default();
     let scheme = if ctx.exchange.tls.is_some() { "https" } else { "http" };
-    let element = forwarded::element(peer, host, scheme);
+    let mut element = forwarded::element(peer, host, scheme);
     let mut address = String::with_capacity(40);
     match peer {
         Some(peer) => address::push_ip(&mut address, peer),
@@ -97,7 +97,26 @@ fn tell_about_client(session: &Session, upstream: &mut RequestHeader, ctx: &Cont
         None => {}
     }
     if ctx.peer_is_trusted {
-        if peer.is_some() {
+        let exchange = &ctx.exchange;
+        let client = exchange.client_address;
+        let client_host = exchange.forwarded_host.as_deref().unwrap_or(host);
+        let has = |name: &str| upstream.headers.contains_key(name);
+        // A proxy may speak one of the two languages alone; the upstream is told in both.
+        if !has(FORWARDED) && (client, exchange.scheme, client_host) != (peer, scheme, host) {
+            let before = forwarded::element(client, client_host, exchange.scheme);
+            element = format!("{before}, {element}");
+        }
+        if !has(X_FORWARDED_FOR)
+            && let Some(client) = client.filter(|_| client != peer)
+        {
+            let mut before = String::with_capacity(80);
+            address::push_ip(&mut before, client);
+            if peer.is_some() {
+                before.push_str(", ");
+                before.push_str(&address);
+            }
+            upstream.insert_header(X_FORWARDED_FOR, before)?;
+        } else if peer.is_some() {
             append_to_list(upstream, X_FORWARDED_FOR, &address)?;
         }
         append_to_list(upstream, FORWARDED, &element)?;
@@ -114,10 +133,14 @@ fn tell_about_client(session: &Session, upstream: &mut RequestHeader, ctx: &Cont
         }
     }
     if !ctx.peer_is_trusted || !upstream.headers.contains_key(X_FORWARDED_PROTO) {
-        upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))?;
+        // Without a trusted proxy it is the connection's own.
+        upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(ctx.exchange.scheme))?;
     }
     if !ctx.peer_is_trusted || !upstream.headers.contains_key(X_FORWARDED_HOST) {
-        upstream.insert_header(X_FORWARDED_HOST, host)?;
+        upstream.insert_header(
+            X_FORWARDED_HOST,
+            ctx.exchange.forwarded_host.as_deref().unwrap_or(host),
+        )?;
     }
     Ok(())
 }

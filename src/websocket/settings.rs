@@ -1,9 +1,12 @@
+use super::Origins;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How a route treats WebSocket sessions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Settings {
+    /// Pages of which origins may open sessions.
+    pub origins: Origins,
     /// Ends a session in which neither side sent anything for so long.
     pub idle_timeout: Option<Duration>,
     /// Ends a session after so long, give or take a tenth.

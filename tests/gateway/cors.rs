@@ -327,12 +327,54 @@ async fn a_route_may_have_its_own_policy_or_none() {
 }
 
 #[tokio::test]
-async fn without_a_cors_section_no_other_origin_is_let_in() {
-    let upstream =
-        Upstream::answering(|_| respond("200 OK", &["Access-Control-Allow-Origin: *"], "")).await;
-    let gateway = Config::to(&upstream).start().await;
-    let answer = gateway.get("/", &["Origin: https://any.example"]).await;
-    assert!(!may_read(&answer.head, "https://any.example", false), "{}", answer.head.text);
-    let handshake = crate::support::Handshake::to("/").set("Origin", "https://any.example");
-    assert_eq!(gateway.refused(&handshake).await.status(), 403);
+async fn without_a_policy_cors_is_left_to_the_service() {
+    const THEIRS: [&str; 4] = [
+        "Access-Control-Allow-Origin: https://app.test",
+        "Access-Control-Allow-Credentials: true",
+        "Access-Control-Expose-Headers: x-theirs",
+        "Access-Control-Allow-Methods: PUT",
+    ];
+    let upstream = Upstream::answering(|request| match request.head.line.split(' ').next() {
+        Some("OPTIONS") => respond("204 No Content", &THEIRS, ""),
+        _ => respond("200 OK", &[&THEIRS[..], &["Vary: X-Their-Own"]].concat(), ""),
+    })
+    .await;
+    for config in [Config::to(&upstream), Config::to(&upstream).top("cors: off")] {
+        let gateway = config.start().await;
+        let before = upstream.requests().len();
+        for fields in [&["Origin: https://app.test"][..], &["Origin: https://evil.example"], &[]] {
+            let answer = gateway.get("/", fields).await;
+            for line in THEIRS {
+                let (name, value) = line.split_once(": ").expect("a header");
+                assert_eq!(answer.head.only(&name.to_lowercase()), Some(value), "{fields:?}");
+            }
+            assert_eq!(answer.head.list("vary"), ["x-their-own"], "{fields:?}");
+        }
+        let answer = preflight(&gateway, "https://app.test", "PUT", "").await;
+        assert_eq!(answer.status(), 204);
+        assert_eq!(answer.head.only("access-control-allow-methods"), Some("PUT"));
+        assert_eq!(upstream.requests().len(), before + 4, "the service answers preflights");
+        let none = gateway.get("/a%00", &["Origin: https://app.test"]).await;
+        assert_eq!(none.status(), 400);
+        assert!(!none.head.text.to_lowercase().contains("access-control"), "{}", none.head.text);
+    }
+}
+
+#[tokio::test]
+async fn a_star_takes_origins_without_a_host() {
+    let (gateway, _upstream) = gateway(&["*"], "").await;
+    for origin in ["file://", "qrc://", "content://", "local://", "null", "https://a.example"] {
+        let answer = gateway.get("/", &[&format!("Origin: {origin}")]).await;
+        assert!(may_read(&answer.head, origin, false), "{origin}: {}", answer.head.text);
+        assert_eq!(preflight(&gateway, origin, "PUT", "").await.status(), 204, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_scheme_without_a_host_can_be_listed() {
+    let (gateway, _upstream) = gateway(&["file://"], "").await;
+    for (origin, allowed) in [("file://", true), ("qrc://", false), ("file://host", false)] {
+        let answer = gateway.get("/", &[&format!("Origin: {origin}")]).await;
+        assert_eq!(may_read(&answer.head, origin, false), allowed, "{origin}");
+    }
 }

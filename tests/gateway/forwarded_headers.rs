@@ -219,3 +219,132 @@ async fn a_websockets_handshake_is_told_the_same() {
     assert_eq!(head.only("x-request-id"), answer.only("x-request-id"));
     assert!(answer.only("x-request-id").is_some());
 }
+
+/// What the upstream is told of a request from a trusted proxy: the client and the scheme by
+/// variables, and the headers.
+async fn believed(fields: &[&str]) -> (Option<String>, Option<String>, Head) {
+    let upstream = Upstream::saying("ok").await;
+    let set = "headers: {request: {set: {X-Client: \"{client.address}\", X-Scheme: \"{scheme}\"}}}";
+    let gateway = Config::to(&upstream).with(set).top(TRUSTED).start().await;
+    assert_eq!(gateway.get("/", fields).await.status(), 200);
+    let head = upstream.only_request().await.head;
+    let only = |name: &str| head.only(name).map(str::to_owned);
+    (only("x-client"), only("x-scheme"), head)
+}
+
+#[tokio::test]
+async fn rfc7239_a_trusted_proxy_that_sends_forwarded_alone_is_believed() {
+    for (forwarded, client, scheme) in [
+        ("for=203.0.113.7;proto=https;host=shop.test", "203.0.113.7", "https"),
+        ("For=\"[2001:db8::7]:4711\"; Proto=HTTPS", "2001:db8::7", "https"),
+        ("for=203.0.113.7;proto=wss, for=127.0.0.1", "203.0.113.7", "https"),
+        ("for=6.6.6.6;proto=https, for=203.0.113.7;proto=http", "203.0.113.7", "http"),
+        ("for=\"6.6.6.6;proto=https, for=203.0.113.7;proto=http", "203.0.113.7", "http"),
+        ("for=\"[::ffff:203.0.113.7]\";proto=https", "203.0.113.7", "https"),
+        ("for=unknown;proto=https", "127.0.0.1", "https"),
+        ("proto=https", "127.0.0.1", "https"),
+        ("for=203.0.113.7", "203.0.113.7", "http"),
+        ("nonsense", "127.0.0.1", "http"),
+        ("", "127.0.0.1", "http"),
+    ] {
+        let (told_client, told_scheme, head) =
+            believed(&[&format!("Forwarded: {forwarded}")]).await;
+        assert_eq!(told_client.as_deref(), Some(client), "{forwarded}");
+        assert_eq!(told_scheme.as_deref(), Some(scheme), "{forwarded}");
+        assert_eq!(head.only("x-forwarded-proto"), Some(scheme), "{forwarded}");
+        let addresses = head.list("x-forwarded-for");
+        assert_eq!(addresses.first().map(String::as_str), Some(client), "{forwarded}");
+        assert_eq!(addresses.last().map(String::as_str), Some("127.0.0.1"), "{forwarded}");
+    }
+    let (_, _, head) =
+        believed(&["Host: inner", "Forwarded: for=203.0.113.7;host=shop.test"]).await;
+    assert_eq!(head.only("x-forwarded-host"), Some("shop.test"));
+}
+
+#[tokio::test]
+async fn rfc7239_7_4_what_x_forwarded_says_is_told_in_forwarded_too() {
+    let fields = [
+        "Host: inner",
+        "X-Forwarded-For: 203.0.113.7",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: shop.test",
+    ];
+    let (_, _, head) = believed(&fields).await;
+    assert_eq!(
+        head.list("forwarded"),
+        [
+            "for=203.0.113.7;host=\"shop.test\";proto=https",
+            "for=127.0.0.1;host=\"inner\";proto=http"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_balancer_that_writes_x_forwarded_for_may_pass_on_a_strangers_forwarded() {
+    let fields = ["X-Forwarded-For: 203.0.113.7", "Forwarded: for=6.6.6.6"];
+    assert_eq!(believed(&fields).await.0.as_deref(), Some("203.0.113.7"));
+    let fields = ["X-Forwarded-Proto: http", "Forwarded: for=203.0.113.7;proto=https"];
+    assert_eq!(believed(&fields).await.1.as_deref(), Some("http"));
+}
+
+#[tokio::test]
+async fn the_schemes_of_websockets_are_those_of_http() {
+    for (reported, scheme) in [
+        ("wss", "https"),
+        ("WSS", "https"),
+        ("https,wss", "https"),
+        (" , https", "https"),
+        ("ws", "http"),
+        ("http", "http"),
+        ("gopher", "http"),
+    ] {
+        let fields = [&*format!("X-Forwarded-Proto: {reported}")];
+        assert_eq!(believed(&fields).await.1.as_deref(), Some(scheme), "{reported}");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_redirects_to_https_lets_reported_https_pass() {
+    let upstream = Upstream::saying("ok").await;
+    let config = Config::to(&upstream).listening("redirect_to_https: on").top(TRUSTED);
+    let gateway = config.start().await;
+    for (field, status) in [
+        ("Forwarded: for=203.0.113.7;proto=https", 200),
+        ("Forwarded: for=203.0.113.7;proto=http", 308),
+        ("X-Forwarded-Proto: wss", 200),
+        ("X-Forwarded-Proto: ws", 308),
+    ] {
+        assert_eq!(gateway.get("/", &[field]).await.status(), status, "{field}");
+    }
+}
+
+#[tokio::test]
+async fn rfc4291_2_5_5_2_mapped_addresses_are_those_of_ipv4() {
+    let upstream = Upstream::saying("ok").await;
+    let gateway = Config::to(&upstream)
+        .top("trusted_proxies: [\"::ffff:127.0.0.0/104\"]")
+        .route("closed", "path_prefix: /closed", "service")
+        .with("maintenance: {allow: [203.0.113.0/24]}")
+        .route("mapped", "path_prefix: /mapped", "service")
+        .with("maintenance: {allow: [\"::ffff:203.0.113.7\"]}")
+        .start()
+        .await;
+    for (number, list) in [
+        "203.0.113.7",
+        "::ffff:203.0.113.7",
+        "[::ffff:203.0.113.7]:4711",
+        "203.0.113.7,",
+        "203.0.113.7, , 127.0.0.1",
+        "203.0.113.7, ::ffff:127.0.0.1",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let field = format!("X-Forwarded-For: {list}");
+        for folder in ["closed", "mapped"] {
+            let path = format!("/{folder}/{number}");
+            assert_eq!(gateway.get(&path, &[&field]).await.status(), 200, "{list}");
+            assert_eq!(gateway.access_of(&path).await["client.address"], "203.0.113.7", "{list}");
+        }
+    }
+}

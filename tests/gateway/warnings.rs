@@ -42,6 +42,24 @@ async fn what_is_not_wise_is_told_with_its_name_its_place_and_a_page() {
             cors("allow_origins: [\"http://app.example\"], allow_credentials: true"),
             "4:24",
         ),
+        (
+            "any-origin",
+            format!("{TOP}routes: [{{name: all, upstream: used, websocket: {{origins: any}}}}]\n"),
+            "3:59",
+        ),
+        (
+            "null-origin",
+            format!(
+                "{TOP}routes: [{{name: all, upstream: used, websocket: {{origins: [\"null\"]}}}}]\n"
+            ),
+            "3:60",
+        ),
+        (
+            "cors-off-websockets",
+            format!("{TOP}routes: [{{name: all, upstream: used, cors: off}}]\n"),
+            "3:44",
+        ),
+        ("cors-off-websockets", more("cors: off"), "4:7"),
         ("cors-star", cors("allow_methods: [\"*\"]"), "4:24"),
         ("cors-star", cors("expose_headers: [\"*\"], allow_credentials: true"), "4:25"),
         ("cors-unheeded", cors("allow_methods: [TRACE]"), "4:24"),
@@ -111,6 +129,7 @@ async fn what_is_wise_is_not_warned_of() {
         "cors: {allow_origins: [\"http://app.example\"], expose_headers: [\"*\"], max_age: 24h}",
         "cors: {allow_origins: [\"https://app.example\"], allow_headers: [\"*\"], allow_credentials: true}",
         "trusted_proxies: [10.0.0.0/8, unix]",
+        "cors: {}",
         "tracing: {sample: {ratio: 0.1, parent: trusted}}",
         "tracing: on",
         "drain: {spread: 30s}",

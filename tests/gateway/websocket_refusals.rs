@@ -107,11 +107,113 @@ async fn a_page_of_the_gateways_own_origin_is_let_in() {
 }
 
 #[tokio::test]
-async fn cors_off_leaves_the_origin_to_the_upstream() {
+async fn rfc6454_4_the_own_origin_is_that_of_http_or_https_alone() {
     let upstream = Upstream::echo().await;
-    let gateway =
-        Config::to(&upstream).cors(&["http://localhost:5173"], "").with("cors: off").start().await;
-    drop(Handshake::to("/").set("Origin", "https://other.example").open(&gateway).await);
+    let config = Config::to(&upstream).top("trusted_proxies: [127.0.0.1]");
+    let gateway = config.start().await;
+    for (scheme, origin, is_own) in [
+        ("http", "http://app.test", true),
+        ("http", "https://app.test", true),
+        ("ws", "http://app.test", true),
+        ("https", "https://app.test", true),
+        ("https", "https://app.test:443", true),
+        ("wss", "https://app.test", true),
+        ("https", "http://app.test", false),
+        ("https", "http://app.test:80", false),
+        ("wss", "http://app.test", false),
+        ("https", "wss://app.test", false),
+        ("http", "ws://app.test", false),
+        ("http", "foo://app.test", false),
+        ("http", "chrome-extension://app.test", false),
+        ("http", "file://", false),
+        ("http", "null", false),
+    ] {
+        let handshake = Handshake::to("/")
+            .set("Host", "app.test")
+            .set("X-Forwarded-Proto", scheme)
+            .set("Origin", origin);
+        let told = format!("{origin} by {scheme}");
+        match is_own {
+            true => drop(handshake.open(&gateway).await),
+            false => assert_eq!(gateway.refused(&handshake).await.status(), 403, "{told}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_own_origin_is_that_of_the_host_which_a_trusted_proxy_reports() {
+    let upstream = Upstream::echo().await;
+    let trusting = Config::to(&upstream).top("trusted_proxies: [127.0.0.1]").start().await;
+    let strict = Config::to(&upstream).start().await;
+    let of_page = Handshake::to("/").set("Host", "inner").set("Origin", "https://shop.test:8443");
+    for (name, value) in [
+        ("X-Forwarded-Host", "shop.test:8443"),
+        ("X-Forwarded-Host", "Shop.test:8443, middle.test"),
+        ("Forwarded", "for=203.0.113.7;host=\"shop.test:8443\";proto=https"),
+    ] {
+        drop(of_page.clone().set(name, value).open(&trusting).await);
+        let refused = strict.refused(&of_page.clone().set(name, value)).await;
+        assert_eq!(refused.status(), 403, "a stranger's {name}: {value}");
+    }
+    let other = of_page.clone().set("X-Forwarded-Host", "other.test");
+    assert_eq!(trusting.refused(&other).await.status(), 403);
+    assert_eq!(trusting.refused(&of_page).await.status(), 403);
+}
+
+#[tokio::test]
+async fn websocket_origins_decide_whatever_cors_says() {
+    let upstream = Upstream::echo().await;
+    let page = "https://page.example";
+    let config = |line: &str| Config::to(&upstream).cors(&[page], "").with(line);
+    let status = async |config: &Config, origin: &str| {
+        let handshake = Handshake::to("/").set("Origin", origin);
+        let gateway = config.start().await;
+        let mut wire = gateway.connect().await;
+        wire.send(handshake.bytes()).await;
+        wire.head().await.status()
+    };
+    let evil = "https://evil.example";
+    for (line, origin, expected) in [
+        ("websocket: on", page, 101),
+        ("websocket: on", evil, 403),
+        ("websocket: {origins: same}", page, 403),
+        ("websocket: {origins: same}", "http://localhost", 101),
+        ("websocket: {origins: any}", evil, 101),
+        ("websocket: {origins: any}", "not an origin", 101),
+        ("websocket: {origins: [\"https://*.other.example\"]}", page, 403),
+        ("websocket: {origins: [\"https://*.other.example\"]}", "https://a.other.example", 101),
+        ("websocket: {origins: [\"https://*.other.example\"]}", "http://localhost", 101),
+        ("websocket: {origins: [\"*\"]}", evil, 101),
+        ("websocket: {origins: [\"file://\"]}", "file://", 101),
+        ("websocket: {origins: [\"file://\"]}", "qrc://", 403),
+        ("websocket: {origins: []}", page, 403),
+        // Without a policy there is no list to inherit.
+        ("cors: off", page, 403),
+        ("cors: off", "http://localhost", 101),
+        ("cors: {allow_origins: [\"*\"]}", "qrc://", 101),
+    ] {
+        assert_eq!(status(&config(line), origin).await, Some(expected), "{line}: {origin}");
+    }
+    let plain = Config::to(&upstream);
+    assert_eq!(status(&plain, "http://localhost").await, Some(101), "no cors: its own page");
+    assert_eq!(status(&plain, evil).await, Some(403), "no cors: another page");
+}
+
+#[tokio::test]
+async fn a_refused_origin_is_told_which_key_decides_and_logged_with_its_user() {
+    let upstream = Upstream::echo().await;
+    let foreign = Handshake::to("/?userId=u-1").set("Origin", "https://evil.example");
+    for (config, key) in [
+        (Config::to(&upstream).cors(&["https://a.example"], ""), "see cors.allow_origins"),
+        (Config::to(&upstream), "see websocket.origins"),
+    ] {
+        let config = config.top("identity: {user_id: [{query: userId}]}");
+        let gateway = config.start().await;
+        let refusal = gateway.refused(&foreign).await;
+        assert!(refusal.text().contains(key), "{}", refusal.text());
+        assert_eq!(gateway.access_of("/").await["user.id"], "u-1");
+    }
+    assert_eq!(upstream.connections(), 0, "the upstream is not asked");
 }
 
 #[tokio::test]

@@ -1,4 +1,7 @@
-use crate::config::{Config, Cors, CorsPolicy, Problems};
+use crate::config::{
+    Config, Cors, CorsPolicy, OriginPattern, OriginsWord, Problems, Route, Spanned, WebSocket,
+    WebSocketOrigins, WebSocketSetting,
+};
 use std::time::Duration;
 
 /// What scripts never see, whatever is exposed (Fetch, "forbidden response-header name").
@@ -18,16 +21,73 @@ pub(super) fn review(config: &Config, found: &mut Problems) {
         });
     for (at, cors) in config.cors.iter().map(|cors| ("cors".to_owned(), cors)).chain(routes) {
         if let CorsPolicy::Policy(policy) = &cors.value {
-            origins(policy, &at, found);
+            let has_credentials = policy.allow_credentials.as_ref().is_some_and(|it| it.value);
+            origins(&policy.allow_origins, has_credentials, &format!("{at}.allow_origins"), found);
             unheeded(policy, &at, found);
         }
     }
+    for (index, route) in config.routes.iter().enumerate() {
+        handshakes(config, route, &format!("routes[{index}]"), found);
+    }
 }
 
-fn origins(policy: &Cors, at: &str, found: &mut Problems) {
-    let has_credentials = policy.allow_credentials.as_ref().is_some_and(|it| it.value);
-    for (index, origin) in policy.allow_origins.iter().enumerate() {
-        let at = format!("{at}.allow_origins[{index}]");
+/// The origins whose pages may open WebSockets on a route.
+fn handshakes(config: &Config, route: &Route, at: &str, found: &mut Problems) {
+    let settings = websocket_settings(route);
+    match settings.and_then(|settings| settings.origins.as_ref()) {
+        Some(written) => match &written.value {
+            WebSocketOrigins::Word(OriginsWord::Same) => {}
+            WebSocketOrigins::Word(OriginsWord::Any) => {
+                let reason = "any page may open WebSockets with the cookies of its visitors";
+                found
+                    .warn("any-origin", written.span, format!("{at}.websocket.origins"), reason)
+                    .help("name the origins of your pages, unless the service checks `Origin`");
+            }
+            WebSocketOrigins::List(list) => {
+                origins(list, false, &format!("{at}.websocket.origins"), found);
+            }
+        },
+        None if takes_handshakes(route) => {
+            let (cors, at) = match (&route.cors, &config.cors) {
+                (Some(cors), _) => (cors, format!("{at}.cors")),
+                (None, Some(cors)) => (cors, "cors".to_owned()),
+                (None, None) => return,
+            };
+            if matches!(&cors.value, CorsPolicy::Switch(switch) if !switch.0) {
+                let reason = "it does not concern WebSockets: pages of other origins can open none";
+                found.warn("cors-off-websockets", cors.span, at, reason).help(
+                    "say which can: `websocket: {origins: [\"https://app.example.com\"]}`, or \
+                     `same`, or `any`",
+                );
+            }
+        }
+        None => {}
+    }
+}
+
+fn websocket_settings(route: &Route) -> Option<&WebSocket> {
+    match route.websocket.as_ref().map(|setting| &setting.value) {
+        Some(WebSocketSetting::Settings(settings)) => Some(settings),
+        Some(WebSocketSetting::Switch(_)) | None => None,
+    }
+}
+
+fn takes_handshakes(route: &Route) -> bool {
+    let is_off = matches!(
+        route.websocket.as_ref().map(|setting| &setting.value),
+        Some(WebSocketSetting::Switch(switch)) if !switch.0
+    );
+    route.upstream.is_some() && !is_off
+}
+
+fn origins(
+    listed: &[Spanned<OriginPattern>],
+    has_credentials: bool,
+    at: &str,
+    found: &mut Problems,
+) {
+    for (index, origin) in listed.iter().enumerate() {
+        let at = format!("{at}[{index}]");
         let written = origin.as_str();
         let scheme = written.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         match (written, scheme.as_deref()) {

@@ -7,6 +7,7 @@ use crate::filter::{
 };
 use crate::http::template::Variable;
 use crate::routing::Rule;
+use crate::websocket::Origins;
 use std::sync::Arc;
 
 /// What stands on the way of a route's requests.
@@ -25,6 +26,20 @@ impl Chain {
     /// Whether upstreams are told who asks.
     pub(super) fn tells_user(&self) -> bool {
         self.headers.request.tells(Variable::UserId)
+    }
+
+    /// Pages of which origins may open WebSockets, where the route does not say.
+    pub(super) fn websocket_origins(&self) -> Origins {
+        match &self.cors {
+            Some(cors) => Origins::OfCors(cors.origins().into()),
+            None => Origins::Same,
+        }
+    }
+
+    /// Before which filter the `Origin` of handshakes is checked: the log of a refusal names the
+    /// user, and no other filter sees what is refused.
+    pub(super) fn origin_check_at(&self) -> usize {
+        usize::from(!self.headers.is_empty()) + usize::from(self.user_id.is_some())
     }
 
     /// The filters, in the order in which they see requests. Responses are seen in reverse: what

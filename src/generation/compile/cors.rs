@@ -7,20 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Compiler<'_> {
-    /// The filter for a policy; without any, pages of other origins are let in nowhere.
+    /// The filter for a policy; without one, CORS is left to the upstream.
     pub(super) fn cors(
         &mut self,
         written: Option<&Spanned<CorsPolicy>>,
         at: &str,
     ) -> Option<Arc<CorsFilter>> {
-        let defaults = config::Cors::default();
-        let policy = match written.map(|written| (&written.value, written.span)) {
-            None => &defaults,
-            Some((CorsPolicy::Policy(policy), _)) => policy,
-            Some((CorsPolicy::Switch(switch), span)) => {
+        let written = written?;
+        let policy = match &written.value {
+            CorsPolicy::Policy(policy) => policy,
+            CorsPolicy::Switch(switch) => {
                 if switch.0 {
                     self.problems
-                        .add(span, at, "`on` does not say which origins to allow")
+                        .add(written.span, at, "`on` does not say which origins to allow")
                         .help("write `cors: {allow_origins: [\"https://app.example.com\"]}`");
                 }
                 return None;

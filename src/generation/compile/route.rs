@@ -82,11 +82,14 @@ impl Compiler<'_> {
         if pool.is_none() && written.upstream.is_some() {
             return None;
         }
+        let origins = chain.websocket_origins();
+        let by_default = |origins| Settings { origins, ..Settings::default() };
         let websocket = match written.websocket.as_ref().map(|setting| &setting.value) {
-            None => pool.map(|_| Settings::default()),
-            Some(WebSocketSetting::Switch(switch)) => switch.0.then(Settings::default),
+            None => pool.map(|_| by_default(origins)),
+            Some(WebSocketSetting::Switch(switch)) => switch.0.then(|| by_default(origins)),
             Some(WebSocketSetting::Settings(settings)) => {
-                Some(websocket::settings(settings, self.problems, &format!("{at}.websocket")))
+                let at = format!("{at}.websocket");
+                Some(websocket::settings(settings, origins, self.problems, &at))
             }
         };
         let timeouts = &written.timeouts;
@@ -107,6 +110,7 @@ impl Compiler<'_> {
                 .as_ref()
                 .and_then(|_| Watching::watcher(edge.access_log.as_ref(), &filters)),
             filters,
+            origin_check_at: chain.origin_check_at(),
             websocket: websocket.map(Arc::new),
             connect_timeout: or(timeouts.connect, CONNECT_TIMEOUT),
             tls_timeout: or(timeouts.tls.or(timeouts.connect), CONNECT_TIMEOUT),
@@ -225,6 +229,7 @@ pub(super) fn fallback(
         rewrite_prefix: None,
         host: HostHeader::Preserve,
         watcher: None,
+        origin_check_at: defaults.origin_check_at(),
         websocket: None,
         connect_timeout: CONNECT_TIMEOUT,
         tls_timeout: CONNECT_TIMEOUT,

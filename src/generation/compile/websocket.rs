@@ -1,11 +1,18 @@
+use crate::config::OriginsWord;
 use crate::config::{self, Problems};
-use crate::websocket::{Bounds, LogFrames, OnChange, Ping, Quota, Settings};
+use crate::http::origin::OriginPattern;
+use crate::websocket::{Bounds, LogFrames, OnChange, Origins, Ping, Quota, Settings};
 use std::time::Duration;
 
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The settings of a route's sessions.
-pub(super) fn settings(written: &config::WebSocket, problems: &mut Problems, at: &str) -> Settings {
+/// The settings of a route's sessions; `default_origins` hold where none are written.
+pub(super) fn settings(
+    written: &config::WebSocket,
+    default_origins: Origins,
+    problems: &mut Problems,
+    at: &str,
+) -> Settings {
     let (frame_size, message_size) = (&written.max_frame_size, &written.max_message_size);
     if let (Some(frame), Some(message)) = (frame_size, message_size)
         && frame.value.0 > message.value.0
@@ -17,6 +24,10 @@ pub(super) fn settings(written: &config::WebSocket, problems: &mut Problems, at:
         );
     }
     Settings {
+        origins: written
+            .origins
+            .as_ref()
+            .map_or(default_origins, |written| origins(&written.value)),
         idle_timeout: written.idle_timeout.as_ref().map(|timeout| timeout.value.0),
         max_lifetime: written.max_lifetime.map(|lifetime| lifetime.0),
         quota: Quota {
@@ -47,5 +58,16 @@ pub(super) fn settings(written: &config::WebSocket, problems: &mut Problems, at:
             config::LogFrames::Headers => LogFrames::Headers,
             config::LogFrames::Text => LogFrames::Text,
         },
+    }
+}
+
+/// Which origins are written; that they are ones was checked when the file was read.
+fn origins(written: &config::WebSocketOrigins) -> Origins {
+    match written {
+        config::WebSocketOrigins::Word(OriginsWord::Same) => Origins::Same,
+        config::WebSocketOrigins::Word(OriginsWord::Any) => Origins::Any,
+        config::WebSocketOrigins::List(list) => Origins::Listed(
+            list.iter().filter_map(|origin| OriginPattern::parse(origin.as_str())).collect(),
+        ),
     }
 }

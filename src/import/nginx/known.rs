@@ -109,7 +109,6 @@ const MOOT: &[&str] = &[
     "load_module",
     "lock_file",
     "master_process",
-    "merge_slashes",
     "multi_accept",
     "open_file_cache",
     "open_file_cache_errors",
@@ -203,6 +202,7 @@ const HINTS: &[(&str, &str)] = &[
     ("limit_conn", "see `limits.connections_per_client`"),
     ("limit_conn_zone", "see `limits.connections_per_client`"),
     ("limit_rate", "responses are not slowed down"),
+    ("merge_slashes", "see `routes[].path`: `{duplicate_slashes: keep}`"),
     ("mirror", "see `routes[].mirror`"),
     ("split_clients", "see `routes[].split`"),
     ("map", "variables of one's own are not there; one for `Connection: upgrade` is not needed"),
@@ -251,6 +251,7 @@ fn is_moot(directive: &Directive) -> bool {
             directive.argument(0) == Some("$http_upgrade")
                 && directive.argument(1) == Some("$connection_upgrade")
         }
+        "merge_slashes" => !is_off,
         "access_log" | "proxy_cache" | "autoindex" | "limit_rate" | "log_not_found" => is_off,
         _ => false,
     }

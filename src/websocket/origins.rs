@@ -1,0 +1,44 @@
+use crate::http::origin::{Origin, OriginPattern};
+use http::HeaderValue;
+use std::sync::Arc;
+
+/// Pages of which origins may open WebSockets. A browser sends the cookies of a site with a handshake
+/// from any other site, and lets its page read what comes; only the server can refuse (RFC 6455,
+/// section 10.2).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub enum Origins {
+    /// Those of the gateway's own origin.
+    #[default]
+    Same,
+    /// All.
+    Any,
+    /// These, and those of the gateway's own origin.
+    Listed(Arc<[OriginPattern]>),
+    /// The same, where the list is that of the route's CORS policy.
+    OfCors(Arc<[OriginPattern]>),
+}
+
+impl Origins {
+    /// Whether pages of this origin may open WebSockets at `authority`, which they have reached by
+    /// `scheme`.
+    pub fn allow(&self, origin: &HeaderValue, authority: &str, scheme: &str) -> bool {
+        let patterns = match self {
+            Self::Any => return true,
+            Self::Same => &[][..],
+            Self::Listed(patterns) | Self::OfCors(patterns) => patterns,
+        };
+        if patterns.contains(&OriginPattern::Any) {
+            return true;
+        }
+        let Some(origin) = origin.to_str().ok().and_then(Origin::parse) else { return false };
+        origin.is_own(authority, scheme) || patterns.iter().any(|pattern| pattern.matches(&origin))
+    }
+
+    /// The key of the configuration that decides it.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::OfCors(_) => "cors.allow_origins",
+            Self::Same | Self::Any | Self::Listed(_) => "websocket.origins",
+        }
+    }
+}
