@@ -5,14 +5,29 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease = tonumber(ARGV[5])
-local all = redis.call('HGETALL', KEYS[1])
+-- A value of another type is replaced: it is nothing that a gateway has written.
+local function is_of_another_type(answer)
+  return type(answer) == 'table' and answer.err and string.find(answer.err, 'WRONGTYPE', 1, true)
+end
+local all = redis.pcall('HGETALL', KEYS[1])
+if is_of_another_type(all) then
+  redis.call('DEL', KEYS[1])
+  all = {}
+elseif all.err then
+  return all
+end
 local live = {}
 for i = 1, #all, 2 do
   local began, ends, gateway = string.match(all[i + 1], '^(%d+) (%d+) (%w+)$')
   if not ends or tonumber(ends) <= now then
     redis.call('HDEL', KEYS[1], all[i])
   elseif all[i] ~= ARGV[1] then
-    live[#live + 1] = {name = all[i], began = tonumber(began), gateway = gateway}
+    began = math.min(tonumber(began), now)
+    -- The clock was ahead when it was written. A gateway that lives writes it anew.
+    if tonumber(ends) > now + 3 * lease then
+      redis.call('HSET', KEYS[1], all[i], string.format('%.0f %.0f %s', began, now + lease, gateway))
+    end
+    live[#live + 1] = {name = all[i], began = began, gateway = gateway}
   end
 end
 local most = tonumber(ARGV[3])
@@ -23,7 +38,10 @@ if over > 0 then
   for i = 1, over do
     local list = ARGV[6] .. live[i].gateway
     redis.call('HDEL', KEYS[1], live[i].name)
-    redis.call('RPUSH', list, live[i].name)
+    if is_of_another_type(redis.pcall('RPUSH', list, live[i].name)) then
+      redis.call('DEL', list)
+      redis.call('RPUSH', list, live[i].name)
+    end
     redis.call('PEXPIRE', list, lease)
   end
 end

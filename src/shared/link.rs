@@ -12,10 +12,15 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// How long after a failure it is tried again: the first time, and at the most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// After that long the server counts as reliable: the next failure starts with the shortest retry
+/// interval. A server that accepts connections and then fails keeps the long one.
+const RELIABLE_AFTER: Duration = Duration::from_secs(10);
+
 /// Connects, renews and gives back, as long as somebody counts.
 pub(super) async fn keep(shared: Weak<Shared>, stirred: Arc<Notify>) {
     let mut wait = RETRY.0;
     let mut round = Instant::now();
+    let mut connected: Option<Instant> = None;
     loop {
         let Some(this) = shared.upgrade() else { return };
         if this.is_up() {
@@ -24,50 +29,53 @@ pub(super) async fn keep(shared: Weak<Shared>, stirred: Arc<Notify>) {
                 round = Instant::now() + this.settings.lease / 3;
             }
             this.settle(is_due).await;
-        } else {
-            match this.connect().await {
-                Ok(link) => {
-                    let address = this.address();
-                    this.link.store(Some(Arc::new(link)));
-                    log::info!("shared counters: counting together at {address}");
-                    (wait, round) = (RETRY.0, Instant::now());
-                }
-                Err(error) => {
-                    if this.alarm.ring() {
-                        let (address, reason) = (this.address(), super::reason(&error));
-                        log::warn!(
-                            "shared counters: {address} can't be reached ({reason}); counting alone \
-                             until it can"
-                        );
-                    }
-                    drop(this);
-                    sleep(wait).await;
-                    wait = (wait * 2).min(RETRY.1);
-                }
+            if this.is_up() {
+                drop(this);
+                let _ = timeout_at(round, stirred.notified()).await;
             }
             continue;
         }
+        match connected.take() {
+            // It has just been lost.
+            Some(since) if since.elapsed() >= RELIABLE_AFTER => wait = RETRY.0,
+            Some(_) => {}
+            None => match this.connect().await {
+                Ok(link) => {
+                    this.link.store(Some(Arc::new(link)));
+                    this.report_up();
+                    (connected, round) = (Some(Instant::now()), Instant::now());
+                    continue;
+                }
+                Err(error) => this.report_away(&error),
+            },
+        }
         drop(this);
-        let _ = timeout_at(round, stirred.notified()).await;
+        sleep(wait).await;
+        wait = (wait * 2).min(RETRY.1);
     }
 }
 
 impl Shared {
+    /// A connection to a server that takes writes. A replica, a server without memory and one that
+    /// is still loading accept connections all the same.
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(self.settings.timeout));
         let mut link = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        // A server that is still loading, or wants a password, takes the connection all the same.
         self.load_scripts(&mut link).await?;
+        self.try_to_write(&mut link).await?;
         Ok(link)
     }
 
-    /// A connection of its own, for who waits there.
-    pub(super) async fn connect_to_wait(&self) -> Result<MultiplexedConnection, RedisError> {
+    /// A connection of its own for a command that the server answers after at most `longest`.
+    pub(super) async fn connect_to_wait(
+        &self,
+        longest: Duration,
+    ) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(None);
+            .set_response_timeout(Some(longest + CONNECT));
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 }

@@ -56,6 +56,9 @@ pub struct Shared {
     failed: AtomicU64,
     alone: AtomicU64,
     alarm: Alarm,
+    /// Whether the log says that the server is away.
+    is_reported_away: AtomicBool,
+    broken_keys: Alarm,
 }
 
 /// How often the counters were asked.
@@ -85,6 +88,9 @@ impl Shared {
             failed: AtomicU64::new(0),
             alone: AtomicU64::new(0),
             alarm: Alarm::default(),
+            // So that the first connection is logged.
+            is_reported_away: AtomicBool::new(true),
+            broken_keys: Alarm::default(),
         })
     }
 
@@ -130,7 +136,7 @@ impl Shared {
         link
     }
 
-    /// What has been answered; after a failure the link is made anew.
+    /// What has been answered; after a failure of the server the link is made anew.
     fn judge<T>(&self, answer: Result<T, RedisError>) -> Option<T> {
         match answer {
             Ok(answer) => {
@@ -139,20 +145,61 @@ impl Shared {
             }
             Err(error) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
-                self.lose(&error);
+                self.blame(&error);
                 None
             }
         }
     }
 
-    fn lose(&self, error: &RedisError) {
-        if self.link.swap(None).is_some() && self.alarm.ring() {
-            let (address, reason) = (self.address(), reason(error));
-            log::warn!(
-                "shared counters: {address} is away ({reason}); counting alone until it is back"
-            );
+    /// Gives the server up for a while, unless the fault is that of one key. Returns whether it did.
+    fn blame(&self, error: &RedisError) -> bool {
+        if is_of_one_key(error) {
+            if self.broken_keys.ring() {
+                let (address, reason) = (self.address(), reason(error));
+                log::warn!(
+                    "shared counters: {address} holds a value of another type in a key of this \
+                     gateway ({reason}); what that key counts is counted alone"
+                );
+            }
+            return false;
+        }
+        if self.link.swap(None).is_some() {
+            self.report_away(error);
         }
         self.stirred.notify_one();
+        true
+    }
+
+    /// Logged at most once a minute.
+    fn report_away(&self, error: &RedisError) {
+        if !self.alarm.ring() {
+            return;
+        }
+        self.is_reported_away.store(true, Ordering::Relaxed);
+        let (address, reason) = (self.address(), reason(error));
+        if error.is_cluster_error() {
+            log::warn!(
+                "shared counters: {address} belongs to a cluster ({reason}), which is not \
+                 supported; counting alone"
+            );
+        } else if error.code().is_some() {
+            log::warn!(
+                "shared counters: {address} refuses commands ({reason}); counting alone until it \
+                 accepts writes"
+            );
+        } else {
+            log::warn!(
+                "shared counters: {address} can't be reached ({reason}); counting alone until it \
+                 can"
+            );
+        }
+    }
+
+    /// Logged where the log has said the contrary before.
+    fn report_up(&self) {
+        if self.is_reported_away.swap(false, Ordering::Relaxed) {
+            log::info!("shared counters: counting together at {}", self.address());
+        }
     }
 }
 
@@ -187,6 +234,13 @@ fn client(settings: &Settings) -> Result<Client, RedisError> {
             Client::build_with_tls(info, certificates)
         }
     }
+}
+
+/// Whether the error says that one key holds a value of another type, and nothing of the server.
+/// Redis before 7.0 wraps errors in scripts: their code is then that of the script.
+fn is_of_one_key(error: &RedisError) -> bool {
+    error.code() == Some("WRONGTYPE")
+        || error.detail().is_some_and(|detail| detail.contains("-WRONGTYPE"))
 }
 
 /// What went wrong, without what was sent.

@@ -15,6 +15,15 @@ impl Shared {
         super::sessions::ENTER.load_async(link).await.map(drop)
     }
 
+    /// Writes a key that expires at once, by the commands that limits use.
+    pub(super) async fn try_to_write(
+        &self,
+        link: &mut MultiplexedConnection,
+    ) -> Result<(), RedisError> {
+        let key = format!("{}:probe:{}", self.settings.prefix, self.replica);
+        TAKE.key(key).arg(1).arg(1_000).invoke_async::<u64>(link).await.map(drop)
+    }
+
     /// One request more of those that `limit` and `who` name: how long it has to wait, nothing when
     /// it need not. `None` when nobody answers.
     pub async fn take(

@@ -1,6 +1,7 @@
 use super::{Shared, digest};
 use crate::websocket::{End, Session};
-use redis::{RedisError, Script};
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, RedisError, Script, Value};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,7 +18,10 @@ const BATCH: usize = 500;
 const MOST_ENDED: usize = 10_000;
 
 /// How long it waits for a session that has to go, before it looks whether it is still wanted.
-const LISTEN: f64 = 5.0;
+const LISTEN: Duration = Duration::from_secs(5);
+
+/// How often it looks whether the counters are back.
+const UP_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long after a failure it listens again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -139,13 +143,25 @@ impl Shared {
             let Some(mut link) = self.link.load().as_deref().cloned() else { return };
             let mut all = redis::pipe();
             for (name, key) in batch {
-                all.hdel(key, name).ignore();
+                all.hdel(key, name);
             }
-            let answer: Result<(), RedisError> = all.query_async(&mut link).await;
-            if let Err(error) = answer {
-                return self.lose(&error);
+            if self.run(&all, &mut link).await.is_none() {
+                return;
             }
         }
+    }
+
+    /// Runs commands of many keys. Those that fail for their own key are logged, and the others
+    /// hold; `None` where the server has failed.
+    async fn run(&self, commands: &Pipeline, link: &mut MultiplexedConnection) -> Option<()> {
+        let mut commands = commands.clone();
+        commands.ignore_errors();
+        let answers: Result<Vec<Result<Value, RedisError>>, _> = commands.query_async(link).await;
+        let failed = match answers {
+            Ok(answers) => answers.into_iter().any(|it| it.is_err_and(|error| self.blame(&error))),
+            Err(error) => self.blame(&error),
+        };
+        (!failed).then_some(())
     }
 
     async fn renew(&self) -> Option<()> {
@@ -155,18 +171,20 @@ impl Shared {
             all.filter_map(|(name, it)| Some((name.clone(), it.key.clone(), it.began?))).collect()
         };
         let mut link = self.link.load().as_deref().cloned()?;
-        let told = |error: &RedisError| self.lose(error);
         let asked = redis::cmd("TIME").query_async(&mut link).await;
-        let (seconds, micros): (u64, u64) = asked.inspect_err(told).ok()?;
-        let ends = seconds * 1000 + micros / 1000 + millis(self.settings.lease);
+        let blamed = |error: &RedisError| {
+            self.blame(error);
+        };
+        let (seconds, micros): (u64, u64) = asked.inspect_err(blamed).ok()?;
+        let now = seconds.saturating_mul(1000).saturating_add(micros / 1000);
+        let ends = now.saturating_add(millis(self.settings.lease));
         for batch in live.chunks(BATCH) {
             let mut all = redis::pipe();
             for (name, key, began) in batch {
-                all.hset(key, name, format!("{began} {ends} {}", self.replica)).ignore();
-                all.cmd("PEXPIRE").arg(key).arg(millis(self.settings.lease)).ignore();
+                all.hset(key, name, format!("{began} {ends} {}", self.replica));
+                all.cmd("PEXPIRE").arg(key).arg(millis(self.settings.lease));
             }
-            let answer: Result<(), RedisError> = all.query_async(&mut link).await;
-            answer.inspect_err(told).ok()?;
+            self.run(&all, &mut link).await?;
         }
         Some(())
     }
@@ -194,7 +212,13 @@ pub(super) async fn close_evicted(shared: Weak<Shared>) {
         let list = format!("{}:evicted:{}", this.settings.prefix, this.replica);
         let mut taken = match link.take() {
             Some(link) => link,
-            None => match this.connect_to_wait().await {
+            // A server that refuses writes refuses this command too.
+            None if !this.is_up() => {
+                drop(this);
+                sleep(UP_POLL_INTERVAL).await;
+                continue;
+            }
+            None => match this.connect_to_wait(LISTEN).await {
                 Ok(link) => link,
                 Err(_) => {
                     drop(this);
@@ -205,7 +229,7 @@ pub(super) async fn close_evicted(shared: Weak<Shared>) {
         };
         drop(this);
         let mut wait = redis::cmd("BLPOP");
-        wait.arg(list).arg(LISTEN);
+        wait.arg(list).arg(LISTEN.as_secs());
         let heard: Result<Option<(String, String)>, RedisError> =
             wait.query_async(&mut taken).await;
         match heard {

@@ -55,6 +55,7 @@ mod service_manager;
 mod session_admin;
 mod session_ends;
 mod shared_counters;
+mod shared_counters_faults;
 mod shutdown;
 mod slow_clients;
 mod splits;
