@@ -1,13 +1,12 @@
+mod lookup;
+mod services;
+
 use super::Endpoint;
-use hickory_resolver::config::{
-    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
-};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{RData, RecordType};
-use hickory_resolver::{Resolver, TokioResolver};
+use lookup::{Lookups, resolver};
+use services::ask;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -137,6 +136,7 @@ impl Discovery {
     /// Whether this is another answer than the last one.
     fn answer(&self, question: &Question, mut found: Vec<Found>) -> bool {
         found.sort();
+        found.dedup();
         let mut asking = self.asking();
         let Some(asking) = asking.get_mut(question) else { return false };
         let is_new = asking.found.as_ref() != Some(&found);
@@ -155,20 +155,25 @@ async fn keep_asking(discovery: Arc<Discovery>, question: Question) {
             return;
         }
     };
+    let lookups = Lookups::new(resolver);
     let mut has_failed = false;
+    let mut unresolved = BTreeMap::new();
     loop {
-        match ask(&resolver, &question.records).await {
-            Ok((found, until)) => {
+        match ask(&lookups, &question.records).await {
+            Ok(answer) => {
                 if std::mem::take(&mut has_failed) {
                     log::info!("{question} resolves again");
                 }
-                let count = found.len();
-                if discovery.answer(&question, found) {
+                report_targets(&question, &unresolved, &answer.unresolved);
+                unresolved = answer.unresolved;
+                let count = answer.found.len();
+                if discovery.answer(&question, answer.found) {
                     log::info!("{question} has {count} endpoints");
                     discovery.changes.send_modify(|changes| *changes += 1);
                 }
-                let left = until.saturating_duration_since(Instant::now());
-                sleep(left.clamp(SOONEST, LATEST)).await;
+                let left = answer.until.saturating_duration_since(Instant::now());
+                let latest = if answer.is_partial { RETRY } else { LATEST };
+                sleep(left.clamp(SOONEST, latest)).await;
             }
             Err(error) => {
                 if !std::mem::replace(&mut has_failed, true) {
@@ -180,78 +185,16 @@ async fn keep_asking(discovery: Arc<Discovery>, question: Question) {
     }
 }
 
-fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, String> {
-    let mut builder = match server {
-        None => TokioResolver::builder_tokio().map_err(|error| error.to_string())?,
-        Some(address) => {
-            let [mut udp, mut tcp] = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
-            (udp.port, tcp.port) = (address.port(), address.port());
-            let server = NameServerConfig::new(address.ip(), true, vec![udp, tcp]);
-            let config = ResolverConfig::from_name_servers(vec![server]);
-            Resolver::builder_with_config(config, TokioRuntimeProvider::default())
-        }
-    };
-    let options: &mut ResolverOpts = builder.options_mut();
-    // When to ask again is decided here.
-    options.cache_size = 0;
-    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    builder.build().map_err(|error| error.to_string())
-}
-
-type Answer = Result<(Vec<Found>, Instant), Box<dyn std::error::Error + Send + Sync>>;
-
-/// What there is now, and until when that holds.
-async fn ask(resolver: &TokioResolver, records: &Records) -> Answer {
-    match records {
-        Records::Addresses(name, port) => {
-            let (addresses, until) = addresses(resolver, name).await?;
-            let found = addresses.into_iter().map(|ip| Found {
-                host: ip.to_string(),
-                port: *port,
-                weight: 1,
-                is_backup: false,
-                addresses: vec![SocketAddr::new(ip, *port)],
-            });
-            Ok((found.collect(), until))
-        }
-        Records::Services(name) => services(resolver, name).await,
+/// Logs the targets of a service that can't be resolved since this answer, or can again.
+fn report_targets(
+    question: &Question,
+    before: &BTreeMap<String, String>,
+    now: &BTreeMap<String, String>,
+) {
+    for (target, reason) in now.iter().filter(|(target, _)| !before.contains_key(*target)) {
+        log::warn!("{question}: its target {target} does not resolve ({reason}) and is left out");
     }
-}
-
-async fn services(resolver: &TokioResolver, name: &str) -> Answer {
-    let answer = resolver.lookup(name, RecordType::SRV).await?;
-    let mut until = answer.valid_until();
-    let services = answer.answers().iter().filter_map(|record| match &record.data {
-        RData::SRV(service) => Some(service),
-        _ => None,
-    });
-    let services: Vec<_> = services.cloned().collect();
-    // The least number is asked first (RFC 2782); the others stand in for those.
-    let first = services.iter().map(|service| service.priority).min().unwrap_or_default();
-    let mut found = Vec::new();
-    for service in services {
-        let host = service.target.to_ascii();
-        let (ips, known_until) = addresses(resolver, &host).await?;
-        until = until.min(known_until);
-        found.push(Found {
-            host: host.trim_end_matches('.').to_owned(),
-            port: service.port,
-            // 0 is for "little" there, and for "never" in a schedule.
-            weight: u32::from(service.weight).clamp(1, 1000),
-            is_backup: service.priority > first,
-            addresses: ips.into_iter().map(|ip| SocketAddr::new(ip, service.port)).collect(),
-        });
+    for target in before.keys().filter(|target| !now.contains_key(*target)) {
+        log::info!("{question}: {target} resolves again, or is no target any more");
     }
-    Ok((found, until))
-}
-
-async fn addresses(
-    resolver: &TokioResolver,
-    name: &str,
-) -> Result<(Vec<IpAddr>, Instant), Box<dyn std::error::Error + Send + Sync>> {
-    let answer = resolver.lookup_ip(name).await?;
-    let mut addresses: Vec<IpAddr> = answer.iter().collect();
-    addresses.sort();
-    addresses.dedup();
-    Ok((addresses, answer.valid_until()))
 }

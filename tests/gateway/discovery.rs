@@ -3,6 +3,7 @@
 use crate::support::dns::Dns;
 use crate::support::{Admin, Config, Gateway, Upstream, cli, free_port, until};
 use futures_util::{SinkExt, StreamExt};
+use hickory_resolver::proto::rr::RecordType;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio_tungstenite::tungstenite::Message;
@@ -188,4 +189,75 @@ async fn an_address_is_nothing_to_ask_for() {
     let run = cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await;
     assert_eq!(run.code, Some(78));
     assert!(run.all().contains("t.yaml:2:") && run.all().contains("endpoints"), "{}", run.all());
+}
+
+#[tokio::test]
+async fn targets_that_resolve_are_used_whatever_becomes_of_the_others() {
+    let (a, b) = (Upstream::saying("a").await, Upstream::saying("b").await);
+    let dns = Dns::start().await;
+    dns.set_addresses("host.test", &[Ipv4Addr::LOCALHOST]);
+    dns.set_addresses("broken.test", &[Ipv4Addr::LOCALHOST]);
+    let name = "_http._tcp.app.test";
+    let (a, b) = (a.address().port(), b.address().port());
+    dns.set_services(name, &[(1, 1, a, "host.test."), (1, 1, 1, "going.test.")]);
+    let gateway = discovering(&dns, &format!("{{srv: {name}}}")).start().await;
+    are_asked(&gateway, &["a"]).await;
+    let told = gateway.says(0, "going.test. does not resolve").await;
+    assert!(told.contains("is left out"), "{told}");
+    // What DNS can't tell of just now is what it was: a server that fails is no answer.
+    dns.set_services(name, &[(1, 1, b, "broken.test.")]);
+    are_asked(&gateway, &["b"]).await;
+    dns.fail("broken.test");
+    dns.set_services(name, &[(1, 1, a, "host.test."), (1, 1, b, "broken.test.")]);
+    are_asked(&gateway, &["a", "b"]).await;
+    // A target that DNS says is none has left; the root says that there is no service (RFC 2782).
+    let gone = [(1, 1, b, "gone.test."), (1, 1, 0, "host.test."), (1, 1, a, "host.test.")];
+    dns.set_services(name, &gone);
+    are_asked(&gateway, &["a"]).await;
+    dns.set_services(name, &[(0, 0, 0, ".")]);
+    until("no service", async || gateway.get("/", &[]).await.status() == 503).await;
+}
+
+#[tokio::test]
+async fn silent_target_holds_back_no_other() {
+    let a = Upstream::saying("a").await;
+    let dns = Dns::start().await;
+    dns.set_addresses("host.test", &[Ipv4Addr::LOCALHOST]);
+    let name = "_http._tcp.app.test";
+    // A loop of names is answered by an error, after a while.
+    dns.set_alias("loop.test", "pool.test.");
+    dns.set_alias("pool.test", "loop.test.");
+    let port = a.address().port();
+    dns.set_services(name, &[(1, 1, port, "host.test."), (1, 1, port, "loop.test.")]);
+    dns.ignore(RecordType::AAAA);
+    let gateway = discovering(&dns, &format!("{{srv: {name}}}")).start().await;
+    are_asked(&gateway, &["a"]).await;
+}
+
+#[tokio::test]
+async fn silent_aaaa_holds_back_no_address_of_ipv4() {
+    let a = Upstream::saying("a").await;
+    let dns = Dns::start().await;
+    dns.ignore(RecordType::AAAA);
+    dns.set_addresses("app.test", &[Ipv4Addr::LOCALHOST]);
+    let host = format!("{{host: \"app.test:{}\"}}", a.address().port());
+    let began = std::time::Instant::now();
+    let gateway = discovering(&dns, &host).start().await;
+    assert_eq!(gateway.get("/", &[]).await.text(), "a", "at once");
+    // A resolver asks three times, two seconds each.
+    assert!(began.elapsed() < std::time::Duration::from_secs(6), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn answer_that_is_cut_short_is_asked_for_by_tcp() {
+    let (a, b) = (Upstream::saying("a").await, Upstream::saying("b").await);
+    let dns = Dns::start().await;
+    dns.truncate();
+    dns.set_addresses("host.test", &[Ipv4Addr::LOCALHOST]);
+    let port = |upstream: &Upstream| upstream.address().port();
+    let services = [(1, 65_535, port(&a), "host.test."), (1, 65_535, port(&b), "host.test.")];
+    dns.set_services("_http._tcp.app.test", &services);
+    let gateway = discovering(&dns, "{srv: _http._tcp.app.test}").start().await;
+    let both = answers(&gateway, 40).await;
+    assert_eq!(both, BTreeMap::from([("a".to_owned(), 20), ("b".to_owned(), 20)]));
 }

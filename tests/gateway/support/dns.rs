@@ -1,10 +1,11 @@
 use hickory_resolver::proto::op::{Message, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, AAAA, SRV};
-use hickory_resolver::proto::rr::{Name, RData, Record};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, SRV};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
-use tokio::net::UdpSocket;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 
 type Records = BTreeMap<String, Vec<RData>>;
@@ -12,28 +13,62 @@ type Records = BTreeMap<String, Vec<RData>>;
 /// A server of DNS that says what a test wants, good for a second.
 pub struct Dns {
     address: SocketAddr,
-    records: Arc<Mutex<Option<Records>>>,
-    task: JoinHandle<()>,
+    zone: Arc<Mutex<Zone>>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+#[derive(Clone, Default)]
+struct Zone {
+    /// None while it is silent, as a server that is gone.
+    records: Option<Records>,
+    /// The types of records that it never answers for.
+    silent: Vec<RecordType>,
+    /// Names that it answers SERVFAIL for.
+    failing: Vec<String>,
+    /// Whether answers by UDP are cut short, so that only TCP has them.
+    truncates: bool,
 }
 
 impl Dns {
     pub async fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-        let address = socket.local_addr().expect("its address");
-        let records = Arc::new(Mutex::new(Some(Records::new())));
-        let known = Arc::clone(&records);
-        let task = tokio::spawn(async move {
+        let (udp, tcp) = loop {
+            let udp = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+            let address = udp.local_addr().expect("its address");
+            if let Ok(tcp) = TcpListener::bind(address).await {
+                break (udp, tcp);
+            }
+        };
+        let address = udp.local_addr().expect("its address");
+        let zone = Zone { records: Some(Records::new()), ..Zone::default() };
+        let zone = Arc::new(Mutex::new(zone));
+        let known = Arc::clone(&zone);
+        let by_udp = tokio::spawn(async move {
             let mut buffer = [0; 4096];
-            while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
-                let Ok(question) = Message::from_vec(&buffer[..length]) else { continue };
-                let known = known.lock().expect("the records").clone();
-                // Silent, as a server that is gone.
-                let Some(known) = known else { continue };
-                let answer = answer(&question, &known).to_vec().expect("an answer");
-                let _ = socket.send_to(&answer, client).await;
+            while let Ok((length, client)) = udp.recv_from(&mut buffer).await {
+                let zone = known.lock().expect("the zone").clone();
+                if let Some(answer) = zone.answer(&buffer[..length], zone.truncates) {
+                    let _ = udp.send_to(&answer, client).await;
+                }
             }
         });
-        Self { address, records, task }
+        let known = Arc::clone(&zone);
+        let by_tcp = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = tcp.accept().await {
+                let known = Arc::clone(&known);
+                tokio::spawn(async move {
+                    while let Ok(length) = stream.read_u16().await {
+                        let mut question = vec![0; length.into()];
+                        stream.read_exact(&mut question).await?;
+                        let zone = known.lock().expect("the zone").clone();
+                        let Some(answer) = zone.answer(&question, false) else { break };
+                        stream.write_u16(u16::try_from(answer.len()).expect("short")).await?;
+                        stream.write_all(&answer).await?;
+                    }
+                    std::io::Result::Ok(())
+                });
+            }
+        });
+        Self { address, zone, tasks: [by_udp, by_tcp] }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -63,36 +98,74 @@ impl Dns {
         self.set(name, services.iter().map(service).collect());
     }
 
+    /// The name is another one for `to`, from now on.
+    pub fn set_alias(&self, name: &str, to: &str) {
+        self.set(name, vec![RData::CNAME(CNAME(Name::from_ascii(to).expect("a name")))]);
+    }
+
     fn set(&self, name: &str, data: Vec<RData>) {
-        let mut records = self.records.lock().expect("the records");
-        records.get_or_insert_default().insert(format!("{name}."), data);
+        let mut zone = self.zone();
+        zone.records.get_or_insert_default().insert(format!("{name}."), data);
     }
 
     /// Says nothing any more.
     pub fn fall_silent(&self) {
-        *self.records.lock().expect("the records") = None;
+        self.zone().records = None;
+    }
+
+    /// Never answers for records of this type.
+    pub fn ignore(&self, kind: RecordType) {
+        self.zone().silent.push(kind);
+    }
+
+    /// Answers SERVFAIL for this name.
+    pub fn fail(&self, name: &str) {
+        self.zone().failing.push(format!("{name}."));
+    }
+
+    /// Has room for no answer in a datagram.
+    pub fn truncate(&self) {
+        self.zone().truncates = true;
+    }
+
+    fn zone(&self) -> MutexGuard<'_, Zone> {
+        self.zone.lock().expect("the zone")
     }
 }
 
 impl Drop for Dns {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
-fn answer(question: &Message, known: &Records) -> Message {
-    let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
-    answer.add_queries(question.queries.iter().cloned());
-    for query in &question.queries {
-        match known.get(&query.name().to_ascii().to_lowercase()) {
-            None => answer.metadata.response_code = ResponseCode::NXDomain,
-            Some(data) => {
-                let fitting = data.iter().filter(|data| data.record_type() == query.query_type());
-                for data in fitting {
-                    answer.add_answer(Record::from_rdata(query.name().clone(), 1, data.clone()));
-                }
+impl Zone {
+    fn answer(&self, question: &[u8], truncates: bool) -> Option<Vec<u8>> {
+        let question = Message::from_vec(question).ok()?;
+        let known = self.records.as_ref()?;
+        let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+        answer.add_queries(question.queries.iter().cloned());
+        answer.metadata.truncation = truncates;
+        for query in &question.queries {
+            let name = query.name().to_ascii().to_lowercase();
+            if self.silent.contains(&query.query_type()) {
+                return None;
+            }
+            if self.failing.contains(&name) {
+                answer.metadata.response_code = ResponseCode::ServFail;
+                continue;
+            }
+            let Some(data) = known.get(&name) else {
+                answer.metadata.response_code = ResponseCode::NXDomain;
+                continue;
+            };
+            let fits = |data: &&RData| {
+                data.record_type() == query.query_type() || data.record_type() == RecordType::CNAME
+            };
+            for data in data.iter().filter(fits).filter(|_| !truncates) {
+                answer.add_answer(Record::from_rdata(query.name().clone(), 1, data.clone()));
             }
         }
+        Some(answer.to_vec().expect("an answer"))
     }
-    answer
 }

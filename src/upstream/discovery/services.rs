@@ -1,0 +1,211 @@
+use super::lookup::{Addresses, Lookups};
+use super::{Found, Records};
+use hickory_resolver::proto::rr::rdata::SRV;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use tokio::time::{Instant as Deadline, timeout_at};
+
+/// How long the targets that resolve wait for the next one that does.
+const OTHER_TARGETS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How many targets are looked up at once.
+const MAX_LOOKUPS: usize = 32;
+
+/// The largest weight of an endpoint: a schedule has as many entries as the weights add up to.
+const MAX_WEIGHT: u32 = 1000;
+
+/// The endpoints of an answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub found: Vec<Found>,
+    /// Until when it holds.
+    pub until: Instant,
+    /// Whether a part of it was not answered; what that was last is in it.
+    pub is_partial: bool,
+    /// Targets without an address, each with the reason.
+    pub unresolved: BTreeMap<String, String>,
+}
+
+/// Asks for the endpoints that there are now.
+pub(super) async fn ask(lookups: &Lookups, records: &Records) -> Result<Answer, String> {
+    match records {
+        Records::Addresses(name, port) => hosts(lookups, name, *port).await,
+        Records::Services(name) => services(lookups, name).await,
+    }
+}
+
+async fn hosts(lookups: &Lookups, name: &str, port: u16) -> Result<Answer, String> {
+    let Addresses { ips, until, is_partial } = lookups.addresses(name).await?;
+    if ips.is_empty() {
+        return Err("it has no address".to_owned());
+    }
+    let found = ips.into_iter().map(|ip| Found {
+        host: ip.to_string(),
+        port,
+        weight: 1,
+        is_backup: false,
+        addresses: vec![SocketAddr::new(ip, port)],
+    });
+    Ok(Answer { found: found.collect(), until, is_partial, unresolved: BTreeMap::new() })
+}
+
+async fn services(lookups: &Lookups, name: &str) -> Result<Answer, String> {
+    let answer = lookups.resolver.lookup(name, RecordType::SRV).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    let mut until = answer.valid_until();
+    let services = answer.answers().iter().filter_map(|record| match &record.data {
+        // The root says that the service is not available (RFC 2782), and nobody listens on port 0.
+        RData::SRV(service) if !service.target.is_root() && service.port != 0 => {
+            Some(service.clone())
+        }
+        _ => None,
+    });
+    let services: Vec<SRV> = services.collect();
+    let hosts: BTreeSet<String> = services.iter().map(|it| it.target.to_ascii()).collect();
+    lookups.retain(|name| hosts.contains(name));
+    let (addresses, mut unresolved) = resolve(lookups, &hosts).await;
+    let mut is_partial = addresses.len() < hosts.len();
+    let mut known: BTreeMap<&str, Vec<IpAddr>> = BTreeMap::new();
+    for host in &hosts {
+        let ips = match addresses.get(host) {
+            Some(answered) => {
+                until = until.min(answered.until);
+                is_partial |= answered.is_partial;
+                answered.ips.clone()
+            }
+            None => lookups.last_known(host),
+        };
+        if !ips.is_empty() {
+            unresolved.remove(host);
+            known.insert(host, ips);
+        }
+    }
+    if known.is_empty() && !hosts.is_empty() {
+        let reasons = unresolved.iter().map(|(target, reason)| format!("{target} ({reason})"));
+        return Err(format!(
+            "no target has an address: {}",
+            reasons.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    let weights = weights(&services);
+    // The least number is asked first (RFC 2782); the others stand in for those.
+    let first = services.iter().map(|service| service.priority).min().unwrap_or_default();
+    let found = services.iter().zip(weights).filter_map(|(service, weight)| {
+        let host = service.target.to_ascii();
+        let ips = known.get(host.as_str())?;
+        Some(Found {
+            host: host.trim_end_matches('.').to_owned(),
+            port: service.port,
+            weight,
+            is_backup: service.priority > first,
+            addresses: ips.iter().map(|&ip| SocketAddr::new(ip, service.port)).collect(),
+        })
+    });
+    Ok(Answer { found: found.collect(), until, is_partial, unresolved })
+}
+
+/// The addresses of those that are answered while answers come, and why the others have none.
+async fn resolve(
+    lookups: &Lookups,
+    hosts: &BTreeSet<String>,
+) -> (BTreeMap<String, Addresses>, BTreeMap<String, String>) {
+    let (mut resolved, mut unresolved) = (BTreeMap::new(), BTreeMap::new());
+    let mut waiting = hosts.iter();
+    let mut running = JoinSet::new();
+    let mut deadline: Option<Deadline> = None;
+    loop {
+        while running.len() < MAX_LOOKUPS {
+            let Some(host) = waiting.next().cloned() else { break };
+            let lookups = lookups.clone();
+            running.spawn(async move { (lookups.addresses(&host).await, host) });
+        }
+        let next = match deadline {
+            None => running.join_next().await,
+            Some(deadline) => match timeout_at(deadline, running.join_next()).await {
+                Ok(next) => next,
+                Err(_) => break,
+            },
+        };
+        match next {
+            None => break,
+            Some(Ok((Ok(addresses), host))) => {
+                if addresses.ips.is_empty() {
+                    unresolved.insert(host.clone(), "it has no address".to_owned());
+                } else {
+                    deadline = Some(Deadline::now() + OTHER_TARGETS_TIMEOUT);
+                }
+                resolved.insert(host, addresses);
+            }
+            Some(Ok((Err(reason), host))) => {
+                unresolved.insert(host, reason);
+            }
+            Some(Err(_)) => {}
+        }
+    }
+    for host in hosts.iter().filter(|host| !resolved.contains_key(*host)) {
+        unresolved.entry(host.clone()).or_insert_with(|| "no answer yet".to_owned());
+    }
+    (resolved, unresolved)
+}
+
+/// The weights of services as those of endpoints: of one priority in the same proportion.
+fn weights(services: &[SRV]) -> Vec<u32> {
+    let mut tiers: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
+    for service in services {
+        tiers.entry(service.priority).or_default().push(service.weight.into());
+    }
+    let scale = |service: &SRV| {
+        let tier = tiers.get(&service.priority).map(Vec::as_slice).unwrap_or_default();
+        let max = tier.iter().copied().max().unwrap_or_default();
+        let divisor = tier.iter().copied().fold(0, gcd).max(1);
+        let weight = u32::from(service.weight);
+        if max == 0 {
+            1
+        } else if tier.contains(&0) || max / divisor > MAX_WEIGHT {
+            // 0 is for a very small chance there (RFC 2782), and for none in a schedule.
+            ((weight * MAX_WEIGHT + max / 2) / max).max(1)
+        } else if max > MAX_WEIGHT {
+            weight / divisor
+        } else {
+            weight
+        }
+    };
+    services.iter().map(scale).collect()
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_resolver::proto::rr::Name;
+
+    fn scaled(services: &[(u16, u16)]) -> Vec<u32> {
+        let service = |&(priority, weight)| SRV::new(priority, weight, 80, Name::root());
+        weights(&services.iter().map(service).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn weights_keep_their_proportion() {
+        assert_eq!(scaled(&[(1, 30), (1, 10)]), [30, 10]);
+        assert_eq!(scaled(&[(1, 60_000), (1, 20_000), (1, 40_000)]), [3, 1, 2]);
+        assert_eq!(scaled(&[(1, 65_535), (1, 65_535), (1, 65_535)]), [1, 1, 1]);
+        assert_eq!(scaled(&[(1, 65_535), (1, 32_768), (1, 1)]), [1000, 500, 1]);
+    }
+
+    #[test]
+    fn weight_of_zero_has_a_very_small_chance_beside_others() {
+        assert_eq!(scaled(&[(1, 0), (1, 0)]), [1, 1]);
+        assert_eq!(scaled(&[(1, 0), (1, 10), (1, 5)]), [1, 1000, 500]);
+    }
+
+    #[test]
+    fn each_priority_has_its_own_scale() {
+        assert_eq!(scaled(&[(1, 1), (2, 65_535), (2, 13_107)]), [1, 5, 1]);
+    }
+}
