@@ -3,7 +3,7 @@ use super::pending::Pending;
 use super::store::Store;
 use crate::config::AcmeChallenge;
 use crate::tls::{self, Certificate, Roots, Source};
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::sign::CertifiedKey;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -60,6 +60,9 @@ pub struct Managed {
     settings: Settings,
     store: Store,
     certificate: ArcSwapOption<Certificate>,
+    /// Those of other orders that are for some of these names, the best first. They are shown until
+    /// this order is through.
+    stand_ins: ArcSwap<Vec<Arc<Certificate>>>,
     pending: Pending,
     has_begun: AtomicBool,
     issued: AtomicU64,
@@ -67,14 +70,28 @@ pub struct Managed {
 }
 
 impl Managed {
-    /// With what is kept in the folder.
-    pub fn new(settings: Settings, state: &Path) -> Self {
+    /// With what is kept in the folder, and what is shown at present.
+    pub fn new(settings: Settings, state: &Path, shown: Vec<Arc<Certificate>>) -> Self {
         let store = Store::new(state, &settings);
-        let certificate = ArcSwapOption::from(store.certificate().map(Arc::new));
+        let certificate = store.certificate().map(Arc::new);
+        let stand_ins = if certificate.as_ref().is_some_and(|it| !it.has_expired()) {
+            Vec::new()
+        } else {
+            stand_ins(&settings.domains, shown, &store)
+        };
+        if let Some(first) = stand_ins.first() {
+            log::info!(
+                "the certificate for {} is shown until that for {} is there",
+                first.names.join(", "),
+                settings.domains.join(", ")
+            );
+        }
+        let certificate = ArcSwapOption::from(certificate);
         Self {
             settings,
             store,
             certificate,
+            stand_ins: ArcSwap::from_pointee(stand_ins),
             pending: Pending::default(),
             has_begun: AtomicBool::new(false),
             issued: AtomicU64::new(0),
@@ -118,7 +135,7 @@ impl Managed {
         };
         // One may have done so just now.
         if let Some(kept) = self.store.certificate() {
-            self.certificate.store(Some(Arc::new(kept)));
+            self.show(kept);
         }
         let left = self.left();
         if !left.is_zero() {
@@ -131,7 +148,7 @@ impl Managed {
             Ok(certificate) => {
                 let until = humantime::format_rfc3339_seconds(certificate.not_after);
                 log::info!("the certificate for {} is there, until {until}", self.names());
-                self.certificate.store(Some(Arc::new(certificate)));
+                self.show(certificate);
                 self.issued.fetch_add(1, Ordering::Relaxed);
                 *failures = 0;
                 // Not at once, were it to expire tomorrow.
@@ -144,10 +161,21 @@ impl Managed {
     fn take(&self, issued: &Issued) -> Result<Certificate, String> {
         let certificate = Certificate::parse(&issued.chain, &issued.key)
             .map_err(|fault| format!("what was issued can't be used: {fault}"))?;
+        let missing = |name: &&String| !certificate.is_for(&name.to_ascii_lowercase());
+        if let Some(missing) = self.settings.domains.iter().find(missing) {
+            return Err(format!("the authority has issued a certificate without {missing}"));
+        }
         if let Err(error) = self.store.keep_certificate(&issued.chain, &issued.key) {
             log::error!("the certificate for {} can't be kept: {error}", self.names());
         }
         Ok(certificate)
+    }
+
+    fn show(&self, certificate: Certificate) {
+        if !certificate.has_expired() {
+            self.stand_ins.store(Arc::default());
+        }
+        self.certificate.store(Some(Arc::new(certificate)));
     }
 
     fn fail(&self, reason: &str, failures: &mut u32) -> Duration {
@@ -181,13 +209,40 @@ impl Source for Managed {
         &self.settings.domains
     }
 
-    fn certificate(&self) -> Option<Arc<Certificate>> {
-        self.certificate.load_full()
+    fn certificate(&self, name: Option<&str>) -> Option<Arc<Certificate>> {
+        let own = self.certificate.load_full();
+        let stand_ins = self.stand_ins.load();
+        if stand_ins.is_empty() {
+            return own;
+        }
+        let is_for = |it: &&Arc<Certificate>| name.is_none_or(|name| it.is_for(name));
+        stand_ins.iter().find(is_for).cloned().or(own)
+    }
+
+    fn certificates(&self) -> Vec<Arc<Certificate>> {
+        let stand_ins = self.stand_ins.load();
+        self.certificate.load_full().into_iter().chain(stand_ins.iter().cloned()).collect()
     }
 
     fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         self.pending.handshake(name)
     }
+}
+
+/// Certificates that are good and for some of these names, those for the most of them first.
+fn stand_ins(
+    domains: &[String],
+    shown: Vec<Arc<Certificate>>,
+    store: &Store,
+) -> Vec<Arc<Certificate>> {
+    let names: Vec<_> = domains.iter().map(|name| name.to_ascii_lowercase()).collect();
+    let count = |it: &Certificate| names.iter().filter(|name| it.is_for(name)).count();
+    let kept = store.other_certificates().into_iter().map(Arc::new);
+    let all = shown.into_iter().chain(kept);
+    let mut good: Vec<_> = all.filter(|it| !it.has_expired() && count(it) > 0).collect();
+    // Of equal ones what is shown at present comes first.
+    good.sort_by_key(|it| std::cmp::Reverse(count(it)));
+    good
 }
 
 /// Looks after it as long as anybody holds it.

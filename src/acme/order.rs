@@ -4,10 +4,11 @@ use super::pending::Pending;
 use super::store::Store;
 use crate::config::AcmeChallenge;
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, Error, ExternalAccountKey, Identifier, NewAccount,
-    NewOrder, Order, OrderStatus, RetryPolicy,
+    Account, AccountCredentials, AuthorizationStatus, ChallengeType, Error, ExternalAccountKey,
+    Identifier, Key, NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
 use std::time::Duration;
 
 /// How long the authority may take for its checks, and again to issue.
@@ -28,7 +29,20 @@ pub(super) async fn order(
 ) -> Result<Issued, String> {
     let account = account(settings, store).await?;
     let names: Vec<_> = settings.domains.iter().cloned().map(Identifier::Dns).collect();
-    let mut order = account.new_order(&NewOrder::new(&names)).await.map_err(in_words)?;
+    let new = NewOrder::new(&names);
+    let mut order = match account.new_order(&new).await {
+        Err(error) if is_unknown_account(&error) => {
+            log::warn!(
+                "the authority {} does not know the account in {} any more; it is registered anew",
+                settings.directory,
+                store.account_file().display()
+            );
+            let account = register_again(settings, store).await?;
+            account.new_order(&new).await
+        }
+        order => order,
+    }
+    .map_err(in_words)?;
     prove(&mut order, settings, pending).await?;
     let proved = order.poll_ready(&PATIENCE).await;
     match proved {
@@ -53,17 +67,54 @@ pub(super) async fn order(
 
 /// The account that was kept, or a new one.
 async fn account(settings: &Settings, store: &Store) -> Result<Account, String> {
-    let client = || Ok::<_, String>(Box::new(Client::new(settings.roots()?)?));
     if let Some(kept) = store.account() {
         match serde_json::from_slice(&kept) {
             Ok(credentials) => {
-                let builder = Account::builder_with_http(client()?);
+                let builder = Account::builder_with_http(client(settings)?);
                 return builder.from_credentials(credentials).await.map_err(in_words);
             }
             Err(error) => log::error!("the account that was kept can't be used: {error}"),
         }
     }
-    let contact = settings.email.iter().map(|email| format!("mailto:{email}")).collect::<Vec<_>>();
+    register(settings, store).await
+}
+
+/// Whether the authority has lost the account (RFC 8555, section 6.7). One that it has deactivated
+/// is another matter: somebody wanted that.
+fn is_unknown_account(error: &Error) -> bool {
+    let Error::Api(problem) = error else { return false };
+    problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:accountDoesNotExist")
+}
+
+/// Another account by the same key, where the authority lets anybody have one (RFC 8555, section
+/// 7.3.1: if it does know the key after all, it is that account).
+async fn register_again(settings: &Settings, store: &Store) -> Result<Account, String> {
+    let kept = store.account().and_then(|kept| {
+        let credentials: AccountCredentials = serde_json::from_slice(&kept).ok()?;
+        let der = credentials.private_key().clone_key();
+        Some((Key::from_pkcs8_der(der.clone_key()).ok()?, PrivateKeyDer::Pkcs8(der)))
+    });
+    let (None, Some(key)) = (&settings.external_account, kept) else {
+        return register(settings, store).await;
+    };
+    let (account, credentials) = Account::builder_with_http(client(settings)?)
+        .create_from_key(key, settings.directory.clone())
+        .await
+        .map_err(in_words)?;
+    keep(&credentials, store)?;
+    let contact = contact(settings);
+    if !contact.is_empty() {
+        let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
+        if let Err(error) = account.update_contacts(&contact).await {
+            log::warn!("the authority does not take the account's email: {}", in_words(error));
+        }
+    }
+    Ok(account)
+}
+
+/// A new account with a new key.
+async fn register(settings: &Settings, store: &Store) -> Result<Account, String> {
+    let contact = contact(settings);
     let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
     let new = NewAccount {
         contact: &contact,
@@ -72,13 +123,25 @@ async fn account(settings: &Settings, store: &Store) -> Result<Account, String> 
     };
     let external = settings.external_account.as_ref();
     let external = external.map(|(id, key)| ExternalAccountKey::new(id.clone(), key));
-    let (account, credentials) = Account::builder_with_http(client()?)
+    let (account, credentials) = Account::builder_with_http(client(settings)?)
         .create(&new, settings.directory.clone(), external.as_ref())
         .await
         .map_err(in_words)?;
-    let credentials = serde_json::to_vec(&credentials).map_err(|error| error.to_string())?;
-    store.keep_account(&credentials).map_err(|error| format!("the account's key: {error}"))?;
+    keep(&credentials, store)?;
     Ok(account)
+}
+
+fn client(settings: &Settings) -> Result<Box<Client>, String> {
+    Ok(Box::new(Client::new(settings.roots()?)?))
+}
+
+fn contact(settings: &Settings) -> Vec<String> {
+    settings.email.iter().map(|email| format!("mailto:{email}")).collect()
+}
+
+fn keep(credentials: &AccountCredentials, store: &Store) -> Result<(), String> {
+    let credentials = serde_json::to_vec(credentials).map_err(|error| error.to_string())?;
+    store.keep_account(&credentials).map_err(|error| format!("the account's key: {error}"))
 }
 
 /// Lets the authority see that the names lead here.

@@ -45,6 +45,22 @@ impl Store {
         }
     }
 
+    /// The certificates of other orders that are kept beside it: those of the same authority first,
+    /// of each authority the longest-lived first. Files that can't be read are ignored.
+    pub(super) fn other_certificates(&self) -> Vec<Certificate> {
+        let others = self.folder.parent().map(pem_files_below).unwrap_or_default();
+        let (own, foreign): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|path| path.starts_with(&self.folder));
+        let load = |paths: Vec<PathBuf>| {
+            let others = paths.into_iter().filter(|path| *path != self.certificate);
+            let mut all: Vec<_> =
+                others.filter_map(|path| Certificate::load(&path, &path).ok()).collect();
+            all.sort_by_key(|certificate| std::cmp::Reverse(certificate.not_after));
+            all
+        };
+        load(own).into_iter().chain(load(foreign)).collect()
+    }
+
     pub(super) fn keep_certificate(&self, chain: &str, key: &str) -> io::Result<()> {
         self.write(&self.certificate, format!("{key}{chain}").as_bytes())
     }
@@ -58,7 +74,7 @@ impl Store {
         self.write(&self.account_file(), credentials)
     }
 
-    fn account_file(&self) -> PathBuf {
+    pub(super) fn account_file(&self) -> PathBuf {
         self.folder.join("account.json")
     }
 
@@ -84,6 +100,19 @@ impl Store {
         file.sync_all()?;
         fs::rename(new, path)
     }
+}
+
+/// The files in the folders of this one that certificates are kept in.
+fn pem_files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = entries(folder.to_owned()).flat_map(|authority| entries(authority.path()));
+    let mut files: Vec<_> = files
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "pem"))
+        .collect();
+    files.sort();
+    files
 }
 
 /// Nothing that means something to a file system.

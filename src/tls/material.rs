@@ -83,6 +83,21 @@ impl Certificate {
         Ok(Self { key: Arc::new(key), names, not_before, not_after })
     }
 
+    /// Whether it is for this server name, in lower case. A wildcard stands for one label (RFC 6125).
+    pub fn is_for(&self, name: &str) -> bool {
+        let parent = name.split_once('.').map(|(_, parent)| parent);
+        let is_it = |own: &String| match own.strip_prefix("*.") {
+            Some(suffix) => parent == Some(suffix),
+            None => own == name,
+        };
+        self.names.iter().any(is_it)
+    }
+
+    /// Whether its life is over.
+    pub fn has_expired(&self) -> bool {
+        self.not_after <= SystemTime::now()
+    }
+
     /// The first of its names, for logs.
     pub fn name(&self) -> &str {
         self.names.first().map_or("(nameless)", String::as_str)

@@ -13,8 +13,11 @@ pub trait Source: Debug + Send + Sync {
     /// The server names that it is for.
     fn names(&self) -> &[String];
 
-    /// The certificate, once there is one.
-    fn certificate(&self) -> Option<Arc<Certificate>>;
+    /// The certificate for a handshake with this server name, or with none, if there is one yet.
+    fn certificate(&self, name: Option<&str>) -> Option<Arc<Certificate>>;
+
+    /// All that it may show.
+    fn certificates(&self) -> Vec<Arc<Certificate>>;
 
     /// What is shown to who asks for a challenge of ACME.
     fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>>;
@@ -56,7 +59,7 @@ impl Certificates {
 
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = Certificate> {
-        let come = self.sources.iter().filter_map(|source| source.certificate());
+        let come = self.sources.iter().flat_map(|source| source.certificates());
         self.all.iter().cloned().chain(come.map(|certificate| (*certificate).clone()))
     }
 
@@ -73,13 +76,13 @@ impl Certificates {
             let of_source = || {
                 let mut sources = self.sources.iter();
                 let source = sources.find(|source| source.names().contains(&lower))?;
-                Some(Arc::clone(&source.certificate()?.key))
+                Some(Arc::clone(&source.certificate(Some(&lower))?.key))
             };
             let of_parent = || parent.and_then(|parent| self.wildcard.get(parent)).cloned();
             self.exact.get(&lower).cloned().or_else(of_source).or_else(of_parent)
         });
         let any = || {
-            let come = self.sources.iter().find_map(|source| source.certificate());
+            let come = self.sources.iter().find_map(|source| source.certificate(None));
             self.first.clone().or_else(|| come.map(|certificate| Arc::clone(&certificate.key)))
         };
         by_name.or_else(any)

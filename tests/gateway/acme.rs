@@ -182,3 +182,79 @@ async fn what_can_not_be_ordered_is_refused_with_its_place() {
     let run = cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await;
     assert!(run.all().contains("state_dir"), "{}", run.all());
 }
+
+#[tokio::test]
+async fn certificate_stays_in_use_while_that_for_another_set_of_names_is_not_there() {
+    let pebble = Pebble::new().start().await;
+    pebble.lead("wrong.test", "127.0.0.9").await;
+    let mut site = Site::new(pebble, "domains: [a.test, b.test]").await;
+    let mut gateway = site.start().await;
+    let serial = site.first_serial(&gateway, "a.test").await;
+    // Names are added that can't be proved: those that have a certificate keep it.
+    for domains in ["[wrong.test, b.test, a.test]", "[wrong.test, a.test]"] {
+        let mark = gateway.mark();
+        site.acme = format!("domains: {domains}");
+        replace_file(gateway.file(), &site.yaml());
+        gateway.says(mark, "no certificate for wrong.test").await;
+        for name in ["a.test", "b.test"] {
+            assert_eq!(site.serial(&gateway, name).await.as_deref(), Some(&*serial), "{name}");
+        }
+    }
+    // So does a process that begins with them.
+    let folder = TempDir::new().expect("a folder");
+    copy(&gateway.folder().join("state"), &folder.path().join("state"));
+    gateway.signal(nix::sys::signal::Signal::SIGINT);
+    gateway.gone(std::time::Duration::from_secs(20)).await;
+    let again = site.start_in(folder).await;
+    assert_eq!(site.serial(&again, "a.test").await, Some(serial.clone()));
+    again.says(0, "is shown until").await;
+    // Once it can be proved, there is one for all.
+    site.acme = "domains: [c.test, a.test]".to_owned();
+    replace_file(again.file(), &site.yaml());
+    until("another certificate is shown", async || {
+        site.serial(&again, "a.test").await.is_some_and(|it| it != serial)
+    })
+    .await;
+    let both = site.serial(&again, "c.test").await;
+    assert_eq!(site.serial(&again, "a.test").await, both);
+}
+
+#[tokio::test]
+async fn account_that_the_authority_has_lost_is_registered_anew() {
+    for accounts in [
+        vec![],
+        vec![("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W")],
+    ] {
+        let mut pebble = Pebble::new();
+        let account = accounts.first().map_or(String::new(), |(id, key)| {
+            format!(", external_account: {{key_id: {id}, hmac_key: {key}}}")
+        });
+        pebble.accounts = accounts;
+        let acme = format!("domains: [a.test], email: ops@a.test{account}");
+        let mut site = Site::new(pebble.start().await, &acme).await;
+        let gateway = site.start().await;
+        let serial = site.first_serial(&gateway, "a.test").await;
+        let kept = account_file(&gateway.folder().join("state"));
+        // Begun anew it knows nobody.
+        site.pebble.stop();
+        site.pebble.run().await;
+        site.acme = acme.replace("[a.test]", "[b.test, a.test]");
+        let mark = gateway.mark();
+        replace_file(gateway.file(), &site.yaml());
+        gateway.says(mark, "does not know the account").await;
+        until("another certificate is shown", async || {
+            site.serial(&gateway, "a.test").await.is_some_and(|it| it != serial)
+        })
+        .await;
+        let (before, after) = (kept, account_file(&gateway.folder().join("state")));
+        assert_ne!(before["id"], after["id"]);
+        let has_same_key = before["key_pkcs8"] == after["key_pkcs8"];
+        assert_eq!(has_same_key, account.is_empty());
+    }
+}
+
+fn account_file(state: &Path) -> serde_json::Value {
+    let files = walk(state);
+    let file = files.iter().find(|path| path.ends_with("account.json")).expect("an account");
+    serde_json::from_slice(&std::fs::read(file).expect("a file")).expect("JSON")
+}

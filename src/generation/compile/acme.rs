@@ -1,6 +1,7 @@
 use super::Compiler;
 use crate::acme::{Managed, Settings};
 use crate::config::{Acme, AcmeChallenge, HostPattern, Spanned};
+use crate::tls::Source;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use std::path::PathBuf;
@@ -80,9 +81,12 @@ impl Compiler<'_> {
             renew_before: written.renew_before.map(|it| it.0),
             retry: written.retry.map_or(Duration::from_secs(60), |it| it.0),
         };
-        let mut before = self.surroundings.previous.iter().flat_map(|it| it.managed());
-        let kept = before.find(|managed| *managed.settings() == settings).cloned();
-        Some(kept.unwrap_or_else(|| Arc::new(Managed::new(settings, &state))))
+        let before = || self.surroundings.previous.iter().flat_map(|it| it.managed());
+        let kept = before().find(|managed| *managed.settings() == settings).cloned();
+        Some(kept.unwrap_or_else(|| {
+            let shown = before().flat_map(|managed| managed.certificates()).collect();
+            Arc::new(Managed::new(settings, &state, shown))
+        }))
     }
 
     fn state_dir(&mut self, acme: &Spanned<Acme>, at: &str) -> Option<PathBuf> {
