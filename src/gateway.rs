@@ -8,7 +8,11 @@ use crate::telemetry::{self, Sink};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// How long stderr may take for the last lines of the log.
+const LAST_LOG_LINES: Duration = Duration::from_millis(100);
 
 /// A configuration, read and ready to be run or checked.
 ///
@@ -61,6 +65,35 @@ impl Config {
     #[doc(hidden)]
     pub fn control_socket(&self) -> Option<PathBuf> {
         self.place().map(|place| place.control())
+    }
+
+    /// The admin endpoint of the gateway that runs this file, and its token, as far as the file
+    /// says: it may be broken by now, and the gateway runs all the same.
+    ///
+    /// # Errors
+    /// When there is none, with all that is wrong with the file.
+    #[doc(hidden)]
+    pub fn running_admin(self) -> Result<Option<(Address, Option<String>)>, Problems> {
+        let Read { config, problems, sources, .. } = self.read;
+        match config.admin.or_else(|| sources.salvage_admin()) {
+            Some(admin) => Ok(Some((admin.address.value.0, admin.token.map(|it| it.value)))),
+            None if problems.is_empty() => Ok(None),
+            None => Err(problems),
+        }
+    }
+
+    /// The first address that the gateway which runs this file listens on, in the same way.
+    ///
+    /// # Errors
+    /// When there is none, with all that is wrong with the file.
+    #[doc(hidden)]
+    pub fn running_listener(self) -> Result<Option<Address>, Problems> {
+        let Read { config, problems, sources, .. } = self.read;
+        match config.listeners.into_iter().next().or_else(|| sources.salvage_listener()) {
+            Some(listener) => Ok(Some(listener.address.value.0)),
+            None if problems.is_empty() => Ok(None),
+            None => Err(problems),
+        }
     }
 
     /// What a running gateway is asked with: which sessions would this configuration touch?
@@ -124,9 +157,6 @@ pub struct Summary {
     pub listeners: Vec<Address>,
     /// The admin endpoint.
     pub admin: Option<Address>,
-    /// What must be shown there to change anything.
-    #[doc(hidden)]
-    pub admin_token: Option<String>,
     /// How many upstreams.
     pub upstreams: usize,
     /// How many routes.
@@ -141,7 +171,6 @@ impl Summary {
         Self {
             listeners: listeners.cloned().collect(),
             admin: generation.fixed.admin.clone(),
-            admin_token: generation.admin_token.as_deref().map(str::to_owned),
             upstreams: generation.pools.len(),
             routes: generation.table.iter().count(),
             warnings: Problems::default(),
@@ -265,6 +294,12 @@ impl Gateway {
     /// listened on; when threads can't be started.
     pub fn run(self) -> Result<(), RunError> {
         telemetry::log::start();
+        let ended = self.serve();
+        telemetry::log::flush(LAST_LOG_LINES);
+        ended
+    }
+
+    fn serve(self) -> Result<(), RunError> {
         let Self { config, filters, stop, heeds_signals, takes_over, renews } = self;
         // The first process of a container takes the container with it when it goes.
         let place = (heeds_signals && std::process::id() != 1).then(|| config.place()).flatten();

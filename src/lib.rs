@@ -45,6 +45,7 @@ mod config;
 #[cfg(feature = "demo")]
 #[doc(hidden)]
 pub mod demo;
+mod disk;
 #[doc(hidden)]
 pub mod doctor;
 mod error_pages;

@@ -1,10 +1,16 @@
 use super::Settings;
+use crate::disk::PrivateFolder;
 use crate::tls::Certificate;
 use sha1::{Digest, Sha1};
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
+
+/// The file of the account's credentials.
+const ACCOUNT: &str = "account.json";
+
+/// The most bytes of a file here.
+const MAX_SIZE: u64 = 4 * 1024 * 1024;
 
 /// Where an account and a certificate are kept: files that only this user may read.
 ///
@@ -12,8 +18,11 @@ use std::path::{Path, PathBuf};
 /// one file, so that they can't be of two orders.
 #[derive(Debug)]
 pub(super) struct Store {
-    folder: PathBuf,
-    certificate: PathBuf,
+    state: PathBuf,
+    /// The authority's folder.
+    authority: String,
+    /// The certificate's file, without its ending.
+    name: String,
 }
 
 /// As long as it lives, no other process orders this certificate.
@@ -23,23 +32,36 @@ impl Store {
     pub(super) fn new(state: &Path, settings: &Settings) -> Self {
         let authority = settings.directory.split("://").last().unwrap_or_default();
         let host = authority.split('/').next().unwrap_or_default();
-        let folder =
-            state.join("acme").join(format!("{}-{}", plain(host), digest([&settings.directory])));
+        let authority = format!("{}-{}", plain(host), digest([&settings.directory]));
         let name = settings.domains.first().map_or("", String::as_str);
         let name = format!("{}-{}", plain(name), digest(&settings.domains));
-        Self { certificate: folder.join(name + ".pem"), folder }
+        Self { state: state.to_owned(), authority, name }
+    }
+
+    fn folder(&self) -> io::Result<PrivateFolder> {
+        PrivateFolder::open(&self.state, &["acme", &self.authority])
+    }
+
+    /// What a file holds, if there is one.
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        // A mere check makes no folder.
+        if !self.state.join("acme").join(&self.authority).join(name).exists() {
+            return None;
+        }
+        self.folder()
+            .and_then(|folder| folder.read(name, MAX_SIZE))
+            .inspect_err(|error| log::error!("acme: {error}"))
+            .ok()
     }
 
     /// The certificate that was kept, if there is one that can be used.
     pub(super) fn certificate(&self) -> Option<Certificate> {
-        let path = &self.certificate;
-        if !path.exists() {
-            return None;
-        }
-        match Certificate::load(path, path) {
+        let name = format!("{}.pem", self.name);
+        let kept = String::from_utf8(self.read(&name)?).unwrap_or_default();
+        match Certificate::parse(&kept, &kept) {
             Ok(certificate) => Some(certificate),
             Err(fault) => {
-                log::error!("{} can't be used: {fault}; a new one is ordered", path.display());
+                log::error!("{name} can't be used: {fault}; a new one is ordered");
                 None
             }
         }
@@ -48,71 +70,75 @@ impl Store {
     /// The certificates of other orders that are kept beside it: those of the same authority first,
     /// of each authority the longest-lived first. Files that can't be read are ignored.
     pub(super) fn other_certificates(&self) -> Vec<Certificate> {
-        let others = self.folder.parent().map(pem_files_below).unwrap_or_default();
-        let (own, foreign): (Vec<_>, Vec<_>) =
-            others.into_iter().partition(|path| path.starts_with(&self.folder));
-        let load = |paths: Vec<PathBuf>| {
-            let others = paths.into_iter().filter(|path| *path != self.certificate);
-            let mut all: Vec<_> =
-                others.filter_map(|path| Certificate::load(&path, &path).ok()).collect();
-            all.sort_by_key(|certificate| std::cmp::Reverse(certificate.not_after));
-            all
+        let mut own = self.others_of(&self.authority);
+        let mut foreign: Vec<_> = self
+            .authorities()
+            .iter()
+            .filter(|authority| **authority != self.authority)
+            .flat_map(|authority| self.others_of(authority))
+            .collect();
+        for certificates in [&mut own, &mut foreign] {
+            certificates.sort_by_key(|certificate| std::cmp::Reverse(certificate.not_after));
+        }
+        own.append(&mut foreign);
+        own
+    }
+
+    /// The folders of all authorities, sorted.
+    fn authorities(&self) -> Vec<String> {
+        // A mere check makes no folder.
+        if !self.state.join("acme").exists() {
+            return Vec::new();
+        }
+        let folder = PrivateFolder::open(&self.state, &["acme"]);
+        let mut names = folder.and_then(|folder| folder.names()).unwrap_or_default();
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        names
+    }
+
+    /// The certificates of an authority but this one.
+    fn others_of(&self, authority: &str) -> Vec<Certificate> {
+        if !self.state.join("acme").join(authority).is_dir() {
+            return Vec::new();
+        }
+        let Ok(folder) = PrivateFolder::open(&self.state, &["acme", authority]) else {
+            return Vec::new();
         };
-        load(own).into_iter().chain(load(foreign)).collect()
+        let own = format!("{}.pem", self.name);
+        let mut names = folder.names().unwrap_or_default();
+        names
+            .retain(|name| name.ends_with(".pem") && (*name != own || authority != self.authority));
+        names.sort();
+        let load = |name: &String| {
+            let kept = String::from_utf8(folder.read(name, MAX_SIZE).ok()?).ok()?;
+            Certificate::parse(&kept, &kept).ok()
+        };
+        names.iter().filter_map(load).collect()
     }
 
     pub(super) fn keep_certificate(&self, chain: &str, key: &str) -> io::Result<()> {
-        self.write(&self.certificate, format!("{key}{chain}").as_bytes())
+        self.folder()?.write(&format!("{}.pem", self.name), format!("{key}{chain}").as_bytes())
     }
 
     /// The account's credentials, as they were kept.
     pub(super) fn account(&self) -> Option<Vec<u8>> {
-        fs::read(self.account_file()).ok()
+        self.read(ACCOUNT)
     }
 
     pub(super) fn keep_account(&self, credentials: &[u8]) -> io::Result<()> {
-        self.write(&self.account_file(), credentials)
+        self.folder()?.write(ACCOUNT, credentials)
     }
 
+    /// Where the account is kept.
     pub(super) fn account_file(&self) -> PathBuf {
-        self.folder.join("account.json")
+        self.state.join("acme").join(&self.authority).join(ACCOUNT)
     }
 
     /// `None` while another process has it.
     pub(super) fn lock(&self) -> io::Result<Option<Lock>> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let path = self.certificate.with_extension("lock");
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Lock(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        Ok(self.folder()?.lock(&format!("{}.lock", self.name))?.map(Lock))
     }
-
-    /// All of it or nothing.
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let new = path.with_extension("new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(new, path)
-    }
-}
-
-/// The files in the folders of this one that certificates are kept in.
-fn pem_files_below(folder: &Path) -> Vec<PathBuf> {
-    let entries = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
-    let files = entries(folder.to_owned()).flat_map(|authority| entries(authority.path()));
-    let mut files: Vec<_> = files
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "pem"))
-        .collect();
-    files.sort();
-    files
 }
 
 /// Nothing that means something to a file system.

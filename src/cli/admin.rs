@@ -40,18 +40,19 @@ impl Endpoint {
             return Err(ExitCode::from(FAILURE));
         }
         let path = self.file.find()?;
-        let summary = Config::from_file(&path).check().map_err(|problems| {
-            eprintln!("{problems}");
+        // The file may be broken by now: this is how one sees what is wrong, and goes back.
+        let found = Config::from_file(&path).running_admin().map_err(|problems| {
+            eprintln!("{problems}\nname the gateway's admin.address with --admin");
             ExitCode::from(BAD_CONFIGURATION)
         })?;
-        let address = summary.admin.ok_or_else(|| {
+        let (address, token) = found.ok_or_else(|| {
             eprintln!(
                 "error: {} has no admin endpoint; add `admin: {{address: 127.0.0.1:9901}}` and restart",
                 path.display()
             );
             ExitCode::from(FAILURE)
         })?;
-        Ok(Gateway { address, token: self.token.clone().or(summary.admin_token) })
+        Ok(Gateway { address, token: self.token.clone().or(token) })
     }
 
     /// Asks, and says what went wrong.

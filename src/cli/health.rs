@@ -8,13 +8,12 @@ use tidegate::{Address, Config};
 
 pub const AFTER_HELP: &str = "\
 Connects to an address, or to the first listener of the configuration. Exit status: 0 when the
-connection is accepted, 1 when it is not, 78 when the configuration is wrong.
+connection is accepted, 1 when it is not, 78 when the configuration names no listener.
 
 With --ready the admin endpoint is asked instead (GET /readyz), which says no as soon as the gateway
 begins to stop, while connections are still accepted (shutdown.delay).
 
-Name the address in containers: a configuration that was edited badly does no harm to the gateway
-that runs, and must not make it look ill.
+Name the address in containers: no configuration is read then.
 
 Example, in a Dockerfile:
   HEALTHCHECK CMD [\"/usr/local/bin/tidegate\", \"health\", \"--address\", \"127.0.0.1:3000\"]";
@@ -61,12 +60,15 @@ pub fn ask(health: &Health) -> Result<(), ExitCode> {
 }
 
 fn first_listener(file: &ConfigFile) -> Result<Address, ExitCode> {
-    let summary = Config::from_file(file.find()?).check().map_err(|problems| {
+    // A file that was edited badly does no harm to the gateway that runs.
+    let first = Config::from_file(file.find()?).running_listener().map_err(|problems| {
         eprintln!("{problems}");
         ExitCode::from(BAD_CONFIGURATION)
     })?;
-    let first = summary.listeners.first().cloned();
-    first.map(reachable).ok_or(ExitCode::from(BAD_CONFIGURATION))
+    first.map(reachable).ok_or_else(|| {
+        eprintln!("error: the configuration has no listener; name an address with --address");
+        ExitCode::from(BAD_CONFIGURATION)
+    })
 }
 
 /// Where a listener on every address can be reached from here.

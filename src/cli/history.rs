@@ -52,12 +52,13 @@ The version takes effect as an edit does: live, all of it or nothing, and no soc
 into force again.
 
 Examples:
-  tidegate rollback        to the version before the one in force
+  tidegate rollback        to the newest version before the one in force, past those that the guard left
   tidegate rollback 12";
 
 #[derive(Args)]
 pub struct Rollback {
-    /// The number of the version, as `tidegate history` tells it [default: the one before].
+    /// The number of the version, as `tidegate history` lists it [default: the newest before the one in force that
+    /// the guard has not left].
     version: Option<u64>,
     #[command(flatten)]
     endpoint: Endpoint,

@@ -2,23 +2,26 @@
 //!
 //! Serde would stop at the first thing that is wrong; an operator wants all of them at once.
 
+use super::BrokenParts;
 use super::diagnostics::{Problems, UNKNOWN_KEY, did_you_mean};
 use super::values::{self, Span};
 use super::yaml::{Key, Kind, Node, Resolved, Scalar};
 use serde_json::{Map, Value};
 
-/// The sound part of the tree; `None` when nothing of it is.
-pub fn check(schema: &Value, root: &Node, problems: &mut Problems) -> Option<Node> {
+/// The sound part of the tree, `None` when nothing of it is; and what is not sound of it.
+pub fn check(schema: &Value, root: &Node, problems: &mut Problems) -> (Option<Node>, BrokenParts) {
     let nothing = Map::new();
     let definitions = schema.get("$defs").and_then(Value::as_object).unwrap_or(&nothing);
     let found = Checker { definitions }.value(schema, root, "");
+    let broken = found.problems.iter().map(|finding| finding.path.clone()).chain(found.told);
+    let broken = BrokenParts::of(broken);
     for Finding { span, path, reason, help } in found.problems {
         let problem = problems.add(span, path, reason);
         if let Some(help) = help {
             problem.help(help);
         }
     }
-    found.sound
+    (found.sound, broken)
 }
 
 struct Checker<'s> {
@@ -30,6 +33,8 @@ struct Checker<'s> {
 struct Found {
     sound: Option<Node>,
     problems: Vec<Finding>,
+    /// The paths of what has a problem that was told before.
+    told: Vec<String>,
 }
 
 struct Finding {
@@ -41,12 +46,12 @@ struct Finding {
 
 impl Found {
     fn sound(node: &Node) -> Self {
-        Self { sound: Some(node.clone()), problems: Vec::new() }
+        Self { sound: Some(node.clone()), ..Self::default() }
     }
 
     fn problem(span: Span, path: &str, reason: impl Into<String>, help: Option<String>) -> Self {
         let finding = Finding { span, path: path.to_owned(), reason: reason.into(), help };
-        Self { sound: None, problems: vec![finding] }
+        Self { problems: vec![finding], ..Self::default() }
     }
 }
 
@@ -95,7 +100,7 @@ impl<'s> Checker<'s> {
             return Found::default();
         }
         if scalar.is_broken {
-            return Found::default();
+            return Found { told: vec![path.to_owned()], ..Found::default() };
         }
         let mut words: Vec<&str> = Vec::new();
         let mut refusal = None;
@@ -128,17 +133,18 @@ impl<'s> Checker<'s> {
     fn list(&self, schema: &'s Value, node: &Node, items: &[Node], path: &str) -> Found {
         let item_schema = schema.get("items").unwrap_or(&Value::Null);
         let mut sound = Vec::with_capacity(items.len());
-        let mut problems = Vec::new();
+        let (mut problems, mut told) = (Vec::new(), Vec::new());
         for (index, item) in items.iter().enumerate() {
             let found = self.value(item_schema, item, &format!("{path}[{index}]"));
             sound.extend(found.sound);
             problems.extend(found.problems);
+            told.extend(found.told);
         }
         let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0);
         if (items.len() as u64) < least {
             return Found::problem(node.span, path, "the list is empty", None);
         }
-        Found { sound: Some(Node { span: node.span, kind: Kind::Sequence(sound) }), problems }
+        Found { sound: Some(Node { span: node.span, kind: Kind::Sequence(sound) }), problems, told }
     }
 
     fn mapping(
@@ -152,7 +158,7 @@ impl<'s> Checker<'s> {
         let others = schema.get("additionalProperties").filter(|others| others.is_object());
         let name_format = schema.get("propertyNames").and_then(|names| names.get("format"));
         let mut sound: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
-        let mut problems = Vec::new();
+        let (mut problems, mut told) = (Vec::new(), Vec::new());
         for (key, value) in entries {
             let at = join(path, &key.text);
             let judged = name_format
@@ -170,6 +176,7 @@ impl<'s> Checker<'s> {
             let found = self.value(schema, value, &at);
             sound.extend(found.sound.map(|value| (key.clone(), value)));
             problems.extend(found.problems);
+            told.extend(found.told);
         }
         let required = schema.get("required").and_then(Value::as_array);
         let mut is_whole = true;
@@ -182,7 +189,7 @@ impl<'s> Checker<'s> {
             is_whole &= sound.iter().any(|(key, _)| key.text == name);
         }
         let sound = Node { span: node.span, kind: Kind::Mapping(sound) };
-        Found { sound: is_whole.then_some(sound), problems }
+        Found { sound: is_whole.then_some(sound), problems, told }
     }
 
     /// A mapping of one key, which says what the value is.
@@ -202,7 +209,7 @@ impl<'s> Checker<'s> {
             Some(schema) => self.mapping(schema, node, entries, path),
             None => {
                 let finding = unknown_key(key, join(path, &key.text), &known);
-                Found { sound: None, problems: vec![finding] }
+                Found { problems: vec![finding], ..Found::default() }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, told so that a person and an editor can act on it.
 
+use super::BrokenParts;
 use super::source::Sources;
 use super::values::Span;
 use std::fmt;
@@ -20,6 +21,8 @@ pub struct Problem {
     path: String,
     reason: String,
     help: Option<String>,
+    /// It was found while the configuration was read, before its parts were put together.
+    is_of_reading: bool,
 }
 
 impl Problem {
@@ -78,7 +81,8 @@ impl Problems {
         reason: impl Into<String>,
     ) -> &mut Problem {
         let (path, reason) = (path.into(), reason.into());
-        self.insert(Problem { span, warning: None, path, reason, help: None })
+        let warning = None;
+        self.insert(Problem { span, warning, path, reason, help: None, is_of_reading: false })
     }
 
     /// Something that is no error, and not wise.
@@ -90,7 +94,8 @@ impl Problems {
         reason: impl Into<String>,
     ) -> &mut Problem {
         let (path, reason) = (path.into(), reason.into());
-        self.insert(Problem { span, warning: Some(code), path, reason, help: None })
+        let warning = Some(code);
+        self.insert(Problem { span, warning, path, reason, help: None, is_of_reading: false })
     }
 
     fn insert(&mut self, problem: Problem) -> &mut Problem {
@@ -107,6 +112,21 @@ impl Problems {
         self.problems.is_empty()
     }
 
+    /// Leaves out what is only missed because something else is broken.
+    pub(crate) fn leave_out_follow_ons(&mut self, broken: &BrokenParts) {
+        // What a route as a whole lacks is told with an eye to what was misspelt.
+        let is_route = |path: &str| path.starts_with("routes[") && !path.contains('.');
+        self.problems.retain(|problem| {
+            let Problem { path, is_of_reading, .. } = problem;
+            *is_of_reading || is_route(path) || !broken.within(path)
+        });
+    }
+
+    /// All so far were found while the configuration was read.
+    pub(crate) fn end_of_reading(&mut self) {
+        self.problems.iter_mut().for_each(|problem| problem.is_of_reading = true);
+    }
+
     /// Each of them, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.problems.iter()
@@ -116,7 +136,7 @@ impl Problems {
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for problem in self.problems.iter().take(MOST_SHOWN) {
-            let Problem { span, warning, path, reason, help } = problem;
+            let Problem { span, warning, path, reason, help, .. } = problem;
             let (name, text) = self.sources.file(span.file);
             write!(f, "{name}:{}:{}: ", span.line.max(1), span.column.max(1))?;
             match warning {

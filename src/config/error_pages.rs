@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 #[serde(default, deny_unknown_fields)]
 pub struct ErrorPages {
     /// Files of HTML, by the status (`404`) or class (`4xx`, `5xx`) that they are for. In them
-    /// `{{status}}`, `{{reason}}`, `{{message}}` and `{{request.id}}` are filled in. They are read
-    /// with the configuration; SIGHUP reads them again.
+    /// `{{status}}`, `{{reason}}`, `{{message}}` and `{{request.id}}` are filled in. Relative
+    /// paths start at the folder of the configuration file. The files are followed as the
+    /// configuration is.
     #[schemars(extend("propertyNames" = {"format": "error-status"}))]
     pub pages: BTreeMap<ErrorStatus, Spanned<String>>,
     /// Files of JSON, in the place of the gateway's own: `{"code": {{status}}, "detail":

@@ -8,9 +8,9 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
-    /// The folder; a relative one is below the folder that the gateway was started in. To it
-    /// the path of a request is added, after `rewrite.prefix`. It may be a symbolic link that a
-    /// deployment replaces.
+    /// The folder. Relative paths start at the folder of the configuration file. The path of a
+    /// request is added to it, after `rewrite.prefix`. It may be a symbolic link that a deployment
+    /// replaces.
     pub root: Spanned<String>,
     /// The file that stands for a folder. Default: `index.html`.
     #[serde(default)]

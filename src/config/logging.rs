@@ -24,8 +24,9 @@ impl Default for AccessLogSetting {
 pub struct AccessLog {
     /// `json` (one flat object a line) or `text` (made for eyes). Default: `json`.
     pub format: Option<LogFormat>,
-    /// `stdout`, `stderr`, or the path of a file. Default: `stdout`.
-    pub path: Option<String>,
+    /// `stdout`, `stderr`, or the path of a file. Relative paths start at the folder of the
+    /// configuration file. Default: `stdout`.
+    pub path: Option<Spanned<String>>,
     /// Query keys whose values are never written; compared without case. Default: `token`,
     /// `access_token`, `refresh_token`, `id_token`, `api_key`, `apikey`, `key`, `secret`,
     /// `client_secret`, `password`, `passwd`, `pwd`, `auth`, `authorization`, `jwt`,

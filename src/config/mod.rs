@@ -5,6 +5,7 @@
 
 mod acme;
 mod answer;
+mod broken;
 mod cache;
 mod check;
 mod compression;
@@ -41,6 +42,7 @@ pub(crate) mod yaml;
 
 pub use acme::{Acme, AcmeChallenge};
 pub use answer::{Redirect, Respond};
+pub use broken::BrokenParts;
 pub use cache::{Cache, CachePolicy, CacheSetting};
 pub use compression::{Coding, Compression, CompressionSetting};
 pub use cors::{Cors, CorsPolicy};

@@ -4,14 +4,17 @@ use super::check;
 use super::diagnostics::Problems;
 use super::values::Span;
 use super::yaml::{self, Key, Kind, Node};
-use super::{Config, schema};
+use super::{BrokenParts, Config, schema};
+use crate::disk::{self, matching};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// The most bytes of a file.
 const MAX_SIZE: u64 = 4 * 1024 * 1024;
+
+/// The most bytes of all files together.
+const MAX_TOTAL: usize = 64 * 1024 * 1024;
 
 /// What may stand in an included file.
 const INCLUDABLE: [&str; 3] = ["listeners", "upstreams", "routes"];
@@ -27,6 +30,8 @@ pub struct Read {
     pub sources: Sources,
     /// The names of all upstreams, sound or not.
     pub declared_upstreams: BTreeSet<String>,
+    /// What is not sound, by its path.
+    pub broken: BrokenParts,
     /// Where each route stood in the list, by its position: those that are not sound are gone.
     pub route_indices: BTreeMap<Span, usize>,
 }
@@ -64,8 +69,28 @@ impl Sources {
 
     /// Every file that is, or by now would be, part of the configuration.
     pub fn watched(&self) -> BTreeSet<PathBuf> {
-        let included = self.patterns.iter().flat_map(|pattern| matching(pattern));
+        let included = self.patterns.iter().flat_map(|it| matching(it).unwrap_or_default());
         self.files.iter().map(|(path, _)| path.clone()).chain(included).collect()
+    }
+
+    /// The bytes of all files.
+    fn size(&self) -> usize {
+        self.files.iter().map(|(_, text)| text.len()).sum()
+    }
+
+    /// The section `admin` of a main file that is no YAML as a whole, where it stands by itself.
+    pub fn salvage_admin(&self) -> Option<super::Admin> {
+        self.salvage("admin:")?.admin
+    }
+
+    /// The first of its listeners, in the same way.
+    pub fn salvage_listener(&self) -> Option<super::Listener> {
+        self.salvage("listeners:")?.listeners.into_iter().next()
+    }
+
+    fn salvage(&self, key: &str) -> Option<Config> {
+        let (path, text) = self.files.first()?;
+        Some(Reader::new(&self.variables).read(path, section(text, key)?).config)
     }
 
     /// A file's name and text, by its number.
@@ -119,6 +144,7 @@ pub fn read_with(path: &Path, variables: &Variables) -> Read {
                 problems,
                 sources,
                 declared_upstreams: BTreeSet::new(),
+                broken: BrokenParts::default(),
                 route_indices: BTreeMap::new(),
             }
         }
@@ -138,19 +164,7 @@ pub fn read_str_with(text: &str, name: &str, variables: &Variables) -> Read {
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
-    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(cannot)?;
-    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > MAX_SIZE {
-        return Err(format!("larger than {} MiB", MAX_SIZE / 1024 / 1024));
-    }
-    String::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())
-}
-
-/// The files that a pattern names, sorted.
-fn matching(pattern: &str) -> Vec<PathBuf> {
-    glob::glob(pattern).into_iter().flatten().filter_map(Result::ok).collect()
+    disk::read_text(path, MAX_SIZE).map_err(|reason| format!("cannot be read: {reason}"))
 }
 
 struct Reader<'v> {
@@ -168,11 +182,11 @@ impl<'v> Reader<'v> {
         Self { variables, kept: None, sources, found: Vec::new() }
     }
 
-    fn matching(&self, pattern: &str) -> Vec<PathBuf> {
+    fn matching(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
         let Some(kept) = self.kept else { return matching(pattern) };
-        let Ok(pattern) = glob::Pattern::new(pattern) else { return Vec::new() };
+        let pattern = glob::Pattern::new(pattern).map_err(|error| error.to_string())?;
         let paths = kept.iter().skip(1).map(|(path, _)| path);
-        paths.filter(|path| pattern.matches_path(path)).cloned().collect()
+        Ok(paths.filter(|path| pattern.matches_path(path)).cloned().collect())
     }
 
     fn text(&self, path: &Path) -> Result<String, String> {
@@ -204,7 +218,8 @@ impl<'v> Reader<'v> {
             }
             _ => BTreeMap::new(),
         };
-        let sound = root.and_then(|root| check::check(&schema::schema(), &root, &mut problems));
+        let checked = root.map(|root| check::check(&schema::schema(), &root, &mut problems));
+        let (sound, broken) = checked.unwrap_or_default();
         let config = sound.map_or_else(Config::default, |sound| {
             Config::deserialize(&sound).unwrap_or_else(|error| {
                 // The check lets nothing through that the types refuse; were it to, it's said.
@@ -214,7 +229,7 @@ impl<'v> Reader<'v> {
                 Config::default()
             })
         });
-        Read { config, problems, sources: self.sources, declared_upstreams, route_indices }
+        Read { config, problems, sources: self.sources, declared_upstreams, broken, route_indices }
     }
 
     fn parse(&mut self, path: &Path, text: String) -> Option<Node> {
@@ -272,7 +287,11 @@ impl<'v> Reader<'v> {
         let folder = path.parent().unwrap_or(Path::new(""));
         for (span, pattern) in patterns {
             let pattern = folder.join(pattern).display().to_string();
-            let files = self.matching(&pattern);
+            let files = self.matching(&pattern).unwrap_or_else(|reason| {
+                let reason = format!("{pattern} can't be followed: {reason}");
+                self.found.push((span, "include".to_owned(), reason));
+                Vec::new()
+            });
             if files.is_empty() && !pattern.contains(['*', '?', '[']) {
                 self.found.push((span, "include".to_owned(), format!("there is no {pattern}")));
             }
@@ -281,6 +300,15 @@ impl<'v> Reader<'v> {
                 let known = self.sources.files.iter().any(|(known, _)| *known == file);
                 match self.text(&file) {
                     Ok(_) if known => {}
+                    Ok(text) if self.sources.size() + text.len() > MAX_TOTAL => {
+                        let reason = format!(
+                            "{} is left out: all files together are larger than {} MiB",
+                            file.display(),
+                            MAX_TOTAL / 1024 / 1024
+                        );
+                        self.found.push((span, "include".to_owned(), reason));
+                        break;
+                    }
                     Ok(text) => {
                         if let Some(included) = self.parse(&file, text) {
                             self.merge(root, included);
@@ -326,6 +354,20 @@ impl<'v> Reader<'v> {
             }
         }
     }
+}
+
+/// The lines of a key at the top, without what stands before and after.
+fn section(text: &str, key: &str) -> Option<String> {
+    let mut lines = text.lines().skip_while(|line| !line.starts_with(key));
+    let mut section = lines.next()?.to_owned();
+    let belongs = |line: &&str| {
+        line.is_empty() || line.starts_with("- ") || line.starts_with([' ', '\t', '#', '}', ']'])
+    };
+    for line in lines.take_while(belongs) {
+        section.push('\n');
+        section.push_str(line);
+    }
+    Some(section)
 }
 
 /// Adds entries, and tells which names were taken already.

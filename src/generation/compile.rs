@@ -23,7 +23,9 @@ mod upstream;
 mod websocket;
 
 use super::{Drain, Edge, Fixed, Generation, Guard, Listener, Route, Stamp};
-use crate::config::{self, Config, Problems, Read, Sources, Span, Spanned, TrustedProxy};
+use crate::config::{
+    self, BrokenParts, Config, Problems, Read, Sources, Span, Spanned, TrustedProxy,
+};
 use crate::filter::{Filter, UserIdFilter, UserIdSource};
 use crate::http::address::Address;
 use crate::rate_limit::RateLimit;
@@ -86,11 +88,13 @@ pub const SECRET_KEYS: [&str; 20] = [
 
 /// Compiles a configuration, or says all that is wrong with it.
 pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation, Problems> {
-    let Read { config, mut problems, sources, declared_upstreams, route_indices } = read;
+    let Read { config, mut problems, sources, declared_upstreams, broken, route_indices } = read;
+    problems.end_of_reading();
     let mut compiler = Compiler {
         config: &config,
         sources: &sources,
         problems: &mut problems,
+        broken: &broken,
         surroundings,
         known: known(surroundings),
         questions: BTreeSet::new(),
@@ -140,7 +144,9 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
             }
         }
         let rule = compiler.rule(written, &at);
-        for single in single_hosts(&rule) {
+        // A condition that was written wrongly would have told it from others.
+        let is_whole = !compiler.broken.within(&at);
+        for single in is_whole.then(|| single_hosts(&rule)).into_iter().flatten() {
             if let Some(first) = matches.insert(single, &written.name) {
                 let reason = format!("it matches exactly what the route `{first}` matches");
                 compiler.problems.add(written.span, format!("{at}.match"), reason);
@@ -158,6 +164,7 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
     let admin_token = compiler.admin_token();
     let (questions, files, rate_limits) = (compiler.questions, compiler.files, compiler.limits);
     if !problems.is_empty() {
+        problems.leave_out_follow_ons(&broken);
         return Err(problems);
     }
     let level = match config.log.level.unwrap_or(config::Level::Info) {
@@ -221,6 +228,8 @@ struct Compiler<'c> {
     config: &'c Config,
     sources: &'c Sources,
     problems: &'c mut Problems,
+    /// What is missing because it was written wrongly, which was told.
+    broken: &'c BrokenParts,
     surroundings: &'c Surroundings<'c>,
     /// The routes of the generation in force, by name.
     known: HashMap<&'c str, &'c Arc<Route>>,

@@ -9,7 +9,7 @@ pub use version::{Cause, Version};
 
 use crate::explain::Difference;
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use store::Store;
@@ -59,10 +59,23 @@ pub struct Fared {
     pub is_good: bool,
 }
 
+impl Inner {
+    /// Whether the guard has left it: each between the version that it went back to and the one
+    /// that this made had not proven itself.
+    fn is_rejected(&self, number: u64) -> bool {
+        self.versions.iter().any(|version| match version.cause {
+            Cause::Guard { to, .. } => to < number && number < version.number,
+            _ => false,
+        })
+    }
+}
+
 impl History {
     /// What is kept in this folder, the gateway's `state_dir`; without one, nothing is.
-    pub fn open(state_dir: Option<PathBuf>) -> Self {
-        let store = state_dir.map(Store::new);
+    /// A gateway of another configuration `file` has another history there. One that `takes_over`
+    /// goes on with the history of the gateway before it, which still runs.
+    pub fn open(state_dir: Option<&Path>, file: Option<&Path>, takes_over: bool) -> Self {
+        let store = state_dir.and_then(|folder| Store::open(folder, file, takes_over));
         let versions = store.as_ref().map(Store::load).unwrap_or_default();
         let inner = Inner { versions, ..Inner::default() };
         Self { inner: Mutex::new(inner), store }
@@ -95,6 +108,13 @@ impl History {
         number
     }
 
+    /// Leaves what is on the disk to the gateway that comes after this one.
+    pub fn release(&self) {
+        if let Some(store) = &self.store {
+            store.release();
+        }
+    }
+
     /// An edit took effect, whether it was another version or not.
     pub fn applied(&self) {
         let mut inner = self.inner();
@@ -117,19 +137,28 @@ impl History {
         self.inner().versions.iter().cloned().collect()
     }
 
-    /// The one of this number, or the one before the one in force.
+    /// The one of this number, or the newest before the one in force that the guard has not left.
     ///
     /// # Errors
     /// When there is none, in words.
     pub fn find(&self, number: Option<u64>) -> Result<Arc<Version>, String> {
         let inner = self.inner();
-        let mut newest_first = inner.versions.iter().rev();
+        let newest_first = || inner.versions.iter().rev();
         match number {
             None => {
-                newest_first.nth(1).cloned().ok_or("there is no version before this one".into())
+                let is_sound = |version: &&Arc<Version>| !inner.is_rejected(version.number);
+                let before = newest_first().skip(1).find(is_sound).cloned();
+                before.ok_or_else(|| match newest_first().nth(1) {
+                    None => "there is no version before this one".to_owned(),
+                    Some(rejected) => format!(
+                        "the guard has left each version before this one; name one to go there \
+                         all the same, for example {}",
+                        rejected.number
+                    ),
+                })
             }
             Some(number) => {
-                newest_first.find(|version| version.number == number).cloned().ok_or_else(|| {
+                newest_first().find(|version| version.number == number).cloned().ok_or_else(|| {
                     let known: Vec<_> =
                         inner.versions.iter().map(|version| version.number.to_string()).collect();
                     format!("there is no version {number}, only {}", known.join(", "))
@@ -163,6 +192,10 @@ mod tests {
         vec![("tidegate.yaml".into(), text.to_owned())]
     }
 
+    fn open(folder: &Path) -> History {
+        History::open(Some(folder), None, false)
+    }
+
     fn add(history: &History, text: &str) -> u64 {
         history.add(Cause::Edit, Difference::default(), files(text))
     }
@@ -170,13 +203,13 @@ mod tests {
     #[test]
     fn the_last_twenty_outlive_the_process() {
         let folder = tempfile::tempdir().expect("a folder");
-        let history = History::open(Some(folder.path().into()));
+        let history = open(folder.path());
         assert_eq!(history.begin(files("1")), 1);
         for number in 2..=30 {
             assert_eq!(add(&history, &number.to_string()), number);
         }
         drop(history);
-        let history = History::open(Some(folder.path().into()));
+        let history = open(folder.path());
         let numbers: Vec<u64> = history.versions().iter().map(|version| version.number).collect();
         assert_eq!(numbers, (11..=30).collect::<Vec<_>>());
         assert_eq!(history.begin(files("30")), 30, "nothing has changed");
@@ -186,19 +219,56 @@ mod tests {
     }
 
     #[test]
+    fn two_gateways_of_one_file_do_not_share_a_history() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = open(folder.path());
+        first.begin(files("1"));
+        let second = open(folder.path());
+        assert_eq!(second.begin(files("2")), 1, "a history of its own, in memory");
+        add(&second, "3");
+        assert_eq!(first.versions().len(), 1);
+        // As after a handover: it goes on where the first one was, which lets go.
+        let third = History::open(Some(folder.path()), None, true);
+        assert_eq!(third.begin(files("1")), 1);
+        first.release();
+        add(&first, "lost");
+        add(&third, "kept");
+        drop((first, third));
+        let texts: Vec<_> =
+            open(folder.path()).versions().iter().map(|version| version.files.clone()).collect();
+        assert_eq!(texts, [files("1"), files("kept")]);
+    }
+
+    #[test]
     fn a_file_that_is_broken_is_passed_over() {
         let folder = tempfile::tempdir().expect("a folder");
-        let history = History::open(Some(folder.path().into()));
+        let history = open(folder.path());
         history.begin(files("1"));
         add(&history, "2");
-        std::fs::write(folder.path().join("history/2.json"), "{").expect("written");
-        let history = History::open(Some(folder.path().into()));
+        drop(history);
+        std::fs::write(folder.path().join("history/configuration/2.json"), "{").expect("written");
+        let history = open(folder.path());
         assert_eq!(history.versions().len(), 1);
     }
 
     #[test]
+    fn the_way_back_leads_past_what_the_guard_has_left() {
+        let history = History::open(None, None, false);
+        history.begin(files("1"));
+        add(&history, "2");
+        add(&history, "bad");
+        add(&history, "worse");
+        let cause = Cause::Guard { to: 2, because: "errors".to_owned() };
+        assert_eq!(history.add(cause, Difference::default(), files("2")), 5);
+        assert_eq!(history.find(None).expect("a version").number, 2);
+        assert_eq!(history.find(Some(4)).expect("by its number").files, files("worse"));
+        add(&history, "6");
+        assert_eq!(history.find(None).expect("a version").number, 5);
+    }
+
+    #[test]
     fn before_the_first_there_is_nothing() {
-        let history = History::open(None);
+        let history = History::open(None, None, false);
         history.begin(files("1"));
         assert!(history.find(None).is_err());
         add(&history, "2");

@@ -4,6 +4,6 @@ use tokio::sync::oneshot;
 pub enum Order {
     /// What the files say, changed or not.
     Reload(oneshot::Sender<Result<String, String>>),
-    /// The version of this number, or the one before the one in force.
+    /// The version of this number, or the newest before the one in force that the guard has not left.
     Rollback(Option<u64>, oneshot::Sender<Result<String, String>>),
 }

@@ -1,36 +1,109 @@
 use super::{KEPT, Version};
+use crate::disk::PrivateFolder;
+use sha1::{Digest, Sha1};
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::fs::File;
+use std::io;
+use std::path::{self, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
-/// `history/NUMBER.json` in the gateway's `state_dir`: files that only this user may read, for
-/// configurations have secrets.
+/// The most bytes of a version: all files that it was read from.
+const MAX_SIZE: u64 = 256 * 1024 * 1024;
+
+/// The file that the one gateway which keeps its versions here has locked.
+const LOCK: &str = "lock";
+
+/// `history/FILE-DIGEST/NUMBER.json` in the gateway's `state_dir`: files that only this user may
+/// read, for configurations have secrets. Gateways of other files have folders of their own.
 #[derive(Debug)]
 pub(super) struct Store {
-    folder: PathBuf,
+    folder: PrivateFolder,
+    lock: Arc<Mutex<Lock>>,
+}
+
+#[derive(Debug)]
+enum Lock {
+    /// Held, or waited for while the gateway before this one ends.
+    Ours(Option<File>),
+    /// Given to the gateway that comes after this one.
+    Released,
 }
 
 impl Store {
-    pub(super) fn new(state_dir: PathBuf) -> Self {
-        Self { folder: state_dir.join("history") }
+    /// The one of this configuration file. `None` where versions can't be kept, which the log
+    /// tells; the gateway itself goes on without.
+    pub(super) fn open(state_dir: &Path, file: Option<&Path>, takes_over: bool) -> Option<Self> {
+        let not_kept = |place: &Path, reason: &str| {
+            log::error!(
+                "versions of the configuration are not kept in {}: {reason}; `tidegate rollback` \
+                 knows those of this process alone",
+                place.display()
+            );
+        };
+        let folder = PrivateFolder::open(state_dir, &["history", &key(file)])
+            .inspect_err(|error| not_kept(&state_dir.join("history"), &error.to_string()))
+            .ok()?;
+        let lock = match folder.lock(LOCK) {
+            Ok(Some(lock)) => Lock::Ours(Some(lock)),
+            Ok(None) if takes_over => Lock::Ours(None),
+            Ok(None) => {
+                not_kept(folder.path(), "another gateway runs with the same file and state_dir");
+                return None;
+            }
+            // Some file systems have no locks.
+            Err(error) => {
+                log::warn!("{} can't be locked: {error}", folder.path().display());
+                Lock::Ours(None)
+            }
+        };
+        let waits = takes_over && matches!(lock, Lock::Ours(None));
+        let store = Self { folder, lock: Arc::new(Mutex::new(lock)) };
+        if waits {
+            store.wait_for_lock();
+        }
+        Some(store)
+    }
+
+    /// The gateway before this one has the lock until it ends.
+    fn wait_for_lock(&self) {
+        let Ok(file) = self.folder.lock_file(LOCK) else { return };
+        let lock = Arc::clone(&self.lock);
+        let wait = move || {
+            if file.lock().is_ok()
+                && let Lock::Ours(held) = &mut *lock.lock().unwrap_or_else(PoisonError::into_inner)
+            {
+                *held = Some(file);
+            }
+        };
+        let _ = thread::Builder::new().name("history-lock".to_owned()).spawn(wait);
+    }
+
+    /// Leaves the folder to the gateway that comes after this one.
+    pub(super) fn release(&self) {
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Lock::Released;
+    }
+
+    fn is_ours(&self) -> bool {
+        matches!(*self.lock.lock().unwrap_or_else(PoisonError::into_inner), Lock::Ours(_))
     }
 
     /// All that can be read, the newest last.
     pub(super) fn load(&self) -> VecDeque<Arc<Version>> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().filter_map(Result::ok);
-        let mut versions: Vec<Version> = entries
-            .filter(|entry| entry.path().extension().is_some_and(|it| it == "json"))
-            .filter_map(|entry| {
-                let path = entry.path();
-                let read = fs::read(&path).map_err(|error| error.to_string());
+        let names = self.folder.names().unwrap_or_default();
+        let mut versions: Vec<Version> = names
+            .iter()
+            .filter(|name| name.ends_with(".json"))
+            .filter_map(|name| {
+                let read = self.folder.read(name, MAX_SIZE).map_err(|error| error.to_string());
                 let version = read.and_then(|bytes| {
                     serde_json::from_slice(&bytes).map_err(|error| error.to_string())
                 });
                 version
-                    .inspect_err(|error| log::warn!("{} is passed over: {error}", path.display()))
+                    .inspect_err(|error| {
+                        let path = self.folder.path().join(name);
+                        log::warn!("{} is passed over: {error}", path.display());
+                    })
                     .ok()
             })
             .collect();
@@ -45,28 +118,49 @@ impl Store {
             log::warn!(
                 "version {} is not kept for `tidegate rollback` after a restart: {}: {error}",
                 version.number,
-                self.folder.display()
+                self.folder.path().display()
             );
         }
     }
 
     /// Takes one away.
     pub(super) fn forget(&self, number: u64) {
-        let _ = fs::remove_file(self.folder.join(format!("{number}.json")));
+        if self.is_ours() {
+            let _ = self.folder.remove(&format!("{number}.json"));
+        }
     }
 
     fn write(&self, version: &Version) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let path = self.folder.join(format!("{}.json", version.number));
-        let unfinished = self.folder.join(format!("{}.{}", version.number, std::process::id()));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)?;
-        file.write_all(&serde_json::to_vec(version)?)?;
-        file.sync_all()?;
-        fs::rename(unfinished, path)
+        if !self.is_ours() {
+            return Ok(());
+        }
+        self.folder.write(&format!("{}.json", version.number), &serde_json::to_vec(version)?)
+    }
+}
+
+/// What tells the versions of one configuration file from those of another. The next binary finds
+/// them by the same.
+fn key(file: Option<&Path>) -> String {
+    let Some(file) = file else { return "configuration".to_owned() };
+    let file = path::absolute(file).unwrap_or_else(|_| PathBuf::from(file));
+    let digest = Sha1::digest(file.as_os_str().as_encoded_bytes());
+    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let name: String = name.chars().filter(is_plain).take(40).collect();
+    format!("{name}-{digest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_has_a_folder_of_its_own() {
+        let of = |file: &str| key(Some(Path::new(file)));
+        assert!(of("/etc/a/tidegate.yaml").starts_with("tidegate-"));
+        assert_eq!(of("/etc/a/tidegate.yaml"), of("/etc/a/tidegate.yaml"));
+        assert_ne!(of("/etc/a/tidegate.yaml"), of("/etc/b/tidegate.yaml"));
+        assert!(!of("/etc/../x/\u{2028}y z.yaml").contains(['/', ' ', '\u{2028}', '.']));
     }
 }

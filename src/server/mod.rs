@@ -13,9 +13,11 @@ mod notify;
 mod proxy_protocol;
 mod reload;
 mod renew;
+mod rest;
 mod signals;
 mod socket;
 mod stop;
+mod watchdog;
 
 pub use handover::Place;
 pub use listen::BindError;
@@ -119,7 +121,11 @@ impl Server {
         let cache = Arc::new(Cache::default());
         cache.apply(generation.cache);
         generation.begin(&sessions);
-        let history = Arc::new(History::open(read.state_dir()));
+        let history = Arc::new(History::open(
+            read.state_dir().as_deref(),
+            file.as_ref().map(|(file, _)| file.as_path()),
+            takes_over,
+        ));
         generation.number = history.begin(apply::files(&read.sources));
         let live = Arc::new(Live::new(generation));
         let in_flight = Arc::new(InFlight::default());
@@ -228,7 +234,7 @@ impl Server {
             sessions: Arc::clone(&sessions),
             cache,
             discovery,
-            history,
+            history: Arc::clone(&history),
         };
         tokio::spawn(Watch::new(force).run(ordered, discovered));
         let mut handing: Option<JoinHandle<Result<u32, String>>> = None;
@@ -285,6 +291,7 @@ impl Server {
         drop(keeper);
         let ending = Ending {
             live,
+            history,
             sessions,
             in_flight,
             readiness,
@@ -293,6 +300,7 @@ impl Server {
             stop_accepting,
             stop_admin,
             files,
+            ends_process: heeds_signals,
         };
         ending.run(stop, &mut signals).await;
         log::info!("stopped");

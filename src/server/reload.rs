@@ -2,18 +2,24 @@
 
 use super::apply::{Force, Occasion, files};
 use super::guard::{BEAT, Watchman};
+use super::rest::{Rest, Stamps};
 use crate::config::{self, Read, Sources};
 use crate::generation::Stamp;
 use crate::history::{Cause, Files, Order};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-/// How often the files are looked at. An edit is applied once two looks in a row saw the same,
-/// for a file that is being written must not be applied by half.
+/// How often the files are looked at.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How long the files may take to be read. A file system that does not answer must not keep
+/// rollbacks and the guard waiting.
+const MAX_READ: Duration = Duration::from_secs(10);
 
 /// How often names are resolved again.
 const RESOLVE: Duration = Duration::from_secs(30);
@@ -26,19 +32,27 @@ pub(super) struct Watch {
     force: Force,
     watchman: Watchman,
     /// The files of the last version that was looked at, good or not.
-    sources: Sources,
-    applied: Stamps,
-    seen: Stamps,
+    sources: Arc<Sources>,
+    /// Whether they could not be read as they should.
+    had_problems: bool,
+    rest: Rest,
+    /// A look at the files that has not ended yet.
+    looking: Option<JoinHandle<Stamps>>,
 }
-
-type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 
 impl Watch {
     pub(super) fn new(force: Force) -> Self {
-        let sources = force.read.sources.clone();
+        let sources = Arc::new(force.read.sources.clone());
         // Whatever was edited since the file was read shows at the first look.
-        let (applied, seen) = Default::default();
-        Self { force, watchman: Watchman::default(), sources, applied, seen }
+        let rest = Rest::default();
+        Self {
+            force,
+            watchman: Watchman::default(),
+            sources,
+            had_problems: false,
+            rest,
+            looking: None,
+        }
     }
 
     /// Follows until the sender of `orders` is gone. `discovered` is told when DNS says something
@@ -55,7 +69,15 @@ impl Watch {
         let mut warned = Instant::now();
         loop {
             tokio::select! {
-                _ = looks.tick(), if self.force.file.is_some() => self.look().await,
+                _ = looks.tick(), if self.force.file.is_some() && self.looking.is_none() => {
+                    self.looking = Some(self.stamps());
+                }
+                seen = ended(&mut self.looking) => {
+                    self.looking = None;
+                    if let Some(seen) = seen {
+                        self.look(seen).await;
+                    }
+                }
                 _ = beats.tick() => self.guard().await,
                 order = orders.recv() => match order {
                     None => return,
@@ -89,36 +111,43 @@ impl Watch {
         }
     }
 
-    /// Looks whether a file was edited.
-    async fn look(&mut self) {
-        let now = self.stamps();
-        if now == self.seen && now != self.applied {
-            // What is written from here on makes another stamp, and another look.
-            if let Some(read) = self.read_again() {
+    /// Reads and applies what was edited, once it is at rest.
+    async fn look(&mut self, seen: Stamps) {
+        if !self.rest.look(&seen) {
+            return;
+        }
+        // What is written from here on makes another stamp, and another look.
+        match self.read_again().await {
+            Ok(read) => {
                 let live = self.force.live.full();
                 let mut beside = live.files.iter();
-                if texts(&files(&read.sources)) != texts(&files(&self.sources))
-                    || beside.any(|(path, stamp)| now.get(path).is_some_and(|it| it != stamp))
+                // A file that can't be read has no text.
+                if !read.problems.is_empty()
+                    || self.had_problems
+                    || texts(&files(&read.sources)) != texts(&files(&self.sources))
+                    || beside.any(|(path, stamp)| seen.get(path).is_some_and(|it| it != stamp))
                 {
                     let _ = self.edited(read).await;
                 }
             }
-            self.applied.clone_from(&now);
+            Err(reason) => log::error!("configuration not read: {reason}"),
         }
-        self.seen = now;
+        self.rest.read(seen);
     }
 
     /// Reads the files again and applies them, edited or not.
     async fn reload(&mut self) -> Result<String, String> {
-        self.applied = self.stamps();
-        match self.read_again() {
-            Some(read) => self.edited(read).await,
-            None => Err("there is no file: the configuration was made in code".to_owned()),
+        // First, for what is written while they are read is another edit.
+        if let Ok(Ok(stamps)) = timeout(MAX_READ, self.stamps()).await {
+            self.rest.read(stamps);
         }
+        let read = self.read_again().await?;
+        self.edited(read).await
     }
 
     async fn edited(&mut self, read: Read) -> Result<String, String> {
-        self.sources = read.sources.clone();
+        self.sources = Arc::new(read.sources.clone());
+        self.had_problems = !read.problems.is_empty();
         let before = self.force.live.full();
         let told = self.force.apply(read, Occasion::Version(Cause::Edit)).await?;
         let live = self.force.live.full();
@@ -153,20 +182,40 @@ impl Watch {
         let variables = self.force.file.as_ref().map_or(&nothing, |(_, variables)| variables);
         let read = config::read_again(&version.files, variables);
         self.watchman.dismiss();
-        self.force.apply(read, Occasion::Version(cause(version.number))).await
+        let told = self.force.apply(read, Occasion::Version(cause(version.number))).await?;
+        Ok(format!("back to version {}: {told}", version.number))
     }
 
-    /// `None` when there is no file.
-    fn read_again(&self) -> Option<Read> {
-        let (path, variables) = self.force.file.as_ref()?;
-        Some(config::read_with(path, variables))
+    /// Reads the files, on a thread that may wait for a file system that does not answer.
+    async fn read_again(&self) -> Result<Read, String> {
+        let Some((path, variables)) = self.force.file.clone() else {
+            return Err("there is no file: the configuration was made in code".to_owned());
+        };
+        let shown = path.display().to_string();
+        let reading = tokio::task::spawn_blocking(move || config::read_with(&path, &variables));
+        match timeout(MAX_READ, reading).await {
+            Ok(Ok(read)) => Ok(read),
+            Ok(Err(_)) => Err("the gateway stops".to_owned()),
+            Err(_) => Err(format!("{shown} and its includes can't be read within {MAX_READ:?}")),
+        }
     }
 
-    fn stamps(&self) -> Stamps {
-        let live = self.force.live.load();
-        let mut paths: BTreeSet<PathBuf> = self.sources.watched();
-        paths.extend(live.files.keys().cloned());
-        paths.into_iter().map(|path| (path.clone(), Stamp::of(&path))).collect()
+    /// Looks at the files, on such a thread as well.
+    fn stamps(&self) -> JoinHandle<Stamps> {
+        let (sources, live) = (Arc::clone(&self.sources), self.force.live.full());
+        tokio::task::spawn_blocking(move || {
+            let mut paths: BTreeSet<PathBuf> = sources.watched();
+            paths.extend(live.files.keys().cloned());
+            paths.into_iter().map(|path| (path.clone(), Stamp::of(&path))).collect()
+        })
+    }
+}
+
+/// What a look has seen; never, while there is none.
+async fn ended(looking: &mut Option<JoinHandle<Stamps>>) -> Option<Stamps> {
+    match looking {
+        Some(looking) => looking.await.ok(),
+        None => std::future::pending().await,
     }
 }
 

@@ -1,8 +1,10 @@
 use super::notify;
 use super::signals::{Signals, Stop};
 use super::socket::Files;
+use super::watchdog::Watchdog;
 use crate::admin::Readiness;
 use crate::generation::{Drain, Live};
+use crate::history::History;
 use crate::load::InFlight;
 use crate::proxy::Proxy;
 use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// How long after the last request the sockets get to send what is left.
 const FLUSH: Duration = Duration::from_millis(50);
@@ -22,6 +25,15 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// How long SIGINT waits for what is under way.
 const HASTY_GRACE: Duration = Duration::from_millis(500);
 
+/// How long logs and traces may take for what they still hold, when the grace is over.
+const LAST_LINES: Duration = Duration::from_millis(1200);
+
+/// The same while some of the grace is left.
+const MOST_LAST_LINES: Duration = Duration::from_secs(5);
+
+/// How long after the grace the process is ended, whatever holds it up.
+const OVERTIME: Duration = Duration::from_millis(1700);
+
 /// How long kept connections may stay after a handover for one more request, which tells their
 /// clients to make new ones; no more than a quarter of the grace.
 const LINGER: Duration = Duration::from_secs(5);
@@ -29,6 +41,7 @@ const LINGER: Duration = Duration::from_secs(5);
 /// All that ends when the gateway does.
 pub(super) struct Ending {
     pub(super) live: Arc<Live>,
+    pub(super) history: Arc<History>,
     pub(super) sessions: Arc<Registry>,
     pub(super) in_flight: Arc<InFlight>,
     pub(super) readiness: Arc<Readiness>,
@@ -39,22 +52,27 @@ pub(super) struct Ending {
     pub(super) stop_accepting: watch::Sender<bool>,
     pub(super) stop_admin: Arc<watch::Sender<bool>>,
     pub(super) files: Files,
+    /// Whether the process is the gateway's own, and may be ended.
+    pub(super) ends_process: bool,
 }
 
 impl Ending {
     /// Lets what is under way come to its end, for as long as there is.
     pub(super) async fn run(self, stop: Stop, signals: &mut Signals) {
         let Self { live, sessions, in_flight, readiness, services, proxies, .. } = self;
-        let Self { stop_accepting, stop_admin, files, .. } = self;
+        let Self { history, stop_accepting, stop_admin, files, ends_process, .. } = self;
+        history.release();
         let mut grace = match stop {
             Stop::Gracefully | Stop::Replaced(_) => live.load().grace,
             Stop::Fast => HASTY_GRACE,
         };
+        let delay = live.load().delay;
+        let guarded = |after| ends_process.then(|| Watchdog::start(after + OVERTIME)).flatten();
+        let _at_the_latest = guarded(delay + grace);
         if !matches!(stop, Stop::Replaced(_)) {
             // At its address, the new process is ready.
             readiness.stop();
         }
-        let delay = live.load().delay;
         match stop {
             Stop::Replaced(process) => {
                 log::info!("upgrade: process {process} serves");
@@ -72,6 +90,7 @@ impl Ending {
             }
             _ => {}
         }
+        let mut deadline = Instant::now() + grace;
         let count = in_flight.count();
         let next = format!(
             "stopping: no new connections; {count} requests and sessions under way, up to {grace:?} for them"
@@ -104,18 +123,30 @@ impl Ending {
             () = tokio::time::sleep(grace) => {
                 log::warn!("stopping: {} still under way after {grace:?}, cut off", in_flight.count());
             }
-            () = signals.fast_stop() => log::warn!("stopping at once, {} cut off", in_flight.count()),
+            () = signals.fast_stop() => {
+                log::warn!("stopping at once, {} cut off", in_flight.count());
+                deadline = Instant::now();
+            }
         }
-        if let Some(log) = &live.load().edge.access_log {
-            log.sink().flush();
-        }
-        if let Some(tracing) = &live.load().edge.tracing {
-            let exporter = Arc::clone(tracing.exporter());
-            let _ = tokio::task::spawn_blocking(move || exporter.finish()).await;
-        }
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let rest = rest.clamp(LAST_LINES, MOST_LAST_LINES);
+        let _now = guarded(rest - LAST_LINES);
+        let _ = tokio::time::timeout(rest, write_out(&live, rest)).await;
         if !matches!(stop, Stop::Replaced(_)) {
             files.remove();
         }
+    }
+}
+
+/// Lets the access log and the traces write what they hold, on threads that may block.
+async fn write_out(live: &Live, bound: Duration) {
+    let edge = Arc::clone(&live.load().edge);
+    let log = edge.access_log.as_ref().map(|log| Arc::clone(log.sink()));
+    let exporter = edge.tracing.as_ref().map(|tracing| Arc::clone(tracing.exporter()));
+    let log = log.map(|sink| tokio::task::spawn_blocking(move || sink.flush(bound)));
+    let traces = exporter.map(|it| tokio::task::spawn_blocking(move || it.finish()));
+    for writing in [log, traces].into_iter().flatten() {
+        let _ = writing.await;
     }
 }
 

@@ -1,11 +1,12 @@
 //! The gateway's own log, on stderr.
 
-use super::Alarm;
-use log::{LevelFilter, Record};
-use std::io::Write;
-use std::sync::LazyLock;
+use super::writer::{LostLines, Observer, Options, Writer};
+use super::{Alarm, Target};
+use log::{Level, LevelFilter, Record};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::sync::{LazyLock, OnceLock};
+use std::time::{Duration, SystemTime};
 
 /// Where Pingora accepts connections.
 const ACCEPT: &str = "pingora_core::services::listening";
@@ -14,9 +15,27 @@ static OUT_OF_FILES: LazyLock<Alarm> = LazyLock::new(Alarm::default);
 
 static JSON: AtomicBool = AtomicBool::new(false);
 
+/// Lines that may wait for the writer.
+const QUEUE: usize = 4096;
+
+/// What writes the lines, once the log has started.
+static WRITER: OnceLock<Writer> = OnceLock::new();
+
 /// Starts the log, as text at level `info`, until the configuration says otherwise.
 pub fn start() {
+    if WRITER.get().is_none() {
+        let options = Options { name: "log", queue: QUEUE, gather: Duration::ZERO };
+        if let Ok(writer) = Writer::start(Target::Stderr, options, OwnLog::default()) {
+            let _ = WRITER.set(writer);
+        }
+    }
+    let target = match WRITER.get() {
+        // A stderr that nobody reads must hold nothing up but its own thread.
+        Some(writer) => env_logger::Target::Pipe(Box::new(Queue(writer))),
+        None => env_logger::Target::Stderr,
+    };
     let started = env_logger::Builder::new()
+        .target(target)
         // How much of ours is written is decided by `set` alone, for it can change while we run.
         .filter_module("tidegate", LevelFilter::Trace)
         // Pingora and its kin tell whole requests at `debug`, secrets included.
@@ -34,12 +53,7 @@ pub fn start() {
             if record.target() == ACCEPT && !OUT_OF_FILES.ring() {
                 return Ok(());
             }
-            let time = humantime::format_rfc3339_millis(SystemTime::now());
-            if JSON.load(Ordering::Relaxed) {
-                write_json(out, &time.to_string(), record)
-            } else {
-                writeln!(out, "{time} {:<5} {}", record.level(), record.args())
-            }
+            write_line(out, record)
         })
         .try_init();
     if started.is_ok() {
@@ -51,6 +65,63 @@ pub fn start() {
 pub fn set(level: LevelFilter, json: bool) {
     JSON.store(json, Ordering::Relaxed);
     log::set_max_level(level);
+}
+
+/// Waits until the lines so far are written, but no longer than `bound`.
+pub fn flush(bound: Duration) {
+    if let Some(writer) = WRITER.get() {
+        writer.flush(bound);
+    }
+}
+
+/// What the formatter writes a line to, all of it at once.
+struct Queue(&'static Writer);
+
+impl Write for Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Says in the log itself what the log has lost, for there is no other place.
+#[derive(Default)]
+struct OwnLog {
+    told: u64,
+}
+
+impl Observer for OwnLog {
+    fn preface(&mut self, lost: &LostLines) -> Option<Vec<u8>> {
+        let all = [&lost.dropped, &lost.unwritten].map(|lost| lost.load(Ordering::Relaxed));
+        let lines = all.iter().sum::<u64>() - self.told;
+        if lines == 0 {
+            return None;
+        }
+        self.told += lines;
+        let mut preface = Vec::new();
+        let written = write_line(
+            &mut preface,
+            &Record::builder()
+                .level(Level::Warn)
+                .target(module_path!())
+                .args(format_args!("{lines} lines of this log are lost: stderr did not take them"))
+                .build(),
+        );
+        written.is_ok().then_some(preface)
+    }
+}
+
+fn write_line(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
+    let time = humantime::format_rfc3339_millis(SystemTime::now());
+    if JSON.load(Ordering::Relaxed) {
+        write_json(out, &time.to_string(), record)
+    } else {
+        writeln!(out, "{time} {:<5} {}", record.level(), record.args())
+    }
 }
 
 fn write_json(out: &mut impl Write, time: &str, record: &Record<'_>) -> std::io::Result<()> {

@@ -6,11 +6,13 @@ mod frames;
 mod histogram;
 mod json;
 pub mod log;
+mod output;
 mod recent;
 mod redact;
 mod requests;
 mod sampling;
 mod sink;
+mod writer;
 
 pub use access_log::{AccessLog, FieldNames, Format};
 pub use alarm::Alarm;

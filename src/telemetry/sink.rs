@@ -1,18 +1,16 @@
-use super::Recent;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use super::writer::{Observer, Options, Writer};
+use super::{Alarm, Recent};
+use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Lines that may wait for the writer. A line of 400 bytes makes that some 6 MiB.
 const QUEUE: usize = 16_384;
 
-/// How long lines may gather before they are written together. While the writer rests, a sender
-/// has nobody to wake, and so makes no system call.
+/// How long lines may gather before they are written together.
 const GATHER: Duration = Duration::from_millis(5);
 
 /// Where lines go.
@@ -26,36 +24,38 @@ pub enum Target {
     File(PathBuf),
 }
 
-enum Message {
-    Line(Vec<u8>),
-    /// Open the file again: it has been rotated.
-    Reopen,
-    /// Write all that came before, then say so.
-    Flush(SyncSender<()>),
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::Stderr => f.write_str("stderr"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// Writes lines in a thread of its own. Whoever has a line never waits: what the queue can't
-/// take is dropped and counted.
+/// take is dropped and counted, and so is what a full disk can't take.
 #[derive(Debug)]
 pub struct Sink {
     target: Target,
-    queue: SyncSender<Message>,
+    writer: Writer,
     recent: Arc<Recent>,
-    dropped: AtomicU64,
 }
 
 impl Sink {
     /// Opens the target and starts the writer.
     pub fn open(target: Target) -> io::Result<Self> {
-        let output = Output::open(&target)?;
-        let (queue, messages) = sync_channel(QUEUE);
-        let thread_target = target.clone();
         let recent = Arc::new(Recent::default());
-        let kept = Arc::clone(&recent);
-        thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || write_all(&messages, output, &thread_target, &kept))?;
-        Ok(Self { target, queue, recent, dropped: AtomicU64::new(0) })
+        let observer = AccessLogObserver {
+            target: target.clone(),
+            recent: Arc::clone(&recent),
+            alarm: Alarm::default(),
+            is_logged: false,
+        };
+        let options = Options { name: "access-log", queue: QUEUE, gather: GATHER };
+        let writer = Writer::start(target.clone(), options, observer)?;
+        Ok(Self { target, writer, recent })
     }
 
     /// Where the lines go.
@@ -68,97 +68,71 @@ impl Sink {
         &self.recent
     }
 
+    /// Lines that the queue could not take, for the writer is too slow.
+    pub fn dropped(&self) -> u64 {
+        self.writer.lost.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Lines that the target could not take: a full disk, a closed pipe.
+    pub fn unwritten(&self) -> u64 {
+        self.writer.lost.unwritten.load(Ordering::Relaxed)
+    }
+
     /// Hands over a line, its line feed included.
     pub fn write(&self, line: Vec<u8>) {
-        match self.queue.try_send(Message::Line(line)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                // Said aloud now and then only: the gateway's own log must not drown as well.
-                let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-                if dropped.is_power_of_two() {
-                    ::log::warn!(
-                        "access log: {dropped} lines dropped so far, the writer is too slow"
-                    );
-                }
+        if !self.writer.write(line) {
+            // Now and then only: the gateway's own log must not drown as well.
+            let dropped = self.dropped();
+            if dropped.is_power_of_two() {
+                ::log::warn!("access log: {dropped} lines dropped so far, the writer is too slow");
             }
         }
     }
 
-    /// Opens a file again under its name, for it may have been rotated.
+    /// Opens a file again under its name, for it may have been rotated. It does not wait.
     pub fn reopen(&self) {
-        let _ = self.queue.send(Message::Reopen);
+        self.writer.reopen();
     }
 
-    /// Waits until all lines handed over so far are written, but not for ever.
-    pub fn flush(&self) {
-        let (done, written) = sync_channel(1);
-        if self.queue.send(Message::Flush(done)).is_ok() {
-            let _ = written.recv_timeout(Duration::from_secs(2));
-        }
-    }
-}
-
-fn write_all(messages: &Receiver<Message>, mut output: Output, target: &Target, recent: &Recent) {
-    let mut batch = Vec::with_capacity(64 * 1024);
-    let mut lines = Vec::new();
-    while let Ok(first) = messages.recv() {
-        let mut waiting = Vec::new();
-        for message in std::iter::once(first).chain(messages.try_iter()) {
-            match message {
-                Message::Line(line) => {
-                    batch.extend_from_slice(&line);
-                    lines.push(line);
-                }
-                Message::Flush(done) => waiting.push(done),
-                Message::Reopen => match Output::open(target) {
-                    Ok(reopened) => {
-                        output.write(&batch);
-                        batch.clear();
-                        output = reopened;
-                    }
-                    Err(error) => ::log::error!("access log {target:?}: {error}"),
-                },
-            }
-        }
-        output.write(&batch);
-        batch.clear();
-        recent.add(lines.drain(..));
-        if waiting.is_empty() {
-            thread::sleep(GATHER);
-        }
-        for done in waiting {
-            let _ = done.send(());
+    /// Waits until all lines handed over so far are written, but no longer than `bound`.
+    pub fn flush(&self, bound: Duration) {
+        if !self.writer.flush(bound) {
+            ::log::warn!("access log: {} takes nothing; its last lines are lost", self.target);
         }
     }
 }
 
-enum Output {
-    Stdout(io::Stdout),
-    Stderr(io::Stderr),
-    File(File),
+struct AccessLogObserver {
+    target: Target,
+    recent: Arc<Recent>,
+    alarm: Alarm,
+    /// Whether the failure that lasts was logged.
+    is_logged: bool,
 }
 
-impl Output {
-    fn open(target: &Target) -> io::Result<Self> {
-        Ok(match target {
-            Target::Stdout => Self::Stdout(io::stdout()),
-            Target::Stderr => Self::Stderr(io::stderr()),
-            Target::File(path) => {
-                Self::File(OpenOptions::new().create(true).append(true).open(path)?)
-            }
-        })
+impl Observer for AccessLogObserver {
+    fn handed_over(&mut self, lines: Vec<Vec<u8>>) {
+        self.recent.add(lines.into_iter());
     }
 
-    fn write(&mut self, bytes: &[u8]) {
-        let written = match self {
-            Self::Stdout(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
-            Self::Stderr(stream) => stream.write_all(bytes),
-            Self::File(file) => file.write_all(bytes),
-        };
-        // A closed pipe or a full disk must not end the gateway.
-        if let Err(error) = written {
-            ::log::debug!("access log: {error}");
+    fn failed(&mut self, error: &io::Error) {
+        self.is_logged = self.alarm.ring();
+        if self.is_logged {
+            ::log::error!(
+                "access log: {} cannot be written: {error}; lines are lost until it can",
+                self.target
+            );
         }
+    }
+
+    fn recovered(&mut self) {
+        if std::mem::take(&mut self.is_logged) {
+            ::log::info!("access log: {} is written again", self.target);
+        }
+    }
+
+    fn not_reopened(&mut self, error: &io::Error) {
+        ::log::error!("access log: {} cannot be opened again: {error}", self.target);
     }
 }
 
@@ -166,21 +140,32 @@ impl Output {
 mod tests {
     use super::*;
 
+    const BOUND: Duration = Duration::from_secs(10);
+
     #[test]
     fn writes_to_a_file_and_to_its_successor_after_a_rotation() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("access.log");
         let sink = Sink::open(Target::File(path.clone())).expect("sink");
         sink.write(b"one\n".to_vec());
-        sink.flush();
+        sink.flush(BOUND);
         std::fs::rename(&path, folder.path().join("access.log.1")).expect("rotate");
         sink.reopen();
         sink.write(b"two\n".to_vec());
-        sink.flush();
+        sink.flush(BOUND);
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
         assert_eq!(
             (read("access.log.1").as_str(), read("access.log").as_str()),
             ("one\n", "two\n")
         );
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_that_are_counted() {
+        let sink = Sink::open(Target::File("/dev/full".into())).expect("sink");
+        sink.write(b"one\n".to_vec());
+        sink.write(b"two\n".to_vec());
+        sink.flush(BOUND);
+        assert_eq!((sink.unwritten(), sink.dropped()), (2, 0));
     }
 }

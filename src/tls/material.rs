@@ -10,6 +10,9 @@ use std::time::{Duration, SystemTime};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+/// The most bytes of a file of certificates or keys. All authorities of a system take some 250 kB.
+const MAX_SIZE: u64 = 16 * 1024 * 1024;
+
 /// A certificate with its key, ready for handshakes.
 #[derive(Debug, Clone)]
 pub struct Certificate {
@@ -115,17 +118,22 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     alternatives.value.general_names.iter().filter_map(name).collect()
 }
 
+/// What a PEM file holds, which is no PEM yet.
+pub fn read_pem(path: &Path) -> std::io::Result<Vec<u8>> {
+    crate::disk::read(path, MAX_SIZE)
+}
+
 /// The key in a PEM file.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let shown = path.display();
-    let text = std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let text = read_pem(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|_| format!("{shown} holds no private key in PEM"))
 }
 
 /// The certificates in a PEM file; each is one indeed.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = path.display();
-    let text = std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let text = read_pem(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match found {
         Ok(found) if found.is_empty() => Err(format!("{shown} holds no certificate in PEM")),

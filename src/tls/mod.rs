@@ -10,7 +10,7 @@ mod stream;
 
 pub use client::{ClientOptions, Identity, UpstreamTls, machine_roots, plain_peer};
 pub use failure::HandshakeFailure;
-pub use material::{Certificate, Fault, Roots, certificates, roots, self_signed};
+pub use material::{Certificate, Fault, Roots, certificates, read_pem, roots, self_signed};
 pub use peer::{ClientCertificate, TlsInfo};
 pub use resolver::{Certificates, Source};
 pub use server::{ClientAuth, ServerOptions, server_config};

@@ -11,6 +11,7 @@ mod endpoint;
 mod health;
 mod pool;
 mod probe;
+mod reason;
 mod schedule;
 mod speech;
 

@@ -1,3 +1,4 @@
+use super::reason::reason;
 use super::{Endpoint, Pool};
 use crate::http::address::Address;
 use crate::tls;
@@ -90,7 +91,8 @@ impl Probe {
             match found {
                 Ok(()) if changes => log::info!("upstream {name}: {written} is well again"),
                 Err(error) if changes => {
-                    log::warn!("upstream {name}: {written} is unwell: {error}");
+                    let reason = reason(&self.check, self.timeout, &error);
+                    log::warn!("upstream {name}: {written} is unwell: {reason}");
                     on_unwell(written);
                 }
                 _ => {}

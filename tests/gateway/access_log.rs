@@ -1,10 +1,13 @@
 //! One line tells of each request, two of each WebSocket, and none tells a secret.
 
+use crate::metrics::Counted;
 use crate::support::{
     Config, Gateway, Handshake, Upstream, Wire, free_port, next, respond, switch, until, within,
 };
 use futures_util::SinkExt;
 use serde_json::Value;
+use std::process::Stdio;
+use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::Message;
 
 const IDENTITY: &str = "identity: {user_id: [{query: userId}, {header: x-user-id}, {cookie: uid}]}";
@@ -380,4 +383,42 @@ async fn sigusr1_opens_the_file_again() {
     gateway.get("/after", &[]).await;
     until("it is written", async || has(&log, "/after")).await;
     assert!(!has(&rotated, "/after"));
+}
+
+#[tokio::test]
+async fn lines_that_a_full_disk_does_not_take_are_counted_and_logged_once() {
+    let config = Config::new().answer("all", "path_prefix: /", "respond: {body: ok}");
+    let counted = Counted::start(config.top("access_log: {path: /dev/full}")).await;
+    let gateway = &counted.gateway;
+    let lost = async |count: f64| {
+        let labels = [("cause", "unwritable")];
+        counted.value("tidegate_access_log_lost_lines_total", &labels).await >= count
+    };
+    for round in 1..=3 {
+        gateway.get("/", &[]).await;
+        until("the line is counted", || lost(f64::from(round))).await;
+    }
+    let needle = "access log: /dev/full cannot be written: No space left on device";
+    gateway.says(0, needle).await;
+    let said = gateway.log_lines();
+    assert_eq!(said.iter().filter(|line| line.contains("/dev/full")).count(), 1, "{said:?}");
+}
+
+#[tokio::test]
+async fn a_plain_file_as_stdout_is_appended_to_wherever_its_end_is() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("stdout");
+    // As a shell's `>` opens it.
+    let stdout = std::fs::File::create(&path).expect("a file");
+    let config = Config::new().answer("all", "path_prefix: /", "respond: {body: ok}");
+    let gateway = Gateway::with_output(&config, stdout.into(), Stdio::piped()).await;
+    let lines = || std::fs::read_to_string(&path).expect("the log").lines().count();
+    gateway.get("/one", &[]).await;
+    until("the first line", async || lines() == 1).await;
+    // Another process, or a rotation by copying.
+    std::fs::write(&path, "").expect("emptied");
+    gateway.get("/two", &[]).await;
+    until("the second line", async || lines() == 1).await;
+    let text = std::fs::read_to_string(&path).expect("the log");
+    assert!(text.starts_with('{') && text.contains("/two"), "{text:?}");
 }

@@ -1,6 +1,6 @@
 //! The command line says what is wrong, all of it, and where.
 
-use crate::support::{Cli, Config, Upstream, cli};
+use crate::support::{Cli, Config, Gateway, Upstream, cli, free_port, until};
 use serde_json::Value;
 use std::path::Path;
 use tempfile::TempDir;
@@ -94,6 +94,103 @@ routes:
     }
     for right in ["routes", "service", "websocket"] {
         assert!(said.contains(right), "the right spelling {right} is not offered:\n{said}");
+    }
+}
+
+#[tokio::test]
+async fn one_mistake_is_one_error() {
+    let top = "listeners: [{address: 127.0.0.1:1}]\n\
+               upstreams:\n  u: {endpoints: [\"127.0.0.1:1\"]}\n  v: {endpoints: [\"127.0.0.1:2\"]}\n\
+               routes:\n  - {name: all, match: {path_prefix: /}, upstream: u}\n";
+    let route = |text: &str| format!("{top}  - {{name: a, {text}}}\n");
+    let good = route("match: {path_prefix: /a}, upstream: v");
+    for yaml in [
+        route("match: {path_prefix: api}, upstream: v"),
+        route("match: {path_prefix: \"${NOWHERE_SET}\"}, upstream: v"),
+        route("match: {hosts: [\"a:1:2\"]}, upstream: v"),
+        route("match: {methods: [get]}, upstream: v"),
+        route("match: {headers: {\"x y\": {present: true}}}, upstream: v"),
+        route("rule: \"PathPrefix(`/a`)\", upstream: v"),
+        route("match: {path_prefix: /a}, upstraem: v, cache: on"),
+        route("match: {path_prefix: /a}, upstream: [v], split: [{upstream: v, percent: 5}]"),
+        route("match: {path_prefix: /a}, upstream: v, split: [{upstream: u, percent: 110}]"),
+        route(
+            "match: {path_prefix: /a}, upstream: v, split: [{upstream: u, headers: {\"x y\": b}}]",
+        ),
+        route("match: {path_prefix: /a}, upstream: v, timeouts: {read: 5, first_byte: 90s}"),
+        route("match: {path_prefix: /a}, redirect: {to: \"{nothing}\"}"),
+        good.replace("\"127.0.0.1:2\"", "\"http://127.0.0.1:2\""),
+        good.replace("\"127.0.0.1:2\"", "\"${NOWHERE_SET}\""),
+        good.replace("endpoints: [\"127.0.0.1:2\"]", "endpoint: [\"127.0.0.1:2\"]"),
+        good.replace("endpoints: [\"127.0.0.1:2\"]", "discover: {host: nowhere}"),
+        good.replace("\"127.0.0.1:2\"]", "\"127.0.0.1:2\"], protocols: [h2], tls: maybe"),
+        good.replace("127.0.0.1:1}]", "127.0.0.1:1, protocols: [h2, h1], tls: [a]}]"),
+        good.replace("127.0.0.1:1}]", "127.0.0.1}]"),
+        good.replace("127.0.0.1:1}]", "127.0.0.1:1, tls: {certificates: [{cert: a}]}}]"),
+        format!(
+            "{good}identity: {{user_id: [{{cookies: a}}]}}\nrate_limits: [{{requests: 1, by: user_id}}]\n"
+        ),
+        format!("{good}state_dir: [a]\n").replace(
+            "127.0.0.1:1}]",
+            "127.0.0.1:1, tls: {acme: {domains: [a.test], agree_to_terms: true}}}]",
+        ),
+    ] {
+        let run = check(&yaml).await;
+        let errors = run.stderr.lines().filter(|line| line.contains(": error: ")).count();
+        assert_eq!((run.code, errors), (Some(78), 1), "{yaml}\n{}", run.all());
+    }
+    // What is no follow-on is still told at once.
+    let two = route("match: {path_prefix: /a}, upstream: none, timeouts: {raed: 5s}");
+    let run = check(&two).await;
+    assert_eq!(run.stderr.lines().filter(|line| line.contains(": error: ")).count(), 2);
+}
+
+#[tokio::test]
+async fn relative_paths_start_at_the_folder_of_the_configuration_file() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    for name in ["pages", "site", "logs"] {
+        std::fs::create_dir(folder.path().join(name)).expect("made");
+    }
+    for (name, text) in
+        [("pages/404.html", "lost"), ("site/index.html", "the page"), ("eps", "127.0.0.1:1\n")]
+    {
+        std::fs::write(folder.path().join(name), text).expect("written");
+    }
+    let config = Config::new()
+        .answer("site", "path_prefix: /site", "files: {root: site}")
+        .with("rewrite: {prefix: /}")
+        .top("upstreams: {u: {endpoints_file: eps}}")
+        .top("error_pages: {pages: {404: pages/404.html}}")
+        .top("access_log: {path: logs/a.log}");
+    let port = free_port();
+    let file = folder.path().join("tidegate.yaml");
+    std::fs::write(&file, config.yaml(port)).expect("written");
+    // In another folder.
+    let elsewhere = tempfile::TempDir::new().expect("a folder");
+    let path = file.to_str().expect("a path");
+    let run = cli(elsewhere.path(), &["check", "--config", path], &[]).await;
+    assert_eq!(run.code, Some(0), "{}", run.all());
+    assert!(!folder.path().join("logs/a.log").exists(), "a check makes no file");
+    let gateway = Gateway::run(elsewhere, file.clone(), port).await;
+    assert_eq!(gateway.get("/site/", &[]).await.text(), "the page");
+    assert_eq!(gateway.get("/nowhere", &["Accept: text/html"]).await.text(), "lost");
+    let log = || std::fs::read_to_string(folder.path().join("logs/a.log")).unwrap_or_default();
+    until("the log", async || log().contains("/nowhere")).await;
+}
+
+#[tokio::test]
+async fn check_refuses_a_log_that_run_could_not_open() {
+    for (path, reason) in [
+        ("/no/such/folder/a.log", "No such file or directory"),
+        ("/", "directory"),
+        ("/proc/version/a.log", "Not a directory"),
+    ] {
+        let text = format!("{GOOD}access_log: {{path: {path}}}\n");
+        let run = check(&text).await;
+        assert_eq!(run.code, Some(78), "{}", run.all());
+        let place =
+            format!("{}:20: error: access_log.path: cannot open {path}", text.lines().count());
+        assert!(run.stderr.contains(&place) && run.stderr.contains(reason), "{}", run.all());
     }
 }
 

@@ -51,7 +51,7 @@ async fn checks_may_ask_for_a_connection_or_a_websocket() {
         let gateway = pool(&[&plain], &[&health]).start().await;
         match is_well {
             true => until("a check", || async { plain.connections() > 2 }).await,
-            false => drop(gateway.says(0, "did not upgrade").await),
+            false => drop(gateway.says(0, "the WebSocket handshake at /ws answered 200").await),
         }
         assert_eq!(gateway.get("/", &[]).await.status(), 200, "the only one is used all the same");
     }
@@ -171,7 +171,7 @@ async fn a_check_takes_no_longer_than_it_may() {
         "health: {check: {http: /health}, interval: 20ms, timeout: 1s, unhealthy_after: 1}";
     let gateway = pool(&[&silent, &b], &[health]).start().await;
     let told = gateway.says(0, &format!("{} is unwell", silent.address())).await;
-    assert!(told.contains("no answer in time"), "{told}");
+    assert!(told.contains("is unwell: no answer within 1s"), "{told}");
     assert_eq!(said(&gateway, 4, &[]).await, "bbbb");
 }
 
@@ -208,5 +208,44 @@ async fn checks_go_by_tls_where_requests_do_and_name_the_host_that_is_given() {
         for head in heads {
             assert_eq!((head.target(), head.only("host")), ("/health", Some("checks.internal")));
         }
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_and_answered_is_logged() {
+    let failing = Upstream::answering(|_| respond("503 Busy", &[], "")).await;
+    let closing = Upstream::scripted(|mut wire, recorder| async move {
+        if let Some(head) = wire.try_head().await {
+            recorder.record(&head);
+        }
+    })
+    .await;
+    let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let health = |check: &str| {
+        format!("health: {{check: {check}, interval: 20ms, timeout: 1s, unhealthy_after: 1}}")
+    };
+    let gateway = Config::new()
+        .upstream("status", &[failing.address()])
+        .speaking(&health("{http: /healthz}"))
+        .upstream("sockets", &[failing.address()])
+        .speaking(&health("{websocket: /ws}"))
+        .upstream("nobody", &[nobody])
+        .speaking(&health("tcp"))
+        .upstream("closing", &[closing.address()])
+        .speaking(&health("{http: /healthz}"))
+        .route("a", "path: /a", "status")
+        .route("b", "path: /b", "sockets")
+        .route("c", "path: /c", "nobody")
+        .route("d", "path: /d", "closing")
+        .start()
+        .await;
+    for (upstream, reason) in [
+        ("status", "GET /healthz answered 503"),
+        ("sockets", "the WebSocket handshake at /ws answered 503"),
+        ("nobody", "connection refused"),
+        ("closing", "the connection ended before GET /healthz was answered"),
+    ] {
+        let line = gateway.says(0, &format!("upstream {upstream}: ")).await;
+        assert!(line.ends_with(&format!(" is unwell: {reason}")), "{line}");
     }
 }

@@ -1,7 +1,8 @@
 //! Each version of the configuration has a number, and there is a way back to it.
 
 use crate::support::{
-    Admin, Config, Gateway, Handshake, Upstream, next, ok, replace_file, respond, within,
+    Admin, Config, Gateway, Handshake, Upstream, cli, free_port, next, ok, replace_file, respond,
+    within,
 };
 use futures_util::SinkExt;
 use std::sync::Arc;
@@ -118,16 +119,22 @@ async fn versions_outlive_the_process_where_there_is_a_place_for_them() {
         let place = format!("state_dir: {}", state.path().join("state").display());
         version(&upstream, &admin, number).top(&place)
     };
-    let gateway = version(1).start().await;
+    let file = state.path().join("tidegate.yaml");
+    let run = async |config: &Config| {
+        let (folder, port) = (tempfile::TempDir::new().expect("a folder"), free_port());
+        std::fs::write(&file, config.yaml(port)).expect("written");
+        Gateway::run(folder, file.clone(), port).await
+    };
+    let gateway = run(&version(1)).await;
     edit(&gateway, &version(2)).await;
     drop(gateway);
-    let gateway = version(2).start().await;
+    let gateway = run(&version(2)).await;
     let numbers = async || -> Vec<u64> {
         let history = admin.get("/history").await;
         let versions = history["versions"].as_array().expect("a list");
         versions.iter().filter_map(|version| version["version"].as_u64()).collect()
     };
-    // The port is another one, so the file is another one as well.
+    // The port is another one, so what the file says is another version.
     assert_eq!(numbers().await, [3, 2, 1]);
     assert_eq!(said(&gateway).await, "/v2/");
     let mark = gateway.mark();
@@ -136,10 +143,67 @@ async fn versions_outlive_the_process_where_there_is_a_place_for_them() {
     gateway.says(mark, "back to version 1: generation 4").await;
     assert_eq!(said(&gateway).await, "/v1/");
     assert_eq!(numbers().await, [4, 3, 2, 1]);
-    let kept = state.path().join("state/history/4.json");
+    let mut folders = std::fs::read_dir(state.path().join("state/history")).expect("a folder");
+    let kept = folders.next().expect("one").expect("an entry").path().join("4.json");
+    assert!(folders.next().is_none(), "one file, one history");
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&kept.metadata().expect("kept").permissions());
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn gateways_that_share_a_state_dir_do_not_share_a_history() {
+    let state = tempfile::tempdir().expect("a folder");
+    let (one, two) = (Admin::new(), Admin::new());
+    let config = |admin: &Admin, text: &str| {
+        Config::new()
+            .answer("all", "path_prefix: /", &format!("respond: {{body: {text}}}"))
+            .top(&format!("state_dir: {}", state.path().display()))
+            .top(&admin.section())
+    };
+    let first = config(&one, "one-1").start().await;
+    let second = config(&two, "two-1").start().await;
+    for number in 2..=3 {
+        edit(&first, &config(&one, &format!("one-{number}"))).await;
+        edit(&second, &config(&two, &format!("two-{number}"))).await;
+    }
+    assert_eq!(one.cli(first.folder(), &["rollback"]).await.code, Some(0));
+    assert_eq!((said(&first).await, said(&second).await), ("one-2".into(), "two-3".into()));
+    // With the same file it can't be told apart.
+    let file = first.file().to_owned();
+    let yaml = std::fs::read_to_string(&file).expect("read");
+    let port = free_port();
+    let yaml = yaml.replace(&first.port().to_string(), &port.to_string());
+    std::fs::write(&file, yaml.replace(&one.address(), &Admin::new().address())).expect("written");
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let third = Gateway::run(folder, file, port).await;
+    third.says(0, "another gateway runs with the same file and state_dir").await;
+}
+
+#[tokio::test]
+async fn nothing_is_kept_where_others_may_write() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let state = tempfile::tempdir().expect("a folder");
+    let history = state.path().join("history");
+    let precious = state.path().join("precious");
+    std::fs::create_dir(&history).expect("made");
+    std::fs::set_permissions(&history, std::fs::Permissions::from_mode(0o777)).expect("opened");
+    std::fs::write(&precious, "precious").expect("written");
+    let config = |text: &str| {
+        Config::new()
+            .answer("all", "path_prefix: /", &format!("respond: {{body: {text}}}"))
+            .top(&format!("state_dir: {}", state.path().display()))
+    };
+    let gateway = config("one").start().await;
+    gateway.says(0, "can be written to by others").await;
+    for number in 1..=3 {
+        symlink(&precious, history.join(format!("{number}.{}", gateway.process())))
+            .expect("a link");
+        symlink(&precious, history.join(format!("{number}.json"))).expect("a link");
+    }
+    edit(&gateway, &config("two")).await;
+    assert_eq!(said(&gateway).await, "two");
+    assert_eq!(std::fs::read_to_string(&precious).expect("read"), "precious");
 }
 
 #[tokio::test]
@@ -177,6 +241,98 @@ async fn the_guard_goes_back_when_errors_grow_and_says_so() {
     replace_file(gateway.file(), &version(3).yaml(gateway.port()));
     gateway.says(refusing, "configuration reloaded: generation 4").await;
     assert_eq!(said(&gateway).await, "/v3/");
+}
+
+#[tokio::test]
+async fn a_rollback_does_not_lead_to_what_the_guard_has_left() {
+    let admin = Admin::new();
+    let upstream = Upstream::answering(|request| match request.head.target() {
+        "/v2/" => respond("500 Internal Server Error", &[], ""),
+        target => ok(target),
+    })
+    .await;
+    let version = |number| version(&upstream, &admin, number).top("reload: {guard: {window: 60s}}");
+    let gateway = version(1).start().await;
+    edit(&gateway, &version(2)).await;
+    let mark = gateway.mark();
+    let asking = async {
+        loop {
+            gateway.get("/", &[]).await;
+        }
+    };
+    within("the way back", async {
+        tokio::select! {
+            _ = gateway.says(mark, "guard: back to version 1: generation 3") => {}
+            () = asking => {}
+        }
+    })
+    .await;
+    let done = admin.cli(gateway.folder(), &["rollback"]).await;
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    assert!(done.stdout.starts_with("back to version 1: generation 4"), "{}", done.all());
+    assert_eq!(said(&gateway).await, "/v1/");
+    // Whoever wants it can have it.
+    let done = admin.cli(gateway.folder(), &["rollback", "2"]).await;
+    assert!(done.stdout.starts_with("back to version 2"), "{}", done.all());
+    assert_eq!(gateway.get("/", &[]).await.status(), 500);
+}
+
+#[tokio::test]
+async fn the_commands_find_the_gateway_while_its_file_is_broken() {
+    let (upstream, admin) = (Upstream::echo().await, Admin::new());
+    let config = |number: u32| version(&upstream, &admin, number);
+    let gateway = config(1).start().await;
+    let good = config(2).yaml(gateway.port());
+    for (what, broken) in [
+        ("an unknown key", format!("{good}unknown_key: 1\n")),
+        ("no YAML before", format!("a: [1, 2\nb: \"\n{good}")),
+        ("no YAML behind", format!("{good}x: {{a: [1, 2\n")),
+        ("a variable that is not set", format!("{good}log: {{level: \"${{NOWHERE_SET}}\"}}\n")),
+        (
+            "a key that is not there",
+            good.replace(
+                "threads: 2",
+                "    tls: {certificates: [{cert: none.pem, key: none.pem}]}\nthreads: 2",
+            ),
+        ),
+        ("an upstream that is not there", format!("{good}  - {{name: a, upstream: none}}\n")),
+        (
+            "the admin section alone",
+            admin
+                .section()
+                .replace("admin: {", "admin:\n  ")
+                .replace(", token", "\n  token")
+                .replace('}', "\n")
+                + "routes: {\n",
+        ),
+    ] {
+        // A version to go back from, and then the mistake.
+        let before = gateway.mark();
+        gateway.rewrite(&config(1));
+        gateway.signal(nix::sys::signal::Signal::SIGHUP);
+        gateway.says(before, "configuration reloaded").await;
+        let mark = gateway.mark();
+        edit(&gateway, &config(3)).await;
+        replace_file(gateway.file(), &broken);
+        gateway.says(mark, "configuration not reloaded").await;
+        for verb in [
+            &["history"][..],
+            &["sessions"],
+            &["kick", "--user", "nobody"],
+            &["cache", "purge", "--all"],
+            &["drain"],
+            &["drain", "--stop"],
+            &["health"],
+            &["rollback"],
+        ] {
+            let arguments = [verb, &["--config", "tidegate.yaml"]].concat();
+            let run = cli(gateway.folder(), &arguments, &[]).await;
+            if verb == ["health"] && what == "the admin section alone" {
+                continue;
+            }
+            assert_eq!(run.code, Some(0), "{what}: {verb:?}: {}", run.all());
+        }
+    }
 }
 
 #[tokio::test]

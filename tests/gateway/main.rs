@@ -58,6 +58,7 @@ mod shared_counters;
 mod shared_counters_faults;
 mod shutdown;
 mod slow_clients;
+mod special_files;
 mod splits;
 mod timeouts;
 mod tls;

@@ -1,7 +1,9 @@
 //! The gateway goes when it is told to, and takes nobody's answer with it.
 
-use crate::support::{Config, Gateway, Upstream, cli, free_port, get, ok, until};
+use crate::support::{Config, Gateway, Upstream, cli, free_port, get, named_pipe, ok, until};
 use nix::sys::signal::Signal;
+use std::io::{PipeReader, Write};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -139,4 +141,75 @@ async fn a_new_gateway_can_take_the_port_at_once() {
         gateway.signal(Signal::SIGTERM);
         assert_eq!(gateway.gone(SOON).await.code(), Some(0));
     }
+}
+
+/// A pipe that takes nothing any more, for nobody reads it.
+fn full_pipe() -> (PipeReader, Stdio) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let flags = rustix::fs::fcntl_getfl(&writer).expect("its flags");
+    rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).expect("set");
+    while writer.write(&[b'\n'; 4096]).is_ok() {}
+    rustix::fs::fcntl_setfl(&writer, flags).expect("set");
+    (reader, writer.into())
+}
+
+/// More requests than the access log's queue holds lines.
+async fn fill_access_log(gateway: &Gateway) {
+    for _ in 0..180 {
+        let mut wire = gateway.connect().await;
+        wire.send(get("/", &[]).repeat(100)).await;
+        for _ in 0..100 {
+            assert_eq!(wire.response().await.status(), 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stdout_that_nobody_reads_does_not_keep_the_gateway_from_its_end() {
+    let config = Config::new().answer("all", "path_prefix: /", "respond: {body: ok}");
+    let config = config.top("shutdown: {grace: 1s}");
+    let (_nobody_reads, stdout) = full_pipe();
+    let mut gateway = Gateway::with_output(&config, stdout, Stdio::piped()).await;
+    let mark = gateway.mark();
+    fill_access_log(&gateway).await;
+    gateway.says(mark, "lines dropped so far, the writer is too slow").await;
+    // None of these may hold up the signals after it.
+    for signal in [Signal::SIGUSR1, Signal::SIGHUP] {
+        gateway.signal(signal);
+    }
+    gateway.says(mark, "configuration reloaded").await;
+    assert_eq!(gateway.get("/", &[]).await.text(), "ok");
+    gateway.signal(Signal::SIGTERM);
+    assert_eq!(gateway.gone(Duration::from_secs(1) + SOON).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_pipe_that_nobody_reads_can_be_the_access_log() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let pipe = folder.path().join("access.pipe");
+    named_pipe(&pipe);
+    let config = Config::new().answer("all", "path_prefix: /", "respond: {body: ok}");
+    let log = format!("access_log: {{path: {}}}", pipe.display());
+    let config = config.top("shutdown: {grace: 1s}").top(&log);
+    let mut gateway = config.start().await;
+    let mark = gateway.mark();
+    fill_access_log(&gateway).await;
+    gateway.signal(Signal::SIGUSR1);
+    gateway.signal(Signal::SIGHUP);
+    gateway.says(mark, "configuration reloaded").await;
+    gateway.signal(Signal::SIGTERM);
+    assert_eq!(gateway.gone(Duration::from_secs(1) + SOON).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_stderr_that_nobody_reads_holds_nothing_up() {
+    let config = Config::new().answer("all", "path_prefix: /", "respond: {body: ok}");
+    let config = config.top("shutdown: {grace: 1s}");
+    let (_nobody_reads, stderr) = full_pipe();
+    let mut gateway = Gateway::with_output(&config, Stdio::piped(), stderr).await;
+    assert_eq!(gateway.get("/", &[]).await.text(), "ok");
+    gateway.rewrite(&config.clone().answer("new", "path: /new", "respond: {body: new}"));
+    until("the edit", async || gateway.get("/new", &[]).await.text() == "new").await;
+    gateway.signal(Signal::SIGTERM);
+    assert_eq!(gateway.gone(Duration::from_secs(1) + SOON).await.code(), Some(0));
 }

@@ -1,6 +1,6 @@
 //! `tidegate check` warns of what is no error and not wise: by name, place, and a page.
 
-use crate::support::{Cli, cli};
+use crate::support::{Authority, Cli, cli};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -60,6 +60,9 @@ async fn what_is_not_wise_is_told_with_its_name_its_place_and_a_page() {
             "3:44",
         ),
         ("cors-off-websockets", more("cors: off"), "4:7"),
+        ("public-suffix-origin", cors("allow_origins: [\"https://*.com\"]"), "4:24"),
+        ("public-suffix-origin", cors("allow_origins: [\"https://*.co.uk:8443\"]"), "4:24"),
+        ("public-suffix-origin", cors("allow_origins: [\"https://*.GitHub.io\"]"), "4:24"),
         ("cors-star", cors("allow_methods: [\"*\"]"), "4:24"),
         ("cors-star", cors("expose_headers: [\"*\"], allow_credentials: true"), "4:25"),
         ("cors-unheeded", cors("allow_methods: [TRACE]"), "4:24"),
@@ -114,7 +117,7 @@ async fn what_is_not_wise_is_told_with_its_name_its_place_and_a_page() {
     }
     // Each that the page explains is one, but for those of routes, which stand below.
     for heading in page.lines().filter_map(|line| line.strip_prefix("## ")) {
-        let source = ["cors", "mod", "risks", "shadows"].map(|name| {
+        let source = ["cors", "files", "mod", "risks", "shadows"].map(|name| {
             let file = root().join(format!("src/explain/review/{name}.rs"));
             std::fs::read_to_string(file).expect("the source")
         });
@@ -128,6 +131,7 @@ async fn what_is_wise_is_not_warned_of() {
         "cors: {allow_origins: [\"http://localhost:5173\", \"http://127.0.0.1:1\"], allow_credentials: true}",
         "cors: {allow_origins: [\"http://app.example\"], expose_headers: [\"*\"], max_age: 24h}",
         "cors: {allow_origins: [\"https://app.example\"], allow_headers: [\"*\"], allow_credentials: true}",
+        "cors: {allow_origins: [\"https://*.example.com\", \"https://*.corp\"]}",
         "trusted_proxies: [10.0.0.0/8, unix]",
         "cors: {}",
         "tracing: {sample: {ratio: 0.1, parent: trusted}}",
@@ -212,8 +216,9 @@ async fn no_example_is_warned_of_without_need() {
         let path = file.to_str().expect("a path");
         let run = cli(root(), &["check", "--config", path], &[]).await;
         assert_eq!(run.code, Some(0), "{path}: {}", run.all());
-        let codes: Vec<&str> =
-            run.stderr.split("warning[").skip(1).filter_map(|it| it.split(']').next()).collect();
+        let codes = run.stderr.split("warning[").skip(1).filter_map(|it| it.split(']').next());
+        // The keys of the examples are everybody's.
+        let codes: Vec<&str> = codes.filter(|code| *code != "readable-key").collect();
         let apt: &[&str] = match file.file_name().and_then(|name| name.to_str()) {
             // A public API without cookies is for everybody.
             Some("cors.yaml") => &["any-origin"],
@@ -223,6 +228,40 @@ async fn no_example_is_warned_of_without_need() {
         };
         assert_eq!(codes, apt, "{path}: {}", run.all());
     }
+}
+
+#[tokio::test]
+async fn files_that_others_may_read_or_write_are_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let allow = |name: &str, mode: u32| {
+        std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(mode)).expect("set");
+    };
+    std::fs::create_dir(path("state")).expect("made");
+    Authority::new().issue(folder.path(), "site", &["localhost"], 2080);
+    let tls = ", tls: {certificates: [{cert: site.pem, key: site.key}]}}";
+    let top = TOP.replacen("3000\"}", &format!("3000\"{tls}"), 1);
+    let yaml = |admin: &str| format!("{top}{ROUTE}state_dir: state\n{admin}\n");
+    let literal = yaml("admin: {address: \"127.0.0.1:1\", token: 0123456789abcdef}");
+    let variable = yaml("admin: {address: \"127.0.0.1:1\", token: \"${T:-0123456789abcdef}\"}");
+    let check = async |yaml: &str, modes: [u32; 3]| {
+        std::fs::write(path("t.yaml"), yaml).expect("a file");
+        for (name, mode) in ["t.yaml", "site.key", "state"].into_iter().zip(modes) {
+            allow(name, mode);
+        }
+        let run = cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await;
+        assert_eq!(run.code, Some(0), "{}", run.all());
+        warnings(&run).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(check(&literal, [0o600, 0o600, 0o700]).await, [""; 0]);
+    assert_eq!(check(&literal, [0o640, 0o640, 0o755]).await, [""; 0]);
+    assert_eq!(check(&variable, [0o644, 0o600, 0o700]).await, [""; 0]);
+    assert_eq!(check(&literal, [0o644, 0o600, 0o700]).await, ["readable-secret"]);
+    assert_eq!(check(&variable, [0o666, 0o600, 0o700]).await, ["writable-configuration"]);
+    assert_eq!(check(&variable, [0o600, 0o644, 0o700]).await, ["readable-key"]);
+    assert_eq!(check(&variable, [0o600, 0o602, 0o700]).await, ["readable-key"]);
+    assert_eq!(check(&variable, [0o600, 0o600, 0o777]).await, ["open-state-dir"]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod cache;
 mod exposition;
 mod load;
+mod logs;
 mod process;
 mod rate_limits;
 mod reloads;
@@ -24,6 +25,7 @@ pub(super) fn answer(admin: &Admin, accept: &str) -> (&'static str, String) {
     cache::write(&mut to, &admin.cache, &live);
     load::write(&mut to, admin);
     rate_limits::write(&mut to, &live);
+    logs::write(&mut to, &live);
     reloads::write(&mut to, &admin.history, &live);
     process::write(&mut to);
     (media_type, to.finish())

@@ -97,6 +97,12 @@ fn origins(
                     .warn("any-origin", origin.span, at, reason)
                     .help("name the origins of your pages, unless this is for everybody");
             }
+            _ if is_public_suffix(written) => {
+                let reason = "everybody can register a name there, and is let in by it";
+                found
+                    .warn("public-suffix-origin", origin.span, at, reason)
+                    .help("name your own domain: `https://*.example.com`");
+            }
             ("null", _) => {
                 let reason = "any page can be `null`: in a sandboxed frame it need only ask";
                 found
@@ -120,6 +126,15 @@ fn origins(
             _ => {}
         }
     }
+}
+
+/// Whether a wildcard takes the sites of strangers: everybody can register a name below the one
+/// behind it (<https://publicsuffix.org>).
+fn is_public_suffix(origin: &str) -> bool {
+    let Some((_, host)) = origin.split_once("://*.") else { return false };
+    let host = crate::http::host::without_port(host).to_ascii_lowercase();
+    // A name that the list does not know may be a network's own.
+    psl::suffix(host.as_bytes()).is_some_and(|it| it.is_known() && it.as_bytes() == host.as_bytes())
 }
 
 /// Whether pages of the origin come from the machine that they are looked at on.

@@ -1,6 +1,7 @@
 //! What is no error, and not wise.
 
 mod cors;
+mod files;
 mod risks;
 mod shadows;
 
@@ -9,7 +10,8 @@ use crate::generation::Generation;
 
 /// What is no error, and not wise: each with its name, which docs/warnings.md explains.
 pub fn review(generation: &Generation, config: &Config, sources: Sources) -> Problems {
-    let mut found = Problems::of(sources);
+    let mut found = Problems::of(sources.clone());
+    files::review(config, &sources, &mut found);
     unused_upstreams(config, &mut found);
     cors::review(config, &mut found);
     risks::review(config, &mut found);

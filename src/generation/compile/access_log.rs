@@ -1,8 +1,10 @@
 use super::{Compiler, header_name};
 use crate::config::{self, AccessLogSetting, Span, Spanned};
+use crate::disk;
 use crate::http::secret::is_secret_field;
-use crate::telemetry::{AccessLog, FieldNames, Format, Sampling, Target};
+use crate::telemetry::{AccessLog, FieldNames, Format, Sampling, Sink, Target};
 use http::HeaderName;
+use std::io;
 use std::sync::Arc;
 
 impl Compiler<'_> {
@@ -14,10 +16,13 @@ impl Compiler<'_> {
             AccessLogSetting::Switch(_) => &defaults,
             AccessLogSetting::Settings(settings) => settings,
         };
-        let target = match written.path.as_deref() {
-            None | Some("stdout") => Target::Stdout,
-            Some("stderr") => Target::Stderr,
-            Some(path) => Target::File(path.into()),
+        let target = match &written.path {
+            None => Target::Stdout,
+            Some(path) => match path.as_str() {
+                "stdout" => Target::Stdout,
+                "stderr" => Target::Stderr,
+                name => Target::File(self.sources.folder(path.span).join(name)),
+            },
         };
         // Before there is a place to write to, which a mere check has none of.
         let fields = FieldNames {
@@ -32,12 +37,12 @@ impl Compiler<'_> {
             .filter(|sink| *sink.target() == target);
         let sink = match kept {
             Some(sink) => Arc::clone(sink),
-            None => match (self.surroundings.open_sink)(target) {
+            None => match self.open_sink(&target) {
                 Ok(sink) => Arc::new(sink?),
                 Err(error) => {
-                    let path = written.path.as_deref().unwrap_or_default();
-                    let reason = format!("cannot open {path}: {error}");
-                    self.problems.add(Span::default(), "access_log.path", reason);
+                    let reason = format!("cannot open {target}: {error}");
+                    let span = written.path.as_ref().map_or_else(Span::default, |path| path.span);
+                    self.problems.add(span, "access_log.path", reason);
                     return None;
                 }
             },
@@ -56,6 +61,14 @@ impl Compiler<'_> {
         let classes = [informational, successful, redirection, client_error, server_error];
         let sampling = Sampling(classes.map(|ratio| ratio.unwrap_or(1.0)));
         Some(AccessLog::new(format, self.secret_keys(), fields, sampling, sink))
+    }
+
+    /// A mere check opens none, but says what opening it would.
+    fn open_sink(&self, target: &Target) -> io::Result<Option<Sink>> {
+        if let Target::File(path) = target {
+            disk::can_append(path)?;
+        }
+        (self.surroundings.open_sink)(target.clone())
     }
 
     fn log_fields(

@@ -34,6 +34,7 @@ impl Compiler<'_> {
         }
         if written.challenge == AcmeChallenge::Http01
             && self.config.listeners.iter().all(|listener| listener.tls.is_some())
+            && !self.broken.within("listeners")
         {
             self.problems
                 .add(written.span, format!("{at}.challenge"), "every listener has TLS")
@@ -91,6 +92,9 @@ impl Compiler<'_> {
 
     fn state_dir(&mut self, acme: &Spanned<Acme>, at: &str) -> Option<PathBuf> {
         let Some(written) = &self.config.state_dir else {
+            if self.broken.within("state_dir") {
+                return None;
+            }
             self.problems
                 .add(acme.span, at, "there is no place for its keys")
                 .help("add `state_dir: /var/lib/tidegate` at the top");

@@ -51,7 +51,7 @@ impl Compiler<'_> {
             CacheSetting::Switch(_) => &defaults,
             CacheSetting::Policy(policy) => policy,
         };
-        if written.upstream.is_none() {
+        if written.upstream.is_none() && !self.broken.within(at) {
             self.problems.add(
                 setting.span,
                 format!("{at}.cache"),

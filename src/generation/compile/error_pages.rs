@@ -1,9 +1,9 @@
 use super::Compiler;
 use crate::config::{ErrorStatus, Spanned};
+use crate::disk;
 use crate::error_pages::{ErrorPages, Kind, Known, Page, Pages};
 use http::StatusCode;
 use std::collections::BTreeMap;
-use std::io::Read;
 
 /// The most bytes of a page: each error sends one.
 const MAX_SIZE: u64 = 1024 * 1024;
@@ -29,10 +29,11 @@ impl Compiler<'_> {
         let mut pages = Pages::default();
         for (status, path) in written {
             let at = format!("{at}.{}", status.as_str());
-            let page = match read(path) {
+            let file = self.path(path);
+            let page = match disk::read_text(&file, MAX_SIZE) {
                 Ok(text) => Page::new(kind, &text),
                 Err(reason) => {
-                    let reason = format!("`{}` can't be read: {reason}", path.value);
+                    let reason = format!("`{}` can't be read: {reason}", file.display());
                     self.problems.add(path.span, at, reason);
                     continue;
                 }
@@ -40,7 +41,7 @@ impl Compiler<'_> {
             if kind == Kind::Json
                 && let Err(reason) = is_json(&page)
             {
-                let reason = format!("`{}`, filled in, is no JSON: {reason}", path.value);
+                let reason = format!("`{}`, filled in, is no JSON: {reason}", file.display());
                 self.problems
                     .add(path.span, &*at, reason)
                     .help("write the places as they stand in strings: `\"{{message}}\"`");
@@ -66,14 +67,4 @@ fn is_json(page: &Page) -> Result<(), serde_json::Error> {
         request_id: "0198c2a4-7d1e-7000-8000-000000000000",
     };
     serde_json::from_str::<serde::de::IgnoredAny>(&page.render(example)).map(drop)
-}
-
-fn read(path: &str) -> Result<String, String> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    file.take(MAX_SIZE + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    match text.len() as u64 > MAX_SIZE {
-        true => Err(format!("it is larger than {} MiB", MAX_SIZE / 1024 / 1024)),
-        false => Ok(text),
-    }
 }

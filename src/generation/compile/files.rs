@@ -13,7 +13,8 @@ impl Compiler<'_> {
         at: &str,
     ) -> Option<FilesFilter> {
         let root = &written.root;
-        match std::fs::metadata(root.as_str()) {
+        let folder = self.sources.folder(root.span).join(&root.value);
+        match std::fs::metadata(&folder) {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => {
                 let reason = format!("`{}` is no folder", root.value);
@@ -48,7 +49,7 @@ impl Compiler<'_> {
         };
         Some(FilesFilter {
             folder: Arc::new(Folder {
-                root: root.as_str().into(),
+                root: folder.as_path().into(),
                 index: index.map_or("index.html", |index| index.as_str()).to_owned(),
                 fallback: (written.fallback.as_ref())
                     .map(|path| path.as_str().trim_start_matches('/').to_owned()),

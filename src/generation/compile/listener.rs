@@ -61,6 +61,7 @@ impl Compiler<'_> {
     }
 
     fn check_protocols(&mut self, written: &config::Listener, at: &str) {
+        let tls = format!("{at}.tls");
         let at = format!("{at}.protocols");
         for protocol in &written.protocols {
             match (protocol.value, written.tls.is_some()) {
@@ -69,6 +70,7 @@ impl Compiler<'_> {
                         .add(protocol.span, &*at, "`h2c` is HTTP/2 without TLS")
                         .help("this listener has TLS: write `h2`");
                 }
+                (Protocol::H2, false) if self.broken.within(&tls) => {}
                 (Protocol::H2, false) => {
                     self.problems
                         .add(protocol.span, &*at, "`h2` is HTTP/2 over TLS, which is not set up")

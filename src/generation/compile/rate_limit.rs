@@ -64,7 +64,7 @@ impl Compiler<'_> {
 
     fn authorities(&mut self, written: &Spanned<String>) -> Option<Vec<u8>> {
         let path = self.path(written);
-        let read = std::fs::read(&path).map_err(|error| error.to_string());
+        let read = crate::tls::read_pem(&path).map_err(|error| error.to_string());
         // Only to see that it is what it should be.
         let read = read.and_then(|pem| crate::tls::roots(&path).map(|_| pem));
         read.inspect_err(|reason| {

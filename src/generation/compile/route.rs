@@ -141,7 +141,9 @@ impl Compiler<'_> {
         let Some(switch) = written.grpc_web.as_ref().filter(|switch| switch.value.0) else {
             return false;
         };
-        if pool.is_some_and(|pool| pool.settings().speech.alpn == ALPN::H1) {
+        let is_broken =
+            |pool: &Arc<Pool>| self.broken.within(&format!("upstreams.{}", pool.name()));
+        if pool.is_some_and(|it| it.settings().speech.alpn == ALPN::H1 && !is_broken(it)) {
             self.problems
                 .add(switch.span, format!("{at}.grpc_web"), "its upstream speaks no HTTP/2")
                 .help("gRPC needs it: add `protocols: [h2c]`, or `[h2]` with TLS, to the upstream");
@@ -181,7 +183,7 @@ impl Compiler<'_> {
         let first_byte = written.timeouts.first_byte.as_ref()?;
         let at = format!("{at}.timeouts.first_byte");
         let read = written.timeouts.read.as_ref().map_or(READ_TIMEOUT, |read| read.0);
-        if first_byte.0 > read {
+        if first_byte.0 > read && !self.broken.within(at.trim_end_matches(".first_byte")) {
             self.problems
                 .add(first_byte.span, &*at, "it is longer than `read`, which bounds it too")
                 .help("make `timeouts.read` as long");

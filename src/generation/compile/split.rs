@@ -21,8 +21,8 @@ impl Compiler<'_> {
         let (mut splits, mut shares) = (Vec::new(), Vec::new());
         let mut below = 0_u8;
         for (index, split) in written.split.iter().enumerate() {
-            let at = format!("{at}.split[{index}]");
-            if written.upstream.is_none() {
+            let (route, at) = (at, format!("{at}.split[{index}]"));
+            if written.upstream.is_none() && !self.broken.within(route) {
                 let reason = "a split takes from the route's `upstream`, which is not given";
                 self.problems.add(split.span, &*at, reason);
             }

@@ -3,6 +3,7 @@ use crate::config::{
     self, Discover, EjectionSetting, EndpointAddress, HashKey, Protocol, Spanned, Switch,
     UpstreamTlsSetting,
 };
+use crate::disk;
 use crate::http::address::Address;
 use crate::tls::{self, Certificate, ClientOptions, Fault, Identity, UpstreamTls};
 use crate::upstream::{
@@ -13,6 +14,9 @@ use pingora::protocols::ALPN;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The most bytes of a file of endpoints.
+const MAX_ENDPOINTS_FILE: u64 = 4 * 1024 * 1024;
 
 const EJECTION: Duration = Duration::from_secs(10);
 
@@ -120,10 +124,10 @@ impl Compiler<'_> {
     fn endpoints_of(&mut self, file: &Spanned<String>, name: &str) -> Vec<Endpoint> {
         let path = self.path(file);
         let at = format!("upstreams.{name}.endpoints_file");
-        let text = match std::fs::read_to_string(&path) {
+        let text = match disk::read_text(&path, MAX_ENDPOINTS_FILE) {
             Ok(text) => text,
-            Err(error) => {
-                let reason = format!("cannot read {}: {error}", path.display());
+            Err(reason) => {
+                let reason = format!("cannot read {}: {reason}", path.display());
                 self.problems.add(file.span, at, reason);
                 return Vec::new();
             }
@@ -162,6 +166,7 @@ impl Compiler<'_> {
                         .add(protocol.span, &*at, "`h2c` is HTTP/2 without TLS")
                         .help("this upstream has TLS: write `h2`");
                 }
+                (Protocol::H2, false) if self.broken.within(&format!("upstreams.{name}.tls")) => {}
                 (Protocol::H2, false) => {
                     self.problems
                         .add(protocol.span, &*at, "`h2` is HTTP/2 over TLS, which is not set up")

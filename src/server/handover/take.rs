@@ -1,5 +1,5 @@
-use super::place::is_trusted;
 use super::{MAX_NAMES, MAX_SOCKETS, Place, READY, TOOK};
+use crate::disk::is_trusted;
 use crate::http::address::Address;
 use crate::server::socket::Socket;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};

@@ -66,14 +66,29 @@ impl Gateway {
         Self::of(shell, folder, file, port).await
     }
 
+    /// Runs a configuration in a process whose output goes elsewhere than into this test.
+    pub async fn with_output(config: &Config, stdout: Stdio, stderr: Stdio) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let port = free_port();
+        let file = folder.path().join("tidegate.yaml");
+        std::fs::write(&file, config.yaml(port)).expect("a configuration file");
+        let mut command = tidegate(folder.path());
+        command.args(["run", "--config"]).arg(&file);
+        Self::spawn(command.stdout(stdout).stderr(stderr), folder, file, port).await
+    }
+
     async fn of(mut command: Command, folder: TempDir, file: PathBuf, port: u16) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the gateway's binary");
-        let stdout = Lines::of(child.stdout.take().expect("stdout"));
-        let stderr = Lines::of(child.stderr.take().expect("stderr"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn(&mut command, folder, file, port).await
+    }
+
+    async fn spawn(command: &mut Command, folder: TempDir, file: PathBuf, port: u16) -> Self {
+        let mut child = command.spawn().expect("the gateway's binary");
+        let lines = |output: Option<Box<dyn std::io::Read + Send>>| {
+            output.map_or_else(|| Lines::of(std::io::empty()), Lines::of)
+        };
+        let stdout = lines(child.stdout.take().map(|it| Box::new(it) as _));
+        let stderr = lines(child.stderr.take().map(|it| Box::new(it) as _));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut gateway = Self { child, folder, file, address, stdout, stderr };
         let deadline = Instant::now() + PATIENCE;
@@ -288,6 +303,13 @@ pub fn replace_file(file: &Path, text: &str) {
     let new = file.with_extension("new");
     std::fs::write(&new, text).expect("a new file");
     std::fs::rename(&new, file).expect("the file replaced");
+}
+
+/// Makes a pipe in the file system.
+pub fn named_pipe(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let mode = Mode::RUSR | Mode::WUSR;
+    mknodat(CWD, path, FileType::Fifo, mode, 0).expect("a pipe");
 }
 
 /// A port below those that the kernel hands out, so that nobody gets it before the gateway.

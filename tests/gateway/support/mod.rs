@@ -28,7 +28,7 @@ pub use admin::{Admin, TOKEN};
 pub use collector::{Collector, Span as CollectedSpan};
 pub use config::Config;
 pub use example::{Example, copy};
-pub use gateway::{Cli, Gateway, cli, free_port, replace_file};
+pub use gateway::{Cli, Gateway, cli, free_port, named_pipe, replace_file};
 pub use https::{Https, SITES};
 pub use lines::Lines;
 pub use metrics::Metrics;

@@ -1,0 +1,13 @@
+//! What the access log has lost.
+
+use super::exposition::{Exposition, Kind};
+use crate::generation::Generation;
+
+pub(super) fn write(to: &mut Exposition, generation: &Generation) {
+    let Some(log) = &generation.edge.access_log else { return };
+    let sink = log.sink();
+    let help = "Lines that the access log lost: its queue was full, or they could not be written.";
+    let mut family = to.family("tidegate_access_log_lost_lines", Kind::Counter, help);
+    family.sample(&[("cause", "queue_full")], sink.dropped());
+    family.sample(&[("cause", "unwritable")], sink.unwritten());
+}

@@ -1,0 +1,12 @@
+//! Files, with care: what is read is a regular file and no pipe that nobody writes to, what is
+//! written privately is made anew and follows no link.
+
+mod append;
+mod glob;
+mod private;
+mod read;
+
+pub use self::glob::matching;
+pub use append::{append_always, can_append, open_log};
+pub use private::{PrivateFolder, is_trusted};
+pub use read::{read, read_text};

@@ -1,0 +1,214 @@
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, renameat, unlinkat,
+};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Files that only the gateway's user may read.
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Who else may write.
+const OTHERS_WRITE: Mode = Mode::WGRP.union(Mode::WOTH);
+
+/// How often another name is tried for a file that is made anew.
+const ATTEMPTS: u32 = 16;
+
+/// Whether what belongs to this user may be believed: it is ours, or of one who can do all.
+pub fn is_trusted(user: u32) -> bool {
+    user == geteuid().as_raw() || user == 0
+}
+
+/// A folder for secrets, in which nobody else may write. Nothing in it is reached by a link, and
+/// a file is made anew each time, so that nobody can lay one where the gateway writes.
+#[derive(Debug)]
+pub struct PrivateFolder {
+    descriptor: OwnedFd,
+    path: PathBuf,
+}
+
+impl PrivateFolder {
+    /// Opens the folder of these names below `root`, and makes what is missing.
+    ///
+    /// # Errors
+    /// When one of them belongs to another user, or others may write in it, or it is a link.
+    pub fn open(root: &Path, below: &[&str]) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        // Where it is, is the operator's business: behind a link, in a volume.
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut descriptor = openat(CWD, root, flags, Mode::empty())?;
+        let mut path = root.to_owned();
+        for name in below {
+            path.push(name);
+            match mkdirat(&descriptor, *name, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+            descriptor = openat(&descriptor, *name, flags | OFlags::NOFOLLOW, Mode::empty())
+                .map_err(|error| match error {
+                    Errno::LOOP | Errno::NOTDIR => refused(&path, "is a link, or no folder"),
+                    error => error.into(),
+                })?;
+            let found = fstat(&descriptor)?;
+            if !is_trusted(found.st_uid) {
+                return Err(refused(&path, "belongs to another user"));
+            }
+            if mode(&found).intersects(OTHERS_WRITE) {
+                return Err(refused(&path, "can be written to by others; `chmod 700` it"));
+            }
+        }
+        Ok(Self { descriptor, path })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names in it.
+    pub fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.descriptor)? {
+            names.extend(entry?.file_name().to_str().ok().map(str::to_owned));
+        }
+        Ok(names)
+    }
+
+    /// What a file holds that nobody else can have written.
+    pub fn read(&self, name: &str, max_size: u64) -> io::Result<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(&self.descriptor, name, flags, Mode::empty())?);
+        let found = fstat(&file)?;
+        let path = self.path.join(name);
+        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+            return Err(refused(&path, "is no regular file"));
+        }
+        if !is_trusted(found.st_uid) || mode(&found).intersects(OTHERS_WRITE) {
+            return Err(refused(&path, "can be written to by others"));
+        }
+        let mut bytes = Vec::new();
+        file.take(max_size.saturating_add(1)).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > max_size {
+            true => Err(refused(&path, "is too large")),
+            false => Ok(bytes),
+        }
+    }
+
+    /// Puts a file in the place of the one of this name: all of it or nothing.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let (new, mut file) = self.create(name)?;
+        let written = file
+            .write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| Ok(renameat(&self.descriptor, &*new, &self.descriptor, name)?));
+        if written.is_err() {
+            let _ = self.remove(&new);
+        }
+        written
+    }
+
+    /// Takes a file away.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(unlinkat(&self.descriptor, name, AtFlags::empty())?)
+    }
+
+    /// A file that processes lock, so that only one of them does something.
+    pub fn lock_file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(openat(&self.descriptor, name, flags, FILE_MODE)?))
+    }
+
+    /// The same, locked; `None` while another process has it. It is free again with the file.
+    pub fn lock(&self, name: &str) -> io::Result<Option<File>> {
+        let file = self.lock_file(name)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// A file that was not there before, and its name.
+    fn create(&self, name: &str) -> io::Result<(String, File)> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut attempt = 0;
+        loop {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let new = format!("{name}.{}.{}.new", std::process::id(), now.as_nanos());
+            match openat(&self.descriptor, &*new, flags, FILE_MODE) {
+                Ok(file) => return Ok((new, File::from(file))),
+                Err(Errno::EXIST) if attempt < ATTEMPTS => attempt += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn mode(found: &Stat) -> Mode {
+    Mode::from_raw_mode(found.st_mode)
+}
+
+fn refused(path: &Path, reason: &str) -> io::Error {
+    let reason = format!("{} {reason}", path.display());
+    io::Error::new(io::ErrorKind::PermissionDenied, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_refused_and_so_is_a_link() {
+        let root = tempfile::tempdir().expect("a folder");
+        let inner = root.path().join("history");
+        PrivateFolder::open(root.path(), &["history"]).expect("made");
+        assert_eq!(fs::metadata(&inner).expect("made").mode() & 0o777, 0o700);
+        for mode in [0o777, 0o770, 0o702] {
+            fs::set_permissions(&inner, fs::Permissions::from_mode(mode)).expect("opened");
+            let error = PrivateFolder::open(root.path(), &["history"]).expect_err("open to others");
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{mode:o}: {error}");
+        }
+        fs::remove_dir(&inner).expect("removed");
+        symlink("/tmp", &inner).expect("a link");
+        PrivateFolder::open(root.path(), &["history"]).expect_err("a link");
+        symlink(root.path(), root.path().join("itself")).expect("a link");
+        PrivateFolder::open(&root.path().join("itself"), &["mine"]).expect("the operator's link");
+    }
+
+    #[test]
+    fn nothing_is_written_or_read_by_a_link() {
+        let root = tempfile::tempdir().expect("a folder");
+        let precious = root.path().join("precious");
+        fs::write(&precious, "precious").expect("written");
+        let folder = PrivateFolder::open(root.path(), &["mine"]).expect("a folder");
+        symlink(&precious, root.path().join("mine/1.json")).expect("a link");
+        folder.read("1.json", 100).expect_err("a link");
+        folder.write("1.json", b"{}").expect("in the link's place");
+        assert_eq!(fs::read_to_string(&precious).expect("there"), "precious");
+        assert_eq!(folder.read("1.json", 100).expect("read"), b"{}");
+        assert_eq!(
+            folder.names().expect("names").iter().filter(|it| it.ends_with("new")).count(),
+            0
+        );
+        symlink(&precious, root.path().join("mine/lock")).expect("a link");
+        folder.lock("lock").expect_err("a link");
+    }
+
+    #[test]
+    fn one_process_has_the_lock() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = PrivateFolder::open(root.path(), &["mine"]).expect("a folder");
+        let held = folder.lock("lock").expect("a lock");
+        assert!(held.is_some() && folder.lock("lock").expect("a lock").is_none());
+        drop(held);
+        assert!(folder.lock("lock").expect("a lock").is_some());
+    }
+}

@@ -1,0 +1,118 @@
+use crate::config::{Config, Kind, Node, Problems, Resolved, Sources, Span, Spanned};
+use crate::config::{UpstreamTls, UpstreamTlsSetting};
+use crate::http::secret::{is_secret, without_userinfo};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Everybody on the machine may write.
+const OTHERS_WRITE: u32 = 0o002;
+
+/// Everybody on the machine may read.
+const OTHERS_READ: u32 = 0o004;
+
+/// Files that others on this machine may read or write, and should not.
+pub(super) fn review(config: &Config, sources: &Sources, found: &mut Problems) {
+    configurations(sources, found);
+    keys(config, sources, found);
+    state_dir(config, sources, found);
+}
+
+/// The permissions of a file that is there.
+fn mode(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|found| found.mode())
+}
+
+fn configurations(sources: &Sources, found: &mut Problems) {
+    let mut readable = BTreeSet::new();
+    for (number, (path, _)) in (0_u16..).zip(sources.files()) {
+        let Some(mode) = mode(path) else { continue };
+        if mode & OTHERS_READ != 0 {
+            readable.insert(number);
+        }
+        if mode & OTHERS_WRITE != 0 {
+            let span = Span { file: number, line: 1, column: 1 };
+            let reason = format!("everybody on this machine may write to {}", path.display());
+            found
+                .warn("writable-configuration", span, "", reason)
+                .help(format!("`chmod o-w {}`", path.display()));
+        }
+    }
+    if let Some(tree) = sources.tree() {
+        secrets(&tree, "", &readable, found);
+    }
+}
+
+/// Secrets that stand in a file which everybody may read. The depth of the tree is bounded.
+fn secrets(node: &Node, at: &str, readable: &BTreeSet<u16>, found: &mut Problems) {
+    match &node.kind {
+        Kind::Sequence(items) => {
+            for (index, item) in items.iter().enumerate() {
+                secrets(item, &format!("{at}[{index}]"), readable, found);
+            }
+        }
+        Kind::Mapping(entries) => {
+            for (key, value) in entries {
+                let at =
+                    if at.is_empty() { key.text.clone() } else { format!("{at}.{}", key.text) };
+                secrets(value, &at, readable, found);
+                let Kind::Scalar(scalar) = &value.kind else { continue };
+                let is_written = scalar.resolve() == Resolved::String
+                    && !scalar.text.is_empty()
+                    && !scalar.is_expanded();
+                let is_secret =
+                    is_secret(&key.text) || without_userinfo(&scalar.text) != scalar.text;
+                if is_written && is_secret && readable.contains(&value.span.file) {
+                    let reason = "it is secret, and everybody on this machine may read the file";
+                    found
+                        .warn("readable-secret", value.span, at, reason)
+                        .help("`chmod o-r` the file, or put it into a variable: `${NAME}`");
+                }
+            }
+        }
+        Kind::Scalar(_) => {}
+    }
+}
+
+fn keys(config: &Config, sources: &Sources, found: &mut Problems) {
+    let mut look = |key: &Spanned<String>, at: String| {
+        let path = sources.folder(key.span).join(&key.value);
+        let can = match mode(&path) {
+            Some(mode) if mode & OTHERS_WRITE != 0 => "write to",
+            Some(mode) if mode & OTHERS_READ != 0 => "read",
+            _ => return,
+        };
+        let reason = format!("everybody on this machine may {can} the key {}", path.display());
+        found
+            .warn("readable-key", key.span, at, reason)
+            .help(format!("`chmod o= {}`", path.display()));
+    };
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let certificates = listener.tls.iter().flat_map(|tls| &tls.certificates).enumerate();
+        for (place, certificate) in certificates {
+            let at = format!("listeners[{index}].tls.certificates[{place}].key");
+            look(&certificate.key, at);
+        }
+    }
+    for (name, upstream) in &config.upstreams {
+        let Some(UpstreamTlsSetting::Settings(UpstreamTls {
+            client_certificate: Some(pair), ..
+        })) = upstream.tls.as_ref().map(|tls| &tls.value)
+        else {
+            continue;
+        };
+        look(&pair.key, format!("upstreams.{name}.tls.client_certificate.key"));
+    }
+}
+
+fn state_dir(config: &Config, sources: &Sources, found: &mut Problems) {
+    let Some(written) = &config.state_dir else { return };
+    let path = sources.folder(written.span).join(&written.value);
+    if mode(&path).is_some_and(|mode| mode & OTHERS_WRITE != 0) {
+        let reason = "everybody on this machine may write there: keys and versions are kept in it";
+        found
+            .warn("open-state-dir", written.span, "state_dir", reason)
+            .help(format!("`chmod 700 {}`", path.display()));
+    }
+}

@@ -1,0 +1,84 @@
+//! When a change of files is read: once they are at rest, or have not been for too long.
+
+use crate::generation::Stamp;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The longest time that one file which is written again and again holds up the edits of others.
+const MAX_UNREST: Duration = Duration::from_secs(2);
+
+/// Files, and what tells their versions from one another; `None` for those that are missing.
+pub(super) type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
+
+/// What the last looks at the files have seen.
+#[derive(Default)]
+pub(super) struct Rest {
+    applied: Stamps,
+    seen: Stamps,
+    /// Since when they differ from what was applied.
+    changed: Option<Instant>,
+}
+
+impl Rest {
+    /// Whether what is there now is to be read. An edit is read once two looks in a row saw the
+    /// same, for a file that is being written must not be applied by half.
+    pub(super) fn look(&mut self, now: &Stamps) -> bool {
+        let is_quiet = *now == self.seen;
+        self.seen.clone_from(now);
+        if *now == self.applied {
+            self.changed = None;
+            return false;
+        }
+        let changed = *self.changed.get_or_insert_with(Instant::now);
+        is_quiet || changed.elapsed() >= MAX_UNREST
+    }
+
+    /// These were read, good or not.
+    pub(super) fn read(&mut self, now: Stamps) {
+        self.applied = now;
+        self.changed = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    const LOOK: Duration = Duration::from_millis(200);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_never_rests_does_not_hold_up_the_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let restless = folder.path().join("endpoints");
+        let stamps = |text: String| {
+            std::fs::write(&restless, text).expect("written");
+            Stamps::from([(restless.clone(), Stamp::of(&restless))])
+        };
+        let mut rest = Rest::default();
+        let mut reads = 0;
+        for look in 0..50 {
+            let now = stamps("x".repeat(look));
+            if rest.look(&now) {
+                reads += 1;
+                rest.read(now);
+            }
+            advance(LOOK).await;
+        }
+        assert!((4..=5).contains(&reads), "{reads} in 10 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_read_once_two_looks_saw_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "x").expect("written");
+        let now = Stamps::from([(file.clone(), Stamp::of(&file))]);
+        let mut rest = Rest::default();
+        assert_eq!([rest.look(&now), rest.look(&now)], [false, true]);
+        rest.read(now.clone());
+        assert_eq!([rest.look(&now), rest.look(&now)], [false, false]);
+    }
+}

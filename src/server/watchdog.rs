@@ -1,0 +1,34 @@
+//! Ends a process that does not come to its end.
+
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+/// The exit status of a process that the watchdog has ended.
+const FAILURE: i32 = 1;
+
+/// Ends the process after a time, unless it is dropped before. It has a thread of its own, for
+/// what it watches may hold up all others: a file on a server that is gone, a pipe that nobody
+/// reads.
+pub(super) struct Watchdog {
+    _dropped: SyncSender<()>,
+}
+
+impl Watchdog {
+    /// `None` where there are no more threads.
+    pub(super) fn start(after: Duration) -> Option<Self> {
+        let (sender, dropped) = sync_channel(0);
+        let watch = move || {
+            if dropped.recv_timeout(after) == Err(RecvTimeoutError::Timeout) {
+                log::error!("stopping: something holds the gateway up, it ends all the same");
+                crate::telemetry::log::flush(LAST_WORDS);
+                std::process::exit(FAILURE);
+            }
+        };
+        thread::Builder::new().name("watchdog".to_owned()).spawn(watch).ok()?;
+        Some(Self { _dropped: sender })
+    }
+}
+
+/// How long stderr may take for the last line.
+const LAST_WORDS: Duration = Duration::from_millis(100);

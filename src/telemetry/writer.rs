@@ -1,0 +1,206 @@
+use super::Target;
+use super::output::Output;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The pause before a queue that is full is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
+
+enum Message {
+    Line(Vec<u8>),
+    /// Open the file again: it has been rotated.
+    Reopen,
+    /// Write all that came before, then say so.
+    Flush(SyncSender<()>),
+}
+
+/// Lines that are lost, by where.
+#[derive(Debug, Default)]
+pub(super) struct LostLines {
+    /// Those that the queue could not take.
+    pub(super) dropped: AtomicU64,
+    /// Those that the file could not take.
+    pub(super) unwritten: AtomicU64,
+}
+
+/// How lines are written.
+pub(super) struct Options {
+    /// The thread's name.
+    pub(super) name: &'static str,
+    /// How many lines may wait.
+    pub(super) queue: usize,
+    /// How long lines may gather before they are written together. While the writer rests, a
+    /// sender has nobody to wake, and so makes no system call.
+    pub(super) gather: Duration,
+}
+
+/// Hears how the writing goes, on the writer's thread.
+pub(super) trait Observer: Send + 'static {
+    /// These lines were handed to the output.
+    fn handed_over(&mut self, _lines: Vec<Vec<u8>>) {}
+
+    /// Lines could not be written.
+    fn failed(&mut self, _error: &io::Error) {}
+
+    /// They can be written again.
+    fn recovered(&mut self) {}
+
+    /// The file could not be opened again; the one before goes on.
+    fn not_reopened(&mut self, _error: &io::Error) {}
+
+    /// What stands before the next lines.
+    fn preface(&mut self, _lost: &LostLines) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// Writes lines in a thread of its own. No method waits for the output without a bound.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: SyncSender<Message>,
+    must_reopen: Arc<AtomicBool>,
+    pub(super) lost: Arc<LostLines>,
+}
+
+impl Writer {
+    /// Opens the target and starts the thread.
+    pub(super) fn start(
+        target: Target,
+        options: Options,
+        observer: impl Observer,
+    ) -> io::Result<Self> {
+        let output = Output::open(&target)?;
+        let Options { name, queue, gather } = options;
+        let (queue, messages) = sync_channel(queue);
+        let must_reopen = Arc::new(AtomicBool::new(false));
+        let lost = Arc::new(LostLines::default());
+        let thread = Thread {
+            target,
+            output,
+            gather,
+            observer,
+            must_reopen: Arc::clone(&must_reopen),
+            lost: Arc::clone(&lost),
+            is_failing: false,
+        };
+        thread::Builder::new().name(name.to_owned()).spawn(move || thread.run(&messages))?;
+        Ok(Self { queue, must_reopen, lost })
+    }
+
+    /// Hands over a line, its line feed included; whether the queue took it.
+    pub(super) fn write(&self, line: Vec<u8>) -> bool {
+        let is_taken = self.queue.try_send(Message::Line(line)).is_ok();
+        if !is_taken {
+            self.lost.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        is_taken
+    }
+
+    /// Opens a file again under its name.
+    pub(super) fn reopen(&self) {
+        if self.queue.try_send(Message::Reopen).is_err() {
+            // Not in its place among the lines, but then the queue is full.
+            self.must_reopen.store(true, Ordering::Release);
+        }
+    }
+
+    /// Waits until all lines handed over so far are written, but no longer than this; whether
+    /// they are.
+    pub(super) fn flush(&self, bound: Duration) -> bool {
+        let deadline = Instant::now() + bound;
+        let (done, written) = sync_channel(1);
+        let mut message = Message::Flush(done);
+        loop {
+            message = match self.queue.try_send(message) {
+                Ok(()) => break,
+                Err(TrySendError::Disconnected(_)) => return false,
+                Err(TrySendError::Full(message)) => message,
+            };
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(RETRY_INTERVAL);
+        }
+        written.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
+    }
+}
+
+struct Thread<O> {
+    target: Target,
+    output: Output,
+    gather: Duration,
+    observer: O,
+    must_reopen: Arc<AtomicBool>,
+    lost: Arc<LostLines>,
+    is_failing: bool,
+}
+
+impl<O: Observer> Thread<O> {
+    fn run(mut self, messages: &Receiver<Message>) {
+        let mut batch = Vec::with_capacity(64 * 1024);
+        let mut lines = Vec::new();
+        while let Ok(first) = messages.recv() {
+            let mut waiting = Vec::new();
+            if self.must_reopen.swap(false, Ordering::AcqRel) {
+                self.reopen();
+            }
+            for message in std::iter::once(first).chain(messages.try_iter()) {
+                match message {
+                    Message::Line(line) => {
+                        batch.extend_from_slice(&line);
+                        lines.push(line);
+                    }
+                    Message::Flush(done) => waiting.push(done),
+                    Message::Reopen => {
+                        self.write(&mut batch);
+                        self.reopen();
+                    }
+                }
+            }
+            self.write(&mut batch);
+            self.observer.handed_over(std::mem::take(&mut lines));
+            if waiting.is_empty() && !self.gather.is_zero() {
+                thread::sleep(self.gather);
+            }
+            for done in waiting {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &mut Vec<u8>) {
+        if batch.is_empty() {
+            return;
+        }
+        if let Some(preface) = self.observer.preface(&self.lost) {
+            batch.splice(..0, preface);
+        }
+        match self.output.write(batch) {
+            Ok(()) if self.is_failing => {
+                self.is_failing = false;
+                self.observer.recovered();
+            }
+            Ok(()) => {}
+            // A closed pipe or a full disk must not end the gateway.
+            Err(lost) => {
+                self.lost.unwritten.fetch_add(lost.lines, Ordering::Relaxed);
+                if !self.is_failing {
+                    self.is_failing = true;
+                    self.observer.failed(&lost.error);
+                }
+            }
+        }
+        batch.clear();
+    }
+
+    fn reopen(&mut self) {
+        match Output::open(&self.target) {
+            Ok(output) => self.output = output,
+            Err(error) => self.observer.not_reopened(&error),
+        }
+    }
+}
