@@ -23,7 +23,7 @@ impl Filter for TellClient {
     }
 }
 
-fn main() -> Result<(), tidegate::RunError> {
+fn main() -> std::process::ExitCode {
     let file = std::env::args().nth(1).unwrap_or_else(|| "tidegate.yaml".to_owned());
-    Gateway::from_config(Config::from_file(file)).filter(TellClient).run()
+    Gateway::from_config(Config::from_file(file)).filter(TellClient).run_program()
 }

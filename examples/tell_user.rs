@@ -23,7 +23,7 @@ impl Filter for TellUser {
     }
 }
 
-fn main() -> Result<(), tidegate::RunError> {
+fn main() -> std::process::ExitCode {
     let file = std::env::args().nth(1).unwrap_or_else(|| "tidegate.yaml".to_owned());
-    Gateway::from_config(Config::from_file(file)).filter(TellUser).run()
+    Gateway::from_config(Config::from_file(file)).filter(TellUser).run_program()
 }

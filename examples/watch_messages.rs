@@ -33,7 +33,7 @@ impl Filter for Watch {
     }
 }
 
-fn main() -> Result<(), tidegate::RunError> {
+fn main() -> std::process::ExitCode {
     let file = std::env::args().nth(1).unwrap_or_else(|| "tidegate.yaml".to_owned());
-    Gateway::from_config(Config::from_file(file)).filter(Watch).run()
+    Gateway::from_config(Config::from_file(file)).filter(Watch).run_program()
 }

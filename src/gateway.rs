@@ -7,6 +7,7 @@ use crate::server::{BindError, Place, Server};
 use crate::telemetry::{self, Sink};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -24,11 +25,17 @@ const LAST_LOG_LINES: Duration = Duration::from_millis(100);
 /// );
 /// assert!(config.check().is_ok());
 /// ```
-#[derive(Debug)]
 pub struct Config {
     pub(crate) read: Read,
     file: Option<PathBuf>,
     variables: Variables,
+}
+
+/// Where it is from: what it holds may be secret.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("file", &self.file).finish_non_exhaustive()
+    }
 }
 
 impl Config {
@@ -194,8 +201,8 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Why a gateway did not run.
-#[derive(Debug)]
+/// Why a gateway did not run. Its `Debug` is made for people as well, for that is what a `main`
+/// that returns it prints.
 pub enum RunError {
     /// The configuration is wrong.
     Config(Problems),
@@ -215,16 +222,42 @@ impl fmt::Display for RunError {
     }
 }
 
+impl fmt::Debug for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for RunError {}
+
+/// The configuration is wrong (`EX_CONFIG` of sysexits.h).
+const BAD_CONFIGURATION: u8 = 78;
+
+impl RunError {
+    /// The status of a program that ends by it: 78 where the configuration is wrong, else 1.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) => ExitCode::from(BAD_CONFIGURATION),
+            Self::Bind(_) | Self::Runtime(_) => ExitCode::FAILURE,
+        }
+    }
+
+    /// Prints it to stderr, and returns the status to end with.
+    pub fn report(&self) -> ExitCode {
+        let kind = if matches!(self, Self::Config(_)) { "" } else { "error: " };
+        eprintln!("{kind}{self}");
+        self.exit_code()
+    }
+}
 
 /// The gateway: a configuration, and filters of your own.
 ///
 /// ```no_run
 /// # struct MyFilter;
 /// # impl tidegate::Filter for MyFilter {}
-/// # fn main() -> Result<(), tidegate::RunError> {
+/// # fn main() -> std::process::ExitCode {
 /// let config = tidegate::Config::from_file("tidegate.yaml");
-/// tidegate::Gateway::from_config(config).filter(MyFilter).run()
+/// tidegate::Gateway::from_config(config).filter(MyFilter).run_program()
 /// # }
 /// ```
 pub struct Gateway {
@@ -285,6 +318,15 @@ impl Gateway {
     pub fn renew_on_signal(mut self) -> Self {
         self.renews = true;
         self
+    }
+
+    /// Runs the gateway as all that a program does: prints an error as people read it, and
+    /// returns the status to end with, 78 where the configuration is wrong.
+    pub fn run_program(self) -> ExitCode {
+        match self.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => error.report(),
+        }
     }
 
     /// Runs until SIGTERM, SIGINT or [`Gateway::stop_when`] ends it.

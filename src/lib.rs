@@ -19,8 +19,8 @@
 //!     }
 //! }
 //!
-//! fn main() -> Result<(), tidegate::RunError> {
-//!     Gateway::from_config(Config::from_file("tidegate.yaml")).filter(TellUser).run()
+//! fn main() -> std::process::ExitCode {
+//!     Gateway::from_config(Config::from_file("tidegate.yaml")).filter(TellUser).run_program()
 //! }
 //! ```
 #![forbid(unsafe_code)]

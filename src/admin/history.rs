@@ -1,18 +1,20 @@
 //! The versions of the configuration, and the way back.
 
 use super::{Admin, Answer, refuse};
-use crate::history::{History, Order, Version};
+use crate::history::{Order, Version};
 use crate::http::query;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 /// The versions, the newest first, and what is wrong with the newest edit.
-pub(super) fn list(history: &History) -> Value {
+pub(super) fn list(admin: &Admin) -> Value {
+    let history = &admin.history;
     let time = |time| humantime::format_rfc3339_millis(time).to_string();
     let refusal = history.refusal();
     json!({
         "versions": history.versions().iter().rev().map(|it| show(it)).collect::<Vec<_>>(),
+        "restart_needed": admin.live.restart_needed(),
         "refused": refusal.map(|it| json!({"time": time(it.time), "problems": it.problems})),
     })
 }

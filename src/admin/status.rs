@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 pub(super) fn show(admin: &Admin) -> Value {
     let live = admin.live.load();
-    let listeners = live.fixed.listeners.iter().map(ToString::to_string);
+    let listeners = admin.live.bound().iter().map(ToString::to_string);
     json!({
         "software": env!("CARGO_PKG_VERSION"),
         "version": live.number,
@@ -13,6 +13,7 @@ pub(super) fn show(admin: &Admin) -> Value {
         "draining": admin.sessions.is_draining(),
         "uptime_ms": u64::try_from(admin.since.elapsed().as_millis()).unwrap_or(u64::MAX),
         "listeners": listeners.collect::<Vec<_>>(),
+        "restart_needed": admin.live.restart_needed(),
         "connections": admin.places.taken(),
         "requests_in_flight": admin.in_flight.requests(),
         "sessions": admin.sessions.count(),

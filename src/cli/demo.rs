@@ -1,4 +1,4 @@
-use super::{FAILURE, report};
+use super::FAILURE;
 use clap::{Args, ValueEnum};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -110,7 +110,7 @@ impl Demo {
                     if matches!(error, tidegate::RunError::Bind(_)) {
                         eprintln!("hint: choose another port with --gateway-port");
                     }
-                    report(&error)
+                    error.report()
                 })
         } else {
             runtime.block_on(ending);

@@ -38,12 +38,22 @@ impl History {
                 println!("          {line}");
             }
         }
+        let restart = history["restart_needed"].as_array().unwrap_or(&none);
+        if !restart.is_empty() {
+            println!("\n{} of it takes effect after a restart.", keys(restart));
+        }
         if let Value::Object(refused) = &history["refused"] {
             let of = |name: &str| refused.get(name).and_then(Value::as_str).unwrap_or_default();
             println!("\nThe edit of {} did not take effect:\n{}", of("time"), of("problems"));
         }
         Ok(())
     }
+}
+
+/// Keys of the configuration, as a list.
+pub fn keys(keys: &[Value]) -> String {
+    let keys: Vec<_> = keys.iter().filter_map(Value::as_str).map(|it| format!("`{it}`")).collect();
+    keys.join(", ")
 }
 
 pub const ROLLBACK_AFTER_HELP: &str = "\

@@ -15,12 +15,12 @@ mod kick;
 mod run;
 mod schema;
 mod sessions;
+mod status;
 mod upgrade;
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tidegate::RunError;
 
 /// Something failed while running.
 const FAILURE: u8 = 1;
@@ -75,6 +75,9 @@ enum Verb {
     /// Put an earlier version of the configuration into force.
     #[command(after_help = history::ROLLBACK_AFTER_HELP)]
     Rollback(history::Rollback),
+    /// Print what is in force in a running gateway.
+    #[command(after_help = status::AFTER_HELP)]
+    Status(status::Status),
     /// List the live WebSocket sessions of a running gateway.
     #[command(after_help = sessions::AFTER_HELP)]
     Sessions(sessions::Sessions),
@@ -146,6 +149,7 @@ pub fn main() -> ExitCode {
         Verb::Upgrade(upgrade) => upgrade.run(),
         Verb::Check(check) => check.run(),
         Verb::Sessions(sessions) => sessions.run(),
+        Verb::Status(status) => status.run(),
         Verb::Diff(diff) => diff.run(),
         Verb::Explain(explain) => explain.run(),
         Verb::Fmt(fmt) => fmt.run(),
@@ -162,15 +166,6 @@ pub fn main() -> ExitCode {
         Verb::Demo(demo) => demo.run(),
     };
     done.err().unwrap_or(ExitCode::SUCCESS)
-}
-
-/// Tells why the gateway did not run.
-fn report(error: &RunError) -> ExitCode {
-    eprintln!("{}{error}", if matches!(error, RunError::Config(_)) { "" } else { "error: " });
-    ExitCode::from(match error {
-        RunError::Config(_) => BAD_CONFIGURATION,
-        RunError::Bind(_) | RunError::Runtime(_) => FAILURE,
-    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use super::{ConfigFile, report};
+use super::ConfigFile;
 use clap::Args;
 use std::process::ExitCode;
 use tidegate::{Config, Gateway};
@@ -33,6 +33,6 @@ impl Run {
     pub fn run(&self) -> Result<(), ExitCode> {
         let gateway = Gateway::from_config(Config::from_file(self.file.find()?)).renew_on_signal();
         let gateway = if self.upgrade { gateway.take_over() } else { gateway };
-        gateway.run().map_err(|error| report(&error))
+        gateway.run().map_err(|error| error.report())
     }
 }

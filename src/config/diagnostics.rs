@@ -63,7 +63,7 @@ impl Problem {
 }
 
 /// All that is wrong with a configuration.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Problems {
     problems: Vec<Problem>,
     sources: Sources,
@@ -130,6 +130,13 @@ impl Problems {
     /// Each of them, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.problems.iter()
+    }
+}
+
+/// The same as for people: what the configuration holds beside may be secret.
+impl fmt::Debug for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -43,8 +43,9 @@ them together. `conf/tidegate.yaml` is a whole example, `conf/examples/` has one
 - Editors check and complete a file that begins with
   `# yaml-language-server: $schema=<path>/tidegate.schema.json`.
 - The file and those it includes are followed: an edit takes effect within a second. The
-  addresses of `listeners`, `h2c`, `threads` and `admin` take effect after a restart, which the log
-  then says.
+  addresses and modes of `listeners`, the address of `admin`, `threads`, `upstream_pool_size`,
+  `upgrade_socket` and `state_dir` take effect after a restart; the log and `tidegate status` name
+  those that wait for it.
 
 ## Which route takes a request
 

@@ -8,6 +8,7 @@ use super::{BrokenParts, Config, schema};
 use crate::disk::{self, matching};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The most bytes of a file.
@@ -115,8 +116,15 @@ impl Sources {
 }
 
 /// Variables for `${NAME}`, that stand before those of the environment.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Variables(BTreeMap<String, String>);
+
+/// Their names: what they hold may be secret.
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Variables {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {

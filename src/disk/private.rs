@@ -2,7 +2,7 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, renameat, unlinkat,
 };
 use rustix::io::Errno;
-use rustix::process::geteuid;
+use rustix::process::{Gid, getegid, geteuid, getgroups};
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -12,9 +12,6 @@ use std::time::SystemTime;
 
 /// Files that only the gateway's user may read.
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
-
-/// Who else may write.
-const OTHERS_WRITE: Mode = Mode::WGRP.union(Mode::WOTH);
 
 /// How often another name is tried for a file that is made anew.
 const ATTEMPTS: u32 = 16;
@@ -58,7 +55,7 @@ impl PrivateFolder {
             if !is_trusted(found.st_uid) {
                 return Err(refused(&path, "belongs to another user"));
             }
-            if mode(&found).intersects(OTHERS_WRITE) {
+            if may_strangers_write(&found) {
                 return Err(refused(&path, "can be written to by others; `chmod 700` it"));
             }
         }
@@ -88,7 +85,7 @@ impl PrivateFolder {
         if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
             return Err(refused(&path, "is no regular file"));
         }
-        if !is_trusted(found.st_uid) || mode(&found).intersects(OTHERS_WRITE) {
+        if !is_trusted(found.st_uid) || may_strangers_write(&found) {
             return Err(refused(&path, "can be written to by others"));
         }
         let mut bytes = Vec::new();
@@ -150,8 +147,15 @@ impl PrivateFolder {
     }
 }
 
-fn mode(found: &Stat) -> Mode {
-    Mode::from_raw_mode(found.st_mode)
+/// Whether others than this user and its groups may write. A group of its own is the operator's
+/// choice: Kubernetes gives it to all that is in a volume (`fsGroup`).
+fn may_strangers_write(found: &Stat) -> bool {
+    let mode = Mode::from_raw_mode(found.st_mode);
+    let is_own = |group: u32| {
+        let is = |own: Gid| own.as_raw() == group;
+        is(getegid()) || getgroups().is_ok_and(|groups| groups.into_iter().any(is))
+    };
+    mode.contains(Mode::WOTH) || mode.contains(Mode::WGRP) && !is_own(found.st_gid)
 }
 
 fn refused(path: &Path, reason: &str) -> io::Error {
@@ -171,11 +175,14 @@ mod tests {
         let inner = root.path().join("history");
         PrivateFolder::open(root.path(), &["history"]).expect("made");
         assert_eq!(fs::metadata(&inner).expect("made").mode() & 0o777, 0o700);
-        for mode in [0o777, 0o770, 0o702] {
+        for mode in [0o777, 0o702] {
             fs::set_permissions(&inner, fs::Permissions::from_mode(mode)).expect("opened");
             let error = PrivateFolder::open(root.path(), &["history"]).expect_err("open to others");
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{mode:o}: {error}");
         }
+        // Of our own group.
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o770)).expect("opened");
+        PrivateFolder::open(root.path(), &["history"]).expect("open to the group");
         fs::remove_dir(&inner).expect("removed");
         symlink("/tmp", &inner).expect("a link");
         PrivateFolder::open(root.path(), &["history"]).expect_err("a link");

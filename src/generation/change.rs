@@ -1,4 +1,4 @@
-use super::Generation;
+use super::{Fixed, Generation};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -8,7 +8,6 @@ pub struct Changes {
     added: Vec<String>,
     removed: Vec<String>,
     changed: Vec<String>,
-    needs_restart: Vec<&'static str>,
 }
 
 impl Changes {
@@ -28,27 +27,33 @@ impl Changes {
             }
         }
         changes.removed = before.into_keys().filter(|name| !after.contains_key(name)).collect();
-        if old.fixed.listeners != new.fixed.listeners {
-            changes.needs_restart.push("listeners");
-        }
-        if old.fixed.threads != new.fixed.threads {
-            changes.needs_restart.push("threads");
-        }
-        if old.fixed.upstream_pool_size != new.fixed.upstream_pool_size {
-            changes.needs_restart.push("upstream_pool_size");
-        }
-        if old.fixed.admin != new.fixed.admin {
-            changes.needs_restart.push("admin");
-        }
-        if old.fixed.upgrade_socket != new.fixed.upgrade_socket {
-            changes.needs_restart.push("upgrade_socket");
-        }
         changes
     }
+}
 
-    /// The keys that were changed but take effect only after a restart.
-    pub fn needs_restart(&self) -> &[&'static str] {
-        &self.needs_restart
+impl Fixed {
+    /// The keys of what is `written` otherwise than it is in force, which takes a restart.
+    pub fn restart_needed(&self, written: &Self) -> Vec<String> {
+        let mut keys = Vec::new();
+        let mut compare = |key: &str, is_same: bool| {
+            if !is_same {
+                keys.push(key.to_owned());
+            }
+        };
+        compare("listeners", self.listeners == written.listeners);
+        compare("threads", self.threads == written.threads);
+        compare("upstream_pool_size", self.upstream_pool_size == written.upstream_pool_size);
+        compare("admin.address", self.admin == written.admin);
+        compare("upgrade_socket", self.upgrade_socket == written.upgrade_socket);
+        compare("state_dir", self.state_dir == written.state_dir);
+        for (index, (address, mode)) in written.listeners.iter().zip(&written.modes).enumerate() {
+            let in_force = self.listeners.iter().zip(&self.modes);
+            let mut same = in_force.filter(|(known, _)| *known == address);
+            if same.any(|(_, known)| known != mode) {
+                keys.push(format!("listeners[{index}].mode"));
+            }
+        }
+        keys
     }
 }
 

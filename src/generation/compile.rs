@@ -262,6 +262,11 @@ impl Compiler<'_> {
             upstream_pool_size: self.config.upstream_pool_size.unwrap_or(POOL_SIZE),
             admin: self.admin(),
             upgrade_socket: self.upgrade_socket(),
+            state_dir: self
+                .config
+                .state_dir
+                .as_ref()
+                .map(|written| self.sources.folder(written.span).join(&written.value)),
         }
     }
 

@@ -127,6 +127,8 @@ pub struct Fixed {
     pub admin: Option<Address>,
     /// Where the listeners are handed to the next gateway, when it is written.
     pub upgrade_socket: Option<PathBuf>,
+    /// Where the versions of the configuration are kept.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// What holds for every route.

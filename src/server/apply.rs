@@ -1,7 +1,7 @@
 //! Puts a configuration into force.
 
 use crate::cache::Cache;
-use crate::config::{Problems, Read, Sources, Variables};
+use crate::config::{Problems, Read, Sources, Span, Variables};
 use crate::explain::{Difference, verify};
 use crate::filter::Filter;
 use crate::generation::{Changes, Generation, Live, Plan, Surroundings, compile};
@@ -16,6 +16,10 @@ use tokio::time::timeout;
 
 /// How long a new configuration waits for names that it brings.
 const RESOLVE_AT_ONCE: Duration = Duration::from_secs(2);
+
+/// How long compiling may take. A file system that does not answer must not keep rollbacks and the
+/// guard waiting forever.
+const MAX_COMPILE: Duration = Duration::from_secs(60);
 
 /// What is in force, and all that a new configuration touches.
 pub(super) struct Force {
@@ -90,7 +94,7 @@ impl Force {
             Some(affected) => format!("generation {number}, {changes}; {affected}"),
         };
         log::info!("{what}: {told}");
-        for key in changes.needs_restart() {
+        for key in self.live.restart_needed() {
             log::warn!(
                 "`{key}` has changed, which takes effect only after a restart; the rest of the \
                  configuration is in force"
@@ -124,11 +128,25 @@ impl Force {
 
     fn swap(&self, mut generation: Generation) {
         own_log::set(generation.log.0, generation.log.1);
+        self.keep_listeners(&mut generation);
         generation.warn();
         generation.begin(&self.sessions);
         self.cache.apply(generation.cache);
         self.discovery.follow(&generation.questions);
         self.live.swap(generation);
+    }
+
+    /// A listener that is no longer written is bound until the restart, and goes on as it was:
+    /// with its TLS, above all.
+    fn keep_listeners(&self, generation: &mut Generation) {
+        let before = self.live.load();
+        for address in &self.live.started().listeners {
+            if generation.listener(address).is_none()
+                && let Some(listener) = before.listener(address)
+            {
+                generation.listeners.push(Arc::clone(listener));
+            }
+        }
     }
 
     /// Does with live sessions what their routes say; tells how many are affected.
@@ -187,7 +205,16 @@ impl Force {
             let changes = Changes::between(&previous, &generation);
             Ok((generation, changes))
         });
-        compiled.await.map_or(Ok(None), |compiled| compiled.map(Some))
+        match timeout(MAX_COMPILE, compiled).await {
+            Ok(compiled) => compiled.map_or(Ok(None), |compiled| compiled.map(Some)),
+            Err(_) => {
+                let mut problems = Problems::default();
+                let reason =
+                    format!("the files that it names can't be read within {MAX_COMPILE:?}");
+                problems.add(Span::default(), "", reason);
+                Err(problems)
+            }
+        }
     }
 }
 

@@ -127,7 +127,9 @@ impl Server {
             takes_over,
         ));
         generation.number = history.begin(apply::files(&read.sources));
-        let live = Arc::new(Live::new(generation));
+        let bound: Vec<_> = sockets.iter().map(|(written, it)| it.address(written)).collect();
+        let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
+        let live = Arc::new(Live::new(generation, bound));
         let in_flight = Arc::new(InFlight::default());
         let most = load::connections(files::raise_limit());
         let places = Arc::new(Places::new(most));
@@ -217,7 +219,6 @@ impl Server {
                 drop(until_the_end);
             });
         }
-        let addresses: Vec<String> = fixed.listeners.iter().map(ToString::to_string).collect();
         let serving = format!("listening on {}, {routes} routes", addresses.join(", "));
         let keeper = kept.and_then(|(place, sockets)| keep(place, sockets));
         if let Some(taken) = taken {

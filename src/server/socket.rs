@@ -55,6 +55,16 @@ impl Socket {
         }
     }
 
+    /// Where it listens: with the port that the system chose, where the written one is 0.
+    pub(super) fn address(&self, written: &Address) -> Address {
+        match self {
+            Self::Tcp(socket) if written.port() == Some(0) => {
+                socket.local_addr().map_or_else(|_| written.clone(), Address::Inet)
+            }
+            Self::Tcp(_) | Self::Unix(_) => written.clone(),
+        }
+    }
+
     pub(super) fn try_clone(&self) -> io::Result<Self> {
         match self {
             Self::Tcp(socket) => socket.try_clone().map(Self::Tcp),

@@ -95,7 +95,11 @@ describe("the dashboard", () => {
     await page.getByRole("button", { name: "Close the session of linus" }).click();
     await page.getByRole("button", { name: "Close the session", exact: true }).click();
     await showToken(page, "not the token");
-    await page.locator("#toast", { hasText: "the token is another one" }).waitFor();
+    // It is asked for again, and nothing is kept that is not the right one.
+    await page.getByRole("alert").getByText("the token is another one").waitFor();
+    assert.equal(await page.evaluate(() => sessionStorage.getItem("token")), null);
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "hidden" });
     await row(page, "#session-list", "linus").waitFor();
   });
 
@@ -169,6 +173,21 @@ describe("the dashboard", () => {
     await page.keyboard.press("Escape");
     await page.getByRole("dialog").waitFor({ state: "hidden" });
     assert.ok(await row(page, "#session-list", "keyboard").isVisible());
+    // Enter confirms, in each dialog.
+    await button.focus();
+    await page.keyboard.press("Enter");
+    await page.getByLabel("Reason").focus();
+    await page.keyboard.press("Enter");
+    await page.getByLabel("Token", { exact: true }).fill(TOKEN);
+    await page.keyboard.press("Enter");
+    await row(page, "#session-list", "keyboard").waitFor({ state: "detached" });
+    await traffic.edit();
+    const back = page.getByRole("button", { name: /^Go back to version / }).first();
+    await back.focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("dialog").waitFor();
+    await page.keyboard.press("Enter");
+    await page.locator("#versions li", { hasText: "rollback to " }).first().waitFor();
   });
 
   for (const colorScheme of ["light", "dark"]) {

@@ -36,6 +36,7 @@ mod http2_limits;
 mod http2_to_http1;
 mod http_semantics;
 mod import;
+mod in_force;
 mod limits;
 mod maintenance;
 mod metrics;

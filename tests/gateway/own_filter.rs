@@ -79,3 +79,23 @@ async fn a_filter_watches_sessions_from_their_opening_to_their_end() {
     let _ = program.kill();
     let _ = program.wait();
 }
+
+#[tokio::test]
+async fn a_program_with_a_wrong_configuration_says_so_as_people_read_it_and_ends_with_78() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("t.yaml");
+    let yaml = "listeners: [{address: \"127.0.0.1:1\"}]\nadmin: {address: \"${PLACE}\"}\nroutes: [{name: a, upstraem: u}]\n";
+    std::fs::write(&file, yaml).expect("the file");
+    let mut program = Command::new(example("tell_user"));
+    let run = program.arg(&file).env("PLACE", "a secret").output().expect("the program");
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert_eq!(run.status.code(), Some(78), "{said}");
+    assert!(said.contains("t.yaml:3:20: error: routes[0].upstraem"), "{said}");
+    assert!(said.contains("the variable's value"), "{said}");
+    for hidden in ["Problems", "Span", "a secret"] {
+        assert!(!said.contains(hidden), "{hidden} in:\n{said}");
+    }
+    let error = tidegate::Gateway::from_config(tidegate::Config::from_file(&file)).run();
+    let shown = format!("{:?}", error.expect_err("it is wrong"));
+    assert!(shown.contains("t.yaml:3:20: error: ") && !shown.contains("Problems {"), "{shown}");
+}

@@ -49,12 +49,34 @@ function agreed(dialog) {
   });
 }
 
+/** Asks for the token until it is the right one; whether there is one now. */
 async function askForToken() {
+  const refused = $("token-refused");
+  refused.hidden = true;
   $("token").value = token.get();
-  const kept = await agreed($("token-dialog"));
-  if (kept) token.set($("token").value.trim());
+  while (await agreed($("token-dialog"))) {
+    const shown = $("token").value.trim();
+    const reason = await whyRefused(shown);
+    if (!reason) {
+      token.set(shown);
+      $("token").value = "";
+      return true;
+    }
+    refused.textContent = reason;
+    refused.hidden = false;
+  }
   $("token").value = "";
-  return kept;
+  return false;
+}
+
+/** What the gateway says against a token; nothing when it is the right one. */
+async function whyRefused(shown) {
+  try {
+    const response = await fetch("token", { method: "POST", headers: shown ? { Authorization: `Bearer ${shown}` } : {} });
+    return response.ok ? "" : ((await response.json()).error ?? response.statusText);
+  } catch (error) {
+    return error.message;
+  }
 }
 
 let toastTimer;
@@ -406,6 +428,8 @@ function status(it) {
   state.title = `tidegate ${it.software}, up ${span(it.uptime_ms)}, ${it.listeners.join(", ")}`;
   $("tile-connections").textContent = count(it.connections);
   $("tile-version").textContent = it.version;
+  $("restart").hidden = it.restart_needed.length === 0;
+  $("restart-keys").textContent = it.restart_needed.join(", ");
   document.title = `Tidegate, ${it.listeners[0] ?? "no listener"}`;
   if (!$("explain-url").value && !$("explain-url").placeholder.includes(it.listeners[0])) $("explain-url").placeholder = `http://${it.listeners[0]}/api/x?y=1`;
 }
@@ -431,6 +455,9 @@ async function follow() {
 }
 
 // ---- What hands do ----
+
+// A cancel button that submits would be what Enter presses: it comes first.
+for (const button of document.querySelectorAll("dialog .cancel")) button.addEventListener("click", () => button.closest("dialog").close("cancel"));
 
 $("session-search").addEventListener("input", showSessions);
 $("log-filter").addEventListener("input", showLog);

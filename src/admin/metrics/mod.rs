@@ -21,12 +21,12 @@ pub(super) fn answer(admin: &Admin, accept: &str) -> (&'static str, String) {
     let live = admin.live.load();
     requests::write(&mut to, &live);
     sessions::write(&mut to, &admin.sessions);
-    upstreams::write(&mut to, &live);
+    upstreams::write(&mut to, &admin.live);
     cache::write(&mut to, &admin.cache, &live);
     load::write(&mut to, admin);
     rate_limits::write(&mut to, &live);
     logs::write(&mut to, &live);
-    reloads::write(&mut to, &admin.history, &live);
+    reloads::write(&mut to, &admin.history, &admin.live);
     process::write(&mut to);
     (media_type, to.finish())
 }

@@ -1,11 +1,12 @@
 //! How edits of the configuration have fared.
 
 use super::exposition::{Exposition, Kind};
-use crate::generation::Generation;
+use crate::generation::Live;
 use crate::history::History;
 use std::time::SystemTime;
 
-pub(super) fn write(to: &mut Exposition, history: &History, generation: &Generation) {
+pub(super) fn write(to: &mut Exposition, history: &History, live: &Live) {
+    let generation = live.load();
     let fared = history.fared();
     to.family("tidegate_config_version", Kind::Gauge, "The version that is in force.")
         .sample(&[], generation.number);
@@ -16,6 +17,9 @@ pub(super) fn write(to: &mut Exposition, history: &History, generation: &Generat
     let help = "Whether the newest edit took effect.";
     to.family("tidegate_config_last_reload_successful", Kind::Gauge, help)
         .sample(&[], u8::from(fared.is_good));
+    let help = "Settings that take effect only after a restart.";
+    to.family("tidegate_config_restart_needed", Kind::Gauge, help)
+        .sample(&[], live.restart_needed().len() as u64);
     let since = fared.last.and_then(|last| last.duration_since(SystemTime::UNIX_EPOCH).ok());
     let help = "When the newest edit was tried; 0 when there was none.";
     to.family("tidegate_config_last_reload_timestamp_seconds", Kind::Gauge, help)

@@ -1,7 +1,7 @@
 //! Upstreams and certificates.
 
 use super::exposition::{Exposition, Kind};
-use crate::generation::Generation;
+use crate::generation::{Generation, Live};
 use crate::upstream::Endpoint;
 use std::time::SystemTime;
 
@@ -25,7 +25,9 @@ const OF_ENDPOINTS: [(&str, &str, Sample); 3] = [
     ),
 ];
 
-pub(super) fn write(to: &mut Exposition, generation: &Generation) {
+pub(super) fn write(to: &mut Exposition, live: &Live) {
+    let in_force = live.load();
+    let generation: &Generation = &in_force;
     for (name, help, sample) in OF_ENDPOINTS {
         let mut family = to.family(name, Kind::Gauge, help);
         for (upstream, pool) in &generation.pools {
@@ -37,7 +39,7 @@ pub(super) fn write(to: &mut Exposition, generation: &Generation) {
     }
     attempts(to, generation);
     bounds(to, generation);
-    certificates(to, generation);
+    certificates(to, live, generation);
 }
 
 fn attempts(to: &mut Exposition, generation: &Generation) {
@@ -120,13 +122,15 @@ fn bounds(to: &mut Exposition, generation: &Generation) {
     }
 }
 
-fn certificates(to: &mut Exposition, generation: &Generation) {
+fn certificates(to: &mut Exposition, live: &Live, generation: &Generation) {
     let mut family = to.family(
         "tidegate_tls_certificate_not_after_timestamp_seconds",
         Kind::Gauge,
         "When it expires.",
     );
-    for listener in &generation.listeners {
+    // One that is written and not bound yet shows its certificates to nobody.
+    let bound = &live.started().listeners;
+    for listener in generation.listeners.iter().filter(|it| bound.contains(&it.address)) {
         let certificates = listener.tls.iter().flat_map(|tls| tls.certificates.all());
         for (number, certificate) in certificates.enumerate() {
             let until = certificate.not_after.duration_since(SystemTime::UNIX_EPOCH);

@@ -1,0 +1,85 @@
+use super::admin::Endpoint;
+use super::history::keys;
+use clap::Args;
+use serde_json::Value;
+use std::process::ExitCode;
+use std::time::Duration;
+
+pub const AFTER_HELP: &str = "\
+Asks a running gateway at its admin endpoint, and prints what is in force: the addresses that it
+listens on, the version of the configuration, and settings that wait for a restart.
+
+Examples:
+  tidegate status
+  tidegate status --config conf/tidegate.yaml --json";
+
+#[derive(Args)]
+pub struct Status {
+    #[command(flatten)]
+    endpoint: Endpoint,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub fn run(&self) -> Result<(), ExitCode> {
+        let status = self.endpoint.ask("GET", "/status", "")?;
+        match self.json {
+            true => println!("{status}"),
+            false => print!("{}", text(&status)),
+        }
+        Ok(())
+    }
+}
+
+fn text(status: &Value) -> String {
+    let is = |key: &str| status[key] == true;
+    let state = match (is("ready"), is("draining")) {
+        (false, _) => "stopping",
+        (true, true) => "draining",
+        (true, false) => "ready",
+    };
+    let none = Vec::new();
+    let listed = |key: &str| status[key].as_array().unwrap_or(&none);
+    let listeners: Vec<_> = listed("listeners").iter().filter_map(Value::as_str).collect();
+    let up = Duration::from_secs(status["uptime_ms"].as_u64().unwrap_or(0) / 1000);
+    let mut text = format!(
+        "tidegate {}, {state}, up for {}\nlistening on {}\nversion {} of the configuration\n{} connections, \
+         {} requests in flight, {} sessions\n",
+        status["software"].as_str().unwrap_or("?"),
+        humantime::format_duration(up),
+        listeners.join(", "),
+        status["version"],
+        status["connections"],
+        status["requests_in_flight"],
+        status["sessions"],
+    );
+    let restart = listed("restart_needed");
+    if !restart.is_empty() {
+        text.push_str(&format!("{} takes effect after a restart\n", keys(restart)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_restart_is_named() {
+        let status = serde_json::json!({
+            "software": "1.2.3", "ready": true, "draining": false, "uptime_ms": 61_000,
+            "listeners": ["127.0.0.1:3000", "unix:/run/http.sock"], "version": 7, "connections": 3,
+            "requests_in_flight": 2, "sessions": 1, "restart_needed": ["threads", "listeners[1].mode"],
+        });
+        assert_eq!(
+            text(&status),
+            "tidegate 1.2.3, ready, up for 1m 1s\n\
+             listening on 127.0.0.1:3000, unix:/run/http.sock\n\
+             version 7 of the configuration\n\
+             3 connections, 2 requests in flight, 1 sessions\n\
+             `threads`, `listeners[1].mode` takes effect after a restart\n"
+        );
+    }
+}
