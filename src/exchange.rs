@@ -64,11 +64,23 @@ impl UserId {
     }
 }
 
+/// A path that is passed on in another form than the normal one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ForwardedPath {
+    /// The form; `None` for the path as it came.
+    pub(crate) path: Option<String>,
+    /// How many of its bytes spell the prefix that is replaced.
+    pub(crate) prefix: usize,
+}
+
 /// What the gateway knows of one request while it is on its way.
 #[derive(Debug)]
 pub struct Exchange {
     pub(crate) route: Arc<str>,
+    /// The normal form of the path, where the path came otherwise.
     pub(crate) path: Option<String>,
+    /// What is passed on, where that is not the normal form.
+    pub(crate) forwarded: Option<Box<ForwardedPath>>,
     pub(crate) client_address: Option<IpAddr>,
     pub(crate) tls: Option<Arc<TlsInfo>>,
     pub(crate) request_id: HeaderValue,
@@ -88,6 +100,7 @@ impl Exchange {
         Self {
             route,
             path: None,
+            forwarded: None,
             client_address: None,
             tls: None,
             request_id,
@@ -98,6 +111,19 @@ impl Exchange {
             is_rehearsal: false,
             trace: None,
             store: Extensions::new(),
+        }
+    }
+
+    /// The normal form of the path of this head, by which the request was routed.
+    pub(crate) fn normal_path<'e>(&'e self, head: &'e RequestHeader) -> &'e str {
+        self.path.as_deref().unwrap_or_else(|| head.uri.path())
+    }
+
+    /// The path that is passed on, before its prefix is replaced.
+    pub(crate) fn forwarded_path<'e>(&'e self, head: &'e RequestHeader) -> &'e str {
+        match &self.forwarded {
+            None => self.normal_path(head),
+            Some(forwarded) => forwarded.path.as_deref().unwrap_or_else(|| head.uri.path()),
         }
     }
 

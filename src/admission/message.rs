@@ -2,13 +2,84 @@
 
 use super::Halt;
 use crate::filter::Reply;
-use crate::generation::Limits;
+use crate::generation::{Edge, Limits, ManagedHeaders, Underscores, has_underscore, is_odd};
 use crate::http::{framing, head, host, path};
-use http::header;
-use http::{StatusCode, Version};
+use http::header::{self, HeaderValue};
+use http::{Method, StatusCode, Uri, Version};
 use pingora::http::RequestHeader;
+use std::borrow::Cow;
 
-pub(super) fn check_limits(limits: &Limits, head: &RequestHeader) -> Result<(), Halt> {
+/// Brings a head into the form that everything behind this reads: without headers that pass for
+/// others, its host in the one spelling. Refuses what is too large, and what has been here before.
+pub fn prepare(edge: &Edge, head: &mut RequestHeader) -> Result<(), Halt> {
+    let found = check_limits(&edge.limits, head)?;
+    if found.has_odd_name || edge.managed_headers.has_odd() {
+        drop_aliases(&edge.managed_headers, head)?;
+    }
+    if found.has_via && edge.via.is_in(&head.headers) {
+        return Err(Halt::request(Reply::error(
+            StatusCode::LOOP_DETECTED,
+            "loop_detected",
+            "the request has come through this gateway before: an upstream leads back to it",
+        )));
+    }
+    canonicalize_host(head)
+}
+
+/// Removes the headers that CGI and its heirs would take for others.
+fn drop_aliases(managed: &ManagedHeaders, head: &mut RequestHeader) -> Result<(), Halt> {
+    if managed.underscores == Underscores::Reject
+        && let Some(name) = head.headers.keys().find(|name| has_underscore(name))
+    {
+        return Err(Halt::bad_request(&format!(
+            "the name of the header `{name}` holds an underscore (limits.underscore_headers)"
+        )));
+    }
+    for name in managed.aliases(&head.headers) {
+        head.remove_header(&name);
+    }
+    Ok(())
+}
+
+/// Writes the host in its one spelling, in both places where a head can have it.
+fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Halt> {
+    if let Some(authority) = head.uri.authority() {
+        match host::canonical(authority.as_str()) {
+            None => return Err(Halt::bad_request("the request's authority is not a host")),
+            Some(Cow::Borrowed(same)) if same.len() == authority.as_str().len() => {}
+            Some(canonical) => {
+                let mut parts = head.uri.clone().into_parts();
+                parts.authority = canonical.parse().ok();
+                if let Ok(uri) = Uri::from_parts(parts) {
+                    head.set_uri(uri);
+                }
+            }
+        }
+    }
+    let Some(written) = head.headers.get(header::HOST) else { return Ok(()) };
+    let canonical = written.to_str().ok().and_then(host::canonical);
+    let Some(canonical) = canonical else {
+        return Err(Halt::bad_request("the Host header is not a host"));
+    };
+    if canonical.len() == written.len() && matches!(canonical, Cow::Borrowed(_)) {
+        return Ok(());
+    }
+    match HeaderValue::try_from(canonical.as_ref()) {
+        // What was a value with less in it, or other digits, is one.
+        Ok(canonical) => drop(head.insert_header(header::HOST, canonical)),
+        Err(_) => return Err(Halt::bad_request("the Host header is not a host")),
+    }
+    Ok(())
+}
+
+/// What a walk over the headers has found.
+struct Found {
+    /// Whether a name has other characters than letters, digits and `-`.
+    has_odd_name: bool,
+    has_via: bool,
+}
+
+fn check_limits(limits: &Limits, head: &RequestHeader) -> Result<Found, Halt> {
     let target = head.raw_path().len() as u64;
     if target > limits.uri_size {
         return Err(Halt::request(Reply::error(
@@ -17,8 +88,13 @@ pub(super) fn check_limits(limits: &Limits, head: &RequestHeader) -> Result<(), 
             format!("path and query may have at most {} bytes", limits.uri_size),
         )));
     }
-    let size: usize =
-        head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let mut size = 0;
+    let mut found = Found { has_odd_name: false, has_via: false };
+    for (name, value) in &head.headers {
+        size += name.as_str().len() + value.len() + 4;
+        found.has_odd_name |= is_odd(name);
+        found.has_via |= *name == header::VIA;
+    }
     if head.headers.len() > limits.header_count || size as u64 > limits.header_size {
         return Err(Halt::request(Reply::error(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -29,7 +105,7 @@ pub(super) fn check_limits(limits: &Limits, head: &RequestHeader) -> Result<(), 
             ),
         )));
     }
-    Ok(())
+    Ok(found)
 }
 
 /// What could be read in two ways, and thus be two requests to somebody.
@@ -65,6 +141,10 @@ pub(super) fn check(request: &RequestHeader, raw: &[u8]) -> Result<(), Halt> {
             "the only expectation that can be met is 100-continue",
         )));
     }
+    if is_misspelt(&request.method) {
+        let reason = format!("methods are case-sensitive, and `{}` is none", request.method);
+        return Err(Halt::bad_request(&reason));
+    }
     // RFC 9112, section 3.2: origin-form, or absolute-form of what is served here.
     if head::is_target(request.raw_path()) {
         Ok(())
@@ -73,16 +153,34 @@ pub(super) fn check(request: &RequestHeader, raw: &[u8]) -> Result<(), Halt> {
     }
 }
 
-/// The host that is asked for (RFC 9110, section 7.2).
+/// Whether a method is one of the standard ones but for its case: some frameworks take it for that
+/// one, and a rule by methods could be walked past.
+fn is_misspelt(method: &Method) -> bool {
+    const STANDARD: [Method; 9] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::CONNECT,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::PATCH,
+    ];
+    let name = method.as_str();
+    name.bytes().any(|byte| byte.is_ascii_lowercase())
+        && STANDARD.iter().any(|standard| standard.as_str().eq_ignore_ascii_case(name))
+}
+
+/// The host that is asked for (RFC 9110, section 7.2), of a head that has been prepared.
 pub fn authority(head: &RequestHeader) -> Result<&str, Halt> {
     if let Some(authority) = head.uri.authority() {
         return Ok(authority.as_str());
     }
     match head.headers.get(header::HOST) {
-        Some(value) => match value.to_str() {
-            Ok(written) if host::is_authority(written) => Ok(written),
-            _ => Err(Halt::bad_request("the Host header is not a host")),
-        },
+        Some(value) => {
+            value.to_str().map_err(|_| Halt::bad_request("the Host header is not a host"))
+        }
         None if head.version == Version::HTTP_10 => Ok(""),
         // RFC 9112, section 3.2: a server must refuse this.
         None => Err(Halt::bad_request("the request has no Host header")),

@@ -10,13 +10,13 @@ mod message;
 pub use caller::caller;
 pub use filters::{filter, filter_back};
 pub use halt::{Halt, Why};
-pub use message::authority;
+pub use message::{authority, prepare};
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, ForwardedPath};
 use crate::filter::{Reply, is_preflight};
 use crate::generation::{Generation, Listener, Route};
 use crate::http::host::{self, without_port};
-use crate::http::path;
+use crate::http::path::{self, Forwarded, PathError, Spelling};
 use crate::routing::{Miss, Query};
 use crate::websocket::handshake;
 use http::header::{self, HeaderValue};
@@ -45,8 +45,8 @@ pub struct Arrival<'a> {
 pub struct Target<'a> {
     /// Host and port.
     pub authority: &'a str,
-    /// The path, normalised.
-    pub path: Cow<'a, str>,
+    /// The path, whose normal form routing uses.
+    pub path: Spelling<'a>,
     method: Cow<'a, Method>,
     head: &'a RequestHeader,
 }
@@ -85,13 +85,14 @@ pub fn admit<'g>(
     let target = enter(generation, arrival)?;
     exchange.is_websocket = arrival.is_websocket();
     let route = match target.route(generation)? {
-        Some(route) => {
-            exchange.route = Arc::clone(&route.name);
-            route
-        }
+        Some(route) => route,
         None => &generation.fallback,
     };
-    if let Cow::Owned(normalized) = target.path {
+    exchange.forwarded = target.forwarded(generation, route)?;
+    if !Arc::ptr_eq(route, &generation.fallback) {
+        exchange.route = Arc::clone(&route.name);
+    }
+    if let Cow::Owned(normalized) = target.path.normal {
         exchange.path = Some(normalized);
     }
     Ok(route)
@@ -100,7 +101,6 @@ pub fn admit<'g>(
 /// What the request asks for, unless it goes no further whichever routes there are.
 fn enter<'a>(generation: &Generation, arrival: &Arrival<'a>) -> Result<Target<'a>, Halt> {
     let head = arrival.head;
-    message::check_limits(&generation.edge.limits, head)?;
     if head.method == Method::TRACE || head.method == Method::CONNECT {
         let reply = method_not_allowed(&[Method::GET, Method::HEAD, Method::POST]);
         return Err(Halt::request(reply));
@@ -110,8 +110,8 @@ fn enter<'a>(generation: &Generation, arrival: &Arrival<'a>) -> Result<Target<'a
         return Err(Halt::answer(answer));
     }
     let authority = authority(head)?;
-    if let Some(redirect) = arrival.listener.and_then(|it| to_https(it, arrival, authority)) {
-        return Err(redirect);
+    if let Some(halt) = arrival.listener.and_then(|it| to_https(it, arrival, authority)) {
+        return Err(halt);
     }
     Target::of(head, authority)
 }
@@ -122,7 +122,7 @@ impl<'a> Target<'a> {
         if !head.raw_path_is_utf8() {
             return Err(Halt::bad_request(&path::PathError::NotUtf8.to_string()));
         }
-        let path = path::normalize(head.uri.path())
+        let path = Spelling::read(head.uri.path())
             .map_err(|error| Halt::bad_request(&error.to_string()))?;
         // A preflight asks on behalf of a request that is yet to come: its route is that one's.
         let asked = is_preflight(head)
@@ -136,12 +136,46 @@ impl<'a> Target<'a> {
     /// The same, as a table is asked.
     pub fn query(&self) -> Query<'_> {
         Query {
-            path: &self.path,
+            path: &self.path.normal,
             query: self.head.uri.query(),
             host: without_port(self.authority),
             method: &self.method,
             headers: &self.head.headers,
         }
+    }
+
+    /// What this route passes on of the path, where that is not its normal form. It is refused
+    /// where the upstream could read it as a path that another route takes: a guard could be
+    /// walked past.
+    fn forwarded(
+        &self,
+        generation: &Generation,
+        route: &Arc<Route>,
+    ) -> Result<Option<Box<ForwardedPath>>, Halt> {
+        let forwarded = self.path.forwarded(route.path).map_err(bad_path)?;
+        for reading in self.path.readings(&forwarded) {
+            let found = generation.table.find(&Query { path: &reading, ..self.query() });
+            let is_same = match found {
+                Ok(other) => Arc::ptr_eq(other, route),
+                Err(_) => Arc::ptr_eq(&generation.fallback, route),
+            };
+            if !is_same {
+                return Err(Halt::bad_request(&format!(
+                    "the path can be read as `{reading}`, which another route takes"
+                )));
+            }
+        }
+        let prefix = route.rewrite_prefix.as_ref().map_or(0, |(matched, _)| *matched);
+        let prefix = self.path.normal.get(..prefix).unwrap_or_default();
+        let (form, path) = match forwarded {
+            Forwarded::Normal => return Ok(None),
+            Forwarded::AsItCame => (None, self.head.uri.path()),
+            Forwarded::Other(ref form) => (Some(form.clone()), form.as_str()),
+        };
+        let Some(prefix) = path::length_of_prefix(path, prefix) else {
+            return Err(Halt::bad_request("the path spells the route's prefix in another way"));
+        };
+        Ok(Some(Box::new(ForwardedPath { path: form, prefix })))
     }
 
     /// The route that takes it, if one does.
@@ -217,6 +251,10 @@ fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Opti
         return None;
     }
     let host = host::without_port(authority);
+    if host.is_empty() {
+        let reason = "this is served by HTTPS only, and the request names no host to redirect to";
+        return Some(Halt::bad_request(reason));
+    }
     let uri = &arrival.head.uri;
     let target = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let location = match port {
@@ -230,6 +268,16 @@ fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Opti
         "this is served by HTTPS only",
     );
     Some(Halt::new(Why::Https, reply.header(header::LOCATION, location)))
+}
+
+/// What is said of a path that is not passed on.
+fn bad_path(error: PathError) -> Halt {
+    match error.setting() {
+        None => Halt::bad_request(&error.to_string()),
+        Some(setting) => {
+            Halt::bad_request(&format!("{error}; a route passes it on with `{setting}`"))
+        }
+    }
 }
 
 fn method_not_allowed(allowed: &[Method]) -> Reply {

@@ -12,6 +12,11 @@ pub struct Limits {
     /// Header fields of a request; more are answered 431. Default: `100`.
     #[schemars(range(min = 1, max = 256))]
     pub header_count: Option<usize>,
+    /// Request headers with `_` in their names. CGI, WSGI, Rack and PHP read `X_Real_IP` as
+    /// `X-Real-IP`. `drop_managed` drops those that read so are a header which the gateway sets,
+    /// removes, believes, matches or keys by; `drop` drops all; `reject` answers 400; `allow`
+    /// passes all on. Default: `drop_managed`.
+    pub underscore_headers: Option<Underscores>,
     /// Bytes of path and query; more are answered 414. Default: `16KiB`.
     pub uri_size: Option<ByteSize>,
     /// Bytes of a request's body; more are answered 413. A route may set its own.
@@ -61,6 +66,20 @@ pub struct Limits {
     pub memory: Option<ByteSize>,
     /// HTTP/2.
     pub http2: Http2Limits,
+}
+
+/// What becomes of request headers with `_` in their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Underscores {
+    /// Those that equal a header which the gateway uses are dropped.
+    DropManaged,
+    /// All are dropped.
+    Drop,
+    /// The request is answered 400.
+    Reject,
+    /// All are passed on.
+    Allow,
 }
 
 /// Bounds on what a client may do by HTTP/2 (RFC 9113). `header_size` bounds its header lists.

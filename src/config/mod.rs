@@ -23,6 +23,7 @@ mod limits;
 mod listener;
 mod logging;
 mod maintenance;
+mod path;
 mod pool;
 mod rate_limit;
 mod reload;
@@ -54,10 +55,11 @@ pub use files::Files;
 pub use headers::{FieldChanges, Headers};
 pub use identity::{Identity, UserIdSource};
 pub use layout::lay_out;
-pub use limits::Limits;
+pub use limits::{Limits, Underscores};
 pub use listener::{Listener, Protocol, RedirectToHttps};
 pub use logging::{AccessLog, AccessLogSetting, Level, Log, LogFormat, LogSample};
 pub use maintenance::{Maintenance, MaintenanceSetting};
+pub use path::{DotSegments, DuplicateSlashes, EncodedSlash, PathForm, PathSetting};
 pub use pool::{
     Balance, Check, Ejection, EjectionSetting, HashKey, HealthCheck, Retry, RetryOn, RetrySetting,
     UpstreamLimits,

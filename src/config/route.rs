@@ -1,8 +1,8 @@
 use super::union::short_or_long;
 use super::{
     ByteSize, CacheSetting, CompressionSetting, CorsPolicy, Duration, Exactly, Files, HeaderName,
-    Headers, HostPattern, MaintenanceSetting, Method, Mirror, Path, RateLimit, Redirect, Respond,
-    RetrySetting, Spanned, Split, Switch, WebSocketSetting,
+    Headers, HostPattern, MaintenanceSetting, Method, Mirror, Path, PathSetting, RateLimit,
+    Redirect, Respond, RetrySetting, Spanned, Split, Switch, WebSocketSetting,
 };
 use crate::http::host::is_authority;
 use schemars::JsonSchema;
@@ -43,6 +43,12 @@ pub struct Route {
     /// What is changed on the way.
     #[serde(default)]
     pub rewrite: Rewrite,
+    /// The form in which paths are passed on: `normal` (default), `raw` (byte for byte as they
+    /// came), or a setting for each part. A request is always routed by the normal form of its
+    /// path, with encoded slashes decoded. It is answered 400 if the upstream could read the path
+    /// that is passed on as one that another route takes.
+    #[serde(default)]
+    pub path: Option<Spanned<PathSetting>>,
     /// WebSocket upgrades: `on` (default), `off` (answered 403), or their settings.
     #[serde(default)]
     pub websocket: Option<Spanned<WebSocketSetting>>,
@@ -92,7 +98,8 @@ pub struct Match {
     /// Host names without port; `*.example.com` takes every name below example.com.
     /// Default: every host.
     pub hosts: Vec<Spanned<HostPattern>>,
-    /// Request methods; a request with another one, that no route takes, is answered 405.
+    /// Request methods; `GET` includes `HEAD` (RFC 9110, section 9.1). A request with another
+    /// method, that no route takes, is answered 405.
     /// Default: every method.
     pub methods: Vec<Method>,
     /// Header fields and the value each must have, or `{present: true}`.

@@ -147,7 +147,7 @@ impl Map {
         Some(Destination {
             route: route.name.to_string(),
             upstream: pool.name().to_string(),
-            path_and_query: route.target(&path, query),
+            path_and_query: route.target_of_normal(&path, query),
             endpoints: endpoints.collect(),
             takes_websocket: route.websocket.is_some(),
             idle_timeout: idle_timeout.map(|it| (it.value.0, self.line(it.span))),

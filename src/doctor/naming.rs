@@ -21,7 +21,7 @@ pub fn gateways_own(error: &str) -> Option<Code> {
         "upstream_failed" | "upstream_tls_failed" => Code::UpstreamFailed,
         "method_not_allowed" => Code::MethodNotAllowed,
         "headers_too_large" | "uri_too_long" | "body_too_large" => Code::RequestTooLarge,
-        "internal_error" => Code::GatewayError,
+        "internal_error" | "loop_detected" => Code::GatewayError,
         "bad_request" => Code::BadRequest,
         "unknown_protocol" => Code::MethodNotAllowed,
         "https_required" => Code::Redirected,

@@ -43,7 +43,7 @@ impl Fate<'_> {
         let is_routed = self.is_admitted || self.halt.is_some_and(|it| it.why == Why::Method);
         let target = authority(asked).and_then(|authority| Target::of(asked, authority)).ok();
         if let Some(target) = &target {
-            explanation.path = target.path.clone().into_owned();
+            explanation.path = target.path.normal.clone().into_owned();
         }
         if let Some(target) = target.filter(|_| is_routed) {
             let taken = Some(self.route).filter(|it| !Arc::ptr_eq(it, &generation.fallback));
@@ -94,12 +94,11 @@ impl Fate<'_> {
             (HostHeader::Upstream, [only]) => only.authority(),
             (HostHeader::Upstream, _) => "the endpoint's",
         };
-        let path = exchange.path.as_deref().unwrap_or_else(|| head.uri.path());
         Way {
             route: route.name.to_string(),
             upstream: pool.name().to_string(),
             scheme: scheme.to_owned(),
-            target: route.target(path, head.uri.query()),
+            target: route.target(exchange, head, head.uri.query()),
             endpoints: endpoints.iter().map(|it| it.written().to_owned()).collect(),
             host: host.to_owned(),
             connect_timeout_ms: millis(route.connect_timeout),

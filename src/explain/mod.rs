@@ -8,6 +8,8 @@ mod difference;
 mod edits;
 mod fate;
 mod outline;
+#[cfg(test)]
+mod paths_agree;
 mod review;
 mod settings;
 mod table;
@@ -39,10 +41,13 @@ use std::sync::Arc;
 
 /// What this generation would do with the request.
 pub async fn explain(generation: &Generation, asked: &Asked) -> Explanation {
-    let (came, raw) = match asked.arrive().await {
+    let (mut came, raw) = match asked.arrive().await {
         Ok(arrived) => arrived,
         Err(halt) => return Explanation::malformed(asked, &halt),
     };
+    if let Err(halt) = admission::prepare(&generation.edge, &mut came) {
+        return Explanation::malformed(asked, &halt);
+    }
     let mut exchange = exchange(generation, asked, &came);
     let arrival = Arrival {
         head: &came,

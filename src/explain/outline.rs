@@ -114,6 +114,7 @@ pub fn facts(rule: &Rule, route: &Route) -> Facts {
         ("split", if splits.is_empty() { "none".to_owned() } else { splits.join(", ") }),
         ("mirror", or(route.mirror.as_ref().map(|it| it.pool.name().to_string()), "none")),
         ("rewrite", or(rewrite, "none")),
+        ("path", route.path.to_string()),
         (
             "host",
             match &route.host {

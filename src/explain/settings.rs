@@ -4,6 +4,7 @@ use crate::cache;
 use crate::compression::{Compression, MediaRange};
 use crate::generation::{Mirror, RetryPolicy, Route, When};
 use crate::http::origin::OriginPattern;
+use crate::http::path::PathPolicy;
 use crate::upstream::{Balance, Key, Pool};
 use crate::websocket::{LogFrames, OnChange, Origins, Settings};
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ pub const OFF: &str = "off";
 /// What happens on the way to this upstream and back, by the names that it has in the file.
 pub fn settings(route: &Route, pool: &Pool) -> BTreeMap<&'static str, String> {
     let or_off = |told: Option<String>| told.unwrap_or_else(|| OFF.to_owned());
-    BTreeMap::from([
+    let mut settings = BTreeMap::from([
         ("balance", balance(&pool.settings().balance)),
         ("cache", or_off(route.cache.as_deref().map(cache))),
         ("compression", or_off(route.compression.as_deref().map(compression))),
@@ -24,7 +25,11 @@ pub fn settings(route: &Route, pool: &Pool) -> BTreeMap<&'static str, String> {
         ("mirror", or_off(route.mirror.as_deref().map(mirror))),
         ("retry", retry(&route.retry)),
         ("websocket", or_off(route.websocket.as_deref().map(websocket))),
-    ])
+    ]);
+    if route.path != PathPolicy::NORMAL {
+        settings.insert("path", route.path.to_string());
+    }
+    settings
 }
 
 /// Where some of a route's requests go instead, and which they are.

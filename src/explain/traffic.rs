@@ -190,7 +190,7 @@ fn universe(rules: &[&Rule]) -> (Vec<String>, Vec<Method>) {
     let mut methods = vec![Method::GET, Method::POST];
     for rule in rules {
         hosts.extend(rule.hosts.iter().map(example));
-        methods.extend(rule.methods.iter().cloned());
+        methods.extend(rule.taken_methods().cloned());
     }
     hosts.remove(ANY_HOST);
     let mut seen = HashSet::new();

@@ -136,7 +136,7 @@ impl FilesFilter {
         is_plain.then(|| path.trim_start_matches('/').to_owned())
     }
 
-    fn reply(&self, served: Served, headers: &HeaderMap) -> Reply {
+    fn reply(&self, served: Served, method: &Method, headers: &HeaderMap) -> Reply {
         let etag = etag(&served);
         let validators = Validators { etag: &etag, modified: served.modified };
         let with_validators = |reply: Reply| {
@@ -163,7 +163,12 @@ impl FilesFilter {
             Verdict::Proceed => {}
         }
         let size = served.size;
-        let (status, first, length) = match validators.part(headers, size) {
+        // RFC 9110, section 14.2: `Range` is for GET alone.
+        let part = match *method == Method::GET {
+            true => validators.part(headers, size),
+            false => Part::Whole,
+        };
+        let (status, first, length) = match part {
             Part::Whole => (StatusCode::OK, 0, size),
             Part::Range(range) => {
                 (StatusCode::PARTIAL_CONTENT, *range.start(), range.end() - range.start() + 1)
@@ -178,7 +183,9 @@ impl FilesFilter {
             }
         };
         let mut reply = with_validators(Reply::new(status))
-            .header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+            .header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))
+            // The type is by the file's name; a browser is not to find another in its content.
+            .header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         reply = with(reply, header::CONTENT_TYPE, &content_type(&served.name));
         if status == StatusCode::PARTIAL_CONTENT {
             let last = first + length - 1;
@@ -243,7 +250,10 @@ impl Filter for FilesFilter {
             }
         };
         Ok(Flow::Respond(match found {
-            Found::File(served) => self.reply(served, &request.head().headers),
+            Found::File(served) => {
+                let head = request.head();
+                self.reply(served, &head.method, &head.headers)
+            }
             Found::Folder => {
                 // A normal path begins with one slash, so that it is never another host's.
                 let mut location = format!("{}/", request.path());

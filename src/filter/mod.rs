@@ -19,6 +19,7 @@ pub(crate) use rate_limit::RateLimitFilter;
 pub(crate) use redirect::RedirectFilter;
 pub(crate) use respond::RespondFilter;
 pub use user_id::{Source as UserIdSource, UserIdFilter};
+pub(crate) use variables::UriTemplate;
 
 use crate::exchange::{Exchange, Outcome};
 use crate::http::path::{self, PathError};
@@ -197,12 +198,13 @@ impl Request<'_> {
 
     /// The normalised path.
     pub fn path(&self) -> &str {
-        self.exchange.path.as_deref().unwrap_or_else(|| self.head.uri.path())
+        self.exchange.normal_path(self.head)
     }
 
     /// Changes the path that the upstream will see. Routing is done and stays as it is.
     pub fn set_path(&mut self, path: &str) -> Result<(), PathError> {
         self.exchange.path = Some(path::normalize(path)?.into_owned());
+        self.exchange.forwarded = None;
         Ok(())
     }
 

@@ -1,6 +1,5 @@
-use super::variables::Variables;
+use super::variables::{UriTemplate, Variables};
 use super::{Error, Filter, Flow, Reply, Request};
-use crate::http::template::Template;
 use async_trait::async_trait;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
@@ -9,7 +8,7 @@ use http::header::{self, HeaderValue};
 #[derive(Debug)]
 pub struct RedirectFilter {
     /// Where to.
-    pub to: Template,
+    pub to: UriTemplate,
     /// By which status.
     pub status: StatusCode,
 }
@@ -23,7 +22,12 @@ impl Filter for RedirectFilter {
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
         let variables = Variables { request: request.head, exchange: request.exchange };
         // All but visible ASCII is escaped in it.
-        let location = HeaderValue::try_from(variables.uri(&self.to))?;
+        let Some(location) = variables.uri(&self.to) else {
+            let reason = "this is a redirect that keeps the host, and the request names none";
+            let reply = Reply::error(StatusCode::BAD_REQUEST, "bad_request", reason);
+            return Ok(Flow::Respond(reply));
+        };
+        let location = HeaderValue::try_from(location)?;
         Ok(Flow::Respond(Reply::new(self.status).header(header::LOCATION, location)))
     }
 }

@@ -1,7 +1,7 @@
 use crate::exchange::Exchange;
 use crate::http::address;
 use crate::http::host::without_port;
-use crate::http::template::{Template, Variable};
+use crate::http::template::{Part, Template, Variable};
 use http::header::{self, HeaderValue};
 use pingora::http::RequestHeader;
 
@@ -23,20 +23,19 @@ impl Variables<'_> {
     }
 
     /// The template as a URI reference (RFC 3986): what a variable brings can't become more
-    /// than the component it stands in.
-    pub(crate) fn uri(&self, template: &Template) -> String {
+    /// than the place where it stands. `None` when it wants a host and the request has none.
+    pub(crate) fn uri(&self, template: &UriTemplate) -> Option<String> {
+        if template.wants_host && self.authority().is_empty() {
+            return None;
+        }
         let mut value = String::new();
-        template.fill(|text, variable| {
+        let mut places = template.places.iter();
+        Some(template.template.fill(|text, variable| {
             value.clear();
             self.push(&mut value, variable);
-            let kept: &[u8] = match variable {
-                Variable::Path => PATH,
-                Variable::Query | Variable::Target => QUERY,
-                Variable::Host | Variable::Authority | Variable::ClientAddress => b":[]",
-                _ => b"",
-            };
-            push_encoded(text, &value, kept);
-        })
+            let place = places.next().copied().unwrap_or(UriPlace::Value);
+            push_encoded(text, &value, place.kept(variable));
+        }))
     }
 
     fn push(&self, text: &mut String, variable: Variable) {
@@ -72,8 +71,122 @@ impl Variables<'_> {
         self.request.uri.authority().map(http::uri::Authority::as_str).or(host).unwrap_or_default()
     }
 
+    /// The path that is passed on. Two slashes at its beginning would make a host of its first
+    /// segment, where nothing stands before it.
     fn path(&self) -> &str {
-        self.exchange.path.as_deref().unwrap_or_else(|| self.request.uri.path())
+        match self.exchange.forwarded_path(self.request) {
+            path if path.starts_with("//") => self.exchange.normal_path(self.request),
+            path => path,
+        }
+    }
+}
+
+/// A URI reference with variables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UriTemplate {
+    template: Template,
+    /// Where each of the variables stands.
+    places: Box<[UriPlace]>,
+    /// Whether the host of the request is one of them.
+    wants_host: bool,
+}
+
+/// Where in a URI a variable stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UriPlace {
+    /// Before the path: scheme, host, port.
+    Authority,
+    /// In the path.
+    Path,
+    /// In the query or the fragment, where a parameter begins.
+    Parameters,
+    /// In the fragment, and in no parameter's value.
+    Fragment,
+    /// In the name or the value of a parameter.
+    Value,
+}
+
+impl UriPlace {
+    /// The characters beside unreserved ones that stay as they are: none that would end the place.
+    fn kept(self, variable: Variable) -> &'static [u8] {
+        match (self, variable) {
+            (Self::Authority | Self::Path, Variable::Path) => PATH,
+            (Self::Authority | Self::Path, Variable::Target) => QUERY,
+            (Self::Authority, Variable::Host | Variable::Authority | Variable::ClientAddress) => {
+                b":[]"
+            }
+            (Self::Path, Variable::Host | Variable::Authority | Variable::ClientAddress) => b":",
+            (Self::Parameters, Variable::Query) => QUERY,
+            (Self::Fragment, Variable::Path | Variable::Target | Variable::Query) => QUERY,
+            _ => b"",
+        }
+    }
+}
+
+impl UriTemplate {
+    /// Finds out where its variables stand.
+    pub(crate) fn new(template: Template) -> Self {
+        let mut places = Vec::new();
+        let mut wants_host = false;
+        let (mut place, mut written) = (UriPlace::Authority, String::new());
+        let mut is_fragment = false;
+        for part in template.parts() {
+            match part {
+                Part::Variable(variable) => {
+                    wants_host |= matches!(variable, Variable::Host | Variable::Authority);
+                    places.push(place);
+                    place = match place {
+                        UriPlace::Parameters => UriPlace::Value,
+                        UriPlace::Authority
+                            if matches!(variable, Variable::Path | Variable::Target) =>
+                        {
+                            UriPlace::Path
+                        }
+                        place => place,
+                    };
+                    written.push('x');
+                }
+                Part::Literal(literal) => {
+                    for c in literal.chars() {
+                        // `//` begins an authority; any other slash ends it.
+                        let begins_authority =
+                            c == '/' && (written.is_empty() || written.ends_with([':', '/']));
+                        written.push(c);
+                        place = match (place, c) {
+                            (_, '#') if !is_fragment => {
+                                is_fragment = true;
+                                UriPlace::Fragment
+                            }
+                            (UriPlace::Authority, '/') if !begins_authority => UriPlace::Path,
+                            (UriPlace::Authority | UriPlace::Path | UriPlace::Fragment, '?')
+                            | (UriPlace::Parameters | UriPlace::Value, '&' | ';') => {
+                                UriPlace::Parameters
+                            }
+                            (UriPlace::Parameters | UriPlace::Fragment, _) if c == '=' => {
+                                UriPlace::Value
+                            }
+                            (UriPlace::Parameters, _) => UriPlace::Value,
+                            (place, _) => place,
+                        };
+                    }
+                    // A lone slash at the beginning is that of a path.
+                    if written.starts_with('/') && !written.starts_with("//") {
+                        place = match place {
+                            UriPlace::Authority => UriPlace::Path,
+                            place => place,
+                        };
+                    }
+                }
+            }
+        }
+        Self { template, places: places.into(), wants_host }
+    }
+}
+
+impl std::fmt::Display for UriTemplate {
+    /// As it is written.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.template.fmt(f)
     }
 }
 
@@ -141,9 +254,43 @@ mod tests {
     fn in_a_uri_a_value_stays_in_its_component() {
         let (exchange, request) = (exchange("a/../b?c#d"), request("/ü%20x?q=y"));
         let variables = Variables { request: &request, exchange: &exchange };
-        let uri = |written: &str| variables.uri(&written.parse().expect("a template"));
+        let uri = |written: &str| {
+            let template = UriTemplate::new(written.parse().expect("a template"));
+            variables.uri(&template).expect("a host")
+        };
         assert_eq!(uri("/u/{user.id}"), "/u/a%2F..%2Fb%3Fc%23d");
         assert_eq!(uri("https://{host}{path}"), "https://example.com/%C3%BC%20x");
+    }
+
+    #[test]
+    fn in_a_parameter_a_value_ends_nothing_and_begins_nothing() {
+        let (exchange, request) = (exchange("user-1"), request("/a;b&c=d%20e?q=1+2&r=%26"));
+        let variables = Variables { request: &request, exchange: &exchange };
+        for (written, expected) in [
+            (
+                "/l?next={target}&app=x",
+                "/l?next=%2Fa%3Bb%26c%3Dd%2520e%3Fq%3D1%2B2%26r%3D%2526&app=x",
+            ),
+            ("https://id.test?n={path}", "https://id.test?n=%2Fa%3Bb%26c%3Dd%2520e"),
+            ("/l?{query}", "/l?q=1+2&r=%26"),
+            ("/l?a=1&{query}", "/l?a=1&q=1+2&r=%26"),
+            ("/l?a={query}", "/l?a=q%3D1%2B2%26r%3D%2526"),
+            ("/l?x{query}", "/l?xq%3D1%2B2%26r%3D%2526"),
+            ("/l?{path}", "/l?%2Fa%3Bb%26c%3Dd%2520e"),
+            ("/s/{query}/x", "/s/q%3D1%2B2%26r%3D%2526/x"),
+            ("/#{target}", "/#/a;b&c=d%20e?q=1+2&r=%26"),
+            ("/#/login?next={path}", "/#/login?next=%2Fa%3Bb%26c%3Dd%2520e"),
+            ("//x{path}", "//x/a;b&c=d%20e"),
+            (
+                "{scheme}://{authority}{target}#{user.id}",
+                "http://example.com:8080/a;b&c=d%20e?q=1+2&r=%26#user-1",
+            ),
+            ("{path}?u={user.id}", "/a;b&c=d%20e?u=user-1"),
+            ("/x/{host}", "/x/example.com"),
+        ] {
+            let template = UriTemplate::new(written.parse().expect("a template"));
+            assert_eq!(variables.uri(&template).as_deref(), Some(expected), "{written}");
+        }
     }
 
     #[test]
@@ -152,7 +299,8 @@ mod tests {
         exchange.path = Some("/a\r\nX-Admin: 1".to_owned());
         let variables = Variables { request: &request, exchange: &exchange };
         assert_eq!(variables.header_value(&"<{path}>".parse().expect("a template")), None);
-        assert_eq!(variables.uri(&"{path}".parse().expect("a template")), "/a%0D%0AX-Admin:%201");
+        let template = UriTemplate::new("{path}".parse().expect("a template"));
+        assert_eq!(variables.uri(&template).as_deref(), Some("/a%0D%0AX-Admin:%201"));
     }
 
     proptest! {
@@ -163,7 +311,8 @@ mod tests {
             let value = variables.header_value(&"<{user.id}>".parse().expect("a template"));
             let value = value.expect("always a value");
             prop_assert!(value.as_bytes().iter().all(|&byte| byte >= 0x20 && byte != 0x7f));
-            let uri = variables.uri(&"/{user.id}".parse().expect("a template"));
+            let template = UriTemplate::new("/{user.id}".parse().expect("a template"));
+            let uri = variables.uri(&template).expect("no host is wanted");
             prop_assert!(uri.bytes().all(|byte| byte.is_ascii_graphic()));
             prop_assert_eq!(uri.matches('/').count(), 1);
         }

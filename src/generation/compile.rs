@@ -14,6 +14,7 @@ mod headers;
 mod limits;
 mod listener;
 mod maintenance;
+mod managed_headers;
 mod rate_limit;
 mod retry;
 mod route;
@@ -28,6 +29,7 @@ use crate::config::{
 };
 use crate::filter::{Filter, UserIdFilter, UserIdSource};
 use crate::http::address::Address;
+use crate::http::via::Via;
 use crate::rate_limit::RateLimit;
 use crate::routing::{Rule, Table};
 use crate::shared::Shared;
@@ -337,11 +339,19 @@ impl Compiler<'_> {
                 .iter()
                 .any(|it| it.value == TrustedProxy::Unix),
             limits: self.limits(),
+            managed_headers: self.managed_headers(),
+            via: self.via(),
             error_pages: self.error_pages(),
             shared: self.shared.clone(),
             access_log: self.access_log().map(Arc::new),
             tracing: self.tracing().map(Arc::new),
         }
+    }
+
+    /// A gateway keeps its name when it reloads: requests may be in flight.
+    fn via(&self) -> Arc<Via> {
+        let previous = self.surroundings.previous;
+        previous.map_or_else(|| Arc::new(Via::unique()), |it| Arc::clone(&it.edge.via))
     }
 
     fn pools(&mut self) -> BTreeMap<String, Arc<Pool>> {

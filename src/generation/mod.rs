@@ -6,6 +6,7 @@ mod discover;
 mod limits;
 mod listener;
 mod live;
+mod managed_headers;
 mod mirror;
 mod plan;
 mod split;
@@ -19,6 +20,7 @@ pub use discover::discover;
 pub use limits::Limits;
 pub use listener::{Listener, Tls};
 pub use live::Live;
+pub use managed_headers::{ManagedHeaders, Underscores, has_underscore, is_odd};
 pub use mirror::Mirror;
 pub use plan::{Becomes, Fate, Plan};
 pub use split::{Split, When, choose as split};
@@ -29,9 +31,12 @@ use crate::cache;
 use crate::compression::Compression;
 use crate::config::Sources;
 use crate::error_pages::ErrorPages;
+use crate::exchange::Exchange;
 use crate::filter::Filter;
 use crate::http::address::Address;
 use crate::http::host::without_port;
+use crate::http::path::PathPolicy;
+use crate::http::via::Via;
 use crate::rate_limit::RateLimit;
 use crate::routing::{Miss, Query, Table};
 use crate::shared::Shared;
@@ -41,6 +46,7 @@ use crate::upstream::{Pool, Probe, Probes, Question};
 use crate::websocket::{self, Registry, Watcher};
 use http::{HeaderMap, Method};
 use ipnet::IpNet;
+use pingora::http::RequestHeader;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -140,6 +146,10 @@ pub struct Edge {
     pub trusts_unix: bool,
     /// What strangers may make the gateway hold.
     pub limits: Limits,
+    /// Request headers that clients must not set under another spelling.
+    pub managed_headers: ManagedHeaders,
+    /// How the gateway names itself in `Via`.
+    pub via: Arc<Via>,
     /// Pages for errors.
     pub error_pages: Option<ErrorPages>,
     /// Where it is counted together with other gateways.
@@ -182,6 +192,8 @@ pub struct Route {
     pub cache: Option<Arc<cache::Policy>>,
     /// How many bytes of its path were matched by a prefix that is replaced, and by what.
     pub rewrite_prefix: Option<(usize, String)>,
+    /// What of a path's spelling is passed on.
+    pub path: PathPolicy,
     /// The `Host` that the upstream sees.
     pub host: HostHeader,
     /// WebSockets, unless they are off.
@@ -213,15 +225,28 @@ pub struct Route {
 }
 
 impl Route {
-    /// What the upstream is asked for: the normalised path with its prefix replaced, and the
-    /// query byte for byte.
-    pub fn target(&self, path: &str, query: Option<&str>) -> String {
+    /// What the upstream is asked for: the path with its prefix replaced, and the query byte for
+    /// byte.
+    pub fn target(&self, exchange: &Exchange, head: &RequestHeader, query: Option<&str>) -> String {
+        let path = exchange.forwarded_path(head);
+        let matched = exchange.forwarded.as_ref().map(|forwarded| forwarded.prefix);
+        self.rewrite(path, matched, query)
+    }
+
+    /// The same of a normal path.
+    pub fn target_of_normal(&self, path: &str, query: Option<&str>) -> String {
+        self.rewrite(path, None, query)
+    }
+
+    /// Replaces the prefix; `spelt` is its length, where the path is not normal.
+    fn rewrite(&self, path: &str, spelt: Option<usize>, query: Option<&str>) -> String {
         let mut target = String::with_capacity(path.len() + query.map_or(0, str::len) + 16);
         match &self.rewrite_prefix {
             None => target.push_str(path),
             Some((matched, replacement)) => {
                 target.push_str(replacement);
-                target.push_str(path.get(*matched..).unwrap_or_default());
+                let matched = spelt.unwrap_or(*matched);
+                target.push_str(path.get(matched..).unwrap_or_default());
                 if target.is_empty() {
                     target.push('/');
                 }

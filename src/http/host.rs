@@ -1,6 +1,8 @@
 //! Host names as requests name them (RFC 9110, section 7.2).
 
+use std::borrow::Cow;
 use std::fmt;
+use std::net::Ipv6Addr;
 
 /// The name in a `Host` field or authority, without its port; brackets of IPv6 stay.
 pub fn without_port(authority: &str) -> &str {
@@ -20,13 +22,46 @@ pub fn without_port(authority: &str) -> &str {
 pub fn is_authority(written: &str) -> bool {
     let (name, port) = written.split_at(without_port(written).len());
     let is_port = port.bytes().skip(1).all(|byte| byte.is_ascii_digit());
-    let is_name = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        Some(literal) => literal.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)),
+    let is_name = match ipv6_literal(name) {
+        Some(literal) => literal.parse::<Ipv6Addr>().is_ok(),
+        // No label is empty but the last, which is the root's.
+        None => {
+            let mut previous = b'.';
+            name.bytes().all(|byte| {
+                let before = std::mem::replace(&mut previous, byte);
+                byte.is_ascii_alphanumeric()
+                    || (byte == b'.' && before != b'.')
+                    || b"-_~!$&'()*+,;=".contains(&byte)
+            })
+        }
     };
     is_name && is_port
+}
+
+/// What stands between the brackets of an IPv6 address.
+fn ipv6_literal(name: &str) -> Option<&str> {
+    name.strip_prefix('[')?.strip_suffix(']')
+}
+
+/// A host and port as all who name that host are to spell it: without the dot at the end of the
+/// name (which stands for the DNS root), IPv6 addresses as RFC 5952 writes them. `None` when it is
+/// no host and port, as RFC 3986, section 3.2.2, has them, or holds percent-encoded characters,
+/// which only some servers decode. Letters stay as they are.
+pub fn canonical(written: &str) -> Option<Cow<'_, str>> {
+    if !is_authority(written) {
+        return None;
+    }
+    let (name, port) = written.split_at(without_port(written).len());
+    if let Some(literal) = ipv6_literal(name) {
+        let address: Ipv6Addr = literal.parse().ok()?;
+        let canonical = format!("[{address}]{port}");
+        return Some(if canonical == written { written.into() } else { canonical.into() });
+    }
+    Some(match name.strip_suffix('.') {
+        Some(name) if port.is_empty() => name.into(),
+        Some(name) => format!("{name}{port}").into(),
+        None => written.into(),
+    })
 }
 
 /// What a route's host may be: one name, or every name below one.
@@ -43,8 +78,8 @@ impl HostPattern {
     pub fn parse(written: &str) -> Self {
         let written = written.to_ascii_lowercase();
         match written.strip_prefix('*') {
-            Some(suffix) => Self::Below(suffix.to_owned()),
-            None => Self::Exact(written),
+            Some(suffix) => Self::Below(suffix.strip_suffix('.').unwrap_or(suffix).to_owned()),
+            None => Self::Exact(canonical(&written).map_or(written.clone(), Cow::into_owned)),
         }
     }
 
@@ -75,9 +110,46 @@ mod tests {
         for host in ["", "a", "a-b.example:80", "[::1]:3000", "127.0.0.1:", "a_b"] {
             assert!(is_authority(host), "{host}");
         }
-        for noise in ["a b", "a/b", "a@b", "a:b", "a:80:80", "[::1", "[x]", "a#", "a?", "a\\b"] {
+        for noise in [
+            "a%2eb",
+            "%61",
+            "a..b",
+            ".a",
+            ".",
+            "a..",
+            "[fe80::1%25eth0]",
+            "a b",
+            "a/b",
+            "a@b",
+            "a:b",
+            "a:80:80",
+            "[::1",
+            "[x]",
+            "a#",
+            "a?",
+            "a\\b",
+        ] {
             assert!(!is_authority(noise), "{noise}");
         }
+    }
+
+    #[test]
+    fn a_host_has_one_spelling() {
+        for (written, expected) in [
+            ("a.example", "a.example"),
+            ("a.example.", "a.example"),
+            ("A.example.:8080", "A.example:8080"),
+            ("[0:0::1]:80", "[::1]:80"),
+            ("[2001:DB8::0:1]", "[2001:db8::1]"),
+            ("[::1]", "[::1]"),
+            ("127.0.0.1.:1", "127.0.0.1:1"),
+            ("", ""),
+        ] {
+            assert_eq!(canonical(written).as_deref(), Some(expected), "{written}");
+        }
+        assert_eq!(HostPattern::parse("[0::1]"), HostPattern::Exact("[::1]".to_owned()));
+        assert_eq!(HostPattern::parse("A.b."), HostPattern::Exact("a.b".to_owned()));
+        assert_eq!(HostPattern::parse("*.b."), HostPattern::Below(".b".to_owned()));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Path normalisation (RFC 3986, section 6.2.2), so that no spelling walks past a prefix.
+//! Paths: their normal form (RFC 3986, section 6.2.2), so that no spelling walks past a prefix, and
+//! what is passed on of a spelling that services tell apart.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,11 +11,14 @@ pub enum PathError {
     NotAbsolute,
     /// A `%` without two hexadecimal digits behind it (RFC 3986, section 2.1).
     BadEscape,
-    /// `%2F`, `%5C`, a raw backslash, NUL or another control character: servers disagree on
-    /// what they mean, and the gateway must match just what the upstream will see.
+    /// `%2F`, `%5C` or a raw backslash: servers disagree on what they mean.
     Ambiguous,
+    /// NUL or another control character, raw or encoded.
+    Control,
     /// A dot segment hidden behind path parameters, such as `/..;/`.
     HiddenDotSegment,
+    /// An empty segment hidden behind path parameters, such as `/;a/b`.
+    HiddenEmptySegment,
     /// It is not UTF-8.
     NotUtf8,
 }
@@ -24,26 +28,226 @@ impl fmt::Display for PathError {
         f.write_str(match self {
             Self::NotAbsolute => "the path does not begin with `/`",
             Self::BadEscape => "a `%` in the path is not followed by two hexadecimal digits",
-            Self::Ambiguous => {
-                "the path holds an encoded slash, a backslash or a control character"
-            }
+            Self::Ambiguous => "the path holds an encoded slash or a backslash",
+            Self::Control => "the path holds a control character",
             Self::HiddenDotSegment => "the path hides a dot segment behind `;`",
+            Self::HiddenEmptySegment => "the path hides an empty segment behind `;`",
             Self::NotUtf8 => "the path is not UTF-8",
         })
     }
 }
 
+impl PathError {
+    /// The setting of a route that lets such a path pass, if there is one.
+    pub fn setting(self) -> Option<&'static str> {
+        match self {
+            Self::Ambiguous => Some("path: {encoded_slash: keep}"),
+            Self::HiddenDotSegment => Some("path: {dot_segments: keep}"),
+            Self::HiddenEmptySegment => Some("path: {duplicate_slashes: keep}"),
+            Self::NotAbsolute | Self::BadEscape | Self::Control | Self::NotUtf8 => None,
+        }
+    }
+}
+
+/// What becomes of `%2F`, `%5C` and `\` in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EncodedSlash {
+    /// The request is answered 400.
+    Reject,
+    /// It is passed on as it came.
+    Keep,
+    /// It becomes `/`.
+    Decode,
+}
+
+/// What of a path's spelling is passed on. Routing uses the normal form, whatever this says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PathPolicy {
+    /// Encoded slashes and backslashes.
+    pub encoded_slash: EncodedSlash,
+    /// Whether `//` is passed on; else it becomes `/`.
+    pub keeps_duplicate_slashes: bool,
+    /// Whether `.` and `..` are passed on; else they are resolved.
+    pub keeps_dot_segments: bool,
+}
+
+impl PathPolicy {
+    /// Only normal paths are passed on.
+    pub const NORMAL: Self = Self {
+        encoded_slash: EncodedSlash::Reject,
+        keeps_duplicate_slashes: false,
+        keeps_dot_segments: false,
+    };
+
+    /// Paths are passed on byte for byte.
+    pub const RAW: Self = Self {
+        encoded_slash: EncodedSlash::Keep,
+        keeps_duplicate_slashes: true,
+        keeps_dot_segments: true,
+    };
+}
+
+impl fmt::Display for PathPolicy {
+    /// As a configuration has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NORMAL => return f.write_str("normal"),
+            Self::RAW => return f.write_str("raw"),
+            _ => {}
+        }
+        let slash = match self.encoded_slash {
+            EncodedSlash::Reject => "reject",
+            EncodedSlash::Keep => "keep",
+            EncodedSlash::Decode => "decode",
+        };
+        let duplicates = if self.keeps_duplicate_slashes { "keep" } else { "merge" };
+        let dots = if self.keeps_dot_segments { "keep" } else { "resolve" };
+        write!(f, "encoded_slash {slash}, duplicate_slashes {duplicates}, dot_segments {dots}")
+    }
+}
+
 /// The path with dot segments resolved, duplicate slashes merged, and escapes of unreserved
-/// characters decoded. Borrowed when it was already so.
+/// characters decoded. Borrowed when it was already so. What has another normal form for another
+/// server is refused.
 pub fn normalize(path: &str) -> Result<Cow<'_, str>, PathError> {
-    if !path.starts_with('/') {
-        return Err(PathError::NotAbsolute);
+    let spelling = Spelling::read(path)?;
+    spelling.forwarded(PathPolicy::NORMAL)?;
+    Ok(spelling.normal)
+}
+
+/// A path and its normal form.
+#[derive(Debug)]
+pub struct Spelling<'p> {
+    /// The form that routing uses: escapes of unreserved characters and encoded slashes decoded,
+    /// duplicate slashes merged, dot segments resolved. Borrowed when the path was already so.
+    pub normal: Cow<'p, str>,
+    /// As it came.
+    path: &'p str,
+    /// With escapes of unreserved characters decoded and others in upper case; `None` when the
+    /// path was normal.
+    unescaped: Option<String>,
+}
+
+/// What is passed on of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forwarded {
+    /// Its normal form.
+    Normal,
+    /// The path as it came.
+    AsItCame,
+    /// This form.
+    Other(String),
+}
+
+impl<'p> Spelling<'p> {
+    /// Reads a path.
+    pub fn read(path: &'p str) -> Result<Self, PathError> {
+        if !path.starts_with('/') {
+            return Err(PathError::NotAbsolute);
+        }
+        if is_normal(path.as_bytes()) {
+            return Ok(Self { normal: Cow::Borrowed(path), path, unescaped: None });
+        }
+        let unescaped = unescape(path)?;
+        let normal = match has_encoded_slash(&unescaped) {
+            true => render(&decode_slashes(&unescaped), true, true),
+            false => render(&unescaped, true, true),
+        };
+        let normal = if normal == path { Cow::Borrowed(path) } else { Cow::Owned(normal) };
+        Ok(Self { normal, path, unescaped: Some(unescaped) })
     }
-    if is_normal(path.as_bytes()) {
-        return Ok(Cow::Borrowed(path));
+
+    /// What the policy passes on of it, unless it refuses it.
+    pub fn forwarded(&self, policy: PathPolicy) -> Result<Forwarded, PathError> {
+        let Some(unescaped) = &self.unescaped else { return Ok(Forwarded::Normal) };
+        let mut form = Cow::Borrowed(unescaped.as_str());
+        if has_encoded_slash(&form) {
+            match policy.encoded_slash {
+                EncodedSlash::Reject => return Err(PathError::Ambiguous),
+                EncodedSlash::Keep => {}
+                EncodedSlash::Decode => form = Cow::Owned(decode_slashes(&form)),
+            }
+        }
+        check_hidden(&form, policy)?;
+        if policy == PathPolicy::RAW {
+            let is_same = self.path == self.normal;
+            return Ok(if is_same { Forwarded::Normal } else { Forwarded::AsItCame });
+        }
+        let form = render(&form, !policy.keeps_duplicate_slashes, !policy.keeps_dot_segments);
+        Ok(if form == self.normal { Forwarded::Normal } else { Forwarded::Other(form) })
     }
-    let decoded = decode_unreserved(path)?;
-    resolve_segments(&decoded).map(Cow::Owned)
+
+    /// The forms in which a server may read what is passed on, beside the normal one: without path
+    /// parameters; and where it is not the normal form that is passed on, with encoded slashes
+    /// decoded or not, duplicate slashes merged or not, dot segments resolved or not.
+    pub fn readings(&self, forwarded: &Forwarded) -> Vec<String> {
+        let mut readings = Vec::new();
+        let Some(unescaped) = &self.unescaped else { return readings };
+        let mut add = |reading: String| {
+            if reading != *self.normal && !readings.contains(&reading) {
+                readings.push(reading);
+            }
+        };
+        match forwarded {
+            // Of a normal form there is one other reading.
+            Forwarded::Normal if !self.normal.contains(';') => {}
+            Forwarded::Normal => add(render(&without_parameters(&self.normal), true, true)),
+            Forwarded::AsItCame => all_readings(unescaped, &mut add),
+            Forwarded::Other(form) => {
+                all_readings(unescaped, &mut add);
+                all_readings(form, &mut add);
+            }
+        }
+        readings
+    }
+}
+
+/// Each reading of a path whose unreserved characters are decoded.
+fn all_readings(path: &str, add: &mut impl FnMut(String)) {
+    let either = |is_there: bool| if is_there { &[false, true][..] } else { &[false][..] };
+    let has_parameters = path.contains(';');
+    for &strips_first in either(has_parameters) {
+        let first = if strips_first { without_parameters(path) } else { path.to_owned() };
+        for &decodes in either(has_encoded_slash(&first)) {
+            let decoded = if decodes { decode_slashes(&first) } else { first.clone() };
+            for &strips in either(decodes && decoded.contains(';')) {
+                let read = if strips { without_parameters(&decoded) } else { decoded.clone() };
+                for merges in [false, true] {
+                    for resolves in [false, true] {
+                        add(render(&read, merges, resolves));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How many bytes of the path spell this prefix, which is normal and ends at a segment's end.
+pub fn length_of_prefix(path: &str, prefix: &str) -> Option<usize> {
+    let (mut rest, mut wanted) = (path.as_bytes(), prefix.as_bytes());
+    while let [first, wanted_behind @ ..] = wanted {
+        match rest {
+            [b'%', high, low, behind @ ..] => {
+                let byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
+                if is_unreserved(byte) {
+                    if byte != *first {
+                        return None;
+                    }
+                    (rest, wanted) = (behind, wanted_behind);
+                } else {
+                    let (escape, behind_escape) = wanted.split_at_checked(3)?;
+                    if !escape.eq_ignore_ascii_case(&[b'%', *high, *low]) {
+                        return None;
+                    }
+                    (rest, wanted) = (behind, behind_escape);
+                }
+            }
+            [byte, behind @ ..] if byte == first => (rest, wanted) = (behind, wanted_behind),
+            _ => return None,
+        }
+    }
+    let is_end = rest.is_empty() || rest.starts_with(b"/");
+    is_end.then(|| path.len() - rest.len())
 }
 
 /// True when no rule below could change or refuse the path.
@@ -59,8 +263,10 @@ fn is_normal(path: &[u8]) -> bool {
     true
 }
 
-/// Decodes `%41` to `A` and the like, writes other escapes in upper case, refuses the rest.
-fn decode_unreserved(path: &str) -> Result<String, PathError> {
+/// Decodes `%41` to `A` and the like, writes other escapes in upper case, refuses control
+/// characters.
+fn unescape(path: &str) -> Result<String, PathError> {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut decoded = Vec::with_capacity(path.len());
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {
@@ -72,18 +278,16 @@ fn decode_unreserved(path: &str) -> Result<String, PathError> {
                     return Err(PathError::BadEscape);
                 };
                 match high << 4 | low {
-                    b'/' | b'\\' | 0..=0x1f | 0x7f => return Err(PathError::Ambiguous),
-                    unreserved @ (b'A'..=b'Z'
-                    | b'a'..=b'z'
-                    | b'0'..=b'9'
-                    | b'-'
-                    | b'.'
-                    | b'_'
-                    | b'~') => decoded.push(unreserved),
-                    other => decoded.extend(format!("%{other:02X}").bytes()),
+                    0..=0x1f | 0x7f => return Err(PathError::Control),
+                    unreserved if is_unreserved(unreserved) => decoded.push(unreserved),
+                    _ => {
+                        let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied();
+                        decoded.push(b'%');
+                        decoded.extend([high, low].into_iter().filter_map(digit));
+                    }
                 }
             }
-            b'\\' | 0..=0x1f | 0x7f => return Err(PathError::Ambiguous),
+            0..=0x1f | 0x7f => return Err(PathError::Control),
             b' ' => decoded.extend_from_slice(b"%20"),
             other => decoded.push(other),
         }
@@ -91,36 +295,78 @@ fn decode_unreserved(path: &str) -> Result<String, PathError> {
     String::from_utf8(decoded).map_err(|_| PathError::NotUtf8)
 }
 
+/// RFC 3986, section 2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
 fn hex_digit(byte: u8) -> Option<u8> {
     (byte as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Removes empty and dot segments (RFC 3986, section 5.2.4); `..` stops at the root.
-fn resolve_segments(path: &str) -> Result<String, PathError> {
-    let mut resolved = String::with_capacity(path.len());
-    let mut ends_in_directory = true;
+/// Whether a path whose escapes are in upper case holds a slash that only some servers see.
+fn has_encoded_slash(path: &str) -> bool {
+    path.contains('\\') || path.contains("%2F") || path.contains("%5C")
+}
+
+fn decode_slashes(path: &str) -> String {
+    path.replace('\\', "/").replace("%2F", "/").replace("%5C", "/")
+}
+
+fn without_parameters(path: &str) -> String {
+    let mut stripped = String::with_capacity(path.len());
     for segment in path.split('/').skip(1) {
-        ends_in_directory = false;
+        stripped.push('/');
+        stripped.push_str(segment.split(';').next().unwrap_or_default());
+    }
+    stripped
+}
+
+/// Refuses dot segments and empty segments behind path parameters, unless they may pass. An empty
+/// name at the end hides nothing: it is that of a folder (`/app/;jsessionid=1`).
+fn check_hidden(path: &str, policy: PathPolicy) -> Result<(), PathError> {
+    if !path.contains(';') {
+        return Ok(());
+    }
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let Some((name, _)) = segment.split_once(';') else { continue };
+        match name {
+            "." | ".." if !policy.keeps_dot_segments => return Err(PathError::HiddenDotSegment),
+            "" if segments.peek().is_some() && !policy.keeps_duplicate_slashes => {
+                return Err(PathError::HiddenEmptySegment);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The path with empty segments removed and dot segments resolved (RFC 3986, section 5.2.4), where
+/// that is asked for; `..` stops at the root.
+fn render(path: &str, merges: bool, resolves: bool) -> String {
+    let mut rendered = String::with_capacity(path.len());
+    let mut ends_in_directory = true;
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
         match segment {
-            "" | "." => ends_in_directory = true,
-            ".." => {
-                resolved.truncate(resolved.rfind('/').unwrap_or(0));
+            "" if merges || segments.peek().is_none() => ends_in_directory = true,
+            "." if resolves => ends_in_directory = true,
+            ".." if resolves => {
+                rendered.truncate(rendered.rfind('/').unwrap_or(0));
                 ends_in_directory = true;
             }
             _ => {
-                let name = segment.split(';').next().unwrap_or(segment);
-                if name.len() < segment.len() && matches!(name, "." | ".." | "") {
-                    return Err(PathError::HiddenDotSegment);
-                }
-                resolved.push('/');
-                resolved.push_str(segment);
+                rendered.push('/');
+                rendered.push_str(segment);
+                ends_in_directory = false;
             }
         }
     }
     if ends_in_directory {
-        resolved.push('/');
+        rendered.push('/');
     }
-    Ok(resolved)
+    rendered
 }
 
 #[cfg(test)]
@@ -137,7 +383,7 @@ mod tests {
         for path in ["/", "/api/notifications/ws", "/a.b/c..d/.../e-f_~", "/a/b/"] {
             assert_eq!(normal(path), path);
         }
-        for path in ["/", "/api/notifications/ws", "/a.b/c..d", "/a/b/"] {
+        for path in ["/", "/api/notifications/ws", "/a.b/c..d", "/a/b/", "/a;b=1/c"] {
             assert!(matches!(normalize(path), Ok(Cow::Borrowed(_))), "{path}");
         }
     }
@@ -164,18 +410,78 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_servers_read_in_two_ways() {
-        for path in ["/a%2fb", "/a%5Cb", "/a\\b", "/a%00", "/a%0d%0a", "/a\u{1}b"] {
-            assert_eq!(normalize(path), Err(PathError::Ambiguous), "{path:?}");
+    fn rfc3986_3_3_parameters_belong_to_the_last_segment_too() {
+        for path in ["/app/;jsessionid=1", "/;a=b", "/a;b/c;d", "/a;/b"] {
+            assert_eq!(normal(path), path);
         }
-        for path in ["/a/..;/b", "/a/.;x=1/b", "/;/b", "/a/%2e%2e;/b"] {
-            assert_eq!(normalize(path), Err(PathError::HiddenDotSegment), "{path:?}");
+    }
+
+    #[test]
+    fn refuses_what_servers_read_in_two_ways() {
+        let refused = |path, error| assert_eq!(normalize(path), Err(error), "{path:?}");
+        for path in ["/a%2fb", "/a%5Cb", "/a\\b"] {
+            refused(path, PathError::Ambiguous);
+        }
+        for path in ["/a%00", "/a%0d%0a", "/a\u{1}b"] {
+            refused(path, PathError::Control);
+        }
+        for path in ["/a/..;/b", "/a/.;x=1/b", "/a/%2e%2e;/b", "/a/..;"] {
+            refused(path, PathError::HiddenDotSegment);
+        }
+        for path in ["/;/b", "/a/;x=1/b"] {
+            refused(path, PathError::HiddenEmptySegment);
         }
         for path in ["/%", "/%2", "/%zz"] {
-            assert_eq!(normalize(path), Err(PathError::BadEscape), "{path:?}");
+            refused(path, PathError::BadEscape);
         }
         for path in ["", "*", "a/b"] {
-            assert_eq!(normalize(path), Err(PathError::NotAbsolute), "{path:?}");
+            refused(path, PathError::NotAbsolute);
+        }
+    }
+
+    #[test]
+    fn each_policy_passes_on_what_it_says() {
+        const REJECT: EncodedSlash = EncodedSlash::Reject;
+        const KEEP: EncodedSlash = EncodedSlash::Keep;
+        const DECODE: EncodedSlash = EncodedSlash::Decode;
+        let policy = |encoded_slash, keeps_duplicate_slashes, keeps_dot_segments| PathPolicy {
+            encoded_slash,
+            keeps_duplicate_slashes,
+            keeps_dot_segments,
+        };
+        let form = |path: &str, policy| {
+            let spelling = Spelling::read(path).expect(path);
+            match spelling.forwarded(policy).expect(path) {
+                Forwarded::Normal => spelling.normal.clone().into_owned(),
+                Forwarded::AsItCame => path.to_owned(),
+                Forwarded::Other(form) => form,
+            }
+        };
+        let path = "/%61//b%2fc/../d%2e";
+        assert_eq!(form(path, policy(KEEP, false, false)), "/a/d.");
+        assert_eq!(form(path, policy(DECODE, false, false)), "/a/b/d.");
+        assert_eq!(form(path, policy(KEEP, true, false)), "/a//d.");
+        assert_eq!(form(path, policy(KEEP, false, true)), "/a/b%2Fc/../d.");
+        assert_eq!(form(path, policy(DECODE, true, true)), "/a//b/c/../d.");
+        assert_eq!(form(path, PathPolicy::RAW), path);
+        assert_eq!(form("//a/./b", policy(REJECT, true, false)), "//a/b");
+        assert_eq!(form("//a/./b", policy(REJECT, false, true)), "/a/./b");
+        assert_eq!(Spelling::read(path).expect(path).normal, "/a/b/d.");
+    }
+
+    #[test]
+    fn a_prefix_is_found_however_it_is_spelt() {
+        for (path, prefix, length) in [
+            ("/api//x", "/api", Some(4)),
+            ("/api", "/api", Some(4)),
+            ("/%61pi/x", "/api", Some(6)),
+            ("/a%2db%c3%a9/x", "/a-b%C3%A9", Some(12)),
+            ("/x", "", Some(0)),
+            ("/apis", "/api", None),
+            ("/ap", "/api", None),
+            ("//api", "/api", None),
+        ] {
+            assert_eq!(length_of_prefix(path, prefix), length, "{path}");
         }
     }
 
@@ -184,9 +490,12 @@ mod tests {
         fn normalising_twice_is_normalising_once(path in "/[a-c./%2eE;~\\\\ -]{0,24}") {
             if let Ok(once) = normalize(&path) {
                 prop_assert_eq!(normalize(&once), Ok(Cow::Borrowed(&*once)));
-                prop_assert!(once.starts_with('/'));
-                prop_assert!(!once.contains("//"));
-                prop_assert!(once.split('/').all(|segment| segment != "." && segment != ".."));
+            }
+            if let Ok(spelling) = Spelling::read(&path) {
+                let normal = &*spelling.normal;
+                prop_assert!(normal.starts_with('/'));
+                prop_assert!(!normal.contains("//"));
+                prop_assert!(normal.split('/').all(|segment| segment != "." && segment != ".."));
             }
         }
     }

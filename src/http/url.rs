@@ -1,6 +1,6 @@
 //! A URL as the gateway writes it, whoever wrote it before (RFC 3986, section 6.2).
 
-use super::path;
+use super::path::Spelling;
 use http::Uri;
 
 /// The URL of these parts; the path is normalised already.
@@ -25,7 +25,7 @@ pub fn normal(scheme: &str, authority: &str, path: &str, query: Option<&str>) ->
 pub fn parse(written: &str) -> Option<String> {
     let uri: Uri = written.parse().ok()?;
     let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
-    let path = path::normalize(uri.path()).ok()?;
+    let path = Spelling::read(uri.path()).ok()?.normal;
     Some(normal(scheme, uri.authority()?.as_str(), &path, uri.query()))
 }
 
@@ -41,6 +41,7 @@ mod tests {
             ("https://example.com:443/B?Q=1", Some("https://example.com/B?Q=1")),
             ("https://example.com:80/", Some("https://example.com:80/")),
             ("http://[::1]:8080/", Some("http://[::1]:8080/")),
+            ("http://example.com/a%2Fb//c", Some("http://example.com/a/b/c")),
             ("ftp://example.com/", None),
             ("/a", None),
             ("", None),

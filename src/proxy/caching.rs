@@ -107,10 +107,9 @@ pub(super) fn begin(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
     }));
 }
 
-/// What is asked for, as a client would write it.
-fn target_url(head: &RequestHeader, ctx: &Context) -> Option<String> {
+/// What is asked for, as a client would write it, with this path.
+fn target_url(head: &RequestHeader, path: &str, ctx: &Context) -> Option<String> {
     let authority = authority(head).ok().filter(|authority| !authority.is_empty())?;
-    let path = ctx.exchange.path.as_deref().unwrap_or_else(|| head.uri.path());
     Some(url::normal(ctx.exchange.scheme(), authority, path, head.uri.query()))
 }
 
@@ -118,7 +117,8 @@ fn target_url(head: &RequestHeader, ctx: &Context) -> Option<String> {
 /// and the route with all that it does, so that no reload gives out what was fetched by other rules.
 pub(super) fn key(session: &Session, ctx: &Context) -> Result<CacheKey> {
     let head = session.req_header();
-    let (Some(caching), Some(url)) = (&ctx.caching, target_url(head, ctx)) else {
+    let path = ctx.exchange.forwarded_path(head);
+    let (Some(caching), Some(url)) = (&ctx.caching, target_url(head, path, ctx)) else {
         return Error::e_explain(ErrorType::InternalError, "the request has no URL");
     };
     let mut key = Vec::with_capacity(url.len() + 64);
@@ -137,6 +137,12 @@ pub(super) fn key(session: &Session, ctx: &Context) -> Result<CacheKey> {
     if ctx.peer_is_trusted {
         told_of_host(&head.headers, &mut key);
     }
+    // Whoever purges a URL purges it however it is spelt.
+    let normal = ctx.exchange.normal_path(head);
+    let url = match normal == path {
+        true => url,
+        false => target_url(head, normal, ctx).unwrap_or(url),
+    };
     let mut key = CacheKey::new(key, "");
     key.extensions.insert(caching.lease.shelf().target(url));
     Ok(key)
@@ -404,7 +410,7 @@ pub(super) fn invalidate(
     if head.method.is_safe() || !is_done {
         return;
     }
-    if let Some(url) = target_url(head, ctx) {
+    if let Some(url) = target_url(head, ctx.exchange.normal_path(head), ctx) {
         shelf.purge(&crate::cache::Scope::Url(url));
     }
 }

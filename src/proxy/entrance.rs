@@ -37,7 +37,7 @@ pub(super) async fn enter(
         on_change: settings.on_change,
         user: ctx.exchange.user_id.clone(),
         client: ctx.exchange.client_address,
-        path: ctx.exchange.path.as_deref().unwrap_or_else(|| head.uri.path()).to_owned(),
+        path: ctx.exchange.forwarded_path(head).to_owned(),
         upstream: ctx.pool().map(|pool| Arc::clone(pool.name())).unwrap_or_default(),
     };
     let entering = Arc::new(Entering::new(identity, settings.log_frames));

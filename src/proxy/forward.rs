@@ -3,7 +3,7 @@
 use super::{Context, tracing};
 use crate::filter::UpstreamRequest;
 use crate::generation::HostHeader;
-use crate::http::{address, forwarded, head};
+use crate::http::{address, forwarded, head, proxy_headers};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -16,6 +16,7 @@ const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
 const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
 const FORWARDED: &str = "Forwarded";
+const VIA: &str = "Via";
 pub(super) const X_REQUEST_ID: &str = "X-Request-Id";
 
 /// Fields that concern one connection alone (RFC 9110, section 7.6.1).
@@ -24,15 +25,6 @@ const OF_CONNECTION: [HeaderName; 4] = [
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
-];
-
-/// Fields by which servers let themselves be told about the client, and which a stranger must
-/// therefore not send.
-const TOLD_BY_PROXIES: [HeaderName; 4] = [
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-ssl"),
 ];
 
 /// Makes the upstream's request of the client's.
@@ -44,6 +36,8 @@ pub(super) fn prepare(
     set_path(session.req_header(), upstream, ctx)?;
     tell_about_client(session, upstream, ctx)?;
     upstream.insert_header(X_REQUEST_ID, ctx.exchange.request_id.clone())?;
+    upstream
+        .append_header(VIA, ctx.route.edge.via.element(session.req_header().version).clone())?;
     if let Some(trace) = ctx.exchange.trace {
         tracing::tell(trace, session.req_header(), upstream, ctx)?;
     }
@@ -66,15 +60,18 @@ pub(super) fn prepare(
     Ok(())
 }
 
-/// The normalised path, its prefix replaced; the query byte for byte.
+/// The path that the route passes on, its prefix replaced; the query byte for byte.
 fn set_path(head: &RequestHeader, upstream: &mut RequestHeader, ctx: &Context) -> Result<()> {
-    let changed = ctx.exchange.path.as_deref();
+    let exchange = &ctx.exchange;
+    let is_as_it_came = match &exchange.forwarded {
+        None => exchange.path.is_none(),
+        Some(forwarded) => forwarded.path.is_none(),
+    };
     let is_origin_form = upstream.raw_path().starts_with(b"/");
-    if changed.is_none() && ctx.route.rewrite_prefix.is_none() && is_origin_form {
+    if is_as_it_came && ctx.route.rewrite_prefix.is_none() && is_origin_form {
         return Ok(());
     }
-    let path = changed.unwrap_or_else(|| head.uri.path());
-    let target = ctx.route.target(path, head.uri.query());
+    let target = ctx.route.target(exchange, head, head.uri.query());
     upstream.set_raw_path(target.as_bytes())
 }
 
@@ -126,11 +123,10 @@ fn tell_about_client(session: &Session, upstream: &mut RequestHeader, ctx: &Cont
         }
         upstream.insert_header(FORWARDED, element)?;
         // One look over the names costs less than a look-up for each.
-        if upstream.headers.keys().any(|name| TOLD_BY_PROXIES.contains(name)) {
-            for name in &TOLD_BY_PROXIES {
-                upstream.remove_header(name);
-            }
-        }
+        remove(upstream, proxy_headers::is_for_proxies);
+    }
+    if upstream.headers.contains_key(proxy_headers::PROXY) {
+        upstream.remove_header(&proxy_headers::PROXY);
     }
     if !ctx.peer_is_trusted || !upstream.headers.contains_key(X_FORWARDED_PROTO) {
         // Without a trusted proxy it is the connection's own.
@@ -143,6 +139,13 @@ fn tell_about_client(session: &Session, upstream: &mut RequestHeader, ctx: &Cont
         )?;
     }
     Ok(())
+}
+
+/// Removes the headers whose names are of this kind.
+fn remove(head: &mut RequestHeader, is_meant: impl Fn(&HeaderName) -> bool) {
+    while let Some(name) = head.headers.keys().find(|name| is_meant(name)).cloned() {
+        head.remove_header(&name);
+    }
 }
 
 /// Appends to a comma-separated list, which may stand in several fields.

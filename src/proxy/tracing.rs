@@ -1,7 +1,7 @@
 //! What becomes of a request, as spans: one of its own, and one for each attempt at an upstream.
 
 use super::Context;
-use crate::exchange::Outcome;
+use crate::exchange::{Exchange, Outcome};
 use crate::generation::Route;
 use crate::http::address::{self, Address};
 use crate::http::host;
@@ -97,7 +97,7 @@ pub(super) fn tell(
 pub(super) fn attempt(pool: &Pool, chosen: &Chosen, session: &Session, ctx: &mut Context) {
     let route = &ctx.route;
     let Some(recording) = &mut ctx.recording else { return };
-    recording.end_attempt(session.req_header(), ctx.exchange.path.as_deref(), route);
+    recording.end_attempt(session.req_header(), &ctx.exchange, route);
     recording.resent += 1;
     recording.attempt = Some(Attempt {
         span_id: new_span_id(),
@@ -137,7 +137,7 @@ pub(super) fn opened(ctx: &mut Context) {
 
 impl Recording {
     /// The attempt is over, for another begins or the request ends.
-    fn end_attempt(&mut self, request: &RequestHeader, path: Option<&str>, route: &Route) {
+    fn end_attempt(&mut self, request: &RequestHeader, exchange: &Exchange, route: &Route) {
         let Some(attempt) = self.attempt.take() else { return };
         let method = method(&request.method);
         let place = TraceParent { span_id: attempt.span_id, ..self.place };
@@ -147,8 +147,7 @@ impl Recording {
         span.set("http.request.method", method.unwrap_or("_OTHER"));
         let scheme = if attempt.is_secured { "https" } else { "http" };
         let query = request.uri.query().map(|query| self.tracing.query(query));
-        let path = path.unwrap_or_else(|| request.uri.path());
-        let target = route.target(path, query.as_deref());
+        let target = route.target(exchange, request, query.as_deref());
         let authority = attempt.endpoint.authority();
         span.set("url.full", format!("{scheme}://{authority}{target}"));
         span.set("server.address", attempt.endpoint.host().to_owned());
@@ -181,7 +180,7 @@ impl Recording {
         if let (Some(attempt), Some(error)) = (&mut self.attempt, error) {
             attempt.error.get_or_insert_with(|| error.etype().as_str().to_owned());
         }
-        self.end_attempt(request, exchange.path.as_deref(), route);
+        self.end_attempt(request, exchange, route);
         let method = method(&request.method);
         let mut name = method.unwrap_or("HTTP").to_owned();
         if !exchange.route().is_empty() {
@@ -201,7 +200,7 @@ impl Recording {
             span.set("http.request.method_original", request.method.as_str().to_owned());
         }
         span.set("url.scheme", exchange.scheme());
-        let path = exchange.path.as_deref().unwrap_or_else(|| request.uri.path());
+        let path = exchange.forwarded_path(request);
         span.set("url.path", path.to_owned());
         let query = request.uri.query().map(|query| self.tracing.query(query).into_owned());
         span.set_some("url.query", query);

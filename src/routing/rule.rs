@@ -105,7 +105,7 @@ impl Rule {
             words.push(format!("host is {}", hosts.join(" or ")));
         }
         if !self.methods.is_empty() {
-            let methods: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
+            let methods: Vec<&str> = self.taken_methods().map(Method::as_str).collect();
             words.push(format!("method is {}", methods.join(" or ")));
         }
         words.extend(self.headers.iter().map(|(name, rule)| format!("header {name} {rule}")));
@@ -114,9 +114,23 @@ impl Rule {
         words
     }
 
-    /// Whether the method suits.
+    /// Whether the method suits: any of those that are named, and HEAD where GET is (RFC 9110,
+    /// section 9.1).
     pub fn takes_method(&self, method: &Method) -> bool {
+        self.names_method(method)
+            || (*method == Method::HEAD && self.methods.contains(&Method::GET))
+    }
+
+    /// Whether the method is one of those that are named; each is, where none is named.
+    pub fn names_method(&self, method: &Method) -> bool {
         self.methods.is_empty() || self.methods.contains(method)
+    }
+
+    /// The methods that are named, and HEAD where it comes with GET.
+    pub fn taken_methods(&self) -> impl Iterator<Item = &Method> {
+        let is_implied = |method: &&Method| !self.methods.contains(method);
+        let head = self.methods.contains(&Method::GET).then_some(&Method::HEAD).filter(is_implied);
+        self.methods.iter().chain(head)
     }
 
     /// Whether header fields and query suit.

@@ -31,7 +31,8 @@ pub enum Miss {
 /// Routes, arranged so that a look-up costs the depth of the path and not their number.
 ///
 /// The most specific wins: exact path, then longest prefix, then exact host over longest
-/// wildcard over none, then more conditions, then file order.
+/// wildcard over none, then more conditions, then `HEAD` by its name over `HEAD` by way of `GET`,
+/// then file order.
 #[derive(Debug)]
 pub struct Table<T> {
     entries: Vec<(Rule, T)>,
@@ -110,17 +111,7 @@ impl<T> Table<T> {
         };
         let mut wrong_method = Vec::new();
         let mut search = |rules: &HostIndex| {
-            rules.by_precedence(&host).find_map(|index| {
-                let (rule, route) = self.entries.get(index)?;
-                if !rule.takes_fields(query) {
-                    return None;
-                }
-                if !rule.takes_method(query.method) {
-                    wrong_method.push(index);
-                    return None;
-                }
-                Some(route)
-            })
+            rules.by_precedence(&host).find_map(|list| self.pick(list, query, &mut wrong_method))
         };
         if let Some(route) = self.exact.get(query.path).and_then(&mut search) {
             return Ok(route);
@@ -133,6 +124,30 @@ impl<T> Table<T> {
             node = current.parent.and_then(|parent| self.nodes.get(parent));
         }
         Err(self.miss(&wrong_method))
+    }
+
+    /// The first that takes the request, of entries for one path and host.
+    fn pick(&self, list: &[usize], query: &Query<'_>, wrong_method: &mut Vec<usize>) -> Option<&T> {
+        // Takes HEAD because it takes GET: one as specific may name HEAD itself.
+        let mut implied: Option<(usize, &T)> = None;
+        for &index in list {
+            let Some((rule, route)) = self.entries.get(index) else { continue };
+            if implied.is_some_and(|(conditions, _)| rule.conditions() < conditions) {
+                break;
+            }
+            if !rule.takes_fields(query) {
+                continue;
+            }
+            if rule.names_method(query.method) {
+                return Some(route);
+            }
+            if rule.takes_method(query.method) {
+                implied.get_or_insert((rule.conditions(), route));
+            } else {
+                wrong_method.push(index);
+            }
+        }
+        implied.map(|(_, route)| route)
     }
 
     /// The node of the longest prefix of `path` that any rule's prefix leads through.
@@ -154,7 +169,7 @@ impl<T> Table<T> {
         let mut allowed: Vec<Method> = wrong_method
             .iter()
             .filter_map(|&index| self.entries.get(index))
-            .flat_map(|(rule, _)| rule.methods.iter().cloned())
+            .flat_map(|(rule, _)| rule.taken_methods().cloned())
             .collect();
         allowed.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         allowed.dedup();
@@ -184,7 +199,7 @@ impl HostIndex {
         }
     }
 
-    fn by_precedence<'s>(&'s self, host: &'s str) -> impl Iterator<Item = usize> + 's {
+    fn by_precedence<'s>(&'s self, host: &'s str) -> impl Iterator<Item = &'s [usize]> + 's {
         let exact = (!self.exact.is_empty()).then(|| self.exact.get(host)).flatten();
         // `a.b.c` looks for `.b.c`, then `.c`: the longest wildcard first. A name that begins
         // with the dot has nothing below it, hence `index > 0`.
@@ -192,7 +207,7 @@ impl HostIndex {
             .match_indices('.')
             .filter(|&(index, _)| index > 0 && !self.below.is_empty())
             .filter_map(|(index, _)| self.below.get(host.get(index..)?));
-        exact.into_iter().chain(below).chain(std::iter::once(&self.any)).flatten().copied()
+        exact.into_iter().chain(below).chain(std::iter::once(&self.any)).map(Vec::as_slice)
     }
 }
 
@@ -230,7 +245,8 @@ mod tests {
                     PathRule::Exact(_) => (1, 0),
                     PathRule::Prefix(prefix) => (0, prefix.matches('/').count()),
                 };
-                let rank = (path_rank, host_rank(rule)?, rule.conditions());
+                let is_named = rule.names_method(query.method);
+                let rank = (path_rank, host_rank(rule)?, rule.conditions(), is_named);
                 Some((rank, std::cmp::Reverse(index)))
             })
             .max()
@@ -248,7 +264,7 @@ mod tests {
     }
 
     fn methods() -> impl Strategy<Value = Method> {
-        prop::sample::select(vec![Method::GET, Method::POST, Method::PUT])
+        prop::sample::select(vec![Method::GET, Method::HEAD, Method::POST])
     }
 
     fn rules() -> impl Strategy<Value = Rule> {
@@ -337,7 +353,21 @@ mod tests {
         assert_eq!(find(&table, Method::GET, "/a/b"), Ok("a"));
         assert_eq!(
             find(&table, Method::DELETE, "/a/b"),
-            Err(Miss::MethodNotAllowed(vec![Method::GET, Method::POST, Method::PUT]))
+            Err(Miss::MethodNotAllowed(vec![Method::GET, Method::HEAD, Method::POST, Method::PUT]))
         );
+    }
+
+    #[test]
+    fn get_includes_head_unless_a_rule_as_specific_names_it() {
+        let table = Table::new(vec![
+            (rule(PathRule::prefix("/a"), &[Method::GET]), "get"),
+            (rule(PathRule::prefix("/a"), &[Method::HEAD]), "head"),
+            (rule(PathRule::prefix("/b"), &[Method::GET]), "get"),
+            (rule(PathRule::prefix("/b"), &[]), "any"),
+        ]);
+        assert_eq!(find(&table, Method::GET, "/a"), Ok("get"));
+        assert_eq!(find(&table, Method::HEAD, "/a"), Ok("head"));
+        assert_eq!(find(&table, Method::HEAD, "/b"), Ok("get"));
+        assert_eq!(find(&table, Method::POST, "/b"), Ok("any"));
     }
 }

@@ -299,7 +299,7 @@ impl AccessLog {
     }
 }
 
-/// The normalised path.
+/// The path that is passed on, which is the normal form unless the route says otherwise.
 fn path<'o>(outcome: &'o Outcome<'_>) -> &'o str {
-    outcome.exchange.path.as_deref().unwrap_or_else(|| outcome.request.uri.path())
+    outcome.exchange.forwarded_path(outcome.request)
 }

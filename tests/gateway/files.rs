@@ -162,6 +162,12 @@ async fn rfc9110_14_a_part_is_sent_to_who_asks_for_one() {
     assert_eq!((other.status(), other.text().as_str()), (200, "0123456789"));
     let part = gateway.get("/app.js", &["Range: bytes=0-8", "Accept-Encoding: gzip"]).await;
     assert_eq!((part.status(), part.head.get("content-encoding")), (206, None));
+    // Section 14.2: the range of any other method is ignored.
+    let mut wire = gateway.connect().await;
+    wire.send("HEAD /app.js HTTP/1.1\r\nHost: localhost\r\nRange: bytes=2-4\r\n\r\n").await;
+    let head = wire.head().await;
+    assert_eq!((head.status(), head.only("content-length")), (Some(200), Some("10")));
+    assert_eq!(head.only("content-range"), None);
     let whole = gateway.get("/app.js", &["Accept-Encoding: gzip"]).await;
     assert_eq!(whole.head.only("content-encoding"), Some("gzip"));
     assert!(whole.head.only("etag").is_some_and(|etag| etag.starts_with("W/\"")));

@@ -41,6 +41,37 @@ async fn a_redirect_leads_where_the_file_says_with_what_the_request_said() {
 }
 
 #[tokio::test]
+async fn what_a_redirect_says_of_the_request_stays_in_its_parameter() {
+    let gateway = Config::new()
+        .answer(
+            "target",
+            "path_prefix: /a",
+            "redirect: {to: \"https://id.test/login?next={target}&app=shop\"}",
+        )
+        .answer(
+            "path",
+            "path_prefix: /b",
+            "redirect: {to: \"https://id.test/login?next={path}&app=shop\"}",
+        )
+        .answer("query", "path_prefix: /c", "redirect: {to: \"https://id.test/login?{query}\"}")
+        .start()
+        .await;
+    for (asked, location) in [
+        ("/a/x?p=1&q=2", "https://id.test/login?next=%2Fa%2Fx%3Fp%3D1%26q%3D2&app=shop"),
+        ("/a/x?a+b#", "https://id.test/login?next=%2Fa%2Fx%3Fa%2Bb&app=shop"),
+        (
+            "/b/x&next=//evil.test",
+            "https://id.test/login?next=%2Fb%2Fx%26next%3D%2Fevil.test&app=shop",
+        ),
+        ("/b/x;next=1", "https://id.test/login?next=%2Fb%2Fx%3Bnext%3D1&app=shop"),
+        ("/c?p=1&q=%20", "https://id.test/login?p=1&q=%20"),
+    ] {
+        let answer = gateway.get(asked.trim_end_matches('#'), &[]).await;
+        assert_eq!(answer.head.only("location"), Some(location), "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_keeps_the_scheme_that_a_trusted_proxy_tells() {
     let gateway = Config::new()
         .top("trusted_proxies: [127.0.0.1]")

@@ -185,6 +185,29 @@ async fn methods_divide_a_path_and_others_are_answered_405() {
 }
 
 #[tokio::test]
+async fn get_includes_head_and_a_methods_case_counts() {
+    let routed = Routed::new(|config| {
+        config.answer("get", "path_prefix: /, methods: [GET]", "respond: {body: hi}").answer(
+            "delete",
+            "path_prefix: /api, methods: [DELETE]",
+            "respond: {status: 403}",
+        )
+    })
+    .await;
+    let mut wire = routed.gateway.connect().await;
+    wire.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let head = wire.head().await;
+    assert_eq!((head.status(), head.only("content-length")), (Some(200), Some("2")));
+    let post = routed.gateway.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!((post.status(), post.head.only("allow")), (405, Some("GET, HEAD")));
+    for method in ["delete", "Delete", "get", "trace", "connect", "Patch"] {
+        let answer =
+            routed.gateway.send(format!("{method} /api/1 HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        assert_eq!(answer.status(), 400, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn header_fields_and_query_parameters_are_conditions() {
     let routed = Routed::new(|config| {
         config

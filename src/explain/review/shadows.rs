@@ -129,10 +129,10 @@ fn hosts(rule: &Rule, rules: &[&Rule]) -> Vec<String> {
 /// The same of methods.
 fn methods(rule: &Rule, rules: &[&Rule]) -> Vec<Method> {
     if !rule.methods.is_empty() {
-        return rule.methods.clone();
+        return rule.taken_methods().cloned().collect();
     }
     let mut all: Vec<Method> = Method::from_bytes(OTHER_METHOD.as_bytes()).into_iter().collect();
-    for method in rules.iter().flat_map(|rule| &rule.methods) {
+    for method in rules.iter().flat_map(|rule| rule.taken_methods()) {
         if !all.contains(method) {
             all.push(method.clone());
         }

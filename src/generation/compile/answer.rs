@@ -1,7 +1,7 @@
 use super::Compiler;
 use super::headers::Way;
 use crate::config::{self, Problem, Redirect, Respond, Span, Spanned};
-use crate::filter::{Filter, RedirectFilter, RespondFilter};
+use crate::filter::{Filter, RedirectFilter, RespondFilter, UriTemplate};
 use crate::http::template::{Part, Template, Variable};
 use crate::routing::{PathRule, Rule};
 use http::StatusCode;
@@ -123,7 +123,7 @@ impl Compiler<'_> {
             self.problems.add(written.to.span, format!("{at}.to"), reason);
             return None;
         }
-        Some(RedirectFilter { to, status })
+        Some(RedirectFilter { to: UriTemplate::new(to), status })
     }
 
     fn respond(&mut self, written: &Spanned<Respond>, at: &str) -> Option<RespondFilter> {

@@ -1,10 +1,10 @@
 use super::chain::Chain;
 use super::{Compiler, Surroundings, header_name, retry, websocket};
-use crate::config::{self, HostRewrite, ValueMatch, WebSocketSetting};
+use crate::config::{self, HostRewrite, PathForm, PathSetting, ValueMatch, WebSocketSetting};
 use crate::generation::watching::Watching;
 use crate::generation::{Edge, HostHeader, Route};
 use crate::http::host::HostPattern;
-use crate::http::path;
+use crate::http::path::{self, PathPolicy};
 use crate::routing::{PathRule, Rule, ValueRule};
 use crate::telemetry::Requests;
 use crate::upstream::Pool;
@@ -105,6 +105,7 @@ impl Compiler<'_> {
             requests: self.requests(&written.name),
             cache,
             rewrite_prefix,
+            path: path_policy(written),
             host,
             watcher: websocket
                 .as_ref()
@@ -213,6 +214,24 @@ fn host(written: &config::Route) -> HostHeader {
     }
 }
 
+/// What of a path's spelling is passed on.
+fn path_policy(written: &config::Route) -> PathPolicy {
+    match written.path.as_ref().map(|it| &it.value) {
+        None | Some(PathSetting::Form(PathForm::Normal)) => PathPolicy::NORMAL,
+        Some(PathSetting::Form(PathForm::Raw)) => PathPolicy::RAW,
+        Some(PathSetting::Settings(settings)) => PathPolicy {
+            encoded_slash: match settings.encoded_slash {
+                None | Some(config::EncodedSlash::Reject) => path::EncodedSlash::Reject,
+                Some(config::EncodedSlash::Keep) => path::EncodedSlash::Keep,
+                Some(config::EncodedSlash::Decode) => path::EncodedSlash::Decode,
+            },
+            keeps_duplicate_slashes: settings.duplicate_slashes
+                == Some(config::DuplicateSlashes::Keep),
+            keeps_dot_segments: settings.dot_segments == Some(config::DotSegments::Keep),
+        },
+    }
+}
+
 /// What requests that no route takes go through.
 pub(super) fn fallback(
     edge: &Arc<Edge>,
@@ -229,6 +248,7 @@ pub(super) fn fallback(
         requests: previous.map(|it| Arc::clone(&it.fallback.requests)).unwrap_or_default(),
         cache: None,
         rewrite_prefix: None,
+        path: PathPolicy::NORMAL,
         host: HostHeader::Preserve,
         watcher: None,
         origin_check_at: defaults.origin_check_at(),
@@ -283,7 +303,7 @@ fn fingerprint(route: &Route, rule: &Rule, seen_by: &str, with_endpoints: bool) 
             }
         }
     }
-    route.rewrite_prefix.hash(&mut hasher);
+    (&route.rewrite_prefix, route.path).hash(&mut hasher);
     format!("{:?} {:?}", route.host, route.websocket).hash(&mut hasher);
     (route.connect_timeout, route.read_timeout, route.write_timeout).hash(&mut hasher);
     (route.tls_timeout, route.first_byte_timeout).hash(&mut hasher);

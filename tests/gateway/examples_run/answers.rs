@@ -49,6 +49,13 @@ async fn routing() {
         assert_eq!(gateway.get(target, fields).await.text(), said, "{target} {fields:?}");
     }
     assert_eq!(api.requests()[0].head.target(), "/users");
+    for (target, passed) in [
+        ("/packages/@scope%2fname//x", "/packages/@scope%2fname//x"),
+        ("/projects/group%2Fname//x", "/projects/group%2Fname/x"),
+    ] {
+        assert_eq!(gateway.get(target, &[]).await.text(), "web");
+        assert_eq!(web.requests().last().expect("a request").head.target(), passed);
+    }
 }
 
 #[tokio::test]

@@ -90,7 +90,15 @@ fn leading(dice: &mut Dice, config: Config, name: &str, rule: &str, kind: &str) 
     let cors = dice.one_of(&["", "", "", "cors: off", "cors: {allow_origins: [\"*\"]}"]);
     let maintenance = dice.one_of(&["", "", "", "", "", "maintenance: {allow: [10.0.0.0/8]}"]);
     let size = dice.one_of(&["", "", "", "max_body_size: 4B"]);
-    for line in [cors, maintenance, size] {
+    let path = dice.one_of(&[
+        "",
+        "",
+        "path: raw",
+        "path: {encoded_slash: keep}",
+        "path: {encoded_slash: decode, dot_segments: keep}",
+        "path: {duplicate_slashes: keep}",
+    ]);
+    for line in [cors, maintenance, size, path] {
         if !line.is_empty() {
             config = config.with(line);
         }
@@ -142,16 +150,19 @@ impl Sent {
         if dice.one_in(30) {
             target += dice.one_of(&["/%2f", "/%zz", "/..;/a", "/%00", "/%", "/a;b"]);
         }
+        if dice.one_in(10) {
+            target += dice.one_of(&["%2Fa", "/..%2f", "//b", "/a;x", "/;x", "%5cab", "/%2e./a"]);
+        }
         target += dice.one_of(&["", "", "?q=1", "?q=2", "?x&q=1", "?u=7", "?u=9", "?"]);
         if dice.one_in(40) {
             target += &"x".repeat(usize::try_from(100 + dice.below(100)).expect("few"));
         }
         let methods = ["GET", "GET", "GET", "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"];
         let mut method = dice.one_of(&methods).to_owned();
-        let hosts = ["a.test", "b.test", "A.TEST", "c.b.test", "localhost:81", "[::1]"];
+        let hosts = ["a.test", "b.test", "A.TEST", "c.b.test", "localhost:81", "[::1]", "b.test."];
         let mut host = dice.one_of(&hosts);
         if dice.one_in(30) {
-            host = dice.one_of(&["a b", "a@b", "a/b", "[x]", "a:b", "", "a,b"]);
+            host = dice.one_of(&["a b", "a@b", "a/b", "[x]", "a:b", "", "a,b", "a%2eb"]);
         }
         let mut sent = Self {
             url: String::new(),

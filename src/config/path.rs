@@ -1,0 +1,84 @@
+use super::union::short_or_long;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::str::FromStr;
+
+/// The form in which a route passes paths on.
+#[derive(Debug, Clone)]
+pub enum PathSetting {
+    /// One word for all of it.
+    Form(PathForm),
+    /// Each part by itself.
+    Settings(PathSettings),
+}
+
+short_or_long!(PathSetting: Form(PathForm) | Settings(PathSettings));
+
+/// The form in which a route passes paths on, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PathForm {
+    /// The normal form.
+    Normal,
+    /// Byte for byte as it came.
+    Raw,
+}
+
+impl FromStr for PathForm {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        match written {
+            "normal" => Ok(Self::Normal),
+            "raw" => Ok(Self::Raw),
+            _ => Err("write `normal` or `raw`".to_owned()),
+        }
+    }
+}
+
+/// The form in which a route passes paths on, each part by itself. With all three set to `keep` it
+/// is the same as `raw`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PathSettings {
+    /// `%2F`, `%5C` and `\\`: `reject` (default) answers 400, `keep` passes them on, `decode`
+    /// makes each a `/`.
+    pub encoded_slash: Option<EncodedSlash>,
+    /// `//`: `merge` (default) makes it one slash, `keep` passes it on.
+    pub duplicate_slashes: Option<DuplicateSlashes>,
+    /// `.` and `..` as segments: `resolve` (default) resolves them (RFC 3986, section 5.2.4),
+    /// `keep` passes them on.
+    pub dot_segments: Option<DotSegments>,
+}
+
+/// What becomes of an encoded slash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EncodedSlash {
+    /// It is answered 400.
+    Reject,
+    /// It is passed on.
+    Keep,
+    /// It becomes a slash.
+    Decode,
+}
+
+/// What becomes of `//`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DuplicateSlashes {
+    /// It becomes one slash.
+    Merge,
+    /// It is passed on.
+    Keep,
+}
+
+/// What becomes of dot segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DotSegments {
+    /// They are resolved.
+    Resolve,
+    /// They are passed on.
+    Keep,
+}

@@ -1,0 +1,85 @@
+use super::{Compiler, header_name};
+use crate::config::{self, HashKey, RateLimitBy, UserIdSource};
+use crate::generation::{ManagedHeaders, Underscores};
+use crate::http::proxy_headers::{ABOUT_CERTIFICATE, ABOUT_CONNECTION};
+use http::header::{self, HeaderName};
+
+/// What the gateway itself sets, removes, believes or goes by, whatever is configured.
+const BUILT_IN: [HeaderName; 29] = [
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("x-tidegate-explain"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authorization"),
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::TRANSFER_ENCODING,
+    header::ACCEPT_ENCODING,
+    header::CACHE_CONTROL,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
+    header::ACCESS_CONTROL_REQUEST_METHOD,
+    header::ACCESS_CONTROL_REQUEST_HEADERS,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::SEC_WEBSOCKET_ACCEPT,
+    HeaderName::from_static("grpc-timeout"),
+    HeaderName::from_static("grpc-encoding"),
+    HeaderName::from_static("x-grpc-web"),
+];
+
+impl Compiler<'_> {
+    /// The request headers that clients must not set under another spelling.
+    pub(super) fn managed_headers(&self) -> ManagedHeaders {
+        let config = self.config;
+        let mut written: Vec<&config::HeaderName> = Vec::new();
+        let user_ids = config.identity.user_id.iter().filter_map(|source| match source {
+            UserIdSource::Header(name) => Some(name),
+            UserIdSource::Query(_) | UserIdSource::Cookie(_) => None,
+        });
+        written.extend(user_ids);
+        let changes = config.routes.iter().map(|route| &route.headers).chain([&config.headers]);
+        for changes in changes.map(|headers| &headers.request) {
+            written.extend(changes.set.keys().chain(changes.add.keys()));
+            written.extend(changes.remove.iter().map(|name| &name.value));
+        }
+        for route in &config.routes {
+            written.extend(route.matches.headers.keys());
+            written.extend(route.split.iter().flat_map(|split| split.headers.keys()));
+            if let Some(config::CacheSetting::Policy(cache)) =
+                route.cache.as_ref().map(|it| &it.value)
+            {
+                written.extend(cache.key_headers.iter().map(|name| &name.value));
+            }
+        }
+        let limits = config.routes.iter().filter_map(|route| route.rate_limits.as_ref());
+        for limit in limits.flatten().chain(&config.rate_limits) {
+            if let RateLimitBy::Header(name) = &limit.by {
+                written.push(name);
+            }
+        }
+        for upstream in config.upstreams.values() {
+            if let config::Balance::Hash(HashKey::Header(name)) = &upstream.balance {
+                written.push(name);
+            }
+        }
+        let written = written.into_iter().filter_map(header_name);
+        let fixed = BUILT_IN.into_iter().chain(ABOUT_CONNECTION).chain(ABOUT_CERTIFICATE);
+        let underscores = match config.limits.underscore_headers {
+            None | Some(config::Underscores::DropManaged) => Underscores::DropManaged,
+            Some(config::Underscores::Drop) => Underscores::Drop,
+            Some(config::Underscores::Reject) => Underscores::Reject,
+            Some(config::Underscores::Allow) => Underscores::Allow,
+        };
+        ManagedHeaders::new(underscores, fixed.chain(written))
+    }
+}

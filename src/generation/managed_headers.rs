@@ -1,0 +1,112 @@
+use http::header::{HeaderMap, HeaderName};
+use std::collections::{BTreeSet, HashSet};
+
+/// What becomes of request headers with `_` in their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Underscores {
+    /// Those that equal a managed header, when `_` reads as `-`, are dropped.
+    DropManaged,
+    /// All are dropped.
+    Drop,
+    /// The request is answered 400.
+    Reject,
+    /// All are passed on.
+    Allow,
+}
+
+/// The request headers that the gateway sets, removes, believes, matches or keys by, and what is
+/// done about others that read the same to CGI and its heirs: these know letters and digits, and
+/// make `_` of all else.
+#[derive(Debug)]
+pub struct ManagedHeaders {
+    /// What is done.
+    pub underscores: Underscores,
+    /// As they are written.
+    names: HashSet<HeaderName>,
+    /// As CGI reads them.
+    read: BTreeSet<String>,
+    /// The same of those that are not written with `-` alone.
+    odd: BTreeSet<String>,
+}
+
+impl ManagedHeaders {
+    /// Of these names.
+    pub fn new(underscores: Underscores, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        let names: HashSet<HeaderName> = names.into_iter().collect();
+        let odd = names.iter().filter(|name| is_odd(name)).map(as_read).collect();
+        Self { underscores, read: names.iter().map(as_read).collect(), odd, names }
+    }
+
+    /// Whether requests have to be looked at though none of their headers has an odd name: where
+    /// the configuration itself names one with `_`, its twin with `-` is the alias.
+    pub fn has_odd(&self) -> bool {
+        !self.odd.is_empty() && self.underscores != Underscores::Allow
+    }
+
+    /// The headers that are not to be passed on.
+    pub fn aliases(&self, headers: &HeaderMap) -> Vec<HeaderName> {
+        let is_alias = |name: &&HeaderName| match self.underscores {
+            Underscores::Allow => false,
+            Underscores::Drop if has_underscore(name) => true,
+            _ if self.names.contains(*name) => false,
+            _ if is_odd(name) => self.read.contains(&as_read(name)),
+            _ => !self.odd.is_empty() && self.odd.contains(&as_read(name)),
+        };
+        headers.keys().filter(is_alias).cloned().collect()
+    }
+}
+
+/// Whether a name holds other characters than letters, digits and `-`. Names are in lower case.
+pub fn is_odd(name: &HeaderName) -> bool {
+    // Without an early end the compiler makes a few wide comparisons of it.
+    name.as_str().bytes().fold(false, |is_odd, byte| {
+        is_odd | !(byte.is_ascii_lowercase() | byte.is_ascii_digit() | (byte == b'-'))
+    })
+}
+
+/// Whether a name holds `_`.
+pub fn has_underscore(name: &HeaderName) -> bool {
+    name.as_str().contains('_')
+}
+
+fn as_read(name: &HeaderName) -> String {
+    let read = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    name.as_str().chars().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn aliases(
+        underscores: Underscores,
+        managed: &[&'static str],
+        sent: &[&'static str],
+    ) -> String {
+        let name = |name: &&'static str| HeaderName::from_static(name);
+        let managed = ManagedHeaders::new(underscores, managed.iter().map(name));
+        let headers: HeaderMap =
+            sent.iter().map(|sent| (name(&sent), HeaderValue::from_static("1"))).collect();
+        let mut found: Vec<_> = managed.aliases(&headers).iter().map(ToString::to_string).collect();
+        found.sort();
+        found.join(" ")
+    }
+
+    #[test]
+    fn what_reads_as_a_managed_header_is_an_alias_of_it() {
+        let sent = ["x_real_ip", "x-real_ip", "x.real.ip", "x-real-ip", "x_other", "accept"];
+        let managed = ["x-real-ip"];
+        let dropped = aliases(Underscores::DropManaged, &managed, &sent);
+        assert_eq!(dropped, "x-real_ip x.real.ip x_real_ip");
+        let dropped = aliases(Underscores::Drop, &managed, &sent);
+        assert_eq!(dropped, "x-real_ip x.real.ip x_other x_real_ip");
+        assert_eq!(aliases(Underscores::Allow, &managed, &sent), "");
+    }
+
+    #[test]
+    fn a_managed_header_with_an_underscore_has_its_alias_with_a_hyphen() {
+        let sent = ["x_tenant", "x-tenant", "x-other"];
+        assert_eq!(aliases(Underscores::DropManaged, &["x_tenant"], &sent), "x-tenant");
+    }
+}

@@ -1,0 +1,107 @@
+//! Spellings of a host that mean the same are the same host (RFC 9110, section 7.2).
+
+use crate::support::{Config, Gateway, Upstream, get, ok};
+
+async fn guarded() -> (Gateway, Upstream) {
+    let upstream =
+        Upstream::answering(|request| ok(request.head.get("host").unwrap_or("none"))).await;
+    let gateway = Config::new()
+        .upstream("service", &[upstream.address()])
+        .route("all", "path_prefix: /", "service")
+        .answer(
+            "guard",
+            "hosts: [admin.example, \"[0::1]\", \"*.int.example\", dotted.example.]",
+            "respond: {status: 403, body: guard}",
+        )
+        .listening("protocols: [h1, h2c]")
+        .start()
+        .await;
+    (gateway, upstream)
+}
+
+/// The status over HTTP/2; `None` where the stream is reset.
+async fn over_http2(gateway: &Gateway, authority: &str) -> Option<u16> {
+    let socket = tokio::net::TcpStream::connect(gateway.address()).await.ok()?;
+    let (client, connection) = h2::client::handshake(socket).await.ok()?;
+    let running = tokio::spawn(connection);
+    let mut client = client.ready().await.ok()?;
+    let request = http::Request::get(format!("http://{authority}/x")).body(()).ok()?;
+    let (response, _) = client.send_request(request, true).ok()?;
+    let status = response.await.ok().map(|response| response.status().as_u16());
+    running.abort();
+    status
+}
+
+#[tokio::test]
+async fn no_spelling_of_a_host_walks_past_a_match() {
+    let (gateway, upstream) = guarded().await;
+    for (host, status) in [
+        ("admin.example", 403),
+        ("ADMIN.example:80", 403),
+        ("admin.example.", 403),
+        ("admin.example.:80", 403),
+        ("a.int.example.", 403),
+        ("dotted.example", 403),
+        ("[0:0:0:0:0:0:0:1]", 403),
+        ("[::0001]:8080", 403),
+        ("%61dmin.example", 400),
+        ("admin%2eexample", 400),
+        ("admin.example..", 400),
+        ("admin..example", 400),
+        (".admin.example", 400),
+        (".", 400),
+    ] {
+        let answer = gateway.get("/x", &[&format!("Host: {host}")]).await;
+        assert_eq!(answer.status(), status, "{host}");
+        let by_http2 = over_http2(&gateway, host).await;
+        assert!(by_http2.is_none_or(|found| found == status), "{host} over HTTP/2: {by_http2:?}");
+    }
+    assert_eq!(upstream.connections(), 0, "the upstream is not asked");
+    let refused = gateway.get("/x", &["Host: admin%2eexample"]).await;
+    assert!(refused.error()["message"].as_str().is_some_and(|it| it.contains("host")));
+}
+
+#[tokio::test]
+async fn the_upstream_sees_the_one_spelling() {
+    let (gateway, _upstream) = guarded().await;
+    for (host, seen) in [
+        ("shop.example.", "shop.example"),
+        ("Shop.example.:81", "Shop.example:81"),
+        ("[2001:DB8::0:1]:81", "[2001:db8::1]:81"),
+        ("shop.example", "shop.example"),
+    ] {
+        assert_eq!(gateway.get("/x", &[&format!("Host: {host}")]).await.text(), seen);
+    }
+    let absolute = "GET http://shop.example./x HTTP/1.1\r\nHost: shop.example.\r\n\r\n";
+    assert_eq!(gateway.send(absolute).await.text(), "shop.example");
+}
+
+#[tokio::test]
+async fn a_redirect_that_needs_a_host_and_has_none_is_answered_400() {
+    let gateway = Config::new()
+        .answer("all", "path_prefix: /", "redirect: {to: \"https://{host}{target}\"}")
+        .answer("fixed", "path_prefix: /fixed", "redirect: {to: \"https://b.test{path}\"}")
+        .start()
+        .await;
+    for head in ["GET /x HTTP/1.0\r\n\r\n", "GET /x HTTP/1.1\r\nHost: \r\n\r\n"] {
+        let answer = gateway.send(head).await;
+        assert_eq!((answer.status(), answer.head.get("location")), (400, None), "{head}");
+    }
+    let fixed = gateway.send("GET /fixed HTTP/1.0\r\n\r\n").await;
+    assert_eq!(fixed.head.only("location"), Some("https://b.test/fixed"));
+    let secured = Config::new()
+        .answer("all", "path_prefix: /", "respond: {body: hi}")
+        .listening("redirect_to_https: on")
+        .start()
+        .await;
+    for head in [
+        "GET /x HTTP/1.0\r\n\r\n",
+        "GET /x HTTP/1.1\r\nHost: \r\n\r\n",
+        "GET //evil.test/ HTTP/1.1\r\nHost: \r\n\r\n",
+    ] {
+        let answer = secured.send(head).await;
+        assert_eq!((answer.status(), answer.head.get("location")), (400, None), "{head}");
+    }
+    let moved = secured.send(get("/x", &["Host: a.test.:80"])).await;
+    assert_eq!(moved.head.only("location"), Some("https://a.test/x"));
+}
