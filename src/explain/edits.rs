@@ -50,6 +50,8 @@ const WORDS: &[&str] = &[
     "stderr",
     "0600",
     "other",
+    "normal",
+    "reject",
     "text/other",
     "https://other.example",
     "{host}",

@@ -45,9 +45,7 @@ pub async fn explain(generation: &Generation, asked: &Asked) -> Explanation {
         Ok(arrived) => arrived,
         Err(halt) => return Explanation::malformed(asked, &halt),
     };
-    if let Err(halt) = admission::prepare(&generation.edge, &mut came) {
-        return Explanation::malformed(asked, &halt);
-    }
+    let prepared = admission::prepare(&generation.edge, &mut came);
     let mut exchange = exchange(generation, asked, &came);
     let arrival = Arrival {
         head: &came,
@@ -56,7 +54,7 @@ pub async fn explain(generation: &Generation, asked: &Asked) -> Explanation {
         listener: listener(generation, asked.port),
         is_extended: false,
     };
-    let admitted = admission::admit(generation, &arrival, &mut exchange);
+    let admitted = prepared.and_then(|()| admission::admit(generation, &arrival, &mut exchange));
     let is_admitted = admitted.is_ok();
     let mut head = came.clone();
     let (route, halt) = match admitted {

@@ -117,7 +117,7 @@ proptest! {
             other => prop_assert!(false, "{other:?}"),
         }
         // A path without anything that can be read in several ways is never refused.
-        let is_plain = !path.contains(['%', ';', '\\']) || path.replace("%67", "") == path.replace('%', "");
+        let is_plain = !path.replace("%67", "g").contains(['%', ';', '\\']);
         if is_plain && (slashes, dots) == ("merge", "resolve") {
             let is_refused = matches!(told.verdict, Verdict::Refused { .. });
             prop_assert!(!is_refused, "{told}");

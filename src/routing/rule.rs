@@ -128,9 +128,11 @@ impl Rule {
 
     /// The methods that are named, and HEAD where it comes with GET.
     pub fn taken_methods(&self) -> impl Iterator<Item = &Method> {
-        let is_implied = |method: &&Method| !self.methods.contains(method);
-        let head = self.methods.contains(&Method::GET).then_some(&Method::HEAD).filter(is_implied);
-        self.methods.iter().chain(head)
+        let names_head = self.methods.contains(&Method::HEAD);
+        self.methods.iter().flat_map(move |method| {
+            let implies_head = *method == Method::GET && !names_head;
+            std::iter::once(method).chain(implies_head.then_some(&Method::HEAD))
+        })
     }
 
     /// Whether header fields and query suit.

@@ -48,7 +48,7 @@ async fn the_route_why_and_who_else_came_close() {
         "as        http://127.0.0.1:4001/people/7?x=1",
         "timeouts  connect 3s, read 5s, write 1m; 2 retries",
         "because   path is /api/v1/users or below",
-        "          method is GET or POST",
+        "          method is GET or HEAD or POST",
         "not       beta    not met: header x-beta is 1",
         "          orders  not met: host is *.shop.test",
     ] {
@@ -69,7 +69,7 @@ async fn misses_redirects_methods_and_answers() {
         (
             &["http://x:3000/api/v1/users", "--method", "DELETE"],
             0,
-            "405: it would have to be GET or POST",
+            "405: it would have to be GET or HEAD or POST",
         ),
         (&["http://x:8080/a?b"], 0, "308 to https://x/a?b"),
         (&["http://x:3000/old"], 0, "answer    301, by the gateway"),
