@@ -44,12 +44,12 @@ fn look(
     if proxy.overload.refuses(&proxy.in_flight, &generation.edge.limits) {
         return Err(Halt::answer(failure::overloaded()));
     }
-    admission::prepare(&generation.edge, session.req_header_mut())?;
     let listener = generation.listener(&proxy.listener);
     if let Some(tls) = listener.and_then(|listener| listener.tls.as_ref()) {
         ctx.exchange.tls = TlsInfo::of_request(session);
         ctx.hsts.clone_from(&tls.hsts);
     }
+    admission::prepare(&generation.edge, session.req_header_mut())?;
     let head = session.req_header();
     let raw = match head.version {
         Version::HTTP_2 => Bytes::new(),

@@ -92,11 +92,17 @@ async fn service(name: &'static str) -> Upstream {
 }
 
 /// Fields of a request that Tidegate tells a service by itself; see docs/import.md.
-const TOLD: [&str; 5] =
-    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"];
+const TOLD: [&str; 6] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-request-id",
+    "via",
+];
 
 /// Fields of an answer that are of no matter, or of the connection.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "accept-ranges",
     "alt-svc",
     "connection",
@@ -108,6 +114,7 @@ const OWN: [&str; 12] = [
     "server",
     "transfer-encoding",
     "vary",
+    "x-content-type-options",
     "x-request-id",
 ];
 

@@ -28,6 +28,14 @@ pub fn cases() -> Vec<Case> {
         case("Host with an open bracket", "9112 3.2", host("[::1")).status(400),
         case("Host with a NUL", "9112 3.2", host("a\0b")).status(400),
         case("Host with a URL", "9112 3.2", host("http://a/")).status(400),
+        case("Host with a percent-encoded letter", "9110 7.2", host("%61")).status(400),
+        case("Host with an empty label", "9110 7.2", host("a..b")).status(400),
+        case("Host with a dot at its end", "9110 7.2", host("a.:8080"))
+            .passes()
+            .with("host", "a:8080"),
+        case("Host of IPv6 in another spelling", "9110 7.2", host("[0:0::1]"))
+            .passes()
+            .with("host", "[::1]"),
         case("Host with a port", "9110 7.2", host("a:8080")).passes().with("host", "a:8080"),
         case("Host of IPv6", "9110 7.2", host("[::1]:80")).passes().with("host", "[::1]:80"),
         case("absolute form", "9112 3.2.2", target("http://a/case")).passes().with("host", "a"),
