@@ -71,6 +71,9 @@ pub enum Check {
     Http(Path),
     /// To accept a WebSocket at this path.
     Websocket(Path),
+    /// To answer that this gRPC service is `SERVING` (`grpc.health.v1.Health/Check`, over HTTP/2),
+    /// such as `shop.Orders`; `""` asks for the whole server.
+    Grpc(#[schemars(length(max = 256))] String),
 }
 
 /// `off`, or when endpoints are ejected.

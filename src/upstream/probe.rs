@@ -1,12 +1,14 @@
+mod connect;
+mod grpc;
+
 use super::reason::reason;
 use super::{Endpoint, Pool};
 use crate::http::address::Address;
 use crate::tls;
 use crate::websocket::handshake;
-use pingora::connectors::TransportConnector;
-use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
-use pingora::upstreams::peer::Peer;
+use pingora::listeners::ALPN;
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +41,9 @@ pub enum Check {
     Http(String),
     /// To accept a WebSocket at this path.
     WebSocket(String),
+    /// To say that this service of gRPC is serving (`grpc.health.v1`); the whole server where it is
+    /// empty.
+    Grpc(String),
 }
 
 /// The probes of a generation. They end with it.
@@ -72,6 +77,7 @@ impl Probes {
 impl Probe {
     async fn run(&self, pool: &Pool, index: usize, on_unwell: &(dyn Fn(&str) + Send + Sync)) {
         let Some(endpoint) = pool.endpoints().get(index) else { return };
+        connect::prepare().await;
         let mut looks = interval(self.interval);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -108,7 +114,7 @@ impl Probe {
         };
         peer.options.connection_timeout = Some(self.timeout);
         match &self.check {
-            Check::Tcp => TransportConnector::new(None).new_stream(&peer).await.map(drop),
+            Check::Tcp => connect::connect(&peer).await.map(drop),
             Check::Http(path) => {
                 peer.options.alpn.clone_from(&speech.alpn);
                 let request = self.request(path, endpoint)?;
@@ -129,6 +135,15 @@ impl Probe {
                     status => Error::e_explain(ErrorType::HTTPStatus(status), "it did not upgrade"),
                 }
             }
+            Check::Grpc(service) => {
+                // gRPC is HTTP/2, whatever requests are sent by.
+                peer.options.alpn = ALPN::H2;
+                let mut request = self.request(grpc::METHOD, endpoint)?;
+                request.set_method(http::Method::POST);
+                request.insert_header("Content-Type", "application/grpc")?;
+                request.insert_header("TE", "trailers")?;
+                grpc::ask(&peer, request, service).await
+            }
         }
     }
 
@@ -140,11 +155,10 @@ impl Probe {
     }
 }
 
-/// The status that a request is answered with, on a connection of its own: one that is open
-/// already says nothing of who would connect now.
-async fn status<P: Peer + Send + Sync + 'static>(peer: &P, request: RequestHeader) -> Result<u16> {
-    let (mut session, _) = Connector::<()>::new(None).get_http_session(peer).await?;
-    session.write_request_header(Box::new(request)).await?;
+/// The status that a request is answered with.
+async fn status(peer: &HttpPeer, request: RequestHeader) -> Result<u16> {
+    let mut session = connect::open(peer).await?;
+    connect::send_head(&mut session, peer, request).await?;
     session.finish_request_body().await?;
     session.read_response_header().await?;
     let status = session.response_header().map_or(0, |head| head.status.as_u16());

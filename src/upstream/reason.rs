@@ -11,6 +11,7 @@ pub(super) fn reason(check: &Check, patience: Duration, error: &Error) -> String
             Check::WebSocket(path) => {
                 format!("the WebSocket handshake at {path} answered {status}")
             }
+            Check::Grpc(_) => format!("the health check of gRPC was answered {status}"),
             Check::Tcp => format!("it answered {status}"),
         },
         ErrorType::ReadTimedout
@@ -27,6 +28,9 @@ pub(super) fn reason(check: &Check, patience: Duration, error: &Error) -> String
             Check::Http(path) => format!("the connection ended before GET {path} was answered"),
             Check::WebSocket(path) => {
                 format!("the connection ended before the handshake at {path} was answered")
+            }
+            Check::Grpc(_) => {
+                "the connection ended before the health check of gRPC was answered".to_owned()
             }
             Check::Tcp => "the connection ended".to_owned(),
         },

@@ -319,6 +319,7 @@ pub(super) fn probe(written: &config::HealthCheck) -> Probe {
             config::Check::Tcp => upstream::Check::Tcp,
             config::Check::Http(path) => upstream::Check::Http(path.as_str().to_owned()),
             config::Check::Websocket(path) => upstream::Check::WebSocket(path.as_str().to_owned()),
+            config::Check::Grpc(service) => upstream::Check::Grpc(service.clone()),
         },
         interval: or(written.interval, 5),
         timeout: or(written.timeout, 2),

@@ -197,6 +197,14 @@ impl Gateway {
         kibibytes.and_then(|number| number.parse::<u64>().ok()).expect("a number") * 1024
     }
 
+    /// How many bytes the process has read so far, from files and sockets.
+    pub fn bytes_read(&self) -> u64 {
+        let path = format!("/proc/{}/io", self.child.id());
+        let text = std::fs::read_to_string(path).expect("the gateway runs");
+        let count = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+        count.and_then(|count| count.trim().parse().ok()).expect("a number")
+    }
+
     pub fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).expect("a process id");
         kill(Pid::from_raw(id), signal).expect("the gateway runs");

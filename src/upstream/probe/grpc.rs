@@ -1,0 +1,174 @@
+//! The standard health check of gRPC, `grpc.health.v1.Health/Check`.
+
+use super::connect::{open, send_head};
+use bytes::Bytes;
+use http::HeaderMap;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::client::HttpSession;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+
+/// The method that a service with a health check has.
+pub(super) const METHOD: &str = "/grpc.health.v1.Health/Check";
+
+/// The longest answer; a status takes two bytes.
+const MAX_ANSWER: usize = 4096;
+
+/// Asks for the health of a service; an empty name is that of the whole server.
+pub(super) async fn ask(peer: &HttpPeer, request: RequestHeader, service: &str) -> Result<()> {
+    let HttpSession::H2(session) = open(peer).await? else {
+        return Error::e_explain(ErrorType::H2Error, "it does not speak HTTP/2");
+    };
+    let mut session = HttpSession::H2(session);
+    send_head(&mut session, peer, request).await?;
+    session.write_request_body(question(service), true).await?;
+    session.read_response_header().await?;
+    let Some(head) = session.response_header() else {
+        return Error::e_explain(ErrorType::ReadError, "no answer");
+    };
+    let status = head.status.as_u16();
+    if status != 200 {
+        return Error::e_explain(ErrorType::HTTPStatus(status), "its status");
+    }
+    // An answer without a message has its status in the head.
+    if let Some(refusal) = refusal(&head.headers) {
+        return refusal;
+    }
+    let mut answer = Vec::new();
+    while let Some(piece) = session.read_response_body().await? {
+        if answer.len() + piece.len() > MAX_ANSWER {
+            return fault("its answer is too long");
+        }
+        answer.extend_from_slice(&piece);
+    }
+    let trailers = match &mut session {
+        HttpSession::H2(session) => session.read_trailers().await?,
+        _ => None,
+    };
+    session.shutdown().await;
+    if let Some(refusal) = trailers.as_ref().and_then(refusal) {
+        return refusal;
+    }
+    if !trailers.is_some_and(|it| it.contains_key("grpc-status")) {
+        return fault("its answer has no grpc-status");
+    }
+    match serving_status(&answer) {
+        Some(1) => Ok(()),
+        Some(0) => fault("it is UNKNOWN"),
+        Some(2) => fault("it is NOT_SERVING"),
+        Some(3) => fault("it knows no such service (SERVICE_UNKNOWN)"),
+        Some(_) => fault("its status has no meaning"),
+        None => fault("its answer is no HealthCheckResponse"),
+    }
+}
+
+fn fault(reason: &'static str) -> Result<()> {
+    Error::e_explain(ErrorType::Custom("GrpcHealth"), reason)
+}
+
+/// The error that a `grpc-status` other than 0 is.
+fn refusal(headers: &HeaderMap) -> Option<Result<()>> {
+    let status = headers.get("grpc-status")?.to_str().unwrap_or("");
+    let reason = match status {
+        "0" => return None,
+        "5" => "it knows no such service (grpc-status 5)".to_owned(),
+        "12" => "it has no grpc.health.v1 (grpc-status 12)".to_owned(),
+        status => format!("grpc-status {}", status.escape_debug()),
+    };
+    Some(Error::e_explain(ErrorType::Custom("GrpcHealth"), reason))
+}
+
+/// `HealthCheckRequest {service}` as a message of gRPC: uncompressed, with its length.
+fn question(service: &str) -> Bytes {
+    let mut message = Vec::with_capacity(service.len() + 3);
+    if !service.is_empty() {
+        message.push(0x0a);
+        let mut length = service.len();
+        while length >= 0x80 {
+            message.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        message.push(length as u8);
+        message.extend_from_slice(service.as_bytes());
+    }
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let mut framed = vec![0];
+    framed.extend_from_slice(&length.to_be_bytes());
+    framed.extend_from_slice(&message);
+    framed.into()
+}
+
+/// The `status` of a `HealthCheckResponse`, 0 where it has none (a default is not sent).
+fn serving_status(framed: &[u8]) -> Option<u64> {
+    let (&[is_compressed, a, b, c, d], mut message) = framed.split_first_chunk::<5>()?;
+    if is_compressed != 0 || message.len() != u32::from_be_bytes([a, b, c, d]) as usize {
+        return None;
+    }
+    let mut status = 0;
+    while !message.is_empty() {
+        let key = varint(&mut message)?;
+        match key & 7 {
+            0 => {
+                let value = varint(&mut message)?;
+                if key >> 3 == 1 {
+                    status = value;
+                }
+            }
+            1 => message = message.get(8..)?,
+            2 => {
+                let length = usize::try_from(varint(&mut message)?).ok()?;
+                message = message.get(length..)?;
+            }
+            5 => message = message.get(4..)?,
+            _ => return None,
+        }
+    }
+    Some(status)
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn question_is_a_framed_message() {
+        assert_eq!(&question("")[..], [0, 0, 0, 0, 0]);
+        assert_eq!(&question("a.B")[..], [0, 0, 0, 0, 5, 0x0a, 3, b'a', b'.', b'B']);
+        let long = question(&"x".repeat(300));
+        assert_eq!(long[..8], [0, 0, 0, 1, 0x2f, 0x0a, 0xac, 0x02]);
+    }
+
+    #[test]
+    fn status_is_read_whatever_else_is_in_the_answer() {
+        assert_eq!(serving_status(&[0, 0, 0, 0, 2, 8, 1]), Some(1));
+        assert_eq!(serving_status(&[0, 0, 0, 0, 0]), Some(0));
+        assert_eq!(serving_status(&[0, 0, 0, 0, 7, 0x12, 3, 1, 2, 3, 8, 2]), Some(2));
+        for broken in [
+            &[][..],
+            &[0, 0, 0, 0],
+            &[1, 0, 0, 0, 2, 8, 1],
+            &[0, 0, 0, 0, 3, 8, 1],
+            &[0, 0, 0, 0, 1, 8],
+            &[0, 0, 0, 0, 3, 0x12, 9, 1],
+            &[0, 0, 0, 0, 2, 0x0b, 1],
+        ] {
+            assert_eq!(serving_status(broken), None, "{broken:?}");
+        }
+        let mut endless = vec![0, 0, 0, 0, 12, 8];
+        endless.extend([0xff; 11]);
+        assert_eq!(serving_status(&endless), None);
+    }
+}
