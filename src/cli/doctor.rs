@@ -49,6 +49,9 @@ pub struct Doctor {
     /// Certificates (PEM) to trust beside the machine's.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Accept any certificate of the URL's server.
+    #[arg(long, conflicts_with = "ca")]
+    insecure: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -57,6 +60,10 @@ pub struct Doctor {
 impl Doctor {
     pub fn run(self) -> Result<(), ExitCode> {
         let trust = match self.url.is_tls {
+            true if self.insecure => Some(Trust::anybody().map_err(|reason| {
+                eprintln!("error: --insecure: {reason}");
+                ExitCode::from(FAILURE)
+            })?),
             true => Some(Trust::new(self.ca.as_deref()).map_err(|reason| {
                 eprintln!("error: --ca: {reason}");
                 ExitCode::from(USAGE)

@@ -149,6 +149,9 @@ pub struct Config {
     pub maintenance: Option<Spanned<MaintenanceSetting>>,
     /// Pages of one's own for errors.
     pub error_pages: ErrorPages,
+    /// Whether errors of the gateway's own have a `Proxy-Status` header (RFC 9209) that says what kind
+    /// of error it is and names no endpoint. `tidegate doctor` knows the gateway by it. Default: `on`.
+    pub proxy_status: Option<Switch>,
     /// Networks (CIDR) whose `X-Forwarded-For`, `-Proto`, `-Host`, `Forwarded` (RFC 7239; where a
     /// proxy sends both, the former count) and `X-Request-Id` are believed; `unix` means clients of
     /// Unix domain sockets. Default: none.

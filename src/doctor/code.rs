@@ -138,6 +138,10 @@ codes! {
         "The service behind the gateway did not answer in time.",
         "It hangs, it is slow, or a firewall drops what is sent to it.",
         "See what the service waits for, or raise `timeouts.read` of the route.";
+    UpstreamCertificate: "upstream-certificate",
+        "The certificate of the service behind the gateway is not good for it.",
+        "It has expired, is of another name, or its issuer is not one that the upstream's `tls` trusts.",
+        "Name its authority in `tls.ca` of the upstream, or the name that it bears in `tls.server_name`.";
     UpstreamFailed: "upstream-failed",
         "The service behind the gateway closed the connection or broke the protocol.",
         "It is no HTTP/1.1 service, or it crashed over the request.",

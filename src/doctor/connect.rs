@@ -2,6 +2,7 @@
 
 use super::fault::{Certificate, Fault};
 use super::wire::Duplex;
+use crate::tls::{ClientOptions, UpstreamTls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error as TlsError, RootCertStore};
@@ -68,7 +69,18 @@ pub async fn tcp(
 
 /// Who is trusted over TLS.
 #[derive(Clone)]
-pub struct Trust(Arc<ClientConfig>);
+pub struct Trust {
+    config: Arc<ClientConfig>,
+    /// Whether certificates are verified at all.
+    verifies: bool,
+}
+
+impl std::fmt::Debug for Trust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A key has no business in a log.
+        f.debug_struct("Trust").field("verifies", &self.verifies).finish_non_exhaustive()
+    }
+}
 
 impl Trust {
     /// The roots of the machine, and those of a PEM file.
@@ -97,6 +109,33 @@ impl Trust {
         Self::of(roots)
     }
 
+    /// Anybody: nothing is verified.
+    pub fn anybody() -> Result<Self, String> {
+        let options = ClientOptions { insecure: true, ..ClientOptions::default() };
+        Ok(Self { config: UpstreamTls::new(options)?.tunnel, verifies: false })
+    }
+
+    /// Those that the gateway trusts for this upstream; its own certificate is shown.
+    pub(super) fn of_upstream(tls: &UpstreamTls) -> Self {
+        Self { config: Arc::clone(&tls.tunnel), verifies: tls.verify }
+    }
+
+    /// The same for HTTP/2.
+    pub(super) fn over_http2(&self) -> Self {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Self { config: Arc::new(config), verifies: self.verifies }
+    }
+
+    /// Whether certificates are verified.
+    pub(super) fn verifies(&self) -> bool {
+        self.verifies
+    }
+
+    fn wants_http2(&self) -> bool {
+        self.config.alpn_protocols.iter().any(|protocol| protocol == b"h2")
+    }
+
     /// Nobody: to see whether TLS is spoken at all.
     pub fn nobody() -> Result<Self, String> {
         Self::of(RootCertStore::empty())
@@ -110,7 +149,7 @@ impl Trust {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self(Arc::new(config)))
+        Ok(Self { config: Arc::new(config), verifies: true })
     }
 }
 
@@ -130,24 +169,26 @@ pub async fn tls(trust: &Trust, host: &str, stream: TcpStream, deadline: Instant
         let other = Certificate::OtherName;
         return Tls::Fault(Fault::Certificate(other, "no certificate has such a name".to_owned()));
     };
-    let connecting = TlsConnector::from(Arc::clone(&trust.0)).connect(name, stream);
+    let connecting = TlsConnector::from(Arc::clone(&trust.config)).connect(name, stream);
     match timeout_at(deadline.into(), connecting).await {
         Err(_) => Tls::Foreign(Fault::Tls("no answer in time".to_owned())),
-        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+        Ok(Ok(stream))
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") && !trust.wants_http2() =>
+        {
             Tls::Fault(Fault::Http2Only)
         }
         Ok(Ok(stream)) => Tls::Open(Box::new(stream)),
-        Ok(Err(error)) => judge(&error),
+        Ok(Err(error)) => judge(&error, trust.wants_http2()),
     }
 }
 
-fn judge(error: &io::Error) -> Tls {
+fn judge(error: &io::Error, wants_http2: bool) -> Tls {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
     let said = inner.map_or_else(|| error.to_string(), TlsError::to_string);
     let said: String = said.chars().take(200).collect();
     let certificate = match inner {
         Some(TlsError::InvalidCertificate(reason)) => reason,
-        Some(TlsError::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+        Some(TlsError::AlertReceived(AlertDescription::NoApplicationProtocol)) if !wants_http2 => {
             return Tls::Fault(Fault::Http2Only);
         }
         Some(TlsError::InvalidMessage(_)) | None => return Tls::Foreign(Fault::Tls(said)),

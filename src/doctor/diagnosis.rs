@@ -74,6 +74,8 @@ pub struct Evidence<'e> {
     pub map: Option<&'e Map>,
     /// Where it leads the URL.
     pub destination: Option<&'e Destination>,
+    /// How long each step may take.
+    pub patience: Duration,
 }
 
 impl Evidence<'_> {
@@ -148,10 +150,11 @@ impl Evidence<'_> {
             }
             let slow = self.destination.and_then(|destination| destination.lines.read.clone());
             let slow = slow.filter(|_| code == Code::UpstreamTimeout);
+            let beside = self.slower_than_route().filter(|_| code == Code::UpstreamTimeout);
             return Diagnosis {
                 code,
                 blame: Blame::Upstream,
-                seen: said,
+                seen: said + &beside.unwrap_or_default(),
                 line: slow.or(self.endpoint_line()),
             };
         }
@@ -179,10 +182,41 @@ impl Evidence<'_> {
         Diagnosis { code, blame, seen, line }
     }
 
+    /// How long the service takes straight, where that is longer than the route waits.
+    fn slower_than_route(&self) -> Option<String> {
+        let limit = self.destination?.read_timeout;
+        let took = |straight: &Straight| {
+            let answer = straight.observed.done.iter().find(|(step, ..)| *step == Step::Http);
+            answer.map(|(_, took, _)| *took)
+        };
+        let mut slow = self.straights.iter().filter_map(|it| Some((it, took(it)?)));
+        let (slow, took) = slow.find(|(_, took)| *took > limit)?;
+        Some(format!(
+            "; straight to {} it answers after {:.1} s, and the route waits {} (`timeouts.read`)",
+            slow.name,
+            took.as_secs_f64(),
+            humantime::format_duration(limit)
+        ))
+    }
+
+    /// That the doctor has waited for less than the gateway would, where it has.
+    fn less_patient_than_route(&self, fault: &Fault) -> Option<String> {
+        let limit = self.destination?.read_timeout;
+        let is_late = matches!(fault, Fault::NoAnswer | Fault::NoBody) && self.patience < limit;
+        is_late.then(|| {
+            format!(
+                " within {} (--timeout); the route waits {} (`timeouts.read`)",
+                humantime::format_duration(self.patience),
+                humantime::format_duration(limit)
+            )
+        })
+    }
+
     /// The fault through the gateway beside what is seen straight.
     fn compared(&self, fault: &Fault) -> Diagnosis {
         let code = code_of(fault);
-        let own = |code, blame, line| Diagnosis { code, blame, seen: seen(fault), line };
+        let seen_here = seen(fault) + &self.less_patient_than_route(fault).unwrap_or_default();
+        let own = |code, blame, line| Diagnosis { code, blame, seen: seen_here.clone(), line };
         let origin =
             matches!(code, Code::Forbidden | Code::Unauthorized) && self.works_without_origin;
         if let Some((sick, straight)) = self.sick() {

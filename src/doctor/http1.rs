@@ -25,6 +25,13 @@ pub struct Head {
 }
 
 impl Head {
+    /// One that came over HTTP/2.
+    pub fn of_http2(head: &http::response::Parts) -> Self {
+        let fields = head.headers.iter();
+        let fields = fields.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+        Self { status: head.status.as_u16(), fields: fields.collect() }
+    }
+
     /// The values of a field.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.fields
@@ -161,15 +168,82 @@ pub fn is_http2(bytes: &[u8]) -> bool {
 pub const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// An answer with what its body says, as far as that comes soon.
-pub async fn answer(wire: &mut Wire, head: Head, deadline: Instant) -> Answer {
+pub async fn answer(wire: &mut Wire, head: Head, deadline: Instant, trusts_json: bool) -> Answer {
     let soon = deadline.min(Instant::now() + BODY_PATIENCE);
     let length = head.get("content-length").and_then(|length| length.parse::<usize>().ok());
+    if head.has_token("transfer-encoding", "chunked") && !head.is_bodiless() {
+        return judge(head, &chunked(wire, soon).await, trusts_json);
+    }
     // Of a body without a length, what comes with the head or right behind it will do.
     let wanted = if head.is_bodiless() { 0 } else { length.unwrap_or(1).min(MAX_BODY) };
     let _ = wire.fill(wanted, soon).await;
-    let body = wire.take(MAX_BODY);
-    let gateway = gateway_error(&body);
-    Answer { head, gateway, excerpt: shown(&quoted(&body)) }
+    judge(head, &wire.take(MAX_BODY), trusts_json)
+}
+
+/// What an answer is, by its head and as much of its body as came. Where `trusts_json` is set, a body
+/// in the gateway's own form is the gateway's without a `Proxy-Status` too.
+pub fn judge(head: Head, body: &[u8], trusts_json: bool) -> Answer {
+    let said = gateway_error(body);
+    let gateway = match proxy_status(&head) {
+        Some(word) => {
+            let message = said.filter(|(error, _)| *error == word).map(|(_, message)| message);
+            // A page of the operator's own says it in other words.
+            Some((word, message.unwrap_or_else(|| shown(&quoted(body)))))
+        }
+        None => said.filter(|_| trusts_json),
+    };
+    Answer { head, gateway, excerpt: shown(&quoted(body)) }
+}
+
+/// The word of the gateway's own error (RFC 9209), if it is one. Proxies in front of it may have
+/// added themselves behind it.
+fn proxy_status(head: &Head) -> Option<String> {
+    let members = head.all("proxy-status").filter_map(|value| std::str::from_utf8(value).ok());
+    let word = |member: &str| {
+        let parameters = member.trim().strip_prefix("tidegate;")?;
+        let (_, details) = parameters.split_once("details=\"")?;
+        let (word, _) = details.split_once('"')?;
+        let is_word = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        (is_word && !word.is_empty()).then(|| word.to_owned())
+    };
+    // The gateway puts no comma into it, and what another puts into quotes is no member of its own.
+    members.flat_map(|value| value.split(',')).filter_map(word).last()
+}
+
+/// A body in chunks (RFC 9112, section 7.1), as far as it comes in time.
+async fn chunked(wire: &mut Wire, deadline: Instant) -> Vec<u8> {
+    loop {
+        let (mut body, is_whole) = without_chunks(wire.kept());
+        if is_whole || body.len() >= MAX_BODY || wire.more(deadline).await.is_err() {
+            body.truncate(MAX_BODY);
+            return body;
+        }
+    }
+}
+
+/// What the chunks hold, and whether they have ended or are broken.
+fn without_chunks(mut bytes: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    loop {
+        let Some(end) = bytes.windows(2).position(|pair| pair == b"\r\n") else {
+            return (body, false);
+        };
+        let line = bytes.get(..end).unwrap_or_default();
+        let size = line.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        let size = std::str::from_utf8(size).ok().and_then(|it| usize::from_str_radix(it, 16).ok());
+        let rest = bytes.get(end + 2..).unwrap_or_default();
+        match size {
+            None | Some(0) => return (body, true),
+            Some(size) if rest.len() <= size => {
+                body.extend_from_slice(rest);
+                return (body, false);
+            }
+            Some(size) => {
+                body.extend_from_slice(rest.get(..size).unwrap_or_default());
+                bytes = rest.get(size.saturating_add(2)..).unwrap_or_default();
+            }
+        }
+    }
 }
 
 /// `error` and `message` of the gateway's own errors, framed in whatever way.
@@ -193,6 +267,38 @@ mod tests {
         assert!(is_http2(&[0, 0, 18, 4, 0, 0, 0, 0, 0, 0, 3]));
         for other in [&b"HTTP/1.1"[..], b"SSH-2.0-", b"", b"\0\0\0"] {
             assert!(!is_tls(other) && !is_http2(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn chunks_are_taken_apart_however_little_has_come() {
+        let whole = b"f\r\nbroken orders-a\r\n3;x=y\r\nabc\r\n0\r\n\r\n";
+        assert_eq!(without_chunks(whole), (b"broken orders-aabc".to_vec(), true));
+        for length in 0..whole.len() {
+            let (body, _) = without_chunks(&whole[..length]);
+            assert!(b"broken orders-aabc\r".starts_with(&body[..]) || body.ends_with(b"\r"));
+        }
+        assert_eq!(without_chunks(b"ffffffffffffffff\r\nab"), (b"ab".to_vec(), false));
+        assert_eq!(without_chunks(b"no\r\nab"), (Vec::new(), true));
+    }
+
+    #[test]
+    fn gateway_is_known_by_its_proxy_status_and_not_by_that_of_another() {
+        let head = |value: &str| Head {
+            status: 502,
+            fields: vec![("Proxy-Status".to_owned(), value.as_bytes().to_vec())],
+        };
+        let word = |value: &str| proxy_status(&head(value));
+        let own = "tidegate; error=connection_refused; details=\"upstream_unreachable\"";
+        assert_eq!(word(own).as_deref(), Some("upstream_unreachable"));
+        assert_eq!(
+            word(&format!("{own}, cdn; error=http_protocol_error")).as_deref(),
+            Some("upstream_unreachable")
+        );
+        for other in
+            ["cdn; error=x; details=\"no_route\"", "tidegate", "tidegate; details=\"a b\"", ""]
+        {
+            assert_eq!(word(other), None, "{other}");
         }
     }
 

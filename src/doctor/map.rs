@@ -1,5 +1,6 @@
 //! What the configuration says of a URL: its route, its upstream, and the lines they stand in.
 
+use super::connect::Trust;
 use super::target::Target;
 use crate::config::{
     self, AccessLogSetting, CorsPolicy, Problems, Sources, Span, WebSocketSetting,
@@ -29,6 +30,14 @@ pub struct Destination {
     pub endpoints: Vec<Endpoint>,
     /// Whether WebSockets are let through.
     pub takes_websocket: bool,
+    /// Who is trusted for them, where they are spoken to by TLS.
+    pub trust: Option<Trust>,
+    /// The name that their certificates must bear, unless it is the endpoint's own.
+    pub server_name: Option<String>,
+    /// Whether they are spoken to over HTTP/2 and nothing else.
+    pub speaks_http2: bool,
+    /// How long the gateway waits between two pieces of a response.
+    pub read_timeout: Duration,
     /// `websocket.idle_timeout`, and its line.
     pub idle_timeout: Option<(Duration, String)>,
     /// The lines of the route itself, `websocket`, the CORS policy that holds for it,
@@ -81,6 +90,11 @@ impl Map {
 
     fn line(&self, span: Span) -> String {
         format!("{}:{}:{}", self.sources.file(span.file).0, span.line, span.column)
+    }
+
+    /// Whether the gateway's own errors have a `Proxy-Status`.
+    pub fn sends_proxy_status(&self) -> bool {
+        self.written.proxy_status.is_none_or(|it| it.0)
     }
 
     /// Query keys that the file wants hidden in the access log.
@@ -150,6 +164,10 @@ impl Map {
             path_and_query: route.target_of_normal(&path, query),
             endpoints: endpoints.collect(),
             takes_websocket: route.websocket.is_some(),
+            trust: pool.settings().speech.tls.as_deref().map(Trust::of_upstream),
+            server_name: pool.settings().speech.tls.as_ref().and_then(|it| it.server_name.clone()),
+            speaks_http2: pool.settings().speech.alpn.get_min_http_version() == 2,
+            read_timeout: route.read_timeout,
             idle_timeout: idle_timeout.map(|it| (it.value.0, self.line(it.span))),
             lines: self.lines(written),
         })

@@ -7,6 +7,7 @@ mod diagnosis;
 mod fault;
 mod frames;
 mod http1;
+mod http2;
 mod map;
 mod naming;
 mod origin;
@@ -90,6 +91,7 @@ impl Examination {
             cors,
             map: self.map.as_ref(),
             destination: destination.as_ref(),
+            patience: self.patience,
         };
         let diagnosis = evidence.diagnose();
         let lines = self.lines(&front, &straights, diagnosis.as_ref());
@@ -108,6 +110,10 @@ impl Examination {
             host: self.target.host.clone(),
             port: self.target.port,
             trust: self.trust.clone().filter(|_| self.target.is_tls),
+            server_name: None,
+            speaks_http2: false,
+            // The gateway says it in a header, unless its configuration is unknown or says otherwise.
+            trusts_json: self.map.as_ref().is_none_or(|map| !map.sends_proxy_status()),
             path_and_query: self.target.path_and_query(),
             authority: self.target.authority.clone(),
             origin: self.origin.clone(),
@@ -119,8 +125,7 @@ impl Examination {
         }
     }
 
-    /// The ways straight to the upstream, each with its name and line. The gateway speaks plain
-    /// HTTP to its upstreams.
+    /// The ways straight to the upstream, each with its name and line, by its own TLS and protocol.
     fn straights(
         &self,
         destination: Option<&Destination>,
@@ -128,8 +133,14 @@ impl Examination {
     ) -> Vec<(String, Option<String>, Plan)> {
         // An idle while that went well has nothing to be compared with.
         let is_idle_in_doubt = matches!(front.fault, Some((Step::Idle, ..)));
+        let speaks_http2 =
+            destination.is_some_and(|it| it.speaks_http2) && !self.target.is_websocket;
+        let trust = destination.and_then(|it| it.trust.clone());
         let base = Plan {
-            trust: None,
+            trust: if speaks_http2 { trust.map(|it| it.over_http2()) } else { trust },
+            server_name: destination.and_then(|it| it.server_name.clone()),
+            speaks_http2,
+            trusts_json: false,
             idle: if is_idle_in_doubt { self.idle } else { Duration::ZERO },
             path_and_query: destination
                 .map_or_else(|| self.target.path_and_query(), |it| it.path_and_query.clone()),
@@ -194,7 +205,8 @@ impl Examination {
         };
         let own = |wanted: Step| {
             let done = front.done.iter().find(|(step, ..)| *step == wanted);
-            let failed = front.fault.as_ref().filter(|(step, ..)| *step == wanted);
+            let mut failures = front.fault.iter().chain(&front.later);
+            let failed = failures.find(|(step, ..)| *step == wanted);
             match (done, failed) {
                 (_, Some((step, took, fault))) => {
                     let says = format!("{}: {}", code_of(fault).name(), seen(fault));

@@ -36,6 +36,7 @@ pub fn is_of_upstream(code: Code) -> bool {
         Code::UpstreamUnreachable
             | Code::UpstreamUnresolved
             | Code::UpstreamTimeout
+            | Code::UpstreamCertificate
             | Code::UpstreamFailed
     )
 }
@@ -46,6 +47,7 @@ pub fn upstreams(fault: &Fault) -> Code {
         Fault::Refused | Fault::Unreachable(_) => Code::UpstreamUnreachable,
         Fault::NameUnknown(_) => Code::UpstreamUnresolved,
         Fault::ConnectTimeout | Fault::NoAnswer => Code::UpstreamTimeout,
+        Fault::Certificate(..) => Code::UpstreamCertificate,
         other => code_of(other),
     }
 }

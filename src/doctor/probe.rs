@@ -4,6 +4,7 @@ use super::connect::{self, Tls, Trust};
 use super::fault::{Answer, Fault, Step};
 use super::frames::{self, Event};
 use super::http1::{self, Head, Request};
+use super::http2;
 use super::switch;
 use super::target::{quoted, shown};
 use super::wire::{End, Wire};
@@ -25,6 +26,12 @@ pub struct Plan {
     pub port: u16,
     /// Whether TLS is spoken, and who is trusted then.
     pub trust: Option<Trust>,
+    /// The name that the certificate must bear, unless it is the host's.
+    pub server_name: Option<String>,
+    /// Whether requests are sent over HTTP/2; WebSockets are not.
+    pub speaks_http2: bool,
+    /// Whether an error in the gateway's own JSON is believed to be the gateway's.
+    pub trusts_json: bool,
     /// Path and query.
     pub path_and_query: String,
     /// The `Host` field.
@@ -48,8 +55,10 @@ pub struct Plan {
 pub struct Observed {
     /// The steps that went well: how long each took, and what there is to say.
     pub done: Vec<(Step, Duration, String)>,
-    /// Where it ended, if it did.
+    /// Where it ended, if it did; or the certificate that was not good, behind which it went on.
     pub fault: Option<(Step, Duration, Fault)>,
+    /// Where it ended after that.
+    pub later: Option<(Step, Duration, Fault)>,
     /// The answer's head, if one came.
     pub head: Option<Head>,
     /// Who answered.
@@ -68,8 +77,10 @@ impl Observed {
 /// Walks to the end, or to the first fault.
 pub async fn walk(plan: &Plan) -> Observed {
     let mut walk = Walk { plan, seen: Observed::default(), began: Instant::now() };
-    if let Err((step, fault)) = walk.go().await {
-        walk.seen.fault = Some((step, walk.began.elapsed(), fault));
+    let ended = walk.go().await.err().map(|(step, fault)| (step, walk.began.elapsed(), fault));
+    match walk.seen.fault {
+        Some(_) => walk.seen.later = ended,
+        None => walk.seen.fault = ended,
     }
     walk.seen
 }
@@ -80,7 +91,7 @@ pub async fn ask(plan: &Plan, request: Vec<u8>) -> Result<Answer, Fault> {
     let mut wire = walk.connect().await.map_err(|(_, fault)| fault)?;
     let deadline = walk.deadline();
     let head = http1::exchange(&mut wire, &request, deadline).await?;
-    Ok(http1::answer(&mut wire, head, deadline).await)
+    Ok(http1::answer(&mut wire, head, deadline, plan.trusts_json).await)
 }
 
 /// A request of the plan's path with the plan's fields.
@@ -116,6 +127,9 @@ impl Walk<'_> {
 
     async fn go(&mut self) -> Went<()> {
         let mut wire = self.connect().await?;
+        if self.plan.speaks_http2 && !self.plan.is_websocket {
+            return self.get_by_http2(wire).await;
+        }
         if self.plan.is_websocket {
             self.handshake(&mut wire).await?;
             self.ping(&mut wire, Step::Ping).await?;
@@ -134,16 +148,38 @@ impl Walk<'_> {
         let stream = self.tcp().await?;
         let Some(trust) = &self.plan.trust else { return Ok(Wire::new(Box::new(stream))) };
         let deadline = self.deadline();
-        match connect::tls(trust, &self.plan.host, stream, deadline).await {
+        match connect::tls(trust, self.server_name(), stream, deadline).await {
             Tls::Open(stream) => {
-                self.done(Step::Tls, "the certificate is good");
+                let is_verified = trust.verifies();
+                let certificate = if is_verified { "good" } else { "not verified" };
+                self.done(Step::Tls, format!("the certificate is {certificate}"));
                 Ok(Wire::new(stream))
+            }
+            Tls::Fault(fault @ Fault::Certificate(..)) => {
+                self.seen.fault = Some((Step::Tls, self.began.elapsed(), fault.clone()));
+                self.unverified().await.ok_or((Step::Tls, fault))
             }
             Tls::Fault(fault) => Err((Step::Tls, fault)),
             Tls::Foreign(fault) => match self.speaks_plain().await {
                 true => Err((Step::Tls, Fault::PlainBehindTls)),
                 false => Err((Step::Tls, fault)),
             },
+        }
+    }
+
+    fn server_name(&self) -> &str {
+        self.plan.server_name.as_deref().unwrap_or(&self.plan.host)
+    }
+
+    /// The same connection without a look at the certificate, to see what else is wrong.
+    async fn unverified(&self) -> Option<Wire> {
+        let trust = Trust::anybody().ok()?;
+        let trust = if self.plan.speaks_http2 { trust.over_http2() } else { trust };
+        let stream = self.again().await?;
+        let deadline = self.soon();
+        match connect::tls(&trust, self.server_name(), stream, deadline).await {
+            Tls::Open(stream) => Some(Wire::new(stream)),
+            Tls::Fault(_) | Tls::Foreign(_) => None,
         }
     }
 
@@ -205,6 +241,29 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// The same over HTTP/2.
+    async fn get_by_http2(&mut self, wire: Wire) -> Went<()> {
+        let deadline = self.deadline();
+        let mut answering = http2::get(wire.into_stream(), self.plan, deadline)
+            .await
+            .map_err(|fault| (Step::Http, fault))?;
+        self.done(Step::Http, "HTTP/2 is spoken");
+        let head = answering.head.clone();
+        self.seen.head = Some(head.clone());
+        if head.status >= 400 {
+            let soon = deadline.min(self.soon());
+            let body = answering.body(soon, false).await.unwrap_or_default();
+            let answer = http1::judge(head, &body, self.plan.trusts_json);
+            return Err((Step::Answer, Fault::Answered(answer)));
+        }
+        let status = head.status.to_string();
+        if !head.is_bodiless() && answering.body(deadline, true).await.is_none() {
+            return Err((Step::Answer, Fault::NoBody));
+        }
+        self.done(Step::Answer, status);
+        Ok(())
+    }
+
     /// Asks, and tells what kind of server does not answer.
     async fn answered(&mut self, wire: &mut Wire, request: &[u8]) -> Went<Head> {
         let deadline = self.deadline();
@@ -223,7 +282,7 @@ impl Walk<'_> {
 
     async fn refused(&self, wire: &mut Wire, head: Head) -> Fault {
         let deadline = Instant::now() + self.plan.patience;
-        let answer = http1::answer(wire, head, deadline).await;
+        let answer = http1::answer(wire, head, deadline, self.plan.trusts_json).await;
         // Many TLS servers answer plain HTTP with a 400 in plain HTTP.
         if answer.head.status == 400 && answer.gateway.is_none() && self.speaks_tls().await {
             return Fault::TlsBehindPlain;

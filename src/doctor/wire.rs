@@ -37,6 +37,11 @@ impl Wire {
         Self { stream, kept: Vec::new(), owed: 0 }
     }
 
+    /// The connection itself, of which nothing has been read.
+    pub fn into_stream(self) -> Box<dyn Duplex> {
+        self.stream
+    }
+
     /// What has been read and not been taken.
     pub fn kept(&self) -> &[u8] {
         &self.kept

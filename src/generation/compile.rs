@@ -342,6 +342,7 @@ impl Compiler<'_> {
             managed_headers: self.managed_headers(),
             via: self.via(),
             error_pages: self.error_pages(),
+            sends_proxy_status: self.config.proxy_status.is_none_or(|it| it.0),
             shared: self.shared.clone(),
             access_log: self.access_log().map(Arc::new),
             tracing: self.tracing().map(Arc::new),

@@ -152,6 +152,8 @@ pub struct Edge {
     pub via: Arc<Via>,
     /// Pages for errors.
     pub error_pages: Option<ErrorPages>,
+    /// Whether errors of the gateway's own have a `Proxy-Status` (RFC 9209).
+    pub sends_proxy_status: bool,
     /// Where it is counted together with other gateways.
     pub shared: Option<Arc<Shared>>,
     /// The access log, unless it is off.

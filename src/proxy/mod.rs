@@ -12,6 +12,7 @@ mod failure;
 mod forward;
 mod grpc_web;
 mod mirror;
+mod proxy_status;
 mod reply;
 mod retry;
 mod target;

@@ -1,5 +1,6 @@
 //! The gateway's own answers, written out.
 
+use super::proxy_status::{PROXY_STATUS, proxy_status};
 use super::{Context, filter_response};
 use crate::error_pages::{Known, Page};
 use crate::filter::{Reply, ReplyBody};
@@ -34,6 +35,12 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply)
     }
     for (name, value) in reply.headers {
         head.append_header(name, value)?;
+    }
+    if let ReplyBody::Error { code, .. } = &reply.body
+        && ctx.route.edge.sends_proxy_status
+        && let Some(value) = proxy_status(code)
+    {
+        head.insert_header(PROXY_STATUS, value)?;
     }
     filter_response(session.req_header(), &mut head, ctx).await?;
     let is_bodiless = length == 0 || session.req_header().method == Method::HEAD;

@@ -98,7 +98,15 @@ async fn certificates_that_are_not_good() {
     let server = Identity::of("localhost").purpose(client).serve().await;
     server.examine().await.is("certificate-bad");
     let server = Identity::of("localhost").serve().await;
-    examine(server.url("wss"), &[]).await.is("certificate-unknown-issuer");
+    let found = examine(server.url("wss"), &[]).await;
+    found.is("certificate-unknown-issuer");
+    // The walk goes on without a look at the certificate, to see what else is wrong.
+    for (step, outcome) in [("tls", "failed"), ("http", "ok"), ("handshake", "ok"), ("ping", "ok")]
+    {
+        assert_eq!(found.outcome(step), outcome, "{:#}", found.json);
+    }
+    let found = examine(server.url("wss"), &["--insecure"]).await;
+    assert_eq!((found.outcome("tls"), found.json["healthy"].as_bool()), ("ok", Some(true)));
 }
 
 #[tokio::test]

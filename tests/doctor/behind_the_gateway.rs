@@ -1,7 +1,7 @@
 //! The gateway, its file, and the service behind it: the line to change is named.
 
 use crate::patient::{Found, Identity, examine, frame, plain_frame, switching};
-use crate::support::{Config, Gateway, Upstream, free_port, respond};
+use crate::support::{Authority, Config, Gateway, TlsService, Upstream, free_port, respond};
 use std::path::Path;
 
 /// Examines a path of a gateway with its own file.
@@ -267,4 +267,100 @@ async fn a_line_of_an_included_file_is_named_by_that_file() {
     let gateway = Gateway::run(folder, file, port).await;
     let found = through(&gateway, "/", &[]).await;
     found.is("websocket-off").points_at(Path::new(&included), "off");
+}
+
+/// Examines a plain path of a gateway with its own file.
+async fn get_through(gateway: &Gateway, path: &str, arguments: &[&str]) -> Found {
+    let file = gateway.file().to_str().expect("a path");
+    let url = format!("http://{}{path}", gateway.address());
+    examine(url, &[&["--config", file], arguments].concat()).await
+}
+
+#[tokio::test]
+async fn upstream_is_asked_by_its_own_tls_and_protocol() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let authority = Authority::new();
+    authority.write(&folder.path().join("ca.pem"));
+    authority.issue(folder.path(), "service", &["service.internal"], 2090);
+    authority.issue_client(folder.path(), "gateway");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let tls = format!(
+        "tls: {{server_name: service.internal, ca: {:?}, client_certificate: {{cert: {:?}, key: {:?}}}}}",
+        path("ca.pem"),
+        path("gateway.pem"),
+        path("gateway.key")
+    );
+    for (alpn, protocols) in [("http/1.1", "[h1]"), ("h2", "[h2]")] {
+        let service = TlsService::start(folder.path(), "service", Some("ca.pem"), &[alpn]).await;
+        let config = Config::to_address(&service.address().to_string());
+        let protocols = format!("protocols: {protocols}");
+        let gateway = config.speaking(&tls).speaking(&protocols).start().await;
+        let found = get_through(&gateway, "/", &[]).await;
+        assert_eq!(found.json["healthy"], true, "{:#}", found.json);
+        assert_eq!(found.outcome("upstream"), "ok", "{:#}", found.json);
+    }
+    // Over HTTP/2 without TLS as well.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address").to_string();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(crate::support::answer_by_http2(socket));
+        }
+    });
+    let gateway = Config::to_address(&address).speaking("protocols: [h2c]").start().await;
+    let found = get_through(&gateway, "/", &[]).await;
+    assert_eq!(found.outcome("upstream"), "ok", "{:#}", found.json);
+}
+
+#[tokio::test]
+async fn gateway_does_not_trust_the_certificate_of_the_service() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    Authority::new().issue(folder.path(), "service", &["localhost", "127.0.0.1"], 2090);
+    let service = TlsService::start(folder.path(), "service", None, &[]).await;
+    let address = service.address().to_string();
+    let gateway = Config::to_address(&address).speaking("tls: on").start().await;
+    let found = get_through(&gateway, "/", &[]).await;
+    found.is("upstream-certificate").blames("upstream").saw("upstream_tls_failed");
+    found.points_at(gateway.file(), &quoted(&address));
+}
+
+#[tokio::test]
+async fn error_page_of_the_operators_own_hides_nothing() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let page = folder.path().join("e.json");
+    std::fs::write(&page, "{\"code\": {{status}}}").expect("a page");
+    let service = Upstream::scripted(|mut wire, _| async move {
+        let _ = wire.read_to_end().await;
+    })
+    .await;
+    let pages = format!("error_pages: {{json: {{4xx: {page:?}, 5xx: {page:?}}}}}");
+    let gateway = Config::to(&service).with("timeouts: {read: 200ms}").top(&pages).start().await;
+    let found = get_through(&gateway, "/", &["--timeout", "2s"]).await;
+    found.is("upstream-timeout").blames("upstream").saw("upstream_timeout");
+    let found = through(&gateway, "/", &["--origin", "https://evil.example"]).await;
+    found.is("origin-refused").blames("gateway");
+}
+
+#[tokio::test]
+async fn error_of_a_service_in_the_gateways_words_is_the_services() {
+    let service = Upstream::answering(|_| {
+        let body = r#"{"error":"no_route","message":"mine","request_id":"1"}"#;
+        respond("404 Not Found", &["Content-Type: application/json"], body)
+    })
+    .await;
+    let gateway = Config::to(&service).start().await;
+    let found = get_through(&gateway, "/", &[]).await;
+    found.is("not-found").blames("upstream");
+}
+
+#[tokio::test]
+async fn body_in_chunks_is_shown_without_them() {
+    let service = Upstream::answering(|_| {
+        b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\nf\r\nbroken orders-a\r\n0\r\n\r\n"
+            .to_vec()
+    })
+    .await;
+    let gateway = Config::to(&service).start().await;
+    let found = get_through(&gateway, "/", &[]).await;
+    found.blames("upstream").saw("\"broken orders-a\"");
 }
