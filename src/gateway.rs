@@ -9,11 +9,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How long stderr may take for the last lines of the log.
-const LAST_LOG_LINES: Duration = Duration::from_millis(100);
+const LAST_LOG_LINES: Duration = Duration::from_millis(500);
 
 /// A configuration, read and ready to be run or checked.
 ///
@@ -250,6 +251,15 @@ impl RunError {
     }
 }
 
+/// The workers are made first; the threads that may wait for files have another name.
+fn thread_names(workers: usize) -> impl Fn() -> String + Send + Sync + 'static {
+    let made = AtomicUsize::new(0);
+    move || {
+        let is_worker = made.fetch_add(1, Ordering::Relaxed) < workers;
+        if is_worker { "gateway" } else { "gateway-files" }.to_owned()
+    }
+}
+
 /// The gateway: a configuration, and filters of your own.
 ///
 /// ```no_run
@@ -362,7 +372,7 @@ impl Gateway {
         verify(&generation, &read.config.tests, read.sources.clone()).map_err(RunError::Config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(generation.fixed.threads)
-            .thread_name("gateway")
+            .thread_name_fn(thread_names(generation.fixed.threads))
             .enable_all()
             .build()
             .map_err(RunError::Runtime)?;

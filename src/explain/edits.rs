@@ -55,7 +55,7 @@ const WORDS: &[&str] = &[
     "text/other",
     "https://other.example",
     "{host}",
-    "conf/examples/pages",
+    "pages",
     "tls/site.pem",
     "request",
     "tls-alpn-01",

@@ -26,7 +26,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 const HASTY_GRACE: Duration = Duration::from_millis(500);
 
 /// How long logs and traces may take for what they still hold, when the grace is over.
-const LAST_LINES: Duration = Duration::from_millis(1200);
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The same while some of the grace is left.
 const MOST_LAST_LINES: Duration = Duration::from_secs(5);
