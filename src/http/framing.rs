@@ -40,9 +40,62 @@ pub fn check(headers: &HeaderMap) -> Result<(), FramingError> {
 
 /// Digits, and not so many that a number of 64 bits has no room for them.
 fn is_number(written: &[u8]) -> bool {
-    (1..=20).contains(&written.len())
+    number(written).is_some()
+}
+
+fn number(written: &[u8]) -> Option<u64> {
+    let is_digits = (1..=20).contains(&written.len()) && written.iter().all(u8::is_ascii_digit);
+    is_digits.then(|| std::str::from_utf8(written).ok()?.parse().ok()).flatten()
+}
+
+/// Whether `Transfer-Encoding` says `chunked`, once, and nothing else.
+pub fn is_chunked_once(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (Some(coding), None) => coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
+}
+
+/// What a response's `Content-Length` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseLength {
+    /// There is none.
+    None,
+    /// One number, written once and without zeros in front.
+    Canonical,
+    /// One number, written in another way.
+    Known(u64),
+    /// Several numbers, or none.
+    Unclear,
+}
+
+/// Reads a response's `Content-Length`. RFC 9110, section 8.6, lets a recipient take equal values for one, which it
+/// must then send on once.
+pub fn response_length(headers: &HeaderMap) -> ResponseLength {
+    let mut fields = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (fields.next(), fields.next()) {
+        (None, _) => return ResponseLength::None,
+        (Some(only), None) if is_canonical(only.as_bytes()) => return ResponseLength::Canonical,
+        _ => {}
+    }
+    let fields = headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut length = None;
+    for value in fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b',')) {
+        let Some(number) = number(value.trim_ascii()) else { return ResponseLength::Unclear };
+        if length.is_some_and(|length| length != number) {
+            return ResponseLength::Unclear;
+        }
+        length = Some(number);
+    }
+    length.map_or(ResponseLength::Unclear, ResponseLength::Known)
+}
+
+/// Digits without zeros in front, and few enough for 64 bits beyond doubt.
+fn is_canonical(written: &[u8]) -> bool {
+    (1..=19).contains(&written.len())
         && written.iter().all(u8::is_ascii_digit)
-        && std::str::from_utf8(written).is_ok_and(|digits| digits.parse::<u64>().is_ok())
+        && (written.len() == 1 || !written.starts_with(b"0"))
 }
 
 /// Whether the request says that a body comes with it.
@@ -116,6 +169,38 @@ mod tests {
         assert_eq!(codings(&["Chunked"]), Ok(()));
         for bad in [&["chunked", "chunked"][..], &["gzip, chunked"], &["identity"], &[""]] {
             assert_eq!(codings(bad), Err(FramingError::Coding), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_8_6_equal_lengths_of_a_response_become_one() {
+        let read = |values: &[&'static str]| {
+            let fields: Vec<_> = values.iter().map(|value| ("content-length", *value)).collect();
+            response_length(&headers(&fields))
+        };
+        assert_eq!(read(&[]), ResponseLength::None);
+        for plain in ["0", "5", "1234567890123456789"] {
+            assert_eq!(read(&[plain]), ResponseLength::Canonical, "{plain}");
+        }
+        for merged in [&["5", "5"][..], &["5, 5"], &["5,5", "005"], &["005"]] {
+            assert_eq!(read(merged), ResponseLength::Known(5), "{merged:?}");
+        }
+        assert_eq!(read(&["18446744073709551615"]), ResponseLength::Known(u64::MAX));
+        for bad in [&["5", "6"][..], &["5, 6"], &["5,"], &[""], &["+5"], &["5", ""], &["-1"]] {
+            assert_eq!(read(bad), ResponseLength::Unclear, "{bad:?}");
+        }
+        assert_eq!(read(&["18446744073709551616"]), ResponseLength::Unclear);
+    }
+
+    #[test]
+    fn rfc9112_6_1_a_response_has_one_coding() {
+        let chunked = |values: &[&'static str]| {
+            let fields: Vec<_> = values.iter().map(|it| ("transfer-encoding", *it)).collect();
+            is_chunked_once(&headers(&fields))
+        };
+        assert!(chunked(&["chunked"]) && chunked(&["Chunked"]));
+        for bad in [&["chunked", "chunked"][..], &["chunked, chunked"], &["identity"], &[""]] {
+            assert!(!chunked(bad), "{bad:?}");
         }
     }
 

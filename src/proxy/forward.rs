@@ -27,6 +27,10 @@ const OF_CONNECTION: [HeaderName; 4] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// Fields that say where a body ends (RFC 9112, section 6).
+const FRAMING: [HeaderName; 3] =
+    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TRAILER];
+
 /// Makes the upstream's request of the client's.
 pub(super) fn prepare(
     session: &Session,
@@ -166,7 +170,7 @@ fn append_to_list(head: &mut RequestHeader, name: &'static str, element: &str) -
 /// Removes what concerns the upstream's connection alone (RFC 9110, section 7.6.1).
 pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeader) {
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
-        return;
+        return clean_switch(response);
     }
     if session.req_header().version == Version::HTTP_10 {
         // RFC 9112, section 6.1: such a client knows no chunks; the end of the connection is
@@ -178,16 +182,27 @@ pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeade
     if !response.headers.keys().any(|name| OF_CONNECTION.contains(name)) {
         return;
     }
-    for name in &head::nominated(&response.headers) {
+    // RFC 9110, section 15.5.22: in a 426 `Upgrade` is the message itself.
+    let is_message = response.status == StatusCode::UPGRADE_REQUIRED;
+    let stays = |name: &HeaderName| is_message && *name == header::UPGRADE;
+    for name in head::nominated(&response.headers).iter().filter(|name| !stays(name)) {
         response.remove_header(name);
     }
-    for name in &OF_CONNECTION {
-        // RFC 9110, section 15.5.22: in a 426 `Upgrade` is the message itself.
-        let is_message =
-            *name == header::UPGRADE && response.status == StatusCode::UPGRADE_REQUIRED;
+    for name in OF_CONNECTION.iter().filter(|name| !stays(name)) {
         // Pingora keeps two maps: finding nothing in one is cheaper than in both.
-        if !is_message && response.headers.contains_key(name) {
+        if response.headers.contains_key(name) {
             response.remove_header(name);
         }
     }
+}
+
+/// Leaves of a 101 what switches protocols: a body it has none, and the connection is no longer HTTP's.
+fn clean_switch(response: &mut ResponseHeader) {
+    for name in head::nominated(&response.headers).iter().chain(&OF_CONNECTION).chain(&FRAMING) {
+        if *name != header::UPGRADE && response.headers.contains_key(name) {
+            response.remove_header(name);
+        }
+    }
+    // A name and a value that every head may hold.
+    let _ = response.insert_header(header::CONNECTION, HeaderValue::from_static("Upgrade"));
 }

@@ -14,6 +14,7 @@ mod grpc_web;
 mod mirror;
 mod proxy_status;
 mod reply;
+mod response_framing;
 mod retry;
 mod target;
 mod tracing;
@@ -217,6 +218,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
+        response_framing::check(session, response, ctx)?;
         caching::arrived(response, ctx);
         retry::judge(session, response, ctx)
     }

@@ -1,5 +1,6 @@
 use super::handshake;
 use super::tap::Tap;
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
 use std::io;
 use std::pin::Pin;
@@ -8,6 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The most bytes of a head, either way.
 const MAX_HEAD: usize = 128 * 1024;
+
+/// The most fields of a response's head; Pingora takes no more.
+const MAX_FIELDS: usize = 256;
 
 /// Joins a WebSocket over HTTP/2 (RFC 8441) to an upstream that speaks HTTP/1.1.
 ///
@@ -182,23 +186,39 @@ fn answered(head: &[u8], key: &str) -> io::Result<Vec<u8>> {
         }
         Some(_) => return Ok(head.to_vec()),
     }
-    let accept = lines(head, &[]).find_map(|line| {
-        let (name, value) = line.split_at_checked(line.iter().position(|&byte| byte == b':')?)?;
-        let is_accept = name.eq_ignore_ascii_case(b"sec-websocket-accept");
-        is_accept.then(|| value.get(1..).unwrap_or_default().trim_ascii())
-    });
-    if accept != Some(handshake::accept_key(key).as_bytes()) {
-        return invalid("the upstream's Sec-WebSocket-Accept is not that of the key");
+    let Some((version, fields)) = parsed(head) else { return invalid("the 101 is malformed") };
+    if let Err(error) = handshake::check_answer(key.as_bytes(), version, &fields) {
+        return invalid(error.reason());
     }
-    let gone: [&[u8]; 5] = [
+    let gone: [&[u8]; 7] = [
         b"connection",
         b"upgrade",
+        b"keep-alive",
+        b"proxy-connection",
         b"sec-websocket-accept",
         b"transfer-encoding",
         b"content-length",
     ];
     let fields = lines(head, &gone).skip(1).collect::<Vec<_>>().concat();
     Ok([b"HTTP/1.1 200 OK\r\n", fields.as_slice(), b"\r\n"].concat())
+}
+
+/// The version and the fields of a response's head.
+fn parsed(head: &[u8]) -> Option<(Version, HeaderMap)> {
+    let mut space = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut space);
+    let is_whole = response.parse(head).is_ok_and(|status| status.is_complete());
+    let version = match response.version {
+        Some(1) if is_whole => Version::HTTP_11,
+        Some(0) if is_whole => Version::HTTP_10,
+        _ => return None,
+    };
+    let mut fields = HeaderMap::with_capacity(response.headers.len());
+    for field in &*response.headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        fields.append(name, HeaderValue::from_bytes(field.value).ok()?);
+    }
+    Some((version, fields))
 }
 
 impl AsyncRead for Bridge {

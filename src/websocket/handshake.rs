@@ -1,4 +1,4 @@
-//! The client's opening handshake (RFC 6455, section 4.2.1).
+//! The opening handshake: the client's request (RFC 6455, section 4.2.1), the service's answer (section 4.1).
 
 use crate::http::framing;
 use base64::Engine;
@@ -49,7 +49,7 @@ pub fn key() -> String {
 }
 
 /// What a server answers a key with (RFC 6455, section 4.2.2).
-pub fn accept_key(key: &str) -> String {
+pub fn accept_key(key: impl AsRef<[u8]>) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
@@ -87,6 +87,53 @@ pub fn check_version(headers: &HeaderMap) -> Result<(), HandshakeError> {
         (Some(version), None) if version.as_bytes() == b"13" => Ok(()),
         _ => Err(HandshakeError::WebSocketVersion),
     }
+}
+
+/// Why a 101 is no answer to a WebSocket handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerError {
+    /// It is not HTTP/1.1.
+    Version,
+    /// `Upgrade` is not `websocket`, once.
+    Upgrade,
+    /// `Connection` does not name `Upgrade`.
+    Connection,
+    /// `Sec-WebSocket-Accept` is absent, doubled, or not that of the key.
+    Accept,
+}
+
+impl AnswerError {
+    /// The reason, in words for the operator.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Version => "the 101 is not HTTP/1.1",
+            Self::Upgrade => "the 101's Upgrade is not websocket",
+            Self::Connection => "the 101's Connection does not say Upgrade",
+            Self::Accept => "the 101's Sec-WebSocket-Accept is not that of the key",
+        }
+    }
+}
+
+/// Checks what RFC 6455, section 4.1, asks of a 101 that answers a handshake with this key.
+pub fn check_answer(key: &[u8], version: Version, headers: &HeaderMap) -> Result<(), AnswerError> {
+    if version != Version::HTTP_11 {
+        return Err(AnswerError::Version);
+    }
+    let only = |name| {
+        let mut values = headers.get_all(name).iter();
+        let first = values.next().map(|value| value.as_bytes().trim_ascii());
+        first.filter(|_| values.next().is_none())
+    };
+    if !only(header::UPGRADE).is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
+        return Err(AnswerError::Upgrade);
+    }
+    if !has_token(headers, &header::CONNECTION, "upgrade") {
+        return Err(AnswerError::Connection);
+    }
+    if only(header::SEC_WEBSOCKET_ACCEPT) != Some(accept_key(key).as_bytes()) {
+        return Err(AnswerError::Accept);
+    }
+    Ok(())
 }
 
 /// 16 bytes in base64: 22 characters of the alphabet and two of padding, the last character
@@ -135,6 +182,46 @@ mod tests {
     fn rfc6455_4_2_1_takes_what_browsers_send() {
         assert_eq!(judged(|_| {}), Ok(()));
         assert!(is_requested(&browser()));
+    }
+
+    #[test]
+    fn rfc6455_4_1_a_101_needs_all_three_fields_and_the_right_key() {
+        let answered = |change: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [
+                ("connection", "keep-alive, Upgrade"),
+                ("upgrade", "WebSocket"),
+                ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+            ] {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+            for (name, value) in change {
+                match *value {
+                    "" => drop(headers.remove(*name)),
+                    value => drop(headers.insert(*name, HeaderValue::from_static(value))),
+                }
+            }
+            check_answer(b"dGhlIHNhbXBsZSBub25jZQ==", Version::HTTP_11, &headers)
+        };
+        assert_eq!(answered(&[]), Ok(()));
+        assert_eq!(answered(&[("upgrade", "")]), Err(AnswerError::Upgrade));
+        assert_eq!(answered(&[("upgrade", "h2c")]), Err(AnswerError::Upgrade));
+        assert_eq!(answered(&[("upgrade", "websocket, h2c")]), Err(AnswerError::Upgrade));
+        assert_eq!(answered(&[("connection", "")]), Err(AnswerError::Connection));
+        assert_eq!(answered(&[("connection", "close")]), Err(AnswerError::Connection));
+        assert_eq!(answered(&[("sec-websocket-accept", "")]), Err(AnswerError::Accept));
+        assert_eq!(
+            answered(&[("sec-websocket-accept", "S3pPLMBiTxaQ9kYGzzhZRbK+xOo=")]),
+            Err(AnswerError::Accept)
+        );
+        let doubled = {
+            let mut headers = browser();
+            headers.append("upgrade", HeaderValue::from_static("websocket"));
+            check_answer(b"", Version::HTTP_11, &headers)
+        };
+        assert_eq!(doubled, Err(AnswerError::Upgrade));
+        let old = check_answer(b"", Version::HTTP_10, &browser());
+        assert_eq!(old, Err(AnswerError::Version));
     }
 
     #[test]

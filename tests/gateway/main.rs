@@ -77,6 +77,7 @@ mod upgrade_secured;
 mod upstream_limits;
 mod upstream_tls;
 mod warnings;
+mod websocket_answers;
 mod websocket_over_http2;
 mod websocket_passes;
 mod websocket_refusals;

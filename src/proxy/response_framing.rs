@@ -1,0 +1,67 @@
+//! Where an upstream's response ends: in framing of the gateway's own, or nowhere (RFC 9112, section 6).
+
+use super::Context;
+use crate::http::framing::{self, ResponseLength};
+use crate::websocket::handshake;
+use http::{StatusCode, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+
+/// Checks how a response of the upstream is framed and writes it anew; an error becomes 502.
+///
+/// Pingora has chosen by then how it reads the body: by chunks where the last coding is `chunked`, else by
+/// `Content-Length`, else to the end of the connection. What it reads otherwise than another reader may is refused.
+pub(super) fn check(session: &Session, response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        return check_switch(session.req_header(), response, ctx);
+    }
+    if response.status.is_informational() {
+        return Ok(());
+    }
+    if response.headers.contains_key(header::TRANSFER_ENCODING) {
+        // RFC 9112, section 6.1: HTTP/1.0 knows no codings, so its framing is in doubt.
+        if response.version == Version::HTTP_10 || !framing::is_chunked_once(&response.headers) {
+            return malformed("its Transfer-Encoding is not chunked, once, in HTTP/1.1");
+        }
+    }
+    match framing::response_length(&response.headers) {
+        ResponseLength::None | ResponseLength::Canonical => {}
+        ResponseLength::Known(length) => response.insert_header(header::CONTENT_LENGTH, length)?,
+        ResponseLength::Unclear => return malformed("its Content-Length is not one number"),
+    }
+    if matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        // Neither has a body (RFC 9110, sections 15.3.5 and 15.4.5), and nothing may tell a reader otherwise.
+        for name in [&header::CONTENT_LENGTH, &header::TRANSFER_ENCODING] {
+            if response.headers.contains_key(name) {
+                response.remove_header(name);
+            }
+        }
+    }
+    if response.version == Version::HTTP_10 {
+        // RFC 9110, section 2.5: the version is that of who sends, and that is the gateway.
+        response.set_version(Version::HTTP_11);
+    }
+    Ok(())
+}
+
+/// A 101 answers a WebSocket's handshake, rightly, or is none (RFC 9110, section 15.2.2).
+fn check_switch(
+    request: &RequestHeader,
+    response: &mut ResponseHeader,
+    ctx: &Context,
+) -> Result<()> {
+    // Over HTTP/2 the bridge has made a 200 of it, or refused it.
+    if ctx.tunnel.is_none() || ctx.bridge.is_some() {
+        return malformed("101 Switching Protocols, though no WebSocket was asked for");
+    }
+    let key = request.headers.get(header::SEC_WEBSOCKET_KEY).map_or(&b""[..], |it| it.as_bytes());
+    match handshake::check_answer(key, response.version, &response.headers) {
+        Ok(()) => Ok(()),
+        Err(error) => malformed(error.reason()),
+    }
+}
+
+fn malformed(why: &'static str) -> Result<()> {
+    Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())
+}
