@@ -1,9 +1,10 @@
 use crate::admission::{Halt, Why};
 use crate::filter::Reply;
+use crate::http::raw_head::{self, Fault, MALFORMED};
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
-use http::{Method, StatusCode, Uri};
+use http::{Method, Uri};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 use std::io::Cursor;
@@ -92,22 +93,20 @@ impl Asked {
     /// Its head as the gateway's reader has it, and as it came.
     pub(super) async fn arrive(&self) -> Result<(RequestHeader, Bytes), Halt> {
         let mut session = HttpSession::new(Box::new(Cursor::new(Vec::new())));
+        let mut raw = BytesMut::from(self.raw.as_slice());
+        raw_head::prepare(&mut raw).map_err(refused)?;
         // All of it is there, so that nothing is waited for.
-        session.set_pipelined_prefix(BytesMut::from(self.raw.as_slice()));
+        session.set_pipelined_prefix(raw);
         match session.read_request().await {
             Ok(Some(_)) => Ok((session.req_header().clone(), session.get_headers_raw_bytes())),
-            Ok(None) => Err(malformed("nothing can be read of it")),
-            Err(error) => {
-                let context = error.context.as_ref().map(pingora::ImmutStr::as_str);
-                Err(malformed(context.unwrap_or("the request is malformed")))
-            }
+            Ok(None) | Err(_) => Err(refused(raw_head::fault(&self.raw).unwrap_or(MALFORMED))),
         }
     }
 }
 
 /// As the reader has it, which answers by itself.
-fn malformed(reason: &str) -> Halt {
-    Halt::new(Why::Request, Reply::error(StatusCode::BAD_REQUEST, "bad_request", reason))
+fn refused(fault: Fault) -> Halt {
+    Halt::new(Why::Request, Reply::error(fault.status, "bad_request", fault.reason))
 }
 
 fn read(field: &str) -> Result<(HeaderName, HeaderValue), String> {

@@ -12,6 +12,7 @@ pub mod origin;
 pub mod path;
 pub mod proxy_headers;
 pub mod query;
+pub mod raw_head;
 pub mod request_id;
 pub mod secret;
 pub mod template;

@@ -1,7 +1,15 @@
-//! Answers without a request: to who may not come in, or does not come to the point.
+//! Answers without a request: to clients that may not come in, or do not come to the point.
 
+use crate::exchange::{Exchange, Outcome};
+use crate::generation::Live;
+use crate::http::raw_head::{self as head, Fault};
+use crate::http::request_id;
+use http::{HeaderValue, Method, StatusCode, Version};
+use pingora::http::RequestHeader;
 use pingora::protocols::{Shutdown, Stream};
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -12,13 +20,20 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How many refusals are waited for at a time; who comes beyond is cut off.
 static FAREWELLS: Semaphore = Semaphore::const_new(64);
 
+/// The method in the log where none could be read, by OpenTelemetry's conventions.
+const OTHER_METHOD: &str = "_OTHER";
+
 /// An answer that needs no request to be answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Bare {
     /// The head did not come to its end in time.
     TooSlow,
+    /// The head is none, or one that nobody should take.
+    Malformed(Fault),
     /// HTTP at a port of HTTPS. nginx says the same.
     NotTls,
+    /// No header of the PROXY protocol where there must be one.
+    NoProxyHeader,
     /// HTTP/1 at a listener that speaks HTTP/2 alone (RFC 9110, section 15.6.6).
     NotHttp2,
     /// There are as many connections as may be, or as many at this listener.
@@ -28,50 +43,76 @@ pub(super) enum Bare {
 }
 
 impl Bare {
-    fn text(self) -> String {
-        let (status, code, message, more) = match self {
-            Self::TooSlow => {
-                ("408 Request Timeout", "request_timeout", "the request did not arrive in time", "")
-            }
-            Self::NotTls => (
-                "400 Bad Request",
-                "tls_required",
-                "this port speaks HTTPS: write https:// here",
-                "",
-            ),
-            Self::NotHttp2 => (
-                "505 HTTP Version Not Supported",
-                "version_not_supported",
-                "this port speaks HTTP/2 alone",
-                "",
-            ),
-            Self::Full => (
-                "503 Service Unavailable",
-                "too_many_connections",
-                "the gateway holds as many connections as it can",
-                "retry-after: 1\r\n",
-            ),
-            Self::FullOfClient => (
-                "429 Too Many Requests",
-                "too_many_connections",
-                "there are as many connections from this address as there may be",
-                "retry-after: 1\r\n",
-            ),
+    fn status(self) -> StatusCode {
+        match self {
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Malformed(fault) => fault.status,
+            Self::NotTls | Self::NoProxyHeader => StatusCode::BAD_REQUEST,
+            Self::NotHttp2 => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::FullOfClient => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+
+    fn code(self) -> &'static str {
+        match self {
+            Self::TooSlow => "request_timeout",
+            Self::Malformed(fault) if fault.status == StatusCode::BAD_REQUEST => "bad_request",
+            Self::Malformed(_) => "headers_too_large",
+            Self::NotTls => "tls_required",
+            Self::NoProxyHeader => "proxy_header_required",
+            Self::NotHttp2 => "version_not_supported",
+            Self::Full | Self::FullOfClient => "too_many_connections",
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::TooSlow => "the request did not arrive in time",
+            Self::Malformed(fault) => fault.reason,
+            Self::NotTls => "this port speaks HTTPS: write https:// here",
+            Self::NoProxyHeader => "this port is for proxies that send a PROXY protocol header",
+            Self::NotHttp2 => "this port speaks HTTP/2 alone",
+            Self::Full => "the gateway holds as many connections as it can",
+            Self::FullOfClient => "there are as many connections from this address as there may be",
+        }
+    }
+
+    fn text(self, request_id: &str, is_head: bool) -> String {
+        let (status, code, message) = (self.status(), self.code(), self.message());
+        let body = format!(
+            "{{\"error\":\"{code}\",\"message\":\"{message}\",\"request_id\":\"{request_id}\"}}"
+        );
+        let more = match self {
+            Self::Full | Self::FullOfClient => "retry-after: 1\r\n",
+            _ => "",
         };
-        let body = format!("{{\"error\":\"{code}\",\"message\":\"{message}\"}}");
         format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{more}\
-             connection: close\r\n\r\n{body}",
-            body.len()
+            "HTTP/1.1 {} {}\r\ndate: {}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\ncache-control: no-store\r\nx-request-id: {request_id}\r\n{more}\
+             connection: close\r\n\r\n{}",
+            status.as_str(),
+            status.canonical_reason().unwrap_or_default(),
+            httpdate::fmt_http_date(SystemTime::now()),
+            body.len(),
+            if is_head { "" } else { &body },
         )
     }
 
-    /// Sends it and closes the connection. What the client has sent is read, for a while: unread,
-    /// it would make the kernel take the answer back with a reset.
-    pub(super) async fn send(self, mut stream: Stream) {
+    /// Sends it, closes the connection and writes it to the access log. `head` is as much of a request as has come.
+    ///
+    /// What the client has sent is read, for a while: unread, it would make the kernel take the answer back with a
+    /// reset.
+    pub(super) async fn send(self, mut stream: Stream, head: &[u8], live: &Live) {
         let Ok(_permit) = FAREWELLS.try_acquire() else { return };
+        let request_id = request_id::generate();
+        let is_head = head::named(head).is_some_and(|(method, _)| method == b"HEAD");
+        let text = self.text(&request_id, is_head);
+        let peer = stream.get_socket_digest();
+        let peer = peer.and_then(|it| it.peer_addr().and_then(|it| it.as_inet().copied()));
+        self.log(head, Version::HTTP_11, peer, &request_id, live);
         let farewell = async {
-            stream.write_all(self.text().as_bytes()).await?;
+            stream.write_all(text.as_bytes()).await?;
             stream.flush().await?;
             Shutdown::shutdown(&mut *stream).await;
             let mut rest = [0; 1024];
@@ -80,4 +121,61 @@ impl Bare {
         };
         let _ = timeout(FAREWELL, farewell).await;
     }
+
+    /// Writes it to the access log and counts it, as requests that no route takes are.
+    pub(super) fn log(
+        self,
+        head: &[u8],
+        version: Version,
+        peer: Option<SocketAddr>,
+        request_id: &str,
+        live: &Live,
+    ) {
+        let generation = live.load();
+        let route = &generation.fallback;
+        let Some(mut request) = readable(head) else { return };
+        request.set_version(version);
+        let id = HeaderValue::try_from(request_id);
+        let id = id.unwrap_or(HeaderValue::from_static(""));
+        let mut exchange = Exchange::new(Arc::clone(&route.name), id);
+        exchange.client_address = peer.map(|peer| peer.ip().to_canonical());
+        let status = self.status().as_u16();
+        route.requests.count(&request.method, status, Duration::ZERO);
+        let outcome = Outcome {
+            request: &request,
+            response: None,
+            exchange: &exchange,
+            status,
+            duration: Duration::ZERO,
+            upstream: None,
+            upstream_address: None,
+            bytes_received: 0,
+            bytes_sent: 0,
+            cache: None,
+            is_background: false,
+            websocket: None,
+            error: Some(self.message()),
+        };
+        for filter in route.filters.iter().rev() {
+            filter.on_end(&outcome);
+        }
+        if let Some(log) = &generation.edge.access_log {
+            log.ended(&outcome);
+        }
+    }
+}
+
+/// As much of a request as can be read, for the log.
+fn readable(head: &[u8]) -> Option<RequestHeader> {
+    /// The most bytes of a target that is logged.
+    const MAX_TARGET: usize = 1024;
+    let (method, target) = head::named(head).unwrap_or_default();
+    let method = std::str::from_utf8(method).ok().filter(|it| it.len() <= 32);
+    let method = method.and_then(|it| Method::from_bytes(it.as_bytes()).ok());
+    let method = method.as_ref().map_or(OTHER_METHOD, Method::as_str);
+    let target = target.get(..MAX_TARGET).unwrap_or(target);
+    let is_target = target.starts_with(b"/") && target.iter().all(u8::is_ascii_graphic);
+    let target = if is_target { target } else { b"/" };
+    let request = RequestHeader::build(method, target, None);
+    request.or_else(|_| RequestHeader::build(method, b"/", None)).ok()
 }

@@ -85,6 +85,8 @@ pub(super) struct Connection {
     pub(super) shutdown: ShutdownWatch,
     /// Kept as long as the connection lives.
     pub(super) place: Place,
+    /// The configuration in force, for what is refused before there is a request.
+    pub(super) live: Arc<Live>,
 }
 
 /// Serves each connection in a task of its own.
@@ -131,14 +133,15 @@ impl ServerApp for Connections {
             Ok(place) => place,
             Err(full) => {
                 if listener.is_none() {
-                    tokio::spawn(refuse(full, stream));
+                    tokio::spawn(refuse(full, stream, Arc::clone(&self.live)));
                 }
                 return None;
             }
         };
         let terms = Terms::of(&edge.limits);
         let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
-        let connection = Connection { stream, speaks, proxy, terms, shutdown, place };
+        let live = Arc::clone(&self.live);
+        let connection = Connection { stream, speaks, proxy, terms, shutdown, place, live };
         match listener {
             Some(listener) => {
                 let (listener, edge) = (Arc::clone(listener), Arc::clone(edge));
@@ -156,12 +159,12 @@ fn peer(stream: &Stream) -> Option<IpAddr> {
     digest.peer_addr()?.as_inet().map(SocketAddr::ip)
 }
 
-async fn refuse(full: Full, stream: Stream) {
+async fn refuse(full: Full, stream: Stream, live: Arc<Live>) {
     let answer = match full {
         Full::All | Full::Listener => Bare::Full,
         Full::Client => Bare::FullOfClient,
     };
-    answer.send(stream).await;
+    answer.send(stream, &[], &live).await;
 }
 
 /// Counts it among its client's and serves it.
@@ -170,7 +173,7 @@ fn enter(mut connection: Connection, edge: &Edge) {
     match client.map_or(Ok(()), |client| connection.place.belongs_to(client, edge)) {
         Ok(()) => serve(connection),
         Err(full) => {
-            tokio::spawn(refuse(full, connection.stream));
+            tokio::spawn(refuse(full, connection.stream, connection.live));
         }
     }
 }
@@ -182,13 +185,13 @@ async fn prepare(
     edge: Arc<Edge>,
     arrivals: Arc<Arrivals>,
 ) {
-    let Connection { stream, speaks, proxy, terms, shutdown, mut place } = connection;
+    let Connection { stream, speaks, proxy, terms, shutdown, mut place, live } = connection;
     let peer = peer(&stream);
     let Ok(socket) = stream.into_any().downcast::<Socket>() else { return };
-    let secured = secure(&listener, &edge, *socket, peer, &mut place, &arrivals);
+    let secured = secure(&listener, &edge, *socket, peer, &mut place, &arrivals, &live);
     match timeout(terms.handshake, secured).await {
         Ok(Ok(Some(stream))) => {
-            serve(Connection { stream, speaks, proxy, terms, shutdown, place });
+            serve(Connection { stream, speaks, proxy, terms, shutdown, place, live });
         }
         Ok(Ok(None)) => {}
         Ok(Err(error)) => log::debug!("{}: from {peer:?}: {error}", listener.address),
@@ -213,12 +216,21 @@ async fn secure(
     mut client: Option<IpAddr>,
     place: &mut Place,
     arrivals: &Arrivals,
+    live: &Arc<Live>,
 ) -> io::Result<Option<Stream>> {
     if client.is_some_and(|peer| listener.expects_proxy_header(peer)) {
         // What the balancer speaks for is the client's; what it asks itself is nobody's.
-        client = proxy_protocol::take_header(&mut socket)
-            .await
-            .inspect_err(|_| arrivals.no_proxy_header())?;
+        match proxy_protocol::take_header(&mut socket).await {
+            Ok(source) => client = source,
+            Err(error) => {
+                arrivals.no_proxy_header();
+                // Whoever speaks TLS would take the words for a broken handshake.
+                if listener.tls.is_none() && error.kind() == io::ErrorKind::InvalidData {
+                    Bare::NoProxyHeader.send(Box::new(socket), &[], live).await;
+                }
+                return Err(error);
+            }
+        }
     }
     let entered = client.map_or(Ok(()), |client| place.belongs_to(client, edge));
     let Some(tls) = &listener.tls else {
@@ -226,7 +238,7 @@ async fn secure(
         return match entered {
             Ok(()) => Ok(Some(stream)),
             Err(full) => {
-                refuse(full, stream).await;
+                refuse(full, stream, Arc::clone(live)).await;
                 Ok(None)
             }
         };
@@ -239,7 +251,7 @@ async fn secure(
     socket.try_peek(&mut first).await.inspect_err(failed)?;
     if first != [TLS_HANDSHAKE] {
         arrivals.no_handshake(HandshakeFailure::NotTls);
-        Bare::NotTls.send(Box::new(socket)).await;
+        Bare::NotTls.send(Box::new(socket), &[], live).await;
         return Ok(None);
     }
     tls::accept(socket, Arc::clone(&tls.config)).await.inspect_err(failed)

@@ -1,6 +1,9 @@
 use super::bare::Bare;
+use super::client_stream::{ClientStream, Refused, keeping_refusal, take_refused};
 use super::connection::{Connection, Terms};
 use super::http2;
+use crate::generation::Live;
+use crate::http::raw_head::{self as head, Fault, H2_PREFACE, MAX_HEAD};
 use crate::load::Place;
 use crate::proxy::{Proxy, begun};
 use bytes::BytesMut;
@@ -20,17 +23,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-/// The most bytes of a head that are waited for; of a larger one Pingora judges what there is.
-const MAX_HEAD: usize = 128 * 1024;
-
-/// The most fields of a head that are looked at to find its end; Pingora takes no more.
-const MAX_FIELDS: usize = 256;
-
 /// How seldom a connection is looked at whose request or session takes its time.
 const SELDOM: Duration = Duration::from_secs(3600);
-
-/// How a connection by HTTP/2 begins (RFC 9113, section 3.4).
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl Terms {
     /// As Pingora counts, to whom 0 is for ever.
@@ -43,33 +37,44 @@ impl Terms {
 /// begins with it and may. Sessions are made outside of this function, and rare answers in boxes:
 /// it would keep room for them, 3 kB, while it waits.
 pub(super) async fn serve(connection: Connection) {
-    let Connection { mut stream, speaks, proxy, terms, shutdown, place } = connection;
+    let Connection { mut stream, speaks, proxy, terms, shutdown, place, live } = connection;
     let Ok(Ok(mut head)) = timeout(terms.idle, some_bytes(&mut stream)).await else { return };
     if head.is_empty() {
         return;
     }
     // By TLS it would have been agreed upon (RFC 9113, section 3.2).
     let may_be_h2 = speaks.h2c && stream.get_ssl_digest().is_none();
-    if !is_complete(&head, may_be_h2) {
-        match timeout(terms.head, Box::pin(rest_of_head(&mut stream, head, may_be_h2))).await {
-            Ok(Ok(whole)) => head = whole,
+    if !head::is_complete(&head, may_be_h2) {
+        let rest = timeout(terms.head, Box::pin(rest_of_head(&mut stream, &mut head, may_be_h2)));
+        let refusal = match rest.await {
+            Ok(Ok(None)) => None,
+            Ok(Ok(Some(fault))) => Some(Bare::Malformed(fault)),
             Ok(Err(_)) => return,
             // Who is that slow may be gone.
-            Err(_) => return Box::pin(Bare::TooSlow.send(stream)).await,
+            Err(_) => Some(Bare::TooSlow),
+        };
+        if let Some(refusal) = refusal {
+            return Box::pin(refusal.send(stream, &head, &live)).await;
         }
     }
     if may_be_h2 && head.starts_with(H2_PREFACE) {
         // As if nobody had read from it.
         let Ok(mut socket) = stream.into_any().downcast::<Socket>() else { return };
         socket.rewind(&head);
-        let connection = Connection { stream: socket, speaks, proxy, terms, shutdown, place };
+        let connection = Connection { stream: socket, speaks, proxy, terms, shutdown, place, live };
         tokio::spawn(http2::serve(connection));
         return;
     }
-    if !speaks.h1 {
-        return Box::pin(Bare::NotHttp2.send(stream)).await;
+    let refusal = match head::prepare(&mut head) {
+        _ if !speaks.h1 => Some(Bare::NotHttp2),
+        Ok(()) => None,
+        Err(fault) => Some(Bare::Malformed(fault)),
+    };
+    if let Some(refusal) = refusal {
+        return Box::pin(refusal.send(stream, &head, &live)).await;
     }
-    begun::count(requests(stream, head, proxy, terms, shutdown, place)).await;
+    let requests = requests(stream, head, proxy, terms, shutdown, place, live);
+    begun::count(keeping_refusal(requests)).await;
 }
 
 /// The first request, whose head is read already, and all that follow it.
@@ -80,11 +85,19 @@ async fn requests(
     terms: Terms,
     shutdown: ShutdownWatch,
     _place: Place,
+    live: Arc<Live>,
 ) {
+    begun::await_one();
     let mut serving = proxy.process_new_http(first(stream, head, &shutdown, terms), &shutdown);
     let mut looks = Looks::every(terms.idle + terms.head);
     while let Some(reused) = looks.over(serving).await.flatten() {
+        begun::await_one();
         serving = proxy.process_new_http(next(reused, terms), &shutdown);
+    }
+    if let Some(refused) = take_refused() {
+        let Refused { stream, head, fault } = *refused;
+        let refusal = fault.map_or(Bare::TooSlow, Bare::Malformed);
+        Box::pin(refusal.send(stream, &head, &live)).await;
     }
 }
 
@@ -95,20 +108,17 @@ struct Looks {
     /// Longer, where a request or a session takes its time.
     pause: Duration,
     next: Pin<Box<Sleep>>,
-    /// The requests that have been waited for.
-    started: u32,
     /// The one that was being waited for at the last look.
     seen: Option<u32>,
 }
 
 impl Looks {
     fn every(every: Duration) -> Self {
-        Self { every, pause: every, next: Box::pin(sleep(every)), started: 0, seen: None }
+        Self { every, pause: every, next: Box::pin(sleep(every)), seen: None }
     }
 
     /// `None` when the same one is waited for at two looks in a row.
     async fn over<T>(&mut self, mut serving: impl Future<Output = T> + Unpin) -> Option<T> {
-        self.started = self.started.wrapping_add(1);
         if self.pause > self.every {
             self.look_after(self.every);
         }
@@ -118,7 +128,7 @@ impl Looks {
                 done = &mut serving => return Some(done),
                 () = &mut self.next => {}
             }
-            let waits = (begun::requests() != self.started).then_some(self.started);
+            let waits = begun::awaited();
             if waits.is_some() && waits == self.seen {
                 return None;
             }
@@ -134,37 +144,30 @@ impl Looks {
     }
 }
 
-/// Reads on until the head is whole. Pingora bounds each read of it and not all of them together.
+/// Reads on until the head is whole; tells why it can't be. Pingora bounds each read of it and not all of them
+/// together.
 async fn rest_of_head(
     stream: &mut Stream,
-    mut head: BytesMut,
+    head: &mut BytesMut,
     may_be_h2: bool,
-) -> io::Result<BytesMut> {
-    while !is_complete(&head, may_be_h2) && head.len() < MAX_HEAD {
+) -> io::Result<Option<Fault>> {
+    loop {
         let more = some_bytes(stream).await?;
         if more.is_empty() {
-            break;
+            return Ok(Some(head::CUT_OFF));
         }
         head.extend_from_slice(&more);
+        let is_complete = match may_be_h2 && head.len() <= H2_PREFACE.len() {
+            true => head::is_complete(head, may_be_h2),
+            false => head::became_whole(head, more.len()) || head.starts_with(H2_PREFACE),
+        };
+        if is_complete {
+            return Ok(None);
+        }
+        if head.len() > MAX_HEAD {
+            return Ok(Some(head::TOO_LARGE));
+        }
     }
-    Ok(head)
-}
-
-fn is_complete(head: &[u8], may_be_h2: bool) -> bool {
-    if may_be_h2 && H2_PREFACE.starts_with(head) {
-        return head.len() == H2_PREFACE.len();
-    }
-    (may_be_h2 && head.starts_with(H2_PREFACE)) || is_whole(head)
-}
-
-/// Whether nothing is missing of a head, were it only because it is none.
-fn is_whole(head: &[u8]) -> bool {
-    if head.ends_with(b"\r\n\r\n") {
-        return true;
-    }
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let parsed = httparse::Request::new(&mut fields).parse(head);
-    !matches!(parsed, Ok(httparse::Status::Partial))
 }
 
 /// The first bytes that come; none at the end of the stream.
@@ -182,7 +185,9 @@ async fn some_bytes(stream: &mut Stream) -> io::Result<BytesMut> {
 }
 
 fn first(stream: Stream, head: BytesMut, shutdown: &ShutdownWatch, terms: Terms) -> ServerSession {
-    let mut session = ServerSession::new_http1(stream);
+    let stream = ClientStream::new(stream);
+    stream.remember(&head);
+    let mut session = ServerSession::new_http1(Box::new(stream));
     session.set_keepalive((!*shutdown.borrow()).then_some(terms.idle_seconds()));
     session.set_keepalive_reuses_remaining(Some(terms.requests.saturating_sub(1)));
     session.set_pipelining_enabled(true);

@@ -1,4 +1,8 @@
+use super::bare::Bare;
 use super::connection::{Connection, Terms};
+use crate::http::raw_head::Fault;
+use crate::http::request_id;
+use http::Version;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::Digest;
 use pingora::protocols::http::ServerSession;
@@ -16,6 +20,14 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How many malformed requests a connection may send; Pingora's own loop takes no more either.
 const MAX_MALFORMED: u32 = 32;
+
+/// So many bytes over twice `limits.header_size` is a head refused by the `h2` crate, with a bare 431; one that is
+/// less too large comes in, and is refused in words.
+const HEAD_ROOM: u32 = 16 * 1024;
+
+/// What is logged of a request that Pingora refuses by itself.
+const REJECTED: Fault =
+    Fault::bad("the request's :path, :authority, Host or Content-Length is malformed");
 
 /// The streams that are under way.
 #[derive(Debug, Default)]
@@ -53,7 +65,7 @@ impl Streams {
 /// Serves the streams of a connection by HTTP/2 (RFC 9113). Pingora's own loop knows no bounds of
 /// the configuration, no last request, and leaves without GOAWAY.
 pub(super) async fn serve(connection: Connection) {
-    let Connection { stream, proxy, terms, mut shutdown, place, .. } = connection;
+    let Connection { stream, proxy, terms, mut shutdown, place, live, .. } = connection;
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
         timing_digest: stream.get_timing_digest(),
@@ -106,6 +118,11 @@ pub(super) async fn serve(connection: Connection) {
                 }
             }
             Ok(Some(H2Accept::Rejected)) => {
+                // Pingora has answered it, or reset the stream: all that is left is to tell the operator.
+                let peer = digest.socket_digest.as_ref().and_then(|it| it.peer_addr());
+                let peer = peer.and_then(|it| it.as_inet().copied());
+                let id = request_id::generate();
+                Bare::Malformed(REJECTED).log(&[], Version::HTTP_2, peer, &id, &live);
                 malformed += 1;
                 if malformed == MAX_MALFORMED {
                     connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
@@ -127,7 +144,7 @@ fn options(terms: Terms) -> H2Options {
     let mut options = default_h2_options();
     options
         .max_concurrent_streams(terms.concurrent_streams)
-        .max_header_list_size(terms.header_size)
+        .max_header_list_size(terms.header_size.saturating_mul(2).saturating_add(HEAD_ROOM))
         .max_pending_accept_reset_streams(terms.pending_resets)
         .max_local_error_reset_streams(Some(terms.error_resets))
         // WebSockets by HTTP/2 (RFC 8441).

@@ -2,6 +2,7 @@
 
 mod apply;
 mod bare;
+mod client_stream;
 mod connection;
 mod files;
 mod guard;

@@ -16,6 +16,10 @@ pub(super) async fn take_header(socket: &mut Socket) -> io::Result<Option<IpAddr
     let mut bytes = Vec::with_capacity(128);
     loop {
         if bytes.len() >= MAX_SIZE || socket.read_buf(&mut bytes).await? == 0 {
+            if bytes.is_empty() {
+                // A look whether the port is open, and no more.
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             return Err(invalid("the connection begins with no complete PROXY header"));
         }
         let parsed = HeaderResult::parse(&bytes);

@@ -195,7 +195,7 @@ async fn what_an_upstreams_limits_hold_and_refuse_is_counted() {
     assert_eq!(bound(&counted, "connections").await, (1.0, 5.0, 0.0));
     let limits = counted.now().await;
     assert!(!limits.values_of("limit").contains("pending"), "there is no such limit here");
-    drop(hanging);
+    hanging.reset();
     until("its place is free", async || bound(&counted, "requests").await == (0.0, 1.0, 2.0)).await;
 }
 

@@ -227,7 +227,7 @@ async fn requests_beyond_what_can_be_under_way_are_answered_503() {
     assert_eq!(shed.error()["error"], "overloaded");
     assert!(shed.error()["request_id"].is_string());
     assert_eq!(shed.head.only("retry-after"), Some("1"));
-    drop(hanging);
+    hanging.reset();
     until("it is served again", async || gateway.get("/", &[]).await.status() == 200).await;
 }
 

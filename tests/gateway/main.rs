@@ -56,6 +56,7 @@ mod proxy_protocol;
 mod proxy_status;
 mod rate_limits;
 mod readme;
+mod refusals;
 mod reload_keeps_sockets;
 mod retries;
 mod service_manager;

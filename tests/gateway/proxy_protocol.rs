@@ -67,7 +67,8 @@ async fn the_proxy_protocol_tells_the_clients_address() {
     }
     let mut wire = gateway.connect().await;
     wire.send(get("/without", &[])).await;
-    assert_eq!(wire.read_to_end().await, b"", "closed: the balancer always sends it");
+    assert_eq!(wire.response().await.status(), 400, "the balancer always sends it");
+    assert!(wire.is_ended().await);
 }
 
 #[tokio::test]
@@ -145,7 +146,10 @@ async fn what_is_no_header_ends_the_connection() {
     ] {
         let mut wire = gateway.connect().await;
         let _ = wire.try_send([bytes, request.clone()].concat()).await;
-        assert_eq!(wire.read_to_end().await, b"", "{what}");
+        let answer = wire.response().await;
+        assert_eq!(answer.status(), 400, "{what}");
+        assert_eq!(answer.error()["error"], "proxy_header_required", "{what}");
+        assert!(wire.is_ended().await, "{what}");
     }
     assert!(upstream.requests().is_empty(), "{:?}", upstream.requests());
     let mut wire = gateway.connect().await;
@@ -163,7 +167,8 @@ async fn a_header_without_end_is_not_waited_for() {
     ] {
         let mut wire = gateway.connect().await;
         let _ = wire.try_send(endless).await;
-        assert_eq!(wire.read_to_end().await, b"", "closed at once");
+        assert_eq!(wire.response().await.status(), 400, "at once");
+        assert!(wire.is_ended().await);
     }
     // And one that comes too slowly, or not at all.
     for begun in [&b""[..], b"PROX", b"\r\n\r\n\0\r\nQUIT\n\x21"] {

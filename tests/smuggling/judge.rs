@@ -44,10 +44,7 @@ fn reasons(case: &Case, seen: &Seen) -> Vec<String> {
             let first = asked.first();
             let mut asked = asked.clone();
             asked.sort_unstable();
-            // What Pingora mends it refuses when the line comes in pieces.
-            let is_mended = seen.pace == Pace::InPieces && case.excuse.is_some();
-            let is_refused = strict.is_empty() && seen.begun == 0;
-            if strict != asked && !(is_mended && is_refused) {
+            if strict != asked {
                 why.push(format!("{strict:?} passed on and not {asked:?}"));
             }
             if seen.begun > 0 {

@@ -1,4 +1,4 @@
-//! nginx and HAProxy, as a careful administrator would have them: their defaults, kept-alive
+//! nginx, HAProxy and Caddy, as a careful administrator would have them: their defaults, kept-alive
 //! connections upstream, and three seconds of patience with clients that don't go on.
 
 use crate::support::{PATIENCE, free_port};
@@ -17,7 +17,11 @@ pub struct Peer {
     config: &'static str,
 }
 
+/// Those that the corpus of requests is sent through.
 pub const ALL: [&Peer; 2] = [&NGINX, &HAPROXY];
+
+/// Those that the corpus of responses is sent through.
+pub const OF_RESPONSES: [&Peer; 3] = [&NGINX, &HAPROXY, &CADDY];
 
 pub static NGINX: Peer = Peer {
     name: "nginx",
@@ -78,6 +82,24 @@ backend service
 ",
 };
 
+pub static CADDY: Peer = Peer {
+    name: "Caddy",
+    programs: ["caddy", "/usr/sbin/caddy"],
+    version: "version",
+    arguments: &["run", "--adapter", "caddyfile", "--config"],
+    config: "
+{
+    admin off
+    auto_https off
+    storage file_system @DIR@
+}
+http://:@PORT@ {
+    bind 127.0.0.1
+    reverse_proxy @UPSTREAM@
+}
+",
+};
+
 /// A peer at work, in a folder of its own.
 pub struct Running {
     child: Child,
@@ -114,6 +136,8 @@ impl Peer {
         let child = Command::new(self.program().expect("it is installed"))
             .args(self.arguments)
             .arg(&file)
+            // Caddy keeps its last configuration there.
+            .env("XDG_CONFIG_HOME", folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

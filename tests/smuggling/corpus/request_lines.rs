@@ -1,41 +1,29 @@
 use crate::case::{Case, SMUGGLED, and_smuggled, case};
 
-/// Pingora escapes what can't stand in a target before the gateway sees it.
-const ESCAPED: &str = "RFC 9112, section 3.2, has this answered 400 or redirected (a SHOULD); \
-                       Pingora encodes the target instead, so that exactly one well-formed \
-                       request goes on";
-
 pub fn cases() -> Vec<Case> {
     let line = |line: &str| format!("{line}\r\nHost: a\r\n\r\n");
     vec![
         case("two spaces behind the method", "9112 3", line("GET  /case HTTP/1.1")),
         case("tab behind the method", "9112 3", line("GET\t/case HTTP/1.1")).status(400),
-        case("two spaces before the version", "9112 3", line("GET /case  HTTP/1.1"))
-            .passes_as(&["/case%20"]),
+        case("two spaces before the version", "9112 3", line("GET /case  HTTP/1.1")).status(400),
         case("tab before the version", "9112 3", line("GET /case\tHTTP/1.1")).status(400),
         case("space behind the version", "9112 3", line("GET /case HTTP/1.1 ")).status(400),
         case("tab behind the version", "9112 3", line("GET /case HTTP/1.1\t")).status(400),
-        case("space in the path", "9112 3.2", line("GET /ca se HTTP/1.1"))
-            .passes_as(&["/ca%20se"])
-            .excuse(ESCAPED),
+        case("space in the path", "9112 3.2", line("GET /ca se HTTP/1.1")).status(400),
         case("version in the path", "9112 3.2", line("GET /case HTTP/1.1 HTTP/1.1")),
         case("request in the path", "9112 3.2", line("GET /case HTTP/1.1 GET /smuggled HTTP/1.1")),
         case("tab in the path", "9112 3.2", line("GET /ca\tse HTTP/1.1")).status(400),
-        case("tab in the query", "9112 3.2", line("GET /case?a\tb HTTP/1.1"))
-            .passes_as(&["/case?a%09b"])
-            .excuse(ESCAPED),
-        case("NUL in the query", "9112 3.2", line("GET /case?a\0b HTTP/1.1"))
-            .passes_as(&["/case?a%00b"])
-            .excuse(ESCAPED),
+        case("tab in the query", "9112 3.2", line("GET /case?a\tb HTTP/1.1")).status(400),
+        case("NUL in the query", "9112 3.2", line("GET /case?a\0b HTTP/1.1")).status(400),
         case("carriage return in the path", "9112 3.2", line("GET /ca\rse HTTP/1.1")).status(400),
         case("carriage return in the query", "9112 3.2", line("GET /case?\rb HTTP/1.1"))
-            .passes_as(&["/case?%0Db"])
-            .excuse(ESCAPED),
+            .status(400),
         case("line feed in the path", "9112 3.2", line("GET /ca\nse HTTP/1.1")),
         case("delete in the path", "9112 3.2", line("GET /ca\u{7f}se HTTP/1.1")).status(400),
-        case("angle brackets in the path", "9112 3.2", line("GET /<case> HTTP/1.1")),
+        case("angle brackets in the path", "9112 3.2", line("GET /<case> HTTP/1.1"))
+            .passes_as(&["/%3Ccase%3E"]),
         case("bytes beyond ASCII in the path", "9112 3.2", line("GET /c\u{e4}se HTTP/1.1"))
-            .passes_as(&["/c\u{c3}\u{a4}se"]),
+            .passes_as(&["/c%C3%A4se"]),
         case("no version", "9112 2.3", line("GET /case")),
         case("HTTP/0.9", "9112 2.3", "GET /case\r\n"),
         case("HTTP/0.9, written", "9112 2.3", line("GET /case HTTP/0.9")),

@@ -1,0 +1,112 @@
+//! Never two answers for one, and none that can be read in two ways: a corpus of upstream answers, a strict reader
+//! at the client's side, and the same corpus through nginx, HAProxy and Caddy.
+
+#![cfg(unix)]
+
+#[path = "../smuggling/peers.rs"]
+#[allow(dead_code, reason = "the corpus of requests has a list of its own")]
+mod peers;
+#[path = "../gateway/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "these tests need only a part of the kit")]
+mod support;
+
+mod case;
+mod corpus;
+mod exchange;
+mod judge;
+mod reader;
+mod report;
+
+use case::Case;
+use exchange::{Lane, Seen};
+use peers::Peer;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Cases run in so many lanes at a time, each with a proxy and an upstream of its own.
+const LANES: usize = 4;
+
+/// What became of each case, in the corpus' order.
+async fn observe(proxy: Option<&'static Peer>) -> Vec<Seen> {
+    let cases: Arc<Vec<Case>> = Arc::new(corpus::all());
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut lanes = tokio::task::JoinSet::new();
+    for _ in 0..LANES {
+        let (cases, next) = (Arc::clone(&cases), Arc::clone(&next));
+        lanes.spawn(async move {
+            let lane = Lane::start(proxy).await;
+            let mut seen = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(case) = cases.get(number) else { return seen };
+                seen.push((number, lane.run(case).await));
+            }
+        });
+    }
+    let mut all: Vec<(usize, Seen)> = lanes.join_all().await.into_iter().flatten().collect();
+    all.sort_by_key(|(number, _)| *number);
+    all.into_iter().map(|(_, seen)| seen).collect()
+}
+
+fn assert_none(what: &str, faults: &[String]) {
+    assert!(faults.is_empty(), "{} {what}:\n\n{}\n", faults.len(), faults.join("\n\n"));
+}
+
+#[test]
+fn the_corpus_is_large_and_says_what_it_asks() {
+    let cases = corpus::all();
+    assert!(cases.len() >= 80, "{} cases", cases.len());
+    let names: HashSet<_> = cases.iter().map(|case| (case.kind, case.name)).collect();
+    assert_eq!(names.len(), cases.len(), "two cases have the same name");
+    for (number, case) in cases.iter().enumerate() {
+        let same = cases[..number].iter().find(|other| {
+            (&other.answer, &other.request, other.closes)
+                == (&case.answer, &case.request, case.closes)
+        });
+        let other = same.map(|other| (other.kind, other.name));
+        assert_eq!(other, None, "answers the same as {:?}", case.name);
+    }
+    for case in &cases {
+        assert!(case.rfc.starts_with("9110 ") || case.rfc.starts_with("9112 "), "{}", case.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_holds_the_corpus() {
+    let seen = observe(None).await;
+    let cases = corpus::all();
+    let judged = cases.iter().zip(&seen).filter_map(|(case, seen)| judge::fault(case, seen));
+    assert_none("cases fail", &judged.collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nginx_haproxy_and_caddy_find_the_verdicts_sane() {
+    let all = peers::OF_RESPONSES;
+    let absent: Vec<&str> =
+        all.iter().filter(|peer| peer.version().is_none()).map(|peer| peer.name).collect();
+    if !absent.is_empty() {
+        let said = format!("not installed, so nothing is compared: {}", absent.join(", "));
+        assert!(std::env::var_os("CI").is_none(), "{said}; run scripts/install-deps test");
+        eprintln!("{said}");
+        return;
+    }
+    let [nginx, haproxy, caddy] = all;
+    let (ours, nginx, haproxy, caddy) = tokio::join!(
+        observe(None),
+        observe(Some(nginx)),
+        observe(Some(haproxy)),
+        observe(Some(caddy))
+    );
+    let cases = corpus::all();
+    let rows: Vec<report::Row<'_>> = (0..cases.len())
+        .map(|n| report::Row {
+            case: &cases[n],
+            ours: &ours[n],
+            peers: [&nginx[n], &haproxy[n], &caddy[n]],
+        })
+        .collect();
+    let faults: Vec<String> = rows.iter().filter_map(judge::insane).collect();
+    assert_none("verdicts are doubtful", &faults);
+    report::check(&rows);
+}
