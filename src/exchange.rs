@@ -45,12 +45,48 @@ impl UserId {
     /// The most characters of an id that are kept.
     pub const MAX_CHARS: usize = 256;
 
-    /// An id from outside: cut at [`UserId::MAX_CHARS`], control characters made harmless.
-    /// `None` when nothing is left.
+    /// The most characters that are shown of an id which can't be kept as it is.
+    const MAX_SHOWN: usize = 200;
+
+    /// An id from outside; `None` when it is empty.
+    ///
+    /// One that is longer than [`UserId::MAX_CHARS`], or has characters that can't be shown, is
+    /// replaced by its beginning, `…` and a hash of the whole: ids that differ anywhere stay different.
     pub fn new(written: &str, origin: UserIdOrigin) -> Option<Self> {
-        let harmless = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-        let value: String = written.trim().chars().take(Self::MAX_CHARS).map(harmless).collect();
+        let written = written.trim();
+        // A `…` of its own would let an id pass for the short form of another.
+        let is_plain = |c: char| !c.is_control() && c != '…';
+        let is_kept =
+            written.chars().all(is_plain) && written.chars().nth(Self::MAX_CHARS).is_none();
+        let value = match is_kept {
+            true => written.to_owned(),
+            false => Self::short(written, written.as_bytes()),
+        };
         (!value.is_empty()).then_some(Self { value, origin })
+    }
+
+    /// The same of bytes, which need not be UTF-8.
+    pub(crate) fn from_bytes(written: &[u8], origin: UserIdOrigin) -> Option<Self> {
+        match std::str::from_utf8(written) {
+            Ok(text) => Self::new(text, origin),
+            Err(_) => {
+                let value = Self::short(&String::from_utf8_lossy(written), written);
+                Some(Self { value, origin })
+            }
+        }
+    }
+
+    fn short(shown: &str, whole: &[u8]) -> String {
+        use std::fmt::Write;
+        let harmless = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+        let mut short: String = shown.chars().take(Self::MAX_SHOWN).map(harmless).collect();
+        short.push('…');
+        let hash = ring::digest::digest(&ring::digest::SHA256, whole);
+        for byte in hash.as_ref().iter().take(16) {
+            // A `String` takes all that is written to it.
+            let _ = write!(short, "{byte:02x}");
+        }
+        short
     }
 
     /// The id.
@@ -239,8 +275,34 @@ mod tests {
             UserId::new(written, UserIdOrigin::Query).map(|id| id.as_str().to_owned())
         };
         assert_eq!(id("user-1").as_deref(), Some("user-1"));
-        assert_eq!(id("a\nb\u{1b}[31m").as_deref(), Some("a\u{fffd}b\u{fffd}[31m"));
-        assert_eq!(id(&"ü".repeat(300)).map(|id| id.chars().count()), Some(256));
+        assert_eq!(id(&"ü".repeat(256)), Some("ü".repeat(256)));
         assert_eq!(id("  "), None);
+        let odd = id("a\nb\u{1b}[31m").expect("an id");
+        assert!(odd.starts_with("a\u{fffd}b\u{fffd}[31m…"), "{odd}");
+        let long = id(&"ü".repeat(300)).expect("an id");
+        assert_eq!(long.chars().count(), 200 + 1 + 32);
+    }
+
+    #[test]
+    fn user_ids_that_differ_anywhere_stay_different() {
+        let of = |written: &[u8]| UserId::from_bytes(written, UserIdOrigin::Header).expect("an id");
+        let long = |last: &str| ["k".repeat(299), last.to_owned()].concat();
+        let ids = [
+            of(long("A").as_bytes()),
+            of(long("B").as_bytes()),
+            of(b"\xe4"),
+            of(b"\xe9"),
+            of("\u{fffd}".as_bytes()),
+            of(b"a\x01"),
+            of(b"a\x02"),
+        ];
+        for (index, id) in ids.iter().enumerate() {
+            for other in ids.iter().skip(index + 1) {
+                assert_ne!(id, other);
+            }
+        }
+        // Nobody passes for another by saying what logs show of them.
+        let [first, ..] = &ids;
+        assert_ne!(&of(first.as_str().as_bytes()), first);
     }
 }

@@ -32,12 +32,12 @@ impl Source {
     fn find(&self, request: &Request<'_>) -> Option<UserId> {
         match self {
             Self::Query(name) => {
-                let value = query::find(request.head().uri.query()?, name)?;
-                UserId::new(&value, UserIdOrigin::Query)
+                let value = query::find_bytes(request.head().uri.query()?, name)?;
+                UserId::from_bytes(&value, UserIdOrigin::Query)
             }
             Self::Header(name) => {
                 let value = request.head().headers.get(name)?;
-                UserId::new(&String::from_utf8_lossy(value.as_bytes()), UserIdOrigin::Header)
+                UserId::from_bytes(value.as_bytes(), UserIdOrigin::Header)
             }
             Self::Cookie(name) => {
                 UserId::new(cookie::find(&request.head().headers, name)?, UserIdOrigin::Cookie)

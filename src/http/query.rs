@@ -1,10 +1,26 @@
 //! Query parameters as browsers write them (WHATWG URL, `application/x-www-form-urlencoded`).
 
+use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
 /// The first value of the parameter `name`, decoded.
 pub fn find<'q>(query: &'q str, name: &str) -> Option<Cow<'q, str>> {
     form_urlencoded::parse(query.as_bytes()).find_map(|(key, value)| (key == name).then_some(value))
+}
+
+/// The first value of the parameter `name`, decoded, as bytes: they need not be UTF-8.
+pub fn find_bytes<'q>(query: &'q str, name: &str) -> Option<Cow<'q, [u8]>> {
+    query.split('&').find_map(|pair| {
+        let (key, _) = form_urlencoded::parse(pair.as_bytes()).next()?;
+        if key != name {
+            return None;
+        }
+        let value = pair.split_once('=').map_or("", |(_, value)| value);
+        Some(match value.contains('+') {
+            true => Cow::Owned(percent_decode_str(&value.replace('+', " ")).collect()),
+            false => percent_decode_str(value).into(),
+        })
+    })
 }
 
 /// The query with the values of `secret` keys replaced by `REDACTED`; all else byte for byte.
@@ -42,6 +58,11 @@ mod tests {
         assert_eq!(find(query, "userId").as_deref(), Some("user 1 x"));
         assert_eq!(find(query, "flag").as_deref(), Some(""));
         assert_eq!(find(query, "userid"), None);
+        for name in ["a", "userId", "flag", "userid"] {
+            let text = find(query, name).map(|value| value.as_bytes().to_vec());
+            assert_eq!(find_bytes(query, name).as_deref(), text.as_deref(), "{name}");
+        }
+        assert_eq!(find_bytes("u=%E4+%zz%4", "u").as_deref(), Some(&b"\xe4 %zz%4"[..]));
     }
 
     #[test]
