@@ -16,19 +16,24 @@ pub struct Kick {
     #[command(flatten)]
     endpoint: Endpoint,
     /// All sessions of this user.
-    #[arg(short, long, value_name = "USER")]
+    #[arg(short, long, value_name = "USER", allow_hyphen_values = true)]
     user: Option<String>,
     /// The session with this id.
-    #[arg(short, long, value_name = "ID")]
+    #[arg(short, long, value_name = "ID", allow_hyphen_values = true)]
     session: Option<String>,
     /// Those of this route.
-    #[arg(short, long, value_name = "ROUTE")]
+    #[arg(short, long, value_name = "ROUTE", allow_hyphen_values = true)]
     route: Option<String>,
     /// The close code: 1000 to 1003, 1007 to 1014, 3000 to 4999.
     #[arg(long, value_name = "CODE", default_value = "4001")]
     code: String,
     /// The close frame's reason, up to 123 bytes.
-    #[arg(long, value_name = "TEXT", default_value = "closed by the operator")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "closed by the operator",
+        allow_hyphen_values = true
+    )]
     reason: String,
 }
 

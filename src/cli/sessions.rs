@@ -25,13 +25,13 @@ pub struct Sessions {
     #[command(flatten)]
     endpoint: Endpoint,
     /// Those of this user.
-    #[arg(short, long, value_name = "USER")]
+    #[arg(short, long, value_name = "USER", allow_hyphen_values = true)]
     user: Option<String>,
     /// Those of this route.
-    #[arg(short, long, value_name = "ROUTE")]
+    #[arg(short, long, value_name = "ROUTE", allow_hyphen_values = true)]
     route: Option<String>,
     /// The one with this id.
-    #[arg(short, long, value_name = "ID")]
+    #[arg(short, long, value_name = "ID", allow_hyphen_values = true)]
     session: Option<String>,
     /// Print JSON.
     #[arg(long)]

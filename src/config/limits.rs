@@ -40,8 +40,8 @@ pub struct Limits {
     /// upstream takes nothing does not count, nor what comes once the response has begun; streams
     /// of gRPC are exempt. `0` sets no least. Default: `240`.
     pub body_rate: Option<ByteSize>,
-    /// How long a client may take nothing of a response; the connection is closed then.
-    /// Default: `60s`.
+    /// How long a client may take nothing of a response, or of what comes in a WebSocket session; the
+    /// connection is closed then. Default: `60s`.
     pub send_timeout: Option<Duration>,
     /// Connections that are held at a time, at all listeners together; what comes beyond is
     /// answered 503 or, with TLS, closed at once. Default, and the most: half of the files that

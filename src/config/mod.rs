@@ -78,7 +78,8 @@ pub use tracing::{Otlp, OtlpProtocol, SampleParent, Tracing, TracingSetting};
 pub use upstream::{Endpoint, Upstream};
 pub use values::{
     ByteSize, Cidr, Duration, EndpointAddress, ErrorStatus, Exactly, HeaderName, HostPattern,
-    ListenAddress, Method, OriginPattern, Path, Span, Spanned, Switch, Template, TrustedProxy,
+    ListenAddress, LostCode, Method, OriginPattern, Path, ProbeTarget, Span, Spanned, Switch,
+    Template, TrustedProxy,
 };
 
 pub use yaml::{Kind, Node, Resolved, Scalar, tree};

@@ -1,5 +1,5 @@
 use super::union::short_or_long;
-use super::{Duration, HeaderName, Path, Switch};
+use super::{Duration, HeaderName, ProbeTarget, Switch};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -67,10 +67,10 @@ pub struct HealthCheck {
 pub enum Check {
     /// To accept a connection, and the TLS handshake where there is to be one.
     Tcp,
-    /// To answer a GET of this path with 200 to 399.
-    Http(Path),
-    /// To accept a WebSocket at this path.
-    Websocket(Path),
+    /// To answer a GET of this path, with or without a query, with 200 to 399.
+    Http(ProbeTarget),
+    /// To accept a WebSocket at this path, with or without a query. The gateway closes it with 1000.
+    Websocket(ProbeTarget),
     /// To answer that this gRPC service is `SERVING` (`grpc.health.v1.Health/Check`, over HTTP/2),
     /// such as `shop.Orders`; `""` asks for the whole server.
     Grpc(#[schemars(length(max = 256))] String),

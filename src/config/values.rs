@@ -133,6 +133,8 @@ leaves! {
     HeaderName: "header-name", "x-user-id";
     Method: "http-method", "GET";
     Path: "path", "/api";
+    ProbeTarget: "probe-target", "/socket.io/?EIO=4";
+    LostCode: "lost-code", "1014";
     Exactly: "exact-value", "2";
     Template: "template", "{client.address}";
     ErrorStatus: "error-status", "5xx";
@@ -375,6 +377,8 @@ names! {
     Method: judge_method;
     /// A path, beginning with `/`.
     Path: judge_path;
+    /// A path with or without a query, as a health check asks for it.
+    ProbeTarget: judge_probe_target;
     /// A text with variables of the request: `{client.address}`.
     Template: judge_template;
     /// A status of an error, or their class: `404`, `4xx`, `5xx`.
@@ -452,6 +456,36 @@ fn judge_error_status(written: &str) -> Result<(), String> {
     match is_status || matches!(written, "4xx" | "5xx") {
         true => Ok(()),
         false => Err("not the status of an error; write it like `404`, `4xx` or `5xx`".to_owned()),
+    }
+}
+
+fn judge_probe_target(written: &str) -> Result<(), String> {
+    let (path, query) = written.split_once('?').unwrap_or((written, ""));
+    judge_path(path)?;
+    match query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        true => Ok(()),
+        false => {
+            Err("a query has no spaces, no fragment, and other characters percent-encoded".into())
+        }
+    }
+}
+
+/// What a client gets whose upstream is gone: a close code, or `none` for no close frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostCode(pub Option<u16>);
+
+impl FromStr for LostCode {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        if written == "none" {
+            return Ok(Self(None));
+        }
+        let code = written.parse().ok().filter(|&code| crate::websocket::frame::is_sendable(code));
+        code.map(|code| Self(Some(code))).ok_or_else(|| {
+            "not a close code that may be sent: 1000 to 1003, 1007 to 1014, 3000 to 4999, or `none`"
+                .to_owned()
+        })
     }
 }
 

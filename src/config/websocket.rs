@@ -1,5 +1,5 @@
 use super::union::{short_or_long, word_or_list};
-use super::{ByteSize, Duration, OriginPattern, Spanned, Switch};
+use super::{ByteSize, Duration, LostCode, OriginPattern, Spanned, Switch};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -60,6 +60,11 @@ pub struct WebSocket {
     /// Logs frames: `off` (default), `headers` (direction, opcode, length), `text` (text messages
     /// as well, up to 1 KiB each, values of secret keys redacted).
     pub log_frames: LogFrames,
+    /// What a client gets whose upstream is gone without a close frame: a close code, or `none` for
+    /// the end of its connection (browsers show 1006). Default: `1014` (bad gateway), on which
+    /// clients come back; 1011 is fatal to some.
+    #[schemars(extend("type" = ["integer", "string"]))]
+    pub upstream_lost: Option<LostCode>,
 }
 
 /// Pages of which origins may open WebSockets.

@@ -6,7 +6,7 @@ use crate::generation::{Mirror, RetryPolicy, Route, When};
 use crate::http::origin::OriginPattern;
 use crate::http::path::PathPolicy;
 use crate::upstream::{Balance, Key, Pool};
-use crate::websocket::{LogFrames, OnChange, Origins, Settings};
+use crate::websocket::{LogFrames, OnChange, Origins, Settings, UpstreamLost};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -125,6 +125,7 @@ fn websocket(settings: &Settings) -> String {
         ping,
         on_change,
         log_frames,
+        upstream_lost,
     } = settings;
     let number = |number: Option<usize>| number.map(|it| it.to_string());
     let mut told = Told::on();
@@ -166,6 +167,11 @@ fn websocket(settings: &Settings) -> String {
         OnChange::Keep => {}
         OnChange::Drain => told.add("on_change", "drain"),
         OnChange::Close => told.add("on_change", "close"),
+    }
+    match upstream_lost {
+        lost if *lost == UpstreamLost::default() => {}
+        UpstreamLost::Code(code) => told.add("upstream_lost", &code.to_string()),
+        UpstreamLost::BareEnd => told.add("upstream_lost", "none"),
     }
     match log_frames {
         LogFrames::Off => {}

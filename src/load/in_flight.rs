@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 /// Counts the requests and WebSocket sessions under way, so that a stop can wait for them.
@@ -9,6 +9,7 @@ pub struct InFlight {
     /// Those among them that have become sessions.
     sessions: AtomicUsize,
     left: Notify,
+    is_cut_off: AtomicBool,
 }
 
 impl InFlight {
@@ -26,6 +27,11 @@ impl InFlight {
     /// How many of them are requests.
     pub fn requests(&self) -> usize {
         self.count().saturating_sub(self.sessions.load(Ordering::Relaxed))
+    }
+
+    /// From now on what ends does so because the gateway stops.
+    pub fn cut_off(&self) {
+        self.is_cut_off.store(true, Ordering::Release);
     }
 
     /// Waits until none is under way.
@@ -48,6 +54,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Whether the gateway stops, and waits for it no longer.
+    pub fn is_cut_off(&self) -> bool {
+        self.of.is_cut_off.load(Ordering::Acquire)
+    }
+
     /// The request has become a session.
     pub fn becomes_session(&mut self) {
         if !self.is_session {

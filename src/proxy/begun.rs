@@ -1,36 +1,70 @@
-//! How many requests of a connection have begun: their heads are whole.
+//! What the task of a connection, or of a stream of HTTP/2, knows of the requests in it.
 
-use std::cell::Cell;
+use crate::websocket::Session;
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::time::Sleep;
 
-/// Of one connection, each modulo 2^32.
 #[derive(Debug, Default)]
-struct Requests {
+struct Task {
+    /// How many requests have been awaited on its connection, modulo 2^32.
     awaited: Cell<u32>,
+    /// How many have begun, modulo 2^32: their heads are whole.
     begun: Cell<u32>,
+    /// The WebSocket session, from its handshake on.
+    session: RefCell<Option<Arc<Session>>>,
 }
 
 tokio::task_local! {
-    static REQUESTS: Requests;
+    static TASK: Task;
 }
 
-/// Counts them in the task of a connection.
-pub async fn count<T>(connection: impl Future<Output = T>) -> T {
-    REQUESTS.scope(Requests::default(), connection).await
+/// Keeps account of the requests in the task of a connection, or of a stream. No `async fn`: that would
+/// have room for the future twice.
+pub fn count<T>(requests: impl Future<Output = T>) -> impl Future<Output = T> {
+    TASK.scope(Task::default(), requests)
 }
 
 /// From now on one more is awaited on this task's connection.
 pub fn await_one() {
-    let _ = REQUESTS.try_with(|it| it.awaited.set(it.awaited.get().wrapping_add(1)));
+    let _ = TASK.try_with(|task| task.awaited.set(task.awaited.get().wrapping_add(1)));
 }
 
 /// The number of the request that is awaited, if its head is not whole yet.
 pub fn awaited() -> Option<u32> {
-    let number = |it: &Requests| (it.awaited.get() != it.begun.get()).then(|| it.awaited.get());
-    REQUESTS.try_with(number).unwrap_or_default()
+    let number = |task: &Task| (task.awaited.get() != task.begun.get()).then(|| task.awaited.get());
+    TASK.try_with(number).unwrap_or_default()
 }
 
 /// One more has begun.
 pub(super) fn one() {
-    // HTTP/2 has many at a time, and no use for this.
-    let _ = REQUESTS.try_with(|it| it.begun.set(it.begun.get().wrapping_add(1)));
+    let _ = TASK.try_with(|task| task.begun.set(task.begun.get().wrapping_add(1)));
+}
+
+/// Notes the session that this task carries from now on, or that it carries none.
+pub(super) fn set_session(session: Option<&Arc<Session>>) {
+    let _ = TASK.try_with(|task| task.session.replace(session.cloned()));
+}
+
+/// Lets an order, or a deadline, of the task's session wake it. To be called before the session's
+/// tunnel is polled, so that no order is missed.
+pub fn watch_session(cx: &Context<'_>) {
+    let _ = TASK.try_with(|task| {
+        if let Some(session) = &*task.session.borrow() {
+            session.register(cx.waker());
+        }
+    });
+}
+
+/// Whether the task carries a session.
+pub fn has_session() -> bool {
+    TASK.try_with(|task| task.session.borrow().is_some()).unwrap_or_default()
+}
+
+/// Ready when the task's session must be cut off; `None` when it has none.
+pub fn poll_session(cx: &mut Context<'_>, alarm: &mut Pin<Box<Sleep>>) -> Option<Poll<()>> {
+    let poll = |task: &Task| Some(task.session.borrow().as_ref()?.poll_overdue(cx, alarm));
+    TASK.try_with(poll).ok().flatten()
 }

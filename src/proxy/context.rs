@@ -1,4 +1,6 @@
+use super::begun;
 use super::caching::{self, Caching};
+use super::cut_off::{self, Head};
 use super::deadline::Deadline;
 use super::explained::Explaining;
 use super::failure;
@@ -15,18 +17,19 @@ use crate::load::Ticket;
 use crate::shared::Hold;
 use crate::telemetry::Exemplar;
 use crate::upstream::{Chosen, Line, Place, Pool};
-use crate::websocket::{End, Initiator, Ticket as SessionTicket};
+use crate::websocket::{CLIENT_GONE, CLOSE_TIMEOUT, End, Initiator, Ticket as SessionTicket};
 use http::{HeaderValue, Method, StatusCode};
 use pingora::Error;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 /// What nginx logs when the client left before there was an answer; ops know it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// How long a client may take nothing of what is sent to it in a session.
-const STUCK: Duration = Duration::from_secs(60);
+/// What is logged when the gateway stopped before there was an answer.
+const STOPPED: u16 = 503;
 
 /// One request on its way through Pingora's hooks. A session keeps it as long as it lives, so what few
 /// have stands in boxes.
@@ -84,8 +87,18 @@ pub struct Context {
     pub(super) is_intended: bool,
     /// What went wrong, in words for the operator.
     pub(super) error: Option<String>,
+    /// The request's head, for the case that the end must be logged without Pingora.
+    pub(super) head: Head,
     /// Until the end is told.
     under_way: Option<Ticket>,
+}
+
+/// What is known of a request at its end besides its context.
+pub(super) struct Seen<'s> {
+    pub(super) request: &'s RequestHeader,
+    pub(super) response: Option<&'s ResponseHeader>,
+    pub(super) cache: Option<Status>,
+    pub(super) is_background: bool,
 }
 
 impl Context {
@@ -121,6 +134,7 @@ impl Context {
             explaining: None,
             is_intended: false,
             error: None,
+            head: Head::None,
             under_way: Some(under_way),
         }
     }
@@ -139,45 +153,89 @@ impl Context {
         }
         // Silence is no fault in a session; `websocket.idle_timeout` bounds it where wanted.
         session.set_read_timeout(None);
-        session.set_write_timeout(Some(STUCK));
+        session.set_write_timeout(Some(self.route.edge.limits.send_timeout));
         let method = &session.req_header().method;
         self.route.requests.count(method, status.as_u16(), self.started.elapsed());
-        let outcome = self.outcome(session, status.as_u16());
+        let outcome = self.outcome(&seen(session, session.req_header(), self), status.as_u16());
         for filter in &self.route.filters {
             filter.on_open(&outcome);
         }
         if let Some(log) = &self.route.edge.access_log {
             log.opened(&outcome);
         }
+        self.head.keep(session);
     }
 
     /// All is over: filters and logs are told, once.
     pub(super) fn ended(&mut self, session: &Session, error: Option<&Error>) {
+        let is_cut_off = self.is_cut_off();
+        if let Some(error) = error.filter(|_| !is_cut_off) {
+            self.error.get_or_insert_with(|| failure::in_words(error));
+        }
+        let nothing_sent = if is_cut_off { STOPPED } else { CLIENT_CLOSED_REQUEST };
+        let status = session.response_written().map_or(nothing_sent, |it| it.status.as_u16());
+        let head = std::mem::take(&mut self.head).taken();
+        let request = head.as_deref().unwrap_or_else(|| session.req_header());
+        let seen = seen(session, request, self);
+        self.tell_end(&seen, status, error);
+    }
+
+    /// The same for a request that is dropped as it stands, without Pingora saying so: it is cut off.
+    pub(super) fn dropped(&mut self, head: &RequestHeader) {
+        let status = match (self.is_open, &self.bridge) {
+            (true, None) => StatusCode::SWITCHING_PROTOCOLS.as_u16(),
+            (true, Some(_)) => StatusCode::OK.as_u16(),
+            (false, _) => STOPPED,
+        };
+        let seen = Seen { request: head, response: None, cache: None, is_background: false };
+        self.tell_end(&seen, status, None);
+    }
+
+    /// Whether the end has not been told.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// Whether the gateway stops, and waits for it no longer.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.under_way.as_ref().is_some_and(Ticket::is_cut_off)
+    }
+
+    fn tell_end(&mut self, seen: &Seen<'_>, status: u16, error: Option<&Error>) {
         if self.under_way.is_none() {
             return;
         }
-        if let Some(error) = error {
-            self.error.get_or_insert_with(|| failure::in_words(error));
-            if let (true, Some(tunnel)) = (self.is_open, &self.tunnel) {
-                let reason = failure::in_words(error).into();
-                let initiator = failure::initiator(error);
-                tunnel.session().finish(End { initiator, code: None, reason });
-            }
+        if self.is_cut_off() {
+            self.error = Some(cut_off::REASON.to_owned());
         }
-        let status = match session.response_written() {
-            Some(response) => response.status.as_u16(),
-            None => CLIENT_CLOSED_REQUEST,
-        };
-        if let (Some(policy), Some(status)) = (&self.route.cache, caching::status(session, self))
-            && !caching::is_background(session)
+        if let (true, Some(tunnel)) = (self.is_open, &self.tunnel) {
+            let error = error.filter(|_| !self.is_cut_off());
+            tunnel.session().cut_off(|| match error {
+                Some(error) => End {
+                    initiator: failure::initiator(error),
+                    code: None,
+                    reason: failure::in_words(error).into(),
+                },
+                None if self.is_cut_off() => {
+                    End { initiator: Initiator::Drain, code: None, reason: cut_off::REASON.into() }
+                }
+                None => {
+                    End { initiator: Initiator::Client, code: None, reason: CLIENT_GONE.into() }
+                }
+            });
+            // A client that does not end its side of a stream is not waited for.
+            tunnel.session().end_within(CLOSE_TIMEOUT);
+        }
+        if let (Some(policy), Some(status)) = (&self.route.cache, seen.cache)
+            && !seen.is_background
         {
             policy.counts.count(status);
         }
-        if !self.is_open && !caching::is_background(session) {
-            self.count(&session.req_header().method, status);
+        if !self.is_open && !seen.is_background {
+            self.count(&seen.request.method, status);
         }
         let recording = self.recording.take();
-        let outcome = self.outcome(session, status);
+        let outcome = self.outcome(seen, status);
         if let Some(recording) = recording {
             recording.end(&outcome, &self.route, error);
         }
@@ -196,7 +254,9 @@ impl Context {
                 self.exchange.request_id(),
             );
         }
-        self.tunnel = None;
+        if self.tunnel.take().is_some() && !self.is_open {
+            begun::set_session(None);
+        }
         self.hold = None;
         self.endpoint = None;
         self.place = None;
@@ -219,7 +279,7 @@ impl Context {
         }
     }
 
-    fn outcome<'o>(&'o self, session: &'o Session, status: u16) -> Outcome<'o> {
+    fn outcome<'o>(&'o self, seen: &Seen<'o>, status: u16) -> Outcome<'o> {
         let websocket = self.tunnel.as_ref().filter(|_| self.is_open).map(|tunnel| {
             let session = tunnel.session();
             let end = session.end();
@@ -233,8 +293,8 @@ impl Context {
             }
         });
         Outcome {
-            request: session.req_header(),
-            response: session.response_written(),
+            request: seen.request,
+            response: seen.response,
             exchange: &self.exchange,
             status,
             duration: self.started.elapsed(),
@@ -243,9 +303,18 @@ impl Context {
             bytes_received: websocket.map_or(self.received, |end| end.received.bytes),
             bytes_sent: websocket.map_or(self.sent, |end| end.sent.bytes),
             websocket,
-            cache: caching::status(session, self).map(Status::as_str),
-            is_background: caching::is_background(session),
+            cache: seen.cache.map(Status::as_str),
+            is_background: seen.is_background,
             error: self.error.as_deref(),
         }
+    }
+}
+
+fn seen<'s>(session: &'s Session, request: &'s RequestHeader, ctx: &Context) -> Seen<'s> {
+    Seen {
+        request,
+        response: session.response_written(),
+        cache: caching::status(session, ctx),
+        is_background: caching::is_background(session),
     }
 }

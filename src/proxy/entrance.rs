@@ -1,21 +1,23 @@
 //! Whether there is room for a WebSocket session.
 
-use super::Context;
+use super::{Context, begun};
 use crate::admission::Halt;
 use crate::filter::Reply;
 use crate::shared::Entry;
-use crate::websocket::{Full, Identity, Quota, Registry, Session as Entering, Settings};
+use crate::websocket::{
+    End, Full, Identity, Initiator, Quota, Registry, Session as Entering, Settings,
+};
 use http::StatusCode;
 use http::header::{self, HeaderValue};
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use std::sync::Arc;
 
-/// Takes a handshake into the registry of sessions, if there is room.
-pub(super) async fn enter(
-    registry: &Registry,
-    session: &Session,
-    ctx: &mut Context,
-) -> Option<Halt> {
+/// RFC 6455, section 7.4.1: what a session is closed with for which there is no room.
+const POLICY_VIOLATION: u16 = 1008;
+
+/// Takes a handshake into the registry of sessions, unless it can't become one.
+pub(super) fn enter(registry: &Registry, session: &Session, ctx: &mut Context) -> Option<Halt> {
     if !ctx.exchange.is_websocket {
         return None;
     }
@@ -41,23 +43,38 @@ pub(super) async fn enter(
         upstream: ctx.pool().map(|pool| Arc::clone(pool.name())).unwrap_or_default(),
     };
     let entering = Arc::new(Entering::new(identity, settings.log_frames));
-    let quota = match hold(&settings, &entering, ctx).await {
-        Ok(quota) => quota,
-        Err(full) => {
-            registry.refused(&ctx.route.name);
-            return Some(too_many(full));
-        }
-    };
-    match registry.admit(entering, &quota) {
+    match registry.begin(entering, &settings.quota) {
         Ok(ticket) => {
+            begun::set_session(Some(ticket.session()));
             ctx.tunnel = Some(ticket);
             None
         }
-        Err(full) => {
-            ctx.hold = None;
-            Some(too_many(full))
-        }
+        Err(full) => Some(Halt::answer(too_many(full))),
     }
+}
+
+/// The upstream has accepted a handshake: only now it counts, and others make room for it. What anybody
+/// can say of themselves closes nobody's session.
+pub(super) async fn accept(registry: &Registry, ctx: &mut Context) -> Result<()> {
+    let Some(settings) = ctx.route.websocket.clone() else { return Ok(()) };
+    let Some(mut ticket) = ctx.tunnel.take() else { return Ok(()) };
+    let accepted = match hold(&settings, ticket.session(), ctx).await {
+        Ok(quota) => registry.accept(&mut ticket, &quota),
+        Err(full) => {
+            registry.refused(&ctx.route.name);
+            Err(full)
+        }
+    };
+    if let Err(full) = accepted {
+        ctx.hold = None;
+        ctx.instead = Some(Box::new(too_many(full)));
+        // The upstream, which takes it for open, is told why it ends.
+        ticket.session().order(End::new(Initiator::Limit, POLICY_VIOLATION, full.to_string()));
+        ctx.tunnel = Some(ticket);
+        return Error::e_explain(ErrorType::HTTPStatus(429), full.to_string());
+    }
+    ctx.tunnel = Some(ticket);
+    Ok(())
 }
 
 /// Counts the session at all gateways together, where they do so; what is left to be counted here.
@@ -65,7 +82,7 @@ async fn hold(
     settings: &Settings,
     entering: &Arc<Entering>,
     ctx: &mut Context,
-) -> Result<Quota, Full> {
+) -> std::result::Result<Quota, Full> {
     let quota = settings.quota;
     let (Some(shared), Some(most), Some(user)) =
         (&ctx.route.edge.shared, quota.per_user, &ctx.exchange.user_id)
@@ -86,7 +103,6 @@ async fn hold(
     }
 }
 
-fn too_many(full: Full) -> Halt {
-    let status = StatusCode::TOO_MANY_REQUESTS;
-    Halt::answer(Reply::error(status, "too_many_sessions", full.to_string()))
+fn too_many(full: Full) -> Reply {
+    Reply::error(StatusCode::TOO_MANY_REQUESTS, "too_many_sessions", full.to_string())
 }

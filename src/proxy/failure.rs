@@ -2,7 +2,7 @@
 
 use super::{Context, reply};
 use crate::filter::Reply;
-use crate::websocket::Initiator;
+use crate::websocket::{Initiator, Order};
 use http::{HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -14,6 +14,9 @@ use std::io;
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
     ctx.error = Some(describe(error, ctx));
     let silent = FailToProxy { error_code: 0, can_reuse_downstream: false };
+    if ctx.is_cut_off() {
+        return silent;
+    }
     let begun = session
         .response_written()
         .is_some_and(|head| !head.status.is_informational() || head.status.as_u16() == 101);
@@ -73,7 +76,8 @@ pub(super) fn of_filter(ctx: &mut Context, error: &(dyn std::error::Error + 'sta
 /// Who ended a session, as far as the error tells.
 pub(super) fn initiator(error: &Error) -> Initiator {
     match (error.esource(), error.etype()) {
-        (ErrorSource::Downstream, ErrorType::ConnectionClosed) => Initiator::Client,
+        (_, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Initiator::Network,
+        (ErrorSource::Downstream, _) => Initiator::Client,
         (ErrorSource::Upstream, ErrorType::ConnectionClosed) => Initiator::Upstream,
         _ => Initiator::Network,
     }
@@ -94,6 +98,9 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
     });
     if handshake_timed_out {
         return timed_out();
+    }
+    if let Some(order) = ctx.tunnel.as_ref().and_then(|tunnel| tunnel.session().ordered()) {
+        return Some(told_to_end(order));
     }
     if is_out_of_files(error) {
         return Some(overloaded());
@@ -158,6 +165,16 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
     }
 }
 
+/// What a handshake is answered that was told to end before the upstream had accepted it.
+fn told_to_end(order: &Order) -> Reply {
+    let (status, code) = match order.initiator {
+        Initiator::Limit => (StatusCode::TOO_MANY_REQUESTS, "too_many_handshakes"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "closed_early"),
+    };
+    Reply::error(status, code, order.reason.to_string())
+        .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+}
+
 /// What is said when the gateway itself is short of something.
 pub(super) fn overloaded() -> Reply {
     Reply::error(
@@ -210,6 +227,7 @@ pub(super) fn in_words(error: &Error) -> String {
         ErrorType::ConnectError | ErrorType::SocketError => "connecting failed",
         ErrorType::ReadTimedout if is_clients => "the request did not arrive in time",
         ErrorType::ReadTimedout => "no answer in time",
+        ErrorType::WriteTimedout if is_clients => "it took nothing in time (limits.send_timeout)",
         ErrorType::WriteTimedout => "the request could not be sent in time (timeouts.write)",
         ErrorType::ConnectionClosed => "the connection was closed early",
         ErrorType::ReadError => "reading failed",

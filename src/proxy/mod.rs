@@ -5,6 +5,7 @@ pub mod begun;
 mod caching;
 mod compression;
 mod context;
+mod cut_off;
 mod deadline;
 mod entrance;
 mod explained;
@@ -75,6 +76,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
+        ctx.head = cut_off::Head::of(session);
         let admitted = admission::admit(self, session, ctx);
         if admission::is_last(session, admitted.as_ref().err()) {
             session.set_keepalive(None);
@@ -90,7 +92,7 @@ impl ProxyHttp for Proxy {
                     ctx.elsewhere = split(&ctx.route.splits, headers, &ctx.exchange).cloned();
                 }
                 match halt.or_else(|| admission::refuse(session, ctx)) {
-                    None => entrance::enter(&self.sessions, session, ctx).await,
+                    None => entrance::enter(&self.sessions, session, ctx),
                     halt => halt,
                 }
             }
@@ -288,6 +290,14 @@ impl ProxyHttp for Proxy {
         if is_interim {
             return Ok(());
         }
+        let opened = match ctx.bridge {
+            None => StatusCode::SWITCHING_PROTOCOLS,
+            // RFC 8441, section 5: nothing is switched there.
+            Some(_) => StatusCode::OK,
+        };
+        if response.status == opened {
+            entrance::accept(&self.sessions, ctx).await?;
+        }
         caching::reveal(session, ctx);
         caching::invalidate(self.cache.shelf(), session, response, ctx);
         if !caching::is_from_cache(session) {
@@ -296,16 +306,12 @@ impl ProxyHttp for Proxy {
         forward::clean_response(session, response);
         filter_response(session.req_header(), response, ctx).await?;
         caching::tell(session, response, ctx)?;
-        let opened = match ctx.bridge {
-            None => StatusCode::SWITCHING_PROTOCOLS,
-            // RFC 8441, section 5: nothing is switched there.
-            Some(_) => StatusCode::OK,
-        };
         if response.status == opened {
             ctx.opened(session, opened);
         } else {
             // Refused: there will be no session, and its place is free again.
             ctx.tunnel = None;
+            begun::set_session(None);
         }
         Ok(())
     }

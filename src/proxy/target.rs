@@ -143,7 +143,8 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
         options.connection_timeout = Some(handshake);
         options.total_connection_timeout = Some(connect.saturating_add(handshake).min(within));
     }
-    options.write_timeout = Some(route.write_timeout.min(within));
+    // The tap of a tunnel keeps this time itself, and tells both sides.
+    options.write_timeout = (!is_tunnel).then(|| route.write_timeout.min(within));
     options.tcp_keepalive = Some(KEEPALIVE);
     match route.websocket.as_ref().zip(ctx.tunnel.as_ref()) {
         None => options.read_timeout = Some(route.read_timeout.min(within)),
@@ -154,6 +155,7 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
                 connect_timeout: route.connect_timeout,
                 tls_timeout: route.tls_timeout,
                 handshake_timeout: route.first_byte_timeout.unwrap_or(route.read_timeout),
+                write_timeout: route.write_timeout,
                 watcher: route.watcher.clone(),
                 settings: Arc::clone(settings),
                 tls: secured.map(|tls| {

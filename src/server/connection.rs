@@ -1,4 +1,5 @@
 use super::bare::Bare;
+use super::tasks::{TaskGuard, Tasks};
 use super::{http1, http2, proxy_protocol};
 use crate::generation::{Edge, Limits, Listener, Live};
 use crate::load::{Arrivals, Door, Full, Place, Places};
@@ -87,6 +88,8 @@ pub(super) struct Connection {
     pub(super) place: Place,
     /// The configuration in force, for what is refused before there is a request.
     pub(super) live: Arc<Live>,
+    /// The same.
+    pub(super) task: TaskGuard,
 }
 
 /// Serves each connection in a task of its own.
@@ -100,6 +103,7 @@ pub(super) struct Connections {
     places: Arc<Places>,
     arrivals: Arc<Arrivals>,
     door: Arc<Door>,
+    tasks: Arc<Tasks>,
 }
 
 impl Connections {
@@ -108,9 +112,10 @@ impl Connections {
         live: Arc<Live>,
         places: Arc<Places>,
         arrivals: Arc<Arrivals>,
+        tasks: Arc<Tasks>,
     ) -> Self {
         let door = Arc::new(Door::new(arrivals.address().clone()));
-        Self { proxy, live, places, arrivals, door }
+        Self { proxy, live, places, arrivals, door, tasks }
     }
 }
 
@@ -140,8 +145,8 @@ impl ServerApp for Connections {
         };
         let terms = Terms::of(&edge.limits);
         let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
-        let live = Arc::clone(&self.live);
-        let connection = Connection { stream, speaks, proxy, terms, shutdown, place, live };
+        let (live, task) = (Arc::clone(&self.live), self.tasks.reserve());
+        let connection = Connection { stream, speaks, proxy, terms, shutdown, place, live, task };
         match listener {
             Some(listener) => {
                 let (listener, edge) = (Arc::clone(listener), Arc::clone(edge));
@@ -185,13 +190,13 @@ async fn prepare(
     edge: Arc<Edge>,
     arrivals: Arc<Arrivals>,
 ) {
-    let Connection { stream, speaks, proxy, terms, shutdown, mut place, live } = connection;
+    let Connection { stream, speaks, proxy, terms, shutdown, mut place, live, task } = connection;
     let peer = peer(&stream);
     let Ok(socket) = stream.into_any().downcast::<Socket>() else { return };
     let secured = secure(&listener, &edge, *socket, peer, &mut place, &arrivals, &live);
     match timeout(terms.handshake, secured).await {
         Ok(Ok(Some(stream))) => {
-            serve(Connection { stream, speaks, proxy, terms, shutdown, place, live });
+            serve(Connection { stream, speaks, proxy, terms, shutdown, place, live, task });
         }
         Ok(Ok(None)) => {}
         Ok(Err(error)) => log::debug!("{}: from {peer:?}: {error}", listener.address),
@@ -261,9 +266,10 @@ async fn secure(
 fn serve(connection: Connection) {
     let is_h2 = connection.stream.get_ssl_digest().is_some()
         && connection.stream.selected_alpn_proto() == Some(ALPN::H2);
+    let (tasks, number) = connection.task.key();
     if is_h2 {
-        tokio::spawn(http2::serve(connection));
+        tasks.spawn(number, http2::serve(connection));
     } else {
-        tokio::spawn(http1::serve(connection));
+        tasks.spawn(number, http1::serve(connection));
     }
 }

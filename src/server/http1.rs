@@ -2,6 +2,7 @@ use super::bare::Bare;
 use super::client_stream::{ClientStream, Refused, keeping_refusal, take_refused};
 use super::connection::{Connection, Terms};
 use super::http2;
+use super::tasks::TaskGuard;
 use crate::generation::Live;
 use crate::http::raw_head::{self as head, Fault, H2_PREFACE, MAX_HEAD};
 use crate::load::Place;
@@ -37,7 +38,7 @@ impl Terms {
 /// begins with it and may. Sessions are made outside of this function, and rare answers in boxes:
 /// it would keep room for them, 3 kB, while it waits.
 pub(super) async fn serve(connection: Connection) {
-    let Connection { mut stream, speaks, proxy, terms, shutdown, place, live } = connection;
+    let Connection { mut stream, speaks, proxy, terms, shutdown, place, live, task } = connection;
     let Ok(Ok(mut head)) = timeout(terms.idle, some_bytes(&mut stream)).await else { return };
     if head.is_empty() {
         return;
@@ -61,8 +62,10 @@ pub(super) async fn serve(connection: Connection) {
         // As if nobody had read from it.
         let Ok(mut socket) = stream.into_any().downcast::<Socket>() else { return };
         socket.rewind(&head);
-        let connection = Connection { stream: socket, speaks, proxy, terms, shutdown, place, live };
-        tokio::spawn(http2::serve(connection));
+        let (tasks, number) = task.key();
+        let stream: Stream = socket;
+        let connection = Connection { stream, speaks, proxy, terms, shutdown, place, live, task };
+        tasks.spawn(number, http2::serve(connection));
         return;
     }
     let refusal = match head::prepare(&mut head) {
@@ -73,7 +76,7 @@ pub(super) async fn serve(connection: Connection) {
     if let Some(refusal) = refusal {
         return Box::pin(refusal.send(stream, &head, &live)).await;
     }
-    let requests = requests(stream, head, proxy, terms, shutdown, place, live);
+    let requests = requests(stream, head, proxy, terms, shutdown, (place, task), live);
     begun::count(keeping_refusal(requests)).await;
 }
 
@@ -84,7 +87,7 @@ async fn requests(
     proxy: Arc<HttpProxy<Proxy>>,
     terms: Terms,
     shutdown: ShutdownWatch,
-    _place: Place,
+    _kept: (Place, TaskGuard),
     live: Arc<Live>,
 ) {
     begun::await_one();
@@ -112,21 +115,44 @@ struct Looks {
     seen: Option<u32>,
 }
 
+/// What comes first.
+enum Event<T> {
+    Done(T),
+    Look,
+    /// The session must be cut off.
+    SessionOverdue,
+}
+
 impl Looks {
     fn every(every: Duration) -> Self {
         Self { every, pause: every, next: Box::pin(sleep(every)), seen: None }
     }
 
-    /// `None` when the same one is waited for at two looks in a row.
+    /// `None` when the same one is waited for at two looks in a row, or when its session has to end
+    /// and does not.
     async fn over<T>(&mut self, mut serving: impl Future<Output = T> + Unpin) -> Option<T> {
         if self.pause > self.every {
             self.look_after(self.every);
         }
         loop {
-            tokio::select! {
-                biased;
-                done = &mut serving => return Some(done),
-                () = &mut self.next => {}
+            let event = poll_fn(|cx| {
+                begun::watch_session(cx);
+                if let Poll::Ready(done) = Pin::new(&mut serving).poll(cx) {
+                    return Poll::Ready(Event::Done(done));
+                }
+                match begun::poll_session(cx, &mut self.next) {
+                    Some(overdue) => {
+                        // What has it next needs looks of its own.
+                        self.pause = SELDOM;
+                        overdue.map(|()| Event::SessionOverdue)
+                    }
+                    None => self.next.as_mut().poll(cx).map(|()| Event::Look),
+                }
+            });
+            match event.await {
+                Event::Done(done) => return Some(done),
+                Event::SessionOverdue => return None,
+                Event::Look => {}
             }
             let waits = begun::awaited();
             if waits.is_some() && waits == self.seen {

@@ -2,6 +2,7 @@ use super::bare::Bare;
 use super::connection::{Connection, Terms};
 use crate::http::raw_head::Fault;
 use crate::http::request_id;
+use crate::proxy::begun;
 use http::Version;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::Digest;
@@ -9,8 +10,11 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{
     H2Accept, H2Options, HttpSession, default_h2_options, handshake,
 };
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -65,7 +69,7 @@ impl Streams {
 /// Serves the streams of a connection by HTTP/2 (RFC 9113). Pingora's own loop knows no bounds of
 /// the configuration, no last request, and leaves without GOAWAY.
 pub(super) async fn serve(connection: Connection) {
-    let Connection { stream, proxy, terms, mut shutdown, place, live, .. } = connection;
+    let Connection { stream, proxy, terms, mut shutdown, place, live, task, .. } = connection;
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
         timing_digest: stream.get_timing_digest(),
@@ -74,7 +78,7 @@ pub(super) async fn serve(connection: Connection) {
     });
     let begun = timeout(terms.handshake, handshake(stream, Some(options(terms)))).await;
     let Ok(Ok(mut connection)) = begun else { return };
-    let _place = place;
+    let _kept = (place, task);
     let streams = Arc::new(Streams::default());
     let mut left = terms.requests;
     let mut malformed = 0;
@@ -108,7 +112,8 @@ pub(super) async fn serve(connection: Connection) {
                 let mut session = ServerSession::new_http2(session);
                 session.set_write_timeout(Some(terms.send));
                 tokio::spawn(async move {
-                    proxy.process_new_http(session, &shutdown).await;
+                    let serving = proxy.process_new_http(session, &shutdown);
+                    begun::count(until_overdue(serving)).await;
                     drop(stream);
                 });
                 left = left.saturating_sub(1);
@@ -136,6 +141,23 @@ pub(super) async fn serve(connection: Connection) {
             }
         }
     }
+}
+
+/// Serves a stream to its end, or until its session has to end and does not.
+async fn until_overdue<T>(mut serving: impl Future<Output = T> + Unpin) {
+    let mut alarm = None;
+    poll_fn(|cx| {
+        begun::watch_session(cx);
+        if Pin::new(&mut serving).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !begun::has_session() {
+            return Poll::Pending;
+        }
+        let alarm = alarm.get_or_insert_with(|| Box::pin(sleep(Duration::ZERO)));
+        begun::poll_session(cx, alarm).unwrap_or(Poll::Pending)
+    })
+    .await;
 }
 
 /// What a client may make the `h2` crate hold or do without end. CONTINUATION frames it bounds

@@ -18,6 +18,7 @@ mod rest;
 mod signals;
 mod socket;
 mod stop;
+mod tasks;
 mod watchdog;
 
 pub use handover::Place;
@@ -55,6 +56,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stop::Ending;
+use tasks::Tasks;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -146,6 +148,7 @@ impl Server {
             upstream_keepalive_pool_size: fixed.upstream_pool_size,
             ..ServerConf::default()
         });
+        let tasks = Arc::new(Tasks::default());
         let mut services = Vec::new();
         let mut proxies = Vec::new();
         let mut arrivals = Vec::new();
@@ -170,7 +173,7 @@ impl Server {
             let (live, places) = (Arc::clone(&live), Arc::clone(&places));
             let arriving = Arc::new(Arrivals::new(address.clone()));
             arrivals.push(Arc::clone(&arriving));
-            let connections = Connections::new(proxy, live, places, arriving);
+            let connections = Connections::new(proxy, live, places, arriving, Arc::clone(&tasks));
             let mut service = Service::new(format!("gateway {address}"), connections);
             // Heads and bodies are read into buffers of their own.
             let buffers = L4BufferSettings::default().read(0);
@@ -296,6 +299,7 @@ impl Server {
             history,
             sessions,
             in_flight,
+            tasks,
             readiness,
             services,
             proxies,

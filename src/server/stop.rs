@@ -1,6 +1,7 @@
 use super::notify;
 use super::signals::{Signals, Stop};
 use super::socket::Files;
+use super::tasks::Tasks;
 use super::watchdog::Watchdog;
 use crate::admin::Readiness;
 use crate::generation::{Drain, Live};
@@ -18,6 +19,9 @@ use tokio::time::Instant;
 
 /// How long after the last request the sockets get to send what is left.
 const FLUSH: Duration = Duration::from_millis(50);
+
+/// How long what is cut off may take to say so.
+const CUT_OFF_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// How long a session may need to close.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -44,6 +48,7 @@ pub(super) struct Ending {
     pub(super) history: Arc<History>,
     pub(super) sessions: Arc<Registry>,
     pub(super) in_flight: Arc<InFlight>,
+    pub(super) tasks: Arc<Tasks>,
     pub(super) readiness: Arc<Readiness>,
     /// What accepts connections.
     pub(super) services: Vec<JoinHandle<()>>,
@@ -60,7 +65,7 @@ impl Ending {
     /// Lets what is under way come to its end, for as long as there is.
     pub(super) async fn run(self, stop: Stop, signals: &mut Signals) {
         let Self { live, sessions, in_flight, readiness, services, proxies, .. } = self;
-        let Self { history, stop_accepting, stop_admin, files, ends_process, .. } = self;
+        let Self { history, stop_accepting, stop_admin, files, tasks, ends_process, .. } = self;
         history.release();
         let mut grace = match stop {
             Stop::Gracefully | Stop::Replaced(_) => live.load().grace,
@@ -128,6 +133,10 @@ impl Ending {
                 deadline = Instant::now();
             }
         }
+        // What is left is dropped as it stands, and says so in the access log.
+        in_flight.cut_off();
+        tasks.abort_all();
+        let _ = tokio::time::timeout(CUT_OFF_TIMEOUT, in_flight.none()).await;
         let rest = deadline.saturating_duration_since(Instant::now());
         let rest = rest.clamp(LAST_LINES, MOST_LAST_LINES);
         let _now = guarded(rest - LAST_LINES);

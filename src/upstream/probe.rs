@@ -5,13 +5,16 @@ use super::reason::reason;
 use super::{Endpoint, Pool};
 use crate::http::address::Address;
 use crate::tls;
-use crate::websocket::handshake;
+use crate::websocket::{CLOSE_TIMEOUT, frame, handshake};
 use pingora::http::RequestHeader;
 use pingora::listeners::ALPN;
+use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -130,7 +133,7 @@ impl Probe {
                 request.insert_header("Upgrade", "websocket")?;
                 request.insert_header("Sec-WebSocket-Version", "13")?;
                 request.insert_header("Sec-WebSocket-Key", handshake::key())?;
-                match status(&peer, request).await? {
+                match upgraded(&peer, request).await? {
                     101 => Ok(()),
                     status => Error::e_explain(ErrorType::HTTPStatus(status), "it did not upgrade"),
                 }
@@ -153,6 +156,35 @@ impl Probe {
         request.insert_header("User-Agent", concat!("tidegate/", env!("CARGO_PKG_VERSION")))?;
         Ok(request)
     }
+}
+
+/// The status that a WebSocket's handshake is answered with. What it opens is closed in good order:
+/// without a close frame the service would count an abnormal end (RFC 6455, section 7.1.5).
+async fn upgraded(peer: &HttpPeer, request: RequestHeader) -> Result<u16> {
+    let mut session = connect::open(peer).await?;
+    connect::send_head(&mut session, peer, request).await?;
+    session.finish_request_body().await?;
+    session.read_response_header().await?;
+    let status = session.response_header().map_or(0, |head| head.status.as_u16());
+    match session {
+        HttpSession::H1(session) if status == 101 => {
+            let mut stream = session.into_inner();
+            // The check is over; the service may take its time.
+            tokio::spawn(timeout(CLOSE_TIMEOUT, async move {
+                let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
+                let close = frame::close(1000, "", Some([a, b, c, d]));
+                stream.write_all(&close).await?;
+                stream.flush().await?;
+                // RFC 6455, section 7.1.1: the server ends the connection.
+                let mut rest = [0; 512];
+                while stream.read(&mut rest).await? > 0 {}
+                let _ = stream.shutdown().await;
+                io::Result::Ok(())
+            }));
+        }
+        mut session => session.shutdown().await,
+    }
+    Ok(status)
 }
 
 /// The status that a request is answered with.

@@ -28,6 +28,8 @@ pub struct TunnelConnector {
     pub tls_timeout: Duration,
     /// How long the answer to the handshake may take.
     pub handshake_timeout: Duration,
+    /// How long the upstream may take nothing of what the client sends.
+    pub write_timeout: Duration,
     /// Who wants to know of frames and messages.
     pub watcher: Option<Arc<dyn Watcher>>,
     /// How the session is treated.
@@ -63,7 +65,8 @@ impl Connect for TunnelConnector {
         };
         let (session, settings) = (Arc::clone(&self.session), Arc::clone(&self.settings));
         let watcher = self.watcher.clone();
-        let tap = Tap::new(wire, session, settings, watcher, self.handshake_timeout);
+        let (handshake, write) = (self.handshake_timeout, self.write_timeout);
+        let tap = Tap::new(wire, session, settings, watcher, handshake, write);
         Ok(Stream::from(VirtualSocketStream::new(match &self.bridge {
             None => Box::new(tap),
             Some(key) => Box::new(Bridge::new(tap, key.clone())),

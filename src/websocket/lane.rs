@@ -136,6 +136,11 @@ impl Lane {
         self.tidy();
     }
 
+    /// Forgets what is ours in it, and what was held back.
+    pub(super) fn drop_own(&mut self) {
+        self.own = None;
+    }
+
     /// Our ping to the side that sends into this lane.
     pub(super) fn ping(&self) -> Option<Outstanding> {
         self.own.as_ref().and_then(|own| own.ping)

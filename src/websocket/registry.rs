@@ -1,5 +1,6 @@
 use super::session::{End, Initiator, Order, Session};
 use super::settings::Quota;
+use crate::exchange::{UserId, UserIdOrigin};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
@@ -52,6 +53,10 @@ pub struct Totals {
 
 #[derive(Debug, Default)]
 struct Live {
+    /// Handshakes that no upstream has accepted yet: they count for no limit of sessions.
+    pending: BTreeMap<u64, Arc<Session>>,
+    /// Those of one user from one address, or of one address, in order; only where that is limited.
+    pending_of: HashMap<Claim, Vec<u64>>,
     /// By number, so the first is the oldest.
     counted: BTreeMap<u64, Arc<Session>>,
     /// Those that make room: on their way out, and counted no more.
@@ -60,6 +65,17 @@ struct Live {
     by_user: HashMap<Box<str>, Vec<u64>>,
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
 }
+
+/// Whose handshakes are bounded together. A user id is what a client says, and so is never a key
+/// without the client's address: what a stranger says must not keep the user out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Claim {
+    user: Option<Box<str>>,
+    client: Option<IpAddr>,
+}
+
+/// How many handshakes there may be at least for one [`Claim`], however low the limit of sessions.
+const LEAST_PENDING: usize = 4;
 
 /// Why there is no room for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +102,7 @@ impl fmt::Display for Full {
     }
 }
 
-/// Keeps a session in the registry; it leaves with the ticket.
+/// Keeps a session in the registry, from its handshake on; it leaves with the ticket.
 #[derive(Debug)]
 pub struct Ticket {
     route: Arc<Route>,
@@ -106,53 +122,84 @@ pub struct Selector {
 }
 
 impl Selector {
-    fn takes(&self, session: &Session) -> bool {
+    /// `whole` is the id that a request would have which says `user`: it may be a long one.
+    fn takes(&self, session: &Session, whole: Option<&UserId>) -> bool {
         let identity = &session.identity;
-        let user = identity.user.as_ref().map(|user| user.as_str());
+        let user = identity.user.as_ref().map(UserId::as_str);
+        let is_user = |wanted| user == Some(wanted) || user == whole.map(UserId::as_str);
         self.id.as_deref().is_none_or(|id| identity.id == id)
-            && self.user.as_deref().is_none_or(|wanted| user == Some(wanted))
+            && self.user.as_deref().is_none_or(|wanted| user.is_some() && is_user(wanted))
             && self.route.as_deref().is_none_or(|route| *identity.route == *route)
     }
 }
 
 impl Registry {
-    /// Takes a session in, if there is room: exact, however many come at a time.
-    pub fn admit(&self, session: Arc<Session>, quota: &Quota) -> Result<Ticket, Full> {
-        let name = &session.identity.route;
-        let route = Arc::clone(lock(&self.routes).entry(Arc::clone(name)).or_default());
+    /// Takes a handshake in, unless it can't become a session: it counts for no limit until the
+    /// upstream has accepted it ([`Registry::accept`]).
+    ///
+    /// Of the handshakes in flight of one user or address there are no more than sessions may be (at
+    /// least four); beyond them the oldest is refused.
+    pub fn begin(&self, session: Arc<Session>, quota: &Quota) -> Result<Ticket, Full> {
+        let route = self.route(&session.identity.route);
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let mut live = lock(&route.live);
-        let evicted = match live.make_room(&session, quota) {
+        if let Some(full) = live.is_full(&session, quota) {
+            lock(&route.tallies).refused += 1;
+            return Err(full);
+        }
+        let displaced = live.pend(number, &session, quota);
+        drop(live);
+        for session in displaced {
+            let reason = "too many handshakes in flight; a newer one takes the place of this one";
+            session.order(End::new(Initiator::Limit, 1008, reason));
+        }
+        Ok(Ticket { route, number, session })
+    }
+
+    /// The upstream has accepted a handshake: it counts from now on, if there is room, and the oldest
+    /// makes room where the route says so. Exact, however many come concurrently.
+    pub fn accept(&self, ticket: &mut Ticket, quota: &Quota) -> Result<(), Full> {
+        let Ticket { route, number, session } = ticket;
+        let mut live = lock(&route.live);
+        live.unpend(*number);
+        let evicted = match live.make_room(session, quota) {
             Ok(evicted) => evicted,
             Err(full) => {
                 lock(&route.tallies).refused += 1;
                 return Err(full);
             }
         };
-        live.add(number, &session);
+        *number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        live.add(*number, session);
         drop(live);
         for session in evicted {
             session.order(End::replaced());
         }
-        Ok(Ticket { route, number, session })
+        Ok(())
+    }
+
+    fn route(&self, name: &Arc<str>) -> Arc<Route> {
+        Arc::clone(lock(&self.routes).entry(Arc::clone(name)).or_default())
     }
 
     /// A handshake on this route was refused for a limit that is not the registry's own.
     pub fn refused(&self, route: &Arc<str>) {
-        let route = Arc::clone(lock(&self.routes).entry(Arc::clone(route)).or_default());
-        lock(&route.tallies).refused += 1;
+        lock(&self.route(route).tallies).refused += 1;
     }
 
     /// The sessions that are meant, oldest first within their route.
     pub fn select(&self, selector: &Selector) -> Vec<Arc<Session>> {
         let mut found = Vec::new();
+        let whole = selector.user.as_deref();
+        let whole = whole.and_then(|user| UserId::new(user, UserIdOrigin::Query));
         for (name, route) in self.snapshot() {
             if selector.route.as_deref().is_some_and(|wanted| *wanted != *name) {
                 continue;
             }
             let live = lock(&route.live);
             let all = live.counted.values().chain(live.leaving.values());
-            found.extend(all.filter(|session| selector.takes(session)).cloned());
+            let all = all.chain(live.pending.values());
+            found.extend(all.filter(|session| selector.takes(session, whole.as_ref())).cloned());
         }
         found
     }
@@ -197,7 +244,59 @@ impl Registry {
 
 impl Live {
     fn len(&self) -> usize {
-        self.counted.len() + self.leaving.len()
+        self.counted.len() + self.leaving.len() + self.pending.len()
+    }
+
+    /// Why a handshake can't become a session, whatever the upstream says.
+    fn is_full(&self, new: &Session, quota: &Quota) -> Option<Full> {
+        let identity = &new.identity;
+        let of_user = identity.user.as_ref().map(|user| self.by_user.get(user.as_str()));
+        let of_user = of_user.map(|numbers| numbers.map_or(0, Vec::len));
+        let of_address = identity.client.map(|client| self.by_address.get(&client));
+        let of_address = of_address.map(|numbers| numbers.map_or(0, BTreeSet::len));
+        let rules: [(Option<usize>, Option<usize>, fn(usize) -> Full); 3] = [
+            (quota.per_user, of_user, Full::User),
+            (quota.per_address, of_address, Full::Address),
+            (quota.sessions, Some(self.counted.len()), Full::Route),
+        ];
+        rules.into_iter().find_map(|(limit, count, full)| {
+            let (limit, count) = (limit?, count?);
+            let is_full = count >= limit && (limit == 0 || !quota.evicts_oldest);
+            is_full.then(|| full(limit))
+        })
+    }
+
+    /// Adds a handshake; returns those that are too many now.
+    fn pend(&mut self, number: u64, new: &Arc<Session>, quota: &Quota) -> Vec<Arc<Session>> {
+        self.pending.insert(number, Arc::clone(new));
+        let mut displaced = Vec::new();
+        for (claim, limit) in claims(new, quota) {
+            let numbers = self.pending_of.entry(claim).or_default();
+            numbers.push(number);
+            let most = limit.max(LEAST_PENDING);
+            if numbers.len() > most {
+                let oldest = numbers.remove(0);
+                displaced.extend(self.pending.get(&oldest).cloned());
+            }
+        }
+        displaced
+    }
+
+    /// A handshake is in flight no more.
+    fn unpend(&mut self, number: u64) {
+        let Some(session) = self.pending.remove(&number) else { return };
+        if !self.pending_of.is_empty() {
+            let identity = &session.identity;
+            let user = identity.user.as_ref().map(|user| user.as_str().into());
+            for user in [user, None] {
+                let claim = Claim { user, client: identity.client };
+                let Some(numbers) = self.pending_of.get_mut(&claim) else { continue };
+                numbers.retain(|&other| other != number);
+                if numbers.is_empty() {
+                    self.pending_of.remove(&claim);
+                }
+            }
+        }
     }
 
     /// The sessions that have to go, or why the new one can't come.
@@ -302,10 +401,13 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut live = lock(&self.route.live);
-        if live.uncount(self.number).is_none() {
-            live.leaving.remove(&self.number);
-        }
+        let number = self.number;
+        live.unpend(number);
+        let has_counted = live.uncount(number).is_some() || live.leaving.remove(&number).is_some();
         drop(live);
+        if !has_counted {
+            return;
+        }
         let Some(handshake) = self.session.handshake() else { return };
         let (received, sent) = (self.session.received(), self.session.sent());
         let mut totals = lock(&self.route.tallies);
@@ -325,6 +427,18 @@ impl Drop for Ticket {
     }
 }
 
+/// Whose handshakes a new one is counted among, and how many sessions they may have.
+fn claims(new: &Session, quota: &Quota) -> impl Iterator<Item = (Claim, usize)> {
+    let (user, client) = (new.identity.user.as_ref(), new.identity.client);
+    let of_user = quota.per_user.zip(user).map(|(limit, user)| {
+        let user = Some(user.as_str().into());
+        (Claim { user, client }, limit)
+    });
+    let of_address = quota.per_address.filter(|_| client.is_some());
+    let of_address = of_address.map(|limit| (Claim { user: None, client }, limit));
+    of_user.into_iter().chain(of_address)
+}
+
 /// How many there are, and the oldest.
 fn count(numbers: Option<&BTreeSet<u64>>) -> (usize, Option<u64>) {
     numbers.map_or((0, None), |numbers| (numbers.len(), numbers.first().copied()))
@@ -338,7 +452,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::{UserId, UserIdOrigin};
     use crate::websocket::session::Identity;
     use crate::websocket::settings::{LogFrames, OnChange};
 
@@ -354,6 +467,15 @@ mod tests {
             upstream: "notifications".into(),
         };
         Arc::new(Session::new(identity, LogFrames::Off))
+    }
+
+    impl Registry {
+        /// A handshake that the upstream accepts at once.
+        fn admit(&self, session: Arc<Session>, quota: &Quota) -> Result<Ticket, Full> {
+            let mut ticket = self.begin(session, quota)?;
+            self.accept(&mut ticket, quota)?;
+            Ok(ticket)
+        }
     }
 
     fn evicting(quota: Quota) -> Quota {
@@ -420,6 +542,40 @@ mod tests {
     }
 
     #[test]
+    fn a_handshake_evicts_and_counts_once_the_upstream_has_accepted_it() {
+        let registry = Registry::default();
+        let quota = evicting(Quota { per_user: Some(1), ..Quota::default() });
+        let old = session("old", "user-1", "192.0.2.1");
+        let _old = registry.admit(Arc::clone(&old), &quota).expect("room");
+        let refused = registry.begin(session("stranger", "user-1", "192.0.2.9"), &quota);
+        drop(refused.expect("in flight"));
+        assert_eq!(old.ordered(), None, "its upstream has not accepted it");
+        let quota = Quota { per_user: Some(2), ..Quota::default() };
+        let _strangers = ["a", "b", "c"]
+            .map(|id| registry.begin(session(id, "user-1", "192.0.2.9"), &quota).expect("begun"));
+        registry.admit(session("new", "user-1", "192.0.2.1"), &quota).expect("room");
+    }
+
+    #[test]
+    fn too_many_handshakes_in_flight_displace_the_oldest_of_the_same_address() {
+        let registry = Registry::default();
+        let quota = Quota { per_user: Some(2), ..Quota::default() };
+        let own = session("own", "user-1", "192.0.2.1");
+        let _own = registry.begin(Arc::clone(&own), &quota).expect("begun");
+        let strangers = ["a", "b", "c", "d", "e"].map(|id| session(id, "user-1", "192.0.2.9"));
+        let tickets =
+            strangers.clone().map(|it| registry.begin(it, &quota).expect("one always begins"));
+        let displaced = strangers.map(|session| session.ordered().is_some());
+        assert_eq!(displaced, [true, false, false, false, false]);
+        assert_eq!(own.ordered(), None);
+        drop(tickets);
+        drop(_own);
+        let routes = lock(&registry.routes);
+        let live = lock(&routes.get("ws").expect("the route").live);
+        assert!(live.pending.is_empty() && live.pending_of.is_empty());
+    }
+
+    #[test]
     fn sessions_are_found_by_user_route_and_id() {
         let registry = Registry::default();
         let quota = Quota::default();
@@ -433,6 +589,10 @@ mod tests {
         assert_eq!(count(Some("user-1"), None, None), 2);
         assert_eq!(count(Some("user-1"), Some("b"), Some("ws")), 1);
         assert_eq!(count(Some("user-2"), Some("b"), None), 0);
+        let long = "k".repeat(299);
+        let _long = registry.admit(session("d", &format!("{long}A"), "192.0.2.1"), &quota);
+        assert_eq!(count(Some(&format!("{long}A")), None, None), 1);
+        assert_eq!(count(Some(&format!("{long}B")), None, None), 0);
         assert_eq!(count(None, None, Some("other")), 0);
     }
 }

@@ -5,10 +5,24 @@ use crate::http::address::Address;
 use atomic_waker::AtomicWaker;
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::time::Sleep;
+
+/// How long a session may take to end once it must: for the closing handshake, or to be cut off.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long after a deadline the tunnel is left alone: it ends in better order by itself.
+const TUNNEL_LEAD: Duration = Duration::from_millis(100);
+
+/// RFC 6455, section 7.4.1: an endpoint goes away.
+pub(super) const GOING_AWAY: u16 = 1001;
+
+/// How often a session is looked at that has no deadline.
+const IDLE_LOOK_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Who ended a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,6 +93,53 @@ impl End {
     }
 }
 
+/// What ends a session by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// `timeouts.first_byte` or `timeouts.read`.
+    Handshake = 1,
+    /// `websocket.idle_timeout`.
+    Idle = 2,
+    /// `websocket.max_lifetime`.
+    Lifetime = 3,
+    /// `websocket.ping`.
+    Ping = 4,
+}
+
+/// How many bits of a number hold a [`Limit`].
+const LIMIT_BITS: u32 = 3;
+
+impl Limit {
+    fn from_bits(bits: u64) -> Self {
+        match bits & ((1 << LIMIT_BITS) - 1) {
+            1 => Self::Handshake,
+            2 => Self::Idle,
+            3 => Self::Lifetime,
+            _ => Self::Ping,
+        }
+    }
+
+    /// How a session ends that has reached it.
+    pub(super) fn end(self) -> End {
+        match self {
+            Self::Handshake => End {
+                initiator: Initiator::Handshake,
+                code: None,
+                reason: "the upstream did not answer the handshake".into(),
+            },
+            Self::Idle => End::new(Initiator::Idle, GOING_AWAY, "idle for too long"),
+            Self::Lifetime => {
+                End::new(Initiator::Lifetime, GOING_AWAY, "it has lasted long enough")
+            }
+            Self::Ping => End {
+                initiator: Initiator::Network,
+                code: None,
+                reason: "the client took nothing, no ping either (websocket.ping)".into(),
+            },
+        }
+    }
+}
+
 /// Who a session belongs to and where it goes: what is known before it opens.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -118,6 +179,13 @@ pub struct Session {
     order: OnceLock<Box<Order>>,
     end: OnceLock<End>,
     waker: AtomicWaker,
+    /// Milliseconds from `started` until its tunnel has something to do next; 0 for never.
+    due: AtomicU64,
+    /// Milliseconds from `started` until a limit ends it whatever its tunnel does, and above them
+    /// which [`Limit`]; 0 for never.
+    limit: AtomicU64,
+    /// Milliseconds from `started` until it is cut off; 0 while nothing ends it.
+    ends_at: AtomicU64,
     log_frames: AtomicU8,
 }
 
@@ -143,6 +211,9 @@ impl Session {
             order: OnceLock::new(),
             end: OnceLock::new(),
             waker: AtomicWaker::new(),
+            due: AtomicU64::new(0),
+            limit: AtomicU64::new(0),
+            ends_at: AtomicU64::new(0),
             log_frames: AtomicU8::new(log_frames as u8),
         }
     }
@@ -198,7 +269,7 @@ impl Session {
 
     /// How many milliseconds ago it started.
     fn elapsed(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        millis(self.started.elapsed())
     }
 
     /// Tells what has come from the client so far.
@@ -211,22 +282,102 @@ impl Session {
         self.to_client.publish(tally, self.elapsed());
     }
 
-    /// Tells the session to close; the first order is the one that counts.
+    /// Tells the session to close; the first order is the one that counts. It has ended after
+    /// [`CLOSE_TIMEOUT`], whatever its peers do.
     pub fn order(&self, order: Order) {
         if self.order.set(Box::new(order)).is_ok() {
+            self.end_within(CLOSE_TIMEOUT);
             self.wake();
         }
     }
 
-    pub(super) fn ordered(&self) -> Option<&Order> {
+    /// What it was told, if anything.
+    pub fn ordered(&self) -> Option<&Order> {
         self.order.get().map(|order| &**order)
+    }
+
+    /// Lets it last no longer than this; a deadline that it has already stays. Returns the deadline.
+    pub fn end_within(&self, time: Duration) -> Instant {
+        let at = self.elapsed().saturating_add(millis(time)).max(1);
+        let set = self.ends_at.compare_exchange(0, at, Ordering::AcqRel, Ordering::Acquire);
+        self.started + Duration::from_millis(set.err().unwrap_or(at))
+    }
+
+    /// Notes when the tunnel has something to do next, and when a limit ends the session whether or
+    /// not the tunnel gets to see it.
+    pub(super) fn schedule(&self, due: Option<Instant>, limit: Option<(Instant, Limit)>) {
+        // Not before it: the tunnel would find that it has nothing to do yet.
+        let since = |at: Instant| millis(at.saturating_duration_since(self.started)) + 1;
+        self.due.store(due.map_or(0, since), Ordering::Relaxed);
+        let limit = limit.map_or(0, |(at, limit)| since(at) << LIMIT_BITS | limit as u64);
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Looks at the clock for a tunnel that can't do so itself: Pingora polls it neither for reading
+    /// nor for writing while a client takes nothing. Ready when the session must be cut off.
+    ///
+    /// The task of the tunnel polls it after the tunnel, which thus comes first.
+    pub fn poll_overdue(&self, cx: &mut Context<'_>, alarm: &mut Pin<Box<Sleep>>) -> Poll<()> {
+        let Some(next) = self.next_look() else { return Poll::Ready(()) };
+        let next = tokio::time::Instant::from_std(next);
+        if alarm.is_elapsed() || alarm.deadline() > next {
+            alarm.as_mut().reset(next);
+        }
+        if alarm.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// When to look at the clock again; `None` when the session must be cut off now.
+    fn next_look(&self) -> Option<Instant> {
+        let lead = millis(TUNNEL_LEAD);
+        let now = self.elapsed();
+        let mut ends_at = self.ends_at.load(Ordering::Acquire);
+        let mut limit = 0;
+        if ends_at == 0 {
+            let packed = self.limit.load(Ordering::Relaxed);
+            limit = packed >> LIMIT_BITS;
+            if packed != 0 && now >= limit.saturating_add(lead) {
+                // The tunnel would have seen it, were it not stuck.
+                let reached = Limit::from_bits(packed);
+                self.order(reached.end());
+                if reached == Limit::Ping {
+                    // A client that takes nothing answers nothing either.
+                    return None;
+                }
+                (ends_at, limit) = (self.ends_at.load(Ordering::Acquire), 0);
+            }
+        }
+        if ends_at != 0 && now >= ends_at.saturating_add(lead) {
+            return None;
+        }
+        let due = Some(self.due.load(Ordering::Relaxed)).filter(|&due| due > now);
+        let bounds = [ends_at, limit].into_iter().filter(|&at| at != 0);
+        let bounds = bounds.map(|at| if at > now { at } else { at.saturating_add(lead) });
+        let next = bounds.chain(due).min();
+        let next = next.unwrap_or_else(|| now.saturating_add(millis(IDLE_LOOK_INTERVAL)));
+        Some(self.started + Duration::from_millis(next))
+    }
+
+    /// Notes how it ended, for a tunnel that is dropped as it stands.
+    pub fn cut_off(&self, otherwise: impl FnOnce() -> End) {
+        if self.end().is_some() {
+            return;
+        }
+        self.finish(match self.ordered() {
+            // The client has not got the close frame.
+            Some(order) => End { code: None, ..order.clone() },
+            None => otherwise(),
+        });
     }
 
     pub(super) fn wake(&self) {
         self.waker.wake();
     }
 
-    pub(super) fn register(&self, waker: &Waker) {
+    /// Lets an order wake this task.
+    pub fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
 
@@ -270,4 +421,8 @@ impl Lane {
         }
         Tally::from_array(values)
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -21,6 +21,34 @@ pub struct Settings {
     pub on_change: OnChange,
     /// Whether frames are logged.
     pub log_frames: LogFrames,
+    /// What a client gets whose upstream is gone without a close frame.
+    pub upstream_lost: UpstreamLost,
+}
+
+/// What a client gets whose upstream is gone without a close frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UpstreamLost {
+    /// A close frame with this code.
+    Code(u16),
+    /// The end of its connection, as from the upstream itself.
+    BareEnd,
+}
+
+impl Default for UpstreamLost {
+    /// 1014, bad gateway, as registered at IANA: clients come back.
+    fn default() -> Self {
+        Self::Code(1014)
+    }
+}
+
+impl UpstreamLost {
+    /// The code, if there is one.
+    pub fn code(self) -> Option<u16> {
+        match self {
+            Self::Code(code) => Some(code),
+            Self::BareEnd => None,
+        }
+    }
 }
 
 /// How many sessions a route may have at a time.

@@ -1,7 +1,7 @@
 use super::frame::{self, Side};
 use super::head::{Answer, Heads};
 use super::lane::{Lane, Outstanding, Screened, Violation};
-use super::session::{End, Initiator, Session};
+use super::session::{CLOSE_TIMEOUT, End, GOING_AWAY, Initiator, Limit, Session};
 use super::settings::{LogFrames, Settings};
 use super::watch::{Watch, Watcher};
 use super::wire::Wire;
@@ -13,19 +13,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
-/// How long the closing handshake may take once the gateway has begun it.
-const CLOSING: Duration = Duration::from_secs(5);
-
-/// How the reason begins with which a client gets [`INTERNAL_ERROR`].
+/// How the reason begins with which a client is told that its upstream is gone.
 pub const UPSTREAM_GONE: &str = "the upstream's connection";
 
-/// RFC 6455, section 7.4.1: an endpoint goes away.
-const GOING_AWAY: u16 = 1001;
-
-/// RFC 6455, section 7.4.1: what a client gets whose upstream broke off.
-const INTERNAL_ERROR: u16 = 1011;
+/// Why a session ends whose client has said nothing about it.
+pub const CLIENT_GONE: &str = "the client's connection ended without a close frame";
 
 /// The upstream's socket of a tunnel. It passes on what Pingora and the upstream send each other,
 /// follows the frames in it, and puts frames of the gateway's own between them.
@@ -58,8 +52,10 @@ pub(super) struct Tap {
     /// How the payloads of this session's pings begin, and how many there have been.
     ping_key: [u8; 4],
     pings: u32,
-    /// When to look at the clock again; none when nothing is bounded.
-    alarm: Option<Pin<Box<Sleep>>>,
+    /// Since when the upstream has taken nothing of what waits for it.
+    blocked_since: Option<Instant>,
+    /// How long that may be.
+    write_timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -79,6 +75,7 @@ impl Tap {
         settings: Arc<Settings>,
         watcher: Option<Arc<dyn Watcher>>,
         handshake_timeout: Duration,
+        write_timeout: Duration,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -98,7 +95,8 @@ impl Tap {
             handshake_end: now + handshake_timeout,
             ping_key: mask(),
             pings: 0,
-            alarm: None,
+            blocked_since: None,
+            write_timeout,
         }
     }
 
@@ -109,7 +107,6 @@ impl Tap {
         self.from_upstream = Lane::new(Side::Upstream, deflate, now);
         self.watch(deflate);
         self.lifetime_end = self.settings.max_lifetime.map(|lifetime| now + jittered(lifetime));
-        self.alarm = None;
         self.session.open();
     }
 
@@ -141,9 +138,13 @@ impl Tap {
             self.from_upstream.put_close(frame::close(code, &end.reason, None));
         }
         self.session.finish(end);
-        self.closing = Some(Instant::now() + CLOSING);
-        self.alarm = None;
+        self.closing = Some(self.end_soon());
         self.session.wake();
+    }
+
+    /// By when the session has ended, whatever its peers do.
+    fn end_soon(&self) -> Instant {
+        Instant::from_std(self.session.end_within(CLOSE_TIMEOUT))
     }
 
     /// A frame may not go on; the message that it may belong to will never be whole.
@@ -163,23 +164,38 @@ impl Tap {
         self.from_upstream.is_cut = true;
         if self.from_upstream.close.is_some() && self.from_client.close.is_none() {
             // It has closed as it should, and still waits for the client's answer.
-            self.closing.get_or_insert(Instant::now() + CLOSING);
-            self.alarm = None;
+            let deadline = self.end_soon();
+            self.closing.get_or_insert(deadline);
         }
         if self.from_upstream.close.is_some() || self.from_upstream.is_closed {
             return;
         }
-        // What the client has asked for already is answered in the upstream's place.
-        let asked = self.from_client.close.as_ref().map(|close| close.code.unwrap_or(1000));
         let reason = match error {
             None => format!("{UPSTREAM_GONE} ended without a close frame"),
             Some(error) => format!("{UPSTREAM_GONE} broke: {}", error.kind()),
         };
-        let code = asked.filter(|&code| frame::is_sendable(code)).unwrap_or(INTERNAL_ERROR);
+        self.lose_upstream(Initiator::Upstream, reason);
+    }
+
+    /// Ends the session of a client whose upstream is gone, with the code that the route has for it.
+    fn lose_upstream(&mut self, initiator: Initiator, reason: String) {
+        self.upstream_has_ended = true;
+        self.from_upstream.is_cut = true;
+        // What the client has asked for already is answered in the upstream's place.
+        let asked = self.from_client.close.as_ref().map(|close| close.code.unwrap_or(1000));
+        let asked = asked.filter(|&code| frame::is_sendable(code));
         // Within a frame there is no place for a close frame: then no code is sent, nor logged.
-        let code = self.from_upstream.scanner.is_between_frames().then_some(code);
-        let reason = reason.into();
-        self.close(End { initiator: Initiator::Upstream, code, reason });
+        let is_between = self.from_upstream.scanner.is_between_frames();
+        let code = asked.or(self.settings.upstream_lost.code()).filter(|_| is_between);
+        let end = End { initiator, code, reason: reason.into() };
+        if code.is_none() && is_between && self.closing.is_none() {
+            self.session.finish(end);
+            self.end_soon();
+            self.closing = Some(Instant::now());
+            self.session.wake();
+        } else {
+            self.close(end);
+        }
     }
 
     /// The client's connection has ended: the upstream is told so, if nobody has.
@@ -188,13 +204,13 @@ impl Tap {
         if !is_open || self.from_client.close.is_some() || self.from_client.is_closed {
             return;
         }
-        let reason = "the client's connection ended without a close frame";
-        if self.closing.is_none() {
-            let end = End { initiator: Initiator::Client, code: None, reason: reason.into() };
-            self.session.finish(end);
-        }
+        // A session that is cut off has been told why.
+        let (code, reason) = match self.session.ordered() {
+            Some(order) => (order.code.unwrap_or(GOING_AWAY), &*order.reason),
+            None => (GOING_AWAY, CLIENT_GONE),
+        };
         self.from_client.is_cut = true;
-        self.from_client.put_close(frame::close(GOING_AWAY, reason, Some(mask())));
+        self.from_client.put_close(frame::close(code, reason, Some(mask())));
         self.from_client.place();
         // Nothing can be waited for here; the socket nearly always has room.
         let _ = self.socket.try_write(self.from_client.out());
@@ -217,8 +233,7 @@ impl Tap {
             && self.from_client.close.is_some()
             && self.from_upstream.close.is_some()
         {
-            self.linger = Some(Instant::now() + CLOSING);
-            self.alarm = None;
+            self.linger = Some(self.end_soon());
             self.session.wake();
         }
         for (lane, initiator) in
@@ -237,33 +252,46 @@ impl Tap {
     }
 
     /// Does what the clock and orders from outside ask for. Ready when the session must end now.
-    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            if matches!(self.phase, Phase::Open)
-                && let Some(order) = self.session.ordered()
-                && self.closing.is_none()
-            {
+    fn poll_clock(&mut self) -> Poll<io::Result<()>> {
+        match (&self.phase, self.session.ordered()) {
+            (Phase::Open, Some(order)) if self.closing.is_none() => {
                 let order = order.clone();
                 self.close(order);
             }
-            let now = Instant::now();
-            let Some(next) = self.next_deadline(now)? else { return Poll::Pending };
-            if let Some(due) = next {
-                let alarm = match &mut self.alarm {
-                    Some(alarm) => {
-                        if alarm.deadline() > due {
-                            alarm.as_mut().reset(due);
-                        }
-                        alarm
-                    }
-                    none => none.insert(Box::pin(tokio::time::sleep_until(due))),
-                };
-                ready!(alarm.as_mut().poll(cx));
-                self.alarm = None;
-                continue;
+            (Phase::Handshake(_), Some(order)) => {
+                self.session.finish(End { code: None, ..order.clone() });
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
-            return Poll::Ready(Ok(()));
+            _ => {}
         }
+        match self.next_deadline(Instant::now())? {
+            Some(None) => Poll::Ready(Ok(())),
+            due => {
+                self.session.schedule(due.flatten().map(Instant::into_std), self.limit());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// What ends the session by the clock, should Pingora not poll this until then.
+    fn limit(&self) -> Option<(std::time::Instant, Limit)> {
+        let limit = match self.phase {
+            Phase::Handshake(_) => Some((self.handshake_end, Limit::Handshake)),
+            Phase::Open if self.closing.is_none() => {
+                let quiet_since = self.from_client.last.max(self.from_upstream.last);
+                let idle = self.settings.idle_timeout.map(|time| (quiet_since + time, Limit::Idle));
+                let age = self.lifetime_end.map(|at| (at, Limit::Lifetime));
+                let silence = self.settings.ping.map(|ping| {
+                    let lane = if ping.client { &self.from_client } else { &self.from_upstream };
+                    let sent = lane.ping().map(|ping| ping.sent).filter(|&sent| lane.last <= sent);
+                    let pinged = sent.unwrap_or(lane.last + ping.interval);
+                    (pinged + ping.timeout, Limit::Ping)
+                });
+                idle.into_iter().chain(age).chain(silence).min_by_key(|(at, _)| *at)
+            }
+            Phase::Open | Phase::Refused => None,
+        };
+        limit.map(|(at, limit)| (at.into_std(), limit))
     }
 
     /// What is due next: `None` for nothing ever, `Some(None)` for the end of the session now.
@@ -272,11 +300,7 @@ impl Tap {
         match self.phase {
             Phase::Refused => return Ok(None),
             Phase::Handshake(_) if self.handshake_end <= now => {
-                self.session.finish(End {
-                    initiator: Initiator::Handshake,
-                    code: None,
-                    reason: "the upstream did not answer the handshake".into(),
-                });
+                self.session.finish(Limit::Handshake.end());
                 return Err(io::ErrorKind::TimedOut.into());
             }
             Phase::Handshake(_) => return Ok(Some(Some(self.handshake_end))),
@@ -305,9 +329,9 @@ impl Tap {
             return Ok(Some(None));
         }
         if is_idle {
-            self.close(End::new(Initiator::Idle, GOING_AWAY, "idle for too long"));
+            self.close(Limit::Idle.end());
         } else if is_old {
-            self.close(End::new(Initiator::Lifetime, GOING_AWAY, "it has lasted long enough"));
+            self.close(Limit::Lifetime.end());
         } else if let Some(ping) = self.settings.ping {
             for (lane, wanted) in [(0, ping.client), (1, ping.upstream)] {
                 if !wanted {
@@ -352,11 +376,9 @@ impl Tap {
     fn peer_is_dead(&mut self, side: Side, timeout: Duration) -> io::Result<()> {
         let timeout = humantime::format_duration(timeout);
         if side == Side::Upstream {
-            self.upstream_has_ended = true;
             self.upstream_is_broken = true;
-            self.from_upstream.is_cut = true;
             let reason = format!("the upstream answered no ping within {timeout}");
-            self.close(End::new(Initiator::Network, INTERNAL_ERROR, reason));
+            self.lose_upstream(Initiator::Network, reason);
             return Ok(());
         }
         let reason = format!("the client answered no ping within {timeout}");
@@ -382,6 +404,104 @@ impl Tap {
             self.from_client.gone(count);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Passes on what comes from the client. Ready with how many of the bytes have gone, or would have.
+    fn poll_pass(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<usize> {
+        loop {
+            if !self.upstream_is_broken && ready!(self.poll_own(cx)).is_err() {
+                self.upstream_is_broken = true;
+            }
+            if self.from_client.is_closed || self.upstream_is_broken {
+                // Nothing follows a close frame; the client's own is what is waited for.
+                self.from_client.scan(bytes, &self.session);
+                return Poll::Ready(bytes.len());
+            }
+            let stride = self.from_client.stride().min(bytes.len());
+            let front = bytes.get(..stride).unwrap_or_default();
+            let count = match self.from_client.is_careful(&self.settings.bounds) {
+                false => front.len(),
+                true => {
+                    match self.from_client.screen(front, &self.settings.bounds, &self.session) {
+                        Screened::Pass(count) => count,
+                        Screened::Taken(count) => return Poll::Ready(count),
+                        Screened::Violation(violation) => {
+                            self.violated(Side::Client, violation);
+                            continue;
+                        }
+                    }
+                }
+            };
+            let front = front.get(..count).unwrap_or_default();
+            let Ok(count) = ready!(Pin::new(&mut self.socket).poll_write(cx, front)) else {
+                // Reading will tell why, behind all that the upstream has still said; the client
+                // then gets a close frame instead of a bare cut.
+                self.upstream_is_broken = true;
+                continue;
+            };
+            self.from_client.scan(front.get(..count).unwrap_or_default(), &self.session);
+            return Poll::Ready(count);
+        }
+    }
+
+    /// Whether the upstream, which takes nothing just now, is given up: from then on what the client
+    /// sends goes nowhere, so that the client can be told. While Pingora waits for a write it does not
+    /// read, so orders and clocks are looked at here.
+    fn is_stuck(&mut self) -> bool {
+        let now = Instant::now();
+        let since = *self.blocked_since.get_or_insert(now);
+        if self.closing.is_none()
+            && let Some(order) = self.session.ordered()
+        {
+            let order = order.clone();
+            self.close(order);
+        }
+        // The client gets the rest of the time for its answer.
+        let give_up_at = |deadline: Instant| deadline.checked_sub(CLOSE_TIMEOUT / 2);
+        let mut due = self.closing.and_then(give_up_at);
+        if self.closing.is_none() {
+            let write_end = since + self.write_timeout;
+            let ping_end = self.settings.ping.map(|ping| since + ping.interval + ping.timeout);
+            let limit = self.limit().filter(|(_, limit)| *limit != Limit::Ping);
+            let limit = limit.map(|(at, limit)| (Instant::from_std(at), limit));
+            if write_end <= now {
+                self.took_nothing(self.write_timeout, "timeouts.write");
+            } else if ping_end.is_some_and(|at| at <= now) {
+                self.took_nothing(now - since, "websocket.ping");
+            } else if let Some((at, limit)) = limit
+                && at <= now
+            {
+                self.close(limit.end());
+                due = self.closing.and_then(give_up_at);
+            } else {
+                let limit = limit.map(|(at, _)| at);
+                due = [Some(write_end), ping_end, limit].into_iter().flatten().min();
+            }
+        }
+        if !self.upstream_is_broken && self.closing.is_some() && due.is_some_and(|due| due <= now) {
+            self.give_up_upstream();
+        }
+        self.session.schedule(due.map(Instant::into_std), None);
+        self.upstream_is_broken
+    }
+
+    /// The upstream has taken nothing for as long as this key lets it.
+    fn took_nothing(&mut self, time: Duration, key: &str) {
+        self.give_up_upstream();
+        let time = humantime::format_duration(Duration::from_millis(
+            u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+        ));
+        let reason = format!("the upstream took nothing for {time} ({key})");
+        self.lose_upstream(Initiator::Network, reason);
+    }
+
+    /// Sends the upstream nothing more: within a frame of the client's no other has a place.
+    fn give_up_upstream(&mut self) {
+        self.upstream_is_broken = true;
+        self.upstream_has_ended = true;
+        self.from_client.is_cut = true;
+        self.from_client.is_closed = true;
+        self.from_client.drop_own();
     }
 
     /// Hands Pingora what is ours, or was held back. Tells whether there was anything.
@@ -491,7 +611,7 @@ impl AsyncRead for Tap {
         }
         tap.session.register(cx.waker());
         loop {
-            let is_over = match tap.poll_clock(cx) {
+            let is_over = match tap.poll_clock() {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(())) => true,
                 Poll::Pending => false,
@@ -541,54 +661,74 @@ impl AsyncWrite for Tap {
     ) -> Poll<io::Result<usize>> {
         let tap = &mut *self;
         if !matches!(tap.phase, Phase::Open) {
-            return Pin::new(&mut tap.socket).poll_write(cx, bytes);
+            let written = Pin::new(&mut tap.socket).poll_write(cx, bytes);
+            if written.is_pending()
+                && let Poll::Ready(Err(error)) = tap.poll_clock()
+            {
+                return Poll::Ready(Err(error));
+            }
+            return written;
         }
         tap.watch(false);
         let written = loop {
-            if !tap.upstream_is_broken && ready!(tap.poll_own(cx)).is_err() {
-                tap.upstream_is_broken = true;
+            if let Poll::Ready(written) = tap.poll_pass(cx, bytes) {
+                break written;
             }
-            if tap.from_client.is_closed || tap.upstream_is_broken {
-                // Nothing follows a close frame; the client's own is what is waited for.
-                tap.from_client.scan(bytes, &tap.session);
-                break bytes.len();
+            if !tap.is_stuck() {
+                return Poll::Pending;
             }
-            let stride = tap.from_client.stride().min(bytes.len());
-            let front = bytes.get(..stride).unwrap_or_default();
-            let count = match tap.from_client.is_careful(&tap.settings.bounds) {
-                false => front.len(),
-                true => match tap.from_client.screen(front, &tap.settings.bounds, &tap.session) {
-                    Screened::Pass(count) => count,
-                    Screened::Taken(count) => break count,
-                    Screened::Violation(violation) => {
-                        tap.violated(Side::Client, violation);
-                        continue;
-                    }
-                },
-            };
-            let front = front.get(..count).unwrap_or_default();
-            let Ok(count) = ready!(Pin::new(&mut tap.socket).poll_write(cx, front)) else {
-                // Reading will tell why, behind all that the upstream has still said; the client
-                // then gets a close frame instead of a bare cut.
-                tap.upstream_is_broken = true;
-                continue;
-            };
-            tap.from_client.scan(front.get(..count).unwrap_or_default(), &tap.session);
-            break count;
         };
+        tap.blocked_since = None;
         tap.followed_client();
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.upstream_is_broken && ready!(self.poll_own(cx)).is_err() {
-            self.upstream_is_broken = true;
+        let tap = &mut *self;
+        if !matches!(tap.phase, Phase::Open) {
+            return Pin::new(&mut tap.socket).poll_flush(cx);
         }
-        Pin::new(&mut self.socket).poll_flush(cx)
+        loop {
+            if tap.upstream_is_broken {
+                return Poll::Ready(Ok(()));
+            }
+            match tap.poll_own(cx) {
+                Poll::Ready(Err(_)) => {
+                    tap.upstream_is_broken = true;
+                    continue;
+                }
+                Poll::Ready(Ok(())) => match Pin::new(&mut tap.socket).poll_flush(cx) {
+                    Poll::Ready(Ok(())) => {
+                        tap.blocked_since = None;
+                        return Poll::Ready(Ok(()));
+                    }
+                    Poll::Ready(Err(_)) => {
+                        tap.upstream_is_broken = true;
+                        continue;
+                    }
+                    Poll::Pending => {}
+                },
+                Poll::Pending => {}
+            }
+            if !tap.is_stuck() {
+                return Poll::Pending;
+            }
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_open = matches!(self.phase, Phase::Open);
+        if is_open && self.closing.is_none() && self.from_client.close.is_none() {
+            let (initiator, code) = (Initiator::Client, None);
+            self.session.finish(End { initiator, code, reason: CLIENT_GONE.into() });
+        }
         self.client_gone();
+        if is_open {
+            self.end_soon();
+            if self.upstream_is_broken {
+                return Poll::Ready(Ok(()));
+            }
+        }
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{
     Authority, Config, Gateway, TlsService, Upstream, free_port, moody, next, pool, respond, said,
-    switch, until,
+    switch, until, within,
 };
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
@@ -60,6 +60,28 @@ async fn checks_may_ask_for_a_connection_or_a_websocket() {
     let gateway = pool(&[&echo], &[health]).start().await;
     until("checks", || async { echo.requests().len() > 2 }).await;
     assert!(!gateway.log_lines().iter().any(|line| line.contains("unwell")));
+}
+
+#[tokio::test]
+async fn a_websocket_check_ends_with_1000_and_may_have_a_query() {
+    let (sender, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let service = Upstream::scripted(move |mut wire, _| {
+        let sender = sender.clone();
+        async move {
+            let head = wire.head().await;
+            let mut socket = switch(wire, &head, "").await;
+            let message = StreamExt::next(&mut socket).await;
+            let _ = sender.send((head.target().to_owned(), message.and_then(Result::ok)));
+        }
+    })
+    .await;
+    let check = "{websocket: \"/socket.io/?EIO=4&transport=websocket\"}";
+    let health = format!("health: {{check: {check}, interval: 20ms}}");
+    let _gateway = pool(&[&service], &[&health]).start().await;
+    let (target, message) = within("a check", ends.recv()).await.expect("a check");
+    assert_eq!(target, "/socket.io/?EIO=4&transport=websocket");
+    let Some(Message::Close(Some(close))) = message else { panic!("{message:?}") };
+    assert_eq!(u16::from(close.code), 1000);
 }
 
 #[tokio::test]

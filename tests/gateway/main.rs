@@ -3,6 +3,7 @@
 
 #![cfg(unix)]
 
+mod stuck_sessions;
 mod support;
 
 mod access_log;

@@ -124,6 +124,9 @@ async fn a_user_is_kicked_with_a_code_and_a_reason_and_may_come_back() {
 async fn a_kick_names_whom_it_means_and_a_code_that_may_be_sent() {
     let managed = Managed::start(Config::to(&Upstream::echo().await)).await;
     assert_eq!(managed.tidegate(&["kick"]).await.code, Some(2));
+    // As chats name their groups.
+    let kick = managed.tidegate(&["kick", "--user", "-100123"]).await;
+    assert!(kick.stdout.contains("0 sessions are closed"), "{}", kick.all());
     for code in ["1005", "1006", "1015", "999", "5000", "x"] {
         let kick = managed.tidegate(&["kick", "--user", "u", "--code", code]).await;
         assert_eq!(kick.code, Some(1), "{code}");

@@ -270,6 +270,97 @@ async fn the_oldest_makes_room_where_the_route_says_so() {
     assert_eq!(next(&mut new).await, Some(Message::text("hello")));
 }
 
+/// An upstream that accepts handshakes with `good` in them, and leaves or answers 401 the others.
+async fn choosy() -> Upstream {
+    Upstream::scripted(|mut wire, _| async move {
+        let head = wire.head().await;
+        if head.target().contains("slow") {
+            wire.read_to_end().await;
+        } else if head.target().contains("good") {
+            let mut socket = crate::support::switch(wire, &head, "").await;
+            while let Some(Ok(message)) = socket.next().await {
+                let _ = socket.send(message).await;
+            }
+        } else {
+            wire.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_handshake_that_the_upstream_refuses_closes_nobodys_session() {
+    let upstream = choosy().await;
+    let gateway = ws("max_sessions_per_user: 1, evict: oldest", &upstream)
+        .top("identity: {user_id: [{query: userId}]}")
+        .start()
+        .await;
+    let mut own = gateway.websocket("/good?userId=user-1").await;
+    for _ in 0..3 {
+        let stranger = gateway.refused(&Handshake::to("/ws?userId=user-1")).await;
+        assert_eq!(stranger.status(), 401);
+    }
+    own.send(Message::text("still here")).await.expect("sent");
+    assert_eq!(next(&mut own).await, Some(Message::text("still here")));
+    let _new = gateway.websocket("/good?userId=user-1").await;
+    assert_eq!(closed(&mut own).await, 1008, "one that is accepted evicts");
+}
+
+#[tokio::test]
+async fn handshakes_in_flight_are_bounded_and_keep_no_user_out() {
+    let upstream = choosy().await;
+    let gateway = ws("max_sessions_per_user: 2", &upstream)
+        .top("identity: {user_id: [{query: userId}]}")
+        .start()
+        .await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut wire = gateway.connect().await;
+        wire.send(Handshake::to("/slow?userId=user-1").bytes()).await;
+        slow.push(wire);
+        until("a handshake", async || upstream.connections() == slow.len()).await;
+    }
+    let _own = gateway.websocket("/good?userId=user-1").await;
+    let oldest = slow[0].response().await;
+    assert_eq!((oldest.status(), &oldest.error()["error"]), (429, &"too_many_handshakes".into()));
+    let _second = gateway.websocket("/good?userId=user-1").await;
+    let third = gateway.refused(&Handshake::to("/good?userId=user-1")).await;
+    assert_eq!((third.status(), &third.error()["error"]), (429, &"too_many_sessions".into()));
+}
+
+#[tokio::test]
+async fn a_handshake_for_which_there_is_no_room_when_it_is_accepted_is_answered_429() {
+    let (sender, mut codes) = mpsc::unbounded_channel();
+    let (release, released) = tokio::sync::watch::channel(false);
+    let upstream = Upstream::scripted(move |mut wire, _| {
+        let (sender, mut released) = (sender.clone(), released.clone());
+        async move {
+            let head = wire.head().await;
+            let _ = released.wait_for(|released| *released).await;
+            let mut socket = crate::support::switch(wire, &head, "").await;
+            while let Some(Ok(message)) = socket.next().await {
+                if let Message::Close(Some(frame)) = message {
+                    let _ = sender.send(u16::from(frame.code));
+                }
+            }
+        }
+    })
+    .await;
+    let gateway = ws("max_sessions: 1", &upstream).start().await;
+    let mut wires = [gateway.connect().await, gateway.connect().await];
+    for wire in &mut wires {
+        wire.send(Handshake::to("/ws").bytes()).await;
+    }
+    until("both handshakes", async || upstream.connections() == 2).await;
+    release.send(true).expect("released");
+    let [mut first, mut second] = wires;
+    let (first, second) = (first.head().await, second.head().await);
+    let mut statuses = [first.status(), second.status()];
+    statuses.sort();
+    assert_eq!(statuses, [Some(101), Some(429)]);
+    assert_eq!(within("the upstream's close", codes.recv()).await, Some(1008));
+}
+
 #[tokio::test]
 async fn the_gateways_pings_are_answered_to_the_gateway_alone() {
     let (sender, mut seen) = mpsc::unbounded_channel();
@@ -327,8 +418,11 @@ async fn an_upstream_that_answers_no_ping_is_found_and_its_client_told() {
     .await;
     let gateway =
         ws("ping: {interval: 200ms, timeout: 300ms, to: upstream}", &upstream).start().await;
-    let mut socket = gateway.websocket("/ws").await;
-    assert_eq!(closed(&mut socket).await, 1011);
+    // By hand: tungstenite does not know 1014, which IANA has registered.
+    let (_, mut wire) = Handshake::to("/ws").open_raw(&gateway).await;
+    let frame = wire.exactly(4).await;
+    assert_eq!((frame[0], &frame[2..]), (0x88, &1014_u16.to_be_bytes()[..]));
+    wire.send(b"\x88\x82\0\0\0\0\x03\xf6").await;
     assert_eq!(end(&gateway).await["websocket.close.initiator"], "network");
 }
 

@@ -338,3 +338,125 @@ async fn an_explanation_knows_it_for_a_websocket() {
         assert_eq!(told["verdict"], verdict, "{target}: {told}");
     }
 }
+
+#[tokio::test]
+async fn a_stuck_session_over_http2_ends_when_it_is_told_to_and_alone() {
+    let upstream = Upstream::scripted(|mut wire, _| async move {
+        let head = wire.head().await;
+        let mut socket = switch(wire, &head, "").await.into_inner();
+        let is_flood = head.target().starts_with("/flood");
+        let frame = [&[0x82, 126, 0xea, 0x60][..], &vec![b'x'; 60_000]].concat();
+        while is_flood && tokio::io::AsyncWriteExt::write_all(&mut socket, &frame).await.is_ok() {}
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let admin = Admin::new();
+    let endings = [
+        ("lifetime", "max_lifetime: 500ms", "lifetime"),
+        ("ping", "ping: {interval: 300ms, timeout: 300ms}", "network"),
+        ("idle", "idle_timeout: 1s", "idle"),
+        ("kick", "strict: false", "kick"),
+        ("evict", "max_sessions_per_address: 1, evict: oldest", "limit"),
+        ("stop", "strict: false", "drain"),
+    ];
+    let mut config = Config::new()
+        .top(&admin.section())
+        .top("drain: {spread: 0s}")
+        .top("shutdown: {grace: 20s}")
+        .upstream("service", &[upstream.address()]);
+    for side in ["flood", "deaf"] {
+        for (name, settings, _) in endings {
+            config = config
+                .route(
+                    &format!("{side}-{name}"),
+                    &format!("path_prefix: /{side}/{name}"),
+                    "service",
+                )
+                .with(&format!("websocket: {{{settings}}}"));
+        }
+    }
+    let mut client = Client::of(config).await;
+    let mut sockets = Vec::new();
+    for side in ["flood", "deaf"] {
+        for (name, ..) in endings {
+            let (response, mut send) = client
+                .connect(
+                    &format!("/{side}/{name}"),
+                    "websocket",
+                    &[("sec-websocket-version", "13")],
+                )
+                .await;
+            assert_eq!(response.status(), StatusCode::OK);
+            if side == "deaf" {
+                // More than there is room for.
+                let frame = [&[0x82, 0xff, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0][..], &[0; 1 << 20]];
+                let _ = send.send_data(Bytes::from(frame.concat()), false);
+            }
+            sockets.push((response, send));
+        }
+    }
+    crate::support::until("sessions in which nothing moves", async || {
+        let listed = admin.get("/sessions").await;
+        let mut sessions = listed["sessions"].as_array().into_iter().flatten();
+        sessions.all(|session| session["idle_ms"].as_u64().is_some_and(|idle| idle > 300))
+    })
+    .await;
+    for side in ["flood", "deaf"] {
+        let target = format!("/sessions/close?route={side}-kick");
+        let answer = admin.send(http::Method::POST, &target, Some(TOKEN)).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        sockets.push(
+            client
+                .connect(&format!("/{side}/evict"), "websocket", &[("sec-websocket-version", "13")])
+                .await,
+        );
+    }
+    let end = async |gateway: &Gateway, route: &str, initiator: &str| {
+        let is_end =
+            |it: &serde_json::Value| it["event"] == "websocket.close" && it["http.route"] == route;
+        let line = gateway.access(&format!("the end of {route}"), is_end).await;
+        assert_eq!(line["websocket.close.initiator"], initiator, "{line}");
+        assert_eq!(line["network.protocol.version"], "2");
+    };
+    for side in ["flood", "deaf"] {
+        for (name, _, initiator) in endings.into_iter().filter(|(name, ..)| *name != "stop") {
+            end(&client.gateway, &format!("{side}-{name}"), initiator).await;
+        }
+    }
+    client.gateway.signal(nix::sys::signal::Signal::SIGTERM);
+    let gone = client.gateway.gone(std::time::Duration::from_secs(15)).await;
+    assert_eq!(gone.code(), Some(0), "before the grace");
+    for side in ["flood", "deaf"] {
+        end(&client.gateway, &format!("{side}-stop"), "drain").await;
+    }
+}
+
+#[tokio::test]
+async fn requests_over_http2_that_the_end_of_the_grace_cuts_off_are_logged() {
+    let upstream = Upstream::scripted(|mut wire, _| async move {
+        let head = wire.head().await;
+        if head.target() == "/first" {
+            wire.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
+            return;
+        } else if head.target() == "/half" {
+            wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n").await;
+        }
+        wire.read_to_end().await;
+    })
+    .await;
+    let config = Config::to(&upstream).top("shutdown: {grace: 1s}");
+    let mut client = Client::of(config).await;
+    let mut answers = Vec::new();
+    for path in ["/silent", "/half"] {
+        let request = Request::get(format!("https://site.test{path}")).body(()).expect("a request");
+        answers.push(client.send.send_request(request, true).expect("sent"));
+    }
+    crate::support::until("both requests", async || upstream.connections() == 3).await;
+    client.gateway.signal(nix::sys::signal::Signal::SIGTERM);
+    let gone = client.gateway.gone(std::time::Duration::from_secs(10)).await;
+    assert_eq!(gone.code(), Some(0));
+    for path in ["/silent", "/half"] {
+        let line = client.gateway.access_of(path).await;
+        assert!(line["error.message"].to_string().contains("shutdown.grace"), "{line}");
+    }
+}

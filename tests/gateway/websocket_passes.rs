@@ -332,7 +332,7 @@ async fn a_client_gets_a_true_code_when_its_upstream_vanishes() {
         let [opcode, length] = wire.exactly(2).await[..] else { panic!("a header") };
         assert_eq!(opcode, 0x88, "{target}");
         let payload = wire.exactly(length.into()).await;
-        assert_eq!(payload.get(..2), Some(&1011_u16.to_be_bytes()[..]), "{target}");
+        assert_eq!(payload.get(..2), Some(&1014_u16.to_be_bytes()[..]), "{target}");
         wire.send(b"\x88\x82\0\0\0\0\x03\xf3").await;
         assert!(wire.is_ended().await, "{target}");
         let closed = gateway
@@ -341,7 +341,38 @@ async fn a_client_gets_a_true_code_when_its_upstream_vanishes() {
             })
             .await;
         assert_eq!(closed["websocket.close.initiator"], "upstream");
-        assert_eq!(closed["websocket.close.code"], 1011);
+        assert_eq!(closed["websocket.close.code"], 1014);
+    }
+}
+
+#[tokio::test]
+async fn a_route_says_what_its_clients_get_when_their_upstream_vanishes() {
+    let upstream = Upstream::scripted(|mut wire, _| async move {
+        let head = wire.head().await;
+        let mut wire = crate::support::Wire::new(switch(wire, &head, "").await.into_inner());
+        wire.until("now").await;
+    })
+    .await;
+    for (written, sent) in
+        [("1011", &b"\x03\xf3"[..]), ("4014", b"\x0f\xae"), ("1012", b"\x03\xf4"), ("none", b"")]
+    {
+        let config =
+            Config::to(&upstream).with(&format!("websocket: {{upstream_lost: {written}}}"));
+        let gateway = config.start().await;
+        let (_, mut wire) = Handshake::to("/ws").open_raw(&gateway).await;
+        wire.send(b"\x81\x83\0\0\0\0now").await;
+        if !sent.is_empty() {
+            let [opcode, length] = wire.exactly(2).await[..] else { panic!("a header") };
+            assert_eq!(opcode, 0x88, "{written}");
+            assert!(wire.exactly(length.into()).await.starts_with(sent), "{written}");
+            wire.send(b"\x88\x82\0\0\0\0\x03\xf3").await;
+        }
+        assert!(wire.is_ended().await, "{written}");
+        let closed = |line: &serde_json::Value| line["event"] == "websocket.close";
+        let closed = gateway.access("the session's end", closed).await;
+        assert_eq!(closed["websocket.close.initiator"], "upstream", "{written}");
+        let code = closed["websocket.close.code"].as_u64().map(|code| code.to_string());
+        assert_eq!(code.as_deref().unwrap_or("none"), written);
     }
 }
 

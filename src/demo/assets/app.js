@@ -255,6 +255,7 @@ const CLOSE_CODES = {
   1011: "server error",
   1012: "service restart",
   1013: "try again later",
+  1014: "bad gateway",
 };
 
 function note(words, className) {

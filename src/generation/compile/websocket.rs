@@ -1,7 +1,7 @@
 use crate::config::OriginsWord;
 use crate::config::{self, Problems};
 use crate::http::origin::OriginPattern;
-use crate::websocket::{Bounds, LogFrames, OnChange, Origins, Ping, Quota, Settings};
+use crate::websocket::{Bounds, LogFrames, OnChange, Origins, Ping, Quota, Settings, UpstreamLost};
 use std::time::Duration;
 
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,6 +57,11 @@ pub(super) fn settings(
             config::LogFrames::Off => LogFrames::Off,
             config::LogFrames::Headers => LogFrames::Headers,
             config::LogFrames::Text => LogFrames::Text,
+        },
+        upstream_lost: match written.upstream_lost {
+            None => UpstreamLost::default(),
+            Some(config::LostCode(None)) => UpstreamLost::BareEnd,
+            Some(config::LostCode(Some(code))) => UpstreamLost::Code(code),
         },
     }
 }

@@ -1,0 +1,90 @@
+//! What is told of a request or a session that ends without Pingora's hooks: its task is dropped, for
+//! a session that had to end did not, or the gateway stops and waits no longer.
+
+use super::Context;
+use bytes::Bytes;
+use http::{Method, Version};
+use pingora::http::RequestHeader;
+use pingora_proxy::Session;
+
+/// Why what is cut off ends when the gateway stops.
+pub(super) const REASON: &str = "cut off: the gateway stopped (shutdown.grace)";
+
+/// The most header fields of a head that is read again; Pingora takes no more.
+const MAX_FIELDS: usize = 256;
+
+/// The head of a request, kept at no cost for the case that Pingora's session is gone.
+#[derive(Default)]
+pub(super) enum Head {
+    /// None.
+    #[default]
+    None,
+    /// HTTP/1: its bytes, which Pingora's session holds as well.
+    Raw(Bytes),
+    /// A session over HTTP/2: the head itself. Pingora needs it no more.
+    Taken(Box<RequestHeader>),
+}
+
+impl Head {
+    /// That of a request which begins.
+    pub(super) fn of(session: &Session) -> Self {
+        let http1 = session.as_downstream().as_http1();
+        http1.map_or(Self::None, |session| Self::Raw(session.get_headers_raw_bytes()))
+    }
+
+    /// Keeps it as long as a WebSocket session lives.
+    pub(super) fn keep(&mut self, session: &mut Session) {
+        if !session.as_downstream().is_http2() {
+            return;
+        }
+        let head = session.req_header_mut();
+        let Ok(mut stub) = RequestHeader::build(head.method.clone(), b"/", Some(0)) else { return };
+        stub.set_version(Version::HTTP_2);
+        *self = Self::Taken(Box::new(std::mem::replace(head, stub)));
+    }
+
+    /// The head, where Pingora's session has it no more.
+    pub(super) fn taken(self) -> Option<Box<RequestHeader>> {
+        match self {
+            Self::Taken(head) => Some(head),
+            Self::None | Self::Raw(_) => None,
+        }
+    }
+
+    /// The head without Pingora's session.
+    fn whole(self) -> Option<Box<RequestHeader>> {
+        match self {
+            Self::Taken(head) => Some(head),
+            Self::Raw(bytes) => read(&bytes).map(Box::new),
+            Self::None => None,
+        }
+    }
+}
+
+/// Reads a head again.
+fn read(bytes: &[u8]) -> Option<RequestHeader> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    request.parse(bytes).ok()?;
+    let method = Method::from_bytes(request.method?.as_bytes()).ok()?;
+    let mut head = RequestHeader::build(method, request.path?.as_bytes(), None).ok()?;
+    if request.version == Some(0) {
+        head.set_version(Version::HTTP_10);
+    }
+    for field in request.headers.iter() {
+        // One that can't be kept is none that Pingora has kept.
+        let _ = head.append_header(field.name.to_owned(), field.value);
+    }
+    Some(head)
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if !self.is_under_way() {
+            return;
+        }
+        if let Some(head) = std::mem::take(&mut self.head).whole() {
+            self.dropped(&head);
+        }
+    }
+}
