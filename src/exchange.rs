@@ -1,6 +1,7 @@
 //! One request and its response, as filters and logs see them.
 
 use crate::http::address::Address;
+use crate::http::control::is_control;
 use crate::http::trace_context::TraceParent;
 use crate::tls::TlsInfo;
 use crate::websocket::Initiator;
@@ -55,7 +56,7 @@ impl UserId {
     pub fn new(written: &str, origin: UserIdOrigin) -> Option<Self> {
         let written = written.trim();
         // A `…` of its own would let an id pass for the short form of another.
-        let is_plain = |c: char| !c.is_control() && c != '…';
+        let is_plain = |c: char| !is_control(c) && c != '…';
         let is_kept =
             written.chars().all(is_plain) && written.chars().nth(Self::MAX_CHARS).is_none();
         let value = match is_kept {

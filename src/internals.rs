@@ -45,6 +45,7 @@ pub fn fresh_for(status: u16, headers: &HeaderMap) -> Option<Duration> {
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: Duration::ZERO,
         key_headers: Vec::new(),
+        identity_headers: Vec::new(),
         counts: Arc::default(),
     };
     let arrival = Arrival::of(&response, Duration::ZERO);

@@ -2,7 +2,9 @@
 
 use crate::config::{Kind, Node, Resolved, tree as parse};
 use crate::generation::Generation;
-use crate::http::secret::{REDACTED, is_secret, is_secret_field, without_userinfo};
+use crate::http::secret::{
+    REDACTED, holds_fields, is_secret_field, is_secret_key, without_userinfo,
+};
 use serde_json::{Map, Value, json};
 
 /// Each file as it was written, variables by their names.
@@ -20,12 +22,10 @@ fn tree(node: &Node, of_fields: bool) -> Value {
         Kind::Sequence(items) => items.iter().map(|item| tree(item, of_fields)).collect(),
         Kind::Mapping(entries) => {
             let entry = |key: &str, node: &Node| {
-                let of_fields = of_fields || key == "headers" || key == "forward_headers";
-                let is_secret = if of_fields { is_secret_field(key) } else { is_secret(key) };
-                match &node.kind {
-                    Kind::Scalar(_) if is_secret => Value::from(REDACTED),
-                    Kind::Mapping(_) if is_secret => Value::from(REDACTED),
-                    _ => tree(node, of_fields),
+                let is_secret = if of_fields { is_secret_field(key) } else { is_secret_key(key) };
+                match is_secret && !node.is_null() {
+                    true => Value::from(REDACTED),
+                    false => tree(node, of_fields || holds_fields(key)),
                 }
             };
             let entries =
@@ -50,7 +50,9 @@ mod tests {
     fn secrets_do_not_show() {
         let yaml = "
 admin: {address: 127.0.0.1:9901, token: verysecret0123456}
-headers: {request: {set: {Authorization: Basic verysecret, Cookie: verysecret, X-Tenant: blue}}}
+tokens: [verysecret]
+routes: [{match: {query: {key: verysecret}, headers: {X-Sig: verysecret}}, files: {path: p}}]
+headers: {request: {set: {Authorization: Basic verysecret, X-Signature: verysecret, X-Access-Key: verysecret, X-Auth: verysecret, Cookie: verysecret, X-Tenant: blue}}}
 identity: {user_id: [cookie: sid]}
 acme: {external_account: {id: me, hmac_key: verysecret}}
 shared: redis://user:verysecret@127.0.0.1:6379/0

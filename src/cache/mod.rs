@@ -15,15 +15,17 @@ mod shelf;
 mod stampede;
 mod status;
 mod storage;
+mod user;
 
 pub use counts::Counts;
 pub use marks::Mark;
 pub use policy::Policy;
 pub use request::is_answerable;
-pub use rules::{Arrival, Asked, Refusal, Wishes, judge, made_by_gateway};
+pub use rules::{Arrival, Asked, Refusal, Wishes, judge, made_by_gateway, says_how_long};
 pub use shelf::{Limits, Scope, Shelf, Target};
 pub use status::Status;
 pub use storage::Lease;
+pub use user::names_user;
 
 use std::sync::OnceLock;
 

@@ -17,6 +17,8 @@ pub struct Policy {
     pub stale_if_error: Duration,
     /// Fields of the request by which responses are told apart, beside what `Vary` names.
     pub key_headers: Vec<HeaderName>,
+    /// Headers that name the user of a request: what it gets by `default_ttl` is nobody else's.
+    pub identity_headers: Vec<HeaderName>,
     /// What has come of it.
     pub counts: Arc<Counts>,
 }
@@ -26,6 +28,6 @@ impl Hash for Policy {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.default_ttl, self.max_ttl).hash(state);
         (self.stale_while_revalidate, self.stale_if_error).hash(state);
-        self.key_headers.hash(state);
+        (&self.key_headers, &self.identity_headers).hash(state);
     }
 }

@@ -94,6 +94,8 @@ impl Refusal {
     pub const AUTHORIZATION: &'static str = "authorization";
     /// It had a `Cookie`, and the response does not say that it may be kept.
     pub const COOKIE: &'static str = "cookie";
+    /// The same, where it names a user otherwise.
+    pub const USER: &'static str = "user";
     /// The upstream failed; what it has for others is another matter, and so is what is kept.
     pub const ERROR: &'static str = "error";
     /// It asks for a part.
@@ -101,7 +103,7 @@ impl Refusal {
 
     /// Whether such a reason says nothing of what others would get.
     pub fn is_of_request(reason: &'static str) -> bool {
-        [Self::AUTHORIZATION, Self::COOKIE, Self::ERROR, Self::RANGE].contains(&reason)
+        [Self::AUTHORIZATION, Self::COOKIE, Self::USER, Self::ERROR, Self::RANGE].contains(&reason)
     }
 }
 
@@ -158,6 +160,8 @@ pub struct Asked {
     pub with_authorization: bool,
     /// It had a `Cookie`.
     pub with_cookie: bool,
+    /// It named a user otherwise, as far as that is known: by a certificate, or by a header.
+    pub of_user: bool,
 }
 
 /// How and when a response came.
@@ -165,7 +169,8 @@ pub struct Asked {
 pub struct Arrival {
     /// When its head was there.
     pub at: SystemTime,
-    /// How old it can be by then: its `Age`, and the time that it took (section 4.2.3).
+    /// How old it can be by then, by its `Date`, or by its `Age` and the time that it took (section
+    /// 4.2.3).
     pub age: Duration,
     /// The head, where it was a 304 about what is kept.
     pub not_modified: Option<Box<ResponseHeader>>,
@@ -178,12 +183,33 @@ impl Arrival {
         // The first of a list counts (section 5.1); what is no number is none.
         let age = age.and_then(|age| age.split(',').next()?.trim().parse().ok()).unwrap_or(0);
         let is_304 = response.status == StatusCode::NOT_MODIFIED;
+        let at = SystemTime::now();
+        let corrected = Duration::from_secs(age).min(FOREVER).saturating_add(took);
+        // `Date` has whole seconds: what is younger than one has no age by it.
+        let apparent = date(response).and_then(|date| at.duration_since(date).ok());
+        let apparent = apparent.map_or(0, |apparent| apparent.as_secs());
         Self {
-            at: SystemTime::now(),
-            age: Duration::from_secs(age).min(FOREVER).saturating_add(took),
+            at,
+            age: corrected.max(Duration::from_secs(apparent).min(FOREVER)),
             not_modified: is_304.then(|| Box::new(response.clone())),
         }
     }
+}
+
+/// When its origin made the response.
+fn date(response: &ResponseHeader) -> Option<SystemTime> {
+    let date = response.headers.get(header::DATE)?.to_str().ok()?;
+    httpdate::parse_http_date(date).ok()
+}
+
+/// Whether a response says for how long it is fresh; if not, `default_ttl` did.
+pub fn says_how_long(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::EXPIRES)
+        || CacheControl::from_headers_named("cache-control", headers).is_some_and(|cc| {
+            cc.no_cache()
+                || cc.has_directive(&DirectiveKey::MaxAge)
+                || cc.has_directive(&DirectiveKey::SMaxAge)
+        })
 }
 
 /// Whether a response may be kept, and for how long. For a 304, `response` is what is kept, with the
@@ -270,8 +296,7 @@ fn lifetime(
     if let Some(first) = expires.next() {
         let first = first.to_str().ok().and_then(|date| httpdate::parse_http_date(date).ok());
         let until = first.filter(|_| expires.next().is_none());
-        let date = head.headers.get(header::DATE).and_then(|date| date.to_str().ok());
-        let date = date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(arrival.at);
+        let date = date(head).unwrap_or(arrival.at);
         let span = until.and_then(|until| until.duration_since(date).ok());
         return Ok(span.unwrap_or_default().min(cap));
     }
@@ -280,6 +305,9 @@ fn lifetime(
     }
     if asked.with_cookie {
         return Err(Refusal::OfRequest(Refusal::COOKIE));
+    }
+    if asked.of_user {
+        return Err(Refusal::OfRequest(Refusal::USER));
     }
     Ok(policy.default_ttl.min(cap))
 }
@@ -374,6 +402,7 @@ mod tests {
             stale_while_revalidate: Duration::from_secs(30),
             stale_if_error: Duration::from_secs(300),
             key_headers: Vec::new(),
+            identity_headers: Vec::new(),
             counts: Arc::new(Counts::default()),
         }
     }
@@ -418,8 +447,11 @@ mod tests {
                     ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
                     ("expires", "Thu, 01 Jan 2026 00:01:00 GMT"),
                 ],
-                58,
+                0,
             ),
+            (&[("date", "Thu, 01 Jan 2026 00:00:00 GMT"), ("cache-control", "max-age=60")], 0),
+            (&[("date", "Thu, 01 Jan 2099 00:00:00 GMT"), ("cache-control", "max-age=60")], 58),
+            (&[("date", "yesterday"), ("cache-control", "max-age=60")], 58),
             (&[("expires", "tomorrow"), ("etag", "\"1\"")], 0),
         ] {
             let meta = judged(fields);

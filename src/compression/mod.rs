@@ -92,8 +92,6 @@ impl Compression {
         is_whole
             && is_long
             && !headers.contains_key(header::CONTENT_ENCODING)
-            // It is of the bytes as they are (RFC 9530, section 2).
-            && !headers.contains_key(CONTENT_DIGEST)
             && !forbids_transformation(headers)
             && self.takes_type(headers)
     }
@@ -115,7 +113,14 @@ impl Compression {
     }
 }
 
-const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+/// Digests of the bytes as they came, which are others when they are compressed (RFC 9530, sections
+/// 2 and 3; RFC 3230; RFC 1864).
+pub const DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-md5"),
+];
 
 /// The body's length, if it is known.
 pub fn length(headers: &HeaderMap) -> Option<u64> {
@@ -177,7 +182,6 @@ mod tests {
             ("Content-Encoding", "identity"),
             ("Cache-Control", "max-age=1, No-Transform"),
             ("Content-Range", "bytes 0-1/2"),
-            ("Content-Digest", "sha-256=:x:"),
             ("Content-Type", "text/event-stream"),
         ] {
             assert!(!takes(200, &[field, html]), "{field:?}");

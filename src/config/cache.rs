@@ -33,7 +33,9 @@ pub enum CacheSetting {
 #[serde(default, deny_unknown_fields)]
 pub struct CachePolicy {
     /// How long responses are kept that do not say it: of status 200, 203, 301 and 308, for requests
-    /// without `Cookie` and `Authorization`. Default: `0s`, not at all.
+    /// that name no user: without `Cookie`, `Authorization`, a client certificate, the headers of
+    /// `identity.user_id`, and others that carry a user or a secret by their names (`X-Api-Key`,
+    /// `X-Forwarded-User`), unless `key_headers` has them. Default: `0s`, not at all.
     pub default_ttl: Option<Duration>,
     /// The longest that any is fresh, whatever it says. Default: none.
     pub max_ttl: Option<Duration>,

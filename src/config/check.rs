@@ -6,6 +6,7 @@ use super::BrokenParts;
 use super::diagnostics::{Problems, UNKNOWN_KEY, did_you_mean};
 use super::values::{self, Span};
 use super::yaml::{Key, Kind, Node, Resolved, Scalar};
+use crate::http::secret::is_secret_key;
 use serde_json::{Map, Value};
 
 /// The sound part of the tree, `None` when nothing of it is; and what is not sound of it.
@@ -113,7 +114,7 @@ impl<'s> Checker<'s> {
             }
         }
         if let Some(reason) = refusal {
-            let reason = format!("{}: {reason}", scalar.shown());
+            let reason = format!("{}: {reason}", shown(scalar, path));
             return Found::problem(node.span, path, reason, None);
         }
         if words.is_empty() {
@@ -126,7 +127,7 @@ impl<'s> Checker<'s> {
         if choices.iter().any(|one| has_type(one, "object")) {
             expected.push_str(" or a mapping");
         }
-        let reason = format!("{} is not one of {expected}", scalar.shown());
+        let reason = format!("{} is not one of {expected}", shown(scalar, path));
         Found::problem(node.span, path, reason, help)
     }
 
@@ -212,6 +213,16 @@ impl<'s> Checker<'s> {
                 Found { problems: vec![finding], ..Found::default() }
             }
         }
+    }
+}
+
+/// A value in a message, unless it may be secret.
+fn shown(scalar: &Scalar, path: &str) -> String {
+    let key = path.rsplit('.').next().unwrap_or(path);
+    let key = key.split('[').next().unwrap_or(key);
+    match is_secret_key(key) {
+        true => "the value".to_owned(),
+        false => scalar.shown(),
     }
 }
 

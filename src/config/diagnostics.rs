@@ -3,6 +3,10 @@
 use super::BrokenParts;
 use super::source::Sources;
 use super::values::Span;
+use crate::http::control::is_control;
+use crate::http::redact::redact;
+use crate::http::secret::{is_nearly_secret, is_secret};
+use std::borrow::Cow;
 use std::fmt;
 
 /// The most problems that are written out: nobody reads more, and a hostile file could have
@@ -145,17 +149,24 @@ impl fmt::Display for Problems {
         for problem in self.problems.iter().take(MOST_SHOWN) {
             let Problem { span, warning, path, reason, help, .. } = problem;
             let (name, text) = self.sources.file(span.file);
+            let is_linked = self.sources.is_linked(span.file);
             write!(f, "{name}:{}:{}: ", span.line.max(1), span.column.max(1))?;
             match warning {
                 None => f.write_str("error: ")?,
                 Some(code) => write!(f, "warning[{code}]: ")?,
             }
+            let reason = if is_linked { without_quotations(reason, text) } else { reason.into() };
             match path.as_str() {
                 "" => writeln!(f, "{reason}")?,
-                path => writeln!(f, "{path}: {reason}")?,
+                // A key that should have been two, `token:abc`, holds a secret.
+                path => writeln!(f, "{}: {reason}", redact(path, may_be_secret))?,
             }
-            let line = (span.line as usize).checked_sub(1).and_then(|line| text.lines().nth(line));
-            if let Some(line) = line {
+            let number = (span.line as usize).checked_sub(1);
+            let line = number.and_then(|number| Some((number, text.lines().nth(number)?)));
+            if let Some((number, line)) = line
+                && !is_linked
+                && !may_hold_secret(text, number)
+            {
                 excerpt(f, span, line)?;
             }
             if let Some(help) = help {
@@ -173,6 +184,66 @@ impl fmt::Display for Problems {
     }
 }
 
+fn may_be_secret(name: &str) -> bool {
+    is_secret(name) || is_nearly_secret(name)
+}
+
+/// Whether a line may hold a secret: logs and the admin endpoint repeat what is wrong with an edit. It
+/// does by a key on it, one that is misspelt too, and when it belongs to a key above it.
+fn may_hold_secret(text: &str, number: usize) -> bool {
+    /// How many lines above are looked at, and how long a line may be: nobody writes more by hand, and
+    /// what is hostile has many problems.
+    const ABOVE: usize = 50;
+    const LONGEST: usize = 1000;
+    let first = number.saturating_sub(ABOVE);
+    let lines: Vec<&str> = text.lines().skip(first).take(number + 1 - first).collect();
+    if lines.iter().any(|line| line.len() > LONGEST) {
+        return true;
+    }
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let Some(line) = lines.last() else { return false };
+    if has_secret_key(line) || line.contains('@') || line.contains("-----BEGIN") {
+        return true;
+    }
+    let mut outer = indent(line);
+    let mut is_nearest = true;
+    for above in lines.iter().rev().skip(1).filter(|line| !line.trim().is_empty()) {
+        // A value may begin below its key without being indented, in a list or between braces.
+        let is_open = is_nearest && above.trim_end().ends_with([':', '|', '>', '{', '[', ',']);
+        if (indent(above) < outer || is_open) && has_secret_key(above) {
+            return true;
+        }
+        outer = outer.min(indent(above));
+        is_nearest = false;
+        if outer == 0 {
+            break;
+        }
+    }
+    false
+}
+
+fn has_secret_key(line: &str) -> bool {
+    let mut found = false;
+    let _ = redact(line, |name| {
+        found |= may_be_secret(name);
+        false
+    });
+    found
+}
+
+/// Without what is quoted of the file: one that is linked may be of a user who could read it, and is
+/// read by the gateway alone.
+fn without_quotations<'r>(reason: &'r str, text: &str) -> Cow<'r, str> {
+    if !reason.contains('`') {
+        return reason.into();
+    }
+    let parts = reason.split('`').enumerate().map(|(index, part)| {
+        let is_quoted = index % 2 == 1 && text.contains(part.trim_end_matches('…'));
+        if is_quoted { "…" } else { part }
+    });
+    parts.collect::<Vec<_>>().join("`").into()
+}
+
 /// The line with a caret under the column; of a very long line what is around it.
 fn excerpt(f: &mut fmt::Formatter<'_>, span: &Span, line: &str) -> fmt::Result {
     const WIDTH: usize = 120;
@@ -182,7 +253,7 @@ fn excerpt(f: &mut fmt::Formatter<'_>, span: &Span, line: &str) -> fmt::Result {
         .chars()
         .skip(skipped)
         .take(WIDTH)
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if is_control(c) { ' ' } else { c })
         .collect();
     writeln!(f, "{:>5} | {}", span.line, visible.trim_end())?;
     writeln!(f, "      | {:>1$}", "^", column - skipped + 1)

@@ -27,10 +27,11 @@ pub struct AccessLog {
     /// `stdout`, `stderr`, or the path of a file. Relative paths start at the folder of the
     /// configuration file. Default: `stdout`.
     pub path: Option<Spanned<String>>,
-    /// Query keys whose values are never written; compared without case. Default: `token`,
-    /// `access_token`, `refresh_token`, `id_token`, `api_key`, `apikey`, `key`, `secret`,
-    /// `client_secret`, `password`, `passwd`, `pwd`, `auth`, `authorization`, `jwt`,
-    /// `session`, `signature`, `sig`, `code`, `ticket`.
+    /// Names of query parameters, and of keys in WebSocket messages, whose values are never written.
+    /// They are compared by the end of a name, without case, `-` and `_`: `token` is `accessToken` and
+    /// `X-Amz-Security-Token` too. Default: `token`, `secret`, `password`, `passwd`, `pwd`, `passphrase`,
+    /// `passcode`, `authorization`, `auth`, `bearer`, `jwt`, `credential`, `session`, `sessionid`,
+    /// `sessid`, `sid`, `csrf`, `xsrf`, `signature`, `sig`, `hmac`, `ticket`, `key`, `code`.
     pub redact_query: Option<Vec<String>>,
     /// Header fields that each line has as well: as `http.request.header.NAME` and
     /// `http.response.header.NAME`.
@@ -40,7 +41,8 @@ pub struct AccessLog {
     pub sample: LogSample,
 }
 
-/// Header fields in the access log. Those that carry secrets are refused.
+/// Header fields in the access log. Those that carry secrets are refused, by the names that
+/// `redact_query` has by default; `Cookie`, `Set-Cookie` and `Sec-WebSocket-Protocol` too.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogFields {

@@ -49,6 +49,8 @@ impl Read {
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     files: Vec<(PathBuf, String)>,
+    /// Which of them are links.
+    linked: BTreeSet<u16>,
     patterns: Vec<String>,
     variables: Variables,
 }
@@ -102,6 +104,12 @@ impl Sources {
         }
     }
 
+    /// Whether a file is a link, or is found by one: its text is not that of the folder's owner, and is
+    /// not shown.
+    pub(crate) fn is_linked(&self, number: u16) -> bool {
+        self.linked.contains(&number)
+    }
+
     /// The folder of the file that something stands in.
     pub fn folder(&self, span: Span) -> &Path {
         let file = self.files.get(usize::from(span.file));
@@ -110,6 +118,15 @@ impl Sources {
 
     fn add(&mut self, path: &Path, text: String) -> Option<u16> {
         let number = u16::try_from(self.files.len()).ok()?;
+        if self
+            .files
+            .first()
+            .map_or(path, |(first, _)| first)
+            .parent()
+            .is_some_and(|folder| is_link(path, folder))
+        {
+            self.linked.insert(number);
+        }
         self.files.push((path.to_owned(), text));
         Some(number)
     }
@@ -173,6 +190,18 @@ pub fn read_str_with(text: &str, name: &str, variables: &Variables) -> Read {
 
 fn read_file(path: &Path) -> Result<String, String> {
     disk::read_text(path, MAX_SIZE).map_err(|reason| format!("cannot be read: {reason}"))
+}
+
+/// Whether a file is a link, or stands below the folder of the configuration by a link alone.
+fn is_link(path: &Path, folder: &Path) -> bool {
+    if path.symlink_metadata().is_ok_and(|it| it.file_type().is_symlink()) {
+        return true;
+    }
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let (Ok(real), Ok(real_folder)) = (path.canonicalize(), folder.canonicalize()) else {
+        return false;
+    };
+    path.starts_with(folder) && !real.starts_with(real_folder)
 }
 
 struct Reader<'v> {

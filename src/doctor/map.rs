@@ -7,6 +7,7 @@ use crate::config::{
 };
 use crate::generation::{Generation, HostHeader, Surroundings, compile};
 use crate::http::path;
+use crate::http::secret::SecretNames;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use std::time::Duration;
 
@@ -97,13 +98,13 @@ impl Map {
         self.written.proxy_status.is_none_or(|it| it.0)
     }
 
-    /// Query keys that the file wants hidden in the access log.
-    pub fn secret_keys(&self) -> Vec<String> {
+    /// Names whose values the file wants hidden in the access log.
+    pub fn secret_names(&self) -> SecretNames {
         match &self.written.access_log {
             AccessLogSetting::Settings(settings) => {
-                settings.redact_query.clone().unwrap_or_default()
+                settings.redact_query.as_deref().map(SecretNames::own).unwrap_or_default()
             }
-            AccessLogSetting::Switch(_) => Vec::new(),
+            AccessLogSetting::Switch(_) => SecretNames::default(),
         }
     }
 

@@ -24,6 +24,7 @@ pub use map::Map;
 pub use report::{Line, Report, Went};
 pub use target::Target;
 
+use crate::http::secret::is_secret;
 use diagnosis::{Evidence, Straight};
 use fault::{Fault, Step};
 use map::Destination;
@@ -259,10 +260,8 @@ impl Examination {
 
     /// Takes secrets out that a server may have sent back.
     fn scrub(&self, report: &mut Report) {
-        let own = self.map.as_ref().map(Map::secret_keys).unwrap_or_default();
-        let is_secret = |key: &str| {
-            target::is_secret(key) || own.iter().any(|one| one.eq_ignore_ascii_case(key))
-        };
+        let own = self.map.as_ref().map(Map::secret_names).unwrap_or_default();
+        let is_secret = |name: &str| is_secret(name) || own.contain(name);
         let query = self.target.query.as_deref().unwrap_or_default();
         let mut secrets: Vec<String> = self.fields.iter().map(|(_, value)| value.clone()).collect();
         for pair in query.split('&') {

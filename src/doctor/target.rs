@@ -1,4 +1,6 @@
+use crate::http::control::is_control;
 use crate::http::query;
+use crate::http::secret::is_secret;
 use http::Uri;
 use std::fmt;
 
@@ -87,16 +89,11 @@ impl fmt::Display for Target {
 /// A URL or a part of one as it may be shown: bounded, without control characters and without
 /// the values of secret query keys.
 pub fn shown(url: &str) -> String {
-    let url: String = url.chars().filter(|c| !c.is_control()).take(300).collect();
+    let url: String = url.chars().filter(|c| !is_control(*c)).take(300).collect();
     match url.split_once('?') {
         Some((path, query)) => format!("{path}?{}", query::redact(query, is_secret)),
         None => url,
     }
-}
-
-/// Whether the value of this query key is never shown.
-pub fn is_secret(key: &str) -> bool {
-    crate::generation::SECRET_KEYS.iter().any(|secret| secret.eq_ignore_ascii_case(key))
 }
 
 /// Words of a stranger as they may be shown.

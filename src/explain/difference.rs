@@ -2,6 +2,7 @@ use super::outline::{Facts, Outline, Sketch};
 use super::traffic::{Moved, Rules, moved};
 use super::written;
 use crate::generation::{Fate, Generation};
+use crate::http::secret::REDACTED;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,6 +106,14 @@ impl Difference {
             }
             if changes.is_empty() && earlier.fingerprint != sketch.fingerprint {
                 changes = inherited(&difference.settings);
+                if changes.is_empty() && sketch.facts.iter().any(|(_, it)| it.contains(REDACTED)) {
+                    // What is otherwise is secret.
+                    changes.push(Change {
+                        what: "match".into(),
+                        before: REDACTED.to_owned(),
+                        after: format!("another {REDACTED}"),
+                    });
+                }
             }
             if !changes.is_empty() {
                 difference.changed.insert((*name).to_owned(), changes);

@@ -1,6 +1,7 @@
 use super::traffic::Conditions;
 use super::written::Written;
 use crate::generation::{Generation, HostHeader, Plan, Route, When};
+use crate::http::secret::{REDACTED, is_secret_field};
 use crate::routing::Rule;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -100,9 +101,16 @@ pub fn facts(rule: &Rule, route: &Route) -> Facts {
                 format!("{to} ({share}%)")
             }
             When::Header(name, value) => {
-                format!("{to} (header {name} is {})", value.to_str().unwrap_or_default())
+                let value = match is_secret_field(name.as_str()) {
+                    true => REDACTED,
+                    false => value.to_str().unwrap_or_default(),
+                };
+                format!("{to} (header {name} is {value})")
             }
-            When::Cookie(name, value) => format!("{to} (cookie {name} is {value})"),
+            When::Cookie(name, value) => {
+                let value = if is_secret_field(name) { REDACTED } else { value };
+                format!("{to} (cookie {name} is {value})")
+            }
         }
     });
     let splits: Vec<String> = splits.collect();

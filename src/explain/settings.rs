@@ -5,6 +5,7 @@ use crate::compression::{Compression, MediaRange};
 use crate::generation::{Mirror, RetryPolicy, Route, When};
 use crate::http::origin::OriginPattern;
 use crate::http::path::PathPolicy;
+use crate::http::secret::{REDACTED, is_secret_field};
 use crate::upstream::{Balance, Key, Pool};
 use crate::websocket::{LogFrames, OnChange, Origins, Settings, UpstreamLost};
 use std::collections::BTreeMap;
@@ -44,10 +45,16 @@ pub fn splits(route: &Route) -> Vec<String> {
                 format!("{name} for {share} of 100")
             }
             When::Header(field, value) => {
-                let value = String::from_utf8_lossy(value.as_bytes());
+                let value = match is_secret_field(field.as_str()) {
+                    true => REDACTED.into(),
+                    false => String::from_utf8_lossy(value.as_bytes()),
+                };
                 format!("{name} when header {field} is {value}")
             }
-            When::Cookie(cookie, value) => format!("{name} when cookie {cookie} is {value}"),
+            When::Cookie(cookie, value) => {
+                let value = if is_secret_field(cookie) { REDACTED } else { value };
+                format!("{name} when cookie {cookie} is {value}")
+            }
         }
     };
     route.splits.iter().map(split).collect()

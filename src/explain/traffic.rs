@@ -1,6 +1,8 @@
 //! Requests that another route takes than before: each table is asked about the same ones.
 
 use crate::http::host::HostPattern;
+use crate::http::query;
+use crate::http::secret::{REDACTED, is_secret_field};
 use crate::routing::{PathRule, Query, Rule, Table, ValueRule};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::{Deserialize, Serialize};
@@ -291,10 +293,15 @@ impl Probe {
 
     /// The request in one line.
     pub fn told(&self) -> String {
-        let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        let query = self.query.as_ref().map(|it| query::redact(it, is_secret_field));
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let mut told = format!("{} http://{}{}{query}", self.method, self.host, self.path);
         for (name, value) in &self.headers {
-            told += &format!(", {name}: {}", value.to_str().unwrap_or_default());
+            let value = match is_secret_field(name.as_str()) {
+                true => REDACTED,
+                false => value.to_str().unwrap_or_default(),
+            };
+            told += &format!(", {name}: {value}");
         }
         told
     }

@@ -1,6 +1,8 @@
 use super::difference::Change;
 use crate::config::{self, Kind, Node, Scalar, Sources};
-use crate::http::secret::{REDACTED, is_secret, is_secret_field, without_userinfo};
+use crate::http::secret::{
+    REDACTED, holds_fields, is_secret_field, is_secret_key, without_userinfo,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Schema;
 use std::collections::{BTreeMap, BTreeSet};
@@ -186,8 +188,8 @@ impl<'s> Reader<'s> {
             return;
         }
         let key = path.rsplit('.').next().unwrap_or(path);
-        let is_secret = if of_fields { is_secret_field(key) } else { is_secret(key) };
-        let of_fields = of_fields || key == "headers" || key == "forward_headers";
+        let is_secret = if of_fields { is_secret_field(key) } else { is_secret_key(key) };
+        let of_fields = of_fields || holds_fields(key);
         let choices = self.choices(property);
         let default = default(property);
         let normal_default = default.as_ref().map(|text| normal(&choices, text));
@@ -269,9 +271,12 @@ impl<'s> Reader<'s> {
                         choice.get("properties").and_then(|it| it.get(&key.text))
                     });
                     let choices = self.choices(property.unwrap_or(&Schema::Null));
-                    let is_secret =
-                        if of_fields { is_secret_field(&key.text) } else { is_secret(&key.text) };
-                    let of_fields = of_fields || key.text == "headers";
+                    let is_secret = if of_fields {
+                        is_secret_field(&key.text)
+                    } else {
+                        is_secret_key(&key.text)
+                    };
+                    let of_fields = of_fields || holds_fields(&key.text);
                     let length = shown.len();
                     self.render(node, &choices, of_fields, shown, whole);
                     if is_secret {

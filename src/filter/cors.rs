@@ -1,4 +1,5 @@
 use super::{Error, Filter, Flow, Reply, Request, Response};
+use crate::http::control::is_control;
 use crate::http::origin::{Origin, OriginPattern};
 use async_trait::async_trait;
 use http::header::{self, HeaderName, HeaderValue};
@@ -178,7 +179,7 @@ pub fn refuse_origin(origin: &HeaderValue, key: &str) -> Reply {
 
 fn not_allowed(origin: &HeaderValue, key: &str) -> String {
     let origin = String::from_utf8_lossy(origin.as_bytes());
-    let shown: String = origin.chars().filter(|c| !c.is_control()).take(200).collect();
+    let shown: String = origin.chars().filter(|c| !is_control(*c)).take(200).collect();
     format!("the origin `{shown}` is not allowed; see {key}")
 }
 

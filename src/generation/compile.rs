@@ -64,30 +64,6 @@ const POOL_SIZE: usize = 1024;
 /// The fewest characters of the admin endpoint's token.
 const LEAST_TOKEN: usize = 16;
 
-/// Query keys whose values never reach a log, unless the configuration has its own list.
-pub const SECRET_KEYS: [&str; 20] = [
-    "token",
-    "access_token",
-    "refresh_token",
-    "id_token",
-    "api_key",
-    "apikey",
-    "key",
-    "secret",
-    "client_secret",
-    "password",
-    "passwd",
-    "pwd",
-    "auth",
-    "authorization",
-    "jwt",
-    "session",
-    "signature",
-    "sig",
-    "code",
-    "ticket",
-];
-
 /// Compiles a configuration, or says all that is wrong with it.
 pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation, Problems> {
     let Read { config, mut problems, sources, declared_upstreams, broken, route_indices } = read;

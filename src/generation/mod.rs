@@ -15,7 +15,7 @@ mod unwell;
 mod watching;
 
 pub use change::Changes;
-pub use compile::{SECRET_KEYS, Surroundings, compile};
+pub use compile::{Surroundings, compile};
 pub use discover::discover;
 pub use limits::Limits;
 pub use listener::{Listener, Tls};

@@ -24,6 +24,9 @@ impl Coding {
     }
 }
 
+/// The older name of `gzip`, which is the same (RFC 9110, section 8.4.1.3).
+const X_GZIP: &str = "x-gzip";
+
 /// The coding that the client likes best; among equals the first that is offered. `None` when it
 /// asks for none, or likes the response as it is better.
 pub fn choose(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
@@ -38,7 +41,8 @@ pub fn choose(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
     let any = quality_of("*");
     let mut best: Option<(Coding, u16)> = None;
     for &coding in offered {
-        let quality = quality_of(coding.name()).or(any).unwrap_or(0);
+        let older = if coding == Coding::Gzip { quality_of(X_GZIP) } else { None };
+        let quality = quality_of(coding.name()).or(older).or(any).unwrap_or(0);
         if quality > 0 && best.is_none_or(|(_, least)| quality > least) {
             best = Some((coding, quality));
         }
@@ -88,6 +92,11 @@ mod tests {
             (&["gzip;q=NaN, br;q=-1"], None),
             (&["deflate, compress"], None),
             (&["gzipped"], None),
+            (&["x-gzip"], Some(Coding::Gzip)),
+            (&["X-GZip;q=0.5, br;q=0.4"], Some(Coding::Gzip)),
+            (&["x-gzip;q=0"], None),
+            (&["gzip;q=0, x-gzip"], None),
+            (&["*;q=0, x-gzip"], Some(Coding::Gzip)),
         ] {
             let mut headers = HeaderMap::new();
             for field in fields {

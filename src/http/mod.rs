@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod conditional;
+pub mod control;
 pub mod cookie;
 pub mod encoding;
 pub mod forwarded;
@@ -13,6 +14,7 @@ pub mod path;
 pub mod proxy_headers;
 pub mod query;
 pub mod raw_head;
+pub mod redact;
 pub mod request_id;
 pub mod secret;
 pub mod template;

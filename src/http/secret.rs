@@ -1,31 +1,196 @@
-//! What must not be shown.
+//! What must not be shown: the names of secrets, in one place for logs, messages, the admin
+//! endpoint, explain and the history.
 
-/// What the name of something secret has in it.
-const WORDS: [&str; 9] = [
+/// Names of secrets. A name is one of them when it ends in one, compared without case, `-` and `_`:
+/// `X-Amz-Security-Token` ends in `token`, `clientSecret` in `secret`.
+pub const SECRET_NAMES: [&str; 24] = [
     "token",
     "secret",
-    "passw",
+    "password",
+    "passwd",
+    "pwd",
+    "passphrase",
+    "passcode",
     "authorization",
-    "hmac",
-    "api-key",
-    "api_key",
-    "apikey",
+    "auth",
+    "bearer",
+    "jwt",
     "credential",
+    "session",
+    "sessionid",
+    "sessid",
+    "sid",
+    "csrf",
+    "xsrf",
+    "signature",
+    "sig",
+    "hmac",
+    "ticket",
+    "key",
+    "code",
 ];
+
+/// Those that are the end of other words too: they count where a word of the name begins with them.
+const WHOLE_WORDS: [&str; 3] = ["code", "sid", "sig"];
+
+/// Names that end in one of them and hold nothing secret.
+const NO_SECRETS: [&str; 20] = [
+    "cachekey",
+    "idempotencykey",
+    "partitionkey",
+    "primarykey",
+    "publickey",
+    "routingkey",
+    "sortkey",
+    "surrogatekey",
+    "websocketkey",
+    "closecode",
+    "countrycode",
+    "currencycode",
+    "errorcode",
+    "exitcode",
+    "languagecode",
+    "postalcode",
+    "postcode",
+    "responsecode",
+    "statuscode",
+    "zipcode",
+];
+
+/// Keys of the configuration that end in one of them and hold a path, a number or a switch.
+const NO_SECRET_KEYS: [&str; 5] =
+    ["key", "code", "client_auth", "allow_credentials", "max_sessions"];
 
 /// What stands in the place of a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// Whether something of this name is secret.
-pub fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    WORDS.iter().any(|word| name.contains(word))
+/// Which names are those of secrets: the list of all, or one of the operator's own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SecretNames(Option<Box<[String]>>);
+
+impl SecretNames {
+    /// These names alone, compared as those of the list are; each counts as a word.
+    pub fn own(names: &[String]) -> Self {
+        let folded = names.iter().map(|name| Folded::of(name).as_string()).collect();
+        Self(Some(folded))
+    }
+
+    /// Whether something of this name is secret.
+    pub fn contain(&self, name: &str) -> bool {
+        match &self.0 {
+            None => is_secret(name),
+            Some(own) => {
+                let name = Folded::of(name);
+                own.iter().any(|word| name.ends_in_word(word))
+            }
+        }
+    }
 }
 
-/// The same of a header field, cookies included.
+/// Whether something of this name is secret.
+pub fn is_secret(name: &str) -> bool {
+    let name = Folded::of(name);
+    let is_listed = |word: &&str| match WHOLE_WORDS.contains(word) {
+        true => name.ends_in_word(word),
+        false => name.ends_in(word),
+    };
+    SECRET_NAMES.iter().any(is_listed) && !NO_SECRETS.iter().any(|harmless| name.ends_in(harmless))
+}
+
+/// The same of a header, cookies included.
 pub fn is_secret_field(name: &str) -> bool {
-    let is_cookie = ["cookie", "set-cookie"].iter().any(|it| name.eq_ignore_ascii_case(it));
-    is_cookie || is_secret(name)
+    Folded::of(name).ends_in("cookie") || is_secret(name)
+}
+
+/// Whether no log may have a header of this name. Browsers can't set headers for a WebSocket, so
+/// their pages send tokens as subprotocols.
+pub fn is_unloggable_field(name: &str) -> bool {
+    name.eq_ignore_ascii_case("sec-websocket-protocol") || is_secret_field(name)
+}
+
+/// The same of a key of the configuration.
+pub fn is_secret_key(name: &str) -> bool {
+    !NO_SECRET_KEYS.contains(&name) && is_secret(name)
+}
+
+/// Whether keys below this one of the configuration are names of headers, cookies or parameters.
+pub fn holds_fields(key: &str) -> bool {
+    ["headers", "forward_headers", "query", "cookie", "cookies"].contains(&key)
+}
+
+/// Whether a name may be a misspelt one of a secret.
+pub fn is_nearly_secret(name: &str) -> bool {
+    let folded = Folded::of(name).as_string();
+    // Names may be long, and the distance costs their product.
+    folded.len() < 32
+        && SECRET_NAMES.iter().filter(|secret| secret.len() > 4).any(|secret| {
+            let misspelt = if secret.len() > 6 { 2 } else { 1 };
+            strsim::damerau_levenshtein(&folded, secret) <= misspelt
+        })
+}
+
+/// The most bytes of a name that are compared, from its end.
+const COMPARED: usize = 64;
+
+/// A name in lower case, without what separates its words and without the number, the brackets or
+/// the plural at its end.
+struct Folded {
+    bytes: [u8; COMPARED],
+    length: usize,
+    /// Where a word of the name begins, a bit for each byte.
+    starts: u64,
+}
+
+impl Folded {
+    fn of(name: &str) -> Self {
+        let name = name.as_bytes();
+        let name = name.get(name.len().saturating_sub(COMPARED)..).unwrap_or(name);
+        let end = name.iter().rposition(|byte| !(byte.is_ascii_digit() || b"[]".contains(byte)));
+        let name = end.and_then(|end| name.get(..=end)).unwrap_or(name);
+        let mut folded = Self { bytes: [0; COMPARED], length: 0, starts: 0 };
+        let mut before = None;
+        for (index, &byte) in name.iter().enumerate() {
+            let is_part = byte.is_ascii_alphanumeric() || !byte.is_ascii();
+            if is_part {
+                let next = name.get(index + 1);
+                let is_hump = byte.is_ascii_uppercase()
+                    && (before.is_some_and(|it: u8| !it.is_ascii_uppercase())
+                        || next.is_some_and(u8::is_ascii_lowercase));
+                if before.is_none() || is_hump {
+                    folded.starts |= 1 << folded.length;
+                }
+                if let Some(place) = folded.bytes.get_mut(folded.length) {
+                    *place = byte.to_ascii_lowercase();
+                    folded.length += 1;
+                }
+            }
+            before = is_part.then_some(byte);
+        }
+        folded
+    }
+
+    fn text(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    fn as_string(&self) -> String {
+        String::from_utf8_lossy(self.text()).into_owned()
+    }
+
+    /// Where the word begins that the name ends in, one that stands in the plural too.
+    fn end(&self, word: &str) -> Option<usize> {
+        let singular = self.text().strip_suffix(b"s").unwrap_or_default();
+        let found = [self.text(), singular].into_iter().find(|it| it.ends_with(word.as_bytes()))?;
+        found.len().checked_sub(word.len())
+    }
+
+    fn ends_in(&self, word: &str) -> bool {
+        self.end(word).is_some()
+    }
+
+    fn ends_in_word(&self, word: &str) -> bool {
+        self.end(word).is_some_and(|start| start < COMPARED && self.starts & (1 << start) != 0)
+    }
 }
 
 /// `redis://user:password@host` without what is before the `@`.
@@ -35,4 +200,109 @@ pub fn without_userinfo(text: &str) -> String {
         (!user.contains('/')).then(|| format!("{scheme}://{REDACTED}@{host}"))
     });
     parts.unwrap_or_else(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_known_by_the_end_of_their_names() {
+        for name in [
+            "token",
+            "TOKEN",
+            "access_token",
+            "accessToken",
+            "access-token",
+            "refreshToken",
+            "idToken",
+            "X-Amz-Security-Token",
+            "apiKey",
+            "api-key",
+            "apikey",
+            "x-api-key",
+            "key",
+            "X-Access-Key",
+            "clientSecret",
+            "client-secret",
+            "sessionToken",
+            "session",
+            "session_id",
+            "sessionId",
+            "PHPSESSID",
+            "connect.sid",
+            "bearer",
+            "jwtToken",
+            "X-Amz-Signature",
+            "X-Amz-Credential",
+            "sig",
+            "X-Sig",
+            "X-Auth",
+            "authorization",
+            "Proxy-Authorization",
+            "code",
+            "authorization_code",
+            "authCode",
+            "tickets",
+            "tokens",
+            "token[]",
+            "user[password]",
+            "password2",
+            "new_password",
+            "csrfmiddlewaretoken",
+            "_csrf",
+            "oauth_signature",
+            "hmac_key",
+            "passwd",
+            "dbPwd",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in [
+            "",
+            "id",
+            "userId",
+            "author",
+            "tokenizer",
+            "secretary",
+            "barcode",
+            "zipCode",
+            "status_code",
+            "design",
+            "inside",
+            "Idempotency-Key",
+            "Surrogate-Key",
+            "keyword",
+            "Sec-WebSocket-Key",
+            "page",
+            "[]",
+            "123",
+        ] {
+            assert!(!is_secret(name), "{name}");
+        }
+        assert!(is_secret(&format!("{}_token", "x".repeat(1000))));
+        assert!(is_secret_field("Set-Cookie") && is_secret_field("cookie"));
+        assert!(is_unloggable_field("Sec-WebSocket-Protocol"));
+    }
+
+    #[test]
+    fn own_names_count_as_words() {
+        let names = SecretNames::own(&["pin".to_owned(), "Door-Code".to_owned()]);
+        for name in ["pin", "PIN", "user_pin", "userPin", "door-code", "doorcode", "DOOR_CODE"] {
+            assert!(names.contain(name), "{name}");
+        }
+        for name in ["spin", "pinned", "code", "token"] {
+            assert!(!names.contain(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn misspelt_names_of_secrets_are_known() {
+        for name in ["tokn", "tokne", "pasword", "secert", "authorisation"] {
+            assert!(is_nearly_secret(name), "{name}");
+        }
+        for name in ["address", "listeners", "endpoints", "path_prefix"] {
+            assert!(!is_nearly_secret(name), "{name}");
+        }
+    }
 }

@@ -3,10 +3,21 @@
 use super::path::Spelling;
 use http::Uri;
 
-/// The URL of these parts; the path is normalised already.
-pub fn normal(scheme: &str, authority: &str, path: &str, query: Option<&str>) -> String {
+/// A host and its port as the gateway writes them in a URL of this scheme.
+pub fn normal_authority(scheme: &str, authority: &str) -> String {
+    without_default_port(scheme, authority).to_ascii_lowercase()
+}
+
+fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
     let default = if scheme == "https" { ":443" } else { ":80" };
     let authority = authority.strip_suffix(default).unwrap_or(authority);
+    // An empty port is the default too (RFC 3986, section 6.2.3).
+    authority.strip_suffix(':').unwrap_or(authority)
+}
+
+/// The URL of these parts; the path is normalised already.
+pub fn normal(scheme: &str, authority: &str, path: &str, query: Option<&str>) -> String {
+    let authority = without_default_port(scheme, authority);
     let length = scheme.len() + authority.len() + path.len() + query.map_or(0, str::len) + 4;
     let mut url = String::with_capacity(length);
     url.push_str(scheme);

@@ -5,6 +5,7 @@ use super::{Context, Proxy, failure, reply};
 use crate::admission::authority;
 use crate::cache::{
     Arrival, Asked, Lease, Policy, Refusal, Shelf, Status, Wishes, is_answerable, judge,
+    names_user, says_how_long,
 };
 use crate::filter::Reply;
 use crate::http::url;
@@ -79,6 +80,9 @@ pub(super) fn begin(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
     let asked = Asked {
         with_authorization: headers.contains_key(header::AUTHORIZATION),
         with_cookie: headers.contains_key(header::COOKIE),
+        // It matters where the response says nothing alone.
+        of_user: !policy.default_ttl.is_zero()
+            && names_user(headers, &ctx.exchange, &policy.identity_headers, &policy.key_headers),
     };
     let is_range = headers.contains_key(header::RANGE);
     let lease = Lease::of(shelf);
@@ -105,6 +109,14 @@ pub(super) fn begin(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
         is_disguised: false,
         has_host_of_ours: false,
     }));
+}
+
+/// The host that the upstream sees of a request that the cache may answer: that of the key, so that
+/// no spelling of it decides what others get. `None` where the cache has no say.
+pub(super) fn host(session: &Session, ctx: &Context) -> Option<String> {
+    ctx.caching.as_ref()?;
+    let authority = authority(session.req_header()).ok().filter(|it| !it.is_empty())?;
+    Some(url::normal_authority(ctx.exchange.scheme(), authority))
 }
 
 /// What is asked for, as a client would write it, with this path.
@@ -209,6 +221,10 @@ pub(super) fn missed(session: &mut Session, ctx: &Context) {
 /// Whether what is kept must be validated for this request.
 pub(super) fn forced(meta: &CacheMeta, ctx: &Context) -> Option<ForcedFreshness> {
     let caching = ctx.caching.as_ref().filter(|caching| !caching.is_background)?;
+    if caching.asked.of_user && !says_how_long(meta.headers()) {
+        // It was kept by `default_ttl`, for requests that name nobody.
+        return Some(ForcedFreshness::ForceMiss);
+    }
     let now = SystemTime::now();
     caching.wishes.want_validation(meta, now).then_some(ForcedFreshness::ForceExpired)
 }

@@ -2,7 +2,7 @@
 //! upstream and the gateway's own alike, and it is told how a body ends.
 
 use super::Context;
-use crate::compression::{Compression, Encoder, length};
+use crate::compression::{Compression, DIGESTS, Encoder, length};
 use crate::http::encoding::{Coding, choose};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -49,6 +49,8 @@ enum State {
 struct Offer {
     compression: Arc<Compression>,
     coding: Option<Coding>,
+    /// What the client has, where it asks whether that is still so.
+    if_none_match: Option<HeaderValue>,
     is_head: bool,
     is_chunked: bool,
 }
@@ -63,6 +65,7 @@ pub(super) fn arm(session: &mut Session, ctx: &Context) {
     }
     let offer = Offer {
         coding: choose(&request.headers, &compression.codings),
+        if_none_match: request.headers.get(header::IF_NONE_MATCH).cloned(),
         compression: Arc::clone(compression),
         is_head: request.method == Method::HEAD,
         is_chunked: request.version == Version::HTTP_11,
@@ -87,6 +90,9 @@ impl Outgoing {
         let State::Armed(offer) = std::mem::replace(&mut self.state, State::Idle) else {
             return Ok(());
         };
+        if head.status == StatusCode::NOT_MODIFIED {
+            return not_modified(head, &offer);
+        }
         if head.status == StatusCode::SWITCHING_PROTOCOLS
             || (is_bodiless && !offer.is_head)
             || !offer.compression.takes(head)
@@ -103,6 +109,11 @@ impl Outgoing {
         head.remove_header(&header::CONTENT_LENGTH);
         // A range would be one of the compressed bytes, which are not the same each time.
         head.remove_header(&header::ACCEPT_RANGES);
+        if head.headers.keys().any(|name| DIGESTS.contains(name)) {
+            for name in &DIGESTS {
+                head.remove_header(name);
+            }
+        }
         weaken_etag(head)?;
         if offer.is_head {
             return Ok(());
@@ -136,6 +147,36 @@ impl Outgoing {
         *body = (!encoded.is_empty()).then_some(encoded);
         Ok(())
     }
+}
+
+/// RFC 9110, section 15.4.5: a 304 has the `ETag` and the `Vary` that the 200 would have. Its media type
+/// is not known; but a client that asks by a weak form of the `ETag` has got what was compressed.
+fn not_modified(head: &mut ResponseHeader, offer: &Offer) -> Result<()> {
+    let is_refused = {
+        let mut type_only = ResponseHeader::build(StatusCode::OK, None)?;
+        match head.headers.get(header::CONTENT_TYPE) {
+            Some(media_type) => {
+                type_only.insert_header(header::CONTENT_TYPE, media_type.clone())?;
+                !offer.compression.takes(&type_only)
+            }
+            None => false,
+        }
+    };
+    if is_refused || head.headers.contains_key(header::CONTENT_ENCODING) {
+        return Ok(());
+    }
+    if !varies_by_encoding(&head.headers) {
+        head.append_header("Vary", HeaderValue::from_static("Accept-Encoding"))?;
+    }
+    let has_weak = |etag: &HeaderValue| {
+        let weak = [b"W/", etag.as_bytes()].concat();
+        let asked = offer.if_none_match.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+        asked.windows(weak.len()).any(|part| part == weak)
+    };
+    if head.headers.get(header::ETAG).is_some_and(has_weak) {
+        weaken_etag(head)?;
+    }
+    Ok(())
 }
 
 /// RFC 9110, section 8.8.1: one that stands for several sequences of bytes is weak.

@@ -1,6 +1,6 @@
 //! What changes on the way to the upstream and back.
 
-use super::{Context, tracing};
+use super::{Context, caching, tracing};
 use crate::filter::UpstreamRequest;
 use crate::generation::HostHeader;
 use crate::http::{address, forwarded, head, proxy_headers};
@@ -38,7 +38,8 @@ pub(super) fn prepare(
     ctx: &mut Context,
 ) -> Result<()> {
     set_path(session.req_header(), upstream, ctx)?;
-    tell_about_client(session, upstream, ctx)?;
+    let key_host = caching::host(session, ctx);
+    tell_about_client(session, upstream, ctx, key_host.as_deref())?;
     upstream.insert_header(X_REQUEST_ID, ctx.exchange.request_id.clone())?;
     upstream
         .append_header(VIA, ctx.route.edge.via.element(session.req_header().version).clone())?;
@@ -46,7 +47,11 @@ pub(super) fn prepare(
         tracing::tell(trace, session.req_header(), upstream, ctx)?;
     }
     match ctx.route.host_for(upstream.headers.contains_key(header::HOST)) {
-        HostHeader::Preserve => {}
+        HostHeader::Preserve => {
+            if let Some(host) = key_host {
+                upstream.insert_header(header::HOST, host)?;
+            }
+        }
         HostHeader::Name(name) => upstream.insert_header(header::HOST, name.clone())?,
         HostHeader::Upstream => {
             if let Some(chosen) = &ctx.endpoint {
@@ -80,7 +85,12 @@ fn set_path(head: &RequestHeader, upstream: &mut RequestHeader, ctx: &Context) -
 }
 
 /// `X-Forwarded-*` and `Forwarded` (RFC 7239): what a trusted proxy said, and what we saw.
-fn tell_about_client(session: &Session, upstream: &mut RequestHeader, ctx: &Context) -> Result<()> {
+fn tell_about_client(
+    session: &Session,
+    upstream: &mut RequestHeader,
+    ctx: &Context,
+    key_host: Option<&str>,
+) -> Result<()> {
     let head = session.req_header();
     let peer = session.client_addr().and_then(|address| address.as_inet());
     // Who connects to a Unix domain socket has no address.
@@ -88,6 +98,7 @@ fn tell_about_client(session: &Session, upstream: &mut RequestHeader, ctx: &Cont
     let host = head.headers.get(header::HOST);
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
     let host = authority.or(host.and_then(|host| host.to_str().ok())).unwrap_or_default();
+    let host = key_host.unwrap_or(host);
     let scheme = if ctx.exchange.tls.is_some() { "https" } else { "http" };
     let mut element = forwarded::element(peer, host, scheme);
     let mut address = String::with_capacity(40);

@@ -1,7 +1,8 @@
 use super::Query;
 use crate::http::host::HostPattern;
+use crate::http::secret::{REDACTED, is_secret_field};
 use http::{HeaderName, Method};
-use std::fmt;
+use std::borrow::Cow;
 
 /// The path of a rule, normalised.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -108,9 +109,12 @@ impl Rule {
             let methods: Vec<&str> = self.taken_methods().map(Method::as_str).collect();
             words.push(format!("method is {}", methods.join(" or ")));
         }
-        words.extend(self.headers.iter().map(|(name, rule)| format!("header {name} {rule}")));
-        words
-            .extend(self.query.iter().map(|(name, rule)| format!("query parameter {name} {rule}")));
+        words.extend(self.headers.iter().map(|(name, rule)| {
+            format!("header {name} {}", rule.shown(is_secret_field(name.as_str())))
+        }));
+        words.extend(self.query.iter().map(|(name, rule)| {
+            format!("query parameter {name} {}", rule.shown(is_secret_field(name)))
+        }));
         words
     }
 
@@ -152,12 +156,14 @@ fn takes_parameter(name: &str, rule: &ValueRule, query: &Query<'_>) -> bool {
     rule.matches(values.iter().map(|value| value.as_bytes()))
 }
 
-impl fmt::Display for ValueRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl ValueRule {
+    /// In words, without the value where that is secret.
+    fn shown(&self, is_secret: bool) -> Cow<'_, str> {
         match self {
-            Self::Exact(value) => write!(f, "is {value}"),
-            Self::Present(true) => f.write_str("is there"),
-            Self::Present(false) => f.write_str("is not there"),
+            Self::Exact(_) if is_secret => format!("is {REDACTED}").into(),
+            Self::Exact(value) => format!("is {value}").into(),
+            Self::Present(true) => "is there".into(),
+            Self::Present(false) => "is not there".into(),
         }
     }
 }

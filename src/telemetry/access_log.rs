@@ -1,11 +1,13 @@
 use super::Sampling;
+use super::escape::Plain;
 use super::json::Object;
 use super::sink::Sink;
 use crate::exchange::{Outcome, WebSocketEnd};
 use crate::http::query;
+use crate::http::redact::redact;
+use crate::http::secret::SecretNames;
 use http::header::{self, HeaderMap, HeaderName};
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,8 +28,8 @@ pub enum Format {
 #[derive(Debug)]
 pub struct AccessLog {
     format: Format,
-    /// Query keys whose values are never written, in lower case.
-    secret_keys: HashSet<String>,
+    /// Names whose values are never written.
+    secrets: SecretNames,
     /// Header fields of requests and of responses that are written as well.
     fields: FieldNames,
     sampling: Sampling,
@@ -52,16 +54,15 @@ enum Event<'o> {
 }
 
 impl AccessLog {
-    /// A log of this form, that never writes the values of these query keys.
+    /// A log of this form, that never writes the values of these names.
     pub fn new(
         format: Format,
-        secret_keys: impl IntoIterator<Item = String>,
+        secrets: SecretNames,
         fields: FieldNames,
         sampling: Sampling,
         sink: Arc<Sink>,
     ) -> Self {
-        let secret_keys = secret_keys.into_iter().map(|key| key.to_ascii_lowercase()).collect();
-        Self { format, secret_keys, fields, sampling, sink }
+        Self { format, secrets, fields, sampling, sink }
     }
 
     /// Where it writes.
@@ -76,7 +77,7 @@ impl AccessLog {
 
     /// Whether the values of this key are never written.
     pub(super) fn is_secret(&self, key: &str) -> bool {
-        self.secret_keys.contains(&key.to_ascii_lowercase())
+        self.secrets.contain(key)
     }
 
     /// Writes a line, its line feed included.
@@ -114,7 +115,14 @@ impl AccessLog {
             fields.iter().filter_map(move |(name, key)| {
                 let value = headers?.get(name)?.as_bytes();
                 let value = value.get(..MAX_FIELD).unwrap_or(value);
-                Some((key.as_str(), String::from_utf8_lossy(value)))
+                // A `Referer` or a `Location` has a query too.
+                let value = match String::from_utf8_lossy(value) {
+                    Cow::Borrowed(value) => redact(value, |name| self.is_secret(name)),
+                    Cow::Owned(value) => {
+                        Cow::Owned(redact(&value, |name| self.is_secret(name)).into_owned())
+                    }
+                };
+                Some((key.as_str(), value))
             })
         };
         let request = of(&self.fields.request, Some(&outcome.request.headers));
@@ -251,10 +259,11 @@ impl AccessLog {
             Event::Closed(_) => "WebSocket closed",
         };
         // Writing into a string can't fail, here and below.
-        let mut line = format!("{time} {} {what} {}", outcome.status, path(outcome));
-        if let Some(query) = self.query(outcome) {
-            let _ = write!(line, "?{query}");
-        }
+        let target = match self.query(outcome) {
+            Some(query) => Cow::Owned(format!("{}?{query}", path(outcome))),
+            None => Cow::Borrowed(path(outcome)),
+        };
+        let mut line = format!("{time} {} {what} {}", outcome.status, Plain(&target));
         let _ = write!(line, " {:.1}ms", outcome.duration.as_secs_f64() * 1000.0);
         if let Event::Closed(end) = event {
             let _ = write!(line, " by {}", end.initiator.as_str());
@@ -262,28 +271,28 @@ impl AccessLog {
                 let _ = write!(line, " with code {code}");
             }
             if !end.reason.is_empty() {
-                let _ = write!(line, " ({})", end.reason.escape_debug());
+                let _ = write!(line, " ({})", Plain(end.reason));
             }
             let (received, sent) = (outcome.bytes_received, outcome.bytes_sent);
             let _ = write!(line, ", {received} bytes in, {sent} out");
         }
         if !exchange.route().is_empty() {
-            let _ = write!(line, " route={}", exchange.route());
+            let _ = write!(line, " route={}", Plain(exchange.route()));
         }
         if let Some(user) = exchange.user_id() {
-            let _ = write!(line, " user={}", user.as_str().escape_debug());
+            let _ = write!(line, " user={}", Plain(user.as_str()));
         }
         if let Some(client) = exchange.client_address() {
             let _ = write!(line, " client={client}");
         }
         if let (Some(upstream), Some(address)) = (outcome.upstream, outcome.upstream_address) {
-            let _ = write!(line, " → {upstream} {address}");
+            let _ = write!(line, " → {} {address}", Plain(upstream));
         }
         if let Some(cache) = outcome.cache {
             let background = if outcome.is_background { " (background)" } else { "" };
             let _ = write!(line, " cache={cache}{background}");
         }
-        let _ = write!(line, " id={}", exchange.request_id());
+        let _ = write!(line, " id={}", Plain(exchange.request_id()));
         if let Some(trace) = &exchange.trace {
             let _ = write!(line, " trace={}", trace.trace_id);
         }

@@ -1,8 +1,9 @@
 //! Frames and messages of WebSocket sessions, as lines of the access log.
 
 use super::access_log::{AccessLog, Format};
+use super::escape::Plain;
 use super::json::Object;
-use super::redact::redact;
+use crate::http::redact::redact;
 use crate::websocket::frame::{Header, Side};
 use crate::websocket::{Message, Session};
 use std::time::SystemTime;
@@ -28,7 +29,7 @@ impl AccessLog {
         let text = redact(message.text, |key| self.is_secret(key));
         if self.format() == Format::Text {
             let cut = if message.is_cut { "…" } else { "" };
-            return self.write_text(session, from, &format!("{}{cut}", text.escape_debug()));
+            return self.write_text(session, from, &format!("{:?}{cut}", &*text));
         }
         let mut line = begin("websocket.message", session, from);
         line.number("websocket.message.length", message.length);
@@ -46,9 +47,9 @@ impl AccessLog {
             Side::Client => format!("client → {}", identity.upstream),
             Side::Upstream => format!("{} → client", identity.upstream),
         };
-        let user = identity.user.as_ref().map(|user| user.as_str().escape_debug().to_string());
-        let user = user.map(|user| format!(" user={user}")).unwrap_or_default();
-        self.write_line(format!("{time} {way}: {what}{user} id={}\n", identity.id));
+        let user = identity.user.as_ref();
+        let user = user.map(|user| format!(" user={}", Plain(user.as_str()))).unwrap_or_default();
+        self.write_line(format!("{time} {way}: {what}{user} id={}\n", Plain(&identity.id)));
     }
 }
 

@@ -1,3 +1,4 @@
+use super::escape::push_json;
 use crate::http::address::{self, Address};
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -41,8 +42,7 @@ impl Object {
             return self.word(key, value);
         }
         self.key(key);
-        // A string always becomes JSON.
-        self.text.push_str(&serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()));
+        push_json(&mut self.text, value);
     }
 
     pub(super) fn number(&mut self, key: &str, value: u64) {
@@ -109,12 +109,12 @@ impl Object {
     }
 }
 
-/// Whether JSON would write the value otherwise than it is. Without an early end, so that the
-/// compiler looks at many bytes at a time.
+/// Whether the value may have to be written otherwise than it is: beyond ASCII there are control
+/// characters too. Without an early end, so that the compiler looks at many bytes at a time.
 fn needs_escape(value: &str) -> bool {
-    value
-        .bytes()
-        .fold(false, |found, byte| found | (byte < 0x20) | (byte == b'"') | (byte == b'\\'))
+    value.bytes().fold(false, |found, byte| {
+        found | (byte < 0x20) | (byte == b'"') | (byte == b'\\') | (byte >= 0x7f)
+    })
 }
 
 #[cfg(test)]
@@ -128,7 +128,10 @@ mod tests {
             let mut object = Object::new();
             object.text("text", &value);
             object.number("number", number);
-            let read: serde_json::Value = serde_json::from_str(&object.finish()).expect("JSON");
+            let line = object.finish();
+            let text = line.trim_end_matches('\n');
+            prop_assert!(!text.contains(crate::http::control::is_control), "{:?}", text);
+            let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
             prop_assert_eq!(read, serde_json::json!({"text": value, "number": number}));
         }
 

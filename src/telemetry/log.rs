@@ -1,5 +1,7 @@
 //! The gateway's own log, on stderr.
 
+use super::escape::Lines;
+use super::json::Object;
 use super::writer::{LostLines, Observer, Options, Writer};
 use super::{Alarm, Target};
 use log::{Level, LevelFilter, Record};
@@ -120,16 +122,15 @@ fn write_line(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
     if JSON.load(Ordering::Relaxed) {
         write_json(out, &time.to_string(), record)
     } else {
-        writeln!(out, "{time} {:<5} {}", record.level(), record.args())
+        writeln!(out, "{time} {:<5} {}", record.level(), Lines(record.args()))
     }
 }
 
 fn write_json(out: &mut impl Write, time: &str, record: &Record<'_>) -> std::io::Result<()> {
-    let line = serde_json::json!({
-        "timestamp": time,
-        "level": record.level().as_str().to_ascii_lowercase(),
-        "target": record.target(),
-        "message": record.args().to_string(),
-    });
-    writeln!(out, "{line}")
+    let mut line = Object::new();
+    line.word("timestamp", time);
+    line.word("level", &record.level().as_str().to_ascii_lowercase());
+    line.text("target", record.target());
+    line.text("message", &record.args().to_string());
+    out.write_all(line.finish().as_bytes())
 }

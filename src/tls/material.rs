@@ -58,8 +58,12 @@ impl Certificate {
     pub fn parse(chain: &str, key: &str) -> Result<Self, Fault> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
         let chain = chain.map_err(|error| Fault::Certificate(format!("it is not PEM: {error}")))?;
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes());
-        Self::new(chain, key.map_err(|error| Fault::Key(format!("it is not PEM: {error}")))?)
+        let read = PrivateKeyDer::from_pem_slice(key.as_bytes());
+        let read = read.map_err(|error| match is_encrypted(key.as_bytes()) {
+            true => Fault::Key(ENCRYPTED.to_owned()),
+            false => Fault::Key(format!("it is not PEM: {error}")),
+        });
+        Self::new(chain, read?)
     }
 
     fn new(
@@ -77,11 +81,18 @@ impl Certificate {
             let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
             SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
         });
+        let curve = unknown_curve(&key);
         let key = CertifiedKey::from_der(chain, key, provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
                 Fault::Key("the key is not the certificate's".to_owned())
             }
-            error => Fault::Key(format!("the key can't be used: {error}")),
+            error => Fault::Key(match curve {
+                Some(curve) => format!(
+                    "its curve, {curve}, is none that TLS uses here: make a key with P-256, P-384 or \
+                     Ed25519"
+                ),
+                None => format!("the key can't be used: {error}"),
+            }),
         })?;
         Ok(Self { key: Arc::new(key), names, not_before, not_after })
     }
@@ -123,11 +134,50 @@ pub fn read_pem(path: &Path) -> std::io::Result<Vec<u8>> {
     crate::disk::read(path, MAX_SIZE)
 }
 
+const ENCRYPTED: &str = "it is encrypted: nobody is asked for its passphrase when the gateway starts. \
+                         Write it without one, `openssl pkey -in KEY -out PLAIN`, with mode 0600";
+
+/// Whether a key is encrypted (RFC 5958, section 3; RFC 1421, section 4.6.1.1).
+fn is_encrypted(pem: &[u8]) -> bool {
+    let has = |text: &[u8]| pem.windows(text.len()).any(|part| part == text);
+    has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        || (has(b"PRIVATE KEY-----") && has(b"Proc-Type: 4,ENCRYPTED"))
+}
+
+/// Curves of keys and the encodings of their names (RFC 5480, RFC 5639, RFC 8410), those that TLS uses
+/// here left out.
+const CURVES: [(&str, &[u8]); 14] = [
+    ("secp192r1", &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x01]),
+    ("secp224r1", &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x21]),
+    ("secp256k1", &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a]),
+    ("secp521r1 (P-521)", &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23]),
+    ("brainpoolP256r1", &[0x06, 0x09, 0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, 0x07]),
+    ("brainpoolP256t1", &[0x06, 0x09, 0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, 0x08]),
+    ("brainpoolP320r1", &[0x06, 0x09, 0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, 0x09]),
+    ("brainpoolP384r1", &[0x06, 0x09, 0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, 0x0b]),
+    ("brainpoolP384t1", &[0x06, 0x09, 0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, 0x0c]),
+    ("brainpoolP512r1", &[0x06, 0x09, 0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, 0x0d]),
+    ("SM2", &[0x06, 0x08, 0x2a, 0x81, 0x1c, 0xcf, 0x55, 0x01, 0x82, 0x2d]),
+    ("X25519", &[0x06, 0x03, 0x2b, 0x65, 0x6e]),
+    ("X448", &[0x06, 0x03, 0x2b, 0x65, 0x6f]),
+    ("Ed448", &[0x06, 0x03, 0x2b, 0x65, 0x71]),
+];
+
+/// The name of a key's curve, where it is known and none that TLS uses here.
+fn unknown_curve(key: &PrivateKeyDer<'_>) -> Option<&'static str> {
+    let der = key.secret_der();
+    let has = |oid: &[u8]| der.windows(oid.len()).any(|part| part == oid);
+    CURVES.iter().find(|(_, oid)| has(oid)).map(|(name, _)| *name)
+}
+
 /// The key in a PEM file.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let shown = path.display();
     let text = read_pem(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|_| format!("{shown} holds no private key in PEM"))
+    PrivateKeyDer::from_pem_slice(&text).map_err(|_| match is_encrypted(&text) {
+        true => format!("{shown}: {ENCRYPTED}"),
+        false => format!("{shown} holds no private key in PEM"),
+    })
 }
 
 /// The certificates in a PEM file; each is one indeed.
@@ -165,4 +215,40 @@ pub fn self_signed() -> Result<Certificate, String> {
         Certificate::new(vec![made.cert.der().clone()], key).map_err(|fault| format!("{fault:?}"))
     });
     MADE.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_encrypted_or_of_an_unknown_curve_is_named_as_such() {
+        let chain = rcgen::generate_simple_self_signed(["a.test".to_owned()]).expect("one");
+        let refused = |key: &str| match Certificate::parse(&chain.cert.pem(), key) {
+            Err(Fault::Key(reason)) => reason,
+            other => panic!("{other:?}"),
+        };
+        for encrypted in [
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n",
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n\
+             MIIB\n-----END RSA PRIVATE KEY-----\n",
+        ] {
+            let reason = refused(encrypted);
+            assert!(reason.contains("it is encrypted"), "{reason}");
+        }
+        let secp256k1 = "-----BEGIN PRIVATE KEY-----\n\
+             MIGEAgEAMBAGByqGSM49AgEGBSuBBAAKBG0wawIBAQQgzDIgg2JLk5OmsGINzbRL\n\
+             Tyq+MG3zCJcMfGwlJB1DaaqhRANCAARavDUV9G3UmwYiqG3gf6/D0z1fr0XpFOj3\n\
+             lqKlqFBM7vxNi71pJ8bbUIN2cbznAgHuHGLSPg5osAUdNqfJLS/N\n\
+             -----END PRIVATE KEY-----\n";
+        let brainpool = "-----BEGIN PRIVATE KEY-----\n\
+             MIGIAgEAMBQGByqGSM49AgEGCSskAwMCCAEBBwRtMGsCAQEEIEwt8P2jDBwswhJl\n\
+             ubtGNzbP1LPoAOAUhCweDKwt847GoUQDQgAEgc4GM2hCWdKspLTTzWfOn18fTDbD\n\
+             rUsJxHeY+vSCWF1SUexQKebctRnuyWIrGDFFWtbtnEJRoQl6KTHmIwcBOw==\n\
+             -----END PRIVATE KEY-----\n";
+        for (key, name) in [(secp256k1, "secp256k1"), (brainpool, "brainpoolP256r1")] {
+            let reason = refused(key);
+            assert!(reason.contains(&format!("its curve, {name}")), "{reason}");
+        }
+    }
 }

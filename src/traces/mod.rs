@@ -9,6 +9,7 @@ pub use exporter::Exporter;
 pub use span::Span;
 
 use crate::http::query;
+use crate::http::secret::SecretNames;
 use crate::http::trace_context::TraceParent;
 use opentelemetry::trace::SpanKind;
 use opentelemetry::{SpanId, TraceId};
@@ -16,7 +17,6 @@ use opentelemetry_sdk::trace::{
     IdGenerator, RandomIdGenerator, Sampler, SamplingDecision, ShouldSample,
 };
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Whose decision it is that a request is recorded, when it comes with a trace of its own.
@@ -37,8 +37,8 @@ pub struct Tracing {
     parent: Parent,
     /// Whether spans name the user.
     pub user_id: bool,
-    /// Query keys whose values are never told, in lower case.
-    secret_keys: HashSet<String>,
+    /// Names whose values are never written.
+    secrets: SecretNames,
     exporter: Arc<Exporter>,
 }
 
@@ -48,11 +48,10 @@ impl Tracing {
         ratio: f64,
         parent: Parent,
         user_id: bool,
-        secret_keys: impl IntoIterator<Item = String>,
+        secrets: SecretNames,
         exporter: Arc<Exporter>,
     ) -> Self {
-        let secret_keys = secret_keys.into_iter().map(|key| key.to_ascii_lowercase()).collect();
-        Self { sampler: Sampler::TraceIdRatioBased(ratio), parent, user_id, secret_keys, exporter }
+        Self { sampler: Sampler::TraceIdRatioBased(ratio), parent, user_id, secrets, exporter }
     }
 
     /// A place for a request in the trace that it comes with, or in a new one.
@@ -80,7 +79,7 @@ impl Tracing {
 
     /// The query, without its secrets.
     pub fn query<'q>(&self, query: &'q str) -> Cow<'q, str> {
-        query::redact(query, |key| self.secret_keys.contains(&key.to_ascii_lowercase()))
+        query::redact(query, |key| self.secrets.contain(key))
     }
 }
 
@@ -95,7 +94,7 @@ mod tests {
     use opentelemetry::TraceId;
 
     fn tracing(ratio: f64, parent: Parent) -> Tracing {
-        Tracing::new(ratio, parent, false, ["Token".to_owned()], Arc::new(Exporter::example()))
+        Tracing::new(ratio, parent, false, SecretNames::default(), Arc::new(Exporter::example()))
     }
 
     fn parent(is_sampled: bool) -> TraceParent {

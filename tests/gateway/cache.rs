@@ -2,7 +2,8 @@
 //! wrong one.
 
 use crate::support::{
-    Config, Gateway, Response, TOKEN, Upstream, cli, free_port, get, ok, respond, until,
+    Config, Gateway, Https, Response, SITES, TOKEN, Upstream, cli, free_port, get, ok, respond,
+    until,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -1031,4 +1032,117 @@ async fn an_upstream_by_http2_is_kept_as_one_by_http1() {
         assert!(!answer.contains("hit; ttl"), "{answer}");
     }
     upstream.abort();
+}
+
+/// The `Date` of so many seconds ago.
+fn seconds_ago(seconds: u64) -> String {
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(seconds);
+    httpdate::fmt_http_date(then)
+}
+
+#[tokio::test]
+async fn rfc9111_4_2_3_the_age_counts_the_date() {
+    let upstream = Upstream::answering(|request| {
+        let (old, new) = (seconds_ago(3600), seconds_ago(0));
+        let fields = match request.head.target() {
+            "/old" => [format!("Date: {old}"), "Cache-Control: max-age=60".to_owned()],
+            "/expires" => [format!("Date: {old}"), format!("Expires: {}", seconds_ago(3540))],
+            "/long" => [format!("Date: {old}"), "Cache-Control: max-age=7200".to_owned()],
+            _ => [format!("Date: {new}"), "Cache-Control: max-age=60".to_owned()],
+        };
+        respond("200 OK", &[&*fields[0], &*fields[1]], "x")
+    })
+    .await;
+    let gateway = gateway(&upstream, "on").await;
+    for (target, is_fresh) in
+        [("/old", false), ("/expires", false), ("/new", true), ("/long", true)]
+    {
+        gateway.get(target, &[]).await;
+        let second = gateway.get(target, &[]).await;
+        assert_eq!(is_hit(&second), is_fresh, "{target}: {}", second.head.text);
+        if target == "/long" {
+            let age: u64 = second.head.only("age").expect("an age").parse().expect("a number");
+            assert!((3600..3700).contains(&age), "{age}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_default_ttl_keeps_is_given_to_no_user_and_of_none() {
+    let upstream = Upstream::answering(|request| {
+        ok(["x-user-id", "x-api-key", "x-forwarded-user"]
+            .iter()
+            .find_map(|name| request.head.get(name))
+            .unwrap_or("nobody"))
+    })
+    .await;
+    for (number, name) in ["X-User-Id", "X-Api-Key", "X-Forwarded-User"].into_iter().enumerate() {
+        let gateway = Config::to(&upstream)
+            .with("cache: {default_ttl: 1m}")
+            .top("identity: {user_id: [{query: u}, {header: x-user-id}]}")
+            .start()
+            .await;
+        let target = format!("/{number}?u=same");
+        for user in ["alice", "bob", "alice"] {
+            let answer = gateway.get(&target, &[&format!("{name}: {user}")]).await;
+            assert_eq!(answer.text(), user, "{name}");
+        }
+        // What is kept for nobody is nobody's alone.
+        gateway.get(&target, &[]).await;
+        assert!(is_hit(&gateway.get(&target, &[]).await), "{name}");
+        let answer = gateway.get(&target, &[&format!("{name}: carol")]).await;
+        assert_eq!(answer.text(), "carol", "{name}");
+        assert_eq!(gateway.get(&target, &[]).await.text(), "nobody", "{name}");
+    }
+    // Where the header is a part of the key, each user has what is his.
+    let gateway = gateway(&upstream, "{default_ttl: 1m, key_headers: [x-user-id]}").await;
+    for user in ["alice", "bob"] {
+        let field = format!("X-User-Id: {user}");
+        assert_eq!(gateway.get("/", &[&field]).await.text(), user);
+        let second = gateway.get("/", &[&field]).await;
+        assert_eq!((second.text().as_str(), is_hit(&second)), (user, true));
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_says_how_long_is_for_users_too() {
+    let upstream = counting(&["Cache-Control: public, max-age=60"]).await;
+    let gateway = gateway(&upstream, "{default_ttl: 1m}").await;
+    gateway.get("/", &["X-Api-Key: one"]).await;
+    assert!(is_hit(&gateway.get("/", &["X-Api-Key: two"]).await));
+}
+
+#[tokio::test]
+async fn what_default_ttl_keeps_is_not_given_to_a_client_with_a_certificate() {
+    let tls = format!("{SITES}, client_auth: {{ca: ca.pem, mode: request}}");
+    let https = Https::with(&tls, |config| config.with("cache: {default_ttl: 1m}")).await;
+    let folder = https.gateway.folder().to_owned();
+    https.authority.issue_client(&folder, "billing");
+    let nobody = https.authority.client();
+    let billing = nobody.clone().showing(folder.join("billing"));
+    let get = async |client: &crate::support::Client| {
+        told(&client.get(&https.gateway, "site.test", "/").await).to_owned()
+    };
+    assert_eq!(get(&billing).await, "tidegate; fwd=miss");
+    assert_eq!(get(&nobody).await, "tidegate; fwd=miss; stored");
+    assert!(!get(&billing).await.contains("hit"));
+    assert!(get(&nobody).await.contains("hit"));
+}
+
+#[tokio::test]
+async fn the_upstream_sees_the_host_that_the_key_holds() {
+    let upstream = counting(&["Cache-Control: max-age=60"]).await;
+    let gateway = gateway(&upstream, "on").await;
+    for host in ["Shop.TEST:80", "shop.test", "SHOP.test", "shop.test:"] {
+        gateway.get("/", &[&format!("Host: {host}")]).await;
+    }
+    let head = upstream.only_request().await.head;
+    assert_eq!(head.only("host"), Some("shop.test"));
+    assert_eq!(head.only("x-forwarded-host"), Some("shop.test"));
+    let forwarded = head.only("forwarded").expect("it is told");
+    assert!(forwarded.contains("host=\"shop.test\""), "{forwarded}");
+    // Without a cache it goes on as it came.
+    let plain = Config::to(&upstream).start().await;
+    plain.get("/plain", &["Host: Shop.TEST:80"]).await;
+    assert_eq!(upstream.request(1).await.head.only("host"), Some("Shop.TEST:80"));
 }

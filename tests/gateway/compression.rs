@@ -202,3 +202,59 @@ async fn a_client_of_http_2_gets_it_too() {
     flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).expect("a whole stream");
     assert_eq!(text, page());
 }
+
+#[tokio::test]
+async fn digests_of_what_is_not_compressed_are_dropped() {
+    const FIELDS: &[&str] = &[
+        "Content-Type: text/html",
+        "Digest: sha-256=x",
+        "Repr-Digest: sha-256=:x:",
+        "Content-Digest: sha-256=:x:",
+        "Content-MD5: x",
+    ];
+    let (gateway, _upstream) = gateway("on", FIELDS).await;
+    let names = ["digest", "repr-digest", "content-digest", "content-md5"];
+    let compressed = gateway.get("/", &["Accept-Encoding: gzip"]).await;
+    assert_eq!(decoded(&compressed), page());
+    assert_eq!(compressed.head.only("content-encoding"), Some("gzip"));
+    for name in names {
+        assert_eq!(compressed.head.get(name), None, "{name}");
+    }
+    let plain = gateway.get("/", &[]).await;
+    for name in names {
+        assert!(plain.head.only(name).is_some(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn rfc9110_8_4_1_3_x_gzip_is_gzip() {
+    let (gateway, _upstream) = gateway("on", &["Content-Type: text/html"]).await;
+    let answer = gateway.get("/", &["Accept-Encoding: x-gzip"]).await;
+    assert_eq!(answer.head.only("content-encoding"), Some("gzip"));
+    assert_eq!(decoded(&answer), page());
+}
+
+#[tokio::test]
+async fn rfc9110_15_4_5_a_304_has_the_etag_and_the_vary_of_the_200() {
+    let upstream = Upstream::answering(|request| {
+        let fields = ["ETag: \"v1\"", "Content-Type: text/html"];
+        match request.head.get("if-none-match") {
+            Some(_) => respond("304 Not Modified", &fields[..1], ""),
+            None => respond("200 OK", &fields, &page()),
+        }
+    })
+    .await;
+    for route in ["", "cache: {default_ttl: 1m}"] {
+        let config = Config::to(&upstream).top("compression: on");
+        let config = if route.is_empty() { config } else { config.with(route) };
+        let gateway = config.start().await;
+        for (accept, etag) in [("Accept-Encoding: gzip", "W/\"v1\""), ("Accept: */*", "\"v1\"")] {
+            let whole = gateway.get("/", &[accept]).await;
+            assert_eq!(whole.head.only("etag"), Some(etag));
+            let none = gateway.get("/", &[accept, &format!("If-None-Match: {etag}")]).await;
+            assert_eq!(none.status(), 304, "{route} {accept}");
+            assert_eq!(none.head.only("etag"), Some(etag), "{route} {accept}");
+            assert_eq!(none.head.list("vary"), whole.head.list("vary"), "{route} {accept}");
+        }
+    }
+}

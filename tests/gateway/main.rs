@@ -60,6 +60,7 @@ mod readme;
 mod refusals;
 mod reload_keeps_sockets;
 mod retries;
+mod secrets;
 mod service_manager;
 mod session_admin;
 mod session_ends;

@@ -1,7 +1,7 @@
 use super::{Compiler, header_name};
 use crate::config::{self, AccessLogSetting, Span, Spanned};
 use crate::disk;
-use crate::http::secret::is_secret_field;
+use crate::http::secret::is_unloggable_field;
 use crate::telemetry::{AccessLog, FieldNames, Format, Sampling, Sink, Target};
 use http::HeaderName;
 use std::io;
@@ -60,7 +60,7 @@ impl Compiler<'_> {
         } = written.sample;
         let classes = [informational, successful, redirection, client_error, server_error];
         let sampling = Sampling(classes.map(|ratio| ratio.unwrap_or(1.0)));
-        Some(AccessLog::new(format, self.secret_keys(), fields, sampling, sink))
+        Some(AccessLog::new(format, self.secret_names(), fields, sampling, sink))
     }
 
     /// A mere check opens none, but says what opening it would.
@@ -79,7 +79,7 @@ impl Compiler<'_> {
         let mut fields = Vec::new();
         for (index, written) in written.iter().enumerate() {
             let Some(name) = header_name(&written.value) else { continue };
-            if is_secret_field(name.as_str()) {
+            if is_unloggable_field(name.as_str()) {
                 let at = format!("access_log.fields.{message}[{index}]");
                 let reason = "it carries secrets, which stand in no log";
                 self.problems.add(written.span, at, reason);

@@ -2,6 +2,7 @@ use super::chain::Chain;
 use super::{Compiler, header_name};
 use crate::cache::{Limits, Policy, made_by_gateway};
 use crate::config::{self, CacheSetting};
+use http::HeaderName;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,17 @@ impl Compiler<'_> {
             })
         });
         is_used.then_some(Limits { max_size, max_entry })
+    }
+
+    /// The headers that name the user of a request.
+    fn identity_headers(&self) -> Vec<HeaderName> {
+        let sources = self.config.identity.user_id.iter();
+        sources
+            .filter_map(|source| match source {
+                config::UserIdSource::Header(name) => header_name(name),
+                config::UserIdSource::Query(_) | config::UserIdSource::Cookie(_) => None,
+            })
+            .collect()
     }
 
     /// How a route's responses are kept, if they are.
@@ -92,6 +104,7 @@ impl Compiler<'_> {
             stale_while_revalidate: or_none(policy.stale_while_revalidate),
             stale_if_error: or_none(policy.stale_if_error),
             key_headers,
+            identity_headers: self.identity_headers(),
             counts: counts.unwrap_or_default(),
         }))
     }

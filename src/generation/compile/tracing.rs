@@ -1,7 +1,8 @@
 //! Traces: what the file says, and where it says nothing, what OpenTelemetry's variables do.
 
-use super::{Compiler, SECRET_KEYS};
+use super::Compiler;
 use crate::config::{self, AccessLogSetting, OtlpProtocol, SampleParent, Span, TracingSetting};
+use crate::http::secret::SecretNames;
 use crate::traces::{Collector, Exporter, Parent, Protocol, Tracing};
 use http::{HeaderName, HeaderValue, Uri};
 use std::sync::Arc;
@@ -60,16 +61,16 @@ impl Compiler<'_> {
             .filter(|exporter| *exporter.collector() == collector);
         let exporter = kept.map_or_else(|| Arc::new(Exporter::new(collector)), Arc::clone);
         let user_id = written.user_id.is_some_and(|switch| switch.0);
-        Some(Tracing::new(ratio, parent, user_id, self.secret_keys(), exporter))
+        Some(Tracing::new(ratio, parent, user_id, self.secret_names(), exporter))
     }
 
-    /// Query keys whose values are never told.
-    pub(super) fn secret_keys(&self) -> Vec<String> {
+    /// Names whose values are written nowhere.
+    pub(super) fn secret_names(&self) -> SecretNames {
         let written = match &self.config.access_log {
             AccessLogSetting::Switch(_) => None,
-            AccessLogSetting::Settings(settings) => settings.redact_query.clone(),
+            AccessLogSetting::Settings(settings) => settings.redact_query.as_deref(),
         };
-        written.unwrap_or_else(|| SECRET_KEYS.map(str::to_owned).to_vec())
+        written.map(SecretNames::own).unwrap_or_default()
     }
 
     fn collector(
