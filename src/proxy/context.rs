@@ -80,6 +80,8 @@ pub struct Context {
     pub(super) instead: Option<Box<Reply>>,
     /// What is told of it to who may know.
     pub(super) explaining: Option<Box<Explaining>>,
+    /// The status of the gateway's own answer to a call of gRPC, where HTTP's is 200.
+    pub(super) grpc_reply: Option<StatusCode>,
     /// Whether the answer is one that the configuration says to give.
     pub(super) is_intended: bool,
     /// What went wrong, in words for the operator.
@@ -119,6 +121,7 @@ impl Context {
             sent: 0,
             instead: None,
             explaining: None,
+            grpc_reply: None,
             is_intended: false,
             error: None,
             under_way: Some(under_way),
@@ -164,9 +167,10 @@ impl Context {
                 tunnel.session().finish(End { initiator, code: None, reason });
             }
         }
-        let status = match session.response_written() {
-            Some(response) => response.status.as_u16(),
-            None => CLIENT_CLOSED_REQUEST,
+        let status = match (self.grpc_reply, session.response_written()) {
+            (Some(status), Some(_)) => status.as_u16(),
+            (None, Some(response)) => response.status.as_u16(),
+            (_, None) => CLIENT_CLOSED_REQUEST,
         };
         if let (Some(policy), Some(status)) = (&self.route.cache, caching::status(session, self))
             && !caching::is_background(session)

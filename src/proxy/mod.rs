@@ -286,6 +286,7 @@ impl ProxyHttp for Proxy {
         let is_interim = response.status.is_informational()
             && response.status != StatusCode::SWITCHING_PROTOCOLS;
         if is_interim {
+            forward::clean_interim(session, response);
             return Ok(());
         }
         caching::reveal(session, ctx);
