@@ -79,7 +79,7 @@ impl UserId {
 
     fn short(shown: &str, whole: &[u8]) -> String {
         use std::fmt::Write;
-        let harmless = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+        let harmless = |c: char| if is_control(c) { char::REPLACEMENT_CHARACTER } else { c };
         let mut short: String = shown.chars().take(Self::MAX_SHOWN).map(harmless).collect();
         short.push('…');
         let hash = ring::digest::digest(&ring::digest::SHA256, whole);

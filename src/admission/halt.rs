@@ -43,7 +43,7 @@ impl Halt {
         Self::new(Why::Request, reply)
     }
 
-    pub(super) fn bad_request(reason: &str) -> Self {
+    pub(crate) fn bad_request(reason: &str) -> Self {
         Self::request(Reply::error(StatusCode::BAD_REQUEST, "bad_request", reason))
     }
 

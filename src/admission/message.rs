@@ -5,6 +5,7 @@ use crate::filter::Reply;
 use crate::generation::{Edge, Limits, ManagedHeaders, Underscores, has_underscore, is_odd};
 use crate::http::{framing, head, host, path};
 use http::header::{self, HeaderValue};
+use http::uri::Scheme;
 use http::{Method, StatusCode, Uri, Version};
 use pingora::http::RequestHeader;
 use std::borrow::Cow;
@@ -119,6 +120,9 @@ pub(super) fn check(request: &RequestHeader, raw: &[u8]) -> Result<(), Halt> {
                 "Content-Length and Transfer-Encoding contradict each other",
             ));
         }
+    } else if request.uri.scheme().is_some_and(|scheme| !is_served(scheme)) {
+        // In absolute-form over HTTP/1.1 it is refused as well.
+        return Err(Halt::bad_request("the :scheme is neither http nor https"));
     }
     match framing::check(&request.headers) {
         Ok(()) => {}
@@ -151,6 +155,12 @@ pub(super) fn check(request: &RequestHeader, raw: &[u8]) -> Result<(), Halt> {
     } else {
         Err(Halt::bad_request(&path::PathError::NotAbsolute.to_string()))
     }
+}
+
+/// Whether resources of this scheme are served here.
+fn is_served(scheme: &Scheme) -> bool {
+    // RFC 3986, section 3.1: its case does not matter.
+    [Scheme::HTTP, Scheme::HTTPS].iter().any(|it| it.as_str().eq_ignore_ascii_case(scheme.as_str()))
 }
 
 /// Whether a method is one of the standard ones but for its case: some frameworks take it for that

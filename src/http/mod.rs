@@ -7,6 +7,7 @@ pub mod cookie;
 pub mod encoding;
 pub mod forwarded;
 pub mod framing;
+pub mod grpc;
 pub mod head;
 pub mod host;
 pub mod origin;

@@ -8,8 +8,9 @@ use crate::http::{framing, request_id};
 use crate::tls::TlsInfo;
 use crate::websocket::handshake;
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
+use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 use std::sync::Arc;
 
@@ -32,6 +33,9 @@ fn look(
     session: &mut Session,
     ctx: &mut Context,
 ) -> Result<(), Halt> {
+    if session.req_header().version == Version::HTTP_2 {
+        join_cookies(session.req_header_mut())?;
+    }
     identify(&generation.edge, session, ctx);
     if let Some(tracing) = &generation.edge.tracing {
         tracing::begin(tracing, session, ctx);
@@ -64,6 +68,22 @@ fn look(
     };
     ctx.route = Arc::clone(admission::admit(generation, &arrival, &mut ctx.exchange)?);
     Ok(())
+}
+
+/// Makes one header of the pieces that a client of HTTP/2 may cut its cookies into (RFC 9113,
+/// section 8.2.3). It is done before anything reads them, so that all see what the upstream does.
+fn join_cookies(head: &mut RequestHeader) -> Result<(), Halt> {
+    let mut pieces = head.headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(_)) = (pieces.next(), pieces.next()) else { return Ok(()) };
+    let mut joined = first.as_bytes().to_vec();
+    for piece in head.headers.get_all(header::COOKIE).iter().skip(1) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(piece.as_bytes());
+    }
+    HeaderValue::from_maybe_shared(Bytes::from(joined))
+        .ok()
+        .and_then(|joined| head.insert_header(header::COOKIE, joined).ok())
+        .ok_or_else(|| Halt::bad_request("the cookie headers are malformed"))
 }
 
 /// What is refused after the filters have seen it.

@@ -83,6 +83,8 @@ pub struct Context {
     pub(super) instead: Option<Box<Reply>>,
     /// What is told of it to who may know.
     pub(super) explaining: Option<Box<Explaining>>,
+    /// The status of the gateway's own answer to a call of gRPC, where HTTP's is 200.
+    pub(super) grpc_reply: Option<StatusCode>,
     /// Whether the answer is one that the configuration says to give.
     pub(super) is_intended: bool,
     /// What went wrong, in words for the operator.
@@ -132,6 +134,7 @@ impl Context {
             sent: 0,
             instead: None,
             explaining: None,
+            grpc_reply: None,
             is_intended: false,
             error: None,
             head: Head::None,
@@ -173,7 +176,11 @@ impl Context {
             self.error.get_or_insert_with(|| failure::in_words(error));
         }
         let nothing_sent = if is_cut_off { STOPPED } else { CLIENT_CLOSED_REQUEST };
-        let status = session.response_written().map_or(nothing_sent, |it| it.status.as_u16());
+        let status = match (self.grpc_reply, session.response_written()) {
+            (Some(status), Some(_)) => status.as_u16(),
+            (None, Some(response)) => response.status.as_u16(),
+            (_, None) => nothing_sent,
+        };
         let head = std::mem::take(&mut self.head).taken();
         let request = head.as_deref().unwrap_or_else(|| session.req_header());
         let seen = seen(session, request, self);

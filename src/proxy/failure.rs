@@ -1,14 +1,22 @@
 //! What went wrong: the answer for the client, the words for the operator.
 
-use super::{Context, reply};
+use super::{Context, grpc_web, reply};
 use crate::filter::Reply;
+use crate::http::grpc;
 use crate::websocket::{Initiator, Order};
-use http::{HeaderValue, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 use rustix::io::Errno;
 use std::io;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long a client may take for what is left of a response that was broken off.
+const MAX_FLUSH: Duration = Duration::from_secs(10);
 
 /// Answers a request that failed, if there is still somebody to answer and nothing was said yet.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
@@ -21,6 +29,7 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
         .response_written()
         .is_some_and(|head| !head.status.is_informational() || head.status.as_u16() == 101);
     if begun {
+        break_off(session, error, ctx).await;
         return silent;
     }
     let instead = ctx.instead.take().map(|reply| *reply);
@@ -35,6 +44,62 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
         log::debug!("the answer could not be sent: {error}");
     }
     FailToProxy { error_code, can_reuse_downstream: false }
+}
+
+/// Ends a response that has begun and can't be completed, so that its client knows, and gets before it
+/// what has come of it. Over HTTP/1.1 that is the end of the connection.
+async fn break_off(session: &mut Session, error: &Error, ctx: &Context) {
+    if *error.esource() == ErrorSource::Downstream || ctx.tunnel.is_some() {
+        return;
+    }
+    let is_grpc = grpc::is_call(&session.req_header().headers)
+        && (session.as_downstream().is_http2() || grpc_web::is_translated(session));
+    if is_grpc && let Some(reply) = reply_for(error, ctx) {
+        let mut trailers = HeaderMap::with_capacity(2);
+        trailers.insert(grpc::STATUS, HeaderValue::from_static(grpc::status_of(reply.status)));
+        let message = "the service behind the gateway broke off its response";
+        trailers.insert(grpc::MESSAGE, HeaderValue::from_static(message));
+        let tasks = vec![HttpTask::Trailer(Some(Box::new(trailers))), HttpTask::Done];
+        if let Err(error) = session.write_response_tasks(tasks).await {
+            log::debug!("the trailers could not be sent: {error}");
+        }
+        return;
+    }
+    if let ServerSession::H2(stream) = session.as_downstream_mut()
+        && let Some(mut body) = stream.take_response_body_writer()
+    {
+        let patience = stream.get_write_timeout().unwrap_or(MAX_FLUSH).min(MAX_FLUSH);
+        flush(&mut body, patience).await;
+        // RFC 9113, section 7: the fault is on this side. CANCEL, which is what dropping it makes
+        // of it, is what a client says that wants no more.
+        body.send_reset(h2::Reason::INTERNAL_ERROR);
+    }
+}
+
+/// Waits until all that is queued on a stream of HTTP/2 has gone to its connection: a reset would
+/// throw it away. The `h2` crate drops a frame's bytes when it has written them, and those of an
+/// empty frame in their turn.
+async fn flush(stream: &mut h2::SendStream<Bytes>, patience: Duration) {
+    /// Nothing, which tells of its end.
+    struct Mark(Option<oneshot::Sender<()>>);
+    impl AsRef<[u8]> for Mark {
+        fn as_ref(&self) -> &[u8] {
+            &[]
+        }
+    }
+    impl Drop for Mark {
+        fn drop(&mut self) {
+            if let Some(gone) = self.0.take() {
+                // Whoever waited may have given up.
+                let _ = gone.send(());
+            }
+        }
+    }
+    let (gone, written) = oneshot::channel();
+    if stream.send_data(Bytes::from_owner(Mark(Some(gone))), false).is_ok() {
+        // A client that takes nothing for so long misses what is left.
+        let _ = tokio::time::timeout(patience, written).await;
+    }
 }
 
 /// Refuses an upstream's error where a page is to take its place.

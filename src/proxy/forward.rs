@@ -3,10 +3,11 @@
 use super::{Context, caching, tracing};
 use crate::filter::UpstreamRequest;
 use crate::generation::HostHeader;
-use crate::http::{address, forwarded, head, proxy_headers};
+use crate::http::{address, forwarded, grpc, head, proxy_headers};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::ALPN;
 use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 
@@ -37,7 +38,16 @@ pub(super) fn prepare(
     upstream: &mut RequestHeader,
     ctx: &mut Context,
 ) -> Result<()> {
+    insist_on_http2(upstream, ctx)?;
     set_path(session.req_header(), upstream, ctx)?;
+    if upstream.version == Version::HTTP_2
+        && session.req_header().version != Version::HTTP_2
+        && grpc::is_call(&upstream.headers)
+    {
+        // Pingora has removed the client's, which was of its connection. A server of gRPC may
+        // refuse calls without it: it is how it knows that no proxy drops its trailers.
+        upstream.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
+    }
     let key_host = caching::host(session, ctx);
     tell_about_client(session, upstream, ctx, key_host.as_deref())?;
     upstream.insert_header(X_REQUEST_ID, ctx.exchange.request_id.clone())?;
@@ -46,10 +56,15 @@ pub(super) fn prepare(
     if let Some(trace) = ctx.exchange.trace {
         tracing::tell(trace, session.req_header(), upstream, ctx)?;
     }
-    match ctx.route.host_for(upstream.headers.contains_key(header::HOST)) {
+    let authority = session.req_header().uri.authority();
+    let has_host = upstream.headers.contains_key(header::HOST);
+    match ctx.route.host_for(has_host || authority.is_some()) {
         HostHeader::Preserve => {
             if let Some(host) = key_host {
                 upstream.insert_header(header::HOST, host)?;
+            } else if let Some(authority) = authority.filter(|_| !has_host) {
+                // Pingora makes `:authority` of this, with the scheme of the connection.
+                upstream.insert_header(header::HOST, authority.as_str())?;
             }
         }
         HostHeader::Name(name) => upstream.insert_header(header::HOST, name.clone())?,
@@ -67,6 +82,19 @@ pub(super) fn prepare(
         }
     }
     Ok(())
+}
+
+/// Refuses to speak HTTP/1.1 to an upstream whose `protocols` are `[h2]`, though it has chosen that
+/// (ALPN). WebSockets go over HTTP/1.1 all the same.
+fn insist_on_http2(upstream: &RequestHeader, ctx: &Context) -> Result<()> {
+    let is_due = ctx.tunnel.is_none()
+        && upstream.version != Version::HTTP_2
+        && ctx.pool().is_some_and(|pool| pool.settings().speech.alpn == ALPN::H2);
+    if !is_due {
+        return Ok(());
+    }
+    let reason = "it did not choose HTTP/2 (ALPN), which `protocols: [h2]` insists on";
+    Err(Error::explain(ErrorType::TLSHandshakeFailure, reason).into_up())
 }
 
 /// The path that the route passes on, its prefix replaced; the query byte for byte.
@@ -190,6 +218,26 @@ pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeade
             session.set_keepalive(None);
         }
     }
+    strip_hop_by_hop(response);
+}
+
+/// Makes an interim response fit for the client (RFC 9110, section 15.2): it has no body to frame, and
+/// HTTP/1.0 doesn't know it.
+pub(super) fn clean_interim(session: &mut Session, response: &mut ResponseHeader) {
+    if session.req_header().version == Version::HTTP_10 {
+        session.as_downstream_mut().set_ignore_info_resp(true);
+        return;
+    }
+    strip_hop_by_hop(response);
+    for name in [header::TRANSFER_ENCODING, header::CONTENT_LENGTH] {
+        if response.headers.contains_key(&name) {
+            response.remove_header(&name);
+        }
+    }
+}
+
+/// Removes the headers of the upstream's connection, and those that it says are.
+fn strip_hop_by_hop(response: &mut ResponseHeader) {
     if !response.headers.keys().any(|name| OF_CONNECTION.contains(name)) {
         return;
     }

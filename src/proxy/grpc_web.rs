@@ -19,6 +19,14 @@ pub(super) fn translate(session: &mut Session, ctx: &Context) {
     }
 }
 
+/// Whether the request has been translated.
+pub(super) fn is_translated(session: &Session) -> bool {
+    let outgoing = session.downstream_modules_ctx.get::<Outgoing>();
+    outgoing.is_some_and(|outgoing| {
+        !matches!(outgoing.grpc_web, GrpcWebCtx::Disabled | GrpcWebCtx::Init)
+    })
+}
+
 /// Whether the body is in the binary form; the one in base64 (`grpc-web-text`) is not translated.
 fn is_asked(headers: &HeaderMap) -> bool {
     const NAME: &[u8] = b"application/grpc-web";

@@ -288,6 +288,7 @@ impl ProxyHttp for Proxy {
         let is_interim = response.status.is_informational()
             && response.status != StatusCode::SWITCHING_PROTOCOLS;
         if is_interim {
+            forward::clean_interim(session, response);
             return Ok(());
         }
         let opened = match ctx.bridge {

@@ -1,12 +1,14 @@
 //! The gateway's own answers, written out.
 
 use super::proxy_status::{PROXY_STATUS, proxy_status};
-use super::{Context, filter_response};
+use super::{Context, filter_response, grpc_web};
 use crate::error_pages::{Known, Page};
 use crate::filter::{Reply, ReplyBody};
+use crate::http::grpc;
 use bytes::{Bytes, BytesMut};
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use std::fs::File;
@@ -18,6 +20,9 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply)
     if session.req_header().method == Method::CONNECT {
         // RFC 9110, section 9.3.6: what follows a CONNECT need not be a request.
         session.set_keepalive(None);
+    }
+    if is_grpc_error(session, &reply) {
+        return send_to_grpc(session, ctx, reply).await;
     }
     let (content_type, body) = render(&reply, session.req_header(), ctx);
     let length = match &reply.body {
@@ -46,13 +51,55 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply)
     let is_bodiless = length == 0 || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head), is_bodiless).await?;
     if is_bodiless {
-        return Ok(());
+        return end_of_head(session);
     }
     if let ReplyBody::File(file, first, length) = reply.body {
         return send_file(session, ctx, &file, first, length).await;
     }
     ctx.sent = length;
     session.write_response_body(Some(body), true).await
+}
+
+/// Whether this is an error for a call of gRPC, whose clients read nothing but `grpc-status`. Over HTTP/1.1 there
+/// are no such calls but those of gRPC-Web, whose requests have been translated.
+fn is_grpc_error(session: &Session, reply: &Reply) -> bool {
+    let request = session.req_header();
+    (reply.status.is_client_error() || reply.status.is_server_error())
+        && (request.version == Version::HTTP_2 || grpc_web::is_translated(session))
+        && grpc::is_call(&request.headers)
+}
+
+/// Sends an error as gRPC has it: a response of nothing but its trailers, whose HTTP status is 200.
+/// Logs and metrics count it by the status that it would have had.
+async fn send_to_grpc(session: &mut Session, ctx: &mut Context, reply: Reply) -> Result<()> {
+    let mut head = ResponseHeader::build(StatusCode::OK, Some(reply.headers.len() + 8))?;
+    head.insert_header(header::CONTENT_TYPE, grpc::MEDIA_TYPE)?;
+    head.insert_header(grpc::STATUS, grpc::status_of(reply.status))?;
+    if let ReplyBody::Error { message, .. } = &reply.body {
+        head.insert_header(grpc::MESSAGE, grpc::message(message))?;
+    }
+    for (name, value) in reply.headers {
+        if name != header::CONTENT_TYPE {
+            head.append_header(name, value)?;
+        }
+    }
+    ctx.grpc_reply = Some(reply.status);
+    filter_response(session.req_header(), &mut head, ctx).await?;
+    session.write_response_header(Box::new(head), true).await?;
+    match grpc_web::is_translated(session) {
+        // It has been made a response in chunks, of which there are none.
+        true => session.as_downstream_mut().finish_body().await.map(drop),
+        false => end_of_head(session),
+    }
+}
+
+/// Ends a response that is a head alone. Pingora does so where a request is answered early, and where one
+/// has failed it drops the stream, which over HTTP/2 is a reset.
+fn end_of_head(session: &mut Session) -> Result<()> {
+    match session.as_downstream_mut() {
+        ServerSession::H2(stream) => stream.finish(),
+        _ => Ok(()),
+    }
 }
 
 /// The most bytes of a file that are read before the client has taken them.

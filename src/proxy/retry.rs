@@ -89,7 +89,7 @@ pub(super) fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Cont
     if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.endpoint) {
         pool.answered(chosen, status);
     }
-    if ctx.route.retry.on_status.contains(&status) && may_repeat(session, ctx) {
+    if ctx.route.retry.on_status.contains(&status) && may_repeat(session, ctx, false) {
         let mut error = Error::new_up(BETTER);
         error.set_retry(true);
         return Err(error);
@@ -109,6 +109,11 @@ pub(super) fn broken(
     }
     let mut error = deadline::explain(error, ctx);
     tracing::failed(ctx, &error);
+    if is_unprocessed(&error) {
+        // No fault of the endpoint's: it drains, or has enough to do.
+        error.set_retry(may_repeat(session, ctx, true));
+        return error;
+    }
     let is_upstreams = *error.esource() == ErrorSource::Upstream;
     let is_safe = session.req_header().method.is_idempotent()
         && !session.as_ref().retry_buffer_truncated()
@@ -130,16 +135,26 @@ pub(super) fn broken(
         ErrorType::HTTPStatus(_) => false,
         _ => ctx.route.retry.on_reset,
     };
-    if is_wanted && may_repeat(session, ctx) {
+    if is_wanted && may_repeat(session, ctx, false) {
         error.set_retry(true);
     }
     error
 }
 
+/// Whether an upstream over HTTP/2 says that it has not processed the request, which may thus be sent
+/// again whatever its method (RFC 9113, section 8.7): GOAWAY with a last stream below this one, or
+/// REFUSED_STREAM.
+fn is_unprocessed(error: &Error) -> bool {
+    let Some(error) = error.root_cause().downcast_ref::<h2::Error>() else { return false };
+    error.is_remote()
+        && (error.is_go_away()
+            || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
 /// Whether there is another attempt for this request; it is counted.
-fn may_repeat(session: &Session, ctx: &mut Context) -> bool {
+fn may_repeat(session: &Session, ctx: &mut Context, is_unprocessed: bool) -> bool {
     let policy = &ctx.route.retry;
-    let is_safe = session.req_header().method.is_idempotent()
+    let is_safe = (is_unprocessed || session.req_header().method.is_idempotent())
         && !session.as_ref().retry_buffer_truncated()
         && session.response_written().is_none()
         && ctx.attempts.failed + 1 < policy.attempts;

@@ -210,3 +210,26 @@ async fn a_request_has_one_host() {
         assert!(sent.matches("ost: ").count() <= 1, "{sent:?}");
     }
 }
+
+#[tokio::test]
+async fn cookies_are_one_header() {
+    // RFC 9113, section 8.2.3.
+    let cookies: &[(&[u8], &[u8])] =
+        &[(b"cookie", b"a=1"), (b"x", b"y"), (b"cookie", b"sid=2; d=4"), (b"cookie", b"c=3")];
+    let sent = sent_on(cookies, &[], true).await;
+    let lines: Vec<_> = sent.lines().filter(|line| line.starts_with("cookie:")).collect();
+    assert_eq!(lines, ["cookie: a=1; sid=2; d=4; c=3"], "{sent}");
+    let sent = sent_on(&[(b"cookie", b"a=1")], &[], true).await;
+    assert!(sent.contains("\r\ncookie: a=1\r\n"), "{sent}");
+}
+
+#[tokio::test]
+async fn a_scheme_that_is_not_served_is_refused() {
+    for scheme in [&b"ftp"[..], b"file", b"ws", b"javascript"] {
+        assert_eq!(sent_on(&[(b":scheme", scheme)], &[], true).await, "", "{scheme:?}");
+    }
+    for scheme in [&b"http"[..], b"https", b"HTTP"] {
+        let sent = sent_on(&[(b":scheme", scheme)], &[], true).await;
+        assert!(sent.starts_with("POST /case HTTP/1.1\r\n"), "{scheme:?}: {sent}");
+    }
+}

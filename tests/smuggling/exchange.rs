@@ -1,6 +1,7 @@
 //! One case through one proxy: what the client is answered, what the upstream is sent.
 
 use crate::case::Case;
+use crate::http2;
 use crate::peers::{Peer, Running};
 use crate::reader::{Reader, Request};
 use crate::record::{Recorder, Stretch};
@@ -12,7 +13,14 @@ use tokio::net::TcpStream;
 
 /// After so long without a byte the client ends its side. Only cases that a proxy holds for
 /// unfinished come to that.
-const STALL: Duration = Duration::from_secs(10);
+pub const STALL: Duration = Duration::from_secs(10);
+
+/// What a case's client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Http1,
+    Http2,
+}
 
 /// How the bytes of a case are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +59,7 @@ impl Seen {
 pub struct Lane {
     proxy: Proxy,
     recorder: Recorder,
+    protocol: Protocol,
 }
 
 enum Proxy {
@@ -60,13 +69,21 @@ enum Proxy {
 
 impl Lane {
     /// The gateway's own, unless a peer is named.
-    pub async fn start(peer: Option<&'static Peer>) -> Self {
+    pub async fn start(peer: Option<&'static Peer>, protocol: Protocol) -> Self {
         let recorder = Recorder::start().await;
         let proxy = match peer {
             Some(peer) => Proxy::Peer(peer.start(recorder.address()).await),
-            None => Proxy::Ours(Config::to_address(recorder.address()).start().await),
+            None => {
+                let config = Config::to_address(recorder.address());
+                // The corpus of HTTP/1.1 has the preface of HTTP/2 in it.
+                let config = match protocol {
+                    Protocol::Http1 => config,
+                    Protocol::Http2 => config.listening("protocols: [h1, h2c]"),
+                };
+                Proxy::Ours(config.start().await)
+            }
         };
-        Self { proxy, recorder }
+        Self { proxy, recorder, protocol }
     }
 
     fn address(&self) -> SocketAddr {
@@ -78,7 +95,11 @@ impl Lane {
 
     pub async fn run(&self, case: &Case, pace: Pace) -> Seen {
         let mark = self.recorder.mark();
-        let statuses = send(self.address(), case, pace).await;
+        let statuses = match (self.protocol, &self.proxy) {
+            (Protocol::Http1, _) => send(self.address(), case, pace).await,
+            (Protocol::Http2, Proxy::Ours(ours)) => http2::send(ours.address(), case, pace).await,
+            (Protocol::Http2, Proxy::Peer(peer)) => http2::send(peer.http2(), case, pace).await,
+        };
         let disorder = self.barrier().await;
         let rests = self.recorder.rest(&mark).await;
         let upstream = self.recorder.since(&mark);

@@ -10,6 +10,7 @@ mod support;
 mod case;
 mod corpus;
 mod exchange;
+mod http2;
 mod judge;
 #[allow(dead_code, reason = "the corpus of responses has a list of its own")]
 mod peers;
@@ -18,7 +19,7 @@ mod record;
 mod report;
 
 use case::Case;
-use exchange::{Lane, Pace, Seen};
+use exchange::{Lane, Pace, Protocol, Seen};
 use peers::Peer;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,14 +29,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const LANES: usize = 4;
 
 /// What became of each case, in the corpus' order.
-async fn observe(proxy: Option<&'static Peer>, pace: Pace) -> Vec<Seen> {
-    let cases: Arc<Vec<Case>> = Arc::new(corpus::all());
+async fn observe(proxy: Option<&'static Peer>, protocol: Protocol, pace: Pace) -> Vec<Seen> {
+    let cases: Arc<Vec<Case>> = Arc::new(corpus_of(protocol));
     let next = Arc::new(AtomicUsize::new(0));
     let mut lanes = tokio::task::JoinSet::new();
     for _ in 0..LANES {
         let (cases, next) = (Arc::clone(&cases), Arc::clone(&next));
         lanes.spawn(async move {
-            let lane = Lane::start(proxy).await;
+            let lane = Lane::start(proxy, protocol).await;
             let mut seen = Vec::new();
             while let Some((number, case)) = pick(&cases, &next) {
                 seen.push((number, lane.run(case, pace).await));
@@ -46,6 +47,13 @@ async fn observe(proxy: Option<&'static Peer>, pace: Pace) -> Vec<Seen> {
     let mut all: Vec<(usize, Seen)> = lanes.join_all().await.into_iter().flatten().collect();
     all.sort_by_key(|(number, _)| *number);
     all.into_iter().map(|(_, seen)| seen).collect()
+}
+
+fn corpus_of(protocol: Protocol) -> Vec<Case> {
+    match protocol {
+        Protocol::Http1 => corpus::all(),
+        Protocol::Http2 => corpus::http2(),
+    }
 }
 
 fn pick<'c>(cases: &'c [Case], next: &AtomicUsize) -> Option<(usize, &'c Case)> {
@@ -59,7 +67,9 @@ fn assert_none(what: &str, faults: &[String]) {
 
 #[test]
 fn the_corpus_is_large_and_says_what_it_asks() {
-    let cases = corpus::all();
+    let http2 = corpus::http2();
+    assert!(http2.len() >= 80, "{} cases over HTTP/2", http2.len());
+    let cases: Vec<Case> = corpus::all().into_iter().chain(http2).collect();
     assert!(cases.len() >= 150, "{} cases", cases.len());
     let names: HashSet<_> = cases.iter().map(|case| (case.kind, case.name)).collect();
     assert_eq!(names.len(), cases.len(), "two cases have the same name");
@@ -69,23 +79,34 @@ fn the_corpus_is_large_and_says_what_it_asks() {
         assert_eq!(other, None, "sends the same as {:?}", case.name);
     }
     for case in &cases {
-        assert!(case.rfc.starts_with("9110 ") || case.rfc.starts_with("9112 "), "{}", case.name);
+        let is_known = ["9110 ", "9112 ", "9113 "].iter().any(|rfc| case.rfc.starts_with(rfc));
+        assert!(is_known, "{}", case.name);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_gateway_holds_the_corpus() {
-    holds(Pace::AtOnce).await;
+    holds(Protocol::Http1, Pace::AtOnce).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_gateway_holds_the_corpus_in_pieces() {
-    holds(Pace::InPieces).await;
+    holds(Protocol::Http1, Pace::InPieces).await;
 }
 
-async fn holds(pace: Pace) {
-    let seen = observe(None, pace).await;
-    let cases = corpus::all();
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_holds_the_corpus_of_http2() {
+    holds(Protocol::Http2, Pace::AtOnce).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_holds_the_corpus_of_http2_in_pieces() {
+    holds(Protocol::Http2, Pace::InPieces).await;
+}
+
+async fn holds(protocol: Protocol, pace: Pace) {
+    let seen = observe(None, protocol, pace).await;
+    let cases = corpus_of(protocol);
     let judged = cases.iter().zip(&seen).filter_map(|(case, seen)| judge::fault(case, seen));
     assert_none("cases fail", &judged.collect::<Vec<_>>());
 }
@@ -101,15 +122,19 @@ async fn nginx_and_haproxy_find_the_verdicts_sane() {
         return;
     }
     let pace = Pace::AtOnce;
-    let (ours, nginx, haproxy) = tokio::join!(
-        observe(None, pace),
-        observe(Some(&peers::NGINX), pace),
-        observe(Some(&peers::HAPROXY), pace)
-    );
-    let cases = corpus::all();
+    let (mut cases, mut seen) = (Vec::new(), Vec::new());
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let (ours, nginx, haproxy) = tokio::join!(
+            observe(None, protocol, pace),
+            observe(Some(&peers::NGINX), protocol, pace),
+            observe(Some(&peers::HAPROXY), protocol, pace)
+        );
+        cases.extend(corpus_of(protocol));
+        seen.extend(ours.into_iter().zip(nginx.into_iter().zip(haproxy)));
+    }
     let rows: Vec<report::Row<'_>> = cases
         .iter()
-        .zip(ours.iter().zip(nginx.iter().zip(&haproxy)))
+        .zip(&seen)
         .map(|(case, (ours, (nginx, haproxy)))| report::Row { case, ours, nginx, haproxy })
         .collect();
     let faults: Vec<String> = rows.iter().filter_map(judge::insane).collect();

@@ -47,6 +47,7 @@ http {
     map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
     server {
         listen 127.0.0.1:@PORT@;
+        listen 127.0.0.1:@H2_PORT@ http2;
         location / {
             proxy_pass http://service;
             proxy_http_version 1.1;
@@ -76,6 +77,7 @@ defaults
     timeout server 10s
 frontend edge
     bind 127.0.0.1:@PORT@
+    bind 127.0.0.1:@H2_PORT@ proto h2
     default_backend service
 backend service
     server service @UPSTREAM@
@@ -104,6 +106,7 @@ http://:@PORT@ {
 pub struct Running {
     child: Child,
     address: SocketAddr,
+    http2: SocketAddr,
     _folder: TempDir,
 }
 
@@ -128,10 +131,11 @@ impl Peer {
 
     pub async fn start(&self, upstream: SocketAddr) -> Running {
         let folder = TempDir::new().expect("a folder");
-        let port = free_port();
+        let (port, http2) = (free_port(), free_port());
         let file = folder.path().join("config");
         let config = self.config.replace("@DIR@", &folder.path().to_string_lossy());
         let config = config.replace("@PORT@", &port.to_string());
+        let config = config.replace("@H2_PORT@", &http2.to_string());
         std::fs::write(&file, config.replace("@UPSTREAM@", &upstream.to_string())).expect("a file");
         let child = Command::new(self.program().expect("it is installed"))
             .args(self.arguments)
@@ -144,7 +148,8 @@ impl Peer {
             .spawn()
             .expect("it starts");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let running = Running { child, address, _folder: folder };
+        let http2 = SocketAddr::from((Ipv4Addr::LOCALHOST, http2));
+        let running = Running { child, address, http2, _folder: folder };
         let deadline = Instant::now() + PATIENCE;
         while tokio::net::TcpStream::connect(address).await.is_err() {
             assert!(Instant::now() < deadline, "{} does not listen", self.name);
@@ -157,6 +162,11 @@ impl Peer {
 impl Running {
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where HTTP/2 is spoken, without TLS.
+    pub fn http2(&self) -> SocketAddr {
+        self.http2
     }
 }
 

@@ -1,10 +1,11 @@
-//! The corpus: one file a kind.
+//! The corpus: one file a kind; of HTTP/1.1, and of HTTP/2.
 
 mod chunks;
 mod codings;
 mod fields;
 mod hops;
 mod hosts;
+mod http2;
 mod lengths;
 mod line_ends;
 mod methods;
@@ -32,4 +33,9 @@ pub fn all() -> Vec<Case> {
         .into_iter()
         .flat_map(|(kind, cases)| cases.into_iter().map(move |case| Case { kind, ..case }));
     tagged.collect()
+}
+
+/// Frames over HTTP/2, from the first head on.
+pub fn http2() -> Vec<Case> {
+    http2::cases().into_iter().map(|case| Case { kind: "HTTP/2", ..case }).collect()
 }

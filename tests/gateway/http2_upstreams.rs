@@ -1,0 +1,207 @@
+//! What upstreams over HTTP/2 are sent, and what becomes of requests that they have not begun
+//! (RFC 9113, sections 6.8, 8.3.1 and 8.7).
+
+use crate::support::http2::{
+    DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS, field, frame,
+};
+use crate::support::{Authority, Config, Gateway, TlsService, Upstream, Wire, get, pool};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+/// The heads that a service got.
+type Heads = Arc<Mutex<Vec<http::request::Parts>>>;
+
+/// A service over HTTP/2 that writes down heads, and answers with the request's body.
+async fn service() -> (SocketAddr, Heads) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let heads = Heads::default();
+    let keeps = Arc::clone(&heads);
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let heads = Arc::clone(&keeps);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    heads.lock().expect("the heads").push(request.into_parts().0);
+                    let mut response = http::Response::new(());
+                    *response.status_mut() = http::StatusCode::NO_CONTENT;
+                    respond.send_response(response, true).expect("sent");
+                }
+            });
+        }
+    });
+    (address, heads)
+}
+
+/// A request without a body over HTTP/2.
+async fn ask(gateway: &Gateway, fields: &[(&str, &str)]) {
+    let mut client = Frames::connect(gateway).await;
+    let head: Vec<u8> =
+        fields.iter().flat_map(|(name, value)| field(name.as_bytes(), value.as_bytes())).collect();
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &head).await.expect("sent");
+    client.next_of(HEADERS).await;
+}
+
+#[tokio::test]
+async fn the_authority_is_the_clients_whatever_either_side_speaks() {
+    let base = [(":method", "GET"), (":scheme", "http"), (":path", "/a?b")];
+    let authority = [&base[..], &[(":authority", "shop.test")]].concat();
+    let host = [&base[..], &[("host", "shop.test")]].concat();
+    for (rewrite, expected, path) in [
+        ("rewrite: {host: preserve}", "shop.test", "/a?b"),
+        ("rewrite: {host: other.test}", "other.test", "/a?b"),
+        ("rewrite: {prefix: /x}", "shop.test", "/x/a?b"),
+    ] {
+        let (address, heads) = service().await;
+        let config = Config::to_address(address)
+            .speaking("protocols: [h2c]")
+            .listening("protocols: [h1, h2c]")
+            .with(rewrite);
+        let gateway = config.start().await;
+        gateway.get("/a?b", &["Host: shop.test"]).await;
+        ask(&gateway, &authority).await;
+        ask(&gateway, &host).await;
+        let heads = std::mem::take(&mut *heads.lock().expect("the heads"));
+        assert_eq!(heads.len(), 3, "{rewrite}");
+        for head in heads {
+            let seen = head.uri.authority().map(http::uri::Authority::as_str);
+            assert_eq!(seen, Some(expected), "{rewrite}: {head:?}");
+            assert_eq!(head.uri.path_and_query().map(|it| it.as_str()), Some(path), "{rewrite}");
+            assert_eq!(head.uri.scheme_str(), Some("http"));
+            assert_eq!(head.headers.get("x-forwarded-host").expect("set"), "shop.test");
+            assert!(!head.headers.contains_key("host"), "{head:?}");
+        }
+    }
+}
+
+/// What an upstream does with its first request.
+#[derive(Debug, Clone, Copy)]
+enum First {
+    /// GOAWAY whose last stream is below the request's, with this error code, and the end.
+    GoesAway(u32),
+    Refuses,
+    /// RST_STREAM for another reason: it may have begun.
+    Resets,
+}
+
+/// An upstream over HTTP/2 that refuses its first request and answers 204 to all others; with
+/// the number of requests.
+async fn reluctant(first: First) -> (Upstream, Arc<AtomicUsize>) {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&requests);
+    let upstream = Upstream::scripted(move |mut wire: Wire, _| {
+        let counter = Arc::clone(&counter);
+        async move {
+            wire.send(frame(SETTINGS, 0, 0, &[])).await;
+            let _ = wire.try_exactly(24).await;
+            while let Some(head) = wire.try_exactly(9).await {
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+                let Some(_) = wire.try_exactly(length).await else { return };
+                let (kind, flags) = (head[3], head[4]);
+                let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+                if kind == SETTINGS && flags & 1 == 0 {
+                    wire.send(frame(SETTINGS, 1, 0, &[])).await;
+                }
+                if kind == HEADERS && counter.fetch_add(1, Ordering::SeqCst) == 0 {
+                    let (kind, of, payload) = match first {
+                        First::GoesAway(code) => {
+                            (GOAWAY, 0, [0_u32.to_be_bytes(), code.to_be_bytes()].concat())
+                        }
+                        First::Refuses => (RST_STREAM, stream, 7_u32.to_be_bytes().to_vec()),
+                        First::Resets => (RST_STREAM, stream, 2_u32.to_be_bytes().to_vec()),
+                    };
+                    wire.send(frame(kind, 0, of, &payload)).await;
+                    if matches!(first, First::GoesAway(_)) {
+                        return;
+                    }
+                } else if [HEADERS, DATA].contains(&kind) && flags & END_STREAM != 0 {
+                    // `:status: 204` of the static table.
+                    wire.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89])).await;
+                }
+            }
+        }
+    })
+    .await;
+    (upstream, requests)
+}
+
+fn post(body: &str) -> String {
+    let length = format!("Content-Length: {}", body.len());
+    get("/", &[&length]).replace("GET", "POST") + body
+}
+
+#[tokio::test]
+async fn what_an_upstream_has_not_begun_is_tried_again_whatever_the_method() {
+    for first in [First::GoesAway(0), First::GoesAway(11), First::Refuses] {
+        for request in [get("/", &[]), post("abc"), post("")] {
+            let (upstream, requests) = reluctant(first).await;
+            let config = Config::to(&upstream).speaking("protocols: [h2c]");
+            let gateway = config.with("retry: {backoff: 1ms}").start().await;
+            let answer = gateway.send(&request).await;
+            assert_eq!(answer.status(), 204, "{first:?}: {request}");
+            assert_eq!(requests.load(Ordering::SeqCst), 2, "{first:?}: {request}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_upstream_may_have_begun_is_not() {
+    let (upstream, requests) = reluctant(First::Resets).await;
+    let config = Config::to(&upstream).speaking("protocols: [h2c]");
+    let gateway = config.with("retry: {on: [reset], backoff: 1ms}").start().await;
+    assert_eq!(gateway.send(post("abc")).await.status(), 502);
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn attempts_at_what_was_not_begun_are_bounded_as_others_are() {
+    for (retry, budget) in [("retry: off", "retry_percent: 100"), ("retry: {attempts: 2}", "")] {
+        let (upstream, requests) = reluctant(First::Refuses).await;
+        let lines = ["protocols: [h2c]", budget];
+        let gateway = pool(&[&upstream], &lines).with(retry).start().await;
+        let expected = if retry == "retry: off" { (502, 1) } else { (204, 2) };
+        let answer = gateway.send(post("abc")).await;
+        assert_eq!((answer.status(), requests.load(Ordering::SeqCst)), expected, "{retry}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_must_speak_http2_is_not_spoken_to_otherwise() {
+    let (folder, authority) = (TempDir::new().expect("a folder"), Authority::new());
+    let ca = folder.path().join("ca.pem");
+    authority.write(&ca);
+    authority.issue(folder.path(), "service", &["127.0.0.1"], 2090);
+    let service = TlsService::start(folder.path(), "service", None, &[]).await;
+    for (protocols, status) in [("[h2]", 502), ("[h2, h1]", 200)] {
+        let config = Config::to_address(service.address())
+            .speaking(&format!("protocols: {protocols}"))
+            .speaking(&format!("tls: {{ca: {}}}", ca.display()));
+        let gateway = config.start().await;
+        let mark = gateway.mark();
+        assert_eq!(gateway.get("/", &[]).await.status(), status, "{protocols}");
+        if status == 502 {
+            assert_eq!(service.heads().len(), 0, "it was sent nothing");
+            gateway.says(mark, "ALPN").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn calls_of_grpc_say_te_trailers_whatever_the_client_speaks() {
+    let (address, heads) = service().await;
+    let config = Config::to_address(address).speaking("protocols: [h2c]").with("grpc_web: on");
+    let gateway = config.start().await;
+    for kind in ["application/grpc-web+proto", "application/grpc"] {
+        let request = get("/t.T/Call", &[&format!("Content-Type: {kind}"), "Content-Length: 5"]);
+        gateway.send(request.replace("GET", "POST") + "\0\0\0\0\0").await;
+    }
+    gateway.get("/", &["TE: trailers"]).await;
+    let heads = heads.lock().expect("the heads");
+    let te: Vec<_> = heads.iter().map(|head| head.headers.get("te").cloned()).collect();
+    let trailers = || Some(http::HeaderValue::from_static("trailers"));
+    assert_eq!(te, [trailers(), trailers(), None]);
+}
