@@ -1,7 +1,7 @@
 //! Lets a request in, or not: what is judged by the session and the gateway's state, beside what
 //! `crate::admission` judges by the head.
 
-use super::{Context, Proxy, explained, failure, tracing};
+use super::{Context, Proxy, begun, explained, failure, tracing};
 use crate::admission::{self, Arrival, Halt, caller};
 use crate::generation::{Edge, Generation};
 use crate::http::{framing, request_id};
@@ -41,6 +41,7 @@ fn look(
         session.req_header_mut().set_method(Method::GET);
         ctx.bridge = Some(handshake::key());
     }
+    count_client(proxy, &generation.edge, ctx)?;
     if proxy.overload.refuses(&proxy.in_flight, &generation.edge.limits) {
         return Err(Halt::answer(failure::overloaded()));
     }
@@ -64,6 +65,23 @@ fn look(
     };
     ctx.route = Arc::clone(admission::admit(generation, &arrival, &mut ctx.exchange)?);
     Ok(())
+}
+
+/// Counts the request among those of its client.
+fn count_client(proxy: &Proxy, edge: &Edge, ctx: &mut Context) -> Result<(), Halt> {
+    let client = match ctx.exchange.client_address {
+        // A proxy that speaks for itself, or does not say for whom.
+        Some(address) if ctx.peer_is_trusted && edge.trusts(address) => None,
+        Some(address) if ctx.peer_is_trusted => Some(proxy.places.clients().find(address)),
+        // The connection has looked it up.
+        _ => begun::client(),
+    };
+    let Some(client) = client else { return Ok(()) };
+    ctx.request_permit = proxy.overload.request_of(client, &edge.limits);
+    match ctx.request_permit {
+        Some(_) => Ok(()),
+        None => Err(Halt::answer(failure::too_many_requests())),
+    }
 }
 
 /// What is refused after the filters have seen it.
