@@ -10,7 +10,7 @@ use zstd::zstd_safe::CParameter;
 
 /// Bytes that are compressed together. A response that its client takes slowly then holds so much
 /// of it, and not the encoder, which takes 300 kB (gzip) or 1 MB (Brotli).
-const SEGMENT: usize = 32 * 1024;
+const SEGMENT: usize = 24 * 1024;
 
 /// How far back Brotli looks: no further than a segment goes.
 const BROTLI_WINDOW: i32 = 16;

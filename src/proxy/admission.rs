@@ -41,10 +41,11 @@ fn look(
         session.req_header_mut().set_method(Method::GET);
         ctx.bridge = Some(handshake::key());
     }
-    count_client(proxy, &generation.edge, ctx)?;
     if proxy.overload.refuses(&proxy.in_flight, &generation.edge.limits) {
+        ctx.no_longer_counts();
         return Err(Halt::answer(failure::overloaded()));
     }
+    count_client(proxy, &generation.edge, ctx)?;
     let listener = generation.listener(&proxy.listener);
     if let Some(tls) = listener.and_then(|listener| listener.tls.as_ref()) {
         ctx.exchange.tls = TlsInfo::of_request(session);
@@ -80,7 +81,10 @@ fn count_client(proxy: &Proxy, edge: &Edge, ctx: &mut Context) -> Result<(), Hal
     ctx.request_permit = proxy.overload.request_of(client, &edge.limits);
     match ctx.request_permit {
         Some(_) => Ok(()),
-        None => Err(Halt::answer(failure::too_many_requests())),
+        None => {
+            ctx.no_longer_counts();
+            Err(Halt::answer(failure::too_many_requests()))
+        }
     }
 }
 

@@ -30,8 +30,11 @@ pub fn count<T>(requests: impl Future<Output = T>) -> impl Future<Output = T> {
 }
 
 /// Lets the hooks know whose a connection, or a stream of HTTP/2, is.
-pub async fn of_client<T>(client: Option<Arc<Client>>, task: impl Future<Output = T>) -> T {
-    CLIENT.scope(client, task).await
+pub fn of_client<T>(
+    client: Option<Arc<Client>>,
+    task: impl Future<Output = T>,
+) -> impl Future<Output = T> {
+    CLIENT.scope(client, task)
 }
 
 /// The client among whose connections this task's is counted.

@@ -150,6 +150,14 @@ impl Context {
         self.elsewhere.as_ref().or(self.route.pool.as_ref())
     }
 
+    /// The request is refused for there are too many: however long its client takes to read so,
+    /// it is none of those in flight.
+    pub(super) fn no_longer_counts(&mut self) {
+        if let Some(under_way) = &mut self.under_way {
+            under_way.becomes_session();
+        }
+    }
+
     /// The handshake is done: from here on this is a WebSocket session.
     pub(super) fn opened(&mut self, session: &mut Session, status: StatusCode) {
         self.is_open = true;

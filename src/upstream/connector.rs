@@ -21,8 +21,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
 /// The most bytes of a read. Pingora reads 64 KiB, and up to nine times before it waits for a
-/// client that takes nothing; so much less makes that 108 KiB of a response instead of 576.
-pub const PIECE: u64 = 12 * 1024;
+/// client that takes nothing; so much less makes that 72 KiB of a response instead of 576.
+pub const PIECE: u64 = 8 * 1024;
 
 /// By which Pingora asks for connections here: it looks in its pool for idle ones first.
 pub static HTTP1: LazyLock<ALPN> =

@@ -172,7 +172,7 @@ async fn idle_connections_to_upstreams_make_room_for_new_ones() {
         .upstream("other", &[other.address()])
         .route("one", "path: /one", "one")
         .route("other", "path: /other", "other")
-        .answer("own", "path: /own", "body: hi")
+        .answer("own", "path: /own", "respond: {body: hi}")
         .listening("protocols: [h1, h2c]")
         .top("limits: {requests: 1000}");
     let gateway = Gateway::with_files(120, &config).await;
