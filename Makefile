@@ -87,7 +87,7 @@ bench: ## CPU time and memory against bare Pingora and others (ARGS="http", "all
 	@scripts/install-deps build
 	benches/run $(or $(ARGS),http)
 
-soak: ## Sockets that come and go while everything changes (ARGS="--minutes 2 --sockets 300")
+soak: ## Sockets that come and go while everything changes (ARGS="--minutes 2 --sockets 300", --short)
 	@scripts/install-deps build
 	benches/soak $(ARGS)
 
@@ -110,4 +110,4 @@ help:
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: admin-contract audit bench check clippy configs deps doc docker docker-check fmt fuzz h2spec help microbench newcomer run shellcheck test
+.PHONY: admin-contract audit bench check clippy autobahn configs deps doc docker docker-check fmt fuzz h2spec help microbench newcomer run shellcheck soak test

@@ -61,6 +61,12 @@ pub struct Limits {
     /// answered 503. Default: as many as `connections`.
     #[schemars(range(min = 1))]
     pub requests: Option<usize>,
+    /// Requests in flight of one client's address (for IPv6, its /64), WebSocket sessions not
+    /// included; further requests are answered 429. For requests from `trusted_proxies`, the
+    /// client is the address that the proxy reports. Default: half of `requests`, so that the
+    /// streams of one client don't lock out the rest.
+    #[schemars(range(min = 1))]
+    pub requests_per_client: Option<usize>,
     /// Memory of the process; above it, requests are answered 503. Default: nine tenths of what
     /// its control group may have, and no limit where that has none.
     pub memory: Option<ByteSize>,

@@ -10,7 +10,9 @@ pub fn gateways_own(error: &str) -> Option<Code> {
         "no_route" => Code::NoRoute,
         "websocket_off" => Code::WebSocketOff,
         "draining" | "overloaded" | "maintenance" => Code::Unavailable,
-        "too_many_sessions" | "too_many_connections" | "rate_limited" => Code::TooManyRequests,
+        "too_many_sessions" | "too_many_connections" | "too_many_requests" | "rate_limited" => {
+            Code::TooManyRequests
+        }
         "origin_not_allowed" => Code::OriginRefused,
         "method_not_allowed_by_cors" | "header_not_allowed_by_cors" => Code::PreflightRefused,
         "bad_websocket_handshake" => Code::UpgradeLost,

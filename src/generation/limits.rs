@@ -30,6 +30,8 @@ pub struct Limits {
     pub requests_per_connection: u32,
     /// The most requests under way, if written.
     pub requests: Option<usize>,
+    /// The most requests in flight of one client, if written.
+    pub requests_per_client: Option<usize>,
     /// The most bytes of memory, if written.
     pub memory: Option<u64>,
     /// HTTP/2: streams at a time.

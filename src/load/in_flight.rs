@@ -59,7 +59,7 @@ impl Ticket {
         self.of.is_cut_off.load(Ordering::Acquire)
     }
 
-    /// The request has become a session.
+    /// The request has become a session, or is refused: it counts as a request no more.
     pub fn becomes_session(&mut self) {
         if !self.is_session {
             self.is_session = true;

@@ -1,12 +1,14 @@
 //! What the gateway carries, and whether it can take more: connections, requests, memory.
 
 mod arrivals;
+mod clients;
 mod in_flight;
 mod memory;
 mod overload;
 mod places;
 
 pub use arrivals::Arrivals;
+pub use clients::{Client, Clients, RequestPermit};
 pub use in_flight::{InFlight, Ticket};
 pub use memory::watch as watch_memory;
 pub use overload::Overload;

@@ -1,6 +1,7 @@
-use super::InFlight;
+use super::{Client, InFlight, RequestPermit};
 use crate::generation::Limits;
 use crate::telemetry::Alarm;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the process has as much to do as it can.
@@ -11,6 +12,8 @@ pub struct Overload {
     is_short_of_memory: AtomicBool,
     /// Requests refused because of `limits.requests`.
     pub requests: Alarm,
+    /// Requests refused because of `limits.requests_per_client`.
+    pub requests_per_client: Alarm,
     /// Requests refused because of `limits.memory`.
     pub memory: Alarm,
     /// Requests refused for there was no file for a connection to their upstream.
@@ -24,6 +27,7 @@ impl Overload {
             connections,
             is_short_of_memory: AtomicBool::new(false),
             requests: Alarm::default(),
+            requests_per_client: Alarm::default(),
             memory: Alarm::default(),
             files: Alarm::default(),
         }
@@ -51,7 +55,7 @@ impl Overload {
             self.memory.ring();
             return true;
         }
-        let most = limits.requests.or(limits.connections).unwrap_or(self.connections);
+        let most = self.most_requests(limits);
         if in_flight.requests() <= most {
             return false;
         }
@@ -62,5 +66,24 @@ impl Overload {
             );
         }
         true
+    }
+
+    fn most_requests(&self, limits: &Limits) -> usize {
+        limits.requests.or(limits.connections).unwrap_or(self.connections)
+    }
+
+    /// Counts a request among those of its client; `None` when it is one too many.
+    pub fn request_of(&self, client: Arc<Client>, limits: &Limits) -> Option<RequestPermit> {
+        let most = limits.requests_per_client.unwrap_or_else(|| self.most_requests(limits) / 2);
+        let most = most.max(1);
+        let address = client.address();
+        let permit = client.request(most);
+        if permit.is_none() && self.requests_per_client.ring() {
+            log::warn!(
+                "{address} has {most} requests in flight, as many as one client may \
+                 (limits.requests_per_client): more of its requests are answered 429"
+            );
+        }
+        permit
     }
 }

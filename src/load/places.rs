@@ -1,14 +1,10 @@
+use super::{Client, Clients};
 use crate::generation::Edge;
-use crate::http::address::{Address, client};
+use crate::http::address::Address;
 use crate::telemetry::Alarm;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Locks over the clients, so that connections seldom wait for each other.
-const SHARDS: usize = 16;
 
 /// Files that are no connections: listeners, logs, what is watched, the runtime's own.
 const OWN_FILES: u64 = 48;
@@ -22,9 +18,7 @@ pub struct Places {
     /// The most that the process has files for.
     most: usize,
     taken: AtomicUsize,
-    clients: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
-    /// Decides over shards, so that nobody can aim at one.
-    hasher: RandomState,
+    clients: Arc<Clients>,
     /// Connections refused for there are too many.
     pub full: Alarm,
     /// Connections refused for there are too many at their listener.
@@ -62,8 +56,9 @@ pub enum Full {
 #[derive(Debug)]
 pub struct Place {
     places: Arc<Places>,
-    door: Arc<Door>,
-    client: Option<IpAddr>,
+    /// None for a WebSocket session over HTTP/2, whose connection came through one.
+    door: Option<Arc<Door>>,
+    client: Option<Arc<Client>>,
 }
 
 /// How many connections a process can hold that may open so many files: each may need another
@@ -79,8 +74,7 @@ impl Places {
         Self {
             most,
             taken: AtomicUsize::new(0),
-            clients: Default::default(),
-            hasher: RandomState::new(),
+            clients: Arc::default(),
             full: Alarm::default(),
             full_of_listener: Alarm::default(),
             full_of_client: Alarm::default(),
@@ -90,6 +84,11 @@ impl Places {
     /// How many are taken.
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
+    }
+
+    /// The clients that hold something.
+    pub fn clients(&self) -> &Arc<Clients> {
+        &self.clients
     }
 
     /// The most that may be taken.
@@ -116,12 +115,38 @@ impl Places {
             }
             return Err(Full::Listener);
         }
+        match self.claim(edge) {
+            Ok(()) => {
+                let (places, door) = (Arc::clone(self), Some(Arc::clone(door)));
+                Ok(Place { places, door, client: None })
+            }
+            Err(full) => {
+                door.taken.fetch_sub(1, Ordering::Relaxed);
+                Err(full)
+            }
+        }
+    }
+
+    /// Takes a place for a WebSocket session over HTTP/2: it needs a file for its upstream as a
+    /// connection does, and many of them share one connection.
+    pub fn take_for_session(
+        self: &Arc<Self>,
+        edge: &Edge,
+        client: Option<IpAddr>,
+    ) -> Result<Place, Full> {
+        self.claim(edge)?;
+        let mut place = Place { places: Arc::clone(self), door: None, client: None };
+        if let Some(client) = client {
+            place.belongs_to(client, edge)?;
+        }
+        Ok(place)
+    }
+
+    fn claim(&self, edge: &Edge) -> Result<(), Full> {
         let most = self.most(edge);
         if self.taken.fetch_add(1, Ordering::Relaxed) < most {
-            let (places, door) = (Arc::clone(self), Arc::clone(door));
-            return Ok(Place { places, door, client: None });
+            return Ok(());
         }
-        door.taken.fetch_sub(1, Ordering::Relaxed);
         self.taken.fetch_sub(1, Ordering::Relaxed);
         if self.full.ring() {
             log::warn!(
@@ -131,12 +156,6 @@ impl Places {
         }
         Err(Full::All)
     }
-
-    fn shard(&self, client: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        let number = self.hasher.hash_one(client) as usize % SHARDS;
-        #[expect(clippy::indexing_slicing, reason = "the number is less than the length")]
-        self.clients[number].lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Place {
@@ -145,39 +164,37 @@ impl Place {
         if self.client.is_some() || edge.trusts(address) {
             return Ok(());
         }
-        let client = client(address);
         let places = &self.places;
+        let client = places.clients.find(address);
         let most = edge.limits.connections_per_client.unwrap_or_else(|| places.most(edge) / 2);
-        let mut shard = places.shard(client);
-        let count = shard.entry(client).or_default();
-        if *count >= most.max(1) {
-            drop(shard);
+        if !client.add_connection(most.max(1)) {
             if places.full_of_client.ring() {
                 log::warn!(
-                    "{client} has {most} connections, as many as one client may \
-                     (limits.connections_per_client): more of its are refused"
+                    "{} has {most} connections, as many as one client may \
+                     (limits.connections_per_client): more of its are refused",
+                    client.address()
                 );
             }
             return Err(Full::Client);
         }
-        *count += 1;
-        drop(shard);
         self.client = Some(client);
         Ok(())
+    }
+
+    /// The client among whose connections it is counted.
+    pub fn client(&self) -> Option<&Arc<Client>> {
+        self.client.as_ref()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.places.taken.fetch_sub(1, Ordering::Relaxed);
-        self.door.taken.fetch_sub(1, Ordering::Relaxed);
-        let Some(client) = self.client else { return };
-        let mut shard = self.places.shard(client);
-        if let Some(count) = shard.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
-                shard.remove(&client);
-            }
+        if let Some(door) = &self.door {
+            door.taken.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(client) = &self.client {
+            client.remove_connection();
         }
     }
 }
@@ -185,6 +202,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::address::client;
 
     #[test]
     fn a_client_is_an_ipv4_address_or_a_network_of_ipv6() {

@@ -1,7 +1,7 @@
 //! Lets a request in, or not: what is judged by the session and the gateway's state, beside what
 //! `crate::admission` judges by the head.
 
-use super::{Context, Proxy, explained, failure, tracing};
+use super::{Context, Proxy, begun, explained, failure, tracing};
 use crate::admission::{self, Arrival, Halt, caller};
 use crate::generation::{Edge, Generation};
 use crate::http::{framing, request_id};
@@ -46,8 +46,10 @@ fn look(
         ctx.bridge = Some(handshake::key());
     }
     if proxy.overload.refuses(&proxy.in_flight, &generation.edge.limits) {
+        ctx.no_longer_counts();
         return Err(Halt::answer(failure::overloaded()));
     }
+    count_client(proxy, &generation.edge, ctx)?;
     let listener = generation.listener(&proxy.listener);
     if let Some(tls) = listener.and_then(|listener| listener.tls.as_ref()) {
         ctx.exchange.tls = TlsInfo::of_request(session);
@@ -84,6 +86,26 @@ fn join_cookies(head: &mut RequestHeader) -> Result<(), Halt> {
         .ok()
         .and_then(|joined| head.insert_header(header::COOKIE, joined).ok())
         .ok_or_else(|| Halt::bad_request("the cookie headers are malformed"))
+}
+
+/// Counts the request among those of its client.
+fn count_client(proxy: &Proxy, edge: &Edge, ctx: &mut Context) -> Result<(), Halt> {
+    let client = match ctx.exchange.client_address {
+        // A proxy that speaks for itself, or does not say for whom.
+        Some(address) if ctx.peer_is_trusted && edge.trusts(address) => None,
+        Some(address) if ctx.peer_is_trusted => Some(proxy.places.clients().find(address)),
+        // The connection has looked it up.
+        _ => begun::client(),
+    };
+    let Some(client) = client else { return Ok(()) };
+    ctx.request_permit = proxy.overload.request_of(client, &edge.limits);
+    match ctx.request_permit {
+        Some(_) => Ok(()),
+        None => {
+            ctx.no_longer_counts();
+            Err(Halt::answer(failure::too_many_requests()))
+        }
+    }
 }
 
 /// What is refused after the filters have seen it.

@@ -1,5 +1,6 @@
 //! What the task of a connection, or of a stream of HTTP/2, knows of the requests in it.
 
+use crate::load::Client;
 use crate::websocket::Session;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -19,12 +20,26 @@ struct Task {
 
 tokio::task_local! {
     static TASK: Task;
+    static CLIENT: Option<Arc<Client>>;
 }
 
 /// Keeps account of the requests in the task of a connection, or of a stream. No `async fn`: that would
 /// have room for the future twice.
 pub fn count<T>(requests: impl Future<Output = T>) -> impl Future<Output = T> {
     TASK.scope(Task::default(), requests)
+}
+
+/// Lets the hooks know whose a connection, or a stream of HTTP/2, is.
+pub fn of_client<T>(
+    client: Option<Arc<Client>>,
+    task: impl Future<Output = T>,
+) -> impl Future<Output = T> {
+    CLIENT.scope(client, task)
+}
+
+/// The client among whose connections this task's is counted.
+pub(super) fn client() -> Option<Arc<Client>> {
+    CLIENT.try_with(Clone::clone).ok().flatten()
 }
 
 /// From now on one more is awaited on this task's connection.

@@ -13,7 +13,7 @@ use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
 use crate::generation::Route;
 use crate::http::address::Address;
-use crate::load::Ticket;
+use crate::load::{Place as ConnectionPlace, RequestPermit, Ticket};
 use crate::shared::Hold;
 use crate::telemetry::Exemplar;
 use crate::upstream::{Chosen, Line, Place, Pool};
@@ -67,6 +67,10 @@ pub struct Context {
     pub(super) hold: Option<Box<Hold>>,
     /// For a WebSocket over HTTP/2 (RFC 8441): the key of the handshake with the upstream.
     pub(super) bridge: Option<String>,
+    /// For a WebSocket over HTTP/2: its place among the connections.
+    pub(super) session_place: Option<Box<ConnectionPlace>>,
+    /// Counts it among the requests of its client, until it becomes a session.
+    pub(super) request_permit: Option<RequestPermit>,
     /// Whether the handshake is done.
     pub(super) is_open: bool,
     /// Whether the request has a body.
@@ -125,6 +129,8 @@ impl Context {
             tunnel: None,
             hold: None,
             bridge: None,
+            session_place: None,
+            request_permit: None,
             is_open: false,
             has_body: false,
             upload: None,
@@ -147,6 +153,14 @@ impl Context {
         self.elsewhere.as_ref().or(self.route.pool.as_ref())
     }
 
+    /// The request is refused for there are too many: however long its client takes to read so,
+    /// it is none of those in flight.
+    pub(super) fn no_longer_counts(&mut self) {
+        if let Some(under_way) = &mut self.under_way {
+            under_way.becomes_session();
+        }
+    }
+
     /// The handshake is done: from here on this is a WebSocket session.
     pub(super) fn opened(&mut self, session: &mut Session, status: StatusCode) {
         self.is_open = true;
@@ -154,6 +168,7 @@ impl Context {
         if let Some(under_way) = &mut self.under_way {
             under_way.becomes_session();
         }
+        self.request_permit = None;
         // Silence is no fault in a session; `websocket.idle_timeout` bounds it where wanted.
         session.set_read_timeout(None);
         session.set_write_timeout(Some(self.route.edge.limits.send_timeout));
@@ -267,6 +282,8 @@ impl Context {
         self.hold = None;
         self.endpoint = None;
         self.place = None;
+        self.session_place = None;
+        self.request_permit = None;
         self.under_way = None;
     }
 

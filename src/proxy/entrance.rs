@@ -3,6 +3,7 @@
 use super::{Context, begun};
 use crate::admission::Halt;
 use crate::filter::Reply;
+use crate::load::{Full as NoPlace, Places};
 use crate::shared::Entry;
 use crate::websocket::{
     End, Full, Identity, Initiator, Quota, Registry, Session as Entering, Settings,
@@ -15,6 +16,28 @@ use std::sync::Arc;
 
 /// RFC 6455, section 7.4.1: what a session is closed with for which there is no room.
 const POLICY_VIOLATION: u16 = 1008;
+
+/// Counts a WebSocket over HTTP/2 as a connection: it needs a file for its upstream as one does.
+pub(super) fn claim_connection(places: &Arc<Places>, ctx: &mut Context) -> Option<Halt> {
+    ctx.bridge.as_ref()?;
+    let edge = &ctx.route.edge;
+    let (status, message) = match places.take_for_session(edge, ctx.exchange.client_address) {
+        Ok(place) => {
+            ctx.session_place = Some(Box::new(place));
+            return None;
+        }
+        Err(NoPlace::Client) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "there are as many connections and WebSockets from this address as there may be",
+        ),
+        Err(NoPlace::All | NoPlace::Listener) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the gateway holds as many connections and WebSockets as it can",
+        ),
+    };
+    let reply = Reply::error(status, "too_many_connections", message);
+    Some(Halt::answer(reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"))))
+}
 
 /// Takes a handshake into the registry of sessions, unless it can't become one.
 pub(super) fn enter(registry: &Registry, session: &Session, ctx: &mut Context) -> Option<Halt> {

@@ -3,6 +3,7 @@
 use super::{Context, grpc_web, reply};
 use crate::filter::Reply;
 use crate::http::grpc;
+use crate::upstream::is_out_of_files;
 use crate::websocket::{Initiator, Order};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -10,8 +11,6 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
-use rustix::io::Errno;
-use std::io;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -250,13 +249,14 @@ pub(super) fn overloaded() -> Reply {
     .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
-/// Whether the process may open no more files, and thus no more connections.
-pub(super) fn is_out_of_files(error: &Error) -> bool {
-    let error = error.root_cause().downcast_ref::<io::Error>();
-    let errno = error.and_then(io::Error::raw_os_error);
-    errno.is_some_and(|errno| {
-        [Errno::MFILE, Errno::NFILE].contains(&Errno::from_raw_os_error(errno))
-    })
+/// What a client is told that has as many requests in flight as it may.
+pub(super) fn too_many_requests() -> Reply {
+    Reply::error(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_requests",
+        "there are as many requests in flight from this address as there may be",
+    )
+    .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 fn internal() -> Reply {

@@ -27,7 +27,7 @@ use crate::admission::{Halt, filter, filter_back};
 use crate::cache::Cache;
 use crate::generation::{Live, split};
 use crate::http::address::Address;
-use crate::load::{InFlight, Overload};
+use crate::load::{InFlight, Overload, Places};
 use crate::websocket::Registry;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -55,6 +55,8 @@ pub struct Proxy {
     pub in_flight: Arc<InFlight>,
     /// Whether that is as much as can be.
     pub overload: Arc<Overload>,
+    /// The connections, and what each client holds.
+    pub places: Arc<Places>,
     /// The WebSocket sessions.
     pub sessions: Arc<Registry>,
     /// The cache.
@@ -92,7 +94,10 @@ impl ProxyHttp for Proxy {
                     ctx.elsewhere = split(&ctx.route.splits, headers, &ctx.exchange).cloned();
                 }
                 match halt.or_else(|| admission::refuse(session, ctx)) {
-                    None => entrance::enter(&self.sessions, session, ctx),
+                    None => match entrance::claim_connection(&self.places, ctx) {
+                        None => entrance::enter(&self.sessions, session, ctx),
+                        halt => halt,
+                    },
                     halt => halt,
                 }
             }
@@ -313,6 +318,7 @@ impl ProxyHttp for Proxy {
             // Refused: there will be no session, and its place is free again.
             ctx.tunnel = None;
             begun::set_session(None);
+            ctx.session_place = None;
         }
         Ok(())
     }

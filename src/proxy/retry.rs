@@ -1,8 +1,8 @@
 //! Whether a request that failed is tried again.
 
-use super::{Context, deadline, failure, tracing};
+use super::{Context, deadline, tracing};
 use crate::load::Overload;
-use crate::upstream::is_of_dial;
+use crate::upstream::{is_of_dial, is_out_of_files};
 use http::StatusCode;
 use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::HttpPeer;
@@ -56,7 +56,7 @@ pub(super) fn unreachable(
     }
     tracing::failed(ctx, &error);
     let Some(pool) = ctx.pool().cloned() else { return error };
-    if failure::is_out_of_files(&error) {
+    if is_out_of_files(&error) {
         overload.out_of_files();
         // No fault of the endpoint's, and no better at another one.
         error.set_retry(false);

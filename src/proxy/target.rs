@@ -3,7 +3,7 @@
 use super::{Context, deadline, tracing};
 use crate::http::cookie;
 use crate::tls;
-use crate::upstream::{Ask, Balance, Chosen, Dialer, Key, Pool};
+use crate::upstream::{Ask, Balance, Chosen, Dialer, HTTP1, Key, Pool};
 use crate::websocket::TunnelConnector;
 use http::HeaderValue;
 use pingora::protocols::{ALPN, TcpKeepalive};
@@ -130,7 +130,8 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
     };
     let options = &mut peer.options;
     if !is_tunnel {
-        options.alpn.clone_from(&speech.alpn);
+        let alpn = if speech.alpn == ALPN::H1 { &*HTTP1 } else { &speech.alpn };
+        options.alpn.clone_from(alpn);
         options.max_h2_streams = MAX_STREAMS;
         options.idle_timeout = pool.settings().idle_timeout;
     }

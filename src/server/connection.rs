@@ -1,16 +1,16 @@
 use super::bare::Bare;
+use super::engine::Engine;
 use super::tasks::{TaskGuard, Tasks};
 use super::{http1, http2, proxy_protocol};
 use crate::generation::{Edge, Limits, Listener, Live};
 use crate::load::{Arrivals, Door, Full, Place, Places};
-use crate::proxy::Proxy;
 use crate::tls::{self, HandshakeFailure};
+use crate::upstream::{close_idle, is_scarce};
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::{ALPN, Peek, Stream};
 use pingora::server::ShutdownWatch;
-use pingora_proxy::HttpProxy;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -81,7 +81,7 @@ impl Speaks {
 pub(super) struct Connection {
     pub(super) stream: Stream,
     pub(super) speaks: Speaks,
-    pub(super) proxy: Arc<HttpProxy<Proxy>>,
+    pub(super) proxy: Arc<Engine>,
     pub(super) terms: Terms,
     pub(super) shutdown: ShutdownWatch,
     /// Kept as long as the connection lives.
@@ -98,7 +98,7 @@ pub(super) struct Connection {
 /// room for HTTP/2: 13 kB that would be held as long as the connection lives, hours for a
 /// WebSocket.
 pub(super) struct Connections {
-    proxy: Arc<HttpProxy<Proxy>>,
+    proxy: Arc<Engine>,
     live: Arc<Live>,
     places: Arc<Places>,
     arrivals: Arc<Arrivals>,
@@ -108,7 +108,7 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(
-        proxy: Arc<HttpProxy<Proxy>>,
+        proxy: Arc<Engine>,
         live: Arc<Live>,
         places: Arc<Places>,
         arrivals: Arc<Arrivals>,
@@ -127,6 +127,9 @@ impl ServerApp for Connections {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         self.arrivals.come();
+        if is_scarce(stream.id()) {
+            close_idle();
+        }
         let generation = self.live.load();
         let edge = &generation.edge;
         let listener = generation.listener(self.arrivals.address());

@@ -1,19 +1,19 @@
 use super::bare::Bare;
 use super::client_stream::{ClientStream, Refused, keeping_refusal, take_refused};
 use super::connection::{Connection, Terms};
+use super::engine::Engine;
 use super::http2;
 use super::tasks::TaskGuard;
 use crate::generation::Live;
 use crate::http::raw_head::{self as head, Fault, H2_PREFACE, MAX_HEAD};
 use crate::load::Place;
-use crate::proxy::{Proxy, begun};
+use crate::proxy::begun;
 use bytes::BytesMut;
 use pingora::apps::{HttpServerApp, ReusedHttpStream};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::server::ShutdownWatch;
-use pingora_proxy::HttpProxy;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
@@ -76,15 +76,16 @@ pub(super) async fn serve(connection: Connection) {
     if let Some(refusal) = refusal {
         return Box::pin(refusal.send(stream, &head, &live)).await;
     }
+    let client = place.client().cloned();
     let requests = requests(stream, head, proxy, terms, shutdown, (place, task), live);
-    begun::count(keeping_refusal(requests)).await;
+    begun::of_client(client, begun::count(keeping_refusal(requests))).await;
 }
 
 /// The first request, whose head is read already, and all that follow it.
 async fn requests(
     stream: Stream,
     head: BytesMut,
-    proxy: Arc<HttpProxy<Proxy>>,
+    proxy: Arc<Engine>,
     terms: Terms,
     shutdown: ShutdownWatch,
     _kept: (Place, TaskGuard),

@@ -33,6 +33,9 @@ const HEAD_ROOM: u32 = 16 * 1024;
 const REJECTED: Fault =
     Fault::bad("the request's :path, :authority, Host or Content-Length is malformed");
 
+/// The most bytes of a response that a stream holds for the connection; without it, 400 KiB.
+const SEND_BUFFER: usize = 32 * 1024;
+
 /// The streams that are under way.
 #[derive(Debug, Default)]
 struct Streams {
@@ -78,7 +81,7 @@ pub(super) async fn serve(connection: Connection) {
     });
     let begun = timeout(terms.handshake, handshake(stream, Some(options(terms)))).await;
     let Ok(Ok(mut connection)) = begun else { return };
-    let _kept = (place, task);
+    let _kept = task;
     let streams = Arc::new(Streams::default());
     let mut left = terms.requests;
     let mut malformed = 0;
@@ -111,11 +114,12 @@ pub(super) async fn serve(connection: Connection) {
                 let (proxy, shutdown) = (Arc::clone(&proxy), shutdown.clone());
                 let mut session = ServerSession::new_http2(session);
                 session.set_write_timeout(Some(terms.send));
-                tokio::spawn(async move {
+                let client = place.client().cloned();
+                tokio::spawn(begun::of_client(client, async move {
                     let serving = proxy.process_new_http(session, &shutdown);
                     begun::count(until_overdue(serving)).await;
                     drop(stream);
-                });
+                }));
                 left = left.saturating_sub(1);
                 if left == 0 && !leaves {
                     leaves = true;
@@ -169,6 +173,7 @@ fn options(terms: Terms) -> H2Options {
         .max_header_list_size(terms.header_size.saturating_mul(2).saturating_add(HEAD_ROOM))
         .max_pending_accept_reset_streams(terms.pending_resets)
         .max_local_error_reset_streams(Some(terms.error_resets))
+        .max_send_buffer_size(SEND_BUFFER)
         // WebSockets by HTTP/2 (RFC 8441).
         .enable_connect_protocol();
     options

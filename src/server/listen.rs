@@ -11,6 +11,8 @@ pub enum BindError {
     Address(Address, io::Error),
     /// The signals can't be received.
     Signals(io::Error),
+    /// The proxy can't be made, which needs loopback for a moment.
+    Engine(io::Error),
     /// The gateway that runs does not hand its listeners over.
     Handover(io::Error),
 }
@@ -33,6 +35,7 @@ impl fmt::Display for BindError {
             }
             Self::Address(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Handover(error) => write!(f, "cannot take over: {error}"),
+            Self::Engine(error) => write!(f, "loopback can't be used: {error}"),
             Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
         }
     }

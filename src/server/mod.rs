@@ -4,6 +4,7 @@ mod apply;
 mod bare;
 mod client_stream;
 mod connection;
+mod engine;
 mod files;
 mod guard;
 mod handover;
@@ -34,18 +35,16 @@ use crate::http::address::Address;
 use crate::load::{self, Arrivals, InFlight, Overload, Places};
 use crate::proxy::Proxy;
 use crate::telemetry::log as own_log;
-use crate::upstream::Discovery;
+use crate::upstream::{Discovery, set_file_limit};
 use crate::websocket::Registry;
 use apply::Force;
 use connection::Connections;
 use handover::{Keeper, Taken};
-use pingora::apps::HttpServerOptions;
 use pingora::apps::http_app::HttpServer;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{Fds, ListenFds};
 use pingora::services::{Service as _, listening::Service};
-use pingora_proxy::HttpProxy;
 use reload::Watch;
 use signals::Stop;
 use socket::{Files, Socket};
@@ -134,7 +133,9 @@ impl Server {
         let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
         let live = Arc::new(Live::new(generation, bound));
         let in_flight = Arc::new(InFlight::default());
-        let most = load::connections(files::raise_limit());
+        let most = files::raise_limit();
+        set_file_limit(most);
+        let most = load::connections(most);
         let places = Arc::new(Places::new(most));
         let overload = Arc::new(Overload::new(most));
         tokio::spawn(load::watch_memory(Arc::clone(&live), Arc::clone(&overload)));
@@ -159,16 +160,11 @@ impl Server {
                 live: Arc::clone(&live),
                 in_flight: Arc::clone(&in_flight),
                 overload: Arc::clone(&overload),
+                places: Arc::clone(&places),
                 sessions: Arc::clone(&sessions),
                 cache: Arc::clone(&cache),
             };
-            let mut proxy = HttpProxy::new(proxy, Arc::clone(&conf));
-            let mut options = HttpServerOptions::default();
-            // Let through to `admission`, which refuses it with a reason and a log line.
-            options.allow_connect_method_proxying = true;
-            proxy.server_options = Some(options);
-            proxy.handle_init_modules();
-            let proxy = Arc::new(proxy);
+            let proxy = engine::build(proxy, &conf).await.map_err(BindError::Engine)?;
             proxies.push(Arc::clone(&proxy));
             let (live, places) = (Arc::clone(&live), Arc::clone(&places));
             let arriving = Arc::new(Arrivals::new(address.clone()));

@@ -1,3 +1,4 @@
+use super::engine::Engine;
 use super::notify;
 use super::signals::{Signals, Stop};
 use super::socket::Files;
@@ -7,10 +8,8 @@ use crate::admin::Readiness;
 use crate::generation::{Drain, Live};
 use crate::history::History;
 use crate::load::InFlight;
-use crate::proxy::Proxy;
 use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
 use pingora::apps::ServerApp;
-use pingora_proxy::HttpProxy;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -52,7 +51,7 @@ pub(super) struct Ending {
     pub(super) readiness: Arc<Readiness>,
     /// What accepts connections.
     pub(super) services: Vec<JoinHandle<()>>,
-    pub(super) proxies: Vec<Arc<HttpProxy<Proxy>>>,
+    pub(super) proxies: Vec<Arc<Engine>>,
     /// Each connection holds a receiver as well: when all are gone, so are the connections.
     pub(super) stop_accepting: watch::Sender<bool>,
     pub(super) stop_admin: Arc<watch::Sender<bool>>,

@@ -1,6 +1,7 @@
 //! Sockets to upstreams that the gateway opens itself: with a time of their own for connecting,
 //! and so that they can be cut off from outside.
 
+use super::descriptors::connect_with_room;
 use async_trait::async_trait;
 use pingora::connectors::l4::Connect;
 use pingora::http::ResponseHeader;
@@ -11,7 +12,7 @@ use pingora::protocols::{Digest, GetProxyDigest};
 use pingora::{Error, ErrorType, Result};
 use rustix::net::{Shutdown, shutdown};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
@@ -26,6 +27,14 @@ pub type Socket = Either<TcpStream, UnixStream>;
 /// # Errors
 /// When there is no connection within `time`.
 pub async fn dial(address: &SocketAddr, time: Duration) -> Result<Socket> {
+    let descriptor = |socket: &Socket| match socket {
+        Socket::Left(socket) => socket.as_raw_fd(),
+        Socket::Right(socket) => socket.as_raw_fd(),
+    };
+    connect_with_room(|| dial_once(address, time), descriptor).await
+}
+
+async fn dial_once(address: &SocketAddr, time: Duration) -> Result<Socket> {
     let connecting = async {
         match address {
             SocketAddr::Inet(address) => TcpStream::connect(address).await.map(Socket::Left),

@@ -5,6 +5,7 @@ use super::session::{CLOSE_TIMEOUT, End, GOING_AWAY, Initiator, Limit, Session};
 use super::settings::{LogFrames, Settings};
 use super::watch::{Watch, Watcher};
 use super::wire::Wire;
+use crate::upstream::PIECE;
 use pingora::protocols::l4::ext::set_tcp_keepalive;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
 use std::io;
@@ -12,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 /// How the reason begins with which a client is told that its upstream is gone.
@@ -530,7 +531,9 @@ impl Tap {
             let count = room.filled().len();
             buffer.advance(count);
         } else {
-            ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
+            // Less than there is room for: what a client that takes nothing makes Pingora hold.
+            let mut piece = (&mut self.socket).take(PIECE);
+            ready!(Pin::new(&mut piece).poll_read(cx, buffer))?;
         }
         if buffer.filled().len() == start {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));

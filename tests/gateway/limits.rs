@@ -3,6 +3,8 @@
 use crate::support::{
     Authority, Config, Gateway, Head, Upstream, Wire, free_port, get, ok, until, within,
 };
+use bytes::Bytes;
+use http::Request;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -367,4 +369,121 @@ async fn a_later_head_may_not_dribble_in_for_ever_either() {
     })
     .await;
     assert_eq!(gateway.get("/", &[]).await.status(), 200);
+}
+
+/// A connection of HTTP/2 from another address of this machine.
+async fn http2_from(source: &str, gateway: &Gateway) -> h2::client::SendRequest<Bytes> {
+    let socket = connect_from(source, gateway).await.into_stream();
+    let (send, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    send
+}
+
+/// An upstream that answers all but `/hangs`.
+async fn hanging() -> Upstream {
+    Upstream::scripted(|mut wire, recorder| async move {
+        while let Some(head) = wire.try_head().await {
+            recorder.record(&head);
+            if head.target() == "/hangs" {
+                std::future::pending::<()>().await;
+            }
+            wire.send(ok("hello")).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn requests_of_one_client_beyond_its_half_are_answered_429() {
+    let upstream = hanging().await;
+    let config = Config::to(&upstream).listening("protocols: [h1, h2c]");
+    let gateway = config.top("limits: {requests: 20}").start().await;
+    let mut waiting = Vec::new();
+    let mut clients = Vec::new();
+    // However many connections they come by.
+    for _ in 0..2 {
+        let mut client = http2_from("127.0.0.2", &gateway).await;
+        for _ in 0..5 {
+            client = client.ready().await.expect("a stream");
+            let request = Request::get("http://localhost/hangs").body(()).expect("a request");
+            waiting.push(client.send_request(request, true).expect("sent").0);
+        }
+        clients.push(client);
+    }
+    until("ten are in flight", async || upstream.requests().len() == 10).await;
+    let mut another = connect_from("127.0.0.2", &gateway).await;
+    another.send(get("/one-more", &[])).await;
+    let refused = another.response().await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.error()["error"], "too_many_requests");
+    assert_eq!(refused.head.only("retry-after"), Some("1"));
+    gateway.says(0, "limits.requests_per_client").await;
+    assert_eq!(gateway.access_of("/one-more").await["http.response.status_code"], 429);
+    let mut other = connect_from("127.0.0.3", &gateway).await;
+    other.send(get("/", &[])).await;
+    assert_eq!(other.response().await.status(), 200);
+    drop((waiting, clients));
+    until("it may ask again", async || {
+        let mut again = connect_from("127.0.0.2", &gateway).await;
+        again.send(get("/", &[])).await;
+        again.response().await.status() == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn clients_of_a_trusted_proxy_are_counted_by_the_address_that_it_reports() {
+    let upstream = hanging().await;
+    let limits = "limits: {requests_per_client: 2}";
+    let config = Config::to(&upstream).top("trusted_proxies: [127.0.0.1]").top(limits);
+    let gateway = config.start().await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut wire = gateway.connect().await;
+        wire.send(get("/hangs", &["X-Forwarded-For: 192.0.2.1"])).await;
+        held.push(wire);
+    }
+    until("two are in flight", async || upstream.requests().len() == 2).await;
+    let of = async |client: &str| gateway.get("/", &[&format!("X-Forwarded-For: {client}")]).await;
+    assert_eq!(of("192.0.2.1").await.status(), 429);
+    assert_eq!(of("192.0.2.2").await.status(), 200);
+    assert_eq!(gateway.get("/", &[]).await.status(), 200, "the proxy itself");
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_counts_as_a_connection() {
+    let upstream = Upstream::echo().await;
+    let limits = "limits: {connections: 20, connections_per_client: 3}";
+    let config = Config::to(&upstream).listening("protocols: [h1, h2c]").top(limits);
+    let gateway = config.start().await;
+    let mut client = http2_from("127.0.0.2", &gateway).await;
+    // The server's settings have come when a first request is answered.
+    let first = Request::get("http://localhost/").body(()).expect("a request");
+    let _ = within("an answer", client.send_request(first, true).expect("sent").0).await;
+    let mut sessions = Vec::new();
+    let mut open = async || {
+        let request = Request::builder()
+            .method("CONNECT")
+            .uri("http://localhost/ws")
+            .header("sec-websocket-version", "13")
+            .extension(h2::ext::Protocol::from_static("websocket"))
+            .body(())
+            .expect("a request");
+        client = client.clone().ready().await.expect("a stream");
+        let (response, send) = client.send_request(request, false).expect("sent");
+        let response = within("an answer", response).await.expect("an answer");
+        (response, send)
+    };
+    for _ in 0..2 {
+        let (response, send) = open().await;
+        assert_eq!(response.status(), 200);
+        sessions.push((response, send));
+    }
+    let (response, _) = open().await;
+    assert_eq!(response.status(), 429);
+    let mut other = connect_from("127.0.0.3", &gateway).await;
+    other.send(get("/", &[])).await;
+    assert!(other.try_head().await.is_some(), "another client is served");
+    sessions.clear();
+    until("there is room again", async || open().await.0.status() == 200).await;
 }

@@ -71,6 +71,7 @@ mod shared_counters;
 mod shared_counters_faults;
 mod shutdown;
 mod slow_clients;
+mod slow_readers;
 mod special_files;
 mod splits;
 mod timeouts;

@@ -1,6 +1,10 @@
 //! Asked for more than it can do, it refuses what is too much, says so once, and recovers.
 
-use crate::support::{Admin, Config, Gateway, Head, Metrics, Upstream, Wire, get, ok, until};
+use crate::support::{
+    Admin, Config, Gateway, Head, Metrics, Recorder, Upstream, Wire, get, ok, until, within,
+};
+use std::sync::Arc;
+use tokio::sync::Barrier;
 
 #[tokio::test]
 async fn short_of_memory_it_answers_503_until_there_is_some() {
@@ -143,4 +147,51 @@ async fn a_storm_of_connections_is_refused_and_counted() {
         metrics().await.value("tidegate_connections", &[]) < 5.0
     })
     .await;
+}
+
+#[tokio::test]
+async fn idle_connections_to_upstreams_make_room_for_new_ones() {
+    let held = Arc::new(Barrier::new(60));
+    let script = {
+        let held = Arc::clone(&held);
+        move |mut wire: Wire, recorder: Recorder| {
+            let held = Arc::clone(&held);
+            async move {
+                while let Some(head) = wire.try_head().await {
+                    recorder.record(&head);
+                    // All at once, so that each needs a connection of its own.
+                    held.wait().await;
+                    wire.send(ok("hello")).await;
+                }
+            }
+        }
+    };
+    let (one, other) = (Upstream::scripted(script.clone()).await, Upstream::scripted(script).await);
+    let config = Config::new()
+        .upstream("one", &[one.address()])
+        .upstream("other", &[other.address()])
+        .route("one", "path: /one", "one")
+        .route("other", "path: /other", "other")
+        .answer("own", "path: /own", "respond: {body: hi}")
+        .listening("protocols: [h1, h2c]")
+        .top("limits: {requests: 1000}");
+    let gateway = Gateway::with_files(120, &config).await;
+    for target in ["/one", "/other", "/one"] {
+        let socket = tokio::net::TcpStream::connect(gateway.address()).await.expect("a connection");
+        let (mut send, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        let mut answers = Vec::new();
+        for _ in 0..60 {
+            send = send.ready().await.expect("a stream");
+            let request = http::Request::get(format!("http://localhost{target}"));
+            let request = request.body(()).expect("a request");
+            answers.push(send.send_request(request, true).expect("sent").0);
+        }
+        for answer in answers {
+            assert_eq!(within("an answer", answer).await.expect("an answer").status(), 200);
+        }
+        assert_eq!(gateway.get("/own", &[]).await.status(), 200);
+    }
+    let lines = gateway.log_lines();
+    assert!(!lines.iter().any(|line| line.contains("files")), "{lines:#?}");
 }

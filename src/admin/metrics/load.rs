@@ -20,9 +20,10 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
     refused.sample(&[("limit", "connections")], places.full.count());
     refused.sample(&[("limit", "listener_connections")], places.full_of_listener.count());
     refused.sample(&[("limit", "connections_per_client")], places.full_of_client.count());
-    let mut shed =
-        to.family("tidegate_requests_shed", Kind::Counter, "Requests answered 503, by the limit.");
+    let help = "Requests answered 503, or 429 for a limit per client, by the limit.";
+    let mut shed = to.family("tidegate_requests_shed", Kind::Counter, help);
     shed.sample(&[("limit", "requests")], overload.requests.count());
+    shed.sample(&[("limit", "requests_per_client")], overload.requests_per_client.count());
     shed.sample(&[("limit", "memory")], overload.memory.count());
     shed.sample(&[("limit", "files")], overload.files.count());
 }

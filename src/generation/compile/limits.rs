@@ -26,6 +26,7 @@ impl Compiler<'_> {
             connections_per_client: written.connections_per_client,
             requests_per_connection: written.requests_per_connection.unwrap_or(10_000),
             requests: written.requests,
+            requests_per_client: written.requests_per_client,
             memory: written.memory.map(|size| size.0),
             concurrent_streams: written.http2.concurrent_streams.unwrap_or(100),
             pending_resets: written.http2.pending_resets.unwrap_or(20),

@@ -38,7 +38,7 @@ pub use ready::Ready;
 pub use redis::Redis;
 pub use tls::{Authority, Client, TlsVersion};
 pub use tls_service::{TlsService, answer_by_http2};
-pub use upstream::{Request, Upstream, ok, respond};
+pub use upstream::{Recorder, Request, Upstream, ok, respond};
 pub use websocket::{Handshake, Socket, next, switch};
 pub use wire::{Head, Response, Wire, get};
 

@@ -1,0 +1,125 @@
+use crate::http::address::client;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Locks over the clients, so that connections seldom wait for each other.
+const SHARDS: usize = 16;
+
+/// The clients that hold something, by their addresses.
+#[derive(Debug, Default)]
+pub struct Clients {
+    shards: [Mutex<HashMap<IpAddr, Weak<Client>>>; SHARDS],
+    /// Decides over shards, so that nobody can aim at one.
+    hasher: RandomState,
+}
+
+/// What one client holds: an IPv4 address, or the /64 network of an IPv6 address.
+///
+/// A connection looks its client up once and keeps it, so that counting a request takes no lock.
+#[derive(Debug)]
+pub struct Client {
+    address: IpAddr,
+    connections: AtomicUsize,
+    requests: AtomicUsize,
+    clients: Weak<Clients>,
+}
+
+/// One request in flight of a client; it no longer counts when this is dropped.
+#[derive(Debug)]
+pub struct RequestPermit(Arc<Client>);
+
+impl Clients {
+    /// The client with this address.
+    pub fn find(self: &Arc<Self>, address: IpAddr) -> Arc<Client> {
+        let address = client(address);
+        let mut shard = self.shard(address);
+        if let Some(found) = shard.get(&address).and_then(Weak::upgrade) {
+            return found;
+        }
+        let (connections, requests) = Default::default();
+        let clients = Arc::downgrade(self);
+        let new = Arc::new(Client { address, connections, requests, clients });
+        shard.insert(address, Arc::downgrade(&new));
+        new
+    }
+
+    fn shard(&self, client: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, Weak<Client>>> {
+        let number = self.hasher.hash_one(client) as usize % SHARDS;
+        #[expect(clippy::indexing_slicing, reason = "the number is less than the length")]
+        lock(&self.shards[number])
+    }
+}
+
+impl Client {
+    /// Its address; of IPv6, that of its network.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Counts a connection, unless it has as many as it may.
+    pub(super) fn add_connection(&self, most: usize) -> bool {
+        count(&self.connections, most)
+    }
+
+    /// A connection has ended.
+    pub(super) fn remove_connection(&self) {
+        self.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// Counts a request, unless it has as many in flight as it may.
+    pub fn request(self: Arc<Self>, most: usize) -> Option<RequestPermit> {
+        count(&self.requests, most).then(|| RequestPermit(self))
+    }
+}
+
+impl Drop for RequestPermit {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let Some(clients) = self.clients.upgrade() else { return };
+        let mut shard = clients.shard(self.address);
+        // It may have come again since.
+        if shard.get(&self.address).is_some_and(|there| there.strong_count() == 0) {
+            shard.remove(&self.address);
+        }
+    }
+}
+
+fn count(counter: &AtomicUsize, most: usize) -> bool {
+    let is_room = counter.fetch_add(1, Relaxed) < most;
+    if !is_room {
+        counter.fetch_sub(1, Relaxed);
+    }
+    is_room
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_kept_as_long_as_it_holds_something() {
+        let clients = Arc::new(Clients::default());
+        let one = clients.find("192.0.2.1".parse().unwrap());
+        let same = clients.find("::ffff:192.0.2.1".parse().unwrap());
+        assert!(Arc::ptr_eq(&one, &same));
+        let permit = same.request(1).expect("room");
+        assert!(Arc::clone(&one).request(1).is_none());
+        drop(one);
+        let again = clients.find("192.0.2.1".parse().unwrap());
+        assert!(again.request(1).is_none(), "its request is in flight");
+        drop(permit);
+        assert!(clients.shards.iter().all(|shard| lock(shard).is_empty()));
+    }
+}

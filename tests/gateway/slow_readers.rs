@@ -1,0 +1,147 @@
+//! A client that takes nothing of its response makes the gateway hold little of it.
+
+use crate::support::{Config, Gateway, Upstream, Wire, get, until};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::net::TcpSocket;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// What each may make the gateway hold, beyond the kernel's buffers; and what a process needs for
+/// a connection and its tasks, built without optimisation.
+const MOST: u64 = (256 + 64) * 1024;
+
+/// An upstream whose response never ends, and how many bytes of it have gone.
+async fn endless(head: &'static str, piece: Vec<u8>) -> (Upstream, Arc<AtomicU64>) {
+    let sent = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&sent);
+    let piece: Arc<[u8]> = piece.into();
+    let upstream = Upstream::scripted(move |mut wire, _| {
+        let (sent, piece) = (Arc::clone(&counted), Arc::clone(&piece));
+        async move {
+            let Some(request) = wire.try_head().await else { return };
+            let head = match request.get("sec-websocket-key") {
+                Some(key) => format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                     Upgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+                    derive_accept_key(key.as_bytes())
+                )
+                .into_bytes(),
+                None => head.as_bytes().to_vec(),
+            };
+            wire.send(head).await;
+            while wire.try_send(&piece).await.is_ok() {
+                sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            }
+        }
+    })
+    .await;
+    (upstream, sent)
+}
+
+const HEAD: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10000000000\r\n\r\n";
+
+/// A client for which the kernel keeps little, so that it is soon full.
+async fn connect(gateway: &Gateway) -> Wire {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    Wire::new(socket.connect(gateway.address()).await.expect("a connection"))
+}
+
+/// Waits until nothing more is taken from the upstream.
+async fn stalled(sent: &AtomicU64) {
+    let (mut last, mut same) = (0, 0);
+    until("the upstream can send no more", async || {
+        let now = sent.load(Ordering::Relaxed);
+        same = if now == last && now > 0 { same + 1 } else { 0 };
+        last = now;
+        same == 25
+    })
+    .await;
+}
+
+fn text() -> Vec<u8> {
+    (0..40_000_u64)
+        .flat_map(|it| format!("{:x} ", it.wrapping_mul(0x9e37_79b9_7f4a_7c15)).into_bytes())
+        .collect()
+}
+
+fn assert_little(gateway: &Gateway, before: u64, count: u64, what: &str) {
+    let each = gateway.peak_memory().saturating_sub(before) / count;
+    assert!(each < MOST, "{what}: {each} bytes for each of {count}");
+}
+
+#[tokio::test]
+async fn of_a_response_over_http1_little_is_held() {
+    for coding in ["identity", "br", "gzip", "zstd"] {
+        let (upstream, sent) = endless(HEAD, text()).await;
+        let config = Config::to(&upstream).top("compression: on").top("access_log: off");
+        let gateway = config.start().await;
+        let mut held = Vec::new();
+        let mut before = 0;
+        // What the first few make the process load and keep is not theirs.
+        for count in [4, 60] {
+            before = gateway.peak_memory();
+            for _ in 0..count {
+                let mut wire = connect(&gateway).await;
+                wire.send(get("/big", &[&format!("Accept-Encoding: {coding}")])).await;
+                held.push(wire);
+            }
+            stalled(&sent).await;
+        }
+        assert_little(&gateway, before, 60, coding);
+    }
+}
+
+#[tokio::test]
+async fn of_a_response_over_http2_little_is_held() {
+    let (upstream, sent) = endless(HEAD, text()).await;
+    let config = Config::to(&upstream).listening("protocols: [h1, h2c]").top("access_log: off");
+    let gateway = config.start().await;
+    let before = gateway.peak_memory();
+    let (mut held, mut kept) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let socket = connect(&gateway).await.into_stream();
+        let (mut send, connection) = h2::client::Builder::new()
+            .initial_window_size(1 << 30)
+            .initial_connection_window_size(1 << 30)
+            .handshake::<_, Bytes>(socket)
+            .await
+            .expect("HTTP/2");
+        // It sends what it has to, and then is not looked at again: nothing is read.
+        for _ in 0..100 {
+            let request = http::Request::get("http://localhost/big").body(()).expect("a request");
+            held.push(send.send_request(request, true).expect("sent").0);
+        }
+        let mut connection = Box::pin(connection);
+        let once = std::future::poll_fn(|cx| {
+            let _ = connection.as_mut().poll(cx);
+            std::task::Poll::Ready(())
+        });
+        once.await;
+        kept.push((send, connection));
+    }
+    stalled(&sent).await;
+    assert_little(&gateway, before, 200, "HTTP/2");
+}
+
+#[tokio::test]
+async fn of_what_a_websocket_brings_little_is_held() {
+    // Frames of 32 KiB: their heads, and as many bytes.
+    let frame = [&[0x82, 126, 0x7f, 0xff][..], &[b'x'; 0x7fff]].concat();
+    let (upstream, sent) = endless(HEAD, frame).await;
+    let gateway = Config::to(&upstream).top("access_log: off").start().await;
+    let before = gateway.peak_memory();
+    let mut held = Vec::new();
+    for _ in 0..60 {
+        let mut wire = connect(&gateway).await;
+        let handshake = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+                         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        wire.send(handshake).await;
+        held.push(wire);
+    }
+    stalled(&sent).await;
+    assert_little(&gateway, before, 60, "WebSockets");
+}
