@@ -98,7 +98,9 @@ async fn no_variable_brings_a_field_of_its_own() {
     assert_eq!(answer.text(), "ok");
     for head in [&answer.head, &upstream.only_request().await.head] {
         assert_eq!(head.get("x-admin"), None, "{}", head.text);
-        assert_eq!(head.only("x-user"), Some("<a\u{fffd}\u{fffd}X-Admin: 1\u{fffd}\u{fffd}b>"));
+        // An id that can't be shown ends with a hash of the whole.
+        let user = head.only("x-user").unwrap_or_default();
+        assert!(user.starts_with("<a\u{fffd}\u{fffd}X-Admin: 1\u{fffd}\u{fffd}b…"), "{user}");
     }
 }
 

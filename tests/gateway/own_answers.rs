@@ -22,7 +22,12 @@ async fn a_redirect_leads_where_the_file_says_with_what_the_request_said() {
         ("//evil.example/%2e%2e/x", 307, "https://new.example/x"),
         ("/old/x?y=1", 308, "/new"),
         ("/tls/%C3%BC?a=b", 301, "https://localhost/tls/%C3%BC?a=b"),
-        ("/me?userId=../%0D%0AX:%20y//e", 303, "/users/..%2F%EF%BF%BD%EF%BF%BDX%3A%20y%2F%2Fe"),
+        // An id that can't be shown ends with a hash of the whole.
+        (
+            "/me?userId=../%0D%0AX:%20y//e",
+            303,
+            "/users/..%2F%EF%BF%BD%EF%BF%BDX%3A%20y%2F%2Fe%E2%80%A6eaf8f2b2dee37ed4598c8c70b70010ec",
+        ),
     ] {
         let answer = gateway.get(target, &[]).await;
         assert_eq!(

@@ -127,7 +127,7 @@ async fn broken_rate_key_is_replaced_and_other_keys_are_counted() {
 async fn broken_session_key_is_replaced_and_other_users_stay_counted() {
     let counting =
         Counting::start("websocket: {max_sessions_per_user: 1}", ", timeout: 5s, lease: 1s").await;
-    let _first = counting.gateway.websocket("/ws?u=a").await;
+    let first = counting.gateway.websocket("/ws?u=a").await;
     let key = counting.key("sessions");
     let _second = counting.gateway.websocket("/ws?u=b").await;
     let mark = counting.gateway.mark();
@@ -135,11 +135,15 @@ async fn broken_session_key_is_replaced_and_other_users_stay_counted() {
     counting.gateway.says(mark, "a value of another type").await;
     counting.is_up(true).await;
     // The next handshake of that user replaces it; the other user's session is still renewed.
+    drop(first);
     let handshake = Handshake::to("/ws?u=a");
-    let mut wire = counting.gateway.connect().await;
-    wire.send(handshake.bytes()).await;
-    wire.head().await;
-    until("a hash again", async || counting.redis.ask(&["TYPE", &key]) == ["hash"]).await;
+    until("a hash again", async || {
+        let mut wire = counting.gateway.connect().await;
+        wire.send(handshake.bytes()).await;
+        wire.head().await;
+        counting.redis.ask(&["TYPE", &key]) == ["hash"]
+    })
+    .await;
     assert_eq!(counting.gateway.refused(&Handshake::to("/ws?u=b")).await.status(), 429);
     assert!(counting.failed().await < 0.5);
 }

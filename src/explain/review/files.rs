@@ -1,6 +1,6 @@
 use crate::config::{Config, Kind, Node, Problems, Resolved, Sources, Span, Spanned};
 use crate::config::{UpstreamTls, UpstreamTlsSetting};
-use crate::http::secret::{is_secret, without_userinfo};
+use crate::http::secret::{is_secret_key, without_userinfo};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -62,7 +62,7 @@ fn secrets(node: &Node, at: &str, readable: &BTreeSet<u16>, found: &mut Problems
                     && !scalar.text.is_empty()
                     && !scalar.is_expanded();
                 let is_secret =
-                    is_secret(&key.text) || without_userinfo(&scalar.text) != scalar.text;
+                    is_secret_key(&key.text) || without_userinfo(&scalar.text) != scalar.text;
                 if is_written && is_secret && readable.contains(&value.span.file) {
                     let reason = "it is secret, and everybody on this machine may read the file";
                     found

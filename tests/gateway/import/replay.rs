@@ -102,7 +102,7 @@ const TOLD: [&str; 6] = [
 ];
 
 /// Fields of an answer that are of no matter, or of the connection.
-const OWN: [&str; 13] = [
+const OWN: [&str; 14] = [
     "accept-ranges",
     "alt-svc",
     "connection",
@@ -110,6 +110,7 @@ const OWN: [&str; 13] = [
     "date",
     "etag",
     "keep-alive",
+    "proxy-status",
     "last-modified",
     "server",
     "transfer-encoding",
