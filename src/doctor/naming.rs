@@ -24,7 +24,9 @@ pub fn gateways_own(error: &str) -> Option<Code> {
         "method_not_allowed" => Code::MethodNotAllowed,
         "headers_too_large" | "uri_too_long" | "body_too_large" => Code::RequestTooLarge,
         "internal_error" | "loop_detected" => Code::GatewayError,
-        "bad_request" => Code::BadRequest,
+        "bad_request" | "proxy_header_required" => Code::BadRequest,
+        "tls_required" => Code::TlsBehindPlain,
+        "version_not_supported" => Code::Http2Only,
         "unknown_protocol" => Code::MethodNotAllowed,
         "https_required" => Code::Redirected,
         _ => return None,
@@ -201,7 +203,12 @@ mod tests {
             .flat_map(|source| marks.iter().flat_map(|mark| literals(source, mark)))
             .collect();
         assert!(errors.len() > 15, "{errors:?}");
-        for error in errors {
+        // Answers before HTTP have their codes in one place.
+        let codes = include_str!("../server/bare.rs").split("fn code").nth(1).unwrap_or_default();
+        let codes = codes.split("fn message").next().unwrap_or_default();
+        let before_http: Vec<&str> = literals(codes, " => ").collect();
+        assert!(before_http.len() > 5, "{before_http:?}");
+        for error in errors.into_iter().chain(before_http) {
             // The gateway gives it to clients that send slowly, which the doctor does not.
             assert!(gateways_own(error).is_some() || error == "request_timeout", "{error}");
         }

@@ -78,6 +78,26 @@ mod tests {
     }
 
     #[test]
+    fn status_of_http_is_mapped_as_the_specification_does() {
+        for (http, grpc) in [
+            (400, "13"),
+            (401, "16"),
+            (403, "7"),
+            (404, "12"),
+            (429, "14"),
+            (502, "14"),
+            (503, "14"),
+            (504, "14"),
+            (405, "2"),
+            (413, "2"),
+            (500, "2"),
+        ] {
+            let status = StatusCode::from_u16(http).expect("a status");
+            assert_eq!(status_of(status), grpc, "{http}");
+        }
+    }
+
+    #[test]
     fn a_message_is_percent_encoded() {
         assert_eq!(message("it's 5 % off\n\u{e9}"), "it's 5 %25 off%0A%C3%A9");
     }

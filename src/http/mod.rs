@@ -13,6 +13,7 @@ pub mod host;
 pub mod origin;
 pub mod path;
 pub mod proxy_headers;
+pub mod proxy_status;
 pub mod query;
 pub mod raw_head;
 pub mod redact;

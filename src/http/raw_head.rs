@@ -1,5 +1,6 @@
 //! The head of a request before Pingora's parser has it: where it ends, and what is wrong with it.
 
+use super::host;
 use bytes::BytesMut;
 use http::StatusCode;
 use std::mem::MaybeUninit;
@@ -120,11 +121,63 @@ fn is_odd(line: &[u8]) -> Result<bool, Fault> {
 
 /// Whether a head can go to Pingora as it came.
 pub fn is_plain(head: &[u8]) -> bool {
-    request_line(head).is_some_and(|(_, line)| is_odd(line) == Ok(false))
+    request_line(head).is_some_and(|(_, line)| {
+        let mut parts = line.split(|byte| *byte == b' ');
+        let is_origin_form = parts.nth(1).is_some_and(|target| target.starts_with(b"/"));
+        is_origin_form && is_odd(line) == Ok(false)
+    })
+}
+
+/// Gives the host of an absolute target the spelling that `Host` has, where both name the same: case, the
+/// scheme's own port and a dot at the end make no difference (RFC 9110, section 4.2.3). Pingora compares bytes.
+fn spell_host_once(head: &mut BytesMut) {
+    let Some((start, line)) = request_line(head) else { return };
+    let mut parts = line.split(|byte| *byte == b' ');
+    let (Some(method), Some(target)) = (parts.next(), parts.next()) else { return };
+    if target.starts_with(b"/") {
+        return;
+    }
+    let Ok(target) = std::str::from_utf8(target) else { return };
+    let Some((scheme, rest)) = target.split_once("://") else { return };
+    let default_port = match () {
+        () if scheme.eq_ignore_ascii_case("http") => ":80",
+        () if scheme.eq_ignore_ascii_case("https") => ":443",
+        () => return,
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let normal = |written: &str| {
+        let canonical = host::canonical(written)?;
+        let host = canonical.strip_suffix(default_port).unwrap_or(&canonical);
+        Some(host.to_ascii_lowercase())
+    };
+    let host = parse(head, |_, request| {
+        let mut hosts = request.headers.iter().filter(|it| it.name.eq_ignore_ascii_case("host"));
+        match (hosts.next(), hosts.next()) {
+            (Some(only), None) => std::str::from_utf8(only.value).ok().map(str::to_owned),
+            _ => None,
+        }
+    });
+    let is_same = |host: &String| {
+        host != authority && normal(host).is_some_and(|it| normal(authority) == Some(it))
+    };
+    let Some(host) = host.filter(is_same) else { return };
+    let begin = start + method.len() + 1 + scheme.len() + 3;
+    let end = begin + authority.len();
+    let mut spelt = BytesMut::with_capacity(head.len() + host.len());
+    spelt.extend_from_slice(head.get(..begin).unwrap_or_default());
+    spelt.extend_from_slice(host.as_bytes());
+    spelt.extend_from_slice(head.get(end..).unwrap_or_default());
+    *head = spelt;
 }
 
 /// Percent-encodes in the target what can't be read in two ways; refuses a request line that is none.
 pub fn prepare(head: &mut BytesMut) -> Result<(), Fault> {
+    encode_target(head)?;
+    spell_host_once(head);
+    Ok(())
+}
+
+fn encode_target(head: &mut BytesMut) -> Result<(), Fault> {
     let Some((start, line)) = request_line(head) else { return Err(MALFORMED) };
     if !is_odd(line)? {
         return Ok(());

@@ -84,6 +84,10 @@ pub(super) fn prepare(
     Ok(())
 }
 
+/// Why an upstream whose `protocols` are `[h2]` is sent nothing.
+pub(super) const NOT_HTTP2: &str =
+    "it did not choose HTTP/2 (ALPN), which `protocols: [h2]` insists on";
+
 /// Refuses to speak HTTP/1.1 to an upstream whose `protocols` are `[h2]`, though it has chosen that
 /// (ALPN). WebSockets go over HTTP/1.1 all the same.
 fn insist_on_http2(upstream: &RequestHeader, ctx: &Context) -> Result<()> {
@@ -93,8 +97,7 @@ fn insist_on_http2(upstream: &RequestHeader, ctx: &Context) -> Result<()> {
     if !is_due {
         return Ok(());
     }
-    let reason = "it did not choose HTTP/2 (ALPN), which `protocols: [h2]` insists on";
-    Err(Error::explain(ErrorType::TLSHandshakeFailure, reason).into_up())
+    Err(Error::explain(ErrorType::TLSHandshakeFailure, NOT_HTTP2).into_up())
 }
 
 /// The path that the route passes on, its prefix replaced; the query byte for byte.

@@ -1,14 +1,16 @@
 //! Copies of requests for a shadow of the service, whose answers nobody waits for.
 
 use super::Context;
+use super::forward::NOT_HTTP2;
 use crate::generation::Mirror;
 use crate::tls;
 use crate::upstream::{Ask, Pool};
 use bytes::{Bytes, BytesMut};
 use http::header;
-use pingora::Result;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
+use pingora::protocols::ALPN;
+use pingora::{Error, ErrorType, Result};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -88,6 +90,10 @@ async fn send(
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
     }
     let (mut session, _) = CONNECTOR.get_http_session(&peer).await?;
+    if speech.alpn == ALPN::H2 && session.as_http2().is_none() {
+        pool.broken(&chosen);
+        return Error::e_explain(ErrorType::TLSHandshakeFailure, NOT_HTTP2);
+    }
     session.write_request_header(head).await?;
     if !body.is_empty() {
         session.write_request_body(body, true).await?;

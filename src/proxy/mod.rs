@@ -13,7 +13,6 @@ mod failure;
 mod forward;
 mod grpc_web;
 mod mirror;
-mod proxy_status;
 mod reply;
 mod response_framing;
 mod retry;

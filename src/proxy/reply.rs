@@ -1,10 +1,10 @@
 //! The gateway's own answers, written out.
 
-use super::proxy_status::{PROXY_STATUS, proxy_status};
 use super::{Context, filter_response, grpc_web};
 use crate::error_pages::{Known, Page};
 use crate::filter::{Reply, ReplyBody};
 use crate::http::grpc;
+use crate::http::proxy_status::{PROXY_STATUS, proxy_status};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -41,12 +41,7 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply)
     for (name, value) in reply.headers {
         head.append_header(name, value)?;
     }
-    if let ReplyBody::Error { code, .. } = &reply.body
-        && ctx.route.edge.sends_proxy_status
-        && let Some(value) = proxy_status(code)
-    {
-        head.insert_header(PROXY_STATUS, value)?;
-    }
+    name_error(&mut head, &reply.body, ctx)?;
     filter_response(session.req_header(), &mut head, ctx).await?;
     let is_bodiless = length == 0 || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head), is_bodiless).await?;
@@ -58,6 +53,17 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply)
     }
     ctx.sent = length;
     session.write_response_body(Some(body), true).await
+}
+
+/// Names the gateway's own error in `Proxy-Status`, unless that is switched off.
+fn name_error(head: &mut ResponseHeader, body: &ReplyBody, ctx: &Context) -> Result<()> {
+    if let ReplyBody::Error { code, .. } = body
+        && ctx.route.edge.sends_proxy_status
+        && let Some(value) = proxy_status(code)
+    {
+        head.insert_header(PROXY_STATUS, value)?;
+    }
+    Ok(())
 }
 
 /// Whether this is an error for a call of gRPC, whose clients read nothing but `grpc-status`. Over HTTP/1.1 there
@@ -83,6 +89,7 @@ async fn send_to_grpc(session: &mut Session, ctx: &mut Context, reply: Reply) ->
             head.append_header(name, value)?;
         }
     }
+    name_error(&mut head, &reply.body, ctx)?;
     ctx.grpc_reply = Some(reply.status);
     filter_response(session.req_header(), &mut head, ctx).await?;
     session.write_response_header(Box::new(head), true).await?;

@@ -111,13 +111,14 @@ pub(super) fn broken(
     tracing::failed(ctx, &error);
     if is_unprocessed(&error) {
         // No fault of the endpoint's: it drains, or has enough to do.
-        error.set_retry(may_repeat(session, ctx, true));
+        // A connection that was closing already costs no attempt, as one that was idle does not.
+        let may_retry = may_repeat(session, ctx, true)
+            || (is_reused && is_graceful(&error) && is_repeatable(session));
+        error.set_retry(may_retry);
         return error;
     }
     let is_upstreams = *error.esource() == ErrorSource::Upstream;
-    let is_safe = session.req_header().method.is_idempotent()
-        && !session.as_ref().retry_buffer_truncated()
-        && session.response_written().is_none();
+    let is_safe = session.req_header().method.is_idempotent() && is_repeatable(session);
     if !is_safe {
         error.set_retry(false);
     } else {
@@ -151,12 +152,23 @@ fn is_unprocessed(error: &Error) -> bool {
             || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
+/// Whether an upstream closes its HTTP/2 connection without an error (RFC 9113, section 6.8). The
+/// connection takes no further request, so that the next attempt has another one.
+fn is_graceful(error: &Error) -> bool {
+    let error = error.root_cause().downcast_ref::<h2::Error>();
+    error.is_some_and(|it| it.is_go_away() && it.reason() == Some(h2::Reason::NO_ERROR))
+}
+
+/// Whether the request can be sent once more: its body is kept, and the client has got no response.
+fn is_repeatable(session: &Session) -> bool {
+    !session.as_ref().retry_buffer_truncated() && session.response_written().is_none()
+}
+
 /// Whether there is another attempt for this request; it is counted.
 fn may_repeat(session: &Session, ctx: &mut Context, is_unprocessed: bool) -> bool {
     let policy = &ctx.route.retry;
     let is_safe = (is_unprocessed || session.req_header().method.is_idempotent())
-        && !session.as_ref().retry_buffer_truncated()
-        && session.response_written().is_none()
+        && is_repeatable(session)
         && ctx.attempts.failed + 1 < policy.attempts;
     if !is_safe || !ctx.pool().is_some_and(|pool| pool.spend_retry()) {
         return false;

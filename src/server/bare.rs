@@ -2,6 +2,7 @@
 
 use crate::exchange::{Exchange, Outcome};
 use crate::generation::Live;
+use crate::http::proxy_status::{PROXY_STATUS, proxy_status};
 use crate::http::raw_head::{self as head, Fault};
 use crate::http::request_id;
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -78,7 +79,7 @@ impl Bare {
         }
     }
 
-    fn text(self, request_id: &str, is_head: bool) -> String {
+    fn text(self, request_id: &str, is_head: bool, sends_proxy_status: bool) -> String {
         let (status, code, message) = (self.status(), self.code(), self.message());
         let body = format!(
             "{{\"error\":\"{code}\",\"message\":\"{message}\",\"request_id\":\"{request_id}\"}}"
@@ -87,9 +88,12 @@ impl Bare {
             Self::Full | Self::FullOfClient => "retry-after: 1\r\n",
             _ => "",
         };
+        let value = sends_proxy_status.then(|| proxy_status(code)).flatten();
+        let value = value.as_ref().and_then(|value| value.to_str().ok());
+        let named = value.map(|value| format!("{PROXY_STATUS}: {value}\r\n")).unwrap_or_default();
         format!(
             "HTTP/1.1 {} {}\r\ndate: {}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\ncache-control: no-store\r\nx-request-id: {request_id}\r\n{more}\
+             content-length: {}\r\ncache-control: no-store\r\nx-request-id: {request_id}\r\n{named}{more}\
              connection: close\r\n\r\n{}",
             status.as_str(),
             status.canonical_reason().unwrap_or_default(),
@@ -107,7 +111,7 @@ impl Bare {
         let Ok(_permit) = FAREWELLS.try_acquire() else { return };
         let request_id = request_id::generate();
         let is_head = head::named(head).is_some_and(|(method, _)| method == b"HEAD");
-        let text = self.text(&request_id, is_head);
+        let text = self.text(&request_id, is_head, live.load().edge.sends_proxy_status);
         let peer = stream.get_socket_digest();
         let peer = peer.and_then(|it| it.peer_addr().and_then(|it| it.as_inet().copied()));
         self.log(head, Version::HTTP_11, peer, &request_id, live);

@@ -171,6 +171,8 @@ async fn the_gateways_own_errors_are_grpcs_for_grpc() {
         assert_eq!(got.head.headers.get("content-type").expect("a type"), "application/grpc");
         assert_eq!(got.head.headers.get("grpc-status").expect("a status"), status, "{path}");
         assert!(got.head.headers.contains_key("grpc-message"), "{path}");
+        let named = got.head.headers.get("proxy-status").expect("a Proxy-Status");
+        assert!(named.as_bytes().starts_with(b"tidegate; error="), "{named:?}");
         assert_eq!((got.body.len(), got.end), (0, Ok(None)));
         let line = gateway.access_of(&path).await;
         assert_eq!(line["http.response.status_code"], http);

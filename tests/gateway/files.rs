@@ -64,6 +64,7 @@ async fn files_are_served_by_their_names() {
         assert_eq!((answer.status(), answer.text().as_str()), (200, body), "{target}");
         assert_eq!(answer.head.only("content-type"), Some(content_type), "{target}");
         assert_eq!(answer.head.only("accept-ranges"), Some("bytes"), "{target}");
+        assert_eq!(answer.head.only("x-content-type-options"), Some("nosniff"), "{target}");
         let kept = if target.starts_with("/assets") {
             "public, max-age=31536000, immutable"
         } else {

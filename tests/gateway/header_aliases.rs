@@ -1,5 +1,6 @@
 //! CGI, WSGI, Rack and PHP read `X_Real_IP` as `X-Real-IP`: nobody sets a header by another name.
 
+use crate::support::http2::get_over_http2;
 use crate::support::{Config, Head, Upstream, respond};
 
 /// Names that the gateway sets, removes, believes, matches or keys by, each in another spelling.
@@ -22,9 +23,8 @@ const ALIASES: [&str; 16] = [
     "X_Forwarded_Client_Cert",
 ];
 
-async fn seen(top: &str, sent: &[&str]) -> Result<Head, u16> {
-    let upstream = Upstream::saying("ok").await;
-    let mut config = Config::new()
+fn config(upstream: &Upstream, top: &str) -> Config {
+    let config = Config::new()
         .upstream("service", &[upstream.address()])
         .speaking("balance: {hash: {header: x-session-id}}")
         .route("versioned", "path_prefix: /v, headers: {x-version: \"2\"}", "service")
@@ -34,10 +34,12 @@ async fn seen(top: &str, sent: &[&str]) -> Result<Head, u16> {
         .with("cache: {key_headers: [x-plan]}")
         .with("rate_limits: [{requests: 1000, per: 1m, by: {header: x-api-key}}]")
         .top("identity: {user_id: [{header: x-user-id}]}");
-    if !top.is_empty() {
-        config = config.top(top);
-    }
-    let gateway = config.start().await;
+    if top.is_empty() { config } else { config.top(top) }
+}
+
+async fn seen(top: &str, sent: &[&str]) -> Result<Head, u16> {
+    let upstream = Upstream::saying("ok").await;
+    let gateway = config(&upstream, top).start().await;
     let fields: Vec<String> = sent.iter().map(|name| format!("{name}: evil")).collect();
     let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
     let answer = gateway.get("/x", &fields).await;
@@ -60,6 +62,32 @@ async fn an_alias_of_a_managed_header_is_dropped() {
     assert_eq!(head.only("x_other"), Some("evil"), "it is nobody's alias");
     assert_eq!(head.only("x-fine"), Some("evil"));
     assert_eq!(head.only("x-tenant"), Some("blue"));
+}
+
+#[tokio::test]
+async fn over_http2_an_alias_is_treated_alike() {
+    let sent: Vec<_> =
+        ALIASES.iter().chain(&["X_Other", "X-Fine"]).map(|name| (*name, "evil")).collect();
+    for (top, status, has_other) in [
+        ("", 200, true),
+        ("limits: {underscore_headers: drop}", 200, false),
+        ("limits: {underscore_headers: reject}", 400, false),
+    ] {
+        let upstream = Upstream::saying("ok").await;
+        let config = config(&upstream, top).listening("protocols: [h1, h2c]");
+        let gateway = config.start().await;
+        assert_eq!(get_over_http2(&gateway, "/x", &sent).await.status, status, "{top}");
+        if status != 200 {
+            assert_eq!(upstream.requests().len(), 0, "{top}");
+            continue;
+        }
+        let head = upstream.only_request().await.head;
+        for alias in ALIASES {
+            assert_eq!(head.get(alias), None, "{alias} {top}");
+        }
+        assert_eq!(head.only("x_other"), has_other.then_some("evil"), "{top}");
+        assert_eq!(head.only("x-fine"), Some("evil"), "{top}");
+    }
 }
 
 #[tokio::test]

@@ -77,6 +77,45 @@ async fn the_upstream_sees_the_one_spelling() {
 }
 
 #[tokio::test]
+async fn rfc9112_3_2_2_an_absolute_target_and_host_are_compared_as_hosts() {
+    let (gateway, _upstream) = guarded().await;
+    let ask = async |authority: &str, host: &str| {
+        let head = format!("GET http://{authority}/x HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let mut wire = gateway.connect().await;
+        // The second request on a connection is read by another way than the first.
+        for _ in 0..2 {
+            wire.send(&head).await;
+            let answer = wire.response().await;
+            if answer.status() != 200 {
+                return Err(answer.status());
+            }
+            assert_eq!(answer.text(), host.trim_end_matches('.'), "{head}");
+        }
+        Ok(())
+    };
+    for (authority, host) in [
+        ("shop.example", "shop.example"),
+        ("SHOP.example", "shop.example"),
+        ("shop.example:80", "shop.example"),
+        ("shop.example", "shop.example:80"),
+        ("shop.example.", "shop.example"),
+        ("shop.example", "shop.example."),
+        ("[0::2]", "[::2]"),
+    ] {
+        assert_eq!(ask(authority, host).await, Ok(()), "{authority} {host}");
+    }
+    assert_eq!(ask("ADMIN.example:80", "admin.example").await, Err(403));
+    for (authority, host) in [
+        ("shop.example", "other.example"),
+        ("shop.example:81", "shop.example"),
+        ("shop.example:443", "shop.example"),
+        ("a@shop.example", "shop.example"),
+    ] {
+        assert_eq!(ask(authority, host).await, Err(400), "{authority} {host}");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_that_needs_a_host_and_has_none_is_answered_400() {
     let gateway = Config::new()
         .answer("all", "path_prefix: /", "redirect: {to: \"https://{host}{target}\"}")

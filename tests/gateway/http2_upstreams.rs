@@ -4,7 +4,10 @@
 use crate::support::http2::{
     DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS, field, frame,
 };
-use crate::support::{Authority, Config, Gateway, TlsService, Upstream, Wire, get, pool};
+use crate::support::{
+    Admin, Authority, Config, Gateway, Metrics, TlsService, Upstream, Wire, get, pool, until,
+};
+use reqwest::Method;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -84,15 +87,18 @@ enum First {
     /// GOAWAY whose last stream is below the request's, with this error code, and the end.
     GoesAway(u32),
     Refuses,
+    /// GOAWAY with NO_ERROR at the second request, whose stream it has not begun, and the end.
+    GoesAwayLater,
     /// RST_STREAM for another reason: it may have begun.
     Resets,
 }
 
-/// An upstream over HTTP/2 that refuses its first request and answers 204 to all others; with
+/// An upstream over HTTP/2 that refuses its first request (or second) and answers 204 to all others; with
 /// the number of requests.
 async fn reluctant(first: First) -> (Upstream, Arc<AtomicUsize>) {
     let requests = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&requests);
+    let refused = usize::from(matches!(first, First::GoesAwayLater));
     let upstream = Upstream::scripted(move |mut wire: Wire, _| {
         let counter = Arc::clone(&counter);
         async move {
@@ -106,16 +112,17 @@ async fn reluctant(first: First) -> (Upstream, Arc<AtomicUsize>) {
                 if kind == SETTINGS && flags & 1 == 0 {
                     wire.send(frame(SETTINGS, 1, 0, &[])).await;
                 }
-                if kind == HEADERS && counter.fetch_add(1, Ordering::SeqCst) == 0 {
+                if kind == HEADERS && counter.fetch_add(1, Ordering::SeqCst) == refused {
                     let (kind, of, payload) = match first {
                         First::GoesAway(code) => {
                             (GOAWAY, 0, [0_u32.to_be_bytes(), code.to_be_bytes()].concat())
                         }
+                        First::GoesAwayLater => (GOAWAY, 0, [0, 0, 0, 1, 0, 0, 0, 0].to_vec()),
                         First::Refuses => (RST_STREAM, stream, 7_u32.to_be_bytes().to_vec()),
                         First::Resets => (RST_STREAM, stream, 2_u32.to_be_bytes().to_vec()),
                     };
                     wire.send(frame(kind, 0, of, &payload)).await;
-                    if matches!(first, First::GoesAway(_)) {
+                    if kind == GOAWAY {
                         return;
                     }
                 } else if [HEADERS, DATA].contains(&kind) && flags & END_STREAM != 0 {
@@ -146,6 +153,25 @@ async fn what_an_upstream_has_not_begun_is_tried_again_whatever_the_method() {
             assert_eq!(requests.load(Ordering::SeqCst), 2, "{first:?}: {request}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_reused_connection_that_goes_away_costs_no_attempt() {
+    for request in [get("/", &[]), post("abc"), post("")] {
+        let (upstream, requests) = reluctant(First::GoesAwayLater).await;
+        let config = Config::to(&upstream).speaking("protocols: [h2c]");
+        let gateway = config.with("retry: off").start().await;
+        assert_eq!(gateway.get("/first", &[]).await.status(), 204);
+        // By then the connection can be used again.
+        gateway.access_of("/first").await;
+        assert_eq!(gateway.send(&request).await.status(), 204, "{request}");
+        assert_eq!(requests.load(Ordering::SeqCst), 3, "{request}");
+    }
+    let (upstream, requests) = reluctant(First::GoesAway(0)).await;
+    let config = Config::to(&upstream).speaking("protocols: [h2c]");
+    let gateway = config.with("retry: off").start().await;
+    assert_eq!(gateway.get("/", &[]).await.status(), 502, "the connection is new");
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
@@ -187,6 +213,37 @@ async fn an_upstream_that_must_speak_http2_is_not_spoken_to_otherwise() {
             assert_eq!(service.heads().len(), 0, "it was sent nothing");
             gateway.says(mark, "ALPN").await;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_mirror_that_must_speak_http2_is_not_spoken_to_otherwise() {
+    let (folder, authority) = (TempDir::new().expect("a folder"), Authority::new());
+    let ca = folder.path().join("ca.pem");
+    authority.write(&ca);
+    authority.issue(folder.path(), "shadow", &["127.0.0.1"], 2090);
+    let upstream = Upstream::saying("hello").await;
+    for (protocols, result, sent) in [("[h2]", "broken", 0), ("[h2, h1]", "", 1)] {
+        let shadow = TlsService::start(folder.path(), "shadow", None, &[]).await;
+        let admin = Admin::new();
+        let config = Config::new()
+            .upstream("service", &[upstream.address()])
+            .upstream("shadow", &[shadow.address()])
+            .speaking(&format!("protocols: {protocols}"))
+            .speaking(&format!("tls: {{ca: {}}}", ca.display()))
+            .route("all", "path_prefix: /", "service")
+            .with("mirror: {upstream: shadow}")
+            .top(&admin.section());
+        let gateway = config.start().await;
+        assert_eq!(gateway.get("/", &[]).await.text(), "hello");
+        until("the copy's end", async || {
+            let metrics = admin.send(Method::GET, "/metrics", None).await;
+            let metrics = Metrics::of(&metrics.text().await.expect("text"));
+            let labels = [("upstream", "shadow"), ("result", result)];
+            let failed = metrics.value("tidegate_upstream_attempts_total", &labels);
+            shadow.heads().len() == sent && (failed > 0.0) == (sent == 0)
+        })
+        .await;
     }
 }
 

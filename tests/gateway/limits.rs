@@ -51,6 +51,8 @@ async fn connections_beyond_the_limit_are_answered_503() {
     let refused = gateway.get("/", &[]).await;
     assert_eq!(refused.status(), 503);
     assert!(refused.text().contains("too_many_connections"), "{}", refused.text());
+    let named = "tidegate; error=http_request_denied; details=\"too_many_connections\"";
+    assert_eq!(refused.head.only("proxy-status"), Some(named));
     assert_eq!(refused.head.only("retry-after"), Some("1"));
     assert_eq!(refused.head.only("connection"), Some("close"));
     held.pop();
@@ -77,6 +79,8 @@ async fn one_client_gets_no_more_than_its_share() {
     let refused = gateway.get("/", &[]).await;
     assert_eq!(refused.status(), 429);
     assert!(refused.text().contains("too_many_connections"), "{}", refused.text());
+    let named = "tidegate; error=http_request_denied; details=\"too_many_connections\"";
+    assert_eq!(refused.head.only("proxy-status"), Some(named));
     let mut other = connect_from("127.0.0.2", &gateway).await;
     other.send(get("/", &[])).await;
     assert_eq!(other.response().await.status(), 200, "another client");

@@ -45,3 +45,48 @@ async fn switched_off_it_is_not_there() {
         assert_eq!(answer.head.get(FIELD), None, "{target}");
     }
 }
+
+/// What is answered before there is a request, with the listener that does so.
+const BEFORE_HTTP: [(&str, &str, u16, &str, &str); 5] = [
+    ("", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "http_request_error", "bad_request"),
+    ("", "GET / HTTP/1.1\r\nHo st: a\r\n\r\n", 400, "http_request_error", "bad_request"),
+    ("", "GET / HT", 400, "http_request_error", "bad_request"),
+    (
+        "protocols: [h2c]",
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        505,
+        "http_request_denied",
+        "version_not_supported",
+    ),
+    (
+        "proxy_protocol: {from: [127.0.0.0/8]}",
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        400,
+        "http_request_error",
+        "proxy_header_required",
+    ),
+];
+
+#[tokio::test]
+async fn answers_before_http_have_it_as_others_do() {
+    let upstream = Upstream::saying("ok").await;
+    for (listener, sent, status, error, word) in BEFORE_HTTP {
+        for is_on in [true, false] {
+            let config = if listener.is_empty() {
+                config(&upstream)
+            } else {
+                config(&upstream).listening(listener)
+            };
+            let config = if is_on { config } else { config.top("proxy_status: off") };
+            let gateway = config.start().await;
+            let mut wire = gateway.connect().await;
+            wire.send(sent).await;
+            wire.finish().await;
+            let answer = wire.response().await;
+            assert_eq!(answer.status(), status, "{sent}");
+            assert_eq!(answer.error()["error"], word);
+            let expected = format!("tidegate; error={error}; details=\"{word}\"");
+            assert_eq!(answer.head.only(FIELD), is_on.then_some(&*expected), "{sent}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Some requests go elsewhere, and copies of some to a shadow that nobody waits for.
 
+use crate::support::http2::get_over_http2;
 use crate::support::{Config, Gateway, Upstream, cli, free_port, get, ok, until};
 use std::collections::BTreeMap;
 
@@ -97,6 +98,19 @@ async fn copies_go_to_the_shadow_as_the_upstream_gets_them() {
         assert_eq!(copy.body, original.body);
     }
     assert_eq!(copies[1].body, b"hello");
+}
+
+#[tokio::test]
+async fn rfc9113_8_2_3_cookies_of_a_copy_are_one_header() {
+    let (stable, shadow) = (Upstream::saying("s").await, Upstream::saying("never seen").await);
+    let config = config(&stable, &shadow).with("mirror: {upstream: canary}");
+    let gateway = config.listening("protocols: [h1, h2c]").start().await;
+    let fields = [("cookie", "a=1"), ("x-own", "1"), ("cookie", "sid=2")];
+    assert_eq!(get_over_http2(&gateway, "/", &fields).await.status, 200);
+    for upstream in [&stable, &shadow] {
+        let head = upstream.only_request().await.head;
+        assert_eq!(head.only("cookie"), Some("a=1; sid=2"));
+    }
 }
 
 #[tokio::test]

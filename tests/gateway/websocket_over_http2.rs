@@ -164,6 +164,17 @@ async fn rfc8441_a_websocket_passes_by_http2() {
 }
 
 #[tokio::test]
+async fn rfc9113_8_2_3_cookies_of_a_handshake_are_one_header() {
+    let upstream = Upstream::echo().await;
+    let mut client = Client::of(Config::to(&upstream)).await;
+    let fields = [("cookie", "a=1"), ("sec-websocket-version", "13"), ("cookie", "sid=2")];
+    let (response, _send) = client.connect("/ws", "websocket", &fields).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let head = upstream.requests().last().expect("a handshake").head.clone();
+    assert_eq!(head.only("cookie"), Some("a=1; sid=2"));
+}
+
+#[tokio::test]
 async fn rfc8441_a_session_is_traced_as_by_http1() {
     let (collector, upstream) = (Collector::http().await, Upstream::echo().await);
     let mut client = Client::of(Config::to(&upstream).top(&collector.section(""))).await;

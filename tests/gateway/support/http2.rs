@@ -141,3 +141,21 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame.extend(payload);
     frame
 }
+
+/// The head of the answer to a GET over HTTP/2 without TLS.
+pub async fn get_over_http2(
+    gateway: &Gateway,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> http::response::Parts {
+    let socket = TcpStream::connect(gateway.address()).await.expect("a connection");
+    let (mut client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let mut request = http::Request::get(format!("http://localhost{path}"));
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(()).expect("a request");
+    let (response, _) = client.send_request(request, true).expect("sent");
+    within("a response", response).await.expect("a response").into_parts().0
+}

@@ -3,11 +3,11 @@
 use http::{HeaderName, HeaderValue};
 
 /// The field's name.
-pub(super) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// The field for the error with this word: the registered type that comes nearest (RFC 9209, section
 /// 2.3), and the word itself. No endpoint is named: strangers read it.
-pub(super) fn proxy_status(code: &str) -> Option<HeaderValue> {
+pub fn proxy_status(code: &str) -> Option<HeaderValue> {
     let error = match code {
         "no_route" => "destination_not_found",
         "upstream_unavailable" => "destination_unavailable",
@@ -24,7 +24,9 @@ pub(super) fn proxy_status(code: &str) -> Option<HeaderValue> {
         | "uri_too_long"
         | "body_too_large"
         | "request_timeout"
-        | "unknown_protocol" => "http_request_error",
+        | "unknown_protocol"
+        | "tls_required"
+        | "proxy_header_required" => "http_request_error",
         "draining" | "overloaded" | "maintenance" | "no_file" | "not_cached" => {
             "proxy_internal_response"
         }
