@@ -31,9 +31,7 @@ fn is_of_user(name: &str) -> bool {
     let ends_in_user = |end: &&str| {
         name.strip_suffix(*end).is_some_and(|before| before.is_empty() || before.ends_with('-'))
     };
-    is_certificate
-        || NAMING_USERS.iter().any(|end| ends_in_user(&end))
-        || crate::http::secret::is_secret(name)
+    is_certificate || NAMING_USERS.iter().any(ends_in_user) || crate::http::secret::is_secret(name)
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ mod tests {
         let name = |name: &&'static str| HeaderName::from_static(name);
         let managed = ManagedHeaders::new(underscores, managed.iter().map(name));
         let headers: HeaderMap =
-            sent.iter().map(|sent| (name(&sent), HeaderValue::from_static("1"))).collect();
+            sent.iter().map(|sent| (name(sent), HeaderValue::from_static("1"))).collect();
         let mut found: Vec<_> = managed.aliases(&headers).iter().map(ToString::to_string).collect();
         found.sort();
         found.join(" ")

@@ -229,7 +229,7 @@ fn fault_of_fields(request: &httparse::Request<'_, '_>) -> Option<Fault> {
         same.map(|field| field.value)
     };
     let target = request.path.unwrap_or_default();
-    let last_coding = all("transfer-encoding").last();
+    let last_coding = all("transfer-encoding").next_back();
     let is_chunked = |value: &[u8]| {
         let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
         last.trim_ascii().eq_ignore_ascii_case(b"chunked")

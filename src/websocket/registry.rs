@@ -254,16 +254,15 @@ impl Live {
         let of_user = of_user.map(|numbers| numbers.map_or(0, Vec::len));
         let of_address = identity.client.map(|client| self.by_address.get(&client));
         let of_address = of_address.map(|numbers| numbers.map_or(0, BTreeSet::len));
-        let rules: [(Option<usize>, Option<usize>, fn(usize) -> Full); 3] = [
-            (quota.per_user, of_user, Full::User),
-            (quota.per_address, of_address, Full::Address),
-            (quota.sessions, Some(self.counted.len()), Full::Route),
-        ];
-        rules.into_iter().find_map(|(limit, count, full)| {
+        let exceeded = |limit: Option<usize>, count: Option<usize>| {
             let (limit, count) = (limit?, count?);
             let is_full = count >= limit && (limit == 0 || !quota.evicts_oldest);
-            is_full.then(|| full(limit))
-        })
+            is_full.then_some(limit)
+        };
+        exceeded(quota.per_user, of_user)
+            .map(Full::User)
+            .or_else(|| exceeded(quota.per_address, of_address).map(Full::Address))
+            .or_else(|| exceeded(quota.sessions, Some(self.counted.len())).map(Full::Route))
     }
 
     /// Adds a handshake; returns those that are too many now.

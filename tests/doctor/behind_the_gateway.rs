@@ -292,7 +292,7 @@ async fn upstream_is_asked_by_its_own_tls_and_protocol() {
     );
     for (alpn, protocols) in [("http/1.1", "[h1]"), ("h2", "[h2]")] {
         let service = TlsService::start(folder.path(), "service", Some("ca.pem"), &[alpn]).await;
-        let config = Config::to_address(&service.address().to_string());
+        let config = Config::to_address(service.address().to_string());
         let protocols = format!("protocols: {protocols}");
         let gateway = config.speaking(&tls).speaking(&protocols).start().await;
         let found = get_through(&gateway, "/", &[]).await;

@@ -14,11 +14,10 @@ const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTran
 /// An upstream over HTTP/1.1 that sends two pieces and is gone.
 async fn breaks_off(pause: Duration) -> Upstream {
     Upstream::scripted(move |mut wire: Wire, _| async move {
-        while wire.try_head().await.is_some() {
+        if wire.try_head().await.is_some() {
             wire.send(EVENTS).await;
             tokio::time::sleep(pause).await;
             wire.send("6\r\nsecond\r\n").await;
-            return;
         }
     })
     .await

@@ -233,20 +233,19 @@ async fn cache_keys_and_mirrors_have_the_path_that_the_upstream_sees() {
 async fn explain_and_diff_know_the_form() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let config = |form: &str| {
-        let text = Config::new()
+        Config::new()
             .upstream("service", &["127.0.0.1:9"])
             .route("api", "path_prefix: /api", "service")
             .with(form)
             .with("rewrite: {prefix: /v1}")
-            .yaml(3000);
-        text
+            .yaml(3000)
     };
     std::fs::write(folder.path().join("a.yaml"), config("path: raw")).expect("a file");
     std::fs::write(folder.path().join("b.yaml"), config("path: {encoded_slash: keep}"))
         .expect("a file");
     let url = "http://x:3000/api//a%2Fb";
     let run = cli(folder.path(), &["explain", "--config", "a.yaml", url, "--json"], &[]).await;
-    let told: serde_json::Value = serde_json::from_str(&run.stdout).expect(&run.all());
+    let told: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
     assert_eq!(told["target"], "/v1//a%2Fb", "{told:#}");
     assert_eq!(told["path"], "/api/a/b");
     assert_eq!(told["settings"]["path"], "raw");

@@ -68,13 +68,13 @@ impl Case {
     }
 
     /// The answer is one to HEAD.
-    pub fn to_head(mut self) -> Self {
+    pub fn for_head(mut self) -> Self {
         self.request = b"HEAD /case HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
         self
     }
 
     /// The client speaks HTTP/1.0.
-    pub fn to_http10(mut self) -> Self {
+    pub fn for_http10(mut self) -> Self {
         self.request = b"GET /case HTTP/1.0\r\nHost: a\r\n\r\n".to_vec();
         self
     }

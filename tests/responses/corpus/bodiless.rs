@@ -62,7 +62,7 @@ pub fn cases() -> Vec<Case> {
         )
         .passes_as(205, ""),
         case("HEAD with a length", "9110 9.3.2", ok("Content-Length: 5", ""))
-            .to_head()
+            .for_head()
             .passes("")
             .with("content-length", "5"),
         case(
@@ -70,19 +70,19 @@ pub fn cases() -> Vec<Case> {
             "9110 8.6",
             ok("Content-Length: 5\r\nContent-Length: 5", ""),
         )
-        .to_head()
+        .for_head()
         .passes("")
         .with("content-length", "5"),
         case("HEAD with two lengths", "9112 6.3", ok("Content-Length: 5\r\nContent-Length: 6", ""))
-            .to_head(),
+            .for_head(),
         case("HEAD with chunked", "9112 6.1", ok("Transfer-Encoding: chunked", ""))
-            .to_head()
+            .for_head()
             .passes(""),
-        case("HEAD with gzip", "9112 6.1", ok("Transfer-Encoding: gzip", "")).to_head(),
-        case("HEAD with neither", "9110 9.3.2", ok("X: 1", "")).to_head().passes(""),
+        case("HEAD with gzip", "9112 6.1", ok("Transfer-Encoding: gzip", "")).for_head(),
+        case("HEAD with neither", "9110 9.3.2", ok("X: 1", "")).for_head().passes(""),
         case("HEAD with a body", "9110 9.3.2", ok("Content-Length: 5", "hello"))
             .closing()
-            .to_head()
+            .for_head()
             .passes(""),
     ]
 }

@@ -30,7 +30,7 @@ pub fn cases() -> Vec<Case> {
             switch(&format!("{upgrade}\r\nContent-Length: 5"), "hello"),
         ),
         case("101 that closes", "9110 15.2.2", switch(upgrade, "hello")).closing(),
-        case("101 to HEAD", "9110 15.2.2", switch(upgrade, "")).to_head(),
+        case("101 to HEAD", "9110 15.2.2", switch(upgrade, "")).for_head(),
         case(
             "101 in HTTP/1.0",
             "9110 15.2.2",

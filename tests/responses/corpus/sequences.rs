@@ -18,10 +18,10 @@ pub fn cases() -> Vec<Case> {
         )
         .passes_as(304, ""),
         case("an answer behind one to HEAD", "9112 9.3", behind(ok("Content-Length: 5", "")))
-            .to_head()
+            .for_head()
             .passes(""),
         case("the body of one to HEAD, kept", "9110 9.3.2", ok("Content-Length: 78", SPOILED))
-            .to_head()
+            .for_head()
             .passes(""),
         case(
             "an answer in a 204's body, kept",

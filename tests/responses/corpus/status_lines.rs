@@ -31,14 +31,14 @@ pub fn cases() -> Vec<Case> {
             head("HTTP/1.1 200 OK", "X: 1", "hello"),
         )
         .closing()
-        .to_http10()
+        .for_http10()
         .passes("hello"),
         case("chunks, for a client of HTTP/1.0", "9112 6.1", chunked(HELLO))
-            .to_http10()
+            .for_http10()
             .without(&["transfer-encoding"])
             .passes("hello"),
         case("HTTP/1.0 for a client of HTTP/1.0", "9110 2.5", line("HTTP/1.0 200 Fine"))
-            .to_http10()
+            .for_http10()
             .passes("hello"),
         case("no reason", "9112 4", line("HTTP/1.1 200 ")).passes("hello"),
         case("no reason and no space", "9112 4", line("HTTP/1.1 200")).passes("hello"),
