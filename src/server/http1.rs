@@ -63,9 +63,10 @@ pub(super) async fn serve(connection: Connection) {
         let Ok(mut socket) = stream.into_any().downcast::<Socket>() else { return };
         socket.rewind(&head);
         let (tasks, number) = task.key();
+        let client = place.client().map(|client| client.address());
         let stream: Stream = socket;
         let connection = Connection { stream, speaks, proxy, terms, shutdown, place, live, task };
-        tasks.spawn(number, http2::serve(connection));
+        tasks.spawn(number, client, http2::serve(connection));
         return;
     }
     let refusal = match head::prepare(&mut head) {
