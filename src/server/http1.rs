@@ -213,7 +213,7 @@ async fn some_bytes(stream: &mut Stream) -> io::Result<BytesMut> {
 }
 
 fn first(stream: Stream, head: BytesMut, shutdown: &ShutdownWatch, terms: Terms) -> ServerSession {
-    let stream = ClientStream::new(stream);
+    let mut stream = ClientStream::new(stream);
     stream.remember(&head);
     let mut session = ServerSession::new_http1(Box::new(stream));
     session.set_keepalive((!*shutdown.borrow()).then_some(terms.idle_seconds()));
