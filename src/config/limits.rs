@@ -67,8 +67,9 @@ pub struct Limits {
     /// streams of one client don't lock out the rest.
     #[schemars(range(min = 1))]
     pub requests_per_client: Option<usize>,
-    /// Memory of the process; above it, requests are answered 503. Default: nine tenths of what
-    /// its control group may have, and no limit where that has none.
+    /// Memory of the process. Above it, the client that holds most loses its connections, requests
+    /// and WebSocket sessions; while no client holds much, all requests are answered 503. Default:
+    /// nine tenths of what its control group may have, and no limit where that has none.
     pub memory: Option<ByteSize>,
     /// HTTP/2.
     pub http2: Http2Limits,

@@ -68,6 +68,25 @@ pub fn became_whole(head: &[u8], new: usize) -> bool {
     (head.len() <= MAX_EARLY || may_end()) && is_whole(head)
 }
 
+/// Whether this is the whole head of a request, where it may also be the rest of one.
+pub fn is_request(head: &[u8]) -> bool {
+    let mut prepared = BytesMut::from(head);
+    prepare(&mut prepared).is_ok()
+        && parse(&prepared, |parsed, _| matches!(parsed, Ok(httparse::Status::Complete(_))))
+}
+
+/// How long the head is that these bytes begin with, and the body by its Content-Length.
+pub fn extent(bytes: &[u8]) -> Option<(usize, u64)> {
+    parse(bytes, |parsed, request| {
+        let Ok(httparse::Status::Complete(length)) = parsed else { return None };
+        let mut fields = request.headers.iter();
+        let body = fields.find(|field| field.name.eq_ignore_ascii_case("content-length"));
+        let body =
+            body.and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
+        Some((length, body.unwrap_or_default()))
+    })
+}
+
 fn parse<T>(
     head: &[u8],
     judge: impl FnOnce(httparse::Result<usize>, &httparse::Request<'_, '_>) -> T,

@@ -2,7 +2,7 @@ use crate::http::address::client;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Locks over the clients, so that connections seldom wait for each other.
@@ -24,6 +24,7 @@ pub struct Client {
     address: IpAddr,
     connections: AtomicUsize,
     requests: AtomicUsize,
+    is_evicted: AtomicBool,
     clients: Weak<Clients>,
 }
 
@@ -39,11 +40,21 @@ impl Clients {
         if let Some(found) = shard.get(&address).and_then(Weak::upgrade) {
             return found;
         }
-        let (connections, requests) = Default::default();
+        let (connections, requests, is_evicted) = Default::default();
         let clients = Arc::downgrade(self);
-        let new = Arc::new(Client { address, connections, requests, clients });
+        let new = Arc::new(Client { address, connections, requests, is_evicted, clients });
         shard.insert(address, Arc::downgrade(&new));
         new
+    }
+
+    /// All clients that hold something.
+    pub(super) fn all(&self) -> Vec<Arc<Client>> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            // Kept beyond the lock, which a client takes when it is dropped.
+            all.extend(lock(shard).values().filter_map(Weak::upgrade));
+        }
+        all
     }
 
     fn shard(&self, client: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, Weak<Client>>> {
@@ -59,6 +70,35 @@ impl Client {
         self.address
     }
 
+    /// How many connections it has; a WebSocket session over HTTP/2 counts as one.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
+    }
+
+    /// How many requests it has in flight.
+    pub(super) fn requests(&self) -> usize {
+        self.requests.load(Relaxed)
+    }
+
+    /// How much of what it holds ends with its connections. The requests of a client behind a
+    /// trusted proxy are in connections of the proxy, which others use as well.
+    pub(super) fn evictable(&self) -> usize {
+        match self.connections() {
+            0 => 0,
+            connections => connections + self.requests(),
+        }
+    }
+
+    /// Whether the gateway ends what it holds and refuses its requests, for memory is short.
+    pub fn is_evicted(&self) -> bool {
+        self.is_evicted.load(Relaxed)
+    }
+
+    /// Evicts it, or lets it come back.
+    pub(super) fn set_evicted(&self, is_evicted: bool) {
+        self.is_evicted.store(is_evicted, Relaxed);
+    }
+
     /// Counts a connection, unless it has as many as it may.
     pub(super) fn add_connection(&self, most: usize) -> bool {
         count(&self.connections, most)
@@ -72,6 +112,13 @@ impl Client {
     /// Counts a request, unless it has as many in flight as it may.
     pub fn request(self: Arc<Self>, most: usize) -> Option<RequestPermit> {
         count(&self.requests, most).then(|| RequestPermit(self))
+    }
+}
+
+impl RequestPermit {
+    /// Whether its client is evicted.
+    pub fn is_evicted(&self) -> bool {
+        self.0.is_evicted()
     }
 }
 

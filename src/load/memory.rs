@@ -1,6 +1,7 @@
-use super::Overload;
+use super::{Evictor, Overload};
 use crate::generation::Live;
 use bytesize::ByteSize;
+use log::Level;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,28 +16,84 @@ const TENTHS: u64 = 9;
 /// else each look would say something else.
 const TENTHS_AFTER: u64 = 9;
 
-/// Watches the memory of the process, and tells who takes requests when it runs short.
-pub async fn watch(live: Arc<Live>, overload: Arc<Overload>) {
+/// How many times memory is read until what an evicted client held has been returned to the system:
+/// the allocator keeps pages for ten seconds.
+const RELEASE_READINGS: u32 = 24;
+
+/// By one part in so many memory may grow in that time; then the next client is evicted at once.
+const GROWTH_PARTS: u64 = 20;
+
+/// Watches the memory of the process. When it runs short, the client that holds most is evicted; where
+/// none holds much, requests are refused.
+pub async fn watch(live: Arc<Live>, overload: Arc<Overload>, mut evictor: Evictor) {
     let of_group = group_limit(Path::new("/")).map(|limit| limit / 10 * TENTHS);
     let page = rustix::param::page_size() as u64;
     let mut watermark = Watermark::default();
+    let mut pace = Pace::default();
+    let mut refuses = false;
     loop {
         tokio::time::sleep(EVERY).await;
         let limit = live.load().edge.limits.memory.or(of_group).unwrap_or(u64::MAX);
         let Some(used) = resident_pages().map(|pages| pages * page) else { return };
         let changed = watermark.look(used, limit);
-        overload.set_short_of_memory(watermark.is_short);
-        match changed {
-            Some(true) => log::warn!(
+        let is_due = pace.is_due(used);
+        let refused = refuses;
+        if !watermark.is_short {
+            refuses = false;
+            evictor.readmit();
+        } else if used > limit && is_due {
+            let evicted = evictor.evict_largest();
+            refuses = evicted.is_none() && !evictor.is_releasing();
+            if let Some(evicted) = evicted {
+                pace.restart(used);
+                let level = if overload.evictions.ring() { Level::Warn } else { Level::Debug };
+                log::log!(
+                    level,
+                    "{} of memory are used, {} may be (limits.memory): the gateway ends what {} \
+                     holds, more than any other client: {} connections, {} requests in flight, {} \
+                     WebSocket sessions",
+                    ByteSize(used),
+                    ByteSize(limit),
+                    evicted.address,
+                    evicted.connections,
+                    evicted.requests,
+                    evicted.sessions
+                );
+            }
+        }
+        overload.set_short_of_memory(refuses);
+        if refuses && !refused {
+            log::warn!(
                 "{} of memory are used, {} may be (limits.memory): requests are answered 503",
                 ByteSize(used),
                 ByteSize(limit)
-            ),
-            Some(false) => {
-                log::info!("{} of memory are used: requests are served again", ByteSize(used));
-            }
-            None => {}
+            );
         }
+        if changed == Some(false) {
+            log::info!("{} of memory are used: requests are served again", ByteSize(used));
+        }
+    }
+}
+
+/// How soon one client is evicted after another.
+#[derive(Debug, Default)]
+struct Pace {
+    readings_left: u32,
+    /// What was used at the last eviction, in bytes.
+    used: u64,
+}
+
+impl Pace {
+    /// Whether the next client may be evicted: what the last one held has had its time to be
+    /// released, or memory grows all the same.
+    fn is_due(&mut self, used: u64) -> bool {
+        self.readings_left = self.readings_left.saturating_sub(1);
+        self.readings_left == 0 || used > self.used.saturating_add(self.used / GROWTH_PARTS)
+    }
+
+    /// A client has been evicted.
+    fn restart(&mut self, used: u64) {
+        *self = Self { readings_left: RELEASE_READINGS, used };
     }
 }
 
@@ -119,6 +176,17 @@ mod tests {
             Some(false),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn the_next_client_is_evicted_when_memory_has_had_time_or_grows() {
+        let mut pace = Pace::default();
+        assert!(pace.is_due(1000), "the first");
+        pace.restart(1000);
+        assert!(!pace.is_due(1050));
+        assert!(pace.is_due(1051), "it grows");
+        assert_eq!((2..RELEASE_READINGS).filter(|_| pace.is_due(1000)).count(), 1);
+        assert!(pace.is_due(1000));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod clients;
+mod eviction;
 mod in_flight;
 mod memory;
 mod overload;
@@ -9,6 +10,7 @@ mod places;
 
 pub use arrivals::Arrivals;
 pub use clients::{Client, Clients, RequestPermit};
+pub use eviction::Evictor;
 pub use in_flight::{InFlight, Ticket};
 pub use memory::watch as watch_memory;
 pub use overload::Overload;

@@ -16,6 +16,8 @@ pub struct Overload {
     pub requests_per_client: Alarm,
     /// Requests refused because of `limits.memory`.
     pub memory: Alarm,
+    /// Clients evicted because of `limits.memory`.
+    pub evictions: Alarm,
     /// Requests refused for there was no file for a connection to their upstream.
     pub files: Alarm,
 }
@@ -29,6 +31,7 @@ impl Overload {
             requests: Alarm::default(),
             requests_per_client: Alarm::default(),
             memory: Alarm::default(),
+            evictions: Alarm::default(),
             files: Alarm::default(),
         }
     }
@@ -66,6 +69,15 @@ impl Overload {
             );
         }
         true
+    }
+
+    /// Whether a client's requests are refused, for it is evicted.
+    pub fn refuses_client(&self, client: &Client) -> bool {
+        if client.is_evicted() {
+            self.memory.ring();
+            return true;
+        }
+        false
     }
 
     fn most_requests(&self, limits: &Limits) -> usize {

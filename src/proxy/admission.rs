@@ -98,6 +98,10 @@ fn count_client(proxy: &Proxy, edge: &Edge, ctx: &mut Context) -> Result<(), Hal
         _ => begun::client(),
     };
     let Some(client) = client else { return Ok(()) };
+    if proxy.overload.refuses_client(&client) {
+        ctx.no_longer_counts();
+        return Err(Halt::answer(failure::overloaded()));
+    }
     ctx.request_permit = proxy.overload.request_of(client, &edge.limits);
     match ctx.request_permit {
         Some(_) => Ok(()),

@@ -190,7 +190,8 @@ impl Context {
         if let Some(error) = error.filter(|_| !is_cut_off) {
             self.error.get_or_insert_with(|| failure::in_words(error));
         }
-        let nothing_sent = if is_cut_off { STOPPED } else { CLIENT_CLOSED_REQUEST };
+        let is_evicted = error.is_some() && self.note_eviction();
+        let nothing_sent = if is_cut_off || is_evicted { STOPPED } else { CLIENT_CLOSED_REQUEST };
         let status = match (self.grpc_reply, session.response_written()) {
             (Some(status), Some(_)) => status.as_u16(),
             (None, Some(response)) => response.status.as_u16(),
@@ -204,6 +205,7 @@ impl Context {
 
     /// The same for a request that is dropped as it stands, without Pingora saying so: it is cut off.
     pub(super) fn dropped(&mut self, head: &RequestHeader) {
+        self.note_eviction();
         let status = match (self.is_open, &self.bridge) {
             (true, None) => StatusCode::SWITCHING_PROTOCOLS.as_u16(),
             (true, Some(_)) => StatusCode::OK.as_u16(),
@@ -221,6 +223,21 @@ impl Context {
     /// Whether the gateway stops, and waits for it no longer.
     pub(super) fn is_cut_off(&self) -> bool {
         self.under_way.as_ref().is_some_and(Ticket::is_cut_off)
+    }
+
+    /// Whether its client is evicted, and the request with it.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.request_permit.as_ref().is_some_and(RequestPermit::is_evicted)
+    }
+
+    /// Notes why it ends, if its client is evicted: no fault of the service's.
+    fn note_eviction(&mut self) -> bool {
+        let is_evicted = self.is_evicted();
+        if is_evicted {
+            self.error = Some(cut_off::EVICTED.to_owned());
+            self.is_intended = true;
+        }
+        is_evicted
     }
 
     fn tell_end(&mut self, seen: &Seen<'_>, status: u16, error: Option<&Error>) {
@@ -267,7 +284,11 @@ impl Context {
         if let Some(log) = &self.route.edge.access_log {
             log.ended(&outcome);
         }
-        if let (Some(error), true) = (&self.error, (500..600).contains(&status)) {
+        // The eviction is logged once, however many requests end with it.
+        if let Some(error) = &self.error
+            && (500..600).contains(&status)
+            && !self.is_evicted()
+        {
             log::warn!(
                 "{status} {} {}: {error} (route `{}`, request {})",
                 outcome.request.method,

@@ -1,5 +1,5 @@
 //! What is told of a request or a session that ends without Pingora's hooks: its task is dropped, for
-//! a session that had to end did not, or the gateway stops and waits no longer.
+//! a session that had to end did not, its client is evicted, or the gateway stops and waits no longer.
 
 use super::Context;
 use bytes::Bytes;
@@ -9,6 +9,10 @@ use pingora_proxy::Session;
 
 /// Why what is cut off ends when the gateway stops.
 pub(super) const REASON: &str = "cut off: the gateway stopped (shutdown.grace)";
+
+/// Why what is cut off ends when its client is evicted.
+pub(super) const EVICTED: &str =
+    "cut off: memory is short, and this client held most (limits.memory)";
 
 /// The most header fields of a head that is read again; Pingora takes no more.
 const MAX_FIELDS: usize = 256;

@@ -4,7 +4,7 @@ use super::{Context, grpc_web, reply};
 use crate::filter::Reply;
 use crate::http::grpc;
 use crate::upstream::is_out_of_files;
-use crate::websocket::{Initiator, Order};
+use crate::websocket::{Initiator, Order, TRY_AGAIN_LATER};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
@@ -21,7 +21,7 @@ const MAX_FLUSH: Duration = Duration::from_secs(10);
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
     ctx.error = Some(describe(error, ctx));
     let silent = FailToProxy { error_code: 0, can_reuse_downstream: false };
-    if ctx.is_cut_off() {
+    if ctx.is_cut_off() || ctx.is_evicted() {
         return silent;
     }
     let begun = session
@@ -232,6 +232,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
 /// What a handshake is answered that was told to end before the upstream had accepted it.
 fn told_to_end(order: &Order) -> Reply {
     let (status, code) = match order.initiator {
+        _ if order.code == Some(TRY_AGAIN_LATER) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
         Initiator::Limit => (StatusCode::TOO_MANY_REQUESTS, "too_many_handshakes"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "closed_early"),
     };

@@ -83,6 +83,11 @@ pub(super) struct ClientStream {
     idle_since: u32,
     /// Its number, to find its head by.
     number: u32,
+    /// How much of the body, by its Content-Length, Pingora has not got.
+    body_left: u64,
+    /// Whether the last bytes that Pingora got may go past the end of a request: it then has the beginning of the
+    /// next head, and what is read is the rest.
+    may_have_next: bool,
 }
 
 #[derive(Debug)]
@@ -105,11 +110,33 @@ impl ClientStream {
     pub(super) fn new(stream: Stream) -> Self {
         static NUMBERS: AtomicU32 = AtomicU32::new(0);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        Self { inner: Some(stream), aside: None, idle_since: 0, number }
+        Self {
+            inner: Some(stream),
+            aside: None,
+            idle_since: 0,
+            number,
+            body_left: 0,
+            may_have_next: false,
+        }
+    }
+
+    /// Notes whether these bytes, which Pingora gets, may go past the end of a request.
+    fn note_end(&mut self, bytes: &[u8]) {
+        let of_body = usize::try_from(self.body_left).unwrap_or(usize::MAX).min(bytes.len());
+        self.body_left -= of_body as u64;
+        let rest = bytes.get(of_body..).unwrap_or_default();
+        self.may_have_next = !rest.is_empty() && !rest.ends_with(b"\r\n\r\n");
     }
 
     /// Notes the head that Pingora gets next, so that a refusal can say what is wrong with it.
-    pub(super) fn remember(&self, head: &[u8]) {
+    pub(super) fn remember(&mut self, head: &[u8]) {
+        self.body_left = 0;
+        // Of those without a body nothing more need be known.
+        let is_alone = matches!(head, [b'G' | b'H', .., b'\r', b'\n', b'\r', b'\n']);
+        let extent = if is_alone { None } else { head::extent(head) };
+        let (length, body) = extent.unwrap_or_default();
+        self.body_left = body;
+        self.note_end(head.get(length..).unwrap_or_default());
         LAST_HEAD.with_borrow_mut(|(owner, bytes)| {
             *owner = (self.number, begun::awaited());
             bytes.clear();
@@ -186,9 +213,13 @@ impl ClientStream {
                 return Poll::Ready(Ok(()));
             }
         }
-        if let Some(Aside::Head(held)) = self.aside.as_deref() {
+        if let Some(Aside::Head(held)) = self.aside.as_deref_mut() {
             if !held.is_begun {
-                self.remember(&held.bytes);
+                let bytes = std::mem::take(&mut held.bytes);
+                self.remember(&bytes);
+                if let Some(Aside::Head(held)) = self.aside.as_deref_mut() {
+                    held.bytes = bytes;
+                }
             }
             self.hand_over(buffer);
         }
@@ -225,8 +256,13 @@ impl ClientStream {
             return Ok(Poll::Ready(()));
         }
         let is_whole = head::is_whole(read);
-        if is_whole && head::is_plain(read) {
-            self.remember(read);
+        let is_rest = self.may_have_next && !head::is_request(read);
+        if is_rest || (is_whole && head::is_plain(read)) {
+            if is_rest {
+                self.note_end(read);
+            } else {
+                self.remember(read);
+            }
             return Ok(Poll::Ready(()));
         }
         let mut held = Held { bytes: BytesMut::from(read), is_whole, is_begun: false };
@@ -257,6 +293,7 @@ impl ClientStream {
             self.idle_since |= now;
         }
         let read = ready!(Pin::new(stream).poll_read(cx, buffer));
+        self.may_have_next |= !buffer.filled().is_empty();
         let is_end = match &read {
             Ok(()) => buffer.filled().is_empty(),
             // TLS without a farewell: the request is whole all the same.
@@ -307,10 +344,11 @@ impl AsyncRead for ClientStream {
         if buffer.remaining() == 1 {
             return self.poll_idle(cx, buffer);
         }
-        match self.inner.as_mut() {
-            Some(stream) => Pin::new(stream).poll_read(cx, buffer),
-            None => Poll::Ready(Ok(())),
-        }
+        let Some(stream) = self.inner.as_mut() else { return Poll::Ready(Ok(())) };
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(stream).poll_read(cx, buffer));
+        self.note_end(buffer.filled().get(before..).unwrap_or_default());
+        Poll::Ready(read)
     }
 }
 

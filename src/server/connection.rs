@@ -270,9 +270,10 @@ fn serve(connection: Connection) {
     let is_h2 = connection.stream.get_ssl_digest().is_some()
         && connection.stream.selected_alpn_proto() == Some(ALPN::H2);
     let (tasks, number) = connection.task.key();
+    let client = connection.place.client().map(|client| client.address());
     if is_h2 {
-        tasks.spawn(number, http2::serve(connection));
+        tasks.spawn(number, client, http2::serve(connection));
     } else {
-        tasks.spawn(number, http1::serve(connection));
+        tasks.spawn(number, client, http1::serve(connection));
     }
 }

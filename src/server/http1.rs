@@ -63,9 +63,10 @@ pub(super) async fn serve(connection: Connection) {
         let Ok(mut socket) = stream.into_any().downcast::<Socket>() else { return };
         socket.rewind(&head);
         let (tasks, number) = task.key();
+        let client = place.client().map(|client| client.address());
         let stream: Stream = socket;
         let connection = Connection { stream, speaks, proxy, terms, shutdown, place, live, task };
-        tasks.spawn(number, http2::serve(connection));
+        tasks.spawn(number, client, http2::serve(connection));
         return;
     }
     let refusal = match head::prepare(&mut head) {
@@ -212,7 +213,7 @@ async fn some_bytes(stream: &mut Stream) -> io::Result<BytesMut> {
 }
 
 fn first(stream: Stream, head: BytesMut, shutdown: &ShutdownWatch, terms: Terms) -> ServerSession {
-    let stream = ClientStream::new(stream);
+    let mut stream = ClientStream::new(stream);
     stream.remember(&head);
     let mut session = ServerSession::new_http1(Box::new(stream));
     session.set_keepalive((!*shutdown.borrow()).then_some(terms.idle_seconds()));

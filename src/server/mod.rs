@@ -32,7 +32,7 @@ use crate::filter::Filter;
 use crate::generation::{Generation, Live, discover};
 use crate::history::{History, Order};
 use crate::http::address::Address;
-use crate::load::{self, Arrivals, InFlight, Overload, Places};
+use crate::load::{self, Arrivals, Evictor, InFlight, Overload, Places};
 use crate::proxy::Proxy;
 use crate::telemetry::log as own_log;
 use crate::upstream::{Discovery, set_file_limit};
@@ -138,7 +138,14 @@ impl Server {
         let most = load::connections(most);
         let places = Arc::new(Places::new(most));
         let overload = Arc::new(Overload::new(most));
-        tokio::spawn(load::watch_memory(Arc::clone(&live), Arc::clone(&overload)));
+        let tasks = Arc::new(Tasks::default());
+        let end_connections = {
+            let tasks = Arc::clone(&tasks);
+            Arc::new(move |client| tasks.abort_of(client))
+        };
+        let clients = Arc::clone(places.clients());
+        let evictor = Evictor::new(clients, Arc::clone(&sessions), end_connections);
+        tokio::spawn(load::watch_memory(Arc::clone(&live), Arc::clone(&overload), evictor));
 
         let (stop_accepting, stopping) = watch::channel(false);
         let conf = Arc::new(ServerConf {
@@ -149,7 +156,6 @@ impl Server {
             upstream_keepalive_pool_size: fixed.upstream_pool_size,
             ..ServerConf::default()
         });
-        let tasks = Arc::new(Tasks::default());
         let mut services = Vec::new();
         let mut proxies = Vec::new();
         let mut arrivals = Vec::new();

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::AbortHandle;
@@ -7,8 +8,16 @@ use tokio::task::AbortHandle;
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     /// By number; none until the task has begun.
-    running: Mutex<HashMap<u64, Option<AbortHandle>>>,
+    running: Mutex<HashMap<u64, Option<Task>>>,
     numbers: AtomicU64,
+}
+
+/// The task of a connection.
+#[derive(Debug)]
+struct Task {
+    abort: AbortHandle,
+    /// The client among whose connections it is counted.
+    client: Option<IpAddr>,
 }
 
 /// Keeps a connection's task among them.
@@ -30,23 +39,38 @@ impl Tasks {
     pub(super) fn spawn(
         self: &Arc<Self>,
         number: u64,
+        client: Option<IpAddr>,
         serving: impl Future<Output = ()> + Send + 'static,
     ) {
-        let task = tokio::spawn(serving).abort_handle();
+        let abort = tokio::spawn(serving).abort_handle();
         // Not if it has ended already.
         if let Some(running) = self.running().get_mut(&number) {
-            *running = Some(task);
+            *running = Some(Task { abort, client });
         }
     }
 
     /// Ends them all as they stand.
     pub(super) fn abort_all(&self) {
-        let running: Vec<_> = self.running().values().flatten().cloned().collect();
-        running.iter().for_each(AbortHandle::abort);
+        self.abort(|_| true);
+    }
+
+    /// Ends those of a client as they stand.
+    pub(super) fn abort_of(&self, client: IpAddr) {
+        self.abort(|task| task.client == Some(client));
+    }
+
+    fn abort(&self, takes: impl Fn(&Task) -> bool) {
+        let taken: Vec<_> = {
+            let running = self.running();
+            let taken = running.values().flatten().filter(|task| takes(task));
+            taken.map(|task| task.abort.clone()).collect()
+        };
+        // A task that is dropped leaves the map, for which it takes the lock.
+        taken.iter().for_each(AbortHandle::abort);
     }
 
     /// What it protects is whole between any two statements.
-    fn running(&self) -> MutexGuard<'_, HashMap<u64, Option<AbortHandle>>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<u64, Option<Task>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

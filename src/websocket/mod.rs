@@ -21,7 +21,7 @@ pub use drain::close_spread;
 pub(crate) use head::{Answer, Heads};
 pub use origins::Origins;
 pub use registry::{Full, Registry, Selector, Ticket, Totals};
-pub use session::{CLOSE_TIMEOUT, End, Identity, Initiator, Order, Session};
+pub use session::{CLOSE_TIMEOUT, End, Identity, Initiator, Order, Session, TRY_AGAIN_LATER};
 pub use settings::{Bounds, LogFrames, OnChange, Ping, Quota, Settings, UpstreamLost};
 pub use tap::{CLIENT_GONE, UPSTREAM_GONE};
 pub(crate) use watch::Watch;

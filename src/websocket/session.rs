@@ -21,6 +21,9 @@ const TUNNEL_LEAD: Duration = Duration::from_millis(100);
 /// RFC 6455, section 7.4.1: an endpoint goes away.
 pub(super) const GOING_AWAY: u16 = 1001;
 
+/// IANA's registry of close codes: the server is overloaded.
+pub const TRY_AGAIN_LATER: u16 = 1013;
+
 /// How often a session is looked at that has no deadline.
 const IDLE_LOOK_INTERVAL: Duration = Duration::from_secs(3600);
 

@@ -632,3 +632,31 @@ async fn a_client_that_leaves_ends_the_upstreams_work() {
     drop(wire);
     within("the upstream's end", ended.recv()).await;
 }
+
+#[tokio::test]
+async fn rfc9112_9_3_2_a_pipelined_request_may_come_in_pieces() {
+    let upstream = Upstream::answering(|request| ok(request.head.target())).await;
+    let gateway = Config::to(&upstream).start().await;
+    let posted = "POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    let second = get("/second", &["X-Own: a \"b\" c"]);
+    for first in [get("/first", &[]).as_str(), posted] {
+        for cut in 1..second.len() {
+            let mut wire = gateway.connect().await;
+            let (begin, rest) = second.split_at(cut);
+            wire.send(format!("{first}{begin}")).await;
+            assert_eq!(wire.response().await.text(), "/first");
+            wire.send(rest).await;
+            assert_eq!(wire.response().await.text(), "/second", "{begin:?}");
+            let seen = upstream.requests().last().expect("a request").head.clone();
+            assert_eq!(seen.only("x-own"), Some("a \"b\" c"));
+        }
+    }
+    // A body that ends anyhow is no beginning of a head: what follows is judged as ever.
+    let mut wire = gateway.connect().await;
+    wire.send(posted).await;
+    assert_eq!(wire.response().await.text(), "/first");
+    wire.send("GET  /a HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let refused = wire.response().await;
+    assert_eq!(refused.status(), 400);
+    assert!(refused.text().contains("one space"), "{}", refused.text());
+}

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
 /// A connection from another address of this machine.
-async fn connect_from(source: &str, gateway: &Gateway) -> Wire {
+pub async fn connect_from(source: &str, gateway: &Gateway) -> Wire {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::new(source.parse().expect("an address"), 0)).expect("bound");
     Wire::new(socket.connect(gateway.address()).await.expect("a connection"))

@@ -1,9 +1,14 @@
 //! Asked for more than it can do, it refuses what is too much, says so once, and recovers.
 
+use crate::limits::connect_from;
 use crate::support::{
-    Admin, Config, Gateway, Head, Metrics, Recorder, Upstream, Wire, get, ok, until, within,
+    Admin, Config, Gateway, Handshake, Head, Metrics, Recorder, Upstream, Wire, get, next, ok,
+    until, within,
 };
+use bytes::Bytes;
+use futures_util::SinkExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Barrier;
 
 #[tokio::test]
@@ -194,4 +199,138 @@ async fn idle_connections_to_upstreams_make_room_for_new_ones() {
     }
     let lines = gateway.log_lines();
     assert!(!lines.iter().any(|line| line.contains("files")), "{lines:#?}");
+}
+
+/// An upstream whose response to `/endless` never ends, and how many of those it has begun.
+async fn endless() -> (Upstream, Arc<AtomicUsize>) {
+    const PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+    let begun = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&begun);
+    let upstream = Upstream::scripted(move |mut wire, _| {
+        let begun = Arc::clone(&counted);
+        async move {
+            while let Some(head) = wire.try_head().await {
+                if head.target() == "/" {
+                    wire.send(ok("hello")).await;
+                    continue;
+                }
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n").await;
+                begun.fetch_add(1, Ordering::Relaxed);
+                while wire.try_send(PIECE).await.is_ok() {}
+            }
+        }
+    })
+    .await;
+    (upstream, begun)
+}
+
+/// Lets the process use less than it does. Returns when it has evicted this client.
+async fn run_short(gateway: &Gateway, config: &Config, client: &str) {
+    let mark = gateway.mark();
+    let limit = gateway.peak_memory() / 2;
+    gateway.rewrite(&config.clone().top(&format!("limits: {{memory: {limit}}}")));
+    let line = gateway.says(mark, "limits.memory").await;
+    assert!(line.contains(&format!("what {client} holds")), "{line}");
+}
+
+#[tokio::test]
+async fn short_of_memory_the_client_that_holds_most_loses_its_requests() {
+    let (upstream, begun) = endless().await;
+    let admin = Admin::new();
+    let config = Config::to(&upstream).top(&admin.section());
+    let gateway = config.clone().start().await;
+    let mut modest = gateway.connect().await;
+    modest.send(get("/", &[])).await;
+    assert_eq!(modest.response().await.status(), 200);
+    let mut download = gateway.connect().await;
+    download.send(get("/modest", &[])).await;
+    assert_eq!(download.head().await.status(), Some(200));
+    let mut greedy = Vec::new();
+    for _ in 0..30 {
+        let mut wire = connect_from("127.0.0.2", &gateway).await;
+        wire.send(get("/endless", &[])).await;
+        greedy.push(wire);
+    }
+    until("all responses have begun", async || begun.load(Ordering::Relaxed) == 31).await;
+    run_short(&gateway, &config, "127.0.0.2").await;
+    for wire in &mut greedy {
+        within("the end", wire.read_to_end()).await;
+    }
+    for _ in 0..10 {
+        modest.send(get("/", &[])).await;
+        assert_eq!(modest.response().await.status(), 200, "its connection is kept");
+        assert_eq!(gateway.get("/", &[]).await.status(), 200, "and a new one is accepted");
+    }
+    download.exactly(32 << 20).await;
+    let line = gateway.access_of("/endless").await;
+    assert_eq!(line["http.response.status_code"], 503, "{line}");
+    assert!(
+        line["error.message"].as_str().is_some_and(|it| it.contains("limits.memory")),
+        "{line}"
+    );
+    let mut again = connect_from("127.0.0.2", &gateway).await;
+    again.send(get("/", &[])).await;
+    assert_eq!(again.response().await.status(), 503, "not before there is memory");
+    let metrics = reqwest::get(format!("http://{}/metrics", admin.address())).await;
+    let metrics = Metrics::of(&metrics.expect("metrics").text().await.expect("their text"));
+    let limit = [("limit", "memory")];
+    assert_eq!(metrics.value("tidegate_clients_evicted_total", &limit), 1.0);
+    let mark = gateway.mark();
+    gateway.rewrite(&config);
+    gateway.says(mark, "requests are served again").await;
+    let mut again = connect_from("127.0.0.2", &gateway).await;
+    again.send(get("/", &[])).await;
+    assert_eq!(again.response().await.status(), 200, "there is memory again");
+}
+
+#[tokio::test]
+async fn short_of_memory_the_client_that_holds_most_loses_its_http2_streams() {
+    let (upstream, begun) = endless().await;
+    let config = Config::to(&upstream).listening("protocols: [h1, h2c]");
+    let gateway = config.clone().start().await;
+    let socket = connect_from("127.0.0.2", &gateway).await.into_stream();
+    let (mut send, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let mut bodies = Vec::new();
+    for _ in 0..30 {
+        send = send.ready().await.expect("a stream");
+        let request = http::Request::get("http://localhost/endless").body(()).expect("a request");
+        let answer = send.send_request(request, true).expect("sent").0;
+        bodies.push(answer.await.expect("an answer").into_body());
+    }
+    assert_eq!(begun.load(Ordering::Relaxed), 30);
+    run_short(&gateway, &config, "127.0.0.2").await;
+    for mut body in bodies {
+        let end = async { while let Some(Ok(Bytes { .. })) = body.data().await {} };
+        within("the end of a stream", end).await;
+    }
+    assert_eq!(gateway.get("/", &[]).await.status(), 200, "others are served");
+    let line = gateway.access_of("/endless").await;
+    assert!(
+        line["error.message"].as_str().is_some_and(|it| it.contains("limits.memory")),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn short_of_memory_the_client_that_holds_most_loses_its_sessions() {
+    let upstream = Upstream::echo().await;
+    let config = Config::to(&upstream);
+    let gateway = config.clone().start().await;
+    let mut modest = gateway.websocket("/ws").await;
+    let mut greedy = Vec::new();
+    for _ in 0..20 {
+        let wire = connect_from("127.0.0.2", &gateway).await;
+        greedy.push(Handshake::to("/ws").open_over(wire).await.1);
+    }
+    run_short(&gateway, &config, "127.0.0.2").await;
+    for session in &mut greedy {
+        let closed = within("a close frame", next(session)).await;
+        assert!(format!("{closed:?}").contains("Again"), "{closed:?}");
+    }
+    modest.send("still here".into()).await.expect("sent");
+    assert_eq!(next(&mut modest).await, Some("still here".into()));
+    let line = gateway.access("the end of a session", |line| line["websocket.close.code"] == 1013);
+    let line = line.await;
+    assert_eq!(line["websocket.close.initiator"], "limit", "{line}");
 }

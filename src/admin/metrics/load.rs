@@ -26,6 +26,9 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
     shed.sample(&[("limit", "requests_per_client")], overload.requests_per_client.count());
     shed.sample(&[("limit", "memory")], overload.memory.count());
     shed.sample(&[("limit", "files")], overload.files.count());
+    let help = "Clients whose connections and WebSocket sessions were ended, by the limit.";
+    to.family("tidegate_clients_evicted", Kind::Counter, help)
+        .sample(&[("limit", "memory")], overload.evictions.count());
 }
 
 fn arrived(to: &mut Exposition, arrivals: &[Arc<Arrivals>]) {

@@ -61,7 +61,10 @@ impl Handshake {
 
     /// Sends it and leaves the bytes behind the 101 to the caller.
     pub async fn open_raw(&self, gateway: &Gateway) -> (Head, Wire) {
-        let mut wire = gateway.connect().await;
+        self.open_raw_over(gateway.connect().await).await
+    }
+
+    async fn open_raw_over(&self, mut wire: Wire) -> (Head, Wire) {
         wire.send(self.bytes()).await;
         let head = wire.head().await;
         assert_eq!(head.status(), Some(101), "{}", head.text);
@@ -76,7 +79,12 @@ impl Handshake {
 
     /// Opens a WebSocket.
     pub async fn open(&self, gateway: &Gateway) -> (Head, Socket) {
-        let (head, wire) = self.open_raw(gateway).await;
+        self.open_over(gateway.connect().await).await
+    }
+
+    /// Opens a WebSocket over this connection.
+    pub async fn open_over(&self, wire: Wire) -> (Head, Socket) {
+        let (head, wire) = self.open_raw_over(wire).await;
         let (stream, behind) = wire.into_parts();
         let socket = WebSocketStream::from_partially_read(stream, behind, Role::Client, None).await;
         (head, socket)

@@ -1,0 +1,124 @@
+//! When memory is short, the client that holds most loses it.
+
+use super::{Client, Clients};
+use crate::http::address::client;
+use crate::websocket::{End, Initiator, Registry, Selector, Session, TRY_AGAIN_LATER};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A client that holds less than this is never evicted: a browser with a few tabs holds less.
+const LEAST_HELD: usize = 16;
+
+/// How long WebSocket sessions may take to close before the client's connections are ended.
+const CLOSE_DELAY: Duration = Duration::from_secs(1);
+
+/// How long a client that was evicted isn't evicted again: what it held may not be released yet.
+const RELEASE_TIME: Duration = Duration::from_secs(3);
+
+/// What the client of an evicted session reads.
+const REASON: &str = "the gateway is short of memory; try again later";
+
+/// Ends all connections of a client.
+pub type EndConnections = Arc<dyn Fn(IpAddr) + Send + Sync>;
+
+/// Evicts clients: ends their connections, requests and WebSocket sessions, and refuses their
+/// requests until memory is no longer short.
+pub struct Evictor {
+    clients: Arc<Clients>,
+    sessions: Arc<Registry>,
+    end_connections: EndConnections,
+    /// Those that are refused, and when each was evicted.
+    evicted: Vec<(Arc<Client>, Instant)>,
+}
+
+/// A client that was evicted, and what it held.
+pub(super) struct Evicted {
+    pub(super) address: IpAddr,
+    pub(super) connections: usize,
+    pub(super) requests: usize,
+    pub(super) sessions: usize,
+}
+
+impl Evictor {
+    /// `end_connections` gets the address of a client, of IPv6 that of its /64 network.
+    pub fn new(
+        clients: Arc<Clients>,
+        sessions: Arc<Registry>,
+        end_connections: EndConnections,
+    ) -> Self {
+        Self { clients, sessions, end_connections, evicted: Vec::new() }
+    }
+
+    /// Evicts the client that holds most; `None` when none holds enough.
+    pub(super) fn evict_largest(&mut self) -> Option<Evicted> {
+        let mut sessions: HashMap<IpAddr, Vec<Arc<Session>>> = HashMap::new();
+        for session in self.sessions.select(&Selector::default()) {
+            if let Some(address) = session.identity.client {
+                sessions.entry(client(address)).or_default().push(session);
+            }
+        }
+        let counted = self.clients.all();
+        // Behind a trusted proxy a client has sessions, and no connections of its own.
+        let others = sessions.keys().map(|&address| self.clients.find(address));
+        let all: Vec<_> = counted.into_iter().chain(others).collect();
+        let sessions_of = |it: &Client| sessions.get(&it.address()).map_or(0, Vec::len);
+        let largest = all
+            .iter()
+            .filter(|it| !self.is_leaving(it))
+            .max_by_key(|it| it.evictable() + sessions_of(it))
+            .filter(|it| it.evictable() + sessions_of(it) >= LEAST_HELD)?;
+        let largest = Arc::clone(largest);
+        let evicted = Evicted {
+            address: largest.address(),
+            connections: largest.connections(),
+            requests: largest.requests(),
+            sessions: sessions_of(&largest),
+        };
+        let sessions = sessions.remove(&largest.address()).unwrap_or_default();
+        self.evict(largest, &sessions);
+        Some(evicted)
+    }
+
+    /// Serves the requests of all clients again.
+    pub(super) fn readmit(&mut self) {
+        for (client, _) in self.evicted.drain(..) {
+            client.set_evicted(false);
+        }
+    }
+
+    /// Whether a client was evicted so recently that what it held may not be released yet.
+    pub(super) fn is_releasing(&self) -> bool {
+        self.leaving().next().is_some()
+    }
+
+    fn leaving(&self) -> impl Iterator<Item = &Arc<Client>> {
+        let is_recent = |at: &Instant| at.elapsed() < RELEASE_TIME;
+        self.evicted.iter().filter(move |(_, at)| is_recent(at)).map(|(client, _)| client)
+    }
+
+    fn is_leaving(&self, client: &Arc<Client>) -> bool {
+        self.leaving().any(|it| Arc::ptr_eq(it, client))
+    }
+
+    fn evict(&mut self, client: Arc<Client>, sessions: &[Arc<Session>]) {
+        let address = client.address();
+        client.set_evicted(true);
+        self.evicted.retain(|(it, _)| !Arc::ptr_eq(it, &client));
+        self.evicted.push((client, Instant::now()));
+        let order = End::new(Initiator::Limit, TRY_AGAIN_LATER, REASON);
+        for session in sessions {
+            session.order(order.clone());
+        }
+        let end_connections = Arc::clone(&self.end_connections);
+        if sessions.is_empty() {
+            end_connections(address);
+            return;
+        }
+        tokio::spawn(async move {
+            tokio::time::sleep(CLOSE_DELAY).await;
+            end_connections(address);
+        });
+    }
+}
