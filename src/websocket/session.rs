@@ -286,7 +286,7 @@ impl Session {
     }
 
     /// Tells the session to close; the first order is the one that counts. It has ended after
-    /// [`CLOSE_TIMEOUT`], whatever its peers do.
+    /// `CLOSE_TIMEOUT`, whatever its peers do.
     pub fn order(&self, order: Order) {
         if self.order.set(Box::new(order)).is_ok() {
             self.end_within(CLOSE_TIMEOUT);
