@@ -57,6 +57,7 @@ async fn connections_beyond_the_limit_are_answered_503() {
     assert_eq!(refused.head.only("connection"), Some("close"));
     held.pop();
     until("there is a place again", async || gateway.get("/", &[]).await.status() == 200).await;
+    gateway.says(0, "limits.connections").await;
     let told = gateway.log_lines();
     let told: Vec<_> = told.iter().filter(|line| line.contains("limits.connections")).collect();
     assert_eq!(told.len(), 1, "it is told once: {told:?}");
@@ -148,6 +149,7 @@ async fn a_listener_has_a_limit_of_its_own() {
     let mut beside = Wire::connect(([127, 0, 0, 1], other).into()).await;
     beside.send(get("/", &[])).await;
     assert_eq!(beside.response().await.status(), 200, "at the other listener");
+    gateway.says(0, "listeners[].conn").await;
     let told = gateway.log_lines();
     let told: Vec<_> = told.iter().filter(|line| line.contains("listeners[].conn")).collect();
     assert_eq!(told.len(), 1, "it is told once: {told:?}");

@@ -76,6 +76,8 @@ impl AsyncWrite for Tunnel {
     }
 }
 
+const TLS: &str = "tls: {certificates: [{cert: site.pem, key: site.key}]}";
+
 /// A client with one connection of HTTP/2 to a gateway.
 struct Client {
     gateway: Gateway,
@@ -87,8 +89,7 @@ impl Client {
         let (authority, folder) = (Authority::new(), TempDir::new().expect("a folder"));
         authority.issue(folder.path(), "site", &["site.test"], 2090);
         let (port, file) = (free_port(), folder.path().join("tidegate.yaml"));
-        let tls = "tls: {certificates: [{cert: site.pem, key: site.key}]}";
-        std::fs::write(&file, config.listening(tls).yaml(port)).expect("a file");
+        std::fs::write(&file, config.listening(TLS).yaml(port)).expect("a file");
         let hurry = [("OTEL_BSP_SCHEDULE_DELAY", "50")];
         let gateway = Gateway::run_with(folder, file, port, &hurry).await;
         let stream = authority.client().offering(&["h2"]).connect(&gateway, "site.test").await;
@@ -242,6 +243,32 @@ async fn rfc8441_limits_and_drains_hold_as_by_http1() {
         matches!(&end, Message::Close(Some(frame)) if u16::from(frame.code) == 1009),
         "{end:?}"
     );
+}
+
+#[tokio::test]
+async fn rfc8441_short_of_memory_the_client_that_holds_most_gets_1013() {
+    let upstream = Upstream::echo().await;
+    let config = Config::to(&upstream);
+    let mut client = Client::of(config.clone()).await;
+    let mut sockets = Vec::new();
+    for _ in 0..20 {
+        sockets.push(client.open("/ws").await);
+    }
+    let limit = client.gateway.peak_memory() / 2;
+    let config = config.listening(TLS).top(&format!("limits: {{memory: {limit}}}"));
+    client.gateway.rewrite(&config);
+    for socket in &mut sockets {
+        match within("a close frame", socket.next()).await {
+            Some(Ok(Message::Close(Some(CloseFrame { code, .. })))) => {
+                assert_eq!(u16::from(code), 1013);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let line = client.gateway.access("the end", |it| it["event"] == "websocket.close").await;
+    assert_eq!(line["websocket.close.initiator"], "limit", "{line}");
+    let line = client.gateway.says(0, "limits.memory").await;
+    assert!(line.contains("20 WebSocket sessions"), "{line}");
 }
 
 #[tokio::test]
