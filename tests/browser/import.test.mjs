@@ -112,6 +112,7 @@ const own = [
   "connection",
   "content-length",
   "forwarded",
+  "via",
   "transfer-encoding",
   "x-forwarded-for",
   "x-forwarded-host",
