@@ -2,6 +2,7 @@
 
 use super::route::HostRewrite;
 use crate::http::address::Address;
+use crate::http::path::{self, Forwarded, PathPolicy, Spelling};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -496,9 +497,16 @@ fn judge_path(written: &str) -> Result<(), String> {
     if written.contains(['?', '#']) {
         return Err("a path has no query and no fragment; match on `query` instead".to_owned());
     }
-    match crate::http::path::normalize(written) {
-        Ok(normal) if normal == written => Ok(()),
-        Ok(normal) => Err(format!("requests are matched by normal paths: write `{normal}`")),
-        Err(error) => Err(error.to_string()),
+    let in_words = |error: path::PathError| error.to_string();
+    let spelling = Spelling::read(written).map_err(in_words)?;
+    let forwarded = spelling.forwarded(PathPolicy::NORMAL).map_err(in_words)?;
+    let normal = match &forwarded {
+        Forwarded::Spelt(form) | Forwarded::Other(form) => form,
+        Forwarded::Normal | Forwarded::AsItCame => &*spelling.normal,
+    };
+    // Reserved characters are written as one likes, and so are those beyond ASCII.
+    match normal == written || *normal == path::encode(written, false) {
+        true => Ok(()),
+        false => Err(format!("requests are matched by normal paths: write `{normal}`")),
     }
 }
