@@ -20,6 +20,7 @@ const MAX_FLUSH: Duration = Duration::from_secs(10);
 /// Answers a request that failed, if there is still somebody to answer and nothing was said yet.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
     ctx.error = Some(describe(error, ctx));
+    ctx.is_intended |= ctx.ordered().is_some();
     let silent = FailToProxy { error_code: 0, can_reuse_downstream: false };
     if ctx.is_cut_off() || ctx.is_evicted() {
         return silent;
@@ -274,6 +275,13 @@ pub(super) fn describe(error: &Error, ctx: &Context) -> String {
         (&ctx.upload, error.etype(), error.esource())
     {
         return format!("client: the request did not arrive in time ({})", upload.key);
+    }
+    if let Some(order) = ctx.ordered().filter(|_| *error.esource() != ErrorSource::Downstream) {
+        return format!(
+            "the gateway ended the handshake ({}): {}",
+            order.initiator.as_str(),
+            order.reason
+        );
     }
     match ctx.endpoint.as_ref().filter(|_| *error.esource() != ErrorSource::Downstream) {
         Some(chosen) => format!("upstream {}: {}", chosen.address(), in_words(error)),
