@@ -142,6 +142,9 @@ leaves! {
     HostRewrite: "host-rewrite", "upstream";
 }
 
+/// The longest duration: 100 years. A clock can add it to the present time without an overflow.
+const MAX_DURATION: std::time::Duration = std::time::Duration::from_secs(100 * 31_557_600);
+
 /// A span of time: `30s`, `10m`, `1h 30m`, `250ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Duration(pub std::time::Duration);
@@ -153,9 +156,13 @@ impl FromStr for Duration {
         if !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(format!("a duration needs a unit: write `{written}s` for seconds"));
         }
-        humantime::parse_duration(written).map(Self).map_err(|_| {
+        let duration = humantime::parse_duration(written).map_err(|_| {
             "not a duration; write it like `30s`, `10m`, `1h 30m` or `250ms`".to_owned()
-        })
+        })?;
+        match duration <= MAX_DURATION {
+            true => Ok(Self(duration)),
+            false => Err("a duration may be at most 100 years (`100y`)".to_owned()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Context, grpc_web, reply};
 use crate::filter::Reply;
 use crate::http::grpc;
-use crate::upstream::is_out_of_files;
+use crate::upstream::{deepest_cause, is_out_of_files};
 use crate::websocket::{Initiator, Order, TRY_AGAIN_LATER};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -311,7 +311,7 @@ pub(super) fn in_words(error: &Error) -> String {
         other => other.as_str(),
     };
     let side = if is_clients { "client: " } else { "" };
-    let cause = match deepest(error) {
+    let cause = match deepest_cause(error) {
         // Pingora knows of one time for each side.
         Some(cause) if *error.etype() == ErrorType::ReadTimedout && !cause.ends_with(')') => {
             let key = if is_clients { "limits.body_timeout" } else { "timeouts.read" };
@@ -323,23 +323,4 @@ pub(super) fn in_words(error: &Error) -> String {
         Some(cause) => format!("{side}{what}: {cause}"),
         None => format!("{side}{what}"),
     }
-}
-
-/// The innermost words of an error.
-fn deepest(error: &Error) -> Option<String> {
-    let mut words = None;
-    let mut at = Some(error);
-    while let Some(error) = at {
-        words = error.context.as_ref().map(|context| context.as_str().to_owned()).or(words);
-        let Some(cause) = error.cause.as_deref() else { break };
-        at = cause.downcast_ref::<Box<Error>>().map(|inner| &**inner);
-        if at.is_none() {
-            let said = cause.to_string();
-            // Pingora notes it behind the cause of a handshake that failed.
-            if !said.starts_with("local address") {
-                words = Some(said);
-            }
-        }
-    }
-    words
 }
