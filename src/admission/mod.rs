@@ -146,7 +146,7 @@ impl<'a> Target<'a> {
 
     /// What this route passes on of the path, where that is not its normal form. It is refused
     /// where the upstream could read it as a path that another route takes: a guard could be
-    /// walked past.
+    /// walked past; and where it could read it as one outside of the prefix that the route gives it.
     fn forwarded(
         &self,
         generation: &Generation,
@@ -165,17 +165,37 @@ impl<'a> Target<'a> {
                 )));
             }
         }
-        let prefix = route.rewrite_prefix.as_ref().map_or(0, |(matched, _)| *matched);
+        if self.path.is_plain() {
+            return Ok(None);
+        }
+        let (prefix, replacement) = match &route.rewrite_prefix {
+            Some((matched, replacement)) => (*matched, replacement.as_str()),
+            None => (0, ""),
+        };
         let prefix = self.path.normal.get(..prefix).unwrap_or_default();
-        let (form, path) = match forwarded {
-            Forwarded::Normal => return Ok(None),
-            Forwarded::AsItCame => (None, self.head.uri.path()),
-            Forwarded::Other(ref form) => (Some(form.clone()), form.as_str()),
+        let path = match &forwarded {
+            Forwarded::Normal => &*self.path.normal,
+            Forwarded::AsItCame => self.head.uri.path(),
+            Forwarded::Spelt(form) | Forwarded::Other(form) => form,
         };
         let Some(prefix) = path::length_of_prefix(path, prefix) else {
             return Err(Halt::bad_request("the path spells the route's prefix in another way"));
         };
-        Ok(Some(Box::new(ForwardedPath { path: form, prefix })))
+        if !replacement.is_empty() {
+            let rest = path.get(prefix..).unwrap_or_default();
+            if !path::stays_below(&format!("{replacement}{rest}"), replacement) {
+                return Err(Halt::bad_request(&format!(
+                    "behind `{replacement}`, which the route puts before it, the path can be read \
+                     as one outside of that"
+                )));
+            }
+        }
+        let path = match forwarded {
+            Forwarded::Normal => return Ok(None),
+            Forwarded::AsItCame => None,
+            Forwarded::Spelt(form) | Forwarded::Other(form) => Some(form),
+        };
+        Ok(Some(Box::new(ForwardedPath { path, prefix })))
     }
 
     /// The route that takes it, if one does.

@@ -46,6 +46,13 @@ impl Endpoint {
             ExitCode::from(BAD_CONFIGURATION)
         })?;
         let (address, token) = found.ok_or_else(|| {
+            if std::fs::read_to_string(&path).is_ok_and(|text| text.trim().is_empty()) {
+                eprintln!(
+                    "error: {} is empty; name the gateway's admin.address with --admin",
+                    path.display()
+                );
+                return ExitCode::from(FAILURE);
+            }
             eprintln!(
                 "error: {} has no admin endpoint; add `admin: {{address: 127.0.0.1:9901}}` and restart",
                 path.display()

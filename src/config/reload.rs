@@ -23,6 +23,7 @@ pub struct Guard {
     /// grow. It is judged once twenty requests have ended. Default: 5.
     #[schemars(range(min = 0, max = 100))]
     pub max_5xx_increase: Option<u8>,
-    /// How many more WebSocket handshakes than in as long before may fail. Default: 10.
+    /// How many more WebSocket handshakes than in as long before may fail at the gateway or behind it (5xx), or on
+    /// a route whose WebSockets the edit switched off. Default: 10.
     pub max_handshake_failures: Option<u32>,
 }

@@ -83,6 +83,19 @@ routes:
 }
 
 #[test]
+fn refuses_a_duration_that_no_clock_can_add() {
+    for written in ["500000000000y", "400000000000y", "101y", "100y 1ns"] {
+        assert_eq!(
+            problems(&format!("shutdown: {{grace: {written}}}")).first().map(String::as_str),
+            Some(&*format!(
+                "1:19 shutdown.grace: `{written}`: a duration may be at most 100 years (`100y`)"
+            ))
+        );
+    }
+    assert!(!problems("shutdown: {grace: 100y}").iter().any(|it| it.contains("shutdown")));
+}
+
+#[test]
 fn guesses_what_was_meant() {
     let shown =
         read("listners: []\nroutes: [{name: a, upstream: b, websocket: oof}]").problems.to_string();

@@ -2,6 +2,7 @@
 
 use super::route::HostRewrite;
 use crate::http::address::Address;
+use crate::http::path::{self, Forwarded, PathPolicy, Spelling};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -141,6 +142,9 @@ leaves! {
     HostRewrite: "host-rewrite", "upstream";
 }
 
+/// The longest duration: 100 years. A clock can add it to the present time without an overflow.
+const MAX_DURATION: std::time::Duration = std::time::Duration::from_secs(100 * 31_557_600);
+
 /// A span of time: `30s`, `10m`, `1h 30m`, `250ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Duration(pub std::time::Duration);
@@ -152,9 +156,13 @@ impl FromStr for Duration {
         if !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(format!("a duration needs a unit: write `{written}s` for seconds"));
         }
-        humantime::parse_duration(written).map(Self).map_err(|_| {
+        let duration = humantime::parse_duration(written).map_err(|_| {
             "not a duration; write it like `30s`, `10m`, `1h 30m` or `250ms`".to_owned()
-        })
+        })?;
+        match duration <= MAX_DURATION {
+            true => Ok(Self(duration)),
+            false => Err("a duration may be at most 100 years (`100y`)".to_owned()),
+        }
     }
 }
 
@@ -496,9 +504,16 @@ fn judge_path(written: &str) -> Result<(), String> {
     if written.contains(['?', '#']) {
         return Err("a path has no query and no fragment; match on `query` instead".to_owned());
     }
-    match crate::http::path::normalize(written) {
-        Ok(normal) if normal == written => Ok(()),
-        Ok(normal) => Err(format!("requests are matched by normal paths: write `{normal}`")),
-        Err(error) => Err(error.to_string()),
+    let in_words = |error: path::PathError| error.to_string();
+    let spelling = Spelling::read(written).map_err(in_words)?;
+    let forwarded = spelling.forwarded(PathPolicy::NORMAL).map_err(in_words)?;
+    let normal = match &forwarded {
+        Forwarded::Spelt(form) | Forwarded::Other(form) => form,
+        Forwarded::Normal | Forwarded::AsItCame => &*spelling.normal,
+    };
+    // Reserved characters are written as one likes, and so are those beyond ASCII.
+    match normal == written || *normal == path::encode(written, false) {
+        true => Ok(()),
+        false => Err(format!("requests are matched by normal paths: write `{normal}`")),
     }
 }

@@ -109,6 +109,11 @@ proptest! {
                     _ => (false, way.target.as_str()),
                 };
                 prop_assert_eq!(is_new, way.route == "a");
+                for steps in 0..32 {
+                    let segments = read(&way.target, steps);
+                    let is_kept = !is_new || segments.first().is_some_and(|first| first == "new");
+                    prop_assert!(is_kept, "{} as {:?}", way.target, segments);
+                }
                 let passed = if is_new { format!("/a{rest}") } else { rest.to_owned() };
                 for steps in 0..32 {
                     let segments = read(&passed, steps);

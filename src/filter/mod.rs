@@ -22,7 +22,7 @@ pub use user_id::{Source as UserIdSource, UserIdFilter};
 pub(crate) use variables::UriTemplate;
 
 use crate::exchange::{Exchange, Outcome};
-use crate::http::path::{self, PathError};
+use crate::http::path::{Forwarded, PathError, PathPolicy, Spelling};
 use crate::websocket::frame::{Header, Side};
 use crate::websocket::{LogFrames, Message, Session};
 use async_trait::async_trait;
@@ -203,7 +203,11 @@ impl Request<'_> {
 
     /// Changes the path that the upstream will see. Routing is done and stays as it is.
     pub fn set_path(&mut self, path: &str) -> Result<(), PathError> {
-        self.exchange.path = Some(path::normalize(path)?.into_owned());
+        let spelling = Spelling::read(path)?;
+        self.exchange.path = Some(match spelling.forwarded(PathPolicy::NORMAL)? {
+            Forwarded::Spelt(form) | Forwarded::Other(form) => form,
+            Forwarded::Normal | Forwarded::AsItCame => spelling.normal.into_owned(),
+        });
         self.exchange.forwarded = None;
         Ok(())
     }

@@ -23,7 +23,7 @@ impl Filter for RedirectFilter {
         let variables = Variables { request: request.head, exchange: request.exchange };
         // All but visible ASCII is escaped in it.
         let Some(location) = variables.uri(&self.to) else {
-            let reason = "this is a redirect that keeps the host, and the request names none";
+            let reason = "what the request says makes no URL to be sent to: it names no host, or a dot segment";
             let reply = Reply::error(StatusCode::BAD_REQUEST, "bad_request", reason);
             return Ok(Flow::Respond(reply));
         };

@@ -23,19 +23,36 @@ impl Variables<'_> {
     }
 
     /// The template as a URI reference (RFC 3986): what a variable brings can't become more
-    /// than the place where it stands. `None` when it wants a host and the request has none.
+    /// than the place where it stands. `None` when it wants a host and the request has none, or a
+    /// variable would make a dot segment, which means another path.
     pub(crate) fn uri(&self, template: &UriTemplate) -> Option<String> {
         if template.wants_host && self.authority().is_empty() {
             return None;
         }
         let mut value = String::new();
         let mut places = template.places.iter();
-        Some(template.template.fill(|text, variable| {
+        let mut uri = template.template.fill(|text, variable| {
             value.clear();
-            self.push(&mut value, variable);
             let place = places.next().copied().unwrap_or(UriPlace::Value);
+            let is_path = matches!(place, UriPlace::Authority | UriPlace::Path);
+            let normal = self.exchange.normal_path(self.request);
+            match variable {
+                // A client resolves dot segments, and so would leave what stands before them.
+                Variable::Path if is_path && has_dot_segment(self.path()) => value.push_str(normal),
+                Variable::Target if is_path && has_dot_segment(self.path()) => {
+                    value.push_str(normal);
+                    self.push_query(&mut value);
+                }
+                variable => self.push(&mut value, variable),
+            }
             push_encoded(text, &value, place.kept(variable));
-        }))
+        });
+        // A path stays one, were there nothing between its first two slashes: they would begin a host.
+        if template.is_path && uri.starts_with("//") {
+            let slashes = uri.len() - uri.trim_start_matches('/').len();
+            uri.drain(..slashes - 1);
+        }
+        (template.has_dot_segment || !has_dot_segment(&uri)).then_some(uri)
     }
 
     fn push(&self, text: &mut String, variable: Variable) {
@@ -58,11 +75,15 @@ impl Variables<'_> {
             Variable::Query => text.push_str(self.request.uri.query().unwrap_or_default()),
             Variable::Target => {
                 text.push_str(self.path());
-                if let Some(query) = self.request.uri.query() {
-                    text.push('?');
-                    text.push_str(query);
-                }
+                self.push_query(text);
             }
+        }
+    }
+
+    fn push_query(&self, text: &mut String) {
+        if let Some(query) = self.request.uri.query() {
+            text.push('?');
+            text.push_str(query);
         }
     }
 
@@ -89,6 +110,10 @@ pub(crate) struct UriTemplate {
     places: Box<[UriPlace]>,
     /// Whether the host of the request is one of them.
     wants_host: bool,
+    /// Whether it is written as a path, without a host before it.
+    is_path: bool,
+    /// Whether a dot segment is written in it.
+    has_dot_segment: bool,
 }
 
 /// Where in a URI a variable stands.
@@ -179,7 +204,12 @@ impl UriTemplate {
                 }
             }
         }
-        Self { template, places: places.into(), wants_host }
+        let text = template.to_string();
+        let before_path = written.split(['/', '?', '#']).next().unwrap_or_default();
+        let has_scheme = before_path.ends_with(':');
+        let is_path = !text.starts_with("//") && !has_scheme;
+        let has_dot_segment = has_dot_segment(&written);
+        Self { template, places: places.into(), wants_host, is_path, has_dot_segment }
     }
 }
 
@@ -188,6 +218,26 @@ impl std::fmt::Display for UriTemplate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.template.fmt(f)
     }
+}
+
+/// Whether the path of a URI reference has a segment that browsers resolve; to them `%2e` is a dot
+/// as well.
+fn has_dot_segment(uri: &str) -> bool {
+    let path = uri.split(['?', '#']).next().unwrap_or_default();
+    path.split(['/', '\\']).any(|segment| {
+        let mut rest = segment;
+        let mut dots = 0;
+        while let Some(first) = rest.get(..1) {
+            let length = match first {
+                "." => 1,
+                _ if rest.get(..3).is_some_and(|it| it.eq_ignore_ascii_case("%2e")) => 3,
+                _ => return false,
+            };
+            rest = rest.get(length..).unwrap_or_default();
+            dots += 1;
+        }
+        rest.is_empty() && matches!(dots, 1 | 2)
+    })
 }
 
 /// What may stand in a path beside unreserved characters (RFC 3986, section 3.3); escapes stay
@@ -260,6 +310,32 @@ mod tests {
         };
         assert_eq!(uri("/u/{user.id}"), "/u/a%2F..%2Fb%3Fc%23d");
         assert_eq!(uri("https://{host}{path}"), "https://example.com/%C3%BC%20x");
+    }
+
+    #[test]
+    fn no_value_makes_a_host_or_a_dot_segment_of_a_path() {
+        let request = request("/evil.test/x");
+        for (user, written, expected) in [
+            ("", "/{user.id}{path}", Some("/evil.test/x")),
+            ("", "/{user.id}{path}?n=https://a.test", Some("/evil.test/x?n=https://a.test")),
+            ("", "/{path}", Some("/evil.test/x")),
+            ("", "/{user.id}/{user.id}/evil.test", Some("/evil.test")),
+            ("", "{user.id}{path}", Some("/evil.test/x")),
+            ("", "/a/{user.id}/b", Some("/a//b")),
+            ("u", "/{user.id}{path}", Some("/u/evil.test/x")),
+            ("..", "/a/{user.id}/b", None),
+            (".", "/a/{user.id}", None),
+            (".", "/a/.{user.id}/b", None),
+            ("..", "/a/x{user.id}/b", Some("/a/x../b")),
+            ("..", "/a?b={user.id}", Some("/a?b=..")),
+            ("u", "../{user.id}", Some("../u")),
+            ("", "https://a.test/{user.id}{path}", Some("https://a.test//evil.test/x")),
+        ] {
+            let exchange = exchange(user);
+            let variables = Variables { request: &request, exchange: &exchange };
+            let template = UriTemplate::new(written.parse().expect("a template"));
+            assert_eq!(variables.uri(&template).as_deref(), expected, "{user} {written}");
+        }
     }
 
     #[test]

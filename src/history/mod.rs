@@ -94,7 +94,7 @@ impl History {
     /// Another version is in force; tells its number.
     pub fn add(&self, cause: Cause, difference: Difference, files: Files) -> u64 {
         let mut inner = self.inner();
-        let number = inner.versions.back().map_or(1, |newest| newest.number + 1);
+        let number = inner.versions.back().map_or(1, |newest| newest.number.saturating_add(1));
         let time = SystemTime::now();
         let version = Arc::new(Version { number, time, cause, difference, files });
         inner.versions.push_back(Arc::clone(&version));
@@ -249,6 +249,23 @@ mod tests {
         std::fs::write(folder.path().join("history/configuration/2.json"), "{").expect("written");
         let history = open(folder.path());
         assert_eq!(history.versions().len(), 1);
+    }
+
+    #[test]
+    fn a_number_that_no_count_reaches_is_passed_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let history = open(folder.path());
+        history.begin(files("1"));
+        add(&history, "2");
+        drop(history);
+        let file = folder.path().join("history/configuration/2.json");
+        let text = std::fs::read_to_string(&file).expect("a version");
+        let text = text.replace("\"number\":2,", "\"number\":18446744073709551615,");
+        assert!(text.contains("18446744073709551615"), "{text}");
+        std::fs::write(&file, text).expect("written");
+        let history = open(folder.path());
+        assert_eq!(history.versions().len(), 1);
+        assert_eq!(history.begin(files("3")), 2);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use std::thread;
 /// The most bytes of a version: all files that it was read from.
 const MAX_SIZE: u64 = 256 * 1024 * 1024;
 
+/// The highest number that is believed: there must be room to count on from it.
+const MAX_NUMBER: u64 = u64::MAX / 2;
+
 /// The file that the one gateway which keeps its versions here has locked.
 const LOCK: &str = "lock";
 
@@ -97,7 +100,12 @@ impl Store {
             .filter_map(|name| {
                 let read = self.folder.read(name, MAX_SIZE).map_err(|error| error.to_string());
                 let version = read.and_then(|bytes| {
-                    serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+                    let version: Version =
+                        serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+                    match version.number <= MAX_NUMBER {
+                        true => Ok(version),
+                        false => Err(format!("its number, {}, is too high", version.number)),
+                    }
                 });
                 version
                     .inspect_err(|error| {

@@ -106,8 +106,8 @@ impl fmt::Display for PathPolicy {
     }
 }
 
-/// The path with dot segments resolved, duplicate slashes merged, and escapes of unreserved
-/// characters decoded. Borrowed when it was already so. What has another normal form for another
+/// The form that routing uses of a path that is passed on in its normal form: see
+/// [`Spelling::normal`]. Borrowed when it was already so. What has another normal form for another
 /// server is refused.
 pub fn normalize(path: &str) -> Result<Cow<'_, str>, PathError> {
     let spelling = Spelling::read(path)?;
@@ -118,8 +118,9 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, PathError> {
 /// A path and its normal form.
 #[derive(Debug)]
 pub struct Spelling<'p> {
-    /// The form that routing uses: escapes of unreserved characters and encoded slashes decoded,
-    /// duplicate slashes merged, dot segments resolved. Borrowed when the path was already so.
+    /// The form that routing uses: encoded slashes and all characters that need no escape in a
+    /// segment (RFC 3986, section 3.3) decoded, all others encoded, duplicate slashes merged, dot
+    /// segments resolved. Borrowed when the path was already so.
     pub normal: Cow<'p, str>,
     /// As it came.
     path: &'p str,
@@ -133,6 +134,9 @@ pub struct Spelling<'p> {
 pub enum Forwarded {
     /// Its normal form.
     Normal,
+    /// Its normal form, but that reserved characters are encoded or not as they came (RFC 3986,
+    /// section 2.2).
+    Spelt(String),
     /// The path as it came.
     AsItCame,
     /// This form.
@@ -153,8 +157,14 @@ impl<'p> Spelling<'p> {
             true => render(&decode_slashes(&unescaped), true, true),
             false => render(&unescaped, true, true),
         };
+        let normal = canonical(&normal).into_owned();
         let normal = if normal == path { Cow::Borrowed(path) } else { Cow::Owned(normal) };
         Ok(Self { normal, path, unescaped: Some(unescaped) })
+    }
+
+    /// Whether it was normal as it came.
+    pub fn is_plain(&self) -> bool {
+        self.unescaped.is_none()
     }
 
     /// What the policy passes on of it, unless it refuses it.
@@ -170,11 +180,19 @@ impl<'p> Spelling<'p> {
         }
         check_hidden(&form, policy)?;
         if policy == PathPolicy::RAW {
-            let is_same = self.path == self.normal;
-            return Ok(if is_same { Forwarded::Normal } else { Forwarded::AsItCame });
+            // HTTP/2 brings what HTTP/1.1 has no place for.
+            return Ok(match encode(self.path, false) {
+                Cow::Owned(encoded) => Forwarded::Other(encoded),
+                Cow::Borrowed(path) if path == self.normal => Forwarded::Normal,
+                Cow::Borrowed(_) => Forwarded::AsItCame,
+            });
         }
         let form = render(&form, !policy.keeps_duplicate_slashes, !policy.keeps_dot_segments);
-        Ok(if form == self.normal { Forwarded::Normal } else { Forwarded::Other(form) })
+        Ok(match () {
+            () if form == self.normal => Forwarded::Normal,
+            () if canonical(&form) == self.normal => Forwarded::Spelt(form),
+            () => Forwarded::Other(form),
+        })
     }
 
     /// The forms in which a server may read what is passed on, beside the normal one: without path
@@ -190,19 +208,37 @@ impl<'p> Spelling<'p> {
         };
         match forwarded {
             // Of a normal form there is one other reading.
-            Forwarded::Normal if !self.normal.contains(';') => {}
-            Forwarded::Normal => add(render(&without_parameters(&self.normal), true, true)),
-            Forwarded::AsItCame => all_readings(unescaped, &mut add),
+            Forwarded::Normal | Forwarded::Spelt(_) if !self.normal.contains(';') => {}
+            Forwarded::Normal | Forwarded::Spelt(_) => {
+                add(render(&without_parameters(&self.normal), true, true));
+            }
+            Forwarded::AsItCame => all_readings(&canonical(unescaped), &mut add),
             Forwarded::Other(form) => {
-                all_readings(unescaped, &mut add);
-                all_readings(form, &mut add);
+                all_readings(&canonical(unescaped), &mut add);
+                all_readings(&canonical(form), &mut add);
             }
         }
         readings
     }
 }
 
-/// Each reading of a path whose unreserved characters are decoded.
+/// Whether a path stays below a prefix that is normal, whichever way a server reads it.
+pub fn stays_below(path: &str, prefix: &str) -> bool {
+    let (Ok(path), Ok(prefix)) = (unescape(path), unescape(prefix)) else { return false };
+    let prefix = canonical(&prefix);
+    let bare = without_parameters(&prefix);
+    let is_below = |reading: &str, prefix: &str| {
+        let rest = reading.strip_prefix(prefix);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let mut stays = true;
+    all_readings(&canonical(&path), &mut |reading| {
+        stays &= is_below(&reading, &prefix) || is_below(&reading, &bare);
+    });
+    stays
+}
+
+/// Each reading of a path of this form: see [`canonical()`].
 fn all_readings(path: &str, add: &mut impl FnMut(String)) {
     let either = |is_there: bool| if is_there { &[false, true][..] } else { &[false][..] };
     let has_parameters = path.contains(';');
@@ -226,24 +262,25 @@ fn all_readings(path: &str, add: &mut impl FnMut(String)) {
 pub fn length_of_prefix(path: &str, prefix: &str) -> Option<usize> {
     let (mut rest, mut wanted) = (path.as_bytes(), prefix.as_bytes());
     while let [first, wanted_behind @ ..] = wanted {
-        match rest {
+        let (byte, is_escaped, behind) = match rest {
             [b'%', high, low, behind @ ..] => {
-                let byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
-                if is_unreserved(byte) {
-                    if byte != *first {
-                        return None;
-                    }
-                    (rest, wanted) = (behind, wanted_behind);
-                } else {
-                    let (escape, behind_escape) = wanted.split_at_checked(3)?;
-                    if !escape.eq_ignore_ascii_case(&[b'%', *high, *low]) {
-                        return None;
-                    }
-                    (rest, wanted) = (behind, behind_escape);
-                }
+                (hex_digit(*high)? << 4 | hex_digit(*low)?, true, behind)
             }
-            [byte, behind @ ..] if byte == first => (rest, wanted) = (behind, wanted_behind),
-            _ => return None,
+            [byte, behind @ ..] => (*byte, false, behind),
+            [] => return None,
+        };
+        rest = behind;
+        if needs_no_escape(byte) || (byte == b'/' && !is_escaped) {
+            if byte != *first {
+                return None;
+            }
+            wanted = wanted_behind;
+        } else {
+            let (escaped, behind_escape) = wanted.split_at_checked(3)?;
+            if !escape(byte).into_iter().eq(escaped.iter().copied().map(char::from)) {
+                return None;
+            }
+            wanted = behind_escape;
         }
     }
     let is_end = rest.is_empty() || rest.starts_with(b"/");
@@ -255,19 +292,75 @@ fn is_normal(path: &[u8]) -> bool {
     let mut previous = 0;
     for &byte in path {
         match byte {
-            b'%' | b'\\' | b';' | 0..=0x20 | 0x7f => return false,
             b'/' | b'.' if previous == b'/' => return false,
-            _ => previous = byte,
+            b';' => return false,
+            b'/' => previous = byte,
+            _ if needs_no_escape(byte) => previous = byte,
+            _ => return false,
         }
     }
     true
 }
 
-/// Decodes `%41` to `A` and the like, writes other escapes in upper case, refuses control
-/// characters.
+/// A path whose escapes are checked and in upper case, in the one form in which names are compared:
+/// what needs no escape in a segment is decoded, and all else but slashes encoded. Servers decode
+/// both spellings to the same name.
+fn canonical(path: &str) -> Cow<'_, str> {
+    let is_slash = |byte| matches!(byte, b'/' | b'\\');
+    if path.bytes().all(|byte| is_slash(byte) || needs_no_escape(byte)) {
+        return Cow::Borrowed(path);
+    }
+    let mut form = String::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        if let (b'%', [high, low, behind @ ..]) = (first, rest) {
+            rest = behind;
+            match hex_digit(*high).zip(hex_digit(*low)).map(|(high, low)| high << 4 | low) {
+                Some(byte) if needs_no_escape(byte) => form.push(char::from(byte)),
+                _ => form.extend(['%', char::from(*high), char::from(*low)]),
+            }
+        } else if is_slash(*first) || needs_no_escape(*first) {
+            form.push(char::from(*first));
+        } else {
+            form.extend(escape(*first));
+        }
+    }
+    Cow::Owned(form)
+}
+
+/// With everything escaped that a URL does not have and clients send all the same.
+pub fn encode(text: &str, is_query: bool) -> Cow<'_, str> {
+    if !text.bytes().any(|byte| is_to_be_encoded(byte, is_query)) {
+        return Cow::Borrowed(text);
+    }
+    let mut encoded = String::with_capacity(text.len() + 16);
+    for byte in text.bytes() {
+        match is_to_be_encoded(byte, is_query) {
+            true => encoded.extend(escape(byte)),
+            false => encoded.push(char::from(byte)),
+        }
+    }
+    Cow::Owned(encoded)
+}
+
+/// What a URL does not have and clients send all the same (RFC 3986, section 2). A backtick in a
+/// query harms nobody.
+pub fn is_to_be_encoded(byte: u8, is_query: bool) -> bool {
+    matches!(byte, b'"' | b'<' | b'>') || (byte == b'`' && !is_query) || !byte.is_ascii()
+}
+
+fn escape(byte: u8) -> [char; 3] {
+    let digit = |nibble: u8| {
+        char::from_digit(u32::from(nibble), 16).map_or('0', |digit| digit.to_ascii_uppercase())
+    };
+    ['%', digit(byte >> 4), digit(byte & 15)]
+}
+
+/// Decodes `%41` to `A` and the like, writes other escapes in upper case, escapes what a URL does
+/// not have, refuses control characters.
 fn unescape(path: &str) -> Result<String, PathError> {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let mut decoded = Vec::with_capacity(path.len());
+    let mut decoded = String::with_capacity(path.len());
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {
         match byte {
@@ -279,20 +372,23 @@ fn unescape(path: &str) -> Result<String, PathError> {
                 };
                 match high << 4 | low {
                     0..=0x1f | 0x7f => return Err(PathError::Control),
-                    unreserved if is_unreserved(unreserved) => decoded.push(unreserved),
-                    _ => {
-                        let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied();
-                        decoded.push(b'%');
-                        decoded.extend([high, low].into_iter().filter_map(digit));
-                    }
+                    unreserved if is_unreserved(unreserved) => decoded.push(unreserved.into()),
+                    other => decoded.extend(escape(other)),
                 }
             }
             0..=0x1f | 0x7f => return Err(PathError::Control),
-            b' ' => decoded.extend_from_slice(b"%20"),
-            other => decoded.push(other),
+            b' ' => decoded.push_str("%20"),
+            odd if is_to_be_encoded(odd, false) => decoded.extend(escape(odd)),
+            other => decoded.push(other.into()),
         }
     }
-    String::from_utf8(decoded).map_err(|_| PathError::NotUtf8)
+    Ok(decoded)
+}
+
+/// What stands for itself in a segment (RFC 3986, section 3.3).
+fn needs_no_escape(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~')
+        || matches!(byte, b'!' | b'$' | b'&'..=b',' | b';' | b'=' | b':' | b'@')
 }
 
 /// RFC 3986, section 2.3.
@@ -410,6 +506,33 @@ mod tests {
     }
 
     #[test]
+    fn one_name_has_one_form_however_it_is_escaped() {
+        for (path, expected) in [
+            ("/%40a%24%2b%3a%2C", "/@a$+:,"),
+            ("/caf\u{e9}", "/caf%C3%A9"),
+            ("/a\"<>`{|}^[]", "/a%22%3C%3E%60%7B%7C%7D%5E%5B%5D"),
+            ("/a%3Fb%23%25", "/a%3Fb%23%25"),
+            ("/a%3Bb", "/a;b"),
+        ] {
+            assert_eq!(normal(path), expected, "{path}");
+        }
+        let spelling = Spelling::read("/%40a//caf\u{e9}%2b").expect("a path");
+        let spelt = Forwarded::Spelt("/%40a/caf%C3%A9%2B".to_owned());
+        assert_eq!(spelling.forwarded(PathPolicy::NORMAL), Ok(spelt));
+    }
+
+    #[test]
+    fn no_reading_leaves_a_prefix() {
+        for path in ["/t", "/t/", "/t/a/../b", "/t//a", "/t/a%2Fb", "/t/;x", "/%74/@"] {
+            assert!(stays_below(path, "/t"), "{path}");
+        }
+        for path in ["/t/../u", "/t/..%2Fu", "/t/..;/u", "/t/..%3B/u", "/t/%2e%2e/u", "/t//../../u"]
+        {
+            assert!(!stays_below(path, "/t"), "{path}");
+        }
+    }
+
+    #[test]
     fn rfc3986_3_3_parameters_belong_to_the_last_segment_too() {
         for path in ["/app/;jsessionid=1", "/;a=b", "/a;b/c;d", "/a;/b"] {
             assert_eq!(normal(path), path);
@@ -454,7 +577,7 @@ mod tests {
             match spelling.forwarded(policy).expect(path) {
                 Forwarded::Normal => spelling.normal.clone().into_owned(),
                 Forwarded::AsItCame => path.to_owned(),
-                Forwarded::Other(form) => form,
+                Forwarded::Spelt(form) | Forwarded::Other(form) => form,
             }
         };
         let path = "/%61//b%2fc/../d%2e";
@@ -476,6 +599,8 @@ mod tests {
             ("/api", "/api", Some(4)),
             ("/%61pi/x", "/api", Some(6)),
             ("/a%2db%c3%a9/x", "/a-b%C3%A9", Some(12)),
+            ("/%40a/x", "/@a", Some(5)),
+            ("/\u{e9}/x", "/%C3%A9", Some(3)),
             ("/x", "", Some(0)),
             ("/apis", "/api", None),
             ("/ap", "/api", None),
@@ -487,7 +612,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn normalising_twice_is_normalising_once(path in "/[a-c./%2eE;~\\\\ -]{0,24}") {
+        fn normalising_twice_is_normalising_once(path in "/[a-c./%24e0E;@\u{e9}~\\\\ -]{0,24}") {
             if let Ok(once) = normalize(&path) {
                 prop_assert_eq!(normalize(&once), Ok(Cow::Borrowed(&*once)));
             }

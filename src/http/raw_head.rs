@@ -1,6 +1,7 @@
 //! The head of a request before Pingora's parser has it: where it ends, and what is wrong with it.
 
 use super::host;
+use super::path::is_to_be_encoded;
 use bytes::BytesMut;
 use http::StatusCode;
 use std::mem::MaybeUninit;
@@ -109,11 +110,6 @@ fn request_line(head: &[u8]) -> Option<(usize, &[u8])> {
     let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
     let line = rest.get(..end)?;
     Some((start, line.strip_suffix(b"\r").unwrap_or(line)))
-}
-
-/// What a URL does not have and clients send all the same (RFC 3986, section 2). A backtick in a query harms nobody.
-fn is_to_be_encoded(byte: u8, is_query: bool) -> bool {
-    matches!(byte, b'"' | b'<' | b'>') || (byte == b'`' && !is_query) || !byte.is_ascii()
 }
 
 /// Whether something of a request line is to be encoded; a line that is none is refused.

@@ -17,7 +17,9 @@ use crate::load::{Place as ConnectionPlace, RequestPermit, Ticket};
 use crate::shared::Hold;
 use crate::telemetry::Exemplar;
 use crate::upstream::{Chosen, Line, Place, Pool};
-use crate::websocket::{CLIENT_GONE, CLOSE_TIMEOUT, End, Initiator, Ticket as SessionTicket};
+use crate::websocket::{
+    CLIENT_GONE, CLOSE_TIMEOUT, End, Initiator, Order, Ticket as SessionTicket,
+};
 use http::{HeaderValue, Method, StatusCode};
 use pingora::Error;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -85,11 +87,14 @@ pub struct Context {
     pub(super) sent: u64,
     /// What the client gets in the place of an upstream's error.
     pub(super) instead: Option<Box<Reply>>,
+    /// The status of the final response, once its head is on its way to the client.
+    pub(super) begun: Option<StatusCode>,
     /// What is told of it to who may know.
     pub(super) explaining: Option<Box<Explaining>>,
     /// The status of the gateway's own answer to a call of gRPC, where HTTP's is 200.
     pub(super) grpc_reply: Option<StatusCode>,
-    /// Whether the answer is one that the configuration says to give.
+    /// Whether the answer is no failure of the gateway's or the service's: the configuration says to
+    /// give it, the client is at fault, or it is a limit or an order that ends the request.
     pub(super) is_intended: bool,
     /// What went wrong, in words for the operator.
     pub(super) error: Option<String>,
@@ -139,6 +144,7 @@ impl Context {
             received: 0,
             sent: 0,
             instead: None,
+            begun: None,
             explaining: None,
             grpc_reply: None,
             is_intended: false,
@@ -206,11 +212,7 @@ impl Context {
     /// The same for a request that is dropped as it stands, without Pingora saying so: it is cut off.
     pub(super) fn dropped(&mut self, head: &RequestHeader) {
         self.note_eviction();
-        let status = match (self.is_open, &self.bridge) {
-            (true, None) => StatusCode::SWITCHING_PROTOCOLS.as_u16(),
-            (true, Some(_)) => StatusCode::OK.as_u16(),
-            (false, _) => STOPPED,
-        };
+        let status = self.grpc_reply.or(self.begun).map_or(STOPPED, |status| status.as_u16());
         let seen = Seen { request: head, response: None, cache: None, is_background: false };
         self.tell_end(&seen, status, None);
     }
@@ -230,6 +232,17 @@ impl Context {
         self.request_permit.as_ref().is_some_and(RequestPermit::is_evicted)
     }
 
+    /// The order by which the gateway ends a handshake that its upstream has not answered: a limit, a
+    /// kick, a drain. One that took too long is the upstream's fault instead.
+    pub(super) fn ordered(&self) -> Option<&Order> {
+        let session = self.tunnel.as_ref()?.session();
+        let is_late = |end: &End| end.initiator == Initiator::Handshake;
+        if self.is_open || session.end().is_some_and(is_late) {
+            return None;
+        }
+        session.ordered().filter(|order| !is_late(order))
+    }
+
     /// Notes why it ends, if its client is evicted: no fault of the service's.
     fn note_eviction(&mut self) -> bool {
         let is_evicted = self.is_evicted();
@@ -246,6 +259,7 @@ impl Context {
         }
         if self.is_cut_off() {
             self.error = Some(cut_off::REASON.to_owned());
+            self.is_intended = true;
         }
         if let (true, Some(tunnel)) = (self.is_open, &self.tunnel) {
             let error = error.filter(|_| !self.is_cut_off());
@@ -321,6 +335,9 @@ impl Context {
         }
         if self.exchange.is_websocket && status != CLIENT_CLOSED_REQUEST {
             requests.count_failed_handshake();
+            if status >= 500 && !self.is_intended && !self.is_full {
+                requests.count_broken_handshake();
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Context, grpc_web, reply};
 use crate::filter::Reply;
 use crate::http::grpc;
-use crate::upstream::is_out_of_files;
+use crate::upstream::{deepest_cause, is_out_of_files};
 use crate::websocket::{Initiator, Order, TRY_AGAIN_LATER};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -20,6 +20,7 @@ const MAX_FLUSH: Duration = Duration::from_secs(10);
 /// Answers a request that failed, if there is still somebody to answer and nothing was said yet.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
     ctx.error = Some(describe(error, ctx));
+    ctx.is_intended |= ctx.ordered().is_some();
     let silent = FailToProxy { error_code: 0, can_reuse_downstream: false };
     if ctx.is_cut_off() || ctx.is_evicted() {
         return silent;
@@ -275,6 +276,13 @@ pub(super) fn describe(error: &Error, ctx: &Context) -> String {
     {
         return format!("client: the request did not arrive in time ({})", upload.key);
     }
+    if let Some(order) = ctx.ordered().filter(|_| *error.esource() != ErrorSource::Downstream) {
+        return format!(
+            "the gateway ended the handshake ({}): {}",
+            order.initiator.as_str(),
+            order.reason
+        );
+    }
     match ctx.endpoint.as_ref().filter(|_| *error.esource() != ErrorSource::Downstream) {
         Some(chosen) => format!("upstream {}: {}", chosen.address(), in_words(error)),
         None => in_words(error),
@@ -303,7 +311,7 @@ pub(super) fn in_words(error: &Error) -> String {
         other => other.as_str(),
     };
     let side = if is_clients { "client: " } else { "" };
-    let cause = match deepest(error) {
+    let cause = match deepest_cause(error) {
         // Pingora knows of one time for each side.
         Some(cause) if *error.etype() == ErrorType::ReadTimedout && !cause.ends_with(')') => {
             let key = if is_clients { "limits.body_timeout" } else { "timeouts.read" };
@@ -315,23 +323,4 @@ pub(super) fn in_words(error: &Error) -> String {
         Some(cause) => format!("{side}{what}: {cause}"),
         None => format!("{side}{what}"),
     }
-}
-
-/// The innermost words of an error.
-fn deepest(error: &Error) -> Option<String> {
-    let mut words = None;
-    let mut at = Some(error);
-    while let Some(error) = at {
-        words = error.context.as_ref().map(|context| context.as_str().to_owned()).or(words);
-        let Some(cause) = error.cause.as_deref() else { break };
-        at = cause.downcast_ref::<Box<Error>>().map(|inner| &**inner);
-        if at.is_none() {
-            let said = cause.to_string();
-            // Pingora notes it behind the cause of a handshake that failed.
-            if !said.starts_with("local address") {
-                words = Some(said);
-            }
-        }
-    }
-    words
 }

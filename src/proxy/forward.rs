@@ -3,13 +3,14 @@
 use super::{Context, caching, tracing};
 use crate::filter::UpstreamRequest;
 use crate::generation::HostHeader;
-use crate::http::{address, forwarded, grpc, head, proxy_headers};
+use crate::http::{address, forwarded, grpc, head, path, proxy_headers};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::ALPN;
 use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
+use std::borrow::Cow;
 
 /// Fields that the gateway sets, as they are written: Pingora keeps a name's spelling, and
 /// copies that of a `HeaderName`.
@@ -100,7 +101,8 @@ fn insist_on_http2(upstream: &RequestHeader, ctx: &Context) -> Result<()> {
     Err(Error::explain(ErrorType::TLSHandshakeFailure, NOT_HTTP2).into_up())
 }
 
-/// The path that the route passes on, its prefix replaced; the query byte for byte.
+/// The path that the route passes on, its prefix replaced; the query byte for byte, but for what only
+/// HTTP/2 lets pass: over HTTP/1.1 it is encoded when it comes.
 fn set_path(head: &RequestHeader, upstream: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let exchange = &ctx.exchange;
     let is_as_it_came = match &exchange.forwarded {
@@ -108,10 +110,15 @@ fn set_path(head: &RequestHeader, upstream: &mut RequestHeader, ctx: &Context) -
         Some(forwarded) => forwarded.path.is_none(),
     };
     let is_origin_form = upstream.raw_path().starts_with(b"/");
+    let query = head.uri.query().map(|query| match head.version {
+        Version::HTTP_2 => path::encode(query, true),
+        _ => Cow::Borrowed(query),
+    });
+    let is_as_it_came = is_as_it_came && !matches!(query, Some(Cow::Owned(_)));
     if is_as_it_came && ctx.route.rewrite_prefix.is_none() && is_origin_form {
         return Ok(());
     }
-    let target = ctx.route.target(exchange, head, head.uri.query());
+    let target = ctx.route.target(exchange, head, query.as_deref());
     upstream.set_raw_path(target.as_bytes())
 }
 

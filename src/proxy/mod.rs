@@ -92,15 +92,21 @@ impl ProxyHttp for Proxy {
                     let headers = &session.req_header().headers;
                     ctx.elsewhere = split(&ctx.route.splits, headers, &ctx.exchange).cloned();
                 }
-                match halt.or_else(|| admission::refuse(session, ctx)) {
-                    None => match entrance::claim_connection(&self.places, ctx) {
-                        None => entrance::enter(&self.sessions, session, ctx),
-                        halt => halt,
-                    },
-                    halt => halt,
+                if halt.is_some() {
+                    halt
+                } else {
+                    let halt = admission::refuse(session, ctx)
+                        .or_else(|| entrance::claim_connection(&self.places, ctx))
+                        .or_else(|| entrance::enter(&self.sessions, session, ctx));
+                    ctx.is_intended |= halt.is_some();
+                    halt
                 }
             }
-            Err(halt) => Some(halt),
+            Err(halt) => {
+                // Malformed, or too much: whoever sends it gets it whatever the configuration says.
+                ctx.is_intended = true;
+                Some(halt)
+            }
         };
         explained::tell(session, ctx, is_admitted, halt.as_ref());
         match halt {
@@ -311,6 +317,7 @@ impl ProxyHttp for Proxy {
         forward::clean_response(session, response);
         filter_response(session.req_header(), response, ctx).await?;
         caching::tell(session, response, ctx)?;
+        ctx.begun = Some(response.status);
         if response.status == opened {
             ctx.opened(session, opened);
         } else {

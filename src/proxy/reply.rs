@@ -43,6 +43,7 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply)
     }
     name_error(&mut head, &reply.body, ctx)?;
     filter_response(session.req_header(), &mut head, ctx).await?;
+    ctx.begun = Some(head.status);
     let is_bodiless = length == 0 || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head), is_bodiless).await?;
     if is_bodiless {

@@ -107,6 +107,13 @@ pub(super) fn broken(
     if *error.etype() == BETTER {
         return error;
     }
+    if ctx.ordered().is_some() {
+        // The gateway itself ends the handshake: no fault of the endpoint's, and no other is asked.
+        let mut error = error;
+        tracing::failed(ctx, &error);
+        error.set_retry(false);
+        return error;
+    }
     let mut error = deadline::explain(error, ctx);
     tracing::failed(ctx, &error);
     if is_unprocessed(&error) {

@@ -34,6 +34,21 @@ struct Trial {
     before: Tally,
     /// The generation before: requests on its routes are still counted there.
     left: Arc<Generation>,
+    /// The routes whose WebSockets the edit switched off, and how many handshakes had failed there.
+    switched_off: Vec<(Arc<Route>, u64)>,
+}
+
+impl Trial {
+    /// How requests have fared since the edit. A handshake that a route refuses because its WebSockets
+    /// are off is a failure of the edit only where it was the edit that switched them off.
+    fn after(&self, now: &Generation) -> Tally {
+        let mut after = since(self.then, tally(now, Some(&self.left)));
+        for (route, then) in &self.switched_off {
+            let failed = route.requests.tally().failed_handshakes;
+            after.broken_handshakes += failed.saturating_sub(*then);
+        }
+        after
+    }
 }
 
 impl Watchman {
@@ -49,7 +64,8 @@ impl Watchman {
         let begin = self.looks.front().map_or(then, |(_, tally)| *tally);
         let before = since(begin, tally(&left, None));
         let until = Instant::now() + guard.window;
-        self.trial = Some(Trial { proven, until, guard, then, before, left });
+        let switched_off = switched_off(&left, now);
+        self.trial = Some(Trial { proven, until, guard, then, before, left, switched_off });
         self.looks.clear();
     }
 
@@ -66,7 +82,7 @@ impl Watchman {
             }
             return None;
         };
-        let after = since(trial.then, tally(now, Some(&trial.left)));
+        let after = trial.after(now);
         if let Some(because) = worse(&trial.guard, trial.before, after) {
             let proven = trial.proven;
             self.dismiss();
@@ -99,9 +115,27 @@ fn worse(guard: &Guard, before: Tally, after: Tally) -> Option<String> {
             share(before) * 100.0,
         ));
     }
-    let (now, then) = (after.failed_handshakes, before.failed_handshakes);
+    let (now, then) = (after.broken_handshakes, before.broken_handshakes);
     (now > then + guard.handshakes)
         .then(|| format!("{now} WebSocket handshakes failed, {then} in as long before"))
+}
+
+/// The routes that took WebSockets before the edit and refuse them after it.
+fn switched_off(left: &Generation, now: &Generation) -> Vec<(Arc<Route>, u64)> {
+    let had = |route: &Route| {
+        left.table.iter().any(|(_, before)| {
+            before.websocket.is_some() && Arc::ptr_eq(&before.requests, &route.requests)
+        })
+    };
+    let mut found: Vec<(Arc<Route>, u64)> = Vec::new();
+    for (_, route) in now.table.iter() {
+        let is_new =
+            |(other, _): &(Arc<Route>, u64)| !Arc::ptr_eq(&other.requests, &route.requests);
+        if route.websocket.is_none() && had(route) && found.iter().all(is_new) {
+            found.push((Arc::clone(route), route.requests.tally().failed_handshakes));
+        }
+    }
+    found
 }
 
 fn since(then: Tally, now: Tally) -> Tally {
@@ -109,6 +143,7 @@ fn since(then: Tally, now: Tally) -> Tally {
         requests: now.requests.saturating_sub(then.requests),
         server_errors: now.server_errors.saturating_sub(then.server_errors),
         failed_handshakes: now.failed_handshakes.saturating_sub(then.failed_handshakes),
+        broken_handshakes: now.broken_handshakes.saturating_sub(then.broken_handshakes),
     }
 }
 
@@ -126,6 +161,7 @@ fn tally(generation: &Generation, left: Option<&Arc<Generation>>) -> Tally {
         requests: sum.requests + tally.requests,
         server_errors: sum.server_errors + tally.server_errors,
         failed_handshakes: sum.failed_handshakes + tally.failed_handshakes,
+        broken_handshakes: sum.broken_handshakes + tally.broken_handshakes,
     })
 }
 
@@ -135,8 +171,8 @@ mod tests {
 
     const GUARD: Guard = Guard { window: Duration::from_secs(30), errors: 0.05, handshakes: 10 };
 
-    fn tally(requests: u64, server_errors: u64, failed_handshakes: u64) -> Tally {
-        Tally { requests, server_errors, failed_handshakes }
+    fn tally(requests: u64, server_errors: u64, broken_handshakes: u64) -> Tally {
+        Tally { requests, server_errors, failed_handshakes: broken_handshakes, broken_handshakes }
     }
 
     #[test]

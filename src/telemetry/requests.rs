@@ -25,6 +25,7 @@ struct Counts {
     duration: Histogram,
     server_errors: AtomicU64,
     failed_handshakes: AtomicU64,
+    broken_handshakes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +43,7 @@ impl Default for Counts {
             duration: Histogram::default(),
             server_errors: AtomicU64::default(),
             failed_handshakes: AtomicU64::default(),
+            broken_handshakes: AtomicU64::default(),
         }
     }
 }
@@ -55,6 +57,9 @@ pub struct Tally {
     pub server_errors: u64,
     /// WebSocket handshakes that came to no session.
     pub failed_handshakes: u64,
+    /// Those of them that failed at the gateway or behind it: not by the client's own fault, a limit, or
+    /// an order to end.
+    pub broken_handshakes: u64,
 }
 
 impl Requests {
@@ -93,12 +98,18 @@ impl Requests {
         self.0.get_or_init(Box::default).failed_handshakes.fetch_add(1, Relaxed);
     }
 
+    /// A WebSocket handshake failed at the gateway or behind it; it counts as failed as well.
+    pub fn count_broken_handshake(&self) {
+        self.0.get_or_init(Box::default).broken_handshakes.fetch_add(1, Relaxed);
+    }
+
     /// All together.
     pub fn tally(&self) -> Tally {
         self.0.get().map_or_else(Tally::default, |counts| Tally {
             requests: self.by_code().map(|(.., count)| count).sum(),
             server_errors: counts.server_errors.load(Relaxed),
             failed_handshakes: counts.failed_handshakes.load(Relaxed),
+            broken_handshakes: counts.broken_handshakes.load(Relaxed),
         })
     }
 

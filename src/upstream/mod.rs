@@ -29,4 +29,5 @@ pub use endpoint::Endpoint;
 pub use health::{Ejection, Health};
 pub use pool::{Ask, Pool, PoolSettings};
 pub use probe::{Check, Probe, Probes};
+pub use reason::deepest_cause;
 pub use speech::Speech;

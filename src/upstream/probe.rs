@@ -164,8 +164,7 @@ async fn upgraded(peer: &HttpPeer, request: RequestHeader) -> Result<u16> {
     let mut session = connect::open(peer).await?;
     connect::send_head(&mut session, peer, request).await?;
     session.finish_request_body().await?;
-    session.read_response_header().await?;
-    let status = session.response_header().map_or(0, |head| head.status.as_u16());
+    let status = final_status(&mut session).await?;
     match session {
         HttpSession::H1(session) if status == 101 => {
             let mut stream = session.into_inner();
@@ -192,8 +191,21 @@ async fn status(peer: &HttpPeer, request: RequestHeader) -> Result<u16> {
     let mut session = connect::open(peer).await?;
     connect::send_head(&mut session, peer, request).await?;
     session.finish_request_body().await?;
-    session.read_response_header().await?;
-    let status = session.response_header().map_or(0, |head| head.status.as_u16());
+    let status = final_status(&mut session).await?;
     session.shutdown().await;
     Ok(status)
+}
+
+/// The status of the final response. Interim ones, such as 103, may come before it, however many
+/// (RFC 9110, section 15.2); 101 is final. The check's timeout bounds the wait.
+async fn final_status(session: &mut HttpSession) -> Result<u16> {
+    loop {
+        session.read_response_header().await?;
+        let status = session.response_header().map_or(0, |head| head.status.as_u16());
+        // Over HTTP/2 there is one head: the `h2` crate keeps interim ones to itself.
+        let is_interim = (100..200).contains(&status) && status != 101;
+        if !is_interim || !matches!(session, HttpSession::H1(_)) {
+            return Ok(status);
+        }
+    }
 }

@@ -34,24 +34,42 @@ pub(super) fn reason(check: &Check, patience: Duration, error: &Error) -> String
             }
             Check::Tcp => "the connection ended".to_owned(),
         },
+        ErrorType::H2Error | ErrorType::InvalidH2 if is_no_http2(error) => {
+            "it does not speak HTTP/2".to_owned()
+        }
         ErrorType::InvalidHTTPHeader => "what it answered is not HTTP".to_owned(),
         _ => cause(error),
     }
 }
 
-/// What is at the root of an error, without the names that the code gives to what is around it.
 fn cause(error: &Error) -> String {
-    let mut innermost = error;
-    loop {
-        let Some(cause) = &innermost.cause else {
-            let context = innermost.context.as_ref().map(|context| context.as_str().to_owned());
-            return context.unwrap_or_else(|| innermost.etype().as_str().to_owned());
-        };
-        match cause.downcast_ref::<Box<Error>>() {
-            Some(inner) => innermost = inner,
-            None => return cause.to_string(),
+    deepest_cause(error).unwrap_or_else(|| error.etype().as_str().to_owned())
+}
+
+/// What the parser of HTTP/2 says of an answer by HTTP/1.1: the first letters of `HTTP/1.1` are
+/// the length of a frame that is too long.
+fn is_no_http2(error: &Error) -> bool {
+    let error = error.root_cause().downcast_ref::<h2::Error>();
+    error.is_some_and(|it| it.is_library() && it.reason() == Some(h2::Reason::FRAME_SIZE_ERROR))
+}
+
+/// The innermost words of an error, without the address that Pingora adds behind them.
+pub fn deepest_cause(error: &Error) -> Option<String> {
+    let mut words = None;
+    let mut at = Some(error);
+    while let Some(error) = at {
+        words = error.context.as_ref().map(|context| context.as_str().to_owned()).or(words);
+        let Some(cause) = error.cause.as_deref() else { break };
+        at = cause.downcast_ref::<Box<Error>>().map(|inner| &**inner);
+        if at.is_none() {
+            let said = cause.to_string();
+            // Pingora notes it behind the cause of a handshake that failed.
+            if !said.starts_with("local address") {
+                words = Some(said);
+            }
         }
     }
+    words
 }
 
 #[cfg(test)]
@@ -77,5 +95,12 @@ mod tests {
             .or_err(ErrorType::ConnectError, "Fail to connect")
             .expect_err("an error");
         assert_eq!(reason(&http, patience, &lost), "no more files");
+    }
+    #[test]
+    fn the_gateways_own_port_is_no_reason() {
+        let local = std::io::Error::other("local address 127.0.0.1:42262");
+        let error = Error::because(ErrorType::TLSHandshakeFailure, "certificate expired", local);
+        let reason = reason(&Check::Tcp, Duration::from_secs(1), &error);
+        assert_eq!(reason, "the TLS handshake failed: certificate expired");
     }
 }

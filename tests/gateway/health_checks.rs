@@ -271,3 +271,24 @@ async fn what_was_asked_and_answered_is_logged() {
         assert!(line.ends_with(&format!(" is unwell: {reason}")), "{line}");
     }
 }
+
+#[tokio::test]
+async fn interim_responses_before_the_answer_to_a_check_are_passed_over() {
+    for check in ["{http: /health}", "{websocket: /ws}"] {
+        let service = Upstream::scripted(|mut wire, _| async move {
+            let head = wire.head().await;
+            let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
+            wire.send(format!("HTTP/1.1 102 Processing\r\n\r\n{interim}")).await;
+            match head.target() {
+                "/ws" => drop(switch(wire, &head, "").await),
+                _ => wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await,
+            }
+        })
+        .await;
+        let health = format!("health: {{check: {check}, interval: 20ms, unhealthy_after: 1}}");
+        let gateway = pool(&[&service], &[&health]).start().await;
+        until("checks", || async { service.connections() > 3 }).await;
+        let lines = gateway.log_lines();
+        assert!(!lines.iter().any(|line| line.contains("unwell")), "{check}: {lines:?}");
+    }
+}

@@ -424,3 +424,68 @@ async fn no_request_sees_two_versions() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_guard_goes_back_when_the_service_fails_handshakes() {
+    let admin = Admin::new();
+    let upstream = Upstream::answering(|_| respond("500 Internal Server Error", &[], "")).await;
+    let guard = "reload: {guard: {window: 60s, max_handshake_failures: 3}}";
+    let config = |number| version(&upstream, &admin, number).top(guard);
+    let gateway = config(1).start().await;
+    edit(&gateway, &config(2)).await;
+    let mark = gateway.mark();
+    for _ in 0..4 {
+        assert_eq!(gateway.refused(&Handshake::to("/ws")).await.status(), 500);
+    }
+    gateway.says(mark, "guard: back to version 1: generation 3").await;
+}
+
+#[tokio::test]
+async fn what_strangers_bring_about_is_no_failure_of_an_edit() {
+    let admin = Admin::new();
+    let upstream = Upstream::scripted(|mut wire, _| async move {
+        let head = wire.head().await;
+        if head.target().contains("good") {
+            let mut socket = crate::support::switch(wire, &head, "").await;
+            while next(&mut socket).await.is_some() {}
+        } else {
+            wire.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let guard = "reload: {guard: {window: 2s, max_handshake_failures: 3}}";
+    let config = |number| {
+        let limit = "websocket: {max_sessions: 1}";
+        version(&upstream, &admin, number).with(limit).top(guard)
+    };
+    let gateway = config(1).start().await;
+    edit(&gateway, &config(2)).await;
+    let mark = gateway.mark();
+    let asking = async {
+        for _ in 0..5 {
+            let handshake = || Handshake::to("/ws");
+            let without_key = handshake().set("Sec-WebSocket-Key", "x");
+            assert_eq!(gateway.refused(&without_key).await.status(), 400);
+            let foreign = handshake().set("Origin", "https://elsewhere.example");
+            assert_eq!(gateway.refused(&foreign).await.status(), 403);
+            assert_eq!(gateway.refused(&handshake()).await.status(), 401, "the service's own");
+        }
+        let _session = gateway.websocket("/good").await;
+        for _ in 0..5 {
+            assert_eq!(gateway.refused(&Handshake::to("/good")).await.status(), 429);
+        }
+        // A coding that nobody knows.
+        for _ in 0..30 {
+            let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n";
+            assert_eq!(gateway.send(head).await.status(), 501);
+        }
+        std::future::pending::<()>().await;
+    };
+    within("the end of the window", async {
+        tokio::select! {
+            _ = gateway.says(mark, "guard: version 2 has proven itself") => {}
+            () = asking => {}
+        }
+    })
+    .await;
+}

@@ -46,6 +46,33 @@ async fn a_redirect_leads_where_the_file_says_with_what_the_request_said() {
 }
 
 #[tokio::test]
+async fn no_request_makes_a_redirect_leave_its_host_or_its_path() {
+    let gateway = Config::new()
+        .top("identity: {user_id: [{query: u}]}")
+        .answer("home", "path_prefix: /", "redirect: {to: \"/{user.id}{path}\"}")
+        .answer("below", "path_prefix: /below", "redirect: {to: \"/a/{user.id}/b\"}")
+        .answer("twice", "path_prefix: /twice", "redirect: {to: \"/{user.id}/{user.id}/x.test\"}")
+        .answer("raw", "path_prefix: /raw", "redirect: {to: \"https://new.test/a{path}\"}")
+        .with("path: raw")
+        .start()
+        .await;
+    for (target, status, location) in [
+        ("/evil.test/x", 307, Some("/evil.test/x")),
+        ("/evil.test/x?u=me", 307, Some("/me/evil.test/x")),
+        ("/twice", 307, Some("/x.test")),
+        ("/below?u=me", 307, Some("/a/me/b")),
+        ("/below?u=..", 400, None),
+        ("/below?u=.", 400, None),
+        ("/raw/x/../../raw/b//c", 307, Some("https://new.test/a/raw/b/c")),
+        ("/raw/b//c", 307, Some("https://new.test/a/raw/b//c")),
+    ] {
+        let answer = gateway.get(target, &[]).await;
+        let found = (answer.status(), answer.head.only("location"));
+        assert_eq!(found, (status, location), "{target}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_redirect_says_of_the_request_stays_in_its_parameter() {
     let gateway = Config::new()
         .answer(

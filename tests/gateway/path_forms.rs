@@ -252,3 +252,106 @@ async fn explain_and_diff_know_the_form() {
     let run = cli(folder.path(), &["diff", "a.yaml", "b.yaml"], &[]).await;
     assert!(run.all().contains("encoded_slash keep"), "{}", run.all());
 }
+
+#[tokio::test]
+async fn no_spelling_leaves_the_prefix_that_a_route_puts_before_it() {
+    let keeps = ["{encoded_slash: keep}", "{encoded_slash: decode}", "{dot_segments: keep}"];
+    for form in ["raw", "normal"].into_iter().chain(keeps) {
+        let upstream = Upstream::answering(|request| ok(request.head.target())).await;
+        let gateway = Config::new()
+            .upstream("service", &[upstream.address()])
+            .route("all", "path_prefix: /", "service")
+            .with(&format!("path: {form}"))
+            .with("rewrite: {prefix: /tenant1}")
+            .route("api", "path_prefix: /api", "service")
+            .with(&format!("path: {form}"))
+            .with("rewrite: {prefix: /svc}")
+            .listening("protocols: [h1, h2c]")
+            .start()
+            .await;
+        for path in [
+            "/../tenant2/x",
+            "/%2e%2e/tenant2/x",
+            "/..%2ftenant2/x",
+            "/..%2Ftenant2/x",
+            "/..%5Ctenant2/x",
+            "/..;/tenant2/x",
+            "/..%3B/tenant2/x",
+            "/x/../../tenant2",
+            "/x/..%2f..%2ftenant2",
+            "/;/../../tenant2",
+            "//../../tenant2",
+            "/api/../api/z",
+            "/api/..%2Fapi/z",
+            "/api/a/../../api/z",
+        ] {
+            let status = gateway.get(path, &[]).await.status();
+            assert!(matches!(status, 200 | 400), "{form} {path}: {status}");
+            let (status, _) = over_http2(&gateway, path).await;
+            assert!(matches!(status, 200 | 400), "{form} {path}: {status}");
+        }
+        for request in upstream.requests() {
+            let target = request.head.target().to_owned();
+            let is_inside = target.starts_with("/tenant1/") || target.starts_with("/svc/");
+            let leaves = form != "normal" && (target.contains("..") || target.contains("%2e"));
+            assert!(is_inside && !leaves, "{form}: {target}");
+        }
+        if form == "raw" {
+            assert_eq!(gateway.get("/../tenant2/x", &[]).await.status(), 400);
+            assert_eq!(gateway.get("/api/../api/z", &[]).await.status(), 400);
+            let inside = gateway.get("/api/a/../b%2Fc//d", &[]).await;
+            assert_eq!(inside.text(), "/svc/a/../b%2Fc//d");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guard_knows_a_name_however_it_is_escaped() {
+    for form in ["normal", "raw", "{encoded_slash: keep}"] {
+        let upstream = Upstream::answering(|request| ok(request.head.target())).await;
+        let gateway = Config::new()
+            .upstream("service", &[upstream.address()])
+            .route("all", "path_prefix: /", "service")
+            .with(&format!("path: {form}"))
+            .route("named", "path_prefix: /@api", "service")
+            .with("rewrite: {prefix: /new}")
+            .answer("at", "path_prefix: /@admin", "respond: {status: 403}")
+            .answer("dollar", "path: /$meta", "respond: {status: 403}")
+            .answer("escaped", "path_prefix: /%2Bplus", "respond: {status: 403}")
+            .answer("colon", "path_prefix: \"/a:b\"", "respond: {status: 403}")
+            .answer("accent", "path_prefix: /caf\u{e9}", "respond: {status: 403}")
+            .listening("protocols: [h1, h2c]")
+            .start()
+            .await;
+        for path in [
+            "/@admin/x",
+            "/%40admin/x",
+            "/%40%61dmin",
+            "/$meta",
+            "/%24meta",
+            "/+plus",
+            "/%2bplus/x",
+            "/a:b",
+            "/a%3ab/c",
+            "/caf\u{e9}/x",
+            "/caf%C3%A9",
+            "/caf%c3%a9/x",
+        ] {
+            assert_eq!(gateway.get(path, &[]).await.status(), 403, "{form} {path}");
+            assert_eq!(over_http2(&gateway, path).await.0, 403, "{form} {path}");
+        }
+        // What is passed on keeps its spelling (RFC 3986, section 2.2).
+        for (path, passed) in [
+            ("/x/%40a@b%2Bc+d%24", "/x/%40a@b%2Bc+d%24"),
+            ("/x/\u{e9}\"", "/x/%C3%A9%22"),
+            ("/%40api/%40x", "/new/%40x"),
+            ("/@api/%40x", "/new/%40x"),
+        ] {
+            assert_eq!(gateway.get(path, &[]).await.text(), passed, "{form} {path}");
+            let answer = over_http2(&gateway, path).await;
+            assert_eq!(answer, (200, passed.to_owned()), "{form} {path}");
+        }
+        let answer = over_http2(&gateway, "/x?a=\u{e9}").await;
+        assert_eq!(answer, (200, "/x?a=%C3%A9".to_owned()), "{form}");
+    }
+}

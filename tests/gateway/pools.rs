@@ -197,6 +197,8 @@ async fn endpoints_may_come_and_go_in_a_file() {
         ("nowhere", "both.endpoints:1: `nowhere`: not `host:port`"),
         ("h:1\nh:2 wieght=2", "both.endpoints:2: `wieght=2`: only `weight=N`"),
         ("h:1 weight=0", "a weight is a number from 1 to 1000"),
+        ("", "both.endpoints has no endpoint"),
+        ("# all gone\n", "both.endpoints has no endpoint"),
     ] {
         let mark = gateway.mark();
         write(broken.to_owned());

@@ -1,6 +1,6 @@
 //! A session ends with a true code on both sides, whoever ends it.
 
-use crate::support::{Config, Gateway, Handshake, Socket, Upstream, next, until, within};
+use crate::support::{Config, Gateway, Handshake, Socket, Upstream, next, pool, until, within};
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::Signal;
@@ -485,4 +485,34 @@ async fn an_endpoint_that_is_taken_away_takes_only_its_sessions_with_it() {
     let left = &mut sockets[1 - gone];
     left.send(Message::text("still here")).await.expect("sent");
     assert_eq!(next(left).await, Some(Message::text("still here")));
+}
+
+#[tokio::test]
+async fn a_handshake_that_the_gateway_ends_is_no_failure_of_its_endpoint() {
+    let (a, b) = (choosy().await, choosy().await);
+    let gateway = pool(&[&a, &b], &["ejection: {server_errors: 1, max_percent: 100}"])
+        .with("websocket: {max_sessions_per_user: 1}")
+        .top("identity: {user_id: [{query: userId}]}")
+        .start()
+        .await;
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let mut wire = gateway.connect().await;
+        wire.send(Handshake::to("/slow?userId=user-1").bytes()).await;
+        slow.push(wire);
+        let count = slow.len();
+        until("a handshake", async || a.connections() + b.connections() == count).await;
+    }
+    for wire in &mut slow[..4] {
+        let answer = wire.response().await;
+        assert_eq!(
+            (answer.status(), &answer.error()["error"]),
+            (429, &"too_many_handshakes".into())
+        );
+    }
+    let line = gateway.access("a refusal", |line| line["http.response.status_code"] == 429).await;
+    let error = line["error.message"].as_str().expect("an error");
+    assert!(error.starts_with("the gateway ended the handshake (limit): "), "{error}");
+    assert!(!gateway.log_lines().iter().any(|line| line.contains("is ejected")));
+    let _own = gateway.websocket("/good?userId=user-2").await;
 }

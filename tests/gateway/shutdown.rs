@@ -213,3 +213,23 @@ async fn a_stderr_that_nobody_reads_holds_nothing_up() {
     gateway.signal(Signal::SIGTERM);
     assert_eq!(gateway.gone(Duration::from_secs(1) + SOON).await.code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_response_that_is_cut_off_is_logged_with_the_status_that_was_sent() {
+    let upstream = Upstream::scripted(|mut wire, _| async move {
+        wire.head().await;
+        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nd\r\nthe beginning\r\n")
+            .await;
+        wire.read_to_end().await;
+    })
+    .await;
+    let mut gateway = Config::to(&upstream).top("shutdown: {grace: 1s}").start().await;
+    let mut wire = gateway.connect().await;
+    wire.send(get("/long", &[])).await;
+    wire.until("the beginning").await;
+    gateway.signal(Signal::SIGTERM);
+    gateway.gone(Duration::from_secs(1) + SOON).await;
+    let line = gateway.access_of("/long").await;
+    assert_eq!(line["http.response.status_code"], 200, "{line}");
+    assert_eq!(line["error.message"], "cut off: the gateway stopped (shutdown.grace)");
+}

@@ -161,7 +161,8 @@ impl Compiler<'_> {
         let replacement = written.rewrite.prefix.as_ref()?;
         match &rule.path {
             PathRule::Prefix(prefix) => {
-                Some((prefix.len(), replacement.as_str().trim_end_matches('/').to_owned()))
+                let replacement = path::encode(replacement.as_str(), false);
+                Some((prefix.len(), replacement.trim_end_matches('/').to_owned()))
             }
             PathRule::Exact(_) => {
                 self.problems.add(

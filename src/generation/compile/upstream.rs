@@ -35,7 +35,8 @@ impl Compiler<'_> {
         });
         let mut listed: Vec<Endpoint> = listed.collect();
         if let Some(file) = &written.endpoints_file {
-            listed.extend(self.endpoints_of(file, name));
+            let is_needed = listed.is_empty() && written.discover.is_none();
+            listed.extend(self.endpoints_of(file, name, is_needed));
         } else if listed.is_empty() && written.discover.is_none() {
             self.problems
                 .add(written.span, format!("upstreams.{name}"), "it has no endpoint")
@@ -120,8 +121,14 @@ impl Compiler<'_> {
         Question { server, records }
     }
 
-    /// The endpoints that stand in a file, one a line.
-    fn endpoints_of(&mut self, file: &Spanned<String>, name: &str) -> Vec<Endpoint> {
+    /// The endpoints that stand in a file, one a line. One `is_needed` where there are no others:
+    /// a writer on a full disk leaves an empty file, which must not stop the service.
+    fn endpoints_of(
+        &mut self,
+        file: &Spanned<String>,
+        name: &str,
+        is_needed: bool,
+    ) -> Vec<Endpoint> {
         let path = self.path(file);
         let at = format!("upstreams.{name}.endpoints_file");
         let text = match disk::read_text(&path, MAX_ENDPOINTS_FILE) {
@@ -133,14 +140,20 @@ impl Compiler<'_> {
             }
         };
         let mut endpoints = Vec::new();
+        let mut is_sound = true;
         for (number, line) in text.lines().enumerate() {
             match endpoint(line) {
                 Ok(endpoint) => endpoints.extend(endpoint),
                 Err(reason) => {
+                    is_sound = false;
                     let reason = format!("{}:{}: {reason}", path.display(), number + 1);
                     self.problems.add(file.span, &*at, reason);
                 }
             }
+        }
+        if is_needed && is_sound && endpoints.is_empty() {
+            let reason = format!("{} has no endpoint", path.display());
+            self.problems.add(file.span, at, reason);
         }
         endpoints
     }
