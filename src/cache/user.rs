@@ -1,9 +1,41 @@
 use crate::exchange::Exchange;
 use http::header::{HeaderMap, HeaderName};
 
-/// Ends of the names of headers by which proxies that authenticate tell a service whose request it
-/// is.
-const NAMING_USERS: [&str; 6] = ["user", "user-id", "username", "userid", "email", "groups"];
+/// Words in the names of headers in which a proxy that authenticates passes the user to a service.
+/// Headers that carry a secret name a user too: their list is in `http::secret`.
+const USER_WORDS: [&str; 28] = [
+    "user",
+    "users",
+    "userid",
+    "username",
+    "userinfo",
+    "uid",
+    "login",
+    "email",
+    "mail",
+    "upn",
+    "group",
+    "groups",
+    "role",
+    "roles",
+    "principal",
+    "identity",
+    "claim",
+    "claims",
+    "oidc",
+    "saml",
+    "subject",
+    "sub",
+    "account",
+    "consumer",
+    "customer",
+    "tenant",
+    "member",
+    "dn",
+];
+
+/// Headers with such a word that browsers send for everybody.
+const NO_USERS: [&str; 2] = ["user-agent", "sec-fetch-user"];
 
 /// Whether a request names its user otherwise than by `Cookie` and `Authorization`: by a certificate,
 /// by one of `identity_headers`, or by a header that carries a secret. What `key_headers` tell apart
@@ -27,11 +59,19 @@ fn is_of_user(name: &str) -> bool {
     if matches!(name, "cookie" | "authorization") {
         return false;
     }
-    let is_certificate = name.contains("client-cert") || name.contains("ssl-client");
-    let ends_in_user = |end: &&str| {
-        name.strip_suffix(*end).is_some_and(|before| before.is_empty() || before.ends_with('-'))
+    if NO_USERS.contains(&name) {
+        return false;
+    }
+    // Services behind CGI can't tell `_` from `-`.
+    let words = || name.split(['-', '_']);
+    let has_pair = |first: &str, second: &[&str]| {
+        words().zip(words().skip(1)).any(|(one, next)| one == first && second.contains(&next))
     };
-    is_certificate || NAMING_USERS.iter().any(ends_in_user) || crate::http::secret::is_secret(name)
+    words().any(|word| USER_WORDS.contains(&word))
+        || has_pair("client", &["cert"])
+        || has_pair("ssl", &["client"])
+        || has_pair("remote", &["name"])
+        || crate::http::secret::is_secret_field(name)
 }
 
 #[cfg(test)]
@@ -52,12 +92,41 @@ mod tests {
             "x-auth-token",
             "x-remote-groups",
             "x-ssl-client-dn",
+            "x-goog-iap-jwt-assertion",
+            "x-goog-authenticated-user-id",
+            "cf-access-jwt-assertion",
+            "x-amzn-oidc-identity",
+            "x-amzn-oidc-data",
+            "x-ms-client-principal",
+            "x-ms-client-principal-id",
+            "x-ms-client-principal-name",
+            "tailscale-user-login",
+            "tailscale-user-name",
+            "x-authentik-uid",
+            "x-pomerium-jwt-assertion",
+            "x-consumer-id",
+            "x-userinfo",
+            "remote-name",
+            "x-forwarded-roles",
+            "x-account-id",
+            "dpop",
+            "x-client-dn",
+            "x-user_id",
+            "remote_user",
+            "oidc_claim_sub",
+            "x_ssl_client_cert",
         ] {
             assert!(is_of_user(name), "{name}");
         }
-        for name in
-            ["user-agent", "accept", "x-request-id", "x-superuserid", "cookie", "accept-encoding"]
-        {
+        for name in [
+            "user-agent",
+            "sec-fetch-user",
+            "accept",
+            "x-request-id",
+            "x-superuserid",
+            "cookie",
+            "accept-encoding",
+        ] {
             assert!(!is_of_user(name), "{name}");
         }
     }

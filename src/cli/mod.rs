@@ -1,3 +1,28 @@
+/// Writes to standard output. A closed pipe (`| head -1`) loses the text and does not end the verb, whose work and
+/// exit status count; the macro of the standard library would panic.
+macro_rules! print {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = std::io::stdout().write_fmt(format_args!($($text)*));
+    }};
+}
+
+/// The same, with the end of a line.
+macro_rules! println {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+/// The same to standard error.
+macro_rules! eprintln {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod admin;
 mod cache;
 mod check;

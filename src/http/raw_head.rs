@@ -188,8 +188,39 @@ fn spell_host_once(head: &mut BytesMut) {
 /// Percent-encodes in the target what can't be read in two ways; refuses a request line that is none.
 pub fn prepare(head: &mut BytesMut) -> Result<(), Fault> {
     encode_target(head)?;
+    name_host(head);
     spell_host_once(head);
     Ok(())
+}
+
+/// Adds the `Host` that a request over HTTP/1.0 with an absolute target may lack: the target's authority is the host
+/// that it asks for (RFC 9112, section 3.2.2), and Pingora keeps the path alone. HTTP/1.1 requires `Host`.
+fn name_host(head: &mut BytesMut) {
+    let Some((start, line)) = request_line(head) else { return };
+    let mut parts = line.split(|byte| *byte == b' ');
+    let target = parts.nth(1).unwrap_or_default();
+    if target.starts_with(b"/") || parts.next() != Some(b"HTTP/1.0") {
+        return;
+    }
+    let Some((_, rest)) = std::str::from_utf8(target).ok().and_then(|it| it.split_once("://"))
+    else {
+        return;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let has_host = parse(head, |_, request| {
+        request.headers.iter().any(|it| it.name.eq_ignore_ascii_case("host"))
+    });
+    let Some(line_end) = head.iter().skip(start).position(|byte| *byte == b'\n') else { return };
+    if has_host || authority.is_empty() {
+        return;
+    }
+    let begin = start + line_end + 1;
+    let field = format!("Host: {authority}\r\n");
+    let mut named = BytesMut::with_capacity(head.len() + field.len());
+    named.extend_from_slice(head.get(..begin).unwrap_or_default());
+    named.extend_from_slice(field.as_bytes());
+    named.extend_from_slice(head.get(begin..).unwrap_or_default());
+    *head = named;
 }
 
 fn encode_target(head: &mut BytesMut) -> Result<(), Fault> {
@@ -314,6 +345,20 @@ mod tests {
         for line in ["GET /\t HTTP/1.1", "GET /\u{1} HTTP/1.1", "GET /\r HTTP/1.1", "\u{16}\u{3}"] {
             let why = prepared(format!("{line}\r\n\r\n").as_bytes());
             assert_eq!(why, Err("the request line has a control character"), "{line}");
+        }
+    }
+
+    #[test]
+    fn rfc9112_3_2_2_an_absolute_target_over_http_1_0_names_the_host() {
+        let absolute = "GET http://a.test:81/x HTTP/1.0\r\n";
+        let named = format!("{absolute}Host: a.test:81\r\n\r\n");
+        assert_eq!(prepared(format!("{absolute}\r\n").as_bytes()), Ok(named));
+        for head in [
+            "GET http://a.test/x HTTP/1.1\r\n\r\n",
+            "GET http://a.test/x HTTP/1.0\r\nHost: b.test\r\n\r\n",
+            "GET /x HTTP/1.0\r\n\r\n",
+        ] {
+            assert_eq!(prepared(head.as_bytes()), Ok(head.to_owned()));
         }
     }
 

@@ -57,6 +57,18 @@ const NO_SECRETS: [&str; 20] = [
     "zipcode",
 ];
 
+/// Ends of the names of headers whose values are proofs of a user, or hold what is known of one.
+const CREDENTIAL_FIELDS: [&str; 8] = [
+    "cookie",
+    "assertion",
+    "dpop",
+    "clientcert",
+    "clientcertchain",
+    "clientprincipal",
+    "oidcdata",
+    "userinfo",
+];
+
 /// Keys of the configuration that end in one of them and hold a path, a number or a switch.
 const NO_SECRET_KEYS: [&str; 5] =
     ["key", "code", "client_auth", "allow_credentials", "max_sessions"];
@@ -99,7 +111,8 @@ pub fn is_secret(name: &str) -> bool {
 
 /// The same of a header, cookies included.
 pub fn is_secret_field(name: &str) -> bool {
-    Folded::of(name).ends_in("cookie") || is_secret(name)
+    let folded = Folded::of(name);
+    CREDENTIAL_FIELDS.iter().any(|end| folded.ends_in(end)) || is_secret(name)
 }
 
 /// Whether no log may have a header of this name. Browsers can't set headers for a WebSocket, so
@@ -283,6 +296,21 @@ mod tests {
         assert!(is_secret(&format!("{}_token", "x".repeat(1000))));
         assert!(is_secret_field("Set-Cookie") && is_secret_field("cookie"));
         assert!(is_unloggable_field("Sec-WebSocket-Protocol"));
+        for name in [
+            "X-Goog-Iap-Jwt-Assertion",
+            "Cf-Access-Jwt-Assertion",
+            "X-Amzn-Oidc-Data",
+            "X-Ms-Client-Principal",
+            "DPoP",
+            "X-Forwarded-Client-Cert",
+            "Client-Cert-Chain",
+            "X_Userinfo",
+        ] {
+            assert!(is_unloggable_field(name), "{name}");
+        }
+        for name in ["X-Ms-Client-Principal-Id", "X-Amzn-Oidc-Identity", "Remote-User"] {
+            assert!(!is_unloggable_field(name), "{name}");
+        }
     }
 
     #[test]

@@ -18,7 +18,8 @@ use tokio::time::timeout;
 /// How long a client may take to take its refusal.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How many refusals are waited for at a time; who comes beyond is cut off.
+/// Maximum number of refused clients that the gateway waits for concurrently. Beyond it, a client gets what its
+/// socket takes at once.
 static FAREWELLS: Semaphore = Semaphore::const_new(64);
 
 /// The method in the log where none could be read, by OpenTelemetry's conventions.
@@ -108,13 +109,15 @@ impl Bare {
     /// What the client has sent is read, for a while: unread, it would make the kernel take the answer back with a
     /// reset.
     pub(super) async fn send(self, mut stream: Stream, head: &[u8], live: &Live) {
-        let Ok(_permit) = FAREWELLS.try_acquire() else { return };
         let request_id = request_id::generate();
         let is_head = head::named(head).is_some_and(|(method, _)| method == b"HEAD");
         let text = self.text(&request_id, is_head, live.load().edge.sends_proxy_status);
         let peer = stream.get_socket_digest();
         let peer = peer.and_then(|it| it.peer_addr().and_then(|it| it.as_inet().copied()));
         self.log(head, Version::HTTP_11, peer, &request_id, live);
+        let permit = FAREWELLS.try_acquire();
+        let patience = if permit.is_ok() { FAREWELL } else { Duration::ZERO };
+        // Even without time it is polled once, which writes the answer.
         let farewell = async {
             stream.write_all(text.as_bytes()).await?;
             stream.flush().await?;
@@ -123,7 +126,7 @@ impl Bare {
             while stream.read(&mut rest).await? > 0 {}
             Ok::<(), std::io::Error>(())
         };
-        let _ = timeout(FAREWELL, farewell).await;
+        let _ = timeout(patience, farewell).await;
     }
 
     /// Writes it to the access log and counts it, as requests that no route takes are.

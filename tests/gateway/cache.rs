@@ -1068,16 +1068,26 @@ async fn rfc9111_4_2_3_the_age_counts_the_date() {
     }
 }
 
+/// Headers in which clients and proxies name a user.
+const USERS: [&str; 9] = [
+    "x-user-id",
+    "x-api-key",
+    "x-forwarded-user",
+    "x-goog-iap-jwt-assertion",
+    "x-amzn-oidc-identity",
+    "x-ms-client-principal",
+    "tailscale-user-login",
+    "remote-name",
+    "dpop",
+];
+
 #[tokio::test]
 async fn what_default_ttl_keeps_is_given_to_no_user_and_of_none() {
     let upstream = Upstream::answering(|request| {
-        ok(["x-user-id", "x-api-key", "x-forwarded-user"]
-            .iter()
-            .find_map(|name| request.head.get(name))
-            .unwrap_or("nobody"))
+        ok(USERS.iter().find_map(|name| request.head.get(name)).unwrap_or("nobody"))
     })
     .await;
-    for (number, name) in ["X-User-Id", "X-Api-Key", "X-Forwarded-User"].into_iter().enumerate() {
+    for (number, name) in USERS.into_iter().enumerate() {
         let gateway = Config::to(&upstream)
             .with("cache: {default_ttl: 1m}")
             .top("identity: {user_id: [{query: u}, {header: x-user-id}]}")

@@ -476,3 +476,31 @@ async fn a_file_is_laid_out_anew_and_its_comments_stay() {
     assert_eq!(broken.code, Some(78), "{}", broken.all());
     assert_eq!(std::fs::read_to_string(&file).expect("a file"), "a: [");
 }
+
+/// `tidegate explain … | head -1` ends quietly.
+#[test]
+fn a_closed_pipe_ends_no_verb_with_a_panic() {
+    use std::process::{Command, Stdio};
+    let folder = TempDir::new().expect("a folder");
+    std::fs::write(folder.path().join("gate.yaml"), GOOD).expect("a file");
+    for arguments in [
+        &["explain", "-c", "gate.yaml", "http://a.test/x"][..],
+        &["explain", "--json", "-c", "gate.yaml", "http://a.test/x"],
+        &["check", "-c", "gate.yaml"],
+        &["diff", "gate.yaml", "gate.yaml"],
+        &["schema"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let ended = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .current_dir(folder.path())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .output()
+            .expect("the gateway's binary");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+        assert_eq!(ended.status.code(), Some(0), "{arguments:?}: {said}");
+    }
+}

@@ -144,3 +144,14 @@ async fn a_redirect_that_needs_a_host_and_has_none_is_answered_400() {
     let moved = secured.send(get("/x", &["Host: a.test.:80"])).await;
     assert_eq!(moved.head.only("location"), Some("https://a.test/x"));
 }
+
+#[tokio::test]
+async fn rfc9112_3_2_2_an_absolute_target_over_http_1_0_needs_no_host() {
+    let (gateway, _upstream) = guarded().await;
+    let ask =
+        async |target: &str| gateway.send(&format!("GET {target} HTTP/1.0\r\n\r\n")).await.status();
+    assert_eq!(ask("http://admin.example/x").await, 403);
+    assert_eq!(ask("HTTP://ADMIN.example.:80/x").await, 403);
+    assert_eq!(ask("http://shop.example/x").await, 200);
+    assert_eq!(ask("/x").await, 200);
+}

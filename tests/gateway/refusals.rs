@@ -314,3 +314,22 @@ async fn a_client_that_has_said_all_gets_its_answer() {
         assert!(wire.is_ended().await);
     }
 }
+
+#[tokio::test]
+async fn each_of_many_refusals_is_answered_and_logged() {
+    let upstream = Upstream::saying("ok").await;
+    let gateway = Config::to(&upstream).start().await;
+    let mut clients = Vec::new();
+    // None of them closes its connection, so the gateway waits for as many as it can.
+    for _ in 0..150 {
+        let mut wire = gateway.connect().await;
+        wire.send("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        clients.push(wire);
+    }
+    for wire in &mut clients {
+        let head = wire.head().await;
+        assert_eq!(head.status(), Some(400));
+        let id = head.only("x-request-id").expect("an id").to_owned();
+        gateway.access("the refusal", |line| line["http.request.id"] == id).await;
+    }
+}
