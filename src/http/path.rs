@@ -107,7 +107,7 @@ impl fmt::Display for PathPolicy {
 }
 
 /// The form that routing uses of a path that is passed on in its normal form: see
-/// [`Spelling::normal`]. Borrowed when it was already so. What has another normal form for another
+/// `Spelling::normal`. Borrowed when it was already so. What has another normal form for another
 /// server is refused.
 pub fn normalize(path: &str) -> Result<Cow<'_, str>, PathError> {
     let spelling = Spelling::read(path)?;

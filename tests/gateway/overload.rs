@@ -203,7 +203,7 @@ async fn idle_connections_to_upstreams_make_room_for_new_ones() {
 
 /// An upstream whose response to `/endless` never ends, and how many of those it has begun.
 async fn endless() -> (Upstream, Arc<AtomicUsize>) {
-    const PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+    static PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
     let begun = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&begun);
     let upstream = Upstream::scripted(move |mut wire, _| {
