@@ -1,3 +1,5 @@
+//! Whether a request names a user, so that `default_ttl` never shares its response with another.
+
 use crate::exchange::Exchange;
 use http::header::{HeaderMap, HeaderName};
 

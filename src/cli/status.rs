@@ -1,3 +1,5 @@
+//! `tidegate status`: what is in force in a running gateway.
+
 use super::admin::Endpoint;
 use super::history::keys;
 use clap::Args;

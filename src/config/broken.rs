@@ -1,3 +1,5 @@
+//! The parts of a configuration that could not be read, so that one mistake gives one error.
+
 use std::collections::BTreeSet;
 use std::ops::Bound;
 

@@ -1,3 +1,5 @@
+//! A route's `path` setting, as written.
+
 use super::union::short_or_long;
 use schemars::JsonSchema;
 use serde::Deserialize;

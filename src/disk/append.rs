@@ -1,3 +1,5 @@
+//! Log files that are appended to, and never waited for.
+
 use rustix::fs::{Access, OFlags, fcntl_getfl, fcntl_setfl};
 use std::fs::{self, File, OpenOptions};
 use std::io;

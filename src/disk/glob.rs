@@ -1,3 +1,5 @@
+//! Files that a pattern names, within bounds.
+
 use glob::Pattern;
 use std::fs;
 use std::path::{Component, Path, PathBuf};

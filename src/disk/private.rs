@@ -1,3 +1,5 @@
+//! Folders and files that only the gateway may read and write: owner and mode checked, no link followed.
+
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, renameat, unlinkat,
 };

@@ -1,3 +1,5 @@
+//! Regular files, read within bounds. It knows nothing of what they hold.
+
 use rustix::fs::OFlags;
 use std::fs::{FileType, OpenOptions};
 use std::io::{self, Read};

@@ -1,3 +1,5 @@
+//! The headers that the gateway manages, and request headers that CGI would read as one of them.
+
 use http::header::{HeaderMap, HeaderName};
 use std::collections::{BTreeSet, HashSet};
 

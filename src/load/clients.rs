@@ -1,3 +1,5 @@
+//! What each client has in flight, counted by its address.
+
 use crate::http::address::client;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

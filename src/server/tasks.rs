@@ -1,3 +1,5 @@
+//! The tasks of connections, so that each can be ended.
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

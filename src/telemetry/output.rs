@@ -1,3 +1,5 @@
+//! Where log lines are written, and what becomes of those that can't be.
+
 use super::Target;
 use crate::disk::{append_always, open_log};
 use std::fs::File;

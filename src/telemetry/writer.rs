@@ -1,3 +1,5 @@
+//! A thread that writes log lines, so that nobody waits for the output.
+
 use super::Target;
 use super::output::Output;
 use std::io;

@@ -1,3 +1,5 @@
+//! Why a health check failed, in words for the operator.
+
 use super::Check;
 use pingora::{Error, ErrorType};
 use std::time::Duration;

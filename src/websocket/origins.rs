@@ -1,3 +1,5 @@
+//! Which origins may open WebSockets.
+
 use crate::http::origin::{Origin, OriginPattern};
 use http::HeaderValue;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Warnings of files that other users of the machine may read or write.
+
 use crate::config::{Config, Kind, Node, Problems, Resolved, Sources, Span, Spanned};
 use crate::config::{UpstreamTls, UpstreamTlsSetting};
 use crate::http::secret::{is_secret_key, without_userinfo};

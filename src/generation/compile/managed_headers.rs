@@ -1,3 +1,5 @@
+//! Collects the headers that a configuration sets, removes, trusts, matches or keys by.
+
 use super::{Compiler, header_name};
 use crate::config::{self, HashKey, RateLimitBy, UserIdSource};
 use crate::generation::{ManagedHeaders, Underscores};

@@ -1,3 +1,5 @@
+//! Endpoints of SRV records: targets, ports and weights.
+
 use super::lookup::{Addresses, Lookups};
 use super::{Found, Records};
 use hickory_resolver::proto::rr::rdata::SRV;

@@ -1,3 +1,5 @@
+//! Connections of health checks, over one connector for all.
+
 use http::uri::{Authority, Uri};
 use pingora::connectors::TransportConnector;
 use pingora::connectors::http::v2::{H2HandshakeSettings, handshake};
