@@ -83,6 +83,17 @@ routes:
 }
 
 #[test]
+fn refuses_a_host_that_no_request_can_name() {
+    for host in ["a..b", "a..", ".a", "*..a", "*.a..", ".", "[zz]", "[::1]:1"] {
+        let yaml = format!("routes: [{{match: {{hosts: ['{host}', a, A.b., '*.c.d', '[::1]']}}}}]");
+        let problems = problems(&yaml);
+        let of_hosts: Vec<_> = problems.iter().filter(|it| it.contains("hosts")).collect();
+        assert_eq!(of_hosts.len(), 1, "{host}: {problems:?}");
+        assert!(of_hosts[0].contains("hosts[0]"), "{host}: {problems:?}");
+    }
+}
+
+#[test]
 fn refuses_a_duration_that_no_clock_can_add() {
     for written in ["500000000000y", "400000000000y", "101y", "100y 1ns"] {
         assert_eq!(

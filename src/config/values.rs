@@ -413,9 +413,9 @@ fn judge_host(written: &str) -> Result<(), String> {
     let name = written.strip_prefix("*.").unwrap_or(written);
     let is_ipv6 = name.starts_with('[') && name.ends_with(']');
     let is_name = !name.is_empty()
-        && !name.starts_with('.')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    if is_ipv6 || is_name {
+    // Another never equals the host of a request.
+    if (is_ipv6 || is_name) && crate::http::host::canonical(name).is_some() {
         return Ok(());
     }
     Err(match written.rsplit_once(':') {
