@@ -18,9 +18,10 @@ SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*[ /](ba)?sh$$' .ci/* scripts/* tests/*/
 MANIFESTS = $(wildcard Cargo.toml benches/bare/Cargo.toml fuzz/Cargo.toml)
 
 ##@ Use
+PROFILE ?= release
 run: ## The demo: gateway on :3000, notifications on :4009, page on :5173 (ARGS="--page-port 5200")
 	@scripts/install-deps build
-	@cargo run --release -- demo $(ARGS)
+	@cargo run --profile $(PROFILE) -- demo $(ARGS)
 
 docker: ## The production image (IMAGE=tidegate:0.1.0 FEATURES=jemalloc)
 	@command -v docker >/dev/null || { echo "docker is missing; see https://docs.docker.com/engine/install"; exit 1; }
@@ -41,8 +42,9 @@ check: deps fmt shellcheck clippy doc configs docker-check audit ## Everything t
 fmt: ## Formatting, of every package here
 	@for manifest in $(MANIFESTS); do (set -x; cargo fmt --manifest-path $$manifest --check) || exit 1; done
 
-clippy: ## Lints, as errors
+clippy: ## Lints, as errors, with every feature and with none
 	cargo clippy --all-targets --all-features -- -D warnings
+	cargo clippy --no-default-features -- -D warnings
 
 # Twice: with what docs.rs leaves out, so that links between internals hold; then as docs.rs does it.
 doc: ## Documentation, without warnings
@@ -95,11 +97,9 @@ microbench: ## Criterion's benches of the router and of the CORS decision
 	@scripts/install-deps build
 	cargo bench $(ARGS)
 
-FUZZ_TARGET ?= config
-FUZZ_SECONDS ?= 60
-fuzz: ## Fuzz a parser (FUZZ_TARGET=config, or another of fuzz/fuzz_targets; FUZZ_SECONDS=60)
-	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing: cargo install cargo-fuzz --locked"; exit 1; }
-	cargo +nightly fuzz run $(FUZZ_TARGET) -- -max_total_time=$(FUZZ_SECONDS)
+fuzz: ## Fuzz the parsers, a minute each (ARGS="config 600", a target of fuzz/fuzz_targets and seconds)
+	@scripts/install-deps build fuzz
+	scripts/fuzz $(ARGS)
 
 deps:
 	@scripts/install-deps build lint

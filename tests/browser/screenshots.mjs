@@ -1,11 +1,10 @@
 // Pictures of the dashboard for the README, light, dark and at a phone's width: `scripts/screenshots`.
 
 import { setTimeout as pause } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { launchChromium } from "./support.mjs";
 import { startTraffic } from "./traffic.mjs";
 
-const folder = fileURLToPath(new URL("../../docs/images/", import.meta.url));
+const [seconds, folder] = process.argv.slice(2);
 const traffic = await startTraffic();
 const browser = await launchChromium();
 const users = ["ada", "grace", "linus", "margaret", "dennis", "barbara", "ken", "frances"];
@@ -31,7 +30,7 @@ for (const [name, scheme, width, height] of [["light", "light", 1280, 1500], ["d
   pages.push([name, page]);
 }
 await traffic.edit();
-for (let second = 0; second < Number(process.argv[2] ?? 45); second += 1) {
+for (let second = 0; second < Number(seconds); second += 1) {
   sockets[second % sockets.length].send("a message");
   await pause(1000);
 }
@@ -42,7 +41,7 @@ for (const [name, page] of pages) {
   await page.locator(".path").waitFor();
   await page.evaluate(() => scrollTo(0, 0));
   await pause(1500);
-  await page.screenshot({ path: `${folder}dashboard-${name}.png`, fullPage: name !== "phone" });
+  await page.screenshot({ path: `${folder}/dashboard-${name}.png`, fullPage: name !== "phone" });
 }
 over = true;
 await asking;
