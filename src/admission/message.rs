@@ -1,8 +1,8 @@
 //! What a message must be like, whatever it asks for.
 
-use super::Halt;
+use super::{Halt, Known, Survey};
 use crate::filter::Reply;
-use crate::generation::{Edge, Limits, ManagedHeaders, Underscores, has_underscore, is_odd};
+use crate::generation::{Edge, Limits, ManagedHeaders, Underscores, has_underscore};
 use crate::http::{framing, head, host, path};
 use http::header::{self, HeaderValue};
 use http::uri::Scheme;
@@ -12,12 +12,12 @@ use std::borrow::Cow;
 
 /// Brings a head into the form that everything behind this reads: without headers that pass for
 /// others, its host in the one spelling. Refuses what is too large, and what has been here before.
-pub fn prepare(edge: &Edge, head: &mut RequestHeader) -> Result<(), Halt> {
-    let found = check_limits(&edge.limits, head)?;
-    if found.has_odd_name || edge.managed_headers.has_odd() {
+pub fn prepare(edge: &Edge, survey: &Survey, head: &mut RequestHeader) -> Result<(), Halt> {
+    check_limits(&edge.limits, survey, head)?;
+    if survey.has_odd_name || edge.managed_headers.has_odd() {
         drop_aliases(&edge.managed_headers, head)?;
     }
-    if found.has_via && edge.via.is_in(&head.headers) {
+    if survey.has(Known::Via) && edge.via.is_in(&head.headers) {
         return Err(Halt::request(Reply::error(
             StatusCode::LOOP_DETECTED,
             "loop_detected",
@@ -73,14 +73,7 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Halt> {
     Ok(())
 }
 
-/// What a walk over the headers has found.
-struct Found {
-    /// Whether a name has other characters than letters, digits and `-`.
-    has_odd_name: bool,
-    has_via: bool,
-}
-
-fn check_limits(limits: &Limits, head: &RequestHeader) -> Result<Found, Halt> {
+fn check_limits(limits: &Limits, survey: &Survey, head: &RequestHeader) -> Result<(), Halt> {
     let target = head.raw_path().len() as u64;
     if target > limits.uri_size {
         return Err(Halt::request(Reply::error(
@@ -89,14 +82,7 @@ fn check_limits(limits: &Limits, head: &RequestHeader) -> Result<Found, Halt> {
             format!("path and query may have at most {} bytes", limits.uri_size),
         )));
     }
-    let mut size = 0;
-    let mut found = Found { has_odd_name: false, has_via: false };
-    for (name, value) in &head.headers {
-        size += name.as_str().len() + value.len() + 4;
-        found.has_odd_name |= is_odd(name);
-        found.has_via |= *name == header::VIA;
-    }
-    if head.headers.len() > limits.header_count || size as u64 > limits.header_size {
+    if head.headers.len() > limits.header_count || survey.size as u64 > limits.header_size {
         return Err(Halt::request(Reply::error(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "headers_too_large",
@@ -106,16 +92,16 @@ fn check_limits(limits: &Limits, head: &RequestHeader) -> Result<Found, Halt> {
             ),
         )));
     }
-    Ok(found)
+    Ok(())
 }
 
 /// What could be read in two ways, and thus be two requests to somebody.
-pub(super) fn check(request: &RequestHeader, raw: &[u8]) -> Result<(), Halt> {
+pub(super) fn check(request: &RequestHeader, survey: &Survey, raw: &[u8]) -> Result<(), Halt> {
     // HTTP/2 has frames for all of this.
     if request.version != Version::HTTP_2 {
         head::check(raw).map_err(|error| Halt::bad_request(&error.to_string()))?;
         // RFC 9112, section 6.1, lets a server refuse both. Pingora has taken the length away.
-        if request.headers.contains_key(header::TRANSFER_ENCODING) && head::has_length(raw) {
+        if survey.has(Known::TransferEncoding) && head::has_length(raw) {
             return Err(Halt::bad_request(
                 "Content-Length and Transfer-Encoding contradict each other",
             ));
@@ -124,21 +110,12 @@ pub(super) fn check(request: &RequestHeader, raw: &[u8]) -> Result<(), Halt> {
         // In absolute-form over HTTP/1.1 it is refused as well.
         return Err(Halt::bad_request("the :scheme is neither http nor https"));
     }
-    match framing::check(&request.headers) {
-        Ok(()) => {}
-        Err(error @ framing::FramingError::Length) => {
-            return Err(Halt::bad_request(&error.to_string()));
-        }
-        Err(error @ framing::FramingError::Coding) => {
-            return Err(Halt::request(Reply::error(
-                StatusCode::NOT_IMPLEMENTED,
-                "bad_request",
-                error.to_string(),
-            )));
-        }
+    if survey.has(Known::ContentLength) || survey.has(Known::TransferEncoding) {
+        check_framing(request)?;
     }
     // RFC 9110, section 10.1.1: HTTP/1.0 knows no expectations.
-    if request.version != Version::HTTP_10 && framing::expects_the_unknown(&request.headers) {
+    let may_expect = survey.has(Known::Expect) && request.version != Version::HTTP_10;
+    if may_expect && framing::expects_the_unknown(&request.headers) {
         return Err(Halt::request(Reply::error(
             StatusCode::EXPECTATION_FAILED,
             "bad_request",
@@ -155,6 +132,17 @@ pub(super) fn check(request: &RequestHeader, raw: &[u8]) -> Result<(), Halt> {
     } else {
         Err(Halt::bad_request(&path::PathError::NotAbsolute.to_string()))
     }
+}
+
+fn check_framing(request: &RequestHeader) -> Result<(), Halt> {
+    framing::check(&request.headers).map_err(|error| match error {
+        framing::FramingError::Length => Halt::bad_request(&error.to_string()),
+        framing::FramingError::Coding => Halt::request(Reply::error(
+            StatusCode::NOT_IMPLEMENTED,
+            "bad_request",
+            error.to_string(),
+        )),
+    })
 }
 
 /// Whether resources of this scheme are served here.

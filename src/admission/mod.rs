@@ -6,11 +6,13 @@ mod caller;
 mod filters;
 mod halt;
 mod message;
+mod survey;
 
 pub use caller::caller;
 pub use filters::{filter, filter_back};
 pub use halt::{Halt, Why};
 pub use message::{authority, prepare};
+pub use survey::{Known, Survey};
 
 use crate::exchange::{Exchange, ForwardedPath};
 use crate::filter::{Reply, is_preflight};
@@ -30,7 +32,9 @@ use std::sync::Arc;
 pub struct Arrival<'a> {
     /// Its head.
     pub head: &'a RequestHeader,
-    /// The same as it came; nothing by HTTP/2, which has frames for what is looked at there.
+    /// What a walk over its headers found.
+    pub survey: &'a Survey,
+    /// The head as it came; nothing by HTTP/2, which has frames for what is looked at there.
     pub raw: &'a [u8],
     /// `http` or `https`, as [`caller()`] has it.
     pub scheme: &'static str,
@@ -71,7 +75,8 @@ pub fn extended_connect(head: &RequestHeader) -> Result<bool, Halt> {
 impl Arrival<'_> {
     /// Whether it asks to become a WebSocket.
     fn is_websocket(&self) -> bool {
-        self.is_extended || handshake::is_requested(&self.head.headers)
+        let may_be = self.survey.has(Known::Upgrade);
+        self.is_extended || (may_be && handshake::is_requested(&self.head.headers))
     }
 }
 
@@ -105,7 +110,7 @@ fn enter<'a>(generation: &Generation, arrival: &Arrival<'a>) -> Result<Target<'a
         let reply = method_not_allowed(&[Method::GET, Method::HEAD, Method::POST]);
         return Err(Halt::request(reply));
     }
-    message::check(head, arrival.raw)?;
+    message::check(head, arrival.survey, arrival.raw)?;
     if let Some(answer) = acme_challenge(generation, head) {
         return Err(Halt::answer(answer));
     }
@@ -244,16 +249,16 @@ pub fn refuse(
             return Some(Halt::bad_handshake(error));
         }
     }
-    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let length: Option<u64> = length.and_then(|length| length.trim().parse().ok());
-    match (length, route.max_body_size) {
-        (Some(length), Some(limit)) if length > limit => Some(Halt::request(Reply::error(
+    let limit = route.max_body_size?;
+    let length = head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
+    let length: u64 = length.trim().parse().ok()?;
+    (length > limit).then(|| {
+        Halt::request(Reply::error(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
             format!("the body may have at most {limit} bytes"),
-        ))),
-        _ => None,
-    }
+        ))
+    })
 }
 
 /// What an authority of certificates asks for, if it does (RFC 8555, section 8.3).

@@ -27,7 +27,7 @@ pub use tests::verify;
 pub use told::{Candidate, Explanation, Instead, Verdict, Way};
 pub use traffic::Moved;
 
-use crate::admission::{self, Arrival, Halt, caller, filter, filter_back};
+use crate::admission::{self, Arrival, Halt, Survey, caller, filter, filter_back};
 use crate::exchange::Exchange;
 use crate::filter::Reply;
 use crate::generation::{Generation, Listener, Route, When, split};
@@ -45,10 +45,12 @@ pub async fn explain(generation: &Generation, asked: &Asked) -> Explanation {
         Ok(arrived) => arrived,
         Err(halt) => return Explanation::malformed(asked, &halt),
     };
-    let prepared = admission::prepare(&generation.edge, &mut came);
+    let survey = Survey::of(&came.headers);
+    let prepared = admission::prepare(&generation.edge, &survey, &mut came);
     let mut exchange = exchange(generation, asked, &came);
     let arrival = Arrival {
         head: &came,
+        survey: &survey,
         raw: &raw,
         scheme: exchange.scheme,
         listener: listener(generation, asked.port),

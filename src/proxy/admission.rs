@@ -2,7 +2,7 @@
 //! `crate::admission` judges by the head.
 
 use super::{Context, Proxy, begun, explained, failure, tracing};
-use crate::admission::{self, Arrival, Halt, caller};
+use crate::admission::{self, Arrival, Halt, Known, Survey, caller};
 use crate::generation::{Edge, Generation};
 use crate::http::{framing, request_id};
 use crate::tls::TlsInfo;
@@ -19,10 +19,20 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// Names the request and finds its route. The configuration is looked at here and once.
 pub(super) fn admit(proxy: &Proxy, session: &mut Session, ctx: &mut Context) -> Result<(), Halt> {
     let generation = proxy.live.load();
-    let admitted = look(proxy, &generation, session, ctx);
-    explained::begin(&generation, session, ctx);
+    let joined = match session.req_header().version {
+        Version::HTTP_2 => join_cookies(session.req_header_mut()),
+        _ => Ok(()),
+    };
+    let survey = Survey::of(&session.req_header().headers);
+    let admitted = joined.and_then(|()| look(proxy, &generation, &survey, session, ctx));
+    if survey.has(Known::Explain) {
+        explained::begin(&generation, session, ctx);
+    }
     if admitted.is_err() {
         ctx.route = Arc::clone(&generation.fallback);
+    }
+    if is_last(session, &survey, admitted.as_ref().err()) {
+        session.set_keepalive(None);
     }
     admitted
 }
@@ -30,12 +40,10 @@ pub(super) fn admit(proxy: &Proxy, session: &mut Session, ctx: &mut Context) -> 
 fn look(
     proxy: &Proxy,
     generation: &Generation,
+    survey: &Survey,
     session: &mut Session,
     ctx: &mut Context,
 ) -> Result<(), Halt> {
-    if session.req_header().version == Version::HTTP_2 {
-        join_cookies(session.req_header_mut())?;
-    }
     identify(&generation.edge, session, ctx);
     if let Some(tracing) = &generation.edge.tracing {
         tracing::begin(tracing, session, ctx);
@@ -55,7 +63,7 @@ fn look(
         ctx.exchange.tls = TlsInfo::of_request(session);
         ctx.hsts.clone_from(&tls.hsts);
     }
-    admission::prepare(&generation.edge, session.req_header_mut())?;
+    admission::prepare(&generation.edge, survey, session.req_header_mut())?;
     let head = session.req_header();
     let raw = match head.version {
         Version::HTTP_2 => Bytes::new(),
@@ -63,6 +71,7 @@ fn look(
     };
     let arrival = Arrival {
         head,
+        survey,
         raw: &raw,
         scheme: ctx.exchange.scheme(),
         listener: listener.map(|listener| &**listener),
@@ -131,10 +140,8 @@ fn identify(edge: &Edge, session: &Session, ctx: &mut Context) {
     ctx.exchange.client_address = caller.address;
     ctx.exchange.scheme = caller.scheme;
     ctx.exchange.forwarded_host = caller.forwarded_host;
-    let kept = headers
-        .get(X_REQUEST_ID)
-        .filter(|_| ctx.peer_is_trusted)
-        .filter(|id| id.to_str().is_ok_and(request_id::is_acceptable));
+    let sent = if ctx.peer_is_trusted { headers.get(X_REQUEST_ID) } else { None };
+    let kept = sent.filter(|id| id.to_str().is_ok_and(request_id::is_acceptable));
     ctx.exchange.request_id = match kept {
         Some(id) => id.clone(),
         // A UUID is made of characters that every header value may hold.
@@ -145,12 +152,13 @@ fn identify(edge: &Edge, session: &Session, ctx: &mut Context) {
 }
 
 /// Whether the connection ends with this request: what follows it is not to be trusted.
-pub(super) fn is_last(session: &Session, halt: Option<&Halt>) -> bool {
+fn is_last(session: &Session, survey: &Survey, halt: Option<&Halt>) -> bool {
     let is_doubtful = |halt: &Halt| {
         matches!(
             halt.reply.status,
             StatusCode::BAD_REQUEST | StatusCode::EXPECTATION_FAILED | StatusCode::NOT_IMPLEMENTED
         )
     };
-    halt.is_some_and(is_doubtful) || framing::is_last(&session.req_header().headers)
+    let may_say = survey.has(Known::Connection) || survey.has(Known::TransferEncoding);
+    halt.is_some_and(is_doubtful) || (may_say && framing::is_last(&session.req_header().headers))
 }

@@ -27,11 +27,8 @@ pub(super) struct Explaining {
     explanation: Option<Explanation>,
 }
 
-/// Looks whether the request asks for it. The token goes no further.
+/// Looks whether a request with the header may ask for it. The token goes no further.
 pub(super) fn begin(generation: &Arc<Generation>, session: &mut Session, ctx: &mut Context) {
-    if !session.req_header().headers.contains_key(X_TIDEGATE_EXPLAIN) {
-        return;
-    }
     let Some(shown) = session.req_header_mut().remove_header(&X_TIDEGATE_EXPLAIN) else { return };
     let is_admin = generation
         .admin_token

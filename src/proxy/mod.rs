@@ -79,9 +79,6 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         ctx.head = cut_off::Head::of(session);
         let admitted = admission::admit(self, session, ctx);
-        if admission::is_last(session, admitted.as_ref().err()) {
-            session.set_keepalive(None);
-        }
         compression::arm(session, ctx);
         grpc_web::translate(session, ctx);
         let is_admitted = admitted.is_ok();

@@ -1,0 +1,103 @@
+//! What admission has to know about a request's headers, found in one walk over them: each look-up
+//! of a header costs more than this walk does for each header.
+
+use crate::generation::is_odd;
+use http::HeaderMap;
+
+/// A header that only some requests have, and that admission reads where it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// `Connection`.
+    Connection = 1,
+    /// `Content-Length`.
+    ContentLength = 2,
+    /// `Expect`.
+    Expect = 4,
+    /// `X-Tidegate-Explain`.
+    Explain = 8,
+    /// `Transfer-Encoding`.
+    TransferEncoding = 16,
+    /// `Upgrade`.
+    Upgrade = 32,
+    /// `Via`.
+    Via = 64,
+}
+
+impl Known {
+    /// The header with this name, which is in lower case.
+    fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "connection" => Self::Connection,
+            "content-length" => Self::ContentLength,
+            "expect" => Self::Expect,
+            "x-tidegate-explain" => Self::Explain,
+            "transfer-encoding" => Self::TransferEncoding,
+            "upgrade" => Self::Upgrade,
+            "via" => Self::Via,
+            _ => return None,
+        })
+    }
+}
+
+/// The headers of a request, as the walk found them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Survey {
+    /// Bytes of names and values, with the colon, the space and the line's end of each.
+    pub(super) size: usize,
+    /// Whether a name has other characters than letters, digits and `-`.
+    pub(super) has_odd_name: bool,
+    /// A bit for each [`Known`] header.
+    known: u8,
+}
+
+impl Survey {
+    /// Walks over the headers.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut survey = Self::default();
+        for (name, value) in headers {
+            survey.size += name.as_str().len() + value.len() + 4;
+            survey.has_odd_name |= is_odd(name);
+            survey.known |= Known::of(name.as_str()).map_or(0, |known| known as u8);
+        }
+        survey
+    }
+
+    /// Whether this header is there.
+    pub fn has(&self, header: Known) -> bool {
+        self.known & header as u8 != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue};
+
+    fn survey(names: &[&'static str]) -> Survey {
+        let value = HeaderValue::from_static("1");
+        let name = |name: &&'static str| (HeaderName::from_static(name), value.clone());
+        Survey::of(&names.iter().map(name).collect())
+    }
+
+    #[test]
+    fn a_survey_finds_the_headers_that_are_there() {
+        let all = [
+            (Known::Connection, "connection"),
+            (Known::ContentLength, "content-length"),
+            (Known::Expect, "expect"),
+            (Known::Explain, "x-tidegate-explain"),
+            (Known::TransferEncoding, "transfer-encoding"),
+            (Known::Upgrade, "upgrade"),
+            (Known::Via, "via"),
+        ];
+        for (known, name) in all {
+            let one = survey(&["accept", name]);
+            for (other, _) in all {
+                assert_eq!(one.has(other), other == known, "{name}");
+            }
+        }
+        let none = survey(&["accept"]);
+        assert!(!none.has_odd_name && none.size == "accept: 1\r\n".len());
+        assert!(survey(&["x_a"]).has_odd_name);
+    }
+}
