@@ -57,8 +57,13 @@ impl UserId {
         let written = written.trim();
         // A `…` of its own would let an id pass for the short form of another.
         let is_plain = |c: char| !is_control(c) && c != '…';
-        let is_kept =
-            written.chars().all(is_plain) && written.chars().nth(Self::MAX_CHARS).is_none();
+        // Most ids are visible ASCII, which takes no look at each character.
+        let is_kept = match written.bytes().all(|byte| byte.is_ascii_graphic()) {
+            true => written.len() <= Self::MAX_CHARS,
+            false => {
+                written.chars().all(is_plain) && written.chars().nth(Self::MAX_CHARS).is_none()
+            }
+        };
         let value = match is_kept {
             true => written.to_owned(),
             false => Self::short(written, written.as_bytes()),

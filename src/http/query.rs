@@ -11,11 +11,10 @@ pub fn find<'q>(query: &'q str, name: &str) -> Option<Cow<'q, str>> {
 /// The first value of the parameter `name`, decoded, as bytes: they need not be UTF-8.
 pub fn find_bytes<'q>(query: &'q str, name: &str) -> Option<Cow<'q, [u8]>> {
     query.split('&').find_map(|pair| {
-        let (key, _) = form_urlencoded::parse(pair.as_bytes()).next()?;
+        let (key, value) = parameter(pair);
         if key != name {
             return None;
         }
-        let value = pair.split_once('=').map_or("", |(_, value)| value);
         Some(match value.contains('+') {
             true => Cow::Owned(percent_decode_str(&value.replace('+', " ")).collect()),
             false => percent_decode_str(value).into(),
@@ -23,12 +22,22 @@ pub fn find_bytes<'q>(query: &'q str, name: &str) -> Option<Cow<'q, [u8]>> {
     })
 }
 
+/// A parameter's name, decoded, and its value as it is written.
+fn parameter(pair: &str) -> (Cow<'_, str>, &str) {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    // Most names are written without an escape.
+    let name = match name.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        true => percent_decode_str(&name.replace('+', " ")).decode_utf8_lossy().into_owned().into(),
+        false => Cow::Borrowed(name),
+    };
+    (name, value)
+}
+
 /// The query with the values of `secret` keys replaced by `REDACTED`; all else byte for byte.
 pub fn redact(query: &str, secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
     let is_secret = |pair: &str| {
-        form_urlencoded::parse(pair.as_bytes())
-            .next()
-            .is_some_and(|(key, value)| !value.is_empty() && secret(&key))
+        let (name, value) = parameter(pair);
+        !value.is_empty() && secret(&name)
     };
     if !query.split('&').any(is_secret) {
         return Cow::Borrowed(query);
