@@ -6,13 +6,10 @@ use std::net::Ipv6Addr;
 
 /// The name in a `Host` field or authority, without its port; brackets of IPv6 stay.
 pub fn without_port(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((name, port))
-            if port.bytes().all(|byte| byte.is_ascii_digit())
-                && (!name.contains(':') || name.ends_with(']')) =>
-        {
-            name
-        }
+    let digits = authority.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let before = authority.get(..authority.len() - digits).unwrap_or(authority);
+    match before.strip_suffix(':') {
+        Some(name) if name.ends_with(']') || !name.bytes().any(|byte| byte == b':') => name,
         _ => authority,
     }
 }
@@ -20,6 +17,11 @@ pub fn without_port(authority: &str) -> &str {
 /// Whether a `Host` field holds what RFC 3986, section 3.2.2, allows of a host and port; it may
 /// be empty (RFC 9110, section 7.2).
 pub fn is_authority(written: &str) -> bool {
+    name_and_port(written).is_some()
+}
+
+/// The name of an authority, and its port with the colon, unless it is none.
+fn name_and_port(written: &str) -> Option<(&str, &str)> {
     let (name, port) = written.split_at(without_port(written).len());
     let is_port = port.bytes().skip(1).all(|byte| byte.is_ascii_digit());
     let is_name = match ipv6_literal(name) {
@@ -29,13 +31,15 @@ pub fn is_authority(written: &str) -> bool {
             let mut previous = b'.';
             name.bytes().all(|byte| {
                 let before = std::mem::replace(&mut previous, byte);
-                byte.is_ascii_alphanumeric()
-                    || (byte == b'.' && before != b'.')
-                    || b"-_~!$&'()*+,;=".contains(&byte)
+                match byte {
+                    b'.' => before != b'.',
+                    b'-' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=' => true,
+                    _ => byte.is_ascii_alphanumeric(),
+                }
             })
         }
     };
-    is_name && is_port
+    (is_name && is_port).then_some((name, port))
 }
 
 /// What stands between the brackets of an IPv6 address.
@@ -48,10 +52,7 @@ fn ipv6_literal(name: &str) -> Option<&str> {
 /// no host and port, as RFC 3986, section 3.2.2, has them, or holds percent-encoded characters,
 /// which only some servers decode. Letters stay as they are.
 pub fn canonical(written: &str) -> Option<Cow<'_, str>> {
-    if !is_authority(written) {
-        return None;
-    }
-    let (name, port) = written.split_at(without_port(written).len());
+    let (name, port) = name_and_port(written)?;
     if let Some(literal) = ipv6_literal(name) {
         let address: Ipv6Addr = literal.parse().ok()?;
         let canonical = format!("[{address}]{port}");

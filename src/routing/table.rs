@@ -203,9 +203,10 @@ impl HostIndex {
         let exact = (!self.exact.is_empty()).then(|| self.exact.get(host)).flatten();
         // `a.b.c` looks for `.b.c`, then `.c`: the longest wildcard first. A name that begins
         // with the dot has nothing below it, hence `index > 0`.
+        let host = if self.below.is_empty() { "" } else { host };
         let below = host
             .match_indices('.')
-            .filter(|&(index, _)| index > 0 && !self.below.is_empty())
+            .filter(|&(index, _)| index > 0)
             .filter_map(|(index, _)| self.below.get(host.get(index..)?));
         exact.into_iter().chain(below).chain(std::iter::once(&self.any)).map(Vec::as_slice)
     }
