@@ -81,17 +81,27 @@ impl fmt::Display for Address {
 pub fn push_ip(text: &mut String, address: IpAddr) {
     match address {
         IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            let mut digits = itoa::Buffer::new();
-            text.push_str(digits.format(a));
-            for octet in [b, c, d] {
+            let [first, rest @ ..] = address.octets();
+            push_octet(text, first);
+            for octet in rest {
                 text.push('.');
-                text.push_str(digits.format(octet));
+                push_octet(text, octet);
             }
         }
         // Writing into a string can't fail.
         IpAddr::V6(address) => drop(write!(text, "{address}")),
     }
+}
+
+fn push_octet(text: &mut String, octet: u8) {
+    let digit = |digit: u8| char::from(b'0' + digit % 10);
+    if octet >= 100 {
+        text.push(digit(octet / 100));
+    }
+    if octet >= 10 {
+        text.push(digit(octet / 10));
+    }
+    text.push(digit(octet));
 }
 
 /// Appends an address with its port, or `unix:` and a path.

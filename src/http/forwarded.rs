@@ -21,7 +21,10 @@ pub fn element(client: Option<IpAddr>, host: &str, scheme: &str) -> String {
     if !host.is_empty() {
         element.push_str(";host=\"");
         // RFC 9110, section 5.6.4: a `"` or `\` would end the quoted string; a host has neither.
-        element.extend(host.split(['"', '\\']));
+        match host.bytes().any(|byte| matches!(byte, b'"' | b'\\')) {
+            true => element.extend(host.split(['"', '\\'])),
+            false => element.push_str(host),
+        }
         element.push('"');
     }
     element.push_str(";proto=");

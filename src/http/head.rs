@@ -34,14 +34,23 @@ pub fn check(raw: &[u8]) -> Result<(), HeadError> {
     if line.any(|byte| *byte == b'#') { Err(HeadError::Fragment) } else { Ok(()) }
 }
 
-/// The fields that `Connection` says are of this connection alone, but those that frame the message.
+/// Whether a header is of one connection alone whatever `Connection` says (RFC 9110, section 7.6.1).
+pub fn is_of_connection(name: &str) -> bool {
+    let known = ["connection", "upgrade", "keep-alive", "proxy-connection"];
+    known.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// The fields that `Connection` says are of this connection alone, but those that frame the message,
+/// and those that are so anyway.
 pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .map(str::trim)
+        .filter(|name| !is_of_connection(name))
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
         .filter(|name| *name != header::TRANSFER_ENCODING && *name != header::CONTENT_LENGTH)
         .collect()
 }

@@ -4,7 +4,7 @@
 use http::header::HeaderName;
 
 /// Those that tell about the connection and that nobody but a trusted proxy may send.
-pub const ABOUT_CONNECTION: [HeaderName; 4] = [
+pub static ABOUT_CONNECTION: [HeaderName; 4] = [
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-forwarded-prefix"),
@@ -12,7 +12,7 @@ pub const ABOUT_CONNECTION: [HeaderName; 4] = [
 ];
 
 /// Those that tell about the client's certificate (RFC 9440; Envoy, Traefik, nginx, HAProxy).
-pub const ABOUT_CERTIFICATE: [HeaderName; 17] = [
+pub static ABOUT_CERTIFICATE: [HeaderName; 17] = [
     HeaderName::from_static("client-cert"),
     HeaderName::from_static("client-cert-chain"),
     HeaderName::from_static("x-forwarded-client-cert"),
@@ -39,6 +39,8 @@ pub const PROXY: HeaderName = HeaderName::from_static("proxy");
 /// Whether nobody but a trusted proxy may send it.
 pub fn is_for_proxies(name: &HeaderName) -> bool {
     // Most headers are told from them by their first letters.
-    let is_near = ["x-", "client-", "ssl-"].iter().any(|it| name.as_str().starts_with(it));
+    let written = name.as_str();
+    let is_near =
+        written.starts_with("x-") || written.starts_with("client-") || written.starts_with("ssl-");
     is_near && (ABOUT_CONNECTION.contains(name) || ABOUT_CERTIFICATE.contains(name))
 }

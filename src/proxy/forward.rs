@@ -4,7 +4,7 @@ use super::{Context, caching, tracing};
 use crate::filter::UpstreamRequest;
 use crate::generation::HostHeader;
 use crate::http::{address, forwarded, grpc, head, path, proxy_headers};
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::ALPN;
@@ -21,16 +21,8 @@ const FORWARDED: &str = "Forwarded";
 const VIA: &str = "Via";
 pub(super) const X_REQUEST_ID: &str = "X-Request-Id";
 
-/// Fields that concern one connection alone (RFC 9110, section 7.6.1).
-const OF_CONNECTION: [HeaderName; 4] = [
-    header::CONNECTION,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
-
 /// Fields that say where a body ends (RFC 9112, section 6).
-const FRAMING: [HeaderName; 3] =
+static FRAMING: [HeaderName; 3] =
     [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TRAILER];
 
 /// Makes the upstream's request of the client's.
@@ -146,6 +138,11 @@ fn tell_about_client(
         None if !ctx.peer_is_trusted => drop(upstream.remove_header(X_FORWARDED_FOR)),
         None => {}
     }
+    // One walk over the names costs less than a look-up for each; and the gateway adds its own behind it.
+    remove(upstream, |name| {
+        *name == proxy_headers::PROXY
+            || (!ctx.peer_is_trusted && proxy_headers::is_for_proxies(name))
+    });
     if ctx.peer_is_trusted {
         let exchange = &ctx.exchange;
         let client = exchange.client_address;
@@ -175,11 +172,6 @@ fn tell_about_client(
             upstream.insert_header(X_FORWARDED_FOR, address)?;
         }
         upstream.insert_header(FORWARDED, element)?;
-        // One look over the names costs less than a look-up for each.
-        remove(upstream, proxy_headers::is_for_proxies);
-    }
-    if upstream.headers.contains_key(proxy_headers::PROXY) {
-        upstream.remove_header(&proxy_headers::PROXY);
     }
     if !ctx.peer_is_trusted || !upstream.headers.contains_key(X_FORWARDED_PROTO) {
         // Without a trusted proxy it is the connection's own.
@@ -196,9 +188,14 @@ fn tell_about_client(
 
 /// Removes the headers whose names are of this kind.
 fn remove(head: &mut RequestHeader, is_meant: impl Fn(&HeaderName) -> bool) {
-    while let Some(name) = head.headers.keys().find(|name| is_meant(name)).cloned() {
+    while let Some(name) = find(&head.headers, &is_meant) {
         head.remove_header(&name);
     }
+}
+
+/// The first header whose name is of this kind.
+fn find(headers: &HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) -> Option<HeaderName> {
+    headers.keys().find(|name| is_meant(name)).cloned()
 }
 
 /// Appends to a comma-separated list, which may stand in several fields.
@@ -248,29 +245,30 @@ pub(super) fn clean_interim(session: &mut Session, response: &mut ResponseHeader
 
 /// Removes the headers of the upstream's connection, and those that it says are.
 fn strip_hop_by_hop(response: &mut ResponseHeader) {
-    if !response.headers.keys().any(|name| OF_CONNECTION.contains(name)) {
-        return;
-    }
     // RFC 9110, section 15.5.22: in a 426 `Upgrade` is the message itself.
     let is_message = response.status == StatusCode::UPGRADE_REQUIRED;
-    let stays = |name: &HeaderName| is_message && *name == header::UPGRADE;
-    for name in head::nominated(&response.headers).iter().filter(|name| !stays(name)) {
-        response.remove_header(name);
-    }
-    for name in OF_CONNECTION.iter().filter(|name| !stays(name)) {
-        // Pingora keeps two maps: finding nothing in one is cheaper than in both.
-        if response.headers.contains_key(name) {
-            response.remove_header(name);
+    let is_meant = |name: &HeaderName| {
+        head::is_of_connection(name.as_str()) && !(is_message && *name == header::UPGRADE)
+    };
+    while let Some(name) = find(&response.headers, is_meant) {
+        if name == header::CONNECTION {
+            for name in head::nominated(&response.headers) {
+                response.remove_header(&name);
+            }
         }
+        response.remove_header(&name);
     }
 }
 
 /// Leaves of a 101 what switches protocols: a body it has none, and the connection is no longer HTTP's.
 fn clean_switch(response: &mut ResponseHeader) {
-    for name in head::nominated(&response.headers).iter().chain(&OF_CONNECTION).chain(&FRAMING) {
-        if *name != header::UPGRADE && response.headers.contains_key(name) {
-            response.remove_header(name);
-        }
+    let nominated = head::nominated(&response.headers);
+    let is_meant = |name: &HeaderName| {
+        let is_due = head::is_of_connection(name.as_str()) && *name != header::UPGRADE;
+        is_due || FRAMING.contains(name) || nominated.contains(name)
+    };
+    while let Some(name) = find(&response.headers, is_meant) {
+        response.remove_header(&name);
     }
     // A name and a value that every head may hold.
     let _ = response.insert_header(header::CONNECTION, HeaderValue::from_static("Upgrade"));

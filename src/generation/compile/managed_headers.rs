@@ -75,7 +75,8 @@ impl Compiler<'_> {
             }
         }
         let written = written.into_iter().filter_map(header_name);
-        let fixed = BUILT_IN.into_iter().chain(ABOUT_CONNECTION).chain(ABOUT_CERTIFICATE);
+        let fixed =
+            BUILT_IN.into_iter().chain(ABOUT_CONNECTION.iter().chain(&ABOUT_CERTIFICATE).cloned());
         let underscores = match config.limits.underscore_headers {
             None | Some(config::Underscores::DropManaged) => Underscores::DropManaged,
             Some(config::Underscores::Drop) => Underscores::Drop,
