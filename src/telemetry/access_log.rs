@@ -1,6 +1,6 @@
 use super::Sampling;
 use super::escape::Plain;
-use super::json::Object;
+use super::json::{Object, key};
 use super::sink::Sink;
 use crate::exchange::{Outcome, WebSocketEnd};
 use crate::http::query;
@@ -139,56 +139,57 @@ impl AccessLog {
     fn json(&self, outcome: &Outcome<'_>, event: Event<'_>) -> String {
         let Outcome { request, exchange, .. } = outcome;
         let header = |name| request.headers.get(name).and_then(|value| value.to_str().ok());
-        let mut line = Object::new();
-        line.timestamp("timestamp", SystemTime::now());
+        let mut line = Object::new(SystemTime::now());
         line.word(
-            "event",
+            key!("event"),
             match event {
                 Event::Request => "http.request",
                 Event::Opened => "websocket.open",
                 Event::Closed(_) => "websocket.close",
             },
         );
-        line.text("http.request.method", request.method.as_str());
-        line.text("url.path", path(outcome));
+        // A token (RFC 9110, section 5.6.2), in which nothing needs escaping.
+        line.word(key!("http.request.method"), request.method.as_str());
+        line.text(key!("url.path"), path(outcome));
         if let Some(query) = self.query(outcome) {
-            line.text("url.query", &query);
+            line.text(key!("url.query"), &query);
         }
         if !exchange.route().is_empty() {
-            line.text("http.route", exchange.route());
+            line.text(key!("http.route"), exchange.route());
         }
-        line.number("http.response.status_code", outcome.status.into());
-        line.milliseconds("duration_ms", outcome.duration);
+        line.number(key!("http.response.status_code"), outcome.status.into());
+        line.milliseconds(key!("duration_ms"), outcome.duration);
         if let Some(user) = exchange.user_id() {
-            line.text("user.id", user.as_str());
-            line.word("user.id.source", user.origin().as_str());
-            line.boolean("user.id.verified", false);
+            line.text(key!("user.id"), user.as_str());
+            line.word(key!("user.id.source"), user.origin().as_str());
+            line.boolean(key!("user.id.verified"), false);
         }
         if let Some(client) = exchange.client_address() {
-            line.ip("client.address", client);
+            line.ip(key!("client.address"), client);
         }
-        line.text("http.request.id", exchange.request_id());
+        // The gateway's own, or one of those characters that it accepts.
+        line.word(key!("http.request.id"), exchange.request_id());
         if let Some(trace) = &exchange.trace {
-            line.hex("trace_id", &trace.trace_id.to_bytes());
-            line.hex("span_id", &trace.span_id.to_bytes());
+            line.hex(key!("trace_id"), &trace.trace_id.to_bytes());
+            line.hex(key!("span_id"), &trace.span_id.to_bytes());
         }
         if let Some(upstream) = outcome.upstream {
-            line.text("upstream.name", upstream);
+            line.text(key!("upstream.name"), upstream);
         }
         if let Some(address) = outcome.upstream_address {
-            line.socket("upstream.address", address);
+            line.socket(key!("upstream.address"), address);
         }
         if let Some(cache) = outcome.cache {
-            line.word("cache", cache);
+            line.word(key!("cache"), cache);
             if outcome.is_background {
-                line.boolean("cache.background", true);
+                line.boolean(key!("cache.background"), true);
             }
         }
         if let Some(host) = request.uri.host().or_else(|| header(header::HOST)) {
-            line.text("server.address", host);
+            line.text(key!("server.address"), host);
         }
         line.word(
-            "network.protocol.version",
+            key!("network.protocol.version"),
             match request.version {
                 http::Version::HTTP_2 => "2",
                 http::Version::HTTP_10 => "1.0",
@@ -196,54 +197,54 @@ impl AccessLog {
             },
         );
         if let Some(tls) = exchange.tls() {
-            line.text("tls.protocol.version", tls.version);
-            line.text("tls.cipher", tls.cipher);
+            line.text(key!("tls.protocol.version"), tls.version);
+            line.text(key!("tls.cipher"), tls.cipher);
             if let Some(name) = &tls.server_name {
-                line.text("tls.client.server_name", name);
+                line.text(key!("tls.client.server_name"), name);
             }
             if let Some(client) = &tls.client {
-                line.text("tls.client.subject", &client.subject);
+                line.text(key!("tls.client.subject"), &client.subject);
                 if !client.alternative_names.is_empty() {
                     let names = client.alternative_names.join(", ");
-                    line.text("tls.client.x509.alternative_names", &names);
+                    line.text(key!("tls.client.x509.alternative_names"), &names);
                 }
             }
         }
         if let Some(agent) = header(header::USER_AGENT) {
-            line.text("user_agent.original", agent);
+            line.text(key!("user_agent.original"), agent);
         }
         for (key, value) in self.fields(outcome) {
-            line.text(key, &value);
+            line.named(key, &value);
         }
         match event {
             Event::Request => {
-                line.number("http.request.body.size", outcome.bytes_received);
-                line.number("http.response.body.size", outcome.bytes_sent);
+                line.number(key!("http.request.body.size"), outcome.bytes_received);
+                line.number(key!("http.response.body.size"), outcome.bytes_sent);
             }
             Event::Opened => {}
             Event::Closed(end) => {
                 let lasted = outcome.duration.saturating_sub(end.handshake);
-                line.milliseconds("websocket.handshake_ms", end.handshake);
-                line.milliseconds("websocket.duration_ms", lasted);
-                line.number("websocket.bytes_received", outcome.bytes_received);
-                line.number("websocket.bytes_sent", outcome.bytes_sent);
-                line.number("websocket.frames_received", end.received.frames());
-                line.number("websocket.frames_sent", end.sent.frames());
+                line.milliseconds(key!("websocket.handshake_ms"), end.handshake);
+                line.milliseconds(key!("websocket.duration_ms"), lasted);
+                line.number(key!("websocket.bytes_received"), outcome.bytes_received);
+                line.number(key!("websocket.bytes_sent"), outcome.bytes_sent);
+                line.number(key!("websocket.frames_received"), end.received.frames());
+                line.number(key!("websocket.frames_sent"), end.sent.frames());
                 let errors = end.received.errors + end.sent.errors;
                 if errors > 0 {
-                    line.number("websocket.protocol_errors", errors);
+                    line.number(key!("websocket.protocol_errors"), errors);
                 }
-                line.word("websocket.close.initiator", end.initiator.as_str());
+                line.word(key!("websocket.close.initiator"), end.initiator.as_str());
                 if let Some(code) = end.code {
-                    line.number("websocket.close.code", code.into());
+                    line.number(key!("websocket.close.code"), code.into());
                 }
                 if !end.reason.is_empty() {
-                    line.text("websocket.close.reason", end.reason);
+                    line.text(key!("websocket.close.reason"), end.reason);
                 }
             }
         }
         if let Some(error) = outcome.error {
-            line.text("error.message", error);
+            line.text(key!("error.message"), error);
         }
         line.finish()
     }

@@ -2,7 +2,7 @@
 
 use super::access_log::{AccessLog, Format};
 use super::escape::Plain;
-use super::json::Object;
+use super::json::{Object, key};
 use crate::http::redact::redact;
 use crate::websocket::frame::{Header, Side};
 use crate::websocket::{Message, Session};
@@ -18,9 +18,9 @@ impl AccessLog {
             return self.write_text(session, from, &what);
         }
         let mut line = begin("websocket.frame", session, from);
-        line.word("websocket.frame.opcode", opcode);
-        line.boolean("websocket.frame.fin", header.fin);
-        line.number("websocket.frame.length", header.length);
+        line.word(key!("websocket.frame.opcode"), opcode);
+        line.boolean(key!("websocket.frame.fin"), header.fin);
+        line.number(key!("websocket.frame.length"), header.length);
         self.write_line(line.finish());
     }
 
@@ -32,10 +32,10 @@ impl AccessLog {
             return self.write_text(session, from, &format!("{:?}{cut}", &*text));
         }
         let mut line = begin("websocket.message", session, from);
-        line.number("websocket.message.length", message.length);
-        line.boolean("websocket.message.compressed", message.is_compressed);
-        line.boolean("websocket.message.cut", message.is_cut);
-        line.text("websocket.message.text", &text);
+        line.number(key!("websocket.message.length"), message.length);
+        line.boolean(key!("websocket.message.compressed"), message.is_compressed);
+        line.boolean(key!("websocket.message.cut"), message.is_cut);
+        line.text(key!("websocket.message.text"), &text);
         self.write_line(line.finish());
     }
 
@@ -55,16 +55,15 @@ impl AccessLog {
 
 fn begin(event: &'static str, session: &Session, from: Side) -> Object {
     let identity = &session.identity;
-    let mut line = Object::new();
-    line.timestamp("timestamp", SystemTime::now());
-    line.word("event", event);
-    line.text("http.request.id", &identity.id);
-    line.text("http.route", &identity.route);
+    let mut line = Object::new(SystemTime::now());
+    line.word(key!("event"), event);
+    line.text(key!("http.request.id"), &identity.id);
+    line.text(key!("http.route"), &identity.route);
     if let Some(user) = &identity.user {
-        line.text("user.id", user.as_str());
+        line.text(key!("user.id"), user.as_str());
     }
     line.word(
-        "network.io.direction",
+        key!("network.io.direction"),
         match from {
             Side::Client => "receive",
             Side::Upstream => "transmit",

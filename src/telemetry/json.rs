@@ -1,8 +1,27 @@
 use super::escape::push_json;
 use crate::http::address::{self, Address};
-use std::fmt::Write as _;
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
+
+/// A key of ours, with what stands around it in a line: one piece to copy instead of three.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key(&'static str);
+
+/// The [`Key`] of this name.
+macro_rules! key {
+    ($name:literal) => {
+        $crate::telemetry::json::Key::new(concat!(",\"", $name, "\":"))
+    };
+}
+pub(super) use key;
+
+impl Key {
+    /// For `key!` alone.
+    pub(super) const fn new(written: &'static str) -> Self {
+        Self(written)
+    }
+}
 
 /// One flat JSON object on its way into a line, field by field.
 ///
@@ -13,23 +32,21 @@ pub(super) struct Object {
 }
 
 impl Object {
-    pub(super) fn new() -> Self {
+    /// An object whose first field is the time.
+    pub(super) fn new(time: SystemTime) -> Self {
         let mut text = String::with_capacity(1024);
-        text.push('{');
+        text.push_str("{\"timestamp\":\"");
+        push_time(&mut text, time);
+        text.push('"');
         Self { text }
     }
 
-    fn key(&mut self, key: &str) {
-        if self.text.len() > 1 {
-            self.text.push(',');
-        }
-        self.text.push('"');
-        self.text.push_str(key);
-        self.text.push_str("\":");
+    fn key(&mut self, key: Key) {
+        self.text.push_str(key.0);
     }
 
     /// A value of ours, in which nothing needs escaping.
-    pub(super) fn word(&mut self, key: &str, value: &str) {
+    pub(super) fn word(&mut self, key: Key, value: &str) {
         self.key(key);
         self.text.push('"');
         self.text.push_str(value);
@@ -37,26 +54,40 @@ impl Object {
     }
 
     /// A value from outside.
-    pub(super) fn text(&mut self, key: &str, value: &str) {
-        if !needs_escape(value) {
-            return self.word(key, value);
-        }
+    pub(super) fn text(&mut self, key: Key, value: &str) {
         self.key(key);
-        push_json(&mut self.text, value);
+        self.value(value);
     }
 
-    pub(super) fn number(&mut self, key: &str, value: u64) {
+    /// A value from outside whose key the configuration names; it needs no escaping.
+    pub(super) fn named(&mut self, key: &str, value: &str) {
+        self.text.push_str(",\"");
+        self.text.push_str(key);
+        self.text.push_str("\":");
+        self.value(value);
+    }
+
+    fn value(&mut self, value: &str) {
+        if needs_escape(value) {
+            return push_json(&mut self.text, value);
+        }
+        self.text.push('"');
+        self.text.push_str(value);
+        self.text.push('"');
+    }
+
+    pub(super) fn number(&mut self, key: Key, value: u64) {
         self.key(key);
         self.text.push_str(itoa::Buffer::new().format(value));
     }
 
-    pub(super) fn boolean(&mut self, key: &str, value: bool) {
+    pub(super) fn boolean(&mut self, key: Key, value: bool) {
         self.key(key);
         self.text.push_str(if value { "true" } else { "false" });
     }
 
     /// In milliseconds, to the microsecond: more digits would only be noise.
-    pub(super) fn milliseconds(&mut self, key: &str, value: Duration) {
+    pub(super) fn milliseconds(&mut self, key: Key, value: Duration) {
         self.key(key);
         let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
         self.text.push_str(itoa::Buffer::new().format(micros / 1000));
@@ -71,13 +102,7 @@ impl Object {
         self.text.push_str(itoa::Buffer::new().format(fraction));
     }
 
-    pub(super) fn timestamp(&mut self, key: &str, value: SystemTime) {
-        self.key(key);
-        // Writing into a string can't fail.
-        let _ = write!(self.text, "\"{}\"", humantime::format_rfc3339_millis(value));
-    }
-
-    pub(super) fn hex(&mut self, key: &str, value: &[u8]) {
+    pub(super) fn hex(&mut self, key: Key, value: &[u8]) {
         self.key(key);
         self.text.push('"');
         let digit = |half: u8| char::from(if half < 10 { b'0' + half } else { b'a' + half - 10 });
@@ -88,14 +113,14 @@ impl Object {
         self.text.push('"');
     }
 
-    pub(super) fn ip(&mut self, key: &str, value: IpAddr) {
+    pub(super) fn ip(&mut self, key: Key, value: IpAddr) {
         self.key(key);
         self.text.push('"');
         address::push_ip(&mut self.text, value);
         self.text.push('"');
     }
 
-    pub(super) fn socket(&mut self, key: &str, value: &Address) {
+    pub(super) fn socket(&mut self, key: Key, value: &Address) {
         self.key(key);
         self.text.push('"');
         address::push_address(&mut self.text, value);
@@ -107,6 +132,26 @@ impl Object {
         self.text.push_str("}\n");
         self.text
     }
+}
+
+/// Appends a time as RFC 3339 has it, with milliseconds. Its text up to the second is the same for
+/// many lines, and is kept.
+fn push_time(text: &mut String, time: SystemTime) {
+    thread_local! {
+        static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SECOND.with_borrow_mut(|(second, written)| {
+        if *second != since.as_secs() || written.is_empty() {
+            *second = since.as_secs();
+            *written = humantime::format_rfc3339_seconds(time).to_string();
+            written.truncate(written.trim_end_matches('Z').len());
+        }
+        text.push_str(written);
+    });
+    let digit = |digit: u32| char::from_digit(digit % 10, 10).unwrap_or('0');
+    let millis = since.subsec_millis();
+    text.extend(['.', digit(millis / 100), digit(millis / 10), digit(millis), 'Z']);
 }
 
 /// Whether the value may have to be written otherwise than it is: beyond ASCII there are control
@@ -125,20 +170,34 @@ mod tests {
     proptest! {
         #[test]
         fn every_value_is_read_back_as_it_was(value in any::<String>(), number in any::<u64>()) {
-            let mut object = Object::new();
-            object.text("text", &value);
-            object.number("number", number);
+            let mut object = Object::new(SystemTime::UNIX_EPOCH);
+            object.text(key!("text"), &value);
+            object.named("named", &value);
+            object.number(key!("number"), number);
             let line = object.finish();
             let text = line.trim_end_matches('\n');
             prop_assert!(!text.contains(crate::http::control::is_control), "{:?}", text);
             let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-            prop_assert_eq!(read, serde_json::json!({"text": value, "number": number}));
+            let timestamp = "1970-01-01T00:00:00.000Z";
+            let expected = serde_json::json!({
+                "timestamp": timestamp, "text": value, "named": value, "number": number,
+            });
+            prop_assert_eq!(read, expected);
+        }
+
+        #[test]
+        fn times_are_written_as_rfc3339_has_them(seconds in 0..253_402_300_800_u64, millis in 0..1000_u64) {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_millis(seconds * 1000 + millis);
+            let mut text = String::new();
+            push_time(&mut text, time);
+            push_time(&mut text, time);
+            prop_assert_eq!(text, humantime::format_rfc3339_millis(time).to_string().repeat(2));
         }
 
         #[test]
         fn milliseconds_keep_three_digits(micros in 0..10_000_000_000_u64) {
-            let mut object = Object::new();
-            object.milliseconds("ms", Duration::from_micros(micros));
+            let mut object = Object::new(SystemTime::UNIX_EPOCH);
+            object.milliseconds(key!("ms"), Duration::from_micros(micros));
             let read: serde_json::Value = serde_json::from_str(&object.finish()).expect("JSON");
             let ms = read["ms"].as_f64().expect("number");
             prop_assert_eq!((ms * 1000.0).round() as u64, micros);

@@ -1,7 +1,7 @@
 //! The gateway's own log, on stderr.
 
 use super::escape::Lines;
-use super::json::Object;
+use super::json::{Object, key};
 use super::writer::{LostLines, Observer, Options, Writer};
 use super::{Alarm, Target};
 use log::{Level, LevelFilter, Record};
@@ -118,19 +118,19 @@ impl Observer for OwnLog {
 }
 
 fn write_line(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
-    let time = humantime::format_rfc3339_millis(SystemTime::now());
+    let now = SystemTime::now();
     if JSON.load(Ordering::Relaxed) {
-        write_json(out, &time.to_string(), record)
+        write_json(out, now, record)
     } else {
+        let time = humantime::format_rfc3339_millis(now);
         writeln!(out, "{time} {:<5} {}", record.level(), Lines(record.args()))
     }
 }
 
-fn write_json(out: &mut impl Write, time: &str, record: &Record<'_>) -> std::io::Result<()> {
-    let mut line = Object::new();
-    line.word("timestamp", time);
-    line.word("level", &record.level().as_str().to_ascii_lowercase());
-    line.text("target", record.target());
-    line.text("message", &record.args().to_string());
+fn write_json(out: &mut impl Write, time: SystemTime, record: &Record<'_>) -> io::Result<()> {
+    let mut line = Object::new(time);
+    line.word(key!("level"), &record.level().as_str().to_ascii_lowercase());
+    line.text(key!("target"), record.target());
+    line.text(key!("message"), &record.args().to_string());
     out.write_all(line.finish().as_bytes())
 }

@@ -10,23 +10,39 @@ pub struct Recent(Mutex<Lines>);
 
 #[derive(Debug, Default)]
 struct Lines {
-    /// Without the room that they were written with.
-    lines: VecDeque<Box<[u8]>>,
-    /// How many there have been.
+    /// Pieces of the log, the last lines of all among them.
+    pieces: VecDeque<Piece>,
+    /// How many lines the pieces have.
+    kept: usize,
+    /// How many lines there have been.
     count: u64,
 }
 
+/// Lines that were written together: at a high rate there are many in one.
+#[derive(Debug)]
+struct Piece {
+    text: Box<[u8]>,
+    lines: usize,
+}
+
 impl Recent {
-    /// Adds lines, their line feeds included.
-    pub(super) fn add(&self, lines: impl Iterator<Item = Vec<u8>>) {
-        let lines: Vec<Box<[u8]>> = lines.map(Vec::into_boxed_slice).collect();
+    /// Adds so many lines, their line feeds included.
+    pub(super) fn add(&self, text: &[u8], lines: usize) {
+        // No more than can be asked for: a full queue is many times as much.
+        let text = match lines.checked_sub(KEPT) {
+            None | Some(0) => text,
+            Some(skipped) => text.splitn(skipped + 1, |byte| *byte == b'\n').last().unwrap_or(text),
+        };
+        let piece = Piece { text: text.into(), lines: lines.min(KEPT) };
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for line in lines {
-            recent.count += 1;
-            recent.lines.push_back(line);
-            if recent.lines.len() > KEPT {
-                recent.lines.pop_front();
-            }
+        recent.count += lines as u64;
+        recent.kept += piece.lines;
+        recent.pieces.push_back(piece);
+        while let Some(first) = recent.pieces.front().map(|first| first.lines)
+            && recent.kept - first >= KEPT
+        {
+            recent.pieces.pop_front();
+            recent.kept -= first;
         }
     }
 
@@ -36,9 +52,10 @@ impl Recent {
         let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A number from the future is one of another process.
         let new = recent.count.checked_sub(number).unwrap_or(recent.count);
-        let wanted = usize::try_from(new).unwrap_or(limit).min(limit).min(recent.lines.len());
-        let skipped = recent.lines.len() - wanted;
-        let lines = recent.lines.iter().skip(skipped);
+        let wanted = usize::try_from(new).unwrap_or(limit).min(limit).min(recent.kept).min(KEPT);
+        let lines =
+            recent.pieces.iter().flat_map(|piece| piece.text.split_inclusive(|it| *it == b'\n'));
+        let lines = lines.skip(recent.kept - wanted);
         (
             recent.count,
             lines.map(|line| String::from_utf8_lossy(line).trim_end().to_owned()).collect(),
@@ -54,7 +71,8 @@ mod tests {
     fn who_looks_on_misses_nothing_and_sees_nothing_twice() {
         let recent = Recent::default();
         let add = |range: std::ops::Range<u64>| {
-            recent.add(range.map(|number| format!("{number}\n").into_bytes()));
+            let lines: Vec<String> = range.map(|number| format!("{number}\n")).collect();
+            recent.add(lines.concat().as_bytes(), lines.len());
         };
         add(0..3);
         let (seen, lines) = recent.after(0, 10);
@@ -65,6 +83,11 @@ mod tests {
         assert_eq!(recent.after(seen, 1), (5, vec!["4".to_owned()]), "the newest");
         assert_eq!(recent.after(99, 10).1.len(), 5);
         add(5..5000);
-        assert_eq!(recent.after(0, usize::MAX).1.len(), KEPT);
+        let kept = |first: u64| (first..first + KEPT as u64).map(|it| it.to_string()).collect();
+        assert_eq!(recent.after(0, usize::MAX), (5000, kept(4000)));
+        for number in 5000..5010 {
+            add(number..number + 1);
+        }
+        assert_eq!(recent.after(0, usize::MAX), (5010, kept(4010)));
     }
 }

@@ -111,8 +111,8 @@ struct AccessLogObserver {
 }
 
 impl Observer for AccessLogObserver {
-    fn handed_over(&mut self, lines: Vec<Vec<u8>>) {
-        self.recent.add(lines.into_iter());
+    fn handed_over(&mut self, text: &[u8], lines: usize) {
+        self.recent.add(text, lines);
     }
 
     fn failed(&mut self, error: &io::Error) {

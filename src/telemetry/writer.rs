@@ -42,8 +42,8 @@ pub(super) struct Options {
 
 /// Hears how the writing goes, on the writer's thread.
 pub(super) trait Observer: Send + 'static {
-    /// These lines were handed to the output.
-    fn handed_over(&mut self, _lines: Vec<Vec<u8>>) {}
+    /// These lines, so many of them, go to the output.
+    fn handed_over(&mut self, _text: &[u8], _lines: usize) {}
 
     /// Lines could not be written.
     fn failed(&mut self, _error: &io::Error) {}
@@ -131,6 +131,12 @@ impl Writer {
     }
 }
 
+/// Lines that are written together.
+struct Batch {
+    text: Vec<u8>,
+    lines: usize,
+}
+
 struct Thread<O> {
     target: Target,
     output: Output,
@@ -143,8 +149,7 @@ struct Thread<O> {
 
 impl<O: Observer> Thread<O> {
     fn run(mut self, messages: &Receiver<Message>) {
-        let mut batch = Vec::with_capacity(64 * 1024);
-        let mut lines = Vec::new();
+        let mut batch = Batch { text: Vec::with_capacity(64 * 1024), lines: 0 };
         while let Ok(first) = messages.recv() {
             let mut waiting = Vec::new();
             if self.must_reopen.swap(false, Ordering::AcqRel) {
@@ -153,8 +158,8 @@ impl<O: Observer> Thread<O> {
             for message in std::iter::once(first).chain(messages.try_iter()) {
                 match message {
                     Message::Line(line) => {
-                        batch.extend_from_slice(&line);
-                        lines.push(line);
+                        batch.text.extend_from_slice(&line);
+                        batch.lines += 1;
                     }
                     Message::Flush(done) => waiting.push(done),
                     Message::Reopen => {
@@ -164,7 +169,6 @@ impl<O: Observer> Thread<O> {
                 }
             }
             self.write(&mut batch);
-            self.observer.handed_over(std::mem::take(&mut lines));
             if waiting.is_empty() && !self.gather.is_zero() {
                 thread::sleep(self.gather);
             }
@@ -174,14 +178,15 @@ impl<O: Observer> Thread<O> {
         }
     }
 
-    fn write(&mut self, batch: &mut Vec<u8>) {
-        if batch.is_empty() {
+    fn write(&mut self, batch: &mut Batch) {
+        if batch.lines == 0 {
             return;
         }
+        self.observer.handed_over(&batch.text, batch.lines);
         if let Some(preface) = self.observer.preface(&self.lost) {
-            batch.splice(..0, preface);
+            batch.text.splice(..0, preface);
         }
-        match self.output.write(batch) {
+        match self.output.write(&batch.text) {
             Ok(()) if self.is_failing => {
                 self.is_failing = false;
                 self.observer.recovered();
@@ -196,7 +201,8 @@ impl<O: Observer> Thread<O> {
                 }
             }
         }
-        batch.clear();
+        batch.text.clear();
+        batch.lines = 0;
     }
 
     fn reopen(&mut self) {
