@@ -171,7 +171,11 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         ctx: &mut Self::CTX,
     ) -> Result<bool> {
-        caching::may_ask(session, ctx).await
+        if ctx.caching.is_none() {
+            return Ok(true);
+        }
+        // In a box of its own: few requests need it, and all would pay for its room.
+        Box::pin(caching::may_ask(session, ctx)).await
     }
 
     fn response_cache_filter(
@@ -373,7 +377,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
-        if compression::is_used(session) {
+        if ctx.route.compression.is_some() && compression::is_used(session) {
             ctx.sent = session.body_bytes_sent() as u64;
         }
         ctx.ended(session, error);
