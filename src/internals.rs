@@ -91,13 +91,13 @@ pub fn unchunked(bytes: &[u8], split: usize) -> Vec<u8> {
 /// on the wire, and whether there is more of them.
 pub fn watched(bytes: &[u8], deflate: bool, split: usize) -> Vec<(String, u64, bool)> {
     let identity = Identity {
-        id: String::new(),
+        id: "".into(),
         route: "watched".into(),
         fingerprint: 0,
         on_change: OnChange::Keep,
         user: None,
         client: None,
-        path: String::new(),
+        path: "".into(),
         upstream: "none".into(),
     };
     let session = Session::new(identity, LogFrames::Text);

@@ -37,7 +37,7 @@ pub struct Tls {
     /// The certificate among them that is ordered by ACME.
     pub acme: Option<Arc<Managed>>,
     /// `Strict-Transport-Security`, on every response.
-    pub hsts: Option<HeaderValue>,
+    pub hsts: Option<Arc<HeaderValue>>,
 }
 
 /// How long before its end a certificate is warned of.

@@ -42,7 +42,7 @@ pub struct Context {
     /// Whether the connection's peer is a proxy whose forwarding headers are believed.
     pub(super) peer_is_trusted: bool,
     /// `Strict-Transport-Security`, where the listener has it.
-    pub(super) hsts: Option<HeaderValue>,
+    pub(super) hsts: Option<Arc<HeaderValue>>,
     /// The upstream, where a split leads elsewhere than the route does.
     pub(super) elsewhere: Option<Arc<Pool>>,
     /// A copy for the route's mirror.
@@ -78,7 +78,7 @@ pub struct Context {
     /// Whether the request has a body.
     pub(super) has_body: bool,
     /// The body, while it comes.
-    pub(super) upload: Option<Upload>,
+    pub(super) upload: Option<Box<Upload>>,
     /// By which the connection to the upstream can be cut off.
     pub(super) line: Option<Arc<Line>>,
     /// Until when the response must have begun.

@@ -56,13 +56,13 @@ pub(super) fn enter(registry: &Registry, session: &Session, ctx: &mut Context) -
     }
     let head = session.req_header();
     let identity = Identity {
-        id: ctx.exchange.request_id().to_owned(),
+        id: ctx.exchange.request_id().into(),
         route: Arc::clone(&ctx.route.name),
         fingerprint: ctx.route.session_fingerprint,
         on_change: settings.on_change,
         user: ctx.exchange.user_id.clone(),
         client: ctx.exchange.client_address,
-        path: ctx.exchange.forwarded_path(head).to_owned(),
+        path: ctx.exchange.forwarded_path(head).into(),
         upstream: ctx.pool().map(|pool| Arc::clone(pool.name())).unwrap_or_default(),
     };
     let entering = Arc::new(Entering::new(identity, settings.log_frames));

@@ -31,7 +31,7 @@ use crate::websocket::Registry;
 use async_trait::async_trait;
 use bytes::Bytes;
 use context::Context;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -418,7 +418,7 @@ fn mark(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
         response.append_header(header::SET_COOKIE, cookie.clone())?;
     }
     if let Some(hsts) = &ctx.hsts {
-        response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
+        response.insert_header(header::STRICT_TRANSPORT_SECURITY, HeaderValue::clone(hsts))?;
     }
     response.insert_header(forward::X_REQUEST_ID, ctx.exchange.request_id.clone())
 }

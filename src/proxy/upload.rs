@@ -8,7 +8,7 @@ use pingora_proxy::Session;
 use std::time::{Duration, Instant};
 
 /// A body on its way up.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Upload {
     began: Instant,
     /// How long the connection had been waited for when it began.
@@ -26,12 +26,12 @@ pub(super) fn begin(session: &mut Session, ctx: &mut Context) {
         return;
     }
     let rate = ctx.route.edge.limits.body_rate;
-    ctx.upload = Some(Upload {
+    ctx.upload = Some(Box::new(Upload {
         began: Instant::now(),
         waited: waited(session).unwrap_or_default(),
         rate: rate.filter(|_| !is_stream(session, ctx)).map(|rate| rate as f64),
         key: "limits.body_timeout",
-    });
+    }));
     // It has just begun, so there is time.
     let _ = bound(session, ctx);
 }
@@ -47,7 +47,7 @@ pub(super) fn received(session: &mut Session, is_end: bool, ctx: &mut Context) -
 
 /// Sets the time for the next part.
 fn bound(session: &mut Session, ctx: &mut Context) -> Result<()> {
-    let Some(mut upload) = ctx.upload else { return Ok(()) };
+    let Some(upload) = ctx.upload.as_deref_mut() else { return Ok(()) };
     let limits = &ctx.route.edge.limits;
     let used = match waited(session) {
         Some(waited) => waited.saturating_sub(upload.waited),
@@ -71,7 +71,6 @@ fn bound(session: &mut Session, ctx: &mut Context) -> Result<()> {
             (wait, upload.key) = (left, "timeouts.request");
         }
     }
-    ctx.upload = Some(upload);
     if wait.is_zero() {
         let reason = format!("the body took too long ({})", upload.key);
         let error = Error::explain(ErrorType::ReadTimedout, reason);

@@ -127,7 +127,7 @@ impl Selector {
         let identity = &session.identity;
         let user = identity.user.as_ref().map(UserId::as_str);
         let is_user = |wanted| user == Some(wanted) || user == whole.map(UserId::as_str);
-        self.id.as_deref().is_none_or(|id| identity.id == id)
+        self.id.as_deref().is_none_or(|id| &*identity.id == id)
             && self.user.as_deref().is_none_or(|wanted| user.is_some() && is_user(wanted))
             && self.route.as_deref().is_none_or(|route| *identity.route == *route)
     }
@@ -456,13 +456,13 @@ mod tests {
 
     fn session(id: &str, user: &str, client: &str) -> Arc<Session> {
         let identity = Identity {
-            id: id.to_owned(),
+            id: id.into(),
             route: "ws".into(),
             fingerprint: 1,
             on_change: OnChange::Keep,
             user: UserId::new(user, UserIdOrigin::Query),
             client: client.parse().ok(),
-            path: "/ws".to_owned(),
+            path: "/ws".into(),
             upstream: "notifications".into(),
         };
         Arc::new(Session::new(identity, LogFrames::Off))

@@ -147,7 +147,7 @@ impl Limit {
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// The id of the request that opened it.
-    pub id: String,
+    pub id: Box<str>,
     /// The name of its route.
     pub route: Arc<str>,
     /// The route's fingerprint, to see whether a reload changed it.
@@ -159,7 +159,7 @@ pub struct Identity {
     /// The client's address.
     pub client: Option<IpAddr>,
     /// The normalised path.
-    pub path: String,
+    pub path: Box<str>,
     /// The name of the upstream.
     pub upstream: Arc<str>,
 }

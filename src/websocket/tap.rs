@@ -45,11 +45,10 @@ pub(super) struct Tap {
     upstream_is_broken: bool,
     /// The gateway ends the session: by then at the latest.
     closing: Option<Instant>,
-    /// Both have said that they close, and yet neither may end its connection: by then it is ended.
-    linger: Option<Instant>,
-    /// When the session has lasted long enough.
-    lifetime_end: Option<Instant>,
-    handshake_end: Instant,
+    /// Both have said that they close, and yet neither may end its connection: it is ended soon.
+    lingers: bool,
+    /// When the phase has lasted long enough: the handshake, or a session with a longest time.
+    phase_end: Option<Instant>,
     /// How the payloads of this session's pings begin, and how many there have been.
     ping_key: [u8; 4],
     pings: u32,
@@ -91,9 +90,8 @@ impl Tap {
             upstream_has_ended: false,
             upstream_is_broken: false,
             closing: None,
-            linger: None,
-            lifetime_end: None,
-            handshake_end: now + handshake_timeout,
+            lingers: false,
+            phase_end: Some(now + handshake_timeout),
             ping_key: mask(),
             pings: 0,
             blocked_since: None,
@@ -107,7 +105,7 @@ impl Tap {
         self.from_client = Lane::new(Side::Client, deflate, now);
         self.from_upstream = Lane::new(Side::Upstream, deflate, now);
         self.watch(deflate);
-        self.lifetime_end = self.settings.max_lifetime.map(|lifetime| now + jittered(lifetime));
+        self.phase_end = self.settings.max_lifetime.map(|lifetime| now + jittered(lifetime));
         self.session.open();
     }
 
@@ -230,11 +228,9 @@ impl Tap {
 
     /// Notes what a peer's close frame says; the first one ends the session.
     fn note_closes(&mut self) {
-        if self.linger.is_none()
-            && self.from_client.close.is_some()
-            && self.from_upstream.close.is_some()
-        {
-            self.linger = Some(self.end_soon());
+        if !self.lingers && self.from_client.close.is_some() && self.from_upstream.close.is_some() {
+            self.lingers = true;
+            self.end_soon();
             self.session.wake();
         }
         for (lane, initiator) in
@@ -277,11 +273,11 @@ impl Tap {
     /// What ends the session by the clock, should Pingora not poll this until then.
     fn limit(&self) -> Option<(std::time::Instant, Limit)> {
         let limit = match self.phase {
-            Phase::Handshake(_) => Some((self.handshake_end, Limit::Handshake)),
+            Phase::Handshake(_) => self.phase_end.map(|at| (at, Limit::Handshake)),
             Phase::Open if self.closing.is_none() => {
                 let quiet_since = self.from_client.last.max(self.from_upstream.last);
                 let idle = self.settings.idle_timeout.map(|time| (quiet_since + time, Limit::Idle));
-                let age = self.lifetime_end.map(|at| (at, Limit::Lifetime));
+                let age = self.phase_end.map(|at| (at, Limit::Lifetime));
                 let silence = self.settings.ping.map(|ping| {
                     let lane = if ping.client { &self.from_client } else { &self.from_upstream };
                     let sent = lane.ping().map(|ping| ping.sent).filter(|&sent| lane.last <= sent);
@@ -300,11 +296,11 @@ impl Tap {
     fn next_deadline(&mut self, now: Instant) -> io::Result<Option<Option<Instant>>> {
         match self.phase {
             Phase::Refused => return Ok(None),
-            Phase::Handshake(_) if self.handshake_end <= now => {
+            Phase::Handshake(_) if self.phase_end.is_some_and(|at| at <= now) => {
                 self.session.finish(Limit::Handshake.end());
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            Phase::Handshake(_) => return Ok(Some(Some(self.handshake_end))),
+            Phase::Handshake(_) => return Ok(self.phase_end.map(Some)),
             Phase::Open => {}
         }
         if let Some(deadline) = self.closing {
@@ -325,8 +321,8 @@ impl Tap {
         };
         let quiet_since = self.from_client.last.max(self.from_upstream.last);
         let is_idle = self.settings.idle_timeout.is_some_and(|timeout| due(quiet_since + timeout));
-        let is_old = self.lifetime_end.is_some_and(&mut due);
-        if self.linger.is_some_and(&mut due) {
+        let is_old = self.phase_end.is_some_and(&mut due);
+        if self.lingers && due(self.end_soon()) {
             return Ok(Some(None));
         }
         if is_idle {

@@ -216,13 +216,13 @@ mod tests {
 
     fn watched(bytes: &[u8], inflates: bool, split: usize) -> Vec<String> {
         let identity = Identity {
-            id: String::new(),
+            id: "".into(),
             route: "ws".into(),
             fingerprint: 0,
             on_change: OnChange::Keep,
             user: None,
             client: None,
-            path: String::new(),
+            path: "".into(),
             upstream: "u".into(),
         };
         let session = Session::new(identity, LogFrames::Text);

@@ -154,7 +154,7 @@ impl Compiler<'_> {
                 config: Arc::new(config),
                 certificates,
                 acme,
-                hsts: written.hsts.as_ref().and_then(hsts),
+                hsts: written.hsts.as_ref().and_then(hsts).map(Arc::new),
             }),
             Err(reason) => {
                 self.problems.add(written.span, at, reason);
