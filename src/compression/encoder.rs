@@ -1,27 +1,32 @@
 use super::Levels;
+use super::brotli_segment;
 use crate::http::encoding::Coding;
-use brotli::enc::BrotliEncoderParams;
 use bytes::Bytes;
 use flate2::{Compress, Compression, Crc, FlushCompress};
 use std::cell::RefCell;
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 use std::sync::Mutex;
-use zstd::zstd_safe::CParameter;
+use zstd::zstd_safe::{CParameter, Strategy};
 
-/// Bytes that are compressed together. A response that its client takes slowly then holds so much
-/// of it, and not the encoder, which takes 300 kB (gzip) or 1 MB (Brotli).
+/// Bytes that are compressed together. A response whose client reads slowly then holds these and
+/// its [`HISTORY`], and not an encoder, which takes 300 kB (gzip) or 1 MB (Brotli).
 const SEGMENT: usize = 24 * 1024;
 
-/// How far back Brotli looks: no further than a segment goes.
-const BROTLI_WINDOW: i32 = 16;
+/// How many bytes before a segment its encoder looks at.
+const HISTORY: usize = 32 * 1024;
 
-/// A last block of Brotli without anything in it (RFC 7932, section 9.2).
-const BROTLI_END: &[u8] = &[3];
+/// A segment that is flushed early looks back no further than this many times its own length:
+/// an encoder takes up the history for each segment anew.
+const HISTORY_FACTOR: usize = 8;
 
 /// Zstandard has no segments: many clients stop reading at the end of a frame. Its window and its
-/// tables, in powers of two, keep the encoder small.
+/// tables, in powers of two, keep its encoder near 100 kB.
 const ZSTD_PARAMETERS: [CParameter; 3] =
-    [CParameter::WindowLog(14), CParameter::HashLog(12), CParameter::ChainLog(12)];
+    [CParameter::WindowLog(13), CParameter::HashLog(10), CParameter::ChainLog(12)];
+
+/// The levels whose own strategy wants larger tables than these.
+const ZSTD_LARGE_TABLE_LEVELS: RangeInclusive<i32> = 2..=5;
 
 /// A head of gzip (RFC 1952, section 2.3): deflate, no time, no name, an unknown system.
 const GZIP_HEAD: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -29,8 +34,7 @@ const GZIP_HEAD: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// Compresses one body, piece by piece.
 pub struct Encoder {
     stream: Stream,
-    /// What is compressed with the next segment.
-    pending: Vec<u8>,
+    window: Window,
 }
 
 enum Stream {
@@ -39,6 +43,42 @@ enum Stream {
     // Never locked: it is only there because libzstd's context may not be shared.
     Zstd(Mutex<zstd::stream::write::Encoder<'static, Vec<u8>>>),
     Done,
+}
+
+/// What is compressed with the next segment, behind the end of what was compressed before.
+#[derive(Default)]
+struct Window {
+    bytes: Vec<u8>,
+    /// How many of the bytes have been compressed.
+    compressed: usize,
+}
+
+impl Window {
+    fn pending(&self) -> usize {
+        self.bytes.len() - self.compressed
+    }
+
+    /// Takes bytes up to the end of the segment, and gives the rest back.
+    fn fill<'p>(&mut self, piece: &'p [u8]) -> &'p [u8] {
+        let room = SEGMENT.saturating_sub(self.pending()).min(piece.len());
+        let (front, rest) = piece.split_at(room);
+        self.bytes.reserve_exact(front.len());
+        self.bytes.extend_from_slice(front);
+        rest
+    }
+
+    /// The history, and the segment.
+    fn parts(&self) -> (&[u8], &[u8]) {
+        let (history, segment) = self.bytes.split_at(self.compressed);
+        let length = HISTORY.min(segment.len().saturating_mul(HISTORY_FACTOR));
+        (history.get(history.len().saturating_sub(length)..).unwrap_or_default(), segment)
+    }
+
+    /// The segment has been compressed.
+    fn advance(&mut self) {
+        self.bytes.drain(..self.bytes.len().saturating_sub(HISTORY));
+        self.compressed = self.bytes.len();
+    }
 }
 
 impl Encoder {
@@ -54,11 +94,17 @@ impl Encoder {
                 for parameter in ZSTD_PARAMETERS {
                     encoder.set_parameter(parameter)?;
                 }
+                if ZSTD_LARGE_TABLE_LEVELS.contains(&levels.zstd) {
+                    encoder.set_parameter(CParameter::Strategy(Strategy::ZSTD_lazy))?;
+                    encoder.set_parameter(CParameter::MinMatch(4))?;
+                    encoder
+                        .set_parameter(CParameter::SearchLog(levels.zstd.cast_unsigned() + 1))?;
+                }
                 encoder.set_pledged_src_size(length)?;
                 Stream::Zstd(Mutex::new(encoder))
             }
         };
-        Ok(Self { stream, pending: Vec::new() })
+        Ok(Self { stream, window: Window::default() })
     }
 
     /// Takes a piece in, and gives what has come of it. With `flush` that is all there is.
@@ -71,23 +117,14 @@ impl Encoder {
             }
             return Ok(std::mem::take(encoder.get_mut()).into());
         }
-        if self.pending.is_empty() && flush {
-            return Ok(self.stream.segment(piece)?.into());
-        }
         let (mut piece, mut compressed) = (piece, Vec::new());
         loop {
-            let room = SEGMENT.saturating_sub(self.pending.len()).min(piece.len());
-            let (front, rest) = piece.split_at(room);
-            self.pending.reserve_exact(front.len());
-            self.pending.extend_from_slice(front);
-            piece = rest;
-            if self.pending.len() < SEGMENT && !flush {
+            piece = self.window.fill(piece);
+            if self.window.pending() < SEGMENT && !flush {
                 return Ok(compressed.into());
             }
-            if !self.pending.is_empty() {
-                compressed.extend(self.stream.segment(&std::mem::take(&mut self.pending))?);
-            }
-            if flush && piece.is_empty() {
+            self.segment(&mut compressed)?;
+            if piece.is_empty() {
                 return Ok(compressed.into());
             }
         }
@@ -95,17 +132,16 @@ impl Encoder {
 
     /// The end of the stream; nothing when it has been given already.
     pub fn finish(&mut self) -> io::Result<Bytes> {
-        let pending = std::mem::take(&mut self.pending);
-        let mut rest = match pending.is_empty() {
-            true => Vec::new(),
-            false => self.stream.segment(&pending)?,
-        };
+        let mut rest = Vec::new();
+        self.segment(&mut rest)?;
+        self.window = Window::default();
         match std::mem::replace(&mut self.stream, Stream::Done) {
             Stream::Gzip(gzip) => gzip.finish(&mut rest)?,
-            Stream::Brotli { is_begun: true, .. } => rest.extend_from_slice(BROTLI_END),
-            Stream::Brotli { level, .. } => {
-                rest = brotli_segment(&[], level, false)?;
-                rest.extend_from_slice(BROTLI_END);
+            Stream::Brotli { level, is_begun } => {
+                if !is_begun {
+                    brotli_segment::compress(&[], &[], level, false, &mut rest)?;
+                }
+                rest.extend_from_slice(brotli_segment::END);
             }
             Stream::Zstd(encoder) => {
                 rest = encoder.into_inner().map_err(|_| io::ErrorKind::Other)?.finish()?;
@@ -114,40 +150,24 @@ impl Encoder {
         }
         Ok(rest.into())
     }
-}
 
-impl Stream {
-    /// Compresses a segment so that all of it can be read.
-    fn segment(&mut self, segment: &[u8]) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Gzip(gzip) => gzip.segment(segment),
-            Self::Brotli { level, is_begun } => {
-                brotli_segment(segment, *level, std::mem::replace(is_begun, true))
-            }
-            Self::Zstd(_) | Self::Done => Ok(Vec::new()),
+    /// Compresses what is pending so that all of it can be read.
+    fn segment(&mut self, to: &mut Vec<u8>) -> io::Result<()> {
+        let (history, segment) = self.window.parts();
+        if segment.is_empty() {
+            return Ok(());
         }
+        match &mut self.stream {
+            Stream::Gzip(gzip) => gzip.segment(history, segment, to)?,
+            Stream::Brotli { level, is_begun } => {
+                let follows = std::mem::replace(is_begun, true);
+                brotli_segment::compress(history, segment, *level, follows, to)?;
+            }
+            Stream::Zstd(_) | Stream::Done => {}
+        }
+        self.window.advance();
+        Ok(())
     }
-}
-
-/// Segments of Brotli can be put together where each but the first is told not to look at what
-/// came before it.
-fn brotli_segment(segment: &[u8], level: u32, follows: bool) -> io::Result<Vec<u8>> {
-    let params = BrotliEncoderParams {
-        quality: i32::try_from(level).unwrap_or(i32::MAX),
-        lgwin: BROTLI_WINDOW,
-        size_hint: segment.len(),
-        appendable: true,
-        catable: follows,
-        use_dictionary: !follows,
-        bare_stream: follows,
-        byte_align: follows,
-        ..BrotliEncoderParams::default()
-    };
-    let mut encoder = brotli::CompressorWriter::with_params(Vec::new(), 4096, &params);
-    encoder.write_all(segment)?;
-    encoder.flush()?;
-    // What the encoder adds when it is dropped is an end, and goes with it.
-    Ok(std::mem::take(encoder.get_mut()))
 }
 
 struct Gzip {
@@ -162,37 +182,44 @@ thread_local! {
 }
 
 impl Gzip {
-    fn segment(&mut self, segment: &[u8]) -> io::Result<Vec<u8>> {
-        let mut compressed = self.head();
+    fn segment(&mut self, history: &[u8], segment: &[u8], to: &mut Vec<u8>) -> io::Result<()> {
+        self.head(to);
         self.crc.update(segment);
-        deflate(segment, self.level, FlushCompress::Sync, &mut compressed)?;
-        Ok(compressed)
+        deflate(history, segment, self.level, FlushCompress::Sync, to)
     }
 
-    fn head(&mut self) -> Vec<u8> {
-        match std::mem::replace(&mut self.is_begun, true) {
-            true => Vec::new(),
-            false => GZIP_HEAD.to_vec(),
+    fn head(&mut self, to: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.is_begun, true) {
+            to.extend_from_slice(GZIP_HEAD);
         }
     }
 
     fn finish(mut self, to: &mut Vec<u8>) -> io::Result<()> {
-        to.extend(self.head());
-        deflate(&[], self.level, FlushCompress::Finish, to)?;
+        self.head(to);
+        deflate(&[], &[], self.level, FlushCompress::Finish, to)?;
         to.extend_from_slice(&self.crc.sum().to_le_bytes());
         to.extend_from_slice(&self.crc.amount().to_le_bytes());
         Ok(())
     }
 }
 
-/// Blocks of deflate (RFC 1951) that look at nothing before them.
-fn deflate(bytes: &[u8], level: u32, flush: FlushCompress, to: &mut Vec<u8>) -> io::Result<()> {
+/// Blocks of deflate (RFC 1951) that look at nothing before them but the history.
+fn deflate(
+    history: &[u8],
+    bytes: &[u8],
+    level: u32,
+    flush: FlushCompress,
+    to: &mut Vec<u8>,
+) -> io::Result<()> {
     DEFLATE.with_borrow_mut(|kept| {
         let encoder = match kept {
             Some((same, encoder)) if *same == level => encoder,
             _ => &mut kept.insert((level, Compress::new(Compression::new(level), false))).1,
         };
         encoder.reset();
+        if !history.is_empty() {
+            encoder.set_dictionary(history)?;
+        }
         to.reserve(bytes.len() / 2 + 64);
         loop {
             let taken = usize::try_from(encoder.total_in()).unwrap_or(usize::MAX);
@@ -236,12 +263,43 @@ mod tests {
                 let mut encoded = Vec::new();
                 for piece in text.chunks(size) {
                     encoded.extend(encoder.push(piece, false).expect("a piece"));
-                    assert!(encoder.pending.len() < SEGMENT);
+                    assert!(encoder.window.pending() < SEGMENT);
+                    assert!(encoder.window.bytes.capacity() <= SEGMENT + HISTORY);
                 }
                 encoded.extend(encoder.finish().expect("the end"));
                 assert!(decode(coding, &encoded).expect("decoded") == text, "{coding:?} {size}");
                 assert!(encoded.len() < text.len() / 2, "{coding:?}: {}", encoded.len());
             }
+        }
+    }
+
+    #[test]
+    fn segments_are_nearly_as_small_as_one_stream() {
+        let text = include_bytes!("../../schema/tidegate.schema.json");
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), Compression::new(LEVELS.gzip));
+        gzip.write_all(text).expect("gzip");
+        let params = brotli::enc::BrotliEncoderParams {
+            quality: LEVELS.brotli.cast_signed(),
+            size_hint: text.len(),
+            ..Default::default()
+        };
+        let mut brotli = brotli::CompressorWriter::with_params(Vec::new(), 4096, &params);
+        brotli.write_all(text).expect("Brotli");
+        let zstd = zstd::stream::encode_all(&text[..], LEVELS.zstd).expect("zstd");
+        for (coding, whole, most) in [
+            (Coding::Gzip, gzip.finish().expect("gzip"), 102),
+            (Coding::Brotli, brotli.into_inner(), 108),
+            (Coding::Zstd, zstd, 115),
+        ] {
+            let length = Some(text.len() as u64);
+            let mut encoder = Encoder::new(coding, LEVELS, length).expect("an encoder");
+            let mut encoded = Vec::new();
+            for piece in text.chunks(8192) {
+                encoded.extend(encoder.push(piece, false).expect("a piece"));
+            }
+            encoded.extend(encoder.finish().expect("the end"));
+            let (whole, encoded) = (whole.len(), encoded.len());
+            assert!(encoded * 100 < whole * most, "{coding:?}: {encoded}, in one {whole}");
         }
     }
 
@@ -258,7 +316,7 @@ mod tests {
             for coding in ALL {
                 let mut encoder = Encoder::new(coding, levels, None).expect("an encoder");
                 let mut encoded = Vec::new();
-                for piece in text.chunks(2000) {
+                for piece in text.chunks(30_000) {
                     encoded.extend(encoder.push(piece, true).expect("a piece"));
                 }
                 encoded.extend(encoder.finish().expect("the end"));

@@ -4,6 +4,7 @@
 //! events and partial content, holds back what an upstream streams, and leaves a Brotli stream
 //! without its end.
 
+mod brotli_segment;
 mod encoder;
 
 pub use encoder::Encoder;
