@@ -3,9 +3,9 @@
 use super::{Halt, Known, Survey};
 use crate::filter::Reply;
 use crate::generation::{Edge, Limits, ManagedHeaders, Underscores, has_underscore};
-use crate::http::{framing, head, host, path};
+use crate::http::{framing, head, host, path, url};
 use http::header::{self, HeaderValue};
-use http::uri::Scheme;
+use http::uri::{Authority, Scheme};
 use http::{Method, StatusCode, Uri, Version};
 use pingora::http::RequestHeader;
 use std::borrow::Cow;
@@ -57,11 +57,28 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Halt> {
             }
         }
     }
-    let Some(written) = head.headers.get(header::HOST) else { return Ok(()) };
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let Some(written) = hosts.next() else { return Ok(()) };
+    if hosts.next().is_some() {
+        return Err(Halt::bad_request("there is more than one Host header"));
+    }
     let canonical = written.to_str().ok().and_then(host::canonical);
     let Some(canonical) = canonical else {
         return Err(Halt::bad_request("the Host header is not a host"));
     };
+    // RFC 9113, section 8.3.1: `:authority` is what counts, and Host may say no other thing.
+    if let Some(authority) = head.uri.authority().map(Authority::as_str)
+        && authority != canonical
+    {
+        let scheme = head.uri.scheme_str().unwrap_or("http");
+        if !url::is_same_authority(scheme, authority, &canonical) {
+            return Err(Halt::bad_request("the Host header names another host than :authority"));
+        }
+        let authority = HeaderValue::try_from(authority).ok();
+        return authority
+            .and_then(|authority| head.insert_header(header::HOST, authority).ok())
+            .ok_or_else(|| Halt::bad_request("the request's authority is not a host"));
+    }
     if canonical.len() == written.len() && matches!(canonical, Cow::Borrowed(_)) {
         return Ok(());
     }
@@ -126,8 +143,11 @@ pub(super) fn check(request: &RequestHeader, survey: &Survey, raw: &[u8]) -> Res
         let reason = format!("methods are case-sensitive, and `{}` is none", request.method);
         return Err(Halt::bad_request(&reason));
     }
-    // RFC 9112, section 3.2: origin-form, or absolute-form of what is served here.
-    if head::is_target(request.raw_path()) {
+    // RFC 9112, section 3.2: origin-form, or absolute-form of what is served here. RFC 9113, section 8.3.1: over
+    // HTTP/2 `:path` is the former.
+    let target = request.raw_path();
+    let is_origin_form = target.starts_with(b"/");
+    if is_origin_form || (request.version != Version::HTTP_2 && head::is_target(target)) {
         Ok(())
     } else {
         Err(Halt::bad_request(&path::PathError::NotAbsolute.to_string()))

@@ -8,6 +8,12 @@ pub fn normal_authority(scheme: &str, authority: &str) -> String {
     without_default_port(scheme, authority).to_ascii_lowercase()
 }
 
+/// Whether two authorities name the same host and port in a URL of this scheme.
+pub fn is_same_authority(scheme: &str, one: &str, other: &str) -> bool {
+    let (one, other) = (without_default_port(scheme, one), without_default_port(scheme, other));
+    one.eq_ignore_ascii_case(other)
+}
+
 fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
     let default = if scheme == "https" { ":443" } else { ":80" };
     let authority = authority.strip_suffix(default).unwrap_or(authority);

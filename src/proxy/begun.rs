@@ -16,6 +16,8 @@ struct Task {
     begun: Cell<u32>,
     /// The WebSocket session, from its handshake on.
     session: RefCell<Option<Arc<Session>>>,
+    /// Whether it is dropped because its client has reset the stream.
+    is_reset: Cell<bool>,
 }
 
 tokio::task_local! {
@@ -56,6 +58,16 @@ pub fn awaited() -> Option<u32> {
 /// One more has begun.
 pub(super) fn one() {
     let _ = TASK.try_with(|task| task.begun.set(task.begun.get().wrapping_add(1)));
+}
+
+/// Notes that this task is dropped because its client has reset the stream.
+pub fn note_reset() {
+    let _ = TASK.try_with(|task| task.is_reset.set(true));
+}
+
+/// Whether the task is dropped because its client has reset the stream.
+pub(super) fn is_reset() -> bool {
+    TASK.try_with(|task| task.is_reset.get()).unwrap_or_default()
 }
 
 /// Notes the session that this task carries from now on, or that it carries none.

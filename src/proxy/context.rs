@@ -211,8 +211,13 @@ impl Context {
 
     /// The same for a request that is dropped as it stands, without Pingora saying so: it is cut off.
     pub(super) fn dropped(&mut self, head: &RequestHeader) {
-        self.note_eviction();
-        let status = self.grpc_reply.or(self.begun).map_or(STOPPED, |status| status.as_u16());
+        let is_evicted = self.note_eviction();
+        let is_reset = !is_evicted && begun::is_reset();
+        if is_reset {
+            self.error.get_or_insert_with(|| cut_off::RESET.to_owned());
+        }
+        let nothing_sent = if is_reset { CLIENT_CLOSED_REQUEST } else { STOPPED };
+        let status = self.grpc_reply.or(self.begun).map_or(nothing_sent, |status| status.as_u16());
         let seen = Seen { request: head, response: None, cache: None, is_background: false };
         self.tell_end(&seen, status, None);
     }

@@ -3,7 +3,7 @@
 
 use super::Context;
 use bytes::Bytes;
-use http::{Method, Version};
+use http::{Method, Request, Uri, Version};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
@@ -13,6 +13,9 @@ pub(super) const REASON: &str = "cut off: the gateway stopped (shutdown.grace)";
 /// Why what is cut off ends when its client is evicted.
 pub(super) const EVICTED: &str =
     "cut off: memory is short, and this client held most (limits.memory)";
+
+/// What is logged of a request whose client has reset it while its upstream took nothing.
+pub(super) const RESET: &str = "client: it reset the stream";
 
 /// The most header fields of a head that is read again; Pingora takes no more.
 const MAX_FIELDS: usize = 256;
@@ -25,6 +28,8 @@ pub(super) enum Head {
     None,
     /// HTTP/1: its bytes, which Pingora's session holds as well.
     Raw(Bytes),
+    /// A request over HTTP/2 with a body: its method and target, which cost no copy of the whole.
+    Line(Box<(Method, Uri)>),
     /// A session over HTTP/2: the head itself. Pingora needs it no more.
     Taken(Box<RequestHeader>),
 }
@@ -36,9 +41,18 @@ impl Head {
         http1.map_or(Self::None, |session| Self::Raw(session.get_headers_raw_bytes()))
     }
 
+    /// Keeps what can be kept cheaply of a request over HTTP/2 whose body is to come: its task is dropped
+    /// when the client resets it while the upstream takes nothing.
+    pub(super) fn keep_line(&mut self, session: &Session) {
+        let head = session.req_header();
+        if head.version == Version::HTTP_2 {
+            *self = Self::Line(Box::new((head.method.clone(), head.uri.clone())));
+        }
+    }
+
     /// Keeps it as long as a WebSocket session lives.
     pub(super) fn keep(&mut self, session: &mut Session) {
-        if !session.as_downstream().is_http2() {
+        if session.req_header().version != Version::HTTP_2 {
             return;
         }
         let head = session.req_header_mut();
@@ -51,7 +65,7 @@ impl Head {
     pub(super) fn taken(self) -> Option<Box<RequestHeader>> {
         match self {
             Self::Taken(head) => Some(head),
-            Self::None | Self::Raw(_) => None,
+            Self::None | Self::Raw(_) | Self::Line(_) => None,
         }
     }
 
@@ -60,6 +74,12 @@ impl Head {
         match self {
             Self::Taken(head) => Some(head),
             Self::Raw(bytes) => read(&bytes).map(Box::new),
+            Self::Line(line) => {
+                let (method, uri) = *line;
+                let mut head = Request::new(()).into_parts().0;
+                (head.method, head.uri, head.version) = (method, uri, Version::HTTP_2);
+                Some(Box::new(head.into()))
+            }
             Self::None => None,
         }
     }

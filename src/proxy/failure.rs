@@ -5,17 +5,11 @@ use crate::filter::Reply;
 use crate::http::grpc;
 use crate::upstream::{deepest_cause, is_out_of_files};
 use crate::websocket::{Initiator, Order, TRY_AGAIN_LATER};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::{HttpTask, ServerSession};
+use pingora::protocols::http::HttpTask;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
-use std::time::Duration;
-use tokio::sync::oneshot;
-
-/// How long a client may take for what is left of a response that was broken off.
-const MAX_FLUSH: Duration = Duration::from_secs(10);
 
 /// Answers a request that failed, if there is still somebody to answer and nothing was said yet.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
@@ -53,7 +47,7 @@ async fn break_off(session: &mut Session, error: &Error, ctx: &Context) {
         return;
     }
     let is_grpc = grpc::is_call(&session.req_header().headers)
-        && (session.as_downstream().is_http2() || grpc_web::is_translated(session));
+        && (session.req_header().version == Version::HTTP_2 || grpc_web::is_translated(session));
     if is_grpc && let Some(reply) = reply_for(error, ctx) {
         let mut trailers = HeaderMap::with_capacity(2);
         trailers.insert(grpc::STATUS, HeaderValue::from_static(grpc::status_of(reply.status)));
@@ -65,40 +59,10 @@ async fn break_off(session: &mut Session, error: &Error, ctx: &Context) {
         }
         return;
     }
-    if let ServerSession::H2(stream) = session.as_downstream_mut()
-        && let Some(mut body) = stream.take_response_body_writer()
-    {
-        let patience = stream.get_write_timeout().unwrap_or(MAX_FLUSH).min(MAX_FLUSH);
-        flush(&mut body, patience).await;
+    if session.req_header().version == Version::HTTP_2 {
         // RFC 9113, section 7: the fault is on this side. CANCEL, which is what dropping it makes
         // of it, is what a client says that wants no more.
-        body.send_reset(h2::Reason::INTERNAL_ERROR);
-    }
-}
-
-/// Waits until all that is queued on a stream of HTTP/2 has gone to its connection: a reset would
-/// throw it away. The `h2` crate drops a frame's bytes when it has written them, and those of an
-/// empty frame in their turn.
-async fn flush(stream: &mut h2::SendStream<Bytes>, patience: Duration) {
-    /// Nothing, which tells of its end.
-    struct Mark(Option<oneshot::Sender<()>>);
-    impl AsRef<[u8]> for Mark {
-        fn as_ref(&self) -> &[u8] {
-            &[]
-        }
-    }
-    impl Drop for Mark {
-        fn drop(&mut self) {
-            if let Some(gone) = self.0.take() {
-                // Whoever waited may have given up.
-                let _ = gone.send(());
-            }
-        }
-    }
-    let (gone, written) = oneshot::channel();
-    if stream.send_data(Bytes::from_owner(Mark(Some(gone))), false).is_ok() {
-        // A client that takes nothing for so long misses what is left.
-        let _ = tokio::time::timeout(patience, written).await;
+        session.as_downstream_mut().shutdown().await;
     }
 }
 

@@ -33,13 +33,8 @@ pub(super) fn prepare(
 ) -> Result<()> {
     insist_on_http2(upstream, ctx)?;
     set_path(session.req_header(), upstream, ctx)?;
-    if upstream.version == Version::HTTP_2
-        && session.req_header().version != Version::HTTP_2
-        && grpc::is_call(&upstream.headers)
-    {
-        // Pingora has removed the client's, which was of its connection. A server of gRPC may
-        // refuse calls without it: it is how it knows that no proxy drops its trailers.
-        upstream.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
+    if upstream.version == Version::HTTP_2 {
+        accept_trailers(session.req_header(), upstream)?;
     }
     let key_host = caching::host(session, ctx);
     tell_about_client(session, upstream, ctx, key_host.as_deref())?;
@@ -73,6 +68,24 @@ pub(super) fn prepare(
         if let Err(error) = filter.on_forward(&mut view) {
             return Error::e_because(ErrorType::InternalError, "a filter failed", error);
         }
+    }
+    // RFC 9112, section 3.2: it is required, whatever a filter has removed.
+    if let Some(authority) = authority.filter(|_| upstream.version != Version::HTTP_2)
+        && !upstream.headers.contains_key(header::HOST)
+    {
+        upstream.insert_header(header::HOST, authority.as_str())?;
+    }
+    Ok(())
+}
+
+/// Says that trailers are welcome where the client says so, and for every call of gRPC: a server of it may
+/// refuse calls without that, which is how it knows that no proxy drops its trailers. Pingora has removed what
+/// the client said, for that is of its connection.
+fn accept_trailers(client: &RequestHeader, upstream: &mut RequestHeader) -> Result<()> {
+    // Over HTTP/2 the header has no other value (RFC 9113, section 8.2.2).
+    let is_said = client.version == Version::HTTP_2 && client.headers.contains_key(header::TE);
+    if is_said || grpc::is_call(&upstream.headers) {
+        upstream.insert_header(header::TE, HeaderValue::from_static("trailers"))?;
     }
     Ok(())
 }

@@ -8,7 +8,6 @@ use crate::http::proxy_status::{PROXY_STATUS, proxy_status};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use std::fs::File;
@@ -47,7 +46,7 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply)
     let is_bodiless = length == 0 || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head), is_bodiless).await?;
     if is_bodiless {
-        return end_of_head(session);
+        return end_of_head(session).await;
     }
     if let ReplyBody::File(file, first, length) = reply.body {
         return send_file(session, ctx, &file, first, length).await;
@@ -97,15 +96,15 @@ async fn send_to_grpc(session: &mut Session, ctx: &mut Context, reply: Reply) ->
     match grpc_web::is_translated(session) {
         // It has been made a response in chunks, of which there are none.
         true => session.as_downstream_mut().finish_body().await.map(drop),
-        false => end_of_head(session),
+        false => end_of_head(session).await,
     }
 }
 
 /// Ends a response that is a head alone. Pingora does so where a request is answered early, and where one
 /// has failed it drops the stream, which over HTTP/2 is a reset.
-fn end_of_head(session: &mut Session) -> Result<()> {
-    match session.as_downstream_mut() {
-        ServerSession::H2(stream) => stream.finish(),
+async fn end_of_head(session: &mut Session) -> Result<()> {
+    match session.req_header().version {
+        Version::HTTP_2 => session.as_downstream_mut().finish_body().await,
         _ => Ok(()),
     }
 }

@@ -22,6 +22,9 @@ pub(super) struct Upload {
 /// The body is wanted from here on.
 pub(super) fn begin(session: &mut Session, ctx: &mut Context) {
     ctx.has_body = !session.as_downstream_mut().is_body_empty();
+    if ctx.has_body {
+        ctx.head.keep_line(session);
+    }
     if !ctx.has_body || ctx.exchange.is_websocket {
         return;
     }

@@ -5,7 +5,7 @@ use crate::generation::Live;
 use crate::http::proxy_status::{PROXY_STATUS, proxy_status};
 use crate::http::raw_head::{self as head, Fault};
 use crate::http::request_id;
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode};
 use pingora::http::RequestHeader;
 use pingora::protocols::{Shutdown, Stream};
 use std::net::SocketAddr;
@@ -114,7 +114,7 @@ impl Bare {
         let text = self.text(&request_id, is_head, live.load().edge.sends_proxy_status);
         let peer = stream.get_socket_digest();
         let peer = peer.and_then(|it| it.peer_addr().and_then(|it| it.as_inet().copied()));
-        self.log(head, Version::HTTP_11, peer, &request_id, live);
+        self.log(head, peer, &request_id, live);
         let permit = FAREWELLS.try_acquire();
         let patience = if permit.is_ok() { FAREWELL } else { Duration::ZERO };
         // Even without time it is polled once, which writes the answer.
@@ -130,18 +130,10 @@ impl Bare {
     }
 
     /// Writes it to the access log and counts it, as requests that no route takes are.
-    pub(super) fn log(
-        self,
-        head: &[u8],
-        version: Version,
-        peer: Option<SocketAddr>,
-        request_id: &str,
-        live: &Live,
-    ) {
+    fn log(self, head: &[u8], peer: Option<SocketAddr>, request_id: &str, live: &Live) {
         let generation = live.load();
         let route = &generation.fallback;
-        let Some(mut request) = readable(head) else { return };
-        request.set_version(version);
+        let Some(request) = readable(head) else { return };
         let id = HeaderValue::try_from(request_id);
         let id = id.unwrap_or(HeaderValue::from_static(""));
         let mut exchange = Exchange::new(Arc::clone(&route.name), id);

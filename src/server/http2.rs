@@ -1,37 +1,36 @@
-use super::bare::Bare;
+mod responder;
+mod session;
+
 use super::connection::{Connection, Terms};
-use crate::http::raw_head::Fault;
-use crate::http::request_id;
 use crate::proxy::begun;
-use http::Version;
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::Request;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::Digest;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{
-    H2Accept, H2Options, HttpSession, default_h2_options, handshake,
-};
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options, handshake};
+use responder::{Responder, SharedResponder};
+use session::Http2Session;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 
 /// How long a client may take to leave after GOAWAY when nothing is under way.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-/// How many malformed requests a connection may send; Pingora's own loop takes no more either.
-const MAX_MALFORMED: u32 = 32;
 
 /// So many bytes over twice `limits.header_size` is a head refused by the `h2` crate, with a bare 431; one that is
 /// less too large comes in, and is refused in words.
 const HEAD_ROOM: u32 = 16 * 1024;
 
-/// What is logged of a request that Pingora refuses by itself.
-const REJECTED: Fault =
-    Fault::bad("the request's :path, :authority, Host or Content-Length is malformed");
+/// Maximum time that Pingora may take to notice that a client has reset a stream.
+const NOTICE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The most bytes of a response that a stream holds for the connection; without it, 400 KiB.
 const SEND_BUFFER: usize = 32 * 1024;
@@ -72,7 +71,7 @@ impl Streams {
 /// Serves the streams of a connection by HTTP/2 (RFC 9113). Pingora's own loop knows no bounds of
 /// the configuration, no last request, and leaves without GOAWAY.
 pub(super) async fn serve(connection: Connection) {
-    let Connection { stream, proxy, terms, mut shutdown, place, live, task, .. } = connection;
+    let Connection { stream, proxy, terms, mut shutdown, place, task, .. } = connection;
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
         timing_digest: stream.get_timing_digest(),
@@ -84,7 +83,6 @@ pub(super) async fn serve(connection: Connection) {
     let _kept = task;
     let streams = Arc::new(Streams::default());
     let mut left = terms.requests;
-    let mut malformed = 0;
     let mut leaves = *shutdown.borrow();
     if leaves {
         connection.graceful_shutdown();
@@ -98,7 +96,7 @@ pub(super) async fn serve(connection: Connection) {
                 connection.graceful_shutdown();
                 continue;
             }
-            accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => accepted,
+            accepted = connection.accept() => accepted,
             () = streams.idle(idle) => {
                 if leaves {
                     return;
@@ -109,15 +107,14 @@ pub(super) async fn serve(connection: Connection) {
             }
         };
         match accepted {
-            Ok(Some(H2Accept::Session(session))) => {
+            Some(Ok((request, respond))) => {
                 let stream = streams.enter();
                 let (proxy, shutdown) = (Arc::clone(&proxy), shutdown.clone());
-                let mut session = ServerSession::new_http2(session);
-                session.set_write_timeout(Some(terms.send));
+                let (session, responder) = session(request, respond, Arc::clone(&digest), terms);
                 let client = place.client().cloned();
                 tokio::spawn(begun::of_client(client, async move {
                     let serving = proxy.process_new_http(session, &shutdown);
-                    begun::count(until_overdue(serving)).await;
+                    begun::count(until_over(serving, responder)).await;
                     drop(stream);
                 }));
                 left = left.saturating_sub(1);
@@ -126,20 +123,9 @@ pub(super) async fn serve(connection: Connection) {
                     connection.graceful_shutdown();
                 }
             }
-            Ok(Some(H2Accept::Rejected)) => {
-                // Pingora has answered it, or reset the stream: all that is left is to tell the operator.
-                let peer = digest.socket_digest.as_ref().and_then(|it| it.peer_addr());
-                let peer = peer.and_then(|it| it.as_inet().copied());
-                let id = request_id::generate();
-                Bare::Malformed(REJECTED).log(&[], Version::HTTP_2, peer, &id, &live);
-                malformed += 1;
-                if malformed == MAX_MALFORMED {
-                    connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
-                }
-            }
-            Ok(None) => return,
+            None => return,
             // Clients seldom take their leave; and what is an attack, the `h2` crate has answered.
-            Err(error) => {
+            Some(Err(error)) => {
                 log::debug!("HTTP/2: {error}");
                 return;
             }
@@ -147,12 +133,41 @@ pub(super) async fn serve(connection: Connection) {
     }
 }
 
-/// Serves a stream to its end, or until its session has to end and does not.
-async fn until_overdue<T>(mut serving: impl Future<Output = T> + Unpin) {
-    let mut alarm = None;
+/// A request as Pingora's proxy takes it, and what shows whether the client has reset the stream of one with a
+/// body.
+fn session(
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    digest: Arc<Digest>,
+    terms: Terms,
+) -> (ServerSession, Option<Arc<Mutex<Responder>>>) {
+    let (head, body) = request.into_parts();
+    let responder = Responder::new(respond);
+    let (responder, shared) = if body.is_end_stream() {
+        (SharedResponder::Own(responder), None)
+    } else {
+        let shared = Arc::new(Mutex::new(responder));
+        (SharedResponder::Shared(Arc::clone(&shared)), Some(shared))
+    };
+    let session = Http2Session::new(head.into(), body, responder, digest, terms.send);
+    (ServerSession::new_custom(Box::new(session)), shared)
+}
+
+/// Serves a stream to its end, or until its session has to end and does not, or its client has reset it.
+async fn until_over<T>(
+    mut serving: impl Future<Output = T> + Unpin,
+    responder: Option<Arc<Mutex<Responder>>>,
+) {
+    let (mut alarm, mut since_reset) = (None, None);
     poll_fn(|cx| {
         begun::watch_session(cx);
         if Pin::new(&mut serving).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if let Some(responder) = &responder
+            && poll_unnoticed_reset(responder, &mut since_reset, cx).is_ready()
+        {
+            begun::note_reset();
             return Poll::Ready(());
         }
         if !begun::has_session() {
@@ -162,6 +177,20 @@ async fn until_overdue<T>(mut serving: impl Future<Output = T> + Unpin) {
         begun::poll_session(cx, alarm).unwrap_or(Poll::Pending)
     })
     .await;
+}
+
+/// Ready when the client has reset the stream and Pingora has not noticed: it looks at nothing else while an
+/// upstream does not take the body. What the client has sent of it would stay, and take the window of the
+/// connection's other streams.
+fn poll_unnoticed_reset(
+    responder: &Mutex<Responder>,
+    since: &mut Option<Pin<Box<Sleep>>>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    if since.is_none() {
+        ready!(responder::poll_reset(responder, cx));
+    }
+    since.get_or_insert_with(|| Box::pin(sleep(NOTICE_TIMEOUT))).as_mut().poll(cx)
 }
 
 /// What a client may make the `h2` crate hold or do without end. CONTINUATION frames it bounds

@@ -212,6 +212,50 @@ async fn a_request_has_one_host() {
 }
 
 #[tokio::test]
+async fn host_and_authority_are_compared_as_hosts() {
+    for (authority, host) in [
+        ("a.test", "a.test"),
+        ("A.test", "a.test"),
+        ("a.test", "a.test:80"),
+        ("a.test:80", "A.TEST."),
+        ("[0::2]", "[::2]"),
+    ] {
+        let fields: &[(&[u8], &[u8])] =
+            &[(b":authority", authority.as_bytes()), (b"host", host.as_bytes())];
+        let sent = sent_on(fields, &[], true).await;
+        let lines = sent.lines().map(|line| line.split_once(": ").unwrap_or_default());
+        let hosts = lines.filter(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let hosts: Vec<_> = hosts.map(|(_, host)| host).collect();
+        let expected = authority.replace("[0::2]", "[::2]");
+        assert_eq!(hosts, [expected], "{authority} {host}: {sent}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_h2_crate_drops_reaches_no_upstream() {
+    // RFC 9113, section 8.3.1: `:path` has no fragment. The crate cuts it off.
+    for path in [&b"/case#smuggled"[..], b"/case?a#smuggled", b"/case#/../smuggled?smuggled"] {
+        let sent = sent_on(&[(b":path", path)], &[], true).await;
+        assert!(sent.is_empty() || sent.starts_with("POST /case"), "{sent:?}");
+        assert!(!sent.contains("smuggled") && !sent.contains('#'), "{sent:?}");
+    }
+    // Section 8.1: trailers have no pseudo-headers. The crate drops them, and Pingora all trailers of requests.
+    let (gateway, _upstream, written) = gateway().await;
+    let mut client = Frames::connect(&gateway).await;
+    let trailers = [field(b":path", b"/smuggled"), field(b"x-smuggled", b"1")].concat();
+    let all = [
+        frame(HEADERS, END_HEADERS, 1, &head(&[])),
+        frame(DATA, 0, 1, b"hello"),
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &trailers),
+    ];
+    client.send_all(&all.concat()).await.expect("sent");
+    assert_eq!(gateway.get("/control", &[]).await.status(), 200);
+    for connection in written.lock().expect("the bytes").iter() {
+        assert!(!String::from_utf8_lossy(connection).contains("smuggled"));
+    }
+}
+
+#[tokio::test]
 async fn cookies_are_one_header() {
     // RFC 9113, section 8.2.3.
     let cookies: &[(&[u8], &[u8])] =

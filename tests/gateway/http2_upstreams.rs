@@ -2,10 +2,12 @@
 //! (RFC 9113, sections 6.8, 8.3.1 and 8.7).
 
 use crate::support::http2::{
-    DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS, field, frame,
+    DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    field, frame, get_over_http2,
 };
 use crate::support::{
     Admin, Authority, Config, Gateway, Metrics, TlsService, Upstream, Wire, get, pool, until,
+    within,
 };
 use reqwest::Method;
 use std::net::SocketAddr;
@@ -13,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 /// The heads that a service got.
 type Heads = Arc<Mutex<Vec<http::request::Parts>>>;
@@ -261,4 +264,68 @@ async fn calls_of_grpc_say_te_trailers_whatever_the_client_speaks() {
     let te: Vec<_> = heads.iter().map(|head| head.headers.get("te").cloned()).collect();
     let trailers = || Some(http::HeaderValue::from_static("trailers"));
     assert_eq!(te, [trailers(), trailers(), None]);
+}
+
+#[tokio::test]
+async fn te_trailers_of_a_client_over_http2_passes() {
+    let (address, heads) = service().await;
+    let config = Config::to_address(address).speaking("protocols: [h2c]");
+    let gateway = config.listening("protocols: [h2c]").start().await;
+    get_over_http2(&gateway, "/", &[("te", "trailers")]).await;
+    get_over_http2(&gateway, "/", &[]).await;
+    let heads = heads.lock().expect("the heads");
+    let te: Vec<_> = heads.iter().map(|head| head.headers.contains_key("te")).collect();
+    assert_eq!(te, [true, false]);
+}
+
+/// An upstream over HTTP/2 that takes no byte of a body. It notes the frames that came: their kinds.
+async fn takes_nothing() -> (Upstream, mpsc::UnboundedReceiver<u8>) {
+    let (frames, seen) = mpsc::unbounded_channel();
+    let upstream = Upstream::scripted(move |mut wire: Wire, _| {
+        let frames = frames.clone();
+        async move {
+            // SETTINGS_INITIAL_WINDOW_SIZE is 0.
+            wire.send(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).await;
+            let _ = wire.try_exactly(24).await;
+            while let Some(head) = wire.try_exactly(9).await {
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+                let Some(_) = wire.try_exactly(length).await else { return };
+                let _ = frames.send(head[3]);
+            }
+        }
+    })
+    .await;
+    (upstream, seen)
+}
+
+#[tokio::test]
+async fn an_upload_that_its_client_resets_ends_though_the_upstream_takes_nothing() {
+    let (upstream, mut seen) = takes_nothing().await;
+    let config = Config::to(&upstream).speaking("protocols: [h2c]");
+    let gateway = config.listening("protocols: [h2c]").start().await;
+    let mut client = Frames::connect(&gateway).await;
+    let head = [&[0x83, 0x86, 0x41, 1, b'a'][..], &field(b":path", b"/upload")].concat();
+    let mut all = frame(HEADERS, END_HEADERS, 1, &head);
+    // As much as the connection's window takes.
+    for size in [16_384, 16_384, 16_384, 16_383] {
+        all.extend(frame(DATA, 0, 1, &vec![b'x'; size]));
+    }
+    client.send_all(&all).await.expect("sent");
+    let wait_for = async |seen: &mut mpsc::UnboundedReceiver<u8>, kind| {
+        while within("a frame", seen.recv()).await.expect("a frame") != kind {}
+    };
+    wait_for(&mut seen, HEADERS).await;
+    client.send(RST_STREAM, 0, 1, &8_u32.to_be_bytes()).await.expect("sent");
+    wait_for(&mut seen, RST_STREAM).await;
+    // What is left of the body no longer takes the window of other streams.
+    let mut window = 0;
+    while window < 32_768 {
+        let update = client.next_of(WINDOW_UPDATE).await;
+        if update.stream == 0 {
+            window += u32::from_be_bytes(update.payload.try_into().expect("an increment"));
+        }
+    }
+    let line = gateway.access_of("/upload").await;
+    assert_eq!(line["http.response.status_code"], 499, "{line}");
+    assert_eq!(line["http.request.method"], "POST", "{line}");
 }

@@ -1,7 +1,16 @@
 //! Interim responses (RFC 9110, section 15.2) pass to clients that know them, without what is of the
 //! upstream's connection.
 
-use crate::support::{Config, Upstream, Wire, get};
+use crate::support::{Config, Gateway, Upstream, Wire, get, ok, until, within};
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Request;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 /// An upstream that has two things to say first.
 async fn hinting() -> Upstream {
@@ -39,4 +48,155 @@ async fn http11_gets_them_and_http10_does_not() {
     let mut wire = gateway.connect().await;
     wire.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n").await;
     assert_eq!(wire.head().await.status(), Some(200));
+}
+
+/// A client over HTTP/2 without TLS.
+async fn client(gateway: &Gateway) -> SendRequest<Bytes> {
+    let socket = TcpStream::connect(gateway.address()).await.expect("a connection");
+    let (client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    client
+}
+
+/// What a GET over HTTP/2 gets: the interim responses, and the final one with its body.
+async fn ask(
+    client: &mut SendRequest<Bytes>,
+) -> (Vec<http::Response<()>>, http::response::Parts, Vec<u8>) {
+    let request = Request::get("http://a.test/").body(()).expect("a request");
+    let (mut response, _) = client.send_request(request, true).expect("sent");
+    let mut interim = Vec::new();
+    let informed = async {
+        loop {
+            let next = poll_fn(|cx| match response.poll_informational(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(None) => Pin::new(&mut response).poll(cx).map(Err),
+                Poll::Ready(Some(one)) => Poll::Ready(Ok(one)),
+            });
+            match next.await {
+                Ok(one) => interim.push(one.expect("an interim response")),
+                Err(last) => break last.expect("a response"),
+            }
+        }
+    };
+    let (head, mut body) = within("a response", informed).await.into_parts();
+    let mut text = Vec::new();
+    while let Some(piece) = within("a piece", body.data()).await {
+        text.extend(piece.expect("a piece"));
+    }
+    (interim, head, text)
+}
+
+#[tokio::test]
+async fn http2_gets_them() {
+    let upstream = hinting().await;
+    let gateway = Config::to(&upstream).listening("protocols: [h2c]").start().await;
+    let mut client = client(&gateway).await;
+    // The second request goes over a connection to the upstream that the first has used.
+    for _ in 0..2 {
+        let (interim, last, body) = ask(&mut client).await;
+        let status: Vec<_> = interim.iter().map(|it| it.status().as_u16()).collect();
+        assert_eq!(status, [103, 102]);
+        let hints = interim[0].headers();
+        assert_eq!(hints.get("link").expect("a link"), "</a.css>; rel=preload");
+        assert_eq!(hints.len(), 1, "{hints:?}");
+        assert_eq!((last.status.as_u16(), body.as_slice()), (200, &b"ok"[..]));
+    }
+    assert_eq!(gateway.access_of("/").await["http.response.status_code"], 200);
+}
+
+#[tokio::test]
+async fn http2_gets_no_100_that_nobody_asked_for() {
+    let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
+        wire.head().await;
+        wire.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 199 X\r\nA: b\r\n\r\n").await;
+        wire.send(ok("done")).await;
+    })
+    .await;
+    let gateway = Config::to(&upstream).listening("protocols: [h2c]").start().await;
+    let (interim, _, body) = ask(&mut client(&gateway).await).await;
+    let status: Vec<_> = interim.iter().map(|it| it.status().as_u16()).collect();
+    assert_eq!((status, body.as_slice()), (vec![199], &b"done"[..]));
+}
+
+#[tokio::test]
+async fn http2_gets_no_more_than_a_stream_may_hold() {
+    let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
+        wire.head().await;
+        let hint = format!("HTTP/1.1 103 Early Hints\r\nLink: <{}>\r\n\r\n", "a".repeat(1000));
+        for _ in 0..1000 {
+            wire.send(&hint).await;
+        }
+        wire.send(ok("done")).await;
+    })
+    .await;
+    let gateway = Config::to(&upstream).listening("protocols: [h2c]").start().await;
+    let (interim, _, body) = ask(&mut client(&gateway).await).await;
+    assert!((64..128).contains(&interim.len()), "{}", interim.len());
+    assert_eq!(body, b"done");
+}
+
+#[tokio::test]
+async fn a_stream_that_its_client_has_reset_gets_none() {
+    let (go, gone) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (resume, left) = (Arc::clone(&go), Arc::clone(&gone));
+    let upstream = Upstream::scripted(move |mut wire: Wire, _| {
+        let (resume, left) = (Arc::clone(&resume), Arc::clone(&left));
+        async move {
+            while let Some(head) = wire.try_head().await {
+                if head.target() == "/reset" {
+                    resume.notified().await;
+                    let _ = wire.try_send("HTTP/1.1 103 Early Hints\r\n\r\n").await;
+                    wire.read_to_end().await;
+                    left.notify_one();
+                    return;
+                }
+                wire.send("HTTP/1.1 103 Early Hints\r\n\r\n").await;
+                wire.send(ok("done")).await;
+            }
+        }
+    })
+    .await;
+    let gateway = Config::to(&upstream).listening("protocols: [h2c]").start().await;
+    let mut client = client(&gateway).await;
+    let request = Request::get("http://a.test/reset").body(()).expect("a request");
+    let (response, mut stream) = client.send_request(request, true).expect("sent");
+    until("the request", async || upstream.connections() == 1).await;
+    stream.send_reset(h2::Reason::CANCEL);
+    drop(response);
+    go.notify_one();
+    within("the end of the request", gone.notified()).await;
+    let (interim, last, _) = ask(&mut client).await;
+    assert_eq!((interim.len(), last.status.as_u16()), (1, 200));
+}
+
+#[tokio::test]
+async fn a_handshake_over_http2_gets_them() {
+    let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
+        let head = wire.head().await;
+        let key = head.get("sec-websocket-key").expect("a key");
+        let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
+        // The end of one head and the beginning of the next come together.
+        wire.send("HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 102 Pro").await;
+        wire.send("cessing\r\n\r\nHTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n")
+            .await;
+        wire.send(format!("Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n\x01"))
+            .await;
+        wire.read_to_end().await;
+    })
+    .await;
+    let gateway = Config::to(&upstream).listening("protocols: [h2c]").start().await;
+    let mut client = client(&gateway).await;
+    until("extended CONNECT", async || client.is_extended_connect_protocol_enabled()).await;
+    let request = Request::connect("http://a.test/")
+        .extension(h2::ext::Protocol::from_static("websocket"))
+        .header("sec-websocket-version", "13")
+        .body(())
+        .expect("a handshake");
+    let (mut response, _stream) = client.send_request(request, false).expect("sent");
+    for status in [103, 102] {
+        let next = poll_fn(|cx| response.poll_informational(cx));
+        let next = within("an interim response", next).await.expect("one").expect("sound");
+        assert_eq!(next.status().as_u16(), status);
+    }
+    assert_eq!(within("the answer", response).await.expect("an answer").status().as_u16(), 200);
 }

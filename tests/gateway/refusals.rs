@@ -1,6 +1,6 @@
 //! Whatever is refused, the client reads why, and the operator finds it in the access log.
 
-use crate::support::http2::{END_HEADERS, END_STREAM, Frames, HEADERS, field};
+use crate::support::http2::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, field};
 use crate::support::{Config, Gateway, Https, SITES, Upstream, get, ok, within};
 use serde_json::Value;
 
@@ -199,18 +199,49 @@ async fn too_large_a_head_over_http2_is_told() {
 }
 
 #[tokio::test]
-async fn a_malformed_head_over_http2_is_logged() {
+async fn a_malformed_head_over_http2_is_refused_in_words() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).listening("protocols: [h2c]").start().await;
     let mut frames = Frames::connect(&gateway).await;
-    // `Host: b` beside `:authority: a`.
-    let head = [&[0x82, 0x86, 0x84, 0x41, 1, b'a'][..], &field(b"host", b"b")].concat();
-    frames.send(HEADERS, END_HEADERS | END_STREAM, 1, &head).await.expect("sent");
-    frames.next_of(HEADERS).await;
-    let line = gateway.access("400", |line| line["http.response.status_code"] == 400).await;
-    assert_eq!(line["network.protocol.version"], "2");
-    assert_eq!(line["client.address"], "127.0.0.1");
-    assert!(line["error.message"].is_string(), "{line}");
+    let get = |path: &str, fields: &[(&str, &str)]| {
+        let mut head = vec![0x82, 0x86];
+        head.extend(field(b":path", path.as_bytes()));
+        for (name, value) in fields {
+            head.extend(field(name.as_bytes(), value.as_bytes()));
+        }
+        head
+    };
+    let authority = (":authority", "a.test");
+    let heads = [
+        (get("/other-host", &[authority, ("host", "b.test")]), "another host"),
+        (get("/other-port", &[authority, ("host", "a.test:81")]), "another host"),
+        (get("/two-hosts", &[authority, ("host", "a.test"), ("host", "a.test")]), "more than one"),
+        (get("/two-hosts-alone", &[("host", "a.test"), ("host", "b.test")]), "more than one"),
+        (get("/no-host", &[]), "no Host"),
+        (get("/user", &[(":authority", "u@a.test")]), "not a host"),
+        (get("/host-with-user", &[("host", "u@a.test")]), "not a host"),
+        (get("/lengths", &[authority, ("content-length", "0"), ("content-length", "0")]), "once"),
+        (get("*", &[authority]), "path"),
+    ];
+    for (number, (head, reason)) in heads.iter().enumerate() {
+        let stream = 2 * number as u32 + 1;
+        frames.send(HEADERS, END_HEADERS | END_STREAM, stream, head).await.expect("sent");
+        let answer = frames.next_of(HEADERS).await;
+        assert_eq!((answer.stream, answer.payload[0]), (stream, 0x8c), "400: {head:?}");
+        let body: Value =
+            serde_json::from_slice(&frames.next_of(DATA).await.payload).expect("JSON");
+        assert_eq!(body["error"], "bad_request", "{body}");
+        assert!(body["message"].to_string().contains(reason), "{body}");
+        let id = body["request_id"].clone();
+        let line = gateway.access("the refusal", |line| line["http.request.id"] == id).await;
+        assert_eq!(line["network.protocol.version"], "2");
+        assert_eq!(line["http.response.status_code"], 400);
+        assert_eq!(line["http.request.method"], "GET");
+        assert_eq!(line["error.message"], body["message"]);
+        assert_eq!(line["client.address"], "127.0.0.1");
+    }
+    gateway.access_of("/other-host").await;
+    assert_eq!(upstream.connections(), 0);
 }
 
 #[tokio::test]

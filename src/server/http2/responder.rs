@@ -1,0 +1,225 @@
+//! The sending side of a stream of HTTP/2.
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, SendStream};
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::date::get_cached_date;
+use pingora::{Error, ErrorType, OrErr, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use tokio::sync::oneshot;
+
+/// Maximum memory that the interim responses of one stream take. Flow control does not bound heads, so
+/// a client that reads nothing would let an upstream fill the gateway's memory with them.
+const MAX_INTERIM: usize = 128 * 1024;
+
+/// What is counted for an interim response besides its headers, in bytes.
+const INTERIM_OVERHEAD: usize = 128;
+
+/// Headers that HTTP/2 has no place for (RFC 9113, section 8.2.2).
+const OF_HTTP1: [HeaderName; 5] = [
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// The response of one stream, on its way to the connection.
+pub(super) struct Responder {
+    head: SendResponse<Bytes>,
+    /// The body, once the head is sent.
+    body: Option<SendStream<Bytes>>,
+    /// Whether the end of the stream is sent.
+    is_ended: bool,
+    /// What interim responses have taken, as [`MAX_INTERIM`] counts.
+    interim: usize,
+}
+
+/// A responder, and who else looks whether the client has reset its stream.
+pub(super) enum SharedResponder {
+    /// Nobody: Pingora's session does so all the time while there is no request body.
+    Own(Responder),
+    /// The stream's task as well: Pingora does not look while an upstream does not take the body.
+    Shared(Arc<Mutex<Responder>>),
+}
+
+impl SharedResponder {
+    pub(super) fn with<T>(&mut self, act: impl FnOnce(&mut Responder) -> T) -> T {
+        match self {
+            Self::Own(responder) => act(responder),
+            Self::Shared(responder) => act(&mut lock(responder)),
+        }
+    }
+}
+
+/// Both sides are polled by one task, so nobody waits for this lock.
+fn lock(responder: &Mutex<Responder>) -> std::sync::MutexGuard<'_, Responder> {
+    responder.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ready when the client has reset the stream, or its connection is over.
+pub(super) fn poll_reset(responder: &Mutex<Responder>, cx: &mut Context<'_>) -> Poll<()> {
+    lock(responder).poll_reset(cx).map(drop)
+}
+
+impl Responder {
+    pub(super) fn new(head: SendResponse<Bytes>) -> Self {
+        Self { head, body: None, is_ended: false, interim: 0 }
+    }
+
+    /// The client's reset, or the end of its connection.
+    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reason, h2::Error>> {
+        match &mut self.body {
+            Some(body) => body.poll_reset(cx),
+            None => self.head.poll_reset(cx),
+        }
+    }
+
+    /// Passes an interim response on (RFC 9110, section 15.2). A 100 answers an expectation that the
+    /// client need not wait with, and HTTP/2 knows no 101 (RFC 9113, section 8.6).
+    pub(super) fn send_interim(&mut self, head: &ResponseHeader) {
+        let is_passed =
+            !matches!(head.status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS);
+        // The `h2` crate would send it after the final head, and on a stream that is reset. Whoever waits for
+        // a reset polls again behind this call, so that nobody misses the wake.
+        let mut cx = Context::from_waker(Waker::noop());
+        let is_over =
+            self.body.is_some() || self.is_ended || self.head.poll_reset(&mut cx).is_ready();
+        if !is_passed || is_over {
+            return;
+        }
+        let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        self.interim += INTERIM_OVERHEAD + fields.sum::<usize>();
+        if self.interim > MAX_INTERIM {
+            return;
+        }
+        let response = Response::from_parts(head.as_owned_parts(), ());
+        if let Err(error) = self.head.send_informational(response) {
+            log::debug!("HTTP/2: an interim response can't be sent: {error}");
+        }
+    }
+
+    /// Sends the final head, unless the stream has ended.
+    pub(super) fn send_head(&mut self, head: &mut ResponseHeader, ends: bool) -> Result<bool> {
+        if self.is_ended {
+            return Ok(false);
+        }
+        head.insert_header(header::DATE, get_cached_date())?;
+        if head.headers.keys().any(|name| OF_HTTP1.contains(name)) {
+            for name in &OF_HTTP1 {
+                head.remove_header(name);
+            }
+        }
+        let response = Response::from_parts(head.as_owned_parts(), ());
+        let body = self.head.send_response(response, ends);
+        let reason = "while writing h2 response to downstream";
+        self.body = Some(body.or_err(ErrorType::WriteError, reason)?);
+        self.is_ended = ends;
+        Ok(true)
+    }
+
+    /// Hands over as much of `data` as the client takes; ready when that is all.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut Bytes,
+        ends: bool,
+    ) -> Poll<Result<()>> {
+        if self.is_ended {
+            log::debug!("HTTP/2: data behind the end of a response is dropped");
+            data.clear();
+            return Poll::Ready(Ok(()));
+        }
+        let Some(body) = &mut self.body else {
+            let reason = "try to send body before header is sent";
+            return Poll::Ready(Error::e_explain(ErrorType::H2Error, reason));
+        };
+        loop {
+            let room = if data.is_empty() {
+                0
+            } else {
+                body.reserve_capacity(data.len());
+                match body.capacity() {
+                    0 => match ready!(body.poll_capacity(cx)) {
+                        // Others on the connection were faster.
+                        Some(Ok(0)) => continue,
+                        Some(room) => {
+                            room.or_err(ErrorType::H2Error, "while waiting for capacity")?
+                        }
+                        None => {
+                            let reason = "cannot reserve capacity";
+                            return Poll::Ready(Error::e_explain(ErrorType::H2Error, reason));
+                        }
+                    },
+                    room => room,
+                }
+            };
+            let piece = data.split_to(room.min(data.len()));
+            let is_last = data.is_empty();
+            body.send_data(piece, is_last && ends)
+                .or_err(ErrorType::WriteError, "while writing h2 response body to downstream")?;
+            if is_last {
+                self.is_ended = ends;
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Sends the trailers, which end the stream.
+    pub(super) fn send_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        if self.is_ended {
+            return Ok(());
+        }
+        let Some(body) = &mut self.body else {
+            let reason = "try to send trailers before header is sent";
+            return Error::e_explain(ErrorType::H2Error, reason);
+        };
+        self.is_ended = true;
+        let reason = "while writing h2 response trailers to downstream";
+        body.send_trailers(trailers).or_err(ErrorType::WriteError, reason)
+    }
+
+    /// Ends a response that has begun, unless it has ended.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        let Some(body) = self.body.as_mut().filter(|_| !self.is_ended) else { return Ok(()) };
+        self.is_ended = true;
+        let reason = "while writing h2 response body to downstream";
+        body.send_data(Bytes::new(), true).or_err(ErrorType::WriteError, reason)
+    }
+
+    /// Resets the stream, unless the response is complete.
+    pub(super) fn reset(&mut self, reason: Reason) {
+        if !self.is_ended {
+            self.is_ended = true;
+            self.head.send_reset(reason);
+        }
+    }
+
+    /// What is ready when all that is queued on the stream has gone to its connection: a reset would throw
+    /// it away. The `h2` crate drops a frame's bytes when it has written them, and those of an empty
+    /// frame in their turn. `None` where nothing is queued.
+    pub(super) fn mark(&mut self) -> Option<oneshot::Receiver<()>> {
+        /// Nothing, which reports its end.
+        struct Mark(Option<oneshot::Sender<()>>);
+        impl AsRef<[u8]> for Mark {
+            fn as_ref(&self) -> &[u8] {
+                &[]
+            }
+        }
+        impl Drop for Mark {
+            fn drop(&mut self) {
+                if let Some(gone) = self.0.take() {
+                    // The receiver may have given up.
+                    let _ = gone.send(());
+                }
+            }
+        }
+        let body = self.body.as_mut().filter(|_| !self.is_ended)?;
+        let (gone, written) = oneshot::channel();
+        let mark = Bytes::from_owner(Mark(Some(gone)));
+        body.send_data(mark, false).is_ok().then_some(written)
+    }
+}

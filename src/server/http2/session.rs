@@ -1,0 +1,400 @@
+//! One request over HTTP/2, as Pingora's proxy uses it. Pingora's own session drops interim responses,
+//! and refuses malformed heads without a body before the gateway sees them.
+
+use super::responder::{Responder, SharedResponder};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::Stream;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
+use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::body_buffer::FixedBuffer;
+use pingora::protocols::http::custom::CustomMessageWrite;
+use pingora::protocols::http::custom::server::Session;
+use pingora::protocols::http::v1::client::http_req_header_to_wire;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::{Error, ErrorType, OrErr, Result};
+use std::future::{poll_fn, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Sleep, sleep, timeout};
+
+/// Maximum size of a request body that is kept for another attempt, as in Pingora's own sessions.
+const RETRY_BUFFER: usize = 64 * 1024;
+
+/// Maximum time a client may take for what is left of a response that is broken off.
+const MAX_FLUSH: Duration = Duration::from_secs(10);
+
+/// What Pingora takes in the place of an `async fn`.
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// A reader of messages beside the body, of which HTTP/2 has none.
+type MessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
+
+/// A request over HTTP/2, and its response.
+pub(super) struct Http2Session {
+    head: RequestHeader,
+    body: RecvStream,
+    responder: SharedResponder,
+    /// The head of the final response, once it is sent.
+    written: Option<Box<ResponseHeader>>,
+    /// Bytes of the request's body that have been read.
+    received: usize,
+    /// Bytes of the response's body that have been handed to the connection.
+    sent: usize,
+    retry_buffer: Option<FixedBuffer>,
+    digest: Arc<Digest>,
+    write_timeout: Option<Duration>,
+    drain_timeout: Option<Duration>,
+}
+
+impl Http2Session {
+    pub(super) fn new(
+        head: RequestHeader,
+        body: RecvStream,
+        responder: SharedResponder,
+        digest: Arc<Digest>,
+        write_timeout: Duration,
+    ) -> Self {
+        Self {
+            head,
+            body,
+            responder,
+            written: None,
+            received: 0,
+            sent: 0,
+            retry_buffer: None,
+            digest,
+            write_timeout: Some(write_timeout),
+            drain_timeout: None,
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        let Some(data) = ready!(self.body.poll_data(cx)) else { return Poll::Ready(Ok(None)) };
+        let data = data.or_err(ErrorType::ReadError, "while reading downstream request body")?;
+        self.received += data.len();
+        if let Some(buffer) = &mut self.retry_buffer {
+            buffer.write_to_buffer(&data);
+        }
+        // It fails when more is released than came.
+        let _ = self.body.flow_control().release_capacity(data.len());
+        Poll::Ready(Ok(Some(data)))
+    }
+
+    /// Ready when the client has reset the stream, or its connection is over.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Box<Error>> {
+        Poll::Ready(match ready!(self.responder.with(|responder| responder.poll_reset(cx))) {
+            Ok(reason) => {
+                Error::explain(ErrorType::H2Error, format!("Client closed H2, reason: {reason}"))
+            }
+            Err(error) => {
+                Error::because(ErrorType::H2Error, "downstream error while idling", error)
+            }
+        })
+    }
+
+    /// Hands `data` to the connection as fast as the client takes it. `alarm` runs from the first wait.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &mut Bytes,
+        ends: bool,
+        alarm: &mut Option<Pin<Box<Sleep>>>,
+    ) -> Poll<Result<()>> {
+        let before = data.len();
+        let written = self.responder.with(|responder| responder.poll_write(cx, data, ends));
+        self.sent += before - data.len();
+        let (Poll::Pending, Some(limit)) = (&written, self.write_timeout) else { return written };
+        let alarm = alarm.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(alarm.as_mut().poll(cx));
+        let reason = format!("writing body, timeout: {limit:?}");
+        Poll::Ready(Err(Error::explain(ErrorType::WriteTimedout, reason)))
+    }
+
+    fn write_head(&mut self, mut head: Box<ResponseHeader>, ends: bool) -> Result<()> {
+        if head.status.is_informational() {
+            self.responder.with(|responder| responder.send_interim(&head));
+            return Ok(());
+        }
+        if self.written.is_some() {
+            log::debug!("HTTP/2: a second response head is dropped");
+            return Ok(());
+        }
+        if self.responder.with(|responder| responder.send_head(&mut head, ends))? {
+            self.written = Some(head);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.responder.with(Responder::finish)
+    }
+
+    /// Takes a task of Pingora's. What is left of it is a piece of the body, and whether that is the last.
+    fn take(&mut self, task: HttpTask, is_end: &mut bool) -> Result<Option<(Bytes, bool)>> {
+        match task {
+            HttpTask::Header(head, ends) => {
+                *is_end |= ends;
+                self.write_head(head, ends).map_err(Error::into_down)?;
+            }
+            HttpTask::Body(data, ends) => {
+                *is_end |= ends;
+                return Ok(data.filter(|data| !data.is_empty()).map(|data| (data, ends)));
+            }
+            HttpTask::UpgradedBody(..) => {
+                let reason = "upgraded body on h2 server session";
+                return Error::e_explain(ErrorType::InternalError, reason);
+            }
+            HttpTask::Trailer(Some(trailers)) => {
+                *is_end = true;
+                let sent = self.responder.with(|responder| responder.send_trailers(*trailers));
+                sent.map_err(Error::into_down)?;
+            }
+            HttpTask::Trailer(None) | HttpTask::Done => *is_end = true,
+            HttpTask::Failed(error) => return Err(error),
+        }
+        Ok(None)
+    }
+
+    fn has_no_body(&self) -> bool {
+        let is_empty = || {
+            let length = self.head.headers.get(header::CONTENT_LENGTH);
+            self.body.is_end_stream() || length.is_some_and(|length| length.as_bytes() == b"0")
+        };
+        self.received == 0 && is_empty()
+    }
+}
+
+/// An answer that is there at once. That of success takes no memory.
+fn at_once<'a>(done: Result<()>) -> Answer<'a, ()> {
+    match done {
+        Ok(()) => Box::pin(Done),
+        Err(error) => Box::pin(ready(Err(error))),
+    }
+}
+
+/// A future of no size, so that a box of it allocates nothing.
+struct Done;
+
+impl Future for Done {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+// What is called for each request is written out: the macro's boxes are larger than what they need to hold.
+#[async_trait]
+impl Session for Http2Session {
+    fn req_header(&self) -> &RequestHeader {
+        &self.head
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        &mut self.head
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        poll_fn(|cx| self.poll_read(cx)).await
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        let limit = self.drain_timeout.unwrap_or(Duration::MAX);
+        let drain = async {
+            while !self.is_body_done() && self.read_body_bytes().await?.is_some() {}
+            Ok(())
+        };
+        let reason = || format!("draining body, timeout: {limit:?}");
+        timeout(limit, drain).await.or_err_with(ErrorType::ReadTimedout, reason)?
+    }
+
+    fn write_response_header<'a, 'b>(
+        &'a mut self,
+        head: Box<ResponseHeader>,
+        ends: bool,
+    ) -> Answer<'b, ()>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        at_once(self.write_head(head, ends))
+    }
+
+    async fn write_response_header_ref(&mut self, head: &ResponseHeader, ends: bool) -> Result<()> {
+        self.write_head(Box::new(head.clone()), ends)
+    }
+
+    async fn write_body(&mut self, mut data: Bytes, ends: bool) -> Result<()> {
+        let mut alarm = None;
+        poll_fn(|cx| self.poll_write(cx, &mut data, ends, &mut alarm)).await
+    }
+
+    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        self.responder.with(|responder| responder.send_trailers(trailers))
+    }
+
+    fn response_duplex_vec<'a, 'b>(&'a mut self, tasks: Vec<HttpTask>) -> Answer<'b, bool>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        let mut tasks = tasks.into_iter();
+        let (mut piece, mut alarm, mut is_end) = (None, None, false);
+        Box::pin(poll_fn(move |cx| {
+            loop {
+                if let Some((data, ends)) = &mut piece {
+                    let written = ready!(self.poll_write(cx, data, *ends, &mut alarm));
+                    written.map_err(Error::into_down)?;
+                    alarm = None;
+                }
+                let Some(task) = tasks.next() else { break };
+                piece = self.take(task, &mut is_end)?;
+            }
+            if is_end {
+                self.end().map_err(Error::into_down)?;
+            }
+            Poll::Ready(Ok(is_end))
+        }))
+    }
+
+    // What bounds the wait for a body is in `proxy/upload.rs`; over HTTP/2 it can't be told who lets whom wait.
+    fn set_read_timeout(&mut self, _: Option<Duration>) {}
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.write_timeout = timeout;
+    }
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        self.write_timeout
+    }
+
+    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
+        self.drain_timeout = timeout;
+    }
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        self.drain_timeout
+    }
+
+    fn request_summary(&self) -> String {
+        format!("{} {}", self.head.method, self.head.uri)
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.written.as_deref()
+    }
+
+    async fn shutdown(&mut self, code: u32, _: &str) {
+        self.responder.with(|responder| responder.reset(Reason::from(code)));
+    }
+
+    /// Breaks off a response that can't be completed. The client gets what has come of it, and then a
+    /// reset that names the side of the fault (RFC 9113, section 7).
+    async fn abandon(&mut self, _: &str) {
+        if let Some(written) = self.responder.with(Responder::mark) {
+            let limit = self.write_timeout.unwrap_or(MAX_FLUSH).min(MAX_FLUSH);
+            // A client that takes nothing for so long misses what is left.
+            let _ = timeout(limit, written).await;
+        }
+        self.responder.with(|responder| responder.reset(Reason::INTERNAL_ERROR));
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        self.has_no_body() || self.body.is_end_stream()
+    }
+
+    fn finish<'a, 'b>(&'a mut self) -> Answer<'b, ()>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        at_once(self.end())
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        self.has_no_body()
+    }
+
+    fn read_body_or_idle<'a, 'b>(&'a mut self, no_body_expected: bool) -> Answer<'b, Option<Bytes>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        let is_idle = no_body_expected || self.is_body_done();
+        Box::pin(poll_fn(move |cx| match is_idle {
+            true => self.poll_gone(cx).map(Err),
+            false => self.poll_read(cx),
+        }))
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.sent
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.received
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        Some(&self.digest)
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        Arc::get_mut(&mut self.digest)
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.digest.socket_digest.as_ref()?.peer_addr()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.digest.socket_digest.as_ref()?.local_addr()
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        http_req_header_to_wire(&self.head).map(bytes::BytesMut::freeze).unwrap_or_default()
+    }
+
+    fn enable_retry_buffering(&mut self) {
+        self.retry_buffer.get_or_insert_with(|| FixedBuffer::new(RETRY_BUFFER));
+    }
+
+    fn retry_buffer_truncated(&self) -> bool {
+        self.retry_buffer.as_ref().is_some_and(FixedBuffer::is_truncated)
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        let whole = self.retry_buffer.as_ref().filter(|buffer| !buffer.is_truncated());
+        whole.and_then(FixedBuffer::get_buffer)
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(&mut self) -> Option<MessageReader> {
+        None
+    }
+
+    fn restore_custom_message_reader(&mut self, _: MessageReader) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(&mut self, _: Box<dyn CustomMessageWrite>) -> Result<()> {
+        Ok(())
+    }
+}
