@@ -1,4 +1,4 @@
-use crate::filter::Reply;
+use crate::filter::{Reply, ReplyBody};
 use crate::websocket::handshake::HandshakeError;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
@@ -45,6 +45,18 @@ impl Halt {
 
     pub(crate) fn bad_request(reason: &str) -> Self {
         Self::request(Reply::error(StatusCode::BAD_REQUEST, "bad_request", reason))
+    }
+
+    /// What is wrong with the request, where the client is at fault.
+    pub fn fault(&self) -> Option<&str> {
+        match &self.reply.body {
+            ReplyBody::Error { message, .. }
+                if self.why == Why::Request && self.reply.status.is_client_error() =>
+            {
+                Some(message)
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn bad_handshake(error: HandshakeError) -> Self {

@@ -102,6 +102,7 @@ impl ProxyHttp for Proxy {
             Err(halt) => {
                 // Malformed, or too much: whoever sends it gets it whatever the configuration says.
                 ctx.is_intended = true;
+                ctx.error = halt.fault().map(str::to_owned);
                 Some(halt)
             }
         };
