@@ -93,9 +93,26 @@ impl Chunks {
 #[derive(Debug)]
 enum Response {
     Head(Vec<u8>),
-    /// What is Pingora's and has not gone, and how much of it has.
-    Held(Vec<u8>, usize),
+    /// What is Pingora's and has not gone, and how much of it has. Behind an interim head, what has come
+    /// of the next one.
+    Held(Vec<u8>, usize, Option<Vec<u8>>),
     Frames,
+}
+
+impl Response {
+    /// What a head becomes when these bytes of the upstream's come behind what there is of it.
+    fn of(mut head: Vec<u8>, bytes: &[u8], key: &str) -> io::Result<Self> {
+        let (count, is_complete) = append_head(&mut head, bytes)?;
+        if !is_complete {
+            return Ok(Self::Head(head));
+        }
+        let rest = bytes.get(count..).unwrap_or_default();
+        let is_interim = head.get(9..10) == Some(b"1") && head.get(9..12) != Some(b"101");
+        if is_interim {
+            return Ok(Self::Held(head, 0, Some(rest.to_vec())));
+        }
+        Ok(Self::Held([answered(&head, key)?.as_slice(), rest].concat(), 0, None))
+    }
 }
 
 impl Bridge {
@@ -234,10 +251,13 @@ impl AsyncRead for Bridge {
         loop {
             match &mut bridge.response {
                 Response::Frames => return Pin::new(&mut bridge.tap).poll_read(cx, buffer),
-                Response::Held(bytes, gone) => {
+                Response::Held(bytes, gone, next) => {
                     let rest = bytes.get(*gone..).unwrap_or_default();
                     if rest.is_empty() {
-                        bridge.response = Response::Frames;
+                        bridge.response = match next.take() {
+                            None => Response::Frames,
+                            Some(next) => Response::of(Vec::new(), &next, &bridge.key)?,
+                        };
                         continue;
                     }
                     let count = rest.len().min(buffer.remaining());
@@ -252,23 +272,8 @@ impl AsyncRead for Bridge {
                     if part.filled().is_empty() {
                         return Poll::Ready(Ok(()));
                     }
-                    let mut rest = part.filled();
-                    while !rest.is_empty() {
-                        let (count, is_complete) = append_head(head, rest)?;
-                        rest = rest.get(count..).unwrap_or_default();
-                        if !is_complete {
-                            break;
-                        }
-                        if head.get(9..10) == Some(b"1") && head.get(9..12) != Some(b"101") {
-                            // An interim answer, and another head behind it: rare enough for
-                            // HTTP/2 to do without.
-                            head.clear();
-                            continue;
-                        }
-                        let held = [answered(head, &bridge.key)?.as_slice(), rest].concat();
-                        bridge.response = Response::Held(held, 0);
-                        break;
-                    }
+                    bridge.response =
+                        Response::of(std::mem::take(head), part.filled(), &bridge.key)?;
                 }
             }
         }
