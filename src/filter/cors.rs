@@ -78,11 +78,12 @@ impl CorsFilter {
             })
     }
 
+    /// Lets a page of this origin read a response that says nothing of that yet.
     fn admit(&self, head: &mut ResponseHeader, origin: &HeaderValue) -> Result<(), Error> {
         let admitted = if self.varies() { origin.clone() } else { HeaderValue::from_static("*") };
-        head.insert_header("Access-Control-Allow-Origin", admitted)?;
+        head.append_header("Access-Control-Allow-Origin", admitted)?;
         if self.policy.credentials {
-            head.insert_header(
+            head.append_header(
                 "Access-Control-Allow-Credentials",
                 HeaderValue::from_static("true"),
             )?;
@@ -242,9 +243,14 @@ impl Filter for CorsFilter {
         if !self.allows(origin) {
             return Ok(());
         }
+        if is_preflight {
+            // A filter of somebody else's may have answered it.
+            head.remove_header(&header::ACCESS_CONTROL_ALLOW_ORIGIN);
+            head.remove_header(&header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
+        }
         self.admit(head, origin)?;
         if let (Some(expose), false) = (&self.expose, is_preflight) {
-            head.insert_header("Access-Control-Expose-Headers", expose.clone())?;
+            head.append_header("Access-Control-Expose-Headers", expose.clone())?;
         }
         Ok(())
     }

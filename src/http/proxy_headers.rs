@@ -36,6 +36,12 @@ pub static ABOUT_CERTIFICATE: [HeaderName; 17] = [
 /// (CVE-2016-5385). No client has a use for it.
 pub const PROXY: HeaderName = HeaderName::from_static("proxy");
 
+/// Whether it is one of those that the gateway itself sends about its clients.
+pub fn is_of_gateway(name: &HeaderName) -> bool {
+    let own = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+    own.contains(&name.as_str())
+}
+
 /// Whether nobody but a trusted proxy may send it.
 pub fn is_for_proxies(name: &HeaderName) -> bool {
     // Most headers are told from them by their first letters.

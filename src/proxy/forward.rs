@@ -38,7 +38,6 @@ pub(super) fn prepare(
     }
     let key_host = caching::host(session, ctx);
     tell_about_client(session, upstream, ctx, key_host.as_deref())?;
-    upstream.insert_header(X_REQUEST_ID, ctx.exchange.request_id.clone())?;
     upstream
         .append_header(VIA, ctx.route.edge.via.element(session.req_header().version).clone())?;
     if let Some(trace) = ctx.exchange.trace {
@@ -127,7 +126,8 @@ fn set_path(head: &RequestHeader, upstream: &mut RequestHeader, ctx: &Context) -
     upstream.set_raw_path(target.as_bytes())
 }
 
-/// `X-Forwarded-*` and `Forwarded` (RFC 7239): what a trusted proxy said, and what we saw.
+/// `X-Forwarded-*` and `Forwarded` (RFC 7239): what a trusted proxy said, and what we saw; and the
+/// request's id.
 fn tell_about_client(
     session: &Session,
     upstream: &mut RequestHeader,
@@ -145,16 +145,17 @@ fn tell_about_client(
     let scheme = if ctx.exchange.tls.is_some() { "https" } else { "http" };
     let mut element = forwarded::element(peer, host, scheme);
     let mut address = String::with_capacity(40);
-    match peer {
-        Some(peer) => address::push_ip(&mut address, peer),
-        // Whoever it speaks for has told it, or nobody has.
-        None if !ctx.peer_is_trusted => drop(upstream.remove_header(X_FORWARDED_FOR)),
-        None => {}
+    if let Some(peer) = peer {
+        address::push_ip(&mut address, peer);
     }
-    // One walk over the names costs less than a look-up for each; and the gateway adds its own behind it.
+    // One walk over the names costs less than a look-up for each. What the gateway sends itself is
+    // added behind it, and need not be looked for again.
     remove(upstream, |name| {
+        let is_of_proxies =
+            || proxy_headers::is_of_gateway(name) || proxy_headers::is_for_proxies(name);
         *name == proxy_headers::PROXY
-            || (!ctx.peer_is_trusted && proxy_headers::is_for_proxies(name))
+            || *name == super::admission::X_REQUEST_ID
+            || (!ctx.peer_is_trusted && is_of_proxies())
     });
     if ctx.peer_is_trusted {
         let exchange = &ctx.exchange;
@@ -182,20 +183,21 @@ fn tell_about_client(
         append_to_list(upstream, FORWARDED, &element)?;
     } else {
         if peer.is_some() {
-            upstream.insert_header(X_FORWARDED_FOR, address)?;
+            upstream.append_header(X_FORWARDED_FOR, address)?;
         }
-        upstream.insert_header(FORWARDED, element)?;
+        upstream.append_header(FORWARDED, element)?;
     }
     if !ctx.peer_is_trusted || !upstream.headers.contains_key(X_FORWARDED_PROTO) {
         // Without a trusted proxy it is the connection's own.
-        upstream.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(ctx.exchange.scheme))?;
+        upstream.append_header(X_FORWARDED_PROTO, HeaderValue::from_static(ctx.exchange.scheme))?;
     }
     if !ctx.peer_is_trusted || !upstream.headers.contains_key(X_FORWARDED_HOST) {
-        upstream.insert_header(
+        upstream.append_header(
             X_FORWARDED_HOST,
             ctx.exchange.forwarded_host.as_deref().unwrap_or(host),
         )?;
     }
+    upstream.append_header(X_REQUEST_ID, ctx.exchange.request_id.clone())?;
     Ok(())
 }
 
