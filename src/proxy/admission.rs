@@ -51,7 +51,7 @@ fn look(
     // A WebSocket by HTTP/2 (RFC 8441) goes on as what it would be by HTTP/1.1: a GET.
     if admission::extended_connect(session.req_header())? {
         session.req_header_mut().set_method(Method::GET);
-        ctx.bridge = Some(handshake::key());
+        ctx.bridge = Some(handshake::key().into());
     }
     if proxy.overload.refuses(&proxy.in_flight, &generation.edge.limits) {
         ctx.no_longer_counts();

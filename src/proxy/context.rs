@@ -68,7 +68,7 @@ pub struct Context {
     /// Lets the session count at other gateways as well.
     pub(super) hold: Option<Box<Hold>>,
     /// For a WebSocket over HTTP/2 (RFC 8441): the key of the handshake with the upstream.
-    pub(super) bridge: Option<String>,
+    pub(super) bridge: Option<Box<str>>,
     /// For a WebSocket over HTTP/2: its place among the connections.
     pub(super) session_place: Option<Box<ConnectionPlace>>,
     /// Counts it among the requests of its client, until it becomes a session.

@@ -78,12 +78,20 @@ impl Connector for Http1Connector {
 #[derive(Debug)]
 struct Http1Stream {
     stream: Take<Stream>,
-    idle: IdleWatch,
+    /// From the first time on that it is idle: a tunnel never is.
+    idle: Option<IdleWatch>,
 }
 
 impl Http1Stream {
     fn new(stream: Stream) -> Self {
-        Self { stream: stream.take(PIECE), idle: IdleWatch::new() }
+        Self { stream: stream.take(PIECE), idle: None }
+    }
+
+    /// The connection is in use.
+    fn work(&self) {
+        if let Some(idle) = &self.idle {
+            idle.work();
+        }
     }
 
     fn inner(&mut self) -> Pin<&mut Stream> {
@@ -100,7 +108,8 @@ impl AsyncRead for Http1Stream {
         let this = &mut *self;
         // Pingora asks an idle connection for one byte, to see whether it is still there.
         if buffer.remaining() == 1 {
-            if !this.idle.rest(this.stream.get_ref().id(), cx.waker()) {
+            let idle = this.idle.get_or_insert_with(IdleWatch::new);
+            if !idle.rest(this.stream.get_ref().id(), cx.waker()) {
                 return Poll::Ready(Ok(()));
             }
             return this.inner().poll_read(cx, buffer);
@@ -117,7 +126,7 @@ impl AsyncWrite for Http1Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let count = ready!(self.inner().poll_write(cx, bytes))?;
-        self.idle.work();
+        self.work();
         Poll::Ready(Ok(count))
     }
 
@@ -135,7 +144,7 @@ impl AsyncWrite for Http1Stream {
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let count = ready!(self.inner().poll_write_vectored(cx, bytes))?;
-        self.idle.work();
+        self.work();
         Poll::Ready(Ok(count))
     }
 

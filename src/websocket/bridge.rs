@@ -20,7 +20,7 @@ const MAX_FIELDS: usize = 256;
 #[derive(Debug)]
 pub(super) struct Bridge {
     tap: Tap,
-    key: String,
+    key: Box<str>,
     request: Request,
     response: Response,
     /// The upstream's request head, as far as it has not gone.
@@ -117,7 +117,7 @@ impl Response {
 
 impl Bridge {
     /// A bridge that does the handshake with this key.
-    pub(super) fn new(tap: Tap, key: String) -> Self {
+    pub(super) fn new(tap: Tap, key: Box<str>) -> Self {
         let (request, response) = (Request::Head(Vec::new()), Response::Head(Vec::new()));
         Self { tap, key, request, response, head: Vec::new() }
     }

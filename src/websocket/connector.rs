@@ -38,7 +38,7 @@ pub struct TunnelConnector {
     pub tls: Option<(Arc<ClientConfig>, String)>,
     /// The key of the handshake that the gateway does itself, for a client that came by HTTP/2
     /// (RFC 8441).
-    pub bridge: Option<String>,
+    pub bridge: Option<Box<str>>,
 }
 
 impl TunnelConnector {
