@@ -1,6 +1,6 @@
 use crate::generation::Edge;
 use crate::http::forwarded::{self, Hop};
-use crate::http::host::is_authority;
+use crate::http::host;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 
@@ -59,7 +59,9 @@ pub fn caller(
     Caller {
         address: address.or(peer),
         scheme: reported_scheme.unwrap_or(scheme),
-        forwarded_host: forwarded_host.filter(|host| !host.is_empty() && is_authority(host)),
+        forwarded_host: forwarded_host
+            .and_then(|written| host::canonical(&written).map(Box::<str>::from))
+            .filter(|host| !host.is_empty()),
     }
 }
 

@@ -10,10 +10,18 @@ use http::{Method, StatusCode, Uri, Version};
 use pingora::http::RequestHeader;
 use std::borrow::Cow;
 
+/// Why a request is refused whose header could be read in two ways: with the white space around it, and without
+/// (RFC 9113, section 8.2.1; RFC 9110, section 5.5).
+pub const PADDED_VALUE: &str = "the value of a header begins or ends with white space";
+
 /// Brings a head into the form that everything behind this reads: without headers that pass for
 /// others, its host in the one spelling. Refuses what is too large, and what has been here before.
 pub fn prepare(edge: &Edge, survey: &Survey, head: &mut RequestHeader) -> Result<(), Halt> {
     check_limits(&edge.limits, survey, head)?;
+    // Over HTTP/1.1 the parser has taken the white space off.
+    if survey.has_padded_value && head.version == Version::HTTP_2 {
+        return Err(Halt::bad_request(PADDED_VALUE));
+    }
     if survey.has_odd_name || edge.managed_headers.has_odd() {
         drop_aliases(&edge.managed_headers, head)?;
     }
@@ -66,6 +74,10 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Halt> {
     let Some(canonical) = canonical else {
         return Err(Halt::bad_request("the Host header is not a host"));
     };
+    if canonical.is_empty() {
+        // RFC 9110, section 4.2.1: a URL without a host is none.
+        return Err(Halt::bad_request("the Host header is empty"));
+    }
     // RFC 9113, section 8.3.1: `:authority` is what counts, and Host may say no other thing.
     if let Some(authority) = head.uri.authority().map(Authority::as_str)
         && authority != canonical

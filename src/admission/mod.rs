@@ -11,7 +11,7 @@ mod survey;
 pub use caller::caller;
 pub use filters::{filter, filter_back};
 pub use halt::{Halt, Why};
-pub use message::{authority, prepare};
+pub use message::{PADDED_VALUE, authority, prepare};
 pub use survey::{Known, Survey};
 
 use crate::exchange::{Exchange, ForwardedPath};

@@ -2,6 +2,7 @@
 //! of a header costs more than this walk does for each header.
 
 use crate::generation::is_odd;
+use crate::http::head::is_padded;
 use http::HeaderMap;
 
 /// A header that only some requests have, and that admission reads where it is there.
@@ -46,6 +47,8 @@ pub struct Survey {
     pub(super) size: usize,
     /// Whether a name has other characters than letters, digits and `-`.
     pub(super) has_odd_name: bool,
+    /// Whether a value begins or ends with white space.
+    pub(super) has_padded_value: bool,
     /// A bit for each [`Known`] header.
     known: u8,
 }
@@ -57,6 +60,7 @@ impl Survey {
         for (name, value) in headers {
             survey.size += name.as_str().len() + value.len() + 4;
             survey.has_odd_name |= is_odd(name);
+            survey.has_padded_value |= is_padded(value);
             survey.known |= Known::of(name.as_str()).map_or(0, |known| known as u8);
         }
         survey

@@ -26,7 +26,7 @@ impl Variables<'_> {
     /// than the place where it stands. `None` when it wants a host and the request has none, or a
     /// variable would make a dot segment, which means another path.
     pub(crate) fn uri(&self, template: &UriTemplate) -> Option<String> {
-        if template.wants_host && self.authority().is_empty() {
+        if template.wants_host && without_port(self.authority()).is_empty() {
             return None;
         }
         let mut value = String::new();

@@ -1,6 +1,6 @@
 //! The head of an HTTP/1 message (RFC 9112, sections 2.2 and 3; RFC 9110, section 7.6.1).
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
 
 /// Why a head is refused though it could be read.
@@ -34,9 +34,20 @@ pub fn check(raw: &[u8]) -> Result<(), HeadError> {
     if line.any(|byte| *byte == b'#') { Err(HeadError::Fragment) } else { Ok(()) }
 }
 
+/// Whether a value begins or ends with white space, which is no part of it (RFC 9110, section 5.5).
+pub fn is_padded(value: &HeaderValue) -> bool {
+    matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t'])
+}
+
+/// A value without the white space around it.
+pub fn trimmed(value: &HeaderValue) -> HeaderValue {
+    // A part of a value is one.
+    HeaderValue::from_bytes(value.as_bytes().trim_ascii()).unwrap_or(HeaderValue::from_static(""))
+}
+
 /// Whether a header is of one connection alone whatever `Connection` says (RFC 9110, section 7.6.1).
 pub fn is_of_connection(name: &str) -> bool {
-    let known = ["connection", "upgrade", "keep-alive", "proxy-connection"];
+    let known = ["connection", "upgrade", "keep-alive", "proxy-connection", "te", "http2-settings"];
     known.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 

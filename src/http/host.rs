@@ -14,8 +14,8 @@ pub fn without_port(authority: &str) -> &str {
     }
 }
 
-/// Whether a `Host` field holds what RFC 3986, section 3.2.2, allows of a host and port; it may
-/// be empty (RFC 9110, section 7.2).
+/// Whether a `Host` field holds what RFC 3986, section 3.2.2, allows of a host and port. It may be
+/// empty (RFC 9110, section 7.2), but a port needs a name before it (section 4.2.1).
 pub fn is_authority(written: &str) -> bool {
     name_and_port(written).is_some()
 }
@@ -27,6 +27,7 @@ fn name_and_port(written: &str) -> Option<(&str, &str)> {
     let is_name = match ipv6_literal(name) {
         Some(literal) => literal.parse::<Ipv6Addr>().is_ok(),
         // No label is empty but the last, which is the root's.
+        None if name.is_empty() => port.is_empty(),
         None => {
             let mut previous = b'.';
             name.bytes().all(|byte| {
@@ -48,20 +49,26 @@ fn ipv6_literal(name: &str) -> Option<&str> {
 }
 
 /// A host and port as all who name that host are to spell it: without the dot at the end of the
-/// name (which stands for the DNS root), IPv6 addresses as RFC 5952 writes them. `None` when it is
-/// no host and port, as RFC 3986, section 3.2.2, has them, or holds percent-encoded characters,
-/// which only some servers decode. Letters stay as they are.
+/// name (which stands for the DNS root), without an empty port and zeros before a port (RFC 3986,
+/// section 6.2.3), IPv6 addresses as RFC 5952 writes them. `None` when it is no host and port, as
+/// RFC 3986, section 3.2.2, has them, or holds percent-encoded characters, which only some servers
+/// decode. Letters stay as they are.
 pub fn canonical(written: &str) -> Option<Cow<'_, str>> {
     let (name, port) = name_and_port(written)?;
-    if let Some(literal) = ipv6_literal(name) {
-        let address: Ipv6Addr = literal.parse().ok()?;
-        let canonical = format!("[{address}]{port}");
-        return Some(if canonical == written { written.into() } else { canonical.into() });
-    }
-    Some(match name.strip_suffix('.') {
-        Some(name) if port.is_empty() => name.into(),
-        Some(name) => format!("{name}{port}").into(),
-        None => written.into(),
+    let host = match ipv6_literal(name) {
+        Some(literal) => Cow::Owned(format!("[{}]", literal.parse::<Ipv6Addr>().ok()?)),
+        None => Cow::Borrowed(name.strip_suffix('.').unwrap_or(name)),
+    };
+    let digits = port.strip_prefix(':').unwrap_or_default();
+    let number = match digits.trim_start_matches('0') {
+        "" if !digits.is_empty() => "0",
+        number => number,
+    };
+    let is_same = host == name && number.len() == digits.len() && port != ":";
+    Some(match number {
+        _ if is_same => written.into(),
+        "" => host,
+        number => format!("{host}:{number}").into(),
     })
 }
 
@@ -124,6 +131,9 @@ mod tests {
             "a@b",
             "a:b",
             "a:80:80",
+            ":80",
+            ":",
+            ".:80",
             "[::1",
             "[x]",
             "a#",
@@ -144,6 +154,13 @@ mod tests {
             ("[2001:DB8::0:1]", "[2001:db8::1]"),
             ("[::1]", "[::1]"),
             ("127.0.0.1.:1", "127.0.0.1:1"),
+            ("a.example:", "a.example"),
+            ("a.example.:", "a.example"),
+            ("a.example:0080", "a.example:80"),
+            ("a.example:000", "a.example:0"),
+            ("a.example:0", "a.example:0"),
+            ("[0::1]:", "[::1]"),
+            ("[::1]:08", "[::1]:8"),
             ("", ""),
         ] {
             assert_eq!(canonical(written).as_deref(), Some(expected), "{written}");

@@ -2,8 +2,9 @@
 //! `crate::admission` judges by the head.
 
 use super::{Context, Proxy, begun, explained, failure, tracing};
-use crate::admission::{self, Arrival, Halt, Known, Survey, caller};
+use crate::admission::{self, Arrival, Halt, Known, PADDED_VALUE, Survey, caller};
 use crate::generation::{Edge, Generation};
+use crate::http::head::is_padded;
 use crate::http::{framing, request_id};
 use crate::tls::TlsInfo;
 use crate::websocket::handshake;
@@ -86,6 +87,10 @@ fn look(
 fn join_cookies(head: &mut RequestHeader) -> Result<(), Halt> {
     let mut pieces = head.headers.get_all(header::COOKIE).iter();
     let (Some(first), Some(_)) = (pieces.next(), pieces.next()) else { return Ok(()) };
+    // Inside the joined value nobody would see the white space.
+    if head.headers.get_all(header::COOKIE).iter().any(is_padded) {
+        return Err(Halt::bad_request(PADDED_VALUE));
+    }
     let mut joined = first.as_bytes().to_vec();
     for piece in head.headers.get_all(header::COOKIE).iter().skip(1) {
         joined.extend_from_slice(b"; ");

@@ -1,5 +1,6 @@
 //! Spellings of a host that mean the same are the same host (RFC 9110, section 7.2).
 
+use crate::support::http2::{END_HEADERS, END_STREAM, Frames, HEADERS, field};
 use crate::support::{Config, Gateway, Upstream, get, ok};
 
 async fn guarded() -> (Gateway, Upstream) {
@@ -69,6 +70,9 @@ async fn the_upstream_sees_the_one_spelling() {
         ("Shop.example.:81", "Shop.example:81"),
         ("[2001:DB8::0:1]:81", "[2001:db8::1]:81"),
         ("shop.example", "shop.example"),
+        ("shop.example:", "shop.example"),
+        ("shop.example:0080", "shop.example:80"),
+        ("[::2]:", "[::2]"),
     ] {
         assert_eq!(gateway.get("/x", &[&format!("Host: {host}")]).await.text(), seen);
     }
@@ -101,6 +105,9 @@ async fn rfc9112_3_2_2_an_absolute_target_and_host_are_compared_as_hosts() {
         ("shop.example.", "shop.example"),
         ("shop.example", "shop.example."),
         ("[0::2]", "[::2]"),
+        ("shop.example:", "shop.example"),
+        ("shop.example:080", "shop.example"),
+        ("shop.example:", "shop.example:80"),
     ] {
         assert_eq!(ask(authority, host).await, Ok(()), "{authority} {host}");
     }
@@ -154,4 +161,55 @@ async fn rfc9112_3_2_2_an_absolute_target_over_http_1_0_needs_no_host() {
     assert_eq!(ask("HTTP://ADMIN.example.:80/x").await, 403);
     assert_eq!(ask("http://shop.example/x").await, 200);
     assert_eq!(ask("/x").await, 200);
+}
+
+/// The status over HTTP/2, where it is one of HPACK's static table, to a GET of `/evil.example/x` with this field.
+async fn status_over_http2(gateway: &Gateway, name: &str, value: &str) -> u16 {
+    let mut client = Frames::connect(gateway).await;
+    let fields =
+        [(":method", "GET"), (":scheme", "http"), (":path", "/evil.example/x"), (name, value)];
+    let head: Vec<u8> =
+        fields.iter().flat_map(|(name, value)| field(name.as_bytes(), value.as_bytes())).collect();
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &head).await.expect("sent");
+    match client.next_of(HEADERS).await.payload[0] {
+        0x88 => 200,
+        0x8c => 400,
+        other => panic!("HPACK's {other:x}"),
+    }
+}
+
+#[tokio::test]
+async fn rfc9110_4_2_1_a_host_without_a_name_is_answered_400() {
+    let upstream = Upstream::saying("hello").await;
+    let redirect = |to: &str| {
+        Config::new()
+            .answer("all", "path_prefix: /", &format!("redirect: {{to: \"{to}\"}}"))
+            .listening("protocols: [h1, h2c]")
+    };
+    let forward = Config::to(&upstream).listening("protocols: [h1, h2c]");
+    for config in [
+        redirect("https://{host}{path}"),
+        redirect("https://{authority}{path}"),
+        redirect("https://www.{host}/x"),
+        forward.clone(),
+        forward.speaking("protocols: [h2c]"),
+    ] {
+        let gateway = config.start().await;
+        for host in ["", ":80", ":", ":0", ".", ".:80"] {
+            for version in ["1.1", "1.0"] {
+                let head = format!("GET /evil.example/x HTTP/{version}\r\nHost: {host}\r\n\r\n");
+                let answer = gateway.send(head).await;
+                assert_eq!((answer.status(), answer.head.get("location")), (400, None), "{host}");
+                let why = answer.error();
+                assert!(why["message"].as_str().is_some_and(|it| it.contains("Host")), "{why}");
+            }
+            for name in [":authority", "host"] {
+                if (name, host) != (":authority", "") {
+                    let status = status_over_http2(&gateway, name, host).await;
+                    assert_eq!(status, 400, "{name}: {host}");
+                }
+            }
+        }
+    }
+    assert_eq!(upstream.connections(), 0, "the upstream is not asked");
 }

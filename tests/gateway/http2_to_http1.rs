@@ -277,3 +277,34 @@ async fn a_scheme_that_is_not_served_is_refused() {
         assert!(sent.starts_with("POST /case HTTP/1.1\r\n"), "{scheme:?}: {sent}");
     }
 }
+
+#[tokio::test]
+async fn rfc9113_8_2_1_white_space_around_a_value_is_refused() {
+    let (upstream, written) = recording().await;
+    let gateway = Config::to(&upstream)
+        .answer("guard", "headers: {x-debug: \"1\"}", "respond: {status: 403}")
+        .listening("protocols: [h1, h2c]")
+        .start()
+        .await;
+    let ask = async |fields: &[(&[u8], &[u8])]| {
+        let mut client = Frames::connect(&gateway).await;
+        let head = head(&[&[(&b":method"[..], &b"GET"[..])][..], fields].concat());
+        client.send(HEADERS, END_HEADERS | END_STREAM, 1, &head).await.expect("sent");
+        client.next_of(HEADERS).await.payload
+    };
+    let status = |head: &[u8]| match head.first() {
+        Some(0x88) => 200,
+        Some(0x8c) => 400,
+        _ => 0,
+    };
+    assert_eq!(status(&ask(&[(b"x-other", b"a b")]).await), 200);
+    assert_ne!(status(&ask(&[(b"x-debug", b"1")]).await), 200);
+    let before = written.lock().expect("the bytes").iter().map(Vec::len).sum::<usize>();
+    for value in [&b" 1"[..], b"1 ", b"\t1", b"1\t", b" ", b"  1  "] {
+        assert_eq!(status(&ask(&[(b"x-debug", value)]).await), 400, "{value:?}");
+        assert_eq!(status(&ask(&[(b"cookie", b"a=1"), (b"cookie", value)]).await), 400);
+        assert_eq!(status(&ask(&[(b"cookie", value), (b"cookie", b"a=1")]).await), 400);
+    }
+    let after = written.lock().expect("the bytes").iter().map(Vec::len).sum::<usize>();
+    assert_eq!(before, after, "the upstream is not asked");
+}
