@@ -1,5 +1,6 @@
 //! The headers that the gateway manages, and request headers that CGI would read as one of them.
 
+use crate::http::proxy_headers::is_about_certificate;
 use http::header::{HeaderMap, HeaderName};
 use std::collections::{BTreeSet, HashSet};
 
@@ -51,7 +52,10 @@ impl ManagedHeaders {
             Underscores::Allow => false,
             Underscores::Drop if has_underscore(name) => true,
             _ if self.names.contains(*name) => false,
-            _ if is_odd(name) => self.read.contains(&as_read(name)),
+            _ if is_odd(name) => {
+                let read = as_read(name);
+                self.read.contains(&read) || is_about_certificate(&read.replace('_', "-"))
+            }
             _ => !self.odd.is_empty() && self.odd.contains(&as_read(name)),
         };
         headers.keys().filter(is_alias).cloned().collect()
@@ -97,12 +101,20 @@ mod tests {
 
     #[test]
     fn what_reads_as_a_managed_header_is_an_alias_of_it() {
-        let sent = ["x_real_ip", "x-real_ip", "x.real.ip", "x-real-ip", "x_other", "accept"];
+        let sent = [
+            "ssl_client_cert",
+            "x_real_ip",
+            "x-real_ip",
+            "x.real.ip",
+            "x-real-ip",
+            "x_other",
+            "accept",
+        ];
         let managed = ["x-real-ip"];
         let dropped = aliases(Underscores::DropManaged, &managed, &sent);
-        assert_eq!(dropped, "x-real_ip x.real.ip x_real_ip");
+        assert_eq!(dropped, "ssl_client_cert x-real_ip x.real.ip x_real_ip");
         let dropped = aliases(Underscores::Drop, &managed, &sent);
-        assert_eq!(dropped, "x-real_ip x.real.ip x_other x_real_ip");
+        assert_eq!(dropped, "ssl_client_cert x-real_ip x.real.ip x_other x_real_ip");
         assert_eq!(aliases(Underscores::Allow, &managed, &sent), "");
     }
 

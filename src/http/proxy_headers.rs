@@ -11,25 +11,33 @@ pub static ABOUT_CONNECTION: [HeaderName; 4] = [
     HeaderName::from_static("x-forwarded-ssl"),
 ];
 
-/// Those that tell about the client's certificate (RFC 9440; Envoy, Traefik, nginx, HAProxy).
-pub static ABOUT_CERTIFICATE: [HeaderName; 17] = [
-    HeaderName::from_static("client-cert"),
-    HeaderName::from_static("client-cert-chain"),
-    HeaderName::from_static("x-forwarded-client-cert"),
-    HeaderName::from_static("x-forwarded-tls-client-cert"),
-    HeaderName::from_static("x-forwarded-tls-client-cert-info"),
-    HeaderName::from_static("x-client-cert"),
-    HeaderName::from_static("x-client-certificate"),
-    HeaderName::from_static("x-ssl-cert"),
-    HeaderName::from_static("x-ssl-client-cert"),
-    HeaderName::from_static("x-ssl-client-dn"),
-    HeaderName::from_static("x-ssl-client-s-dn"),
-    HeaderName::from_static("x-ssl-client-verify"),
-    HeaderName::from_static("ssl-client-cert"),
-    HeaderName::from_static("ssl-client-s-dn"),
-    HeaderName::from_static("ssl-client-subject-dn"),
-    HeaderName::from_static("ssl-client-verify"),
-    HeaderName::from_static("ssl-clientcert"),
+/// How the names begin of those that tell about the client's certificate and its TLS: `client-cert` (RFC 9440),
+/// `x-forwarded-client-cert` (Envoy), `x-forwarded-tls-client-cert` (Traefik), `ssl-client-*` (nginx),
+/// `x-ssl-*` (HAProxy), `x-client-cert-*` (Google), `x-amzn-mtls-*` (AWS), `x-arr-clientcert` (Azure),
+/// `cf-client-cert-*` (Cloudflare). Those who set one set its kin, and a service may read any of them.
+const ABOUT_CERTIFICATE: [&str; 22] = [
+    "cf-client-cert",
+    "client-cert",
+    "ssl-",
+    "tls-client-",
+    "x-amzn-mtls-",
+    "x-arr-clientcert",
+    "x-client-cert",
+    "x-client-dn",
+    "x-client-fingerprint",
+    "x-client-i-dn",
+    "x-client-issuer",
+    "x-client-s-dn",
+    "x-client-san",
+    "x-client-serial",
+    "x-client-subject",
+    "x-client-verif",
+    "x-clientcert",
+    "x-forwarded-client-cert",
+    "x-forwarded-tls-",
+    "x-mtls-",
+    "x-ssl-",
+    "x-tls-client-",
 ];
 
 /// What CGI programs read as the variable `HTTP_PROXY`, and then send their own requests to
@@ -42,11 +50,65 @@ pub fn is_of_gateway(name: &HeaderName) -> bool {
     own.contains(&name.as_str())
 }
 
+/// Whether a header with this name, in lower case, tells about the client's certificate.
+pub fn is_about_certificate(name: &str) -> bool {
+    ABOUT_CERTIFICATE.iter().any(|start| name.starts_with(start))
+}
+
 /// Whether nobody but a trusted proxy may send it.
 pub fn is_for_proxies(name: &HeaderName) -> bool {
     // Most headers are told from them by their first letters.
-    let written = name.as_str();
-    let is_near =
-        written.starts_with("x-") || written.starts_with("client-") || written.starts_with("ssl-");
-    is_near && (ABOUT_CONNECTION.contains(name) || ABOUT_CERTIFICATE.contains(name))
+    match name.as_str().as_bytes() {
+        [b'x', b'-', ..] => ABOUT_CONNECTION.contains(name) || is_about_certificate(name.as_str()),
+        [b'c', b'f' | b'l', ..] | [b's', b's', ..] | [b't', b'l', ..] => {
+            is_about_certificate(name.as_str())
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kin_of_a_certificates_header_are_for_proxies_too() {
+        let is_meant = |name: &'static str| is_for_proxies(&HeaderName::from_static(name));
+        for name in [
+            "cf-client-cert-sha256",
+            "client-cert",
+            "client-cert-chain",
+            "ssl-client-issuer-dn",
+            "ssl-client-serial",
+            "ssl-clientcert",
+            "tls-client-cert",
+            "x-amzn-mtls-clientcert-leaf",
+            "x-arr-clientcert",
+            "x-client-cert-hash",
+            "x-client-dn",
+            "x-client-verify",
+            "x-forwarded-client-cert",
+            "x-forwarded-port",
+            "x-forwarded-tls-client-cert-info",
+            "x-real-ip",
+            "x-ssl-client-cn",
+            "x-ssl-client-sha1",
+            "x-ssl-issuer",
+        ] {
+            assert!(is_meant(name), "{name}");
+        }
+        for name in [
+            "accept",
+            "client-hints",
+            "x-api-key",
+            "x-client-id",
+            "x-client-ip",
+            "x-client-version",
+            "x-forwarded-for",
+            "x-requested-with",
+            "x-ssl",
+        ] {
+            assert!(!is_meant(name), "{name}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use crate::support::http2::get_over_http2;
 use crate::support::{Config, Head, Upstream, respond};
 
 /// Names that the gateway sets, removes, believes, matches or keys by, each in another spelling.
-const ALIASES: [&str; 16] = [
+const ALIASES: [&str; 18] = [
     "X_Forwarded_For",
     "X-Forwarded_Proto",
     "X_Forwarded_Host",
@@ -21,6 +21,8 @@ const ALIASES: [&str; 16] = [
     "X_Session_Id",
     "X_Api_Key",
     "X_Forwarded_Client_Cert",
+    "SSL_CLIENT_I_DN",
+    "X_Amzn_Mtls_Clientcert_Subject",
 ];
 
 fn config(upstream: &Upstream, top: &str) -> Config {
@@ -138,6 +140,15 @@ async fn nobody_sends_a_proxy_or_a_certificate_that_it_has_not_shown() {
         "Client-Cert-Chain: :MIIB:",
         "X-SSL-Client-Verify: SUCCESS",
         "SSL-Client-Cert: x",
+        "SSL-Client-Issuer-DN: CN=root",
+        "SSL-Client-Serial: 1",
+        "X-SSL-Client-CN: root",
+        "X-SSL-Issuer: root",
+        "X-ARR-ClientCert: x",
+        "X-Amzn-Mtls-Clientcert-Leaf: x",
+        "X-Client-Cert-Hash: x",
+        "X-Client-Verify: SUCCESS",
+        "X-Forwarded-Tls-Client-Cert-Info: x",
     ];
     let fields = [&certificates[..], &["Proxy: http://evil.example/"]].concat();
     for (top, kept) in [("", false), ("trusted_proxies: [127.0.0.1]", true)] {

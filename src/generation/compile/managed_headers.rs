@@ -3,7 +3,7 @@
 use super::{Compiler, header_name};
 use crate::config::{self, HashKey, RateLimitBy, UserIdSource};
 use crate::generation::{ManagedHeaders, Underscores};
-use crate::http::proxy_headers::{ABOUT_CERTIFICATE, ABOUT_CONNECTION};
+use crate::http::proxy_headers::ABOUT_CONNECTION;
 use http::header::{self, HeaderName};
 
 /// What the gateway itself sets, removes, believes or goes by, whatever is configured.
@@ -75,8 +75,7 @@ impl Compiler<'_> {
             }
         }
         let written = written.into_iter().filter_map(header_name);
-        let fixed =
-            BUILT_IN.into_iter().chain(ABOUT_CONNECTION.iter().chain(&ABOUT_CERTIFICATE).cloned());
+        let fixed = BUILT_IN.into_iter().chain(ABOUT_CONNECTION.iter().cloned());
         let underscores = match config.limits.underscore_headers {
             None | Some(config::Underscores::DropManaged) => Underscores::DropManaged,
             Some(config::Underscores::Drop) => Underscores::Drop,
