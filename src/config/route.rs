@@ -1,10 +1,11 @@
 use super::union::short_or_long;
+use super::values::is_host;
 use super::{
     ByteSize, CacheSetting, CompressionSetting, CorsPolicy, Duration, Exactly, Files, HeaderName,
     Headers, HostPattern, MaintenanceSetting, Method, Mirror, Path, PathSetting, RateLimit,
     Redirect, Respond, RetrySetting, Spanned, Split, Switch, WebSocketSetting,
 };
-use crate::http::host::is_authority;
+use crate::http::host::{is_authority, without_port};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -59,7 +60,8 @@ pub struct Route {
     /// Default: `off`.
     #[serde(default)]
     pub grpc_web: Option<Spanned<Switch>>,
-    /// When a request is tried again; `off` never.
+    /// When a request is tried again; `off`: one that an upstream may have read never is, not even where it
+    /// has closed a connection that was used again.
     #[serde(default)]
     pub retry: Option<Spanned<RetrySetting>>,
     /// Replaces the top-level `cors` for this route; `off` switches it off.
@@ -163,7 +165,7 @@ impl FromStr for HostRewrite {
             "upstream" => return Ok(Self::Upstream),
             _ => {}
         }
-        if written.is_empty() || !is_authority(written) {
+        if written.ends_with(':') || !is_authority(written) || !is_host(without_port(written)) {
             return Err("it is neither `preserve` nor `upstream` nor a host name".to_owned());
         }
         let lower = written.to_ascii_lowercase();

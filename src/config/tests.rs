@@ -94,6 +94,32 @@ fn refuses_a_host_that_no_request_can_name() {
 }
 
 #[test]
+fn refuses_methods_that_reach_no_route_and_hosts_that_are_patterns() {
+    for method in ["CONNECT", "TRACE", "connect"] {
+        let problems = problems(&format!("routes: [{{match: {{methods: [GET, {method}]}}}}]"));
+        let told = problems.iter().filter(|it| it.contains("methods[1]") && it.contains("405"));
+        assert_eq!(told.count(), 1, "{problems:?}");
+    }
+    for (host, is_good) in [
+        ("*", false),
+        ("*.", false),
+        ("*.b", false),
+        ("a..b", false),
+        ("a*b", false),
+        ("a:", false),
+        (":80", false),
+        ("a,b", false),
+        ("api.example:8080", true),
+        ("[::1]:80", true),
+        ("a_b", true),
+    ] {
+        let problems = problems(&format!("routes: [{{rewrite: {{host: '{host}'}}}}]"));
+        let is_refused = problems.iter().any(|it| it.contains("rewrite.host"));
+        assert_eq!(is_refused, !is_good, "{host}: {problems:?}");
+    }
+}
+
+#[test]
 fn refuses_a_duration_that_no_clock_can_add() {
     for written in ["500000000000y", "400000000000y", "101y", "100y 1ns"] {
         assert_eq!(

@@ -409,13 +409,17 @@ fn judge_origin(written: &str) -> Result<(), String> {
     })
 }
 
+/// Whether it is a name of letters, digits, `-`, `.` and `_`, or an IPv6 address in brackets, without a port.
+pub(super) fn is_host(written: &str) -> bool {
+    let is_ipv6 = written.starts_with('[') && written.ends_with(']');
+    let is_name = !written.is_empty()
+        && written.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    (is_ipv6 || is_name) && crate::http::host::canonical(written).is_some()
+}
+
 fn judge_host(written: &str) -> Result<(), String> {
-    let name = written.strip_prefix("*.").unwrap_or(written);
-    let is_ipv6 = name.starts_with('[') && name.ends_with(']');
-    let is_name = !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     // Another never equals the host of a request.
-    if (is_ipv6 || is_name) && crate::http::host::canonical(name).is_some() {
+    if is_host(written.strip_prefix("*.").unwrap_or(written)) {
         return Ok(());
     }
     Err(match written.rsplit_once(':') {
@@ -437,6 +441,9 @@ fn judge_method(written: &str) -> Result<(), String> {
     let upper = written.to_ascii_uppercase();
     if http::Method::from_bytes(written.as_bytes()).is_err() {
         return Err("not a request method".to_owned());
+    }
+    if upper == "CONNECT" || upper == "TRACE" {
+        return Err(format!("`{upper}` is answered 405 before any route sees it"));
     }
     match upper == written {
         true => Ok(()),
