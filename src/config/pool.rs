@@ -121,7 +121,7 @@ pub struct UpstreamLimits {
 /// `off`, or when a request is tried again.
 #[derive(Debug, Clone)]
 pub enum RetrySetting {
-    /// `off`: each request is tried once.
+    /// `off`: each request is sent once.
     Switch(Switch),
     /// The settings.
     Settings(Retry),

@@ -1,20 +1,31 @@
-//! A deadline for the beginning of a response.
+//! Deadlines for the beginning and the end of a response.
 //!
 //! Pingora 0.9.1 has one time for each read of an upstream, which begins anew with each part of the
-//! request's body that is sent. So the connection is cut off when the time is over.
+//! request's body that is sent, each interim response and each line of a head. So the connection is
+//! cut off when the time is over. Over HTTP/2 it carries other requests as well, and the times of
+//! reads have to do.
 
-use super::Context;
+use super::{Context, response_framing};
 use crate::upstream::Line;
+use http::{Method, header};
+use pingora::http::ResponseHeader;
 use pingora::protocols::Digest;
-use pingora::{Error, ErrorType};
+use pingora::{Error, ErrorType, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 const WAITS: u8 = 0;
 const OVER: u8 = 1;
 const LATE: u8 = 2;
+
+const FIRST_BYTE: &str = "timeouts.first_byte";
+const REQUEST: &str = "timeouts.request";
+
+/// Timers may fire so much before their time.
+const TIMER_SLACK: Duration = Duration::from_millis(20);
 
 /// An attempt's deadline. It is over when this is dropped.
 pub(super) struct Deadline {
@@ -37,6 +48,12 @@ impl Deadline {
         });
         Self { state, timer: timer.abort_handle(), key }
     }
+
+    /// Why the request fails.
+    fn reason(&self) -> Box<Error> {
+        let reason = format!("the response took too long ({})", self.key);
+        Error::explain(ErrorType::ReadTimedout, reason).into_up()
+    }
 }
 
 impl Drop for Deadline {
@@ -54,8 +71,7 @@ fn settle(state: &AtomicU8, to: u8) -> bool {
 /// Whether a request of this kind needs a connection that can be cut off.
 pub(super) fn is_wanted(ctx: &Context) -> bool {
     let route = &ctx.route;
-    // Without a body nothing makes the reads' time begin anew.
-    route.first_byte_timeout.is_some() || (route.request_timeout.is_some() && ctx.has_body)
+    route.first_byte_timeout.is_some() || route.request_timeout.is_some()
 }
 
 /// There is a connection for this attempt.
@@ -66,19 +82,47 @@ pub(super) fn connected(digest: Option<&Digest>, ctx: &mut Context) {
 
 /// All of the request has gone up.
 pub(super) fn asked(ctx: &mut Context) {
-    let Some(line) = ctx.line.take() else { return };
+    let Some(line) = &ctx.line else { return };
     let first = ctx.route.first_byte_timeout;
-    let first = first.map(|time| (Instant::now() + time, "timeouts.first_byte"));
-    let whole = ctx.route.request_timeout;
-    let whole = whole.map(|time| (Instant::from_std(ctx.started) + time, "timeouts.request"));
+    let first = first.map(|time| (Instant::now() + time, FIRST_BYTE));
+    let whole = whole(ctx).map(|at| (at, REQUEST));
     let soonest = first.into_iter().chain(whole).min_by_key(|(at, _)| *at);
-    ctx.deadline = soonest.map(|(at, key)| Box::new(Deadline::begin(line, at, key)));
+    let begin = |(at, key)| Box::new(Deadline::begin(Arc::clone(line), at, key));
+    ctx.deadline = soonest.map(begin);
 }
 
-/// The response has begun.
-pub(super) fn met(ctx: &mut Context) {
-    ctx.line = None;
-    ctx.deadline = None;
+/// When the request must be over.
+fn whole(ctx: &Context) -> Option<Instant> {
+    ctx.route.request_timeout.map(|time| Instant::from_std(ctx.started) + time)
+}
+
+/// The response to a request with this method has begun.
+pub(super) fn met(method: &Method, response: &ResponseHeader, ctx: &mut Context) {
+    let Some(line) = ctx.line.take() else { return };
+    let is_bodiless = *method == Method::HEAD
+        || response_framing::is_bodiless(response.status)
+        || response.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
+    let whole = whole(ctx).filter(|_| !is_bodiless);
+    match (whole, &ctx.deadline) {
+        (Some(_), Some(deadline)) if deadline.key == REQUEST => {}
+        (Some(at), _) => ctx.deadline = Some(Box::new(Deadline::begin(line, at, REQUEST))),
+        (None, _) => ctx.deadline = None,
+    }
+}
+
+/// The response is complete, and the connection free for another request, unless it was cut off: what ends with its
+/// connection is not complete then.
+pub(super) fn complete(ctx: &mut Context) -> Result<()> {
+    match ctx.deadline.take() {
+        Some(deadline) if !settle(&deadline.state, OVER) => Err(deadline.reason()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the time of the whole request is over.
+pub(super) fn is_over(ctx: &Context) -> bool {
+    let limit = ctx.route.request_timeout.filter(|_| ctx.tunnel.is_none());
+    limit.is_some_and(|limit| ctx.started.elapsed() + TIMER_SLACK >= limit)
 }
 
 /// What an error means that is there because the connection was cut off.
@@ -86,9 +130,6 @@ pub(super) fn explain(error: Box<Error>, ctx: &mut Context) -> Box<Error> {
     let late = ctx.deadline.take().filter(|it| it.state.load(Ordering::Acquire) == LATE);
     match late {
         None => error,
-        Some(late) => {
-            let reason = format!("the response did not begin ({})", late.key);
-            Error::explain(ErrorType::ReadTimedout, reason).into_up()
-        }
+        Some(late) => late.reason(),
     }
 }

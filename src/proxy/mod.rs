@@ -31,7 +31,7 @@ use crate::websocket::Registry;
 use async_trait::async_trait;
 use bytes::Bytes;
 use context::Context;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -237,6 +237,29 @@ impl ProxyHttp for Proxy {
         retry::judge(session, response, ctx)
     }
 
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        is_end: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Duration>> {
+        match is_end {
+            true => deadline::complete(ctx).map(|()| None),
+            false => Ok(None),
+        }
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        _: &mut Self::CTX,
+    ) -> Result<()> {
+        response_framing::trim_trailers(trailers);
+        Ok(())
+    }
+
     fn fail_to_connect(
         &self,
         _: &mut Session,
@@ -338,6 +361,10 @@ impl ProxyHttp for Proxy {
         is_end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        if ctx.begun.is_some_and(response_framing::is_bodiless) {
+            // An upstream over HTTP/2 may send one all the same.
+            *body = None;
+        }
         ctx.sent += body.as_ref().map_or(0, |body| body.len() as u64);
         if let (Some(limit), None) = (ctx.route.request_timeout, &ctx.tunnel)
             && ctx.started.elapsed() > limit

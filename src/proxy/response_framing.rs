@@ -2,8 +2,9 @@
 
 use super::Context;
 use crate::http::framing::{self, ResponseLength};
+use crate::http::head::{is_padded, trimmed};
 use crate::websocket::handshake;
-use http::{StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -19,6 +20,9 @@ pub(super) fn check(session: &Session, response: &mut ResponseHeader, ctx: &Cont
     if response.status.is_informational() {
         return Ok(());
     }
+    if response.version == Version::HTTP_2 {
+        trim_values(response)?;
+    }
     if response.headers.contains_key(header::TRANSFER_ENCODING) {
         // RFC 9112, section 6.1: HTTP/1.0 knows no codings, so its framing is in doubt.
         if response.version == Version::HTTP_10 || !framing::is_chunked_once(&response.headers) {
@@ -30,8 +34,8 @@ pub(super) fn check(session: &Session, response: &mut ResponseHeader, ctx: &Cont
         ResponseLength::Known(length) => response.insert_header(header::CONTENT_LENGTH, length)?,
         ResponseLength::Unclear => return malformed("its Content-Length is not one number"),
     }
-    if matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        // Neither has a body (RFC 9110, sections 15.3.5 and 15.4.5), and nothing may tell a reader otherwise.
+    if is_bodiless(response.status) {
+        // Nothing may tell a reader otherwise.
         for name in [&header::CONTENT_LENGTH, &header::TRANSFER_ENCODING] {
             if response.headers.contains_key(name) {
                 response.remove_header(name);
@@ -43,6 +47,31 @@ pub(super) fn check(session: &Session, response: &mut ResponseHeader, ctx: &Cont
         response.set_version(Version::HTTP_11);
     }
     Ok(())
+}
+
+/// Takes the white space around values off, as a parser of HTTP/1.1 does (RFC 9113, section 8.2.1, has none).
+fn trim_values(response: &mut ResponseHeader) -> Result<()> {
+    while let Some((name, _)) = response.headers.iter().find(|(_, value)| is_padded(value)) {
+        let name = name.clone();
+        let values: Vec<_> = response.headers.get_all(&name).iter().map(trimmed).collect();
+        response.remove_header(&name);
+        for value in values {
+            response.append_header(name.clone(), value)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same for trailers, which only HTTP/2 has here.
+pub(super) fn trim_trailers(trailers: &mut HeaderMap) {
+    for value in trailers.values_mut().filter(|value| is_padded(value)) {
+        *value = trimmed(value);
+    }
+}
+
+/// Whether a response with this status has no body (RFC 9110, sections 15.3.5 and 15.4.5).
+pub(super) fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// A 101 answers a WebSocket's handshake, rightly, or is none (RFC 9110, section 15.2.2).

@@ -83,13 +83,14 @@ pub(super) fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Cont
     if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
-    deadline::met(ctx);
+    deadline::met(&session.req_header().method, response, ctx);
     let status = response.status.as_u16();
     tracing::answered(ctx, response);
     if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.endpoint) {
         pool.answered(chosen, status);
     }
     if ctx.route.retry.on_status.contains(&status) && may_repeat(session, ctx, false) {
+        ctx.deadline = None;
         let mut error = Error::new_up(BETTER);
         error.set_retry(true);
         return Err(error);
@@ -125,7 +126,9 @@ pub(super) fn broken(
         return error;
     }
     let is_upstreams = *error.esource() == ErrorSource::Upstream;
-    let is_safe = session.req_header().method.is_idempotent() && is_repeatable(session);
+    let is_safe = ctx.route.retry.attempts > 1
+        && session.req_header().method.is_idempotent()
+        && is_repeatable(session);
     if !is_safe {
         error.set_retry(false);
     } else {
@@ -166,9 +169,12 @@ fn is_graceful(error: &Error) -> bool {
     error.is_some_and(|it| it.is_go_away() && it.reason() == Some(h2::Reason::NO_ERROR))
 }
 
-/// Whether the request can be sent once more: its body is kept, and the client has got no response.
+/// Whether the request can be sent once more: its body is kept, and the client has got nothing of a
+/// response. A 100 is none: it asked for the body.
 fn is_repeatable(session: &Session) -> bool {
-    !session.as_ref().retry_buffer_truncated() && session.response_written().is_none()
+    let response = session.response_written();
+    !session.as_ref().retry_buffer_truncated()
+        && response.is_none_or(|response| response.status == StatusCode::CONTINUE)
 }
 
 /// Whether there is another attempt for this request; it is counted.

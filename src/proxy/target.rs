@@ -137,7 +137,8 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
     }
     let connect = route.connect_timeout.min(within);
     options.connection_timeout = Some(connect);
-    let keeps_line = deadline::is_wanted(ctx) && speech.alpn == ALPN::H1;
+    // One of HTTP/2 is shared.
+    let keeps_line = deadline::is_wanted(ctx) && speech.alpn != ALPN::H2;
     if !is_tunnel && (secured.is_some() || keeps_line) {
         let handshake = route.tls_timeout.min(within);
         options.custom_l4 = Some(Arc::new(Dialer { time: connect, keeps_line }));

@@ -72,6 +72,33 @@ async fn a_connection_that_breaks_is_tried_again_where_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn off_sends_no_request_twice_not_even_over_a_kept_connection() {
+    for (retry, status, sent) in
+        [("retry: off", 502, 1), ("retry: {attempts: 1}", 502, 1), ("retry: on", 200, 2)]
+    {
+        let upstream = Upstream::scripted(|mut wire, recorder| async move {
+            let mut is_first = true;
+            while let Some(head) = wire.try_head().await {
+                recorder.record(&head);
+                if head.target() == "/closes" && !is_first {
+                    return;
+                }
+                is_first = false;
+                wire.send(ok("hello")).await;
+            }
+        })
+        .await;
+        let gateway = pool(&[&upstream], &[]).with(retry).start().await;
+        assert_eq!(gateway.get("/first", &[]).await.status(), 200);
+        // By then the connection can be used again.
+        gateway.access_of("/first").await;
+        let request = get("/closes", &[]).replace("GET", "DELETE");
+        assert_eq!(gateway.send(request).await.status(), status, "{retry}");
+        assert_eq!(upstream.requests().len(), 1 + sent, "{retry}");
+    }
+}
+
+#[tokio::test]
 async fn each_status_of_the_list_is_tried_again_and_no_other() {
     let (a, b) = (moody("a").await, Upstream::saying("b").await);
     let retry = "retry: {on: [\"502\", \"503\", \"504\", \"429\"], backoff: 1ms}";

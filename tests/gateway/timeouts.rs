@@ -1,7 +1,7 @@
 //! Each wait for an upstream ends when its time is over, and the log says which time it was.
 
 use crate::support::{
-    Authority, Config, Gateway, Upstream, Wire, free_port, ok, switch, until, within,
+    Authority, Config, Gateway, Upstream, Wire, free_port, get, ok, switch, until, within,
 };
 use std::time::Duration;
 use tempfile::TempDir;
@@ -28,6 +28,76 @@ async fn reticent() -> Upstream {
         }
     })
     .await
+}
+
+/// Drips something of a response without end: interim responses, lines of a head, a body; or nothing behind the head.
+async fn dripping() -> Upstream {
+    Upstream::scripted(|mut wire, _| async move {
+        let Some(head) = wire.try_head().await else { return };
+        wire.body(&head).await;
+        let (first, each) = match head.target() {
+            "/interim" => ("", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
+            "/head" => ("HTTP/1.1 200 OK\r\n", "X-A: b\r\n"),
+            "/length" => ("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", "x"),
+            "/chunks" => ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n"),
+            "/endless" => ("HTTP/1.1 200 OK\r\n\r\n", "x"),
+            "/stops" => ("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", ""),
+            _ => ("HTTP/1.1 200 OK\r\n\r\n", ""),
+        };
+        wire.send(first).await;
+        let mut drip = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            drip.tick().await;
+            if wire.try_send(each).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_whole_request_has_its_time_whatever_the_upstream_drips() {
+    let upstream = dripping().await;
+    let gateway = Config::to(&upstream).with("timeouts: {request: 500ms}").start().await;
+    for target in ["/interim", "/head"] {
+        for body in ["", "ab"] {
+            let length = format!("Content-Length: {}", body.len());
+            let answer = gateway.send(get(target, &[&length]) + body).await;
+            assert_eq!(
+                (answer.status(), &answer.error()["error"]),
+                (504, &"upstream_timeout".into())
+            );
+        }
+        blames(&gateway, target, "timeouts.request").await;
+    }
+    for target in ["/length", "/chunks", "/endless", "/stops", "/silent-and-endless"] {
+        let mut wire = gateway.connect().await;
+        wire.send(get(target, &[])).await;
+        assert_eq!(wire.head().await.status(), Some(200), "{target}");
+        let body = wire.read_to_end().await;
+        assert!(!body.ends_with(b"0\r\n\r\n"), "{target} has no end");
+        blames(&gateway, target, "timeouts.request").await;
+    }
+}
+
+#[tokio::test]
+async fn a_silent_upstreams_time_is_named_by_the_key_that_acted() {
+    let upstream = reticent().await;
+    let gateway = Config::to(&upstream).with("timeouts: {request: 300ms, read: 10s}").start().await;
+    assert_eq!(gateway.get("/silent", &[]).await.status(), 504);
+    blames(&gateway, "/silent", "timeouts.request").await;
+    let gateway = Config::to(&upstream).with("timeouts: {request: 10s, read: 300ms}").start().await;
+    assert_eq!(gateway.get("/silent", &[]).await.status(), 504);
+    blames(&gateway, "/silent", "timeouts.read").await;
+    // In time, the connection is used again and again.
+    let gateway = Config::to(&upstream).with("timeouts: {request: 10s}").start().await;
+    until("one is used again", async || {
+        let connections = upstream.connections();
+        assert_eq!(gateway.get("/", &[]).await.text(), "hello");
+        upstream.connections() == connections
+    })
+    .await;
 }
 
 /// The access log's line of this path says so.
