@@ -19,7 +19,10 @@ pub struct ErrorPages {
     /// is escaped for the inside of a string.
     #[schemars(extend("propertyNames" = {"format": "error-status"}))]
     pub json: BTreeMap<ErrorStatus, Spanned<String>>,
-    /// Whether they also take the place of errors that upstreams answer; `Retry-After`,
-    /// `WWW-Authenticate`, `Allow` and `Set-Cookie` of those are kept. Default: `false`.
+    /// Whether they also take the place of errors that upstreams answer. Of those, the headers that
+    /// belong to the status are kept (`WWW-Authenticate`, `Proxy-Authenticate`, `Allow`,
+    /// `Retry-After`, `Content-Range` of a 416, `Upgrade` of a 426, `Accept-*` of a 415, `Link` of a
+    /// 451, `RateLimit`), `Set-Cookie`, `Vary`, and the headers of CORS (`Access-Control-*`,
+    /// `Timing-Allow-Origin`, `Cross-Origin-Resource-Policy`). Default: `false`.
     pub intercept: bool,
 }

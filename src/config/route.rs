@@ -60,8 +60,8 @@ pub struct Route {
     /// Default: `off`.
     #[serde(default)]
     pub grpc_web: Option<Spanned<Switch>>,
-    /// When a request is tried again; `off`: one that an upstream may have read never is, not even where it
-    /// has closed a connection that was used again.
+    /// When a request is tried again. `off`: a request that an upstream may have read is never sent
+    /// again, not even if the upstream closes a kept connection while it is sent.
     #[serde(default)]
     pub retry: Option<Spanned<RetrySetting>>,
     /// Replaces the top-level `cors` for this route; `off` switches it off.

@@ -289,6 +289,8 @@ pub(super) fn may_be_stale(
     ctx: &mut Context,
     error: Option<&Error>,
 ) -> bool {
+    // Pingora discards what is left of the response, and the connection may go to another request.
+    ctx.deadline = None;
     match error {
         None => {
             disguise(session, ctx);
@@ -303,6 +305,31 @@ pub(super) fn may_be_stale(
             true
         }
     }
+}
+
+/// Passes an interim response on where the cache may keep the final one: Pingora drops what it has read together
+/// with the head of that, which then comes from the cache.
+pub(super) async fn pass_interim(
+    session: &mut Session,
+    response: &mut ResponseHeader,
+) -> Result<()> {
+    let version = session.req_header().version;
+    let is_due = session.cache.enabled()
+        && response.status != StatusCode::CONTINUE
+        && version != Version::HTTP_10;
+    if !is_due {
+        return Ok(());
+    }
+    let client = session.as_downstream_mut();
+    client.set_ignore_info_resp(false);
+    client.write_response_header_ref(response).await.map_err(Error::into_down)?;
+    // Pingora may pass it on as well, which would be a second time.
+    client.set_ignore_info_resp(true);
+    if version == Version::HTTP_2 {
+        // There is no such setting, but no client is sent a 100.
+        response.set_status(StatusCode::CONTINUE)?;
+    }
+    Ok(())
 }
 
 /// Pingora refreshes by a request that it makes of this one's head as it is on HTTP/1's wire. It writes

@@ -36,6 +36,8 @@ pub(super) struct Outgoing {
 enum State {
     /// Nothing is to be done, or no more.
     Idle,
+    /// The client speaks HTTP/1.0 and knows no chunks (RFC 9112, section 6.1).
+    Unchunked,
     /// The route compresses: what this client gets, the response's head decides.
     Armed(Box<Offer>),
     Encoding {
@@ -57,12 +59,15 @@ struct Offer {
 
 /// Gets the response ready to be compressed, where the route says so.
 pub(super) fn arm(session: &mut Session, ctx: &Context) {
-    let Some(compression) = &ctx.route.compression else { return };
     let request = session.req_header();
-    // Such a client knows no chunks, and the length of what is compressed is not known.
+    // The length of what is compressed is not known, and would be told in chunks.
     if request.version == Version::HTTP_10 || request.version == Version::HTTP_09 {
+        if let Some(outgoing) = session.downstream_modules_ctx.get_mut::<Outgoing>() {
+            outgoing.state = State::Unchunked;
+        }
         return;
     }
+    let Some(compression) = &ctx.route.compression else { return };
     let offer = Offer {
         coding: choose(&request.headers, &compression.codings),
         if_none_match: request.headers.get(header::IF_NONE_MATCH).cloned(),
@@ -87,8 +92,16 @@ impl Outgoing {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
-        let State::Armed(offer) = std::mem::replace(&mut self.state, State::Idle) else {
-            return Ok(());
+        if head.status == StatusCode::UPGRADE_REQUIRED {
+            name_upgrade(head, matches!(self.state, State::Unchunked))?;
+        }
+        let offer = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Armed(offer) => offer,
+            State::Unchunked => {
+                head.remove_header(&header::TRANSFER_ENCODING);
+                return Ok(());
+            }
+            _ => return Ok(()),
         };
         if head.status == StatusCode::NOT_MODIFIED {
             return not_modified(head, &offer);
@@ -147,6 +160,18 @@ impl Outgoing {
         *body = (!encoded.is_empty()).then_some(encoded);
         Ok(())
     }
+}
+
+/// RFC 9110, section 7.8: who sends `Upgrade` names it in `Connection`, and HTTP/1.0 has no upgrades.
+fn name_upgrade(head: &mut ResponseHeader, is_http10: bool) -> Result<()> {
+    if is_http10 {
+        head.remove_header(&header::UPGRADE);
+    } else if head.headers.contains_key(header::UPGRADE) {
+        // Pingora writes `Connection` itself, in the place of any that is set, but the reason as it is. Over HTTP/2
+        // there is neither.
+        head.set_reason_phrase(Some("Upgrade Required\r\nConnection: Upgrade"))?;
+    }
+    Ok(())
 }
 
 /// RFC 9110, section 15.4.5: a 304 has the `ETag` and the `Vary` that the 200 would have. Its media type

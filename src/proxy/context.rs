@@ -30,6 +30,9 @@ use std::time::{Instant, SystemTime};
 /// What nginx logs when the client left before there was an answer; ops know it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
+/// What is logged when the gateway had an answer that it could not send.
+const FAILED: u16 = 500;
+
 /// What is logged when the gateway stopped before there was an answer.
 const STOPPED: u16 = 503;
 
@@ -197,7 +200,11 @@ impl Context {
             self.error.get_or_insert_with(|| failure::in_words(error));
         }
         let is_evicted = error.is_some() && self.note_eviction();
-        let nothing_sent = if is_cut_off || is_evicted { STOPPED } else { CLIENT_CLOSED_REQUEST };
+        let nothing_sent = match error {
+            _ if is_cut_off || is_evicted => STOPPED,
+            Some(error) if failure::is_head_refused(error) => FAILED,
+            _ => CLIENT_CLOSED_REQUEST,
+        };
         let status = match (self.grpc_reply, session.response_written()) {
             (Some(status), Some(_)) => status.as_u16(),
             (None, Some(response)) => response.status.as_u16(),

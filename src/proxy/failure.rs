@@ -1,11 +1,11 @@
 //! What went wrong: the answer for the client, the words for the operator.
 
-use super::{Context, grpc_web, reply};
+use super::{Context, deadline, grpc_web, reply};
 use crate::filter::Reply;
 use crate::http::grpc;
 use crate::upstream::{deepest_cause, is_out_of_files};
 use crate::websocket::{Initiator, Order, TRY_AGAIN_LATER};
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -82,9 +82,8 @@ pub(super) fn intercept(
         "upstream_error",
         "the service behind the gateway answered with an error",
     );
-    // They are what the client must know to do better.
-    for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW, header::SET_COOKIE] {
-        for value in response.headers.get_all(&name) {
+    for (name, value) in &response.headers {
+        if is_kept(name, response.status) {
             instead = instead.header(name.clone(), value.clone());
         }
     }
@@ -94,6 +93,28 @@ pub(super) fn intercept(
         ErrorType::HTTPStatus(status),
         format!("the upstream answered {status}; a page takes its place (error_pages.intercept)"),
     )
+}
+
+/// Whether a page that takes the place of an upstream's error keeps this header of it: what the status is nothing
+/// without (RFC 9110, sections 15.5 and 15.6), what the client must know to do better, and what browsers ask for
+/// before a page's script may see the status at all.
+fn is_kept(name: &HeaderName, status: StatusCode) -> bool {
+    match name.as_str() {
+        "content-range" => status == StatusCode::RANGE_NOT_SATISFIABLE,
+        "upgrade" => status == StatusCode::UPGRADE_REQUIRED,
+        // RFC 7725, section 4: who has the resource blocked.
+        "link" => status == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+        // RFC 9110, sections 12.5.1 and 12.5.3; RFC 5789, section 3.1: what would have been taken.
+        "accept" | "accept-encoding" | "accept-patch" | "accept-post" => {
+            status == StatusCode::UNSUPPORTED_MEDIA_TYPE
+        }
+        "allow" | "proxy-authenticate" | "retry-after" | "set-cookie" | "www-authenticate" => true,
+        // RFC 7615, RFC 9449, and the rate limits of clients that wait by them.
+        "authentication-info" | "proxy-authentication-info" | "dpop-nonce" => true,
+        "ratelimit" | "ratelimit-policy" => true,
+        "vary" | "timing-allow-origin" | "cross-origin-resource-policy" => true,
+        other => other.starts_with("access-control-"),
+    }
 }
 
 /// The answer to a request that a filter failed on.
@@ -133,6 +154,9 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
     }
     if is_out_of_files(error) {
         return Some(overloaded());
+    }
+    if is_head_refused(error) {
+        return Some(internal());
     }
     match (error.etype(), error.esource()) {
         (ErrorType::HTTPStatus(413), _) => Some(Reply::error(
@@ -233,6 +257,14 @@ fn internal() -> Reply {
     )
 }
 
+/// Whether the response was not sent because of a header that HTTP/2 has no place for (RFC 9113, section 8.2.2). The
+/// gateway removes those of upstreams, so a filter has set it. Pingora takes it for the client's fault.
+pub(super) fn is_head_refused(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<h2::Error>();
+    // The `h2` crate tells its caller's faults apart by their texts alone.
+    cause.is_some_and(|cause| cause.to_string().ends_with("malformed headers"))
+}
+
 /// What the operator reads: what failed, at which endpoint, and the deepest cause.
 pub(super) fn describe(error: &Error, ctx: &Context) -> String {
     if let (Some(upload), ErrorType::ReadTimedout, ErrorSource::Downstream) =
@@ -247,10 +279,26 @@ pub(super) fn describe(error: &Error, ctx: &Context) -> String {
             order.reason
         );
     }
+    if is_head_refused(error) {
+        return "a filter has set a header that HTTP/2 forbids, such as `TE`".to_owned();
+    }
     match ctx.endpoint.as_ref().filter(|_| *error.esource() != ErrorSource::Downstream) {
+        Some(chosen) if is_timeout(error) && deadline::is_over(ctx) => {
+            format!("upstream {}: no answer in time (timeouts.request)", chosen.address())
+        }
         Some(chosen) => format!("upstream {}: {}", chosen.address(), in_words(error)),
         None => in_words(error),
     }
+}
+
+fn is_timeout(error: &Error) -> bool {
+    matches!(
+        error.etype(),
+        ErrorType::ConnectTimedout
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
+    )
 }
 
 /// The error in words, with its deepest cause.

@@ -1,11 +1,11 @@
 //! What changes on the way to the upstream and back.
 
-use super::{Context, caching, tracing};
+use super::{Context, caching, response_framing, tracing};
 use crate::filter::UpstreamRequest;
 use crate::generation::HostHeader;
 use crate::http::{address, forwarded, grpc, head, path, proxy_headers};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::ALPN;
 use pingora::{Error, ErrorType, OrErr, Result};
@@ -32,6 +32,10 @@ pub(super) fn prepare(
     ctx: &mut Context,
 ) -> Result<()> {
     insist_on_http2(upstream, ctx)?;
+    if upstream.version == Version::HTTP_2 {
+        // Nobody cuts off a connection that other requests share.
+        ctx.line = None;
+    }
     set_path(session.req_header(), upstream, ctx)?;
     if upstream.version == Version::HTTP_2 {
         accept_trailers(session.req_header(), upstream)?;
@@ -228,15 +232,29 @@ fn append_to_list(head: &mut RequestHeader, name: &'static str, element: &str) -
     head.insert_header(name, list)
 }
 
+/// Keeps the client's connection open behind an interim response: Pingora would close it behind each response that
+/// comes before the end of the request's body.
+pub(super) fn interim_comes(session: &mut Session) {
+    session.as_downstream_mut().set_close_on_response_before_downstream_finish(false);
+}
+
 /// Removes what concerns the upstream's connection alone (RFC 9110, section 7.6.1).
 pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeader) {
+    session.as_downstream_mut().set_close_on_response_before_downstream_finish(true);
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         return clean_switch(response);
     }
     if session.req_header().version == Version::HTTP_10 {
         // RFC 9112, section 6.1: such a client knows no chunks; the end of the connection is
-        // the end of the body.
-        if response.remove_header(&header::TRANSFER_ENCODING).is_some() {
+        // the end of the body. Where an upstream over HTTP/2 tells no length, Pingora adds chunks behind
+        // this: `proxy/compression.rs` has the last word.
+        let has_chunks = response.remove_header(&header::TRANSFER_ENCODING).is_some();
+        let is_endless = || {
+            !response_framing::is_bodiless(response.status)
+                && session.req_header().method != Method::HEAD
+                && !response.headers.contains_key(header::CONTENT_LENGTH)
+        };
+        if has_chunks || is_endless() {
             session.set_keepalive(None);
         }
     }
@@ -250,6 +268,7 @@ pub(super) fn clean_interim(session: &mut Session, response: &mut ResponseHeader
         session.as_downstream_mut().set_ignore_info_resp(true);
         return;
     }
+    interim_comes(session);
     strip_hop_by_hop(response);
     for name in [header::TRANSFER_ENCODING, header::CONTENT_LENGTH] {
         if response.headers.contains_key(&name) {

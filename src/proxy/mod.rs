@@ -8,6 +8,7 @@ mod context;
 mod cut_off;
 mod deadline;
 mod entrance;
+mod expectation;
 mod explained;
 mod failure;
 mod forward;
@@ -278,6 +279,7 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         // A further attempt gets what has come of the body once more.
         ctx.received = 0;
+        expectation::meet(session, upstream_request, ctx).await?;
         forward::prepare(session, upstream_request, ctx)?;
         mirror::begin(upstream_request, ctx);
         caching::asked(ctx);
@@ -324,7 +326,7 @@ impl ProxyHttp for Proxy {
             && response.status != StatusCode::SWITCHING_PROTOCOLS;
         if is_interim {
             forward::clean_interim(session, response);
-            return Ok(());
+            return caching::pass_interim(session, response).await;
         }
         let opened = match ctx.bridge {
             None => StatusCode::SWITCHING_PROTOCOLS,

@@ -92,6 +92,49 @@ async fn errors_of_upstreams_get_it_where_the_file_says_so() {
 }
 
 #[tokio::test]
+async fn a_page_keeps_what_the_status_requires_and_what_scripts_need() {
+    let folder = pages();
+    let upstream = Upstream::answering(|request| {
+        let (status, field) = match request.head.target() {
+            "/s/405" => ("405 No", "Allow: GET"),
+            "/s/407" => ("407 No", "Proxy-Authenticate: Basic"),
+            "/s/415" => ("415 No", "Accept-Encoding: gzip"),
+            "/s/416" => ("416 No", "Content-Range: bytes */99"),
+            "/s/426" => ("426 No", "Upgrade: websocket"),
+            "/s/451" => ("451 No", "Link: <https://a.test/>; rel=\"blocked-by\""),
+            _ => ("403 No", "Content-Range: bytes 0-1/2"),
+        };
+        let cors =
+            ["Access-Control-Allow-Origin: https://a.test", "Access-Control-Expose-Headers: x"];
+        let more = ["Vary: Origin", "Timing-Allow-Origin: *", "X-Own: 1", "ETag: \"x\"", field];
+        respond(status, &[&cors[..], &more].concat(), "theirs")
+    })
+    .await;
+    let gateway = config(&folder, &upstream, ", intercept: true").start().await;
+    for (status, name, value) in [
+        (405, "allow", Some("GET")),
+        (407, "proxy-authenticate", Some("Basic")),
+        (415, "accept-encoding", Some("gzip")),
+        (416, "content-range", Some("bytes */99")),
+        (426, "upgrade", Some("websocket")),
+        (451, "link", Some("<https://a.test/>; rel=\"blocked-by\"")),
+        (403, "content-range", None),
+    ] {
+        let answer = browse(&gateway, &format!("/s/{status}")).await;
+        assert_eq!((answer.status(), answer.head.only(name)), (status, value));
+        assert!(answer.text().starts_with(&format!("<h1>{status}")), "{}", answer.text());
+        let origin = answer.head.only("access-control-allow-origin");
+        assert_eq!(origin, Some("https://a.test"), "{}", answer.head.text);
+        assert_eq!(answer.head.only("access-control-expose-headers"), Some("x"));
+        assert_eq!(answer.head.only("timing-allow-origin"), Some("*"));
+        assert_eq!(answer.head.only("vary"), Some("Origin"));
+        assert_eq!((answer.head.get("x-own"), answer.head.get("etag")), (None, None));
+    }
+    let upgrade = browse(&gateway, "/s/426").await;
+    assert!(upgrade.head.list("connection").contains(&"upgrade".to_owned()));
+}
+
+#[tokio::test]
 async fn a_page_is_read_again_on_sighup_and_a_bad_one_is_told() {
     let folder = pages();
     let upstream = Upstream::saying("ok").await;

@@ -147,7 +147,8 @@ fn post(body: &str) -> String {
 #[tokio::test]
 async fn what_an_upstream_has_not_begun_is_tried_again_whatever_the_method() {
     for first in [First::GoesAway(0), First::GoesAway(11), First::Refuses] {
-        for request in [get("/", &[]), post("abc"), post("")] {
+        let expecting = post("abc").replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
+        for request in [get("/", &[]), post("abc"), post(""), expecting] {
             let (upstream, requests) = reluctant(first).await;
             let config = Config::to(&upstream).speaking("protocols: [h2c]");
             let gateway = config.with("retry: {backoff: 1ms}").start().await;

@@ -1,7 +1,7 @@
 //! Interim responses (RFC 9110, section 15.2) pass to clients that know them, without what is of the
 //! upstream's connection.
 
-use crate::support::{Config, Gateway, Upstream, Wire, get, ok, until, within};
+use crate::support::{Config, Gateway, Upstream, Wire, get, ok, respond, until, within};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Request;
@@ -199,4 +199,63 @@ async fn a_handshake_over_http2_gets_them() {
         assert_eq!(next.status().as_u16(), status);
     }
     assert_eq!(within("the answer", response).await.expect("an answer").status().as_u16(), 200);
+}
+
+#[tokio::test]
+async fn hints_pass_once_where_the_response_is_kept_in_the_cache() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+    let upstream = Upstream::answering(move |request| {
+        let age = match request.head.target() {
+            "/other" => "Cache-Control: no-store",
+            _ => "Cache-Control: max-age=60",
+        };
+        [hints.as_bytes(), hints.as_bytes(), &respond("200 OK", &[age], "ok")[..]].concat()
+    })
+    .await;
+    let config = Config::to(&upstream).with("cache: on").listening("protocols: [h1, h2c]");
+    let gateway = config.start().await;
+    let mut client = client(&gateway).await;
+    for hints in [2, 0] {
+        let (interim, last, body) = ask(&mut client).await;
+        assert_eq!(
+            (interim.len(), last.status.as_u16(), body.as_slice()),
+            (hints, 200, &b"ok"[..])
+        );
+    }
+    for target in ["/kept", "/other"] {
+        let mut wire = gateway.connect().await;
+        wire.send(get(target, &[])).await;
+        for _ in 0..2 {
+            assert_eq!(wire.head().await.status(), Some(103), "{target}");
+        }
+        let head = wire.head().await;
+        assert_eq!(head.status(), Some(200), "{target}");
+        assert_eq!(wire.body(&head).await, b"ok");
+        wire.send("GET /kept HTTP/1.0\r\nHost: localhost\r\n\r\n").await;
+        assert_eq!(wire.head().await.status(), Some(200), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_behind_an_upload_that_waited_for_a_100() {
+    let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
+        while let Some(head) = wire.try_head().await {
+            wire.send("HTTP/1.1 100 Continue\r\n\r\n").await;
+            wire.body(&head).await;
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let gateway = Config::to(&upstream).start().await;
+    let mut wire = gateway.connect().await;
+    for _ in 0..2 {
+        wire.send(
+            "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n",
+        )
+        .await;
+        assert_eq!(wire.head().await.status(), Some(100));
+        wire.send("abc").await;
+        let answer = wire.response().await;
+        assert_eq!((answer.status(), answer.head.only("connection")), (200, Some("keep-alive")));
+    }
 }

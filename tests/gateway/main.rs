@@ -39,6 +39,7 @@ mod host_spellings;
 mod http2_bodies;
 mod http2_floods;
 mod http2_limits;
+mod http2_responses;
 mod http2_to_http1;
 mod http2_upstreams;
 mod http_semantics;

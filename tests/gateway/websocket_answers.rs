@@ -111,6 +111,8 @@ async fn a_101_loses_what_belongs_to_no_switch() {
                 ("content-length", "5"),
                 ("keep-alive", "timeout=5"),
                 ("proxy-connection", "keep-alive"),
+                ("te", "gzip"),
+                ("http2-settings", "AAMAAABkAAQAAP__"),
                 ("trailer", "x"),
                 ("transfer-encoding", "chunked"),
                 ("x-of-connection", "1"),
@@ -125,6 +127,8 @@ async fn a_101_loses_what_belongs_to_no_switch() {
         "content-length",
         "keep-alive",
         "proxy-connection",
+        "te",
+        "http2-settings",
         "trailer",
         "transfer-encoding",
         "x-of-connection",
@@ -150,6 +154,15 @@ async fn a_426_keeps_what_it_asks_for() {
     assert_eq!(answer.head.only("x-of-connection"), None);
     let own = gateway.refused(&Handshake::to("/").set("Sec-WebSocket-Version", "8")).await;
     assert_eq!((own.status(), own.head.only("upgrade")), (426, Some("websocket")));
+    for head in [&answer.head, &own.head] {
+        // RFC 9110, section 7.8: who sends `Upgrade` names it in `Connection`.
+        assert!(head.list("connection").contains(&"upgrade".to_owned()), "{}", head.text);
+    }
+    let mut wire = gateway.connect().await;
+    wire.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n").await;
+    let old = wire.head().await;
+    assert_eq!((old.status(), old.get("upgrade")), (Some(426), None), "{}", old.text);
+    assert_eq!(old.list("connection"), ["close"]);
 }
 
 /// A gateway with TLS, and a client of its own for HTTP/2.

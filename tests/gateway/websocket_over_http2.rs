@@ -165,6 +165,29 @@ async fn rfc8441_a_websocket_passes_by_http2() {
 }
 
 #[tokio::test]
+async fn rfc9113_8_2_2_what_is_of_the_upstreams_connection_ends_no_handshake() {
+    let upstream = Upstream::scripted(|mut wire, _| async move {
+        while let Some(head) = wire.try_head().await {
+            if head.get("upgrade").is_some() {
+                let lines = "TE: gzip\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\nKeep-Alive: timeout=5\r\nX-Own: 1\r\n";
+                let _socket = switch(wire, &head, lines).await;
+                return std::future::pending().await;
+            }
+            wire.send(respond("200 OK", &["TE: gzip"], "polled")).await;
+        }
+    })
+    .await;
+    let mut client = Client::of(Config::to(&upstream)).await;
+    let fields = [("sec-websocket-version", "13")];
+    let (response, _send) = client.connect("/ws", "websocket", &fields).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["x-own"], "1");
+    for gone in ["te", "http2-settings", "keep-alive"] {
+        assert!(!response.headers().contains_key(gone), "{gone}");
+    }
+}
+
+#[tokio::test]
 async fn rfc9113_8_2_3_cookies_of_a_handshake_are_one_header() {
     let upstream = Upstream::echo().await;
     let mut client = Client::of(Config::to(&upstream)).await;
