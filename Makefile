@@ -58,7 +58,9 @@ shellcheck: ## Lints of the shell scripts
 # the features that the tests alone do not ask for.
 configs: ## `tidegate check` on every configuration in conf and docker
 	@cargo test --no-run --quiet
-	@bad=0; for file in $(CONFIGS); do $(TIDEGATE_BIN) check --config $$file || bad=1; done; exit $$bad
+	@bad=0; export RUNTIME_DIRECTORY=$$(mktemp -d); \
+	for file in $(CONFIGS); do $(TIDEGATE_BIN) check --config $$file || bad=1; done; \
+	rmdir $$RUNTIME_DIRECTORY; exit $$bad
 
 docker-check: ## What of docker/ can be checked without an engine and a cluster
 	@TIDEGATE_BIN=$(TIDEGATE_BIN) docker/check

@@ -6,6 +6,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Where accounts and certificates are, below `state_dir`.
+pub const FOLDER: &str = "acme";
+
 /// The file of the account's credentials.
 const ACCOUNT: &str = "account.json";
 
@@ -39,13 +42,13 @@ impl Store {
     }
 
     fn folder(&self) -> io::Result<PrivateFolder> {
-        PrivateFolder::open(&self.state, &["acme", &self.authority])
+        PrivateFolder::open(&self.state, &[FOLDER, &self.authority])
     }
 
     /// What a file holds, if there is one.
     fn read(&self, name: &str) -> Option<Vec<u8>> {
         // A mere check makes no folder.
-        if !self.state.join("acme").join(&self.authority).join(name).exists() {
+        if !self.state.join(FOLDER).join(&self.authority).join(name).exists() {
             return None;
         }
         self.folder()
@@ -87,10 +90,10 @@ impl Store {
     /// The folders of all authorities, sorted.
     fn authorities(&self) -> Vec<String> {
         // A mere check makes no folder.
-        if !self.state.join("acme").exists() {
+        if !self.state.join(FOLDER).exists() {
             return Vec::new();
         }
-        let folder = PrivateFolder::open(&self.state, &["acme"]);
+        let folder = PrivateFolder::open(&self.state, &[FOLDER]);
         let mut names = folder.and_then(|folder| folder.names()).unwrap_or_default();
         names.retain(|name| !name.starts_with('.'));
         names.sort();
@@ -99,10 +102,10 @@ impl Store {
 
     /// The certificates of an authority but this one.
     fn others_of(&self, authority: &str) -> Vec<Certificate> {
-        if !self.state.join("acme").join(authority).is_dir() {
+        if !self.state.join(FOLDER).join(authority).is_dir() {
             return Vec::new();
         }
-        let Ok(folder) = PrivateFolder::open(&self.state, &["acme", authority]) else {
+        let Ok(folder) = PrivateFolder::open(&self.state, &[FOLDER, authority]) else {
             return Vec::new();
         };
         let own = format!("{}.pem", self.name);
@@ -132,7 +135,7 @@ impl Store {
 
     /// Where the account is kept.
     pub(super) fn account_file(&self) -> PathBuf {
-        self.state.join("acme").join(&self.authority).join(ACCOUNT)
+        self.state.join(FOLDER).join(&self.authority).join(ACCOUNT)
     }
 
     /// `None` while another process has it.

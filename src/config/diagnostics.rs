@@ -116,6 +116,15 @@ impl Problems {
         self.problems.is_empty()
     }
 
+    /// These and those of the same configuration.
+    #[must_use]
+    pub(crate) fn and(mut self, others: Self) -> Self {
+        for problem in others.problems {
+            self.insert(problem);
+        }
+        self
+    }
+
     /// Leaves out what is only missed because something else is broken.
     pub(crate) fn leave_out_follow_ons(&mut self, broken: &BrokenParts) {
         // What a route as a whole lacks is told with an eye to what was misspelt.

@@ -1,10 +1,10 @@
 //! Log files that are appended to, and never waited for.
 
-use rustix::fs::{Access, OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{Access, OFlags, access, fcntl_getfl, fcntl_setfl};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 /// Who may read a log: the gateway's user and its group. Logs tell of users and their addresses.
 const LOG_MODE: u32 = 0o640;
@@ -30,17 +30,45 @@ pub fn open_log(path: &Path) -> io::Result<File> {
 }
 
 /// Whether [`open_log`] would succeed, without making the file.
+///
+/// # Errors
+/// The one that opening it would have.
 pub fn can_append(path: &Path) -> io::Result<()> {
-    let may = |path: &Path, access: Access| Ok(rustix::fs::access(path, access)?);
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(_) => may(path, Access::WRITE_OK),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            may(folder.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)
-        }
+        Ok(found) if found.file_type().is_socket() => Err(io::Error::other("it is a socket")),
+        Ok(_) => Ok(access(path, Access::WRITE_OK)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => can_create(&followed(path)),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a file could be made there, as far as permissions tell.
+///
+/// # Errors
+/// The one that making it would have.
+pub fn can_create(path: &Path) -> io::Result<()> {
+    if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    if !fs::metadata(folder)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+/// Where a file that is made by this name would be: at the end of a link that leads to nothing yet.
+fn followed(path: &Path) -> PathBuf {
+    // Linux gives up after as many.
+    const MOST_LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(to) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new("/")).join(to);
+    }
+    path
 }
 
 /// Lets what is written to a plain file go to its end, wherever that is by then: another process

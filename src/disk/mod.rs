@@ -7,6 +7,6 @@ mod private;
 mod read;
 
 pub use self::glob::matching;
-pub use append::{append_always, can_append, open_log};
+pub use append::{append_always, can_append, can_create, open_log};
 pub use private::{PrivateFolder, is_trusted};
 pub use read::{read, read_text};

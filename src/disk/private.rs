@@ -1,11 +1,12 @@
 //! Folders and files that only the gateway may read and write: owner and mode checked, no link followed.
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, renameat, unlinkat,
+    Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, access, fstat, lstat, mkdirat, openat,
+    renameat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{Gid, getegid, geteuid, getgroups};
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -50,18 +51,53 @@ impl PrivateFolder {
             }
             descriptor = openat(&descriptor, *name, flags | OFlags::NOFOLLOW, Mode::empty())
                 .map_err(|error| match error {
-                    Errno::LOOP | Errno::NOTDIR => refused(&path, "is a link, or no folder"),
+                    Errno::LOOP | Errno::NOTDIR => {
+                        refused(&path, "is a symbolic link, or not a directory")
+                    }
                     error => error.into(),
                 })?;
-            let found = fstat(&descriptor)?;
-            if !is_trusted(found.st_uid) {
-                return Err(refused(&path, "belongs to another user"));
-            }
-            if may_strangers_write(&found) {
-                return Err(refused(&path, "can be written to by others; `chmod 700` it"));
-            }
+            judge(&fstat(&descriptor)?, &path)?;
         }
         Ok(Self { descriptor, path })
+    }
+
+    /// Whether [`PrivateFolder::open`] would succeed and files could be made there, as far as it can be
+    /// told without making anything.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(root: &Path, below: &[&str]) -> io::Result<()> {
+        let writable = Access::WRITE_OK | Access::EXEC_OK;
+        let there = root.ancestors().find(|folder| fs::symlink_metadata(folder).is_ok());
+        let there = there.unwrap_or(Path::new("."));
+        if !there.is_dir() {
+            let reason = format!("{} is not a directory", there.display());
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, reason));
+        }
+        if there != root {
+            return access(there, writable).map_err(|error| {
+                let error = io::Error::from(error);
+                refused(root, &format!("is missing and can't be made: {error}"))
+            });
+        }
+        let mut path = root.to_owned();
+        for name in below {
+            let inner = path.join(name);
+            let found = match lstat(&inner) {
+                Ok(found) => found,
+                Err(Errno::NOENT) => break,
+                Err(error) => return Err(error.into()),
+            };
+            if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
+                return Err(refused(&inner, "is a symbolic link, or not a directory"));
+            }
+            judge(&found, &inner)?;
+            path = inner;
+        }
+        access(&*path, writable).map_err(|error| {
+            let error = io::Error::from(error);
+            refused(&path, &format!("can't be written to: {error}"))
+        })
     }
 
     /// Where it is.
@@ -149,6 +185,17 @@ impl PrivateFolder {
     }
 }
 
+/// Whether a folder is one that only this user may write to.
+fn judge(found: &Stat, path: &Path) -> io::Result<()> {
+    if !is_trusted(found.st_uid) {
+        return Err(refused(path, "belongs to another user"));
+    }
+    match may_strangers_write(found) {
+        true => Err(refused(path, "can be written to by others; `chmod 700` it")),
+        false => Ok(()),
+    }
+}
+
 /// Whether others than this user and its groups may write. A group of its own is the operator's
 /// choice: Kubernetes gives it to all that is in a volume (`fsGroup`).
 fn may_strangers_write(found: &Stat) -> bool {
@@ -168,7 +215,6 @@ fn refused(path: &Path, reason: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     #[test]

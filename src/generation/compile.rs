@@ -6,6 +6,7 @@ mod acme;
 mod answer;
 mod cache;
 mod chain;
+mod claims;
 mod compression;
 mod cors;
 mod error_pages;
@@ -231,6 +232,7 @@ impl Compiler<'_> {
         let threads = self.config.threads.unwrap_or_else(|| {
             std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
         });
+        self.check_claims();
         let listeners = listeners.iter().map(|it| it.address.clone()).collect();
         let modes = self.modes();
         Fixed {

@@ -81,6 +81,11 @@ impl History {
         Self { inner: Mutex::new(inner), store }
     }
 
+    /// Where the versions of this configuration `file` are, as names of folders below `state_dir`.
+    pub fn folder(file: Option<&Path>) -> [String; 2] {
+        store::folder(file)
+    }
+
     /// The gateway starts with these files; tells the number of that version, which is known when
     /// the gateway has stopped with it.
     pub fn begin(&self, files: Files) -> u64 {

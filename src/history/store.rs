@@ -44,7 +44,8 @@ impl Store {
                 place.display()
             );
         };
-        let folder = PrivateFolder::open(state_dir, &["history", &key(file)])
+        let names = folder(file);
+        let folder = PrivateFolder::open(state_dir, &names.each_ref().map(String::as_str))
             .inspect_err(|error| not_kept(&state_dir.join("history"), &error.to_string()))
             .ok()?;
         let lock = match folder.lock(LOCK) {
@@ -144,6 +145,11 @@ impl Store {
         }
         self.folder.write(&format!("{}.json", version.number), &serde_json::to_vec(version)?)
     }
+}
+
+/// Where the versions of a configuration file are, below `state_dir`.
+pub(super) fn folder(file: Option<&Path>) -> [String; 2] {
+    ["history".to_owned(), key(file)]
 }
 
 /// What tells the versions of one configuration file from those of another. The next binary finds

@@ -1,3 +1,4 @@
+use crate::disk::can_create;
 use crate::http::address::Address;
 use std::fs::{self, Permissions};
 use std::io;
@@ -5,6 +6,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -29,8 +31,7 @@ impl Socket {
                 let file = fs::symlink_metadata(&**path);
                 if let Ok(file) = file {
                     if !file.file_type().is_socket() {
-                        let reason = "there is something else than a socket";
-                        return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
+                        return Err(no_socket());
                     }
                     match UnixStream::connect(&**path) {
                         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -89,6 +90,21 @@ impl IntoRawFd for Socket {
             Self::Unix(socket) => socket.into_raw_fd(),
         }
     }
+}
+
+/// Whether [`Socket::bind`] could make a socket there, as far as it can be told without binding. One
+/// that another process listens at is left to the start: it may be the gateway that is to be replaced.
+pub(super) fn can_bind(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(file) if !file.file_type().is_socket() => Err(no_socket()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(_) | Err(_) => can_create(path),
+    }
+}
+
+fn no_socket() -> io::Error {
+    let reason = "there is something else than a socket";
+    io::Error::new(io::ErrorKind::AlreadyExists, reason)
 }
 
 /// The files of Unix domain sockets, as they were made.

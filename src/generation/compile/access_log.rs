@@ -39,6 +39,10 @@ impl Compiler<'_> {
             Some(sink) => Arc::clone(sink),
             None => match self.open_sink(&target) {
                 Ok(sink) => Arc::new(sink?),
+                // A listener's socket is there, which was reported.
+                Err(_) if self.problems.iter().any(|it| it.path() == "access_log.path") => {
+                    return None;
+                }
                 Err(error) => {
                     let reason = format!("cannot open {target}: {error}");
                     let span = written.path.as_ref().map_or_else(Span::default, |path| path.span);

@@ -20,10 +20,6 @@ impl Compiler<'_> {
         for (index, written) in self.config.listeners.iter().enumerate() {
             let at = format!("listeners[{index}]");
             let address = written.address.0.clone();
-            if listeners.iter().any(|listener| listener.address == address) {
-                let reason = format!("another listener has the address {address} already");
-                self.problems.add(written.address.span, format!("{at}.address"), reason);
-            }
             let tls = written.tls.as_ref().and_then(|tls| self.tls(tls, written, &at));
             self.check_protocols(written, &at);
             let proxy_protocol = written.proxy_protocol.iter().flat_map(|proxy| &proxy.from);

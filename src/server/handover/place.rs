@@ -1,4 +1,5 @@
-use crate::disk::is_trusted;
+use crate::disk::{PrivateFolder, is_trusted};
+use crate::server::socket::can_bind;
 use rustix::process::geteuid;
 use sha1::{Digest, Sha1};
 use std::env;
@@ -52,12 +53,22 @@ impl Place {
     pub fn secure(&self) -> io::Result<()> {
         let folder = self.0.parent().unwrap_or(Path::new("/"));
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let found = fs::metadata(folder)?;
-        if !is_trusted(found.uid()) || found.mode() & 0o022 != 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                format!("{} belongs to others, or others may write there", folder.display()),
-            ));
+        judge(folder)
+    }
+
+    /// Whether [`Place::secure`] and binding would succeed, as far as it can be told without making anything.
+    pub fn check(&self) -> io::Result<()> {
+        let folder = self.0.parent().unwrap_or(Path::new("/"));
+        match fs::metadata(folder) {
+            Ok(_) => judge(folder)?,
+            // It is made at the start.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return PrivateFolder::check(folder, &[]);
+            }
+            Err(error) => return Err(error),
+        }
+        for path in [self.0.clone(), self.control()] {
+            can_bind(&path)?;
         }
         Ok(())
     }
@@ -77,6 +88,18 @@ impl Place {
         self.secure()?;
         bind(&self.0)
     }
+}
+
+/// Refuses a folder in which others could put a socket of theirs.
+fn judge(folder: &Path) -> io::Result<()> {
+    let found = fs::metadata(folder)?;
+    if !is_trusted(found.uid()) || found.mode() & 0o022 != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{} belongs to others, or others may write there", folder.display()),
+        ));
+    }
+    Ok(())
 }
 
 fn bind(path: &Path) -> io::Result<UnixListener> {

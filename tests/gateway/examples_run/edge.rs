@@ -165,8 +165,8 @@ async fn unix_sockets() {
         }
     });
     let example = Example::of("examples/unix-sockets.yaml")
-        .with("/run/tidegate/http.sock", at("http.sock"))
-        .with("/run/tidegate/admin.sock", at("admin.sock"))
+        .with("${RUNTIME_DIRECTORY:-/run}/tidegate.sock", at("http.sock"))
+        .with("${RUNTIME_DIRECTORY:-/run}/tidegate-admin.sock", at("admin.sock"))
         .with("/run/app/one.sock", at("one.sock"))
         .with("/run/app/two.sock", at("two.sock"));
     // The kit waits for a port.

@@ -1,0 +1,147 @@
+//! Addresses and sockets that two keys claim: only one of them could be had.
+
+use super::Compiler;
+use crate::config::{AccessLogSetting, Span};
+use crate::http::address::Address;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// An address, and the key that claims it.
+struct Claim {
+    address: Address,
+    /// Where its socket is, if it has a path.
+    file: Option<PathBuf>,
+    span: Span,
+    key: String,
+    /// Who has it, in a message.
+    owner: &'static str,
+}
+
+impl Compiler<'_> {
+    /// Finds listeners that can't be bound beside each other, and files that would stand where a socket is.
+    pub(super) fn check_claims(&mut self) {
+        let claims = self.claims();
+        for (index, claim) in claims.iter().enumerate() {
+            let earlier = claims.iter().take(index).find(|earlier| overlap(earlier, claim));
+            let Some(earlier) = earlier else { continue };
+            let (owner, line) = (earlier.owner, earlier.span.line);
+            let reason = match earlier.address == claim.address {
+                true => format!("{owner} in line {line} has the address {} already", claim.address),
+                false => format!(
+                    "{} can't be bound beside {}, which {owner} in line {line} has",
+                    claim.address, earlier.address
+                ),
+            };
+            let is_wide = |claim: &Claim| claim.address.ip().is_some_and(|ip| ip.is_unspecified());
+            let problem = self.problems.add(claim.span, claim.key.clone(), reason);
+            if is_wide(earlier) != is_wide(claim) {
+                problem.help("a wildcard takes connections to the other address as well");
+            } else if is_wide(claim) && earlier.address != claim.address {
+                problem.help("`[::]` takes connections of IPv4 as well: one of the two is enough");
+            }
+        }
+        self.check_paths(&claims);
+    }
+
+    /// The listeners' addresses, and that of the admin endpoint.
+    fn claims(&self) -> Vec<Claim> {
+        let listeners = self.config.listeners.iter().enumerate().map(|(index, listener)| Claim {
+            address: listener.address.0.clone(),
+            file: file(&listener.address.0),
+            span: listener.address.span,
+            key: format!("listeners[{index}].address"),
+            owner: "the listener",
+        });
+        let admin = self.config.admin.iter().map(|admin| Claim {
+            address: admin.address.0.clone(),
+            file: file(&admin.address.0),
+            span: admin.address.span,
+            key: "admin.address".to_owned(),
+            owner: "the admin endpoint",
+        });
+        listeners.chain(admin).collect()
+    }
+
+    /// What would replace a listener's socket, or be in its place.
+    fn check_paths(&mut self, claims: &[Claim]) {
+        let mut files: Vec<(PathBuf, Span, &str)> = Vec::new();
+        if let AccessLogSetting::Settings(settings) = &self.config.access_log
+            && let Some(path) = &settings.path
+            && !matches!(path.as_str(), "stdout" | "stderr")
+        {
+            let file = self.sources.folder(path.span).join(path.as_str());
+            files.push((file, path.span, "access_log.path"));
+        }
+        if let Some(path) = &self.config.upgrade_socket {
+            // The second is how the gateway that serves is found.
+            for file in [path.value.clone(), format!("{}.control", path.value)] {
+                files.push((file.into(), path.span, "upgrade_socket"));
+            }
+        }
+        for (file, span, key) in files {
+            let file = Some(real_path(&file));
+            let claim = claims.iter().find(|claim| claim.file == file);
+            if let Some(Claim { address, owner, span: Span { line, .. }, .. }) = claim {
+                let reason = format!("{owner} in line {line} has the address {address} already");
+                self.problems.add(span, key, reason);
+            }
+        }
+    }
+}
+
+/// Whether the system would refuse to bind the second. Of two listeners none may be found by the address of
+/// the other either; the admin endpoint may have a free port as well.
+fn overlap(first: &Claim, second: &Claim) -> bool {
+    match (&first.address, &second.address) {
+        (Address::Unix(_), Address::Unix(_)) => first.file == second.file,
+        (Address::Inet(one), Address::Inet(other)) if one.port() == 0 => {
+            one == other && first.owner == second.owner
+        }
+        (Address::Inet(one), Address::Inet(other)) => {
+            one.port() == other.port() && are_one_host(one, other)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a connection could be meant for both.
+fn are_one_host(one: &SocketAddr, other: &SocketAddr) -> bool {
+    match (one.ip().to_canonical(), other.ip().to_canonical()) {
+        (IpAddr::V6(_), IpAddr::V6(_)) if one.ip() == other.ip() => scope(one) == scope(other),
+        (one, other) if one.is_ipv4() == other.is_ipv4() => {
+            one == other || one.is_unspecified() || other.is_unspecified()
+        }
+        (IpAddr::V6(any), _) | (_, IpAddr::V6(any)) => any.is_unspecified() && takes_ipv4(),
+        _ => false,
+    }
+}
+
+fn scope(address: &SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V6(address) => address.scope_id(),
+        SocketAddr::V4(_) => 0,
+    }
+}
+
+/// Whether `[::]` takes connections of IPv4 too (ipv6(7): `IPV6_V6ONLY`).
+fn takes_ipv4() -> bool {
+    let only = fs::read_to_string("/proc/sys/net/ipv6/bindv6only");
+    !only.is_ok_and(|only| only.trim() == "1")
+}
+
+fn file(address: &Address) -> Option<PathBuf> {
+    match address {
+        Address::Unix(path) => Some(real_path(Path::new(&**path))),
+        Address::Inet(_) => None,
+    }
+}
+
+/// The same for all spellings of a path whose folder is there.
+fn real_path(path: &Path) -> PathBuf {
+    match (path.parent().map(fs::canonicalize), path.file_name()) {
+        (Some(Ok(folder)), Some(name)) => folder.join(name),
+        // Without doubled slashes and `.` between them.
+        _ => path.components().collect(),
+    }
+}

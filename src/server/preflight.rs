@@ -1,0 +1,83 @@
+//! What a start would stumble over on this machine, found without binding or making anything.
+
+use super::Place;
+use super::socket;
+use crate::acme;
+use crate::config::{Config, Problems, Sources};
+use crate::disk::PrivateFolder;
+use crate::history::History;
+use crate::http::address::Address;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+/// What to do where another user may do more.
+const AS_THE_GATEWAY: &str = "run `tidegate check` as the user that the gateway runs as";
+
+/// Adds to `problems` which sockets could not be made and which folders could not be used. `file` is
+/// the configuration file.
+pub fn preflight(config: &Config, sources: &Sources, file: Option<&Path>, problems: &mut Problems) {
+    sockets(config, problems);
+    upgrade_socket(config, problems);
+    state_dir(config, sources, file, problems);
+}
+
+fn sockets(config: &Config, problems: &mut Problems) {
+    let listeners = config.listeners.iter().enumerate();
+    let listeners =
+        listeners.map(|(index, it)| (format!("listeners[{index}].address"), &it.address));
+    let admin = config.admin.iter().map(|it| ("admin.address".to_owned(), &it.address));
+    let mut seen = BTreeSet::new();
+    for (key, written) in listeners.chain(admin) {
+        let Address::Unix(path) = &written.0 else { continue };
+        // That two claim one path is an error of its own.
+        if seen.insert(path.clone())
+            && let Err(error) = socket::can_bind(Path::new(&**path))
+        {
+            problems
+                .add(written.span, key, format!("no socket can be made at {path}: {error}"))
+                .help(help(&error, Path::new(&**path)));
+        }
+    }
+}
+
+fn upgrade_socket(config: &Config, problems: &mut Problems) {
+    let Some(written) = &config.upgrade_socket else { return };
+    let path = Path::new(written.as_str());
+    let place = Place::of(Some(path), None).filter(|_| path.is_absolute());
+    if let Some(Err(error)) = place.map(|place| place.check()) {
+        let reason = format!("upgrades would not be possible: {error}");
+        problems.add(written.span, "upgrade_socket", reason);
+    }
+}
+
+/// The gateway runs without it rather than not at all, but keeps no versions and orders no certificates.
+fn state_dir(config: &Config, sources: &Sources, file: Option<&Path>, problems: &mut Problems) {
+    let Some(written) = &config.state_dir else { return };
+    let root = sources.folder(written.span).join(&written.value);
+    let history = History::folder(file);
+    let history = history.each_ref().map(String::as_str);
+    let mut secured = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let orders = secured.any(|tls| tls.acme.is_some());
+    let found = PrivateFolder::check(&root, &history)
+        .map_err(|error| ("versions of the configuration can't be kept", error))
+        .and_then(|()| match orders {
+            true => PrivateFolder::check(&root, &[acme::FOLDER])
+                .map_err(|error| ("certificates can't be kept", error)),
+            false => Ok(()),
+        });
+    if let Err((what, error)) = found {
+        let problem = problems.add(written.span, "state_dir", format!("{what}: {error}"));
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            problem.help(AS_THE_GATEWAY);
+        }
+    }
+}
+
+fn help(error: &io::Error, path: &Path) -> String {
+    match (error.kind(), path.parent()) {
+        (io::ErrorKind::NotFound, Some(folder)) => format!("`mkdir {}`", folder.display()),
+        (io::ErrorKind::PermissionDenied, _) => AS_THE_GATEWAY.to_owned(),
+        _ => "name another path".to_owned(),
+    }
+}
