@@ -2,9 +2,9 @@ use crate::admission::{Halt, Why};
 use crate::filter::Reply;
 use crate::http::raw_head::{self, Fault, MALFORMED};
 use bytes::{Bytes, BytesMut};
+use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
-use http::uri::{Authority, PathAndQuery};
-use http::{Method, Uri};
+use http::uri::Authority;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 use std::io::Cursor;
@@ -35,9 +35,8 @@ impl Asked {
     /// # Errors
     /// When one of them is malformed, in words.
     pub fn new(url: &str, method: &str, fields: &[String]) -> Result<Self, String> {
-        let uri: Uri = url.parse().map_err(|error| format!("`{url}` is no URL: {error}"))?;
-        let scheme = uri.scheme_str().unwrap_or("http").to_ascii_lowercase();
-        let (is_https, is_websocket) = match scheme.as_str() {
+        let Url { scheme, authority, target } = Url::read(url)?;
+        let (is_https, is_websocket) = match scheme.to_ascii_lowercase().as_str() {
             "http" => (false, false),
             "https" => (true, false),
             "ws" => (false, true),
@@ -46,8 +45,8 @@ impl Asked {
         };
         let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
             .map_err(|_| format!("`{method}` is no method"))?;
-        let authority = uri.authority().map_or("localhost", Authority::as_str);
-        let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        let port = authority.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        let authority = authority.as_str();
         let fields = fields.iter().map(|field| read(field)).collect::<Result<Vec<_>, _>>()?;
         let mut brought = vec![(header::HOST, authority)];
         if is_websocket {
@@ -58,12 +57,9 @@ impl Asked {
                 (header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="),
             ]);
         }
-        let target = match uri.path_and_query().map_or("/", PathAndQuery::as_str) {
-            // RFC 9112, section 3.2.3.
-            _ if method == Method::CONNECT => authority.to_owned(),
-            query if query.starts_with('?') => format!("/{query}"),
-            target => target.to_owned(),
-        };
+        let path = target.split('?').next().unwrap_or_default().to_owned();
+        // RFC 9112, section 3.2.3.
+        let target = if method == Method::CONNECT { authority } else { &*target };
         let mut raw = format!("{method} {target} HTTP/1.1\r\n").into_bytes();
         let mut push = |name: &HeaderName, value: &[u8]| {
             for piece in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
@@ -79,7 +75,7 @@ impl Asked {
             push(&name, value.as_bytes());
         }
         raw.extend_from_slice(b"\r\n");
-        let (authority, path) = (authority.to_owned(), uri.path().to_owned());
+        let authority = authority.to_owned();
         Ok(Self { method, authority, path, is_https, port, client: None, raw })
     }
 
@@ -101,6 +97,45 @@ impl Asked {
             Ok(Some(_)) => Ok((session.req_header().clone(), session.get_headers_raw_bytes())),
             Ok(None) | Err(_) => Err(refused(raw_head::fault(&self.raw).unwrap_or(MALFORMED))),
         }
+    }
+}
+
+/// The parts of a URL, as curl would send them: what the target may hold is for the gateway to say.
+struct Url<'u> {
+    scheme: &'u str,
+    authority: Authority,
+    target: String,
+}
+
+impl<'u> Url<'u> {
+    fn read(url: &'u str) -> Result<Self, String> {
+        let bad = |reason: &str| format!("`{}` is no URL: {reason}", url.escape_debug());
+        if url.contains(|c: char| c.is_ascii_control()) {
+            return Err(bad("it holds a control character"));
+        }
+        // No client sends it.
+        let whole = url.split('#').next().unwrap_or_default();
+        let is_scheme = |it: &str| it.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let written = whole.split_once("://").filter(|(scheme, _)| is_scheme(scheme));
+        let (scheme, rest) = written.unwrap_or(("http", whole));
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, target) = match rest {
+            "*" => ("", rest),
+            rest => rest.split_at(end),
+        };
+        let authority = match authority {
+            "" if written.is_none() => "localhost",
+            "" => return Err(bad("it has no host")),
+            // Clients send the user in a header, or not at all.
+            authority => authority.rsplit('@').next().unwrap_or(authority),
+        };
+        let authority = authority.parse().map_err(|error| bad(&format!("{error}")))?;
+        let target = match target {
+            "" => "/".to_owned(),
+            query if query.starts_with('?') => format!("/{query}"),
+            target => target.to_owned(),
+        };
+        Ok(Self { scheme, authority, target })
     }
 }
 

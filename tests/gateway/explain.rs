@@ -357,3 +357,69 @@ async fn a_response_tells_what_has_become_of_its_very_request() {
     let full = told(get("/ws", handshake), 429).await;
     assert_eq!((&full["verdict"], &full["status"]), (&"answered".into(), &429.into()));
 }
+
+#[tokio::test]
+async fn targets_are_explained_as_clients_send_them() {
+    let upstream = Upstream::saying("ok").await;
+    let gateway = Config::to(&upstream).start().await;
+    let file = gateway.file().display().to_string();
+    let explain =
+        async |url: &str| cli(gateway.folder(), &["explain", "--config", &file, url], &[]).await;
+    let targets = [
+        "/a<b",
+        "/a>b",
+        "/a\"b",
+        "/a`b",
+        "/{a}",
+        "/a|b",
+        "/a^b",
+        "/a\\b",
+        "/?q=a<b&r=\"c\"",
+        "/?q=é",
+        "/?q={a|b}",
+        "/?u=http://b.test/",
+        "/a b",
+        "/[x]?y[]=1",
+        "/a%zz",
+        "/%00",
+    ];
+    for target in targets {
+        let before = upstream.requests().len();
+        let sent = gateway.send(format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n\r\n")).await;
+        let run = explain(&format!("http://a.test{target}")).await;
+        match upstream.requests().get(before) {
+            Some(request) => {
+                assert_eq!(run.code, Some(0), "{target}: {}", run.all());
+                let way = format!("http://{}{}", upstream.address(), request.head.target());
+                assert!(run.stdout.contains(&way), "{target}: {way}\n{}", run.all());
+            }
+            None => {
+                assert_eq!(run.code, Some(2), "{target}: {}", run.all());
+                assert!(!run.all().contains("is no URL"), "{target}: {}", run.all());
+                assert!(run.all().contains(&sent.status().to_string()), "{target}: {}", run.all());
+            }
+        }
+    }
+    // What a client keeps to itself, or completes.
+    for (url, target) in [
+        ("http://user:secret@a.test/x", "/x"),
+        ("http://a.test/x#part", "/x"),
+        ("http://a.test?q=1", "/?q=1"),
+        ("a.test/x", "/x"),
+        ("/x", "/x"),
+    ] {
+        let run = explain(url).await;
+        let way = format!("http://{}{target}\n", upstream.address());
+        assert!(run.stdout.contains(&way), "{url}: {}", run.all());
+        assert!(!run.all().contains("secret"), "{}", run.all());
+    }
+    for url in ["http://", "http:///x", "http://a b/", "ftp://a.test/", "http://a.test/\u{1b}[2J"] {
+        let run = explain(url).await;
+        assert_eq!(run.code, Some(2), "{url}: {}", run.all());
+        assert!(
+            run.stderr.starts_with("error: ") && !run.all().contains('\u{1b}'),
+            "{}",
+            run.all()
+        );
+    }
+}
