@@ -1,3 +1,4 @@
+use super::retry_after::RetryAfter;
 use crate::tls::{Roots, provider};
 use bytes::Bytes;
 use http::Request;
@@ -11,11 +12,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 /// Speaks HTTPS with an authority.
-pub(super) struct Client(HttpClient<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>);
+pub(super) struct Client {
+    http: HttpClient<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
+    retry_after: Arc<RetryAfter>,
+}
 
 impl Client {
-    /// One that believes these authorities.
-    pub(super) fn new(roots: Roots) -> Result<Self, String> {
+    /// One that believes these authorities, and notes when they want to be asked again.
+    pub(super) fn new(roots: Roots, retry_after: Arc<RetryAfter>) -> Result<Self, String> {
         let config = ClientConfig::builder_with_provider(Arc::clone(provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
@@ -23,7 +27,8 @@ impl Client {
             .with_no_client_auth();
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1();
-        Ok(Self(HttpClient::builder(TokioExecutor::new()).build(connector.build())))
+        let http = HttpClient::builder(TokioExecutor::new()).build(connector.build());
+        Ok(Self { http, retry_after })
     }
 }
 
@@ -32,9 +37,11 @@ impl instant_acme::HttpClient for Client {
         &self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
-        let answer = self.0.request(request);
+        let answer = self.http.request(request);
+        let retry_after = Arc::clone(&self.retry_after);
         Box::pin(async move {
-            let answer = answer.await.map_err(|error| Error::Other(Box::new(error)))?;
+            let mut answer = answer.await.map_err(|error| Error::Other(Box::new(error)))?;
+            retry_after.note(answer.headers_mut());
             Ok(BytesResponse::from(answer))
         })
     }

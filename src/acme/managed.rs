@@ -1,6 +1,8 @@
 use super::order::{Issued, order};
 use super::pending::Pending;
+use super::retry_after::RetryAfter;
 use super::store::Store;
+use crate::background;
 use crate::config::AcmeChallenge;
 use crate::tls::{self, Certificate, Roots, Source};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -9,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long an order may take in all.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -117,7 +119,9 @@ impl Managed {
     /// Begins to order and renew, unless it has begun. It takes the runtime.
     pub fn begin(self: &Arc<Self>) {
         if !self.has_begun.swap(true, Ordering::Relaxed) {
-            tokio::spawn(keep(Arc::downgrade(self)));
+            let this = Arc::downgrade(self);
+            let name = format!("certificate for {}", self.names());
+            background::keep(name, move || keep(Weak::clone(&this)));
         }
     }
 
@@ -131,7 +135,7 @@ impl Managed {
             Ok(Some(lock)) => lock,
             // Another process orders: the one before or after this, or another replica.
             Ok(None) => return OTHERS,
-            Err(error) => return self.fail(&format!("no place for it: {error}"), failures),
+            Err(error) => return self.fail(&format!("no place for it: {error}"), failures, None),
         };
         // One may have done so just now.
         if let Some(kept) = self.store.certificate() {
@@ -141,7 +145,9 @@ impl Managed {
         if !left.is_zero() {
             return left;
         }
-        let ordered = timeout(PATIENCE, order(&self.settings, &self.store, &self.pending)).await;
+        let retry_after = Arc::new(RetryAfter::default());
+        let ordering = order(&self.settings, &self.store, &self.pending, &retry_after);
+        let ordered = timeout(PATIENCE, ordering).await;
         self.pending.clear();
         let ordered = ordered.unwrap_or_else(|_| Err(format!("not done in {PATIENCE:?}")));
         match ordered.and_then(|issued| self.take(&issued)) {
@@ -154,7 +160,7 @@ impl Managed {
                 // Not at once, were it to expire tomorrow.
                 self.left().max(self.settings.retry)
             }
-            Err(reason) => self.fail(&reason, failures),
+            Err(reason) => self.fail(&reason, failures, retry_after.left()),
         }
     }
 
@@ -178,15 +184,24 @@ impl Managed {
         self.certificate.store(Some(Arc::new(certificate)));
     }
 
-    fn fail(&self, reason: &str, failures: &mut u32) -> Duration {
+    /// How long to wait after a failure: longer with each, and no less than the authority asks for.
+    fn fail(&self, reason: &str, failures: &mut u32, asked: Option<Duration>) -> Duration {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let retry = self.settings.retry.saturating_mul(1 << (*failures).min(20)).min(MAX_RETRY);
         *failures = failures.saturating_add(1);
         // Those who failed together do not come again together.
         let [a, ..] = *uuid::Uuid::new_v4().as_bytes();
-        let wait = retry.mul_f64(1.0 + f64::from(a) / 1024.0);
+        let jitter = 1.0 + f64::from(a) / 1024.0;
+        let (wait, because) = match asked.filter(|asked| *asked > retry) {
+            Some(asked) => {
+                // Not a moment too soon.
+                let asked = Duration::from_secs(asked.min(MAX_RETRY).as_secs() + 1);
+                (asked.mul_f64(jitter), ", as the authority asks (Retry-After)")
+            }
+            None => (retry.mul_f64(jitter), ""),
+        };
         let again = humantime::format_duration(Duration::from_secs(wait.as_secs().max(1)));
-        log::error!("no certificate for {}: {reason}; again in {again}", self.names());
+        log::error!("no certificate for {}: {reason}; again in {again}{because}", self.names());
         wait
     }
 
@@ -250,8 +265,18 @@ async fn keep(managed: Weak<Managed>) {
     let mut failures = 0;
     loop {
         let Some(held) = managed.upgrade() else { return };
-        let wait = held.look(&mut failures).await;
+        let until = Instant::now() + held.look(&mut failures).await;
         drop(held);
-        sleep(wait.min(MAX_SLEEP)).await;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            sleep(left.min(MAX_SLEEP)).await;
+            // After a failure nothing is ordered before its time, whatever the clock says.
+            if failures == 0 || left <= MAX_SLEEP {
+                break;
+            }
+            if managed.strong_count() == 0 {
+                return;
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@ mod client;
 mod managed;
 mod order;
 mod pending;
+mod retry_after;
 mod store;
 
 pub use managed::{Managed, Settings};
+pub use store::FOLDER;

@@ -1,6 +1,7 @@
 use super::Settings;
 use super::client::Client;
 use super::pending::Pending;
+use super::retry_after::RetryAfter;
 use super::store::Store;
 use crate::config::AcmeChallenge;
 use instant_acme::{
@@ -9,11 +10,16 @@ use instant_acme::{
 };
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::sleep;
 
 /// How long the authority may take for its checks, and again to issue.
 const PATIENCE: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(500)).timeout(Duration::from_secs(120));
+
+/// The longest wait between proving the names and asking what the authority has found.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// A chain and the key of its first certificate, both in PEM.
 pub(super) struct Issued {
@@ -26,8 +32,9 @@ pub(super) async fn order(
     settings: &Settings,
     store: &Store,
     pending: &Pending,
+    retry_after: &Arc<RetryAfter>,
 ) -> Result<Issued, String> {
-    let account = account(settings, store).await?;
+    let account = account(settings, store, retry_after).await?;
     let names: Vec<_> = settings.domains.iter().cloned().map(Identifier::Dns).collect();
     let new = NewOrder::new(&names);
     let mut order = match account.new_order(&new).await {
@@ -37,13 +44,15 @@ pub(super) async fn order(
                 settings.directory,
                 store.account_file().display()
             );
-            let account = register_again(settings, store).await?;
+            let account = register_again(settings, store, retry_after).await?;
             account.new_order(&new).await
         }
         order => order,
     }
     .map_err(in_words)?;
     prove(&mut order, settings, pending).await?;
+    // The authority may say how long its checks take (RFC 8555, section 7.5.1).
+    sleep(retry_after.left().unwrap_or_default().min(MAX_PAUSE)).await;
     let proved = order.poll_ready(&PATIENCE).await;
     match proved {
         Ok(OrderStatus::Ready) => {}
@@ -66,17 +75,21 @@ pub(super) async fn order(
 }
 
 /// The account that was kept, or a new one.
-async fn account(settings: &Settings, store: &Store) -> Result<Account, String> {
+async fn account(
+    settings: &Settings,
+    store: &Store,
+    retry_after: &Arc<RetryAfter>,
+) -> Result<Account, String> {
     if let Some(kept) = store.account() {
         match serde_json::from_slice(&kept) {
             Ok(credentials) => {
-                let builder = Account::builder_with_http(client(settings)?);
+                let builder = Account::builder_with_http(client(settings, retry_after)?);
                 return builder.from_credentials(credentials).await.map_err(in_words);
             }
             Err(error) => log::error!("the account that was kept can't be used: {error}"),
         }
     }
-    register(settings, store).await
+    register(settings, store, retry_after).await
 }
 
 /// Whether the authority has lost the account (RFC 8555, section 6.7). One that it has deactivated
@@ -88,16 +101,20 @@ fn is_unknown_account(error: &Error) -> bool {
 
 /// Another account by the same key, where the authority lets anybody have one (RFC 8555, section
 /// 7.3.1: if it does know the key after all, it is that account).
-async fn register_again(settings: &Settings, store: &Store) -> Result<Account, String> {
+async fn register_again(
+    settings: &Settings,
+    store: &Store,
+    retry_after: &Arc<RetryAfter>,
+) -> Result<Account, String> {
     let kept = store.account().and_then(|kept| {
         let credentials: AccountCredentials = serde_json::from_slice(&kept).ok()?;
         let der = credentials.private_key().clone_key();
         Some((Key::from_pkcs8_der(der.clone_key()).ok()?, PrivateKeyDer::Pkcs8(der)))
     });
     let (None, Some(key)) = (&settings.external_account, kept) else {
-        return register(settings, store).await;
+        return register(settings, store, retry_after).await;
     };
-    let (account, credentials) = Account::builder_with_http(client(settings)?)
+    let (account, credentials) = Account::builder_with_http(client(settings, retry_after)?)
         .create_from_key(key, settings.directory.clone())
         .await
         .map_err(in_words)?;
@@ -113,7 +130,11 @@ async fn register_again(settings: &Settings, store: &Store) -> Result<Account, S
 }
 
 /// A new account with a new key.
-async fn register(settings: &Settings, store: &Store) -> Result<Account, String> {
+async fn register(
+    settings: &Settings,
+    store: &Store,
+    retry_after: &Arc<RetryAfter>,
+) -> Result<Account, String> {
     let contact = contact(settings);
     let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
     let new = NewAccount {
@@ -123,7 +144,7 @@ async fn register(settings: &Settings, store: &Store) -> Result<Account, String>
     };
     let external = settings.external_account.as_ref();
     let external = external.map(|(id, key)| ExternalAccountKey::new(id.clone(), key));
-    let (account, credentials) = Account::builder_with_http(client(settings)?)
+    let (account, credentials) = Account::builder_with_http(client(settings, retry_after)?)
         .create(&new, settings.directory.clone(), external.as_ref())
         .await
         .map_err(in_words)?;
@@ -131,8 +152,8 @@ async fn register(settings: &Settings, store: &Store) -> Result<Account, String>
     Ok(account)
 }
 
-fn client(settings: &Settings) -> Result<Box<Client>, String> {
-    Ok(Box::new(Client::new(settings.roots()?)?))
+fn client(settings: &Settings, retry_after: &Arc<RetryAfter>) -> Result<Box<Client>, String> {
+    Ok(Box::new(Client::new(settings.roots()?, Arc::clone(retry_after))?))
 }
 
 fn contact(settings: &Settings) -> Vec<String> {

@@ -96,8 +96,11 @@ pub async fn exchange(wire: &mut Wire, request: &[u8], deadline: Instant) -> Res
             Parsed::Head(head, size) => {
                 wire.take(size);
                 interim += 1;
-                if head.status >= 200 || head.status == 101 || interim > MAX_INTERIM {
+                if head.status >= 200 || head.status == 101 {
                     return Ok(head);
+                }
+                if interim > MAX_INTERIM {
+                    return Err(Fault::NoAnswer);
                 }
             }
             Parsed::TooLarge => return Err(Fault::HeadTooLarge),

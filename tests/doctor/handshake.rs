@@ -40,6 +40,35 @@ async fn interim_answers_are_no_answer() {
     let both = [respond("404 Not Found", &[], "")].concat();
     let bytes = [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".to_vec(), both].concat();
     examine(ws(answering(bytes).await.address()), &[]).await.is("not-found");
+    let bytes = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(20);
+    let server = answering(bytes).await;
+    for scheme in ["ws", "http"] {
+        examine(format!("{scheme}://{}/", server.address()), &[]).await.is("no-answer");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_drips_is_not_waited_for_longer_than_the_timeout() {
+    for (scheme, bytes, code) in [
+        ("http", "HTTP/1.1 200 OK\r\nX-Long: ", "no-answer"),
+        ("ws", "HTTP/1.1 200 OK\r\nX-Long: ", "no-answer"),
+        ("http", "HTTP/1.1 404 Not Found\r\nContent-Length: 999999\r\n\r\n", "not-found"),
+        ("ws", "HTTP/1.1 404 Not Found\r\nContent-Length: 999999\r\n\r\n", "not-found"),
+        ("http", "", "no-answer"),
+    ] {
+        let server = Upstream::scripted(move |mut wire, _| async move {
+            if wire.try_head().await.is_none() || wire.try_send(bytes).await.is_err() {
+                return;
+            }
+            while !bytes.is_empty() && wire.try_send("a").await.is_ok() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            std::future::pending().await
+        })
+        .await;
+        let url = format!("{scheme}://{}/", server.address());
+        examine(url, &["--timeout", "300ms"]).await.is(code);
+    }
 }
 
 #[tokio::test]
