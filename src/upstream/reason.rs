@@ -22,6 +22,9 @@ pub(super) fn reason(check: &Check, patience: Duration, error: &Error) -> String
         | ErrorType::TLSHandshakeTimedout => format!("no answer within {within}"),
         ErrorType::ConnectRefused => "connection refused".to_owned(),
         ErrorType::ConnectNoRoute => "there is no route to it".to_owned(),
+        ErrorType::TLSHandshakeFailure | ErrorType::HandshakeError if refuses_alpn(error) => {
+            "it does not speak HTTP/2 over TLS: it refused `h2` (ALPN)".to_owned()
+        }
         ErrorType::InvalidCert => format!("its certificate is refused: {}", cause(error)),
         ErrorType::TLSHandshakeFailure | ErrorType::HandshakeError => {
             format!("the TLS handshake failed: {}", cause(error))
@@ -32,12 +35,17 @@ pub(super) fn reason(check: &Check, patience: Duration, error: &Error) -> String
                 format!("the connection ended before the handshake at {path} was answered")
             }
             Check::Grpc(_) => {
-                "the connection ended before the health check of gRPC was answered".to_owned()
+                "the connection ended before the health check of gRPC was answered; it may not \
+                 speak HTTP/2"
+                    .to_owned()
             }
             Check::Tcp => "the connection ended".to_owned(),
         },
         ErrorType::H2Error | ErrorType::InvalidH2 if is_no_http2(error) => {
             "it does not speak HTTP/2".to_owned()
+        }
+        ErrorType::H2Error | ErrorType::InvalidH2 if has_ended(error) => {
+            "the connection ended at the first bytes of HTTP/2, which it may not speak".to_owned()
         }
         ErrorType::InvalidHTTPHeader => "what it answered is not HTTP".to_owned(),
         _ => cause(error),
@@ -53,6 +61,19 @@ fn cause(error: &Error) -> String {
 fn is_no_http2(error: &Error) -> bool {
     let error = error.root_cause().downcast_ref::<h2::Error>();
     error.is_some_and(|it| it.is_library() && it.reason() == Some(h2::Reason::FRAME_SIZE_ERROR))
+}
+
+/// Whether the connection ended, as an upstream without HTTP/2 may end it at the preface.
+fn has_ended(error: &Error) -> bool {
+    let error = error.root_cause().downcast_ref::<h2::Error>();
+    error.is_some_and(h2::Error::is_io)
+}
+
+/// Whether the upstream speaks none of the protocols that were offered (RFC 7301, section 3.2).
+fn refuses_alpn(error: &Error) -> bool {
+    let alert = rustls::AlertDescription::NoApplicationProtocol;
+    cause(error).contains(&format!("{alert:?}"))
+        || cause(error).contains(&rustls::Error::AlertReceived(alert).to_string())
 }
 
 /// The innermost words of an error, without the address that Pingora adds behind them.

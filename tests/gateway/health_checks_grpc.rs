@@ -164,9 +164,18 @@ async fn grpc_check_speaks_tls_where_the_upstream_does_and_asks_for_the_whole_se
     assert_eq!(&question[..], [0; 5]);
     drop(gateway);
     // A server that does not agree on HTTP/2 has no gRPC.
-    let server = Server::start(Some(acceptor(folder.path(), &["http/1.1"]))).await;
-    let gateway = asking(server.address, "[h2, h1]", "", &tls).start().await;
-    gateway.says(0, "unwell").await;
+    for (alpn, reason) in [(&["http/1.1"][..], "it refused `h2` (ALPN)"), (&[], "no `h2` (ALPN)")] {
+        let server = Server::start(Some(acceptor(folder.path(), alpn))).await;
+        let gateway = asking(server.address, "[h2, h1]", "", &tls).start().await;
+        let said = gateway.says(0, "unwell").await;
+        assert!(said.contains("it does not speak HTTP/2 over TLS"), "{said}");
+        assert!(said.contains(reason), "{said}");
+    }
+    // Where it has TLS, and the configuration says none.
+    let server = Server::start(Some(acceptor(folder.path(), &["h2"]))).await;
+    let gateway = asking(server.address, "[h2c]", "", "").start().await;
+    let said = gateway.says(0, "unwell").await;
+    assert!(said.contains("HTTP/2"), "{said}");
 }
 
 fn acceptor(folder: &std::path::Path, alpn: &[&str]) -> TlsAcceptor {
@@ -189,8 +198,20 @@ fn acceptor(folder: &std::path::Path, alpn: &[&str]) -> TlsAcceptor {
 async fn grpc_check_of_a_service_that_speaks_http1_fails() {
     let plain = Upstream::saying("plain").await;
     let gateway = asking(plain.address(), "[h1]", "", "").start().await;
-    gateway.says(0, "unwell").await;
+    let said = gateway.says(0, "unwell").await;
+    assert!(said.contains("it does not speak HTTP/2"), "{said}");
     assert_eq!(gateway.get("/", &[]).await.status(), 200, "the only one is used all the same");
+}
+
+#[tokio::test]
+async fn grpc_check_of_a_service_that_leaves_at_the_preface_says_so() {
+    let closing = Upstream::scripted(|mut wire, _| async move {
+        wire.until("PRI * HTTP/2.0").await;
+    })
+    .await;
+    let gateway = asking(closing.address(), "[h2c]", "", "").start().await;
+    let said = gateway.says(0, "unwell").await;
+    assert!(said.contains("the connection ended") && said.contains("HTTP/2"), "{said}");
 }
 
 #[tokio::test]

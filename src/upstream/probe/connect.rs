@@ -42,7 +42,16 @@ pub(super) async fn open(peer: &HttpPeer) -> Result<HttpSession> {
     };
     if !is_h2 {
         if must_be_h2 {
-            return Error::e_explain(ErrorType::H2Error, "it does not speak HTTP/2");
+            let reason = match stream.selected_alpn_proto() {
+                None if peer.is_tls() => {
+                    "it does not speak HTTP/2 over TLS: it answered no `h2` (ALPN)"
+                }
+                Some(_) if peer.is_tls() => {
+                    "it does not speak HTTP/2 over TLS: it chose HTTP/1.1 (ALPN)"
+                }
+                _ => "it does not speak HTTP/2",
+            };
+            return Error::e_explain(ErrorType::H2Error, reason);
         }
         return Ok(HttpSession::H1(Http1Session::new_with_options(stream, peer)));
     }
