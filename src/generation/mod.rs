@@ -343,6 +343,27 @@ impl Generation {
             .for_each(|it| it.warn_of_expiry(now));
     }
 
+    /// Logs the files of endpoints that list none, and did `before`. Other endpoints are used.
+    pub fn warn_of_empty_files(&self, before: Option<&Self>) {
+        for (name, pool) in &self.pools {
+            let sources = &pool.settings().sources;
+            let was_empty = before
+                .and_then(|before| before.pools.get(name))
+                .is_some_and(|pool| pool.settings().sources.is_file_empty);
+            if let (true, false, Some(file)) = (sources.is_file_empty, was_empty, &sources.file) {
+                let beside = match sources.discovered {
+                    Some(_) => "those that DNS has (discover)",
+                    None => "those in `endpoints`",
+                };
+                log::warn!(
+                    "upstreams.{name}.endpoints_file: {} lists no endpoint; the only ones left are \
+                     {beside}",
+                    file.display()
+                );
+            }
+        }
+    }
+
     /// How connections are accepted at this address.
     pub fn listener(&self, address: &Address) -> Option<&Arc<Listener>> {
         self.listeners.iter().find(|listener| listener.address == *address)

@@ -27,7 +27,7 @@ pub use dial::{Dialer, Line, Socket, dial, is_of_dial};
 pub use discovery::{Discovery, Found, Question, Records};
 pub use endpoint::Endpoint;
 pub use health::{Ejection, Health};
-pub use pool::{Ask, Pool, PoolSettings};
+pub use pool::{Ask, EndpointSources, Pool, PoolSettings};
 pub use probe::{Check, Probe, Probes};
 pub use reason::deepest_cause;
 pub use speech::Speech;

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::http::address::Address;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -45,6 +46,19 @@ pub struct PoolSettings {
     pub retry_percent: u8,
     /// How long a connection may lie idle before it is closed.
     pub idle_timeout: Option<Duration>,
+    /// Where endpoints come from beside the configuration.
+    pub sources: EndpointSources,
+}
+
+/// Where endpoints come from beside the configuration.
+#[derive(Debug, Clone, Default, Hash)]
+pub struct EndpointSources {
+    /// `endpoints_file`.
+    pub file: Option<PathBuf>,
+    /// Whether that lists none.
+    pub is_file_empty: bool,
+    /// What DNS is asked for, as `discover` says.
+    pub discovered: Option<String>,
 }
 
 /// What of a request the choice depends on.
@@ -77,6 +91,7 @@ impl PoolSettings {
         (&self.balance, &self.ejection, &self.bounds).hash(&mut hasher);
         (self.slow_start, self.panic_below, self.retry_percent).hash(&mut hasher);
         self.idle_timeout.hash(&mut hasher);
+        self.sources.hash(&mut hasher);
         hasher.finish()
     }
 }
@@ -111,6 +126,22 @@ impl Pool {
     /// The upstream's name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Why no endpoint can be used, in words for the operator.
+    pub fn lack(&self) -> String {
+        let name = &self.name;
+        if !self.endpoints.is_empty() {
+            return format!(
+                "no endpoint of the upstream `{name}` has an address: its names do not resolve"
+            );
+        }
+        let EndpointSources { file, discovered, .. } = &self.settings.sources;
+        let file =
+            file.iter().map(|file| format!("{} lists none (endpoints_file)", file.display()));
+        let found = discovered.iter().map(|it| format!("DNS has none for {it} (discover)"));
+        let reasons: Vec<String> = file.chain(found).collect();
+        format!("the upstream `{name}` has no endpoint: {}", reasons.join(", and "))
     }
 
     /// Its endpoints, as written in the file.

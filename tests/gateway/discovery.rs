@@ -1,7 +1,7 @@
 //! Endpoints that DNS tells of: they come and go, and nothing else notices.
 
 use crate::support::dns::Dns;
-use crate::support::{Admin, Config, Gateway, Upstream, cli, free_port, until};
+use crate::support::{Admin, Config, Gateway, Upstream, cli, free_port, replace_file, until};
 use futures_util::{SinkExt, StreamExt};
 use hickory_resolver::proto::rr::RecordType;
 use std::collections::BTreeMap;
@@ -260,4 +260,41 @@ async fn answer_that_is_cut_short_is_asked_for_by_tcp() {
     let gateway = discovering(&dns, "{srv: _http._tcp.app.test}").start().await;
     let both = answers(&gateway, 40).await;
     assert_eq!(both, BTreeMap::from([("a".to_owned(), 20), ("b".to_owned(), 20)]));
+}
+
+#[tokio::test]
+async fn an_upstream_without_endpoints_says_where_they_should_have_come_from() {
+    let a = Upstream::saying("a").await;
+    let dns = Dns::start().await;
+    dns.set_addresses("host.test", &[Ipv4Addr::LOCALHOST]);
+    dns.set_addresses("empty.test", &[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = folder.path().join("more.endpoints");
+    replace_file(&list, &format!("{}\n", a.address()));
+    let config =
+        discovering(&dns, "{host: \"empty.test:80\"}").speaking("endpoints_file: more.endpoints");
+    let (port, file) = (free_port(), folder.path().join("tidegate.yaml"));
+    std::fs::write(&file, config.yaml(port)).expect("a file");
+    let gateway = Gateway::run(folder, file, port).await;
+    assert_eq!(gateway.get("/", &[]).await.text(), "a");
+
+    let mark = gateway.mark();
+    replace_file(&list, "# none for now\n");
+    let told = gateway.says(mark, "more.endpoints lists no endpoint").await;
+    assert!(told.contains("WARN") && told.contains("upstreams.service.endpoints_file"), "{told}");
+    assert_eq!(gateway.get("/lost", &[]).await.status(), 503);
+    let line = gateway.access_of("/lost").await;
+    let error = line["error.message"].as_str().expect("an error");
+    assert!(error.contains("the upstream `service` has no endpoint: "), "{error}");
+    assert!(error.contains("more.endpoints lists none (endpoints_file)"), "{error}");
+    assert!(error.contains("DNS has none for empty.test:80 (discover)"), "{error}");
+
+    // It is logged when it happens, and not with each edit after that.
+    let mark = gateway.mark();
+    replace_file(&list, "# still none\n");
+    gateway.says(mark, "configuration reloaded").await;
+    let count = |needle: &str| gateway.log_lines().iter().filter(|it| it.contains(needle)).count();
+    assert_eq!(count("lists no endpoint"), 1);
+    replace_file(&list, &format!("{}\n", a.address()));
+    until("the endpoint", async || gateway.get("/", &[]).await.status() == 200).await;
 }

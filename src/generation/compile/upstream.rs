@@ -7,7 +7,8 @@ use crate::disk;
 use crate::http::address::Address;
 use crate::tls::{self, Certificate, ClientOptions, Fault, Identity, UpstreamTls};
 use crate::upstream::{
-    self, Bounds, Endpoint, Found, Key, Pool, PoolSettings, Probe, Question, Records, Speech,
+    self, Bounds, Endpoint, EndpointSources, Found, Key, Pool, PoolSettings, Probe, Question,
+    Records, Speech,
 };
 use http::HeaderName;
 use pingora::protocols::ALPN;
@@ -34,9 +35,13 @@ impl Compiler<'_> {
             config::Endpoint::Weighted(it) => at(&it.address, it.weight.unwrap_or(1), it.backup),
         });
         let mut listed: Vec<Endpoint> = listed.collect();
+        let mut sources = EndpointSources::default();
         if let Some(file) = &written.endpoints_file {
             let is_needed = listed.is_empty() && written.discover.is_none();
-            listed.extend(self.endpoints_of(file, name, is_needed));
+            let endpoints = self.endpoints_of(file, name, is_needed);
+            sources.is_file_empty = endpoints.is_empty();
+            sources.file = Some(self.sources.folder(file.span).join(&file.value));
+            listed.extend(endpoints);
         } else if listed.is_empty() && written.discover.is_none() {
             self.problems
                 .add(written.span, format!("upstreams.{name}"), "it has no endpoint")
@@ -46,6 +51,7 @@ impl Compiler<'_> {
             let question = self.question(discover, name);
             let found = self.surroundings.discovery.map(|it| it.found(&question));
             listed.extend(found.iter().flatten().map(Found::endpoint));
+            sources.discovered = Some(question.to_string());
             self.questions.insert(question);
         }
         let has_primary = listed.is_empty()
@@ -74,6 +80,7 @@ impl Compiler<'_> {
             },
             retry_percent: written.retry_percent.unwrap_or(20),
             idle_timeout: written.idle_timeout.map(|it| it.0),
+            sources,
         };
         let kept = previous.filter(|previous| {
             let both = previous.endpoints().iter().zip(&endpoints);
