@@ -39,6 +39,7 @@
 mod acme;
 mod admin;
 mod admission;
+mod background;
 mod cache;
 mod compression;
 mod config;

@@ -1,4 +1,5 @@
 use super::{Answer, refuse};
+use crate::background;
 use crate::generation::{Drain, Plan};
 use crate::http::query;
 use crate::websocket::frame::{Tally, is_sendable};
@@ -166,7 +167,7 @@ pub(super) fn drain(registry: &Registry, drain: Drain) -> Value {
     let count = sessions.len();
     log::info!("admin: draining, {count} sessions are closed over {:?}", drain.spread);
     let order = End::new(Initiator::Drain, drain.code, "the gateway is drained");
-    tokio::spawn(close_spread(sessions, order, drain.spread));
+    background::spawn("closing sessions", close_spread(sessions, order, drain.spread));
     json!({"draining": true, "sessions": count, "spread_ms": millis(drain.spread)})
 }
 

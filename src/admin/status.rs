@@ -1,11 +1,20 @@
 //! The gateway at a glance.
 
 use super::Admin;
+use crate::background;
 use serde_json::{Value, json};
 
 pub(super) fn show(admin: &Admin) -> Value {
     let live = admin.live.load();
     let listeners = admin.live.bound().iter().map(ToString::to_string);
+    let panics = background::panics().into_iter().map(|(task, panics)| {
+        json!({
+            "task": task,
+            "count": panics.count,
+            "running": panics.is_running,
+            "reason": panics.reason,
+        })
+    });
     json!({
         "software": env!("CARGO_PKG_VERSION"),
         "version": live.number,
@@ -17,5 +26,6 @@ pub(super) fn show(admin: &Admin) -> Value {
         "connections": admin.places.taken(),
         "requests_in_flight": admin.in_flight.requests(),
         "sessions": admin.sessions.count(),
+        "panics": panics.collect::<Vec<_>>(),
     })
 }

@@ -61,12 +61,38 @@ fn text(status: &Value) -> String {
     if !restart.is_empty() {
         text.push_str(&format!("{} takes effect after a restart\n", keys(restart)));
     }
+    for panics in listed("panics") {
+        let now = match panics["running"] == true {
+            true => "runs again",
+            false => "does not run",
+        };
+        text.push_str(&format!(
+            "the task `{}` has panicked {} times and {now}: {}\n",
+            panics["task"].as_str().unwrap_or_default(),
+            panics["count"],
+            panics["reason"].as_str().unwrap_or_default().escape_debug(),
+        ));
+    }
     text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_that_has_panicked_is_named() {
+        let status = serde_json::json!({
+            "panics": [
+                {"task": "configuration", "count": 2, "running": false, "reason": "no\u{1b}where"},
+                {"task": "memory", "count": 1, "running": true, "reason": "over"},
+            ],
+        });
+        let text = text(&status);
+        let lines = "the task `configuration` has panicked 2 times and does not run: no\\u{1b}where\n\
+                     the task `memory` has panicked 1 times and runs again: over\n";
+        assert!(text.ends_with(lines), "{text}");
+    }
 
     #[test]
     fn what_waits_for_a_restart_is_named() {

@@ -1,4 +1,5 @@
 use super::Drain;
+use crate::background;
 use crate::websocket::{End, Initiator, OnChange, Registry, Selector, close_spread};
 
 /// Does with the sessions on an endpoint what their routes say (`on_change`), for it is unwell.
@@ -28,5 +29,5 @@ pub(super) fn leave(sessions: &Registry, upstream: &str, endpoint: &str, drain: 
     for session in closed {
         session.order(order.clone());
     }
-    tokio::spawn(close_spread(drained, order, drain.spread));
+    background::spawn("closing sessions", close_spread(drained, order, drain.spread));
 }

@@ -1,5 +1,6 @@
 //! Puts a configuration into force.
 
+use crate::background::{self, Panicked};
 use crate::cache::Cache;
 use crate::config::{Problems, Read, Sources, Span, Variables};
 use crate::explain::{Difference, verify};
@@ -54,8 +55,7 @@ impl Force {
     pub(super) async fn apply(&mut self, read: Read, occasion: Occasion) -> Result<String, String> {
         let before = self.live.full();
         let (mut generation, changes) = match self.compile(read.clone()).await {
-            Ok(Some(compiled)) => compiled,
-            Ok(None) => return Err("the gateway stops".to_owned()),
+            Ok(compiled) => compiled,
             Err(problems) => {
                 self.history.refused(problems.to_string());
                 log::error!(
@@ -78,7 +78,12 @@ impl Force {
                 };
                 match self.numbered(before, generation, &read, cause).await {
                     Some(generation) => (what, generation),
-                    None => return Err("the gateway stops".to_owned()),
+                    None => {
+                        let reason = "the gateway panicked when it compared it with the version \
+                                      in force; its log has the reason";
+                        self.history.refused(reason.to_owned());
+                        return Err(reason.to_owned());
+                    }
                 }
             }
         };
@@ -118,7 +123,7 @@ impl Force {
         }
         let history = Arc::clone(&self.history);
         // Comparing takes a while where there are many routes, and requests are not to wait.
-        let kept = tokio::task::spawn_blocking(move || {
+        let kept = background::blocking("compare", move || {
             let difference = Difference::between(&before, &after);
             after.number = history.add(cause, difference, files);
             after
@@ -130,6 +135,7 @@ impl Force {
         own_log::set(generation.log.0, generation.log.1);
         self.keep_listeners(&mut generation);
         generation.warn();
+        generation.warn_of_empty_files(Some(&self.live.full()));
         generation.begin(&self.sessions);
         self.cache.apply(generation.cache);
         self.discovery.follow(&generation.questions);
@@ -163,21 +169,19 @@ impl Force {
         for session in affected.closed {
             session.order(order.clone());
         }
-        tokio::spawn(close_spread(affected.drained, order, live.drain.spread));
+        let closing = close_spread(affected.drained, order, live.drain.spread);
+        background::spawn("closing sessions", closing);
         Some(told)
     }
 
-    /// `None` when the runtime ends.
-    async fn compile(&self, read: Read) -> Result<Option<(Generation, Changes)>, Problems> {
-        let Some(mut compiled) = self.compile_once(read.clone()).await? else { return Ok(None) };
+    async fn compile(&self, read: Read) -> Result<(Generation, Changes), Problems> {
+        let mut compiled = self.compile_once(read.clone()).await?;
         let asked = self.live.load().questions.clone();
         if !compiled.0.questions.is_subset(&asked) {
             // A new upstream is not to begin with nothing.
             self.discovery.follow(&asked.union(&compiled.0.questions).cloned().collect());
             let _ = timeout(RESOLVE_AT_ONCE, self.discovery.answered()).await;
-            if let Some(again) = self.compile_once(read).await? {
-                compiled = again;
-            }
+            compiled = self.compile_once(read).await?;
         }
         let resolve_all = async {
             for pool in compiled.0.pools.values() {
@@ -185,13 +189,13 @@ impl Force {
             }
         };
         let _ = timeout(RESOLVE_AT_ONCE, resolve_all).await;
-        Ok(Some(compiled))
+        Ok(compiled)
     }
 
-    async fn compile_once(&self, read: Read) -> Result<Option<(Generation, Changes)>, Problems> {
+    async fn compile_once(&self, read: Read) -> Result<(Generation, Changes), Problems> {
         let (live, discovery) = (Arc::clone(&self.live), Arc::clone(&self.discovery));
         let filters = Arc::clone(&self.filters);
-        let compiled = tokio::task::spawn_blocking(move || {
+        let compiled = background::blocking("compile", move || {
             let previous = live.load();
             let surroundings = Surroundings {
                 previous: Some(&previous),
@@ -205,16 +209,16 @@ impl Force {
             let changes = Changes::between(&previous, &generation);
             Ok((generation, changes))
         });
-        match timeout(MAX_COMPILE, compiled).await {
-            Ok(compiled) => compiled.map_or(Ok(None), |compiled| compiled.map(Some)),
-            Err(_) => {
-                let mut problems = Problems::default();
-                let reason =
-                    format!("the files that it names can't be read within {MAX_COMPILE:?}");
-                problems.add(Span::default(), "", reason);
-                Err(problems)
+        let reason = match timeout(MAX_COMPILE, compiled).await {
+            Ok(Ok(compiled)) => return compiled,
+            Ok(Err(Panicked)) => {
+                "the gateway panicked when it compiled it; its log has the reason".to_owned()
             }
-        }
+            Err(_) => format!("the files that it names can't be read within {MAX_COMPILE:?}"),
+        };
+        let mut problems = Problems::default();
+        problems.add(Span::default(), "", reason);
+        Err(problems)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::apply::{Force, Occasion, files};
 use super::guard::{BEAT, Watchman};
 use super::rest::{Rest, Stamps};
+use crate::background::{self, Panicked};
 use crate::config::{self, Read, Sources};
 use crate::generation::Stamp;
 use crate::history::{Cause, Files, Order};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -27,6 +28,12 @@ const RESOLVE: Duration = Duration::from_secs(30);
 /// How often certificates are looked at for their end.
 const WARN: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// What the task is called that follows the configuration.
+const TASK: &str = "configuration";
+
+/// How long it rests after a panic.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Follows what the configuration is made of, and puts each good version into force.
 pub(super) struct Watch {
     force: Force,
@@ -37,7 +44,18 @@ pub(super) struct Watch {
     had_problems: bool,
     rest: Rest,
     /// A look at the files that has not ended yet.
-    looking: Option<JoinHandle<Stamps>>,
+    looking: Option<Looking>,
+    /// When names were resolved, and certificates looked at.
+    resolved: Instant,
+    warned: Instant,
+}
+
+type Looking = JoinHandle<Result<Stamps, Panicked>>;
+
+/// The clocks of the task.
+struct Clocks {
+    looks: Interval,
+    beats: Interval,
 }
 
 impl Watch {
@@ -52,6 +70,8 @@ impl Watch {
             had_problems: false,
             rest,
             looking: None,
+            resolved: Instant::now(),
+            warned: Instant::now(),
         }
     }
 
@@ -62,53 +82,70 @@ impl Watch {
         mut orders: mpsc::Receiver<Order>,
         mut discovered: watch::Receiver<u64>,
     ) {
-        let (mut looks, mut beats) = (interval(LOOK), interval(BEAT));
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut resolved = Instant::now();
-        let mut warned = Instant::now();
+        let mut clocks = Clocks { looks: interval(LOOK), beats: interval(BEAT) };
+        clocks.looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        clocks.beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = looks.tick(), if self.force.file.is_some() && self.looking.is_none() => {
-                    self.looking = Some(self.stamps());
-                }
-                seen = ended(&mut self.looking) => {
-                    self.looking = None;
-                    if let Some(seen) = seen {
-                        self.look(seen).await;
-                    }
-                }
-                _ = beats.tick() => self.guard().await,
-                order = orders.recv() => match order {
-                    None => return,
-                    Some(Order::Reload(told)) => {
-                        let _ = told.send(self.reload().await);
-                    }
-                    Some(Order::Rollback(to, told)) => {
-                        let _ = told.send(self.go_back(to, Cause::Rollback).await);
-                    }
-                },
-                changed = discovered.changed() => {
-                    if changed.is_ok() {
-                        let read = self.force.read.clone();
-                        let _ = self.force.apply(read, Occasion::Discovered).await;
-                    }
-                }
-            }
-            if warned.elapsed() >= WARN {
-                warned = Instant::now();
-                self.force.live.load().warn();
-            }
-            if resolved.elapsed() >= RESOLVE {
-                resolved = Instant::now();
-                let pools: Vec<_> = self.force.live.load().pools.values().cloned().collect();
-                tokio::spawn(async move {
-                    for pool in pools {
-                        pool.resolve().await;
-                    }
-                });
+            let turn = self.turn(&mut orders, &mut discovered, &mut clocks);
+            match background::guard(TASK, turn).await {
+                Ok(true) => background::runs(TASK),
+                Ok(false) => return,
+                // The files are followed all the same.
+                Err(Panicked) => sleep(PAUSE).await,
             }
         }
+    }
+
+    /// Awaits what comes next and does what it asks for; whether anything can come after it.
+    async fn turn(
+        &mut self,
+        orders: &mut mpsc::Receiver<Order>,
+        discovered: &mut watch::Receiver<u64>,
+        clocks: &mut Clocks,
+    ) -> bool {
+        tokio::select! {
+            _ = clocks.looks.tick(), if self.force.file.is_some() && self.looking.is_none() => {
+                self.looking = Some(self.stamps());
+            }
+            seen = ended(&mut self.looking) => {
+                self.looking = None;
+                match seen {
+                    Some(seen) => self.look(seen).await,
+                    // It was logged, and is not to be every time.
+                    None => clocks.looks.reset_after(PAUSE),
+                }
+            }
+            _ = clocks.beats.tick() => self.guard().await,
+            order = orders.recv() => match order {
+                None => return false,
+                Some(Order::Reload(told)) => {
+                    let _ = told.send(self.reload().await);
+                }
+                Some(Order::Rollback(to, told)) => {
+                    let _ = told.send(self.go_back(to, Cause::Rollback).await);
+                }
+            },
+            changed = discovered.changed() => {
+                if changed.is_ok() {
+                    let read = self.force.read.clone();
+                    let _ = self.force.apply(read, Occasion::Discovered).await;
+                }
+            }
+        }
+        if self.warned.elapsed() >= WARN {
+            self.warned = Instant::now();
+            self.force.live.load().warn();
+        }
+        if self.resolved.elapsed() >= RESOLVE {
+            self.resolved = Instant::now();
+            let pools: Vec<_> = self.force.live.load().pools.values().cloned().collect();
+            background::spawn("names of upstreams", async move {
+                for pool in pools {
+                    pool.resolve().await;
+                }
+            });
+        }
+        true
     }
 
     /// Reads and applies what was edited, once it is at rest.
@@ -138,7 +175,7 @@ impl Watch {
     /// Reads the files again and applies them, edited or not.
     async fn reload(&mut self) -> Result<String, String> {
         // First, for what is written while they are read is another edit.
-        if let Ok(Ok(stamps)) = timeout(MAX_READ, self.stamps()).await {
+        if let Ok(Ok(Ok(stamps))) = timeout(MAX_READ, self.stamps()).await {
             self.rest.read(stamps);
         }
         let read = self.read_again().await?;
@@ -192,29 +229,31 @@ impl Watch {
             return Err("there is no file: the configuration was made in code".to_owned());
         };
         let shown = path.display().to_string();
-        let reading = tokio::task::spawn_blocking(move || config::read_with(&path, &variables));
+        let reading = background::blocking("read", move || config::read_with(&path, &variables));
         match timeout(MAX_READ, reading).await {
             Ok(Ok(read)) => Ok(read),
-            Ok(Err(_)) => Err("the gateway stops".to_owned()),
+            Ok(Err(Panicked)) => {
+                Err(format!("the gateway panicked when it read {shown}; its log has the reason"))
+            }
             Err(_) => Err(format!("{shown} and its includes can't be read within {MAX_READ:?}")),
         }
     }
 
     /// Looks at the files, on such a thread as well.
-    fn stamps(&self) -> JoinHandle<Stamps> {
+    fn stamps(&self) -> Looking {
         let (sources, live) = (Arc::clone(&self.sources), self.force.live.full());
-        tokio::task::spawn_blocking(move || {
+        tokio::spawn(background::blocking("watch", move || {
             let mut paths: BTreeSet<PathBuf> = sources.watched();
             paths.extend(live.files.keys().cloned());
             paths.into_iter().map(|path| (path.clone(), Stamp::of(&path))).collect()
-        })
+        }))
     }
 }
 
 /// What a look has seen; never, while there is none.
-async fn ended(looking: &mut Option<JoinHandle<Stamps>>) -> Option<Stamps> {
+async fn ended(looking: &mut Option<Looking>) -> Option<Stamps> {
     match looking {
-        Some(looking) => looking.await.ok(),
+        Some(looking) => looking.await.ok()?.ok(),
         None => std::future::pending().await,
     }
 }

@@ -86,6 +86,12 @@ impl TaskGuard {
 
 impl Drop for TaskGuard {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The lines before it in this log are the panic's own.
+            log::error!(
+                "a connection's task panicked, and its connection is closed; please report this fault"
+            );
+        }
         self.tasks.running().remove(&self.number);
     }
 }

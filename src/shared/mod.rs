@@ -9,6 +9,7 @@ mod sessions;
 
 pub use sessions::{Entry, Hold};
 
+use crate::background;
 use crate::telemetry::Alarm;
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
@@ -17,7 +18,7 @@ use sessions::Held;
 use sha1::{Digest, Sha1};
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -103,8 +104,12 @@ impl Shared {
     /// runtime.
     pub fn begin(self: &Arc<Self>) {
         if !self.has_begun.swap(true, Ordering::Relaxed) {
-            tokio::spawn(link::keep(Arc::downgrade(self), Arc::clone(&self.stirred)));
-            tokio::spawn(sessions::close_evicted(Arc::downgrade(self)));
+            let (this, stirred) = (Arc::downgrade(self), Arc::clone(&self.stirred));
+            let keep = move || link::keep(Weak::clone(&this), Arc::clone(&stirred));
+            background::keep("shared counters", keep);
+            let this = Arc::downgrade(self);
+            let close_evicted = move || sessions::close_evicted(Weak::clone(&this));
+            background::keep("sessions that other gateways evict", close_evicted);
         }
     }
 

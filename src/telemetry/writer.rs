@@ -2,6 +2,7 @@
 
 use super::Target;
 use super::output::Output;
+use crate::background;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -80,7 +81,7 @@ impl Writer {
         let (queue, messages) = sync_channel(queue);
         let must_reopen = Arc::new(AtomicBool::new(false));
         let lost = Arc::new(LostLines::default());
-        let thread = Thread {
+        let mut thread = Thread {
             target,
             output,
             gather,
@@ -89,7 +90,9 @@ impl Writer {
             lost: Arc::clone(&lost),
             is_failing: false,
         };
-        thread::Builder::new().name(name.to_owned()).spawn(move || thread.run(&messages))?;
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || background::keep_on_thread(name, || thread.run(&messages)))?;
         Ok(Self { queue, must_reopen, lost })
     }
 
@@ -148,7 +151,7 @@ struct Thread<O> {
 }
 
 impl<O: Observer> Thread<O> {
-    fn run(mut self, messages: &Receiver<Message>) {
+    fn run(&mut self, messages: &Receiver<Message>) {
         let mut batch = Batch { text: Vec::with_capacity(64 * 1024), lines: 0 };
         while let Ok(first) = messages.recv() {
             let mut waiting = Vec::new();

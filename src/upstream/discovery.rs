@@ -2,6 +2,7 @@ mod lookup;
 mod services;
 
 use super::Endpoint;
+use crate::background;
 use lookup::{Lookups, resolver};
 use services::ask;
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,7 +103,9 @@ impl Discovery {
         asking.retain(|question, _| questions.contains(question));
         for question in questions {
             asking.entry(question.clone()).or_insert_with(|| {
-                let task = tokio::spawn(keep_asking(Arc::clone(self), question.clone()));
+                let (this, asked) = (Arc::clone(self), question.clone());
+                let ask = move || keep_asking(Arc::clone(&this), asked.clone());
+                let task = background::keep(format!("discovery of {question}"), ask);
                 Asking { task: task.abort_handle(), found: None }
             });
         }
@@ -168,7 +171,10 @@ async fn keep_asking(discovery: Arc<Discovery>, question: Question) {
                 unresolved = answer.unresolved;
                 let count = answer.found.len();
                 if discovery.answer(&question, answer.found) {
-                    log::info!("{question} has {count} endpoints");
+                    match count {
+                        0 => log::warn!("{question} has no endpoints: DNS answers without any"),
+                        count => log::info!("{question} has {count} endpoints"),
+                    }
                     discovery.changes.send_modify(|changes| *changes += 1);
                 }
                 let left = answer.until.saturating_duration_since(Instant::now());

@@ -3,6 +3,7 @@ mod grpc;
 
 use super::reason::reason;
 use super::{Endpoint, Pool};
+use crate::background;
 use crate::http::address::Address;
 use crate::tls;
 use crate::websocket::{CLOSE_TIMEOUT, frame, handshake};
@@ -71,8 +72,13 @@ impl Probes {
         for index in 0..pool.endpoints().len() {
             let (pool, probe, on_unwell) =
                 (Arc::clone(pool), Arc::clone(probe), Arc::clone(&on_unwell));
-            let asking = async move { probe.run(&pool, index, &*on_unwell).await };
-            self.0.push(tokio::spawn(asking));
+            let name = format!("health checks of {}", pool.name());
+            let asking = move || {
+                let (pool, probe, on_unwell) =
+                    (Arc::clone(&pool), Arc::clone(&probe), Arc::clone(&on_unwell));
+                async move { probe.run(&pool, index, &*on_unwell).await }
+            };
+            self.0.push(background::keep(name, asking));
         }
     }
 }

@@ -1,0 +1,229 @@
+//! Tasks and threads that run as long as the gateway does. A panic in one is logged with the task's name,
+//! and `GET /status` lists it; what can run again does.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// How long after a panic a task runs again: the first time, and at most.
+const RESTART_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// A task that has run for so long since its last panic counts as running.
+const STEADY_AFTER: Duration = Duration::from_secs(10);
+
+/// How often the panics of one task are logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a task is called.
+type Name = Cow<'static, str>;
+
+/// The tasks that have panicked since the process began.
+static PANICS: Mutex<BTreeMap<Name, Panics>> = Mutex::new(BTreeMap::new());
+
+/// Whether one has, and does not run.
+static ANY_DOWN: AtomicBool = AtomicBool::new(false);
+
+/// How often a task has panicked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Panics {
+    /// How often since the process began.
+    pub count: u64,
+    /// Whether it runs again.
+    pub is_running: bool,
+    /// What the last panic said.
+    pub reason: String,
+    last: Instant,
+}
+
+/// A task has panicked, which was logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Panicked;
+
+/// The tasks that have panicked, by name.
+pub fn panics() -> Vec<(Name, Panics)> {
+    all().iter().map(|(name, panics)| (name.clone(), panics.clone())).collect()
+}
+
+/// Runs a task that can't be started again.
+pub fn spawn(
+    name: impl Into<Name>,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let name = name.into();
+    tokio::spawn(async move {
+        let _ = guard(&name, task).await;
+    })
+}
+
+/// Runs a task, and makes it anew whenever it panics.
+pub fn keep<F>(
+    name: impl Into<Name>,
+    mut make: impl FnMut() -> F + Send + 'static,
+) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let name = name.into();
+    tokio::spawn(async move {
+        let (mut wait, most) = RESTART_INTERVAL;
+        loop {
+            let mut task = pin!(guard(&name, make()));
+            let ended = match timeout(STEADY_AFTER, &mut task).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    runs(&name);
+                    wait = RESTART_INTERVAL.0;
+                    task.await
+                }
+            };
+            if ended.is_ok() {
+                return;
+            }
+            sleep(wait).await;
+            wait = (wait * 2).min(most);
+        }
+    })
+}
+
+/// Does something on a thread that may wait for files.
+///
+/// # Errors
+/// When it panics, or the runtime ends before it has begun.
+pub async fn blocking<T: Send + 'static>(
+    name: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Panicked> {
+    let work = move || catch_unwind(AssertUnwindSafe(work)).map_err(|panic| report(name, &*panic));
+    let done = tokio::task::spawn_blocking(work).await.unwrap_or(Err(Panicked));
+    if done.is_ok() {
+        runs(name);
+    }
+    done
+}
+
+/// Runs on this thread until it ends without a panic.
+pub fn keep_on_thread(name: &str, mut work: impl FnMut()) {
+    while let Err(panic) = catch_unwind(AssertUnwindSafe(&mut work)) {
+        report(name, &*panic);
+        std::thread::sleep(RESTART_INTERVAL.0);
+        runs(name);
+    }
+}
+
+/// Lets a panic in a task be its result.
+pub async fn guard<T>(name: &str, task: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut task = pin!(task);
+    // After a panic it is dropped, and never polled again.
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(done)) => Poll::Ready(Ok(done)),
+        Err(panic) => Poll::Ready(Err(report(name, &*panic))),
+    })
+    .await
+}
+
+/// The task does what it is for, whatever was before.
+pub fn runs(name: &str) {
+    if !ANY_DOWN.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut all = all();
+    if let Some(panics) = all.get_mut(name).filter(|panics| !panics.is_running) {
+        panics.is_running = true;
+        log::info!("the task `{name}` runs again");
+    }
+    ANY_DOWN.store(all.values().any(|panics| !panics.is_running), Ordering::Relaxed);
+}
+
+fn report(name: &str, panic: &(dyn Any + Send)) -> Panicked {
+    let reason = panic
+        .downcast_ref::<&str>()
+        .map(|reason| (*reason).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "it left no message".to_owned());
+    let mut all = all();
+    let before = all.get(name);
+    let count = before.map_or(0, |panics| panics.count).saturating_add(1);
+    // One that panics again and again must not fill the log.
+    if before.is_none_or(|panics| panics.last.elapsed() >= LOG_INTERVAL) {
+        log::error!("the task `{name}` panicked: {reason}; please report this fault");
+    }
+    let last = Instant::now();
+    all.insert(name.to_owned().into(), Panics { count, is_running: false, reason, last });
+    ANY_DOWN.store(true, Ordering::Relaxed);
+    Panicked
+}
+
+fn all() -> MutexGuard<'static, BTreeMap<Name, Panics>> {
+    PANICS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU32;
+
+    fn of(name: &str) -> Option<Panics> {
+        panics().into_iter().find(|(other, _)| *other == name).map(|(_, panics)| panics)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_is_listed_and_runs_again() {
+        let begun = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&begun);
+        let task = keep("kept", move || {
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            async move {
+                assert!(number > 1, "number {number}");
+                std::future::pending().await
+            }
+        });
+        while begun.load(Ordering::Relaxed) < 3 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        let panics = of("kept").expect("listed");
+        assert_eq!((panics.count, &*panics.reason), (2, "number 1"));
+        assert!(!panics.is_running, "not for long enough");
+        sleep(STEADY_AFTER * 2).await;
+        assert!(of("kept").is_some_and(|panics| panics.is_running));
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_task_that_cannot_run_again_is_listed_as_down() {
+        spawn("spawned", async { panic!("over") }).await.expect("the task itself ends");
+        let panics = of("spawned").expect("listed");
+        assert_eq!((panics.count, panics.is_running), (1, false));
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_listed_until_it_succeeds() {
+        let work = blocking("blocking", || -> u32 { panic!("over {}", 1) }).await;
+        assert_eq!(work, Err(Panicked));
+        let panics = of("blocking").expect("listed");
+        assert_eq!((&*panics.reason, panics.is_running), ("over 1", false));
+        assert_eq!(blocking("blocking", || 7).await, Ok(7));
+        assert!(of("blocking").is_some_and(|panics| panics.is_running));
+    }
+
+    #[test]
+    fn a_thread_that_panics_goes_on() {
+        let mut rounds = 0;
+        keep_on_thread("thread", || {
+            rounds += 1;
+            assert!(rounds > 1, "the first");
+        });
+        assert_eq!(rounds, 2);
+        assert!(of("thread").is_some_and(|panics| panics.is_running && panics.count == 1));
+    }
+}
