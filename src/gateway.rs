@@ -3,7 +3,7 @@ use crate::explain::{Asked, Difference, Explanation, Outline, explain, review, v
 use crate::filter::Filter;
 use crate::generation::{Generation, Plan, Surroundings, compile};
 use crate::http::address::Address;
-use crate::server::{BindError, Place, Server};
+use crate::server::{BindError, Place, Server, ask, preflight};
 use crate::telemetry::{self, Sink};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -81,13 +81,25 @@ impl Config {
     /// # Errors
     /// When there is none, with all that is wrong with the file.
     #[doc(hidden)]
-    pub fn running_admin(self) -> Result<Option<(Address, Option<String>)>, Problems> {
-        let Read { config, problems, sources, .. } = self.read;
-        match config.admin.or_else(|| sources.salvage_admin()) {
+    pub fn running_admin(&self) -> Result<Option<(Address, Option<String>)>, Problems> {
+        let Read { config, problems, sources, .. } = &self.read;
+        match config.admin.clone().or_else(|| sources.salvage_admin()) {
             Some(admin) => Ok(Some((admin.address.value.0, admin.token.map(|it| it.value)))),
             None if problems.is_empty() => Ok(None),
-            None => Err(problems),
+            None => Err(problems.clone()),
         }
+    }
+
+    /// The admin endpoint of the gateway that runs this file, and its token, as the gateway itself says.
+    #[doc(hidden)]
+    pub fn ask_running_admin(&self) -> Option<(Address, Option<String>)> {
+        ask(&self.control_socket()?).ok()?.admin
+    }
+
+    /// The first listener of the gateway that runs this file, as the gateway itself says.
+    #[doc(hidden)]
+    pub fn ask_running_listener(&self) -> Option<Address> {
+        ask(&self.control_socket()?).ok()?.listener
     }
 
     /// The first address that the gateway which runs this file listens on, in the same way.
@@ -95,12 +107,12 @@ impl Config {
     /// # Errors
     /// When there is none, with all that is wrong with the file.
     #[doc(hidden)]
-    pub fn running_listener(self) -> Result<Option<Address>, Problems> {
-        let Read { config, problems, sources, .. } = self.read;
-        match config.listeners.into_iter().next().or_else(|| sources.salvage_listener()) {
+    pub fn running_listener(&self) -> Result<Option<Address>, Problems> {
+        let Read { config, problems, sources, .. } = &self.read;
+        match config.listeners.first().cloned().or_else(|| sources.salvage_listener()) {
             Some(listener) => Ok(Some(listener.address.value.0)),
             None if problems.is_empty() => Ok(None),
-            None => Err(problems),
+            None => Err(problems.clone()),
         }
     }
 
@@ -129,7 +141,14 @@ impl Config {
         let surroundings =
             Surroundings { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
         let (config, sources) = (self.read.config.clone(), self.read.sources.clone());
-        let generation = compile(self.read, &surroundings)?;
+        let mut unusable = Problems::of(sources.clone());
+        preflight(&config, &sources, self.file.as_deref(), &mut unusable);
+        let compiled = compile(self.read, &surroundings);
+        let generation = match compiled {
+            Ok(generation) if unusable.is_empty() => generation,
+            Ok(_) => return Err(unusable),
+            Err(problems) => return Err(problems.and(unusable)),
+        };
         verify(&generation, &config.tests, sources.clone())?;
         let warnings = review(&generation, &config, sources);
         Ok(Summary { warnings, ..Summary::of(&generation) })

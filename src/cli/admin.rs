@@ -40,11 +40,20 @@ impl Endpoint {
             return Err(ExitCode::from(FAILURE));
         }
         let path = self.file.find()?;
-        // The file may be broken by now: this is how one sees what is wrong, and goes back.
-        let found = Config::from_file(&path).running_admin().map_err(|problems| {
-            eprintln!("{problems}\nname the gateway's admin.address with --admin");
-            ExitCode::from(BAD_CONFIGURATION)
-        })?;
+        // The file may be broken by now, or gone: this is how one sees what is wrong, and goes back.
+        let config = Config::from_file(&path);
+        let asked = || config.ask_running_admin();
+        let found = match config.running_admin() {
+            Ok(Some(found)) => Some(found),
+            Ok(None) => asked(),
+            Err(problems) => match asked() {
+                Some(found) => Some(found),
+                None => {
+                    eprintln!("{problems}\nname the gateway's admin.address with --admin");
+                    return Err(ExitCode::from(BAD_CONFIGURATION));
+                }
+            },
+        };
         let (address, token) = found.ok_or_else(|| {
             if std::fs::read_to_string(&path).is_ok_and(|text| text.trim().is_empty()) {
                 eprintln!(
@@ -54,7 +63,8 @@ impl Endpoint {
                 return ExitCode::from(FAILURE);
             }
             eprintln!(
-                "error: {} has no admin endpoint; add `admin: {{address: 127.0.0.1:9901}}` and restart",
+                "error: {} has no admin endpoint; add `admin: {{address: 127.0.0.1:9901}}` and restart, or \
+                 name the gateway's with --admin",
                 path.display()
             );
             ExitCode::from(FAILURE)

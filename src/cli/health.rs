@@ -61,12 +61,18 @@ pub fn ask(health: &Health) -> Result<(), ExitCode> {
 
 fn first_listener(file: &ConfigFile) -> Result<Address, ExitCode> {
     // A file that was edited badly does no harm to the gateway that runs.
-    let first = Config::from_file(file.find()?).running_listener().map_err(|problems| {
-        eprintln!("{problems}");
-        ExitCode::from(BAD_CONFIGURATION)
-    })?;
+    let path = file.find()?;
+    let config = Config::from_file(&path);
+    let first = match config.running_listener() {
+        Ok(first) => first.or_else(|| config.ask_running_listener()),
+        Err(problems) => Some(config.ask_running_listener().ok_or_else(|| {
+            eprintln!("{problems}");
+            ExitCode::from(BAD_CONFIGURATION)
+        })?),
+    };
     first.map(reachable).ok_or_else(|| {
-        eprintln!("error: the configuration has no listener; name an address with --address");
+        let path = path.display();
+        eprintln!("error: {path} has no listener; name the gateway's address with --address");
         ExitCode::from(BAD_CONFIGURATION)
     })
 }

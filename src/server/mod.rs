@@ -12,6 +12,7 @@ mod http1;
 mod http2;
 mod listen;
 mod notify;
+mod preflight;
 mod proxy_protocol;
 mod reload;
 mod renew;
@@ -22,10 +23,12 @@ mod stop;
 mod tasks;
 mod watchdog;
 
-pub use handover::Place;
+pub use handover::{Place, ask};
 pub use listen::BindError;
+pub use preflight::preflight;
 
 use crate::admin::{Admin, Readiness};
+use crate::background;
 use crate::cache::Cache;
 use crate::config::{Read, Variables};
 use crate::filter::Filter;
@@ -39,7 +42,7 @@ use crate::upstream::{Discovery, set_file_limit};
 use crate::websocket::Registry;
 use apply::Force;
 use connection::Connections;
-use handover::{Keeper, Taken};
+use handover::{Keeper, RunningAdmin, Taken};
 use pingora::apps::http_app::HttpServer;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::configuration::ServerConf;
@@ -118,6 +121,7 @@ impl Server {
         };
         let _ = tokio::time::timeout(RESOLVE_AT_START, resolving).await;
         generation.warn();
+        generation.warn_of_empty_files(None);
         let routes = generation.table.iter().count();
         let sessions = Arc::new(Registry::default());
         let cache = Arc::new(Cache::default());
@@ -143,9 +147,16 @@ impl Server {
             let tasks = Arc::clone(&tasks);
             Arc::new(move |client| tasks.abort_of(client))
         };
-        let clients = Arc::clone(places.clients());
-        let evictor = Evictor::new(clients, Arc::clone(&sessions), end_connections);
-        tokio::spawn(load::watch_memory(Arc::clone(&live), Arc::clone(&overload), evictor));
+        let watch_memory = {
+            let (live, overload) = (Arc::clone(&live), Arc::clone(&overload));
+            let (clients, sessions) = (Arc::clone(places.clients()), Arc::clone(&sessions));
+            move || {
+                let (clients, sessions) = (Arc::clone(&clients), Arc::clone(&sessions));
+                let evictor = Evictor::new(clients, sessions, end_connections.clone());
+                load::watch_memory(Arc::clone(&live), Arc::clone(&overload), evictor)
+            }
+        };
+        background::keep("memory", watch_memory);
 
         let (stop_accepting, stopping) = watch::channel(false);
         let conf = Arc::new(ServerConf {
@@ -185,7 +196,7 @@ impl Server {
             sockets.add(name, socket.into_raw_fd());
             let sockets: ListenFds = Arc::new(sockets.into());
             let stopping = stopping.clone();
-            services.push(tokio::spawn(async move {
+            services.push(background::spawn(format!("listener {address}"), async move {
                 service.start_service(Some(sockets), stopping, 1).await;
             }));
         }
@@ -198,6 +209,7 @@ impl Server {
         let (orders, ordered) = mpsc::channel(1);
         let (stop_admin, stopping) = watch::channel(false);
         let stop_admin = Arc::new(stop_admin);
+        let admin_address = admin.first().map(|(written, socket)| socket.address(written));
         for (address, socket) in admin {
             let admin = Admin {
                 address: address.clone(),
@@ -220,13 +232,14 @@ impl Server {
             sockets.add(name, socket.into_raw_fd());
             let sockets: ListenFds = Arc::new(sockets.into());
             let (until_the_end, stopping) = (Arc::clone(&stop_admin), stopping.clone());
-            tokio::spawn(async move {
+            background::spawn("admin endpoint", async move {
                 service.start_service(Some(sockets), stopping, 1).await;
                 drop(until_the_end);
             });
         }
         let serving = format!("listening on {}, {routes} routes", addresses.join(", "));
-        let keeper = kept.and_then(|(place, sockets)| keep(place, sockets));
+        let running_admin = RunningAdmin { address: admin_address, live: Arc::clone(&live) };
+        let keeper = kept.and_then(|(place, sockets)| keep(place, sockets, running_admin));
         if let Some(taken) = taken {
             taken.ready().await;
         }
@@ -243,7 +256,7 @@ impl Server {
             discovery,
             history: Arc::clone(&history),
         };
-        tokio::spawn(Watch::new(force).run(ordered, discovered));
+        background::spawn("configuration", Watch::new(force).run(ordered, discovered));
         let mut handing: Option<JoinHandle<Result<u32, String>>> = None;
         let stop = loop {
             let signal = tokio::select! {
@@ -342,9 +355,9 @@ fn duplicates<'s>(sockets: impl Iterator<Item = &'s (Address, Socket)>) -> Vec<(
     sockets.filter_map(duplicate).collect()
 }
 
-fn keep(place: Place, sockets: Vec<(Address, Socket)>) -> Option<Arc<Keeper>> {
+fn keep(place: Place, sockets: Vec<(Address, Socket)>, admin: RunningAdmin) -> Option<Arc<Keeper>> {
     let control = place.control();
-    match Keeper::open(place, sockets) {
+    match Keeper::open(place, sockets, admin) {
         Ok(keeper) => Some(Arc::new(keeper)),
         Err(error) => {
             log::warn!("upgrades are not possible: {}: {error}", control.display());

@@ -277,6 +277,74 @@ async fn a_rollback_does_not_lead_to_what_the_guard_has_left() {
     assert_eq!(gateway.get("/", &[]).await.status(), 500);
 }
 
+/// The verbs that ask a gateway which runs.
+const VERBS: [&[&str]; 8] = [
+    &["status"],
+    &["history"],
+    &["sessions"],
+    &["kick", "--user", "nobody"],
+    &["cache", "purge", "--all"],
+    &["drain"],
+    &["drain", "--stop"],
+    &["rollback"],
+];
+
+/// Lays something in the place of a file that says nothing of the gateway which runs with it.
+fn say_nothing(file: &std::path::Path, how: &str) {
+    let _ = std::fs::remove_file(file);
+    match how {
+        "empty" => std::fs::write(file, "").expect("written"),
+        "a comment" => std::fs::write(file, "# all of it\n").expect("written"),
+        "a directory" => std::fs::create_dir(file).expect("made"),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_commands_find_the_gateway_whose_file_says_nothing() {
+    let (upstream, admin) = (echoing().await, Admin::new());
+    let config = |number: u32| version(&upstream, &admin, number);
+    for how in ["empty", "a comment", "missing", "a directory"] {
+        let gateway = config(1).start().await;
+        edit(&gateway, &config(2)).await;
+        let mark = gateway.mark();
+        say_nothing(gateway.file(), how);
+        gateway.says(mark, "configuration not reloaded").await;
+        for verb in VERBS.into_iter().chain([&["health"][..], &["health", "--ready"]]) {
+            let arguments = [verb, &["--config", "tidegate.yaml"]].concat();
+            let run = cli(gateway.folder(), &arguments, &[]).await;
+            assert_eq!(run.code, Some(0), "{how}: {verb:?}: {}", run.all());
+        }
+        assert_eq!(said(&gateway).await, "/v1/", "{how}: gone back");
+    }
+}
+
+#[tokio::test]
+async fn the_commands_say_what_is_wrong_with_a_file_that_names_no_gateway() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("gone.yaml");
+    for (how, words) in [
+        ("empty", "gone.yaml is empty"),
+        ("a comment", "gone.yaml has no admin endpoint"),
+        ("missing", "No such file or directory"),
+        ("a directory", "a folder"),
+    ] {
+        say_nothing(&file, how);
+        for verb in VERBS.into_iter().chain([&["health"][..]]) {
+            let arguments = [verb, &["--config", "gone.yaml"]].concat();
+            let run = cli(folder.path(), &arguments, &[]).await;
+            assert!(matches!(run.code, Some(1 | 78)), "{how}: {verb:?}: {}", run.all());
+            if verb != ["health"] {
+                assert!(run.stderr.contains(words), "{how}: {verb:?}: {}", run.all());
+                assert!(run.stderr.contains("--admin"), "{how}: {verb:?}: {}", run.all());
+            }
+            assert!(run.stderr.contains("gone.yaml"), "{how}: {verb:?}: {}", run.all());
+            assert!(!run.stderr.contains("panicked"), "{how}: {verb:?}: {}", run.all());
+        }
+        let _ = std::fs::remove_dir(&file);
+    }
+}
+
 #[tokio::test]
 async fn the_commands_find_the_gateway_while_its_file_is_broken() {
     let (upstream, admin) = (Upstream::echo().await, Admin::new());

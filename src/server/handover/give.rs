@@ -1,4 +1,5 @@
-use super::{MAX_NAMES, MAX_SOCKETS, Place, READY, TOOK};
+use super::{ASK_ADMIN, MAX_NAMES, MAX_SOCKETS, Place, READY, RunningAdmin, TOOK};
+use crate::background;
 use crate::disk::is_trusted;
 use crate::http::address::Address;
 use crate::server::socket::Socket;
@@ -9,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
@@ -37,7 +38,11 @@ struct Successor {
 impl Keeper {
     /// Opens the control socket. The sockets are the keeper's own handles: one that Pingora
     /// has closed must not be sent by its number, which may be another file's by then.
-    pub fn open(place: Place, sockets: Vec<(Address, Socket)>) -> io::Result<Self> {
+    pub fn open(
+        place: Place,
+        sockets: Vec<(Address, Socket)>,
+        admin: RunningAdmin,
+    ) -> io::Result<Self> {
         let names: usize = sockets.iter().map(|(name, _)| name.to_string().len() + 1).sum();
         if sockets.len() > MAX_SOCKETS || names > MAX_NAMES {
             let reason = format!("at most {MAX_SOCKETS} listeners can be handed over");
@@ -46,7 +51,8 @@ impl Keeper {
         let control = UnixListener::from_std(place.bind_control()?)?;
         let inode = fs::metadata(place.control()).map(|file| file.ino()).ok();
         let (sender, successors) = mpsc::channel(1);
-        let listening = tokio::spawn(listen(control, sender)).abort_handle();
+        let listening =
+            background::spawn("upgrade socket", listen(control, sender, admin)).abort_handle();
         let successors = Mutex::new(successors);
         Ok(Self { place, sockets: sockets.into(), inode, successors, listening })
     }
@@ -94,7 +100,7 @@ impl Drop for Keeper {
 }
 
 /// Hears who connects. Most only want to know which process this is, and go.
-async fn listen(control: UnixListener, successors: mpsc::Sender<Successor>) {
+async fn listen(control: UnixListener, successors: mpsc::Sender<Successor>, admin: RunningAdmin) {
     loop {
         let Ok((mut connection, _)) = control.accept().await else {
             // Too many open files, most likely; they pass.
@@ -106,10 +112,17 @@ async fn listen(control: UnixListener, successors: mpsc::Sender<Successor>) {
             continue;
         }
         let process = peer.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
-        let successors = successors.clone();
+        let (successors, admin) = (successors.clone(), admin.clone());
         tokio::spawn(async move {
-            if let Ok(Ok(TOOK)) = timeout(PATIENCE, connection.read_u8()).await {
-                let _ = successors.try_send(Successor { connection, process });
+            match timeout(PATIENCE, connection.read_u8()).await {
+                Ok(Ok(TOOK)) => {
+                    let _ = successors.try_send(Successor { connection, process });
+                }
+                Ok(Ok(ASK_ADMIN)) => {
+                    // Whoever asked may be gone.
+                    let _ = timeout(PATIENCE, connection.write_all(&admin.answer())).await;
+                }
+                _ => {}
             }
         });
     }

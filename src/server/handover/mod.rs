@@ -7,16 +7,21 @@
 //! connects to it, and says a byte once it serves. When the connection ends before that, the
 //! new one has failed, and the old one goes on.
 
+mod ask;
 mod give;
 mod place;
 mod take;
 
+pub use ask::{RunningAdmin, ask};
 pub use give::Keeper;
 pub use place::Place;
 pub use take::Taken;
 
 /// What a new gateway says at the control socket once it has the sockets.
 const TOOK: u8 = b't';
+
+/// What a command asks the admin endpoint's address and token with.
+const ASK_ADMIN: u8 = b'a';
 
 /// What it says once it serves.
 const READY: u8 = b'r';

@@ -1,0 +1,75 @@
+//! Asks the gateway that runs for its addresses, where its configuration file can't tell.
+
+use super::ASK_ADMIN;
+use crate::disk::is_trusted;
+use crate::generation::Live;
+use crate::http::address::Address;
+use rustix::net::sockopt::socket_peercred;
+use serde::{Deserialize, Serialize};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the gateway may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The most bytes of an answer.
+const MAX_ANSWER: u64 = 64 * 1024;
+
+/// The admin endpoint of the gateway that runs.
+#[derive(Clone)]
+pub struct RunningAdmin {
+    /// Where it is, if there is one.
+    pub address: Option<Address>,
+    /// What knows its token.
+    pub live: Arc<Live>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    address: Option<String>,
+    token: Option<String>,
+    listener: Option<String>,
+}
+
+/// What a gateway that runs says of itself.
+#[derive(Debug, Default)]
+pub struct Running {
+    /// Its admin endpoint, if it has one, and the token.
+    pub admin: Option<(Address, Option<String>)>,
+    /// Its first listener.
+    pub listener: Option<Address>,
+}
+
+impl RunningAdmin {
+    /// What is said to a process of the same user.
+    pub(super) fn answer(&self) -> Vec<u8> {
+        let address = self.address.as_ref().map(ToString::to_string);
+        let token = self.live.load().admin_token.as_ref().map(|token| token.to_string());
+        let listener = self.live.bound().first().map(ToString::to_string);
+        serde_json::to_vec(&Answer { address, token, listener }).unwrap_or_default()
+    }
+}
+
+/// The addresses of the gateway at this control socket; none when it is too old to tell.
+///
+/// # Errors
+/// When no gateway of this user answers there.
+pub fn ask(control: &Path) -> io::Result<Running> {
+    let mut stream = UnixStream::connect(control)?;
+    if !is_trusted(socket_peercred(&stream)?.uid.as_raw()) {
+        let reason = format!("{} is another user's", control.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.write_all(&[ASK_ADMIN])?;
+    let mut answer = Vec::new();
+    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    let Ok(Answer { address, token, listener }) = serde_json::from_slice(&answer) else {
+        return Ok(Running::default());
+    };
+    let admin = address.and_then(|address| Some((address.parse().ok()?, token)));
+    Ok(Running { admin, listener: listener.and_then(|listener| listener.parse().ok()) })
+}
