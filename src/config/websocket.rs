@@ -21,11 +21,12 @@ pub struct WebSocket {
     /// 403; those without an `Origin` are no browser's, and pass. Default: `cors.allow_origins` where
     /// the route has a policy, else `same`.
     pub origins: Option<Spanned<WebSocketOrigins>>,
-    /// Closes a session (1001) in which neither side sent anything for so long.
-    /// Default: no limit.
+    /// Closes a session (1001) in which neither side sent anything for so long. A handshake that the
+    /// upstream has not answered within this time is answered 504. Default: no limit.
     pub idle_timeout: Option<Spanned<Duration>>,
     /// Closes a session (1001) after so long, up to a tenth sooner or later so that sessions
-    /// that began together don't come back together. Default: no limit.
+    /// that began together don't come back together. A handshake that the upstream has not answered
+    /// within this time is answered 504. Default: no limit.
     pub max_lifetime: Option<Duration>,
     /// Sessions of this route at a time; a handshake beyond is answered 429.
     /// Default: no limit.

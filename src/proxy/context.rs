@@ -223,6 +223,9 @@ impl Context {
         if is_reset {
             self.error.get_or_insert_with(|| cut_off::RESET.to_owned());
         }
+        if let (false, None, Some(tunnel)) = (self.is_open, &self.error, &self.tunnel) {
+            self.error = tunnel.session().ordered().map(failure::ended_by);
+        }
         let nothing_sent = if is_reset { CLIENT_CLOSED_REQUEST } else { STOPPED };
         let status = self.grpc_reply.or(self.begun).map_or(nothing_sent, |status| status.as_u16());
         let seen = Seen { request: head, response: None, cache: None, is_background: false };
@@ -248,11 +251,8 @@ impl Context {
     /// kick, a drain. One that took too long is the upstream's fault instead.
     pub(super) fn ordered(&self) -> Option<&Order> {
         let session = self.tunnel.as_ref()?.session();
-        let is_late = |end: &End| end.initiator == Initiator::Handshake;
-        if self.is_open || session.end().is_some_and(is_late) {
-            return None;
-        }
-        session.ordered().filter(|order| !is_late(order))
+        let order = session.ordered().filter(|_| !self.is_open)?;
+        (order.initiator != Initiator::Handshake).then_some(order)
     }
 
     /// Notes why it ends, if its client is evicted: no fault of the service's.

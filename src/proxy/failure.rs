@@ -4,7 +4,7 @@ use super::{Context, deadline, grpc_web, reply};
 use crate::filter::Reply;
 use crate::http::grpc;
 use crate::upstream::{deepest_cause, is_out_of_files};
-use crate::websocket::{Initiator, Order, TRY_AGAIN_LATER};
+use crate::websocket::{HandshakeTimeout, Initiator, Order, TRY_AGAIN_LATER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
@@ -143,14 +143,13 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             "the service behind the gateway did not answer in time",
         )
     };
-    let handshake_timed_out = ctx.tunnel.as_ref().is_some_and(|tunnel| {
-        tunnel.session().end().is_some_and(|end| end.initiator == Initiator::Handshake)
-    });
-    if handshake_timed_out {
-        return timed_out();
-    }
-    if let Some(order) = ctx.tunnel.as_ref().and_then(|tunnel| tunnel.session().ordered()) {
-        return Some(told_to_end(order));
+    if ctx.tunnel.is_some() {
+        if HandshakeTimeout::of(error).is_some() {
+            return timed_out();
+        }
+        if let Some(order) = ctx.ordered() {
+            return Some(told_to_end(order));
+        }
     }
     if is_out_of_files(error) {
         return Some(overloaded());
@@ -273,11 +272,7 @@ pub(super) fn describe(error: &Error, ctx: &Context) -> String {
         return format!("client: the request did not arrive in time ({})", upload.key);
     }
     if let Some(order) = ctx.ordered().filter(|_| *error.esource() != ErrorSource::Downstream) {
-        return format!(
-            "the gateway ended the handshake ({}): {}",
-            order.initiator.as_str(),
-            order.reason
-        );
+        return ended_by(order);
     }
     if is_head_refused(error) {
         return "a filter has set a header that HTTP/2 forbids, such as `TE`".to_owned();
@@ -301,8 +296,21 @@ fn is_timeout(error: &Error) -> bool {
     )
 }
 
+/// Why a handshake ended that the gateway did not let come to its end.
+pub(super) fn ended_by(order: &Order) -> String {
+    match order.initiator {
+        Initiator::Handshake => order.reason.to_string(),
+        initiator => {
+            format!("the gateway ended the handshake ({}): {}", initiator.as_str(), order.reason)
+        }
+    }
+}
+
 /// The error in words, with its deepest cause.
 pub(super) fn in_words(error: &Error) -> String {
+    if let Some(timeout) = HandshakeTimeout::of(error) {
+        return timeout.to_string();
+    }
     let is_clients = *error.esource() == ErrorSource::Downstream;
     let what = match error.etype() {
         ErrorType::ConnectRefused => "connection refused",

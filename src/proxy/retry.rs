@@ -3,6 +3,7 @@
 use super::{Context, deadline, tracing};
 use crate::load::Overload;
 use crate::upstream::{is_of_dial, is_out_of_files};
+use crate::websocket::HandshakeTimeout;
 use http::StatusCode;
 use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::HttpPeer;
@@ -55,6 +56,11 @@ pub(super) fn unreachable(
         error.etype = ErrorType::TLSHandshakeTimedout;
     }
     tracing::failed(ctx, &error);
+    if ctx.ordered().is_some() {
+        // The gateway itself ends the handshake: no fault of the endpoint's, and no other is asked.
+        error.set_retry(false);
+        return error;
+    }
     let Some(pool) = ctx.pool().cloned() else { return error };
     if is_out_of_files(&error) {
         overload.out_of_files();
@@ -68,6 +74,7 @@ pub(super) fn unreachable(
     }
     let policy = &ctx.route.retry;
     let may_retry = policy.on_connect_failure
+        && !is_last_attempt(&error)
         && ctx.attempts.failed + 1 < policy.attempts
         && ctx.tried.len() < pool.alternatives();
     if may_retry {
@@ -116,6 +123,9 @@ pub(super) fn broken(
         return error;
     }
     let mut error = deadline::explain(error, ctx);
+    if HandshakeTimeout::of(&error).is_some() {
+        error.etype = ErrorType::ReadTimedout;
+    }
     tracing::failed(ctx, &error);
     if is_unprocessed(&error) {
         // No fault of the endpoint's: it drains, or has enough to do.
@@ -146,10 +156,15 @@ pub(super) fn broken(
         ErrorType::HTTPStatus(_) => false,
         _ => ctx.route.retry.on_reset,
     };
-    if is_wanted && may_repeat(session, ctx, false) {
+    if is_wanted && !is_last_attempt(&error) && may_repeat(session, ctx, false) {
         error.set_retry(true);
     }
     error
+}
+
+/// Whether the time of all attempts is over: that of a WebSocket's handshake.
+fn is_last_attempt(error: &Error) -> bool {
+    HandshakeTimeout::of(error).is_some_and(|timeout| timeout.limit.bounds_all_attempts())
 }
 
 /// Whether an upstream over HTTP/2 says that it has not processed the request, which may thus be sent

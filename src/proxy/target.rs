@@ -4,7 +4,7 @@ use super::{Context, deadline, tracing};
 use crate::http::cookie;
 use crate::tls;
 use crate::upstream::{Ask, Balance, Chosen, Dialer, HTTP1, Key, Pool};
-use crate::websocket::TunnelConnector;
+use crate::websocket::{HandshakeLimit, HandshakeTimeout, TunnelConnector};
 use http::HeaderValue;
 use pingora::protocols::{ALPN, TcpKeepalive};
 use pingora::upstreams::peer::HttpPeer;
@@ -37,7 +37,13 @@ static TUNNELS: AtomicU64 = AtomicU64::new(1);
 /// The peer for the next attempt.
 pub(super) async fn choose(session: &Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
     if let Some(wait) = ctx.attempts.backoff(ctx.route.retry.backoff) {
-        tokio::time::sleep(wait).await;
+        match &ctx.tunnel {
+            None => tokio::time::sleep(wait).await,
+            // A handshake that is told to end does not wait for it.
+            Some(tunnel) => {
+                let _ = tokio::time::timeout(wait, tunnel.session().until_ordered()).await;
+            }
+        }
     }
     let Some(pool) = ctx.pool().cloned() else {
         return Error::e_explain(ErrorType::InternalError, "a route without an upstream");
@@ -92,10 +98,7 @@ fn pick(pool: &Pool, session: &Session, ctx: &mut Context) -> Result<Chosen> {
     // Where all have been tried, a further attempt is better than none.
     let again = || pool.choose(Ask { tried: &[], ..ask });
     let Some(chosen) = pool.choose(ask).or_else(again) else {
-        return Error::e_explain(
-            ErrorType::HTTPStatus(503),
-            "no endpoint of the upstream has an address: its names do not resolve",
-        );
+        return Error::e_explain(ErrorType::HTTPStatus(503), pool.lack());
     };
     if let Balance::StickyCookie(name) = balance
         && key.as_deref() != Some(chosen.endpoint().id())
@@ -156,7 +159,13 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
                 session: Arc::clone(tunnel.session()),
                 connect_timeout: route.connect_timeout,
                 tls_timeout: route.tls_timeout,
-                handshake_timeout: route.first_byte_timeout.unwrap_or(route.read_timeout),
+                handshake: match route.first_byte_timeout {
+                    Some(time) => HandshakeTimeout { limit: HandshakeLimit::FirstByte, time },
+                    None => {
+                        HandshakeTimeout { limit: HandshakeLimit::Read, time: route.read_timeout }
+                    }
+                },
+                read_timeout: route.read_timeout,
                 write_timeout: route.write_timeout,
                 watcher: route.watcher.clone(),
                 settings: Arc::clone(settings),

@@ -1,7 +1,7 @@
 use super::bridge::Bridge;
-use super::tap::Tap;
+use super::tap::{Tap, Times};
 use super::wire::Wire;
-use super::{Session, Settings, Watcher};
+use super::{HandshakeTimeout, Session, Settings, Watcher};
 use crate::upstream::{Socket, dial};
 use async_trait::async_trait;
 use pingora::connectors::l4::Connect;
@@ -11,8 +11,10 @@ use pingora::protocols::l4::virt::VirtualSocketStream;
 use pingora::{Error, ErrorType, Result};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::sleep_until;
 use tokio_rustls::TlsConnector;
 
 /// Connects the upstream end of one WebSocket, with a [`Tap`] on it.
@@ -27,7 +29,9 @@ pub struct TunnelConnector {
     /// How long the TLS handshake may take.
     pub tls_timeout: Duration,
     /// How long the answer to the handshake may take.
-    pub handshake_timeout: Duration,
+    pub handshake: HandshakeTimeout,
+    /// How long the upstream may send nothing of a refusal that it has begun.
+    pub read_timeout: Duration,
     /// How long the upstream may take nothing of what the client sends.
     pub write_timeout: Duration,
     /// Who wants to know of frames and messages.
@@ -42,6 +46,36 @@ pub struct TunnelConnector {
 }
 
 impl TunnelConnector {
+    /// Connects, unless the session is told to end before, or its handshake takes too long.
+    async fn establish(&self, address: &SocketAddr) -> Result<Wire> {
+        // What bounded the attempt before is over.
+        self.session.schedule(None, None);
+        let connecting = async {
+            let stream = dial(address, self.connect_timeout).await?;
+            match &self.tls {
+                None => Ok(Wire::Plain(stream)),
+                Some((config, name)) => self.secure(stream, config, name).await,
+            }
+        };
+        let overdue = async {
+            let Some(bound) = self.settings.handshake_bound() else {
+                return std::future::pending().await;
+            };
+            sleep_until((self.session.started + bound.time).into()).await;
+            bound
+        };
+        tokio::select! {
+            connected = connecting => connected,
+            order = self.session.until_ordered() => {
+                Error::e_explain(ErrorType::ConnectionClosed, order.reason.to_string())
+            }
+            bound = overdue => {
+                let (kind, cause) = (ErrorType::ConnectTimedout, io::Error::from(bound));
+                Err(Error::because(kind, address.to_string(), cause))
+            }
+        }
+    }
+
     async fn secure(&self, stream: Socket, config: &Arc<ClientConfig>, name: &str) -> Result<Wire> {
         let name = ServerName::try_from(name.to_owned()).map_err(|error| {
             Error::because(ErrorType::TLSHandshakeFailure, name.to_owned(), error)
@@ -58,15 +92,12 @@ impl TunnelConnector {
 #[async_trait]
 impl Connect for TunnelConnector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let stream = dial(address, self.connect_timeout).await?;
-        let wire = match &self.tls {
-            None => Wire::Plain(stream),
-            Some((config, name)) => self.secure(stream, config, name).await?,
-        };
+        let wire = self.establish(address).await?;
         let (session, settings) = (Arc::clone(&self.session), Arc::clone(&self.settings));
         let watcher = self.watcher.clone();
-        let (handshake, write) = (self.handshake_timeout, self.write_timeout);
-        let tap = Tap::new(wire, session, settings, watcher, handshake, write);
+        let times =
+            Times { handshake: self.handshake, read: self.read_timeout, write: self.write_timeout };
+        let tap = Tap::new(wire, session, settings, watcher, times);
         Ok(Stream::from(VirtualSocketStream::new(match &self.bridge {
             None => Box::new(tap),
             Some(key) => Box::new(Bridge::new(tap, key.clone())),

@@ -1,9 +1,11 @@
+use super::HandshakeLimit;
 use super::frame::Tally;
 use super::settings::{LogFrames, OnChange};
 use crate::exchange::UserId;
 use crate::http::address::Address;
 use atomic_waker::AtomicWaker;
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -17,6 +19,10 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long after a deadline the tunnel is left alone: it ends in better order by itself.
 const TUNNEL_LEAD: Duration = Duration::from_millis(100);
+
+/// Why a refusal of a handshake is broken off.
+pub(super) const REFUSAL_STOPPED: &str =
+    "the upstream sent nothing more of its answer (timeouts.read)";
 
 /// RFC 6455, section 7.4.1: an endpoint goes away.
 pub(super) const GOING_AWAY: u16 = 1001;
@@ -46,7 +52,7 @@ pub enum Initiator {
     Reload,
     /// Somebody at the admin endpoint.
     Kick,
-    /// The upstream did not answer the handshake within `timeouts.read`.
+    /// The upstream did not answer the handshake in time.
     Handshake,
     /// A connection broke, or a peer answered no ping.
     Network,
@@ -99,25 +105,44 @@ impl End {
 /// What ends a session by the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
-    /// `timeouts.first_byte` or `timeouts.read`.
-    Handshake = 1,
+    /// The upstream must have answered the handshake.
+    Handshake(HandshakeLimit),
+    /// The upstream must have sent more of its refusal.
+    Refusal,
     /// `websocket.idle_timeout`.
-    Idle = 2,
+    Idle,
     /// `websocket.max_lifetime`.
-    Lifetime = 3,
+    Lifetime,
     /// `websocket.ping`.
-    Ping = 4,
+    Ping,
 }
 
 /// How many bits of a number hold a [`Limit`].
 const LIMIT_BITS: u32 = 3;
 
 impl Limit {
+    fn to_bits(self) -> u64 {
+        match self {
+            Self::Ping => 0,
+            Self::Idle => 1,
+            Self::Lifetime => 2,
+            Self::Handshake(HandshakeLimit::FirstByte) => 3,
+            Self::Handshake(HandshakeLimit::Read) => 4,
+            Self::Handshake(HandshakeLimit::Idle) => 5,
+            Self::Handshake(HandshakeLimit::Lifetime) => 6,
+            Self::Refusal => 7,
+        }
+    }
+
     fn from_bits(bits: u64) -> Self {
         match bits & ((1 << LIMIT_BITS) - 1) {
-            1 => Self::Handshake,
-            2 => Self::Idle,
-            3 => Self::Lifetime,
+            1 => Self::Idle,
+            2 => Self::Lifetime,
+            3 => Self::Handshake(HandshakeLimit::FirstByte),
+            4 => Self::Handshake(HandshakeLimit::Read),
+            5 => Self::Handshake(HandshakeLimit::Idle),
+            6 => Self::Handshake(HandshakeLimit::Lifetime),
+            7 => Self::Refusal,
             _ => Self::Ping,
         }
     }
@@ -125,11 +150,12 @@ impl Limit {
     /// How a session ends that has reached it.
     pub(super) fn end(self) -> End {
         match self {
-            Self::Handshake => End {
-                initiator: Initiator::Handshake,
-                code: None,
-                reason: "the upstream did not answer the handshake".into(),
-            },
+            Self::Handshake(limit) => {
+                End { initiator: Initiator::Handshake, code: None, reason: limit.reason().into() }
+            }
+            Self::Refusal => {
+                End { initiator: Initiator::Handshake, code: None, reason: REFUSAL_STOPPED.into() }
+            }
             Self::Idle => End::new(Initiator::Idle, GOING_AWAY, "idle for too long"),
             Self::Lifetime => {
                 End::new(Initiator::Lifetime, GOING_AWAY, "it has lasted long enough")
@@ -299,6 +325,15 @@ impl Session {
         self.order.get().map(|order| &**order)
     }
 
+    /// Waits until it is told to close.
+    pub(crate) async fn until_ordered(&self) -> &Order {
+        poll_fn(|cx| {
+            self.register(cx.waker());
+            self.ordered().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
     /// Lets it last no longer than this; a deadline that it has already stays. Returns the deadline.
     pub fn end_within(&self, time: Duration) -> Instant {
         let at = self.elapsed().saturating_add(millis(time)).max(1);
@@ -312,7 +347,7 @@ impl Session {
         // Not before it: the tunnel would find that it has nothing to do yet.
         let since = |at: Instant| millis(at.saturating_duration_since(self.started)) + 1;
         self.due.store(due.map_or(0, since), Ordering::Relaxed);
-        let limit = limit.map_or(0, |(at, limit)| since(at) << LIMIT_BITS | limit as u64);
+        let limit = limit.map_or(0, |(at, limit)| since(at) << LIMIT_BITS | limit.to_bits());
         self.limit.store(limit, Ordering::Relaxed);
     }
 
@@ -355,7 +390,9 @@ impl Session {
         if ends_at != 0 && now >= ends_at.saturating_add(lead) {
             return None;
         }
-        let due = Some(self.due.load(Ordering::Relaxed)).filter(|&due| due > now);
+        let due = self.due.load(Ordering::Relaxed);
+        // It may have become due since the tunnel looked. One that is stuck does not look at all.
+        let due = [due, due.saturating_add(lead)].into_iter().find(|&at| due != 0 && at > now);
         let bounds = [ends_at, limit].into_iter().filter(|&at| at != 0);
         let bounds = bounds.map(|at| if at > now { at } else { at.saturating_add(lead) });
         let next = bounds.chain(due).min();

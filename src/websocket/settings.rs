@@ -1,4 +1,4 @@
-use super::Origins;
+use super::{HandshakeLimit, HandshakeTimeout, Origins};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -23,6 +23,17 @@ pub struct Settings {
     pub log_frames: LogFrames,
     /// What a client gets whose upstream is gone without a close frame.
     pub upstream_lost: UpstreamLost,
+}
+
+impl Settings {
+    /// How long the attempts of a handshake may take together: no longer than the session that it asks
+    /// for could be silent, or last.
+    pub fn handshake_bound(&self) -> Option<HandshakeTimeout> {
+        let idle = self.idle_timeout.map(|time| (HandshakeLimit::Idle, time));
+        let age = self.max_lifetime.map(|time| (HandshakeLimit::Lifetime, time));
+        let (limit, time) = idle.into_iter().chain(age).min_by_key(|(_, time)| *time)?;
+        Some(HandshakeTimeout { limit, time })
+    }
 }
 
 /// What a client gets whose upstream is gone without a close frame.

@@ -1,7 +1,8 @@
+use super::HandshakeTimeout;
 use super::frame::{self, Side};
 use super::head::{Answer, Heads};
 use super::lane::{Lane, Outstanding, Screened, Violation};
-use super::session::{CLOSE_TIMEOUT, End, GOING_AWAY, Initiator, Limit, Session};
+use super::session::{CLOSE_TIMEOUT, End, GOING_AWAY, Initiator, Limit, REFUSAL_STOPPED, Session};
 use super::settings::{LogFrames, Settings};
 use super::watch::{Watch, Watcher};
 use super::wire::Wire;
@@ -58,12 +59,33 @@ pub(super) struct Tap {
     write_timeout: Duration,
 }
 
+/// How long the upstream may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// For its answer to the handshake.
+    pub(super) handshake: HandshakeTimeout,
+    /// For more of a refusal.
+    pub(super) read: Duration,
+    /// To take what the client sends.
+    pub(super) write: Duration,
+}
+
+/// What is known until the handshake is answered. A session has no need of it.
+#[derive(Debug)]
+struct Awaiting {
+    heads: Heads,
+    /// What bounds the answer.
+    timeout: HandshakeTimeout,
+    /// How long the upstream may send nothing of a refusal.
+    read_timeout: Duration,
+}
+
 #[derive(Debug)]
 enum Phase {
     /// The upstream has not answered the handshake.
-    Handshake(Heads),
-    /// It has refused: the rest is HTTP.
-    Refused,
+    Handshake(Box<Awaiting>),
+    /// It has refused: the rest is HTTP, more of which must come within this time.
+    Refused(Duration),
     /// Frames.
     Open,
 }
@@ -74,28 +96,36 @@ impl Tap {
         session: Arc<Session>,
         settings: Arc<Settings>,
         watcher: Option<Arc<dyn Watcher>>,
-        handshake_timeout: Duration,
-        write_timeout: Duration,
+        times: Times,
     ) -> Self {
         let now = Instant::now();
+        let (mut end, mut timeout) = (now + times.handshake.time, times.handshake);
+        if let Some(bound) = settings.handshake_bound() {
+            let of_session = Instant::from_std(session.started + bound.time);
+            if of_session < end {
+                (end, timeout) = (of_session, bound);
+            }
+        }
+        let heads = Heads::default();
+        let awaiting = Box::new(Awaiting { heads, timeout, read_timeout: times.read });
         Self {
             socket,
             session,
             settings,
             watcher,
             is_warm: false,
-            phase: Phase::Handshake(Heads::default()),
+            phase: Phase::Handshake(awaiting),
             from_client: Lane::new(Side::Client, false, now),
             from_upstream: Lane::new(Side::Upstream, false, now),
             upstream_has_ended: false,
             upstream_is_broken: false,
             closing: None,
             lingers: false,
-            phase_end: Some(now + handshake_timeout),
+            phase_end: Some(end),
             ping_key: mask(),
             pings: 0,
             blocked_since: None,
-            write_timeout,
+            write_timeout: times.write,
         }
     }
 
@@ -255,8 +285,15 @@ impl Tap {
                 let order = order.clone();
                 self.close(order);
             }
-            (Phase::Handshake(_), Some(order)) => {
-                self.session.finish(End { code: None, ..order.clone() });
+            (Phase::Handshake(awaiting), Some(order))
+                if order.initiator == Initiator::Handshake =>
+            {
+                return Poll::Ready(Err(awaiting.timeout.into()));
+            }
+            (Phase::Refused(_), Some(order)) if order.initiator == Initiator::Handshake => {
+                return Poll::Ready(Err(refusal_stopped()));
+            }
+            (Phase::Handshake(_) | Phase::Refused(_), Some(_)) => {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             _ => {}
@@ -272,8 +309,11 @@ impl Tap {
 
     /// What ends the session by the clock, should Pingora not poll this until then.
     fn limit(&self) -> Option<(std::time::Instant, Limit)> {
-        let limit = match self.phase {
-            Phase::Handshake(_) => self.phase_end.map(|at| (at, Limit::Handshake)),
+        let limit = match &self.phase {
+            Phase::Handshake(awaiting) => {
+                self.phase_end.map(|at| (at, Limit::Handshake(awaiting.timeout.limit)))
+            }
+            Phase::Refused(_) => self.phase_end.map(|at| (at, Limit::Refusal)),
             Phase::Open if self.closing.is_none() => {
                 let quiet_since = self.from_client.last.max(self.from_upstream.last);
                 let idle = self.settings.idle_timeout.map(|time| (quiet_since + time, Limit::Idle));
@@ -286,7 +326,7 @@ impl Tap {
                 });
                 idle.into_iter().chain(age).chain(silence).min_by_key(|(at, _)| *at)
             }
-            Phase::Open | Phase::Refused => None,
+            Phase::Open => None,
         };
         limit.map(|(at, limit)| (at.into_std(), limit))
     }
@@ -294,13 +334,15 @@ impl Tap {
     /// What is due next: `None` for nothing ever, `Some(None)` for the end of the session now.
     /// What is due already is done.
     fn next_deadline(&mut self, now: Instant) -> io::Result<Option<Option<Instant>>> {
-        match self.phase {
-            Phase::Refused => return Ok(None),
-            Phase::Handshake(_) if self.phase_end.is_some_and(|at| at <= now) => {
-                self.session.finish(Limit::Handshake.end());
-                return Err(io::ErrorKind::TimedOut.into());
+        let is_over = self.phase_end.is_some_and(|at| at <= now);
+        match &self.phase {
+            Phase::Refused(_) if is_over => return Err(refusal_stopped()),
+            Phase::Handshake(awaiting) if is_over => {
+                // Another attempt has a time of its own.
+                self.session.schedule(None, None);
+                return Err(awaiting.timeout.into());
             }
-            Phase::Handshake(_) => return Ok(self.phase_end.map(Some)),
+            Phase::Handshake(_) | Phase::Refused(_) => return Ok(self.phase_end.map(Some)),
             Phase::Open => {}
         }
         if let Some(deadline) = self.closing {
@@ -535,16 +577,19 @@ impl Tap {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         let mut frames = start;
-        if let Phase::Handshake(heads) = &mut self.phase {
+        if let Phase::Handshake(awaiting) = &mut self.phase {
             let bytes = buffer.filled().get(start..).unwrap_or_default();
-            match heads.feed(bytes) {
+            match awaiting.heads.feed(bytes) {
                 None => return Poll::Ready(Ok(true)),
-                Some((_, Answer::Refusal)) => self.phase = Phase::Refused,
+                Some((_, Answer::Refusal)) => self.phase = Phase::Refused(awaiting.read_timeout),
                 Some((length, Answer::Frames { deflate })) => {
                     frames += length;
                     self.open(deflate);
                 }
             }
+        }
+        if let Phase::Refused(read_timeout) = self.phase {
+            self.phase_end = Some(Instant::now() + read_timeout);
         }
         if !matches!(self.phase, Phase::Open) {
             return Poll::Ready(Ok(true));
@@ -749,6 +794,10 @@ impl VirtualSocket for Tap {
             _ => Ok(()),
         }
     }
+}
+
+fn refusal_stopped() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, REFUSAL_STOPPED)
 }
 
 /// A key that a stranger can't foresee (RFC 6455, section 5.3).
