@@ -40,7 +40,7 @@ impl Store {
         let not_kept = |place: &Path, reason: &str| {
             log::error!(
                 "versions of the configuration are not kept in {}: {reason}; `tidegate rollback` \
-                 knows those of this process alone",
+                 lists only the versions of this process",
                 place.display()
             );
         };

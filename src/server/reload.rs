@@ -199,8 +199,8 @@ impl Watch {
         let live = self.force.live.full();
         let Some((to, because)) = self.watchman.look(&live) else { return };
         log::error!(
-            "guard: version {} is worse than version {to}: {because}; going back. The file is as \
-             it was edited: it takes effect again with the next edit, SIGHUP or restart",
+            "guard: version {} is worse than version {to}: {because}; going back. The file \
+             still holds the rejected edit, which takes effect again with its next edit, a SIGHUP or a restart",
             live.number
         );
         let cause = |to| Cause::Guard { to, because };

@@ -20,7 +20,9 @@ impl Watchdog {
         let (sender, dropped) = sync_channel(0);
         let watch = move || {
             if dropped.recv_timeout(after) == Err(RecvTimeoutError::Timeout) {
-                log::error!("stopping: something holds the gateway up, it ends all the same");
+                log::error!(
+                    "stopping: something blocks the gateway beyond shutdown.grace; the process ends now"
+                );
                 crate::telemetry::log::flush(LAST_WORDS);
                 std::process::exit(FAILURE);
             }

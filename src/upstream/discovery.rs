@@ -183,7 +183,9 @@ async fn keep_asking(discovery: Arc<Discovery>, question: Question) {
             }
             Err(error) => {
                 if !std::mem::replace(&mut has_failed, true) {
-                    log::warn!("{question} does not resolve: {error}; what it was last stays");
+                    log::warn!(
+                        "{question} does not resolve: {error}; its last endpoints stay in use"
+                    );
                 }
                 sleep(RETRY).await;
             }
@@ -201,6 +203,6 @@ fn report_targets(
         log::warn!("{question}: its target {target} does not resolve ({reason}) and is left out");
     }
     for target in before.keys().filter(|target| !now.contains_key(*target)) {
-        log::info!("{question}: {target} resolves again, or is no target any more");
+        log::info!("{question}: its target {target} resolves again, or DNS no longer lists it");
     }
 }
