@@ -10,6 +10,9 @@ use pingora_proxy::Session;
 /// Why what is cut off ends when the gateway stops.
 pub(super) const REASON: &str = "cut off: the gateway stopped (shutdown.grace)";
 
+/// Why a request ends whose task panics. What panicked is in the lines before it in the gateway's own log.
+const PANICKED: &str = "the gateway or one of its filters panicked; please report this fault";
+
 /// Why what is cut off ends when its client is evicted.
 pub(super) const EVICTED: &str =
     "cut off: memory is short, and this client held most (limits.memory)";
@@ -107,8 +110,18 @@ impl Drop for Context {
         if !self.is_under_way() {
             return;
         }
-        if let Some(head) = std::mem::take(&mut self.head).whole() {
-            self.dropped(&head);
+        if std::thread::panicking() {
+            self.error = Some(PANICKED.to_owned());
+        }
+        match std::mem::take(&mut self.head).whole() {
+            Some(head) => self.dropped(&head),
+            // Over HTTP/2 the head went with Pingora's session.
+            None if std::thread::panicking() => log::error!(
+                "{PANICKED} (route `{}`, request {})",
+                self.exchange.route(),
+                self.exchange.request_id()
+            ),
+            None => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The process, by the names that Prometheus' client libraries use, and what it was built of.
 
 use super::exposition::{Exposition, Kind};
+use crate::background;
 
 pub(super) fn write(to: &mut Exposition) {
     let labels = [
@@ -9,8 +10,24 @@ pub(super) fn write(to: &mut Exposition) {
         ("features", &features()),
     ];
     to.family("tidegate_build_info", Kind::Gauge, "Always 1; the labels tell.").sample(&labels, 1);
+    panics(to);
     #[cfg(target_os = "linux")]
     let _ = of_process(to);
+}
+
+/// Background tasks that have panicked.
+fn panics(to: &mut Exposition) {
+    let panics = background::panics();
+    let down = panics.iter().filter(|(_, panics)| !panics.is_running).count();
+    let help = "Background tasks that have panicked and do not run.";
+    to.family("tidegate_tasks_down", Kind::Gauge, help).sample(&[], down);
+    if !panics.is_empty() {
+        let mut family =
+            to.family("tidegate_task_panics", Kind::Counter, "Panics of background tasks.");
+        for (task, panics) in &panics {
+            family.sample(&[("task", task)], panics.count);
+        }
+    }
 }
 
 /// Cargo's features that it was built with.
