@@ -286,14 +286,16 @@ pub(super) fn describe(error: &Error, ctx: &Context) -> String {
     }
 }
 
+/// Whether it may be that of the whole request. A handshake knows what has bounded it.
 fn is_timeout(error: &Error) -> bool {
-    matches!(
+    let is_late = matches!(
         error.etype(),
         ErrorType::ConnectTimedout
             | ErrorType::TLSHandshakeTimedout
             | ErrorType::ReadTimedout
             | ErrorType::WriteTimedout
-    )
+    );
+    is_late && HandshakeTimeout::of(error).is_none()
 }
 
 /// Why a handshake ended that the gateway did not let come to its end.
