@@ -346,3 +346,35 @@ pub(super) fn in_words(error: &Error) -> String {
         None => format!("{side}{what}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the `h2` crate says of a response with this header.
+    async fn said_of(name: &'static str, value: &'static str) -> Option<h2::Error> {
+        let (client, server) = tokio::io::duplex(4096);
+        let client = tokio::spawn(async move {
+            let (mut send, connection) = h2::client::handshake(client).await.expect("HTTP/2");
+            tokio::spawn(connection);
+            let request = http::Request::get("http://a.test/").body(()).expect("a request");
+            send.send_request(request, true).expect("sent").0.await
+        });
+        let mut connection = h2::server::handshake(server).await.expect("HTTP/2");
+        let (_, mut respond) = connection.accept().await.expect("a request").expect("sound");
+        let response = http::Response::builder().header(name, value).body(()).expect("a head");
+        client.abort();
+        respond.send_response(response, true).err()
+    }
+
+    #[tokio::test]
+    async fn rfc9113_8_2_2_a_head_that_http2_forbids_is_no_fault_of_the_clients() {
+        let refused = said_of("te", "gzip").await.expect("an error");
+        let error = Error::because(ErrorType::WriteError, "while writing", refused).into_down();
+        assert!(is_head_refused(&error));
+        assert!(said_of("te", "trailers").await.is_none());
+        let gone = h2::Error::from(h2::Reason::CANCEL);
+        let error = Error::because(ErrorType::WriteError, "while writing", gone).into_down();
+        assert!(!is_head_refused(&error));
+    }
+}

@@ -90,8 +90,9 @@ impl Compiler<'_> {
 
 /// Why nobody but the gateway changes this field.
 fn refusal(name: &HeaderName, way: Way) -> Option<&'static str> {
-    const OF_CONNECTION: [HeaderName; 6] = [
+    const OF_CONNECTION: [HeaderName; 7] = [
         header::CONNECTION,
+        HeaderName::from_static("http2-settings"),
         HeaderName::from_static("keep-alive"),
         HeaderName::from_static("proxy-connection"),
         header::TE,
