@@ -19,10 +19,7 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
     if ctx.is_cut_off() || ctx.is_evicted() {
         return silent;
     }
-    let begun = session
-        .response_written()
-        .is_some_and(|head| !head.status.is_informational() || head.status.as_u16() == 101);
-    if begun {
+    if has_begun(session) {
         break_off(session, error, ctx).await;
         return silent;
     }
@@ -38,6 +35,13 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
         log::debug!("the answer could not be sent: {error}");
     }
     FailToProxy { error_code, can_reuse_downstream: false }
+}
+
+/// Whether the client has got the head of the final response (RFC 9110, section 15.2).
+pub(super) fn has_begun(session: &Session) -> bool {
+    session.response_written().is_some_and(|head| {
+        !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS
+    })
 }
 
 /// Ends a response that has begun and can't be completed, so that its client knows, and gets before it

@@ -1,7 +1,7 @@
 //! How long a client may take for its request's body.
 
-use super::Context;
-use http::{StatusCode, header};
+use super::{Context, failure};
+use http::header;
 use pingora::protocols::ALPN;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -60,7 +60,7 @@ fn bound(session: &mut Session, ctx: &mut Context) -> Result<()> {
     };
     let mut wait = limits.body_timeout;
     upload.key = "limits.body_timeout";
-    if let Some(rate) = upload.rate.filter(|_| !has_answered(session)) {
+    if let Some(rate) = upload.rate.filter(|_| !failure::has_begun(session)) {
         let earned = Duration::try_from_secs_f64(ctx.received as f64 / rate);
         let allowed = limits.body_timeout.saturating_add(earned.unwrap_or(Duration::MAX));
         let left = allowed.saturating_sub(used);
@@ -83,11 +83,6 @@ fn bound(session: &mut Session, ctx: &mut Context) -> Result<()> {
     }
     session.set_read_timeout(Some(wait));
     Ok(())
-}
-
-/// Whether the client has got a response, or the beginning of one. A 100 asked for the body.
-fn has_answered(session: &Session) -> bool {
-    session.response_written().is_some_and(|response| response.status != StatusCode::CONTINUE)
 }
 
 /// How long this connection has been waited for in all; unknown by HTTP/2, where it is others'
