@@ -15,10 +15,12 @@ pub use crate::websocket::frame::{Event, Scanner, Side};
 pub use ::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::cache::{self, Arrival, Asked};
+use crate::http::raw_head;
 use crate::websocket::frame::Header;
 use crate::websocket::{
     Answer, Chunks, Heads, Identity, LogFrames, Message, OnChange, Session, Watch, Watcher,
 };
+use bytes::BytesMut;
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -30,6 +32,13 @@ pub fn wants_html(headers: &HeaderMap) -> bool {
         let _ = request.append_header("accept", value);
     }
     crate::proxy::wants_html(&request)
+}
+
+/// The head that these bytes begin with, as Pingora gets it; `None` where there is no whole one, or it is refused.
+pub fn judged_head(bytes: &[u8]) -> Option<Vec<u8>> {
+    let scan = raw_head::scan(bytes)?;
+    let mut head = BytesMut::from(bytes.get(..scan.length)?);
+    raw_head::judge(&mut head).ok().map(|()| head.to_vec())
 }
 
 /// For how long from now on a response with this status and these fields is fresh in the cache;

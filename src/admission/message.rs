@@ -111,6 +111,15 @@ fn check_limits(limits: &Limits, survey: &Survey, head: &RequestHeader) -> Resul
             format!("path and query may have at most {} bytes", limits.uri_size),
         )));
     }
+    // Whoever reads another of them than this gateway judges by another page, or another method.
+    if survey.has_twice(Known::Origin) {
+        return Err(Halt::bad_request("there is more than one Origin header"));
+    }
+    if survey.has_twice(Known::AskedMethod) {
+        return Err(Halt::bad_request(
+            "there is more than one Access-Control-Request-Method header",
+        ));
+    }
     if head.headers.len() > limits.header_count || survey.size as u64 > limits.header_size {
         return Err(Halt::request(Reply::error(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -125,17 +134,12 @@ fn check_limits(limits: &Limits, survey: &Survey, head: &RequestHeader) -> Resul
 }
 
 /// What could be read in two ways, and thus be two requests to somebody.
-pub(super) fn check(request: &RequestHeader, survey: &Survey, raw: &[u8]) -> Result<(), Halt> {
-    // HTTP/2 has frames for all of this.
-    if request.version != Version::HTTP_2 {
-        head::check(raw).map_err(|error| Halt::bad_request(&error.to_string()))?;
-        // RFC 9112, section 6.1, lets a server refuse both. Pingora has taken the length away.
-        if survey.has(Known::TransferEncoding) && head::has_length(raw) {
-            return Err(Halt::bad_request(
-                "Content-Length and Transfer-Encoding contradict each other",
-            ));
-        }
-    } else if request.uri.scheme().is_some_and(|scheme| !is_served(scheme)) {
+///
+/// What the bytes of a head over HTTP/1 show, `raw_head` has judged before.
+pub(super) fn check(request: &RequestHeader, survey: &Survey) -> Result<(), Halt> {
+    if request.version == Version::HTTP_2
+        && request.uri.scheme().is_some_and(|scheme| !is_served(scheme))
+    {
         // In absolute-form over HTTP/1.1 it is refused as well.
         return Err(Halt::bad_request("the :scheme is neither http nor https"));
     }
@@ -159,7 +163,8 @@ pub(super) fn check(request: &RequestHeader, survey: &Survey, raw: &[u8]) -> Res
     // HTTP/2 `:path` is the former.
     let target = request.raw_path();
     let is_origin_form = target.starts_with(b"/");
-    if is_origin_form || (request.version != Version::HTTP_2 && head::is_target(target)) {
+    let is_absolute_form = request.version != Version::HTTP_2 && head::is_target(target);
+    if is_origin_form || is_absolute_form || is_about_gateway(request) {
         Ok(())
     } else {
         Err(Halt::bad_request(&path::PathError::NotAbsolute.to_string()))
@@ -175,6 +180,11 @@ fn check_framing(request: &RequestHeader) -> Result<(), Halt> {
             error.to_string(),
         )),
     })
+}
+
+/// Whether a request asks what the gateway itself can do (RFC 9110, section 9.3.7).
+pub(super) fn is_about_gateway(request: &RequestHeader) -> bool {
+    request.method == Method::OPTIONS && request.raw_path() == b"*"
 }
 
 /// Whether resources of this scheme are served here.

@@ -34,8 +34,6 @@ pub struct Arrival<'a> {
     pub head: &'a RequestHeader,
     /// What a walk over its headers found.
     pub survey: &'a Survey,
-    /// The head as it came; nothing by HTTP/2, which has frames for what is looked at there.
-    pub raw: &'a [u8],
     /// `http` or `https`, as [`caller()`] has it.
     pub scheme: &'static str,
     /// Where it came to.
@@ -107,14 +105,16 @@ pub fn admit<'g>(
 fn enter<'a>(generation: &Generation, arrival: &Arrival<'a>) -> Result<Target<'a>, Halt> {
     let head = arrival.head;
     if head.method == Method::TRACE || head.method == Method::CONNECT {
-        let reply = method_not_allowed(&[Method::GET, Method::HEAD, Method::POST]);
-        return Err(Halt::request(reply));
+        return Err(Halt::request(method_not_allowed(&passed_methods(generation, head))));
     }
-    message::check(head, arrival.survey, arrival.raw)?;
+    message::check(head, arrival.survey)?;
     if let Some(answer) = acme_challenge(generation, head) {
         return Err(Halt::answer(answer));
     }
     let authority = authority(head)?;
+    if message::is_about_gateway(head) {
+        return Err(Halt::answer(methods_of_gateway()));
+    }
     if let Some(halt) = arrival.listener.and_then(|it| to_https(it, arrival, authority)) {
         return Err(halt);
     }
@@ -305,9 +305,42 @@ fn bad_path(error: PathError) -> Halt {
     }
 }
 
+/// The methods that the gateway passes on where a route names none.
+const PASSED_METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
+
+/// The methods that the gateway passes on for what a head asks for.
+fn passed_methods(generation: &Generation, head: &RequestHeader) -> Vec<Method> {
+    let target = authority(head).and_then(|authority| Target::of(head, authority));
+    match target.map(|target| generation.table.find(&target.query())) {
+        Ok(Err(Miss::MethodNotAllowed(allowed))) => allowed,
+        _ => PASSED_METHODS.to_vec(),
+    }
+}
+
+/// The answer to `OPTIONS *`.
+fn methods_of_gateway() -> Reply {
+    let reply = Reply::new(StatusCode::NO_CONTENT);
+    match HeaderValue::try_from(names(&PASSED_METHODS)) {
+        Ok(names) => reply.header(header::ALLOW, names),
+        Err(_) => reply,
+    }
+}
+
+fn names(methods: &[Method]) -> String {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    names.join(", ")
+}
+
 fn method_not_allowed(allowed: &[Method]) -> Reply {
-    let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-    let names = names.join(", ");
+    let names = names(allowed);
     let reply = Reply::error(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",

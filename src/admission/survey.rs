@@ -22,6 +22,10 @@ pub enum Known {
     Upgrade = 32,
     /// `Via`.
     Via = 64,
+    /// `Origin`.
+    Origin = 128,
+    /// `Access-Control-Request-Method`.
+    AskedMethod = 256,
 }
 
 impl Known {
@@ -35,6 +39,8 @@ impl Known {
             "transfer-encoding" => Self::TransferEncoding,
             "upgrade" => Self::Upgrade,
             "via" => Self::Via,
+            "origin" => Self::Origin,
+            "access-control-request-method" => Self::AskedMethod,
             _ => return None,
         })
     }
@@ -50,7 +56,9 @@ pub struct Survey {
     /// Whether a value begins or ends with white space.
     pub(super) has_padded_value: bool,
     /// A bit for each [`Known`] header.
-    known: u8,
+    known: u16,
+    /// The same, for those that are there more than once.
+    twice: u16,
 }
 
 impl Survey {
@@ -61,14 +69,21 @@ impl Survey {
             survey.size += name.as_str().len() + value.len() + 4;
             survey.has_odd_name |= is_odd(name);
             survey.has_padded_value |= is_padded(value);
-            survey.known |= Known::of(name.as_str()).map_or(0, |known| known as u8);
+            let known = Known::of(name.as_str()).map_or(0, |known| known as u16);
+            survey.twice |= survey.known & known;
+            survey.known |= known;
         }
         survey
     }
 
     /// Whether this header is there.
     pub fn has(&self, header: Known) -> bool {
-        self.known & header as u8 != 0
+        self.known & header as u16 != 0
+    }
+
+    /// Whether this header is there more than once.
+    pub fn has_twice(&self, header: Known) -> bool {
+        self.twice & header as u16 != 0
     }
 }
 
@@ -93,6 +108,8 @@ mod tests {
             (Known::TransferEncoding, "transfer-encoding"),
             (Known::Upgrade, "upgrade"),
             (Known::Via, "via"),
+            (Known::Origin, "origin"),
+            (Known::AskedMethod, "access-control-request-method"),
         ];
         for (known, name) in all {
             let one = survey(&["accept", name]);
@@ -103,5 +120,7 @@ mod tests {
         let none = survey(&["accept"]);
         assert!(!none.has_odd_name && none.size == "accept: 1\r\n".len());
         assert!(survey(&["x_a"]).has_odd_name);
+        let twice = survey(&["origin", "via", "origin"]);
+        assert!(twice.has_twice(Known::Origin) && !twice.has_twice(Known::Via));
     }
 }

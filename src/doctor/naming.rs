@@ -203,10 +203,16 @@ mod tests {
             .flat_map(|source| marks.iter().flat_map(|mark| literals(source, mark)))
             .collect();
         assert!(errors.len() > 15, "{errors:?}");
-        // Answers before HTTP have their codes in one place.
-        let codes = include_str!("../server/bare.rs").split("fn code").nth(1).unwrap_or_default();
-        let codes = codes.split("fn message").next().unwrap_or_default();
-        let before_http: Vec<&str> = literals(codes, " => ").collect();
+        // Answers before HTTP have their codes in one place, but those to malformed heads.
+        let before_http = [
+            (include_str!("../server/bare.rs"), "fn message"),
+            (include_str!("../http/raw_head/mod.rs"), "pub const MALFORMED"),
+        ];
+        let before_http: Vec<&str> = before_http
+            .iter()
+            .filter_map(|(source, end)| source.split("fn code").nth(1)?.split(end).next())
+            .flat_map(|codes| literals(codes, " => "))
+            .collect();
         assert!(before_http.len() > 5, "{before_http:?}");
         for error in errors.into_iter().chain(before_http) {
             // The gateway gives it to clients that send slowly, which the doctor does not.

@@ -1,7 +1,7 @@
 use crate::admission::{Halt, Why};
 use crate::filter::Reply;
 use crate::http::raw_head::{self, Fault, MALFORMED};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::Authority;
@@ -86,16 +86,16 @@ impl Asked {
         Self { client: Some(address.to_canonical()), ..self }
     }
 
-    /// Its head as the gateway's reader has it, and as it came.
-    pub(super) async fn arrive(&self) -> Result<(RequestHeader, Bytes), Halt> {
+    /// Its head as the gateway's reader has it.
+    pub(super) async fn arrive(&self) -> Result<RequestHeader, Halt> {
         let mut session = HttpSession::new(Box::new(Cursor::new(Vec::new())));
         let mut raw = BytesMut::from(self.raw.as_slice());
-        raw_head::prepare(&mut raw).map_err(refused)?;
+        raw_head::judge(&mut raw).map_err(refused)?;
         // All of it is there, so that nothing is waited for.
-        session.set_pipelined_prefix(raw);
+        session.set_pipelined_prefix(raw.clone());
         match session.read_request().await {
-            Ok(Some(_)) => Ok((session.req_header().clone(), session.get_headers_raw_bytes())),
-            Ok(None) | Err(_) => Err(refused(raw_head::fault(&self.raw).unwrap_or(MALFORMED))),
+            Ok(Some(_)) => Ok(session.req_header().clone()),
+            Ok(None) | Err(_) => Err(refused(raw_head::fault(&raw).unwrap_or(MALFORMED))),
         }
     }
 }
@@ -141,7 +141,7 @@ impl<'u> Url<'u> {
 
 /// As the reader has it, which answers by itself.
 fn refused(fault: Fault) -> Halt {
-    Halt::new(Why::Request, Reply::error(fault.status, "bad_request", fault.reason))
+    Halt::new(Why::Request, Reply::error(fault.status, fault.code(), fault.reason))
 }
 
 fn read(field: &str) -> Result<(HeaderName, HeaderValue), String> {

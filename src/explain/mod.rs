@@ -41,8 +41,8 @@ use std::sync::Arc;
 
 /// What this generation would do with the request.
 pub async fn explain(generation: &Generation, asked: &Asked) -> Explanation {
-    let (mut came, raw) = match asked.arrive().await {
-        Ok(arrived) => arrived,
+    let mut came = match asked.arrive().await {
+        Ok(came) => came,
         Err(halt) => return Explanation::malformed(asked, &halt),
     };
     let survey = Survey::of(&came.headers);
@@ -51,7 +51,6 @@ pub async fn explain(generation: &Generation, asked: &Asked) -> Explanation {
     let arrival = Arrival {
         head: &came,
         survey: &survey,
-        raw: &raw,
         scheme: exchange.scheme,
         listener: listener(generation, asked.port),
         is_extended: false,

@@ -66,14 +66,9 @@ fn look(
     }
     admission::prepare(&generation.edge, survey, session.req_header_mut())?;
     let head = session.req_header();
-    let raw = match head.version {
-        Version::HTTP_2 => Bytes::new(),
-        _ => session.to_h1_raw(),
-    };
     let arrival = Arrival {
         head,
         survey,
-        raw: &raw,
         scheme: ctx.exchange.scheme(),
         listener: listener.map(|listener| &**listener),
         is_extended: ctx.bridge.is_some(),

@@ -59,8 +59,7 @@ impl Bare {
     fn code(self) -> &'static str {
         match self {
             Self::TooSlow => "request_timeout",
-            Self::Malformed(fault) if fault.status == StatusCode::BAD_REQUEST => "bad_request",
-            Self::Malformed(_) => "headers_too_large",
+            Self::Malformed(fault) => fault.code(),
             Self::NotTls => "tls_required",
             Self::NoProxyHeader => "proxy_header_required",
             Self::NotHttp2 => "version_not_supported",

@@ -1,11 +1,11 @@
 use super::bare::Bare;
-use super::client_stream::{ClientStream, Refused, keeping_refusal, take_refused};
+use super::client_stream::{ClientStream, Incoming, Refused, keeping_refusal, take_refused};
 use super::connection::{Connection, Terms};
 use super::engine::Engine;
 use super::http2;
 use super::tasks::TaskGuard;
 use crate::generation::Live;
-use crate::http::raw_head::{self as head, Fault, H2_PREFACE, MAX_HEAD};
+use crate::http::raw_head::H2_PREFACE;
 use crate::load::Place;
 use crate::proxy::begun;
 use bytes::BytesMut;
@@ -19,183 +19,202 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep, timeout};
-
-/// How seldom a connection is looked at whose request or session takes its time.
-const SELDOM: Duration = Duration::from_secs(3600);
-
-impl Terms {
-    /// As Pingora counts, to whom 0 is for ever.
-    fn idle_seconds(self) -> u64 {
-        self.idle.as_secs().max(1)
-    }
-}
+use tokio::task::coop::has_budget_remaining;
+use tokio::task::yield_now;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 /// Request after request, until the connection can't be used again; or by HTTP/2, where a client
 /// begins with it and may. Sessions are made outside of this function, and rare answers in boxes:
 /// it would keep room for them, 3 kB, while it waits.
 pub(super) async fn serve(connection: Connection) {
     let Connection { mut stream, speaks, proxy, terms, shutdown, place, live, task } = connection;
-    let Ok(Ok(mut head)) = timeout(terms.idle, some_bytes(&mut stream)).await else { return };
-    if head.is_empty() {
+    let Ok(Ok(mut begun)) = timeout(terms.idle, some_bytes(&mut stream)).await else { return };
+    if begun.is_empty() {
         return;
     }
     // By TLS it would have been agreed upon (RFC 9113, section 3.2).
-    let may_be_h2 = speaks.h2c && stream.get_ssl_digest().is_none();
-    if !head::is_complete(&head, may_be_h2) {
-        let rest = timeout(terms.head, Box::pin(rest_of_head(&mut stream, &mut head, may_be_h2)));
-        let refusal = match rest.await {
-            Ok(Ok(None)) => None,
-            Ok(Ok(Some(fault))) => Some(Bare::Malformed(fault)),
+    if speaks.h2c && stream.get_ssl_digest().is_none() && may_be_preface(&begun) {
+        let rest = timeout(terms.head, Box::pin(rest_of_preface(&mut stream, &mut begun)));
+        match rest.await {
+            Ok(Ok(())) => {}
             Ok(Err(_)) => return,
-            // Who is that slow may be gone.
-            Err(_) => Some(Bare::TooSlow),
-        };
-        if let Some(refusal) = refusal {
-            return Box::pin(refusal.send(stream, &head, &live)).await;
+            Err(_) => return Box::pin(Bare::TooSlow.send(stream, &begun, &live)).await,
+        }
+        if begun.starts_with(H2_PREFACE) {
+            // As if nobody had read from it.
+            let Ok(mut socket) = stream.into_any().downcast::<Socket>() else { return };
+            socket.rewind(&begun);
+            let (tasks, number) = task.key();
+            let client = place.client().map(|client| client.address());
+            let stream: Stream = socket;
+            let connection =
+                Connection { stream, speaks, proxy, terms, shutdown, place, live, task };
+            tasks.spawn(number, client, http2::serve(connection));
+            return;
         }
     }
-    if may_be_h2 && head.starts_with(H2_PREFACE) {
-        // As if nobody had read from it.
-        let Ok(mut socket) = stream.into_any().downcast::<Socket>() else { return };
-        socket.rewind(&head);
-        let (tasks, number) = task.key();
-        let client = place.client().map(|client| client.address());
-        let stream: Stream = socket;
-        let connection = Connection { stream, speaks, proxy, terms, shutdown, place, live, task };
-        tasks.spawn(number, client, http2::serve(connection));
-        return;
-    }
-    let refusal = match head::prepare(&mut head) {
-        _ if !speaks.h1 => Some(Bare::NotHttp2),
-        Ok(()) => None,
-        Err(fault) => Some(Bare::Malformed(fault)),
-    };
-    if let Some(refusal) = refusal {
-        return Box::pin(refusal.send(stream, &head, &live)).await;
-    }
     let client = place.client().cloned();
-    let requests = requests(stream, head, proxy, terms, shutdown, (place, task), live);
+    let stream = Box::new(ClientStream::new(stream, begun));
+    let requests = requests(stream, speaks.h1, proxy, terms, shutdown, (place, task), live);
     begun::of_client(client, begun::count(keeping_refusal(requests))).await;
 }
 
-/// The first request, whose head is read already, and all that follow it.
+/// All requests, the first of which has begun.
 async fn requests(
-    stream: Stream,
-    head: BytesMut,
+    mut stream: Box<ClientStream>,
+    speaks_h1: bool,
     proxy: Arc<Engine>,
     terms: Terms,
     shutdown: ShutdownWatch,
-    _kept: (Place, TaskGuard),
+    (_place, task): (Place, TaskGuard),
     live: Arc<Live>,
 ) {
-    begun::await_one();
-    let mut serving = proxy.process_new_http(first(stream, head, &shutdown, terms), &shutdown);
-    let mut looks = Looks::every(terms.idle + terms.head);
-    while let Some(reused) = looks.over(serving).await.flatten() {
-        begun::await_one();
-        serving = proxy.process_new_http(next(reused, terms), &shutdown);
+    let mut left = terms.requests;
+    let mut timer = Timer::default();
+    loop {
+        let refused = match next_head(&mut stream, &mut timer, terms, &task).await {
+            Next::Head(head) if speaks_h1 => {
+                left = left.saturating_sub(1);
+                begun::await_one();
+                let session = session(stream, head, left, terms);
+                let serving = proxy.process_new_http(session, &shutdown);
+                match until_overdue(serving).await.flatten().and_then(client_stream) {
+                    Some(next) => stream = next,
+                    None => break,
+                }
+                continue;
+            }
+            Next::Head(head) => (Bare::NotHttp2, head),
+            Next::Refused(refusal, head) => (refusal, head),
+            Next::End => return,
+        };
+        let (refusal, head) = refused;
+        let Some(stream) = stream.into_inner() else { return };
+        return Box::pin(refusal.send(stream, &head, &live)).await;
     }
     if let Some(refused) = take_refused() {
         let Refused { stream, head, fault } = *refused;
-        let refusal = fault.map_or(Bare::TooSlow, Bare::Malformed);
-        Box::pin(refusal.send(stream, &head, &live)).await;
+        Box::pin(Bare::Malformed(fault).send(stream, &head, &live)).await;
     }
 }
 
-/// Looks now and then whether a head that is waited for comes to its end. Pingora bounds each
-/// read of it and not all of them together, and tells nobody when its first byte has come.
-struct Looks {
-    every: Duration,
-    /// Longer, where a request or a session takes its time.
-    pause: Duration,
-    next: Pin<Box<Sleep>>,
-    /// The one that was being waited for at the last look.
-    seen: Option<u32>,
+/// What a connection brings next.
+enum Next {
+    /// A head that Pingora may judge, and what has come of the body.
+    Head(BytesMut),
+    /// What comes in place of one, and why it is none.
+    Refused(Bare, BytesMut),
+    /// It has come to its end.
+    End,
 }
 
-/// What comes first.
-enum Event<T> {
-    Done(T),
-    Look,
-    /// The session must be cut off.
-    SessionOverdue,
-}
-
-impl Looks {
-    fn every(every: Duration) -> Self {
-        Self { every, pause: every, next: Box::pin(sleep(every)), seen: None }
+/// Waits for the next head, for as long as a connection may be idle, and once it has begun for as long as a head may
+/// take.
+async fn next_head(
+    stream: &mut ClientStream,
+    timer: &mut Timer,
+    terms: Terms,
+    task: &TaskGuard,
+) -> Next {
+    let mut held = BytesMut::new();
+    let mut waits = None;
+    let mut is_idle = false;
+    let next = poll_fn(|cx| {
+        if is_idle && !task.end_idle() {
+            return Poll::Ready(Next::End);
+        }
+        is_idle = false;
+        if let Poll::Ready(incoming) = stream.poll_head(cx, &mut held) {
+            return Poll::Ready(match incoming {
+                Incoming::Request(head) => Next::Head(head),
+                Incoming::Fault(fault) => {
+                    Next::Refused(Bare::Malformed(fault), std::mem::take(&mut held))
+                }
+                Incoming::End => Next::End,
+            });
+        }
+        let has_begun = !held.is_empty();
+        let until = match waits {
+            Some((for_rest, until)) if for_rest == has_begun => until,
+            _ => Instant::now() + if has_begun { terms.head } else { terms.idle },
+        };
+        waits = Some((has_begun, until));
+        if timer.poll(cx, until).is_ready() {
+            return Poll::Ready(match has_begun {
+                true => Next::Refused(Bare::TooSlow, std::mem::take(&mut held)),
+                false => Next::End,
+            });
+        }
+        is_idle = !has_begun;
+        if is_idle && !task.begin_idle() { Poll::Ready(Next::End) } else { Poll::Pending }
+    })
+    .await;
+    if let Next::Head(head) = &next
+        && !has_budget_remaining()
+    {
+        // Pingora would let other tasks run before it judges the head, and these may read others.
+        yield_now().await;
+        stream.keep_head(head);
     }
+    next
+}
 
-    /// `None` when the same one is waited for at two looks in a row, or when its session has to end
-    /// and does not.
-    async fn over<T>(&mut self, mut serving: impl Future<Output = T> + Unpin) -> Option<T> {
-        if self.pause > self.every {
-            self.look_after(self.every);
+/// A timer that is rarely set: it fires too early, and goes on, rather than be set for each request.
+#[derive(Debug, Default)]
+struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Ready from this time on.
+    fn poll(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if sleep.deadline() > until {
+            sleep.as_mut().reset(until);
         }
         loop {
-            let event = poll_fn(|cx| {
-                begun::watch_session(cx);
-                if let Poll::Ready(done) = Pin::new(&mut serving).poll(cx) {
-                    return Poll::Ready(Event::Done(done));
-                }
-                match begun::poll_session(cx, &mut self.next) {
-                    Some(overdue) => {
-                        // What has it next needs looks of its own.
-                        self.pause = SELDOM;
-                        overdue.map(|()| Event::SessionOverdue)
-                    }
-                    None => self.next.as_mut().poll(cx).map(|()| Event::Look),
-                }
-            });
-            match event.await {
-                Event::Done(done) => return Some(done),
-                Event::SessionOverdue => return None,
-                Event::Look => {}
+            ready!(sleep.as_mut().poll(cx));
+            if sleep.deadline() >= until {
+                return Poll::Ready(());
             }
-            let waits = begun::awaited();
-            if waits.is_some() && waits == self.seen {
-                return None;
-            }
-            self.seen = waits;
-            let pause = if waits.is_some() { self.every } else { self.pause.saturating_mul(2) };
-            self.look_after(pause.min(SELDOM));
+            sleep.as_mut().reset(until);
         }
-    }
-
-    fn look_after(&mut self, pause: Duration) {
-        self.pause = pause;
-        self.next.as_mut().reset(Instant::now() + pause);
     }
 }
 
-/// Reads on until the head is whole; tells why it can't be. Pingora bounds each read of it and not all of them
-/// together.
-async fn rest_of_head(
-    stream: &mut Stream,
-    head: &mut BytesMut,
-    may_be_h2: bool,
-) -> io::Result<Option<Fault>> {
-    loop {
+/// Serves a request to its end; `None` when its session has to end and does not.
+async fn until_overdue<T>(mut serving: impl Future<Output = T> + Unpin) -> Option<T> {
+    let mut alarm = None;
+    poll_fn(|cx| {
+        begun::watch_session(cx);
+        if let Poll::Ready(done) = Pin::new(&mut serving).poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        if !begun::has_session() {
+            return Poll::Pending;
+        }
+        let alarm = alarm.get_or_insert_with(|| Box::pin(sleep(Duration::ZERO)));
+        begun::poll_session(cx, alarm).unwrap_or(Poll::Pending).map(|()| None)
+    })
+    .await
+}
+
+/// Whether a connection that begins with these bytes may speak HTTP/2 (RFC 9113, section 3.4).
+fn may_be_preface(begun: &[u8]) -> bool {
+    H2_PREFACE.starts_with(begun) || begun.starts_with(H2_PREFACE)
+}
+
+/// Reads on until it is known whether a connection speaks HTTP/2.
+async fn rest_of_preface(stream: &mut Stream, begun: &mut BytesMut) -> io::Result<()> {
+    while begun.len() < H2_PREFACE.len() && may_be_preface(begun) {
         let more = some_bytes(stream).await?;
         if more.is_empty() {
-            return Ok(Some(head::CUT_OFF));
+            return Ok(());
         }
-        head.extend_from_slice(&more);
-        let is_complete = match may_be_h2 && head.len() <= H2_PREFACE.len() {
-            true => head::is_complete(head, may_be_h2),
-            false => head::became_whole(head, more.len()) || head.starts_with(H2_PREFACE),
-        };
-        if is_complete {
-            return Ok(None);
-        }
-        if head.len() > MAX_HEAD {
-            return Ok(Some(head::TOO_LARGE));
-        }
+        begun.extend_from_slice(&more);
     }
+    Ok(())
 }
 
 /// The first bytes that come; none at the end of the stream.
@@ -212,33 +231,17 @@ async fn some_bytes(stream: &mut Stream) -> io::Result<BytesMut> {
     .await
 }
 
-fn first(stream: Stream, head: BytesMut, shutdown: &ShutdownWatch, terms: Terms) -> ServerSession {
-    let mut stream = ClientStream::new(stream);
-    stream.remember(&head);
-    let mut session = ServerSession::new_http1(Box::new(stream));
-    session.set_keepalive((!*shutdown.borrow()).then_some(terms.idle_seconds()));
-    session.set_keepalive_reuses_remaining(Some(terms.requests.saturating_sub(1)));
-    session.set_pipelining_enabled(true);
-    session.set_pipelined_prefix(head);
-    bound(&mut session, terms);
-    session
-}
-
-fn next(reused: ReusedHttpStream, terms: Terms) -> ServerSession {
-    let (stream, settings) = reused.consume();
+/// A session for one request. Pingora reads no other from it: where it ends, the stream knows.
+fn session(stream: Box<ClientStream>, head: BytesMut, left: u32, terms: Terms) -> ServerSession {
     let mut session = ServerSession::new_http1(stream);
-    if let Some(settings) = settings {
-        settings.apply_to_session(&mut session);
-    }
-    if session.get_keepalive().is_some() {
-        // Pingora takes a client that asks for no time to want any time.
-        session.set_keepalive(Some(terms.idle_seconds()));
-    }
-    bound(&mut session, terms);
-    session
-}
-
-fn bound(session: &mut ServerSession, terms: Terms) {
+    session.set_keepalive_reuses_remaining(Some(left));
+    session.set_pipelined_prefix(head);
     session.set_read_timeout(Some(terms.body));
     session.set_write_timeout(Some(terms.send));
+    session
+}
+
+/// The stream that Pingora gives back after a request.
+fn client_stream(reused: ReusedHttpStream) -> Option<Box<ClientStream>> {
+    reused.consume().0.into_any().downcast().ok()
 }

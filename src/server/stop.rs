@@ -119,6 +119,7 @@ impl Ending {
             for proxy in proxies {
                 proxy.cleanup().await;
             }
+            tasks.end_idle();
             sessions.set_draining(true);
             tokio::join!(drain(&sessions, live.load().drain, left), in_flight.none());
         };

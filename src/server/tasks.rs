@@ -2,16 +2,40 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::AbortHandle;
 
 /// The tasks of all connections, so that those that are left can be ended when the gateway stops.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
-    /// By number; none until the task has begun.
-    running: Mutex<HashMap<u64, Option<Task>>>,
+    /// By number.
+    running: Mutex<HashMap<u64, Entry>>,
     numbers: AtomicU64,
+    /// Whether connections that are idle must end.
+    ends_idle: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    idleness: Arc<Idleness>,
+    /// `None` until it has begun.
+    task: Option<Task>,
+}
+
+/// Whether a connection is idle: it waits for its next request, of which nothing has come.
+#[derive(Debug, Default)]
+struct Idleness(AtomicU8);
+
+const BUSY: u8 = 0;
+const IDLE: u8 = 1;
+const ENDED: u8 = 2;
+
+impl Idleness {
+    /// Changes it from one to the other; false if it is neither.
+    fn change(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
 }
 
 /// The task of a connection.
@@ -27,14 +51,16 @@ struct Task {
 pub(super) struct TaskGuard {
     tasks: Arc<Tasks>,
     number: u64,
+    idleness: Arc<Idleness>,
 }
 
 impl Tasks {
     /// For a connection that will be served.
     pub(super) fn reserve(self: &Arc<Self>) -> TaskGuard {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        self.running().insert(number, None);
-        TaskGuard { tasks: Arc::clone(self), number }
+        let idleness = Arc::<Idleness>::default();
+        self.running().insert(number, Entry { idleness: Arc::clone(&idleness), task: None });
+        TaskGuard { tasks: Arc::clone(self), number, idleness }
     }
 
     /// Serves a connection in a task of its own, which holds its guard.
@@ -47,13 +73,24 @@ impl Tasks {
         let abort = tokio::spawn(serving).abort_handle();
         // Not if it has ended already.
         if let Some(running) = self.running().get_mut(&number) {
-            *running = Some(Task { abort, client });
+            running.task = Some(Task { abort, client });
         }
     }
 
     /// Ends them all as they stand.
     pub(super) fn abort_all(&self) {
         self.abort(|_| true);
+    }
+
+    /// Ends the connections that wait for their next request, now and from now on.
+    pub(super) fn end_idle(&self) {
+        self.ends_idle.store(true, Ordering::SeqCst);
+        let taken: Vec<_> = {
+            let running = self.running();
+            let idle = running.values().filter(|entry| entry.idleness.change(IDLE, ENDED));
+            idle.filter_map(|entry| Some(entry.task.as_ref()?.abort.clone())).collect()
+        };
+        taken.iter().for_each(AbortHandle::abort);
     }
 
     /// Ends those of a client as they stand.
@@ -64,7 +101,8 @@ impl Tasks {
     fn abort(&self, takes: impl Fn(&Task) -> bool) {
         let taken: Vec<_> = {
             let running = self.running();
-            let taken = running.values().flatten().filter(|task| takes(task));
+            let taken =
+                running.values().filter_map(|entry| entry.task.as_ref()).filter(|task| takes(task));
             taken.map(|task| task.abort.clone()).collect()
         };
         // A task that is dropped leaves the map, for which it takes the lock.
@@ -72,12 +110,22 @@ impl Tasks {
     }
 
     /// What it protects is whole between any two statements.
-    fn running(&self) -> MutexGuard<'_, HashMap<u64, Option<Task>>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl TaskGuard {
+    /// Notes that the connection is idle; false if it must end instead.
+    pub(super) fn begin_idle(&self) -> bool {
+        self.idleness.change(BUSY, IDLE) && !self.tasks.ends_idle.load(Ordering::SeqCst)
+    }
+
+    /// Notes that the connection may be idle no more; false if it has been ended.
+    pub(super) fn end_idle(&self) -> bool {
+        self.idleness.change(IDLE, BUSY)
+    }
+
     /// Where its task belongs.
     pub(super) fn key(&self) -> (Arc<Tasks>, u64) {
         (Arc::clone(&self.tasks), self.number)

@@ -57,6 +57,7 @@ mod own_answers;
 mod own_filter;
 mod panics;
 mod path_forms;
+mod pipelined_heads;
 mod pods_stop;
 mod pools;
 mod prefix_routing;

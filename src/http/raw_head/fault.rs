@@ -1,0 +1,158 @@
+use super::{Fault, MALFORMED, TOO_LARGE, parse, request_line};
+
+/// Maximum size of a header's name, in bytes; the type that Pingora uses has room for no more.
+const MAX_NAME: usize = 65_535;
+
+/// Why Pingora's parser refuses a head, as far as can be told.
+pub fn fault(head: &[u8]) -> Option<Fault> {
+    parse(head, |parsed, request| match parsed {
+        Ok(httparse::Status::Complete(_)) => fault_of_fields(request),
+        Ok(httparse::Status::Partial) => Some(TOO_LARGE),
+        Err(error) => Some(named(error)),
+    })
+}
+
+/// The fault that as much of a head as has come has as a sequence of lines and fields.
+pub(super) fn of_syntax(head: &[u8]) -> Option<Fault> {
+    parse(head, |parsed, _| parsed.err().map(named))
+}
+
+fn named(error: httparse::Error) -> Fault {
+    Fault::bad(match error {
+        httparse::Error::TooManyHeaders => {
+            return Fault::too_large("the request has too many header fields");
+        }
+        httparse::Error::Version => "the request's version is not HTTP/1.0 or HTTP/1.1",
+        httparse::Error::HeaderName => "a header's name has a character that no name has",
+        httparse::Error::HeaderValue => "a header's value has a control character",
+        httparse::Error::NewLine => "a line of the request does not end as it must",
+        httparse::Error::Token => "the request line has a character that may not stand there",
+        httparse::Error::Status => MALFORMED.reason,
+    })
+}
+
+/// What Pingora's parser lets through in a whole head, though it could be two requests to somebody.
+pub(super) fn ambiguity(head: &[u8]) -> Option<Fault> {
+    if let Some(fault) = of_syntax(head) {
+        return Some(fault);
+    }
+    let has_bare_feed =
+        head.split(|byte| *byte == b'\n').rev().skip(1).any(|line| !line.ends_with(b"\r"));
+    if has_bare_feed {
+        return Some(Fault::bad("a line of the request ends with a bare line feed"));
+    }
+    if request_line(head).is_some_and(|(_, line)| line.contains(&b'#')) {
+        return Some(Fault::bad("the request's target has a fragment"));
+    }
+    parse(head, |_, request| {
+        let all = |name: &'static str| {
+            let same = request.headers.iter().filter(move |it| it.name.eq_ignore_ascii_case(name));
+            same.map(|field| field.value)
+        };
+        let is_number = |value: &[u8]| {
+            let digits = value.trim_ascii();
+            digits.iter().all(u8::is_ascii_digit)
+                && std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u64>().is_ok())
+        };
+        let mut lengths = all("content-length");
+        match (lengths.next(), lengths.next()) {
+            (None, _) => None,
+            // RFC 9112, section 6.1, lets a server refuse both.
+            (Some(_), _) if all("transfer-encoding").next().is_some() => {
+                Some("Content-Length and Transfer-Encoding contradict each other")
+            }
+            (Some(only), None) if is_number(only) => None,
+            // RFC 9110, section 8.6, would have equal lengths merged; what the upstream makes of them nobody knows.
+            _ => Some("Content-Length must be given once, as a number"),
+        }
+    })
+    .map(Fault::bad)
+}
+
+/// What Pingora asks of a head's fields.
+fn fault_of_fields(request: &httparse::Request<'_, '_>) -> Option<Fault> {
+    let all = |name: &'static str| {
+        let same = request.headers.iter().filter(move |it| it.name.eq_ignore_ascii_case(name));
+        same.map(|field| field.value)
+    };
+    let target = request.path.unwrap_or_default();
+    let last_coding = all("transfer-encoding").next_back();
+    let is_chunked = |value: &[u8]| {
+        let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+        last.trim_ascii().eq_ignore_ascii_case(b"chunked")
+    };
+    let has_at = |value: &[u8]| value.contains(&b'@');
+    let reason = match last_coding {
+        _ if request.headers.iter().any(|field| field.name.len() > MAX_NAME) => {
+            return Some(Fault::too_large("a header's name is too long"));
+        }
+        _ if all("host").count() > 1 => "there is more than one Host header",
+        _ if all("host").any(has_at) => "Host has a user, which no host has",
+        _ if !target.starts_with('/') && target.contains("://") && has_at(target.as_bytes()) => {
+            "the request's target has a user"
+        }
+        _ if !target.starts_with('/') && target.contains(':') => {
+            "the request's target and its Host header don't name the same host"
+        }
+        Some(_) if request.version == Some(0) => "HTTP/1.0 knows no Transfer-Encoding",
+        Some(coding) if !is_chunked(coding) => "the last Transfer-Encoding is not chunked",
+        None if all("content-length").next().is_some() => {
+            "Content-Length must be given once, as a number"
+        }
+        _ => return None,
+    };
+    Some(Fault::bad(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_named() {
+        let why = |head: &str| fault(head.as_bytes()).map_or("", |fault| fault.reason);
+        assert_eq!(why("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "");
+        for (fields, expected) in [
+            ("Ho st: a", "a header's name has a character that no name has"),
+            ("X: a\u{1}", "a header's value has a control character"),
+            ("Host: a\r\nHost: a", "there is more than one Host header"),
+            ("Host: u@a", "Host has a user, which no host has"),
+            (
+                "Content-Length: 1\r\nContent-Length: 2",
+                "Content-Length must be given once, as a number",
+            ),
+            ("Transfer-Encoding: gzip", "the last Transfer-Encoding is not chunked"),
+        ] {
+            assert_eq!(why(&format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n")), expected);
+        }
+        assert_eq!(
+            why("GET / HTTP/3.0\r\n\r\n"),
+            "the request's version is not HTTP/1.0 or HTTP/1.1"
+        );
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(300));
+        let many = fault(many.as_bytes()).map(|fault| fault.status.as_u16());
+        assert_eq!(many, Some(431));
+    }
+
+    #[test]
+    fn rfc9112_2_2_and_6_3_what_is_ambiguous_is_refused() {
+        let why = |head: &str| ambiguity(head.as_bytes()).map_or("", |fault| fault.reason);
+        assert_eq!(why("GET / HTTP/1.1\r\nX: #\r\nX-Content-Length: 1, 2\r\n\r\n"), "");
+        assert_eq!(why("GET /a#b HTTP/1.1\r\n\r\n"), "the request's target has a fragment");
+        for head in [
+            "GET / HTTP/1.1\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\n",
+        ] {
+            assert_eq!(why(head), "a line of the request ends with a bare line feed", "{head:?}");
+        }
+        let both = "POST / HTTP/1.1\r\nTransfer-encoding: chunked\r\nCONTENT-length: 5\r\n\r\n";
+        assert_eq!(why(both), "Content-Length and Transfer-Encoding contradict each other");
+        for fields in
+            ["Content-Length: 1, 1", "Content-Length: 1\r\nContent-Length: 1", "Content-Length:"]
+        {
+            let head = format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n");
+            assert_eq!(why(&head), "Content-Length must be given once, as a number", "{head:?}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The head of a request before Pingora's parser has it: where it ends, and what is wrong with it.
+
+mod fault;
+mod scan;
+mod target;
+
+pub use fault::fault;
+pub use scan::{AnnouncedBody, Scan, may_end, scan};
+
+use bytes::{Buf, BytesMut};
+use http::StatusCode;
+use memchr::memrchr;
+use std::mem::MaybeUninit;
+use target::Characters;
+
+/// Maximum size of a head, in bytes. Pingora takes no more.
+pub const MAX_HEAD: usize = 1_000_000;
+
+/// Maximum size of a target, in bytes. Pingora's type for it has room for no more.
+const MAX_TARGET: usize = 65_534;
+
+/// Up to so many bytes, what is no head is told from one that is not whole.
+const MAX_EARLY: usize = 16 * 1024;
+
+/// The most fields of a head that are looked at; Pingora takes no more.
+const MAX_FIELDS: usize = 256;
+
+/// How a connection over HTTP/2 begins (RFC 9113, section 3.4).
+pub const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Why a head is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// What it is answered with.
+    pub status: StatusCode,
+    /// In words for the client's developer.
+    pub reason: &'static str,
+}
+
+impl Fault {
+    /// A 400 for this reason.
+    pub const fn bad(reason: &'static str) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, reason }
+    }
+
+    const fn too_large(reason: &'static str) -> Self {
+        Self { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason }
+    }
+
+    /// The name that the answer's body has for it.
+    pub fn code(self) -> &'static str {
+        match self.status {
+            StatusCode::URI_TOO_LONG => "uri_too_long",
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "headers_too_large",
+            _ => "bad_request",
+        }
+    }
+}
+
+/// What is said where nothing more is known.
+pub const MALFORMED: Fault = Fault::bad("the request is malformed");
+
+/// The fault of a head that is larger than [`MAX_HEAD`].
+const TOO_LARGE: Fault = Fault::too_large("the request's head is too large");
+
+/// The fault of a target that is larger than [`MAX_TARGET`].
+const TOO_LONG: Fault =
+    Fault { status: StatusCode::URI_TOO_LONG, reason: "the request's target is too long" };
+
+/// What is said to a client that ends its side within a head.
+pub const CUT_OFF: Fault = Fault::bad("the connection ended within the request's head");
+
+/// Removes the empty lines that may stand before a head (RFC 9112, section 2.2).
+pub fn skip_empty_lines(bytes: &mut BytesMut) {
+    while bytes.starts_with(b"\r\n") {
+        bytes.advance(2);
+    }
+}
+
+/// Makes a whole head fit for Pingora's parser, or refuses it. What is percent-encoded in its target can't be read in
+/// two ways.
+///
+/// # Errors
+/// What Pingora's parser would mend, or let through though another reader may read it in another way.
+pub fn judge(head: &mut BytesMut) -> Result<(), Fault> {
+    target::prepare(head)?;
+    fault::ambiguity(head).map_or(Ok(()), Err)
+}
+
+/// The fault that the beginning of a head has already, whatever its rest is. So many of its bytes are new.
+pub fn early_fault(beginning: &[u8], new: usize) -> Option<Fault> {
+    if beginning.len() > MAX_EARLY {
+        return None;
+    }
+    let (_, line) = request_line(beginning)?;
+    // By whole lines, so that it doesn't matter in which pieces they come.
+    let Some(last) = memrchr(b'\n', beginning) else {
+        // Its last byte may be the first of the line's end.
+        return target::check_characters(line).err();
+    };
+    if last + new < beginning.len() {
+        return None;
+    }
+    let beginning = beginning.get(..=last)?;
+    match target::check_line(line) {
+        Err(fault) => Some(fault),
+        Ok(Characters::Plain) => fault::of_syntax(beginning),
+        // The parser takes it once it is encoded.
+        Ok(Characters::ToBeEncoded) => None,
+    }
+}
+
+/// The fault of a head that is larger than [`MAX_HEAD`]: it begins with these bytes, which are no fewer.
+pub fn excess(beginning: &[u8]) -> Fault {
+    let line = request_line(beginning).map(|(_, line)| line).unwrap_or_default();
+    match target::check_line(line) {
+        _ if line.len() > MAX_TARGET + 64 => TOO_LONG,
+        Err(fault) => fault,
+        Ok(Characters::Plain) => fault::of_syntax(beginning).unwrap_or(TOO_LARGE),
+        Ok(Characters::ToBeEncoded) => TOO_LARGE,
+    }
+}
+
+fn parse<T>(
+    head: &[u8],
+    judge: impl FnOnce(httparse::Result<usize>, &httparse::Request<'_, '_>) -> T,
+) -> T {
+    let mut space = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_request_with_uninit_headers(
+        &mut request,
+        head,
+        &mut space,
+    );
+    judge(parsed, &request)
+}
+
+/// The request line (RFC 9112, section 3) without its end, and where it begins.
+fn request_line(head: &[u8]) -> Option<(usize, &[u8])> {
+    // Section 2.2 lets empty lines stand before it.
+    let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let rest = head.get(start..)?;
+    let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+    let line = rest.get(..end)?;
+    Some((start, line.strip_suffix(b"\r").unwrap_or(line)))
+}
+
+/// The method and the target of a head, as far as they can be read.
+pub fn named(head: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_, line) = request_line(head)?;
+    let mut parts = line.split(|byte| *byte == b' ');
+    Some((parts.next()?, parts.next()?))
+}

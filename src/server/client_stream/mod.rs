@@ -1,0 +1,467 @@
+//! A client's connection over HTTP/1, between Pingora and the socket.
+//!
+//! Pingora answers what its parser refuses by itself, without a word on why, and writes no log line; it mends some
+//! malformed heads; and a client that has closed its sending side is gone to it. So this stands between. It reads
+//! each head before Pingora has it, and lets Pingora have no byte of the next request before its turn: the head says
+//! where a request ends. It keeps Pingora's own refusals from the wire and leaves the connection to whoever refuses
+//! properly.
+
+mod delegate;
+mod head_buffer;
+
+use crate::http::raw_head::{
+    self as head, AnnouncedBody, CUT_OFF, Fault, MALFORMED, MAX_HEAD, Scan,
+};
+use crate::proxy::begun;
+use bytes::{Buf, BytesMut};
+use pingora::protocols::Stream;
+use std::cell::Cell;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// A client that closes its sending side so soon after a whole request has said all and waits for the answer, as
+/// `nc -N` does. One that closes later has given up.
+const SAID_ALL: Duration = Duration::from_secs(1);
+
+/// Whether a client that has said all is still there shows when something is sent to it. Where nothing of an answer
+/// that has begun comes for so long, it counts as gone: an event stream may be silent for ever.
+const STILL_THERE: Duration = Duration::from_secs(5);
+
+/// Within a time: the response has begun.
+const HAS_BEGUN: u32 = 1;
+
+/// A connection whose request is refused before it is one.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) stream: Stream,
+    /// As much of the head as is known.
+    pub(super) head: Vec<u8>,
+    pub(super) fault: Fault,
+}
+
+tokio::task_local! {
+    static REFUSED: Cell<Option<Box<Refused>>>;
+}
+
+/// Runs what serves a connection, with a place for its refusal.
+pub(super) async fn keeping_refusal<T>(connection: impl Future<Output = T>) -> T {
+    REFUSED.scope(Cell::new(None), connection).await
+}
+
+/// What was refused on this task's connection, if something was.
+pub(super) fn take_refused() -> Option<Box<Refused>> {
+    REFUSED.try_with(Cell::take).unwrap_or_default()
+}
+
+#[derive(Debug)]
+pub(super) struct ClientStream {
+    /// `None` once it is refused.
+    inner: Option<Stream>,
+    /// What few connections have.
+    aside: Option<Box<Aside>>,
+    /// Since when nothing but the response is waited for, in milliseconds of the process; 0 where more is. Its lowest
+    /// bit tells whether the response has begun.
+    idle_since: u32,
+    /// Its number, to find its head by.
+    number: u32,
+    /// What Pingora may still read of the request.
+    body: Body,
+    response: Response,
+    /// Whether the request may become a WebSocket.
+    may_upgrade: bool,
+    /// Whether something has been written that may not have been sent.
+    has_unsent: bool,
+}
+
+/// What is left of a request's body.
+#[derive(Debug, Clone, Copy)]
+enum Body {
+    /// So many bytes.
+    Left(u64),
+    /// All that comes: it is in chunks, behind which no request is taken, or the connection carries another protocol.
+    Open,
+}
+
+/// How far the response is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Response {
+    /// Pingora has the head, and may refuse it.
+    Judging,
+    /// Heads of interim responses, or the response's own, come next.
+    Head,
+    /// All that matters here has been written.
+    Body,
+}
+
+#[derive(Debug)]
+enum Aside {
+    /// What has come behind the request that is served.
+    Pipelined(BytesMut),
+    /// The client has said all. Once its answer has begun: until when something more of it must come.
+    SaidAll(Option<Pin<Box<Sleep>>>),
+}
+
+/// What comes next on a connection.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// A head, with what has come of its body.
+    Request(BytesMut),
+    /// What has come can be no head.
+    Fault(Fault),
+    /// Nothing more.
+    End,
+}
+
+impl ClientStream {
+    /// Of a connection from which these bytes have been read.
+    pub(super) fn new(stream: Stream, begun: BytesMut) -> Self {
+        static NUMBERS: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        Self {
+            inner: Some(stream),
+            aside: Some(Box::new(Aside::Pipelined(begun))),
+            idle_since: 0,
+            number,
+            body: Body::Left(0),
+            response: Response::Body,
+            may_upgrade: false,
+            has_unsent: false,
+        }
+    }
+
+    /// The connection itself; `None` if it has been refused.
+    pub(super) fn into_inner(self) -> Option<Stream> {
+        self.inner
+    }
+
+    /// Reads the next head. `held` keeps what has come of it, and is empty until it begins.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        held: &mut BytesMut,
+    ) -> Poll<Incoming> {
+        self.idle_since = 0;
+        match self.aside.take().map(|aside| *aside) {
+            // Where a body ends that has not been read is not known for sure.
+            _ if !matches!(self.body, Body::Left(0)) => return Poll::Ready(Incoming::End),
+            Some(Aside::SaidAll(_)) => return Poll::Ready(Incoming::End),
+            Some(Aside::Pipelined(bytes)) => {
+                *held = bytes;
+                if let Some(incoming) = self.advance(held, held.len()) {
+                    return Poll::Ready(incoming);
+                }
+            }
+            None => {}
+        }
+        loop {
+            let Some(stream) = self.inner.as_mut() else { return Poll::Ready(Incoming::End) };
+            let read = head_buffer::poll_read(stream, cx, self.number, |bytes| {
+                if held.is_empty()
+                    && let Some(scan) = head::scan(bytes)
+                    && scan.is_plain
+                {
+                    let (end, body) = end_of_request(bytes, &scan);
+                    let request = BytesMut::from(bytes.get(..end).unwrap_or_default());
+                    let next = bytes.get(end..).unwrap_or_default();
+                    let next = (!next.is_empty()).then(|| BytesMut::from(next));
+                    return Read::Request(request, scan, body, next);
+                }
+                held.extend_from_slice(bytes);
+                Read::Held(bytes.len())
+            });
+            match ready!(read) {
+                Err(_) => return Poll::Ready(Incoming::End),
+                Ok(Read::Request(request, scan, body, next)) => {
+                    self.aside = next.map(|next| Box::new(Aside::Pipelined(next)));
+                    self.begin(&scan, body);
+                    return Poll::Ready(Incoming::Request(request));
+                }
+                Ok(Read::Held(0)) if held.is_empty() => return Poll::Ready(Incoming::End),
+                Ok(Read::Held(0)) => return Poll::Ready(Incoming::Fault(CUT_OFF)),
+                Ok(Read::Held(new)) => {
+                    if let Some(incoming) = self.advance(held, new) {
+                        return Poll::Ready(incoming);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks for a head in what has come, whose last bytes are so many new ones.
+    fn advance(&mut self, held: &mut BytesMut, new: usize) -> Option<Incoming> {
+        head::skip_empty_lines(held);
+        let may_end = head::may_end(held, new);
+        let Some(scan) = may_end.then(|| head::scan(held)).flatten() else {
+            let fault = match held.len() > MAX_HEAD {
+                true => Some(head::excess(held)),
+                false => head::early_fault(held, new),
+            };
+            return fault.map(Incoming::Fault);
+        };
+        if scan.length > MAX_HEAD {
+            return Some(Incoming::Fault(head::excess(held)));
+        }
+        let (end, body) = end_of_request(held, &scan);
+        let request = if scan.is_plain && end == held.len() {
+            std::mem::take(held)
+        } else {
+            let mut head = BytesMut::from(held.get(..scan.length).unwrap_or_default());
+            if !scan.is_plain
+                && let Err(fault) = head::judge(&mut head)
+            {
+                return Some(Incoming::Fault(fault));
+            }
+            head.extend_from_slice(held.get(scan.length..end).unwrap_or_default());
+            held.advance(end);
+            head
+        };
+        if !held.is_empty() {
+            self.aside = Some(Box::new(Aside::Pipelined(std::mem::take(held))));
+        }
+        self.keep_head(&request);
+        self.begin(&scan, body);
+        Some(Incoming::Request(request))
+    }
+
+    fn begin(&mut self, scan: &Scan, body: Body) {
+        self.body = body;
+        self.response = Response::Judging;
+        self.may_upgrade = scan.is_upgrade;
+    }
+
+    /// Keeps a head in view that Pingora doesn't get at once, so that a refusal can say what is wrong with it.
+    pub(super) fn keep_head(&self, head: &[u8]) {
+        head_buffer::keep(self.number, head);
+    }
+
+    /// Leaves the connection to whoever refuses the request, where Pingora does so before there is one: its parser
+    /// has refused the head.
+    fn refuse_head(&mut self) -> bool {
+        if self.response != Response::Judging {
+            return false;
+        }
+        if begun::awaited().is_none() {
+            self.response = if self.may_upgrade { Response::Head } else { Response::Body };
+            return false;
+        }
+        let head = head_buffer::take(self.number);
+        let fault = head::fault(&head).filter(|_| !head.is_empty()).unwrap_or(MALFORMED);
+        if let Some(stream) = self.inner.take() {
+            let refused = Box::new(Refused { stream, head, fault });
+            // Outside of a connection's task there is nobody to answer it.
+            let _ = REFUSED.try_with(|place| place.set(Some(refused)));
+        }
+        true
+    }
+
+    /// Looks at what is written, and when.
+    fn begin_write(&mut self, bytes: &[u8]) {
+        if self.refuse_head() {
+            return;
+        }
+        self.has_unsent = true;
+        self.idle_since |= HAS_BEGUN;
+        if let Some(Aside::SaidAll(patience)) = self.aside.as_deref_mut() {
+            *patience = Some(Box::pin(sleep(STILL_THERE)));
+        }
+        if self.response == Response::Head && bytes.starts_with(b"HTTP/1.") {
+            if bytes.starts_with(b"HTTP/1.1 101") {
+                self.body = Body::Open;
+                self.response = Response::Body;
+            } else if !bytes.starts_with(b"HTTP/1.1 1") {
+                self.response = Response::Body;
+            }
+        }
+    }
+
+    /// Sends what has been written, now that Pingora has nothing more to write and waits. It would keep the pieces of
+    /// a body of known length until there are more of them.
+    fn send_written(&mut self, cx: &mut Context<'_>) {
+        if let Some(stream) = self.inner.as_mut() {
+            // What goes wrong shows at the next write.
+            self.has_unsent = Pin::new(stream).poll_flush(cx).is_pending();
+        }
+    }
+
+    /// Reads a body whose length is known.
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        left: u64,
+    ) -> Poll<io::Result<()>> {
+        let Some(stream) = self.inner.as_mut() else { return Poll::Ready(Ok(())) };
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let read = if most >= buffer.remaining() {
+            let before = buffer.filled().len();
+            ready!(Pin::new(stream).poll_read(cx, buffer))?;
+            buffer.filled().len() - before
+        } else {
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+            ready!(Pin::new(stream).poll_read(cx, &mut part))?;
+            let read = part.filled().len();
+            buffer.advance(read);
+            read
+        };
+        self.body = Body::Left(left.saturating_sub(read as u64));
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads whatever comes, first of all what came before another protocol was agreed upon.
+    fn poll_open(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(Aside::Pipelined(bytes)) = self.aside.as_deref_mut() {
+            let count = bytes.len().min(buffer.remaining());
+            buffer.put_slice(bytes.get(..count).unwrap_or_default());
+            bytes.advance(count);
+            if bytes.is_empty() {
+                self.aside = None;
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let Some(stream) = self.inner.as_mut() else { return Poll::Ready(Ok(())) };
+        Pin::new(stream).poll_read(cx, buffer)
+    }
+
+    /// Reads while a response is waited for: Pingora asks for a single byte then, to see whether the client leaves.
+    /// It gets none: what comes is the next request's.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.aside.as_deref_mut() {
+            Some(Aside::SaidAll(Some(patience))) => return patience.as_mut().poll(cx).map(Ok),
+            Some(_) => return Poll::Pending,
+            None => {}
+        }
+        let Some(stream) = self.inner.as_mut() else { return Poll::Ready(Ok(())) };
+        let now = milliseconds();
+        if self.idle_since <= HAS_BEGUN {
+            self.idle_since |= now;
+        }
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut part = ReadBuf::uninit(&mut space);
+        let read = ready!(Pin::new(stream).poll_read(cx, &mut part));
+        if !part.filled().is_empty() {
+            self.aside = Some(Box::new(Aside::Pipelined(BytesMut::from(part.filled()))));
+            return Poll::Pending;
+        }
+        let is_end = match &read {
+            Ok(()) => true,
+            // TLS without a farewell: the request is whole all the same.
+            Err(error) => error.kind() == io::ErrorKind::UnexpectedEof,
+        };
+        let waited = Duration::from_millis(now.wrapping_sub(self.idle_since & !HAS_BEGUN).into());
+        if is_end && waited <= SAID_ALL {
+            let has_begun = self.idle_since & HAS_BEGUN != 0;
+            let patience = has_begun.then(|| Box::pin(sleep(STILL_THERE)));
+            self.aside = Some(Box::new(Aside::SaidAll(patience)));
+            return self.poll_idle(cx);
+        }
+        Poll::Ready(read)
+    }
+}
+
+/// What a read for a head has brought.
+enum Read {
+    /// A whole request that needs no judgement, or the beginning of one, and what came behind it.
+    Request(BytesMut, Scan, Body, Option<BytesMut>),
+    /// So many bytes of something else.
+    Held(usize),
+}
+
+/// How many of these bytes belong to the request that they begin with, and what is yet to come of it.
+fn end_of_request(bytes: &[u8], scan: &Scan) -> (usize, Body) {
+    let behind = bytes.get(scan.length..).unwrap_or_default();
+    let (here, body) = match scan.body {
+        AnnouncedBody::Length(length) => {
+            let here = usize::try_from(length).map_or(behind.len(), |it| it.min(behind.len()));
+            (here, Body::Left(length - here as u64))
+        }
+        AnnouncedBody::Chunked => (behind.len(), Body::Open),
+    };
+    (scan.length + here, body)
+}
+
+/// Since the first connection; never 0, and without [`HAS_BEGUN`].
+fn milliseconds() -> u32 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    // After 49 days they begin anew, which a difference does not mind.
+    let all = START.elapsed().as_millis() & u128::from(u32::MAX);
+    u32::try_from(all).unwrap_or_default().max(2) & !HAS_BEGUN
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // Pingora wants more of a head than what has an end.
+        if self.refuse_head() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.has_unsent {
+            self.send_written(cx);
+        }
+        match self.body {
+            Body::Left(left) if left > 0 => self.poll_body(cx, buffer, left),
+            Body::Open if buffer.remaining() > 1 => self.poll_open(cx, buffer),
+            _ if buffer.remaining() == 1 => self.poll_idle(cx),
+            // Pingora sees no end of the body where there is one; so the request is at its end.
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.begin_write(bytes);
+        match self.inner.as_mut() {
+            Some(stream) => Pin::new(stream).poll_write(cx, bytes),
+            None => Poll::Ready(Ok(bytes.len())),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.begin_write(slices.first().map_or(&[], |slice| slice));
+        match self.inner.as_mut() {
+            Some(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            None => Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum())),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.has_unsent = false;
+        match self.inner.as_mut() {
+            Some(stream) => Pin::new(stream).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.inner.as_mut() {
+            Some(stream) => Pin::new(stream).poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
