@@ -147,6 +147,9 @@ mod tests {
     #[test]
     fn a_host_has_one_spelling() {
         for (written, expected) in [
+            ("a.test:", "a.test"),
+            ("a.test.:", "a.test"),
+            ("[::1]:", "[::1]"),
             ("a.example", "a.example"),
             ("a.example.", "a.example"),
             ("A.example.:8080", "A.example:8080"),
@@ -164,6 +167,9 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(canonical(written).as_deref(), Some(expected), "{written}");
+        }
+        for port in [":80", ":"] {
+            assert_eq!(canonical(port), None, "rfc9110_4_2_1: {port}");
         }
         assert_eq!(HostPattern::parse("[0::1]"), HostPattern::Exact("[::1]".to_owned()));
         assert_eq!(HostPattern::parse("A.b."), HostPattern::Exact("a.b".to_owned()));

@@ -61,6 +61,7 @@ impl<'o> Origin<'o> {
                 let target_port = authority
                     .get(target.len()..)
                     .and_then(|rest| rest.strip_prefix(':'))
+                    .filter(|digits| !digits.is_empty())
                     .map_or(Some(default_port(scheme)), |digits| digits.parse().ok());
                 // A name with its final dot is the same name (RFC 1034, section 3.1).
                 let [target, host] = [target, host].map(|it| it.strip_suffix('.').unwrap_or(it));
@@ -238,6 +239,8 @@ mod tests {
         assert!(own("http://localhost:3000", "localhost:3000", "http"));
         assert!(own("https://example.com", "example.com", "https"));
         assert!(own("https://example.com", "EXAMPLE.com:443", "https"));
+        assert!(own("https://example.com", "example.com:", "https"), "rfc3986_3_2_3");
+        assert!(!own("https://example.com:444", "example.com:", "https"));
         assert!(own("https://example.com", "example.com", "http"), "behind a balancer");
         assert!(own("https://example.com.", "example.com", "https"));
         assert!(!own("http://localhost:5173", "localhost:3000", "http"));

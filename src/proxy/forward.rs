@@ -258,7 +258,10 @@ pub(super) fn clean_response(session: &mut Session, response: &mut ResponseHeade
             session.set_keepalive(None);
         }
     }
-    strip_hop_by_hop(response);
+    // Pingora passes trailers on from HTTP/2 to HTTP/2 alone.
+    let loses_trailers =
+        response.version != Version::HTTP_2 || session.req_header().version != Version::HTTP_2;
+    strip_hop_by_hop(response, loses_trailers);
 }
 
 /// Makes an interim response fit for the client (RFC 9110, section 15.2): it has no body to frame, and
@@ -269,7 +272,7 @@ pub(super) fn clean_interim(session: &mut Session, response: &mut ResponseHeader
         return;
     }
     interim_comes(session);
-    strip_hop_by_hop(response);
+    strip_hop_by_hop(response, true);
     for name in [header::TRANSFER_ENCODING, header::CONTENT_LENGTH] {
         if response.headers.contains_key(&name) {
             response.remove_header(&name);
@@ -277,12 +280,14 @@ pub(super) fn clean_interim(session: &mut Session, response: &mut ResponseHeader
     }
 }
 
-/// Removes the headers of the upstream's connection, and those that it says are.
-fn strip_hop_by_hop(response: &mut ResponseHeader) {
+/// Removes the headers of the upstream's connection, and those that it says are; and the one that announces trailers,
+/// where the client gets none.
+fn strip_hop_by_hop(response: &mut ResponseHeader, loses_trailers: bool) {
     // RFC 9110, section 15.5.22: in a 426 `Upgrade` is the message itself.
     let is_message = response.status == StatusCode::UPGRADE_REQUIRED;
-    let is_meant = |name: &HeaderName| {
-        head::is_of_connection(name.as_str()) && !(is_message && *name == header::UPGRADE)
+    let is_meant = |name: &HeaderName| match head::is_of_connection(name.as_str()) {
+        true => !(is_message && *name == header::UPGRADE),
+        false => loses_trailers && *name == header::TRAILER,
     };
     while let Some(name) = find(&response.headers, is_meant) {
         if name == header::CONNECTION {

@@ -1,5 +1,6 @@
 //! HTTP goes through whole: streamed, framed and ended as it was (RFC 9110, 9112, 9113).
 
+use crate::support::http2::{END_HEADERS, END_STREAM, Frames, HEADERS, field, get_over_http2};
 use crate::support::{Config, Upstream, free_port, get, ok, respond, within};
 use futures_util::StreamExt;
 use std::sync::Arc;
@@ -330,6 +331,60 @@ async fn a_target_over_the_bound_is_answered_414() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_is_414_or_431_at_any_size() {
+    let upstream = Upstream::saying("ok").await;
+    let bounds = "limits: {uri_size: 4MiB, header_size: 4MiB}";
+    for bounds in ["", bounds] {
+        let config = Config::to(&upstream);
+        let gateway = if bounds.is_empty() { config } else { config.top(bounds) }.start().await;
+        for (size, field_status) in [
+            (60_000, 200),
+            (65_400, 200),
+            (65_534, 200),
+            (65_540, 200),
+            (900_000, 200),
+            (1_100_000, 431),
+        ] {
+            let text = "x".repeat(size);
+            let field_status = match bounds {
+                "" if size > 65_500 => 431,
+                _ => field_status,
+            };
+            let target_status = match bounds {
+                "" => 414,
+                _ if size > 65_500 => 414,
+                _ => 200,
+            };
+            for (request, status) in [
+                (get(&format!("/{text}"), &[]), target_status),
+                (get(&format!("/?{text}"), &[]), target_status),
+                (get(&format!("http://localhost/{text}"), &[]), target_status),
+                (get("/", &[&format!("X: {text}")]), field_status),
+                (
+                    get("/", &[&format!("X-{text}: y")]),
+                    if size > 65_500 { 431 } else { field_status },
+                ),
+            ] {
+                for before in [String::new(), get("/first", &[])] {
+                    let mut wire = gateway.connect().await;
+                    // It may be answered before it has come as a whole.
+                    let _ = wire.try_send(format!("{before}{request}")).await;
+                    if !before.is_empty() {
+                        assert_eq!(wire.response().await.status(), 200);
+                    }
+                    let answer = wire.response().await;
+                    let start = request.get(..24).unwrap_or_default();
+                    assert_eq!(answer.status(), status, "{bounds} {start:?} of {size}");
+                    if status != 200 {
+                        let _ = answer.error();
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn trace_and_connect_are_answered_405() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).start().await;
@@ -340,11 +395,97 @@ async fn trace_and_connect_are_answered_405() {
     ] {
         let answer = gateway.send(request).await;
         assert_eq!(answer.status(), 405, "{request}");
-        assert!(answer.head.only("allow").is_some(), "RFC 9110, 15.5.6: {}", answer.head.text);
+        let allowed = answer.head.list("allow");
+        for method in ["get", "head", "post", "put", "patch", "delete", "options"] {
+            assert!(allowed.contains(&method.to_owned()), "RFC 9110, 15.5.6: {allowed:?}");
+        }
         assert!(answer.text().contains("request_id"), "{request}");
         assert!(!answer.text().contains("secret"));
     }
     assert_eq!(upstream.connections(), 0);
+    let config = Config::new().upstream("service", &[upstream.address()]);
+    let gateway = config.route("get", "methods: [GET]", "service").start().await;
+    let answer = gateway.send("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(answer.status(), 405);
+    assert_eq!(answer.head.list("allow"), ["get", "head"], "what the route takes");
+}
+
+#[tokio::test]
+async fn rfc9110_9_3_7_options_of_everything_is_answered_by_the_gateway() {
+    let upstream = Upstream::saying("ok").await;
+    let gateway = Config::to(&upstream).listening("protocols: [h1, h2c]").start().await;
+    let mut wire = gateway.connect().await;
+    for _ in 0..2 {
+        wire.send("OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n").await;
+        let answer = wire.response().await;
+        assert_eq!(answer.status(), 204, "{}", answer.text());
+        let allowed = answer.head.list("allow");
+        assert_eq!(allowed, ["get", "head", "post", "put", "patch", "delete", "options"]);
+    }
+    for request in ["GET * HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS * HTTP/1.1\r\n\r\n"] {
+        assert_eq!(gateway.send(request).await.status(), 400, "{request}");
+    }
+    let mut frames = Frames::connect(&gateway).await;
+    let head =
+        [&field(b":method", b"OPTIONS")[..], &[0x86], &field(b":path", b"*"), &[0x41, 1, b'a']];
+    frames.send(HEADERS, END_HEADERS | END_STREAM, 1, &head.concat()).await.expect("sent");
+    frames.next_of(HEADERS).await;
+    let line = gateway.access("OPTIONS", |line| line["network.protocol.version"] == "2").await;
+    assert_eq!(line["http.response.status_code"], 204, "{line}");
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_response_announces_no_trailers_that_do_not_come() {
+    let upstream = Upstream::answering(|_| {
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\nTE: trailers\r\n\r\n\
+          2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n"
+            .to_vec()
+    })
+    .await;
+    let gateway = Config::to(&upstream).listening("protocols: [h1, h2c]").start().await;
+    let answer = gateway.get("/", &[]).await;
+    assert_eq!(answer.text(), "ok");
+    assert_eq!(answer.head.get("trailer"), None);
+    assert_eq!(answer.head.get("te"), None);
+    let answer = get_over_http2(&gateway, "/", &[]).await;
+    assert_eq!(answer.headers.get("trailer"), None);
+    assert_eq!(answer.headers.get("te"), None, "RFC 9113, 8.2.2");
+}
+
+#[tokio::test]
+async fn a_body_of_known_length_reaches_the_client_piece_by_piece() {
+    let goes_on = Arc::new(Notify::new());
+    let notify = Arc::clone(&goes_on);
+    let upstream = Upstream::scripted(move |mut wire, _| {
+        let notify = Arc::clone(&notify);
+        async move {
+            while wire.try_head().await.is_some() {
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n").await;
+                for piece in ["hello", "small", "piece"] {
+                    notify.notified().await;
+                    wire.send(piece).await;
+                }
+            }
+        }
+    })
+    .await;
+    let gateway = Config::to(&upstream).start().await;
+    for request in [
+        get("/", &[]),
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello".to_owned(),
+        format!("{}{}", get("/", &[]), get("/", &[])),
+    ] {
+        let mut wire = gateway.connect().await;
+        wire.send(&request).await;
+        for _ in 0..request.matches("HTTP/1.1").count() {
+            assert_eq!(wire.head().await.status(), Some(200));
+            for piece in ["hello", "small", "piece"] {
+                goes_on.notify_one();
+                assert_eq!(wire.exactly(5).await, piece.as_bytes(), "{request:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Whatever is refused, the client reads why, and the operator finds it in the access log.
 
 use crate::support::http2::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, field};
-use crate::support::{Config, Gateway, Https, SITES, Upstream, get, ok, within};
+use crate::support::{Config, Gateway, Handshake, Https, SITES, Upstream, get, ok, until, within};
 use serde_json::Value;
 
 /// What a refusal must have: a body that says why, under an id that the access log has too.
@@ -363,4 +363,71 @@ async fn each_of_many_refusals_is_answered_and_logged() {
         let id = head.only("x-request-id").expect("an id").to_owned();
         gateway.access("the refusal", |line| line["http.request.id"] == id).await;
     }
+}
+
+#[tokio::test]
+async fn two_origins_are_refused_by_whatever_protocol() {
+    let upstream = Upstream::websocket(|_, _| async {}).await;
+    let gateway = Config::to(&upstream).listening("protocols: [h1, h2c]").start().await;
+    let two = ["Origin: http://localhost", "Origin: https://evil.test"];
+    is_told(&gateway, &get("/two-origins", &two), 400).await;
+    let handshake = Handshake::to("/two-origins").bytes();
+    let handshake =
+        handshake.replacen("\r\n\r\n", &format!("\r\n{}\r\n{}\r\n\r\n", two[0], two[1]), 1);
+    is_told(&gateway, &handshake, 400).await;
+    let asked = "OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n\
+                 Access-Control-Request-Method: GET\r\nAccess-Control-Request-Method: PUT\r\n\r\n";
+    is_told(&gateway, asked, 400).await;
+    for is_websocket in [false, true] {
+        let mut frames = Frames::connect(&gateway).await;
+        let mut head = match is_websocket {
+            false => vec![0x82, 0x86, 0x84, 0x41, 1, b'a'],
+            true => [
+                &field(b":method", b"CONNECT")[..],
+                &field(b":protocol", b"websocket"),
+                &[0x86, 0x84, 0x41, 1, b'a'],
+                &field(b"sec-websocket-version", b"13"),
+            ]
+            .concat(),
+        };
+        head.extend(field(b"origin", b"http://a"));
+        head.extend(field(b"origin", b"https://evil.test"));
+        let flags = if is_websocket { END_HEADERS } else { END_HEADERS | END_STREAM };
+        frames.send(HEADERS, flags, 1, &head).await.expect("sent");
+        frames.next_of(HEADERS).await;
+        let lines = || {
+            let lines = gateway.access_lines();
+            let parsed = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            parsed.filter(|line| line["network.protocol.version"] == "2").collect::<Vec<_>>()
+        };
+        until("the log line", async || lines().len() > usize::from(is_websocket)).await;
+        assert!(
+            lines().iter().all(|line| line["http.response.status_code"] == 400),
+            "{:?}",
+            lines()
+        );
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn rfc3986_3_2_3_an_empty_port_is_the_default_one() {
+    let upstream = Upstream::websocket(|_, _| async {}).await;
+    let gateway = Config::to(&upstream).start().await;
+    let handshake = Handshake::to("/").set("Origin", "http://x.test");
+    for (host, expected) in [
+        ("x.test:", Some(101)),
+        ("x.test", Some(101)),
+        ("x.test:80", Some(101)),
+        ("x.test:81", Some(403)),
+    ] {
+        let mut wire = gateway.connect().await;
+        wire.send(handshake.clone().set("Host", host).bytes()).await;
+        assert_eq!(wire.head().await.status(), expected, "{host}");
+    }
+    for host in [":80", ":"] {
+        is_told(&gateway, &get("/", &[&format!("Host: {host}")]), 400).await;
+    }
+    let absolute = "GET http://x.test:/ HTTP/1.1\r\nHost: x.test\r\n\r\n";
+    assert_eq!(gateway.send(absolute).await.status(), 200);
 }
