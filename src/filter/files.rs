@@ -1,5 +1,6 @@
 use super::{Error, Filter, Flow, Reply, Request};
 use crate::http::conditional::{Part, Validators, Verdict};
+use crate::upstream::{close_idle, is_out_of_descriptors, is_scarce};
 use async_trait::async_trait;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -7,6 +8,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -93,6 +95,17 @@ impl Folder {
             _ => Ok(Found::Nothing),
         }
     }
+}
+
+/// The answer where the file descriptors that are left are kept for connections. Those of idle
+/// connections to upstreams are given back.
+fn no_descriptor() -> Reply {
+    close_idle();
+    Reply::error(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "overloaded",
+        "the gateway has no file descriptor left for this file",
+    )
 }
 
 /// Whether no segment begins with a dot; `.well-known` is meant to be seen (RFC 8615).
@@ -246,7 +259,16 @@ impl Filter for FilesFilter {
             None => Found::Nothing,
             Some(path) => {
                 let folder = Arc::clone(&self.folder);
-                tokio::task::spawn_blocking(move || folder.find(&path)).await??
+                match tokio::task::spawn_blocking(move || folder.find(&path)).await? {
+                    Ok(Found::File(served)) if is_scarce(served.file.as_raw_fd()) => {
+                        drop(served);
+                        return Ok(Flow::Respond(no_descriptor()));
+                    }
+                    Err(error) if is_out_of_descriptors(&error) => {
+                        return Ok(Flow::Respond(no_descriptor()));
+                    }
+                    found => found?,
+                }
             }
         };
         Ok(Flow::Respond(match found {

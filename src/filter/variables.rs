@@ -15,7 +15,18 @@ impl Variables<'_> {
     /// The template as the value of a header field; `None` when nothing is left of it, or it
     /// can't be one.
     pub(crate) fn header_value(&self, template: &Template) -> Option<HeaderValue> {
-        let text = template.fill(|text, variable| self.push(text, variable));
+        let text = template.fill(|text, variable| {
+            let start = text.len();
+            self.push(text, variable);
+            // Browsers take `\\` for `/`: two at the beginning of a `Location` would begin a host.
+            if matches!(variable, Variable::Path | Variable::Target)
+                && let Some(path) = text.get(start..).filter(|path| path.contains('\\'))
+            {
+                let escaped = path.replace('\\', "%5C");
+                text.truncate(start);
+                text.push_str(&escaped);
+            }
+        });
         let value = text.trim_matches([' ', '\t']);
         // It takes no line breaks (RFC 9110, section 5.5): whatever a variable brings, nobody
         // outside begins a field of his own.

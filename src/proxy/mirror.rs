@@ -4,9 +4,10 @@ use super::Context;
 use super::forward::NOT_HTTP2;
 use crate::generation::Mirror;
 use crate::tls;
-use crate::upstream::{Ask, Pool};
+use crate::upstream::{Ask, HTTP1, Http1Connector, Pool, has_room_for_copies};
 use bytes::{Bytes, BytesMut};
 use http::header;
+use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::protocols::ALPN;
@@ -75,14 +76,18 @@ async fn send(
     body: Bytes,
     timeout: Duration,
 ) -> Result<()> {
-    static CONNECTOR: LazyLock<Connector> = LazyLock::new(|| Connector::new(None));
+    // Its connections give way when file descriptors are scarce, as those of requests do.
+    static CONNECTOR: LazyLock<Connector<Http1Connector>> = LazyLock::new(|| {
+        Connector::new_custom(None, Http1Connector::new(ConnectorOptions::new(128)))
+    });
     let Some(chosen) = pool.choose(Ask::default()) else { return Ok(()) };
     let speech = &pool.settings().speech;
     let mut peer = match &speech.tls {
         None => tls::plain_peer(chosen.address())?,
         Some(tls) => tls.peer(chosen.address(), chosen.endpoint().host())?,
     };
-    peer.options.alpn.clone_from(&speech.alpn);
+    let alpn = if speech.alpn == ALPN::H1 { &*HTTP1 } else { &speech.alpn };
+    peer.options.alpn.clone_from(alpn);
     peer.options.connection_timeout = Some(timeout);
     peer.options.read_timeout = Some(timeout);
     head.remove_header(&header::TRANSFER_ENCODING);
@@ -90,6 +95,10 @@ async fn send(
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
     }
     let (mut session, _) = CONNECTOR.get_http_session(&peer).await?;
+    if session.stream().is_some_and(|stream| !has_room_for_copies(stream.id())) {
+        // What is left is for the requests themselves.
+        return Error::e_explain(ErrorType::ConnectError, "file descriptors are scarce");
+    }
     if speech.alpn == ALPN::H2 && session.as_http2().is_none() {
         pool.broken(&chosen);
         return Error::e_explain(ErrorType::TLSHandshakeFailure, NOT_HTTP2);

@@ -21,6 +21,9 @@ static RESERVED_FROM: AtomicI32 = AtomicI32::new(RawFd::MAX);
 /// The first descriptor with which a connection to an upstream may not be idle.
 static SCARCE_FROM: AtomicI32 = AtomicI32::new(RawFd::MAX);
 
+/// The first descriptor with which there is no room for copies of requests.
+static NO_COPIES_FROM: AtomicI32 = AtomicI32::new(RawFd::MAX);
+
 /// The connections to upstreams that may become idle, oldest first.
 static CONNECTIONS: Mutex<BTreeMap<u64, Arc<Idleness>>> = Mutex::new(BTreeMap::new());
 
@@ -38,6 +41,13 @@ pub fn set_limit(files: Option<u64>) {
     let limit = files.and_then(|files| RawFd::try_from(files).ok()).unwrap_or(RawFd::MAX);
     RESERVED_FROM.store(limit - (limit / 16).clamp(4, 64).min(limit), Ordering::Relaxed);
     SCARCE_FROM.store(limit - limit / 4, Ordering::Relaxed);
+    NO_COPIES_FROM.store(limit / 2, Ordering::Relaxed);
+}
+
+/// Whether half of the descriptors are free at least, as this new one tells: copies of requests must not
+/// take those that requests need.
+pub fn has_room_for_copies(descriptor: RawFd) -> bool {
+    descriptor < NO_COPIES_FROM.load(Ordering::Relaxed)
 }
 
 /// Whether descriptors are scarce, as this new one tells.
@@ -80,9 +90,12 @@ where
 
 /// Whether the process may open no more files, and thus no more connections.
 pub fn is_out_of_files(error: &Error) -> bool {
-    let error = error.root_cause().downcast_ref::<io::Error>();
-    let errno = error.and_then(io::Error::raw_os_error);
-    errno.is_some_and(|errno| {
+    error.root_cause().downcast_ref::<io::Error>().is_some_and(is_out_of_descriptors)
+}
+
+/// The same of what opened a file.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|errno| {
         [Errno::MFILE, Errno::NFILE].contains(&Errno::from_raw_os_error(errno))
     })
 }

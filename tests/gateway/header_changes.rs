@@ -138,3 +138,31 @@ async fn what_can_not_be_changed_is_told_at_once() {
         assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
     }
 }
+
+#[tokio::test]
+async fn a_path_in_a_location_leads_to_no_other_host() {
+    let gateway = Config::new()
+        .answer(
+            "all",
+            "path_prefix: /",
+            "respond: {status: 302, headers: {Location: \"{path}\", Refresh: \"0; url={target}\"}}\n    \
+             path: raw",
+        )
+        .start()
+        .await;
+    let answer = gateway.send("GET /\\evil.test/x?q HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(answer.head.only("location"), Some("/%5Cevil.test/x"));
+    assert_eq!(answer.head.only("refresh"), Some("0; url=/%5Cevil.test/x?q"));
+}
+
+#[tokio::test]
+async fn nothing_takes_away_what_shows_a_loop() {
+    for change in ["remove: [Via]", "set: {Via: 1.1 me}"] {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let config =
+            Config::to_address("127.0.0.1:1").with(&format!("headers: {{request: {{{change}}}}}"));
+        std::fs::write(folder.path().join("t.yaml"), config.yaml(1)).expect("a file");
+        let run = cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await;
+        assert!(run.code == Some(78) && run.all().contains("come back to it"), "{}", run.all());
+    }
+}

@@ -201,6 +201,81 @@ async fn idle_connections_to_upstreams_make_room_for_new_ones() {
     assert!(!lines.iter().any(|line| line.contains("files")), "{lines:#?}");
 }
 
+/// Begins so many requests over one connection of HTTP/2, and reads none of their bodies.
+async fn begin_many(
+    gateway: &Gateway,
+    target: &str,
+    count: usize,
+) -> (Vec<http::Response<h2::RecvStream>>, h2::client::SendRequest<Bytes>) {
+    let socket = tokio::net::TcpStream::connect(gateway.address()).await.expect("a connection");
+    let (mut send, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let (mut asked, mut answers) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        send = send.ready().await.expect("a stream");
+        let request = http::Request::get(format!("http://localhost{target}"));
+        let request = request.body(()).expect("a request");
+        asked.push(send.send_request(request, true).expect("sent").0);
+    }
+    for answer in asked {
+        answers.push(within("an answer", answer).await.expect("an answer"));
+    }
+    (answers, send)
+}
+
+#[tokio::test]
+async fn files_that_nobody_reads_leave_descriptors_for_connections() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    std::fs::write(folder.path().join("large"), vec![b'x'; 8 << 20]).expect("a file");
+    let admin = Admin::new();
+    let config = Config::new()
+        .answer("files", "path_prefix: /", &format!("files: {{root: {:?}}}", folder.path()))
+        .answer("own", "path: /own", "respond: {body: hi}")
+        .listening("protocols: [h1, h2c]")
+        .top("limits: {requests: 1000, requests_per_client: 1000}")
+        .top(&admin.section());
+    let gateway = Gateway::with_files(120, &config).await;
+    let (answers, _connection) = begin_many(&gateway, "/large", 95).await;
+    let count = |status: u16| answers.iter().filter(|it| it.status() == status).count();
+    assert!(count(200) > 40 && count(503) > 0, "{} and {}", count(200), count(503));
+    assert_eq!(count(200) + count(503), 95);
+    let mut wires = Vec::new();
+    for _ in 0..5 {
+        let mut wire = gateway.connect().await;
+        wire.send(get("/own", &[])).await;
+        assert_eq!(wire.response().await.status(), 200);
+        wires.push(wire);
+    }
+    admin.get("/status").await;
+    drop(answers);
+    until("files are served again", async || gateway.get("/large", &[]).await.status() == 200)
+        .await;
+}
+
+#[tokio::test]
+async fn copies_that_nobody_answers_leave_descriptors_for_connections() {
+    let service = Upstream::saying("ok").await;
+    let shadow = Upstream::scripted(|mut wire, recorder| async move {
+        recorder.record(&wire.head().await);
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let config = Config::new()
+        .upstream("service", &[service.address()])
+        .upstream("shadow", &[shadow.address()])
+        .route("all", "path_prefix: /", "service")
+        .with("mirror: {upstream: shadow, concurrency: 1000}")
+        .listening("protocols: [h1, h2c]")
+        .top("limits: {requests: 1000, requests_per_client: 1000}");
+    let gateway = Gateway::with_files(120, &config).await;
+    for _ in 0..3 {
+        let (answers, _connection) = begin_many(&gateway, "/", 30).await;
+        assert!(answers.iter().all(|answer| answer.status() == 200));
+        assert_eq!(gateway.get("/", &[]).await.text(), "ok");
+    }
+    assert!(shadow.connections() < 120, "{}", shadow.connections());
+}
+
 /// An upstream whose response to `/endless` never ends, and how many of those it has begun.
 async fn endless() -> (Upstream, Arc<AtomicUsize>) {
     static PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];

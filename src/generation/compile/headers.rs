@@ -111,5 +111,10 @@ fn refusal(name: &HeaderName, way: Way) -> Option<&'static str> {
     if *name == "x-request-id" {
         return Some("the gateway sets it, so that both sides and the log know the same id");
     }
+    if *name == header::VIA && way == Way::ToUpstream {
+        return Some(
+            "by it the gateway notices requests that come back to it (RFC 9110, section 7.6.3)",
+        );
+    }
     (*name == header::HOST && way == Way::ToUpstream).then_some("see `rewrite.host`")
 }
