@@ -2,8 +2,9 @@
 
 use crate::config::{Kind, Node, Resolved, tree as parse};
 use crate::generation::Generation;
+use crate::http::redact::redact;
 use crate::http::secret::{
-    REDACTED, holds_fields, is_secret_field, is_secret_key, without_userinfo,
+    REDACTED, holds_fields, is_secret, is_secret_field, is_secret_key, without_url_secrets,
 };
 use serde_json::{Map, Value, json};
 
@@ -37,8 +38,17 @@ fn tree(node: &Node, of_fields: bool) -> Value {
             Resolved::Bool(value) => value.into(),
             Resolved::Integer(value) => value.into(),
             Resolved::Float(value) => value.into(),
-            Resolved::String => without_userinfo(&scalar.text).into(),
+            Resolved::String => shown(&scalar.text).into(),
         },
+    }
+}
+
+/// A text without the secrets that are known by the names beside them: in a URL, in JSON, in a form.
+fn shown(text: &str) -> String {
+    let text = without_url_secrets(text);
+    match text.contains('"') {
+        true => redact(&text, is_secret).into_owned(),
+        false => text,
     }
 }
 
@@ -56,6 +66,9 @@ headers: {request: {set: {Authorization: Basic verysecret, X-Signature: verysecr
 identity: {user_id: [cookie: sid]}
 acme: {external_account: {id: me, hmac_key: verysecret}}
 shared: redis://user:verysecret@127.0.0.1:6379/0
+health: {check: {http: '/h?token=verysecret&a=1'}}
+redirect: {to: 'https://u:verysecret@x.test/?key=verysecret'}
+respond: {body: '{\"token\": \"verysecret\"}'}
 upstreams: {api: {endpoints: ['${API}']}}";
         let shown = tree(&parse(yaml).expect("YAML"), false).to_string();
         assert!(!shown.contains("verysecret"), "{shown}");

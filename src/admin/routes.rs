@@ -1,6 +1,7 @@
 //! The routes and what they have done.
 
-use crate::explain::facts;
+use crate::config::ExpandedValues;
+use crate::explain::{conditions, facts};
 use crate::generation::{Generation, Route};
 use crate::routing::Rule;
 use crate::telemetry::BOUNDS;
@@ -8,21 +9,22 @@ use serde_json::{Map, Value, json};
 
 /// All of them; the one without a name answers what no other takes.
 pub(super) fn list(generation: &Generation) -> Value {
-    let routes = generation.table.iter().map(|(rule, route)| show(Some(rule), route));
-    let routes = routes.chain([show(None, &generation.fallback)]).collect::<Vec<_>>();
+    let expanded = generation.written.expanded();
+    let routes = generation.table.iter().map(|(rule, route)| show(Some(rule), route, expanded));
+    let routes = routes.chain([show(None, &generation.fallback, expanded)]).collect::<Vec<_>>();
     json!({"version": generation.number, "bounds": BOUNDS, "routes": routes})
 }
 
-fn show(rule: Option<&Rule>, route: &Route) -> Value {
+fn show(rule: Option<&Rule>, route: &Route, expanded: &ExpandedValues) -> Value {
     let tally = route.requests.tally();
     let duration = route.requests.duration();
     let settings = rule.map(|rule| {
-        let facts = facts(rule, route).into_iter();
+        let facts = facts(rule, route, expanded).into_iter();
         facts.map(|(what, how)| (what.into_owned(), Value::from(how))).collect::<Map<_, _>>()
     });
     json!({
         "name": &*route.name,
-        "conditions": rule.map(Rule::conditions_in_words),
+        "conditions": rule.map(|rule| conditions(rule, expanded)),
         "upstream": route.pool.as_ref().map(|pool| &**pool.name()),
         "settings": settings,
         "requests": tally.requests,

@@ -5,7 +5,7 @@ use super::source::Sources;
 use super::values::Span;
 use crate::http::control::is_control;
 use crate::http::redact::redact;
-use crate::http::secret::{is_nearly_secret, is_secret};
+use crate::http::secret::{is_nearly_secret, is_secret, without_url_secrets};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -164,11 +164,13 @@ impl fmt::Display for Problems {
                 None => f.write_str("error: ")?,
                 Some(code) => write!(f, "warning[{code}]: ")?,
             }
+            let values = self.sources.expanded();
             let reason = if is_linked { without_quotations(reason, text) } else { reason.into() };
+            let reason = values.hide(&without_quoted_secrets(&reason));
             match path.as_str() {
                 "" => writeln!(f, "{reason}")?,
                 // A key that should have been two, `token:abc`, holds a secret.
-                path => writeln!(f, "{}: {reason}", redact(path, may_be_secret))?,
+                path => writeln!(f, "{}: {reason}", values.hide(&redact(path, may_be_secret)))?,
             }
             let number = (span.line as usize).checked_sub(1);
             let line = number.and_then(|number| Some((number, text.lines().nth(number)?)));
@@ -179,7 +181,7 @@ impl fmt::Display for Problems {
                 excerpt(f, span, line)?;
             }
             if let Some(help) = help {
-                writeln!(f, "      help: {help}")?;
+                writeln!(f, "      help: {}", values.hide(&without_quoted_secrets(help)))?;
             }
         }
         let count = self.problems.len();
@@ -211,7 +213,15 @@ fn may_hold_secret(text: &str, number: usize) -> bool {
     }
     let indent = |line: &str| line.len() - line.trim_start().len();
     let Some(line) = lines.last() else { return false };
-    if has_secret_key(line) || line.contains('@') || line.contains("-----BEGIN") {
+    // What is said of a secret in a comment may be the secret.
+    let has_secret_comment = line.split_once('#').is_some_and(|(_, comment)| {
+        comment.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).any(may_be_secret)
+    });
+    if has_secret_comment
+        || has_secret_key(line)
+        || line.contains('@')
+        || line.contains("-----BEGIN")
+    {
         return true;
     }
     let mut outer = indent(line);
@@ -238,6 +248,16 @@ fn has_secret_key(line: &str) -> bool {
         false
     });
     found
+}
+
+/// Without the passwords of URLs and the values of secret parameters that are quoted.
+fn without_quoted_secrets(reason: &str) -> String {
+    let parts = reason.split('`').enumerate();
+    let parts = parts.map(|(index, part)| match index % 2 {
+        1 => without_url_secrets(part),
+        _ => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 /// Without what is quoted of the file: one that is linked may be of a user who could read it, and is

@@ -68,7 +68,7 @@ pub use rate_limit::{RateLimit, RateLimitBy, SharedCounters};
 pub use reload::{Guard, Reload};
 pub use route::{HostRewrite, Route, ValueMatch};
 pub use schema::{reference, schema};
-pub use source::{Read, Sources, Variables, read_again, read_str_with, read_with};
+pub use source::{ExpandedValues, Read, Sources, Variables, read_again, read_str_with, read_with};
 pub use split::{Mirror, Split};
 pub use tls::{
     Certificate, ClientAuthMode, Hsts, HstsSetting, ListenerTls, TlsVersion, UpstreamTls,

@@ -38,7 +38,8 @@ them together. `conf/tidegate.yaml` is a whole example, `conf/examples/` has one
 - Unknown keys, duplicate keys, wrong types and references to nothing are errors. All are told at
   once, as `file:line:column`, and a file with an error changes nothing that runs.
 - `${NAME}` and `${NAME:-default}` in a value stand for a variable of the environment; `$$` is a
-  `$`. What came out of a variable is never shown.
+  `$`. What came out of a variable is never shown, but for names and addresses: of routes, upstreams,
+  endpoints and headers.
 - Durations are written `250ms`, `30s`, `10m`, `1h 30m`, and are at most `100y`; sizes `4096`, `64KiB`, `1MiB`.
 - Editors check and complete a file that begins with
   `# yaml-language-server: $schema=<path>/tidegate.schema.json`.

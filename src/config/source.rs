@@ -53,9 +53,85 @@ pub struct Sources {
     linked: BTreeSet<u16>,
     patterns: Vec<String>,
     variables: Variables,
+    expanded: ExpandedValues,
+}
+
+/// What variables of the environment stand for in a configuration, and their names: it may be secret, and
+/// is not shown.
+#[derive(Clone, Default)]
+pub struct ExpandedValues(Vec<(String, String)>);
+
+/// The names alone.
+impl fmt::Debug for ExpandedValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.iter().map(|(_, name)| name)).finish()
+    }
+}
+
+impl ExpandedValues {
+    /// Values from this length on are found within longer words, shorter ones by themselves.
+    const LONG: usize = 8;
+
+    fn add(&mut self, value: &str, name: &str) {
+        let value = value.trim();
+        // Words of the configuration's own language, numbers and spans of time are no secrets, and are
+        // everywhere.
+        let is_number = value.starts_with(|c: char| c.is_ascii_digit())
+            && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_word =
+            ["true", "false", "null", "off", "yes", "info", "warn", "debug", "error", "json"]
+                .contains(&value);
+        let is_short = value.len() < Self::LONG && (is_number || is_word || value.len() < 3);
+        if is_short || self.0.iter().any(|(known, _)| known == value) {
+            return;
+        }
+        // The longest come first, for a value may be a part of another.
+        let at = self.0.partition_point(|(known, _)| known.len() >= value.len());
+        self.0.insert(at, (value.to_owned(), name.to_owned()));
+    }
+
+    /// The text with the names of the variables in the place of what they stand for.
+    pub fn hide(&self, text: &str) -> String {
+        if self.0.is_empty() {
+            return text.to_owned();
+        }
+        let mut hidden = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(next) = rest.chars().next() {
+            let is_inner = hidden.ends_with(|c: char| c.is_alphanumeric());
+            let found = self.0.iter().find(|(value, _)| {
+                let is_there =
+                    rest.get(..value.len()).is_some_and(|start| start.eq_ignore_ascii_case(value));
+                let goes_on = || {
+                    let behind = rest.get(value.len()..).unwrap_or_default();
+                    behind.starts_with(|c: char| c.is_alphanumeric())
+                };
+                is_there && (value.len() >= Self::LONG || !(is_inner || goes_on()))
+            });
+            let length = match found {
+                Some((value, name)) => {
+                    hidden.push_str("${");
+                    hidden.push_str(name);
+                    hidden.push('}');
+                    value.len()
+                }
+                None => {
+                    hidden.push(next);
+                    next.len_utf8()
+                }
+            };
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        hidden
+    }
 }
 
 impl Sources {
+    /// What the variables in the files stand for.
+    pub(crate) fn expanded(&self) -> &ExpandedValues {
+        &self.expanded
+    }
+
     /// Each file and its text.
     pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
         self.files.iter().map(|(path, text)| (path.as_path(), text.as_str()))
@@ -295,7 +371,13 @@ impl<'v> Reader<'v> {
             Kind::Sequence(items) => items.iter_mut().for_each(|item| self.expand(item)),
             Kind::Mapping(entries) => entries.iter_mut().for_each(|(_, node)| self.expand(node)),
             Kind::Scalar(scalar) if scalar.text.contains('$') => {
-                match expand(&scalar.text, |name| self.variables.get(name)) {
+                let (variables, expanded) = (self.variables, &mut self.sources.expanded);
+                let value_of = |name: &str| {
+                    let value = variables.get(name)?;
+                    expanded.add(&value, name);
+                    Some(value)
+                };
+                match expand(&scalar.text, value_of) {
                     Ok(text) => {
                         let written = std::mem::replace(&mut scalar.text, text);
                         scalar.unexpanded = Some(written.into());
@@ -427,7 +509,7 @@ fn merge_mappings(
 }
 
 /// `${NAME}` and `${NAME:-default}`; `$$` stands for `$`.
-fn expand(text: &str, get: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+fn expand(text: &str, mut get: impl FnMut(&str) -> Option<String>) -> Result<String, String> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {

@@ -75,7 +75,13 @@ impl Difference {
             listeners_added: missing(&after.listeners, &before.listeners),
             listeners_removed: missing(&before.listeners, &after.listeners),
             settings: settings(before, after),
-            moved: moved(&rules(before), &rules(after)),
+            moved: moved(&rules(before), &rules(after))
+                .into_iter()
+                .map(|it| Moved {
+                    request: after.expanded.hide(&before.expanded.hide(&it.request)),
+                    ..it
+                })
+                .collect(),
             sessions: after.plan.fates(&before.plan),
             ..Self::default()
         };

@@ -62,6 +62,7 @@ impl Fate<'_> {
         if let Some(verdict) = self.verdict() {
             explanation.verdict = verdict;
         }
+        explanation.hide(generation.written.expanded());
         explanation
     }
 

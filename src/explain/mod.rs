@@ -21,7 +21,7 @@ mod written;
 pub use asked::Asked;
 pub use difference::{Change, Difference};
 pub use fate::Fate;
-pub use outline::{Outline, facts};
+pub use outline::{Outline, conditions, facts};
 pub use review::review;
 pub use tests::verify;
 pub use told::{Candidate, Explanation, Instead, Verdict, Way};

@@ -1,7 +1,8 @@
 use super::traffic::Conditions;
 use super::written::Written;
+use crate::config::ExpandedValues;
 use crate::generation::{Generation, HostHeader, Plan, Route, When};
-use crate::http::secret::{REDACTED, is_secret_field};
+use crate::http::secret::{REDACTED, is_secret_field, without_secrets_of_urls};
 use crate::routing::Rule;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -18,6 +19,9 @@ pub struct Outline {
     pub(super) routes: Vec<Sketch>,
     pub(super) written: Written,
     pub(super) plan: Plan,
+    /// What is not shown of it; it stays in this process.
+    #[serde(skip)]
+    pub(super) expanded: ExpandedValues,
 }
 
 /// The same of a route.
@@ -39,9 +43,14 @@ impl Outline {
         let listeners = generation.listeners.iter().map(|listener| listener.address.to_string());
         Self {
             listeners: listeners.collect(),
-            routes: generation.table.iter().map(|(rule, route)| Sketch::of(rule, route)).collect(),
+            routes: generation
+                .table
+                .iter()
+                .map(|(rule, route)| Sketch::of(rule, route, generation.written.expanded()))
+                .collect(),
             written: Written::of(&generation.written),
             plan: Plan::of(generation),
+            expanded: generation.written.expanded().clone(),
         }
     }
 
@@ -52,7 +61,7 @@ impl Outline {
 }
 
 impl Sketch {
-    fn of(rule: &Rule, route: &Arc<Route>) -> Self {
+    fn of(rule: &Rule, route: &Arc<Route>, expanded: &ExpandedValues) -> Self {
         let splits = route.splits.iter().map(|split| &split.pool);
         let mirror = route.mirror.iter().map(|mirror| &mirror.pool);
         let mut upstreams: Vec<String> = Vec::new();
@@ -64,8 +73,8 @@ impl Sketch {
         Self {
             name: route.name.to_string(),
             takes: Conditions::of(rule),
-            conditions: rule.conditions_in_words(),
-            facts: facts(rule, route),
+            conditions: conditions(rule, expanded),
+            facts: facts(rule, route, expanded),
             upstreams,
             fingerprint: route.fingerprint,
         }
@@ -77,8 +86,16 @@ impl Sketch {
     }
 }
 
-/// What a route does, always in the same order.
-pub fn facts(rule: &Rule, route: &Route) -> Facts {
+/// What a route asks of a request, in words, without what came out of variables.
+pub fn conditions(rule: &Rule, expanded: &ExpandedValues) -> Vec<String> {
+    rule.conditions_in_words().iter().map(|it| expanded.hide(it)).collect()
+}
+
+/// Facts whose values are names and addresses, by which everything else tells of them too.
+const NAMES: [&str; 3] = ["upstream", "endpoints", "mirror"];
+
+/// What a route does, always in the same order, without secrets and without what came out of variables.
+pub fn facts(rule: &Rule, route: &Route, expanded: &ExpandedValues) -> Facts {
     let on = |is_on: bool| if is_on { "on" } else { "off" }.to_owned();
     let or = |found: Option<String>, none: &str| found.unwrap_or_else(|| none.to_owned());
     let seconds = |time: std::time::Duration| humantime::format_duration(time).to_string();
@@ -145,5 +162,9 @@ pub fn facts(rule: &Rule, route: &Route) -> Facts {
         ("grpc_web", on(route.grpc_web)),
         ("max_body_size", or(route.max_body_size.map(|size| size.to_string()), "none")),
     ];
-    facts.map(|(what, how)| (Cow::Borrowed(what), how)).into()
+    let shown = |what: &str, how: String| match NAMES.contains(&what) {
+        true => how,
+        false => expanded.hide(&without_secrets_of_urls(&how)),
+    };
+    facts.map(|(what, how)| (Cow::Borrowed(what), shown(what, how))).into()
 }

@@ -1,6 +1,8 @@
 use super::settings::OFF;
 use super::{Asked, cors};
 use crate::admission::Halt;
+use crate::config::ExpandedValues;
+use crate::http::secret::without_secrets_of_urls;
 use http::Method;
 use pingora::http::{RequestHeader, ResponseHeader};
 use serde::Serialize;
@@ -160,6 +162,27 @@ impl Explanation {
             others: Vec::new(),
             cors: None,
             instead: None,
+        }
+    }
+
+    /// Takes away what came out of variables, but for names and addresses.
+    pub(super) fn hide(&mut self, expanded: &ExpandedValues) {
+        let hide = |text: &mut String| *text = expanded.hide(&without_secrets_of_urls(text));
+        self.because.iter_mut().for_each(hide);
+        self.filters.iter_mut().for_each(hide);
+        self.others.iter_mut().flat_map(|it| &mut it.ruled_out_by).for_each(hide);
+        match &mut self.verdict {
+            Verdict::Forwarded(way) => {
+                hide(&mut way.host);
+                way.splits.iter_mut().for_each(hide);
+                way.settings.values_mut().for_each(hide);
+            }
+            Verdict::Answered { reason, location, .. } => {
+                reason.iter_mut().chain(location).for_each(hide);
+            }
+            Verdict::Redirected { location } => hide(location),
+            Verdict::Refused { reason, .. } => hide(reason),
+            Verdict::NoRoute | Verdict::MethodNotAllowed { .. } => {}
         }
     }
 

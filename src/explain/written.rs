@@ -1,7 +1,7 @@
 use super::difference::Change;
 use crate::config::{self, Kind, Node, Scalar, Sources};
 use crate::http::secret::{
-    REDACTED, holds_fields, is_secret_field, is_secret_key, without_userinfo,
+    REDACTED, holds_fields, is_secret_field, is_secret_key, without_url_secrets,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Schema;
@@ -371,7 +371,7 @@ fn normal(choices: &[&Schema], text: &str) -> String {
 fn visible(scalar: &Scalar) -> String {
     // What comes out of a variable may be secret; its name is not.
     let text = scalar.unexpanded.as_deref().unwrap_or(&scalar.text);
-    let text = without_userinfo(text);
+    let text = without_url_secrets(text);
     match text.chars().any(char::is_control) {
         true => text.escape_debug().to_string(),
         false => text,

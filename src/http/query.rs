@@ -33,26 +33,61 @@ fn parameter(pair: &str) -> (Cow<'_, str>, &str) {
     (name, value)
 }
 
-/// The query with the values of `secret` keys replaced by `REDACTED`; all else byte for byte.
+/// The query with the values of `secret` keys replaced by `REDACTED`; all else byte for byte. Pairs may be
+/// separated by `;` too. A key is secret by its name, or by a part of it: `auth[user]`. A value that holds
+/// a secret itself, as a URL in it does, is replaced as a whole.
 pub fn redact(query: &str, secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
+    let is_secret = |pair: &str| {
+        let (name, value) = parameter(pair);
+        let has_secret_part = || name.contains('[') && name.split(['[', ']']).any(&secret);
+        !value.is_empty() && (secret(&name) || has_secret_part() || holds_secret(value, &secret))
+    };
+    redact_pairs(query, is_secret)
+}
+
+/// The same of the parameters in a path: `/page;jsessionid=x` (RFC 3986, section 3.3).
+pub fn redact_path(path: &str, secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
+    if !path.contains(';') {
+        return Cow::Borrowed(path);
+    }
     let is_secret = |pair: &str| {
         let (name, value) = parameter(pair);
         !value.is_empty() && secret(&name)
     };
-    if !query.split('&').any(is_secret) {
+    let mut redacted = String::with_capacity(path.len());
+    for (index, segment) in path.split('/').enumerate() {
+        if index > 0 {
+            redacted.push('/');
+        }
+        redacted.push_str(&redact_pairs(segment, is_secret));
+    }
+    Cow::Owned(redacted)
+}
+
+/// Whether a value holds secrets with their names.
+fn holds_secret(value: &str, secret: impl Fn(&str) -> bool) -> bool {
+    if !value.bytes().any(|byte| matches!(byte, b'=' | b':' | b'%')) {
+        return false;
+    }
+    let decoded = percent_decode_str(value).decode_utf8_lossy();
+    decoded.contains(['=', ':']) && matches!(super::redact::redact(&decoded, secret), Cow::Owned(_))
+}
+
+fn redact_pairs(query: &str, is_secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
+    if !query.split(['&', ';']).any(&is_secret) {
         return Cow::Borrowed(query);
     }
     let mut redacted = String::with_capacity(query.len());
-    for (index, pair) in query.split('&').enumerate() {
-        if index > 0 {
-            redacted.push('&');
-        }
+    for pair in query.split_inclusive(['&', ';']) {
+        let separator = pair.chars().last().filter(|c| matches!(c, '&' | ';'));
+        let pair = pair.strip_suffix(['&', ';']).unwrap_or(pair);
         if is_secret(pair) {
             redacted.push_str(pair.split('=').next().unwrap_or_default());
             redacted.push_str("=REDACTED");
         } else {
             redacted.push_str(pair);
         }
+        redacted.extend(separator);
     }
     Cow::Owned(redacted)
 }
@@ -80,5 +115,11 @@ mod tests {
         assert!(matches!(redact("a=1&b=2", secret), Cow::Borrowed(_)));
         assert_eq!(redact("a=1&TOKEN=s%20s=x&b", secret), "a=1&TOKEN=REDACTED&b");
         assert_eq!(redact("%74oken=s", secret), "%74oken=REDACTED");
+        assert_eq!(redact("a=1;token=s", secret), "a=1;token=REDACTED");
+        assert_eq!(redact("token[a]=s&b=1", secret), "token[a]=REDACTED&b=1");
+        assert_eq!(redact("next=%2Fcb%3Ftoken%3Ds&b=1", secret), "next=REDACTED&b=1");
+        assert_eq!(redact("q={%22token%22:%22s%22}", secret), "q=REDACTED");
+        assert_eq!(redact("time=10:20&b=%20", secret), "time=10:20&b=%20");
+        assert_eq!(redact_path("/a;token=s/b;c=d", secret), "/a;token=REDACTED/b;c=d");
     }
 }

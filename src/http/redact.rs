@@ -5,83 +5,227 @@ use std::borrow::Cow;
 const REDACTED: &str = "REDACTED";
 
 /// The text with the values of `secret` keys replaced, as they stand in JSON (`"token": "x"`, a list
-/// or an object as a whole), in forms and headers (`token=x`, `token: x`). What is cut off in the midst
-/// of a value is replaced to its end. In doubt more is replaced, not less.
+/// or an object as a whole), in pairs (`["token", "x"]`, `{"name": "token", "value": "x"}`), in XML, in
+/// forms and headers (`token=x`, `token: x`). What is cut off in the midst of a value is replaced to its
+/// end. In doubt more is replaced, not less.
 pub fn redact(text: &str, mut secret: impl FnMut(&str) -> bool) -> Cow<'_, str> {
     let mut redacted = String::new();
     let mut done = 0;
-    let mut rest = text;
-    while let Some((start, word)) = next_word(rest) {
-        let behind = rest.get(start + word.len()..).unwrap_or_default();
-        rest = behind;
-        let Some((sign, value)) = value_of(behind) else { continue };
-        if !secret(word) {
-            continue;
-        }
-        let at = text.len() - value.len();
-        let is_escaped = behind.starts_with('\\');
-        let length = if is_escaped { escaped_length(value) } else { value_length(value, sign) };
-        redacted.push_str(text.get(done..at).unwrap_or_default());
+    let mut from = 0;
+    while let Some(word) = next_word(text, from) {
+        from = word.end;
+        let Some(value) = value_of(text, &word).filter(|_| secret(&word.name)) else { continue };
+        redacted.push_str(text.get(done..value.start).unwrap_or_default());
         redacted.push_str(REDACTED);
-        done = at + length;
-        rest = text.get(done..).unwrap_or_default();
+        done = value.start + value.length();
+        from = done;
     }
-    if done == 0 {
+    if redacted.is_empty() {
         return Cow::Borrowed(text);
     }
     redacted.push_str(text.get(done..).unwrap_or_default());
     Cow::Owned(redacted)
 }
 
+/// A word that may be a key.
+struct Word<'t> {
+    start: usize,
+    end: usize,
+    /// What it is without its escapes.
+    name: Cow<'t, str>,
+}
+
 fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-')
 }
 
-fn next_word(text: &str) -> Option<(usize, &str)> {
-    let start = text.find(is_of_word)?;
-    let word = text.get(start..)?;
-    let end = word.find(|c| !is_of_word(c)).unwrap_or(word.len());
-    Some((start, word.get(..end)?))
+/// The character of a word that the text begins with, and its length as it is written: in URLs and forms
+/// it may be percent-encoded, in JSON it may be `\u0061`.
+fn piece(text: &str) -> Option<(char, usize)> {
+    let hex = |from: usize, to: usize| {
+        let digits = text.get(from..to).filter(|it| it.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        char::from_u32(u32::from_str_radix(digits, 16).ok()?).filter(|c| is_of_word(*c))
+    };
+    match text.chars().next()? {
+        '%' => hex(1, 3).filter(char::is_ascii).map(|c| (c, 3)),
+        '\\' if text.get(1..2) == Some("u") => hex(2, 6).map(|c| (c, 6)),
+        c => is_of_word(c).then_some((c, c.len_utf8())),
+    }
 }
 
-/// What stands behind a key and its `:` or `=`, and which of them it is. The key may be in quotes or
-/// in brackets: `user[password]=x`, `token[]=x`.
-fn value_of(behind: &str) -> Option<(char, &str)> {
-    let behind = behind.trim_start_matches(['"', '\'', '\\', '[', ']']).trim_start();
-    let sign = behind.chars().next().filter(|c| matches!(c, ':' | '='))?;
-    Some((sign, behind.get(sign.len_utf8()..)?.trim_start()))
+fn next_word(text: &str, from: usize) -> Option<Word<'_>> {
+    let rest = text.get(from..)?;
+    let starts = rest.char_indices().map(|(index, _)| index);
+    let start = from + starts.into_iter().find(|at| rest.get(*at..).and_then(piece).is_some())?;
+    let (mut end, mut name) = (start, None::<String>);
+    while let Some((c, length)) = text.get(end..).and_then(piece) {
+        if length != c.len_utf8() && name.is_none() {
+            name = Some(text.get(start..end)?.to_owned());
+        }
+        if let Some(name) = &mut name {
+            name.push(c);
+        }
+        end += length;
+    }
+    let name =
+        name.map_or_else(|| text.get(start..end).map(Cow::Borrowed), |it| Some(it.into()))?;
+    Some(Word { start, end, name })
 }
 
-/// How long a value is in JSON that stands in a string of JSON, where quotation marks are escaped.
+/// What is known of a value by what stands before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Of a key in quotes, or of a pair.
+    Json,
+    /// The same in a string of JSON, where quotation marks are escaped.
+    Escaped,
+    /// Of a form, a query, or a list of cookies.
+    Pair,
+    /// Of a header, or of a key without quotes.
+    Line,
+    /// Of an element of XML.
+    Element,
+}
+
+/// Where a value begins.
+struct Value<'t> {
+    start: usize,
+    text: &'t str,
+    form: Form,
+}
+
+/// What stands behind a key and its `:` or `=`. The key may be in quotes or in brackets:
+/// `user[password]=x`, `token[]=x`, `token[a]=x`.
+fn value_of<'t>(text: &'t str, word: &Word<'_>) -> Option<Value<'t>> {
+    let value = |rest: &'t str, form| {
+        let rest = rest.trim_start();
+        Some(Value { start: text.len() - rest.len(), text: rest, form })
+    };
+    let behind = text.get(word.end..)?;
+    if text.get(..word.start)?.ends_with('<') {
+        let (_, rest) = behind.split_once('>')?;
+        return value(rest, Form::Element);
+    }
+    let is_escaped = behind.starts_with('\\');
+    let is_quoted = behind.trim_start().starts_with(['"', '\'']);
+    let mut rest = behind;
+    if let Some(index) = rest.strip_prefix('[')
+        && let Some((_, after)) = index.split_once(']').filter(|(index, _)| index.len() < 64)
+    {
+        rest = after;
+    }
+    let is_between =
+        |c: char| matches!(c, '"' | '\'' | '\\' | '[' | ']' | '.' | '/') || c.is_whitespace();
+    let rest = rest.trim_start_matches(is_between);
+    let json = if is_escaped { Form::Escaped } else { Form::Json };
+    let encoded = |sign: &str| rest.get(..3).filter(|it| it.eq_ignore_ascii_case(sign));
+    match rest.chars().next()? {
+        ':' if is_quoted || is_escaped => value(rest.get(1..)?, json),
+        ':' => value(rest.get(1..)?, Form::Line),
+        // Two of them compare, and `=>` is an arrow.
+        '=' => value(rest.trim_start_matches(['=', '>']), Form::Pair),
+        '%' if encoded("%3d").is_some() => value(rest.get(3..)?, Form::Pair),
+        '%' if encoded("%3a").is_some() => value(rest.get(3..)?, Form::Line),
+        // A pair in a list, or a name with its value beside it.
+        ',' if is_quoted || is_escaped => {
+            let next = rest.get(1..)?.trim_start();
+            let name = next.trim_start_matches(['"', '\'', '\\']);
+            let is_string = name.len() < next.len();
+            let end = name.find(['"', '\'']).unwrap_or(name.len());
+            let after = name.get(end..)?.trim_start_matches(['"', '\'', '\\']).trim_start();
+            match after.strip_prefix(':') {
+                Some(after) if name.get(..end)?.trim_end_matches('\\') == "value" => {
+                    value(after, json)
+                }
+                Some(_) => None,
+                None => is_string.then(|| value(next, json)).flatten(),
+            }
+        }
+        _ => None,
+    }
+}
+
+impl Value<'_> {
+    /// How long it is, its quotation marks or brackets included.
+    fn length(&self) -> usize {
+        let text = self.text;
+        match (self.form, text.chars().next()) {
+            (Form::Element, _) => text.find('<').unwrap_or(text.len()),
+            (Form::Escaped, _) => escaped_length(text),
+            (Form::Json, Some(quote @ ('"' | '\''))) => quoted_length(text, quote),
+            (Form::Json, Some('[' | '{')) => nested_length(text),
+            (Form::Json, _) => literal_length(text).unwrap_or_else(|| line_length(text)),
+            (Form::Line, Some('[' | '{')) => or_line(text, nested_length(text)),
+            (Form::Line | Form::Pair, Some(quote @ ('"' | '\''))) => {
+                or_line(text, quoted_length(text, quote))
+            }
+            (Form::Line, _) => line_length(text),
+            (Form::Pair, _) => pair_length(text),
+        }
+    }
+}
+
+/// So long where the value ends there; to the end of the line where it goes on.
+fn or_line(text: &str, length: usize) -> usize {
+    let behind = text.get(length..).unwrap_or_default().trim_start_matches([' ', '\t']);
+    let is_end = |c: char| matches!(c, '}' | ']' | ')' | '&' | ';' | '>' | '\r' | '\n');
+    let ends = match behind.strip_prefix(',').map(str::trim_start) {
+        // Another key, or another value in quotes, comes next.
+        Some(next) => {
+            let after = next.trim_start_matches(is_of_word).trim_start();
+            after.starts_with(':') || next.starts_with(['"', '\'', '{', '[']) || next.is_empty()
+        }
+        None => behind.is_empty() || behind.starts_with(is_end),
+    };
+    if ends { length } else { line_length(text) }
+}
+
+/// How long a value is in JSON that stands in a string of JSON, however deep: as many backslashes as are
+/// before its first quotation mark are before its last one.
 fn escaped_length(value: &str) -> usize {
-    let Some(quoted) = value.strip_prefix("\\\"") else {
+    let depth = value.len() - value.trim_start_matches('\\').len();
+    if depth == 0 || !value.get(depth..).unwrap_or_default().starts_with('"') {
         let is_nested = value.starts_with(['[', '{']);
         let end = value.find([',', '}', ']', '\\', '"']).filter(|_| !is_nested);
         return end.unwrap_or(value.len());
-    };
-    // What is escaped in the value itself begins with more than one backslash.
-    let mut from = 0;
-    while let Some(found) = quoted.get(from..).and_then(|rest| rest.find("\\\"")) {
-        let at = from + found;
-        if !quoted.get(..at).unwrap_or_default().ends_with('\\') {
-            return at + 4;
+    }
+    let mut backslashes = 0;
+    for (index, byte) in value.bytes().enumerate().skip(depth + 1) {
+        match byte {
+            b'\\' => backslashes += 1,
+            b'"' if backslashes <= depth => return index + 1,
+            _ => backslashes = 0,
         }
-        from = at + 2;
     }
     value.len()
 }
 
-/// How long a value is, its quotation marks or brackets included.
-fn value_length(value: &str, sign: char) -> usize {
-    match value.chars().next() {
-        Some(quote @ ('"' | '\'')) => quoted_length(value, quote),
-        Some('[' | '{') => nested_length(value),
-        // A pair of a form, a query or a list of cookies.
-        _ if sign == '=' => value.find(['&', '"', '\'', '\r', '\n']).unwrap_or(value.len()),
-        _ => literal_length(value).unwrap_or_else(|| {
-            // The value of a header, which may hold anything but the end of its line.
-            value.find(['\r', '\n']).unwrap_or(value.len())
-        }),
+/// A value of a form, which may stand in a string: a quotation mark ends it where no word goes on.
+fn pair_length(value: &str) -> usize {
+    let ends = |(index, c): (usize, char)| match c {
+        '&' | '\r' | '\n' => true,
+        '"' | '\'' => {
+            let behind = value.get(index + 1..).unwrap_or_default();
+            !behind.starts_with(is_of_word)
+        }
+        _ => false,
+    };
+    value.char_indices().find(|it| ends(*it)).map_or(value.len(), |(index, _)| index)
+}
+
+/// The value of a header, which may hold anything but the end of its line; a line that is indented goes
+/// on with it.
+fn line_length(value: &str) -> usize {
+    let mut end = 0;
+    loop {
+        let rest = value.get(end..).unwrap_or_default();
+        let Some(line) = rest.find('\n') else { return value.len() };
+        let goes_on = rest.get(line + 1..).is_some_and(|next| next.starts_with([' ', '\t']));
+        if !goes_on {
+            let line = rest.get(..line).unwrap_or_default();
+            return end + line.trim_end_matches('\r').len();
+        }
+        end += line + 1;
     }
 }
 
@@ -157,6 +301,34 @@ mod tests {
             ("token: Bearer x y\r\nb: 1", "token: REDACTED\r\nb: 1"),
             ("Session: a=b; c=d\r\nb: 1", "Session: REDACTED\r\nb: 1"),
             ("my token is blue", "my token is blue"),
+            // JSON in JSON in JSON.
+            (
+                r#"{"a":"{\"p\":\"{\\\"token\\\":\\\"x\\\"}\"}"}"#,
+                r#"{"a":"{\"p\":\"{\\\"token\\\":REDACTED}\"}"}"#,
+            ),
+            (r#"{"to\u006ben":"x","b":1}"#, r#"{"to\u006ben":REDACTED,"b":1}"#),
+            ("a=1&tok%65n=x&b=2", "a=1&tok%65n=REDACTED&b=2"),
+            ("next=%2Fcb%3Ftoken%3Dx&b=2", "next=%2Fcb%3Ftoken%3DREDACTED&b=2"),
+            (r#"token=x"y"#, "token=REDACTED"),
+            (r#"{"q":"token=x","b":1}"#, r#"{"q":"token=REDACTED","b":1}"#),
+            ("token: 1, x", "token: REDACTED"),
+            (r#"token: "a" x"#, "token: REDACTED"),
+            (r#"login(password:"x"){id}"#, "login(password:REDACTED){id}"),
+            (r#"token: "a",x"#, "token: REDACTED"),
+            (r#"{token: "a", b: 1}"#, "{token: REDACTED, b: 1}"),
+            ("token: {a} x", "token: REDACTED"),
+            ("token: |\n  x\nb: 1", "token: REDACTED\nb: 1"),
+            ("token: a\r\n x\r\nb: 1", "token: REDACTED\r\nb: 1"),
+            (r#"{"token ":"x"}"#, r#"{"token ":REDACTED}"#),
+            ("auth[user]=x&b=2", "auth[user]=REDACTED&b=2"),
+            (r#"42["token","x",1]"#, r#"42["token",REDACTED,1]"#),
+            (r#"[["Authorization","Bearer x"]]"#, r#"[["Authorization",REDACTED]]"#),
+            (
+                r#"{"name":"Authorization","value":"Bearer x"}"#,
+                r#"{"name":"Authorization","value":REDACTED}"#,
+            ),
+            (r#"{"name":"token","kind":"x"}"#, r#"{"name":"token","kind":"x"}"#),
+            ("<a><password>x</password></a>", "<a><password>REDACTED</password></a>"),
             (r#"{"tokenizer": "bpe"}"#, r#"{"tokenizer": "bpe"}"#),
         ] {
             assert_eq!(redact(text, is_secret), expected);

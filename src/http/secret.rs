@@ -1,6 +1,8 @@
 //! What must not be shown: the names of secrets, in one place for logs, messages, the admin
 //! endpoint, explain and the history.
 
+use std::borrow::Cow;
+
 /// Names of secrets. A name is one of them when it ends in one, compared without case, `-` and `_`:
 /// `X-Amz-Security-Token` ends in `token`, `clientSecret` in `secret`.
 pub const SECRET_NAMES: [&str; 24] = [
@@ -214,13 +216,61 @@ impl Folded {
     }
 }
 
-/// `redis://user:password@host` without what is before the `@`.
+/// `redis://user:password@host` without what is before the `@`, wherever it is in the text.
 pub fn without_userinfo(text: &str) -> String {
-    let parts = text.split_once("://").and_then(|(scheme, rest)| {
-        let (user, host) = rest.split_once('@')?;
-        (!user.contains('/')).then(|| format!("{scheme}://{REDACTED}@{host}"))
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((scheme, behind)) = rest.split_once("://") {
+        shown.push_str(scheme);
+        shown.push_str("://");
+        let ends = |c: char| matches!(c, '/' | '?' | '#' | '"' | '\\' | '`') || c.is_whitespace();
+        let authority = behind.split(ends).next().unwrap_or_default();
+        // A host has no `@`: what is before the last one is not it.
+        rest = match authority.rsplit_once('@') {
+            Some((user, _)) => {
+                shown.push_str(REDACTED);
+                behind.get(user.len()..).unwrap_or_default()
+            }
+            None => behind,
+        };
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// A text with URLs in it, without their passwords and the values of their secret parameters.
+pub fn without_secrets_of_urls(text: &str) -> String {
+    if !text.contains("://") && !text.contains('?') {
+        return text.to_owned();
+    }
+    let words = text.split(' ').map(|word| match word.contains("://") || word.contains('?') {
+        true => without_url_secrets(word),
+        false => word.to_owned(),
     });
-    parts.unwrap_or_else(|| text.to_owned())
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A URL, or a text that may be one, without the password in it and without the values of secret
+/// parameters in its query and its fragment.
+pub fn without_url_secrets(text: &str) -> String {
+    let mut text = without_userinfo(text);
+    if !text.contains("://")
+        && let Some((before, host)) = text.rsplit_once('@')
+        && before.contains(':')
+        && !before.contains(['/', ' '])
+    {
+        // As it stands in a URL without its scheme: `user:password@host`.
+        text = format!("{REDACTED}@{host}");
+    }
+    let Some(start) = text.find(['?', '#', '=']) else { return text };
+    let (before, parameters) = match text.as_bytes().get(start) {
+        Some(b'=') => ("", text.as_str()),
+        _ => text.split_at(start),
+    };
+    match super::redact::redact(parameters, is_secret) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(parameters) => format!("{before}{parameters}"),
+    }
 }
 
 #[cfg(test)]

@@ -201,7 +201,7 @@ impl Recording {
         }
         span.set("url.scheme", exchange.scheme());
         let path = exchange.forwarded_path(request);
-        span.set("url.path", path.to_owned());
+        span.set("url.path", self.tracing.path(path).into_owned());
         let query = request.uri.query().map(|query| self.tracing.query(query).into_owned());
         span.set_some("url.query", query);
         if !exchange.route().is_empty() {

@@ -6,6 +6,7 @@ use crate::exchange::{Outcome, WebSocketEnd};
 use crate::http::query;
 use crate::http::redact::redact;
 use crate::http::secret::SecretNames;
+use crate::http::secret::without_userinfo;
 use http::header::{self, HeaderMap, HeaderName};
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -117,8 +118,11 @@ impl AccessLog {
                 let value = value.get(..MAX_FIELD).unwrap_or(value);
                 // A `Referer` or a `Location` has a query too.
                 let value = match String::from_utf8_lossy(value) {
-                    Cow::Borrowed(value) => redact(value, |name| self.is_secret(name)),
-                    Cow::Owned(value) => {
+                    Cow::Borrowed(value) if !value.contains('@') => {
+                        redact(value, |name| self.is_secret(name))
+                    }
+                    value => {
+                        let value = without_userinfo(&value);
                         Cow::Owned(redact(&value, |name| self.is_secret(name)).into_owned())
                     }
                 };
@@ -127,6 +131,13 @@ impl AccessLog {
         };
         let request = of(&self.fields.request, Some(&outcome.request.headers));
         request.chain(of(&self.fields.response, outcome.response.map(|head| &head.headers)))
+    }
+
+    /// The path that is passed on, which is the normal form unless the route says otherwise, without the
+    /// secrets in its parameters.
+    fn path<'o>(&self, outcome: &'o Outcome<'_>) -> Cow<'o, str> {
+        let path = outcome.exchange.forwarded_path(outcome.request);
+        query::redact_path(path, |key| self.is_secret(key))
     }
 
     /// The query, without its secrets.
@@ -150,7 +161,7 @@ impl AccessLog {
         );
         // A token (RFC 9110, section 5.6.2), in which nothing needs escaping.
         line.word(key!("http.request.method"), request.method.as_str());
-        line.text(key!("url.path"), path(outcome));
+        line.text(key!("url.path"), &self.path(outcome));
         if let Some(query) = self.query(outcome) {
             line.text(key!("url.query"), &query);
         }
@@ -261,8 +272,8 @@ impl AccessLog {
         };
         // Writing into a string can't fail, here and below.
         let target = match self.query(outcome) {
-            Some(query) => Cow::Owned(format!("{}?{query}", path(outcome))),
-            None => Cow::Borrowed(path(outcome)),
+            Some(query) => Cow::Owned(format!("{}?{query}", self.path(outcome))),
+            None => self.path(outcome),
         };
         let mut line = format!("{time} {} {what} {}", outcome.status, Plain(&target));
         let _ = write!(line, " {:.1}ms", outcome.duration.as_secs_f64() * 1000.0);
@@ -307,9 +318,4 @@ impl AccessLog {
         line.push('\n');
         line
     }
-}
-
-/// The path that is passed on, which is the normal form unless the route says otherwise.
-fn path<'o>(outcome: &'o Outcome<'_>) -> &'o str {
-    outcome.exchange.forwarded_path(outcome.request)
 }

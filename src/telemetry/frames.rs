@@ -4,6 +4,7 @@ use super::access_log::{AccessLog, Format};
 use super::escape::Plain;
 use super::json::{Object, key};
 use crate::http::redact::redact;
+use crate::http::secret::without_userinfo;
 use crate::websocket::frame::{Header, Side};
 use crate::websocket::{Message, Session};
 use std::time::SystemTime;
@@ -26,7 +27,10 @@ impl AccessLog {
 
     /// A message of text is complete. Values of secret keys in it are not written.
     pub fn message(&self, session: &Session, from: Side, message: &Message<'_>) {
-        let text = redact(message.text, |key| self.is_secret(key));
+        let mut text = redact(message.text, |key| self.is_secret(key));
+        if text.contains('@') {
+            text = without_userinfo(&text).into();
+        }
         if self.format() == Format::Text {
             let cut = if message.is_cut { "…" } else { "" };
             return self.write_text(session, from, &format!("{:?}{cut}", &*text));

@@ -81,6 +81,11 @@ impl Tracing {
     pub fn query<'q>(&self, query: &'q str) -> Cow<'q, str> {
         query::redact(query, |key| self.secrets.contain(key))
     }
+
+    /// The path, without the secrets in its parameters.
+    pub fn path<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        query::redact_path(path, |key| self.secrets.contain(key))
+    }
 }
 
 /// The name of another span.

@@ -194,8 +194,8 @@ async fn endpoints_may_come_and_go_in_a_file() {
     assert_eq!(next(&mut socket).await, Some(Message::text("still here")));
 
     for (broken, told) in [
-        ("nowhere", "both.endpoints:1: `nowhere`: not `host:port`"),
-        ("h:1\nh:2 wieght=2", "both.endpoints:2: `wieght=2`: only `weight=N`"),
+        ("nowhere", "both.endpoints:1: this is no endpoint"),
+        ("h:1\nh:2 wieght=2", "both.endpoints:2: only `weight=N`"),
         ("h:1 weight=0", "a weight is a number from 1 to 1000"),
         ("", "both.endpoints has no endpoint"),
         ("# all gone\n", "both.endpoints has no endpoint"),

@@ -63,6 +63,35 @@ async fn headers_that_carry_secrets_cannot_be_logged() {
 }
 
 #[tokio::test]
+async fn secrets_in_paths_nested_parameters_and_urls_are_in_no_log() {
+    for format in ["json", "text"] {
+        let upstream = Upstream::saying("ok").await;
+        let config = Config::to(&upstream)
+            .top(&format!("access_log: {{format: {format}, fields: {{request: [Referer]}}}}"));
+        let gateway = config.start().await;
+        let targets = [
+            "/p;jsessionid=S3CR3T",
+            "/p;token=S3CR3T/x",
+            "/p?auth[user]=S3CR3T",
+            "/p?a=1;token=S3CR3T",
+            "/p?next=https://x/cb?token=S3CR3T",
+            "/p?next=%2Fcb%3Ftoken%3DS3CR3T",
+        ];
+        for target in targets {
+            gateway.get(target, &[]).await;
+        }
+        let referers = ["https://u:S3CR3T@a.test/", "https://a.test/?tok%65n=S3CR3T"];
+        for referer in referers {
+            gateway.get("/referer", &[&format!("Referer: {referer}")]).await;
+        }
+        let count = targets.len() + referers.len();
+        until("all lines", async || gateway.access_lines().len() >= count).await;
+        let lines = gateway.access_lines().join("\n");
+        assert!(!lines.contains("S3CR3T") && lines.contains("/p;jsessionid="), "{lines}");
+    }
+}
+
+#[tokio::test]
 async fn a_query_in_a_logged_header_is_redacted_too() {
     let upstream = Upstream::saying("ok").await;
     let config = Config::to(&upstream).top("access_log: {fields: {request: [Referer]}}");
@@ -158,6 +187,65 @@ async fn a_refused_edit_shows_no_secret_and_nothing_of_a_linked_file() {
         std::fs::remove_file(&link).expect("removed");
         gateway.says(mark, "reloaded").await;
     }
+}
+
+#[tokio::test]
+async fn what_a_variable_stands_for_is_shown_nowhere() {
+    let admin = Admin::new();
+    let folder = TempDir::new().expect("a folder");
+    let variables = [
+        ("V_MATCH", "s3cr3t-match"),
+        ("V_QUERY", "s3cr3t-query"),
+        ("V_SET", "s3cr3t-set"),
+        ("V_TO", "s3cr3t-to"),
+        ("V_HOST", "s3cr3t-host"),
+        ("V_SPLIT", "s3cr3t-split"),
+        ("V_NAME", "s3cr3t-name"),
+    ];
+    let config = Config::new()
+        .top(&admin.section())
+        .upstream("u", &["127.0.0.1:1"])
+        .route("a", "headers: {x-origin-verify: \"${V_MATCH}\"}, query: {q: \"${V_QUERY}\"}", "u")
+        .with("headers: {request: {set: {X-Internal: \"${V_SET}\"}}}")
+        .with("rewrite: {host: \"${V_HOST}.test\"}")
+        .with("split: [{upstream: u, cookies: {c: \"${V_SPLIT}\"}}]")
+        .answer("b", "path_prefix: /b", "redirect: {to: \"https://x.test/${V_TO}\"}");
+    let write = |name: &str, yaml: String| {
+        std::fs::write(folder.path().join(name), yaml).expect("a file");
+    };
+    let good = config.yaml(free_port());
+    write("t.yaml", good.clone());
+    write(
+        "other.yaml",
+        good.replace("x-origin-verify", "x-other").replace("X-Internal", "X-Inside"),
+    );
+    write("wrong.yaml", good.replace("upstream: u\n", "upstream: \"${V_NAME}\"\n"));
+    for arguments in [
+        &["explain", "--config", "t.yaml", "http://a.test/?q=1"][..],
+        &["explain", "--config", "t.yaml", "--json", "http://a.test/b"],
+        &["diff", "t.yaml", "other.yaml"],
+        &["check", "--config", "wrong.yaml"],
+    ] {
+        let run = cli(folder.path(), arguments, &variables).await;
+        assert!(!run.all().contains("s3cr3t"), "{arguments:?}: {}", run.all());
+        assert!(run.all().contains("${V_"), "{arguments:?}: {}", run.all());
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_endpoints_is_not_read_out() {
+    let admin = Admin::new();
+    let config = Config::new()
+        .top(&admin.section())
+        .top("upstreams: {u: {endpoints_file: eps}}")
+        .route("all", "path_prefix: /", "u");
+    let folder = TempDir::new().expect("a folder");
+    std::fs::write(folder.path().join("eps"), "s3cr3t\n127.0.0.1:1 s3cr3t\nu:s3cr3t@h\n")
+        .expect("a file");
+    std::fs::write(folder.path().join("t.yaml"), config.yaml(free_port())).expect("a file");
+    let run = cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await;
+    assert!(run.code == Some(78) && run.all().contains("eps:3"), "{}", run.all());
+    assert!(!run.all().contains("s3cr3t"), "{}", run.all());
 }
 
 #[tokio::test]

@@ -266,27 +266,31 @@ impl Compiler<'_> {
 }
 
 /// The endpoint in a line of a file; none in an empty one.
-fn endpoint(line: &str) -> Result<Option<Endpoint>, String> {
+///
+/// # Errors
+/// What is wrong, without what the line says: the file may be a link to one that holds secrets, and who
+/// reads messages may not be allowed to read it.
+fn endpoint(line: &str) -> Result<Option<Endpoint>, &'static str> {
     let line = line.split('#').next().unwrap_or_default();
     let mut words = line.split_whitespace();
     let Some(address) = words.next() else { return Ok(None) };
     let address: config::EndpointAddress =
-        address.parse().map_err(|reason| format!("`{address}`: {reason}"))?;
+        address.parse().map_err(|_| "this is no endpoint: write `host:port` or `unix:/path`")?;
     let (mut weight, mut is_backup) = (1, false);
     for word in words {
         match word.split_once('=') {
             None if word == "backup" => is_backup = true,
             Some(("weight", number)) => {
                 weight =
-                    number.parse().ok().filter(|it| (1..=1000).contains(it)).ok_or_else(|| {
-                        format!("`{number}`: a weight is a number from 1 to 1000")
-                    })?;
+                    number.parse().ok().filter(|it| (1..=1000).contains(it)).ok_or(WRONG_WEIGHT)?;
             }
-            _ => return Err(format!("`{word}`: only `weight=N` and `backup` stand here")),
+            _ => return Err("only `weight=N` and `backup` stand behind an endpoint"),
         }
     }
     Ok(Some(at(&address, weight, is_backup)))
 }
+
+const WRONG_WEIGHT: &str = "a weight is a number from 1 to 1000";
 
 fn at(address: &EndpointAddress, weight: u32, is_backup: bool) -> Endpoint {
     match address {
