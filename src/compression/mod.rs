@@ -131,10 +131,11 @@ pub fn length(headers: &HeaderMap) -> Option<u64> {
 /// RFC 9111, section 5.2.2.6.
 fn forbids_transformation(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(header::CACHE_CONTROL).iter();
-    fields
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|directive| directive.trim().eq_ignore_ascii_case("no-transform"))
+    // What it is said with, and what is said beside it, takes nothing from it (RFC 9110, section 7.7).
+    fields.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(|directive| {
+        let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(b"no-transform")
+    })
 }
 
 #[cfg(test)]
@@ -182,6 +183,7 @@ mod tests {
         for field in [
             ("Content-Encoding", "identity"),
             ("Cache-Control", "max-age=1, No-Transform"),
+            ("Cache-Control", "no-transform=\"x\""),
             ("Content-Range", "bytes 0-1/2"),
             ("Content-Type", "text/event-stream"),
         ] {

@@ -25,11 +25,10 @@ pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|name| !is_of_connection(name))
-        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        // A name that is none hides no other.
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !is_of_connection(name.as_str()))
         .filter(|name| *name != header::TRANSFER_ENCODING && *name != header::CONTENT_LENGTH)
         .collect()
 }

@@ -4,11 +4,12 @@
 use http::header::HeaderName;
 
 /// Those that tell about the connection and that nobody but a trusted proxy may send.
-pub static ABOUT_CONNECTION: [HeaderName; 4] = [
+pub static ABOUT_CONNECTION: [HeaderName; 5] = [
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-forwarded-prefix"),
     HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("x-forwarded-protocol"),
 ];
 
 /// How the names begin of those that tell about the client's certificate and its TLS: `client-cert` (RFC 9440),

@@ -36,8 +36,9 @@ pub(super) struct Outgoing {
 enum State {
     /// Nothing is to be done, or no more.
     Idle,
-    /// The client speaks HTTP/1.0 and knows no chunks (RFC 9112, section 6.1).
-    Unchunked,
+    /// The client speaks HTTP/1.0 and knows no chunks (RFC 9112, section 6.1). By `Vary` it is told what
+    /// others get.
+    Unchunked(Option<Arc<Compression>>),
     /// The route compresses: what this client gets, the response's head decides.
     Armed(Box<Offer>),
     Encoding {
@@ -62,8 +63,9 @@ pub(super) fn arm(session: &mut Session, ctx: &Context) {
     let request = session.req_header();
     // The length of what is compressed is not known, and would be told in chunks.
     if request.version == Version::HTTP_10 || request.version == Version::HTTP_09 {
+        let compression = ctx.route.compression.clone();
         if let Some(outgoing) = session.downstream_modules_ctx.get_mut::<Outgoing>() {
-            outgoing.state = State::Unchunked;
+            outgoing.state = State::Unchunked(compression);
         }
         return;
     }
@@ -93,18 +95,25 @@ impl Outgoing {
             return Ok(());
         }
         if head.status == StatusCode::UPGRADE_REQUIRED {
-            name_upgrade(head, matches!(self.state, State::Unchunked))?;
+            name_upgrade(head, matches!(self.state, State::Unchunked(_)))?;
         }
         let offer = match std::mem::replace(&mut self.state, State::Idle) {
             State::Armed(offer) => offer,
-            State::Unchunked => {
+            State::Unchunked(compression) => {
                 head.remove_header(&header::TRANSFER_ENCODING);
-                return Ok(());
+                return match compression {
+                    Some(compression) if compression.takes(head) => vary(head),
+                    _ => Ok(()),
+                };
             }
             _ => return Ok(()),
         };
         if head.status == StatusCode::NOT_MODIFIED {
             return not_modified(head, &offer);
+        }
+        if head.status == StatusCode::PARTIAL_CONTENT {
+            // RFC 9110, section 15.3.7: it has the `Vary` that the 200 would have.
+            return vary_as_whole(head, &offer).map(drop);
         }
         if head.status == StatusCode::SWITCHING_PROTOCOLS
             || (is_bodiless && !offer.is_head)
@@ -112,10 +121,7 @@ impl Outgoing {
         {
             return Ok(());
         }
-        if !varies_by_encoding(&head.headers) {
-            // Caches must not give one client's coding to another (RFC 9110, section 12.5.5).
-            head.append_header("Vary", HeaderValue::from_static("Accept-Encoding"))?;
-        }
+        vary(head)?;
         let Some(coding) = offer.coding else { return Ok(()) };
         let length = length(&head.headers);
         head.insert_header(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()))?;
@@ -177,21 +183,8 @@ fn name_upgrade(head: &mut ResponseHeader, is_http10: bool) -> Result<()> {
 /// RFC 9110, section 15.4.5: a 304 has the `ETag` and the `Vary` that the 200 would have. Its media type
 /// is not known; but a client that asks by a weak form of the `ETag` has got what was compressed.
 fn not_modified(head: &mut ResponseHeader, offer: &Offer) -> Result<()> {
-    let is_refused = {
-        let mut type_only = ResponseHeader::build(StatusCode::OK, None)?;
-        match head.headers.get(header::CONTENT_TYPE) {
-            Some(media_type) => {
-                type_only.insert_header(header::CONTENT_TYPE, media_type.clone())?;
-                !offer.compression.takes(&type_only)
-            }
-            None => false,
-        }
-    };
-    if is_refused || head.headers.contains_key(header::CONTENT_ENCODING) {
+    if !vary_as_whole(head, offer)? {
         return Ok(());
-    }
-    if !varies_by_encoding(&head.headers) {
-        head.append_header("Vary", HeaderValue::from_static("Accept-Encoding"))?;
     }
     let has_weak = |etag: &HeaderValue| {
         let weak = [b"W/", etag.as_bytes()].concat();
@@ -202,6 +195,31 @@ fn not_modified(head: &mut ResponseHeader, offer: &Offer) -> Result<()> {
         weaken_etag(head)?;
     }
     Ok(())
+}
+
+/// Adds the `Vary` that the 200 would have, as far as that is known. Whether it would be compressed.
+fn vary_as_whole(head: &mut ResponseHeader, offer: &Offer) -> Result<bool> {
+    let mut whole = ResponseHeader::build(StatusCode::OK, None)?;
+    for name in [header::CONTENT_TYPE, header::CACHE_CONTROL, header::CONTENT_ENCODING] {
+        if let Some(value) = head.headers.get(&name) {
+            whole.insert_header(name, value.clone())?;
+        }
+    }
+    let has_type = whole.headers.contains_key(header::CONTENT_TYPE);
+    if has_type && !offer.compression.takes(&whole)
+        || whole.headers.contains_key(header::CONTENT_ENCODING)
+    {
+        return Ok(false);
+    }
+    vary(head).map(|()| true)
+}
+
+/// Caches must not give one client's coding to another (RFC 9110, section 12.5.5).
+fn vary(head: &mut ResponseHeader) -> Result<()> {
+    match varies_by_encoding(&head.headers) {
+        true => Ok(()),
+        false => head.append_header("Vary", HeaderValue::from_static("Accept-Encoding")).map(drop),
+    }
 }
 
 /// RFC 9110, section 8.8.1: one that stands for several sequences of bytes is weak.

@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
 /// The most bytes of a file of certificates or keys. All authorities of a system take some 250 kB.
 const MAX_SIZE: u64 = 16 * 1024 * 1024;
@@ -47,6 +48,9 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Minimum length of an RSA key, in bits, that the TLS library signs with.
+const MIN_RSA_BITS: usize = 2048;
+
 impl Certificate {
     /// Reads a certificate, its intermediates and its key from PEM files.
     pub fn load(cert: &Path, key: &Path) -> Result<Self, Fault> {
@@ -76,6 +80,10 @@ impl Certificate {
         let (_, parsed) = X509Certificate::from_der(leaf)
             .map_err(|_| Fault::Certificate("not an X.509 certificate".to_owned()))?;
         let names = names(&parsed);
+        let rsa_bits = match parsed.public_key().parsed() {
+            Ok(PublicKey::RSA(key)) => Some(key.key_size()),
+            _ => None,
+        };
         let validity = parsed.validity();
         let [not_before, not_after] = [validity.not_before, validity.not_after].map(|time| {
             let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
@@ -86,12 +94,15 @@ impl Certificate {
             rustls::Error::InconsistentKeys(_) => {
                 Fault::Key("the key is not the certificate's".to_owned())
             }
-            error => Fault::Key(match curve {
-                Some(curve) => format!(
+            error => Fault::Key(match (curve, rsa_bits) {
+                (None, Some(bits)) if bits < MIN_RSA_BITS => format!(
+                    "the RSA key has {bits} bits; TLS here needs at least {MIN_RSA_BITS}: make a new key"
+                ),
+                (Some(curve), _) => format!(
                     "its curve, {curve}, is none that TLS uses here: make a key with P-256, P-384 or \
                      Ed25519"
                 ),
-                None => format!("the key can't be used: {error}"),
+                (None, _) => format!("the key can't be used: {error}"),
             }),
         })?;
         Ok(Self { key: Arc::new(key), names, not_before, not_after })

@@ -258,3 +258,26 @@ async fn rfc9110_15_4_5_a_304_has_the_etag_and_the_vary_of_the_200() {
         }
     }
 }
+
+#[tokio::test]
+async fn rfc9110_15_3_7_a_part_varies_as_the_whole_does() {
+    let upstream = Upstream::answering(|request| {
+        let html = "Content-Type: text/html";
+        match request.head.target() {
+            "/part" => respond(
+                "206 Partial Content",
+                &[html, "Content-Range: bytes 0-3999/5000"],
+                &page()[..4000],
+            ),
+            _ => respond("200 OK", &[html], &page()),
+        }
+    })
+    .await;
+    let gateway = Config::to(&upstream).top("compression: on").start().await;
+    let part = gateway.get("/part", &["Range: bytes=0-3999", "Accept-Encoding: gzip"]).await;
+    assert_eq!((part.status(), part.head.only("vary")), (206, Some("Accept-Encoding")));
+    assert_eq!(part.head.get("content-encoding"), None);
+    let old = gateway.send("GET / HTTP/1.0\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n").await;
+    assert_eq!(old.head.only("vary"), Some("Accept-Encoding"));
+    assert_eq!((old.head.get("content-encoding"), old.text()), (None, page()));
+}

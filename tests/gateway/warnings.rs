@@ -265,6 +265,17 @@ async fn files_that_others_may_read_or_write_are_warned_of() {
     assert_eq!(check(&variable, [0o600, 0o644, 0o700]).await, ["readable-key"]);
     assert_eq!(check(&variable, [0o600, 0o602, 0o700]).await, ["readable-key"]);
     assert_eq!(check(&variable, [0o600, 0o600, 0o777]).await, ["open-state-dir"]);
+    allow("site.pem", 0o666);
+    assert_eq!(check(&variable, [0o600, 0o600, 0o700]).await, ["writable-configuration"]);
+    allow("site.pem", 0o644);
+    // Whoever may write in the folder may put another file in the place of the configuration.
+    allow(".", 0o777);
+    assert_eq!(check(&variable, [0o600, 0o600, 0o700]).await, ["writable-configuration"]);
+    allow(".", 0o700);
+    // Only root can give a file away.
+    if std::os::unix::fs::chown(path("site.key"), Some(65534), None).is_ok() {
+        assert_eq!(check(&variable, [0o600, 0o600, 0o700]).await, ["foreign-file"]);
+    }
 }
 
 #[tokio::test]

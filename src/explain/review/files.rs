@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Kind, Node, Problems, Resolved, Sources, Span, Spanned};
 use crate::config::{UpstreamTls, UpstreamTlsSetting};
+use crate::disk::is_trusted;
 use crate::http::secret::{is_secret_key, without_userinfo};
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,14 +12,35 @@ use std::path::Path;
 /// Everybody on the machine may write.
 const OTHERS_WRITE: u32 = 0o002;
 
+/// Only its owner may replace a file in a folder, whoever else may write there.
+const STICKY: u32 = 0o1000;
+
 /// Everybody on the machine may read.
 const OTHERS_READ: u32 = 0o004;
 
 /// Files that others on this machine may read or write, and should not.
 pub(super) fn review(config: &Config, sources: &Sources, found: &mut Problems) {
     configurations(sources, found);
+    beliefs(config, sources, found);
     keys(config, sources, found);
     state_dir(config, sources, found);
+}
+
+/// A file, or a folder, that somebody else than the gateway's operator may change; the reason and what to
+/// do.
+fn strangers(path: &Path, is_folder: bool) -> Option<(&'static str, String, String)> {
+    let of = fs::metadata(path).ok()?;
+    let shown = path.display();
+    let mode = of.mode();
+    // In a folder such as `/tmp` nobody may replace what is another's.
+    if mode & OTHERS_WRITE != 0 && !(is_folder && mode & STICKY != 0) {
+        let reason = format!("everybody on this machine may write to {shown}");
+        return Some(("writable-configuration", reason, format!("`chmod o-w {shown}`")));
+    }
+    (!is_trusted(of.uid())).then(|| {
+        let reason = format!("{shown} belongs to another user, who may change it");
+        ("foreign-file", reason, format!("`chown root {shown}`, or give it to the gateway's user"))
+    })
 }
 
 /// The permissions of a file that is there.
@@ -28,17 +50,26 @@ fn mode(path: &Path) -> Option<u32> {
 
 fn configurations(sources: &Sources, found: &mut Problems) {
     let mut readable = BTreeSet::new();
+    let mut folders = BTreeSet::new();
     for (number, (path, _)) in (0_u16..).zip(sources.files()) {
         let Some(mode) = mode(path) else { continue };
         if mode & OTHERS_READ != 0 {
             readable.insert(number);
         }
-        if mode & OTHERS_WRITE != 0 {
-            let span = Span { file: number, line: 1, column: 1 };
-            let reason = format!("everybody on this machine may write to {}", path.display());
-            found
-                .warn("writable-configuration", span, "", reason)
-                .help(format!("`chmod o-w {}`", path.display()));
+        let span = Span { file: number, line: 1, column: 1 };
+        let mut warn = |(code, reason, help): (_, String, String)| {
+            found.warn(code, span, "", reason).help(help);
+        };
+        if let Some(fault) = strangers(path, false) {
+            warn(fault);
+        }
+        // Whoever may write in its folder may put another in its place.
+        let folder =
+            path.parent().map(|it| if it.as_os_str().is_empty() { Path::new(".") } else { it });
+        if let Some(folder) = folder.filter(|folder| folders.insert(folder.to_path_buf()))
+            && let Some(fault) = strangers(folder, true)
+        {
+            warn(fault);
         }
     }
     if let Some(tree) = sources.tree() {
@@ -77,13 +108,47 @@ fn secrets(node: &Node, at: &str, readable: &BTreeSet<u16>, found: &mut Problems
     }
 }
 
+/// Files that decide whom the gateway believes, and where requests go.
+fn beliefs(config: &Config, sources: &Sources, found: &mut Problems) {
+    let mut look = |file: &Spanned<String>, at: String| {
+        let path = sources.folder(file.span).join(&file.value);
+        if let Some((code, reason, help)) = strangers(&path, false) {
+            found.warn(code, file.span, at, reason).help(help);
+        }
+    };
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let Some(tls) = &listener.tls else { continue };
+        for (place, certificate) in tls.certificates.iter().enumerate() {
+            look(&certificate.cert, format!("listeners[{index}].tls.certificates[{place}].cert"));
+        }
+        if let Some(ca) = tls.client_auth.as_ref().map(|auth| &auth.ca) {
+            look(ca, format!("listeners[{index}].tls.client_auth.ca"));
+        }
+    }
+    for (name, upstream) in &config.upstreams {
+        if let Some(file) = &upstream.endpoints_file {
+            look(file, format!("upstreams.{name}.endpoints_file"));
+        }
+        if let Some(UpstreamTlsSetting::Settings(UpstreamTls { ca: Some(ca), .. })) =
+            upstream.tls.as_ref().map(|tls| &tls.value)
+        {
+            look(ca, format!("upstreams.{name}.tls.ca"));
+        }
+    }
+}
+
 fn keys(config: &Config, sources: &Sources, found: &mut Problems) {
     let mut look = |key: &Spanned<String>, at: String| {
         let path = sources.folder(key.span).join(&key.value);
         let can = match mode(&path) {
             Some(mode) if mode & OTHERS_WRITE != 0 => "write to",
             Some(mode) if mode & OTHERS_READ != 0 => "read",
-            _ => return,
+            _ => {
+                if let Some((code, reason, help)) = strangers(&path, false) {
+                    found.warn(code, key.span, at, reason).help(help);
+                }
+                return;
+            }
         };
         let reason = format!("everybody on this machine may {can} the key {}", path.display());
         found
