@@ -2,6 +2,7 @@ use crate::generation::Edge;
 use crate::http::forwarded::{self, Hop};
 use crate::http::host;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -34,17 +35,18 @@ pub fn caller(
         return Caller { address: peer, scheme, forwarded_host: None };
     }
     let trusts = |address| edge.trusts(address);
+    let forwarded: Vec<Cow<'_, str>>;
     let hop = if headers.contains_key(header::FORWARDED) {
-        let fields: Vec<&str> = texts(headers, &header::FORWARDED).collect();
-        forwarded::hop(fields.into_iter(), trusts)
+        forwarded = texts(headers, &header::FORWARDED).collect();
+        forwarded::hop(forwarded.iter().map(Cow::as_ref), trusts)
     } else {
         None
     };
     let Hop { client, host, scheme: forwarded_scheme } = hop.unwrap_or_default();
     let address = match headers.contains_key(X_FORWARDED_FOR) {
         true => {
-            let fields: Vec<&str> = texts(headers, &X_FORWARDED_FOR).collect();
-            forwarded::client(fields.into_iter(), trusts)
+            let fields: Vec<Cow<'_, str>> = texts(headers, &X_FORWARDED_FOR).collect();
+            forwarded::client(fields.iter().map(Cow::as_ref), trusts)
         }
         false => client,
     };
@@ -65,8 +67,10 @@ pub fn caller(
     }
 }
 
-fn texts<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
+/// Each line of a header. What is no UTF-8 in one is replaced, so that a stranger's bytes at the beginning
+/// of a list hide nothing of what trusted proxies have added to its end.
+fn texts<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = Cow<'h, str>> {
+    headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()))
 }
 
 /// The first of a list: each proxy on the way may have added its own, and the first met the client.

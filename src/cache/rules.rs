@@ -63,13 +63,14 @@ const NOT_RENEWED: [HeaderName; 6] = [
 
 /// Fields that the gateway writes itself on the way to the upstream: by what the client sent in them,
 /// responses can't be told apart.
-const MADE_BY_GATEWAY: [HeaderName; 9] = [
+const MADE_BY_GATEWAY: [HeaderName; 10] = [
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-forwarded-prefix"),
     HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("x-forwarded-protocol"),
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-request-id"),
     header::FORWARDED,
@@ -162,6 +163,19 @@ pub struct Asked {
     pub with_cookie: bool,
     /// It named a user otherwise, as far as that is known: by a certificate, or by a header.
     pub of_user: bool,
+}
+
+impl Asked {
+    /// Whether `default_ttl` must not share anything with this request.
+    pub fn names_somebody(self) -> bool {
+        self.with_authorization || self.with_cookie || self.of_user
+    }
+
+    /// Whether others may be given what this request fetches, as far as it tells by itself: where the
+    /// response says so too, they may be given what names somebody.
+    pub fn shares(self, policy: &Policy) -> bool {
+        !self.with_authorization && (policy.default_ttl.is_zero() || !self.names_somebody())
+    }
 }
 
 /// How and when a response came.
@@ -283,7 +297,10 @@ fn lifetime(
         if cc.no_cache() {
             return Ok(Duration::ZERO);
         }
-        // What can't be read is stale (section 4.2.1).
+        // What can't be read is stale, and so is what is said twice, each time otherwise (section 4.2.1).
+        if says_two_things(&head.headers) {
+            return Ok(Duration::ZERO);
+        }
         let written =
             cc.s_maxage().and_then(|it| it.map_or_else(|| cc.max_age(), |it| Ok(Some(it))));
         match written {
@@ -310,6 +327,22 @@ fn lifetime(
         return Err(Refusal::OfRequest(Refusal::USER));
     }
     Ok(policy.default_ttl.min(cap))
+}
+
+/// Whether `Cache-Control` has a span twice, with another value each time.
+fn says_two_things(headers: &HeaderMap) -> bool {
+    let values = |name: &'static str| {
+        let lines = headers.get_all(header::CACHE_CONTROL).iter();
+        let directives = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        directives.filter_map(move |directive| {
+            let (found, value) = directive.trim_ascii().split_at_checked(name.len())?;
+            found.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
+        })
+    };
+    ["max-age=", "s-maxage="].into_iter().any(|name| {
+        let mut values = values(name);
+        values.next().is_some_and(|first| values.any(|other| other != first))
+    })
 }
 
 /// For how many seconds it may be given stale, while another is fetched and when none can be had.

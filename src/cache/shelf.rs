@@ -41,6 +41,15 @@ pub struct Target {
     pub url: Arc<str>,
     /// When it asked.
     pub mark: Mark,
+    /// Whether others may be given what it fetches, as far as the request tells.
+    pub shares: bool,
+}
+
+#[cfg(test)]
+impl Target {
+    pub(super) fn for_test(url: &str) -> Self {
+        Self { mark: Marks::new().now(url), url: url.into(), shares: true }
+    }
 }
 
 /// What is purged.
@@ -116,9 +125,9 @@ impl Shelf {
         self.max_entry.load(Relaxed)
     }
 
-    /// What a request for this URL asks for, now.
-    pub fn target(&self, url: String) -> Target {
-        Target { mark: self.marks.now(&url), url: url.into() }
+    /// What a request for this URL asks for, now. `shares` is whether others may be given what it fetches.
+    pub fn target(&self, url: String, shares: bool) -> Target {
+        Target { mark: self.marks.now(&url), url: url.into(), shares }
     }
 
     /// Bytes of all entries.

@@ -16,6 +16,10 @@ use pingora_cache::{
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// Maximum time that others wait for the body of a response that they are not given as it comes.
+const UNSHARED_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What one request sees of the shelf.
 ///
@@ -63,6 +67,17 @@ impl Drop for Lease {
 /// The body's length, where the head says it.
 fn length(meta: &CacheMeta) -> Option<usize> {
     meta.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Lets the next request fetch what a key stands for when the body of this response is not complete in
+/// time: it comes no faster than its own client takes it.
+fn pass_on_later(shelf: &'static Shelf, hash: u128) {
+    if let Some(lock) = shelf.stampede.taken(hash) {
+        tokio::spawn(async move {
+            tokio::time::sleep(UNSHARED_BODY_TIMEOUT).await;
+            shelf.stampede.pass_on(hash, &lock);
+        });
+    }
 }
 
 fn number(key: &CacheKey) -> u128 {
@@ -120,6 +135,8 @@ impl Storage for View {
         self.is_shared.store(expected.is_some(), Relaxed);
         if expected.is_some() {
             self.shelf.announce(&compact, &fill);
+        } else {
+            pass_on_later(self.shelf, hash(&compact));
         }
         Ok(Box::new(Filler::new(self.shelf, compact, Some(fill), expected)))
     }

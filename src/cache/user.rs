@@ -3,41 +3,68 @@
 use crate::exchange::Exchange;
 use http::header::{HeaderMap, HeaderName};
 
-/// Words in the names of headers in which a proxy that authenticates passes the user to a service.
-/// Headers that carry a secret name a user too: their list is in `http::secret`.
-const USER_WORDS: [&str; 28] = [
-    "user",
-    "users",
-    "userid",
-    "username",
-    "userinfo",
+/// Words in the names of headers in which a proxy that authenticates passes the user, or the tenant, to a
+/// service. Headers that carry a secret name a user too: their list is in `http::secret`; and so do those
+/// that tell about a certificate, whose list is in `http::proxy_headers`.
+const USER_WORDS: [&str; 36] = [
     "uid",
-    "login",
-    "email",
     "mail",
     "upn",
     "group",
     "groups",
     "role",
     "roles",
-    "principal",
-    "identity",
     "claim",
     "claims",
     "oidc",
     "saml",
-    "subject",
     "sub",
-    "account",
-    "consumer",
-    "customer",
-    "tenant",
-    "member",
     "dn",
+    "wsse",
+    "org",
+    "orgid",
+    "organization",
+    "organisation",
+    "workspace",
+    "workspaceid",
+    "realm",
+    "company",
+    "companyid",
+    "team",
+    "teamid",
+    "project",
+    "projectid",
+    "namespace",
+    "member",
+    "actor",
+    "behalf",
+    "employee",
+    "impersonate",
+    "person",
+    "profile",
+    "spiffe",
 ];
 
-/// Headers with such a word that browsers send for everybody.
-const NO_USERS: [&str; 2] = ["user-agent", "sec-fetch-user"];
+/// The same of what may be a part of a longer word, for many run theirs together: `X-RemoteUser`,
+/// `X-TenantId`, `X-LoginName`, `X-Arr-ClientCert`.
+const USER_STEMS: [&str; 13] = [
+    "user",
+    "login",
+    "email",
+    "tenant",
+    "account",
+    "principal",
+    "identity",
+    "customer",
+    "consumer",
+    "memberid",
+    "subject",
+    "credential",
+    "cert",
+];
+
+/// Headers with such a word that clients send for everybody.
+const NO_USERS: [&str; 3] = ["user-agent", "sec-fetch-user", "x-user-agent"];
 
 /// Whether a request names its user otherwise than by `Cookie` and `Authorization`: by a certificate,
 /// by one of `identity_headers`, or by a header that carries a secret. What `key_headers` tell apart
@@ -58,21 +85,20 @@ pub fn names_user(
 
 fn is_of_user(name: &str) -> bool {
     // `Cookie` and `Authorization` have reasons of their own.
-    if matches!(name, "cookie" | "authorization") {
-        return false;
-    }
-    if NO_USERS.contains(&name) {
+    if matches!(name, "cookie" | "authorization") || NO_USERS.contains(&name) {
         return false;
     }
     // Services behind CGI can't tell `_` from `-`.
     let words = || name.split(['-', '_']);
-    let has_pair = |first: &str, second: &[&str]| {
-        words().zip(words().skip(1)).any(|(one, next)| one == first && second.contains(&next))
+    let has_pair = |first: &str, second: &str| {
+        words().zip(words().skip(1)).any(|(one, next)| one == first && next == second)
     };
     words().any(|word| USER_WORDS.contains(&word))
-        || has_pair("client", &["cert"])
-        || has_pair("ssl", &["client"])
-        || has_pair("remote", &["name"])
+        || USER_STEMS.iter().any(|stem| name.contains(stem))
+        || has_pair("ssl", "client")
+        || has_pair("tls", "client")
+        || has_pair("remote", "name")
+        || crate::http::proxy_headers::is_about_certificate(name)
         || crate::http::secret::is_secret_field(name)
 }
 
@@ -117,6 +143,25 @@ mod tests {
             "remote_user",
             "oidc_claim_sub",
             "x_ssl_client_cert",
+            "x-amzn-mtls-clientcert-leaf",
+            "x-arr-clientcert",
+            "x-tls-client-serial",
+            "x-ssl-client-verify",
+            "x-scope-orgid",
+            "x-grafana-org-id",
+            "x-credential-identifier",
+            "x-wsse",
+            "x-remoteuser",
+            "x-authuser",
+            "x-loginname",
+            "x-tenantid",
+            "x-superuserid",
+            "x-ssl-issuer",
+            "x-client-verify",
+            "x-spiffe-id",
+            "x-on-behalf-of",
+            "x-impersonate",
+            "x-employee-id",
         ] {
             assert!(is_of_user(name), "{name}");
         }
@@ -125,9 +170,16 @@ mod tests {
             "sec-fetch-user",
             "accept",
             "x-request-id",
-            "x-superuserid",
             "cookie",
             "accept-encoding",
+            "accept-language",
+            "upgrade-insecure-requests",
+            "sec-ch-ua-platform",
+            "x-forwarded-proto",
+            "x-amzn-trace-id",
+            "traceparent",
+            "save-data",
+            "priority",
         ] {
             assert!(!is_of_user(name), "{name}");
         }

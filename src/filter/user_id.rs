@@ -40,7 +40,8 @@ impl Source {
                 UserId::from_bytes(value.as_bytes(), UserIdOrigin::Header)
             }
             Self::Cookie(name) => {
-                UserId::new(cookie::find(&request.head().headers, name)?, UserIdOrigin::Cookie)
+                let value = cookie::find(&request.head().headers, name)?;
+                UserId::from_bytes(value, UserIdOrigin::Cookie)
             }
         }
     }

@@ -35,7 +35,7 @@ pub fn choose<'s>(
     let taken = splits.iter().find(|split| match &split.when {
         When::Below(percent) => *lot.get_or_insert_with(|| draw(exchange)) < *percent,
         When::Header(name, value) => headers.get_all(name).iter().any(|it| it == value),
-        When::Cookie(name, value) => cookie::find(headers, name) == Some(value),
+        When::Cookie(name, value) => cookie::find(headers, name) == Some(value.as_bytes()),
     });
     taken.map(|split| &split.pool)
 }

@@ -2,15 +2,26 @@
 
 use http::HeaderMap;
 
-/// The value of the first cookie called `name`, without the quotes that may surround it.
-pub fn find<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+/// The value of the first cookie called `name`, without the quotes that may surround it. Browsers send
+/// what a page has stored byte for byte, which need be neither ASCII nor UTF-8 (section 5.4).
+pub fn find<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
     headers
         .get_all(http::header::COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.split_once('='))
-        .find_map(|(key, value)| (key.trim() == name).then(|| value.trim().trim_matches('"')))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .find_map(|pair| {
+            let (key, value) =
+                pair.split_at_checked(pair.iter().position(|byte| *byte == b'=')?)?;
+            (key.trim_ascii() == name.as_bytes()).then(|| unquoted(value.get(1..).unwrap_or(&[])))
+        })
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    let mut value = value.trim_ascii();
+    while let [b'"', rest @ ..] | [rest @ .., b'"'] = value {
+        value = rest;
+    }
+    value
 }
 
 #[cfg(test)]
@@ -23,7 +34,16 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("cookie", HeaderValue::from_static("a=1; xuid=no"));
         headers.append("cookie", HeaderValue::from_static("uid=\"user-1\"; b=2"));
-        assert_eq!(find(&headers, "uid"), Some("user-1"));
+        assert_eq!(find(&headers, "uid"), Some(&b"user-1"[..]));
         assert_eq!(find(&headers, "c"), None);
+    }
+
+    #[test]
+    fn bytes_beyond_ascii_hide_no_cookie() {
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_bytes(b"a=\xff; uid=bo\xe9b; b=\xc3\xa9=").expect("a value");
+        headers.append("cookie", value);
+        assert_eq!(find(&headers, "uid"), Some(&b"bo\xe9b"[..]));
+        assert_eq!(find(&headers, "b"), Some("é=".as_bytes()));
     }
 }

@@ -54,7 +54,7 @@ pub fn hop<'v>(
     fields: impl DoubleEndedIterator<Item = &'v str>,
     trusted: impl Fn(IpAddr) -> bool,
 ) -> Option<Hop<'v>> {
-    let mut farthest = None;
+    let mut farthest: Option<Hop<'v>> = None;
     for mut field in fields.rev() {
         while let Some((rest, element)) = last_element(field) {
             field = rest;
@@ -62,8 +62,12 @@ pub fn hop<'v>(
             if element.is_empty() {
                 continue;
             }
-            let Some(hop) = read_hop(element) else { return Some(farthest.unwrap_or_default()) };
+            let Some(mut hop) = read_hop(element) else {
+                return Some(farthest.unwrap_or_default());
+            };
             let goes_on = hop.client.is_some_and(&trusted);
+            // Where a proxy does not name the client, the proxy is what is known of it.
+            hop.client = hop.client.or(farthest.and_then(|farthest| farthest.client));
             farthest = Some(hop);
             if !goes_on {
                 return farthest;
@@ -194,7 +198,7 @@ pub fn scheme(written: &str) -> Option<&'static str> {
 
 /// The address nearest to us in an `X-Forwarded-For` list that `trusted` does not hold: the
 /// client, as far as anybody we trust can tell. Empty elements are ignored (RFC 9110, section
-/// 5.6.1.2).
+/// 5.6.1.2). An element that can't be read ends the list: what is before it is a stranger's.
 pub fn client<'v>(
     fields: impl DoubleEndedIterator<Item = &'v str>,
     trusted: impl Fn(IpAddr) -> bool,
@@ -202,7 +206,7 @@ pub fn client<'v>(
     let mut farthest = None;
     let elements = fields.rev().flat_map(|field| field.rsplit(',')).map(str::trim);
     for element in elements.filter(|element| !element.is_empty()) {
-        let address = parse_node(element)?;
+        let Some(address) = parse_node(element) else { break };
         farthest = Some(address);
         if !trusted(address) {
             break;
@@ -257,6 +261,8 @@ mod tests {
         assert_eq!(find(&["10.0.0.2, 10.0.0.1"]), address("10.0.0.2"));
         assert_eq!(find(&["[2001:db8::1]:4711"]), address("2001:db8::1"));
         assert_eq!(find(&["unknown"]), None);
+        assert_eq!(find(&["1.2.3.4, unknown, 10.0.0.1"]), address("10.0.0.1"));
+        assert_eq!(find(&["10.0.0.3, \u{fffd}", "1.2.3.4, 10.0.0.1"]), address("1.2.3.4"));
         assert_eq!(find(&[]), None);
     }
 
@@ -297,6 +303,7 @@ mod tests {
             (&["for=\"::ffff:1.2.3.4\""], Some("1.2.3.4"), None, None),
             (&["for=_hidden;proto=https"], None, Some("https"), None),
             (&["for=unknown"], None, None, None),
+            (&["for=_hidden;proto=https, for=10.0.0.1"], Some("10.0.0.1"), Some("https"), None),
             (&["proto=https;by=10.0.0.1"], None, Some("https"), None),
             (&["host=\"a\\\"b\";for=1.2.3.4"], Some("1.2.3.4"), None, Some("a\"b")),
             (&["for=1.2.3.4;x=\"a, b\";proto=https"], Some("1.2.3.4"), Some("https"), None),

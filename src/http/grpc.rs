@@ -20,7 +20,7 @@ pub fn is_call(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).is_some_and(|value| {
         let (name, rest) = value.split_at(value.len().min(MEDIA_TYPE.len()));
         name.eq_ignore_ascii_case(MEDIA_TYPE.as_bytes())
-            && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+            && matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'\t'))
     })
 }
 
@@ -68,7 +68,12 @@ mod tests {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(value));
             is_call(&headers)
         };
-        for yes in ["application/grpc", "application/grpc+proto", "Application/GRPC;x=y"] {
+        for yes in [
+            "application/grpc",
+            "application/grpc+proto",
+            "Application/GRPC;x=y",
+            "application/grpc\t;x=y",
+        ] {
             assert!(is(yes), "{yes}");
         }
         for no in ["application/grpc-web+proto", "application/grpcx", "application/gr", ""] {

@@ -32,12 +32,13 @@ const MAX_RANGES: usize = 8;
 const CACHE_STATUS: &str = "Cache-Status";
 
 /// What a proxy that is believed may tell of the request, and the upstream is told in turn.
-const TOLD: [HeaderName; 5] = [
+const TOLD: [HeaderName; 6] = [
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-forwarded-prefix"),
     HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("x-forwarded-protocol"),
 ];
 
 /// A request that the cache may answer.
@@ -97,6 +98,8 @@ pub(super) fn begin(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
         Some(options),
     );
     session.cache.set_max_file_size_bytes(shelf.max_entry());
+    // While a client takes nothing of what it made the cache fetch, the others are still given it.
+    session.set_proxy_tasks_enabled(true);
     ctx.caching = Some(Box::new(Caching {
         lease,
         policy: Arc::clone(policy),
@@ -156,7 +159,9 @@ pub(super) fn key(session: &Session, ctx: &Context) -> Result<CacheKey> {
         false => target_url(head, normal, ctx).unwrap_or(url),
     };
     let mut key = CacheKey::new(key, "");
-    key.extensions.insert(caching.lease.shelf().target(url));
+    // What wants nothing fetched lets nobody wait for it.
+    let shares = caching.asked.shares(&caching.policy) && !caching.wishes.only_if_cached;
+    key.extensions.insert(caching.lease.shelf().target(url, shares));
     Ok(key)
 }
 
@@ -221,7 +226,7 @@ pub(super) fn missed(session: &mut Session, ctx: &Context) {
 /// Whether what is kept must be validated for this request.
 pub(super) fn forced(meta: &CacheMeta, ctx: &Context) -> Option<ForcedFreshness> {
     let caching = ctx.caching.as_ref().filter(|caching| !caching.is_background)?;
-    if caching.asked.of_user && !says_how_long(meta.headers()) {
+    if caching.asked.names_somebody() && !says_how_long(meta.headers()) {
         // It was kept by `default_ttl`, for requests that name nobody.
         return Some(ForcedFreshness::ForceMiss);
     }

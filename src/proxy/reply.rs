@@ -8,10 +8,12 @@ use crate::http::proxy_status::{PROXY_STATUS, proxy_status};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::HttpTask;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use std::fs::File;
 use std::io::SeekFrom;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 /// Sends an answer, through the route's filters as any other.
@@ -44,12 +46,12 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply)
     filter_response(session.req_header(), &mut head, ctx).await?;
     ctx.begun = Some(head.status);
     let is_bodiless = length == 0 || session.req_header().method == Method::HEAD;
-    session.write_response_header(Box::new(head), is_bodiless).await?;
     if is_bodiless {
-        return end_of_head(session).await;
+        return send_head_alone(session, head).await;
     }
+    session.write_response_header(Box::new(head), false).await?;
     if let ReplyBody::File(file, first, length) = reply.body {
-        return send_file(session, ctx, &file, first, length).await;
+        return send_file(session, ctx, file, first, length).await;
     }
     ctx.sent = length;
     session.write_response_body(Some(body), true).await
@@ -92,21 +94,23 @@ async fn send_to_grpc(session: &mut Session, ctx: &mut Context, reply: Reply) ->
     name_error(&mut head, &reply.body, ctx)?;
     ctx.grpc_reply = Some(reply.status);
     filter_response(session.req_header(), &mut head, ctx).await?;
-    session.write_response_header(Box::new(head), true).await?;
-    match grpc_web::is_translated(session) {
+    send_head_alone(session, head).await?;
+    if grpc_web::is_translated(session) {
         // It has been made a response in chunks, of which there are none.
-        true => session.as_downstream_mut().finish_body().await.map(drop),
-        false => end_of_head(session).await,
+        session.as_downstream_mut().finish_body().await?;
     }
+    Ok(())
 }
 
-/// Ends a response that is a head alone. Pingora does so where a request is answered early, and where one
-/// has failed it drops the stream, which over HTTP/2 is a reset.
-async fn end_of_head(session: &mut Session) -> Result<()> {
-    match session.req_header().version {
-        Version::HTTP_2 => session.as_downstream_mut().finish_body().await,
-        _ => Ok(()),
+/// Sends a response without a body. Over HTTP/2 its one head ends the stream: a client of gRPC takes a head
+/// with its status for trailers only then (gRPC over HTTP/2, "Trailers-Only"). Where a request has failed,
+/// Pingora would reset the stream rather than end it.
+async fn send_head_alone(session: &mut Session, head: ResponseHeader) -> Result<()> {
+    if session.req_header().version == Version::HTTP_2 && !grpc_web::is_translated(session) {
+        let head = HttpTask::Header(Box::new(head), true);
+        return session.write_response_tasks(vec![head]).await.map(drop);
     }
+    session.write_response_header(Box::new(head), true).await
 }
 
 /// The most bytes of a file that are read before the client has taken them.
@@ -115,12 +119,14 @@ const PIECE: u64 = 64 * 1024;
 async fn send_file(
     session: &mut Session,
     ctx: &mut Context,
-    file: &File,
+    file: Arc<File>,
     first: u64,
     length: u64,
 ) -> Result<()> {
     let cannot = |error| Error::because(ErrorType::FileReadError, "reading a file failed", error);
-    let mut file = tokio::fs::File::from_std(file.try_clone().map_err(cannot)?);
+    // It is this response's alone, and a second descriptor would be one too many.
+    let file = Arc::try_unwrap(file).or_else(|file| file.try_clone()).map_err(cannot)?;
+    let mut file = tokio::fs::File::from_std(file);
     file.seek(SeekFrom::Start(first)).await.map_err(cannot)?;
     let mut left = length;
     while left > 0 {

@@ -88,10 +88,10 @@ fn pick(pool: &Pool, session: &Session, ctx: &mut Context) -> Result<Chosen> {
             ctx.exchange.client_address().map(|address| Cow::Owned(address.to_string()))
         }
         Balance::Hash(Key::Header(name)) => {
-            headers.get(name).and_then(|value| value.to_str().ok()).map(Cow::Borrowed)
+            headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
         }
         Balance::Hash(Key::Cookie(name)) | Balance::StickyCookie(name) => {
-            cookie::find(headers, name).map(Cow::Borrowed)
+            cookie::find(headers, name).map(String::from_utf8_lossy)
         }
     };
     let ask = Ask { tried: &ctx.tried, key: key.as_deref() };

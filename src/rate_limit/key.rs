@@ -40,7 +40,7 @@ impl By {
             Self::ClientAddress => None,
             Self::UserId => exchange.user_id().map(|user| user.as_str().as_bytes()),
             Self::Header(name) => headers.get(name).map(http::HeaderValue::as_bytes),
-            Self::Cookie(name) => cookie::find(headers, name).map(str::as_bytes),
+            Self::Cookie(name) => cookie::find(headers, name),
         };
         match (named, exchange.client_address()) {
             (Some(name), _) => Key::Named(name),

@@ -1,6 +1,7 @@
 //! A response that breaks off is seen to, with all that has come of it; and a call of gRPC hears whose
 //! fault it was.
 
+use crate::support::http2::{self, END_HEADERS, END_STREAM, Frames, HEADERS};
 use crate::support::{Config, Gateway, Upstream, Wire, free_port, get, within};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
@@ -184,4 +185,28 @@ async fn the_gateways_own_errors_are_grpcs_for_grpc() {
     let answer = gateway.send(request.replace("GET", "POST")).await;
     assert_eq!((answer.status(), answer.head.get("grpc-status")), (200, Some("14")));
     assert_eq!(answer.head.get("content-type"), Some("application/grpc-web"));
+}
+
+#[tokio::test]
+async fn an_error_for_grpc_is_a_head_that_ends_the_stream() {
+    let config = Config::to_address(format!("127.0.0.1:{}", free_port()))
+        .speaking("protocols: [h2c]")
+        .listening("protocols: [h1, h2c]")
+        .with("retry: off")
+        .answer("refused", "path_prefix: /refused", "respond: {status: 401}");
+    let gateway = config.start().await;
+    for path in ["/t.T/Call", "/refused"] {
+        let mut frames = Frames::connect(&gateway).await;
+        let mut head = http2::field(b":method", b"POST");
+        for (name, value) in
+            [(":scheme", "http"), (":authority", "a"), (":path", path), ("te", "trailers")]
+        {
+            head.extend(http2::field(name.as_bytes(), value.as_bytes()));
+        }
+        head.extend(http2::field(b"content-type", b"application/grpc\t;x=y"));
+        let flags = END_HEADERS | END_STREAM;
+        frames.send(HEADERS, flags, 1, &head).await.expect("sent");
+        let answer = frames.next_of(HEADERS).await;
+        assert_eq!(answer.flags & END_STREAM, END_STREAM, "{path}");
+    }
 }

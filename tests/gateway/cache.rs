@@ -1,12 +1,14 @@
 //! Responses are kept and given to others, as far as RFC 9111 lets a shared cache, and never the
 //! wrong one.
 
+use crate::support::http2::{self, Frames, get_over_http2};
 use crate::support::{
-    Config, Gateway, Https, Response, SITES, TOKEN, Upstream, cli, free_port, get, ok, respond,
-    until,
+    Config, Gateway, Https, Response, SITES, TOKEN, Upstream, Wire, cli, free_port, get, ok,
+    respond, until,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 
 /// Answers each request with its number, from 1, and these fields.
@@ -86,6 +88,9 @@ async fn rfc9111_3_what_may_be_kept_is_what_says_so() {
         (&["Expires: Thu, 01 Jan 1970 00:00:00 GMT"], false),
         (&["Expires: 0"], false),
         (&["Cache-Control: max-age=x"], false),
+        (&["Cache-Control: max-age=0, max-age=100"], false),
+        (&["Cache-Control: s-maxage=0", "Cache-Control: s-maxage=100"], false),
+        (&["Cache-Control: max-age=100, max-age=100"], true),
         (&["Cache-Control: max-age=60, no-store"], false),
         (&["Cache-Control: max-age=60", "Cache-Control: Private"], false),
         (&["Cache-Control: max-age=60, private=\"X-Secret\"", "X-Secret: 1"], true),
@@ -1112,6 +1117,175 @@ async fn what_default_ttl_keeps_is_given_to_no_user_and_of_none() {
         assert_eq!(gateway.get("/", &[&field]).await.text(), user);
         let second = gateway.get("/", &[&field]).await;
         assert_eq!((second.text().as_str(), is_hit(&second)), (user, true));
+    }
+}
+
+#[tokio::test]
+async fn what_default_ttl_keeps_is_not_given_with_a_cookie_or_credentials() {
+    let upstream = counting(&[]).await;
+    let gateway = Config::to(&upstream)
+        .listening("protocols: [h1, h2c]")
+        .with("cache: {default_ttl: 1m}")
+        .start()
+        .await;
+    gateway.get("/", &[]).await;
+    for field in [("cookie", "s=1"), ("authorization", "Basic x"), ("x-scope-orgid", "a")] {
+        let answer = gateway.get("/", &[&format!("{}: {}", field.0, field.1)]).await;
+        assert_eq!(told(&answer), "tidegate; fwd=miss", "{field:?}");
+        let head = get_over_http2(&gateway, "/", &[field]).await;
+        assert_eq!(head.headers["cache-status"], "tidegate; fwd=miss", "{field:?}");
+    }
+    assert_eq!(gateway.get("/", &[]).await.text(), "answer 1");
+}
+
+/// Answers when it is let, with these fields; the gate lets as many as it has permits.
+async fn gated(
+    status: &'static str,
+    fields: &'static [&'static str],
+) -> (Upstream, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let closed = Arc::clone(&gate);
+    let upstream = Upstream::scripted(move |mut wire, recorder| {
+        let gate = Arc::clone(&closed);
+        async move {
+            while let Some(head) = wire.try_head().await {
+                recorder.record(&head);
+                gate.acquire().await.expect("open").forget();
+                let _ = wire.try_send(respond(status, fields, "x")).await;
+            }
+        }
+    })
+    .await;
+    (upstream, gate)
+}
+
+#[tokio::test]
+async fn requests_that_name_a_user_do_not_wait_for_each_other() {
+    for (setting, fields, header) in [
+        ("{default_ttl: 1m}", &[][..], "Cookie: s"),
+        ("{default_ttl: 1m}", &[], "X-User: s"),
+        ("{default_ttl: 1m}", &[], "Authorization: s"),
+        ("on", &["Cache-Control: max-age=60"], "Authorization: s"),
+    ] {
+        let (upstream, gate) = gated("200 OK", fields).await;
+        let gateway = gateway(&upstream, setting).await;
+        let mut wires = Vec::new();
+        for number in 0..9 {
+            let mut wire = gateway.connect().await;
+            let named = format!("{header}{number}");
+            // One of them names nobody, and waits for none of the others.
+            let fields: &[&str] = if number == 4 { &[] } else { &[&named] };
+            wire.send(get("/", fields)).await;
+            wires.push(wire);
+        }
+        // All are there before any is answered.
+        upstream.request(8).await;
+        gate.add_permits(9);
+        for wire in &mut wires {
+            assert_eq!(wire.response().await.text(), "x", "{setting} {header}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_an_error_whoever_waited_goes_at_once() {
+    let (upstream, gate) = gated("500 Internal Server Error", &[]).await;
+    let gateway = gateway(&upstream, "{default_ttl: 1m}").await;
+    let mut wires = Vec::new();
+    for _ in 0..8 {
+        let mut wire = gateway.connect().await;
+        wire.send(get("/", &[])).await;
+        wires.push(wire);
+    }
+    upstream.request(0).await;
+    gate.add_permits(1);
+    // The other seven are there before the second is answered.
+    upstream.request(7).await;
+    gate.add_permits(7);
+    for wire in &mut wires {
+        assert_eq!(wire.response().await.status(), 500);
+    }
+}
+
+/// A body that no kernel keeps for a client that reads nothing.
+const LARGE: usize = 7 << 20;
+
+/// Sends a large body to each, with its length or in chunks.
+async fn large(has_length: bool) -> Upstream {
+    Upstream::scripted(move |mut wire, recorder| async move {
+        while let Some(head) = wire.try_head().await {
+            recorder.record(&head);
+            let piece = vec![b'x'; 1 << 16];
+            let framing = match has_length {
+                true => format!("Content-Length: {LARGE}"),
+                false => "Transfer-Encoding: chunked".to_owned(),
+            };
+            let head = format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n{framing}\r\n\r\n");
+            let _ = wire.try_send(head).await;
+            for _ in 0..LARGE / piece.len() {
+                if !has_length {
+                    let _ = wire.try_send("10000\r\n").await;
+                }
+                if wire.try_send(&piece).await.is_err() {
+                    return;
+                }
+                if !has_length {
+                    let _ = wire.try_send("\r\n").await;
+                }
+            }
+            if !has_length {
+                let _ = wire.try_send("0\r\n\r\n").await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_holds_up_nobody_elses_answer() {
+    for has_length in [true, false] {
+        let upstream = large(has_length).await;
+        let gateway =
+            Config::to(&upstream).listening("protocols: [h1, h2c]").with("cache: on").start().await;
+        for over_http2 in [false, true] {
+            let target = if over_http2 { "/h2" } else { "/h1" };
+            let asked = upstream.requests().len();
+            let mut idle = (None, None);
+            if over_http2 {
+                // Its window takes nothing.
+                let mut frames = Frames::connect(&gateway).await;
+                frames.send(http2::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).await.expect("sent");
+                let head = [
+                    http2::field(b":method", b"GET"),
+                    http2::field(b":scheme", b"http"),
+                    http2::field(b":authority", b"localhost"),
+                    http2::field(b":path", target.as_bytes()),
+                ]
+                .concat();
+                let flags = http2::END_HEADERS | http2::END_STREAM;
+                frames.send(http2::HEADERS, flags, 1, &head).await.expect("sent");
+                frames.next_of(http2::HEADERS).await;
+                idle.0 = Some(frames);
+            } else {
+                let socket = TcpSocket::new_v4().expect("a socket");
+                socket.set_recv_buffer_size(4096).expect("a small buffer");
+                let mut wire =
+                    Wire::new(socket.connect(gateway.address()).await.expect("a connection"));
+                wire.send(get(target, &[])).await;
+                wire.head().await;
+                idle.1 = Some(wire);
+            }
+            for _ in 0..2 {
+                let answer = gateway.get(target, &[]).await;
+                assert_eq!(answer.body.len(), LARGE, "{target} {has_length}");
+            }
+            // The others are given what the first one has made the cache fetch, where its length is
+            // known; else the next one fetches it for all.
+            let fetched = upstream.requests().len() - asked;
+            assert_eq!(fetched, if has_length { 1 } else { 2 }, "{target} {has_length}");
+            until("it is kept", async || is_hit(&gateway.get(target, &[]).await)).await;
+            drop(idle);
+        }
     }
 }
 

@@ -102,6 +102,27 @@ async fn the_client_is_the_last_address_that_no_trusted_proxy_has() {
 }
 
 #[tokio::test]
+async fn bytes_beyond_ascii_make_nobody_the_trusted_proxy() {
+    let (gateway, _upstream) = gateway("trusted_proxies: [127.0.0.1/32, 10.0.0.0/8]").await;
+    for (number, (list, client)) in [
+        (&b"X-Forwarded-For: \xff, 203.0.113.7"[..], "203.0.113.7"),
+        (b"X-Forwarded-For: \xff\r\nX-Forwarded-For: 203.0.113.7", "203.0.113.7"),
+        (b"X-Forwarded-For: 6.6.6.6, \xff, 10.1.1.1", "10.1.1.1"),
+        (b"X-Forwarded-For: garbage, 10.1.1.1", "10.1.1.1"),
+        (b"Forwarded: for=\"\xff\", for=203.0.113.7", "203.0.113.7"),
+        (b"Forwarded: for=_hidden, for=10.1.1.1", "10.1.1.1"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let start = format!("GET /{number} HTTP/1.1\r\nHost: localhost\r\n");
+        gateway.send([start.as_bytes(), list, b"\r\n\r\n"].concat()).await;
+        let line = gateway.access_of(&format!("/{number}")).await;
+        assert_eq!(line["client.address"], client, "{}", String::from_utf8_lossy(list));
+    }
+}
+
+#[tokio::test]
 async fn trust_is_given_to_the_listed_networks_alone() {
     let head =
         forwarded("trusted_proxies: [10.0.0.0/8, \"::1/128\"]", &["X-Forwarded-For: 6.6.6.6"])

@@ -45,6 +45,28 @@ async fn a_share_of_the_users_goes_elsewhere_always_the_same_ones() {
 }
 
 #[tokio::test]
+async fn a_cookie_beyond_ascii_hides_no_other() {
+    let (stable, canary) = (Upstream::saying("s").await, Upstream::saying("c").await);
+    let gateway = Config::new()
+        .top("identity: {user_id: [{cookie: uid}, {query: u}]}")
+        .upstream("stable", &[stable.address()])
+        .upstream("canary", &[canary.address()])
+        .route("api", "path_prefix: /", "stable")
+        .with("split: [{upstream: canary, cookies: {canary: \"yes\"}}]")
+        .start()
+        .await;
+    for (cookies, user) in
+        [(&b"a=\xff; canary=yes; uid=bob"[..], "bob"), ("canary=yes; uid=José".as_bytes(), "José")]
+    {
+        let target = format!("/{}?u=mallory", user.len());
+        let start = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nCookie: ");
+        let answer = gateway.send([start.as_bytes(), cookies, b"\r\n\r\n"].concat()).await;
+        assert_eq!(answer.text(), "c", "{user}");
+        assert_eq!(gateway.access_of(&format!("/{}", user.len())).await["user.id"], user);
+    }
+}
+
+#[tokio::test]
 async fn who_asks_for_it_gets_it() {
     let (stable, canary) = (Upstream::saying("s").await, Upstream::saying("c").await);
     let split =

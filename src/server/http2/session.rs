@@ -16,6 +16,7 @@ use pingora::protocols::http::custom::server::Session;
 use pingora::protocols::http::v1::client::http_req_header_to_wire;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, OrErr, Result};
+use std::collections::VecDeque;
 use std::future::{poll_fn, ready};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -50,6 +51,20 @@ pub(super) struct Http2Session {
     digest: Arc<Digest>,
     write_timeout: Option<Duration>,
     drain_timeout: Option<Duration>,
+    /// Parts of the response that Pingora has queued, once it may queue any.
+    queue: Option<Box<Queue>>,
+}
+
+/// Parts of a response that are written while Pingora does something else too: it goes on filling the cache
+/// for others while this client takes nothing.
+#[derive(Default)]
+struct Queue {
+    tasks: VecDeque<HttpTask>,
+    /// What is left of the piece that is being written, and whether it is the last.
+    piece: Option<(Bytes, bool)>,
+    /// Runs while the client takes nothing of it.
+    alarm: Option<Pin<Box<Sleep>>>,
+    is_end: bool,
 }
 
 impl Http2Session {
@@ -71,7 +86,26 @@ impl Http2Session {
             digest,
             write_timeout: Some(write_timeout),
             drain_timeout: None,
+            queue: None,
         }
+    }
+
+    /// Writes what is queued. What is written of it stays written when this is not polled to its end.
+    fn poll_queue(&mut self, queue: &mut Queue, cx: &mut Context<'_>) -> Poll<Result<bool>> {
+        loop {
+            if let Some((data, ends)) = &mut queue.piece {
+                let written = ready!(self.poll_write(cx, data, *ends, &mut queue.alarm));
+                queue.piece = None;
+                queue.alarm = None;
+                written.map_err(Error::into_down)?;
+            }
+            let Some(task) = queue.tasks.pop_front() else { break };
+            queue.piece = self.take(task, &mut queue.is_end)?;
+        }
+        if queue.is_end {
+            self.end().map_err(Error::into_down)?;
+        }
+        Poll::Ready(Ok(queue.is_end))
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
@@ -261,6 +295,35 @@ impl Session for Http2Session {
             }
             Poll::Ready(Ok(is_end))
         }))
+    }
+
+    fn proxy_tasks_enabled(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    fn set_proxy_tasks_enabled(&mut self, enabled: bool) {
+        match enabled {
+            true => drop(self.queue.get_or_insert_default()),
+            false => self.queue = None,
+        }
+    }
+
+    fn send_proxy_task(&mut self, task: HttpTask) {
+        self.queue.get_or_insert_default().tasks.push_back(task);
+    }
+
+    fn has_pending_proxy_tasks(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.piece.is_some() || !queue.tasks.is_empty())
+    }
+
+    async fn write_proxy_tasks(&mut self) -> Result<bool> {
+        poll_fn(|cx| {
+            let Some(mut queue) = self.queue.take() else { return Poll::Ready(Ok(false)) };
+            let written = self.poll_queue(&mut queue, cx);
+            self.queue = Some(queue);
+            written
+        })
+        .await
     }
 
     // What bounds the wait for a body is in `proxy/upload.rs`; over HTTP/2 it can't be told who lets whom wait.
