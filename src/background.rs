@@ -53,14 +53,16 @@ pub fn panics() -> Vec<(Name, Panics)> {
     all().iter().map(|(name, panics)| (name.clone(), panics.clone())).collect()
 }
 
-/// Runs a task that can't be started again.
+/// Runs a task that can't be started again, or one of many of the same name.
 pub fn spawn(
     name: impl Into<Name>,
     task: impl Future<Output = ()> + Send + 'static,
 ) -> JoinHandle<()> {
     let name = name.into();
     tokio::spawn(async move {
-        let _ = guard(&name, task).await;
+        if guard(&name, task).await.is_ok() {
+            runs(&name);
+        }
     })
 }
 
@@ -204,6 +206,8 @@ mod tests {
         spawn("spawned", async { panic!("over") }).await.expect("the task itself ends");
         let panics = of("spawned").expect("listed");
         assert_eq!((panics.count, panics.is_running), (1, false));
+        spawn("spawned", async {}).await.expect("the next of this name");
+        assert!(of("spawned").is_some_and(|panics| panics.is_running));
     }
 
     #[tokio::test]

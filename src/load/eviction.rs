@@ -1,6 +1,7 @@
 //! When memory is short, the client that holds most loses it.
 
 use super::{Client, Clients};
+use crate::background;
 use crate::http::address::client;
 use crate::websocket::{End, Initiator, Registry, Selector, Session, TRY_AGAIN_LATER};
 use std::collections::HashMap;
@@ -116,7 +117,7 @@ impl Evictor {
             end_connections(address);
             return;
         }
-        tokio::spawn(async move {
+        background::spawn("evicting a client", async move {
             tokio::time::sleep(CLOSE_DELAY).await;
             end_connections(address);
         });

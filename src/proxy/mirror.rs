@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::forward::NOT_HTTP2;
+use crate::background;
 use crate::generation::Mirror;
 use crate::tls;
 use crate::upstream::{Ask, HTTP1, Http1Connector, Pool, has_room_for_copies};
@@ -59,7 +60,7 @@ pub(super) fn add(part: Option<&Bytes>, is_end: bool, ctx: &mut Context) {
         return;
     }
     if let Some(copy) = ctx.copy.take() {
-        tokio::spawn(async move {
+        background::spawn("mirrored requests", async move {
             let Copy { head, body, mirror, permit } = *copy;
             let sending = send(&mirror.pool, head, body.freeze(), mirror.timeout);
             if let Ok(Err(error)) = tokio::time::timeout(mirror.timeout, sending).await {

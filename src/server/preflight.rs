@@ -76,7 +76,7 @@ fn state_dir(config: &Config, sources: &Sources, file: Option<&Path>, problems: 
 
 fn help(error: &io::Error, path: &Path) -> String {
     match (error.kind(), path.parent()) {
-        (io::ErrorKind::NotFound, Some(folder)) => format!("`mkdir {}`", folder.display()),
+        (io::ErrorKind::NotFound, Some(folder)) => format!("`mkdir -p {}`", folder.display()),
         (io::ErrorKind::PermissionDenied, _) => AS_THE_GATEWAY.to_owned(),
         _ => "name another path".to_owned(),
     }
