@@ -16,7 +16,7 @@ use crate::http::address::Address;
 use crate::load::{Place as ConnectionPlace, RequestPermit, Ticket};
 use crate::shared::Hold;
 use crate::telemetry::Exemplar;
-use crate::upstream::{Chosen, Line, Place, Pool};
+use crate::upstream::{Chosen, Line, Place, Pool, UseGuard};
 use crate::websocket::{
     CLIENT_GONE, CLOSE_TIMEOUT, End, Initiator, Order, Ticket as SessionTicket,
 };
@@ -84,6 +84,8 @@ pub struct Context {
     pub(super) upload: Option<Box<Upload>>,
     /// By which the connection to the upstream can be cut off.
     pub(super) line: Option<Arc<Line>>,
+    /// Keeps the attempt's connection open, where requests share it.
+    pub(super) upstream_use: Option<UseGuard>,
     /// Until when the response must have begun.
     pub(super) deadline: Option<Box<Deadline>>,
     pub(super) received: u64,
@@ -143,6 +145,7 @@ impl Context {
             has_body: false,
             upload: None,
             line: None,
+            upstream_use: None,
             deadline: None,
             received: 0,
             sent: 0,

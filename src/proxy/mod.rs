@@ -28,6 +28,7 @@ use crate::cache::Cache;
 use crate::generation::{Live, split};
 use crate::http::address::Address;
 use crate::load::{InFlight, Overload, Places};
+use crate::upstream::begin_use;
 use crate::websocket::Registry;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -209,6 +210,7 @@ impl ProxyHttp for Proxy {
         if let Some(pool) = ctx.pool() {
             pool.counts().connected(is_reused);
         }
+        ctx.upstream_use = begin_use(digest)?;
         deadline::connected(digest, ctx);
         if let Some(place) = &mut ctx.place {
             place.connected();

@@ -2,7 +2,7 @@
 
 use super::{Context, deadline, tracing};
 use crate::load::Overload;
-use crate::upstream::{is_of_dial, is_out_of_files};
+use crate::upstream::{CLOSING, is_of_dial, is_out_of_files};
 use crate::websocket::HandshakeTimeout;
 use http::StatusCode;
 use pingora::http::ResponseHeader;
@@ -120,6 +120,12 @@ pub(super) fn broken(
         let mut error = error;
         tracing::failed(ctx, &error);
         error.set_retry(false);
+        return error;
+    }
+    if *error.etype() == CLOSING {
+        let mut error = error;
+        tracing::failed(ctx, &error);
+        error.set_retry(true);
         return error;
     }
     let mut error = deadline::explain(error, ctx);

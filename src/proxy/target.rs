@@ -3,7 +3,7 @@
 use super::{Context, deadline, tracing};
 use crate::http::cookie;
 use crate::tls;
-use crate::upstream::{Ask, Balance, Chosen, Dialer, HTTP1, Key, Pool};
+use crate::upstream::{Ask, Balance, Chosen, Dialer, HTTP1, Handle, Key, Pool};
 use crate::websocket::{HandshakeLimit, HandshakeTimeout, TunnelConnector};
 use http::HeaderValue;
 use pingora::protocols::{ALPN, TcpKeepalive};
@@ -27,6 +27,14 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
 
 /// The most requests at a time on one connection of HTTP/2.
 const MAX_STREAMS: usize = 100;
+
+/// How many bytes of a response over HTTP/2 an upstream may send before they are passed on. A slow
+/// client makes the gateway hold these, and up to nine frames of 16 KiB that Pingora has read.
+const STREAM_WINDOW: u32 = 32 * 1024;
+
+/// The same for all responses on a connection. Slow clients can't fill it, or they would hold up
+/// the responses of others.
+const CONNECTION_WINDOW: u32 = (MAX_STREAMS as u32 + 1) * STREAM_WINDOW;
 
 /// Connections that can be cut off are a pool of their own.
 const LINED: u64 = 1 << 63;
@@ -136,15 +144,22 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
         let alpn = if speech.alpn == ALPN::H1 { &*HTTP1 } else { &speech.alpn };
         options.alpn.clone_from(alpn);
         options.max_h2_streams = MAX_STREAMS;
+        options.h2_stream_window_size = Some(STREAM_WINDOW);
+        options.h2_connection_window_size = Some(CONNECTION_WINDOW);
         options.idle_timeout = pool.settings().idle_timeout;
     }
     let connect = route.connect_timeout.min(within);
     options.connection_timeout = Some(connect);
     // One of HTTP/2 is shared.
     let keeps_line = deadline::is_wanted(ctx) && speech.alpn != ALPN::H2;
-    if !is_tunnel && (secured.is_some() || keeps_line) {
+    let handle = match speech.alpn {
+        ALPN::H2 => Handle::Shared,
+        _ if keeps_line => Handle::Line,
+        _ => Handle::None,
+    };
+    if !is_tunnel && (secured.is_some() || handle != Handle::None) {
         let handshake = route.tls_timeout.min(within);
-        options.custom_l4 = Some(Arc::new(Dialer { time: connect, keeps_line }));
+        options.custom_l4 = Some(Arc::new(Dialer { time: connect, handle }));
         options.connection_timeout = Some(handshake);
         options.total_connection_timeout = Some(connect.saturating_add(handshake).min(within));
     }

@@ -7,10 +7,11 @@
 use atomic_waker::AtomicWaker;
 use pingora::{Error, ErrorType, Result};
 use rustix::io::Errno;
+use rustix::net::{Shutdown, shutdown};
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -24,8 +25,19 @@ static SCARCE_FROM: AtomicI32 = AtomicI32::new(RawFd::MAX);
 /// The first descriptor with which there is no room for copies of requests.
 static NO_COPIES_FROM: AtomicI32 = AtomicI32::new(RawFd::MAX);
 
+/// A connection to an upstream that may become idle.
+trait MayIdle: Send + Sync {
+    fn is_idle(&self) -> bool;
+
+    /// Whether it is being closed, and not gone yet.
+    fn is_closing(&self) -> bool;
+
+    /// Closes the connection if it is idle.
+    fn close(&self) -> bool;
+}
+
 /// The connections to upstreams that may become idle, oldest first.
-static CONNECTIONS: Mutex<BTreeMap<u64, Arc<Idleness>>> = Mutex::new(BTreeMap::new());
+static CONNECTIONS: Mutex<BTreeMap<u64, Arc<dyn MayIdle>>> = Mutex::new(BTreeMap::new());
 
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
@@ -104,16 +116,32 @@ pub fn is_out_of_descriptors(error: &io::Error) -> bool {
 /// how many are being closed.
 pub fn close_idle() -> usize {
     let connections = connections();
-    let of = |state| move |it: &&Arc<Idleness>| it.state.load(Ordering::Relaxed) == state;
-    let closing = connections.values().filter(of(CLOSING)).count();
-    let count = connections.values().filter(of(IDLE)).count();
+    let closing = connections.values().filter(|it| it.is_closing()).count();
+    let count = connections.values().filter(|it| it.is_idle()).count();
     let count = (count / 4).max(CLOSED_TOGETHER).saturating_sub(closing);
-    let idle = connections.values().filter(of(IDLE));
-    closing + idle.filter(|it| it.close()).take(count).count()
+    closing + connections.values().filter(|it| it.close()).take(count).count()
 }
 
-fn connections() -> MutexGuard<'static, BTreeMap<u64, Arc<Idleness>>> {
+fn connections() -> MutexGuard<'static, BTreeMap<u64, Arc<dyn MayIdle>>> {
     CONNECTIONS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection's entry among [`CONNECTIONS`].
+#[derive(Debug)]
+struct Listed(u64);
+
+impl Listed {
+    fn new(connection: Arc<dyn MayIdle>) -> Self {
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        connections().insert(number, connection);
+        Self(number)
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        connections().remove(&self.0);
+    }
 }
 
 const BUSY: u8 = 0;
@@ -127,8 +155,15 @@ struct Idleness {
     waker: AtomicWaker,
 }
 
-impl Idleness {
-    /// Ends the connection if it is idle.
+impl MayIdle for Idleness {
+    fn is_idle(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == IDLE
+    }
+
+    fn is_closing(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == CLOSING
+    }
+
     fn close(&self) -> bool {
         let closes =
             self.state.compare_exchange(IDLE, CLOSING, Ordering::AcqRel, Ordering::Relaxed).is_ok();
@@ -142,17 +177,15 @@ impl Idleness {
 /// What a connection to an upstream tells of itself, and is told, while it is idle.
 #[derive(Debug)]
 pub(super) struct IdleWatch {
-    number: u64,
     idleness: Arc<Idleness>,
+    _listed: Listed,
 }
 
 impl IdleWatch {
     /// For a connection that is in use.
     pub(super) fn new() -> Self {
-        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let idleness = Arc::new(Idleness::default());
-        connections().insert(number, Arc::clone(&idleness));
-        Self { number, idleness }
+        Self { _listed: Listed::new(idleness.clone()), idleness }
     }
 
     /// The connection is idle; whether it may be. The waker is woken when it may be no more.
@@ -174,15 +207,93 @@ impl IdleWatch {
     }
 }
 
-impl Drop for IdleWatch {
+/// The requests in flight on a connection that several share, as over HTTP/2. Pingora's pool keeps
+/// such a connection by itself, so it is closed by a second handle of its socket.
+#[derive(Debug)]
+pub(super) struct SharedConnection {
+    uses: Arc<Uses>,
+    _listed: Listed,
+}
+
+#[derive(Debug)]
+struct Uses {
+    socket: OwnedFd,
+    /// How many requests are in flight; [`UNUSED`] until the first, [`CLOSED`] after the last.
+    count: AtomicUsize,
+}
+
+const UNUSED: usize = 1 << (usize::BITS - 1);
+const CLOSED: usize = 1 << (usize::BITS - 2);
+
+impl SharedConnection {
+    /// For a new connection, by a second handle of its socket.
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        let uses = Arc::new(Uses { socket, count: AtomicUsize::new(UNUSED) });
+        Self { _listed: Listed::new(uses.clone()), uses }
+    }
+
+    /// A request uses it; `None` when it is being closed.
+    pub(super) fn begin(&self) -> Option<UseGuard> {
+        let begin = |count| match count {
+            CLOSED => None,
+            UNUSED => Some(1),
+            count => Some(count + 1),
+        };
+        self.uses.count.fetch_update(Ordering::AcqRel, Ordering::Relaxed, begin).ok()?;
+        Some(UseGuard(Arc::clone(&self.uses)))
+    }
+}
+
+impl MayIdle for Uses {
+    fn is_idle(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
+    fn is_closing(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == CLOSED
+    }
+
+    fn close(&self) -> bool {
+        let closes =
+            self.count.compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if closes {
+            // It may be at its end already.
+            let _ = shutdown(&self.socket, Shutdown::Both);
+        }
+        closes
+    }
+}
+
+/// A request in flight on a connection that several share.
+#[derive(Debug)]
+pub struct UseGuard(Arc<Uses>);
+
+impl Drop for UseGuard {
     fn drop(&mut self) {
-        connections().remove(&self.number);
+        self.0.count.fetch_sub(1, Ordering::AcqRel);
+        if is_scarce(self.0.socket.as_raw_fd()) {
+            self.0.close();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shared_connection_is_closed_when_no_request_uses_it() {
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let shared = SharedConnection::new(socket.into());
+        assert!(!shared.uses.close(), "its first request comes");
+        let (one, other) = (shared.begin().unwrap(), shared.begin().unwrap());
+        drop(one);
+        assert!(!shared.uses.close(), "another uses it");
+        drop(other);
+        assert!(shared.uses.close());
+        assert!(shared.begin().is_none(), "it is told so");
+        assert!(!shared.uses.close());
+    }
 
     #[test]
     fn only_an_idle_connection_is_closed() {

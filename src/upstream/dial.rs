@@ -1,7 +1,7 @@
 //! Sockets to upstreams that the gateway opens itself: with a time of their own for connecting,
 //! and so that they can be cut off from outside.
 
-use super::descriptors::connect_with_room;
+use super::descriptors::{SharedConnection, UseGuard, connect_with_room};
 use async_trait::async_trait;
 use pingora::connectors::l4::Connect;
 use pingora::http::ResponseHeader;
@@ -11,6 +11,7 @@ use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{Digest, GetProxyDigest};
 use pingora::{Error, ErrorType, Result};
 use rustix::net::{Shutdown, shutdown};
+use std::any::Any;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -74,20 +75,48 @@ pub fn is_of_dial(error: &Error) -> bool {
 pub struct Dialer {
     /// How long connecting may take.
     pub time: Duration,
-    /// Whether a [`Line`] is kept.
-    pub keeps_line: bool,
+    /// What second handle of the connection is kept.
+    pub handle: Handle,
 }
 
-/// A second handle of a connection, by which it can be cut off whoever reads from it. It costs a
-/// file.
+/// A second handle of a connection. It costs a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handle {
+    /// None.
+    None,
+    /// A [`Line`].
+    Line,
+    /// One that closes the connection while none of those who share it uses it (see [`begin_use`]).
+    Shared,
+}
+
+/// A second handle of a connection, by which it can be cut off whoever reads from it.
 #[derive(Debug)]
 pub struct Line(OwnedFd);
+
+/// A request uses this connection from here on: if several share it, it is not closed as long as the
+/// guard lives.
+///
+/// # Errors
+/// When it is being closed.
+pub fn begin_use(digest: Option<&Digest>) -> Result<Option<UseGuard>> {
+    let Some(shared) = digest.and_then(kept::<Arc<SharedConnection>>) else { return Ok(None) };
+    let explain = || Error::explain(CLOSING, "files are short, so it was closed while it was idle");
+    shared.begin().map(Some).ok_or_else(explain)
+}
+
+/// A connection that is being closed has been chosen. Nothing was sent on it.
+pub const CLOSING: ErrorType = ErrorType::new("UpstreamConnectionClosing");
+
+/// What a [`Dialer`] has kept of a connection.
+fn kept<T: 'static>(digest: &Digest) -> Option<&T> {
+    digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+}
 
 impl Line {
     /// That of a connection which a [`Dialer`] has made.
     pub fn of(digest: &Digest) -> Option<Arc<Self>> {
-        let data = digest.proxy_digest.as_ref()?.user_data.as_ref()?;
-        data.downcast_ref::<Arc<Self>>().cloned()
+        kept::<Arc<Self>>(digest).cloned()
     }
 
     /// Ends the connection in both directions: who reads from it finds its end.
@@ -100,22 +129,33 @@ impl Line {
 #[async_trait]
 impl Connect for Dialer {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let socket = dial(address, self.time).await?;
-        let line = match (self.keeps_line, &socket) {
-            (false, _) => None,
-            (true, Socket::Left(socket)) => Some(socket.as_fd().try_clone_to_owned()),
-            (true, Socket::Right(socket)) => Some(socket.as_fd().try_clone_to_owned()),
+        let descriptor = |(socket, handle): &(Socket, Option<OwnedFd>)| match (handle, socket) {
+            (Some(handle), _) => handle.as_raw_fd(),
+            (None, Socket::Left(socket)) => socket.as_raw_fd(),
+            (None, Socket::Right(socket)) => socket.as_raw_fd(),
         };
-        let line = line.transpose().map_err(|error| failed(address, error))?;
+        let connect = || async {
+            let socket = dial_once(address, self.time).await?;
+            let handle = match (self.handle, &socket) {
+                (Handle::None, _) => None,
+                (_, Socket::Left(socket)) => Some(socket.as_fd().try_clone_to_owned()),
+                (_, Socket::Right(socket)) => Some(socket.as_fd().try_clone_to_owned()),
+            };
+            Ok((socket, handle.transpose().map_err(|error| failed(address, error))?))
+        };
+        let (socket, handle) = connect_with_room(connect, descriptor).await?;
         let mut stream = match socket {
             Socket::Left(socket) => Stream::from(socket),
             Socket::Right(socket) => Stream::from(socket),
         };
-        if let Some(line) = line {
+        if let Some(handle) = handle {
             // The one place of a digest where Pingora carries something for others, from the
             // connection to each of its requests.
             let response = Box::new(ResponseHeader::build(200, Some(0))?);
-            let data = Box::new(Arc::new(Line(line)));
+            let data: Box<dyn Any + Send + Sync> = match self.handle {
+                Handle::Shared => Box::new(Arc::new(SharedConnection::new(handle))),
+                _ => Box::new(Arc::new(Line(handle))),
+            };
             stream.set_proxy_digest(ProxyDigest::new(response, Some(data)));
         }
         Ok(stream)

@@ -23,10 +23,10 @@ pub use budget::RetryBudget;
 pub use chosen::Chosen;
 pub use connector::{HTTP1, Http1Connector, PIECE};
 pub use descriptors::{
-    close_idle, has_room_for_copies, is_out_of_descriptors, is_out_of_files, is_scarce,
+    UseGuard, close_idle, has_room_for_copies, is_out_of_descriptors, is_out_of_files, is_scarce,
     set_limit as set_file_limit,
 };
-pub use dial::{Dialer, Line, Socket, dial, is_of_dial};
+pub use dial::{CLOSING, Dialer, Handle, Line, Socket, begin_use, dial, is_of_dial};
 pub use discovery::{Discovery, Found, Question, Records};
 pub use endpoint::Endpoint;
 pub use health::{Ejection, Health};

@@ -274,6 +274,45 @@ async fn copies_that_nobody_answers_leave_descriptors_for_connections() {
         assert_eq!(gateway.get("/", &[]).await.text(), "ok");
     }
     assert!(shadow.connections() < 120, "{}", shadow.connections());
+
+#[tokio::test]
+async fn idle_http2_connections_to_upstreams_make_room_for_new_ones() {
+    const UPSTREAMS: usize = 60;
+    let mut config = Config::new();
+    for number in 0..UPSTREAMS {
+        let name = format!("u{number}");
+        config = config.upstream(&name, &[http2_service().await]).speaking("protocols: [h2c]");
+        config = config.route(&name, &format!("path: /{number}/"), &name);
+    }
+    // Each connection is two files.
+    let gateway = Gateway::with_files(100, &config).await;
+    for round in 0..3 {
+        for number in 0..UPSTREAMS {
+            let response = gateway.get(&format!("/{number}/"), &[]).await;
+            assert_eq!(response.status(), 204, "round {round}, upstream {number}");
+        }
+    }
+    let lines = gateway.log_lines();
+    assert!(!lines.iter().any(|line| line.contains("files")), "{lines:#?}");
+}
+
+/// A service over HTTP/2.
+async fn http2_service() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let mut response = http::Response::new(());
+                    *response.status_mut() = http::StatusCode::NO_CONTENT;
+                    respond.send_response(response, true).expect("sent");
+                }
+            });
+        }
+    });
+    address
 }
 
 /// An upstream whose response to `/endless` never ends, and how many of those it has begun.

@@ -2,9 +2,12 @@
 
 use crate::support::{Config, Gateway, Upstream, Wire, get, until};
 use bytes::Bytes;
+use std::fs::File;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::net::TcpSocket;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// What each may make the gateway hold, beyond the kernel's buffers; and what a process needs for
@@ -124,6 +127,87 @@ async fn of_a_response_over_http2_little_is_held() {
     }
     stalled(&sent).await;
     assert_little(&gateway, before, 200, "HTTP/2");
+}
+
+/// A service over HTTP/2 whose response to `/big` never ends, and how many bytes of it have gone.
+async fn endless_over_http2() -> (SocketAddr, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let sent = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&sent);
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let sent = Arc::clone(&counted);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(socket).await.expect("HTTP/2");
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    let sent = Arc::clone(&sent);
+                    let is_big = request.uri().path() == "/big";
+                    let response = http::Response::new(());
+                    let mut body = respond.send_response(response, !is_big).expect("sent");
+                    tokio::spawn(async move {
+                        while is_big {
+                            body.reserve_capacity(16 * 1024);
+                            let room = std::future::poll_fn(|cx| body.poll_capacity(cx)).await;
+                            let Some(Ok(room)) = room else { return };
+                            let piece = Bytes::from(vec![b'x'; room]);
+                            let Ok(()) = body.send_data(piece, false) else { return };
+                            sent.fetch_add(room as u64, Ordering::Relaxed);
+                        }
+                    });
+                }
+            });
+        }
+    });
+    (address, sent)
+}
+
+#[tokio::test]
+async fn of_a_response_from_an_http2_upstream_little_is_held() {
+    let (upstream, sent) = endless_over_http2().await;
+    let config = Config::to_address(upstream).speaking("protocols: [h2c]").top("access_log: off");
+    let gateway = config.start().await;
+    let (mut held, mut before) = (Vec::new(), 0);
+    for count in [4, 60] {
+        before = gateway.peak_memory();
+        for _ in 0..count {
+            let mut wire = connect(&gateway).await;
+            wire.send(get("/big", &[])).await;
+            held.push(wire);
+        }
+        stalled(&sent).await;
+    }
+    // An eighth of what Pingora would have let it send.
+    let each = gateway.peak_memory().saturating_sub(before) / 60;
+    assert!(each < 512 * 1024, "{each} bytes for each of 60");
+    // They share one connection, and others get their answers on it.
+    assert_eq!(gateway.get("/", &[]).await.status(), 200);
+}
+
+#[tokio::test]
+async fn of_a_file_little_is_held() {
+    let folder = TempDir::new().expect("a folder");
+    let file = File::create(folder.path().join("big.txt")).expect("a file");
+    file.set_len(64 << 20).expect("its length");
+    let root = folder.path().display();
+    let config = Config::new().answer("files", "path: /", &format!("files: {{root: {root}}}"));
+    let gateway = config.top("access_log: off").start().await;
+    let before = gateway.peak_memory();
+    let mut held = Vec::new();
+    for _ in 0..60 {
+        let mut wire = connect(&gateway).await;
+        wire.send(get("/big.txt", &[])).await;
+        held.push(wire);
+    }
+    let (mut last, mut same) = (0, 0);
+    until("no more of the file is read", async || {
+        let now = gateway.bytes_read();
+        same = if now == last && now > 60 * 64 * 1024 { same + 1 } else { 0 };
+        last = now;
+        same == 25
+    })
+    .await;
+    assert_little(&gateway, before, 60, "files");
 }
 
 #[tokio::test]
