@@ -84,6 +84,7 @@ fn hashed(history: &[u8], length: usize, level: u32) -> UnionHasher<Reusing> {
 
 fn run(encoder: &mut State, segment: &[u8], to: &mut Vec<u8>) -> bool {
     let (mut left, mut position) = (segment.len(), 0);
+    to.reserve(segment.len() / 4);
     let mut output = [0; 4096];
     loop {
         let (mut room, mut written) = (output.len(), 0);

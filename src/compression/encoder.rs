@@ -51,6 +51,8 @@ struct Window {
     bytes: Vec<u8>,
     /// How many of the bytes have been compressed.
     compressed: usize,
+    /// The length of the whole body, if it is known.
+    length: Option<usize>,
 }
 
 impl Window {
@@ -62,9 +64,21 @@ impl Window {
     fn fill<'p>(&mut self, piece: &'p [u8]) -> &'p [u8] {
         let room = SEGMENT.saturating_sub(self.pending()).min(piece.len());
         let (front, rest) = piece.split_at(room);
-        self.bytes.reserve_exact(front.len());
+        self.grow(self.bytes.len() + front.len());
         self.bytes.extend_from_slice(front);
         rest
+    }
+
+    /// Makes room for so many bytes, in few steps: what each step frees stays with the process for a
+    /// while.
+    fn grow(&mut self, wanted: usize) {
+        let capacity = self.bytes.capacity();
+        if wanted <= capacity {
+            return;
+        }
+        let most = if self.compressed == 0 { SEGMENT } else { HISTORY + SEGMENT };
+        let capacity = self.length.unwrap_or(capacity * 2).min(most).max(wanted);
+        self.bytes.reserve_exact(capacity - self.bytes.len());
     }
 
     /// The history, and the segment.
@@ -104,7 +118,8 @@ impl Encoder {
                 Stream::Zstd(Mutex::new(encoder))
             }
         };
-        Ok(Self { stream, window: Window::default() })
+        let length = length.and_then(|length| usize::try_from(length).ok());
+        Ok(Self { stream, window: Window { length, ..Window::default() } })
     }
 
     /// Takes a piece in, and gives what has come of it. With `flush` that is all there is.
