@@ -34,7 +34,8 @@ pub struct WebSocket {
     /// Sessions of one user id at a time; with `shared_counters`, at all gateways together.
     /// Default: no limit.
     pub max_sessions_per_user: Option<usize>,
-    /// Sessions of one client address at a time. Default: no limit.
+    /// Sessions of one client address at a time; the addresses of an IPv6 /64 network count as one.
+    /// Default: no limit.
     pub max_sessions_per_address: Option<usize>,
     /// What happens at such a limit: `none` (default) refuses the new session with 429, `oldest`
     /// closes the oldest one (1008) that counts for the limit.

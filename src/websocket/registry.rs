@@ -1,6 +1,7 @@
 use super::session::{End, Initiator, Order, Session};
 use super::settings::Quota;
 use crate::exchange::{UserId, UserIdOrigin};
+use crate::http::address;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
@@ -252,7 +253,7 @@ impl Live {
         let identity = &new.identity;
         let of_user = identity.user.as_ref().map(|user| self.by_user.get(user.as_str()));
         let of_user = of_user.map(|numbers| numbers.map_or(0, Vec::len));
-        let of_address = identity.client.map(|client| self.by_address.get(&client));
+        let of_address = client_of(new).map(|client| self.by_address.get(&client));
         let of_address = of_address.map(|numbers| numbers.map_or(0, BTreeSet::len));
         let exceeded = |limit: Option<usize>, count: Option<usize>| {
             let (limit, count) = (limit?, count?);
@@ -288,7 +289,7 @@ impl Live {
             let identity = &session.identity;
             let user = identity.user.as_ref().map(|user| user.as_str().into());
             for user in [user, None] {
-                let claim = Claim { user, client: identity.client };
+                let claim = Claim { user, client: client_of(&session) };
                 let Some(numbers) = self.pending_of.get_mut(&claim) else { continue };
                 numbers.retain(|&other| other != number);
                 if numbers.is_empty() {
@@ -305,7 +306,7 @@ impl Live {
             let numbers = live.by_user.get(user.as_str());
             Some(numbers.map_or((0, None), |numbers| (numbers.len(), numbers.first().copied())))
         };
-        let of_address = |live: &Self| Some(count(live.by_address.get(&new.identity.client?)));
+        let of_address = |live: &Self| Some(count(live.by_address.get(&client_of(new)?)));
         let of_route =
             |live: &Self| Some((live.counted.len(), live.counted.keys().next().copied()));
         type Rule<'r> =
@@ -341,7 +342,7 @@ impl Live {
             let at = numbers.partition_point(|&earlier| earlier < number);
             numbers.insert(at, number);
         }
-        if let Some(client) = session.identity.client {
+        if let Some(client) = client_of(session) {
             self.by_address.entry(client).or_default().insert(number);
         }
         self.counted.insert(number, Arc::clone(session));
@@ -378,7 +379,7 @@ impl Live {
                 self.by_user.remove(user.as_str());
             }
         }
-        if let Some(client) = session.identity.client
+        if let Some(client) = client_of(&session)
             && let Some(numbers) = self.by_address.get_mut(&client)
         {
             numbers.remove(&number);
@@ -426,9 +427,14 @@ impl Drop for Ticket {
     }
 }
 
+/// The client among whose sessions one counts: of IPv6, its /64 network.
+fn client_of(session: &Session) -> Option<IpAddr> {
+    session.identity.client.map(address::client)
+}
+
 /// Whose handshakes a new one is counted among, and how many sessions they may have.
 fn claims(new: &Session, quota: &Quota) -> impl Iterator<Item = (Claim, usize)> {
-    let (user, client) = (new.identity.user.as_ref(), new.identity.client);
+    let (user, client) = (new.identity.user.as_ref(), client_of(new));
     let of_user = quota.per_user.zip(user).map(|(limit, user)| {
         let user = Some(user.as_str().into());
         (Claim { user, client }, limit)
@@ -512,6 +518,18 @@ mod tests {
         let routes = lock(&registry.routes);
         let live = lock(&routes.get("ws").expect("the route").live);
         assert!(live.by_user.is_empty() && live.by_address.is_empty() && live.leaving.is_empty());
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one_client() {
+        let registry = Registry::default();
+        let quota = Quota { per_address: Some(1), ..Quota::default() };
+        let admit = |client| registry.admit(session("id", "", client), &quota);
+        let first = admit("2001:db8::1").expect("room");
+        assert_eq!(admit("2001:db8::2").map(drop), Err(Full::Address(1)));
+        admit("2001:db8:0:1::1").expect("another network");
+        drop(first);
+        admit("2001:db8::2").expect("room again");
     }
 
     #[test]

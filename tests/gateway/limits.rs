@@ -1,7 +1,7 @@
 //! What a stranger can grow has a bound, and beyond it an answer that says so.
 
 use crate::support::{
-    Authority, Config, Gateway, Head, Upstream, Wire, free_port, get, ok, until, within,
+    Authority, Config, Gateway, Handshake, Head, Upstream, Wire, free_port, get, ok, until, within,
 };
 use bytes::Bytes;
 use http::Request;
@@ -454,6 +454,65 @@ async fn clients_of_a_trusted_proxy_are_counted_by_the_address_that_it_reports()
     assert_eq!(of("192.0.2.1").await.status(), 429);
     assert_eq!(of("192.0.2.2").await.status(), 200);
     assert_eq!(gateway.get("/", &[]).await.status(), 200, "the proxy itself");
+}
+
+#[tokio::test]
+async fn requests_from_one_ipv6_network_count_as_one_clients() {
+    let upstream = hanging().await;
+    let limits = "limits: {requests_per_client: 2}";
+    let config = Config::to(&upstream).top("trusted_proxies: [127.0.0.1]").top(limits);
+    let gateway = config.start().await;
+    let reported = |client: &str| format!("X-Forwarded-For: {client}");
+    let mut held = Vec::new();
+    for client in ["2001:db8::1", "2001:db8::2", "::ffff:192.0.2.1", "192.0.2.1"] {
+        let mut wire = gateway.connect().await;
+        wire.send(get("/hangs", &[&reported(client)])).await;
+        held.push(wire);
+    }
+    until("four are in flight", async || upstream.requests().len() == 4).await;
+    for (client, status) in [
+        ("2001:db8::ffff:3", 429),
+        ("2001:db8:0:1::1", 200),
+        ("192.0.2.1", 429),
+        ("::ffff:192.0.2.1", 429),
+        ("192.0.2.2", 200),
+    ] {
+        let response = gateway.get("/", &[&reported(client)]).await;
+        assert_eq!(response.status(), status, "{client}");
+    }
+}
+
+#[tokio::test]
+async fn requests_behind_the_proxy_protocol_are_the_clients() {
+    let upstream = hanging().await;
+    let gateway = Config::to(&upstream)
+        .listening("proxy_protocol: {from: [127.0.0.0/8]}")
+        .top("limits: {requests_per_client: 1}")
+        .start()
+        .await;
+    let ask = async |client: &str, target: &str| {
+        let mut wire = gateway.connect().await;
+        wire.send(format!("PROXY TCP6 {client} 2001:db8:ffff::1 4000 80\r\n")).await;
+        wire.send(get(target, &[])).await;
+        wire
+    };
+    let _held = ask("2001:db8::1", "/hangs").await;
+    until("one is in flight", async || upstream.requests().len() == 1).await;
+    assert_eq!(ask("2001:db8::2", "/").await.response().await.status(), 429);
+    assert_eq!(ask("2001:db8:0:1::1", "/").await.response().await.status(), 200);
+}
+
+#[tokio::test]
+async fn sessions_from_one_ipv6_network_count_as_one_clients() {
+    let upstream = Upstream::echo().await;
+    let config = Config::to(&upstream).with("websocket: {max_sessions_per_address: 1}");
+    let gateway = config.top("trusted_proxies: [127.0.0.1]").start().await;
+    let from = |client: &str| Handshake::to("/ws").set("X-Forwarded-For", client);
+    let _first = from("2001:db8::1").open(&gateway).await;
+    assert_eq!(gateway.refused(&from("2001:db8::2")).await.status(), 429);
+    let _other = from("2001:db8:0:1::1").open(&gateway).await;
+    let _mapped = from("::ffff:192.0.2.1").open(&gateway).await;
+    assert_eq!(gateway.refused(&from("192.0.2.1")).await.status(), 429);
 }
 
 #[tokio::test]
