@@ -274,6 +274,7 @@ async fn copies_that_nobody_answers_leave_descriptors_for_connections() {
         assert_eq!(gateway.get("/", &[]).await.text(), "ok");
     }
     assert!(shadow.connections() < 120, "{}", shadow.connections());
+}
 
 #[tokio::test]
 async fn idle_http2_connections_to_upstreams_make_room_for_new_ones() {

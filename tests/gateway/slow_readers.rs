@@ -1,6 +1,6 @@
 //! A client that takes nothing of its response makes the gateway hold little of it.
 
-use crate::support::{Config, Gateway, Upstream, Wire, get, until};
+use crate::support::{Config, Gateway, Handshake, Upstream, Wire, get, until};
 use bytes::Bytes;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// What each may make the gateway hold, beyond the kernel's buffers; and what a process needs for
@@ -208,6 +209,57 @@ async fn of_a_file_little_is_held() {
     })
     .await;
     assert_little(&gateway, before, 60, "files");
+}
+
+/// A service that takes nothing of what follows a request's head.
+async fn deaf() -> Upstream {
+    Upstream::scripted(|mut wire, _| async move {
+        let Some(request) = wire.try_head().await else { return };
+        if let Some(key) = request.get("sec-websocket-key") {
+            let accept = derive_accept_key(key.as_bytes());
+            let head = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                 Upgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            );
+            wire.send(head).await;
+        }
+        std::future::pending::<()>().await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn of_what_a_slow_service_is_sent_little_is_held() {
+    let handshake = Handshake::to("/ws").bytes();
+    let upload = "POST /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000000\r\n\r\n";
+    // A masked frame of ten billion bytes.
+    let frame = [&[0x82, 0xff][..], &10_000_000_000_u64.to_be_bytes(), &[0; 4]].concat();
+    for (what, head, first) in
+        [("a body", upload, vec![]), ("a WebSocket", handshake.as_str(), frame)]
+    {
+        let upstream = deaf().await;
+        let gateway = Config::to(&upstream).top("access_log: off").start().await;
+        let before = gateway.peak_memory();
+        let sent = Arc::new(AtomicU64::new(0));
+        let mut sending = JoinSet::new();
+        for _ in 0..60 {
+            let mut wire = gateway.connect().await;
+            wire.send(head).await;
+            if !first.is_empty() {
+                assert_eq!(wire.head().await.status(), Some(101));
+                wire.send(&first).await;
+            }
+            let sent = Arc::clone(&sent);
+            sending.spawn(async move {
+                let piece = [0; 16 * 1024];
+                while wire.try_send(&piece).await.is_ok() {
+                    sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                }
+            });
+        }
+        stalled(&sent).await;
+        assert_little(&gateway, before, 60, what);
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use crate::http::raw_head::{
     self as head, AnnouncedBody, CUT_OFF, Fault, MALFORMED, MAX_HEAD, Scan,
 };
 use crate::proxy::begun;
+use crate::upstream::PIECE;
 use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use std::cell::Cell;
@@ -298,18 +299,7 @@ impl ClientStream {
         left: u64,
     ) -> Poll<io::Result<()>> {
         let Some(stream) = self.inner.as_mut() else { return Poll::Ready(Ok(())) };
-        let most = usize::try_from(left).unwrap_or(usize::MAX);
-        let read = if most >= buffer.remaining() {
-            let before = buffer.filled().len();
-            ready!(Pin::new(stream).poll_read(cx, buffer))?;
-            buffer.filled().len() - before
-        } else {
-            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
-            ready!(Pin::new(stream).poll_read(cx, &mut part))?;
-            let read = part.filled().len();
-            buffer.advance(read);
-            read
-        };
+        let read = ready!(poll_piece(stream, cx, buffer, left))?;
         self.body = Body::Left(left.saturating_sub(read as u64));
         Poll::Ready(Ok(()))
     }
@@ -330,7 +320,7 @@ impl ClientStream {
             return Poll::Ready(Ok(()));
         }
         let Some(stream) = self.inner.as_mut() else { return Poll::Ready(Ok(())) };
-        Pin::new(stream).poll_read(cx, buffer)
+        poll_piece(stream, cx, buffer, u64::MAX).map_ok(drop)
     }
 
     /// Reads while a response is waited for: Pingora asks for a single byte then, to see whether the client leaves.
@@ -367,6 +357,27 @@ impl ClientStream {
         }
         Poll::Ready(read)
     }
+}
+
+/// Reads at most so many bytes, and no more than [`PIECE`]: Pingora reads several times before it
+/// waits for an upstream that takes nothing.
+fn poll_piece(
+    stream: &mut Stream,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+    most: u64,
+) -> Poll<io::Result<usize>> {
+    let most = usize::try_from(most.min(PIECE)).unwrap_or(usize::MAX);
+    if most >= buffer.remaining() {
+        let before = buffer.filled().len();
+        ready!(Pin::new(stream).poll_read(cx, buffer))?;
+        return Poll::Ready(Ok(buffer.filled().len() - before));
+    }
+    let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+    ready!(Pin::new(stream).poll_read(cx, &mut part))?;
+    let read = part.filled().len();
+    buffer.advance(read);
+    Poll::Ready(Ok(read))
 }
 
 /// What a read for a head has brought.
