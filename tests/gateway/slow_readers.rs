@@ -191,7 +191,8 @@ async fn of_a_file_little_is_held() {
     let file = File::create(folder.path().join("big.txt")).expect("a file");
     file.set_len(64 << 20).expect("its length");
     let root = folder.path().display();
-    let config = Config::new().answer("files", "path: /", &format!("files: {{root: {root}}}"));
+    let config =
+        Config::new().answer("files", "path_prefix: /", &format!("files: {{root: {root}}}"));
     let gateway = config.top("access_log: off").start().await;
     let before = gateway.peak_memory();
     let mut held = Vec::new();
