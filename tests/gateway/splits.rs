@@ -166,3 +166,30 @@ async fn a_shadow_that_hangs_or_is_gone_slows_nothing() {
     assert_eq!(gateway.send(&large).await.text(), "s");
     assert_eq!(gateway.send(get("/", &[])).await.text(), "s");
 }
+
+#[tokio::test]
+async fn a_value_that_no_header_has_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tidegate.yaml");
+    let yaml = Config::to_address("127.0.0.1:1")
+        .with("split: [{upstream: service, headers: {x-a: \"b\\nc\", x-b: \"\u{e9}\"}}]")
+        .route(
+            "padded",
+            "path_prefix: /, headers: {x-c: \" 1\", x-d: \"2\\t\", x-e: \"a b\"}",
+            "service",
+        )
+        .yaml(3000);
+    std::fs::write(&file, yaml).expect("the file");
+    let run = cli(folder.path(), &["check", "--config", "tidegate.yaml"], &[]).await;
+    assert_eq!(run.code, Some(78), "{}", run.all());
+    for told in [
+        "routes[0].split[0].headers.x-a: no header's value holds line breaks",
+        "routes[1].match.headers.x-c: the white space around it is no part of a header's value",
+        "routes[1].match.headers.x-d: the white space around it",
+    ] {
+        assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
+    }
+    for good in ["headers.x-b", "headers.x-e"] {
+        assert!(!run.stderr.contains(good), "{good} in:\n{}", run.stderr);
+    }
+}

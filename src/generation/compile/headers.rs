@@ -1,8 +1,9 @@
 use super::Compiler;
 use crate::config::{self, Spanned};
 use crate::filter::{FieldName, FieldValue, HeaderChanges, HeadersFilter};
+use crate::http::head::is_padded;
 use bytes::Bytes;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 
 /// On which way a field is.
@@ -68,6 +69,24 @@ impl Compiler<'_> {
             }
         }
         fields
+    }
+
+    /// A value that a header of a request is compared with; none that no header has is let pass.
+    pub(super) fn compared_value(
+        &mut self,
+        written: &str,
+        span: config::Span,
+        at: String,
+    ) -> Option<HeaderValue> {
+        let reason = match HeaderValue::from_bytes(written.as_bytes()) {
+            Ok(value) if !is_padded(&value) => return Some(value),
+            Ok(_) => {
+                "the white space around it is no part of a header's value (RFC 9110, section 5.5)"
+            }
+            Err(_) => "no header's value holds line breaks or control characters",
+        };
+        self.problems.add(span, at, reason);
+        None
     }
 
     fn field_name(

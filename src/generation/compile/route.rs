@@ -39,6 +39,12 @@ impl Compiler<'_> {
                 PathRule::Exact(normalized(path.as_str()))
             }
         };
+        for (name, wanted) in &matches.headers {
+            if let ValueMatch::Exact(value) = wanted {
+                let at = format!("{at}.match.headers.{}", name.as_str());
+                self.compared_value(value.as_str(), written.name.span, at);
+            }
+        }
         let value = |written: &ValueMatch| match written {
             ValueMatch::Exact(exact) => ValueRule::Exact(exact.as_str().to_owned()),
             ValueMatch::Presence(presence) => ValueRule::Present(presence.present),

@@ -2,7 +2,6 @@ use super::{Compiler, header_name};
 use crate::config::{self, Spanned};
 use crate::generation::{Mirror, Split, When};
 use crate::upstream::Pool;
-use http::HeaderValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +34,8 @@ impl Compiler<'_> {
             };
             let mut take = |when| splits.push(Split { pool: Arc::clone(&pool), when });
             for (name, value) in &split.headers {
-                let value = HeaderValue::from_str(value.as_str()).ok();
+                let at = format!("{at}.headers.{}", name.as_str());
+                let value = self.compared_value(value.as_str(), split.span, at);
                 if let Some((name, value)) = header_name(name).zip(value) {
                     take(When::Header(name, value));
                 }
