@@ -4,6 +4,9 @@ use std::sync::{Mutex, PoisonError};
 /// How many lines are kept.
 const KEPT: usize = 1000;
 
+/// How many bytes of lines are kept in one piece: short lines each in their own would take more.
+const PIECE: usize = 16 * 1024;
+
 /// The last lines of a log, for who looks on.
 #[derive(Debug, Default)]
 pub struct Recent(Mutex<Lines>);
@@ -18,11 +21,18 @@ struct Lines {
     count: u64,
 }
 
-/// Lines that were written together: at a high rate there are many in one.
+/// Lines, one after the other.
 #[derive(Debug)]
 struct Piece {
-    text: Box<[u8]>,
+    text: Vec<u8>,
     lines: usize,
+}
+
+impl Piece {
+    fn add(&mut self, text: &[u8], lines: usize) {
+        self.text.extend_from_slice(text);
+        self.lines += lines;
+    }
 }
 
 impl Recent {
@@ -33,11 +43,19 @@ impl Recent {
             None | Some(0) => text,
             Some(skipped) => text.splitn(skipped + 1, |byte| *byte == b'\n').last().unwrap_or(text),
         };
-        let piece = Piece { text: text.into(), lines: lines.min(KEPT) };
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         recent.count += lines as u64;
-        recent.kept += piece.lines;
-        recent.pieces.push_back(piece);
+        let lines = lines.min(KEPT);
+        recent.kept += lines;
+        match recent.pieces.back_mut() {
+            Some(last) if last.text.len() + text.len() <= PIECE => last.add(text, lines),
+            _ => {
+                let room = Vec::with_capacity(text.len().max(PIECE));
+                let mut piece = Piece { text: room, lines: 0 };
+                piece.add(text, lines);
+                recent.pieces.push_back(piece);
+            }
+        }
         while let Some(first) = recent.pieces.front().map(|first| first.lines)
             && recent.kept - first >= KEPT
         {
