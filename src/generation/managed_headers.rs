@@ -64,10 +64,7 @@ impl ManagedHeaders {
 
 /// Whether a name holds other characters than letters, digits and `-`. Names are in lower case.
 pub fn is_odd(name: &HeaderName) -> bool {
-    // Without an early end the compiler makes a few wide comparisons of it.
-    name.as_str().bytes().fold(false, |is_odd, byte| {
-        is_odd | !(byte.is_ascii_lowercase() | byte.is_ascii_digit() | (byte == b'-'))
-    })
+    name.as_str().bytes().any(|byte| !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 /// Whether a name holds `_`.

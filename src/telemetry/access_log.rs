@@ -97,7 +97,7 @@ impl AccessLog {
     }
 
     fn write(&self, outcome: &Outcome<'_>, event: Event<'_>) {
-        if !self.sampling.takes(outcome.status, outcome.exchange.request_id()) {
+        if !self.sampling.takes(outcome.status, || outcome.exchange.request_id()) {
             return;
         }
         let line = match self.format {
