@@ -204,7 +204,9 @@ async fn of_a_file_little_is_held() {
     let (mut last, mut same) = (0, 0);
     until("no more of the file is read", async || {
         let now = gateway.bytes_read();
-        same = if now == last && now > 60 * 64 * 1024 { same + 1 } else { 0 };
+        // It reads some about itself now and then, and a file in pieces of 64 KiB.
+        let is_still = now - last < 4096 && now > 60 * 64 * 1024;
+        same = if is_still { same + 1 } else { 0 };
         last = now;
         same == 25
     })
