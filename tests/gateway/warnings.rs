@@ -65,7 +65,7 @@ async fn what_is_not_wise_is_told_with_its_name_its_place_and_a_page() {
         ("public-suffix-origin", cors("allow_origins: [\"https://*.GitHub.io\"]"), "4:24"),
         ("cors-star", cors("allow_methods: [\"*\"]"), "4:24"),
         ("cors-star", cors("expose_headers: [\"*\"], allow_credentials: true"), "4:25"),
-        ("cors-unheeded", cors("allow_methods: [TRACE]"), "4:24"),
+        ("cors-unheeded", cors("allow_methods: [TRACK]"), "4:24"),
         ("cors-unheeded", cors("expose_headers: [set-cookie]"), "4:25"),
         ("cors-unheeded", cors("max_age: 2days"), "4:17"),
         ("trusts-everybody", more("trusted_proxies: [10.0.0.0/8, \"::/0\"]"), "4:31"),

@@ -7,8 +7,8 @@ use std::time::Duration;
 /// What scripts never see, whatever is exposed (Fetch, "forbidden response-header name").
 const NEVER_READ: [&str; 2] = ["set-cookie", "set-cookie2"];
 
-/// What scripts can't ask for (Fetch, "forbidden method").
-const NEVER_SENT: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
+/// What scripts can't ask for (Fetch, "forbidden method"); `CONNECT` and `TRACE` are errors everywhere.
+const NEVER_SENT: [&str; 1] = ["TRACK"];
 
 /// Beyond this no browser keeps a preflight's answer.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
