@@ -134,6 +134,7 @@ fn is_plain_byte(byte: &u8) -> bool {
 }
 
 /// The bytes of a target that are neither encoded nor refused, by their numbers.
+#[expect(clippy::indexing_slicing, reason = "the compiler runs it")]
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = b'!';
