@@ -2,11 +2,9 @@
 
 use crate::support::{Config, Gateway, Handshake, Upstream, Wire, get, until};
 use bytes::Bytes;
-use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -183,35 +181,6 @@ async fn of_a_response_from_an_http2_upstream_little_is_held() {
     assert!(each < 512 * 1024, "{each} bytes for each of 60");
     // They share one connection, and others get their answers on it.
     assert_eq!(gateway.get("/", &[]).await.status(), 200);
-}
-
-#[tokio::test]
-async fn of_a_file_little_is_held() {
-    let folder = TempDir::new().expect("a folder");
-    let file = File::create(folder.path().join("big.txt")).expect("a file");
-    file.set_len(64 << 20).expect("its length");
-    let root = folder.path().display();
-    let config =
-        Config::new().answer("files", "path_prefix: /", &format!("files: {{root: {root}}}"));
-    let gateway = config.top("access_log: off").start().await;
-    let before = gateway.peak_memory();
-    let mut held = Vec::new();
-    for _ in 0..60 {
-        let mut wire = connect(&gateway).await;
-        wire.send(get("/big.txt", &[])).await;
-        held.push(wire);
-    }
-    let (mut last, mut same) = (0, 0);
-    until("no more of the file is read", async || {
-        let now = gateway.bytes_read();
-        // It reads some about itself now and then, and a file in pieces of 64 KiB.
-        let is_still = now - last < 4096 && now > 60 * 64 * 1024;
-        same = if is_still { same + 1 } else { 0 };
-        last = now;
-        same == 25
-    })
-    .await;
-    assert_little(&gateway, before, 60, "files");
 }
 
 /// A service that takes nothing of what follows a request's head.
