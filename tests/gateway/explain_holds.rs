@@ -374,7 +374,8 @@ impl Client {
                     ("HEAD", _) | (_, 204 | 304) => String::new(),
                     _ => self.peer.body(&head).await,
                 };
-                let closes = field(&head, "connection").is_some_and(|it| it == "close");
+                // A 426 names `Upgrade` in a line of its own beside what becomes of the connection.
+                let closes = head.lines().any(|it| it.eq_ignore_ascii_case("connection: close"));
                 if closes || field(&head, "x-request-id").is_none() {
                     *self = Self::connect(self.address).await;
                 }
