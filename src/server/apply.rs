@@ -46,6 +46,8 @@ pub(super) struct Force {
 pub(super) enum Occasion {
     /// It is another version, or the same with other files beside it.
     Version(Cause),
+    /// The files beside it have changed, while its own file says something else.
+    Beside,
     /// DNS says something else than it did.
     Discovered,
 }
@@ -56,6 +58,10 @@ impl Force {
         let before = self.live.full();
         let (mut generation, changes) = match self.compile(read.clone()).await {
             Ok(compiled) => compiled,
+            Err(problems) if matches!(occasion, Occasion::Beside) => {
+                log::error!("files that have changed are not used:\n{problems}");
+                return Err(problems.to_string());
+            }
             Err(problems) => {
                 self.history.refused(problems.to_string());
                 log::error!(
@@ -69,6 +75,11 @@ impl Force {
             Occasion::Discovered => {
                 generation.number = before.number;
                 ("endpoints discovered".to_owned(), generation)
+            }
+            Occasion::Beside => {
+                generation.number = before.number;
+                let what = "files beside the configuration in force reloaded, its own file not";
+                (what.to_owned(), generation)
             }
             Occasion::Version(cause) => {
                 let what = match &cause {

@@ -40,8 +40,11 @@ pub(super) struct Watch {
     watchman: Watchman,
     /// The files of the last version that was looked at, good or not.
     sources: Arc<Sources>,
-    /// Whether they could not be read as they should.
-    had_problems: bool,
+    /// What is wrong with them, in words; empty when nothing is.
+    problems: String,
+    /// A rollback or the guard has left them: only an edit of them, a SIGHUP or a restart puts them
+    /// into force again.
+    was_left: bool,
     rest: Rest,
     /// A look at the files that has not ended yet.
     looking: Option<Looking>,
@@ -67,7 +70,8 @@ impl Watch {
             force,
             watchman: Watchman::default(),
             sources,
-            had_problems: false,
+            problems: String::new(),
+            was_left: false,
             rest,
             looking: None,
             resolved: Instant::now(),
@@ -156,16 +160,17 @@ impl Watch {
         // What is written from here on makes another stamp, and another look.
         match self.read_again().await {
             Ok(read) => {
-                let live = self.force.live.full();
-                let mut beside = live.files.iter();
                 // A file that can't be read has no text.
-                if !read.problems.is_empty()
-                    || self.had_problems
-                    || texts(&files(&read.sources)) != texts(&files(&self.sources))
-                    || beside.any(|(path, stamp)| seen.get(path).is_some_and(|it| it != stamp))
-                {
-                    let _ = self.edited(read).await;
+                let is_edit = read.problems.to_string() != self.problems
+                    || texts(&files(&read.sources)) != texts(&files(&self.sources));
+                // What was refused may be whole with the files that have come.
+                let is_retry =
+                    self.beside_changed(&seen) && !self.was_left && read.problems.is_empty();
+                if (is_edit || is_retry) && self.edited(read).await.is_ok() {
+                    self.rest.read(seen);
+                    return;
                 }
+                self.apply_beside(&seen).await;
             }
             Err(reason) => log::error!("configuration not read: {reason}"),
         }
@@ -175,16 +180,40 @@ impl Watch {
     /// Reads the files again and applies them, edited or not.
     async fn reload(&mut self) -> Result<String, String> {
         // First, for what is written while they are read is another edit.
+        let mut seen = Stamps::default();
         if let Ok(Ok(Ok(stamps))) = timeout(MAX_READ, self.stamps()).await {
+            seen.clone_from(&stamps);
             self.rest.read(stamps);
         }
         let read = self.read_again().await?;
-        self.edited(read).await
+        let told = self.edited(read).await;
+        if told.is_err() {
+            self.apply_beside(&seen).await;
+        }
+        told
+    }
+
+    /// Whether a file that the configuration in force names, such as a certificate, is another one.
+    fn beside_changed(&self, seen: &Stamps) -> bool {
+        let live = self.force.live.full();
+        live.files.iter().any(|(path, stamp)| seen.get(path).is_some_and(|it| it != stamp))
+    }
+
+    /// Reads the changed files beside a configuration that is in force while its own file says something
+    /// else: what is there was refused, or left by a rollback.
+    async fn apply_beside(&mut self, seen: &Stamps) {
+        let is_other = !self.problems.is_empty()
+            || texts(&files(&self.sources)) != texts(&files(&self.force.read.sources));
+        if is_other && self.beside_changed(seen) {
+            let read = self.force.read.clone();
+            let _ = self.force.apply(read, Occasion::Beside).await;
+        }
     }
 
     async fn edited(&mut self, read: Read) -> Result<String, String> {
         self.sources = Arc::new(read.sources.clone());
-        self.had_problems = !read.problems.is_empty();
+        self.problems = read.problems.to_string();
+        self.was_left = false;
         let before = self.force.live.full();
         let told = self.force.apply(read, Occasion::Version(Cause::Edit)).await?;
         let live = self.force.live.full();
@@ -220,6 +249,7 @@ impl Watch {
         let read = config::read_again(&version.files, variables);
         self.watchman.dismiss();
         let told = self.force.apply(read, Occasion::Version(cause(version.number))).await?;
+        self.was_left = true;
         Ok(format!("back to version {}: {told}", version.number))
     }
 

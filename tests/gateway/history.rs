@@ -111,6 +111,100 @@ async fn a_rollback_is_live_and_drops_no_socket_and_the_file_waits_for_its_next_
     assert_eq!(at().await, "v2", "what the file says");
 }
 
+/// A configuration whose endpoints and error page are in files beside it, which starts with the first
+/// upstream.
+struct Beside {
+    gateway: Gateway,
+    admin: Admin,
+    upstreams: [Upstream; 2],
+}
+
+impl Beside {
+    async fn start(admin: Admin) -> Self {
+        let upstreams = [Upstream::saying("first").await, Upstream::saying("second").await];
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let (port, file) = (free_port(), folder.path().join("tidegate.yaml"));
+        std::fs::write(folder.path().join("page.html"), "old page").expect("written");
+        let endpoints = upstreams[0].address().to_string();
+        std::fs::write(folder.path().join("endpoints.txt"), endpoints).expect("written");
+        std::fs::write(&file, Self::config(&admin, "good").yaml(port)).expect("written");
+        Self { gateway: Gateway::run(folder, file, port).await, admin, upstreams }
+    }
+
+    fn config(admin: &Admin, version: &str) -> Config {
+        Config::new()
+            .upstream("service", &["-"])
+            .route("all", "path: /", "service")
+            .replacing("endpoints: [\"-\"]", "endpoints_file: endpoints.txt")
+            .answer("version", "path: /version", &format!("respond: {{body: {version}}}"))
+            .top("error_pages: {pages: {\"404\": page.html}}")
+            .top(&admin.section())
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        replace_file(&self.gateway.folder().join(name), text);
+    }
+
+    async fn get(&self, path: &str) -> String {
+        self.gateway.get(path, &[]).await.text()
+    }
+
+    /// Changes both files; when they are in use, the version is still this one.
+    async fn changes(&self, endpoint: usize, page: &str, version: &str) {
+        let said = ["first", "second"][endpoint];
+        self.write("endpoints.txt", &self.upstreams[endpoint].address().to_string());
+        crate::support::until("the other endpoint", async || self.get("/").await == said).await;
+        self.write("page.html", page);
+        assert_eq!(self.get("/version").await, version);
+    }
+}
+
+#[tokio::test]
+async fn file_beside_the_configuration_does_not_bring_back_what_a_rollback_has_left() {
+    let beside = Beside::start(Admin::new()).await;
+    edit(&beside.gateway, &Beside::config(&beside.admin, "bad")).await;
+    assert_eq!(beside.get("/version").await, "bad");
+    let done = beside.admin.cli(beside.gateway.folder(), &["rollback"]).await;
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    beside.changes(1, "new page", "good").await;
+    let causes = beside.admin.get("/history").await;
+    assert_eq!(causes["versions"][0]["cause"], "rollback to 1", "{causes}");
+    let mark = beside.gateway.mark();
+    beside.gateway.signal(nix::sys::signal::Signal::SIGHUP);
+    beside.gateway.says(mark, "configuration reloaded: generation 4").await;
+    assert_eq!(beside.get("/version").await, "bad", "what the file says");
+    beside.changes(0, "newer page", "bad").await;
+}
+
+#[tokio::test]
+async fn files_beside_a_refused_configuration_are_used() {
+    let beside = Beside::start(Admin::new()).await;
+    let good = Beside::config(&beside.admin, "other").yaml(beside.gateway.port());
+    let broken = [
+        format!("{good} - ["),
+        format!("{good}state_dir: \"${{TIDEGATE_TEST_UNSET}}\"\n"),
+        good.replace("{\"404\": page.html}", "{\"404\": page.html, \"5xx\": gone.html}"),
+    ];
+    for (number, broken) in broken.into_iter().enumerate() {
+        let mark = beside.gateway.mark();
+        replace_file(beside.gateway.file(), &broken);
+        beside.gateway.says(mark, "configuration not reloaded").await;
+        beside.changes((number + 1) % 2, &format!("page {number}"), "good").await;
+        assert!(!beside.admin.get("/history").await["refused"].is_null(), "still refused");
+    }
+    // SIGHUP does no less.
+    let mark = beside.gateway.mark();
+    beside.write("page.html", "page by SIGHUP");
+    beside.gateway.signal(nix::sys::signal::Signal::SIGHUP);
+    beside.gateway.says(mark, "configuration not reloaded").await;
+    beside.changes(0, "last page", "good").await;
+    let mark = beside.gateway.mark();
+    beside.write("gone.html", "there");
+    replace_file(beside.gateway.file(), &good);
+    beside.gateway.says(mark, "configuration reloaded: generation 2").await;
+    assert_eq!(beside.get("/version").await, "other");
+}
+
 #[tokio::test]
 async fn versions_outlive_the_process_where_there_is_a_place_for_them() {
     let (upstream, admin) = (echoing().await, Admin::new());
