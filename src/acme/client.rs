@@ -1,3 +1,4 @@
+use super::answer::Asked;
 use super::retry_after::RetryAfter;
 use crate::tls::{Roots, provider};
 use bytes::Bytes;
@@ -37,12 +38,11 @@ impl instant_acme::HttpClient for Client {
         &self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
+        let asked = Asked::of(&request);
         let answer = self.http.request(request);
         let retry_after = Arc::clone(&self.retry_after);
         Box::pin(async move {
-            let mut answer = answer.await.map_err(|error| Error::Other(Box::new(error)))?;
-            retry_after.note(answer.headers_mut());
-            Ok(BytesResponse::from(answer))
+            asked.answer(answer, |answer| retry_after.note(answer.headers_mut())).await
         })
     }
 }

@@ -138,7 +138,9 @@ impl Managed {
             Err(error) => return self.fail(&format!("no place for it: {error}"), failures, None),
         };
         // One may have done so just now.
-        if let Some(kept) = self.store.certificate() {
+        if let Some(kept) = self.store.certificate()
+            && (kept.is_valid() || !self.has_valid())
+        {
             self.show(kept);
         }
         let left = self.left();
@@ -171,10 +173,38 @@ impl Managed {
         if let Some(missing) = self.settings.domains.iter().find(missing) {
             return Err(format!("the authority has issued a certificate without {missing}"));
         }
+        self.judge_time(&certificate)?;
         if let Err(error) = self.store.keep_certificate(&issued.chain, &issued.key) {
             log::error!("the certificate for {} can't be kept: {error}", self.names());
         }
         Ok(certificate)
+    }
+
+    /// Whether clients would take the certificate now. One that is not valid yet is better than none:
+    /// it may be this machine's clock that is wrong.
+    fn judge_time(&self, certificate: &Certificate) -> Result<(), String> {
+        let time = |time| humantime::format_rfc3339_seconds(time);
+        let fault = if certificate.has_expired() {
+            format!("has expired, at {}", time(certificate.not_after))
+        } else if !certificate.is_valid() {
+            format!("is not valid before {}", time(certificate.not_before))
+        } else {
+            return Ok(());
+        };
+        if certificate.has_expired() || self.has_valid() {
+            return Err(format!(
+                "the certificate that the authority has issued {fault}; it is not used (this \
+                 machine's clock says {})",
+                time(SystemTime::now())
+            ));
+        }
+        log::warn!("the certificate that the authority has issued for {} {fault}", self.names());
+        Ok(())
+    }
+
+    /// Whether clients are shown a certificate that they take.
+    fn has_valid(&self) -> bool {
+        self.certificates().iter().any(|certificate| certificate.is_valid())
     }
 
     fn show(&self, certificate: Certificate) {
@@ -278,5 +308,67 @@ async fn keep(managed: Weak<Managed>) {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, KeyPair};
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// What an authority issues for `a.test`, with this validity in days from today.
+    fn issued(name: &str, from: i64, to: i64) -> Issued {
+        let days = |days: i64| {
+            let time = match u32::try_from(days) {
+                Ok(days) => SystemTime::now() + DAY * days,
+                Err(_) => SystemTime::now() - DAY * u32::try_from(-days).expect("days"),
+            };
+            time.into()
+        };
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        (params.not_before, params.not_after) = (days(from), days(to));
+        let key = KeyPair::generate().expect("a key");
+        let chain = params.self_signed(&key).expect("a certificate").pem();
+        Issued { chain, key: key.serialize_pem() }
+    }
+
+    fn managed(folder: &Path) -> Managed {
+        let settings = Settings {
+            domains: vec!["a.test".to_owned()],
+            email: None,
+            directory: "https://localhost/dir".to_owned(),
+            ca: None,
+            challenge: AcmeChallenge::Http01,
+            external_account: None,
+            renew_before: None,
+            retry: Duration::from_secs(1),
+        };
+        Managed::new(settings, folder, Vec::new())
+    }
+
+    #[test]
+    fn issued_certificate_outside_its_validity_does_not_replace_a_valid_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let managed = managed(folder.path());
+        let reason = |issued: Issued| managed.take(&issued).map(drop).unwrap_err();
+        // None is valid yet: any that will be is better.
+        assert!(reason(issued("a.test", -10, -5)).contains("has expired, at "));
+        assert!(managed.take(&issued("a.test", 5, 90)).is_ok());
+        managed.show(managed.take(&issued("a.test", -1, 30)).expect("a certificate"));
+        for (wrong, expected) in [
+            (issued("a.test", -10, -5), "has expired, at "),
+            (issued("a.test", 5, 90), "is not valid before "),
+            (issued("b.test", -1, 90), "without a.test"),
+            (Issued { key: issued("a.test", -1, 90).key, ..issued("a.test", -1, 90) }, "key"),
+            (Issued { chain: "no PEM".to_owned(), ..issued("a.test", -1, 90) }, "can't be used"),
+        ] {
+            let got = reason(wrong);
+            assert!(got.contains(expected), "{got}");
+        }
+        let kept = managed.store.certificate().expect("the good one is kept");
+        assert!(kept.is_valid());
+        assert!(managed.take(&issued("a.test", -1, 90)).is_ok());
     }
 }

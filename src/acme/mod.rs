@@ -1,5 +1,6 @@
 //! Certificates that the gateway orders by itself (RFC 8555), keeps on disk and renews.
 
+mod answer;
 mod client;
 mod managed;
 mod order;

@@ -208,9 +208,12 @@ async fn refusals(order: &mut Order) -> Option<String> {
 
 fn of_problem(problem: &instant_acme::Problem) -> String {
     let detail = problem.detail.as_deref().unwrap_or("no reason given");
-    match problem.r#type.as_deref().and_then(|kind| kind.rsplit(':').next()) {
-        Some(kind) => format!("{detail} ({kind})"),
-        None => detail.to_owned(),
+    let kind = problem.r#type.as_deref().and_then(|kind| kind.rsplit(':').next());
+    match (problem.status, kind) {
+        (Some(status), Some(kind)) => format!("{status} {kind}: {detail}"),
+        (Some(status), None) => format!("{status}: {detail}"),
+        (None, Some(kind)) => format!("{detail} ({kind})"),
+        (None, None) => detail.to_owned(),
     }
 }
 

@@ -123,6 +123,11 @@ impl Certificate {
         self.not_after <= SystemTime::now()
     }
 
+    /// Whether clients take it at this time.
+    pub fn is_valid(&self) -> bool {
+        self.not_before <= SystemTime::now() && !self.has_expired()
+    }
+
     /// The first of its names, for logs.
     pub fn name(&self) -> &str {
         self.names.first().map_or("(nameless)", String::as_str)
