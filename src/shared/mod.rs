@@ -13,7 +13,7 @@ use crate::background;
 use crate::telemetry::Alarm;
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisError, TlsCertificates};
+use redis::{Client, ErrorKind, RedisError, TlsCertificates};
 use sessions::Held;
 use sha1::{Digest, Sha1};
 use std::fmt::{self, Write};
@@ -60,6 +60,7 @@ pub struct Shared {
     /// Whether the log says that the server is away.
     is_reported_away: AtomicBool,
     broken_keys: Alarm,
+    evictions: Alarm,
 }
 
 /// How often the counters were asked.
@@ -92,6 +93,7 @@ impl Shared {
             // So that the first connection is logged.
             is_reported_away: AtomicBool::new(true),
             broken_keys: Alarm::default(),
+            evictions: Alarm::default(),
         })
     }
 
@@ -191,6 +193,11 @@ impl Shared {
             log::warn!(
                 "shared counters: {address} refuses commands ({reason}); counting alone until it \
                  accepts writes"
+            );
+        } else if matches!(error.kind(), ErrorKind::UnexpectedReturnType | ErrorKind::Parse) {
+            log::warn!(
+                "shared counters: {address} does not answer as Valkey or Redis would ({reason}); \
+                 counting alone until it does"
             );
         } else {
             log::warn!(

@@ -1,6 +1,6 @@
 use super::{Shared, digest};
 use redis::aio::MultiplexedConnection;
-use redis::{RedisError, Script};
+use redis::{ErrorKind, RedisError, Script};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ impl Shared {
         link: &mut MultiplexedConnection,
     ) -> Result<(), RedisError> {
         let key = format!("{}:probe:{}", self.settings.prefix, self.replica);
-        TAKE.key(key).arg(1).arg(1_000).invoke_async::<u64>(link).await.map(drop)
+        let wait = TAKE.key(key).arg(1).arg(1_000).invoke_async(link).await?;
+        plausible_wait(wait, 1.0).map(drop)
     }
 
     /// One request more of those that `limit` and `who` name: how long it has to wait, nothing when
@@ -36,8 +37,32 @@ impl Shared {
         let mut link = self.link()?;
         let key = format!("{}:rate:{limit}:{}", self.settings.prefix, digest(who));
         let micros = each.as_nanos() as f64 / 1000.0;
-        let answer: Result<u64, RedisError> =
+        let answer: Result<i64, RedisError> =
             TAKE.key(key).arg(micros).arg(micros * f64::from(burst)).invoke_async(&mut link).await;
+        let answer = answer.and_then(|wait| plausible_wait(wait, micros));
         self.judge(answer).map(Duration::from_micros)
+    }
+}
+
+/// The script's answer, which is never longer than the time that one request takes: by its clock the
+/// next request is due at most a burst ahead.
+fn plausible_wait(wait: i64, micros_each: f64) -> Result<u64, RedisError> {
+    let longest = micros_each.ceil() + 1.0;
+    let wait = u64::try_from(wait).ok().filter(|&wait| wait as f64 <= longest);
+    wait.ok_or_else(|| {
+        (ErrorKind::UnexpectedReturnType, "the script of rate limits was answered wrongly").into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_that_the_script_can_not_have_answered_is_an_error() {
+        let of = |wait| plausible_wait(wait, 1_500.5).ok();
+        assert_eq!([of(0), of(1_501), of(1_502)], [Some(0), Some(1_501), Some(1_502)]);
+        assert_eq!([of(-1), of(i64::MIN), of(1_600), of(i64::MAX)], [None; 4]);
+        assert_eq!(plausible_wait(0, 0.001).ok(), Some(0));
     }
 }

@@ -1,11 +1,11 @@
 use super::{Shared, digest};
 use crate::websocket::{End, Session};
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, RedisError, Script, Value};
+use redis::{ErrorKind, Pipeline, RedisError, Script, Value};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 pub(super) static ENTER: LazyLock<Script> =
@@ -23,8 +23,12 @@ const LISTEN: Duration = Duration::from_secs(5);
 /// How often it looks whether the counters are back.
 const UP_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long after a failure it listens again.
-const RETRY: Duration = Duration::from_secs(1);
+/// How long after a failure it listens again: the first time, and at the most.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// So many consecutive answers that name no session of this gateway are believed: the sessions may have
+/// ended just before.
+const MAX_UNKNOWN: u32 = 20;
 
 /// The sessions of this gateway that are counted together with those of others.
 #[derive(Debug, Default)]
@@ -96,7 +100,7 @@ impl Shared {
         let answer = match self.link() {
             None => None,
             Some(mut link) => {
-                let answer: Result<u64, RedisError> = ENTER
+                let answer: Result<i64, RedisError> = ENTER
                     .key(key)
                     .arg(&name)
                     .arg(&self.replica)
@@ -106,6 +110,11 @@ impl Shared {
                     .arg(format!("{}:evicted:", self.settings.prefix))
                     .invoke_async(&mut link)
                     .await;
+                let answer = answer.and_then(|began| {
+                    let words = "the script of sessions was answered wrongly";
+                    u64::try_from(began)
+                        .map_err(|_| (ErrorKind::UnexpectedReturnType, words).into())
+                });
                 self.judge(answer)
             }
         };
@@ -207,6 +216,7 @@ impl Drop for Hold {
 /// Closes the sessions of this gateway that others' newer ones take the place of.
 pub(super) async fn close_evicted(shared: Weak<Shared>) {
     let mut link = None;
+    let (mut unknown, mut failures) = (0, 0);
     loop {
         let Some(this) = shared.upgrade() else { return };
         let list = format!("{}:evicted:{}", this.settings.prefix, this.replica);
@@ -220,9 +230,10 @@ pub(super) async fn close_evicted(shared: Weak<Shared>) {
             }
             None => match this.connect_to_wait(LISTEN).await {
                 Ok(link) => link,
-                Err(_) => {
+                Err(error) => {
+                    let wait = this.evictions_failed(&error, &mut failures);
                     drop(this);
-                    sleep(RETRY).await;
+                    sleep(wait).await;
                     continue;
                 }
             },
@@ -230,26 +241,68 @@ pub(super) async fn close_evicted(shared: Weak<Shared>) {
         drop(this);
         let mut wait = redis::cmd("BLPOP");
         wait.arg(list).arg(LISTEN.as_secs());
+        let began = Instant::now();
         let heard: Result<Option<(String, String)>, RedisError> =
             wait.query_async(&mut taken).await;
-        match heard {
-            Ok(Some((_, name))) => evict(&shared, name),
-            Ok(None) => {}
-            Err(_) => {
-                sleep(RETRY).await;
+        let Some(this) = shared.upgrade() else { return };
+        let failed = match heard {
+            Ok(Some((_, name))) => {
+                unknown = if this.evict(name) { 0 } else { unknown + 1 };
+                (unknown > MAX_UNKNOWN).then_some("BLPOP names sessions that nobody has evicted")
+            }
+            // A server that does not wait would be asked without a pause.
+            Ok(None) if began.elapsed() < LISTEN / 2 => {
+                Some("BLPOP was answered before its time was over")
+            }
+            Ok(None) => None,
+            Err(error) => {
+                let sleeping = sleep(this.evictions_failed(&error, &mut failures));
+                // The connection is as good as before when a command is refused.
+                link = error.code().is_some().then_some(taken);
+                drop(this);
+                sleeping.await;
                 continue;
             }
-        }
+        };
         link = Some(taken);
+        match failed {
+            None => failures = 0,
+            Some(words) => {
+                let error = (ErrorKind::UnexpectedReturnType, words).into();
+                let wait = this.evictions_failed(&error, &mut failures);
+                drop(this);
+                sleep(wait).await;
+            }
+        }
     }
 }
 
-fn evict(shared: &Weak<Shared>, name: String) {
-    // It counts no more, so it must not be renewed while it closes; it may be just now.
-    let session = shared.upgrade().and_then(|this| this.held().end(name));
-    if let Some(session) = session {
-        // One that is not open yet closes as soon as it is.
-        session.order(End::replaced());
+impl Shared {
+    /// Closes a session of this gateway; whether there is one of this name.
+    fn evict(&self, name: String) -> bool {
+        // It counts no more, so it must not be renewed while it closes; it may be just now.
+        let session = self.held().end(name);
+        if let Some(session) = &session {
+            // One that is not open yet closes as soon as it is.
+            session.order(End::replaced());
+        }
+        session.is_some()
+    }
+
+    /// Evictions by other gateways can't be listened for. Logged at most once a minute; a server that
+    /// is away is reported by the link. Returns how long to wait.
+    fn evictions_failed(&self, error: &RedisError, failures: &mut u32) -> Duration {
+        let wait = RETRY.0.saturating_mul(1 << (*failures).min(4)).min(RETRY.1);
+        *failures = failures.saturating_add(1);
+        let is_away = error.is_io_error() && (*failures < 3 || !self.is_up());
+        if !is_away && self.evictions.ring() {
+            let (address, reason) = (self.address(), super::reason(error));
+            log::warn!(
+                "shared counters: {address} does not announce the sessions that other gateways \
+                 evict ({reason}); they stay open here, over the limit of their user, until it does"
+            );
+        }
+        wait
     }
 }
 

@@ -1,7 +1,59 @@
 //! A Redis that answers, but wrongly or in part, costs the requests nothing.
 
 use crate::support::{Admin, Config, Gateway, Handshake, Metrics, Redis, Upstream, until};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Stands before a Redis, and answers each batch of commands with this one among them in its place.
+async fn answering(
+    redis: &Redis,
+    command: &'static str,
+    answer: &'static str,
+) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let (behind, count) = (redis.port(), Arc::new(AtomicUsize::new(0)));
+    let counter = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", behind)).await.expect("Redis");
+            let counter = Arc::clone(&counter);
+            tokio::spawn(async move {
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                let (sender, mut answers) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
+                let answers_of_redis = sender.clone();
+                tokio::spawn(async move {
+                    let mut bytes = vec![0; 65_536];
+                    while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
+                        let _ = answers_of_redis.send(bytes[..count].to_vec());
+                    }
+                });
+                tokio::spawn(async move {
+                    while let Some(bytes) = answers.recv().await {
+                        if to_client.write_all(&bytes).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+                let mut bytes = vec![0; 65_536];
+                while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+                    let asked = &bytes[..count];
+                    if asked.windows(command.len()).any(|it| it == command.as_bytes()) {
+                        counter.fetch_add(1, Ordering::Relaxed);
+                        let _ = sender.send(answer.as_bytes().to_vec());
+                    } else if to_server.write_all(asked).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (port, count)
+}
 
 struct Counting {
     redis: Redis,
@@ -187,4 +239,67 @@ async fn lease_of_a_clock_ahead_ends_and_the_session_makes_room() {
         wire.head().await.status() == Some(101)
     })
     .await;
+}
+
+#[tokio::test]
+async fn blpop_that_is_answered_at_once_is_not_asked_without_a_pause() {
+    let of_nobody = "*2\r\n$4\r\nlist\r\n$6\r\nnobody\r\n";
+    for answer in ["*-1\r\n", of_nobody, "+OK\r\n", "-ERR no\r\n"] {
+        let redis = Redis::start().await;
+        let (port, count) = answering(&redis, "BLPOP", answer).await;
+        let upstream = Upstream::echo().await;
+        let gateway = Config::to(&upstream)
+            .with("websocket: {max_sessions_per_user: 3}")
+            .top("identity: {user_id: [{query: u}]}")
+            .top(&format!("shared_counters: {{url: \"redis://127.0.0.1:{port}\"}}"))
+            .start()
+            .await;
+        gateway.says(0, "does not announce the sessions that other gateways evict").await;
+        let before = count.load(Ordering::Relaxed);
+        // Absence of a flood takes time to be seen.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let asked = count.load(Ordering::Relaxed) - before;
+        assert!(asked <= 10, "{asked} times in 2 s, answered {answer:?}");
+        let lines = gateway.log_lines();
+        let told = lines.iter().filter(|line| line.contains("does not announce")).count();
+        assert_eq!(told, 1, "{lines:#?}");
+    }
+}
+
+#[tokio::test]
+async fn blpop_that_is_denied_is_logged_and_costs_no_connections() {
+    let redis = Redis::start().await;
+    let user = ["ACL", "SETUSER", "gw", "on", ">pw", "~*", "+@all", "-blpop"];
+    assert_eq!(redis.ask(&user), ["OK"]);
+    let upstream = Upstream::echo().await;
+    let config = Config::to(&upstream)
+        .with("websocket: {max_sessions_per_user: 1, evict: oldest}")
+        .top("identity: {user_id: [{query: u}]}")
+        .top(&redis.section(", username: gw, password: pw"));
+    let gateways = [config.start().await, config.start().await];
+    for gateway in &gateways {
+        let line =
+            gateway.says(0, "does not announce the sessions that other gateways evict").await;
+        assert!(line.contains("blpop"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn wait_that_the_rate_script_can_not_have_answered_is_not_believed() {
+    for answer in [":-1\r\n", ":9223372036854775807\r\n", "$-1\r\n", "*0\r\n"] {
+        let redis = Redis::start().await;
+        let (port, _) = answering(&redis, "EVALSHA", answer).await;
+        let upstream = Upstream::saying("ok").await;
+        let gateway = Config::to(&upstream)
+            .with("rate_limits: [{requests: 2, per: 1d}]")
+            .top(&format!("shared_counters: {{url: \"redis://127.0.0.1:{port}\"}}"))
+            .start()
+            .await;
+        gateway.says(0, "does not answer as Valkey or Redis would").await;
+        let mut statuses = Vec::new();
+        for _ in 0..3 {
+            statuses.push(gateway.get("/", &[]).await.status());
+        }
+        assert_eq!(statuses, [200, 200, 429], "counted alone, answered {answer:?}");
+    }
 }
