@@ -1,4 +1,6 @@
-use super::frame::{Close, Event, Header, Opcode, ProtocolError, Scanner, Side, Tally, unmask};
+use super::frame::{
+    Close, Event, Header, Opcode, ProtocolError, Scanner, Side, Tally, close_error, unmask,
+};
 use super::session::Session;
 use super::settings::Bounds;
 use super::watch::Watch;
@@ -26,6 +28,12 @@ impl Violation {
             Self::MessageSize(limit) => (1009, format!("a message is over {limit} bytes")),
             Self::Rate(limit) => (1008, format!("over {limit} messages a second")),
         }
+    }
+
+    /// Whether it is the close frame itself that is wrong.
+    pub(super) fn is_of_close(self) -> bool {
+        use ProtocolError::{CloseCode, ClosePayload, CloseReason};
+        matches!(self, Self::Protocol(ClosePayload | CloseCode | CloseReason))
     }
 }
 
@@ -218,14 +226,14 @@ impl Lane {
             if let Err(violation) = self.judge(&header, bounds) {
                 return Screened::Violation(violation);
             }
-            if !self.may_be_ours(&header) {
+            if !self.needs_payload(&header, bounds) {
                 let whole = (length as u64).saturating_add(header.length);
                 return Screened::Pass(
                     usize::try_from(whole).unwrap_or(usize::MAX).min(bytes.len()),
                 );
             }
         }
-        // Byte by byte: what is kept here is a header, or a pong of eight bytes.
+        // Byte by byte: what is kept here is a header, a pong of eight bytes or a close frame.
         for (index, &byte) in bytes.iter().enumerate() {
             let held = &mut self.own().held;
             held.push(byte);
@@ -237,7 +245,7 @@ impl Lane {
                 self.own().held.clear();
                 return Screened::Violation(violation);
             }
-            if !self.may_be_ours(&header) {
+            if !self.needs_payload(&header, bounds) {
                 self.release(session);
                 return Screened::Taken(index + 1);
             }
@@ -245,7 +253,13 @@ impl Lane {
                 let own = self.own();
                 let mut payload = own.held.get(length..).unwrap_or_default().to_vec();
                 unmask(&mut payload, header.mask);
-                if own.ping.is_some_and(|ping| payload.starts_with(&ping.payload[..4])) {
+                if header.opcode == Opcode::Close {
+                    if let Some(error) = close_error(&payload) {
+                        own.held.clear();
+                        return Screened::Violation(Violation::Protocol(error));
+                    }
+                    self.release(session);
+                } else if own.ping.is_some_and(|ping| payload.starts_with(&ping.payload[..4])) {
                     // One that comes late answers an earlier ping, and is ours as well.
                     own.ping = own.ping.filter(|ping| ping.payload != *payload);
                     own.held.clear();
@@ -265,6 +279,11 @@ impl Lane {
         let mut held = std::mem::take(&mut self.own().held);
         self.scan(&held, session);
         self.own().out.append(&mut held);
+    }
+
+    /// Whether a frame's payload decides what happens to it. `judge` has found its length in order.
+    fn needs_payload(&self, header: &Header, bounds: &Bounds) -> bool {
+        self.may_be_ours(header) || bounds.strict && header.opcode == Opcode::Close
     }
 
     /// Whether it may be the pong that answers a ping of ours.

@@ -46,8 +46,15 @@ pub(super) struct Tap {
     upstream_is_broken: bool,
     /// The gateway ends the session: by then at the latest.
     closing: Option<Instant>,
-    /// Both have said that they close, and yet neither may end its connection: it is ended soon.
+    /// One side has closed, or both have, and yet neither may end its connection: it is ended soon.
     lingers: bool,
+    /// The client has ended its side without a close frame: nobody is left to send anything to.
+    client_has_ended: bool,
+    /// The upstream's time for its pong is over: its socket must be read before that counts, for
+    /// nothing was read while the client took nothing.
+    must_drain: bool,
+    /// That was done, and no pong was there.
+    is_drained: bool,
     /// When the phase has lasted long enough: the handshake, or a session with a longest time.
     phase_end: Option<Instant>,
     /// How the payloads of this session's pings begin, and how many there have been.
@@ -121,6 +128,9 @@ impl Tap {
             upstream_is_broken: false,
             closing: None,
             lingers: false,
+            client_has_ended: false,
+            must_drain: false,
+            is_drained: false,
             phase_end: Some(end),
             ping_key: mask(),
             pings: 0,
@@ -184,6 +194,14 @@ impl Tap {
         }
         let (code, reason) = violation.close();
         self.close(End::new(Initiator::Limit, code, reason));
+        if violation.is_of_close() {
+            // No other close frame will come from there.
+            let lane = match side {
+                Side::Client => &mut self.from_client,
+                Side::Upstream => &mut self.from_upstream,
+            };
+            lane.close.get_or_insert_default();
+        }
     }
 
     /// The upstream's connection has ended, in good order or not.
@@ -191,7 +209,10 @@ impl Tap {
         self.upstream_has_ended = true;
         self.upstream_is_broken |= error.is_some();
         self.from_upstream.is_cut = true;
-        if self.from_upstream.close.is_some() && self.from_client.close.is_none() {
+        if self.from_upstream.close.is_some()
+            && self.from_client.close.is_none()
+            && !self.client_has_ended
+        {
             // It has closed as it should, and still waits for the client's answer.
             let deadline = self.end_soon();
             self.closing.get_or_insert(deadline);
@@ -256,9 +277,11 @@ impl Tap {
         self.closing.is_some() && client && upstream
     }
 
-    /// Notes what a peer's close frame says; the first one ends the session.
+    /// Notes what a peer's close frame says; the first one ends the session, soon even if the other
+    /// peer never answers it.
     fn note_closes(&mut self) {
-        if !self.lingers && self.from_client.close.is_some() && self.from_upstream.close.is_some() {
+        let has_close = self.from_client.close.is_some() || self.from_upstream.close.is_some();
+        if has_close && !self.lingers {
             self.lingers = true;
             self.end_soon();
             self.session.wake();
@@ -274,6 +297,26 @@ impl Tap {
                     code: close.code,
                     reason: close.reason.clone().into(),
                 });
+            }
+        }
+    }
+
+    /// Answers the close frame of one side in place of the other, which has not answered in time.
+    fn answer_close(&mut self) {
+        let code = |lane: &Lane| {
+            let close = lane.close.as_ref()?;
+            Some(close.code.filter(|&code| frame::is_sendable(code)).unwrap_or(1000))
+        };
+        let (client, upstream) = (code(&self.from_client), code(&self.from_upstream));
+        for (lane, own, other, mask) in [
+            (&mut self.from_upstream, upstream, client, None),
+            (&mut self.from_client, client, upstream, Some(mask())),
+        ] {
+            if let (None, Some(code)) = (own, other)
+                && !lane.is_closed
+            {
+                lane.is_cut = true;
+                lane.put_close(frame::close(code, "", mask));
             }
         }
     }
@@ -318,8 +361,9 @@ impl Tap {
                 let quiet_since = self.from_client.last.max(self.from_upstream.last);
                 let idle = self.settings.idle_timeout.map(|time| (quiet_since + time, Limit::Idle));
                 let age = self.phase_end.map(|at| (at, Limit::Lifetime));
-                let silence = self.settings.ping.map(|ping| {
-                    let lane = if ping.client { &self.from_client } else { &self.from_upstream };
+                // An upstream's pong can't be seen while the client takes nothing.
+                let silence = self.settings.ping.filter(|ping| ping.client).map(|ping| {
+                    let lane = &self.from_client;
                     let sent = lane.ping().map(|ping| ping.sent).filter(|&sent| lane.last <= sent);
                     let pinged = sent.unwrap_or(lane.last + ping.interval);
                     (pinged + ping.timeout, Limit::Ping)
@@ -365,6 +409,7 @@ impl Tap {
         let is_idle = self.settings.idle_timeout.is_some_and(|timeout| due(quiet_since + timeout));
         let is_old = self.phase_end.is_some_and(&mut due);
         if self.lingers && due(self.end_soon()) {
+            self.answer_close();
             return Ok(Some(None));
         }
         if is_idle {
@@ -383,6 +428,13 @@ impl Tap {
                 // Whatever comes shows that the peer is there; only its pong must be kept back.
                 let silent = lane.ping().filter(|sent| lane.last <= sent.sent);
                 match silent {
+                    Some(sent)
+                        if side == Side::Upstream
+                            && sent.sent + ping.timeout <= now
+                            && !self.is_drained =>
+                    {
+                        self.must_drain = true;
+                    }
                     Some(sent) if due(sent.sent + ping.timeout) => {
                         self.peer_is_dead(side, ping.timeout)?;
                         break;
@@ -500,7 +552,8 @@ impl Tap {
         let mut due = self.closing.and_then(give_up_at);
         if self.closing.is_none() {
             let write_end = since + self.write_timeout;
-            let ping_end = self.settings.ping.map(|ping| since + ping.interval + ping.timeout);
+            let ping = self.settings.ping.filter(|ping| ping.upstream);
+            let ping_end = ping.map(|ping| since + ping.interval + ping.timeout);
             let limit = self.limit().filter(|(_, limit)| *limit != Limit::Ping);
             let limit = limit.map(|(at, limit)| (Instant::from_std(at), limit));
             if write_end <= now {
@@ -654,6 +707,7 @@ impl AsyncRead for Tap {
             return Poll::Pending;
         }
         tap.session.register(cx.waker());
+        (tap.must_drain, tap.is_drained) = (false, false);
         loop {
             let is_over = match tap.poll_clock() {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -667,7 +721,7 @@ impl AsyncRead for Tap {
             if tap.hand_over(buffer) {
                 return Poll::Ready(Ok(()));
             }
-            if is_over {
+            if is_over || tap.client_has_ended {
                 // The end of the stream: Pingora closes the client's side in good order.
                 return Poll::Ready(Ok(()));
             }
@@ -691,6 +745,7 @@ impl AsyncRead for Tap {
                         return Poll::Ready(Ok(()));
                     }
                 }
+                Poll::Pending if std::mem::take(&mut tap.must_drain) => tap.is_drained = true,
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -768,6 +823,11 @@ impl AsyncWrite for Tap {
         }
         self.client_gone();
         if is_open {
+            if self.from_client.close.is_none() {
+                // Over HTTP/2 the response ends with the request.
+                self.client_has_ended = true;
+                self.session.wake();
+            }
             self.end_soon();
             if self.upstream_is_broken {
                 return Poll::Ready(Ok(()));

@@ -73,6 +73,7 @@ mod secrets;
 mod service_manager;
 mod session_admin;
 mod session_ends;
+mod session_peers;
 mod shared_counters;
 mod shared_counters_faults;
 mod shutdown;

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// Routes by what ends their sessions, and whom the log names for it.
 const ENDINGS: [(&str, &str, &str); 6] = [
     ("lifetime", "max_lifetime: 500ms", "lifetime"),
-    ("ping", "ping: {interval: 300ms, timeout: 300ms}", "network"),
+    ("ping", "ping: {interval: 1s, timeout: 1s, to: both}", "network"),
     ("idle", "idle_timeout: 1s", "idle"),
     ("evict", "max_sessions_per_address: 1, evict: oldest", "limit"),
     ("kick", "strict: false", "kick"),

@@ -414,7 +414,7 @@ async fn a_stuck_session_over_http2_ends_when_it_is_told_to_and_alone() {
     let admin = Admin::new();
     let endings = [
         ("lifetime", "max_lifetime: 500ms", "lifetime"),
-        ("ping", "ping: {interval: 300ms, timeout: 300ms}", "network"),
+        ("ping", "ping: {interval: 1s, timeout: 1s}", "network"),
         ("idle", "idle_timeout: 1s", "idle"),
         ("kick", "strict: false", "kick"),
         ("evict", "max_sessions_per_address: 1, evict: oldest", "limit"),
@@ -520,4 +520,60 @@ async fn requests_over_http2_that_the_end_of_the_grace_cuts_off_are_logged() {
         let line = client.gateway.access_of(path).await;
         assert!(line["error.message"].to_string().contains("shutdown.grace"), "{line}");
     }
+}
+
+#[tokio::test]
+async fn rfc8441_5_stream_that_ends_without_a_close_frame_ends_in_order() {
+    // An upstream that answers nothing, and stays.
+    let (sender, mut came) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = Upstream::scripted(move |mut wire, _| {
+        let sender = sender.clone();
+        async move {
+            let head = wire.head().await;
+            if head.get("upgrade").is_none() {
+                return wire.send(crate::support::ok("polled")).await;
+            }
+            let mut wire = crate::support::Wire::new(switch(wire, &head, "").await.into_inner());
+            let _ = sender.send(wire.exactly(2).await[0]);
+            std::future::pending::<()>().await;
+        }
+    })
+    .await;
+    let mut client = Client::of(Config::to(&upstream)).await;
+    for with_trailers in [false, true] {
+        let (response, mut send) =
+            client.connect("/ws", "websocket", &[("sec-websocket-version", "13")]).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        match with_trailers {
+            false => send.send_data(Bytes::new(), true).expect("sent"),
+            true => send.send_trailers(http::HeaderMap::new()).expect("sent"),
+        }
+        let mut body = response.into_body();
+        while let Some(data) = within("the end", body.data()).await {
+            let data = data.expect("no reset");
+            assert_eq!(data, "", "nobody is left to read it");
+        }
+        assert_eq!(within("a close frame", came.recv()).await, Some(0x88));
+    }
+}
+
+#[tokio::test]
+async fn close_frame_that_the_upstream_never_answers_ends_the_session() {
+    let upstream = Upstream::scripted(|mut wire, _| async move {
+        let head = wire.head().await;
+        if head.get("upgrade").is_none() {
+            return wire.send(crate::support::ok("polled")).await;
+        }
+        let mut wire = crate::support::Wire::new(switch(wire, &head, "").await.into_inner());
+        wire.read_to_end().await;
+    })
+    .await;
+    let mut client = Client::of(Config::to(&upstream)).await;
+    let mut socket = client.open("/ws").await;
+    socket.close(Some(CloseFrame { code: 4001.into(), reason: "".into() })).await.expect("sent");
+    let answer = within("an answer", socket.next()).await.expect("a message").expect("sound");
+    let Message::Close(Some(close)) = answer else { panic!("{answer:?}") };
+    assert_eq!(u16::from(close.code), 4001);
+    let line = client.gateway.access("the end", |it| it["event"] == "websocket.close").await;
+    assert_eq!(line["websocket.close.initiator"], "client");
 }

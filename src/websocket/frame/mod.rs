@@ -423,6 +423,11 @@ pub fn is_sendable(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
+/// What is wrong with a close frame's payload (RFC 6455, sections 5.5.1 and 7.4).
+pub fn close_error(payload: &[u8]) -> Option<ProtocolError> {
+    read_close(payload).1
+}
+
 fn read_close(payload: &[u8]) -> (Close, Option<ProtocolError>) {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         let error = (!payload.is_empty()).then_some(ProtocolError::ClosePayload);
