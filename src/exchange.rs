@@ -51,17 +51,19 @@ impl UserId {
 
     /// An id from outside; `None` when it is empty.
     ///
-    /// One that is longer than [`UserId::MAX_CHARS`], or has characters that can't be shown, is
-    /// replaced by its beginning, `…` and a hash of the whole: ids that differ anywhere stay different.
+    /// One that is longer than [`UserId::MAX_CHARS`], has characters that can't be shown, or white space
+    /// at either end, is replaced by its beginning, `…` and a hash of the whole: ids that differ in any
+    /// byte stay different.
     pub fn new(written: &str, origin: UserIdOrigin) -> Option<Self> {
-        let written = written.trim();
         // A `…` of its own would let an id pass for the short form of another.
         let is_plain = |c: char| !is_control(c) && c != '…';
         // Most ids are visible ASCII, which takes no look at each character.
         let is_kept = match written.bytes().all(|byte| byte.is_ascii_graphic()) {
             true => written.len() <= Self::MAX_CHARS,
             false => {
-                written.chars().all(is_plain) && written.chars().nth(Self::MAX_CHARS).is_none()
+                written.chars().all(is_plain)
+                    && written.trim() == written
+                    && written.chars().nth(Self::MAX_CHARS).is_none()
             }
         };
         let value = match is_kept {
@@ -282,7 +284,7 @@ mod tests {
         };
         assert_eq!(id("user-1").as_deref(), Some("user-1"));
         assert_eq!(id(&"ü".repeat(256)), Some("ü".repeat(256)));
-        assert_eq!(id("  "), None);
+        assert_eq!(id(""), None);
         let odd = id("a\nb\u{1b}[31m").expect("an id");
         assert!(odd.starts_with("a\u{fffd}b\u{fffd}[31m…"), "{odd}");
         let long = id(&"ü".repeat(300)).expect("an id");
@@ -301,6 +303,13 @@ mod tests {
             of("\u{fffd}".as_bytes()),
             of(b"a\x01"),
             of(b"a\x02"),
+            of(b"a"),
+            of(b" a"),
+            of(b"a "),
+            of("a\u{a0}".as_bytes()),
+            of("\u{2003}a".as_bytes()),
+            of(b"\na"),
+            of(b" "),
         ];
         for (index, id) in ids.iter().enumerate() {
             for other in ids.iter().skip(index + 1) {

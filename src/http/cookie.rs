@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-/// The value of the first cookie called `name`, without the quotes that may surround it. Browsers send
+/// The value of the first cookie called `name`, without the pair of quotes that may surround it. Browsers send
 /// what a page has stored byte for byte, which need be neither ASCII nor UTF-8 (section 5.4).
 pub fn find<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
     headers
@@ -17,11 +17,11 @@ pub fn find<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {
-    let mut value = value.trim_ascii();
-    while let [b'"', rest @ ..] | [rest @ .., b'"'] = value {
-        value = rest;
+    let value = value.trim_ascii();
+    match value {
+        [b'"', inner @ .., b'"'] => inner,
+        _ => value,
     }
-    value
 }
 
 #[cfg(test)]
