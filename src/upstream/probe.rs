@@ -19,6 +19,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+/// A 101 that opens no WebSocket.
+const NO_WEBSOCKET: ErrorType = ErrorType::Custom("no WebSocket");
+
 /// How endpoints are asked whether they are well.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Probe {
@@ -138,8 +141,9 @@ impl Probe {
                 request.insert_header("Connection", "Upgrade")?;
                 request.insert_header("Upgrade", "websocket")?;
                 request.insert_header("Sec-WebSocket-Version", "13")?;
-                request.insert_header("Sec-WebSocket-Key", handshake::key())?;
-                match upgraded(&peer, request).await? {
+                let key = handshake::key();
+                request.insert_header("Sec-WebSocket-Key", key.as_str())?;
+                match upgraded(&peer, request, &key).await? {
                     101 => Ok(()),
                     status => Error::e_explain(ErrorType::HTTPStatus(status), "it did not upgrade"),
                 }
@@ -164,13 +168,20 @@ impl Probe {
     }
 }
 
-/// The status that a WebSocket's handshake is answered with. What it opens is closed in good order:
+/// The status that a WebSocket's handshake with this key is answered with; an error where a 101 is not
+/// one that clients would get through (RFC 6455, section 4.1). What it opens is closed in good order:
 /// without a close frame the service would count an abnormal end (RFC 6455, section 7.1.5).
-async fn upgraded(peer: &HttpPeer, request: RequestHeader) -> Result<u16> {
+async fn upgraded(peer: &HttpPeer, request: RequestHeader, key: &str) -> Result<u16> {
     let mut session = connect::open(peer).await?;
     connect::send_head(&mut session, peer, request).await?;
     session.finish_request_body().await?;
     let status = final_status(&mut session).await?;
+    if status == 101
+        && let Some(head) = session.response_header()
+    {
+        handshake::check_answer(key.as_bytes(), head.version, &head.headers)
+            .or_else(|error| Error::e_explain(NO_WEBSOCKET, error.reason()))?;
+    }
     match session {
         HttpSession::H1(session) if status == 101 => {
             let mut stream = session.into_inner();

@@ -8,6 +8,12 @@ use std::time::Duration;
 pub(super) fn reason(check: &Check, patience: Duration, error: &Error) -> String {
     let within = humantime::format_duration(patience);
     match error.etype() {
+        ErrorType::Custom(_) => match check {
+            Check::WebSocket(path) => {
+                format!("the WebSocket handshake at {path} was answered wrongly: {}", cause(error))
+            }
+            _ => cause(error),
+        },
         ErrorType::HTTPStatus(status) => match check {
             Check::Http(path) => format!("GET {path} answered {status}"),
             Check::WebSocket(path) => {

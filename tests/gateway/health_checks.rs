@@ -85,6 +85,27 @@ async fn a_websocket_check_ends_with_1000_and_may_have_a_query() {
 }
 
 #[tokio::test]
+async fn rfc6455_4_1_websocket_check_fails_where_clients_would_be_refused() {
+    for (lines, reason) in [
+        ("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: wrong\r\n", "Accept"),
+        ("Upgrade: websocket\r\nConnection: Upgrade\r\n", "Accept"),
+        ("Connection: Upgrade\r\nSec-WebSocket-Accept: wrong\r\n", "Upgrade"),
+    ] {
+        let service = Upstream::scripted(move |mut wire, _| async move {
+            wire.head().await;
+            wire.send(format!("HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n")).await;
+            wire.read_to_end().await;
+        })
+        .await;
+        let health = "health: {check: {websocket: /ws}, interval: 20ms, unhealthy_after: 1}";
+        let gateway = pool(&[&service], &[health]).start().await;
+        let line = gateway.says(0, "is unwell").await;
+        assert!(line.contains("the WebSocket handshake at /ws was answered wrongly: "), "{line}");
+        assert!(line.contains(reason), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn backups_stand_in_when_too_few_are_well() {
     let (main, backup) = (moody("m").await, Upstream::saying("b").await);
     let text = format!(
