@@ -298,3 +298,25 @@ async fn an_upstream_without_endpoints_says_where_they_should_have_come_from() {
     replace_file(&list, &format!("{}\n", a.address()));
     until("the endpoint", async || gateway.get("/", &[]).await.status() == 200).await;
 }
+
+#[tokio::test]
+async fn rfc1034_3_6_2_address_of_another_name_is_no_endpoint() {
+    let service = Upstream::saying("right").await;
+    let port = service.address().port();
+    let stray = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 9), port));
+    let _stray = Upstream::saying_at(stray, "stray").await;
+    let dns = Dns::start().await;
+    dns.set_addresses("real.test", &[Ipv4Addr::LOCALHOST]);
+    dns.set_alias("alias.test", "real.test.");
+    dns.set_services("_http._tcp.app.test", &[(1, 1, port, "alias.test.")]);
+    dns.add_stray("evil.test.", Ipv4Addr::new(127, 0, 0, 9));
+    for what in [
+        format!("{{host: \"real.test:{port}\"}}"),
+        format!("{{host: \"alias.test:{port}\"}}"),
+        "{srv: _http._tcp.app.test}".to_owned(),
+    ] {
+        let gateway = discovering(&dns, &what).start().await;
+        let answers = answers(&gateway, 10).await;
+        assert_eq!(answers, BTreeMap::from([("right".to_owned(), 10)]), "{what}");
+    }
+}

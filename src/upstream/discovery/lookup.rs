@@ -1,10 +1,11 @@
 //! DNS lookups of addresses, A and AAAA apart.
 
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use hickory_resolver::{Resolver, TokioResolver};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -129,7 +130,7 @@ impl Lookups {
     async fn family(&self, name: &str, kind: RecordType) -> Result<Family, String> {
         match self.resolver.lookup(name, kind).await {
             Ok(answer) => {
-                let ips = answer.answers().iter().filter_map(|record| match &record.data {
+                let ips = own_records(&answer).filter_map(|record| match &record.data {
                     RData::A(address) => Some(IpAddr::V4(address.0)),
                     RData::AAAA(address) => Some(IpAddr::V6(address.0)),
                     _ => None,
@@ -145,6 +146,24 @@ impl Lookups {
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The records of the name that was asked for, or of what it is an alias of (RFC 1034, section 3.6.2).
+/// Others that a server puts among them are nobody's business.
+pub(super) fn own_records(answer: &Lookup) -> impl Iterator<Item = &Record> {
+    let records = answer.answers();
+    let mut names = vec![answer.query().name()];
+    while let Some(last) = names.last().copied() {
+        let alias = records.iter().find_map(|record| match &record.data {
+            RData::CNAME(alias) if record.name == *last => Some(&alias.0),
+            _ => None,
+        });
+        match alias.filter(|alias| !names.contains(alias)) {
+            Some(alias) => names.push(alias),
+            None => break,
+        }
+    }
+    records.iter().filter(move |record| names.contains(&&record.name))
 }
 
 /// Whether the server says that there are none, rather than that it can't tell.
@@ -171,6 +190,8 @@ pub(super) fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, Stri
     let options: &mut ResolverOpts = builder.options_mut();
     // When to ask again is decided here.
     options.cache_size = 0;
+    // Aliases tell which records belong to a name.
+    options.preserve_intermediates = true;
     options.timeout = ANSWER_TIMEOUT;
     builder.build().map_err(|error| error.to_string())
 }

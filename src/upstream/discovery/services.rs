@@ -1,6 +1,6 @@
 //! Endpoints of SRV records: targets, ports and weights.
 
-use super::lookup::{Addresses, Lookups};
+use super::lookup::{Addresses, Lookups, own_records};
 use super::{Found, Records};
 use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{RData, RecordType};
@@ -58,7 +58,7 @@ async fn services(lookups: &Lookups, name: &str) -> Result<Answer, String> {
     let answer = lookups.resolver.lookup(name, RecordType::SRV).await;
     let answer = answer.map_err(|error| error.to_string())?;
     let mut until = answer.valid_until();
-    let services = answer.answers().iter().filter_map(|record| match &record.data {
+    let services = own_records(&answer).filter_map(|record| match &record.data {
         // The root says that the service is not available (RFC 2782), and nobody listens on port 0.
         RData::SRV(service) if !service.target.is_root() && service.port != 0 => {
             Some(service.clone())

@@ -25,6 +25,8 @@ struct Zone {
     silent: Vec<RecordType>,
     /// Names that it answers SERVFAIL for.
     failing: Vec<String>,
+    /// Records of other names, in each answer that has addresses.
+    strays: Vec<Record>,
     /// Whether answers by UDP are cut short, so that only TCP has them.
     truncates: bool,
 }
@@ -108,6 +110,12 @@ impl Dns {
         zone.records.get_or_insert_default().insert(format!("{name}."), data);
     }
 
+    /// Puts a record of another name into each answer for addresses.
+    pub fn add_stray(&self, name: &str, address: Ipv4Addr) {
+        let name = Name::from_ascii(name).expect("a name");
+        self.zone().strays.push(Record::from_rdata(name, 1, RData::A(A(address))));
+    }
+
     /// Says nothing any more.
     pub fn fall_silent(&self) {
         self.zone().records = None;
@@ -165,6 +173,9 @@ impl Zone {
             for data in data.iter().filter(fits).filter(|_| !truncates) {
                 answer.add_answer(Record::from_rdata(query.name().clone(), 1, data.clone()));
             }
+        }
+        if answer.answers.iter().any(|record| record.record_type() == RecordType::A) {
+            answer.add_answers(self.strays.iter().cloned());
         }
         Some(answer.to_vec().expect("an answer"))
     }
