@@ -101,7 +101,13 @@ impl Server {
         let mut signals =
             signals::Signals::listen(stop, heeds_signals).map_err(BindError::Signals)?;
         let mut taken = match (&place, takes_over) {
-            (Some(place), true) => Some(Taken::from(place).await.map_err(BindError::Handover)?),
+            (Some(place), true) => tokio::select! {
+                taken = Taken::from(place) => Some(taken.map_err(BindError::Handover)?),
+                () = signals.stopped() => {
+                    log::info!("stopped before the running gateway handed over its listeners");
+                    return Ok(());
+                }
+            },
             _ => None,
         };
         let addresses = fixed.listeners.iter().cloned().zip(fixed.modes.iter().copied());

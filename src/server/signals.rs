@@ -68,6 +68,11 @@ impl Signals {
         }
     }
 
+    /// Waits for a signal to stop. What else it is told meanwhile comes to nothing.
+    pub(super) async fn stopped(&mut self) {
+        while !matches!(self.next().await, Signal::Stop(_)) {}
+    }
+
     /// A second signal to stop means: now.
     pub(super) async fn fast_stop(&mut self) {
         let _ = stop_signal(&mut self.stops).await;

@@ -407,3 +407,37 @@ async fn a_quit_that_nobody_follows_changes_nothing() {
     gateway.signal(Signal::SIGTERM);
     assert_eq!(gateway.gone(GRACE).await.code(), Some(0));
 }
+
+#[tokio::test]
+async fn process_that_waits_for_the_sockets_heeds_sigterm() {
+    let upstream = Upstream::saying("ok").await;
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let (port, file) = (free_port(), folder.path().join("tidegate.yaml"));
+    let socket = folder.path().join("up.sock");
+    let yaml = config(&upstream).top(&format!("upgrade_socket: {}", socket.display())).yaml(port);
+    std::fs::write(&file, yaml).expect("written");
+    let gateway = Gateway::run(folder, file.clone(), port).await;
+    gateway.says(0, "ready").await;
+    gateway.signal(Signal::SIGSTOP);
+    let mut waiting = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["run", "--upgrade", "--config"])
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a process");
+    until("it waits for the sockets", async || socket.exists()).await;
+    let process = Pid::from_raw(i32::try_from(waiting.id()).expect("a process id"));
+    kill(process, Signal::SIGTERM).expect("it runs");
+    let mut ended = None;
+    until("its end", async || {
+        ended = waiting.try_wait().expect("a child");
+        ended.is_some()
+    })
+    .await;
+    assert_eq!(ended.and_then(|status| status.code()), Some(0), "in good order");
+    assert!(!socket.exists(), "nobody waits there any more");
+    gateway.signal(Signal::SIGCONT);
+    assert_eq!(gateway.get("/", &[]).await.text(), "ok", "the other one still serves");
+}

@@ -43,11 +43,11 @@ impl Taken {
             return Err(other("the gateway that runs belongs to another user"));
         }
         let listener = UnixListener::from_std(place.bind_transfer()?)?;
+        let _transfer = Transfer(place);
         let process = old.pid().and_then(Pid::from_raw);
         let process = process.ok_or_else(|| other("the gateway that runs is out of sight"))?;
         kill_process(process, Signal::QUIT)?;
         let sockets = timeout(PATIENCE, receive(&listener)).await;
-        let _ = fs::remove_file(place.transfer());
         let sockets = sockets.map_err(|_| {
             other(&format!("process {process} sent no listeners within {PATIENCE:?}"))
         })??;
@@ -69,6 +69,15 @@ impl Taken {
         if let Err(error) = self.control.write_u8(READY).await {
             log::warn!("the gateway before this one is gone already: {error}");
         }
+    }
+}
+
+/// Where the sockets come in; gone when nobody waits for them any more.
+struct Transfer<'p>(&'p Place);
+
+impl Drop for Transfer<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.0.transfer());
     }
 }
 
