@@ -37,7 +37,7 @@ pub struct Acme {
     /// How long after a failure it is tried again; doubled with each, up to a day.
     /// Default: `1m`.
     #[serde(default)]
-    pub retry: Option<Duration>,
+    pub retry: Option<Spanned<Duration>>,
 }
 
 /// How it is proved that a name leads here.

@@ -182,7 +182,12 @@ impl<'s> Checker<'s> {
         let required = schema.get("required").and_then(Value::as_array);
         let mut is_whole = true;
         for name in required.into_iter().flatten().filter_map(Value::as_str) {
-            if !entries.iter().any(|(key, _)| key.text == name) {
+            // What is misspelt is told already.
+            let is_misspelt = |key: &Key| {
+                properties.is_some_and(|known| !known.contains_key(&key.text))
+                    && did_you_mean(&key.text, [name]).is_some()
+            };
+            if !entries.iter().any(|(key, _)| key.text == name || is_misspelt(key)) {
                 let reason = format!("the key `{name}` is missing");
                 let missing = Found::problem(node.span, &join(path, name), reason, None);
                 problems.extend(missing.problems);

@@ -1,5 +1,5 @@
 use super::union::short_or_long;
-use super::{Duration, HeaderName, ProbeTarget, Switch};
+use super::{Duration, HeaderName, ProbeTarget, Spanned, Switch};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -42,12 +42,12 @@ pub enum HashKey {
 pub struct HealthCheck {
     /// What is asked.
     pub check: Check,
-    /// How often. Default: `5s`.
+    /// How often, at least `10ms`. Default: `5s`.
     #[serde(default)]
-    pub interval: Option<Duration>,
-    /// How long an answer may take. Default: `2s`.
+    pub interval: Option<Spanned<Duration>>,
+    /// How long an answer may take, at least `10ms`. Default: `2s`.
     #[serde(default)]
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Spanned<Duration>>,
     /// So many good answers in a row make it well. Default: `2`.
     #[serde(default)]
     #[schemars(range(min = 1, max = 100))]

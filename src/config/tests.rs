@@ -76,7 +76,6 @@ routes:
             "16:22 routes[0].timeouts.read: `30`: a duration needs a unit: write `30s` for seconds",
             "16:33 routes[0].timeouts.write: `soon`: not a duration; write it like `30s`, `10m`, `1h 30m` or `250ms`",
             "17:5 routes[1].nme: there is no such key",
-            "17:5 routes[1].name: the key `name` is missing",
             "18:15 routes[1].upstream: expected a string, found a list",
         ]
     );

@@ -27,7 +27,7 @@ pub struct WebSocket {
     /// Closes a session (1001) after so long, up to a tenth sooner or later so that sessions
     /// that began together don't come back together. A handshake that the upstream has not answered
     /// within this time is answered 504. Default: no limit.
-    pub max_lifetime: Option<Duration>,
+    pub max_lifetime: Option<Spanned<Duration>>,
     /// Sessions of this route at a time; a handshake beyond is answered 429.
     /// Default: no limit.
     pub max_sessions: Option<usize>,
@@ -56,8 +56,9 @@ pub struct WebSocket {
     /// `keep` (default), `drain` (closed with `drain.code`, spread over `drain.spread`), `close`
     /// (the same, at once).
     pub on_change: OnChange,
-    /// `true` closes a session (1002) on a violation of RFC 6455; by default it is counted, and
-    /// left to the peers.
+    /// `true` closes a session (1002) on a violation of RFC 6455's framing: masks, opcodes, reserved
+    /// bits, lengths, fragments, and the codes and reasons of close frames. Whether text messages are
+    /// UTF-8 is left to the peers. By default violations are counted, and left to the peers.
     pub strict: bool,
     /// Logs frames: `off` (default), `headers` (direction, opcode, length), `text` (text messages
     /// as well, up to 1 KiB each, values of secret keys redacted).
@@ -103,11 +104,12 @@ pub enum Evict {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ping {
-    /// How long a peer may be silent before it is pinged.
-    pub interval: Duration,
-    /// How long it then may be silent; the session is ended after that. Default: `10s`.
+    /// How long a peer may be silent before it is pinged, at least `1s`.
+    pub interval: Spanned<Duration>,
+    /// How long it then may be silent, at least `1s`; the session is ended after that.
+    /// Default: `10s`.
     #[serde(default)]
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Spanned<Duration>>,
     /// Who is pinged: `client` (default), `upstream`, or `both`.
     #[serde(default)]
     pub to: PingTo,

@@ -1,5 +1,5 @@
 use super::{Fixed, Generation};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 /// What a reload changed, by the names of routes.
@@ -40,7 +40,9 @@ impl Fixed {
                 keys.push(key.to_owned());
             }
         };
-        compare("listeners", self.listeners == written.listeners);
+        // In which order they are written changes nothing.
+        let addresses = |it: &Self| it.listeners.iter().cloned().collect::<HashSet<_>>();
+        compare("listeners", addresses(self) == addresses(written));
         compare("threads", self.threads == written.threads);
         compare("upstream_pool_size", self.upstream_pool_size == written.upstream_pool_size);
         compare("admin.address", self.admin == written.admin);

@@ -80,6 +80,8 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         files: BTreeMap::new(),
         shared: None,
         limits: Vec::new(),
+        declared_upstreams: &declared_upstreams,
+        missing_upstreams: BTreeSet::new(),
     };
     compiler.shared = compiler.shared_counters();
 
@@ -109,18 +111,10 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
         } else {
             names.insert(&written.name, written.name.span);
         }
-        let upstream = written.upstream.as_ref();
-        let pool = upstream.and_then(|upstream| pools.get(upstream.as_str()));
-        if let (None, Some(upstream)) = (pool, upstream)
-            && !declared_upstreams.contains(upstream.as_str())
+        if let Some(upstream) = &written.upstream
+            && !pools.contains_key(upstream.as_str())
         {
-            let known = declared_upstreams.iter().map(String::as_str);
-            let guess = config::did_you_mean(upstream, known);
-            let reason = format!("there is no upstream `{}`", &**upstream);
-            let problem = compiler.problems.add(upstream.span, format!("{at}.upstream"), reason);
-            if let Some(guess) = guess {
-                problem.help(format!("did you mean `{guess}`?"));
-            }
+            compiler.no_such_upstream(upstream, &format!("{at}.upstream"));
         }
         let rule = compiler.rule(written, &at);
         // A condition that was written wrongly would have told it from others.
@@ -220,6 +214,10 @@ struct Compiler<'c> {
     shared: Option<Arc<Shared>>,
     /// How often who may ask, so far.
     limits: Vec<Arc<RateLimit>>,
+    /// The names under `upstreams`, those with errors included.
+    declared_upstreams: &'c BTreeSet<String>,
+    /// Names that are none of these, and have been reported.
+    missing_upstreams: BTreeSet<String>,
 }
 
 impl Compiler<'_> {
@@ -363,6 +361,47 @@ impl Compiler<'_> {
             })
             .collect();
         (!sources.is_empty()).then(|| Arc::new(UserIdFilter::new(sources)))
+    }
+}
+
+impl Compiler<'_> {
+    /// A reference to an upstream that is not usable. One mistake is one error: a name is reported at
+    /// its first reference, and not at all where the upstream, or `upstreams` itself, has an error.
+    fn no_such_upstream(&mut self, name: &Spanned<String>, at: &str) {
+        let is_misspelt = |problem: &config::Problem| {
+            let path = problem.path();
+            problem.is_unknown_key() && config::did_you_mean(path, ["upstreams"]).is_some()
+        };
+        if self.declared_upstreams.contains(name.as_str())
+            || self.problems.iter().any(is_misspelt)
+            || !self.missing_upstreams.insert(name.to_string())
+        {
+            return;
+        }
+        let guess = config::did_you_mean(name, self.declared_upstreams.iter().map(String::as_str));
+        let reason = format!("there is no upstream `{}`", name.as_str());
+        let problem = self.problems.add(name.span, at, reason);
+        if let Some(guess) = guess {
+            problem.help(format!("did you mean `{guess}`?"));
+        }
+    }
+}
+
+/// A duration that must not be shorter than this.
+fn least(
+    written: Option<&Spanned<config::Duration>>,
+    shortest: Duration,
+    problems: &mut Problems,
+    path: &str,
+) {
+    if let Some(written) = written
+        && written.value.0 < shortest
+    {
+        let reason = match shortest < Duration::from_millis(1) {
+            true => "must be more than 0s".to_owned(),
+            false => format!("must be at least {}", humantime::format_duration(shortest)),
+        };
+        problems.add(written.span, path, reason);
     }
 }
 

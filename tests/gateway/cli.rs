@@ -126,6 +126,17 @@ async fn one_mistake_is_one_error() {
         good.replace("\"127.0.0.1:2\"]", "\"127.0.0.1:2\"], protocols: [h2], tls: maybe"),
         good.replace("127.0.0.1:1}]", "127.0.0.1:1, protocols: [h2, h1], tls: [a]}]"),
         good.replace("127.0.0.1:1}]", "127.0.0.1}]"),
+        good.replace("{address: 127.0.0.1:1}", "{addressx: 127.0.0.1:1}"),
+        good.replace("{name: a, ", "{namex: a, "),
+        good.replace("upstreams:", "upstreamsx:"),
+        format!("{good}  - {{name: b, match: {{path_prefix: /b}}, upstream: v, mirror: {{upstream: v}}}}\n")
+            .replace("  v: {", "  w: {"),
+        good.replace("endpoints: [\"127.0.0.1:2\"]", "endpoints: [{addressx: \"127.0.0.1:2\"}]"),
+        good.replace("\"127.0.0.1:2\"]", "{address: \"127.0.0.1:2\", backup: true}], discover: {host: [x]}"),
+        good.replace("\"127.0.0.1:2\"]", "\"127.0.0.1:2\"], health: {checkx: tcp}"),
+        route("match: {path_prefix: /a}, respond: {bodyx: b, content_type: text/plain}"),
+        route("match: {path_prefix: /a}, upstream: v, rate_limits: [{requestsx: 5, per: 1m}]"),
+        route("match: {path_prefix: /a}, upstream: v, split: [{upstreamx: u, percent: 5}]"),
         good.replace("127.0.0.1:1}]", "127.0.0.1:1, tls: {certificates: [{cert: a}]}}]"),
         format!(
             "{good}identity: {{user_id: [{{cookies: a}}]}}\nrate_limits: [{{requests: 1, by: user_id}}]\n"

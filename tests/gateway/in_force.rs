@@ -118,3 +118,25 @@ async fn a_token_can_be_tried_without_doing_anything() {
     assert_eq!(of(Some("another one")).await, 401);
     assert_eq!(of(None).await, 401);
 }
+
+#[tokio::test]
+async fn order_of_listeners_takes_no_restart() {
+    let (upstream, admin) = (Upstream::saying("ok").await, Admin::new());
+    let folder = TempDir::new().expect("a folder");
+    let (port, other) = (free_port(), free_port());
+    let yaml = |first: u16, second: u16| {
+        let further = format!("  - {{address: \"127.0.0.1:{second}\"}}\nthreads: 2");
+        Config::to(&upstream).top(&admin.section()).yaml(first).replace("threads: 2", &further)
+    };
+    let file = folder.path().join("tidegate.yaml");
+    std::fs::write(&file, yaml(port, other)).expect("written");
+    let gateway = Gateway::run(folder, file, port).await;
+    let mark = gateway.mark();
+    replace_file(gateway.file(), &yaml(other, port));
+    gateway.says(mark, "configuration reloaded").await;
+    assert_eq!(restart_needed(&admin).await, [""; 0]);
+    let mark = gateway.mark();
+    replace_file(gateway.file(), &yaml(other, free_port()));
+    gateway.says(mark, "configuration reloaded").await;
+    assert_eq!(restart_needed(&admin).await, ["listeners"]);
+}

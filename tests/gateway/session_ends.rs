@@ -374,10 +374,10 @@ async fn the_gateways_pings_are_answered_to_the_gateway_alone() {
         }
     })
     .await;
-    let gateway = ws("ping: {interval: 100ms, timeout: 5s}", &upstream).start().await;
+    let gateway = ws("ping: {interval: 1s, timeout: 5s}", &upstream).start().await;
     let mut socket = gateway.websocket("/ws").await;
     let mut pings = 0;
-    while pings < 4 {
+    while pings < 2 {
         match next(&mut socket).await {
             // tungstenite answers them when it is next used.
             Some(Message::Ping(_)) => pings += 1,
@@ -399,7 +399,7 @@ async fn the_gateways_pings_are_answered_to_the_gateway_alone() {
 #[tokio::test]
 async fn a_client_that_answers_no_ping_is_found_and_its_upstream_told() {
     let (upstream, mut codes) = telling().await;
-    let gateway = ws("ping: {interval: 200ms, timeout: 300ms}", &upstream).start().await;
+    let gateway = ws("ping: {interval: 1s, timeout: 1s}", &upstream).start().await;
     // It neither reads nor answers, as a frozen process would.
     let (_, _frozen) = Handshake::to("/ws").open_raw(&gateway).await;
     assert_eq!(within("the upstream's close", codes.recv()).await, Some(1001));
@@ -416,8 +416,7 @@ async fn an_upstream_that_answers_no_ping_is_found_and_its_client_told() {
         std::future::pending::<()>().await;
     })
     .await;
-    let gateway =
-        ws("ping: {interval: 200ms, timeout: 300ms, to: upstream}", &upstream).start().await;
+    let gateway = ws("ping: {interval: 1s, timeout: 1s, to: upstream}", &upstream).start().await;
     // By hand: tungstenite does not know 1014, which IANA has registered.
     let (_, mut wire) = Handshake::to("/ws").open_raw(&gateway).await;
     let frame = wire.exactly(4).await;

@@ -7,6 +7,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -123,6 +124,8 @@ async fn talk(
     let (reader, mut writer) = stream.into_split();
     let mut reader = tokio::io::AsyncReadExt::chain(&behind[..], reader);
     let write = async {
+        // The gateway pings a client that has been silent for a second.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
         for part in parts {
             tokio::io::AsyncWriteExt::write_all(&mut writer, &part).await.expect("written");
             tokio::task::yield_now().await;
@@ -224,8 +227,8 @@ async fn frames_pass_as_they_are_where_each_is_judged() {
 #[tokio::test]
 async fn frames_pass_as_they_are_between_the_gateways_pings() {
     // No ping is answered, so that every pong is held until it is known to be somebody else's.
-    let settings = "websocket: {ping: {interval: 1ms, timeout: 1h, to: client}}";
-    is_transparent(settings, 100, false, true).await;
+    let settings = "websocket: {ping: {interval: 1s, timeout: 1h, to: client}}";
+    is_transparent(settings, 10, false, true).await;
 }
 
 #[test]

@@ -287,3 +287,43 @@ async fn warnings_fail_where_they_are_denied() {
     assert_eq!(run.code, Some(78));
     assert!(run.stderr.contains("1 warning in t.yaml; docs/warnings.md"), "{}", run.stderr);
 }
+
+#[tokio::test]
+async fn durations_with_which_nothing_could_work_are_refused() {
+    let websocket = |settings: &str| {
+        format!("{TOP}routes: [{{name: all, upstream: used, websocket: {{{settings}}}}}]\n")
+    };
+    let health = |settings: &str| {
+        TOP.replace(
+            "\"127.0.0.1:1\"]",
+            &format!("\"127.0.0.1:1\"], health: {{check: tcp, {settings}}}"),
+        ) + ROUTE
+    };
+    for (yaml, expected) in [
+        (
+            websocket("ping: {interval: 0s}"),
+            "3:67: error: routes[0].websocket.ping.interval: must be at least 1s",
+        ),
+        (websocket("ping: {interval: 999ms}"), "websocket.ping.interval: must be at least 1s"),
+        (
+            websocket("ping: {interval: 25s, timeout: 0s}"),
+            "websocket.ping.timeout: must be at least 1s",
+        ),
+        (websocket("idle_timeout: 0s"), "websocket.idle_timeout: must be more than 0s"),
+        (websocket("max_lifetime: 0s"), "websocket.max_lifetime: must be more than 0s"),
+        (health("interval: 0s"), "upstreams.used.health.interval: must be at least 10ms"),
+        (health("timeout: 9ms"), "upstreams.used.health.timeout: must be at least 10ms"),
+    ] {
+        let run = check(&yaml).await;
+        assert_eq!(run.code, Some(78), "{yaml}{}", run.all());
+        assert!(run.stderr.contains(expected), "{expected}\n{}", run.all());
+        assert_eq!(run.stderr.matches("error: ").count(), 1, "{}", run.all());
+    }
+    for yaml in [
+        websocket("ping: {interval: 1s, timeout: 1s}, idle_timeout: 1ms"),
+        health("interval: 10ms"),
+    ] {
+        let run = check(&yaml).await;
+        assert_eq!(run.code, Some(0), "{}", run.all());
+    }
+}

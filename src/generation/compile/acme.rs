@@ -1,4 +1,4 @@
-use super::Compiler;
+use super::{Compiler, least};
 use crate::acme::{Managed, Settings};
 use crate::config::{Acme, AcmeChallenge, HostPattern, Spanned};
 use crate::tls::Source;
@@ -68,6 +68,8 @@ impl Compiler<'_> {
             }
             path
         });
+        let (retry, shortest) = (written.retry.as_ref(), Duration::from_secs(1));
+        least(retry, shortest, self.problems, &format!("{at}.retry"));
         let state = self.state_dir(written, at)?;
         if self.problems.iter().count() > known {
             return None;
@@ -80,7 +82,7 @@ impl Compiler<'_> {
             challenge: written.challenge,
             external_account,
             renew_before: written.renew_before.map(|it| it.0),
-            retry: written.retry.map_or(Duration::from_secs(60), |it| it.0),
+            retry: written.retry.as_ref().map_or(Duration::from_secs(60), |it| it.value.0),
         };
         let before = || self.surroundings.previous.iter().flat_map(|it| it.managed());
         let kept = before().find(|managed| *managed.settings() == settings).cloned();

@@ -149,7 +149,7 @@ impl Compiler<'_> {
                 let reason = format!("a {} has no body (RFC 9110)", status.as_u16());
                 self.problems.add(body.span, format!("{at}.body"), reason);
             }
-            (None, Some(content_type)) => {
+            (None, Some(content_type)) if !self.broken.within(at) => {
                 let reason = "there is no `body` whose type this could be";
                 self.problems.add(content_type.span, format!("{at}.content_type"), reason);
             }

@@ -77,12 +77,7 @@ impl Compiler<'_> {
     fn named(&mut self, name: &Spanned<String>, at: &str, pools: &Pools) -> Option<Arc<Pool>> {
         let pool = pools.get(name.as_str());
         if pool.is_none() {
-            let guess = config::did_you_mean(name, pools.keys().map(String::as_str));
-            let reason = format!("there is no upstream `{}`", name.as_str());
-            let problem = self.problems.add(name.span, at, reason);
-            if let Some(guess) = guess {
-                problem.help(format!("did you mean `{guess}`?"));
-            }
+            self.no_such_upstream(name, at);
         }
         pool.cloned()
     }

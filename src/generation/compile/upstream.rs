@@ -1,4 +1,4 @@
-use super::Compiler;
+use super::{Compiler, least};
 use crate::config::{
     self, Discover, EjectionSetting, EndpointAddress, HashKey, Protocol, Spanned, Switch,
     UpstreamTlsSetting,
@@ -63,9 +63,16 @@ impl Compiler<'_> {
             known.cloned().unwrap_or_else(|| Arc::new(endpoint))
         };
         let endpoints: Vec<Arc<Endpoint>> = listed.into_iter().map(known).collect();
-        if !has_primary {
+        // Another endpoint, or `discover`, may have been written wrongly.
+        if !has_primary && !self.broken.within(&format!("upstreams.{name}")) {
             let reason = "all endpoints are backups, and there is nothing that they stand in for";
             self.problems.add(written.span, format!("upstreams.{name}.endpoints"), reason);
+        }
+        if let Some(health) = &written.health {
+            let shortest = Duration::from_millis(10);
+            let at = |key: &str| format!("upstreams.{name}.health.{key}");
+            least(health.interval.as_ref(), shortest, self.problems, &at("interval"));
+            least(health.timeout.as_ref(), shortest, self.problems, &at("timeout"));
         }
         let settings = PoolSettings {
             speech: self.speech(written, name),
@@ -335,8 +342,8 @@ fn ejection(written: Option<&EjectionSetting>) -> Option<upstream::Ejection> {
 }
 
 pub(super) fn probe(written: &config::HealthCheck) -> Probe {
-    let or = |written: Option<config::Duration>, default: u64| {
-        written.map_or(Duration::from_secs(default), |it| it.0).max(Duration::from_millis(10))
+    let or = |written: Option<&Spanned<config::Duration>>, default: u64| {
+        written.map_or(Duration::from_secs(default), |it| it.value.0)
     };
     Probe {
         check: match &written.check {
@@ -345,8 +352,8 @@ pub(super) fn probe(written: &config::HealthCheck) -> Probe {
             config::Check::Websocket(path) => upstream::Check::WebSocket(path.as_str().to_owned()),
             config::Check::Grpc(service) => upstream::Check::Grpc(service.clone()),
         },
-        interval: or(written.interval, 5),
-        timeout: or(written.timeout, 2),
+        interval: or(written.interval.as_ref(), 5),
+        timeout: or(written.timeout.as_ref(), 2),
         healthy_after: written.healthy_after.unwrap_or(2),
         unhealthy_after: written.unhealthy_after.unwrap_or(3),
         host: written.host.clone(),

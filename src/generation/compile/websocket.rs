@@ -1,3 +1,4 @@
+use super::least;
 use crate::config::OriginsWord;
 use crate::config::{self, Problems};
 use crate::http::origin::OriginPattern;
@@ -23,13 +24,22 @@ pub(super) fn settings(
             "no frame can be larger than the message it belongs to: see `max_message_size`",
         );
     }
+    let (no_time, least_ping) = (Duration::from_nanos(1), Duration::from_secs(1));
+    for (written, key, shortest) in [
+        (written.idle_timeout.as_ref(), "idle_timeout", no_time),
+        (written.max_lifetime.as_ref(), "max_lifetime", no_time),
+        (written.ping.as_ref().map(|ping| &ping.interval), "ping.interval", least_ping),
+        (written.ping.as_ref().and_then(|it| it.timeout.as_ref()), "ping.timeout", least_ping),
+    ] {
+        least(written, shortest, problems, &format!("{at}.{key}"));
+    }
     Settings {
         origins: written
             .origins
             .as_ref()
             .map_or(default_origins, |written| origins(&written.value)),
         idle_timeout: written.idle_timeout.as_ref().map(|timeout| timeout.value.0),
-        max_lifetime: written.max_lifetime.map(|lifetime| lifetime.0),
+        max_lifetime: written.max_lifetime.as_ref().map(|lifetime| lifetime.value.0),
         quota: Quota {
             sessions: written.max_sessions,
             per_user: written.max_sessions_per_user,
@@ -43,8 +53,8 @@ pub(super) fn settings(
             strict: written.strict,
         },
         ping: written.ping.as_ref().map(|ping| Ping {
-            interval: ping.interval.0,
-            timeout: ping.timeout.map_or(PING_TIMEOUT, |timeout| timeout.0),
+            interval: ping.interval.value.0,
+            timeout: ping.timeout.as_ref().map_or(PING_TIMEOUT, |timeout| timeout.value.0),
             client: ping.to != config::PingTo::Upstream,
             upstream: ping.to != config::PingTo::Client,
         }),
