@@ -274,6 +274,6 @@ fn serve(connection: Connection) {
     if is_h2 {
         tasks.spawn(number, client, http2::serve(connection));
     } else {
-        tasks.spawn(number, client, http1::serve(connection));
+        tasks.spawn(number, client, http1::serve(Box::new(connection)));
     }
 }

@@ -28,9 +28,10 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 /// Request after request, until the connection can't be used again; or by HTTP/2, where a client
 /// begins with it and may. Sessions are made outside of this function, and rare answers in boxes:
-/// it would keep room for them, 3 kB, while it waits.
-pub(super) async fn serve(connection: Connection) {
-    let Connection { mut stream, speaks, proxy, terms, shutdown, place, live, task } = connection;
+/// it would keep room for them, 3 kB, while it waits. The connection comes in a box for the same reason: what an
+/// `async fn` is given stays in its future.
+pub(super) async fn serve(connection: Box<Connection>) {
+    let Connection { mut stream, speaks, proxy, terms, shutdown, place, live, task } = *connection;
     let Ok(Ok(mut begun)) = timeout(terms.idle, some_bytes(&mut stream)).await else { return };
     if begun.is_empty() {
         return;

@@ -51,9 +51,10 @@ tokio::task_local! {
     static REFUSED: Cell<Option<Box<Refused>>>;
 }
 
-/// Runs what serves a connection, with a place for its refusal.
-pub(super) async fn keeping_refusal<T>(connection: impl Future<Output = T>) -> T {
-    REFUSED.scope(Cell::new(None), connection).await
+/// Runs what serves a connection, with a place for its refusal. No `async fn`: that would have room for the
+/// future twice.
+pub(super) fn keeping_refusal<T>(connection: impl Future<Output = T>) -> impl Future<Output = T> {
+    REFUSED.scope(Cell::new(None), connection)
 }
 
 /// What was refused on this task's connection, if something was.
