@@ -186,7 +186,7 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
                 settings: Arc::clone(settings),
                 tls: secured.map(|tls| {
                     let name = tls.server_name.as_deref().unwrap_or_else(|| endpoint.host());
-                    (Arc::clone(&tls.tunnel), name.to_owned())
+                    Box::new((Arc::clone(&tls.tunnel), name.to_owned()))
                 }),
                 bridge: ctx.bridge.clone(),
             }));

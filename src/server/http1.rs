@@ -31,7 +31,9 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 /// it would keep room for them, 3 kB, while it waits. The connection comes in a box for the same reason: what an
 /// `async fn` is given stays in its future.
 pub(super) async fn serve(connection: Box<Connection>) {
-    let Connection { mut stream, speaks, proxy, terms, shutdown, place, live, task } = *connection;
+    let Connection { mut stream, speaks, proxy, terms, shutdown, place, live, task } =
+        // As a value of its own the box is freed here, and not at the end.
+        *{ connection };
     let Ok(Ok(mut begun)) = timeout(terms.idle, some_bytes(&mut stream)).await else { return };
     if begun.is_empty() {
         return;

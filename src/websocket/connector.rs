@@ -39,7 +39,7 @@ pub struct TunnelConnector {
     /// How the session is treated.
     pub settings: Arc<Settings>,
     /// TLS, and the name that the upstream's certificate must bear.
-    pub tls: Option<(Arc<ClientConfig>, String)>,
+    pub tls: Option<Box<(Arc<ClientConfig>, String)>>,
     /// The key of the handshake that the gateway does itself, for a client that came by HTTP/2
     /// (RFC 8441).
     pub bridge: Option<Box<str>>,
@@ -52,7 +52,7 @@ impl TunnelConnector {
         self.session.schedule(None, None);
         let connecting = async {
             let stream = dial(address, self.connect_timeout).await?;
-            match &self.tls {
+            match self.tls.as_deref() {
                 None => Ok(Wire::Plain(stream)),
                 Some((config, name)) => self.secure(stream, config, name).await,
             }
