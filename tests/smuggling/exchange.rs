@@ -5,7 +5,7 @@ use crate::http2;
 use crate::peers::{Peer, Running};
 use crate::reader::{Reader, Request};
 use crate::record::{Recorder, Stretch};
-use crate::support::{Config, Gateway, Wire, get};
+use crate::support::{Admin, Config, Gateway, PATIENCE, Wire, get};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -63,7 +63,7 @@ pub struct Lane {
 }
 
 enum Proxy {
-    Ours(Gateway),
+    Ours(Gateway, Admin),
     Peer(Running),
 }
 
@@ -75,12 +75,14 @@ impl Lane {
             Some(peer) => Proxy::Peer(peer.start(recorder.address()).await),
             None => {
                 let config = Config::to_address(recorder.address());
+                let admin = Admin::new();
+                let config = config.top(&admin.section());
                 // The corpus of HTTP/1.1 has the preface of HTTP/2 in it.
                 let config = match protocol {
                     Protocol::Http1 => config,
                     Protocol::Http2 => config.listening("protocols: [h1, h2c]"),
                 };
-                Proxy::Ours(config.start().await)
+                Proxy::Ours(config.start().await, admin)
             }
         };
         Self { proxy, recorder, protocol }
@@ -88,7 +90,7 @@ impl Lane {
 
     fn address(&self) -> SocketAddr {
         match &self.proxy {
-            Proxy::Ours(gateway) => gateway.address(),
+            Proxy::Ours(gateway, _) => gateway.address(),
             Proxy::Peer(peer) => peer.address(),
         }
     }
@@ -97,9 +99,12 @@ impl Lane {
         let mark = self.recorder.mark();
         let statuses = match (self.protocol, &self.proxy) {
             (Protocol::Http1, _) => send(self.address(), case, pace).await,
-            (Protocol::Http2, Proxy::Ours(ours)) => http2::send(ours.address(), case, pace).await,
+            (Protocol::Http2, Proxy::Ours(ours, _)) => {
+                http2::send(ours.address(), case, pace).await
+            }
             (Protocol::Http2, Proxy::Peer(peer)) => http2::send(peer.http2(), case, pace).await,
         };
+        self.idle().await;
         let disorder = self.barrier().await;
         let rests = self.recorder.rest(&mark).await;
         let upstream = self.recorder.since(&mark);
@@ -126,6 +131,24 @@ impl Lane {
             seen.length_first.extend(read(Reader::LengthFirst));
         }
         seen
+    }
+
+    /// Waits until the gateway has done with what the case began: it may go on a little when its client has left, and
+    /// what it sends then would be taken for the next case's.
+    async fn idle(&self) {
+        let Proxy::Ours(_, admin) = &self.proxy else { return };
+        let address: SocketAddr = admin.address().parse().expect("an address");
+        let is_idle = async {
+            loop {
+                let mut wire = Wire::connect(address).await;
+                wire.send(get("/metrics", &["Connection: close"])).await;
+                if wire.response().await.text().contains("\ntidegate_requests_in_flight 0\n") {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, is_idle).await.expect("an idle gateway");
     }
 
     /// An honest request of another client, which must get its own answer: it is likely to go by
