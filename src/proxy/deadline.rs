@@ -7,8 +7,8 @@
 
 use super::{Context, response_framing};
 use crate::upstream::Line;
-use http::{Method, header};
-use pingora::http::ResponseHeader;
+use http::{Method, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::{Error, ErrorType, Result};
 use std::sync::Arc;
@@ -78,6 +78,13 @@ pub(super) fn is_wanted(ctx: &Context) -> bool {
 pub(super) fn connected(digest: Option<&Digest>, ctx: &mut Context) {
     ctx.deadline = None;
     ctx.line = if is_wanted(ctx) { digest.and_then(Line::of) } else { None };
+}
+
+/// The request is about to go up. A connection that has agreed on HTTP/2 carries others beside it.
+pub(super) fn asking(request: &RequestHeader, ctx: &mut Context) {
+    if request.version == Version::HTTP_2 {
+        ctx.line = None;
+    }
 }
 
 /// All of the request has gone up.

@@ -281,6 +281,7 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         // A further attempt gets what has come of the body once more.
         ctx.received = 0;
+        deadline::asking(upstream_request, ctx);
         expectation::meet(session, upstream_request, ctx).await?;
         forward::prepare(session, upstream_request, ctx)?;
         mirror::begin(upstream_request, ctx);

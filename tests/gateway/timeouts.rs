@@ -245,18 +245,23 @@ async fn connecting_has_its_own_where_the_handshake_has_another() {
     blames(&gateway, "/", "timeouts.connect").await;
 }
 
-#[tokio::test]
-async fn a_request_to_tls_that_is_in_time_passes() {
+/// What another gateway with TLS and HTTP/2 makes of an upstream.
+async fn by_tls(upstream: &Upstream) -> Gateway {
     let authority = Authority::new();
     let folder = TempDir::new().expect("a folder");
     authority.issue(folder.path(), "site", &["site.test"], 2090);
-    let upstream = Upstream::saying("hello").await;
     let behind =
-        Config::to(&upstream).listening("tls: {certificates: [{cert: site.pem, key: site.key}]}");
+        Config::to(upstream).listening("tls: {certificates: [{cert: site.pem, key: site.key}]}");
     let port = free_port();
     let file = folder.path().join("tidegate.yaml");
     std::fs::write(&file, behind.yaml(port)).expect("a file");
-    let behind = Gateway::run(folder, file, port).await;
+    Gateway::run(folder, file, port).await
+}
+
+#[tokio::test]
+async fn a_request_to_tls_that_is_in_time_passes() {
+    let upstream = Upstream::saying("hello").await;
+    let behind = by_tls(&upstream).await;
     let gateway = Config::to_address(behind.address())
         .speaking("tls: {insecure_skip_verify: true}")
         .with("timeouts: {connect: 10s, tls: 10s, first_byte: 10s, request: 20s}")
@@ -265,6 +270,23 @@ async fn a_request_to_tls_that_is_in_time_passes() {
     for _ in 0..3 {
         assert_eq!(gateway.get("/", &[]).await.text(), "hello");
     }
+}
+
+#[tokio::test]
+async fn a_late_request_over_http2_takes_no_other_with_it() {
+    let upstream = reticent().await;
+    let behind = by_tls(&upstream).await;
+    let gateway = Config::to_address(behind.address())
+        .speaking("protocols: [h2, h1]")
+        .speaking("tls: {insecure_skip_verify: true}")
+        .route("late", "path_prefix: /silent", "service")
+        .with("timeouts: {request: 300ms}")
+        .start()
+        .await;
+    // It opens the connection that the others share.
+    assert_eq!(gateway.get("/silent/first", &[]).await.text(), "hello");
+    let (late, other) = tokio::join!(gateway.get("/silent", &[]), gateway.get("/slow", &[]));
+    assert_eq!((late.status(), other.text().as_str()), (504, "slow"));
 }
 
 #[tokio::test]
