@@ -3,6 +3,7 @@
 use super::{Halt, Known, Survey};
 use crate::filter::Reply;
 use crate::generation::{Edge, Limits, ManagedHeaders, Underscores, has_underscore};
+use crate::http::proxy_headers::is_for_proxies;
 use crate::http::{framing, head, host, path, url};
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, Scheme};
@@ -15,8 +16,14 @@ use std::borrow::Cow;
 pub const PADDED_VALUE: &str = "the value of a header begins or ends with white space";
 
 /// Brings a head into the form that everything behind this reads: without headers that pass for
-/// others, its host in the one spelling. Refuses what is too large, and what has been here before.
-pub fn prepare(edge: &Edge, survey: &Survey, head: &mut RequestHeader) -> Result<(), Halt> {
+/// others or that only a trusted proxy may send, its host in the one spelling. Refuses what is too
+/// large, and what has been here before.
+pub fn prepare(
+    edge: &Edge,
+    survey: &Survey,
+    peer_is_trusted: bool,
+    head: &mut RequestHeader,
+) -> Result<(), Halt> {
     check_limits(&edge.limits, survey, head)?;
     // Over HTTP/1.1 the parser has taken the white space off.
     if survey.has_padded_value && head.version == Version::HTTP_2 {
@@ -24,6 +31,9 @@ pub fn prepare(edge: &Edge, survey: &Survey, head: &mut RequestHeader) -> Result
     }
     if survey.has_odd_name || edge.managed_headers.has_odd() {
         drop_aliases(&edge.managed_headers, head)?;
+    }
+    if survey.is_like_a_proxys && !peer_is_trusted {
+        drop_forged(head);
     }
     if survey.has(Known::Via) && edge.via.is_in(&head.headers) {
         return Err(Halt::request(Reply::error(
@@ -48,6 +58,13 @@ fn drop_aliases(managed: &ManagedHeaders, head: &mut RequestHeader) -> Result<()
         head.remove_header(&name);
     }
     Ok(())
+}
+
+/// Removes what strangers say of their connection and certificate. A filter may say it behind this.
+fn drop_forged(head: &mut RequestHeader) {
+    while let Some(name) = head.headers.keys().find(|name| is_for_proxies(name)).cloned() {
+        head.remove_header(&name);
+    }
 }
 
 /// Writes the host in its one spelling, in both places where a head can have it.

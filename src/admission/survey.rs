@@ -3,6 +3,7 @@
 
 use crate::generation::is_odd;
 use crate::http::head::is_padded;
+use crate::http::proxy_headers::is_for_proxies;
 use http::HeaderMap;
 
 /// A header that only some requests have, and that admission reads where it is there.
@@ -55,6 +56,8 @@ pub struct Survey {
     pub(super) has_odd_name: bool,
     /// Whether a value begins or ends with white space.
     pub(super) has_padded_value: bool,
+    /// Whether there is a header that nobody but a trusted proxy may send.
+    pub(super) is_like_a_proxys: bool,
     /// A bit for each [`Known`] header.
     known: u16,
     /// The same, for those that are there more than once.
@@ -69,6 +72,7 @@ impl Survey {
             survey.size += name.as_str().len() + value.len() + 4;
             survey.has_odd_name |= is_odd(name);
             survey.has_padded_value |= is_padded(value);
+            survey.is_like_a_proxys |= is_for_proxies(name);
             let known = Known::of(name.as_str()).map_or(0, |known| known as u16);
             survey.twice |= survey.known & known;
             survey.known |= known;

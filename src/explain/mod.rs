@@ -46,8 +46,9 @@ pub async fn explain(generation: &Generation, asked: &Asked) -> Explanation {
         Err(halt) => return Explanation::malformed(asked, &halt),
     };
     let survey = Survey::of(&came.headers);
-    let prepared = admission::prepare(&generation.edge, &survey, &mut came);
-    let mut exchange = exchange(generation, asked, &came);
+    let is_trusted = asked.client.is_some_and(|client| generation.edge.trusts(client));
+    let prepared = admission::prepare(&generation.edge, &survey, is_trusted, &mut came);
+    let mut exchange = exchange(generation, asked, is_trusted, &came);
     let arrival = Arrival {
         head: &came,
         survey: &survey,
@@ -80,11 +81,15 @@ pub async fn explain(generation: &Generation, asked: &Asked) -> Explanation {
 }
 
 /// What the gateway would know of the request before it has looked at its configuration.
-fn exchange(generation: &Generation, asked: &Asked, head: &RequestHeader) -> Exchange {
+fn exchange(
+    generation: &Generation,
+    asked: &Asked,
+    is_trusted: bool,
+    head: &RequestHeader,
+) -> Exchange {
     let edge = &generation.edge;
     let name = Arc::clone(&generation.fallback.name);
     let mut exchange = Exchange::new(name, HeaderValue::from_static("explain"));
-    let is_trusted = asked.client.is_some_and(|client| edge.trusts(client));
     let caller = caller(edge, asked.client, is_trusted, asked.is_https, &head.headers);
     exchange.client_address = caller.address;
     exchange.scheme = caller.scheme;

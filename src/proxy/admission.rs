@@ -64,7 +64,8 @@ fn look(
         ctx.exchange.tls = TlsInfo::of_request(session);
         ctx.hsts.clone_from(&tls.hsts);
     }
-    admission::prepare(&generation.edge, survey, session.req_header_mut())?;
+    let head = session.req_header_mut();
+    admission::prepare(&generation.edge, survey, ctx.peer_is_trusted, head)?;
     let head = session.req_header();
     let arrival = Arrival {
         head,

@@ -155,11 +155,9 @@ fn tell_about_client(
     // One walk over the names costs less than a look-up for each. What the gateway sends itself is
     // added behind it, and need not be looked for again.
     remove(upstream, |name| {
-        let is_of_proxies =
-            || proxy_headers::is_of_gateway(name) || proxy_headers::is_for_proxies(name);
         *name == proxy_headers::PROXY
             || *name == super::admission::X_REQUEST_ID
-            || (!ctx.peer_is_trusted && is_of_proxies())
+            || (!ctx.peer_is_trusted && proxy_headers::is_of_gateway(name))
     });
     if ctx.peer_is_trusted {
         let exchange = &ctx.exchange;

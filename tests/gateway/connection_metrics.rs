@@ -130,7 +130,7 @@ async fn orders_of_certificates_are_counted_by_how_they_ended() {
     let mut pebble = Pebble::new();
     let (directory, ca) = (pebble.directory(), pebble.ca());
     let acme = format!(
-        "acme: {{agree_to_terms: true, directory: \"{directory}\", ca: {}, retry: 100ms, \
+        "acme: {{agree_to_terms: true, directory: \"{directory}\", ca: {}, retry: 1s, \
          domains: [a.test]}}",
         ca.display()
     );
