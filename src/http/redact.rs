@@ -94,6 +94,16 @@ struct Value<'t> {
     form: Form,
 }
 
+/// How far the end of an index or of a tag is looked for. It is done for each word, and a stranger may send thousands.
+const MAX_INDEX: usize = 64;
+const MAX_TAG: usize = 256;
+
+/// What stands before and behind the first `end` that is not too far away.
+fn split_near(text: &str, end: u8, most: usize) -> Option<(&str, &str)> {
+    let at = text.bytes().take(most).position(|byte| byte == end)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
 /// What stands behind a key and its `:` or `=`. The key may be in quotes or in brackets:
 /// `user[password]=x`, `token[]=x`, `token[a]=x`.
 fn value_of<'t>(text: &'t str, word: &Word<'_>) -> Option<Value<'t>> {
@@ -103,14 +113,14 @@ fn value_of<'t>(text: &'t str, word: &Word<'_>) -> Option<Value<'t>> {
     };
     let behind = text.get(word.end..)?;
     if text.get(..word.start)?.ends_with('<') {
-        let (_, rest) = behind.split_once('>')?;
+        let (_, rest) = split_near(behind, b'>', MAX_TAG)?;
         return value(rest, Form::Element);
     }
     let is_escaped = behind.starts_with('\\');
     let is_quoted = behind.trim_start().starts_with(['"', '\'']);
     let mut rest = behind;
     if let Some(index) = rest.strip_prefix('[')
-        && let Some((_, after)) = index.split_once(']').filter(|(index, _)| index.len() < 64)
+        && let Some((_, after)) = split_near(index, b']', MAX_INDEX)
     {
         rest = after;
     }
@@ -333,5 +343,15 @@ mod tests {
         ] {
             assert_eq!(redact(text, is_secret), expected);
         }
+    }
+
+    #[test]
+    fn the_end_of_an_index_is_not_looked_for_far_away() {
+        let far = |open: &str, close: &str| format!("token{open}{}{close}=x", "a".repeat(300));
+        for (open, close) in [("[", "]"), ("<token ", ">")] {
+            let text = far(open, close);
+            assert!(!redact(&text, |name| name == "token").contains("REDACTED"), "{text}");
+        }
+        assert_eq!(redact("token[a]=x", is_secret), "token[a]=REDACTED");
     }
 }
