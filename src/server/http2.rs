@@ -6,7 +6,7 @@ use crate::proxy::begun;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
-use http::Request;
+use http::{Request, header};
 use pingora::apps::HttpServerApp;
 use pingora::protocols::Digest;
 use pingora::protocols::http::ServerSession;
@@ -25,8 +25,8 @@ use tokio::time::{Sleep, sleep, timeout};
 /// How long a client may take to leave after GOAWAY when nothing is under way.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// So many bytes over twice `limits.header_size` is a head refused by the `h2` crate, with a bare 431; one that is
-/// less too large comes in, and is refused in words.
+/// Heads over `2 × limits.header_size` plus this get a bare 431 from the `h2` crate; smaller ones reach the gateway,
+/// which explains the refusal.
 const HEAD_ROOM: u32 = 16 * 1024;
 
 /// Maximum time that Pingora may take to notice that a client has reset a stream.
@@ -68,7 +68,7 @@ impl Streams {
     }
 }
 
-/// Serves the streams of a connection by HTTP/2 (RFC 9113). Pingora's own loop knows no bounds of
+/// Serves the streams of a connection over HTTP/2 (RFC 9113). Pingora's own loop knows no bounds of
 /// the configuration, no last request, and leaves without GOAWAY.
 pub(super) async fn serve(connection: Connection) {
     let Connection { stream, proxy, terms, mut shutdown, place, task, .. } = connection;
@@ -142,7 +142,8 @@ fn session(
     terms: Terms,
 ) -> (ServerSession, Option<Arc<Mutex<Responder>>>) {
     let (head, body) = request.into_parts();
-    let responder = Responder::new(respond);
+    let expects = !body.is_end_stream() && head.headers.contains_key(header::EXPECT);
+    let responder = Responder::new(respond, expects);
     let (responder, shared) = if body.is_end_stream() {
         (SharedResponder::Own(responder), None)
     } else {
@@ -203,7 +204,7 @@ fn options(terms: Terms) -> H2Options {
         .max_pending_accept_reset_streams(terms.pending_resets)
         .max_local_error_reset_streams(Some(terms.error_resets))
         .max_send_buffer_size(SEND_BUFFER)
-        // WebSockets by HTTP/2 (RFC 8441).
+        // WebSockets over HTTP/2 (RFC 8441).
         .enable_connect_protocol();
     options
 }

@@ -119,6 +119,31 @@ async fn http2_gets_no_100_that_nobody_asked_for() {
 }
 
 #[tokio::test]
+async fn rfc9110_10_1_1_a_client_over_http2_that_waits_for_a_100_gets_one() {
+    let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
+        let head = wire.head().await;
+        // The second is one too many.
+        wire.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n").await;
+        wire.body(&head).await;
+        wire.send(ok("done")).await;
+    })
+    .await;
+    let gateway = Config::to(&upstream).listening("protocols: [h2c]").start().await;
+    let request = Request::post("http://a.test/").header("expect", "100-continue").body(());
+    let mut client = client(&gateway).await;
+    let (mut response, mut body) =
+        client.send_request(request.expect("a request"), false).expect("sent");
+    let mut next =
+        async || within("an interim response", poll_fn(|cx| response.poll_informational(cx))).await;
+    let first = next().await.expect("one").expect("an interim response");
+    assert_eq!(first.status(), 100, "before there is a body");
+    body.send_data(Bytes::from_static(b"abc"), true).expect("sent");
+    assert!(next().await.is_none(), "one is enough");
+    let last = within("a response", response).await.expect("a response");
+    assert_eq!(last.status(), 200);
+}
+
+#[tokio::test]
 async fn http2_gets_no_more_than_a_stream_may_hold() {
     let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
         wire.head().await;

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::{Error, ErrorType, OrErr, Result};
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use tokio::sync::oneshot;
@@ -36,6 +37,8 @@ pub(super) struct Responder {
     is_ended: bool,
     /// What interim responses have taken, as [`MAX_INTERIM`] counts.
     interim: usize,
+    /// Whether the client waits for a 100 (Continue).
+    expects: bool,
 }
 
 /// A responder, and who else looks whether the client has reset its stream.
@@ -66,8 +69,9 @@ pub(super) fn poll_reset(responder: &Mutex<Responder>, cx: &mut Context<'_>) -> 
 }
 
 impl Responder {
-    pub(super) fn new(head: SendResponse<Bytes>) -> Self {
-        Self { head, body: None, is_ended: false, interim: 0 }
+    /// `expects`: whether the client waits for a 100 before it sends the body.
+    pub(super) fn new(head: SendResponse<Bytes>, expects: bool) -> Self {
+        Self { head, body: None, is_ended: false, interim: 0, expects }
     }
 
     /// The client's reset, or the end of its connection.
@@ -78,11 +82,13 @@ impl Responder {
         }
     }
 
-    /// Passes an interim response on (RFC 9110, section 15.2). A 100 answers an expectation that the
-    /// client need not wait with, and HTTP/2 knows no 101 (RFC 9113, section 8.6).
+    /// Passes an interim response on (RFC 9110, section 15.2): a 100 once, and only to a client that expects
+    /// one (section 10.1.1). HTTP/2 knows no 101 (RFC 9113, section 8.6).
     pub(super) fn send_interim(&mut self, head: &ResponseHeader) {
-        let is_passed =
-            !matches!(head.status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS);
+        let is_passed = match head.status {
+            StatusCode::CONTINUE => mem::take(&mut self.expects),
+            status => status != StatusCode::SWITCHING_PROTOCOLS,
+        };
         // The `h2` crate would send it after the final head, and on a stream that is reset. Whoever waits for
         // a reset polls again behind this call, so that nobody misses the wake.
         let mut cx = Context::from_waker(Waker::noop());
