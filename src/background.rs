@@ -114,9 +114,16 @@ pub async fn blocking<T: Send + 'static>(
 
 /// Runs on this thread until it ends without a panic.
 pub fn keep_on_thread(name: &str, mut work: impl FnMut()) {
+    let (least, most) = RESTART_INTERVAL;
+    let (mut wait, mut began) = (least, Instant::now());
     while let Err(panic) = catch_unwind(AssertUnwindSafe(&mut work)) {
         report(name, &*panic);
-        std::thread::sleep(RESTART_INTERVAL.0);
+        if began.elapsed() >= STEADY_AFTER {
+            wait = least;
+        }
+        std::thread::sleep(wait);
+        wait = (wait * 2).min(most);
+        began = Instant::now();
         runs(name);
     }
 }

@@ -104,17 +104,24 @@ fn whole(ctx: &Context) -> Option<Instant> {
 }
 
 /// The response to a request with this method has begun.
-pub(super) fn met(method: &Method, response: &ResponseHeader, ctx: &mut Context) {
-    let Some(line) = ctx.line.take() else { return };
+///
+/// # Errors
+/// When the connection has just been cut off.
+pub(super) fn met(method: &Method, response: &ResponseHeader, ctx: &mut Context) -> Result<()> {
+    let Some(line) = ctx.line.take() else { return Ok(()) };
     let is_bodiless = *method == Method::HEAD
         || response_framing::is_bodiless(response.status)
         || response.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
     let whole = whole(ctx).filter(|_| !is_bodiless);
     match (whole, &ctx.deadline) {
         (Some(_), Some(deadline)) if deadline.key == REQUEST => {}
-        (Some(at), _) => ctx.deadline = Some(Box::new(Deadline::begin(line, at, REQUEST))),
-        (None, _) => ctx.deadline = None,
+        (Some(at), _) => {
+            complete(ctx)?;
+            ctx.deadline = Some(Box::new(Deadline::begin(line, at, REQUEST)));
+        }
+        (None, _) => complete(ctx)?,
     }
+    Ok(())
 }
 
 /// The response is complete, and the connection free for another request, unless it was cut off: what ends with its

@@ -3,7 +3,7 @@
 use super::{Context, deadline, grpc_web, reply};
 use crate::filter::Reply;
 use crate::http::grpc;
-use crate::upstream::{deepest_cause, is_out_of_files};
+use crate::upstream::{CLOSING, deepest_cause, is_out_of_files};
 use crate::websocket::{HandshakeTimeout, Initiator, Order, TRY_AGAIN_LATER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
@@ -155,7 +155,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             return Some(told_to_end(order));
         }
     }
-    if is_out_of_files(error) {
+    if is_out_of_files(error) || *error.etype() == CLOSING {
         return Some(overloaded());
     }
     if is_head_refused(error) {

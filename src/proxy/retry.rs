@@ -90,7 +90,7 @@ pub(super) fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Cont
     if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
-    deadline::met(&session.req_header().method, response, ctx);
+    deadline::met(&session.req_header().method, response, ctx)?;
     let status = response.status.as_u16();
     tracing::answered(ctx, response);
     if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.endpoint) {
@@ -125,6 +125,8 @@ pub(super) fn broken(
     if *error.etype() == CLOSING {
         let mut error = error;
         tracing::failed(ctx, &error);
+        // Until Pingora's pool has noticed, it may give out the same connection again.
+        ctx.attempts.waits = true;
         error.set_retry(true);
         return error;
     }

@@ -26,7 +26,7 @@ use tokio::task::coop::has_budget_remaining;
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
-/// Request after request, until the connection can't be used again; or by HTTP/2, where a client
+/// Request after request, until the connection can't be used again; or over HTTP/2, where a client
 /// begins with it and may. Sessions are made outside of this function, and rare answers in boxes:
 /// it would keep room for them, 3 kB, while it waits. The connection comes in a box for the same reason: what an
 /// `async fn` is given stays in its future.

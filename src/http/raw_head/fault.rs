@@ -12,7 +12,7 @@ pub fn fault(head: &[u8]) -> Option<Fault> {
     })
 }
 
-/// The fault that as much of a head as has come has as a sequence of lines and fields.
+/// The syntax error in the part of a head that has arrived, if there is one.
 pub(super) fn of_syntax(head: &[u8]) -> Option<Fault> {
     parse(head, |parsed, _| parsed.err().map(named))
 }

@@ -32,7 +32,7 @@ use tokio::time::{Sleep, sleep};
 const SAID_ALL: Duration = Duration::from_secs(1);
 
 /// Whether a client that has said all is still there shows when something is sent to it. Where nothing of an answer
-/// that has begun comes for so long, it counts as gone: an event stream may be silent for ever.
+/// that has begun comes for so long, it counts as gone: an event stream may be silent forever.
 const STILL_THERE: Duration = Duration::from_secs(5);
 
 /// Within a time: the response has begun.
@@ -87,7 +87,7 @@ pub(super) struct ClientStream {
 enum Body {
     /// So many bytes.
     Left(u64),
-    /// All that comes: it is in chunks, behind which no request is taken, or the connection carries another protocol.
+    /// All that comes: it is in chunks (the connection ends with the answer then), or the connection carries another protocol.
     Open,
 }
 

@@ -132,7 +132,7 @@ impl Http2Session {
         })
     }
 
-    /// Hands `data` to the connection as fast as the client takes it. `alarm` runs from the first wait.
+    /// Hands `data` to the connection as fast as the client takes it. `alarm` runs while it takes nothing.
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -144,6 +144,9 @@ impl Http2Session {
         let written = self.responder.with(|responder| responder.poll_write(cx, data, ends));
         self.sent += before - data.len();
         let (Poll::Pending, Some(limit)) = (&written, self.write_timeout) else { return written };
+        if data.len() < before {
+            *alarm = None;
+        }
         let alarm = alarm.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(alarm.as_mut().poll(cx));
         let reason = format!("writing body, timeout: {limit:?}");
@@ -326,7 +329,7 @@ impl Session for Http2Session {
         .await
     }
 
-    // What bounds the wait for a body is in `proxy/upload.rs`; over HTTP/2 it can't be told who lets whom wait.
+    // What bounds the wait for a body is in `proxy/upload.rs`; over HTTP/2 the gateway can't tell which side is slow.
     fn set_read_timeout(&mut self, _: Option<Duration>) {}
 
     fn get_read_timeout(&self) -> Option<Duration> {
