@@ -326,7 +326,8 @@ impl Context {
                 self.exchange.request_id(),
             );
         }
-        if self.tunnel.take().is_some() && !self.is_open {
+        self.tunnel = None;
+        if self.exchange.is_websocket && !self.is_open {
             begun::set_session(None);
         }
         self.hold = None;

@@ -351,9 +351,9 @@ impl ProxyHttp for Proxy {
         if response.status == opened {
             ctx.opened(session, opened);
         } else {
-            // Refused: there will be no session, and its place is free again.
+            // Refused: there will be no session, and its place is free again. The task keeps it until the request
+            // ends, for it is by the session's clock that a refusal without an end is cut off.
             ctx.tunnel = None;
-            begun::set_session(None);
             ctx.session_place = None;
         }
         Ok(())
