@@ -110,7 +110,7 @@ mod tests {
         assert!(refused(Method::POST, 302, "{}").contains("is 302 Found"));
         assert!(refused(Method::POST, 502, "<html>").ends_with("is 502 Bad Gateway"));
         assert!(refused(Method::HEAD, 503, "").ends_with("is 503 Service Unavailable"));
-        let mut passed = judged(Method::POST, 403, problem).ok().expect("a problem");
+        let Ok(mut passed) = judged(Method::POST, 403, problem) else { panic!("a problem") };
         let body = passed.body.into_bytes().await.expect("its body");
         let problem: instant_acme::Problem = serde_json::from_slice(&body).expect("JSON");
         assert_eq!((problem.status, problem.detail.as_deref()), (Some(403), Some("x")));

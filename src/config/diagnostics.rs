@@ -70,12 +70,12 @@ impl Problem {
 #[derive(Clone, Default)]
 pub struct Problems {
     problems: Vec<Problem>,
-    sources: Sources,
+    sources: Box<Sources>,
 }
 
 impl Problems {
     pub(crate) fn of(sources: Sources) -> Self {
-        Self { problems: Vec::new(), sources }
+        Self { problems: Vec::new(), sources: Box::new(sources) }
     }
 
     pub(crate) fn add(

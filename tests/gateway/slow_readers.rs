@@ -144,8 +144,11 @@ async fn endless_over_http2() -> (SocketAddr, Arc<AtomicU64>) {
                     let is_big = request.uri().path() == "/big";
                     let response = http::Response::new(());
                     let mut body = respond.send_response(response, !is_big).expect("sent");
+                    if !is_big {
+                        continue;
+                    }
                     tokio::spawn(async move {
-                        while is_big {
+                        loop {
                             body.reserve_capacity(16 * 1024);
                             let room = std::future::poll_fn(|cx| body.poll_capacity(cx)).await;
                             let Some(Ok(room)) = room else { return };

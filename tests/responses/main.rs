@@ -91,7 +91,17 @@ async fn nginx_haproxy_and_caddy_find_the_verdicts_sane() {
         eprintln!("{said}");
         return;
     }
-    let [nginx, haproxy, caddy] = all;
+    // A peer may lose a race with itself now and then (Caddy does under load).
+    for is_last in [false, false, true] {
+        if compare(is_last).await {
+            return;
+        }
+    }
+}
+
+/// Puts the corpus to all of them. `false` when it is to be done again.
+async fn compare(is_last: bool) -> bool {
+    let [nginx, haproxy, caddy] = peers::OF_RESPONSES;
     let (ours, nginx, haproxy, caddy) = tokio::join!(
         observe(None),
         observe(Some(nginx)),
@@ -108,5 +118,9 @@ async fn nginx_haproxy_and_caddy_find_the_verdicts_sane() {
         .collect();
     let faults: Vec<String> = rows.iter().filter_map(judge::insane).collect();
     assert_none("verdicts are doubtful", &faults);
+    if !is_last && !report::is_as_written(&rows) {
+        return false;
+    }
     report::check(&rows);
+    true
 }

@@ -41,6 +41,12 @@ pub fn check(rows: &[Row<'_>]) {
     );
 }
 
+/// Whether the file says what was seen, or is about to.
+pub fn is_as_written(rows: &[Row<'_>]) -> bool {
+    let is_written_anew = std::env::var_os("TIDEGATE_WRITE_REPORT").is_some();
+    is_written_anew || std::fs::read_to_string(FILE).is_ok_and(|text| text.contains(&tables(rows)))
+}
+
 fn tables(rows: &[Row<'_>]) -> String {
     let [nginx, haproxy, caddy] = peers::OF_RESPONSES.map(|it| it.version().unwrap_or_default());
     let mut text = format!(
