@@ -4,7 +4,7 @@ use super::apply::{Force, Occasion, files};
 use super::guard::{BEAT, Watchman};
 use super::rest::{Rest, Stamps};
 use crate::background::{self, Panicked};
-use crate::config::{self, Read, Sources};
+use crate::config::{self, Problems, Read, Sources};
 use crate::generation::Stamp;
 use crate::history::{Cause, Files, Order};
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,7 +161,7 @@ impl Watch {
         match self.read_again().await {
             Ok(read) => {
                 // A file that can't be read has no text.
-                let is_edit = read.problems.to_string() != self.problems
+                let is_edit = in_words(&read.problems) != self.problems
                     || texts(&files(&read.sources)) != texts(&files(&self.sources));
                 // What was refused may be whole with the files that have come.
                 let is_retry =
@@ -212,7 +212,7 @@ impl Watch {
 
     async fn edited(&mut self, read: Read) -> Result<String, String> {
         self.sources = Arc::new(read.sources.clone());
-        self.problems = read.problems.to_string();
+        self.problems = in_words(&read.problems);
         self.was_left = false;
         let before = self.force.live.full();
         let told = self.force.apply(read, Occasion::Version(Cause::Edit)).await?;
@@ -286,6 +286,11 @@ async fn ended(looking: &mut Option<Looking>) -> Option<Stamps> {
         Some(looking) => looking.await.ok()?.ok(),
         None => std::future::pending().await,
     }
+}
+
+/// Nothing where nothing is wrong.
+fn in_words(problems: &Problems) -> String {
+    if problems.is_empty() { String::new() } else { problems.to_string() }
 }
 
 /// Whatever the order in which they are included.
