@@ -182,7 +182,7 @@ impl<'s> Checker<'s> {
         let required = schema.get("required").and_then(Value::as_array);
         let mut is_whole = true;
         for name in required.into_iter().flatten().filter_map(Value::as_str) {
-            // What is misspelt is told already.
+            // What is misspelt is reported already.
             let is_misspelt = |key: &Key| {
                 properties.is_some_and(|known| !known.contains_key(&key.text))
                     && did_you_mean(&key.text, [name]).is_some()

@@ -47,7 +47,7 @@ pub(super) async fn choose(session: &Session, ctx: &mut Context) -> Result<Box<H
     if let Some(wait) = ctx.attempts.backoff(ctx.route.retry.backoff) {
         match &ctx.tunnel {
             None => tokio::time::sleep(wait).await,
-            // A handshake that is told to end does not wait for it.
+            // A handshake that has to end does not wait for it.
             Some(tunnel) => {
                 let _ = tokio::time::timeout(wait, tunnel.session().until_ordered()).await;
             }

@@ -68,7 +68,7 @@ impl Signals {
         }
     }
 
-    /// Waits for a signal to stop. What else it is told meanwhile comes to nothing.
+    /// Waits for a signal to stop. Other signals are ignored meanwhile.
     pub(super) async fn stopped(&mut self) {
         while !matches!(self.next().await, Signal::Stop(_)) {}
     }

@@ -291,7 +291,7 @@ mod tests {
         assert!(!shared.uses.close(), "another uses it");
         drop(other);
         assert!(shared.uses.close());
-        assert!(shared.begin().is_none(), "it is told so");
+        assert!(shared.begin().is_none(), "it is refused");
         assert!(!shared.uses.close());
     }
 

@@ -1,3 +1,5 @@
+//! Names what is wrong with a head that is refused.
+
 use super::{Fault, MALFORMED, TOO_LARGE, parse, request_line};
 
 /// Maximum size of a header's name, in bytes; the type that Pingora uses has room for no more.

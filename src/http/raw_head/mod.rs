@@ -19,7 +19,7 @@ pub const MAX_HEAD: usize = 1_000_000;
 /// Maximum size of a target, in bytes. Pingora's type for it has room for no more.
 const MAX_TARGET: usize = 65_534;
 
-/// Up to so many bytes, what is no head is told from one that is not whole.
+/// Within this many bytes, what is not a head is distinguished from a head that is not whole.
 const MAX_EARLY: usize = 16 * 1024;
 
 /// The most fields of a head that are looked at; Pingora takes no more.

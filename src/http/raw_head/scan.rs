@@ -1,3 +1,5 @@
+//! One walk over the lines of a head: where it ends, what body it announces, and whether it needs a closer look.
+
 use super::MAX_TARGET;
 use memchr::memchr_iter;
 

@@ -1,3 +1,6 @@
+//! Request targets that Pingora would read otherwise than they are meant: characters that are percent-encoded, and
+//! absolute targets, whose host replaces `Host`.
+
 use super::{Fault, MALFORMED, MAX_TARGET, TOO_LONG, parse, request_line};
 use crate::http::host;
 use crate::http::path::is_to_be_encoded;
