@@ -40,7 +40,8 @@ pub enum HashKey {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HealthCheck {
-    /// What is asked.
+    /// What is asked. Over TLS, `http` and `grpc` keep their connection for the next check, up to
+    /// 60 seconds.
     pub check: Check,
     /// How often, at least `10ms`. Default: `5s`.
     #[serde(default)]

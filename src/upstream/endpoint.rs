@@ -149,6 +149,11 @@ impl Endpoint {
         self.resolved.load().len()
     }
 
+    /// Whether this is one of its addresses now.
+    pub(super) fn has(&self, address: &Address) -> bool {
+        self.resolved.load().contains(address)
+    }
+
     /// Tells that nothing answered at this address.
     pub fn unreachable(&self, address: &Address) {
         self.prefers_ipv6.store(address.is_ipv4(), Ordering::Relaxed);

@@ -1,6 +1,8 @@
 mod connect;
 mod grpc;
+mod kept;
 
+use self::kept::KeptConnection;
 use super::reason::reason;
 use super::{Endpoint, Pool};
 use crate::background;
@@ -14,7 +16,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -92,16 +94,22 @@ impl Probe {
         connect::prepare().await;
         let mut looks = interval(self.interval);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut kept = None;
         loop {
-            looks.tick().await;
-            let found = match endpoint.address(&[]) {
-                None => Error::e_explain(ErrorType::ConnectError, "its name does not resolve"),
-                Some(address) => {
-                    match timeout(self.timeout, self.ask(pool, endpoint, &address)).await {
-                        Ok(found) => found,
-                        Err(_) => Error::e_explain(ErrorType::ReadTimedout, "no answer in time"),
-                    }
+            let next = looks.tick();
+            tokio::pin!(next);
+            loop {
+                tokio::select! {
+                    // First the connection, whose answer can be read to its end even if the next check
+                    // is overdue.
+                    biased;
+                    () = KeptConnection::watch(&mut kept) => {}
+                    _ = &mut next => break,
                 }
+            }
+            let found = match timeout(self.timeout, self.ask(pool, endpoint, &mut kept)).await {
+                Ok(found) => found,
+                Err(_) => Error::e_explain(ErrorType::ReadTimedout, "no answer in time"),
             };
             let (name, written) = (pool.name(), endpoint.written());
             let changes =
@@ -118,23 +126,45 @@ impl Probe {
         }
     }
 
-    async fn ask(&self, pool: &Pool, endpoint: &Endpoint, address: &Address) -> Result<()> {
-        let speech = &pool.settings().speech;
-        let mut peer = match &speech.tls {
-            None => tls::plain_peer(address)?,
-            Some(tls) => tls.peer(address, endpoint.host())?,
+    /// Asks it, on the connection of the check before where that is kept.
+    async fn ask(
+        &self,
+        pool: &Pool,
+        endpoint: &Endpoint,
+        kept: &mut Option<KeptConnection>,
+    ) -> Result<()> {
+        match kept.take() {
+            Some(connection) if connection.may_serve(endpoint, Instant::now()) => {
+                let (address, opened) = (connection.address().clone(), connection.opened());
+                let peer = self.peer(pool, endpoint, &address)?;
+                if let Some(session) = connection.reuse(&peer).await
+                    && let Ok(session) = self.exchange(session, &peer, endpoint).await
+                {
+                    *kept = Some(KeptConnection::new(session, address, opened));
+                    return Ok(());
+                }
+                // The connection may be what failed: the endpoint may have closed it just now. A new
+                // one decides.
+            }
+            Some(connection) => connection.close().await,
+            None => {}
+        }
+        let Some(address) = endpoint.address(&[]) else {
+            return Error::e_explain(ErrorType::ConnectError, "its name does not resolve");
         };
-        peer.options.connection_timeout = Some(self.timeout);
+        let peer = self.peer(pool, endpoint, &address)?;
         match &self.check {
             Check::Tcp => connect::connect(&peer).await.map(drop),
-            Check::Http(path) => {
-                peer.options.alpn.clone_from(&speech.alpn);
-                let request = self.request(path, endpoint)?;
-                let status = status(&peer, request).await?;
-                match status {
-                    200..400 => Ok(()),
-                    _ => Error::e_explain(ErrorType::HTTPStatus(status), "its status"),
+            Check::Http(_) | Check::Grpc(_) => {
+                let opened = Instant::now();
+                let session = connect::open(&peer).await?;
+                let mut session = self.exchange(session, &peer, endpoint).await?;
+                // Without TLS a connection costs little, and a new one shows more.
+                match peer.is_tls() {
+                    true => *kept = Some(KeptConnection::new(session, address, opened)),
+                    false => session.shutdown().await,
                 }
+                Ok(())
             }
             Check::WebSocket(path) => {
                 let mut request = self.request(path, endpoint)?;
@@ -148,16 +178,54 @@ impl Probe {
                     status => Error::e_explain(ErrorType::HTTPStatus(status), "it did not upgrade"),
                 }
             }
+        }
+    }
+
+    fn peer(&self, pool: &Pool, endpoint: &Endpoint, address: &Address) -> Result<HttpPeer> {
+        let speech = &pool.settings().speech;
+        let mut peer = match &speech.tls {
+            None => tls::plain_peer(address)?,
+            Some(tls) => tls.peer(address, endpoint.host())?,
+        };
+        peer.options.connection_timeout = Some(self.timeout);
+        match &self.check {
+            Check::Tcp | Check::WebSocket(_) => {}
+            Check::Http(_) => peer.options.alpn.clone_from(&speech.alpn),
+            // gRPC is HTTP/2, whatever requests are sent by.
+            Check::Grpc(_) => peer.options.alpn = ALPN::H2,
+        }
+        Ok(peer)
+    }
+
+    /// Asks by one request. Returns the session with which the connection can be kept if the answer
+    /// is good.
+    async fn exchange(
+        &self,
+        mut session: HttpSession,
+        peer: &HttpPeer,
+        endpoint: &Endpoint,
+    ) -> Result<HttpSession> {
+        match &self.check {
             Check::Grpc(service) => {
-                // gRPC is HTTP/2, whatever requests are sent by.
-                peer.options.alpn = ALPN::H2;
                 let mut request = self.request(grpc::METHOD, endpoint)?;
                 request.set_method(http::Method::POST);
                 request.insert_header("Content-Type", "application/grpc")?;
                 request.insert_header("TE", "trailers")?;
-                grpc::ask(&peer, request, service).await
+                grpc::ask(&mut session, peer, request, service).await?;
             }
+            Check::Http(path) => {
+                let request = self.request(path, endpoint)?;
+                connect::send_head(&mut session, peer, request).await?;
+                session.finish_request_body().await?;
+                let status = final_status(&mut session).await?;
+                if !(200..400).contains(&status) {
+                    session.shutdown().await;
+                    return Error::e_explain(ErrorType::HTTPStatus(status), "its status");
+                }
+            }
+            Check::Tcp | Check::WebSocket(_) => {}
         }
+        Ok(session)
     }
 
     fn request(&self, path: &str, endpoint: &Endpoint) -> Result<RequestHeader> {
@@ -200,16 +268,6 @@ async fn upgraded(peer: &HttpPeer, request: RequestHeader, key: &str) -> Result<
         }
         mut session => session.shutdown().await,
     }
-    Ok(status)
-}
-
-/// The status that a request is answered with.
-async fn status(peer: &HttpPeer, request: RequestHeader) -> Result<u16> {
-    let mut session = connect::open(peer).await?;
-    connect::send_head(&mut session, peer, request).await?;
-    session.finish_request_body().await?;
-    let status = final_status(&mut session).await?;
-    session.shutdown().await;
     Ok(status)
 }
 

@@ -37,6 +37,7 @@ mod header_aliases;
 mod header_changes;
 mod health_checks;
 mod health_checks_grpc;
+mod health_connections;
 mod history;
 mod host_spellings;
 mod http2_bodies;

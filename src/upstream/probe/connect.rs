@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 const WINDOW: u32 = 64 * 1024;
 
 /// One for all checks: each connector reads the authorities of the machine when it is made. Its pool
-/// stays empty, because no check gives a connection back.
+/// stays empty: a check keeps its connection by itself.
 static CONNECTOR: LazyLock<TransportConnector> = LazyLock::new(|| TransportConnector::new(None));
 
 /// Makes it where it may take its time: authorities are read from files, and no check has to wait
@@ -25,7 +25,7 @@ pub(super) async fn prepare() {
     let _ = tokio::task::spawn_blocking(|| LazyLock::force(&CONNECTOR)).await;
 }
 
-/// A connection of its own: one that is open already doesn't show who would accept one now.
+/// Opens a connection.
 pub(super) async fn connect(peer: &HttpPeer) -> Result<Stream> {
     CONNECTOR.new_stream(peer).await
 }

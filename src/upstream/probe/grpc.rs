@@ -1,6 +1,6 @@
 //! The standard health check of gRPC, `grpc.health.v1.Health/Check`.
 
-use super::connect::{open, send_head};
+use super::connect::send_head;
 use bytes::Bytes;
 use http::HeaderMap;
 use pingora::http::RequestHeader;
@@ -15,12 +15,16 @@ pub(super) const METHOD: &str = "/grpc.health.v1.Health/Check";
 const MAX_ANSWER: usize = 4096;
 
 /// Asks for the health of a service; an empty name is that of the whole server.
-pub(super) async fn ask(peer: &HttpPeer, request: RequestHeader, service: &str) -> Result<()> {
-    let HttpSession::H2(session) = open(peer).await? else {
+pub(super) async fn ask(
+    session: &mut HttpSession,
+    peer: &HttpPeer,
+    request: RequestHeader,
+    service: &str,
+) -> Result<()> {
+    if !matches!(session, HttpSession::H2(_)) {
         return Error::e_explain(ErrorType::H2Error, "it does not speak HTTP/2");
-    };
-    let mut session = HttpSession::H2(session);
-    send_head(&mut session, peer, request).await?;
+    }
+    send_head(session, peer, request).await?;
     session.write_request_body(question(service), true).await?;
     session.read_response_header().await?;
     let Some(head) = session.response_header() else {
@@ -41,11 +45,10 @@ pub(super) async fn ask(peer: &HttpPeer, request: RequestHeader, service: &str) 
         }
         answer.extend_from_slice(&piece);
     }
-    let trailers = match &mut session {
+    let trailers = match session {
         HttpSession::H2(session) => session.read_trailers().await?,
         _ => None,
     };
-    session.shutdown().await;
     if let Some(refusal) = trailers.as_ref().and_then(refusal) {
         return refusal;
     }

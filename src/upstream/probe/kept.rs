@@ -1,0 +1,158 @@
+//! The connection of a health check over TLS, kept for the next check: a handshake costs several times what
+//! the check itself costs.
+
+use super::super::Endpoint;
+use super::super::descriptors::IdleWatch;
+use crate::http::address::Address;
+use pingora::connectors::http::v2::ConnectionRef;
+use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::http::v1::client::HttpSession as Http1Session;
+use pingora::protocols::{Shutdown, Stream};
+use pingora::upstreams::peer::HttpPeer;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// How long a connection serves checks. The next one is new: it verifies the endpoint's certificate, and shows
+/// that the endpoint still accepts connections.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+/// The longest rest of an answer that is read so that its connection can be kept.
+const MAX_REST: usize = 64 * 1024;
+
+/// A connection on which a check succeeded.
+pub(super) struct KeptConnection {
+    address: Address,
+    opened: Instant,
+    state: State,
+}
+
+enum State {
+    /// The rest of the answer is still to be read.
+    Answered(Box<HttpSession>),
+    Http1(Stream),
+    Http2(ConnectionRef),
+    /// It can't be used again.
+    Ended,
+}
+
+impl KeptConnection {
+    /// Keeps the connection to this address, which was opened at that time.
+    pub(super) fn new(session: HttpSession, address: Address, opened: Instant) -> Self {
+        Self { address, opened, state: State::Answered(Box::new(session)) }
+    }
+
+    /// Where it leads.
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// When it was opened.
+    pub(super) fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    /// Whether it may serve a check of the endpoint at this time.
+    pub(super) fn may_serve(&self, endpoint: &Endpoint, now: Instant) -> bool {
+        now.saturating_duration_since(self.opened) < LIFETIME && endpoint.has(&self.address)
+    }
+
+    /// Reads the rest of the answer. Completes when the connection can't be used again: the endpoint has closed
+    /// it, or others need its file. Does nothing without a connection.
+    pub(super) async fn watch(kept: &mut Option<Self>) {
+        let Some(this) = kept else { return pending().await };
+        // Dropping this while it reads resets the stream over HTTP/2, and ends the connection over
+        // HTTP/1.1.
+        match std::mem::replace(&mut this.state, State::Ended) {
+            State::Answered(session) => {
+                if let HttpSession::H2(session) = &*session {
+                    this.state = State::Http2(session.conn.clone());
+                }
+                if let Some(stream) = read_rest(*session).await {
+                    this.state = State::Http1(stream);
+                }
+            }
+            state => this.state = state,
+        }
+        let watch = IdleWatch::new();
+        match &mut this.state {
+            State::Http1(stream) => {
+                let id = stream.id();
+                poll_fn(|cx| match watch.rest(id, cx.waker()) {
+                    true => poll_input(stream, cx),
+                    false => Poll::Ready(()),
+                })
+                .await;
+            }
+            State::Http2(connection) => {
+                poll_fn(|cx| match watch.rest(connection.id(), cx.waker()) {
+                    true => Poll::Pending,
+                    false => Poll::Ready(()),
+                })
+                .await;
+            }
+            State::Answered(_) | State::Ended => {}
+        }
+        *kept = None;
+    }
+
+    /// For another request; `None` where the endpoint has closed it.
+    pub(super) async fn reuse(self, peer: &HttpPeer) -> Option<HttpSession> {
+        match self.state {
+            State::Http1(mut stream) => {
+                // An answer before the request (408, say) is none to it.
+                let mut cx = Context::from_waker(Waker::noop());
+                if poll_input(&mut stream, &mut cx).is_ready() {
+                    return None;
+                }
+                Some(HttpSession::H1(Http1Session::new_with_options(stream, peer)))
+            }
+            State::Http2(connection) => {
+                connection.spawn_stream().await.ok().flatten().map(HttpSession::H2)
+            }
+            State::Answered(_) | State::Ended => None,
+        }
+    }
+
+    /// Closes it in good order.
+    pub(super) async fn close(self) {
+        if let State::Http1(mut stream) = self.state {
+            Shutdown::shutdown(&mut *stream).await;
+        }
+    }
+}
+
+/// Ready when there is something to read: on an idle connection that is its end, or as good as that.
+fn poll_input(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<()> {
+    let mut byte = [0];
+    Pin::new(stream).poll_read(cx, &mut ReadBuf::new(&mut byte)).map(drop)
+}
+
+/// Reads the rest of an answer. Returns the connection if it is HTTP/1.1's and may be used again.
+async fn read_rest(mut session: HttpSession) -> Option<Stream> {
+    let mut left = MAX_REST;
+    while let Some(piece) = session.read_response_body().await.ok()? {
+        left = left.checked_sub(piece.len())?;
+    }
+    let HttpSession::H1(mut session) = session else { return None };
+    session.respect_keepalive();
+    session.reuse().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_serves_for_a_minute_and_while_the_endpoint_has_its_address() {
+        let endpoint = Endpoint::new("192.0.2.1", 443, 1, false);
+        let address = endpoint.address(&[]).unwrap();
+        let opened = Instant::now();
+        let kept = KeptConnection { address, opened, state: State::Ended };
+        assert!(kept.may_serve(&endpoint, opened + Duration::from_secs(59)));
+        assert!(!kept.may_serve(&endpoint, opened + LIFETIME));
+        assert!(!kept.may_serve(&Endpoint::new("192.0.2.2", 443, 1, false), opened));
+    }
+}
