@@ -1,11 +1,14 @@
 //! What each client has in flight, counted by its address.
 
 use crate::http::address::client;
+use atomic_waker::AtomicWaker;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
 
 /// Locks over the clients, so that connections seldom wait for each other.
 const SHARDS: usize = 16;
@@ -27,12 +30,24 @@ pub struct Client {
     connections: AtomicUsize,
     requests: AtomicUsize,
     is_evicted: AtomicBool,
+    /// Those of its requests that do not end with connections of its own, by number.
+    shared: Mutex<HashMap<u64, Weak<SharedRequest>>>,
     clients: Weak<Clients>,
 }
 
 /// One request in flight of a client; it no longer counts when this is dropped.
 #[derive(Debug)]
 pub struct RequestPermit(Arc<Client>);
+
+/// A request on a connection that other clients use as well: a trusted proxy's. It watches for the eviction
+/// of its client, because the connection has to go on.
+#[derive(Debug)]
+pub struct SharedRequest {
+    client: Arc<Client>,
+    number: u64,
+    has_to_end: AtomicBool,
+    task: AtomicWaker,
+}
 
 impl Clients {
     /// The client with this address.
@@ -42,9 +57,9 @@ impl Clients {
         if let Some(found) = shard.get(&address).and_then(Weak::upgrade) {
             return found;
         }
-        let (connections, requests, is_evicted) = Default::default();
+        let (connections, requests, is_evicted, shared) = Default::default();
         let clients = Arc::downgrade(self);
-        let new = Arc::new(Client { address, connections, requests, is_evicted, clients });
+        let new = Arc::new(Client { address, connections, requests, is_evicted, shared, clients });
         shard.insert(address, Arc::downgrade(&new));
         new
     }
@@ -82,13 +97,9 @@ impl Client {
         self.requests.load(Relaxed)
     }
 
-    /// How much of what it holds ends with its connections. The requests of a client behind a
-    /// trusted proxy are in connections of the proxy, which others use as well.
+    /// How many things it holds that end when it is evicted, besides its sessions.
     pub(super) fn evictable(&self) -> usize {
-        match self.connections() {
-            0 => 0,
-            connections => connections + self.requests(),
-        }
+        self.connections() + self.requests()
     }
 
     /// Whether the gateway ends what it holds and refuses its requests, for memory is short.
@@ -99,6 +110,16 @@ impl Client {
     /// Evicts it, or lets it come back.
     pub(super) fn set_evicted(&self, is_evicted: bool) {
         self.is_evicted.store(is_evicted, Relaxed);
+    }
+
+    /// Ends its requests on connections that others use as well.
+    pub(super) fn end_shared(&self) {
+        let shared: Vec<_> = lock(&self.shared).values().filter_map(Weak::upgrade).collect();
+        // Beyond the lock, which a request takes when it ends.
+        for request in shared {
+            request.has_to_end.store(true, Release);
+            request.task.wake();
+        }
     }
 
     /// Counts a connection, unless it has as many as it may.
@@ -121,6 +142,34 @@ impl RequestPermit {
     /// Whether its client is evicted.
     pub fn is_evicted(&self) -> bool {
         self.0.is_evicted()
+    }
+
+    /// For a request on a connection that other clients use as well.
+    pub fn shared(&self) -> Arc<SharedRequest> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBERS.fetch_add(1, Relaxed);
+        let (client, has_to_end, task) =
+            (Arc::clone(&self.0), AtomicBool::new(false), AtomicWaker::new());
+        let request = Arc::new(SharedRequest { client, number, has_to_end, task });
+        lock(&self.0.shared).insert(number, Arc::downgrade(&request));
+        request
+    }
+}
+
+impl SharedRequest {
+    /// Ready when the request has to end, because its client is evicted.
+    pub fn poll_eviction(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.task.register(cx.waker());
+        match self.has_to_end.load(Acquire) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for SharedRequest {
+    fn drop(&mut self) {
+        lock(&self.client.shared).remove(&self.number);
     }
 }
 

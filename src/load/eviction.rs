@@ -106,6 +106,7 @@ impl Evictor {
     fn evict(&mut self, client: Arc<Client>, sessions: &[Arc<Session>]) {
         let address = client.address();
         client.set_evicted(true);
+        client.end_shared();
         self.evicted.retain(|(it, _)| !Arc::ptr_eq(it, &client));
         self.evicted.push((client, Instant::now()));
         let order = End::new(Initiator::Limit, TRY_AGAIN_LATER, REASON);

@@ -9,7 +9,7 @@ mod overload;
 mod places;
 
 pub use arrivals::Arrivals;
-pub use clients::{Client, Clients, RequestPermit};
+pub use clients::{Client, Clients, RequestPermit, SharedRequest};
 pub use eviction::Evictor;
 pub use in_flight::{InFlight, Ticket};
 pub use memory::watch as watch_memory;

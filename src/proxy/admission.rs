@@ -113,8 +113,13 @@ fn count_client(proxy: &Proxy, edge: &Edge, ctx: &mut Context) -> Result<(), Hal
         return Err(Halt::answer(failure::overloaded()));
     }
     ctx.request_permit = proxy.overload.request_of(client, &edge.limits);
-    match ctx.request_permit {
-        Some(_) => Ok(()),
+    match &ctx.request_permit {
+        Some(permit) => {
+            if ctx.peer_is_trusted {
+                begun::set_shared(Some(permit.shared()));
+            }
+            Ok(())
+        }
         None => {
             ctx.no_longer_counts();
             Err(Halt::answer(failure::too_many_requests()))

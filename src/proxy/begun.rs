@@ -1,6 +1,6 @@
 //! What the task of a connection, or of a stream of HTTP/2, knows of the requests in it.
 
-use crate::load::Client;
+use crate::load::{Client, SharedRequest};
 use crate::websocket::Session;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -18,6 +18,8 @@ struct Task {
     session: RefCell<Option<Arc<Session>>>,
     /// Whether it is dropped because its client has reset the stream.
     is_reset: Cell<bool>,
+    /// The request in it, if the connection is shared by clients.
+    shared: RefCell<Option<Arc<SharedRequest>>>,
 }
 
 tokio::task_local! {
@@ -68,6 +70,21 @@ pub fn note_reset() {
 /// Whether the task is dropped because its client has reset the stream.
 pub(super) fn is_reset() -> bool {
     TASK.try_with(|task| task.is_reset.get()).unwrap_or_default()
+}
+
+/// Notes that this task's request is on a connection which clients share, or is over.
+pub fn set_shared(request: Option<Arc<SharedRequest>>) {
+    let _ = TASK.try_with(|task| task.shared.replace(request));
+}
+
+/// Ready when this task's request has to end, because its client is evicted and the connection is not the
+/// client's alone. A WebSocket session ends by itself, with a close frame.
+pub fn poll_eviction(cx: &mut Context<'_>) -> Poll<()> {
+    let poll = |task: &Task| match &*task.shared.borrow() {
+        Some(request) if task.session.borrow().is_none() => request.poll_eviction(cx),
+        _ => Poll::Pending,
+    };
+    TASK.try_with(poll).unwrap_or(Poll::Pending)
 }
 
 /// Notes the session that this task carries from now on, or that it carries none.

@@ -181,6 +181,7 @@ impl Context {
             under_way.becomes_session();
         }
         self.request_permit = None;
+        begun::set_shared(None);
         // Silence is no fault in a session; `websocket.idle_timeout` bounds it where wanted.
         session.set_read_timeout(None);
         session.set_write_timeout(Some(self.route.edge.limits.send_timeout));

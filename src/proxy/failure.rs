@@ -16,7 +16,14 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
     ctx.error = Some(describe(error, ctx));
     ctx.is_intended |= ctx.ordered().is_some();
     let silent = FailToProxy { error_code: 0, can_reuse_downstream: false };
-    if ctx.is_cut_off() || ctx.is_evicted() {
+    if ctx.is_cut_off() {
+        return silent;
+    }
+    if ctx.is_evicted() {
+        // Others may use the connection as well, so that only the stream ends.
+        if session.req_header().version == Version::HTTP_2 {
+            session.as_downstream_mut().shutdown().await;
+        }
         return silent;
     }
     if has_begun(session) {

@@ -186,16 +186,18 @@ impl Timer {
     }
 }
 
-/// Serves a request to its end; `None` when its session has to end and does not.
+/// Serves a request to its end; `None` when its session has to end and does not, or when its client is evicted.
 async fn until_overdue<T>(mut serving: impl Future<Output = T> + Unpin) -> Option<T> {
     let mut alarm = None;
     poll_fn(|cx| {
         begun::watch_session(cx);
         if let Poll::Ready(done) = Pin::new(&mut serving).poll(cx) {
+            // The next request may be another client's.
+            begun::set_shared(None);
             return Poll::Ready(Some(done));
         }
         if !begun::has_session() {
-            return Poll::Pending;
+            return begun::poll_eviction(cx).map(|()| None);
         }
         let alarm = alarm.get_or_insert_with(|| Box::pin(sleep(Duration::ZERO)));
         begun::poll_session(cx, alarm).unwrap_or(Poll::Pending).map(|()| None)

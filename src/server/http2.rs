@@ -29,7 +29,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// which explains the refusal.
 const HEAD_ROOM: u32 = 16 * 1024;
 
-/// Maximum time that Pingora may take to notice that a client has reset a stream.
+/// Maximum time that Pingora may take to notice that a stream has to end: its client has reset it, or is evicted.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The most bytes of a response that a stream holds for the connection; without it, 400 KiB.
@@ -154,12 +154,12 @@ fn session(
     (ServerSession::new_custom(Box::new(session)), shared)
 }
 
-/// Serves a stream to its end, or until its session has to end and does not, or its client has reset it.
+/// Serves a stream to its end, or until its session has to end and does not, or its client has reset it or is evicted.
 async fn until_over<T>(
     mut serving: impl Future<Output = T> + Unpin,
     responder: Option<Arc<Mutex<Responder>>>,
 ) {
-    let (mut alarm, mut since_reset) = (None, None);
+    let (mut alarm, mut since_reset, mut since_eviction) = (None, None, None);
     poll_fn(|cx| {
         begun::watch_session(cx);
         if Pin::new(&mut serving).poll(cx).is_ready() {
@@ -172,7 +172,8 @@ async fn until_over<T>(
             return Poll::Ready(());
         }
         if !begun::has_session() {
-            return Poll::Pending;
+            ready!(begun::poll_eviction(cx));
+            return since_eviction.get_or_insert_with(notice_timeout).as_mut().poll(cx);
         }
         let alarm = alarm.get_or_insert_with(|| Box::pin(sleep(Duration::ZERO)));
         begun::poll_session(cx, alarm).unwrap_or(Poll::Pending)
@@ -191,7 +192,11 @@ fn poll_unnoticed_reset(
     if since.is_none() {
         ready!(responder::poll_reset(responder, cx));
     }
-    since.get_or_insert_with(|| Box::pin(sleep(NOTICE_TIMEOUT))).as_mut().poll(cx)
+    since.get_or_insert_with(notice_timeout).as_mut().poll(cx)
+}
+
+fn notice_timeout() -> Pin<Box<Sleep>> {
+    Box::pin(sleep(NOTICE_TIMEOUT))
 }
 
 /// What a client may make the `h2` crate hold or do without end. CONTINUATION frames it bounds

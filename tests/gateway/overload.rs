@@ -427,6 +427,114 @@ async fn short_of_memory_the_client_that_holds_most_loses_its_http2_streams() {
     );
 }
 
+/// Begins a request of this client on a trusted proxy's connection over HTTP/2.
+async fn begin_for(
+    send: &mut h2::client::SendRequest<Bytes>,
+    client: &str,
+    target: &str,
+) -> http::Response<h2::RecvStream> {
+    *send = send.clone().ready().await.expect("a stream");
+    let request = http::Request::get(format!("http://localhost{target}"));
+    let request = request.header("x-forwarded-for", client).body(()).expect("a request");
+    let answer = send.send_request(request, true).expect("sent").0;
+    within("an answer", answer).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn short_of_memory_the_client_that_holds_most_loses_its_streams_behind_a_trusted_proxy() {
+    let (upstream, _) = endless().await;
+    let stuck = Upstream::scripted(|mut wire, _| async move {
+        wire.head().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let config = Config::new()
+        .upstream("endless", &[upstream.address()])
+        .upstream("stuck", &[stuck.address()])
+        .route("uploads", "path: /upload", "stuck")
+        .route("all", "path_prefix: /", "endless")
+        .listening("protocols: [h1, h2c]")
+        .top("trusted_proxies: [127.0.0.1]");
+    let gateway = config.clone().start().await;
+    let (greedy, modest) = ("192.0.2.7", "192.0.2.8");
+    let mut bodies = Vec::new();
+    let mut proxies = Vec::new();
+    for _ in 0..2 {
+        let socket = gateway.connect().await.into_stream();
+        let (mut send, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        for _ in 0..10 {
+            bodies.push(begin_for(&mut send, greedy, "/endless").await.into_body());
+        }
+        proxies.push(send);
+    }
+    let mut download = begin_for(&mut proxies[0], modest, "/modest").await.into_body();
+    // An upload that its upstream does not take: the gateway waits for that side alone.
+    let upload = http::Request::post("http://localhost/upload").header("x-forwarded-for", greedy);
+    let upload = upload.body(()).expect("a request");
+    let (uploaded, mut body) = proxies[1].send_request(upload, false).expect("sent");
+    body.reserve_capacity(1 << 20);
+    let feeding = tokio::spawn(async move {
+        while let Some(Ok(room)) = futures_util::future::poll_fn(|cx| body.poll_capacity(cx)).await
+        {
+            if body.send_data(vec![b'x'; room].into(), false).is_err() {
+                return;
+            }
+            body.reserve_capacity(1 << 20);
+        }
+    });
+    // The same client over HTTP/1.1.
+    let mut wire = gateway.connect().await;
+    let forwarded = |client: &str| format!("X-Forwarded-For: {client}");
+    wire.send(get("/endless", &[&forwarded(greedy)])).await;
+    assert_eq!(wire.head().await.status(), Some(200));
+    let mut kept = gateway.connect().await;
+    for client in [greedy, modest] {
+        kept.send(get("/", &[&forwarded(client)])).await;
+        assert_eq!(kept.response().await.status(), 200);
+    }
+    run_short(&gateway, &config, greedy).await;
+    for mut body in bodies {
+        let error = within("a reset", async {
+            loop {
+                match body.data().await.expect("no end without a reset") {
+                    Ok(piece) => drop(body.flow_control().release_capacity(piece.len())),
+                    Err(error) => return error,
+                }
+            }
+        });
+        assert_eq!(error.await.reason(), Some(h2::Reason::INTERNAL_ERROR));
+    }
+    let error = within("the upload's end", uploaded).await.expect_err("a reset");
+    assert!(error.is_reset(), "{error:?}");
+    within("its end", feeding).await.expect("no panic");
+    within("the end of the connection", wire.read_to_end()).await;
+    let mut got = 0;
+    while got < 4 << 20 {
+        let piece = within("more", download.data()).await.expect("a body").expect("a piece");
+        download.flow_control().release_capacity(piece.len()).expect("its room");
+        got += piece.len();
+    }
+    for send in &mut proxies {
+        assert_eq!(begin_for(send, modest, "/").await.status(), 200);
+        assert_eq!(begin_for(send, greedy, "/").await.status(), 503);
+    }
+    for (client, status) in [(modest, 200), (greedy, 503), (modest, 200)] {
+        kept.send(get("/", &[&forwarded(client)])).await;
+        assert_eq!(kept.response().await.status(), status, "{client}");
+    }
+    for path in ["/endless", "/upload"] {
+        let line = gateway.access_of(path).await;
+        let error = line["error.message"].as_str();
+        assert!(error.is_some_and(|it| it.contains("limits.memory")), "{line}");
+    }
+    until("a line for each", async || {
+        let lines = gateway.access_lines();
+        lines.iter().filter(|line| line.contains("limits.memory")).count() == 22
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn short_of_memory_the_client_that_holds_most_loses_its_sessions() {
     let upstream = Upstream::echo().await;

@@ -2,6 +2,7 @@
 //! and refuses malformed heads without a body before the gateway sees them.
 
 use super::responder::{Responder, SharedResponder};
+use crate::proxy::begun;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
@@ -109,6 +110,9 @@ impl Http2Session {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        if begun::poll_eviction(cx).is_ready() {
+            return Poll::Ready(Err(evicted()));
+        }
         let Some(data) = ready!(self.body.poll_data(cx)) else { return Poll::Ready(Ok(None)) };
         let data = data.or_err(ErrorType::ReadError, "while reading downstream request body")?;
         self.received += data.len();
@@ -120,8 +124,11 @@ impl Http2Session {
         Poll::Ready(Ok(Some(data)))
     }
 
-    /// Ready when the client has reset the stream, or its connection is over.
+    /// Ready when the client has reset the stream or is evicted, or its connection is over.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Box<Error>> {
+        if begun::poll_eviction(cx).is_ready() {
+            return Poll::Ready(evicted());
+        }
         Poll::Ready(match ready!(self.responder.with(|responder| responder.poll_reset(cx))) {
             Ok(reason) => {
                 Error::explain(ErrorType::H2Error, format!("Client closed H2, reason: {reason}"))
@@ -140,6 +147,9 @@ impl Http2Session {
         ends: bool,
         alarm: &mut Option<Pin<Box<Sleep>>>,
     ) -> Poll<Result<()>> {
+        if begun::poll_eviction(cx).is_ready() {
+            return Poll::Ready(Err(evicted()));
+        }
         let before = data.len();
         let written = self.responder.with(|responder| responder.poll_write(cx, data, ends));
         self.sent += before - data.len();
@@ -205,6 +215,11 @@ impl Http2Session {
         };
         self.received == 0 && is_empty()
     }
+}
+
+/// The client is evicted: its stream ends, and those of others on the connection go on.
+fn evicted() -> Box<Error> {
+    Error::explain(ErrorType::H2Error, "memory is short, and the client is evicted")
 }
 
 /// An answer that is there at once. That of success takes no memory.
