@@ -25,12 +25,12 @@ thread_local! {
     static BUFFER: RefCell<HeadBuffer> = RefCell::default();
 }
 
-/// Reads once, and hands what came to `take`: nothing at the end of the stream.
+/// Reads once, and hands what came to `use_bytes`: nothing at the end of the stream.
 pub(super) fn poll_read<T>(
     stream: &mut Stream,
     cx: &mut Context<'_>,
     connection: u32,
-    take: impl FnOnce(&[u8]) -> T,
+    use_bytes: impl FnOnce(&[u8]) -> T,
 ) -> Poll<io::Result<T>> {
     BUFFER.with_borrow_mut(|buffer| {
         if buffer.bytes.len() != READ_SIZE {
@@ -41,7 +41,7 @@ pub(super) fn poll_read<T>(
         ready!(Pin::new(stream).poll_read(cx, &mut part))?;
         buffer.connection = connection;
         buffer.length = part.filled().len();
-        Poll::Ready(Ok(take(part.filled())))
+        Poll::Ready(Ok(use_bytes(part.filled())))
     })
 }
 
@@ -60,7 +60,7 @@ pub(super) fn keep(connection: u32, head: &[u8]) {
 }
 
 /// The head of this connection, if it is the last one that was read.
-pub(super) fn take(connection: u32) -> Vec<u8> {
+pub(super) fn take_head(connection: u32) -> Vec<u8> {
     BUFFER.with_borrow_mut(|buffer| {
         let length = std::mem::take(&mut buffer.length);
         let is_same = buffer.connection == connection;

@@ -66,8 +66,8 @@ pub(super) fn take_refused() -> Option<Box<Refused>> {
 pub(super) struct ClientStream {
     /// `None` once it is refused.
     inner: Option<Stream>,
-    /// What few connections have.
-    aside: Option<Box<Aside>>,
+    /// What was read beyond the current request; most clients wait for its response.
+    read_ahead: Option<Box<ReadAhead>>,
     /// Since when nothing but the response is waited for, in milliseconds of the process; 0 where more is. Its lowest
     /// bit tells whether the response has begun.
     idle_since: u32,
@@ -103,11 +103,12 @@ enum Response {
 }
 
 #[derive(Debug)]
-enum Aside {
-    /// What has come behind the request that is served.
+enum ReadAhead {
+    /// Bytes that follow the current request.
     Pipelined(BytesMut),
-    /// The client has said all. Once its answer has begun: until when something more of it must come.
-    SaidAll(Option<Pin<Box<Sleep>>>),
+    /// The client has closed its sending side. Once its response has begun: until when the client must
+    /// show that it still reads.
+    EndOfStream(Option<Pin<Box<Sleep>>>),
 }
 
 /// What comes next on a connection.
@@ -128,7 +129,7 @@ impl ClientStream {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         Self {
             inner: Some(stream),
-            aside: Some(Box::new(Aside::Pipelined(begun))),
+            read_ahead: Some(Box::new(ReadAhead::Pipelined(begun))),
             idle_since: 0,
             number,
             body: Body::Left(0),
@@ -150,11 +151,11 @@ impl ClientStream {
         held: &mut BytesMut,
     ) -> Poll<Incoming> {
         self.idle_since = 0;
-        match self.aside.take().map(|aside| *aside) {
+        match self.read_ahead.take().map(|it| *it) {
             // Where a body ends that has not been read is not known for sure.
             _ if !matches!(self.body, Body::Left(0)) => return Poll::Ready(Incoming::End),
-            Some(Aside::SaidAll(_)) => return Poll::Ready(Incoming::End),
-            Some(Aside::Pipelined(bytes)) => {
+            Some(ReadAhead::EndOfStream(_)) => return Poll::Ready(Incoming::End),
+            Some(ReadAhead::Pipelined(bytes)) => {
                 *held = bytes;
                 if let Some(incoming) = self.advance(held, held.len()) {
                     return Poll::Ready(incoming);
@@ -181,7 +182,7 @@ impl ClientStream {
             match ready!(read) {
                 Err(_) => return Poll::Ready(Incoming::End),
                 Ok(Read::Request(request, scan, body, next)) => {
-                    self.aside = next.map(|next| Box::new(Aside::Pipelined(next)));
+                    self.read_ahead = next.map(|next| Box::new(ReadAhead::Pipelined(next)));
                     self.begin(&scan, body);
                     return Poll::Ready(Incoming::Request(request));
                 }
@@ -225,7 +226,7 @@ impl ClientStream {
             head
         };
         if !held.is_empty() {
-            self.aside = Some(Box::new(Aside::Pipelined(std::mem::take(held))));
+            self.read_ahead = Some(Box::new(ReadAhead::Pipelined(std::mem::take(held))));
         }
         self.keep_head(&request);
         self.begin(&scan, body);
@@ -253,7 +254,7 @@ impl ClientStream {
             self.response = if self.may_upgrade { Response::Head } else { Response::Body };
             return false;
         }
-        let head = head_buffer::take(self.number);
+        let head = head_buffer::take_head(self.number);
         let fault = head::fault(&head).filter(|_| !head.is_empty()).unwrap_or(MALFORMED);
         if let Some(stream) = self.inner.take() {
             let refused = Box::new(Refused { stream, head, fault });
@@ -270,7 +271,7 @@ impl ClientStream {
         }
         self.has_unsent = true;
         self.idle_since |= HAS_BEGUN;
-        if let Some(Aside::SaidAll(patience)) = self.aside.as_deref_mut() {
+        if let Some(ReadAhead::EndOfStream(patience)) = self.read_ahead.as_deref_mut() {
             *patience = Some(Box::pin(sleep(STILL_THERE)));
         }
         if self.response == Response::Head && bytes.starts_with(b"HTTP/1.") {
@@ -311,12 +312,12 @@ impl ClientStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some(Aside::Pipelined(bytes)) = self.aside.as_deref_mut() {
+        if let Some(ReadAhead::Pipelined(bytes)) = self.read_ahead.as_deref_mut() {
             let count = bytes.len().min(buffer.remaining());
             buffer.put_slice(bytes.get(..count).unwrap_or_default());
             bytes.advance(count);
             if bytes.is_empty() {
-                self.aside = None;
+                self.read_ahead = None;
             }
             return Poll::Ready(Ok(()));
         }
@@ -327,8 +328,10 @@ impl ClientStream {
     /// Reads while a response is waited for: Pingora asks for a single byte then, to see whether the client leaves.
     /// It gets none: what comes is the next request's.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.aside.as_deref_mut() {
-            Some(Aside::SaidAll(Some(patience))) => return patience.as_mut().poll(cx).map(Ok),
+        match self.read_ahead.as_deref_mut() {
+            Some(ReadAhead::EndOfStream(Some(patience))) => {
+                return patience.as_mut().poll(cx).map(Ok);
+            }
             Some(_) => return Poll::Pending,
             None => {}
         }
@@ -341,7 +344,7 @@ impl ClientStream {
         let mut part = ReadBuf::uninit(&mut space);
         let read = ready!(Pin::new(stream).poll_read(cx, &mut part));
         if !part.filled().is_empty() {
-            self.aside = Some(Box::new(Aside::Pipelined(BytesMut::from(part.filled()))));
+            self.read_ahead = Some(Box::new(ReadAhead::Pipelined(BytesMut::from(part.filled()))));
             return Poll::Pending;
         }
         let is_end = match &read {
@@ -353,7 +356,7 @@ impl ClientStream {
         if is_end && waited <= SAID_ALL {
             let has_begun = self.idle_since & HAS_BEGUN != 0;
             let patience = has_begun.then(|| Box::pin(sleep(STILL_THERE)));
-            self.aside = Some(Box::new(Aside::SaidAll(patience)));
+            self.read_ahead = Some(Box::new(ReadAhead::EndOfStream(patience)));
             return self.poll_idle(cx);
         }
         Poll::Ready(read)

@@ -207,25 +207,25 @@ impl Responder {
     /// What is ready when all that is queued on the stream has gone to its connection: a reset would throw
     /// it away. The `h2` crate drops a frame's bytes when it has written them, and those of an empty
     /// frame in their turn. `None` where nothing is queued.
-    pub(super) fn mark(&mut self) -> Option<oneshot::Receiver<()>> {
-        /// Nothing, which reports its end.
-        struct Mark(Option<oneshot::Sender<()>>);
-        impl AsRef<[u8]> for Mark {
+    pub(super) fn notify_when_written(&mut self) -> Option<oneshot::Receiver<()>> {
+        /// An empty frame's bytes, which report that they are dropped.
+        struct WriteNotice(Option<oneshot::Sender<()>>);
+        impl AsRef<[u8]> for WriteNotice {
             fn as_ref(&self) -> &[u8] {
                 &[]
             }
         }
-        impl Drop for Mark {
+        impl Drop for WriteNotice {
             fn drop(&mut self) {
-                if let Some(gone) = self.0.take() {
+                if let Some(notify) = self.0.take() {
                     // The receiver may have given up.
-                    let _ = gone.send(());
+                    let _ = notify.send(());
                 }
             }
         }
         let body = self.body.as_mut().filter(|_| !self.is_ended)?;
-        let (gone, written) = oneshot::channel();
-        let mark = Bytes::from_owner(Mark(Some(gone)));
-        body.send_data(mark, false).is_ok().then_some(written)
+        let (notify, written) = oneshot::channel();
+        let notice = Bytes::from_owner(WriteNotice(Some(notify)));
+        body.send_data(notice, false).is_ok().then_some(written)
     }
 }

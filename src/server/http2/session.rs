@@ -101,7 +101,7 @@ impl Http2Session {
                 written.map_err(Error::into_down)?;
             }
             let Some(task) = queue.tasks.pop_front() else { break };
-            queue.piece = self.take(task, &mut queue.is_end)?;
+            queue.piece = self.write_unless_body(task, &mut queue.is_end)?;
         }
         if queue.is_end {
             self.end().map_err(Error::into_down)?;
@@ -182,8 +182,13 @@ impl Http2Session {
         self.responder.with(Responder::finish)
     }
 
-    /// Takes a task of Pingora's. What is left of it is a piece of the body, and whether that is the last.
-    fn take(&mut self, task: HttpTask, is_end: &mut bool) -> Result<Option<(Bytes, bool)>> {
+    /// Writes a head, trailers or an end that Pingora hands over. Returns a piece of the body unwritten, and whether
+    /// it is the last.
+    fn write_unless_body(
+        &mut self,
+        task: HttpTask,
+        is_end: &mut bool,
+    ) -> Result<Option<(Bytes, bool)>> {
         match task {
             HttpTask::Header(head, ends) => {
                 *is_end |= ends;
@@ -306,7 +311,7 @@ impl Session for Http2Session {
                     alarm = None;
                 }
                 let Some(task) = tasks.next() else { break };
-                piece = self.take(task, &mut is_end)?;
+                piece = self.write_unless_body(task, &mut is_end)?;
             }
             if is_end {
                 self.end().map_err(Error::into_down)?;
@@ -382,7 +387,7 @@ impl Session for Http2Session {
     /// Breaks off a response that can't be completed. The client gets what has come of it, and then a
     /// reset that names the side of the fault (RFC 9113, section 7).
     async fn abandon(&mut self, _: &str) {
-        if let Some(written) = self.responder.with(Responder::mark) {
+        if let Some(written) = self.responder.with(Responder::notify_when_written) {
             let limit = self.write_timeout.unwrap_or(MAX_FLUSH).min(MAX_FLUSH);
             // A client that takes nothing for so long misses what is left.
             let _ = timeout(limit, written).await;
