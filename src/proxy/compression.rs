@@ -173,8 +173,10 @@ fn name_upgrade(head: &mut ResponseHeader, is_http10: bool) -> Result<()> {
     if is_http10 {
         head.remove_header(&header::UPGRADE);
     } else if head.headers.contains_key(header::UPGRADE) {
-        // Pingora writes `Connection` itself, in the place of any that is set, but the reason as it is. Over HTTP/2
-        // there is neither.
+        // The reason phrase carries the second header line, because nothing else gets past Pingora 0.9: its HTTP/1
+        // session replaces every `Connection` header with its own (`prepare_response_header`), and the switch for that
+        // (`update_resp_headers`) is private. The alternatives are an HTTP/1 session of our own, or edits of the bytes
+        // that it has written. HTTP/2 has neither reason phrases nor `Connection`.
         head.set_reason_phrase(Some("Upgrade Required\r\nConnection: Upgrade"))?;
     }
     Ok(())
