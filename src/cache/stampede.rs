@@ -13,7 +13,7 @@ const MOST: Duration = Duration::from_secs(30);
 /// How long nobody waits for a key after a response could not be kept, though the next may be.
 const OPEN_TIME: Duration = Duration::from_secs(2);
 
-/// Maximum number of keys of a shard before those that are open are looked through for old ones.
+/// Number of keys in a shard at which expired ones are first removed.
 const SWEEP_SIZE: usize = 256;
 
 const SHARDS: usize = 16;
@@ -23,32 +23,70 @@ const SHARDS: usize = 16;
 /// Nobody waits where that would serve no one: requests whose answers can't be shared take no part,
 /// and after an answer that could not be kept, whoever waited goes at once rather than one by one.
 #[derive(Debug, Default)]
-pub struct Stampede([Mutex<Turns>; SHARDS]);
+pub struct Stampede([Mutex<Shard>; SHARDS]);
 
-type Turns = HashMap<u128, Turn>;
+/// The keys that are being fetched, or were a moment ago.
+#[derive(Debug, Default)]
+struct Shard {
+    keys: HashMap<u128, Fetching>,
+    /// Number of keys at which expired ones are removed: twice as many as the last sweep left, so that
+    /// a sweep costs each key that is inserted a constant.
+    sweep_at: usize,
+}
 
-/// Whose turn it is to fetch what a key stands for.
+/// Who may fetch what a key stands for.
 #[derive(Debug)]
-enum Turn {
-    /// One request fetches, and the others wait for it.
-    Taken(Arc<LockCore>),
-    /// Until then everybody fetches.
-    Open(Instant),
+enum Fetching {
+    /// One request fetches, and the others wait for its lock.
+    ByOne(Arc<LockCore>),
+    /// Until then every request fetches for itself.
+    ByAllUntil(Instant),
 }
 
 /// Marks the permit of a request that nobody waits for.
 #[derive(Debug, Clone, Copy)]
-struct Alone;
+struct NotAwaited;
 
-/// Whether nobody waits any more for the request with this lock, and its key may be another's.
-fn is_expired(status: LockStatus) -> bool {
-    matches!(status, LockStatus::Dangling | LockStatus::AgeTimeout)
+impl Fetching {
+    fn is_expired(&self, now: Instant) -> bool {
+        match self {
+            Self::ByOne(core) => is_expired(core, now),
+            Self::ByAllUntil(until) => *until <= now,
+        }
+    }
 }
 
-fn alone(stale_writer: bool) -> Locked {
+impl Shard {
+    fn insert(&mut self, hash: u128, fetching: Fetching) {
+        if self.keys.len() >= self.sweep_at.max(SWEEP_SIZE) {
+            let now = Instant::now();
+            self.keys.retain(|_, fetching| !fetching.is_expired(now));
+            self.sweep_at = self.keys.len() * 2;
+        }
+        self.keys.insert(hash, fetching);
+    }
+}
+
+/// Whether nobody waits any more for the request with this lock, and its key may be another's.
+fn is_expired(core: &Arc<LockCore>, now: Instant) -> bool {
+    let is_late = || now.saturating_duration_since(core.lock_start) >= core.age_timeout;
+    match core.lock_status() {
+        LockStatus::Dangling | LockStatus::AgeTimeout => true,
+        // Pingora stores the timeout only when another request waits for it.
+        LockStatus::Waiting => is_late(),
+        _ => false,
+    }
+}
+
+fn not_awaited(stale_writer: bool) -> Locked {
     let mut extensions = Extensions::new();
-    extensions.insert(Alone);
+    extensions.insert(NotAwaited);
     Locked::Write(WritePermit::new(MOST, stale_writer, extensions).0)
+}
+
+/// Whether this is the lock of that permit: both refer to the same extensions.
+fn is_lock_of(core: &LockCore, permit: &WritePermit) -> bool {
+    std::ptr::eq(core.extensions(), permit.extensions())
 }
 
 impl Stampede {
@@ -56,25 +94,25 @@ impl Stampede {
         Self::default()
     }
 
-    fn turns(&self, hash: u128) -> Option<MutexGuard<'_, Turns>> {
+    fn shard(&self, hash: u128) -> Option<MutexGuard<'_, Shard>> {
         let shard = self.0.get((hash % SHARDS as u128) as usize)?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The lock that the others wait for, if there is one.
-    pub(super) fn taken(&self, hash: u128) -> Option<Arc<LockCore>> {
-        match self.turns(hash)?.get(&hash)? {
-            Turn::Taken(core) => Some(Arc::clone(core)),
-            Turn::Open(_) => None,
+    /// The lock that other requests for this key wait for, if there is one.
+    pub(super) fn lock_of(&self, hash: u128) -> Option<Arc<LockCore>> {
+        match self.shard(hash)?.keys.get(&hash)? {
+            Fetching::ByOne(core) => Some(Arc::clone(core)),
+            Fetching::ByAllUntil(_) => None,
         }
     }
 
     /// Lets the next request fetch, though the one with this lock has not finished.
-    pub(super) fn pass_on(&self, hash: u128, core: &Arc<LockCore>) {
-        let Some(mut turns) = self.turns(hash) else { return };
-        let is_taken = |turn: &Turn| matches!(turn, Turn::Taken(it) if Arc::ptr_eq(it, core));
-        if turns.get(&hash).is_some_and(is_taken) && core.lock_status() == LockStatus::Waiting {
-            turns.remove(&hash);
+    pub(super) fn unlock_early(&self, hash: u128, core: &Arc<LockCore>) {
+        let Some(mut shard) = self.shard(hash) else { return };
+        let is_its = |it: &Fetching| matches!(it, Fetching::ByOne(it) if Arc::ptr_eq(it, core));
+        if shard.keys.get(&hash).is_some_and(is_its) && core.lock_status() == LockStatus::Waiting {
+            shard.keys.remove(&hash);
             core.unlock(LockStatus::TransientError);
         }
     }
@@ -85,44 +123,43 @@ impl CacheKeyLock for Stampede {
         let shares = key.extensions.get::<Target>().is_none_or(|target| target.shares);
         // What is kept can be shared, and so can what takes its place.
         if !shares && !stale_writer {
-            return alone(stale_writer);
+            return not_awaited(stale_writer);
         }
         let hash = u128::from_be_bytes(key.combined_bin());
-        let Some(mut turns) = self.turns(hash) else { return alone(stale_writer) };
-        match turns.get(&hash) {
-            Some(Turn::Taken(core)) if !is_expired(core.lock_status()) => {
+        let Some(mut shard) = self.shard(hash) else { return not_awaited(stale_writer) };
+        match shard.keys.get(&hash).filter(|it| !it.is_expired(Instant::now())) {
+            Some(Fetching::ByOne(core)) => {
                 return Locked::Read(LockStub(Arc::clone(core)).read_lock());
             }
-            Some(Turn::Open(until)) if *until > Instant::now() => return alone(stale_writer),
-            _ => {}
+            Some(Fetching::ByAllUntil(_)) => return not_awaited(stale_writer),
+            None => {}
         }
         let (permit, stub) = WritePermit::new(MOST, stale_writer, Extensions::new());
-        turns.insert(hash, Turn::Taken(stub.0));
+        shard.insert(hash, Fetching::ByOne(stub.0));
         Locked::Write(permit)
     }
 
     fn release(&self, key: &CacheKey, mut permit: WritePermit, reason: LockStatus) {
-        if permit.extensions().get::<Alone>().is_some() {
+        if permit.extensions().get::<NotAwaited>().is_some() {
             permit.unlock(reason);
             return;
         }
         let hash = u128::from_be_bytes(key.combined_bin());
-        let turns = self.turns(hash);
-        let status = permit.lock_status();
-        if status != LockStatus::Waiting {
-            // It was passed on, or it took too long: the key may be another request's by now.
-            permit.unlock(status);
-            return;
-        }
-        if let Some(mut turns) = turns {
-            if reason == LockStatus::TransientError {
-                let now = Instant::now();
-                if turns.len() >= SWEEP_SIZE {
-                    turns.retain(|_, turn| !matches!(turn, Turn::Open(until) if *until <= now));
+        let shard = self.shard(hash);
+        let reason = match permit.lock_status() {
+            LockStatus::Waiting => reason,
+            // It was unlocked early, or it took too long.
+            status => status,
+        };
+        if let Some(mut shard) = shard {
+            // The key may be another request's by now.
+            let is_its =
+                |it: &Fetching| matches!(it, Fetching::ByOne(core) if is_lock_of(core, &permit));
+            if shard.keys.get(&hash).is_some_and(is_its) {
+                shard.keys.remove(&hash);
+                if reason == LockStatus::TransientError {
+                    shard.insert(hash, Fetching::ByAllUntil(Instant::now() + OPEN_TIME));
                 }
-                turns.insert(hash, Turn::Open(now + OPEN_TIME));
-            } else {
-                turns.remove(&hash);
             }
         }
         permit.unlock(reason);
@@ -181,17 +218,67 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_is_passed_on_is_the_next_requests() {
+    fn key_that_is_unlocked_early_belongs_to_the_next_request() {
         let stampede = Stampede::new();
         let hash = u128::from_be_bytes(key(true).combined_bin());
         let first = write(stampede.lock(&key(true), false));
-        let core = stampede.taken(hash).expect("a lock");
-        stampede.pass_on(hash, &core);
+        let core = stampede.lock_of(hash).expect("a lock");
+        stampede.unlock_early(hash, &core);
         let second = write(stampede.lock(&key(true), false));
         // Neither the first one's end nor a late alarm takes it from the second.
-        stampede.pass_on(hash, &core);
+        stampede.unlock_early(hash, &core);
         stampede.release(&key(true), first, LockStatus::Done);
         assert!(!stampede.lock(&key(true), false).is_write());
         stampede.release(&key(true), second, LockStatus::Done);
+    }
+
+    /// A key of the first shard, with a lock that expires after this time.
+    fn lock_one(stampede: &Stampede, number: u128, timeout: Duration) -> WritePermit {
+        let (permit, stub) = WritePermit::new(timeout, false, Extensions::new());
+        let hash = number * SHARDS as u128;
+        stampede.shard(hash).expect("a shard").insert(hash, Fetching::ByOne(stub.0));
+        permit
+    }
+
+    #[test]
+    fn sweep_removes_expired_keys_and_keeps_the_others() {
+        let stampede = Stampede::new();
+        let count = || stampede.shard(0).expect("a shard").keys.len();
+        let lock = |number, timeout| lock_one(&stampede, number, timeout);
+        let held: Vec<_> = (0..100).map(|number| lock(number, MOST)).collect();
+        let expired = (100..SWEEP_SIZE as u128).map(|number| lock(number, Duration::ZERO));
+        let expired: Vec<_> = expired.collect();
+        {
+            let mut shard = stampede.shard(0).expect("a shard");
+            assert_eq!(shard.keys.len(), SWEEP_SIZE);
+            shard.insert(1, Fetching::ByAllUntil(Instant::now()));
+        }
+        assert_eq!(count(), 101, "the sweep has left the held keys, and the new one");
+        let more: Vec<_> = (1000..1200).map(|number| lock(number, MOST)).collect();
+        assert_eq!(count(), 300, "nothing else is lost");
+        for mut permit in held.into_iter().chain(expired).chain(more) {
+            permit.unlock(LockStatus::Done);
+        }
+    }
+
+    #[test]
+    fn key_of_an_expired_lock_is_removed_with_its_request_and_no_other() {
+        let stampede = Stampede::new();
+        let key = key(true);
+        let hash = u128::from_be_bytes(key.combined_bin());
+        let expire = |stampede: &Stampede| {
+            let (permit, stub) = WritePermit::new(Duration::ZERO, false, Extensions::new());
+            stampede.shard(hash).expect("a shard").insert(hash, Fetching::ByOne(stub.0));
+            permit
+        };
+        let late = expire(&stampede);
+        stampede.release(&key, late, LockStatus::Done);
+        assert!(stampede.lock_of(hash).is_none());
+        let late = expire(&stampede);
+        let next = write(stampede.lock(&key, false));
+        stampede.release(&key, late, LockStatus::Done);
+        assert!(!stampede.lock(&key, false).is_write(), "the next request still fetches");
+        stampede.release(&key, next, LockStatus::Done);
+        assert!(stampede.lock_of(hash).is_none());
     }
 }

@@ -71,11 +71,11 @@ fn length(meta: &CacheMeta) -> Option<usize> {
 
 /// Lets the next request fetch what a key stands for when the body of this response is not complete in
 /// time: it comes no faster than its own client takes it.
-fn pass_on_later(shelf: &'static Shelf, hash: u128) {
-    if let Some(lock) = shelf.stampede.taken(hash) {
+fn unlock_later(shelf: &'static Shelf, hash: u128) {
+    if let Some(lock) = shelf.stampede.lock_of(hash) {
         tokio::spawn(async move {
             tokio::time::sleep(UNSHARED_BODY_TIMEOUT).await;
-            shelf.stampede.pass_on(hash, &lock);
+            shelf.stampede.unlock_early(hash, &lock);
         });
     }
 }
@@ -136,7 +136,7 @@ impl Storage for View {
         if expected.is_some() {
             self.shelf.announce(&compact, &fill);
         } else {
-            pass_on_later(self.shelf, hash(&compact));
+            unlock_later(self.shelf, hash(&compact));
         }
         Ok(Box::new(Filler::new(self.shelf, compact, Some(fill), expected)))
     }
