@@ -12,29 +12,37 @@ pub static ABOUT_CONNECTION: [HeaderName; 5] = [
     HeaderName::from_static("x-forwarded-protocol"),
 ];
 
-/// How the names begin of those that tell about the client's certificate and its TLS: `client-cert` (RFC 9440),
+/// Families of headers about the client's certificate and its TLS: `client-cert` (RFC 9440),
 /// `x-forwarded-client-cert` (Envoy), `x-forwarded-tls-client-cert` (Traefik), `ssl-client-*` (nginx),
 /// `x-ssl-*` (HAProxy), `x-client-cert-*` (Google), `x-amzn-mtls-*` (AWS), `x-arr-clientcert` (Azure),
-/// `cf-client-cert-*` (Cloudflare). Those who set one set its kin, and a service may read any of them.
-const ABOUT_CERTIFICATE: [&str; 22] = [
+/// `cf-client-cert-*` (Cloudflare). A proxy that sets one sets others of its family, and a service may read any of
+/// them. To a family belong its own name and those that go on with `-`; one that ends in `-` has no name of its own.
+const ABOUT_CERTIFICATE: [&str; 29] = [
     "cf-client-cert",
     "client-cert",
+    "client-certificate",
     "ssl-",
     "tls-client-",
     "x-amzn-mtls-",
     "x-arr-clientcert",
     "x-client-cert",
+    "x-client-certificate",
     "x-client-dn",
     "x-client-fingerprint",
     "x-client-i-dn",
     "x-client-issuer",
     "x-client-s-dn",
     "x-client-san",
+    "x-client-sans",
     "x-client-serial",
+    "x-client-serialnumber",
     "x-client-subject",
-    "x-client-verif",
+    "x-client-verification",
+    "x-client-verified",
+    "x-client-verify",
     "x-clientcert",
     "x-forwarded-client-cert",
+    "x-forwarded-client-certificate",
     "x-forwarded-tls-",
     "x-mtls-",
     "x-ssl-",
@@ -53,7 +61,10 @@ pub fn is_of_gateway(name: &HeaderName) -> bool {
 
 /// Whether a header with this name, in lower case, tells about the client's certificate.
 pub fn is_about_certificate(name: &str) -> bool {
-    ABOUT_CERTIFICATE.iter().any(|start| name.starts_with(start))
+    ABOUT_CERTIFICATE.iter().any(|family| {
+        let rest = name.strip_prefix(family);
+        rest.is_some_and(|rest| family.ends_with('-') || rest.is_empty() || rest.starts_with('-'))
+    })
 }
 
 /// Whether nobody but a trusted proxy may send it.
@@ -87,6 +98,10 @@ mod tests {
             "x-arr-clientcert",
             "x-client-cert-hash",
             "x-client-dn",
+            "x-client-san",
+            "x-client-san-dns",
+            "x-client-serial-number",
+            "x-client-verified",
             "x-client-verify",
             "x-forwarded-client-cert",
             "x-forwarded-port",
@@ -100,10 +115,15 @@ mod tests {
         }
         for name in [
             "accept",
+            "client-certainty",
             "client-hints",
             "x-api-key",
+            "x-client-dnt",
             "x-client-id",
             "x-client-ip",
+            "x-client-issuers-list",
+            "x-client-sandbox",
+            "x-client-subjective-rating",
             "x-client-version",
             "x-forwarded-for",
             "x-requested-with",
