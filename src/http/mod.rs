@@ -19,6 +19,7 @@ pub mod raw_head;
 pub mod redact;
 pub mod request_id;
 pub mod secret;
+mod spelling;
 pub mod template;
 pub mod trace_context;
 pub mod url;

@@ -1,5 +1,6 @@
 //! Query parameters as browsers write them (WHATWG URL, `application/x-www-form-urlencoded`).
 
+use super::spelling;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
@@ -69,7 +70,7 @@ fn holds_secret(value: &str, secret: impl Fn(&str) -> bool) -> bool {
     if !value.bytes().any(|byte| matches!(byte, b'=' | b':' | b'%')) {
         return false;
     }
-    let decoded = percent_decode_str(value).decode_utf8_lossy();
+    let decoded = spelling::decoded(value);
     decoded.contains(['=', ':']) && matches!(super::redact::redact(&decoded, secret), Cow::Owned(_))
 }
 
@@ -118,6 +119,7 @@ mod tests {
         assert_eq!(redact("a=1;token=s", secret), "a=1;token=REDACTED");
         assert_eq!(redact("token[a]=s&b=1", secret), "token[a]=REDACTED&b=1");
         assert_eq!(redact("next=%2Fcb%3Ftoken%3Ds&b=1", secret), "next=REDACTED&b=1");
+        assert_eq!(redact("next=%252Fcb%253Ftoken%253Ds&b=1", secret), "next=REDACTED&b=1");
         assert_eq!(redact("q={%22token%22:%22s%22}", secret), "q=REDACTED");
         assert_eq!(redact("time=10:20&b=%20", secret), "time=10:20&b=%20");
         assert_eq!(redact_path("/a;token=s/b;c=d", secret), "/a;token=REDACTED/b;c=d");

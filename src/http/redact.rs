@@ -1,5 +1,6 @@
 //! Secrets in what people send each other.
 
+use super::spelling::{escaped_char, is_invisible};
 use std::borrow::Cow;
 
 const REDACTED: &str = "REDACTED";
@@ -40,23 +41,36 @@ fn is_of_word(c: char) -> bool {
 }
 
 /// The character of a word that the text begins with, and its length as it is written: in URLs and forms
-/// it may be percent-encoded, in JSON it may be `\u0061`.
+/// it may be percent-encoded, several times too, in JSON it may be `\u0061`. Invisible ones belong to the word.
 fn piece(text: &str) -> Option<(char, usize)> {
+    let is_part = |c: &char| is_of_word(*c) || is_invisible(*c);
     let hex = |from: usize, to: usize| {
         let digits = text.get(from..to).filter(|it| it.bytes().all(|b| b.is_ascii_hexdigit()))?;
-        char::from_u32(u32::from_str_radix(digits, 16).ok()?).filter(|c| is_of_word(*c))
+        char::from_u32(u32::from_str_radix(digits, 16).ok()?)
     };
     match text.chars().next()? {
-        '%' => hex(1, 3).filter(char::is_ascii).map(|c| (c, 3)),
-        '\\' if text.get(1..2) == Some("u") => hex(2, 6).map(|c| (c, 6)),
-        c => is_of_word(c).then_some((c, c.len_utf8())),
+        '%' => escaped_char(text).filter(|(c, _)| is_part(c)),
+        '\\' if text.get(1..2) == Some("u") => hex(2, 6).filter(is_part).map(|c| (c, 6)),
+        c => is_part(&c).then_some((c, c.len_utf8())),
+    }
+}
+
+/// Where the next word begins. What is percent-encoded and of no word is passed over as a whole: its
+/// digits are not the beginning of one.
+fn next_start(text: &str, from: usize) -> Option<usize> {
+    let mut start = from;
+    loop {
+        let rest = text.get(start..)?;
+        if piece(rest).is_some() {
+            return Some(start);
+        }
+        let length = escaped_char(rest).map(|(_, length)| length);
+        start += length.or_else(|| rest.chars().next().map(char::len_utf8))?;
     }
 }
 
 fn next_word(text: &str, from: usize) -> Option<Word<'_>> {
-    let rest = text.get(from..)?;
-    let starts = rest.char_indices().map(|(index, _)| index);
-    let start = from + starts.into_iter().find(|at| rest.get(*at..).and_then(piece).is_some())?;
+    let start = next_start(text, from)?;
     let (mut end, mut name) = (start, None::<String>);
     while let Some((c, length)) = text.get(end..).and_then(piece) {
         if length != c.len_utf8() && name.is_none() {
@@ -126,16 +140,21 @@ fn value_of<'t>(text: &'t str, word: &Word<'_>) -> Option<Value<'t>> {
     }
     let is_between =
         |c: char| matches!(c, '"' | '\'' | '\\' | '[' | ']' | '.' | '/') || c.is_whitespace();
-    let rest = rest.trim_start_matches(is_between);
+    let mut rest = rest.trim_start_matches(is_between);
+    while let Some((_, length)) = escaped_char(rest).filter(|(c, _)| is_between(*c)) {
+        rest = rest.get(length..)?.trim_start_matches(is_between);
+    }
     let json = if is_escaped { Form::Escaped } else { Form::Json };
-    let encoded = |sign: &str| rest.get(..3).filter(|it| it.eq_ignore_ascii_case(sign));
     match rest.chars().next()? {
         ':' if is_quoted || is_escaped => value(rest.get(1..)?, json),
         ':' => value(rest.get(1..)?, Form::Line),
         // Two of them compare, and `=>` is an arrow.
         '=' => value(rest.trim_start_matches(['=', '>']), Form::Pair),
-        '%' if encoded("%3d").is_some() => value(rest.get(3..)?, Form::Pair),
-        '%' if encoded("%3a").is_some() => value(rest.get(3..)?, Form::Line),
+        '%' => match escaped_char(rest)? {
+            ('=', length) => value(rest.get(length..)?, Form::Pair),
+            (':', length) => value(rest.get(length..)?, Form::Line),
+            _ => None,
+        },
         // A pair in a list, or a name with its value beside it.
         ',' if is_quoted || is_escaped => {
             let next = rest.get(1..)?.trim_start();
@@ -318,6 +337,16 @@ mod tests {
             ),
             (r#"{"to\u006ben":"x","b":1}"#, r#"{"to\u006ben":REDACTED,"b":1}"#),
             ("a=1&tok%65n=x&b=2", "a=1&tok%65n=REDACTED&b=2"),
+            ("a=1&tok%2565n=x&b=2", "a=1&tok%2565n=REDACTED&b=2"),
+            ("a=1&tok%25%36%35n=x&b=2", "a=1&tok%25%36%35n=REDACTED&b=2"),
+            ("to%E2%80%8Bken=x&b=2", "to%E2%80%8Bken=REDACTED&b=2"),
+            ("to\u{200b}ken: x", "to\u{200b}ken: REDACTED"),
+            (r#"{"to\u200bken":"x","b":1}"#, r#"{"to\u200bken":REDACTED,"b":1}"#),
+            (r#"{"\uff54oken":"x","b":1}"#, r#"{"\uff54oken":REDACTED,"b":1}"#),
+            ("\u{ff54}\u{ff4f}ken=x&b=2", "\u{ff54}\u{ff4f}ken=REDACTED&b=2"),
+            ("next=%252Fcb%253Fcode%253Dx&b=2", "next=%252Fcb%253Fcode%253DREDACTED&b=2"),
+            ("q=%7B%22token%22%3A%22x%22%7D&b=2", "q=%7B%22token%22%3AREDACTED"),
+            ("100%token: x", "100%token: REDACTED"),
             ("next=%2Fcb%3Ftoken%3Dx&b=2", "next=%2Fcb%3Ftoken%3DREDACTED&b=2"),
             (r#"token=x"y"#, "token=REDACTED"),
             (r#"{"q":"token=x","b":1}"#, r#"{"q":"token=REDACTED","b":1}"#),

@@ -1,6 +1,7 @@
 //! What must not be shown: the names of secrets, in one place for logs, messages, the admin
 //! endpoint, explain and the history.
 
+use super::spelling;
 use std::borrow::Cow;
 
 /// Names of secrets. A name is one of them when it ends in one, compared without case, `-` and `_`:
@@ -148,8 +149,8 @@ pub fn is_nearly_secret(name: &str) -> bool {
 /// The most bytes of a name that are compared, from its end.
 const COMPARED: usize = 64;
 
-/// A name in lower case, without what separates its words and without the number, the brackets or
-/// the plural at its end.
+/// A name in its plain spelling and in lower case, without what separates its words and without the number, the
+/// brackets or the plural at its end.
 struct Folded {
     bytes: [u8; COMPARED],
     length: usize,
@@ -159,6 +160,7 @@ struct Folded {
 
 impl Folded {
     fn of(name: &str) -> Self {
+        let name = spelling::plain(name);
         let name = name.as_bytes();
         let name = name.get(name.len().saturating_sub(COMPARED)..).unwrap_or(name);
         let end = name.iter().rposition(|byte| !(byte.is_ascii_digit() || b"[]".contains(byte)));
@@ -326,6 +328,12 @@ mod tests {
             "hmac_key",
             "passwd",
             "dbPwd",
+            "tok%2565n",
+            "to\u{200b}ken",
+            "to%E2%80%8Bken",
+            "\u{ff54}\u{ff4f}\u{ff4b}\u{ff45}\u{ff4e}",
+            "%EF%BC%B4OKEN",
+            "pass\u{ad}word",
         ] {
             assert!(is_secret(name), "{name}");
         }
@@ -368,6 +376,14 @@ mod tests {
         }
         for name in ["X-Ms-Client-Principal-Id", "X-Amzn-Oidc-Identity", "Remote-User"] {
             assert!(!is_unloggable_field(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn urls_are_shown_without_secrets_in_odd_spellings() {
+        for name in ["tok%2565n", "to%E2%80%8Bken", "\u{ff54}oken"] {
+            let shown = without_secrets_of_urls(&format!("GET http://a/?{name}=x&b=1"));
+            assert_eq!(shown, format!("GET http://a/?{name}=REDACTED&b=1"));
         }
     }
 
