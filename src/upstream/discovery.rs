@@ -170,8 +170,13 @@ async fn keep_asking(discovery: Arc<Discovery>, question: Question) {
                 report_targets(&question, &unresolved, &answer.unresolved);
                 unresolved = answer.unresolved;
                 let count = answer.found.len();
+                let is_unavailable = answer.is_unavailable;
                 if discovery.answer(&question, answer.found) {
                     match count {
+                        0 if is_unavailable => log::warn!(
+                            "{question} has no endpoints: DNS says that the service is not available \
+                             (its SRV target is `.`)"
+                        ),
                         0 => log::warn!("{question} has no endpoints: DNS answers without any"),
                         count => log::info!("{question} has {count} endpoints"),
                     }

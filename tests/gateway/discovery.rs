@@ -218,6 +218,30 @@ async fn targets_that_resolve_are_used_whatever_becomes_of_the_others() {
     until("no service", async || gateway.get("/", &[]).await.status() == 503).await;
 }
 
+/// RFC 2782: a target of `.` says that the service is decidedly not available.
+#[tokio::test]
+async fn rfc2782_root_target_removes_the_endpoints_and_is_not_looked_up() {
+    let a = Upstream::saying("a").await;
+    let dns = Dns::start().await;
+    dns.set_addresses("host.test", &[Ipv4Addr::LOCALHOST]);
+    dns.set_services("_http._tcp.app.test", &[(1, 1, a.address().port(), "host.test.")]);
+    let gateway = discovering(&dns, "{srv: _http._tcp.app.test}").start().await;
+    are_asked(&gateway, &["a"]).await;
+    let mark = gateway.mark();
+    dns.set_services("_http._tcp.app.test", &[(0, 0, 80, ".")]);
+    until("no endpoint", async || gateway.get("/", &[]).await.status() == 503).await;
+    let line = gateway.says(mark, "_http._tcp.app.test").await;
+    assert!(line.contains("not available (its SRV target is `.`)"), "{line}");
+    assert_eq!(gateway.get("/", &[]).await.error()["error"], "upstream_unavailable");
+    let asked = dns.questions();
+    assert!(asked.iter().any(|(name, _)| name == "host.test."), "{asked:?}");
+    assert!(asked.iter().all(|(name, _)| name != "."), "{asked:?}");
+    // Beside a real target, it says nothing (it must be the only one).
+    let both = [(0, 0, 80, "."), (1, 1, a.address().port(), "host.test.")];
+    dns.set_services("_http._tcp.app.test", &both);
+    are_asked(&gateway, &["a"]).await;
+}
+
 #[tokio::test]
 async fn silent_target_holds_back_no_other() {
     let a = Upstream::saying("a").await;

@@ -29,6 +29,8 @@ pub(super) struct Answer {
     pub is_partial: bool,
     /// Targets without an address, each with the reason.
     pub unresolved: BTreeMap<String, String>,
+    /// Whether the service is decidedly not available: its only target is the root (RFC 2782).
+    pub is_unavailable: bool,
 }
 
 /// Asks for the endpoints that there are now.
@@ -51,7 +53,8 @@ async fn hosts(lookups: &Lookups, name: &str, port: u16) -> Result<Answer, Strin
         is_backup: false,
         addresses: vec![SocketAddr::new(ip, port)],
     });
-    Ok(Answer { found: found.collect(), until, is_partial, unresolved: BTreeMap::new() })
+    let found = found.collect();
+    Ok(Answer { found, until, is_partial, unresolved: BTreeMap::new(), is_unavailable: false })
 }
 
 async fn services(lookups: &Lookups, name: &str) -> Result<Answer, String> {
@@ -66,6 +69,8 @@ async fn services(lookups: &Lookups, name: &str) -> Result<Answer, String> {
         _ => None,
     });
     let services: Vec<SRV> = services.collect();
+    let is_root = |data: &RData| matches!(data, RData::SRV(service) if service.target.is_root());
+    let has_root = own_records(&answer).any(|record| is_root(&record.data));
     let hosts: BTreeSet<String> = services.iter().map(|it| it.target.to_ascii()).collect();
     lookups.retain(|name| hosts.contains(name));
     let (addresses, mut unresolved) = resolve(lookups, &hosts).await;
@@ -106,7 +111,9 @@ async fn services(lookups: &Lookups, name: &str) -> Result<Answer, String> {
             addresses: ips.iter().map(|&ip| SocketAddr::new(ip, service.port)).collect(),
         })
     });
-    Ok(Answer { found: found.collect(), until, is_partial, unresolved })
+    let found: Vec<Found> = found.collect();
+    let is_unavailable = services.is_empty() && has_root;
+    Ok(Answer { found, until, is_partial, unresolved, is_unavailable })
 }
 
 /// The addresses of those that are answered while answers come, and why the others have none.

@@ -1,4 +1,4 @@
-use hickory_resolver::proto::op::{Message, ResponseCode};
+use hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ type Records = BTreeMap<String, Vec<RData>>;
 pub struct Dns {
     address: SocketAddr,
     zone: Arc<Mutex<Zone>>,
+    questions: Questions,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -31,6 +32,9 @@ struct Zone {
     truncates: bool,
 }
 
+/// The name and the type of record of each question.
+type Questions = Arc<Mutex<Vec<(String, RecordType)>>>;
+
 impl Dns {
     pub async fn start() -> Self {
         let (udp, tcp) = loop {
@@ -43,25 +47,29 @@ impl Dns {
         let address = udp.local_addr().expect("its address");
         let zone = Zone { records: Some(Records::new()), ..Zone::default() };
         let zone = Arc::new(Mutex::new(zone));
+        let questions = Questions::default();
+        let asked = Arc::clone(&questions);
         let known = Arc::clone(&zone);
         let by_udp = tokio::spawn(async move {
             let mut buffer = [0; 4096];
             while let Ok((length, client)) = udp.recv_from(&mut buffer).await {
                 let zone = known.lock().expect("the zone").clone();
+                note(&buffer[..length], &asked);
                 if let Some(answer) = zone.answer(&buffer[..length], zone.truncates) {
                     let _ = udp.send_to(&answer, client).await;
                 }
             }
         });
-        let known = Arc::clone(&zone);
+        let (known, asked) = (Arc::clone(&zone), Arc::clone(&questions));
         let by_tcp = tokio::spawn(async move {
             while let Ok((mut stream, _)) = tcp.accept().await {
-                let known = Arc::clone(&known);
+                let (known, asked) = (Arc::clone(&known), Arc::clone(&asked));
                 tokio::spawn(async move {
                     while let Ok(length) = stream.read_u16().await {
                         let mut question = vec![0; length.into()];
                         stream.read_exact(&mut question).await?;
                         let zone = known.lock().expect("the zone").clone();
+                        note(&question, &asked);
                         let Some(answer) = zone.answer(&question, false) else { break };
                         stream.write_u16(u16::try_from(answer.len()).expect("short")).await?;
                         stream.write_all(&answer).await?;
@@ -70,11 +78,16 @@ impl Dns {
                 });
             }
         });
-        Self { address, zone, tasks: [by_udp, by_tcp] }
+        Self { address, zone, questions, tasks: [by_udp, by_tcp] }
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it has been asked so far: names in lower case, and the types of records.
+    pub fn questions(&self) -> Vec<(String, RecordType)> {
+        self.questions.lock().expect("the questions").clone()
     }
 
     /// The addresses of a name, from now on.
@@ -139,6 +152,12 @@ impl Dns {
     fn zone(&self) -> MutexGuard<'_, Zone> {
         self.zone.lock().expect("the zone")
     }
+}
+
+fn note(question: &[u8], asked: &Questions) {
+    let Ok(question) = Message::from_vec(question) else { return };
+    let named = |query: &Query| (query.name().to_ascii().to_lowercase(), query.query_type());
+    asked.lock().expect("the questions").extend(question.queries.iter().map(named));
 }
 
 impl Drop for Dns {
