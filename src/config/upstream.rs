@@ -1,7 +1,7 @@
 use super::union::short_or_long;
 use super::{
-    Balance, Discover, Duration, EjectionSetting, EndpointAddress, HealthCheck, Protocol, Spanned,
-    UpstreamLimits, UpstreamTlsSetting,
+    Balance, ByteSize, Discover, Duration, EjectionSetting, EndpointAddress, HealthCheck, Protocol,
+    Spanned, UpstreamLimits, UpstreamTlsSetting,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -30,6 +30,9 @@ pub struct Upstream {
     /// WebSockets go by HTTP/1.1 all the same.
     #[serde(default)]
     pub protocols: Vec<Spanned<Protocol>>,
+    /// HTTP/2 to its endpoints.
+    #[serde(default)]
+    pub http2: UpstreamHttp2,
     /// Which endpoint takes a request. Default: `round_robin`.
     #[serde(default)]
     pub balance: Balance,
@@ -60,6 +63,18 @@ pub struct Upstream {
     /// upstream likes.
     #[serde(default)]
     pub idle_timeout: Option<Duration>,
+}
+
+/// HTTP/2 to the endpoints of an upstream (RFC 9113).
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamHttp2 {
+    /// Bytes of one response that an endpoint may send before the gateway has passed them on
+    /// (SETTINGS_INITIAL_WINDOW_SIZE), from `16KiB` to `16MiB`. It bounds what one response can
+    /// bring: a window in each round trip. A distant service of 20 ms sends 3.2 MB a second with
+    /// the default, 50 MB with `1MiB`. A client that reads slowly makes the gateway hold up to a
+    /// window. A change holds for new connections. Default: `64KiB`.
+    pub window: Option<Spanned<ByteSize>>,
 }
 
 /// One address of a service.

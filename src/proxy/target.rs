@@ -28,14 +28,6 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
 /// The most requests at a time on one connection of HTTP/2.
 const MAX_STREAMS: usize = 100;
 
-/// How many bytes of a response over HTTP/2 an upstream may send before they are passed on. A slow
-/// client makes the gateway hold these, and up to nine frames of 16 KiB that Pingora has read.
-const STREAM_WINDOW: u32 = 32 * 1024;
-
-/// The same for all responses on a connection. Slow clients can't fill it, or they would hold up
-/// the responses of others.
-const CONNECTION_WINDOW: u32 = (MAX_STREAMS as u32 + 1) * STREAM_WINDOW;
-
 /// Connections that can be cut off are a pool of their own.
 const LINED: u64 = 1 << 63;
 
@@ -144,8 +136,12 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
         let alpn = if speech.alpn == ALPN::H1 { &*HTTP1 } else { &speech.alpn };
         options.alpn.clone_from(alpn);
         options.max_h2_streams = MAX_STREAMS;
-        options.h2_stream_window_size = Some(STREAM_WINDOW);
-        options.h2_connection_window_size = Some(CONNECTION_WINDOW);
+        options.h2_stream_window_size = Some(speech.http2_window);
+        // Slow clients can't fill that of the connection, or they would hold up the responses of others.
+        let all_streams = speech.http2_window.saturating_mul(MAX_STREAMS as u32 + 1);
+        options.h2_connection_window_size = Some(all_streams);
+        // A connection keeps the window that it began with, and Pingora doesn't tell them apart by it.
+        peer.group_key ^= u64::from(speech.http2_window) << 32;
         options.idle_timeout = pool.settings().idle_timeout;
     }
     let connect = route.connect_timeout.min(within);

@@ -33,4 +33,4 @@ pub use health::{Ejection, Health};
 pub use pool::{Ask, EndpointSources, Pool, PoolSettings};
 pub use probe::{Check, Probe, Probes};
 pub use reason::deepest_cause;
-pub use speech::Speech;
+pub use speech::{HTTP2_WINDOW, MAX_HTTP2_WINDOW, MIN_HTTP2_WINDOW, Speech};

@@ -10,11 +10,23 @@ pub struct Speech {
     pub tls: Option<Arc<UpstreamTls>>,
     /// HTTP/1.1, HTTP/2, or what the handshake settles.
     pub alpn: ALPN,
+    /// Bytes of one response over HTTP/2 that an endpoint may send before they are passed on.
+    pub http2_window: u32,
 }
+
+/// The window unless the configuration sets one. With what Pingora has read, a client that reads slowly makes
+/// the gateway hold less than 256 KiB of a response.
+pub const HTTP2_WINDOW: u32 = 64 * 1024;
+
+/// The least window: one frame of DATA.
+pub const MIN_HTTP2_WINDOW: u32 = 16 * 1024;
+
+/// The largest window: that of a connection, which all its streams share, must be less than 2 GiB (RFC 9113, section 6.9.1).
+pub const MAX_HTTP2_WINDOW: u32 = 16 * 1024 * 1024;
 
 impl Default for Speech {
     fn default() -> Self {
-        Self { tls: None, alpn: ALPN::H1 }
+        Self { tls: None, alpn: ALPN::H1, http2_window: HTTP2_WINDOW }
     }
 }
 
@@ -24,6 +36,7 @@ impl Speech {
         let mut hasher = DefaultHasher::new();
         self.tls.as_ref().map(|tls| tls.fingerprint).hash(&mut hasher);
         self.alpn.hash(&mut hasher);
+        self.http2_window.hash(&mut hasher);
         hasher.finish()
     }
 }

@@ -6,7 +6,7 @@ use crate::support::http2::{
     field, frame, get_over_http2,
 };
 use crate::support::{
-    Admin, Authority, Config, Gateway, Metrics, TlsService, Upstream, Wire, get, pool, until,
+    Admin, Authority, Config, Gateway, Metrics, TlsService, Upstream, Wire, cli, get, pool, until,
     within,
 };
 use reqwest::Method;
@@ -277,6 +277,95 @@ async fn te_trailers_of_a_client_over_http2_passes() {
     let heads = heads.lock().expect("the heads");
     let te: Vec<_> = heads.iter().map(|head| head.headers.contains_key("te")).collect();
     assert_eq!(te, [true, false]);
+}
+
+/// An upstream over HTTP/2 that answers 204, with the windows that the gateway gives it on each connection: that
+/// of a stream (SETTINGS_INITIAL_WINDOW_SIZE) and by how much that of the connection grows.
+async fn told_windows() -> (Upstream, mpsc::UnboundedReceiver<(u32, u32)>) {
+    let (windows, seen) = mpsc::unbounded_channel();
+    let upstream = Upstream::scripted(move |mut wire: Wire, _| {
+        let windows = windows.clone();
+        async move {
+            wire.send(frame(SETTINGS, 0, 0, &[])).await;
+            let _ = wire.try_exactly(24).await;
+            let (mut of_stream, mut of_connection) = (65_535, 0);
+            let mut is_first = true;
+            while let Some(head) = wire.try_exactly(9).await {
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+                let Some(payload) = wire.try_exactly(length).await else { return };
+                let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().expect("four"));
+                match head[3] {
+                    SETTINGS => {
+                        for setting in payload.chunks(6).filter(|it| it[..2] == [0, 4]) {
+                            of_stream = number(&setting[2..]);
+                        }
+                    }
+                    WINDOW_UPDATE if head[5..] == [0; 4] => of_connection += number(&payload),
+                    HEADERS => {
+                        if std::mem::take(&mut is_first) {
+                            let _ = windows.send((of_stream, of_connection));
+                        }
+                        let stream = number(&head[5..]);
+                        wire.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x89])).await;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    })
+    .await;
+    (upstream, seen)
+}
+
+#[tokio::test]
+async fn window_of_responses_reaches_the_upstream_and_a_reload_changes_it() {
+    let (upstream, mut seen) = told_windows().await;
+    let config = |more: &str| Config::to(&upstream).speaking("protocols: [h2c]").speaking(more);
+    let gateway = config("http2: {}").start().await;
+    assert_eq!(gateway.get("/", &[]).await.status(), 204);
+    let (of_stream, of_connection) =
+        within("a connection", seen.recv()).await.expect("its windows");
+    assert_eq!((of_stream, of_connection), (64 * 1024, 101 * 64 * 1024 - 65_535));
+    for (window, bytes) in [("16KiB", 16 * 1024), ("1MiB", 1 << 20), ("16MiB", 16 << 20)] {
+        gateway.rewrite(&config(&format!("http2: {{window: {window}}}")));
+        until("a connection with the new window", async || {
+            assert_eq!(gateway.get("/", &[]).await.status(), 204);
+            seen.try_recv().is_ok_and(|it| it == (bytes, 101 * bytes - 65_535))
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn window_outside_its_bounds_is_a_mistake_and_its_change_is_shown() {
+    let folder = TempDir::new().expect("a folder");
+    let write = |name: &str, http2: &str| {
+        let yaml = format!(
+            "listeners: [{{address: \"127.0.0.1:1\"}}]\nupstreams:\n  a:\n    \
+             endpoints: [\"127.0.0.1:1\"]\n    protocols: [h2c]\n    {http2}\n\
+             routes: [{{name: a, upstream: a}}]\n"
+        );
+        std::fs::write(folder.path().join(name), yaml).expect("a file");
+    };
+    for (window, is_good) in [
+        ("16KiB", true),
+        ("16MiB", true),
+        ("16383", false),
+        ("17MiB", false),
+        ("8GiB", false),
+        ("64", false),
+    ] {
+        write("t.yaml", &format!("http2: {{window: {window}}}"));
+        let run = cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await;
+        assert_eq!(run.code == Some(0), is_good, "{window}: {}", run.all());
+        let names_key = run.all().contains("upstreams.a.http2.window");
+        assert_eq!(names_key, !is_good, "{window}: {}", run.all());
+    }
+    write("old.yaml", "http2: {}");
+    write("new.yaml", "http2: {window: 1MiB}");
+    let run = cli(folder.path(), &["diff", "old.yaml", "new.yaml"], &[]).await;
+    let shown = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains("http2.window 64KiB 1MiB"), "{}", run.all());
 }
 
 /// An upstream over HTTP/2 that takes no byte of a body. It notes the frames that came: their kinds.

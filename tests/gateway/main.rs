@@ -80,6 +80,7 @@ mod shared_counters_faults;
 mod shutdown;
 mod slow_clients;
 mod slow_readers;
+mod slow_readers_without_upstream;
 mod special_files;
 mod splits;
 mod timeouts;

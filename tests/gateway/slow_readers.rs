@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 const MOST: u64 = (256 + 64) * 1024;
 
 /// An upstream whose response never ends, and how many bytes of it have gone.
-async fn endless(head: &'static str, piece: Vec<u8>) -> (Upstream, Arc<AtomicU64>) {
+pub async fn endless(head: &'static str, piece: Vec<u8>) -> (Upstream, Arc<AtomicU64>) {
     let sent = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&sent);
     let piece: Arc<[u8]> = piece.into();
@@ -41,11 +41,11 @@ async fn endless(head: &'static str, piece: Vec<u8>) -> (Upstream, Arc<AtomicU64
     (upstream, sent)
 }
 
-const HEAD: &str =
+pub const HEAD: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10000000000\r\n\r\n";
 
 /// A client for which the kernel keeps little, so that it is soon full.
-async fn connect(gateway: &Gateway) -> Wire {
+pub async fn connect(gateway: &Gateway) -> Wire {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer");
     Wire::new(socket.connect(gateway.address()).await.expect("a connection"))
@@ -53,9 +53,14 @@ async fn connect(gateway: &Gateway) -> Wire {
 
 /// Waits until nothing more is taken from the upstream.
 async fn stalled(sent: &AtomicU64) {
+    settled("the upstream can send no more", || sent.load(Ordering::Relaxed)).await;
+}
+
+/// Waits until this number, once there is one, no longer changes.
+pub async fn settled(what: &str, number: impl Fn() -> u64) {
     let (mut last, mut same) = (0, 0);
-    until("the upstream can send no more", async || {
-        let now = sent.load(Ordering::Relaxed);
+    until(what, async || {
+        let now = number();
         same = if now == last && now > 0 { same + 1 } else { 0 };
         last = now;
         same == 25
@@ -63,13 +68,13 @@ async fn stalled(sent: &AtomicU64) {
     .await;
 }
 
-fn text() -> Vec<u8> {
+pub fn text() -> Vec<u8> {
     (0..40_000_u64)
         .flat_map(|it| format!("{:x} ", it.wrapping_mul(0x9e37_79b9_7f4a_7c15)).into_bytes())
         .collect()
 }
 
-fn assert_little(gateway: &Gateway, before: u64, count: u64, what: &str) {
+pub fn assert_little(gateway: &Gateway, before: u64, count: u64, what: &str) {
     let each = gateway.peak_memory().saturating_sub(before) / count;
     assert!(each < MOST, "{what}: {each} bytes for each of {count}");
 }
@@ -102,9 +107,16 @@ async fn of_a_response_over_http2_little_is_held() {
     let config = Config::to(&upstream).listening("protocols: [h1, h2c]").top("access_log: off");
     let gateway = config.start().await;
     let before = gateway.peak_memory();
+    let _held = ask_over_http2(&gateway, "/big", 2).await;
+    stalled(&sent).await;
+    assert_little(&gateway, before, 200, "HTTP/2");
+}
+
+/// Asks a hundred times on each of so many connections, and reads nothing. What is returned keeps them open.
+pub async fn ask_over_http2(gateway: &Gateway, path: &str, connections: usize) -> impl Sized {
     let (mut held, mut kept) = (Vec::new(), Vec::new());
-    for _ in 0..2 {
-        let socket = connect(&gateway).await.into_stream();
+    for _ in 0..connections {
+        let socket = connect(gateway).await.into_stream();
         let (mut send, connection) = h2::client::Builder::new()
             .initial_window_size(1 << 30)
             .initial_connection_window_size(1 << 30)
@@ -113,7 +125,8 @@ async fn of_a_response_over_http2_little_is_held() {
             .expect("HTTP/2");
         // It sends what it has to, and then is not looked at again: nothing is read.
         for _ in 0..100 {
-            let request = http::Request::get("http://localhost/big").body(()).expect("a request");
+            let target = format!("http://localhost{path}");
+            let request = http::Request::get(target).body(()).expect("a request");
             held.push(send.send_request(request, true).expect("sent").0);
         }
         let mut connection = Box::pin(connection);
@@ -124,8 +137,7 @@ async fn of_a_response_over_http2_little_is_held() {
         once.await;
         kept.push((send, connection));
     }
-    stalled(&sent).await;
-    assert_little(&gateway, before, 200, "HTTP/2");
+    (held, kept)
 }
 
 /// A service over HTTP/2 whose response to `/big` never ends, and how many bytes of it have gone.
@@ -179,15 +191,13 @@ async fn of_a_response_from_an_http2_upstream_little_is_held() {
         }
         stalled(&sent).await;
     }
-    // An eighth of what Pingora would have let it send.
-    let each = gateway.peak_memory().saturating_sub(before) / 60;
-    assert!(each < 512 * 1024, "{each} bytes for each of 60");
+    assert_little(&gateway, before, 60, "HTTP/2 upstream");
     // They share one connection, and others get their answers on it.
     assert_eq!(gateway.get("/", &[]).await.status(), 200);
 }
 
 /// A service that takes nothing of what follows a request's head.
-async fn deaf() -> Upstream {
+pub async fn deaf() -> Upstream {
     Upstream::scripted(|mut wire, _| async move {
         let Some(request) = wire.try_head().await else { return };
         if let Some(key) = request.get("sec-websocket-key") {

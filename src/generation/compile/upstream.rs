@@ -7,8 +7,8 @@ use crate::disk;
 use crate::http::address::Address;
 use crate::tls::{self, Certificate, ClientOptions, Fault, Identity, UpstreamTls};
 use crate::upstream::{
-    self, Bounds, Endpoint, EndpointSources, Found, Key, Pool, PoolSettings, Probe, Question,
-    Records, Speech,
+    self, Bounds, Endpoint, EndpointSources, Found, HTTP2_WINDOW, Key, MAX_HTTP2_WINDOW,
+    MIN_HTTP2_WINDOW, Pool, PoolSettings, Probe, Question, Records, Speech,
 };
 use http::HeaderName;
 use pingora::protocols::ALPN;
@@ -217,7 +217,19 @@ impl Compiler<'_> {
             (true, false) => ALPN::H2,
             (false, _) => ALPN::H1,
         };
-        Speech { tls, alpn }
+        Speech { tls, alpn, http2_window: self.http2_window(written, name) }
+    }
+
+    fn http2_window(&mut self, written: &config::Upstream, name: &str) -> u32 {
+        let Some(window) = &written.http2.window else { return HTTP2_WINDOW };
+        match u32::try_from(window.value.0) {
+            Ok(bytes) if (MIN_HTTP2_WINDOW..=MAX_HTTP2_WINDOW).contains(&bytes) => bytes,
+            _ => {
+                let at = format!("upstreams.{name}.http2.window");
+                self.problems.add(window.span, at, "must be from 16KiB to 16MiB");
+                HTTP2_WINDOW
+            }
+        }
     }
 
     fn upstream_tls<T>(
