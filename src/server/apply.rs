@@ -1,5 +1,6 @@
 //! Puts a configuration into force.
 
+use super::guard::Watchman;
 use crate::background::{self, Panicked};
 use crate::cache::Cache;
 use crate::config::{Problems, Read, Sources, Span, Variables};
@@ -40,6 +41,8 @@ pub(super) struct Force {
     pub discovery: Arc<Discovery>,
     /// The versions that were in force.
     pub history: Arc<History>,
+    /// Watches whether edits make things worse.
+    pub watchman: Watchman,
 }
 
 /// Why a configuration is put into force.
@@ -87,8 +90,15 @@ impl Force {
                     Cause::Rollback(to) => format!("back to version {to}"),
                     Cause::Guard { to, .. } => format!("guard: back to version {to}"),
                 };
-                match self.numbered(before, generation, &read, cause).await {
-                    Some(generation) => (what, generation),
+                let is_edit = cause == Cause::Edit;
+                match self.numbered(Arc::clone(&before), generation, &read, cause).await {
+                    Some(generation) => {
+                        // First, for what fails from the swap on is the edit's.
+                        if is_edit && generation.number != before.number {
+                            self.watchman.edited(before, &generation);
+                        }
+                        (what, generation)
+                    }
                     None => {
                         let reason = "the gateway panicked when it compared it with the version \
                                       in force; its log has the reason";

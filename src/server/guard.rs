@@ -52,7 +52,7 @@ impl Trial {
 }
 
 impl Watchman {
-    /// An edit has just taken effect in the place of this generation.
+    /// An edit is about to take effect in the place of this generation.
     pub(super) fn edited(&mut self, left: Arc<Generation>, now: &Generation) {
         let Some(guard) = now.guard else {
             self.trial = None;

@@ -23,7 +23,7 @@ mod stop;
 mod tasks;
 mod watchdog;
 
-pub use handover::{Place, ask};
+pub use handover::{Place, Running, ask};
 pub use listen::BindError;
 pub use preflight::preflight;
 
@@ -42,6 +42,7 @@ use crate::upstream::{Discovery, set_file_limit};
 use crate::websocket::Registry;
 use apply::Force;
 use connection::Connections;
+use guard::Watchman;
 use handover::{Keeper, RunningAdmin, Taken};
 use pingora::apps::http_app::HttpServer;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
@@ -261,6 +262,7 @@ impl Server {
             cache,
             discovery,
             history: Arc::clone(&history),
+            watchman: Watchman::default(),
         };
         background::spawn("configuration", Watch::new(force).run(ordered, discovered));
         let mut handing: Option<JoinHandle<Result<u32, String>>> = None;

@@ -1,7 +1,7 @@
 //! When another configuration is put into force.
 
 use super::apply::{Force, Occasion, files};
-use super::guard::{BEAT, Watchman};
+use super::guard::BEAT;
 use super::rest::{Rest, Stamps};
 use crate::background::{self, Panicked};
 use crate::config::{self, Problems, Read, Sources};
@@ -37,7 +37,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Follows what the configuration is made of, and puts each good version into force.
 pub(super) struct Watch {
     force: Force,
-    watchman: Watchman,
     /// The files of the last version that was looked at, good or not.
     sources: Arc<Sources>,
     /// What is wrong with them, in words; empty when nothing is.
@@ -68,7 +67,6 @@ impl Watch {
         let rest = Rest::default();
         Self {
             force,
-            watchman: Watchman::default(),
             sources,
             problems: String::new(),
             was_left: false,
@@ -214,19 +212,13 @@ impl Watch {
         self.sources = Arc::new(read.sources.clone());
         self.problems = in_words(&read.problems);
         self.was_left = false;
-        let before = self.force.live.full();
-        let told = self.force.apply(read, Occasion::Version(Cause::Edit)).await?;
-        let live = self.force.live.full();
-        if live.number != before.number {
-            self.watchman.edited(before, &live);
-        }
-        Ok(told)
+        self.force.apply(read, Occasion::Version(Cause::Edit)).await
     }
 
     /// Goes back when an edit has made things worse.
     async fn guard(&mut self) {
         let live = self.force.live.full();
-        let Some((to, because)) = self.watchman.look(&live) else { return };
+        let Some((to, because)) = self.force.watchman.look(&live) else { return };
         log::error!(
             "guard: version {} is worse than version {to}: {because}; going back. The file \
              still holds the rejected edit, which takes effect again with its next edit, a SIGHUP or a restart",
@@ -247,7 +239,7 @@ impl Watch {
         let nothing = config::Variables::default();
         let variables = self.force.file.as_ref().map_or(&nothing, |(_, variables)| variables);
         let read = config::read_again(&version.files, variables);
-        self.watchman.dismiss();
+        self.force.watchman.dismiss();
         let told = self.force.apply(read, Occasion::Version(cause(version.number))).await?;
         self.was_left = true;
         Ok(format!("back to version {}: {told}", version.number))

@@ -12,7 +12,7 @@ mod give;
 mod place;
 mod take;
 
-pub use ask::{RunningAdmin, ask};
+pub use ask::{Running, RunningAdmin, ask};
 pub use give::Keeper;
 pub use place::Place;
 pub use take::Taken;
