@@ -3,7 +3,7 @@ use crate::explain::{Asked, Difference, Explanation, Outline, explain, review, v
 use crate::filter::Filter;
 use crate::generation::{Generation, Plan, Surroundings, compile};
 use crate::http::address::Address;
-use crate::server::{BindError, Place, Server, ask, preflight};
+use crate::server::{BindError, Place, Running, Server, ask, preflight};
 use crate::telemetry::{self, Sink};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -69,10 +69,13 @@ impl Config {
         Place::of(written.map(|path| Path::new(path.as_str())), self.file.as_deref())
     }
 
-    /// The socket by which the process is found that runs this configuration.
+    /// The socket by which the process is found that runs this configuration, broken or not.
     #[doc(hidden)]
     pub fn control_socket(&self) -> Option<PathBuf> {
-        self.place().map(|place| place.control())
+        let Read { config, sources, .. } = &self.read;
+        let written = config.upgrade_socket.clone().or_else(|| sources.salvage_upgrade_socket());
+        let written = written.as_ref().map(|path| Path::new(path.as_str()));
+        Place::of(written, self.file.as_deref()).map(|place| place.control())
     }
 
     /// The admin endpoint of the gateway that runs this file, and its token, as far as the file
@@ -90,16 +93,11 @@ impl Config {
         }
     }
 
-    /// The admin endpoint of the gateway that runs this file, and its token, as the gateway itself says.
+    /// The addresses of the gateway that runs this file, as the gateway itself says: the file may have
+    /// been edited since, which takes effect only after a restart. `None` when no gateway is found.
     #[doc(hidden)]
-    pub fn ask_running_admin(&self) -> Option<(Address, Option<String>)> {
-        ask(&self.control_socket()?).ok()?.admin
-    }
-
-    /// The first listener of the gateway that runs this file, as the gateway itself says.
-    #[doc(hidden)]
-    pub fn ask_running_listener(&self) -> Option<Address> {
-        ask(&self.control_socket()?).ok()?.listener
+    pub fn ask_running(&self) -> Option<Running> {
+        ask(&self.control_socket()?).ok()
     }
 
     /// The first address that the gateway which runs this file listens on, in the same way.

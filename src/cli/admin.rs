@@ -3,6 +3,7 @@
 use super::{BAD_CONFIGURATION, ConfigFile, FAILURE, PLACES};
 use clap::Args;
 use serde_json::Value;
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -30,7 +31,7 @@ impl Endpoint {
     /// The gateway.
     pub fn gateway(&self) -> Result<Gateway, ExitCode> {
         if let Some(address) = &self.admin {
-            return Ok(Gateway { address: address.clone(), token: self.token.clone() });
+            return Ok(Gateway { token: self.token.clone(), ..Gateway::at(address) });
         }
         let is_there = PLACES.iter().any(|place| PathBuf::from(place).exists());
         if self.file.config.is_none() && !is_there {
@@ -40,20 +41,16 @@ impl Endpoint {
             return Err(ExitCode::from(FAILURE));
         }
         let path = self.file.find()?;
-        // The file may be broken by now, or gone: this is how one sees what is wrong, and goes back.
         let config = Config::from_file(&path);
-        let asked = || config.ask_running_admin();
-        let found = match config.running_admin() {
-            Ok(Some(found)) => Some(found),
-            Ok(None) => asked(),
-            Err(problems) => match asked() {
-                Some(found) => Some(found),
-                None => {
-                    eprintln!("{problems}\nname the gateway's admin.address with --admin");
-                    return Err(ExitCode::from(BAD_CONFIGURATION));
-                }
-            },
-        };
+        // The gateway itself knows best: the file may be broken by now, or gone, or name an address that
+        // takes effect only after a restart.
+        if let Some((address, token)) = config.ask_running().and_then(|running| running.admin) {
+            return Ok(Gateway { token: self.token.clone().or(token), ..Gateway::at(&address) });
+        }
+        let found = config.running_admin().map_err(|problems| {
+            eprintln!("{problems}\nname the gateway's admin.address with --admin");
+            ExitCode::from(BAD_CONFIGURATION)
+        })?;
         let (address, token) = found.ok_or_else(|| {
             if std::fs::read_to_string(&path).is_ok_and(|text| text.trim().is_empty()) {
                 eprintln!(
@@ -69,7 +66,7 @@ impl Endpoint {
             );
             ExitCode::from(FAILURE)
         })?;
-        Ok(Gateway { address, token: self.token.clone().or(token) })
+        Ok(Gateway { address, token: self.token.clone().or(token), is_by_file: true })
     }
 
     /// Asks, and says what went wrong.
@@ -82,26 +79,55 @@ impl Endpoint {
 pub struct Gateway {
     address: Address,
     token: Option<String>,
+    /// Whether only the file names the address.
+    is_by_file: bool,
 }
 
 impl Gateway {
     /// The one that answers there, which is only asked.
     pub fn at(address: &Address) -> Self {
-        Self { address: address.clone(), token: None }
+        Self { address: address.clone(), token: None, is_by_file: false }
     }
 
     /// Asks, and says what went wrong.
     pub fn ask(&self, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
-        self.exchange(method, target, body).map_err(|reason| {
-            eprintln!("error: {reason}");
+        self.exchange(method, target, body).map_err(|failure| {
+            eprintln!("error: {failure}");
+            if self.is_by_file && matches!(failure, Failure::Unreachable(..)) {
+                eprintln!(
+                    "a changed `admin.address` takes effect after a restart; until then name the one before \
+                     with --admin"
+                );
+            }
             ExitCode::from(FAILURE)
         })
     }
 
-    fn exchange(&self, method: &str, target: &str, body: &str) -> Result<Value, String> {
-        let Self { address, token } = self;
+    fn exchange(&self, method: &str, target: &str, body: &str) -> Result<Value, Failure> {
+        let Self { address, token, .. } = self;
         let token = token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n"));
         exchange(address, method, target, &token.unwrap_or_default(), body)
+    }
+}
+
+/// Why there is no good answer.
+enum Failure {
+    Unreachable(Address, io::Error),
+    NoGateway(Address),
+    Refused(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(address, error) => {
+                write!(f, "no gateway answers at {address}: {error}")
+            }
+            Self::NoGateway(address) => {
+                write!(f, "{address} does not answer like a gateway's admin endpoint")
+            }
+            Self::Refused(reason) => f.write_str(reason),
+        }
     }
 }
 
@@ -111,8 +137,8 @@ fn exchange(
     target: &str,
     fields: &str,
     body: &str,
-) -> Result<Value, String> {
-    let unreachable = |error| format!("no gateway answers at {address}: {error}");
+) -> Result<Value, Failure> {
+    let unreachable = |error| Failure::Unreachable(address.clone(), error);
     let mut stream = connect(address, PATIENCE).map_err(unreachable)?;
     let host = address.ip().map_or("localhost".to_owned(), |_| address.to_string());
     let length = body.len();
@@ -125,11 +151,14 @@ fn exchange(
     stream.read_to_end(&mut answer).map_err(unreachable)?;
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    let value: Value = serde_json::from_str(body)
-        .map_err(|_| format!("{address} does not answer like a gateway's admin endpoint"))?;
+    let value: Value =
+        serde_json::from_str(body).map_err(|_| Failure::NoGateway(address.clone()))?;
     match head.split(' ').nth(1) {
         Some("200") => Ok(value),
-        _ => Err(value["error"].as_str().unwrap_or("the gateway refused").to_owned()),
+        _ => {
+            let reason = value["error"].as_str().unwrap_or("the gateway refused");
+            Err(Failure::Refused(reason.to_owned()))
+        }
     }
 }
 

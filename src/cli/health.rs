@@ -7,8 +7,9 @@ use std::time::Duration;
 use tidegate::{Address, Config};
 
 pub const AFTER_HELP: &str = "\
-Connects to an address, or to the first listener of the configuration. Exit status: 0 when the
-connection is accepted, 1 when it is not, 78 when the configuration names no listener.
+Connects to an address, or to the first listener of the gateway that runs with the configuration.
+Exit status: 0 when the connection is accepted, 1 when it is not, 78 when the configuration names no
+listener.
 
 With --ready the admin endpoint is asked instead (GET /readyz), which says no as soon as the gateway
 begins to stop, while connections are still accepted (shutdown.delay).
@@ -60,15 +61,15 @@ pub fn ask(health: &Health) -> Result<(), ExitCode> {
 }
 
 fn first_listener(file: &ConfigFile) -> Result<Address, ExitCode> {
-    // A file that was edited badly does no harm to the gateway that runs.
+    // An edit of the file, good or bad, moves no listener of the gateway that runs.
     let path = file.find()?;
     let config = Config::from_file(&path);
-    let first = match config.running_listener() {
-        Ok(first) => first.or_else(|| config.ask_running_listener()),
-        Err(problems) => Some(config.ask_running_listener().ok_or_else(|| {
+    let first = match config.ask_running().and_then(|running| running.listener) {
+        Some(listener) => Some(listener),
+        None => config.running_listener().map_err(|problems| {
             eprintln!("{problems}");
             ExitCode::from(BAD_CONFIGURATION)
-        })?),
+        })?,
     };
     first.map(reachable).ok_or_else(|| {
         let path = path.display();

@@ -28,6 +28,7 @@ mod pool;
 mod rate_limit;
 mod reload;
 mod route;
+mod salvage;
 mod schema;
 mod source;
 mod split;

@@ -7,6 +7,7 @@ use super::yaml::{self, Key, Kind, Node};
 use super::{BrokenParts, Config, schema};
 use crate::disk::{self, matching};
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,8 @@ pub struct Sources {
     patterns: Vec<String>,
     variables: Variables,
     expanded: ExpandedValues,
+    /// Whether the main file could not be read, so that its text is missing.
+    is_unread: bool,
 }
 
 /// What variables of the environment stand for in a configuration, and their names: it may be secret, and
@@ -157,19 +160,18 @@ impl Sources {
         self.files.iter().map(|(_, text)| text.len()).sum()
     }
 
-    /// The section `admin` of a main file that is no YAML as a whole, where it stands by itself.
-    pub fn salvage_admin(&self) -> Option<super::Admin> {
-        self.salvage("admin:")?.admin
-    }
-
-    /// The first of its listeners, in the same way.
-    pub fn salvage_listener(&self) -> Option<super::Listener> {
-        self.salvage("listeners:")?.listeners.into_iter().next()
-    }
-
-    fn salvage(&self, key: &str) -> Option<Config> {
+    /// The main file and its text, if it has any: as far as it can be read where it can't be used.
+    pub(super) fn main_text(&self) -> Option<(&Path, Cow<'_, str>)> {
         let (path, text) = self.files.first()?;
-        Some(Reader::new(&self.variables).read(path, section(text, key)?).config)
+        match self.is_unread {
+            true => Some((path, disk::read_start(path, MAX_TOTAL as u64)?.into())),
+            false => Some((path, text.into())),
+        }
+    }
+
+    /// What stands under a key of a text that is part of these files, read by itself.
+    pub(super) fn read_section(&self, path: &Path, text: String) -> Config {
+        Reader::new(&self.variables).read(path, text).config
     }
 
     /// A file's name and text, by its number.
@@ -177,6 +179,14 @@ impl Sources {
         match self.files.get(usize::from(number)) {
             Some((path, text)) => (path.display().to_string(), text),
             None => ("configuration".to_owned(), ""),
+        }
+    }
+
+    /// Where something stands, for a message about something else that stands there.
+    pub fn line(&self, span: Span, from: Span) -> String {
+        match span.file == from.file {
+            true => format!("line {}", span.line),
+            false => format!("line {} of {}", span.line, self.file(span.file).0),
         }
     }
 
@@ -236,7 +246,8 @@ pub fn read_with(path: &Path, variables: &Variables) -> Read {
     match read_file(path) {
         Ok(text) => Reader::new(variables).read(path, text),
         Err(reason) => {
-            let mut sources = Sources::default();
+            let mut sources = Sources { variables: variables.clone(), ..Sources::default() };
+            sources.is_unread = true;
             sources.add(path, String::new());
             let mut problems = Problems::of(sources.clone());
             problems.add(Span::default(), "", reason);
@@ -397,7 +408,9 @@ impl<'v> Reader<'v> {
             Some(Kind::Sequence(items)) => items
                 .iter()
                 .filter_map(|item| match &item.kind {
-                    Kind::Scalar(scalar) => Some((item.span, scalar.text.clone())),
+                    Kind::Scalar(scalar) if !scalar.is_broken => {
+                        Some((item.span, scalar.text.clone()))
+                    }
                     _ => None,
                 })
                 .collect(),
@@ -463,7 +476,8 @@ impl<'v> Reader<'v> {
                 Some((_, existing)) => match (&mut existing.kind, node.kind) {
                     (Kind::Sequence(items), Kind::Sequence(more)) => items.extend(more),
                     (Kind::Mapping(known), Kind::Mapping(more)) => {
-                        self.found.extend(merge_mappings(&key.text, known, more));
+                        let taken = merge_mappings(&self.sources, &key.text, known, more);
+                        self.found.extend(taken);
                     }
                     _ => {
                         let reason = "it must be of the same kind as in the including file";
@@ -475,31 +489,20 @@ impl<'v> Reader<'v> {
     }
 }
 
-/// The lines of a key at the top, without what stands before and after.
-fn section(text: &str, key: &str) -> Option<String> {
-    let mut lines = text.lines().skip_while(|line| !line.starts_with(key));
-    let mut section = lines.next()?.to_owned();
-    let belongs = |line: &&str| {
-        line.is_empty() || line.starts_with("- ") || line.starts_with([' ', '\t', '#', '}', ']'])
-    };
-    for line in lines.take_while(belongs) {
-        section.push('\n');
-        section.push_str(line);
-    }
-    Some(section)
-}
-
 /// Adds entries, and tells which names were taken already.
 fn merge_mappings(
+    sources: &Sources,
     path: &str,
     known: &mut Vec<(Key, Node)>,
     more: Vec<(Key, Node)>,
 ) -> Vec<(Span, String, String)> {
     let mut taken = Vec::new();
-    let names: BTreeSet<String> = known.iter().map(|(key, _)| key.text.clone()).collect();
+    let names: BTreeMap<String, Span> =
+        known.iter().map(|(key, _)| (key.text.clone(), key.span)).collect();
     for (key, node) in more {
-        if names.contains(&key.text) {
-            let reason = format!("the name `{}` is taken in another file", key.text);
+        if let Some(first) = names.get(&key.text) {
+            let line = sources.line(*first, key.span);
+            let reason = format!("the name `{}` is taken in {line}", key.text);
             taken.push((key.span, format!("{path}.{}", key.text), reason));
         } else {
             known.push((key, node));

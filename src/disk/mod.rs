@@ -9,4 +9,4 @@ mod read;
 pub use self::glob::matching;
 pub use append::{append_always, can_append, can_create, open_log};
 pub use private::{PrivateFolder, is_trusted};
-pub use read::{read, read_text};
+pub use read::{read, read_start, read_text};

@@ -9,6 +9,21 @@ use std::path::Path;
 /// Reads a regular file of at most so many bytes. Anything else is refused before it is read: a
 /// named pipe would be waited for until somebody writes, a device may never end.
 pub fn read(path: &Path, max_size: u64) -> io::Result<Vec<u8>> {
+    let bytes = read_at_most(path, max_size.saturating_add(1))?;
+    if bytes.len() as u64 > max_size {
+        let reason = format!("it is larger than {}", bytesize::ByteSize(max_size));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(bytes)
+}
+
+/// The beginning of a regular file, of any size, as text; what is not UTF-8 in it is replaced.
+pub fn read_start(path: &Path, max_size: u64) -> Option<String> {
+    let bytes = read_at_most(path, max_size).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn read_at_most(path: &Path, size: u64) -> io::Result<Vec<u8>> {
     // Opening a pipe waits as well.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
@@ -17,12 +32,8 @@ pub fn read(path: &Path, max_size: u64) -> io::Result<Vec<u8>> {
         let reason = format!("it is {}, not a regular file", kind(found.file_type()));
         return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(found.len().min(max_size)).unwrap_or(0));
-    file.take(max_size.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > max_size {
-        let reason = format!("it is larger than {}", bytesize::ByteSize(max_size));
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
-    }
+    let mut bytes = Vec::with_capacity(usize::try_from(found.len().min(size)).unwrap_or(0));
+    file.take(size).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

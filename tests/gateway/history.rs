@@ -1,8 +1,7 @@
 //! Each version of the configuration has a number, and there is a way back to it.
 
 use crate::support::{
-    Admin, Config, Gateway, Handshake, Upstream, cli, free_port, next, ok, replace_file, respond,
-    within,
+    Admin, Config, Gateway, Handshake, Upstream, free_port, next, ok, replace_file, respond, within,
 };
 use futures_util::SinkExt;
 use std::sync::Arc;
@@ -174,6 +173,40 @@ async fn file_beside_the_configuration_does_not_bring_back_what_a_rollback_has_l
     beside.gateway.says(mark, "configuration reloaded: generation 4").await;
     assert_eq!(beside.get("/version").await, "bad", "what the file says");
     beside.changes(0, "newer page", "bad").await;
+}
+
+#[tokio::test]
+async fn rollback_brings_the_old_error_page_back_and_only_an_edit_takes_it_away() {
+    let beside = Beside::start(Admin::new()).await;
+    let (gateway, admin) = (&beside.gateway, &beside.admin);
+    beside.write("other.html", "other page");
+    let page = || async {
+        let answer = gateway.get("/none", &["Accept: text/html"]).await;
+        answer.text()
+    };
+    let edited = Beside::config(admin, "good").yaml(gateway.port());
+    let edited = edited.replace("page.html", "other.html");
+    assert_eq!(page().await, "old page");
+    let mark = gateway.mark();
+    replace_file(gateway.file(), &edited);
+    gateway.says(mark, "configuration reloaded").await;
+    assert_eq!(page().await, "other page");
+    let done = admin.cli(gateway.folder(), &["rollback"]).await;
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    assert_eq!(page().await, "old page");
+    // The file is written anew with the same text, and the page of the version that was left changes.
+    let mark = gateway.mark();
+    replace_file(gateway.file(), &edited);
+    beside.write("other.html", "other page, changed");
+    beside.write("page.html", "old page, changed");
+    gateway.says(mark, "files beside the configuration in force reloaded, its own file not").await;
+    assert_eq!(page().await, "old page, changed");
+    let history = admin.get("/history").await;
+    assert_eq!(history["versions"][0]["cause"], "rollback to 1", "{history}");
+    let mark = gateway.mark();
+    gateway.signal(nix::sys::signal::Signal::SIGHUP);
+    gateway.says(mark, "configuration reloaded: generation 4").await;
+    assert_eq!(page().await, "other page, changed", "what the file says");
 }
 
 #[tokio::test]
@@ -369,132 +402,6 @@ async fn a_rollback_does_not_lead_to_what_the_guard_has_left() {
     let done = admin.cli(gateway.folder(), &["rollback", "2"]).await;
     assert!(done.stdout.starts_with("back to version 2"), "{}", done.all());
     assert_eq!(gateway.get("/", &[]).await.status(), 500);
-}
-
-/// The verbs that ask a gateway which runs.
-const VERBS: [&[&str]; 8] = [
-    &["status"],
-    &["history"],
-    &["sessions"],
-    &["kick", "--user", "nobody"],
-    &["cache", "purge", "--all"],
-    &["drain"],
-    &["drain", "--stop"],
-    &["rollback"],
-];
-
-/// Lays something in the place of a file that says nothing of the gateway which runs with it.
-fn say_nothing(file: &std::path::Path, how: &str) {
-    let _ = std::fs::remove_file(file);
-    match how {
-        "empty" => std::fs::write(file, "").expect("written"),
-        "a comment" => std::fs::write(file, "# all of it\n").expect("written"),
-        "a directory" => std::fs::create_dir(file).expect("made"),
-        _ => {}
-    }
-}
-
-#[tokio::test]
-async fn the_commands_find_the_gateway_whose_file_says_nothing() {
-    let (upstream, admin) = (echoing().await, Admin::new());
-    let config = |number: u32| version(&upstream, &admin, number);
-    for how in ["empty", "a comment", "missing", "a directory"] {
-        let gateway = config(1).start().await;
-        edit(&gateway, &config(2)).await;
-        let mark = gateway.mark();
-        say_nothing(gateway.file(), how);
-        gateway.says(mark, "configuration not reloaded").await;
-        for verb in VERBS.into_iter().chain([&["health"][..], &["health", "--ready"]]) {
-            let arguments = [verb, &["--config", "tidegate.yaml"]].concat();
-            let run = cli(gateway.folder(), &arguments, &[]).await;
-            assert_eq!(run.code, Some(0), "{how}: {verb:?}: {}", run.all());
-        }
-        assert_eq!(said(&gateway).await, "/v1/", "{how}: gone back");
-    }
-}
-
-#[tokio::test]
-async fn the_commands_say_what_is_wrong_with_a_file_that_names_no_gateway() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("gone.yaml");
-    for (how, words) in [
-        ("empty", "gone.yaml is empty"),
-        ("a comment", "gone.yaml has no admin endpoint"),
-        ("missing", "No such file or directory"),
-        ("a directory", "a folder"),
-    ] {
-        say_nothing(&file, how);
-        for verb in VERBS.into_iter().chain([&["health"][..]]) {
-            let arguments = [verb, &["--config", "gone.yaml"]].concat();
-            let run = cli(folder.path(), &arguments, &[]).await;
-            assert!(matches!(run.code, Some(1 | 78)), "{how}: {verb:?}: {}", run.all());
-            if verb != ["health"] {
-                assert!(run.stderr.contains(words), "{how}: {verb:?}: {}", run.all());
-                assert!(run.stderr.contains("--admin"), "{how}: {verb:?}: {}", run.all());
-            }
-            assert!(run.stderr.contains("gone.yaml"), "{how}: {verb:?}: {}", run.all());
-            assert!(!run.stderr.contains("panicked"), "{how}: {verb:?}: {}", run.all());
-        }
-        let _ = std::fs::remove_dir(&file);
-    }
-}
-
-#[tokio::test]
-async fn the_commands_find_the_gateway_while_its_file_is_broken() {
-    let (upstream, admin) = (Upstream::echo().await, Admin::new());
-    let config = |number: u32| version(&upstream, &admin, number);
-    let gateway = config(1).start().await;
-    let good = config(2).yaml(gateway.port());
-    for (what, broken) in [
-        ("an unknown key", format!("{good}unknown_key: 1\n")),
-        ("no YAML before", format!("a: [1, 2\nb: \"\n{good}")),
-        ("no YAML behind", format!("{good}x: {{a: [1, 2\n")),
-        ("a variable that is not set", format!("{good}log: {{level: \"${{NOWHERE_SET}}\"}}\n")),
-        (
-            "a key that is not there",
-            good.replace(
-                "threads: 2",
-                "    tls: {certificates: [{cert: none.pem, key: none.pem}]}\nthreads: 2",
-            ),
-        ),
-        ("an upstream that is not there", format!("{good}  - {{name: a, upstream: none}}\n")),
-        (
-            "the admin section alone",
-            admin
-                .section()
-                .replace("admin: {", "admin:\n  ")
-                .replace(", token", "\n  token")
-                .replace('}', "\n")
-                + "routes: {\n",
-        ),
-    ] {
-        // A version to go back from, and then the mistake.
-        let before = gateway.mark();
-        gateway.rewrite(&config(1));
-        gateway.signal(nix::sys::signal::Signal::SIGHUP);
-        gateway.says(before, "configuration reloaded").await;
-        let mark = gateway.mark();
-        edit(&gateway, &config(3)).await;
-        replace_file(gateway.file(), &broken);
-        gateway.says(mark, "configuration not reloaded").await;
-        for verb in [
-            &["history"][..],
-            &["sessions"],
-            &["kick", "--user", "nobody"],
-            &["cache", "purge", "--all"],
-            &["drain"],
-            &["drain", "--stop"],
-            &["health"],
-            &["rollback"],
-        ] {
-            let arguments = [verb, &["--config", "tidegate.yaml"]].concat();
-            let run = cli(gateway.folder(), &arguments, &[]).await;
-            if verb == ["health"] && what == "the admin section alone" {
-                continue;
-            }
-            assert_eq!(run.code, Some(0), "{what}: {verb:?}: {}", run.all());
-        }
-    }
 }
 
 #[tokio::test]

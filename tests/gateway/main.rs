@@ -17,6 +17,7 @@ mod certificates;
 mod check_on_this_machine;
 mod cli;
 mod client_certificates;
+mod commands_find_gateway;
 mod compression;
 mod connection_metrics;
 mod cors;

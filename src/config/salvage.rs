@@ -1,0 +1,40 @@
+//! What a file that can't be used as a whole still says of the gateway which runs with it.
+
+use super::{Admin, Config, Listener, Sources, Spanned};
+
+impl Sources {
+    /// The section `admin` of a main file that is not YAML, not UTF-8 or too large, where the section
+    /// itself is sound.
+    pub fn salvage_admin(&self) -> Option<Admin> {
+        self.salvage("admin:")?.admin
+    }
+
+    /// The first of its listeners, in the same way.
+    pub fn salvage_listener(&self) -> Option<Listener> {
+        self.salvage("listeners:")?.listeners.into_iter().next()
+    }
+
+    /// Its `upgrade_socket`, in the same way.
+    pub fn salvage_upgrade_socket(&self) -> Option<Spanned<String>> {
+        self.salvage("upgrade_socket:")?.upgrade_socket
+    }
+
+    fn salvage(&self, key: &str) -> Option<Config> {
+        let (path, text) = self.main_text()?;
+        Some(self.read_section(path, section(&text, key)?))
+    }
+}
+
+/// The lines of a key at the top, without what stands before and after.
+fn section(text: &str, key: &str) -> Option<String> {
+    let mut lines = text.lines().skip_while(|line| !line.starts_with(key));
+    let mut section = lines.next()?.to_owned();
+    let belongs = |line: &&str| {
+        line.is_empty() || line.starts_with("- ") || line.starts_with([' ', '\t', '#', '}', ']'])
+    };
+    for line in lines.take_while(belongs) {
+        section.push('\n');
+        section.push_str(line);
+    }
+    Some(section)
+}
