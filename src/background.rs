@@ -37,11 +37,24 @@ static ANY_DOWN: AtomicBool = AtomicBool::new(false);
 pub struct Panics {
     /// How often since the process began.
     pub count: u64,
-    /// Whether it runs again.
-    pub is_running: bool,
+    /// What has become of it since.
+    pub state: State,
     /// What the last panic said.
     pub reason: String,
     last: Instant,
+    /// How many of the kept tasks of this name are down.
+    kept_down: usize,
+}
+
+/// What a task that has panicked does by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It does not run, and should.
+    Down,
+    /// It runs again.
+    Running,
+    /// It ended while it was down, because it is not needed any more.
+    Stopped,
 }
 
 /// A task has panicked, which was logged.
@@ -77,12 +90,13 @@ where
     let name = name.into();
     tokio::spawn(async move {
         let (mut wait, most) = RESTART_INTERVAL;
+        let mut kept = Kept { name: &name, is_down: false };
         loop {
             let mut task = pin!(guard(&name, make()));
             let ended = match timeout(STEADY_AFTER, &mut task).await {
                 Ok(ended) => ended,
                 Err(_) => {
-                    runs(&name);
+                    kept.runs();
                     wait = RESTART_INTERVAL.0;
                     task.await
                 }
@@ -90,10 +104,62 @@ where
             if ended.is_ok() {
                 return;
             }
+            kept.panicked();
             sleep(wait).await;
             wait = (wait * 2).min(most);
         }
     })
+}
+
+/// One of the tasks that run again after a panic. When it is aborted, or ends, it does not stay down in the
+/// list forever.
+struct Kept<'n> {
+    name: &'n str,
+    is_down: bool,
+}
+
+impl Kept<'_> {
+    fn panicked(&mut self) {
+        if !std::mem::replace(&mut self.is_down, true)
+            && let Some(panics) = all().get_mut(self.name)
+        {
+            panics.kept_down += 1;
+        }
+    }
+
+    fn runs(&mut self) {
+        if std::mem::take(&mut self.is_down) {
+            self.leave(State::Running);
+        }
+    }
+
+    fn leave(&self, state: State) {
+        let mut all = all();
+        if let Some(panics) = all.get_mut(self.name) {
+            panics.kept_down = panics.kept_down.saturating_sub(1);
+            if panics.kept_down == 0 {
+                panics.comes_to(self.name, state);
+            }
+        }
+        look_for_down(&all);
+    }
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        if self.is_down {
+            self.leave(State::Stopped);
+        }
+    }
+}
+
+impl Panics {
+    fn comes_to(&mut self, name: &str, state: State) {
+        if state == State::Running && self.state != State::Running {
+            log::info!("the task `{name}` runs again");
+        }
+        self.state = state;
+    }
 }
 
 /// Does something on a thread that may wait for files.
@@ -146,11 +212,15 @@ pub fn runs(name: &str) {
         return;
     }
     let mut all = all();
-    if let Some(panics) = all.get_mut(name).filter(|panics| !panics.is_running) {
-        panics.is_running = true;
-        log::info!("the task `{name}` runs again");
+    if let Some(panics) = all.get_mut(name) {
+        panics.comes_to(name, State::Running);
     }
-    ANY_DOWN.store(all.values().any(|panics| !panics.is_running), Ordering::Relaxed);
+    look_for_down(&all);
+}
+
+fn look_for_down(all: &BTreeMap<Name, Panics>) {
+    let is_any = all.values().any(|panics| panics.state == State::Down);
+    ANY_DOWN.store(is_any, Ordering::Relaxed);
 }
 
 fn report(name: &str, panic: &(dyn Any + Send)) -> Panicked {
@@ -166,8 +236,9 @@ fn report(name: &str, panic: &(dyn Any + Send)) -> Panicked {
     if before.is_none_or(|panics| panics.last.elapsed() >= LOG_INTERVAL) {
         log::error!("the task `{name}` panicked: {reason}; please report this fault");
     }
-    let last = Instant::now();
-    all.insert(name.to_owned().into(), Panics { count, is_running: false, reason, last });
+    let kept_down = before.map_or(0, |panics| panics.kept_down);
+    let (state, last) = (State::Down, Instant::now());
+    all.insert(name.to_owned().into(), Panics { count, state, reason, last, kept_down });
     ANY_DOWN.store(true, Ordering::Relaxed);
     Panicked
 }
@@ -202,19 +273,50 @@ mod tests {
         }
         let panics = of("kept").expect("listed");
         assert_eq!((panics.count, &*panics.reason), (2, "number 1"));
-        assert!(!panics.is_running, "not for long enough");
+        assert_eq!(panics.state, State::Down, "not for long enough");
         sleep(STEADY_AFTER * 2).await;
-        assert!(of("kept").is_some_and(|panics| panics.is_running));
+        assert!(of("kept").is_some_and(|panics| panics.state == State::Running));
         task.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_is_aborted_while_it_is_down_does_not_stay_down() {
+        let down = || keep("aborted", || async { panic!("over") });
+        let (first, second) = (down(), down());
+        let state = || of("aborted").map(|panics| panics.state);
+        while of("aborted").is_none_or(|panics| panics.kept_down < 2) {
+            sleep(Duration::from_millis(100)).await;
+        }
+        first.abort();
+        assert!(first.await.is_err_and(|error| error.is_cancelled()));
+        assert_eq!(state(), Some(State::Down), "the other one is");
+        second.abort();
+        assert!(second.await.is_err_and(|error| error.is_cancelled()));
+        assert_eq!(state(), Some(State::Stopped));
+        let next = keep("aborted", std::future::pending);
+        sleep(STEADY_AFTER * 2).await;
+        assert_eq!(state(), Some(State::Stopped), "it has not panicked");
+        next.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_ends_soon_after_a_panic_does_not_stay_down() {
+        let mut is_first = true;
+        let task = keep("ending", move || {
+            let panics = std::mem::take(&mut is_first);
+            async move { assert!(!panics, "the first") }
+        });
+        task.await.expect("it ends");
+        assert_eq!(of("ending").map(|panics| panics.state), Some(State::Stopped));
     }
 
     #[tokio::test]
     async fn a_task_that_cannot_run_again_is_listed_as_down() {
         spawn("spawned", async { panic!("over") }).await.expect("the task itself ends");
         let panics = of("spawned").expect("listed");
-        assert_eq!((panics.count, panics.is_running), (1, false));
+        assert_eq!((panics.count, panics.state), (1, State::Down));
         spawn("spawned", async {}).await.expect("the next of this name");
-        assert!(of("spawned").is_some_and(|panics| panics.is_running));
+        assert!(of("spawned").is_some_and(|panics| panics.state == State::Running));
     }
 
     #[tokio::test]
@@ -222,9 +324,9 @@ mod tests {
         let work = blocking("blocking", || -> u32 { panic!("over {}", 1) }).await;
         assert_eq!(work, Err(Panicked));
         let panics = of("blocking").expect("listed");
-        assert_eq!((&*panics.reason, panics.is_running), ("over 1", false));
+        assert_eq!((&*panics.reason, panics.state), ("over 1", State::Down));
         assert_eq!(blocking("blocking", || 7).await, Ok(7));
-        assert!(of("blocking").is_some_and(|panics| panics.is_running));
+        assert!(of("blocking").is_some_and(|panics| panics.state == State::Running));
     }
 
     #[test]
@@ -235,6 +337,7 @@ mod tests {
             assert!(rounds > 1, "the first");
         });
         assert_eq!(rounds, 2);
-        assert!(of("thread").is_some_and(|panics| panics.is_running && panics.count == 1));
+        let panics = of("thread").expect("listed");
+        assert_eq!((panics.count, panics.state), (1, State::Running));
     }
 }

@@ -1,7 +1,7 @@
 //! The gateway at a glance.
 
 use super::Admin;
-use crate::background;
+use crate::background::{self, State};
 use serde_json::{Value, json};
 
 pub(super) fn show(admin: &Admin) -> Value {
@@ -11,7 +11,8 @@ pub(super) fn show(admin: &Admin) -> Value {
         json!({
             "task": task,
             "count": panics.count,
-            "running": panics.is_running,
+            "running": panics.state == State::Running,
+            "stopped": panics.state == State::Stopped,
             "reason": panics.reason,
         })
     });

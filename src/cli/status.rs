@@ -62,9 +62,10 @@ fn text(status: &Value) -> String {
         text.push_str(&format!("{} takes effect after a restart\n", keys(restart)));
     }
     for panics in listed("panics") {
-        let now = match panics["running"] == true {
-            true => "runs again",
-            false => "does not run",
+        let now = match (panics["running"] == true, panics["stopped"] == true) {
+            (true, _) => "runs again",
+            (_, true) => "is not needed any more",
+            _ => "does not run",
         };
         text.push_str(&format!(
             "the task `{}` has panicked {} times and {now}: {}\n",
@@ -86,11 +87,13 @@ mod tests {
             "panics": [
                 {"task": "configuration", "count": 2, "running": false, "reason": "no\u{1b}where"},
                 {"task": "memory", "count": 1, "running": true, "reason": "over"},
+                {"task": "probe", "count": 3, "running": false, "stopped": true, "reason": "x"},
             ],
         });
         let text = text(&status);
         let lines = "the task `configuration` has panicked 2 times and does not run: no\\u{1b}where\n\
-                     the task `memory` has panicked 1 times and runs again: over\n";
+                     the task `memory` has panicked 1 times and runs again: over\n\
+                     the task `probe` has panicked 3 times and is not needed any more: x\n";
         assert!(text.ends_with(lines), "{text}");
     }
 

@@ -18,7 +18,7 @@ pub(super) fn write(to: &mut Exposition) {
 /// Background tasks that have panicked.
 fn panics(to: &mut Exposition) {
     let panics = background::panics();
-    let down = panics.iter().filter(|(_, panics)| !panics.is_running).count();
+    let down = panics.iter().filter(|(_, panics)| panics.state == background::State::Down).count();
     let help = "Background tasks that have panicked and do not run.";
     to.family("tidegate_tasks_down", Kind::Gauge, help).sample(&[], down);
     if !panics.is_empty() {
