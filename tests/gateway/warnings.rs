@@ -268,6 +268,27 @@ async fn files_that_others_may_read_or_write_are_warned_of() {
     allow("site.pem", 0o666);
     assert_eq!(check(&variable, [0o600, 0o600, 0o700]).await, ["writable-configuration"]);
     allow("site.pem", 0o644);
+    // What clients are shown.
+    std::fs::write(path("lost.html"), "\"lost\"").expect("a file");
+    std::fs::create_dir(path("site")).expect("made");
+    let shown = variable
+        .replace("routes: [", "routes: [{name: site, match: {path: /s}, files: {root: site}}, ");
+    assert_ne!(shown, variable);
+    for kind in ["pages", "json"] {
+        let shown = format!("{shown}error_pages: {{{kind}: {{\"404\": lost.html}}}}\n");
+        for (page, site, count) in [
+            (0o644, 0o755, 0),
+            (0o666, 0o755, 1),
+            (0o664, 0o777, 1),
+            (0o644, 0o1777, 0),
+            (0o606, 0o773, 2),
+        ] {
+            allow("lost.html", page);
+            allow("site", site);
+            let expected = vec!["writable-configuration"; count];
+            assert_eq!(check(&shown, [0o600, 0o600, 0o700]).await, expected, "{page:o} {site:o}");
+        }
+    }
     // Whoever may write in the folder may put another file in the place of the configuration.
     allow(".", 0o777);
     assert_eq!(check(&variable, [0o600, 0o600, 0o700]).await, ["writable-configuration"]);

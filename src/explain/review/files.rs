@@ -1,6 +1,6 @@
 //! Warnings of files that other users of the machine may read or write.
 
-use crate::config::{Config, Kind, Node, Problems, Resolved, Sources, Span, Spanned};
+use crate::config::{self, Config, Kind, Node, Problems, Resolved, Sources, Span, Spanned};
 use crate::config::{UpstreamTls, UpstreamTlsSetting};
 use crate::disk::is_trusted;
 use crate::http::secret::{is_secret_key, without_userinfo};
@@ -22,24 +22,36 @@ const OTHERS_READ: u32 = 0o004;
 pub(super) fn review(config: &Config, sources: &Sources, found: &mut Problems) {
     configurations(sources, found);
     beliefs(config, sources, found);
+    pages(config, sources, found);
     keys(config, sources, found);
     state_dir(config, sources, found);
 }
 
-/// A file, or a folder, that somebody else than the gateway's operator may change; the reason and what to
-/// do.
-fn strangers(path: &Path, is_folder: bool) -> Option<(&'static str, String, String)> {
+/// The name of a warning, the reason, and what to do.
+type Fault = (&'static str, String, String);
+
+/// A file, or a folder, that somebody else than the gateway's operator may change.
+fn strangers(path: &Path, is_folder: bool) -> Option<Fault> {
+    if let Some(fault) = everybody(path, is_folder) {
+        return Some(fault);
+    }
     let of = fs::metadata(path).ok()?;
     let shown = path.display();
-    let mode = of.mode();
-    // In a folder such as `/tmp` nobody may replace what is another's.
-    if mode & OTHERS_WRITE != 0 && !(is_folder && mode & STICKY != 0) {
-        let reason = format!("everybody on this machine may write to {shown}");
-        return Some(("writable-configuration", reason, format!("`chmod o-w {shown}`")));
-    }
     (!is_trusted(of.uid())).then(|| {
         let reason = format!("{shown} belongs to another user, who may change it");
         ("foreign-file", reason, format!("`chown root {shown}`, or give it to the gateway's user"))
+    })
+}
+
+/// A file, or a folder, that everybody may change.
+fn everybody(path: &Path, is_folder: bool) -> Option<Fault> {
+    let mode = mode(path)?;
+    // In a folder such as `/tmp` nobody may replace what is another's.
+    let is_open = mode & OTHERS_WRITE != 0 && !(is_folder && mode & STICKY != 0);
+    is_open.then(|| {
+        let shown = path.display();
+        let reason = format!("everybody on this machine may write to {shown}");
+        ("writable-configuration", reason, format!("`chmod o-w {shown}`"))
     })
 }
 
@@ -57,7 +69,7 @@ fn configurations(sources: &Sources, found: &mut Problems) {
             readable.insert(number);
         }
         let span = Span { file: number, line: 1, column: 1 };
-        let mut warn = |(code, reason, help): (_, String, String)| {
+        let mut warn = |(code, reason, help): Fault| {
             found.warn(code, span, "", reason).help(help);
         };
         if let Some(fault) = strangers(path, false) {
@@ -133,6 +145,27 @@ fn beliefs(config: &Config, sources: &Sources, found: &mut Problems) {
             upstream.tls.as_ref().map(|tls| &tls.value)
         {
             look(ca, format!("upstreams.{name}.tls.ca"));
+        }
+    }
+}
+
+/// What clients are shown. It often belongs to another user, who deploys it.
+fn pages(config: &Config, sources: &Sources, found: &mut Problems) {
+    let mut look = |path: &Spanned<String>, is_folder: bool, at: String| {
+        let shown = sources.folder(path.span).join(&path.value);
+        if let Some((code, reason, help)) = everybody(&shown, is_folder) {
+            found.warn(code, path.span, at, reason).help(help);
+        }
+    };
+    let config::ErrorPages { pages, json, .. } = &config.error_pages;
+    for (key, pages) in [("pages", pages), ("json", json)] {
+        for (status, page) in pages {
+            look(page, false, format!("error_pages.{key}.{}", status.as_str()));
+        }
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        if let Some(files) = &route.files {
+            look(&files.root, true, format!("routes[{index}].files.root"));
         }
     }
 }
