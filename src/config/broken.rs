@@ -14,6 +14,11 @@ impl BrokenParts {
         Self(paths.into_iter().filter(|path| !path.is_empty()).collect())
     }
 
+    /// Whether this part is broken as a whole.
+    pub fn is_whole(&self, path: &str) -> bool {
+        self.0.contains(path)
+    }
+
     /// Whether this part is broken, or one within it.
     pub fn within(&self, path: &str) -> bool {
         let from = (Bound::Included(path), Bound::Unbounded);

@@ -120,9 +120,14 @@ impl<'s> Checker<'s> {
         if words.is_empty() {
             return wrong_kind(choices, node, path);
         }
-        let help = did_you_mean(&scalar.text, words.iter().copied())
+        let mappings = choices.iter().filter(|one| has_type(one, "object"));
+        let tags: Vec<&str> = mappings.filter_map(|one| only_key(one)).collect();
+        let help = did_you_mean(&scalar.text, words.iter().chain(&tags).copied())
             .filter(|_| !scalar.is_expanded())
-            .map(|guess| format!("did you mean `{guess}`?"));
+            .map(|guess| match tags.contains(&guess) {
+                true => format!("did you mean a mapping: `{{{guess}: …}}`?"),
+                false => format!("did you mean `{guess}`?"),
+            });
         let mut expected = listed(words.iter().copied());
         if choices.iter().any(|one| has_type(one, "object")) {
             expected.push_str(" or a mapping");
@@ -160,6 +165,7 @@ impl<'s> Checker<'s> {
         let name_format = schema.get("propertyNames").and_then(|names| names.get("format"));
         let mut sound: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
         let (mut problems, mut told) = (Vec::new(), Vec::new());
+        let mut strangers = Vec::new();
         for (key, value) in entries {
             let at = join(path, &key.text);
             let judged = name_format
@@ -171,7 +177,11 @@ impl<'s> Checker<'s> {
             }
             let known = properties.and_then(|properties| properties.get(&key.text));
             let Some(schema) = known.or(others) else {
-                problems.push(unknown_key(key, at, &names(schema)));
+                let known = names(schema);
+                if did_you_mean(&key.text, known.iter().copied()).is_none() {
+                    strangers.push(problems.len());
+                }
+                problems.push(unknown_key(key, at, &known));
                 continue;
             };
             let found = self.value(schema, value, &at);
@@ -181,6 +191,7 @@ impl<'s> Checker<'s> {
         }
         let required = schema.get("required").and_then(Value::as_array);
         let mut is_whole = true;
+        let mut missing = Vec::new();
         for name in required.into_iter().flatten().filter_map(Value::as_str) {
             // What is misspelt is reported already.
             let is_misspelt = |key: &Key| {
@@ -188,11 +199,20 @@ impl<'s> Checker<'s> {
                     && did_you_mean(&key.text, [name]).is_some()
             };
             if !entries.iter().any(|(key, _)| key.text == name || is_misspelt(key)) {
-                let reason = format!("the key `{name}` is missing");
-                let missing = Found::problem(node.span, &join(path, name), reason, None);
-                problems.extend(missing.problems);
+                missing.push(name);
             }
             is_whole &= sound.iter().any(|(key, _)| key.text == name);
+        }
+        // A name that is like no other may be what somebody else calls the one that is missing.
+        if let ([name], [stranger]) = (missing.as_slice(), strangers.as_slice())
+            && let Some(stranger) = problems.get_mut(*stranger)
+        {
+            stranger.help = Some(format!("did you mean `{name}`? It is missing"));
+            missing.clear();
+        }
+        for name in missing {
+            let reason = format!("the key `{name}` is missing");
+            problems.extend(Found::problem(node.span, &join(path, name), reason, None).problems);
         }
         let sound = Node { span: node.span, kind: Kind::Mapping(sound) };
         Found { sound: is_whole.then_some(sound), problems, told }
@@ -208,6 +228,12 @@ impl<'s> Checker<'s> {
     ) -> Found {
         let known: Vec<&str> = several.iter().flat_map(|schema| names(schema)).collect();
         let [(key, _)] = entries else {
+            let unknown = entries.iter().filter(|(key, _)| !known.contains(&key.text.as_str()));
+            let problems: Vec<_> =
+                unknown.map(|(key, _)| unknown_key(key, join(path, &key.text), &known)).collect();
+            if !problems.is_empty() {
+                return Found { problems, ..Found::default() };
+            }
             let reason = format!("expected one key out of {}", listed(known.iter().copied()));
             return Found::problem(node.span, path, reason, None);
         };
@@ -273,6 +299,14 @@ fn join(path: &str, key: &str) -> String {
 
 fn listed<'w>(words: impl Iterator<Item = &'w str>) -> String {
     words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The key of a mapping that has but one.
+fn only_key(schema: &Value) -> Option<&str> {
+    match names(schema).as_slice() {
+        [name] => Some(name),
+        _ => None,
+    }
 }
 
 /// The keys that a mapping may have.

@@ -13,6 +13,9 @@ use std::fmt;
 /// a hundred thousand.
 const MOST_SHOWN: usize = 200;
 
+/// What is wrong with text that can't be parsed, before the reason.
+pub(super) const NOT_YAML: &str = "not YAML";
+
 /// What is wrong with a key that no mapping of its kind has.
 pub(super) const UNKNOWN_KEY: &str = "there is no such key";
 
@@ -58,6 +61,15 @@ impl Problem {
     /// Whether it is about a key that there is not.
     pub(crate) fn is_unknown_key(&self) -> bool {
         self.reason == UNKNOWN_KEY
+    }
+
+    /// Whether a file was left out, or a section of one, which may have declared upstreams.
+    pub(crate) fn may_hide_upstreams(&self) -> bool {
+        self.is_of_reading
+            && match self.path.as_str() {
+                "" => self.reason.starts_with(NOT_YAML),
+                path => matches!(path, "include" | "upstreams"),
+            }
     }
 
     /// What is wrong.

@@ -1,5 +1,6 @@
 //! YAML 1.2 as a tree with positions, built without recursion and within bounds.
 
+use super::diagnostics::NOT_YAML;
 use super::values::Span;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use std::collections::HashMap;
@@ -160,7 +161,7 @@ pub fn parse(text: &str, file: u16, faults: &mut Vec<Fault>) -> Result<Option<No
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let at = builder.span(error.marker());
-            Fault::new(at, format!("not YAML: {}", error.info()))
+            Fault::new(at, format!("{NOT_YAML}: {}", error.info()))
         })?;
         let span = builder.span(&span.start);
         match event {

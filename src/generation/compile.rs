@@ -102,11 +102,8 @@ pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation
             None => "routes".to_owned(),
         };
         if let Entry::Occupied(first) = names.entry(&written.name) {
-            let reason = format!(
-                "the name `{}` is taken by the route in line {}",
-                &*written.name,
-                first.get().line
-            );
+            let line = compiler.sources.line(*first.get(), written.name.span);
+            let reason = format!("the name `{}` is taken by the route in {line}", &*written.name);
             compiler.problems.add(written.name.span, format!("{at}.name"), reason);
         } else {
             names.insert(&written.name, written.name.span);
@@ -370,10 +367,14 @@ impl Compiler<'_> {
     fn no_such_upstream(&mut self, name: &Spanned<String>, at: &str) {
         let is_misspelt = |problem: &config::Problem| {
             let path = problem.path();
-            problem.is_unknown_key() && config::did_you_mean(path, ["upstreams"]).is_some()
+            problem.is_unknown_key()
+                && !path.contains('.')
+                && config::did_you_mean(path, ["upstreams", "include"]).is_some()
         };
         if self.declared_upstreams.contains(name.as_str())
-            || self.problems.iter().any(is_misspelt)
+            || self.broken.is_whole("upstreams")
+            || self.broken.within("include")
+            || self.problems.iter().any(|it| is_misspelt(it) || it.may_hide_upstreams())
             || !self.missing_upstreams.insert(name.to_string())
         {
             return;

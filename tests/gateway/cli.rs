@@ -119,6 +119,15 @@ async fn one_mistake_is_one_error() {
         ),
         route("match: {path_prefix: /a}, upstream: v, timeouts: {read: 5, first_byte: 90s}"),
         route("match: {path_prefix: /a}, redirect: {to: \"{nothing}\"}"),
+        route("match: {path_prefix: /a}, upstream: \"${NOWHERE_SET}\""),
+        route("match: {path_prefix: /a}, redirect: {to: \"${NOWHERE_SET}\"}"),
+        route("match: {path_prefix: /a}, files: {root: \"${NOWHERE_SET}\"}"),
+        good.replace("  u: {endpoints: [\"127.0.0.1:1\"]}\n  v: {", "  - {name: v, "),
+        good.replace("upstreams:\n", "include: [\"${NOWHERE_SET}\"]\nupstreams:\n").replace("  v: {", "  w: {"),
+        good.replace("upstreams:\n", "inclde: [a.yaml]\nupstreams:\n").replace("  v: {", "  w: {"),
+        good.replace("upstreams:\n", "include: [nowhere.yaml]\nupstreams:\n").replace("  v: {", "  w: {"),
+        format!("{good}tests: [{{request: {{path: /}}, expect: {{route: a}}}}]\n"),
+        format!("{good}shared_counters: {{redis: \"redis://127.0.0.1\"}}\n"),
         good.replace("\"127.0.0.1:2\"", "\"http://127.0.0.1:2\""),
         good.replace("\"127.0.0.1:2\"", "\"${NOWHERE_SET}\""),
         good.replace("endpoints: [\"127.0.0.1:2\"]", "endpoint: [\"127.0.0.1:2\"]"),
@@ -154,6 +163,83 @@ async fn one_mistake_is_one_error() {
     let two = route("match: {path_prefix: /a}, upstream: none, timeouts: {raed: 5s}");
     let run = check(&two).await;
     assert_eq!(run.stderr.lines().filter(|line| line.contains(": error: ")).count(), 2);
+}
+
+#[tokio::test]
+async fn what_was_meant_is_offered_where_it_is_near() {
+    let upstream = |text: &str| {
+        format!("listeners: [{{address: 127.0.0.1:1}}]\nroutes: []\nupstreams:\n  u: {{{text}}}\n")
+    };
+    let endpoints = "endpoints: [\"127.0.0.1:1\"]";
+    for (yaml, place, words) in [
+        (
+            upstream(&format!("{endpoints}, health: {{check: htpp}}")),
+            "gate.yaml:4:51: error: upstreams.u.health.check: ",
+            "did you mean a mapping: `{http: …}`?",
+        ),
+        (
+            upstream(&format!("{endpoints}, balance: {{hash: header}}")),
+            "gate.yaml:4:51: error: upstreams.u.balance.hash: ",
+            "did you mean a mapping: `{header: …}`?",
+        ),
+        (
+            upstream("discover: {host: \"a.test:80\", srvs: \"_a._tcp.a.test\"}"),
+            "gate.yaml:4:37: error: upstreams.u.discover.srvs: there is no such key",
+            "did you mean `srv`?",
+        ),
+        (
+            upstream("endpoints: [{address: \"127.0.0.1:1\", backup: true}]"),
+            "gate.yaml:4:19: error: upstreams.u.endpoints: all endpoints are backups",
+            "",
+        ),
+        (
+            format!("{}shared_counters: {{redis: a}}\n", upstream(endpoints)),
+            "gate.yaml:5:19: error: shared_counters.redis: there is no such key",
+            "did you mean `url`? It is missing",
+        ),
+        (
+            format!("{}tracing: {{otlp: {{endpoint: \"a:1 b\"}}}}\n", upstream(endpoints)),
+            "gate.yaml:5:28: error: tracing.otlp.endpoint: `a:1 b`: ",
+            "write it like `http://127.0.0.1:4318`",
+        ),
+    ] {
+        refused(&yaml, place, &[words]).await;
+    }
+}
+
+#[tokio::test]
+async fn names_that_two_files_claim_are_told_with_both_places() {
+    let folder = TempDir::new().expect("a folder");
+    let main = "include: [more.yaml]\nlisteners: [{address: 127.0.0.1:1}]\n\
+                upstreams:\n  u: {endpoints: [\"127.0.0.1:1\"]}\n\
+                routes:\n  - {name: a, match: {path: /a}, upstream: u}\n";
+    for (more, expected) in [
+        (
+            "upstreams:\n  u: {endpoints: [\"127.0.0.1:2\"]}\n",
+            "more.yaml:2:3: error: upstreams.u: the name `u` is taken in line 4 of gate.yaml",
+        ),
+        (
+            "routes:\n  - {name: a, match: {path: /b}, upstream: u}\n",
+            "more.yaml:2:12: error: routes[1].name: the name `a` is taken by the route in line 6 of gate.yaml",
+        ),
+        (
+            "listeners: [{address: 127.0.0.1:1}]\n",
+            "more.yaml:1:23: error: listeners[1].address: the listener in line 2 of gate.yaml has the address",
+        ),
+        ("routes: [\n", "more.yaml:2:1: error: not YAML"),
+    ] {
+        // What an included file that can't be read declares is not missed as well.
+        let main = match more.contains("routes: [") {
+            true => main.replace("upstream: u", "upstream: of_the_other_file"),
+            false => main.to_owned(),
+        };
+        std::fs::write(folder.path().join("gate.yaml"), main).expect("a file");
+        std::fs::write(folder.path().join("more.yaml"), more).expect("a file");
+        let run = cli(folder.path(), &["check", "--config", "gate.yaml"], &[]).await;
+        assert_eq!(run.code, Some(78), "{}", run.all());
+        assert!(run.stderr.contains(expected), "{expected}\n{}", run.all());
+        assert_eq!(run.stderr.matches(": error: ").count(), 1, "{}", run.all());
+    }
 }
 
 #[tokio::test]

@@ -25,11 +25,12 @@ impl Compiler<'_> {
         for (index, claim) in claims.iter().enumerate() {
             let earlier = claims.iter().take(index).find(|earlier| overlap(earlier, claim));
             let Some(earlier) = earlier else { continue };
-            let (owner, line) = (earlier.owner, earlier.span.line);
+            let owner = earlier.owner;
+            let line = self.sources.line(earlier.span, claim.span);
             let reason = match earlier.address == claim.address {
-                true => format!("{owner} in line {line} has the address {} already", claim.address),
+                true => format!("{owner} in {line} has the address {} already", claim.address),
                 false => format!(
-                    "{} can't be bound beside {}, which {owner} in line {line} has",
+                    "{} can't be bound beside {}, which {owner} in {line} has",
                     claim.address, earlier.address
                 ),
             };
@@ -82,8 +83,9 @@ impl Compiler<'_> {
         for (file, span, key) in files {
             let file = Some(real_path(&file));
             let claim = claims.iter().find(|claim| claim.file == file);
-            if let Some(Claim { address, owner, span: Span { line, .. }, .. }) = claim {
-                let reason = format!("{owner} in line {line} has the address {address} already");
+            if let Some(Claim { address, owner, span: earlier, .. }) = claim {
+                let line = self.sources.line(*earlier, span);
+                let reason = format!("{owner} in {line} has the address {address} already");
                 self.problems.add(span, key, reason);
             }
         }

@@ -95,8 +95,9 @@ impl Compiler<'_> {
             None => (environment.endpoint(protocol), Span::default()),
         };
         if let Err(reason) = check(&endpoint) {
+            let written = written.endpoint.as_ref().map_or(&*endpoint, |written| &written.value);
             self.problems
-                .add(span, "tracing.otlp.endpoint", format!("`{endpoint}`: {reason}"))
+                .add(span, "tracing.otlp.endpoint", format!("`{written}`: {reason}"))
                 .help("write it like `http://127.0.0.1:4318`");
         }
         let mut headers = Vec::new();

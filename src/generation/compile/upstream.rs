@@ -66,7 +66,8 @@ impl Compiler<'_> {
         // Another endpoint, or `discover`, may have been written wrongly.
         if !has_primary && !self.broken.within(&format!("upstreams.{name}")) {
             let reason = "all endpoints are backups, and there is nothing that they stand in for";
-            self.problems.add(written.span, format!("upstreams.{name}.endpoints"), reason);
+            let span = written.endpoints.first().map_or(written.span, |first| first.span);
+            self.problems.add(span, format!("upstreams.{name}.endpoints"), reason);
         }
         if let Some(health) = &written.health {
             let shortest = Duration::from_millis(10);
