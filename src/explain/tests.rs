@@ -16,7 +16,7 @@ pub fn verify(generation: &Generation, tests: &[Test], sources: Sources) -> Resu
             for (index, (test, told)) in tests.iter().zip(told).enumerate() {
                 let at = format!("tests[{index}]");
                 match told {
-                    Ok(told) => compare(test, &told, &at, &mut problems),
+                    Ok(told) => compare(generation, test, &told, &at, &mut problems),
                     Err(reason) => {
                         let at = format!("{at}.request");
                         problems.add(test.request.url.span, at, reason);
@@ -51,7 +51,13 @@ fn ask(generation: &Generation, tests: &[Test]) -> std::io::Result<Told> {
     }))
 }
 
-fn compare(test: &Test, told: &Explanation, at: &str, problems: &mut Problems) {
+fn compare(
+    generation: &Generation,
+    test: &Test,
+    told: &Explanation,
+    at: &str,
+    problems: &mut Problems,
+) {
     let expect = &test.expect;
     let way = match &told.verdict {
         Verdict::Forwarded(way) => Some(way),
@@ -99,9 +105,23 @@ fn compare(test: &Test, told: &Explanation, at: &str, problems: &mut Problems) {
         }
         let reason = format!("`{expected}` is expected, and it is `{found}`");
         let problem = problems.add(span, format!("{at}.expect.{key}"), reason);
+        if let Some(guess) = misspelt(generation, key, &expected) {
+            problem.help(format!("did you mean `{guess}`?"));
+        }
         let closest = told.others.iter().find(|it| key == "route" && it.route == expected);
         if let Some(closest) = closest {
             problem.help(format!("`{expected}`: {}", closest.ruled_out_by.join("; ")));
         }
     }
+}
+
+/// The name of a route or an upstream that is near to one that there is not.
+fn misspelt<'g>(generation: &'g Generation, key: &str, expected: &str) -> Option<&'g str> {
+    let names: Vec<&str> = match key {
+        "route" => generation.table.iter().map(|(_, route)| &*route.name).collect(),
+        "upstream" => generation.pools.keys().map(|name| &**name).collect(),
+        _ => Vec::new(),
+    };
+    let is_known = expected == "none" || names.contains(&expected);
+    (!is_known).then(|| config::did_you_mean(expected, names)).flatten()
 }

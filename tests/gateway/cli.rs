@@ -198,6 +198,14 @@ async fn what_was_meant_is_offered_where_it_is_near() {
             "did you mean `url`? It is missing",
         ),
         (
+            format!(
+                "{}tests: [{{request: {{url: \"http://a.test/\"}}, expect: {{route: al}}}}]\n",
+                upstream(endpoints).replace("routes: []", "routes: [{name: all, upstream: u}]")
+            ),
+            "gate.yaml:5:60: error: tests[0].expect.route: `al` is expected, and it is `all`",
+            "did you mean `all`?",
+        ),
+        (
             format!("{}tracing: {{otlp: {{endpoint: \"a:1 b\"}}}}\n", upstream(endpoints)),
             "gate.yaml:5:28: error: tracing.otlp.endpoint: `a:1 b`: ",
             "write it like `http://127.0.0.1:4318`",
