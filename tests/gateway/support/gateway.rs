@@ -5,10 +5,12 @@ use super::{Config, PATIENCE};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -320,14 +322,62 @@ pub fn named_pipe(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, mode, 0).expect("a pipe");
 }
 
-/// A port below those that the kernel hands out, so that nobody gets it before the gateway.
+/// A port below those that the kernel hands out, so that nobody gets it before the gateway: neither
+/// another test nor another run of the tests on this machine.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % 500).unwrap_or(0) * 40;
+    static PORTS: Mutex<Option<Ports>> = Mutex::new(None);
+    let mut ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let ports = ports.get_or_insert_with(Ports::new);
     loop {
-        let port = 10_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000;
+        let port = ports.next();
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
+        }
+    }
+}
+
+/// Ports in blocks, each of which belongs to the process that has locked its file.
+struct Ports {
+    folder: PathBuf,
+    held: Vec<File>,
+    block: u16,
+    left: Range<u16>,
+}
+
+impl Ports {
+    const FIRST: u16 = 10_000;
+    const IN_A_BLOCK: u16 = 40;
+    const BLOCKS: u16 = 550;
+
+    fn new() -> Self {
+        let folder = std::env::temp_dir().join("tidegate-test-ports");
+        let _ = std::fs::create_dir_all(&folder);
+        let block = u16::try_from(std::process::id() % u32::from(Self::BLOCKS)).unwrap_or(0);
+        Self { folder, held: Vec::new(), block, left: 0..0 }
+    }
+
+    fn next(&mut self) -> u16 {
+        loop {
+            if let Some(port) = self.left.next() {
+                return port;
+            }
+            let first = Self::FIRST + self.block * Self::IN_A_BLOCK;
+            self.left = if self.lock() { first..first + Self::IN_A_BLOCK } else { 0..0 };
+            self.block = (self.block + 1) % Self::BLOCKS;
+        }
+    }
+
+    /// Whether the next block is this process's. Where nothing can be locked, all are.
+    fn lock(&mut self) -> bool {
+        let file = self.folder.join(self.block.to_string());
+        let Ok(file) = File::options().create(true).append(true).open(file) else { return true };
+        match file.try_lock() {
+            Ok(()) => {
+                self.held.push(file);
+                true
+            }
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(_)) => true,
         }
     }
 }
