@@ -46,7 +46,7 @@ them together. `conf/tidegate.yaml` is a whole example, `conf/examples/` has one
 - The file and those it includes are followed: an edit takes effect within a second. The
   addresses and modes of `listeners`, the address of `admin`, `threads`, `upstream_pool_size`,
   `upgrade_socket` and `state_dir` take effect after a restart; the log and `tidegate status` name
-  those that wait for it.
+  those that wait for it. A listener is known by its address: the order of the list changes nothing.
 
 ## Which route takes a request
 

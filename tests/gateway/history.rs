@@ -210,6 +210,59 @@ async fn rollback_brings_the_old_error_page_back_and_only_an_edit_takes_it_away(
 }
 
 #[tokio::test]
+async fn rollback_brings_included_files_policies_and_folders_back() {
+    let (folder, admin, port) =
+        (tempfile::TempDir::new().expect("a folder"), Admin::new(), free_port());
+    for name in ["one", "two", "conf.d"] {
+        std::fs::create_dir(folder.path().join(name)).expect("made");
+        std::fs::write(folder.path().join(name).join("file.txt"), name).expect("written");
+    }
+    std::fs::write(folder.path().join("page.html"), "page").expect("written");
+    let main = |which: &str| {
+        Config::new()
+            .answer("files", "path_prefix: /files", &format!("files: {{root: {which}}}"))
+            .with("rewrite: {prefix: /}")
+            .top("include: [conf.d/*.yaml]")
+            .top(&format!("cors: {{allow_origins: [\"https://{which}.test\"]}}"))
+            .top("error_pages: {pages: {\"404\": page.html}}")
+            .top(&admin.section())
+            .yaml(port)
+    };
+    let included = |which: &str| {
+        format!("routes: [{{name: more, match: {{path: /more}}, respond: {{body: {which}}}}}]\n")
+    };
+    let (file, more) =
+        (folder.path().join("tidegate.yaml"), folder.path().join("conf.d/more.yaml"));
+    std::fs::write(&file, main("one")).expect("written");
+    std::fs::write(&more, included("one")).expect("written");
+    let gateway = Gateway::run(folder, file, port).await;
+    let holds = async |which: &str| {
+        let origin = format!("Origin: https://{which}.test");
+        let answer = gateway.get("/more", &[&origin]).await;
+        assert!(answer.head.get("access-control-allow-origin").is_some(), "{which}");
+        assert_eq!(answer.text(), which);
+        assert_eq!(gateway.get("/files/file.txt", &[]).await.text(), which);
+    };
+    holds("one").await;
+    for (path, text) in [(more.as_path(), included("two")), (gateway.file(), main("two"))] {
+        let mark = gateway.mark();
+        replace_file(path, &text);
+        gateway.says(mark, "configuration reloaded").await;
+    }
+    holds("two").await;
+    let done = admin.cli(gateway.folder(), &["rollback", "1"]).await;
+    assert_eq!(done.code, Some(0), "{}", done.all());
+    holds("one").await;
+    // The same text in new files, and something that shows when they have been looked at.
+    let mark = gateway.mark();
+    replace_file(&more, &included("two"));
+    replace_file(gateway.file(), &main("two"));
+    replace_file(&gateway.folder().join("page.html"), "another page");
+    gateway.says(mark, "files beside the configuration in force reloaded").await;
+    holds("one").await;
+}
+
+#[tokio::test]
 async fn files_beside_a_refused_configuration_are_used() {
     let beside = Beside::start(Admin::new()).await;
     let good = Beside::config(&beside.admin, "other").yaml(beside.gateway.port());

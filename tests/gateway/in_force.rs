@@ -140,3 +140,37 @@ async fn order_of_listeners_takes_no_restart() {
     gateway.says(mark, "configuration reloaded").await;
     assert_eq!(restart_needed(&admin).await, ["listeners"]);
 }
+
+#[tokio::test]
+async fn listeners_that_swap_their_addresses_swap_their_settings_and_take_no_restart() {
+    let (authority, admin) = (Authority::new(), Admin::new());
+    let upstream = Upstream::saying("ok").await;
+    let folder = TempDir::new().expect("a folder");
+    authority.issue(folder.path(), "site", &["site.test"], 2090);
+    let (port, other) = (free_port(), free_port());
+    let yaml = |plain: u16, secure: u16| {
+        let secure = format!(
+            "  - {{address: \"127.0.0.1:{secure}\", tls: {{certificates: [{{cert: site.pem, key: \
+             site.key}}]}}}}\nthreads: 2"
+        );
+        Config::to(&upstream).top(&admin.section()).yaml(plain).replace("threads: 2", &secure)
+    };
+    let file = folder.path().join("tidegate.yaml");
+    std::fs::write(&file, yaml(port, other)).expect("written");
+    let gateway = Gateway::run(folder, file, port).await;
+    assert_eq!(gateway.get("/", &[]).await.text(), "ok");
+    replace_file(&gateway.folder().join("swapped.yaml"), &yaml(other, port));
+    let told = admin.cli(gateway.folder(), &["diff", "tidegate.yaml", "swapped.yaml"]).await;
+    let expected = |address: u16| format!("listeners[127.0.0.1:{address}].tls");
+    for address in [port, other] {
+        assert!(told.stdout.contains(&expected(address)), "{}", told.all());
+    }
+    assert!(!told.stdout.contains("listener 127"), "none comes or goes: {}", told.all());
+    let mark = gateway.mark();
+    replace_file(gateway.file(), &yaml(other, port));
+    gateway.says(mark, "configuration reloaded").await;
+    assert_eq!(restart_needed(&admin).await, [""; 0]);
+    assert_eq!(authority.client().get(&gateway, "site.test", "/").await.text(), "ok");
+    let plain = reqwest::get(format!("http://127.0.0.1:{other}/")).await.expect("an answer");
+    assert_eq!(plain.text().await.expect("text"), "ok");
+}
