@@ -51,6 +51,11 @@ async fn no_spelling_of_a_host_walks_past_a_match() {
         ("admin..example", 400),
         (".admin.example", 400),
         (".", 400),
+        // As a list, which services split: X-Forwarded-Host.
+        ("admin.example,a", 400),
+        ("a,admin.example", 400),
+        ("admin.example;a", 400),
+        ("admin.example:65536", 400),
     ] {
         let answer = gateway.get("/x", &[&format!("Host: {host}")]).await;
         assert_eq!(answer.status(), status, "{host}");
