@@ -204,6 +204,16 @@ pub(super) fn is_about_gateway(request: &RequestHeader) -> bool {
     request.method == Method::OPTIONS && request.raw_path() == b"*"
 }
 
+/// Whether the gateway must answer though the request asks for something else: OPTIONS with `Max-Forwards: 0`
+/// (RFC 9110, section 7.6.2). TRACE is answered here anyway.
+pub(super) fn is_final_here(request: &RequestHeader) -> bool {
+    request.method == Method::OPTIONS
+        && request.headers.get(header::MAX_FORWARDS).is_some_and(|value| {
+            let digits = value.as_bytes();
+            !digits.is_empty() && digits.iter().all(|digit| *digit == b'0')
+        })
+}
+
 /// Whether resources of this scheme are served here.
 fn is_served(scheme: &Scheme) -> bool {
     // RFC 3986, section 3.1: its case does not matter.

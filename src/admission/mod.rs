@@ -112,7 +112,7 @@ fn enter<'a>(generation: &Generation, arrival: &Arrival<'a>) -> Result<Target<'a
         return Err(Halt::answer(answer));
     }
     let authority = authority(head)?;
-    if message::is_about_gateway(head) {
+    if message::is_about_gateway(head) || message::is_final_here(head) {
         return Err(Halt::answer(methods_of_gateway()));
     }
     if let Some(halt) = arrival.listener.and_then(|it| to_https(it, arrival, authority)) {
@@ -325,7 +325,7 @@ fn passed_methods(generation: &Generation, head: &RequestHeader) -> Vec<Method> 
     }
 }
 
-/// The answer to `OPTIONS *`.
+/// The answer to `OPTIONS *`, and to OPTIONS that must not be passed on.
 fn methods_of_gateway() -> Reply {
     let reply = Reply::new(StatusCode::NO_CONTENT);
     match HeaderValue::try_from(names(&PASSED_METHODS)) {

@@ -47,6 +47,9 @@ pub(super) fn prepare(
     if let Some(trace) = ctx.exchange.trace {
         tracing::tell(trace, session.req_header(), upstream, ctx)?;
     }
+    if upstream.method == Method::OPTIONS {
+        count_hop(upstream)?;
+    }
     let authority = session.req_header().uri.authority();
     let has_host = upstream.headers.contains_key(header::HOST);
     match ctx.route.host_for(has_host || authority.is_some()) {
@@ -79,6 +82,13 @@ pub(super) fn prepare(
         upstream.insert_header(header::HOST, authority.as_str())?;
     }
     Ok(())
+}
+
+/// Takes one off the number of hops that OPTIONS may still make (RFC 9110, section 7.6.2).
+fn count_hop(upstream: &mut RequestHeader) -> Result<()> {
+    let written = upstream.headers.get(header::MAX_FORWARDS).and_then(|it| it.to_str().ok());
+    let Some(left) = written.and_then(|it| it.parse::<u32>().ok()) else { return Ok(()) };
+    upstream.insert_header(header::MAX_FORWARDS, left.saturating_sub(1))
 }
 
 /// Says that trailers are welcome where the client says so, and for every call of gRPC: a server of it may

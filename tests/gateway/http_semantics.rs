@@ -411,6 +411,36 @@ async fn trace_and_connect_are_answered_405() {
 }
 
 #[tokio::test]
+async fn rfc9110_7_6_2_options_make_no_more_hops_than_they_may() {
+    let upstream =
+        Upstream::answering(|request| ok(&format!("{:?}", request.head.get("max-forwards")))).await;
+    let gateway = Config::to(&upstream).listening("protocols: [h1, h2c]").start().await;
+    let options =
+        |hops: &str| get("/a", &[&format!("Max-Forwards: {hops}")]).replace("GET", "OPTIONS");
+    for (hops, seen) in [("10", "9"), ("1", "0"), ("x", "x"), ("-1", "-1")] {
+        let answer = gateway.send(options(hops)).await;
+        assert_eq!(answer.text(), format!("{:?}", Some(seen)), "{hops}");
+    }
+    let passed = upstream.requests().len();
+    for hops in ["0", "00"] {
+        let answer = gateway.send(options(hops)).await;
+        assert_eq!((answer.status(), answer.head.list("allow").len()), (204, 7), "{hops}");
+    }
+    let mut frames = Frames::connect(&gateway).await;
+    let method = field(b":method", b"OPTIONS");
+    let hops = field(b"max-forwards", b"0");
+    let head = [&method[..], &[0x86, 0x84, 0x41, 1, b'a'], &hops].concat();
+    frames.send(HEADERS, END_HEADERS | END_STREAM, 1, &head).await.expect("sent");
+    frames.next_of(HEADERS).await;
+    let line = gateway.access("OPTIONS", |line| line["network.protocol.version"] == "2").await;
+    assert_eq!(line["http.response.status_code"], 204, "{line}");
+    assert_eq!(upstream.requests().len(), passed, "no further request is passed on");
+    // Other methods may make as many as they like.
+    let other = gateway.get("/a", &["Max-Forwards: 0"]).await;
+    assert_eq!(other.text(), format!("{:?}", Some("0")));
+}
+
+#[tokio::test]
 async fn rfc9110_9_3_7_options_of_everything_is_answered_by_the_gateway() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).listening("protocols: [h1, h2c]").start().await;
