@@ -1,5 +1,6 @@
 //! What the README shows is what happens.
 
+use crate::support::documents::{HERE, pages};
 use crate::support::{Ready, free_port, within};
 use std::path::Path;
 use std::process::Command;
@@ -62,11 +63,34 @@ async fn the_configuration_by_example_is_good() {
     assert!(checked.is_ok(), "{}", checked.expect_err("problems"));
 }
 
+/// The anchor that forges give a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase().replace(' ', "-");
+    kept.chars().filter(|&it| it.is_alphanumeric() || it == '-' || it == '_').collect()
+}
+
+fn has_heading(page: &Path, wanted: &str) -> bool {
+    let text = std::fs::read_to_string(page).expect("a page");
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| anchor(line.trim_start_matches('#').trim())).any(|it| it == wanted)
+}
+
 #[test]
-fn every_file_that_the_readme_links_to_is_there() {
-    for link in README.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-        let is_local = !link.contains("://");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(link);
-        assert!(!is_local || path.exists(), "{link}");
+fn every_link_of_the_documentation_leads_to_a_file_and_a_heading() {
+    let mut broken = Vec::new();
+    for (page, text) in pages() {
+        let page = Path::new(HERE).join(page);
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://")) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().expect("a folder").join(file),
+            };
+            if !target.exists() || !heading.is_empty() && !has_heading(&target, heading) {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
     }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }

@@ -30,7 +30,7 @@ pub fn pages() -> Vec<(String, String)> {
         ["README.md", "CONTRIBUTING.md", "SECURITY.md", "benches/README.md"]
             .map(|name| Path::new(HERE).join(name))
             .into();
-    let docs = glob::glob(&format!("{HERE}/docs/*.md")).expect("a pattern");
+    let docs = glob::glob(&format!("{HERE}/docs/**/*.md")).expect("a pattern");
     paths.extend(docs.filter_map(Result::ok));
     let read = |path: PathBuf| {
         let name = path.strip_prefix(HERE).expect("a page of ours").display().to_string();
