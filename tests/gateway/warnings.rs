@@ -63,6 +63,8 @@ async fn what_is_not_wise_is_told_with_its_name_its_place_and_a_page() {
         ("public-suffix-origin", cors("allow_origins: [\"https://*.com\"]"), "4:24"),
         ("public-suffix-origin", cors("allow_origins: [\"https://*.co.uk:8443\"]"), "4:24"),
         ("public-suffix-origin", cors("allow_origins: [\"https://*.GitHub.io\"]"), "4:24"),
+        ("public-suffix-origin", cors("allow_origins: [\"https://*.kawasaki.jp\"]"), "4:24"),
+        ("public-suffix-origin", cors("allow_origins: [\"https://*.bd\"]"), "4:24"),
         ("cors-star", cors("allow_methods: [\"*\"]"), "4:24"),
         ("cors-star", cors("expose_headers: [\"*\"], allow_credentials: true"), "4:25"),
         ("cors-unheeded", cors("allow_methods: [TRACK]"), "4:24"),

@@ -134,7 +134,12 @@ fn is_public_suffix(origin: &str) -> bool {
     let Some((_, host)) = origin.split_once("://*.") else { return false };
     let host = crate::http::host::without_port(host).to_ascii_lowercase();
     // A name that the list does not know may be a network's own.
-    psl::suffix(host.as_bytes()).is_some_and(|it| it.is_known() && it.as_bytes() == host.as_bytes())
+    let is_suffix = |host: &str| {
+        psl::suffix(host.as_bytes())
+            .is_some_and(|it| it.is_known() && it.as_bytes() == host.as_bytes())
+    };
+    // The list has wildcards too (`*.kawasaki.jp`): there, what is registered is two labels down.
+    is_suffix(&host) || is_suffix(&format!("any.{host}"))
 }
 
 /// Whether pages of the origin come from the machine that they are looked at on.
