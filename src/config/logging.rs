@@ -30,8 +30,9 @@ pub struct AccessLog {
     /// Names of query parameters, and of keys in WebSocket messages, whose values are never written.
     /// They are compared by the end of a name, without case, `-` and `_`: `token` is `accessToken` and
     /// `X-Amz-Security-Token` too. Default: `token`, `secret`, `password`, `passwd`, `pwd`, `passphrase`,
-    /// `passcode`, `authorization`, `auth`, `bearer`, `jwt`, `credential`, `session`, `sessionid`,
-    /// `sessid`, `sid`, `csrf`, `xsrf`, `signature`, `sig`, `hmac`, `ticket`, `key`, `code`.
+    /// `passcode`, `pass`, `otp`, `authorization`, `auth`, `bearer`, `jwt`, `credential`, `assertion`,
+    /// `samlresponse`, `session`, `sessionid`, `sessid`, `sid`, `csrf`, `xsrf`, `signature`, `sig`,
+    /// `hmac`, `ticket`, `key`, `code`.
     pub redact_query: Option<Vec<String>>,
     /// Header fields that each line has as well: as `http.request.header.NAME` and
     /// `http.response.header.NAME`.

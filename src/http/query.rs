@@ -1,6 +1,7 @@
 //! Query parameters as browsers write them (WHATWG URL, `application/x-www-form-urlencoded`).
 
-use super::spelling;
+use super::secret::without_userinfo;
+use super::{redact, spelling};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
@@ -65,13 +66,17 @@ pub fn redact_path(path: &str, secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
     Cow::Owned(redacted)
 }
 
-/// Whether a value holds secrets with their names.
+/// Whether a value holds secrets: with their names, or before the host of a URL.
 fn holds_secret(value: &str, secret: impl Fn(&str) -> bool) -> bool {
     if !value.bytes().any(|byte| matches!(byte, b'=' | b':' | b'%')) {
         return false;
     }
     let decoded = spelling::decoded(value);
-    decoded.contains(['=', ':']) && matches!(super::redact::redact(&decoded, secret), Cow::Owned(_))
+    let has_userinfo = || decoded.contains("://") && without_userinfo(&decoded) != *decoded;
+    let has_pair = || {
+        decoded.contains(['=', ':']) && matches!(redact::redact(&decoded, secret), Cow::Owned(_))
+    };
+    has_userinfo() || has_pair()
 }
 
 fn redact_pairs(query: &str, is_secret: impl Fn(&str) -> bool) -> Cow<'_, str> {

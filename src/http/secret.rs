@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 /// Names of secrets. A name is one of them when it ends in one, compared without case, `-` and `_`:
 /// `X-Amz-Security-Token` ends in `token`, `clientSecret` in `secret`.
-pub const SECRET_NAMES: [&str; 24] = [
+pub const SECRET_NAMES: [&str; 28] = [
     "token",
     "secret",
     "password",
@@ -14,11 +14,15 @@ pub const SECRET_NAMES: [&str; 24] = [
     "pwd",
     "passphrase",
     "passcode",
+    "pass",
+    "otp",
     "authorization",
     "auth",
     "bearer",
     "jwt",
     "credential",
+    "assertion",
+    "samlresponse",
     "session",
     "sessionid",
     "sessid",
@@ -34,7 +38,7 @@ pub const SECRET_NAMES: [&str; 24] = [
 ];
 
 /// Those that are the end of other words too: they count where a word of the name begins with them.
-const WHOLE_WORDS: [&str; 3] = ["code", "sid", "sig"];
+const WHOLE_WORDS: [&str; 5] = ["code", "otp", "pass", "sid", "sig"];
 
 /// Names that end in one of them and hold nothing secret.
 const NO_SECRETS: [&str; 20] = [
@@ -61,16 +65,8 @@ const NO_SECRETS: [&str; 20] = [
 ];
 
 /// Ends of the names of headers whose values are proofs of a user, or hold what is known of one.
-const CREDENTIAL_FIELDS: [&str; 8] = [
-    "cookie",
-    "assertion",
-    "dpop",
-    "clientcert",
-    "clientcertchain",
-    "clientprincipal",
-    "oidcdata",
-    "userinfo",
-];
+const CREDENTIAL_FIELDS: [&str; 7] =
+    ["cookie", "dpop", "clientcert", "clientcertchain", "clientprincipal", "oidcdata", "userinfo"];
 
 /// Keys of the configuration that end in one of them and hold a path, a number or a switch.
 const NO_SECRET_KEYS: [&str; 5] =
@@ -334,6 +330,11 @@ mod tests {
             "\u{ff54}\u{ff4f}\u{ff4b}\u{ff45}\u{ff4e}",
             "%EF%BC%B4OKEN",
             "pass\u{ad}word",
+            "user_pass",
+            "smtpPass",
+            "otp",
+            "client_assertion",
+            "SAMLResponse",
         ] {
             assert!(is_secret(name), "{name}");
         }
@@ -345,6 +346,9 @@ mod tests {
             "tokenizer",
             "secretary",
             "barcode",
+            "bypass",
+            "compass",
+            "hotpot",
             "zipCode",
             "status_code",
             "design",

@@ -83,6 +83,11 @@ async fn secrets_in_paths_nested_parameters_and_urls_are_in_no_log() {
             "/p?next=%2Fcb%3Ftoken%3DS3CR3T",
             "/p?next=%252Fcb%253Fcode%253DS3CR3T",
             "/p;tok%2565n=S3CR3T",
+            "/p?next=https://u:S3CR3T@a.test/",
+            "/p?next=https%3A%2F%2Fu%3AS3CR3T%40a.test%2F",
+            "/p?user_pass=S3CR3T",
+            "/p?otp=S3CR3T",
+            "/p?SAMLResponse=S3CR3T",
         ];
         for target in targets {
             gateway.get(target, &[]).await;
