@@ -215,6 +215,18 @@ async fn grpc_check_of_a_service_that_leaves_at_the_preface_says_so() {
 }
 
 #[tokio::test]
+async fn grpc_check_whose_connection_is_reset_says_so() {
+    let resetting = Upstream::scripted(|mut wire, _| async move {
+        wire.until("PRI * HTTP/2.0").await;
+        wire.reset();
+    })
+    .await;
+    let gateway = asking(resetting.address(), "[h2c]", "", "").start().await;
+    let said = gateway.says(0, "unwell").await;
+    assert!(said.contains("the connection ended"), "{said}");
+}
+
+#[tokio::test]
 async fn http_check_over_http2_names_its_host_and_scheme() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its address");

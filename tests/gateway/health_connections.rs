@@ -121,12 +121,13 @@ async fn http2(stream: Secured, counts: Arc<Counts>) {
         counts.check();
         let head = http::Response::builder().header("content-type", "application/grpc");
         let head = head.body(()).expect("a head");
-        let mut stream = respond.send_response(head, false).expect("sent");
+        let Ok(mut stream) = respond.send_response(head, false) else { continue };
+        // The gateway may have reset the stream: the next check was due.
         let message = bytes::Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1]);
-        stream.send_data(message, false).expect("sent");
+        let _ = stream.send_data(message, false);
         let mut trailers = http::HeaderMap::new();
         trailers.insert("grpc-status", "0".parse().expect("a value"));
-        stream.send_trailers(trailers).expect("sent");
+        let _ = stream.send_trailers(trailers);
     }
 }
 

@@ -25,7 +25,11 @@ pub(super) async fn ask(
         return Error::e_explain(ErrorType::H2Error, "it does not speak HTTP/2");
     }
     send_head(session, peer, request).await?;
-    session.write_request_body(question(service), true).await?;
+    if let Err(error) = session.write_request_body(question(service), true).await {
+        // Why the stream has ended is known where its answer is awaited.
+        session.read_response_header().await?;
+        return Err(error);
+    }
     session.read_response_header().await?;
     let Some(head) = session.response_header() else {
         return Error::e_explain(ErrorType::ReadError, "no answer");
