@@ -71,6 +71,7 @@ impl Halt {
             HandshakeError::Version
             | HandshakeError::Body
             | HandshakeError::Connection
+            | HandshakeError::HopByHop
             | HandshakeError::Key => reply(StatusCode::BAD_REQUEST),
         })
     }

@@ -17,6 +17,8 @@ pub enum HandshakeError {
     Body,
     /// `Connection` does not name `Upgrade`: a proxy in front may have eaten it.
     Connection,
+    /// `Connection` names a header of the handshake, which would not go beyond the gateway then (RFC 9110, section 7.6.1).
+    HopByHop,
     /// `Sec-WebSocket-Key` is absent, doubled, or not 16 bytes in base64.
     Key,
     /// `Sec-WebSocket-Version` is not 13; answered 426 with the version that is spoken.
@@ -33,6 +35,10 @@ impl HandshakeError {
             Self::Connection => {
                 "the request asks to upgrade to websocket, but its Connection header does not say \
                  Upgrade; a proxy in front of the gateway may have removed it"
+            }
+            Self::HopByHop => {
+                "the Connection header names a Sec-WebSocket header, which then does not reach \
+                 the service"
             }
             Self::Key => "Sec-WebSocket-Key must be given once, as 16 bytes in base64",
             Self::WebSocketVersion => "Sec-WebSocket-Version must be 13",
@@ -71,6 +77,9 @@ pub fn check(method: &Method, version: Version, headers: &HeaderMap) -> Result<(
     }
     if !has_token(headers, &header::CONNECTION, "upgrade") {
         return Err(HandshakeError::Connection);
+    }
+    if tokens(headers, &header::CONNECTION).any(is_of_handshake) {
+        return Err(HandshakeError::HopByHop);
     }
     check_version(headers)?;
     let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
@@ -146,12 +155,18 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|candidate| candidate.trim().eq_ignore_ascii_case(token))
+    tokens(headers, name).any(|candidate| candidate.eq_ignore_ascii_case(token))
+}
+
+fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// Whether this is the name of a header that a handshake consists of.
+fn is_of_handshake(name: &str) -> bool {
+    const START: &[u8] = b"sec-websocket-";
+    name.as_bytes().get(..START.len()).is_some_and(|it| it.eq_ignore_ascii_case(START))
 }
 
 #[cfg(test)]

@@ -222,6 +222,8 @@ async fn rfc6455_4_2_1_a_bad_handshake_is_answered_400() {
     let gateway = Config::to(&upstream).start().await;
     let good = || Handshake::to("/");
     let bad = [
+        ("a key for this hop", good().set("Connection", "Upgrade, Sec-WebSocket-Key")),
+        ("a version for this hop", good().set("Connection", "sec-websocket-version, upgrade")),
         ("no key", good().without("Sec-WebSocket-Key")),
         ("an empty key", good().set("Sec-WebSocket-Key", "")),
         ("a short key", good().set("Sec-WebSocket-Key", "c2hvcnQ=")),
