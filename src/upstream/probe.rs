@@ -3,6 +3,7 @@ mod grpc;
 mod kept;
 
 use self::kept::KeptConnection;
+use super::descriptors::is_out_of_files;
 use super::reason::reason;
 use super::{Endpoint, Pool};
 use crate::background;
@@ -111,6 +112,10 @@ impl Probe {
                 Ok(found) => found,
                 Err(_) => Error::e_explain(ErrorType::ReadTimedout, "no answer in time"),
             };
+            // Without a file for the check nothing is learnt of the endpoint.
+            if found.as_ref().is_err_and(|error| is_out_of_files(error)) {
+                continue;
+            }
             let (name, written) = (pool.name(), endpoint.written());
             let changes =
                 endpoint.health().checked(found.is_ok(), self.healthy_after, self.unhealthy_after);

@@ -305,3 +305,36 @@ async fn reload_and_stop_end_kept_connections() {
         ended(3).await;
     }
 }
+
+#[tokio::test]
+async fn check_for_which_there_is_no_file_blames_no_endpoint() {
+    const ENDPOINTS: usize = 120;
+    let listener = TcpListener::bind("0.0.0.0:0").await.expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let checks = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&checks);
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                let mut wire = Wire::new(socket);
+                while wire.try_head().await.is_some() {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let _ = wire.try_send(ok("well")).await;
+                }
+            });
+        }
+    });
+    let endpoints: Vec<_> =
+        (1..=ENDPOINTS).map(|number| format!("127.0.1.{number}:{port}")).collect();
+    let config = Config::new()
+        .upstream("many", &endpoints)
+        .speaking(
+            "health: {check: {http: /health}, interval: 300ms, timeout: 10s, unhealthy_after: 1}",
+        )
+        .route("all", "path_prefix: /", "many");
+    let gateway = Gateway::with_files(80, &config).await;
+    until("checks", async || checks.load(Ordering::SeqCst) > 3 * ENDPOINTS).await;
+    assert_never_unwell(&gateway);
+    assert_eq!(gateway.get("/", &[]).await.status(), 200);
+}

@@ -1,5 +1,6 @@
 //! Connections of health checks, over one connector for all.
 
+use super::super::descriptors::connect_with_room;
 use http::uri::{Authority, Uri};
 use pingora::connectors::TransportConnector;
 use pingora::connectors::http::v2::{H2HandshakeSettings, handshake};
@@ -25,9 +26,9 @@ pub(super) async fn prepare() {
     let _ = tokio::task::spawn_blocking(|| LazyLock::force(&CONNECTOR)).await;
 }
 
-/// Opens a connection.
+/// Opens a connection, for which idle ones give way when files are short.
 pub(super) async fn connect(peer: &HttpPeer) -> Result<Stream> {
-    CONNECTOR.new_stream(peer).await
+    connect_with_room(|| CONNECTOR.new_stream(peer), |stream: &Stream| stream.id()).await
 }
 
 /// The same for requests, in the protocol that both ends speak.
