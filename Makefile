@@ -14,8 +14,9 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= tidegate:$(VERSION)
 CONFIGS = $(wildcard conf/*.yaml conf/examples/*.yaml docker/tidegate.yaml)
 SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*[ /](ba)?sh$$' .ci/* scripts/* tests/*/run docker/* docker/*/check benches/*)
-# Packages beside the gateway's own, each with a lock file of its own.
-MANIFESTS = $(wildcard Cargo.toml benches/bare/Cargo.toml fuzz/Cargo.toml)
+
+# What the tests need beside the default features.
+TEST_FEATURES = --features import-express
 
 ##@ Use
 PROFILE ?= release
@@ -34,17 +35,17 @@ docker: ## The production image (IMAGE=tidegate:0.1.0 FEATURES=jemalloc)
 ##@ Develop
 test: ## Every test, the browser's included
 	@scripts/install-deps build test
-	cargo test
+	cargo test $(TEST_FEATURES)
 	@TIDEGATE_BIN=$(TIDEGATE_BIN) scripts/browser-tests
 
 check: deps fmt shellcheck clippy doc configs docker-check audit ## Everything that .ci/run checks besides the tests
 
 fmt: ## Formatting, of every package here
-	@for manifest in $(MANIFESTS); do (set -x; cargo fmt --manifest-path $$manifest --check) || exit 1; done
+	cargo fmt --all --check
 
 clippy: ## Lints, as errors, with every feature and with none
-	cargo clippy --all-targets --all-features -- -D warnings
-	cargo clippy --no-default-features -- -D warnings
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	cargo clippy --workspace --no-default-features -- -D warnings
 
 # Twice: with what docs.rs leaves out, so that links between internals hold; then as docs.rs does it.
 doc: ## Documentation, without warnings
@@ -57,7 +58,7 @@ shellcheck: ## Lints of the shell scripts
 # `cargo test --no-run` and not `cargo build`: the latter would compile the dependencies again, with
 # the features that the tests alone do not ask for.
 configs: ## `tidegate check` on every configuration in conf and docker
-	@cargo test --no-run --quiet
+	@cargo test --no-run --quiet $(TEST_FEATURES)
 	@bad=0; export RUNTIME_DIRECTORY=$$(mktemp -d); \
 	for file in $(CONFIGS); do $(TIDEGATE_BIN) check --config $$file || bad=1; done; \
 	rmdir $$RUNTIME_DIRECTORY; exit $$bad
@@ -71,19 +72,19 @@ audit: ## Licences and sources of the dependencies
 	@scripts/audit
 
 autobahn: ## Autobahn's cases straight and through the gateway (ARGS=--subset)
-	@cargo build --quiet
+	@cargo build --quiet $(TEST_FEATURES)
 	tests/autobahn/run $(ARGS)
 
 admin-contract: ## the admin endpoint against its OpenAPI document (installs schemathesis)
-	@cargo build --quiet
+	@cargo build --quiet $(TEST_FEATURES)
 	tests/admin/run
 
 newcomer: ## from an empty folder to a gateway that works, by check, explain and diff alone
-	@cargo build --quiet
+	@cargo build --quiet $(TEST_FEATURES)
 	tests/newcomer/run
 
 h2spec: ## h2spec's cases on the TLS listener (needs h2spec)
-	@cargo build --quiet
+	@cargo build --quiet $(TEST_FEATURES)
 	tests/h2spec/run $(ARGS)
 
 ##@ Measure

@@ -34,7 +34,7 @@ static ANY_DOWN: AtomicBool = AtomicBool::new(false);
 
 /// How often a task has panicked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Panics {
+pub(crate) struct Panics {
     /// How often since the process began.
     pub count: u64,
     /// What has become of it since.
@@ -48,7 +48,7 @@ pub struct Panics {
 
 /// What a task that has panicked does by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// It does not run, and should.
     Down,
     /// It runs again.
@@ -59,15 +59,15 @@ pub enum State {
 
 /// A task has panicked, which was logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Panicked;
+pub(crate) struct Panicked;
 
 /// The tasks that have panicked, by name.
-pub fn panics() -> Vec<(Name, Panics)> {
+pub(crate) fn panics() -> Vec<(Name, Panics)> {
     all().iter().map(|(name, panics)| (name.clone(), panics.clone())).collect()
 }
 
 /// Runs a task that can't be started again, or one of many of the same name.
-pub fn spawn(
+pub(crate) fn spawn(
     name: impl Into<Name>,
     task: impl Future<Output = ()> + Send + 'static,
 ) -> JoinHandle<()> {
@@ -80,7 +80,7 @@ pub fn spawn(
 }
 
 /// Runs a task, and makes it anew whenever it panics.
-pub fn keep<F>(
+pub(crate) fn keep<F>(
     name: impl Into<Name>,
     mut make: impl FnMut() -> F + Send + 'static,
 ) -> JoinHandle<()>
@@ -166,7 +166,7 @@ impl Panics {
 ///
 /// # Errors
 /// When it panics, or the runtime ends before it has begun.
-pub async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     name: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Panicked> {
@@ -179,7 +179,7 @@ pub async fn blocking<T: Send + 'static>(
 }
 
 /// Runs on this thread until it ends without a panic.
-pub fn keep_on_thread(name: &str, mut work: impl FnMut()) {
+pub(crate) fn keep_on_thread(name: &str, mut work: impl FnMut()) {
     let (least, most) = RESTART_INTERVAL;
     let (mut wait, mut began) = (least, Instant::now());
     while let Err(panic) = catch_unwind(AssertUnwindSafe(&mut work)) {
@@ -195,7 +195,7 @@ pub fn keep_on_thread(name: &str, mut work: impl FnMut()) {
 }
 
 /// Lets a panic in a task be its result.
-pub async fn guard<T>(name: &str, task: impl Future<Output = T>) -> Result<T, Panicked> {
+pub(crate) async fn guard<T>(name: &str, task: impl Future<Output = T>) -> Result<T, Panicked> {
     let mut task = pin!(task);
     // After a panic it is dropped, and never polled again.
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
@@ -207,7 +207,7 @@ pub async fn guard<T>(name: &str, task: impl Future<Output = T>) -> Result<T, Pa
 }
 
 /// The task does what it is for, whatever was before.
-pub fn runs(name: &str) {
+pub(crate) fn runs(name: &str) {
     if !ANY_DOWN.load(Ordering::Relaxed) {
         return;
     }

@@ -1,16 +1,16 @@
 //! One request and its response, as filters and logs see them.
 
-use crate::http::address::Address;
-use crate::http::control::is_control;
-use crate::http::trace_context::TraceParent;
 use crate::tls::TlsInfo;
 use crate::websocket::Initiator;
-use crate::websocket::frame::Tally;
 use http::{Extensions, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_http::address::Address;
+use tidegate_http::control::is_control;
+use tidegate_http::trace_context::TraceParent;
+use tidegate_http::websocket::frame::Tally;
 
 /// Where a user id was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

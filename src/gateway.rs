@@ -1,8 +1,6 @@
-use crate::config::{self, Problems, Read, Variables};
 use crate::explain::{Asked, Difference, Explanation, Outline, explain, review, verify};
 use crate::filter::Filter;
 use crate::generation::{Generation, Plan, Surroundings, compile};
-use crate::http::address::Address;
 use crate::server::{BindError, Place, Running, Server, ask, preflight};
 use crate::telemetry::{self, Sink};
 use std::fmt;
@@ -11,6 +9,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tidegate_config::{self as config, Problems, Read, Variables};
+use tidegate_http::address::Address;
 use tokio::sync::oneshot;
 
 /// How long stderr may take for the last lines of the log.

@@ -2,28 +2,27 @@
 
 pub use crate::cache::Wishes;
 pub use crate::filter::{CorsFilter, CorsPolicy};
-pub use crate::http::conditional::{Part, Validators, Verdict};
-pub use crate::http::host::{HostPattern, is_authority, without_port};
-pub use crate::http::origin::{Origin, OriginPattern};
-pub use crate::http::path::normalize;
-pub use crate::http::template::Template;
-pub use crate::http::trace_context::{self, TraceParent};
-pub use crate::http::{cookie, encoding, forwarded, framing, head, query};
 pub use crate::routing::{PathRule, Query, Rule, Table};
 pub use crate::telemetry::redact_secrets;
-pub use crate::websocket::frame::{Event, Scanner, Side};
-pub use ::http::{HeaderMap, HeaderName, HeaderValue};
+pub use http::{HeaderMap, HeaderName, HeaderValue};
+pub use tidegate_http::conditional::{Part, Validators, Verdict};
+pub use tidegate_http::host::{HostPattern, is_authority, without_port};
+pub use tidegate_http::origin::{Origin, OriginPattern};
+pub use tidegate_http::path::normalize;
+pub use tidegate_http::template::Template;
+pub use tidegate_http::trace_context::{self, TraceParent};
+pub use tidegate_http::websocket::frame::{Event, Scanner, Side};
+pub use tidegate_http::{cookie, encoding, forwarded, framing, head, query};
 
 use crate::cache::{self, Arrival, Asked};
-use crate::http::raw_head;
-use crate::websocket::frame::Header;
-use crate::websocket::{
-    Answer, Chunks, Heads, Identity, LogFrames, Message, OnChange, Session, Watch, Watcher,
-};
+use crate::websocket::{Chunks, Identity, LogFrames, Message, OnChange, Session, Watch, Watcher};
 use bytes::BytesMut;
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use tidegate_http::raw_head;
+use tidegate_http::websocket::frame::Header;
+use tidegate_http::websocket::response_head::{Answer, Heads};
 
 /// Whether these fields of a request like HTML better than JSON.
 pub fn wants_html(headers: &HeaderMap) -> bool {

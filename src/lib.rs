@@ -23,14 +23,6 @@
 //!     Gateway::from_config(Config::from_file("tidegate.yaml")).filter(TellUser).run_program()
 //! }
 //! ```
-#![forbid(unsafe_code)]
-#![warn(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
@@ -42,12 +34,9 @@ mod admission;
 mod background;
 mod cache;
 mod compression;
-mod config;
 #[cfg(feature = "demo")]
 #[doc(hidden)]
 pub mod demo;
-mod disk;
-#[doc(hidden)]
 pub mod doctor;
 mod error_pages;
 mod exchange;
@@ -56,9 +45,6 @@ pub mod filter;
 mod gateway;
 mod generation;
 mod history;
-mod http;
-#[doc(hidden)]
-pub mod import;
 #[doc(hidden)]
 pub mod internals;
 mod load;
@@ -74,7 +60,6 @@ mod upstream;
 mod websocket;
 
 pub use async_trait::async_trait;
-pub use config::{Problem, Problems, Variables, lay_out, reference, schema};
 pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};
 pub use explain::{
     Asked, Candidate, Change, Difference, Explanation, Instead, Moved, Verdict, Way,
@@ -82,9 +67,10 @@ pub use explain::{
 pub use filter::{Filter, Flow, Reply, Request, Response, UpstreamRequest};
 pub use gateway::{Config, Explainer, Gateway, RunError, Summary};
 pub use generation::{Becomes, Fate};
-pub use http::address::Address;
 pub use server::BindError;
+pub use tidegate_config::{Problem, Problems, Variables, lay_out, reference, schema};
+pub use tidegate_http::address::Address;
+pub use tidegate_http::websocket::frame::{Header, Opcode, Side, Tally};
 pub use tls::{ClientCertificate, TlsInfo};
 pub use websocket::Initiator;
-pub use websocket::frame::{Header, Opcode, Side, Tally};
 pub use websocket::{End, Identity, LogFrames, Message, OnChange, Session};

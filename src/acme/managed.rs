@@ -3,7 +3,6 @@ use super::pending::Pending;
 use super::retry_after::RetryAfter;
 use super::store::Store;
 use crate::background;
-use crate::config::AcmeChallenge;
 use crate::tls::{self, Certificate, Roots, Source};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::sign::CertifiedKey;
@@ -11,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
+use tidegate_config::AcmeChallenge;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long an order may take in all.

@@ -8,5 +8,5 @@ mod pending;
 mod retry_after;
 mod store;
 
-pub use managed::{Managed, Settings};
-pub use store::FOLDER;
+pub(crate) use managed::{Managed, Settings};
+pub(crate) use store::FOLDER;

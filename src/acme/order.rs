@@ -3,7 +3,6 @@ use super::client::Client;
 use super::pending::Pending;
 use super::retry_after::RetryAfter;
 use super::store::Store;
-use crate::config::AcmeChallenge;
 use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, ChallengeType, Error, ExternalAccountKey,
     Identifier, Key, NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
@@ -12,6 +11,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::AcmeChallenge;
 use tokio::time::sleep;
 
 /// How long the authority may take for its checks, and again to issue.

@@ -1,13 +1,13 @@
 use super::Settings;
-use crate::disk::PrivateFolder;
 use crate::tls::Certificate;
 use sha1::{Digest, Sha1};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use tidegate_disk::PrivateFolder;
 
 /// Where accounts and certificates are, below `state_dir`.
-pub const FOLDER: &str = "acme";
+pub(crate) const FOLDER: &str = "acme";
 
 /// The file of the account's credentials.
 const ACCOUNT: &str = "account.json";
@@ -162,8 +162,8 @@ fn digest(parts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::AcmeChallenge;
     use std::time::Duration;
+    use tidegate_config::AcmeChallenge;
 
     #[test]
     fn one_orders_at_a_time_and_the_lock_goes_with_who_had_it() {

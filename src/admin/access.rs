@@ -4,11 +4,11 @@
 //! are neither: they are refused by their `Origin`, and by a `Host` that is a name (DNS rebinding).
 
 use super::{Refusal, refuse};
-use crate::http::host::without_port;
 use http::{Method, StatusCode, header};
 use pingora::http::RequestHeader;
 use std::net::IpAddr;
 use subtle::ConstantTimeEq;
+use tidegate_http::host::without_port;
 
 /// What changes nothing although it has a body.
 const HARMLESS: [&str; 2] = ["/diff", "/sessions/affected"];

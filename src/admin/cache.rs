@@ -2,9 +2,9 @@
 
 use super::{Answer, refuse};
 use crate::cache::{Cache, Scope};
-use crate::http::{query, url};
 use http::StatusCode;
 use serde_json::json;
+use tidegate_http::{query, url};
 
 /// Takes responses away: all, those of a URL, or of all that begin so.
 pub(super) fn purge(cache: &Cache, query: &str) -> Answer {

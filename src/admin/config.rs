@@ -1,12 +1,12 @@
 //! The configuration in force, without its secrets.
 
-use crate::config::{Kind, Node, Resolved, tree as parse};
 use crate::generation::Generation;
-use crate::http::redact::redact;
-use crate::http::secret::{
+use serde_json::{Map, Value, json};
+use tidegate_config::{Kind, Node, Resolved, tree as parse};
+use tidegate_http::redact::redact;
+use tidegate_http::secret::{
     REDACTED, holds_fields, is_secret, is_secret_field, is_secret_key, without_url_secrets,
 };
-use serde_json::{Map, Value, json};
 
 /// Each file as it was written, variables by their names.
 pub(super) fn show(generation: &Generation) -> Value {

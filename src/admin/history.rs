@@ -2,9 +2,9 @@
 
 use super::{Admin, Answer, refuse};
 use crate::history::{Order, Version};
-use crate::http::query;
 use http::StatusCode;
 use serde_json::{Value, json};
+use tidegate_http::query;
 use tokio::sync::oneshot;
 
 /// The versions, the newest first, and what is wrong with the newest edit.

@@ -2,10 +2,10 @@
 
 use super::{Answer, refuse};
 use crate::generation::Generation;
-use crate::http::query;
 use http::StatusCode;
 use log::LevelFilter;
 use serde_json::{Value, json};
+use tidegate_http::query;
 
 /// The lines after the one of number `after`, at most `limit`.
 pub(super) fn lines(generation: &Generation, query: &str) -> Answer {

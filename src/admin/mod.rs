@@ -14,12 +14,11 @@ mod sessions;
 mod status;
 mod upstreams;
 
-pub use readiness::Readiness;
+pub(crate) use readiness::Readiness;
 
 use crate::cache::Cache;
 use crate::generation::Live;
 use crate::history::{History, Order};
-use crate::http::address::Address;
 use crate::load::{Arrivals, InFlight, Overload, Places};
 use crate::websocket::Registry;
 use async_trait::async_trait;
@@ -30,6 +29,7 @@ use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
+use tidegate_http::address::Address;
 use tokio::sync::mpsc;
 
 /// The most bytes of a request's body.
@@ -68,7 +68,7 @@ const RESOURCES: [(&str, &str); 25] = [
 const OPENAPI: &str = include_str!("openapi.json");
 
 /// Answers at the admin endpoint.
-pub struct Admin {
+pub(crate) struct Admin {
     /// Where it is.
     pub address: Address,
     /// The configuration in force.

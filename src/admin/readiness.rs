@@ -2,13 +2,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether balancers should send requests here.
 #[derive(Debug, Default)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     is_stopping: AtomicBool,
 }
 
 impl Readiness {
     /// From now on they should not.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
     }
 

@@ -1,11 +1,11 @@
 //! The routes and what they have done.
 
-use crate::config::ExpandedValues;
 use crate::explain::{conditions, facts};
 use crate::generation::{Generation, Route};
 use crate::routing::Rule;
 use crate::telemetry::BOUNDS;
 use serde_json::{Map, Value, json};
+use tidegate_config::ExpandedValues;
 
 /// All of them; the one without a name answers what no other takes.
 pub(super) fn list(generation: &Generation) -> Value {

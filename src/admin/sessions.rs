@@ -1,11 +1,11 @@
 use super::{Answer, refuse};
 use crate::background;
 use crate::generation::{Drain, Plan};
-use crate::http::query;
-use crate::websocket::frame::{Tally, is_sendable};
 use crate::websocket::{End, Initiator, LogFrames, Registry, Selector, Session, close_spread};
 use http::StatusCode;
 use serde_json::{Value, json};
+use tidegate_http::query;
+use tidegate_http::websocket::frame::{Tally, is_sendable};
 
 /// The close code of a kick that names none.
 const KICKED: u16 = 4001;

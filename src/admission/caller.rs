@@ -1,9 +1,9 @@
 use crate::generation::Edge;
-use crate::http::forwarded::{self, Hop};
-use crate::http::host;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::borrow::Cow;
 use std::net::IpAddr;
+use tidegate_http::forwarded::{self, Hop};
+use tidegate_http::host;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -11,7 +11,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 
 /// Who asks, as far as the gateway can know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// The client's address.
     pub address: Option<IpAddr>,
     /// By what it came: `http` or `https`.
@@ -23,7 +23,7 @@ pub struct Caller {
 /// Who asks: who connects, or the client for which a trusted proxy speaks. Each fact is taken from
 /// `X-Forwarded-*`, and from `Forwarded` (RFC 7239) where the proxy sends no such header: a balancer
 /// that writes the former may pass on a stranger's `Forwarded`.
-pub fn caller(
+pub(crate) fn caller(
     edge: &Edge,
     peer: Option<IpAddr>,
     is_trusted: bool,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Runs the route's filters over the request, and checks the `Origin` of a WebSocket handshake
 /// between them; the first that answers ends the walk.
-pub async fn filter(
+pub(crate) async fn filter(
     route: &Route,
     head: &mut RequestHeader,
     exchange: &mut Exchange,
@@ -55,7 +55,7 @@ fn check_origin(route: &Route, head: &RequestHeader, exchange: &Exchange) -> Opt
 }
 
 /// Runs the route's filters over the response, in reverse.
-pub async fn filter_back(
+pub(crate) async fn filter_back(
     route: &Route,
     head: &mut ResponseHeader,
     request: &RequestHeader,

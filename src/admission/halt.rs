@@ -1,11 +1,11 @@
 use crate::filter::{Reply, ReplyBody};
-use crate::websocket::handshake::HandshakeError;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
+use tidegate_http::websocket::handshake::HandshakeError;
 
 /// Where a request's way ends before an upstream: why, and what is answered.
 #[derive(Debug)]
-pub struct Halt {
+pub(crate) struct Halt {
     /// Why.
     pub why: Why,
     /// The answer.
@@ -14,7 +14,7 @@ pub struct Halt {
 
 /// Why a request goes no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub(crate) enum Why {
     /// It is served by HTTPS only.
     Https,
     /// Routes take it by other methods only.
@@ -29,17 +29,17 @@ pub enum Why {
 
 impl Halt {
     /// For this reason, with this answer.
-    pub fn new(why: Why, reply: Reply) -> Self {
+    pub(crate) fn new(why: Why, reply: Reply) -> Self {
         Self { why, reply }
     }
 
     /// For an answer of the gateway's own.
-    pub fn answer(reply: Reply) -> Self {
+    pub(crate) fn answer(reply: Reply) -> Self {
         Self::new(Why::Answer, reply)
     }
 
     /// For what the request itself is.
-    pub fn request(reply: Reply) -> Self {
+    pub(crate) fn request(reply: Reply) -> Self {
         Self::new(Why::Request, reply)
     }
 
@@ -48,7 +48,7 @@ impl Halt {
     }
 
     /// What is wrong with the request, where the client is at fault.
-    pub fn fault(&self) -> Option<&str> {
+    pub(crate) fn fault(&self) -> Option<&str> {
         match &self.reply.body {
             ReplyBody::Error { message, .. }
                 if self.why == Why::Request && self.reply.status.is_client_error() =>

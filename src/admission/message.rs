@@ -3,22 +3,22 @@
 use super::{Halt, Known, Survey};
 use crate::filter::Reply;
 use crate::generation::{Edge, Limits, ManagedHeaders, Underscores, has_underscore};
-use crate::http::proxy_headers::is_for_proxies;
-use crate::http::{framing, head, host, path, url};
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{Method, StatusCode, Uri, Version};
 use pingora::http::RequestHeader;
 use std::borrow::Cow;
+use tidegate_http::proxy_headers::is_for_proxies;
+use tidegate_http::{framing, head, host, path, url};
 
 /// Why a request is refused whose header could be read in two ways: with the white space around it, and without
 /// (RFC 9113, section 8.2.1; RFC 9110, section 5.5).
-pub const PADDED_VALUE: &str = "the value of a header begins or ends with white space";
+pub(crate) const PADDED_VALUE: &str = "the value of a header begins or ends with white space";
 
 /// Brings a head into the form that everything behind this reads: without headers that pass for
 /// others or that only a trusted proxy may send, its host in the one spelling. Refuses what is too
 /// large, and what has been here before.
-pub fn prepare(
+pub(crate) fn prepare(
     edge: &Edge,
     survey: &Survey,
     peer_is_trusted: bool,
@@ -240,7 +240,7 @@ fn is_misspelt(method: &Method) -> bool {
 }
 
 /// The host that is asked for (RFC 9110, section 7.2), of a head that has been prepared.
-pub fn authority(head: &RequestHeader) -> Result<&str, Halt> {
+pub(crate) fn authority(head: &RequestHeader) -> Result<&str, Halt> {
     if let Some(authority) = head.uri.authority() {
         return Ok(authority.as_str());
     }

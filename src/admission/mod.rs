@@ -8,28 +8,28 @@ mod halt;
 mod message;
 mod survey;
 
-pub use caller::caller;
-pub use filters::{filter, filter_back};
-pub use halt::{Halt, Why};
-pub use message::{PADDED_VALUE, authority, prepare};
-pub use survey::{Known, Survey};
+pub(crate) use caller::caller;
+pub(crate) use filters::{filter, filter_back};
+pub(crate) use halt::{Halt, Why};
+pub(crate) use message::{PADDED_VALUE, authority, prepare};
+pub(crate) use survey::{Known, Survey};
 
 use crate::exchange::{Exchange, ForwardedPath};
 use crate::filter::{Reply, is_preflight};
 use crate::generation::{Generation, Listener, Route};
-use crate::http::host::{self, without_port};
-use crate::http::path::{self, Forwarded, PathError, Spelling};
 use crate::routing::{Miss, Query};
-use crate::websocket::handshake;
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 use pingora::http::RequestHeader;
 use std::borrow::Cow;
 use std::sync::Arc;
+use tidegate_http::host::{self, without_port};
+use tidegate_http::path::{self, Forwarded, PathError, Spelling};
+use tidegate_http::websocket::handshake;
 
 /// What is known of a request when its head has come.
 #[derive(Debug, Clone, Copy)]
-pub struct Arrival<'a> {
+pub(crate) struct Arrival<'a> {
     /// Its head.
     pub head: &'a RequestHeader,
     /// What a walk over its headers found.
@@ -44,7 +44,7 @@ pub struct Arrival<'a> {
 
 /// What a request asks for, as routing sees it.
 #[derive(Debug)]
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// Host and port.
     pub authority: &'a str,
     /// The path, whose normal form routing uses.
@@ -54,7 +54,7 @@ pub struct Target<'a> {
 }
 
 /// Whether a head is a WebSocket's by HTTP/2 (RFC 8441).
-pub fn extended_connect(head: &RequestHeader) -> Result<bool, Halt> {
+pub(crate) fn extended_connect(head: &RequestHeader) -> Result<bool, Halt> {
     if head.method != Method::CONNECT {
         return Ok(false);
     }
@@ -80,7 +80,7 @@ impl Arrival<'_> {
 
 /// The route that the request goes by, with what the exchange has to know of it. Where none takes
 /// it, that is the fallback, whose filters have a say.
-pub fn admit<'g>(
+pub(crate) fn admit<'g>(
     generation: &'g Generation,
     arrival: &Arrival<'_>,
     exchange: &mut Exchange,
@@ -123,7 +123,7 @@ fn enter<'a>(generation: &Generation, arrival: &Arrival<'a>) -> Result<Target<'a
 
 impl<'a> Target<'a> {
     /// Of a head and the host that it asks for.
-    pub fn of(head: &'a RequestHeader, authority: &'a str) -> Result<Self, Halt> {
+    pub(crate) fn of(head: &'a RequestHeader, authority: &'a str) -> Result<Self, Halt> {
         if !head.raw_path_is_utf8() {
             return Err(Halt::bad_request(&path::PathError::NotUtf8.to_string()));
         }
@@ -139,7 +139,7 @@ impl<'a> Target<'a> {
     }
 
     /// The same, as a table is asked.
-    pub fn query(&self) -> Query<'_> {
+    pub(crate) fn query(&self) -> Query<'_> {
         Query {
             path: &self.path.normal,
             query: self.head.uri.query(),
@@ -217,7 +217,7 @@ impl<'a> Target<'a> {
 
 /// What is refused after the filters have seen it, so that logs know the user and browsers
 /// may read the reason.
-pub fn refuse(
+pub(crate) fn refuse(
     route: &Route,
     head: &RequestHeader,
     is_websocket: bool,

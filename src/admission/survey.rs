@@ -2,13 +2,13 @@
 //! of a header costs more than this walk does for each header.
 
 use crate::generation::is_odd;
-use crate::http::head::is_padded;
-use crate::http::proxy_headers::is_for_proxies;
 use http::HeaderMap;
+use tidegate_http::head::is_padded;
+use tidegate_http::proxy_headers::is_for_proxies;
 
 /// A header that only some requests have, and that admission reads where it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
+pub(crate) enum Known {
     /// `Connection`.
     Connection = 1,
     /// `Content-Length`.
@@ -49,7 +49,7 @@ impl Known {
 
 /// The headers of a request, as the walk found them.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Survey {
+pub(crate) struct Survey {
     /// Bytes of names and values, with the colon, the space and the line's end of each.
     pub(super) size: usize,
     /// Whether a name has other characters than letters, digits and `-`.
@@ -66,7 +66,7 @@ pub struct Survey {
 
 impl Survey {
     /// Walks over the headers.
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut survey = Self::default();
         for (name, value) in headers {
             survey.size += name.as_str().len() + value.len() + 4;
@@ -81,12 +81,12 @@ impl Survey {
     }
 
     /// Whether this header is there.
-    pub fn has(&self, header: Known) -> bool {
+    pub(crate) fn has(&self, header: Known) -> bool {
         self.known & header as u16 != 0
     }
 
     /// Whether this header is there more than once.
-    pub fn has_twice(&self, header: Known) -> bool {
+    pub(crate) fn has_twice(&self, header: Known) -> bool {
         self.twice & header as u16 != 0
     }
 }

@@ -15,10 +15,10 @@ const PIECE: usize = 64 * 1024;
 const OVERHEAD: usize = 512;
 
 /// When it is fresh and what Pingora knows of it, and its head, as Pingora writes them down.
-pub type Written = (Vec<u8>, Vec<u8>);
+pub(super) type Written = (Vec<u8>, Vec<u8>);
 
 /// A response that is kept.
-pub struct Entry {
+pub(super) struct Entry {
     pub key: CompactCacheKey,
     pub url: Arc<str>,
     pub written: Written,
@@ -26,32 +26,32 @@ pub struct Entry {
 }
 
 /// What an entry with such a head and body weighs.
-pub fn weight(url: &str, written: &Written, body: usize) -> usize {
+pub(super) fn weight(url: &str, written: &Written, body: usize) -> usize {
     OVERHEAD + 2 * url.len() + written.0.len() + written.1.len() + body
 }
 
 impl Entry {
-    pub fn weight(&self) -> usize {
+    pub(super) fn weight(&self) -> usize {
         weight(&self.url, &self.written, self.body.len())
     }
 
-    pub fn hash(&self) -> u128 {
+    pub(super) fn hash(&self) -> u128 {
         u128::from_be_bytes(self.key.combined_bin())
     }
 
-    pub fn meta(&self) -> Result<CacheMeta> {
+    pub(super) fn meta(&self) -> Result<CacheMeta> {
         CacheMeta::deserialize(&self.written.0, &self.written.1)
     }
 }
 
 /// Reads an entry.
-pub struct Reader {
+pub(super) struct Reader {
     entry: Arc<Entry>,
     left: Bytes,
 }
 
 impl Reader {
-    pub fn new(entry: Arc<Entry>) -> Self {
+    pub(super) fn new(entry: Arc<Entry>) -> Self {
         Self { left: entry.body.clone(), entry }
     }
 }

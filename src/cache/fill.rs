@@ -27,7 +27,7 @@ enum Progress {
 }
 
 /// A response on its way into the cache.
-pub struct Fill {
+pub(super) struct Fill {
     pub id: u64,
     pub mark: Mark,
     pub url: Arc<str>,
@@ -40,7 +40,12 @@ pub struct Fill {
 }
 
 impl Fill {
-    pub fn new(shelf: &'static Shelf, target: &Target, written: Written, reserved: usize) -> Self {
+    pub(super) fn new(
+        shelf: &'static Shelf,
+        target: &Target,
+        written: Written,
+        reserved: usize,
+    ) -> Self {
         Self {
             id: shelf.next_fill(),
             shelf,
@@ -53,11 +58,11 @@ impl Fill {
         }
     }
 
-    pub fn meta(&self) -> Result<CacheMeta> {
+    pub(super) fn meta(&self) -> Result<CacheMeta> {
         CacheMeta::deserialize(&self.written.0, &self.written.1)
     }
 
-    pub fn is_broken(&self) -> bool {
+    pub(super) fn is_broken(&self) -> bool {
         *self.progress.borrow() == Progress::Broken
     }
 
@@ -100,7 +105,7 @@ impl Drop for Fill {
 }
 
 /// Writes a response down as it comes.
-pub struct Filler {
+pub(super) struct Filler {
     shelf: &'static Shelf,
     key: CompactCacheKey,
     /// `None` when there is no room: it is not kept.
@@ -112,7 +117,7 @@ pub struct Filler {
 }
 
 impl Filler {
-    pub fn new(
+    pub(super) fn new(
         shelf: &'static Shelf,
         key: CompactCacheKey,
         fill: Option<Arc<Fill>>,
@@ -178,14 +183,14 @@ impl Drop for Filler {
 }
 
 /// Reads a response while it comes.
-pub struct Follower {
+pub(super) struct Follower {
     fill: Arc<Fill>,
     progress: watch::Receiver<Progress>,
     next: usize,
 }
 
 impl Follower {
-    pub fn new(fill: Arc<Fill>) -> Self {
+    pub(super) fn new(fill: Arc<Fill>) -> Self {
         Self { progress: fill.progress.subscribe(), fill, next: 0 }
     }
 }

@@ -6,21 +6,21 @@ const STRIPES: usize = 1024;
 /// Tells a response that was asked for before its URL was purged from one asked for after.
 ///
 /// A few URLs share a count: what one of them costs the others is that a response is not kept once.
-pub struct Marks {
+pub(super) struct Marks {
     all: AtomicU64,
     stripes: Box<[AtomicU64]>,
 }
 
 /// When something was asked for, in purges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
+pub(crate) struct Mark {
     all: u64,
     one: u64,
 }
 
 impl Marks {
     /// None has been purged.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { all: AtomicU64::new(0), stripes: (0..STRIPES).map(|_| AtomicU64::new(0)).collect() }
     }
 
@@ -32,20 +32,20 @@ impl Marks {
     }
 
     /// Now, for this URL.
-    pub fn now(&self, url: &str) -> Mark {
+    pub(super) fn now(&self, url: &str) -> Mark {
         let one = self.stripe(url).map_or(0, |stripe| stripe.load(Ordering::Acquire));
         Mark { all: self.all.load(Ordering::Acquire), one }
     }
 
     /// This URL is purged.
-    pub fn purge(&self, url: &str) {
+    pub(super) fn purge(&self, url: &str) {
         if let Some(stripe) = self.stripe(url) {
             stripe.fetch_add(1, Ordering::AcqRel);
         }
     }
 
     /// Many are.
-    pub fn purge_all(&self) {
+    pub(super) fn purge_all(&self) {
         self.all.fetch_add(1, Ordering::AcqRel);
     }
 }

@@ -17,15 +17,16 @@ mod status;
 mod storage;
 mod user;
 
-pub use counts::Counts;
-pub use marks::Mark;
-pub use policy::Policy;
-pub use request::is_answerable;
-pub use rules::{Arrival, Asked, Refusal, Wishes, judge, made_by_gateway, says_how_long};
-pub use shelf::{Limits, Scope, Shelf, Target};
-pub use status::Status;
-pub use storage::Lease;
-pub use user::names_user;
+pub(crate) use counts::Counts;
+pub(crate) use marks::Mark;
+pub(crate) use policy::Policy;
+pub(crate) use request::is_answerable;
+pub use rules::Wishes;
+pub(crate) use rules::{Arrival, Asked, Refusal, judge, made_by_gateway, says_how_long};
+pub(crate) use shelf::{Limits, Scope, Shelf, Target};
+pub(crate) use status::Status;
+pub(crate) use storage::Lease;
+pub(crate) use user::names_user;
 
 use std::sync::OnceLock;
 
@@ -34,18 +35,18 @@ use std::sync::OnceLock;
 /// Pingora asks for storage that lives as long as the process; so it is made once, and follows the
 /// limits of each configuration.
 #[derive(Default)]
-pub struct Cache(OnceLock<&'static Shelf>);
+pub(crate) struct Cache(OnceLock<&'static Shelf>);
 
 impl Cache {
     /// Makes it, if it is wanted and not there, and bounds it.
-    pub fn apply(&self, limits: Option<Limits>) {
+    pub(crate) fn apply(&self, limits: Option<Limits>) {
         if let Some(limits) = limits {
             self.0.get_or_init(|| Box::leak(Box::new(Shelf::new()))).bound(limits);
         }
     }
 
     /// What is kept, once there was a route that keeps anything.
-    pub fn shelf(&self) -> Option<&'static Shelf> {
+    pub(crate) fn shelf(&self) -> Option<&'static Shelf> {
         self.0.get().copied()
     }
 }

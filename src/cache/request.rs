@@ -16,7 +16,7 @@ const OVERRIDES: [HeaderName; 8] = [
 ];
 
 /// Whether a response could be kept for another request like it.
-pub fn is_answerable(head: &RequestHeader, has_body: bool) -> bool {
+pub(crate) fn is_answerable(head: &RequestHeader, has_body: bool) -> bool {
     matches!(head.method, Method::GET | Method::HEAD)
         && !has_body
         && !head.headers.keys().any(|name| {

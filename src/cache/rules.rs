@@ -1,13 +1,13 @@
 //! What a shared cache may keep, and for how long (RFC 9111, RFC 5861).
 
 use super::Policy;
-use crate::http::head::nominated;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora_cache::CacheMeta;
 use pingora_cache::cache_control::{CacheControl, DirectiveKey, InterpretCacheControl};
 use std::time::{Duration, SystemTime};
+use tidegate_http::head::nominated;
 
 /// The most that is kept of a span of time: what RFC 9111, section 1.2.2, has for infinity.
 const FOREVER: Duration = Duration::from_secs(1 << 31);
@@ -77,13 +77,13 @@ const MADE_BY_GATEWAY: [HeaderName; 10] = [
 ];
 
 /// Whether the gateway writes this field itself.
-pub fn made_by_gateway(name: &HeaderName) -> bool {
+pub(crate) fn made_by_gateway(name: &HeaderName) -> bool {
     MADE_BY_GATEWAY.contains(name)
 }
 
 /// Why a response is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// By its own words, or the lack of them: the next one will not be either.
     OfResponse,
     /// Because of what this request was.
@@ -92,18 +92,18 @@ pub enum Refusal {
 
 impl Refusal {
     /// The request had an `Authorization`.
-    pub const AUTHORIZATION: &'static str = "authorization";
+    pub(crate) const AUTHORIZATION: &'static str = "authorization";
     /// It had a `Cookie`, and the response does not say that it may be kept.
-    pub const COOKIE: &'static str = "cookie";
+    pub(crate) const COOKIE: &'static str = "cookie";
     /// The same, where it names a user otherwise.
-    pub const USER: &'static str = "user";
+    pub(crate) const USER: &'static str = "user";
     /// The upstream failed; what it has for others is another matter, and so is what is kept.
-    pub const ERROR: &'static str = "error";
+    pub(crate) const ERROR: &'static str = "error";
     /// It asks for a part.
-    pub const RANGE: &'static str = "range";
+    pub(crate) const RANGE: &'static str = "range";
 
     /// Whether such a reason says nothing of what others would get.
-    pub fn is_of_request(reason: &'static str) -> bool {
+    pub(crate) fn is_of_request(reason: &'static str) -> bool {
         [Self::AUTHORIZATION, Self::COOKIE, Self::USER, Self::ERROR, Self::RANGE].contains(&reason)
     }
 }
@@ -156,7 +156,7 @@ impl Wishes {
 
 /// What of a request decides whether the response to it may be kept.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// It had an `Authorization`.
     pub with_authorization: bool,
     /// It had a `Cookie`.
@@ -167,20 +167,20 @@ pub struct Asked {
 
 impl Asked {
     /// Whether `default_ttl` must not share anything with this request.
-    pub fn names_somebody(self) -> bool {
+    pub(crate) fn names_somebody(self) -> bool {
         self.with_authorization || self.with_cookie || self.of_user
     }
 
     /// Whether others may be given what this request fetches, as far as it tells by itself: where the
     /// response says so too, they may be given what names somebody.
-    pub fn shares(self, policy: &Policy) -> bool {
+    pub(crate) fn shares(self, policy: &Policy) -> bool {
         !self.with_authorization && (policy.default_ttl.is_zero() || !self.names_somebody())
     }
 }
 
 /// How and when a response came.
 #[derive(Debug)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     /// When its head was there.
     pub at: SystemTime,
     /// How old it can be by then, by its `Date`, or by its `Age` and the time that it took (section
@@ -192,7 +192,7 @@ pub struct Arrival {
 
 impl Arrival {
     /// Of this response, for which the upstream took so long.
-    pub fn of(response: &ResponseHeader, took: Duration) -> Self {
+    pub(crate) fn of(response: &ResponseHeader, took: Duration) -> Self {
         let age = response.headers.get(header::AGE).and_then(|age| age.to_str().ok());
         // The first of a list counts (section 5.1); what is no number is none.
         let age = age.and_then(|age| age.split(',').next()?.trim().parse().ok()).unwrap_or(0);
@@ -217,7 +217,7 @@ fn date(response: &ResponseHeader) -> Option<SystemTime> {
 }
 
 /// Whether a response says for how long it is fresh; if not, `default_ttl` did.
-pub fn says_how_long(headers: &HeaderMap) -> bool {
+pub(crate) fn says_how_long(headers: &HeaderMap) -> bool {
     headers.contains_key(header::EXPIRES)
         || CacheControl::from_headers_named("cache-control", headers).is_some_and(|cc| {
             cc.no_cache()
@@ -228,7 +228,7 @@ pub fn says_how_long(headers: &HeaderMap) -> bool {
 
 /// Whether a response may be kept, and for how long. For a 304, `response` is what is kept, with the
 /// words of the 304.
-pub fn judge(
+pub(crate) fn judge(
     response: &ResponseHeader,
     arrival: &Arrival,
     asked: Asked,

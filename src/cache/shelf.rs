@@ -36,7 +36,7 @@ impl Limits {
 
 /// What a request asks for, as the cache tells it from others.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub(crate) struct Target {
     /// As the client wrote it, normalised.
     pub url: Arc<str>,
     /// When it asked.
@@ -54,7 +54,7 @@ impl Target {
 
 /// What is purged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// Everything.
     All,
     /// A URL, in all its variants.
@@ -75,7 +75,7 @@ type Slots = HashMap<u128, Slot>;
 type Index = BTreeMap<Arc<str>, Vec<CompactCacheKey>>;
 
 /// The responses that are kept, and all that Pingora wants to have beside them.
-pub struct Shelf {
+pub(crate) struct Shelf {
     shards: [RwLock<Slots>; SHARDS],
     /// Held while entries come and go, so that it never misses one; not to find one.
     index: Mutex<Index>,
@@ -121,37 +121,37 @@ impl Shelf {
     }
 
     /// The most bytes of a body.
-    pub fn max_entry(&self) -> usize {
+    pub(crate) fn max_entry(&self) -> usize {
         self.max_entry.load(Relaxed)
     }
 
     /// What a request for this URL asks for, now. `shares` is whether others may be given what it fetches.
-    pub fn target(&self, url: String, shares: bool) -> Target {
+    pub(crate) fn target(&self, url: String, shares: bool) -> Target {
         Target { mark: self.marks.now(&url), url: url.into(), shares }
     }
 
     /// Bytes of all entries.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.lru.total_size()
     }
 
     /// How many there are.
-    pub fn entries(&self) -> usize {
+    pub(crate) fn entries(&self) -> usize {
         self.lru.total_items()
     }
 
     /// How many had to make room.
-    pub fn evictions(&self) -> usize {
+    pub(crate) fn evictions(&self) -> usize {
         self.lru.evicted_items()
     }
 
     /// How many were purged.
-    pub fn purged(&self) -> u64 {
+    pub(crate) fn purged(&self) -> u64 {
         self.purged.load(Relaxed)
     }
 
     /// Bytes of what is on its way.
-    pub fn filling(&self) -> usize {
+    pub(crate) fn filling(&self) -> usize {
         self.filling.load(Relaxed)
     }
 
@@ -288,7 +288,7 @@ impl Shelf {
     }
 
     /// Purges; says how many entries went. What is on its way from before is not kept.
-    pub fn purge(&self, scope: &Scope) -> usize {
+    pub(crate) fn purge(&self, scope: &Scope) -> usize {
         match scope {
             Scope::Url(url) => self.marks.purge(url),
             Scope::All | Scope::Prefix(_) => self.marks.purge_all(),

@@ -23,7 +23,7 @@ const SHARDS: usize = 16;
 /// Nobody waits where that would serve no one: requests whose answers can't be shared take no part,
 /// and after an answer that could not be kept, whoever waited goes at once rather than one by one.
 #[derive(Debug, Default)]
-pub struct Stampede([Mutex<Shard>; SHARDS]);
+pub(crate) struct Stampede([Mutex<Shard>; SHARDS]);
 
 /// The keys that are being fetched, or were a moment ago.
 #[derive(Debug, Default)]
@@ -90,7 +90,7 @@ fn is_lock_of(core: &LockCore, permit: &WritePermit) -> bool {
 }
 
 impl Stampede {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 

@@ -27,17 +27,17 @@ const UNSHARED_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 /// may, the client is given what the storage has, and nothing else: a body that turns out to be too
 /// large in the middle would break off. So only one whose head says its length is shared on its way,
 /// and as that differs by response, each request has a view of its own.
-pub struct View {
+pub(crate) struct View {
     shelf: &'static Shelf,
     is_shared: AtomicBool,
 }
 
 /// A view on loan, given back at the end of the request: Pingora wants storage that lives for ever.
-pub struct Lease(&'static View);
+pub(crate) struct Lease(&'static View);
 
 impl Lease {
     /// A view that is free, or one more.
-    pub fn of(shelf: &'static Shelf) -> Self {
+    pub(crate) fn of(shelf: &'static Shelf) -> Self {
         let free = shelf.views.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let view = free.unwrap_or_else(|| {
             Box::leak(Box::new(View { shelf, is_shared: AtomicBool::new(true) }))
@@ -48,12 +48,12 @@ impl Lease {
     }
 
     /// As Pingora takes it.
-    pub fn view(&self) -> &'static View {
+    pub(crate) fn view(&self) -> &'static View {
         self.0
     }
 
     /// What is seen.
-    pub fn shelf(&self) -> &'static Shelf {
+    pub(crate) fn shelf(&self) -> &'static Shelf {
         self.0.shelf
     }
 }

@@ -69,7 +69,7 @@ const NO_USERS: [&str; 3] = ["user-agent", "sec-fetch-user", "x-user-agent"];
 /// Whether a request names its user otherwise than by `Cookie` and `Authorization`: by a certificate,
 /// by one of `identity_headers`, or by a header that carries a secret. What `key_headers` tell apart
 /// names nobody.
-pub fn names_user(
+pub(crate) fn names_user(
     headers: &HeaderMap,
     exchange: &Exchange,
     identity_headers: &[HeaderName],
@@ -98,8 +98,8 @@ fn is_of_user(name: &str) -> bool {
         || has_pair("ssl", "client")
         || has_pair("tls", "client")
         || has_pair("remote", "name")
-        || crate::http::proxy_headers::is_about_certificate(name)
-        || crate::http::secret::is_secret_field(name)
+        || tidegate_http::proxy_headers::is_about_certificate(name)
+        || tidegate_http::secret::is_secret_field(name)
 }
 
 #[cfg(test)]

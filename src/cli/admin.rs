@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which gateway.
 #[derive(Args)]
-pub struct Endpoint {
+pub(super) struct Endpoint {
     /// The gateway's `admin.address` [default: the one of the configuration].
     #[arg(long, value_name = "ADDRESS", env = "TIDEGATE_ADMIN")]
     pub admin: Option<Address>,
@@ -29,7 +29,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// The gateway.
-    pub fn gateway(&self) -> Result<Gateway, ExitCode> {
+    pub(super) fn gateway(&self) -> Result<Gateway, ExitCode> {
         if let Some(address) = &self.admin {
             return Ok(Gateway { token: self.token.clone(), ..Gateway::at(address) });
         }
@@ -70,13 +70,13 @@ impl Endpoint {
     }
 
     /// Asks, and says what went wrong.
-    pub fn ask(&self, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
+    pub(super) fn ask(&self, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
         self.gateway()?.ask(method, target, body)
     }
 }
 
 /// A gateway that runs.
-pub struct Gateway {
+pub(super) struct Gateway {
     address: Address,
     token: Option<String>,
     /// Whether only the file names the address.
@@ -85,12 +85,12 @@ pub struct Gateway {
 
 impl Gateway {
     /// The one that answers there, which is only asked.
-    pub fn at(address: &Address) -> Self {
+    pub(super) fn at(address: &Address) -> Self {
         Self { address: address.clone(), token: None, is_by_file: false }
     }
 
     /// Asks, and says what went wrong.
-    pub fn ask(&self, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
+    pub(super) fn ask(&self, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
         self.exchange(method, target, body).map_err(|failure| {
             eprintln!("error: {failure}");
             if self.is_by_file && matches!(failure, Failure::Unreachable(..)) {
@@ -163,7 +163,7 @@ fn exchange(
 }
 
 /// A connection, on which an answer may take so long.
-pub fn connect(address: &Address, patience: Duration) -> io::Result<Box<dyn Stream>> {
+pub(super) fn connect(address: &Address, patience: Duration) -> io::Result<Box<dyn Stream>> {
     match address {
         Address::Inet(address) => {
             let stream = TcpStream::connect_timeout(address, patience)?;
@@ -179,12 +179,12 @@ pub fn connect(address: &Address, patience: Duration) -> io::Result<Box<dyn Stre
 }
 
 /// What is read from and written to.
-pub trait Stream: Read + Write {}
+pub(super) trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
 
 /// A target with the parameters that are given.
-pub fn target(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
+pub(super) fn target(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, value) in parameters {
         if let Some(value) = value {

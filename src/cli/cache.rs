@@ -2,7 +2,7 @@ use super::admin::{self, Endpoint};
 use clap::{ArgGroup, Args, Subcommand};
 use std::process::ExitCode;
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 URLs are written as clients write them: with scheme, host, and the port unless it is the scheme's own.
 A response that is on its way when it is purged is given to those who wait for it, and not kept.
 
@@ -12,7 +12,7 @@ Examples:
   tidegate cache purge --all";
 
 #[derive(Args)]
-pub struct Cache {
+pub(super) struct Cache {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -40,7 +40,7 @@ struct Purge {
 }
 
 impl Cache {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         let Verb::Purge(purge) = &self.verb;
         let target = admin::target(
             "/cache/purge",

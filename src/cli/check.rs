@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use tidegate::{Config, Problems};
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 Every problem is told at once, as FILE:LINE:COLUMN, with the nearest right spelling.
 What is no error and not wise is told as a warning with its name, which docs/warnings.md explains.
 Exit status: 0 when the configuration is good, 78 when it is not, 1 when no gateway answers.
@@ -17,7 +17,7 @@ Examples:
   tidegate check && kill -HUP \"$(pidof tidegate)\"";
 
 #[derive(Args)]
-pub struct Check {
+pub(super) struct Check {
     #[command(flatten)]
     endpoint: Endpoint,
     /// Ask the running gateway which of its sessions this configuration would touch.
@@ -29,7 +29,7 @@ pub struct Check {
 }
 
 impl Check {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         let path = self.endpoint.file.find()?;
         let summary = Config::from_file(&path).check().map_err(wrong)?;
         println!("{}: good ({summary})", path.display());
@@ -52,19 +52,19 @@ impl Check {
     }
 }
 
-pub fn wrong(problems: Problems) -> ExitCode {
+pub(super) fn wrong(problems: Problems) -> ExitCode {
     eprintln!("{problems}");
     ExitCode::from(BAD_CONFIGURATION)
 }
 
 /// What the running gateway would do with its sessions.
-pub fn against(gateway: &Gateway, path: &Path) -> Result<String, ExitCode> {
+pub(super) fn against(gateway: &Gateway, path: &Path) -> Result<String, ExitCode> {
     let plan = Config::from_file(path).session_plan().map_err(wrong)?;
     Ok(affected(&gateway.ask("POST", "/sessions/affected", &plan)?))
 }
 
 /// The same in words.
-pub fn affected(answer: &Value) -> String {
+pub(super) fn affected(answer: &Value) -> String {
     let count = |key: &str| answer[key].as_u64().unwrap_or(0);
     let (kept, drained, closed) = (count("kept"), count("drained"), count("closed"));
     let affected = kept + drained + closed;

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 Open http://localhost:5173 and send yourself a notification. Then edit conf/tidegate.yaml and
 watch: `websocket: off` on the route notifications-ws makes the page fall back to polling.
 Ctrl-C ends everything.
@@ -23,7 +23,7 @@ const CONFIG: &str = include_str!("../../conf/tidegate.yaml");
 const CONFIG_FILE: &str = "conf/tidegate.yaml";
 
 #[derive(Args)]
-pub struct Demo {
+pub(super) struct Demo {
     /// The gateway's port.
     #[arg(long, value_name = "PORT", default_value_t = 3000)]
     gateway_port: u16,
@@ -59,7 +59,7 @@ enum Part {
 }
 
 impl Demo {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         let wants = |part| self.only.is_none_or(|only| only == part);
         let runtime = tokio::runtime::Runtime::new().map_err(|error| fail(&error))?;
         // Services end before the gateway does, so that browsers are told why (1001).

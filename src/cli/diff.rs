@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tidegate::{Config, Difference};
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 Both files are compiled as the gateway would and compared by what their routes do: an edit that changes
 nothing for anybody is no difference. Told are settings, routes, requests that another route takes than
 before, and what becomes of WebSocket sessions. Exit status: 0 when they do the same, 1 when they do not,
@@ -22,7 +22,7 @@ Examples:
   git show HEAD:conf/tidegate.yaml > old.yaml && tidegate diff old.yaml conf/tidegate.yaml --json";
 
 #[derive(Args)]
-pub struct Diff {
+pub(super) struct Diff {
     /// The file as it was, and the file as it is to be; with --running, the latter alone.
     #[arg(required = true, num_args = 1..=2, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -37,7 +37,7 @@ pub struct Diff {
 }
 
 impl Diff {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         let explainer = |path: &Path| Config::from_file(path).explainer().map_err(wrong);
         let (difference, live) = match (&*self.files, self.running) {
             ([old, new], false) => (explainer(old)?.difference(&explainer(new)?), None),

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tidegate::Config;
-use tidegate::doctor::{Examination, Map, Target, Trust};
+use tidegate::doctor::{ConfigMap, trust_any_certificate};
+use tidegate_doctor::{Configuration, Examination, Target, Trust};
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 Walks DNS, TCP, TLS, HTTP, the handshake through the gateway and straight to the upstream, Origin
 and CORS, a ping, an idle while; says what is wrong, why, and what to change, with the line of the
 configuration. Without a configuration it looks at the URL alone. Only GET, OPTIONS and HEAD are
@@ -22,7 +23,7 @@ Examples:
   tidegate doctor http://localhost:3000/api --header 'Authorization: Bearer …' --json";
 
 #[derive(Args)]
-pub struct Doctor {
+pub(super) struct Doctor {
     /// The URL: ws, wss, http or https.
     #[arg(value_parser = Target::parse)]
     url: Target,
@@ -58,22 +59,23 @@ pub struct Doctor {
 }
 
 impl Doctor {
-    pub fn run(self) -> Result<(), ExitCode> {
+    pub(super) fn run(self) -> Result<(), ExitCode> {
+        let any_certificate = trust_any_certificate().map_err(|reason| {
+            eprintln!("error: {reason}");
+            ExitCode::from(FAILURE)
+        })?;
         let trust = match self.url.is_tls {
-            true if self.insecure => Some(Trust::anybody().map_err(|reason| {
-                eprintln!("error: --insecure: {reason}");
-                ExitCode::from(FAILURE)
-            })?),
-            true => Some(Trust::new(self.ca.as_deref()).map_err(|reason| {
+            true if self.insecure => Some(any_certificate.clone()),
+            true => Some(Trust::of_machine(self.ca.as_deref()).map_err(|reason| {
                 eprintln!("error: --ca: {reason}");
                 ExitCode::from(USAGE)
             })?),
             false => None,
         };
-        let map = self.map()?;
+        let configuration = self.configuration()?;
         let examination = Examination {
             target: self.url,
-            map,
+            configuration,
             upstream: self.upstream,
             origin: self.origin,
             protocols: self.protocols,
@@ -81,6 +83,7 @@ impl Doctor {
             idle: self.idle,
             patience: self.timeout,
             trust,
+            any_certificate,
         };
         let runtime = tokio::runtime::Runtime::new().map_err(|error| {
             eprintln!("error: {error}");
@@ -99,16 +102,17 @@ impl Doctor {
     }
 
     /// The configuration that is named, or lies where one is looked for; none is no error.
-    fn map(&self) -> Result<Option<Map>, ExitCode> {
+    fn configuration(&self) -> Result<Option<Box<dyn Configuration>>, ExitCode> {
         let lies_there = PLACES.iter().any(|place| Path::new(place).exists());
         if self.file.config.is_none() && !lies_there {
             return Ok(None);
         }
         let config = Config::from_file(self.file.find()?);
-        Map::new(config).map(Some).map_err(|problems| {
+        let map = ConfigMap::new(config).map_err(|problems| {
             eprintln!("{problems}");
             ExitCode::from(BAD_CONFIGURATION)
-        })
+        })?;
+        Ok(Some(Box::new(map)))
     }
 }
 

@@ -2,7 +2,7 @@ use super::admin::Endpoint;
 use clap::Args;
 use std::process::ExitCode;
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 The gateway refuses new WebSockets (503 with Retry-After) and closes those that there are with
 `drain.code`, spread over `drain.spread`. HTTP goes on, and so does the process: stop it with
 SIGTERM, or take WebSockets again with --stop.
@@ -12,7 +12,7 @@ Examples:
   tidegate drain --stop";
 
 #[derive(Args)]
-pub struct Drain {
+pub(super) struct Drain {
     #[command(flatten)]
     endpoint: Endpoint,
     /// Take new WebSockets again.
@@ -21,7 +21,7 @@ pub struct Drain {
 }
 
 impl Drain {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         if self.stop {
             self.endpoint.ask("DELETE", "/drain", "")?;
             println!("new WebSockets are taken again");

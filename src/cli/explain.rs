@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 use tidegate::{Asked, Config, Verdict};
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 The gateway's own table and filters are asked; nothing is sent. Exit status: 0 when the request is
 forwarded or the gateway has an answer of its own for it, 1 when no route takes it, 2 when it is
 malformed or more than the gateway takes, 78 when the configuration is wrong.
@@ -18,7 +18,7 @@ Examples:
   tidegate explain http://localhost/api --running      what the gateway that runs would do";
 
 #[derive(Args)]
-pub struct Explain {
+pub(super) struct Explain {
     /// The URL: http, https, ws or wss.
     url: String,
     /// The method.
@@ -41,7 +41,7 @@ pub struct Explain {
 }
 
 impl Explain {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         let asked = Asked::new(&self.url, &self.method, &self.headers).map_err(|reason| {
             eprintln!("error: {reason}");
             ExitCode::from(USAGE)

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 Comments stay where they are, and what the file says stays the same: that is looked at before anything is
 written. Exit status: 0 all is well, 1 with --check when a file would be changed, 78 a file is no YAML.
 
@@ -16,7 +16,7 @@ Examples:
   tidegate fmt - < old.yaml > new.yaml";
 
 #[derive(Args)]
-pub struct Fmt {
+pub(super) struct Fmt {
     /// The files, or `-` for standard input [default: the configuration].
     files: Vec<PathBuf>,
     /// Only say which files would be changed.
@@ -27,7 +27,7 @@ pub struct Fmt {
 }
 
 impl Fmt {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         if self.files.iter().any(|file| file == Path::new("-")) {
             return through();
         }

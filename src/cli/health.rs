@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tidegate::{Address, Config};
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 Connects to an address, or to the first listener of the gateway that runs with the configuration.
 Exit status: 0 when the connection is accepted, 1 when it is not, 78 when the configuration names no
 listener.
@@ -22,7 +22,7 @@ Example, in a Dockerfile:
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
-pub struct Health {
+pub(super) struct Health {
     /// The address to connect to; no configuration is read then.
     #[arg(short, long, value_name = "ADDRESS")]
     address: Option<Address>,
@@ -33,7 +33,7 @@ pub struct Health {
     file: ConfigFile,
 }
 
-pub fn ask(health: &Health) -> Result<(), ExitCode> {
+pub(super) fn ask(health: &Health) -> Result<(), ExitCode> {
     if health.ready {
         let endpoint = admin::Endpoint {
             admin: health.address.clone(),

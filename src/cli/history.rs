@@ -3,7 +3,7 @@ use clap::Args;
 use serde_json::Value;
 use std::process::ExitCode;
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 The last twenty versions of the configuration that took effect, the newest first: when, why, and what
 each did otherwise than the one before. With `state_dir` they outlive the process.
 
@@ -12,7 +12,7 @@ Examples:
   tidegate history --json | jq '.versions[0].difference'";
 
 #[derive(Args)]
-pub struct History {
+pub(super) struct History {
     #[command(flatten)]
     endpoint: Endpoint,
     /// As JSON.
@@ -21,7 +21,7 @@ pub struct History {
 }
 
 impl History {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         let history = self.endpoint.ask("GET", "/history", "")?;
         if self.json {
             println!("{history}");
@@ -51,12 +51,12 @@ impl History {
 }
 
 /// Keys of the configuration, as a list.
-pub fn keys(keys: &[Value]) -> String {
+pub(super) fn keys(keys: &[Value]) -> String {
     let keys: Vec<_> = keys.iter().filter_map(Value::as_str).map(|it| format!("`{it}`")).collect();
     keys.join(", ")
 }
 
-pub const ROLLBACK_AFTER_HELP: &str = "\
+pub(super) const ROLLBACK_AFTER_HELP: &str = "\
 The version takes effect as an edit does: live, all of it or nothing, and no socket is dropped but by
 `websocket.on_change`. The file stays as it is: mend it, for its next edit, a SIGHUP or a restart puts it
 into force again.
@@ -66,7 +66,7 @@ Examples:
   tidegate rollback 12";
 
 #[derive(Args)]
-pub struct Rollback {
+pub(super) struct Rollback {
     /// The number of the version, as `tidegate history` lists it [default: the newest before the one in force that
     /// the guard has not left].
     version: Option<u64>,
@@ -75,7 +75,7 @@ pub struct Rollback {
 }
 
 impl Rollback {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         let version = self.version.map(|version| version.to_string());
         let target = target("/rollback", &[("version", version.as_deref())]);
         let done = self.endpoint.ask("POST", &target, "")?;

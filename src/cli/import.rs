@@ -3,12 +3,13 @@ use clap::{Args, ValueEnum};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tidegate::import::{self, Format};
+use tidegate::Config;
+use tidegate_import::Format;
 
 /// Something could not be carried.
 const LEFT_OUT: u8 = 3;
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 The configuration goes to stdout. To stderr goes each line that could not be carried (`left out`),
 and each that means something else now (`changed`), as FILE:LINE. What guards something and can't be
 carried, such as `auth_basic`, closes what it guarded. docs/import.md says what is carried.
@@ -23,7 +24,7 @@ Examples:
   tidegate import nginx sites-enabled/shop > shop.yaml && tidegate check --config shop.yaml";
 
 #[derive(Args)]
-pub struct Import {
+pub(super) struct Import {
     /// Whose file it is.
     format: Kind,
     /// The file; those that it includes are read too.
@@ -33,7 +34,6 @@ pub struct Import {
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
     /// A program with Express and http-proxy-middleware, in JavaScript or TypeScript.
-    #[cfg(feature = "import-express")]
     Express,
     /// nginx.conf, or a file with `server` blocks.
     Nginx,
@@ -42,14 +42,22 @@ enum Kind {
 }
 
 impl Import {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         let format = match self.format {
             #[cfg(feature = "import-express")]
             Kind::Express => Format::Express,
+            #[cfg(not(feature = "import-express"))]
+            Kind::Express => {
+                eprintln!(
+                    "error: this build can't read Express programs, which takes a parser of JavaScript; build it with: \
+                     cargo build --release --features import-express"
+                );
+                return Err(ExitCode::from(FAILURE));
+            }
             Kind::Nginx => Format::Nginx,
             Kind::Traefik => Format::Traefik,
         };
-        let import = import::import(format, &self.file).map_err(|unreadable| {
+        let import = tidegate_import::import(format, &self.file).map_err(|unreadable| {
             eprintln!("{unreadable}");
             ExitCode::from(FAILURE)
         })?;
@@ -58,7 +66,7 @@ impl Import {
         for note in &import.notes {
             eprintln!("{note}");
         }
-        if let Err(problems) = import.check() {
+        if let Err(problems) = Config::from_yaml(&import.yaml).check() {
             eprintln!("the result is not good on this machine:\n{problems}");
             return Err(ExitCode::from(FAILURE));
         }

@@ -2,7 +2,7 @@ use super::admin::{self, Endpoint};
 use clap::{ArgGroup, Args};
 use std::process::ExitCode;
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 Both ends of the session get a close frame with the code and the reason. A client that comes back
 is let in again: this is no ban.
 
@@ -12,7 +12,7 @@ Examples:
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("whom").required(true).multiple(true).args(["user", "session", "route"])))]
-pub struct Kick {
+pub(super) struct Kick {
     #[command(flatten)]
     endpoint: Endpoint,
     /// All sessions of this user.
@@ -38,7 +38,7 @@ pub struct Kick {
 }
 
 impl Kick {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         let target = admin::target(
             "/sessions/close",
             &[

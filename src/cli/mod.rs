@@ -158,7 +158,7 @@ impl ConfigFile {
 }
 
 /// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

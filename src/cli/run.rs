@@ -3,7 +3,7 @@ use clap::Args;
 use std::process::ExitCode;
 use tidegate::{Config, Gateway};
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 The file is followed: a good edit takes effect within a second and drops no connection; a bad one
 changes nothing and is explained in the log.
 
@@ -21,7 +21,7 @@ Examples:
   TIDEGATE_CONFIG=conf/tidegate.yaml tidegate run";
 
 #[derive(Args)]
-pub struct Run {
+pub(super) struct Run {
     #[command(flatten)]
     file: ConfigFile,
     /// Take the listeners of the gateway that runs, which then finishes and goes.
@@ -30,7 +30,7 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         let gateway = Gateway::from_config(Config::from_file(self.file.find()?)).renew_on_signal();
         let gateway = if self.upgrade { gateway.take_over() } else { gateway };
         gateway.run().map_err(|error| error.report())

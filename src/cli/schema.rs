@@ -2,7 +2,7 @@ use clap::Args;
 use std::io::Write;
 use std::process::ExitCode;
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 Editors with a YAML language server use it when a file begins with
   # yaml-language-server: $schema=tidegate.schema.json
 
@@ -11,14 +11,14 @@ Examples:
   tidegate schema --markdown | less";
 
 #[derive(Args)]
-pub struct Schema {
+pub(super) struct Schema {
     /// Print the reference for people instead: every key with its meaning and default.
     #[arg(long)]
     markdown: bool,
 }
 
 impl Schema {
-    pub fn print(&self) -> Result<(), ExitCode> {
+    pub(super) fn print(&self) -> Result<(), ExitCode> {
         let text = if self.markdown {
             tidegate::reference()
         } else {

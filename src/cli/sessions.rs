@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 Asks a running gateway at its admin endpoint (`admin: {address: 127.0.0.1:9901}`). IN is what the
 client sent, OUT what went to it.
 
@@ -21,7 +21,7 @@ Examples:
 const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
-pub struct Sessions {
+pub(super) struct Sessions {
     #[command(flatten)]
     endpoint: Endpoint,
     /// Those of this user.
@@ -45,7 +45,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         let gateway = self.endpoint.gateway()?;
         let which = [
             ("user", self.user.as_deref()),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::process::ExitCode;
 use std::time::Duration;
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 Asks a running gateway at its admin endpoint, and prints what is in force: the addresses that it
 listens on, the version of the configuration, and settings that wait for a restart.
 
@@ -16,7 +16,7 @@ Examples:
   tidegate status --config conf/tidegate.yaml --json";
 
 #[derive(Args)]
-pub struct Status {
+pub(super) struct Status {
     #[command(flatten)]
     endpoint: Endpoint,
     /// As JSON.
@@ -25,7 +25,7 @@ pub struct Status {
 }
 
 impl Status {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         let status = self.endpoint.ask("GET", "/status", "")?;
         match self.json {
             true => println!("{status}"),

@@ -12,7 +12,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tidegate::Config;
 
-pub const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 Checks the configuration with this binary, starts `tidegate run --upgrade`, and waits until it
 serves. The new process takes the listening sockets over, so that no connection is refused; the old
 one finishes its requests and closes its WebSockets by `drain`, within shutdown.grace. A new process
@@ -36,13 +36,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 
 #[derive(Args)]
-pub struct Upgrade {
+pub(super) struct Upgrade {
     #[command(flatten)]
     file: ConfigFile,
 }
 
 impl Upgrade {
-    pub fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self) -> Result<(), ExitCode> {
         let path = self.file.find()?;
         let config = Config::from_file(&path);
         let control = config.control_socket();

@@ -1,12 +1,12 @@
 use super::Levels;
 use super::brotli_segment;
-use crate::http::encoding::Coding;
 use bytes::Bytes;
 use flate2::{Compress, Compression, Crc, FlushCompress};
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::sync::Mutex;
+use tidegate_http::encoding::Coding;
 use zstd::zstd_safe::{CParameter, Strategy};
 
 /// Bytes that are compressed together. A response whose client reads slowly then holds these and
@@ -32,7 +32,7 @@ const ZSTD_LARGE_TABLE_LEVELS: RangeInclusive<i32> = 2..=5;
 const GZIP_HEAD: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// Compresses one body, piece by piece.
-pub struct Encoder {
+pub(crate) struct Encoder {
     stream: Stream,
     window: Window,
 }
@@ -97,7 +97,7 @@ impl Window {
 
 impl Encoder {
     /// For a body of this length, if it is known.
-    pub fn new(coding: Coding, levels: Levels, length: Option<u64>) -> io::Result<Self> {
+    pub(crate) fn new(coding: Coding, levels: Levels, length: Option<u64>) -> io::Result<Self> {
         let stream = match coding {
             Coding::Gzip => {
                 Stream::Gzip(Gzip { level: levels.gzip, is_begun: false, crc: Crc::new() })
@@ -123,7 +123,7 @@ impl Encoder {
     }
 
     /// Takes a piece in, and gives what has come of it. With `flush` that is all there is.
-    pub fn push(&mut self, piece: &[u8], flush: bool) -> io::Result<Bytes> {
+    pub(crate) fn push(&mut self, piece: &[u8], flush: bool) -> io::Result<Bytes> {
         if let Stream::Zstd(encoder) = &mut self.stream {
             let encoder = encoder.get_mut().map_err(|_| io::ErrorKind::Other)?;
             encoder.write_all(piece)?;
@@ -146,7 +146,7 @@ impl Encoder {
     }
 
     /// The end of the stream; nothing when it has been given already.
-    pub fn finish(&mut self) -> io::Result<Bytes> {
+    pub(crate) fn finish(&mut self) -> io::Result<Bytes> {
         let mut rest = Vec::new();
         self.segment(&mut rest)?;
         self.window = Window::default();

@@ -7,12 +7,12 @@
 mod brotli_segment;
 mod encoder;
 
-pub use encoder::Encoder;
+pub(crate) use encoder::Encoder;
 
-use crate::http::encoding::Coding;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName};
 use pingora::http::ResponseHeader;
+use tidegate_http::encoding::Coding;
 
 /// What is compressed, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl Compression {
 
 /// Digests of the bytes as they came, which are others when they are compressed (RFC 9530, sections
 /// 2 and 3; RFC 3230; RFC 1864).
-pub const DIGESTS: [HeaderName; 4] = [
+pub(crate) const DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("content-digest"),
     HeaderName::from_static("repr-digest"),
     HeaderName::from_static("digest"),
@@ -124,7 +124,7 @@ pub const DIGESTS: [HeaderName; 4] = [
 ];
 
 /// The body's length, if it is known.
-pub fn length(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 

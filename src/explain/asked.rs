@@ -1,6 +1,5 @@
 use crate::admission::{Halt, Why};
 use crate::filter::Reply;
-use crate::http::raw_head::{self, Fault, MALFORMED};
 use bytes::BytesMut;
 use http::Method;
 use http::header::{self, HeaderName, HeaderValue};
@@ -9,6 +8,7 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::v1::server::HttpSession;
 use std::io::Cursor;
 use std::net::IpAddr;
+use tidegate_http::raw_head::{self, Fault, MALFORMED};
 
 /// A request that nobody has sent.
 #[derive(Debug, Clone)]

@@ -2,11 +2,11 @@ use super::outline::{Facts, Outline, Sketch};
 use super::traffic::{Moved, Rules, moved};
 use super::written;
 use crate::generation::{Fate, Generation};
-use crate::http::secret::REDACTED;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use tidegate_http::secret::REDACTED;
 
 /// What two configurations do otherwise, by route.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

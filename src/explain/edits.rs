@@ -1,11 +1,11 @@
 //! No edit goes unseen: each value of each example is changed, and each change is a difference.
 
 use super::Difference;
-use crate::config::{Kind, Node, Resolved, tree};
 use crate::gateway::{Config, Explainer};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use tidegate_config::{Kind, Node, Resolved, tree};
 
 /// What can be written in the place of another thing of its kind.
 const WORDS: &[&str] = &[

@@ -5,7 +5,6 @@ use crate::admission::{Halt, Target, Why, authority};
 use crate::cache::is_answerable;
 use crate::exchange::Exchange;
 use crate::generation::{Generation, HostHeader, Route};
-use crate::http::framing;
 use crate::routing::{Query, Rule};
 use crate::upstream::Pool;
 use http::header;
@@ -13,13 +12,14 @@ use http::uri::Authority;
 use pingora::http::RequestHeader;
 use std::cmp::Reverse;
 use std::sync::Arc;
+use tidegate_http::framing;
 
 /// How many routes are told of that do not take the request.
 const OTHERS: usize = 5;
 
 /// What has become of a request before an upstream is asked.
 #[derive(Clone, Copy)]
-pub struct Fate<'f> {
+pub(crate) struct Fate<'f> {
     /// The route that it goes by.
     pub route: &'f Arc<Route>,
     /// The upstream that it goes to.
@@ -36,7 +36,7 @@ pub struct Fate<'f> {
 
 impl Fate<'_> {
     /// In words; `asked` is the head as it came.
-    pub fn tell(&self, generation: &Generation, asked: &RequestHeader) -> Explanation {
+    pub(crate) fn tell(&self, generation: &Generation, asked: &RequestHeader) -> Explanation {
         let (host, path) = (host(asked).unwrap_or_default(), asked.uri.path());
         let client = self.exchange.client_address;
         let mut explanation = Explanation::of(&asked.method, host, path, client);

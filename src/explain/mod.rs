@@ -20,10 +20,10 @@ mod written;
 
 pub use asked::Asked;
 pub use difference::{Change, Difference};
-pub use fate::Fate;
-pub use outline::{Outline, conditions, facts};
-pub use review::review;
-pub use tests::verify;
+pub(crate) use fate::Fate;
+pub(crate) use outline::{Outline, conditions, facts};
+pub(crate) use review::review;
+pub(crate) use tests::verify;
 pub use told::{Candidate, Explanation, Instead, Verdict, Way};
 pub use traffic::Moved;
 
@@ -31,16 +31,16 @@ use crate::admission::{self, Arrival, Halt, Survey, caller, filter, filter_back}
 use crate::exchange::Exchange;
 use crate::filter::Reply;
 use crate::generation::{Generation, Listener, Route, When, split};
-use crate::http::address::Address;
-use crate::http::host::without_port;
 use crate::tls::TlsInfo;
 use crate::upstream::Pool;
 use http::{HeaderValue, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
+use tidegate_http::address::Address;
+use tidegate_http::host::without_port;
 
 /// What this generation would do with the request.
-pub async fn explain(generation: &Generation, asked: &Asked) -> Explanation {
+pub(crate) async fn explain(generation: &Generation, asked: &Asked) -> Explanation {
     let mut came = match asked.arrive().await {
         Ok(came) => came,
         Err(halt) => return Explanation::malformed(asked, &halt),

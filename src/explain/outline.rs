@@ -1,15 +1,15 @@
 use super::traffic::Conditions;
 use super::written::Written;
-use crate::config::ExpandedValues;
 use crate::generation::{Generation, HostHeader, Plan, Route, When};
-use crate::http::secret::{REDACTED, is_secret_field, without_secrets_of_urls};
 use crate::routing::Rule;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
+use tidegate_config::ExpandedValues;
+use tidegate_http::secret::{REDACTED, is_secret_field, without_secrets_of_urls};
 
 /// What, and how.
-pub type Facts = Vec<(Cow<'static, str>, String)>;
+pub(super) type Facts = Vec<(Cow<'static, str>, String)>;
 
 /// What a configuration does, so far as it can be told and compared.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -81,13 +81,13 @@ impl Sketch {
     }
 
     /// What is told of it under this name.
-    pub fn fact(&self, what: &str) -> Option<&str> {
+    pub(super) fn fact(&self, what: &str) -> Option<&str> {
         self.facts.iter().find(|(known, _)| known == what).map(|(_, how)| how.as_str())
     }
 }
 
 /// What a route asks of a request, in words, without what came out of variables.
-pub fn conditions(rule: &Rule, expanded: &ExpandedValues) -> Vec<String> {
+pub(crate) fn conditions(rule: &Rule, expanded: &ExpandedValues) -> Vec<String> {
     rule.conditions_in_words().iter().map(|it| expanded.hide(it)).collect()
 }
 
@@ -95,7 +95,7 @@ pub fn conditions(rule: &Rule, expanded: &ExpandedValues) -> Vec<String> {
 const NAMES: [&str; 3] = ["upstream", "endpoints", "mirror"];
 
 /// What a route does, always in the same order, without secrets and without what came out of variables.
-pub fn facts(rule: &Rule, route: &Route, expanded: &ExpandedValues) -> Facts {
+pub(crate) fn facts(rule: &Rule, route: &Route, expanded: &ExpandedValues) -> Facts {
     let on = |is_on: bool| if is_on { "on" } else { "off" }.to_owned();
     let or = |found: Option<String>, none: &str| found.unwrap_or_else(|| none.to_owned());
     let seconds = |time: std::time::Duration| humantime::format_duration(time).to_string();

@@ -3,19 +3,19 @@
 use crate::cache;
 use crate::compression::{Compression, MediaRange};
 use crate::generation::{Mirror, RetryPolicy, Route, When};
-use crate::http::origin::OriginPattern;
-use crate::http::path::PathPolicy;
-use crate::http::secret::{REDACTED, is_secret_field};
 use crate::upstream::{Balance, Key, Pool};
 use crate::websocket::{LogFrames, OnChange, Origins, Settings, UpstreamLost};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tidegate_http::origin::OriginPattern;
+use tidegate_http::path::PathPolicy;
+use tidegate_http::secret::{REDACTED, is_secret_field};
 
 /// What stands for a setting that does nothing.
-pub const OFF: &str = "off";
+pub(super) const OFF: &str = "off";
 
 /// What happens on the way to this upstream and back, by the names that it has in the file.
-pub fn settings(route: &Route, pool: &Pool) -> BTreeMap<&'static str, String> {
+pub(super) fn settings(route: &Route, pool: &Pool) -> BTreeMap<&'static str, String> {
     let or_off = |told: Option<String>| told.unwrap_or_else(|| OFF.to_owned());
     let mut settings = BTreeMap::from([
         ("balance", balance(&pool.settings().balance)),
@@ -34,7 +34,7 @@ pub fn settings(route: &Route, pool: &Pool) -> BTreeMap<&'static str, String> {
 }
 
 /// Where some of a route's requests go instead, and which they are.
-pub fn splits(route: &Route) -> Vec<String> {
+pub(super) fn splits(route: &Route) -> Vec<String> {
     let mut below = 0;
     let split = |split: &crate::generation::Split| {
         let name = split.pool.name();

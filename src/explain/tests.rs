@@ -1,10 +1,14 @@
 use super::{Asked, Explanation, Verdict, explain};
-use crate::config::{self, Problems, Sources, Span, Test};
 use crate::generation::Generation;
+use tidegate_config::{self as config, Problems, Sources, Span, Test};
 
 /// Asks a generation about each of the configuration's tests; what is otherwise than expected is a
 /// problem.
-pub fn verify(generation: &Generation, tests: &[Test], sources: Sources) -> Result<(), Problems> {
+pub(crate) fn verify(
+    generation: &Generation,
+    tests: &[Test],
+    sources: Sources,
+) -> Result<(), Problems> {
     if tests.is_empty() {
         return Ok(());
     }

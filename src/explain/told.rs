@@ -1,14 +1,14 @@
 use super::settings::OFF;
 use super::{Asked, cors};
 use crate::admission::Halt;
-use crate::config::ExpandedValues;
-use crate::http::secret::without_secrets_of_urls;
 use http::Method;
 use pingora::http::{RequestHeader, ResponseHeader};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use tidegate_config::ExpandedValues;
+use tidegate_http::secret::without_secrets_of_urls;
 
 /// What would become of a request, and why.
 #[derive(Debug, Clone, Serialize)]

@@ -1,12 +1,12 @@
 //! Requests that another route takes than before: each table is asked about the same ones.
 
-use crate::http::host::HostPattern;
-use crate::http::query;
-use crate::http::secret::{REDACTED, is_secret_field};
 use crate::routing::{PathRule, Query, Rule, Table, ValueRule};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use tidegate_http::host::HostPattern;
+use tidegate_http::query;
+use tidegate_http::secret::{REDACTED, is_secret_field};
 
 /// Requests that another route takes than before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ enum Wanted {
 }
 
 impl Conditions {
-    pub fn of(rule: &Rule) -> Self {
+    pub(super) fn of(rule: &Rule) -> Self {
         let wanted = |rule: &ValueRule| match rule {
             ValueRule::Exact(value) => Wanted::Exact(value.clone()),
             ValueRule::Present(present) => Wanted::Present(*present),
@@ -69,7 +69,7 @@ impl Conditions {
     }
 
     /// The rule, unless somebody else has made this up.
-    pub fn rule(&self) -> Option<Rule> {
+    pub(super) fn rule(&self) -> Option<Rule> {
         let wanted = |wanted: &Wanted| match wanted {
             Wanted::Exact(value) => ValueRule::Exact(value.clone()),
             Wanted::Present(present) => ValueRule::Present(*present),
@@ -224,12 +224,12 @@ pub(super) struct Probe {
 
 impl Probe {
     /// One that the rule takes.
-    pub fn of(rule: &Rule) -> Option<Self> {
+    pub(super) fn of(rule: &Rule) -> Option<Self> {
         Self::of_both(rule, rule)
     }
 
     /// One that both rules take, if there is any.
-    pub fn of_both(one: &Rule, other: &Rule) -> Option<Self> {
+    pub(super) fn of_both(one: &Rule, other: &Rule) -> Option<Self> {
         let deeper = if one.path.as_str().len() < other.path.as_str().len() { other } else { one };
         let exact = [one, other].into_iter().find(|it| matches!(it.path, PathRule::Exact(_)));
         let path = exact.unwrap_or(deeper).path.as_str();
@@ -287,12 +287,12 @@ impl Probe {
     }
 
     /// What the table does with it.
-    pub fn ask<T: Copy>(&self, table: &Table<T>) -> Option<T> {
+    pub(super) fn ask<T: Copy>(&self, table: &Table<T>) -> Option<T> {
         table.find(&self.query()).ok().copied()
     }
 
     /// The request in one line.
-    pub fn told(&self) -> String {
+    pub(super) fn told(&self) -> String {
         let query = self.query.as_ref().map(|it| query::redact(it, is_secret_field));
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let mut told = format!("{} http://{}{}{query}", self.method, self.host, self.path);

@@ -1,12 +1,12 @@
 use super::difference::Change;
-use crate::config::{self, Kind, Node, Scalar, Sources};
-use crate::http::secret::{
-    REDACTED, holds_fields, is_secret_field, is_secret_key, without_url_secrets,
-};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Schema;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use tidegate_config::{self as config, Kind, Node, Scalar, Sources};
+use tidegate_http::secret::{
+    REDACTED, holds_fields, is_secret_field, is_secret_key, without_url_secrets,
+};
 
 /// The most characters of a value that are shown.
 const SHOWN: usize = 80;
@@ -49,7 +49,7 @@ pub(super) struct Value {
 
 impl Written {
     /// Of these files.
-    pub fn of(sources: &Sources) -> Self {
+    pub(super) fn of(sources: &Sources) -> Self {
         let Some(root) = sources.tree() else { return Self::default() };
         let schema = config::schema();
         let reader = Reader { schema: &schema };

@@ -1,10 +1,10 @@
 use super::{Error, Filter, Flow, Reply, Request, Response};
-use crate::http::control::is_control;
-use crate::http::origin::{Origin, OriginPattern};
 use async_trait::async_trait;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
+use tidegate_http::control::is_control;
+use tidegate_http::origin::{Origin, OriginPattern};
 
 const ALLOW_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-allow-private-network");
@@ -174,7 +174,7 @@ pub fn is_preflight(request: &RequestHeader) -> bool {
 }
 
 /// Refuses the handshake of a page of this origin; `key` of the configuration decides it.
-pub fn refuse_origin(origin: &HeaderValue, key: &str) -> Reply {
+pub(crate) fn refuse_origin(origin: &HeaderValue, key: &str) -> Reply {
     Reply::error(StatusCode::FORBIDDEN, "origin_not_allowed", not_allowed(origin, key))
 }
 

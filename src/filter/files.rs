@@ -1,5 +1,4 @@
 use super::{Error, Filter, Flow, Reply, Request};
-use crate::http::conditional::{Part, Validators, Verdict};
 use crate::upstream::{close_idle, is_out_of_descriptors, is_scarce};
 use async_trait::async_trait;
 use cap_std::ambient_authority;
@@ -12,10 +11,11 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tidegate_http::conditional::{Part, Validators, Verdict};
 
 /// Serves the files of a folder.
 #[derive(Debug)]
-pub struct FilesFilter {
+pub(crate) struct FilesFilter {
     /// Where they are.
     pub folder: Arc<Folder>,
     /// How many bytes of the path were matched by a prefix that is replaced, and by what.
@@ -28,7 +28,7 @@ pub struct FilesFilter {
 
 /// A folder of files.
 #[derive(Debug)]
-pub struct Folder {
+pub(crate) struct Folder {
     /// Its path.
     pub root: PathBuf,
     /// The file that stands for a folder.

@@ -1,17 +1,17 @@
 use super::variables::Variables;
 use super::{Error, Filter, Response, UpstreamRequest};
-use crate::http::secret::{REDACTED, is_secret_field};
-use crate::http::template::{Part, Template, Variable};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use std::fmt;
+use tidegate_http::secret::{REDACTED, is_secret_field};
+use tidegate_http::template::{Part, Template, Variable};
 
 /// Sets, adds and removes header fields, of the request that goes to the upstream and of the
 /// response that goes to the client.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct HeadersFilter {
+pub(crate) struct HeadersFilter {
     /// On the way to the upstream.
     pub request: Changes,
     /// On the way to the client.
@@ -20,7 +20,7 @@ pub struct HeadersFilter {
 
 /// What is done to a message's fields, in the order in which it is done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// Fields that are removed.
     pub remove: Vec<HeaderName>,
     /// Fields that get one value, whatever there was.
@@ -31,7 +31,7 @@ pub struct Changes {
 
 /// The name of a field, and how it is spelt in HTTP/1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldName {
+pub(crate) struct FieldName {
     /// The name.
     pub name: HeaderName,
     /// Its spelling.
@@ -40,7 +40,7 @@ pub struct FieldName {
 
 /// The value of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FieldValue {
+pub(crate) enum FieldValue {
     /// The same for each request.
     Fixed(HeaderValue),
     /// With variables.
@@ -49,7 +49,7 @@ pub enum FieldValue {
 
 impl FieldValue {
     /// `None` when it is not the value of any field.
-    pub fn new(template: Template) -> Option<Self> {
+    pub(crate) fn new(template: Template) -> Option<Self> {
         match template.literal() {
             Some(literal) => HeaderValue::from_str(literal).ok().map(Self::Fixed),
             None => Some(Self::Filled(template)),
@@ -85,7 +85,7 @@ impl fmt::Display for Changes {
 
 impl HeadersFilter {
     /// Whether it changes nothing.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -122,7 +122,7 @@ heads! { RequestHeader pingora::http::ResponseHeader }
 
 impl Changes {
     /// Whether it writes this variable anywhere.
-    pub fn tells(&self, variable: Variable) -> bool {
+    pub(crate) fn tells(&self, variable: Variable) -> bool {
         self.set.iter().chain(&self.add).any(|(_, value)| match value {
             FieldValue::Fixed(_) => false,
             FieldValue::Filled(template) => template
@@ -153,7 +153,7 @@ impl Changes {
 
     /// These, and of the defaults those for other fields.
     #[must_use]
-    pub fn over(mut self, defaults: &Self) -> Self {
+    pub(crate) fn over(mut self, defaults: &Self) -> Self {
         let is_own = |name: &HeaderName| {
             self.remove.contains(name)
                 || self.set.iter().chain(&self.add).any(|(own, _)| own.name == *name)

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 /// Answers 503 while the service is looked after.
 #[derive(Debug)]
-pub struct MaintenanceFilter {
+pub(crate) struct MaintenanceFilter {
     /// After how many seconds clients may come back.
     pub retry_after: u64,
     /// Networks whose clients are let through.

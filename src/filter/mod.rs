@@ -22,8 +22,6 @@ pub use user_id::{Source as UserIdSource, UserIdFilter};
 pub(crate) use variables::UriTemplate;
 
 use crate::exchange::{Exchange, Outcome};
-use crate::http::path::{Forwarded, PathError, PathPolicy, Spelling};
-use crate::websocket::frame::{Header, Side};
 use crate::websocket::{LogFrames, Message, Session};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -31,6 +29,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::fs::File;
 use std::sync::Arc;
+use tidegate_http::path::{Forwarded, PathError, PathPolicy, Spelling};
+use tidegate_http::websocket::frame::{Header, Side};
 
 /// What a filter may fail with: the request is answered 500, the reason is logged.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Answers 429 (RFC 6585, section 4) to who asks too often.
-pub struct RateLimitFilter {
+pub(crate) struct RateLimitFilter {
     /// All of them hold.
     pub limits: Vec<Arc<RateLimit>>,
 }

@@ -6,7 +6,7 @@ use http::header::{self, HeaderValue};
 
 /// Sends clients elsewhere.
 #[derive(Debug)]
-pub struct RedirectFilter {
+pub(crate) struct RedirectFilter {
     /// Where to.
     pub to: UriTemplate,
     /// By which status.

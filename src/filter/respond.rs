@@ -8,7 +8,7 @@ use http::header::{self, HeaderValue};
 
 /// Gives one answer to all.
 #[derive(Debug)]
-pub struct RespondFilter {
+pub(crate) struct RespondFilter {
     /// Its status.
     pub status: StatusCode,
     /// Its body and the body's media type.

@@ -1,8 +1,8 @@
 use super::{Error, Filter, Flow, Request};
 use crate::exchange::{UserId, UserIdOrigin};
-use crate::http::{cookie, query};
 use async_trait::async_trait;
 use http::HeaderName;
+use tidegate_http::{cookie, query};
 
 /// A place where a user id may stand.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 use crate::exchange::Exchange;
-use crate::http::address;
-use crate::http::host::without_port;
-use crate::http::template::{Part, Template, Variable};
 use http::header::{self, HeaderValue};
 use pingora::http::RequestHeader;
+use tidegate_http::address;
+use tidegate_http::host::without_port;
+use tidegate_http::template::{Part, Template, Variable};
 
 /// What the variables of a template stand for in one request.
 pub(crate) struct Variables<'v> {

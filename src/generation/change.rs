@@ -4,7 +4,7 @@ use std::fmt;
 
 /// What a reload changed, by the names of routes.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Changes {
+pub(crate) struct Changes {
     added: Vec<String>,
     removed: Vec<String>,
     changed: Vec<String>,
@@ -12,7 +12,7 @@ pub struct Changes {
 
 impl Changes {
     /// What is different in `new`.
-    pub fn between(old: &Generation, new: &Generation) -> Self {
+    pub(crate) fn between(old: &Generation, new: &Generation) -> Self {
         let by_name = |generation: &Generation| -> BTreeMap<String, u64> {
             let routes = generation.table.iter();
             routes.map(|(_, route)| (route.name.to_string(), route.fingerprint)).collect()

@@ -25,12 +25,7 @@ mod upstream;
 mod websocket;
 
 use super::{Drain, Edge, Fixed, Generation, Guard, Listener, Route, Stamp};
-use crate::config::{
-    self, BrokenParts, Config, Problems, Read, Sources, Span, Spanned, TrustedProxy,
-};
 use crate::filter::{Filter, UserIdFilter, UserIdSource};
-use crate::http::address::Address;
-use crate::http::via::Via;
 use crate::rate_limit::RateLimit;
 use crate::routing::{Rule, Table};
 use crate::shared::Shared;
@@ -43,9 +38,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::{
+    self as config, BrokenParts, Config, Problems, Read, Sources, Span, Spanned, TrustedProxy,
+};
+use tidegate_http::address::Address;
+use tidegate_http::via::Via;
 
 /// What a generation is compiled with, beside its configuration.
-pub struct Surroundings<'s> {
+pub(crate) struct Surroundings<'s> {
     /// The generation in force: what it has and the new one wants as well is kept.
     pub previous: Option<&'s Generation>,
     /// What DNS has told of endpoints. A mere check asks nobody.
@@ -66,7 +66,7 @@ const POOL_SIZE: usize = 1024;
 const LEAST_TOKEN: usize = 16;
 
 /// Compiles a configuration, or says all that is wrong with it.
-pub fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation, Problems> {
+pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation, Problems> {
     let Read { config, mut problems, sources, declared_upstreams, broken, route_indices } = read;
     problems.end_of_reading();
     let mut compiler = Compiler {

@@ -1,10 +1,10 @@
 use super::{Generation, Surroundings, compile};
-use crate::config::Read;
 use crate::filter::Filter;
 use crate::telemetry::Sink;
 use crate::upstream::Discovery;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::Read;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks DNS for endpoints, and compiles the generation again with them. What is returned is told of
 /// all that DNS says after that.
-pub async fn discover(
+pub(crate) async fn discover(
     generation: &mut Generation,
     read: &Read,
     filters: &Arc<[Arc<dyn Filter>]>,

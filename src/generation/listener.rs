@@ -1,5 +1,4 @@
 use crate::acme::Managed;
-use crate::http::address::Address;
 use crate::tls::Certificates;
 use http::HeaderValue;
 use ipnet::IpNet;
@@ -7,6 +6,7 @@ use rustls::ServerConfig;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tidegate_http::address::Address;
 
 /// How connections are accepted at an address.
 #[derive(Debug)]

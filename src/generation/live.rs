@@ -1,10 +1,10 @@
 use super::{Fixed, Generation};
-use crate::http::address::Address;
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
+use tidegate_http::address::Address;
 
 /// The generation that is in force. Reading it is one atomic load.
-pub struct Live {
+pub(crate) struct Live {
     current: ArcSwap<Generation>,
     /// What the process has started with.
     started: Fixed,
@@ -14,38 +14,38 @@ pub struct Live {
 
 impl Live {
     /// Begins with this generation, whose listeners are bound at these addresses.
-    pub fn new(generation: Generation, bound: Vec<Address>) -> Self {
+    pub(crate) fn new(generation: Generation, bound: Vec<Address>) -> Self {
         let started = generation.fixed.clone();
         Self { current: ArcSwap::from_pointee(generation), started, bound }
     }
 
     /// What can't change while the process runs, as it is in force.
-    pub fn started(&self) -> &Fixed {
+    pub(crate) fn started(&self) -> &Fixed {
         &self.started
     }
 
     /// The addresses that are listened on.
-    pub fn bound(&self) -> &[Address] {
+    pub(crate) fn bound(&self) -> &[Address] {
         &self.bound
     }
 
     /// The keys whose values in the configuration take effect only after a restart.
-    pub fn restart_needed(&self) -> Vec<String> {
+    pub(crate) fn restart_needed(&self) -> Vec<String> {
         self.started.restart_needed(&self.load().fixed)
     }
 
     /// The one in force, for a look that doesn't outlive an `await`.
-    pub fn load(&self) -> Guard<Arc<Generation>> {
+    pub(crate) fn load(&self) -> Guard<Arc<Generation>> {
         self.current.load()
     }
 
     /// The one in force, for as long as it is held.
-    pub fn full(&self) -> Arc<Generation> {
+    pub(crate) fn full(&self) -> Arc<Generation> {
         self.current.load_full()
     }
 
     /// Puts another one in force, for all requests that come from now on.
-    pub fn swap(&self, generation: Generation) {
+    pub(crate) fn swap(&self, generation: Generation) {
         self.current.store(Arc::new(generation));
     }
 }

@@ -1,8 +1,8 @@
 //! The headers that the gateway manages, and request headers that CGI would read as one of them.
 
-use crate::http::proxy_headers::is_about_certificate;
 use http::header::{HeaderMap, HeaderName};
 use std::collections::{BTreeSet, HashSet};
+use tidegate_http::proxy_headers::is_about_certificate;
 
 /// What becomes of request headers with `_` in their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,12 +63,12 @@ impl ManagedHeaders {
 }
 
 /// Whether a name holds other characters than letters, digits and `-`. Names are in lower case.
-pub fn is_odd(name: &HeaderName) -> bool {
+pub(crate) fn is_odd(name: &HeaderName) -> bool {
     name.as_str().bytes().any(|byte| !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 /// Whether a name holds `_`.
-pub fn has_underscore(name: &HeaderName) -> bool {
+pub(crate) fn has_underscore(name: &HeaderName) -> bool {
     name.as_str().contains('_')
 }
 

@@ -14,29 +14,25 @@ mod stamp;
 mod unwell;
 mod watching;
 
-pub use change::Changes;
-pub use compile::{Surroundings, compile};
-pub use discover::discover;
-pub use limits::Limits;
-pub use listener::{Listener, Tls};
-pub use live::Live;
-pub use managed_headers::{ManagedHeaders, Underscores, has_underscore, is_odd};
-pub use mirror::Mirror;
-pub use plan::{Becomes, Fate, Plan};
-pub use split::{Split, When, choose as split};
-pub use stamp::Stamp;
+pub(crate) use change::Changes;
+pub(crate) use compile::{Surroundings, compile};
+pub(crate) use discover::discover;
+pub(crate) use limits::Limits;
+pub(crate) use listener::{Listener, Tls};
+pub(crate) use live::Live;
+pub(crate) use managed_headers::{ManagedHeaders, Underscores, has_underscore, is_odd};
+pub(crate) use mirror::Mirror;
+pub(crate) use plan::Plan;
+pub use plan::{Becomes, Fate};
+pub(crate) use split::{Split, When, choose as split};
+pub(crate) use stamp::Stamp;
 
 use crate::acme::Managed;
 use crate::cache;
 use crate::compression::Compression;
-use crate::config::Sources;
 use crate::error_pages::ErrorPages;
 use crate::exchange::Exchange;
 use crate::filter::Filter;
-use crate::http::address::Address;
-use crate::http::host::without_port;
-use crate::http::path::PathPolicy;
-use crate::http::via::Via;
 use crate::rate_limit::RateLimit;
 use crate::routing::{Miss, Query, Table};
 use crate::shared::Shared;
@@ -52,6 +48,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tidegate_config::Sources;
+use tidegate_http::address::Address;
+use tidegate_http::host::without_port;
+use tidegate_http::path::PathPolicy;
+use tidegate_http::via::Via;
 
 /// A compiled configuration.
 pub struct Generation {

@@ -1,9 +1,9 @@
 use crate::exchange::Exchange;
-use crate::http::cookie;
 use crate::upstream::Pool;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use tidegate_http::cookie;
 
 /// Requests of a route that go to another upstream.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub enum When {
 }
 
 /// The first of the splits that takes the request.
-pub fn choose<'s>(
+pub(crate) fn choose<'s>(
     splits: &'s [Split],
     headers: &HeaderMap,
     exchange: &Exchange,

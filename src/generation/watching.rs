@@ -1,9 +1,9 @@
 use crate::filter::Filter;
 use crate::telemetry::AccessLog;
-use crate::websocket::frame::{Header, Side};
 use crate::websocket::{LogFrames, Message, Session, Watcher};
 use std::fmt;
 use std::sync::Arc;
+use tidegate_http::websocket::frame::{Header, Side};
 
 /// Passes on what goes through a route's tunnels: to the access log as far as the session says,
 /// to filters as far as they want.

@@ -4,8 +4,8 @@ mod order;
 mod store;
 mod version;
 
-pub use order::Order;
-pub use version::{Cause, Version};
+pub(crate) use order::Order;
+pub(crate) use version::{Cause, Version};
 
 use crate::explain::Difference;
 use std::collections::VecDeque;
@@ -18,11 +18,11 @@ use store::Store;
 const KEPT: usize = 20;
 
 /// The files of a configuration, and their texts.
-pub type Files = Vec<(PathBuf, String)>;
+pub(crate) type Files = Vec<(PathBuf, String)>;
 
 /// The last versions, in memory and, where there is a place for it, on the disk.
 #[derive(Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     inner: Mutex<Inner>,
     store: Option<Store>,
 }
@@ -39,7 +39,7 @@ struct Inner {
 
 /// Why the newest edit did not take effect.
 #[derive(Debug, Clone)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// When it was tried.
     pub time: SystemTime,
     /// What is wrong with it, as the log told.
@@ -48,7 +48,7 @@ pub struct Refusal {
 
 /// How edits have fared since the process began.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Fared {
+pub(crate) struct Fared {
     /// So many took effect.
     pub applied: u64,
     /// So many did not.
@@ -74,7 +74,7 @@ impl History {
     /// What is kept in this folder, the gateway's `state_dir`; without one, nothing is.
     /// A gateway of another configuration `file` has another history there. One that `takes_over`
     /// goes on with the history of the gateway before it, which still runs.
-    pub fn open(state_dir: Option<&Path>, file: Option<&Path>, takes_over: bool) -> Self {
+    pub(crate) fn open(state_dir: Option<&Path>, file: Option<&Path>, takes_over: bool) -> Self {
         let store = state_dir.and_then(|folder| Store::open(folder, file, takes_over));
         let versions = store.as_ref().map(Store::load).unwrap_or_default();
         let inner = Inner { versions, ..Inner::default() };
@@ -82,13 +82,13 @@ impl History {
     }
 
     /// Where the versions of this configuration `file` are, as names of folders below `state_dir`.
-    pub fn folder(file: Option<&Path>) -> [String; 2] {
+    pub(crate) fn folder(file: Option<&Path>) -> [String; 2] {
         store::folder(file)
     }
 
     /// The gateway starts with these files; tells the number of that version, which is known when
     /// the gateway has stopped with it.
-    pub fn begin(&self, files: Files) -> u64 {
+    pub(crate) fn begin(&self, files: Files) -> u64 {
         let newest = self.inner().versions.back().cloned();
         match newest {
             Some(newest) if newest.files == files => newest.number,
@@ -97,7 +97,7 @@ impl History {
     }
 
     /// Another version is in force; tells its number.
-    pub fn add(&self, cause: Cause, difference: Difference, files: Files) -> u64 {
+    pub(crate) fn add(&self, cause: Cause, difference: Difference, files: Files) -> u64 {
         let mut inner = self.inner();
         let number = inner.versions.back().map_or(1, |newest| newest.number.saturating_add(1));
         let time = SystemTime::now();
@@ -114,14 +114,14 @@ impl History {
     }
 
     /// Leaves what is on the disk to the gateway that comes after this one.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         if let Some(store) = &self.store {
             store.release();
         }
     }
 
     /// An edit took effect, whether it was another version or not.
-    pub fn applied(&self) {
+    pub(crate) fn applied(&self) {
         let mut inner = self.inner();
         inner.applied += 1;
         inner.refusal = None;
@@ -129,7 +129,7 @@ impl History {
     }
 
     /// An edit did not take effect.
-    pub fn refused(&self, problems: String) {
+    pub(crate) fn refused(&self, problems: String) {
         let mut inner = self.inner();
         let time = SystemTime::now();
         inner.refused += 1;
@@ -138,7 +138,7 @@ impl History {
     }
 
     /// All that are kept, the newest last.
-    pub fn versions(&self) -> Vec<Arc<Version>> {
+    pub(crate) fn versions(&self) -> Vec<Arc<Version>> {
         self.inner().versions.iter().cloned().collect()
     }
 
@@ -146,7 +146,7 @@ impl History {
     ///
     /// # Errors
     /// When there is none, in words.
-    pub fn find(&self, number: Option<u64>) -> Result<Arc<Version>, String> {
+    pub(crate) fn find(&self, number: Option<u64>) -> Result<Arc<Version>, String> {
         let inner = self.inner();
         let newest_first = || inner.versions.iter().rev();
         match number {
@@ -173,12 +173,12 @@ impl History {
     }
 
     /// What is wrong with the newest edit, if it did not take effect.
-    pub fn refusal(&self) -> Option<Refusal> {
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.inner().refusal.clone()
     }
 
     /// How edits have fared.
-    pub fn fared(&self) -> Fared {
+    pub(crate) fn fared(&self) -> Fared {
         let inner = self.inner();
         let Inner { applied, refused, last, .. } = *inner;
         Fared { applied, refused, last, is_good: inner.refusal.is_none() }

@@ -1,7 +1,7 @@
 use tokio::sync::oneshot;
 
 /// What somebody wants to be in force. Who asked is told what has changed, or why nothing has.
-pub enum Order {
+pub(crate) enum Order {
     /// What the files say, changed or not.
     Reload(oneshot::Sender<Result<String, String>>),
     /// The version of this number, or the newest before the one in force that the guard has not left.

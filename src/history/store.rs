@@ -1,5 +1,4 @@
 use super::{KEPT, Version};
-use crate::disk::PrivateFolder;
 use sha1::{Digest, Sha1};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -7,6 +6,7 @@ use std::io;
 use std::path::{self, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use tidegate_disk::PrivateFolder;
 
 /// The most bytes of a version: all files that it was read from.
 const MAX_SIZE: u64 = 256 * 1024 * 1024;

@@ -1,6 +1,5 @@
 //! What each client has in flight, counted by its address.
 
-use crate::http::address::client;
 use atomic_waker::AtomicWaker;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -9,13 +8,14 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
+use tidegate_http::address::client;
 
 /// Locks over the clients, so that connections seldom wait for each other.
 const SHARDS: usize = 16;
 
 /// The clients that hold something, by their addresses.
 #[derive(Debug, Default)]
-pub struct Clients {
+pub(crate) struct Clients {
     shards: [Mutex<HashMap<IpAddr, Weak<Client>>>; SHARDS],
     /// Decides over shards, so that nobody can aim at one.
     hasher: RandomState,
@@ -25,7 +25,7 @@ pub struct Clients {
 ///
 /// A connection looks its client up once and keeps it, so that counting a request takes no lock.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     address: IpAddr,
     connections: AtomicUsize,
     requests: AtomicUsize,
@@ -37,12 +37,12 @@ pub struct Client {
 
 /// One request in flight of a client; it no longer counts when this is dropped.
 #[derive(Debug)]
-pub struct RequestPermit(Arc<Client>);
+pub(crate) struct RequestPermit(Arc<Client>);
 
 /// A request on a connection that other clients use as well: a trusted proxy's. It watches for the eviction
 /// of its client, because the connection has to go on.
 #[derive(Debug)]
-pub struct SharedRequest {
+pub(crate) struct SharedRequest {
     client: Arc<Client>,
     number: u64,
     has_to_end: AtomicBool,
@@ -51,7 +51,7 @@ pub struct SharedRequest {
 
 impl Clients {
     /// The client with this address.
-    pub fn find(self: &Arc<Self>, address: IpAddr) -> Arc<Client> {
+    pub(crate) fn find(self: &Arc<Self>, address: IpAddr) -> Arc<Client> {
         let address = client(address);
         let mut shard = self.shard(address);
         if let Some(found) = shard.get(&address).and_then(Weak::upgrade) {
@@ -83,7 +83,7 @@ impl Clients {
 
 impl Client {
     /// Its address; of IPv6, that of its network.
-    pub fn address(&self) -> IpAddr {
+    pub(crate) fn address(&self) -> IpAddr {
         self.address
     }
 
@@ -103,7 +103,7 @@ impl Client {
     }
 
     /// Whether the gateway ends what it holds and refuses its requests, for memory is short.
-    pub fn is_evicted(&self) -> bool {
+    pub(crate) fn is_evicted(&self) -> bool {
         self.is_evicted.load(Relaxed)
     }
 
@@ -133,19 +133,19 @@ impl Client {
     }
 
     /// Counts a request, unless it has as many in flight as it may.
-    pub fn request(self: Arc<Self>, most: usize) -> Option<RequestPermit> {
+    pub(crate) fn request(self: Arc<Self>, most: usize) -> Option<RequestPermit> {
         count(&self.requests, most).then(|| RequestPermit(self))
     }
 }
 
 impl RequestPermit {
     /// Whether its client is evicted.
-    pub fn is_evicted(&self) -> bool {
+    pub(crate) fn is_evicted(&self) -> bool {
         self.0.is_evicted()
     }
 
     /// For a request on a connection that other clients use as well.
-    pub fn shared(&self) -> Arc<SharedRequest> {
+    pub(crate) fn shared(&self) -> Arc<SharedRequest> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Relaxed);
         let (client, has_to_end, task) =
@@ -158,7 +158,7 @@ impl RequestPermit {
 
 impl SharedRequest {
     /// Ready when the request has to end, because its client is evicted.
-    pub fn poll_eviction(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_eviction(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.task.register(cx.waker());
         match self.has_to_end.load(Acquire) {
             true => Poll::Ready(()),

@@ -2,12 +2,12 @@
 
 use super::{Client, Clients};
 use crate::background;
-use crate::http::address::client;
 use crate::websocket::{End, Initiator, Registry, Selector, Session, TRY_AGAIN_LATER};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tidegate_http::address::client;
 
 /// A client that holds less than this is never evicted: a browser with a few tabs holds less.
 const LEAST_HELD: usize = 16;
@@ -22,11 +22,11 @@ const RELEASE_TIME: Duration = Duration::from_secs(3);
 const REASON: &str = "the gateway is short of memory; try again later";
 
 /// Ends all connections of a client.
-pub type EndConnections = Arc<dyn Fn(IpAddr) + Send + Sync>;
+pub(super) type EndConnections = Arc<dyn Fn(IpAddr) + Send + Sync>;
 
 /// Evicts clients: ends their connections, requests and WebSocket sessions, and refuses their
 /// requests until memory is no longer short.
-pub struct Evictor {
+pub(crate) struct Evictor {
     clients: Arc<Clients>,
     sessions: Arc<Registry>,
     end_connections: EndConnections,
@@ -44,7 +44,7 @@ pub(super) struct Evicted {
 
 impl Evictor {
     /// `end_connections` gets the address of a client, of IPv6 that of its /64 network.
-    pub fn new(
+    pub(crate) fn new(
         clients: Arc<Clients>,
         sessions: Arc<Registry>,
         end_connections: EndConnections,

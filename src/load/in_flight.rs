@@ -4,7 +4,7 @@ use tokio::sync::Notify;
 
 /// Counts the requests and WebSocket sessions under way, so that a stop can wait for them.
 #[derive(Debug, Default)]
-pub struct InFlight {
+pub(crate) struct InFlight {
     count: AtomicUsize,
     /// Those among them that have become sessions.
     sessions: AtomicUsize,
@@ -14,28 +14,28 @@ pub struct InFlight {
 
 impl InFlight {
     /// One more is under way, until the ticket is dropped.
-    pub fn enter(self: &Arc<Self>) -> Ticket {
+    pub(crate) fn enter(self: &Arc<Self>) -> Ticket {
         self.count.fetch_add(1, Ordering::Relaxed);
         Ticket { of: Arc::clone(self), is_session: false }
     }
 
     /// How many are under way.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }
 
     /// How many of them are requests.
-    pub fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.count().saturating_sub(self.sessions.load(Ordering::Relaxed))
     }
 
     /// From now on what ends does so because the gateway stops.
-    pub fn cut_off(&self) {
+    pub(crate) fn cut_off(&self) {
         self.is_cut_off.store(true, Ordering::Release);
     }
 
     /// Waits until none is under way.
-    pub async fn none(&self) {
+    pub(crate) async fn none(&self) {
         loop {
             let left = self.left.notified();
             if self.count() == 0 {
@@ -48,19 +48,19 @@ impl InFlight {
 
 /// One request or session that is under way.
 #[derive(Debug)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     of: Arc<InFlight>,
     is_session: bool,
 }
 
 impl Ticket {
     /// Whether the gateway stops, and waits for it no longer.
-    pub fn is_cut_off(&self) -> bool {
+    pub(crate) fn is_cut_off(&self) -> bool {
         self.of.is_cut_off.load(Ordering::Acquire)
     }
 
     /// The request has become a session, or is refused: it counts as a request no more.
-    pub fn becomes_session(&mut self) {
+    pub(crate) fn becomes_session(&mut self) {
         if !self.is_session {
             self.is_session = true;
             self.of.sessions.fetch_add(1, Ordering::Relaxed);

@@ -25,7 +25,7 @@ const GROWTH_PARTS: u64 = 20;
 
 /// Watches the memory of the process. When it runs short, the client that holds most is evicted; where
 /// none holds much, requests are refused.
-pub async fn watch(live: Arc<Live>, overload: Arc<Overload>, mut evictor: Evictor) {
+pub(crate) async fn watch(live: Arc<Live>, overload: Arc<Overload>, mut evictor: Evictor) {
     let of_group = group_limit(Path::new("/")).map(|limit| limit / 10 * TENTHS);
     let page = rustix::param::page_size() as u64;
     let mut watermark = Watermark::default();

@@ -8,10 +8,10 @@ mod memory;
 mod overload;
 mod places;
 
-pub use arrivals::Arrivals;
-pub use clients::{Client, Clients, RequestPermit, SharedRequest};
-pub use eviction::Evictor;
-pub use in_flight::{InFlight, Ticket};
-pub use memory::watch as watch_memory;
-pub use overload::Overload;
-pub use places::{Door, Full, Place, Places, connections};
+pub(crate) use arrivals::Arrivals;
+pub(crate) use clients::{Client, Clients, RequestPermit, SharedRequest};
+pub(crate) use eviction::Evictor;
+pub(crate) use in_flight::{InFlight, Ticket};
+pub(crate) use memory::watch as watch_memory;
+pub(crate) use overload::Overload;
+pub(crate) use places::{Door, Full, Place, Places, connections};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the process has as much to do as it can.
 #[derive(Debug)]
-pub struct Overload {
+pub(crate) struct Overload {
     /// The most connections that it has files for.
     connections: usize,
     is_short_of_memory: AtomicBool,
@@ -24,7 +24,7 @@ pub struct Overload {
 
 impl Overload {
     /// For a process that has files for so many connections.
-    pub fn new(connections: usize) -> Self {
+    pub(crate) fn new(connections: usize) -> Self {
         Self {
             connections,
             is_short_of_memory: AtomicBool::new(false),
@@ -37,12 +37,12 @@ impl Overload {
     }
 
     /// Says whether memory is short.
-    pub fn set_short_of_memory(&self, is_short: bool) {
+    pub(crate) fn set_short_of_memory(&self, is_short: bool) {
         self.is_short_of_memory.store(is_short, Ordering::Relaxed);
     }
 
     /// There was no file for a connection to an upstream.
-    pub fn out_of_files(&self) {
+    pub(crate) fn out_of_files(&self) {
         if self.files.ring() {
             log::warn!(
                 "the process may open no more files, and thus no more connections to upstreams: \
@@ -52,7 +52,7 @@ impl Overload {
     }
 
     /// Whether a request is one too many. It has been counted in already.
-    pub fn refuses(&self, in_flight: &InFlight, limits: &Limits) -> bool {
+    pub(crate) fn refuses(&self, in_flight: &InFlight, limits: &Limits) -> bool {
         if self.is_short_of_memory.load(Ordering::Relaxed) {
             // Who watches the memory has told it.
             self.memory.ring();
@@ -72,7 +72,7 @@ impl Overload {
     }
 
     /// Whether a client's requests are refused, for it is evicted.
-    pub fn refuses_client(&self, client: &Client) -> bool {
+    pub(crate) fn refuses_client(&self, client: &Client) -> bool {
         if client.is_evicted() {
             self.memory.ring();
             return true;
@@ -85,7 +85,7 @@ impl Overload {
     }
 
     /// Counts a request among those of its client; `None` when it is one too many.
-    pub fn request_of(&self, client: Arc<Client>, limits: &Limits) -> Option<RequestPermit> {
+    pub(crate) fn request_of(&self, client: Arc<Client>, limits: &Limits) -> Option<RequestPermit> {
         let most = limits.requests_per_client.unwrap_or_else(|| self.most_requests(limits) / 2);
         let most = most.max(1);
         let address = client.address();

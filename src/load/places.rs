@@ -1,10 +1,10 @@
 use super::{Client, Clients};
 use crate::generation::Edge;
-use crate::http::address::Address;
 use crate::telemetry::Alarm;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tidegate_http::address::Address;
 
 /// Files that are no connections: listeners, logs, what is watched, the runtime's own.
 const OWN_FILES: u64 = 48;
@@ -14,7 +14,7 @@ const FEWEST: usize = 8;
 
 /// The connections that are held: counted, in all and by client.
 #[derive(Debug)]
-pub struct Places {
+pub(crate) struct Places {
     /// The most that the process has files for.
     most: usize,
     taken: AtomicUsize,
@@ -29,21 +29,21 @@ pub struct Places {
 
 /// The connections at one listener.
 #[derive(Debug)]
-pub struct Door {
+pub(crate) struct Door {
     address: Address,
     taken: AtomicUsize,
 }
 
 impl Door {
     /// Nobody has come through.
-    pub fn new(address: Address) -> Self {
+    pub(crate) fn new(address: Address) -> Self {
         Self { address, taken: AtomicUsize::new(0) }
     }
 }
 
 /// Why there is no place for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Full {
+pub(crate) enum Full {
     /// `limits.connections`.
     All,
     /// A listener's `connections`.
@@ -54,7 +54,7 @@ pub enum Full {
 
 /// One connection's place; it is free again when this is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     places: Arc<Places>,
     /// None for a WebSocket session over HTTP/2, whose connection came through one.
     door: Option<Arc<Door>>,
@@ -63,14 +63,14 @@ pub struct Place {
 
 /// How many connections a process can hold that may open so many files: each may need another
 /// one, to an upstream.
-pub fn connections(files: Option<u64>) -> usize {
+pub(crate) fn connections(files: Option<u64>) -> usize {
     let files = files.unwrap_or(u64::from(u32::MAX));
     usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(FEWEST)
 }
 
 impl Places {
     /// None is taken, of so many at most.
-    pub fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self {
             most,
             taken: AtomicUsize::new(0),
@@ -82,12 +82,12 @@ impl Places {
     }
 
     /// How many are taken.
-    pub fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
     /// The clients that hold something.
-    pub fn clients(&self) -> &Arc<Clients> {
+    pub(crate) fn clients(&self) -> &Arc<Clients> {
         &self.clients
     }
 
@@ -97,7 +97,7 @@ impl Places {
     }
 
     /// Takes a place for who comes through this door, if there is one; there, `most_there` may be.
-    pub fn take(
+    pub(crate) fn take(
         self: &Arc<Self>,
         edge: &Edge,
         door: &Arc<Door>,
@@ -129,7 +129,7 @@ impl Places {
 
     /// Takes a place for a WebSocket session over HTTP/2: it needs a file for its upstream as a
     /// connection does, and many of them share one connection.
-    pub fn take_for_session(
+    pub(crate) fn take_for_session(
         self: &Arc<Self>,
         edge: &Edge,
         client: Option<IpAddr>,
@@ -160,7 +160,7 @@ impl Places {
 
 impl Place {
     /// Counts it among those of its client, whose address is known now.
-    pub fn belongs_to(&mut self, address: IpAddr, edge: &Edge) -> Result<(), Full> {
+    pub(crate) fn belongs_to(&mut self, address: IpAddr, edge: &Edge) -> Result<(), Full> {
         if self.client.is_some() || edge.trusts(address) {
             return Ok(());
         }
@@ -182,7 +182,7 @@ impl Place {
     }
 
     /// The client among whose connections it is counted.
-    pub fn client(&self) -> Option<&Arc<Client>> {
+    pub(crate) fn client(&self) -> Option<&Arc<Client>> {
         self.client.as_ref()
     }
 }
@@ -202,7 +202,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::address::client;
+    use tidegate_http::address::client;
 
     #[test]
     fn a_client_is_an_ipv4_address_or_a_network_of_ipv6() {

@@ -4,16 +4,16 @@
 use super::{Context, Proxy, begun, explained, failure, tracing};
 use crate::admission::{self, Arrival, Halt, Known, PADDED_VALUE, Survey, caller};
 use crate::generation::{Edge, Generation};
-use crate::http::head::is_padded;
-use crate::http::{framing, request_id};
 use crate::tls::TlsInfo;
-use crate::websocket::handshake;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 use std::sync::Arc;
+use tidegate_http::head::is_padded;
+use tidegate_http::websocket::handshake;
+use tidegate_http::{framing, request_id};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -29,12 +29,12 @@ tokio::task_local! {
 
 /// Keeps account of the requests in the task of a connection, or of a stream. No `async fn`: that would
 /// have room for the future twice.
-pub fn count<T>(requests: impl Future<Output = T>) -> impl Future<Output = T> {
+pub(crate) fn count<T>(requests: impl Future<Output = T>) -> impl Future<Output = T> {
     TASK.scope(Task::default(), requests)
 }
 
 /// Lets the hooks know whose a connection, or a stream of HTTP/2, is.
-pub fn of_client<T>(
+pub(crate) fn of_client<T>(
     client: Option<Arc<Client>>,
     task: impl Future<Output = T>,
 ) -> impl Future<Output = T> {
@@ -47,12 +47,12 @@ pub(super) fn client() -> Option<Arc<Client>> {
 }
 
 /// From now on one more is awaited on this task's connection.
-pub fn await_one() {
+pub(crate) fn await_one() {
     let _ = TASK.try_with(|task| task.awaited.set(task.awaited.get().wrapping_add(1)));
 }
 
 /// The number of the request that is awaited, if its head is not whole yet.
-pub fn awaited() -> Option<u32> {
+pub(crate) fn awaited() -> Option<u32> {
     let number = |task: &Task| (task.awaited.get() != task.begun.get()).then(|| task.awaited.get());
     TASK.try_with(number).unwrap_or_default()
 }
@@ -63,7 +63,7 @@ pub(super) fn one() {
 }
 
 /// Notes that this task is dropped because its client has reset the stream.
-pub fn note_reset() {
+pub(crate) fn note_reset() {
     let _ = TASK.try_with(|task| task.is_reset.set(true));
 }
 
@@ -73,13 +73,13 @@ pub(super) fn is_reset() -> bool {
 }
 
 /// Notes that this task's request is on a connection which clients share, or is over.
-pub fn set_shared(request: Option<Arc<SharedRequest>>) {
+pub(crate) fn set_shared(request: Option<Arc<SharedRequest>>) {
     let _ = TASK.try_with(|task| task.shared.replace(request));
 }
 
 /// Ready when this task's request has to end, because its client is evicted and the connection is not the
 /// client's alone. A WebSocket session ends by itself, with a close frame.
-pub fn poll_eviction(cx: &mut Context<'_>) -> Poll<()> {
+pub(crate) fn poll_eviction(cx: &mut Context<'_>) -> Poll<()> {
     let poll = |task: &Task| match &*task.shared.borrow() {
         Some(request) if task.session.borrow().is_none() => request.poll_eviction(cx),
         _ => Poll::Pending,
@@ -94,7 +94,7 @@ pub(super) fn set_session(session: Option<&Arc<Session>>) {
 
 /// Lets an order, or a deadline, of the task's session wake it. To be called before the session's
 /// tunnel is polled, so that no order is missed.
-pub fn watch_session(cx: &Context<'_>) {
+pub(crate) fn watch_session(cx: &Context<'_>) {
     let _ = TASK.try_with(|task| {
         if let Some(session) = &*task.session.borrow() {
             session.register(cx.waker());
@@ -103,12 +103,12 @@ pub fn watch_session(cx: &Context<'_>) {
 }
 
 /// Whether the task carries a session.
-pub fn has_session() -> bool {
+pub(crate) fn has_session() -> bool {
     TASK.try_with(|task| task.session.borrow().is_some()).unwrap_or_default()
 }
 
 /// Ready when the task's session must be cut off; `None` when it has none.
-pub fn poll_session(cx: &mut Context<'_>, alarm: &mut Pin<Box<Sleep>>) -> Option<Poll<()>> {
+pub(crate) fn poll_session(cx: &mut Context<'_>, alarm: &mut Pin<Box<Sleep>>) -> Option<Poll<()>> {
     let poll = |task: &Task| Some(task.session.borrow().as_ref()?.poll_overdue(cx, alarm));
     TASK.try_with(poll).ok().flatten()
 }

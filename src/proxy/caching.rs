@@ -8,7 +8,6 @@ use crate::cache::{
     names_user, says_how_long,
 };
 use crate::filter::Reply;
-use crate::http::url;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -22,6 +21,7 @@ use pingora_proxy::{RangeType, Session, range_header_filter};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use tidegate_http::url;
 
 /// How long a request waits for another that fetches the same.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -3,7 +3,6 @@
 
 use super::Context;
 use crate::compression::{Compression, DIGESTS, Encoder, length};
-use crate::http::encoding::{Coding, choose};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
@@ -16,6 +15,7 @@ use std::any::Any;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use tidegate_http::encoding::{Coding, choose};
 
 /// Makes an [`Outgoing`] for each request.
 pub(super) struct Builder;

@@ -12,7 +12,6 @@ use crate::cache::Status;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
 use crate::generation::Route;
-use crate::http::address::Address;
 use crate::load::{Place as ConnectionPlace, RequestPermit, Ticket};
 use crate::shared::Hold;
 use crate::telemetry::Exemplar;
@@ -26,6 +25,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
+use tidegate_http::address::Address;
 
 /// What nginx logs when the client left before there was an answer; ops know it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -38,7 +38,7 @@ const STOPPED: u16 = 503;
 
 /// One request on its way through Pingora's hooks. A session keeps it as long as it lives, so what few
 /// have stands in boxes.
-pub struct Context {
+pub(crate) struct Context {
     pub(super) started: Instant,
     pub(super) route: Arc<Route>,
     pub(super) exchange: Exchange,
@@ -344,8 +344,11 @@ impl Context {
         let took = self.started.elapsed();
         requests.count(method, status, took);
         if let Some(trace) = self.exchange.trace.as_ref().filter(|trace| trace.is_sampled) {
-            let trace_id = trace.trace_id.to_bytes();
-            requests.exemplify(Exemplar { trace_id, took, time: SystemTime::now() });
+            requests.exemplify(Exemplar {
+                trace_id: trace.trace_id,
+                took,
+                time: SystemTime::now(),
+            });
         }
         if status >= 500 && !self.is_intended {
             requests.count_server_error();

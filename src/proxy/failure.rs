@@ -2,7 +2,6 @@
 
 use super::{Context, deadline, grpc_web, reply};
 use crate::filter::Reply;
-use crate::http::grpc;
 use crate::upstream::{CLOSING, deepest_cause, is_out_of_files};
 use crate::websocket::{HandshakeTimeout, Initiator, Order, TRY_AGAIN_LATER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
@@ -10,6 +9,7 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
+use tidegate_http::grpc;
 
 /// Answers a request that failed, if there is still somebody to answer and nothing was said yet.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {

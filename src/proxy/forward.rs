@@ -3,7 +3,6 @@
 use super::{Context, caching, response_framing, tracing};
 use crate::filter::UpstreamRequest;
 use crate::generation::HostHeader;
-use crate::http::{address, forwarded, grpc, head, path, proxy_headers};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -11,6 +10,7 @@ use pingora::protocols::ALPN;
 use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 use std::borrow::Cow;
+use tidegate_http::{address, forwarded, grpc, head, path, proxy_headers};
 
 /// Fields that the gateway sets, as they are written: Pingora keeps a name's spelling, and
 /// copies that of a `HeaderName`.

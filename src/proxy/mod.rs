@@ -1,7 +1,7 @@
 //! The adapter to Pingora: each hook a few lines that hand over.
 
 mod admission;
-pub mod begun;
+pub(crate) mod begun;
 mod caching;
 mod compression;
 mod context;
@@ -26,7 +26,6 @@ pub(crate) use reply::wants_html;
 use crate::admission::{Halt, filter, filter_back};
 use crate::cache::Cache;
 use crate::generation::{Live, split};
-use crate::http::address::Address;
 use crate::load::{InFlight, Overload, Places};
 use crate::upstream::begin_use;
 use crate::websocket::Registry;
@@ -45,9 +44,10 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, RangeType, Sess
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_http::address::Address;
 
 /// The gateway, as Pingora calls it.
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// The address that it serves.
     pub listener: Address,
     /// The configuration in force.

@@ -3,8 +3,6 @@
 use super::{Context, filter_response, grpc_web};
 use crate::error_pages::{Known, Page};
 use crate::filter::{Reply, ReplyBody};
-use crate::http::grpc;
-use crate::http::proxy_status::{PROXY_STATUS, proxy_status};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -14,6 +12,8 @@ use pingora_proxy::Session;
 use std::fs::File;
 use std::io::SeekFrom;
 use std::sync::Arc;
+use tidegate_http::grpc;
+use tidegate_http::proxy_status::{PROXY_STATUS, proxy_status};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 /// Sends an answer, through the route's filters as any other.

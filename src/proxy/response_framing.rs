@@ -1,13 +1,13 @@
 //! Where an upstream's response ends: in framing of the gateway's own, or nowhere (RFC 9112, section 6).
 
 use super::Context;
-use crate::http::framing::{self, ResponseLength};
-use crate::http::head::{is_padded, trimmed};
-use crate::websocket::handshake;
 use http::{HeaderMap, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
+use tidegate_http::framing::{self, ResponseLength};
+use tidegate_http::head::{is_padded, trimmed};
+use tidegate_http::websocket::handshake;
 
 /// Checks how a response of the upstream is framed and writes it anew; an error becomes 502.
 ///

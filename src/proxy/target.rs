@@ -1,7 +1,6 @@
 //! Which endpoint takes the request.
 
 use super::{Context, deadline, tracing};
-use crate::http::cookie;
 use crate::tls;
 use crate::upstream::{Ask, Balance, Chosen, Dialer, HTTP1, Handle, Key, Pool};
 use crate::websocket::{HandshakeLimit, HandshakeTimeout, TunnelConnector};
@@ -14,6 +13,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tidegate_http::cookie;
 
 /// How a dead connection to an upstream is found while it lies idle. Pingora notices one that the
 /// upstream closes; `idle_timeout` sets a timer with every request.

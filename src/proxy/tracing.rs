@@ -3,20 +3,20 @@
 use super::Context;
 use crate::exchange::{Exchange, Outcome};
 use crate::generation::Route;
-use crate::http::address::{self, Address};
-use crate::http::host;
-use crate::http::trace_context::{self, TRACEPARENT, TRACESTATE, TraceParent};
 use crate::traces::{Span, Tracing, new_span_id};
 use crate::upstream::{Chosen, Endpoint, Pool};
 use http::header::{self, HeaderName};
 use http::{Method, Version};
+use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
-use opentelemetry::{KeyValue, SpanId};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, Result};
 use pingora_proxy::Session;
 use std::sync::Arc;
 use std::time::SystemTime;
+use tidegate_http::address::{self, Address};
+use tidegate_http::host;
+use tidegate_http::trace_context::{self, TRACEPARENT, TRACESTATE, TraceParent};
 
 const TRACESTATE_NAME: HeaderName = HeaderName::from_static(TRACESTATE);
 
@@ -39,7 +39,7 @@ pub(super) struct Recording {
 
 /// One attempt at an upstream.
 struct Attempt {
-    span_id: SpanId,
+    span_id: [u8; 8],
     began: SystemTime,
     upstream: Arc<str>,
     endpoint: Arc<Endpoint>,

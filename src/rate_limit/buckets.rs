@@ -30,7 +30,7 @@ struct Shard {
 }
 
 impl Buckets {
-    pub fn new(each: Duration, burst: u32) -> Self {
+    pub(super) fn new(each: Duration, burst: u32) -> Self {
         let each = nanos(each);
         Self {
             each,
@@ -41,7 +41,7 @@ impl Buckets {
     }
 
     /// One more request; how long it would have to wait when it is one too many.
-    pub fn take(&self, key: &Key<'_>, now: Duration) -> Option<Duration> {
+    pub(super) fn take(&self, key: &Key<'_>, now: Duration) -> Option<Duration> {
         let (name, mut shard) = self.shard(key);
         let now = nanos(now);
         let due = shard.get(name).unwrap_or(0).max(now);
@@ -57,7 +57,7 @@ impl Buckets {
     }
 
     /// The last one did not happen.
-    pub fn give_back(&self, key: &Key<'_>) {
+    pub(super) fn give_back(&self, key: &Key<'_>) {
         let (name, mut shard) = self.shard(key);
         if let Some(due) = shard.get(name) {
             shard.set(name, due.saturating_sub(self.each));

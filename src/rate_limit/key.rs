@@ -1,9 +1,9 @@
 use crate::exchange::Exchange;
-use crate::http::{address, cookie};
 use http::{HeaderMap, HeaderName};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
+use tidegate_http::{address, cookie};
 
 /// Whose requests are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -3,7 +3,7 @@
 mod buckets;
 mod key;
 
-pub use key::{By, Key};
+pub(crate) use key::{By, Key};
 
 use crate::shared::Shared;
 use buckets::Buckets;

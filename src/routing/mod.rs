@@ -3,5 +3,7 @@
 mod rule;
 mod table;
 
-pub use rule::{PathRule, Rule, ValueRule};
-pub use table::{Miss, Query, Table};
+pub(crate) use rule::ValueRule;
+pub use rule::{PathRule, Rule};
+pub(crate) use table::Miss;
+pub use table::{Query, Table};

@@ -1,8 +1,8 @@
 use super::Query;
-use crate::http::host::HostPattern;
-use crate::http::secret::{REDACTED, is_secret_field};
 use http::{HeaderName, Method};
 use std::borrow::Cow;
+use tidegate_http::host::HostPattern;
+use tidegate_http::secret::{REDACTED, is_secret_field};
 
 /// The path of a rule, normalised.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,8 +1,8 @@
 use super::{PathRule, Rule};
-use crate::http::host::HostPattern;
 use http::{HeaderMap, Method};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use tidegate_http::host::HostPattern;
 
 /// What routing looks at.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,6 @@
 use super::guard::Watchman;
 use crate::background::{self, Panicked};
 use crate::cache::Cache;
-use crate::config::{Problems, Read, Sources, Span, Variables};
 use crate::explain::{Difference, verify};
 use crate::filter::Filter;
 use crate::generation::{Changes, Generation, Live, Plan, Surroundings, compile};
@@ -14,6 +13,7 @@ use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::{Problems, Read, Sources, Span, Variables};
 use tokio::time::timeout;
 
 /// How long a new configuration waits for names that it brings.

@@ -2,15 +2,15 @@
 
 use crate::exchange::{Exchange, Outcome};
 use crate::generation::Live;
-use crate::http::proxy_status::{PROXY_STATUS, proxy_status};
-use crate::http::raw_head::{self as head, Fault};
-use crate::http::request_id;
 use http::{HeaderValue, Method, StatusCode};
 use pingora::http::RequestHeader;
 use pingora::protocols::{Shutdown, Stream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tidegate_http::proxy_status::{PROXY_STATUS, proxy_status};
+use tidegate_http::raw_head::{self as head, Fault};
+use tidegate_http::request_id;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;

@@ -1,8 +1,8 @@
 use super::handover::Taken;
 use super::socket::{Files, Socket};
-use crate::http::address::Address;
 use std::fmt;
 use std::io;
+use tidegate_http::address::Address;
 
 /// Why the gateway can't start.
 #[derive(Debug)]

@@ -23,18 +23,16 @@ mod stop;
 mod tasks;
 mod watchdog;
 
-pub use handover::{Place, Running, ask};
+pub(crate) use handover::{Place, Running, ask};
 pub use listen::BindError;
-pub use preflight::preflight;
+pub(crate) use preflight::preflight;
 
 use crate::admin::{Admin, Readiness};
 use crate::background;
 use crate::cache::Cache;
-use crate::config::{Read, Variables};
 use crate::filter::Filter;
 use crate::generation::{Generation, Live, discover};
 use crate::history::{History, Order};
-use crate::http::address::Address;
 use crate::load::{self, Arrivals, Evictor, InFlight, Overload, Places};
 use crate::proxy::Proxy;
 use crate::telemetry::log as own_log;
@@ -60,6 +58,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stop::Ending;
 use tasks::Tasks;
+use tidegate_config::{Read, Variables};
+use tidegate_http::address::Address;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -70,7 +70,7 @@ const ADMIN_MODE: u32 = 0o600;
 const RESOLVE_AT_START: Duration = Duration::from_secs(2);
 
 /// A gateway about to run.
-pub struct Server {
+pub(crate) struct Server {
     /// The first generation.
     pub generation: Generation,
     /// What it was compiled from.
@@ -93,7 +93,7 @@ pub struct Server {
 
 impl Server {
     /// Runs until a signal says stop and all is finished, or the time for that is over.
-    pub async fn run(self) -> Result<(), BindError> {
+    pub(crate) async fn run(self) -> Result<(), BindError> {
         let Self { mut generation, read, file, filters, stop, heeds_signals, .. } = self;
         let (place, takes_over, renews) = (self.place, self.takes_over, self.renews);
         own_log::set(generation.log.0, generation.log.1);

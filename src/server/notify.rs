@@ -3,12 +3,12 @@
 use sd_notify::NotifyState;
 
 /// It serves.
-pub fn ready(status: &str) {
+pub(super) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// It reads its configuration again; `ready` follows.
-pub fn reloading() {
+pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(_) => tell(&[NotifyState::Reloading]),
@@ -16,17 +16,17 @@ pub fn reloading() {
 }
 
 /// It ends.
-pub fn stopping(status: &str) {
+pub(super) fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
 /// Nothing new, in words.
-pub fn status(status: &str) {
+pub(super) fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);
 }
 
 /// Another process is the service from now on.
-pub fn successor(process: u32, status: &str) {
+pub(super) fn successor(process: u32, status: &str) {
     tell(&[NotifyState::MainPid(process), NotifyState::Status(status)]);
 }
 

@@ -3,20 +3,25 @@
 use super::Place;
 use super::socket;
 use crate::acme;
-use crate::config::{Config, Problems, Sources};
-use crate::disk::PrivateFolder;
 use crate::history::History;
-use crate::http::address::Address;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use tidegate_config::{Config, Problems, Sources};
+use tidegate_disk::PrivateFolder;
+use tidegate_http::address::Address;
 
 /// What to do where another user may do more.
 const AS_THE_GATEWAY: &str = "run `tidegate check` as the user that the gateway runs as";
 
 /// Adds to `problems` which sockets could not be made and which folders could not be used. `file` is
 /// the configuration file.
-pub fn preflight(config: &Config, sources: &Sources, file: Option<&Path>, problems: &mut Problems) {
+pub(crate) fn preflight(
+    config: &Config,
+    sources: &Sources,
+    file: Option<&Path>,
+    problems: &mut Problems,
+) {
     sockets(config, problems);
     upgrade_socket(config, problems);
     state_dir(config, sources, file, problems);

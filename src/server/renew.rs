@@ -11,7 +11,7 @@ const REPLACED: &[u8] = b" (deleted)";
 
 /// Starts the program that is at this one's path by now, with the same arguments and `--upgrade`.
 /// It lives where this one does, with the same environment: under systemd, in the unit.
-pub fn start() {
+pub(super) fn start() {
     match spawn() {
         Ok(mut child) => {
             let process = child.id();

@@ -1,5 +1,3 @@
-use crate::disk::can_create;
-use crate::http::address::Address;
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::TcpListener;
@@ -7,6 +5,8 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use tidegate_disk::can_create;
+use tidegate_http::address::Address;
 
 /// A listening socket.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ mod link;
 mod rate;
 mod sessions;
 
-pub use sessions::{Entry, Hold};
+pub(crate) use sessions::{Entry, Hold};
 
 use crate::background;
 use crate::telemetry::Alarm;

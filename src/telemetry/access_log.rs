@@ -3,15 +3,15 @@ use super::escape::Plain;
 use super::json::{Object, key};
 use super::sink::Sink;
 use crate::exchange::{Outcome, WebSocketEnd};
-use crate::http::query;
-use crate::http::redact::redact;
-use crate::http::secret::SecretNames;
-use crate::http::secret::without_userinfo;
 use http::header::{self, HeaderMap, HeaderName};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
+use tidegate_http::query;
+use tidegate_http::redact::redact;
+use tidegate_http::secret::SecretNames;
+use tidegate_http::secret::without_userinfo;
 
 /// The most bytes of a header field.
 const MAX_FIELD: usize = 1024;
@@ -181,8 +181,8 @@ impl AccessLog {
         // The gateway's own, or one of those characters that it accepts.
         line.word(key!("http.request.id"), exchange.request_id());
         if let Some(trace) = &exchange.trace {
-            line.hex(key!("trace_id"), &trace.trace_id.to_bytes());
-            line.hex(key!("span_id"), &trace.span_id.to_bytes());
+            line.hex(key!("trace_id"), &trace.trace_id);
+            line.hex(key!("span_id"), &trace.span_id);
         }
         if let Some(upstream) = outcome.upstream {
             line.text(key!("upstream.name"), upstream);
@@ -306,7 +306,7 @@ impl AccessLog {
         }
         let _ = write!(line, " id={}", Plain(exchange.request_id()));
         if let Some(trace) = &exchange.trace {
-            let _ = write!(line, " trace={}", trace.trace_id);
+            let _ = write!(line, " trace={:032x}", u128::from_be_bytes(trace.trace_id));
         }
         for (key, value) in self.fields(outcome) {
             let name = key.rsplit('.').next().unwrap_or(key);

@@ -7,7 +7,7 @@ const STILL: u64 = 60;
 /// Something that strangers can cause as often as they like: it is counted each time and told
 /// once a minute.
 #[derive(Debug)]
-pub struct Alarm {
+pub(crate) struct Alarm {
     began: Instant,
     count: AtomicU64,
     /// The second from which on it is told again.
@@ -22,7 +22,7 @@ impl Default for Alarm {
 
 impl Alarm {
     /// It has happened; whether it is time to tell.
-    pub fn ring(&self) -> bool {
+    pub(crate) fn ring(&self) -> bool {
         self.count.fetch_add(1, Ordering::Relaxed);
         let now = self.began.elapsed().as_secs();
         let next = self.next.load(Ordering::Relaxed);
@@ -34,7 +34,7 @@ impl Alarm {
     }
 
     /// How often it has happened.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 }

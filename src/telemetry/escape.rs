@@ -1,7 +1,7 @@
 //! Values from outside in lines that people look at.
 
-use crate::http::control::is_control;
 use std::fmt::{self, Display, Write};
+use tidegate_http::control::is_control;
 
 /// A value in a line of text: quoted where it holds what could be taken for another field, and without
 /// characters that do something to a terminal.

@@ -3,11 +3,11 @@
 use super::access_log::{AccessLog, Format};
 use super::escape::Plain;
 use super::json::{Object, key};
-use crate::http::redact::redact;
-use crate::http::secret::without_userinfo;
-use crate::websocket::frame::{Header, Side};
 use crate::websocket::{Message, Session};
 use std::time::SystemTime;
+use tidegate_http::redact::redact;
+use tidegate_http::secret::without_userinfo;
+use tidegate_http::websocket::frame::{Header, Side};
 
 impl AccessLog {
     /// A frame has begun.

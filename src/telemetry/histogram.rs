@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 /// The bounds of the buckets, in seconds: from what a gateway takes on its own machine to what
 /// nobody waits for.
-pub const BOUNDS: [f64; 15] =
+pub(crate) const BOUNDS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// One that was in a bucket, and the trace that tells more of it.

@@ -1,8 +1,8 @@
 use super::escape::push_json;
-use crate::http::address::{self, Address};
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
+use tidegate_http::address::{self, Address};
 
 /// A key of ours, with what stands around it in a line: one piece to copy instead of three.
 #[derive(Debug, Clone, Copy)]
@@ -176,7 +176,7 @@ mod tests {
             object.number(key!("number"), number);
             let line = object.finish();
             let text = line.trim_end_matches('\n');
-            prop_assert!(!text.contains(crate::http::control::is_control), "{:?}", text);
+            prop_assert!(!text.contains(tidegate_http::control::is_control), "{:?}", text);
             let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
             let timestamp = "1970-01-01T00:00:00.000Z";
             let expected = serde_json::json!({

@@ -24,7 +24,7 @@ const QUEUE: usize = 4096;
 static WRITER: OnceLock<Writer> = OnceLock::new();
 
 /// Starts the log, as text at level `info`, until the configuration says otherwise.
-pub fn start() {
+pub(crate) fn start() {
     if WRITER.get().is_none() {
         let options = Options { name: "log", queue: QUEUE, gather: Duration::ZERO };
         if let Ok(writer) = Writer::start(Target::Stderr, options, OwnLog::default()) {
@@ -64,13 +64,13 @@ pub fn start() {
 }
 
 /// Changes level and form, at once.
-pub fn set(level: LevelFilter, json: bool) {
+pub(crate) fn set(level: LevelFilter, json: bool) {
     JSON.store(json, Ordering::Relaxed);
     log::set_max_level(level);
 }
 
 /// Waits until the lines so far are written, but no longer than `bound`.
-pub fn flush(bound: Duration) {
+pub(crate) fn flush(bound: Duration) {
     if let Some(writer) = WRITER.get() {
         writer.flush(bound);
     }

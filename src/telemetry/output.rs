@@ -1,13 +1,13 @@
 //! Where log lines are written, and what becomes of those that can't be.
 
 use super::Target;
-use crate::disk::{append_always, open_log};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+use tidegate_disk::{append_always, open_log};
 
 /// The pause before a descriptor that somebody has made non-blocking is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);

@@ -1,6 +1,5 @@
 use super::material::{certificates, private_key};
 use super::{Roots, provider};
-use crate::http::address::Address;
 use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
@@ -11,6 +10,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use tidegate_http::address::Address;
 
 /// How an upstream is spoken to by TLS: once as Pingora wants it, for requests, and once as rustls
 /// does, for tunnels, whose socket the gateway opens itself.
@@ -72,7 +72,7 @@ pub struct ClientOptions {
 ///
 /// # Errors
 /// When the path of a Unix domain socket is none.
-pub fn plain_peer(address: &Address) -> Result<HttpPeer, Box<pingora::Error>> {
+pub(crate) fn plain_peer(address: &Address) -> Result<HttpPeer, Box<pingora::Error>> {
     peer(address, false, String::new())
 }
 
@@ -146,7 +146,7 @@ impl UpstreamTls {
 }
 
 /// The authorities that the machine trusts.
-pub fn machine_roots() -> &'static Roots {
+pub(crate) fn machine_roots() -> &'static Roots {
     static ROOTS: LazyLock<Roots> = LazyLock::new(|| {
         let mut roots = RootCertStore::empty();
         for certificate in rustls_native_certs::load_native_certs().unwrap_or_default() {

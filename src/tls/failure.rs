@@ -3,7 +3,7 @@ use std::io::{self, ErrorKind};
 
 /// Why a client's handshake failed, as far as it is worth telling apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandshakeFailure {
+pub(crate) enum HandshakeFailure {
     /// The client speaks something else.
     NotTls,
     /// It took too long.
@@ -22,7 +22,7 @@ pub enum HandshakeFailure {
 
 impl HandshakeFailure {
     /// All of them; each stands at the place of its number.
-    pub const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::NotTls,
         Self::Timeout,
         Self::Closed,
@@ -33,7 +33,7 @@ impl HandshakeFailure {
     ];
 
     /// In a word.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::NotTls => "not_tls",
             Self::Timeout => "timeout",
@@ -46,7 +46,7 @@ impl HandshakeFailure {
     }
 
     /// What an error of the handshake comes to.
-    pub fn of(error: &io::Error) -> Self {
+    pub(crate) fn of(error: &io::Error) -> Self {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
         match (tls, error.kind()) {
             (Some(error), _) => Self::of_tls(error),

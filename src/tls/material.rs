@@ -28,7 +28,7 @@ pub struct Certificate {
 }
 
 /// Authorities that are believed.
-pub type Roots = Arc<RootCertStore>;
+pub(crate) type Roots = Arc<RootCertStore>;
 
 /// What is wrong with a pair of files.
 #[derive(Debug)]
@@ -146,8 +146,8 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
 }
 
 /// What a PEM file holds, which is no PEM yet.
-pub fn read_pem(path: &Path) -> std::io::Result<Vec<u8>> {
-    crate::disk::read(path, MAX_SIZE)
+pub(crate) fn read_pem(path: &Path) -> std::io::Result<Vec<u8>> {
+    tidegate_disk::read(path, MAX_SIZE)
 }
 
 const ENCRYPTED: &str = "it is encrypted: nobody is asked for its passphrase when the gateway starts. \
@@ -197,7 +197,7 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String>
 }
 
 /// The certificates in a PEM file; each is one indeed.
-pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = path.display();
     let text = read_pem(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
@@ -212,7 +212,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String>
 }
 
 /// Reads authorities from a PEM file.
-pub fn roots(path: &Path) -> Result<Roots, String> {
+pub(crate) fn roots(path: &Path) -> Result<Roots, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots
@@ -223,7 +223,7 @@ pub fn roots(path: &Path) -> Result<Roots, String> {
 }
 
 /// A certificate for `localhost` that nobody vouches for: the same as long as the process runs.
-pub fn self_signed() -> Result<Certificate, String> {
+pub(crate) fn self_signed() -> Result<Certificate, String> {
     static MADE: LazyLock<Result<Certificate, String>> = LazyLock::new(|| {
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let made = rcgen::generate_simple_self_signed(names).map_err(|error| error.to_string())?;

@@ -8,19 +8,19 @@ mod resolver;
 mod server;
 mod stream;
 
-pub use client::{ClientOptions, Identity, UpstreamTls, machine_roots, plain_peer};
-pub use failure::HandshakeFailure;
-pub use material::{Certificate, Fault, Roots, certificates, read_pem, roots, self_signed};
+pub(crate) use client::{ClientOptions, Identity, UpstreamTls, machine_roots, plain_peer};
+pub(crate) use failure::HandshakeFailure;
+pub(crate) use material::{Certificate, Fault, Roots, certificates, read_pem, roots, self_signed};
 pub use peer::{ClientCertificate, TlsInfo};
-pub use resolver::{Certificates, Source};
-pub use server::{ClientAuth, ServerOptions, server_config};
-pub use stream::accept;
+pub(crate) use resolver::{Certificates, Source};
+pub(crate) use server::{ClientAuth, ServerOptions, server_config};
+pub(crate) use stream::accept;
 
 use rustls::crypto::CryptoProvider;
 use std::sync::{Arc, LazyLock};
 
 /// The cryptography of all TLS here: the one that Pingora brings.
-pub fn provider() -> &'static Arc<CryptoProvider> {
+pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> =
         LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
     &PROVIDER

@@ -1,6 +1,6 @@
-use crate::http::control::is_control;
 use rustls::{ProtocolVersion, ServerConnection};
 use std::fmt::Write as _;
+use tidegate_http::control::is_control;
 use x509_parser::der_parser::asn1_rs::Any;
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 /// How a listener speaks TLS.
 #[derive(Debug)]
-pub struct ServerOptions {
+pub(crate) struct ServerOptions {
     /// What it shows.
     pub certificates: Arc<Certificates>,
     /// Whether TLS 1.2 is spoken beside 1.3.
@@ -21,7 +21,7 @@ pub struct ServerOptions {
 
 /// Mutual TLS.
 #[derive(Debug)]
-pub struct ClientAuth {
+pub(crate) struct ClientAuth {
     /// The authorities whose clients are accepted.
     pub roots: Roots,
     /// Whether a client without a certificate is let in.
@@ -29,7 +29,7 @@ pub struct ClientAuth {
 }
 
 /// What rustls needs to accept connections.
-pub fn server_config(options: &ServerOptions) -> Result<ServerConfig, String> {
+pub(crate) fn server_config(options: &ServerOptions) -> Result<ServerConfig, String> {
     let versions = if options.tls12 { vec![&TLS13, &TLS12] } else { vec![&TLS13] };
     let builder = ServerConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(&versions)

@@ -30,7 +30,7 @@ struct Secured {
 }
 
 /// Does the handshake as the server. `None` where that was all that the client came for.
-pub async fn accept(
+pub(crate) async fn accept(
     socket: Socket,
     config: Arc<ServerConfig>,
 ) -> io::Result<Option<pingora::protocols::Stream>> {

@@ -4,20 +4,20 @@ mod collector;
 mod exporter;
 mod span;
 
-pub use collector::{Collector, Protocol};
-pub use exporter::Exporter;
-pub use span::Span;
+pub(crate) use collector::{Collector, Protocol};
+pub(crate) use exporter::Exporter;
+pub(crate) use span::Span;
 
-use crate::http::query;
-use crate::http::secret::SecretNames;
-use crate::http::trace_context::TraceParent;
+use opentelemetry::TraceId;
 use opentelemetry::trace::SpanKind;
-use opentelemetry::{SpanId, TraceId};
 use opentelemetry_sdk::trace::{
     IdGenerator, RandomIdGenerator, Sampler, SamplingDecision, ShouldSample,
 };
 use std::borrow::Cow;
 use std::sync::Arc;
+use tidegate_http::query;
+use tidegate_http::secret::SecretNames;
+use tidegate_http::trace_context::TraceParent;
 
 /// Whose decision it is that a request is recorded, when it comes with a trace of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,17 +57,19 @@ impl Tracing {
     /// A place for a request in the trace that it comes with, or in a new one.
     pub fn enter(&self, parent: Option<&TraceParent>, is_trusted: bool) -> TraceParent {
         let ids = RandomIdGenerator::default();
-        let trace_id = parent.map_or_else(|| ids.new_trace_id(), |parent| parent.trace_id);
+        let new_trace = || ids.new_trace_id().to_bytes();
+        let trace_id = parent.map_or_else(new_trace, |parent| parent.trace_id);
         let is_sampled = match (parent, self.parent) {
             (Some(parent), Parent::Decides) => parent.is_sampled,
             (Some(parent), Parent::DecidesIfTrusted) if is_trusted => parent.is_sampled,
             _ => self.takes(trace_id),
         };
-        TraceParent { trace_id, span_id: ids.new_span_id(), is_sampled }
+        TraceParent { trace_id, span_id: ids.new_span_id().to_bytes(), is_sampled }
     }
 
     /// By the trace's id, so that all who have the same ratio decide the same.
-    fn takes(&self, trace_id: TraceId) -> bool {
+    fn takes(&self, trace_id: [u8; 16]) -> bool {
+        let trace_id = TraceId::from_bytes(trace_id);
         let result = self.sampler.should_sample(None, trace_id, "", &SpanKind::Server, &[], &[]);
         result.decision == SamplingDecision::RecordAndSample
     }
@@ -89,32 +91,31 @@ impl Tracing {
 }
 
 /// The name of another span.
-pub fn new_span_id() -> SpanId {
-    RandomIdGenerator::default().new_span_id()
+pub(crate) fn new_span_id() -> [u8; 8] {
+    RandomIdGenerator::default().new_span_id().to_bytes()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry::TraceId;
 
     fn tracing(ratio: f64, parent: Parent) -> Tracing {
         Tracing::new(ratio, parent, false, SecretNames::default(), Arc::new(Exporter::example()))
     }
 
     fn parent(is_sampled: bool) -> TraceParent {
-        TraceParent { trace_id: TraceId::from(7), span_id: SpanId::from(8), is_sampled }
+        TraceParent { trace_id: [7; 16], span_id: [8; 8], is_sampled }
     }
 
     #[test]
     fn a_trace_goes_on_and_a_new_one_begins() {
         let tracing = tracing(1.0, Parent::Decides);
         let entered = tracing.enter(Some(&parent(true)), false);
-        assert_eq!(entered.trace_id, TraceId::from(7));
-        assert_ne!(entered.span_id, SpanId::from(8));
+        assert_eq!(entered.trace_id, [7; 16]);
+        assert_ne!(entered.span_id, [8; 8]);
         let (one, other) = (tracing.enter(None, false), tracing.enter(None, false));
         assert_ne!(one.trace_id, other.trace_id);
-        assert!(one.is_sampled && one.trace_id != TraceId::INVALID);
+        assert!(one.is_sampled && one.trace_id != [0; 16]);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! A span that is over, on its way to the queue.
 
-use crate::http::trace_context::TraceParent;
 use opentelemetry::trace::{Event, SpanContext, SpanKind, Status, TraceFlags, TraceState};
-use opentelemetry::{InstrumentationScope, Key, KeyValue, SpanId, Value};
+use opentelemetry::{InstrumentationScope, Key, KeyValue, SpanId, TraceId, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use std::borrow::Cow;
 use std::sync::LazyLock;
 use std::time::SystemTime;
+use tidegate_http::trace_context::TraceParent;
 
 /// Who makes the spans.
 static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
@@ -23,7 +23,13 @@ impl Span {
         let flags = TraceFlags::new(u8::from(place.is_sampled));
         let state = TraceState::default();
         Self(SpanData {
-            span_context: SpanContext::new(place.trace_id, place.span_id, flags, false, state),
+            span_context: SpanContext::new(
+                TraceId::from_bytes(place.trace_id),
+                SpanId::from_bytes(place.span_id),
+                flags,
+                false,
+                state,
+            ),
             parent_span_id: SpanId::INVALID,
             parent_span_is_remote: false,
             span_kind: kind,
@@ -41,8 +47,8 @@ impl Span {
     }
 
     /// The span that it is part of; `is_remote` when that is somebody else's.
-    pub fn set_parent(&mut self, parent: SpanId, is_remote: bool) {
-        self.0.parent_span_id = parent;
+    pub fn set_parent(&mut self, parent: [u8; 8], is_remote: bool) {
+        self.0.parent_span_id = SpanId::from_bytes(parent);
         self.0.parent_span_is_remote = is_remote;
     }
 

@@ -1,7 +1,7 @@
 use super::Endpoint;
-use crate::http::address::Address;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tidegate_http::address::Address;
 
 /// An endpoint that was chosen for a request or a session, which counts as its load until this is
 /// dropped.

@@ -22,18 +22,18 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
 /// The most bytes of a read. Pingora reads 64 KiB, and up to nine times before it waits for a
 /// client that takes nothing; so much less makes that 72 KiB of a response instead of 576.
-pub const PIECE: u64 = 8 * 1024;
+pub(crate) const PIECE: u64 = 8 * 1024;
 
 /// By which Pingora asks for connections here: it looks in its pool for idle ones first.
-pub static HTTP1: LazyLock<ALPN> =
+pub(crate) static HTTP1: LazyLock<ALPN> =
     LazyLock::new(|| ALPN::Custom(CustomALPN::new(b"tidegate/http1".to_vec())));
 
 /// Opens connections for HTTP/1.1.
-pub struct Http1Connector(TransportConnector);
+pub(crate) struct Http1Connector(TransportConnector);
 
 impl Http1Connector {
     /// A connector with these options.
-    pub fn new(options: ConnectorOptions) -> Self {
+    pub(crate) fn new(options: ConnectorOptions) -> Self {
         Self(TransportConnector::new(Some(options)))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// What became of an attempt to have a request answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attempt {
+pub(super) enum Attempt {
     /// An answer has come, of this status.
     Answered(u16),
     /// No connection could be established.

@@ -49,7 +49,7 @@ const CLOSING_INTERVAL: Duration = Duration::from_millis(5);
 const CLOSED_TOGETHER: usize = 16;
 
 /// The process may open so many files; `None` is without limit.
-pub fn set_limit(files: Option<u64>) {
+pub(crate) fn set_limit(files: Option<u64>) {
     let limit = files.and_then(|files| RawFd::try_from(files).ok()).unwrap_or(RawFd::MAX);
     RESERVED_FROM.store(limit - (limit / 16).clamp(4, 64).min(limit), Ordering::Relaxed);
     SCARCE_FROM.store(limit - limit / 4, Ordering::Relaxed);
@@ -58,12 +58,12 @@ pub fn set_limit(files: Option<u64>) {
 
 /// Whether half of the descriptors are free at least, as this new one tells: copies of requests must not
 /// take those that requests need.
-pub fn has_room_for_copies(descriptor: RawFd) -> bool {
+pub(crate) fn has_room_for_copies(descriptor: RawFd) -> bool {
     descriptor < NO_COPIES_FROM.load(Ordering::Relaxed)
 }
 
 /// Whether descriptors are scarce, as this new one tells.
-pub fn is_scarce(descriptor: RawFd) -> bool {
+pub(crate) fn is_scarce(descriptor: RawFd) -> bool {
     descriptor >= SCARCE_FROM.load(Ordering::Relaxed)
 }
 
@@ -71,7 +71,7 @@ pub fn is_scarce(descriptor: RawFd) -> bool {
 ///
 /// # Errors
 /// Those of `connect`; EMFILE too where a file would be one of those that are kept for clients.
-pub async fn connect_with_room<T, F>(
+pub(super) async fn connect_with_room<T, F>(
     connect: impl Fn() -> F,
     descriptor: impl Fn(&T) -> RawFd,
 ) -> Result<T>
@@ -101,12 +101,12 @@ where
 }
 
 /// Whether the process may open no more files, and thus no more connections.
-pub fn is_out_of_files(error: &Error) -> bool {
+pub(crate) fn is_out_of_files(error: &Error) -> bool {
     error.root_cause().downcast_ref::<io::Error>().is_some_and(is_out_of_descriptors)
 }
 
 /// The same of what opened a file.
-pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|errno| {
         [Errno::MFILE, Errno::NFILE].contains(&Errno::from_raw_os_error(errno))
     })
@@ -114,7 +114,7 @@ pub fn is_out_of_descriptors(error: &io::Error) -> bool {
 
 /// Closes a quarter of the idle connections to upstreams, those that were opened first. Returns
 /// how many are being closed.
-pub fn close_idle() -> usize {
+pub(crate) fn close_idle() -> usize {
     let connections = connections();
     let closing = connections.values().filter(|it| it.is_closing()).count();
     let count = connections.values().filter(|it| it.is_idle()).count();
@@ -266,7 +266,7 @@ impl MayIdle for Uses {
 
 /// A request in flight on a connection that several share.
 #[derive(Debug)]
-pub struct UseGuard(Arc<Uses>);
+pub(crate) struct UseGuard(Arc<Uses>);
 
 impl Drop for UseGuard {
     fn drop(&mut self) {

@@ -21,13 +21,13 @@ use tokio::time::error::Elapsed;
 use tokio_util::either::Either;
 
 /// A socket of TCP, or a Unix domain socket.
-pub type Socket = Either<TcpStream, UnixStream>;
+pub(crate) type Socket = Either<TcpStream, UnixStream>;
 
 /// Connects to this address.
 ///
 /// # Errors
 /// When there is no connection within `time`.
-pub async fn dial(address: &SocketAddr, time: Duration) -> Result<Socket> {
+pub(crate) async fn dial(address: &SocketAddr, time: Duration) -> Result<Socket> {
     let descriptor = |socket: &Socket| match socket {
         Socket::Left(socket) => socket.as_raw_fd(),
         Socket::Right(socket) => socket.as_raw_fd(),
@@ -64,7 +64,7 @@ fn failed(address: &SocketAddr, error: io::Error) -> Box<Error> {
 }
 
 /// Whether this error is [`dial`]'s, and not what came when there was a connection.
-pub fn is_of_dial(error: &Error) -> bool {
+pub(crate) fn is_of_dial(error: &Error) -> bool {
     let cause = error.cause.as_deref();
     cause.is_some_and(|cause| cause.is::<Elapsed>() || cause.is::<io::Error>())
 }
@@ -72,7 +72,7 @@ pub fn is_of_dial(error: &Error) -> bool {
 /// Connects in Pingora's place (`PeerOptions.custom_l4`), whose one time is for the TLS handshake
 /// as well.
 #[derive(Debug)]
-pub struct Dialer {
+pub(crate) struct Dialer {
     /// How long connecting may take.
     pub time: Duration,
     /// What second handle of the connection is kept.
@@ -81,7 +81,7 @@ pub struct Dialer {
 
 /// A second handle of a connection. It costs a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Handle {
+pub(crate) enum Handle {
     /// None.
     None,
     /// A [`Line`].
@@ -92,21 +92,21 @@ pub enum Handle {
 
 /// A second handle of a connection, by which it can be cut off whoever reads from it.
 #[derive(Debug)]
-pub struct Line(OwnedFd);
+pub(crate) struct Line(OwnedFd);
 
 /// A request uses this connection from here on: if several share it, it is not closed as long as the
 /// guard lives.
 ///
 /// # Errors
 /// When it is being closed.
-pub fn begin_use(digest: Option<&Digest>) -> Result<Option<UseGuard>> {
+pub(crate) fn begin_use(digest: Option<&Digest>) -> Result<Option<UseGuard>> {
     let Some(shared) = digest.and_then(kept::<Arc<SharedConnection>>) else { return Ok(None) };
     let explain = || Error::explain(CLOSING, "files are short, so it was closed while it was idle");
     shared.begin().map(Some).ok_or_else(explain)
 }
 
 /// A connection that is being closed has been chosen. Nothing was sent on it.
-pub const CLOSING: ErrorType = ErrorType::new("UpstreamConnectionClosing");
+pub(crate) const CLOSING: ErrorType = ErrorType::new("UpstreamConnectionClosing");
 
 /// What a [`Dialer`] has kept of a connection.
 fn kept<T: 'static>(digest: &Digest) -> Option<&T> {
@@ -115,12 +115,12 @@ fn kept<T: 'static>(digest: &Digest) -> Option<&T> {
 
 impl Line {
     /// That of a connection which a [`Dialer`] has made.
-    pub fn of(digest: &Digest) -> Option<Arc<Self>> {
+    pub(crate) fn of(digest: &Digest) -> Option<Arc<Self>> {
         kept::<Arc<Self>>(digest).cloned()
     }
 
     /// Ends the connection in both directions: who reads from it finds its end.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         // It may be at its end already.
         let _ = shutdown(&self.0, Shutdown::Both);
     }

@@ -43,7 +43,7 @@ pub enum Records {
 
 /// An endpoint that DNS tells of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Found {
+pub(crate) struct Found {
     host: String,
     port: u16,
     weight: u32,
@@ -53,7 +53,7 @@ pub struct Found {
 
 impl Found {
     /// As an endpoint of a pool.
-    pub fn endpoint(&self) -> Endpoint {
+    pub(crate) fn endpoint(&self) -> Endpoint {
         let addresses = self.addresses.clone();
         Endpoint::found(&self.host, self.port, self.weight, self.is_backup, addresses)
     }
@@ -71,7 +71,7 @@ impl fmt::Display for Question {
 /// Asks DNS for endpoints, as often as the TTL of its answers says. What it has said last holds
 /// while it says nothing.
 #[derive(Debug)]
-pub struct Discovery {
+pub(crate) struct Discovery {
     asking: Mutex<BTreeMap<Question, Asking>>,
     /// Counts the changes.
     changes: watch::Sender<u64>,
@@ -98,7 +98,7 @@ impl Default for Discovery {
 
 impl Discovery {
     /// Asks these questions from now on, and no others. It takes the runtime.
-    pub fn follow(self: &Arc<Self>, questions: &BTreeSet<Question>) {
+    pub(crate) fn follow(self: &Arc<Self>, questions: &BTreeSet<Question>) {
         let mut asking = self.asking();
         asking.retain(|question, _| questions.contains(question));
         for question in questions {
@@ -112,18 +112,18 @@ impl Discovery {
     }
 
     /// What the last answer was.
-    pub fn found(&self, question: &Question) -> Vec<Found> {
+    pub(crate) fn found(&self, question: &Question) -> Vec<Found> {
         let asking = self.asking();
         asking.get(question).and_then(|asking| asking.found.clone()).unwrap_or_default()
     }
 
     /// Told of each change.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
     /// Waits until each question has an answer.
-    pub async fn answered(&self) {
+    pub(crate) async fn answered(&self) {
         let mut changes = self.changes();
         while self.asking().values().any(|asking| asking.found.is_none()) {
             if changes.changed().await.is_err() {

@@ -1,5 +1,4 @@
 use super::Health;
-use crate::http::address::Address;
 use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,6 +6,7 @@ use sha1::{Digest, Sha1};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tidegate_http::address::Address;
 
 /// One address of a service, as written, and what it stands for now.
 #[derive(Debug)]

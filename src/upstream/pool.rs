@@ -5,12 +5,12 @@ use super::{
     Balance, Bounds, Breaker, Chosen, Ejection, Endpoint, Full, Place, RetryBudget, Speech,
     schedule,
 };
-use crate::http::address::Address;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
+use tidegate_http::address::Address;
 
 /// The endpoints of an upstream, and which of them takes a request.
 #[derive(Debug)]

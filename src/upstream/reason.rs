@@ -83,7 +83,7 @@ fn refuses_alpn(error: &Error) -> bool {
 }
 
 /// The innermost words of an error, without the address that Pingora adds behind them.
-pub fn deepest_cause(error: &Error) -> Option<String> {
+pub(crate) fn deepest_cause(error: &Error) -> Option<String> {
     let mut words = None;
     let mut at = Some(error);
     while let Some(error) = at {

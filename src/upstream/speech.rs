@@ -16,13 +16,13 @@ pub struct Speech {
 
 /// The window unless the configuration sets one. With what Pingora has read, a client that reads slowly makes
 /// the gateway hold less than 256 KiB of a response.
-pub const HTTP2_WINDOW: u32 = 64 * 1024;
+pub(crate) const HTTP2_WINDOW: u32 = 64 * 1024;
 
 /// The least window: one frame of DATA.
-pub const MIN_HTTP2_WINDOW: u32 = 16 * 1024;
+pub(crate) const MIN_HTTP2_WINDOW: u32 = 16 * 1024;
 
 /// The largest window: that of a connection, which all its streams share, must be less than 2 GiB (RFC 9113, section 6.9.1).
-pub const MAX_HTTP2_WINDOW: u32 = 16 * 1024 * 1024;
+pub(crate) const MAX_HTTP2_WINDOW: u32 = 16 * 1024 * 1024;
 
 impl Default for Speech {
     fn default() -> Self {

@@ -1,10 +1,10 @@
-use super::handshake;
 use super::tap::Tap;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use tidegate_http::websocket::handshake;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The most bytes of a head, either way.

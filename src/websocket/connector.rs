@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 ///
 /// Pingora asks it by `PeerOptions.custom_l4` and then tunnels natively.
 #[derive(Debug)]
-pub struct TunnelConnector {
+pub(crate) struct TunnelConnector {
     /// What the tap tells, and is told.
     pub session: Arc<Session>,
     /// How long connecting may take.

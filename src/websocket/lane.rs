@@ -1,9 +1,9 @@
-use super::frame::{
-    Close, Event, Header, Opcode, ProtocolError, Scanner, Side, Tally, close_error, unmask,
-};
 use super::session::Session;
 use super::settings::Bounds;
 use super::watch::Watch;
+use tidegate_http::websocket::frame::{
+    Close, Event, Header, Opcode, ProtocolError, Scanner, Side, Tally, close_error, unmask,
+};
 use tokio::time::Instant;
 
 /// Why a session must end for what one side sent.

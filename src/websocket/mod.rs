@@ -3,10 +3,7 @@
 mod bridge;
 mod connector;
 mod drain;
-pub mod frame;
-pub mod handshake;
 mod handshake_limit;
-mod head;
 mod lane;
 mod origins;
 mod registry;
@@ -17,17 +14,20 @@ mod watch;
 mod wire;
 
 pub(crate) use bridge::Chunks;
-pub use connector::TunnelConnector;
-pub use drain::close_spread;
-pub use handshake_limit::{HandshakeLimit, HandshakeTimeout};
-pub(crate) use head::{Answer, Heads};
-pub use origins::Origins;
-pub use registry::{Full, Registry, Selector, Ticket, Totals};
-pub use session::{CLOSE_TIMEOUT, End, Identity, Initiator, Order, Session, TRY_AGAIN_LATER};
-pub use settings::{Bounds, LogFrames, OnChange, Ping, Quota, Settings, UpstreamLost};
-pub use tap::{CLIENT_GONE, UPSTREAM_GONE};
+pub(crate) use connector::TunnelConnector;
+pub(crate) use drain::close_spread;
+pub(crate) use handshake_limit::{HandshakeLimit, HandshakeTimeout};
+
+pub(crate) use origins::Origins;
+pub(crate) use registry::{Full, Registry, Selector, Ticket, Totals};
+pub(crate) use session::{CLOSE_TIMEOUT, Order, TRY_AGAIN_LATER};
+pub use session::{End, Identity, Initiator, Session};
+pub(crate) use settings::{Bounds, Ping, Quota, Settings, UpstreamLost};
+pub use settings::{LogFrames, OnChange};
+pub(crate) use tap::CLIENT_GONE;
+pub use watch::Message;
 pub(crate) use watch::Watch;
-pub use watch::{Message, Watcher};
+pub(crate) use watch::Watcher;
 
 /// A number from 0 to below 1.
 fn chance() -> f64 {

@@ -1,8 +1,8 @@
 //! Which origins may open WebSockets.
 
-use crate::http::origin::{Origin, OriginPattern};
 use http::HeaderValue;
 use std::sync::Arc;
+use tidegate_http::origin::{Origin, OriginPattern};
 
 /// Pages of which origins may open WebSockets. A browser sends the cookies of a site with a handshake
 /// from any other site, and lets its page read what comes; only the server can refuse (RFC 6455,

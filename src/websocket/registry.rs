@@ -1,13 +1,13 @@
 use super::session::{End, Initiator, Order, Session};
 use super::settings::Quota;
 use crate::exchange::{UserId, UserIdOrigin};
-use crate::http::address;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tidegate_http::address;
 
 /// All live sessions, from their handshake on.
 ///

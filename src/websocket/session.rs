@@ -1,8 +1,6 @@
 use super::HandshakeLimit;
-use super::frame::Tally;
 use super::settings::{LogFrames, OnChange};
 use crate::exchange::UserId;
-use crate::http::address::Address;
 use atomic_waker::AtomicWaker;
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -12,10 +10,12 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
+use tidegate_http::address::Address;
+use tidegate_http::websocket::frame::Tally;
 use tokio::time::Sleep;
 
 /// How long a session may take to end once it must: for the closing handshake, or to be cut off.
-pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long after a deadline the tunnel is left alone: it ends in better order by itself.
 const TUNNEL_LEAD: Duration = Duration::from_millis(100);
@@ -28,7 +28,7 @@ pub(super) const REFUSAL_STOPPED: &str =
 pub(super) const GOING_AWAY: u16 = 1001;
 
 /// IANA's registry of close codes: the server is overloaded.
-pub const TRY_AGAIN_LATER: u16 = 1013;
+pub(crate) const TRY_AGAIN_LATER: u16 = 1013;
 
 /// How often a session is looked at that has no deadline.
 const IDLE_LOOK_INTERVAL: Duration = Duration::from_secs(3600);
@@ -88,7 +88,7 @@ pub struct End {
 }
 
 /// What a session is told from outside: to close, with this code and reason.
-pub type Order = End;
+pub(crate) type Order = End;
 
 impl End {
     /// It makes room for another (RFC 6455, section 7.4.1: 1008, policy violation).

@@ -1,6 +1,4 @@
 use super::HandshakeTimeout;
-use super::frame::{self, Side};
-use super::head::{Answer, Heads};
 use super::lane::{Lane, Outstanding, Screened, Violation};
 use super::session::{CLOSE_TIMEOUT, End, GOING_AWAY, Initiator, Limit, REFUSAL_STOPPED, Session};
 use super::settings::{LogFrames, Settings};
@@ -14,14 +12,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tidegate_http::websocket::close_reason::UPSTREAM_GONE;
+use tidegate_http::websocket::frame::{self, Side};
+use tidegate_http::websocket::response_head::{Answer, Heads};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// How the reason begins with which a client is told that its upstream is gone.
-pub const UPSTREAM_GONE: &str = "the upstream's connection";
-
 /// Why a session ends whose client has said nothing about it.
-pub const CLIENT_GONE: &str = "the client's connection ended without a close frame";
+pub(crate) const CLIENT_GONE: &str = "the client's connection ended without a close frame";
 
 /// The upstream's socket of a tunnel. It passes on what Pingora and the upstream send each other,
 /// follows the frames in it, and puts frames of the gateway's own between them.

@@ -1,10 +1,10 @@
 //! For those who want to know what goes through a tunnel: frames, and messages of text.
 
-use super::frame::{Event, Header, Opcode, Side};
 use super::{LogFrames, Session};
 use flate2::{Decompress, FlushDecompress, Status};
 use std::fmt;
 use std::sync::Arc;
+use tidegate_http::websocket::frame::{Event, Header, Opcode, Side};
 
 /// The most bytes of a message that are kept for a watcher.
 const MAX_KEPT: usize = 1024;
@@ -194,9 +194,9 @@ impl Inflater {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::websocket::frame::{self, Scanner};
     use crate::websocket::{Identity, OnChange};
     use std::sync::Mutex;
+    use tidegate_http::websocket::frame::{self, Scanner};
 
     #[derive(Debug, Default)]
     struct Notes(Mutex<Vec<String>>);

@@ -1,9 +1,9 @@
 //! Nobody gets as far as a handshake: names, ports, TLS, other protocols.
 
 use crate::patient::{Identity, answering, examine, ws};
-use crate::support::{Config, Upstream, free_port};
 use rcgen::ExtendedKeyUsagePurpose;
 use tempfile::TempDir;
+use tidegate_testing::{Config, Upstream, free_port};
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve() {
@@ -54,7 +54,7 @@ async fn an_address_that_swallows_connections() {
             })
         })
         .collect();
-    crate::support::until("a full queue", || async {
+    tidegate_testing::until("a full queue", || async {
         let patience = std::time::Duration::from_millis(200);
         let connecting = tokio::net::TcpStream::connect(address);
         tokio::time::timeout(patience, connecting).await.is_err()
@@ -72,7 +72,7 @@ async fn tls_to_a_plain_server() {
     // One that answers the bytes of TLS with a 400.
     let plain = Upstream::scripted(|mut wire, _| async move {
         let _ = wire.exactly(4).await;
-        let _ = wire.try_send(crate::support::respond("400 Bad Request", &[], "")).await;
+        let _ = wire.try_send(tidegate_testing::respond("400 Bad Request", &[], "")).await;
     })
     .await;
     let url = format!("https://localhost:{}/", plain.address().port());

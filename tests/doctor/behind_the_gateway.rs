@@ -1,8 +1,8 @@
 //! The gateway, its file, and the service behind it: the line to change is named.
 
 use crate::patient::{Found, Identity, examine, frame, plain_frame, switching};
-use crate::support::{Authority, Config, Gateway, TlsService, Upstream, free_port, respond};
 use std::path::Path;
+use tidegate_testing::{Authority, Config, Gateway, TlsService, Upstream, free_port, respond};
 
 /// Examines a path of a gateway with its own file.
 async fn through(gateway: &Gateway, path: &str, arguments: &[&str]) -> Found {
@@ -151,7 +151,7 @@ async fn the_endpoint_is_a_tls_port() {
 /// That a service that does this to every connection is at fault in this way.
 async fn service<F, Fut>(code: &str, script: F)
 where
-    F: Fn(crate::support::Wire) -> Fut + Send + Sync + 'static,
+    F: Fn(tidegate_testing::Wire) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
     let service = Upstream::scripted(move |wire, _| script(wire)).await;
@@ -304,7 +304,7 @@ async fn upstream_is_asked_by_its_own_tls_and_protocol() {
     let address = listener.local_addr().expect("its address").to_string();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
-            tokio::spawn(crate::support::answer_by_http2(socket));
+            tokio::spawn(tidegate_testing::answer_by_http2(socket));
         }
     });
     let gateway = Config::to_address(&address).speaking("protocols: [h2c]").start().await;

@@ -1,6 +1,6 @@
 //! The list of codes in docs/doctor.md is the doctor's own, and each of them has been met.
 
-use tidegate::doctor::Code;
+use tidegate_doctor::Code;
 
 /// Read when the test runs: what the image is built from has no docs.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/doctor.md");

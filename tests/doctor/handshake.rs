@@ -1,7 +1,7 @@
 //! The service answers the handshake, and not with the 101 that was wanted.
 
 use crate::patient::{answering, examine, switching, ws};
-use crate::support::{Upstream, respond};
+use tidegate_testing::{Upstream, respond};
 
 #[tokio::test]
 async fn each_refusal_has_its_name() {

@@ -1,8 +1,8 @@
 //! Where nothing is wrong the doctor says so; and what it is asked wrongly it refuses.
 
 use crate::patient::{Identity, examine, ws};
-use crate::support::{Config, Upstream, cli};
 use tempfile::TempDir;
+use tidegate_testing::{Config, Upstream, cli};
 
 #[tokio::test]
 async fn a_websocket_and_a_page_without_tls() {
@@ -76,7 +76,7 @@ async fn the_report_for_people_is_short_and_ends_with_what_to_change() {
 async fn a_secret_that_the_server_sends_back_is_not_shown() {
     let server = Upstream::answering(|request| {
         let body = format!("no such page: {}", request.head.text);
-        crate::support::respond("404 Not Found", &[], &body)
+        tidegate_testing::respond("404 Not Found", &[], &body)
     })
     .await;
     let url = format!("http://{}/x?token=hush-hush", server.address());

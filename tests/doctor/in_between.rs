@@ -1,8 +1,8 @@
 //! Straight to the service it works; something on the way is at fault.
 
 use crate::patient::{answering, examine, frame, plain_frame, switching, ws};
-use crate::support::{Config, Upstream, Wire, respond};
 use std::net::SocketAddr;
+use tidegate_testing::{Config, Upstream, Wire, respond};
 
 /// A proxy that knows no upgrade: asks the service as if it were any request.
 async fn without_upgrade(service: SocketAddr) -> Upstream {
@@ -143,7 +143,7 @@ async fn a_proxy_that_cuts_idle_connections() {
 #[tokio::test]
 async fn what_a_proxy_says_of_its_upstream_is_looked_at() {
     let proxy = answering(respond("502 Bad Gateway", &[], "<h1>nginx</h1>")).await;
-    let nobody = format!("127.0.0.1:{}", crate::support::free_port());
+    let nobody = format!("127.0.0.1:{}", tidegate_testing::free_port());
     let found = examine(ws(proxy.address()), &["--upstream", &nobody]).await;
     found.is("upstream-unreachable").blames("upstream").saw("502").saw(&nobody);
     // The service is well: it is the proxy's own affair.

@@ -3,10 +3,6 @@
 
 #![cfg(unix)]
 
-#[path = "../gateway/support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "these tests need only a part of the kit")]
-mod support;
-
 mod patient;
 
 mod at_the_door;

@@ -1,7 +1,7 @@
 //! A page of another origin, and what its browser will say.
 
 use crate::patient::{answering, examine, frame, plain_frame, switching, ws};
-use crate::support::{Config, Upstream, respond};
+use tidegate_testing::{Config, Upstream, respond};
 
 const PAGE: &str = "https://app.example";
 

@@ -1,12 +1,12 @@
 //! Servers that are ill in one way each, and the doctor that is called to them.
 
-use crate::support::{Cli, Head, Upstream, Wire, cli};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
+use tidegate_testing::{Cli, Head, Upstream, Wire, cli};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -15,13 +15,13 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// What the doctor said.
-pub struct Found {
+pub(crate) struct Found {
     pub run: Cli,
     pub json: Value,
 }
 
 /// Calls the doctor, in an empty folder.
-pub async fn examine(url: impl AsRef<str>, arguments: &[&str]) -> Found {
+pub(crate) async fn examine(url: impl AsRef<str>, arguments: &[&str]) -> Found {
     let folder = TempDir::new().expect("a folder");
     let mut all = vec!["doctor", url.as_ref(), "--json", "--idle", "200ms", "--timeout", "2s"];
     // What is given twice is refused, so the tests' own stand in the place of these.
@@ -38,20 +38,20 @@ pub async fn examine(url: impl AsRef<str>, arguments: &[&str]) -> Found {
 
 impl Found {
     /// That just this is wrong.
-    pub fn is(&self, code: &str) -> &Self {
+    pub(crate) fn is(&self, code: &str) -> &Self {
         assert_eq!(self.json["diagnosis"]["code"], code, "{:#}", self.json);
         assert_eq!(self.run.code, Some(1), "{:#}", self.json);
         self
     }
 
     /// That this side has to change something.
-    pub fn blames(&self, who: &str) -> &Self {
+    pub(crate) fn blames(&self, who: &str) -> &Self {
         assert_eq!(self.json["diagnosis"]["blame"], who, "{:#}", self.json);
         self
     }
 
     /// That the diagnosis points at the place of `text` in this file.
-    pub fn points_at(&self, file: &std::path::Path, text: &str) -> &Self {
+    pub(crate) fn points_at(&self, file: &std::path::Path, text: &str) -> &Self {
         let written = std::fs::read_to_string(file).expect("the configuration");
         let (before, _) = written.split_once(text).unwrap_or_else(|| panic!("{text}:\n{written}"));
         let line = before.matches('\n').count() + 1;
@@ -62,21 +62,21 @@ impl Found {
     }
 
     /// That what was seen holds this.
-    pub fn saw(&self, needle: &str) -> &Self {
+    pub(crate) fn saw(&self, needle: &str) -> &Self {
         let seen = self.json["diagnosis"]["seen"].as_str().unwrap_or_default();
         assert!(seen.contains(needle), "{needle:?} was not seen: {:#}", self.json);
         self
     }
 
     /// That nothing is wrong.
-    pub fn is_healthy(&self) -> &Self {
+    pub(crate) fn is_healthy(&self) -> &Self {
         assert_eq!(self.json["healthy"], true, "{:#}", self.json);
         assert_eq!(self.run.code, Some(0), "{:#}", self.json);
         self
     }
 
     /// How a step went.
-    pub fn outcome(&self, step: &str) -> &str {
+    pub(crate) fn outcome(&self, step: &str) -> &str {
         let steps = self.json["steps"].as_array().expect("steps");
         let found = steps.iter().find(|one| one["step"] == step);
         found.and_then(|one| one["outcome"].as_str()).unwrap_or("absent")
@@ -84,12 +84,12 @@ impl Found {
 }
 
 /// The URL of a WebSocket there.
-pub fn ws(address: SocketAddr) -> String {
+pub(crate) fn ws(address: SocketAddr) -> String {
     format!("ws://{address}/")
 }
 
 /// Answers every request with these bytes, and closes.
-pub async fn answering(bytes: impl Into<Vec<u8>>) -> Upstream {
+pub(crate) async fn answering(bytes: impl Into<Vec<u8>>) -> Upstream {
     let bytes: Arc<[u8]> = bytes.into().into();
     Upstream::scripted(move |mut wire, _| {
         let bytes = Arc::clone(&bytes);
@@ -103,7 +103,7 @@ pub async fn answering(bytes: impl Into<Vec<u8>>) -> Upstream {
 }
 
 /// The 101 to this handshake, with these further lines (each ended by CRLF).
-pub fn switching(head: &Head, lines: &str) -> String {
+pub(crate) fn switching(head: &Head, lines: &str) -> String {
     let accept = derive_accept_key(head.get("sec-websocket-key").expect("a key").as_bytes());
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -112,7 +112,7 @@ pub fn switching(head: &Head, lines: &str) -> String {
 }
 
 /// A client's frame, unmasked: its opcode and payload. Short ones are all that the doctor sends.
-pub async fn frame(wire: &mut Wire) -> (u8, Vec<u8>) {
+pub(crate) async fn frame(wire: &mut Wire) -> (u8, Vec<u8>) {
     let head = wire.exactly(2).await;
     let length = usize::from(head[1] & 0x7f);
     let mask = wire.exactly(4).await;
@@ -121,21 +121,21 @@ pub async fn frame(wire: &mut Wire) -> (u8, Vec<u8>) {
 }
 
 /// A server's frame.
-pub fn plain_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn plain_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode, u8::try_from(payload.len()).expect("a short frame")];
     frame.extend(payload);
     frame
 }
 
 /// What a server's certificate is like.
-pub struct Identity {
+pub(crate) struct Identity {
     params: CertificateParams,
     alpn: Vec<Vec<u8>>,
     folder: TempDir,
 }
 
 /// A server that speaks TLS, then WebSocket or HTTP.
-pub struct TlsServer {
+pub(crate) struct TlsServer {
     pub port: u16,
     pub ca: PathBuf,
     _folder: TempDir,
@@ -144,30 +144,30 @@ pub struct TlsServer {
 
 impl Identity {
     /// A good certificate of this name, from an authority of its own.
-    pub fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2090, 1, 1);
         Self { params, alpn: Vec::new(), folder: TempDir::new().expect("a folder") }
     }
 
-    pub fn valid(mut self, from: i32, until: i32) -> Self {
+    pub(crate) fn valid(mut self, from: i32, until: i32) -> Self {
         self.params.not_before = date_time_ymd(from, 1, 1);
         self.params.not_after = date_time_ymd(until, 1, 1);
         self
     }
 
-    pub fn purpose(mut self, purpose: ExtendedKeyUsagePurpose) -> Self {
+    pub(crate) fn purpose(mut self, purpose: ExtendedKeyUsagePurpose) -> Self {
         self.params.extended_key_usages = vec![purpose];
         self
     }
 
-    pub fn alpn(mut self, protocol: &[u8]) -> Self {
+    pub(crate) fn alpn(mut self, protocol: &[u8]) -> Self {
         self.alpn = vec![protocol.to_vec()];
         self
     }
 
-    pub async fn serve(self) -> TlsServer {
+    pub(crate) async fn serve(self) -> TlsServer {
         let mut authority = CertificateParams::new(Vec::new()).expect("an authority");
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         authority.not_before = date_time_ymd(2020, 1, 1);
@@ -209,11 +209,11 @@ impl Identity {
 }
 
 impl TlsServer {
-    pub fn url(&self, scheme: &str) -> String {
+    pub(crate) fn url(&self, scheme: &str) -> String {
         format!("{scheme}://localhost:{}/", self.port)
     }
 
-    pub async fn examine(&self) -> Found {
+    pub(crate) async fn examine(&self) -> Found {
         examine(self.url("wss"), &["--ca", self.ca.to_str().expect("a path")]).await
     }
 }
@@ -242,7 +242,7 @@ where
     }
     let head = Head::parse(&String::from_utf8_lossy(&text));
     if head.get("upgrade").is_none() {
-        let _ = stream.write_all(&crate::support::ok("hello")).await;
+        let _ = stream.write_all(&tidegate_testing::ok("hello")).await;
         let _ = stream.shutdown().await;
         return;
     }

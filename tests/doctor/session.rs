@@ -1,7 +1,7 @@
 //! The WebSocket opens, and does not stay.
 
 use crate::patient::{Found, examine, frame, plain_frame, switching, ws};
-use crate::support::{Upstream, Wire};
+use tidegate_testing::{Upstream, Wire};
 
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;

@@ -1,13 +1,13 @@
 //! One line tells of each request, two of each WebSocket, and none tells a secret.
 
 use crate::metrics::Counted;
-use crate::support::{
-    Config, Gateway, Handshake, Upstream, Wire, free_port, next, respond, switch, until, within,
-};
 use futures_util::SinkExt;
 use serde_json::Value;
 use std::process::Stdio;
 use tempfile::TempDir;
+use tidegate_testing::{
+    Config, Gateway, Handshake, Upstream, Wire, free_port, next, respond, switch, until, within,
+};
 use tokio_tungstenite::tungstenite::Message;
 
 const IDENTITY: &str = "identity: {user_id: [{query: userId}, {header: x-user-id}, {cookie: uid}]}";
@@ -160,7 +160,7 @@ async fn secrets_stay_out_of_the_gateways_own_log_when_things_go_wrong() {
     wire.send("POST /gone?token=s3cr3t HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx").await;
     drop(wire);
     gateway.signal(nix::sys::signal::Signal::SIGTERM);
-    gateway.gone(crate::support::PATIENCE).await;
+    gateway.gone(tidegate_testing::PATIENCE).await;
     let all = gateway.access_lines().join("\n") + &gateway.log_lines().join("\n");
     assert!(all.contains("/gone"), "{all}");
     assert!(!all.contains("s3cr3t"), "{all}");
@@ -270,7 +270,7 @@ async fn a_request_that_the_client_gave_up_is_logged() {
     .await;
     let gateway = Config::to(&upstream).start().await;
     let mut wire = gateway.connect().await;
-    wire.send(crate::support::get("/given-up", &[])).await;
+    wire.send(tidegate_testing::get("/given-up", &[])).await;
     upstream.request(0).await;
     // By a reset: a client that only ends its side so soon waits for its answer.
     wire.reset();
@@ -284,7 +284,7 @@ async fn the_text_format_is_for_eyes() {
     let config = Config::to(&upstream).top(IDENTITY).top("access_log: {format: text}");
     let gateway = config.start().await;
     gateway.get("/api/notification?userId=u%0A1&token=s3cr3t", &[]).await;
-    crate::support::until("a line", || async { !gateway.access_lines().is_empty() }).await;
+    tidegate_testing::until("a line", || async { !gateway.access_lines().is_empty() }).await;
     let line = gateway.access_lines().remove(0);
     assert!(serde_json::from_str::<Value>(&line).is_err(), "{line}");
     for part in ["GET", "/api/notification", "200"] {
@@ -304,7 +304,7 @@ async fn the_log_may_go_to_a_file_to_stderr_or_nowhere() {
     gateway.get("/in-a-file", &[]).await;
     let has_line =
         || async { std::fs::read_to_string(&file).is_ok_and(|text| text.contains("/in-a-file")) };
-    crate::support::until("a line in the file", has_line).await;
+    tidegate_testing::until("a line in the file", has_line).await;
     assert_eq!(gateway.access_lines().len(), 0);
 
     let gateway = Config::to(&upstream).top("access_log: {path: stderr}").start().await;
@@ -315,7 +315,7 @@ async fn the_log_may_go_to_a_file_to_stderr_or_nowhere() {
     let mut gateway = Config::to(&upstream).top("access_log: off").start().await;
     gateway.get("/nowhere", &[]).await;
     gateway.signal(nix::sys::signal::Signal::SIGTERM);
-    gateway.gone(crate::support::PATIENCE).await;
+    gateway.gone(tidegate_testing::PATIENCE).await;
     assert_eq!(gateway.access_lines().len(), 0);
 }
 
@@ -324,14 +324,14 @@ async fn no_line_is_lost_on_an_orderly_stop() {
     let (mut gateway, _upstream) = gateway().await;
     let mut wire = gateway.connect().await;
     for number in 0..50 {
-        wire.send(crate::support::get(&format!("/{number}"), &[])).await;
+        wire.send(tidegate_testing::get(&format!("/{number}"), &[])).await;
         assert_eq!(wire.response().await.status(), 200);
     }
     drop(wire);
     gateway.signal(nix::sys::signal::Signal::SIGTERM);
-    gateway.gone(crate::support::PATIENCE).await;
+    gateway.gone(tidegate_testing::PATIENCE).await;
     let lines = || async { gateway.access_lines().len() == 50 };
-    crate::support::until("50 lines", lines).await;
+    tidegate_testing::until("50 lines", lines).await;
 }
 
 #[tokio::test]

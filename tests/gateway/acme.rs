@@ -1,12 +1,11 @@
 //! Certificates that the gateway orders by itself, from a real authority: Pebble.
 
-use crate::support::{
-    AcmeSite as Site, Handshake, Pebble, Wire, cli, copy, get, replace_file, until,
-};
+use crate::example::copy;
 use futures_util::{SinkExt, StreamExt};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use tempfile::TempDir;
+use tidegate_testing::{AcmeSite as Site, Handshake, Pebble, Wire, cli, get, replace_file, until};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;

@@ -1,10 +1,10 @@
 //! A certificate is ordered once, whoever runs, for the account that there is.
 
-use crate::support::{AcmeSite as Site, Admin, Gateway, Metrics, Pebble, cli, free_port, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::path::Path;
 use tempfile::TempDir;
+use tidegate_testing::{AcmeSite as Site, Admin, Gateway, Metrics, Pebble, cli, free_port, until};
 
 const KEY: &str = "b25seS1mb3ItdGVzdHMtMDEyMzQ1Njc4OWFiY2RlZg";
 const OTHER_KEY: &str = "bm90LXRoYXQtb25lLTAxMjM0NTY3ODlhYmNkZWZnaA";

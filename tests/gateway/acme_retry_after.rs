@@ -1,9 +1,9 @@
 //! An authority says when it wants to be asked again (RFC 8555, sections 6.6 and 7.4), and is heeded.
 
-use crate::support::{Authority, Gateway, Wire, free_port};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tempfile::TempDir;
+use tidegate_testing::{Authority, Gateway, Wire, free_port};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 

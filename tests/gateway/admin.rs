@@ -1,10 +1,10 @@
 //! The admin endpoint tells who may know, and does what it is told by who may tell it.
 
-use crate::support::{Admin, Config, TOKEN, Upstream, ok, until};
 use http::StatusCode;
 use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::Value;
+use tidegate_testing::{Admin, Config, TOKEN, Upstream, ok, until};
 
 /// All that changes something.
 const CHANGES: [(&str, &str); 9] = [

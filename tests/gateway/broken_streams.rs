@@ -1,12 +1,12 @@
 //! A response that breaks off is seen to, with all that has come of it; and a call of gRPC hears whose
 //! fault it was.
 
-use crate::support::http2::{self, END_HEADERS, END_STREAM, Frames, HEADERS};
-use crate::support::{Config, Gateway, Upstream, Wire, free_port, get, within};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use std::net::SocketAddr;
 use std::time::Duration;
+use tidegate_testing::http2::{self, END_HEADERS, END_STREAM, Frames, HEADERS};
+use tidegate_testing::{Config, Gateway, Upstream, Wire, free_port, get, within};
 use tokio::net::{TcpListener, TcpStream};
 
 const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n\

@@ -1,13 +1,13 @@
 //! Responses are kept and given to others, as far as RFC 9111 lets a shared cache, and never the
 //! wrong one.
 
-use crate::support::http2::{self, Frames, get_over_http2};
-use crate::support::{
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tidegate_testing::http2::{self, Frames, get_over_http2};
+use tidegate_testing::{
     Config, Gateway, Https, Response, SITES, TOKEN, Upstream, Wire, cli, free_port, get, ok,
     respond, until,
 };
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 
@@ -649,7 +649,7 @@ async fn memory_is_bounded_and_counted() {
         gateway.get(&format!("/{number:04}"), &[]).await;
     }
     let metrics = async || {
-        let mut wire = crate::support::Wire::connect(([127, 0, 0, 1], port).into()).await;
+        let mut wire = tidegate_testing::Wire::connect(([127, 0, 0, 1], port).into()).await;
         wire.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
         wire.response().await.text()
     };
@@ -1305,7 +1305,7 @@ async fn what_default_ttl_keeps_is_not_given_to_a_client_with_a_certificate() {
     https.authority.issue_client(&folder, "billing");
     let nobody = https.authority.client();
     let billing = nobody.clone().showing(folder.join("billing"));
-    let get = async |client: &crate::support::Client| {
+    let get = async |client: &tidegate_testing::Client| {
         told(&client.get(&https.gateway, "site.test", "/").await).to_owned()
     };
     assert_eq!(get(&billing).await, "tidegate; fwd=miss");

@@ -1,10 +1,10 @@
 //! The right certificate for each name, replaced live, and told of before it ends.
 
-use crate::support::{
-    Authority, Config, Gateway, Https, SITES, Upstream, Wire, free_port, get, until,
-};
 use std::time::Duration;
 use tempfile::TempDir;
+use tidegate_testing::{
+    Authority, Config, Gateway, Https, SITES, Upstream, Wire, free_port, get, until,
+};
 
 #[tokio::test]
 async fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {

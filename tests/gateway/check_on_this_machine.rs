@@ -1,11 +1,11 @@
 //! `tidegate check` refuses what `tidegate run` would stumble over on the same machine.
 
-use crate::support::{Cli, cli, free_port};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use tempfile::TempDir;
+use tidegate_testing::{Cli, cli, free_port};
 
 const ROUTE: &str = "routes: [{name: all, match: {path_prefix: /}, respond: {body: x}}]\n";
 

@@ -1,9 +1,9 @@
 //! The command line says what is wrong, all of it, and where.
 
-use crate::support::{Cli, Config, Gateway, Upstream, cli, free_port, until};
 use serde_json::Value;
 use std::path::Path;
 use tempfile::TempDir;
+use tidegate_testing::{Cli, Config, Gateway, Upstream, cli, free_port, until};
 
 const GOOD: &str = "\
 listeners:

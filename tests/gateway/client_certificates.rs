@@ -1,9 +1,11 @@
 //! Clients are known by their certificates, and only those of the authority.
 
-use crate::support::{Authority, Https, Ready, SITES, TlsVersion, Upstream, Wire, free_port, get};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
+use tidegate_testing::{
+    Authority, Https, Ready, SITES, TlsVersion, Upstream, Wire, free_port, get,
+};
 
 #[tokio::test]
 async fn mutual_tls_lets_in_only_clients_of_the_authority() {

@@ -1,7 +1,7 @@
 //! The commands find the gateway that runs with a configuration file, whatever has become of the file.
 
-use crate::support::{Admin, Config, Gateway, Upstream, cli, free_port, ok, replace_file};
 use nix::sys::signal::Signal;
+use tidegate_testing::{Admin, Config, Gateway, Upstream, cli, free_port, ok, replace_file};
 
 /// A service, and what it is asked for by this version of the configuration.
 fn version(upstream: &Upstream, admin: &Admin, number: u32) -> Config {
@@ -172,7 +172,7 @@ async fn the_commands_ask_the_running_gateway_while_an_edit_waits_for_a_restart(
             "none" => moved.replace(&admin.section(), ""),
             _ => moved
                 .replace(&admin.address(), &address)
-                .replace(crate::support::TOKEN, "another-token-of-the-file"),
+                .replace(tidegate_testing::TOKEN, "another-token-of-the-file"),
         };
         replace_file(gateway.file(), &moved);
         gateway.says(mark, "`admin.address` has changed, which takes effect only after").await;

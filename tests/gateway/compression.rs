@@ -1,8 +1,8 @@
 //! Responses are compressed for those who accept it, and only what may be.
 
-use crate::support::{Config, Gateway, Handshake, Response, Upstream, next, respond};
 use futures_util::SinkExt;
 use std::io::Read;
+use tidegate_testing::{Config, Gateway, Handshake, Response, Upstream, next, respond};
 use tokio_tungstenite::tungstenite::Message;
 
 /// Long enough to be worth it.
@@ -70,7 +70,7 @@ async fn a_head_says_what_a_get_would_and_the_connection_goes_on() {
     wire.send("HEAD / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: br\r\n\r\n").await;
     let head = wire.head().await;
     assert_eq!((head.only("content-encoding"), head.get("content-length")), (Some("br"), None));
-    wire.send(crate::support::get("/", &["Accept-Encoding: gzip"])).await;
+    wire.send(tidegate_testing::get("/", &["Accept-Encoding: gzip"])).await;
     assert_eq!(decoded(&wire.response().await), page());
     // A client of HTTP/1.0 knows no chunks.
     let old = gateway.send("GET / HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n").await;
@@ -147,7 +147,7 @@ async fn what_an_upstream_streams_does_not_wait() {
     let gateway = Config::to(&upstream).top("compression: on").start().await;
     for coding in ["gzip", "br", "zstd"] {
         let mut wire = gateway.connect().await;
-        wire.send(crate::support::get("/", &[&format!("Accept-Encoding: {coding}")])).await;
+        wire.send(tidegate_testing::get("/", &[&format!("Accept-Encoding: {coding}")])).await;
         assert_eq!(wire.head().await.only("content-encoding"), Some(coding));
         let chunk = wire.chunk().await.expect("the first piece, before there is another");
         assert!(!chunk.is_empty(), "{coding}");
@@ -166,7 +166,7 @@ async fn a_body_that_breaks_off_is_not_made_whole() {
     .await;
     let gateway = Config::to(&upstream).top("compression: on").start().await;
     let mut wire = gateway.connect().await;
-    wire.send(crate::support::get("/", &["Accept-Encoding: gzip"])).await;
+    wire.send(tidegate_testing::get("/", &["Accept-Encoding: gzip"])).await;
     let head = wire.head().await;
     assert_eq!(head.only("content-encoding"), Some("gzip"));
     let rest = wire.read_to_end().await;

@@ -2,9 +2,9 @@
 //! limits refused.
 
 use crate::metrics::{Counted, hanging};
-use crate::support::{Authority, Config, Pebble, Upstream, get, ok, until};
 use std::net::Ipv4Addr;
 use tempfile::TempDir;
+use tidegate_testing::{Authority, Config, Pebble, Upstream, get, ok, until};
 use tokio::net::TcpListener;
 
 const SITE: &str = "certificates: [{cert: site.pem, key: site.key}]";

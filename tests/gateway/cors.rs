@@ -1,6 +1,6 @@
 //! Pages of the listed origins may read the responses, no others (Fetch standard).
 
-use crate::support::{Config, Gateway, Head, Response, Upstream, free_port, ok, respond};
+use tidegate_testing::{Config, Gateway, Head, Response, Upstream, free_port, ok, respond};
 
 const PAGE: &str = "http://localhost:5173";
 
@@ -81,7 +81,7 @@ async fn the_connection_stays_open_after_a_preflight() {
         ))
         .await;
         assert_eq!(wire.response().await.status(), 204);
-        wire.send(crate::support::get("/", &[&format!("Origin: {PAGE}")])).await;
+        wire.send(tidegate_testing::get("/", &[&format!("Origin: {PAGE}")])).await;
         assert_eq!(wire.response().await.text(), "ok");
     }
 }

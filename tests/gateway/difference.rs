@@ -1,11 +1,11 @@
 //! `tidegate diff` tells all that an edit changes: settings, routes, traffic, sessions.
 
-use crate::support::{Admin, Cli, Config, Upstream, cli, ok, within};
 use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
+use tidegate_testing::{Admin, Cli, Config, Upstream, cli, ok, within};
 
 const SHOP: &str = "\
 listeners:

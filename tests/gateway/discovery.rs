@@ -1,11 +1,11 @@
 //! Endpoints that DNS tells of: they come and go, and nothing else notices.
 
-use crate::support::dns::Dns;
-use crate::support::{Admin, Config, Gateway, Upstream, cli, free_port, replace_file, until};
 use futures_util::{SinkExt, StreamExt};
 use hickory_resolver::proto::rr::RecordType;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use tidegate_testing::dns::Dns;
+use tidegate_testing::{Admin, Config, Gateway, Upstream, cli, free_port, replace_file, until};
 use tokio_tungstenite::tungstenite::Message;
 
 fn discovering(dns: &Dns, what: &str) -> Config {

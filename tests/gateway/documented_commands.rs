@@ -1,12 +1,12 @@
 //! Every `tidegate …` in the documentation and in the help is run, and ends as it should.
 
-use crate::support::documents::{HERE, blocks};
-use crate::support::{Admin, Config, Gateway, TOKEN, Upstream, cli, within};
+use crate::documents::{HERE, blocks};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 use tempfile::TempDir;
+use tidegate_testing::{Admin, Config, Gateway, TOKEN, Upstream, cli, within};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// What is not run here, by how it begins, and why.

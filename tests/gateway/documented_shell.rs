@@ -1,11 +1,11 @@
 //! Commands of others in the documentation are run too (jq, curl, logrotate, make, the benchmarks' own), against
 //! a gateway that runs; those that can't be are named here, with the reason.
 
-use crate::support::documents::{Block, HERE, bash, blocks, pages};
-use crate::support::{Admin, Config, Gateway, Handshake, TOKEN, Upstream, free_port, until};
+use crate::documents::{Block, HERE, bash, blocks, pages};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use tidegate_testing::{Admin, Config, Gateway, Handshake, TOKEN, Upstream, free_port, until};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -205,7 +205,7 @@ async fn logged() -> (Gateway, Upstream) {
     let (_, mut socket) = Handshake::to("/ws?userId=user-1").open(&gateway).await;
     let done = CloseFrame { code: CloseCode::Normal, reason: "".into() };
     socket.close(Some(done)).await.expect("a close frame");
-    while crate::support::next(&mut socket).await.is_some() {}
+    while tidegate_testing::next(&mut socket).await.is_some() {}
     lines_of(&gateway, "access.log", 5).await;
     (gateway, upstream)
 }

@@ -1,9 +1,9 @@
 //! People with browsers see the operator's own page when something fails, programs see JSON.
 
-use crate::support::{Config, Gateway, Response, Upstream, cli, replace_file, respond, until};
 use nix::sys::signal::Signal;
 use std::path::Path;
 use tempfile::TempDir;
+use tidegate_testing::{Config, Gateway, Response, Upstream, cli, replace_file, respond, until};
 
 const BROWSER: &str = "Accept: text/html,application/xhtml+xml,*/*;q=0.8";
 const PAGE: &str = "<h1>{{status}} {{reason}}</h1><p>{{message}}</p><i>{{request.id}}</i>";

@@ -5,8 +5,8 @@ mod edge;
 mod operating;
 mod upstreams;
 
-use crate::support::cli;
 use std::path::{Path, PathBuf};
+use tidegate_testing::cli;
 
 fn examples() -> Vec<PathBuf> {
     let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");

@@ -1,10 +1,10 @@
 //! Exemplars come from a request to Prometheus, as docker/compose.monitoring.yaml starts it.
 
 use crate::metrics::Counted;
-use crate::support::{Config, Upstream, free_port, ok, until};
 use serde_json::Value;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
+use tidegate_testing::{Config, Upstream, free_port, ok, until};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 

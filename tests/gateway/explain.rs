@@ -1,9 +1,9 @@
 //! `tidegate explain` says what the proxy does, and the proxy does what it says.
 
-use crate::support::{Admin, Cli, Config, TOKEN, Upstream, cli, free_port, ok, replace_file};
 use serde_json::Value;
 use std::path::Path;
 use tempfile::TempDir;
+use tidegate_testing::{Admin, Cli, Config, TOKEN, Upstream, cli, free_port, ok, replace_file};
 
 const SHOP: &str = "\
 listeners:

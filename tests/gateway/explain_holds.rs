@@ -4,12 +4,12 @@
 
 mod made_up;
 
-use crate::support::{PATIENCE, TOKEN, free_port};
 use made_up::{Dice, Sent, table};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tidegate::{Asked, Config as Library, Explainer, Explanation, Verdict};
+use tidegate_testing::{PATIENCE, TOKEN, free_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

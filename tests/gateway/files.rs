@@ -1,10 +1,10 @@
 //! A route serves the files of a folder, and nothing else of the machine.
 
-use crate::support::{Config, Gateway, cli, get};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
+use tidegate_testing::{Config, Gateway, cli, get};
 
 /// A built front end, and a secret beside it.
 fn front_end() -> TempDir {

@@ -1,6 +1,6 @@
 //! The upstream learns who asked, and nobody can lie to it.
 
-use crate::support::{Config, Gateway, Head, Upstream};
+use tidegate_testing::{Config, Gateway, Head, Upstream};
 
 async fn gateway(top: &str) -> (Gateway, Upstream) {
     let upstream = Upstream::saying("ok").await;
@@ -147,7 +147,7 @@ async fn each_request_has_an_id_here_and_there() {
 #[tokio::test]
 async fn the_upstreams_own_request_id_does_not_double_ours() {
     let upstream =
-        Upstream::answering(|_| crate::support::respond("200 OK", &["X-Request-Id: theirs"], ""))
+        Upstream::answering(|_| tidegate_testing::respond("200 OK", &["X-Request-Id: theirs"], ""))
             .await;
     let gateway = Config::to(&upstream).start().await;
     let answer = gateway.get("/", &[]).await;
@@ -215,7 +215,7 @@ async fn the_upstreams_hop_by_hop_fields_stay_on_theirs() {
     let upstream = Upstream::answering(|_| {
         let fields =
             ["Connection: X-Inner", "X-Inner: secret", "Keep-Alive: timeout=9", "X-Outer: stays"];
-        crate::support::respond("200 OK", &fields, "ok")
+        tidegate_testing::respond("200 OK", &fields, "ok")
     })
     .await;
     let gateway = Config::to(&upstream).start().await;
@@ -229,7 +229,7 @@ async fn the_upstreams_hop_by_hop_fields_stay_on_theirs() {
 async fn a_websockets_handshake_is_told_the_same() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).start().await;
-    let handshake = crate::support::Handshake::to("/ws")
+    let handshake = tidegate_testing::Handshake::to("/ws")
         .set("Host", "shop.test")
         .set("X-Forwarded-For", "6.6.6.6");
     let (answer, _socket) = handshake.open(&gateway).await;

@@ -1,7 +1,7 @@
 //! A gateway that leads to itself finds out (RFC 9110, section 7.6.3).
 
-use crate::support::{Config, Gateway, Handshake, Upstream, free_port, get};
 use tempfile::TempDir;
+use tidegate_testing::{Config, Gateway, Handshake, Upstream, free_port, get};
 
 /// A gateway whose upstream is itself.
 async fn looped(more: &[&str]) -> Gateway {

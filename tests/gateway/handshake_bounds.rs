@@ -1,15 +1,15 @@
 //! A WebSocket's handshake that the upstream does not answer ends by a bound that the log names, and when
 //! it is told to.
 
-use crate::support::{
-    Admin, Config, Gateway, Handshake, TOKEN, Upstream, pool, switch, until, within,
-};
 use bytes::Bytes;
 use http::Request;
 use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::Value;
 use std::time::Duration;
+use tidegate_testing::{
+    Admin, Config, Gateway, Handshake, TOKEN, Upstream, pool, switch, until, within,
+};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Takes handshakes and never answers them; at `/refused` it begins a refusal that it never ends.

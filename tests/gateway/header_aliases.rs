@@ -1,7 +1,7 @@
 //! CGI, WSGI, Rack and PHP read `X_Real_IP` as `X-Real-IP`: nobody sets a header by another name.
 
-use crate::support::http2::get_over_http2;
-use crate::support::{Config, Head, Upstream, respond};
+use tidegate_testing::http2::get_over_http2;
+use tidegate_testing::{Config, Head, Upstream, respond};
 
 /// Names that the gateway sets, removes, believes, matches or keys by, each in another spelling.
 const ALIASES: [&str; 18] = [

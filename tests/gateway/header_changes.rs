@@ -1,8 +1,8 @@
 //! Header fields are set, added and removed as the file says, and nobody outside gets a field of
 //! his own in by a variable.
 
-use crate::support::{Config, Handshake, Upstream, cli, respond};
 use std::path::Path;
+use tidegate_testing::{Config, Handshake, Upstream, cli, respond};
 
 #[tokio::test]
 async fn the_upstream_sees_what_the_route_and_the_top_say() {

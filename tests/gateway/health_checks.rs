@@ -1,13 +1,13 @@
 //! Endpoints are asked whether they are well, and who is not gets no requests.
 
-use crate::support::{
-    Authority, Config, Gateway, TlsService, Upstream, free_port, moody, next, pool, respond, said,
-    switch, until, within,
-};
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
+use tidegate_testing::{
+    Authority, Config, Gateway, TlsService, Upstream, free_port, moody, next, pool, respond, said,
+    switch, until, within,
+};
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! gRPC services are asked by their own protocol (grpc.health.v1), and all checks share what is costly.
 
-use crate::support::{Authority, Config, Upstream, pool, until};
 use bytes::Bytes;
 use http::HeaderMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
+use tidegate_testing::{Authority, Config, Upstream, pool, until};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 

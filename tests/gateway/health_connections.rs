@@ -1,6 +1,5 @@
 //! A health check over TLS keeps its connection for the next one, for a handshake costs more than the check.
 
-use crate::support::{Authority, Config, Gateway, Wire, ok, respond, until, within};
 use nix::sys::signal::Signal;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
+use tidegate_testing::{Authority, Config, Gateway, Wire, ok, respond, until, within};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;

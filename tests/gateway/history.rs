@@ -1,11 +1,11 @@
 //! Each version of the configuration has a number, and there is a way back to it.
 
-use crate::support::{
-    Admin, Config, Gateway, Handshake, Upstream, free_port, next, ok, replace_file, respond, within,
-};
 use futures_util::SinkExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use tidegate_testing::{
+    Admin, Config, Gateway, Handshake, Upstream, free_port, next, ok, replace_file, respond, within,
+};
 use tokio_tungstenite::tungstenite::Message;
 
 /// What answers on which paths, and at what version of the configuration.
@@ -152,7 +152,7 @@ impl Beside {
     async fn changes(&self, endpoint: usize, page: &str, version: &str) {
         let said = ["first", "second"][endpoint];
         self.write("endpoints.txt", &self.upstreams[endpoint].address().to_string());
-        crate::support::until("the other endpoint", async || self.get("/").await == said).await;
+        tidegate_testing::until("the other endpoint", async || self.get("/").await == said).await;
         self.write("page.html", page);
         assert_eq!(self.get("/version").await, version);
     }
@@ -568,7 +568,7 @@ async fn what_strangers_bring_about_is_no_failure_of_an_edit() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         if head.target().contains("good") {
-            let mut socket = crate::support::switch(wire, &head, "").await;
+            let mut socket = tidegate_testing::switch(wire, &head, "").await;
             while next(&mut socket).await.is_some() {}
         } else {
             wire.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await;

@@ -1,7 +1,7 @@
 //! Spellings of a host that mean the same are the same host (RFC 9110, section 7.2).
 
-use crate::support::http2::{END_HEADERS, END_STREAM, Frames, HEADERS, field};
-use crate::support::{Config, Gateway, Upstream, get, ok};
+use tidegate_testing::http2::{END_HEADERS, END_STREAM, Frames, HEADERS, field};
+use tidegate_testing::{Config, Gateway, Upstream, get, ok};
 
 async fn guarded() -> (Gateway, Upstream) {
     let upstream =

@@ -1,15 +1,15 @@
 //! A body has one end, however HTTP/2 cuts it into frames (RFC 9112, section 7.1; RFC 9113, section 8.1).
 
-use crate::support::http2::{
-    DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, field, frame,
-};
-use crate::support::{Config, Gateway, Upstream, Wire, get, ok, within};
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use tidegate_testing::http2::{
+    DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, field, frame,
+};
+use tidegate_testing::{Config, Gateway, Upstream, Wire, get, ok, within};
 use tokio::net::TcpListener;
 
 const CASES: usize = 200;

@@ -1,10 +1,10 @@
 //! What a client of HTTP/2 may do without end it does not do for long.
 
-use crate::support::http2::{
+use tidegate_testing::http2::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GET, GOAWAY, HEADERS, PING,
     RST_STREAM, SETTINGS, WINDOW_UPDATE, frame,
 };
-use crate::support::{Config, Gateway, Upstream};
+use tidegate_testing::{Config, Gateway, Upstream};
 
 /// RFC 9113, section 7.
 const NO_ERROR: u32 = 0;

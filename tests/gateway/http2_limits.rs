@@ -1,9 +1,9 @@
 //! The limits of a request hold by HTTP/2 as well.
 
-use crate::support::{Config, Gateway, Upstream, within};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{Request, StatusCode};
+use tidegate_testing::{Config, Gateway, Upstream, within};
 use tokio::net::TcpStream;
 
 async fn client(gateway: &Gateway) -> SendRequest<Bytes> {
@@ -51,7 +51,7 @@ async fn a_body_that_stalls_ends_its_stream_alone() {
                 Some(length) => wire.try_exactly(length.parse().expect("a length")).await.is_some(),
                 None => true,
             };
-            if !whole || wire.try_send(crate::support::ok("whole")).await.is_err() {
+            if !whole || wire.try_send(tidegate_testing::ok("whole")).await.is_err() {
                 return;
             }
         }

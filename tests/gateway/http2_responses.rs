@@ -1,11 +1,11 @@
 //! What upstreams over HTTP/2 answer, and what only one side of the gateway knows: framing, headers of a
 //! connection, `Expect: 100-continue`.
 
-use crate::support::http2::{
+use tidegate_testing::http2::{
     DATA, END_HEADERS, END_STREAM, Frame, Frames, GET, HEADERS, SETTINGS, field, frame,
     get_over_http2,
 };
-use crate::support::{Config, Gateway, Upstream, Wire, get, respond, within};
+use tidegate_testing::{Config, Gateway, Upstream, Wire, get, respond, within};
 use tokio::net::{TcpListener, TcpStream};
 
 /// `:status: 200`, `204` and `304` of HPACK's static table.

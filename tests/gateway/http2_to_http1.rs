@@ -1,11 +1,11 @@
 //! What comes by HTTP/2 goes on by HTTP/1.1 as just the one request that it was, or not at all
 //! (RFC 9113, sections 8.1.1, 8.2 and 10.3).
 
-use crate::support::http2::{
+use std::sync::{Arc, Mutex};
+use tidegate_testing::http2::{
     DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, field, frame,
 };
-use crate::support::{Config, Gateway, Head, Upstream, Wire, ok};
-use std::sync::{Arc, Mutex};
+use tidegate_testing::{Config, Gateway, Head, Upstream, Wire, ok};
 
 /// What came on each connection.
 type Written = Arc<Mutex<Vec<Vec<u8>>>>;

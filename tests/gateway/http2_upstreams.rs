@@ -1,19 +1,19 @@
 //! What upstreams over HTTP/2 are sent, and what becomes of requests that they have not begun
 //! (RFC 9113, sections 6.8, 8.3.1 and 8.7).
 
-use crate::support::http2::{
-    DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE,
-    field, frame, get_over_http2,
-};
-use crate::support::{
-    Admin, Authority, Config, Gateway, Metrics, TlsService, Upstream, Wire, cli, get, pool, until,
-    within,
-};
 use reqwest::Method;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
+use tidegate_testing::http2::{
+    DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    field, frame, get_over_http2,
+};
+use tidegate_testing::{
+    Admin, Authority, Config, Gateway, Metrics, TlsService, Upstream, Wire, cli, get, pool, until,
+    within,
+};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 

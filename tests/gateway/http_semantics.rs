@@ -1,9 +1,9 @@
 //! HTTP goes through whole: streamed, framed and ended as it was (RFC 9110, 9112, 9113).
 
-use crate::support::http2::{END_HEADERS, END_STREAM, Frames, HEADERS, field, get_over_http2};
-use crate::support::{Config, Upstream, free_port, get, ok, respond, within};
 use futures_util::StreamExt;
 use std::sync::Arc;
+use tidegate_testing::http2::{END_HEADERS, END_STREAM, Frames, HEADERS, field, get_over_http2};
+use tidegate_testing::{Config, Upstream, free_port, get, ok, respond, within};
 use tokio::sync::Notify;
 
 #[tokio::test]

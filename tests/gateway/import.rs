@@ -7,9 +7,9 @@ mod nginx;
 mod replay;
 mod traefik;
 
-use crate::support::{Cli, cli};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use tidegate_testing::{Cli, cli};
 
 /// The folder of the files that are imported, and of what has to come out.
 fn folder() -> PathBuf {

@@ -1,7 +1,9 @@
 //! What the gateway says of itself is what is in force, not what is written.
 
-use crate::support::{Admin, Authority, Config, Gateway, Upstream, free_port, replace_file, until};
 use tempfile::TempDir;
+use tidegate_testing::{
+    Admin, Authority, Config, Gateway, Upstream, free_port, replace_file, until,
+};
 
 async fn restart_needed(admin: &Admin) -> Vec<String> {
     let status = admin.get("/status").await;
@@ -114,7 +116,7 @@ async fn a_token_can_be_tried_without_doing_anything() {
     let config = Config::new().answer("all", "path_prefix: /", "respond: {body: ok}");
     let _gateway = config.top(&admin.section()).start().await;
     let of = async |token| admin.send(reqwest::Method::POST, "/token", token).await.status();
-    assert_eq!(of(Some(crate::support::TOKEN)).await, 200);
+    assert_eq!(of(Some(tidegate_testing::TOKEN)).await, 200);
     assert_eq!(of(Some("another one")).await, 401);
     assert_eq!(of(None).await, 401);
 }

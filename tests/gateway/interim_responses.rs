@@ -1,7 +1,6 @@
 //! Interim responses (RFC 9110, section 15.2) pass to clients that know them, without what is of the
 //! upstream's connection.
 
-use crate::support::{Config, Gateway, Upstream, Wire, get, ok, respond, until, within};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Request;
@@ -9,6 +8,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use tidegate_testing::{Config, Gateway, Upstream, Wire, get, ok, respond, until, within};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 

@@ -1,17 +1,17 @@
 //! What a stranger can grow has a bound, and beyond it an answer that says so.
 
-use crate::support::{
-    Authority, Config, Gateway, Handshake, Head, Upstream, Wire, free_port, get, ok, until, within,
-};
 use bytes::Bytes;
 use http::Request;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tempfile::TempDir;
+use tidegate_testing::{
+    Authority, Config, Gateway, Handshake, Head, Upstream, Wire, free_port, get, ok, until, within,
+};
 use tokio::net::TcpSocket;
 
 /// A connection from another address of this machine.
-pub async fn connect_from(source: &str, gateway: &Gateway) -> Wire {
+pub(crate) async fn connect_from(source: &str, gateway: &Gateway) -> Wire {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::new(source.parse().expect("an address"), 0)).expect("bound");
     Wire::new(socket.connect(gateway.address()).await.expect("a connection"))

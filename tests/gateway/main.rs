@@ -4,7 +4,6 @@
 #![cfg(unix)]
 
 mod stuck_sessions;
-mod support;
 
 mod access_log;
 mod acme;
@@ -25,7 +24,9 @@ mod difference;
 mod discovery;
 mod documented_commands;
 mod documented_shell;
+mod documents;
 mod error_pages;
+mod example;
 mod examples_run;
 mod exemplars;
 mod explain;

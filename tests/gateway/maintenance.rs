@@ -1,7 +1,7 @@
 //! In maintenance all are told when to come back, but for those who look after the service.
 
-use crate::support::{Config, Handshake, Upstream, next, until};
 use futures_util::SinkExt;
+use tidegate_testing::{Config, Handshake, Upstream, next, until};
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]

@@ -1,28 +1,28 @@
 //! Metrics count what happened, each thing once, in the formats that Prometheus reads.
 
-use crate::support::{Config, Gateway, Metrics, Upstream, free_port, get, ok, respond, until};
 use std::io::Write;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
+use tidegate_testing::{Config, Gateway, Metrics, Upstream, free_port, get, ok, respond, until};
 
 /// A gateway that can be asked for its metrics.
-pub struct Counted {
+pub(crate) struct Counted {
     pub gateway: Gateway,
     admin: u16,
 }
 
 impl Counted {
-    pub async fn start(config: Config) -> Self {
+    pub(crate) async fn start(config: Config) -> Self {
         Self::start_in(TempDir::new().expect("a folder"), config).await
     }
 
     /// In a folder that has files for it.
-    pub async fn start_in(folder: TempDir, config: Config) -> Self {
+    pub(crate) async fn start_in(folder: TempDir, config: Config) -> Self {
         Self::start_at(free_port(), folder, config).await
     }
 
     /// At this port.
-    pub async fn start_at(port: u16, folder: TempDir, config: Config) -> Self {
+    pub(crate) async fn start_at(port: u16, folder: TempDir, config: Config) -> Self {
         let admin = free_port();
         let file = folder.path().join("tidegate.yaml");
         std::fs::write(&file, config.top(&with_admin(admin)).yaml(port)).expect("a file");
@@ -37,22 +37,22 @@ impl Counted {
         (media_type, response.text().await.expect("text"))
     }
 
-    pub async fn now(&self) -> Metrics {
+    pub(crate) async fn now(&self) -> Metrics {
         Metrics::of(&self.text("*/*").await.1)
     }
 
     /// What a sample is, now.
-    pub async fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub(crate) async fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.now().await.value(name, labels)
     }
 
     /// Where it is asked.
-    pub fn admin(&self) -> String {
+    pub(crate) fn admin(&self) -> String {
         format!("127.0.0.1:{}", self.admin)
     }
 
     /// Where the gateway listens, as its labels say it.
-    pub fn listener(&self) -> String {
+    pub(crate) fn listener(&self) -> String {
         self.gateway.address().to_string()
     }
 
@@ -227,7 +227,7 @@ async fn edits_are_counted_by_how_they_fared() {
 }
 
 /// An upstream that answers everything but `/hangs`.
-pub async fn hanging() -> Upstream {
+pub(crate) async fn hanging() -> Upstream {
     Upstream::scripted(|mut wire, recorder| async move {
         while let Some(head) = wire.try_head().await {
             recorder.record(&head);

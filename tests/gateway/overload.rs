@@ -1,14 +1,14 @@
 //! Asked for more than it can do, it refuses what is too much, says so once, and recovers.
 
 use crate::limits::connect_from;
-use crate::support::{
-    Admin, Config, Gateway, Handshake, Head, Metrics, Recorder, Upstream, Wire, get, next, ok,
-    until, within,
-};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tidegate_testing::{
+    Admin, Config, Gateway, Handshake, Head, Metrics, Recorder, Upstream, Wire, get, next, ok,
+    until, within,
+};
 use tokio::sync::Barrier;
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A route may answer by itself: send clients elsewhere, or say the same to all.
 
-use crate::support::{Config, Handshake, Upstream, cli};
 use std::path::Path;
+use tidegate_testing::{Config, Handshake, Upstream, cli};
 
 #[tokio::test]
 async fn a_redirect_leads_where_the_file_says_with_what_the_request_said() {
@@ -155,7 +155,7 @@ async fn a_fixed_answer_is_the_same_for_all() {
     wire.send("HEAD /text HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let head = wire.head().await;
     assert_eq!((head.status(), head.only("content-length")), (Some(200), Some("5")));
-    wire.send(crate::support::get("/nothing", &[])).await;
+    wire.send(tidegate_testing::get("/nothing", &[])).await;
     let nothing = wire.response().await;
     assert_eq!((nothing.status(), nothing.head.get("content-length")), (204, None));
     assert_eq!(gateway.get("/gone/x", &[]).await.status(), 410);

@@ -1,9 +1,9 @@
 //! Filters of one's own, as programs of their own: `examples/`.
 
-use crate::support::{Lines, Ready, Upstream, free_port};
 use futures_util::SinkExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use tidegate_testing::{Lines, Ready, Upstream, free_port};
 use tokio_tungstenite::tungstenite::Message;
 
 /// `cargo test` builds the examples beside the binary.

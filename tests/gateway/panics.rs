@@ -1,9 +1,9 @@
 //! A panic in the background is no silent end: the gateway goes on, and says what has happened.
 
-use crate::support::{Admin, free_port, until, within};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tidegate::{Filter, Flow, LogFrames, Request};
+use tidegate_testing::{Admin, free_port, until, within};
 
 use tokio::sync::oneshot;
 

@@ -1,6 +1,6 @@
 //! A route says in which form paths are passed on; routing uses the normal form whatever it says.
 
-use crate::support::{Config, Gateway, Handshake, Upstream, cli, ok, until};
+use tidegate_testing::{Config, Gateway, Handshake, Upstream, cli, ok, until};
 
 /// A gateway with guards, and routes that pass paths on in several forms, all to one upstream that
 /// answers with the target that it sees.
@@ -205,7 +205,7 @@ async fn a_websocket_takes_a_raw_path_too() {
 #[tokio::test]
 async fn cache_keys_and_mirrors_have_the_path_that_the_upstream_sees() {
     let upstream = Upstream::answering(|request| {
-        crate::support::respond("200 OK", &["Cache-Control: max-age=60"], request.head.target())
+        tidegate_testing::respond("200 OK", &["Cache-Control: max-age=60"], request.head.target())
     })
     .await;
     let shadow = Upstream::saying("ok").await;

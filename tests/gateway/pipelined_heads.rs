@@ -1,8 +1,10 @@
 //! Each head on a connection is judged alike: the first as a later one, in one packet with others or byte by byte.
 
-use crate::support::{Config, Gateway, Handshake, Response, Upstream, Wire, get, next, ok, within};
 use serde_json::Value;
 use std::collections::HashMap;
+use tidegate_testing::{
+    Config, Gateway, Handshake, Response, Upstream, Wire, get, next, ok, within,
+};
 use tokio::sync::watch;
 
 /// Heads that are refused, and heads that pass, some of them in an unusual spelling.

@@ -1,9 +1,9 @@
 //! A gateway with the pods' own configuration stops as Kubernetes wants it: it says that it is not ready,
 //! serves on until the nodes have heard of it, then closes its sessions one after the other, and goes.
 
-use crate::support::{Gateway, Handshake, PATIENCE, TOKEN, Upstream, free_port, next, until};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use tidegate_testing::{Gateway, Handshake, PATIENCE, TOKEN, Upstream, free_port, next, until};
 use tokio_tungstenite::tungstenite::Message;
 
 /// Read when it runs: docker's build context has the tests, and leaves these out.

@@ -1,14 +1,14 @@
 //! Several endpoints behind one name: who is busy, slow, unwell or gone is spared.
 
-use crate::support::{
-    Config, Gateway, Handshake, Upstream, free_port, get, moody, next, ok, pool, replace_file,
-    said, until, within,
-};
 use futures_util::SinkExt;
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tidegate_testing::{
+    Config, Gateway, Handshake, Upstream, free_port, get, moody, next, ok, pool, replace_file,
+    said, until, within,
+};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -49,7 +49,7 @@ async fn peak_ewma_spares_who_is_slow() {
     let one = tokio::spawn({
         let address = gateway.address();
         async move {
-            let mut wire = crate::support::Wire::connect(address).await;
+            let mut wire = tidegate_testing::Wire::connect(address).await;
             let mut said = String::new();
             // Until the slow one has it.
             while said != "s" {

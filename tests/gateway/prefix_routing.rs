@@ -1,6 +1,6 @@
 //! A request goes to the most specific route, however it is spelt.
 
-use crate::support::{Config, Gateway, Upstream, free_port, ok};
+use tidegate_testing::{Config, Gateway, Upstream, free_port, ok};
 
 /// A gateway whose routes lead to one upstream that answers with the request's target, and the
 /// name of the route that a request took, as the access log has it.

@@ -1,10 +1,10 @@
 //! A listener speaks what its `protocols` say, and nothing else.
 
-use crate::support::{
-    Authority, Config, Gateway, Response, Upstream, Wire, cli, free_port, get, until,
-};
 use h2::client::handshake;
 use tempfile::TempDir;
+use tidegate_testing::{
+    Authority, Config, Gateway, Response, Upstream, Wire, cli, free_port, get, until,
+};
 use tokio::net::TcpStream;
 
 /// RFC 9110, section 15.6.6.

@@ -1,7 +1,7 @@
 //! The PROXY protocol: a balancer tells whose connection it passes on, and nobody else does.
 
-use crate::support::{Config, Gateway, Https, SITES, Upstream, Wire, get, until};
 use std::net::{IpAddr, SocketAddr};
+use tidegate_testing::{Config, Gateway, Https, SITES, Upstream, Wire, get, until};
 
 /// A header of version 2: of this kind (command in its first byte, family in its second), with
 /// this behind.

@@ -1,6 +1,6 @@
 //! RFC 9209: an error of the gateway's own says so in `Proxy-Status`, and a service's answer does not.
 
-use crate::support::{Config, Handshake, Upstream, respond};
+use tidegate_testing::{Config, Handshake, Upstream, respond};
 
 const FIELD: &str = "proxy-status";
 

@@ -1,6 +1,6 @@
 //! Who asks too often is told when to come back; others are not in the way.
 
-use crate::support::{Config, Gateway, Handshake, Metrics, Upstream, cli, free_port, until};
+use tidegate_testing::{Config, Gateway, Handshake, Metrics, Upstream, cli, free_port, until};
 
 /// How many of these requests, one after the other, are answered with 200.
 async fn admitted(gateway: &Gateway, target: &str, fields: &[&str], count: usize) -> usize {

@@ -1,9 +1,9 @@
 //! What the README shows is what happens.
 
-use crate::support::documents::{HERE, pages};
-use crate::support::{Ready, free_port, within};
+use crate::documents::{HERE, pages};
 use std::path::Path;
 use std::process::Command;
+use tidegate_testing::{Ready, free_port, within};
 
 const README: &str = include_str!("../../README.md");
 

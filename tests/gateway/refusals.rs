@@ -1,8 +1,10 @@
 //! Whatever is refused, the client reads why, and the operator finds it in the access log.
 
-use crate::support::http2::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, field};
-use crate::support::{Config, Gateway, Handshake, Https, SITES, Upstream, get, ok, until, within};
 use serde_json::Value;
+use tidegate_testing::http2::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, field};
+use tidegate_testing::{
+    Config, Gateway, Handshake, Https, SITES, Upstream, get, ok, until, within,
+};
 
 /// What a refusal must have: a body that says why, under an id that the access log has too.
 async fn is_told(gateway: &Gateway, request: &str, status: u16) -> Value {
@@ -119,7 +121,7 @@ async fn a_refusal_of_head_has_no_body() {
 async fn a_malformed_head_over_tls_is_refused_in_words() {
     let https = Https::new(SITES).await;
     let stream = https.authority.client().connect(&https.gateway, "site.test").await;
-    let mut wire = crate::support::Wire::over(stream);
+    let mut wire = tidegate_testing::Wire::over(stream);
     wire.send("GET /tls HTTP/1.1\r\nHo st: a\r\n\r\n").await;
     let answer = wire.response().await;
     assert_eq!(answer.status(), 400);

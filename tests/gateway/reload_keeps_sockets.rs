@@ -1,8 +1,5 @@
 //! A new configuration goes live while everything that is open stays open.
 
-use crate::support::{
-    Config, Gateway, Socket, Upstream, free_port, get, next, ok, replace_file, until,
-};
 use futures_util::SinkExt;
 use nix::sys::signal::Signal;
 use std::fs;
@@ -11,6 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tempfile::TempDir;
+use tidegate_testing::{
+    Config, Gateway, Socket, Upstream, free_port, get, next, ok, replace_file, until,
+};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 

@@ -1,8 +1,8 @@
 //! What fails is tried again, where it does no harm and not for ever.
 
-use crate::support::{Gateway, Upstream, get, moody, ok, pool, respond, said, until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tidegate_testing::{Gateway, Upstream, get, moody, ok, pool, respond, said, until};
 
 /// Statuses, and how many requests reached upstreams.
 async fn statuses(gateway: &Gateway, method: &str, count: usize) -> Vec<Option<u16>> {

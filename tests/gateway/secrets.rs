@@ -1,8 +1,8 @@
 //! Secrets, and characters that control a terminal, stand in no log and at no endpoint.
 
-use crate::support::{Admin, Config, Handshake, Upstream, cli, free_port, replace_file, until};
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
+use tidegate_testing::{Admin, Config, Handshake, Upstream, cli, free_port, replace_file, until};
 
 #[tokio::test]
 async fn secret_parameters_are_in_no_log_however_their_names_are_spelt() {

@@ -1,6 +1,5 @@
 //! Balancers and service managers are told what becomes of the gateway, before it does.
 
-use crate::support::{Config, Gateway, Ready, Upstream, cli, free_port, get, ok, until, within};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -8,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_testing::{Config, Gateway, Ready, Upstream, cli, free_port, get, ok, until, within};
 use tokio::net::UnixDatagram;
 use tokio::sync::Notify;
 

@@ -1,9 +1,9 @@
 //! Live sessions can be seen, named, closed and drained from outside; a configuration can be
 //! tried against them; their frames can be logged.
 
-use crate::support::{Cli, Config, Gateway, TOKEN, Upstream, cli, free_port, next, until};
 use futures_util::SinkExt;
 use serde_json::Value;
+use tidegate_testing::{Cli, Config, Gateway, TOKEN, Upstream, cli, free_port, next, until};
 use tokio_tungstenite::tungstenite::Message;
 
 /// A gateway with an admin endpoint.
@@ -166,7 +166,7 @@ async fn a_drain_closes_all_and_refuses_new_ones_until_it_is_stopped() {
     let drain = managed.tidegate(&["drain"]).await;
     assert!(drain.stdout.contains("1 sessions are closed"), "{}", drain.all());
     assert_eq!(code(next(&mut socket).await).map(|it| it.0), Some(1001));
-    let handshake = crate::support::Handshake::to("/ws");
+    let handshake = tidegate_testing::Handshake::to("/ws");
     let refused = managed.gateway.refused(&handshake).await;
     assert_eq!(refused.head.status(), Some(503));
     assert_eq!(refused.head.get("retry-after"), Some("1"));

@@ -1,11 +1,11 @@
 //! A session ends with a true code on both sides, whoever ends it.
 
-use crate::support::{Config, Gateway, Handshake, Socket, Upstream, next, pool, until, within};
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::time::{Duration, Instant};
+use tidegate_testing::{Config, Gateway, Handshake, Socket, Upstream, next, pool, until, within};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -81,8 +81,8 @@ async fn sigterm_closes_a_thousand_sessions_cleanly_and_not_all_at_once() {
 async fn a_close_frame_of_ours_waits_for_the_end_of_the_message() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
-        let socket = crate::support::switch(wire, &head, "").await;
-        let mut wire = crate::support::Wire::new(socket.into_inner());
+        let socket = tidegate_testing::switch(wire, &head, "").await;
+        let mut wire = tidegate_testing::Wire::new(socket.into_inner());
         // A fragment, and the half of another.
         wire.send(b"\x01\x02ab\x00\x04cd").await;
         // In this direction nothing is under way: the gateway's close frame comes at once.
@@ -110,8 +110,8 @@ async fn a_close_frame_of_ours_waits_for_the_end_of_the_message() {
 async fn peers_that_have_closed_and_stay_are_not_waited_for() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
-        let socket = crate::support::switch(wire, &head, "").await;
-        let mut wire = crate::support::Wire::new(socket.into_inner());
+        let socket = tidegate_testing::switch(wire, &head, "").await;
+        let mut wire = tidegate_testing::Wire::new(socket.into_inner());
         wire.send(b"\x88\x02\x03\xe8").await;
         wire.read_to_end().await;
     })
@@ -213,8 +213,8 @@ async fn a_violation_ends_a_strict_session_with_1002_and_passes_elsewhere() {
         let sender = sender.clone();
         async move {
             let head = wire.head().await;
-            let socket = crate::support::switch(wire, &head, "").await;
-            let mut wire = crate::support::Wire::new(socket.into_inner());
+            let socket = tidegate_testing::switch(wire, &head, "").await;
+            let mut wire = tidegate_testing::Wire::new(socket.into_inner());
             let _ = sender.send(wire.exactly(4).await);
         }
     })
@@ -277,7 +277,7 @@ async fn choosy() -> Upstream {
         if head.target().contains("slow") {
             wire.read_to_end().await;
         } else if head.target().contains("good") {
-            let mut socket = crate::support::switch(wire, &head, "").await;
+            let mut socket = tidegate_testing::switch(wire, &head, "").await;
             while let Some(Ok(message)) = socket.next().await {
                 let _ = socket.send(message).await;
             }
@@ -337,7 +337,7 @@ async fn a_handshake_for_which_there_is_no_room_when_it_is_accepted_is_answered_
         async move {
             let head = wire.head().await;
             let _ = released.wait_for(|released| *released).await;
-            let mut socket = crate::support::switch(wire, &head, "").await;
+            let mut socket = tidegate_testing::switch(wire, &head, "").await;
             while let Some(Ok(message)) = socket.next().await {
                 if let Message::Close(Some(frame)) = message {
                     let _ = sender.send(u16::from(frame.code));
@@ -412,7 +412,7 @@ async fn a_client_that_answers_no_ping_is_found_and_its_upstream_told() {
 async fn an_upstream_that_answers_no_ping_is_found_and_its_client_told() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
-        let _frozen = crate::support::switch(wire, &head, "").await;
+        let _frozen = tidegate_testing::switch(wire, &head, "").await;
         std::future::pending::<()>().await;
     })
     .await;

@@ -1,9 +1,9 @@
 //! What one side of a session does wrong or leaves out ends it as documented, and only then.
 
-use crate::support::{Config, Gateway, Handshake, Upstream, Wire, next, switch, within};
 use futures_util::SinkExt;
 use serde_json::Value;
 use std::time::Duration;
+use tidegate_testing::{Config, Gateway, Handshake, Upstream, Wire, next, switch, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;

@@ -1,13 +1,13 @@
 //! Several gateways count together in Redis, and each alone while it is away.
 
-use crate::support::{
-    Admin, Authority, Config, Gateway, Handshake, Metrics, Redis, Upstream, Wire, next, until,
-    within,
-};
 use futures_util::SinkExt;
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
+use tidegate_testing::{
+    Admin, Authority, Config, Gateway, Handshake, Metrics, Redis, Upstream, Wire, next, until,
+    within,
+};
 use tokio_tungstenite::tungstenite::Message;
 
 /// Gateways of one configuration, each with an admin endpoint.
@@ -74,7 +74,7 @@ async fn admitted(gateway: &Gateway, target: &str, count: usize) -> usize {
     let mut wire = gateway.connect().await;
     let mut admitted = 0;
     for _ in 0..count {
-        wire.send(crate::support::get(target, &[])).await;
+        wire.send(tidegate_testing::get(target, &[])).await;
         match wire.response().await.status() {
             200 => admitted += 1,
             status => assert_eq!(status, 429),

@@ -1,9 +1,9 @@
 //! A Redis that answers, but wrongly or in part, costs the requests nothing.
 
-use crate::support::{Admin, Config, Gateway, Handshake, Metrics, Redis, Upstream, until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tidegate_testing::{Admin, Config, Gateway, Handshake, Metrics, Redis, Upstream, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -1,11 +1,11 @@
 //! The gateway goes when it is told to, and takes nobody's answer with it.
 
-use crate::support::{Config, Gateway, Upstream, cli, free_port, get, named_pipe, ok, until};
 use nix::sys::signal::Signal;
 use std::io::{PipeReader, Write};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_testing::{Config, Gateway, Upstream, cli, free_port, get, named_pipe, ok, until};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -88,7 +88,7 @@ async fn open_websockets_are_bounded_by_the_grace_too() {
     let mut socket = gateway.websocket("/").await;
     gateway.signal(Signal::SIGTERM);
     gateway.gone(Duration::from_secs(1) + SOON).await;
-    while crate::support::next(&mut socket).await.is_some() {}
+    while tidegate_testing::next(&mut socket).await.is_some() {}
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Who is slow, or says nothing, does not hold a connection for ever.
 
-use crate::support::{Config, Upstream, get};
+use tidegate_testing::{Config, Upstream, get};
 
 #[tokio::test]
 async fn a_connection_that_lies_idle_is_closed() {

@@ -1,10 +1,10 @@
 //! A client that takes nothing of its response makes the gateway hold little of it.
 
-use crate::support::{Config, Gateway, Handshake, Upstream, Wire, get, until};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tidegate_testing::{Config, Gateway, Handshake, Upstream, Wire, get, until};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 const MOST: u64 = (256 + 64) * 1024;
 
 /// An upstream whose response never ends, and how many bytes of it have gone.
-pub async fn endless(head: &'static str, piece: Vec<u8>) -> (Upstream, Arc<AtomicU64>) {
+pub(crate) async fn endless(head: &'static str, piece: Vec<u8>) -> (Upstream, Arc<AtomicU64>) {
     let sent = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&sent);
     let piece: Arc<[u8]> = piece.into();
@@ -41,11 +41,11 @@ pub async fn endless(head: &'static str, piece: Vec<u8>) -> (Upstream, Arc<Atomi
     (upstream, sent)
 }
 
-pub const HEAD: &str =
+pub(crate) const HEAD: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10000000000\r\n\r\n";
 
 /// A client for which the kernel keeps little, so that it is soon full.
-pub async fn connect(gateway: &Gateway) -> Wire {
+pub(crate) async fn connect(gateway: &Gateway) -> Wire {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer");
     Wire::new(socket.connect(gateway.address()).await.expect("a connection"))
@@ -57,7 +57,7 @@ async fn stalled(sent: &AtomicU64) {
 }
 
 /// Waits until this number, once there is one, no longer changes.
-pub async fn settled(what: &str, number: impl Fn() -> u64) {
+pub(crate) async fn settled(what: &str, number: impl Fn() -> u64) {
     let (mut last, mut same) = (0, 0);
     until(what, async || {
         let now = number();
@@ -68,13 +68,13 @@ pub async fn settled(what: &str, number: impl Fn() -> u64) {
     .await;
 }
 
-pub fn text() -> Vec<u8> {
+pub(crate) fn text() -> Vec<u8> {
     (0..40_000_u64)
         .flat_map(|it| format!("{:x} ", it.wrapping_mul(0x9e37_79b9_7f4a_7c15)).into_bytes())
         .collect()
 }
 
-pub fn assert_little(gateway: &Gateway, before: u64, count: u64, what: &str) {
+pub(crate) fn assert_little(gateway: &Gateway, before: u64, count: u64, what: &str) {
     let each = gateway.peak_memory().saturating_sub(before) / count;
     assert!(each < MOST, "{what}: {each} bytes for each of {count}");
 }
@@ -113,7 +113,11 @@ async fn of_a_response_over_http2_little_is_held() {
 }
 
 /// Asks a hundred times on each of so many connections, and reads nothing. What is returned keeps them open.
-pub async fn ask_over_http2(gateway: &Gateway, path: &str, connections: usize) -> impl Sized {
+pub(crate) async fn ask_over_http2(
+    gateway: &Gateway,
+    path: &str,
+    connections: usize,
+) -> impl Sized {
     let (mut held, mut kept) = (Vec::new(), Vec::new());
     for _ in 0..connections {
         let socket = connect(gateway).await.into_stream();
@@ -197,7 +201,7 @@ async fn of_a_response_from_an_http2_upstream_little_is_held() {
 }
 
 /// A service that takes nothing of what follows a request's head.
-pub async fn deaf() -> Upstream {
+pub(crate) async fn deaf() -> Upstream {
     Upstream::scripted(|mut wire, _| async move {
         let Some(request) = wire.try_head().await else { return };
         if let Some(key) = request.get("sec-websocket-key") {

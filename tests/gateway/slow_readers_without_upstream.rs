@@ -5,8 +5,8 @@
 use crate::slow_readers::{
     HEAD, ask_over_http2, assert_little, connect, deaf, endless, settled, text,
 };
-use crate::support::{Config, Gateway, Upstream, get, respond};
 use tempfile::TempDir;
+use tidegate_testing::{Config, Gateway, Upstream, get, respond};
 
 /// Asks so many times over HTTP/1.1, then two hundred times over HTTP/2, and reads nothing.
 async fn assert_slow_readers_cost_little(gateway: &Gateway, path: &str) {

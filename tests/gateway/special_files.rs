@@ -1,11 +1,11 @@
 //! What is no regular file is refused where a file is expected, and nothing waits for it.
 
-use crate::support::{Config, Gateway, cli, named_pipe, until};
 use nix::sys::signal::Signal;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
+use tidegate_testing::{Config, Gateway, cli, named_pipe, until};
 
 const FILES: [(&str, &str); 4] = [
     ("conf.d/first.yaml", "routes: []\n"),
@@ -29,7 +29,7 @@ async fn start() -> Gateway {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
         std::fs::write(path, text).expect("written");
     }
-    let port = crate::support::free_port();
+    let port = tidegate_testing::free_port();
     let file = folder.path().join("tidegate.yaml");
     std::fs::write(&file, config("one").yaml(port)).expect("written");
     Gateway::run(folder, file, port).await

@@ -1,8 +1,8 @@
 //! Some requests go elsewhere, and copies of some to a shadow that nobody waits for.
 
-use crate::support::http2::get_over_http2;
-use crate::support::{Config, Gateway, Upstream, cli, free_port, get, ok, until};
 use std::collections::BTreeMap;
+use tidegate_testing::http2::get_over_http2;
+use tidegate_testing::{Config, Gateway, Upstream, cli, free_port, get, ok, until};
 
 fn config(stable: &Upstream, other: &Upstream) -> Config {
     Config::new()

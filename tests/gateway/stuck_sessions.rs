@@ -1,14 +1,14 @@
 //! A session ends when it is told to, though one of its sides takes nothing.
 
-use crate::support::{
-    Admin, Authority, Collector, Config, Gateway, Handshake, TOKEN, Upstream, Wire, free_port,
-    switch, until, within,
-};
 use http::Method;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::time::Duration;
 use tempfile::TempDir;
+use tidegate_testing::{
+    Admin, Authority, Collector, Config, Gateway, Handshake, TOKEN, Upstream, Wire, free_port,
+    switch, until, within,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Routes by what ends their sessions, and whom the log names for it.

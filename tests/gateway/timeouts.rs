@@ -1,10 +1,10 @@
 //! Each wait for an upstream ends when its time is over, and the log says which time it was.
 
-use crate::support::{
-    Authority, Config, Gateway, Upstream, Wire, free_port, get, ok, switch, until, within,
-};
 use std::time::Duration;
 use tempfile::TempDir;
+use tidegate_testing::{
+    Authority, Config, Gateway, Upstream, Wire, free_port, get, ok, switch, until, within,
+};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
@@ -171,7 +171,7 @@ async fn a_handshake_of_a_websocket_has_it_too() {
     })
     .await;
     let gateway = Config::to(&upstream).with("timeouts: {first_byte: 200ms}").start().await;
-    let handshake = crate::support::Handshake::to("/silent");
+    let handshake = tidegate_testing::Handshake::to("/silent");
     assert_eq!(gateway.refused(&handshake).await.status(), 504);
     let _open = gateway.websocket("/").await;
 }
@@ -183,7 +183,7 @@ async fn what_the_first_byte_cant_have_is_refused() {
         .with("timeouts: {first_byte: 20s, read: 10s}");
     let folder = TempDir::new().expect("a folder");
     std::fs::write(folder.path().join("a.yaml"), config.yaml(1)).expect("a file");
-    let run = crate::support::cli(folder.path(), &["check", "--config", "a.yaml"], &[]).await;
+    let run = tidegate_testing::cli(folder.path(), &["check", "--config", "a.yaml"], &[]).await;
     for told in ["longer than `read`", "the upstream `service` speaks HTTP/2"] {
         assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
     }
@@ -214,7 +214,7 @@ async fn the_handshake_of_tls_has_a_time_of_its_own() {
     let late = gateway.get("/", &[]).await;
     assert_eq!((late.status(), &late.error()["error"]), (504, &"upstream_timeout".into()));
     blames(&gateway, "/", "timeouts.tls").await;
-    assert_eq!(gateway.refused(&crate::support::Handshake::to("/ws")).await.status(), 504);
+    assert_eq!(gateway.refused(&tidegate_testing::Handshake::to("/ws")).await.status(), 504);
     blames(&gateway, "/ws", "timeouts.tls").await;
 }
 

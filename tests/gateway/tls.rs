@@ -1,7 +1,7 @@
 //! HTTPS: what is spoken, resumed and told, by whichever certificate.
 
-use crate::support::{Config, Handshake, Https, SITES, TlsVersion, Upstream, Wire, get};
 use futures_util::{SinkExt, StreamExt};
+use tidegate_testing::{Config, Handshake, Https, SITES, TlsVersion, Upstream, Wire, get};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;

@@ -1,15 +1,15 @@
 //! Traces: each request in its place, told to the upstream and to a collector.
 
-use crate::support::{
-    CollectedSpan as Span, Collector, Config, Gateway, Handshake, PATIENCE, Upstream, free_port,
-    next, ok, respond,
-};
 use futures_util::SinkExt;
 use nix::sys::signal::Signal;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
+use tidegate_testing::{
+    CollectedSpan as Span, Collector, Config, Gateway, Handshake, PATIENCE, Upstream, free_port,
+    next, ok, respond,
+};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;

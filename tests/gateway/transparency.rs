@@ -1,6 +1,5 @@
 //! What one end of a tunnel sends, the other receives, byte for byte.
 
-use crate::support::{Config, Gateway, Handshake, Upstream, switch, within};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -8,6 +7,7 @@ use proptest::test_runner::TestRunner;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tidegate_testing::{Config, Gateway, Handshake, Upstream, switch, within};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 

@@ -1,11 +1,13 @@
 //! Unix domain sockets: services behind the gateway, and the gateway itself.
 
-use crate::support::{Config, Gateway, Handshake, Upstream, Wire, cli, free_port, get, ok, until};
 use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
+use tidegate_testing::{
+    Config, Gateway, Handshake, Upstream, Wire, cli, free_port, get, ok, until,
+};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;

@@ -1,9 +1,5 @@
 //! Another process takes the gateway's place, and nobody who asks for something notices.
 
-use crate::support::{
-    Cli, Config, Gateway, Handshake, Upstream, Wire, cli, free_port, get, next, ok, replace_file,
-    until, within,
-};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::net::SocketAddr;
@@ -12,6 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
+use tidegate_testing::{
+    Cli, Config, Gateway, Handshake, Upstream, Wire, cli, free_port, get, next, ok, replace_file,
+    until, within,
+};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -29,13 +29,13 @@ const SOCKETS: usize = 4;
 const GRACE: Duration = Duration::from_secs(20);
 
 /// A gateway, and those that came after it.
-pub struct Line {
+pub(crate) struct Line {
     pub gateway: Gateway,
     newest: Option<Pid>,
 }
 
 impl Line {
-    pub async fn start(config: &Config) -> Self {
+    pub(crate) async fn start(config: &Config) -> Self {
         let gateway = config.start().await;
         // It accepts connections a moment before it can be upgraded.
         gateway.says(0, "ready").await;
@@ -52,7 +52,7 @@ impl Line {
         run
     }
 
-    pub async fn upgraded(&mut self) -> Pid {
+    pub(crate) async fn upgraded(&mut self) -> Pid {
         let run = self.upgrade().await;
         assert_eq!(run.code, Some(0), "{}", run.all());
         successor(&run)
@@ -73,7 +73,7 @@ fn successor(run: &Cli) -> Pid {
     Pid::from_raw(number.and_then(|number| number.parse().ok()).expect("a process"))
 }
 
-pub fn config(upstream: &Upstream) -> Config {
+pub(crate) fn config(upstream: &Upstream) -> Config {
     Config::to(upstream).top("shutdown: {grace: 8s}").top("drain: {spread: 100ms}")
 }
 

@@ -1,7 +1,5 @@
 //! Another process takes the gateway's place, and nobody notices by TLS or HTTP/2 either.
 
-use crate::support::http2::{DATA, END_HEADERS, END_STREAM, Frames, GET, HEADERS};
-use crate::support::{Authority, Client, Upstream, Wire, get, ok, until, within};
 use crate::upgrade::{Line, config};
 use bytes::Bytes;
 use futures_util::future::poll_fn;
@@ -10,6 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tempfile::TempDir;
+use tidegate_testing::http2::{DATA, END_HEADERS, END_STREAM, Frames, GET, HEADERS};
+use tidegate_testing::{Authority, Client, Upstream, Wire, get, ok, until, within};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 

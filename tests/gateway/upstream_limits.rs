@@ -1,8 +1,8 @@
 //! An upstream is not given more than it can take.
 
-use crate::support::{Handshake, Response, Upstream, get, ok, pool, until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tidegate_testing::{Handshake, Response, Upstream, get, ok, pool, until};
 use tokio::sync::Notify;
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! Upstreams by TLS and by HTTP/2: verified unless told otherwise, requests and WebSockets alike.
 
-use crate::support::{
-    Authority, Config, Gateway, Handshake, TlsService, answer_by_http2, free_port, until, within,
-};
 use futures_util::{SinkExt, StreamExt};
 use std::net::SocketAddr;
 use std::path::Path;
 use tempfile::TempDir;
+use tidegate_testing::{
+    Authority, Config, Gateway, Handshake, TlsService, answer_by_http2, free_port, until, within,
+};
 use tokio::net::TcpListener;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;

@@ -1,8 +1,8 @@
 //! `tidegate check` warns of what is no error and not wise: by name, place, and a page.
 
-use crate::support::{Authority, Cli, cli};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use tidegate_testing::{Authority, Cli, cli};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

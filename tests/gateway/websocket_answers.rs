@@ -1,10 +1,10 @@
 //! A 101 opens a session where it answers a WebSocket's handshake, and nowhere else (RFC 6455, RFC 9110).
 
-use crate::support::{
-    Authority, Config, Gateway, Handshake, Request, Upstream, free_port, get, ok, respond, within,
-};
 use std::collections::BTreeMap;
 use tempfile::TempDir;
+use tidegate_testing::{
+    Authority, Config, Gateway, Handshake, Request, Upstream, free_port, get, ok, respond, within,
+};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// A 101 with the right fields for this request, but for those that are changed; an empty value removes one.

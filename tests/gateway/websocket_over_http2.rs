@@ -1,9 +1,5 @@
 //! WebSockets over HTTP/2 (RFC 8441), to upstreams that know HTTP/1.1 alone.
 
-use crate::support::{
-    Admin, Authority, Collector, Config, Gateway, TOKEN, Upstream, free_port, respond, switch,
-    within,
-};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use h2::client::SendRequest;
@@ -13,6 +9,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tempfile::TempDir;
+use tidegate_testing::{
+    Admin, Authority, Collector, Config, Gateway, TOKEN, Upstream, free_port, respond, switch,
+    within,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -456,7 +456,7 @@ async fn a_stuck_session_over_http2_ends_when_it_is_told_to_and_alone() {
             sockets.push((response, send));
         }
     }
-    crate::support::until("sessions in which nothing moves", async || {
+    tidegate_testing::until("sessions in which nothing moves", async || {
         let listed = admin.get("/sessions").await;
         let mut sessions = listed["sessions"].as_array().into_iter().flatten();
         sessions.all(|session| session["idle_ms"].as_u64().is_some_and(|idle| idle > 300))
@@ -512,7 +512,7 @@ async fn requests_over_http2_that_the_end_of_the_grace_cuts_off_are_logged() {
         let request = Request::get(format!("https://site.test{path}")).body(()).expect("a request");
         answers.push(client.send.send_request(request, true).expect("sent"));
     }
-    crate::support::until("both requests", async || upstream.connections() == 3).await;
+    tidegate_testing::until("both requests", async || upstream.connections() == 3).await;
     client.gateway.signal(nix::sys::signal::Signal::SIGTERM);
     let gone = client.gateway.gone(std::time::Duration::from_secs(10)).await;
     assert_eq!(gone.code(), Some(0));
@@ -531,9 +531,9 @@ async fn rfc8441_5_stream_that_ends_without_a_close_frame_ends_in_order() {
         async move {
             let head = wire.head().await;
             if head.get("upgrade").is_none() {
-                return wire.send(crate::support::ok("polled")).await;
+                return wire.send(tidegate_testing::ok("polled")).await;
             }
-            let mut wire = crate::support::Wire::new(switch(wire, &head, "").await.into_inner());
+            let mut wire = tidegate_testing::Wire::new(switch(wire, &head, "").await.into_inner());
             let _ = sender.send(wire.exactly(2).await[0]);
             std::future::pending::<()>().await;
         }
@@ -562,9 +562,9 @@ async fn close_frame_that_the_upstream_never_answers_ends_the_session() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         if head.get("upgrade").is_none() {
-            return wire.send(crate::support::ok("polled")).await;
+            return wire.send(tidegate_testing::ok("polled")).await;
         }
-        let mut wire = crate::support::Wire::new(switch(wire, &head, "").await.into_inner());
+        let mut wire = tidegate_testing::Wire::new(switch(wire, &head, "").await.into_inner());
         wire.read_to_end().await;
     })
     .await;

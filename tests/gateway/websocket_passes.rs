@@ -1,8 +1,8 @@
 //! A WebSocket goes through the gateway as if it were not there.
 
-use crate::support::{Config, Handshake, Socket, Upstream, next, ok, respond, switch, within};
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
+use tidegate_testing::{Config, Handshake, Socket, Upstream, next, ok, respond, switch, within};
 use tokio::sync::{Mutex, mpsc};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -130,7 +130,7 @@ async fn extensions_are_left_to_the_two_ends() {
         let head = wire.head().await;
         recorder.record(&head);
         let line = format!("Sec-WebSocket-Extensions: {CHOICE}\r\n");
-        let mut wire = crate::support::Wire::new(switch(wire, &head, &line).await.into_inner());
+        let mut wire = tidegate_testing::Wire::new(switch(wire, &head, &line).await.into_inner());
         assert_eq!(wire.exactly(UP.len()).await, UP);
         wire.send(DOWN).await;
         wire.read_to_end().await;
@@ -244,7 +244,7 @@ async fn the_connection_is_fit_for_a_request_after_a_refusal_or_says_that_it_is_
     if refusal.head.list("connection").contains(&"close".to_owned()) {
         assert!(wire.is_ended().await);
     } else {
-        wire.send(crate::support::get("/", &[])).await;
+        wire.send(tidegate_testing::get("/", &[])).await;
         assert_eq!(wire.response().await.text(), "polled");
     }
 }
@@ -256,7 +256,7 @@ async fn a_client_that_has_finished_is_heard_to_its_end() {
         let sender = sender.clone();
         async move {
             let head = wire.head().await;
-            let mut wire = crate::support::Wire::new(switch(wire, &head, "").await.into_inner());
+            let mut wire = tidegate_testing::Wire::new(switch(wire, &head, "").await.into_inner());
             let _ = sender.send(wire.read_to_end().await);
         }
     })
@@ -277,7 +277,7 @@ async fn what_the_client_still_has_to_say_reaches_an_upstream_that_has_finished(
         let sender = sender.clone();
         async move {
             let head = wire.head().await;
-            let mut wire = crate::support::Wire::new(switch(wire, &head, "").await.into_inner());
+            let mut wire = tidegate_testing::Wire::new(switch(wire, &head, "").await.into_inner());
             wire.send(b"\x88\x02\x03\xe8").await;
             wire.finish().await;
             let _ = sender.send(wire.read_to_end().await);
@@ -318,7 +318,7 @@ async fn a_client_gets_a_true_code_when_its_upstream_vanishes() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         let is_reset = head.target() == "/reset";
-        let mut wire = crate::support::Wire::new(switch(wire, &head, "").await.into_inner());
+        let mut wire = tidegate_testing::Wire::new(switch(wire, &head, "").await.into_inner());
         wire.until("now").await;
         if is_reset {
             wire.reset();
@@ -349,7 +349,7 @@ async fn a_client_gets_a_true_code_when_its_upstream_vanishes() {
 async fn a_route_says_what_its_clients_get_when_their_upstream_vanishes() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
-        let mut wire = crate::support::Wire::new(switch(wire, &head, "").await.into_inner());
+        let mut wire = tidegate_testing::Wire::new(switch(wire, &head, "").await.into_inner());
         wire.until("now").await;
     })
     .await;
@@ -380,7 +380,7 @@ async fn a_route_says_what_its_clients_get_when_their_upstream_vanishes() {
 async fn no_code_is_logged_where_a_frame_was_cut_and_none_could_be_sent() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
-        let mut wire = crate::support::Wire::new(switch(wire, &head, "").await.into_inner());
+        let mut wire = tidegate_testing::Wire::new(switch(wire, &head, "").await.into_inner());
         wire.send(b"\x81\x7dhalf of it").await;
     })
     .await;

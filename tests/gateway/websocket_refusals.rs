@@ -1,8 +1,8 @@
 //! What is not let through is refused in words that a developer can use.
 
-use crate::support::{Config, Handshake, Upstream, free_port, next, within};
 use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
+use tidegate_testing::{Config, Handshake, Upstream, free_port, next, within};
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]

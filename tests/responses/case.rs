@@ -1,7 +1,7 @@
 //! What a case is, and the words in which the corpus is written.
 
 /// What an upstream answers one request with, and what must become of it.
-pub struct Case {
+pub(crate) struct Case {
     pub kind: &'static str,
     pub name: &'static str,
     /// The RFC and its section, such as `9112 6.3`.
@@ -21,7 +21,7 @@ pub struct Case {
 
 /// What is demanded of the gateway.
 #[derive(Debug, Clone)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The client gets 502 and nothing of the answer.
     Refused,
     /// The answer breaks off: the client must see that it is not whole.
@@ -31,7 +31,7 @@ pub enum Verdict {
 }
 
 /// An answer that is refused, unless it is said otherwise, and behind which the upstream waits.
-pub fn case(name: &'static str, rfc: &'static str, answer: impl AsRef<[u8]>) -> Case {
+pub(crate) fn case(name: &'static str, rfc: &'static str, answer: impl AsRef<[u8]>) -> Case {
     Case {
         kind: "",
         name,
@@ -47,68 +47,68 @@ pub fn case(name: &'static str, rfc: &'static str, answer: impl AsRef<[u8]>) -> 
 
 impl Case {
     /// Passed on as 200 with this body.
-    pub fn passes(self, body: &'static str) -> Self {
+    pub(crate) fn passes(self, body: &'static str) -> Self {
         self.passes_as(200, body)
     }
 
-    pub fn passes_as(mut self, status: u16, body: &'static str) -> Self {
+    pub(crate) fn passes_as(mut self, status: u16, body: &'static str) -> Self {
         self.verdict = Verdict::Passed(status, body);
         self
     }
 
-    pub fn cut_off(mut self) -> Self {
+    pub(crate) fn cut_off(mut self) -> Self {
         self.verdict = Verdict::CutOff;
         self
     }
 
     /// The upstream closes behind its answer.
-    pub fn closing(mut self) -> Self {
+    pub(crate) fn closing(mut self) -> Self {
         self.closes = true;
         self
     }
 
     /// The answer is one to HEAD.
-    pub fn for_head(mut self) -> Self {
+    pub(crate) fn for_head(mut self) -> Self {
         self.request = b"HEAD /case HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
         self
     }
 
     /// The client speaks HTTP/1.0.
-    pub fn for_http10(mut self) -> Self {
+    pub(crate) fn for_http10(mut self) -> Self {
         self.request = b"GET /case HTTP/1.0\r\nHost: a\r\n\r\n".to_vec();
         self
     }
 
-    pub fn without(mut self, fields: &[&'static str]) -> Self {
+    pub(crate) fn without(mut self, fields: &[&'static str]) -> Self {
         self.absent.extend(fields);
         self
     }
 
-    pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: &'static str) -> Self {
         self.present.push((name, value));
         self
     }
 
-    pub fn is_head(&self) -> bool {
+    pub(crate) fn is_head(&self) -> bool {
         self.request.starts_with(b"HEAD")
     }
 }
 
 /// `200 OK` with these fields (lines without their end) and these bytes behind the head.
-pub fn ok(fields: &str, body: &str) -> String {
+pub(crate) fn ok(fields: &str, body: &str) -> String {
     head("HTTP/1.1 200 OK", fields, body)
 }
 
 /// The same with another status line.
-pub fn head(line: &str, fields: &str, body: &str) -> String {
+pub(crate) fn head(line: &str, fields: &str, body: &str) -> String {
     let fields = if fields.is_empty() { String::new() } else { format!("{fields}\r\n") };
     format!("{line}\r\n{fields}\r\n{body}")
 }
 
 /// A chunked `200 OK`, with this body just as it goes over the wire.
-pub fn chunked(body: &str) -> String {
+pub(crate) fn chunked(body: &str) -> String {
     ok("Transfer-Encoding: chunked", body)
 }
 
 /// `hello` in one chunk.
-pub const HELLO: &str = "5\r\nhello\r\n0\r\n\r\n";
+pub(crate) const HELLO: &str = "5\r\nhello\r\n0\r\n\r\n";

@@ -1,12 +1,12 @@
 //! One case through one proxy: what the client gets, and what another client gets behind it.
 
 use crate::case::Case;
-use crate::peers::{Peer, Running};
 use crate::reader::{Response, Stop, read};
-use crate::support::{Config, Gateway, Wire, get};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tidegate_testing::peers::{Peer, Running};
+use tidegate_testing::{Config, Gateway, Wire, get};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -16,7 +16,7 @@ const STALL: Duration = Duration::from_secs(6);
 
 /// What became of a case.
 #[derive(Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// What the client got.
     pub got: Got,
     /// All that it got, for failures.
@@ -26,7 +26,7 @@ pub struct Seen {
 }
 
 #[derive(Debug)]
-pub enum Got {
+pub(crate) enum Got {
     Whole(Response),
     /// The connection ended before it was whole.
     CutOff,
@@ -37,7 +37,7 @@ pub enum Got {
 }
 
 /// A proxy with an upstream of its own, and one case at a time.
-pub struct Lane {
+pub(crate) struct Lane {
     proxy: Proxy,
     service: Service,
 }
@@ -49,7 +49,7 @@ enum Proxy {
 
 impl Lane {
     /// The gateway's own, unless a peer is named.
-    pub async fn start(peer: Option<&'static Peer>) -> Self {
+    pub(crate) async fn start(peer: Option<&'static Peer>) -> Self {
         let service = Service::start().await;
         let proxy = match peer {
             Some(peer) => Proxy::Peer(peer.start(service.address).await),
@@ -65,7 +65,7 @@ impl Lane {
         }
     }
 
-    pub async fn run(&self, case: &Case) -> Seen {
+    pub(crate) async fn run(&self, case: &Case) -> Seen {
         self.service.answers(case);
         let mut stream = TcpStream::connect(self.address()).await.expect("a connection");
         let _ = stream.set_nodelay(true);

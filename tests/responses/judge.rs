@@ -5,7 +5,7 @@ use crate::exchange::{Got, Seen};
 use crate::report::Row;
 
 /// What is wrong with the gateway's handling of a case.
-pub fn fault(case: &Case, seen: &Seen) -> Option<String> {
+pub(crate) fn fault(case: &Case, seen: &Seen) -> Option<String> {
     let why = reasons(case, seen);
     (!why.is_empty()).then(|| tell(case, seen, &why.join("; ")))
 }
@@ -47,7 +47,7 @@ fn is_refusal(seen: &Seen) -> bool {
 }
 
 /// In a word, for the report.
-pub fn verdict_of(seen: &Seen) -> &'static str {
+pub(crate) fn verdict_of(seen: &Seen) -> &'static str {
     match &seen.got {
         _ if seen.disorder.is_some() => "passed on, and spoils another answer",
         Got::Whole(_) if is_refusal(seen) => "refused",
@@ -59,12 +59,12 @@ pub fn verdict_of(seen: &Seen) -> &'static str {
 }
 
 /// Whether nothing that could be taken for a whole answer reached the client.
-pub fn is_stopped(seen: &Seen) -> bool {
+pub(crate) fn is_stopped(seen: &Seen) -> bool {
     matches!(verdict_of(seen), "refused" | "cut off")
 }
 
 /// Why the peers make one doubt the gateway's verdict.
-pub fn insane(row: &Row<'_>) -> Option<String> {
+pub(crate) fn insane(row: &Row<'_>) -> Option<String> {
     let is_more = !is_stopped(row.ours) && row.peers.iter().all(|peer| is_stopped(peer));
     is_more.then(|| tell(row.case, row.ours, "passed on, though all of the peers refuse it"))
 }

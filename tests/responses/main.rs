@@ -3,13 +3,6 @@
 
 #![cfg(unix)]
 
-#[path = "../smuggling/peers.rs"]
-#[allow(dead_code, reason = "the corpus of requests has a list of its own")]
-mod peers;
-#[path = "../gateway/support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "these tests need only a part of the kit")]
-mod support;
-
 mod case;
 mod corpus;
 mod exchange;
@@ -19,10 +12,10 @@ mod report;
 
 use case::Case;
 use exchange::{Lane, Seen};
-use peers::Peer;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tidegate_testing::peers::{self, Peer};
 
 /// Cases run in so many lanes at a time, each with a proxy and an upstream of its own.
 const LANES: usize = 4;

@@ -2,14 +2,14 @@
 
 /// A response with its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
+pub(crate) struct Response {
     pub status: u16,
     pub fields: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 impl Response {
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         let same = self.fields.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         same.map(|(_, value)| value.as_str()).collect()
     }
@@ -17,7 +17,7 @@ impl Response {
 
 /// Why there is no whole response at the front of the bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// More must come.
     More,
     /// This is no HTTP/1.1.
@@ -29,7 +29,7 @@ fn broken<T>(why: impl Into<String>) -> Result<T, Stop> {
 }
 
 /// The first final response of these bytes, and how many it takes. `is_over`: no more bytes come.
-pub fn read(bytes: &[u8], is_head: bool, is_over: bool) -> Result<(Response, usize), Stop> {
+pub(crate) fn read(bytes: &[u8], is_head: bool, is_over: bool) -> Result<(Response, usize), Stop> {
     let mut at = 0;
     loop {
         let mut response = read_head(bytes, &mut at)?;

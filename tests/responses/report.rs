@@ -4,10 +4,10 @@
 use crate::case::Case;
 use crate::exchange::Seen;
 use crate::judge::{is_stopped, verdict_of};
-use crate::peers;
 use std::fmt::Write;
+use tidegate_testing::peers;
 
-pub struct Row<'r> {
+pub(crate) struct Row<'r> {
     pub case: &'r Case,
     pub ours: &'r Seen,
     /// nginx, HAProxy, Caddy.
@@ -20,7 +20,7 @@ const END: &str = "<!-- end of the responses -->\n";
 
 /// Compares what the file says with what was seen. Other versions of the peers may judge otherwise, so only those
 /// that the file names are held to it.
-pub fn check(rows: &[Row<'_>]) {
+pub(crate) fn check(rows: &[Row<'_>]) {
     let text = std::fs::read_to_string(FILE).expect("docs/hardening.md");
     let (before, rest) = text.split_once(BEGIN).expect("a place for the table");
     let (written, behind) = rest.split_once(END).expect("its end");
@@ -42,7 +42,7 @@ pub fn check(rows: &[Row<'_>]) {
 }
 
 /// Whether the file says what was seen, or is about to.
-pub fn is_as_written(rows: &[Row<'_>]) -> bool {
+pub(crate) fn is_as_written(rows: &[Row<'_>]) -> bool {
     let is_written_anew = std::env::var_os("TIDEGATE_WRITE_REPORT").is_some();
     is_written_anew || std::fs::read_to_string(FILE).is_ok_and(|text| text.contains(&tables(rows)))
 }

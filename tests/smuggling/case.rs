@@ -1,7 +1,7 @@
 //! What a case is, and the words in which the corpus is written.
 
 /// Bytes on one connection, and what must become of them.
-pub struct Case {
+pub(crate) struct Case {
     pub kind: &'static str,
     pub name: &'static str,
     /// The RFC and its section, such as `9112 6.3`.
@@ -22,7 +22,7 @@ pub struct Case {
 
 /// What is demanded of the gateway.
 #[derive(Debug, Clone)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Answered by a status of this range, or cut off; the upstream sees nothing of it.
     Refused(std::ops::RangeInclusive<u16>),
     /// The same, but found out in the midst of the body: the upstream may have seen the request
@@ -33,13 +33,13 @@ pub enum Verdict {
 }
 
 /// The target of an honest case.
-pub const TARGET: &str = "/case";
+pub(crate) const TARGET: &str = "/case";
 
 /// What must never arrive as a request of its own.
-pub const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(crate) const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// A case, refused with a 4xx or 5xx unless it is said otherwise.
-pub fn case(name: &'static str, rfc: &'static str, bytes: impl AsRef<[u8]>) -> Case {
+pub(crate) fn case(name: &'static str, rfc: &'static str, bytes: impl AsRef<[u8]>) -> Case {
     Case {
         kind: "",
         name,
@@ -55,69 +55,69 @@ pub fn case(name: &'static str, rfc: &'static str, bytes: impl AsRef<[u8]>) -> C
 }
 
 impl Case {
-    pub fn status(mut self, status: u16) -> Self {
+    pub(crate) fn status(mut self, status: u16) -> Self {
         self.verdict = Verdict::Refused(status..=status);
         self
     }
 
-    pub fn cut_off(mut self) -> Self {
+    pub(crate) fn cut_off(mut self) -> Self {
         self.verdict = Verdict::CutOff;
         self
     }
 
     /// Passed on as one request.
-    pub fn passes(self) -> Self {
+    pub(crate) fn passes(self) -> Self {
         self.passes_as(&[TARGET])
     }
 
     /// Passed on as these requests.
-    pub fn passes_as(mut self, targets: &[&'static str]) -> Self {
+    pub(crate) fn passes_as(mut self, targets: &[&'static str]) -> Self {
         self.verdict = Verdict::Forwarded(targets.to_vec());
         self
     }
 
-    pub fn unfinished(mut self) -> Self {
+    pub(crate) fn unfinished(mut self) -> Self {
         self.is_unfinished = true;
         self
     }
 
-    pub fn excuse(mut self, why: &'static str) -> Self {
+    pub(crate) fn excuse(mut self, why: &'static str) -> Self {
         self.excuse = Some(why);
         self
     }
 
-    pub fn without(mut self, fields: &[&'static str]) -> Self {
+    pub(crate) fn without(mut self, fields: &[&'static str]) -> Self {
         self.absent.extend(fields);
         self
     }
 
-    pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: &'static str) -> Self {
         self.present.push((name, value));
         self
     }
 
-    pub fn body(mut self, body: &'static str) -> Self {
+    pub(crate) fn body(mut self, body: &'static str) -> Self {
         self.body = Some(body);
         self
     }
 }
 
 /// `POST /case`, with these fields (lines without their end) and this body.
-pub fn post(fields: &str, body: &str) -> String {
+pub(crate) fn post(fields: &str, body: &str) -> String {
     format!("POST {TARGET} HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}")
 }
 
 /// `GET /case`, with these fields.
-pub fn get(fields: &str) -> String {
+pub(crate) fn get(fields: &str) -> String {
     format!("GET {TARGET} HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n")
 }
 
 /// A chunked `POST /case`, with this body just as it goes over the wire.
-pub fn chunked(body: &str) -> String {
+pub(crate) fn chunked(body: &str) -> String {
     post("Transfer-Encoding: chunked", body)
 }
 
 /// A request, and behind it one to smuggle.
-pub fn and_smuggled(request: impl AsRef<str>) -> String {
+pub(crate) fn and_smuggled(request: impl AsRef<str>) -> String {
     format!("{}{SMUGGLED}", request.as_ref())
 }

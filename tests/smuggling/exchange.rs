@@ -2,36 +2,36 @@
 
 use crate::case::Case;
 use crate::http2;
-use crate::peers::{Peer, Running};
 use crate::reader::{Reader, Request};
 use crate::record::{Recorder, Stretch};
-use crate::support::{Admin, Config, Gateway, PATIENCE, Wire, get};
 use std::net::SocketAddr;
 use std::time::Duration;
+use tidegate_testing::peers::{Peer, Running};
+use tidegate_testing::{Admin, Config, Gateway, PATIENCE, Wire, get};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// After so long without a byte the client ends its side. Only cases that a proxy holds for
 /// unfinished come to that.
-pub const STALL: Duration = Duration::from_secs(10);
+pub(crate) const STALL: Duration = Duration::from_secs(10);
 
 /// What a case's client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     Http1,
     Http2,
 }
 
 /// How the bytes of a case are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub(crate) enum Pace {
     AtOnce,
     /// In a few hundred pieces, mostly of nine bytes: ends of lines and chunks are torn apart.
     InPieces,
 }
 
 /// What became of a case.
-pub struct Seen {
+pub(crate) struct Seen {
     pub pace: Pace,
     /// The statuses that the client was answered, the probe's not counted.
     pub statuses: Vec<u16>,
@@ -50,13 +50,13 @@ pub struct Seen {
 
 impl Seen {
     /// As many requests as any reader finds.
-    pub fn forwarded(&self) -> usize {
+    pub(crate) fn forwarded(&self) -> usize {
         self.strict.len().max(self.chunked_first.len()).max(self.length_first.len())
     }
 }
 
 /// A proxy with an upstream of its own.
-pub struct Lane {
+pub(crate) struct Lane {
     proxy: Proxy,
     recorder: Recorder,
     protocol: Protocol,
@@ -69,7 +69,7 @@ enum Proxy {
 
 impl Lane {
     /// The gateway's own, unless a peer is named.
-    pub async fn start(peer: Option<&'static Peer>, protocol: Protocol) -> Self {
+    pub(crate) async fn start(peer: Option<&'static Peer>, protocol: Protocol) -> Self {
         let recorder = Recorder::start().await;
         let proxy = match peer {
             Some(peer) => Proxy::Peer(peer.start(recorder.address()).await),
@@ -95,7 +95,7 @@ impl Lane {
         }
     }
 
-    pub async fn run(&self, case: &Case, pace: Pace) -> Seen {
+    pub(crate) async fn run(&self, case: &Case, pace: Pace) -> Seen {
         let mark = self.recorder.mark();
         let statuses = match (self.protocol, &self.proxy) {
             (Protocol::Http1, _) => send(self.address(), case, pace).await,

@@ -2,13 +2,15 @@
 
 use crate::case::Case;
 use crate::exchange::{Pace, STALL};
-use crate::support::http2::{ACK, DATA, END_STREAM, GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame};
 use std::net::SocketAddr;
+use tidegate_testing::http2::{
+    ACK, DATA, END_STREAM, GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Sends the case, and waits until each of its streams is over, or the connection; the statuses.
-pub async fn send(address: SocketAddr, case: &Case, pace: Pace) -> Vec<u16> {
+pub(crate) async fn send(address: SocketAddr, case: &Case, pace: Pace) -> Vec<u16> {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     let _ = stream.set_nodelay(true);
     let (mut input, mut output) = stream.split();

@@ -6,7 +6,7 @@ use crate::reader::Request;
 use crate::report::Row;
 
 /// What is wrong with the gateway's handling of a case.
-pub fn fault(case: &Case, seen: &Seen) -> Option<String> {
+pub(crate) fn fault(case: &Case, seen: &Seen) -> Option<String> {
     let why = reasons(case, seen);
     (!why.is_empty()).then(|| tell(case, seen, &why.join("; ")))
 }
@@ -103,7 +103,7 @@ fn targets_or_begun(seen: &Seen) -> Vec<&str> {
 }
 
 /// Why nginx and HAProxy make one doubt the gateway's verdict.
-pub fn insane(row: &Row<'_>) -> Option<String> {
+pub(crate) fn insane(row: &Row<'_>) -> Option<String> {
     let (ours, nginx, haproxy) =
         (row.ours.forwarded(), row.nginx.forwarded(), row.haproxy.forwarded());
     let is_excused = row.case.excuse.is_some();

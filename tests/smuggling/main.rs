@@ -3,27 +3,21 @@
 
 #![cfg(unix)]
 
-#[path = "../gateway/support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "these tests need only a part of the kit")]
-mod support;
-
 mod case;
 mod corpus;
 mod exchange;
 mod http2;
 mod judge;
-#[allow(dead_code, reason = "the corpus of responses has a list of its own")]
-mod peers;
 mod reader;
 mod record;
 mod report;
 
 use case::Case;
 use exchange::{Lane, Pace, Protocol, Seen};
-use peers::Peer;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tidegate_testing::peers::{self, Peer};
 
 /// Cases run in so many lanes at a time, each with a proxy and an upstream of its own.
 const LANES: usize = 4;

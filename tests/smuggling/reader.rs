@@ -3,7 +3,7 @@
 
 /// Which reader looks at the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reader {
+pub(crate) enum Reader {
     /// RFC 9112 to the letter, but for bytes beyond ASCII in a target: they end nothing.
     Strict,
     /// Bare line feeds, folded lines, spaces about names; chunked before a length.
@@ -13,7 +13,7 @@ pub enum Reader {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub(crate) struct Request {
     pub method: String,
     pub target: String,
     pub version: String,
@@ -22,7 +22,7 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         let same = self.fields.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         same.map(|(_, value)| value.as_str()).collect()
     }
@@ -30,7 +30,7 @@ impl Request {
 
 /// What a reader makes of the bytes of a connection.
 #[derive(Debug, Default)]
-pub struct Reading {
+pub(crate) struct Reading {
     pub whole: Vec<Request>,
     /// How many bytes the whole ones take.
     pub used: usize,
@@ -60,7 +60,7 @@ enum Framing {
 }
 
 impl Reader {
-    pub fn read(self, bytes: &[u8]) -> Reading {
+    pub(crate) fn read(self, bytes: &[u8]) -> Reading {
         let mut reading = Reading::default();
         loop {
             let mut cursor = Cursor { bytes, at: reading.used };

@@ -16,13 +16,13 @@ struct Tape {
 
 /// A stretch of a connection's tape.
 #[derive(Debug, Clone)]
-pub struct Stretch {
+pub(crate) struct Stretch {
     pub bytes: Vec<u8>,
     /// Whether the other side has ended the connection.
     pub is_ended: bool,
 }
 
-pub struct Recorder {
+pub(crate) struct Recorder {
     address: SocketAddr,
     tapes: Arc<Mutex<Vec<Arc<Mutex<Tape>>>>>,
     /// Changes whenever a tape does.
@@ -31,14 +31,14 @@ pub struct Recorder {
 }
 
 /// Where the tapes were at a moment.
-pub struct Mark(Vec<usize>);
+pub(crate) struct Mark(Vec<usize>);
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Recorder {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let (sender, turned) = watch::channel(());
@@ -55,16 +55,16 @@ impl Recorder {
         Self { address, tapes, turned, task }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> Mark {
         Mark(lock(&self.tapes).iter().map(|tape| lock(tape).bytes.len()).collect())
     }
 
     /// What came since, on each connection where something did.
-    pub fn since(&self, mark: &Mark) -> Vec<Stretch> {
+    pub(crate) fn since(&self, mark: &Mark) -> Vec<Stretch> {
         let tapes = lock(&self.tapes);
         let starts = mark.0.iter().copied().chain(std::iter::repeat(0));
         let stretches = tapes.iter().zip(starts).map(|(tape, start)| {
@@ -75,14 +75,14 @@ impl Recorder {
     }
 
     /// Waits until each connection rests between two requests or is ended.
-    pub async fn rest(&self, mark: &Mark) -> bool {
+    pub(crate) async fn rest(&self, mark: &Mark) -> bool {
         let mut turned = self.turned.clone();
         let rests = turned.wait_for(|()| {
             self.since(mark).iter().all(|stretch| {
                 stretch.is_ended || Reader::Strict.read(&stretch.bytes).used == stretch.bytes.len()
             })
         });
-        tokio::time::timeout(crate::support::PATIENCE, rests).await.is_ok()
+        tokio::time::timeout(tidegate_testing::PATIENCE, rests).await.is_ok()
     }
 }
 

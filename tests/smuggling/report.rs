@@ -3,10 +3,10 @@
 
 use crate::case::Case;
 use crate::exchange::Seen;
-use crate::peers;
 use std::fmt::Write;
+use tidegate_testing::peers;
 
-pub struct Row<'r> {
+pub(crate) struct Row<'r> {
     pub case: &'r Case,
     pub ours: &'r Seen,
     pub nginx: &'r Seen,
@@ -19,7 +19,7 @@ const END: &str = "<!-- end -->\n";
 
 /// Compares what the file says with what was seen. Other versions of nginx and HAProxy may
 /// judge otherwise, so only those that the file names are held to it.
-pub fn check(rows: &[Row<'_>]) {
+pub(crate) fn check(rows: &[Row<'_>]) {
     let text = std::fs::read_to_string(FILE).expect("docs/hardening.md");
     let (before, rest) = text.split_once(BEGIN).expect("a place for the table");
     let (written, behind) = rest.split_once(END).expect("its end");

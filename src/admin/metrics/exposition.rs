@@ -31,13 +31,13 @@ type Labels<'l> = &'l [(&'l str, &'l str)];
 
 impl Exposition {
     /// The format that the client asks for.
-    pub fn accepted(accept: &str) -> Self {
+    pub(super) fn accepted(accept: &str) -> Self {
         let is_open_metrics = accept.contains("application/openmetrics-text");
         Self { is_open_metrics, ..Self::default() }
     }
 
     /// What it is.
-    pub fn media_type(&self) -> &'static str {
+    pub(super) fn media_type(&self) -> &'static str {
         match self.is_open_metrics {
             true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             false => "text/plain; version=0.0.4; charset=utf-8",
@@ -45,7 +45,7 @@ impl Exposition {
     }
 
     /// Begins a family. The name of a counter is without its `_total`.
-    pub fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> Family<'_> {
+    pub(super) fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> Family<'_> {
         let suffix = if kind == Kind::Counter { "_total" } else { "" };
         let told = if self.is_open_metrics { "" } else { suffix };
         let kind = match kind {
@@ -61,7 +61,7 @@ impl Exposition {
     }
 
     /// All of it.
-    pub fn finish(mut self) -> String {
+    pub(super) fn finish(mut self) -> String {
         if self.is_open_metrics {
             self.text.push_str("# EOF\n");
         }
@@ -71,18 +71,18 @@ impl Exposition {
 
 impl Family<'_> {
     /// A sample.
-    pub fn sample(&mut self, labels: Labels<'_>, value: impl Display) {
+    pub(super) fn sample(&mut self, labels: Labels<'_>, value: impl Display) {
         self.write(self.suffix, labels, None, &value);
     }
 
     /// How often and how long, of a summary.
-    pub fn summary(&mut self, labels: Labels<'_>, count: u64, seconds: f64) {
+    pub(super) fn summary(&mut self, labels: Labels<'_>, count: u64, seconds: f64) {
         self.write("_sum", labels, None, &seconds);
         self.write("_count", labels, None, &count);
     }
 
     /// All of a histogram.
-    pub fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram) {
+    pub(super) fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram) {
         let counts = histogram.cumulative();
         for (index, count) in counts.iter().enumerate() {
             let bound = BOUNDS.get(index).map_or("+Inf".to_owned(), |bound| format!("{bound:?}"));

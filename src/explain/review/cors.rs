@@ -1,8 +1,8 @@
-use crate::config::{
+use std::time::Duration;
+use tidegate_config::{
     Config, Cors, CorsPolicy, OriginPattern, OriginsWord, Problems, Route, Spanned, WebSocket,
     WebSocketOrigins, WebSocketSetting,
 };
-use std::time::Duration;
 
 /// What scripts never see, whatever is exposed (Fetch, "forbidden response-header name").
 const NEVER_READ: [&str; 2] = ["set-cookie", "set-cookie2"];
@@ -132,7 +132,7 @@ fn origins(
 /// behind it (<https://publicsuffix.org>).
 fn is_public_suffix(origin: &str) -> bool {
     let Some((_, host)) = origin.split_once("://*.") else { return false };
-    let host = crate::http::host::without_port(host).to_ascii_lowercase();
+    let host = tidegate_http::host::without_port(host).to_ascii_lowercase();
     // A name that the list does not know may be a network's own.
     let is_suffix = |host: &str| {
         psl::suffix(host.as_bytes())
@@ -145,7 +145,7 @@ fn is_public_suffix(origin: &str) -> bool {
 /// Whether pages of the origin come from the machine that they are looked at on.
 fn is_local(origin: &str) -> bool {
     let authority = origin.split_once("://").map_or(origin, |(_, rest)| rest);
-    let host = crate::http::host::without_port(authority).to_ascii_lowercase();
+    let host = tidegate_http::host::without_port(authority).to_ascii_lowercase();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse();
     host == "localhost"
         || host.ends_with(".localhost")

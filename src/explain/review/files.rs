@@ -1,13 +1,15 @@
 //! Warnings of files that other users of the machine may read or write.
 
-use crate::config::{self, Config, Kind, Node, Problems, Resolved, Sources, Span, Spanned};
-use crate::config::{UpstreamTls, UpstreamTlsSetting};
-use crate::disk::is_trusted;
-use crate::http::secret::{is_secret_key, without_userinfo};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use tidegate_config::{
+    self as config, Config, Kind, Node, Problems, Resolved, Sources, Span, Spanned,
+};
+use tidegate_config::{UpstreamTls, UpstreamTlsSetting};
+use tidegate_disk::is_trusted;
+use tidegate_http::secret::{is_secret_key, without_userinfo};
 
 /// Everybody on the machine may write.
 const OTHERS_WRITE: u32 = 0o002;

@@ -5,11 +5,11 @@ mod files;
 mod risks;
 mod shadows;
 
-use crate::config::{self, Config, Problems, Sources, Spanned};
 use crate::generation::Generation;
+use tidegate_config::{self as config, Config, Problems, Sources, Spanned};
 
 /// What is no error, and not wise: each with its name, which docs/warnings.md explains.
-pub fn review(generation: &Generation, config: &Config, sources: Sources) -> Problems {
+pub(crate) fn review(generation: &Generation, config: &Config, sources: Sources) -> Problems {
     let mut found = Problems::of(sources.clone());
     files::review(config, &sources, &mut found);
     unused_upstreams(config, &mut found);

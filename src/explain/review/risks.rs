@@ -1,8 +1,8 @@
-use crate::config::{
+use std::time::Duration;
+use tidegate_config::{
     Balance, Cidr, Config, HashKey, HstsSetting, LogFrames, Problems, RateLimitBy, SampleParent,
     Span, Switch, TracingSetting, TrustedProxy, UpstreamTlsSetting, WebSocketSetting,
 };
-use std::time::Duration;
 
 /// For how long the lists of browsers want HSTS to hold (<https://hstspreload.org>).
 const PRELOADABLE: Duration = Duration::from_secs(365 * 24 * 60 * 60);

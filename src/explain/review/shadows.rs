@@ -1,10 +1,10 @@
-use crate::config::{Config, Problems};
 use crate::generation::{Generation, Route};
-use crate::http::host::HostPattern;
 use crate::routing::{PathRule, Query, Rule, Table, ValueRule};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tidegate_config::{Config, Problems};
+use tidegate_http::host::HostPattern;
 
 /// The most requests that are tried for one route; beyond, nothing is said of it.
 const MOST: usize = 50_000;

@@ -1,11 +1,10 @@
 use super::{Compiler, header_name};
-use crate::config::{self, AccessLogSetting, Span, Spanned};
-use crate::disk;
-use crate::http::secret::is_unloggable_field;
 use crate::telemetry::{AccessLog, FieldNames, Format, Sampling, Sink, Target};
 use http::HeaderName;
 use std::io;
 use std::sync::Arc;
+use tidegate_config::{self as config, AccessLogSetting, Span, Spanned};
+use tidegate_http::secret::is_unloggable_field;
 
 impl Compiler<'_> {
     /// The access log, unless it is off. One that goes where the one before went goes on with it.
@@ -70,7 +69,7 @@ impl Compiler<'_> {
     /// A mere check opens none, but says what opening it would.
     fn open_sink(&self, target: &Target) -> io::Result<Option<Sink>> {
         if let Target::File(path) = target {
-            disk::can_append(path)?;
+            tidegate_disk::can_append(path)?;
         }
         (self.surroundings.open_sink)(target.clone())
     }

@@ -1,12 +1,12 @@
 use super::{Compiler, least};
 use crate::acme::{Managed, Settings};
-use crate::config::{Acme, AcmeChallenge, HostPattern, Spanned};
 use crate::tls::Source;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::{Acme, AcmeChallenge, HostPattern, Spanned};
 
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 

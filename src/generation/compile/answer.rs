@@ -1,13 +1,13 @@
 use super::Compiler;
 use super::headers::Way;
-use crate::config::{self, Problem, Redirect, Respond, Span, Spanned};
 use crate::filter::{Filter, RedirectFilter, RespondFilter, UriTemplate};
-use crate::http::template::{Part, Template, Variable};
 use crate::routing::{PathRule, Rule};
 use http::StatusCode;
 use http::header::HeaderValue;
 use std::fmt;
 use std::sync::Arc;
+use tidegate_config::{self as config, Problem, Redirect, Respond, Span, Spanned};
+use tidegate_http::template::{Part, Template, Variable};
 
 /// What a route answers by itself, in the place of an upstream.
 #[derive(Clone)]

@@ -1,10 +1,10 @@
 use super::chain::Chain;
 use super::{Compiler, header_name};
 use crate::cache::{Limits, Policy, made_by_gateway};
-use crate::config::{self, CacheSetting};
 use http::HeaderName;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::{self as config, CacheSetting};
 
 const MAX_SIZE: usize = 128 * 1024 * 1024;
 const MAX_ENTRY: usize = 8 * 1024 * 1024;

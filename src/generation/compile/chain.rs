@@ -1,14 +1,14 @@
 use super::answer::Answer;
 use super::{Compiler, Surroundings};
 use crate::compression::Compression;
-use crate::config;
 use crate::filter::{
     CorsFilter, Filter, HeadersFilter, MaintenanceFilter, RateLimitFilter, UserIdFilter,
 };
-use crate::http::template::Variable;
 use crate::routing::Rule;
 use crate::websocket::Origins;
 use std::sync::Arc;
+use tidegate_config as config;
+use tidegate_http::template::Variable;
 
 /// What stands on the way of a route's requests.
 #[derive(Debug, Clone, Default)]

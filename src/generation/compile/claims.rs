@@ -1,11 +1,11 @@
 //! Addresses and sockets that two keys claim: only one of them could be had.
 
 use super::Compiler;
-use crate::config::{AccessLogSetting, Span};
-use crate::http::address::Address;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use tidegate_config::{AccessLogSetting, Span};
+use tidegate_http::address::Address;
 
 /// An address, and the key that claims it.
 struct Claim {

@@ -1,8 +1,8 @@
 use super::Compiler;
 use crate::compression::{Compression, Levels, MediaRange};
-use crate::config::{self, CompressionSetting, Spanned};
-use crate::http::encoding::Coding;
 use std::sync::Arc;
+use tidegate_config::{self as config, CompressionSetting, Spanned};
+use tidegate_http::encoding::Coding;
 
 /// What shrinks, of what services and front ends are made of.
 const TYPES: [&str; 11] = [

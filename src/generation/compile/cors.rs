@@ -1,10 +1,10 @@
 use super::{Compiler, header_name};
-use crate::config::{self, CorsPolicy, Spanned};
 use crate::filter::{self, CorsFilter};
-use crate::http::origin::OriginPattern;
 use http::{HeaderName, Method};
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::{self as config, CorsPolicy, Spanned};
+use tidegate_http::origin::OriginPattern;
 
 impl Compiler<'_> {
     /// The filter for a policy; without one, CORS is left to the upstream.

@@ -1,9 +1,8 @@
 use super::Compiler;
-use crate::config::{ErrorStatus, Spanned};
-use crate::disk;
 use crate::error_pages::{ErrorPages, Kind, Known, Page, Pages};
 use http::StatusCode;
 use std::collections::BTreeMap;
+use tidegate_config::{ErrorStatus, Spanned};
 
 /// The most bytes of a page: each error sends one.
 const MAX_SIZE: u64 = 1024 * 1024;
@@ -30,7 +29,7 @@ impl Compiler<'_> {
         for (status, path) in written {
             let at = format!("{at}.{}", status.as_str());
             let file = self.path(path);
-            let page = match disk::read_text(&file, MAX_SIZE) {
+            let page = match tidegate_disk::read_text(&file, MAX_SIZE) {
                 Ok(text) => Page::new(kind, &text),
                 Err(reason) => {
                     let reason = format!("`{}` can't be read: {reason}", file.display());

@@ -1,8 +1,8 @@
 use super::Compiler;
-use crate::config::{self, Spanned};
 use crate::filter::{FilesFilter, Folder};
 use http::HeaderValue;
 use std::sync::Arc;
+use tidegate_config::{self as config, Spanned};
 
 impl Compiler<'_> {
     /// The filter that serves files.

@@ -1,10 +1,10 @@
 use super::Compiler;
-use crate::config::{self, Spanned};
 use crate::filter::{FieldName, FieldValue, HeaderChanges, HeadersFilter};
-use crate::http::head::is_padded;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use std::collections::BTreeMap;
+use tidegate_config::{self as config, Spanned};
+use tidegate_http::head::is_padded;
 
 /// On which way a field is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

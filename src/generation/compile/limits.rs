@@ -8,7 +8,7 @@ const BODY_RATE: u64 = 240;
 impl Compiler<'_> {
     pub(super) fn limits(&self) -> Limits {
         let written = &self.config.limits;
-        let time = |written: Option<crate::config::Duration>, seconds| {
+        let time = |written: Option<tidegate_config::Duration>, seconds| {
             written.map_or(Duration::from_secs(seconds), |it| it.0)
         };
         Limits {

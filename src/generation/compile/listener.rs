@@ -1,9 +1,5 @@
 use super::Compiler;
-use crate::config::{
-    self, ClientAuthMode, HstsSetting, Protocol, RedirectToHttps, Spanned, Switch,
-};
 use crate::generation::{Listener, Stamp, Tls};
-use crate::http::address::Address;
 use crate::tls::{
     self, Certificate, Certificates, ClientAuth, Fault, ServerOptions, server_config,
 };
@@ -11,6 +7,10 @@ use http::HeaderValue;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::{
+    self as config, ClientAuthMode, HstsSetting, Protocol, RedirectToHttps, Spanned, Switch,
+};
+use tidegate_http::address::Address;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 

@@ -1,8 +1,8 @@
 use super::Compiler;
-use crate::config::{Maintenance, MaintenanceSetting, Spanned};
 use crate::filter::MaintenanceFilter;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::{Maintenance, MaintenanceSetting, Spanned};
 
 impl Compiler<'_> {
     /// The filter that refuses requests, when there is maintenance.

@@ -1,10 +1,10 @@
 //! Collects the headers that a configuration sets, removes, trusts, matches or keys by.
 
 use super::{Compiler, header_name};
-use crate::config::{self, HashKey, RateLimitBy, UserIdSource};
 use crate::generation::{ManagedHeaders, Underscores};
-use crate::http::proxy_headers::ABOUT_CONNECTION;
 use http::header::{self, HeaderName};
+use tidegate_config::{self as config, HashKey, RateLimitBy, UserIdSource};
+use tidegate_http::proxy_headers::ABOUT_CONNECTION;
 
 /// What the gateway itself sets, removes, believes or goes by, whatever is configured.
 const BUILT_IN: [HeaderName; 29] = [

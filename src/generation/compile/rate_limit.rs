@@ -1,10 +1,10 @@
 use super::{Compiler, header_name};
-use crate::config::{self, RateLimitBy, Spanned};
 use crate::filter::RateLimitFilter;
 use crate::rate_limit::{By, RateLimit, Settings};
 use crate::shared::{self, Shared};
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::{self as config, RateLimitBy, Spanned};
 
 const PER: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_millis(50);

@@ -1,6 +1,6 @@
-use crate::config::{self, RetryOn, RetrySetting, Switch};
 use crate::generation::RetryPolicy;
 use std::time::Duration;
+use tidegate_config::{self as config, RetryOn, RetrySetting, Switch};
 
 const BACKOFF: Duration = Duration::from_millis(25);
 

@@ -1,10 +1,7 @@
 use super::chain::Chain;
 use super::{Compiler, Surroundings, header_name, retry, websocket};
-use crate::config::{self, HostRewrite, PathForm, PathSetting, ValueMatch, WebSocketSetting};
 use crate::generation::watching::Watching;
 use crate::generation::{Edge, HostHeader, Route};
-use crate::http::host::HostPattern;
-use crate::http::path::{self, PathPolicy};
 use crate::routing::{PathRule, Rule, ValueRule};
 use crate::telemetry::Requests;
 use crate::upstream::Pool;
@@ -15,6 +12,11 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::{
+    self as config, HostRewrite, PathForm, PathSetting, ValueMatch, WebSocketSetting,
+};
+use tidegate_http::host::HostPattern;
+use tidegate_http::path::{self, PathPolicy};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,10 +1,10 @@
 use super::{Compiler, header_name};
-use crate::config::{self, Spanned};
 use crate::generation::{Mirror, Split, When};
 use crate::upstream::Pool;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::{self as config, Spanned};
 use tokio::sync::Semaphore;
 
 type Pools = BTreeMap<String, Arc<Pool>>;

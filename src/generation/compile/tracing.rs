@@ -1,12 +1,14 @@
 //! Traces: what the file says, and where it says nothing, what OpenTelemetry's variables do.
 
 use super::Compiler;
-use crate::config::{self, AccessLogSetting, OtlpProtocol, SampleParent, Span, TracingSetting};
-use crate::http::secret::SecretNames;
 use crate::traces::{Collector, Exporter, Parent, Protocol, Tracing};
 use http::{HeaderName, HeaderValue, Uri};
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::{
+    self as config, AccessLogSetting, OtlpProtocol, SampleParent, Span, TracingSetting,
+};
+use tidegate_http::secret::SecretNames;
 
 /// How long a collector may take, as OpenTelemetry has it.
 const TIMEOUT: Duration = Duration::from_secs(10);

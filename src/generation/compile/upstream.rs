@@ -1,10 +1,4 @@
 use super::{Compiler, least};
-use crate::config::{
-    self, Discover, EjectionSetting, EndpointAddress, HashKey, Protocol, Spanned, Switch,
-    UpstreamTlsSetting,
-};
-use crate::disk;
-use crate::http::address::Address;
 use crate::tls::{self, Certificate, ClientOptions, Fault, Identity, UpstreamTls};
 use crate::upstream::{
     self, Bounds, Endpoint, EndpointSources, Found, HTTP2_WINDOW, Key, MAX_HTTP2_WINDOW,
@@ -15,6 +9,11 @@ use pingora::protocols::ALPN;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::{
+    self as config, Discover, EjectionSetting, EndpointAddress, HashKey, Protocol, Spanned, Switch,
+    UpstreamTlsSetting,
+};
+use tidegate_http::address::Address;
 
 /// The most bytes of a file of endpoints.
 const MAX_ENDPOINTS_FILE: u64 = 4 * 1024 * 1024;
@@ -146,7 +145,7 @@ impl Compiler<'_> {
     ) -> Vec<Endpoint> {
         let path = self.path(file);
         let at = format!("upstreams.{name}.endpoints_file");
-        let text = match disk::read_text(&path, MAX_ENDPOINTS_FILE) {
+        let text = match tidegate_disk::read_text(&path, MAX_ENDPOINTS_FILE) {
             Ok(text) => text,
             Err(reason) => {
                 let reason = format!("cannot read {}: {reason}", path.display());

@@ -1,9 +1,9 @@
 use super::least;
-use crate::config::OriginsWord;
-use crate::config::{self, Problems};
-use crate::http::origin::OriginPattern;
 use crate::websocket::{Bounds, LogFrames, OnChange, Origins, Ping, Quota, Settings, UpstreamLost};
 use std::time::Duration;
+use tidegate_config::OriginsWord;
+use tidegate_config::{self as config, Problems};
+use tidegate_http::origin::OriginPattern;
 
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -9,9 +9,6 @@
 mod delegate;
 mod head_buffer;
 
-use crate::http::raw_head::{
-    self as head, AnnouncedBody, CUT_OFF, Fault, MALFORMED, MAX_HEAD, Scan,
-};
 use crate::proxy::begun;
 use crate::upstream::PIECE;
 use bytes::{Buf, BytesMut};
@@ -24,6 +21,9 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
+use tidegate_http::raw_head::{
+    self as head, AnnouncedBody, CUT_OFF, Fault, MALFORMED, MAX_HEAD, Scan,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 

@@ -1,9 +1,7 @@
 //! Asks the gateway that runs for its addresses, where its configuration file can't tell.
 
 use super::ASK_ADMIN;
-use crate::disk::is_trusted;
 use crate::generation::Live;
-use crate::http::address::Address;
 use rustix::net::sockopt::socket_peercred;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -11,6 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_disk::is_trusted;
+use tidegate_http::address::Address;
 
 /// How long the gateway may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ const MAX_ANSWER: u64 = 64 * 1024;
 
 /// The admin endpoint of the gateway that runs.
 #[derive(Clone)]
-pub struct RunningAdmin {
+pub(crate) struct RunningAdmin {
     /// Where it is, if there is one.
     pub address: Option<Address>,
     /// What knows its token.
@@ -57,7 +57,7 @@ impl RunningAdmin {
 ///
 /// # Errors
 /// When no gateway of this user answers there.
-pub fn ask(control: &Path) -> io::Result<Running> {
+pub(crate) fn ask(control: &Path) -> io::Result<Running> {
     let mut stream = UnixStream::connect(control)?;
     if !is_trusted(socket_peercred(&stream)?.uid.as_raw()) {
         let reason = format!("{} is another user's", control.display());

@@ -1,7 +1,5 @@
 use super::{ASK_ADMIN, MAX_NAMES, MAX_SOCKETS, Place, READY, RunningAdmin, TOOK};
 use crate::background;
-use crate::disk::is_trusted;
-use crate::http::address::Address;
 use crate::server::socket::Socket;
 use pingora::server::Fds;
 use std::fs;
@@ -10,6 +8,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_disk::is_trusted;
+use tidegate_http::address::Address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, mpsc};
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Keeps the sockets ready for the gateway that comes after this one.
-pub struct Keeper {
+pub(crate) struct Keeper {
     place: Place,
     sockets: Arc<[(Address, Socket)]>,
     /// What the control socket's file is known by.
@@ -38,7 +38,7 @@ struct Successor {
 impl Keeper {
     /// Opens the control socket. The sockets are the keeper's own handles: one that Pingora
     /// has closed must not be sent by its number, which may be another file's by then.
-    pub fn open(
+    pub(crate) fn open(
         place: Place,
         sockets: Vec<(Address, Socket)>,
         admin: RunningAdmin,
@@ -58,7 +58,7 @@ impl Keeper {
     }
 
     /// Sends the sockets and waits until the one who took them serves; tells its process.
-    pub async fn give(&self) -> Result<u32, String> {
+    pub(crate) async fn give(&self) -> Result<u32, String> {
         let mut successors = self.successors.lock().await;
         // Of one that came too late the last time.
         while successors.try_recv().is_ok() {}

@@ -12,10 +12,10 @@ mod give;
 mod place;
 mod take;
 
-pub use ask::{Running, RunningAdmin, ask};
-pub use give::Keeper;
-pub use place::Place;
-pub use take::Taken;
+pub(crate) use ask::{Running, RunningAdmin, ask};
+pub(super) use give::Keeper;
+pub(crate) use place::Place;
+pub(super) use take::Taken;
 
 /// What a new gateway says at the control socket once it has the sockets.
 const TOOK: u8 = b't';

@@ -1,4 +1,3 @@
-use crate::disk::{PrivateFolder, is_trusted};
 use crate::server::socket::can_bind;
 use rustix::process::geteuid;
 use sha1::{Digest, Sha1};
@@ -9,14 +8,15 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{self, Path, PathBuf};
+use tidegate_disk::{PrivateFolder, is_trusted};
 
 /// Where a gateway meets the one that comes after it.
 #[derive(Debug, Clone)]
-pub struct Place(PathBuf);
+pub(crate) struct Place(PathBuf);
 
 impl Place {
     /// The one that the configuration names, or else one that is found again by its file.
-    pub fn of(written: Option<&Path>, file: Option<&Path>) -> Option<Self> {
+    pub(crate) fn of(written: Option<&Path>, file: Option<&Path>) -> Option<Self> {
         if let Some(written) = written {
             return Some(Self(written.to_owned()));
         }
@@ -33,12 +33,12 @@ impl Place {
     }
 
     /// Where the new process waits for the sockets.
-    pub fn transfer(&self) -> &Path {
+    pub(crate) fn transfer(&self) -> &Path {
         &self.0
     }
 
     /// Where the process that serves can be found, and is told.
-    pub fn control(&self) -> PathBuf {
+    pub(crate) fn control(&self) -> PathBuf {
         self.beside(".control")
     }
 
@@ -50,14 +50,14 @@ impl Place {
 
     /// Makes the folder when it is missing, and refuses one in which others could put a socket
     /// of theirs: whoever holds the place gets the listeners.
-    pub fn secure(&self) -> io::Result<()> {
+    pub(crate) fn secure(&self) -> io::Result<()> {
         let folder = self.0.parent().unwrap_or(Path::new("/"));
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         judge(folder)
     }
 
     /// Whether [`Place::secure`] and binding would succeed, as far as it can be told without making anything.
-    pub fn check(&self) -> io::Result<()> {
+    pub(crate) fn check(&self) -> io::Result<()> {
         let folder = self.0.parent().unwrap_or(Path::new("/"));
         match fs::metadata(folder) {
             Ok(_) => judge(folder)?,
@@ -75,7 +75,7 @@ impl Place {
 
     /// Binds the control socket in place of the one of the gateway before. There is always one
     /// or the other.
-    pub fn bind_control(&self) -> io::Result<UnixListener> {
+    pub(crate) fn bind_control(&self) -> io::Result<UnixListener> {
         self.secure()?;
         let new = self.beside(&format!(".{}", std::process::id()));
         let listener = bind(&new)?;
@@ -84,7 +84,7 @@ impl Place {
     }
 
     /// Binds the socket where the listeners are to come.
-    pub fn bind_transfer(&self) -> io::Result<UnixListener> {
+    pub(crate) fn bind_transfer(&self) -> io::Result<UnixListener> {
         self.secure()?;
         bind(&self.0)
     }

@@ -1,6 +1,4 @@
 use super::{MAX_NAMES, MAX_SOCKETS, Place, READY, TOOK};
-use crate::disk::is_trusted;
-use crate::http::address::Address;
 use crate::server::socket::Socket;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,6 +8,8 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
+use tidegate_disk::is_trusted;
+use tidegate_http::address::Address;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The listening sockets of the gateway that ran before.
-pub struct Taken {
+pub(crate) struct Taken {
     sockets: HashMap<Address, Socket>,
     control: UnixStream,
 }
@@ -28,7 +28,7 @@ impl Taken {
     ///
     /// The receiving half is not Pingora's `Fds::get_from_sock`: that one lets everybody write
     /// to its socket, panics when it can't be bound, and looks for the sender once a second.
-    pub async fn from(place: &Place) -> io::Result<Self> {
+    pub(crate) async fn from(place: &Place) -> io::Result<Self> {
         place.secure()?;
         let control = place.control();
         let running = UnixStream::connect(&control).await.map_err(|error| {
@@ -57,12 +57,12 @@ impl Taken {
     }
 
     /// The socket of this address, if there was one.
-    pub fn socket(&mut self, address: &Address) -> Option<Socket> {
+    pub(crate) fn socket(&mut self, address: &Address) -> Option<Socket> {
         self.sockets.remove(address)
     }
 
     /// Tells the old gateway that this one serves. Sockets that nobody wanted are closed.
-    pub async fn ready(mut self) {
+    pub(crate) async fn ready(mut self) {
         for address in self.sockets.keys() {
             log::info!("{address} is no listener any more");
         }

@@ -54,13 +54,13 @@ impl Known {
 }
 
 impl Lookups {
-    pub fn new(resolver: TokioResolver) -> Self {
+    pub(super) fn new(resolver: TokioResolver) -> Self {
         Self { resolver, known: Arc::default() }
     }
 
     /// The addresses of both families. A family that is answered by an error or not at all holds
     /// nothing back: what it was last stands in. Fails when neither is answered.
-    pub async fn addresses(&self, name: &str) -> Result<Addresses, String> {
+    pub(super) async fn addresses(&self, name: &str) -> Result<Addresses, String> {
         let mut ipv4 = self.spawn(name, RecordType::A);
         let mut ipv6 = self.spawn(name, RecordType::AAAA);
         let (first, other, other_kind) = tokio::select! {
@@ -97,7 +97,7 @@ impl Lookups {
     }
 
     /// What the addresses of the name were last.
-    pub fn last_known(&self, name: &str) -> Vec<IpAddr> {
+    pub(super) fn last_known(&self, name: &str) -> Vec<IpAddr> {
         let mut ips = self.last(name, RecordType::A);
         ips.extend(self.last(name, RecordType::AAAA));
         ips.sort();
@@ -105,7 +105,7 @@ impl Lookups {
     }
 
     /// Forgets all names but these.
-    pub fn retain(&self, is_wanted: impl Fn(&str) -> bool) {
+    pub(super) fn retain(&self, is_wanted: impl Fn(&str) -> bool) {
         self.known().retain(|name, _| is_wanted(name));
     }
 

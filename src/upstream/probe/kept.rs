@@ -3,7 +3,6 @@
 
 use super::super::Endpoint;
 use super::super::descriptors::IdleWatch;
-use crate::http::address::Address;
 use pingora::connectors::http::v2::ConnectionRef;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::HttpSession as Http1Session;
@@ -13,6 +12,7 @@ use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+use tidegate_http::address::Address;
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// How long a connection serves checks. The next one is new: it verifies the endpoint's certificate, and shows

@@ -1,7 +1,8 @@
 //! What the gateway does with a request, and says by itself.
 
-use crate::support::{Example, Handshake, Upstream, get, ok, respond, until};
+use crate::example::Example;
 use std::collections::BTreeSet;
+use tidegate_testing::{Handshake, Upstream, get, ok, respond, until};
 
 async fn echoing() -> Upstream {
     Upstream::answering(|request| ok(request.head.target())).await
@@ -224,7 +225,7 @@ async fn cache() {
         .at("127.0.0.1:3000")
         .with("127.0.0.1:8080", catalogue.address())
         .with("127.0.0.1:8081", pages.address())
-        .with("127.0.0.1:9901", format!("127.0.0.1:{}", crate::support::free_port()))
+        .with("127.0.0.1:9901", format!("127.0.0.1:{}", tidegate_testing::free_port()))
         .run()
         .await;
     for target in ["/api/catalogue/1", "/page"] {
@@ -262,7 +263,7 @@ async fn limits() {
 #[tokio::test]
 async fn sessions() {
     let service = Upstream::echo().await;
-    let admin = crate::support::Admin::new();
+    let admin = tidegate_testing::Admin::new();
     let gateway = Example::of("examples/sessions.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:4009", service.address())
@@ -334,7 +335,7 @@ async fn tests() {
     assert_eq!(gateway.get("/api/v1/users/7", &[]).await.text(), "/people/7");
     let mark = gateway.mark();
     let edit = text.replace("prefix: /people", "prefix: /persons");
-    crate::support::replace_file(gateway.file(), &edit);
+    tidegate_testing::replace_file(gateway.file(), &edit);
     gateway.says(mark, "not reloaded").await;
     assert_eq!(gateway.get("/api/v1/users/7", &[]).await.text(), "/people/7");
 }

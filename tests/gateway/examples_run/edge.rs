@@ -1,16 +1,17 @@
 //! How clients come in: TLS and its certificates, balancers in front, sockets.
 
-use crate::support::http2::{DATA, END_HEADERS, END_STREAM, Frames, GET, HEADERS};
-use crate::support::{
-    Authority, Client, Example, Gateway, Pebble, Upstream, Wire, free_port, get, ok, until,
-};
+use crate::example::Example;
 use std::net::{Ipv4Addr, SocketAddr};
+use tidegate_testing::http2::{DATA, END_HEADERS, END_STREAM, Frames, GET, HEADERS};
+use tidegate_testing::{
+    Authority, Client, Gateway, Pebble, Upstream, Wire, free_port, get, ok, until,
+};
 
 fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-async fn plain(port: u16, target: &str) -> crate::support::Response {
+async fn plain(port: u16, target: &str) -> tidegate_testing::Response {
     let mut wire = Wire::connect(local(port)).await;
     wire.send(get(target, &["Host: example.com"])).await;
     wire.response().await

@@ -1,10 +1,9 @@
 //! A gateway that is changed while it serves.
 
-use crate::support::{
-    Authority, Example, Redis, TOKEN, Upstream, cli, free_port, replace_file, until,
-};
+use crate::example::Example;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tidegate_testing::{Authority, Redis, TOKEN, Upstream, cli, free_port, replace_file, until};
 
 #[tokio::test]
 async fn operations() {

@@ -1,11 +1,12 @@
 //! Where requests go: pools, what tells of their endpoints, how they are spoken to.
 
-use crate::support::dns::Dns;
-use crate::support::{
-    Authority, Example, TlsService, Upstream, answer_by_http2, free_port, get, ok, respond, until,
-};
+use crate::example::Example;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use tidegate_testing::dns::Dns;
+use tidegate_testing::{
+    Authority, TlsService, Upstream, answer_by_http2, free_port, get, ok, respond, until,
+};
 
 #[tokio::test]
 async fn balance() {
@@ -161,7 +162,7 @@ async fn upstream_tls() {
 
 #[tokio::test]
 async fn tracing() {
-    let collector = crate::support::Collector::http().await;
+    let collector = tidegate_testing::Collector::http().await;
     let api = Upstream::answering(|request| {
         ok(request.head.only("traceparent").expect("the trace goes on"))
     })

@@ -1,24 +1,24 @@
 //! Tables and requests that dice have made.
 
-use crate::support::Config;
 use std::net::SocketAddr;
+use tidegate_testing::Config;
 
 /// SplitMix64, from a seed of its own: a failure can be had again.
-pub struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
-    pub fn of(seed: u64) -> Self {
+    pub(super) fn of(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % bound
     }
 
-    pub fn one_of<'t>(&mut self, from: &[&'t str]) -> &'t str {
+    pub(super) fn one_of<'t>(&mut self, from: &[&'t str]) -> &'t str {
         from[usize::try_from(self.below(from.len() as u64)).unwrap_or(0)]
     }
 
@@ -29,7 +29,7 @@ impl Dice {
 }
 
 /// A configuration; every fourth redirects what did not come by HTTPS.
-pub fn table(dice: &mut Dice, number: usize, upstreams: &[SocketAddr; 2]) -> Config {
+pub(super) fn table(dice: &mut Dice, number: usize, upstreams: &[SocketAddr; 2]) -> Config {
     let [one, two] = upstreams;
     let mut config = Config::new()
         .top("access_log: off")
@@ -126,7 +126,7 @@ fn leading(dice: &mut Dice, config: Config, name: &str, rule: &str, kind: &str) 
 
 /// A request: what `explain` is asked about, and what goes over the wire.
 #[derive(Debug)]
-pub struct Sent {
+pub(super) struct Sent {
     pub url: String,
     pub method: String,
     /// The fields that both know, `Host` among them.
@@ -138,7 +138,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    pub fn roll(dice: &mut Dice, port: u16) -> Self {
+    pub(super) fn roll(dice: &mut Dice, port: u16) -> Self {
         let count = dice.below(5);
         let segments = ["a", "b", "ab", "api", "a", "api", "%61", "..", ".", "", "A", "b%20c"];
         let mut target =
@@ -295,12 +295,12 @@ impl Sent {
     }
 
     /// Whether one more field makes no difference to the limits.
-    pub fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.fields.len() < 10 && !self.fields.iter().any(|field| field.starts_with("X-Long"))
     }
 
     /// What goes over the wire.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let fields: String = self.fields.iter().map(|field| format!("{field}\r\n")).collect();
         format!(
             "{} {} HTTP/1.1\r\n{fields}{}\r\n{}",
@@ -312,21 +312,21 @@ impl Sent {
         self.fields.iter().find_map(|field| field.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    pub fn origin(&self) -> Option<&str> {
+    pub(super) fn origin(&self) -> Option<&str> {
         self.field("Origin")
     }
 
-    pub fn is_handshake(&self) -> bool {
+    pub(super) fn is_handshake(&self) -> bool {
         self.field("Upgrade").is_some()
     }
 
     /// What a preflight asks for.
-    pub fn asked_method(&self) -> Option<&str> {
+    pub(super) fn asked_method(&self) -> Option<&str> {
         self.field("Access-Control-Request-Method")
     }
 
     /// The field that a preflight asks for.
-    pub fn asked_header(&self) -> Option<&str> {
+    pub(super) fn asked_header(&self) -> Option<&str> {
         self.field("Access-Control-Request-Headers")
     }
 }

@@ -2,7 +2,7 @@
 //! tests/browser/import.test.mjs puts requests to both.
 
 use super::{Imported, comes_out_as_written, import};
-use crate::support::cli;
+use tidegate_testing::cli;
 
 const HEAD: &str = "\
 const express = require('express');

@@ -127,7 +127,7 @@ async fn included_files_are_read_and_named() {
     write("nginx.conf", "http { include mime.types; include sites/*; }\n");
     write("sites/a", "server { listen 81; server_name a.test; return 200 a; }\n");
     write("sites/b", "server { listen 81; server_name b.test;\nmystery 1; return 200 b; }\n");
-    let run = crate::support::cli(folder.path(), &["import", "nginx", "nginx.conf"], &[]).await;
+    let run = tidegate_testing::cli(folder.path(), &["import", "nginx", "nginx.conf"], &[]).await;
     assert_eq!(run.code, Some(3), "{}", run.all());
     assert!(run.stderr.contains("sites/b:2: left out: `mystery`"), "{}", run.stderr);
     assert!(run.stdout.contains("hosts: [b.test]"), "{}", run.stdout);

@@ -3,11 +3,11 @@
 
 mod nginx;
 
-use crate::support::{Head, Response, Upstream, Wire, switch};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use tidegate_testing::{Head, Response, Upstream, Wire, switch};
 
 /// A request, and why it may fare differently.
 struct Case {

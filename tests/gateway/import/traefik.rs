@@ -1,7 +1,7 @@
 //! Traefik's file provider: what comes out of whole files, what is said of lines, and who wins.
 
 use super::{Imported, comes_out_as_written, import};
-use crate::support::cli;
+use tidegate_testing::cli;
 
 /// What the gateway says of a file with these routers, on lines from the third on, and a service
 /// and some middlewares.

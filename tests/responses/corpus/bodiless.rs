@@ -2,7 +2,7 @@ use crate::case::{Case, HELLO, case, head, ok};
 
 const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let no_content = |fields: &str, body: &str| head("HTTP/1.1 204 No Content", fields, body);
     let not_modified = |fields: &str, body: &str| head("HTTP/1.1 304 Not Modified", fields, body);
     vec![

@@ -1,6 +1,6 @@
 use crate::case::{Case, case, chunked};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     vec![
         case("two chunks", "9112 7.1", chunked("2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n")).passes("hello"),
         case("no chunk but the last", "9112 7.1", chunked("0\r\n\r\n")).passes(""),

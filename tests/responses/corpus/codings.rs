@@ -1,6 +1,6 @@
 use crate::case::{Case, HELLO, case, chunked, head, ok};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let coding = |value: &str| ok(&format!("Transfer-Encoding: {value}"), HELLO);
     let both = |fields: &str| ok(fields, HELLO);
     vec![

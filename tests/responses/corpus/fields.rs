@@ -1,6 +1,6 @@
 use crate::case::{Case, HELLO, case, ok};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let field = |field: &str| ok(&format!("{field}\r\nContent-Length: 5"), "hello");
     let many = "X-Many: a\r\n".repeat(1000);
     let large = format!("X-Large: {}", "a".repeat(2 << 20));

@@ -1,6 +1,6 @@
 use crate::case::{Case, case, head, ok};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let before = |interim: &str| format!("{interim}{}", ok("Content-Length: 5", "hello"));
     let switch =
         |fields: &str, behind: &str| head("HTTP/1.1 101 Switching Protocols", fields, behind);

@@ -1,6 +1,6 @@
 use crate::case::{Case, case, ok};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let length = |value: &str| ok(&format!("Content-Length: {value}"), "hello");
     vec![
         case("one length", "9110 8.6", ok("content-length: 5", "hello"))

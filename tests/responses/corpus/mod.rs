@@ -11,7 +11,7 @@ mod status_lines;
 
 use crate::case::Case;
 
-pub fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Case> {
     let kinds: [(&str, Vec<Case>); 8] = [
         ("status line", status_lines::cases()),
         ("Content-Length", lengths::cases()),

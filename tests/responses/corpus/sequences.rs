@@ -3,7 +3,7 @@ use crate::case::{Case, HELLO, case, chunked, head, ok};
 /// What must never reach anybody.
 const SPOILED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nspoiled";
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let behind = |answer: String| format!("{answer}{SPOILED}");
     vec![
         case("an answer behind a length", "9112 9.3", behind(ok("Content-Length: 5", "hello")))

@@ -1,6 +1,6 @@
 use crate::case::{Case, HELLO, case, chunked, head};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let line = |line: &str| head(line, "Content-Length: 5", "hello");
     vec![
         case("HTTP/1.1", "9112 4", line("HTTP/1.1 200 OK")).passes("hello"),

@@ -8,7 +8,7 @@ const UNSEEN: &str = "Pingora's reader lets it through, and the gateway never se
 
 /// What the gateway can't see: Pingora has read the chunks by then. It sends chunks of its own
 /// upstream, and no request behind such a body is read from the connection.
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let trailers = |fields: &str| chunked(&format!("5\r\nhello\r\n0\r\n{fields}\r\n\r\n"));
     vec![
         case("two chunks", "9112 7.1", chunked("2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"))

@@ -2,7 +2,7 @@ use crate::case::{Case, SMUGGLED, and_smuggled, case, chunked, post};
 
 const BODY: &str = "5\r\nhello\r\n0\r\n\r\n";
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let coding = |field: &str| and_smuggled(post(field, BODY));
     let both = |fields: &str, body: &str| post(fields, &format!("{body}{SMUGGLED}"));
     vec![

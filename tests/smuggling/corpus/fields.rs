@@ -1,6 +1,6 @@
 use crate::case::{Case, SMUGGLED, and_smuggled, case, get, post};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     vec![
         case("folded line", "9112 5.2", get("X-A: b\r\n c")).status(400),
         case("line folded by a tab", "9112 5.2", get("X-A: b\r\n\tc")).status(400),

@@ -1,6 +1,6 @@
 use crate::case::{Case, SMUGGLED, and_smuggled, case, get, post};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     vec![
         case("Connection names a field", "9110 7.6.1", get("Connection: X-Hop\r\nX-Hop: 1")).passes().without(&["x-hop", "connection"]),
         case("Connection names a field in capitals", "9110 7.6.1", get("Connection: X-HOP\r\nx-hop: 1")).passes().without(&["x-hop"]),

@@ -1,6 +1,6 @@
 use crate::case::{Case, SMUGGLED, case};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let host = |value: &str| format!("GET /case HTTP/1.1\r\nHost: {value}\r\n\r\n");
     let target = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
     vec![

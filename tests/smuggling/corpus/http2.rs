@@ -1,7 +1,7 @@
 //! Requests over HTTP/2, frame by frame, on their way to an upstream over HTTP/1.1.
 
 use crate::case::{Case, SMUGGLED, case};
-use crate::support::http2::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, field, frame};
+use tidegate_testing::http2::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, field, frame};
 
 const PADDED: u8 = 8;
 
@@ -72,7 +72,7 @@ fn trailed(fields: Fields<'_>, pieces: &[&str], trailers: Fields<'_>) -> Vec<u8>
 
 const CHUNK: &str = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let mut cases = bodies();
     cases.extend(lengths());
     cases.extend(heads());

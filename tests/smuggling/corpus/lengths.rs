@@ -1,6 +1,6 @@
 use crate::case::{Case, SMUGGLED, and_smuggled, case, get, post};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let length = |value: &str| and_smuggled(post(&format!("Content-Length: {value}"), "hello"));
     vec![
         case("one length", "9112 6.2", post("Content-Length: 5", "hello"))

@@ -1,6 +1,6 @@
 use crate::case::{Case, SMUGGLED, and_smuggled, case, get};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     vec![
         case("empty line before the request", "9112 2.2", format!("\r\n{}", get("X-A: b")))
             .passes(),

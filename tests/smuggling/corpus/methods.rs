@@ -1,6 +1,6 @@
 use crate::case::{Case, SMUGGLED, and_smuggled, case, post};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     vec![
         case("TRACE", "9110 9.3.8", "TRACE /case HTTP/1.1\r\nHost: a\r\nCookie: secret\r\n\r\n").status(405),
         case("TRACE with a body", "9110 9.3.8", "TRACE /case HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").status(405),

@@ -15,7 +15,7 @@ mod upgrades;
 
 use crate::case::Case;
 
-pub fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Case> {
     let kinds: [(&'static str, Vec<Case>); 11] = [
         ("Content-Length", lengths::cases()),
         ("Transfer-Encoding", codings::cases()),
@@ -36,6 +36,6 @@ pub fn all() -> Vec<Case> {
 }
 
 /// Frames over HTTP/2, from the first head on.
-pub fn http2() -> Vec<Case> {
+pub(crate) fn http2() -> Vec<Case> {
     http2::cases().into_iter().map(|case| Case { kind: "HTTP/2", ..case }).collect()
 }

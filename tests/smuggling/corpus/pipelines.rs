@@ -1,6 +1,6 @@
 use crate::case::{Case, SMUGGLED, case, chunked, get, post};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let other = get("X-B: c").replace("/case", "/other");
     vec![
         case("one", "9112 2.1", get("X-A: b")).passes(),

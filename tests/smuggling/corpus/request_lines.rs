@@ -1,6 +1,6 @@
 use crate::case::{Case, SMUGGLED, and_smuggled, case};
 
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let line = |line: &str| format!("{line}\r\nHost: a\r\n\r\n");
     vec![
         case("two spaces behind the method", "9112 3", line("GET  /case HTTP/1.1")),

@@ -3,7 +3,7 @@ use crate::case::{Case, SMUGGLED, and_smuggled, case, get, post};
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 
 /// The upstream here agrees to no upgrade: what follows a handshake stays HTTP.
-pub fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let websocket =
         |fields: &str| get(&format!("Upgrade: websocket\r\nConnection: Upgrade\r\n{fields}"));
     let both = &["/case", "/smuggled"];

@@ -1,12 +1,12 @@
 //! Against nginx itself.
 
 use super::{Case, agree, case, service, with_body};
-use crate::support::{Gateway, Handshake, PATIENCE, Upstream, cli, free_port, get};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tidegate_testing::{Gateway, Handshake, PATIENCE, Upstream, cli, free_port, get};
 
 /// nginx at work.
 struct Nginx(Child);

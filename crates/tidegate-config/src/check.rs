@@ -1,0 +1,408 @@
+//! Judges a tree by the schema that editors use, and keeps what is sound of it.
+//!
+//! Serde would stop at the first thing that is wrong; an operator wants all of them at once.
+
+use super::BrokenParts;
+use super::diagnostics::{Problems, UNKNOWN_KEY, did_you_mean};
+use super::values::{self, Span};
+use super::yaml::{Key, Kind, Node, Resolved, Scalar};
+use serde_json::{Map, Value};
+use tidegate_http::secret::is_secret_key;
+
+/// The sound part of the tree, `None` when nothing of it is; and what is not sound of it.
+pub(crate) fn check(
+    schema: &Value,
+    root: &Node,
+    problems: &mut Problems,
+) -> (Option<Node>, BrokenParts) {
+    let nothing = Map::new();
+    let definitions = schema.get("$defs").and_then(Value::as_object).unwrap_or(&nothing);
+    let found = Checker { definitions }.value(schema, root, "");
+    let broken = found.problems.iter().map(|finding| finding.path.clone()).chain(found.told);
+    let broken = BrokenParts::of(broken);
+    for Finding { span, path, reason, help } in found.problems {
+        let problem = problems.add(span, path, reason);
+        if let Some(help) = help {
+            problem.help(help);
+        }
+    }
+    (found.sound, broken)
+}
+
+struct Checker<'s> {
+    definitions: &'s Map<String, Value>,
+}
+
+/// What a check of a node found.
+#[derive(Default)]
+struct Found {
+    sound: Option<Node>,
+    problems: Vec<Finding>,
+    /// The paths of what has a problem that was told before.
+    told: Vec<String>,
+}
+
+struct Finding {
+    span: Span,
+    path: String,
+    reason: String,
+    help: Option<String>,
+}
+
+impl Found {
+    fn sound(node: &Node) -> Self {
+        Self { sound: Some(node.clone()), ..Self::default() }
+    }
+
+    fn problem(span: Span, path: &str, reason: impl Into<String>, help: Option<String>) -> Self {
+        let finding = Finding { span, path: path.to_owned(), reason: reason.into(), help };
+        Self { problems: vec![finding], ..Self::default() }
+    }
+}
+
+impl<'s> Checker<'s> {
+    fn value(&self, schema: &'s Value, node: &Node, path: &str) -> Found {
+        let mut choices = Vec::new();
+        self.flatten(schema, &mut choices);
+        match &node.kind {
+            Kind::Scalar(scalar) => self.scalar(&choices, node, scalar, path),
+            Kind::Sequence(items) => match choices.iter().find(|one| has_type(one, "array")) {
+                Some(list) => self.list(list, node, items, path),
+                None => wrong_kind(&choices, node, path),
+            },
+            Kind::Mapping(entries) => {
+                let mappings: Vec<&Value> =
+                    choices.iter().copied().filter(|one| has_type(one, "object")).collect();
+                match mappings.as_slice() {
+                    [] => wrong_kind(&choices, node, path),
+                    [mapping] => self.mapping(mapping, node, entries, path),
+                    several => self.tagged(several, node, entries, path),
+                }
+            }
+        }
+    }
+
+    /// The alternatives of a schema, references and unions resolved.
+    fn flatten(&self, schema: &'s Value, into: &mut Vec<&'s Value>) {
+        if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+            let name = reference.rsplit('/').next().unwrap_or_default();
+            if let Some(definition) = self.definitions.get(name) {
+                self.flatten(definition, into);
+            }
+            return;
+        }
+        let union = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array);
+        match union {
+            Some(union) => union.iter().for_each(|one| self.flatten(one, into)),
+            None => into.push(schema),
+        }
+    }
+
+    fn scalar(&self, choices: &[&Value], node: &Node, scalar: &Scalar, path: &str) -> Found {
+        let resolved = scalar.resolve();
+        if resolved == Resolved::Null && choices.iter().any(|one| has_type(one, "null")) {
+            // As if the key were not there.
+            return Found::default();
+        }
+        if scalar.is_broken {
+            return Found { told: vec![path.to_owned()], ..Found::default() };
+        }
+        let mut words: Vec<&str> = Vec::new();
+        let mut refusal = None;
+        for choice in choices {
+            match judge(choice, scalar, resolved) {
+                Verdict::Fits => return Found::sound(node),
+                Verdict::OtherType => {}
+                Verdict::Refused(reason) => refusal = Some(reason),
+                Verdict::NotAmong(listed) => words.extend(listed),
+            }
+        }
+        if let Some(reason) = refusal {
+            let reason = format!("{}: {reason}", shown(scalar, path));
+            return Found::problem(node.span, path, reason, None);
+        }
+        if words.is_empty() {
+            return wrong_kind(choices, node, path);
+        }
+        let mappings = choices.iter().filter(|one| has_type(one, "object"));
+        let tags: Vec<&str> = mappings.filter_map(|one| only_key(one)).collect();
+        let help = did_you_mean(&scalar.text, words.iter().chain(&tags).copied())
+            .filter(|_| !scalar.is_expanded())
+            .map(|guess| match tags.contains(&guess) {
+                true => format!("did you mean a mapping: `{{{guess}: …}}`?"),
+                false => format!("did you mean `{guess}`?"),
+            });
+        let mut expected = listed(words.iter().copied());
+        if choices.iter().any(|one| has_type(one, "object")) {
+            expected.push_str(" or a mapping");
+        }
+        let reason = format!("{} is not one of {expected}", shown(scalar, path));
+        Found::problem(node.span, path, reason, help)
+    }
+
+    fn list(&self, schema: &'s Value, node: &Node, items: &[Node], path: &str) -> Found {
+        let item_schema = schema.get("items").unwrap_or(&Value::Null);
+        let mut sound = Vec::with_capacity(items.len());
+        let (mut problems, mut told) = (Vec::new(), Vec::new());
+        for (index, item) in items.iter().enumerate() {
+            let found = self.value(item_schema, item, &format!("{path}[{index}]"));
+            sound.extend(found.sound);
+            problems.extend(found.problems);
+            told.extend(found.told);
+        }
+        let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0);
+        if (items.len() as u64) < least {
+            return Found::problem(node.span, path, "the list is empty", None);
+        }
+        Found { sound: Some(Node { span: node.span, kind: Kind::Sequence(sound) }), problems, told }
+    }
+
+    fn mapping(
+        &self,
+        schema: &'s Value,
+        node: &Node,
+        entries: &[(Key, Node)],
+        path: &str,
+    ) -> Found {
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let others = schema.get("additionalProperties").filter(|others| others.is_object());
+        let name_format = schema.get("propertyNames").and_then(|names| names.get("format"));
+        let mut sound: Vec<(Key, Node)> = Vec::with_capacity(entries.len());
+        let (mut problems, mut told) = (Vec::new(), Vec::new());
+        let mut strangers = Vec::new();
+        for (key, value) in entries {
+            let at = join(path, &key.text);
+            let judged = name_format
+                .and_then(Value::as_str)
+                .and_then(|format| values::judge(format, &key.text));
+            if let Some(Err(reason)) = judged {
+                problems.extend(Found::problem(key.span, &at, reason, None).problems);
+                continue;
+            }
+            let known = properties.and_then(|properties| properties.get(&key.text));
+            let Some(schema) = known.or(others) else {
+                let known = names(schema);
+                if did_you_mean(&key.text, known.iter().copied()).is_none() {
+                    strangers.push(problems.len());
+                }
+                problems.push(unknown_key(key, at, &known));
+                continue;
+            };
+            let found = self.value(schema, value, &at);
+            sound.extend(found.sound.map(|value| (key.clone(), value)));
+            problems.extend(found.problems);
+            told.extend(found.told);
+        }
+        let required = schema.get("required").and_then(Value::as_array);
+        let mut is_whole = true;
+        let mut missing = Vec::new();
+        for name in required.into_iter().flatten().filter_map(Value::as_str) {
+            // What is misspelt is reported already.
+            let is_misspelt = |key: &Key| {
+                properties.is_some_and(|known| !known.contains_key(&key.text))
+                    && did_you_mean(&key.text, [name]).is_some()
+            };
+            if !entries.iter().any(|(key, _)| key.text == name || is_misspelt(key)) {
+                missing.push(name);
+            }
+            is_whole &= sound.iter().any(|(key, _)| key.text == name);
+        }
+        // A name that is like no other may be what somebody else calls the one that is missing.
+        if let ([name], [stranger]) = (missing.as_slice(), strangers.as_slice())
+            && let Some(stranger) = problems.get_mut(*stranger)
+        {
+            stranger.help = Some(format!("did you mean `{name}`? It is missing"));
+            missing.clear();
+        }
+        for name in missing {
+            let reason = format!("the key `{name}` is missing");
+            problems.extend(Found::problem(node.span, &join(path, name), reason, None).problems);
+        }
+        let sound = Node { span: node.span, kind: Kind::Mapping(sound) };
+        Found { sound: is_whole.then_some(sound), problems, told }
+    }
+
+    /// A mapping of one key, which says what the value is.
+    fn tagged(
+        &self,
+        several: &[&'s Value],
+        node: &Node,
+        entries: &[(Key, Node)],
+        path: &str,
+    ) -> Found {
+        let known: Vec<&str> = several.iter().flat_map(|schema| names(schema)).collect();
+        let [(key, _)] = entries else {
+            let unknown = entries.iter().filter(|(key, _)| !known.contains(&key.text.as_str()));
+            let problems: Vec<_> =
+                unknown.map(|(key, _)| unknown_key(key, join(path, &key.text), &known)).collect();
+            if !problems.is_empty() {
+                return Found { problems, ..Found::default() };
+            }
+            let reason = format!("expected one key out of {}", listed(known.iter().copied()));
+            return Found::problem(node.span, path, reason, None);
+        };
+        match several.iter().find(|schema| names(schema).contains(&key.text.as_str())) {
+            Some(schema) => self.mapping(schema, node, entries, path),
+            None => {
+                let finding = unknown_key(key, join(path, &key.text), &known);
+                Found { problems: vec![finding], ..Found::default() }
+            }
+        }
+    }
+}
+
+/// A value in a message, unless it may be secret.
+fn shown(scalar: &Scalar, path: &str) -> String {
+    let key = path.rsplit('.').next().unwrap_or(path);
+    let key = key.split('[').next().unwrap_or(key);
+    match is_secret_key(key) {
+        true => "the value".to_owned(),
+        false => scalar.shown(),
+    }
+}
+
+fn wrong_kind(choices: &[&Value], node: &Node, path: &str) -> Found {
+    const KINDS: [(&str, &str); 6] = [
+        ("object", "a mapping"),
+        ("array", "a list"),
+        ("string", "a string"),
+        ("integer", "an integer"),
+        ("number", "a number"),
+        ("boolean", "`true` or `false`"),
+    ];
+    let mut expected: Vec<&str> = Vec::new();
+    for choice in choices {
+        let kinds = KINDS.iter().filter(|(kind, _)| has_type(choice, kind)).map(|(_, name)| *name);
+        let switch = is_switch(choice).then_some("`on` or `off`");
+        for name in kinds.chain(switch) {
+            if !expected.contains(&name) {
+                expected.push(name);
+            }
+        }
+    }
+    let help = match &node.kind {
+        Kind::Scalar(scalar) if expected.contains(&"a string") && !node.is_null() => {
+            (!scalar.is_expanded()).then(|| format!("put it in quotes: \"{}\"", scalar.text))
+        }
+        // `{path}` without quotes is a mapping of a key to nothing.
+        Kind::Mapping(entries) if expected.contains(&"a string") => match entries.as_slice() {
+            [(key, value)] if value.is_null() => {
+                Some(format!("put it in quotes: \"{{{}}}\"", key.text))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    let reason = format!("expected {}, found {}", expected.join(" or "), node.kind_name());
+    Found::problem(node.span, path, reason, help)
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn listed<'w>(words: impl Iterator<Item = &'w str>) -> String {
+    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The key of a mapping that has but one.
+fn only_key(schema: &Value) -> Option<&str> {
+    match names(schema).as_slice() {
+        [name] => Some(name),
+        _ => None,
+    }
+}
+
+/// The keys that a mapping may have.
+fn names(schema: &Value) -> Vec<&str> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.into_iter().flat_map(Map::keys).map(String::as_str).collect()
+}
+
+fn unknown_key(key: &Key, path: String, known: &[&str]) -> Finding {
+    let help = match did_you_mean(&key.text, known.iter().copied()) {
+        Some(guess) => format!("did you mean `{guess}`?"),
+        None => format!("the keys here are {}", listed(known.iter().copied())),
+    };
+    Finding { span: key.span, path, reason: UNKNOWN_KEY.to_owned(), help: Some(help) }
+}
+
+fn has_type(schema: &Value, wanted: &str) -> bool {
+    match schema.get("type") {
+        Some(Value::String(kind)) => kind == wanted,
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == wanted),
+        _ => false,
+    }
+}
+
+/// The schema of [`values::Switch`]: words and booleans, whichever the parser made of `off`.
+fn is_switch(schema: &Value) -> bool {
+    let words = schema.get("enum").and_then(Value::as_array);
+    words.is_some_and(|words| words.iter().any(Value::is_boolean))
+}
+
+enum Verdict<'s> {
+    Fits,
+    OtherType,
+    /// Of the right type, but no good, for this reason.
+    Refused(String),
+    /// None of these words.
+    NotAmong(Vec<&'s str>),
+}
+
+fn judge<'s>(schema: &'s Value, scalar: &Scalar, resolved: Resolved) -> Verdict<'s> {
+    if is_switch(schema) {
+        return match scalar.text.parse::<values::Switch>() {
+            Ok(_) => Verdict::Fits,
+            Err(_) => Verdict::NotAmong(vec!["on", "off"]),
+        };
+    }
+    let constant = schema.get("const").and_then(Value::as_str);
+    let listed = schema.get("enum").and_then(Value::as_array);
+    if constant.is_some() || listed.is_some() {
+        let listed = listed.into_iter().flatten().filter_map(Value::as_str);
+        let words: Vec<&str> = constant.into_iter().chain(listed).collect();
+        return match words.contains(&scalar.text.as_str()) {
+            true => Verdict::Fits,
+            false => Verdict::NotAmong(words),
+        };
+    }
+    if has_type(schema, "string") {
+        let format = schema.get("format").and_then(Value::as_str);
+        let judged = format.and_then(|format| values::judge(format, &scalar.text));
+        return match (resolved, judged) {
+            (Resolved::Null, _) => Verdict::OtherType,
+            (_, Some(Ok(()))) | (Resolved::String, None) => Verdict::Fits,
+            (_, Some(Err(reason))) => Verdict::Refused(reason),
+            (_, None) if scalar.is_expanded() => Verdict::Fits,
+            (_, None) => Verdict::OtherType,
+        };
+    }
+    match resolved {
+        Resolved::Bool(_) if has_type(schema, "boolean") => Verdict::Fits,
+        Resolved::Integer(value) if has_type(schema, "integer") => {
+            let bound = |name: &str| schema.get(name).and_then(Value::as_i64);
+            match (bound("minimum"), bound("maximum")) {
+                (Some(least), _) if value < least => {
+                    Verdict::Refused(format!("must be at least {least}"))
+                }
+                (_, Some(most)) if value > most => {
+                    Verdict::Refused(format!("must be at most {most}"))
+                }
+                _ => Verdict::Fits,
+            }
+        }
+        Resolved::Integer(value) if has_type(schema, "number") => within(schema, value as f64),
+        Resolved::Float(value) if has_type(schema, "number") => within(schema, value),
+        _ => Verdict::OtherType,
+    }
+}
+
+fn within(schema: &Value, value: f64) -> Verdict<'_> {
+    let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
+    match (bound("minimum"), bound("maximum")) {
+        (Some(least), _) if value < least => Verdict::Refused(format!("must be at least {least}")),
+        (_, Some(most)) if value > most => Verdict::Refused(format!("must be at most {most}")),
+        _ => Verdict::Fits,
+    }
+}

@@ -1,0 +1,16 @@
+//! Files, with care: what is read is a regular file and no pipe that nobody writes to, what is
+//! written privately is made anew and follows no link.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod append;
+mod glob;
+mod private;
+mod read;
+
+pub use self::glob::matching;
+pub use append::{append_always, can_append, can_create, open_log};
+pub use private::{PrivateFolder, is_trusted};
+pub use read::{read, read_start, read_text};

@@ -1,0 +1,213 @@
+//! From a name to a connection: DNS, TCP, TLS.
+
+use super::fault::{Certificate, Fault};
+use super::wire::Duplex;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error as TlsError, RootCertStore};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::net::TcpStream;
+use tokio::time::timeout_at;
+use tokio_rustls::TlsConnector;
+
+/// The most addresses of a name that are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// The addresses of a host.
+pub(crate) async fn resolve(
+    host: &str,
+    port: u16,
+    deadline: Instant,
+) -> Result<Vec<SocketAddr>, Fault> {
+    match timeout_at(deadline.into(), tokio::net::lookup_host((host, port))).await {
+        Err(_) => Err(Fault::NameUnknown("the DNS server did not answer in time".to_owned())),
+        Ok(Err(error)) => Err(Fault::NameUnknown(error.to_string())),
+        Ok(Ok(addresses)) => {
+            let addresses: Vec<_> = addresses.take(MAX_ADDRESSES).collect();
+            match addresses.is_empty() {
+                true => Err(Fault::NameUnknown("the name has no address".to_owned())),
+                false => Ok(addresses),
+            }
+        }
+    }
+}
+
+/// A connection to the first address that accepts one. Of several failures a refusal is told:
+/// it comes from the host itself.
+pub(crate) async fn tcp(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+) -> Result<(TcpStream, SocketAddr), Fault> {
+    let mut worst = Fault::ConnectTimeout;
+    for (tried, &address) in addresses.iter().enumerate() {
+        // Each address gets its share of what is left, so that one that swallows packets does
+        // not take all.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let shares = u32::try_from(addresses.len() - tried).unwrap_or(1);
+        let until = Instant::now() + left / shares.max(1);
+        match timeout_at(until.into(), TcpStream::connect(address)).await {
+            Err(_) => {}
+            Ok(Ok(stream)) => {
+                let _ = stream.set_nodelay(true);
+                return Ok((stream, address));
+            }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                worst = Fault::Refused;
+            }
+            Ok(Err(error)) if !matches!(worst, Fault::Refused) => {
+                worst = match error.kind() {
+                    io::ErrorKind::TimedOut => Fault::ConnectTimeout,
+                    _ => Fault::Unreachable(error.to_string()),
+                };
+            }
+            Ok(Err(_)) => {}
+        }
+    }
+    Err(worst)
+}
+
+/// Who is trusted over TLS.
+#[derive(Clone)]
+pub struct Trust {
+    config: Arc<ClientConfig>,
+    /// Whether certificates are verified at all.
+    verifies: bool,
+}
+
+impl std::fmt::Debug for Trust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A key has no business in a log.
+        f.debug_struct("Trust").field("verifies", &self.verifies).finish_non_exhaustive()
+    }
+}
+
+impl Trust {
+    /// As these settings of TLS say, which offer `http/1.1`; `verifies` is whether they check certificates at all.
+    pub fn new(config: Arc<ClientConfig>, verifies: bool) -> Self {
+        Self { config, verifies }
+    }
+
+    /// The roots of the machine, and those of a PEM file.
+    ///
+    /// # Errors
+    /// When the file can't be read or has no certificate.
+    pub fn of_machine(file: Option<&Path>) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        // A machine without roots trusts nobody, which a handshake then tells.
+        roots.add_parsable_certificates(
+            rustls_native_certs::load_native_certs().unwrap_or_default(),
+        );
+        if let Some(file) = file {
+            let cannot = |reason: String| format!("{} {reason}", file.display());
+            let certificates = CertificateDer::pem_file_iter(file)
+                .map_err(|error| cannot(format!("cannot be read: {error}")))?;
+            let mut count = 0;
+            for certificate in certificates {
+                let added = certificate
+                    .map_err(|error| error.to_string())
+                    .and_then(|one| roots.add(one).map_err(|error| error.to_string()));
+                added.map_err(|error| cannot(format!("holds no good certificate: {error}")))?;
+                count += 1;
+            }
+            if count == 0 {
+                return Err(cannot("holds no certificate".to_owned()));
+            }
+        }
+        Self::of(roots)
+    }
+
+    /// The same for HTTP/2.
+    pub(super) fn over_http2(&self) -> Self {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Self { config: Arc::new(config), verifies: self.verifies }
+    }
+
+    /// Whether certificates are verified.
+    pub(super) fn verifies(&self) -> bool {
+        self.verifies
+    }
+
+    fn wants_http2(&self) -> bool {
+        self.config.alpn_protocols.iter().any(|protocol| protocol == b"h2")
+    }
+
+    /// Nobody: to see whether TLS is spoken at all.
+    pub fn nobody() -> Result<Self, String> {
+        Self::of(RootCertStore::empty())
+    }
+
+    fn of(roots: RootCertStore) -> Result<Self, String> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { config: Arc::new(config), verifies: true })
+    }
+}
+
+/// How TLS went.
+pub(crate) enum Tls {
+    /// It is spoken, and the certificate is good.
+    Open(Box<dyn Duplex>),
+    /// It is spoken, and something is wrong.
+    Fault(Fault),
+    /// What answers, if anything does, is not TLS.
+    Foreign(Fault),
+}
+
+/// Speaks TLS over a connection.
+pub(crate) async fn tls(trust: &Trust, host: &str, stream: TcpStream, deadline: Instant) -> Tls {
+    let Ok(name) = ServerName::try_from(host.to_owned()) else {
+        let other = Certificate::OtherName;
+        return Tls::Fault(Fault::Certificate(other, "no certificate has such a name".to_owned()));
+    };
+    let connecting = TlsConnector::from(Arc::clone(&trust.config)).connect(name, stream);
+    match timeout_at(deadline.into(), connecting).await {
+        Err(_) => Tls::Foreign(Fault::Tls("no answer in time".to_owned())),
+        Ok(Ok(stream))
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") && !trust.wants_http2() =>
+        {
+            Tls::Fault(Fault::Http2Only)
+        }
+        Ok(Ok(stream)) => Tls::Open(Box::new(stream)),
+        Ok(Err(error)) => judge(&error, trust.wants_http2()),
+    }
+}
+
+fn judge(error: &io::Error, wants_http2: bool) -> Tls {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
+    let said = inner.map_or_else(|| error.to_string(), TlsError::to_string);
+    let said: String = said.chars().take(200).collect();
+    let certificate = match inner {
+        Some(TlsError::InvalidCertificate(reason)) => reason,
+        Some(TlsError::AlertReceived(AlertDescription::NoApplicationProtocol)) if !wants_http2 => {
+            return Tls::Fault(Fault::Http2Only);
+        }
+        Some(TlsError::InvalidMessage(_)) | None => return Tls::Foreign(Fault::Tls(said)),
+        Some(_) => return Tls::Fault(Fault::Tls(said)),
+    };
+    let kind = match certificate {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Certificate::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            Certificate::NotYetValid
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Certificate::OtherName
+        }
+        // A server's own certificate that was made as an authority's is self-signed as well.
+        CertificateError::UnknownIssuer => Certificate::UnknownIssuer,
+        CertificateError::Other(_) if said.contains("CaUsedAsEndEntity") => {
+            Certificate::UnknownIssuer
+        }
+        _ => Certificate::Bad,
+    };
+    Tls::Fault(Fault::Certificate(kind, said))
+}

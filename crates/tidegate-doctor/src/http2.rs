@@ -1,0 +1,87 @@
+//! HTTP/2 to upstreams that are spoken to in nothing else.
+
+use super::fault::Fault;
+use super::http1::Head;
+use super::probe::Plan;
+use super::wire::Duplex;
+use std::time::Instant;
+use tokio::time::timeout_at;
+
+/// The most of a body that is read.
+const MAX_BODY: usize = 16 * 1024;
+
+/// An answer of which the body is still to come.
+pub(crate) struct Answering {
+    /// Its head.
+    pub head: Head,
+    body: h2::RecvStream,
+    /// Drives the connection until this is dropped.
+    connection: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// Asks for the plan's path.
+pub(crate) async fn get(
+    stream: Box<dyn Duplex>,
+    plan: &Plan,
+    deadline: Instant,
+) -> Result<Answering, Fault> {
+    match timeout_at(deadline.into(), exchange(stream, plan)).await {
+        Err(_) => Err(Fault::NoAnswer),
+        Ok(Ok(answering)) => Ok(answering),
+        Ok(Err(error)) if error.is_io() => Err(Fault::ClosedBeforeAnswer),
+        Ok(Err(error)) => Err(Fault::NotHttp(format!("no HTTP/2: {error}"))),
+    }
+}
+
+async fn exchange(stream: Box<dyn Duplex>, plan: &Plan) -> Result<Answering, h2::Error> {
+    let (mut sender, connection) = h2::client::handshake(stream).await?;
+    let connection = tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    let scheme = if plan.trust.is_some() { "https" } else { "http" };
+    let mut request = http::Request::builder()
+        .uri(format!("{scheme}://{}{}", plan.authority, plan.path_and_query))
+        .header("user-agent", concat!("tidegate-doctor/", env!("CARGO_PKG_VERSION")))
+        .header("accept", "*/*");
+    if let Some(origin) = &plan.origin {
+        request = request.header("origin", origin);
+    }
+    for (name, value) in &plan.fields {
+        request = request.header(name, value);
+    }
+    // What the command line takes is valid; what is not is asked for without it.
+    let request = request.body(()).unwrap_or_else(|_| http::Request::new(()));
+    let (answer, _) = sender.send_request(request, true)?;
+    let (head, body) = answer.await?.into_parts();
+    Ok(Answering { head: Head::of_http2(&head), body, connection })
+}
+
+impl Answering {
+    /// The body, as far as it comes in time; nothing when none comes at all.
+    pub(crate) async fn body(
+        &mut self,
+        deadline: Instant,
+        is_first_enough: bool,
+    ) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            match timeout_at(deadline.into(), self.body.data()).await {
+                Err(_) if body.is_empty() => return None,
+                Err(_) | Ok(None | Some(Err(_))) => return Some(body),
+                Ok(Some(Ok(piece))) => {
+                    let _ = self.body.flow_control().release_capacity(piece.len());
+                    body.extend_from_slice(&piece);
+                    if is_first_enough || body.len() >= MAX_BODY {
+                        return Some(body);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The client's side of the handshake (RFC 6455, section 4.1).
+
+use super::fault::Fault;
+use super::http1::Head;
+use super::target::quoted;
+use tidegate_http::websocket::handshake::accept_key;
+
+/// What RFC 6455, section 4.1, asks a client to check of a 101.
+pub(crate) fn check(head: &Head, key: &str, offered: &[String]) -> Result<(), Fault> {
+    if !head.has_token("upgrade", "websocket") {
+        return Err(Fault::BadSwitch("Upgrade: websocket"));
+    }
+    if !head.has_token("connection", "upgrade") {
+        return Err(Fault::BadSwitch("Connection: Upgrade"));
+    }
+    let wanted = accept_key(key);
+    let accept = head.get("sec-websocket-accept");
+    if accept != Some(&wanted) {
+        return Err(Fault::WrongAccept(accept.map(|accept| quoted(accept.as_bytes()))));
+    }
+    if let Some(extensions) = head.get("sec-websocket-extensions").filter(|all| !all.is_empty()) {
+        return Err(Fault::Extension(quoted(extensions.as_bytes())));
+    }
+    // The WebSockets standard asks more than the RFC: who offers must be given one.
+    let chosen = head.get("sec-websocket-protocol");
+    let is_good = match chosen {
+        None => offered.is_empty(),
+        Some(chosen) => offered.iter().any(|one| one == chosen),
+    };
+    match is_good {
+        true => Ok(()),
+        false => Err(Fault::Subprotocol(chosen.map(|chosen| quoted(chosen.as_bytes())))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1;
+    use crate::wire::{Duplex, Wire};
+    use std::time::{Duration, Instant};
+
+    /// The head of an answer with these lines.
+    async fn head(lines: &str) -> Head {
+        let (near, mut far) = tokio::io::duplex(4096);
+        let text = format!("HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n");
+        tokio::io::AsyncWriteExt::write_all(&mut far, text.as_bytes()).await.unwrap();
+        let near: Box<dyn Duplex> = Box::new(near);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        http1::exchange(&mut Wire::new(near), b"", deadline).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn rfc6455_1_3_takes_the_accept_key_of_its_own_example() {
+        let lines = "Connection: upgrade\r\nUpgrade: WebSocket\r\n\
+                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+        let head = head(lines).await;
+        assert!(check(&head, "dGhlIHNhbXBsZSBub25jZQ==", &[]).is_ok());
+        assert!(matches!(
+            check(&head, "AAAAAAAAAAAAAAAAAAAAAA==", &[]),
+            Err(Fault::WrongAccept(Some(_)))
+        ));
+        let offered = ["chat".to_owned()];
+        assert!(matches!(
+            check(&head, "dGhlIHNhbXBsZSBub25jZQ==", &offered),
+            Err(Fault::Subprotocol(None))
+        ));
+    }
+}

@@ -1,0 +1,31 @@
+//! What the RFCs define, and no policy: pure functions over bytes.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+pub mod address;
+pub mod conditional;
+pub mod control;
+pub mod cookie;
+pub mod encoding;
+pub mod forwarded;
+pub mod framing;
+pub mod grpc;
+pub mod head;
+pub mod host;
+pub mod origin;
+pub mod path;
+pub mod proxy_headers;
+pub mod proxy_status;
+pub mod query;
+pub mod raw_head;
+pub mod redact;
+pub mod request_id;
+pub mod secret;
+mod spelling;
+pub mod template;
+pub mod trace_context;
+pub mod url;
+pub mod via;
+pub mod websocket;

@@ -1,0 +1,375 @@
+//! The configuration that an import makes, before it is written as YAML. Only what imports need
+//! stands here; the judge of the result is the gateway's own compiler.
+
+use super::note::Place;
+
+/// Text as it stands in the result, where `$` begins a variable of the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Text(String);
+
+impl Text {
+    /// A text that means itself.
+    pub(crate) fn literal(text: &str) -> Self {
+        Self(text.replace('$', "$$"))
+    }
+
+    /// `${NAME:-default}`.
+    #[cfg(feature = "express")]
+    pub(crate) fn variable(name: &str, default: &str) -> Self {
+        let default = if default.is_empty() { String::new() } else { format!(":-{default}") };
+        Self(format!("${{{name}{default}}}"))
+    }
+
+    /// This text with another behind it.
+    #[cfg(feature = "express")]
+    pub(crate) fn then(&self, other: &Self) -> Self {
+        Self(format!("{}{}", self.0, other.0))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self::literal(text)
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self::literal(&text)
+    }
+}
+
+/// The whole file.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub listeners: Vec<Listener>,
+    pub trusted_proxies: Vec<String>,
+    /// `limits.body_size`, in bytes, with where it comes from.
+    pub body_size: Option<(u64, String)>,
+    pub cors: Option<Cors>,
+    pub compression: Option<Compression>,
+    /// Query parameters by which a request says for whom it speaks.
+    pub user_id: Vec<String>,
+    pub upstreams: Vec<Upstream>,
+    pub routes: Vec<Route>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Listener {
+    pub comment: Vec<String>,
+    pub address: Text,
+    pub tls: Option<Tls>,
+    /// `redirect_to_https`.
+    pub redirect_to: Option<u16>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tls {
+    pub certificates: Vec<(String, String)>,
+    pub min_version: Option<&'static str>,
+    /// HTTP/1.1 alone.
+    pub h1_only: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cors {
+    pub comment: Vec<String>,
+    pub origins: Vec<Text>,
+    pub methods: Vec<String>,
+    pub allow_headers: Vec<String>,
+    pub expose_headers: Vec<String>,
+    pub credentials: bool,
+    pub max_age: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Compression {
+    pub algorithms: Vec<&'static str>,
+    pub types: Vec<String>,
+    pub min_size: Option<u64>,
+    pub gzip_level: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Upstream {
+    pub comment: Vec<String>,
+    pub name: String,
+    pub endpoints: Vec<Endpoint>,
+    pub balance: Option<Balance>,
+    pub ejection: Option<Ejection>,
+    pub health: Option<String>,
+    /// `on`, and the name that its certificate must bear.
+    pub tls: Option<Option<String>>,
+    pub h2c: bool,
+    pub idle_timeout: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub address: Text,
+    pub weight: u32,
+    pub backup: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Balance {
+    LeastRequests,
+    HashClientAddress,
+    HashHeader(String),
+    HashCookie(String),
+    StickyCookie(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ejection {
+    Off,
+    After { failures: u32, duration: String },
+}
+
+/// What a request's path must be.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum PathRule {
+    Exact(String),
+    /// Without a slash at its end, but for `/` itself.
+    Prefix(String),
+}
+
+impl PathRule {
+    /// A prefix, in the form in which prefixes are compared.
+    pub(crate) fn prefix(path: &str) -> Self {
+        match path.trim_end_matches('/') {
+            "" => Self::Prefix("/".to_owned()),
+            trimmed => Self::Prefix(trimmed.to_owned()),
+        }
+    }
+
+    /// What stands behind this prefix in a path below it.
+    pub(crate) fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let Self::Prefix(prefix) = self else { return None };
+        let rest = path.strip_prefix(prefix.trim_end_matches('/'))?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    /// The line that it was made from.
+    pub place: Place,
+    pub comment: Vec<String>,
+    pub name: String,
+    pub hosts: Vec<String>,
+    pub path: PathRule,
+    pub methods: Vec<String>,
+    pub match_headers: Vec<(String, String)>,
+    pub match_query: Vec<(String, String)>,
+    pub action: Action,
+    /// `rewrite.prefix`.
+    pub prefix: Option<String>,
+    /// `rewrite.host`.
+    pub host: Option<String>,
+    /// Whether WebSockets pass, for upstreams.
+    pub websocket: bool,
+    pub timeouts: Timeouts,
+    pub max_body_size: Option<u64>,
+    pub rate_limits: Vec<RateLimit>,
+    pub retry: Option<Retry>,
+    pub request: Changes,
+    pub response: Changes,
+    pub compression: Option<Option<Compression>>,
+    pub cors: Option<Cors>,
+}
+
+impl Route {
+    pub(crate) fn new(
+        place: Place,
+        name: impl Into<String>,
+        path: PathRule,
+        action: Action,
+    ) -> Self {
+        Self {
+            place,
+            comment: Vec::new(),
+            name: name.into(),
+            hosts: Vec::new(),
+            path,
+            methods: Vec::new(),
+            match_headers: Vec::new(),
+            match_query: Vec::new(),
+            action,
+            prefix: None,
+            host: None,
+            websocket: true,
+            timeouts: Timeouts::default(),
+            max_body_size: None,
+            rate_limits: Vec::new(),
+            retry: None,
+            request: Changes::default(),
+            response: Changes::default(),
+            compression: None,
+            cors: None,
+        }
+    }
+}
+
+impl Route {
+    /// Writes beside it where it led before it is closed.
+    pub(crate) fn note_closing(&mut self) {
+        if let Action::Upstream(name) = &self.action {
+            self.comment.push(format!("It led to `{name}`, behind a guard that can't be carried."));
+        }
+    }
+
+    /// Takes away what is about an upstream, where there is none.
+    pub(crate) fn tidy(&mut self) {
+        if matches!(self.action, Action::Upstream(_)) {
+            return;
+        }
+        if !matches!(self.action, Action::Files(_)) {
+            self.prefix = None;
+        }
+        self.host = None;
+        self.timeouts = Timeouts::default();
+        self.retry = None;
+        self.request = Changes::default();
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    Upstream(String),
+    /// Status and a template.
+    Redirect(u16, String),
+    Respond {
+        status: u16,
+        body: Option<String>,
+        content_type: Option<String>,
+    },
+    Files(Files),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Files {
+    pub root: String,
+    pub index: Option<String>,
+    pub fallback: Option<String>,
+    pub cache_control: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Timeouts {
+    pub connect: Option<String>,
+    pub read: Option<String>,
+    pub write: Option<String>,
+    pub request: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RateLimit {
+    pub requests: u32,
+    pub per: String,
+    pub burst: u32,
+    pub by: RateLimitBy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RateLimitBy {
+    ClientAddress,
+    Header(String),
+    Cookie(String),
+    All,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Retry {
+    Off,
+    On { on: Vec<&'static str>, attempts: Option<u32> },
+}
+
+/// Changes of header fields; values are templates.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Changes {
+    pub remove: Vec<String>,
+    pub set: Vec<(String, String)>,
+    pub add: Vec<(String, String)>,
+}
+
+impl Changes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+}
+
+impl Draft {
+    /// Whether WebSockets pass that the gateway, unlike what the file was written for, lets pages of
+    /// its own host alone open.
+    pub(crate) fn checks_origins_anew(&self) -> bool {
+        self.cors.is_none()
+            && self.routes.iter().any(|route| {
+                route.websocket
+                    && route.cors.is_none()
+                    && matches!(route.action, Action::Upstream(_))
+            })
+    }
+
+    /// A route's name that no other has, made of what it is about.
+    pub(crate) fn free_name(&self, wanted: &str) -> String {
+        free(wanted, |name| self.routes.iter().any(|route| route.name == name))
+    }
+
+    /// The name of an upstream like this one; it is added where there is none.
+    pub(crate) fn upstream(&mut self, wanted: Upstream) -> String {
+        let same = |known: &&Upstream| {
+            let renamed = Upstream { name: known.name.clone(), ..wanted.clone() };
+            **known == renamed
+        };
+        if let Some(known) = self.upstreams.iter().find(same) {
+            return known.name.clone();
+        }
+        let name = free(&upstream_name(&wanted.name), |name| {
+            self.upstreams.iter().any(|upstream| upstream.name == name)
+        });
+        self.upstreams.push(Upstream { name: name.clone(), ..wanted });
+        name
+    }
+}
+
+fn free(wanted: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    if !is_taken(wanted) {
+        return wanted.to_owned();
+    }
+    let numbered = (2_u32..).map(|number| format!("{wanted}-{number}"));
+    numbered.into_iter().find(|name| !is_taken(name)).unwrap_or_default()
+}
+
+/// An upstream's name, made of what it was called or of an address.
+fn upstream_name(written: &str) -> String {
+    let name = slug(written);
+    for local in ["127.0.0.1-", "localhost-", "1-"] {
+        if let Some(port) = name.strip_prefix(local).filter(|_| written.ends_with(char::is_numeric))
+            && (local != "1-" || written.starts_with("[::1]"))
+        {
+            return format!("local-{port}");
+        }
+    }
+    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("at-{name}") } else { name }
+}
+
+/// A name made of a path, a host, or whatever a person called something.
+pub(crate) fn slug(text: &str) -> String {
+    let mut name = String::new();
+    for character in text.chars() {
+        if character.is_ascii_alphanumeric() || character == '.' || character == '_' {
+            name.push(character.to_ascii_lowercase());
+        } else if !name.is_empty() && !name.ends_with('-') {
+            name.push('-');
+        }
+    }
+    match name.trim_end_matches('-') {
+        "" => "root".to_owned(),
+        name => name.to_owned(),
+    }
+}

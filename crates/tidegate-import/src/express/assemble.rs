@@ -1,0 +1,591 @@
+//! Makes the routes of what a program says, in the order in which Express would ask it.
+
+use super::conditions::{Conditions, Demand, Scope};
+use super::cors;
+use super::handlers::{Kind, is_harmless, may_guard};
+use super::paths::{self, join};
+use super::program::Entry;
+use super::proxy::{is_proxy, rule_path};
+use super::rates;
+use super::run::Run;
+use super::target::Target;
+use super::text::Written;
+use super::value::Value;
+use crate::draft::{Action, Compression, Draft, Files, Listener, PathRule, Route, Text, Tls, slug};
+use crate::note::Place;
+
+pub(super) struct Assembly<'a> {
+    pub run: Run<'a>,
+    pub draft: Draft,
+    /// The first number of http-proxy-middleware's version, where a package.json says it.
+    pub version: Option<u32>,
+    routes: Vec<Route>,
+    /// What handlers ask of requests for those behind them.
+    conditions: Conditions,
+    /// Parts of folders that are closed, with what holds for each.
+    closed_files: Vec<(Route, Vec<usize>)>,
+    /// The paths of each proxy, by its line.
+    pub proxied: Vec<(usize, Vec<PathRule>)>,
+}
+
+/// How deep routers may be mounted in one another.
+const DEPTH: usize = 16;
+
+/// A place where handlers stand, and what holds there.
+#[derive(Clone, Copy)]
+struct Mount<'m> {
+    path: &'m str,
+    /// The conditions that are known to hold.
+    held: &'m [usize],
+    depth: usize,
+}
+
+impl<'a> Assembly<'a> {
+    pub(super) fn new(run: Run<'a>, version: Option<u32>) -> Self {
+        Self {
+            run,
+            draft: Draft::default(),
+            version,
+            routes: Vec::new(),
+            conditions: Conditions::default(),
+            closed_files: Vec::new(),
+            proxied: Vec::new(),
+        }
+    }
+
+    pub(super) fn finish(mut self, place: &Place) -> Draft {
+        self.listeners(place);
+        let mounted = self.mounted();
+        let has_application = self.run.program.routers.len() < self.run.program.apps.len();
+        for app in 0..self.run.program.apps.len() {
+            let is_router = has_application && self.run.program.routers.contains(&app);
+            if is_router && !mounted.contains(&app) {
+                self.run.notes.left(place, "a router that is not seen to be mounted anywhere");
+            } else if !mounted.contains(&app) {
+                self.entries(app, Mount { path: "/", held: &[], depth: 0 });
+            }
+        }
+        for (route, held) in std::mem::take(&mut self.closed_files) {
+            let is_there = |it: &Route| it.path == route.path && it.methods == route.methods;
+            if !self.routes.iter().any(is_there) && self.taken(self.routes.len(), &route).is_none()
+            {
+                self.put(route, &held);
+            }
+        }
+        self.upgrades();
+        if self.run.is_exhausted() {
+            self.run
+                .notes
+                .left(place, "it does more than can be gone through; the rest is not read");
+        }
+        self.draft.user_id = std::mem::take(&mut self.run.program.user_id);
+        self.draft.user_id.dedup();
+        for mut route in std::mem::take(&mut self.routes) {
+            route.name = self.draft.free_name(&route.name);
+            self.draft.routes.push(route);
+        }
+        self.draft
+    }
+
+    /// Routers that stand in others.
+    fn mounted(&self) -> Vec<usize> {
+        let entries = self.run.program.apps.iter().flatten();
+        let handlers = entries.flat_map(|entry| &entry.handlers);
+        handlers.filter_map(|it| if let Value::App(app) = it { Some(*app) } else { None }).collect()
+    }
+
+    fn listeners(&mut self, place: &Place) {
+        for listen in std::mem::take(&mut self.run.program.listens) {
+            let host = match listen.host.as_deref() {
+                None | Some("0.0.0.0" | "::" | "") => "0.0.0.0",
+                Some("localhost") => "127.0.0.1",
+                Some(host) => host,
+            };
+            let address = Written::plain(&format!("{host}:")).then(listen.port).text();
+            let tls = listen.tls.map(|pair| Tls {
+                certificates: vec![pair],
+                h1_only: true,
+                ..Tls::default()
+            });
+            let is_known = |it: &Listener| it.address.as_str() == address.as_str();
+            if !self.draft.listeners.iter().any(is_known) {
+                let _ = listen.line;
+                self.draft.listeners.push(Listener {
+                    comment: Vec::new(),
+                    address,
+                    tls,
+                    redirect_to: None,
+                });
+            }
+        }
+        if self.draft.listeners.is_empty() {
+            self.run.notes.changed(place, "nothing listens in this file; here it is port 3000");
+            let address = Text::literal("0.0.0.0:3000");
+            let comment = Vec::new();
+            self.draft.listeners.push(Listener { comment, address, tls: None, redirect_to: None });
+        }
+    }
+
+    fn entries(&mut self, app: usize, mount: Mount<'_>) {
+        let entries = self.run.program.apps.get(app).cloned().unwrap_or_default();
+        for entry in entries {
+            let place = self.run.place(entry.line);
+            let paths = match &entry.paths {
+                None => vec![PathRule::Prefix(mount.path.to_owned())],
+                Some(paths) => self.rules(&entry, paths, mount, &place),
+            };
+            for path in paths {
+                self.chain(&entry, &path, mount, &place);
+            }
+        }
+    }
+
+    fn rules(
+        &mut self,
+        entry: &Entry<'a>,
+        paths: &Value<'a>,
+        mount: Mount<'_>,
+        place: &Place,
+    ) -> Vec<PathRule> {
+        let mut rules = Vec::new();
+        for path in paths.items() {
+            let written = path.plain();
+            let rule =
+                written.as_deref().and_then(|it| paths::rule(mount.path, it, entry.is_prefix));
+            match rule {
+                Some(rule) => rules.push(rule),
+                None => self.pattern(entry, written, mount, place),
+            }
+        }
+        rules
+    }
+
+    /// A path that can't be said here. What guards it guards all below what it begins with.
+    fn pattern(
+        &mut self,
+        entry: &Entry<'a>,
+        path: Option<String>,
+        mount: Mount<'_>,
+        place: &Place,
+    ) {
+        let shown = path.clone().unwrap_or("a pattern".to_owned());
+        if self.guards(&entry.handlers, mount.depth) {
+            let stem = join(mount.path, paths::stem(path.as_deref().unwrap_or_default()));
+            let scope = Scope { path: PathRule::Prefix(stem), methods: entry.methods.clone() };
+            self.closes(&format!("a handler for `{shown}`"), &scope, place);
+            return;
+        }
+        let text = format!(
+            "`{shown}`: a route's path is exact or a prefix; what this took goes where the rest of the \
+             paths go"
+        );
+        self.run.notes.left(place, text);
+    }
+
+    /// Whether one of these may turn requests away.
+    fn guards(&mut self, handlers: &[Value<'a>], depth: usize) -> bool {
+        handlers.iter().any(|handler| match handler {
+            Value::Native(name) => may_guard(name),
+            Value::Call(call) => may_guard(&call.name),
+            Value::Function(function) => matches!(self.run.kind_of(*function), Kind::Guards),
+            Value::App(router) if depth < DEPTH && self.run.may_go_on() => {
+                let entries = self.run.program.apps.get(*router).cloned().unwrap_or_default();
+                entries.iter().any(|entry| self.guards(&entry.handlers, depth + 1))
+            }
+            _ => true,
+        })
+    }
+
+    /// Handlers one after another.
+    fn chain(&mut self, entry: &Entry<'a>, path: &PathRule, mount: Mount<'_>, place: &Place) {
+        let written = rule_path(path).to_owned();
+        let is_prefix = matches!(path, PathRule::Prefix(_));
+        let scope = Scope { path: path.clone(), methods: entry.methods.clone() };
+        let mut held = mount.held.to_vec();
+        let count = entry.handlers.len();
+        for (number, handler) in entry.handlers.iter().enumerate() {
+            if !self.run.may_go_on() {
+                return;
+            }
+            let is_last = number + 1 == count;
+            match handler {
+                Value::App(router) => {
+                    if mount.depth < DEPTH {
+                        let depth = mount.depth + 1;
+                        self.entries(*router, Mount { path: &written, held: &held, depth });
+                    }
+                }
+                Value::Call(call) if is_proxy(&call.name) => {
+                    let before = self.routes.len();
+                    let routes = self.proxy(call, &written, is_prefix);
+                    for route in routes.clone() {
+                        self.add_after(before, route, &routes, entry, &held);
+                    }
+                    return;
+                }
+                // `app.options('*', cors())` is for preflights, which the policy of all answers.
+                Value::Call(call)
+                    if call.name == "cors" && is_last && !entry.methods.is_empty() => {}
+                Value::Call(call) if call.name == "cors" => {
+                    let at = self.run.place(call.line);
+                    let made = cors::policy(call.arguments.first(), &at, self.run.notes);
+                    match made {
+                        Some(made) if is_last && written == "/" => self.draft.cors = Some(made),
+                        Some(made) => held.push(self.demand(&scope, Demand::Cors(made), &at)),
+                        None => {}
+                    }
+                }
+                Value::Call(call) if rates::is_limit(&call.name) => {
+                    let at = self.run.place(call.line);
+                    if let Some(limit) = rates::limit(call, &at, self.run.notes) {
+                        held.push(self.demand(&scope, Demand::Limit(limit), place));
+                    }
+                }
+                Value::Call(call)
+                    if matches!(call.name.as_str(), "express.static" | "serve-static") =>
+                {
+                    let at = self.run.place(call.line);
+                    match call.arguments.first().and_then(Value::plain) {
+                        Some(root) => {
+                            let text = "a file that is not there is answered 404; Express asks what \
+                                        stands behind";
+                            self.run.notes.changed(&at, text);
+                            let files = Files { root, ..Files::default() };
+                            let path = PathRule::Prefix(written.clone());
+                            let mut route =
+                                Route::new(at, slug(&written), path, Action::Files(files));
+                            route.prefix = (written != "/").then(|| "/".to_owned());
+                            self.add(route, entry, &held);
+                        }
+                        None => self.run.notes.left(&at, "a folder that is not seen"),
+                    }
+                }
+                Value::Call(call) if call.name == "compression" => {
+                    if written == "/" {
+                        self.draft.compression = Some(Compression {
+                            algorithms: Vec::new(),
+                            types: Vec::new(),
+                            min_size: None,
+                            gzip_level: None,
+                        });
+                    } else {
+                        let text = "`compression` of some paths; see `routes[].compression`";
+                        self.run.notes.left(place, text);
+                    }
+                }
+                Value::Call(call) if call.arguments.iter().any(|it| it.get("verify").is_some()) => {
+                    held.push(self.closes(
+                        &format!("`{}` with `verify`", call.name),
+                        &scope,
+                        place,
+                    ));
+                }
+                Value::Call(call) => {
+                    let at = self.run.place(call.line);
+                    held.extend(self.named(&call.name, &scope, &at));
+                }
+                Value::Native(name) => held.extend(self.named(name, &scope, place)),
+                Value::Function(function) => match self.run.kind_of(*function) {
+                    Kind::Answers(action) => {
+                        let route = Route::new(place.clone(), slug(&written), path.clone(), action);
+                        self.add(route, entry, &held);
+                        return;
+                    }
+                    Kind::Proxies(target) => {
+                        let route = self.passes(&target, path, entry.is_prefix, place);
+                        self.add(route, entry, &held);
+                        return;
+                    }
+                    Kind::Sends(file) => {
+                        self.sends(&file, place);
+                        return;
+                    }
+                    Kind::Errors => {
+                        let text = "errors are the gateway's own; see `error_pages`";
+                        self.run.notes.changed(place, text);
+                    }
+                    Kind::Passes => {}
+                    Kind::Guards => {
+                        held.push(self.closes("a handler that turns away", &scope, place));
+                    }
+                    Kind::Middles => {
+                        let text = "code that looks at each request; see `headers`, or a filter of \
+                                    your own";
+                        self.run.notes.left(place, text);
+                    }
+                    Kind::Code => {
+                        let text = "code of your own: give it a service, and a route to it; until then \
+                                    what it answered goes where the rest of the paths go";
+                        self.run.notes.left(place, text);
+                        return;
+                    }
+                },
+                _ => held.push(self.closes("a handler that is not seen here", &scope, place)),
+            }
+        }
+    }
+
+    fn demand(&mut self, scope: &Scope, demand: Demand, place: &Place) -> usize {
+        let is_front_page = scope.path == PathRule::Exact("/".to_owned());
+        if is_front_page && matches!(demand, Demand::Limit(_)) {
+            self.run.notes.left(place, "a limit of `/` alone holds for handlers of its own line");
+        }
+        self.conditions.add(scope.clone(), demand, place.line)
+    }
+
+    /// A handler that comes from elsewhere; a condition, if it may turn away.
+    fn named(&mut self, name: &str, scope: &Scope, place: &Place) -> Option<usize> {
+        if may_guard(name) {
+            return Some(self.closes(&format!("`{name}`"), scope, place));
+        }
+        if is_harmless(name) {
+            return None;
+        }
+        let hint = match name {
+            "helmet" => "see `headers.response.set`",
+            _ => "a handler that is not known to the import",
+        };
+        self.run.notes.left(place, format!("`{name}`: {hint}"));
+        None
+    }
+
+    fn closes(&mut self, what: &str, scope: &Scope, place: &Place) -> usize {
+        let text = format!(
+            "{what}: what stands behind it answers 403, until a route with a guard of yours takes its \
+             place"
+        );
+        self.run.notes.left(place, text);
+        self.demand(scope, Demand::Guard, place)
+    }
+
+    /// `res.sendFile('index.html')` for all that is left, beside the folder that it stands in.
+    fn sends(&mut self, file: &str, place: &Place) {
+        let (folder, name) = file.rsplit_once('/').unwrap_or((".", file));
+        for route in &mut self.routes {
+            if let Action::Files(files) = &mut route.action
+                && files.root == folder
+                && route.path == PathRule::Prefix("/".to_owned())
+            {
+                files.fallback = Some(format!("/{name}"));
+                let text = format!("`{name}` is given for paths whose last segment has no dot");
+                self.run.notes.changed(place, text);
+                return;
+            }
+        }
+        self.run.notes.left(place, format!("`{file}`: see `files`"));
+    }
+
+    fn add(&mut self, route: Route, entry: &Entry<'a>, held: &[usize]) {
+        self.add_after(self.routes.len(), route, &[], entry, held);
+    }
+
+    /// Adds a route that so many stand before, and one for each part of it for which other conditions
+    /// hold, unless one that is made with it takes that part.
+    fn add_after(
+        &mut self,
+        before: usize,
+        mut route: Route,
+        siblings: &[Route],
+        entry: &Entry<'a>,
+        held: &[usize],
+    ) {
+        route.methods.clone_from(&entry.methods);
+        if let Some(line) = self.taken(before, &route) {
+            let path = rule_path(&route.path);
+            let text = format!("it is never asked: line {line} takes `{path}` before");
+            self.run.notes.changed(&route.place, text);
+            return;
+        }
+        let whole = Scope { path: route.path.clone(), methods: route.methods.clone() };
+        let Some(parts) = self.conditions.parts(&whole) else {
+            let text = "so much is asked of parts of it that all of it is asked of the whole";
+            self.run.notes.changed(&route.place, text);
+            let all = union(held, &self.conditions.touching(&whole));
+            self.put(route, &all);
+            return;
+        };
+        let of_whole = union(held, &self.conditions.covering(&whole));
+        let is_closed = self.is_closed(&of_whole);
+        let mut narrower: Vec<_> = parts.into_iter().skip(1).collect();
+        // Among those of the same path the first that takes a request has it.
+        narrower.sort_by_key(|part| (part.methods.is_empty(), part.methods.len()));
+        for part in narrower {
+            let of_part = union(held, &self.conditions.covering(&part));
+            let is_taken = siblings.iter().any(|it| {
+                let is_below =
+                    it.path != route.path && route.path.rest(rule_path(&it.path)).is_some();
+                is_below && it.hosts == route.hosts && it.path.rest(rule_path(&part.path)).is_some()
+            });
+            if is_closed || of_part == of_whole || is_taken {
+                continue;
+            }
+            self.add_part(before, &route, part, &of_part);
+        }
+        self.put(route, &of_whole);
+    }
+
+    fn add_part(&mut self, before: usize, whole: &Route, part: Scope, held: &[usize]) {
+        let (path, from) = (rule_path(&part.path).to_owned(), rule_path(&whole.path).to_owned());
+        let own = self.conditions.of(held).filter(|it| it.scope.path == part.path);
+        let lines: Vec<_> = own.map(|it| it.line).collect();
+        let route = self.part(whole, part, &lines);
+        if self.taken(before, &route).is_some() {
+            return;
+        }
+        let is_closed = self.is_closed(held);
+        if is_closed {
+            let text = format!(
+                "`{path}` is compared letter by letter: Express takes `{}` for it too, which goes where the \
+                 rest of `{from}` goes",
+                path.to_uppercase()
+            );
+            self.run.notes.changed(&whole.place, text);
+        }
+        match (&whole.action, is_closed) {
+            // What stands behind a folder is asked where there is no file, so it comes first.
+            (Action::Files(_), true) => self.closed_files.push((route, held.to_vec())),
+            (Action::Files(_), false) => {
+                let text = format!("what is asked of `{path}` alone is not asked of files");
+                self.run.notes.changed(&whole.place, text);
+            }
+            _ => self.put(route, held),
+        }
+    }
+
+    /// The route for some of its requests alone.
+    fn part(&mut self, whole: &Route, part: Scope, lines: &[usize]) -> Route {
+        let mut route = Route { path: part.path, methods: part.methods, ..whole.clone() };
+        let path = rule_path(&route.path).to_owned();
+        route.name = slug(&path);
+        let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+        if !lines.is_empty() {
+            let from = rule_path(&whole.path);
+            let told = format!("Apart from `{from}` for line {}.", lines.join(" and "));
+            route.comment.push(told);
+        }
+        if let (Some(prefix), Some(rest)) = (&whole.prefix, whole.path.rest(&path)) {
+            route.prefix = Some(join(prefix, rest)).filter(|prefix| *prefix != path);
+        }
+        for (_, own) in &mut self.proxied {
+            if own.contains(&whole.path) {
+                own.push(route.path.clone());
+            }
+        }
+        route
+    }
+
+    fn is_closed(&self, held: &[usize]) -> bool {
+        self.conditions.of(held).any(|condition| condition.demand == Demand::Guard)
+    }
+
+    /// The line of the first of so many routes that takes all that this one would.
+    fn taken(&self, before: usize, route: &Route) -> Option<usize> {
+        let path = rule_path(&route.path);
+        let taken = self.routes.iter().take(before).find(|earlier| {
+            let covers = match &earlier.path {
+                PathRule::Exact(_) => earlier.path == route.path,
+                PathRule::Prefix(_) => earlier.path.rest(path).is_some(),
+            };
+            let passes_on = matches!(earlier.action, Action::Files(_));
+            covers && earlier.hosts.is_empty() && !passes_on && earlier.methods.is_empty()
+        });
+        taken.map(|earlier| earlier.place.line)
+    }
+
+    fn put(&mut self, mut route: Route, held: &[usize]) {
+        if self.is_closed(held) {
+            route.note_closing();
+            route.action = Action::Respond { status: 403, body: None, content_type: None };
+            route.prefix = None;
+        }
+        for condition in self.conditions.of(held) {
+            match &condition.demand {
+                Demand::Guard => {}
+                Demand::Limit(limit) => route.rate_limits.push(limit.clone()),
+                // What comes last has the last word about a header field.
+                Demand::Cors(policy) => route.cors = Some(policy.clone()),
+            }
+        }
+        let is_there = |it: &&Route| {
+            it.path == route.path && it.methods == route.methods && it.hosts == route.hosts
+        };
+        if let Some(earlier) = self.routes.iter().find(is_there) {
+            let (path, line) = (rule_path(&route.path), earlier.place.line);
+            let text =
+                format!("`{path}` is that of line {line} here, and can't be led on from there");
+            self.run.notes.left(&route.place, text);
+            return;
+        }
+        self.routes.push(route);
+    }
+
+    /// What handlers of `upgrade` do.
+    fn upgrades(&mut self) {
+        for (call, paths) in std::mem::take(&mut self.run.program.upgraded) {
+            let own = self.proxied.iter().find(|(line, _)| *line == call.line).map(|(_, own)| own);
+            let own = own.cloned().unwrap_or_default();
+            for route in &mut self.routes {
+                let is_meant = paths.is_empty()
+                    || paths.iter().any(|it| it.rest(rule_path(&route.path)).is_some());
+                if own.contains(&route.path) && is_meant {
+                    route.websocket = true;
+                }
+            }
+        }
+        for upgrade in std::mem::take(&mut self.run.program.upgrades) {
+            let place = self.run.place(upgrade.line);
+            let Some(target) = Target::of(&upgrade.target, &place, self.run.notes) else {
+                self.run.notes.left(&place, "WebSockets to a service that is not seen");
+                continue;
+            };
+            let name = self.draft.upstream(target.upstream.clone());
+            let paths = match upgrade.paths.is_empty() {
+                true => vec![PathRule::Prefix("/".to_owned())],
+                false => upgrade.paths,
+            };
+            for path in paths {
+                let to = match upgrade.keeps_path {
+                    true => join(&target.base, rule_path(&path)),
+                    false => join(&target.base, "/"),
+                };
+                self.websockets(&path, &name, to, upgrade.keeps_path, &place);
+            }
+        }
+    }
+
+    fn websockets(&mut self, path: &PathRule, name: &str, to: String, keeps: bool, place: &Place) {
+        let action = Action::Upstream(name.to_owned());
+        if let Some(known) =
+            self.routes.iter_mut().find(|it| it.path == *path && it.action == action)
+        {
+            known.websocket = true;
+            return;
+        }
+        let text = format!(
+            "ordinary requests for `{}` go to `{name}` as well{}",
+            rule_path(path),
+            if keeps { "" } else { ", and the client's query goes along" },
+        );
+        self.run.notes.changed(place, text);
+        let name = slug(rule_path(path));
+        let name = format!("{}-ws", name.trim_end_matches("-ws"));
+        let mut route = Route::new(place.clone(), name, path.clone(), action);
+        let scope = Scope { path: path.clone(), methods: Vec::new() };
+        let is_guarded = self.is_closed(&self.conditions.touching(&scope));
+        if is_guarded || self.routes.iter().any(|it| it.path == *path) {
+            // Ordinary requests for it go elsewhere, or nowhere.
+            route.match_headers.push(("upgrade".to_owned(), "websocket".to_owned()));
+        }
+        route.prefix = Some(to).filter(|to| to != rule_path(path));
+        if route.prefix.is_some() {
+            route.path = PathRule::Prefix(rule_path(path).to_owned());
+        }
+        self.routes.push(route);
+    }
+}
+
+/// These numbers and those, each once, in order.
+fn union(these: &[usize], those: &[usize]) -> Vec<usize> {
+    let all: std::collections::BTreeSet<usize> = these.iter().chain(those).copied().collect();
+    all.into_iter().collect()
+}

@@ -1,0 +1,162 @@
+//! What a handler asks of the requests that it lets through to those behind it.
+
+use super::proxy::rule_path;
+use crate::draft::{Cors, PathRule, RateLimit};
+
+/// The most parts that conditions may cut a route into.
+const MOST_PARTS: usize = 64;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// It may turn them away.
+    Guard,
+    Limit(RateLimit),
+    Cors(Cors),
+}
+
+/// Requests, by where they go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Scope {
+    pub path: PathRule,
+    /// None are all.
+    pub methods: Vec<String>,
+}
+
+impl Scope {
+    /// Those that are in both.
+    fn meet(&self, other: &Self) -> Option<Self> {
+        let (mine, its) = (rule_path(&self.path), rule_path(&other.path));
+        let path = if self.path == other.path || self.path.rest(its).is_some() {
+            &other.path
+        } else if other.path.rest(mine).is_some() {
+            &self.path
+        } else {
+            return None;
+        };
+        let methods: Vec<_> = match (self.methods.is_empty(), other.methods.is_empty()) {
+            (true, _) => other.methods.clone(),
+            (_, true) => self.methods.clone(),
+            _ => other.methods.iter().filter(|it| self.methods.contains(it)).cloned().collect(),
+        };
+        let is_any = self.methods.is_empty() && other.methods.is_empty();
+        (is_any || !methods.is_empty()).then(|| Self { path: path.clone(), methods })
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        self.meet(other).as_ref() == Some(other)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Condition {
+    pub scope: Scope,
+    pub demand: Demand,
+    pub line: usize,
+    /// Whether it is for the handlers of its own line alone.
+    is_own: bool,
+}
+
+/// The conditions so far, in the program's order; each is known by its number.
+#[derive(Debug, Default)]
+pub(super) struct Conditions(Vec<Condition>);
+
+impl Conditions {
+    /// Adds one. What is for a path alone is for all below it as well: Express takes a slash at its end
+    /// for the same path, and a path that is rewritten is a prefix here. But the front page is not
+    /// everything, and a policy of CORS opens.
+    pub(super) fn add(&mut self, mut scope: Scope, demand: Demand, line: usize) -> usize {
+        let mut is_own = false;
+        if let PathRule::Exact(path) = &scope.path {
+            match &demand {
+                Demand::Guard if path == "/" => {}
+                Demand::Guard | Demand::Limit(_) if path != "/" => {
+                    scope.path = PathRule::Prefix(path.clone());
+                }
+                _ => is_own = true,
+            }
+        }
+        self.0.push(Condition { scope, demand, line, is_own });
+        self.0.len() - 1
+    }
+
+    /// Those of these numbers.
+    pub(super) fn of<'c>(&'c self, numbers: &'c [usize]) -> impl Iterator<Item = &'c Condition> {
+        numbers.iter().filter_map(|number| self.0.get(*number))
+    }
+
+    /// Those that hold for all of these requests.
+    pub(super) fn covering(&self, scope: &Scope) -> Vec<usize> {
+        self.numbers(|condition| condition.scope.covers(scope))
+    }
+
+    /// Those that hold for some of them.
+    pub(super) fn touching(&self, scope: &Scope) -> Vec<usize> {
+        self.numbers(|condition| condition.scope.meet(scope).is_some())
+    }
+
+    fn numbers(&self, takes: impl Fn(&Condition) -> bool) -> Vec<usize> {
+        let all = self.0.iter().enumerate();
+        all.filter(|(_, condition)| !condition.is_own && takes(condition))
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    /// These requests, and each part of them for which others hold; `None` when they are too many.
+    pub(super) fn parts(&self, whole: &Scope) -> Option<Vec<Scope>> {
+        let mut parts = vec![whole.clone()];
+        let mut next = 0;
+        while let Some(part) = parts.get(next).cloned() {
+            for condition in self.0.iter().filter(|condition| !condition.is_own) {
+                let met = condition.scope.meet(&part).filter(|met| !parts.contains(met));
+                parts.extend(met);
+                if parts.len() > MOST_PARTS {
+                    return None;
+                }
+            }
+            next += 1;
+        }
+        Some(parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(path: &str, methods: &[&str]) -> Scope {
+        let methods = methods.iter().map(|it| (*it).to_owned()).collect();
+        Scope { path: PathRule::Prefix(path.to_owned()), methods }
+    }
+
+    #[test]
+    fn a_route_falls_into_the_parts_that_conditions_make() {
+        let mut conditions = Conditions::default();
+        conditions.add(scope("/api/login", &["POST"]), Demand::Guard, 1);
+        conditions.add(scope("/api/login/x", &[]), Demand::Guard, 2);
+        conditions.add(scope("/other", &[]), Demand::Guard, 3);
+        let parts = conditions.parts(&scope("/api", &[])).expect("not many");
+        assert_eq!(
+            parts,
+            [
+                scope("/api", &[]),
+                scope("/api/login", &["POST"]),
+                scope("/api/login/x", &[]),
+                scope("/api/login/x", &["POST"]),
+            ]
+        );
+        assert_eq!(conditions.covering(&scope("/api/login/x", &["POST"])), [0, 1]);
+        assert_eq!(conditions.covering(&scope("/api/login", &["GET"])), [0_usize; 0]);
+        assert_eq!(conditions.touching(&scope("/api", &["POST"])), [0, 1]);
+        let exact = Scope { path: PathRule::Exact("/api".to_owned()), methods: Vec::new() };
+        assert_eq!(conditions.parts(&exact).expect("one"), [exact]);
+    }
+
+    #[test]
+    fn too_many_parts_are_told() {
+        let mut conditions = Conditions::default();
+        for number in 0..MOST_PARTS {
+            conditions.add(scope(&format!("/{number}"), &[]), Demand::Guard, 1);
+        }
+        assert_eq!(conditions.parts(&scope("/", &[])), None);
+    }
+}

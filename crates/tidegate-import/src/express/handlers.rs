@@ -1,0 +1,279 @@
+//! Handlers that are functions of the program: those that give a fixed answer, those that guard,
+//! and the rest, which is code.
+
+use super::run::Run;
+use super::value::{Function, Value};
+use crate::draft::Action;
+use oxc_ast::ast::{BindingPattern, Expression, Statement};
+use oxc_span::GetSpan;
+
+/// What a handler is.
+pub(super) enum Kind<'a> {
+    /// It answers this, always.
+    Answers(Action),
+    /// It hands the request on by http-proxy, with these options.
+    Proxies(Value<'a>),
+    /// It sends this file.
+    Sends(String),
+    /// It looks at errors.
+    Errors,
+    /// It passes on, having logged.
+    Passes,
+    /// It may turn requests away.
+    Guards,
+    /// It does something with each request and passes it on.
+    Middles,
+    /// It answers by code.
+    Code,
+}
+
+/// Words by which a handler that turns away is known.
+const REFUSALS: [&str; 6] =
+    ["401", "403", "Unauthorized", "Forbidden", "unauthorized", "forbidden"];
+/// The same, of names.
+const GUARDS: [&str; 22] = [
+    "acl",
+    "admin",
+    "allow",
+    "apikey",
+    "auth",
+    "csrf",
+    "csurf",
+    "deny",
+    "ensure",
+    "guard",
+    "ipfilter",
+    "jwt",
+    "login",
+    "lusca",
+    "passport",
+    "permission",
+    "protect",
+    "restrict",
+    "role",
+    "session",
+    "token",
+    "verify",
+];
+/// What has such a name, and lets everybody pass.
+const SESSIONS: [&str; 4] =
+    ["cookie-session", "express-session", "passport.initialize", "passport.session"];
+/// What a handler does that may not let a request pass.
+const TURNS: [&str; 9] = [
+    ".end(",
+    ".json(",
+    ".redirect(",
+    ".send(",
+    ".sendStatus(",
+    ".status(",
+    "await ",
+    "throw ",
+    "verify",
+];
+/// Names of what does not turn away for who one is.
+const HARMLESS: [&str; 17] = [
+    "bodyparser",
+    "body-parser",
+    "compress",
+    "cookie",
+    "express.json",
+    "express.raw",
+    "express.text",
+    "express.urlencoded",
+    "logg",
+    "metric",
+    "morgan",
+    "pino",
+    "requestid",
+    "request-id",
+    "response-time",
+    "trace",
+    "winston",
+];
+
+/// Whether nothing is lost without what has this name.
+pub(super) fn is_harmless(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SESSIONS.contains(&name.as_str())
+        || HARMLESS.iter().any(|word| name.contains(word)) && !is_guard(&name)
+}
+
+/// Whether a piece of the program turns requests away.
+pub(super) fn refuses(text: &str) -> bool {
+    REFUSALS.iter().any(|word| text.contains(word))
+}
+
+pub(super) fn is_guard(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    !SESSIONS.contains(&name.as_str()) && GUARDS.iter().any(|word| name.contains(word))
+}
+
+/// Whether a handler that comes from elsewhere may turn requests away: by its name, or because the
+/// program's own files are not read.
+pub(super) fn may_guard(name: &str) -> bool {
+    is_guard(name) || ["./", "../", "#", "~", "@/"].iter().any(|own| name.starts_with(own))
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn kind_of(&mut self, function: Function<'a>) -> Kind<'a> {
+        let text = self.text_of(function.span);
+        let parameters = function.parameters.items.len();
+        if parameters == 4 {
+            return Kind::Errors;
+        }
+        let third = function.parameters.items.get(2).map(|third| self.text_of(third.span));
+        let uses = third.map_or(0, |third| words(self.text_of(function.body.span), third));
+        if function.parameters.rest.is_some() || uses > 0 {
+            return match third
+                .filter(|_| uses == 1)
+                .and_then(|third| self.lets_pass(function, third))
+            {
+                None => Kind::Guards,
+                Some(true) => Kind::Passes,
+                Some(false) => Kind::Middles,
+            };
+        }
+        let refuses = refuses(text);
+        let kind = self.proxies(function).or_else(|| self.answer(function));
+        kind.unwrap_or(if refuses { Kind::Guards } else { Kind::Code })
+    }
+
+    /// Whether all that a handler does is to log; nothing, when it may do else than to go on with
+    /// `next()` at its end.
+    fn lets_pass(&mut self, function: Function<'a>, third: &str) -> Option<bool> {
+        let (last, before) = function.body.statements.split_last()?;
+        let goes_on = format!("{third}()");
+        let is_end = |text: &str| {
+            let text = text.trim().trim_end_matches(';').trim();
+            text.strip_prefix("return ").unwrap_or(text) == goes_on
+        };
+        if !is_end(self.text_of(last.span())) {
+            return None;
+        }
+        let texts = before.iter().map(|statement| self.text_of(statement.span()));
+        let mut only_logs = true;
+        for text in texts {
+            let is_log = ["console.", "logger.", "log."].iter().any(|word| text.starts_with(word));
+            if words(text, "return") > 0 || !is_log && TURNS.iter().any(|word| text.contains(word))
+            {
+                return None;
+            }
+            only_logs &= is_log;
+        }
+        Some(only_logs)
+    }
+
+    /// `(req, res) => proxy.web(req, res, {target})`, whatever is logged beside.
+    fn proxies(&mut self, function: Function<'a>) -> Option<Kind<'a>> {
+        let mut found = None;
+        for statement in &function.body.statements {
+            let Statement::ExpressionStatement(statement) = statement else { return None };
+            if self.text_of(statement.span).starts_with("console.") {
+                continue;
+            }
+            let Expression::CallExpression(call) = &statement.expression else { return None };
+            let Expression::StaticMemberExpression(member) = &call.callee else { return None };
+            let Value::Call(made) = self.eval(&member.object) else { return None };
+            if member.property.name != "web" || !made.name.starts_with("http-proxy") {
+                return None;
+            }
+            let own = made.arguments.first().map(Value::fields).unwrap_or_default().to_vec();
+            let given = self.arguments(&call.arguments);
+            let given = given.get(2).map(Value::fields).unwrap_or_default();
+            found = Some(Kind::Proxies(Value::Object([&own, given].concat())));
+        }
+        found
+    }
+
+    /// The one answer that a function gives, whatever it is asked.
+    fn answer(&mut self, function: Function<'a>) -> Option<Kind<'a>> {
+        let response = match &function.parameters.items.get(1)?.pattern {
+            BindingPattern::BindingIdentifier(identifier) => identifier.name.as_str(),
+            _ => return None,
+        };
+        let mut calls = Vec::new();
+        for statement in &function.body.statements {
+            let expression = match statement {
+                Statement::ExpressionStatement(statement) => &statement.expression,
+                Statement::ReturnStatement(statement) => match &statement.argument {
+                    Some(argument) => argument,
+                    None => continue,
+                },
+                _ => return None,
+            };
+            if !self.text_of(expression.span()).starts_with("console.") {
+                self.calls_on(response, expression, &mut calls)?;
+            }
+        }
+        let (mut status, mut kind) = (200_u16, None);
+        for (method, arguments) in calls {
+            let first = arguments.first();
+            let number = first.and_then(Value::plain).and_then(|it| it.parse::<u16>().ok());
+            match (method.as_str(), first) {
+                ("status", _) => status = number?,
+                ("sendStatus", _) => {
+                    status = number?;
+                    kind = Some((None, None));
+                }
+                ("json", Some(value)) => {
+                    kind = Some((Some(value.json()?), Some("application/json; charset=utf-8")));
+                }
+                ("send", Some(value @ Value::Object(_))) => {
+                    kind = Some((Some(value.json()?), Some("application/json; charset=utf-8")));
+                }
+                ("send" | "end", Some(Value::Text(text))) => {
+                    let body = text.as_plain()?.to_owned();
+                    kind = Some((
+                        Some(body),
+                        Some("text/html; charset=utf-8").filter(|_| method == "send"),
+                    ));
+                }
+                ("send" | "end", None) => kind = Some((None, None)),
+                ("redirect", Some(to)) => {
+                    let (status, to) = match (number, arguments.get(1)) {
+                        (Some(status), Some(to)) => (status, to.plain()?),
+                        _ => (302, to.plain()?),
+                    };
+                    let to = to.replace('{', "{{").replace('}', "}}");
+                    return Some(Kind::Answers(Action::Redirect(status, to)));
+                }
+                ("sendFile", Some(file)) => return Some(Kind::Sends(file.plain()?)),
+                _ => return None,
+            }
+        }
+        let (body, content_type) = kind?;
+        let content_type = content_type.map(str::to_owned);
+        Some(Kind::Answers(Action::Respond { status, body, content_type }))
+    }
+
+    /// `res.status(200).json({…})` as its calls.
+    fn calls_on(
+        &mut self,
+        response: &str,
+        expression: &'a Expression<'a>,
+        calls: &mut Vec<(String, Vec<Value<'a>>)>,
+    ) -> Option<()> {
+        match expression {
+            Expression::Identifier(identifier) => (identifier.name == response).then_some(()),
+            Expression::CallExpression(call) => {
+                let Expression::StaticMemberExpression(member) = &call.callee else { return None };
+                self.calls_on(response, &member.object, calls)?;
+                let arguments = self.arguments(&call.arguments);
+                calls.push((member.property.name.as_str().to_owned(), arguments));
+                Some(())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How often a word stands in a text.
+fn words(text: &str, word: &str) -> usize {
+    let is_part = |it: Option<char>| it.is_some_and(|it| it.is_alphanumeric() || "_$".contains(it));
+    let found = text.match_indices(word).filter(|(at, _)| {
+        let (before, rest) = text.split_at(*at);
+        let behind = rest.get(word.len()..).unwrap_or_default();
+        !is_part(before.chars().next_back()) && !is_part(behind.chars().next())
+    });
+    found.count()
+}

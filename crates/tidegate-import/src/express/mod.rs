@@ -1,0 +1,96 @@
+//! Express with http-proxy-middleware: a program is read, not run, and what it says of its
+//! application becomes routes.
+
+mod assemble;
+mod conditions;
+mod cors;
+mod eval;
+mod handlers;
+mod paths;
+mod program;
+mod proxy;
+mod rates;
+mod run;
+mod target;
+mod text;
+mod unread;
+mod value;
+
+use super::draft::Draft;
+use super::note::{Notes, Place};
+use super::{Unreadable, text_of};
+use assemble::Assembly;
+use oxc_allocator::Allocator;
+use oxc_parser::Parser;
+use oxc_span::SourceType;
+use run::Run;
+use std::path::Path;
+
+/// The deepest nesting of brackets; the parser goes down as deep.
+const DEPTH: usize = 200;
+/// The most bytes of a program. Operators nest without brackets, and each byte may be one.
+const LARGEST: usize = 256 << 10;
+/// The stack on which it is read, of which no more is taken than is needed.
+const STACK: usize = 512 << 20;
+
+/// Reads a program in JavaScript or TypeScript.
+pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
+    let failed = |_| Unreadable::new(path, 1, "there is no memory to read it in");
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        let reader = thread.spawn_scoped(scope, || read(path, notes)).map_err(failed)?;
+        reader.join().unwrap_or_else(|_| Err(Unreadable::new(path, 1, "it can't be read")))
+    })
+}
+
+fn read(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
+    let text = text_of(path)?;
+    if text.len() > LARGEST {
+        return Err(Unreadable::new(path, 1, format!("it is larger than {LARGEST} bytes")));
+    }
+    if depth_of(&text) > DEPTH {
+        return Err(Unreadable::new(path, 1, "it is nested too deep"));
+    }
+    let allocator = Allocator::default();
+    let kind = SourceType::from_path(path).unwrap_or_default().with_unambiguous(true);
+    let parsed = Parser::new(&allocator, &text, kind).parse();
+    if let Some(error) = parsed.errors.first() {
+        let at =
+            error.labels.as_ref().and_then(|labels| labels.first()).map_or(0, |it| it.offset());
+        let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+        return Err(Unreadable::new(path, line, error.message.to_string()));
+    }
+    let mut run = Run::new(&text, path, notes);
+    run.statements(&parsed.program.body);
+    if run.program.apps.is_empty() {
+        return Err(Unreadable::new(path, 1, "there is no `express()` in it"));
+    }
+    run.close_unread(parsed.program.comments.iter().map(|comment| comment.span));
+    let place = Place { file: path.to_owned(), line: 1 };
+    Ok(Assembly::new(run, version(path)).finish(&place))
+}
+
+/// The deepest that brackets stand in one another, strings among them.
+fn depth_of(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// The version of http-proxy-middleware that the package.json beside the program names.
+fn version(path: &Path) -> Option<u32> {
+    let file = path.parent().unwrap_or(Path::new("")).join("package.json");
+    let json: serde_json::Value = serde_json::from_str(&text_of(&file).ok()?).ok()?;
+    let written = ["dependencies", "devDependencies"]
+        .iter()
+        .find_map(|kind| json.get(kind)?.get("http-proxy-middleware")?.as_str())?;
+    let digits = written.trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}

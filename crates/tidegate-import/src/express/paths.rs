@@ -1,0 +1,79 @@
+//! Express's paths, and http-proxy-middleware's rewrites of them.
+
+use crate::draft::PathRule;
+
+/// `/api` and `/users`: `/api/users`. Without a slash at its end, but for `/` itself.
+pub(super) fn join(mount: &str, path: &str) -> String {
+    let joined = format!("{}/{}", mount.trim_end_matches('/'), path.trim_start_matches('/'));
+    match joined.trim_end_matches('/') {
+        "" => "/".to_owned(),
+        trimmed => trimmed.to_owned(),
+    }
+}
+
+/// Characters that make a path a pattern.
+const PATTERN: [char; 10] = [':', '*', '(', ')', '{', '}', '?', '+', '[', '!'];
+
+/// The whole segments that a pattern begins with.
+pub(super) fn stem(pattern: &str) -> &str {
+    let plain = pattern.find(PATTERN).and_then(|at| pattern.get(..at)).unwrap_or(pattern);
+    plain.rfind('/').and_then(|at| plain.get(..at)).unwrap_or_default()
+}
+
+/// What a path matches, at a mount; `None` when it is a pattern.
+pub(super) fn rule(mount: &str, path: &str, is_prefix: bool) -> Option<PathRule> {
+    let ends = ["/{*splat}", "/*splat", "/(.*)", "/**", "/*"];
+    let stem = ends.iter().find_map(|end| path.strip_suffix(end));
+    // `/a*` takes `/ab` as well, and is no prefix of segments.
+    let stem = stem.or_else(|| ["*", "(.*)"].contains(&path).then_some(""));
+    let written = stem.unwrap_or(path);
+    if written.contains(PATTERN) {
+        return None;
+    }
+    let joined = join(mount, written);
+    Some(match is_prefix || stem.is_some() {
+        true => PathRule::Prefix(joined),
+        false => PathRule::Exact(joined),
+    })
+}
+
+/// The path that a pattern of `pathRewrite` stands for: `^/api`, `^/api/`.
+pub(super) fn literal(pattern: &str) -> Option<String> {
+    let pattern = pattern.strip_prefix('^')?.replace("\\/", "/");
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_~".contains(&byte);
+    (pattern.bytes().all(is_plain) && (pattern.is_empty() || pattern.starts_with('/')))
+        .then_some(pattern)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_at_a_mount() {
+        assert_eq!(join("/", "/"), "/");
+        assert_eq!(join("/api/", "users/"), "/api/users");
+        assert_eq!(rule("/api", "/x", true), Some(PathRule::Prefix("/api/x".to_owned())));
+        assert_eq!(rule("/", "*", false), Some(PathRule::Prefix("/".to_owned())));
+        assert_eq!(rule("/", "/x/*", false), Some(PathRule::Prefix("/x".to_owned())));
+        assert_eq!(rule("/", "/x/:id", false), None);
+        assert_eq!(rule("/", "/x*", false), None);
+    }
+
+    #[test]
+    fn what_a_pattern_begins_with() {
+        for (pattern, expected) in
+            [("/api/:tenant/admin", "/api"), ("/api/user-:id", "/api"), ("/:id", ""), ("", "")]
+        {
+            assert_eq!(stem(pattern), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_are_paths() {
+        assert_eq!(literal("^/api").as_deref(), Some("/api"));
+        assert_eq!(literal("^\\/api\\/").as_deref(), Some("/api/"));
+        assert_eq!(literal("/api"), None);
+        assert_eq!(literal("^/api/(v1|v2)"), None);
+    }
+}

@@ -1,0 +1,58 @@
+//! What a program says of its application, in its order.
+
+use super::text::Written;
+use super::value::{Call, Value};
+use crate::draft::PathRule;
+use std::rc::Rc;
+
+#[derive(Debug, Default)]
+pub(super) struct Program<'a> {
+    /// The applications and routers.
+    pub apps: Vec<Vec<Entry<'a>>>,
+    /// Which of them are routers.
+    pub routers: Vec<usize>,
+    pub listens: Vec<Listen>,
+    /// WebSockets that handlers of `upgrade` lead by hand.
+    pub upgrades: Vec<Upgrade<'a>>,
+    /// Proxies whose own `upgrade` is used, and for which paths; none are all.
+    pub upgraded: Vec<(Rc<Call<'a>>, Vec<PathRule>)>,
+    /// Query parameters that an upgrade handler reads for a user.
+    pub user_id: Vec<String>,
+}
+
+impl Program<'_> {
+    /// How much it says.
+    pub(super) fn size(&self) -> usize {
+        self.apps.iter().map(Vec::len).sum::<usize>() + self.listens.len()
+    }
+}
+
+/// `app.use(…)`, `app.get(…)` and their kin.
+#[derive(Debug, Clone)]
+pub(super) struct Entry<'a> {
+    pub line: usize,
+    /// None are all.
+    pub methods: Vec<String>,
+    /// Whether what is below the path is meant too.
+    pub is_prefix: bool,
+    pub paths: Option<Value<'a>>,
+    pub handlers: Vec<Value<'a>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Listen {
+    pub port: Written,
+    pub host: Option<String>,
+    /// The files of the certificate and its key.
+    pub tls: Option<(String, String)>,
+    pub line: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Upgrade<'a> {
+    pub paths: Vec<PathRule>,
+    pub target: Value<'a>,
+    pub line: usize,
+    /// Whether the target is asked for the client's path.
+    pub keeps_path: bool,
+}

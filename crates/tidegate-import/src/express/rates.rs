@@ -1,0 +1,73 @@
+//! The options of the module `express-rate-limit`.
+
+use super::value::{Call, Value};
+use crate::draft::{RateLimit, RateLimitBy};
+use crate::note::{Notes, Place};
+
+/// The longest time of a limit here, in milliseconds.
+const LONGEST: u64 = 24 * 60 * 60 * 1000;
+
+pub(super) fn is_limit(name: &str) -> bool {
+    ["express-rate-limit", "express-rate-limit.rateLimit", "express-rate-limit.default"]
+        .contains(&name)
+}
+
+/// The limit of a call; `None` when it can't be said here.
+pub(super) fn limit(call: &Call<'_>, place: &Place, notes: &mut Notes) -> Option<RateLimit> {
+    let options = call.arguments.first();
+    let get = |key: &str| options.and_then(|options| options.get(key));
+    let number = |value: Option<&Value<'_>>, default: u64| match value {
+        None => Some(default),
+        Some(value) => value.plain()?.parse().ok(),
+    };
+    let is_seen = options
+        .is_none_or(|options| matches!(options, Value::Object(_)) && options.get("...").is_none());
+    let requests = number(get("limit").or(get("max")), 5)
+        .and_then(|requests| u32::try_from(requests).ok())
+        .filter(|requests| (1..=1_000_000).contains(requests));
+    let window = number(get("windowMs"), 60_000).filter(|window| (1..=LONGEST).contains(window));
+    let (Some(requests), Some(window), true) = (requests, window, is_seen) else {
+        let text =
+            "a limit that is not seen; see `rate_limits`, such as `[{requests: 100, per: 1m}]`";
+        notes.left(place, text);
+        return None;
+    };
+    let mut is_carried = true;
+    for field in options.map(Value::fields).unwrap_or_default() {
+        let key = field.key.as_str();
+        match key {
+            "keyGenerator" => {
+                let text = "`keyGenerator` is code: a limit counts by address, user, header field or \
+                            cookie; see `rate_limits[].by`";
+                notes.left(place, text);
+                is_carried = false;
+            }
+            "store" => notes.left(place, "`store`: see `shared_counters`"),
+            "skip" | "handler" | "requestWasSuccessful" => {
+                notes.left(place, format!("`{key}` is code"));
+            }
+            "skipFailedRequests" | "skipSuccessfulRequests" if field.value.is_true() => {
+                notes.changed(place, format!("`{key}`: all requests are counted"));
+            }
+            "statusCode" if field.value.plain().as_deref() != Some("429") => {
+                notes.changed(place, "too many requests are answered 429");
+            }
+            "message" => {
+                notes.changed(place, "`message`: errors are the gateway's own; see `error_pages`");
+            }
+            _ => {}
+        }
+    }
+    if !is_carried {
+        return None;
+    }
+    let text = "requests come back one by one, not all at once when the time is over; each route counts for \
+                itself, WebSocket handshakes too; of its header fields `Retry-After` is sent, beyond the limit";
+    notes.changed(place, text);
+    let per = match window {
+        window if window % 60_000 == 0 => format!("{}m", window / 60_000),
+        window if window % 1_000 == 0 => format!("{}s", window / 1_000),
+        window => format!("{window}ms"),
+    };
+    Some(RateLimit { requests, per, burst: requests, by: RateLimitBy::ClientAddress })
+}

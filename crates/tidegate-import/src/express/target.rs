@@ -1,0 +1,97 @@
+//! The URL of a service.
+
+use super::text::{Piece, Written};
+use super::value::Value;
+use crate::draft::{Endpoint, Text, Upstream};
+use crate::note::{Notes, Place};
+
+/// A service that requests are led to.
+pub(super) struct Target {
+    pub upstream: Upstream,
+    /// What stands before the path of each request; empty, or without a slash at its end.
+    pub base: String,
+    /// The name that it is called by, where the URL has no port.
+    pub host: Option<String>,
+}
+
+impl Target {
+    /// Reads `http://host:port/path`, or `{host, port, protocol}`.
+    pub(super) fn of(value: &Value<'_>, place: &Place, notes: &mut Notes) -> Option<Self> {
+        if let Value::Object(_) = value {
+            let scheme = value.get("protocol").and_then(Value::plain).unwrap_or("http:".to_owned());
+            let host = value.get("host").or(value.get("hostname"))?.written()?;
+            let url = Written::plain(&format!("{scheme}//")).then(host);
+            let port = value.get("port").and_then(Value::written);
+            return Self::of_url(
+                &port.map_or(url.clone(), |port| url.then(Written::plain(":")).then(port)),
+                place,
+                notes,
+            );
+        }
+        Self::of_url(&value.written()?, place, notes)
+    }
+
+    fn of_url(written: &Written, place: &Place, notes: &mut Notes) -> Option<Self> {
+        let variable = written.first_variable().map(str::to_owned);
+        let url = match written.0.first() {
+            // `process.env.URL || 'http://…'`: an endpoint is no URL.
+            Some(Piece::Variable { name, default }) => {
+                let Some(default) = default.as_ref().filter(|it| it.contains("://")) else {
+                    return Some(Self::of_variable(name, place, notes));
+                };
+                let text = format!(
+                    "`process.env.{name}` holds a URL, an endpoint is `host:port`: here `{default}` \
+                     stands, whatever the variable says"
+                );
+                notes.changed(place, text);
+                Written::plain(&written.by_default()?)
+            }
+            _ => written.clone(),
+        };
+        let schemes = [("http://", false), ("https://", true), ("ws://", false), ("wss://", true)];
+        let (rest, tls) =
+            schemes.iter().find_map(|(scheme, tls)| Some((url.strip_prefix(scheme)?, *tls)))?;
+        let (authority, path) = rest.split_at(&['/', '?', '#']);
+        let (path, query) = path.split_at(&['?', '#']);
+        if !query.0.is_empty() {
+            notes.left(place, "the query in the target's URL; the client's goes there");
+        }
+        let has_port = authority.by_default().is_none_or(|it| {
+            it.rsplit_once(']').map_or(it.as_str(), |(_, behind)| behind).contains(':')
+        });
+        let port = if tls { ":443" } else { ":80" };
+        let address = match has_port {
+            true => authority.text(),
+            false => authority.text().then(&Text::literal(port)),
+        };
+        let name = match variable {
+            Some(name) => name_of(&name),
+            None => authority.as_plain().unwrap_or("service").to_owned(),
+        };
+        let mut upstream = named(name, address);
+        upstream.tls = tls.then_some(None);
+        let host = authority.as_plain().filter(|_| !has_port).map(str::to_owned);
+        let base = path.by_default()?.trim_end_matches('/').to_owned();
+        Some(Self { upstream, base, host })
+    }
+
+    /// A variable of which nothing is known.
+    fn of_variable(name: &str, place: &Place, notes: &mut Notes) -> Self {
+        let text = format!("`${{{name}}}` has to be `host:port` here, without `http://`");
+        notes.changed(place, text);
+        let upstream = named(name_of(name), Text::variable(name, ""));
+        Self { upstream, base: String::new(), host: None }
+    }
+}
+
+fn named(name: String, address: Text) -> Upstream {
+    let endpoint = Endpoint { address, weight: 1, backup: false };
+    Upstream { name, endpoints: vec![endpoint], ..Upstream::default() }
+}
+
+/// `USER_SERVICE_URL` is the user service.
+fn name_of(variable: &str) -> String {
+    let ends = ["_URL", "_URI", "_HOST", "_TARGET", "_ADDRESS", "_ADDR", "_PORT"];
+    let stem = ends.iter().find_map(|end| variable.strip_suffix(end)).unwrap_or(variable);
+    stem.to_ascii_lowercase().replace('_', "-")
+}

@@ -1,0 +1,119 @@
+//! Texts in which variables of the environment stand.
+
+use crate::draft::Text;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    Plain(String),
+    /// `process.env.NAME`, with what stands behind `||`.
+    Variable {
+        name: String,
+        default: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Written(pub Vec<Piece>);
+
+impl Written {
+    pub(super) fn plain(text: &str) -> Self {
+        Self(vec![Piece::Plain(text.to_owned())])
+    }
+
+    pub(super) fn variable(name: &str) -> Self {
+        Self(vec![Piece::Variable { name: name.to_owned(), default: None }])
+    }
+
+    /// The text, when no variable stands in it.
+    pub(super) fn as_plain(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [] => Some(""),
+            [Piece::Plain(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// This text with another behind it.
+    pub(super) fn then(mut self, other: Self) -> Self {
+        for piece in other.0 {
+            match (self.0.last_mut(), piece) {
+                (Some(Piece::Plain(before)), Piece::Plain(text)) => before.push_str(&text),
+                (_, piece) => self.0.push(piece),
+            }
+        }
+        self
+    }
+
+    /// About how many bytes it has.
+    pub(super) fn size(&self) -> usize {
+        let sizes = self.0.iter().map(|piece| match piece {
+            Piece::Plain(text) => text.len(),
+            Piece::Variable { name, default } => {
+                name.len() + default.as_ref().map_or(0, String::len)
+            }
+        });
+        sizes.sum()
+    }
+
+    /// `this || other`.
+    pub(super) fn or(mut self, other: &Self) -> Self {
+        if let [Piece::Variable { default: default @ None, .. }] = self.0.as_mut_slice() {
+            *default = other.as_plain().map(str::to_owned);
+        }
+        self
+    }
+
+    /// With each variable's default in its place; `None` where one has none.
+    pub(super) fn by_default(&self) -> Option<String> {
+        let texts = self.0.iter().map(|piece| match piece {
+            Piece::Plain(text) => Some(text.as_str()),
+            Piece::Variable { default, .. } => default.as_deref(),
+        });
+        texts.collect()
+    }
+
+    /// The name of the first variable.
+    pub(super) fn first_variable(&self) -> Option<&str> {
+        self.0.iter().find_map(|piece| match piece {
+            Piece::Variable { name, .. } => Some(name.as_str()),
+            Piece::Plain(_) => None,
+        })
+    }
+
+    /// In the configuration's words.
+    pub(super) fn text(&self) -> Text {
+        self.0.iter().fold(Text::literal(""), |text, piece| match piece {
+            Piece::Plain(plain) => text.then(&Text::literal(plain)),
+            Piece::Variable { name, default } => {
+                text.then(&Text::variable(name, default.as_deref().unwrap_or_default()))
+            }
+        })
+    }
+
+    /// What stands behind this beginning, which must be plain.
+    pub(super) fn strip_prefix(&self, prefix: &str) -> Option<Self> {
+        let (Piece::Plain(first), rest) = self.0.split_first()? else { return None };
+        let first = Piece::Plain(first.strip_prefix(prefix)?.to_owned());
+        Some(Self(std::iter::once(first).chain(rest.iter().cloned()).collect()))
+    }
+
+    /// Before and from the first of these characters on, in what is plain.
+    pub(super) fn split_at(&self, characters: &[char]) -> (Self, Self) {
+        let (mut before, mut behind) = (Vec::new(), Vec::new());
+        for piece in &self.0 {
+            match piece {
+                Piece::Plain(text) if behind.is_empty() => {
+                    let at = text.find(characters).unwrap_or(text.len());
+                    let (head, tail) = text.split_at_checked(at).unwrap_or((text, ""));
+                    before.push(Piece::Plain(head.to_owned()));
+                    if !tail.is_empty() {
+                        behind.push(Piece::Plain(tail.to_owned()));
+                    }
+                }
+                piece if behind.is_empty() => before.push(piece.clone()),
+                piece => behind.push(piece.clone()),
+            }
+        }
+        (Self(before), Self(behind))
+    }
+}

@@ -1,0 +1,85 @@
+//! What a program may do with its application where it is not followed. A guard may be among it, so
+//! what stands behind is closed.
+
+use super::program::Entry;
+use super::run::Run;
+use super::value::Value;
+use oxc_span::Span;
+
+/// Names that applications mostly have, those of functions that nobody is seen to call among them.
+const USUAL: [&str; 2] = ["app", "router"];
+
+impl<'a> Run<'a> {
+    /// An application is given to somebody who may add handlers.
+    pub(super) fn handed(&mut self, arguments: &[Value<'a>], line: usize) {
+        for argument in arguments.iter().flat_map(Value::items) {
+            let fields = argument.fields().iter().map(|field| &field.value);
+            for value in std::iter::once(argument).chain(fields) {
+                if let Value::App(app) = value
+                    && let Some(entries) = self.program.apps.get_mut(*app)
+                {
+                    entries.push(unseen(line));
+                }
+            }
+        }
+    }
+
+    /// What stands before all applications, as a server that asks them itself does.
+    pub(super) fn stands_before(&mut self, before: Option<&Value<'a>>, line: usize) {
+        let is_before = match before {
+            Some(Value::Function(function)) => {
+                let text = self.text_of(function.span);
+                let mut names = self.app_names.iter();
+                names.any(|name| {
+                    text.contains(&format!("{name}(")) || text.contains(&format!("{name}."))
+                })
+            }
+            Some(Value::Call(call)) => call.arguments.iter().any(|it| matches!(it, Value::App(_))),
+            _ => false,
+        };
+        if is_before {
+            self.close_all(line);
+        }
+    }
+
+    fn close_all(&mut self, line: usize) {
+        for entries in &mut self.program.apps {
+            entries.insert(0, unseen(line));
+        }
+    }
+
+    /// Closes everything when handlers stand in the program that were not come by.
+    pub(super) fn close_unread(&mut self, comments: impl Iterator<Item = Span>) {
+        let mut text = self.source.as_bytes().to_vec();
+        for comment in comments {
+            if let Some(bytes) = text.get_mut(comment.start as usize..comment.end as usize) {
+                bytes.fill(b' ');
+            }
+        }
+        let text = String::from_utf8_lossy(&text);
+        let mut names: Vec<String> = self.app_names.iter().cloned().collect();
+        names.extend(USUAL.map(str::to_owned));
+        let mut first: Option<usize> = None;
+        for name in names {
+            for needle in [format!("{name}.use("), format!("{name}.all(")] {
+                for (at, _) in text.match_indices(&needle) {
+                    let before = text.get(..at).and_then(|text| text.chars().next_back());
+                    let is_whole = before
+                        .is_none_or(|it| !it.is_alphanumeric() && !['_', '$', '.'].contains(&it));
+                    if is_whole && !self.visited.contains(&at) {
+                        first = Some(first.map_or(at, |first| first.min(at)));
+                    }
+                }
+            }
+        }
+        let Some(at) = first.and_then(|at| u32::try_from(at).ok()) else { return };
+        let line = self.line_of(Span::new(at, at));
+        self.close_all(line);
+    }
+}
+
+/// A handler that may do anything.
+pub(super) fn unseen<'a>(line: usize) -> Entry<'a> {
+    let handlers = vec![Value::Unknown];
+    Entry { line, methods: Vec::new(), is_prefix: true, paths: None, handlers }
+}

@@ -1,0 +1,134 @@
+//! What expressions come to, as far as that is known without running them.
+
+use super::text::Written;
+use oxc_ast::ast::{FormalParameters, FunctionBody};
+use oxc_span::Span;
+use std::rc::Rc;
+
+#[derive(Debug, Clone)]
+pub(super) enum Value<'a> {
+    Text(Written),
+    Number(f64),
+    Bool(bool),
+    Null,
+    List(Vec<Self>),
+    Object(Vec<Field<'a>>),
+    /// A regular expression's text.
+    Regex(String),
+    Function(Function<'a>),
+    /// What the language or a module brings, by its dotted name: `express.json`.
+    Native(String),
+    /// What a call of such a thing gave.
+    Call(Rc<Call<'a>>),
+    /// `proxy.upgrade` of what a call gave.
+    UpgradeOf(Rc<Call<'a>>),
+    /// An application or router, by its number.
+    App(usize),
+    /// A server before an application, with the pair of files of its certificate.
+    Server(Option<(String, String)>),
+    Unknown,
+}
+
+/// An entry of an object.
+#[derive(Debug, Clone)]
+pub(super) struct Field<'a> {
+    pub key: String,
+    pub value: Value<'a>,
+    pub line: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Function<'a> {
+    pub parameters: &'a FormalParameters<'a>,
+    pub body: &'a FunctionBody<'a>,
+    /// `() => value`.
+    pub is_expression: bool,
+    pub span: Span,
+}
+
+/// A call of what a module brings.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub name: String,
+    pub arguments: Vec<Value<'a>>,
+    pub line: usize,
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn text(text: &str) -> Self {
+        Self::Text(Written::plain(text))
+    }
+
+    /// A text without variables.
+    pub(super) fn plain(&self) -> Option<String> {
+        match self {
+            Self::Text(written) => written.as_plain().map(str::to_owned),
+            Self::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Text, numbers among them.
+    pub(super) fn written(&self) -> Option<Written> {
+        match self {
+            Self::Text(written) => Some(written.clone()),
+            Self::Number(number) => Some(Written::plain(&number.to_string())),
+            _ => None,
+        }
+    }
+
+    /// What an object has under this key.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        self.fields().iter().rev().find(|field| field.key == key).map(|field| &field.value)
+    }
+
+    pub(super) fn fields(&self) -> &[Field<'a>] {
+        if let Self::Object(fields) = self { fields } else { &[] }
+    }
+
+    /// All of a list, or the one that stands alone.
+    pub(super) fn items(&self) -> &[Self] {
+        if let Self::List(items) = self { items } else { std::slice::from_ref(self) }
+    }
+
+    /// Whether it may be what handles requests.
+    pub(super) fn is_handler(&self) -> bool {
+        matches!(self, Self::Function(_) | Self::Native(_) | Self::Call(_))
+    }
+
+    pub(super) fn is_true(&self) -> bool {
+        matches!(self, Self::Bool(true))
+    }
+
+    /// How much there is to copy.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Text(written) => 1 + written.size() / 64,
+            Self::List(items) => 1 + items.iter().map(Self::size).sum::<usize>(),
+            Self::Object(fields) => 1 + fields.iter().map(|it| it.value.size()).sum::<usize>(),
+            _ => 1,
+        }
+    }
+
+    /// As JSON, in the order of its keys, when all of it is known.
+    pub(super) fn json(&self) -> Option<String> {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        Some(match self {
+            Self::Text(written) => quoted(written.as_plain()?),
+            Self::Number(number) if number.is_finite() => number.to_string(),
+            Self::Bool(is) => is.to_string(),
+            Self::Null => "null".to_owned(),
+            Self::List(items) => {
+                let items: Option<Vec<_>> = items.iter().map(Self::json).collect();
+                format!("[{}]", items?.join(","))
+            }
+            Self::Object(fields) => {
+                let entry =
+                    |it: &Field<'a>| Some(format!("{}:{}", quoted(&it.key), it.value.json()?));
+                let entries: Option<Vec<_>> = fields.iter().map(entry).collect();
+                format!("{{{}}}", entries?.join(","))
+            }
+            _ => return None,
+        })
+    }
+}

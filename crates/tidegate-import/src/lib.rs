@@ -1,0 +1,109 @@
+//! Configurations of others in Tidegate's words: what can be carried, and, line by line, what can't
+//! or means something else.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod draft;
+#[cfg(feature = "express")]
+mod express;
+mod nginx;
+mod note;
+mod sites;
+mod traefik;
+mod yaml;
+
+use note::Notes;
+pub use note::{Fate, Note, Place};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The most bytes of a file; nobody writes more by hand.
+const LARGEST: u64 = 4 << 20;
+
+/// Whose configuration it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A program for Node.js, with Express and http-proxy-middleware.
+    #[cfg(feature = "express")]
+    Express,
+    /// nginx's.
+    Nginx,
+    /// Traefik's file provider.
+    Traefik,
+}
+
+/// What became of a configuration.
+#[derive(Debug)]
+pub struct Import {
+    /// The gateway's configuration.
+    pub yaml: String,
+    /// What is to be said about it, in the order of the lines.
+    pub notes: Vec<Note>,
+}
+
+/// Why nothing can be made of a file.
+#[derive(Debug)]
+pub struct Unreadable {
+    place: Place,
+    reason: String,
+}
+
+impl Unreadable {
+    fn new(file: &Path, line: usize, reason: impl Into<String>) -> Self {
+        Self { place: Place { file: file.to_owned(), line }, reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: error: {}", self.place, self.reason)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// Makes the gateway's configuration of another program's.
+///
+/// # Errors
+/// When the file can't be read, or is not what its program would read.
+pub fn import(format: Format, path: &Path) -> Result<Import, Unreadable> {
+    let mut notes = Notes::default();
+    let mut draft = match format {
+        #[cfg(feature = "express")]
+        Format::Express => express::import(path, &mut notes)?,
+        Format::Nginx => nginx::import(path, &mut notes)?,
+        Format::Traefik => traefik::import(path, &mut notes)?,
+    };
+    draft.routes.iter_mut().for_each(draft::Route::tidy);
+    if draft.checks_origins_anew() {
+        notes.changed(
+            &Place { file: path.to_owned(), line: 1 },
+            "the `Origin` of WebSocket handshakes is checked: pages of other hosts are refused; see \
+             `websocket.origins`",
+        );
+    }
+    let name = path.file_name().map(PathBuf::from).unwrap_or_default();
+    let yaml = yaml::write(&draft, &name.display().to_string());
+    Ok(Import { yaml, notes: notes.sorted() })
+}
+
+impl Import {
+    /// Whether a line stands nowhere in the result.
+    pub fn has_left_out(&self) -> bool {
+        self.notes.iter().any(|note| note.fate == Fate::Left)
+    }
+}
+
+/// The text of a file.
+fn text_of(path: &Path) -> Result<String, Unreadable> {
+    let failed =
+        |error: std::io::Error| Unreadable::new(path, 1, format!("it can't be read: {error}"));
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > LARGEST {
+        return Err(Unreadable::new(path, 1, format!("it is larger than {LARGEST} bytes")));
+    }
+    let bytes = std::fs::read(path).map_err(failed)?;
+    String::from_utf8(bytes).map_err(|_| Unreadable::new(path, 1, "it is not UTF-8"))
+}

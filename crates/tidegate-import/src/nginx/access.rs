@@ -1,0 +1,54 @@
+//! Who may ask. A rule that can't be carried closes what it guarded: an import must not open it.
+
+use super::scope::Scope;
+use crate::draft::Action;
+use crate::note::Notes;
+
+/// Directives that guard something, and the argument by which they don't.
+const GUARDS: [(&str, &str); 8] = [
+    ("allow", "all"),
+    ("auth_basic", "off"),
+    ("auth_jwt", "off"),
+    ("auth_request", "off"),
+    ("deny", ""),
+    ("secure_link", "off"),
+    ("ssl_verify_client", "off"),
+    ("valid_referers", "none"),
+];
+
+/// The answer in the place of what is guarded.
+pub(super) fn closed(scope: &Scope<'_>, notes: &mut Notes) -> Option<Action> {
+    if scope.own().iter().any(|directive| directive.name == "internal") {
+        return Some(respond(404));
+    }
+    let (allow, deny) = (scope.all("allow"), scope.all("deny"));
+    let denies_all = allow.is_empty() && deny.iter().any(|it| it.argument(0) == Some("all"));
+    if denies_all {
+        return Some(respond(403));
+    }
+    let mut is_guarded = false;
+    for (name, harmless) in GUARDS {
+        for directive in scope.all(name) {
+            if directive.argument(0) == Some(harmless) {
+                continue;
+            }
+            // Allowing without denying forbids nobody.
+            if name == "allow" && deny.is_empty() {
+                continue;
+            }
+            is_guarded = true;
+            let text = format!(
+                "`{}`: what it guards answers 403, until a route with a guard of yours takes its \
+                 place",
+                directive.shown()
+            );
+            notes.left(&directive.place, text);
+        }
+    }
+    is_guarded.then(|| respond(403))
+}
+
+/// A fixed answer without a body.
+pub(super) fn respond(status: u16) -> Action {
+    Action::Respond { status, body: None, content_type: None }
+}

@@ -1,0 +1,90 @@
+//! `return`, and those `rewrite`s that are redirects.
+
+use super::access::respond;
+use super::scope::Scope;
+use super::tree::Directive;
+use super::values;
+use crate::draft::Action;
+use crate::note::Notes;
+
+/// The answer that a block gives by itself.
+pub(super) fn of(scope: &Scope<'_>, notes: &mut Notes) -> Option<Action> {
+    scope.own().iter().find_map(|directive| match directive.name.as_str() {
+        "return" => Some(returned(directive, scope, notes)),
+        "rewrite" => redirected(directive, notes),
+        _ => None,
+    })
+}
+
+fn returned(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Action {
+    let first = directive.argument(0).unwrap_or_default();
+    let (status, rest) = match first.parse::<u16>() {
+        Ok(status) => (status, directive.argument(1)),
+        Err(_) => (302, Some(first)),
+    };
+    match (status, rest) {
+        (301 | 302 | 303 | 307 | 308, Some(to)) => redirect(directive, status, to, notes),
+        (444, _) => {
+            let text = "444 closes the connection; here the answer is 404";
+            notes.changed(&directive.place, text);
+            respond(404)
+        }
+        (200..=599, Some(body)) if body.contains('$') => {
+            notes.left(&directive.place, "variables in a body; the answer is without it");
+            respond(status)
+        }
+        (200..=599, body) => {
+            let body = body.filter(|_| !matches!(status, 204 | 304)).map(str::to_owned);
+            let content_type = scope.value("default_type").unwrap_or("text/plain").to_owned();
+            let content_type = body.as_ref().map(|_| content_type);
+            Action::Respond { status, body, content_type }
+        }
+        _ => uncarried(directive, notes),
+    }
+}
+
+fn redirect(directive: &Directive, status: u16, to: &str, notes: &mut Notes) -> Action {
+    match values::template(&to.replace("$server_name", "$host")) {
+        Ok(to) => Action::Redirect(status, to),
+        Err(variable) => {
+            let text = format!("there is no `{variable}` here; what it redirected answers 501");
+            notes.left(&directive.place, text);
+            respond(501)
+        }
+    }
+}
+
+/// `rewrite ^ URL permanent` and its kin, where the whole path goes along or nothing of it.
+fn redirected(directive: &Directive, notes: &mut Notes) -> Option<Action> {
+    let [pattern, to, flag] = directive.arguments.as_slice() else { return None };
+    let status = match flag.as_str() {
+        "permanent" => 301,
+        "redirect" => 302,
+        _ => return None,
+    };
+    let to = match pattern.as_str() {
+        "^" | ".*" | "^.*" | "^.*$" => to.trim_end_matches('?').to_owned(),
+        "^(.*)$" | "^(.*)" | "(.*)" => to.replace("$1", "$request_uri"),
+        "^/(.*)$" | "^/(.*)" => to.replace("/$1", "$request_uri"),
+        _ => return None,
+    };
+    Some(redirect(directive, status, &to, notes))
+}
+
+fn uncarried(directive: &Directive, notes: &mut Notes) -> Action {
+    notes.left(&directive.place, format!("`{}`; the answer is 501", directive.shown()));
+    respond(501)
+}
+
+/// Whether it is a redirect of all to the same by HTTPS, and to which port.
+pub(super) fn to_https(action: &Action, hosts: &[String]) -> Option<u16> {
+    let Action::Redirect(_, to) = action else { return None };
+    let authority = to.strip_prefix("https://")?.strip_suffix("{target}")?;
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok()?),
+        None => (authority, 443),
+    };
+    let is_same = matches!(host, "{host}" | "{authority}")
+        || hosts.iter().any(|own| own.eq_ignore_ascii_case(host));
+    is_same.then_some(port)
+}

@@ -1,0 +1,71 @@
+//! `root`, `alias`, `try_files`, `index`, `expires`.
+
+use super::scope::Scope;
+use super::values;
+use crate::draft::{Action, Files, Route};
+use crate::note::Notes;
+
+/// Gives the route files to serve; without `root`, nothing is served, as nginx does for most.
+pub(super) fn serve(route: &mut Route, scope: &Scope<'_>, location: &str, notes: &mut Notes) {
+    let alias = scope.own().iter().find(|directive| directive.name == "alias");
+    let Some(root) = alias.or(scope.one("root")) else {
+        return;
+    };
+    let folder = root.argument(0).unwrap_or_default();
+    if folder.contains('$') {
+        let text = format!("`{folder}`: variables in a folder's name; the answer is 501");
+        notes.left(&root.place, text);
+        route.action = super::access::respond(501);
+        return;
+    }
+    if !folder.starts_with('/') {
+        let text = "a relative folder is below the one that the gateway was started in";
+        notes.changed(&root.place, text);
+    }
+    let mut files = Files { root: folder.to_owned(), ..Files::default() };
+    if alias.is_some() {
+        if folder.ends_with('/') != location.ends_with('/') {
+            let text = "the folder and its location end differently: nginx joins them as text, \
+                        Tidegate at a slash";
+            notes.changed(&root.place, text);
+        }
+        route.prefix = Some("/".to_owned());
+    }
+    if let Some(index) = scope.one("index") {
+        let first = index.arguments.first().cloned();
+        if index.arguments.len() > 1 {
+            notes.changed(&index.place, "one index is looked for, the first");
+        }
+        files.index = first.filter(|name| name != "index.html");
+    }
+    if let Some(tried) = scope.one("try_files") {
+        let mut arguments = tried.arguments.iter().map(String::as_str);
+        let last = arguments.next_back().unwrap_or_default();
+        let is_usual = arguments.all(|it| matches!(it, "$uri" | "$uri/"));
+        match last.trim_end_matches("$is_args$args").trim_end_matches("?$args") {
+            fallback if is_usual && fallback.starts_with('/') && !fallback.contains('$') => {
+                files.fallback = Some(fallback.to_owned());
+                let text = format!(
+                    "`{fallback}` is given for paths whose last segment has no dot; others that \
+                     are not there are answered 404"
+                );
+                notes.changed(&tried.place, text);
+            }
+            "=404" | "$uri" | "$uri/" if is_usual => {}
+            _ => notes.left(&tried.place, format!("`{}`: see `files.fallback`", tried.shown())),
+        }
+    }
+    files.cache_control = scope.one("expires").and_then(|expires| {
+        let made = match expires.argument(0).unwrap_or_default() {
+            "off" => return None,
+            "epoch" | "-1" => Some("no-cache".to_owned()),
+            "max" => Some("max-age=315360000".to_owned()),
+            time => values::milliseconds(time).map(|time| format!("max-age={}", time / 1000)),
+        };
+        if made.is_none() {
+            notes.left(&expires.place, format!("`{}`: see `files.cache_control`", expires.shown()));
+        }
+        made
+    });
+    route.action = Action::Files(files);
+}

@@ -1,0 +1,139 @@
+//! `proxy_set_header`, `proxy_hide_header`, `add_header`.
+
+use super::known;
+use super::scope::Scope;
+use super::tree::Directive;
+use super::values;
+use crate::draft::{Action, Files, Route};
+use crate::note::Notes;
+
+/// What the upstream is told, `proxy_host` being nginx's `$proxy_host`, and the port the
+/// server's, where it has just one.
+pub(super) fn to_upstream(
+    route: &mut Route,
+    scope: &Scope<'_>,
+    proxy_host: &str,
+    port: Option<u16>,
+    notes: &mut Notes,
+) {
+    // Without any directive, nginx sends the name that stands in `proxy_pass`.
+    route.host = Some(proxy_host.to_owned());
+    let (mut upgrade, mut connection) = (None, false);
+    for directive in scope.all("proxy_set_header") {
+        let (Some(name), Some(value)) = (directive.argument(0), directive.argument(1)) else {
+            continue;
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "host" => route.host = host(directive, value, proxy_host, notes),
+            "upgrade" => upgrade = (value == "$http_upgrade").then_some(directive),
+            "connection" => connection = known::is_upgrade(value),
+            "x-request-id" if matches!(value, "$request_id" | "$http_x_request_id") => {}
+            "keep-alive" | "te" | "trailer" | "proxy-connection" | "content-length"
+            | "transfer-encoding" | "x-request-id" => {
+                notes.left(&directive.place, format!("`{name}` is the gateway's to set"));
+            }
+            lower => set(route, directive, lower, value, port, notes),
+        }
+    }
+    let is_http11 = scope.value("proxy_http_version") == Some("1.1");
+    route.websocket = upgrade.is_some() && connection && is_http11;
+    if let Some(directive) = upgrade.filter(|_| route.websocket) {
+        let text = "nginx ends a WebSocket on which the upstream is silent for \
+                    `proxy_read_timeout`; here it stays, unless `websocket.idle_timeout` is set";
+        notes.changed(&directive.place, text);
+    }
+}
+
+/// `rewrite.host`; `None` keeps the client's.
+fn host(directive: &Directive, value: &str, proxy_host: &str, notes: &mut Notes) -> Option<String> {
+    match value {
+        "$http_host" | "$host:$server_port" => None,
+        "$host" => {
+            let text = "`$host` has no port; here `Host` goes on as it came, with its port";
+            notes.changed(&directive.place, text);
+            None
+        }
+        "$proxy_host" => Some(proxy_host.to_owned()),
+        name if !name.contains('$') && !name.is_empty() => Some(name.to_owned()),
+        other => {
+            notes.left(&directive.place, format!("`{other}` as the host; the client's goes on"));
+            None
+        }
+    }
+}
+
+fn set(
+    route: &mut Route,
+    directive: &Directive,
+    lower: &str,
+    value: &str,
+    port: Option<u16>,
+    notes: &mut Notes,
+) {
+    let name = directive.argument(0).unwrap_or_default();
+    let own = format!("$http_{}", lower.replace('-', "_"));
+    match (lower, value) {
+        (_, "") => route.request.remove.push(name.to_owned()),
+        ("x-forwarded-for", "$proxy_add_x_forwarded_for") => {
+            let text = "nginx adds to the `X-Forwarded-For` of any client; Tidegate writes it \
+                        anew, but for those in `trusted_proxies`";
+            notes.changed(&directive.place, text);
+        }
+        // What the gateway tells by itself.
+        ("x-forwarded-for", "$remote_addr")
+        | ("x-forwarded-proto", "$scheme")
+        | ("x-forwarded-host", "$http_host") => {}
+        ("x-forwarded-proto" | "x-forwarded-host" | "x-forwarded-port" | "x-real-ip", value)
+            if value == own =>
+        {
+            let text = format!("`{name}` of a client is believed only in `trusted_proxies`");
+            notes.changed(&directive.place, text);
+        }
+        (_, value) if value == own => {}
+        (_, "$server_port") => match port {
+            Some(port) => route.request.set.push((name.to_owned(), port.to_string())),
+            None => notes.left(&directive.place, "the server has several ports"),
+        },
+        (_, value) => match values::template(value) {
+            Ok(template) => route.request.set.push((name.to_owned(), template)),
+            Err(variable) => {
+                let text = format!("`{name}`: there is no `{variable}` here");
+                notes.left(&directive.place, text);
+            }
+        },
+    }
+}
+
+/// What the client is told.
+pub(super) fn to_client(route: &mut Route, scope: &Scope<'_>, notes: &mut Notes) {
+    for directive in scope.all("proxy_hide_header") {
+        route.response.remove.extend(directive.argument(0).map(str::to_owned));
+    }
+    for directive in scope.all("add_header") {
+        let (Some(name), Some(value)) = (directive.argument(0), directive.argument(1)) else {
+            continue;
+        };
+        let template = match values::template(value) {
+            Ok(template) => template,
+            Err(variable) => {
+                notes.left(&directive.place, format!("`{name}`: there is no `{variable}` here"));
+                continue;
+            }
+        };
+        if let Action::Files(Files { cache_control, .. }) = &mut route.action
+            && name.eq_ignore_ascii_case("cache-control")
+        {
+            *cache_control = Some(template);
+            continue;
+        }
+        if route.response.add.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            notes.left(&directive.place, format!("a second `{name}`; one can be added"));
+            continue;
+        }
+        if directive.argument(2) != Some("always") {
+            let text = format!("`{name}` is added to errors as well, as with `always`");
+            notes.changed(&directive.place, text);
+        }
+        route.response.add.push((name.to_owned(), template));
+    }
+}

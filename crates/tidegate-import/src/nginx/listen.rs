@@ -1,0 +1,140 @@
+//! `listen`, and what a server says of its names and certificates.
+
+use super::scope::Scope;
+use super::tree::Directive;
+use crate::draft::Tls;
+use crate::note::{Notes, Place};
+
+/// An address that a server is reached at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listen {
+    pub place: Place,
+    /// With its port.
+    pub address: String,
+    pub port: u16,
+    pub tls: bool,
+    pub http2: bool,
+    pub is_default: bool,
+}
+
+/// All addresses of a server.
+pub(super) fn of(server: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Vec<Listen> {
+    let written: Vec<_> = server.within("listen").collect();
+    if written.is_empty() {
+        let (address, port) = ("0.0.0.0:80".to_owned(), 80);
+        let place = server.place.clone();
+        return vec![Listen { place, address, port, tls: false, http2: false, is_default: false }];
+    }
+    written.into_iter().filter_map(|listen| one(listen, scope, notes)).collect()
+}
+
+fn one(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Option<Listen> {
+    let written = directive.argument(0)?;
+    if written.starts_with("unix:") {
+        notes.left(&directive.place, "a Unix socket: see `listeners[].address`");
+        return None;
+    }
+    let (host, port) = match written.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
+        _ => match written.parse::<u16>() {
+            Ok(port) => ("*", Some(port)),
+            Err(_) => (written, Some(80)),
+        },
+    };
+    let host = match host {
+        "*" => "0.0.0.0",
+        "localhost" => "127.0.0.1",
+        host => host,
+    };
+    let address = port.map(|port| format!("{host}:{port}"));
+    let address = address.filter(|address| address.parse::<std::net::SocketAddr>().is_ok());
+    let (Some(address), Some(port)) = (address, port) else {
+        let text = format!("`listen {written}`: a listener's address is an IP address with a port");
+        notes.left(&directive.place, text);
+        return None;
+    };
+    let mut listen = Listen {
+        place: directive.place.clone(),
+        address,
+        port,
+        tls: scope.is_on("ssl"),
+        http2: scope.is_on("http2"),
+        is_default: false,
+    };
+    for parameter in directive.arguments.iter().skip(1) {
+        match parameter.split('=').next().unwrap_or_default() {
+            "ssl" => listen.tls = true,
+            "http2" => listen.http2 = true,
+            "default_server" | "default" => listen.is_default = true,
+            "reuseport" | "backlog" | "deferred" | "fastopen" | "so_keepalive" | "rcvbuf"
+            | "sndbuf" | "bind" | "ipv6only" => {}
+            "quic" | "http3" => {
+                notes.left(&directive.place, "HTTP/3 is not spoken");
+                return None;
+            }
+            "proxy_protocol" => {
+                let text = "`proxy_protocol` needs the networks of the load balancers: see \
+                            `listeners[].proxy_protocol.from`";
+                notes.left(&directive.place, text);
+            }
+            other => notes.left(&directive.place, format!("`{other}` is not known to the import")),
+        }
+    }
+    Some(listen)
+}
+
+/// The certificates of a server, for its listeners with TLS.
+pub(super) fn tls(scope: &Scope<'_>, http2: bool, notes: &mut Notes) -> Tls {
+    let certificates = scope.all("ssl_certificate");
+    let keys = scope.all("ssl_certificate_key");
+    let pair = |(cert, key): (&&Directive, &&Directive)| {
+        Some((cert.argument(0)?.to_owned(), key.argument(0)?.to_owned()))
+    };
+    let versions = scope.one("ssl_protocols");
+    let has = |version: &str| {
+        versions.is_some_and(|it| it.arguments.iter().any(|written| written == version))
+    };
+    if let Some(written) = versions.filter(|_| has("TLSv1") || has("TLSv1.1")) {
+        notes.changed(&written.place, "TLS 1.2 is the least version");
+    }
+    for certificate in certificates.iter().chain(&keys) {
+        let is_relative = certificate.argument(0).is_some_and(|path| !path.starts_with('/'));
+        if is_relative {
+            let text = "a relative path starts at the folder of the configuration, not at nginx's";
+            notes.changed(&certificate.place, text);
+        }
+    }
+    if let Some(verify) = scope.one("ssl_verify_client").filter(|it| it.argument(0) != Some("off"))
+    {
+        let text = "clients are not asked for certificates: see `listeners[].tls.client_auth`; \
+                    until then this server's routes answer 403";
+        notes.left(&verify.place, text);
+    }
+    Tls {
+        certificates: certificates.iter().zip(&keys).filter_map(pair).collect(),
+        min_version: (has("TLSv1.3") && !has("TLSv1.2") && !has("TLSv1.1")).then_some("1.3"),
+        h1_only: !http2,
+    }
+}
+
+/// The hosts of a server, as the configuration writes them; none for those that mean nobody.
+pub(super) fn hosts(server: &Directive, notes: &mut Notes) -> Vec<String> {
+    let mut hosts = Vec::new();
+    for directive in server.within("server_name") {
+        for name in &directive.arguments {
+            let name = name.to_ascii_lowercase();
+            if name.starts_with('~') || name.ends_with(".*") || name.contains('$') {
+                let text = format!(
+                    "`{name}`: a host is a name or `*.` before one, so this name leads where \
+                     unknown ones lead"
+                );
+                notes.left(&directive.place, text);
+            } else if let Some(below) = name.strip_prefix('.') {
+                hosts.extend([below.to_owned(), format!("*{name}")]);
+            } else if !matches!(name.as_str(), "_" | "" | "--" | "!@#") {
+                hosts.push(name);
+            }
+        }
+    }
+    hosts
+}

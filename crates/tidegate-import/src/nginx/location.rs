@@ -1,0 +1,318 @@
+//! `location` blocks as routes.
+
+use super::proxy::Mode;
+use super::scope::Scope;
+use super::tree::Directive;
+use super::{Importer, access, answer, files, headers, rates, values};
+use crate::draft::{Action, Compression, PathRule, Route, slug};
+use crate::note::Place;
+
+/// A location: how it matches, and its path.
+struct Matcher {
+    mode: Mode,
+    path: String,
+}
+
+/// What stands in a path and means itself in a regular expression, dots apart.
+fn is_literal(pattern: &str) -> bool {
+    let bytes = pattern.bytes();
+    bytes.into_iter().all(|byte| byte.is_ascii_alphanumeric() || b"/-_~%".contains(&byte))
+}
+
+impl Importer<'_> {
+    /// The routes of a server block; the port is its own, where it has just one.
+    pub(super) fn routes(
+        &mut self,
+        server: &Directive,
+        scope: &Scope<'_>,
+        port: Option<u16>,
+    ) -> Vec<Route> {
+        self.review_rewrites(scope);
+        if let Some(answer) = answer::of(scope, self.notes) {
+            // It stands before all locations.
+            let mut route = self.route(&server.place, PathRule::prefix("/"), answer);
+            headers::to_client(&mut route, scope, self.notes);
+            return vec![route];
+        }
+        let mut routes: Vec<Route> = Vec::new();
+        let mut redirects = Vec::new();
+        for location in server.within("location") {
+            let Some(matcher) = self.matcher(location) else { continue };
+            let inner = scope.enter(location.block.as_deref().unwrap_or_default());
+            let is_proxy = ["proxy_pass", "grpc_pass"]
+                .iter()
+                .any(|name| inner.own().iter().any(|directive| directive.name == *name));
+            let route = self.location(location, &matcher, &inner, port);
+            if matcher.mode == Mode::Prefix && matcher.path.ends_with('/') && matcher.path != "/" {
+                redirects.push((route.clone(), is_proxy));
+            }
+            routes.extend(self.other_methods(location, &route));
+            let methods = location.within("limit_except").flat_map(|it| it.arguments.clone());
+            routes.push(Route { methods: with_head(methods), ..route });
+        }
+        if !routes.iter().any(|route| route.path == PathRule::prefix("/")) {
+            let mut route = self.route(&server.place, PathRule::prefix("/"), access::respond(404));
+            if let Some(closed) = access::closed(scope, self.notes) {
+                route.action = closed;
+            } else {
+                files::serve(&mut route, scope, "/", self.notes);
+            }
+            self.settings(&mut route, scope);
+            routes.push(route);
+        }
+        self.slashes(&mut routes, &redirects);
+        routes
+    }
+
+    fn route(&self, place: &Place, path: PathRule, action: Action) -> Route {
+        let (PathRule::Exact(written) | PathRule::Prefix(written)) = &path;
+        Route::new(place.clone(), slug(written), path, action)
+    }
+
+    /// What `limit_except` says of all methods but those that it names. A rule that can't be
+    /// carried closes them.
+    fn other_methods(&mut self, location: &Directive, route: &Route) -> Option<Route> {
+        let limit = location.within("limit_except").next()?;
+        let rules: Vec<_> = limit.block.iter().flatten().collect();
+        let denies_all = |it: &&Directive| it.name == "deny" && it.argument(0) == Some("all");
+        if !rules.iter().all(denies_all) {
+            let text = format!(
+                "`{}` and its block: other methods answer 403, until a route with a guard of yours \
+                 takes its place",
+                limit.shown()
+            );
+            self.notes.left(&limit.place, text);
+        }
+        let mut others = self.route(&limit.place, route.path.clone(), access::respond(403));
+        others.name = format!("{}-other-methods", route.name);
+        Some(others)
+    }
+
+    /// How a location matches; `None`, said why, when nothing here matches so.
+    fn matcher(&mut self, location: &Directive) -> Option<Matcher> {
+        let arguments: Vec<&str> = location.arguments.iter().map(String::as_str).collect();
+        let (mode, path) = match arguments.as_slice() {
+            [path] if path.starts_with('@') => {
+                let text = format!("`location {path}` is reached from other locations alone");
+                self.notes.left(&location.place, text);
+                return None;
+            }
+            ["=", path] => (Mode::Exact, (*path).to_owned()),
+            ["^~", path] | [path] => (Mode::Prefix, (*path).to_owned()),
+            ["~", pattern] => match regex(pattern) {
+                Some((mode, path)) => {
+                    let text = format!(
+                        "`~ {pattern}` comes before longer prefixes in nginx; here the longest \
+                         prefix wins"
+                    );
+                    self.notes.changed(&location.place, text);
+                    (mode, path)
+                }
+                None => return self.leave(location),
+            },
+            _ => return self.leave(location),
+        };
+        if !path.starts_with('/') {
+            return self.leave(location);
+        }
+        if mode != Mode::Exact && !path.ends_with('/') {
+            let text = format!(
+                "nginx takes every path that begins with `{path}`, such as `{path}x`; a \
+                 `path_prefix` ends at a segment: `{path}` and `{path}/x`"
+            );
+            self.notes.changed(&location.place, text);
+        }
+        Some(Matcher { mode, path })
+    }
+
+    fn leave(&mut self, location: &Directive) -> Option<Matcher> {
+        let text = format!(
+            "`{}`: a route's path is exact or a prefix; what this took goes where the rest of the \
+             paths go",
+            location.shown()
+        );
+        self.notes.left(&location.place, text);
+        None
+    }
+
+    fn location(
+        &mut self,
+        location: &Directive,
+        matcher: &Matcher,
+        scope: &Scope<'_>,
+        port: Option<u16>,
+    ) -> Route {
+        let path = match matcher.mode {
+            Mode::Exact => PathRule::Exact(matcher.path.clone()),
+            Mode::Prefix | Mode::Regex => PathRule::prefix(&matcher.path),
+        };
+        for nested in location.within("location") {
+            let text = format!("`{}` in a location: write it beside", nested.shown());
+            self.notes.left(&nested.place, text);
+        }
+        let mut route = self.route(&location.place, path, access::respond(404));
+        let passes = ["proxy_pass", "grpc_pass"];
+        let others = ["fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass"];
+        let own = |names: &[&str]| {
+            scope.own().iter().find(|directive| names.contains(&directive.name.as_str()))
+        };
+        if let Some(closed) = access::closed(scope, self.notes) {
+            route.action = closed;
+        } else if let Some(answer) = answer::of(scope, self.notes) {
+            route.action = answer;
+        } else if let Some(pass) = own(&passes) {
+            let location = (matcher.mode, matcher.path.as_str());
+            self.proxy(&mut route, pass, scope, location, port);
+        } else if let Some(pass) = own(&others) {
+            let text =
+                format!("`{}`: upstreams speak HTTP; what it took answers 501", pass.shown());
+            self.notes.left(&pass.place, text);
+            route.action = access::respond(501);
+        } else {
+            files::serve(&mut route, scope, &matcher.path, self.notes);
+        }
+        if !matches!(route.action, Action::Upstream(_)) {
+            self.review_rewrites(scope);
+        }
+        self.settings(&mut route, scope);
+        route
+    }
+
+    /// What every route has, whatever it does.
+    fn settings(&mut self, route: &mut Route, scope: &Scope<'_>) {
+        headers::to_client(route, scope, self.notes);
+        for condition in scope.own().iter().filter(|directive| directive.name == "if") {
+            let text = format!("`{}` and its block: see `match`", condition.shown());
+            self.notes.left(&condition.place, text);
+        }
+        // nginx's default is a megabyte; 0 is no limit.
+        let size = scope.value("client_max_body_size").map_or(Some(1 << 20), values::bytes);
+        route.max_body_size = size.filter(|size| *size > 0);
+        rates::limit(route, scope, self.notes);
+        route.compression = scope.is_on("gzip").then(|| Some(compression(scope)));
+    }
+
+    /// Rewrites of a server, which come before all locations, and of locations that answer.
+    fn review_rewrites(&mut self, scope: &Scope<'_>) {
+        let own = scope.own().iter();
+        for rewrite in own.filter(|directive| directive.name == "rewrite") {
+            if !matches!(rewrite.argument(2), Some("permanent" | "redirect")) {
+                let text = format!(
+                    "`{}`: a path is rewritten by its prefix alone (`rewrite.prefix`)",
+                    rewrite.shown()
+                );
+                self.notes.left(&rewrite.place, text);
+            }
+        }
+    }
+
+    /// `location /a/` does not take `/a`: nginx redirects it to `/a/` before an upstream, and
+    /// lets the next shorter location have it otherwise, which is no loss to say.
+    fn slashes(&mut self, routes: &mut Vec<Route>, with_slash: &[(Route, bool)]) {
+        for (route, is_proxy) in with_slash {
+            let PathRule::Prefix(prefix) = &route.path else { continue };
+            let exact = PathRule::Exact(prefix.clone());
+            if routes.iter().any(|other| other.path == exact) {
+                continue;
+            }
+            // `location /a` beside `location /a/`: it has the path without the slash.
+            let twin = routes
+                .iter_mut()
+                .rev()
+                .find(|other| other.path == route.path && other.place != route.place);
+            if let Some(twin) = twin {
+                twin.path = exact;
+                if twin.prefix.take().is_some() {
+                    let text = "beside the location with a slash its path can't be rewritten";
+                    self.notes.left(&twin.place, text);
+                }
+                continue;
+            }
+            if !is_proxy {
+                let text = format!(
+                    "`{prefix}` without the slash is taken too; nginx gives it to the next \
+                     shorter location"
+                );
+                self.notes.changed(&route.place, text);
+                continue;
+            }
+            let to = format!("{prefix}/?{{query}}");
+            let mut made = self.route(&route.place, exact, Action::Redirect(301, to));
+            made.response.add.clone_from(&route.response.add);
+            made.comment.push("As nginx redirects to the location with the slash.".to_owned());
+            made.name = format!("{}-without-slash", route.name);
+            routes.push(made);
+        }
+    }
+}
+
+/// `GET` means `HEAD` as well.
+fn with_head(methods: impl Iterator<Item = String>) -> Vec<String> {
+    let mut all: Vec<String> = methods.collect();
+    if all.iter().any(|method| method == "GET") && !all.iter().any(|method| method == "HEAD") {
+        all.push("HEAD".to_owned());
+    }
+    all
+}
+
+/// The path of a regular expression that is one in disguise.
+fn regex(pattern: &str) -> Option<(Mode, String)> {
+    let anchored = pattern.strip_prefix('^')?;
+    let (mode, path) = match anchored.strip_suffix('$') {
+        Some(rest) => {
+            let below = ["(/.*)?", "(/|"].iter().find_map(|end| rest.strip_suffix(end));
+            let rest = rest.strip_suffix("/(.*)").or(rest.strip_suffix("/.*"));
+            match (below, rest) {
+                (Some(prefix), _) => (Mode::Regex, prefix.to_owned()),
+                (None, Some(prefix)) => (Mode::Regex, format!("{prefix}/")),
+                (None, None) => (Mode::Exact, anchored.trim_end_matches('$').to_owned()),
+            }
+        }
+        None => {
+            let rest = anchored.strip_suffix("(/|$)").or(anchored.strip_suffix("(.*)"));
+            (Mode::Regex, rest.unwrap_or(anchored).to_owned())
+        }
+    };
+    let path = path.replace("\\.", ".").replace("\\-", "-").replace("\\/", "/");
+    (path.starts_with('/') && is_literal(&path.replace('.', ""))).then_some((mode, path))
+}
+
+fn compression(scope: &Scope<'_>) -> Compression {
+    let mut types = vec!["text/html".to_owned()];
+    let written = scope.one("gzip_types").map(|it| it.arguments.clone()).unwrap_or_default();
+    for media_type in written {
+        if media_type == "*" {
+            types = vec!["*/*".to_owned()];
+        } else if !types.contains(&media_type) {
+            types.push(media_type);
+        }
+    }
+    let level = scope.value("gzip_comp_level").and_then(|level| level.parse().ok());
+    let size = scope.value("gzip_min_length").map_or(Some(20), values::bytes);
+    Compression {
+        algorithms: vec!["gzip"],
+        types,
+        min_size: size,
+        gzip_level: level.or(Some(1)).filter(|level| (1..=9).contains(level)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regular_expressions_that_are_paths() {
+        for (pattern, mode, path) in [
+            ("^/api/", Mode::Regex, "/api/"),
+            ("^/api(/|$)", Mode::Regex, "/api"),
+            ("^/api/(.*)$", Mode::Regex, "/api/"),
+            (r"^/robots\.txt$", Mode::Exact, "/robots.txt"),
+        ] {
+            assert_eq!(regex(pattern), Some((mode, path.to_owned())), "{pattern}");
+        }
+        for pattern in [r"\.php$", "^/user/[0-9]+$", "^/(a|b)/", "^/a.b$c", "/api"] {
+            assert_eq!(regex(pattern), None, "{pattern}");
+        }
+    }
+}

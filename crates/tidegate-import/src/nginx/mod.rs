@@ -1,0 +1,61 @@
+//! nginx: its `http`, `upstream`, `server` and `location` blocks.
+
+mod access;
+mod answer;
+mod files;
+mod headers;
+mod known;
+mod lexer;
+mod listen;
+mod location;
+mod proxy;
+mod rates;
+mod scope;
+mod server;
+mod tree;
+mod upstream;
+mod values;
+
+use super::Unreadable;
+use super::draft::Draft;
+use super::note::Notes;
+use scope::Scope;
+use std::path::Path;
+use tree::Directive;
+
+/// An import under way.
+struct Importer<'i> {
+    draft: Draft,
+    notes: &'i mut Notes,
+    /// The `upstream` blocks.
+    upstreams: Vec<&'i Directive>,
+}
+
+/// Reads `nginx.conf`, or a file of those that it includes.
+pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
+    let tree = tree::read(path, notes)?;
+    known::review(&tree, notes);
+    let http = tree.iter().find(|directive| directive.name == "http");
+    let outermost = http.and_then(|http| http.block.as_deref()).unwrap_or(&tree);
+    let scope = Scope::of(outermost);
+    let named = |name: &'static str| outermost.iter().filter(move |it| it.name == name);
+    let mut importer =
+        Importer { draft: Draft::default(), notes, upstreams: named("upstream").collect() };
+    for directive in scope.all("set_real_ip_from") {
+        let network = directive.argument(0).unwrap_or_default();
+        if network.starts_with("unix:")
+            || network.parse::<std::net::IpAddr>().is_err() && !network.contains('/')
+        {
+            let text = format!("`{network}`: proxies are trusted by their networks");
+            importer.notes.left(&directive.place, text);
+        } else {
+            importer.draft.trusted_proxies.push(network.to_owned());
+        }
+    }
+    let servers: Vec<_> = named("server").collect();
+    if servers.is_empty() {
+        return Err(Unreadable::new(path, 1, "there is no `server` in it"));
+    }
+    importer.servers(&servers, &scope);
+    Ok(importer.draft)
+}

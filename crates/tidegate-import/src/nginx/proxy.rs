@@ -1,0 +1,251 @@
+//! `proxy_pass` and what goes with it.
+
+use super::access::respond;
+use super::scope::Scope;
+use super::tree::Directive;
+use super::{Importer, headers, upstream, values};
+use crate::draft::{Action, PathRule, Retry, Route};
+use crate::note::Notes;
+
+/// How a location is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Exact,
+    Prefix,
+    Regex,
+}
+
+/// What stands in `proxy_pass`.
+struct Target<'u> {
+    tls: bool,
+    h2c: bool,
+    authority: &'u str,
+    /// What takes the place of the location in the path.
+    uri: Option<&'u str>,
+}
+
+impl<'u> Target<'u> {
+    fn parse(written: &'u str) -> Option<Self> {
+        let (scheme, rest) = written.split_once("://")?;
+        let (tls, h2c) = match scheme {
+            "http" => (false, false),
+            "https" => (true, false),
+            "grpc" => (false, true),
+            _ => return None,
+        };
+        // `unix:/run/app.sock:/uri`, where a second colon ends the socket's path.
+        let socket = rest.strip_prefix("unix:").map(|path| path.find(':').map(|at| at + 5));
+        let (authority, uri) = match socket.unwrap_or_else(|| rest.find('/')) {
+            Some(at) => rest.split_at_checked(at).map(|(host, uri)| (host, Some(uri)))?,
+            None => (rest, None),
+        };
+        let uri = uri.map(|uri| uri.trim_start_matches(':')).filter(|uri| !uri.is_empty());
+        let is_sound = !authority.is_empty() && !written.contains(['$', '?', '#']);
+        is_sound.then_some(Self { tls, h2c, authority, uri })
+    }
+
+    /// What nginx calls the upstream, `$proxy_host`.
+    fn host(&self) -> &'u str {
+        if self.authority.starts_with("unix:") { "localhost" } else { self.authority }
+    }
+}
+
+impl Importer<'_> {
+    /// Makes the route lead to what `proxy_pass` names.
+    pub(super) fn proxy(
+        &mut self,
+        route: &mut Route,
+        pass: &Directive,
+        scope: &Scope<'_>,
+        location: (Mode, &str),
+        port: Option<u16>,
+    ) {
+        let written = pass.argument(0).unwrap_or_default();
+        let Some(target) = Target::parse(written) else {
+            let text = format!(
+                "`{written}`: an upstream is `http://` or `https://`, a host or the name of an \
+                 `upstream`, and no variables; what it took answers 501"
+            );
+            self.notes.left(&pass.place, text);
+            route.action = respond(501);
+            return;
+        };
+        let name = self.upstream_of(&target, scope, pass);
+        route.action = Action::Upstream(name);
+        headers::to_upstream(route, scope, target.host(), port, self.notes);
+        if target.h2c {
+            route.host = None;
+        }
+        if let Some(uri) = target.uri {
+            replace(route, uri, location, pass, self.notes);
+        } else {
+            self.rewrite(route, scope);
+        }
+        self.times(route, scope);
+        route.retry = retry(scope, self.notes);
+        redirects(route, scope, &target, pass, self.notes);
+    }
+
+    fn upstream_of(&mut self, target: &Target<'_>, scope: &Scope<'_>, pass: &Directive) -> String {
+        let port = if target.tls { 443 } else { 80 };
+        let block = self.upstreams.iter().find(|it| it.argument(0) == Some(target.authority));
+        let mut made = match block {
+            Some(block) => upstream::of_block(block, port, self.notes),
+            None => upstream::of_address(target.authority, port),
+        };
+        made.h2c = target.h2c;
+        if target.tls {
+            let named = scope.value("proxy_ssl_name").filter(|name| !name.contains('$'));
+            let of_block = block.map(|_| target.authority);
+            made.tls = Some(named.or(of_block).map(str::to_owned));
+            if !scope.is_on("proxy_ssl_verify") {
+                let text = "nginx believes any certificate of this upstream; Tidegate checks it: \
+                            see `upstreams.NAME.tls` (`ca`, `server_name`, `insecure_skip_verify`)";
+                self.notes.changed(&pass.place, text);
+            }
+        }
+        self.draft.upstream(made)
+    }
+
+    /// `rewrite ^/old/(.*)$ /new/$1 break`, which is a prefix in the place of another.
+    fn rewrite(&mut self, route: &mut Route, scope: &Scope<'_>) {
+        for rewrite in scope.own().iter().filter(|directive| directive.name == "rewrite") {
+            let replaced = match (rewrite.argument(0), rewrite.argument(1), rewrite.argument(2)) {
+                (Some(pattern), Some(to), Some("break")) => prefix_rewrite(pattern, to),
+                _ => None,
+            };
+            match (&route.path, replaced) {
+                (PathRule::Prefix(prefix), Some((old, new)))
+                    if PathRule::prefix(old) == PathRule::Prefix(prefix.clone()) =>
+                {
+                    route.prefix = Some(new.to_owned());
+                }
+                _ => {
+                    let text = format!(
+                        "`{}`: a path is rewritten by its prefix alone (`rewrite.prefix`)",
+                        rewrite.shown()
+                    );
+                    self.notes.left(&rewrite.place, text);
+                }
+            }
+        }
+    }
+
+    fn times(&mut self, route: &mut Route, scope: &Scope<'_>) {
+        let timeouts = &mut route.timeouts;
+        for (name, time) in [
+            ("proxy_connect_timeout", &mut timeouts.connect),
+            ("proxy_read_timeout", &mut timeouts.read),
+            ("proxy_send_timeout", &mut timeouts.write),
+        ] {
+            let Some(directive) = scope.one(name) else { continue };
+            *time = directive.argument(0).and_then(values::duration);
+            if time.is_none() {
+                let text = format!("`{}` is no time", directive.shown());
+                self.notes.left(&directive.place, text);
+            }
+        }
+    }
+}
+
+/// The old prefix and the new one.
+fn prefix_rewrite<'d>(pattern: &'d str, to: &'d str) -> Option<(&'d str, &'d str)> {
+    let old = ["/(.*)$", "/(.*)", "/?(.*)$", "/?(.*)"]
+        .iter()
+        .find_map(|end| pattern.strip_prefix('^')?.strip_suffix(end))?;
+    let new = to.strip_suffix("$1")?;
+    let is_plain = |path: &str| {
+        path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_".contains(&byte))
+    };
+    (is_plain(old) && is_plain(new) && new.ends_with('/')).then_some((old, new))
+}
+
+/// `proxy_pass` with a URI: it stands in the place of the location, as text in nginx, as a
+/// prefix of segments here.
+fn replace(
+    route: &mut Route,
+    uri: &str,
+    (mode, location): (Mode, &str),
+    pass: &Directive,
+    notes: &mut Notes,
+) {
+    match mode {
+        Mode::Exact if uri == location => {}
+        Mode::Exact => {
+            // Without a prefix there is nothing to replace; what is below goes along.
+            route.path = PathRule::prefix(location);
+            route.prefix = Some(uri.to_owned());
+            let text = format!(
+                "the path becomes `{uri}`, for which the route must take what is below \
+                 `{location}` as well"
+            );
+            notes.changed(&pass.place, text);
+        }
+        Mode::Prefix => {
+            let is_aligned = uri.ends_with('/') == location.ends_with('/');
+            route.prefix = (uri != location).then(|| uri.to_owned());
+            if !is_aligned {
+                let (theirs, ours) =
+                    (format!("{uri}x"), format!("{}/x", uri.trim_end_matches('/')));
+                let (from, theirs) = match location.ends_with('/') {
+                    true => (format!("{location}x"), theirs),
+                    false => (format!("{location}/x"), format!("{uri}/x")),
+                };
+                let text = format!(
+                    "`{location}` and `{uri}` end differently: nginx joins them as text, so that \
+                     `{from}` becomes `{theirs}`; here it becomes `{ours}`"
+                );
+                notes.changed(&pass.place, text);
+            }
+        }
+        Mode::Regex => {}
+    }
+}
+
+fn retry(scope: &Scope<'_>, notes: &mut Notes) -> Option<Retry> {
+    let directive = scope.one("proxy_next_upstream")?;
+    let mut on = Vec::new();
+    for condition in &directive.arguments {
+        match condition.as_str() {
+            "off" => return Some(Retry::Off),
+            "error" => on.extend(["connect_failure", "reset"]),
+            "timeout" => on.push("timeout"),
+            "http_502" => on.push("\"502\""),
+            "http_503" => on.push("\"503\""),
+            "http_504" => on.push("\"504\""),
+            "http_429" => on.push("\"429\""),
+            other => {
+                notes.left(&directive.place, format!("`{other}`: nothing is tried again for it"));
+            }
+        }
+    }
+    let attempts = scope.value("proxy_next_upstream_tries").and_then(|tries| tries.parse().ok());
+    Some(Retry::On { on, attempts: attempts.filter(|attempts| *attempts > 0) })
+}
+
+/// nginx puts its own address into `Location`s that name the upstream.
+fn redirects(
+    route: &Route,
+    scope: &Scope<'_>,
+    target: &Target<'_>,
+    pass: &Directive,
+    notes: &mut Notes,
+) {
+    match scope.one("proxy_redirect") {
+        Some(directive) if directive.argument(0) == Some("off") => {}
+        Some(directive) if directive.argument(0) != Some("default") => {
+            let text = format!("`{}`: `Location` goes down as it came", directive.shown());
+            notes.left(&directive.place, text);
+        }
+        // A client's own host comes back in it and needs no change.
+        _ if route.host.is_none() && route.prefix.is_none() => {}
+        _ => {
+            let text = format!(
+                "nginx changes a `Location` that begins with `http://{}`; here it goes down as it \
+                 came",
+                target.host()
+            );
+            notes.changed(&pass.place, text);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! `limit_req` and its zones.
+
+use super::scope::Scope;
+use super::tree::Directive;
+use crate::draft::{RateLimit, RateLimitBy, Route};
+use crate::note::Notes;
+
+/// The limits of a location.
+pub(super) fn limit(route: &mut Route, scope: &Scope<'_>, notes: &mut Notes) {
+    for directive in scope.all("limit_req") {
+        let Some(limit) = carried(directive, scope) else {
+            let text = format!("`{}`: see `rate_limits`", directive.shown());
+            notes.left(&directive.place, text);
+            continue;
+        };
+        let status = scope.value("limit_req_status").unwrap_or("503");
+        if status != "429" {
+            let text = format!("too many requests are answered 429, not {status}");
+            notes.changed(&directive.place, text);
+        }
+        if !directive.arguments.iter().any(|argument| argument == "nodelay") && limit.burst > 1 {
+            let text = "what is within `burst` goes on at once; nginx lets it wait";
+            notes.changed(&directive.place, text);
+        }
+        let text = "each route counts for itself; nginx counts by zone";
+        notes.changed(&directive.place, text);
+        route.rate_limits.push(limit);
+    }
+}
+
+fn carried(directive: &Directive, scope: &Scope<'_>) -> Option<RateLimit> {
+    let named =
+        |name: &str| directive.arguments.iter().find_map(|argument| argument.strip_prefix(name));
+    let wanted = named("zone=")?;
+    let zones = scope.all("limit_req_zone");
+    let zone = zones.iter().find(|zone| {
+        let mut names = zone.arguments.iter().filter_map(|argument| argument.strip_prefix("zone="));
+        names.any(|zone| zone.split(':').next() == Some(wanted))
+    })?;
+    let rate = zone.arguments.iter().find_map(|argument| argument.strip_prefix("rate="))?;
+    let (requests, per) = match rate.strip_suffix("r/s") {
+        Some(requests) => (requests, "1s"),
+        None => (rate.strip_suffix("r/m")?, "1m"),
+    };
+    // nginx counts what is beyond the one that is in time.
+    let beyond: u32 = named("burst=").map_or(Some(0), |burst| burst.parse().ok())?;
+    let key = zone.argument(0)?;
+    let by = match key.strip_prefix('$')? {
+        "binary_remote_addr" | "remote_addr" => RateLimitBy::ClientAddress,
+        "server_name" | "host" => RateLimitBy::All,
+        variable => match (variable.strip_prefix("http_"), variable.strip_prefix("cookie_")) {
+            (Some(field), _) => RateLimitBy::Header(field.replace('_', "-")),
+            (None, Some(cookie)) => RateLimitBy::Cookie(cookie.to_owned()),
+            (None, None) => return None,
+        },
+    };
+    let requests = requests.parse().ok().filter(|requests| *requests > 0)?;
+    Some(RateLimit { requests, per: per.to_owned(), burst: beyond + 1, by })
+}

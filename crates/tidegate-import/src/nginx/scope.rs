@@ -1,0 +1,51 @@
+//! How directives of outer blocks hold in inner ones.
+
+use super::tree::Directive;
+
+/// A block with those around it, the outermost first.
+#[derive(Debug, Clone)]
+pub(super) struct Scope<'d> {
+    levels: Vec<&'d [Directive]>,
+}
+
+impl<'d> Scope<'d> {
+    pub(super) fn of(outermost: &'d [Directive]) -> Self {
+        Self { levels: vec![outermost] }
+    }
+
+    /// The scope of a block in this one.
+    pub(super) fn enter(&self, block: &'d [Directive]) -> Self {
+        let mut levels = self.levels.clone();
+        levels.push(block);
+        Self { levels }
+    }
+
+    /// The directives of this name that hold: nginx takes a level's own only where it has none
+    /// of them.
+    pub(super) fn all(&self, name: &str) -> Vec<&'d Directive> {
+        let of_level = |level: &&'d [Directive]| {
+            level.iter().filter(|directive| directive.name == name).collect::<Vec<_>>()
+        };
+        self.levels.iter().rev().map(of_level).find(|found| !found.is_empty()).unwrap_or_default()
+    }
+
+    /// The one of this name that holds.
+    pub(super) fn one(&self, name: &str) -> Option<&'d Directive> {
+        self.all(name).into_iter().next_back()
+    }
+
+    /// The first argument of the one that holds.
+    pub(super) fn value(&self, name: &str) -> Option<&'d str> {
+        self.one(name).and_then(|directive| directive.argument(0))
+    }
+
+    /// Whether it is `on`.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        self.value(name) == Some("on")
+    }
+
+    /// The directives of the innermost block alone.
+    pub(super) fn own(&self) -> &'d [Directive] {
+        self.levels.last().copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,198 @@
+//! `server` blocks: their listeners, and whose routes hold for which host.
+
+use super::listen::{self, Listen};
+
+use super::scope::Scope;
+use super::tree::Directive;
+use super::{Importer, answer};
+use crate::draft::{Listener, Tls};
+use crate::note::Place;
+use crate::sites::{self, Site};
+
+/// A server block, read.
+struct Server<'d> {
+    directive: &'d Directive,
+    scope: Scope<'d>,
+    hosts: Vec<String>,
+    listens: Vec<Listen>,
+    tls: Tls,
+    /// The port to which it redirects everything by HTTPS, and where that is said.
+    to_https: Option<(u16, Place)>,
+}
+
+impl Importer<'_> {
+    pub(super) fn servers(&mut self, servers: &[&Directive], scope: &Scope<'_>) {
+        let read: Vec<_> = servers.iter().map(|server| self.server(server, scope)).collect();
+        self.listeners(&read);
+        let first_tls = read.iter().any(|server| server.listens.iter().any(|it| it.tls));
+        let mut found: Vec<Site> = Vec::new();
+        for server in &read {
+            // Where all is redirected, the listener does it.
+            let by_listener = server.to_https.is_some()
+                && server.listens.iter().all(|it| self.redirects(&it.address));
+            if by_listener || server.listens.is_empty() {
+                continue;
+            }
+            if let Some((_, place)) = server.to_https.as_ref().filter(|_| first_tls) {
+                let text = "a route holds at every listener, so a redirect of some hosts to HTTPS \
+                            would meet those who come by HTTPS too; see \
+                            `listeners[].redirect_to_https`, for all hosts of a listener";
+                self.notes.left(place, text);
+                continue;
+            }
+            let is_default = self.is_default(server, &read);
+            let mut ports: Vec<u16> = server.listens.iter().map(|it| it.port).collect();
+            ports.dedup();
+            let port = ports.first().copied().filter(|_| ports.len() == 1);
+            let routes = self.routes(server.directive, &server.scope, port);
+            let hosts = if is_default { Vec::new() } else { server.hosts.clone() };
+            if hosts.is_empty() && found.iter().any(|site| site.hosts.is_empty()) {
+                let text = "a server of its own by its address alone; a route holds at every \
+                            listener, so this one is never asked";
+                self.notes.left(&server.directive.place, text);
+                continue;
+            }
+            found.push(Site { place: server.directive.place.clone(), hosts, routes });
+        }
+        self.say_where_listeners_differ(&read);
+        sites::arrange(&mut self.draft, found, self.notes);
+    }
+
+    fn server<'d>(&mut self, directive: &'d Directive, scope: &Scope<'d>) -> Server<'d> {
+        let scope = scope.enter(directive.block.as_deref().unwrap_or_default());
+        let hosts = listen::hosts(directive, self.notes);
+        let listens = listen::of(directive, &scope, self.notes);
+        let http2 = listens.iter().any(|it| it.http2);
+        let tls = match listens.iter().any(|it| it.tls) {
+            true => listen::tls(&scope, http2, self.notes),
+            false => Tls::default(),
+        };
+        let to_https = match listens.iter().any(|it| it.tls) {
+            true => None,
+            false => to_https(directive, &scope, &hosts),
+        };
+        Server { directive, scope, hosts, listens, tls, to_https }
+    }
+
+    /// One listener for each address, with what all servers there say of it.
+    fn listeners(&mut self, servers: &[Server<'_>]) {
+        let all =
+            servers.iter().flat_map(|server| server.listens.iter().map(move |it| (server, it)));
+        let all: Vec<_> = all.collect();
+        let mut addresses: Vec<&str> = Vec::new();
+        for (_, listen) in &all {
+            if !addresses.contains(&listen.address.as_str()) {
+                addresses.push(&listen.address);
+            }
+        }
+        for address in &addresses {
+            let here: Vec<_> = all.iter().filter(|(_, it)| it.address == *address).collect();
+            let Some((_, first)) = here.first() else { continue };
+            // A socket on `[::]` takes IPv4 too, as Linux opens it.
+            let wide = format!("[::]:{}", first.port);
+            if address.starts_with("0.0.0.0:") && addresses.contains(&wide.as_str()) {
+                continue;
+            }
+            let mut comment = Vec::new();
+            if *address == wide {
+                comment.push("It takes IPv4 as well.".to_owned());
+            }
+            let redirects: Vec<_> =
+                here.iter().filter_map(|(server, _)| server.to_https.as_ref()).collect();
+            let all_redirect = redirects.len() == here.len();
+            for (_, place) in redirects.iter().filter(|_| all_redirect) {
+                let text = "the listener redirects by 308, which keeps the method, to the host that \
+                            was asked for";
+                self.notes.changed(place, text);
+            }
+            let tls = here.iter().any(|(_, it)| it.tls).then(|| {
+                let mut tls = Tls { h1_only: true, ..Tls::default() };
+                for (server, _) in &here {
+                    for pair in &server.tls.certificates {
+                        if !tls.certificates.contains(pair) {
+                            tls.certificates.push(pair.clone());
+                        }
+                    }
+                    tls.min_version = tls.min_version.or(server.tls.min_version);
+                }
+                tls.h1_only = !here.iter().any(|(_, it)| it.http2);
+                tls
+            });
+            self.draft.listeners.push(Listener {
+                comment,
+                address: (*address).into(),
+                tls,
+                redirect_to: redirects.first().filter(|_| all_redirect).map(|(port, _)| *port),
+            });
+        }
+    }
+
+    /// Whether the listener of this address redirects all.
+    fn redirects(&self, address: &str) -> bool {
+        let port = address.rsplit_once(':').map_or("", |(_, port)| port);
+        let wide = format!("[::]:{port}");
+        self.draft.listeners.iter().any(|listener| {
+            let own = listener.address.as_str();
+            listener.redirect_to.is_some() && (own == address || own == wide)
+        })
+    }
+
+    /// Whether a server takes the hosts that none names.
+    fn is_default(&self, server: &Server<'_>, servers: &[Server<'_>]) -> bool {
+        let is_chosen = |it: &Listen| {
+            let mut others = servers
+                .iter()
+                .filter(|other| other.listens.iter().any(|listen| listen.address == it.address));
+            let named = servers.iter().find(|other| {
+                other.listens.iter().any(|listen| listen.address == it.address && listen.is_default)
+            });
+            named.or(others.next()).is_some_and(|chosen| std::ptr::eq(chosen, server))
+        };
+        let serving = |it: &&Listen| !self.redirects(&it.address);
+        server.listens.iter().filter(serving).any(is_chosen)
+    }
+
+    fn say_where_listeners_differ(&mut self, servers: &[Server<'_>]) {
+        let serving = servers.iter().filter(|server| server.to_https.is_none());
+        let addresses = |server: &Server<'_>| {
+            let mut all: Vec<_> = server.listens.iter().map(|it| it.address.clone()).collect();
+            all.sort();
+            all
+        };
+        let mut serving = serving.map(|server| (server, addresses(server)));
+        let Some((_, first)) = serving.next() else { return };
+        for (server, _) in serving.filter(|(_, other)| *other != first) {
+            let text = "its `listen` differs from another server's; here all routes hold at every \
+                        listener, and are told apart by their hosts alone";
+            self.notes.changed(&server.directive.place, text);
+        }
+    }
+}
+
+/// Whether a server does nothing but redirect to HTTPS, as certbot writes it too.
+fn to_https(server: &Directive, scope: &Scope<'_>, hosts: &[String]) -> Option<(u16, Place)> {
+    let mut unsaid = crate::note::Notes::default();
+    let whole = scope.own().iter().find(|it| matches!(it.name.as_str(), "return" | "rewrite"));
+    let locations: Vec<_> = server.within("location").collect();
+    let conditions: Vec<_> = server.within("if").collect();
+    let blocks = conditions.iter().chain(&locations);
+    let found = blocks.filter_map(|block| {
+        let inner = scope.enter(block.block.as_deref().unwrap_or_default());
+        let port = answer::to_https(&answer::of(&inner, &mut unsaid)?, hosts)?;
+        Some((port, block.place.clone()))
+    });
+    let mut found: Vec<_> = found.collect();
+    if let Some(directive) = whole {
+        let own = answer::of(scope, &mut unsaid).and_then(|it| answer::to_https(&it, hosts));
+        if let Some(port) = own {
+            return Some((port, directive.place.clone()));
+        }
+        // What certbot leaves: conditions that redirect, and `return 404` for the others.
+        let is_certbot =
+            !conditions.is_empty() && found.len() == conditions.len() + locations.len();
+        return found.pop().filter(|_| is_certbot);
+    }
+    let is_alone = locations.len() == 1 && found.len() == 1 && conditions.is_empty();
+    let is_root = locations.iter().all(|it| it.argument(0) == Some("/"));
+    found.pop().filter(|_| is_alone && is_root)
+}

@@ -1,0 +1,143 @@
+//! Directives and their blocks, those of included files among them.
+
+use super::lexer::{self, Kind, Token};
+use crate::Unreadable;
+use crate::note::{Notes, Place};
+use std::iter::Peekable;
+use std::path::{Path, PathBuf};
+use std::vec::IntoIter;
+
+/// The deepest nesting, and the longest chain of includes; nobody's is deeper.
+const DEPTH: usize = 32;
+/// The most files that are read; more is a mistake.
+const FILES: usize = 500;
+
+/// `name arguments;` or `name arguments { block }`.
+#[derive(Debug, Clone)]
+pub(super) struct Directive {
+    pub place: Place,
+    pub name: String,
+    pub arguments: Vec<String>,
+    pub block: Option<Vec<Directive>>,
+}
+
+impl Directive {
+    /// The argument of this number, from 0.
+    pub(super) fn argument(&self, number: usize) -> Option<&str> {
+        self.arguments.get(number).map(String::as_str)
+    }
+
+    /// As a person would quote it.
+    pub(super) fn shown(&self) -> String {
+        let mut shown = self.name.clone();
+        for argument in &self.arguments {
+            shown.push(' ');
+            shown.push_str(argument);
+        }
+        shown
+    }
+
+    /// What stands in its block under this name.
+    pub(super) fn within<'d>(&'d self, name: &'d str) -> impl Iterator<Item = &'d Self> {
+        self.block.iter().flatten().filter(move |inner| inner.name == name)
+    }
+}
+
+/// Reads a file and those that it includes.
+pub(super) fn read(path: &Path, notes: &mut Notes) -> Result<Vec<Directive>, Unreadable> {
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let mut reader = Reader { folder, files: 0, notes };
+    reader.file(path, 0)
+}
+
+struct Reader<'n> {
+    /// Where relative names of included files start.
+    folder: PathBuf,
+    files: usize,
+    notes: &'n mut Notes,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, path: &Path, depth: usize) -> Result<Vec<Directive>, Unreadable> {
+        self.files += 1;
+        if self.files > FILES || depth > DEPTH {
+            return Err(Unreadable::new(path, 1, "it includes too many files, or itself"));
+        }
+        let text = super::super::text_of(path)?;
+        let tokens = lexer::tokens(&text)
+            .map_err(|unclosed| Unreadable::new(path, unclosed.0, "a quote never ends"))?;
+        let mut tokens = tokens.into_iter().peekable();
+        let directives = self.block(path, &mut tokens, depth)?;
+        match tokens.next() {
+            None => Ok(directives),
+            Some(token) => Err(Unreadable::new(path, token.line, "a `}` has no `{`")),
+        }
+    }
+
+    /// Directives up to a `}`, which is left, or the end.
+    fn block(
+        &mut self,
+        path: &Path,
+        tokens: &mut Peekable<IntoIter<Token>>,
+        depth: usize,
+    ) -> Result<Vec<Directive>, Unreadable> {
+        if depth > DEPTH {
+            return Err(Unreadable::new(path, 1, "it is nested too deep"));
+        }
+        let mut directives = Vec::new();
+        while let Some(Token { kind, line }) = tokens.next_if(|token| token.kind != Kind::Close) {
+            let Kind::Word(name) = kind else {
+                return Err(Unreadable::new(path, line, "a directive is missing before this"));
+            };
+            let place = Place { file: path.to_owned(), line };
+            let mut directive = Directive { place, name, arguments: Vec::new(), block: None };
+            loop {
+                match tokens.next().map(|token| token.kind) {
+                    Some(Kind::Word(word)) => directive.arguments.push(word),
+                    Some(Kind::Semicolon) => break,
+                    Some(Kind::Open) => {
+                        directive.block = Some(self.block(path, tokens, depth + 1)?);
+                        if tokens.next().is_none() {
+                            return Err(Unreadable::new(path, line, "its `{` has no `}`"));
+                        }
+                        break;
+                    }
+                    Some(Kind::Close) | None => {
+                        return Err(Unreadable::new(path, line, "its `;` is missing"));
+                    }
+                }
+            }
+            if directive.name == "include" {
+                directives.extend(self.include(&directive, depth)?);
+            } else {
+                directives.push(directive);
+            }
+        }
+        Ok(directives)
+    }
+
+    fn include(
+        &mut self,
+        directive: &Directive,
+        depth: usize,
+    ) -> Result<Vec<Directive>, Unreadable> {
+        let Some(pattern) = directive.argument(0) else { return Ok(Vec::new()) };
+        // What nginx brings itself says nothing about routing.
+        let brought = ["mime.types", "_params", "fastcgi.conf", "modules-enabled/*.conf"];
+        if brought.iter().any(|name| pattern.ends_with(name)) {
+            return Ok(Vec::new());
+        }
+        let full = self.folder.join(pattern);
+        let paths = glob::glob(&full.to_string_lossy()).into_iter().flatten().flatten();
+        let paths: Vec<PathBuf> = paths.collect();
+        if paths.is_empty() && !pattern.contains(['*', '?', '[']) {
+            let text = format!("`{pattern}` is not there; nothing of it is carried");
+            self.notes.left(&directive.place, text);
+        }
+        let mut directives = Vec::new();
+        for path in paths {
+            directives.extend(self.file(&path, depth + 1)?);
+        }
+        Ok(directives)
+    }
+}

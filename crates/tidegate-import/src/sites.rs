@@ -1,0 +1,131 @@
+//! Hosts before paths. Elsewhere a host is chosen first and a path among its own; here the longest
+//! path wins, whoever's it is. So a host gets routes at the paths of the others as well, and there
+//! does what it would have done.
+
+use super::draft::{Action, Draft, PathRule, Route, slug};
+use super::note::{Notes, Place};
+
+/// The routes of some hosts; without hosts, those of all others.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub place: Place,
+    pub hosts: Vec<String>,
+    pub routes: Vec<Route>,
+}
+
+impl Site {
+    /// Whether routes of the other could take requests for this one's hosts.
+    fn is_shadowed_by(&self, other: &Self) -> bool {
+        other.hosts.is_empty()
+            || other.hosts.iter().any(|wild| {
+                let below = wild.strip_prefix('*');
+                below.is_some_and(|below| self.hosts.iter().any(|host| host.ends_with(below)))
+            })
+    }
+
+    /// What this site does at a path that it has no route for.
+    fn shadow(&self, path: &PathRule, notes: &mut Notes) -> Route {
+        let (PathRule::Exact(written) | PathRule::Prefix(written)) = path;
+        let over = self.routes.iter().filter_map(|route| match &route.path {
+            PathRule::Prefix(prefix) => Some((prefix.len(), route, route.path.rest(written)?)),
+            PathRule::Exact(_) => None,
+        });
+        let Some((_, parent, rest)) = over.max_by_key(|(length, ..)| *length) else {
+            let nothing = Action::Respond { status: 404, body: None, content_type: None };
+            return Route::new(self.place.clone(), slug(written), path.clone(), nothing);
+        };
+        let mut route = Route {
+            path: path.clone(),
+            name: format!("{}-at-{}", parent.name, slug(written)),
+            comment: vec!["So that another host's longer path is not taken.".to_owned()],
+            ..parent.clone()
+        };
+        if let Some(prefix) = &mut route.prefix {
+            *prefix = format!("{}{rest}", prefix.trim_end_matches('/'));
+            if matches!(path, PathRule::Exact(_)) {
+                let text = format!(
+                    "its path can't be rewritten at `{written}`, which another host takes as an \
+                     exact path; there it goes on as it came"
+                );
+                notes.left(&parent.place, text);
+                route.prefix = None;
+            }
+        }
+        route
+    }
+}
+
+/// Puts the sites' routes into the draft.
+pub(crate) fn arrange(draft: &mut Draft, mut sites: Vec<Site>, notes: &mut Notes) {
+    // The order among equals is the file's; names of hosts come before those of nobody.
+    sites.sort_by_key(|site| site.hosts.is_empty());
+    let has_many = sites.len() > 1;
+    let mut shadows: Vec<Vec<Route>> = Vec::new();
+    for (number, site) in sites.iter().enumerate() {
+        let mut made: Vec<Route> = Vec::new();
+        let others = sites.iter().enumerate().filter(|(other, _)| *other != number);
+        for (_, other) in
+            others.filter(|(_, other)| !site.hosts.is_empty() && site.is_shadowed_by(other))
+        {
+            for route in &other.routes {
+                let is_there = |known: &Route| known.path == route.path;
+                if !site.routes.iter().any(is_there) && !made.iter().any(is_there) {
+                    made.push(site.shadow(&route.path, notes));
+                }
+            }
+        }
+        shadows.push(made);
+    }
+    for (site, shadows) in sites.into_iter().zip(shadows) {
+        let label = site.hosts.first().map(|host| slug(host)).filter(|_| has_many);
+        for mut route in site.routes.into_iter().chain(shadows) {
+            route.hosts.clone_from(&site.hosts);
+            let wanted = match &label {
+                Some(label) => format!("{label}-{}", route.name),
+                None => route.name.clone(),
+            };
+            route.name = draft.free_name(&wanted);
+            draft.routes.push(route);
+        }
+    }
+    hoist(draft);
+}
+
+/// What all routes have stands at the top once.
+fn hoist(draft: &mut Draft) {
+    for route in &mut draft.routes {
+        // Bodies that nobody reads need no bound of their own, answers without one no coding.
+        if let Action::Redirect(..) | Action::Respond { .. } = route.action {
+            route.max_body_size = None;
+        }
+        if let Action::Redirect(..) | Action::Respond { body: None, .. } = route.action {
+            route.compression = None;
+        }
+    }
+    let reads = |route: &&Route| matches!(route.action, Action::Upstream(_) | Action::Files(_));
+    let mut sizes = draft.routes.iter().filter(reads).map(|route| route.max_body_size);
+    // A route can't lift the bound of the top, so one without any keeps it from being there.
+    let largest = sizes.try_fold(0, |largest, size| Some(size?.max(largest)));
+    if let Some(size) = largest.filter(|size| *size > 0) {
+        let comment = match size {
+            0x0010_0000 => "nginx's default is 1m.",
+            _ => "The most that any route takes.",
+        };
+        draft.body_size = Some((size, comment.to_owned()));
+        for route in &mut draft.routes {
+            route.max_body_size = route.max_body_size.filter(|own| *own != size);
+        }
+    }
+    let has_body = |route: &&Route| {
+        !matches!(route.action, Action::Redirect(..) | Action::Respond { body: None, .. })
+    };
+    let mut compressions = draft.routes.iter().filter(has_body).map(|route| &route.compression);
+    if let Some(Some(Some(common))) = compressions.next().cloned()
+        && compressions.all(|other| *other == Some(Some(common.clone())))
+    {
+        draft.compression = Some(common);
+        for route in &mut draft.routes {
+            route.compression = None;
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The longest rule, or the highest priority, wins with Traefik; the longest path here. Where the two
+//! differ, routes are added.
+
+use super::Importer;
+use super::middlewares::written;
+use super::routers::Router;
+use crate::draft::{Action, PathRule, Route, slug};
+
+impl Importer<'_> {
+    /// Puts the routes of all routers into the draft.
+    pub(super) fn arrange(&mut self, mut routers: Vec<Router>) {
+        let by_listener =
+            self.draft.listeners.iter().any(|listener| listener.redirect_to.is_some());
+        routers.retain(|router| !by_listener || router.to_https().is_none());
+        for router in &routers {
+            if router.to_https().is_some() {
+                let text = "a route holds at every listener, so this redirect would meet those who come \
+                            by HTTPS too; see `listeners[].redirect_to_https`";
+                self.notes.left(&self.place(router.line), text);
+            }
+        }
+        routers.retain(|router| router.to_https().is_none());
+        routers.sort_by_key(|router| std::cmp::Reverse(router.priority));
+        let routes: Vec<Route> = routers.into_iter().flat_map(|router| router.routes).collect();
+        let mut kept: Vec<Route> = Vec::new();
+        for route in routes {
+            if let Some(earlier) = kept.iter().find(|earlier| covers(earlier, &route)) {
+                let text = format!(
+                    "it is never asked: the rule in line {} comes before and takes all of it",
+                    earlier.place.line
+                );
+                self.notes.changed(&route.place, text);
+                continue;
+            }
+            let before: Vec<Route> =
+                kept.iter().filter(|earlier| precedes(earlier, &route)).cloned().collect();
+            for earlier in before {
+                let path = route.path.clone();
+                let is_there = |known: &Route| {
+                    known.path == path
+                        && known.hosts == earlier.hosts
+                        && known.methods == earlier.methods
+                        && known.match_headers == earlier.match_headers
+                };
+                if !kept.iter().any(is_there) {
+                    let shadow = self.shadow(&earlier, &route);
+                    kept.push(shadow);
+                }
+            }
+            kept.push(route);
+        }
+        for mut route in kept {
+            route.name = self.draft.free_name(&slug(&route.name));
+            self.draft.routes.push(route);
+        }
+        self.hoist();
+    }
+
+    /// The earlier one at the path of the later.
+    fn shadow(&mut self, earlier: &Route, later: &Route) -> Route {
+        let path = written(&later.path);
+        let mut shadow = Route {
+            path: later.path.clone(),
+            name: format!("{}-at-{}", earlier.name, slug(path)),
+            comment: vec!["So that a longer path of another rule is not taken.".to_owned()],
+            ..earlier.clone()
+        };
+        if earlier.hosts.is_empty() {
+            shadow.hosts.clone_from(&later.hosts);
+        }
+        let rest = earlier.path.rest(path).unwrap_or_default();
+        if let Some(prefix) = &mut shadow.prefix {
+            *prefix = format!("{}{rest}", prefix.trim_end_matches('/'));
+            if matches!(later.path, PathRule::Exact(_)) {
+                let text =
+                    format!("its path can't be rewritten at the exact path `{path}` of another");
+                self.notes.left(&earlier.place, text);
+                shadow.prefix = None;
+            }
+        }
+        shadow
+    }
+
+    /// `compress` of all stands at the top once.
+    fn hoist(&mut self) {
+        let leads = |route: &&Route| matches!(route.action, Action::Upstream(_));
+        let mut all = self.draft.routes.iter().filter(leads).map(|route| route.compression.clone());
+        let Some(Some(Some(common))) = all.next() else { return };
+        if all.all(|other| other == Some(Some(common.clone()))) {
+            self.draft.compression = Some(common);
+            for route in &mut self.draft.routes {
+                route.compression = None;
+            }
+        }
+    }
+}
+
+/// Whether hosts of one are all hosts of the other.
+fn has_hosts(outer: &[String], inner: &[String]) -> bool {
+    let is_in = |host: &String| outer.iter().any(|it| it == host || is_below(it, host));
+    outer.is_empty() || !inner.is_empty() && inner.iter().all(is_in)
+}
+
+fn is_below(wildcard: &str, host: &str) -> bool {
+    wildcard.strip_prefix('*').is_some_and(|below| host.ends_with(below))
+}
+
+/// Whether some host may be meant by both.
+fn share_hosts(one: &[String], other: &[String]) -> bool {
+    one.is_empty()
+        || other.is_empty()
+        || one.iter().any(|a| other.iter().any(|b| a == b || is_below(a, b) || is_below(b, a)))
+}
+
+fn path_covers(outer: &PathRule, inner: &PathRule) -> bool {
+    outer == inner || outer.rest(written(inner)).is_some()
+}
+
+/// Whether nothing is left for the later one.
+fn covers(earlier: &Route, later: &Route) -> bool {
+    let methods = earlier.methods.is_empty()
+        || !later.methods.is_empty() && later.methods.iter().all(|it| earlier.methods.contains(it));
+    has_hosts(&earlier.hosts, &later.hosts)
+        && methods
+        && earlier.match_headers.iter().all(|it| later.match_headers.contains(it))
+        && earlier.match_query.iter().all(|it| later.match_query.contains(it))
+        && path_covers(&earlier.path, &later.path)
+}
+
+/// Whether the earlier one wants requests that the later one's longer path would take here.
+fn precedes(earlier: &Route, later: &Route) -> bool {
+    let share_methods = earlier.methods.is_empty()
+        || later.methods.is_empty()
+        || earlier.methods.iter().any(|it| later.methods.contains(it));
+    let is_narrower =
+        earlier.path != later.path || earlier.hosts.is_empty() && !later.hosts.is_empty();
+    is_narrower
+        && path_covers(&earlier.path, &later.path)
+        && share_hosts(&earlier.hosts, &later.hosts)
+        && share_methods
+}

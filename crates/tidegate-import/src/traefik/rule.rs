@@ -1,0 +1,150 @@
+//! Traefik's rules: ``Host(`a`) && (PathPrefix(`/b`) || Method(`GET`))``.
+
+/// One condition with its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Matcher {
+    pub name: String,
+    pub arguments: Vec<String>,
+    pub is_negated: bool,
+}
+
+/// The most alternatives that a rule may come to.
+const ALTERNATIVES: usize = 100;
+/// The deepest parentheses.
+const DEPTH: usize = 32;
+
+/// A rule as alternatives, of each of which all conditions must hold; `None` when it is none.
+pub(super) fn alternatives(rule: &str) -> Option<Vec<Vec<Matcher>>> {
+    let mut parser = Parser { rest: rule.trim(), depth: 0 };
+    let parsed = parser.either()?;
+    parser.rest.is_empty().then_some(parsed)
+}
+
+struct Parser<'r> {
+    rest: &'r str,
+    depth: usize,
+}
+
+impl<'r> Parser<'r> {
+    fn takes(&mut self, symbol: &str) -> bool {
+        match self.rest.strip_prefix(symbol) {
+            Some(rest) => {
+                self.rest = rest.trim_start();
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn either(&mut self) -> Option<Vec<Vec<Matcher>>> {
+        let mut all = self.both()?;
+        while self.takes("||") {
+            all.extend(self.both()?);
+        }
+        (all.len() <= ALTERNATIVES).then_some(all)
+    }
+
+    fn both(&mut self) -> Option<Vec<Vec<Matcher>>> {
+        let mut all = self.one()?;
+        while self.takes("&&") {
+            let more = self.one()?;
+            if all.len() * more.len() > ALTERNATIVES {
+                return None;
+            }
+            let joined = all.iter().flat_map(|one| {
+                more.iter().map(move |other| one.iter().chain(other).cloned().collect())
+            });
+            all = joined.collect();
+        }
+        Some(all)
+    }
+
+    fn one(&mut self) -> Option<Vec<Vec<Matcher>>> {
+        self.depth += 1;
+        if self.depth > DEPTH {
+            return None;
+        }
+        let parsed = if self.takes("!") {
+            // Not (a or b) is neither, not (a and b) has no simple form.
+            let inner = self.one()?;
+            let negated = inner.into_iter().map(|all| match <[Matcher; 1]>::try_from(all) {
+                Ok([matcher]) => Some(Matcher { is_negated: !matcher.is_negated, ..matcher }),
+                Err(_) => None,
+            });
+            vec![negated.collect::<Option<Vec<_>>>()?]
+        } else if self.takes("(") {
+            let inner = self.either()?;
+            self.takes(")").then_some(inner)?
+        } else {
+            vec![vec![self.matcher()?]]
+        };
+        self.depth -= 1;
+        Some(parsed)
+    }
+
+    fn matcher(&mut self) -> Option<Matcher> {
+        let letters = self.rest.bytes().take_while(u8::is_ascii_alphanumeric).count();
+        let (name, rest) =
+            self.rest.split_at_checked(letters).filter(|(name, _)| !name.is_empty())?;
+        self.rest = rest.trim_start();
+        if !self.takes("(") {
+            return None;
+        }
+        let mut arguments = Vec::new();
+        while !self.takes(")") {
+            arguments.push(self.quoted()?);
+            self.takes(",");
+        }
+        Some(Matcher { name: name.to_owned(), arguments, is_negated: false })
+    }
+
+    fn quoted(&mut self) -> Option<String> {
+        let quote = self.rest.chars().next().filter(|c| matches!(c, '`' | '"' | '\''))?;
+        let (inside, rest) = self.rest.strip_prefix(quote)?.split_once(quote)?;
+        self.rest = rest.trim_start();
+        // Only backticks leave backslashes alone.
+        Some(if quote == '`' { inside.to_owned() } else { inside.replace("\\\\", "\\") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(rule: &str) -> Option<String> {
+        let show = |matcher: &Matcher| {
+            let not = if matcher.is_negated { "!" } else { "" };
+            format!("{not}{}({})", matcher.name, matcher.arguments.join(","))
+        };
+        let all = alternatives(rule)?;
+        let all: Vec<String> =
+            all.iter().map(|it| it.iter().map(show).collect::<Vec<_>>().join("&")).collect();
+        Some(all.join("|"))
+    }
+
+    #[test]
+    fn alternatives_of_rules() {
+        for (rule, wanted) in [
+            ("Host(`a.test`)", "Host(a.test)"),
+            ("Host(`a`, \"b\") && Path(`/x`)", "Host(a,b)&Path(/x)"),
+            ("A(`1`) || B(`2`) && C(`3`)", "A(1)|B(2)&C(3)"),
+            ("(A(`1`) || B(`2`)) && C(`3`)", "A(1)&C(3)|B(2)&C(3)"),
+            ("!(A(`1`) || B(`2`)) && C(`3`)", "!A(1)&!B(2)&C(3)"),
+        ] {
+            assert_eq!(shown(rule).as_deref(), Some(wanted), "{rule}");
+        }
+        for rule in [
+            "",
+            "Host(`a`",
+            "Host(a)",
+            "Host(`a`) &&",
+            "Host(`a`) Path(`b`)",
+            "!(A(`1`) && B(`2`))",
+        ] {
+            assert_eq!(shown(rule), None, "{rule}");
+        }
+        assert_eq!(shown(&"(".repeat(100_000)), None);
+        let many = vec!["(A(`1`) || B(`2`))"; 20].join(" && ");
+        assert_eq!(shown(&many), None);
+    }
+}

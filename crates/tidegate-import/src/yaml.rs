@@ -1,0 +1,538 @@
+//! Writes a draft as a person would: sections apart, short lists in a line, comments where they
+//! belong.
+
+use super::draft::{
+    Action, Balance, Changes, Compression, Cors, Draft, Ejection, Endpoint, Files, Listener,
+    PathRule, RateLimit, RateLimitBy, Retry, Route, Text, Upstream,
+};
+
+/// A piece of YAML.
+enum Value {
+    /// A scalar as it is written.
+    Scalar(String),
+    List(Vec<Value>),
+    Map(Map),
+}
+
+#[derive(Default)]
+struct Map(Vec<(Vec<String>, String, Value)>);
+
+impl Map {
+    fn put(&mut self, key: &str, value: Value) {
+        self.0.push((Vec::new(), key.to_owned(), value));
+    }
+
+    fn with(key: &str, value: Value) -> Self {
+        let mut map = Self::default();
+        map.put(key, value);
+        map
+    }
+}
+
+fn text(text: &Text) -> Value {
+    Value::Scalar(quoted(text.as_str()))
+}
+
+fn literal(written: &str) -> Value {
+    text(&Text::literal(written))
+}
+
+fn plain(written: impl ToString) -> Value {
+    Value::Scalar(written.to_string())
+}
+
+fn literals(list: &[impl AsRef<str>]) -> Value {
+    Value::List(list.iter().map(|item| literal(item.as_ref())).collect())
+}
+
+/// The scalar, in quotes where YAML would read it as something else than this text.
+fn quoted(text: &str) -> String {
+    let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._+".contains(&byte));
+    let means_another = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
+        .iter()
+        .any(|word| word.eq_ignore_ascii_case(text));
+    if is_word && !means_another {
+        return text.to_owned();
+    }
+    let mut written = String::with_capacity(text.len() + 2);
+    written.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => written.extend(['\\', character]),
+            '\n' => written.push_str("\\n"),
+            '\t' => written.push_str("\\t"),
+            '\r' => written.push_str("\\r"),
+            control if control.is_control() => {
+                written.push_str(&format!("\\u{:04x}", u32::from(control)));
+            }
+            other => written.push(other),
+        }
+    }
+    written.push('"');
+    written
+}
+
+/// A key; `on` is a word in YAML 1.2, and one of the configuration's.
+fn quoted_key(key: &str) -> String {
+    if key == "on" { key.to_owned() } else { quoted(key) }
+}
+
+/// As many characters as a line in braces may have.
+const WIDTH: usize = 84;
+
+impl Value {
+    /// In one line, when nothing in it has a comment.
+    fn flow(&self) -> Option<String> {
+        match self {
+            Self::Scalar(scalar) => Some(scalar.clone()),
+            Self::List(items) => {
+                let items: Option<Vec<_>> = items.iter().map(Self::flow).collect();
+                Some(format!("[{}]", items?.join(", ")))
+            }
+            Self::Map(map) => {
+                let entries: Option<Vec<_>> = map.0.iter().map(Self::flow_entry).collect();
+                Some(format!("{{{}}}", entries?.join(", ")))
+            }
+        }
+    }
+
+    fn flow_entry((comment, key, value): &(Vec<String>, String, Self)) -> Option<String> {
+        comment
+            .is_empty()
+            .then(|| value.flow())?
+            .map(|value| format!("{}: {value}", quoted_key(key)))
+    }
+
+    /// Whether it is a list that stands better one item a line.
+    fn is_tall(&self) -> bool {
+        match self {
+            Self::List(items) => items.iter().any(|item| matches!(item, Self::Map(_))),
+            _ => false,
+        }
+    }
+}
+
+fn write_map(out: &mut String, map: &Map, indent: usize, mut is_first: bool) {
+    for (comment, key, value) in &map.0 {
+        for line in comment {
+            push_indent(out, indent, is_first);
+            is_first = false;
+            out.push_str(&format!("# {line}\n"));
+        }
+        push_indent(out, indent, is_first);
+        is_first = false;
+        write_entry(out, key, value, indent);
+    }
+}
+
+fn push_indent(out: &mut String, indent: usize, is_first: bool) {
+    if !is_first {
+        out.extend(std::iter::repeat_n(' ', indent));
+    }
+}
+
+fn write_entry(out: &mut String, key: &str, value: &Value, indent: usize) {
+    out.push_str(&format!("{}:", quoted_key(key)));
+    let one_line = value.flow().filter(|line| indent + key.len() + line.len() < WIDTH);
+    match (one_line.filter(|_| !value.is_tall()), value) {
+        (Some(line), _) => out.push_str(&format!(" {line}\n")),
+        (None, Value::Scalar(scalar)) => out.push_str(&format!(" {scalar}\n")),
+        (None, Value::Map(map)) => {
+            out.push('\n');
+            write_map(out, map, indent + 2, false);
+        }
+        (None, Value::List(items)) => {
+            out.push('\n');
+            for item in items {
+                write_item(out, item, indent + 2);
+            }
+        }
+    }
+}
+
+fn write_item(out: &mut String, item: &Value, indent: usize) {
+    push_indent(out, indent, false);
+    out.push_str("- ");
+    let one_line = item.flow().filter(|line| indent + line.len() < WIDTH);
+    match (item, one_line) {
+        (_, Some(line)) => out.push_str(&format!("{line}\n")),
+        (Value::Map(map), None) => write_map(out, map, indent + 2, true),
+        (Value::Scalar(scalar), None) => out.push_str(&format!("{scalar}\n")),
+        (Value::List(_), None) => out.push_str("[]\n"),
+    }
+}
+
+/// The draft as a file; `origin` says what it was made from.
+pub(crate) fn write(draft: &Draft, origin: &str) -> String {
+    let mut out = format!("# Made by `tidegate import` from {origin}.\n");
+    let mut section = |name: &str, comment: &[String], value: Value| {
+        out.push('\n');
+        for line in comment {
+            out.push_str(&format!("# {line}\n"));
+        }
+        write_entry(&mut out, name, &value, 0);
+    };
+    if !draft.trusted_proxies.is_empty() {
+        section("trusted_proxies", &[], literals(&draft.trusted_proxies));
+    }
+    if let Some((size, comment)) = &draft.body_size {
+        let limits = Map::with("body_size", size_of(*size));
+        section("limits", std::slice::from_ref(comment), Value::Map(limits));
+    }
+    if !draft.user_id.is_empty() {
+        let sources = draft.user_id.iter().map(|key| Value::Map(Map::with("query", literal(key))));
+        let identity = Map::with("user_id", Value::List(sources.collect()));
+        section("identity", &[], Value::Map(identity));
+    }
+    if let Some(written) = &draft.cors {
+        section("cors", &written.comment, cors(written));
+    }
+    if let Some(written) = &draft.compression {
+        section("compression", &[], compression(written));
+    }
+    out.push_str("\nlisteners:\n");
+    for written in &draft.listeners {
+        commented_item(&mut out, &written.comment, &listener(written));
+    }
+    if !draft.upstreams.is_empty() {
+        out.push_str("\nupstreams:\n");
+        for written in &draft.upstreams {
+            for line in &written.comment {
+                out.push_str(&format!("  # {line}\n"));
+            }
+            out.push_str("  ");
+            write_entry(&mut out, &written.name, &upstream(written), 2);
+        }
+    }
+    out.push_str(if draft.routes.is_empty() { "\nroutes: []\n" } else { "\nroutes:\n" });
+    for (number, written) in draft.routes.iter().enumerate() {
+        if number > 0 {
+            out.push('\n');
+        }
+        out.push_str(&format!("  # {}\n", written.place));
+        commented_item(&mut out, &written.comment, &route(written));
+    }
+    out
+}
+
+fn commented_item(out: &mut String, comment: &[String], map: &Map) {
+    for line in comment {
+        out.push_str(&format!("  # {line}\n"));
+    }
+    out.push_str("  - ");
+    write_map(out, map, 4, true);
+}
+
+fn size_of(bytes: u64) -> Value {
+    plain(match bytes {
+        bytes if bytes > 0 && bytes % (1 << 30) == 0 => format!("{}GiB", bytes >> 30),
+        bytes if bytes > 0 && bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
+        bytes if bytes > 0 && bytes % (1 << 10) == 0 => format!("{}KiB", bytes >> 10),
+        bytes => bytes.to_string(),
+    })
+}
+
+fn listener(written: &Listener) -> Map {
+    let mut map = Map::with("address", text(&written.address));
+    if let Some(port) = written.redirect_to {
+        let to = match port {
+            443 => plain("on"),
+            port => Value::Map(Map::with("port", plain(port))),
+        };
+        map.put("redirect_to_https", to);
+    }
+    if let Some(tls) = &written.tls {
+        let mut inside = Map::default();
+        let pairs = tls.certificates.iter().map(|(cert, key)| {
+            let mut pair = Map::with("cert", literal(cert));
+            pair.put("key", literal(key));
+            Value::Map(pair)
+        });
+        match tls.certificates.is_empty() {
+            true => inside.put("self_signed", plain(true)),
+            false => inside.put("certificates", Value::List(pairs.collect())),
+        }
+        if let Some(version) = tls.min_version {
+            inside.put("min_version", plain(format!("{version:?}")));
+        }
+        map.put("tls", Value::Map(inside));
+        if tls.h1_only {
+            map.put("protocols", plain("[h1]"));
+        }
+    }
+    map
+}
+
+fn cors(written: &Cors) -> Value {
+    let mut map = Map::default();
+    map.put("allow_origins", Value::List(written.origins.iter().map(text).collect()));
+    for (key, list) in [
+        ("allow_methods", &written.methods),
+        ("allow_headers", &written.allow_headers),
+        ("expose_headers", &written.expose_headers),
+    ] {
+        if !list.is_empty() {
+            map.put(key, literals(list));
+        }
+    }
+    if written.credentials {
+        map.put("allow_credentials", plain(true));
+    }
+    if let Some(seconds) = written.max_age {
+        map.put("max_age", plain(format!("{seconds}s")));
+    }
+    Value::Map(map)
+}
+
+fn compression(written: &Compression) -> Value {
+    let mut map = Map::default();
+    if !written.algorithms.is_empty() {
+        map.put("algorithms", literals(&written.algorithms));
+    }
+    if !written.types.is_empty() {
+        map.put("types", literals(&written.types));
+    }
+    if let Some(size) = written.min_size {
+        map.put("min_size", size_of(size));
+    }
+    if let Some(level) = written.gzip_level {
+        map.put("levels", Value::Map(Map::with("gzip", plain(level))));
+    }
+    if map.0.is_empty() { plain("on") } else { Value::Map(map) }
+}
+
+fn upstream(written: &Upstream) -> Value {
+    let mut map =
+        Map::with("endpoints", Value::List(written.endpoints.iter().map(endpoint).collect()));
+    match &written.balance {
+        None => {}
+        Some(Balance::LeastRequests) => map.put("balance", plain("least_requests")),
+        Some(Balance::StickyCookie(name)) => {
+            map.put("balance", Value::Map(Map::with("sticky_cookie", literal(name))));
+        }
+        Some(hash) => {
+            let key = match hash {
+                Balance::HashHeader(name) => Value::Map(Map::with("header", literal(name))),
+                Balance::HashCookie(name) => Value::Map(Map::with("cookie", literal(name))),
+                _ => plain("client_address"),
+            };
+            map.put("balance", Value::Map(Map::with("hash", key)));
+        }
+    }
+    match &written.ejection {
+        None => {}
+        Some(Ejection::Off) => map.put("ejection", plain("off")),
+        Some(Ejection::After { failures, duration }) => {
+            let mut ejection = Map::with("connect_failures", plain(failures));
+            ejection.put("duration", plain(duration));
+            map.put("ejection", Value::Map(ejection));
+        }
+    }
+    if let Some(path) = &written.health {
+        let check = Value::Map(Map::with("http", literal(path)));
+        map.put("health", Value::Map(Map::with("check", check)));
+    }
+    match &written.tls {
+        None => {}
+        Some(None) => map.put("tls", plain("on")),
+        Some(Some(name)) => {
+            map.put("tls", Value::Map(Map::with("server_name", literal(name))));
+        }
+    }
+    if written.h2c {
+        map.put("protocols", plain("[h2c]"));
+    }
+    if let Some(time) = &written.idle_timeout {
+        map.put("idle_timeout", plain(time));
+    }
+    Value::Map(map)
+}
+
+fn endpoint(written: &Endpoint) -> Value {
+    if written.weight == 1 && !written.backup {
+        return text(&written.address);
+    }
+    let mut map = Map::with("address", text(&written.address));
+    if written.weight != 1 {
+        map.put("weight", plain(written.weight));
+    }
+    if written.backup {
+        map.put("backup", plain(true));
+    }
+    Value::Map(map)
+}
+
+fn route(written: &Route) -> Map {
+    let mut map = Map::with("name", literal(&written.name));
+    map.put("match", matches(written));
+    match &written.action {
+        Action::Upstream(name) => map.put("upstream", literal(name)),
+        Action::Redirect(status, to) => {
+            let mut redirect = Map::with("to", literal(to));
+            redirect.put("status", plain(status));
+            map.put("redirect", Value::Map(redirect));
+        }
+        Action::Respond { status, body, content_type } => {
+            let mut respond = Map::with("status", plain(status));
+            if let Some(body) = body {
+                respond.put("body", literal(body));
+            }
+            if let Some(content_type) = content_type {
+                respond.put("content_type", literal(content_type));
+            }
+            map.put("respond", Value::Map(respond));
+        }
+        Action::Files(written) => map.put("files", files(written)),
+    }
+    let mut rewrite = Map::default();
+    if let Some(prefix) = &written.prefix {
+        rewrite.put("prefix", literal(prefix));
+    }
+    if let Some(host) = &written.host {
+        rewrite.put("host", literal(host));
+    }
+    if !rewrite.0.is_empty() {
+        map.put("rewrite", Value::Map(rewrite));
+    }
+    if !written.websocket && matches!(written.action, Action::Upstream(_)) {
+        map.put("websocket", plain("off"));
+    }
+    let mut timeouts = Map::default();
+    let times = &written.timeouts;
+    for (key, time) in [
+        ("connect", &times.connect),
+        ("read", &times.read),
+        ("write", &times.write),
+        ("request", &times.request),
+    ] {
+        if let Some(time) = time {
+            timeouts.put(key, plain(time));
+        }
+    }
+    if !timeouts.0.is_empty() {
+        map.put("timeouts", Value::Map(timeouts));
+    }
+    if let Some(size) = written.max_body_size {
+        map.put("max_body_size", size_of(size));
+    }
+    if !written.rate_limits.is_empty() {
+        let limits = written.rate_limits.iter().map(rate_limit);
+        map.put("rate_limits", Value::List(limits.collect()));
+    }
+    match &written.retry {
+        None => {}
+        Some(Retry::Off) => map.put("retry", plain("off")),
+        Some(Retry::On { on, attempts }) => {
+            let mut retry = Map::with("on", Value::List(on.iter().map(plain).collect()));
+            if let Some(attempts) = attempts {
+                retry.put("attempts", plain(attempts));
+            }
+            map.put("retry", Value::Map(retry));
+        }
+    }
+    let mut headers = Map::default();
+    for (key, changed) in [("request", &written.request), ("response", &written.response)] {
+        if !changed.is_empty() {
+            headers.put(key, changes(changed));
+        }
+    }
+    if !headers.0.is_empty() {
+        map.put("headers", Value::Map(headers));
+    }
+    match &written.compression {
+        None => {}
+        Some(None) => map.put("compression", plain("off")),
+        Some(Some(written)) => map.put("compression", compression(written)),
+    }
+    if let Some(written) = &written.cors {
+        map.put("cors", cors(written));
+    }
+    map
+}
+
+fn rate_limit(written: &RateLimit) -> Value {
+    let mut limit = Map::with("requests", plain(written.requests));
+    limit.put("per", plain(&written.per));
+    limit.put("burst", plain(written.burst));
+    let by = match &written.by {
+        RateLimitBy::ClientAddress => plain("client_address"),
+        RateLimitBy::All => plain("all"),
+        RateLimitBy::Header(name) => Value::Map(Map::with("header", literal(name))),
+        RateLimitBy::Cookie(name) => Value::Map(Map::with("cookie", literal(name))),
+    };
+    limit.put("by", by);
+    Value::Map(limit)
+}
+
+fn matches(written: &Route) -> Value {
+    let mut map = Map::default();
+    if !written.hosts.is_empty() {
+        map.put("hosts", literals(&written.hosts));
+    }
+    match &written.path {
+        PathRule::Exact(path) => map.put("path", literal(path)),
+        PathRule::Prefix(path) => map.put("path_prefix", literal(path)),
+    }
+    if !written.methods.is_empty() {
+        map.put("methods", literals(&written.methods));
+    }
+    for (key, pairs) in [("headers", &written.match_headers), ("query", &written.match_query)] {
+        if !pairs.is_empty() {
+            map.put(key, pairs_map(pairs));
+        }
+    }
+    Value::Map(map)
+}
+
+fn files(written: &Files) -> Value {
+    let mut map = Map::with("root", literal(&written.root));
+    for (key, value) in [
+        ("index", &written.index),
+        ("fallback", &written.fallback),
+        ("cache_control", &written.cache_control),
+    ] {
+        if let Some(value) = value {
+            map.put(key, literal(value));
+        }
+    }
+    Value::Map(map)
+}
+
+fn changes(written: &Changes) -> Value {
+    let mut map = Map::default();
+    if !written.set.is_empty() {
+        map.put("set", pairs_map(&written.set));
+    }
+    if !written.add.is_empty() {
+        map.put("add", pairs_map(&written.add));
+    }
+    if !written.remove.is_empty() {
+        map.put("remove", literals(&written.remove));
+    }
+    Value::Map(map)
+}
+
+fn pairs_map(pairs: &[(String, String)]) -> Value {
+    let mut map = Map::default();
+    for (key, value) in pairs {
+        map.put(key, literal(value));
+    }
+    Value::Map(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn quotes_what_yaml_reads_otherwise() {
+        for word in ["api", "/api/v1", "a.b-c_d", "least_requests"] {
+            assert_eq!(quoted(word), word);
+        }
+        for text in ["on", "No", "", "1", "127.0.0.1:80", "*.a", "{x}", "a b", "~", "a:b", "a#b"] {
+            assert_eq!(quoted(text), format!("\"{text}\""));
+        }
+        assert_eq!(quoted("say \"a\\b\"\n"), r#""say \"a\\b\"\n""#);
+    }
+}

@@ -1,0 +1,71 @@
+//! The test kit: a gateway as a child process, upstreams that record what they are sent, clients of one socket, and
+//! the services around a gateway (certificate authorities, DNS, Redis, a collector of traces).
+//!
+//! A failed expectation panics: this is for tests alone.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod acme_site;
+mod admin;
+mod binary;
+mod collector;
+mod config;
+pub mod dns;
+mod gateway;
+pub mod http2;
+mod https;
+mod lines;
+mod metrics;
+mod pebble;
+pub mod peers;
+mod pool;
+mod ready;
+mod redis;
+mod tls;
+mod tls_service;
+mod upstream;
+mod websocket;
+mod wire;
+
+pub use acme_site::AcmeSite;
+pub use admin::{Admin, TOKEN};
+pub use binary::binary;
+pub use collector::{Collector, Span as CollectedSpan};
+pub use config::Config;
+pub use gateway::{Cli, Gateway, cli, free_port, named_pipe, replace_file};
+pub use https::{Https, SITES};
+pub use lines::Lines;
+pub use metrics::Metrics;
+pub use pebble::Pebble;
+pub use pool::{moody, pool, said};
+pub use ready::Ready;
+pub use redis::Redis;
+pub use tls::{Authority, Client, TlsVersion};
+pub use tls_service::{TlsService, answer_by_http2};
+pub use upstream::{Recorder, Request, Upstream, ok, respond};
+pub use websocket::{Handshake, Socket, next, switch};
+pub use wire::{Head, Response, Wire, get};
+
+use std::time::Duration;
+
+/// More than anything here should take, be the machine ever so busy; a wait that exceeds it fails
+/// the test.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for what must happen, and says what did not.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
+    }
+}
+
+/// Asks again and again until the answer is yes; for states that nothing announces.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    within(what, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}

@@ -1,0 +1,243 @@
+use super::{Gateway, Response, Wire, get, within};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType, date_time_ymd,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Who signs certificates, for one test.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("an authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "Test authority");
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2090, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a root").pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    pub fn write(&self, path: &Path) {
+        std::fs::write(path, &self.pem).expect("a file");
+    }
+
+    /// Writes `NAME.pem` and `NAME.key`, for these host names, good until this year.
+    pub fn issue(&self, folder: &Path, name: &str, hosts: &[&str], until: i32) {
+        let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).expect("parameters");
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        self.sign(folder, name, params);
+    }
+
+    /// The same, good for so long from now on.
+    pub fn issue_for(&self, folder: &Path, name: &str, hosts: &[&str], left: Duration) {
+        let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).expect("parameters");
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock");
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(1970, 1, 1) + since + left;
+        self.sign(folder, name, params);
+    }
+
+    /// The same for a client.
+    pub fn issue_client(&self, folder: &Path, name: &str) {
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.distinguished_name.push(DnType::CommonName, name);
+        let uri = format!("spiffe://example/{name}");
+        params.subject_alt_names.push(SanType::URI(uri.try_into().expect("ASCII")));
+        self.sign(folder, name, params);
+    }
+
+    fn sign(&self, folder: &Path, name: &str, params: CertificateParams) {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        std::fs::write(folder.join(format!("{name}.pem")), certificate.pem()).expect("a file");
+        std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).expect("a file");
+    }
+
+    /// A client that believes this authority.
+    pub fn client(&self) -> Client {
+        Client::believing(self.pem.as_bytes())
+    }
+}
+
+/// A TLS client.
+#[derive(Clone)]
+pub struct Client {
+    roots: Arc<RootCertStore>,
+    identity: Option<PathBuf>,
+    alpn: Vec<Vec<u8>>,
+    version: Option<TlsVersion>,
+    is_nameless: bool,
+    kept: Option<Arc<ClientConfig>>,
+}
+
+/// The only version that a client speaks.
+#[derive(Debug, Clone, Copy)]
+pub enum TlsVersion {
+    V1_2,
+    V1_3,
+}
+
+/// A connection behind a handshake.
+pub(crate) type Secured = TlsStream<TcpStream>;
+
+impl Client {
+    /// One that believes this authority, in PEM.
+    pub fn believing(root: &[u8]) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(root).expect("PEM")).expect("a root");
+        Self {
+            roots: Arc::new(roots),
+            identity: None,
+            alpn: Vec::new(),
+            version: None,
+            is_nameless: false,
+            kept: None,
+        }
+    }
+
+    /// Shows `NAME.pem`, of this path without its extension.
+    pub fn showing(mut self, identity: PathBuf) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    pub fn offering(mut self, protocols: &[&str]) -> Self {
+        self.alpn = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        self
+    }
+
+    /// Speaks one version alone.
+    pub fn speaking(mut self, version: TlsVersion) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// Asks for no server name (SNI).
+    pub fn without_name(mut self) -> Self {
+        self.is_nameless = true;
+        self
+    }
+
+    /// Remembers sessions from one connection to the next.
+    pub fn resuming(mut self) -> Self {
+        // rustls takes up sessions within one configuration only.
+        self.kept = Some(self.config());
+        self
+    }
+
+    fn config(&self) -> Arc<ClientConfig> {
+        if let Some(kept) = &self.kept {
+            return Arc::clone(kept);
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&match self.version {
+                None => vec![&TLS13, &TLS12],
+                Some(TlsVersion::V1_2) => vec![&TLS12],
+                Some(TlsVersion::V1_3) => vec![&TLS13],
+            })
+            .expect("versions")
+            .with_root_certificates(Arc::clone(&self.roots));
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let certificate = CertificateDer::from_pem_file(identity.with_extension("pem"));
+                let key = PrivateKeyDer::from_pem_file(identity.with_extension("key"));
+                builder
+                    .with_client_auth_cert(
+                        vec![certificate.expect("a certificate")],
+                        key.expect("a key"),
+                    )
+                    .expect("an identity")
+            }
+        };
+        config.alpn_protocols.clone_from(&self.alpn);
+        config.enable_sni = !self.is_nameless;
+        Arc::new(config)
+    }
+
+    /// Connects and does the handshake for this server name.
+    pub async fn try_connect(&self, gateway: &Gateway, name: &str) -> io::Result<Secured> {
+        self.try_connect_to(gateway.address(), name).await
+    }
+
+    /// The same with any server.
+    pub async fn try_connect_to(&self, address: SocketAddr, name: &str) -> io::Result<Secured> {
+        self.secure(TcpStream::connect(address).await?, name).await
+    }
+
+    /// The same behind bytes that come before the handshake.
+    pub async fn connect_behind(&self, gateway: &Gateway, name: &str, before: &[u8]) -> Secured {
+        let mut socket = TcpStream::connect(gateway.address()).await.expect("a connection");
+        socket.write_all(before).await.expect("sent");
+        self.secure(socket, name).await.expect("a handshake")
+    }
+
+    async fn secure(&self, socket: TcpStream, name: &str) -> io::Result<Secured> {
+        let name = ServerName::try_from(name.to_owned()).expect("a server name");
+        let connector = TlsConnector::from(self.config());
+        within("a handshake", connector.connect(name, socket)).await
+    }
+
+    pub async fn connect(&self, gateway: &Gateway, name: &str) -> Secured {
+        self.try_connect(gateway, name).await.expect("a handshake")
+    }
+
+    /// `GET` on a connection of its own.
+    pub async fn get(&self, gateway: &Gateway, name: &str, target: &str) -> Response {
+        let mut wire = Wire::over(self.connect(gateway, name).await);
+        wire.send(get(target, &["Connection: close"])).await;
+        wire.response().await
+    }
+
+    /// Whether a connection takes up the session of an earlier one.
+    pub async fn resumes(&self, gateway: &Gateway, name: &str) -> bool {
+        let mut wire = Wire::over(self.connect(gateway, name).await);
+        wire.send(get("/", &["Connection: close"])).await;
+        // The tickets come behind the handshake.
+        wire.response().await;
+        let stream = wire.into_stream();
+        stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// The first host name of the certificate that the gateway shows for a server name.
+    pub async fn shown(&self, gateway: &Gateway, name: &str) -> String {
+        shown(&self.connect(gateway, name).await)
+    }
+
+    /// The same when the name is none of the certificate's.
+    pub async fn shown_to_stranger(&self, gateway: &Gateway, name: &str) -> String {
+        let error = self.try_connect(gateway, name).await.expect_err("another name");
+        error.to_string()
+    }
+}
+
+/// The first host name of the other side's certificate.
+pub(crate) fn shown(stream: &Secured) -> String {
+    let chain = stream.get_ref().1.peer_certificates().expect("a certificate");
+    let (_, certificate) = X509Certificate::from_der(&chain[0]).expect("X.509");
+    let names = certificate.subject_alternative_name().expect("one").expect("names");
+    let first = &names.value.general_names[0];
+    first.to_string().trim_start_matches("DNSName(").trim_end_matches(')').to_owned()
+}

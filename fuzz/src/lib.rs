@@ -1,0 +1,263 @@
+//! What must hold for any bytes: for the fuzzer's (`fuzz_targets`), and for those that `cargo test`
+//! makes up (`tests/properties`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::path::Path;
+use tidegate::internals::*;
+use tidegate_import::{Format, import as import_file};
+
+/// What holds of any bytes: it panics where it does not.
+type Property = fn(&[u8]);
+
+/// Each of them, by its target's name.
+pub const ALL: [(&str, Property); 9] = [
+    ("config", config),
+    ("path", path),
+    ("frames", frames),
+    ("head", head_and_fields),
+    ("values", values),
+    ("cache", cache),
+    ("websocket", websocket),
+    ("redact", secrets),
+    ("import", import),
+];
+
+/// The first byte, and what follows it.
+fn split(bytes: &[u8]) -> (usize, &[u8]) {
+    bytes.split_first().map_or((1, bytes), |(first, rest)| (usize::from(*first).max(1), rest))
+}
+
+/// Lines, each `Name: value`; those that no head can have are left out.
+fn fields(bytes: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n').take(100) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let (name, value) = line.split_at(colon);
+        let value = HeaderValue::from_bytes(value[1..].trim_ascii());
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.trim_ascii()), value) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+/// Any text is either a good configuration or told to be a bad one.
+pub fn config(bytes: &[u8]) {
+    let Ok(yaml) = std::str::from_utf8(bytes) else { return };
+    if let Err(problems) = tidegate::Config::from_yaml(yaml).check() {
+        assert!(!problems.to_string().is_empty());
+    }
+}
+
+/// A path that is let through is normal: no dot segments, no empty ones, and stays as it is.
+pub fn path(bytes: &[u8]) {
+    let Ok(path) = std::str::from_utf8(bytes) else { return };
+    if let Ok(normal) = normalize(path) {
+        assert!(normal.starts_with('/') && !normal.contains("//"));
+        assert!(normal.split('/').all(|segment| segment != "." && segment != ".."));
+        assert_eq!(normalize(&normal).as_deref(), Ok(&*normal));
+    }
+}
+
+/// However a tunnel's bytes are split, the same frames are seen in them.
+pub fn frames(bytes: &[u8]) {
+    let (split, bytes) = split(bytes);
+    for side in [Side::Client, Side::Upstream] {
+        for deflate in [false, true] {
+            let whole = seen(side, deflate, bytes, bytes.len().max(1));
+            assert_eq!(whole, seen(side, deflate, bytes, split));
+        }
+    }
+}
+
+/// What is seen, payloads by their lengths alone, for a split cuts them elsewhere.
+fn seen(side: Side, deflate: bool, bytes: &[u8], split: usize) -> (Vec<String>, usize) {
+    let mut scanner = Scanner::new(side, deflate);
+    let (mut events, mut payload) = (Vec::new(), 0);
+    for part in bytes.chunks(split) {
+        let taken = scanner.feed(part, |event, _| {
+            match event {
+                Event::Payload(part) => payload += part.len(),
+                event => events.push(format!("{payload} {event:?}")),
+            }
+            true
+        });
+        assert_eq!(taken, part.len());
+    }
+    (events, payload)
+}
+
+/// A head is judged, and its fields are read, whatever stands in them.
+pub fn head_and_fields(bytes: &[u8]) {
+    if let Some(head) = judged_head(bytes) {
+        let feeds = head.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        assert!(feeds.map(|(at, _)| at).all(|at| at > 0 && head[at - 1] == b'\r'));
+        // What fits is left as it is.
+        assert_eq!(judged_head(&head), Some(head));
+    }
+    let _ = head::is_target(bytes);
+    let headers = fields(bytes);
+    for name in head::nominated(&headers) {
+        assert!(name != "content-length" && name != "transfer-encoding");
+    }
+    let _ = (framing::expects_the_unknown(&headers), framing::is_last(&headers));
+    if framing::check(&headers).is_ok()
+        && let Some(length) = headers.get("content-length")
+    {
+        let length = length.to_str().expect("digits").parse::<u64>().expect("a number");
+        if !headers.contains_key("transfer-encoding") {
+            assert_eq!(framing::has_body(&headers), length > 0);
+        }
+    }
+    for name in ["uid", "", "a b", "\u{fc}"] {
+        if let Some(value) = cookie::find(&headers, name) {
+            assert!(!value.contains(&b';'));
+        }
+    }
+    let offered = [encoding::Coding::Zstd, encoding::Coding::Brotli, encoding::Coding::Gzip];
+    if encoding::choose(&headers, &offered).is_some() {
+        assert!(headers.contains_key("accept-encoding"), "nobody asked for it");
+    }
+    assert_eq!(encoding::choose(&headers, &[]), None);
+    let validators = Validators { etag: "\"v1\"", modified: Some(std::time::UNIX_EPOCH) };
+    let _ = validators.judge(&headers);
+    for size in [0, 1, 1000, u64::MAX] {
+        if let Part::Range(range) = validators.part(&headers, size) {
+            assert!(range.start() <= range.end() && *range.end() < size);
+        }
+    }
+    let lists = headers.get_all("x-forwarded-for").iter().filter_map(|it| it.to_str().ok());
+    let _ = forwarded::client(lists.collect::<Vec<_>>().into_iter(), |ip| ip.is_ipv4());
+    if let Some(parent) = TraceParent::of(&headers) {
+        let written =
+            HeaderMap::from_iter([(HeaderName::from_static("traceparent"), parent.to_value())]);
+        assert_eq!(TraceParent::of(&written), Some(parent), "what is passed on says the same");
+    }
+    if let Some(state) = trace_context::state(&headers) {
+        assert!(state.len() <= bytes.len());
+    }
+    let _ = (trace_context::has_sound_state(&headers), wants_html(&headers));
+}
+
+/// Texts of requests and configurations: queries, origins, hosts, templates.
+pub fn values(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let is_secret = |name: &str| name.eq_ignore_ascii_case("token");
+    let redacted = query::redact(&text, is_secret);
+    assert_eq!(query::redact(&redacted, is_secret), redacted, "once is enough");
+    if let Some(token) = query::find(&redacted, "token") {
+        assert!(token.is_empty() || token == "REDACTED", "{redacted}");
+    }
+    let name = without_port(&text);
+    assert!(text.starts_with(name));
+    if is_authority(&text) {
+        assert!(!text.contains(['/', '@', ' ', '\r', '\n', '\0']), "{text:?}");
+    }
+    if is_authority(text.strip_prefix("*.").unwrap_or(&text)) {
+        let pattern = HostPattern::parse(&text);
+        assert_eq!(HostPattern::parse(&pattern.to_string()), pattern);
+    }
+    if let Some(Origin::Tuple { scheme, host, .. }) = Origin::parse(&text) {
+        assert!(text.starts_with(scheme));
+        // Apps and devices have schemes without hosts; the web has none.
+        let is_web = ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web));
+        assert!(!host.is_empty() || !is_web && text.ends_with("://"), "{text:?}");
+        let itself = OriginPattern::parse(&text);
+        let origin = Origin::parse(&text).expect("one");
+        assert!(itself.is_none_or(|pattern| pattern.matches(&origin)), "{text:?}");
+    }
+    if let Some(pattern) = OriginPattern::parse(&text) {
+        let _ = (pattern.shown(), pattern.written());
+    }
+    if let Ok(template) = text.parse::<Template>() {
+        let written = template.to_string();
+        let again = written.parse::<Template>().expect("what is written can be read");
+        assert_eq!(again.parts(), template.parts(), "{written:?}");
+    }
+}
+
+/// The cache keeps nothing that it must not, and nothing longer than it may.
+pub fn cache(bytes: &[u8]) {
+    let (number, rest) = split(bytes);
+    let status = [200, 203, 204, 206, 301, 302, 304, 404, 410, 429, 500, 503][number % 12];
+    let headers = fields(rest);
+    let _ = Wishes::of(&headers);
+    let Some(fresh) = fresh_for(status, &headers) else { return };
+    assert!(fresh.as_secs() <= 3600, "no longer than `max_ttl`");
+    assert!(status < 500 && status != 429);
+    let says = |word: &str| {
+        let values = headers.get_all("cache-control").iter().filter_map(|it| it.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|it| it.trim().eq_ignore_ascii_case(word))
+    };
+    // Quotation marks may hold what looks like a directive.
+    let is_plain = headers.get_all("cache-control").iter().all(|it| !it.as_bytes().contains(&b'"'));
+    if is_plain {
+        assert!(!says("no-store") && !says("private"), "{headers:?}");
+        assert!(!headers.contains_key("set-cookie") || says("public"), "{headers:?}");
+    }
+}
+
+/// However bytes are split, a tunnel's heads, chunks and messages are the same, and what is kept of
+/// a message is bounded.
+pub fn websocket(bytes: &[u8]) {
+    let (split, bytes) = split(bytes);
+    let whole = bytes.len().max(1);
+    assert_eq!(answered(bytes, split), answered(bytes, whole));
+    let data = unchunked(bytes, whole);
+    assert_eq!(unchunked(bytes, split), data);
+    assert!(data.len() <= bytes.len());
+    let size = format!("{:x}\r\n", bytes.len());
+    let chunk = [size.as_bytes(), bytes, b"\r\n0\r\n\r\n"].concat();
+    if !bytes.is_empty() {
+        assert_eq!(unchunked(&chunk, split), bytes, "there and back");
+    }
+    for deflate in [false, true] {
+        let told = watched(bytes, deflate, split);
+        assert_eq!(told, watched(bytes, deflate, whole));
+        // A byte that is no text becomes three.
+        assert!(told.iter().all(|(text, ..)| text.len() <= 3 * 1024));
+    }
+}
+
+/// Secrets are replaced, all else stays, and twice is as good as once.
+pub fn secrets(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    assert_eq!(redact_secrets(&text, |_| false), text);
+    let redacted = redact_secrets(&text, |word| word.eq_ignore_ascii_case("token"));
+    assert!(redacted.len() <= text.len() * 9 + 8);
+    // A secret that nothing else is written like.
+    let secret = format!("{{\"token\": \"s3cr3t-{}\"}}", "x".repeat(8));
+    let told = redact_secrets(&secret, |word| word == "token");
+    assert!(!told.contains("s3cr3t"), "{told}");
+}
+
+/// Whatever a file of another program is, it becomes a file that can be read, or is told to be none.
+pub fn import(bytes: &[u8]) {
+    let folder = std::env::temp_dir().join(format!("tidegate-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    for (format, name) in [
+        (Format::Nginx, "fuzz.conf"),
+        (Format::Traefik, "fuzz.yml"),
+        (Format::Traefik, "fuzz.toml"),
+        (Format::Express, "fuzz.js"),
+    ] {
+        let file = folder.join(name);
+        std::fs::write(&file, bytes).expect("a file");
+        import_one(format, &file);
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+fn import_one(format: Format, file: &Path) {
+    match import_file(format, file) {
+        Err(unreadable) => assert!(!unreadable.to_string().is_empty()),
+        Ok(imported) => {
+            let _ = tidegate::Config::from_yaml(&imported.yaml)
+                .check()
+                .map_err(|problems| problems.to_string());
+            // It may say what is not so on this machine; never what can't be read.
+            let read = tidegate::lay_out(&imported.yaml);
+            assert!(read.is_ok(), "{}", imported.yaml);
+        }
+    }
+}
