@@ -1,7 +1,7 @@
 //! What `tidegate_doctor` asks of a configuration: a URL's route and upstream, and their lines. Answered by the compiled
 //! routes themselves, so that the doctor and the gateway never disagree.
 
-use crate::generation::{Generation, HostHeader, Surroundings, compile};
+use crate::snapshot::{HostHeader, Snapshot, Surroundings, compile};
 use crate::tls::{ClientOptions, UpstreamTls};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tidegate_http::secret::SecretNames;
 
 /// A compiled configuration, with the line of every key.
 pub struct ConfigMap {
-    generation: Generation,
+    snapshot: Snapshot,
     written: config::Config,
     sources: Sources,
 }
@@ -26,8 +26,8 @@ impl ConfigMap {
         let sources = config.read.sources.clone();
         let surroundings =
             Surroundings { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
-        let generation = compile(config.read, &surroundings)?;
-        Ok(Self { generation, written, sources })
+        let snapshot = compile(config.read, &surroundings)?;
+        Ok(Self { snapshot, written, sources })
     }
 
     fn line(&self, span: Span) -> String {
@@ -85,7 +85,7 @@ impl Configuration for ConfigMap {
         let authority = &target.authority;
         let path = path::normalize(&target.path).ok()?;
         let query = target.query.as_deref();
-        let route = self.generation.route(&path, query, authority, &Method::GET, &map).ok()?;
+        let route = self.snapshot.route(&path, query, authority, &Method::GET, &map).ok()?;
         let written = self.written.routes.iter().find(|written| **written.name == *route.name)?;
         let pool = route.pool.as_ref()?;
         let upstream = self.written.upstreams.get(&**pool.name())?;

@@ -1,7 +1,7 @@
 use crate::explain::{Asked, Difference, Explanation, Outline, explain, review, verify};
 use crate::filter::Filter;
-use crate::generation::{Generation, Plan, Surroundings, compile};
 use crate::server::{BindError, Place, Running, Server, ask, preflight};
+use crate::snapshot::{Plan, Snapshot, Surroundings, compile};
 use crate::telemetry::{self, Sink};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -142,19 +142,19 @@ impl Config {
         let mut unusable = Problems::of(sources.clone());
         preflight(&config, &sources, self.file.as_deref(), &mut unusable);
         let compiled = compile(self.read, &surroundings);
-        let generation = match compiled {
-            Ok(generation) if unusable.is_empty() => generation,
+        let snapshot = match compiled {
+            Ok(snapshot) if unusable.is_empty() => snapshot,
             Ok(_) => return Err(unusable),
             Err(problems) => return Err(problems.and(unusable)),
         };
-        verify(&generation, &config.tests, sources.clone())?;
-        let warnings = review(&generation, &config, sources);
-        Ok(Summary { warnings, ..Summary::of(&generation) })
+        verify(&snapshot, &config.tests, sources.clone())?;
+        let warnings = review(&snapshot, &config, sources);
+        Ok(Summary { warnings, ..Summary::of(&snapshot) })
     }
 }
 
 /// Says what a gateway would do with requests.
-pub struct Explainer(Generation);
+pub struct Explainer(Snapshot);
 
 impl Explainer {
     /// What would become of this one, and why. Nothing is sent.
@@ -191,13 +191,13 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn of(generation: &Generation) -> Self {
-        let listeners = generation.fixed.listeners.iter();
+    fn of(snapshot: &Snapshot) -> Self {
+        let listeners = snapshot.fixed.listeners.iter();
         Self {
             listeners: listeners.cloned().collect(),
-            admin: generation.fixed.admin.clone(),
-            upstreams: generation.pools.len(),
-            routes: generation.table.iter().count(),
+            admin: snapshot.fixed.admin.clone(),
+            upstreams: snapshot.pools.len(),
+            routes: snapshot.table.iter().count(),
             warnings: Problems::default(),
         }
     }
@@ -385,17 +385,17 @@ impl Gateway {
             filters: &filters,
             open_sink: |target| Sink::open(target).map(Some),
         };
-        let generation = compile(config.read, &surroundings).map_err(RunError::Config)?;
-        verify(&generation, &read.config.tests, read.sources.clone()).map_err(RunError::Config)?;
+        let snapshot = compile(config.read, &surroundings).map_err(RunError::Config)?;
+        verify(&snapshot, &read.config.tests, read.sources.clone()).map_err(RunError::Config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(generation.fixed.threads)
-            .thread_name_fn(thread_names(generation.fixed.threads))
+            .worker_threads(snapshot.fixed.threads)
+            .thread_name_fn(thread_names(snapshot.fixed.threads))
             .enable_all()
             .build()
             .map_err(RunError::Runtime)?;
         let file = config.file.map(|path| (path, config.variables));
         let server = Server {
-            generation,
+            snapshot,
             read,
             file,
             filters,

@@ -43,7 +43,6 @@ mod exchange;
 mod explain;
 pub mod filter;
 mod gateway;
-mod generation;
 mod history;
 #[doc(hidden)]
 pub mod internals;
@@ -53,6 +52,7 @@ mod rate_limit;
 mod routing;
 mod server;
 mod shared;
+mod snapshot;
 mod telemetry;
 mod tls;
 mod traces;
@@ -66,8 +66,8 @@ pub use explain::{
 };
 pub use filter::{Filter, Flow, Reply, Request, Response, UpstreamRequest};
 pub use gateway::{Config, Explainer, Gateway, RunError, Summary};
-pub use generation::{Becomes, Fate};
 pub use server::BindError;
+pub use snapshot::{Becomes, Fate};
 pub use tidegate_config::{Problem, Problems, Variables, lay_out, reference, schema};
 pub use tidegate_http::address::Address;
 pub use tidegate_http::websocket::frame::{Header, Opcode, Side, Tally};

@@ -1,6 +1,6 @@
 //! The configuration in force, without its secrets.
 
-use crate::generation::Generation;
+use crate::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
 use tidegate_config::{Kind, Node, Resolved, tree as parse};
 use tidegate_http::redact::redact;
@@ -9,12 +9,12 @@ use tidegate_http::secret::{
 };
 
 /// Each file as it was written, variables by their names.
-pub(super) fn show(generation: &Generation) -> Value {
-    let files = generation.written.files().map(|(path, text)| {
+pub(super) fn show(snapshot: &Snapshot) -> Value {
+    let files = snapshot.written.files().map(|(path, text)| {
         let tree = parse(text).map_or(Value::Null, |root| tree(&root, false));
         json!({"path": path, "configuration": tree})
     });
-    json!({"version": generation.number, "files": files.collect::<Vec<_>>()})
+    json!({"version": snapshot.number, "files": files.collect::<Vec<_>>()})
 }
 
 /// The parser has bounded the depth.

@@ -3,13 +3,13 @@
 use super::sessions::affected;
 use super::{Answer, refuse};
 use crate::explain::{Asked, Difference, Outline, explain};
-use crate::generation::Live;
+use crate::snapshot::CurrentSnapshot;
 use crate::websocket::Registry;
 use http::StatusCode;
 use serde_json::json;
 
 /// Of `url`, `method` (GET unless given), any number of `header`, and `client`, who connects.
-pub(super) async fn answer(live: &Live, query: &str) -> Answer {
+pub(super) async fn answer(current: &CurrentSnapshot, query: &str) -> Answer {
     let (mut url, mut method, mut headers) = (None, "GET".to_owned(), Vec::new());
     let mut client = None;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -32,23 +32,27 @@ pub(super) async fn answer(live: &Live, query: &str) -> Answer {
         };
         asked = asked.from_client(client);
     }
-    let generation = live.full();
-    let explanation = explain(&generation, &asked).await;
+    let snapshot = current.full();
+    let explanation = explain(&snapshot, &asked).await;
     let text = explanation.to_string();
-    Ok(json!({"version": generation.number, "explanation": explanation, "text": text}))
+    Ok(json!({"version": snapshot.number, "explanation": explanation, "text": text}))
 }
 
 /// What another configuration would do otherwise, and to how many of the live sessions.
-pub(super) async fn difference(live: &Live, sessions: &Registry, body: &[u8]) -> Answer {
+pub(super) async fn difference(
+    current: &CurrentSnapshot,
+    sessions: &Registry,
+    body: &[u8],
+) -> Answer {
     let Ok(outline) = serde_json::from_slice::<Outline>(body) else {
         return refuse(StatusCode::BAD_REQUEST, "the body is not what `tidegate diff` sends");
     };
     let touched = affected(sessions, outline.plan());
-    let generation = live.full();
-    let version = generation.number;
+    let snapshot = current.full();
+    let version = snapshot.number;
     // It takes a while where there are many routes, and requests are not to wait.
     let comparing =
-        tokio::task::spawn_blocking(move || Difference::of(&Outline::of(&generation), &outline));
+        tokio::task::spawn_blocking(move || Difference::of(&Outline::of(&snapshot), &outline));
     let Ok(difference) = comparing.await else {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway stops");
     };

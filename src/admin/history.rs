@@ -14,7 +14,7 @@ pub(super) fn list(admin: &Admin) -> Value {
     let refusal = history.refusal();
     json!({
         "versions": history.versions().iter().rev().map(|it| show(it)).collect::<Vec<_>>(),
-        "restart_needed": admin.live.restart_needed(),
+        "restart_needed": admin.current.restart_needed(),
         "refused": refusal.map(|it| json!({"time": time(it.time), "problems": it.problems})),
     })
 }
@@ -55,7 +55,7 @@ async fn order(
     let gone = (StatusCode::SERVICE_UNAVAILABLE, "the gateway stops".to_owned());
     admin.orders.send(order(told)).await.map_err(|_| gone.clone())?;
     match answer.await.map_err(|_| gone)? {
-        Ok(done) => Ok(json!({"version": admin.live.load().number, "changes": done})),
+        Ok(done) => Ok(json!({"version": admin.current.load().number, "changes": done})),
         Err(problems) => refuse(StatusCode::CONFLICT, problems),
     }
 }

@@ -1,21 +1,21 @@
 //! The gateway's logs: the access log's last lines, and how much the other one tells.
 
 use super::{Answer, refuse};
-use crate::generation::Generation;
+use crate::snapshot::Snapshot;
 use http::StatusCode;
 use log::LevelFilter;
 use serde_json::{Value, json};
 use tidegate_http::query;
 
 /// The lines after the one of number `after`, at most `limit`.
-pub(super) fn lines(generation: &Generation, query: &str) -> Answer {
+pub(super) fn lines(snapshot: &Snapshot, query: &str) -> Answer {
     let number = |name: &str, default: u64| match query::find(query, name).map(|it| it.parse()) {
         None => Ok(default),
         Some(Ok(number)) => Ok(number),
         Some(Err(_)) => refuse(StatusCode::BAD_REQUEST, format!("`{name}` is no number")),
     };
     let (after, limit) = (number("after", 0)?, number("limit", 200)?);
-    let Some(log) = &generation.edge.access_log else {
+    let Some(log) = &snapshot.edge.access_log else {
         return Ok(json!({"newest": 0, "lines": [], "access_log": false}));
     };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -24,13 +24,13 @@ pub(super) fn lines(generation: &Generation, query: &str) -> Answer {
 }
 
 /// How much the gateway's own log tells.
-pub(super) fn level(generation: &Generation) -> Value {
+pub(super) fn level(snapshot: &Snapshot) -> Value {
     let told = |level: LevelFilter| level.as_str().to_ascii_lowercase();
-    json!({"level": told(log::max_level()), "configured": told(generation.log.0)})
+    json!({"level": told(log::max_level()), "configured": told(snapshot.log.0)})
 }
 
 /// Lets it tell more or less, until the configuration is applied again.
-pub(super) fn set_level(generation: &Generation, query: &str) -> Answer {
+pub(super) fn set_level(snapshot: &Snapshot, query: &str) -> Answer {
     let wanted = query::find(query, "level");
     match wanted.as_deref() {
         Some("error") => log::set_max_level(LevelFilter::Error),
@@ -43,5 +43,5 @@ pub(super) fn set_level(generation: &Generation, query: &str) -> Answer {
             return refuse(StatusCode::BAD_REQUEST, reason);
         }
     }
-    Ok(level(generation))
+    Ok(level(snapshot))
 }

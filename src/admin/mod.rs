@@ -17,9 +17,9 @@ mod upstreams;
 pub(crate) use readiness::Readiness;
 
 use crate::cache::Cache;
-use crate::generation::Live;
 use crate::history::{History, Order};
 use crate::load::{Arrivals, InFlight, Overload, Places};
+use crate::snapshot::CurrentSnapshot;
 use crate::websocket::Registry;
 use async_trait::async_trait;
 use http::{HeaderValue, Method, Response, StatusCode, header};
@@ -72,7 +72,7 @@ pub(crate) struct Admin {
     /// Where it is.
     pub address: Address,
     /// The configuration in force.
-    pub live: Arc<Live>,
+    pub current: Arc<CurrentSnapshot>,
     /// Those that were.
     pub history: Arc<History>,
     /// Who puts another one into force.
@@ -151,9 +151,10 @@ impl Admin {
     /// What who may not hears, and who asks for what there is not.
     fn refusal(&self, head: &RequestHeader) -> Option<Response<Vec<u8>>> {
         let refused = |status, reason: &str| json_response(status, &json!({"error": reason}));
-        let live = self.live.load();
+        let current = self.current.load();
         let is_unix = matches!(self.address, Address::Unix(_));
-        if let Err((status, reason)) = access::check(head, live.admin_token.as_deref(), is_unix) {
+        if let Err((status, reason)) = access::check(head, current.admin_token.as_deref(), is_unix)
+        {
             let mut response = refused(status, &reason);
             if status == StatusCode::UNAUTHORIZED {
                 let scheme = HeaderValue::from_static("Bearer realm=\"tidegate\"");
@@ -185,26 +186,26 @@ impl Admin {
             ("/readyz", _) if self.readiness.is_ready() => Ok(json!({"ready": true})),
             ("/readyz", _) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway stops"),
             ("/status", _) => Ok(status::show(self)),
-            ("/config", _) => Ok(config::show(&self.live.full())),
-            ("/routes", _) => Ok(routes::list(&self.live.full())),
-            ("/upstreams", _) => Ok(upstreams::list(&self.live.full())),
-            ("/explain", _) => explain::answer(&self.live, query).await,
-            ("/diff", _) => explain::difference(&self.live, &self.sessions, body).await,
+            ("/config", _) => Ok(config::show(&self.current.full())),
+            ("/routes", _) => Ok(routes::list(&self.current.full())),
+            ("/upstreams", _) => Ok(upstreams::list(&self.current.full())),
+            ("/explain", _) => explain::answer(&self.current, query).await,
+            ("/diff", _) => explain::difference(&self.current, &self.sessions, body).await,
             // Whoever comes this far has shown it.
             ("/token", _) => Ok(json!({"valid": true})),
             ("/history", _) => Ok(history::list(self)),
             ("/reload", _) => history::reload(self).await,
             ("/rollback", _) => history::rollback(self, query).await,
-            ("/logs", _) => logs::lines(&self.live.full(), query),
-            ("/log-level", "PUT") => logs::set_level(&self.live.full(), query),
-            ("/log-level", _) => Ok(logs::level(&self.live.full())),
+            ("/logs", _) => logs::lines(&self.current.full(), query),
+            ("/log-level", "PUT") => logs::set_level(&self.current.full(), query),
+            ("/log-level", _) => Ok(logs::level(&self.current.full())),
             ("/sessions", _) => sessions::list(&self.sessions, query),
             ("/sessions/close", _) => sessions::close(&self.sessions, query),
             ("/sessions/log", _) => sessions::log_frames(&self.sessions, query),
             ("/sessions/affected", _) => sessions::asked(&self.sessions, body),
             ("/cache/purge", _) => cache::purge(&self.cache, query),
             ("/drain", "DELETE") => Ok(sessions::resume(&self.sessions)),
-            ("/drain", _) => Ok(sessions::drain(&self.sessions, self.live.load().drain)),
+            ("/drain", _) => Ok(sessions::drain(&self.sessions, self.current.load().drain)),
             _ => refuse(StatusCode::NOT_FOUND, "there is no such thing"),
         }
     }

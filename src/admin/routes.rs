@@ -1,18 +1,18 @@
 //! The routes and what they have done.
 
 use crate::explain::{conditions, facts};
-use crate::generation::{Generation, Route};
 use crate::routing::Rule;
+use crate::snapshot::{Route, Snapshot};
 use crate::telemetry::BOUNDS;
 use serde_json::{Map, Value, json};
 use tidegate_config::ExpandedValues;
 
 /// All of them; the one without a name answers what no other takes.
-pub(super) fn list(generation: &Generation) -> Value {
-    let expanded = generation.written.expanded();
-    let routes = generation.table.iter().map(|(rule, route)| show(Some(rule), route, expanded));
-    let routes = routes.chain([show(None, &generation.fallback, expanded)]).collect::<Vec<_>>();
-    json!({"version": generation.number, "bounds": BOUNDS, "routes": routes})
+pub(super) fn list(snapshot: &Snapshot) -> Value {
+    let expanded = snapshot.written.expanded();
+    let routes = snapshot.table.iter().map(|(rule, route)| show(Some(rule), route, expanded));
+    let routes = routes.chain([show(None, &snapshot.fallback, expanded)]).collect::<Vec<_>>();
+    json!({"version": snapshot.number, "bounds": BOUNDS, "routes": routes})
 }
 
 fn show(rule: Option<&Rule>, route: &Route, expanded: &ExpandedValues) -> Value {

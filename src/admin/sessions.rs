@@ -1,6 +1,6 @@
 use super::{Answer, refuse};
 use crate::background;
-use crate::generation::{Drain, Plan};
+use crate::snapshot::{Drain, Plan};
 use crate::websocket::{End, Initiator, LogFrames, Registry, Selector, Session, close_spread};
 use http::StatusCode;
 use serde_json::{Value, json};

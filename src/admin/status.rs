@@ -5,8 +5,8 @@ use crate::background::{self, State};
 use serde_json::{Value, json};
 
 pub(super) fn show(admin: &Admin) -> Value {
-    let live = admin.live.load();
-    let listeners = admin.live.bound().iter().map(ToString::to_string);
+    let current = admin.current.load();
+    let listeners = admin.current.bound().iter().map(ToString::to_string);
     let panics = background::panics().into_iter().map(|(task, panics)| {
         json!({
             "task": task,
@@ -18,12 +18,12 @@ pub(super) fn show(admin: &Admin) -> Value {
     });
     json!({
         "software": env!("CARGO_PKG_VERSION"),
-        "version": live.number,
+        "version": current.number,
         "ready": admin.readiness.is_ready(),
         "draining": admin.sessions.is_draining(),
         "uptime_ms": u64::try_from(admin.since.elapsed().as_millis()).unwrap_or(u64::MAX),
         "listeners": listeners.collect::<Vec<_>>(),
-        "restart_needed": admin.live.restart_needed(),
+        "restart_needed": admin.current.restart_needed(),
         "connections": admin.places.taken(),
         "requests_in_flight": admin.in_flight.requests(),
         "sessions": admin.sessions.count(),

@@ -1,13 +1,13 @@
 //! The upstreams and how they are.
 
-use crate::generation::Generation;
+use crate::snapshot::Snapshot;
 use crate::upstream::{Endpoint, Pool};
 use serde_json::{Map, Value, json};
 
 /// All of them.
-pub(super) fn list(generation: &Generation) -> Value {
-    let upstreams = generation.pools.values().map(|pool| show(pool)).collect::<Vec<_>>();
-    json!({"version": generation.number, "upstreams": upstreams})
+pub(super) fn list(snapshot: &Snapshot) -> Value {
+    let upstreams = snapshot.pools.values().map(|pool| show(pool)).collect::<Vec<_>>();
+    json!({"version": snapshot.number, "upstreams": upstreams})
 }
 
 fn show(pool: &Pool) -> Value {

@@ -1,4 +1,4 @@
-use crate::generation::Edge;
+use crate::snapshot::Edge;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::borrow::Cow;
 use std::net::IpAddr;

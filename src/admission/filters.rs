@@ -1,7 +1,7 @@
 use super::{Halt, authority};
 use crate::exchange::Exchange;
 use crate::filter::{Error, Filter, Flow, Reply, Request, Response, refuse_origin};
-use crate::generation::Route;
+use crate::snapshot::Route;
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;

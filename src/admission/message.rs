@@ -2,7 +2,7 @@
 
 use super::{Halt, Known, Survey};
 use crate::filter::Reply;
-use crate::generation::{Edge, Limits, ManagedHeaders, Underscores, has_underscore};
+use crate::snapshot::{Edge, Limits, ManagedHeaders, Underscores, has_underscore};
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{Method, StatusCode, Uri, Version};

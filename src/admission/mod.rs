@@ -1,5 +1,5 @@
 //! Whether a request may come in, which route takes it, and what it is refused for: judged by its
-//! head and a generation alone. The proxy goes by it, and so does who asks without sending
+//! head and a snapshot alone. The proxy goes by it, and so does who asks without sending
 //! anything.
 
 mod caller;
@@ -16,8 +16,8 @@ pub(crate) use survey::{Known, Survey};
 
 use crate::exchange::{Exchange, ForwardedPath};
 use crate::filter::{Reply, is_preflight};
-use crate::generation::{Generation, Listener, Route};
 use crate::routing::{Miss, Query};
+use crate::snapshot::{Listener, Route, Snapshot};
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 use pingora::http::RequestHeader;
@@ -81,18 +81,18 @@ impl Arrival<'_> {
 /// The route that the request goes by, with what the exchange has to know of it. Where none takes
 /// it, that is the fallback, whose filters have a say.
 pub(crate) fn admit<'g>(
-    generation: &'g Generation,
+    snapshot: &'g Snapshot,
     arrival: &Arrival<'_>,
     exchange: &mut Exchange,
 ) -> Result<&'g Arc<Route>, Halt> {
-    let target = enter(generation, arrival)?;
+    let target = enter(snapshot, arrival)?;
     exchange.is_websocket = arrival.is_websocket();
-    let route = match target.route(generation)? {
+    let route = match target.route(snapshot)? {
         Some(route) => route,
-        None => &generation.fallback,
+        None => &snapshot.fallback,
     };
-    exchange.forwarded = target.forwarded(generation, route)?;
-    if !Arc::ptr_eq(route, &generation.fallback) {
+    exchange.forwarded = target.forwarded(snapshot, route)?;
+    if !Arc::ptr_eq(route, &snapshot.fallback) {
         exchange.route = Arc::clone(&route.name);
     }
     if let Cow::Owned(normalized) = target.path.normal {
@@ -102,13 +102,13 @@ pub(crate) fn admit<'g>(
 }
 
 /// What the request asks for, unless it goes no further whichever routes there are.
-fn enter<'a>(generation: &Generation, arrival: &Arrival<'a>) -> Result<Target<'a>, Halt> {
+fn enter<'a>(snapshot: &Snapshot, arrival: &Arrival<'a>) -> Result<Target<'a>, Halt> {
     let head = arrival.head;
     if head.method == Method::TRACE || head.method == Method::CONNECT {
-        return Err(Halt::request(method_not_allowed(&passed_methods(generation, head))));
+        return Err(Halt::request(method_not_allowed(&passed_methods(snapshot, head))));
     }
     message::check(head, arrival.survey)?;
-    if let Some(answer) = acme_challenge(generation, head) {
+    if let Some(answer) = acme_challenge(snapshot, head) {
         return Err(Halt::answer(answer));
     }
     let authority = authority(head)?;
@@ -154,15 +154,15 @@ impl<'a> Target<'a> {
     /// walked past; and where it could read it as one outside of the prefix that the route gives it.
     fn forwarded(
         &self,
-        generation: &Generation,
+        snapshot: &Snapshot,
         route: &Arc<Route>,
     ) -> Result<Option<Box<ForwardedPath>>, Halt> {
         let forwarded = self.path.forwarded(route.path).map_err(bad_path)?;
         for reading in self.path.readings(&forwarded) {
-            let found = generation.table.find(&Query { path: &reading, ..self.query() });
+            let found = snapshot.table.find(&Query { path: &reading, ..self.query() });
             let is_same = match found {
                 Ok(other) => Arc::ptr_eq(other, route),
-                Err(_) => Arc::ptr_eq(&generation.fallback, route),
+                Err(_) => Arc::ptr_eq(&snapshot.fallback, route),
             };
             if !is_same {
                 return Err(Halt::bad_request(&format!(
@@ -204,8 +204,8 @@ impl<'a> Target<'a> {
     }
 
     /// The route that takes it, if one does.
-    fn route<'g>(&self, generation: &'g Generation) -> Result<Option<&'g Arc<Route>>, Halt> {
-        match generation.table.find(&self.query()) {
+    fn route<'g>(&self, snapshot: &'g Snapshot) -> Result<Option<&'g Arc<Route>>, Halt> {
+        match snapshot.table.find(&self.query()) {
             Ok(route) => Ok(Some(route)),
             Err(Miss::NotFound) => Ok(None),
             Err(Miss::MethodNotAllowed(allowed)) => {
@@ -262,9 +262,9 @@ pub(crate) fn refuse(
 }
 
 /// What an authority of certificates asks for, if it does (RFC 8555, section 8.3).
-fn acme_challenge(generation: &Generation, head: &RequestHeader) -> Option<Reply> {
+fn acme_challenge(snapshot: &Snapshot, head: &RequestHeader) -> Option<Reply> {
     let token = head.uri.path().strip_prefix("/.well-known/acme-challenge/")?;
-    let answer = generation.managed().find_map(|managed| managed.answer_to_request(token))?;
+    let answer = snapshot.managed().find_map(|managed| managed.answer_to_request(token))?;
     let media_type = HeaderValue::from_static("application/octet-stream");
     Some(Reply::new(StatusCode::OK).header(header::CONTENT_TYPE, media_type).body(answer))
 }
@@ -317,9 +317,9 @@ const PASSED_METHODS: [Method; 7] = [
 ];
 
 /// The methods that the gateway passes on for what a head asks for.
-fn passed_methods(generation: &Generation, head: &RequestHeader) -> Vec<Method> {
+fn passed_methods(snapshot: &Snapshot, head: &RequestHeader) -> Vec<Method> {
     let target = authority(head).and_then(|authority| Target::of(head, authority));
-    match target.map(|target| generation.table.find(&target.query())) {
+    match target.map(|target| snapshot.table.find(&target.query())) {
         Ok(Err(Miss::MethodNotAllowed(allowed))) => allowed,
         _ => PASSED_METHODS.to_vec(),
     }

@@ -1,7 +1,7 @@
 //! What admission has to know about a request's headers, found in one walk over them: each look-up
 //! of a header costs more than this walk does for each header.
 
-use crate::generation::is_odd;
+use crate::snapshot::is_odd;
 use http::HeaderMap;
 use tidegate_http::head::is_padded;
 use tidegate_http::proxy_headers::is_for_proxies;

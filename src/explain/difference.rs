@@ -1,7 +1,7 @@
 use super::outline::{Facts, Outline, Sketch};
 use super::traffic::{Moved, Rules, moved};
 use super::written;
-use crate::generation::{Fate, Generation};
+use crate::snapshot::{Fate, Snapshot};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,8 +64,8 @@ const FILTERS: [&str; 6] = ["cors", "headers", "redirect", "respond", "files", "
 const INHERITED: [&str; 5] = ["compression", "cors", "headers", "identity", "maintenance"];
 
 impl Difference {
-    /// Between two generations.
-    pub fn between(old: &Generation, new: &Generation) -> Self {
+    /// Between two snapshots.
+    pub fn between(old: &Snapshot, new: &Snapshot) -> Self {
         Self::of(&Outline::of(old), &Outline::of(new))
     }
 

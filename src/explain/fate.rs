@@ -4,8 +4,8 @@ use super::told::{Candidate, Explanation, Verdict, Way};
 use crate::admission::{Halt, Target, Why, authority};
 use crate::cache::is_answerable;
 use crate::exchange::Exchange;
-use crate::generation::{Generation, HostHeader, Route};
 use crate::routing::{Query, Rule};
+use crate::snapshot::{HostHeader, Route, Snapshot};
 use crate::upstream::Pool;
 use http::header;
 use http::uri::Authority;
@@ -36,7 +36,7 @@ pub(crate) struct Fate<'f> {
 
 impl Fate<'_> {
     /// In words; `asked` is the head as it came.
-    pub(crate) fn tell(&self, generation: &Generation, asked: &RequestHeader) -> Explanation {
+    pub(crate) fn tell(&self, snapshot: &Snapshot, asked: &RequestHeader) -> Explanation {
         let (host, path) = (host(asked).unwrap_or_default(), asked.uri.path());
         let client = self.exchange.client_address;
         let mut explanation = Explanation::of(&asked.method, host, path, client);
@@ -46,11 +46,11 @@ impl Fate<'_> {
             explanation.path = target.path.normal.clone().into_owned();
         }
         if let Some(target) = target.filter(|_| is_routed) {
-            let taken = Some(self.route).filter(|it| !Arc::ptr_eq(it, &generation.fallback));
+            let taken = Some(self.route).filter(|it| !Arc::ptr_eq(it, &snapshot.fallback));
             let query = target.query();
-            explanation.others = others(generation, &query, taken);
+            explanation.others = others(snapshot, &query, taken);
             explanation.because =
-                taken.map(|route| because(generation, &query, route)).unwrap_or_default();
+                taken.map(|route| because(snapshot, &query, route)).unwrap_or_default();
         }
         if self.is_admitted {
             let filters = self.route.filters.iter();
@@ -62,7 +62,7 @@ impl Fate<'_> {
         if let Some(verdict) = self.verdict() {
             explanation.verdict = verdict;
         }
-        explanation.hide(generation.written.expanded());
+        explanation.hide(snapshot.written.expanded());
         explanation
     }
 
@@ -126,20 +126,16 @@ fn host(head: &RequestHeader) -> Option<&str> {
 }
 
 /// The conditions that the route makes.
-fn because(generation: &Generation, query: &Query<'_>, route: &Arc<Route>) -> Vec<String> {
-    let rule = generation.table.iter().find(|(_, other)| Arc::ptr_eq(other, route));
+fn because(snapshot: &Snapshot, query: &Query<'_>, route: &Arc<Route>) -> Vec<String> {
+    let rule = snapshot.table.iter().find(|(_, other)| Arc::ptr_eq(other, route));
     let conditions = rule.map(|(rule, _)| rule.judge(query)).unwrap_or_default();
     conditions.into_iter().map(|condition| condition.what).collect()
 }
 
 /// The routes that came closest, and what ruled them out.
-fn others(
-    generation: &Generation,
-    query: &Query<'_>,
-    taken: Option<&Arc<Route>>,
-) -> Vec<Candidate> {
+fn others(snapshot: &Snapshot, query: &Query<'_>, taken: Option<&Arc<Route>>) -> Vec<Candidate> {
     let is_taken = |route: &Arc<Route>| taken.is_some_and(|taken| Arc::ptr_eq(taken, route));
-    let mut candidates: Vec<_> = generation
+    let mut candidates: Vec<_> = snapshot
         .table
         .iter()
         .filter(|(_, route)| !is_taken(route))

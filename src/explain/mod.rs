@@ -30,7 +30,7 @@ pub use traffic::Moved;
 use crate::admission::{self, Arrival, Halt, Survey, caller, filter, filter_back};
 use crate::exchange::Exchange;
 use crate::filter::Reply;
-use crate::generation::{Generation, Listener, Route, When, split};
+use crate::snapshot::{Listener, Route, Snapshot, When, split};
 use crate::tls::TlsInfo;
 use crate::upstream::Pool;
 use http::{HeaderValue, StatusCode, header};
@@ -39,28 +39,28 @@ use std::sync::Arc;
 use tidegate_http::address::Address;
 use tidegate_http::host::without_port;
 
-/// What this generation would do with the request.
-pub(crate) async fn explain(generation: &Generation, asked: &Asked) -> Explanation {
+/// What this snapshot would do with the request.
+pub(crate) async fn explain(snapshot: &Snapshot, asked: &Asked) -> Explanation {
     let mut came = match asked.arrive().await {
         Ok(came) => came,
         Err(halt) => return Explanation::malformed(asked, &halt),
     };
     let survey = Survey::of(&came.headers);
-    let is_trusted = asked.client.is_some_and(|client| generation.edge.trusts(client));
-    let prepared = admission::prepare(&generation.edge, &survey, is_trusted, &mut came);
-    let mut exchange = exchange(generation, asked, is_trusted, &came);
+    let is_trusted = asked.client.is_some_and(|client| snapshot.edge.trusts(client));
+    let prepared = admission::prepare(&snapshot.edge, &survey, is_trusted, &mut came);
+    let mut exchange = exchange(snapshot, asked, is_trusted, &came);
     let arrival = Arrival {
         head: &came,
         survey: &survey,
         scheme: exchange.scheme,
-        listener: listener(generation, asked.port),
+        listener: listener(snapshot, asked.port),
         is_extended: false,
     };
-    let admitted = prepared.and_then(|()| admission::admit(generation, &arrival, &mut exchange));
+    let admitted = prepared.and_then(|()| admission::admit(snapshot, &arrival, &mut exchange));
     let is_admitted = admitted.is_ok();
     let mut head = came.clone();
     let (route, halt) = match admitted {
-        Err(halt) => (&generation.fallback, Some(halt)),
+        Err(halt) => (&snapshot.fallback, Some(halt)),
         Ok(route) => {
             let halt = match filter(route, &mut head, &mut exchange).await {
                 Ok(halt) => halt,
@@ -73,7 +73,7 @@ pub(crate) async fn explain(generation: &Generation, asked: &Asked) -> Explanati
     let halt = halt.as_ref();
     let pool = pool(route, &head, &exchange);
     let fate = Fate { route, pool, exchange: &exchange, head: &head, is_admitted, halt };
-    let mut explanation = fate.tell(generation, &came);
+    let mut explanation = fate.tell(snapshot, &came);
     if let Some(response) = response(route, &head, &mut exchange, halt).await {
         explanation.hear(&came, &response);
     }
@@ -82,13 +82,13 @@ pub(crate) async fn explain(generation: &Generation, asked: &Asked) -> Explanati
 
 /// What the gateway would know of the request before it has looked at its configuration.
 fn exchange(
-    generation: &Generation,
+    snapshot: &Snapshot,
     asked: &Asked,
     is_trusted: bool,
     head: &RequestHeader,
 ) -> Exchange {
-    let edge = &generation.edge;
-    let name = Arc::clone(&generation.fallback.name);
+    let edge = &snapshot.edge;
+    let name = Arc::clone(&snapshot.fallback.name);
     let mut exchange = Exchange::new(name, HeaderValue::from_static("explain"));
     let caller = caller(edge, asked.client, is_trusted, asked.is_https, &head.headers);
     exchange.client_address = caller.address;
@@ -111,9 +111,9 @@ fn handshake(head: &RequestHeader) -> TlsInfo {
 }
 
 /// The listener at a port.
-fn listener(generation: &Generation, port: u16) -> Option<&Listener> {
+fn listener(snapshot: &Snapshot, port: u16) -> Option<&Listener> {
     let is_there = |address: &Address| address.port() == Some(port);
-    generation.listeners.iter().find(|it| is_there(&it.address)).map(|it| &**it)
+    snapshot.listeners.iter().find(|it| is_there(&it.address)).map(|it| &**it)
 }
 
 fn failed(reason: &str) -> Halt {

@@ -1,7 +1,7 @@
 use super::traffic::Conditions;
 use super::written::Written;
-use crate::generation::{Generation, HostHeader, Plan, Route, When};
 use crate::routing::Rule;
+use crate::snapshot::{HostHeader, Plan, Route, Snapshot, When};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -38,19 +38,19 @@ pub(super) struct Sketch {
 }
 
 impl Outline {
-    /// Of a generation.
-    pub fn of(generation: &Generation) -> Self {
-        let listeners = generation.listeners.iter().map(|listener| listener.address.to_string());
+    /// Of a snapshot.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let listeners = snapshot.listeners.iter().map(|listener| listener.address.to_string());
         Self {
             listeners: listeners.collect(),
-            routes: generation
+            routes: snapshot
                 .table
                 .iter()
-                .map(|(rule, route)| Sketch::of(rule, route, generation.written.expanded()))
+                .map(|(rule, route)| Sketch::of(rule, route, snapshot.written.expanded()))
                 .collect(),
-            written: Written::of(&generation.written),
-            plan: Plan::of(generation),
-            expanded: generation.written.expanded().clone(),
+            written: Written::of(&snapshot.written),
+            plan: Plan::of(snapshot),
+            expanded: snapshot.written.expanded().clone(),
         }
     }
 

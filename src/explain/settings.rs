@@ -2,7 +2,7 @@
 
 use crate::cache;
 use crate::compression::{Compression, MediaRange};
-use crate::generation::{Mirror, RetryPolicy, Route, When};
+use crate::snapshot::{Mirror, RetryPolicy, Route, When};
 use crate::upstream::{Balance, Key, Pool};
 use crate::websocket::{LogFrames, OnChange, Origins, Settings, UpstreamLost};
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ pub(super) fn settings(route: &Route, pool: &Pool) -> BTreeMap<&'static str, Str
 /// Where some of a route's requests go instead, and which they are.
 pub(super) fn splits(route: &Route) -> Vec<String> {
     let mut below = 0;
-    let split = |split: &crate::generation::Split| {
+    let split = |split: &crate::snapshot::Split| {
         let name = split.pool.name();
         match &split.when {
             When::Below(until) => {

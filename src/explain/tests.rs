@@ -1,11 +1,11 @@
 use super::{Asked, Explanation, Verdict, explain};
-use crate::generation::Generation;
+use crate::snapshot::Snapshot;
 use tidegate_config::{self as config, Problems, Sources, Span, Test};
 
-/// Asks a generation about each of the configuration's tests; what is otherwise than expected is a
+/// Asks a snapshot about each of the configuration's tests; what is otherwise than expected is a
 /// problem.
 pub(crate) fn verify(
-    generation: &Generation,
+    snapshot: &Snapshot,
     tests: &[Test],
     sources: Sources,
 ) -> Result<(), Problems> {
@@ -13,14 +13,14 @@ pub(crate) fn verify(
         return Ok(());
     }
     // Filters are asked too, and may want a runtime; this may be called in one already.
-    let told = std::thread::scope(|scope| scope.spawn(|| ask(generation, tests)).join());
+    let told = std::thread::scope(|scope| scope.spawn(|| ask(snapshot, tests)).join());
     let mut problems = Problems::of(sources);
     match told {
         Ok(Ok(told)) => {
             for (index, (test, told)) in tests.iter().zip(told).enumerate() {
                 let at = format!("tests[{index}]");
                 match told {
-                    Ok(told) => compare(generation, test, &told, &at, &mut problems),
+                    Ok(told) => compare(snapshot, test, &told, &at, &mut problems),
                     Err(reason) => {
                         let at = format!("{at}.request");
                         problems.add(test.request.url.span, at, reason);
@@ -37,7 +37,7 @@ pub(crate) fn verify(
 
 type Told = Vec<Result<Explanation, String>>;
 
-fn ask(generation: &Generation, tests: &[Test]) -> std::io::Result<Told> {
+fn ask(snapshot: &Snapshot, tests: &[Test]) -> std::io::Result<Told> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     Ok(runtime.block_on(async {
         let mut told = Vec::new();
@@ -47,7 +47,7 @@ fn ask(generation: &Generation, tests: &[Test]) -> std::io::Result<Told> {
                 headers.iter().map(|(name, value)| format!("{}: {value}", name.as_str())).collect();
             let asked = Asked::new(url, method.as_deref().unwrap_or("GET"), &fields);
             told.push(match asked {
-                Ok(asked) => Ok(explain(generation, &asked).await),
+                Ok(asked) => Ok(explain(snapshot, &asked).await),
                 Err(reason) => Err(reason),
             });
         }
@@ -56,7 +56,7 @@ fn ask(generation: &Generation, tests: &[Test]) -> std::io::Result<Told> {
 }
 
 fn compare(
-    generation: &Generation,
+    snapshot: &Snapshot,
     test: &Test,
     told: &Explanation,
     at: &str,
@@ -109,7 +109,7 @@ fn compare(
         }
         let reason = format!("`{expected}` is expected, and it is `{found}`");
         let problem = problems.add(span, format!("{at}.expect.{key}"), reason);
-        if let Some(guess) = misspelt(generation, key, &expected) {
+        if let Some(guess) = misspelt(snapshot, key, &expected) {
             problem.help(format!("did you mean `{guess}`?"));
         }
         let closest = told.others.iter().find(|it| key == "route" && it.route == expected);
@@ -120,10 +120,10 @@ fn compare(
 }
 
 /// The name of a route or an upstream that is near to one that there is not.
-fn misspelt<'g>(generation: &'g Generation, key: &str, expected: &str) -> Option<&'g str> {
+fn misspelt<'g>(snapshot: &'g Snapshot, key: &str, expected: &str) -> Option<&'g str> {
     let names: Vec<&str> = match key {
-        "route" => generation.table.iter().map(|(_, route)| &*route.name).collect(),
-        "upstream" => generation.pools.keys().map(|name| &**name).collect(),
+        "route" => snapshot.table.iter().map(|(_, route)| &*route.name).collect(),
+        "upstream" => snapshot.pools.keys().map(|name| &**name).collect(),
         _ => Vec::new(),
     };
     let is_known = expected == "none" || names.contains(&expected);

@@ -1,5 +1,5 @@
 use super::{Evictor, Overload};
-use crate::generation::Live;
+use crate::snapshot::CurrentSnapshot;
 use bytesize::ByteSize;
 use log::Level;
 use std::path::Path;
@@ -25,7 +25,11 @@ const GROWTH_PARTS: u64 = 20;
 
 /// Watches the memory of the process. When it runs short, the client that holds most is evicted; where
 /// none holds much, requests are refused.
-pub(crate) async fn watch(live: Arc<Live>, overload: Arc<Overload>, mut evictor: Evictor) {
+pub(crate) async fn watch(
+    current: Arc<CurrentSnapshot>,
+    overload: Arc<Overload>,
+    mut evictor: Evictor,
+) {
     let of_group = group_limit(Path::new("/")).map(|limit| limit / 10 * TENTHS);
     let page = rustix::param::page_size() as u64;
     let mut watermark = Watermark::default();
@@ -33,7 +37,7 @@ pub(crate) async fn watch(live: Arc<Live>, overload: Arc<Overload>, mut evictor:
     let mut refuses = false;
     loop {
         tokio::time::sleep(EVERY).await;
-        let limit = live.load().edge.limits.memory.or(of_group).unwrap_or(u64::MAX);
+        let limit = current.load().edge.limits.memory.or(of_group).unwrap_or(u64::MAX);
         let Some(used) = resident_pages().map(|pages| pages * page) else { return };
         let changed = watermark.look(used, limit);
         let is_due = pace.is_due(used);

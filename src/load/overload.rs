@@ -1,5 +1,5 @@
 use super::{Client, InFlight, RequestPermit};
-use crate::generation::Limits;
+use crate::snapshot::Limits;
 use crate::telemetry::Alarm;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

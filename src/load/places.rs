@@ -1,5 +1,5 @@
 use super::{Client, Clients};
-use crate::generation::Edge;
+use crate::snapshot::Edge;
 use crate::telemetry::Alarm;
 use std::net::IpAddr;
 use std::sync::Arc;

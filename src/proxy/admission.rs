@@ -3,7 +3,7 @@
 
 use super::{Context, Proxy, begun, explained, failure, tracing};
 use crate::admission::{self, Arrival, Halt, Known, PADDED_VALUE, Survey, caller};
-use crate::generation::{Edge, Generation};
+use crate::snapshot::{Edge, Snapshot};
 use crate::tls::TlsInfo;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -19,18 +19,18 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 
 /// Names the request and finds its route. The configuration is looked at here and once.
 pub(super) fn admit(proxy: &Proxy, session: &mut Session, ctx: &mut Context) -> Result<(), Halt> {
-    let generation = proxy.live.load();
+    let snapshot = proxy.current.load();
     let joined = match session.req_header().version {
         Version::HTTP_2 => join_cookies(session.req_header_mut()),
         _ => Ok(()),
     };
     let survey = Survey::of(&session.req_header().headers);
-    let admitted = joined.and_then(|()| look(proxy, &generation, &survey, session, ctx));
+    let admitted = joined.and_then(|()| look(proxy, &snapshot, &survey, session, ctx));
     if survey.has(Known::Explain) {
-        explained::begin(&generation, session, ctx);
+        explained::begin(&snapshot, session, ctx);
     }
     if admitted.is_err() {
-        ctx.route = Arc::clone(&generation.fallback);
+        ctx.route = Arc::clone(&snapshot.fallback);
     }
     if is_last(session, &survey, admitted.as_ref().err()) {
         session.set_keepalive(None);
@@ -40,13 +40,13 @@ pub(super) fn admit(proxy: &Proxy, session: &mut Session, ctx: &mut Context) -> 
 
 fn look(
     proxy: &Proxy,
-    generation: &Generation,
+    snapshot: &Snapshot,
     survey: &Survey,
     session: &mut Session,
     ctx: &mut Context,
 ) -> Result<(), Halt> {
-    identify(&generation.edge, session, ctx);
-    if let Some(tracing) = &generation.edge.tracing {
+    identify(&snapshot.edge, session, ctx);
+    if let Some(tracing) = &snapshot.edge.tracing {
         tracing::begin(tracing, session, ctx);
     }
     // A WebSocket by HTTP/2 (RFC 8441) goes on as what it would be by HTTP/1.1: a GET.
@@ -54,18 +54,18 @@ fn look(
         session.req_header_mut().set_method(Method::GET);
         ctx.bridge = Some(handshake::key().into());
     }
-    if proxy.overload.refuses(&proxy.in_flight, &generation.edge.limits) {
+    if proxy.overload.refuses(&proxy.in_flight, &snapshot.edge.limits) {
         ctx.no_longer_counts();
         return Err(Halt::answer(failure::overloaded()));
     }
-    count_client(proxy, &generation.edge, ctx)?;
-    let listener = generation.listener(&proxy.listener);
+    count_client(proxy, &snapshot.edge, ctx)?;
+    let listener = snapshot.listener(&proxy.listener);
     if let Some(tls) = listener.and_then(|listener| listener.tls.as_ref()) {
         ctx.exchange.tls = TlsInfo::of_request(session);
         ctx.hsts.clone_from(&tls.hsts);
     }
     let head = session.req_header_mut();
-    admission::prepare(&generation.edge, survey, ctx.peer_is_trusted, head)?;
+    admission::prepare(&snapshot.edge, survey, ctx.peer_is_trusted, head)?;
     let head = session.req_header();
     let arrival = Arrival {
         head,
@@ -74,7 +74,7 @@ fn look(
         listener: listener.map(|listener| &**listener),
         is_extended: ctx.bridge.is_some(),
     };
-    ctx.route = Arc::clone(admission::admit(generation, &arrival, &mut ctx.exchange)?);
+    ctx.route = Arc::clone(admission::admit(snapshot, &arrival, &mut ctx.exchange)?);
     Ok(())
 }
 

@@ -11,9 +11,9 @@ use super::upload::Upload;
 use crate::cache::Status;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
-use crate::generation::Route;
 use crate::load::{Place as ConnectionPlace, RequestPermit, Ticket};
 use crate::shared::Hold;
+use crate::snapshot::Route;
 use crate::telemetry::Exemplar;
 use crate::upstream::{Chosen, Line, Place, Pool, UseGuard};
 use crate::websocket::{

@@ -5,7 +5,7 @@ use super::Context;
 use crate::admission::Halt;
 use crate::explain::{Explanation, Fate, Instead, Verdict};
 use crate::filter::Reply;
-use crate::generation::Generation;
+use crate::snapshot::Snapshot;
 use http::header::{HeaderName, HeaderValue};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -21,22 +21,22 @@ const MAX: usize = 4096;
 /// A request whose response tells what has become of it.
 pub(super) struct Explaining {
     /// The configuration that it is judged by.
-    generation: Arc<Generation>,
+    snapshot: Arc<Snapshot>,
     /// Its head, as it came.
     head: RequestHeader,
     explanation: Option<Explanation>,
 }
 
 /// Looks whether a request with the header may ask for it. The token goes no further.
-pub(super) fn begin(generation: &Arc<Generation>, session: &mut Session, ctx: &mut Context) {
+pub(super) fn begin(snapshot: &Arc<Snapshot>, session: &mut Session, ctx: &mut Context) {
     let Some(shown) = session.req_header_mut().remove_header(&X_TIDEGATE_EXPLAIN) else { return };
-    let is_admin = generation
+    let is_admin = snapshot
         .admin_token
         .as_ref()
         .is_some_and(|token| bool::from(shown.as_bytes().ct_eq(token.as_bytes())));
     if is_admin {
         ctx.explaining = Some(Box::new(Explaining {
-            generation: Arc::clone(generation),
+            snapshot: Arc::clone(snapshot),
             head: session.req_header().clone(),
             explanation: None,
         }));
@@ -54,7 +54,7 @@ pub(super) fn tell(session: &Session, ctx: &mut Context, is_admitted: bool, halt
         is_admitted,
         halt,
     };
-    explaining.explanation = Some(fate.tell(&explaining.generation, &explaining.head));
+    explaining.explanation = Some(fate.tell(&explaining.snapshot, &explaining.head));
     ctx.explaining = Some(explaining);
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Context, caching, response_framing, tracing};
 use crate::filter::UpstreamRequest;
-use crate::generation::HostHeader;
+use crate::snapshot::HostHeader;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};

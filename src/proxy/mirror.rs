@@ -3,7 +3,7 @@
 use super::Context;
 use super::forward::NOT_HTTP2;
 use crate::background;
-use crate::generation::Mirror;
+use crate::snapshot::Mirror;
 use crate::tls;
 use crate::upstream::{Ask, HTTP1, Http1Connector, Pool, has_room_for_copies};
 use bytes::{Bytes, BytesMut};

@@ -25,8 +25,8 @@ pub(crate) use reply::wants_html;
 
 use crate::admission::{Halt, filter, filter_back};
 use crate::cache::Cache;
-use crate::generation::{Live, split};
 use crate::load::{InFlight, Overload, Places};
+use crate::snapshot::{CurrentSnapshot, split};
 use crate::upstream::begin_use;
 use crate::websocket::Registry;
 use async_trait::async_trait;
@@ -51,7 +51,7 @@ pub(crate) struct Proxy {
     /// The address that it serves.
     pub listener: Address,
     /// The configuration in force.
-    pub live: Arc<Live>,
+    pub current: Arc<CurrentSnapshot>,
     /// What is under way.
     pub in_flight: Arc<InFlight>,
     /// Whether that is as much as can be.
@@ -71,7 +71,7 @@ impl ProxyHttp for Proxy {
 
     fn new_ctx(&self) -> Self::CTX {
         begun::one();
-        Box::new(Context::new(Arc::clone(&self.live.load().fallback), self.in_flight.enter()))
+        Box::new(Context::new(Arc::clone(&self.current.load().fallback), self.in_flight.enter()))
     }
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {

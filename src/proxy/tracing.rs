@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::exchange::{Exchange, Outcome};
-use crate::generation::Route;
+use crate::snapshot::Route;
 use crate::traces::{Span, Tracing, new_span_id};
 use crate::upstream::{Chosen, Endpoint, Pool};
 use http::header::{self, HeaderName};

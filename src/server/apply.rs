@@ -5,8 +5,8 @@ use crate::background::{self, Panicked};
 use crate::cache::Cache;
 use crate::explain::{Difference, verify};
 use crate::filter::Filter;
-use crate::generation::{Changes, Generation, Live, Plan, Surroundings, compile};
 use crate::history::{Cause, Files, History};
+use crate::snapshot::{Changes, CurrentSnapshot, Plan, Snapshot, Surroundings, compile};
 use crate::telemetry::{Sink, log as own_log};
 use crate::upstream::Discovery;
 use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
@@ -30,7 +30,7 @@ pub(super) struct Force {
     /// Where it was read from, and with what; unless it was made in code.
     pub file: Option<(PathBuf, Variables)>,
     /// What is in force.
-    pub live: Arc<Live>,
+    pub current: Arc<CurrentSnapshot>,
     /// The library user's filters.
     pub filters: Arc<[Arc<dyn Filter>]>,
     /// The sessions that a reload may touch.
@@ -58,8 +58,8 @@ pub(super) enum Occasion {
 impl Force {
     /// Puts a version into force, or says why not. Tells what has changed.
     pub(super) async fn apply(&mut self, read: Read, occasion: Occasion) -> Result<String, String> {
-        let before = self.live.full();
-        let (mut generation, changes) = match self.compile(read.clone()).await {
+        let before = self.current.full();
+        let (mut snapshot, changes) = match self.compile(read.clone()).await {
             Ok(compiled) => compiled,
             Err(problems) if matches!(occasion, Occasion::Beside) => {
                 log::error!("files that have changed are not used:\n{problems}");
@@ -74,15 +74,15 @@ impl Force {
             }
         };
         let is_edit = matches!(occasion, Occasion::Version(_));
-        let (what, generation) = match occasion {
+        let (what, snapshot) = match occasion {
             Occasion::Discovered => {
-                generation.number = before.number;
-                ("endpoints discovered".to_owned(), generation)
+                snapshot.number = before.number;
+                ("endpoints discovered".to_owned(), snapshot)
             }
             Occasion::Beside => {
-                generation.number = before.number;
+                snapshot.number = before.number;
                 let what = "files beside the configuration in force reloaded, its own file not";
-                (what.to_owned(), generation)
+                (what.to_owned(), snapshot)
             }
             Occasion::Version(cause) => {
                 let what = match &cause {
@@ -91,13 +91,13 @@ impl Force {
                     Cause::Guard { to, .. } => format!("guard: back to version {to}"),
                 };
                 let is_edit = cause == Cause::Edit;
-                match self.numbered(Arc::clone(&before), generation, &read, cause).await {
-                    Some(generation) => {
+                match self.numbered(Arc::clone(&before), snapshot, &read, cause).await {
+                    Some(snapshot) => {
                         // First, for what fails from the swap on is the edit's.
-                        if is_edit && generation.number != before.number {
-                            self.watchman.edited(before, &generation);
+                        if is_edit && snapshot.number != before.number {
+                            self.watchman.edited(before, &snapshot);
                         }
-                        (what, generation)
+                        (what, snapshot)
                     }
                     None => {
                         let reason = "the gateway panicked when it compared it with the version \
@@ -108,19 +108,19 @@ impl Force {
                 }
             }
         };
-        let number = generation.number;
-        self.swap(generation);
+        let number = snapshot.number;
+        self.swap(snapshot);
         if is_edit {
             // Who is told of it finds it in force.
             self.history.applied();
         }
         self.read = read;
         let told = match self.touch_sessions() {
-            None => format!("generation {number}, {changes}"),
-            Some(affected) => format!("generation {number}, {changes}; {affected}"),
+            None => format!("version {number}, {changes}"),
+            Some(affected) => format!("version {number}, {changes}; {affected}"),
         };
         log::info!("{what}: {told}");
-        for key in self.live.restart_needed() {
+        for key in self.current.restart_needed() {
             log::warn!(
                 "`{key}` has changed, which takes effect only after a restart; the rest of the \
                  configuration is in force"
@@ -132,11 +132,11 @@ impl Force {
     /// With the number of its version, which is a new one unless nothing was written otherwise.
     async fn numbered(
         &self,
-        before: Arc<Generation>,
-        mut after: Generation,
+        before: Arc<Snapshot>,
+        mut after: Snapshot,
         read: &Read,
         cause: Cause,
-    ) -> Option<Generation> {
+    ) -> Option<Snapshot> {
         let files = files(&read.sources);
         if cause == Cause::Edit && files == self::files(&self.read.sources) {
             after.number = before.number;
@@ -152,52 +152,52 @@ impl Force {
         kept.await.ok()
     }
 
-    fn swap(&self, mut generation: Generation) {
-        own_log::set(generation.log.0, generation.log.1);
-        self.keep_listeners(&mut generation);
-        generation.warn();
-        generation.warn_of_empty_files(Some(&self.live.full()));
-        generation.begin(&self.sessions);
-        self.cache.apply(generation.cache);
-        self.discovery.follow(&generation.questions);
-        self.live.swap(generation);
+    fn swap(&self, mut snapshot: Snapshot) {
+        own_log::set(snapshot.log.0, snapshot.log.1);
+        self.keep_listeners(&mut snapshot);
+        snapshot.warn();
+        snapshot.warn_of_empty_files(Some(&self.current.full()));
+        snapshot.begin(&self.sessions);
+        self.cache.apply(snapshot.cache);
+        self.discovery.follow(&snapshot.questions);
+        self.current.swap(snapshot);
     }
 
     /// A listener that is no longer written is bound until the restart, and goes on as it was:
     /// with its TLS, above all.
-    fn keep_listeners(&self, generation: &mut Generation) {
-        let before = self.live.load();
-        for address in &self.live.started().listeners {
-            if generation.listener(address).is_none()
+    fn keep_listeners(&self, snapshot: &mut Snapshot) {
+        let before = self.current.load();
+        for address in &self.current.started().listeners {
+            if snapshot.listener(address).is_none()
                 && let Some(listener) = before.listener(address)
             {
-                generation.listeners.push(Arc::clone(listener));
+                snapshot.listeners.push(Arc::clone(listener));
             }
         }
     }
 
     /// Does with live sessions what their routes say; tells how many are affected.
     fn touch_sessions(&self) -> Option<String> {
-        let live = self.live.load();
+        let current = self.current.load();
         let sessions = self.sessions.select(&Selector::default());
-        let affected = Plan::of(&live).affected(sessions);
+        let affected = Plan::of(&current).affected(sessions);
         if affected.is_empty() {
             return None;
         }
         let told = affected.to_string();
         let reason = "the gateway's configuration has changed";
-        let order = End::new(Initiator::Reload, live.drain.code, reason);
+        let order = End::new(Initiator::Reload, current.drain.code, reason);
         for session in affected.closed {
             session.order(order.clone());
         }
-        let closing = close_spread(affected.drained, order, live.drain.spread);
+        let closing = close_spread(affected.drained, order, current.drain.spread);
         background::spawn("closing sessions", closing);
         Some(told)
     }
 
-    async fn compile(&self, read: Read) -> Result<(Generation, Changes), Problems> {
+    async fn compile(&self, read: Read) -> Result<(Snapshot, Changes), Problems> {
         let mut compiled = self.compile_once(read.clone()).await?;
-        let asked = self.live.load().questions.clone();
+        let asked = self.current.load().questions.clone();
         if !compiled.0.questions.is_subset(&asked) {
             // A new upstream is not to begin with nothing.
             self.discovery.follow(&asked.union(&compiled.0.questions).cloned().collect());
@@ -213,11 +213,11 @@ impl Force {
         Ok(compiled)
     }
 
-    async fn compile_once(&self, read: Read) -> Result<(Generation, Changes), Problems> {
-        let (live, discovery) = (Arc::clone(&self.live), Arc::clone(&self.discovery));
+    async fn compile_once(&self, read: Read) -> Result<(Snapshot, Changes), Problems> {
+        let (current, discovery) = (Arc::clone(&self.current), Arc::clone(&self.discovery));
         let filters = Arc::clone(&self.filters);
         let compiled = background::blocking("compile", move || {
-            let previous = live.load();
+            let previous = current.load();
             let surroundings = Surroundings {
                 previous: Some(&previous),
                 discovery: Some(&discovery),
@@ -225,10 +225,10 @@ impl Force {
                 open_sink: |target| Sink::open(target).map(Some),
             };
             let (tests, sources) = (read.config.tests.clone(), read.sources.clone());
-            let generation = compile(read, &surroundings)?;
-            verify(&generation, &tests, sources)?;
-            let changes = Changes::between(&previous, &generation);
-            Ok((generation, changes))
+            let snapshot = compile(read, &surroundings)?;
+            verify(&snapshot, &tests, sources)?;
+            let changes = Changes::between(&previous, &snapshot);
+            Ok((snapshot, changes))
         });
         let reason = match timeout(MAX_COMPILE, compiled).await {
             Ok(Ok(compiled)) => return compiled,

@@ -1,7 +1,7 @@
 //! Answers without a request: to clients that may not come in, or do not come to the point.
 
 use crate::exchange::{Exchange, Outcome};
-use crate::generation::Live;
+use crate::snapshot::CurrentSnapshot;
 use http::{HeaderValue, Method, StatusCode};
 use pingora::http::RequestHeader;
 use pingora::protocols::{Shutdown, Stream};
@@ -107,13 +107,13 @@ impl Bare {
     ///
     /// What the client has sent is read, for a while: unread, it would make the kernel take the answer back with a
     /// reset.
-    pub(super) async fn send(self, mut stream: Stream, head: &[u8], live: &Live) {
+    pub(super) async fn send(self, mut stream: Stream, head: &[u8], current: &CurrentSnapshot) {
         let request_id = request_id::generate();
         let is_head = head::named(head).is_some_and(|(method, _)| method == b"HEAD");
-        let text = self.text(&request_id, is_head, live.load().edge.sends_proxy_status);
+        let text = self.text(&request_id, is_head, current.load().edge.sends_proxy_status);
         let peer = stream.get_socket_digest();
         let peer = peer.and_then(|it| it.peer_addr().and_then(|it| it.as_inet().copied()));
-        self.log(head, peer, &request_id, live);
+        self.log(head, peer, &request_id, current);
         let permit = FAREWELLS.try_acquire();
         let patience = if permit.is_ok() { FAREWELL } else { Duration::ZERO };
         // Even without time it is polled once, which writes the answer.
@@ -129,9 +129,15 @@ impl Bare {
     }
 
     /// Writes it to the access log and counts it, as requests that no route takes are.
-    fn log(self, head: &[u8], peer: Option<SocketAddr>, request_id: &str, live: &Live) {
-        let generation = live.load();
-        let route = &generation.fallback;
+    fn log(
+        self,
+        head: &[u8],
+        peer: Option<SocketAddr>,
+        request_id: &str,
+        current: &CurrentSnapshot,
+    ) {
+        let snapshot = current.load();
+        let route = &snapshot.fallback;
         let Some(request) = readable(head) else { return };
         let id = HeaderValue::try_from(request_id);
         let id = id.unwrap_or(HeaderValue::from_static(""));
@@ -157,7 +163,7 @@ impl Bare {
         for filter in route.filters.iter().rev() {
             filter.on_end(&outcome);
         }
-        if let Some(log) = &generation.edge.access_log {
+        if let Some(log) = &snapshot.edge.access_log {
             log.ended(&outcome);
         }
     }

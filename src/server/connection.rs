@@ -2,8 +2,8 @@ use super::bare::Bare;
 use super::engine::Engine;
 use super::tasks::{TaskGuard, Tasks};
 use super::{http1, http2, proxy_protocol};
-use crate::generation::{Edge, Limits, Listener, Live};
 use crate::load::{Arrivals, Door, Full, Place, Places};
+use crate::snapshot::{CurrentSnapshot, Edge, Limits, Listener};
 use crate::tls::{self, HandshakeFailure};
 use crate::upstream::{close_idle, is_scarce};
 use async_trait::async_trait;
@@ -87,7 +87,7 @@ pub(super) struct Connection {
     /// Kept as long as the connection lives.
     pub(super) place: Place,
     /// The configuration in force, for what is refused before there is a request.
-    pub(super) live: Arc<Live>,
+    pub(super) current: Arc<CurrentSnapshot>,
     /// The same.
     pub(super) task: TaskGuard,
 }
@@ -99,7 +99,7 @@ pub(super) struct Connection {
 /// WebSocket.
 pub(super) struct Connections {
     proxy: Arc<Engine>,
-    live: Arc<Live>,
+    current: Arc<CurrentSnapshot>,
     places: Arc<Places>,
     arrivals: Arc<Arrivals>,
     door: Arc<Door>,
@@ -109,13 +109,13 @@ pub(super) struct Connections {
 impl Connections {
     pub(super) fn new(
         proxy: Arc<Engine>,
-        live: Arc<Live>,
+        current: Arc<CurrentSnapshot>,
         places: Arc<Places>,
         arrivals: Arc<Arrivals>,
         tasks: Arc<Tasks>,
     ) -> Self {
         let door = Arc::new(Door::new(arrivals.address().clone()));
-        Self { proxy, live, places, arrivals, door, tasks }
+        Self { proxy, current, places, arrivals, door, tasks }
     }
 }
 
@@ -130,9 +130,9 @@ impl ServerApp for Connections {
         if is_scarce(stream.id()) {
             close_idle();
         }
-        let generation = self.live.load();
-        let edge = &generation.edge;
-        let listener = generation.listener(self.arrivals.address());
+        let snapshot = self.current.load();
+        let edge = &snapshot.edge;
+        let listener = snapshot.listener(self.arrivals.address());
         let speaks = Speaks::at(listener.map(|it| &**it));
         let most = listener.and_then(|listener| listener.connections);
         let listener = listener
@@ -141,15 +141,16 @@ impl ServerApp for Connections {
             Ok(place) => place,
             Err(full) => {
                 if listener.is_none() {
-                    tokio::spawn(refuse(full, stream, Arc::clone(&self.live)));
+                    tokio::spawn(refuse(full, stream, Arc::clone(&self.current)));
                 }
                 return None;
             }
         };
         let terms = Terms::of(&edge.limits);
         let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
-        let (live, task) = (Arc::clone(&self.live), self.tasks.reserve());
-        let connection = Connection { stream, speaks, proxy, terms, shutdown, place, live, task };
+        let (current, task) = (Arc::clone(&self.current), self.tasks.reserve());
+        let connection =
+            Connection { stream, speaks, proxy, terms, shutdown, place, current, task };
         match listener {
             Some(listener) => {
                 let (listener, edge) = (Arc::clone(listener), Arc::clone(edge));
@@ -167,12 +168,12 @@ fn peer(stream: &Stream) -> Option<IpAddr> {
     digest.peer_addr()?.as_inet().map(SocketAddr::ip)
 }
 
-async fn refuse(full: Full, stream: Stream, live: Arc<Live>) {
+async fn refuse(full: Full, stream: Stream, current: Arc<CurrentSnapshot>) {
     let answer = match full {
         Full::All | Full::Listener => Bare::Full,
         Full::Client => Bare::FullOfClient,
     };
-    answer.send(stream, &[], &live).await;
+    answer.send(stream, &[], &current).await;
 }
 
 /// Counts it among its client's and serves it.
@@ -181,7 +182,7 @@ fn enter(mut connection: Connection, edge: &Edge) {
     match client.map_or(Ok(()), |client| connection.place.belongs_to(client, edge)) {
         Ok(()) => serve(connection),
         Err(full) => {
-            tokio::spawn(refuse(full, connection.stream, connection.live));
+            tokio::spawn(refuse(full, connection.stream, connection.current));
         }
     }
 }
@@ -193,13 +194,14 @@ async fn prepare(
     edge: Arc<Edge>,
     arrivals: Arc<Arrivals>,
 ) {
-    let Connection { stream, speaks, proxy, terms, shutdown, mut place, live, task } = connection;
+    let Connection { stream, speaks, proxy, terms, shutdown, mut place, current, task } =
+        connection;
     let peer = peer(&stream);
     let Ok(socket) = stream.into_any().downcast::<Socket>() else { return };
-    let secured = secure(&listener, &edge, *socket, peer, &mut place, &arrivals, &live);
+    let secured = secure(&listener, &edge, *socket, peer, &mut place, &arrivals, &current);
     match timeout(terms.handshake, secured).await {
         Ok(Ok(Some(stream))) => {
-            serve(Connection { stream, speaks, proxy, terms, shutdown, place, live, task });
+            serve(Connection { stream, speaks, proxy, terms, shutdown, place, current, task });
         }
         Ok(Ok(None)) => {}
         Ok(Err(error)) => log::debug!("{}: from {peer:?}: {error}", listener.address),
@@ -224,7 +226,7 @@ async fn secure(
     mut client: Option<IpAddr>,
     place: &mut Place,
     arrivals: &Arrivals,
-    live: &Arc<Live>,
+    current: &Arc<CurrentSnapshot>,
 ) -> io::Result<Option<Stream>> {
     if client.is_some_and(|peer| listener.expects_proxy_header(peer)) {
         // What the balancer speaks for is the client's; what it asks itself is nobody's.
@@ -234,7 +236,7 @@ async fn secure(
                 arrivals.no_proxy_header();
                 // Whoever speaks TLS would take the words for a broken handshake.
                 if listener.tls.is_none() && error.kind() == io::ErrorKind::InvalidData {
-                    Bare::NoProxyHeader.send(Box::new(socket), &[], live).await;
+                    Bare::NoProxyHeader.send(Box::new(socket), &[], current).await;
                 }
                 return Err(error);
             }
@@ -246,7 +248,7 @@ async fn secure(
         return match entered {
             Ok(()) => Ok(Some(stream)),
             Err(full) => {
-                refuse(full, stream, Arc::clone(live)).await;
+                refuse(full, stream, Arc::clone(current)).await;
                 Ok(None)
             }
         };
@@ -259,7 +261,7 @@ async fn secure(
     socket.try_peek(&mut first).await.inspect_err(failed)?;
     if first != [TLS_HANDSHAKE] {
         arrivals.no_handshake(HandshakeFailure::NotTls);
-        Bare::NotTls.send(Box::new(socket), &[], live).await;
+        Bare::NotTls.send(Box::new(socket), &[], current).await;
         return Ok(None);
     }
     tls::accept(socket, Arc::clone(&tls.config)).await.inspect_err(failed)

@@ -1,6 +1,6 @@
 //! Watches whether an edit made things worse.
 
-use crate::generation::{Generation, Guard, Route};
+use crate::snapshot::{Guard, Route, Snapshot};
 use crate::telemetry::Tally;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -32,8 +32,8 @@ struct Trial {
     then: Tally,
     /// How they fared within the window before.
     before: Tally,
-    /// The generation before: requests on its routes are still counted there.
-    left: Arc<Generation>,
+    /// The snapshot before: requests on its routes are still counted there.
+    left: Arc<Snapshot>,
     /// The routes whose WebSockets the edit switched off, and how many handshakes had failed there.
     switched_off: Vec<(Arc<Route>, u64)>,
 }
@@ -41,7 +41,7 @@ struct Trial {
 impl Trial {
     /// How requests have fared since the edit. A handshake that a route refuses because its WebSockets
     /// are off is a failure of the edit only where it was the edit that switched them off.
-    fn after(&self, now: &Generation) -> Tally {
+    fn after(&self, now: &Snapshot) -> Tally {
         let mut after = since(self.then, tally(now, Some(&self.left)));
         for (route, then) in &self.switched_off {
             let failed = route.requests.tally().failed_handshakes;
@@ -52,8 +52,8 @@ impl Trial {
 }
 
 impl Watchman {
-    /// An edit is about to take effect in the place of this generation.
-    pub(super) fn edited(&mut self, left: Arc<Generation>, now: &Generation) {
+    /// An edit is about to take effect in the place of this snapshot.
+    pub(super) fn edited(&mut self, left: Arc<Snapshot>, now: &Snapshot) {
         let Some(guard) = now.guard else {
             self.trial = None;
             return;
@@ -75,7 +75,7 @@ impl Watchman {
     }
 
     /// Looks; tells where to go back to, and why.
-    pub(super) fn look(&mut self, now: &Generation) -> Option<(u64, String)> {
+    pub(super) fn look(&mut self, now: &Snapshot) -> Option<(u64, String)> {
         let Some(trial) = &self.trial else {
             if let Some(guard) = now.guard {
                 self.remember(now, guard.window);
@@ -95,9 +95,9 @@ impl Watchman {
         None
     }
 
-    fn remember(&mut self, generation: &Generation, window: Duration) {
+    fn remember(&mut self, snapshot: &Snapshot, window: Duration) {
         let now = Instant::now();
-        self.looks.push_back((now, tally(generation, None)));
+        self.looks.push_back((now, tally(snapshot, None)));
         while self.looks.front().is_some_and(|(then, _)| now.duration_since(*then) > window) {
             self.looks.pop_front();
         }
@@ -121,7 +121,7 @@ fn worse(guard: &Guard, before: Tally, after: Tally) -> Option<String> {
 }
 
 /// The routes that took WebSockets before the edit and refuse them after it.
-fn switched_off(left: &Generation, now: &Generation) -> Vec<(Arc<Route>, u64)> {
+fn switched_off(left: &Snapshot, now: &Snapshot) -> Vec<(Arc<Route>, u64)> {
     let had = |route: &Route| {
         left.table.iter().any(|(_, before)| {
             before.websocket.is_some() && Arc::ptr_eq(&before.requests, &route.requests)
@@ -147,13 +147,13 @@ fn since(then: Tally, now: Tally) -> Tally {
     }
 }
 
-/// How requests have fared in a generation, and on routes that went with the one before.
-fn tally(generation: &Generation, left: Option<&Arc<Generation>>) -> Tally {
-    let routes = |generation: &'_ Generation| -> Vec<Arc<Route>> {
-        let routes = generation.table.iter().map(|(_, route)| route);
-        routes.chain([&generation.fallback]).cloned().collect()
+/// How requests have fared in a snapshot, and on routes that went with the one before.
+fn tally(snapshot: &Snapshot, left: Option<&Arc<Snapshot>>) -> Tally {
+    let routes = |snapshot: &'_ Snapshot| -> Vec<Arc<Route>> {
+        let routes = snapshot.table.iter().map(|(_, route)| route);
+        routes.chain([&snapshot.fallback]).cloned().collect()
     };
-    let all = routes(generation).into_iter().chain(left.into_iter().flat_map(|it| routes(it)));
+    let all = routes(snapshot).into_iter().chain(left.into_iter().flat_map(|it| routes(it)));
     // Those that are in both count in one place.
     let places: HashMap<_, _> =
         all.map(|route| (Arc::as_ptr(&route.requests), Arc::clone(&route.requests))).collect();

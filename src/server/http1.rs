@@ -4,9 +4,9 @@ use super::connection::{Connection, Terms};
 use super::engine::Engine;
 use super::http2;
 use super::tasks::TaskGuard;
-use crate::generation::Live;
 use crate::load::Place;
 use crate::proxy::begun;
+use crate::snapshot::CurrentSnapshot;
 use bytes::BytesMut;
 use pingora::apps::{HttpServerApp, ReusedHttpStream};
 use pingora::protocols::Stream;
@@ -31,7 +31,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 /// it would keep room for them, 3 kB, while it waits. The connection comes in a box for the same reason: what an
 /// `async fn` is given stays in its future.
 pub(super) async fn serve(connection: Box<Connection>) {
-    let Connection { mut stream, speaks, proxy, terms, shutdown, place, live, task } =
+    let Connection { mut stream, speaks, proxy, terms, shutdown, place, current, task } =
         // As a value of its own the box is freed here, and not at the end.
         *{ connection };
     let Ok(Ok(mut begun)) = timeout(terms.idle, some_bytes(&mut stream)).await else { return };
@@ -44,7 +44,7 @@ pub(super) async fn serve(connection: Box<Connection>) {
         match rest.await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return,
-            Err(_) => return Box::pin(Bare::TooSlow.send(stream, &begun, &live)).await,
+            Err(_) => return Box::pin(Bare::TooSlow.send(stream, &begun, &current)).await,
         }
         if begun.starts_with(H2_PREFACE) {
             // As if nobody had read from it.
@@ -54,14 +54,14 @@ pub(super) async fn serve(connection: Box<Connection>) {
             let client = place.client().map(|client| client.address());
             let stream: Stream = socket;
             let connection =
-                Connection { stream, speaks, proxy, terms, shutdown, place, live, task };
+                Connection { stream, speaks, proxy, terms, shutdown, place, current, task };
             tasks.spawn(number, client, http2::serve(connection));
             return;
         }
     }
     let client = place.client().cloned();
     let stream = Box::new(ClientStream::new(stream, begun));
-    let requests = requests(stream, speaks.h1, proxy, terms, shutdown, (place, task), live);
+    let requests = requests(stream, speaks.h1, proxy, terms, shutdown, (place, task), current);
     begun::of_client(client, begun::count(keeping_refusal(requests))).await;
 }
 
@@ -73,7 +73,7 @@ async fn requests(
     terms: Terms,
     shutdown: ShutdownWatch,
     (_place, task): (Place, TaskGuard),
-    live: Arc<Live>,
+    current: Arc<CurrentSnapshot>,
 ) {
     let mut left = terms.requests;
     let mut timer = Timer::default();
@@ -96,11 +96,11 @@ async fn requests(
         };
         let (refusal, head) = refused;
         let Some(stream) = stream.into_inner() else { return };
-        return Box::pin(refusal.send(stream, &head, &live)).await;
+        return Box::pin(refusal.send(stream, &head, &current)).await;
     }
     if let Some(refused) = take_refused() {
         let Refused { stream, head, fault } = *refused;
-        Box::pin(Bare::Malformed(fault).send(stream, &head, &live)).await;
+        Box::pin(Bare::Malformed(fault).send(stream, &head, &current)).await;
     }
 }
 

@@ -31,10 +31,10 @@ use crate::admin::{Admin, Readiness};
 use crate::background;
 use crate::cache::Cache;
 use crate::filter::Filter;
-use crate::generation::{Generation, Live, discover};
 use crate::history::{History, Order};
 use crate::load::{self, Arrivals, Evictor, InFlight, Overload, Places};
 use crate::proxy::Proxy;
+use crate::snapshot::{CurrentSnapshot, Snapshot, discover};
 use crate::telemetry::log as own_log;
 use crate::upstream::{Discovery, set_file_limit};
 use crate::websocket::Registry;
@@ -71,8 +71,8 @@ const RESOLVE_AT_START: Duration = Duration::from_secs(2);
 
 /// A gateway about to run.
 pub(crate) struct Server {
-    /// The first generation.
-    pub generation: Generation,
+    /// The first snapshot.
+    pub snapshot: Snapshot,
     /// What it was compiled from.
     pub read: Read,
     /// Where that was read from, unless it was made in code.
@@ -94,10 +94,10 @@ pub(crate) struct Server {
 impl Server {
     /// Runs until a signal says stop and all is finished, or the time for that is over.
     pub(crate) async fn run(self) -> Result<(), BindError> {
-        let Self { mut generation, read, file, filters, stop, heeds_signals, .. } = self;
+        let Self { mut snapshot, read, file, filters, stop, heeds_signals, .. } = self;
         let (place, takes_over, renews) = (self.place, self.takes_over, self.renews);
-        own_log::set(generation.log.0, generation.log.1);
-        let fixed = generation.fixed.clone();
+        own_log::set(snapshot.log.0, snapshot.log.1);
+        let fixed = snapshot.fixed.clone();
         // Before there is anything to connect to: who sees a port open may send a signal.
         let mut signals =
             signals::Signals::listen(stop, heeds_signals).map_err(BindError::Signals)?;
@@ -120,29 +120,29 @@ impl Server {
         let kept = place.map(|place| (place, duplicates(sockets.iter().chain(&admin))));
 
         let discovery = Arc::new(Discovery::default());
-        let discovered = discover(&mut generation, &read, &filters, &discovery).await;
+        let discovered = discover(&mut snapshot, &read, &filters, &discovery).await;
         let resolving = async {
-            for pool in generation.pools.values() {
+            for pool in snapshot.pools.values() {
                 pool.resolve().await;
             }
         };
         let _ = tokio::time::timeout(RESOLVE_AT_START, resolving).await;
-        generation.warn();
-        generation.warn_of_empty_files(None);
-        let routes = generation.table.iter().count();
+        snapshot.warn();
+        snapshot.warn_of_empty_files(None);
+        let routes = snapshot.table.iter().count();
         let sessions = Arc::new(Registry::default());
         let cache = Arc::new(Cache::default());
-        cache.apply(generation.cache);
-        generation.begin(&sessions);
+        cache.apply(snapshot.cache);
+        snapshot.begin(&sessions);
         let history = Arc::new(History::open(
             read.state_dir().as_deref(),
             file.as_ref().map(|(file, _)| file.as_path()),
             takes_over,
         ));
-        generation.number = history.begin(apply::files(&read.sources));
+        snapshot.number = history.begin(apply::files(&read.sources));
         let bound: Vec<_> = sockets.iter().map(|(written, it)| it.address(written)).collect();
         let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
-        let live = Arc::new(Live::new(generation, bound));
+        let current = Arc::new(CurrentSnapshot::new(snapshot, bound));
         let in_flight = Arc::new(InFlight::default());
         let most = files::raise_limit();
         set_file_limit(most);
@@ -155,12 +155,12 @@ impl Server {
             Arc::new(move |client| tasks.abort_of(client))
         };
         let watch_memory = {
-            let (live, overload) = (Arc::clone(&live), Arc::clone(&overload));
+            let (current, overload) = (Arc::clone(&current), Arc::clone(&overload));
             let (clients, sessions) = (Arc::clone(places.clients()), Arc::clone(&sessions));
             move || {
                 let (clients, sessions) = (Arc::clone(&clients), Arc::clone(&sessions));
                 let evictor = Evictor::new(clients, sessions, end_connections.clone());
-                load::watch_memory(Arc::clone(&live), Arc::clone(&overload), evictor)
+                load::watch_memory(Arc::clone(&current), Arc::clone(&overload), evictor)
             }
         };
         background::keep("memory", watch_memory);
@@ -181,7 +181,7 @@ impl Server {
         for ((address, socket), mode) in sockets.into_iter().zip(modes) {
             let proxy = Proxy {
                 listener: address.clone(),
-                live: Arc::clone(&live),
+                current: Arc::clone(&current),
                 in_flight: Arc::clone(&in_flight),
                 overload: Arc::clone(&overload),
                 places: Arc::clone(&places),
@@ -190,10 +190,11 @@ impl Server {
             };
             let proxy = engine::build(proxy, &conf).await.map_err(BindError::Engine)?;
             proxies.push(Arc::clone(&proxy));
-            let (live, places) = (Arc::clone(&live), Arc::clone(&places));
+            let (current, places) = (Arc::clone(&current), Arc::clone(&places));
             let arriving = Arc::new(Arrivals::new(address.clone()));
             arrivals.push(Arc::clone(&arriving));
-            let connections = Connections::new(proxy, live, places, arriving, Arc::clone(&tasks));
+            let connections =
+                Connections::new(proxy, current, places, arriving, Arc::clone(&tasks));
             let mut service = Service::new(format!("gateway {address}"), connections);
             // Heads and bodies are read into buffers of their own.
             let buffers = L4BufferSettings::default().read(0);
@@ -220,7 +221,7 @@ impl Server {
         for (address, socket) in admin {
             let admin = Admin {
                 address: address.clone(),
-                live: Arc::clone(&live),
+                current: Arc::clone(&current),
                 sessions: Arc::clone(&sessions),
                 cache: Arc::clone(&cache),
                 readiness: Arc::clone(&readiness),
@@ -245,7 +246,7 @@ impl Server {
             });
         }
         let serving = format!("listening on {}, {routes} routes", addresses.join(", "));
-        let running_admin = RunningAdmin { address: admin_address, live: Arc::clone(&live) };
+        let running_admin = RunningAdmin { address: admin_address, current: Arc::clone(&current) };
         let keeper = kept.and_then(|(place, sockets)| keep(place, sockets, running_admin));
         if let Some(taken) = taken {
             taken.ready().await;
@@ -256,7 +257,7 @@ impl Server {
         let force = Force {
             read,
             file,
-            live: Arc::clone(&live),
+            current: Arc::clone(&current),
             filters,
             sessions: Arc::clone(&sessions),
             cache,
@@ -282,9 +283,9 @@ impl Server {
                 }
             };
             match signal {
-                signals::Signal::Reopen => reopen(&live),
+                signals::Signal::Reopen => reopen(&current),
                 signals::Signal::Reload => {
-                    reopen(&live);
+                    reopen(&current);
                     notify::reloading();
                     let (done, reloaded) = oneshot::channel();
                     // One that waits already will read the newest file as well.
@@ -318,7 +319,7 @@ impl Server {
         }
         drop(keeper);
         let ending = Ending {
-            live,
+            current,
             history,
             sessions,
             in_flight,
@@ -338,8 +339,8 @@ impl Server {
 }
 
 /// Opens the access log's file again, for it may have been rotated.
-fn reopen(live: &Live) {
-    if let Some(log) = &live.load().edge.access_log {
+fn reopen(current: &CurrentSnapshot) {
+    if let Some(log) = &current.load().edge.access_log {
         log.sink().reopen();
     }
 }

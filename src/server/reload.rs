@@ -4,8 +4,8 @@ use super::apply::{Force, Occasion, files};
 use super::guard::BEAT;
 use super::rest::{Rest, Stamps};
 use crate::background::{self, Panicked};
-use crate::generation::Stamp;
 use crate::history::{Cause, Files, Order};
+use crate::snapshot::Stamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -136,11 +136,11 @@ impl Watch {
         }
         if self.warned.elapsed() >= WARN {
             self.warned = Instant::now();
-            self.force.live.load().warn();
+            self.force.current.load().warn();
         }
         if self.resolved.elapsed() >= RESOLVE {
             self.resolved = Instant::now();
-            let pools: Vec<_> = self.force.live.load().pools.values().cloned().collect();
+            let pools: Vec<_> = self.force.current.load().pools.values().cloned().collect();
             background::spawn("names of upstreams", async move {
                 for pool in pools {
                     pool.resolve().await;
@@ -193,8 +193,8 @@ impl Watch {
 
     /// Whether a file that the configuration in force names, such as a certificate, is another one.
     fn beside_changed(&self, seen: &Stamps) -> bool {
-        let live = self.force.live.full();
-        live.files.iter().any(|(path, stamp)| seen.get(path).is_some_and(|it| it != stamp))
+        let current = self.force.current.full();
+        current.files.iter().any(|(path, stamp)| seen.get(path).is_some_and(|it| it != stamp))
     }
 
     /// Reads the changed files beside a configuration that is in force while its own file says something
@@ -217,16 +217,16 @@ impl Watch {
 
     /// Goes back when an edit has made things worse.
     async fn guard(&mut self) {
-        let live = self.force.live.full();
-        let Some((to, because)) = self.force.watchman.look(&live) else { return };
+        let current = self.force.current.full();
+        let Some((to, because)) = self.force.watchman.look(&current) else { return };
         log::error!(
             "guard: version {} is worse than version {to}: {because}; going back. The file \
              still holds the rejected edit, which takes effect again with its next edit, a SIGHUP or a restart",
-            live.number
+            current.number
         );
         let cause = |to| Cause::Guard { to, because };
         if let Err(reason) = self.go_back(Some(to), cause).await {
-            log::error!("guard: version {} stays in force: {reason}", live.number);
+            log::error!("guard: version {} stays in force: {reason}", current.number);
         }
     }
 
@@ -263,10 +263,10 @@ impl Watch {
 
     /// Looks at the files, on such a thread as well.
     fn stamps(&self) -> Looking {
-        let (sources, live) = (Arc::clone(&self.sources), self.force.live.full());
+        let (sources, current) = (Arc::clone(&self.sources), self.force.current.full());
         tokio::spawn(background::blocking("watch", move || {
             let mut paths: BTreeSet<PathBuf> = sources.watched();
-            paths.extend(live.files.keys().cloned());
+            paths.extend(current.files.keys().cloned());
             paths.into_iter().map(|path| (path.clone(), Stamp::of(&path))).collect()
         }))
     }

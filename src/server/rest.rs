@@ -1,6 +1,6 @@
 //! When a change of files is read: once they are at rest, or have not been for too long.
 
-use crate::generation::Stamp;
+use crate::snapshot::Stamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;

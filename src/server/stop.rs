@@ -5,9 +5,9 @@ use super::socket::Files;
 use super::tasks::Tasks;
 use super::watchdog::Watchdog;
 use crate::admin::Readiness;
-use crate::generation::{Drain, Live};
 use crate::history::History;
 use crate::load::InFlight;
+use crate::snapshot::{CurrentSnapshot, Drain};
 use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
 use pingora::apps::ServerApp;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// All that ends when the gateway does.
 pub(super) struct Ending {
-    pub(super) live: Arc<Live>,
+    pub(super) current: Arc<CurrentSnapshot>,
     pub(super) history: Arc<History>,
     pub(super) sessions: Arc<Registry>,
     pub(super) in_flight: Arc<InFlight>,
@@ -63,14 +63,14 @@ pub(super) struct Ending {
 impl Ending {
     /// Lets what is under way come to its end, for as long as there is.
     pub(super) async fn run(self, stop: Stop, signals: &mut Signals) {
-        let Self { live, sessions, in_flight, readiness, services, proxies, .. } = self;
+        let Self { current, sessions, in_flight, readiness, services, proxies, .. } = self;
         let Self { history, stop_accepting, stop_admin, files, tasks, ends_process, .. } = self;
         history.release();
         let mut grace = match stop {
-            Stop::Gracefully | Stop::Replaced(_) => live.load().grace,
+            Stop::Gracefully | Stop::Replaced(_) => current.load().grace,
             Stop::Fast => HASTY_GRACE,
         };
-        let delay = live.load().delay;
+        let delay = current.load().delay;
         let guarded = |after| ends_process.then(|| Watchdog::start(after + OVERTIME)).flatten();
         let _at_the_latest = guarded(delay + grace);
         if !matches!(stop, Stop::Replaced(_)) {
@@ -121,7 +121,7 @@ impl Ending {
             }
             tasks.end_idle();
             sessions.set_draining(true);
-            tokio::join!(drain(&sessions, live.load().drain, left), in_flight.none());
+            tokio::join!(drain(&sessions, current.load().drain, left), in_flight.none());
         };
         tokio::select! {
             () = finished => tokio::time::sleep(FLUSH).await,
@@ -140,7 +140,7 @@ impl Ending {
         let rest = deadline.saturating_duration_since(Instant::now());
         let rest = rest.clamp(LAST_LINES, MOST_LAST_LINES);
         let _now = guarded(rest - LAST_LINES);
-        let _ = tokio::time::timeout(rest, write_out(&live, rest)).await;
+        let _ = tokio::time::timeout(rest, write_out(&current, rest)).await;
         if !matches!(stop, Stop::Replaced(_)) {
             files.remove();
         }
@@ -148,8 +148,8 @@ impl Ending {
 }
 
 /// Lets the access log and the traces write what they hold, on threads that may block.
-async fn write_out(live: &Live, bound: Duration) {
-    let edge = Arc::clone(&live.load().edge);
+async fn write_out(current: &CurrentSnapshot, bound: Duration) {
+    let edge = Arc::clone(&current.load().edge);
     let log = edge.access_log.as_ref().map(|log| Arc::clone(log.sink()));
     let exporter = edge.tracing.as_ref().map(|tracing| Arc::clone(tracing.exporter()));
     let log = log.map(|sink| tokio::task::spawn_blocking(move || sink.flush(bound)));

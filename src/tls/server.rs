@@ -68,7 +68,7 @@ fn verifier(auth: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, String> {
     builder.build().map_err(|error| error.to_string())
 }
 
-/// Session tickets under one key for all listeners and generations; the key is replaced every six
+/// Session tickets under one key for all listeners and snapshots; the key is replaced every six
 /// hours, and the one before it is still accepted.
 fn shared_tickets() -> Result<Arc<dyn ProducesTickets>, String> {
     type Shared = Result<Arc<dyn ProducesTickets>, String>;

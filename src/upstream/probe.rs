@@ -57,7 +57,7 @@ pub enum Check {
     Grpc(String),
 }
 
-/// The probes of a generation. They end with it.
+/// The probes of a snapshot. They end with it.
 #[derive(Debug, Default)]
 pub struct Probes(Vec<JoinHandle<()>>);
 

@@ -150,7 +150,7 @@ async fn a_name_that_leads_elsewhere_is_told_and_a_reload_may_leave_it_out() {
     // What is not changed is not ordered again.
     let mark = gateway.mark();
     replace_file(gateway.file(), &format!("{}log: {{level: info}}\n", site.yaml()));
-    gateway.says(mark, "generation").await;
+    gateway.says(mark, "version").await;
     assert_eq!(site.serial(&gateway, "a.test").await, Some(serial));
 }
 

@@ -91,7 +91,7 @@ async fn each_address_of_a_name_and_open_sockets_stay() {
     socket.send(Message::text("still here")).await.expect("sent");
     let echoed = socket.next().await.expect("an echo").expect("a message");
     assert_eq!(echoed, Message::text("still here"));
-    gateway.says(0, "endpoints discovered: generation").await;
+    gateway.says(0, "endpoints discovered: version").await;
 }
 
 #[tokio::test]

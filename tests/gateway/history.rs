@@ -65,7 +65,7 @@ async fn a_bad_edit_is_no_version_and_is_told_until_it_is_mended() {
     assert!(problems.contains("did you mean `read`?"), "{problems}");
     let mark = gateway.mark();
     gateway.rewrite(&version(&upstream, &admin, 1));
-    gateway.says(mark, "configuration reloaded: generation 1").await;
+    gateway.says(mark, "configuration reloaded: version 1").await;
     assert!(admin.get("/history").await["refused"].is_null());
 }
 
@@ -84,7 +84,7 @@ async fn a_rollback_is_live_and_drops_no_socket_and_the_file_waits_for_its_next_
     assert_eq!(at().await, "v2");
     let done = admin.cli(gateway.folder(), &["rollback"]).await;
     assert_eq!(done.code, Some(0), "{}", done.all());
-    assert!(done.stdout.contains("generation 3, routes: changed version"), "{}", done.all());
+    assert!(done.stdout.contains("version 3, routes: changed version"), "{}", done.all());
     assert_eq!(at().await, "v1");
     socket.send(Message::text("still here")).await.expect("sent");
     assert_eq!(next(&mut socket).await, Some(Message::text("still here")));
@@ -106,7 +106,7 @@ async fn a_rollback_is_live_and_drops_no_socket_and_the_file_waits_for_its_next_
 
     let mark = gateway.mark();
     gateway.signal(nix::sys::signal::Signal::SIGHUP);
-    gateway.says(mark, "configuration reloaded: generation 6").await;
+    gateway.says(mark, "configuration reloaded: version 6").await;
     assert_eq!(at().await, "v2", "what the file says");
 }
 
@@ -170,7 +170,7 @@ async fn file_beside_the_configuration_does_not_bring_back_what_a_rollback_has_l
     assert_eq!(causes["versions"][0]["cause"], "rollback to 1", "{causes}");
     let mark = beside.gateway.mark();
     beside.gateway.signal(nix::sys::signal::Signal::SIGHUP);
-    beside.gateway.says(mark, "configuration reloaded: generation 4").await;
+    beside.gateway.says(mark, "configuration reloaded: version 4").await;
     assert_eq!(beside.get("/version").await, "bad", "what the file says");
     beside.changes(0, "newer page", "bad").await;
 }
@@ -205,7 +205,7 @@ async fn rollback_brings_the_old_error_page_back_and_only_an_edit_takes_it_away(
     assert_eq!(history["versions"][0]["cause"], "rollback to 1", "{history}");
     let mark = gateway.mark();
     gateway.signal(nix::sys::signal::Signal::SIGHUP);
-    gateway.says(mark, "configuration reloaded: generation 4").await;
+    gateway.says(mark, "configuration reloaded: version 4").await;
     assert_eq!(page().await, "other page, changed", "what the file says");
 }
 
@@ -287,7 +287,7 @@ async fn files_beside_a_refused_configuration_are_used() {
     let mark = beside.gateway.mark();
     beside.write("gone.html", "there");
     replace_file(beside.gateway.file(), &good);
-    beside.gateway.says(mark, "configuration reloaded: generation 2").await;
+    beside.gateway.says(mark, "configuration reloaded: version 2").await;
     assert_eq!(beside.get("/version").await, "other");
 }
 
@@ -320,7 +320,7 @@ async fn versions_outlive_the_process_where_there_is_a_place_for_them() {
     let mark = gateway.mark();
     // It would listen at the other port, which takes a restart; its routes are in force.
     admin.cli(gateway.folder(), &["rollback", "1"]).await;
-    gateway.says(mark, "back to version 1: generation 4").await;
+    gateway.says(mark, "back to version 1: version 4").await;
     assert_eq!(said(&gateway).await, "/v1/");
     assert_eq!(numbers().await, [4, 3, 2, 1]);
     let mut folders = std::fs::read_dir(state.path().join("state/history")).expect("a folder");
@@ -399,7 +399,7 @@ async fn the_guard_goes_back_when_errors_grow_and_says_so() {
     assert_eq!(said(&gateway).await, "/v1/");
     edit(&gateway, &version(2)).await;
     let mark = gateway.mark();
-    let back = async { gateway.says(mark, "guard: back to version 1: generation 3").await };
+    let back = async { gateway.says(mark, "guard: back to version 1: version 3").await };
     let asking = async {
         loop {
             gateway.get("/", &[]).await;
@@ -419,7 +419,7 @@ async fn the_guard_goes_back_when_errors_grow_and_says_so() {
     // The file is as it was edited, and nobody touches it.
     let refusing = gateway.mark();
     replace_file(gateway.file(), &version(3).yaml(gateway.port()));
-    gateway.says(refusing, "configuration reloaded: generation 4").await;
+    gateway.says(refusing, "configuration reloaded: version 4").await;
     assert_eq!(said(&gateway).await, "/v3/");
 }
 
@@ -442,14 +442,14 @@ async fn a_rollback_does_not_lead_to_what_the_guard_has_left() {
     };
     within("the way back", async {
         tokio::select! {
-            _ = gateway.says(mark, "guard: back to version 1: generation 3") => {}
+            _ = gateway.says(mark, "guard: back to version 1: version 3") => {}
             () = asking => {}
         }
     })
     .await;
     let done = admin.cli(gateway.folder(), &["rollback"]).await;
     assert_eq!(done.code, Some(0), "{}", done.all());
-    assert!(done.stdout.starts_with("back to version 1: generation 4"), "{}", done.all());
+    assert!(done.stdout.starts_with("back to version 1: version 4"), "{}", done.all());
     assert_eq!(said(&gateway).await, "/v1/");
     // Whoever wants it can have it.
     let done = admin.cli(gateway.folder(), &["rollback", "2"]).await;
@@ -471,7 +471,7 @@ async fn the_guard_goes_back_when_handshakes_fail() {
     }
     let line = gateway.says(mark, "guard: version 2 is worse than version 1").await;
     assert!(line.contains("4 WebSocket handshakes failed, 0 in as long before"), "{line}");
-    gateway.says(mark, "guard: back to version 1: generation 3").await;
+    gateway.says(mark, "guard: back to version 1: version 3").await;
     gateway.websocket("/ws").await;
 }
 
@@ -559,7 +559,7 @@ async fn the_guard_goes_back_when_the_service_fails_handshakes() {
     for _ in 0..4 {
         assert_eq!(gateway.refused(&Handshake::to("/ws")).await.status(), 500);
     }
-    gateway.says(mark, "guard: back to version 1: generation 3").await;
+    gateway.says(mark, "guard: back to version 1: version 3").await;
 }
 
 #[tokio::test]

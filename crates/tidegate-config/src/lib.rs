@@ -1,7 +1,7 @@
 //! The configuration **as written**: what a person put into the YAML file, with its positions.
 //!
 //! One type per section of the file. Nothing here is read on the request path;
-//! `generation::compile` turns it into what is.
+//! `snapshot::compile` turns it into what is.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)

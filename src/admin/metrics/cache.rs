@@ -2,9 +2,9 @@
 
 use super::exposition::{Exposition, Kind};
 use crate::cache::{Cache, Status};
-use crate::generation::Generation;
+use crate::snapshot::Snapshot;
 
-pub(super) fn write(to: &mut Exposition, cache: &Cache, generation: &Generation) {
+pub(super) fn write(to: &mut Exposition, cache: &Cache, snapshot: &Snapshot) {
     let Some(shelf) = cache.shelf() else { return };
     for (name, help, value) in [
         ("tidegate_cache_bytes", "Bytes of the responses that are kept.", shelf.bytes()),
@@ -19,7 +19,7 @@ pub(super) fn write(to: &mut Exposition, cache: &Cache, generation: &Generation)
         .sample(&[], shelf.purged());
     let help = "Requests, by what the cache had to do.";
     let mut family = to.family("tidegate_cache_requests", Kind::Counter, help);
-    for (_, route) in generation.table.iter() {
+    for (_, route) in snapshot.table.iter() {
         let Some(policy) = &route.cache else { continue };
         for status in Status::ALL {
             let labels = [("route", &*route.name), ("status", status.as_str())];

@@ -1,10 +1,10 @@
 //! What the access log has lost.
 
 use super::exposition::{Exposition, Kind};
-use crate::generation::Generation;
+use crate::snapshot::Snapshot;
 
-pub(super) fn write(to: &mut Exposition, generation: &Generation) {
-    let Some(log) = &generation.edge.access_log else { return };
+pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
+    let Some(log) = &snapshot.edge.access_log else { return };
     let sink = log.sink();
     let help = "Lines that the access log lost: its queue was full, or they could not be written.";
     let mut family = to.family("tidegate_access_log_lost_lines", Kind::Counter, help);

@@ -18,15 +18,15 @@ use exposition::Exposition;
 pub(super) fn answer(admin: &Admin, accept: &str) -> (&'static str, String) {
     let mut to = Exposition::accepted(accept);
     let media_type = to.media_type();
-    let live = admin.live.load();
-    requests::write(&mut to, &live);
+    let current = admin.current.load();
+    requests::write(&mut to, &current);
     sessions::write(&mut to, &admin.sessions);
-    upstreams::write(&mut to, &admin.live);
-    cache::write(&mut to, &admin.cache, &live);
+    upstreams::write(&mut to, &admin.current);
+    cache::write(&mut to, &admin.cache, &current);
     load::write(&mut to, admin);
-    rate_limits::write(&mut to, &live);
-    logs::write(&mut to, &live);
-    reloads::write(&mut to, &admin.history, &admin.live);
+    rate_limits::write(&mut to, &current);
+    logs::write(&mut to, &current);
+    reloads::write(&mut to, &admin.history, &admin.current);
     process::write(&mut to);
     (media_type, to.finish())
 }

@@ -1,21 +1,21 @@
 //! Requests that were too many, and the counters that gateways share.
 
 use super::exposition::{Exposition, Kind};
-use crate::generation::Generation;
+use crate::snapshot::Snapshot;
 
-pub(super) fn write(to: &mut Exposition, generation: &Generation) {
-    if !generation.rate_limits.is_empty() {
+pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
+    if !snapshot.rate_limits.is_empty() {
         let help = "Requests answered 429, by whose requests are counted; `route` is empty for what \
                     the top level says.";
         let mut family = to.family("tidegate_rate_limited_requests", Kind::Counter, help);
-        for limit in &generation.rate_limits {
+        for limit in &snapshot.rate_limits {
             let settings = limit.settings();
             let (by, allowed) = (settings.by.to_string(), settings.to_string());
             let labels = [("route", &*settings.scope), ("by", &*by), ("limit", &*allowed)];
             family.sample(&labels, limit.refused());
         }
     }
-    let Some(shared) = &generation.edge.shared else { return };
+    let Some(shared) = &snapshot.edge.shared else { return };
     let help = "Whether the counters that gateways share can be asked.";
     to.family("tidegate_shared_counters_up", Kind::Gauge, help)
         .sample(&[], u8::from(shared.is_up()));

@@ -1,15 +1,15 @@
 //! How edits of the configuration have fared.
 
 use super::exposition::{Exposition, Kind};
-use crate::generation::Live;
 use crate::history::History;
+use crate::snapshot::CurrentSnapshot;
 use std::time::SystemTime;
 
-pub(super) fn write(to: &mut Exposition, history: &History, live: &Live) {
-    let generation = live.load();
+pub(super) fn write(to: &mut Exposition, history: &History, current: &CurrentSnapshot) {
+    let snapshot = current.load();
     let fared = history.fared();
     to.family("tidegate_config_version", Kind::Gauge, "The version that is in force.")
-        .sample(&[], generation.number);
+        .sample(&[], snapshot.number);
     let help = "Edits, by whether they took effect.";
     let mut family = to.family("tidegate_config_reloads", Kind::Counter, help);
     family.sample(&[("result", "applied")], fared.applied);
@@ -19,7 +19,7 @@ pub(super) fn write(to: &mut Exposition, history: &History, live: &Live) {
         .sample(&[], u8::from(fared.is_good));
     let help = "Settings that take effect only after a restart.";
     to.family("tidegate_config_restart_needed", Kind::Gauge, help)
-        .sample(&[], live.restart_needed().len() as u64);
+        .sample(&[], current.restart_needed().len() as u64);
     let since = fared.last.and_then(|last| last.duration_since(SystemTime::UNIX_EPOCH).ok());
     let help = "When the newest edit was tried; 0 when there was none.";
     to.family("tidegate_config_last_reload_timestamp_seconds", Kind::Gauge, help)

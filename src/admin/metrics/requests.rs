@@ -1,13 +1,13 @@
 //! What is asked for, by route.
 
 use super::exposition::{Exposition, Kind};
-use crate::generation::{Generation, Route};
+use crate::snapshot::{Route, Snapshot};
 use std::sync::Arc;
 
-pub(super) fn write(to: &mut Exposition, generation: &Generation) {
+pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
     let routes = || -> Vec<&Arc<Route>> {
-        let routes = generation.table.iter().map(|(_, route)| route);
-        routes.chain([&generation.fallback]).filter(|it| it.requests.duration().is_some()).collect()
+        let routes = snapshot.table.iter().map(|(_, route)| route);
+        routes.chain([&snapshot.fallback]).filter(|it| it.requests.duration().is_some()).collect()
     };
     let help = "Requests, by route (empty where none matched), method and status; the handshake of \
                 a WebSocket session counts when it is done.";

@@ -1,7 +1,7 @@
 //! Upstreams and certificates.
 
 use super::exposition::{Exposition, Kind};
-use crate::generation::{Generation, Live};
+use crate::snapshot::{CurrentSnapshot, Snapshot};
 use crate::upstream::Endpoint;
 use std::time::SystemTime;
 
@@ -25,71 +25,71 @@ const OF_ENDPOINTS: [(&str, &str, Sample); 3] = [
     ),
 ];
 
-pub(super) fn write(to: &mut Exposition, live: &Live) {
-    let in_force = live.load();
-    let generation: &Generation = &in_force;
+pub(super) fn write(to: &mut Exposition, current: &CurrentSnapshot) {
+    let in_force = current.load();
+    let snapshot: &Snapshot = &in_force;
     for (name, help, sample) in OF_ENDPOINTS {
         let mut family = to.family(name, Kind::Gauge, help);
-        for (upstream, pool) in &generation.pools {
+        for (upstream, pool) in &snapshot.pools {
             for endpoint in pool.endpoints() {
                 let labels = [("upstream", upstream.as_str()), ("endpoint", endpoint.written())];
                 family.sample(&labels, sample(endpoint));
             }
         }
     }
-    attempts(to, generation);
-    bounds(to, generation);
-    certificates(to, live, generation);
+    attempts(to, snapshot);
+    bounds(to, snapshot);
+    certificates(to, current, snapshot);
 }
 
-fn attempts(to: &mut Exposition, generation: &Generation) {
+fn attempts(to: &mut Exposition, snapshot: &Snapshot) {
     let help = "Attempts to have a request answered: the class of the status, `unreachable` where \
                 no connection could be established, `broken` where it ended without an answer.";
     let mut family = to.family("tidegate_upstream_attempts", Kind::Counter, help);
-    for (upstream, pool) in &generation.pools {
+    for (upstream, pool) in &snapshot.pools {
         for (result, count) in pool.counts().attempts() {
             family.sample(&[("upstream", upstream), ("result", result)], count);
         }
     }
     let mut family =
         to.family("tidegate_upstream_retries", Kind::Counter, "Attempts behind the first.");
-    for (upstream, pool) in &generation.pools {
+    for (upstream, pool) in &snapshot.pools {
         family.sample(&[("upstream", upstream)], pool.counts().retries());
     }
     let help = "Attempts that there would have been, had the retry budget had one left.";
     let mut family = to.family("tidegate_upstream_retries_denied", Kind::Counter, help);
-    for (upstream, pool) in &generation.pools {
+    for (upstream, pool) in &snapshot.pools {
         family.sample(&[("upstream", upstream)], pool.counts().retries_denied());
     }
     let help = "Retries that the budget would allow now.";
     let mut family = to.family("tidegate_upstream_retry_budget", Kind::Gauge, help);
-    for (upstream, pool) in &generation.pools {
+    for (upstream, pool) in &snapshot.pools {
         family.sample(&[("upstream", upstream)], pool.budget().left());
     }
     let help = "Connections that attempts had: opened for them, or there from one before.";
     let mut family = to.family("tidegate_upstream_connections", Kind::Counter, help);
-    for (upstream, pool) in &generation.pools {
+    for (upstream, pool) in &snapshot.pools {
         for (kind, count) in pool.counts().connections() {
             family.sample(&[("upstream", upstream), ("kind", kind)], count);
         }
     }
     let help = "How often an endpoint was ejected.";
     let mut family = to.family("tidegate_upstream_ejections", Kind::Counter, help);
-    for (upstream, pool) in &generation.pools {
+    for (upstream, pool) in &snapshot.pools {
         family.sample(&[("upstream", upstream)], pool.counts().ejections());
     }
     let help = "From the choice of an endpoint to the head of its answer, by attempt.";
     let mut family = to.family("tidegate_upstream_request_duration_seconds", Kind::Histogram, help);
-    for (upstream, pool) in &generation.pools {
+    for (upstream, pool) in &snapshot.pools {
         family.histogram(&[("upstream", upstream)], pool.counts().heads());
     }
 }
 
 /// What may be under way to an upstream at most; nothing of those that are not bounded.
-fn bounds(to: &mut Exposition, generation: &Generation) {
+fn bounds(to: &mut Exposition, snapshot: &Snapshot) {
     let help = "Requests and sessions refused at once, by the limit of the upstream.";
     let mut family = to.family("tidegate_upstream_refused", Kind::Counter, help);
-    for (upstream, pool) in &generation.pools {
+    for (upstream, pool) in &snapshot.pools {
         let is_bounded = |bound| pool.breaker().is_some_and(|it| it.limit(bound).is_some());
         for (bound, count) in pool.counts().refusals() {
             // A limit that is gone took its count along, were it left out.
@@ -113,7 +113,7 @@ fn bounds(to: &mut Exposition, generation: &Generation) {
     ];
     for (name, help, value) in families {
         let mut family = to.family(name, Kind::Gauge, help);
-        for (upstream, pool) in &generation.pools {
+        for (upstream, pool) in &snapshot.pools {
             for (bound, used, limit) in pool.breaker().iter().flat_map(|it| it.fill()) {
                 let labels = [("upstream", upstream.as_str()), ("limit", bound.name())];
                 family.sample(&labels, value((used, limit)));
@@ -122,15 +122,15 @@ fn bounds(to: &mut Exposition, generation: &Generation) {
     }
 }
 
-fn certificates(to: &mut Exposition, live: &Live, generation: &Generation) {
+fn certificates(to: &mut Exposition, current: &CurrentSnapshot, snapshot: &Snapshot) {
     let mut family = to.family(
         "tidegate_tls_certificate_not_after_timestamp_seconds",
         Kind::Gauge,
         "When it expires.",
     );
     // One that is written and not bound yet shows its certificates to nobody.
-    let bound = &live.started().listeners;
-    for listener in generation.listeners.iter().filter(|it| bound.contains(&it.address)) {
+    let bound = &current.started().listeners;
+    for listener in snapshot.listeners.iter().filter(|it| bound.contains(&it.address)) {
         let certificates = listener.tls.iter().flat_map(|tls| tls.certificates.all());
         for (number, certificate) in certificates.enumerate() {
             let until = certificate.not_after.duration_since(SystemTime::UNIX_EPOCH);
@@ -144,7 +144,7 @@ fn certificates(to: &mut Exposition, live: &Live, generation: &Generation) {
     }
     let help = "Orders of certificates, by how they ended.";
     let mut family = to.family("tidegate_acme_orders", Kind::Counter, help);
-    for managed in generation.managed() {
+    for managed in snapshot.managed() {
         let name = managed.settings().domains.first().map_or("", String::as_str);
         let (issued, failed) = managed.orders();
         family.sample(&[("name", name), ("result", "issued")], issued);

@@ -5,17 +5,17 @@ mod files;
 mod risks;
 mod shadows;
 
-use crate::generation::Generation;
+use crate::snapshot::Snapshot;
 use tidegate_config::{self as config, Config, Problems, Sources, Spanned};
 
 /// What is no error, and not wise: each with its name, which docs/warnings.md explains.
-pub(crate) fn review(generation: &Generation, config: &Config, sources: Sources) -> Problems {
+pub(crate) fn review(snapshot: &Snapshot, config: &Config, sources: Sources) -> Problems {
     let mut found = Problems::of(sources.clone());
     files::review(config, &sources, &mut found);
     unused_upstreams(config, &mut found);
     cors::review(config, &mut found);
     risks::review(config, &mut found);
-    shadows::review(generation, config, &mut found);
+    shadows::review(snapshot, config, &mut found);
     found
 }
 

@@ -1,5 +1,5 @@
-use crate::generation::{Generation, Route};
 use crate::routing::{PathRule, Query, Rule, Table, ValueRule};
+use crate::snapshot::{Route, Snapshot};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,10 +15,10 @@ const OTHER_METHOD: &str = "OTHER";
 const OTHER_VALUE: &str = "other than all that is named";
 
 /// Routes that never get a request, for others together take all of theirs.
-pub(super) fn review(generation: &Generation, config: &Config, found: &mut Problems) {
+pub(super) fn review(snapshot: &Snapshot, config: &Config, found: &mut Problems) {
     // A rule of another path takes precedence for a part of the paths only, or gives it.
     let mut by_path: BTreeMap<(bool, &str), Vec<Entry<'_>>> = BTreeMap::new();
-    for (index, (rule, route)) in generation.table.iter().enumerate() {
+    for (index, (rule, route)) in snapshot.table.iter().enumerate() {
         let key = (matches!(rule.path, PathRule::Exact(_)), rule.path.as_str());
         by_path.entry(key).or_default().push((index, rule, route));
     }

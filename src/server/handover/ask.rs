@@ -1,7 +1,7 @@
 //! Asks the gateway that runs for its addresses, where its configuration file can't tell.
 
 use super::ASK_ADMIN;
-use crate::generation::Live;
+use crate::snapshot::CurrentSnapshot;
 use rustix::net::sockopt::socket_peercred;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -24,7 +24,7 @@ pub(crate) struct RunningAdmin {
     /// Where it is, if there is one.
     pub address: Option<Address>,
     /// What knows its token.
-    pub live: Arc<Live>,
+    pub current: Arc<CurrentSnapshot>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -47,8 +47,8 @@ impl RunningAdmin {
     /// What is said to a process of the same user.
     pub(super) fn answer(&self) -> Vec<u8> {
         let address = self.address.as_ref().map(ToString::to_string);
-        let token = self.live.load().admin_token.as_ref().map(|token| token.to_string());
-        let listener = self.live.bound().first().map(ToString::to_string);
+        let token = self.current.load().admin_token.as_ref().map(|token| token.to_string());
+        let listener = self.current.bound().first().map(ToString::to_string);
         serde_json::to_vec(&Answer { address, token, listener }).unwrap_or_default()
     }
 }

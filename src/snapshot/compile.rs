@@ -24,7 +24,7 @@ mod tracing;
 mod upstream;
 mod websocket;
 
-use super::{Drain, Edge, Fixed, Generation, Guard, Listener, Route, Stamp};
+use super::{Drain, Edge, Fixed, Guard, Listener, Route, Snapshot, Stamp};
 use crate::filter::{Filter, UserIdFilter, UserIdSource};
 use crate::rate_limit::RateLimit;
 use crate::routing::{Rule, Table};
@@ -44,10 +44,10 @@ use tidegate_config::{
 use tidegate_http::address::Address;
 use tidegate_http::via::Via;
 
-/// What a generation is compiled with, beside its configuration.
+/// What a snapshot is compiled with, beside its configuration.
 pub(crate) struct Surroundings<'s> {
-    /// The generation in force: what it has and the new one wants as well is kept.
-    pub previous: Option<&'s Generation>,
+    /// The snapshot in force: what it has and the new one wants as well is kept.
+    pub previous: Option<&'s Snapshot>,
     /// What DNS has told of endpoints. A mere check asks nobody.
     pub discovery: Option<&'s Discovery>,
     /// The library user's filters, run behind the built-in ones.
@@ -66,7 +66,7 @@ const POOL_SIZE: usize = 1024;
 const LEAST_TOKEN: usize = 16;
 
 /// Compiles a configuration, or says all that is wrong with it.
-pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Generation, Problems> {
+pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Snapshot, Problems> {
     let Read { config, mut problems, sources, declared_upstreams, broken, route_indices } = read;
     problems.end_of_reading();
     let mut compiler = Compiler {
@@ -144,7 +144,7 @@ pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Gen
         config::Level::Debug => log::LevelFilter::Debug,
         config::Level::Trace => log::LevelFilter::Trace,
     };
-    Ok(Generation {
+    Ok(Snapshot {
         number: surroundings.previous.map_or(1, |previous| previous.number),
         edge,
         table: Table::new(routes),
@@ -188,7 +188,7 @@ fn single_hosts(rule: &Rule) -> Vec<Rule> {
     hosts.into_iter().map(|host| Rule { hosts: vec![host], ..sorted.clone() }).collect()
 }
 
-/// The routes of the generation in force, by name.
+/// The routes of the snapshot in force, by name.
 fn known<'s>(surroundings: &Surroundings<'s>) -> HashMap<&'s str, &'s Arc<Route>> {
     let routes = surroundings.previous.into_iter().flat_map(|previous| previous.table.iter());
     routes.map(|(_, route)| (&*route.name, route)).collect()
@@ -201,11 +201,11 @@ struct Compiler<'c> {
     /// What is missing because it was written wrongly, which was told.
     broken: &'c BrokenParts,
     surroundings: &'c Surroundings<'c>,
-    /// The routes of the generation in force, by name.
+    /// The routes of the snapshot in force, by name.
     known: HashMap<&'c str, &'c Arc<Route>>,
     /// What DNS is asked for.
     questions: BTreeSet<Question>,
-    /// Files that the generation is made of, beside the configuration's own.
+    /// Files that the snapshot is made of, beside the configuration's own.
     files: BTreeMap<PathBuf, Option<Stamp>>,
     /// Where it is counted together with other gateways.
     shared: Option<Arc<Shared>>,

@@ -1,4 +1,4 @@
-use super::{Fixed, Generation};
+use super::{Fixed, Snapshot};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
@@ -12,9 +12,9 @@ pub(crate) struct Changes {
 
 impl Changes {
     /// What is different in `new`.
-    pub(crate) fn between(old: &Generation, new: &Generation) -> Self {
-        let by_name = |generation: &Generation| -> BTreeMap<String, u64> {
-            let routes = generation.table.iter();
+    pub(crate) fn between(old: &Snapshot, new: &Snapshot) -> Self {
+        let by_name = |snapshot: &Snapshot| -> BTreeMap<String, u64> {
+            let routes = snapshot.table.iter();
             routes.map(|(_, route)| (route.name.to_string(), route.fingerprint)).collect()
         };
         let (before, after) = (by_name(old), by_name(new));

@@ -2,10 +2,10 @@
 
 mod change;
 mod compile;
+mod current;
 mod discover;
 mod limits;
 mod listener;
-mod live;
 mod managed_headers;
 mod mirror;
 mod plan;
@@ -16,10 +16,10 @@ mod watching;
 
 pub(crate) use change::Changes;
 pub(crate) use compile::{Surroundings, compile};
+pub(crate) use current::CurrentSnapshot;
 pub(crate) use discover::discover;
 pub(crate) use limits::Limits;
 pub(crate) use listener::{Listener, Tls};
-pub(crate) use live::Live;
 pub(crate) use managed_headers::{ManagedHeaders, Underscores, has_underscore, is_odd};
 pub(crate) use mirror::Mirror;
 pub(crate) use plan::Plan;
@@ -55,7 +55,7 @@ use tidegate_http::path::PathPolicy;
 use tidegate_http::via::Via;
 
 /// A compiled configuration.
-pub struct Generation {
+pub struct Snapshot {
     /// The version of the configuration that it was made of.
     pub number: u64,
     /// What holds for every route.
@@ -300,8 +300,8 @@ pub enum HostHeader {
     Name(http::HeaderValue),
 }
 
-impl Generation {
-    /// Begins what goes on as long as this generation is in force. It takes the runtime.
+impl Snapshot {
+    /// Begins what goes on as long as this snapshot is in force. It takes the runtime.
     pub fn begin(&mut self, sessions: &Arc<Registry>) {
         self.managed().for_each(Managed::begin);
         if let Some(tracing) = &self.edge.tracing {

@@ -1,4 +1,4 @@
-use crate::generation::RetryPolicy;
+use crate::snapshot::RetryPolicy;
 use std::time::Duration;
 use tidegate_config::{self as config, RetryOn, RetrySetting, Switch};
 

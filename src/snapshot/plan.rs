@@ -1,11 +1,11 @@
-use super::Generation;
+use super::Snapshot;
 use crate::websocket::{OnChange, Session};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// What a generation has to say to live sessions: enough to tell which of them it touches, and
+/// What a snapshot has to say to live sessions: enough to tell which of them it touches, and
 /// small enough to be sent to a running gateway and asked about.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
@@ -21,7 +21,7 @@ struct RoutePlan {
     endpoints: Vec<String>,
 }
 
-/// What becomes of a route's sessions when another generation takes its place.
+/// What becomes of a route's sessions when another snapshot takes its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fate {
     /// `kept`, `drained` or `closed`.
@@ -65,9 +65,9 @@ pub struct Affected {
 }
 
 impl Plan {
-    /// Of this generation.
-    pub fn of(generation: &Generation) -> Self {
-        let routes = generation.table.iter().map(|(_, route)| {
+    /// Of this snapshot.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let routes = snapshot.table.iter().map(|(_, route)| {
             let splits = route.splits.iter().map(|split| &split.pool);
             let endpoints = route.pool.iter().chain(splits).flat_map(|pool| pool.endpoints());
             let plan = RoutePlan {

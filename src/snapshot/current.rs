@@ -1,22 +1,22 @@
-use super::{Fixed, Generation};
+use super::{Fixed, Snapshot};
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
 use tidegate_http::address::Address;
 
-/// The generation that is in force. Reading it is one atomic load.
-pub(crate) struct Live {
-    current: ArcSwap<Generation>,
+/// The snapshot that is in force. Reading it is one atomic load.
+pub(crate) struct CurrentSnapshot {
+    current: ArcSwap<Snapshot>,
     /// What the process has started with.
     started: Fixed,
     /// The addresses that are listened on, with the ports that the system chose.
     bound: Vec<Address>,
 }
 
-impl Live {
-    /// Begins with this generation, whose listeners are bound at these addresses.
-    pub(crate) fn new(generation: Generation, bound: Vec<Address>) -> Self {
-        let started = generation.fixed.clone();
-        Self { current: ArcSwap::from_pointee(generation), started, bound }
+impl CurrentSnapshot {
+    /// Begins with this snapshot, whose listeners are bound at these addresses.
+    pub(crate) fn new(snapshot: Snapshot, bound: Vec<Address>) -> Self {
+        let started = snapshot.fixed.clone();
+        Self { current: ArcSwap::from_pointee(snapshot), started, bound }
     }
 
     /// What can't change while the process runs, as it is in force.
@@ -35,17 +35,17 @@ impl Live {
     }
 
     /// The one in force, for a look that doesn't outlive an `await`.
-    pub(crate) fn load(&self) -> Guard<Arc<Generation>> {
+    pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
         self.current.load()
     }
 
     /// The one in force, for as long as it is held.
-    pub(crate) fn full(&self) -> Arc<Generation> {
+    pub(crate) fn full(&self) -> Arc<Snapshot> {
         self.current.load_full()
     }
 
     /// Puts another one in force, for all requests that come from now on.
-    pub(crate) fn swap(&self, generation: Generation) {
-        self.current.store(Arc::new(generation));
+    pub(crate) fn swap(&self, snapshot: Snapshot) {
+        self.current.store(Arc::new(snapshot));
     }
 }

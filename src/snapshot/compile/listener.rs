@@ -1,5 +1,5 @@
 use super::Compiler;
-use crate::generation::{Listener, Stamp, Tls};
+use crate::snapshot::{Listener, Stamp, Tls};
 use crate::tls::{
     self, Certificate, Certificates, ClientAuth, Fault, ServerOptions, server_config,
 };

@@ -1,5 +1,5 @@
 use super::{Compiler, header_name};
-use crate::generation::{Mirror, Split, When};
+use crate::snapshot::{Mirror, Split, When};
 use crate::upstream::Pool;
 use std::collections::BTreeMap;
 use std::sync::Arc;

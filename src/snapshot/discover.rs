@@ -1,4 +1,4 @@
-use super::{Generation, Surroundings, compile};
+use super::{Snapshot, Surroundings, compile};
 use crate::filter::Filter;
 use crate::telemetry::Sink;
 use crate::upstream::Discovery;
@@ -11,30 +11,30 @@ use tokio::time::timeout;
 /// How long DNS may take before the gateway starts without what it would tell.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Asks DNS for endpoints, and compiles the generation again with them. What is returned is told of
+/// Asks DNS for endpoints, and compiles the snapshot again with them. What is returned is told of
 /// all that DNS says after that.
 pub(crate) async fn discover(
-    generation: &mut Generation,
+    snapshot: &mut Snapshot,
     read: &Read,
     filters: &Arc<[Arc<dyn Filter>]>,
     discovery: &Arc<Discovery>,
 ) -> watch::Receiver<u64> {
     let mut changes = discovery.changes();
-    if generation.questions.is_empty() {
+    if snapshot.questions.is_empty() {
         return changes;
     }
-    discovery.follow(&generation.questions);
+    discovery.follow(&snapshot.questions);
     let _ = timeout(PATIENCE, discovery.answered()).await;
     changes.mark_unchanged();
     let surroundings = Surroundings {
-        previous: Some(generation),
+        previous: Some(snapshot),
         discovery: Some(discovery),
         filters,
         open_sink: |target| Sink::open(target).map(Some),
     };
     // It has been compiled before, and endpoints that are found are never wrong.
     if let Ok(compiled) = compile(read.clone(), &surroundings) {
-        *generation = Generation { number: generation.number, ..compiled };
+        *snapshot = Snapshot { number: snapshot.number, ..compiled };
     }
     changes
 }

@@ -1,8 +1,8 @@
 use super::chain::Chain;
 use super::{Compiler, Surroundings, header_name, retry, websocket};
-use crate::generation::watching::Watching;
-use crate::generation::{Edge, HostHeader, Route};
 use crate::routing::{PathRule, Rule, ValueRule};
+use crate::snapshot::watching::Watching;
+use crate::snapshot::{Edge, HostHeader, Route};
 use crate::telemetry::Requests;
 use crate::upstream::Pool;
 use crate::websocket::Settings;

@@ -1,5 +1,5 @@
 use super::Compiler;
-use crate::generation::Limits;
+use crate::snapshot::Limits;
 use std::time::Duration;
 
 /// The least bytes of a body in a second: a line of 2,400 bits a second has more.

@@ -1,7 +1,7 @@
 //! Collects the headers that a configuration sets, removes, trusts, matches or keys by.
 
 use super::{Compiler, header_name};
-use crate::generation::{ManagedHeaders, Underscores};
+use crate::snapshot::{ManagedHeaders, Underscores};
 use http::header::{self, HeaderName};
 use tidegate_config::{self as config, HashKey, RateLimitBy, UserIdSource};
 use tidegate_http::proxy_headers::ABOUT_CONNECTION;
