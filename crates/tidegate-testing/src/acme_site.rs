@@ -5,19 +5,23 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// A gateway with a listener for HTTP, which redirects, and one for HTTPS; `acme` is what
 /// else stands between the braces of `acme: {…}`.
 pub struct AcmeSite {
+    /// The ACME server that issues the certificates.
     pub pebble: Pebble,
     upstream: Upstream,
+    /// Further keys of the `acme` section, written between its braces.
     pub acme: String,
     /// Further lines at the top of the file.
     pub top: String,
 }
 
 impl AcmeSite {
+    /// A site that uses this ACME server. The gateway is not started yet.
     pub async fn new(pebble: Pebble, acme: &str) -> Self {
         let upstream = Upstream::echo().await;
         Self { pebble, upstream, acme: acme.to_owned(), top: String::new() }
     }
 
+    /// The gateway's configuration file.
     pub fn yaml(&self) -> String {
         let Self { pebble, upstream, acme, top } = self;
         let (http, tls) = pebble.targets;
@@ -36,10 +40,12 @@ impl AcmeSite {
         )
     }
 
+    /// Starts the gateway in a new temporary directory.
     pub async fn start(&self) -> Gateway {
         self.start_in(TempDir::new().expect("a folder")).await
     }
 
+    /// Starts the gateway in this directory, which may hold the state of an earlier run.
     pub async fn start_in(&self, folder: TempDir) -> Gateway {
         let file = folder.path().join("tidegate.yaml");
         std::fs::write(&file, self.yaml()).expect("a file");
@@ -56,6 +62,7 @@ impl AcmeSite {
         Some(certificate.raw_serial_as_string())
     }
 
+    /// Waits until the gateway serves a certificate for `name`; returns its serial number.
     pub async fn first_serial(&self, gateway: &Gateway, name: &str) -> String {
         let mut serial = None;
         until("there is a certificate", async || {

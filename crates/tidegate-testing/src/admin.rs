@@ -10,6 +10,7 @@ pub const TOKEN: &str = "0123456789abcdef-token";
 pub struct Admin(u16);
 
 impl Admin {
+    /// An admin endpoint on a free port.
     pub fn new() -> Self {
         Self(free_port())
     }
@@ -19,6 +20,7 @@ impl Admin {
         format!("admin: {{address: \"{}\", token: {TOKEN}}}", self.address())
     }
 
+    /// Its address, as `host:port`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.0)
     }

@@ -32,16 +32,25 @@ enum Service {
 /// A span as it came, with what holds for all of its batch.
 #[derive(Debug, Clone)]
 pub struct Span {
+    /// The name of the operation, such as `GET /api`.
     pub name: String,
+    /// Whether the gateway was the server or the client of the operation.
     pub kind: SpanKind,
+    /// The trace id, in hexadecimal.
     pub trace: String,
+    /// The span id, in hexadecimal.
     pub id: String,
     /// Empty when there is none.
     pub parent: String,
+    /// The value of the `tracestate` header.
     pub state: String,
+    /// When the span started, in nanoseconds since the Unix epoch.
     pub began: u64,
+    /// When the span ended, in nanoseconds since the Unix epoch.
     pub ended: u64,
+    /// Whether the span's status is an error.
     pub is_error: bool,
+    /// The events within the span, in order.
     pub events: Vec<Event>,
     attributes: Vec<KeyValue>,
     resource: Vec<KeyValue>,
@@ -93,6 +102,7 @@ impl Collector {
         format!("tracing: {{otlp: {{endpoint: \"{endpoint}\", protocol: {protocol}}}{more}}}")
     }
 
+    /// The URL that the gateway exports spans to.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }

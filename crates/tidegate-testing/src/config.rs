@@ -11,6 +11,7 @@ pub struct Config {
 }
 
 impl Config {
+    /// An empty configuration.
     pub fn new() -> Self {
         Self::default()
     }
@@ -25,6 +26,7 @@ impl Config {
         Self::new().upstream("service", &[address]).route("all", "path_prefix: /", "service")
     }
 
+    /// Adds an upstream with these endpoints, each as `host:port`.
     pub fn upstream(mut self, name: &str, endpoints: &[impl Display]) -> Self {
         let list: Vec<_> = endpoints.iter().map(|endpoint| format!("\"{endpoint}\"")).collect();
         self.upstreams.push(format!("  {name}:\n    endpoints: [{}]\n", list.join(", ")));

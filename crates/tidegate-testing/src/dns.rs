@@ -36,6 +36,7 @@ struct Zone {
 type Questions = Arc<Mutex<Vec<(String, RecordType)>>>;
 
 impl Dns {
+    /// Starts a server without records, over UDP and TCP, on a free port of 127.0.0.1.
     pub async fn start() -> Self {
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
@@ -81,6 +82,7 @@ impl Dns {
         Self { address, zone, questions, tasks: [by_udp, by_tcp] }
     }
 
+    /// The address that it answers on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

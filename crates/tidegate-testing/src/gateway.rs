@@ -103,10 +103,12 @@ impl Gateway {
         gateway
     }
 
+    /// The address of its first listener.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
+    /// The port of its first listener.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
@@ -116,10 +118,12 @@ impl Gateway {
         self.child.id()
     }
 
+    /// The temporary directory that it runs in.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
+    /// Its configuration file.
     pub fn file(&self) -> &Path {
         &self.file
     }
@@ -129,6 +133,7 @@ impl Gateway {
         replace_file(&self.file, &config.yaml(self.port()));
     }
 
+    /// Opens a TCP connection to its first listener.
     pub async fn connect(&self) -> Wire {
         Wire::connect(self.address).await
     }
@@ -207,6 +212,7 @@ impl Gateway {
         count.and_then(|count| count.trim().parse().ok()).expect("a number")
     }
 
+    /// Sends the process a signal.
     pub fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).expect("a process id");
         kill(Pid::from_raw(id), signal).expect("the gateway runs");
@@ -247,12 +253,16 @@ async fn gone(child: &mut Child, bound: Duration) -> ExitStatus {
 
 /// How a run of the command line ended.
 pub struct Cli {
+    /// The exit status; `None` when a signal ended the process.
     pub code: Option<i32>,
+    /// Everything it wrote to standard output.
     pub stdout: String,
+    /// Everything it wrote to standard error.
     pub stderr: String,
 }
 
 impl Cli {
+    /// Standard output, followed by standard error.
     pub fn all(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }

@@ -3,17 +3,28 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// Frame type: part of a body.
 pub const DATA: u8 = 0;
+/// Frame type: the start of a stream, with a header block.
 pub const HEADERS: u8 = 1;
+/// Frame type: the end of a stream by an error.
 pub const RST_STREAM: u8 = 3;
+/// Frame type: connection settings.
 pub const SETTINGS: u8 = 4;
+/// Frame type: a ping, or the answer to one.
 pub const PING: u8 = 6;
+/// Frame type: the peer accepts no further streams.
 pub const GOAWAY: u8 = 7;
+/// Frame type: room for more bytes of bodies.
 pub const WINDOW_UPDATE: u8 = 8;
+/// Frame type: the rest of a header block.
 pub const CONTINUATION: u8 = 9;
 
+/// Flag of [`DATA`] and [`HEADERS`]: the sender ends its side of the stream.
 pub const END_STREAM: u8 = 1;
+/// Flag of [`SETTINGS`] and [`PING`]: acknowledges the peer's frame.
 pub const ACK: u8 = 1;
+/// Flag of [`HEADERS`] and [`CONTINUATION`]: the header block is complete.
 pub const END_HEADERS: u8 = 4;
 
 /// `GET http://a/` in HPACK: entries of the static table, and one literal.
@@ -25,9 +36,13 @@ pub struct Frames(TcpStream);
 /// A frame as it came (RFC 9113, section 4.1).
 #[derive(Debug)]
 pub struct Frame {
+    /// The frame type, such as [`DATA`].
     pub kind: u8,
+    /// The flags, such as [`END_STREAM`].
     pub flags: u8,
+    /// The stream id; 0 for the connection itself.
     pub stream: u32,
+    /// The payload, without the nine bytes of the frame header.
     pub payload: Vec<u8>,
 }
 
@@ -42,6 +57,7 @@ impl Frames {
         frames
     }
 
+    /// Sends one frame.
     pub async fn send(&mut self, kind: u8, flags: u8, stream: u32, data: &[u8]) -> io::Result<()> {
         self.send_all(&frame(kind, flags, stream, data)).await
     }
@@ -134,6 +150,7 @@ pub fn field(name: &[u8], value: &[u8]) -> Vec<u8> {
     field
 }
 
+/// The bytes of one frame.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a frame's length").to_be_bytes();
     let mut frame = vec![length[1], length[2], length[3], kind, flags];

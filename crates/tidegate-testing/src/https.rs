@@ -4,8 +4,11 @@ use tempfile::TempDir;
 /// A gateway whose listener has TLS, with what stands between the braces of `tls: {…}`; the
 /// authority has issued `site` for `site.test`, `star` for `*.star.test`.
 pub struct Https {
+    /// The authority that issued both certificates.
     pub authority: Authority,
+    /// The running gateway.
     pub gateway: Gateway,
+    /// The upstream, which answers with the target of the request.
     pub upstream: Upstream,
 }
 
@@ -14,10 +17,12 @@ pub const SITES: &str =
     "certificates: [{cert: site.pem, key: site.key}, {cert: star.pem, key: star.key}]";
 
 impl Https {
+    /// Starts a gateway with these keys in its listener's `tls` section.
     pub async fn new(tls: &str) -> Self {
         Self::with(tls, |config| config).await
     }
 
+    /// The same, with a change to the rest of the configuration.
     pub async fn with(tls: &str, more: impl FnOnce(Config) -> Config) -> Self {
         let authority = Authority::new();
         let folder = TempDir::new().expect("a folder");

@@ -10,8 +10,10 @@ mod admin;
 mod binary;
 mod collector;
 mod config;
+/// A DNS server whose answers a test controls, and the records it can return.
 pub mod dns;
 mod gateway;
+/// HTTP/2 frames written and read by hand, for requests that no client library would send.
 pub mod http2;
 mod https;
 mod lines;

@@ -46,11 +46,13 @@ impl Pebble {
         }
     }
 
+    /// Starts the server and returns it.
     pub async fn start(mut self) -> Self {
         self.run().await;
         self
     }
 
+    /// Starts the server, anew after [`Pebble::stop`], and waits until it listens.
     pub async fn run(&mut self) {
         let file = |name: &str| self.folder.path().join(name);
         let (http, tls) = self.targets;
@@ -88,6 +90,7 @@ impl Pebble {
         }
     }
 
+    /// Ends the server's processes at once.
     pub fn stop(&mut self) {
         for mut child in self.running.drain(..) {
             let _ = child.kill();
@@ -95,6 +98,7 @@ impl Pebble {
         }
     }
 
+    /// The URL of its ACME directory.
     pub fn directory(&self) -> String {
         format!("https://localhost:{}/dir", self.port)
     }

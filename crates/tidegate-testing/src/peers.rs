@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// A proxy of another make, with the configuration that it is compared under.
 pub struct Peer {
+    /// Its name, for reports.
     pub name: &'static str,
     /// The program, and what it may be called where `PATH` has no sbin.
     programs: [&'static str; 2],
@@ -23,6 +25,7 @@ pub const ALL: [&Peer; 2] = [&NGINX, &HAPROXY];
 /// Those that the corpus of responses is sent through.
 pub const OF_RESPONSES: [&Peer; 3] = [&NGINX, &HAPROXY, &CADDY];
 
+/// nginx.
 pub static NGINX: Peer = Peer {
     name: "nginx",
     programs: ["nginx", "/usr/sbin/nginx"],
@@ -60,6 +63,7 @@ http {
 ",
 };
 
+/// HAProxy.
 pub static HAPROXY: Peer = Peer {
     name: "HAProxy",
     programs: ["haproxy", "/usr/sbin/haproxy"],
@@ -84,6 +88,7 @@ backend service
 ",
 };
 
+/// Caddy.
 pub static CADDY: Peer = Peer {
     name: "Caddy",
     programs: ["caddy", "/usr/sbin/caddy"],
@@ -129,6 +134,7 @@ impl Peer {
         numbers.into_iter().find(is_version).map(str::to_owned)
     }
 
+    /// Starts it in front of this upstream and waits until it listens.
     pub async fn start(&self, upstream: SocketAddr) -> Running {
         let folder = TempDir::new().expect("a folder");
         let (port, http2) = (free_port(), free_port());
@@ -160,6 +166,7 @@ impl Peer {
 }
 
 impl Running {
+    /// The address where it accepts HTTP/1.1.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -15,6 +15,7 @@ pub struct Redis {
 }
 
 impl Redis {
+    /// Starts a server without TLS on a free port.
     pub async fn start() -> Self {
         Self::with(&[]).await
     }
@@ -77,10 +78,12 @@ impl Redis {
         kill(id, if freeze { Signal::SIGSTOP } else { Signal::SIGCONT }).expect("it runs");
     }
 
+    /// The port that it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
+    /// The path of the authority's certificate, for a server with TLS.
     pub fn ca(&self) -> String {
         self.folder.path().join("ca.pem").display().to_string()
     }

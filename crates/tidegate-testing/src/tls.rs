@@ -24,6 +24,7 @@ pub struct Authority {
 }
 
 impl Authority {
+    /// A new authority with a self-signed root.
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("an authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -35,6 +36,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
+    /// Writes the root certificate to a file, in PEM.
     pub fn write(&self, path: &Path) {
         std::fs::write(path, &self.pem).expect("a file");
     }
@@ -94,7 +96,9 @@ pub struct Client {
 /// The only version that a client speaks.
 #[derive(Debug, Clone, Copy)]
 pub enum TlsVersion {
+    /// TLS 1.2.
     V1_2,
+    /// TLS 1.3.
     V1_3,
 }
 
@@ -122,6 +126,7 @@ impl Client {
         self
     }
 
+    /// Offers these protocols by ALPN, the preferred one first.
     pub fn offering(mut self, protocols: &[&str]) -> Self {
         self.alpn = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         self
@@ -200,6 +205,7 @@ impl Client {
         within("a handshake", connector.connect(name, socket)).await
     }
 
+    /// Opens a connection to the gateway's first listener and completes the TLS handshake for `name`.
     pub async fn connect(&self, gateway: &Gateway, name: &str) -> Secured {
         self.try_connect(gateway, name).await.expect("a handshake")
     }

@@ -77,6 +77,7 @@ impl TlsService {
         Self { address, handshakes, heads, task }
     }
 
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -21,7 +21,9 @@ pub struct Upstream {
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// The request line and headers.
     pub head: Head,
+    /// The whole body, without its framing.
     pub body: Vec<u8>,
     /// The number of the connection that it came on, from 1.
     pub connection: usize,
@@ -156,6 +158,7 @@ impl Upstream {
         .await
     }
 
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -36,11 +36,13 @@ impl Handshake {
         }
     }
 
+    /// Replaces the request line.
     pub fn line(mut self, line: &str) -> Self {
         line.clone_into(&mut self.line);
         self
     }
 
+    /// Removes all headers of this name.
     pub fn without(mut self, name: &str) -> Self {
         self.fields.retain(|(field, _)| !field.eq_ignore_ascii_case(name));
         self
@@ -53,6 +55,7 @@ impl Handshake {
         this
     }
 
+    /// The request as it is sent.
     pub fn bytes(&self) -> String {
         let fields: String =
             self.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();

@@ -23,7 +23,9 @@ pub struct Head {
 /// A response with its whole body.
 #[derive(Debug, Clone)]
 pub struct Response {
+    /// The status line and headers.
     pub head: Head,
+    /// The whole body, without its framing.
     pub body: Vec<u8>,
 }
 
@@ -41,11 +43,13 @@ pub fn get(target: &str, fields: &[&str]) -> String {
 }
 
 impl Wire {
+    /// Wraps a connected socket.
     pub fn new(stream: TcpStream) -> Self {
         let _ = stream.set_nodelay(true);
         Self { stream, buffer: Vec::new() }
     }
 
+    /// Opens a TCP connection.
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = within("a connection", TcpStream::connect(address)).await;
         Self::new(stream.expect("a connection"))
@@ -63,6 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Self { stream, buffer: Vec::new() }
     }
 
+    /// Sends these bytes.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).await.expect("bytes sent");
     }
@@ -121,6 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         })
     }
 
+    /// The next `count` bytes; panics when the connection ends before.
     pub async fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count {
             assert!(self.fill().await, "ended after {} of {count} bytes", self.buffer.len());
@@ -155,6 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Some(Head::parse(&String::from_utf8_lossy(&bytes)))
     }
 
+    /// The head of the next message; panics when the connection ends before it is complete.
     pub async fn head(&mut self) -> Head {
         let head = self.try_head().await;
         head.unwrap_or_else(|| {
@@ -210,6 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 }
 
 impl Head {
+    /// Parses a head from its text, without any validation.
     pub fn parse(text: &str) -> Self {
         let mut lines = text.lines();
         let line = lines.next().unwrap_or_default().to_owned();
@@ -226,10 +234,12 @@ impl Head {
         self.line.split(' ').nth(1).unwrap_or_default()
     }
 
+    /// The value of the first header of this name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).first().copied()
     }
 
+    /// The values of all headers of this name, in order.
     pub fn all(&self, name: &str) -> Vec<&str> {
         let same = self.fields.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         same.map(|(_, value)| value.as_str()).collect()
@@ -248,10 +258,12 @@ fn parse_field(line: &str) -> Option<(String, String)> {
 }
 
 impl Response {
+    /// The status code; 0 when the status line has none.
     pub fn status(&self) -> u16 {
         self.head.status().unwrap_or_default()
     }
 
+    /// The body as text; invalid UTF-8 is replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
