@@ -1,4 +1,5 @@
 //! Finding a route among 10 and among 10,000: the cost should not grow with their number.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method};

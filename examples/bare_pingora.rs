@@ -1,5 +1,6 @@
 //! The yardstick of `benches/`: the least proxy that Pingora allows, HTTP and WebSocket, on one
 //! thread. `bare_pingora 127.0.0.1:3000 127.0.0.1:4009` listens on the first, forwards to the second.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use async_trait::async_trait;
 use pingora::prelude::*;

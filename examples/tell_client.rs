@@ -1,6 +1,7 @@
 //! A filter that tells upstreams which client's certificate has been shown.
 //!
 //! `cargo run --example tell_client -- conf/examples/certificates.yaml`
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use tidegate::{Config, Filter, Flow, Gateway, Request, async_trait, filter};
 

@@ -1,6 +1,7 @@
 //! A filter of one's own: tells upstreams who is asking, and turns away one who may not.
 //!
 //! `cargo run --example tell_user -- conf/tidegate.yaml`
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use http::StatusCode;
 use tidegate::{Config, Filter, Flow, Gateway, Reply, Request, async_trait, filter};

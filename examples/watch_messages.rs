@@ -1,6 +1,7 @@
 //! A filter that watches WebSocket sessions: who comes, what they say, how they go.
 //!
 //! `cargo run --example watch_messages -- conf/tidegate.yaml`
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use tidegate::{Config, Filter, Gateway, LogFrames, Message, Outcome, Session, Side, async_trait};
 

@@ -1,6 +1,6 @@
 //! Never two requests upstream for one sent: a corpus of raw requests, an upstream that writes
 //! down every byte it is sent, and the same corpus through nginx and HAProxy.
-
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg(unix)]
 
 mod case;

@@ -9,6 +9,12 @@ pub const TOKEN: &str = "0123456789abcdef-token";
 /// An admin endpoint that a gateway is to have.
 pub struct Admin(u16);
 
+impl Default for Admin {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Admin {
     /// An admin endpoint on a free port.
     pub fn new() -> Self {

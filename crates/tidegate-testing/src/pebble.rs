@@ -25,6 +25,12 @@ pub struct Pebble {
     running: Vec<Child>,
 }
 
+impl Default for Pebble {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Pebble {
     /// Not started yet.
     pub fn new() -> Self {

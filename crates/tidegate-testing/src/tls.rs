@@ -23,6 +23,12 @@ pub struct Authority {
     pem: String,
 }
 
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Authority {
     /// A new authority with a self-signed root.
     pub fn new() -> Self {

@@ -1,6 +1,7 @@
 //! WebSocket echo server of `benches/run ws`: `ws_echo 127.0.0.1:4009`, one thread.
 //!
 //! It echoes each frame whole and knows just one key, that of RFC 6455, section 1.3.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::io::{Error, ErrorKind, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
