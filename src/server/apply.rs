@@ -158,6 +158,7 @@ impl Force {
         snapshot.warn();
         snapshot.warn_of_empty_files(Some(&self.current.full()));
         snapshot.begin(&self.sessions);
+        snapshot.probing.release();
         self.cache.apply(snapshot.cache);
         self.discovery.follow(&snapshot.questions);
         self.current.swap(snapshot);

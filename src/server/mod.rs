@@ -208,6 +208,7 @@ impl Server {
                 service.start_service(Some(sockets), stopping, 1).await;
             }));
         }
+        current.load().probing.release();
         // Each connection has one as well: when all are gone, so are the connections.
         drop(stopping);
         let arrivals: Arc<[Arc<Arrivals>]> = arrivals.into();

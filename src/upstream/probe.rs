@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use tidegate_http::address::Address;
 use tidegate_http::websocket::{frame, handshake};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -59,16 +60,20 @@ pub enum Check {
 
 /// The probes of a snapshot. They end with it.
 #[derive(Debug, Default)]
-pub struct Probes(Vec<JoinHandle<()>>);
+pub struct Probes {
+    tasks: Vec<JoinHandle<()>>,
+    /// Whether the first checks may begin.
+    is_released: watch::Sender<bool>,
+}
 
 impl Drop for Probes {
     fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::abort);
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
 impl Probes {
-    /// Begins to ask the endpoints of a pool; `on_unwell` is told which is no longer well.
+    /// Checks the endpoints of a pool from [`Probes::release`] on; `on_unwell` gets each that is no longer healthy.
     pub fn start(
         &mut self,
         pool: &Arc<Pool>,
@@ -80,13 +85,25 @@ impl Probes {
             let (pool, probe, on_unwell) =
                 (Arc::clone(pool), Arc::clone(probe), Arc::clone(&on_unwell));
             let name = format!("health checks of {}", pool.name());
+            let is_released = self.is_released.subscribe();
             let asking = move || {
                 let (pool, probe, on_unwell) =
                     (Arc::clone(&pool), Arc::clone(&probe), Arc::clone(&on_unwell));
-                async move { probe.run(&pool, index, &*on_unwell).await }
+                let mut is_released = is_released.clone();
+                async move {
+                    if is_released.wait_for(|is_released| *is_released).await.is_ok() {
+                        probe.run(&pool, index, &*on_unwell).await;
+                    }
+                }
             };
-            self.0.push(background::keep(name, asking));
+            self.tasks.push(background::keep(name, asking));
         }
+    }
+
+    /// Lets the checks begin. Not before the gateway has opened the files that it starts with: many
+    /// checks could leave it none.
+    pub fn release(&self) {
+        self.is_released.send_replace(true);
     }
 }
 
