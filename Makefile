@@ -1,11 +1,10 @@
-# The house's commands; `make` alone lists them. All of it can be done without make: each recipe is
-# what one would type.
+# `make` alone lists the commands. None of them needs make: each recipe is what you would type.
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-# Rust's installer puts cargo there, and a shell that is no login shell does not look there.
+# Rust's installer puts cargo there, and only login shells look there.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -13,7 +12,7 @@ TIDEGATE_BIN := $(TARGET_DIR)/debug/tidegate
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= tidegate:$(VERSION)
 CONFIGS = $(wildcard conf/*.yaml conf/examples/*.yaml docker/tidegate.yaml)
-SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*[ /](ba)?sh$$' .ci/* scripts/* tests/*/run docker/* docker/*/check benches/*)
+SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*[ /](ba)?sh$$' .ci/* scripts/* scripts/hooks/* tests/*/run docker/* docker/*/check benches/*)
 
 # What the tests need beside the default features.
 TEST_FEATURES = --features import-express
@@ -33,18 +32,31 @@ docker: ## The production image (IMAGE=tidegate:0.1.0 FEATURES=jemalloc)
 		$(if $(FEATURES),--build-arg FEATURES=$(FEATURES)) .
 
 ##@ Develop
-test: ## Every test, the browser's included
-	@scripts/install-deps build test
-	cargo test $(TEST_FEATURES)
+test: test-deps unit gateway browser ## Every test, the browser's included
+
+# Together these two run the same tests as `cargo test`, and select the same packages: with others the
+# dependencies would be compiled again, with other features.
+unit: ## Unit tests and documentation tests, of every crate
+	cargo test $(TEST_FEATURES) --lib --bins
+	cargo test $(TEST_FEATURES) --doc
+
+# `cargo test` alone builds the examples, which some of these tests run.
+gateway: ## Tests of the running gateway, of its commands and of the parsers
+	cargo build $(TEST_FEATURES) --examples
+	cargo test $(TEST_FEATURES) --test '*'
+
+browser: ## Tests in Chromium and Node.js (builds the gateway first)
+	@cargo test --no-run --quiet $(TEST_FEATURES) --test gateway
 	@TIDEGATE_BIN=$(TIDEGATE_BIN) scripts/browser-tests
 
-check: deps fmt shellcheck clippy doc configs docker-check audit ## Everything that .ci/run checks besides the tests
+check: deps fmt shellcheck hooks clippy doc configs docker-check audit ## Everything that .ci/run checks besides the tests
 
 fmt: ## Formatting, of every package here
 	cargo fmt --all --check
 
-clippy: ## Lints, as errors, with every feature and with none
+clippy: ## Lints, as errors: every feature, the default features, none
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	cargo clippy --workspace -- -D warnings
 	cargo clippy --workspace --no-default-features -- -D warnings
 
 # Twice: with what docs.rs leaves out, so that links between internals hold; then as docs.rs does it.
@@ -55,15 +67,27 @@ doc: ## Documentation, without warnings
 shellcheck: ## Lints of the shell scripts
 	shellcheck $(SHELL_SCRIPTS)
 
-# `cargo test --no-run` and not `cargo build`: the latter would compile the dependencies again, with
-# the features that the tests alone do not ask for.
+# `cargo test --no-run` and not `cargo build`: the latter would compile the dependencies again, without
+# the features that only the tests need.
 configs: ## `tidegate check` on every configuration in conf and docker
 	@cargo test --no-run --quiet $(TEST_FEATURES)
 	@bad=0; export RUNTIME_DIRECTORY=$$(mktemp -d); \
 	for file in $(CONFIGS); do $(TIDEGATE_BIN) check --config $$file || bad=1; done; \
 	rmdir $$RUNTIME_DIRECTORY; exit $$bad
 
-docker-check: ## What of docker/ can be checked without an engine and a cluster
+hooks: ## The commit hook, on good and bad messages
+	tests/hooks/run
+
+# Its own target folder: another compiler's output would replace everything in the usual one.
+MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+msrv: ## Compiles with the oldest Rust that is supported (needs rustup)
+	rustup toolchain install $(MSRV) --profile minimal
+	CARGO_TARGET_DIR=$(TARGET_DIR)/msrv cargo +$(MSRV) check --workspace --all-features --locked
+
+semver: ## The library's API against an earlier release (BASELINE=v0.1.0; needs cargo-semver-checks)
+	cargo semver-checks --package tidegate --baseline-rev $(BASELINE)
+
+docker-check: ## The parts of docker/ that can be checked without an engine and a cluster
 	@TIDEGATE_BIN=$(TIDEGATE_BIN) docker/check
 	@TIDEGATE_BIN=$(TIDEGATE_BIN) docker/kubernetes/check
 	@docker/prometheus/check
@@ -75,11 +99,11 @@ autobahn: ## Autobahn's cases straight and through the gateway (ARGS=--subset)
 	@cargo build --quiet $(TEST_FEATURES)
 	tests/autobahn/run $(ARGS)
 
-admin-contract: ## the admin endpoint against its OpenAPI document (installs schemathesis)
+admin-contract: ## The admin endpoint against its OpenAPI document (installs schemathesis)
 	@cargo build --quiet $(TEST_FEATURES)
 	tests/admin/run
 
-newcomer: ## from an empty folder to a gateway that works, by check, explain and diff alone
+newcomer: ## From an empty folder to a working gateway, with check, explain and diff alone
 	@cargo build --quiet $(TEST_FEATURES)
 	tests/newcomer/run
 
@@ -92,7 +116,7 @@ bench: ## CPU time and memory against bare Pingora and others (ARGS="http", "all
 	@scripts/install-deps build
 	benches/run $(or $(ARGS),http)
 
-soak: ## Sockets that come and go while everything changes (ARGS="--minutes 2 --sockets 300", --short)
+soak: ## Sockets that open and close while everything changes (ARGS="--minutes 2 --sockets 300", --short)
 	@scripts/install-deps build
 	benches/soak $(ARGS)
 
@@ -105,7 +129,10 @@ fuzz: ## Fuzz the parsers, a minute each (ARGS="config 600", a target of fuzz/fu
 	scripts/fuzz $(ARGS)
 
 deps:
-	@scripts/install-deps build lint
+	@scripts/install-deps build lint fuzz
+
+test-deps:
+	@scripts/install-deps build test
 
 help:
 	@echo "Tidegate $(VERSION): make TARGET"
@@ -113,4 +140,5 @@ help:
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: admin-contract audit bench check clippy autobahn configs deps doc docker docker-check fmt fuzz h2spec help microbench newcomer run shellcheck soak test
+.PHONY: admin-contract audit autobahn bench browser check clippy configs deps doc docker docker-check fmt fuzz gateway \
+	h2spec help hooks microbench msrv newcomer run semver shellcheck soak test test-deps unit
