@@ -120,9 +120,14 @@ impl Configuration for ConfigMap {
             path_and_query: route.target_of_normal(&path, query),
             endpoints: endpoints.collect(),
             takes_websocket: route.websocket.is_some(),
-            trust: pool.settings().speech.tls.as_deref().map(trust_of_upstream),
-            server_name: pool.settings().speech.tls.as_ref().and_then(|it| it.server_name.clone()),
-            speaks_http2: pool.settings().speech.alpn.get_min_http_version() == 2,
+            trust: pool.settings().protocol.tls.as_deref().map(trust_of_upstream),
+            server_name: pool
+                .settings()
+                .protocol
+                .tls
+                .as_ref()
+                .and_then(|it| it.server_name.clone()),
+            speaks_http2: pool.settings().protocol.alpn.get_min_http_version() == 2,
             read_timeout: route.read_timeout,
             idle_timeout: idle_timeout.map(|it| (it.value.0, self.line(it.span))),
             lines: self.lines(written),

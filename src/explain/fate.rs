@@ -87,7 +87,7 @@ impl Fate<'_> {
 
     fn way(&self, pool: &Pool) -> Way {
         let Self { route, exchange, head, .. } = self;
-        let scheme = if pool.settings().speech.tls.is_some() { "https" } else { "http" };
+        let scheme = if pool.settings().protocol.tls.is_some() { "https" } else { "http" };
         let endpoints = pool.endpoints();
         let host = match (route.host_for(host(head).is_some()), endpoints) {
             (HostHeader::Preserve, _) => host(head).unwrap_or_default(),
@@ -103,7 +103,12 @@ impl Fate<'_> {
             endpoints: endpoints.iter().map(|it| it.written().to_owned()).collect(),
             host: host.to_owned(),
             connect_timeout_ms: millis(route.connect_timeout),
-            tls_timeout_ms: pool.settings().speech.tls.as_ref().map(|_| millis(route.tls_timeout)),
+            tls_timeout_ms: pool
+                .settings()
+                .protocol
+                .tls
+                .as_ref()
+                .map(|_| millis(route.tls_timeout)),
             first_byte_timeout_ms: route.first_byte_timeout.map(millis),
             read_timeout_ms: millis(route.read_timeout),
             write_timeout_ms: millis(route.write_timeout),

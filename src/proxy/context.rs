@@ -15,7 +15,7 @@ use crate::load::{Place as ConnectionPlace, RequestPermit, Ticket};
 use crate::shared::Hold;
 use crate::snapshot::Route;
 use crate::telemetry::Exemplar;
-use crate::upstream::{Chosen, Line, Place, Pool, UseGuard};
+use crate::upstream::{CutOffHandle, Pool, SelectedEndpoint, UpstreamPermit, UseGuard};
 use crate::websocket::{
     CLIENT_GONE, CLOSE_TIMEOUT, End, Initiator, Order, Ticket as SessionTicket,
 };
@@ -55,13 +55,13 @@ pub(crate) struct Context {
     /// What its trace will say of it, where it is recorded.
     pub(super) recording: Option<Box<Recording>>,
     /// The endpoint in use.
-    pub(super) endpoint: Option<Chosen>,
+    pub(super) endpoint: Option<SelectedEndpoint>,
     /// The addresses at which this request has failed.
     pub(super) tried: Vec<Address>,
     /// What it has had of attempts.
     pub(super) attempts: Attempts,
     /// Its place among what is under way to the upstream, where that is bounded.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<UpstreamPermit>,
     /// Whether there was none.
     pub(super) is_full: bool,
     /// The cookie by which the client finds its endpoint again.
@@ -83,7 +83,7 @@ pub(crate) struct Context {
     /// The body, while it comes.
     pub(super) upload: Option<Box<Upload>>,
     /// By which the connection to the upstream can be cut off.
-    pub(super) line: Option<Arc<Line>>,
+    pub(super) line: Option<Arc<CutOffHandle>>,
     /// Keeps the attempt's connection open, where requests share it.
     pub(super) upstream_use: Option<UseGuard>,
     /// Until when the response must have begun.
@@ -381,7 +381,7 @@ impl Context {
             status,
             duration: self.started.elapsed(),
             upstream: self.pool().map(|pool| &**pool.name()),
-            upstream_address: self.endpoint.as_ref().map(Chosen::address),
+            upstream_address: self.endpoint.as_ref().map(SelectedEndpoint::address),
             bytes_received: websocket.map_or(self.received, |end| end.received.bytes),
             bytes_sent: websocket.map_or(self.sent, |end| end.sent.bytes),
             websocket,

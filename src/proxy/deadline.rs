@@ -6,7 +6,7 @@
 //! reads have to do.
 
 use super::{Context, response_framing};
-use crate::upstream::Line;
+use crate::upstream::CutOffHandle;
 use http::{Method, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
@@ -36,7 +36,7 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    fn begin(line: Arc<Line>, at: Instant, key: &'static str) -> Self {
+    fn begin(line: Arc<CutOffHandle>, at: Instant, key: &'static str) -> Self {
         let state = Arc::new(AtomicU8::new(WAITS));
         let of_timer = Arc::clone(&state);
         let timer = tokio::spawn(async move {
@@ -77,7 +77,7 @@ pub(super) fn is_wanted(ctx: &Context) -> bool {
 /// There is a connection for this attempt.
 pub(super) fn connected(digest: Option<&Digest>, ctx: &mut Context) {
     ctx.deadline = None;
-    ctx.line = if is_wanted(ctx) { digest.and_then(Line::of) } else { None };
+    ctx.line = if is_wanted(ctx) { digest.and_then(CutOffHandle::of) } else { None };
 }
 
 /// The request is about to go up. A connection that has agreed on HTTP/2 carries others beside it.

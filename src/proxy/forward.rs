@@ -112,7 +112,7 @@ pub(super) const NOT_HTTP2: &str =
 fn insist_on_http2(upstream: &RequestHeader, ctx: &Context) -> Result<()> {
     let is_due = ctx.tunnel.is_none()
         && upstream.version != Version::HTTP_2
-        && ctx.pool().is_some_and(|pool| pool.settings().speech.alpn == ALPN::H2);
+        && ctx.pool().is_some_and(|pool| pool.settings().protocol.alpn == ALPN::H2);
     if !is_due {
         return Ok(());
     }

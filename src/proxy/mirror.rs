@@ -5,7 +5,7 @@ use super::forward::NOT_HTTP2;
 use crate::background;
 use crate::snapshot::Mirror;
 use crate::tls;
-use crate::upstream::{Ask, HTTP1, Http1Connector, Pool, has_room_for_copies};
+use crate::upstream::{HTTP1, Http1Connector, Pool, SelectionHint, has_room_for_copies};
 use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora::connectors::ConnectorOptions;
@@ -81,13 +81,13 @@ async fn send(
     static CONNECTOR: LazyLock<Connector<Http1Connector>> = LazyLock::new(|| {
         Connector::new_custom(None, Http1Connector::new(ConnectorOptions::new(128)))
     });
-    let Some(chosen) = pool.choose(Ask::default()) else { return Ok(()) };
-    let speech = &pool.settings().speech;
-    let mut peer = match &speech.tls {
+    let Some(chosen) = pool.select(SelectionHint::default()) else { return Ok(()) };
+    let protocol = &pool.settings().protocol;
+    let mut peer = match &protocol.tls {
         None => tls::plain_peer(chosen.address())?,
         Some(tls) => tls.peer(chosen.address(), chosen.endpoint().host())?,
     };
-    let alpn = if speech.alpn == ALPN::H1 { &*HTTP1 } else { &speech.alpn };
+    let alpn = if protocol.alpn == ALPN::H1 { &*HTTP1 } else { &protocol.alpn };
     peer.options.alpn.clone_from(alpn);
     peer.options.connection_timeout = Some(timeout);
     peer.options.read_timeout = Some(timeout);
@@ -100,8 +100,8 @@ async fn send(
         // What is left is for the requests themselves.
         return Error::e_explain(ErrorType::ConnectError, "file descriptors are scarce");
     }
-    if speech.alpn == ALPN::H2 && session.as_http2().is_none() {
-        pool.broken(&chosen);
+    if protocol.alpn == ALPN::H2 && session.as_http2().is_none() {
+        pool.record_failure(&chosen);
         return Error::e_explain(ErrorType::TLSHandshakeFailure, NOT_HTTP2);
     }
     session.write_request_header(head).await?;

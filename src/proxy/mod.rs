@@ -195,7 +195,7 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         ctx: &mut Self::CTX,
     ) -> Result<Box<HttpPeer>> {
-        target::choose(session, ctx).await
+        target::select_peer(session, ctx).await
     }
 
     async fn connected_to_upstream(
@@ -208,7 +208,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         if let Some(pool) = ctx.pool() {
-            pool.counts().connected(is_reused);
+            pool.counts().record_connection(is_reused);
         }
         ctx.upstream_use = begin_use(digest)?;
         deadline::connected(digest, ctx);

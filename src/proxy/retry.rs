@@ -69,16 +69,16 @@ pub(super) fn unreachable(
         return error;
     }
     if let Some(chosen) = &ctx.endpoint {
-        pool.refused(chosen);
+        pool.record_connect_failure(chosen);
         ctx.tried.push(chosen.address().clone());
     }
     let policy = &ctx.route.retry;
     let may_retry = policy.on_connect_failure
         && !is_last_attempt(&error)
         && ctx.attempts.failed + 1 < policy.attempts
-        && ctx.tried.len() < pool.alternatives();
+        && ctx.tried.len() < pool.address_count();
     if may_retry {
-        pool.counts().retried();
+        pool.counts().record_retry();
         ctx.attempts.failed += 1;
     }
     error.set_retry(may_retry);
@@ -94,7 +94,7 @@ pub(super) fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Cont
     let status = response.status.as_u16();
     tracing::answered(ctx, response);
     if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.endpoint) {
-        pool.answered(chosen, status);
+        pool.record_response(chosen, status);
     }
     if ctx.route.retry.on_status.contains(&status) && may_repeat(session, ctx, false) {
         ctx.deadline = None;
@@ -157,7 +157,7 @@ pub(super) fn broken(
         return error;
     }
     if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.endpoint) {
-        pool.broken(chosen);
+        pool.record_failure(chosen);
     }
     let is_wanted = match error.etype() {
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => ctx.route.retry.on_timeout,

@@ -2,7 +2,7 @@
 
 use super::{Context, deadline, tracing};
 use crate::tls;
-use crate::upstream::{Ask, Balance, Chosen, Dialer, HTTP1, Handle, Key, Pool};
+use crate::upstream::{Balance, Dialer, HTTP1, Handle, Key, Pool, SelectedEndpoint, SelectionHint};
 use crate::websocket::{HandshakeLimit, HandshakeTimeout, TunnelConnector};
 use http::HeaderValue;
 use pingora::protocols::{ALPN, TcpKeepalive};
@@ -29,13 +29,13 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
 const MAX_STREAMS: usize = 100;
 
 /// Connections that can be cut off are a pool of their own.
-const LINED: u64 = 1 << 63;
+const WITH_CUT_OFF_HANDLE: u64 = 1 << 63;
 
 /// Each tunnel is a pool of its own: its connection carries a tap and must not be shared.
 static TUNNELS: AtomicU64 = AtomicU64::new(1);
 
 /// The peer for the next attempt.
-pub(super) async fn choose(session: &Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+pub(super) async fn select_peer(session: &Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
     if let Some(wait) = ctx.attempts.backoff(ctx.route.retry.backoff) {
         match &ctx.tunnel {
             None => tokio::time::sleep(wait).await,
@@ -64,7 +64,7 @@ fn enter(pool: &Pool, ctx: &mut Context) -> Result<()> {
         return Ok(());
     }
     pool.budget().earn();
-    match pool.enter(ctx.exchange.is_websocket) {
+    match pool.acquire_permit(ctx.exchange.is_websocket) {
         Ok(place) => {
             ctx.place = place;
             Ok(())
@@ -76,7 +76,7 @@ fn enter(pool: &Pool, ctx: &mut Context) -> Result<()> {
     }
 }
 
-fn pick(pool: &Pool, session: &Session, ctx: &mut Context) -> Result<Chosen> {
+fn pick(pool: &Pool, session: &Session, ctx: &mut Context) -> Result<SelectedEndpoint> {
     let balance = &pool.settings().balance;
     let headers = &session.req_header().headers;
     let key = match balance {
@@ -94,11 +94,11 @@ fn pick(pool: &Pool, session: &Session, ctx: &mut Context) -> Result<Chosen> {
             cookie::find(headers, name).map(String::from_utf8_lossy)
         }
     };
-    let ask = Ask { tried: &ctx.tried, key: key.as_deref() };
+    let hint = SelectionHint { tried: &ctx.tried, key: key.as_deref() };
     // Where all have been tried, a further attempt is better than none.
-    let again = || pool.choose(Ask { tried: &[], ..ask });
-    let Some(chosen) = pool.choose(ask).or_else(again) else {
-        return Error::e_explain(ErrorType::HTTPStatus(503), pool.lack());
+    let again = || pool.select(SelectionHint { tried: &[], ..hint });
+    let Some(chosen) = pool.select(hint).or_else(again) else {
+        return Error::e_explain(ErrorType::HTTPStatus(503), pool.no_endpoint_reason());
     };
     if let Balance::StickyCookie(name) = balance
         && key.as_deref() != Some(chosen.endpoint().id())
@@ -111,11 +111,11 @@ fn pick(pool: &Pool, session: &Session, ctx: &mut Context) -> Result<Chosen> {
     Ok(chosen)
 }
 
-fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
+fn peer(pool: &Pool, chosen: &SelectedEndpoint, ctx: &Context) -> Result<Box<HttpPeer>> {
     let route = &ctx.route;
     let (address, endpoint) = (chosen.address(), chosen.endpoint());
-    let speech = &pool.settings().speech;
-    let secured = speech.tls.as_ref();
+    let protocol = &pool.settings().protocol;
+    let secured = protocol.tls.as_ref();
     let is_tunnel = ctx.tunnel.is_some();
     let mut peer = Box::new(match secured {
         Some(tls) if !is_tunnel => tls.peer(address, endpoint.host())?,
@@ -133,24 +133,24 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
     };
     let options = &mut peer.options;
     if !is_tunnel {
-        let alpn = if speech.alpn == ALPN::H1 { &*HTTP1 } else { &speech.alpn };
+        let alpn = if protocol.alpn == ALPN::H1 { &*HTTP1 } else { &protocol.alpn };
         options.alpn.clone_from(alpn);
         options.max_h2_streams = MAX_STREAMS;
-        options.h2_stream_window_size = Some(speech.http2_window);
+        options.h2_stream_window_size = Some(protocol.http2_window);
         // Slow clients can't fill that of the connection, or they would hold up the responses of others.
-        let all_streams = speech.http2_window.saturating_mul(MAX_STREAMS as u32 + 1);
+        let all_streams = protocol.http2_window.saturating_mul(MAX_STREAMS as u32 + 1);
         options.h2_connection_window_size = Some(all_streams);
         // A connection keeps the window that it began with, and Pingora doesn't tell them apart by it.
-        peer.group_key ^= u64::from(speech.http2_window) << 32;
+        peer.group_key ^= u64::from(protocol.http2_window) << 32;
         options.idle_timeout = pool.settings().idle_timeout;
     }
     let connect = route.connect_timeout.min(within);
     options.connection_timeout = Some(connect);
     // One of HTTP/2 is shared.
-    let keeps_line = deadline::is_wanted(ctx) && speech.alpn != ALPN::H2;
-    let handle = match speech.alpn {
+    let keeps_handle = deadline::is_wanted(ctx) && protocol.alpn != ALPN::H2;
+    let handle = match protocol.alpn {
         ALPN::H2 => Handle::Shared,
-        _ if keeps_line => Handle::Line,
+        _ if keeps_handle => Handle::CutOff,
         _ => Handle::None,
     };
     if !is_tunnel && (secured.is_some() || handle != Handle::None) {
@@ -189,8 +189,8 @@ fn peer(pool: &Pool, chosen: &Chosen, ctx: &Context) -> Result<Box<HttpPeer>> {
             peer.group_key = TUNNELS.fetch_add(1, Ordering::Relaxed);
         }
     }
-    if !is_tunnel && keeps_line {
-        peer.group_key ^= LINED;
+    if !is_tunnel && keeps_handle {
+        peer.group_key ^= WITH_CUT_OFF_HANDLE;
     }
     Ok(peer)
 }

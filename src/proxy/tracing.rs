@@ -4,7 +4,7 @@ use super::Context;
 use crate::exchange::{Exchange, Outcome};
 use crate::snapshot::Route;
 use crate::traces::{Span, Tracing, new_span_id};
-use crate::upstream::{Chosen, Endpoint, Pool};
+use crate::upstream::{Endpoint, Pool, SelectedEndpoint};
 use http::header::{self, HeaderName};
 use http::{Method, Version};
 use opentelemetry::KeyValue;
@@ -94,7 +94,12 @@ pub(super) fn tell(
 }
 
 /// Another attempt begins.
-pub(super) fn attempt(pool: &Pool, chosen: &Chosen, session: &Session, ctx: &mut Context) {
+pub(super) fn attempt(
+    pool: &Pool,
+    chosen: &SelectedEndpoint,
+    session: &Session,
+    ctx: &mut Context,
+) {
     let route = &ctx.route;
     let Some(recording) = &mut ctx.recording else { return };
     recording.end_attempt(session.req_header(), &ctx.exchange, route);
@@ -105,7 +110,7 @@ pub(super) fn attempt(pool: &Pool, chosen: &Chosen, session: &Session, ctx: &mut
         upstream: Arc::clone(pool.name()),
         endpoint: Arc::clone(chosen.endpoint()),
         address: chosen.address().clone(),
-        is_secured: pool.settings().speech.tls.is_some(),
+        is_secured: pool.settings().protocol.tls.is_some(),
         resent: recording.resent,
         status: None,
         version: None,

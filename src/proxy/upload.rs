@@ -95,5 +95,5 @@ fn waited(session: &Session) -> Option<Duration> {
 fn is_stream(session: &Session, ctx: &Context) -> bool {
     let content_type = session.req_header().headers.get(header::CONTENT_TYPE);
     content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
-        && ctx.pool().is_some_and(|pool| pool.settings().speech.alpn != ALPN::H1)
+        && ctx.pool().is_some_and(|pool| pool.settings().protocol.alpn != ALPN::H1)
 }

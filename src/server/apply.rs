@@ -160,7 +160,7 @@ impl Force {
         snapshot.begin(&self.sessions);
         snapshot.probing.release();
         self.cache.apply(snapshot.cache);
-        self.discovery.follow(&snapshot.questions);
+        self.discovery.follow(&snapshot.dns_queries);
         self.current.swap(snapshot);
     }
 
@@ -198,10 +198,10 @@ impl Force {
 
     async fn compile(&self, read: Read) -> Result<(Snapshot, Changes), Problems> {
         let mut compiled = self.compile_once(read.clone()).await?;
-        let asked = self.current.load().questions.clone();
-        if !compiled.0.questions.is_subset(&asked) {
+        let asked = self.current.load().dns_queries.clone();
+        if !compiled.0.dns_queries.is_subset(&asked) {
             // A new upstream is not to begin with nothing.
-            self.discovery.follow(&asked.union(&compiled.0.questions).cloned().collect());
+            self.discovery.follow(&asked.union(&compiled.0.dns_queries).cloned().collect());
             let _ = timeout(RESOLVE_AT_ONCE, self.discovery.answered()).await;
             compiled = self.compile_once(read).await?;
         }

@@ -30,7 +30,7 @@ use crate::rate_limit::RateLimit;
 use crate::routing::{Rule, Table};
 use crate::shared::Shared;
 use crate::telemetry::{Sink, Target};
-use crate::upstream::{Discovery, Pool, Probe, Probes, Question};
+use crate::upstream::{Discovery, DnsQuery, Pool, Probe, Probes};
 use http::HeaderName;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -76,7 +76,7 @@ pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Sna
         broken: &broken,
         surroundings,
         known: known(surroundings),
-        questions: BTreeSet::new(),
+        dns_queries: BTreeSet::new(),
         files: BTreeMap::new(),
         shared: None,
         limits: Vec::new(),
@@ -132,7 +132,7 @@ pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Sna
     let cache = compiler.cache_limits();
     let drain = compiler.drain();
     let admin_token = compiler.admin_token();
-    let (questions, files, rate_limits) = (compiler.questions, compiler.files, compiler.limits);
+    let (dns_queries, files, rate_limits) = (compiler.dns_queries, compiler.files, compiler.limits);
     if !problems.is_empty() {
         problems.leave_out_follow_ons(&broken);
         return Err(problems);
@@ -152,7 +152,7 @@ pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Sna
         pools,
         probes,
         probing: Probes::default(),
-        questions,
+        dns_queries,
         listeners,
         files,
         fixed,
@@ -204,7 +204,7 @@ struct Compiler<'c> {
     /// The routes of the snapshot in force, by name.
     known: HashMap<&'c str, &'c Arc<Route>>,
     /// What DNS is asked for.
-    questions: BTreeSet<Question>,
+    dns_queries: BTreeSet<DnsQuery>,
     /// Files that the snapshot is made of, beside the configuration's own.
     files: BTreeMap<PathBuf, Option<Stamp>>,
     /// Where it is counted together with other gateways.

@@ -20,10 +20,10 @@ pub(crate) async fn discover(
     discovery: &Arc<Discovery>,
 ) -> watch::Receiver<u64> {
     let mut changes = discovery.changes();
-    if snapshot.questions.is_empty() {
+    if snapshot.dns_queries.is_empty() {
         return changes;
     }
-    discovery.follow(&snapshot.questions);
+    discovery.follow(&snapshot.dns_queries);
     let _ = timeout(PATIENCE, discovery.answered()).await;
     changes.mark_unchanged();
     let surroundings = Surroundings {

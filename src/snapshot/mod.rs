@@ -38,7 +38,7 @@ use crate::routing::{Miss, Query, Table};
 use crate::shared::Shared;
 use crate::telemetry::{AccessLog, Requests};
 use crate::traces::Tracing;
-use crate::upstream::{Pool, Probe, Probes, Question};
+use crate::upstream::{DnsQuery, Pool, Probe, Probes};
 use crate::websocket::{self, Registry, Watcher};
 use http::{HeaderMap, Method};
 use ipnet::IpNet;
@@ -71,7 +71,7 @@ pub struct Snapshot {
     /// The asking itself, once it has begun.
     pub probing: Probes,
     /// What DNS is asked for, to discover endpoints.
-    pub questions: BTreeSet<Question>,
+    pub dns_queries: BTreeSet<DnsQuery>,
     /// How connections are accepted.
     pub listeners: Vec<Arc<Listener>>,
     /// Files beside the configuration's own that it was made of, certificates and their keys,
@@ -330,7 +330,7 @@ impl Snapshot {
     /// certificates nobody checks.
     pub fn warn(&self) {
         for (name, pool) in &self.pools {
-            if pool.settings().speech.tls.as_ref().is_some_and(|tls| !tls.verify) {
+            if pool.settings().protocol.tls.as_ref().is_some_and(|tls| !tls.verify) {
                 log::warn!(
                     "upstreams.{name}.tls: insecure_skip_verify is on: ANYBODY between the gateway \
                      and `{name}` can read and change what passes"

@@ -1,4 +1,4 @@
-use super::Bound;
+use super::ConcurrencyLimit;
 use crate::telemetry::Histogram;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) enum Attempt {
 pub struct Counts {
     attempts: [AtomicU64; 7],
     connections: [AtomicU64; 2],
-    refused: [AtomicU64; Bound::ALL.len()],
+    refused: [AtomicU64; ConcurrencyLimit::ALL.len()],
     retries: AtomicU64,
     denied: AtomicU64,
     ejections: AtomicU64,
@@ -31,7 +31,7 @@ impl Counts {
     const RESULTS: [&str; 7] = ["1xx", "2xx", "3xx", "4xx", "5xx", "unreachable", "broken"];
 
     /// An attempt has ended.
-    pub(super) fn attempted(&self, attempt: Attempt, took: Duration) {
+    pub(super) fn record_attempt(&self, attempt: Attempt, took: Duration) {
         let index = match attempt {
             Attempt::Answered(status) => {
                 self.heads.observe(took);
@@ -46,29 +46,29 @@ impl Counts {
     }
 
     /// An attempt has its connection: a new one, or one that was there.
-    pub fn connected(&self, is_reused: bool) {
+    pub fn record_connection(&self, is_reused: bool) {
         let [opened, reused] = &self.connections;
         (if is_reused { reused } else { opened }).fetch_add(1, Relaxed);
     }
 
     /// A request found this bound reached.
-    pub(super) fn refused(&self, bound: Bound) {
+    pub(super) fn record_refusal(&self, bound: ConcurrencyLimit) {
         if let Some(count) = self.refused.get(bound as usize) {
             count.fetch_add(1, Relaxed);
         }
     }
 
     /// There is another attempt for a request.
-    pub fn retried(&self) {
+    pub fn record_retry(&self) {
         self.retries.fetch_add(1, Relaxed);
     }
 
     /// There would be another attempt, and none is left in the budget.
-    pub(super) fn denied(&self) {
+    pub(super) fn record_denied_retry(&self) {
         self.denied.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn ejected(&self) {
+    pub(super) fn record_ejection(&self) {
         self.ejections.fetch_add(1, Relaxed);
     }
 
@@ -84,8 +84,8 @@ impl Counts {
     }
 
     /// Requests and sessions that were refused, by the bound that was reached.
-    pub fn refusals(&self) -> impl Iterator<Item = (Bound, u64)> {
-        Bound::ALL.into_iter().zip(self.refused.iter().map(|count| count.load(Relaxed)))
+    pub fn refusals(&self) -> impl Iterator<Item = (ConcurrencyLimit, u64)> {
+        ConcurrencyLimit::ALL.into_iter().zip(self.refused.iter().map(|count| count.load(Relaxed)))
     }
 
     /// Attempts that there would have been, had the budget had one left.

@@ -84,15 +84,15 @@ pub(crate) struct Dialer {
 pub(crate) enum Handle {
     /// None.
     None,
-    /// A [`Line`].
-    Line,
+    /// A [`CutOffHandle`].
+    CutOff,
     /// One that closes the connection while none of those who share it uses it (see [`begin_use`]).
     Shared,
 }
 
 /// A second handle of a connection, by which it can be cut off whoever reads from it.
 #[derive(Debug)]
-pub(crate) struct Line(OwnedFd);
+pub(crate) struct CutOffHandle(OwnedFd);
 
 /// A request uses this connection from here on: if several share it, it is not closed as long as the
 /// guard lives.
@@ -113,7 +113,7 @@ fn kept<T: 'static>(digest: &Digest) -> Option<&T> {
     digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
 }
 
-impl Line {
+impl CutOffHandle {
     /// That of a connection which a [`Dialer`] has made.
     pub(crate) fn of(digest: &Digest) -> Option<Arc<Self>> {
         kept::<Arc<Self>>(digest).cloned()
@@ -154,7 +154,7 @@ impl Connect for Dialer {
             let response = Box::new(ResponseHeader::build(200, Some(0))?);
             let data: Box<dyn Any + Send + Sync> = match self.handle {
                 Handle::Shared => Box::new(Arc::new(SharedConnection::new(handle))),
-                _ => Box::new(Arc::new(Line(handle))),
+                _ => Box::new(Arc::new(CutOffHandle(handle))),
             };
             stream.set_proxy_digest(ProxyDigest::new(response, Some(data)));
         }

@@ -25,16 +25,16 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// What DNS is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Question {
+pub struct DnsQuery {
     /// The server that is asked; `None` for those of the machine.
     pub server: Option<SocketAddr>,
     /// The records.
-    pub records: Records,
+    pub records: RecordKind,
 }
 
 /// Which records make the endpoints.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Records {
+pub enum RecordKind {
     /// Each address of the name (A, AAAA), with this port.
     Addresses(String, u16),
     /// Each target of the service (SRV, RFC 2782).
@@ -43,7 +43,7 @@ pub enum Records {
 
 /// An endpoint that DNS tells of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Found {
+pub(crate) struct DiscoveredEndpoint {
     host: String,
     port: u16,
     weight: u32,
@@ -51,7 +51,7 @@ pub(crate) struct Found {
     addresses: Vec<SocketAddr>,
 }
 
-impl Found {
+impl DiscoveredEndpoint {
     /// As an endpoint of a pool.
     pub(crate) fn endpoint(&self) -> Endpoint {
         let addresses = self.addresses.clone();
@@ -59,11 +59,11 @@ impl Found {
     }
 }
 
-impl fmt::Display for Question {
+impl fmt::Display for DnsQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.records {
-            Records::Addresses(name, port) => write!(f, "{name}:{port}"),
-            Records::Services(name) => write!(f, "{name} (SRV)"),
+            RecordKind::Addresses(name, port) => write!(f, "{name}:{port}"),
+            RecordKind::Services(name) => write!(f, "{name} (SRV)"),
         }
     }
 }
@@ -72,7 +72,7 @@ impl fmt::Display for Question {
 /// while it says nothing.
 #[derive(Debug)]
 pub(crate) struct Discovery {
-    asking: Mutex<BTreeMap<Question, Asking>>,
+    asking: Mutex<BTreeMap<DnsQuery, Asking>>,
     /// Counts the changes.
     changes: watch::Sender<u64>,
 }
@@ -81,7 +81,7 @@ pub(crate) struct Discovery {
 struct Asking {
     task: AbortHandle,
     /// `None` until there has been an answer.
-    found: Option<Vec<Found>>,
+    found: Option<Vec<DiscoveredEndpoint>>,
 }
 
 impl Drop for Asking {
@@ -97,24 +97,24 @@ impl Default for Discovery {
 }
 
 impl Discovery {
-    /// Asks these questions from now on, and no others. It takes the runtime.
-    pub(crate) fn follow(self: &Arc<Self>, questions: &BTreeSet<Question>) {
+    /// Asks these queries from now on, and no others. It takes the runtime.
+    pub(crate) fn follow(self: &Arc<Self>, queries: &BTreeSet<DnsQuery>) {
         let mut asking = self.asking();
-        asking.retain(|question, _| questions.contains(question));
-        for question in questions {
-            asking.entry(question.clone()).or_insert_with(|| {
-                let (this, asked) = (Arc::clone(self), question.clone());
+        asking.retain(|query, _| queries.contains(query));
+        for query in queries {
+            asking.entry(query.clone()).or_insert_with(|| {
+                let (this, asked) = (Arc::clone(self), query.clone());
                 let ask = move || keep_asking(Arc::clone(&this), asked.clone());
-                let task = background::keep(format!("discovery of {question}"), ask);
+                let task = background::keep(format!("discovery of {query}"), ask);
                 Asking { task: task.abort_handle(), found: None }
             });
         }
     }
 
     /// What the last answer was.
-    pub(crate) fn found(&self, question: &Question) -> Vec<Found> {
+    pub(crate) fn found(&self, query: &DnsQuery) -> Vec<DiscoveredEndpoint> {
         let asking = self.asking();
-        asking.get(question).and_then(|asking| asking.found.clone()).unwrap_or_default()
+        asking.get(query).and_then(|asking| asking.found.clone()).unwrap_or_default()
     }
 
     /// Told of each change.
@@ -122,7 +122,7 @@ impl Discovery {
         self.changes.subscribe()
     }
 
-    /// Waits until each question has an answer.
+    /// Waits until each query has an answer.
     pub(crate) async fn answered(&self) {
         let mut changes = self.changes();
         while self.asking().values().any(|asking| asking.found.is_none()) {
@@ -132,16 +132,16 @@ impl Discovery {
         }
     }
 
-    fn asking(&self) -> MutexGuard<'_, BTreeMap<Question, Asking>> {
+    fn asking(&self) -> MutexGuard<'_, BTreeMap<DnsQuery, Asking>> {
         self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this is another answer than the last one.
-    fn answer(&self, question: &Question, mut found: Vec<Found>) -> bool {
+    fn answer(&self, query: &DnsQuery, mut found: Vec<DiscoveredEndpoint>) -> bool {
         found.sort();
         found.dedup();
         let mut asking = self.asking();
-        let Some(asking) = asking.get_mut(question) else { return false };
+        let Some(asking) = asking.get_mut(query) else { return false };
         let is_new = asking.found.as_ref() != Some(&found);
         if is_new {
             asking.found = Some(found);
@@ -150,11 +150,11 @@ impl Discovery {
     }
 }
 
-async fn keep_asking(discovery: Arc<Discovery>, question: Question) {
-    let resolver = match resolver(question.server) {
+async fn keep_asking(discovery: Arc<Discovery>, query: DnsQuery) {
+    let resolver = match resolver(query.server) {
         Ok(resolver) => resolver,
         Err(reason) => {
-            log::error!("{question} can't be asked for: {reason}");
+            log::error!("{query} can't be asked for: {reason}");
             return;
         }
     };
@@ -162,23 +162,23 @@ async fn keep_asking(discovery: Arc<Discovery>, question: Question) {
     let mut has_failed = false;
     let mut unresolved = BTreeMap::new();
     loop {
-        match ask(&lookups, &question.records).await {
+        match ask(&lookups, &query.records).await {
             Ok(answer) => {
                 if std::mem::take(&mut has_failed) {
-                    log::info!("{question} resolves again");
+                    log::info!("{query} resolves again");
                 }
-                report_targets(&question, &unresolved, &answer.unresolved);
+                report_targets(&query, &unresolved, &answer.unresolved);
                 unresolved = answer.unresolved;
                 let count = answer.found.len();
                 let is_unavailable = answer.is_unavailable;
-                if discovery.answer(&question, answer.found) {
+                if discovery.answer(&query, answer.found) {
                     match count {
                         0 if is_unavailable => log::warn!(
-                            "{question} has no endpoints: DNS says that the service is not available \
+                            "{query} has no endpoints: DNS says that the service is not available \
                              (its SRV target is `.`)"
                         ),
-                        0 => log::warn!("{question} has no endpoints: DNS answers without any"),
-                        count => log::info!("{question} has {count} endpoints"),
+                        0 => log::warn!("{query} has no endpoints: DNS answers without any"),
+                        count => log::info!("{query} has {count} endpoints"),
                     }
                     discovery.changes.send_modify(|changes| *changes += 1);
                 }
@@ -188,9 +188,7 @@ async fn keep_asking(discovery: Arc<Discovery>, question: Question) {
             }
             Err(error) => {
                 if !std::mem::replace(&mut has_failed, true) {
-                    log::warn!(
-                        "{question} does not resolve: {error}; its last endpoints stay in use"
-                    );
+                    log::warn!("{query} does not resolve: {error}; its last endpoints stay in use");
                 }
                 sleep(RETRY).await;
             }
@@ -200,14 +198,14 @@ async fn keep_asking(discovery: Arc<Discovery>, question: Question) {
 
 /// Logs the targets of a service that can't be resolved since this answer, or can again.
 fn report_targets(
-    question: &Question,
+    query: &DnsQuery,
     before: &BTreeMap<String, String>,
     now: &BTreeMap<String, String>,
 ) {
     for (target, reason) in now.iter().filter(|(target, _)| !before.contains_key(*target)) {
-        log::warn!("{question}: its target {target} does not resolve ({reason}) and is left out");
+        log::warn!("{query}: its target {target} does not resolve ({reason}) and is left out");
     }
     for target in before.keys().filter(|target| !now.contains_key(*target)) {
-        log::info!("{question}: its target {target} resolves again, or DNS no longer lists it");
+        log::info!("{query}: its target {target} resolves again, or DNS no longer lists it");
     }
 }

@@ -84,38 +84,43 @@ impl Health {
     }
 
     /// Notes the outcome of an active check; tells whether that changes anything.
-    pub(super) fn checked(&self, is_well: bool, healthy_after: u32, unhealthy_after: u32) -> bool {
-        if is_well == self.is_healthy.load(Relaxed) {
+    pub(super) fn record_check(
+        &self,
+        is_healthy: bool,
+        healthy_after: u32,
+        unhealthy_after: u32,
+    ) -> bool {
+        if is_healthy == self.is_healthy.load(Relaxed) {
             self.contradictions.store(0, Relaxed);
             return false;
         }
-        let wanted = if is_well { healthy_after } else { unhealthy_after };
+        let wanted = if is_healthy { healthy_after } else { unhealthy_after };
         if self.contradictions.fetch_add(1, Relaxed) + 1 < wanted {
             return false;
         }
         self.contradictions.store(0, Relaxed);
-        self.is_healthy.store(is_well, Relaxed);
-        if is_well {
+        self.is_healthy.store(is_healthy, Relaxed);
+        if is_healthy {
             self.back_since.store(now(), Relaxed);
         }
         true
     }
 
     /// A connection could not be established; tells whether it has been too many in a row.
-    pub(super) fn refused(&self, rules: &Ejection) -> bool {
+    pub(super) fn record_connect_failure(&self, rules: &Ejection) -> bool {
         let count = self.connect_failures.fetch_add(1, Relaxed) + 1;
         rules.connect_failures.is_some_and(|limit| count >= limit)
     }
 
     /// A response was a server's error, or broke off; tells whether it has been too many in a row.
-    pub(super) fn failed(&self, rules: &Ejection) -> bool {
+    pub(super) fn record_server_error(&self, rules: &Ejection) -> bool {
         self.connect_failures.store(0, Relaxed);
         let count = self.server_errors.fetch_add(1, Relaxed) + 1;
         rules.server_errors.is_some_and(|limit| count >= limit)
     }
 
     /// A response came that is no error.
-    pub(super) fn succeeded(&self) {
+    pub(super) fn record_success(&self) {
         // They are 0 nearly always, and then nothing is written that other cores read.
         for count in [&self.connect_failures, &self.server_errors] {
             if count.load(Relaxed) > 0 {
@@ -125,7 +130,7 @@ impl Health {
     }
 
     /// Its head came so long after the endpoint was chosen.
-    pub(super) fn measure(&self, took: Duration) {
+    pub(super) fn record_latency(&self, took: Duration) {
         let (now, took) = (now(), took.as_secs_f64() * 1e6);
         let before = f64::from_bits(self.latency.load(Relaxed));
         let since = now.saturating_sub(self.measured.swap(now, Relaxed)) as f64 / 1000.0;
@@ -153,7 +158,7 @@ impl Health {
     }
 
     /// The share of its weight that it gets while it comes back, from 0.1 to 1.
-    pub(super) fn warmth(&self, now: u64, slow_start: Duration) -> f64 {
+    pub(super) fn slow_start_factor(&self, now: u64, slow_start: Duration) -> f64 {
         let since = self.back_since.load(Relaxed);
         if slow_start.is_zero() || since == 0 || now < since {
             return 1.0;
@@ -166,11 +171,11 @@ impl Health {
         self.in_flight.load(Relaxed)
     }
 
-    pub(super) fn enter(&self) {
+    pub(super) fn count_in_flight(&self) {
         self.in_flight.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn leave(&self) {
+    pub(super) fn uncount_in_flight(&self) {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
@@ -195,27 +200,27 @@ mod tests {
     #[test]
     fn checks_must_agree_before_anything_changes() {
         let health = Health::default();
-        assert!(!health.checked(false, 2, 3));
-        assert!(!health.checked(true, 2, 3), "a good one between starts the count anew");
-        assert!(!health.checked(false, 2, 3));
-        assert!(!health.checked(false, 2, 3));
-        assert!(health.checked(false, 2, 3));
+        assert!(!health.record_check(false, 2, 3));
+        assert!(!health.record_check(true, 2, 3), "a good one between starts the count anew");
+        assert!(!health.record_check(false, 2, 3));
+        assert!(!health.record_check(false, 2, 3));
+        assert!(health.record_check(false, 2, 3));
         assert!(!health.is_available(now()));
-        assert!(!health.checked(true, 2, 3));
-        assert!(health.checked(true, 2, 3));
+        assert!(!health.record_check(true, 2, 3));
+        assert!(health.record_check(true, 2, 3));
         assert!(health.is_available(now()));
     }
 
     #[test]
     fn only_failures_in_a_row_eject() {
         let health = Health::default();
-        assert!(!health.refused(&RULES));
-        health.succeeded();
-        assert!(!health.refused(&RULES));
-        assert!(health.refused(&RULES));
-        assert!(!health.failed(&RULES));
-        assert!(!health.failed(&RULES));
-        assert!(health.failed(&RULES));
+        assert!(!health.record_connect_failure(&RULES));
+        health.record_success();
+        assert!(!health.record_connect_failure(&RULES));
+        assert!(health.record_connect_failure(&RULES));
+        assert!(!health.record_server_error(&RULES));
+        assert!(!health.record_server_error(&RULES));
+        assert!(health.record_server_error(&RULES));
     }
 
     #[test]
@@ -234,20 +239,20 @@ mod tests {
     fn who_comes_back_begins_with_little() {
         let health = Health::default();
         let slow_start = Duration::from_secs(10);
-        assert_eq!(health.warmth(now(), slow_start), 1.0, "it was never away");
+        assert_eq!(health.slow_start_factor(now(), slow_start), 1.0, "it was never away");
         health.back_since.store(1000, Relaxed);
-        assert_eq!(health.warmth(1000, slow_start), 0.1);
-        assert_eq!(health.warmth(6000, slow_start), 0.5);
-        assert_eq!(health.warmth(99_000, slow_start), 1.0);
+        assert_eq!(health.slow_start_factor(1000, slow_start), 0.1);
+        assert_eq!(health.slow_start_factor(6000, slow_start), 0.5);
+        assert_eq!(health.slow_start_factor(99_000, slow_start), 1.0);
     }
 
     #[test]
     fn a_peak_counts_at_once_and_is_forgotten_slowly() {
         let health = Health::default();
-        health.measure(Duration::from_millis(10));
-        health.measure(Duration::from_millis(100));
+        health.record_latency(Duration::from_millis(10));
+        health.record_latency(Duration::from_millis(100));
         assert_eq!(health.cost(), 100_000.0);
-        health.measure(Duration::from_millis(10));
+        health.record_latency(Duration::from_millis(10));
         assert!(health.cost() > 90_000.0, "{}", health.cost());
     }
 }

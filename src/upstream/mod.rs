@@ -3,7 +3,6 @@
 mod balance;
 mod breaker;
 mod budget;
-mod chosen;
 mod connector;
 mod counts;
 mod descriptors;
@@ -13,24 +12,27 @@ mod endpoint;
 mod health;
 mod pool;
 mod probe;
+mod protocol;
 mod reason;
 mod schedule;
-mod speech;
+mod selected_endpoint;
 
 pub(crate) use balance::{Balance, Key};
-pub(crate) use breaker::{Bound, Bounds, Breaker, Full, Place};
+pub(crate) use breaker::{
+    Breaker, ConcurrencyLimit, ConcurrencyLimits, UpstreamLimitExceeded, UpstreamPermit,
+};
 pub(crate) use budget::RetryBudget;
-pub(crate) use chosen::Chosen;
 pub(crate) use connector::{HTTP1, Http1Connector, PIECE};
 pub(crate) use descriptors::{
     UseGuard, close_idle, has_room_for_copies, is_out_of_descriptors, is_out_of_files, is_scarce,
     set_limit as set_file_limit,
 };
-pub(crate) use dial::{CLOSING, Dialer, Handle, Line, Socket, begin_use, dial, is_of_dial};
-pub(crate) use discovery::{Discovery, Found, Question, Records};
+pub(crate) use dial::{CLOSING, CutOffHandle, Dialer, Handle, Socket, begin_use, dial, is_of_dial};
+pub(crate) use discovery::{DiscoveredEndpoint, Discovery, DnsQuery, RecordKind};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use health::{Ejection, Health};
-pub(crate) use pool::{Ask, EndpointSources, Pool, PoolSettings};
+pub(crate) use pool::{EndpointSources, Pool, PoolSettings, SelectionHint};
 pub(crate) use probe::{Check, Probe, Probes};
+pub(crate) use protocol::{HTTP2_WINDOW, MAX_HTTP2_WINDOW, MIN_HTTP2_WINDOW, UpstreamProtocol};
 pub(crate) use reason::deepest_cause;
-pub(crate) use speech::{HTTP2_WINDOW, MAX_HTTP2_WINDOW, MIN_HTTP2_WINDOW, Speech};
+pub(crate) use selected_endpoint::SelectedEndpoint;

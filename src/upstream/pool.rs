@@ -2,8 +2,8 @@ use super::balance::Ring;
 use super::counts::{Attempt, Counts};
 use super::health::now;
 use super::{
-    Balance, Bounds, Breaker, Chosen, Ejection, Endpoint, Full, Place, RetryBudget, Speech,
-    schedule,
+    Balance, Breaker, ConcurrencyLimits, Ejection, Endpoint, RetryBudget, SelectedEndpoint,
+    UpstreamLimitExceeded, UpstreamPermit, UpstreamProtocol, schedule,
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -31,17 +31,17 @@ pub struct Pool {
 #[derive(Debug, Clone, Default)]
 pub struct PoolSettings {
     /// How its endpoints are spoken to.
-    pub speech: Speech,
+    pub protocol: UpstreamProtocol,
     /// Which endpoint takes a request.
     pub balance: Balance,
     /// When an endpoint is ejected.
     pub ejection: Option<Ejection>,
     /// How long an endpoint that comes back takes until it gets its whole share.
     pub slow_start: Duration,
-    /// Below so many percent of endpoints that are well, all are used, whatever is known of them.
+    /// Below so many percent of endpoints that are healthy, all are used, whatever is known of them.
     pub panic_below: u8,
     /// The most that may be under way.
-    pub bounds: Bounds,
+    pub bounds: ConcurrencyLimits,
     /// Retries for a hundred requests.
     pub retry_percent: u8,
     /// How long a connection may lie idle before it is closed.
@@ -63,7 +63,7 @@ pub struct EndpointSources {
 
 /// What of a request the choice depends on.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Ask<'a> {
+pub struct SelectionHint<'a> {
     /// The addresses that have been tried for it.
     pub tried: &'a [Address],
     /// What is hashed, or the endpoint that a sticky cookie names.
@@ -73,12 +73,12 @@ pub struct Ask<'a> {
 /// Which endpoints come into question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tier {
-    /// Those that are well and no backups.
-    Well,
-    /// Those that are well.
-    WellAndBackups,
-    /// All but the backups: too few are well for that to be believed.
-    All,
+    /// Those that are healthy and no backups.
+    Healthy,
+    /// Those that are healthy.
+    HealthyAndBackups,
+    /// All but the backups: too few are healthy for that to be believed.
+    Primaries,
     /// Really all.
     Any,
 }
@@ -87,7 +87,7 @@ impl PoolSettings {
     /// Changes when anything of it does.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.speech.fingerprint().hash(&mut hasher);
+        self.protocol.fingerprint().hash(&mut hasher);
         (&self.balance, &self.ejection, &self.bounds).hash(&mut hasher);
         (self.slow_start, self.panic_below, self.retry_percent).hash(&mut hasher);
         self.idle_timeout.hash(&mut hasher);
@@ -129,7 +129,7 @@ impl Pool {
     }
 
     /// Why no endpoint can be used, in words for the operator.
-    pub fn lack(&self) -> String {
+    pub fn no_endpoint_reason(&self) -> String {
         let name = &self.name;
         if !self.endpoints.is_empty() {
             return format!(
@@ -160,18 +160,21 @@ impl Pool {
     }
 
     /// Takes a place among what is under way to it, where that is bounded.
-    pub fn enter(&self, is_session: bool) -> Result<Option<Place>, Full> {
-        let entered = self.breaker.as_ref().map(|breaker| breaker.enter(is_session)).transpose();
-        entered.inspect_err(|full| self.counts.refused(full.bound))
+    pub fn acquire_permit(
+        &self,
+        is_session: bool,
+    ) -> Result<Option<UpstreamPermit>, UpstreamLimitExceeded> {
+        let acquired = self.breaker.as_ref().map(|breaker| breaker.acquire(is_session)).transpose();
+        acquired.inspect_err(|full| self.counts.record_refusal(full.bound))
     }
 
     /// Whether a request may be tried again; it is counted.
     pub fn spend_retry(&self) -> bool {
         let is_there = self.budget.spend();
         if is_there {
-            self.counts.retried()
+            self.counts.record_retry()
         } else {
-            self.counts.denied()
+            self.counts.record_denied_retry()
         }
         is_there
     }
@@ -187,58 +190,60 @@ impl Pool {
     }
 
     /// The endpoint for a request; `None` when none has an address that has not been tried.
-    pub fn choose(&self, ask: Ask<'_>) -> Option<Chosen> {
+    pub fn select(&self, hint: SelectionHint<'_>) -> Option<SelectedEndpoint> {
         if let [only] = &*self.endpoints {
-            return only.address(ask.tried).map(|address| Chosen::new(only, address));
+            return only.address(hint.tried).map(|address| SelectedEndpoint::new(only, address));
         }
         let now = now();
         let tier = self.tier(now);
-        self.by_policy(tier, now, ask).or_else(|| self.in_turn(Tier::Any, now, ask))
+        self.by_policy(tier, now, hint).or_else(|| self.in_turn(Tier::Any, now, hint))
     }
 
     fn tier(&self, now: u64) -> Tier {
         let primaries = self.endpoints.iter().filter(|endpoint| !endpoint.is_backup());
-        let (mut count, mut well) = (0, 0);
+        let (mut count, mut healthy) = (0, 0);
         for endpoint in primaries {
             count += 1;
-            well += usize::from(endpoint.is_available(now));
+            healthy += usize::from(endpoint.is_available(now));
         }
-        if well == count || well * 100 >= count * usize::from(self.settings.panic_below).max(1) {
-            return Tier::Well;
+        if healthy == count
+            || healthy * 100 >= count * usize::from(self.settings.panic_below).max(1)
+        {
+            return Tier::Healthy;
         }
         let backups = self.endpoints.iter().filter(|endpoint| endpoint.is_backup());
         match self.has_backups && backups.clone().any(|endpoint| endpoint.is_available(now)) {
-            true => Tier::WellAndBackups,
-            false => Tier::All,
+            true => Tier::HealthyAndBackups,
+            false => Tier::Primaries,
         }
     }
 
     fn is_in(&self, tier: Tier, endpoint: &Endpoint, now: u64) -> bool {
         match tier {
-            Tier::Well => !endpoint.is_backup() && endpoint.is_available(now),
-            Tier::WellAndBackups => endpoint.is_available(now),
-            Tier::All => !endpoint.is_backup(),
+            Tier::Healthy => !endpoint.is_backup() && endpoint.is_available(now),
+            Tier::HealthyAndBackups => endpoint.is_available(now),
+            Tier::Primaries => !endpoint.is_backup(),
             Tier::Any => true,
         }
     }
 
-    fn by_policy(&self, tier: Tier, now: u64, ask: Ask<'_>) -> Option<Chosen> {
-        match (&self.settings.balance, ask.key) {
+    fn by_policy(&self, tier: Tier, now: u64, hint: SelectionHint<'_>) -> Option<SelectedEndpoint> {
+        match (&self.settings.balance, hint.key) {
             (Balance::LeastRequests, _) => {
-                self.least(tier, now, ask, |endpoint| (endpoint.health().in_flight() + 1) as f64)
+                self.least(tier, now, hint, |endpoint| (endpoint.health().in_flight() + 1) as f64)
             }
-            (Balance::PeakEwma, _) => self.better_of_two(tier, now, ask),
+            (Balance::PeakEwma, _) => self.better_of_two(tier, now, hint),
             (Balance::Hash(_), Some(key)) => {
                 let order = self.ring.iter().flat_map(|ring| ring.order(key.as_bytes()));
-                self.first(order, tier, now, ask)
+                self.first(order, tier, now, hint)
             }
             (Balance::StickyCookie(_), Some(key)) => {
                 let own = self.endpoints.iter().position(|endpoint| endpoint.id() == key);
-                self.first(own.into_iter(), tier, now, ask)
+                self.first(own.into_iter(), tier, now, hint)
             }
             _ => None,
         }
-        .or_else(|| self.in_turn(tier, now, ask))
+        .or_else(|| self.in_turn(tier, now, hint))
     }
 
     fn first(
@@ -246,31 +251,32 @@ impl Pool {
         order: impl Iterator<Item = usize>,
         tier: Tier,
         now: u64,
-        ask: Ask<'_>,
-    ) -> Option<Chosen> {
+        hint: SelectionHint<'_>,
+    ) -> Option<SelectedEndpoint> {
         order.filter_map(|index| self.endpoints.get(index)).find_map(|endpoint| {
             let is_in = self.is_in(tier, endpoint, now);
-            let address = is_in.then(|| endpoint.address(ask.tried)).flatten()?;
-            Some(Chosen::new(endpoint, address))
+            let address = is_in.then(|| endpoint.address(hint.tried)).flatten()?;
+            Some(SelectedEndpoint::new(endpoint, address))
         })
     }
 
-    fn in_turn(&self, tier: Tier, now: u64, ask: Ask<'_>) -> Option<Chosen> {
+    fn in_turn(&self, tier: Tier, now: u64, hint: SelectionHint<'_>) -> Option<SelectedEndpoint> {
         let turn = self.turn.fetch_add(1, Relaxed).checked_rem(self.schedule.len())?;
         let (before, from_here) = self.schedule.split_at_checked(turn)?;
         let order = from_here.iter().chain(before).copied();
         // Who has just come back gives most of its turns away, if anybody takes them.
         let warm = order.clone().filter(|&index| {
             self.endpoints.get(index).is_some_and(|endpoint| {
-                let warmth = self.warmth(endpoint, now);
-                warmth >= 1.0 || chance(self.turn.load(Relaxed)) < warmth
+                let slow_start_factor = self.slow_start_factor(endpoint, now);
+                slow_start_factor >= 1.0
+                    || unit_fraction(self.turn.load(Relaxed)) < slow_start_factor
             })
         });
-        self.first(warm, tier, now, ask).or_else(|| self.first(order, tier, now, ask))
+        self.first(warm, tier, now, hint).or_else(|| self.first(order, tier, now, hint))
     }
 
-    fn warmth(&self, endpoint: &Endpoint, now: u64) -> f64 {
-        endpoint.health().warmth(now, self.settings.slow_start)
+    fn slow_start_factor(&self, endpoint: &Endpoint, now: u64) -> f64 {
+        endpoint.health().slow_start_factor(now, self.settings.slow_start)
     }
 
     /// The one that costs least for its weight; equals take turns.
@@ -278,9 +284,9 @@ impl Pool {
         &self,
         tier: Tier,
         now: u64,
-        ask: Ask<'_>,
+        hint: SelectionHint<'_>,
         cost: impl Fn(&Endpoint) -> f64,
-    ) -> Option<Chosen> {
+    ) -> Option<SelectedEndpoint> {
         let count = self.endpoints.len();
         let turn = self.turn.fetch_add(1, Relaxed).checked_rem(count)?;
         let (before, from_here) = self.endpoints.split_at_checked(turn)?;
@@ -289,72 +295,77 @@ impl Pool {
             if !self.is_in(tier, endpoint, now) {
                 continue;
             }
-            let share = f64::from(endpoint.weight()) * self.warmth(endpoint, now);
+            let share = f64::from(endpoint.weight()) * self.slow_start_factor(endpoint, now);
             let cost = cost(endpoint) / share;
             if best.as_ref().is_none_or(|(least, ..)| cost < *least)
-                && let Some(address) = endpoint.address(ask.tried)
+                && let Some(address) = endpoint.address(hint.tried)
             {
                 best = Some((cost, endpoint, address));
             }
         }
-        best.map(|(_, endpoint, address)| Chosen::new(endpoint, address))
+        best.map(|(_, endpoint, address)| SelectedEndpoint::new(endpoint, address))
     }
 
     /// Two at random, and the better of them: nearly as good as the best of all, and not the same
     /// for all who ask at once.
-    fn better_of_two(&self, tier: Tier, now: u64, ask: Ask<'_>) -> Option<Chosen> {
+    fn better_of_two(
+        &self,
+        tier: Tier,
+        now: u64,
+        hint: SelectionHint<'_>,
+    ) -> Option<SelectedEndpoint> {
         let eligible = || self.endpoints.iter().filter(|it| self.is_in(tier, it, now));
         let count = eligible().count();
         if count < 3 {
-            return self.least(tier, now, ask, |endpoint| endpoint.health().cost());
+            return self.least(tier, now, hint, |endpoint| endpoint.health().cost());
         }
         let turn = self.turn.fetch_add(1, Relaxed);
-        let first = (chance(turn) * count as f64) as usize;
-        let step = 1 + (chance(!turn) * (count - 1) as f64) as usize;
+        let first = (unit_fraction(turn) * count as f64) as usize;
+        let step = 1 + (unit_fraction(!turn) * (count - 1) as f64) as usize;
         let cost = |endpoint: &Arc<Endpoint>| {
-            let share = f64::from(endpoint.weight()) * self.warmth(endpoint, now);
+            let share = f64::from(endpoint.weight()) * self.slow_start_factor(endpoint, now);
             endpoint.health().cost() / share
         };
         let (a, b) = (eligible().nth(first)?, eligible().nth((first + step) % count)?);
         let (better, other) = if cost(b) < cost(a) { (b, a) } else { (a, b) };
         [better, other].into_iter().find_map(|endpoint| {
-            endpoint.address(ask.tried).map(|address| Chosen::new(endpoint, address))
+            endpoint.address(hint.tried).map(|address| SelectedEndpoint::new(endpoint, address))
         })
     }
 
     /// Nothing answered at this address.
-    pub fn refused(&self, chosen: &Chosen) {
-        self.counts.attempted(Attempt::Unreachable, chosen.age());
+    pub fn record_connect_failure(&self, chosen: &SelectedEndpoint) {
+        self.counts.record_attempt(Attempt::Unreachable, chosen.age());
         chosen.endpoint().unreachable(chosen.address());
         if let Some(rules) = &self.settings.ejection
-            && chosen.endpoint().health().refused(rules)
+            && chosen.endpoint().health().record_connect_failure(rules)
         {
             self.eject(chosen.endpoint(), rules, "connections in a row could not be established");
         }
     }
 
     /// A response has come, of this status.
-    pub fn answered(&self, chosen: &Chosen, status: u16) {
-        self.counts.attempted(Attempt::Answered(status), chosen.age());
+    pub fn record_response(&self, chosen: &SelectedEndpoint, status: u16) {
+        self.counts.record_attempt(Attempt::Answered(status), chosen.age());
         if status >= 500 {
-            return self.failed(chosen);
+            return self.record_server_error(chosen);
         }
         let health = chosen.endpoint().health();
-        health.succeeded();
+        health.record_success();
         if self.settings.balance == Balance::PeakEwma {
-            health.measure(chosen.age());
+            health.record_latency(chosen.age());
         }
     }
 
     /// No response has come.
-    pub fn broken(&self, chosen: &Chosen) {
-        self.counts.attempted(Attempt::Broken, chosen.age());
-        self.failed(chosen);
+    pub fn record_failure(&self, chosen: &SelectedEndpoint) {
+        self.counts.record_attempt(Attempt::Broken, chosen.age());
+        self.record_server_error(chosen);
     }
 
-    fn failed(&self, chosen: &Chosen) {
+    fn record_server_error(&self, chosen: &SelectedEndpoint) {
         if let Some(rules) = &self.settings.ejection
-            && chosen.endpoint().health().failed(rules)
+            && chosen.endpoint().health().record_server_error(rules)
         {
             self.eject(chosen.endpoint(), rules, "responses in a row were errors");
         }
@@ -367,7 +378,7 @@ impl Pool {
             return;
         }
         let duration = endpoint.health().eject(rules);
-        self.counts.ejected();
+        self.counts.record_ejection();
         log::warn!(
             "upstream {}: {} is ejected for {duration:?}: too many {why}",
             self.name,
@@ -376,7 +387,7 @@ impl Pool {
     }
 
     /// How many addresses there are to try.
-    pub fn alternatives(&self) -> usize {
+    pub fn address_count(&self) -> usize {
         self.endpoints.iter().map(|endpoint| endpoint.address_count()).sum()
     }
 
@@ -389,7 +400,7 @@ impl Pool {
 }
 
 /// From 0 to below 1, evenly and without a pattern for consecutive numbers (SplitMix64).
-fn chance(number: usize) -> f64 {
+fn unit_fraction(number: usize) -> f64 {
     let mut z = (number as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

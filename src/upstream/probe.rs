@@ -135,8 +135,11 @@ impl Probe {
                 continue;
             }
             let (name, written) = (pool.name(), endpoint.written());
-            let changes =
-                endpoint.health().checked(found.is_ok(), self.healthy_after, self.unhealthy_after);
+            let changes = endpoint.health().record_check(
+                found.is_ok(),
+                self.healthy_after,
+                self.unhealthy_after,
+            );
             match found {
                 Ok(()) if changes => log::info!("upstream {name}: {written} is well again"),
                 Err(error) if changes => {
@@ -205,15 +208,15 @@ impl Probe {
     }
 
     fn peer(&self, pool: &Pool, endpoint: &Endpoint, address: &Address) -> Result<HttpPeer> {
-        let speech = &pool.settings().speech;
-        let mut peer = match &speech.tls {
+        let protocol = &pool.settings().protocol;
+        let mut peer = match &protocol.tls {
             None => tls::plain_peer(address)?,
             Some(tls) => tls.peer(address, endpoint.host())?,
         };
         peer.options.connection_timeout = Some(self.timeout);
         match &self.check {
             Check::Tcp | Check::WebSocket(_) => {}
-            Check::Http(_) => peer.options.alpn.clone_from(&speech.alpn),
+            Check::Http(_) => peer.options.alpn.clone_from(&protocol.alpn),
             // gRPC is HTTP/2, whatever requests are sent by.
             Check::Grpc(_) => peer.options.alpn = ALPN::H2,
         }

@@ -152,7 +152,7 @@ impl Compiler<'_> {
         };
         let is_broken =
             |pool: &Arc<Pool>| self.broken.within(&format!("upstreams.{}", pool.name()));
-        if pool.is_some_and(|it| it.settings().speech.alpn == ALPN::H1 && !is_broken(it)) {
+        if pool.is_some_and(|it| it.settings().protocol.alpn == ALPN::H1 && !is_broken(it)) {
             self.problems
                 .add(switch.span, format!("{at}.grpc_web"), "its upstream speaks no HTTP/2")
                 .help("gRPC needs it: add `protocols: [h2c]`, or `[h2]` with TLS, to the upstream");
@@ -200,7 +200,7 @@ impl Compiler<'_> {
         }
         let named = written.upstream.iter().chain(written.split.iter().map(|it| &it.upstream));
         let mut many = named.filter_map(|name| pools.get(name.as_str()));
-        if let Some(pool) = many.find(|pool| pool.settings().speech.alpn != ALPN::H1) {
+        if let Some(pool) = many.find(|pool| pool.settings().protocol.alpn != ALPN::H1) {
             let name = pool.name();
             self.problems
                 .add(first_byte.span, at, format!("the upstream `{name}` speaks HTTP/2"))
@@ -297,7 +297,7 @@ fn fingerprint(route: &Route, rule: &Rule, seen_by: &str, with_endpoints: bool) 
         (split.pool.name(), &split.when).hash(&mut hasher);
     }
     let settings = pool.map(|pool| pool.settings());
-    settings.map(|it| it.speech.fingerprint()).hash(&mut hasher);
+    settings.map(|it| it.protocol.fingerprint()).hash(&mut hasher);
     if with_endpoints {
         settings.map(|it| it.fingerprint()).hash(&mut hasher);
         let mirror = route.mirror.as_ref().map(|it| (it.pool.name(), it.percent, it.timeout));

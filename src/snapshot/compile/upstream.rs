@@ -1,8 +1,9 @@
 use super::{Compiler, least};
 use crate::tls::{self, Certificate, ClientOptions, Fault, Identity, UpstreamTls};
 use crate::upstream::{
-    self, Bounds, Endpoint, EndpointSources, Found, HTTP2_WINDOW, Key, MAX_HTTP2_WINDOW,
-    MIN_HTTP2_WINDOW, Pool, PoolSettings, Probe, Question, Records, Speech,
+    self, ConcurrencyLimits, DiscoveredEndpoint, DnsQuery, Endpoint, EndpointSources, HTTP2_WINDOW,
+    Key, MAX_HTTP2_WINDOW, MIN_HTTP2_WINDOW, Pool, PoolSettings, Probe, RecordKind,
+    UpstreamProtocol,
 };
 use http::HeaderName;
 use pingora::protocols::ALPN;
@@ -47,11 +48,11 @@ impl Compiler<'_> {
                 .help("add `endpoints: [\"127.0.0.1:8080\"]`, an `endpoints_file`, or `discover`");
         }
         if let Some(discover) = &written.discover {
-            let question = self.question(discover, name);
-            let found = self.surroundings.discovery.map(|it| it.found(&question));
-            listed.extend(found.iter().flatten().map(Found::endpoint));
-            sources.discovered = Some(question.to_string());
-            self.questions.insert(question);
+            let query = self.query(discover, name);
+            let found = self.surroundings.discovery.map(|it| it.found(&query));
+            listed.extend(found.iter().flatten().map(DiscoveredEndpoint::endpoint));
+            sources.discovered = Some(query.to_string());
+            self.dns_queries.insert(query);
         }
         let has_primary = listed.is_empty()
             || written.discover.is_some()
@@ -75,12 +76,12 @@ impl Compiler<'_> {
             least(health.timeout.as_ref(), shortest, self.problems, &at("timeout"));
         }
         let settings = PoolSettings {
-            speech: self.speech(written, name),
+            protocol: self.protocol(written, name),
             balance: balance(&written.balance),
             ejection: ejection(written.ejection.as_ref()),
             slow_start: written.slow_start.map_or(Duration::ZERO, |it| it.0),
             panic_below: written.panic_below.unwrap_or(50),
-            bounds: Bounds {
+            bounds: ConcurrencyLimits {
                 connections: written.limits.connections,
                 pending: written.limits.pending,
                 requests: written.limits.requests,
@@ -104,17 +105,17 @@ impl Compiler<'_> {
         }
     }
 
-    fn question(&mut self, written: &Spanned<Discover>, upstream: &str) -> Question {
+    fn query(&mut self, written: &Spanned<Discover>, upstream: &str) -> DnsQuery {
         let records = match &written.value {
             Discover::Host(EndpointAddress::Host(host, port)) => {
-                Records::Addresses(host.clone(), *port)
+                RecordKind::Addresses(host.clone(), *port)
             }
-            Discover::Host(EndpointAddress::Unix(_)) => Records::Services(String::new()),
-            Discover::Srv(name) => Records::Services(name.clone()),
+            Discover::Host(EndpointAddress::Unix(_)) => RecordKind::Services(String::new()),
+            Discover::Srv(name) => RecordKind::Services(name.clone()),
         };
         let is_address =
-            matches!(&records, Records::Addresses(host, _) if host.parse::<IpAddr>().is_ok());
-        let is_nothing = matches!(&records, Records::Services(name) if name.trim().is_empty());
+            matches!(&records, RecordKind::Addresses(host, _) if host.parse::<IpAddr>().is_ok());
+        let is_nothing = matches!(&records, RecordKind::Services(name) if name.trim().is_empty());
         if is_address || is_nothing {
             let at = format!("upstreams.{upstream}.discover");
             self.problems
@@ -132,7 +133,7 @@ impl Compiler<'_> {
                 None
             }
         };
-        Question { server, records }
+        DnsQuery { server, records }
     }
 
     /// The endpoints that stand in a file, one a line. One `is_needed` where there are no others:
@@ -173,7 +174,7 @@ impl Compiler<'_> {
     }
 
     /// How an upstream is spoken to.
-    fn speech(&mut self, written: &config::Upstream, name: &str) -> Speech {
+    fn protocol(&mut self, written: &config::Upstream, name: &str) -> UpstreamProtocol {
         let at = format!("upstreams.{name}");
         let tls = written.tls.as_ref().and_then(|setting| match &setting.value {
             UpstreamTlsSetting::Switch(Switch(false)) => None,
@@ -217,7 +218,7 @@ impl Compiler<'_> {
             (true, false) => ALPN::H2,
             (false, _) => ALPN::H1,
         };
-        Speech { tls, alpn, http2_window: self.http2_window(written, name) }
+        UpstreamProtocol { tls, alpn, http2_window: self.http2_window(written, name) }
     }
 
     fn http2_window(&mut self, written: &config::Upstream, name: &str) -> u32 {

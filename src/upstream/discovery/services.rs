@@ -1,7 +1,7 @@
 //! Endpoints of SRV records: targets, ports and weights.
 
 use super::lookup::{Addresses, Lookups, own_records};
-use super::{Found, Records};
+use super::{DiscoveredEndpoint, RecordKind};
 use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ const MAX_WEIGHT: u32 = 1000;
 /// The endpoints of an answer.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub found: Vec<Found>,
+    pub found: Vec<DiscoveredEndpoint>,
     /// Until when it holds.
     pub until: Instant,
     /// Whether a part of it was not answered; what that was last is in it.
@@ -34,10 +34,10 @@ pub(super) struct Answer {
 }
 
 /// Asks for the endpoints that there are now.
-pub(super) async fn ask(lookups: &Lookups, records: &Records) -> Result<Answer, String> {
+pub(super) async fn ask(lookups: &Lookups, records: &RecordKind) -> Result<Answer, String> {
     match records {
-        Records::Addresses(name, port) => hosts(lookups, name, *port).await,
-        Records::Services(name) => services(lookups, name).await,
+        RecordKind::Addresses(name, port) => hosts(lookups, name, *port).await,
+        RecordKind::Services(name) => services(lookups, name).await,
     }
 }
 
@@ -46,7 +46,7 @@ async fn hosts(lookups: &Lookups, name: &str, port: u16) -> Result<Answer, Strin
     if ips.is_empty() {
         return Err("it has no address".to_owned());
     }
-    let found = ips.into_iter().map(|ip| Found {
+    let found = ips.into_iter().map(|ip| DiscoveredEndpoint {
         host: ip.to_string(),
         port,
         weight: 1,
@@ -103,7 +103,7 @@ async fn services(lookups: &Lookups, name: &str) -> Result<Answer, String> {
     let found = services.iter().zip(weights).filter_map(|(service, weight)| {
         let host = service.target.to_ascii();
         let ips = known.get(host.as_str())?;
-        Some(Found {
+        Some(DiscoveredEndpoint {
             host: host.trim_end_matches('.').to_owned(),
             port: service.port,
             weight,
@@ -111,7 +111,7 @@ async fn services(lookups: &Lookups, name: &str) -> Result<Answer, String> {
             addresses: ips.iter().map(|&ip| SocketAddr::new(ip, service.port)).collect(),
         })
     });
-    let found: Vec<Found> = found.collect();
+    let found: Vec<DiscoveredEndpoint> = found.collect();
     let is_unavailable = services.is_empty() && has_root;
     Ok(Answer { found, until, is_partial, unresolved, is_unavailable })
 }

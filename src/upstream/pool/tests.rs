@@ -29,7 +29,7 @@ fn picks(pool: &Pool, now: u64, count: usize) -> Vec<usize> {
     let mut picks = vec![0; pool.endpoints().len()];
     for _ in 0..count {
         let tier = pool.tier(now);
-        let chosen = pool.by_policy(tier, now, Ask::default()).expect("an endpoint");
+        let chosen = pool.by_policy(tier, now, SelectionHint::default()).expect("an endpoint");
         let own = |it: &Arc<Endpoint>| Arc::ptr_eq(it, chosen.endpoint());
         picks[pool.endpoints().iter().position(own).expect("its own")] += 1;
     }
@@ -45,7 +45,7 @@ fn of_two_at_random_the_better_is_taken() {
     let settings = PoolSettings { balance: Balance::PeakEwma, ..PoolSettings::default() };
     let pool = pool(&[1; 5], settings);
     for (index, milliseconds) in [30, 10, 50, 20, 40].into_iter().enumerate() {
-        health(&pool, index).measure(Duration::from_millis(milliseconds));
+        health(&pool, index).record_latency(Duration::from_millis(milliseconds));
     }
     let picks = picks(&pool, now(), 20_000);
     // Of ten pairs, the best is in four, the next best in three without it, and so on.
@@ -60,12 +60,12 @@ fn what_is_under_way_and_the_weight_count_for_the_better_of_two() {
     let settings = PoolSettings { balance: Balance::PeakEwma, ..PoolSettings::default() };
     let pool = pool(&[1, 1, 4], settings);
     for index in 0..3 {
-        health(&pool, index).measure(Duration::from_millis(20));
+        health(&pool, index).record_latency(Duration::from_millis(20));
     }
     let before = picks(&pool, now(), 9_000);
     assert!(about(before[2], 6_000), "four times as strong: {before:?}");
     // Five requests at it, and it is no better than the others any more.
-    (0..5).for_each(|_| health(&pool, 2).enter());
+    (0..5).for_each(|_| health(&pool, 2).count_in_flight());
     assert_eq!(picks(&pool, now(), 9_000)[2], 0);
 }
 
@@ -74,7 +74,7 @@ fn an_endpoint_that_is_not_well_is_none_of_the_two() {
     let settings =
         PoolSettings { balance: Balance::PeakEwma, panic_below: 50, ..PoolSettings::default() };
     let pool = pool(&[1; 4], settings);
-    health(&pool, 1).checked(false, 1, 1);
+    health(&pool, 1).record_check(false, 1, 1);
     let picks = picks(&pool, now(), 9_000);
     assert_eq!(picks[1], 0);
     assert!(picks.iter().filter(|&&count| about(count, 3_000)).count() == 3, "{picks:?}");
@@ -82,7 +82,7 @@ fn an_endpoint_that_is_not_well_is_none_of_the_two() {
 
 #[test]
 fn below_the_threshold_all_primaries_are_used_or_the_backups_help() {
-    for (weights, panic_below, unwell, used) in [
+    for (weights, panic_below, unhealthy, used) in [
         (&[1, 1, 1, 1][..], 50, 2, &[false, false, true, true][..]),
         (&[1, 1, 1, 1], 50, 3, &[true; 4]),
         (&[1, 1, 1, 1], 25, 3, &[false, false, false, true]),
@@ -93,11 +93,11 @@ fn below_the_threshold_all_primaries_are_used_or_the_backups_help() {
     ] {
         let settings = PoolSettings { panic_below, ..PoolSettings::default() };
         let pool = pool(weights, settings);
-        for index in 0..unwell {
-            health(&pool, index).checked(false, 1, 1);
+        for index in 0..unhealthy {
+            health(&pool, index).record_check(false, 1, 1);
         }
         let now_used: Vec<_> = picks(&pool, now(), 400).iter().map(|&count| count > 0).collect();
-        assert_eq!(now_used, used, "{weights:?}, {unwell} unwell, {panic_below}");
+        assert_eq!(now_used, used, "{weights:?}, {unhealthy} unhealthy, {panic_below}");
     }
 }
 
@@ -121,10 +121,10 @@ fn by_load_who_comes_back_counts_as_weak_at_first() {
     for balance in [Balance::LeastRequests, Balance::PeakEwma] {
         let slow_start = Duration::from_secs(100);
         let pool = pool(&[1, 1], PoolSettings { balance, slow_start, ..PoolSettings::default() });
-        (0..2).for_each(|index| health(&pool, index).measure(Duration::from_millis(20)));
+        (0..2).for_each(|index| health(&pool, index).record_latency(Duration::from_millis(20)));
         let back = now() + health(&pool, 1).eject(&RULES).as_millis() as u64;
         // Four at the one that was there are less than one at a tenth, and more than one at a half.
-        (0..3).for_each(|_| health(&pool, 0).enter());
+        (0..3).for_each(|_| health(&pool, 0).count_in_flight());
         assert_eq!(picks(&pool, back + SECOND, 100), [100, 0]);
         assert_eq!(picks(&pool, back + 50 * SECOND, 100), [0, 100]);
     }

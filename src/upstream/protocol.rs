@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// How the endpoints are spoken to.
 #[derive(Debug, Clone)]
-pub struct Speech {
+pub struct UpstreamProtocol {
     /// TLS, unless it is off.
     pub tls: Option<Arc<UpstreamTls>>,
     /// HTTP/1.1, HTTP/2, or what the handshake settles.
@@ -24,13 +24,13 @@ pub(crate) const MIN_HTTP2_WINDOW: u32 = 16 * 1024;
 /// The largest window: that of a connection, which all its streams share, must be less than 2 GiB (RFC 9113, section 6.9.1).
 pub(crate) const MAX_HTTP2_WINDOW: u32 = 16 * 1024 * 1024;
 
-impl Default for Speech {
+impl Default for UpstreamProtocol {
     fn default() -> Self {
         Self { tls: None, alpn: ALPN::H1, http2_window: HTTP2_WINDOW }
     }
 }
 
-impl Speech {
+impl UpstreamProtocol {
     /// Changes when anything of it does.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();

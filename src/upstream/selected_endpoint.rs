@@ -6,15 +6,15 @@ use tidegate_http::address::Address;
 /// An endpoint that was chosen for a request or a session, which counts as its load until this is
 /// dropped.
 #[derive(Debug)]
-pub struct Chosen {
+pub struct SelectedEndpoint {
     endpoint: Arc<Endpoint>,
     address: Address,
     since: Instant,
 }
 
-impl Chosen {
+impl SelectedEndpoint {
     pub(super) fn new(endpoint: &Arc<Endpoint>, address: Address) -> Self {
-        endpoint.health().enter();
+        endpoint.health().count_in_flight();
         Self { endpoint: Arc::clone(endpoint), address, since: Instant::now() }
     }
 
@@ -34,8 +34,8 @@ impl Chosen {
     }
 }
 
-impl Drop for Chosen {
+impl Drop for SelectedEndpoint {
     fn drop(&mut self) {
-        self.endpoint.health().leave();
+        self.endpoint.health().uncount_in_flight();
     }
 }
