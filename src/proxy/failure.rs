@@ -36,6 +36,8 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
     if let Some(explaining) = &mut ctx.explaining {
         explaining.failed(&reply);
     }
+    // The upstream has no part in the answer: a client that has read it finds the place free.
+    ctx.place = None;
     // What is left of the request can't be told from the next one.
     session.set_keepalive(None);
     if let Err(error) = reply::send(session, ctx, reply).await {
