@@ -43,7 +43,7 @@ unit: ## Unit tests and documentation tests, of every crate
 # `cargo test` alone builds the examples, which some of these tests run.
 gateway: ## Tests of the running gateway, of its commands and of the parsers
 	cargo build $(TEST_FEATURES) --examples
-	cargo test $(TEST_FEATURES) --test '*'
+	$(if $(CI),scripts/rerun-failed) cargo test $(TEST_FEATURES) --test '*'
 
 browser: ## Tests in Chromium and Node.js (builds the gateway first)
 	@cargo test --no-run --quiet $(TEST_FEATURES) --test gateway

@@ -89,7 +89,8 @@ async fn acme() {
         .with("127.0.0.1:8081", api.address())
         .with(
             "agree_to_terms: true",
-            format!("agree_to_terms: true\n        directory: {authority}"),
+            // An order that fails is tried again after a minute, for which the test does not wait.
+            format!("agree_to_terms: true\n        retry: 1s\n        directory: {authority}"),
         );
     let gateway = example.on(tls).run().await;
     let client = ordered(&pebble, &gateway, "www.example.com").await;
@@ -111,6 +112,7 @@ async fn acme_internal() {
         .with("0.0.0.0:443", local(tls))
         .with("https://ca.internal/acme/directory", pebble.directory())
         .with("tls/ca.pem", pebble.ca().display())
+        .with("retry: 5m", "retry: 1s")
         .with("127.0.0.1:8081", shop.address());
     let gateway = example.on(tls).run().await;
     let client = ordered(&pebble, &gateway, "shop.internal").await;
