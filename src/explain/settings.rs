@@ -7,6 +7,7 @@ use crate::upstream::{Balance, Key, Pool};
 use crate::websocket::{LogFrames, OnChange, Origins, Settings, UpstreamLost};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tidegate_config::defaults::websocket::UPSTREAM_LOST;
 use tidegate_http::origin::OriginPattern;
 use tidegate_http::path::PathPolicy;
 use tidegate_http::secret::{REDACTED, is_secret_field};
@@ -176,7 +177,7 @@ fn websocket(settings: &Settings) -> String {
         OnChange::Close => told.add("on_change", "close"),
     }
     match upstream_lost {
-        lost if *lost == UpstreamLost::default() => {}
+        lost if lost.code() == UPSTREAM_LOST.0 => {}
         UpstreamLost::Code(code) => told.add("upstream_lost", &code.to_string()),
         UpstreamLost::BareEnd => told.add("upstream_lost", "none"),
     }

@@ -45,7 +45,11 @@ fn ask(snapshot: &Snapshot, tests: &[Test]) -> std::io::Result<Told> {
             let config::TestRequest { url, method, headers } = &test.request;
             let fields: Vec<String> =
                 headers.iter().map(|(name, value)| format!("{}: {value}", name.as_str())).collect();
-            let asked = Asked::new(url, method.as_deref().unwrap_or("GET"), &fields);
+            let asked = Asked::new(
+                url,
+                method.as_deref().unwrap_or(config::defaults::test_request::METHOD),
+                &fields,
+            );
             told.push(match asked {
                 Ok(asked) => Ok(explain(snapshot, &asked).await),
                 Err(reason) => Err(reason),

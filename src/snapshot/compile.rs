@@ -40,6 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_config::{
     self as config, BrokenParts, Config, Problems, Read, Sources, Span, Spanned, TrustedProxy,
+    defaults,
 };
 use tidegate_http::address::Address;
 use tidegate_http::via::Via;
@@ -58,9 +59,6 @@ pub(crate) struct Surroundings<'s> {
 
 /// The longest path of a Unix socket (107 bytes on Linux), less what is put behind it.
 const MAX_SOCKET_PATH: usize = 90;
-
-/// Connections to upstreams that lie idle, for each thread at each listener.
-const POOL_SIZE: usize = 1024;
 
 /// The fewest characters of the admin endpoint's token.
 const LEAST_TOKEN: usize = 16;
@@ -137,7 +135,7 @@ pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Sna
         problems.leave_out_follow_ons(&broken);
         return Err(problems);
     }
-    let level = match config.log.level.unwrap_or(config::Level::Info) {
+    let level = match config.log.level.unwrap_or(defaults::log::LEVEL) {
         config::Level::Error => log::LevelFilter::Error,
         config::Level::Warn => log::LevelFilter::Warn,
         config::Level::Info => log::LevelFilter::Info,
@@ -162,17 +160,20 @@ pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Sna
         guard: config.reload.guard.as_ref().map(guard),
         admin_token,
         written: sources,
-        grace: config.shutdown.grace.map_or(Duration::from_secs(30), |grace| grace.0),
-        delay: config.shutdown.delay.map_or(Duration::ZERO, |delay| delay.0),
-        log: (level, config.log.format == Some(config::LogFormat::Json)),
+        grace: config.shutdown.grace.unwrap_or(defaults::shutdown::GRACE).0,
+        delay: config.shutdown.delay.unwrap_or(defaults::shutdown::DELAY).0,
+        log: (level, config.log.format.unwrap_or(defaults::log::FORMAT) == config::LogFormat::Json),
     })
 }
 
 fn guard(written: &config::Guard) -> Guard {
+    let errors = written.max_5xx_increase.unwrap_or(defaults::guard::MAX_5XX_INCREASE);
+    let handshakes =
+        written.max_handshake_failures.unwrap_or(defaults::guard::MAX_HANDSHAKE_FAILURES);
     Guard {
-        window: written.window.map_or(Duration::from_secs(30), |window| window.0),
-        errors: f64::from(written.max_5xx_increase.unwrap_or(5)) / 100.0,
-        handshakes: written.max_handshake_failures.unwrap_or(10).into(),
+        window: written.window.unwrap_or(defaults::guard::WINDOW).0,
+        errors: f64::from(errors) / 100.0,
+        handshakes: handshakes.into(),
     }
 }
 
@@ -234,7 +235,10 @@ impl Compiler<'_> {
             listeners,
             modes,
             threads,
-            upstream_pool_size: self.config.upstream_pool_size.unwrap_or(POOL_SIZE),
+            upstream_pool_size: self
+                .config
+                .upstream_pool_size
+                .unwrap_or(defaults::file::UPSTREAM_POOL_SIZE),
             admin: self.admin(),
             upgrade_socket: self.upgrade_socket(),
             state_dir: self
@@ -290,11 +294,8 @@ impl Compiler<'_> {
             self.problems.add(code.span, "drain.code", reason);
         }
         Drain {
-            code: written.code.as_ref().map_or(1012, |code| code.value),
-            spread: written
-                .spread
-                .as_ref()
-                .map_or(Duration::from_secs(20), |spread| spread.value.0),
+            code: written.code.as_ref().map_or(defaults::drain::CODE, |code| code.value),
+            spread: time(written.spread.as_ref(), defaults::drain::SPREAD),
         }
     }
 
@@ -315,7 +316,7 @@ impl Compiler<'_> {
             managed_headers: self.managed_headers(),
             via: self.via(),
             error_pages: self.error_pages(),
-            sends_proxy_status: self.config.proxy_status.is_none_or(|it| it.0),
+            sends_proxy_status: self.config.proxy_status.unwrap_or(defaults::file::PROXY_STATUS).0,
             shared: self.shared.clone(),
             access_log: self.access_log().map(Arc::new),
             tracing: self.tracing().map(Arc::new),
@@ -404,6 +405,11 @@ fn least(
         };
         problems.add(written.span, path, reason);
     }
+}
+
+/// A duration as written, or else this default.
+fn time(written: Option<&Spanned<config::Duration>>, default: config::Duration) -> Duration {
+    written.map_or(default.0, |written| written.value.0)
 }
 
 /// A field name that was checked when the file was read.

@@ -16,7 +16,7 @@ pub struct UpstreamProtocol {
 
 /// The window unless the configuration sets one. With what Pingora has read, a client that reads slowly makes
 /// the gateway hold less than 256 KiB of a response.
-pub(crate) const HTTP2_WINDOW: u32 = 64 * 1024;
+pub(crate) const HTTP2_WINDOW: u32 = tidegate_config::defaults::upstream_http2::WINDOW.0 as u32;
 
 /// The least window: one frame of DATA.
 pub(crate) const MIN_HTTP2_WINDOW: u32 = 16 * 1024;

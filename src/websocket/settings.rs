@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How a route treats WebSocket sessions.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// Pages of which origins may open sessions.
     pub origins: Origins,
@@ -43,13 +43,6 @@ pub enum UpstreamLost {
     Code(u16),
     /// The end of its connection, as from the upstream itself.
     BareEnd,
-}
-
-impl Default for UpstreamLost {
-    /// 1014, bad gateway, as registered at IANA: clients come back.
-    fn default() -> Self {
-        Self::Code(1014)
-    }
 }
 
 impl UpstreamLost {

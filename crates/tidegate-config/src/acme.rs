@@ -1,6 +1,6 @@
 use super::{Duration, HostPattern, Spanned};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A certificate that the gateway orders by itself, by ACME (RFC 8555), and renews. It takes
 /// `state_dir`, where the keys are kept.
@@ -41,7 +41,7 @@ pub struct Acme {
 }
 
 /// How it is proved that a name leads here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum AcmeChallenge {
     /// By a handshake (RFC 8737).
     #[default]

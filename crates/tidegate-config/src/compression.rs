@@ -1,7 +1,7 @@
 use super::union::short_or_long;
 use super::{ByteSize, Spanned, Switch};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `on`, `off`, or what is compressed and how.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub struct Levels {
 }
 
 /// A content coding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Coding {
     /// RFC 9110, section 8.4.1.3.

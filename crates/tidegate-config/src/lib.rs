@@ -15,6 +15,7 @@ mod check;
 mod compression;
 mod cors;
 mod de;
+pub mod defaults;
 mod diagnostics;
 mod discover;
 mod error_pages;

@@ -1,6 +1,6 @@
 use super::{ByteSize, Duration};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Bounds on what a client may send, and on what strangers may make the gateway hold.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -76,7 +76,7 @@ pub struct Limits {
 }
 
 /// What becomes of request headers with `_` in their names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Underscores {
     /// Those that equal a header which the gateway uses are dropped.

@@ -1,7 +1,7 @@
 use super::union::short_or_long;
 use super::{HeaderName, Spanned, Switch};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `off`, or the settings of the access log.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ pub struct LogSample {
 }
 
 /// The form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// One JSON object a line.
@@ -100,7 +100,7 @@ pub struct Log {
 }
 
 /// How much the gateway's own log says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Only what needs a person.

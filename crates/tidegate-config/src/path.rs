@@ -2,7 +2,7 @@
 
 use super::union::short_or_long;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
 /// The form in which a route passes paths on.
@@ -54,7 +54,7 @@ pub struct PathSettings {
 }
 
 /// What becomes of an encoded slash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EncodedSlash {
     /// It is answered 400.
@@ -66,7 +66,7 @@ pub enum EncodedSlash {
 }
 
 /// What becomes of `//`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DuplicateSlashes {
     /// It becomes one slash.
@@ -76,7 +76,7 @@ pub enum DuplicateSlashes {
 }
 
 /// What becomes of dot segments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DotSegments {
     /// They are resolved.

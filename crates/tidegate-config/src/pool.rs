@@ -1,10 +1,10 @@
 use super::union::short_or_long;
 use super::{Duration, HeaderName, ProbeTarget, Spanned, Switch};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Which endpoint takes a request. WebSocket sessions count as load as long as they live.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Balance {
     /// In turn, by their weights.
@@ -23,7 +23,7 @@ pub enum Balance {
 }
 
 /// What of a request is hashed.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum HashKey {
     /// The user id (`identity.user_id`).
@@ -145,7 +145,7 @@ pub struct Retry {
 }
 
 /// What is tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryOn {
     /// No connection could be established.

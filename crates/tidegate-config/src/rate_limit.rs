@@ -1,6 +1,6 @@
 use super::{Duration, HeaderName, Spanned, Switch};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How many requests may come in which time; those beyond are answered 429 with `Retry-After`.
 /// WebSocket handshakes are requests as well; preflights that the gateway answers are not.
@@ -27,7 +27,7 @@ pub struct RateLimit {
 }
 
 /// Whose requests are counted together. A request that does not say is counted by its address.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RateLimitBy {
     /// Each client's; for IPv6, each /64's.

@@ -1,6 +1,6 @@
 //! The JSON Schema of the configuration, and the reference that is made of it.
 
-use super::Config;
+use super::{Config, defaults};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(Config).to_value();
     unwrap_lines(&mut schema);
+    defaults::declare(&mut schema);
     schema
 }
 

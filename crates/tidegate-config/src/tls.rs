@@ -1,7 +1,7 @@
 use super::union::short_or_long;
 use super::{Acme, Duration, HostPattern, Spanned, Switch};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// TLS on a listener. Files may be replaced while the gateway runs: the new ones are used for the
 /// handshakes that follow, and a broken pair changes nothing.
@@ -40,7 +40,7 @@ pub struct Certificate {
 }
 
 /// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum TlsVersion {
     /// TLS 1.2 (RFC 5246).
     #[serde(rename = "1.2")]
@@ -63,7 +63,7 @@ pub struct ClientAuth {
 }
 
 /// Whether a client must show a certificate.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuthMode {
     /// It must.

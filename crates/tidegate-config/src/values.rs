@@ -3,6 +3,7 @@
 use super::route::HostRewrite;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -166,6 +167,21 @@ impl FromStr for Duration {
     }
 }
 
+impl Serialize for Duration {
+    /// As it would be written: in the largest unit that leaves a whole number, a minute in seconds.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let millis = self.0.as_millis();
+        let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+        let is_whole = |(unit, name): &&(u128, &str)| {
+            millis.is_multiple_of(*unit) && (millis > *unit || *name == "s")
+        };
+        match units.iter().find(is_whole) {
+            Some((unit, name)) => serializer.collect_str(&format_args!("{}{name}", millis / unit)),
+            None => serializer.collect_str(&format_args!("{millis}ms")),
+        }
+    }
+}
+
 /// A number of bytes: `64KiB`, `1MiB`, `500kB`, `4096`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteSize(pub u64);
@@ -178,6 +194,18 @@ impl FromStr for ByteSize {
             .parse::<bytesize::ByteSize>()
             .map(|size| Self(size.as_u64()))
             .map_err(|_| "not a size; write it like `64KiB`, `1MiB` or `4096`".to_owned())
+    }
+}
+
+impl Serialize for ByteSize {
+    /// As it would be written: in the largest unit that leaves a whole number.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let units = [(1024 * 1024 * 1024, "GiB"), (1024 * 1024, "MiB"), (1024, "KiB")];
+        let is_whole = |(unit, _): &&(u64, &str)| self.0 > 0 && self.0.is_multiple_of(*unit);
+        match units.iter().find(is_whole) {
+            Some((unit, name)) => serializer.collect_str(&format_args!("{}{name}", self.0 / unit)),
+            None => serializer.collect_str(&self.0),
+        }
     }
 }
 
@@ -201,6 +229,12 @@ impl<'de> Deserialize<'de> for Switch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The tree hands a scalar over as it is written when a string is asked for.
         Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Switch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(if self.0 { "on" } else { "off" })
     }
 }
 
@@ -362,6 +396,12 @@ macro_rules! names {
                 }
             }
 
+            impl Serialize for $name {
+                fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    serializer.serialize_str(&self.0)
+                }
+            }
+
             impl FromStr for $name {
                 type Err = String;
 
@@ -488,6 +528,15 @@ fn judge_probe_target(written: &str) -> Result<(), String> {
 /// What a client gets whose upstream is gone: a close code, or `none` for no close frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LostCode(pub Option<u16>);
+
+impl Serialize for LostCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(code) => serializer.serialize_u16(code),
+            None => serializer.serialize_str("none"),
+        }
+    }
+}
 
 impl FromStr for LostCode {
     type Err = String;

@@ -1,7 +1,7 @@
 use super::union::{short_or_long, word_or_list};
 use super::{ByteSize, Duration, LostCode, OriginPattern, Spanned, Switch};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `on`, `off`, or the settings of WebSocket sessions.
 #[derive(Debug, Clone)]
@@ -90,7 +90,7 @@ pub enum OriginsWord {
 }
 
 /// What happens at a limit of sessions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Evict {
     /// The new session is refused.
@@ -116,7 +116,7 @@ pub struct Ping {
 }
 
 /// Who is pinged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PingTo {
     /// The client.
@@ -129,7 +129,7 @@ pub enum PingTo {
 }
 
 /// What becomes of sessions when their route or endpoint changes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnChange {
     /// They go on as they began.
@@ -142,7 +142,7 @@ pub enum OnChange {
 }
 
 /// How much of the frames is logged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFrames {
     /// Nothing.

@@ -3,6 +3,7 @@ use crate::telemetry::{AccessLog, FieldNames, Format, Sampling, Sink, Target};
 use http::HeaderName;
 use std::io;
 use std::sync::Arc;
+use tidegate_config::defaults::{access_log, access_log_sample};
 use tidegate_config::{self as config, AccessLogSetting, Span, Spanned};
 use tidegate_http::secret::is_unloggable_field;
 
@@ -15,13 +16,13 @@ impl Compiler<'_> {
             AccessLogSetting::Switch(_) => &defaults,
             AccessLogSetting::Settings(settings) => settings,
         };
-        let target = match &written.path {
-            None => Target::Stdout,
-            Some(path) => match path.as_str() {
-                "stdout" => Target::Stdout,
-                "stderr" => Target::Stderr,
-                name => Target::File(self.sources.folder(path.span).join(name)),
-            },
+        let path = written.path.as_ref();
+        let target = match path.map_or(access_log::PATH, |path| path.as_str()) {
+            "stdout" => Target::Stdout,
+            "stderr" => Target::Stderr,
+            name => Target::File(
+                self.sources.folder(path.map_or_else(Span::default, |path| path.span)).join(name),
+            ),
         };
         // Before there is a place to write to, which a mere check has none of.
         let fields = FieldNames {
@@ -50,19 +51,18 @@ impl Compiler<'_> {
                 }
             },
         };
-        let format = match written.format {
-            None | Some(config::LogFormat::Json) => Format::Json,
-            Some(config::LogFormat::Text) => Format::Text,
+        let format = match written.format.unwrap_or(access_log::FORMAT) {
+            config::LogFormat::Json => Format::Json,
+            config::LogFormat::Text => Format::Text,
         };
-        let config::LogSample {
-            informational,
-            successful,
-            redirection,
-            client_error,
-            server_error,
-        } = written.sample;
-        let classes = [informational, successful, redirection, client_error, server_error];
-        let sampling = Sampling(classes.map(|ratio| ratio.unwrap_or(1.0)));
+        let sample = &written.sample;
+        let sampling = Sampling([
+            sample.informational.unwrap_or(access_log_sample::INFORMATIONAL),
+            sample.successful.unwrap_or(access_log_sample::SUCCESSFUL),
+            sample.redirection.unwrap_or(access_log_sample::REDIRECTION),
+            sample.client_error.unwrap_or(access_log_sample::CLIENT_ERROR),
+            sample.server_error.unwrap_or(access_log_sample::SERVER_ERROR),
+        ]);
         Some(AccessLog::new(format, self.secret_names(), fields, sampling, sink))
     }
 

@@ -1,4 +1,4 @@
-use super::{Compiler, least};
+use super::{Compiler, least, time};
 use crate::acme::{Managed, Settings};
 use crate::tls::Source;
 use base64::Engine;
@@ -6,9 +6,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_config::{Acme, AcmeChallenge, HostPattern, Spanned};
-
-const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+use tidegate_config::{Acme, AcmeChallenge, HostPattern, Spanned, defaults};
 
 impl Compiler<'_> {
     /// The certificate that is ordered by ACME: the same as before, where nothing has changed.
@@ -41,7 +39,7 @@ impl Compiler<'_> {
                 .help("add a listener for port 80 without it: `{address: 0.0.0.0:80, redirect_to_https: on}`");
         }
         let directory = match &written.directory {
-            None => LETS_ENCRYPT.to_owned(),
+            None => defaults::acme::DIRECTORY.to_owned(),
             Some(url) => {
                 if !url.starts_with("https://") || url.parse::<http::Uri>().is_err() {
                     let reason = "it is no URL that begins with https://";
@@ -82,7 +80,7 @@ impl Compiler<'_> {
             challenge: written.challenge,
             external_account,
             renew_before: written.renew_before.map(|it| it.0),
-            retry: written.retry.as_ref().map_or(Duration::from_secs(60), |it| it.value.0),
+            retry: time(written.retry.as_ref(), defaults::acme::RETRY),
         };
         let before = || self.surroundings.previous.iter().flat_map(|it| it.managed());
         let kept = before().find(|managed| *managed.settings() == settings).cloned();

@@ -6,7 +6,7 @@ use http::StatusCode;
 use http::header::HeaderValue;
 use std::fmt;
 use std::sync::Arc;
-use tidegate_config::{self as config, Problem, Redirect, Respond, Span, Spanned};
+use tidegate_config::{self as config, Problem, Redirect, Respond, Span, Spanned, defaults};
 use tidegate_http::template::{Part, Template, Variable};
 
 /// What a route answers by itself, in the place of an upstream.
@@ -111,7 +111,7 @@ impl Compiler<'_> {
 
     fn redirect(&mut self, written: &Spanned<Redirect>, at: &str) -> Option<RedirectFilter> {
         let status = match &written.status {
-            None => StatusCode::TEMPORARY_REDIRECT,
+            None => StatusCode::from_u16(defaults::redirect::STATUS).ok()?,
             Some(status) => match status.value {
                 code @ (301 | 302 | 303 | 307 | 308) => StatusCode::from_u16(code).ok()?,
                 code => {
@@ -138,7 +138,7 @@ impl Compiler<'_> {
         };
         let headers = self.fields(&written.headers, Way::ToClient, &format!("{at}.headers"));
         let content_type = match &written.content_type {
-            None => HeaderValue::from_static("text/plain; charset=utf-8"),
+            None => HeaderValue::from_static(defaults::respond::CONTENT_TYPE),
             Some(content_type) => match HeaderValue::from_str(content_type) {
                 Ok(value) if content_type.contains('/') => value,
                 _ => {

@@ -3,21 +3,17 @@ use super::{Compiler, header_name};
 use crate::cache::{Limits, Policy, made_by_gateway};
 use http::HeaderName;
 use std::sync::Arc;
-use std::time::Duration;
-use tidegate_config::{self as config, CacheSetting};
-
-const MAX_SIZE: usize = 128 * 1024 * 1024;
-const MAX_ENTRY: usize = 8 * 1024 * 1024;
+use tidegate_config::{self as config, CacheSetting, defaults, defaults::cache_policy};
 
 impl Compiler<'_> {
     /// How much the cache may hold; `None` when no route keeps anything.
     pub(super) fn cache_limits(&mut self) -> Option<Limits> {
         let written = &self.config.cache;
         let bytes = |size: &config::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
-        let max_size = written.max_size.as_ref().map_or(MAX_SIZE, |size| bytes(size));
+        let max_size = bytes(written.max_size.as_deref().unwrap_or(&defaults::cache::MAX_SIZE));
         let most = max_size / Limits::FILLING;
         let max_entry = match &written.max_entry {
-            None => MAX_ENTRY.min(most),
+            None => bytes(&defaults::CACHE_MAX_ENTRY).min(most),
             Some(size) => {
                 if bytes(size) > most {
                     let reason =
@@ -95,14 +91,16 @@ impl Compiler<'_> {
             }
             key_headers.push(header);
         }
-        let or_none = |written: Option<config::Duration>| written.map_or(Duration::ZERO, |it| it.0);
         let previous = self.known.get(&**written.name).and_then(|route| route.cache.as_ref());
         let counts = previous.map(|policy| Arc::clone(&policy.counts));
         Some(Arc::new(Policy {
-            default_ttl: or_none(policy.default_ttl),
+            default_ttl: policy.default_ttl.unwrap_or(cache_policy::DEFAULT_TTL).0,
             max_ttl: policy.max_ttl.map(|it| it.0),
-            stale_while_revalidate: or_none(policy.stale_while_revalidate),
-            stale_if_error: or_none(policy.stale_if_error),
+            stale_while_revalidate: policy
+                .stale_while_revalidate
+                .unwrap_or(cache_policy::STALE_WHILE_REVALIDATE)
+                .0,
+            stale_if_error: policy.stale_if_error.unwrap_or(cache_policy::STALE_IF_ERROR).0,
             key_headers,
             identity_headers: self.identity_headers(),
             counts: counts.unwrap_or_default(),

@@ -1,23 +1,10 @@
 use super::Compiler;
 use crate::compression::{Compression, Levels, MediaRange};
 use std::sync::Arc;
-use tidegate_config::{self as config, CompressionSetting, Spanned};
+use tidegate_config::{
+    self as config, CompressionSetting, Spanned, defaults, defaults::compression_levels,
+};
 use tidegate_http::encoding::Coding;
-
-/// What shrinks, of what services and front ends are made of.
-const TYPES: [&str; 11] = [
-    "text/*",
-    "application/json",
-    "application/javascript",
-    "application/xml",
-    "application/wasm",
-    "application/x-ndjson",
-    "image/svg+xml",
-    "font/otf",
-    "font/ttf",
-    "*/*+json",
-    "*/*+xml",
-];
 
 impl Compiler<'_> {
     /// What is compressed on a route, if anything is.
@@ -26,14 +13,14 @@ impl Compiler<'_> {
         written: Option<&Spanned<CompressionSetting>>,
         at: &str,
     ) -> Option<Arc<Compression>> {
-        let defaults = config::Compression::default();
+        let plain = config::Compression::default();
         let written = match &written?.value {
             CompressionSetting::Switch(switch) if !switch.0 => return None,
-            CompressionSetting::Switch(_) => &defaults,
+            CompressionSetting::Switch(_) => &plain,
             CompressionSetting::Settings(settings) => settings,
         };
         let codings = match &written.algorithms {
-            None => vec![Coding::Zstd, Coding::Brotli, Coding::Gzip],
+            None => defaults::compression::ALGORITHMS.map(coding).to_vec(),
             Some(listed) => {
                 if listed.is_empty() {
                     self.problems
@@ -44,7 +31,10 @@ impl Compiler<'_> {
             }
         };
         let types = match &written.types {
-            None => TYPES.iter().filter_map(|one| MediaRange::parse(one)).collect(),
+            None => defaults::compression::TYPES
+                .iter()
+                .filter_map(|one| MediaRange::parse(one))
+                .collect(),
             Some(listed) => listed
                 .iter()
                 .enumerate()
@@ -65,12 +55,12 @@ impl Compiler<'_> {
         let levels = &written.levels;
         Some(Arc::new(Compression {
             codings,
-            min_size: written.min_size.map_or(1024, |size| size.0),
+            min_size: written.min_size.unwrap_or(defaults::compression::MIN_SIZE).0,
             types,
             levels: Levels {
-                gzip: levels.gzip.unwrap_or(5),
-                brotli: levels.br.unwrap_or(4),
-                zstd: levels.zstd.and_then(|level| level.try_into().ok()).unwrap_or(3),
+                gzip: levels.gzip.unwrap_or(compression_levels::GZIP),
+                brotli: levels.br.unwrap_or(compression_levels::BR),
+                zstd: levels.zstd.unwrap_or(compression_levels::ZSTD).cast_signed(),
             },
         }))
     }

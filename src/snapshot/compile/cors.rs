@@ -1,9 +1,8 @@
-use super::{Compiler, header_name};
+use super::{Compiler, header_name, time};
 use crate::filter::{self, CorsFilter};
-use http::{HeaderName, Method};
+use http::HeaderName;
 use std::sync::Arc;
-use std::time::Duration;
-use tidegate_config::{self as config, CorsPolicy, Spanned};
+use tidegate_config::{self as config, CorsPolicy, Spanned, defaults::cors};
 use tidegate_http::origin::OriginPattern;
 
 impl Compiler<'_> {
@@ -56,27 +55,16 @@ impl Compiler<'_> {
             origins,
             methods: match &policy.allow_methods {
                 Some(methods) => methods.iter().filter_map(|it| super::route::method(it)).collect(),
-                None => vec![
-                    Method::GET,
-                    Method::HEAD,
-                    Method::POST,
-                    Method::PUT,
-                    Method::PATCH,
-                    Method::DELETE,
-                ],
+                None => cors::ALLOW_METHODS.iter().filter_map(|it| it.parse().ok()).collect(),
             },
             headers: if any_header { None } else { allow_headers.map(names) },
             expose: match policy.expose_headers.as_deref() {
                 Some(written) => exposed(written),
-                None => vec![HeaderName::from_static("x-request-id")],
+                None => cors::EXPOSE_HEADERS.map(HeaderName::from_static).to_vec(),
             },
-            credentials: credentials.is_some_and(|credentials| **credentials),
-            max_age: policy
-                .max_age
-                .as_ref()
-                .map_or(Duration::from_secs(600), |age| age.value.0)
-                .as_secs(),
-            private_network: policy.allow_private_network.unwrap_or(false),
+            credentials: credentials.map_or(cors::ALLOW_CREDENTIALS, |credentials| **credentials),
+            max_age: time(policy.max_age.as_ref(), cors::MAX_AGE).as_secs(),
+            private_network: policy.allow_private_network.unwrap_or(cors::ALLOW_PRIVATE_NETWORK),
         })))
     }
 }

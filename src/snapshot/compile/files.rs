@@ -2,7 +2,7 @@ use super::Compiler;
 use crate::filter::{FilesFilter, Folder};
 use http::HeaderValue;
 use std::sync::Arc;
-use tidegate_config::{self as config, Spanned};
+use tidegate_config::{self as config, Spanned, defaults::files};
 
 impl Compiler<'_> {
     /// The filter that serves files.
@@ -40,17 +40,17 @@ impl Compiler<'_> {
             }
         }
         let cache_control = match &written.cache_control {
-            None => HeaderValue::from_static("no-cache"),
+            None => HeaderValue::from_static(files::CACHE_CONTROL),
             Some(value) => HeaderValue::from_str(value).unwrap_or_else(|_| {
                 let reason = "a field's value can't hold line breaks or control characters";
                 self.problems.add(value.span, format!("{at}.cache_control"), reason);
-                HeaderValue::from_static("no-cache")
+                HeaderValue::from_static(files::CACHE_CONTROL)
             }),
         };
         Some(FilesFilter {
             folder: Arc::new(Folder {
                 root: folder.as_path().into(),
-                index: index.map_or("index.html", |index| index.as_str()).to_owned(),
+                index: index.map_or(files::INDEX, |index| index.as_str()).to_owned(),
                 fallback: (written.fallback.as_ref())
                     .map(|path| path.as_str().trim_start_matches('/').to_owned()),
             }),

@@ -6,13 +6,11 @@ use crate::tls::{
 use http::HeaderValue;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tidegate_config::{
     self as config, ClientAuthMode, HstsSetting, Protocol, RedirectToHttps, Spanned, Switch,
+    defaults,
 };
 use tidegate_http::address::Address;
-
-const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Compiler<'_> {
     pub(super) fn listeners(&mut self) -> Vec<Arc<Listener>> {
@@ -41,7 +39,8 @@ impl Compiler<'_> {
         let mut modes = Vec::new();
         for (index, listener) in self.config.listeners.iter().enumerate() {
             let written = listener.mode.as_ref();
-            let mode = written.map_or(Some(0o660), |it| u32::from_str_radix(it, 8).ok());
+            let mode = written.map_or(defaults::listener::MODE, |it| it.as_str());
+            let mode = u32::from_str_radix(mode, 8).ok();
             let is_unix = matches!(listener.address.0, Address::Unix(_));
             let reason = match mode {
                 None | Some(0o1000..) => "not permissions in octal; write them like `\"0660\"`",
@@ -138,7 +137,8 @@ impl Compiler<'_> {
         let speaks_all = listener.protocols.is_empty();
         let options = ServerOptions {
             certificates: Arc::clone(&certificates),
-            tls12: written.min_version != Some(config::TlsVersion::V1_3),
+            tls12: written.min_version.unwrap_or(defaults::listener_tls::MIN_VERSION)
+                == config::TlsVersion::V1_2,
             protocols: (
                 speaks_all || speaks(listener, Protocol::H2),
                 speaks_all || speaks(listener, Protocol::H1),
@@ -199,13 +199,13 @@ fn speaks(listener: &config::Listener, protocol: Protocol) -> bool {
 }
 
 fn hsts(written: &HstsSetting) -> Option<HeaderValue> {
-    let defaults = config::Hsts::default();
+    let plain = config::Hsts::default();
     let settings = match written {
         HstsSetting::Switch(Switch(false)) => return None,
-        HstsSetting::Switch(Switch(true)) => &defaults,
+        HstsSetting::Switch(Switch(true)) => &plain,
         HstsSetting::Settings(settings) => settings,
     };
-    let max_age = settings.max_age.map_or(YEAR, |age| age.0).as_secs();
+    let max_age = settings.max_age.unwrap_or(defaults::hsts::MAX_AGE).0.as_secs();
     let subdomains = if settings.include_subdomains { "; includeSubDomains" } else { "" };
     let preload = if settings.preload { "; preload" } else { "" };
     HeaderValue::try_from(format!("max-age={max_age}{subdomains}{preload}")).ok()

@@ -1,8 +1,7 @@
 use super::Compiler;
 use crate::filter::MaintenanceFilter;
 use std::sync::Arc;
-use std::time::Duration;
-use tidegate_config::{Maintenance, MaintenanceSetting, Spanned};
+use tidegate_config::{Maintenance, MaintenanceSetting, Spanned, defaults::maintenance};
 
 impl Compiler<'_> {
     /// The filter that refuses requests, when there is maintenance.
@@ -16,18 +15,16 @@ impl Compiler<'_> {
             MaintenanceSetting::Switch(_) => &defaults,
             MaintenanceSetting::Settings(settings) => settings,
         };
-        if written.enabled == Some(false) {
+        if !written.enabled.unwrap_or(maintenance::ENABLED) {
             return None;
         }
-        let retry_after = written.retry_after.map_or(Duration::from_secs(300), |after| after.0);
+        let retry_after = written.retry_after.unwrap_or(maintenance::RETRY_AFTER).0;
         let message = written.message.as_ref().map(|message| message.value.clone());
         Some(Arc::new(MaintenanceFilter {
             // A second too late does no harm, `0` would mean at once.
             retry_after: retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0),
             allow: written.allow.iter().map(|cidr| cidr.0).collect(),
-            message: message.unwrap_or_else(|| {
-                "the service is being maintained; it will be back soon".to_owned()
-            }),
+            message: message.unwrap_or_else(|| maintenance::MESSAGE.to_owned()),
         }))
     }
 }

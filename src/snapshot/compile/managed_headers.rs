@@ -3,7 +3,7 @@
 use super::{Compiler, header_name};
 use crate::snapshot::{ManagedHeaders, Underscores};
 use http::header::{self, HeaderName};
-use tidegate_config::{self as config, HashKey, RateLimitBy, UserIdSource};
+use tidegate_config::{self as config, HashKey, RateLimitBy, UserIdSource, defaults};
 use tidegate_http::proxy_headers::ABOUT_CONNECTION;
 
 /// What the gateway itself sets, removes, believes or goes by, whatever is configured.
@@ -76,11 +76,15 @@ impl Compiler<'_> {
         }
         let written = written.into_iter().filter_map(header_name);
         let fixed = BUILT_IN.into_iter().chain(ABOUT_CONNECTION.iter().cloned());
-        let underscores = match config.limits.underscore_headers {
-            None | Some(config::Underscores::DropManaged) => Underscores::DropManaged,
-            Some(config::Underscores::Drop) => Underscores::Drop,
-            Some(config::Underscores::Reject) => Underscores::Reject,
-            Some(config::Underscores::Allow) => Underscores::Allow,
+        let underscores = match config
+            .limits
+            .underscore_headers
+            .unwrap_or(defaults::limits::UNDERSCORE_HEADERS)
+        {
+            config::Underscores::DropManaged => Underscores::DropManaged,
+            config::Underscores::Drop => Underscores::Drop,
+            config::Underscores::Reject => Underscores::Reject,
+            config::Underscores::Allow => Underscores::Allow,
         };
         ManagedHeaders::new(underscores, fixed.chain(written))
     }

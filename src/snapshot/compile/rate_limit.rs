@@ -1,15 +1,13 @@
-use super::{Compiler, header_name};
+use super::{Compiler, header_name, time};
 use crate::filter::RateLimitFilter;
 use crate::rate_limit::{By, RateLimit, Settings};
 use crate::shared::{self, Shared};
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_config::{self as config, RateLimitBy, Spanned};
+use tidegate_config::{
+    self as config, RateLimitBy, Spanned, defaults::rate_limit, defaults::shared_counters,
+};
 
-const PER: Duration = Duration::from_secs(1);
-const TIMEOUT: Duration = Duration::from_millis(50);
-
-const LEASE: Duration = Duration::from_secs(30);
 const LEAST_LEASE: Duration = Duration::from_secs(1);
 
 /// The longest time that requests are counted over.
@@ -45,9 +43,9 @@ impl Compiler<'_> {
             // A variable that is not set is no password.
             password: written.password.clone().filter(|password| !password.is_empty()),
             ca,
-            prefix: written.prefix.clone().unwrap_or_else(|| "tidegate".to_owned()),
-            timeout: written.timeout.as_ref().map_or(TIMEOUT, |timeout| timeout.value.0),
-            lease: written.lease.as_ref().map_or(LEASE, |lease| lease.value.0.max(LEAST_LEASE)),
+            prefix: written.prefix.clone().unwrap_or_else(|| shared_counters::PREFIX.to_owned()),
+            timeout: time(written.timeout.as_ref(), shared_counters::TIMEOUT),
+            lease: time(written.lease.as_ref(), shared_counters::LEASE).max(LEAST_LEASE),
         };
         let previous = self.surroundings.previous.and_then(|it| it.edge.shared.as_ref());
         if let Some(same) = previous.filter(|it| *it.settings() == settings) {
@@ -89,7 +87,7 @@ impl Compiler<'_> {
     }
 
     fn rate_limit(&mut self, written: &config::RateLimit, scope: &str, at: &str) -> Arc<RateLimit> {
-        let per = written.per.as_ref().map_or(PER, |per| per.value.0);
+        let per = time(written.per.as_ref(), rate_limit::PER);
         if let Some(written) = &written.per
             && (per.is_zero() || per > LONGEST)
         {
@@ -111,7 +109,7 @@ impl Compiler<'_> {
                 RateLimitBy::All => By::All,
             },
         };
-        let shared = self.shared.clone().filter(|_| written.shared.is_none_or(|switch| switch.0));
+        let shared = self.shared.clone().filter(|_| written.shared.unwrap_or(rate_limit::SHARED).0);
         let known = self.surroundings.previous.into_iter().flat_map(|it| &it.rate_limits);
         let is_same = |known: &&Arc<RateLimit>| {
             let has_same_place = match (known.shared(), &shared) {

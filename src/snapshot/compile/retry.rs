@@ -1,8 +1,5 @@
 use crate::snapshot::RetryPolicy;
-use std::time::Duration;
-use tidegate_config::{self as config, RetryOn, RetrySetting, Switch};
-
-const BACKOFF: Duration = Duration::from_millis(25);
+use tidegate_config::{self as config, RetryOn, RetrySetting, Switch, defaults};
 
 /// When a request is tried again.
 pub(super) fn policy(written: Option<&RetrySetting>) -> RetryPolicy {
@@ -14,7 +11,7 @@ pub(super) fn policy(written: Option<&RetrySetting>) -> RetryPolicy {
         Some(RetrySetting::Switch(Switch(true))) | None => &defaults,
         Some(RetrySetting::Settings(settings)) => settings,
     };
-    let on = settings.on.as_deref().unwrap_or(&[RetryOn::ConnectFailure]);
+    let on = settings.on.as_deref().unwrap_or(&defaults::retry::ON);
     let status = |on: &RetryOn| match on {
         RetryOn::BadGateway => Some(502),
         RetryOn::ServiceUnavailable => Some(503),
@@ -23,11 +20,11 @@ pub(super) fn policy(written: Option<&RetrySetting>) -> RetryPolicy {
         RetryOn::ConnectFailure | RetryOn::Reset | RetryOn::Timeout => None,
     };
     RetryPolicy {
-        attempts: settings.attempts.unwrap_or(3),
+        attempts: settings.attempts.unwrap_or(defaults::retry::ATTEMPTS),
         on_connect_failure: on.contains(&RetryOn::ConnectFailure),
         on_reset: on.contains(&RetryOn::Reset),
         on_timeout: on.contains(&RetryOn::Timeout),
         on_status: on.iter().filter_map(status).collect(),
-        backoff: settings.backoff.map_or(BACKOFF, |it| it.0),
+        backoff: settings.backoff.unwrap_or(defaults::retry::BACKOFF).0,
     }
 }

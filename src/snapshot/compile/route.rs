@@ -1,11 +1,10 @@
 use super::chain::Chain;
-use super::{Compiler, Surroundings, header_name, retry, websocket};
+use super::{Compiler, Surroundings, header_name, retry, time, websocket};
 use crate::routing::{PathRule, Rule, ValueRule};
 use crate::snapshot::watching::Watching;
 use crate::snapshot::{Edge, HostHeader, Route};
 use crate::telemetry::Requests;
 use crate::upstream::Pool;
-use crate::websocket::Settings;
 use http::{HeaderValue, Method};
 use pingora::protocols::ALPN;
 use std::collections::BTreeMap;
@@ -13,14 +12,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_config::{
-    self as config, HostRewrite, PathForm, PathSetting, ValueMatch, WebSocketSetting,
+    self as config, HostRewrite, PathForm, PathSetting, ValueMatch, WebSocketSetting, defaults,
 };
 use tidegate_http::host::HostPattern;
 use tidegate_http::path::{self, PathPolicy};
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Compiler<'_> {
     /// What a request must be like for this route to take it.
@@ -91,18 +86,17 @@ impl Compiler<'_> {
             return None;
         }
         let origins = chain.websocket_origins();
-        let by_default = |origins| Settings { origins, ..Settings::default() };
+        let websocket_at = format!("{at}.websocket");
+        let plain = config::WebSocket::default();
         let websocket = match written.websocket.as_ref().map(|setting| &setting.value) {
-            None => pool.map(|_| by_default(origins)),
-            Some(WebSocketSetting::Switch(switch)) => switch.0.then(|| by_default(origins)),
-            Some(WebSocketSetting::Settings(settings)) => {
-                let at = format!("{at}.websocket");
-                Some(websocket::settings(settings, origins, self.problems, &at))
-            }
+            None => pool.map(|_| &plain),
+            Some(WebSocketSetting::Switch(switch)) => switch.0.then_some(&plain),
+            Some(WebSocketSetting::Settings(settings)) => Some(&**settings),
         };
+        let websocket =
+            websocket.map(|it| websocket::settings(it, origins, self.problems, &websocket_at));
         let timeouts = &written.timeouts;
-        let or = |written: Option<config::Duration>, default| written.map_or(default, |it| it.0);
-        let read = timeouts.read.as_ref().map(|read| read.value);
+        let or = |written: Option<config::Duration>, default| written.unwrap_or(default).0;
         let mut route = Route {
             name: written.name.as_str().into(),
             edge: Arc::clone(edge),
@@ -121,11 +115,11 @@ impl Compiler<'_> {
             filters,
             origin_check_at: chain.origin_check_at(),
             websocket: websocket.map(Arc::new),
-            connect_timeout: or(timeouts.connect, CONNECT_TIMEOUT),
-            tls_timeout: or(timeouts.tls.or(timeouts.connect), CONNECT_TIMEOUT),
+            connect_timeout: or(timeouts.connect, defaults::timeouts::CONNECT),
+            tls_timeout: or(timeouts.tls.or(timeouts.connect), defaults::timeouts::CONNECT),
             first_byte_timeout: self.first_byte(written, at, pools),
-            read_timeout: or(read, READ_TIMEOUT),
-            write_timeout: or(timeouts.write, WRITE_TIMEOUT),
+            read_timeout: time(timeouts.read.as_ref(), defaults::timeouts::READ),
+            write_timeout: or(timeouts.write, defaults::timeouts::WRITE),
             request_timeout: timeouts.request.map(|whole| whole.0),
             grpc_web: self.grpc_web(written, at, pool),
             retry: retry::policy(written.retry.as_ref().map(|it| &it.value)),
@@ -192,7 +186,7 @@ impl Compiler<'_> {
     ) -> Option<Duration> {
         let first_byte = written.timeouts.first_byte.as_ref()?;
         let at = format!("{at}.timeouts.first_byte");
-        let read = written.timeouts.read.as_ref().map_or(READ_TIMEOUT, |read| read.0);
+        let read = time(written.timeouts.read.as_ref(), defaults::timeouts::READ);
         if first_byte.0 > read && !self.broken.within(at.trim_end_matches(".first_byte")) {
             self.problems
                 .add(first_byte.span, &*at, "it is longer than `read`, which bounds it too")
@@ -229,14 +223,17 @@ fn path_policy(written: &config::Route) -> PathPolicy {
         None | Some(PathSetting::Form(PathForm::Normal)) => PathPolicy::NORMAL,
         Some(PathSetting::Form(PathForm::Raw)) => PathPolicy::RAW,
         Some(PathSetting::Settings(settings)) => PathPolicy {
-            encoded_slash: match settings.encoded_slash {
-                None | Some(config::EncodedSlash::Reject) => path::EncodedSlash::Reject,
-                Some(config::EncodedSlash::Keep) => path::EncodedSlash::Keep,
-                Some(config::EncodedSlash::Decode) => path::EncodedSlash::Decode,
+            encoded_slash: match settings.encoded_slash.unwrap_or(defaults::path::ENCODED_SLASH) {
+                config::EncodedSlash::Reject => path::EncodedSlash::Reject,
+                config::EncodedSlash::Keep => path::EncodedSlash::Keep,
+                config::EncodedSlash::Decode => path::EncodedSlash::Decode,
             },
-            keeps_duplicate_slashes: settings.duplicate_slashes
-                == Some(config::DuplicateSlashes::Keep),
-            keeps_dot_segments: settings.dot_segments == Some(config::DotSegments::Keep),
+            keeps_duplicate_slashes: settings
+                .duplicate_slashes
+                .unwrap_or(defaults::path::DUPLICATE_SLASHES)
+                == config::DuplicateSlashes::Keep,
+            keeps_dot_segments: settings.dot_segments.unwrap_or(defaults::path::DOT_SEGMENTS)
+                == config::DotSegments::Keep,
         },
     }
 }
@@ -262,11 +259,11 @@ pub(super) fn fallback(
         watcher: None,
         origin_check_at: defaults.origin_check_at(),
         websocket: None,
-        connect_timeout: CONNECT_TIMEOUT,
-        tls_timeout: CONNECT_TIMEOUT,
+        connect_timeout: defaults::timeouts::CONNECT.0,
+        tls_timeout: defaults::timeouts::CONNECT.0,
         first_byte_timeout: None,
-        read_timeout: READ_TIMEOUT,
-        write_timeout: WRITE_TIMEOUT,
+        read_timeout: defaults::timeouts::READ.0,
+        write_timeout: defaults::timeouts::WRITE.0,
         request_timeout: None,
         splits: Vec::new(),
         mirror: None,

@@ -3,8 +3,7 @@ use crate::snapshot::{Mirror, Split, When};
 use crate::upstream::Pool;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-use tidegate_config::{self as config, Spanned};
+use tidegate_config::{self as config, Spanned, defaults};
 use tokio::sync::Semaphore;
 
 type Pools = BTreeMap<String, Arc<Pool>>;
@@ -68,9 +67,11 @@ impl Compiler<'_> {
         let pool = self.named(&mirror.upstream, &format!("{at}.mirror.upstream"), pools)?;
         Some(Mirror {
             pool,
-            percent: mirror.percent.unwrap_or(100),
-            permits: Arc::new(Semaphore::new(mirror.concurrency.unwrap_or(100))),
-            timeout: mirror.timeout.map_or(Duration::from_secs(10), |it| it.0),
+            percent: mirror.percent.unwrap_or(defaults::mirror::PERCENT),
+            permits: Arc::new(Semaphore::new(
+                mirror.concurrency.unwrap_or(defaults::mirror::CONCURRENCY),
+            )),
+            timeout: mirror.timeout.unwrap_or(defaults::mirror::TIMEOUT).0,
         })
     }
 

@@ -62,7 +62,7 @@ impl Compiler<'_> {
             .map(|tracing| tracing.exporter())
             .filter(|exporter| *exporter.collector() == collector);
         let exporter = kept.map_or_else(|| Arc::new(Exporter::new(collector)), Arc::clone);
-        let user_id = written.user_id.is_some_and(|switch| switch.0);
+        let user_id = written.user_id.unwrap_or(config::defaults::tracing::USER_ID).0;
         Some(Tracing::new(ratio, parent, user_id, self.secret_names(), exporter))
     }
 

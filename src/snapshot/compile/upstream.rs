@@ -1,4 +1,4 @@
-use super::{Compiler, least};
+use super::{Compiler, least, time};
 use crate::tls::{self, Certificate, ClientOptions, Fault, Identity, UpstreamTls};
 use crate::upstream::{
     self, ConcurrencyLimits, DiscoveredEndpoint, DnsQuery, Endpoint, EndpointSources, HTTP2_WINDOW,
@@ -12,14 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_config::{
     self as config, Discover, EjectionSetting, EndpointAddress, HashKey, Protocol, Spanned, Switch,
-    UpstreamTlsSetting,
+    UpstreamTlsSetting, defaults,
 };
 use tidegate_http::address::Address;
 
 /// The most bytes of a file of endpoints.
 const MAX_ENDPOINTS_FILE: u64 = 4 * 1024 * 1024;
-
-const EJECTION: Duration = Duration::from_secs(10);
 
 impl Compiler<'_> {
     /// An upstream's pool. One that is as it was keeps its state, and so does each endpoint that
@@ -31,8 +29,10 @@ impl Compiler<'_> {
         previous: Option<&Arc<Pool>>,
     ) -> Arc<Pool> {
         let listed = written.endpoints.iter().map(|written| match &**written {
-            config::Endpoint::Address(it) => at(it, 1, false),
-            config::Endpoint::Weighted(it) => at(&it.address, it.weight.unwrap_or(1), it.backup),
+            config::Endpoint::Address(it) => at(it, defaults::endpoint::WEIGHT, false),
+            config::Endpoint::Weighted(it) => {
+                at(&it.address, it.weight.unwrap_or(defaults::endpoint::WEIGHT), it.backup)
+            }
         });
         let mut listed: Vec<Endpoint> = listed.collect();
         let mut sources = EndpointSources::default();
@@ -79,14 +79,14 @@ impl Compiler<'_> {
             protocol: self.protocol(written, name),
             balance: balance(&written.balance),
             ejection: ejection(written.ejection.as_ref()),
-            slow_start: written.slow_start.map_or(Duration::ZERO, |it| it.0),
-            panic_below: written.panic_below.unwrap_or(50),
+            slow_start: written.slow_start.unwrap_or(defaults::upstream::SLOW_START).0,
+            panic_below: written.panic_below.unwrap_or(defaults::upstream::PANIC_BELOW),
             bounds: ConcurrencyLimits {
                 connections: written.limits.connections,
                 pending: written.limits.pending,
                 requests: written.limits.requests,
             },
-            retry_percent: written.retry_percent.unwrap_or(20),
+            retry_percent: written.retry_percent.unwrap_or(defaults::upstream::RETRY_PERCENT),
             idle_timeout: written.idle_timeout.map(|it| it.0),
             sources,
         };
@@ -296,7 +296,7 @@ fn endpoint(line: &str) -> Result<Option<Endpoint>, &'static str> {
     let Some(address) = words.next() else { return Ok(None) };
     let address: config::EndpointAddress =
         address.parse().map_err(|_| "this is no endpoint: write `host:port` or `unix:/path`")?;
-    let (mut weight, mut is_backup) = (1, false);
+    let (mut weight, mut is_backup) = (defaults::endpoint::WEIGHT, false);
     for word in words {
         match word.split_once('=') {
             None if word == "backup" => is_backup = true,
@@ -347,17 +347,16 @@ fn ejection(written: Option<&EjectionSetting>) -> Option<upstream::Ejection> {
         Some(EjectionSetting::Settings(settings)) => settings,
     };
     Some(upstream::Ejection {
-        connect_failures: Some(settings.connect_failures.unwrap_or(3)),
+        connect_failures: Some(
+            settings.connect_failures.unwrap_or(defaults::ejection::CONNECT_FAILURES),
+        ),
         server_errors: settings.server_errors,
-        duration: settings.duration.map_or(EJECTION, |it| it.0),
-        max_percent: settings.max_percent.unwrap_or(50),
+        duration: settings.duration.unwrap_or(defaults::ejection::DURATION).0,
+        max_percent: settings.max_percent.unwrap_or(defaults::ejection::MAX_PERCENT),
     })
 }
 
 pub(super) fn probe(written: &config::HealthCheck) -> Probe {
-    let or = |written: Option<&Spanned<config::Duration>>, default: u64| {
-        written.map_or(Duration::from_secs(default), |it| it.value.0)
-    };
     Probe {
         check: match &written.check {
             config::Check::Tcp => upstream::Check::Tcp,
@@ -365,10 +364,10 @@ pub(super) fn probe(written: &config::HealthCheck) -> Probe {
             config::Check::Websocket(path) => upstream::Check::WebSocket(path.as_str().to_owned()),
             config::Check::Grpc(service) => upstream::Check::Grpc(service.clone()),
         },
-        interval: or(written.interval.as_ref(), 5),
-        timeout: or(written.timeout.as_ref(), 2),
-        healthy_after: written.healthy_after.unwrap_or(2),
-        unhealthy_after: written.unhealthy_after.unwrap_or(3),
+        interval: time(written.interval.as_ref(), defaults::health::INTERVAL),
+        timeout: time(written.timeout.as_ref(), defaults::health::TIMEOUT),
+        healthy_after: written.healthy_after.unwrap_or(defaults::health::HEALTHY_AFTER),
+        unhealthy_after: written.unhealthy_after.unwrap_or(defaults::health::UNHEALTHY_AFTER),
         host: written.host.clone(),
     }
 }

@@ -1,11 +1,9 @@
-use super::least;
+use super::{least, time};
 use crate::websocket::{Bounds, LogFrames, OnChange, Origins, Ping, Quota, Settings, UpstreamLost};
 use std::time::Duration;
 use tidegate_config::OriginsWord;
-use tidegate_config::{self as config, Problems};
+use tidegate_config::{self as config, Problems, defaults};
 use tidegate_http::origin::OriginPattern;
-
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The settings of a route's sessions; `default_origins` hold where none are written.
 pub(super) fn settings(
@@ -54,7 +52,7 @@ pub(super) fn settings(
         },
         ping: written.ping.as_ref().map(|ping| Ping {
             interval: ping.interval.value.0,
-            timeout: ping.timeout.as_ref().map_or(PING_TIMEOUT, |timeout| timeout.value.0),
+            timeout: time(ping.timeout.as_ref(), defaults::ping::TIMEOUT),
             client: ping.to != config::PingTo::Upstream,
             upstream: ping.to != config::PingTo::Client,
         }),
@@ -68,10 +66,9 @@ pub(super) fn settings(
             config::LogFrames::Headers => LogFrames::Headers,
             config::LogFrames::Text => LogFrames::Text,
         },
-        upstream_lost: match written.upstream_lost {
-            None => UpstreamLost::default(),
-            Some(config::LostCode(None)) => UpstreamLost::BareEnd,
-            Some(config::LostCode(Some(code))) => UpstreamLost::Code(code),
+        upstream_lost: match written.upstream_lost.unwrap_or(defaults::websocket::UPSTREAM_LOST) {
+            config::LostCode(None) => UpstreamLost::BareEnd,
+            config::LostCode(Some(code)) => UpstreamLost::Code(code),
         },
     }
 }
