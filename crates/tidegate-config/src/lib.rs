@@ -26,6 +26,7 @@ mod identity;
 mod layout;
 mod limits;
 mod listener;
+mod load;
 mod logging;
 mod maintenance;
 mod path;
@@ -63,6 +64,7 @@ pub use identity::{Identity, UserIdSource};
 pub use layout::lay_out;
 pub use limits::{Limits, Underscores};
 pub use listener::{Listener, Protocol, RedirectToHttps};
+pub use load::{Read, read_again, read_str_with, read_with};
 pub use logging::{AccessLog, AccessLogSetting, Level, Log, LogFormat, LogSample};
 pub use maintenance::{Maintenance, MaintenanceSetting};
 pub use path::{DotSegments, DuplicateSlashes, EncodedSlash, PathForm, PathSetting};
@@ -72,9 +74,9 @@ pub use pool::{
 };
 pub use rate_limit::{RateLimit, RateLimitBy, SharedCounters};
 pub use reload::{Guard, Reload};
-pub use route::{HostRewrite, Route, ValueMatch};
+pub use route::{Route, ValueMatch};
 pub use schema::{reference, schema};
-pub use source::{ExpandedValues, Read, Sources, Variables, read_again, read_str_with, read_with};
+pub use source::{ExpandedValues, Sources, Variables};
 pub use split::{Mirror, Split};
 pub use tls::{
     Certificate, ClientAuthMode, Hsts, HstsSetting, ListenerTls, TlsVersion, UpstreamTls,
@@ -84,8 +86,8 @@ pub use tracing::{Otlp, OtlpProtocol, SampleParent, Tracing, TracingSetting};
 pub use upstream::{Endpoint, Upstream};
 pub use values::{
     ByteSize, Cidr, Duration, EndpointAddress, ErrorStatus, Exactly, HeaderName, HostPattern,
-    ListenAddress, LostCode, Method, OriginPattern, Path, ProbeTarget, Span, Spanned, Switch,
-    Template, TrustedProxy,
+    HostRewrite, ListenAddress, LostCode, Method, OriginPattern, Path, ProbeTarget, Span, Spanned,
+    Switch, Template, TrustedProxy,
 };
 
 pub use yaml::{Kind, Node, Resolved, Scalar, tree};

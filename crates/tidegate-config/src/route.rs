@@ -1,15 +1,12 @@
 use super::union::short_or_long;
-use super::values::is_host;
 use super::{
     ByteSize, CacheSetting, CompressionSetting, CorsPolicy, Duration, Exactly, Files, HeaderName,
-    Headers, HostPattern, MaintenanceSetting, Method, Mirror, Path, PathSetting, RateLimit,
-    Redirect, Respond, RetrySetting, Spanned, Split, Switch, WebSocketSetting,
+    Headers, HostPattern, HostRewrite, MaintenanceSetting, Method, Mirror, Path, PathSetting,
+    RateLimit, Redirect, Respond, RetrySetting, Spanned, Split, Switch, WebSocketSetting,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::str::FromStr;
-use tidegate_http::host::{is_authority, without_port};
 
 /// Which requests, and where they go.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -140,47 +137,6 @@ pub struct Rewrite {
     /// The `Host` that the upstream sees: `preserve` (default) the client's, `upstream` the
     /// endpoint's, or a name of its own.
     pub host: Option<HostRewrite>,
-}
-
-/// The `Host` that the upstream sees.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostRewrite {
-    /// What the client sent.
-    Preserve,
-    /// The endpoint's address.
-    Upstream,
-    /// A name of its own.
-    Name(String),
-}
-
-/// How many letters of `preserve` and `upstream` may be wrong before it is taken for a name.
-const MISSPELT: usize = 2;
-
-impl FromStr for HostRewrite {
-    type Err = String;
-
-    fn from_str(written: &str) -> Result<Self, String> {
-        match written {
-            "preserve" => return Ok(Self::Preserve),
-            "upstream" => return Ok(Self::Upstream),
-            _ => {}
-        }
-        if written.ends_with(':') || !is_authority(written) || !is_host(without_port(written)) {
-            return Err("it is neither `preserve` nor `upstream` nor a host name".to_owned());
-        }
-        let lower = written.to_ascii_lowercase();
-        let is_near = |word: &&str| {
-            // Names of hosts may be long, and the distance costs their product.
-            lower.len() < 16 && strsim::damerau_levenshtein(&lower, word) <= MISSPELT
-        };
-        match ["preserve", "upstream"].into_iter().find(is_near) {
-            Some(word) => Err(format!(
-                "did you mean `{word}`? A host that is called so is written with its port: \
-                 `{written}:80`"
-            )),
-            None => Ok(Self::Name(written.to_owned())),
-        }
-    }
 }
 
 /// How long to wait for the upstream.

@@ -1,62 +1,27 @@
-//! The files of a configuration: reading them, their includes, their variables.
+//! The files of a configuration, their text, and what variables in them stand for.
+//! It parses nothing.
 
-use super::check;
-use super::diagnostics::Problems;
 use super::values::Span;
-use super::yaml::{self, Key, Kind, Node};
-use super::{BrokenParts, Config, schema};
-use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use tidegate_disk::matching;
 
-/// The most bytes of a file.
-const MAX_SIZE: u64 = 4 * 1024 * 1024;
-
 /// The most bytes of all files together.
-const MAX_TOTAL: usize = 64 * 1024 * 1024;
-
-/// What may stand in an included file.
-const INCLUDABLE: [&str; 3] = ["listeners", "upstreams", "routes"];
-
-/// A configuration that has been read, as far as it is sound.
-#[derive(Debug, Clone)]
-pub struct Read {
-    /// What is sound of it.
-    pub config: Config,
-    /// What is not.
-    pub problems: Problems,
-    /// What it was read from.
-    pub sources: Sources,
-    /// The names of all upstreams, sound or not.
-    pub declared_upstreams: BTreeSet<String>,
-    /// What is not sound, by its path.
-    pub broken: BrokenParts,
-    /// Where each route stood in the list, by its position: those that are not sound are gone.
-    pub route_indices: BTreeMap<Span, usize>,
-}
-
-impl Read {
-    /// The folder for what must outlive the process.
-    pub fn state_dir(&self) -> Option<PathBuf> {
-        let written = self.config.state_dir.as_ref()?;
-        Some(self.sources.folder(written.span).join(&written.value))
-    }
-}
+pub(super) const MAX_TOTAL: usize = 64 * 1024 * 1024;
 
 /// The files of a configuration, with their contents.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    files: Vec<(PathBuf, String)>,
+    pub(super) files: Vec<(PathBuf, String)>,
     /// Which of them are links.
-    linked: BTreeSet<u16>,
-    patterns: Vec<String>,
-    variables: Variables,
-    expanded: ExpandedValues,
+    pub(super) linked: BTreeSet<u16>,
+    pub(super) patterns: Vec<String>,
+    pub(super) variables: Variables,
+    pub(super) expanded: ExpandedValues,
     /// Whether the main file could not be read, so that its text is missing.
-    is_unread: bool,
+    pub(super) is_unread: bool,
 }
 
 /// What variables of the environment stand for in a configuration, and their names: it may be secret, and
@@ -75,7 +40,7 @@ impl ExpandedValues {
     /// Values from this length on are found within longer words, shorter ones by themselves.
     const LONG: usize = 8;
 
-    fn add(&mut self, value: &str, name: &str) {
+    pub(super) fn add(&mut self, value: &str, name: &str) {
         let value = value.trim();
         // Words of the configuration's own language, numbers and spans of time are no secrets, and are
         // everywhere.
@@ -140,15 +105,6 @@ impl Sources {
         self.files.iter().map(|(path, text)| (path.as_path(), text.as_str()))
     }
 
-    /// What the files say together, with what the variables stand for.
-    pub fn tree(&self) -> Option<Node> {
-        let (path, text) = self.files.first()?;
-        let mut reader = Reader { kept: Some(&self.files), ..Reader::new(&self.variables) };
-        let mut root = reader.parse(path, text.clone())?;
-        reader.include_all(path, &mut root);
-        Some(root)
-    }
-
     /// Every file that is, or by now would be, part of the configuration.
     pub fn watched(&self) -> BTreeSet<PathBuf> {
         let included = self.patterns.iter().flat_map(|it| matching(it).unwrap_or_default());
@@ -156,7 +112,7 @@ impl Sources {
     }
 
     /// The bytes of all files.
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.files.iter().map(|(_, text)| text.len()).sum()
     }
 
@@ -167,11 +123,6 @@ impl Sources {
             true => Some((path, tidegate_disk::read_start(path, MAX_TOTAL as u64)?.into())),
             false => Some((path, text.into())),
         }
-    }
-
-    /// What stands under a key of a text that is part of these files, read by itself.
-    pub(super) fn read_section(&self, path: &Path, text: String) -> Config {
-        Reader::new(&self.variables).read(path, text).config
     }
 
     /// A file's name and text, by its number.
@@ -202,7 +153,7 @@ impl Sources {
         file.and_then(|(path, _)| path.parent()).unwrap_or(Path::new(""))
     }
 
-    fn add(&mut self, path: &Path, text: String) -> Option<u16> {
+    pub(super) fn add(&mut self, path: &Path, text: String) -> Option<u16> {
         let number = u16::try_from(self.files.len()).ok()?;
         if self
             .files
@@ -236,47 +187,9 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Variables {
 }
 
 impl Variables {
-    fn get(&self, name: &str) -> Option<String> {
+    pub(super) fn get(&self, name: &str) -> Option<String> {
         self.0.get(name).cloned().or_else(|| std::env::var(name).ok())
     }
-}
-
-/// Reads a file and those that it includes.
-pub fn read_with(path: &Path, variables: &Variables) -> Read {
-    match read_file(path) {
-        Ok(text) => Reader::new(variables).read(path, text),
-        Err(reason) => {
-            let mut sources = Sources { variables: variables.clone(), ..Sources::default() };
-            sources.is_unread = true;
-            sources.add(path, String::new());
-            let mut problems = Problems::of(sources.clone());
-            problems.add(Span::default(), "", reason);
-            Read {
-                config: Config::default(),
-                problems,
-                sources,
-                declared_upstreams: BTreeSet::new(),
-                broken: BrokenParts::default(),
-                route_indices: BTreeMap::new(),
-            }
-        }
-    }
-}
-
-/// Reads files that were read before, whatever has become of them since; the first is the one that
-/// includes the others.
-pub fn read_again(files: &[(PathBuf, String)], variables: &Variables) -> Read {
-    let (path, text) = files.first().cloned().unwrap_or_default();
-    Reader { kept: Some(files), ..Reader::new(variables) }.read(&path, text)
-}
-
-/// Reads text that is in no file.
-pub fn read_str_with(text: &str, name: &str, variables: &Variables) -> Read {
-    Reader::new(variables).read(Path::new(name), text.to_owned())
-}
-
-fn read_file(path: &Path) -> Result<String, String> {
-    tidegate_disk::read_text(path, MAX_SIZE).map_err(|reason| format!("cannot be read: {reason}"))
 }
 
 /// Whether a file is a link, or stands below the folder of the configuration by a link alone.
@@ -289,265 +202,4 @@ fn is_link(path: &Path, folder: &Path) -> bool {
         return false;
     };
     path.starts_with(folder) && !real.starts_with(real_folder)
-}
-
-struct Reader<'v> {
-    variables: &'v Variables,
-    /// What is read in the place of the file system.
-    kept: Option<&'v [(PathBuf, String)]>,
-    sources: Sources,
-    /// Span, path, reason: collected before the sources are complete.
-    found: Vec<(Span, String, String)>,
-}
-
-impl<'v> Reader<'v> {
-    fn new(variables: &'v Variables) -> Self {
-        let sources = Sources { variables: variables.clone(), ..Sources::default() };
-        Self { variables, kept: None, sources, found: Vec::new() }
-    }
-
-    fn matching(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
-        let Some(kept) = self.kept else { return matching(pattern) };
-        let pattern = glob::Pattern::new(pattern).map_err(|error| error.to_string())?;
-        let paths = kept.iter().skip(1).map(|(path, _)| path);
-        Ok(paths.filter(|path| pattern.matches_path(path)).cloned().collect())
-    }
-
-    fn text(&self, path: &Path) -> Result<String, String> {
-        let Some(kept) = self.kept else { return read_file(path) };
-        let file = kept.iter().find(|(known, _)| known == path);
-        file.map(|(_, text)| text.clone()).ok_or_else(|| "was not kept".to_owned())
-    }
-
-    fn read(mut self, path: &Path, text: String) -> Read {
-        let mut root = self.parse(path, text);
-        if let Some(root) = &mut root {
-            self.include_all(path, root);
-        }
-        let mut problems = Problems::of(self.sources.clone());
-        for (span, path, reason) in self.found {
-            problems.add(span, path, reason);
-        }
-        let declared_upstreams = root
-            .as_ref()
-            .and_then(|root| root.get("upstreams"))
-            .map(|upstreams| match &upstreams.kind {
-                Kind::Mapping(entries) => entries.iter().map(|(key, _)| key.text.clone()).collect(),
-                _ => BTreeSet::new(),
-            })
-            .unwrap_or_default();
-        let route_indices = match root.as_ref().and_then(|root| root.get("routes")) {
-            Some(Node { kind: Kind::Sequence(routes), .. }) => {
-                routes.iter().enumerate().map(|(index, route)| (route.span, index)).collect()
-            }
-            _ => BTreeMap::new(),
-        };
-        let checked = root.map(|root| check::check(&schema::schema(), &root, &mut problems));
-        let (sound, broken) = checked.unwrap_or_default();
-        let config = sound.map_or_else(Config::default, |sound| {
-            Config::deserialize(&sound).unwrap_or_else(|error| {
-                // The check lets nothing through that the types refuse; were it to, it's said.
-                if problems.is_empty() {
-                    problems.add(sound.span, "", error.to_string());
-                }
-                Config::default()
-            })
-        });
-        Read { config, problems, sources: self.sources, declared_upstreams, broken, route_indices }
-    }
-
-    fn parse(&mut self, path: &Path, text: String) -> Option<Node> {
-        let number = u16::try_from(self.sources.files.len()).ok()?;
-        let mut faults = Vec::new();
-        let parsed = yaml::parse(&text, number, &mut faults);
-        self.sources.add(path, text);
-        let root = match parsed {
-            Ok(root) => root,
-            Err(fault) => {
-                faults.push(fault);
-                None
-            }
-        };
-        for fault in faults {
-            self.found.push((fault.span, String::new(), fault.reason));
-        }
-        let mut root = root.filter(|root| !root.is_null())?;
-        self.expand(&mut root);
-        Some(root)
-    }
-
-    /// Puts the variables into all scalars of the tree, whose depth is bounded.
-    fn expand(&mut self, node: &mut Node) {
-        match &mut node.kind {
-            Kind::Sequence(items) => items.iter_mut().for_each(|item| self.expand(item)),
-            Kind::Mapping(entries) => entries.iter_mut().for_each(|(_, node)| self.expand(node)),
-            Kind::Scalar(scalar) if scalar.text.contains('$') => {
-                let (variables, expanded) = (self.variables, &mut self.sources.expanded);
-                let value_of = |name: &str| {
-                    let value = variables.get(name)?;
-                    expanded.add(&value, name);
-                    Some(value)
-                };
-                match expand(&scalar.text, value_of) {
-                    Ok(text) => {
-                        let written = std::mem::replace(&mut scalar.text, text);
-                        scalar.unexpanded = Some(written.into());
-                    }
-                    Err(reason) => {
-                        scalar.is_broken = true;
-                        self.found.push((node.span, String::new(), reason));
-                    }
-                }
-            }
-            Kind::Scalar(_) => {}
-        }
-    }
-
-    fn include_all(&mut self, path: &Path, root: &mut Node) {
-        let patterns: Vec<(Span, String)> = match root.get("include").map(|node| &node.kind) {
-            Some(Kind::Sequence(items)) => items
-                .iter()
-                .filter_map(|item| match &item.kind {
-                    Kind::Scalar(scalar) if !scalar.is_broken => {
-                        Some((item.span, scalar.text.clone()))
-                    }
-                    _ => None,
-                })
-                .collect(),
-            _ => return,
-        };
-        let folder = path.parent().unwrap_or(Path::new(""));
-        for (span, pattern) in patterns {
-            let pattern = folder.join(pattern).display().to_string();
-            let files = self.matching(&pattern).unwrap_or_else(|reason| {
-                let reason = format!("{pattern} can't be followed: {reason}");
-                self.found.push((span, "include".to_owned(), reason));
-                Vec::new()
-            });
-            if files.is_empty() && !pattern.contains(['*', '?', '[']) {
-                self.found.push((span, "include".to_owned(), format!("there is no {pattern}")));
-            }
-            self.sources.patterns.push(pattern);
-            for file in files {
-                let known = self.sources.files.iter().any(|(known, _)| *known == file);
-                match self.text(&file) {
-                    Ok(_) if known => {}
-                    Ok(text) if self.sources.size() + text.len() > MAX_TOTAL => {
-                        let reason = format!(
-                            "{} is left out: all files together are larger than {} MiB",
-                            file.display(),
-                            MAX_TOTAL / 1024 / 1024
-                        );
-                        self.found.push((span, "include".to_owned(), reason));
-                        break;
-                    }
-                    Ok(text) => {
-                        if let Some(included) = self.parse(&file, text) {
-                            self.merge(root, included);
-                        }
-                    }
-                    Err(reason) => {
-                        let reason = format!("{} {reason}", file.display());
-                        self.found.push((span, "include".to_owned(), reason));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Adds what an included file holds to the file that includes it.
-    fn merge(&mut self, root: &mut Node, included: Node) {
-        let (Kind::Mapping(into), Kind::Mapping(entries)) = (&mut root.kind, included.kind) else {
-            self.found.push((included.span, String::new(), "it must be a mapping".to_owned()));
-            return;
-        };
-        for (key, node) in entries {
-            if !INCLUDABLE.contains(&key.text.as_str()) {
-                let reason = format!(
-                    "`{}` can't stand in an included file; only {} can",
-                    key.text,
-                    INCLUDABLE.join(", ")
-                );
-                self.found.push((key.span, key.text, reason));
-                continue;
-            }
-            match into.iter_mut().find(|(known, _)| known.text == key.text) {
-                None => into.push((key, node)),
-                Some((_, existing)) => match (&mut existing.kind, node.kind) {
-                    (Kind::Sequence(items), Kind::Sequence(more)) => items.extend(more),
-                    (Kind::Mapping(known), Kind::Mapping(more)) => {
-                        let taken = merge_mappings(&self.sources, &key.text, known, more);
-                        self.found.extend(taken);
-                    }
-                    _ => {
-                        let reason = "it must be of the same kind as in the including file";
-                        self.found.push((node.span, key.text, reason.to_owned()));
-                    }
-                },
-            }
-        }
-    }
-}
-
-/// Adds entries, and tells which names were taken already.
-fn merge_mappings(
-    sources: &Sources,
-    path: &str,
-    known: &mut Vec<(Key, Node)>,
-    more: Vec<(Key, Node)>,
-) -> Vec<(Span, String, String)> {
-    let mut taken = Vec::new();
-    let names: BTreeMap<String, Span> =
-        known.iter().map(|(key, _)| (key.text.clone(), key.span)).collect();
-    for (key, node) in more {
-        if let Some(first) = names.get(&key.text) {
-            let line = sources.line(*first, key.span);
-            let reason = format!("the name `{}` is taken in {line}", key.text);
-            taken.push((key.span, format!("{path}.{}", key.text), reason));
-        } else {
-            known.push((key, node));
-        }
-    }
-    taken
-}
-
-/// `${NAME}` and `${NAME:-default}`; `$$` stands for `$`.
-fn expand(text: &str, mut get: impl FnMut(&str) -> Option<String>) -> Result<String, String> {
-    let mut expanded = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('$') {
-        expanded.push_str(before);
-        if let Some(behind) = after.strip_prefix('$') {
-            expanded.push('$');
-            rest = behind;
-        } else if let Some(inside) = after.strip_prefix('{') {
-            let (inside, behind) =
-                inside.split_once('}').ok_or("`${` is not closed by `}`; write `$$` for a `$`")?;
-            let (name, default) = match inside.split_once(":-") {
-                Some((name, default)) => (name, Some(default)),
-                None => (inside, None),
-            };
-            let is_name = !name.is_empty()
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            if !is_name {
-                return Err("`${…}` needs the name of a variable; write `$$` for a `$`".to_owned());
-            }
-            // As in a shell, `:-` also stands in for a variable that is empty.
-            let value = get(name).filter(|value| default.is_none() || !value.is_empty());
-            match value.or(default.map(str::to_owned)) {
-                Some(value) => expanded.push_str(&value),
-                None => {
-                    return Err(format!(
-                        "the variable {name} is not set; set it, or write `${{{name}:-default}}`"
-                    ));
-                }
-            }
-            rest = behind;
-        } else {
-            expanded.push('$');
-            rest = after;
-        }
-    }
-    expanded.push_str(rest);
-    Ok(expanded)
 }

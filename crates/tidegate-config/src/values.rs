@@ -1,6 +1,5 @@
 //! The smallest parts of a configuration: durations, sizes, addresses, names.
 
-use super::route::HostRewrite;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
@@ -11,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::str::FromStr;
 use tidegate_http::address::Address;
+use tidegate_http::host::{is_authority, without_port};
 use tidegate_http::path::{self, Forwarded, PathPolicy, Spelling};
 
 /// Where something stands: the file by its number, line and column counted from 1.
@@ -450,7 +450,7 @@ fn judge_origin(written: &str) -> Result<(), String> {
 }
 
 /// Whether it is a name of letters, digits, `-`, `.` and `_`, or an IPv6 address in brackets, without a port.
-pub(super) fn is_host(written: &str) -> bool {
+fn is_host(written: &str) -> bool {
     let is_ipv6 = written.starts_with('[') && written.ends_with(']');
     let is_name = !written.is_empty()
         && written.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
@@ -572,5 +572,45 @@ fn judge_path(written: &str) -> Result<(), String> {
     match normal == written || *normal == path::encode(written, false) {
         true => Ok(()),
         false => Err(format!("requests are matched by normal paths: write `{normal}`")),
+    }
+}
+/// The `Host` that the upstream sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostRewrite {
+    /// What the client sent.
+    Preserve,
+    /// The endpoint's address.
+    Upstream,
+    /// A name of its own.
+    Name(String),
+}
+
+/// How many letters of `preserve` and `upstream` may be wrong before it is taken for a name.
+const MISSPELT: usize = 2;
+
+impl FromStr for HostRewrite {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        match written {
+            "preserve" => return Ok(Self::Preserve),
+            "upstream" => return Ok(Self::Upstream),
+            _ => {}
+        }
+        if written.ends_with(':') || !is_authority(written) || !is_host(without_port(written)) {
+            return Err("it is neither `preserve` nor `upstream` nor a host name".to_owned());
+        }
+        let lower = written.to_ascii_lowercase();
+        let is_near = |word: &&str| {
+            // Names of hosts may be long, and the distance costs their product.
+            lower.len() < 16 && strsim::damerau_levenshtein(&lower, word) <= MISSPELT
+        };
+        match ["preserve", "upstream"].into_iter().find(is_near) {
+            Some(word) => Err(format!(
+                "did you mean `{word}`? A host that is called so is written with its port: \
+                 `{written}:80`"
+            )),
+            None => Ok(Self::Name(written.to_owned())),
+        }
     }
 }
