@@ -1,4 +1,4 @@
-use super::http1::Head;
+use super::head::Head;
 use std::time::Duration;
 
 /// Where on the way something was tried.

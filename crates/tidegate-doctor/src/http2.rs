@@ -1,8 +1,8 @@
 //! HTTP/2 to upstreams that are spoken to in nothing else.
 
 use super::fault::Fault;
-use super::http1::Head;
-use super::probe::Plan;
+use super::head::Head;
+use super::plan::Plan;
 use super::wire::Duplex;
 use std::time::Instant;
 use tokio::time::timeout_at;

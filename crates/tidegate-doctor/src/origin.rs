@@ -3,9 +3,10 @@
 
 use super::code::Code;
 use super::fault::Fault;
-use super::http1::Head;
+use super::head::Head;
 use super::naming::seen;
-use super::probe::{self, Observed, Plan};
+use super::plan::Plan;
+use super::probe::{self, Observed};
 use super::target::quoted;
 use tidegate_http::origin::Origin;
 

@@ -1,7 +1,7 @@
 //! The client's side of the handshake (RFC 6455, section 4.1).
 
 use super::fault::Fault;
-use super::http1::Head;
+use super::head::Head;
 use super::target::quoted;
 use tidegate_http::websocket::handshake::accept_key;
 
