@@ -2,10 +2,10 @@
 
 use super::conditions::{Conditions, Demand, Scope};
 use super::cors;
-use super::handlers::{Kind, is_harmless, may_guard};
-use super::paths::{self, join};
+use super::handlers::Kind;
+use super::names::{is_harmless, is_proxy, may_guard};
+use super::paths::{self, join, rule_path};
 use super::program::Entry;
-use super::proxy::{is_proxy, rule_path};
 use super::rates;
 use super::run::Run;
 use super::target::Target;

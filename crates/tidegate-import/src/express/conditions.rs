@@ -1,6 +1,6 @@
 //! What a handler asks of the requests that it lets through to those behind it.
 
-use super::proxy::rule_path;
+use super::paths::rule_path;
 use crate::draft::{Cors, PathRule, RateLimit};
 
 /// The most parts that conditions may cut a route into.

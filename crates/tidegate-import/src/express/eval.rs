@@ -132,13 +132,13 @@ impl<'a> Run<'a> {
                 }
                 ChainElement::StaticMemberExpression(member) => {
                     let object = self.eval(&member.object);
-                    member_of(&object, member.property.name.as_str())
+                    object.member(member.property.name.as_str())
                 }
                 _ => Value::Unknown,
             },
             Expression::StaticMemberExpression(member) => {
                 let object = self.eval(&member.object);
-                member_of(&object, member.property.name.as_str())
+                object.member(member.property.name.as_str())
             }
             Expression::ComputedMemberExpression(member) => {
                 let object = self.eval(&member.object);
@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
                         found.map(|(_, item)| item.clone()).next().unwrap_or(Value::Unknown)
                     }
                     key => match key.plain() {
-                        Some(key) => member_of(&object, &key),
+                        Some(key) => object.member(&key),
                         None => Value::Unknown,
                     },
                 }
@@ -318,17 +318,5 @@ impl<'a> Run<'a> {
                 Value::Call(Rc::new(Call { name: name.to_owned(), arguments, line }))
             }
         }
-    }
-}
-
-/// `object.name`.
-pub(super) fn member_of<'a>(object: &Value<'a>, name: &str) -> Value<'a> {
-    match object {
-        Value::Object(_) => object.get(name).cloned().unwrap_or(Value::Null),
-        Value::Native(native) if native == "process.env" => Value::Text(Written::variable(name)),
-        Value::Native(native) if name == "default" => Value::Native(native.clone()),
-        Value::Native(native) => Value::Native(format!("{native}.{name}")),
-        Value::Call(call) if name == "upgrade" => Value::UpgradeOf(Rc::clone(call)),
-        _ => Value::Unknown,
     }
 }

@@ -6,6 +6,7 @@ mod conditions;
 mod cors;
 mod eval;
 mod handlers;
+mod names;
 mod paths;
 mod program;
 mod proxy;

@@ -11,6 +11,12 @@ pub(super) fn join(mount: &str, path: &str) -> String {
     }
 }
 
+/// The path of a rule, exact or not.
+pub(super) fn rule_path(rule: &PathRule) -> &str {
+    let (PathRule::Exact(path) | PathRule::Prefix(path)) = rule;
+    path
+}
+
 /// Characters that make a path a pattern.
 const PATTERN: [char; 10] = [':', '*', '(', ')', '{', '}', '?', '+', '[', '!'];
 

@@ -39,6 +39,14 @@ pub(super) struct Entry<'a> {
     pub handlers: Vec<Value<'a>>,
 }
 
+impl Entry<'_> {
+    /// A handler that may do anything.
+    pub(super) fn unseen(line: usize) -> Self {
+        let handlers = vec![Value::Unknown];
+        Self { line, methods: Vec::new(), is_prefix: true, paths: None, handlers }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Listen {
     pub port: Written,

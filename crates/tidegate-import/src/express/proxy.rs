@@ -1,7 +1,7 @@
 //! `createProxyMiddleware` of http-proxy-middleware.
 
 use super::assemble::Assembly;
-use super::paths::{self, join};
+use super::paths::{self, join, rule_path};
 use super::target::Target;
 use super::value::{Call, Value};
 use crate::draft::{Action, PathRule, Route, slug};
@@ -26,13 +26,6 @@ const MOOT: [&str; 14] = [
     "toProxy",
     "xfwd",
 ];
-
-/// Whether a call makes a proxy.
-pub(super) fn is_proxy(name: &str) -> bool {
-    ["http-proxy-middleware", "http-proxy-middleware.createProxyMiddleware"].contains(&name)
-        || name == "http-proxy-middleware.legacyCreateProxyMiddleware"
-        || name == "express-http-proxy"
-}
 
 /// A proxy's options, whatever its version.
 struct Options<'c, 'a> {
@@ -513,11 +506,6 @@ impl<'a> Assembly<'a> {
             routes.push(route);
         }
     }
-}
-
-pub(super) fn rule_path(rule: &PathRule) -> &str {
-    let (PathRule::Exact(path) | PathRule::Prefix(path)) = rule;
-    path
 }
 
 /// A field with this value as a template.

@@ -1,10 +1,8 @@
 //! Goes through a program as Node.js would, without running anything: what it says of its
 //! application is written down.
 
-use super::eval::member_of;
-use super::handlers::refuses;
+use super::names::refuses;
 use super::program::{Entry, Listen, Program, Upgrade};
-use super::unread::unseen;
 use super::value::{Call, Field, Function, Value};
 use crate::draft::PathRule;
 use crate::note::{Notes, Place};
@@ -116,7 +114,7 @@ impl<'a> Run<'a> {
             }
             BindingPattern::ObjectPattern(object) => {
                 for property in &object.properties {
-                    let inner = property.key.static_name().map(|name| member_of(&value, &name));
+                    let inner = property.key.static_name().map(|name| value.member(&name));
                     self.bind_pattern(&property.value, inner.unwrap_or(Value::Unknown));
                 }
             }
@@ -392,7 +390,7 @@ impl<'a> Run<'a> {
             (Value::Native(native), _) => {
                 self.native(&format!("{native}.{method}"), arguments, line)
             }
-            (object @ Value::Object(_), _) => match member_of(&object, method) {
+            (object @ Value::Object(_), _) => match object.member(method) {
                 Value::Function(function) => self.apply(function, &arguments),
                 _ => Value::Unknown,
             },
@@ -553,7 +551,7 @@ impl<'a> Run<'a> {
                 // Handlers that are for these paths may be among what follows.
                 let paths = arguments.first().filter(|_| other == "route").cloned();
                 if let Some(entries) = self.program.apps.get_mut(app) {
-                    entries.push(Entry { paths, ..unseen(line) });
+                    entries.push(Entry { paths, ..Entry::unseen(line) });
                 }
                 return Value::Unknown;
             }

@@ -18,7 +18,7 @@ impl<'a> Run<'a> {
                 if let Value::App(app) = value
                     && let Some(entries) = self.program.apps.get_mut(*app)
                 {
-                    entries.push(unseen(line));
+                    entries.push(Entry::unseen(line));
                 }
             }
         }
@@ -44,7 +44,7 @@ impl<'a> Run<'a> {
 
     fn close_all(&mut self, line: usize) {
         for entries in &mut self.program.apps {
-            entries.insert(0, unseen(line));
+            entries.insert(0, Entry::unseen(line));
         }
     }
 
@@ -76,10 +76,4 @@ impl<'a> Run<'a> {
         let line = self.line_of(Span::new(at, at));
         self.close_all(line);
     }
-}
-
-/// A handler that may do anything.
-pub(super) fn unseen<'a>(line: usize) -> Entry<'a> {
-    let handlers = vec![Value::Unknown];
-    Entry { line, methods: Vec::new(), is_prefix: true, paths: None, handlers }
 }

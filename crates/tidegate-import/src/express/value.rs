@@ -131,4 +131,16 @@ impl<'a> Value<'a> {
             _ => return None,
         })
     }
+
+    /// `this.name`.
+    pub(super) fn member(&self, name: &str) -> Self {
+        match self {
+            Self::Object(_) => self.get(name).cloned().unwrap_or(Self::Null),
+            Self::Native(native) if native == "process.env" => Self::Text(Written::variable(name)),
+            Self::Native(native) if name == "default" => Self::Native(native.clone()),
+            Self::Native(native) => Self::Native(format!("{native}.{name}")),
+            Self::Call(call) if name == "upgrade" => Self::UpgradeOf(Rc::clone(call)),
+            _ => Self::Unknown,
+        }
+    }
 }
