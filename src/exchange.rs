@@ -1,7 +1,5 @@
 //! One request and its response, as filters and logs see them.
 
-use crate::tls::TlsInfo;
-use crate::websocket::Initiator;
 use http::{Extensions, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::net::IpAddr;
@@ -271,6 +269,72 @@ pub struct Outcome<'o> {
     pub websocket: Option<WebSocketEnd<'o>>,
     /// What went wrong, in words for the operator.
     pub error: Option<&'o str>,
+}
+
+/// What a handshake has settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// `1.2` or `1.3`.
+    pub version: &'static str,
+    /// `TLS13_AES_256_GCM_SHA384`.
+    pub cipher: &'static str,
+    /// The name that the client asked for (SNI, RFC 6066).
+    pub server_name: Option<String>,
+    /// The certificate that the client has shown, verified.
+    pub client: Option<ClientCertificate>,
+}
+
+/// A client's certificate, signed by an authority of the listener's `client_auth`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The subject's distinguished name: `CN=billing, O=Example`, values escaped by RFC 4514.
+    pub subject: String,
+    /// The subject's other names: `DNS:billing.internal`, `URI:spiffe://example/billing`,
+    /// `email:ops@example.com`, `IP:10.0.0.1`.
+    pub alternative_names: Vec<String>,
+}
+
+/// Who ended a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Initiator {
+    /// The client: by its close frame, or by closing its connection.
+    Client,
+    /// The upstream: by its close frame, or by closing its connection.
+    Upstream,
+    /// Neither side sent anything for `websocket.idle_timeout`.
+    Idle,
+    /// It had lasted for `websocket.max_lifetime`.
+    Lifetime,
+    /// One of the route's limits.
+    Limit,
+    /// The gateway stops, or was told to drain.
+    Drain,
+    /// A reload changed its route or its endpoint.
+    Reload,
+    /// Somebody at the admin endpoint.
+    Kick,
+    /// The upstream did not answer the handshake in time.
+    Handshake,
+    /// A connection broke, or a peer answered no ping.
+    Network,
+}
+
+impl Initiator {
+    /// As it stands in logs (`websocket.close.initiator`).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Idle => "idle",
+            Self::Lifetime => "lifetime",
+            Self::Limit => "limit",
+            Self::Drain => "drain",
+            Self::Reload => "reload",
+            Self::Kick => "kick",
+            Self::Handshake => "handshake",
+            Self::Network => "network",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ mod exchange;
 mod explain;
 pub mod filter;
 mod gateway;
+mod histogram;
 mod history;
 #[doc(hidden)]
 pub mod internals;

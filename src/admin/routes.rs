@@ -1,9 +1,9 @@
 //! The routes and what they have done.
 
 use crate::explain::{conditions, facts};
+use crate::histogram::BOUNDS;
 use crate::routing::Rule;
 use crate::snapshot::{Route, Snapshot};
-use crate::telemetry::BOUNDS;
 use serde_json::{Map, Value, json};
 use tidegate_config::ExpandedValues;
 

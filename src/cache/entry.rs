@@ -17,6 +17,11 @@ const OVERHEAD: usize = 512;
 /// When it is fresh and what Pingora knows of it, and its head, as Pingora writes them down.
 pub(super) type Written = (Vec<u8>, Vec<u8>);
 
+/// Where a key is kept.
+pub(super) fn hash(key: &CompactCacheKey) -> u128 {
+    u128::from_be_bytes(key.combined_bin())
+}
+
 /// A response that is kept.
 pub(super) struct Entry {
     pub key: CompactCacheKey,

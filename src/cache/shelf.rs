@@ -1,4 +1,4 @@
-use super::entry::Entry;
+use super::entry::{Entry, hash};
 use super::fill::Fill;
 use super::marks::{Mark, Marks};
 use super::stampede::Stampede;
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use pingora::Result;
 use pingora_cache::eviction::lru::Manager;
 use pingora_cache::eviction::{CacheEntryKey, CacheEntryKeyRef, EvictionManager};
-use pingora_cache::key::{CacheHashKey, CompactCacheKey};
+use pingora_cache::key::CompactCacheKey;
 use pingora_cache::predictor::Predictor;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -369,9 +369,4 @@ impl EvictionManager for Shelf {
     async fn load(&self, _: &str) -> Result<()> {
         Ok(())
     }
-}
-
-/// Where a key is kept.
-pub(super) fn hash(key: &CompactCacheKey) -> u128 {
-    u128::from_be_bytes(key.combined_bin())
 }

@@ -1,8 +1,8 @@
 //! The shelf as Pingora wants to see it.
 
+use super::entry::hash;
 use super::entry::{Reader, weight};
 use super::fill::{Fill, Filler, Follower};
-use super::shelf::hash;
 use super::{Shelf, Target};
 use async_trait::async_trait;
 use http::header;

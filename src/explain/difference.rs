@@ -1,9 +1,9 @@
+use super::change::Change;
 use super::outline::{Facts, Outline, Sketch};
 use super::traffic::{Moved, Rules, moved};
 use super::written;
 use crate::snapshot::{Fate, Snapshot};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use tidegate_http::secret::REDACTED;
@@ -28,17 +28,6 @@ pub struct Difference {
     pub moved: Vec<Moved>,
     /// What becomes of live sessions, by the names of their routes.
     pub sessions: BTreeMap<String, Fate>,
-}
-
-/// One thing that is otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// What.
-    pub what: Cow<'static, str>,
-    /// How it was.
-    pub before: String,
-    /// How it is.
-    pub after: String,
 }
 
 /// Keys of a route that are wholly told by what it does, with those below them.

@@ -2,6 +2,7 @@
 //! are asked, nobody else.
 
 mod asked;
+mod change;
 mod cors;
 mod difference;
 #[cfg(test)]
@@ -19,7 +20,8 @@ mod traffic;
 mod written;
 
 pub use asked::Asked;
-pub use difference::{Change, Difference};
+pub use change::Change;
+pub use difference::Difference;
 pub(crate) use fate::Fate;
 pub(crate) use outline::{Outline, conditions, facts};
 pub(crate) use review::review;

@@ -1,6 +1,7 @@
 //! A difference as a table for people: what, before, after.
 
-use super::difference::{Change, Difference, taker};
+use super::change::Change;
+use super::difference::{Difference, taker};
 use super::traffic::Moved;
 
 /// The columns of a terminal that everybody has.

@@ -1,4 +1,4 @@
-use super::difference::Change;
+use super::change::Change;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Schema;
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,10 +11,10 @@ use super::upload::Upload;
 use crate::cache::Status;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
+use crate::histogram::Exemplar;
 use crate::load::{Place as ConnectionPlace, RequestPermit, Ticket};
 use crate::shared::Hold;
 use crate::snapshot::Route;
-use crate::telemetry::Exemplar;
 use crate::upstream::{CutOffHandle, Pool, SelectedEndpoint, UpstreamPermit, UseGuard};
 use crate::websocket::{
     CLIENT_GONE, CLOSE_TIMEOUT, End, Initiator, Order, Ticket as SessionTicket,

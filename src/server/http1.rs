@@ -1,6 +1,6 @@
+use super::accepted::{Connection, Terms};
 use super::bare::Bare;
 use super::client_stream::{ClientStream, Incoming, Refused, keeping_refusal, take_refused};
-use super::connection::{Connection, Terms};
 use super::engine::Engine;
 use super::http2;
 use super::tasks::TaskGuard;

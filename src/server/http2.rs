@@ -1,7 +1,7 @@
 mod responder;
 mod session;
 
-use super::connection::{Connection, Terms};
+use super::accepted::{Connection, Terms};
 use crate::proxy::begun;
 use bytes::Bytes;
 use h2::RecvStream;

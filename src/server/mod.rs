@@ -1,5 +1,6 @@
 //! The process around the gateway: listeners, signals, start and stop.
 
+mod accepted;
 mod apply;
 mod bare;
 mod client_stream;

@@ -4,7 +4,6 @@ mod access_log;
 mod alarm;
 mod escape;
 mod frames;
-mod histogram;
 mod json;
 pub(crate) mod log;
 mod output;
@@ -16,7 +15,6 @@ mod writer;
 
 pub(crate) use access_log::{AccessLog, FieldNames, Format};
 pub(crate) use alarm::Alarm;
-pub(crate) use histogram::{BOUNDS, Exemplar, Histogram};
 pub(crate) use recent::Recent;
 pub(crate) use requests::{Requests, Tally};
 pub(crate) use sampling::Sampling;

@@ -1,4 +1,4 @@
-use super::{Exemplar, Histogram};
+use crate::histogram::{Exemplar, Histogram};
 use http::Method;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};

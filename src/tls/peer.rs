@@ -1,3 +1,4 @@
+use crate::exchange::{ClientCertificate, TlsInfo};
 use rustls::{ProtocolVersion, ServerConnection};
 use std::fmt::Write as _;
 use tidegate_http::control::is_control;
@@ -5,29 +6,6 @@ use x509_parser::der_parser::asn1_rs::Any;
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
-
-/// What a handshake has settled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsInfo {
-    /// `1.2` or `1.3`.
-    pub version: &'static str,
-    /// `TLS13_AES_256_GCM_SHA384`.
-    pub cipher: &'static str,
-    /// The name that the client asked for (SNI, RFC 6066).
-    pub server_name: Option<String>,
-    /// The certificate that the client has shown, verified.
-    pub client: Option<ClientCertificate>,
-}
-
-/// A client's certificate, signed by an authority of the listener's `client_auth`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// The subject's distinguished name: `CN=billing, O=Example`, values escaped by RFC 4514.
-    pub subject: String,
-    /// The subject's other names: `DNS:billing.internal`, `URI:spiffe://example/billing`,
-    /// `email:ops@example.com`, `IP:10.0.0.1`.
-    pub alternative_names: Vec<String>,
-}
 
 impl TlsInfo {
     pub(super) fn of(connection: &ServerConnection) -> Self {

@@ -1,5 +1,5 @@
 use super::ConcurrencyLimit;
-use crate::telemetry::Histogram;
+use crate::histogram::Histogram;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 

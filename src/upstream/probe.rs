@@ -8,7 +8,6 @@ use super::reason::reason;
 use super::{Endpoint, Pool};
 use crate::background;
 use crate::tls;
-use crate::websocket::CLOSE_TIMEOUT;
 use pingora::http::RequestHeader;
 use pingora::listeners::ALPN;
 use pingora::protocols::http::client::HttpSession;
@@ -26,6 +25,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// A 101 that opens no WebSocket.
 const NO_WEBSOCKET: ErrorType = ErrorType::Custom("no WebSocket");
+
+/// How long an endpoint may take to end the WebSocket of a health check.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How endpoints are asked whether they are well.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -18,10 +18,11 @@ pub(crate) use connector::TunnelConnector;
 pub(crate) use drain::close_spread;
 pub(crate) use handshake_limit::{HandshakeLimit, HandshakeTimeout};
 
+pub use crate::exchange::Initiator;
 pub(crate) use origins::Origins;
 pub(crate) use registry::{Full, Registry, Selector, Ticket, Totals};
 pub(crate) use session::{CLOSE_TIMEOUT, Order, TRY_AGAIN_LATER};
-pub use session::{End, Identity, Initiator, Session};
+pub use session::{End, Identity, Session};
 pub(crate) use settings::{Bounds, Ping, Quota, Settings, UpstreamLost};
 pub use settings::{LogFrames, OnChange};
 pub(crate) use tap::CLIENT_GONE;

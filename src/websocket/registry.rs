@@ -1,5 +1,6 @@
-use super::session::{End, Initiator, Order, Session};
+use super::session::{End, Order, Session};
 use super::settings::Quota;
+use crate::exchange::Initiator;
 use crate::exchange::{UserId, UserIdOrigin};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;

@@ -1,6 +1,6 @@
 use super::HandshakeLimit;
 use super::settings::{LogFrames, OnChange};
-use crate::exchange::UserId;
+use crate::exchange::{Initiator, UserId};
 use atomic_waker::AtomicWaker;
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -32,49 +32,6 @@ pub(crate) const TRY_AGAIN_LATER: u16 = 1013;
 
 /// How often a session is looked at that has no deadline.
 const IDLE_LOOK_INTERVAL: Duration = Duration::from_secs(3600);
-
-/// Who ended a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Initiator {
-    /// The client: by its close frame, or by closing its connection.
-    Client,
-    /// The upstream: by its close frame, or by closing its connection.
-    Upstream,
-    /// Neither side sent anything for `websocket.idle_timeout`.
-    Idle,
-    /// It had lasted for `websocket.max_lifetime`.
-    Lifetime,
-    /// One of the route's limits.
-    Limit,
-    /// The gateway stops, or was told to drain.
-    Drain,
-    /// A reload changed its route or its endpoint.
-    Reload,
-    /// Somebody at the admin endpoint.
-    Kick,
-    /// The upstream did not answer the handshake in time.
-    Handshake,
-    /// A connection broke, or a peer answered no ping.
-    Network,
-}
-
-impl Initiator {
-    /// As it stands in logs (`websocket.close.initiator`).
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Upstream => "upstream",
-            Self::Idle => "idle",
-            Self::Lifetime => "lifetime",
-            Self::Limit => "limit",
-            Self::Drain => "drain",
-            Self::Reload => "reload",
-            Self::Kick => "kick",
-            Self::Handshake => "handshake",
-            Self::Network => "network",
-        }
-    }
-}
 
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 use super::HandshakeTimeout;
 use super::lane::{Lane, Outstanding, Screened, Violation};
-use super::session::{CLOSE_TIMEOUT, End, GOING_AWAY, Initiator, Limit, REFUSAL_STOPPED, Session};
+use super::session::{CLOSE_TIMEOUT, End, GOING_AWAY, Limit, REFUSAL_STOPPED, Session};
 use super::settings::{LogFrames, Settings};
 use super::watch::{Watch, Watcher};
 use super::wire::Wire;
+use crate::exchange::Initiator;
 use crate::upstream::PIECE;
 use pingora::protocols::l4::ext::set_tcp_keepalive;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};

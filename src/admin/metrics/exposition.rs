@@ -1,6 +1,6 @@
 //! The text formats of metrics.
 
-use crate::telemetry::{BOUNDS, Exemplar, Histogram};
+use crate::histogram::{BOUNDS, Exemplar, Histogram};
 use std::fmt::{Display, Write as _};
 use std::time::SystemTime;
 

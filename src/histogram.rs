@@ -1,3 +1,6 @@
+//! Counts of durations in fixed classes, with exemplars, that requests add to without a lock.
+//! It knows nothing of what is measured.
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
