@@ -1,5 +1,5 @@
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
+use tidegate_http::stable_hash::stable_hash;
 
 const STRIPES: usize = 1024;
 
@@ -25,9 +25,7 @@ impl Marks {
     }
 
     fn stripe(&self, url: &str) -> Option<&AtomicU64> {
-        let mut hasher = DefaultHasher::new();
-        url.hash(&mut hasher);
-        let stripe = usize::try_from(hasher.finish() % STRIPES as u64).unwrap_or_default();
+        let stripe = usize::try_from(stable_hash(url) % STRIPES as u64).unwrap_or_default();
         self.stripes.get(stripe)
     }
 

@@ -1,8 +1,8 @@
 use super::Counts;
 use http::HeaderName;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_http::stable_hash;
 
 /// How a route's responses are kept.
 #[derive(Debug)]
@@ -23,11 +23,11 @@ pub struct Policy {
     pub counts: Arc<Counts>,
 }
 
-/// The settings alone: what has come of them is no part of what a route does.
-impl Hash for Policy {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.default_ttl, self.max_ttl).hash(state);
-        (self.stale_while_revalidate, self.stale_if_error).hash(state);
-        (&self.key_headers, &self.identity_headers).hash(state);
-    }
-}
+stable_hash!(Policy {
+    default_ttl,
+    max_ttl,
+    stale_while_revalidate,
+    stale_if_error,
+    key_headers,
+    identity_headers,
+} without { counts });

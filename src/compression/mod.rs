@@ -13,6 +13,8 @@ use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName};
 use pingora::http::ResponseHeader;
 use tidegate_http::encoding::Coding;
+use tidegate_http::stable_hash;
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// What is compressed, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Compression {
     pub levels: Levels,
 }
 
+stable_hash!(Compression { codings, min_size, types, levels });
+
 /// How hard each coding tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Levels {
@@ -38,6 +42,8 @@ pub struct Levels {
     pub zstd: i32,
 }
 
+stable_hash!(Levels { gzip, brotli, zstd });
+
 /// One media type, or several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediaRange {
@@ -47,6 +53,16 @@ pub enum MediaRange {
     Main(String),
     /// `*/*+suffix`, kept with its plus (RFC 6838, section 4.2.8).
     Suffix(String),
+}
+
+impl StableHash for MediaRange {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Exact(range) => (0_u8, range).feed(hasher),
+            Self::Main(range) => (1_u8, range).feed(hasher),
+            Self::Suffix(range) => (2_u8, range).feed(hasher),
+        }
+    }
 }
 
 impl MediaRange {

@@ -8,6 +8,8 @@ mod difference;
 #[cfg(test)]
 mod edits;
 mod fate;
+#[cfg(test)]
+mod fingerprints_hold;
 mod outline;
 #[cfg(test)]
 mod paths_agree;

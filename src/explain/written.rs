@@ -2,11 +2,11 @@ use super::change::Change;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Schema;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use tidegate_config::{self as config, Kind, Node, Scalar, Sources};
 use tidegate_http::secret::{
     REDACTED, holds_fields, is_secret_field, is_secret_key, without_url_secrets,
 };
+use tidegate_http::stable_hash::stable_hash;
 
 /// The most characters of a value that are shown.
 const SHOWN: usize = 80;
@@ -85,18 +85,12 @@ impl Written {
 
 impl Value {
     fn digest(&self) -> u64 {
-        self.whole.unwrap_or_else(|| digest(&self.shown))
+        self.whole.unwrap_or_else(|| stable_hash(&self.shown))
     }
 
     fn is_same_as(&self, other: &Self) -> bool {
         self.digest() == other.digest()
     }
-}
-
-fn digest(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// What is written otherwise.
@@ -197,7 +191,7 @@ impl<'s> Reader<'s> {
             if normal_default.as_deref() == Some(whole) {
                 return;
             }
-            let whole = (shown != whole).then(|| digest(whole));
+            let whole = (shown != whole).then(|| stable_hash(whole));
             into.insert(
                 path.to_owned(),
                 Value { shown, whole, default: default.clone(), is_mapping },

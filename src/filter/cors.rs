@@ -5,6 +5,7 @@ use http::{HeaderMap, Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use tidegate_http::control::is_control;
 use tidegate_http::origin::{Origin, OriginPattern};
+use tidegate_http::stable_hash;
 
 const ALLOW_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-allow-private-network");
@@ -30,6 +31,16 @@ pub struct CorsPolicy {
     pub private_network: bool,
 }
 
+stable_hash!(CorsPolicy {
+    origins,
+    methods,
+    headers,
+    expose,
+    credentials,
+    max_age,
+    private_network,
+});
+
 /// Cross-origin resource sharing by the Fetch standard.
 #[derive(Debug)]
 pub struct CorsFilter {
@@ -41,6 +52,8 @@ pub struct CorsFilter {
     expose: Option<HeaderValue>,
     max_age: HeaderValue,
 }
+
+stable_hash!(CorsFilter { policy } without { any_origin, written, allow_methods, expose, max_age });
 
 impl CorsFilter {
     /// A filter for this policy.

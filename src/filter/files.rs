@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tidegate_http::conditional::{Part, Validators, Verdict};
+use tidegate_http::stable_hash;
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// Serves the files of a folder.
 #[derive(Debug)]
@@ -26,6 +28,14 @@ pub(crate) struct FilesFilter {
     pub immutable: Vec<glob::Pattern>,
 }
 
+impl StableHash for FilesFilter {
+    fn feed(&self, hasher: &mut StableHasher) {
+        let Self { folder, rewrite_prefix, cache_control, immutable } = self;
+        (folder, rewrite_prefix, cache_control).feed(hasher);
+        hasher.list(immutable.iter().map(glob::Pattern::as_str));
+    }
+}
+
 /// A folder of files.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -36,6 +46,8 @@ pub(crate) struct Folder {
     /// The file for paths that are none, below the root.
     pub fallback: Option<String>,
 }
+
+stable_hash!(Folder { root, index, fallback });
 
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 

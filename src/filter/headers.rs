@@ -6,6 +6,8 @@ use http::header::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use std::fmt;
 use tidegate_http::secret::{REDACTED, is_secret_field};
+use tidegate_http::stable_hash;
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 use tidegate_http::template::{Part, Template, Variable};
 
 /// Sets, adds and removes header fields, of the request that goes to the upstream and of the
@@ -18,6 +20,8 @@ pub(crate) struct HeadersFilter {
     pub response: Changes,
 }
 
+stable_hash!(HeadersFilter { request, response });
+
 /// What is done to a message's fields, in the order in which it is done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
@@ -29,6 +33,8 @@ pub(crate) struct Changes {
     pub add: Vec<(FieldName, FieldValue)>,
 }
 
+stable_hash!(Changes { remove, set, add });
+
 /// The name of a field, and how it is spelt in HTTP/1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FieldName {
@@ -38,6 +44,8 @@ pub(crate) struct FieldName {
     pub spelling: Bytes,
 }
 
+stable_hash!(FieldName { name, spelling });
+
 /// The value of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FieldValue {
@@ -45,6 +53,15 @@ pub(crate) enum FieldValue {
     Fixed(HeaderValue),
     /// With variables.
     Filled(Template),
+}
+
+impl StableHash for FieldValue {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Fixed(value) => (0_u8, value).feed(hasher),
+            Self::Filled(template) => (1_u8, template).feed(hasher),
+        }
+    }
 }
 
 impl FieldValue {

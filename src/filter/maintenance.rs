@@ -3,6 +3,7 @@ use async_trait::async_trait;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 use ipnet::IpNet;
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// Answers 503 while the service is looked after.
 #[derive(Debug)]
@@ -13,6 +14,16 @@ pub(crate) struct MaintenanceFilter {
     pub allow: Vec<IpNet>,
     /// What is told to people.
     pub message: String,
+}
+
+impl StableHash for MaintenanceFilter {
+    fn feed(&self, hasher: &mut StableHasher) {
+        let Self { retry_after, allow, message } = self;
+        let allow = allow.iter().map(|network| (network.addr(), network.prefix_len()));
+        retry_after.feed(hasher);
+        hasher.list(allow);
+        message.feed(hasher);
+    }
 }
 
 #[async_trait]

@@ -3,9 +3,9 @@ use crate::rate_limit::RateLimit;
 use async_trait::async_trait;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// Answers 429 (RFC 6585, section 4) to who asks too often.
 pub(crate) struct RateLimitFilter {
@@ -46,10 +46,10 @@ fn too_many(limit: &RateLimit, wait: Duration) -> Reply {
         .header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
-/// What it allows, not where that is counted nor what was asked for: a route is the same without.
-impl fmt::Debug for RateLimitFilter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limits = self.limits.iter().map(|limit| (limit.settings(), limit.shared().is_some()));
-        f.debug_list().entries(limits).finish()
+/// What it allows, not what was asked for: a route is the same without.
+impl StableHash for RateLimitFilter {
+    fn feed(&self, hasher: &mut StableHasher) {
+        let Self { limits } = self;
+        hasher.list(limits.iter().map(|limit| (limit.settings(), limit.shared().is_some())));
     }
 }

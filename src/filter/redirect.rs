@@ -3,6 +3,7 @@ use super::{Error, Filter, Flow, Reply, Request};
 use async_trait::async_trait;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
+use tidegate_http::stable_hash;
 
 /// Sends clients elsewhere.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub(crate) struct RedirectFilter {
     /// By which status.
     pub status: StatusCode,
 }
+
+stable_hash!(RedirectFilter { to, status });
 
 #[async_trait]
 impl Filter for RedirectFilter {

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
+use tidegate_http::stable_hash;
 
 /// Gives one answer to all.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(crate) struct RespondFilter {
     /// Further fields.
     pub headers: Vec<(FieldName, FieldValue)>,
 }
+
+stable_hash!(RespondFilter { status, body, headers });
 
 #[async_trait]
 impl Filter for RespondFilter {

@@ -2,6 +2,8 @@ use super::{Error, Filter, Flow, Request};
 use crate::exchange::{UserId, UserIdOrigin};
 use async_trait::async_trait;
 use http::HeaderName;
+use tidegate_http::stable_hash;
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 use tidegate_http::{cookie, query};
 
 /// A place where a user id may stand.
@@ -15,11 +17,23 @@ pub enum Source {
     Cookie(String),
 }
 
+impl StableHash for Source {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Query(name) => (0_u8, name).feed(hasher),
+            Self::Header(name) => (1_u8, name).feed(hasher),
+            Self::Cookie(name) => (2_u8, name).feed(hasher),
+        }
+    }
+}
+
 /// Finds out who a request says it speaks for, so that log lines can name them.
 #[derive(Debug)]
 pub struct UserIdFilter {
     sources: Vec<Source>,
 }
+
+stable_hash!(UserIdFilter { sources });
 
 impl UserIdFilter {
     /// Looks in these places; the first that holds an id wins.

@@ -3,6 +3,7 @@ use http::header::{self, HeaderValue};
 use pingora::http::RequestHeader;
 use tidegate_http::address;
 use tidegate_http::host::without_port;
+use tidegate_http::stable_hash;
 use tidegate_http::template::{Part, Template, Variable};
 
 /// What the variables of a template stand for in one request.
@@ -126,6 +127,9 @@ pub(crate) struct UriTemplate {
     /// Whether a dot segment is written in it.
     has_dot_segment: bool,
 }
+
+// All else follows from it.
+stable_hash!(UriTemplate { template } without { places, wants_host, is_path, has_dot_segment });
 
 /// Where in a URI a variable stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@ use http::{HeaderMap, HeaderName};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 use tidegate_http::{address, cookie};
 
 /// Whose requests are counted together.
@@ -18,6 +19,18 @@ pub enum By {
     Cookie(String),
     /// Everybody's.
     All,
+}
+
+impl StableHash for By {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::ClientAddress => hasher.number(0),
+            Self::UserId => hasher.number(1),
+            Self::Header(name) => (2_u8, name).feed(hasher),
+            Self::Cookie(name) => (3_u8, name).feed(hasher),
+            Self::All => hasher.number(4),
+        }
+    }
 }
 
 /// Whose request it is.

@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tidegate_http::stable_hash;
 
 /// What is allowed, and to whom.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,6 +28,8 @@ pub struct Settings {
     /// Whose requests are counted together.
     pub by: By,
 }
+
+stable_hash!(Settings { scope, requests, per, burst, by });
 
 /// A limit, and what was asked for lately.
 #[derive(Debug)]

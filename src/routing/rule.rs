@@ -3,6 +3,8 @@ use http::{HeaderName, Method};
 use std::borrow::Cow;
 use tidegate_http::host::HostPattern;
 use tidegate_http::secret::{REDACTED, is_secret_field};
+use tidegate_http::stable_hash;
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// The path of a rule, normalised.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -12,6 +14,15 @@ pub enum PathRule {
     /// This path and all below it, at segment boundaries; without a trailing slash, so the
     /// root is the empty string.
     Prefix(String),
+}
+
+impl StableHash for PathRule {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Exact(path) => (0_u8, path).feed(hasher),
+            Self::Prefix(path) => (1_u8, path).feed(hasher),
+        }
+    }
 }
 
 impl PathRule {
@@ -47,6 +58,15 @@ pub enum ValueRule {
     Present(bool),
 }
 
+impl StableHash for ValueRule {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Exact(value) => (0_u8, value).feed(hasher),
+            Self::Present(wanted) => (1_u8, *wanted).feed(hasher),
+        }
+    }
+}
+
 impl ValueRule {
     fn matches<'v>(&self, mut values: impl Iterator<Item = &'v [u8]>) -> bool {
         match self {
@@ -70,6 +90,8 @@ pub struct Rule {
     /// All of these query parameters.
     pub query: Vec<(String, ValueRule)>,
 }
+
+stable_hash!(Rule { path, hosts, methods, headers, query });
 
 impl Rule {
     /// How many conditions beyond path and host it makes: more are more specific.

@@ -52,6 +52,8 @@ use tidegate_config::Sources;
 use tidegate_http::address::Address;
 use tidegate_http::host::without_port;
 use tidegate_http::path::PathPolicy;
+use tidegate_http::stable_hash;
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 use tidegate_http::via::Via;
 
 /// A compiled configuration.
@@ -289,6 +291,15 @@ pub struct RetryPolicy {
     pub backoff: Duration,
 }
 
+stable_hash!(RetryPolicy {
+    attempts,
+    on_connect_failure,
+    on_reset,
+    on_timeout,
+    on_status,
+    backoff,
+});
+
 /// The `Host` that an upstream sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostHeader {
@@ -298,6 +309,16 @@ pub enum HostHeader {
     Upstream,
     /// A name of its own.
     Name(http::HeaderValue),
+}
+
+impl StableHash for HostHeader {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Preserve => hasher.number(0),
+            Self::Upstream => hasher.number(1),
+            Self::Name(name) => (2_u8, name).feed(hasher),
+        }
+    }
 }
 
 impl Snapshot {

@@ -1,4 +1,4 @@
-use std::hash::{DefaultHasher, Hasher};
+use tidegate_http::stable_hash::stable_hash;
 
 /// Which part of the requests is logged, by the class of their status: 1xx to 5xx, each from 0 to
 /// 1.
@@ -21,9 +21,7 @@ impl Sampling {
 
 /// From 0 to below 1, by a request's id.
 fn part(request_id: &str) -> f64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(request_id.as_bytes());
-    (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64
+    (stable_hash(request_id) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use tidegate_http::address::Address;
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// How an upstream is spoken to by TLS: once as Pingora wants it, for requests, and once as rustls
 /// does, for tunnels, whose socket the gateway opens itself.
@@ -104,12 +104,13 @@ impl UpstreamTls {
     /// Makes both of what is written.
     pub fn new(options: ClientOptions) -> Result<Self, String> {
         let ClientOptions { ca, ca_certificates, identity, server_name, insecure } = options;
-        let mut hasher = DefaultHasher::new();
-        for certificate in &ca_certificates {
-            certificate.as_ref().hash(&mut hasher);
+        let mut hasher = StableHasher::new();
+        let chain = identity.as_ref().map(|it| it.chain.as_slice()).unwrap_or_default();
+        for certificates in [ca_certificates.as_slice(), chain] {
+            hasher.number(certificates.len() as u64);
+            certificates.iter().for_each(|certificate| hasher.bytes(certificate));
         }
-        identity.iter().flat_map(|it| &it.chain).for_each(|it| it.as_ref().hash(&mut hasher));
-        (&server_name, insecure, ca.is_some()).hash(&mut hasher);
+        (&server_name, insecure, ca.is_some()).feed(&mut hasher);
 
         let roots = ca.unwrap_or_else(|| Arc::clone(machine_roots()));
         let builder = ClientConfig::builder_with_provider(Arc::clone(provider()))

@@ -1,9 +1,9 @@
 use super::Endpoint;
 use pingora_ketama::{Bucket, Continuum};
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use tidegate_http::stable_hash::{StableHash, StableHasher, stable_hash};
 
 /// Which endpoint takes a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -21,6 +21,18 @@ pub enum Balance {
     StickyCookie(String),
 }
 
+impl StableHash for Balance {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::RoundRobin => hasher.number(0),
+            Self::LeastRequests => hasher.number(1),
+            Self::PeakEwma => hasher.number(2),
+            Self::Hash(key) => (3_u8, key).feed(hasher),
+            Self::StickyCookie(name) => (4_u8, name).feed(hasher),
+        }
+    }
+}
+
 /// What of a request is hashed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Key {
@@ -32,6 +44,17 @@ pub enum Key {
     Header(http::HeaderName),
     /// A cookie.
     Cookie(String),
+}
+
+impl StableHash for Key {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::UserId => hasher.number(0),
+            Self::ClientAddress => hasher.number(1),
+            Self::Header(name) => (2_u8, name).feed(hasher),
+            Self::Cookie(name) => (3_u8, name).feed(hasher),
+        }
+    }
 }
 
 /// A ring of endpoints, for consistent hashing by Ketama.
@@ -65,9 +88,20 @@ impl Ring {
 /// that stands for the name, whatever it resolves to.
 fn place(endpoint: &Endpoint) -> SocketAddr {
     endpoint.written().parse().unwrap_or_else(|_| {
-        let mut hasher = DefaultHasher::new();
-        endpoint.written().hash(&mut hasher);
-        let bits = u128::from(hasher.finish()) | 0xfd << 120;
+        let bits = u128::from(stable_hash(endpoint.written())) | 0xfd << 120;
         SocketAddr::new(IpAddr::V6(Ipv6Addr::from_bits(bits)), 0)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Replicas of several versions share these places.
+    #[test]
+    fn places_on_the_ring_are_the_same_in_every_version() {
+        let place_of = |host: &str| place(&Endpoint::new(host, 8080, 1, false)).to_string();
+        assert_eq!(place_of("10.0.0.1"), "10.0.0.1:8080");
+        assert_eq!(place_of("app.internal"), "[fd00::8ab:8d20:fda1:e911]:0");
+    }
 }

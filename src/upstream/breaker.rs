@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use tidegate_http::stable_hash;
 
 /// The most that may be under way to an upstream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -12,6 +13,8 @@ pub struct ConcurrencyLimits {
     /// Requests.
     pub requests: Option<usize>,
 }
+
+stable_hash!(ConcurrencyLimits { connections, pending, requests });
 
 /// One of the bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

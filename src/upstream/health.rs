@@ -1,6 +1,7 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use tidegate_http::stable_hash;
 
 /// How fast an endpoint's latency forgets, as its time constant.
 const MEMORY: f64 = 10.0;
@@ -26,6 +27,8 @@ pub struct Ejection {
     /// The most endpoints that may be ejected at a time, in percent.
     pub max_percent: u8,
 }
+
+stable_hash!(Ejection { connect_failures, server_errors, duration, max_percent });
 
 /// What is known of an endpoint: whether it may be used, and how busy it is.
 #[derive(Debug)]

@@ -5,12 +5,13 @@ use super::{
     Balance, Breaker, ConcurrencyLimits, Ejection, Endpoint, RetryBudget, SelectedEndpoint,
     UpstreamLimitExceeded, UpstreamPermit, UpstreamProtocol, schedule,
 };
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tidegate_http::address::Address;
+use tidegate_http::stable_hash;
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// The endpoints of an upstream, and which of them takes a request.
 #[derive(Debug)]
@@ -25,6 +26,15 @@ pub struct Pool {
     breaker: Option<Arc<Breaker>>,
     budget: RetryBudget,
     counts: Arc<Counts>,
+}
+
+/// How it is used, and its endpoints as they are written; its name and its state do not count.
+impl StableHash for Pool {
+    fn feed(&self, hasher: &mut StableHasher) {
+        self.settings.feed(hasher);
+        let endpoints = self.endpoints.iter();
+        hasher.list(endpoints.map(|it| (it.written(), it.weight(), it.is_backup())));
+    }
 }
 
 /// How a pool is used.
@@ -50,8 +60,20 @@ pub struct PoolSettings {
     pub sources: EndpointSources,
 }
 
+stable_hash!(PoolSettings {
+    protocol,
+    balance,
+    ejection,
+    slow_start,
+    panic_below,
+    bounds,
+    retry_percent,
+    idle_timeout,
+    sources,
+});
+
 /// Where endpoints come from beside the configuration.
-#[derive(Debug, Clone, Default, Hash)]
+#[derive(Debug, Clone, Default)]
 pub struct EndpointSources {
     /// `endpoints_file`.
     pub file: Option<PathBuf>,
@@ -60,6 +82,8 @@ pub struct EndpointSources {
     /// What DNS is asked for, as `discover` says.
     pub discovered: Option<String>,
 }
+
+stable_hash!(EndpointSources { file, is_file_empty, discovered });
 
 /// What of a request the choice depends on.
 #[derive(Debug, Clone, Copy, Default)]
@@ -86,13 +110,7 @@ enum Tier {
 impl PoolSettings {
     /// Changes when anything of it does.
     pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.protocol.fingerprint().hash(&mut hasher);
-        (&self.balance, &self.ejection, &self.bounds).hash(&mut hasher);
-        (self.slow_start, self.panic_below, self.retry_percent).hash(&mut hasher);
-        self.idle_timeout.hash(&mut hasher);
-        self.sources.hash(&mut hasher);
-        hasher.finish()
+        stable_hash::stable_hash(self)
     }
 }
 

@@ -1,7 +1,7 @@
 use crate::tls::UpstreamTls;
 use pingora::protocols::ALPN;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// How the endpoints are spoken to.
 #[derive(Debug, Clone)]
@@ -30,13 +30,17 @@ impl Default for UpstreamProtocol {
     }
 }
 
-impl UpstreamProtocol {
-    /// Changes when anything of it does.
-    pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.tls.as_ref().map(|tls| tls.fingerprint).hash(&mut hasher);
-        self.alpn.hash(&mut hasher);
-        self.http2_window.hash(&mut hasher);
-        hasher.finish()
+impl StableHash for UpstreamProtocol {
+    fn feed(&self, hasher: &mut StableHasher) {
+        let Self { tls, alpn, http2_window } = self;
+        tls.as_ref().map(|tls| tls.fingerprint).feed(hasher);
+        match alpn {
+            ALPN::H1 => hasher.number(0),
+            ALPN::H2 => hasher.number(1),
+            ALPN::H2H1 => hasher.number(2),
+            // Of health checks and tunnels alone.
+            ALPN::Custom(_) => hasher.number(3),
+        }
+        http2_window.feed(hasher);
     }
 }

@@ -3,6 +3,7 @@
 use http::HeaderValue;
 use std::sync::Arc;
 use tidegate_http::origin::{Origin, OriginPattern};
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// Pages of which origins may open WebSockets. A browser sends the cookies of a site with a handshake
 /// from any other site, and lets its page read what comes; only the server can refuse (RFC 6455,
@@ -18,6 +19,17 @@ pub enum Origins {
     Listed(Arc<[OriginPattern]>),
     /// The same, where the list is that of the route's CORS policy.
     OfCors(Arc<[OriginPattern]>),
+}
+
+impl StableHash for Origins {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Same => hasher.number(0),
+            Self::Any => hasher.number(1),
+            Self::Listed(patterns) => (2_u8, patterns).feed(hasher),
+            Self::OfCors(patterns) => (3_u8, patterns).feed(hasher),
+        }
+    }
 }
 
 impl Origins {

@@ -1,6 +1,8 @@
 use super::{HandshakeLimit, HandshakeTimeout, Origins};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use tidegate_http::stable_hash;
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// How a route treats WebSocket sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -25,6 +27,18 @@ pub struct Settings {
     pub upstream_lost: UpstreamLost,
 }
 
+stable_hash!(Settings {
+    origins,
+    idle_timeout,
+    max_lifetime,
+    quota,
+    bounds,
+    ping,
+    on_change,
+    log_frames,
+    upstream_lost,
+});
+
 impl Settings {
     /// How long the attempts of a handshake may take together: no longer than the session that it asks
     /// for could be silent, or last.
@@ -43,6 +57,15 @@ pub enum UpstreamLost {
     Code(u16),
     /// The end of its connection, as from the upstream itself.
     BareEnd,
+}
+
+impl StableHash for UpstreamLost {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Code(code) => (0_u8, *code).feed(hasher),
+            Self::BareEnd => hasher.number(1),
+        }
+    }
 }
 
 impl UpstreamLost {
@@ -68,6 +91,8 @@ pub struct Quota {
     pub evicts_oldest: bool,
 }
 
+stable_hash!(Quota { sessions, per_user, per_address, evicts_oldest });
+
 /// What a session may carry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Bounds {
@@ -80,6 +105,8 @@ pub struct Bounds {
     /// Whether a protocol error ends the session.
     pub strict: bool,
 }
+
+stable_hash!(Bounds { frame_size, message_size, messages_per_second, strict });
 
 impl Bounds {
     /// Whether a frame must be judged before any of it is passed on.
@@ -101,6 +128,8 @@ pub struct Ping {
     pub upstream: bool,
 }
 
+stable_hash!(Ping { interval, timeout, client, upstream });
+
 /// What becomes of sessions on a route or an endpoint that a reload changes or takes away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -114,6 +143,16 @@ pub enum OnChange {
     Close,
 }
 
+impl StableHash for OnChange {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Keep => hasher.number(0),
+            Self::Drain => hasher.number(1),
+            Self::Close => hasher.number(2),
+        }
+    }
+}
+
 /// How much of the frames is logged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -125,4 +164,14 @@ pub enum LogFrames {
     Headers,
     /// The beginning of text messages as well.
     Text,
+}
+
+impl StableHash for LogFrames {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Off => hasher.number(0),
+            Self::Headers => hasher.number(1),
+            Self::Text => hasher.number(2),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Which content coding a client likes best (RFC 9110, section 12.5.3).
 
+use crate::stable_hash::{StableHash, StableHasher};
 use http::{HeaderMap, header};
 
 /// A content coding that responses can get.
@@ -11,6 +12,16 @@ pub enum Coding {
     Brotli,
     /// RFC 8878.
     Zstd,
+}
+
+impl StableHash for Coding {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Gzip => hasher.number(0),
+            Self::Brotli => hasher.number(1),
+            Self::Zstd => hasher.number(2),
+        }
+    }
 }
 
 impl Coding {

@@ -1,5 +1,6 @@
 //! Host names as requests name them (RFC 9110, section 7.2).
 
+use crate::stable_hash::{StableHash, StableHasher};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -85,6 +86,15 @@ pub enum HostPattern {
     Exact(String),
     /// Every name that ends with this suffix, which begins with a dot.
     Below(String),
+}
+
+impl StableHash for HostPattern {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Exact(name) => (0_u8, name).feed(hasher),
+            Self::Below(name) => (1_u8, name).feed(hasher),
+        }
+    }
 }
 
 impl HostPattern {

@@ -24,6 +24,7 @@ pub mod redact;
 pub mod request_id;
 pub mod secret;
 mod spelling;
+pub mod stable_hash;
 pub mod template;
 pub mod trace_context;
 pub mod url;

@@ -1,5 +1,7 @@
 //! Origins (RFC 6454) and the patterns that allow them.
 
+use crate::stable_hash::{StableHash, StableHasher};
+
 /// An origin as a browser sends it: scheme, host, port, or the opaque `null`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin<'o> {
@@ -111,6 +113,17 @@ pub enum OriginPattern {
         /// The port.
         port: u16,
     },
+}
+
+impl StableHash for OriginPattern {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Any => hasher.number(0),
+            Self::Opaque => hasher.number(1),
+            Self::Exact { scheme, host, port } => (2_u8, scheme, host, *port).feed(hasher),
+            Self::Below { scheme, suffix, port } => (3_u8, scheme, suffix, *port).feed(hasher),
+        }
+    }
 }
 
 impl OriginPattern {

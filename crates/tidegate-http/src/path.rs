@@ -1,6 +1,7 @@
 //! Paths: their normal form (RFC 3986, section 6.2.2), so that no spelling walks past a prefix, and
 //! what is passed on of a spelling that services tell apart.
 
+use crate::stable_hash::{StableHash, StableHasher};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -60,6 +61,16 @@ pub enum EncodedSlash {
     Decode,
 }
 
+impl StableHash for EncodedSlash {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Reject => hasher.number(0),
+            Self::Keep => hasher.number(1),
+            Self::Decode => hasher.number(2),
+        }
+    }
+}
+
 /// What of a path's spelling is passed on. Routing uses the normal form, whatever this says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PathPolicy {
@@ -70,6 +81,8 @@ pub struct PathPolicy {
     /// Whether `.` and `..` are passed on; else they are resolved.
     pub keeps_dot_segments: bool,
 }
+
+crate::stable_hash!(PathPolicy { encoded_slash, keeps_duplicate_slashes, keeps_dot_segments });
 
 impl PathPolicy {
     /// Only normal paths are passed on.

@@ -1,6 +1,7 @@
 //! A text with variables, written as RFC 6570 writes the simplest of its expressions:
 //! `https://{host}{path}`.
 
+use crate::stable_hash::{StableHash, StableHasher};
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,6 +11,8 @@ pub struct Template {
     parts: Box<[Part]>,
 }
 
+crate::stable_hash!(Template { parts });
+
 /// A piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Part {
@@ -17,6 +20,15 @@ pub enum Part {
     Literal(Box<str>),
     /// What the request says.
     Variable(Variable),
+}
+
+impl StableHash for Part {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::Literal(text) => (0_u8, text).feed(hasher),
+            Self::Variable(variable) => (1_u8, variable).feed(hasher),
+        }
+    }
 }
 
 /// What a request says.
@@ -44,6 +56,24 @@ pub enum Variable {
     Query,
     /// The path and, if there is one, `?` and the query (RFC 9112, section 3.2).
     Target,
+}
+
+impl StableHash for Variable {
+    fn feed(&self, hasher: &mut StableHasher) {
+        match self {
+            Self::ClientAddress => hasher.number(0),
+            Self::RequestId => hasher.number(1),
+            Self::UserId => hasher.number(2),
+            Self::Route => hasher.number(3),
+            Self::Method => hasher.number(4),
+            Self::Scheme => hasher.number(5),
+            Self::Host => hasher.number(6),
+            Self::Authority => hasher.number(7),
+            Self::Path => hasher.number(8),
+            Self::Query => hasher.number(9),
+            Self::Target => hasher.number(10),
+        }
+    }
 }
 
 impl Variable {

@@ -4,22 +4,22 @@ use crate::filter::{Filter, RedirectFilter, RespondFilter, UriTemplate};
 use crate::routing::{PathRule, Rule};
 use http::StatusCode;
 use http::header::HeaderValue;
-use std::fmt;
 use std::sync::Arc;
 use tidegate_config::{self as config, Problem, Redirect, Respond, Span, Spanned, defaults};
+use tidegate_http::stable_hash::{StableHash, StableHasher, stable_hash};
 use tidegate_http::template::{Part, Template, Variable};
 
 /// What a route answers by itself, in the place of an upstream.
 #[derive(Clone)]
 pub(super) struct Answer {
     filter: Arc<dyn Filter>,
-    /// What it is, in words that change when it does.
-    written: String,
+    /// Changes when it does.
+    fingerprint: u64,
 }
 
 impl Answer {
-    fn new(filter: impl Filter + fmt::Debug + 'static) -> Self {
-        Self { written: format!("{filter:?}"), filter: Arc::new(filter) }
+    fn new(filter: impl Filter + StableHash + 'static) -> Self {
+        Self { fingerprint: stable_hash(&filter), filter: Arc::new(filter) }
     }
 
     pub(super) fn filter(&self) -> Arc<dyn Filter> {
@@ -27,9 +27,10 @@ impl Answer {
     }
 }
 
-impl fmt::Debug for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.written)
+impl StableHash for Answer {
+    fn feed(&self, hasher: &mut StableHasher) {
+        let Self { filter: _, fingerprint } = self;
+        fingerprint.feed(hasher);
     }
 }
 

@@ -8,10 +8,11 @@ use crate::routing::Rule;
 use crate::websocket::Origins;
 use std::sync::Arc;
 use tidegate_config as config;
+use tidegate_http::stable_hash;
 use tidegate_http::template::Variable;
 
 /// What stands on the way of a route's requests.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Chain {
     headers: Arc<HeadersFilter>,
     user_id: Option<Arc<UserIdFilter>>,
@@ -21,6 +22,8 @@ pub(super) struct Chain {
     answer: Option<Answer>,
     pub(super) compression: Option<Arc<Compression>>,
 }
+
+stable_hash!(Chain { headers, user_id, cors, maintenance, rate_limits, answer, compression });
 
 impl Chain {
     /// Whether upstreams are told who asks.

@@ -8,7 +8,6 @@ use crate::upstream::Pool;
 use http::{HeaderValue, Method};
 use pingora::protocols::ALPN;
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_config::{
@@ -16,6 +15,7 @@ use tidegate_config::{
 };
 use tidegate_http::host::HostPattern;
 use tidegate_http::path::{self, PathPolicy};
+use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 impl Compiler<'_> {
     /// What a request must be like for this route to take it.
@@ -78,7 +78,6 @@ impl Compiler<'_> {
         let splits = self.splits(written, at, pools);
         let mirror = self.mirror(written, at, pools).map(Arc::new);
         let filters = chain.filters(self.surroundings);
-        let seen_by = format!("{chain:?}");
         let rewrite_prefix = self.rewrite_prefix(written, at, rule);
         let host = host(written);
         let cache = self.cache(written, at, chain);
@@ -130,8 +129,8 @@ impl Compiler<'_> {
             fingerprint: 0,
             session_fingerprint: 0,
         };
-        route.session_fingerprint = fingerprint(&route, rule, &seen_by, false);
-        route.fingerprint = fingerprint(&route, rule, &seen_by, true);
+        route.session_fingerprint = fingerprint(&route, rule, chain, false);
+        route.fingerprint = fingerprint(&route, rule, chain, true);
         Some(route)
     }
 
@@ -280,39 +279,53 @@ pub(super) fn method(written: &config::Method) -> Option<Method> {
     Method::from_bytes(written.as_str().as_bytes()).ok()
 }
 
-/// A number that changes when anything that the route does changes.
-fn fingerprint(route: &Route, rule: &Rule, seen_by: &str, with_endpoints: bool) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    rule.hash(&mut hasher);
-    seen_by.hash(&mut hasher);
-    let pool = route.pool.as_ref();
-    pool.map(|pool| pool.name()).hash(&mut hasher);
-    for endpoint in pool.into_iter().filter(|_| with_endpoints).flat_map(|pool| pool.endpoints()) {
-        (endpoint.written(), endpoint.weight(), endpoint.is_backup()).hash(&mut hasher);
-    }
-    for split in &route.splits {
-        (split.pool.name(), &split.when).hash(&mut hasher);
-    }
-    let settings = pool.map(|pool| pool.settings());
-    settings.map(|it| it.protocol.fingerprint()).hash(&mut hasher);
-    if with_endpoints {
-        settings.map(|it| it.fingerprint()).hash(&mut hasher);
-        let mirror = route.mirror.as_ref().map(|it| (it.pool.name(), it.percent, it.timeout));
-        mirror.hash(&mut hasher);
-        (route.request_timeout, route.grpc_web, &route.retry).hash(&mut hasher);
-        route.cache.hash(&mut hasher);
-        let splits = route.splits.iter().map(|split| &split.pool);
-        for pool in splits {
-            pool.settings().fingerprint().hash(&mut hasher);
-            for endpoint in pool.endpoints() {
-                (endpoint.written(), endpoint.weight(), endpoint.is_backup()).hash(&mut hasher);
-            }
+/// A number that changes when anything that the route does changes, and is the same in every process: the
+/// endpoints of an upstream count as they are written.
+fn fingerprint(route: &Route, rule: &Rule, chain: &Chain, with_endpoints: bool) -> u64 {
+    let Route {
+        pool,
+        splits,
+        mirror,
+        cache,
+        rewrite_prefix,
+        path,
+        host,
+        websocket,
+        connect_timeout,
+        tls_timeout,
+        first_byte_timeout,
+        read_timeout,
+        write_timeout,
+        request_timeout,
+        grpc_web,
+        retry,
+        max_body_size,
+        // They follow from the chain, or hold for all routes, or are no part of what the route does.
+        filters: _,
+        origin_check_at: _,
+        compression: _,
+        watcher: _,
+        name: _,
+        edge: _,
+        requests: _,
+        fingerprint: _,
+        session_fingerprint: _,
+    } = route;
+    let mut hasher = StableHasher::new();
+    (rule, chain).feed(&mut hasher);
+    pool.as_ref().map(|pool| pool.name()).feed(&mut hasher);
+    hasher.list(splits.iter().map(|split| (split.pool.name(), &split.when)));
+    match with_endpoints {
+        false => pool.as_ref().map(|pool| &pool.settings().protocol).feed(&mut hasher),
+        true => {
+            pool.as_deref().feed(&mut hasher);
+            hasher.list(splits.iter().map(|split| &*split.pool));
+            mirror.as_ref().map(|it| (it.pool.name(), it.percent, it.timeout)).feed(&mut hasher);
+            (request_timeout, grpc_web, retry, cache).feed(&mut hasher);
         }
     }
-    (&route.rewrite_prefix, route.path).hash(&mut hasher);
-    format!("{:?} {:?}", route.host, route.websocket).hash(&mut hasher);
-    (route.connect_timeout, route.read_timeout, route.write_timeout).hash(&mut hasher);
-    (route.tls_timeout, route.first_byte_timeout).hash(&mut hasher);
-    route.max_body_size.hash(&mut hasher);
+    (rewrite_prefix, path, host, websocket).feed(&mut hasher);
+    (connect_timeout, tls_timeout, first_byte_timeout).feed(&mut hasher);
+    (read_timeout, write_timeout, max_body_size).feed(&mut hasher);
     hasher.finish()
 }
