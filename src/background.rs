@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_panics_is_listed_and_runs_again() {
+    async fn panicked_task_is_listed_and_restarted() {
         let begun = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&begun);
         let task = keep("kept", move || {
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_is_aborted_while_it_is_down_does_not_stay_down() {
+    async fn aborted_task_is_no_longer_listed_as_down() {
         let down = || keep("aborted", || async { panic!("over") });
         let (first, second) = (down(), down());
         let state = || of("aborted").map(|panics| panics.state);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_ends_soon_after_a_panic_does_not_stay_down() {
+    async fn task_that_ends_after_a_panic_is_listed_as_stopped() {
         let mut is_first = true;
         let task = keep("ending", move || {
             let panics = std::mem::take(&mut is_first);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_cannot_run_again_is_listed_as_down() {
+    async fn panicked_task_without_restart_is_listed_as_down() {
         spawn("spawned", async { panic!("over") }).await.expect("the task itself ends");
         let panics = of("spawned").expect("listed");
         assert_eq!((panics.count, panics.state), (1, State::Down));
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_panics_is_listed_until_it_succeeds() {
+    async fn panicked_blocking_work_is_listed_until_it_succeeds() {
         let work = blocking("blocking", || -> u32 { panic!("over {}", 1) }).await;
         assert_eq!(work, Err(Panicked));
         let panics = of("blocking").expect("listed");
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_panics_goes_on() {
+    fn panicked_thread_is_restarted() {
         let mut rounds = 0;
         keep_on_thread("thread", || {
             rounds += 1;

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_filled_in_and_harmless() {
+    fn known_placeholders_are_filled_in_and_escaped() {
         let page = Page::new(
             Kind::Html,
             "<p {x}>{{status}} {{reason}}: {{message}} ({{request.id}}) {{other}}",
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc8259_7_what_is_filled_into_json_stays_in_its_string() {
+    fn rfc8259_7_placeholder_value_stays_inside_its_json_string() {
         let page =
             Page::new(Kind::Json, r#"{"code":{{status}},"n":"{{error}}","m":"{{message}}"}"#);
         for message in ["plain", "\"", "\\", "\\\",\"x\":\"", "\n\r\t\0\u{7f}", "\u{2028}ß🦀"] {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_of_its_own_goes_before_its_class() {
+    fn page_of_a_status_precedes_the_page_of_its_class() {
         let pages = Pages {
             exact: [(404, Page::new(Kind::Html, "exact"))].into(),
             classes: [(4, Page::new(Kind::Html, "class"))].into(),

@@ -342,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_id_is_bounded_and_harmless() {
+    fn user_id_is_bounded_and_printable() {
         let id = |written: &str| {
             UserId::new(written, UserIdOrigin::Query).map(|id| id.as_str().to_owned())
         };
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn user_ids_that_differ_anywhere_stay_different() {
+    fn different_user_ids_stay_different() {
         let of = |written: &[u8]| UserId::from_bytes(written, UserIdOrigin::Header).expect("an id");
         let long = |last: &str| ["k".repeat(299), last.to_owned()].concat();
         let ids = [

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refusals_are_named_by_their_status() {
+    async fn acme_error_names_the_request_and_its_status() {
         let problem = r#"{"type":"urn:ietf:params:acme:error:serverInternal","detail":"x"}"#;
         let got = refused(Method::GET, 500, problem);
         assert!(got.ends_with("GET https://a/dir is 500 Internal Server Error serverInternal: x"));
@@ -117,7 +117,7 @@ mod tests {
         assert!(judged(Method::GET, 200, "{}").is_ok());
     }
     #[tokio::test(start_paused = true)]
-    async fn answers_are_bounded_in_size_and_time() {
+    async fn acme_response_is_bounded_in_size_and_time() {
         use futures_util::stream;
         use http_body_util::StreamBody;
         use std::io;

@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_and_dates_are_read_and_bounded() {
+    fn retry_after_seconds_and_dates_are_read_and_capped() {
         assert_eq!(noted("0"), (Some(0), Some(0)));
         assert_eq!(noted(" 90 "), (Some(90), Some(90)));
         for long in ["18446744073709551615", "99999999999999999999999", "86401"] {
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_response_counts() {
+    fn last_response_decides_retry_after() {
         let (retry_after, mut headers) = (RetryAfter::default(), HeaderMap::new());
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         retry_after.note(&mut headers);

@@ -166,7 +166,7 @@ mod tests {
     use tidegate_config::AcmeChallenge;
 
     #[test]
-    fn one_orders_at_a_time_and_the_lock_goes_with_who_had_it() {
+    fn order_lock_has_one_holder_and_is_released_on_drop() {
         let folder = tempfile::tempdir().unwrap();
         let settings = |name: &str| Settings {
             domains: vec![name.to_owned()],

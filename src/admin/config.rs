@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_do_not_show() {
+    fn admin_config_shows_no_secrets() {
         let yaml = "
 admin: {address: 127.0.0.1:9901, token: verysecret0123456}
 tokens: [verysecret]

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_survey_finds_the_headers_that_are_there() {
+    fn survey_finds_exactly_the_headers_present() {
         let all = [
             (Known::Connection, "connection"),
             (Known::ContentLength, "content-length"),

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_asked_for_before_a_purge_is_told_from_what_comes_after() {
+    fn purge_changes_the_epoch_of_its_key_only() {
         let marks = Marks::new();
         let (a, b) = (marks.now("http://a/"), marks.now("http://b/"));
         marks.purge("http://a/");

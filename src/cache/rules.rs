@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9111_4_2_how_long_it_is_fresh_less_how_old_it_is() {
+    fn rfc9111_4_2_freshness_is_the_lifetime_less_the_age() {
         for (fields, expected) in [
             (&[("cache-control", "max-age=60")][..], 58),
             (&[("cache-control", "max-age=60"), ("age", "50")], 8),
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc5861_how_long_it_may_be_stale() {
+    fn rfc5861_stale_windows_follow_cache_control() {
         for (cc, expected) in [
             ("max-age=60", (30, 300)),
             ("max-age=60, stale-while-revalidate=1", (1, 300)),
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9111_3_1_what_is_of_a_connection_or_a_request_is_not_kept() {
+    fn rfc9111_3_1_connection_and_request_headers_are_not_stored() {
         let meta = judged(&[
             ("cache-control", "max-age=60, no-cache=\"x-named\""),
             ("connection", "x-hop"),
@@ -529,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9111_3_2_a_304_renews_all_but_what_is_of_the_body() {
+    fn rfc9111_3_2_304_renews_all_headers_except_those_of_the_body() {
         let mut kept = response(200, &[("cache-control", "max-age=0"), ("x-a", "1"), ("x-a", "2")]);
         kept.insert_header("content-length", "10").expect("a length");
         let said = response(
@@ -545,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_nothing_of_what_others_would_get() {
+    fn error_response_is_not_stored_and_says_nothing_about_the_url() {
         for status in [500, 503, 429] {
             let response = response(status, &[("cache-control", "max-age=60")]);
             let arrival = Arrival::of(&response, Duration::ZERO);

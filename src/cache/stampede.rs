@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_cannot_share_wait_for_nobody_and_let_nobody_wait() {
+    fn requests_that_cannot_share_do_not_wait_nor_block_others() {
         let stampede = Stampede::new();
         let first = write(stampede.lock(&key(false), false));
         let second = write(stampede.lock(&key(false), false));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_answer_that_is_not_kept_nobody_waits() {
+    fn waiting_requests_proceed_after_an_uncacheable_response() {
         let stampede = Stampede::new();
         let first = write(stampede.lock(&key(true), false));
         assert!(!stampede.lock(&key(true), false).is_write());
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn sweep_removes_expired_keys_and_keeps_the_others() {
+    fn sweep_removes_only_expired_keys() {
         let stampede = Stampede::new();
         let count = || stampede.shard(0).expect("a shard").keys.len();
         let lock = |number, timeout| lock_one(&stampede, number, timeout);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn key_of_an_expired_lock_is_removed_with_its_request_and_no_other() {
+    fn expired_lock_removes_only_its_own_key() {
         let stampede = Stampede::new();
         let key = key(true);
         let hash = u128::from_be_bytes(key.combined_bin());

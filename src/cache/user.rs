@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_that_name_a_user_are_known() {
+    fn headers_that_identify_a_user_are_recognised() {
         for name in [
             "x-user-id",
             "x-forwarded-user",

@@ -199,7 +199,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_definition_is_well_formed() {
         Cli::command().debug_assert();
     }
 }

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_that_has_panicked_is_named() {
+    fn status_names_panicked_tasks() {
         let status = serde_json::json!({
             "panics": [
                 {"task": "configuration", "count": 2, "running": false, "reason": "no\u{1b}where"},
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_restart_is_named() {
+    fn status_names_settings_that_need_a_restart() {
         let status = serde_json::json!({
             "software": "1.2.3", "ready": true, "draining": false, "uptime_ms": 61_000,
             "listeners": ["127.0.0.1:3000", "unix:/run/http.sock"], "version": 7, "connections": 3,

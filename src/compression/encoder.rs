@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_are_put_together() {
+    fn compressed_segments_decode_to_the_whole_text() {
         let text: Vec<u8> =
             (0..40_000_u32).flat_map(|it| (it * it).to_string().into_bytes()).collect();
         for coding in ALL {
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_are_nearly_as_small_as_one_stream() {
+    fn segments_compress_nearly_as_well_as_one_stream() {
         let text = include_bytes!("../../schema/tidegate.schema.json");
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), Compression::new(LEVELS.gzip));
         gzip.write_all(text).expect("gzip");
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn every_level_can_be_read() {
+    fn output_of_every_level_decodes() {
         let text: Vec<u8> =
             (0..20_000_u32).flat_map(|it| (it * it).to_string().into_bytes()).collect();
         for number in 0..=19 {
@@ -342,7 +342,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_in_comes_out_under_every_split(
+        fn round_trip_is_exact_under_every_split(
             pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..6),
             flush in any::<bool>(),
         ) {
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_flushed_can_be_read_before_the_end_comes() {
+    fn flushed_output_decodes_before_the_end() {
         for coding in ALL {
             let mut encoder = Encoder::new(coding, LEVELS, None).expect("an encoder");
             let first = encoder.push(b"first piece", true).expect("a piece");

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_is_text_and_long_or_of_unknown_length() {
+    fn long_text_responses_are_compressed() {
         let html = ("Content-Type", "text/html; charset=utf-8");
         assert!(takes(200, &[html]));
         assert!(takes(404, &[html, ("Content-Length", "100")]));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_what_must_be_left() {
+    fn partial_encoded_and_streamed_responses_are_not_compressed() {
         let html = ("Content-Type", "text/html");
         for status in [204, 205, 206, 304] {
             assert!(!takes(status, &[html]), "{status}");

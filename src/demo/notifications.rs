@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inbox_keeps_the_newest_hundred_newest_first() {
+    fn inbox_keeps_the_newest_100_newest_first() {
         let mut users = Users::default();
         let user = users.entry("user-1").expect("there is room");
         for number in 0..=MAX_INBOX {
@@ -523,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_user_takes_the_place_of_the_longest_idle_one_without_a_socket() {
+    fn new_user_replaces_the_longest_idle_user_without_a_socket() {
         let mut users = Users::default();
         let mut socket = None;
         for number in 0..MAX_USERS {
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_house_of_open_sockets_takes_no_new_user() {
+    fn new_user_is_refused_when_all_users_have_open_sockets() {
         let mut users = Users::default();
         let sockets: Vec<_> = (0..MAX_USERS)
             .filter_map(|number| Some(users.entry(&number.to_string())?.pushes.subscribe()))
@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_socket_misses_pushes_and_holds_up_nobody() {
+    fn slow_socket_misses_pushes_and_blocks_nobody() {
         let mut users = Users::default();
         let user = users.entry("user-1").expect("there is room");
         let mut slow = user.pushes.subscribe();
@@ -564,7 +564,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_out_on_a_socket_has_the_agreed_shape() {
+    fn pushes_have_the_documented_json_shape() {
         let text = |push: Push<'_>| push.text().to_string();
         assert_eq!(
             text(Push::Connected { user_id: "user-1" }),
@@ -581,7 +581,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_id_is_present_printable_and_short() {
+    fn user_id_must_be_present_printable_and_short() {
         for bad in ["", "a\nb", &"x".repeat(MAX_USER_ID + 1)] {
             assert!(checked_user_id(bad.into()).is_err(), "{bad:?}");
         }

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_names_the_gateway_for_http_and_websocket() {
+    fn content_security_policy_names_the_gateway_for_http_and_websocket() {
         let gateway = Gateway::parse("https://edge.example.com:8443/").expect("a plain address");
         assert!(
             gateway
@@ -139,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn the_page_carries_the_gateways_address_once() {
+    fn page_has_one_placeholder_for_the_gateway_address() {
         assert_eq!(INDEX.matches(PLACEHOLDER).count(), 1);
     }
 
     #[test]
-    fn an_address_that_is_more_than_an_origin_is_refused() {
+    fn gateway_address_that_is_not_an_origin_is_refused() {
         for bad in [
             "",
             "localhost:3000",

@@ -220,7 +220,7 @@ fn expanded(text: &str) -> Value {
 }
 
 #[test]
-fn no_edit_of_an_example_goes_unseen() {
+fn diff_shows_every_edit_of_an_example() {
     let (mut tried, mut unseen, mut alone) = (0, Vec::new(), Vec::new());
     let desk = Desk::new();
     for file in examples() {
@@ -306,7 +306,7 @@ const HARMLESS: &[(&str, &str)] = &[
 /// Every value is changed, and every key taken away, in turn: where the file is still a good one
 /// but for its tests, one of them fails.
 #[test]
-fn the_tests_of_the_examples_catch_their_edits() {
+fn tests_in_the_examples_catch_edits() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut caught, mut missed) = (0, Vec::new());
     let desk = Desk::new();

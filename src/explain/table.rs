@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_aligned_and_long_values_are_broken_within_them() {
+    fn table_aligns_columns_and_wraps_long_values() {
         let words = "CORS: origins https://shop.example https://www.shop.example; methods GET";
         let mut difference = Difference::default();
         let changes = vec![change("timeouts.read", "5s", "9s"), change("filters", words, "none")];
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_put_around_the_same_table() {
+    fn coloured_table_has_the_same_text() {
         let mut difference = Difference::default();
         difference.settings.push(change("limits.uri_size", "16KiB", "8KiB"));
         difference.removed.insert("old".to_owned(), vec!["path is /old".to_owned()]);

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn each_stands_for_what_the_request_says() {
+    fn each_variable_has_its_value_from_the_request() {
         let (exchange, request) = (exchange("user-1"), request("/a/b?c=d"));
         let variables = Variables { request: &request, exchange: &exchange };
         for (written, expected) in [
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_uri_a_value_stays_in_its_component() {
+    fn value_in_a_uri_stays_in_its_component() {
         let (exchange, request) = (exchange("a/../b?c#d"), request("/ü%20x?q=y"));
         let variables = Variables { request: &request, exchange: &exchange };
         let uri = |written: &str| {
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_makes_a_host_or_a_dot_segment_of_a_path() {
+    fn value_cannot_turn_a_path_into_a_host_or_dot_segment() {
         let request = request("/evil.test/x");
         for (user, written, expected) in [
             ("", "/{user.id}{path}", Some("/evil.test/x")),
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_parameter_a_value_ends_nothing_and_begins_nothing() {
+    fn value_in_a_query_parameter_cannot_end_or_add_a_parameter() {
         let (exchange, request) = (exchange("user-1"), request("/a;b&c=d%20e?q=1+2&r=%26"));
         let variables = Variables { request: &request, exchange: &exchange };
         for (written, expected) in [
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_would_end_the_field_is_none() {
+    fn value_with_a_line_break_gives_no_header() {
         let (mut exchange, request) = (exchange("user-1"), request("/"));
         exchange.path = Some("/a\r\nX-Admin: 1".to_owned());
         let variables = Variables { request: &request, exchange: &exchange };
@@ -396,7 +396,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_ends_a_field_or_a_line(user in "\\PC{0,20}[\r\n\0]{0,3}\\PC{0,20}") {
+        fn no_user_id_breaks_a_header_or_uri(user in "\\PC{0,20}[\r\n\0]{0,3}\\PC{0,20}") {
             let (exchange, request) = (exchange(&user), request("/"));
             let variables = Variables { request: &request, exchange: &exchange };
             let value = variables.header_value(&"<{user.id}>".parse().expect("a template"));

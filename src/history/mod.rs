@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_twenty_outlive_the_process() {
+    fn last_20_versions_survive_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
         let history = open(folder.path());
         assert_eq!(history.begin(files("1")), 1);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn two_gateways_of_one_file_do_not_share_a_history() {
+    fn second_gateway_of_one_file_keeps_its_own_history_in_memory() {
         let folder = tempfile::tempdir().expect("a folder");
         let first = open(folder.path());
         first.begin(files("1"));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_broken_is_passed_over() {
+    fn broken_version_file_is_skipped() {
         let folder = tempfile::tempdir().expect("a folder");
         let history = open(folder.path());
         history.begin(files("1"));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_no_count_reaches_is_passed_over() {
+    fn version_with_an_impossible_number_is_skipped() {
         let folder = tempfile::tempdir().expect("a folder");
         let history = open(folder.path());
         history.begin(files("1"));
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_back_leads_past_what_the_guard_has_left() {
+    fn rollback_skips_versions_that_the_monitor_rolled_back() {
         let history = History::open(None, None, false);
         history.begin(files("1"));
         add(&history, "2");
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn before_the_first_there_is_nothing() {
+    fn rollback_before_the_first_version_is_an_error() {
         let history = History::open(None, None, false);
         history.begin(files("1"));
         assert!(history.find(None).is_err());

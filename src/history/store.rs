@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_file_has_a_folder_of_its_own() {
+    fn each_configuration_file_has_its_own_folder() {
         let of = |file: &str| key(Some(Path::new(file)));
         assert!(of("/etc/a/tidegate.yaml").starts_with("tidegate-"));
         assert_eq!(of("/etc/a/tidegate.yaml"), of("/etc/a/tidegate.yaml"));

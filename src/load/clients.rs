@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_is_kept_as_long_as_it_holds_something() {
+    fn client_is_counted_while_it_holds_a_permit() {
         let clients = Arc::new(Clients::default());
         let one = clients.find("192.0.2.1".parse().unwrap());
         let same = clients.find("::ffff:192.0.2.1".parse().unwrap());

@@ -160,7 +160,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn it_is_short_until_a_tenth_is_free_and_says_so_once() {
+    fn memory_is_short_until_a_tenth_is_free_and_is_reported_once() {
         let mut watermark = Watermark::default();
         let told: Vec<_> = [990, 1000, 1001, 1200, 1000, 950, 901, 900, 950, 1000, 1001, 0]
             .map(|used| watermark.look(used, 1000))
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_client_is_evicted_when_memory_has_had_time_or_grows() {
+    fn next_eviction_waits_until_memory_grows_or_time_passes() {
         let mut pace = Pace::default();
         assert!(pace.is_due(1000), "the first");
         pace.restart(1000);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_limit_of_the_groups_counts_in_either_version() {
+    fn smallest_cgroup_limit_applies_in_v1_and_v2() {
         let of = |groups: &str, limits: &[(&str, &str)]| {
             let root = tempfile::TempDir::new().unwrap();
             fs::create_dir_all(root.path().join("proc/self")).unwrap();

@@ -205,7 +205,7 @@ mod tests {
     use tidegate_http::address::client;
 
     #[test]
-    fn a_client_is_an_ipv4_address_or_a_network_of_ipv6() {
+    fn client_is_an_ipv4_address_or_an_ipv6_network() {
         for (one, other, are_one) in [
             ("192.0.2.1", "192.0.2.1", true),
             ("192.0.2.1", "::ffff:192.0.2.1", true),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_files_are_for_connections() {
+    fn half_of_the_file_descriptors_are_for_connections() {
         assert_eq!(connections(Some(1024)), 488);
         assert_eq!(connections(Some(20)), FEWEST);
         assert!(connections(None) > 1_000_000);

@@ -114,7 +114,7 @@ mod tests {
     use super::ascii;
 
     #[test]
-    fn whatever_a_name_holds_the_field_is_ascii_and_the_same_json() {
+    fn explain_header_is_ascii_and_decodes_to_the_same_json() {
         let value = serde_json::json!({"route": "münze 🪙\n"});
         let told = ascii(&value.to_string());
         assert!(told.is_ascii(), "{told}");

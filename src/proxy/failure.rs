@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rfc9113_8_2_2_a_head_that_http2_forbids_is_no_fault_of_the_clients() {
+    async fn rfc9113_8_2_2_head_forbidden_in_http2_is_recognised() {
         let refused = said_of("te", "gzip").await.expect("an error");
         let error = Error::because(ErrorType::WriteError, "while writing", refused).into_down();
         assert!(is_head_refused(&error));

@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rfc9110_12_5_1_text_only_for_those_who_prefer_it() {
+    fn rfc9110_12_5_1_text_is_sent_only_when_preferred() {
         let prefers_text = |accept: Option<&str>| {
             let mut request = RequestHeader::build("GET", b"/", None).expect("request");
             if let Some(accept) = accept {
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_12_5_1_html_for_browsers() {
+    fn rfc9110_12_5_1_html_is_sent_to_browsers() {
         let prefers_html = |accept: &str| {
             let mut request = RequestHeader::build("GET", b"/", None).expect("request");
             request.insert_header("accept", accept.to_owned()).expect("accept");

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wait_is_at_random_up_to_twice_as_long_and_none_is_endless() {
+    fn backoff_is_random_doubles_and_is_capped() {
         let base = Duration::from_millis(25);
         for (failed, most) in [(1, 25), (2, 50), (3, 100), (6, 800), (7, 1000), (40, 1000)] {
             let most = Duration::from_millis(most);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_connection_is_not_waited_for() {
+    fn refused_connection_is_retried_without_backoff() {
         let mut attempts = Attempts { failed: 1, waits: false };
         assert_eq!(attempts.backoff(Duration::from_secs(1)), None);
         attempts.waits = true;

@@ -97,7 +97,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_burst_goes_at_once_and_then_one_after_the_other() {
+    fn burst_passes_at_once_and_then_at_the_rate() {
         let buckets = Buckets::new(SECOND / 10, 5);
         let take = |now| buckets.take(&Key::All, now);
         assert!((0..5).all(|_| take(SECOND).is_none()));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn over_a_long_time_it_is_the_rate_and_the_burst() {
+    fn total_over_time_is_the_rate_plus_the_burst() {
         let buckets = Buckets::new(SECOND / 300, 20);
         let taken = (0..100_000u32).filter(|step| {
             let now = SECOND + Duration::from_millis((*step).into());
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_can_be_taken_again() {
+    fn returned_token_can_be_taken_again() {
         let buckets = Buckets::new(SECOND, 2);
         assert_eq!(buckets.take(&Key::All, SECOND), None);
         assert_eq!(buckets.take(&Key::All, SECOND), None);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_can_not_grow_it_nor_drive_out_who_comes_again() {
+    fn many_keys_use_bounded_memory_and_keep_regular_keys() {
         let buckets = Buckets::new(SECOND, 1);
         let (mut refused, total) = (0, 1_000_000u64);
         for stranger in 0..total {

@@ -93,7 +93,7 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn who_leaves_out_the_name_is_counted_by_address() {
+    fn request_without_the_key_header_is_counted_by_address() {
         let mut exchange = Exchange::new("r".into(), HeaderValue::from_static("id"));
         exchange.client_address = "192.0.2.7".parse().ok();
         let mut headers = HeaderMap::new();

@@ -302,7 +302,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
-        fn the_table_equals_the_plain_matcher(
+        fn table_agrees_with_the_reference_matcher(
             rules in prop::collection::vec(rules(), 0..24),
             path in paths(),
             slash in any::<bool>(),
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_ends_at_a_segment_boundary() {
+    fn prefix_matches_whole_segments_only() {
         let table = Table::new(vec![(rule(PathRule::prefix("/api/notification"), &[]), "api")]);
         assert_eq!(find(&table, Method::GET, "/api/notification"), Ok("api"));
         assert_eq!(find(&table, Method::GET, "/api/notification/x"), Ok("api"));
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_method_names_the_right_ones() {
+    fn method_mismatch_lists_the_allowed_methods() {
         let table = Table::new(vec![
             (rule(PathRule::prefix("/a"), &[Method::POST, Method::GET]), "a"),
             (rule(PathRule::prefix("/a/b"), &[Method::PUT]), "b"),
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn get_includes_head_unless_a_rule_as_specific_names_it() {
+    fn get_route_takes_head_unless_an_equal_rule_names_head() {
         let table = Table::new(vec![
             (rule(PathRule::prefix("/a"), &[Method::GET]), "get"),
             (rule(PathRule::prefix("/a"), &[Method::HEAD]), "head"),

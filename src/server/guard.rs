@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_believed_when_there_are_enough() {
+    fn error_share_counts_only_with_enough_requests() {
         assert_eq!(worse(&GUARD, tally(1000, 10, 0), tally(19, 19, 0)), None);
         assert_eq!(worse(&GUARD, tally(1000, 10, 0), tally(100, 6, 0)), None);
         let because = worse(&GUARD, tally(1000, 10, 0), tally(100, 7, 0));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_bad_before_is_no_fault_of_the_edit() {
+    fn errors_from_before_the_edit_do_not_count() {
         assert_eq!(worse(&GUARD, tally(100, 90, 50), tally(100, 94, 60)), None);
         assert!(worse(&GUARD, tally(100, 90, 50), tally(100, 94, 61)).is_some());
     }

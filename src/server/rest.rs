@@ -50,7 +50,7 @@ mod tests {
     const LOOK: Duration = Duration::from_millis(200);
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_that_never_rests_does_not_hold_up_the_others() {
+    async fn changing_file_does_not_delay_others() {
         let folder = tempfile::tempdir().expect("a folder");
         let restless = folder.path().join("endpoints");
         let stamps = |text: String| {
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_is_read_once_two_looks_saw_it() {
+    async fn change_is_read_once_seen_unchanged_twice() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("file");
         std::fs::write(&file, "x").expect("written");

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wait_that_the_script_can_not_have_answered_is_an_error() {
+    fn implausible_wait_of_the_script_is_an_error() {
         let of = |wait| plausible_wait(wait, 1_500.5).ok();
         assert_eq!([of(0), of(1_501), of(1_502)], [Some(0), Some(1_501), Some(1_502)]);
         assert_eq!([of(-1), of(i64::MIN), of(1_600), of(i64::MAX)], [None; 4]);

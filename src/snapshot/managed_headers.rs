@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_as_a_managed_header_is_an_alias_of_it() {
+    fn header_that_cgi_reads_as_a_managed_one_is_an_alias() {
         let sent = [
             "ssl_client_cert",
             "x_real_ip",
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_managed_header_with_an_underscore_has_its_alias_with_a_hyphen() {
+    fn managed_header_with_an_underscore_has_a_hyphenated_alias() {
         let sent = ["x_tenant", "x-tenant", "x-other"];
         assert_eq!(aliases(Underscores::DropManaged, &["x_tenant"], &sent), "x-tenant");
     }

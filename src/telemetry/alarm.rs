@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_told_once_and_counted_each_time() {
+    fn repeated_event_is_logged_once_and_counted_each_time() {
         let alarm = Alarm::default();
         let told = (0..1000).filter(|_| alarm.ring()).count();
         assert_eq!((told, alarm.count()), (1, 1000));

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_value_looks_like_another_field() {
+    fn quoted_value_cannot_look_like_another_field() {
         for (value, shown) in [
             ("/a/b?c=d&e=%20", "/a/b?c=d&e=%20"),
             ("a client=6.6.6.6", "\"a client=6.6.6.6\""),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_controls_no_terminal_and_forges_no_line() {
+    fn message_cannot_control_a_terminal_or_forge_a_line() {
         let message = "GET /\u{9b}31m\u{202e}\u{7f}\u{1b}\u{2028}: 502\n2026 ERROR forged\tü";
         assert_eq!(
             Lines(&message).to_string(),

@@ -116,7 +116,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn half_a_line_of_an_earlier_process_is_ended_first() {
+    fn unfinished_line_of_an_earlier_process_is_ended_first() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("access.log");
         fs::write(&path, "one\ntw").expect("half a line");
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_full_disk_took_of_a_line_is_taken_back() {
+    fn partly_written_line_is_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("access.log");
         let mut output = Output::open(&Target::File(path.clone())).expect("opened");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_no_device_takes_are_counted() {
+    fn lines_that_cannot_be_written_are_counted() {
         let mut output = Output::open(&Target::File("/dev/full".into())).expect("opened");
         let lost = output.write(b"one\ntwo\n").expect_err("no space");
         assert_eq!((lost.lines, lost.error.kind()), (2, io::ErrorKind::StorageFull));

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_looks_on_misses_nothing_and_sees_nothing_twice() {
+    fn reader_of_recent_lines_sees_each_line_once() {
         let recent = Recent::default();
         let add = |range: std::ops::Range<u64>| {
             let lines: Vec<String> = range.map(|number| format!("{number}\n")).collect();

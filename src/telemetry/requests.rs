@@ -138,7 +138,7 @@ mod tests {
     const BRIEF: Duration = Duration::from_millis(1);
 
     #[test]
-    fn each_pair_of_method_and_status_is_counted_on_its_own() {
+    fn each_pair_of_method_and_status_is_counted_separately() {
         let requests = Requests::default();
         assert!(requests.duration().is_none());
         for status in [200, 404, 200] {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_that_answers_anything_fills_no_memory() {
+    fn pairs_beyond_the_bound_share_one_counter() {
         let requests = Requests::default();
         for status in 100..600 {
             requests.count(&Method::GET, status, BRIEF);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_come_at_once_lose_nothing() {
+    fn concurrent_counting_loses_nothing() {
         let requests = Requests::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {

@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn about_the_part_that_is_asked_for_and_always_the_same() {
+    fn sampling_takes_its_share_and_is_deterministic() {
         let sampling = Sampling([1.0, 0.25, 1.0, 0.0, 1.0]);
         let ids: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
         let taken = |status| ids.iter().filter(|id| sampling.takes(status, || id)).count();

@@ -143,7 +143,7 @@ mod tests {
     const BOUND: Duration = Duration::from_secs(10);
 
     #[test]
-    fn writes_to_a_file_and_to_its_successor_after_a_rotation() {
+    fn sink_writes_to_the_new_file_after_a_rotation() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("access.log");
         let sink = Sink::open(Target::File(path.clone())).expect("sink");
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_costs_lines_that_are_counted() {
+    fn lines_lost_to_a_full_disk_are_counted() {
         let sink = Sink::open(Target::File("/dev/full".into())).expect("sink");
         sink.write(b"one\n".to_vec());
         sink.write(b"two\n".to_vec());

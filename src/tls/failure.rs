@@ -99,14 +99,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_stands_at_the_place_of_its_number() {
+    fn failure_index_equals_its_discriminant() {
         for (place, failure) in HandshakeFailure::ALL.into_iter().enumerate() {
             assert_eq!(failure as usize, place, "{failure:?}");
         }
     }
 
     #[test]
-    fn what_the_client_says_is_told_from_what_it_does() {
+    fn handshake_errors_map_to_their_failure() {
         let tls = |error| io::Error::new(ErrorKind::InvalidData, error);
         for (error, expected) in [
             (ErrorKind::UnexpectedEof.into(), HandshakeFailure::Closed),

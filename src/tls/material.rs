@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_is_encrypted_or_of_an_unknown_curve_is_named_as_such() {
+    fn encrypted_key_and_unknown_curve_are_reported_as_such() {
         let chain = rcgen::generate_simple_self_signed(["a.test".to_owned()]).expect("one");
         let refused = |key: &str| match Certificate::parse(&chain.cert.pem(), key) {
             Err(Fault::Key(reason)) => reason,

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rfc4514_2_4_no_value_looks_like_another_attribute() {
+    fn rfc4514_2_4_value_cannot_look_like_another_attribute() {
         for (value, shown) in [
             ("billing", "billing"),
             ("a, O=Admin", "a\\, O=Admin"),

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_goes_on_and_a_new_one_begins() {
+    fn trace_continues_its_parent_or_is_new() {
         let tracing = tracing(1.0, Parent::Decides);
         let entered = tracing.enter(Some(&parent(true)), false);
         assert_eq!(entered.trace_id, [7; 16]);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parent_decides_where_it_may() {
+    fn parent_decides_sampling_only_where_allowed() {
         for (setting, is_trusted, decides) in [
             (Parent::Decides, false, true),
             (Parent::DecidesIfTrusted, false, false),
@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn the_ratio_is_kept() {
+    fn sampling_ratio_is_kept() {
         let tracing = tracing(0.25, Parent::Decides);
         let taken = (0..10_000).filter(|_| tracing.enter(None, false).is_sampled).count();
         assert!((2_000..3_000).contains(&taken), "{taken}");
     }
 
     #[test]
-    fn secrets_are_not_told() {
+    fn secrets_in_the_query_of_a_span_are_redacted() {
         let tracing = tracing(1.0, Parent::Decides);
         assert_eq!(tracing.query("a=1&token=x"), "a=1&token=REDACTED");
     }

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_full_refuses_and_what_leaves_makes_room() {
+    fn full_upstream_refuses_until_a_request_ends() {
         let bounds =
             ConcurrencyLimits { connections: Some(3), pending: Some(2), requests: Some(2) };
         let breaker = Breaker::new(bounds).expect("bounds");
@@ -189,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn each_bound_stands_at_the_place_of_its_number() {
+    fn limit_index_equals_its_discriminant() {
         for (place, bound) in ConcurrencyLimit::ALL.into_iter().enumerate() {
             assert_eq!(bound as usize, place, "{bound:?}");
         }
     }
 
     #[test]
-    fn nothing_bounded_nothing_counted() {
+    fn upstream_without_limits_has_no_breaker() {
         assert!(Breaker::new(ConcurrencyLimits::default()).is_none());
     }
 }

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retries_are_a_share_of_the_requests() {
+    fn retry_budget_allows_a_share_of_the_requests() {
         let budget = RetryBudget::new(20);
         assert_eq!(budget.left(), 20.0);
         assert_eq!((0..100).filter(|_| budget.spend()).count(), 20, "what was saved up");

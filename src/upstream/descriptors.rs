@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shared_connection_is_closed_when_no_request_uses_it() {
+    fn shared_connection_is_closed_only_when_unused() {
         let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let shared = SharedConnection::new(socket.into());
         assert!(!shared.uses.close(), "its first request comes");
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_idle_connection_is_closed() {
+    fn connection_is_closed_only_when_idle() {
         let watch = IdleWatch::new();
         assert!(!watch.idleness.close(), "it is in use");
         assert!(watch.rest(3, Waker::noop()));

@@ -201,7 +201,7 @@ mod tests {
     };
 
     #[test]
-    fn checks_must_agree_before_anything_changes() {
+    fn health_changes_only_after_consecutive_equal_checks() {
         let health = Health::default();
         assert!(!health.record_check(false, 2, 3));
         assert!(!health.record_check(true, 2, 3), "a good one between starts the count anew");
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn only_failures_in_a_row_eject() {
+    fn only_consecutive_failures_eject() {
         let health = Health::default();
         assert!(!health.record_connect_failure(&RULES));
         health.record_success();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn each_ejection_is_longer_and_none_is_endless() {
+    fn ejection_time_grows_up_to_its_maximum() {
         let health = Health::default();
         assert_eq!(health.eject(&RULES), Duration::from_secs(10));
         assert_eq!(health.eject(&RULES), Duration::from_secs(20));
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_begins_with_little() {
+    fn slow_start_factor_grows_after_recovery() {
         let health = Health::default();
         let slow_start = Duration::from_secs(10);
         assert_eq!(health.slow_start_factor(now(), slow_start), 1.0, "it was never away");
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peak_counts_at_once_and_is_forgotten_slowly() {
+    fn latency_peak_counts_at_once_and_decays_slowly() {
         let health = Health::default();
         health.record_latency(Duration::from_millis(10));
         health.record_latency(Duration::from_millis(100));

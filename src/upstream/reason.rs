@@ -107,7 +107,7 @@ mod tests {
     use pingora::OrErr;
 
     #[test]
-    fn a_reason_says_what_was_asked_and_answered() {
+    fn failure_reason_names_the_check_and_its_answer() {
         let patience = Duration::from_secs(1);
         let http = Check::Http("/healthz".to_owned());
         let websocket = Check::WebSocket("/ws".to_owned());
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(reason(&http, patience, &lost), "no more files");
     }
     #[test]
-    fn the_gateways_own_port_is_no_reason() {
+    fn failure_reason_omits_the_local_port() {
         let local = std::io::Error::other("local address 127.0.0.1:42262");
         let error = Error::because(ErrorType::TLSHandshakeFailure, "certificate expired", local);
         let reason = reason(&Check::Tcp, Duration::from_secs(1), &error);

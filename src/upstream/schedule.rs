@@ -30,17 +30,17 @@ mod tests {
     use super::smooth;
 
     #[test]
-    fn equal_weights_take_turns() {
+    fn equal_weights_alternate() {
         assert_eq!(*smooth(&[7, 7, 7]), [0, 1, 2]);
     }
 
     #[test]
-    fn a_heavy_endpoint_does_not_get_its_turns_in_a_burst() {
+    fn turns_of_a_heavy_endpoint_are_spread_out() {
         assert_eq!(*smooth(&[5, 1, 1]), [0, 0, 1, 0, 2, 0, 0]);
     }
 
     #[test]
-    fn no_endpoint_no_turn() {
+    fn schedule_of_no_endpoints_is_empty() {
         assert!(smooth(&[]).is_empty());
     }
 }

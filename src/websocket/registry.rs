@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_exact_under_parallel_handshakes_and_counters_return_to_zero() {
+    fn session_limits_are_exact_under_concurrency_and_counters_reset() {
         let registry = Registry::default();
         let quota = Quota { sessions: Some(50), per_user: Some(7), ..Quota::default() };
         let tickets: Vec<Ticket> = std::thread::scope(|scope| {
@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_makes_room_where_the_route_says_so() {
+    fn oldest_session_is_closed_where_the_route_evicts() {
         let registry = Registry::default();
         let quota = evicting(Quota { per_user: Some(2), ..Quota::default() });
         let sessions = ["a", "b", "c"].map(|id| session(id, "user-1", "192.0.2.1"));
@@ -545,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_makes_room_for_a_session_that_is_refused_after_all() {
+    fn refused_session_evicts_nobody() {
         let registry = Registry::default();
         let none = Quota::default();
         let old = session("old", "user-1", "192.0.2.1");
@@ -560,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_evicts_and_counts_once_the_upstream_has_accepted_it() {
+    fn handshake_evicts_only_after_the_upstream_accepts() {
         let registry = Registry::default();
         let quota = evicting(Quota { per_user: Some(1), ..Quota::default() });
         let old = session("old", "user-1", "192.0.2.1");
@@ -575,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_handshakes_in_flight_displace_the_oldest_of_the_same_address() {
+    fn excess_handshakes_displace_the_oldest_of_the_same_address() {
         let registry = Registry::default();
         let quota = Quota { per_user: Some(2), ..Quota::default() };
         let own = session("own", "user-1", "192.0.2.1");

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_unmasked_and_put_together_whatever_the_split() {
+    fn message_is_unmasked_and_joined_under_every_split() {
         let bytes = [
             masked(0x01, b"hello "),
             masked(0x89, b"ping"),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc7692_7_2_3_compressed_messages_are_inflated_one_after_the_other() {
+    fn rfc7692_7_2_3_compressed_messages_share_one_window() {
         // The RFC's own example: `Hello`, and again with the first one's window.
         let first = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
         let second = [0xf2, 0x00, 0x11, 0x00, 0x00];
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_not_inflated_to_its_end() {
+    fn compression_bomb_is_inflated_only_in_part() {
         let zeros = vec![0; 8 << 20];
         let mut state = flate2::Compress::new(flate2::Compression::best(), false);
         let mut bomb = Vec::with_capacity(64 * 1024);

@@ -6,12 +6,12 @@ use tempfile::TempDir;
 use tidegate_testing::{Config, Upstream, free_port};
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve() {
+async fn unresolvable_name_is_name_unknown() {
     examine("ws://no-such-host.invalid/", &[]).await.is("name-unknown").saw("no-such-host");
 }
 
 #[tokio::test]
-async fn a_port_where_nothing_listens() {
+async fn closed_port_is_nothing_listens() {
     let found = examine(format!("ws://127.0.0.1:{}/", free_port()), &[]).await;
     found.is("nothing-listens").blames("address");
     assert_eq!(found.outcome("tcp"), "failed");
@@ -19,7 +19,7 @@ async fn a_port_where_nothing_listens() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_does_not_run_and_a_port_that_is_not_its_own() {
+async fn closed_port_blames_the_gateway_only_if_configured() {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("tidegate.yaml");
     let port = free_port();
@@ -34,13 +34,13 @@ async fn a_gateway_that_does_not_run_and_a_port_that_is_not_its_own() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn an_address_without_a_way_to_it() {
+async fn unroutable_address_is_unreachable() {
     examine("ws://255.255.255.255:9/", &[]).await.is("unreachable");
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn an_address_that_swallows_connections() {
+async fn unanswered_connect_is_connect_timeout() {
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let listener = socket.listen(1).expect("a listener");
@@ -65,7 +65,7 @@ async fn an_address_that_swallows_connections() {
 }
 
 #[tokio::test]
-async fn tls_to_a_plain_server() {
+async fn tls_to_a_plain_server_is_plain_behind_tls() {
     let upstream = Upstream::echo().await;
     let url = format!("wss://localhost:{}/", upstream.address().port());
     examine(url, &["--timeout", "1200ms"]).await.is("plain-behind-tls");
@@ -80,14 +80,14 @@ async fn tls_to_a_plain_server() {
 }
 
 #[tokio::test]
-async fn plain_http_to_a_tls_server() {
+async fn plain_http_to_a_tls_server_is_tls_behind_plain() {
     let server = Identity::of("localhost").serve().await;
     examine(server.url("ws"), &[]).await.is("tls-behind-plain");
     examine(server.url("http"), &[]).await.is("tls-behind-plain");
 }
 
 #[tokio::test]
-async fn certificates_that_are_not_good() {
+async fn each_bad_certificate_has_its_code() {
     let server = Identity::of("localhost").valid(2020, 2021).serve().await;
     server.examine().await.is("certificate-expired");
     let server = Identity::of("localhost").valid(2080, 2081).serve().await;
@@ -110,7 +110,7 @@ async fn certificates_that_are_not_good() {
 }
 
 #[tokio::test]
-async fn a_tls_server_that_refuses_the_handshake() {
+async fn refused_tls_handshake_is_tls_failed() {
     let server = Upstream::scripted(|mut wire, _| async move {
         let _ = wire.exactly(5).await;
         // handshake_failure (RFC 8446, section 6.2).
@@ -122,7 +122,7 @@ async fn a_tls_server_that_refuses_the_handshake() {
 }
 
 #[tokio::test]
-async fn a_server_of_http2_alone() {
+async fn http2_only_server_is_http2_only() {
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     examine(ws(answering(settings).await.address()), &[]).await.is("http2-only");
     // One that closes when it is not greeted with the preface.
@@ -139,7 +139,7 @@ async fn a_server_of_http2_alone() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_no_http_server() {
+async fn other_protocol_is_not_http() {
     let server = Upstream::scripted(|mut wire, _| async move {
         let _ = wire.try_send("SSH-2.0-OpenSSH_9.6\r\n").await;
         let _ = wire.read_to_end().await;
@@ -149,7 +149,7 @@ async fn a_server_that_is_no_http_server() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_before_it_answers() {
+async fn closed_or_reset_connection_is_closed_before_answer() {
     let server = Upstream::scripted(|mut wire, _| async move {
         let _ = wire.try_head().await;
     })
@@ -164,7 +164,7 @@ async fn a_server_that_closes_before_it_answers() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers() {
+async fn silent_server_is_no_answer() {
     let server = Upstream::scripted(|mut wire, _| async move {
         let _ = wire.read_to_end().await;
     })
@@ -173,7 +173,7 @@ async fn a_server_that_never_answers() {
 }
 
 #[tokio::test]
-async fn a_head_without_end() {
+async fn endless_head_is_head_too_large() {
     let endless = format!("HTTP/1.1 200 OK\r\nX-Long: {}", "x".repeat(200 * 1024));
     examine(ws(answering(endless).await.address()), &[]).await.is("head-too-large");
 }

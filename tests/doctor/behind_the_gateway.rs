@@ -16,7 +16,7 @@ fn quoted(address: impl std::fmt::Display) -> String {
 }
 
 #[tokio::test]
-async fn no_route_takes_the_path() {
+async fn path_without_a_route_is_no_route() {
     let service = Upstream::echo().await;
     let gateway = Config::new()
         .upstream("service", &[service.address()])
@@ -30,7 +30,7 @@ async fn no_route_takes_the_path() {
 }
 
 #[tokio::test]
-async fn no_route_takes_the_host() {
+async fn host_without_a_route_is_no_route() {
     let service = Upstream::echo().await;
     let gateway = Config::new()
         .upstream("service", &[service.address()])
@@ -42,7 +42,7 @@ async fn no_route_takes_the_host() {
 }
 
 #[tokio::test]
-async fn websocket_is_off() {
+async fn websocket_off_points_at_the_key() {
     let service = Upstream::echo().await;
     let gateway = Config::to(&service).with("websocket: off").start().await;
     let found = through(&gateway, "/ws", &[]).await;
@@ -52,7 +52,7 @@ async fn websocket_is_off() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_runs_another_file_than_this() {
+async fn gateway_with_another_file_is_noticed() {
     let service = Upstream::echo().await;
     let gateway = Config::to(&service).with("websocket: off").start().await;
     let folder = tempfile::TempDir::new().expect("a folder");
@@ -64,7 +64,7 @@ async fn a_gateway_that_runs_another_file_than_this() {
 }
 
 #[tokio::test]
-async fn the_method_has_no_route() {
+async fn method_without_a_route_is_method_not_allowed() {
     let service = Upstream::echo().await;
     let gateway = Config::new()
         .upstream("service", &[service.address()])
@@ -76,7 +76,7 @@ async fn the_method_has_no_route() {
 }
 
 #[tokio::test]
-async fn the_url_is_too_long_or_malformed() {
+async fn long_or_malformed_url_blames_the_gateway() {
     let service = Upstream::echo().await;
     let gateway = Config::to(&service).top("limits: {uri_size: 100B}").start().await;
     let long = format!("/{}", "x".repeat(200));
@@ -85,7 +85,7 @@ async fn the_url_is_too_long_or_malformed() {
 }
 
 #[tokio::test]
-async fn nothing_listens_at_the_endpoint() {
+async fn closed_endpoint_is_upstream_unreachable() {
     let nobody = format!("127.0.0.1:{}", free_port());
     let gateway = Config::to_address(&nobody).start().await;
     let found = through(&gateway, "/", &[]).await;
@@ -94,14 +94,14 @@ async fn nothing_listens_at_the_endpoint() {
 }
 
 #[tokio::test]
-async fn the_endpoints_name_does_not_resolve() {
+async fn unresolvable_endpoint_is_upstream_unresolved() {
     let gateway = Config::to_address("no-such-host.invalid:80").start().await;
     let found = through(&gateway, "/", &[]).await;
     found.is("upstream-unresolved").points_at(gateway.file(), "\"no-such-host.invalid:80\"");
 }
 
 #[tokio::test]
-async fn the_service_never_answers() {
+async fn silent_service_is_upstream_timeout() {
     let service = Upstream::scripted(|mut wire, _| async move {
         let _ = wire.read_to_end().await;
     })
@@ -113,7 +113,7 @@ async fn the_service_never_answers() {
 }
 
 #[tokio::test]
-async fn the_service_is_slower_than_the_route_allows() {
+async fn service_slower_than_the_timeout_points_at_the_key() {
     let (release, released) = tokio::sync::watch::channel(0);
     let service = Upstream::scripted(move |mut wire, recorder| {
         let (release, mut released) = (release.clone(), released.clone());
@@ -140,7 +140,7 @@ async fn the_service_is_slower_than_the_route_allows() {
 }
 
 #[tokio::test]
-async fn the_endpoint_is_a_tls_port() {
+async fn tls_endpoint_without_tls_is_tls_behind_plain() {
     let service = Identity::of("localhost").serve().await;
     let endpoint = format!("127.0.0.1:{}", service.port);
     let gateway = Config::to_address(&endpoint).start().await;
@@ -161,7 +161,7 @@ where
 }
 
 #[tokio::test]
-async fn the_services_own_faults_are_told_through_the_gateway() {
+async fn faults_of_the_service_are_named_through_the_gateway() {
     service("http2-only", |mut wire| async move {
         let _ = wire.try_head().await;
         let _ = wire.try_send([0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
@@ -198,7 +198,7 @@ async fn the_services_own_faults_are_told_through_the_gateway() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_fails_the_gateway_alone() {
+async fn service_that_fails_only_the_gateway_is_upstream_failed() {
     let service = Upstream::scripted(|mut wire, _| async move {
         let Some(head) = wire.try_head().await else { return };
         if head.get("x-request-id").is_some() {
@@ -216,7 +216,7 @@ async fn an_upstream_that_fails_the_gateway_alone() {
 }
 
 #[tokio::test]
-async fn a_prefix_that_leads_nowhere() {
+async fn wrong_rewrite_points_at_the_prefix() {
     let service = Upstream::answering(|_| respond("404 Not Found", &[], "")).await;
     let gateway = Config::new()
         .upstream("service", &[service.address()])
@@ -233,7 +233,7 @@ async fn a_prefix_that_leads_nowhere() {
 }
 
 #[tokio::test]
-async fn the_routes_idle_timeout() {
+async fn idle_timeout_of_the_route_points_at_the_key() {
     let service = Upstream::echo().await;
     let gateway = Config::to(&service).with("websocket: {idle_timeout: 400ms}").start().await;
     let found = through(&gateway, "/", &["--idle", "2s"]).await;
@@ -241,7 +241,7 @@ async fn the_routes_idle_timeout() {
 }
 
 #[tokio::test]
-async fn one_endpoint_out_of_two() {
+async fn one_failing_endpoint_of_two_is_endpoint_fails() {
     let service = Upstream::echo().await;
     let nobody = format!("127.0.0.1:{}", free_port());
     let gateway = Config::new()
@@ -254,7 +254,7 @@ async fn one_endpoint_out_of_two() {
 }
 
 #[tokio::test]
-async fn a_line_of_an_included_file_is_named_by_that_file() {
+async fn finding_in_an_included_file_names_that_file() {
     let service = Upstream::echo().await;
     let folder = tempfile::TempDir::new().expect("a folder");
     let (file, included) = (folder.path().join("gate.yaml"), folder.path().join("more.yaml"));
@@ -277,7 +277,7 @@ async fn get_through(gateway: &Gateway, path: &str, arguments: &[&str]) -> Found
 }
 
 #[tokio::test]
-async fn upstream_is_asked_by_its_own_tls_and_protocol() {
+async fn upstream_is_examined_over_its_own_tls_and_protocol() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let authority = Authority::new();
     authority.write(&folder.path().join("ca.pem"));
@@ -313,7 +313,7 @@ async fn upstream_is_asked_by_its_own_tls_and_protocol() {
 }
 
 #[tokio::test]
-async fn gateway_does_not_trust_the_certificate_of_the_service() {
+async fn untrusted_service_certificate_is_upstream_certificate() {
     let folder = tempfile::TempDir::new().expect("a folder");
     Authority::new().issue(folder.path(), "service", &["localhost", "127.0.0.1"], 2090);
     let service = TlsService::start(folder.path(), "service", None, &[]).await;
@@ -325,7 +325,7 @@ async fn gateway_does_not_trust_the_certificate_of_the_service() {
 }
 
 #[tokio::test]
-async fn error_page_of_the_operators_own_hides_nothing() {
+async fn custom_error_page_does_not_hide_the_fault() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let page = folder.path().join("e.json");
     std::fs::write(&page, "{\"code\": {{status}}}").expect("a page");
@@ -342,7 +342,7 @@ async fn error_page_of_the_operators_own_hides_nothing() {
 }
 
 #[tokio::test]
-async fn error_of_a_service_in_the_gateways_words_is_the_services() {
+async fn error_copied_by_a_service_blames_the_service() {
     let service = Upstream::answering(|_| {
         let body = r#"{"error":"no_route","message":"mine","request_id":"1"}"#;
         respond("404 Not Found", &["Content-Type: application/json"], body)
@@ -354,7 +354,7 @@ async fn error_of_a_service_in_the_gateways_words_is_the_services() {
 }
 
 #[tokio::test]
-async fn body_in_chunks_is_shown_without_them() {
+async fn chunked_body_is_shown_decoded() {
     let service = Upstream::answering(|_| {
         b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\nf\r\nbroken orders-a\r\n0\r\n\r\n"
             .to_vec()

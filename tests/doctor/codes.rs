@@ -19,7 +19,7 @@ const MATRIX: [&str; 7] = [
 ];
 
 #[test]
-fn the_page_lists_every_code_with_what_it_means() {
+fn doctor_page_lists_every_code_with_its_meaning() {
     let page = std::fs::read_to_string(PAGE).expect("the page");
     let listed: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
     let own: Vec<String> = Code::ALL
@@ -30,7 +30,7 @@ fn the_page_lists_every_code_with_what_it_means() {
 }
 
 #[test]
-fn every_code_is_met_by_a_fault_of_the_matrix() {
+fn every_doctor_code_is_covered_by_a_test() {
     for code in Code::ALL {
         let name = format!("\"{}\"", code.name());
         let is_met = MATRIX.iter().any(|file| file.contains(&name));

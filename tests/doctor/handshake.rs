@@ -4,7 +4,7 @@ use crate::patient::{answering, examine, switching, ws};
 use tidegate_testing::{Upstream, respond};
 
 #[tokio::test]
-async fn each_refusal_has_its_name() {
+async fn each_refused_handshake_has_its_code() {
     let location: &[&str] = &["Location: https://elsewhere.example/ws?token=hush-hush"];
     for (status, fields, code) in [
         ("200 OK", &[][..], "not-a-websocket"),
@@ -36,7 +36,7 @@ async fn each_refusal_has_its_name() {
 }
 
 #[tokio::test]
-async fn interim_answers_are_no_answer() {
+async fn interim_responses_do_not_count_as_the_answer() {
     let both = [respond("404 Not Found", &[], "")].concat();
     let bytes = [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".to_vec(), both].concat();
     examine(ws(answering(bytes).await.address()), &[]).await.is("not-found");
@@ -48,7 +48,7 @@ async fn interim_answers_are_no_answer() {
 }
 
 #[tokio::test]
-async fn a_server_that_drips_is_not_waited_for_longer_than_the_timeout() {
+async fn dripping_server_is_bounded_by_the_timeout() {
     for (scheme, bytes, code) in [
         ("http", "HTTP/1.1 200 OK\r\nX-Long: ", "no-answer"),
         ("ws", "HTTP/1.1 200 OK\r\nX-Long: ", "no-answer"),
@@ -72,7 +72,7 @@ async fn a_server_that_drips_is_not_waited_for_longer_than_the_timeout() {
 }
 
 #[tokio::test]
-async fn a_wrong_accept_key_and_none() {
+async fn wrong_or_missing_accept_key_is_wrong_accept_key() {
     let lines = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     let other = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
     for accept in [other, ""] {
@@ -98,7 +98,7 @@ async fn switching_as(
 }
 
 #[tokio::test]
-async fn a_101_without_its_fields() {
+async fn incomplete_101_is_bad_switch() {
     for line in ["Upgrade: websocket\r\n", "Connection: Upgrade\r\n"] {
         let server = switching_as(move |answer| answer.replacen(line, "", 1)).await;
         examine(ws(server.address()), &[]).await.is("bad-switch").saw(line.trim());
@@ -106,7 +106,7 @@ async fn a_101_without_its_fields() {
 }
 
 #[tokio::test]
-async fn subprotocols_that_do_not_meet() {
+async fn no_common_subprotocol_is_subprotocol_mismatch() {
     let none = switching_as(|answer| answer).await;
     let offers = ["--protocol", "chat", "--protocol", "superchat"];
     examine(ws(none.address()), &offers).await.is("subprotocol-mismatch").saw("none");

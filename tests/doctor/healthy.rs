@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use tidegate_testing::{Config, Upstream, cli};
 
 #[tokio::test]
-async fn a_websocket_and_a_page_without_tls() {
+async fn websocket_and_page_without_tls_are_healthy() {
     let service = Upstream::echo().await;
     let found = examine(ws(service.address()), &[]).await;
     for step in ["tcp", "http", "handshake", "ping", "idle"] {
@@ -18,7 +18,7 @@ async fn a_websocket_and_a_page_without_tls() {
 }
 
 #[tokio::test]
-async fn a_websocket_and_a_page_over_tls() {
+async fn websocket_and_page_over_tls_are_healthy() {
     let server = Identity::of("localhost").serve().await;
     let found = server.examine().await;
     assert_eq!(found.is_healthy().outcome("tls"), "ok");
@@ -27,7 +27,7 @@ async fn a_websocket_and_a_page_over_tls() {
 }
 
 #[tokio::test]
-async fn through_a_gateway_with_its_route_and_upstream_named() {
+async fn healthy_report_names_route_and_upstream() {
     let service = Upstream::echo().await;
     let gateway = Config::new()
         .upstream("service", &[service.address()])
@@ -54,7 +54,7 @@ async fn through_a_gateway_with_its_route_and_upstream_named() {
 }
 
 #[tokio::test]
-async fn the_report_for_people_is_short_and_ends_with_what_to_change() {
+async fn text_report_is_short_and_ends_with_the_advice() {
     let service = Upstream::echo().await;
     let gateway = Config::to(&service).with("websocket: off").start().await;
     let folder = TempDir::new().expect("a folder");
@@ -73,7 +73,7 @@ async fn the_report_for_people_is_short_and_ends_with_what_to_change() {
 }
 
 #[tokio::test]
-async fn a_secret_that_the_server_sends_back_is_not_shown() {
+async fn secret_echoed_by_the_server_is_not_shown() {
     let server = Upstream::answering(|request| {
         let body = format!("no such page: {}", request.head.text);
         tidegate_testing::respond("404 Not Found", &[], &body)
@@ -87,7 +87,7 @@ async fn a_secret_that_the_server_sends_back_is_not_shown() {
 }
 
 #[tokio::test]
-async fn a_query_key_that_the_file_keeps_secret_is_not_shown() {
+async fn query_key_redacted_in_the_file_is_not_shown() {
     let service = Upstream::echo().await;
     let gateway = Config::to(&service).top("access_log: {redact_query: [door-code]}").start().await;
     let url = format!("ws://{}/?door%2Dcode=hush-hush", gateway.address());
@@ -97,7 +97,7 @@ async fn a_query_key_that_the_file_keeps_secret_is_not_shown() {
 }
 
 #[tokio::test]
-async fn a_wrong_command_line_and_a_wrong_configuration() {
+async fn wrong_usage_exits_2_and_wrong_configuration_78() {
     let folder = TempDir::new().expect("a folder");
     std::fs::write(folder.path().join("bad.yaml"), "routes: 7\n").expect("a file");
     for (arguments, code) in [

@@ -42,7 +42,7 @@ async fn or_else(answer: Vec<u8>) -> Upstream {
 }
 
 #[tokio::test]
-async fn a_proxy_that_loses_the_upgrade() {
+async fn proxy_that_drops_the_upgrade_is_upgrade_lost() {
     for status in ["200 OK", "400 Bad Request", "404 Not Found", "426 Upgrade Required"] {
         let service = or_else(respond(status, &[], "")).await;
         let proxy = without_upgrade(service.address()).await;
@@ -55,7 +55,7 @@ async fn a_proxy_that_loses_the_upgrade() {
 }
 
 #[tokio::test]
-async fn a_proxy_before_the_gateway_that_loses_connection_upgrade() {
+async fn proxy_before_the_gateway_that_drops_connection_is_upgrade_lost() {
     let service = Upstream::echo().await;
     let gateway = Config::to(&service).start().await;
     let address = gateway.address();
@@ -73,7 +73,7 @@ async fn a_proxy_before_the_gateway_that_loses_connection_upgrade() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_holds_frames_back() {
+async fn proxy_that_holds_frames_back_is_proxy_buffering() {
     let service = Upstream::echo().await;
     let behind = service.address();
     let proxy = Upstream::scripted(move |mut wire, _| async move {
@@ -108,7 +108,7 @@ async fn streaming(first: &'static str) -> Upstream {
 }
 
 #[tokio::test]
-async fn a_proxy_that_holds_events_back() {
+async fn proxy_that_holds_events_back_is_proxy_buffering() {
     let service = streaming("data: hello\n\n").await;
     let upstream = service.address().to_string();
     let arguments = ["--upstream", &upstream, "--timeout", "1200ms"];
@@ -126,7 +126,7 @@ async fn a_proxy_that_holds_events_back() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_cuts_idle_connections() {
+async fn proxy_that_cuts_idle_connections_is_idle_cut() {
     let service = Upstream::echo().await;
     let proxy = Upstream::scripted(|mut wire, _| async move {
         let Some(head) = wire.try_head().await else { return };
@@ -141,7 +141,7 @@ async fn a_proxy_that_cuts_idle_connections() {
 }
 
 #[tokio::test]
-async fn what_a_proxy_says_of_its_upstream_is_looked_at() {
+async fn proxy_error_is_checked_against_the_upstream() {
     let proxy = answering(respond("502 Bad Gateway", &[], "<h1>nginx</h1>")).await;
     let nobody = format!("127.0.0.1:{}", tidegate_testing::free_port());
     let found = examine(ws(proxy.address()), &["--upstream", &nobody]).await;
@@ -154,7 +154,7 @@ async fn what_a_proxy_says_of_its_upstream_is_looked_at() {
 }
 
 #[tokio::test]
-async fn the_same_straight_to_the_service_is_the_services_fault() {
+async fn fault_seen_directly_at_the_service_blames_the_service() {
     let service = answering(respond("401 Unauthorized", &[], "")).await;
     let upstream = service.address().to_string();
     let found = examine(ws(service.address()), &["--upstream", &upstream]).await;

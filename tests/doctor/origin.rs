@@ -15,7 +15,7 @@ async fn http(fields: &'static [&'static str], preflight: &'static str) -> Upstr
 }
 
 #[tokio::test]
-async fn each_fault_of_cors_has_its_name() {
+async fn each_cors_fault_has_its_code() {
     for (fields, preflight, code) in [
         (&[][..], "204 No Content", "cors-missing"),
         (&["Access-Control-Allow-Origin: https://b.example"], "200 OK", "cors-other-origin"),
@@ -40,7 +40,7 @@ async fn each_fault_of_cors_has_its_name() {
 }
 
 #[tokio::test]
-async fn an_origin_that_the_gateway_does_not_know() {
+async fn unlisted_origin_points_at_the_policy() {
     let service = Upstream::echo().await;
     let gateway = Config::to(&service).cors(&["https://other.example"], "").start().await;
     let file = gateway.file();
@@ -54,7 +54,7 @@ async fn an_origin_that_the_gateway_does_not_know() {
 }
 
 #[tokio::test]
-async fn the_routes_own_policy_stands_before_the_files() {
+async fn policy_of_the_route_precedes_that_of_the_file() {
     let service = Upstream::echo().await;
     let gateway = Config::to(&service)
         .cors(&[PAGE], "")
@@ -68,7 +68,7 @@ async fn the_routes_own_policy_stands_before_the_files() {
 }
 
 #[tokio::test]
-async fn a_service_that_refuses_the_origin_by_itself() {
+async fn service_that_refuses_the_origin_is_blamed() {
     let service = Upstream::scripted(|mut wire, _| async move {
         let Some(head) = wire.try_head().await else { return };
         if head.get("origin").is_some() {

@@ -33,13 +33,13 @@ async fn pong(wire: &mut Wire) {
 }
 
 #[tokio::test]
-async fn cut_as_soon_as_it_is_open() {
+async fn session_cut_at_once_is_closed_at_once() {
     opened(|wire| async move { drop(wire) }).await.is("closed-at-once").blames("address");
     opened(|wire| async move { wire.reset() }).await.is("closed-at-once");
 }
 
 #[tokio::test]
-async fn closed_with_a_reason() {
+async fn close_frame_of_the_service_is_closed_by_service() {
     let found = opened(|mut wire| async move {
         let reason = [&1008_u16.to_be_bytes()[..], b"no such user"].concat();
         wire.send(plain_frame(CLOSE, &reason)).await;
@@ -50,7 +50,7 @@ async fn closed_with_a_reason() {
 }
 
 #[tokio::test]
-async fn no_frames_behind_the_101() {
+async fn invalid_frames_after_the_101_are_bad_frames() {
     let bodies: [&[u8]; 3] = [b"<html>hello</html>", &[0x81, 0x81, 1, 2, 3, 4, 5], &[0x83, 0]];
     for body in bodies {
         let found = opened(move |mut wire| async move {
@@ -63,7 +63,7 @@ async fn no_frames_behind_the_101() {
 }
 
 #[tokio::test]
-async fn a_service_that_does_not_answer_pings() {
+async fn unanswered_ping_is_no_pong() {
     let found = opened(|mut wire| async move {
         let _ = wire.read_to_end().await;
     })
@@ -74,7 +74,7 @@ async fn a_service_that_does_not_answer_pings() {
 }
 
 #[tokio::test]
-async fn a_service_that_talks_without_end_and_never_answers() {
+async fn endless_messages_without_a_pong_are_no_pong() {
     let found = opened(|mut wire| async move {
         let message = [vec![0x82, 126, 0x40, 0], vec![7; 0x4000]].concat();
         while wire.try_send(&message).await.is_ok() {}
@@ -84,7 +84,7 @@ async fn a_service_that_talks_without_end_and_never_answers() {
 }
 
 #[tokio::test]
-async fn cut_while_idle() {
+async fn session_cut_while_idle_is_idle_cut() {
     let found = opened(|mut wire| async move { pong(&mut wire).await }).await;
     found.is("idle-cut");
     assert_eq!(found.outcome("ping"), "ok");
@@ -99,7 +99,7 @@ async fn cut_while_idle() {
 }
 
 #[tokio::test]
-async fn forgotten_while_idle() {
+async fn session_that_stops_answering_while_idle_is_idle_dead() {
     let found = opened(|mut wire| async move {
         pong(&mut wire).await;
         let _ = wire.read_to_end().await;
@@ -109,7 +109,7 @@ async fn forgotten_while_idle() {
 }
 
 #[tokio::test]
-async fn messages_and_pings_of_the_service_are_no_fault() {
+async fn messages_and_pings_of_the_service_are_healthy() {
     let found = opened(|mut wire| async move {
         wire.send([vec![0x82, 126, 0x10, 0], vec![7; 0x1000]].concat()).await;
         wire.send(plain_frame(PING, b"are you there")).await;

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_is_broken_when_something_in_it_is() {
+    fn part_is_broken_when_a_key_inside_it_is() {
         let broken =
             BrokenParts::of(["", "routes[1].match.path", "upstreams.a-b"].map(str::to_owned));
         for part in ["routes", "routes[1]", "routes[1].match", "routes[1].match.path", "upstreams"]

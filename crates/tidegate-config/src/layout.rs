@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_stay_and_twice_is_as_once() {
+    fn formatting_keeps_comments_and_is_idempotent() {
         let text = "# What it is for.\nlisteners:\n    -   address:   127.0.0.1:3000   # all of it\n\n\n\nroutes: [ {name: a,   match: {path_prefix: /a}} ]\n# The end.\n";
         let once = lay_out(text).expect("YAML");
         let expected = "# What it is for.\nlisteners:\n  - address: 127.0.0.1:3000 # all of it\n\nroutes: [{name: a, match: {path_prefix: /a}}]\n# The end.\n";
@@ -61,13 +61,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_left_alone() {
+    fn formatting_refuses_invalid_yaml() {
         assert!(lay_out("a: [").is_err());
         assert!(lay_out("").is_err());
     }
 
     #[test]
-    fn every_example_says_the_same_afterwards_with_all_its_comments() {
+    fn formatting_every_example_keeps_its_values_and_comments() {
         let conf = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("conf");
         let all = glob::glob(&format!("{}/**/*.yaml", conf.display())).expect("a pattern");
         let mut count = 0;

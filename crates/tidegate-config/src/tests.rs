@@ -19,7 +19,7 @@ fn problems(yaml: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_ratio_is_a_number_between_bounds() {
+fn ratio_outside_its_bounds_is_refused() {
     for (written, expected) in [
         ("0.25", None),
         ("1", None),
@@ -36,7 +36,7 @@ fn a_ratio_is_a_number_between_bounds() {
 }
 
 #[test]
-fn tells_all_that_is_wrong_at_once_and_where() {
+fn all_problems_are_reported_at_once_with_positions() {
     let yaml = "\
 listeners:
   - address: :3000
@@ -82,7 +82,7 @@ routes:
 }
 
 #[test]
-fn refuses_a_host_that_no_request_can_name() {
+fn host_that_no_request_can_have_is_refused() {
     for host in ["a..b", "a..", ".a", "*..a", "*.a..", ".", "[zz]", "[::1]:1"] {
         let yaml = format!("routes: [{{match: {{hosts: ['{host}', a, A.b., '*.c.d', '[::1]']}}}}]");
         let problems = problems(&yaml);
@@ -93,7 +93,7 @@ fn refuses_a_host_that_no_request_can_name() {
 }
 
 #[test]
-fn refuses_methods_that_reach_no_route_and_hosts_that_are_patterns() {
+fn methods_that_reach_no_route_and_host_patterns_are_refused() {
     for method in ["CONNECT", "TRACE", "connect"] {
         let problems = problems(&format!("routes: [{{match: {{methods: [GET, {method}]}}}}]"));
         let told = problems.iter().filter(|it| it.contains("methods[1]") && it.contains("405"));
@@ -119,7 +119,7 @@ fn refuses_methods_that_reach_no_route_and_hosts_that_are_patterns() {
 }
 
 #[test]
-fn refuses_a_duration_that_no_clock_can_add() {
+fn duration_over_100_years_is_refused() {
     for written in ["500000000000y", "400000000000y", "101y", "100y 1ns"] {
         assert_eq!(
             problems(&format!("shutdown: {{grace: {written}}}")).first().map(String::as_str),
@@ -132,7 +132,7 @@ fn refuses_a_duration_that_no_clock_can_add() {
 }
 
 #[test]
-fn guesses_what_was_meant() {
+fn misspelt_key_or_value_gets_a_suggestion() {
     let shown =
         read("listners: []\nroutes: [{name: a, upstream: b, websocket: oof}]").problems.to_string();
     assert!(shown.contains("t.yaml:1:1: error: listners: there is no such key"), "{shown}");
@@ -152,7 +152,7 @@ fn columns_are_counted_in_characters() {
 }
 
 #[test]
-fn off_is_off_however_it_is_read() {
+fn every_yaml_spelling_of_off_turns_websockets_off() {
     for written in ["off", "Off", "OFF", "false", "no", "\"off\"", "'false'"] {
         let config =
             read(&format!("routes: [{{name: a, upstream: b, websocket: {written}}}]")).config;
@@ -162,7 +162,7 @@ fn off_is_off_however_it_is_read() {
 }
 
 #[test]
-fn variables_are_filled_in_and_never_shown() {
+fn variables_are_filled_in_and_their_values_never_shown() {
     let config = read("threads: ${N}\nupstreams: {a: {endpoints: ['h:${PORT}', '${NONE:-i}:1']}}");
     assert!(config.problems.is_empty(), "{}", config.problems);
     assert_eq!(config.config.threads, Some(3));
@@ -211,7 +211,7 @@ fn included_files_add_routes_and_upstreams() {
 }
 
 #[test]
-fn a_file_that_is_not_there_or_not_text_is_a_problem() {
+fn missing_or_binary_file_is_a_problem() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.yaml");
     assert_eq!(read_with(&path, &Variables::default()).problems.iter().count(), 1);
@@ -224,7 +224,7 @@ fn a_file_that_is_not_there_or_not_text_is_a_problem() {
 }
 
 #[test]
-fn a_mebibyte_of_hostile_yaml_is_refused_in_bounded_time() {
+fn hostile_yaml_of_one_mebibyte_is_refused_in_bounded_time() {
     const SIZE: usize = 1 << 20;
     let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
     for level in 1..12 {
@@ -269,7 +269,7 @@ fn a_mebibyte_of_hostile_yaml_is_refused_in_bounded_time() {
 }
 
 #[test]
-fn every_leaf_takes_its_own_example() {
+fn every_value_format_accepts_its_own_example() {
     for (format, example) in values::EXAMPLES {
         assert_eq!(values::judge(format, example), Some(Ok(())), "{format}");
     }
@@ -277,7 +277,7 @@ fn every_leaf_takes_its_own_example() {
 
 /// `TIDEGATE_BLESS=1 cargo test` writes the files anew.
 #[test]
-fn the_schema_and_the_reference_in_the_repository_are_the_programs_own() {
+fn generated_schema_and_reference_in_the_repository_are_current() {
     let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     for (file, made) in [
         ("schema/tidegate.schema.json", format!("{:#}\n", schema())),
@@ -296,7 +296,7 @@ fn the_schema_and_the_reference_in_the_repository_are_the_programs_own() {
 const WITHOUT_EXAMPLE: [(&str, &str); 0] = [];
 
 #[test]
-fn every_key_stands_in_an_example_at_its_own_place() {
+fn every_key_appears_in_an_example() {
     let schema = schema();
     let conf = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("conf");
     let mut files = vec![conf.join("tidegate.yaml")];
@@ -384,12 +384,12 @@ impl<'s> Keys<'s> {
 
 proptest! {
     #[test]
-    fn no_text_makes_the_reader_panic(yaml in "[a-z:{}\\[\\]&*!|>'\"%@`#,?\\- \n\t$]{0,80}") {
+    fn arbitrary_text_does_not_panic(yaml in "[a-z:{}\\[\\]&*!|>'\"%@`#,?\\- \n\t$]{0,80}") {
         drop(read(&yaml).problems.to_string());
     }
 
     #[test]
-    fn no_damage_to_a_good_file_makes_the_reader_panic(cut in 0..2000_usize, put in "\\PC{0,3}") {
+    fn damaged_configuration_does_not_panic(cut in 0..2000_usize, put in "\\PC{0,3}") {
         let mut yaml = include_str!("../../../conf/tidegate.yaml").to_owned();
         let cut = (0..=cut.min(yaml.len())).rev().find(|&at| yaml.is_char_boundary(at)).unwrap_or(0);
         yaml.insert_str(cut, &put);

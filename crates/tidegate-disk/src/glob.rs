@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_found_as_the_glob_crate_finds_them() {
+    fn same_files_are_found_as_by_the_glob_crate() {
         let root = tempfile::tempdir().expect("a folder");
         let root = root.path();
         for folder in ["a/b/c", "a/.hidden", "d"] {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_does_not_go_through_the_whole_machine() {
+    fn pattern_with_more_than_1000_matches_is_refused() {
         let root = tempfile::tempdir().expect("a folder");
         for number in 0..=MAX_MATCHES {
             fs::write(root.path().join(format!("{number}.yaml")), "").expect("a file");

@@ -218,7 +218,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     #[test]
-    fn a_folder_that_others_may_write_to_is_refused_and_so_is_a_link() {
+    fn folder_that_is_a_link_or_writable_by_others_is_refused() {
         let root = tempfile::tempdir().expect("a folder");
         let inner = root.path().join("history");
         PrivateFolder::open(root.path(), &["history"]).expect("made");
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_or_read_by_a_link() {
+    fn links_are_not_followed_for_reading_or_writing() {
         let root = tempfile::tempdir().expect("a folder");
         let precious = root.path().join("precious");
         fs::write(&precious, "precious").expect("written");
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn one_process_has_the_lock() {
+    fn lock_is_held_by_one_holder_until_dropped() {
         let root = tempfile::tempdir().expect("a folder");
         let folder = PrivateFolder::open(root.path(), &["mine"]).expect("a folder");
         let held = folder.lock("lock").expect("a lock");

@@ -59,7 +59,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn only_a_regular_file_is_read_and_nothing_else_is_waited_for() {
+    fn only_regular_files_are_read_and_pipes_do_not_block() {
         let folder = tempfile::tempdir().expect("a folder");
         let reason = |path: &Path| read_text(path, 10).expect_err("refused");
         let pipe = folder.path().join("pipe");

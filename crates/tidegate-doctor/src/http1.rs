@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_tls_and_http2_by_their_first_bytes() {
+    fn tls_and_http2_are_recognised_by_their_first_bytes() {
         assert!(is_tls(&[0x15, 3, 1, 0, 2, 2, 70]));
         assert!(is_http2(&[0, 0, 18, 4, 0, 0, 0, 0, 0, 0, 3]));
         for other in [&b"HTTP/1.1"[..], b"SSH-2.0-", b"", b"\0\0\0"] {
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_taken_apart_however_little_has_come() {
+    fn chunked_body_is_decoded_even_when_incomplete() {
         let whole = b"f\r\nbroken orders-a\r\n3;x=y\r\nabc\r\n0\r\n\r\n";
         assert_eq!(without_chunks(whole), (b"broken orders-aabc".to_vec(), true));
         for length in 0..whole.len() {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn gateway_is_known_by_its_proxy_status_and_not_by_that_of_another() {
+    fn only_the_gateways_own_proxy_status_names_an_error() {
         let head = |value: &str| Head {
             status: 502,
             fields: vec![("Proxy-Status".to_owned(), value.as_bytes().to_vec())],
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gateways_errors_have_all_three_keys() {
+    fn gateway_error_needs_all_three_json_keys() {
         let own = br#"{"error":"no_route","message":"m","request_id":"1"}"#;
         assert_eq!(gateway_error(own), Some(("no_route".to_owned(), "m".to_owned())));
         assert_eq!(gateway_error(br#"{"error":"no_route"}"#), None);

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_of_the_gateways_own_has_a_name() {
+    fn every_error_code_of_the_gateway_has_a_doctor_code() {
         let marks = ["Reply::error(", "upstream(", "refuse("];
         let errors: Vec<&str> = SOURCES
             .iter()

@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rfc6455_1_3_takes_the_accept_key_of_its_own_example() {
+    async fn rfc6455_1_3_accept_key_of_the_example_is_accepted() {
         let lines = "Connection: upgrade\r\nUpgrade: WebSocket\r\n\
                      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
         let head = head(lines).await;

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_four_schemes_with_their_ports() {
+    fn four_url_schemes_are_read_with_their_default_ports() {
         for (url, host, port) in [
             ("ws://a/x?y=1", "a", 80),
             ("wss://a", "a", 443),
@@ -123,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_url_to_examine() {
+    fn url_that_cannot_be_examined_is_refused() {
         for url in ["", "localhost:3000", "/x", "ftp://a", "ws://", "ws://u:p@a/", "ws://a:0/"] {
             assert!(Target::parse(url).is_err(), "{url}");
         }
     }
 
     #[test]
-    fn shows_no_secret() {
+    fn secrets_in_a_query_are_redacted() {
         let target = Target::parse("ws://a/x?userId=1&token=hush&Password=hush").unwrap();
         assert_eq!(target.to_string(), "ws://a/x?userId=1&token=REDACTED&Password=REDACTED");
     }

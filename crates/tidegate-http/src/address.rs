@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equals_the_standard_library() {
+    fn addresses_are_written_as_by_the_standard_library() {
         for written in ["0.0.0.0:0", "127.0.0.1:80", "255.10.99.100:65535", "[2001:db8::1]:443"] {
             let address: SocketAddr = written.parse().expect("address");
             let (mut ip, mut socket) = (String::new(), String::new());

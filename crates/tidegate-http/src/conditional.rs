@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_13_2_2_conditions_in_their_order() {
+    fn rfc9110_13_2_2_conditions_are_evaluated_in_order() {
         use Verdict::{Failed, NotModified, Proceed};
         use header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
         for (fields, expected) in [
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_14_ranges_of_a_hundred_bytes() {
+    fn rfc9110_14_range_of_100_bytes_is_whole_partial_or_unsatisfiable() {
         use header::{IF_RANGE, RANGE};
         for (fields, expected) in [
             (&[][..], Part::Whole),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_range() {
+    fn range_of_an_empty_body_is_unsatisfiable() {
         let asked = headers(&[(header::RANGE, "bytes=0-")]);
         assert_eq!(validators().part(&asked, 0), Part::Unsatisfiable);
         let huge = headers(&[(header::RANGE, "bytes=0-99999999999999999999")]);

@@ -30,7 +30,7 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn finds_a_cookie_among_several_fields() {
+    fn cookie_is_found_across_several_headers() {
         let mut headers = HeaderMap::new();
         headers.append("cookie", HeaderValue::from_static("a=1; xuid=no"));
         headers.append("cookie", HeaderValue::from_static("uid=\"user-1\"; b=2"));
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_beyond_ascii_hide_no_cookie() {
+    fn non_ascii_bytes_do_not_hide_a_cookie() {
         let mut headers = HeaderMap::new();
         let value = HeaderValue::from_bytes(b"a=\xff; uid=bo\xe9b; b=\xc3\xa9=").expect("a value");
         headers.append("cookie", value);

@@ -81,7 +81,7 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn rfc9110_12_5_3_the_best_liked_wins() {
+    fn rfc9110_12_5_3_coding_with_the_highest_quality_is_chosen() {
         const ALL: [Coding; 3] = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
         for (fields, expected) in [
             (&[][..], None),

@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rfc7239_6_quotes_ipv6_and_hosts() {
+    fn rfc7239_6_ipv6_addresses_and_host_ports_are_quoted() {
         let v4 = "192.0.2.1".parse().expect("address");
         let v6 = "2001:db8::1".parse().expect("address");
         assert_eq!(element(Some(v4), "a:80", "http"), "for=192.0.2.1;host=\"a:80\";proto=http");
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_nearest_address_that_is_not_trusted() {
+    fn nearest_untrusted_address_is_the_client() {
         let trusted = |address: IpAddr| address.to_string().starts_with("10.");
         let find = |fields: &[&'static str]| client(fields.iter().copied(), trusted);
         let address = |text: &str| text.parse::<IpAddr>().ok();
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc7239_4_reads_the_hop_of_the_client() {
+    fn rfc7239_4_hop_of_the_client_gives_address_scheme_and_host() {
         for (fields, client, scheme, host) in [
             (
                 &["for=1.2.3.4;proto=https;host=a.test"][..],
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stranger_writes_before_it_does_not_hide_the_hop_of_the_client() {
+    fn forged_elements_do_not_hide_the_hop_of_the_client() {
         for stranger in
             ["for=\"6.6.6.6", "\"", "for=6.6.6.6;x=\"\\", "=", ";;", "for=for=", ",,,,,\",\","]
         {
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc4291_2_5_5_2_mapped_addresses_are_of_ipv4_and_empty_elements_are_ignored() {
+    fn rfc4291_2_5_5_2_mapped_ipv4_is_ipv4_and_empty_elements_are_ignored() {
         let find = |list: &'static str| client([list].into_iter(), |_| false);
         for list in [
             "::ffff:1.2.3.4",

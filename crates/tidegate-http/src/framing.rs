@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9112_6_3_a_body_has_one_end() {
+    fn rfc9112_6_3_ambiguous_request_framing_is_refused() {
         assert_eq!(lengths(&[]), Ok(()));
         assert_eq!(lengths(&["5"]), Ok(()));
         assert_eq!(lengths(&["005"]), Ok(()));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_8_6_equal_lengths_of_a_response_become_one() {
+    fn rfc9110_8_6_equal_response_lengths_are_merged() {
         let read = |values: &[&'static str]| {
             let fields: Vec<_> = values.iter().map(|value| ("content-length", *value)).collect();
             response_length(&headers(&fields))
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9112_6_1_a_response_has_one_coding() {
+    fn rfc9112_6_1_response_is_chunked_only_by_one_chunked_coding() {
         let chunked = |values: &[&'static str]| {
             let fields: Vec<_> = values.iter().map(|it| ("transfer-encoding", *it)).collect();
             is_chunked_once(&headers(&fields))
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_10_1_1_there_is_one_expectation() {
+    fn rfc9110_10_1_1_only_100_continue_is_a_known_expectation() {
         assert!(!expects_the_unknown(&headers(&[])));
         assert!(!expects_the_unknown(&headers(&[("expect", "100-Continue")])));
         assert!(expects_the_unknown(&headers(&[("expect", "")])));
@@ -214,14 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn rfc9112_9_6_close_may_stand_anywhere() {
+    fn rfc9112_9_6_close_is_found_anywhere_in_connection() {
         assert!(!is_last(&headers(&[("connection", "keep-alive"), ("connection", "x-a")])));
         assert!(is_last(&headers(&[("connection", "keep-alive"), ("connection", "x-a, Close ")])));
         assert!(is_last(&headers(&[("transfer-encoding", "chunked")])));
     }
 
     #[test]
-    fn a_length_of_nothing_is_no_body() {
+    fn content_length_of_zero_is_no_body() {
         assert!(!has_body(&headers(&[])));
         assert!(!has_body(&headers(&[("content-length", "00")])));
         assert!(has_body(&headers(&[("content-length", "10")])));

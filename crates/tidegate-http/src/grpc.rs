@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_is_known_by_its_media_type() {
+    fn grpc_call_is_recognised_by_its_media_type() {
         let is = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(value));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn status_of_http_is_mapped_as_the_specification_does() {
+    fn http_status_maps_to_the_grpc_status_of_the_specification() {
         for (http, grpc) in [
             (400, "13"),
             (401, "16"),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_percent_encoded() {
+    fn grpc_message_is_percent_encoded() {
         assert_eq!(message("it's 5 % off\n\u{e9}"), "it's 5 %25 off%0A%C3%A9");
     }
 }

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rfc9112_3_2_a_target_is_a_path_or_a_url() {
+    fn rfc9112_3_2_target_is_a_path_or_an_http_url() {
         for target in ["/", "/a", "//a", "http://a/b", "HTTPS://a"] {
             assert!(is_target(target.as_bytes()), "{target}");
         }

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rfc3986_3_2_2_knows_a_host_from_noise() {
+    fn rfc3986_3_2_2_malformed_authority_is_refused() {
         for host in ["", "a", "a-b.example:80", "[::1]:3000", "127.0.0.1:", "a_b"] {
             assert!(is_authority(host), "{host}");
         }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_has_one_spelling() {
+    fn every_spelling_of_a_host_has_one_canonical_form() {
         for (written, expected) in [
             ("a.test:", "a.test"),
             ("a.test.:", "a.test"),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_the_port_alone() {
+    fn without_port_removes_only_the_port() {
         assert_eq!(without_port("example.com:3000"), "example.com");
         assert_eq!(without_port("example.com"), "example.com");
         assert_eq!(without_port("[::1]:3000"), "[::1]");

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exact_pattern_takes_one_origin() {
+    fn exact_pattern_allows_only_its_own_origin() {
         assert!(allows("http://localhost:3000", "http://localhost:3000"));
         assert!(allows("https://example.com", "https://example.com:443"));
         assert!(!allows("http://localhost:3000", "http://localhost:3001"));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_cannot_be_stretched_by_suffix_tricks() {
+    fn wildcard_pattern_does_not_allow_lookalike_origins() {
         let pattern = "https://*.example.com";
         assert!(allows(pattern, "https://a.example.com"));
         assert!(allows(pattern, "https://a.b.example.com"));
@@ -240,14 +240,14 @@ mod tests {
     }
 
     #[test]
-    fn null_is_allowed_only_where_it_is_listed() {
+    fn null_origin_is_allowed_only_where_it_is_listed() {
         assert!(allows("null", "null"));
         assert!(allows("*", "null"));
         assert!(!allows("http://localhost:3000", "null"));
     }
 
     #[test]
-    fn a_page_is_at_home_on_its_own_host() {
+    fn origin_of_the_own_host_is_own() {
         let own = |origin, host, by| Origin::parse(origin).expect("origin").is_own(host, by);
         assert!(own("http://localhost:3000", "localhost:3000", "http"));
         assert!(own("https://example.com", "example.com", "https"));
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_without_a_host_can_be_listed() {
+    fn origin_without_a_host_can_be_listed() {
         assert!(allows("file://", "file://"));
         assert!(allows("qrc://", "QRC://"));
         assert!(!allows("file://", "qrc://"));

@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_a_normal_path_borrowed() {
+    fn normal_path_is_borrowed() {
         for path in ["/", "/api/notifications/ws", "/a.b/c..d/.../e-f_~", "/a/b/"] {
             assert_eq!(normal(path), path);
         }
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc3986_5_2_4_resolves_dot_segments() {
+    fn rfc3986_5_2_4_dot_segments_are_resolved() {
         assert_eq!(normal("/a/b/c/./../../g"), "/a/g");
         assert_eq!(normal("/a/.."), "/");
         assert_eq!(normal("/a/."), "/a/");
@@ -509,18 +509,18 @@ mod tests {
     }
 
     #[test]
-    fn merges_duplicate_slashes() {
+    fn duplicate_slashes_are_merged() {
         assert_eq!(normal("//api///x//"), "/api/x/");
     }
 
     #[test]
-    fn rfc3986_6_2_2_decodes_unreserved_and_uppercases_the_rest() {
+    fn rfc3986_6_2_2_unreserved_escapes_are_decoded_and_others_uppercased() {
         assert_eq!(normal("/%61pi/%7euser/%c3%a9"), "/api/~user/%C3%A9");
         assert_eq!(normal("/a%20b%25"), "/a%20b%25");
     }
 
     #[test]
-    fn one_name_has_one_form_however_it_is_escaped() {
+    fn every_escaping_of_a_path_has_one_normal_form() {
         for (path, expected) in [
             ("/%40a%24%2b%3a%2C", "/@a$+:,"),
             ("/caf\u{e9}", "/caf%C3%A9"),
@@ -536,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn no_reading_leaves_a_prefix() {
+    fn path_that_may_leave_its_prefix_is_detected() {
         for path in ["/t", "/t/", "/t/a/../b", "/t//a", "/t/a%2Fb", "/t/;x", "/%74/@"] {
             assert!(stays_below(path, "/t"), "{path}");
         }
@@ -547,14 +547,14 @@ mod tests {
     }
 
     #[test]
-    fn rfc3986_3_3_parameters_belong_to_the_last_segment_too() {
+    fn rfc3986_3_3_path_parameters_are_kept() {
         for path in ["/app/;jsessionid=1", "/;a=b", "/a;b/c;d", "/a;/b"] {
             assert_eq!(normal(path), path);
         }
     }
 
     #[test]
-    fn refuses_what_servers_read_in_two_ways() {
+    fn ambiguous_path_is_refused() {
         let refused = |path, error| assert_eq!(normalize(path), Err(error), "{path:?}");
         for path in ["/a%2fb", "/a%5Cb", "/a\\b"] {
             refused(path, PathError::Ambiguous);
@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn each_policy_passes_on_what_it_says() {
+    fn each_path_policy_forwards_its_own_form() {
         const REJECT: EncodedSlash = EncodedSlash::Reject;
         const KEEP: EncodedSlash = EncodedSlash::Keep;
         const DECODE: EncodedSlash = EncodedSlash::Decode;
@@ -607,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_found_however_it_is_spelt() {
+    fn prefix_length_is_found_under_every_spelling() {
         for (path, prefix, length) in [
             ("/api//x", "/api", Some(4)),
             ("/api", "/api", Some(4)),
@@ -626,7 +626,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn normalising_twice_is_normalising_once(path in "/([a-c./%24e0E;@\u{e9}~\\\\ -]|%3B|%2[Ee]){0,24}") {
+        fn normalising_is_idempotent(path in "/([a-c./%24e0E;@\u{e9}~\\\\ -]|%3B|%2[Ee]){0,24}") {
             if let Ok(once) = normalize(&path) {
                 prop_assert_eq!(normalize(&once), Ok(Cow::Borrowed(&*once)));
             }

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kin_of_a_certificates_header_are_for_proxies_too() {
+    fn every_client_certificate_header_is_a_proxy_header() {
         let is_meant = |name: &'static str| is_for_proxies(&HeaderName::from_static(name));
         for name in [
             "cf-client-cert-sha256",

@@ -43,7 +43,7 @@ mod tests {
     use super::proxy_status;
 
     #[test]
-    fn word_of_an_error_is_quoted_only_where_it_is_plain() {
+    fn malformed_error_code_is_replaced_in_proxy_status() {
         let told = |code| proxy_status(code).and_then(|it| it.to_str().ok().map(str::to_owned));
         let no_route = "tidegate; error=destination_not_found; details=\"no_route\"";
         assert_eq!(told("no_route").as_deref(), Some(no_route));

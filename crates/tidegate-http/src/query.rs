@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_first_value_decoded() {
+    fn first_value_of_a_parameter_is_found_decoded() {
         let query = "a=1&userId=user%201+x&userId=second&flag";
         assert_eq!(find(query, "userId").as_deref(), Some("user 1 x"));
         assert_eq!(find(query, "flag").as_deref(), Some(""));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn redacts_only_the_values_of_secret_keys() {
+    fn only_values_of_secret_keys_are_redacted() {
         let secret = |key: &str| key.eq_ignore_ascii_case("token");
         assert!(matches!(redact("a=1&b=2", secret), Cow::Borrowed(_)));
         assert_eq!(redact("a=1&TOKEN=s%20s=x&b", secret), "a=1&TOKEN=REDACTED&b");

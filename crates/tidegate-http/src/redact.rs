@@ -311,7 +311,7 @@ mod tests {
     use crate::secret::is_secret;
 
     #[test]
-    fn secrets_are_replaced_in_json_and_in_forms() {
+    fn secrets_in_json_and_forms_are_redacted() {
         for (text, expected) in [
             (r#"{"a": 1, "token": "s\"ecret", "b": 2}"#, r#"{"a": 1, "token": REDACTED, "b": 2}"#),
             (r#"{"Token":123,"b":2}"#, r#"{"Token":REDACTED,"b":2}"#),
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_an_index_is_not_looked_for_far_away() {
+    fn index_of_a_name_is_searched_only_nearby() {
         let far = |open: &str, close: &str| format!("token{open}{}{close}=x", "a".repeat(300));
         for (open, close) in [("[", "]"), ("<token ", ">")] {
             let text = far(open, close);

@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepts_its_own_and_refuses_what_could_forge_a_log_line() {
+    fn id_that_could_forge_a_log_line_is_refused() {
         assert!(is_acceptable(&generate()));
         for id in ["", "a b", "a\"b", "a\u{7f}", &"x".repeat(129)] {
             assert!(!is_acceptable(id), "{id:?}");

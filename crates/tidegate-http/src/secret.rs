@@ -276,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_known_by_the_end_of_their_names() {
+    fn secret_is_recognised_by_the_end_of_its_name() {
         for name in [
             "token",
             "TOKEN",
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_shown_without_secrets_in_odd_spellings() {
+    fn secrets_in_urls_are_redacted_under_odd_spellings() {
         for name in ["tok%2565n", "to%E2%80%8Bken", "\u{ff54}oken"] {
             let shown = without_secrets_of_urls(&format!("GET http://a/?{name}=x&b=1"));
             assert_eq!(shown, format!("GET http://a/?{name}=REDACTED&b=1"));
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn own_names_count_as_words() {
+    fn configured_secret_names_match_whole_words() {
         let names = SecretNames::own(&["pin".to_owned(), "Door-Code".to_owned()]);
         for name in ["pin", "PIN", "user_pin", "userPin", "door-code", "doorcode", "DOOR_CODE"] {
             assert!(names.contain(name), "{name}");
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn misspelt_names_of_secrets_are_known() {
+    fn misspelt_secret_name_is_recognised() {
         for name in ["tokn", "tokne", "pasword", "secert", "authorisation"] {
             assert!(is_nearly_secret(name), "{name}");
         }

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_have_one_plain_spelling() {
+    fn every_spelling_of_a_name_has_one_plain_form() {
         for name in [
             "token",
             "tok%65n",
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn escaped_characters_are_read_at_any_depth() {
+    fn escaped_character_is_read_at_any_depth() {
         for (text, expected) in [
             ("%65n", Some(('e', 3))),
             ("%2565n", Some(('e', 5))),

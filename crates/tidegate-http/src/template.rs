@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_filled_in_and_all_else_is_left() {
+    fn template_variables_are_filled_in_and_other_text_is_kept() {
         assert_eq!(filled("").as_deref(), Ok(""));
         assert_eq!(filled("https://{host}{target}#a").as_deref(), Ok("https://<host><target>#a"));
         assert_eq!(filled("{{path}} {path}").as_deref(), Ok("{path} <path>"));
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_template_is_refused() {
+    fn template_with_unknown_variable_or_stray_brace_is_refused() {
         assert_eq!(filled("{hots}"), Err(TemplateError::Unknown("hots".to_owned())));
         assert_eq!(filled("{}"), Err(TemplateError::Unknown(String::new())));
         for written in ["{path", "path}", "{{path}", "{path}}"] {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_variables_is_known_as_such() {
+    fn template_without_variables_is_literal() {
         let literal =
             |written: &str| written.parse::<Template>().ok()?.literal().map(str::to_owned);
         assert_eq!(literal("").as_deref(), Some(""));

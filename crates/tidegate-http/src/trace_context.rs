@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_is_read_and_written() {
+    fn traceparent_is_read_and_written_unchanged() {
         for (flags, is_sampled) in [("00", false), ("01", true), ("03", true), ("02", false)] {
             let written = format!("00-{TRACE}-{SPAN}-{flags}");
             let parent = TraceParent::of(&headers(TRACEPARENT, &[&written])).expect("a parent");
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_no_parent() {
+    fn malformed_traceparent_is_ignored() {
         let zeros = "0".repeat(32);
         for written in [
             String::new(),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_is_read_as_far_as_it_is_known() {
+    fn traceparent_of_a_later_version_is_read() {
         for written in [format!("cc-{TRACE}-{SPAN}-01"), format!("cc-{TRACE}-{SPAN}-01-what")] {
             let parent = TraceParent::of(&headers(TRACEPARENT, &[&written])).expect("a parent");
             assert_eq!(parent.to_value(), format!("00-{TRACE}-{SPAN}-01").as_str());
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_passed_on_only_when_it_is_sound() {
+    fn malformed_tracestate_is_unsound() {
         let many = (0..33).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(",");
         for (written, is_sound) in [
             (&["congo=t61rcWkgMzE"][..], true),

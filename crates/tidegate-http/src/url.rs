@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_written_in_one_way() {
+    fn every_spelling_of_a_url_has_one_form() {
         for (written, expected) in [
             ("http://Example.com", Some("http://example.com/")),
             ("http://example.com:80/a/../b", Some("http://example.com/b")),

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rfc9110_7_6_3_a_gateway_knows_itself_and_no_other() {
+    fn rfc9110_7_6_3_via_identifies_only_its_own_gateway() {
         let (own, other) = (Via::unique(), Via::unique());
         let mut headers = HeaderMap::new();
         headers.append(header::VIA, HeaderValue::from_static("1.0 fred, 1.1 p.example.net"));

@@ -526,7 +526,7 @@ mod tests {
     use super::quoted;
 
     #[test]
-    fn quotes_what_yaml_reads_otherwise() {
+    fn text_that_yaml_reads_otherwise_is_quoted() {
         for word in ["api", "/api/v1", "a.b-c_d", "least_requests"] {
             assert_eq!(quoted(word), word);
         }

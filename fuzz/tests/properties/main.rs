@@ -134,7 +134,7 @@ fn breaks(name: &str, property: fn(&[u8]), inputs: u64) -> Option<String> {
 }
 
 #[test]
-fn every_property_holds_for_thousands_of_inputs() {
+fn every_fuzz_property_holds_for_thousands_of_inputs() {
     let broken: Vec<_> = tidegate_fuzz::ALL
         .iter()
         .filter_map(|(name, property)| {
@@ -146,7 +146,7 @@ fn every_property_holds_for_thousands_of_inputs() {
 }
 
 #[test]
-fn every_property_has_a_target_and_every_target_a_property() {
+fn fuzz_properties_and_targets_correspond() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz_targets");
     let mut targets: Vec<_> = std::fs::read_dir(folder)
         .expect("the targets")

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_where_others_may_write_is_refused() {
+    fn socket_folder_writable_by_others_is_refused() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let place = Place(folder.path().join("upgrade.sock"));
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("open to all");
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_socket_is_left_alone() {
+    fn regular_file_at_the_socket_path_is_kept() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let place = Place(folder.path().join("upgrade.sock"));
         fs::write(place.transfer(), "precious").expect("a file");
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_a_place_of_its_own() {
+    fn each_configuration_file_has_its_own_socket() {
         let of = |file: &str| Place::of(None, Some(Path::new(file))).expect("a place").0;
         assert_eq!(of("/etc/a.yaml"), of("/etc/a.yaml"));
         assert_ne!(of("/etc/a.yaml"), of("/etc/b.yaml"));

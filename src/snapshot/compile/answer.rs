@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_leads_where_the_file_says() {
+    fn redirect_target_with_a_fixed_host_is_accepted() {
         for to in [
             "/",
             "/new{path}",
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn no_stranger_chooses_where_a_redirect_leads() {
+    fn redirect_target_whose_host_a_client_chooses_is_refused() {
         for to in [
             "",
             "//{host}",

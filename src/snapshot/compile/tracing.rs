@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_added_to_a_base() {
+    fn traces_path_is_added_to_a_base_url() {
         for (written, expected) in [
             ("http://c:4318", "http://c:4318/v1/traces"),
             ("http://c:4318/", "http://c:4318/v1/traces"),
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_of_traces_holds_against_that_of_everything() {
+    fn traces_variable_overrides_the_general_variable() {
         let both = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4318/base/"),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4318/as/is"),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn samplers_have_the_names_of_opentelemetry() {
+    fn opentelemetry_sampler_names_are_accepted() {
         for (sampler, argument, expected) in [
             ("", "0.5", Ok((1.0, Parent::Decides))),
             ("parentbased_always_off", "", Ok((0.0, Parent::Decides))),
@@ -303,14 +303,14 @@ mod tests {
     }
 
     #[test]
-    fn the_sdk_can_be_disabled() {
+    fn otel_sdk_disabled_turns_tracing_off() {
         assert!(with(&[("OTEL_SDK_DISABLED", "TRUE")], |it| it.is_disabled()));
         assert!(!with(&[("OTEL_SDK_DISABLED", "1")], |it| it.is_disabled()));
         assert!(with(&[("OTEL_TRACES_EXPORTER", "none")], |it| it.is_disabled()));
     }
 
     #[test]
-    fn what_is_not_spoken_is_refused() {
+    fn unsupported_exporter_or_propagator_is_refused() {
         for (name, sound, unsound) in [
             ("OTEL_TRACES_EXPORTER", ["", "otlp", "console, otlp"], "zipkin"),
             ("OTEL_PROPAGATORS", ["", "tracecontext,baggage", "b3, tracecontext"], "b3"),

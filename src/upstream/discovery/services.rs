@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_keep_their_proportion() {
+    fn scaled_weights_keep_their_proportion() {
         assert_eq!(scaled(&[(1, 30), (1, 10)]), [30, 10]);
         assert_eq!(scaled(&[(1, 60_000), (1, 20_000), (1, 40_000)]), [3, 1, 2]);
         assert_eq!(scaled(&[(1, 65_535), (1, 65_535), (1, 65_535)]), [1, 1, 1]);

@@ -41,7 +41,7 @@ fn about(count: usize, expected: usize) -> bool {
 }
 
 #[test]
-fn of_two_at_random_the_better_is_taken() {
+fn better_of_two_random_endpoints_is_selected() {
     let settings = PoolSettings { balance: Balance::PeakEwma, ..PoolSettings::default() };
     let pool = pool(&[1; 5], settings);
     for (index, milliseconds) in [30, 10, 50, 20, 40].into_iter().enumerate() {
@@ -56,7 +56,7 @@ fn of_two_at_random_the_better_is_taken() {
 }
 
 #[test]
-fn what_is_under_way_and_the_weight_count_for_the_better_of_two() {
+fn in_flight_requests_and_weight_decide_between_two() {
     let settings = PoolSettings { balance: Balance::PeakEwma, ..PoolSettings::default() };
     let pool = pool(&[1, 1, 4], settings);
     for index in 0..3 {
@@ -70,7 +70,7 @@ fn what_is_under_way_and_the_weight_count_for_the_better_of_two() {
 }
 
 #[test]
-fn an_endpoint_that_is_not_well_is_none_of_the_two() {
+fn unhealthy_endpoint_is_never_a_candidate() {
     let settings =
         PoolSettings { balance: Balance::PeakEwma, panic_below: 50, ..PoolSettings::default() };
     let pool = pool(&[1; 4], settings);
@@ -81,7 +81,7 @@ fn an_endpoint_that_is_not_well_is_none_of_the_two() {
 }
 
 #[test]
-fn below_the_threshold_all_primaries_are_used_or_the_backups_help() {
+fn below_panic_threshold_backups_or_all_primaries_are_used() {
     for (weights, panic_below, unhealthy, used) in [
         (&[1, 1, 1, 1][..], 50, 2, &[false, false, true, true][..]),
         (&[1, 1, 1, 1], 50, 3, &[true; 4]),
@@ -102,7 +102,7 @@ fn below_the_threshold_all_primaries_are_used_or_the_backups_help() {
 }
 
 #[test]
-fn who_comes_back_gets_its_share_by_and_by() {
+fn slow_start_ramps_share_after_recovery() {
     let slow_start = Duration::from_secs(100);
     let pool = pool(&[1, 1], PoolSettings { slow_start, ..PoolSettings::default() });
     assert_eq!(picks(&pool, now(), 10_000), [5_000, 5_000], "it was never away");
@@ -117,7 +117,7 @@ fn who_comes_back_gets_its_share_by_and_by() {
 }
 
 #[test]
-fn by_load_who_comes_back_counts_as_weak_at_first() {
+fn slow_start_reduces_weight_in_load_based_balancing() {
     for balance in [Balance::LeastRequests, Balance::PeakEwma] {
         let slow_start = Duration::from_secs(100);
         let pool = pool(&[1, 1], PoolSettings { balance, slow_start, ..PoolSettings::default() });

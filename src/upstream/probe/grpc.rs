@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn question_is_a_framed_message() {
+    fn grpc_check_request_is_a_framed_message() {
         assert_eq!(&question("")[..], [0, 0, 0, 0, 0]);
         assert_eq!(&question("a.B")[..], [0, 0, 0, 0, 5, 0x0a, 3, b'a', b'.', b'B']);
         let long = question(&"x".repeat(300));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn status_is_read_whatever_else_is_in_the_answer() {
+    fn serving_status_is_read_among_unknown_fields() {
         assert_eq!(serving_status(&[0, 0, 0, 0, 2, 8, 1]), Some(1));
         assert_eq!(serving_status(&[0, 0, 0, 0, 0]), Some(0));
         assert_eq!(serving_status(&[0, 0, 0, 0, 7, 0x12, 3, 1, 2, 3, 8, 2]), Some(2));

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connection_serves_for_a_minute_and_while_the_endpoint_has_its_address() {
+    fn kept_connection_expires_after_a_minute_or_an_address_change() {
         let endpoint = Endpoint::new("192.0.2.1", 443, 1, false);
         let address = endpoint.address(&[]).unwrap();
         let opened = Instant::now();

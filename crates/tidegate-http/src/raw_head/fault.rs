@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_is_named() {
+    fn malformed_head_gets_its_reason() {
         let why = |head: &str| fault(head.as_bytes()).map_or("", |fault| fault.reason);
         assert_eq!(why("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "");
         for (fields, expected) in [
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9112_2_2_and_6_3_what_is_ambiguous_is_refused() {
+    fn rfc9112_2_2_and_6_3_ambiguous_head_is_refused() {
         let why = |head: &str| ambiguity(head.as_bytes()).map_or("", |fault| fault.reason);
         assert_eq!(why("GET / HTTP/1.1\r\nX: #\r\nX-Content-Length: 1, 2\r\n\r\n"), "");
         assert_eq!(why("GET /a#b HTTP/1.1\r\n\r\n"), "the request's target has a fragment");

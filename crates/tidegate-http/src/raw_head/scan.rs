@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9112_6_the_end_of_a_request_is_found() {
+    fn rfc9112_6_scan_finds_the_end_and_the_body_of_a_request() {
         use AnnouncedBody::{Chunked, Length};
         for (fields, body, is_upgrade) in [
             ("", Length(0), false),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_plain_needs_no_judgement() {
+    fn only_plain_heads_skip_the_full_check() {
         for fields in [
             "Content-Length: 1\r\nContent-Length: 1\r\n",
             "Content-Length: 1, 1\r\n",

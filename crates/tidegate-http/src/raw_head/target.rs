@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc3986_2_what_no_url_has_is_encoded() {
+    fn rfc3986_2_characters_outside_urls_are_percent_encoded() {
         for (target, expected) in [
             (&b"/"[..], "/"),
             (b"/?q={\"a\":1}", "/?q={%22a%22:1}"),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9112_3_a_request_line_has_three_parts() {
+    fn rfc9112_3_malformed_request_line_is_refused() {
         for line in ["GET /a b HTTP/1.1", "GET  / HTTP/1.1", "GET /", "", "GET / HTTP/1.1 "] {
             assert!(prepared(format!("{line}\r\n\r\n").as_bytes()).is_err(), "{line}");
         }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9112_3_2_2_an_absolute_target_over_http_1_0_names_the_host() {
+    fn rfc9112_3_2_2_http10_absolute_target_sets_the_missing_host() {
         let absolute = "GET http://a.test:81/x HTTP/1.0\r\n";
         let named = format!("{absolute}Host: a.test:81\r\n\r\n");
         assert_eq!(prepared(format!("{absolute}\r\n").as_bytes()), Ok(named));

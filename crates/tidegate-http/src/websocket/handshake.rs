@@ -194,13 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn rfc6455_4_2_1_takes_what_browsers_send() {
+    fn rfc6455_4_2_1_handshake_of_a_browser_is_accepted() {
         assert_eq!(judged(|_| {}), Ok(()));
         assert!(is_requested(&browser()));
     }
 
     #[test]
-    fn rfc6455_4_1_a_101_needs_all_three_fields_and_the_right_key() {
+    fn rfc6455_4_1_101_needs_three_headers_and_the_right_accept_key() {
         let answered = |change: &[(&'static str, &'static str)]| {
             let mut headers = HeaderMap::new();
             for (name, value) in [
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc6455_4_2_1_refuses_what_is_not_a_handshake() {
+    fn rfc6455_4_2_1_malformed_handshake_is_refused() {
         let set = |name: &'static str, value: &'static str| {
             judged(|headers| drop(headers.insert(name, HeaderValue::from_static(value))))
         };

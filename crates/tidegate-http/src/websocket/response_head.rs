@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_what_follows_the_last_head_under_every_split() {
+    fn end_of_the_last_head_is_found_under_every_split() {
         let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
         let deflate = "HTTP/1.1 101 x\nSec-WebSocket-Extensions: Permessage-Deflate; a=1\n\n";
         let early = format!("HTTP/1.1 103 Early Hints\r\nLink: permessage-deflate\r\n\r\n{switch}");

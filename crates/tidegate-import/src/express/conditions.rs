@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_falls_into_the_parts_that_conditions_make() {
+    fn route_is_divided_where_conditions_differ() {
         let mut conditions = Conditions::default();
         conditions.add(scope("/api/login", &["POST"]), Demand::Guard, 1);
         conditions.add(scope("/api/login/x", &[]), Demand::Guard, 2);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_parts_are_told() {
+    fn too_many_route_parts_give_none() {
         let mut conditions = Conditions::default();
         for number in 0..MOST_PARTS {
             conditions.add(scope(&format!("/{number}"), &[]), Demand::Guard, 1);

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_at_a_mount() {
+    fn paths_below_a_mount_are_joined_and_matched() {
         assert_eq!(join("/", "/"), "/");
         assert_eq!(join("/api/", "users/"), "/api/users");
         assert_eq!(rule("/api", "/x", true), Some(PathRule::Prefix("/api/x".to_owned())));
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_pattern_begins_with() {
+    fn literal_start_of_a_pattern_is_found() {
         for (pattern, expected) in
             [("/api/:tenant/admin", "/api"), ("/api/user-:id", "/api"), ("/:id", ""), ("", "")]
         {
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_are_paths() {
+    fn regex_that_is_a_path_becomes_a_literal() {
         assert_eq!(literal("^/api").as_deref(), Some("/api"));
         assert_eq!(literal("^\\/api\\/").as_deref(), Some("/api/"));
         assert_eq!(literal("/api"), None);

@@ -137,14 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn quotes_and_backslashes() {
+    fn quotes_are_removed_and_backslashes_kept_as_by_nginx() {
         assert_eq!(words(r#""a b;" 'c"d' "e\"f""#), ["a b;", "c\"d", "e\"f"]);
         assert_eq!(words(r"~ \.php$"), ["~", r"\.php$"]);
         assert_eq!(tokens("\n'a"), Err(Unclosed(2)));
     }
 
     #[test]
-    fn lines_are_counted() {
+    fn tokens_carry_their_line_numbers() {
         let lines: Vec<_> =
             tokens("a\n\"b\nc\"\nd").expect("words").iter().map(|t| t.line).collect();
         assert_eq!(lines, [1, 2, 4]);

@@ -302,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn regular_expressions_that_are_paths() {
+    fn regex_that_is_a_path_becomes_a_prefix_or_exact_path() {
         for (pattern, mode, path) in [
             ("^/api/", Mode::Regex, "/api/"),
             ("^/api(/|$)", Mode::Regex, "/api"),

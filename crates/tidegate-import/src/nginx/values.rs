@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_sizes() {
+    fn times_and_sizes_are_converted() {
         for (written, made) in
             [("90", "90s"), ("60s", "1m"), ("1m30s", "90s"), ("500ms", "500ms"), ("1d", "24h")]
         {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_become_those_of_here_or_are_named() {
+    fn variables_are_translated_and_unknown_ones_named() {
         assert_eq!(template("https://$host$request_uri").as_deref(), Ok("https://{host}{target}"));
         assert_eq!(template("${scheme}s {x}").as_deref(), Ok("{scheme}s {{x}}"));
         assert_eq!(template("a$ssl_client_s_dn"), Err("$ssl_client_s_dn".to_owned()));

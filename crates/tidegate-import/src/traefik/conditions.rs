@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_by_pattern() {
+    fn host_regex_of_subdomains_becomes_a_wildcard() {
         for (pattern, host) in [
             (r"^[^.]+\.example\.com$", Some("*.example.com")),
             ("{sub:[a-z]+}.example.com", Some("*.example.com")),

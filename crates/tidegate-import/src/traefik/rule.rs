@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn alternatives_of_rules() {
+    fn rule_is_expanded_into_alternatives() {
         for (rule, wanted) in [
             ("Host(`a.test`)", "Host(a.test)"),
             ("Host(`a`, \"b\") && Path(`/x`)", "Host(a,b)&Path(/x)"),

@@ -92,7 +92,7 @@ fn conversation() -> impl Strategy<Value = Vec<(OpCode, bool, Vec<u8>)>> {
 
 proptest! {
     #[test]
-    fn counts_what_tungstenite_wrote_under_every_split(
+    fn frames_by_tungstenite_are_counted_under_every_split(
         frames in conversation(),
         code in prop_oneof![Just(1000_u16), Just(1001), Just(1011), 3000..5000_u16],
         masked in any::<bool>(),
@@ -132,7 +132,7 @@ proptest! {
     }
 
     #[test]
-    fn a_split_changes_nothing_whatever_the_bytes(
+    fn scan_result_is_independent_of_the_split(
         bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0x81), Just(0x88), Just(0x02), Just(0)], 0..400),
         split in 1..40_usize,
         client in any::<bool>(),
@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn tungstenite_reads_the_close_frames_that_we_write(code in 3000..5000_u16, reason in ".{0,60}", masked in any::<bool>()) {
+    fn written_close_frame_is_readable_by_tungstenite(code in 3000..5000_u16, reason in ".{0,60}", masked in any::<bool>()) {
         let mask = masked.then_some([1, 2, 3, 4]);
         let bytes = close(code, &reason, mask);
         let role = if masked { Side::Client } else { Side::Upstream };
@@ -166,13 +166,13 @@ proptest! {
 }
 
 #[test]
-fn rfc6455_5_1_clients_mask_and_servers_do_not() {
+fn rfc6455_5_1_unmasked_client_or_masked_server_frame_is_an_error() {
     assert_eq!(errors(Side::Client, &[0x81, 0x00]), [ProtocolError::Unmasked]);
     assert_eq!(errors(Side::Upstream, &[0x81, 0x80, 1, 2, 3, 4]), [ProtocolError::Masked]);
 }
 
 #[test]
-fn rfc6455_5_2_reserved_opcodes_and_bits_are_noticed() {
+fn rfc6455_5_2_reserved_opcodes_and_bits_are_errors() {
     assert_eq!(errors(Side::Upstream, &[0x83, 0x00]), [ProtocolError::ReservedOpcode]);
     assert_eq!(errors(Side::Upstream, &[0x8b, 0x00]), [ProtocolError::ReservedOpcode]);
     assert_eq!(errors(Side::Upstream, &[0xc1, 0x00]), [ProtocolError::ReservedBits]);
@@ -182,13 +182,13 @@ fn rfc6455_5_2_reserved_opcodes_and_bits_are_noticed() {
 }
 
 #[test]
-fn rfc6455_5_5_control_frames_are_short_and_whole() {
+fn rfc6455_5_5_fragmented_or_long_control_frame_is_an_error() {
     assert_eq!(errors(Side::Upstream, &[0x09, 0x00]), [ProtocolError::FragmentedControl]);
     assert_eq!(errors(Side::Upstream, &[0x89, 126, 0, 126]), [ProtocolError::LongControl]);
 }
 
 #[test]
-fn rfc6455_5_4_fragments_belong_together() {
+fn rfc6455_5_4_stray_continuation_or_interrupted_message_is_an_error() {
     assert_eq!(errors(Side::Upstream, &[0x80, 0x00]), [ProtocolError::StrayContinuation]);
     assert_eq!(
         errors(Side::Upstream, &[0x01, 0x00, 0x81, 0x00]),
@@ -198,14 +198,14 @@ fn rfc6455_5_4_fragments_belong_together() {
 }
 
 #[test]
-fn rfc6455_5_2_a_length_of_2_63_loses_the_frames_behind_it() {
+fn rfc6455_5_2_length_of_2_63_is_an_error_and_ends_the_scan() {
     let mut bytes = vec![0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0];
     bytes.extend_from_slice(&[0x81, 0x00]);
     assert_eq!(errors(Side::Upstream, &bytes), [ProtocolError::Length]);
 }
 
 #[test]
-fn rfc6455_5_2_the_shortest_form_of_a_length_is_the_right_one() {
+fn rfc6455_5_2_length_not_in_shortest_form_is_an_error() {
     assert_eq!(errors(Side::Upstream, &[0x82, 126, 0, 1, 9]), [ProtocolError::LengthNotMinimal]);
     let long = [0x82, 127, 0, 0, 0, 0, 0, 0, 0, 1, 9];
     assert_eq!(errors(Side::Upstream, &long), [ProtocolError::LengthNotMinimal]);
@@ -213,7 +213,7 @@ fn rfc6455_5_2_the_shortest_form_of_a_length_is_the_right_one() {
 }
 
 #[test]
-fn rfc6455_7_close_frames_are_judged() {
+fn rfc6455_7_malformed_close_frame_is_an_error() {
     let close_of = |bytes: &[u8]| {
         let (seen, _) = scan(Scanner::new(Side::Upstream, false), &[bytes]);
         seen.into_iter().find_map(|seen| match seen {
@@ -230,7 +230,7 @@ fn rfc6455_7_close_frames_are_judged() {
 }
 
 #[test]
-fn rfc6455_5_5_1_a_close_frame_that_is_too_long_closes_as_well() {
+fn rfc6455_5_5_1_overlong_close_frame_still_closes() {
     let bytes = [&[0x88, 126, 1, 0, 0x03, 0xe8][..], &[b'x'; 254]].concat();
     for split in [1, 7, 1000] {
         let parts: Vec<&[u8]> = bytes.chunks(split).collect();
@@ -243,7 +243,7 @@ fn rfc6455_5_5_1_a_close_frame_that_is_too_long_closes_as_well() {
 }
 
 #[test]
-fn knows_where_a_frame_of_our_own_may_stand() {
+fn scanner_reports_boundaries_of_frames_and_messages() {
     let mut scanner = Scanner::new(Side::Upstream, false);
     assert!(scanner.is_between_messages());
     for (bytes, frames, messages) in [
