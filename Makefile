@@ -1,4 +1,4 @@
-# `make` alone lists the commands. None of them needs make: each recipe is what you would type.
+# `make` without a target lists the commands. None of them needs make: each recipe is what you would type.
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
@@ -14,7 +14,7 @@ IMAGE ?= tidegate:$(VERSION)
 CONFIGS = $(wildcard conf/*.yaml conf/examples/*.yaml docker/tidegate.yaml)
 SHELL_SCRIPTS = $(shell grep -lsE '^\#!.*[ /](ba)?sh$$' .ci/* scripts/* scripts/hooks/* tests/*/run docker/* docker/*/check benches/*)
 
-# What the tests need beside the default features.
+# Features that the tests need in addition to the default ones.
 TEST_FEATURES = --features import-express
 
 ##@ Use
@@ -32,7 +32,7 @@ docker: ## The production image (IMAGE=tidegate:0.1.0 FEATURES=jemalloc)
 		$(if $(FEATURES),--build-arg FEATURES=$(FEATURES)) .
 
 ##@ Develop
-test: test-deps unit gateway browser ## Every test, the browser's included
+test: test-deps unit gateway browser ## Every test, including those in the browser
 
 # Together these two run the same tests as `cargo test`, and select the same packages: with others the
 # dependencies would be compiled again, with other features.
@@ -51,7 +51,7 @@ browser: ## Tests in Chromium and Node.js (builds the gateway first)
 
 check: deps fmt shellcheck hooks clippy doc configs docker-check audit ## Everything that .ci/run checks besides the tests
 
-fmt: ## Formatting, of every package here
+fmt: ## Formatting of every package of the workspace
 	cargo fmt --all --check
 
 clippy: ## Lints, as errors: every feature, the default features, none
@@ -59,7 +59,7 @@ clippy: ## Lints, as errors: every feature, the default features, none
 	cargo clippy --workspace -- -D warnings
 	cargo clippy --workspace --no-default-features -- -D warnings
 
-# Twice: with what docs.rs leaves out, so that links between internals hold; then as docs.rs does it.
+# Twice: with private items, which docs.rs leaves out, so that links between them are checked; then as docs.rs does it.
 doc: ## Documentation, without warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
@@ -80,7 +80,7 @@ hooks: ## The commit hook, on good and bad messages
 
 # Its own target folder: another compiler's output would replace everything in the usual one.
 MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-msrv: ## Compiles with the oldest Rust that is supported (needs rustup)
+msrv: ## Compiles with the oldest supported Rust (needs rustup)
 	rustup toolchain install $(MSRV) --profile minimal
 	CARGO_TARGET_DIR=$(TARGET_DIR)/msrv cargo +$(MSRV) check --workspace --all-features --locked
 
@@ -95,7 +95,7 @@ docker-check: ## The parts of docker/ that can be checked without an engine and 
 audit: ## Licences and sources of the dependencies
 	@scripts/audit
 
-autobahn: ## Autobahn's cases straight and through the gateway (ARGS=--subset)
+autobahn: ## Autobahn's cases directly and through the gateway (ARGS=--subset)
 	@cargo build --quiet $(TEST_FEATURES)
 	tests/autobahn/run $(ARGS)
 
@@ -103,7 +103,7 @@ admin-contract: ## The admin endpoint against its OpenAPI document (installs sch
 	@cargo build --quiet $(TEST_FEATURES)
 	tests/admin/run
 
-newcomer: ## From an empty folder to a working gateway, with check, explain and diff alone
+newcomer: ## From an empty folder to a working gateway, with only check, explain and diff
 	@cargo build --quiet $(TEST_FEATURES)
 	tests/newcomer/run
 
@@ -124,7 +124,7 @@ microbench: ## Criterion's benches of the router and of the CORS decision
 	@scripts/install-deps build
 	cargo bench $(ARGS)
 
-fuzz: ## Fuzz the parsers, a minute each (ARGS="config 600", a target of fuzz/fuzz_targets and seconds)
+fuzz: ## Fuzz each parser for a minute (ARGS="config 600", a target of fuzz/fuzz_targets and seconds)
 	@scripts/install-deps build fuzz
 	scripts/fuzz $(ARGS)
 
