@@ -3,7 +3,9 @@
 //! `cargo run --example watch_messages -- conf/tidegate.yaml`
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use tidegate::{Config, Filter, Gateway, LogFrames, Message, Outcome, Session, Side, async_trait};
+use tidegate::{
+    Config, Direction, Filter, Gateway, LogFrames, Message, Outcome, Session, async_trait,
+};
 
 struct Watch;
 
@@ -18,17 +20,17 @@ impl Filter for Watch {
         LogFrames::Text
     }
 
-    fn on_message(&self, session: &Session, from: Side, message: &Message<'_>) {
+    fn on_message(&self, session: &Session, direction: Direction, message: &Message<'_>) {
         let user = session.identity.user.as_ref().map_or("somebody", |id| id.as_str());
-        match from {
-            Side::Client => println!("{user} says {:?}", message.text),
-            Side::Upstream => println!("{user} hears {:?}", message.text),
+        match direction {
+            Direction::ClientToUpstream => println!("{user} says {:?}", message.text),
+            Direction::UpstreamToClient => println!("{user} hears {:?}", message.text),
         }
     }
 
     fn on_end(&self, outcome: &Outcome<'_>) {
         if let Some(end) = outcome.websocket {
-            let received = end.received.messages;
+            let received = end.client_to_upstream.messages;
             println!("gone after {received} messages: {:?} {:?}", end.initiator, end.code);
         }
     }

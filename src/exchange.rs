@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidegate_http::address::Address;
 use tidegate_http::control::is_control;
 use tidegate_http::trace_context::TraceParent;
-use tidegate_http::websocket::frame::Tally;
+use tidegate_http::websocket::frame::FrameCounts;
 
 /// Where a user id was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum UserIdOrigin {
 }
 
 impl UserIdOrigin {
-    /// As it stands in logs (`user.id.source`).
+    /// Its name in logs (`user.id.source`).
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Query => "query",
@@ -233,10 +233,10 @@ pub struct WebSocketEnd<'o> {
     pub reason: &'o str,
     /// From the request to the 101.
     pub handshake: Duration,
-    /// What came from the client.
-    pub received: Tally,
-    /// What went to the client.
-    pub sent: Tally,
+    /// What the client sent.
+    pub client_to_upstream: FrameCounts,
+    /// What the client got.
+    pub upstream_to_client: FrameCounts,
 }
 
 /// How a request, or a WebSocket session, ended.
@@ -307,11 +307,11 @@ pub enum Initiator {
     Lifetime,
     /// One of the route's limits.
     Limit,
-    /// The gateway stops, or was told to drain.
+    /// The gateway stops or drains.
     Drain,
     /// A reload changed its route or its endpoint.
     Reload,
-    /// Somebody at the admin endpoint.
+    /// A request to the admin endpoint.
     Kick,
     /// The upstream did not answer the handshake in time.
     Handshake,
@@ -320,7 +320,7 @@ pub enum Initiator {
 }
 
 impl Initiator {
-    /// As it stands in logs (`websocket.close.initiator`).
+    /// Its name in logs (`websocket.close.initiator`).
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",

@@ -11,11 +11,13 @@ pub use tidegate_http::origin::{Origin, OriginPattern};
 pub use tidegate_http::path::normalize;
 pub use tidegate_http::template::Template;
 pub use tidegate_http::trace_context::{self, TraceParent};
-pub use tidegate_http::websocket::frame::{Event, Scanner, Side};
+pub use tidegate_http::websocket::frame::{Direction, Event, Scanner};
 pub use tidegate_http::{cookie, encoding, forwarded, framing, head, query};
 
 use crate::cache::{self, Arrival, Asked};
-use crate::websocket::{Chunks, Identity, LogFrames, Message, OnChange, Session, Watch, Watcher};
+use crate::websocket::{
+    Chunks, FrameObserver, Identity, LogFrames, Message, MessageObserver, OnChange, Session,
+};
 use bytes::BytesMut;
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,10 +86,10 @@ pub fn unchunked(bytes: &[u8], split: usize) -> Vec<u8> {
             let count = match chunks.data(part) {
                 Some(data) => {
                     all.extend_from_slice(data);
-                    chunks.took(data.len());
+                    chunks.consume(data.len());
                     data.len()
                 }
-                None => chunks.between(part),
+                None => chunks.consume_framing(part),
             };
             part = part.get(count..).unwrap_or_default();
         }
@@ -95,7 +97,7 @@ pub fn unchunked(bytes: &[u8], split: usize) -> Vec<u8> {
     all
 }
 
-/// What a watcher is told of a client's messages, in parts of this size: their text, their length
+/// What a observer is told of a client's messages, in parts of this size: their text, their length
 /// on the wire, and whether there is more of them.
 pub fn watched(bytes: &[u8], deflate: bool, split: usize) -> Vec<(String, u64, bool)> {
     let identity = Identity {
@@ -110,11 +112,15 @@ pub fn watched(bytes: &[u8], deflate: bool, split: usize) -> Vec<(String, u64, b
     };
     let session = Session::new(identity, LogFrames::Text);
     let told = Arc::new(Told::default());
-    let mut watch = Watch::new(Arc::clone(&told) as Arc<dyn Watcher>, Side::Client, deflate);
-    let mut scanner = Scanner::new(Side::Client, deflate);
+    let mut messages = MessageObserver::new(
+        Arc::clone(&told) as Arc<dyn FrameObserver>,
+        Direction::ClientToUpstream,
+        deflate,
+    );
+    let mut scanner = Scanner::new(Direction::ClientToUpstream, deflate);
     for part in bytes.chunks(split.max(1)) {
         scanner.feed(part, |event, _| {
-            watch.note(&session, &event);
+            messages.record(&session, &event);
             true
         });
     }
@@ -125,14 +131,14 @@ pub fn watched(bytes: &[u8], deflate: bool, split: usize) -> Vec<(String, u64, b
 #[derive(Debug, Default)]
 struct Told(Mutex<Vec<(String, u64, bool)>>);
 
-impl Watcher for Told {
+impl FrameObserver for Told {
     fn wants(&self, _: &Session) -> LogFrames {
         LogFrames::Text
     }
 
-    fn frame(&self, _: &Session, _: Side, _: &Header) {}
+    fn frame(&self, _: &Session, _: Direction, _: &Header) {}
 
-    fn message(&self, _: &Session, _: Side, message: &Message<'_>) {
+    fn message(&self, _: &Session, _: Direction, message: &Message<'_>) {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         told.push((message.text.to_owned(), message.length, message.is_cut));
     }

@@ -71,7 +71,7 @@ pub use server::BindError;
 pub use snapshot::{Becomes, Fate};
 pub use tidegate_config::{Problem, Problems, Variables, lay_out, reference, schema};
 pub use tidegate_http::address::Address;
-pub use tidegate_http::websocket::frame::{Header, Opcode, Side, Tally};
+pub use tidegate_http::websocket::frame::{Direction, FrameCounts, Header, Opcode};
 pub use tls::{ClientCertificate, TlsInfo};
 pub use websocket::Initiator;
 pub use websocket::{End, Identity, LogFrames, Message, OnChange, Session};

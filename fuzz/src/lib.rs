@@ -62,17 +62,17 @@ pub fn path(bytes: &[u8]) {
 /// However a tunnel's bytes are split, the same frames are seen in them.
 pub fn frames(bytes: &[u8]) {
     let (split, bytes) = split(bytes);
-    for side in [Side::Client, Side::Upstream] {
+    for direction in [Direction::ClientToUpstream, Direction::UpstreamToClient] {
         for deflate in [false, true] {
-            let whole = seen(side, deflate, bytes, bytes.len().max(1));
-            assert_eq!(whole, seen(side, deflate, bytes, split));
+            let whole = seen(direction, deflate, bytes, bytes.len().max(1));
+            assert_eq!(whole, seen(direction, deflate, bytes, split));
         }
     }
 }
 
 /// What is seen, payloads by their lengths alone, for a split cuts them elsewhere.
-fn seen(side: Side, deflate: bool, bytes: &[u8], split: usize) -> (Vec<String>, usize) {
-    let mut scanner = Scanner::new(side, deflate);
+fn seen(direction: Direction, deflate: bool, bytes: &[u8], split: usize) -> (Vec<String>, usize) {
+    let mut scanner = Scanner::new(direction, deflate);
     let (mut events, mut payload) = (Vec::new(), 0);
     for part in bytes.chunks(split) {
         let taken = scanner.feed(part, |event, _| {

@@ -5,7 +5,7 @@ use crate::websocket::{End, Initiator, LogFrames, Registry, Selector, Session, c
 use http::StatusCode;
 use serde_json::{Value, json};
 use tidegate_http::query;
-use tidegate_http::websocket::frame::{Tally, is_sendable};
+use tidegate_http::websocket::frame::{Direction, FrameCounts, is_sendable};
 
 /// The close code of a kick that names none.
 const KICKED: u16 = 4001;
@@ -69,10 +69,10 @@ fn show(session: &Session) -> Value {
         "age_ms": millis(session.started.elapsed()),
         "handshake_ms": session.handshake().map(millis),
         "idle_ms": millis(session.idle()),
-        "last_received_ms": millis(session.started.elapsed().saturating_sub(session.last_received())),
-        "last_sent_ms": millis(session.started.elapsed().saturating_sub(session.last_sent())),
-        "received": counts(&session.received()),
-        "sent": counts(&session.sent()),
+        "last_received_ms": millis(session.started.elapsed().saturating_sub(session.last_activity(Direction::ClientToUpstream))),
+        "last_sent_ms": millis(session.started.elapsed().saturating_sub(session.last_activity(Direction::UpstreamToClient))),
+        "received": counts(&session.counts(Direction::ClientToUpstream)),
+        "sent": counts(&session.counts(Direction::UpstreamToClient)),
         "log_frames": match session.log_frames() {
             LogFrames::Off => "off",
             LogFrames::Headers => "headers",
@@ -85,18 +85,18 @@ fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn counts(tally: &Tally) -> Value {
+fn counts(counts: &FrameCounts) -> Value {
     json!({
-        "bytes": tally.bytes,
-        "messages": tally.messages,
-        "frames": tally.frames(),
-        "text": tally.text,
-        "binary": tally.binary,
-        "continuation": tally.continuation,
-        "ping": tally.ping,
-        "pong": tally.pong,
-        "close": tally.close,
-        "protocol_errors": tally.errors,
+        "bytes": counts.bytes,
+        "messages": counts.messages,
+        "frames": counts.frames(),
+        "text": counts.text,
+        "binary": counts.binary,
+        "continuation": counts.continuation,
+        "ping": counts.ping,
+        "pong": counts.pong,
+        "close": counts.close,
+        "protocol_errors": counts.errors,
     })
 }
 
@@ -166,8 +166,8 @@ pub(super) fn drain(registry: &Registry, drain: Drain) -> Value {
     let sessions = registry.select(&Selector::default());
     let count = sessions.len();
     log::info!("admin: draining, {count} sessions are closed over {:?}", drain.spread);
-    let order = End::new(Initiator::Drain, drain.code, "the gateway is drained");
-    background::spawn("closing sessions", close_spread(sessions, order, drain.spread));
+    let request = End::new(Initiator::Drain, drain.code, "the gateway is drained");
+    background::spawn("closing sessions", close_spread(sessions, request, drain.spread));
     json!({"draining": true, "sessions": count, "spread_ms": millis(drain.spread)})
 }
 

@@ -129,7 +129,7 @@ fn websocket(settings: &Settings) -> String {
         idle_timeout,
         max_lifetime,
         quota,
-        bounds,
+        frame_limits,
         ping,
         on_change,
         log_frames,
@@ -153,10 +153,10 @@ fn websocket(settings: &Settings) -> String {
         ("max_sessions_per_user", number(quota.per_user)),
         ("max_sessions_per_address", number(quota.per_address)),
         ("evict", quota.evicts_oldest.then(|| "oldest".to_owned())),
-        ("max_frame_size", bounds.frame_size.map(bytes)),
-        ("max_message_size", bounds.message_size.map(bytes)),
-        ("max_messages_per_second", bounds.messages_per_second.map(|it| it.to_string())),
-        ("strict", bounds.strict.then(|| "on".to_owned())),
+        ("max_frame_size", frame_limits.frame_size.map(bytes)),
+        ("max_message_size", frame_limits.message_size.map(bytes)),
+        ("max_messages_per_second", frame_limits.messages_per_second.map(|it| it.to_string())),
+        ("strict", frame_limits.strict.then(|| "on".to_owned())),
     ] {
         if let Some(value) = value {
             told.add(name, &value);

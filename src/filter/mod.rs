@@ -30,7 +30,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use std::fs::File;
 use std::sync::Arc;
 use tidegate_http::path::{Forwarded, PathError, PathPolicy, Spelling};
-use tidegate_http::websocket::frame::{Header, Side};
+use tidegate_http::websocket::frame::{Direction, Header};
 
 /// What a filter may fail with: the request is answered 500, the reason is logged.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -80,13 +80,13 @@ pub trait Filter: Send + Sync {
     }
 
     /// Told of each frame, in the tunnel's own task: it must not wait.
-    fn on_frame(&self, session: &Session, from: Side, header: &Header) {
-        let _ = (session, from, header);
+    fn on_frame(&self, session: &Session, direction: Direction, header: &Header) {
+        let _ = (session, direction, header);
     }
 
     /// Told of each message of text, in the tunnel's own task: it must not wait.
-    fn on_message(&self, session: &Session, from: Side, message: &Message<'_>) {
-        let _ = (session, from, message);
+    fn on_message(&self, session: &Session, direction: Direction, message: &Message<'_>) {
+        let _ = (session, direction, message);
     }
 
     /// Told when all is over; for a WebSocket, when the session has ended.

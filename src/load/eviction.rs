@@ -109,9 +109,9 @@ impl Evictor {
         client.end_shared();
         self.evicted.retain(|(it, _)| !Arc::ptr_eq(it, &client));
         self.evicted.push((client, Instant::now()));
-        let order = End::new(Initiator::Limit, TRY_AGAIN_LATER, REASON);
+        let request = End::new(Initiator::Limit, TRY_AGAIN_LATER, REASON);
         for session in sessions {
-            session.order(order.clone());
+            session.request_close(request.clone());
         }
         let end_connections = Arc::clone(&self.end_connections);
         if sessions.is_empty() {

@@ -92,12 +92,12 @@ pub(super) fn set_session(session: Option<&Arc<Session>>) {
     let _ = TASK.try_with(|task| task.session.replace(session.cloned()));
 }
 
-/// Lets an order, or a deadline, of the task's session wake it. To be called before the session's
-/// tunnel is polled, so that no order is missed.
+/// Lets a close request, or a deadline, of the task's session wake it. To be called before the session's
+/// tunnel is polled, so that no request is missed.
 pub(crate) fn watch_session(cx: &Context<'_>) {
     let _ = TASK.try_with(|task| {
         if let Some(session) = &*task.session.borrow() {
-            session.register(cx.waker());
+            session.register_waker(cx.waker());
         }
     });
 }

@@ -16,9 +16,7 @@ use crate::load::{Place as ConnectionPlace, RequestPermit, Ticket};
 use crate::shared::Hold;
 use crate::snapshot::Route;
 use crate::upstream::{CutOffHandle, Pool, SelectedEndpoint, UpstreamPermit, UseGuard};
-use crate::websocket::{
-    CLIENT_GONE, CLOSE_TIMEOUT, End, Initiator, Order, Ticket as SessionTicket,
-};
+use crate::websocket::{CLIENT_GONE, CLOSE_TIMEOUT, CloseRequest, End, Initiator, SessionPermit};
 use http::{HeaderValue, Method, StatusCode};
 use pingora::Error;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -26,6 +24,7 @@ use pingora_proxy::Session;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use tidegate_http::address::Address;
+use tidegate_http::websocket::frame::Direction;
 
 /// What nginx logs when the client left before there was an answer; ops know it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -67,7 +66,7 @@ pub(crate) struct Context {
     /// The cookie by which the client finds its endpoint again.
     pub(super) sticky: Option<Box<HeaderValue>>,
     /// The session, from the handshake on, and its place in the registry.
-    pub(super) tunnel: Option<SessionTicket>,
+    pub(super) tunnel: Option<SessionPermit>,
     /// Lets the session count at other gateways as well.
     pub(super) hold: Option<Box<Hold>>,
     /// For a WebSocket over HTTP/2 (RFC 8441): the key of the handshake with the upstream.
@@ -99,7 +98,7 @@ pub(crate) struct Context {
     /// The status of the gateway's own answer to a call of gRPC, where HTTP's is 200.
     pub(super) grpc_reply: Option<StatusCode>,
     /// Whether the answer is no failure of the gateway's or the service's: the configuration says to
-    /// give it, the client is at fault, or it is a limit or an order that ends the request.
+    /// give it, the client is at fault, or it is a limit or a close request that ends the request.
     pub(super) is_intended: bool,
     /// What went wrong, in words for the operator.
     pub(super) error: Option<String>,
@@ -228,7 +227,7 @@ impl Context {
             self.error.get_or_insert_with(|| cut_off::RESET.to_owned());
         }
         if let (false, None, Some(tunnel)) = (self.is_open, &self.error, &self.tunnel) {
-            self.error = tunnel.session().ordered().map(failure::ended_by);
+            self.error = tunnel.session().close_request().map(failure::ended_by);
         }
         let nothing_sent = if is_reset { CLIENT_CLOSED_REQUEST } else { STOPPED };
         let status = self.grpc_reply.or(self.begun).map_or(nothing_sent, |status| status.as_u16());
@@ -251,12 +250,12 @@ impl Context {
         self.request_permit.as_ref().is_some_and(RequestPermit::is_evicted)
     }
 
-    /// The order by which the gateway ends a handshake that its upstream has not answered: a limit, a
+    /// The request by which the gateway ends a handshake that its upstream has not answered: a limit, a
     /// kick, a drain. One that took too long is the upstream's fault instead.
-    pub(super) fn ordered(&self) -> Option<&Order> {
+    pub(super) fn close_request(&self) -> Option<&CloseRequest> {
         let session = self.tunnel.as_ref()?.session();
-        let order = session.ordered().filter(|_| !self.is_open)?;
-        (order.initiator != Initiator::Handshake).then_some(order)
+        let request = session.close_request().filter(|_| !self.is_open)?;
+        (request.initiator != Initiator::Handshake).then_some(request)
     }
 
     /// Notes why it ends, if its client is evicted: no fault of the service's.
@@ -279,7 +278,7 @@ impl Context {
         }
         if let (true, Some(tunnel)) = (self.is_open, &self.tunnel) {
             let error = error.filter(|_| !self.is_cut_off());
-            tunnel.session().cut_off(|| match error {
+            tunnel.session().record_cut_off(|| match error {
                 Some(error) => End {
                     initiator: failure::initiator(error),
                     code: None,
@@ -370,8 +369,8 @@ impl Context {
                 code: end.and_then(|end| end.code),
                 reason: end.map_or("", |end| &end.reason),
                 handshake: session.handshake().unwrap_or_default(),
-                received: session.received(),
-                sent: session.sent(),
+                client_to_upstream: session.counts(Direction::ClientToUpstream),
+                upstream_to_client: session.counts(Direction::UpstreamToClient),
             }
         });
         Outcome {
@@ -382,8 +381,8 @@ impl Context {
             duration: self.started.elapsed(),
             upstream: self.pool().map(|pool| &**pool.name()),
             upstream_address: self.endpoint.as_ref().map(SelectedEndpoint::address),
-            bytes_received: websocket.map_or(self.received, |end| end.received.bytes),
-            bytes_sent: websocket.map_or(self.sent, |end| end.sent.bytes),
+            bytes_received: websocket.map_or(self.received, |end| end.client_to_upstream.bytes),
+            bytes_sent: websocket.map_or(self.sent, |end| end.upstream_to_client.bytes),
             websocket,
             cache: seen.cache.map(Status::as_str),
             is_background: seen.is_background,

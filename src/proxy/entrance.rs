@@ -3,10 +3,10 @@
 use super::{Context, begun};
 use crate::admission::Halt;
 use crate::filter::Reply;
-use crate::load::{Full as NoPlace, Places};
+use crate::load::{Full as LimitReached, Places};
 use crate::shared::Entry;
 use crate::websocket::{
-    End, Full, Identity, Initiator, Quota, Registry, Session as Entering, Settings,
+    End, Identity, Initiator, Quota, QuotaExceeded, Registry, Session as Entering, Settings,
 };
 use http::StatusCode;
 use http::header::{self, HeaderValue};
@@ -26,11 +26,11 @@ pub(super) fn claim_connection(places: &Arc<Places>, ctx: &mut Context) -> Optio
             ctx.session_place = Some(Box::new(place));
             return None;
         }
-        Err(NoPlace::Client) => (
+        Err(LimitReached::Client) => (
             StatusCode::TOO_MANY_REQUESTS,
             "there are as many connections and WebSockets from this address as there may be",
         ),
-        Err(NoPlace::All | NoPlace::Listener) => (
+        Err(LimitReached::All | LimitReached::Listener) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "the gateway holds as many connections and WebSockets as it can",
         ),
@@ -66,13 +66,13 @@ pub(super) fn enter(registry: &Registry, session: &Session, ctx: &mut Context) -
         upstream: ctx.pool().map(|pool| Arc::clone(pool.name())).unwrap_or_default(),
     };
     let entering = Arc::new(Entering::new(identity, settings.log_frames));
-    match registry.begin(entering, &settings.quota) {
-        Ok(ticket) => {
-            begun::set_session(Some(ticket.session()));
-            ctx.tunnel = Some(ticket);
+    match registry.register(entering, &settings.quota) {
+        Ok(permit) => {
+            begun::set_session(Some(permit.session()));
+            ctx.tunnel = Some(permit);
             None
         }
-        Err(full) => Some(Halt::answer(too_many(full))),
+        Err(exceeded) => Some(Halt::answer(too_many(exceeded))),
     }
 }
 
@@ -80,23 +80,27 @@ pub(super) fn enter(registry: &Registry, session: &Session, ctx: &mut Context) -
 /// can say of themselves closes nobody's session.
 pub(super) async fn accept(registry: &Registry, ctx: &mut Context) -> Result<()> {
     let Some(settings) = ctx.route.websocket.clone() else { return Ok(()) };
-    let Some(mut ticket) = ctx.tunnel.take() else { return Ok(()) };
-    let accepted = match hold(&settings, ticket.session(), ctx).await {
-        Ok(quota) => registry.accept(&mut ticket, &quota),
-        Err(full) => {
-            registry.refused(&ctx.route.name);
-            Err(full)
+    let Some(mut permit) = ctx.tunnel.take() else { return Ok(()) };
+    let accepted = match hold(&settings, permit.session(), ctx).await {
+        Ok(quota) => registry.accept(&mut permit, &quota),
+        Err(exceeded) => {
+            registry.record_refusal(&ctx.route.name);
+            Err(exceeded)
         }
     };
-    if let Err(full) = accepted {
+    if let Err(exceeded) = accepted {
         ctx.hold = None;
-        ctx.instead = Some(Box::new(too_many(full)));
+        ctx.instead = Some(Box::new(too_many(exceeded)));
         // The upstream, which takes it for open, is told why it ends.
-        ticket.session().order(End::new(Initiator::Limit, POLICY_VIOLATION, full.to_string()));
-        ctx.tunnel = Some(ticket);
-        return Error::e_explain(ErrorType::HTTPStatus(429), full.to_string());
+        permit.session().request_close(End::new(
+            Initiator::Limit,
+            POLICY_VIOLATION,
+            exceeded.to_string(),
+        ));
+        ctx.tunnel = Some(permit);
+        return Error::e_explain(ErrorType::HTTPStatus(429), exceeded.to_string());
     }
-    ctx.tunnel = Some(ticket);
+    ctx.tunnel = Some(permit);
     Ok(())
 }
 
@@ -105,7 +109,7 @@ async fn hold(
     settings: &Settings,
     entering: &Arc<Entering>,
     ctx: &mut Context,
-) -> std::result::Result<Quota, Full> {
+) -> std::result::Result<Quota, QuotaExceeded> {
     let quota = settings.quota;
     let (Some(shared), Some(most), Some(user)) =
         (&ctx.route.edge.shared, quota.per_user, &ctx.exchange.user_id)
@@ -118,7 +122,7 @@ async fn hold(
             ctx.hold = Some(Box::new(hold));
             Ok(Quota { per_user: None, ..quota })
         }
-        Entry::Full => Err(Full::User(most)),
+        Entry::Full => Err(QuotaExceeded::User(most)),
         Entry::Alone(hold) => {
             ctx.hold = Some(Box::new(hold));
             Ok(quota)
@@ -126,6 +130,6 @@ async fn hold(
     }
 }
 
-fn too_many(full: Full) -> Reply {
-    Reply::error(StatusCode::TOO_MANY_REQUESTS, "too_many_sessions", full.to_string())
+fn too_many(exceeded: QuotaExceeded) -> Reply {
+    Reply::error(StatusCode::TOO_MANY_REQUESTS, "too_many_sessions", exceeded.to_string())
 }

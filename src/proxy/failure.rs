@@ -3,7 +3,7 @@
 use super::{Context, deadline, grpc_web, reply};
 use crate::filter::Reply;
 use crate::upstream::{CLOSING, deepest_cause, is_out_of_files};
-use crate::websocket::{HandshakeTimeout, Initiator, Order, TRY_AGAIN_LATER};
+use crate::websocket::{CloseRequest, HandshakeTimeout, Initiator, TRY_AGAIN_LATER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
@@ -14,7 +14,7 @@ use tidegate_http::grpc;
 /// Answers a request that failed, if there is still somebody to answer and nothing was said yet.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
     ctx.error = Some(describe(error, ctx));
-    ctx.is_intended |= ctx.ordered().is_some();
+    ctx.is_intended |= ctx.close_request().is_some();
     let silent = FailToProxy { error_code: 0, can_reuse_downstream: false };
     if ctx.is_cut_off() {
         return silent;
@@ -160,8 +160,8 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
         if HandshakeTimeout::of(error).is_some() {
             return timed_out();
         }
-        if let Some(order) = ctx.ordered() {
-            return Some(told_to_end(order));
+        if let Some(request) = ctx.close_request() {
+            return Some(ended_early(request));
         }
     }
     if is_out_of_files(error) || *error.etype() == CLOSING {
@@ -231,13 +231,15 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
 }
 
 /// What a handshake is answered that was told to end before the upstream had accepted it.
-fn told_to_end(order: &Order) -> Reply {
-    let (status, code) = match order.initiator {
-        _ if order.code == Some(TRY_AGAIN_LATER) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+fn ended_early(request: &CloseRequest) -> Reply {
+    let (status, code) = match request.initiator {
+        _ if request.code == Some(TRY_AGAIN_LATER) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "overloaded")
+        }
         Initiator::Limit => (StatusCode::TOO_MANY_REQUESTS, "too_many_handshakes"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "closed_early"),
     };
-    Reply::error(status, code, order.reason.to_string())
+    Reply::error(status, code, request.reason.to_string())
         .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
@@ -284,8 +286,10 @@ pub(super) fn describe(error: &Error, ctx: &Context) -> String {
     {
         return format!("client: the request did not arrive in time ({})", upload.key);
     }
-    if let Some(order) = ctx.ordered().filter(|_| *error.esource() != ErrorSource::Downstream) {
-        return ended_by(order);
+    if let Some(request) =
+        ctx.close_request().filter(|_| *error.esource() != ErrorSource::Downstream)
+    {
+        return ended_by(request);
     }
     if is_head_refused(error) {
         return "a filter has set a header that HTTP/2 forbids, such as `TE`".to_owned();
@@ -312,11 +316,11 @@ fn is_timeout(error: &Error) -> bool {
 }
 
 /// Why a handshake ended that the gateway did not let come to its end.
-pub(super) fn ended_by(order: &Order) -> String {
-    match order.initiator {
-        Initiator::Handshake => order.reason.to_string(),
+pub(super) fn ended_by(request: &CloseRequest) -> String {
+    match request.initiator {
+        Initiator::Handshake => request.reason.to_string(),
         initiator => {
-            format!("the gateway ended the handshake ({}): {}", initiator.as_str(), order.reason)
+            format!("the gateway ended the handshake ({}): {}", initiator.as_str(), request.reason)
         }
     }
 }

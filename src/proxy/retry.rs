@@ -56,7 +56,7 @@ pub(super) fn unreachable(
         error.etype = ErrorType::TLSHandshakeTimedout;
     }
     tracing::failed(ctx, &error);
-    if ctx.ordered().is_some() {
+    if ctx.close_request().is_some() {
         // The gateway itself ends the handshake: no fault of the endpoint's, and no other is asked.
         error.set_retry(false);
         return error;
@@ -115,7 +115,7 @@ pub(super) fn broken(
     if *error.etype() == BETTER {
         return error;
     }
-    if ctx.ordered().is_some() {
+    if ctx.close_request().is_some() {
         // The gateway itself ends the handshake: no fault of the endpoint's, and no other is asked.
         let mut error = error;
         tracing::failed(ctx, &error);

@@ -31,7 +31,7 @@ const MAX_STREAMS: usize = 100;
 /// Connections that can be cut off are a pool of their own.
 const WITH_CUT_OFF_HANDLE: u64 = 1 << 63;
 
-/// Each tunnel is a pool of its own: its connection carries a tap and must not be shared.
+/// Each tunnel is a pool of its own: its connection has a frame interceptor and must not be shared.
 static TUNNELS: AtomicU64 = AtomicU64::new(1);
 
 /// The peer for the next attempt.
@@ -41,7 +41,7 @@ pub(super) async fn select_peer(session: &Session, ctx: &mut Context) -> Result<
             None => tokio::time::sleep(wait).await,
             // A handshake that has to end does not wait for it.
             Some(tunnel) => {
-                let _ = tokio::time::timeout(wait, tunnel.session().until_ordered()).await;
+                let _ = tokio::time::timeout(wait, tunnel.session().close_requested()).await;
             }
         }
     }
@@ -159,7 +159,7 @@ fn peer(pool: &Pool, chosen: &SelectedEndpoint, ctx: &Context) -> Result<Box<Htt
         options.connection_timeout = Some(handshake);
         options.total_connection_timeout = Some(connect.saturating_add(handshake).min(within));
     }
-    // The tap of a tunnel keeps this time itself, and tells both sides.
+    // The frame interceptor of a tunnel keeps this time itself, and closes both sides.
     options.write_timeout = (!is_tunnel).then(|| route.write_timeout.min(within));
     options.tcp_keepalive = Some(KEEPALIVE);
     match route.websocket.as_ref().zip(ctx.tunnel.as_ref()) {
@@ -178,7 +178,7 @@ fn peer(pool: &Pool, chosen: &SelectedEndpoint, ctx: &Context) -> Result<Box<Htt
                 },
                 read_timeout: route.read_timeout,
                 write_timeout: route.write_timeout,
-                watcher: route.watcher.clone(),
+                observer: route.observer.clone(),
                 settings: Arc::clone(settings),
                 tls: secured.map(|tls| {
                     let name = tls.server_name.as_deref().unwrap_or_else(|| endpoint.host());

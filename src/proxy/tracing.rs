@@ -256,8 +256,8 @@ impl Recording {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         span.set("websocket.bytes_received", number(outcome.bytes_received));
         span.set("websocket.bytes_sent", number(outcome.bytes_sent));
-        span.set("websocket.frames_received", number(end.received.frames()));
-        span.set("websocket.frames_sent", number(end.sent.frames()));
+        span.set("websocket.frames_received", number(end.client_to_upstream.frames()));
+        span.set("websocket.frames_sent", number(end.upstream_to_client.frames()));
     }
 }
 

@@ -187,11 +187,11 @@ impl Force {
         }
         let told = affected.to_string();
         let reason = "the gateway's configuration has changed";
-        let order = End::new(Initiator::Reload, current.drain.code, reason);
+        let request = End::new(Initiator::Reload, current.drain.code, reason);
         for session in affected.closed {
-            session.order(order.clone());
+            session.request_close(request.clone());
         }
-        let closing = close_spread(affected.drained, order, current.drain.spread);
+        let closing = close_spread(affected.drained, request, current.drain.spread);
         background::spawn("closing sessions", closing);
         Some(told)
     }

@@ -161,7 +161,7 @@ async fn write_out(current: &CurrentSnapshot, bound: Duration) {
 
 /// Closes all sessions, over no more of the grace than leaves time for their answers.
 fn drain(sessions: &Registry, drain: Drain, grace: Duration) -> impl Future<Output = ()> {
-    let order = End::new(Initiator::Drain, drain.code, "the gateway stops");
+    let request = End::new(Initiator::Drain, drain.code, "the gateway stops");
     let over = drain.spread.min(grace.saturating_sub(CLOSING).max(grace / 2));
-    close_spread(sessions.select(&Selector::default()), order, over)
+    close_spread(sessions.select(&Selector::default()), request, over)
 }

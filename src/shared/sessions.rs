@@ -284,7 +284,7 @@ impl Shared {
         let session = self.held().end(name);
         if let Some(session) = &session {
             // One that is not open yet closes as soon as it is.
-            session.order(End::replaced());
+            session.request_close(End::replaced());
         }
         session.is_some()
     }

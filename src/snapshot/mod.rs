@@ -39,7 +39,7 @@ use crate::shared::Shared;
 use crate::telemetry::{AccessLog, Requests};
 use crate::traces::Tracing;
 use crate::upstream::{DnsQuery, Pool, Probe, Probes};
-use crate::websocket::{self, Registry, Watcher};
+use crate::websocket::{self, FrameObserver, Registry};
 use http::{HeaderMap, Method};
 use ipnet::IpNet;
 use pingora::http::RequestHeader;
@@ -204,7 +204,7 @@ pub struct Route {
     /// WebSockets, unless they are off.
     pub websocket: Option<Arc<websocket::Settings>>,
     /// Who is told of frames and messages of its sessions.
-    pub watcher: Option<Arc<dyn Watcher>>,
+    pub observer: Option<Arc<dyn FrameObserver>>,
     /// To establish a connection.
     pub connect_timeout: Duration,
     /// For the TLS handshake of a connection that is established.

@@ -25,9 +25,9 @@ pub(super) fn leave(sessions: &Registry, upstream: &str, endpoint: &str, drain: 
         closed.len()
     );
     let reason = "the endpoint behind the gateway is unwell";
-    let order = End::new(Initiator::Drain, drain.code, reason);
+    let request = End::new(Initiator::Drain, drain.code, reason);
     for session in closed {
-        session.order(order.clone());
+        session.request_close(request.clone());
     }
-    background::spawn("closing sessions", close_spread(drained, order, drain.spread));
+    background::spawn("closing sessions", close_spread(drained, request, drain.spread));
 }

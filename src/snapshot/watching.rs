@@ -1,9 +1,9 @@
 use crate::filter::Filter;
 use crate::telemetry::AccessLog;
-use crate::websocket::{LogFrames, Message, Session, Watcher};
+use crate::websocket::{FrameObserver, LogFrames, Message, Session};
 use std::fmt;
 use std::sync::Arc;
-use tidegate_http::websocket::frame::{Header, Side};
+use tidegate_http::websocket::frame::{Direction, Header};
 
 /// Passes on what goes through a route's tunnels: to the access log as far as the session says,
 /// to filters as far as they want.
@@ -15,17 +15,17 @@ pub(super) struct Watching {
 
 impl Watching {
     /// `None` when nobody could ever be told.
-    pub(super) fn watcher(
+    pub(super) fn observer(
         log: Option<&Arc<AccessLog>>,
         filters: &[Arc<dyn Filter>],
-    ) -> Option<Arc<dyn Watcher>> {
+    ) -> Option<Arc<dyn FrameObserver>> {
         let wanting = filters.iter().filter(|filter| filter.watches() > LogFrames::Off);
         let filters: Box<[Arc<dyn Filter>]> = wanting.cloned().collect();
         let filters_want = filters.iter().map(|filter| filter.watches()).max();
         let log = log.cloned();
         (log.is_some() || filters_want.is_some()).then(|| {
             let filters_want = filters_want.unwrap_or_default();
-            Arc::new(Self { log, filters, filters_want }) as Arc<dyn Watcher>
+            Arc::new(Self { log, filters, filters_want }) as Arc<dyn FrameObserver>
         })
     }
 
@@ -34,26 +34,26 @@ impl Watching {
     }
 }
 
-impl Watcher for Watching {
+impl FrameObserver for Watching {
     fn wants(&self, session: &Session) -> LogFrames {
         self.filters_want.max(session.log_frames())
     }
 
-    fn frame(&self, session: &Session, from: Side, header: &Header) {
+    fn frame(&self, session: &Session, direction: Direction, header: &Header) {
         if let Some(log) = self.log_for(session, LogFrames::Headers) {
-            log.frame(session, from, header);
+            log.frame(session, direction, header);
         }
         for filter in &self.filters {
-            filter.on_frame(session, from, header);
+            filter.on_frame(session, direction, header);
         }
     }
 
-    fn message(&self, session: &Session, from: Side, message: &Message<'_>) {
+    fn message(&self, session: &Session, direction: Direction, message: &Message<'_>) {
         if let Some(log) = self.log_for(session, LogFrames::Text) {
-            log.message(session, from, message);
+            log.message(session, direction, message);
         }
         for filter in self.filters.iter().filter(|filter| filter.watches() == LogFrames::Text) {
-            filter.on_message(session, from, message);
+            filter.on_message(session, direction, message);
         }
     }
 }

@@ -239,9 +239,9 @@ impl AccessLog {
                 line.milliseconds(key!("websocket.duration_ms"), lasted);
                 line.number(key!("websocket.bytes_received"), outcome.bytes_received);
                 line.number(key!("websocket.bytes_sent"), outcome.bytes_sent);
-                line.number(key!("websocket.frames_received"), end.received.frames());
-                line.number(key!("websocket.frames_sent"), end.sent.frames());
-                let errors = end.received.errors + end.sent.errors;
+                line.number(key!("websocket.frames_received"), end.client_to_upstream.frames());
+                line.number(key!("websocket.frames_sent"), end.upstream_to_client.frames());
+                let errors = end.client_to_upstream.errors + end.upstream_to_client.errors;
                 if errors > 0 {
                     line.number(key!("websocket.protocol_errors"), errors);
                 }

@@ -7,18 +7,18 @@ use crate::websocket::{Message, Session};
 use std::time::SystemTime;
 use tidegate_http::redact::redact;
 use tidegate_http::secret::without_userinfo;
-use tidegate_http::websocket::frame::{Header, Side};
+use tidegate_http::websocket::frame::{Direction, Header};
 
 impl AccessLog {
     /// A frame has begun.
-    pub fn frame(&self, session: &Session, from: Side, header: &Header) {
+    pub fn frame(&self, session: &Session, direction: Direction, header: &Header) {
         let opcode = header.opcode.as_str();
         if self.format() == Format::Text {
             let fin = if header.fin { "" } else { ", to be continued" };
             let what = format!("{opcode} frame, {} bytes{fin}", header.length);
-            return self.write_text(session, from, &what);
+            return self.write_text(session, direction, &what);
         }
-        let mut line = begin("websocket.frame", session, from);
+        let mut line = begin("websocket.frame", session, direction);
         line.word(key!("websocket.frame.opcode"), opcode);
         line.boolean(key!("websocket.frame.fin"), header.fin);
         line.number(key!("websocket.frame.length"), header.length);
@@ -26,16 +26,16 @@ impl AccessLog {
     }
 
     /// A message of text is complete. Values of secret keys in it are not written.
-    pub fn message(&self, session: &Session, from: Side, message: &Message<'_>) {
+    pub fn message(&self, session: &Session, direction: Direction, message: &Message<'_>) {
         let mut text = redact(message.text, |key| self.is_secret(key));
         if text.contains('@') {
             text = without_userinfo(&text).into();
         }
         if self.format() == Format::Text {
             let cut = if message.is_cut { "…" } else { "" };
-            return self.write_text(session, from, &format!("{:?}{cut}", &*text));
+            return self.write_text(session, direction, &format!("{:?}{cut}", &*text));
         }
-        let mut line = begin("websocket.message", session, from);
+        let mut line = begin("websocket.message", session, direction);
         line.number(key!("websocket.message.length"), message.length);
         line.boolean(key!("websocket.message.compressed"), message.is_compressed);
         line.boolean(key!("websocket.message.cut"), message.is_cut);
@@ -43,13 +43,13 @@ impl AccessLog {
         self.write_line(line.finish());
     }
 
-    fn write_text(&self, session: &Session, from: Side, what: &str) {
+    fn write_text(&self, session: &Session, direction: Direction, what: &str) {
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         let time = time.get(11..23).unwrap_or(&time);
         let identity = &session.identity;
-        let way = match from {
-            Side::Client => format!("client → {}", identity.upstream),
-            Side::Upstream => format!("{} → client", identity.upstream),
+        let way = match direction {
+            Direction::ClientToUpstream => format!("client → {}", identity.upstream),
+            Direction::UpstreamToClient => format!("{} → client", identity.upstream),
         };
         let user = identity.user.as_ref();
         let user = user.map(|user| format!(" user={}", Plain(user.as_str()))).unwrap_or_default();
@@ -57,7 +57,7 @@ impl AccessLog {
     }
 }
 
-fn begin(event: &'static str, session: &Session, from: Side) -> Object {
+fn begin(event: &'static str, session: &Session, direction: Direction) -> Object {
     let identity = &session.identity;
     let mut line = Object::new(SystemTime::now());
     line.word(key!("event"), event);
@@ -68,9 +68,9 @@ fn begin(event: &'static str, session: &Session, from: Side) -> Object {
     }
     line.word(
         key!("network.io.direction"),
-        match from {
-            Side::Client => "receive",
-            Side::Upstream => "transmit",
+        match direction {
+            Direction::ClientToUpstream => "receive",
+            Direction::UpstreamToClient => "transmit",
         },
     );
     line

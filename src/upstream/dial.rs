@@ -21,26 +21,26 @@ use tokio::time::error::Elapsed;
 use tokio_util::either::Either;
 
 /// A socket of TCP, or a Unix domain socket.
-pub(crate) type Socket = Either<TcpStream, UnixStream>;
+pub(crate) type RawSocket = Either<TcpStream, UnixStream>;
 
 /// Connects to this address.
 ///
 /// # Errors
 /// When there is no connection within `time`.
-pub(crate) async fn dial(address: &SocketAddr, time: Duration) -> Result<Socket> {
-    let descriptor = |socket: &Socket| match socket {
-        Socket::Left(socket) => socket.as_raw_fd(),
-        Socket::Right(socket) => socket.as_raw_fd(),
+pub(crate) async fn dial(address: &SocketAddr, time: Duration) -> Result<RawSocket> {
+    let descriptor = |socket: &RawSocket| match socket {
+        RawSocket::Left(socket) => socket.as_raw_fd(),
+        RawSocket::Right(socket) => socket.as_raw_fd(),
     };
     connect_with_room(|| dial_once(address, time), descriptor).await
 }
 
-async fn dial_once(address: &SocketAddr, time: Duration) -> Result<Socket> {
+async fn dial_once(address: &SocketAddr, time: Duration) -> Result<RawSocket> {
     let connecting = async {
         match address {
-            SocketAddr::Inet(address) => TcpStream::connect(address).await.map(Socket::Left),
+            SocketAddr::Inet(address) => TcpStream::connect(address).await.map(RawSocket::Left),
             SocketAddr::Unix(address) => match address.as_pathname() {
-                Some(path) => UnixStream::connect(path).await.map(Socket::Right),
+                Some(path) => UnixStream::connect(path).await.map(RawSocket::Right),
                 None => Err(ErrorKind::InvalidInput.into()),
             },
         }
@@ -129,24 +129,24 @@ impl CutOffHandle {
 #[async_trait]
 impl Connect for Dialer {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let descriptor = |(socket, handle): &(Socket, Option<OwnedFd>)| match (handle, socket) {
+        let descriptor = |(socket, handle): &(RawSocket, Option<OwnedFd>)| match (handle, socket) {
             (Some(handle), _) => handle.as_raw_fd(),
-            (None, Socket::Left(socket)) => socket.as_raw_fd(),
-            (None, Socket::Right(socket)) => socket.as_raw_fd(),
+            (None, RawSocket::Left(socket)) => socket.as_raw_fd(),
+            (None, RawSocket::Right(socket)) => socket.as_raw_fd(),
         };
         let connect = || async {
             let socket = dial_once(address, self.time).await?;
             let handle = match (self.handle, &socket) {
                 (Handle::None, _) => None,
-                (_, Socket::Left(socket)) => Some(socket.as_fd().try_clone_to_owned()),
-                (_, Socket::Right(socket)) => Some(socket.as_fd().try_clone_to_owned()),
+                (_, RawSocket::Left(socket)) => Some(socket.as_fd().try_clone_to_owned()),
+                (_, RawSocket::Right(socket)) => Some(socket.as_fd().try_clone_to_owned()),
             };
             Ok((socket, handle.transpose().map_err(|error| failed(address, error))?))
         };
         let (socket, handle) = connect_with_room(connect, descriptor).await?;
         let mut stream = match socket {
-            Socket::Left(socket) => Stream::from(socket),
-            Socket::Right(socket) => Stream::from(socket),
+            RawSocket::Left(socket) => Stream::from(socket),
+            RawSocket::Right(socket) => Stream::from(socket),
         };
         if let Some(handle) = handle {
             // The one place of a digest where Pingora carries something for others, from the

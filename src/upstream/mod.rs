@@ -27,7 +27,9 @@ pub(crate) use descriptors::{
     UseGuard, close_idle, has_room_for_copies, is_out_of_descriptors, is_out_of_files, is_scarce,
     set_limit as set_file_limit,
 };
-pub(crate) use dial::{CLOSING, CutOffHandle, Dialer, Handle, Socket, begin_use, dial, is_of_dial};
+pub(crate) use dial::{
+    CLOSING, CutOffHandle, Dialer, Handle, RawSocket, begin_use, dial, is_of_dial,
+};
 pub(crate) use discovery::{DiscoveredEndpoint, Discovery, DnsQuery, RecordKind};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use health::{Ejection, Health};

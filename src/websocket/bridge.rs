@@ -1,4 +1,6 @@
-use super::tap::Tap;
+//! Joins a WebSocket over HTTP/2 to an upstream that speaks HTTP/1.1. Knows heads and chunks, and no frames.
+
+use super::interceptor::FrameInterceptor;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
 use std::io;
@@ -7,11 +9,11 @@ use std::task::{Context, Poll, ready};
 use tidegate_http::websocket::handshake;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The most bytes of a head, either way.
+/// Maximum size of a head, of the request or of the answer.
 const MAX_HEAD: usize = 128 * 1024;
 
-/// The most fields of a response's head; Pingora takes no more.
-const MAX_FIELDS: usize = 256;
+/// Maximum number of headers of an answer; Pingora accepts no more.
+const MAX_HEADERS: usize = 256;
 
 /// Joins a WebSocket over HTTP/2 (RFC 8441) to an upstream that speaks HTTP/1.1.
 ///
@@ -19,48 +21,48 @@ const MAX_FIELDS: usize = 256;
 /// connection. The upstream sees a WebSocket's handshake and frames.
 #[derive(Debug)]
 pub(super) struct Bridge {
-    tap: Tap,
+    interceptor: FrameInterceptor,
     key: Box<str>,
     request: Request,
     response: Response,
-    /// The upstream's request head, as far as it has not gone.
+    /// The rest of the request head that goes to the upstream.
     head: Vec<u8>,
 }
 
-/// Where in the request Pingora is.
+/// The part of the request that Pingora writes.
 #[derive(Debug)]
 enum Request {
     Head(Vec<u8>),
     Body(Chunks),
 }
 
-/// Where in a body of chunks one is, as Pingora writes them: without extensions or trailers.
+/// The position in a chunked body, as Pingora writes it: without extensions or trailers.
 #[derive(Debug)]
 pub(crate) enum Chunks {
-    /// The line with a chunk's size, so far.
+    /// In the line with the size of a chunk; the size so far.
     Size(u64),
-    /// Bytes of the chunk that are left.
+    /// In a chunk; the bytes that are left.
     Data(u64),
-    /// The line feed behind a chunk.
+    /// In the line end after a chunk.
     DataEnd,
     Ended,
 }
 
 impl Chunks {
-    /// At the beginning.
+    /// The beginning of a body.
     pub(crate) fn new() -> Self {
         Self::Size(0)
     }
 
-    /// The data that these bytes begin with; `None` when they begin with what is between.
+    /// The data at the beginning of these bytes; `None` if they begin with framing.
     pub(crate) fn data<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
         let Self::Data(left) = self else { return None };
         let most = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
         bytes.get(..most)
     }
 
-    /// So much of the data has been taken.
-    pub(crate) fn took(&mut self, count: usize) {
+    /// Consumes so many bytes of data.
+    pub(crate) fn consume(&mut self, count: usize) {
         if let Self::Data(left) = self {
             *left = left.saturating_sub(count as u64);
             if *left == 0 {
@@ -69,8 +71,8 @@ impl Chunks {
         }
     }
 
-    /// Takes what is between; tells how many of the bytes.
-    pub(crate) fn between(&mut self, bytes: &[u8]) -> usize {
+    /// Consumes framing at the beginning of these bytes; returns how many bytes.
+    pub(crate) fn consume_framing(&mut self, bytes: &[u8]) -> usize {
         let Some(&byte) = bytes.first() else { return 0 };
         match self {
             Self::Size(size) => match (byte, char::from(byte).to_digit(16)) {
@@ -82,25 +84,25 @@ impl Chunks {
             Self::DataEnd if byte == b'\n' => *self = Self::Size(0),
             Self::DataEnd => {}
             Self::Data(_) => return 0,
-            // The empty line behind the last chunk.
+            // The empty line after the last chunk.
             Self::Ended => return bytes.len(),
         }
         1
     }
 }
 
-/// Where in the response the upstream is.
+/// The part of the response that the upstream sends.
 #[derive(Debug)]
 enum Response {
     Head(Vec<u8>),
-    /// What is Pingora's and has not gone, and how much of it has. Behind an interim head, what has come
-    /// of the next one.
+    /// Bytes for Pingora, how many of them it has read, and, after an interim head, the beginning of the
+    /// next head.
     Held(Vec<u8>, usize, Option<Vec<u8>>),
     Frames,
 }
 
 impl Response {
-    /// What a head becomes when these bytes of the upstream's come behind what there is of it.
+    /// The state after these bytes of the upstream, with `head` as the beginning of a head.
     fn of(mut head: Vec<u8>, bytes: &[u8], key: &str) -> io::Result<Self> {
         let (count, is_complete) = append_head(&mut head, bytes)?;
         if !is_complete {
@@ -116,15 +118,15 @@ impl Response {
 }
 
 impl Bridge {
-    /// A bridge that does the handshake with this key.
-    pub(super) fn new(tap: Tap, key: Box<str>) -> Self {
+    /// A bridge that makes the handshake with this key.
+    pub(super) fn new(interceptor: FrameInterceptor, key: Box<str>) -> Self {
         let (request, response) = (Request::Head(Vec::new()), Response::Head(Vec::new()));
-        Self { tap, key, request, response, head: Vec::new() }
+        Self { interceptor, key, request, response, head: Vec::new() }
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.head.is_empty() {
-            let count = ready!(Pin::new(&mut self.tap).poll_write(cx, &self.head))?;
+            let count = ready!(Pin::new(&mut self.interceptor).poll_write(cx, &self.head))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -133,7 +135,7 @@ impl Bridge {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes some bytes of Pingora's; tells how many.
+    /// Consumes bytes that Pingora writes; returns how many.
     fn poll_take(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.request {
             Request::Head(head) => {
@@ -146,17 +148,17 @@ impl Bridge {
             }
             Request::Body(chunks) => {
                 let Some(frames) = chunks.data(bytes) else {
-                    return Poll::Ready(Ok(chunks.between(bytes)));
+                    return Poll::Ready(Ok(chunks.consume_framing(bytes)));
                 };
-                let count = ready!(Pin::new(&mut self.tap).poll_write(cx, frames))?;
-                chunks.took(count);
+                let count = ready!(Pin::new(&mut self.interceptor).poll_write(cx, frames))?;
+                chunks.consume(count);
                 Poll::Ready(Ok(count))
             }
         }
     }
 }
 
-/// Adds to a head up to its end; tells how many of the bytes belong to it, and whether it is
+/// Appends to a head up to its end; returns how many of the bytes belong to it, and whether it is
 /// complete.
 fn append_head(head: &mut Vec<u8>, bytes: &[u8]) -> io::Result<(usize, bool)> {
     const END: &[u8] = b"\r\n\r\n";
@@ -220,9 +222,9 @@ fn answered(head: &[u8], key: &str) -> io::Result<Vec<u8>> {
     Ok([b"HTTP/1.1 200 OK\r\n", fields.as_slice(), b"\r\n"].concat())
 }
 
-/// The version and the fields of a response's head.
+/// The version and the headers of a response's head.
 fn parsed(head: &[u8]) -> Option<(Version, HeaderMap)> {
-    let mut space = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut space = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut space);
     let is_whole = response.parse(head).is_ok_and(|status| status.is_complete());
     let version = match response.version {
@@ -250,7 +252,7 @@ impl AsyncRead for Bridge {
         }
         loop {
             match &mut bridge.response {
-                Response::Frames => return Pin::new(&mut bridge.tap).poll_read(cx, buffer),
+                Response::Frames => return Pin::new(&mut bridge.interceptor).poll_read(cx, buffer),
                 Response::Held(bytes, gone, next) => {
                     let rest = bytes.get(*gone..).unwrap_or_default();
                     if rest.is_empty() {
@@ -268,7 +270,7 @@ impl AsyncRead for Bridge {
                 Response::Head(head) => {
                     let mut space = [0; 2048];
                     let mut part = ReadBuf::new(&mut space);
-                    ready!(Pin::new(&mut bridge.tap).poll_read(cx, &mut part))?;
+                    ready!(Pin::new(&mut bridge.interceptor).poll_read(cx, &mut part))?;
                     if part.filled().is_empty() {
                         return Poll::Ready(Ok(()));
                     }
@@ -306,21 +308,21 @@ impl AsyncWrite for Bridge {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_head(cx))?;
-        ready!(Pin::new(&mut self.tap).poll_flush(cx))?;
+        ready!(Pin::new(&mut self.interceptor).poll_flush(cx))?;
         if matches!(self.request, Request::Body(Chunks::Ended)) {
-            // The client has ended its stream: that is the end of its connection here.
-            return Pin::new(&mut self.tap).poll_shutdown(cx);
+            // The client has ended its stream, which is the end of its connection here.
+            return Pin::new(&mut self.interceptor).poll_shutdown(cx);
         }
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tap).poll_shutdown(cx)
+        Pin::new(&mut self.interceptor).poll_shutdown(cx)
     }
 }
 
 impl VirtualSocket for Bridge {
     fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
-        self.tap.set_socket_option(option)
+        self.interceptor.set_socket_option(option)
     }
 }

@@ -1,8 +1,10 @@
+//! Opens the upstream connection of one WebSocket for Pingora. Knows one session and nothing of the registry.
+
 use super::bridge::Bridge;
-use super::tap::{Tap, Times};
-use super::wire::Wire;
-use super::{HandshakeTimeout, Session, Settings, Watcher};
-use crate::upstream::{Socket, dial};
+use super::interceptor::{FrameInterceptor, UpstreamTimeouts};
+use super::upstream_stream::UpstreamStream;
+use super::{FrameObserver, HandshakeTimeout, Session, Settings};
+use crate::upstream::{RawSocket, dial};
 use async_trait::async_trait;
 use pingora::connectors::l4::Connect;
 use pingora::protocols::l4::socket::SocketAddr;
@@ -17,43 +19,42 @@ use std::time::Duration;
 use tokio::time::sleep_until;
 use tokio_rustls::TlsConnector;
 
-/// Connects the upstream end of one WebSocket, with a [`Tap`] on it.
+/// Connects the upstream end of one WebSocket, with a [`FrameInterceptor`] on it.
 ///
 /// Pingora asks it by `PeerOptions.custom_l4` and then tunnels natively.
 #[derive(Debug)]
 pub(crate) struct TunnelConnector {
-    /// What the tap tells, and is told.
+    /// Its session, which counts frames and carries requests to close it.
     pub session: Arc<Session>,
-    /// How long connecting may take.
+    /// Maximum time to connect.
     pub connect_timeout: Duration,
-    /// How long the TLS handshake may take.
+    /// Maximum time for the TLS handshake.
     pub tls_timeout: Duration,
-    /// How long the answer to the handshake may take.
+    /// Maximum time until the answer to the handshake.
     pub handshake: HandshakeTimeout,
-    /// How long the upstream may send nothing of a refusal that it has begun.
+    /// Maximum time between two parts of a refusal.
     pub read_timeout: Duration,
-    /// How long the upstream may take nothing of what the client sends.
+    /// Maximum time for the upstream to take what the client sends.
     pub write_timeout: Duration,
-    /// Who wants to know of frames and messages.
-    pub watcher: Option<Arc<dyn Watcher>>,
-    /// How the session is treated.
+    /// The observer of its frames and messages.
+    pub observer: Option<Arc<dyn FrameObserver>>,
+    /// The route's settings of its sessions.
     pub settings: Arc<Settings>,
-    /// TLS, and the name that the upstream's certificate must bear.
+    /// TLS, and the name that the upstream's certificate must have.
     pub tls: Option<Box<(Arc<ClientConfig>, String)>>,
-    /// The key of the handshake that the gateway does itself, for a client that came by HTTP/2
-    /// (RFC 8441).
+    /// The key of the handshake that the gateway makes itself, for a client over HTTP/2 (RFC 8441).
     pub bridge: Option<Box<str>>,
 }
 
 impl TunnelConnector {
-    /// Connects, unless the session is told to end before, or its handshake takes too long.
-    async fn establish(&self, address: &SocketAddr) -> Result<Wire> {
-        // What bounded the attempt before is over.
+    /// Connects, unless a request closes the session before, or its handshake takes too long.
+    async fn establish(&self, address: &SocketAddr) -> Result<UpstreamStream> {
+        // The deadline of an earlier attempt no longer counts.
         self.session.schedule(None, None);
         let connecting = async {
             let stream = dial(address, self.connect_timeout).await?;
             match self.tls.as_deref() {
-                None => Ok(Wire::Plain(stream)),
+                None => Ok(UpstreamStream::Plain(stream)),
                 Some((config, name)) => self.secure(stream, config, name).await,
             }
         };
@@ -66,8 +67,8 @@ impl TunnelConnector {
         };
         tokio::select! {
             connected = connecting => connected,
-            order = self.session.until_ordered() => {
-                Error::e_explain(ErrorType::ConnectionClosed, order.reason.to_string())
+            request = self.session.close_requested() => {
+                Error::e_explain(ErrorType::ConnectionClosed, request.reason.to_string())
             }
             bound = overdue => {
                 let (kind, cause) = (ErrorType::ConnectTimedout, io::Error::from(bound));
@@ -76,13 +77,18 @@ impl TunnelConnector {
         }
     }
 
-    async fn secure(&self, stream: Socket, config: &Arc<ClientConfig>, name: &str) -> Result<Wire> {
+    async fn secure(
+        &self,
+        stream: RawSocket,
+        config: &Arc<ClientConfig>,
+        name: &str,
+    ) -> Result<UpstreamStream> {
         let name = ServerName::try_from(name.to_owned()).map_err(|error| {
             Error::because(ErrorType::TLSHandshakeFailure, name.to_owned(), error)
         })?;
         let handshake = TlsConnector::from(Arc::clone(config)).connect(name, stream);
         match tokio::time::timeout(self.tls_timeout, handshake).await {
-            Ok(Ok(stream)) => Ok(Wire::Secured(Box::new(stream))),
+            Ok(Ok(stream)) => Ok(UpstreamStream::Secured(Box::new(stream))),
             Ok(Err(error)) => Err(Error::because(ErrorType::TLSHandshakeFailure, "TLS", error)),
             Err(elapsed) => Err(Error::because(ErrorType::TLSHandshakeTimedout, "TLS", elapsed)),
         }
@@ -92,15 +98,18 @@ impl TunnelConnector {
 #[async_trait]
 impl Connect for TunnelConnector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let wire = self.establish(address).await?;
+        let stream = self.establish(address).await?;
         let (session, settings) = (Arc::clone(&self.session), Arc::clone(&self.settings));
-        let watcher = self.watcher.clone();
-        let times =
-            Times { handshake: self.handshake, read: self.read_timeout, write: self.write_timeout };
-        let tap = Tap::new(wire, session, settings, watcher, times);
+        let observer = self.observer.clone();
+        let times = UpstreamTimeouts {
+            handshake: self.handshake,
+            read: self.read_timeout,
+            write: self.write_timeout,
+        };
+        let interceptor = FrameInterceptor::new(stream, session, settings, observer, times);
         Ok(Stream::from(VirtualSocketStream::new(match &self.bridge {
-            None => Box::new(tap),
-            Some(key) => Box::new(Bridge::new(tap, key.clone())),
+            None => Box::new(interceptor),
+            Some(key) => Box::new(Bridge::new(interceptor, key.clone())),
         })))
     }
 }

@@ -1,4 +1,4 @@
-//! How long a handshake may wait for the upstream, and which setting says so.
+//! The limits on the time of a handshake with an upstream, and their keys in the configuration. Keeps no clock.
 
 use pingora::Error;
 use std::fmt;
@@ -34,7 +34,7 @@ impl HandshakeLimit {
         matches!(self, Self::Idle | Self::Lifetime)
     }
 
-    /// How a session ends that has reached it, in the words of a log.
+    /// Why a session ends that has reached it, for the log.
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::FirstByte => "the upstream did not answer the handshake (timeouts.first_byte)",
@@ -48,14 +48,14 @@ impl HandshakeLimit {
 /// The upstream has not answered a handshake within this time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandshakeTimeout {
-    /// What bounds it.
+    /// The setting that limits it.
     pub limit: HandshakeLimit,
-    /// How long it may take.
+    /// The time that it allows.
     pub time: Duration,
 }
 
 impl HandshakeTimeout {
-    /// The one that an error comes from.
+    /// The timeout that caused this error.
     pub fn of(error: &Error) -> Option<&Self> {
         let cause = error.root_cause().downcast_ref::<io::Error>()?;
         cause.get_ref()?.downcast_ref()

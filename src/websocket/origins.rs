@@ -1,21 +1,20 @@
-//! Which origins may open WebSockets.
+//! The origins whose pages may open WebSockets. Knows nothing of routes and of CORS answers.
 
 use http::HeaderValue;
 use std::sync::Arc;
 use tidegate_http::origin::{Origin, OriginPattern};
 use tidegate_http::stable_hash::{StableHash, StableHasher};
 
-/// Pages of which origins may open WebSockets. A browser sends the cookies of a site with a handshake
-/// from any other site, and lets its page read what comes; only the server can refuse (RFC 6455,
-/// section 10.2).
+/// The origins whose pages may open WebSockets. A browser sends the cookies of a site with a handshake from
+/// any other site, and lets that page read the frames; only the server can refuse (RFC 6455, section 10.2).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum Origins {
-    /// Those of the gateway's own origin.
+    /// The gateway's own origin.
     #[default]
     Same,
     /// All.
     Any,
-    /// These, and those of the gateway's own origin.
+    /// These, and the gateway's own origin.
     Listed(Arc<[OriginPattern]>),
     /// The same, where the list is that of the route's CORS policy.
     OfCors(Arc<[OriginPattern]>),
@@ -33,8 +32,7 @@ impl StableHash for Origins {
 }
 
 impl Origins {
-    /// Whether pages of this origin may open WebSockets at `authority`, which they have reached by
-    /// `scheme`.
+    /// Whether pages of this origin may open WebSockets at `authority` over `scheme`.
     pub fn allow(&self, origin: &HeaderValue, authority: &str, scheme: &str) -> bool {
         let patterns = match self {
             Self::Any => return true,
@@ -48,7 +46,7 @@ impl Origins {
         origin.is_own(authority, scheme) || patterns.iter().any(|pattern| pattern.matches(&origin))
     }
 
-    /// The key of the configuration that decides it.
+    /// The key of the configuration that decides this.
     pub fn key(&self) -> &'static str {
         match self {
             Self::OfCors(_) => "cors.allow_origins",

@@ -1,4 +1,7 @@
-use super::session::{End, Order, Session};
+//! All live sessions, found by id, user and route, and the limits on their number. Knows nothing of tunnels: it
+//! asks a session to close and waits for its permit to be dropped.
+
+use super::session::{CloseRequest, End, Session};
 use super::settings::Quota;
 use crate::exchange::Initiator;
 use crate::exchange::{UserId, UserIdOrigin};
@@ -9,11 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tidegate_http::address;
+use tidegate_http::websocket::frame::{Direction, FrameCounts};
 
 /// All live sessions, from their handshake on.
 ///
-/// Sessions of one route share a lock, taken when one comes and when one goes; what they carry
-/// takes none.
+/// Sessions of one route share a lock, taken when a session starts and when it ends; frames take none.
 #[derive(Debug, Default)]
 pub struct Registry {
     routes: Mutex<BTreeMap<Arc<str>, Arc<Route>>>,
@@ -25,10 +28,10 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct Route {
     live: Mutex<Live>,
-    tallies: Mutex<Totals>,
+    totals: Mutex<Totals>,
 }
 
-/// What has been since the gateway started.
+/// Totals of a route since the gateway started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Handshakes that became sessions.
@@ -37,14 +40,10 @@ pub struct Totals {
     pub closed: BTreeMap<(Initiator, u16), u64>,
     /// Handshakes that were refused for a limit.
     pub refused: u64,
-    /// Frames from clients of sessions that have ended.
-    pub frames_received: u64,
-    /// Frames to clients of sessions that have ended.
-    pub frames_sent: u64,
-    /// Bytes from clients of sessions that have ended.
-    pub bytes_received: u64,
-    /// Bytes to clients of sessions that have ended.
-    pub bytes_sent: u64,
+    /// What clients sent in sessions that have ended.
+    pub client_to_upstream: Traffic,
+    /// What clients got in sessions that have ended.
+    pub upstream_to_client: Traffic,
     /// Protocol errors in sessions that have ended.
     pub errors: u64,
     /// Handshakes, and how long they took together.
@@ -53,35 +52,51 @@ pub struct Totals {
     pub lifetimes: (u64, Duration),
 }
 
+/// Frames and bytes of one direction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Frames.
+    pub frames: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    fn add(&mut self, counts: &FrameCounts) {
+        self.frames += counts.frames();
+        self.bytes += counts.bytes;
+    }
+}
+
 #[derive(Debug, Default)]
 struct Live {
-    /// Handshakes that no upstream has accepted yet: they count for no limit of sessions.
+    /// Handshakes that no upstream has accepted yet: no limit on sessions counts them.
     pending: BTreeMap<u64, Arc<Session>>,
-    /// Those of one user from one address, or of one address, in order; only where that is limited.
-    pending_of: HashMap<Claim, Vec<u64>>,
-    /// By number, so the first is the oldest.
+    /// Their numbers by user and address, or by address, in order; only where that is limited.
+    pending_by_client: HashMap<PendingKey, Vec<u64>>,
+    /// Open sessions by number: the first is the oldest.
     counted: BTreeMap<u64, Arc<Session>>,
-    /// Those that make room: on their way out, and counted no more.
+    /// Sessions that make room for others: they are closing, and no limit counts them.
     leaving: BTreeMap<u64, Arc<Session>>,
-    /// In order, as the numbers themselves are: a user has few.
+    /// Numbers of the open sessions of a user, in order; a user has few.
     by_user: HashMap<Box<str>, Vec<u64>>,
     by_address: HashMap<IpAddr, BTreeSet<u64>>,
 }
 
-/// Whose handshakes are bounded together. A user id is what a client says, and so is never a key
-/// without the client's address: what a stranger says must not keep the user out.
+/// Handshakes with the same key are limited together. A client can claim any user id, so the key always has
+/// the address too: a stranger's claim must not keep the user out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Claim {
+struct PendingKey {
     user: Option<Box<str>>,
     client: Option<IpAddr>,
 }
 
-/// How many handshakes there may be at least for one [`Claim`], however low the limit of sessions.
-const LEAST_PENDING: usize = 4;
+/// Minimum number of concurrent handshakes with one [`PendingKey`], however low the limit on sessions.
+const MIN_PENDING: usize = 4;
 
-/// Why there is no room for a session.
+/// The limit on sessions that a new one would exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Full {
+pub enum QuotaExceeded {
     /// `max_sessions`.
     Route(usize),
     /// `max_sessions_per_user`.
@@ -90,7 +105,7 @@ pub enum Full {
     Address(usize),
 }
 
-impl fmt::Display for Full {
+impl fmt::Display for QuotaExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Route(limit) => write!(f, "the route has {limit} sessions, its `max_sessions`"),
@@ -104,15 +119,15 @@ impl fmt::Display for Full {
     }
 }
 
-/// Keeps a session in the registry, from its handshake on; it leaves with the ticket.
+/// Keeps a session in the registry, from its handshake on; dropping it removes the session.
 #[derive(Debug)]
-pub struct Ticket {
+pub struct SessionPermit {
     route: Arc<Route>,
     number: u64,
     session: Arc<Session>,
 }
 
-/// Which sessions are meant; all that is given must hold.
+/// Selects sessions; all given conditions must hold.
 #[derive(Debug, Clone, Default)]
 pub struct Selector {
     /// The id of a session.
@@ -136,46 +151,50 @@ impl Selector {
 }
 
 impl Registry {
-    /// Takes a handshake in, unless it can't become a session: it counts for no limit until the
-    /// upstream has accepted it ([`Registry::accept`]).
+    /// Registers a handshake, unless it cannot become a session. No limit counts it until the upstream
+    /// accepts it ([`Registry::accept`]).
     ///
-    /// Of the handshakes in flight of one user or address there are no more than sessions may be (at
-    /// least four); beyond them the oldest is refused.
-    pub fn begin(&self, session: Arc<Session>, quota: &Quota) -> Result<Ticket, Full> {
+    /// One user or address may have as many handshakes in flight as sessions (at least four); after that
+    /// the oldest is refused.
+    pub fn register(
+        &self,
+        session: Arc<Session>,
+        quota: &Quota,
+    ) -> Result<SessionPermit, QuotaExceeded> {
         let route = self.route(&session.identity.route);
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let mut live = lock(&route.live);
-        if let Some(full) = live.is_full(&session, quota) {
-            lock(&route.tallies).refused += 1;
-            return Err(full);
+        if let Some(exceeded) = live.exceeded_limit(&session, quota) {
+            lock(&route.totals).refused += 1;
+            return Err(exceeded);
         }
-        let displaced = live.pend(number, &session, quota);
+        let displaced = live.add_pending(number, &session, quota);
         drop(live);
         for session in displaced {
             let reason = "too many handshakes in flight; a newer one takes the place of this one";
-            session.order(End::new(Initiator::Limit, 1008, reason));
+            session.request_close(End::new(Initiator::Limit, 1008, reason));
         }
-        Ok(Ticket { route, number, session })
+        Ok(SessionPermit { route, number, session })
     }
 
-    /// The upstream has accepted a handshake: it counts from now on, if there is room, and the oldest
-    /// makes room where the route says so. Exact, however many come concurrently.
-    pub fn accept(&self, ticket: &mut Ticket, quota: &Quota) -> Result<(), Full> {
-        let Ticket { route, number, session } = ticket;
+    /// Counts a handshake that the upstream has accepted, if there is room; the oldest session makes room
+    /// where the route says so. Exact for concurrent handshakes.
+    pub fn accept(&self, permit: &mut SessionPermit, quota: &Quota) -> Result<(), QuotaExceeded> {
+        let SessionPermit { route, number, session } = permit;
         let mut live = lock(&route.live);
-        live.unpend(*number);
+        live.remove_pending(*number);
         let evicted = match live.make_room(session, quota) {
             Ok(evicted) => evicted,
-            Err(full) => {
-                lock(&route.tallies).refused += 1;
-                return Err(full);
+            Err(exceeded) => {
+                lock(&route.totals).refused += 1;
+                return Err(exceeded);
             }
         };
         *number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        live.add(*number, session);
+        live.add_counted(*number, session);
         drop(live);
         for session in evicted {
-            session.order(End::replaced());
+            session.request_close(End::replaced());
         }
         Ok(())
     }
@@ -184,12 +203,12 @@ impl Registry {
         Arc::clone(lock(&self.routes).entry(Arc::clone(name)).or_default())
     }
 
-    /// A handshake on this route was refused for a limit that is not the registry's own.
-    pub fn refused(&self, route: &Arc<str>) {
-        lock(&self.route(route).tallies).refused += 1;
+    /// Records the refusal of a handshake by a limit that the registry does not keep.
+    pub fn record_refusal(&self, route: &Arc<str>) {
+        lock(&self.route(route).totals).refused += 1;
     }
 
-    /// The sessions that are meant, oldest first within their route.
+    /// The selected sessions, oldest first within their route.
     pub fn select(&self, selector: &Selector) -> Vec<Arc<Session>> {
         let mut found = Vec::new();
         let whole = selector.user.as_deref();
@@ -206,34 +225,34 @@ impl Registry {
         found
     }
 
-    /// How many sessions there are.
+    /// Number of sessions.
     pub fn count(&self) -> usize {
         self.snapshot().iter().map(|(_, route)| lock(&route.live).len()).sum()
     }
 
-    /// Routes with the sessions that they have now and what has been.
+    /// Routes with their current number of sessions and their totals.
     pub fn routes(&self) -> Vec<(Arc<str>, usize, Totals)> {
         let routes = self.snapshot().into_iter();
         routes
-            .map(|(name, route)| (name, lock(&route.live).len(), lock(&route.tallies).clone()))
+            .map(|(name, route)| (name, lock(&route.live).len(), lock(&route.totals).clone()))
             .collect()
     }
 
-    /// Tells all these sessions to close.
-    pub fn close(&self, selector: &Selector, order: &Order) -> usize {
+    /// Requests the selected sessions to close; returns their number.
+    pub fn close(&self, selector: &Selector, request: &CloseRequest) -> usize {
         let sessions = self.select(selector);
         for session in &sessions {
-            session.order(order.clone());
+            session.request_close(request.clone());
         }
         sessions.len()
     }
 
-    /// Whether new sessions are refused, for the gateway drains.
+    /// Whether the gateway drains and refuses new sessions.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Begins, or ends, the time in which new sessions are refused.
+    /// Starts or stops refusing new sessions.
     pub fn set_draining(&self, draining: bool) {
         self.draining.store(draining, Ordering::Relaxed);
     }
@@ -249,8 +268,8 @@ impl Live {
         self.counted.len() + self.leaving.len() + self.pending.len()
     }
 
-    /// Why a handshake can't become a session, whatever the upstream says.
-    fn is_full(&self, new: &Session, quota: &Quota) -> Option<Full> {
+    /// The limit for which a handshake cannot become a session, whatever the upstream answers.
+    fn exceeded_limit(&self, new: &Session, quota: &Quota) -> Option<QuotaExceeded> {
         let identity = &new.identity;
         let of_user = identity.user.as_ref().map(|user| self.by_user.get(user.as_str()));
         let of_user = of_user.map(|numbers| numbers.map_or(0, Vec::len));
@@ -258,23 +277,25 @@ impl Live {
         let of_address = of_address.map(|numbers| numbers.map_or(0, BTreeSet::len));
         let exceeded = |limit: Option<usize>, count: Option<usize>| {
             let (limit, count) = (limit?, count?);
-            let is_full = count >= limit && (limit == 0 || !quota.evicts_oldest);
-            is_full.then_some(limit)
+            let is_exceeded = count >= limit && (limit == 0 || !quota.evicts_oldest);
+            is_exceeded.then_some(limit)
         };
         exceeded(quota.per_user, of_user)
-            .map(Full::User)
-            .or_else(|| exceeded(quota.per_address, of_address).map(Full::Address))
-            .or_else(|| exceeded(quota.sessions, Some(self.counted.len())).map(Full::Route))
+            .map(QuotaExceeded::User)
+            .or_else(|| exceeded(quota.per_address, of_address).map(QuotaExceeded::Address))
+            .or_else(|| {
+                exceeded(quota.sessions, Some(self.counted.len())).map(QuotaExceeded::Route)
+            })
     }
 
-    /// Adds a handshake; returns those that are too many now.
-    fn pend(&mut self, number: u64, new: &Arc<Session>, quota: &Quota) -> Vec<Arc<Session>> {
+    /// Adds a handshake; returns those that are displaced by it.
+    fn add_pending(&mut self, number: u64, new: &Arc<Session>, quota: &Quota) -> Vec<Arc<Session>> {
         self.pending.insert(number, Arc::clone(new));
         let mut displaced = Vec::new();
-        for (claim, limit) in claims(new, quota) {
-            let numbers = self.pending_of.entry(claim).or_default();
+        for (key, limit) in pending_keys(new, quota) {
+            let numbers = self.pending_by_client.entry(key).or_default();
             numbers.push(number);
-            let most = limit.max(LEAST_PENDING);
+            let most = limit.max(MIN_PENDING);
             if numbers.len() > most {
                 let oldest = numbers.remove(0);
                 displaced.extend(self.pending.get(&oldest).cloned());
@@ -283,25 +304,29 @@ impl Live {
         displaced
     }
 
-    /// A handshake is in flight no more.
-    fn unpend(&mut self, number: u64) {
+    /// Removes a handshake that is no longer in flight.
+    fn remove_pending(&mut self, number: u64) {
         let Some(session) = self.pending.remove(&number) else { return };
-        if !self.pending_of.is_empty() {
+        if !self.pending_by_client.is_empty() {
             let identity = &session.identity;
             let user = identity.user.as_ref().map(|user| user.as_str().into());
             for user in [user, None] {
-                let claim = Claim { user, client: client_of(&session) };
-                let Some(numbers) = self.pending_of.get_mut(&claim) else { continue };
+                let key = PendingKey { user, client: client_of(&session) };
+                let Some(numbers) = self.pending_by_client.get_mut(&key) else { continue };
                 numbers.retain(|&other| other != number);
                 if numbers.is_empty() {
-                    self.pending_of.remove(&claim);
+                    self.pending_by_client.remove(&key);
                 }
             }
         }
     }
 
-    /// The sessions that have to go, or why the new one can't come.
-    fn make_room(&mut self, new: &Session, quota: &Quota) -> Result<Vec<Arc<Session>>, Full> {
+    /// The sessions that make room for a new one, or the limit that refuses it.
+    fn make_room(
+        &mut self,
+        new: &Session,
+        quota: &Quota,
+    ) -> Result<Vec<Arc<Session>>, QuotaExceeded> {
         let of_user = |live: &Self| {
             let user = new.identity.user.as_ref()?;
             let numbers = live.by_user.get(user.as_str());
@@ -310,26 +335,29 @@ impl Live {
         let of_address = |live: &Self| Some(count(live.by_address.get(&client_of(new)?)));
         let of_route =
             |live: &Self| Some((live.counted.len(), live.counted.keys().next().copied()));
-        type Rule<'r> =
-            (Option<usize>, &'r dyn Fn(&Live) -> Option<(usize, Option<u64>)>, fn(usize) -> Full);
-        // A user's own sessions first: nobody else has to go when one of theirs will do.
+        type Rule<'r> = (
+            Option<usize>,
+            &'r dyn Fn(&Live) -> Option<(usize, Option<u64>)>,
+            fn(usize) -> QuotaExceeded,
+        );
+        // The user's own sessions first: others stay if one of these is enough.
         let rules: [Rule<'_>; 3] = [
-            (quota.per_user, &of_user, Full::User),
-            (quota.per_address, &of_address, Full::Address),
-            (quota.sessions, &of_route, Full::Route),
+            (quota.per_user, &of_user, QuotaExceeded::User),
+            (quota.per_address, &of_address, QuotaExceeded::Address),
+            (quota.sessions, &of_route, QuotaExceeded::Route),
         ];
         let mut evicted = Vec::new();
-        for (limit, state, full) in rules {
+        for (limit, state, exceeded) in rules {
             let Some(limit) = limit else { continue };
             while let Some((count, oldest)) = state(self)
                 && count >= limit
             {
                 let oldest = oldest.filter(|_| quota.evicts_oldest && limit > 0);
-                match oldest.and_then(|oldest| self.leave(oldest)) {
+                match oldest.and_then(|oldest| self.mark_leaving(oldest)) {
                     Some(session) => evicted.push(session),
                     None => {
-                        // Whoever was to make room may stay after all.
-                        return Err(full(limit)).inspect_err(|_| self.come_back(&evicted));
+                        // The sessions that were to make room stay.
+                        return Err(exceeded(limit)).inspect_err(|_| self.restore(&evicted));
                     }
                 }
             }
@@ -337,7 +365,7 @@ impl Live {
         Ok(evicted)
     }
 
-    fn add(&mut self, number: u64, session: &Arc<Session>) {
+    fn add_counted(&mut self, number: u64, session: &Arc<Session>) {
         if let Some(user) = &session.identity.user {
             let numbers = self.by_user.entry(user.as_str().into()).or_default();
             let at = numbers.partition_point(|&earlier| earlier < number);
@@ -349,14 +377,14 @@ impl Live {
         self.counted.insert(number, Arc::clone(session));
     }
 
-    /// Counts a session no more, though it is still there.
-    fn leave(&mut self, number: u64) -> Option<Arc<Session>> {
-        let session = self.uncount(number)?;
+    /// Stops counting a session that is still open.
+    fn mark_leaving(&mut self, number: u64) -> Option<Arc<Session>> {
+        let session = self.remove_counted(number)?;
         self.leaving.insert(number, Arc::clone(&session));
         Some(session)
     }
 
-    fn come_back(&mut self, sessions: &[Arc<Session>]) {
+    fn restore(&mut self, sessions: &[Arc<Session>]) {
         let numbers: Vec<u64> = self
             .leaving
             .iter()
@@ -365,12 +393,12 @@ impl Live {
             .collect();
         for number in numbers {
             if let Some(session) = self.leaving.remove(&number) {
-                self.add(number, &session);
+                self.add_counted(number, &session);
             }
         }
     }
 
-    fn uncount(&mut self, number: u64) -> Option<Arc<Session>> {
+    fn remove_counted(&mut self, number: u64) -> Option<Arc<Session>> {
         let session = self.counted.remove(&number)?;
         if let Some(user) = &session.identity.user
             && let Some(numbers) = self.by_user.get_mut(user.as_str())
@@ -392,65 +420,65 @@ impl Live {
     }
 }
 
-impl Ticket {
+impl SessionPermit {
     /// The session.
     pub fn session(&self) -> &Arc<Session> {
         &self.session
     }
 }
 
-impl Drop for Ticket {
+impl Drop for SessionPermit {
     fn drop(&mut self) {
         let mut live = lock(&self.route.live);
         let number = self.number;
-        live.unpend(number);
-        let has_counted = live.uncount(number).is_some() || live.leaving.remove(&number).is_some();
+        live.remove_pending(number);
+        let has_counted =
+            live.remove_counted(number).is_some() || live.leaving.remove(&number).is_some();
         drop(live);
         if !has_counted {
             return;
         }
         let Some(handshake) = self.session.handshake() else { return };
-        let (received, sent) = (self.session.received(), self.session.sent());
-        let mut totals = lock(&self.route.tallies);
+        let client_to_upstream = self.session.counts(Direction::ClientToUpstream);
+        let upstream_to_client = self.session.counts(Direction::UpstreamToClient);
+        let mut totals = lock(&self.route.totals);
         totals.opened += 1;
         let end = self.session.end();
         let initiator = end.map_or(Initiator::Network, |end| end.initiator);
         let code = end.and_then(|end| end.code).unwrap_or(0);
         *totals.closed.entry((initiator, code)).or_default() += 1;
-        totals.frames_received += received.frames();
-        totals.frames_sent += sent.frames();
-        totals.bytes_received += received.bytes;
-        totals.bytes_sent += sent.bytes;
-        totals.errors += received.errors + sent.errors;
+        totals.client_to_upstream.add(&client_to_upstream);
+        totals.upstream_to_client.add(&upstream_to_client);
+        totals.errors += client_to_upstream.errors + upstream_to_client.errors;
         totals.handshakes = (totals.handshakes.0 + 1, totals.handshakes.1 + handshake);
         let lasted = self.session.started.elapsed().saturating_sub(handshake);
         totals.lifetimes = (totals.lifetimes.0 + 1, totals.lifetimes.1 + lasted);
     }
 }
 
-/// The client among whose sessions one counts: of IPv6, its /64 network.
+/// The address that limits count by: for IPv6, its /64 network.
 fn client_of(session: &Session) -> Option<IpAddr> {
     session.identity.client.map(address::client)
 }
 
-/// Whose handshakes a new one is counted among, and how many sessions they may have.
-fn claims(new: &Session, quota: &Quota) -> impl Iterator<Item = (Claim, usize)> {
+/// The keys that a new handshake is counted under, and their limits on sessions.
+fn pending_keys(new: &Session, quota: &Quota) -> impl Iterator<Item = (PendingKey, usize)> {
     let (user, client) = (new.identity.user.as_ref(), client_of(new));
     let of_user = quota.per_user.zip(user).map(|(limit, user)| {
         let user = Some(user.as_str().into());
-        (Claim { user, client }, limit)
+        (PendingKey { user, client }, limit)
     });
     let of_address = quota.per_address.filter(|_| client.is_some());
-    let of_address = of_address.map(|limit| (Claim { user: None, client }, limit));
+    let of_address = of_address.map(|limit| (PendingKey { user: None, client }, limit));
     of_user.into_iter().chain(of_address)
 }
 
-/// How many there are, and the oldest.
+/// Their number, and the oldest.
 fn count(numbers: Option<&BTreeSet<u64>>) -> (usize, Option<u64>) {
     numbers.map_or((0, None), |numbers| (numbers.len(), numbers.first().copied()))
 }
 
-/// What a lock protects here is whole between any two statements.
+/// Locks a mutex; its value is consistent even if a holder panicked.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -477,10 +505,14 @@ mod tests {
 
     impl Registry {
         /// A handshake that the upstream accepts at once.
-        fn admit(&self, session: Arc<Session>, quota: &Quota) -> Result<Ticket, Full> {
-            let mut ticket = self.begin(session, quota)?;
-            self.accept(&mut ticket, quota)?;
-            Ok(ticket)
+        fn admit(
+            &self,
+            session: Arc<Session>,
+            quota: &Quota,
+        ) -> Result<SessionPermit, QuotaExceeded> {
+            let mut permit = self.register(session, quota)?;
+            self.accept(&mut permit, quota)?;
+            Ok(permit)
         }
     }
 
@@ -492,7 +524,7 @@ mod tests {
     fn session_limits_are_exact_under_concurrency_and_counters_reset() {
         let registry = Registry::default();
         let quota = Quota { sessions: Some(50), per_user: Some(7), ..Quota::default() };
-        let tickets: Vec<Ticket> = std::thread::scope(|scope| {
+        let permits: Vec<SessionPermit> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|thread| {
                     let registry = &registry;
@@ -509,12 +541,12 @@ mod tests {
                 .collect();
             threads.into_iter().flat_map(|thread| thread.join().expect("joined")).collect()
         });
-        assert_eq!(tickets.len(), 50);
+        assert_eq!(permits.len(), 50);
         for user in 0..10 {
             let selector = Selector { user: Some(format!("user-{user}")), ..Selector::default() };
             assert!(registry.select(&selector).len() <= 7);
         }
-        drop(tickets);
+        drop(permits);
         assert_eq!(registry.count(), 0);
         let routes = lock(&registry.routes);
         let live = lock(&routes.get("ws").expect("the route").live);
@@ -527,7 +559,7 @@ mod tests {
         let quota = Quota { per_address: Some(1), ..Quota::default() };
         let admit = |client| registry.admit(session("id", "", client), &quota);
         let first = admit("2001:db8::1").expect("room");
-        assert_eq!(admit("2001:db8::2").map(drop), Err(Full::Address(1)));
+        assert_eq!(admit("2001:db8::2").map(drop), Err(QuotaExceeded::Address(1)));
         admit("2001:db8:0:1::1").expect("another network");
         drop(first);
         admit("2001:db8::2").expect("room again");
@@ -539,8 +571,8 @@ mod tests {
         let quota = evicting(Quota { per_user: Some(2), ..Quota::default() });
         let sessions = ["a", "b", "c"].map(|id| session(id, "user-1", "192.0.2.1"));
         let _tickets = sessions.clone().map(|session| registry.admit(session, &quota));
-        let ordered = sessions.map(|session| session.ordered().map(|order| order.code));
-        assert_eq!(ordered, [Some(Some(1008)), None, None]);
+        let requested = sessions.map(|session| session.close_request().map(|request| request.code));
+        assert_eq!(requested, [Some(Some(1008)), None, None]);
         assert_eq!(registry.count(), 3, "it is still there until it has closed");
     }
 
@@ -552,11 +584,11 @@ mod tests {
         let _old = registry.admit(Arc::clone(&old), &none).expect("room");
         let quota = evicting(Quota { per_user: Some(1), per_address: Some(0), ..Quota::default() });
         let refused = registry.admit(session("new", "user-1", "192.0.2.1"), &quota);
-        assert_eq!(refused.map(drop), Err(Full::Address(0)));
-        assert_eq!(old.ordered(), None);
+        assert_eq!(refused.map(drop), Err(QuotaExceeded::Address(0)));
+        assert_eq!(old.close_request(), None);
         let quota = Quota { per_user: Some(1), ..Quota::default() };
         let refused = registry.admit(session("new", "user-1", "192.0.2.1"), &quota);
-        assert_eq!(refused.map(drop), Err(Full::User(1)), "the old one is counted again");
+        assert_eq!(refused.map(drop), Err(QuotaExceeded::User(1)), "the old one is counted again");
     }
 
     #[test]
@@ -565,12 +597,13 @@ mod tests {
         let quota = evicting(Quota { per_user: Some(1), ..Quota::default() });
         let old = session("old", "user-1", "192.0.2.1");
         let _old = registry.admit(Arc::clone(&old), &quota).expect("room");
-        let refused = registry.begin(session("stranger", "user-1", "192.0.2.9"), &quota);
+        let refused = registry.register(session("stranger", "user-1", "192.0.2.9"), &quota);
         drop(refused.expect("in flight"));
-        assert_eq!(old.ordered(), None, "its upstream has not accepted it");
+        assert_eq!(old.close_request(), None, "its upstream has not accepted it");
         let quota = Quota { per_user: Some(2), ..Quota::default() };
-        let _strangers = ["a", "b", "c"]
-            .map(|id| registry.begin(session(id, "user-1", "192.0.2.9"), &quota).expect("begun"));
+        let _strangers = ["a", "b", "c"].map(|id| {
+            registry.register(session(id, "user-1", "192.0.2.9"), &quota).expect("begun")
+        });
         registry.admit(session("new", "user-1", "192.0.2.1"), &quota).expect("room");
     }
 
@@ -579,18 +612,18 @@ mod tests {
         let registry = Registry::default();
         let quota = Quota { per_user: Some(2), ..Quota::default() };
         let own = session("own", "user-1", "192.0.2.1");
-        let _own = registry.begin(Arc::clone(&own), &quota).expect("begun");
+        let _own = registry.register(Arc::clone(&own), &quota).expect("begun");
         let strangers = ["a", "b", "c", "d", "e"].map(|id| session(id, "user-1", "192.0.2.9"));
-        let tickets =
-            strangers.clone().map(|it| registry.begin(it, &quota).expect("one always begins"));
-        let displaced = strangers.map(|session| session.ordered().is_some());
+        let permits =
+            strangers.clone().map(|it| registry.register(it, &quota).expect("one always begins"));
+        let displaced = strangers.map(|session| session.close_request().is_some());
         assert_eq!(displaced, [true, false, false, false, false]);
-        assert_eq!(own.ordered(), None);
-        drop(tickets);
+        assert_eq!(own.close_request(), None);
+        drop(permits);
         drop(_own);
         let routes = lock(&registry.routes);
         let live = lock(&routes.get("ws").expect("the route").live);
-        assert!(live.pending.is_empty() && live.pending_of.is_empty());
+        assert!(live.pending.is_empty() && live.pending_by_client.is_empty());
     }
 
     #[test]

@@ -1,3 +1,6 @@
+//! One WebSocket session: who it belongs to, its counters, how it ends and when. The tunnel writes here, and
+//! everybody else reads; knows nothing of sockets and of other sessions.
+
 use super::HandshakeLimit;
 use super::settings::{LogFrames, OnChange};
 use crate::exchange::{Initiator, UserId};
@@ -11,16 +14,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 use tidegate_http::address::Address;
-use tidegate_http::websocket::frame::Tally;
+use tidegate_http::websocket::frame::{Direction, FrameCounts};
 use tokio::time::Sleep;
 
-/// How long a session may take to end once it must: for the closing handshake, or to be cut off.
+/// Maximum time until a session has ended once it must: for the closing handshake, or to be cut off.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long after a deadline the tunnel is left alone: it ends in better order by itself.
-const TUNNEL_LEAD: Duration = Duration::from_millis(100);
+/// How long after a deadline the tunnel may still end by itself, with a close frame.
+const TUNNEL_GRACE: Duration = Duration::from_millis(100);
 
-/// Why a refusal of a handshake is broken off.
+/// Why the gateway breaks off the refusal of a handshake.
 pub(super) const REFUSAL_STOPPED: &str =
     "the upstream sent nothing more of its answer (timeouts.read)";
 
@@ -30,8 +33,8 @@ pub(super) const GOING_AWAY: u16 = 1001;
 /// IANA's registry of close codes: the server is overloaded.
 pub(crate) const TRY_AGAIN_LATER: u16 = 1013;
 
-/// How often a session is looked at that has no deadline.
-const IDLE_LOOK_INTERVAL: Duration = Duration::from_secs(3600);
+/// How often a session without a deadline is checked.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,24 +47,24 @@ pub struct End {
     pub reason: Cow<'static, str>,
 }
 
-/// What a session is told from outside: to close, with this code and reason.
-pub(crate) type Order = End;
+/// A request from outside to end a session, with this code and reason.
+pub(crate) type CloseRequest = End;
 
 impl End {
-    /// It makes room for another (RFC 6455, section 7.4.1: 1008, policy violation).
+    /// The end of a session that makes room for a newer one (RFC 6455, section 7.4.1: 1008, policy violation).
     pub fn replaced() -> Self {
         Self::new(Initiator::Limit, 1008, "a newer session takes the place of this one")
     }
 
-    /// With a code and a reason of ours.
+    /// An end with a close code and a reason of the gateway.
     pub fn new(initiator: Initiator, code: u16, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { initiator, code: Some(code), reason: reason.into() }
     }
 }
 
-/// What ends a session by the clock.
+/// A limit in time that ends a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limit {
+pub(super) enum TimeLimit {
     /// The upstream must have answered the handshake.
     Handshake(HandshakeLimit),
     /// The upstream must have sent more of its refusal.
@@ -74,10 +77,10 @@ pub(super) enum Limit {
     Ping,
 }
 
-/// How many bits of a number hold a [`Limit`].
-const LIMIT_BITS: u32 = 3;
+/// How many bits of a number hold a [`TimeLimit`].
+const TIME_LIMIT_BITS: u32 = 3;
 
-impl Limit {
+impl TimeLimit {
     fn to_bits(self) -> u64 {
         match self {
             Self::Ping => 0,
@@ -92,7 +95,7 @@ impl Limit {
     }
 
     fn from_bits(bits: u64) -> Self {
-        match bits & ((1 << LIMIT_BITS) - 1) {
+        match bits & ((1 << TIME_LIMIT_BITS) - 1) {
             1 => Self::Idle,
             2 => Self::Lifetime,
             3 => Self::Handshake(HandshakeLimit::FirstByte),
@@ -104,7 +107,7 @@ impl Limit {
         }
     }
 
-    /// How a session ends that has reached it.
+    /// The end of a session that has reached it.
     pub(super) fn end(self) -> End {
         match self {
             Self::Handshake(limit) => {
@@ -126,7 +129,7 @@ impl Limit {
     }
 }
 
-/// Who a session belongs to and where it goes: what is known before it opens.
+/// Whose session it is and where it goes, as known before it opens.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// The id of the request that opened it.
@@ -135,9 +138,9 @@ pub struct Identity {
     pub route: Arc<str>,
     /// The route's fingerprint, to see whether a reload changed it.
     pub fingerprint: u64,
-    /// What becomes of it when the route changes.
+    /// What a reload that changes its route does to it.
     pub on_change: OnChange,
-    /// Who it says it speaks for.
+    /// The user id that the client claims.
     pub user: Option<UserId>,
     /// The client's address.
     pub client: Option<IpAddr>,
@@ -147,44 +150,43 @@ pub struct Identity {
     pub upstream: Arc<str>,
 }
 
-/// One session. The tunnel writes here what it sees, and reads what it is told; nobody waits
-/// for a lock to do so.
+/// One session. The tunnel publishes its counters here and reads close requests; neither waits for a lock.
 #[derive(Debug)]
 pub struct Session {
-    /// Who and where.
+    /// Whose session it is and where it goes.
     pub identity: Identity,
-    /// When its handshake came.
+    /// When its handshake arrived.
     pub started: Instant,
-    /// The same, by the calendar.
+    /// The same, as wall-clock time.
     pub started_at: SystemTime,
     endpoint: Mutex<Option<(Address, Box<str>)>>,
     /// Milliseconds from `started` until the 101; 0 before.
     opened: AtomicU64,
-    from_client: Lane,
-    to_client: Lane,
-    order: OnceLock<Box<Order>>,
+    client_to_upstream: DirectionCounters,
+    upstream_to_client: DirectionCounters,
+    close_request: OnceLock<Box<CloseRequest>>,
     end: OnceLock<End>,
     waker: AtomicWaker,
-    /// Milliseconds from `started` until its tunnel has something to do next; 0 for never.
+    /// Milliseconds from `started` until the next deadline of its tunnel; 0 for none.
     due: AtomicU64,
     /// Milliseconds from `started` until a limit ends it whatever its tunnel does, and above them
-    /// which [`Limit`]; 0 for never.
+    /// which [`TimeLimit`]; 0 for never.
     limit: AtomicU64,
     /// Milliseconds from `started` until it is cut off; 0 while nothing ends it.
     ends_at: AtomicU64,
     log_frames: AtomicU8,
 }
 
-/// What has gone one way, as the tunnel last told.
+/// What has passed in one direction, as the tunnel last published it.
 #[derive(Debug, Default)]
-struct Lane {
+struct DirectionCounters {
     counts: [AtomicU64; 9],
-    /// Milliseconds from the start until the last bytes.
-    last: AtomicU64,
+    /// Milliseconds from the start of the session until the last bytes.
+    last_activity: AtomicU64,
 }
 
 impl Session {
-    /// A session whose handshake has come.
+    /// A session whose handshake has arrived.
     pub fn new(identity: Identity, log_frames: LogFrames) -> Self {
         Self {
             identity,
@@ -192,9 +194,9 @@ impl Session {
             started_at: SystemTime::now(),
             endpoint: Mutex::new(None),
             opened: AtomicU64::new(0),
-            from_client: Lane::default(),
-            to_client: Lane::default(),
-            order: OnceLock::new(),
+            client_to_upstream: DirectionCounters::default(),
+            upstream_to_client: DirectionCounters::default(),
+            close_request: OnceLock::new(),
             end: OnceLock::new(),
             waker: AtomicWaker::new(),
             due: AtomicU64::new(0),
@@ -209,48 +211,47 @@ impl Session {
         self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes the endpoint, its address and how the configuration names it, for each attempt to
+    /// Records the endpoint, its address and how the configuration names it, for each attempt to
     /// connect.
     pub fn set_endpoint(&self, address: Address, written: &str) {
         let endpoint = Some((address, written.into()));
         *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = endpoint;
     }
 
-    /// The handshake is done.
-    pub fn open(&self) {
+    /// Records that the handshake is complete.
+    pub fn record_open(&self) {
         self.opened.store(self.elapsed().max(1), Ordering::Relaxed);
     }
 
-    /// How long the handshake took; `None` before it is done.
+    /// How long the handshake took; `None` until it is complete.
     pub fn handshake(&self) -> Option<Duration> {
         let opened = self.opened.load(Ordering::Relaxed);
         (opened > 0).then(|| Duration::from_millis(opened))
     }
 
-    /// What the client sent.
-    pub fn received(&self) -> Tally {
-        self.from_client.tally()
+    fn counters(&self, direction: Direction) -> &DirectionCounters {
+        match direction {
+            Direction::ClientToUpstream => &self.client_to_upstream,
+            Direction::UpstreamToClient => &self.upstream_to_client,
+        }
     }
 
-    /// What went to the client.
-    pub fn sent(&self) -> Tally {
-        self.to_client.tally()
+    /// What has passed in a direction so far.
+    pub fn counts(&self, direction: Direction) -> FrameCounts {
+        self.counters(direction).load()
     }
 
-    /// How long ago anything came by, either way.
+    /// Time since the last bytes in either direction.
     pub fn idle(&self) -> Duration {
-        let last = self.last_received().max(self.last_sent());
-        self.started.elapsed().saturating_sub(last)
+        let [client, upstream] = [Direction::ClientToUpstream, Direction::UpstreamToClient]
+            .map(|direction| self.last_activity(direction));
+        self.started.elapsed().saturating_sub(client.max(upstream))
     }
 
-    /// When the client last sent something, from `started` on.
-    pub fn last_received(&self) -> Duration {
-        Duration::from_millis(self.from_client.last.load(Ordering::Relaxed))
-    }
-
-    /// When the upstream last sent something, from `started` on.
-    pub fn last_sent(&self) -> Duration {
-        Duration::from_millis(self.to_client.last.load(Ordering::Relaxed))
+    /// When the last bytes passed in a direction, counted from `started`.
+    pub fn last_activity(&self, direction: Direction) -> Duration {
+        let last = self.counters(direction).last_activity.load(Ordering::Relaxed);
+        Duration::from_millis(last)
     }
 
     /// How many milliseconds ago it started.
@@ -258,62 +259,57 @@ impl Session {
         millis(self.started.elapsed())
     }
 
-    /// Tells what has come from the client so far.
-    pub(super) fn publish_received(&self, tally: &Tally) {
-        self.from_client.publish(tally, self.elapsed());
+    /// Publishes what has passed in a direction so far.
+    pub(super) fn publish(&self, direction: Direction, counts: &FrameCounts) {
+        self.counters(direction).publish(counts, self.elapsed());
     }
 
-    /// Tells what has gone to the client so far.
-    pub(super) fn publish_sent(&self, tally: &Tally) {
-        self.to_client.publish(tally, self.elapsed());
-    }
-
-    /// Tells the session to close; the first order is the one that counts. It has ended after
+    /// Asks the session to close; the first request is the one that counts. It has ended after
     /// `CLOSE_TIMEOUT`, whatever its peers do.
-    pub fn order(&self, order: Order) {
-        if self.order.set(Box::new(order)).is_ok() {
+    pub fn request_close(&self, request: CloseRequest) {
+        if self.close_request.set(Box::new(request)).is_ok() {
             self.end_within(CLOSE_TIMEOUT);
             self.wake();
         }
     }
 
-    /// What it was told, if anything.
-    pub fn ordered(&self) -> Option<&Order> {
-        self.order.get().map(|order| &**order)
+    /// The request to close it, if there is one.
+    pub fn close_request(&self) -> Option<&CloseRequest> {
+        self.close_request.get().map(|request| &**request)
     }
 
-    /// Waits until it is told to close.
-    pub(crate) async fn until_ordered(&self) -> &Order {
+    /// Waits until somebody asks it to close.
+    pub(crate) async fn close_requested(&self) -> &CloseRequest {
         poll_fn(|cx| {
-            self.register(cx.waker());
-            self.ordered().map_or(Poll::Pending, Poll::Ready)
+            self.register_waker(cx.waker());
+            self.close_request().map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
 
-    /// Lets it last no longer than this; a deadline that it has already stays. Returns the deadline.
+    /// Limits the time until its end, unless it is limited already. Returns the deadline.
     pub fn end_within(&self, time: Duration) -> Instant {
         let at = self.elapsed().saturating_add(millis(time)).max(1);
         let set = self.ends_at.compare_exchange(0, at, Ordering::AcqRel, Ordering::Acquire);
         self.started + Duration::from_millis(set.err().unwrap_or(at))
     }
 
-    /// Notes when the tunnel has something to do next, and when a limit ends the session whether or
-    /// not the tunnel gets to see it.
-    pub(super) fn schedule(&self, due: Option<Instant>, limit: Option<(Instant, Limit)>) {
-        // Not before it: the tunnel would find that it has nothing to do yet.
+    /// Records the next deadline of the tunnel, and the limit that ends the session even if the tunnel is
+    /// not polled.
+    pub(super) fn schedule(&self, due: Option<Instant>, limit: Option<(Instant, TimeLimit)>) {
+        // Not earlier: the tunnel would find nothing to do.
         let since = |at: Instant| millis(at.saturating_duration_since(self.started)) + 1;
         self.due.store(due.map_or(0, since), Ordering::Relaxed);
-        let limit = limit.map_or(0, |(at, limit)| since(at) << LIMIT_BITS | limit.to_bits());
+        let limit = limit.map_or(0, |(at, limit)| since(at) << TIME_LIMIT_BITS | limit.to_bits());
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Looks at the clock for a tunnel that can't do so itself: Pingora polls it neither for reading
+    /// Checks the deadlines for a tunnel that cannot do so itself: Pingora polls it neither for reading
     /// nor for writing while a client takes nothing. Ready when the session must be cut off.
     ///
-    /// The task of the tunnel polls it after the tunnel, which thus comes first.
+    /// The task of the tunnel polls this after the tunnel, so that the tunnel comes first.
     pub fn poll_overdue(&self, cx: &mut Context<'_>, alarm: &mut Pin<Box<Sleep>>) -> Poll<()> {
-        let Some(next) = self.next_look() else { return Poll::Ready(()) };
+        let Some(next) = self.next_check() else { return Poll::Ready(()) };
         let next = tokio::time::Instant::from_std(next);
         if alarm.is_elapsed() || alarm.deadline() > next {
             alarm.as_mut().reset(next);
@@ -324,47 +320,47 @@ impl Session {
         Poll::Pending
     }
 
-    /// When to look at the clock again; `None` when the session must be cut off now.
-    fn next_look(&self) -> Option<Instant> {
-        let lead = millis(TUNNEL_LEAD);
+    /// When to check the deadlines again; `None` when the session must be cut off now.
+    fn next_check(&self) -> Option<Instant> {
+        let grace = millis(TUNNEL_GRACE);
         let now = self.elapsed();
         let mut ends_at = self.ends_at.load(Ordering::Acquire);
         let mut limit = 0;
         if ends_at == 0 {
             let packed = self.limit.load(Ordering::Relaxed);
-            limit = packed >> LIMIT_BITS;
-            if packed != 0 && now >= limit.saturating_add(lead) {
-                // The tunnel would have seen it, were it not stuck.
-                let reached = Limit::from_bits(packed);
-                self.order(reached.end());
-                if reached == Limit::Ping {
+            limit = packed >> TIME_LIMIT_BITS;
+            if packed != 0 && now >= limit.saturating_add(grace) {
+                // The tunnel has not seen it, so it is stuck.
+                let reached = TimeLimit::from_bits(packed);
+                self.request_close(reached.end());
+                if reached == TimeLimit::Ping {
                     // A client that takes nothing answers nothing either.
                     return None;
                 }
                 (ends_at, limit) = (self.ends_at.load(Ordering::Acquire), 0);
             }
         }
-        if ends_at != 0 && now >= ends_at.saturating_add(lead) {
+        if ends_at != 0 && now >= ends_at.saturating_add(grace) {
             return None;
         }
         let due = self.due.load(Ordering::Relaxed);
-        // It may have become due since the tunnel looked. One that is stuck does not look at all.
-        let due = [due, due.saturating_add(lead)].into_iter().find(|&at| due != 0 && at > now);
+        // It may have become due since the tunnel checked. A tunnel that is stuck does not check at all.
+        let due = [due, due.saturating_add(grace)].into_iter().find(|&at| due != 0 && at > now);
         let bounds = [ends_at, limit].into_iter().filter(|&at| at != 0);
-        let bounds = bounds.map(|at| if at > now { at } else { at.saturating_add(lead) });
+        let bounds = bounds.map(|at| if at > now { at } else { at.saturating_add(grace) });
         let next = bounds.chain(due).min();
-        let next = next.unwrap_or_else(|| now.saturating_add(millis(IDLE_LOOK_INTERVAL)));
+        let next = next.unwrap_or_else(|| now.saturating_add(millis(IDLE_CHECK_INTERVAL)));
         Some(self.started + Duration::from_millis(next))
     }
 
-    /// Notes how it ended, for a tunnel that is dropped as it stands.
-    pub fn cut_off(&self, otherwise: impl FnOnce() -> End) {
+    /// Records the end of a session whose tunnel is dropped, if no end is recorded yet.
+    pub fn record_cut_off(&self, otherwise: impl FnOnce() -> End) {
         if self.end().is_some() {
             return;
         }
-        self.finish(match self.ordered() {
+        self.record_end(match self.close_request() {
             // The client has not got the close frame.
-            Some(order) => End { code: None, ..order.clone() },
+            Some(request) => End { code: None, ..request.clone() },
             None => otherwise(),
         });
     }
@@ -373,13 +369,13 @@ impl Session {
         self.waker.wake();
     }
 
-    /// Lets an order wake this task.
-    pub fn register(&self, waker: &Waker) {
+    /// Lets a close request wake this task.
+    pub fn register_waker(&self, waker: &Waker) {
         self.waker.register(waker);
     }
 
-    /// Notes how the session ended; the first to say so is right.
-    pub fn finish(&self, end: End) {
+    /// Records how the session ended; the first record counts.
+    pub fn record_end(&self, end: End) {
         let _ = self.end.set(end);
     }
 
@@ -388,7 +384,7 @@ impl Session {
         self.end.get()
     }
 
-    /// How much of its frames is logged.
+    /// Which of its frames are logged.
     pub fn log_frames(&self) -> LogFrames {
         match self.log_frames.load(Ordering::Relaxed) {
             0 => LogFrames::Off,
@@ -403,20 +399,20 @@ impl Session {
     }
 }
 
-impl Lane {
-    fn publish(&self, tally: &Tally, now: u64) {
-        for (count, value) in self.counts.iter().zip(tally.to_array()) {
+impl DirectionCounters {
+    fn publish(&self, counts: &FrameCounts, now: u64) {
+        for (count, value) in self.counts.iter().zip(counts.to_array()) {
             count.store(value, Ordering::Relaxed);
         }
-        self.last.store(now, Ordering::Relaxed);
+        self.last_activity.store(now, Ordering::Relaxed);
     }
 
-    fn tally(&self) -> Tally {
+    fn load(&self) -> FrameCounts {
         let mut values = [0; 9];
         for (value, count) in values.iter_mut().zip(&self.counts) {
             *value = count.load(Ordering::Relaxed);
         }
-        Tally::from_array(values)
+        FrameCounts::from_array(values)
     }
 }
 

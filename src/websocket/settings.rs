@@ -1,3 +1,5 @@
+//! How a route treats WebSocket sessions, as the request path reads it. Knows nothing of YAML.
+
 use super::{HandshakeLimit, HandshakeTimeout, Origins};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -7,23 +9,23 @@ use tidegate_http::stable_hash::{StableHash, StableHasher};
 /// How a route treats WebSocket sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Settings {
-    /// Pages of which origins may open sessions.
+    /// The origins whose pages may open sessions.
     pub origins: Origins,
-    /// Ends a session in which neither side sent anything for so long.
+    /// Maximum time without bytes in either direction.
     pub idle_timeout: Option<Duration>,
-    /// Ends a session after so long, give or take a tenth.
+    /// Maximum duration of a session, give or take a tenth.
     pub max_lifetime: Option<Duration>,
-    /// How many sessions there may be.
+    /// Limits on the number of sessions.
     pub quota: Quota,
-    /// What may be sent.
-    pub bounds: Bounds,
-    /// Whether the gateway pings, and whom.
+    /// Limits on frames and messages.
+    pub frame_limits: FrameLimits,
+    /// Which peers the gateway pings, and how often.
     pub ping: Option<Ping>,
-    /// What becomes of sessions when their route or their endpoint changes.
+    /// What a reload does to sessions whose route or endpoint changes.
     pub on_change: OnChange,
     /// Whether frames are logged.
     pub log_frames: LogFrames,
-    /// What a client gets whose upstream is gone without a close frame.
+    /// What a client gets if its upstream is gone without a close frame.
     pub upstream_lost: UpstreamLost,
 }
 
@@ -32,7 +34,7 @@ stable_hash!(Settings {
     idle_timeout,
     max_lifetime,
     quota,
-    bounds,
+    frame_limits,
     ping,
     on_change,
     log_frames,
@@ -40,8 +42,8 @@ stable_hash!(Settings {
 });
 
 impl Settings {
-    /// How long the attempts of a handshake may take together: no longer than the session that it asks
-    /// for could be silent, or last.
+    /// Maximum time for all attempts of a handshake together: the session could not be silent, or last,
+    /// for longer either.
     pub fn handshake_bound(&self) -> Option<HandshakeTimeout> {
         let idle = self.idle_timeout.map(|time| (HandshakeLimit::Idle, time));
         let age = self.max_lifetime.map(|time| (HandshakeLimit::Lifetime, time));
@@ -50,7 +52,7 @@ impl Settings {
     }
 }
 
-/// What a client gets whose upstream is gone without a close frame.
+/// What a client gets if its upstream is gone without a close frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UpstreamLost {
     /// A close frame with this code.
@@ -78,49 +80,49 @@ impl UpstreamLost {
     }
 }
 
-/// How many sessions a route may have at a time.
+/// Limits on concurrent sessions of a route.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Quota {
-    /// Together.
+    /// Of all clients together.
     pub sessions: Option<usize>,
     /// Of one user id.
     pub per_user: Option<usize>,
     /// Of one client address.
     pub per_address: Option<usize>,
-    /// Whether the oldest makes room for a new one, instead of the new one being refused.
+    /// Whether the oldest session is closed to make room, instead of refusing the new one.
     pub evicts_oldest: bool,
 }
 
 stable_hash!(Quota { sessions, per_user, per_address, evicts_oldest });
 
-/// What a session may carry.
+/// Limits on the frames and messages of a session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Bounds {
+pub struct FrameLimits {
     /// Bytes of one frame's payload.
     pub frame_size: Option<u64>,
     /// Bytes of one message's payload, its fragments together.
     pub message_size: Option<u64>,
-    /// Messages a second from the client; as many may come at once.
+    /// Messages per second from the client; bursts may have as many.
     pub messages_per_second: Option<u32>,
     /// Whether a protocol error ends the session.
     pub strict: bool,
 }
 
-stable_hash!(Bounds { frame_size, message_size, messages_per_second, strict });
+stable_hash!(FrameLimits { frame_size, message_size, messages_per_second, strict });
 
-impl Bounds {
-    /// Whether a frame must be judged before any of it is passed on.
-    pub fn judge(&self) -> bool {
+impl FrameLimits {
+    /// Whether a frame must be checked before any of it is forwarded.
+    pub fn any(&self) -> bool {
         *self != Self::default()
     }
 }
 
-/// Keepalive from the edge (RFC 6455, section 5.5.2).
+/// Keepalive by the gateway (RFC 6455, section 5.5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ping {
-    /// How long a peer may be silent before it is pinged.
+    /// Time without bytes from a peer after which it gets a ping.
     pub interval: Duration,
-    /// How long it may take to show that it is there.
+    /// Maximum time until it sends anything.
     pub timeout: Duration,
     /// Whether the client is pinged.
     pub client: bool,
@@ -130,14 +132,14 @@ pub struct Ping {
 
 stable_hash!(Ping { interval, timeout, client, upstream });
 
-/// What becomes of sessions on a route or an endpoint that a reload changes or takes away.
+/// What happens to the sessions of a route or endpoint that a reload changes or removes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnChange {
-    /// They go on as they began.
+    /// They continue with their old settings.
     #[default]
     Keep,
-    /// They are closed one after the other.
+    /// They are closed one after the other, spread over time.
     Drain,
     /// They are closed at once.
     Close,

@@ -4,6 +4,7 @@ use super::exposition::{Exposition, Kind};
 use crate::websocket::{Registry, Selector, Session, Totals};
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_http::websocket::frame::Direction;
 
 /// How long sessions have been idle, in seconds.
 const IDLE: [u64; 8] = [1, 5, 15, 60, 300, 900, 3600, 14_400];
@@ -75,8 +76,14 @@ pub(super) fn write(to: &mut Exposition, registry: &Registry) {
         Kind::Counter,
         "Frames, by direction as the client's side sees it.",
         &[
-            (Some("received"), |it| it.totals.frames_received + it.sum(|s| s.received().frames())),
-            (Some("sent"), |it| it.totals.frames_sent + it.sum(|s| s.sent().frames())),
+            (Some("received"), |it| {
+                it.totals.client_to_upstream.frames
+                    + it.sum(|s| s.counts(Direction::ClientToUpstream).frames())
+            }),
+            (Some("sent"), |it| {
+                it.totals.upstream_to_client.frames
+                    + it.sum(|s| s.counts(Direction::UpstreamToClient).frames())
+            }),
         ],
     );
     write(
@@ -84,15 +91,27 @@ pub(super) fn write(to: &mut Exposition, registry: &Registry) {
         Kind::Counter,
         "Bytes on the wire.",
         &[
-            (Some("received"), |it| it.totals.bytes_received + it.sum(|s| s.received().bytes)),
-            (Some("sent"), |it| it.totals.bytes_sent + it.sum(|s| s.sent().bytes)),
+            (Some("received"), |it| {
+                it.totals.client_to_upstream.bytes
+                    + it.sum(|s| s.counts(Direction::ClientToUpstream).bytes)
+            }),
+            (Some("sent"), |it| {
+                it.totals.upstream_to_client.bytes
+                    + it.sum(|s| s.counts(Direction::UpstreamToClient).bytes)
+            }),
         ],
     );
     write(
         "tidegate_websocket_protocol_errors",
         Kind::Counter,
         "Violations of RFC 6455.",
-        &[(None, |it| it.totals.errors + it.sum(|s| s.received().errors + s.sent().errors))],
+        &[(None, |it| {
+            it.totals.errors
+                + it.sum(|s| {
+                    let errors = |direction| s.counts(direction).errors;
+                    errors(Direction::ClientToUpstream) + errors(Direction::UpstreamToClient)
+                })
+        })],
     );
     times(to, &entries);
     ends(to, &entries);

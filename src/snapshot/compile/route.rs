@@ -108,9 +108,9 @@ impl Compiler<'_> {
             rewrite_prefix,
             path: path_policy(written),
             host,
-            watcher: websocket
+            observer: websocket
                 .as_ref()
-                .and_then(|_| Watching::watcher(edge.access_log.as_ref(), &filters)),
+                .and_then(|_| Watching::observer(edge.access_log.as_ref(), &filters)),
             filters,
             origin_check_at: chain.origin_check_at(),
             websocket: websocket.map(Arc::new),
@@ -255,7 +255,7 @@ pub(super) fn fallback(
         rewrite_prefix: None,
         path: PathPolicy::NORMAL,
         host: HostHeader::Preserve,
-        watcher: None,
+        observer: None,
         origin_check_at: defaults.origin_check_at(),
         websocket: None,
         connect_timeout: defaults::timeouts::CONNECT.0,
@@ -304,7 +304,7 @@ fn fingerprint(route: &Route, rule: &Rule, chain: &Chain, with_endpoints: bool) 
         filters: _,
         origin_check_at: _,
         compression: _,
-        watcher: _,
+        observer: _,
         name: _,
         edge: _,
         requests: _,

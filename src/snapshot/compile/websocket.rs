@@ -1,5 +1,7 @@
 use super::{least, time};
-use crate::websocket::{Bounds, LogFrames, OnChange, Origins, Ping, Quota, Settings, UpstreamLost};
+use crate::websocket::{
+    FrameLimits, LogFrames, OnChange, Origins, Ping, Quota, Settings, UpstreamLost,
+};
 use std::time::Duration;
 use tidegate_config::OriginsWord;
 use tidegate_config::{self as config, Problems, defaults};
@@ -44,7 +46,7 @@ pub(super) fn settings(
             per_address: written.max_sessions_per_address,
             evicts_oldest: written.evict == config::Evict::Oldest,
         },
-        bounds: Bounds {
+        frame_limits: FrameLimits {
             frame_size: frame_size.as_ref().map(|size| size.value.0),
             message_size: message_size.as_ref().map(|size| size.value.0),
             messages_per_second: written.max_messages_per_second,

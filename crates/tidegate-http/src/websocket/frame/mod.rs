@@ -1,13 +1,13 @@
 //! Frames (RFC 6455, section 5), followed by their headers: what a tunnel carries is looked at
 //! without being copied or unmasked.
 
+mod counts;
 mod encode;
-mod tally;
 #[cfg(test)]
 mod tests;
 
+pub use counts::FrameCounts;
 pub use encode::{close, ping};
-pub use tally::Tally;
 
 use std::fmt;
 
@@ -195,19 +195,19 @@ impl fmt::Display for ProtocolError {
     }
 }
 
-/// Whose frames they are.
+/// The direction of frames in a tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// The client's: masked.
-    Client,
-    /// The upstream's: not masked.
-    Upstream,
+pub enum Direction {
+    /// Frames of the client, which are masked.
+    ClientToUpstream,
+    /// Frames of the upstream, which are not masked.
+    UpstreamToClient,
 }
 
 /// Follows one direction of a tunnel, however its bytes are split.
 #[derive(Debug, Clone)]
 pub struct Scanner {
-    side: Side,
+    direction: Direction,
     /// Whether permessage-deflate (RFC 7692) may set RSV1.
     allow_rsv1: bool,
     /// A header of which bytes are missing.
@@ -231,9 +231,9 @@ enum Closing {
 
 impl Scanner {
     /// A scanner at the first frame; `allow_rsv1` when permessage-deflate was negotiated.
-    pub fn new(side: Side, allow_rsv1: bool) -> Self {
+    pub fn new(direction: Direction, allow_rsv1: bool) -> Self {
         Self {
-            side,
+            direction,
             allow_rsv1,
             partial: [0; MAX_HEADER],
             have: 0,
@@ -358,9 +358,9 @@ impl Scanner {
         let when = |holds: bool, error: E| holds.then_some(error);
         let is_data = matches!(opcode, Opcode::Text | Opcode::Binary);
         [
-            match (self.side, header.mask) {
-                (Side::Client, None) => Some(E::Unmasked),
-                (Side::Upstream, Some(_)) => Some(E::Masked),
+            match (self.direction, header.mask) {
+                (Direction::ClientToUpstream, None) => Some(E::Unmasked),
+                (Direction::UpstreamToClient, Some(_)) => Some(E::Masked),
                 _ => None,
             },
             when(matches!(opcode, Opcode::Reserved(_)), E::ReservedOpcode),

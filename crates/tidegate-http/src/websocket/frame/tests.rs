@@ -15,11 +15,11 @@ enum Seen {
     Error(ProtocolError),
 }
 
-fn scan(mut scanner: Scanner, parts: &[&[u8]]) -> (Vec<Seen>, Tally) {
-    let (mut seen, mut tally) = (Vec::new(), Tally::default());
+fn scan(mut scanner: Scanner, parts: &[&[u8]]) -> (Vec<Seen>, FrameCounts) {
+    let (mut seen, mut counts) = (Vec::new(), FrameCounts::default());
     for part in parts {
         let taken = scanner.feed(part, |event, _| {
-            tally.note(&event);
+            counts.record(&event);
             match event {
                 Event::Header(header) => seen.push(Seen::Header(header)),
                 Event::Payload(bytes) => match seen.last_mut() {
@@ -34,11 +34,11 @@ fn scan(mut scanner: Scanner, parts: &[&[u8]]) -> (Vec<Seen>, Tally) {
         });
         assert_eq!(taken, part.len(), "every byte is looked at");
     }
-    (seen, tally)
+    (seen, counts)
 }
 
-fn errors(side: Side, bytes: &[u8]) -> Vec<ProtocolError> {
-    let (seen, _) = scan(Scanner::new(side, false), &[bytes]);
+fn errors(direction: Direction, bytes: &[u8]) -> Vec<ProtocolError> {
+    let (seen, _) = scan(Scanner::new(direction, false), &[bytes]);
     let errors = seen.into_iter().filter_map(|seen| match seen {
         Seen::Error(error) => Some(error),
         _ => None,
@@ -106,11 +106,11 @@ proptest! {
         payload.extend_from_slice("tschüß".as_bytes());
         bytes.extend(frame(OpCode::Control(Control::Close), true, &payload, masked));
 
-        let side = if masked { Side::Client } else { Side::Upstream };
+        let direction = if masked { Direction::ClientToUpstream } else { Direction::UpstreamToClient };
         let parts: Vec<&[u8]> = bytes.chunks(split).collect();
-        let (seen, tally) = scan(Scanner::new(side, false), &parts);
+        let (seen, counts) = scan(Scanner::new(direction, false), &parts);
         let count = |wanted: OpCode| frames.iter().filter(|(opcode, ..)| *opcode == wanted).count() as u64;
-        prop_assert_eq!(tally, Tally {
+        prop_assert_eq!(counts, FrameCounts {
             text: count(OpCode::Data(Data::Text)),
             binary: count(OpCode::Data(Data::Binary)),
             continuation: count(OpCode::Data(Data::Continue)),
@@ -138,7 +138,7 @@ proptest! {
         client in any::<bool>(),
         deflate in any::<bool>(),
     ) {
-        let scanner = Scanner::new(if client { Side::Client } else { Side::Upstream }, deflate);
+        let scanner = Scanner::new(if client { Direction::ClientToUpstream } else { Direction::UpstreamToClient }, deflate);
         let whole = scan(scanner.clone(), &[&bytes]);
         let parts: Vec<&[u8]> = bytes.chunks(split).collect();
         prop_assert_eq!(whole, scan(scanner, &parts));
@@ -148,9 +148,9 @@ proptest! {
     fn written_close_frame_is_readable_by_tungstenite(code in 3000..5000_u16, reason in ".{0,60}", masked in any::<bool>()) {
         let mask = masked.then_some([1, 2, 3, 4]);
         let bytes = close(code, &reason, mask);
-        let role = if masked { Side::Client } else { Side::Upstream };
-        let (seen, tally) = scan(Scanner::new(role, false), &[&bytes]);
-        prop_assert_eq!((tally.close, tally.errors), (1, 0));
+        let role = if masked { Direction::ClientToUpstream } else { Direction::UpstreamToClient };
+        let (seen, counts) = scan(Scanner::new(role, false), &[&bytes]);
+        prop_assert_eq!((counts.close, counts.errors), (1, 0));
         let cut = cut_to(&reason, 123);
         let ours = Close { code: Some(code), reason: cut.to_owned() };
         prop_assert!(seen.contains(&Seen::Close(ours)));
@@ -167,66 +167,93 @@ proptest! {
 
 #[test]
 fn rfc6455_5_1_unmasked_client_or_masked_server_frame_is_an_error() {
-    assert_eq!(errors(Side::Client, &[0x81, 0x00]), [ProtocolError::Unmasked]);
-    assert_eq!(errors(Side::Upstream, &[0x81, 0x80, 1, 2, 3, 4]), [ProtocolError::Masked]);
+    assert_eq!(errors(Direction::ClientToUpstream, &[0x81, 0x00]), [ProtocolError::Unmasked]);
+    assert_eq!(
+        errors(Direction::UpstreamToClient, &[0x81, 0x80, 1, 2, 3, 4]),
+        [ProtocolError::Masked]
+    );
 }
 
 #[test]
 fn rfc6455_5_2_reserved_opcodes_and_bits_are_errors() {
-    assert_eq!(errors(Side::Upstream, &[0x83, 0x00]), [ProtocolError::ReservedOpcode]);
-    assert_eq!(errors(Side::Upstream, &[0x8b, 0x00]), [ProtocolError::ReservedOpcode]);
-    assert_eq!(errors(Side::Upstream, &[0xc1, 0x00]), [ProtocolError::ReservedBits]);
-    let (seen, tally) = scan(Scanner::new(Side::Upstream, true), &[&[0xc1, 0x00]]);
-    assert_eq!((tally.errors, seen.len()), (0, 2), "RFC 7692 sets RSV1");
-    assert_eq!(scan(Scanner::new(Side::Upstream, true), &[&[0xa1, 0x00]]).1.errors, 1);
+    assert_eq!(errors(Direction::UpstreamToClient, &[0x83, 0x00]), [ProtocolError::ReservedOpcode]);
+    assert_eq!(errors(Direction::UpstreamToClient, &[0x8b, 0x00]), [ProtocolError::ReservedOpcode]);
+    assert_eq!(errors(Direction::UpstreamToClient, &[0xc1, 0x00]), [ProtocolError::ReservedBits]);
+    let (seen, counts) = scan(Scanner::new(Direction::UpstreamToClient, true), &[&[0xc1, 0x00]]);
+    assert_eq!((counts.errors, seen.len()), (0, 2), "RFC 7692 sets RSV1");
+    assert_eq!(scan(Scanner::new(Direction::UpstreamToClient, true), &[&[0xa1, 0x00]]).1.errors, 1);
 }
 
 #[test]
 fn rfc6455_5_5_fragmented_or_long_control_frame_is_an_error() {
-    assert_eq!(errors(Side::Upstream, &[0x09, 0x00]), [ProtocolError::FragmentedControl]);
-    assert_eq!(errors(Side::Upstream, &[0x89, 126, 0, 126]), [ProtocolError::LongControl]);
+    assert_eq!(
+        errors(Direction::UpstreamToClient, &[0x09, 0x00]),
+        [ProtocolError::FragmentedControl]
+    );
+    assert_eq!(
+        errors(Direction::UpstreamToClient, &[0x89, 126, 0, 126]),
+        [ProtocolError::LongControl]
+    );
 }
 
 #[test]
 fn rfc6455_5_4_stray_continuation_or_interrupted_message_is_an_error() {
-    assert_eq!(errors(Side::Upstream, &[0x80, 0x00]), [ProtocolError::StrayContinuation]);
     assert_eq!(
-        errors(Side::Upstream, &[0x01, 0x00, 0x81, 0x00]),
+        errors(Direction::UpstreamToClient, &[0x80, 0x00]),
+        [ProtocolError::StrayContinuation]
+    );
+    assert_eq!(
+        errors(Direction::UpstreamToClient, &[0x01, 0x00, 0x81, 0x00]),
         [ProtocolError::InterruptedMessage]
     );
-    assert_eq!(errors(Side::Upstream, &[0x01, 0x00, 0x89, 0x00, 0x80, 0x00]), []);
+    assert_eq!(errors(Direction::UpstreamToClient, &[0x01, 0x00, 0x89, 0x00, 0x80, 0x00]), []);
 }
 
 #[test]
 fn rfc6455_5_2_length_of_2_63_is_an_error_and_ends_the_scan() {
     let mut bytes = vec![0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0];
     bytes.extend_from_slice(&[0x81, 0x00]);
-    assert_eq!(errors(Side::Upstream, &bytes), [ProtocolError::Length]);
+    assert_eq!(errors(Direction::UpstreamToClient, &bytes), [ProtocolError::Length]);
 }
 
 #[test]
 fn rfc6455_5_2_length_not_in_shortest_form_is_an_error() {
-    assert_eq!(errors(Side::Upstream, &[0x82, 126, 0, 1, 9]), [ProtocolError::LengthNotMinimal]);
+    assert_eq!(
+        errors(Direction::UpstreamToClient, &[0x82, 126, 0, 1, 9]),
+        [ProtocolError::LengthNotMinimal]
+    );
     let long = [0x82, 127, 0, 0, 0, 0, 0, 0, 0, 1, 9];
-    assert_eq!(errors(Side::Upstream, &long), [ProtocolError::LengthNotMinimal]);
-    assert_eq!(errors(Side::Upstream, &[&[0x82, 126, 0, 126][..], &[9; 126]].concat()), []);
+    assert_eq!(errors(Direction::UpstreamToClient, &long), [ProtocolError::LengthNotMinimal]);
+    assert_eq!(
+        errors(Direction::UpstreamToClient, &[&[0x82, 126, 0, 126][..], &[9; 126]].concat()),
+        []
+    );
 }
 
 #[test]
 fn rfc6455_7_malformed_close_frame_is_an_error() {
     let close_of = |bytes: &[u8]| {
-        let (seen, _) = scan(Scanner::new(Side::Upstream, false), &[bytes]);
+        let (seen, _) = scan(Scanner::new(Direction::UpstreamToClient, false), &[bytes]);
         seen.into_iter().find_map(|seen| match seen {
             Seen::Close(close) => Some(close.code),
             _ => None,
         })
     };
     assert_eq!(close_of(&[0x88, 0]), Some(None), "section 7.1.5: it may carry no code");
-    assert_eq!(errors(Side::Upstream, &[0x88, 0]), []);
-    assert_eq!(errors(Side::Upstream, &[0x88, 1, 3]), [ProtocolError::ClosePayload]);
-    assert_eq!(errors(Side::Upstream, &[0x88, 2, 0x03, 0xed]), [ProtocolError::CloseCode]);
-    assert_eq!(errors(Side::Upstream, &[0x88, 3, 0x03, 0xe8, 0xff]), [ProtocolError::CloseReason]);
-    assert_eq!(errors(Side::Upstream, &[0x88, 0, 0x81, 0]), [ProtocolError::AfterClose]);
+    assert_eq!(errors(Direction::UpstreamToClient, &[0x88, 0]), []);
+    assert_eq!(errors(Direction::UpstreamToClient, &[0x88, 1, 3]), [ProtocolError::ClosePayload]);
+    assert_eq!(
+        errors(Direction::UpstreamToClient, &[0x88, 2, 0x03, 0xed]),
+        [ProtocolError::CloseCode]
+    );
+    assert_eq!(
+        errors(Direction::UpstreamToClient, &[0x88, 3, 0x03, 0xe8, 0xff]),
+        [ProtocolError::CloseReason]
+    );
+    assert_eq!(
+        errors(Direction::UpstreamToClient, &[0x88, 0, 0x81, 0]),
+        [ProtocolError::AfterClose]
+    );
 }
 
 #[test]
@@ -234,17 +261,17 @@ fn rfc6455_5_5_1_overlong_close_frame_still_closes() {
     let bytes = [&[0x88, 126, 1, 0, 0x03, 0xe8][..], &[b'x'; 254]].concat();
     for split in [1, 7, 1000] {
         let parts: Vec<&[u8]> = bytes.chunks(split).collect();
-        let (seen, tally) = scan(Scanner::new(Side::Upstream, false), &parts);
+        let (seen, counts) = scan(Scanner::new(Direction::UpstreamToClient, false), &parts);
         let close = Close { code: Some(1000), reason: "x".repeat(MAX_CONTROL - 2) };
         assert!(seen.contains(&Seen::Error(ProtocolError::LongControl)));
         assert!(seen.contains(&Seen::Close(close)));
-        assert_eq!((tally.close, tally.errors), (1, 1));
+        assert_eq!((counts.close, counts.errors), (1, 1));
     }
 }
 
 #[test]
 fn scanner_reports_boundaries_of_frames_and_messages() {
-    let mut scanner = Scanner::new(Side::Upstream, false);
+    let mut scanner = Scanner::new(Direction::UpstreamToClient, false);
     assert!(scanner.is_between_messages());
     for (bytes, frames, messages) in [
         (&[0x01][..], false, false),

@@ -2,7 +2,7 @@ use super::{Event, Opcode};
 
 /// What went one way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct FrameCounts {
     /// Frames of text.
     pub text: u64,
     /// Frames of bytes.
@@ -23,9 +23,9 @@ pub struct Tally {
     pub errors: u64,
 }
 
-impl Tally {
+impl FrameCounts {
     /// Counts what was seen; bytes are not counted here.
-    pub fn note(&mut self, event: &Event<'_>) {
+    pub fn record(&mut self, event: &Event<'_>) {
         match event {
             Event::Header(header) => match header.opcode {
                 Opcode::Text => self.text += 1,

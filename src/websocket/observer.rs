@@ -1,28 +1,28 @@
-//! For those who want to know what goes through a tunnel: frames, and messages of text.
+//! Shows frames and messages of a tunnel to observers: the access log and filters. Does not change, delay or
+//! refuse anything.
 
 use super::{LogFrames, Session};
 use flate2::{Decompress, FlushDecompress, Status};
 use std::fmt;
 use std::sync::Arc;
-use tidegate_http::websocket::frame::{Event, Header, Opcode, Side};
+use tidegate_http::websocket::frame::{Direction, Event, Header, Opcode};
 
-/// The most bytes of a message that are kept for a watcher.
+/// Maximum length of the beginning of a message that observers see, in bytes.
 const MAX_KEPT: usize = 1024;
 
-/// The most bytes that a message may inflate to; what is larger is not looked at, nor is what
-/// follows it.
+/// Maximum length of an inflated message, in bytes. After a larger one no message is inflated.
 const MAX_INFLATED: u64 = 1024 * 1024;
 
-/// Is told of frames and messages, in the tunnel's own task: it must not wait.
-pub trait Watcher: fmt::Debug + Send + Sync {
-    /// How much it wants to know of this session; asked again and again.
+/// Sees frames and messages of sessions, in the task of the tunnel: it must not wait.
+pub trait FrameObserver: fmt::Debug + Send + Sync {
+    /// What it wants to see of this session; asked for each frame.
     fn wants(&self, session: &Session) -> LogFrames;
 
-    /// A frame has begun.
-    fn frame(&self, session: &Session, from: Side, header: &Header);
+    /// The header of a frame has arrived.
+    fn frame(&self, session: &Session, direction: Direction, header: &Header);
 
     /// A message of text is complete.
-    fn message(&self, session: &Session, from: Side, message: &Message<'_>);
+    fn message(&self, session: &Session, direction: Direction, message: &Message<'_>);
 }
 
 /// A message of text.
@@ -38,31 +38,35 @@ pub struct Message<'m> {
     pub is_compressed: bool,
 }
 
-/// One direction, as it is watched.
+/// Reassembles the messages of one direction for an observer.
 #[derive(Debug)]
-pub(crate) struct Watch {
-    watcher: Arc<dyn Watcher>,
-    from: Side,
-    /// The message under way.
+pub(crate) struct MessageObserver {
+    observer: Arc<dyn FrameObserver>,
+    direction: Direction,
+    /// The beginning of the current message.
     kept: Vec<u8>,
     length: u64,
     is_text: bool,
     is_compressed: bool,
     is_cut: bool,
-    /// The frame under way is a control frame: no part of the message.
+    /// Whether the current frame is a control frame, and so no part of the message.
     in_control: bool,
     mask: Option<[u8; 4]>,
     offset: usize,
     inflater: Option<Inflater>,
 }
 
-impl Watch {
-    /// `inflates` when permessage-deflate was negotiated and messages are wanted from the start:
+impl MessageObserver {
+    /// `inflates`: permessage-deflate was negotiated and the observer wants messages from the start, for
     /// each may refer to those before it.
-    pub(crate) fn new(watcher: Arc<dyn Watcher>, from: Side, inflates: bool) -> Self {
+    pub(crate) fn new(
+        observer: Arc<dyn FrameObserver>,
+        direction: Direction,
+        inflates: bool,
+    ) -> Self {
         Self {
-            watcher,
-            from,
+            observer,
+            direction,
             kept: Vec::new(),
             length: 0,
             is_text: false,
@@ -75,12 +79,12 @@ impl Watch {
         }
     }
 
-    pub(crate) fn note(&mut self, session: &Session, event: &Event<'_>) {
-        let wants = self.watcher.wants(session);
+    pub(crate) fn record(&mut self, session: &Session, event: &Event<'_>) {
+        let wants = self.observer.wants(session);
         match event {
             Event::Header(header) => {
                 if wants >= LogFrames::Headers {
-                    self.watcher.frame(session, self.from, header);
+                    self.observer.frame(session, self.direction, header);
                 }
                 (self.mask, self.offset) = (header.mask, 0);
                 self.in_control = header.opcode.is_control();
@@ -99,7 +103,7 @@ impl Watch {
                 if self.is_compressed
                     && let Some(inflater) = &mut self.inflater
                 {
-                    // RFC 7692, section 7.2.2: what the sender left away.
+                    // RFC 7692, section 7.2.2: the bytes that the sender leaves out.
                     self.is_cut |= inflater.feed(&[0, 0, 0xff, 0xff], &mut self.kept);
                     inflater.produced = 0;
                 }
@@ -111,7 +115,7 @@ impl Watch {
                         is_cut: self.is_cut,
                         is_compressed: self.is_compressed,
                     };
-                    self.watcher.message(session, self.from, &message);
+                    self.observer.message(session, self.direction, &message);
                 }
             }
             _ => {}
@@ -152,7 +156,7 @@ impl Watch {
     }
 }
 
-/// Undoes permessage-deflate (RFC 7692), within bounds.
+/// Inflates messages of permessage-deflate (RFC 7692), up to a limit.
 #[derive(Debug)]
 struct Inflater {
     state: Decompress,
@@ -166,7 +170,7 @@ impl Inflater {
         Self { state: Decompress::new(false), produced: 0, is_broken: false }
     }
 
-    /// Inflates into what is kept; tells whether something had to be left away.
+    /// Inflates into `kept`; returns whether something had to be left out.
     fn feed(&mut self, mut bytes: &[u8], kept: &mut Vec<u8>) -> bool {
         let mut is_cut = false;
         let mut space = [0; 4096];
@@ -201,14 +205,14 @@ mod tests {
     #[derive(Debug, Default)]
     struct Notes(Mutex<Vec<String>>);
 
-    impl Watcher for Notes {
+    impl FrameObserver for Notes {
         fn wants(&self, _: &Session) -> LogFrames {
             LogFrames::Text
         }
 
-        fn frame(&self, _: &Session, _: Side, _: &Header) {}
+        fn frame(&self, _: &Session, _: Direction, _: &Header) {}
 
-        fn message(&self, _: &Session, _: Side, message: &Message<'_>) {
+        fn message(&self, _: &Session, _: Direction, message: &Message<'_>) {
             let cut = if message.is_cut { "…" } else { "" };
             self.0.lock().expect("notes").push(format!("{}{cut}", message.text));
         }
@@ -227,12 +231,12 @@ mod tests {
         };
         let session = Session::new(identity, LogFrames::Text);
         let notes = Arc::new(Notes::default());
-        let watcher = Arc::clone(&notes) as Arc<dyn Watcher>;
-        let mut watch = Watch::new(watcher, Side::Client, inflates);
-        let mut scanner = Scanner::new(Side::Client, inflates);
+        let observer = Arc::clone(&notes) as Arc<dyn FrameObserver>;
+        let mut messages = MessageObserver::new(observer, Direction::ClientToUpstream, inflates);
+        let mut scanner = Scanner::new(Direction::ClientToUpstream, inflates);
         for part in bytes.chunks(split) {
             scanner.feed(part, |event, _| {
-                watch.note(&session, &event);
+                messages.record(&session, &event);
                 true
             });
         }

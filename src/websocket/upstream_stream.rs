@@ -1,4 +1,6 @@
-use crate::upstream::Socket as Bottom;
+//! The connection to the upstream below a tunnel, with or without TLS. Knows nothing of frames.
+
+use crate::upstream::RawSocket;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -6,36 +8,36 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// The upstream's end of a tunnel.
+/// The connection to the upstream of one tunnel.
 #[derive(Debug)]
-pub(super) enum Wire {
-    /// A bare socket.
-    Plain(Bottom),
-    /// One behind a TLS handshake.
-    Secured(Box<TlsStream<Bottom>>),
+pub(super) enum UpstreamStream {
+    /// Without TLS.
+    Plain(RawSocket),
+    /// With TLS.
+    Secured(Box<TlsStream<RawSocket>>),
 }
 
-impl Wire {
-    fn bottom(&self) -> &Bottom {
+impl UpstreamStream {
+    fn raw_socket(&self) -> &RawSocket {
         match self {
             Self::Plain(socket) => socket,
             Self::Secured(stream) => stream.get_ref().0,
         }
     }
 
-    /// The socket at the bottom, if it is one of TCP.
+    /// The TCP socket, unless it is a Unix socket.
     pub(super) fn tcp(&self) -> Option<&TcpStream> {
-        match self.bottom() {
-            Bottom::Left(socket) => Some(socket),
-            Bottom::Right(_) => None,
+        match self.raw_socket() {
+            RawSocket::Left(socket) => Some(socket),
+            RawSocket::Right(_) => None,
         }
     }
 
-    /// Writes what can be written without waiting.
+    /// Writes as much as is possible without waiting.
     pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let stream = match self {
-            Self::Plain(Bottom::Left(socket)) => return socket.try_write(bytes),
-            Self::Plain(Bottom::Right(socket)) => return socket.try_write(bytes),
+            Self::Plain(RawSocket::Left(socket)) => return socket.try_write(bytes),
+            Self::Plain(RawSocket::Right(socket)) => return socket.try_write(bytes),
             Self::Secured(stream) => stream,
         };
         let cx = &mut Context::from_waker(Waker::noop());
@@ -48,7 +50,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for UpstreamStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -61,7 +63,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for UpstreamStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,0 +1,35 @@
+//! Why the gateway ends a session because of a frame: which limit of the route it exceeds, or what it
+//! gets wrong. Knows nothing of sockets and sessions.
+
+use tidegate_http::websocket::frame::ProtocolError;
+
+/// Why a session must end because of a frame that a peer sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Violation {
+    /// A protocol error, where the route is strict.
+    Protocol(ProtocolError),
+    /// `max_frame_size`.
+    FrameSize(u64),
+    /// `max_message_size`.
+    MessageSize(u64),
+    /// `max_messages_per_second`.
+    Rate(u32),
+}
+
+impl Violation {
+    /// The close code for it (RFC 6455, section 7.4.1), and the reason.
+    pub(super) fn close(self) -> (u16, String) {
+        match self {
+            Self::Protocol(error) => (1002, error.to_string()),
+            Self::FrameSize(limit) => (1009, format!("a frame is over {limit} bytes")),
+            Self::MessageSize(limit) => (1009, format!("a message is over {limit} bytes")),
+            Self::Rate(limit) => (1008, format!("over {limit} messages a second")),
+        }
+    }
+
+    /// Whether the close frame itself is wrong.
+    pub(super) fn is_of_close(self) -> bool {
+        use ProtocolError::{CloseCode, ClosePayload, CloseReason};
+        matches!(self, Self::Protocol(ClosePayload | CloseCode | CloseReason))
+    }
+}
