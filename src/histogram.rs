@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bound_belongs_to_its_bucket() {
+    fn value_equal_to_a_bound_is_counted_in_its_bucket() {
         let histogram = Histogram::default();
         for milliseconds in [1, 2, 100, 61_000] {
             histogram.observe(Duration::from_millis(milliseconds));

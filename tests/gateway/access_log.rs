@@ -22,7 +22,7 @@ async fn websocket_line(gateway: &Gateway, event: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_request_is_one_flat_json_line() {
+async fn each_request_is_one_flat_json_line() {
     let (gateway, upstream) = gateway().await;
     let answer = gateway.get("/api/notification?userId=user-1&page=2", &[]).await;
     let line = gateway.access_of("/api/notification").await;
@@ -48,7 +48,7 @@ async fn a_request_is_one_flat_json_line() {
 }
 
 #[tokio::test]
-async fn what_the_gateway_answers_itself_is_logged_too() {
+async fn responses_of_the_gateway_itself_are_logged() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::new()
         .upstream("service", &[upstream.address()])
@@ -66,7 +66,7 @@ async fn what_the_gateway_answers_itself_is_logged_too() {
 }
 
 #[tokio::test]
-async fn the_first_source_of_the_user_id_wins() {
+async fn user_id_comes_from_the_first_source_that_has_one() {
     let (gateway, _upstream) = gateway().await;
     let cases: [(&str, &[&str], Value); 7] = [
         ("/1?userId=q", &["X-User-Id: h", "Cookie: uid=c"], "q".into()),
@@ -85,7 +85,7 @@ async fn the_first_source_of_the_user_id_wins() {
 }
 
 #[tokio::test]
-async fn a_user_id_is_bounded_and_cannot_forge_a_line() {
+async fn user_id_is_bounded_and_cannot_forge_a_line() {
     let (gateway, _upstream) = gateway().await;
     let long = "x".repeat(3000);
     gateway.get(&format!("/long?userId={long}"), &[]).await;
@@ -106,7 +106,7 @@ async fn a_user_id_is_bounded_and_cannot_forge_a_line() {
 }
 
 #[tokio::test]
-async fn secrets_in_the_query_never_reach_a_log() {
+async fn secrets_in_a_query_are_redacted_in_every_log() {
     let (gateway, _upstream) = gateway().await;
     for (number, query) in [
         "token=s3cr3t&userId=u",
@@ -140,7 +140,7 @@ async fn secrets_in_the_query_never_reach_a_log() {
 }
 
 #[tokio::test]
-async fn secrets_stay_out_of_the_gateways_own_log_when_things_go_wrong() {
+async fn secrets_are_absent_from_error_messages() {
     let gone = Upstream::scripted(|mut wire, _| async move {
         wire.head().await;
     })
@@ -167,7 +167,7 @@ async fn secrets_stay_out_of_the_gateways_own_log_when_things_go_wrong() {
 }
 
 #[tokio::test]
-async fn the_list_of_secrets_can_be_chosen() {
+async fn redact_query_replaces_the_list_of_secret_parameters() {
     let upstream = Upstream::saying("ok").await;
     let config = Config::to(&upstream).top("access_log: {format: json, redact_query: [pin]}");
     let gateway = config.start().await;
@@ -178,7 +178,7 @@ async fn the_list_of_secrets_can_be_chosen() {
 }
 
 #[tokio::test]
-async fn a_websocket_has_a_line_when_it_opens_and_one_when_it_ends() {
+async fn websocket_is_logged_at_open_and_at_close() {
     let (gateway, upstream) = gateway().await;
     let (answer, mut socket) =
         Handshake::to("/api/notifications/ws?userId=user-1").open(&gateway).await;
@@ -204,7 +204,7 @@ async fn a_websocket_has_a_line_when_it_opens_and_one_when_it_ends() {
 }
 
 #[tokio::test]
-async fn the_bytes_of_a_session_are_counted_each_way() {
+async fn session_line_counts_bytes_in_each_direction() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         let mut wire = Wire::new(switch(wire, &head, "").await.into_inner());
@@ -225,7 +225,7 @@ async fn the_bytes_of_a_session_are_counted_each_way() {
 }
 
 #[tokio::test]
-async fn the_side_that_ends_a_session_is_named() {
+async fn session_line_names_the_side_that_closed() {
     let upstream = Upstream::websocket(|mut socket, head| async move {
         if head.target() == "/close" {
             let _ = socket.close(None).await;
@@ -251,7 +251,7 @@ async fn the_side_that_ends_a_session_is_named() {
 }
 
 #[tokio::test]
-async fn a_refused_handshake_is_a_request_like_others() {
+async fn refused_handshake_is_logged_as_a_request() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).with("websocket: off").start().await;
     gateway.refused(&Handshake::to("/ws")).await;
@@ -261,7 +261,7 @@ async fn a_refused_handshake_is_a_request_like_others() {
 }
 
 #[tokio::test]
-async fn a_request_that_the_client_gave_up_is_logged() {
+async fn request_aborted_by_the_client_is_logged() {
     let upstream = Upstream::scripted(|mut wire, recorder| async move {
         let head = wire.head().await;
         recorder.record(&head);
@@ -279,7 +279,7 @@ async fn a_request_that_the_client_gave_up_is_logged() {
 }
 
 #[tokio::test]
-async fn the_text_format_is_for_eyes() {
+async fn text_format_writes_one_readable_line_per_request() {
     let upstream = Upstream::saying("ok").await;
     let config = Config::to(&upstream).top(IDENTITY).top("access_log: {format: text}");
     let gateway = config.start().await;
@@ -295,7 +295,7 @@ async fn the_text_format_is_for_eyes() {
 }
 
 #[tokio::test]
-async fn the_log_may_go_to_a_file_to_stderr_or_nowhere() {
+async fn log_is_written_to_a_file_stderr_or_nowhere() {
     let upstream = Upstream::saying("ok").await;
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("access.log");
@@ -320,7 +320,7 @@ async fn the_log_may_go_to_a_file_to_stderr_or_nowhere() {
 }
 
 #[tokio::test]
-async fn no_line_is_lost_on_an_orderly_stop() {
+async fn graceful_stop_loses_no_log_line() {
     let (mut gateway, _upstream) = gateway().await;
     let mut wire = gateway.connect().await;
     for number in 0..50 {
@@ -335,7 +335,7 @@ async fn no_line_is_lost_on_an_orderly_stop() {
 }
 
 #[tokio::test]
-async fn further_fields_are_written_where_they_are_asked_for() {
+async fn configured_headers_are_logged_and_secret_ones_refused() {
     let answer = |_: &_| respond("200 OK", &["X-Version: 7"], "ok");
     let upstream = Upstream::answering(answer).await;
     let fields = "access_log: {fields: {request: [Referer, X-None], response: [X-Version]}}";
@@ -353,7 +353,7 @@ async fn further_fields_are_written_where_they_are_asked_for() {
 }
 
 #[tokio::test]
-async fn a_part_of_the_requests_is_logged_by_their_status() {
+async fn sampling_by_status_logs_only_its_share() {
     let upstream = Upstream::saying("ok").await;
     let config = Config::to(&upstream)
         .answer("gone", "path: /gone", "respond: {status: 410}")
@@ -368,7 +368,7 @@ async fn a_part_of_the_requests_is_logged_by_their_status() {
 }
 
 #[tokio::test]
-async fn sigusr1_opens_the_file_again() {
+async fn sigusr1_reopens_the_log_file() {
     let upstream = Upstream::saying("ok").await;
     let folder = tempfile::tempdir().expect("a folder");
     let (log, rotated) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
@@ -388,7 +388,7 @@ async fn sigusr1_opens_the_file_again() {
 }
 
 #[tokio::test]
-async fn lines_that_a_full_disk_does_not_take_are_counted_and_logged_once() {
+async fn lines_lost_to_a_full_disk_are_counted_and_logged_once() {
     let config = Config::new().answer("all", "path_prefix: /", "respond: {body: ok}");
     let counted = Counted::start(config.top("access_log: {path: /dev/full}")).await;
     let gateway = &counted.gateway;
@@ -407,7 +407,7 @@ async fn lines_that_a_full_disk_does_not_take_are_counted_and_logged_once() {
 }
 
 #[tokio::test]
-async fn a_plain_file_as_stdout_is_appended_to_wherever_its_end_is() {
+async fn stdout_redirected_to_a_file_is_appended_after_truncation() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("stdout");
     // As a shell's `>` opens it.

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 #[tokio::test]
-async fn by_tls_alpn_01_for_several_names() {
+async fn tls_alpn_01_issues_one_certificate_for_several_names() {
     let pebble = Pebble::new().start().await;
     let site = Site::new(pebble, "domains: [a.test, b.test], email: ops@a.test").await;
     let gateway = site.start().await;
@@ -28,7 +28,7 @@ async fn by_tls_alpn_01_for_several_names() {
 }
 
 #[tokio::test]
-async fn by_http_01_where_all_else_is_redirected() {
+async fn http_01_works_on_a_listener_that_redirects() {
     let pebble = Pebble::new().start().await;
     let site = Site::new(pebble, "domains: [a.test], challenge: http-01").await;
     let gateway = site.start().await;
@@ -40,7 +40,7 @@ async fn by_http_01_where_all_else_is_redirected() {
 }
 
 #[tokio::test]
-async fn what_was_issued_outlives_the_process() {
+async fn issued_certificate_survives_a_restart() {
     let pebble = Pebble::new().start().await;
     let mut site = Site::new(pebble, "domains: [a.test]").await;
     let mut gateway = site.start().await;
@@ -79,7 +79,7 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
 }
 
 #[tokio::test]
-async fn what_is_kept_and_broken_is_ordered_anew() {
+async fn broken_stored_certificate_is_ordered_again() {
     let pebble = Pebble::new().start().await;
     let site = Site::new(pebble, "domains: [a.test]").await;
     let mut gateway = site.start().await;
@@ -99,7 +99,7 @@ async fn what_is_kept_and_broken_is_ordered_anew() {
 }
 
 #[tokio::test]
-async fn it_is_renewed_and_nobody_notices() {
+async fn renewal_keeps_open_connections_working() {
     let mut pebble = Pebble::new();
     pebble.validity = 3600;
     let pebble = pebble.start().await;
@@ -122,7 +122,7 @@ async fn it_is_renewed_and_nobody_notices() {
 }
 
 #[tokio::test]
-async fn an_authority_that_is_away_is_asked_again_and_the_rest_is_served() {
+async fn unreachable_authority_is_retried_while_other_listeners_serve() {
     let mut site = Site::new(Pebble::new(), "domains: [a.test]").await;
     let gateway = site.start().await;
     let told = gateway.says(0, "no certificate for a.test").await;
@@ -136,7 +136,7 @@ async fn an_authority_that_is_away_is_asked_again_and_the_rest_is_served() {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_elsewhere_is_told_and_a_reload_may_leave_it_out() {
+async fn failed_challenge_is_logged_and_a_reload_may_drop_the_name() {
     let pebble = Pebble::new().start().await;
     pebble.lead("wrong.test", "127.0.0.9").await;
     let mut site = Site::new(pebble, "domains: [a.test, wrong.test]").await;
@@ -155,7 +155,7 @@ async fn a_name_that_leads_elsewhere_is_told_and_a_reload_may_leave_it_out() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_ordered_is_refused_with_its_place() {
+async fn invalid_acme_setting_is_refused_with_its_position() {
     let folder = TempDir::new().expect("a folder");
     for (acme, place, reason) in [
         ("agree_to_terms: false, domains: [a.test]", "agree_to_terms", "it must be `true`"),
@@ -183,7 +183,7 @@ async fn what_can_not_be_ordered_is_refused_with_its_place() {
 }
 
 #[tokio::test]
-async fn certificate_stays_in_use_while_that_for_another_set_of_names_is_not_there() {
+async fn old_certificate_serves_until_one_for_the_new_names_is_issued() {
     let pebble = Pebble::new().start().await;
     pebble.lead("wrong.test", "127.0.0.9").await;
     let mut site = Site::new(pebble, "domains: [a.test, b.test]").await;
@@ -219,7 +219,7 @@ async fn certificate_stays_in_use_while_that_for_another_set_of_names_is_not_the
 }
 
 #[tokio::test]
-async fn account_that_the_authority_has_lost_is_registered_anew() {
+async fn account_unknown_to_the_authority_is_registered_again() {
     for accounts in [
         vec![],
         vec![("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W")],

@@ -20,7 +20,7 @@ async fn orders(admin: &Admin, name: &str) -> (f64, f64) {
 }
 
 #[tokio::test]
-async fn an_authority_that_knows_its_customers_is_shown_the_account() {
+async fn external_account_is_presented_to_the_authority() {
     let mut pebble = Pebble::new();
     pebble.accounts = vec![("customer-7", KEY)];
     let pebble = pebble.start().await;
@@ -42,7 +42,7 @@ async fn an_authority_that_knows_its_customers_is_shown_the_account() {
 }
 
 #[tokio::test]
-async fn orders_are_counted_by_how_they_end() {
+async fn orders_are_counted_by_result() {
     let mut site = Site::new(Pebble::new(), "domains: [a.test]").await;
     let admin = Admin::new();
     site.top = format!("{}\n", admin.section());
@@ -63,7 +63,7 @@ fn is_there(folder: &Path, extension: &str) -> bool {
 }
 
 #[tokio::test]
-async fn processes_that_share_a_folder_order_once() {
+async fn processes_with_a_shared_state_dir_order_once() {
     let pebble = Pebble::new().start().await;
     let mut site = Site::new(pebble, "domains: [a.test]").await;
     let (first_admin, second_admin) = (Admin::new(), Admin::new());
@@ -95,7 +95,7 @@ async fn processes_that_share_a_folder_order_once() {
 }
 
 #[tokio::test]
-async fn an_upgrade_orders_nothing() {
+async fn upgrade_orders_no_certificate() {
     let pebble = Pebble::new().start().await;
     let mut site = Site::new(pebble, "domains: [a.test]").await;
     let admin = Admin::new();

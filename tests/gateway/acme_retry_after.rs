@@ -134,7 +134,7 @@ fn acceptor(folder: &std::path::Path) -> TlsAcceptor {
 }
 
 #[tokio::test]
-async fn an_order_waits_as_long_as_the_authority_asks() {
+async fn order_is_retried_after_the_authoritys_retry_after() {
     let asked = "as the authority asks (Retry-After)";
     for (at, retry_after, words) in [
         (At::Account(429), "7200", &["too many", "again in 2h", asked][..]),

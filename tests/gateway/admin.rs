@@ -29,7 +29,7 @@ async fn error(response: reqwest::Response) -> String {
 }
 
 #[tokio::test]
-async fn who_changes_anything_shows_the_token() {
+async fn change_without_the_token_is_refused() {
     let (upstream, admin) = (Upstream::answering(|_| ok("")).await, Admin::new());
     let _gateway = Config::to(&upstream).top(&admin.section()).start().await;
     for (name, target) in CHANGES {
@@ -50,7 +50,7 @@ async fn who_changes_anything_shows_the_token() {
 }
 
 #[tokio::test]
-async fn without_a_token_nothing_can_be_changed_by_tcp() {
+async fn changes_over_tcp_are_refused_without_a_configured_token() {
     let (upstream, admin) = (Upstream::answering(|_| ok("")).await, Admin::new());
     let section = format!("admin: {{address: \"{}\"}}", admin.address());
     let _gateway = Config::to(&upstream).top(&section).start().await;
@@ -63,7 +63,7 @@ async fn without_a_token_nothing_can_be_changed_by_tcp() {
 }
 
 #[tokio::test]
-async fn a_short_token_is_refused() {
+async fn short_admin_token_is_refused() {
     let text = "listeners: [{address: 127.0.0.1:3000}]\n\
                 admin: {address: 127.0.0.1:9901, token: short}\n";
     let problems = tidegate::Config::from_yaml(text).check().expect_err("too short").to_string();
@@ -71,7 +71,7 @@ async fn a_short_token_is_refused() {
 }
 
 #[tokio::test]
-async fn pages_of_others_are_kept_out() {
+async fn admin_refuses_requests_of_foreign_origins_and_hosts() {
     let (upstream, admin) = (Upstream::answering(|_| ok("")).await, Admin::new());
     let _gateway = Config::to(&upstream).top(&admin.section()).start().await;
     let ask = async |name: &'static str, value: String| {
@@ -86,7 +86,7 @@ async fn pages_of_others_are_kept_out() {
 }
 
 #[tokio::test]
-async fn what_there_is_not_is_404_and_a_wrong_method_405() {
+async fn unknown_admin_path_is_404_and_wrong_method_405() {
     let (upstream, admin) = (Upstream::answering(|_| ok("")).await, Admin::new());
     let _gateway = Config::to(&upstream).top(&admin.section()).start().await;
     let missing = admin.send(Method::GET, "/nothing", None).await;
@@ -101,7 +101,7 @@ async fn what_there_is_not_is_404_and_a_wrong_method_405() {
 }
 
 #[tokio::test]
-async fn routes_and_upstreams_tell_what_they_are_and_do() {
+async fn admin_lists_routes_and_upstreams_with_counts() {
     let (upstream, admin) = (Upstream::answering(|_| ok("")).await, Admin::new());
     let gateway = Config::to(&upstream).top(&admin.section()).start().await;
     gateway.get("/", &[]).await;
@@ -123,7 +123,7 @@ async fn routes_and_upstreams_tell_what_they_are_and_do() {
 }
 
 #[tokio::test]
-async fn the_configuration_is_shown_without_its_secrets() {
+async fn admin_config_is_shown_with_secrets_redacted() {
     let (upstream, admin) = (Upstream::answering(|_| ok("")).await, Admin::new());
     let gateway = Config::to(&upstream)
         .with("headers: {request: {set: {Authorization: Basic c2VjcmV0}}}")
@@ -144,7 +144,7 @@ async fn the_configuration_is_shown_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn the_last_lines_of_the_access_log_are_there_to_be_read() {
+async fn admin_returns_the_newest_access_log_lines() {
     let (upstream, admin) = (Upstream::answering(|_| ok("")).await, Admin::new());
     let gateway = Config::to(&upstream).top(&admin.section()).start().await;
     gateway.get("/first", &[]).await;
@@ -159,7 +159,7 @@ async fn the_last_lines_of_the_access_log_are_there_to_be_read() {
 }
 
 #[tokio::test]
-async fn a_reload_tells_who_asked_for_it_what_is_wrong() {
+async fn admin_reload_returns_the_errors_of_the_file() {
     let (upstream, admin) = (Upstream::answering(|_| ok("")).await, Admin::new());
     let config = Config::to(&upstream).top(&admin.section());
     let gateway = config.start().await;

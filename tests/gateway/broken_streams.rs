@@ -70,7 +70,7 @@ fn config(address: SocketAddr) -> Config {
 }
 
 #[tokio::test]
-async fn all_that_came_arrives_before_the_reset() {
+async fn received_body_is_delivered_before_the_reset() {
     for pause in [Duration::ZERO, Duration::from_millis(100)] {
         let upstream = breaks_off(pause).await;
         let gateway = config(upstream.address()).start().await;
@@ -90,7 +90,7 @@ async fn all_that_came_arrives_before_the_reset() {
 }
 
 #[tokio::test]
-async fn a_head_alone_arrives_before_the_reset() {
+async fn response_head_is_delivered_before_the_reset() {
     let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
         wire.head().await;
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").await;
@@ -134,7 +134,7 @@ async fn dying_service(resets: bool) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn a_call_whose_service_dies_ends_with_unavailable() {
+async fn grpc_call_whose_service_dies_ends_with_unavailable() {
     for resets in [false, true] {
         let address = dying_service(resets).await;
         let config = config(address).speaking("protocols: [h2c]").with("grpc_web: on");
@@ -156,7 +156,7 @@ async fn a_call_whose_service_dies_ends_with_unavailable() {
 }
 
 #[tokio::test]
-async fn the_gateways_own_errors_are_grpcs_for_grpc() {
+async fn gateway_errors_are_grpc_statuses_for_grpc_calls() {
     let config = Config::to_address(format!("127.0.0.1:{}", free_port()))
         .speaking("protocols: [h2c]")
         .listening("protocols: [h1, h2c]")
@@ -188,7 +188,7 @@ async fn the_gateways_own_errors_are_grpcs_for_grpc() {
 }
 
 #[tokio::test]
-async fn an_error_for_grpc_is_a_head_that_ends_the_stream() {
+async fn grpc_error_is_a_trailers_only_response() {
     let config = Config::to_address(format!("127.0.0.1:{}", free_port()))
         .speaking("protocols: [h2c]")
         .listening("protocols: [h1, h2c]")

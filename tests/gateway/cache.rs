@@ -47,7 +47,7 @@ async fn is_kept(fields: &'static [&'static str], setting: &str, request: &[&str
 }
 
 #[tokio::test]
-async fn what_is_fresh_is_given_without_asking() {
+async fn fresh_response_is_served_without_the_upstream() {
     let upstream =
         counting(&["Cache-Control: max-age=60", "Age: 7", "ETag: \"v1\"", "X-Request-Id: theirs"])
             .await;
@@ -79,7 +79,7 @@ async fn what_is_fresh_is_given_without_asking() {
 }
 
 #[tokio::test]
-async fn rfc9111_3_what_may_be_kept_is_what_says_so() {
+async fn rfc9111_3_only_responses_that_allow_it_are_stored() {
     for (fields, expected) in [
         (&["Cache-Control: max-age=60"][..], true),
         (&["Cache-Control: s-maxage=60, max-age=0"], true),
@@ -110,7 +110,7 @@ async fn rfc9111_3_what_may_be_kept_is_what_says_so() {
 }
 
 #[tokio::test]
-async fn what_a_response_says_is_private_is_not_given_to_others() {
+async fn private_header_is_not_served_to_others() {
     let fields = &["Cache-Control: max-age=60, private=\"X-Secret\"", "X-Secret: 1", "X-Open: 2"];
     let upstream = counting(fields).await;
     let gateway = gateway(&upstream, "on").await;
@@ -121,7 +121,7 @@ async fn what_a_response_says_is_private_is_not_given_to_others() {
 }
 
 #[tokio::test]
-async fn rfc9111_3_5_with_credentials_only_what_is_for_all() {
+async fn rfc9111_3_5_with_credentials_only_public_responses_are_stored() {
     let with = &["Authorization: Basic eDp5"][..];
     for (fields, expected) in [
         (&["Cache-Control: max-age=60"][..], false),
@@ -140,7 +140,7 @@ async fn rfc9111_3_5_with_credentials_only_what_is_for_all() {
 }
 
 #[tokio::test]
-async fn what_says_nothing_is_kept_as_long_as_the_operator_says() {
+async fn response_without_freshness_is_stored_for_default_ttl() {
     assert!(!is_kept(&[], "on", &[]).await);
     assert!(is_kept(&[], "{default_ttl: 1m}", &[]).await);
     assert!(!is_kept(&[], "{default_ttl: 1m}", &["Cookie: a=b"]).await);
@@ -152,7 +152,7 @@ async fn what_says_nothing_is_kept_as_long_as_the_operator_says() {
 }
 
 #[tokio::test]
-async fn statuses_that_are_not_understood_and_errors_are_not_kept() {
+async fn errors_and_unknown_statuses_are_not_stored() {
     let count = AtomicUsize::new(0);
     let upstream = Upstream::answering(move |request| {
         let number = count.fetch_add(1, Ordering::SeqCst);
@@ -180,7 +180,7 @@ async fn statuses_that_are_not_understood_and_errors_are_not_kept() {
 }
 
 #[tokio::test]
-async fn vary_tells_requests_apart() {
+async fn vary_separates_stored_responses() {
     let upstream = Upstream::answering(|request| {
         let language = request.head.get("accept-language").unwrap_or("none").to_owned();
         let fields = &["Cache-Control: max-age=60", "Vary: Accept-Language, X-Other"];
@@ -201,7 +201,7 @@ async fn vary_tells_requests_apart() {
 }
 
 #[tokio::test]
-async fn a_coding_is_not_given_to_those_who_did_not_ask_for_it() {
+async fn encoded_response_is_served_only_to_clients_that_accept_it() {
     let upstream = Upstream::answering(|request| {
         let fields = &["Cache-Control: max-age=60", "Content-Encoding: gzip"];
         match request.head.get("accept-encoding") {
@@ -217,7 +217,7 @@ async fn a_coding_is_not_given_to_those_who_did_not_ask_for_it() {
 }
 
 #[tokio::test]
-async fn key_headers_tell_apart_what_has_no_vary() {
+async fn key_headers_separate_responses_without_vary() {
     let upstream = Upstream::answering(|request| {
         let tenant = request.head.all("x-tenant").join("+");
         respond("200 OK", &["Cache-Control: max-age=60"], &tenant)
@@ -233,7 +233,7 @@ async fn key_headers_tell_apart_what_has_no_vary() {
 }
 
 #[tokio::test]
-async fn a_request_that_says_another_thing_than_its_target_is_not_kept_under_it() {
+async fn request_that_overrides_its_target_bypasses_the_cache() {
     let upstream = counting(&["Cache-Control: max-age=60"]).await;
     let gateway = gateway(&upstream, "on").await;
     for field in ["X-Original-URL: /admin", "X-HTTP-Method-Override: DELETE", "X-Host: evil"] {
@@ -250,7 +250,7 @@ async fn a_request_that_says_another_thing_than_its_target_is_not_kept_under_it(
 }
 
 #[tokio::test]
-async fn rfc9111_5_2_1_what_requests_say_is_heeded() {
+async fn rfc9111_5_2_1_request_directives_are_obeyed() {
     let upstream = counting(&["Cache-Control: max-age=60", "Age: 20"]).await;
     let gateway = gateway(&upstream, "on").await;
     let none = gateway.get("/", &["Cache-Control: only-if-cached"]).await;
@@ -272,7 +272,7 @@ async fn rfc9111_5_2_1_what_requests_say_is_heeded() {
 }
 
 #[tokio::test]
-async fn what_is_stale_is_validated_and_freshened_by_a_304() {
+async fn stale_response_is_revalidated_and_updated_by_a_304() {
     let upstream = Upstream::answering(|request| {
         match (request.head.get("if-none-match"), request.head.get("if-modified-since")) {
             (None, None) => respond(
@@ -310,7 +310,7 @@ async fn what_is_stale_is_validated_and_freshened_by_a_304() {
 }
 
 #[tokio::test]
-async fn conditions_ranges_and_heads_are_answered_from_what_is_kept() {
+async fn stored_response_answers_conditions_ranges_and_head() {
     let fields = &["Cache-Control: max-age=60", "ETag: \"v1\""];
     let upstream = Upstream::answering(|_| respond("200 OK", fields, "0123456789")).await;
     let gateway = gateway(&upstream, "on").await;
@@ -351,7 +351,7 @@ async fn conditions_ranges_and_heads_are_answered_from_what_is_kept() {
 }
 
 #[tokio::test]
-async fn a_hundred_who_ask_at_once_cost_one_request() {
+async fn hundred_concurrent_requests_reach_the_upstream_once() {
     let gate = Arc::new(Semaphore::new(0));
     let closed = Arc::clone(&gate);
     let upstream = Upstream::scripted(move |mut wire, recorder| {
@@ -382,7 +382,7 @@ async fn a_hundred_who_ask_at_once_cost_one_request() {
 }
 
 #[tokio::test]
-async fn who_cannot_share_does_not_wait_in_line() {
+async fn uncacheable_requests_do_not_queue_for_each_other() {
     let gate = Arc::new(Semaphore::new(1));
     let closed = Arc::clone(&gate);
     let upstream = Upstream::scripted(move |mut wire, recorder| {
@@ -434,7 +434,7 @@ async fn aging(first: &'static str, gate: Arc<Semaphore>) -> Upstream {
 }
 
 #[tokio::test]
-async fn rfc5861_what_is_stale_is_given_at_once_while_one_request_refreshes_it() {
+async fn rfc5861_stale_response_is_served_while_one_request_revalidates() {
     for (first, setting) in [
         ("Cache-Control: max-age=10, stale-while-revalidate=600", "on"),
         ("Cache-Control: s-maxage=10, stale-while-revalidate=600", "on"),
@@ -462,7 +462,7 @@ async fn rfc5861_what_is_stale_is_given_at_once_while_one_request_refreshes_it()
 }
 
 #[tokio::test]
-async fn what_must_be_validated_is_never_given_stale() {
+async fn response_that_must_be_revalidated_is_never_served_stale() {
     for first in [
         "Cache-Control: max-age=10, must-revalidate, stale-while-revalidate=600",
         "Cache-Control: max-age=10, proxy-revalidate",
@@ -482,7 +482,7 @@ async fn what_must_be_validated_is_never_given_stale() {
 }
 
 #[tokio::test]
-async fn rfc5861_what_is_stale_is_better_than_an_error() {
+async fn rfc5861_stale_response_is_served_instead_of_an_error() {
     for (cc, setting, is_given) in [
         ("Cache-Control: max-age=10, stale-if-error=600", "on", true),
         ("Cache-Control: max-age=10", "{stale_if_error: 10m}", true),
@@ -517,7 +517,7 @@ async fn rfc5861_what_is_stale_is_better_than_an_error() {
 }
 
 #[tokio::test]
-async fn rfc9111_4_4_an_unsafe_request_that_is_done_purges_what_it_changed() {
+async fn rfc9111_4_4_successful_unsafe_request_purges_its_url() {
     let count = AtomicUsize::new(0);
     let upstream = Upstream::answering(move |request| {
         let number = count.fetch_add(1, Ordering::SeqCst) + 1;
@@ -550,7 +550,7 @@ async fn rfc9111_4_4_an_unsafe_request_that_is_done_purges_what_it_changed() {
 }
 
 #[tokio::test]
-async fn what_was_asked_for_before_a_write_is_not_kept_after_it() {
+async fn response_requested_before_a_write_is_not_stored_after_it() {
     let gate = Arc::new(Semaphore::new(0));
     let closed = Arc::clone(&gate);
     let upstream = Upstream::scripted(move |mut wire, recorder| {
@@ -578,7 +578,7 @@ async fn what_was_asked_for_before_a_write_is_not_kept_after_it() {
 }
 
 #[tokio::test]
-async fn the_operator_purges_by_url_by_beginning_and_all() {
+async fn purge_removes_by_url_by_prefix_or_all() {
     let upstream = Upstream::answering(|request| {
         let fields = &["Cache-Control: max-age=60", "Vary: Accept"];
         respond("200 OK", fields, request.head.target())
@@ -632,7 +632,7 @@ async fn the_operator_purges_by_url_by_beginning_and_all() {
 }
 
 #[tokio::test]
-async fn memory_is_bounded_and_counted() {
+async fn cache_memory_is_bounded_and_counted() {
     let upstream = Upstream::answering(|request| {
         let body = request.head.target().repeat(4096 / request.head.target().len());
         respond("200 OK", &["Cache-Control: max-age=60"], &body)
@@ -678,7 +678,7 @@ async fn memory_is_bounded_and_counted() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_passes_whole_and_is_not_kept() {
+async fn response_over_max_entry_passes_whole_and_is_not_stored() {
     let body = "x".repeat(300_000);
     for chunked in [false, true] {
         let body = body.clone();
@@ -716,7 +716,7 @@ async fn what_is_too_large_passes_whole_and_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_not_kept() {
+async fn truncated_body_is_not_stored() {
     let half = "half".repeat(1024);
     let cc = "Cache-Control: max-age=60";
     let length = format!("HTTP/1.1 200 OK\r\n{cc}\r\nContent-Length: 10000\r\n\r\n{half}");
@@ -755,7 +755,7 @@ async fn a_body_that_breaks_off_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_middle_poisons_nothing() {
+async fn client_that_disconnects_midway_does_not_corrupt_the_entry() {
     let gate = Arc::new(Semaphore::new(0));
     let closed = Arc::clone(&gate);
     let upstream = Upstream::scripted(move |mut wire, recorder| {
@@ -796,7 +796,7 @@ async fn a_client_that_leaves_in_the_middle_poisons_nothing() {
 }
 
 #[tokio::test]
-async fn a_reload_never_gives_out_what_another_upstream_said() {
+async fn reload_with_another_upstream_does_not_serve_old_responses() {
     let old =
         Upstream::answering(|_| respond("200 OK", &["Cache-Control: max-age=60"], "old")).await;
     let new =
@@ -818,7 +818,7 @@ async fn a_reload_never_gives_out_what_another_upstream_said() {
 }
 
 #[tokio::test]
-async fn each_upstream_of_a_split_has_its_own() {
+async fn each_upstream_of_a_split_has_its_own_entries() {
     let fields = &["Cache-Control: max-age=60"];
     let stable = Upstream::answering(|_| respond("200 OK", fields, "stable")).await;
     let canary = Upstream::answering(|_| respond("200 OK", fields, "canary")).await;
@@ -838,7 +838,7 @@ async fn each_upstream_of_a_split_has_its_own() {
 }
 
 #[tokio::test]
-async fn cors_and_other_changes_are_made_of_each_answer_and_never_kept() {
+async fn cors_and_header_changes_apply_per_response_and_are_not_stored() {
     let upstream = counting(&["Cache-Control: max-age=60", "Content-Type: text/plain"]).await;
     let gateway = Config::to(&upstream)
         .with("cache: on")
@@ -864,7 +864,7 @@ async fn cors_and_other_changes_are_made_of_each_answer_and_never_kept() {
 }
 
 #[tokio::test]
-async fn by_http2_as_by_http1() {
+async fn http2_clients_share_entries_with_http1_clients() {
     let gate = Arc::new(Semaphore::new(0));
     let upstream =
         aging("Cache-Control: max-age=10, stale-while-revalidate=600", Arc::clone(&gate)).await;
@@ -890,7 +890,7 @@ async fn by_http2_as_by_http1() {
 }
 
 #[tokio::test]
-async fn what_has_no_cache_says_nothing_of_it() {
+async fn route_without_a_cache_sends_no_cache_status() {
     let upstream = counting(&["Cache-Control: max-age=60"]).await;
     let gateway = Config::to(&upstream).start().await;
     for number in 1..3 {
@@ -902,7 +902,7 @@ async fn what_has_no_cache_says_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn a_failure_that_one_client_calls_forth_takes_nothing_from_the_others() {
+async fn forced_revalidation_that_fails_keeps_the_stored_response() {
     let count = AtomicUsize::new(0);
     let upstream = Upstream::answering(move |_| match count.fetch_add(1, Ordering::SeqCst) {
         0 => respond("200 OK", &["Cache-Control: max-age=60"], "good"),
@@ -917,7 +917,7 @@ async fn a_failure_that_one_client_calls_forth_takes_nothing_from_the_others() {
 }
 
 #[tokio::test]
-async fn an_error_whose_place_a_page_takes_is_not_kept() {
+async fn error_replaced_by_an_error_page_is_not_stored() {
     let upstream =
         Upstream::answering(|_| respond("404 Not Found", &["Cache-Control: max-age=60"], "theirs"))
             .await;
@@ -943,7 +943,7 @@ async fn an_error_whose_place_a_page_takes_is_not_kept() {
 }
 
 #[tokio::test]
-async fn check_says_what_can_not_be_kept_soundly() {
+async fn check_refuses_unsafe_cache_settings() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("tidegate.yaml");
     let config = Config::to_address("127.0.0.1:9")
@@ -967,7 +967,7 @@ async fn check_says_what_can_not_be_kept_soundly() {
 }
 
 #[tokio::test]
-async fn what_a_trusted_proxy_says_of_the_host_tells_requests_apart() {
+async fn forwarded_host_of_a_trusted_proxy_is_part_of_the_key() {
     let upstream = counting(&["Cache-Control: max-age=60"]).await;
     let gateway =
         Config::to(&upstream).with("cache: on").top("trusted_proxies: [127.0.0.0/8]").start().await;
@@ -1020,7 +1020,7 @@ async fn http2_upstream() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>)
 }
 
 #[tokio::test]
-async fn an_upstream_by_http2_is_kept_as_one_by_http1() {
+async fn responses_of_http2_upstreams_are_stored() {
     let (address, upstream) = http2_upstream().await;
     let gateway =
         Config::to_address(address).speaking("protocols: [h2c]").with("cache: on").start().await;
@@ -1047,7 +1047,7 @@ fn seconds_ago(seconds: u64) -> String {
 }
 
 #[tokio::test]
-async fn rfc9111_4_2_3_the_age_counts_the_date() {
+async fn rfc9111_4_2_3_age_includes_the_time_since_date() {
     let upstream = Upstream::answering(|request| {
         let (old, new) = (seconds_ago(3600), seconds_ago(0));
         let fields = match request.head.target() {
@@ -1087,7 +1087,7 @@ const USERS: [&str; 9] = [
 ];
 
 #[tokio::test]
-async fn what_default_ttl_keeps_is_given_to_no_user_and_of_none() {
+async fn default_ttl_does_not_share_responses_between_users() {
     let upstream = Upstream::answering(|request| {
         ok(USERS.iter().find_map(|name| request.head.get(name)).unwrap_or("nobody"))
     })
@@ -1121,7 +1121,7 @@ async fn what_default_ttl_keeps_is_given_to_no_user_and_of_none() {
 }
 
 #[tokio::test]
-async fn what_default_ttl_keeps_is_not_given_with_a_cookie_or_credentials() {
+async fn default_ttl_does_not_apply_with_a_cookie_or_credentials() {
     let upstream = counting(&[]).await;
     let gateway = Config::to(&upstream)
         .listening("protocols: [h1, h2c]")
@@ -1160,7 +1160,7 @@ async fn gated(
 }
 
 #[tokio::test]
-async fn requests_that_name_a_user_do_not_wait_for_each_other() {
+async fn requests_that_name_a_user_do_not_queue_for_each_other() {
     for (setting, fields, header) in [
         ("{default_ttl: 1m}", &[][..], "Cookie: s"),
         ("{default_ttl: 1m}", &[], "X-User: s"),
@@ -1188,7 +1188,7 @@ async fn requests_that_name_a_user_do_not_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn after_an_error_whoever_waited_goes_at_once() {
+async fn queued_requests_proceed_at_once_after_an_error() {
     let (upstream, gate) = gated("500 Internal Server Error", &[]).await;
     let gateway = gateway(&upstream, "{default_ttl: 1m}").await;
     let mut wires = Vec::new();
@@ -1242,7 +1242,7 @@ async fn large(has_length: bool) -> Upstream {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_nothing_holds_up_nobody_elses_answer() {
+async fn client_that_reads_nothing_does_not_delay_others() {
     for has_length in [true, false] {
         let upstream = large(has_length).await;
         let gateway =
@@ -1290,7 +1290,7 @@ async fn a_client_that_reads_nothing_holds_up_nobody_elses_answer() {
 }
 
 #[tokio::test]
-async fn a_response_that_says_how_long_is_for_users_too() {
+async fn response_with_explicit_freshness_is_shared_between_users() {
     let upstream = counting(&["Cache-Control: public, max-age=60"]).await;
     let gateway = gateway(&upstream, "{default_ttl: 1m}").await;
     gateway.get("/", &["X-Api-Key: one"]).await;
@@ -1298,7 +1298,7 @@ async fn a_response_that_says_how_long_is_for_users_too() {
 }
 
 #[tokio::test]
-async fn what_default_ttl_keeps_is_not_given_to_a_client_with_a_certificate() {
+async fn default_ttl_does_not_apply_to_clients_with_a_certificate() {
     let tls = format!("{SITES}, client_auth: {{ca: ca.pem, mode: request}}");
     let https = Https::with(&tls, |config| config.with("cache: {default_ttl: 1m}")).await;
     let folder = https.gateway.folder().to_owned();
@@ -1315,7 +1315,7 @@ async fn what_default_ttl_keeps_is_not_given_to_a_client_with_a_certificate() {
 }
 
 #[tokio::test]
-async fn the_upstream_sees_the_host_that_the_key_holds() {
+async fn cached_route_forwards_the_host_of_its_key() {
     let upstream = counting(&["Cache-Control: max-age=60"]).await;
     let gateway = gateway(&upstream, "on").await;
     for host in ["Shop.TEST:80", "shop.test", "SHOP.test", "shop.test:"] {

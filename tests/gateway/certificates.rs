@@ -7,7 +7,7 @@ use tidegate_testing::{
 };
 
 #[tokio::test]
-async fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
+async fn certificate_is_selected_by_server_name() {
     let https = Https::new(SITES).await;
     let client = https.authority.client();
     assert_eq!(client.shown(&https.gateway, "site.test").await, "site.test");
@@ -20,7 +20,7 @@ async fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_replaced_certificate_is_shown_without_a_dropped_connection() {
+async fn replaced_certificate_is_used_without_dropping_connections() {
     let https = Https::new(SITES).await;
     let client = https.authority.client();
     let mut open = Wire::over(client.connect(&https.gateway, "site.test").await);
@@ -36,7 +36,7 @@ async fn a_replaced_certificate_is_shown_without_a_dropped_connection() {
 }
 
 #[tokio::test]
-async fn a_broken_pair_changes_nothing_and_is_told() {
+async fn broken_key_pair_is_logged_and_the_old_one_stays() {
     let https = Https::new(SITES).await;
     let client = https.authority.client();
     let key = https.gateway.folder().join("site.key");
@@ -57,7 +57,7 @@ async fn a_broken_pair_changes_nothing_and_is_told() {
 }
 
 #[tokio::test]
-async fn a_certificate_near_its_end_is_warned_of() {
+async fn expired_certificate_is_logged_and_shown_in_metrics() {
     let admin = free_port();
     let admin_at = format!("admin: {{address: \"127.0.0.1:{admin}\"}}");
     let https = Https::with(SITES, |config| config.top(&admin_at)).await;
@@ -73,7 +73,7 @@ async fn a_certificate_near_its_end_is_warned_of() {
 }
 
 #[tokio::test]
-async fn one_with_just_the_name_goes_before_a_wildcard_whatever_the_order() {
+async fn exact_name_precedes_a_wildcard_in_any_order() {
     let (star, exact) = ("{cert: star.pem, key: star.key}", "{cert: exact.pem, key: exact.key}");
     for certificates in [format!("{star}, {exact}"), format!("{exact}, {star}")] {
         let (authority, folder) = (Authority::new(), TempDir::new().expect("a folder"));
@@ -92,7 +92,7 @@ async fn one_with_just_the_name_goes_before_a_wildcard_whatever_the_order() {
 }
 
 #[tokio::test]
-async fn hosts_say_what_a_certificate_is_used_for() {
+async fn hosts_replace_the_names_in_the_certificate() {
     let sites = "certificates: [{cert: site.pem, key: site.key}, \
                  {cert: star.pem, key: star.key, hosts: [a.star.test, \"*.b.star.test\"]}]";
     let https = Https::new(sites).await;
@@ -107,7 +107,7 @@ async fn hosts_say_what_a_certificate_is_used_for() {
 }
 
 #[tokio::test]
-async fn who_asks_for_no_name_gets_the_first() {
+async fn client_without_server_name_gets_the_first_certificate() {
     for (first, second, shown) in [("site", "star", "site.test"), ("star", "site", "*.star.test")] {
         let one = |name: &str| format!("{{cert: {name}.pem, key: {name}.key}}");
         let https = Https::new(&format!("certificates: [{}, {}]", one(first), one(second))).await;
@@ -123,7 +123,7 @@ async fn who_asks_for_no_name_gets_the_first() {
 }
 
 #[tokio::test]
-async fn it_is_warned_of_two_weeks_before_the_end() {
+async fn certificate_is_warned_about_two_weeks_before_expiry() {
     let https = Https::new(SITES).await;
     let day = Duration::from_secs(24 * 60 * 60);
     for (days, is_warned_of) in [(20, false), (15, false), (13, true), (10, true)] {

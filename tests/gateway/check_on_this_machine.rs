@@ -37,7 +37,7 @@ async fn good(folder: &Path, yaml: &str) {
 }
 
 #[tokio::test]
-async fn addresses_that_cannot_be_bound_beside_each_other_are_refused() {
+async fn conflicting_addresses_are_refused() {
     let folder = TempDir::new().expect("a folder");
     let port = free_port();
     let at = |address: &str| format!("{address}:{port}");
@@ -80,7 +80,7 @@ async fn addresses_that_cannot_be_bound_beside_each_other_are_refused() {
 }
 
 #[tokio::test]
-async fn a_socket_that_cannot_be_made_is_refused() {
+async fn socket_that_cannot_be_created_is_refused() {
     let folder = TempDir::new().expect("a folder");
     let path = |name: &str| format!("{}/{name}", folder.path().display());
     fs::write(path("file"), "precious").expect("a file");
@@ -119,7 +119,7 @@ async fn a_socket_that_cannot_be_made_is_refused() {
 }
 
 #[tokio::test]
-async fn a_path_that_two_keys_claim_is_refused() {
+async fn path_used_by_two_keys_is_refused() {
     let folder = TempDir::new().expect("a folder");
     fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).expect("private");
     symlink(folder.path(), folder.path().join("same")).expect("a link");
@@ -146,7 +146,7 @@ async fn a_path_that_two_keys_claim_is_refused() {
 }
 
 #[tokio::test]
-async fn a_folder_for_versions_that_cannot_be_used_is_refused() {
+async fn unusable_state_dir_is_refused() {
     let folder = TempDir::new().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     let top = listeners(&["127.0.0.1:0"]);
@@ -190,7 +190,7 @@ async fn a_folder_for_versions_that_cannot_be_used_is_refused() {
 }
 
 #[tokio::test]
-async fn an_access_log_that_cannot_be_made_is_refused() {
+async fn access_log_that_cannot_be_created_is_refused() {
     let folder = TempDir::new().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     fs::write(path("file"), "").expect("a file");

@@ -41,13 +41,13 @@ async fn refused(text: &str, place: &str, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_good_file_passes() {
+async fn check_accepts_a_valid_file() {
     let check = check(GOOD).await;
     assert_eq!(check.code, Some(0), "{}", check.all());
 }
 
 #[tokio::test]
-async fn all_problems_are_told_at_once_with_their_places() {
+async fn check_reports_all_problems_at_once_with_positions() {
     let bad = "\
 listeners:
   - address: 127.0.0.1:3000
@@ -98,7 +98,7 @@ routes:
 }
 
 #[tokio::test]
-async fn one_mistake_is_one_error() {
+async fn one_mistake_gives_one_error() {
     let top = "listeners: [{address: 127.0.0.1:1}]\n\
                upstreams:\n  u: {endpoints: [\"127.0.0.1:1\"]}\n  v: {endpoints: [\"127.0.0.1:2\"]}\n\
                routes:\n  - {name: all, match: {path_prefix: /}, upstream: u}\n";
@@ -166,7 +166,7 @@ async fn one_mistake_is_one_error() {
 }
 
 #[tokio::test]
-async fn what_was_meant_is_offered_where_it_is_near() {
+async fn misspelt_value_gets_a_suggestion() {
     let upstream = |text: &str| {
         format!("listeners: [{{address: 127.0.0.1:1}}]\nroutes: []\nupstreams:\n  u: {{{text}}}\n")
     };
@@ -216,7 +216,7 @@ async fn what_was_meant_is_offered_where_it_is_near() {
 }
 
 #[tokio::test]
-async fn names_that_two_files_claim_are_told_with_both_places() {
+async fn name_used_in_two_files_is_reported_with_both_positions() {
     let folder = TempDir::new().expect("a folder");
     let main = "include: [more.yaml]\nlisteners: [{address: 127.0.0.1:1}]\n\
                 upstreams:\n  u: {endpoints: [\"127.0.0.1:1\"]}\n\
@@ -251,7 +251,7 @@ async fn names_that_two_files_claim_are_told_with_both_places() {
 }
 
 #[tokio::test]
-async fn relative_paths_start_at_the_folder_of_the_configuration_file() {
+async fn relative_paths_are_relative_to_the_configuration_file() {
     let folder = tempfile::TempDir::new().expect("a folder");
     for name in ["pages", "site", "logs"] {
         std::fs::create_dir(folder.path().join(name)).expect("made");
@@ -300,7 +300,7 @@ async fn check_refuses_a_log_that_run_could_not_open() {
 }
 
 #[tokio::test]
-async fn the_column_points_at_the_culprit() {
+async fn error_column_points_at_the_mistake() {
     refused(&GOOD.replace("endpoints:", "endpoint:"), "gate.yaml:5:5", &["endpoint", "endpoints"])
         .await;
     refused(&format!("{GOOD}threads: many\n"), "gate.yaml:10:10", &["threads"]).await;
@@ -314,7 +314,7 @@ async fn the_column_points_at_the_culprit() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_meant_is_refused() {
+async fn nonsensical_settings_are_refused() {
     let same = "  - name: again\n    match: {path_prefix: /}\n    upstream: service\n";
     for (text, place, words) in [
         (GOOD.replace("127.0.0.1:3000", "127.0.0.1:99999"), "gate.yaml:2:", &["99999"][..]),
@@ -349,7 +349,7 @@ async fn what_cannot_be_meant_is_refused() {
 }
 
 #[tokio::test]
-async fn the_host_for_an_upstream_is_a_word_or_a_host() {
+async fn rewrite_host_is_preserve_upstream_or_a_host_name() {
     let with = |host: &str| {
         format!(
             "listeners: [{{address: 127.0.0.1:1}}]\nupstreams: {{a: {{endpoints: [\"b:1\"]}}}}\n\
@@ -377,7 +377,7 @@ async fn the_host_for_an_upstream_is_a_word_or_a_host() {
 }
 
 #[tokio::test]
-async fn variables_are_filled_in_and_missing_ones_named() {
+async fn variables_are_filled_in_and_missing_ones_are_reported() {
     let text = GOOD.replace("127.0.0.1:4009", "${NOTIFY_HOST:-127.0.0.1}:${NOTIFY_PORT}");
     let good = check_with(&text, &[("NOTIFY_PORT", "4009")]).await;
     assert_eq!(good.code, Some(0), "{}", good.all());
@@ -387,7 +387,7 @@ async fn variables_are_filled_in_and_missing_ones_named() {
 }
 
 #[tokio::test]
-async fn a_variable_holds_a_value_and_no_yaml() {
+async fn variable_cannot_inject_yaml() {
     let text = GOOD.replace("upstream: service", "upstream: ${WHICH}");
     let good = check_with(&text, &[("WHICH", "service")]).await;
     assert_eq!(good.code, Some(0), "{}", good.all());
@@ -396,7 +396,7 @@ async fn a_variable_holds_a_value_and_no_yaml() {
 }
 
 #[tokio::test]
-async fn a_variable_reaches_the_running_gateway() {
+async fn variables_are_filled_in_by_run() {
     let upstream = Upstream::saying("ok").await;
     // PATH is in everybody's environment.
     let gateway = Config::to(&upstream)
@@ -408,7 +408,7 @@ async fn a_variable_reaches_the_running_gateway() {
 }
 
 #[tokio::test]
-async fn included_files_are_part_of_the_whole() {
+async fn included_files_are_merged_and_checked() {
     let folder = TempDir::new().expect("a folder");
     std::fs::create_dir(folder.path().join("conf.d")).expect("a folder");
     let write = |name: &str, text: &str| {
@@ -450,7 +450,7 @@ async fn hostile_yaml_is_refused_in_bounded_time() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_there_is_named() {
+async fn missing_configuration_file_is_named() {
     let folder = TempDir::new().expect("a folder");
     for verb in ["check", "run"] {
         let run = cli(folder.path(), &[verb, "--config", "none.yaml"], &[]).await;
@@ -460,7 +460,7 @@ async fn a_file_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn the_file_is_found_by_the_environment_and_in_the_folder() {
+async fn configuration_is_found_by_variable_or_in_the_current_folder() {
     let folder = TempDir::new().expect("a folder");
     std::fs::write(folder.path().join("by-name.yaml"), GOOD).expect("a file");
     let found = cli(folder.path(), &["check"], &[("TIDEGATE_CONFIG", "by-name.yaml")]).await;
@@ -477,7 +477,7 @@ async fn the_file_is_found_by_the_environment_and_in_the_folder() {
 }
 
 #[tokio::test]
-async fn without_a_file_the_places_that_were_looked_at_are_named() {
+async fn without_a_file_the_searched_places_are_listed() {
     if Path::new("/etc/tidegate/tidegate.yaml").exists() {
         return;
     }
@@ -493,7 +493,7 @@ async fn without_a_file_the_places_that_were_looked_at_are_named() {
 }
 
 #[tokio::test]
-async fn a_bad_file_does_not_start_a_gateway() {
+async fn run_refuses_an_invalid_file() {
     let folder = TempDir::new().expect("a folder");
     std::fs::write(folder.path().join("tidegate.yaml"), format!("{GOOD}treads: 2\n"))
         .expect("a file");
@@ -503,7 +503,7 @@ async fn a_bad_file_does_not_start_a_gateway() {
 }
 
 #[tokio::test]
-async fn wrong_usage_is_2() {
+async fn wrong_usage_exits_2() {
     let folder = TempDir::new().expect("a folder");
     for arguments in
         [&["rum"][..], &["run", "--confg", "x"], &["check", "--config"], &["schema", "x"]]
@@ -516,7 +516,7 @@ async fn wrong_usage_is_2() {
 }
 
 #[tokio::test]
-async fn the_schema_is_json_that_knows_the_sections() {
+async fn schema_is_json_and_has_every_section() {
     let folder = TempDir::new().expect("a folder");
     let run = cli(folder.path(), &["schema"], &[]).await;
     assert_eq!(run.code, Some(0), "{}", run.stderr);
@@ -542,7 +542,7 @@ async fn the_schema_is_json_that_knows_the_sections() {
 }
 
 #[tokio::test]
-async fn help_helps() {
+async fn help_of_each_verb_has_an_example() {
     let folder = TempDir::new().expect("a folder");
     let all = cli(folder.path(), &["--help"], &[]).await;
     assert_eq!(all.code, Some(0));
@@ -562,7 +562,7 @@ async fn help_helps() {
 }
 
 #[tokio::test]
-async fn a_file_is_laid_out_anew_and_its_comments_stay() {
+async fn fmt_reformats_a_file_and_keeps_its_comments() {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("t.yaml");
     let crooked = "# Mine.\nlisteners:\n      - {address:   \"127.0.0.1:3000\"}   # here\n";
@@ -584,7 +584,7 @@ async fn a_file_is_laid_out_anew_and_its_comments_stay() {
 
 /// `tidegate explain … | head -1` ends quietly.
 #[test]
-fn a_closed_pipe_ends_no_verb_with_a_panic() {
+fn closed_stdout_does_not_panic() {
     use std::process::{Command, Stdio};
     let folder = TempDir::new().expect("a folder");
     std::fs::write(folder.path().join("gate.yaml"), GOOD).expect("a file");

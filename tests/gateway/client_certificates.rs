@@ -8,7 +8,7 @@ use tidegate_testing::{
 };
 
 #[tokio::test]
-async fn mutual_tls_lets_in_only_clients_of_the_authority() {
+async fn mutual_tls_accepts_only_certificates_of_the_authority() {
     let tls = format!("{SITES}, client_auth: {{ca: ca.pem}}");
     let https = Https::new(&tls).await;
     let folder = https.gateway.folder().to_owned();
@@ -36,7 +36,7 @@ async fn mutual_tls_lets_in_only_clients_of_the_authority() {
 }
 
 #[tokio::test]
-async fn mutual_tls_may_be_optional() {
+async fn optional_mutual_tls_accepts_clients_without_a_certificate() {
     let tls = format!("{SITES}, client_auth: {{ca: ca.pem, mode: request}}");
     let https = Https::new(&tls).await;
     let answer = https.authority.client().get(&https.gateway, "site.test", "/").await;
@@ -45,7 +45,7 @@ async fn mutual_tls_may_be_optional() {
 }
 
 #[tokio::test]
-async fn where_they_are_optional_a_strangers_is_refused_all_the_same() {
+async fn optional_mutual_tls_refuses_certificates_of_other_authorities() {
     let tls = format!("{SITES}, client_auth: {{ca: ca.pem, mode: request}}");
     let https = Https::new(&tls).await;
     let folder = https.gateway.folder().to_owned();
@@ -66,7 +66,7 @@ async fn where_they_are_optional_a_strangers_is_refused_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_filter_of_ones_own_sees_whose_it_is() {
+async fn custom_filter_sees_the_client_certificate() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().expect("a folder"));
     authority.write(&folder.path().join("ca.pem"));
     authority.issue(folder.path(), "site", &["site.test"], 2090);

@@ -47,7 +47,7 @@ fn say_nothing(file: &std::path::Path, how: &str) {
 }
 
 #[tokio::test]
-async fn the_commands_find_the_gateway_whose_file_says_nothing() {
+async fn commands_find_the_gateway_whose_file_is_empty_or_missing() {
     let (upstream, admin) = (echoing().await, Admin::new());
     let config = |number: u32| version(&upstream, &admin, number);
     for how in ["empty", "a comment", "missing", "a directory"] {
@@ -66,7 +66,7 @@ async fn the_commands_find_the_gateway_whose_file_says_nothing() {
 }
 
 #[tokio::test]
-async fn the_commands_say_what_is_wrong_with_a_file_that_names_no_gateway() {
+async fn commands_report_why_a_file_names_no_gateway() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("gone.yaml");
     for (how, words) in [
@@ -92,7 +92,7 @@ async fn the_commands_say_what_is_wrong_with_a_file_that_names_no_gateway() {
 }
 
 #[tokio::test]
-async fn the_commands_find_the_gateway_while_its_file_is_broken() {
+async fn commands_find_the_gateway_while_its_file_is_invalid() {
     let (upstream, admin) = (Upstream::echo().await, Admin::new());
     let config = |number: u32| version(&upstream, &admin, number);
     let gateway = config(1).start().await;
@@ -159,7 +159,7 @@ async fn find(gateway: &Gateway, what: &str) {
 }
 
 #[tokio::test]
-async fn the_commands_ask_the_running_gateway_while_an_edit_waits_for_a_restart() {
+async fn commands_use_the_old_address_while_an_edit_needs_a_restart() {
     let (upstream, admin) = (echoing().await, Admin::new());
     let gateway = version(&upstream, &admin, 1).start().await;
     // Where nobody listens, and where something else does.
@@ -194,7 +194,7 @@ async fn the_commands_ask_the_running_gateway_while_an_edit_waits_for_a_restart(
 }
 
 #[tokio::test]
-async fn the_commands_say_why_the_new_address_may_not_answer_yet() {
+async fn commands_explain_why_a_new_address_may_not_answer_yet() {
     let (upstream, admin) = (echoing().await, Admin::new());
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("tidegate.yaml");
@@ -207,7 +207,7 @@ async fn the_commands_say_why_the_new_address_may_not_answer_yet() {
 }
 
 #[tokio::test]
-async fn the_commands_find_the_gateway_whose_file_is_no_text_or_too_large() {
+async fn commands_find_the_gateway_whose_file_is_binary_or_too_large() {
     let (upstream, admin) = (echoing().await, Admin::new());
     let sockets = tempfile::tempdir().expect("a folder");
     let socket = format!("upgrade_socket: {}/upgrade.sock", sockets.path().display());

@@ -31,7 +31,7 @@ fn decoded(answer: &Response) -> String {
 }
 
 #[tokio::test]
-async fn each_client_gets_what_it_likes_best() {
+async fn each_client_gets_its_preferred_coding() {
     let fields = &["Content-Type: text/html", "ETag: \"v1\"", "Accept-Ranges: bytes"];
     let (gateway, _upstream) = gateway("on", fields).await;
     for (accept, coding) in [
@@ -64,7 +64,7 @@ async fn each_client_gets_what_it_likes_best() {
 }
 
 #[tokio::test]
-async fn a_head_says_what_a_get_would_and_the_connection_goes_on() {
+async fn head_has_the_headers_of_get_and_keeps_the_connection() {
     let (gateway, _upstream) = gateway("on", &["Content-Type: text/html"]).await;
     let mut wire = gateway.connect().await;
     wire.send("HEAD / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: br\r\n\r\n").await;
@@ -78,7 +78,7 @@ async fn a_head_says_what_a_get_would_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
-async fn what_must_not_be_compressed_is_not() {
+async fn excluded_responses_are_not_compressed() {
     for fields in [
         &["Content-Type: text/html", "Cache-Control: no-transform"][..],
         &["Content-Type: text/html", "Content-Encoding: identity"],
@@ -108,7 +108,7 @@ async fn what_must_not_be_compressed_is_not() {
 }
 
 #[tokio::test]
-async fn it_is_off_unless_the_file_says_so_and_a_route_has_the_last_word() {
+async fn compression_is_off_by_default_and_set_per_route() {
     let upstream =
         Upstream::answering(|_| respond("200 OK", &["Content-Type: text/html"], &page())).await;
     let address = [upstream.address()];
@@ -136,7 +136,7 @@ async fn it_is_off_unless_the_file_says_so_and_a_route_has_the_last_word() {
 }
 
 #[tokio::test]
-async fn what_an_upstream_streams_does_not_wait() {
+async fn streamed_response_is_compressed_without_delay() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         while wire.try_head().await.is_some() {
             wire.send("HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n{\"a\":1}\r\n").await;
@@ -155,7 +155,7 @@ async fn what_an_upstream_streams_does_not_wait() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_not_made_whole() {
+async fn truncated_body_stays_truncated_when_compressed() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         if wire.try_head().await.is_some() {
             let head =
@@ -174,7 +174,7 @@ async fn a_body_that_breaks_off_is_not_made_whole() {
 }
 
 #[tokio::test]
-async fn a_websocket_is_left_alone() {
+async fn websocket_messages_are_not_compressed() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).top("compression: on").start().await;
     let handshake = Handshake::to("/ws").set("Accept-Encoding", "gzip");
@@ -185,7 +185,7 @@ async fn a_websocket_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_client_of_http_2_gets_it_too() {
+async fn http2_client_gets_compressed_responses() {
     let upstream =
         Upstream::answering(|_| respond("200 OK", &["Content-Type: text/html"], &page())).await;
     let gateway = Config::to(&upstream)
@@ -204,7 +204,7 @@ async fn a_client_of_http_2_gets_it_too() {
 }
 
 #[tokio::test]
-async fn digests_of_what_is_not_compressed_are_dropped() {
+async fn digests_of_the_uncompressed_body_are_removed() {
     const FIELDS: &[&str] = &[
         "Content-Type: text/html",
         "Digest: sha-256=x",
@@ -227,7 +227,7 @@ async fn digests_of_what_is_not_compressed_are_dropped() {
 }
 
 #[tokio::test]
-async fn rfc9110_8_4_1_3_x_gzip_is_gzip() {
+async fn rfc9110_8_4_1_3_x_gzip_is_accepted_as_gzip() {
     let (gateway, _upstream) = gateway("on", &["Content-Type: text/html"]).await;
     let answer = gateway.get("/", &["Accept-Encoding: x-gzip"]).await;
     assert_eq!(answer.head.only("content-encoding"), Some("gzip"));
@@ -235,7 +235,7 @@ async fn rfc9110_8_4_1_3_x_gzip_is_gzip() {
 }
 
 #[tokio::test]
-async fn rfc9110_15_4_5_a_304_has_the_etag_and_the_vary_of_the_200() {
+async fn rfc9110_15_4_5_304_has_the_etag_and_vary_of_the_200() {
     let upstream = Upstream::answering(|request| {
         let fields = ["ETag: \"v1\"", "Content-Type: text/html"];
         match request.head.get("if-none-match") {
@@ -260,7 +260,7 @@ async fn rfc9110_15_4_5_a_304_has_the_etag_and_the_vary_of_the_200() {
 }
 
 #[tokio::test]
-async fn rfc9110_15_3_7_a_part_varies_as_the_whole_does() {
+async fn rfc9110_15_3_7_206_has_the_vary_of_the_200() {
     let upstream = Upstream::answering(|request| {
         let html = "Content-Type: text/html";
         match request.head.target() {

@@ -27,7 +27,7 @@ impl Counted {
 }
 
 #[tokio::test]
-async fn who_comes_is_counted_by_listener_refused_or_not() {
+async fn connections_are_counted_by_listener_and_refusal() {
     let upstream = Upstream::answering(|_| ok("ok")).await;
     let counted = Counted::start(Config::to(&upstream).top("limits: {connections: 1}")).await;
     let listener = counted.listener();
@@ -50,7 +50,7 @@ async fn who_comes_is_counted_by_listener_refused_or_not() {
 }
 
 #[tokio::test]
-async fn handshakes_that_fail_are_counted_by_why() {
+async fn failed_tls_handshakes_are_counted_by_reason() {
     let authority = Authority::new();
     let counted = https(&authority, ", client_auth: {ca: ca.pem}", "").await;
     let folder = counted.gateway.folder();
@@ -88,7 +88,7 @@ async fn handshakes_that_fail_are_counted_by_why() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_takes_too_long_is_one_that_failed() {
+async fn timed_out_tls_handshake_is_counted_as_failed() {
     let more = "limits: {handshake_timeout: 300ms}";
     let counted = https(&Authority::new(), "", more).await;
     let mut silent = counted.gateway.connect().await;
@@ -97,7 +97,7 @@ async fn a_handshake_that_takes_too_long_is_one_that_failed() {
 }
 
 #[tokio::test]
-async fn a_connection_without_its_proxy_header_is_counted() {
+async fn connection_without_a_proxy_header_is_counted() {
     let upstream = Upstream::answering(|_| ok("ok")).await;
     let config = Config::to(&upstream).listening("proxy_protocol: {from: [127.0.0.1]}");
     let counted = Counted::start(config).await;
@@ -117,7 +117,7 @@ async fn a_connection_without_its_proxy_header_is_counted() {
 }
 
 #[tokio::test]
-async fn a_certificate_says_when_it_ends() {
+async fn certificate_expiry_is_a_metric() {
     let counted = https(&Authority::new(), "", "").await;
     let labels = [("listener", &*counted.listener()), ("number", "0"), ("name", "site.test")];
     let name = "tidegate_tls_certificate_not_after_timestamp_seconds";
@@ -126,7 +126,7 @@ async fn a_certificate_says_when_it_ends() {
 }
 
 #[tokio::test]
-async fn orders_of_certificates_are_counted_by_how_they_ended() {
+async fn acme_orders_are_counted_by_result() {
     let mut pebble = Pebble::new();
     let (directory, ca) = (pebble.directory(), pebble.ca());
     let acme = format!(
@@ -151,7 +151,7 @@ async fn orders_of_certificates_are_counted_by_how_they_ended() {
 }
 
 #[tokio::test]
-async fn connections_to_an_upstream_are_opened_once_and_reused() {
+async fn opened_and_reused_upstream_connections_are_counted() {
     let upstream = Upstream::answering(|_| ok("ok")).await;
     let counted = Counted::start(Config::to(&upstream)).await;
     let of = async |kind: &str| {
@@ -181,7 +181,7 @@ async fn bound(counted: &Counted, limit: &str) -> (f64, f64, f64) {
 }
 
 #[tokio::test]
-async fn what_an_upstreams_limits_hold_and_refuse_is_counted() {
+async fn upstream_limits_report_usage_and_refusals() {
     let upstream = hanging().await;
     let config = Config::to(&upstream).speaking("limits: {connections: 5, requests: 1}");
     let counted = Counted::start(config).await;
@@ -200,7 +200,7 @@ async fn what_an_upstreams_limits_hold_and_refuse_is_counted() {
 }
 
 #[tokio::test]
-async fn sessions_fill_the_limit_of_connections() {
+async fn sessions_count_towards_the_connection_limit() {
     let upstream = Upstream::echo().await;
     let counted = Counted::start(Config::to(&upstream).speaking("limits: {connections: 1}")).await;
     let _socket = counted.gateway.websocket("/ws").await;
@@ -209,7 +209,7 @@ async fn sessions_fill_the_limit_of_connections() {
 }
 
 #[tokio::test]
-async fn connections_that_are_not_there_yet_fill_the_limit_of_those() {
+async fn pending_connections_count_towards_the_pending_limit() {
     // It accepts and never says a word of TLS.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let config = Config::to_address(silent.local_addr().expect("an address"))

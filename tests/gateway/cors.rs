@@ -52,7 +52,7 @@ fn may_send(
 }
 
 #[tokio::test]
-async fn a_preflight_is_answered_at_the_edge() {
+async fn preflight_is_answered_by_the_gateway() {
     let (gateway, upstream) = gateway(&[PAGE], ", allow_credentials: true, max_age: 5m").await;
     let answer = preflight(&gateway, PAGE, "PUT", "content-type,x-csrf").await;
     assert_eq!(answer.status(), 204);
@@ -72,7 +72,7 @@ async fn a_preflight_is_answered_at_the_edge() {
 }
 
 #[tokio::test]
-async fn the_connection_stays_open_after_a_preflight() {
+async fn connection_stays_open_after_a_preflight() {
     let (gateway, _upstream) = gateway(&[PAGE], "").await;
     let mut wire = gateway.connect().await;
     for _ in 0..2 {
@@ -87,7 +87,7 @@ async fn the_connection_stays_open_after_a_preflight() {
 }
 
 #[tokio::test]
-async fn a_preflight_of_a_foreign_page_fails() {
+async fn preflight_of_an_unlisted_origin_fails() {
     let (gateway, upstream) = gateway(&[PAGE], "").await;
     let answer = preflight(&gateway, "https://evil.example", "GET", "").await;
     assert!(!may_send(&answer, "https://evil.example", "GET", &[], false));
@@ -97,7 +97,7 @@ async fn a_preflight_of_a_foreign_page_fails() {
 }
 
 #[tokio::test]
-async fn a_preflight_fails_for_methods_and_headers_that_are_not_listed() {
+async fn preflight_fails_for_unlisted_methods_and_headers() {
     let more = ", allow_methods: [GET, PUT], allow_headers: [x-one, Content-Type]";
     let (gateway, upstream) = gateway(&[PAGE], more).await;
     for (method, headers, allowed) in [
@@ -117,7 +117,7 @@ async fn a_preflight_fails_for_methods_and_headers_that_are_not_listed() {
 }
 
 #[tokio::test]
-async fn a_preflight_finds_the_route_of_the_request_that_it_announces() {
+async fn preflight_uses_the_route_of_the_announced_method() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::new()
         .upstream("service", &[upstream.address()])
@@ -132,7 +132,7 @@ async fn a_preflight_finds_the_route_of_the_request_that_it_announces() {
 }
 
 #[tokio::test]
-async fn options_that_is_no_preflight_goes_to_the_upstream() {
+async fn options_without_preflight_headers_reaches_the_upstream() {
     let (gateway, upstream) = gateway(&[PAGE], "").await;
     let answer = gateway.send("OPTIONS /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!((answer.status(), answer.text().as_str()), (200, "ok"));
@@ -140,7 +140,7 @@ async fn options_that_is_no_preflight_goes_to_the_upstream() {
 }
 
 #[tokio::test]
-async fn a_listed_page_may_read_and_others_may_not() {
+async fn listed_origin_may_read_and_others_may_not() {
     let (gateway, _upstream) = gateway(&[PAGE, "https://app.example"], "").await;
     for origin in [PAGE, "https://app.example"] {
         let answer = gateway.get("/", &[&format!("Origin: {origin}")]).await;
@@ -158,7 +158,7 @@ async fn a_listed_page_may_read_and_others_may_not() {
 }
 
 #[tokio::test]
-async fn origins_are_compared_whole() {
+async fn origins_are_compared_in_full() {
     let listed = ["https://example.com", "https://*.apps.example.com", "http://localhost:3000"];
     let (gateway, _upstream) = gateway(&listed, "").await;
     for (origin, allowed) in [
@@ -196,7 +196,7 @@ async fn origins_are_compared_whole() {
 }
 
 #[tokio::test]
-async fn null_is_allowed_only_when_it_is_listed() {
+async fn null_origin_is_allowed_only_when_listed() {
     for (listed, allowed) in [(&[PAGE][..], false), (&[PAGE, "null"], true)] {
         let (gateway, _upstream) = gateway(listed, "").await;
         let answer = gateway.get("/", &["Origin: null"]).await;
@@ -205,7 +205,7 @@ async fn null_is_allowed_only_when_it_is_listed() {
 }
 
 #[tokio::test]
-async fn a_star_lets_every_page_read_but_without_cookies() {
+async fn wildcard_allows_every_origin_without_credentials() {
     let (gateway, _upstream) = gateway(&["*"], "").await;
     let answer = gateway.get("/", &["Origin: https://any.example"]).await;
     assert!(may_read(&answer.head, "https://any.example", false));
@@ -213,14 +213,14 @@ async fn a_star_lets_every_page_read_but_without_cookies() {
 }
 
 #[tokio::test]
-async fn credentials_are_allowed_when_the_file_says_so() {
+async fn allow_credentials_permits_credentials() {
     let (gateway, _upstream) = gateway(&[PAGE], ", allow_credentials: true").await;
     let answer = gateway.get("/", &[&format!("Origin: {PAGE}")]).await;
     assert!(may_read(&answer.head, PAGE, true), "{}", answer.head.text);
 }
 
 #[tokio::test]
-async fn exposed_headers_are_named() {
+async fn exposed_headers_are_listed() {
     let (gateway, _upstream) = gateway(&[PAGE], ", expose_headers: [x-total, etag]").await;
     let answer = gateway.get("/", &[&format!("Origin: {PAGE}")]).await;
     let mut exposed = answer.head.list("access-control-expose-headers");
@@ -229,7 +229,7 @@ async fn exposed_headers_are_named() {
 }
 
 #[tokio::test]
-async fn the_upstreams_own_answers_are_replaced_never_doubled() {
+async fn cors_headers_of_the_upstream_are_replaced() {
     let upstream = Upstream::answering(|_| {
         respond(
             "200 OK",
@@ -259,7 +259,7 @@ async fn the_upstreams_own_answers_are_replaced_never_doubled() {
 }
 
 #[tokio::test]
-async fn the_gateways_own_errors_can_be_read_by_the_page() {
+async fn gateway_errors_are_readable_by_listed_origins() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::new()
         .upstream("down", &[format!("127.0.0.1:{}", free_port())])
@@ -291,7 +291,7 @@ async fn the_gateways_own_errors_can_be_read_by_the_page() {
 }
 
 #[tokio::test]
-async fn a_route_may_have_its_own_policy_or_none() {
+async fn route_policy_replaces_or_disables_the_global_policy() {
     let upstream = Upstream::answering(|request| match request.head.target() {
         "/off" => respond("200 OK", &["Access-Control-Allow-Origin: https://theirs.example"], ""),
         _ => ok("ok"),
@@ -327,7 +327,7 @@ async fn a_route_may_have_its_own_policy_or_none() {
 }
 
 #[tokio::test]
-async fn without_a_policy_cors_is_left_to_the_service() {
+async fn without_a_policy_cors_headers_of_the_service_pass() {
     const THEIRS: [&str; 4] = [
         "Access-Control-Allow-Origin: https://app.test",
         "Access-Control-Allow-Credentials: true",
@@ -361,7 +361,7 @@ async fn without_a_policy_cors_is_left_to_the_service() {
 }
 
 #[tokio::test]
-async fn a_star_takes_origins_without_a_host() {
+async fn wildcard_allows_origins_without_a_host() {
     let (gateway, _upstream) = gateway(&["*"], "").await;
     for origin in ["file://", "qrc://", "content://", "local://", "null", "https://a.example"] {
         let answer = gateway.get("/", &[&format!("Origin: {origin}")]).await;
@@ -371,7 +371,7 @@ async fn a_star_takes_origins_without_a_host() {
 }
 
 #[tokio::test]
-async fn a_scheme_without_a_host_can_be_listed() {
+async fn origin_without_a_host_can_be_listed() {
     let (gateway, _upstream) = gateway(&["file://"], "").await;
     for (origin, allowed) in [("file://", true), ("qrc://", false), ("file://host", false)] {
         let answer = gateway.get("/", &[&format!("Origin: {origin}")]).await;

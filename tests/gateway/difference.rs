@@ -53,7 +53,7 @@ fn lines(run: &Cli) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_somebody_would_notice_is_a_difference_and_nothing_else() {
+async fn diff_reports_only_observable_changes() {
     for same in [
         format!("# An edit that nobody notices.\n{SHOP}"),
         SHOP.replace("timeouts: {read: 5s}", "timeouts: {read: 5000ms, write: 1m}"),
@@ -97,7 +97,7 @@ async fn what_somebody_would_notice_is_a_difference_and_nothing_else() {
 
 /// What is not in what a route does, each with its path in the file.
 #[tokio::test]
-async fn settings_of_all_kinds_are_told_by_their_paths() {
+async fn diff_names_changed_settings_by_path() {
     let old = format!(
         "{SHOP}limits: {{uri_size: 8KiB}}\ntrusted_proxies: [10.0.0.0/8]\n\
          admin: {{address: \"127.0.0.1:9901\", token: 0123456789abcdef}}\n"
@@ -139,7 +139,7 @@ async fn settings_of_all_kinds_are_told_by_their_paths() {
 }
 
 #[tokio::test]
-async fn each_setting_of_a_route_and_its_upstream_is_named_beside_others() {
+async fn diff_lists_every_changed_setting_of_a_route() {
     let from = "timeouts: {read: 5s}";
     let new = SHOP
         .replace(
@@ -177,7 +177,7 @@ routes:
 ";
 
 #[tokio::test]
-async fn routes_that_change_places_change_who_wins() {
+async fn diff_reports_reordered_routes_that_overlap() {
     let (before, routes) = OVERLAP.split_once("routes:\n").expect("routes");
     let swapped: Vec<&str> = routes.lines().rev().collect();
     let swapped = format!("{before}routes:\n{}\n", swapped.join("\n"));
@@ -195,7 +195,7 @@ async fn routes_that_change_places_change_who_wins() {
 }
 
 #[tokio::test]
-async fn requests_that_another_route_takes_are_told() {
+async fn diff_reports_requests_that_another_route_takes() {
     let fresh = "  - {name: c, match: {path_prefix: /api/v1/orders}, upstream: users}\n";
     let told_of = told(SHOP, &format!("{SHOP}{fresh}")).await;
     let moved = told_of["moved"].as_array().expect("a list");
@@ -218,7 +218,7 @@ async fn requests_that_another_route_takes_are_told() {
 }
 
 #[tokio::test]
-async fn sessions_are_told_by_what_becomes_of_them() {
+async fn diff_reports_the_impact_on_sessions() {
     let of = |route: &str, policy: &str| {
         format!(
             "  - {{name: {route}, match: {{path_prefix: /{route}}}, upstream: orders, \
@@ -242,7 +242,7 @@ async fn sessions_are_told_by_what_becomes_of_them() {
 }
 
 #[tokio::test]
-async fn included_files_and_variables_count() {
+async fn diff_reads_included_files_and_variables() {
     let folder = TempDir::new().expect("a folder");
     std::fs::create_dir(folder.path().join("conf.d")).expect("a folder");
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
@@ -269,7 +269,7 @@ async fn included_files_and_variables_count() {
 }
 
 #[tokio::test]
-async fn the_gateway_that_runs_counts_its_sessions() {
+async fn diff_running_counts_the_affected_sessions() {
     let (upstream, admin) = (Upstream::echo().await, Admin::new());
     let config = Config::to(&upstream).top(&admin.section());
     let gateway = config.start().await;
@@ -298,7 +298,7 @@ async fn the_gateway_that_runs_counts_its_sessions() {
 }
 
 #[tokio::test]
-async fn no_version_of_the_history_is_without_what_it_changed() {
+async fn every_version_in_the_history_lists_its_changes() {
     let upstream = Upstream::answering(|_| ok("")).await;
     let admin = Admin::new();
     let config = Config::to(&upstream).top(&admin.section());
@@ -350,7 +350,7 @@ async fn on_a_terminal(folder: &Path, no_color: Option<&str>) -> String {
 }
 
 #[tokio::test]
-async fn colours_are_for_terminals_and_for_who_wants_them() {
+async fn diff_is_coloured_on_a_terminal_or_on_request() {
     let folder = TempDir::new().expect("a folder");
     std::fs::write(folder.path().join("old.yaml"), SHOP).expect("a file");
     let new = SHOP.replace("read: 5s", "read: 9s");

@@ -34,7 +34,7 @@ async fn are_asked(gateway: &Gateway, expected: &[&str]) {
 }
 
 #[tokio::test]
-async fn services_with_ports_and_weights() {
+async fn srv_ports_and_weights_are_used() {
     let (a, b) = (Upstream::saying("a").await, Upstream::saying("b").await);
     let dns = Dns::start().await;
     dns.set_addresses("host.test", &[Ipv4Addr::LOCALHOST]);
@@ -53,7 +53,7 @@ async fn services_with_ports_and_weights() {
 }
 
 #[tokio::test]
-async fn those_of_a_later_priority_stand_in() {
+async fn srv_targets_of_a_later_priority_are_backups() {
     let b = Upstream::saying("b").await;
     let dns = Dns::start().await;
     dns.set_addresses("host.test", &[Ipv4Addr::LOCALHOST]);
@@ -69,7 +69,7 @@ async fn those_of_a_later_priority_stand_in() {
 }
 
 #[tokio::test]
-async fn each_address_of_a_name_and_open_sockets_stay() {
+async fn address_changes_keep_open_sockets() {
     let port = free_port();
     let address = |last: u8| Ipv4Addr::new(127, 0, 0, last);
     let at = |last: u8| SocketAddr::from((address(last), port));
@@ -95,7 +95,7 @@ async fn each_address_of_a_name_and_open_sockets_stay() {
 }
 
 #[tokio::test]
-async fn addresses_of_ipv6_are_endpoints_as_well() {
+async fn ipv6_addresses_are_endpoints() {
     let dns = Dns::start().await;
     let (four, six) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
     let a = Upstream::saying("four").await;
@@ -125,7 +125,7 @@ async fn addresses_of_ipv6_are_endpoints_as_well() {
 }
 
 #[tokio::test]
-async fn what_was_said_last_holds_while_nothing_is_said() {
+async fn last_dns_answer_is_used_while_dns_is_silent() {
     let a = Upstream::saying("a").await;
     let dns = Dns::start().await;
     dns.set_addresses("app.test", &[Ipv4Addr::LOCALHOST]);
@@ -149,7 +149,7 @@ async fn what_was_said_last_holds_while_nothing_is_said() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_knows_is_503_until_somebody_does() {
+async fn unknown_name_is_503_until_it_resolves() {
     let a = Upstream::saying("a").await;
     let dns = Dns::start().await;
     let host = format!("{{host: \"app.test:{}\"}}", a.address().port());
@@ -164,7 +164,7 @@ async fn a_name_that_nobody_knows_is_503_until_somebody_does() {
 }
 
 #[tokio::test]
-async fn a_reload_may_bring_it() {
+async fn reload_can_add_discovery_without_an_error() {
     let (a, b) = (Upstream::saying("a").await, Upstream::saying("b").await);
     let dns = Dns::start().await;
     dns.set_addresses("app.test", &[Ipv4Addr::LOCALHOST]);
@@ -180,7 +180,7 @@ async fn a_reload_may_bring_it() {
 }
 
 #[tokio::test]
-async fn an_address_is_nothing_to_ask_for() {
+async fn address_as_discovery_host_is_refused() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let yaml = "listeners: [{address: \"127.0.0.1:1\"}]\n\
         upstreams: {a: {discover: {host: \"127.0.0.1:80\"}}}\n\
@@ -192,7 +192,7 @@ async fn an_address_is_nothing_to_ask_for() {
 }
 
 #[tokio::test]
-async fn targets_that_resolve_are_used_whatever_becomes_of_the_others() {
+async fn resolvable_srv_targets_are_used_when_others_fail() {
     let (a, b) = (Upstream::saying("a").await, Upstream::saying("b").await);
     let dns = Dns::start().await;
     dns.set_addresses("host.test", &[Ipv4Addr::LOCALHOST]);
@@ -243,7 +243,7 @@ async fn rfc2782_root_target_removes_the_endpoints_and_is_not_looked_up() {
 }
 
 #[tokio::test]
-async fn silent_target_holds_back_no_other() {
+async fn silent_srv_target_does_not_delay_others() {
     let a = Upstream::saying("a").await;
     let dns = Dns::start().await;
     dns.set_addresses("host.test", &[Ipv4Addr::LOCALHOST]);
@@ -259,7 +259,7 @@ async fn silent_target_holds_back_no_other() {
 }
 
 #[tokio::test]
-async fn silent_aaaa_holds_back_no_address_of_ipv4() {
+async fn silent_aaaa_query_does_not_delay_ipv4() {
     let a = Upstream::saying("a").await;
     let dns = Dns::start().await;
     dns.ignore(RecordType::AAAA);
@@ -273,7 +273,7 @@ async fn silent_aaaa_holds_back_no_address_of_ipv4() {
 }
 
 #[tokio::test]
-async fn answer_that_is_cut_short_is_asked_for_by_tcp() {
+async fn truncated_dns_answer_is_queried_over_tcp() {
     let (a, b) = (Upstream::saying("a").await, Upstream::saying("b").await);
     let dns = Dns::start().await;
     dns.truncate();
@@ -287,7 +287,7 @@ async fn answer_that_is_cut_short_is_asked_for_by_tcp() {
 }
 
 #[tokio::test]
-async fn an_upstream_without_endpoints_says_where_they_should_have_come_from() {
+async fn upstream_without_endpoints_names_its_empty_sources() {
     let a = Upstream::saying("a").await;
     let dns = Dns::start().await;
     dns.set_addresses("host.test", &[Ipv4Addr::LOCALHOST]);
@@ -324,7 +324,7 @@ async fn an_upstream_without_endpoints_says_where_they_should_have_come_from() {
 }
 
 #[tokio::test]
-async fn rfc1034_3_6_2_address_of_another_name_is_no_endpoint() {
+async fn rfc1034_3_6_2_address_of_an_unrelated_name_is_ignored() {
     let service = Upstream::saying("right").await;
     let port = service.address().port();
     let stray = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 9), port));

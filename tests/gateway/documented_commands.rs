@@ -100,7 +100,7 @@ fn folder(config: &Config, port: u16) -> TempDir {
 }
 
 #[tokio::test]
-async fn every_command_that_is_documented_does_what_it_says() {
+async fn every_documented_command_runs_as_described() {
     let (upstream, admin) = (Upstream::echo().await, Admin::new());
     let origins = ["http://localhost:5173", "https://app.example.com"];
     let config = Config::to(&upstream).top(&admin.section()).cors(&origins, "");

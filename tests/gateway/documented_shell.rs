@@ -13,14 +13,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 const RUN: [(&str, &str, &str); 10] = [
     ("", "tidegate ", "documented_commands"),
     ("README.md", "curl ", "readme"),
-    ("", "make ", "make_knows_every_target"),
-    ("docs/access-log.md", "jq ", "jq_reads_the_access_log"),
-    ("docs/admin.md", "curl ", "curl_asks_the_admin_endpoint"),
-    ("docs/explain.md", "curl ", "curl_is_told_what_becomes_of_a_request"),
-    ("docs/conformance.md", "tests/autobahn/run ", "programs_know_their_options"),
-    ("benches/README.md", "benches/run ", "the_benchmarks_understand_what_is_asked"),
-    ("benches/README.md", "benches/soak", "programs_know_their_options"),
-    ("benches/README.md", "benches/reload_sockets", "programs_know_their_options"),
+    ("", "make ", "every_documented_make_target_exists"),
+    ("docs/access-log.md", "jq ", "documented_jq_queries_read_the_access_log"),
+    ("docs/admin.md", "curl ", "documented_curl_commands_query_the_admin_endpoint"),
+    ("docs/explain.md", "curl ", "documented_curl_command_gets_an_explanation"),
+    ("docs/conformance.md", "tests/autobahn/run ", "documented_program_options_are_in_their_help"),
+    ("benches/README.md", "benches/run ", "documented_benchmark_options_are_accepted"),
+    ("benches/README.md", "benches/soak", "documented_program_options_are_in_their_help"),
+    ("benches/README.md", "benches/reload_sockets", "documented_program_options_are_in_their_help"),
 ];
 
 /// What is not run, by page and how it begins, and why.
@@ -71,7 +71,7 @@ fn is_it(page: &str, command: &str, of: &str, start: &str) -> bool {
 }
 
 #[test]
-fn every_command_is_run_or_has_a_reason() {
+fn every_documented_shell_command_is_run_or_excused() {
     let all = commands();
     assert!(all.len() > 50, "{all:#?}");
     for (page, command) in &all {
@@ -97,7 +97,7 @@ fn commented(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn every_command_in_a_comment_names_what_is_there() {
+fn commands_in_comments_name_existing_files() {
     let mut seen = BTreeSet::new();
     for pattern in ["docker/**/*", "conf/systemd/*"] {
         let files = glob::glob(&format!("{HERE}/{pattern}")).expect("a pattern");
@@ -127,8 +127,8 @@ fn every_command_in_a_comment_names_what_is_there() {
 }
 
 #[tokio::test]
-async fn make_knows_every_target() {
-    let shown = of("make_knows_every_target");
+async fn every_documented_make_target_exists() {
+    let shown = of("every_documented_make_target_exists");
     let mut targets: BTreeSet<String> = shown.iter().map(|it| it["make ".len()..].into()).collect();
     for (_, text) in pages() {
         // Within a line, between backticks.
@@ -149,7 +149,7 @@ async fn make_knows_every_target() {
 }
 
 #[tokio::test]
-async fn what_contributing_names_is_there() {
+async fn files_named_in_contributing_exist() {
     let text = std::fs::read_to_string(format!("{HERE}/CONTRIBUTING.md")).expect("a page");
     let table = text.lines().filter(|line| line.starts_with("| `"));
     let first: Vec<&str> = table.filter_map(|line| line.split('`').nth(1)).collect();
@@ -167,8 +167,8 @@ async fn what_contributing_names_is_there() {
 }
 
 #[tokio::test]
-async fn the_benchmarks_understand_what_is_asked() {
-    for command in of("the_benchmarks_understand_what_is_asked") {
+async fn documented_benchmark_options_are_accepted() {
+    for command in of("documented_benchmark_options_are_accepted") {
         // Nothing else is wrong with it when this is what is: the run itself takes minutes.
         let ended = bash(Path::new(HERE), &format!("{command} --rounds 0"), &[]).await;
         let told = "error: --rounds, --seconds and --tunnels are 1 or more";
@@ -177,8 +177,8 @@ async fn the_benchmarks_understand_what_is_asked() {
 }
 
 #[tokio::test]
-async fn programs_know_their_options() {
-    for command in of("programs_know_their_options") {
+async fn documented_program_options_are_in_their_help() {
+    for command in of("documented_program_options_are_in_their_help") {
         let program = command.split_whitespace().next().expect("a program");
         let help = bash(Path::new(HERE), &format!("{program} --help"), &[]).await;
         assert_eq!(help.code, Some(0), "{program}\n{}", help.stderr);
@@ -223,10 +223,10 @@ async fn lines_of(gateway: &Gateway, name: &str, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn jq_reads_the_access_log() {
+async fn documented_jq_queries_read_the_access_log() {
     let (gateway, _upstream) = logged().await;
     let mut told = Vec::new();
-    for command in of("jq_reads_the_access_log") {
+    for command in of("documented_jq_queries_read_the_access_log") {
         let ended = bash(gateway.folder(), &command, &[]).await;
         assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{command}");
         told.push(ended.stdout);
@@ -246,7 +246,7 @@ async fn jq_reads_the_access_log() {
 }
 
 #[tokio::test]
-async fn logrotate_loses_no_line() {
+async fn documented_logrotate_configuration_loses_no_line() {
     let (gateway, _upstream) = logged().await;
     let mut rotations = blocks();
     rotations.retain(|block| block.text.contains("postrotate"));
@@ -272,13 +272,13 @@ async fn logrotate_loses_no_line() {
 }
 
 #[tokio::test]
-async fn curl_asks_the_admin_endpoint() {
+async fn documented_curl_commands_query_the_admin_endpoint() {
     let (upstream, admin) = (Upstream::echo().await, Admin::new());
     let gateway = Config::to(&upstream).top(&admin.section()).start().await;
     gateway.get("/", &[]).await;
     until("it is counted", async || admin.get("/routes").await["routes"][0]["requests"] == 1).await;
     let mut told = Vec::new();
-    for command in of("curl_asks_the_admin_endpoint") {
+    for command in of("documented_curl_commands_query_the_admin_endpoint") {
         let command = command.replace("127.0.0.1:9901", &admin.address());
         let ended = bash(gateway.folder(), &command, &[("TIDEGATE_ADMIN_TOKEN", TOKEN)]).await;
         assert_eq!(ended.code, Some(0), "{command}\n{}", ended.stderr);
@@ -293,10 +293,10 @@ async fn curl_asks_the_admin_endpoint() {
 }
 
 #[tokio::test]
-async fn curl_is_told_what_becomes_of_a_request() {
+async fn documented_curl_command_gets_an_explanation() {
     let (upstream, admin) = (Upstream::echo().await, Admin::new());
     let gateway = Config::to(&upstream).top(&admin.section()).start().await;
-    for command in of("curl_is_told_what_becomes_of_a_request") {
+    for command in of("documented_curl_command_gets_an_explanation") {
         let command = command.replace("localhost:3000", &gateway.address().to_string());
         let ended = bash(gateway.folder(), &command, &[("TIDEGATE_ADMIN_TOKEN", TOKEN)]).await;
         let told = ended.stdout.trim().strip_prefix("x-tidegate-explain: ");
@@ -306,7 +306,7 @@ async fn curl_is_told_what_becomes_of_a_request() {
 }
 
 #[tokio::test]
-async fn the_unit_runs_and_reloads_the_gateway() {
+async fn systemd_unit_starts_and_reloads_the_gateway() {
     let unit = std::fs::read_to_string(format!("{HERE}/conf/systemd/tidegate.service"));
     let unit = unit.expect("a unit");
     let line = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).expect(key);

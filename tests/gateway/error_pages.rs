@@ -35,7 +35,7 @@ async fn browse(gateway: &Gateway, target: &str) -> Response {
 }
 
 #[tokio::test]
-async fn a_browser_gets_the_page_and_a_program_gets_json() {
+async fn browser_gets_the_error_page_and_a_program_json() {
     let folder = pages();
     let upstream = Upstream::answering(|_| respond("500 Oh", &["X-A: 1"], "theirs")).await;
     let gateway = config(&folder, &upstream, "").start().await;
@@ -63,7 +63,7 @@ async fn a_browser_gets_the_page_and_a_program_gets_json() {
 }
 
 #[tokio::test]
-async fn errors_of_upstreams_get_it_where_the_file_says_so() {
+async fn upstream_errors_get_the_page_where_configured() {
     let folder = pages();
     let upstream = Upstream::answering(|request| match request.head.target() {
         "/s/401" => {
@@ -92,7 +92,7 @@ async fn errors_of_upstreams_get_it_where_the_file_says_so() {
 }
 
 #[tokio::test]
-async fn a_page_keeps_what_the_status_requires_and_what_scripts_need() {
+async fn error_page_keeps_headers_that_the_status_requires() {
     let folder = pages();
     let upstream = Upstream::answering(|request| {
         let (status, field) = match request.head.target() {
@@ -135,7 +135,7 @@ async fn a_page_keeps_what_the_status_requires_and_what_scripts_need() {
 }
 
 #[tokio::test]
-async fn a_page_is_read_again_on_sighup_and_a_bad_one_is_told() {
+async fn error_page_is_reread_on_sighup_and_a_bad_one_refused() {
     let folder = pages();
     let upstream = Upstream::saying("ok").await;
     let config = config(&folder, &upstream, "");
@@ -161,7 +161,7 @@ async fn a_page_is_read_again_on_sighup_and_a_bad_one_is_told() {
 }
 
 #[tokio::test]
-async fn a_program_gets_the_operators_own_json() {
+async fn program_gets_the_configured_json_error() {
     let folder = pages();
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);

@@ -38,7 +38,7 @@ async fn explain(folder: &Path, arguments: &[&str]) -> Cli {
 }
 
 #[tokio::test]
-async fn the_route_why_and_who_else_came_close() {
+async fn explain_names_the_route_its_reasons_and_near_misses() {
     let folder = TempDir::new().expect("a folder");
     let run = explain(folder.path(), &["http://shop.test:3000/api/v1/users/7?x=1"]).await;
     assert_eq!(run.code, Some(0), "{}", run.all());
@@ -61,7 +61,7 @@ async fn the_route_why_and_who_else_came_close() {
 }
 
 #[tokio::test]
-async fn misses_redirects_methods_and_answers() {
+async fn explain_shows_misses_redirects_and_fixed_responses() {
     let folder = TempDir::new().expect("a folder");
     for (arguments, code, told) in [
         (&["http://localhost:3000/api/v2"][..], 1, "404: no route takes it"),
@@ -95,7 +95,7 @@ async fn misses_redirects_methods_and_answers() {
 }
 
 #[tokio::test]
-async fn what_the_gateway_refuses_by_itself_and_exit_status_2() {
+async fn explain_shows_rejections_with_exit_status_2() {
     let folder = TempDir::new().expect("a folder");
     let long = format!("http://x:3000/{}", "x".repeat(17_000));
     for (arguments, told) in [
@@ -151,7 +151,7 @@ routes:
 ";
 
 #[tokio::test]
-async fn who_asks_matters_and_each_setting_is_told() {
+async fn explain_depends_on_the_client_and_lists_settings() {
     let folder = TempDir::new().expect("a folder");
     std::fs::write(folder.path().join("s.yaml"), SETTINGS).expect("a file");
     let explain = async |more: &[&str]| {
@@ -190,7 +190,7 @@ async fn who_asks_matters_and_each_setting_is_told() {
 }
 
 #[tokio::test]
-async fn the_admin_endpoint_is_told_who_asks() {
+async fn admin_explain_takes_the_client_address() {
     let (upstream, admin) = (Upstream::saying("hello").await, Admin::new());
     let config = Config::to(&upstream).with("maintenance: {allow: [192.0.2.0/24]}");
     let gateway = config.top(&admin.section()).start().await;
@@ -211,7 +211,7 @@ async fn the_admin_endpoint_is_told_who_asks() {
 }
 
 #[tokio::test]
-async fn as_json_and_of_the_gateway_that_runs() {
+async fn explain_running_prints_json_without_sending_the_request() {
     let upstream = Upstream::saying("hello").await;
     let admin = format!("127.0.0.1:{}", free_port());
     let config = Config::to(&upstream).top(&format!("admin: {{address: \"{admin}\"}}"));
@@ -244,7 +244,7 @@ tests:
 
 /// Each edit changes what somebody gets, and is caught by the tests that stand in the file.
 #[tokio::test]
-async fn tests_in_the_file_catch_edits_that_change_what_it_does() {
+async fn tests_in_the_file_catch_edits_that_change_behaviour() {
     let folder = TempDir::new().expect("a folder");
     let check = async |yaml: &str| {
         std::fs::write(folder.path().join("t.yaml"), yaml).expect("a file");
@@ -278,7 +278,7 @@ async fn tests_in_the_file_catch_edits_that_change_what_it_does() {
 }
 
 #[tokio::test]
-async fn a_reload_whose_tests_fail_is_refused() {
+async fn reload_with_failing_tests_is_refused() {
     let (one, other) = (Upstream::saying("one").await, Upstream::saying("other").await);
     let config = |upstream: &str| {
         Config::new()
@@ -296,7 +296,7 @@ async fn a_reload_whose_tests_fail_is_refused() {
 }
 
 #[tokio::test]
-async fn a_response_tells_who_has_the_token_and_nobody_else() {
+async fn explain_header_is_sent_only_with_the_admin_token() {
     let (upstream, admin) = (Upstream::answering(|_| ok("")).await, Admin::new());
     let config = Config::to(&upstream).with("rewrite: {prefix: /v1}").top(&admin.section());
     let gateway = config.with("headers: {response: {set: {X-Set: here}}}").start().await;
@@ -320,7 +320,7 @@ async fn a_response_tells_who_has_the_token_and_nobody_else() {
 /// One that is refused, for what it is or for the state of the gateway, is not told to have been
 /// forwarded; neither is one whose upstream has failed told to have had its answer.
 #[tokio::test]
-async fn a_response_tells_what_has_become_of_its_very_request() {
+async fn explain_header_describes_the_outcome_of_its_request() {
     let (upstream, admin) = (Upstream::echo().await, Admin::new());
     let gateway = Config::new()
         .upstream("service", &[upstream.address()])
@@ -359,7 +359,7 @@ async fn a_response_tells_what_has_become_of_its_very_request() {
 }
 
 #[tokio::test]
-async fn targets_are_explained_as_clients_send_them() {
+async fn explain_encodes_targets_as_clients_do() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).start().await;
     let file = gateway.file().display().to_string();

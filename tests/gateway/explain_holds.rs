@@ -24,7 +24,7 @@ fn requests() -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_proxy_does_what_it_says_to_random_requests_of_random_tables() {
+async fn explanation_matches_behaviour_for_random_requests_and_tables() {
     let seed = std::env::var("TIDEGATE_EXPLAIN_SEED").ok().and_then(|it| it.parse().ok());
     let base: u64 = seed.unwrap_or(7);
     let each = requests().div_ceil(TABLES * CLIENTS);

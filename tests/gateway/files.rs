@@ -45,7 +45,7 @@ async fn serving(folder: &TempDir, more: &[&str]) -> Gateway {
 }
 
 #[tokio::test]
-async fn files_are_served_by_their_names() {
+async fn files_of_the_folder_are_served() {
     let folder = front_end();
     let gateway = serving(&folder, &[]).await;
     for (target, body, content_type) in [
@@ -87,7 +87,7 @@ async fn files_are_served_by_their_names() {
 }
 
 #[tokio::test]
-async fn nothing_else_of_the_machine_is() {
+async fn files_outside_the_folder_are_never_served() {
     let folder = front_end();
     let gateway = serving(&folder, &[]).await;
     for target in [
@@ -120,7 +120,7 @@ async fn nothing_else_of_the_machine_is() {
 }
 
 #[tokio::test]
-async fn rfc9110_13_a_client_that_has_it_is_not_sent_it_again() {
+async fn rfc9110_13_unchanged_file_is_answered_304() {
     let folder = front_end();
     let gateway = serving(&folder, &[]).await;
     let first = gateway.get("/app.js", &[]).await;
@@ -143,7 +143,7 @@ async fn rfc9110_13_a_client_that_has_it_is_not_sent_it_again() {
 }
 
 #[tokio::test]
-async fn rfc9110_14_a_part_is_sent_to_who_asks_for_one() {
+async fn rfc9110_14_range_of_a_file_is_answered_206() {
     let folder = front_end();
     let gateway = serving(&folder, &["compression: {min_size: 1B}"]).await;
     for (range, status, content_range, body) in [
@@ -175,7 +175,7 @@ async fn rfc9110_14_a_part_is_sent_to_who_asks_for_one() {
 }
 
 #[tokio::test]
-async fn a_large_file_takes_no_memory() {
+async fn large_file_is_served_with_little_memory() {
     const SIZE: u64 = 256 << 20;
     let folder = front_end();
     let large = fs::File::create(folder.path().join("site/large.bin")).expect("a file");
@@ -197,7 +197,7 @@ async fn a_large_file_takes_no_memory() {
 }
 
 #[tokio::test]
-async fn a_deployment_may_replace_the_folder_and_a_prefix_may_go() {
+async fn replaced_folder_is_served_and_a_prefix_removed() {
     let folder = front_end();
     let link = folder.path().join("current");
     std::os::unix::fs::symlink(folder.path().join("site"), &link).expect("a link");
@@ -228,7 +228,7 @@ async fn a_deployment_may_replace_the_folder_and_a_prefix_may_go() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_not_there_is_told() {
+async fn missing_folder_is_refused_by_check() {
     let folder = front_end();
     let file = folder.path().join("tidegate.yaml");
     let secret = folder.path().join("secret.txt");

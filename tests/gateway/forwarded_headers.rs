@@ -21,7 +21,7 @@ async fn forwarded(top: &str, fields: &[&str]) -> Head {
 }
 
 #[tokio::test]
-async fn the_upstream_is_told_client_scheme_and_host() {
+async fn upstream_gets_client_scheme_and_host() {
     let head = forwarded("", &["Host: shop.test:81"]).await;
     assert_eq!(head.only("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(head.only("x-forwarded-proto"), Some("http"));
@@ -30,7 +30,7 @@ async fn the_upstream_is_told_client_scheme_and_host() {
 }
 
 #[tokio::test]
-async fn a_clients_own_values_are_dropped() {
+async fn forwarded_headers_of_clients_are_dropped() {
     let head = forwarded(
         "",
         &[
@@ -53,14 +53,14 @@ async fn a_clients_own_values_are_dropped() {
 }
 
 #[tokio::test]
-async fn kin_of_these_fields_are_no_back_door() {
+async fn related_headers_of_clients_are_dropped() {
     let head = forwarded("", &["X-Forwarded-Port: 443", "X-Real-IP: 6.6.6.6"]).await;
     assert!(!head.text.contains("6.6.6.6"), "{}", head.text);
     assert_ne!(head.get("x-forwarded-port"), Some("443"));
 }
 
 #[tokio::test]
-async fn a_trusted_proxys_values_are_kept_and_added_to() {
+async fn forwarded_headers_of_trusted_proxies_are_extended() {
     let (gateway, upstream) = gateway(TRUSTED).await;
     let fields = [
         "Host: edge.test",
@@ -85,7 +85,7 @@ async fn a_trusted_proxys_values_are_kept_and_added_to() {
 }
 
 #[tokio::test]
-async fn the_client_is_the_last_address_that_no_trusted_proxy_has() {
+async fn client_is_the_last_untrusted_address() {
     let (gateway, _upstream) = gateway("trusted_proxies: [127.0.0.1/32, 10.0.0.0/8]").await;
     for (number, (chain, client)) in [
         ("6.6.6.6, 203.0.113.7, 10.1.1.1", "203.0.113.7"),
@@ -102,7 +102,7 @@ async fn the_client_is_the_last_address_that_no_trusted_proxy_has() {
 }
 
 #[tokio::test]
-async fn bytes_beyond_ascii_make_nobody_the_trusted_proxy() {
+async fn non_ascii_bytes_do_not_impersonate_a_trusted_proxy() {
     let (gateway, _upstream) = gateway("trusted_proxies: [127.0.0.1/32, 10.0.0.0/8]").await;
     for (number, (list, client)) in [
         (&b"X-Forwarded-For: \xff, 203.0.113.7"[..], "203.0.113.7"),
@@ -123,7 +123,7 @@ async fn bytes_beyond_ascii_make_nobody_the_trusted_proxy() {
 }
 
 #[tokio::test]
-async fn trust_is_given_to_the_listed_networks_alone() {
+async fn only_listed_networks_are_trusted() {
     let head =
         forwarded("trusted_proxies: [10.0.0.0/8, \"::1/128\"]", &["X-Forwarded-For: 6.6.6.6"])
             .await;
@@ -131,7 +131,7 @@ async fn trust_is_given_to_the_listed_networks_alone() {
 }
 
 #[tokio::test]
-async fn each_request_has_an_id_here_and_there() {
+async fn request_id_is_sent_to_client_and_upstream() {
     let (gateway, upstream) = gateway("").await;
     let mut ids = Vec::new();
     for number in 0..3 {
@@ -145,7 +145,7 @@ async fn each_request_has_an_id_here_and_there() {
 }
 
 #[tokio::test]
-async fn the_upstreams_own_request_id_does_not_double_ours() {
+async fn request_id_of_the_upstream_is_replaced() {
     let upstream =
         Upstream::answering(|_| tidegate_testing::respond("200 OK", &["X-Request-Id: theirs"], ""))
             .await;
@@ -156,7 +156,7 @@ async fn the_upstreams_own_request_id_does_not_double_ours() {
 }
 
 #[tokio::test]
-async fn a_trusted_proxys_id_that_could_forge_a_log_line_is_replaced() {
+async fn malformed_request_id_of_a_trusted_proxy_is_replaced() {
     let head = forwarded(TRUSTED, &["X-Request-Id: a\" b"]).await;
     assert!(!head.only("x-request-id").expect("an id").contains('"'), "{}", head.text);
     let head = forwarded(TRUSTED, &[&format!("X-Request-Id: {}", "x".repeat(5000))]).await;
@@ -164,7 +164,7 @@ async fn a_trusted_proxys_id_that_could_forge_a_log_line_is_replaced() {
 }
 
 #[tokio::test]
-async fn trace_context_passes() {
+async fn trace_context_is_forwarded() {
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let parent = format!("traceparent: {PARENT}");
     let head = forwarded("", &[&parent, "tracestate: a=1,b=2", "baggage: k=v"]).await;
@@ -174,7 +174,7 @@ async fn trace_context_passes() {
 }
 
 #[tokio::test]
-async fn rfc9110_7_6_1_hop_by_hop_fields_stay_on_their_hop() {
+async fn rfc9110_7_6_1_hop_by_hop_request_headers_are_not_forwarded() {
     let head = forwarded(
         "",
         &[
@@ -195,7 +195,7 @@ async fn rfc9110_7_6_1_hop_by_hop_fields_stay_on_their_hop() {
 }
 
 #[tokio::test]
-async fn what_connection_names_cannot_strip_what_the_gateway_says() {
+async fn connection_header_cannot_remove_forwarded_headers() {
     for named in ["X-Forwarded-For", "X-Request-Id", "Forwarded", "X-Forwarded-Proto", "Host"] {
         let (gateway, upstream) = gateway("").await;
         let answer = gateway.get("/", &[&format!("Connection: {named}")]).await;
@@ -211,7 +211,7 @@ async fn what_connection_names_cannot_strip_what_the_gateway_says() {
 }
 
 #[tokio::test]
-async fn the_upstreams_hop_by_hop_fields_stay_on_theirs() {
+async fn hop_by_hop_response_headers_are_not_forwarded() {
     let upstream = Upstream::answering(|_| {
         let fields =
             ["Connection: X-Inner", "X-Inner: secret", "Keep-Alive: timeout=9", "X-Outer: stays"];
@@ -226,7 +226,7 @@ async fn the_upstreams_hop_by_hop_fields_stay_on_theirs() {
 }
 
 #[tokio::test]
-async fn a_websockets_handshake_is_told_the_same() {
+async fn websocket_handshake_gets_the_same_forwarded_headers() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).start().await;
     let handshake = tidegate_testing::Handshake::to("/ws")
@@ -254,7 +254,7 @@ async fn believed(fields: &[&str]) -> (Option<String>, Option<String>, Head) {
 }
 
 #[tokio::test]
-async fn rfc7239_a_trusted_proxy_that_sends_forwarded_alone_is_believed() {
+async fn rfc7239_forwarded_alone_of_a_trusted_proxy_is_used() {
     for (forwarded, client, scheme) in [
         ("for=203.0.113.7;proto=https;host=shop.test", "203.0.113.7", "https"),
         ("For=\"[2001:db8::7]:4711\"; Proto=HTTPS", "2001:db8::7", "https"),
@@ -283,7 +283,7 @@ async fn rfc7239_a_trusted_proxy_that_sends_forwarded_alone_is_believed() {
 }
 
 #[tokio::test]
-async fn rfc7239_7_4_what_x_forwarded_says_is_told_in_forwarded_too() {
+async fn rfc7239_7_4_x_forwarded_headers_are_copied_into_forwarded() {
     let fields = [
         "Host: inner",
         "X-Forwarded-For: 203.0.113.7",
@@ -301,7 +301,7 @@ async fn rfc7239_7_4_what_x_forwarded_says_is_told_in_forwarded_too() {
 }
 
 #[tokio::test]
-async fn a_balancer_that_writes_x_forwarded_for_may_pass_on_a_strangers_forwarded() {
+async fn x_forwarded_for_precedes_a_forwarded_of_unknown_origin() {
     let fields = ["X-Forwarded-For: 203.0.113.7", "Forwarded: for=6.6.6.6"];
     assert_eq!(believed(&fields).await.0.as_deref(), Some("203.0.113.7"));
     let fields = ["X-Forwarded-Proto: http", "Forwarded: for=203.0.113.7;proto=https"];
@@ -309,7 +309,7 @@ async fn a_balancer_that_writes_x_forwarded_for_may_pass_on_a_strangers_forwarde
 }
 
 #[tokio::test]
-async fn the_schemes_of_websockets_are_those_of_http() {
+async fn ws_and_wss_count_as_http_and_https() {
     for (reported, scheme) in [
         ("wss", "https"),
         ("WSS", "https"),
@@ -325,7 +325,7 @@ async fn the_schemes_of_websockets_are_those_of_http() {
 }
 
 #[tokio::test]
-async fn a_listener_that_redirects_to_https_lets_reported_https_pass() {
+async fn https_redirect_accepts_https_reported_by_a_trusted_proxy() {
     let upstream = Upstream::saying("ok").await;
     let config = Config::to(&upstream).listening("redirect_to_https: on").top(TRUSTED);
     let gateway = config.start().await;
@@ -340,7 +340,7 @@ async fn a_listener_that_redirects_to_https_lets_reported_https_pass() {
 }
 
 #[tokio::test]
-async fn rfc4291_2_5_5_2_mapped_addresses_are_those_of_ipv4() {
+async fn rfc4291_2_5_5_2_mapped_addresses_match_ipv4() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream)
         .top("trusted_proxies: [\"::ffff:127.0.0.0/104\"]")

@@ -17,7 +17,7 @@ async fn looped(more: &[&str]) -> Gateway {
 }
 
 #[tokio::test]
-async fn a_loop_is_answered_508_at_its_second_turn() {
+async fn loop_is_answered_508_on_its_second_pass() {
     let gateway = looped(&[]).await;
     let answer = gateway.get("/x", &[]).await;
     assert_eq!(answer.status(), 508);
@@ -32,7 +32,7 @@ async fn a_loop_is_answered_508_at_its_second_turn() {
 }
 
 #[tokio::test]
-async fn the_upstream_is_told_which_gateways_a_request_came_through() {
+async fn via_lists_the_gateways_of_a_request() {
     let upstream = Upstream::saying("ok").await;
     let inner = Config::to(&upstream).start().await;
     let outer = Config::to_address(inner.address()).start().await;

@@ -66,7 +66,7 @@ const BOUNDS: [(&str, &str, &str); 5] = [
 ];
 
 #[tokio::test]
-async fn a_handshake_that_is_never_answered_ends_by_the_bound_that_the_log_names() {
+async fn unanswered_handshake_ends_by_the_timeout_named_in_the_log() {
     let upstream = silent().await;
     let mut config =
         Config::new().listening("protocols: [h1, h2c]").upstream("service", &[upstream.address()]);
@@ -86,7 +86,7 @@ async fn a_handshake_that_is_never_answered_ends_by_the_bound_that_the_log_names
 }
 
 #[tokio::test]
-async fn a_refusal_that_comes_to_no_end_is_not_waited_for_forever() {
+async fn endless_refusal_of_a_handshake_times_out() {
     let upstream = silent().await;
     let gateway = Config::to(&upstream).with("timeouts: {read: 300ms}").start().await;
     let mut wire = gateway.connect().await;
@@ -150,14 +150,14 @@ fn listening(config: Config, admin: &Admin) -> Config {
 }
 
 #[tokio::test]
-async fn a_handshake_that_is_never_answered_ends_when_it_is_told_to() {
+async fn unanswered_handshake_ends_on_request() {
     let (upstream, admin) = (silent().await, Admin::new());
     let config = listening(Config::to(&upstream), &admin);
     end_when_told(config, &admin, "/silent").await;
 }
 
 #[tokio::test]
-async fn a_handshake_whose_upstream_takes_no_connection_ends_when_it_is_told_to() {
+async fn handshake_that_cannot_connect_ends_on_request() {
     let (full, _connections) = full().await;
     let admin = Admin::new();
     let address = full.local_addr().expect("an address");
@@ -166,7 +166,7 @@ async fn a_handshake_whose_upstream_takes_no_connection_ends_when_it_is_told_to(
 }
 
 #[tokio::test]
-async fn connecting_is_part_of_the_handshake() {
+async fn max_lifetime_includes_the_connect_time() {
     let (full, _connections) = full().await;
     let gateway = Config::to_address(full.local_addr().expect("an address"))
         .with("timeouts: {connect: 60s}")
@@ -194,7 +194,7 @@ async fn full() -> (TcpListener, Vec<TcpStream>) {
 }
 
 #[tokio::test]
-async fn a_session_that_a_second_attempt_opened_has_an_end_of_its_own() {
+async fn session_opened_by_a_retry_ends_normally() {
     let silent = silent().await;
     let good = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;

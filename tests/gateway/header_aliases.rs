@@ -55,7 +55,7 @@ async fn seen(top: &str, sent: &[&str]) -> Result<Head, u16> {
 }
 
 #[tokio::test]
-async fn an_alias_of_a_managed_header_is_dropped() {
+async fn alias_of_a_managed_header_is_dropped() {
     let sent = [&ALIASES[..], &["X_Other", "X-Fine"]].concat();
     let head = seen("", &sent).await.expect("an answer");
     for alias in ALIASES {
@@ -67,7 +67,7 @@ async fn an_alias_of_a_managed_header_is_dropped() {
 }
 
 #[tokio::test]
-async fn over_http2_an_alias_is_treated_alike() {
+async fn alias_over_http2_is_handled_as_over_http1() {
     let sent: Vec<_> =
         ALIASES.iter().chain(&["X_Other", "X-Fine"]).map(|name| (*name, "evil")).collect();
     for (top, status, has_other) in [
@@ -93,7 +93,7 @@ async fn over_http2_an_alias_is_treated_alike() {
 }
 
 #[tokio::test]
-async fn the_setting_drops_all_refuses_or_lets_pass() {
+async fn underscore_headers_setting_drops_rejects_or_allows() {
     let sent = ["X_Real_IP", "X_Other", "X-Fine"];
     let head = seen("limits: {underscore_headers: drop}", &sent).await.expect("an answer");
     assert_eq!((head.get("x_real_ip"), head.get("x_other")), (None, None));
@@ -107,7 +107,7 @@ async fn the_setting_drops_all_refuses_or_lets_pass() {
 }
 
 #[tokio::test]
-async fn a_configured_name_with_an_underscore_is_no_alias_of_itself() {
+async fn configured_header_with_an_underscore_is_kept() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream)
         .route("next", "path_prefix: /, headers: {x_version: \"2\"}", "service")
@@ -121,7 +121,7 @@ async fn a_configured_name_with_an_underscore_is_no_alias_of_itself() {
 }
 
 #[tokio::test]
-async fn the_cache_is_not_poisoned_by_an_alias() {
+async fn alias_does_not_poison_the_cache() {
     let upstream = Upstream::answering(|request| {
         let host = request.head.get("x_forwarded_host").or(request.head.get("x-forwarded-host"));
         respond("200 OK", &["Cache-Control: public, max-age=60"], host.unwrap_or_default())
@@ -133,7 +133,7 @@ async fn the_cache_is_not_poisoned_by_an_alias() {
 }
 
 #[tokio::test]
-async fn nobody_sends_a_proxy_or_a_certificate_that_it_has_not_shown() {
+async fn proxy_and_certificate_headers_of_clients_are_dropped() {
     let certificates = [
         "X-Forwarded-Client-Cert: Subject=\"CN=root\"",
         "Client-Cert: :MIIB:",

@@ -5,7 +5,7 @@ use std::path::Path;
 use tidegate_testing::{Config, Handshake, Upstream, cli, respond};
 
 #[tokio::test]
-async fn the_upstream_sees_what_the_route_and_the_top_say() {
+async fn request_headers_of_route_and_global_settings_are_applied() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream)
         .top("identity: {user_id: [{query: userId}]}")
@@ -46,7 +46,7 @@ async fn the_upstream_sees_what_the_route_and_the_top_say() {
 }
 
 #[tokio::test]
-async fn the_client_sees_it_on_every_answer() {
+async fn response_headers_are_applied_to_every_response() {
     let upstream = Upstream::answering(|_| {
         respond(
             "200 OK",
@@ -75,7 +75,7 @@ async fn the_client_sees_it_on_every_answer() {
 }
 
 #[tokio::test]
-async fn a_handshake_carries_them_and_the_socket_works() {
+async fn header_changes_apply_to_websocket_handshakes() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream)
         .with("headers: {request: {set: {x-user: \"{client.address}\"}}, response: {set: {x-edge: a}}}")
@@ -87,7 +87,7 @@ async fn a_handshake_carries_them_and_the_socket_works() {
 }
 
 #[tokio::test]
-async fn no_variable_brings_a_field_of_its_own() {
+async fn variable_cannot_inject_a_header() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream)
         .top("identity: {user_id: [{query: userId}]}")
@@ -105,7 +105,7 @@ async fn no_variable_brings_a_field_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_changed_is_told_at_once() {
+async fn invalid_header_changes_are_refused_by_check() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("tidegate.yaml");
     let yaml = Config::to_address("127.0.0.1:1")
@@ -140,7 +140,7 @@ async fn what_can_not_be_changed_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_path_in_a_location_leads_to_no_other_host() {
+async fn path_in_a_location_cannot_change_the_host() {
     let gateway = Config::new()
         .answer(
             "all",
@@ -156,7 +156,7 @@ async fn a_path_in_a_location_leads_to_no_other_host() {
 }
 
 #[tokio::test]
-async fn nothing_takes_away_what_shows_a_loop() {
+async fn changing_via_is_refused() {
     for change in ["remove: [Via]", "set: {Via: 1.1 me}"] {
         let folder = tempfile::TempDir::new().expect("a folder");
         let config =

@@ -11,7 +11,7 @@ use tidegate_testing::{
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
-async fn who_answers_its_checks_badly_gets_nothing_until_it_is_well() {
+async fn unhealthy_endpoint_gets_no_requests_until_it_recovers() {
     let (a, b) = (Upstream::saying("a").await, moody("b").await);
     let lines = ["health: {check: {http: /health}, interval: 20ms, unhealthy_after: 2}"];
     let admin = free_port();
@@ -44,7 +44,7 @@ async fn who_answers_its_checks_badly_gets_nothing_until_it_is_well() {
 }
 
 #[tokio::test]
-async fn checks_may_ask_for_a_connection_or_a_websocket() {
+async fn tcp_and_websocket_checks_probe_their_protocol() {
     for (check, is_well) in [("tcp", true), ("{websocket: /ws}", false)] {
         let plain = Upstream::saying("plain").await;
         let health = format!("health: {{check: {check}, interval: 20ms, unhealthy_after: 1}}");
@@ -63,7 +63,7 @@ async fn checks_may_ask_for_a_connection_or_a_websocket() {
 }
 
 #[tokio::test]
-async fn a_websocket_check_ends_with_1000_and_may_have_a_query() {
+async fn websocket_check_closes_with_1000_and_may_have_a_query() {
     let (sender, mut ends) = tokio::sync::mpsc::unbounded_channel();
     let service = Upstream::scripted(move |mut wire, _| {
         let sender = sender.clone();
@@ -106,7 +106,7 @@ async fn rfc6455_4_1_websocket_check_fails_where_clients_would_be_refused() {
 }
 
 #[tokio::test]
-async fn backups_stand_in_when_too_few_are_well() {
+async fn backups_take_over_below_the_panic_threshold() {
     let (main, backup) = (moody("m").await, Upstream::saying("b").await);
     let text = format!(
         "  - {{address: \"{}\", backup: true}}\n      - \"{}\"",
@@ -131,7 +131,7 @@ async fn backups_stand_in_when_too_few_are_well() {
 }
 
 #[tokio::test]
-async fn sessions_leave_an_endpoint_that_is_unwell_as_their_route_says() {
+async fn sessions_of_an_unhealthy_endpoint_close_or_stay_by_policy() {
     for (policy, code) in [("close", Some(1012)), ("keep", None)] {
         let well = Arc::new(AtomicBool::new(true));
         let state = Arc::clone(&well);
@@ -174,7 +174,7 @@ async fn sessions_leave_an_endpoint_that_is_unwell_as_their_route_says() {
 }
 
 #[tokio::test]
-async fn too_few_that_are_well_get_no_more_than_they_can_take() {
+async fn below_the_panic_threshold_all_endpoints_are_used() {
     for (panic_below, used) in [(50, "abc"), (30, "c"), (0, "c")] {
         let (a, b, c) = (moody("a").await, moody("b").await, moody("c").await);
         let below = format!("panic_below: {panic_below}");
@@ -199,7 +199,7 @@ async fn too_few_that_are_well_get_no_more_than_they_can_take() {
 }
 
 #[tokio::test]
-async fn a_check_takes_no_longer_than_it_may() {
+async fn health_check_is_bounded_by_its_timeout() {
     let silent = Upstream::scripted(|mut wire, recorder| async move {
         while let Some(head) = wire.try_head().await {
             recorder.record(&head);
@@ -219,7 +219,7 @@ async fn a_check_takes_no_longer_than_it_may() {
 }
 
 #[tokio::test]
-async fn checks_go_by_tls_where_requests_do_and_name_the_host_that_is_given() {
+async fn health_checks_use_tls_and_the_configured_host() {
     for (check, is_request) in
         [("{http: /health}", true), ("{websocket: /health}", true), ("tcp", false)]
     {
@@ -258,7 +258,7 @@ async fn checks_go_by_tls_where_requests_do_and_name_the_host_that_is_given() {
 }
 
 #[tokio::test]
-async fn what_was_asked_and_answered_is_logged() {
+async fn failed_health_check_logs_its_request_and_answer() {
     let failing = Upstream::answering(|_| respond("503 Busy", &[], "")).await;
     let closing = Upstream::scripted(|mut wire, recorder| async move {
         if let Some(head) = wire.try_head().await {
@@ -297,7 +297,7 @@ async fn what_was_asked_and_answered_is_logged() {
 }
 
 #[tokio::test]
-async fn interim_responses_before_the_answer_to_a_check_are_passed_over() {
+async fn health_check_skips_interim_responses() {
     for check in ["{http: /health}", "{websocket: /ws}"] {
         let service = Upstream::scripted(|mut wire, _| async move {
             let head = wire.head().await;

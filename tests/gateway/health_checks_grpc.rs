@@ -114,7 +114,7 @@ fn asking(at: SocketAddr, protocols: &str, service: &str, more: &str) -> Config 
 }
 
 #[tokio::test]
-async fn grpc_service_is_well_while_it_says_serving() {
+async fn grpc_service_is_healthy_while_serving() {
     let server = Server::start(None).await;
     // Whatever requests are sent by, a health check of gRPC is HTTP/2.
     for protocols in ["[h2c]", "[h1]"] {
@@ -148,7 +148,7 @@ async fn grpc_service_is_well_while_it_says_serving() {
 }
 
 #[tokio::test]
-async fn grpc_check_speaks_tls_where_the_upstream_does_and_asks_for_the_whole_server() {
+async fn grpc_check_uses_tls_and_asks_for_the_whole_server() {
     let folder = TempDir::new().expect("a folder");
     let authority = Authority::new();
     authority.write(&folder.path().join("ca.pem"));
@@ -204,7 +204,7 @@ async fn grpc_check_of_a_service_that_speaks_http1_fails() {
 }
 
 #[tokio::test]
-async fn grpc_check_of_a_service_that_leaves_at_the_preface_says_so() {
+async fn grpc_check_reports_a_connection_closed_at_the_preface() {
     let closing = Upstream::scripted(|mut wire, _| async move {
         wire.until("PRI * HTTP/2.0").await;
     })
@@ -215,7 +215,7 @@ async fn grpc_check_of_a_service_that_leaves_at_the_preface_says_so() {
 }
 
 #[tokio::test]
-async fn grpc_check_whose_connection_is_reset_says_so() {
+async fn grpc_check_reports_a_reset_connection() {
     let resetting = Upstream::scripted(|mut wire, _| async move {
         wire.until("PRI * HTTP/2.0").await;
         wire.reset();
@@ -262,7 +262,7 @@ async fn answer_by_h2(socket: TcpStream, log: Arc<Mutex<Vec<String>>>) {
 
 /// Each connector used to read the authorities of the machine, some 200 kB in 150 files, for each check.
 #[tokio::test]
-async fn checks_read_the_authorities_of_the_machine_once() {
+async fn health_checks_load_the_system_certificates_once() {
     let plain = Upstream::saying("plain").await;
     let lines = ["health: {check: {http: /}, interval: 10ms}"];
     let gateway = pool(&[&plain], &lines).start().await;

@@ -137,7 +137,7 @@ fn assert_never_unwell(gateway: &Gateway) {
 }
 
 #[tokio::test]
-async fn checks_over_tls_share_a_connection() {
+async fn health_checks_over_tls_share_a_connection() {
     let service = Service::start("http/1.1", http1).await;
     let gateway = service.checked_over_http1().await;
     service.counts.after_checks(10).await;
@@ -153,7 +153,7 @@ async fn checks_over_tls_share_a_connection() {
 }
 
 #[tokio::test]
-async fn kept_connection_that_the_endpoint_closes_is_no_failure() {
+async fn kept_connection_closed_by_the_endpoint_is_no_failure() {
     // Closed while it is idle, and at the first bytes of the next check.
     for closes_at_next in [false, true] {
         let service = Service::start("http/1.1", move |stream, counts| async move {
@@ -175,7 +175,7 @@ async fn kept_connection_that_the_endpoint_closes_is_no_failure() {
 }
 
 #[tokio::test]
-async fn kept_http2_connection_that_the_endpoint_ends_is_no_failure() {
+async fn kept_http2_connection_ended_by_the_endpoint_is_no_failure() {
     for is_graceful in [true, false] {
         let service = Service::start("h2", move |stream, counts| async move {
             let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
@@ -198,7 +198,7 @@ async fn kept_http2_connection_that_the_endpoint_ends_is_no_failure() {
 }
 
 #[tokio::test]
-async fn answer_that_comes_before_its_check_is_none() {
+async fn response_before_its_check_is_ignored() {
     // Services say so before they close an idle connection.
     let service = Service::start("http/1.1", |stream, counts| async move {
         let mut wire = Wire::over(stream);
@@ -216,7 +216,7 @@ async fn answer_that_comes_before_its_check_is_none() {
 }
 
 #[tokio::test]
-async fn answers_after_which_no_connection_can_be_kept_are_good_all_the_same() {
+async fn response_that_ends_the_connection_is_still_healthy() {
     let endless = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n";
     let old = "HTTP/1.0 200 OK\r\n\r\nwell";
     let closing = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -241,7 +241,7 @@ async fn answers_after_which_no_connection_can_be_kept_are_good_all_the_same() {
 }
 
 #[tokio::test]
-async fn kept_connection_that_answers_nothing_is_a_failure() {
+async fn silent_kept_connection_is_a_failure() {
     let service = Service::start("http/1.1", |stream, counts| async move {
         let mut wire = Wire::over(stream);
         while wire.try_head().await.is_some() {
@@ -257,7 +257,7 @@ async fn kept_connection_that_answers_nothing_is_a_failure() {
 }
 
 #[tokio::test]
-async fn bad_answer_on_a_kept_connection_is_asked_for_again_on_a_new_one() {
+async fn failure_on_a_kept_connection_is_retried_on_a_new_one() {
     let service = Service::start("http/1.1", |stream, counts| async move {
         let mut wire = Wire::over(stream);
         while wire.try_head().await.is_some() {
@@ -307,7 +307,7 @@ async fn reload_and_stop_end_kept_connections() {
 }
 
 #[tokio::test]
-async fn check_for_which_there_is_no_file_blames_no_endpoint() {
+async fn check_without_a_file_descriptor_marks_no_endpoint_unhealthy() {
     const ENDPOINTS: usize = 120;
     let listener = TcpListener::bind("0.0.0.0:0").await.expect("a port");
     let port = listener.local_addr().expect("its address").port();

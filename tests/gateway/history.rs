@@ -29,7 +29,7 @@ async fn edit(gateway: &Gateway, config: &Config) {
 }
 
 #[tokio::test]
-async fn each_edit_is_a_version_with_its_cause_and_what_it_changed() {
+async fn each_edit_is_a_version_with_its_cause_and_changes() {
     let (upstream, admin) = (echoing().await, Admin::new());
     let gateway = version(&upstream, &admin, 1).start().await;
     edit(&gateway, &version(&upstream, &admin, 2)).await;
@@ -53,7 +53,7 @@ async fn each_edit_is_a_version_with_its_cause_and_what_it_changed() {
 }
 
 #[tokio::test]
-async fn a_bad_edit_is_no_version_and_is_told_until_it_is_mended() {
+async fn invalid_edit_is_no_version_and_is_reported_until_fixed() {
     let (upstream, admin) = (echoing().await, Admin::new());
     let gateway = version(&upstream, &admin, 1).start().await;
     let mark = gateway.mark();
@@ -70,7 +70,7 @@ async fn a_bad_edit_is_no_version_and_is_told_until_it_is_mended() {
 }
 
 #[tokio::test]
-async fn a_rollback_is_live_and_drops_no_socket_and_the_file_waits_for_its_next_edit() {
+async fn rollback_applies_at_once_keeps_sockets_and_ignores_the_file() {
     let admin = Admin::new();
     let upstream = Upstream::echo().await;
     let config = |number: u32| {
@@ -159,7 +159,7 @@ impl Beside {
 }
 
 #[tokio::test]
-async fn file_beside_the_configuration_does_not_bring_back_what_a_rollback_has_left() {
+async fn changed_error_page_does_not_undo_a_rollback() {
     let beside = Beside::start(Admin::new()).await;
     edit(&beside.gateway, &Beside::config(&beside.admin, "bad")).await;
     assert_eq!(beside.get("/version").await, "bad");
@@ -176,7 +176,7 @@ async fn file_beside_the_configuration_does_not_bring_back_what_a_rollback_has_l
 }
 
 #[tokio::test]
-async fn rollback_brings_the_old_error_page_back_and_only_an_edit_takes_it_away() {
+async fn rollback_restores_the_error_page_until_the_next_edit() {
     let beside = Beside::start(Admin::new()).await;
     let (gateway, admin) = (&beside.gateway, &beside.admin);
     beside.write("other.html", "other page");
@@ -210,7 +210,7 @@ async fn rollback_brings_the_old_error_page_back_and_only_an_edit_takes_it_away(
 }
 
 #[tokio::test]
-async fn rollback_brings_included_files_policies_and_folders_back() {
+async fn rollback_restores_included_files_policies_and_folders() {
     let (folder, admin, port) =
         (tempfile::TempDir::new().expect("a folder"), Admin::new(), free_port());
     for name in ["one", "two", "conf.d"] {
@@ -263,7 +263,7 @@ async fn rollback_brings_included_files_policies_and_folders_back() {
 }
 
 #[tokio::test]
-async fn files_beside_a_refused_configuration_are_used() {
+async fn changed_error_page_is_used_beside_a_refused_configuration() {
     let beside = Beside::start(Admin::new()).await;
     let good = Beside::config(&beside.admin, "other").yaml(beside.gateway.port());
     let broken = [
@@ -292,7 +292,7 @@ async fn files_beside_a_refused_configuration_are_used() {
 }
 
 #[tokio::test]
-async fn versions_outlive_the_process_where_there_is_a_place_for_them() {
+async fn versions_survive_a_restart_with_a_state_dir() {
     let (upstream, admin) = (echoing().await, Admin::new());
     let state = tempfile::tempdir().expect("a folder");
     let version = |number| {
@@ -361,7 +361,7 @@ async fn gateways_that_share_a_state_dir_do_not_share_a_history() {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_where_others_may_write() {
+async fn history_is_not_written_to_a_folder_writable_by_others() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let state = tempfile::tempdir().expect("a folder");
     let history = state.path().join("history");
@@ -387,7 +387,7 @@ async fn nothing_is_kept_where_others_may_write() {
 }
 
 #[tokio::test]
-async fn the_guard_goes_back_when_errors_grow_and_says_so() {
+async fn monitor_rolls_back_when_errors_grow_and_logs_it() {
     let admin = Admin::new();
     let upstream = Upstream::answering(|request| match request.head.target() {
         "/v2/" => respond("500 Internal Server Error", &[], ""),
@@ -424,7 +424,7 @@ async fn the_guard_goes_back_when_errors_grow_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_rollback_does_not_lead_to_what_the_guard_has_left() {
+async fn rollback_skips_versions_that_the_monitor_rolled_back() {
     let admin = Admin::new();
     let upstream = Upstream::answering(|request| match request.head.target() {
         "/v2/" => respond("500 Internal Server Error", &[], ""),
@@ -458,7 +458,7 @@ async fn a_rollback_does_not_lead_to_what_the_guard_has_left() {
 }
 
 #[tokio::test]
-async fn the_guard_goes_back_when_handshakes_fail() {
+async fn monitor_rolls_back_when_handshakes_fail() {
     let (upstream, admin) = (Upstream::echo().await, Admin::new());
     let guard = "reload: {guard: {window: 60s, max_handshake_failures: 3}}";
     let config =
@@ -476,7 +476,7 @@ async fn the_guard_goes_back_when_handshakes_fail() {
 }
 
 #[tokio::test]
-async fn what_the_configuration_says_to_answer_is_no_error() {
+async fn configured_error_responses_do_not_roll_back() {
     let (upstream, admin) = (echoing().await, Admin::new());
     let guard = "reload: {guard: {window: 2s}}";
     let config = version(&upstream, &admin, 1).top(guard);
@@ -499,7 +499,7 @@ async fn what_the_configuration_says_to_answer_is_no_error() {
 }
 
 #[tokio::test]
-async fn no_request_sees_two_versions() {
+async fn each_request_sees_one_version() {
     // Where a version shows: the route's filters, the rewritten path, the upstream, the edge.
     let upstreams = [echoing().await, echoing().await];
     let upstreams: Vec<_> = upstreams.into_iter().map(Arc::new).collect();
@@ -548,7 +548,7 @@ async fn no_request_sees_two_versions() {
 }
 
 #[tokio::test]
-async fn the_guard_goes_back_when_the_service_fails_handshakes() {
+async fn monitor_rolls_back_when_the_service_fails_handshakes() {
     let admin = Admin::new();
     let upstream = Upstream::answering(|_| respond("500 Internal Server Error", &[], "")).await;
     let guard = "reload: {guard: {window: 60s, max_handshake_failures: 3}}";
@@ -563,7 +563,7 @@ async fn the_guard_goes_back_when_the_service_fails_handshakes() {
 }
 
 #[tokio::test]
-async fn what_strangers_bring_about_is_no_failure_of_an_edit() {
+async fn failures_caused_by_clients_do_not_roll_back() {
     let admin = Admin::new();
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;

@@ -34,7 +34,7 @@ async fn over_http2(gateway: &Gateway, authority: &str) -> Option<u16> {
 }
 
 #[tokio::test]
-async fn no_spelling_of_a_host_walks_past_a_match() {
+async fn no_spelling_of_a_host_bypasses_a_match() {
     let (gateway, upstream) = guarded().await;
     for (host, status) in [
         ("admin.example", 403),
@@ -68,7 +68,7 @@ async fn no_spelling_of_a_host_walks_past_a_match() {
 }
 
 #[tokio::test]
-async fn the_upstream_sees_the_one_spelling() {
+async fn upstream_gets_the_canonical_host() {
     let (gateway, _upstream) = guarded().await;
     for (host, seen) in [
         ("shop.example.", "shop.example"),
@@ -86,7 +86,7 @@ async fn the_upstream_sees_the_one_spelling() {
 }
 
 #[tokio::test]
-async fn rfc9112_3_2_2_an_absolute_target_and_host_are_compared_as_hosts() {
+async fn rfc9112_3_2_2_absolute_target_and_host_are_compared_as_hosts() {
     let (gateway, _upstream) = guarded().await;
     let ask = async |authority: &str, host: &str| {
         let head = format!("GET http://{authority}/x HTTP/1.1\r\nHost: {host}\r\n\r\n");
@@ -128,7 +128,7 @@ async fn rfc9112_3_2_2_an_absolute_target_and_host_are_compared_as_hosts() {
 }
 
 #[tokio::test]
-async fn a_redirect_that_needs_a_host_and_has_none_is_answered_400() {
+async fn redirect_that_needs_a_missing_host_is_answered_400() {
     let gateway = Config::new()
         .answer("all", "path_prefix: /", "redirect: {to: \"https://{host}{target}\"}")
         .answer("fixed", "path_prefix: /fixed", "redirect: {to: \"https://b.test{path}\"}")
@@ -158,7 +158,7 @@ async fn a_redirect_that_needs_a_host_and_has_none_is_answered_400() {
 }
 
 #[tokio::test]
-async fn rfc9112_3_2_2_an_absolute_target_over_http_1_0_needs_no_host() {
+async fn rfc9112_3_2_2_http10_absolute_target_needs_no_host() {
     let (gateway, _upstream) = guarded().await;
     let ask =
         async |target: &str| gateway.send(&format!("GET {target} HTTP/1.0\r\n\r\n")).await.status();
@@ -184,7 +184,7 @@ async fn status_over_http2(gateway: &Gateway, name: &str, value: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn rfc9110_4_2_1_a_host_without_a_name_is_answered_400() {
+async fn rfc9110_4_2_1_host_without_a_name_is_answered_400() {
     let upstream = Upstream::saying("hello").await;
     let redirect = |to: &str| {
         Config::new()

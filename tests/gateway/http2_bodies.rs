@@ -126,7 +126,7 @@ async fn gateway(speaking: &str, upstream: SocketAddr) -> Gateway {
 
 /// Each request's frames go out at once in the one round, and one by one in the other.
 #[tokio::test]
-async fn an_http1_upstream_gets_one_last_chunk_whatever_the_frames() {
+async fn http1_upstream_gets_one_last_chunk_for_any_framing() {
     for at_once in [true, false] {
         let (upstream, seen) = strict_upstream().await;
         let gateway = gateway("", upstream.address()).await;
@@ -227,7 +227,7 @@ async fn serve(
 }
 
 #[tokio::test]
-async fn an_http2_upstream_gets_the_body_whatever_the_frames() {
+async fn http2_upstream_gets_the_body_for_any_framing() {
     let gateway = gateway("protocols: [h2c]", http2_service().await).await;
     let mut client = Frames::connect(&gateway).await;
     for (number, cut) in cuts().iter().enumerate() {
@@ -241,7 +241,7 @@ async fn an_http2_upstream_gets_the_body_whatever_the_frames() {
 }
 
 #[tokio::test]
-async fn a_client_gets_the_body_once_whatever_the_upstreams_frames() {
+async fn client_gets_the_body_once_for_any_upstream_framing() {
     let service = http2_service().await;
     let mut gateway = gateway("protocols: [h2c]", service).await;
     let mut wire = gateway.connect().await;

@@ -42,7 +42,7 @@ async fn rapid_reset_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn streams_that_make_the_gateway_reset_them_end_the_connection() {
+async fn provoked_stream_resets_end_the_connection() {
     let (upstream, gateway) = gateway("").await;
     let code = flood(&gateway, |number| {
         let stream = number * 2 + 1;
@@ -59,7 +59,7 @@ async fn streams_that_make_the_gateway_reset_them_end_the_connection() {
 }
 
 #[tokio::test]
-async fn a_window_that_grows_by_nothing_ends_the_connection() {
+async fn zero_window_update_ends_the_connection() {
     let (_upstream, gateway) = gateway("").await;
     let mut client = Frames::connect(&gateway).await;
     client.send(HEADERS, END_HEADERS, 1, GET).await.expect("a request");
@@ -69,7 +69,7 @@ async fn a_window_that_grows_by_nothing_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_head_without_end_ends_the_connection() {
+async fn endless_continuation_frames_end_the_connection() {
     let (upstream, gateway) = gateway("").await;
     let mut begun = false;
     let code = flood(&gateway, |_| {
@@ -88,7 +88,7 @@ async fn a_head_without_end_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn empty_continuations_end_the_connection() {
+async fn empty_continuation_frames_end_the_connection() {
     let (_upstream, gateway) = gateway("").await;
     let mut begun = false;
     let code = flood(&gateway, |_| {
@@ -104,7 +104,7 @@ async fn empty_continuations_end_the_connection() {
 
 /// Each is answered, and nothing is held for it: a client that reads no answers is not read from.
 #[tokio::test]
-async fn pings_and_settings_that_nobody_waits_for_are_not_heaped_up() {
+async fn unread_ping_and_settings_replies_use_bounded_memory() {
     for (kind, payload) in [(PING, &[7; 8][..]), (SETTINGS, &[0, 3, 0, 0, 0, 99][..])] {
         let (_upstream, gateway) = gateway("").await;
         let mut client = Frames::connect(&gateway).await;
@@ -123,7 +123,7 @@ async fn pings_and_settings_that_nobody_waits_for_are_not_heaped_up() {
 }
 
 #[tokio::test]
-async fn empty_data_frames_are_not_heaped_up() {
+async fn empty_data_frames_use_bounded_memory() {
     let (_upstream, gateway) = gateway("").await;
     let mut begun = false;
     flood(&gateway, |_| {
@@ -139,7 +139,7 @@ async fn empty_data_frames_are_not_heaped_up() {
 }
 
 #[tokio::test]
-async fn the_limits_are_told_in_the_settings() {
+async fn limits_are_announced_in_settings() {
     let (_upstream, gateway) = gateway("header_size: 9KiB, http2: {concurrent_streams: 7}").await;
     let mut client = Frames::connect(&gateway).await;
     let settings = client.next_of(SETTINGS).await;
@@ -157,7 +157,7 @@ async fn the_limits_are_told_in_the_settings() {
 }
 
 #[tokio::test]
-async fn a_connection_that_lies_idle_is_told_goodbye() {
+async fn idle_connection_gets_goaway() {
     let (_upstream, gateway) = gateway("idle_timeout: 1s").await;
     let mut client = Frames::connect(&gateway).await;
     client.send(HEADERS, END_HEADERS | END_STREAM, 1, GET).await.expect("a request");
@@ -173,7 +173,7 @@ async fn a_connection_that_lies_idle_is_told_goodbye() {
 }
 
 #[tokio::test]
-async fn a_dribbling_head_does_not_keep_the_connection() {
+async fn slow_head_does_not_keep_the_connection_open() {
     let (_upstream, gateway) = gateway("idle_timeout: 1s").await;
     let mut client = Frames::connect(&gateway).await;
     client.send(HEADERS, 0, 1, &GET[..2]).await.expect("the beginning of a head");
@@ -181,7 +181,7 @@ async fn a_dribbling_head_does_not_keep_the_connection() {
 }
 
 #[tokio::test]
-async fn after_its_last_request_a_connection_says_goodbye() {
+async fn connection_gets_goaway_after_its_last_request() {
     let (upstream, gateway) = gateway("requests_per_connection: 2").await;
     let mut client = Frames::connect(&gateway).await;
     for stream in [1, 3] {

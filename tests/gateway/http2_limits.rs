@@ -28,7 +28,7 @@ async fn status(send: &mut SendRequest<Bytes>, request: Request<()>) -> StatusCo
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_answered_431_and_the_connection_lives() {
+async fn oversized_head_is_answered_431_and_the_connection_stays() {
     let upstream = Upstream::saying("hello").await;
     let gateway = speaking(&upstream, "header_size: 8KiB, header_count: 20").await;
     let mut send = client(&gateway).await;
@@ -43,7 +43,7 @@ async fn a_head_that_is_too_large_is_answered_431_and_the_connection_lives() {
 }
 
 #[tokio::test]
-async fn a_body_that_stalls_ends_its_stream_alone() {
+async fn stalled_body_ends_only_its_stream() {
     let upstream = Upstream::scripted(|mut wire, recorder| async move {
         while let Some(head) = wire.try_head().await {
             recorder.record(&head);

@@ -53,7 +53,7 @@ fn over_http2(upstream: &Upstream) -> Config {
 }
 
 #[tokio::test]
-async fn rfc9112_6_1_http10_gets_no_chunks() {
+async fn rfc9112_6_1_http10_client_gets_no_chunks() {
     let upstream =
         answering(|stream| response(stream, OK, &[("content-type", "text/html")], "hello")).await;
     for compression in ["off", "on"] {
@@ -74,7 +74,7 @@ async fn rfc9112_6_1_http10_gets_no_chunks() {
 }
 
 #[tokio::test]
-async fn http10_keeps_its_connection_where_a_length_is_told() {
+async fn http10_connection_is_kept_when_the_length_is_known() {
     let upstream =
         answering(|stream| response(stream, OK, &[("content-length", "5")], "hello")).await;
     let gateway = over_http2(&upstream).start().await;
@@ -106,7 +106,7 @@ async fn frames(gateway: &Gateway) -> Vec<Frame> {
 }
 
 #[tokio::test]
-async fn rfc9110_15_3_5_no_data_comes_behind_a_204_or_304() {
+async fn rfc9110_15_3_5_no_data_follows_a_204_or_304() {
     for status in [NO_CONTENT, NOT_MODIFIED] {
         let upstream = answering(move |stream| response(stream, status, &[], "hello")).await;
         let gateway = over_http2(&upstream).start().await;
@@ -122,7 +122,7 @@ async fn rfc9110_15_3_5_no_data_comes_behind_a_204_or_304() {
 }
 
 #[tokio::test]
-async fn rfc9113_8_2_1_white_space_around_values_of_a_response_is_taken_off() {
+async fn rfc9113_8_2_1_whitespace_around_response_values_is_trimmed() {
     let upstream = answering(|stream| {
         let fields = [("x-a", " b "), ("x-a", "\tc"), ("x-b", "d e")];
         response(stream, OK, &fields, "hello")
@@ -139,7 +139,7 @@ async fn rfc9113_8_2_1_white_space_around_values_of_a_response_is_taken_off() {
 }
 
 #[tokio::test]
-async fn trailers_lose_the_white_space_around_their_values() {
+async fn whitespace_around_trailer_values_is_trimmed() {
     let upstream = answering(|stream| {
         let body = frame(DATA, 0, stream, b"hello");
         let trailers =
@@ -162,7 +162,7 @@ async fn trailers_lose_the_white_space_around_their_values() {
 }
 
 #[tokio::test]
-async fn headers_of_the_upstreams_connection_reach_no_client() {
+async fn connection_headers_of_the_upstream_are_removed() {
     let upstream = Upstream::answering(|_| {
         let fields = [
             "TE: gzip",
@@ -221,7 +221,7 @@ async fn expecting() -> std::net::SocketAddr {
 }
 
 #[tokio::test]
-async fn rfc9110_10_1_1_a_client_that_waits_for_a_100_gets_it() {
+async fn rfc9110_10_1_1_expecting_client_gets_a_100() {
     let address = expecting().await;
     let gateway = Config::to_address(address).speaking("protocols: [h2c]").start().await;
     let mut wire = gateway.connect().await;

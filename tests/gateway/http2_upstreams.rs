@@ -53,7 +53,7 @@ async fn ask(gateway: &Gateway, fields: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn the_authority_is_the_clients_whatever_either_side_speaks() {
+async fn authority_is_forwarded_between_any_protocols() {
     let base = [(":method", "GET"), (":scheme", "http"), (":path", "/a?b")];
     let authority = [&base[..], &[(":authority", "shop.test")]].concat();
     let host = [&base[..], &[("host", "shop.test")]].concat();
@@ -145,7 +145,7 @@ fn post(body: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_an_upstream_has_not_begun_is_tried_again_whatever_the_method() {
+async fn request_that_the_upstream_has_not_started_is_retried() {
     for first in [First::GoesAway(0), First::GoesAway(11), First::Refuses] {
         let expecting = post("abc").replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
         for request in [get("/", &[]), post("abc"), post(""), expecting] {
@@ -160,7 +160,7 @@ async fn what_an_upstream_has_not_begun_is_tried_again_whatever_the_method() {
 }
 
 #[tokio::test]
-async fn a_reused_connection_that_goes_away_costs_no_attempt() {
+async fn goaway_on_a_reused_connection_costs_no_attempt() {
     for request in [get("/", &[]), post("abc"), post("")] {
         let (upstream, requests) = reluctant(First::GoesAwayLater).await;
         let config = Config::to(&upstream).speaking("protocols: [h2c]");
@@ -179,7 +179,7 @@ async fn a_reused_connection_that_goes_away_costs_no_attempt() {
 }
 
 #[tokio::test]
-async fn what_an_upstream_may_have_begun_is_not() {
+async fn request_that_the_upstream_may_have_started_is_not_retried() {
     let (upstream, requests) = reluctant(First::Resets).await;
     let config = Config::to(&upstream).speaking("protocols: [h2c]");
     let gateway = config.with("retry: {on: [reset], backoff: 1ms}").start().await;
@@ -188,7 +188,7 @@ async fn what_an_upstream_may_have_begun_is_not() {
 }
 
 #[tokio::test]
-async fn attempts_at_what_was_not_begun_are_bounded_as_others_are() {
+async fn retries_of_unstarted_requests_are_bounded() {
     for (retry, budget) in [("retry: off", "retry_percent: 100"), ("retry: {attempts: 2}", "")] {
         let (upstream, requests) = reluctant(First::Refuses).await;
         let lines = ["protocols: [h2c]", budget];
@@ -200,7 +200,7 @@ async fn attempts_at_what_was_not_begun_are_bounded_as_others_are() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_must_speak_http2_is_not_spoken_to_otherwise() {
+async fn http2_only_upstream_is_never_sent_http1() {
     let (folder, authority) = (TempDir::new().expect("a folder"), Authority::new());
     let ca = folder.path().join("ca.pem");
     authority.write(&ca);
@@ -221,7 +221,7 @@ async fn an_upstream_that_must_speak_http2_is_not_spoken_to_otherwise() {
 }
 
 #[tokio::test]
-async fn a_mirror_that_must_speak_http2_is_not_spoken_to_otherwise() {
+async fn http2_only_mirror_is_never_sent_http1() {
     let (folder, authority) = (TempDir::new().expect("a folder"), Authority::new());
     let ca = folder.path().join("ca.pem");
     authority.write(&ca);
@@ -252,7 +252,7 @@ async fn a_mirror_that_must_speak_http2_is_not_spoken_to_otherwise() {
 }
 
 #[tokio::test]
-async fn calls_of_grpc_say_te_trailers_whatever_the_client_speaks() {
+async fn grpc_calls_send_te_trailers_for_any_client_protocol() {
     let (address, heads) = service().await;
     let config = Config::to_address(address).speaking("protocols: [h2c]").with("grpc_web: on");
     let gateway = config.start().await;
@@ -268,7 +268,7 @@ async fn calls_of_grpc_say_te_trailers_whatever_the_client_speaks() {
 }
 
 #[tokio::test]
-async fn te_trailers_of_a_client_over_http2_passes() {
+async fn te_trailers_of_an_http2_client_is_forwarded() {
     let (address, heads) = service().await;
     let config = Config::to_address(address).speaking("protocols: [h2c]");
     let gateway = config.listening("protocols: [h2c]").start().await;
@@ -318,7 +318,7 @@ async fn told_windows() -> (Upstream, mpsc::UnboundedReceiver<(u32, u32)>) {
 }
 
 #[tokio::test]
-async fn window_of_responses_reaches_the_upstream_and_a_reload_changes_it() {
+async fn http2_window_is_announced_and_changed_by_a_reload() {
     let (upstream, mut seen) = told_windows().await;
     let config = |more: &str| Config::to(&upstream).speaking("protocols: [h2c]").speaking(more);
     let gateway = config("http2: {}").start().await;
@@ -337,7 +337,7 @@ async fn window_of_responses_reaches_the_upstream_and_a_reload_changes_it() {
 }
 
 #[tokio::test]
-async fn window_outside_its_bounds_is_a_mistake_and_its_change_is_shown() {
+async fn http2_window_outside_its_bounds_is_refused() {
     let folder = TempDir::new().expect("a folder");
     let write = |name: &str, http2: &str| {
         let yaml = format!(
@@ -389,7 +389,7 @@ async fn takes_nothing() -> (Upstream, mpsc::UnboundedReceiver<u8>) {
 }
 
 #[tokio::test]
-async fn an_upload_that_its_client_resets_ends_though_the_upstream_takes_nothing() {
+async fn upload_reset_by_its_client_ends_while_the_upstream_stalls() {
     let (upstream, mut seen) = takes_nothing().await;
     let config = Config::to(&upstream).speaking("protocols: [h2c]");
     let gateway = config.listening("protocols: [h2c]").start().await;

@@ -7,7 +7,7 @@ use tidegate_testing::{Config, Upstream, free_port, get, ok, respond, within};
 use tokio::sync::Notify;
 
 #[tokio::test]
-async fn connections_are_kept_on_both_sides() {
+async fn connections_are_reused_on_both_sides() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).start().await;
     let mut wire = gateway.connect().await;
@@ -33,7 +33,7 @@ async fn connection_close_is_honoured() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_dropped_a_kept_connection_is_asked_again() {
+async fn request_is_resent_when_a_kept_connection_was_closed() {
     let upstream = Upstream::scripted(|mut wire, recorder| async move {
         let head = wire.head().await;
         recorder.record(&head);
@@ -49,7 +49,7 @@ async fn an_upstream_that_dropped_a_kept_connection_is_asked_again() {
 }
 
 #[tokio::test]
-async fn an_http_1_0_client_gets_a_body_that_it_understands() {
+async fn http10_client_gets_a_body_without_chunks() {
     let upstream = Upstream::answering(|_| {
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n".to_vec()
     })
@@ -64,7 +64,7 @@ async fn an_http_1_0_client_gets_a_body_that_it_understands() {
 }
 
 #[tokio::test]
-async fn an_event_arrives_before_the_stream_ends() {
+async fn server_sent_event_arrives_before_the_stream_ends() {
     let gate = Arc::new(Notify::new());
     let opened = Arc::clone(&gate);
     let upstream = Upstream::scripted(move |mut wire, _| {
@@ -94,7 +94,7 @@ async fn an_event_arrives_before_the_stream_ends() {
 }
 
 #[tokio::test]
-async fn an_uploads_first_part_arrives_before_its_last_is_sent() {
+async fn first_part_of_an_upload_arrives_before_the_last_is_sent() {
     let upstream = Upstream::scripted(|mut wire, recorder| async move {
         let head = wire.head().await;
         recorder.record(&head);
@@ -118,7 +118,7 @@ async fn an_uploads_first_part_arrives_before_its_last_is_sent() {
 }
 
 #[tokio::test]
-async fn large_bodies_pass_both_ways() {
+async fn large_bodies_pass_in_both_directions() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         while let Some(head) = wire.try_head().await {
             let body = wire.body(&head).await;
@@ -186,7 +186,7 @@ async fn expect_100_continue_may_be_refused_by_the_upstream() {
 }
 
 #[tokio::test]
-async fn head_has_the_length_and_no_body() {
+async fn head_response_has_the_length_and_no_body() {
     let upstream = Upstream::answering(|request| match request.head.line.starts_with("HEAD") {
         true => b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\nETag: \"e\"\r\n\r\n".to_vec(),
         false => ok("after"),
@@ -204,7 +204,7 @@ async fn head_has_the_length_and_no_body() {
 }
 
 #[tokio::test]
-async fn errors_to_head_have_no_body() {
+async fn error_response_to_head_has_no_body() {
     let gateway = Config::to_address(format!("127.0.0.1:{}", free_port())).start().await;
     let mut wire = gateway.connect().await;
     for _ in 0..2 {
@@ -219,7 +219,7 @@ async fn errors_to_head_have_no_body() {
 }
 
 #[tokio::test]
-async fn statuses_without_a_body_stay_without() {
+async fn response_to_204_and_304_has_no_body() {
     for status in ["204 No Content", "304 Not Modified"] {
         let upstream = Upstream::answering(move |_| {
             format!("HTTP/1.1 {status}\r\nETag: \"e\"\r\n\r\n").into_bytes()
@@ -237,7 +237,7 @@ async fn statuses_without_a_body_stay_without() {
 }
 
 #[tokio::test]
-async fn early_hints_pass_before_the_answer() {
+async fn early_hints_pass_before_the_response() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         wire.head().await;
         wire.send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n").await;
@@ -255,7 +255,7 @@ async fn early_hints_pass_before_the_answer() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_bound_is_answered_413() {
+async fn body_over_the_limit_is_answered_413() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream)
         .top("limits: {body_size: 1KiB}")
@@ -283,7 +283,7 @@ async fn a_body_over_the_bound_is_answered_413() {
 }
 
 #[tokio::test]
-async fn a_body_that_announces_too_much_is_refused_before_it_is_sent() {
+async fn too_large_content_length_is_refused_before_the_body() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).with("max_body_size: 10B").start().await;
     let mut wire = gateway.connect().await;
@@ -294,7 +294,7 @@ async fn a_body_that_announces_too_much_is_refused_before_it_is_sent() {
 }
 
 #[tokio::test]
-async fn rfc6585_5_header_fields_over_the_bound_are_answered_431() {
+async fn rfc6585_5_headers_over_the_limit_are_answered_431() {
     let upstream = Upstream::saying("ok").await;
     let gateway =
         Config::to(&upstream).top("limits: {header_size: 2KiB, header_count: 20}").start().await;
@@ -308,7 +308,7 @@ async fn rfc6585_5_header_fields_over_the_bound_are_answered_431() {
 }
 
 #[tokio::test]
-async fn a_head_far_over_the_default_bound_is_answered_431() {
+async fn head_far_over_the_default_limit_is_answered_431() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).start().await;
     let mut wire = gateway.connect().await;
@@ -319,7 +319,7 @@ async fn a_head_far_over_the_default_bound_is_answered_431() {
 }
 
 #[tokio::test]
-async fn a_target_over_the_bound_is_answered_414() {
+async fn target_over_the_limit_is_answered_414() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).top("limits: {uri_size: 100B}").start().await;
     assert_eq!(gateway.get(&format!("/{}", "x".repeat(99)), &[]).await.status(), 200);
@@ -331,7 +331,7 @@ async fn a_target_over_the_bound_is_answered_414() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_414_or_431_at_any_size() {
+async fn oversized_target_or_header_is_414_or_431_at_any_size() {
     let upstream = Upstream::saying("ok").await;
     let bounds = "limits: {uri_size: 4MiB, header_size: 4MiB}";
     for bounds in ["", bounds] {
@@ -411,7 +411,7 @@ async fn trace_and_connect_are_answered_405() {
 }
 
 #[tokio::test]
-async fn rfc9110_7_6_2_options_make_no_more_hops_than_they_may() {
+async fn rfc9110_7_6_2_max_forwards_of_options_is_decremented() {
     let upstream =
         Upstream::answering(|request| ok(&format!("{:?}", request.head.get("max-forwards")))).await;
     let gateway = Config::to(&upstream).listening("protocols: [h1, h2c]").start().await;
@@ -441,7 +441,7 @@ async fn rfc9110_7_6_2_options_make_no_more_hops_than_they_may() {
 }
 
 #[tokio::test]
-async fn rfc9110_9_3_7_options_of_everything_is_answered_by_the_gateway() {
+async fn rfc9110_9_3_7_options_asterisk_is_answered_by_the_gateway() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).listening("protocols: [h1, h2c]").start().await;
     let mut wire = gateway.connect().await;
@@ -466,7 +466,7 @@ async fn rfc9110_9_3_7_options_of_everything_is_answered_by_the_gateway() {
 }
 
 #[tokio::test]
-async fn a_response_announces_no_trailers_that_do_not_come() {
+async fn trailer_header_is_removed_when_trailers_are_dropped() {
     let upstream = Upstream::answering(|_| {
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\nTE: trailers\r\n\r\n\
           2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n"
@@ -484,7 +484,7 @@ async fn a_response_announces_no_trailers_that_do_not_come() {
 }
 
 #[tokio::test]
-async fn a_body_of_known_length_reaches_the_client_piece_by_piece() {
+async fn body_of_known_length_is_streamed() {
     let goes_on = Arc::new(Notify::new());
     let notify = Arc::clone(&goes_on);
     let upstream = Upstream::scripted(move |mut wire, _| {
@@ -519,7 +519,7 @@ async fn a_body_of_known_length_reaches_the_client_piece_by_piece() {
 }
 
 #[tokio::test]
-async fn rfc9112_3_2_a_request_names_one_host() {
+async fn rfc9112_3_2_missing_or_repeated_host_is_answered_400() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).start().await;
     for request in [
@@ -586,7 +586,7 @@ async fn rfc9112_9_3_2_pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn http_2_without_tls_is_spoken_where_the_file_says_so() {
+async fn http2_without_tls_is_spoken_where_configured() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream)
         .top("identity: {user_id: [{query: userId}]}")
@@ -617,7 +617,7 @@ async fn http_2_without_tls_is_spoken_where_the_file_says_so() {
 }
 
 #[tokio::test]
-async fn http_2_carries_bodies_and_errors() {
+async fn http2_carries_bodies_and_errors() {
     let upstream = Upstream::answering(|request| ok(&String::from_utf8_lossy(&request.body))).await;
     let gateway = Config::new()
         .upstream("service", &[upstream.address()])
@@ -641,7 +641,7 @@ async fn http_2_carries_bodies_and_errors() {
 }
 
 #[tokio::test]
-async fn http_2_is_not_spoken_where_the_file_does_not_say_so() {
+async fn http2_without_tls_is_refused_where_not_configured() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).start().await;
     let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
@@ -651,7 +651,7 @@ async fn http_2_is_not_spoken_where_the_file_does_not_say_so() {
 }
 
 #[tokio::test]
-async fn an_error_is_json_or_text_as_the_client_accepts() {
+async fn error_is_json_or_text_by_accept() {
     let gateway = Config::to_address("127.0.0.1:1").route("a", "path: /a", "service").start().await;
     for (accept, kind) in [
         (None, "application/json"),
@@ -676,7 +676,7 @@ async fn an_error_is_json_or_text_as_the_client_accepts() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_down_is_answered_502_and_its_address_kept_secret() {
+async fn unreachable_upstream_is_502_and_its_address_hidden() {
     let port = free_port();
     let gateway = Config::new()
         .upstream("hidden-pool", &[format!("127.0.0.1:{port}")])
@@ -693,7 +693,7 @@ async fn an_upstream_that_is_down_is_answered_502_and_its_address_kept_secret() 
 }
 
 #[tokio::test]
-async fn an_upstream_that_talks_nonsense_is_answered_502() {
+async fn malformed_upstream_response_is_answered_502() {
     for nonsense in ["SSH-2.0-OpenSSH_9.2\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", ""] {
         let upstream = Upstream::scripted(move |mut wire, _| async move {
             wire.head().await;
@@ -708,7 +708,7 @@ async fn an_upstream_that_talks_nonsense_is_answered_502() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_never_answers_is_answered_504() {
+async fn silent_upstream_is_answered_504() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         wire.read_to_end().await;
     })
@@ -720,7 +720,7 @@ async fn an_upstream_that_never_answers_is_answered_504() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_never_accepted_is_answered_504() {
+async fn connect_timeout_is_answered_504() {
     // A listener whose queue is full drops further SYNs.
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
@@ -767,7 +767,7 @@ async fn broken_off(head: &str, by_reset: bool) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_response_that_breaks_off_is_not_passed_as_whole() {
+async fn truncated_response_is_not_completed() {
     for by_reset in [false, true] {
         // Pingora holds back the first 1,460 bytes of a body whose length is known, as there may
         // be more to send with them.
@@ -783,7 +783,7 @@ async fn a_response_that_breaks_off_is_not_passed_as_whole() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_ends_the_upstreams_work() {
+async fn client_disconnect_closes_the_upstream_connection() {
     let (sender, mut ended) = tokio::sync::mpsc::unbounded_channel();
     let upstream = Upstream::scripted(move |mut wire, recorder| {
         let sender = sender.clone();
@@ -805,7 +805,7 @@ async fn a_client_that_leaves_ends_the_upstreams_work() {
 }
 
 #[tokio::test]
-async fn rfc9112_9_3_2_a_pipelined_request_may_come_in_pieces() {
+async fn rfc9112_9_3_2_pipelined_request_may_arrive_in_pieces() {
     let upstream = Upstream::answering(|request| ok(request.head.target())).await;
     let gateway = Config::to(&upstream).start().await;
     let posted = "POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";

@@ -12,7 +12,7 @@ async fn restart_needed(admin: &Admin) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_restart_is_told_until_it_is_undone() {
+async fn restart_needed_is_reported_until_the_edit_is_undone() {
     let (upstream, admin) = (Upstream::saying("ok").await, Admin::new());
     let folder = TempDir::new().expect("a folder");
     let socket = folder.path().join("http.sock");
@@ -72,7 +72,7 @@ async fn what_waits_for_a_restart_is_told_until_it_is_undone() {
 }
 
 #[tokio::test]
-async fn a_port_that_the_system_chose_is_the_one_that_is_told() {
+async fn port_chosen_by_the_system_is_reported() {
     let admin = Admin::new();
     let config = Config::new().answer("all", "path_prefix: /", "respond: {body: ok}");
     let config = config.top(&admin.section());
@@ -91,7 +91,7 @@ async fn a_port_that_the_system_chose_is_the_one_that_is_told() {
 }
 
 #[tokio::test]
-async fn a_listener_that_moves_keeps_its_tls_until_the_restart() {
+async fn moved_listener_keeps_its_tls_until_the_restart() {
     let (upstream, authority) = (Upstream::saying("ok").await, Authority::new());
     let folder = TempDir::new().expect("a folder");
     authority.issue(folder.path(), "site", &["site.test"], 2090);
@@ -111,7 +111,7 @@ async fn a_listener_that_moves_keeps_its_tls_until_the_restart() {
 }
 
 #[tokio::test]
-async fn a_token_can_be_tried_without_doing_anything() {
+async fn token_can_be_checked_without_a_change() {
     let admin = Admin::new();
     let config = Config::new().answer("all", "path_prefix: /", "respond: {body: ok}");
     let _gateway = config.top(&admin.section()).start().await;
@@ -122,7 +122,7 @@ async fn a_token_can_be_tried_without_doing_anything() {
 }
 
 #[tokio::test]
-async fn order_of_listeners_takes_no_restart() {
+async fn reordered_listeners_need_no_restart() {
     let (upstream, admin) = (Upstream::saying("ok").await, Admin::new());
     let folder = TempDir::new().expect("a folder");
     let (port, other) = (free_port(), free_port());
@@ -144,7 +144,7 @@ async fn order_of_listeners_takes_no_restart() {
 }
 
 #[tokio::test]
-async fn listeners_that_swap_their_addresses_swap_their_settings_and_take_no_restart() {
+async fn listeners_that_swap_addresses_need_no_restart() {
     let (authority, admin) = (Authority::new(), Admin::new());
     let upstream = Upstream::saying("ok").await;
     let folder = TempDir::new().expect("a folder");

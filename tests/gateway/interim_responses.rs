@@ -30,7 +30,7 @@ async fn hinting() -> Upstream {
 }
 
 #[tokio::test]
-async fn http11_gets_them_and_http10_does_not() {
+async fn interim_responses_reach_http11_and_not_http10() {
     let upstream = hinting().await;
     let gateway = Config::to(&upstream).start().await;
     let mut wire = gateway.connect().await;
@@ -87,7 +87,7 @@ async fn ask(
 }
 
 #[tokio::test]
-async fn http2_gets_them() {
+async fn interim_responses_reach_http2() {
     let upstream = hinting().await;
     let gateway = Config::to(&upstream).listening("protocols: [h2c]").start().await;
     let mut client = client(&gateway).await;
@@ -105,7 +105,7 @@ async fn http2_gets_them() {
 }
 
 #[tokio::test]
-async fn http2_gets_no_100_that_nobody_asked_for() {
+async fn http2_gets_no_unrequested_100() {
     let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
         wire.head().await;
         wire.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 199 X\r\nA: b\r\n\r\n").await;
@@ -119,7 +119,7 @@ async fn http2_gets_no_100_that_nobody_asked_for() {
 }
 
 #[tokio::test]
-async fn rfc9110_10_1_1_a_client_over_http2_that_waits_for_a_100_gets_one() {
+async fn rfc9110_10_1_1_expecting_http2_client_gets_one_100() {
     let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
         let head = wire.head().await;
         // The second is one too many.
@@ -144,7 +144,7 @@ async fn rfc9110_10_1_1_a_client_over_http2_that_waits_for_a_100_gets_one() {
 }
 
 #[tokio::test]
-async fn http2_gets_no_more_than_a_stream_may_hold() {
+async fn interim_responses_over_http2_are_bounded() {
     let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
         wire.head().await;
         let hint = format!("HTTP/1.1 103 Early Hints\r\nLink: <{}>\r\n\r\n", "a".repeat(1000));
@@ -161,7 +161,7 @@ async fn http2_gets_no_more_than_a_stream_may_hold() {
 }
 
 #[tokio::test]
-async fn a_stream_that_its_client_has_reset_gets_none() {
+async fn reset_stream_gets_no_interim_response() {
     let (go, gone) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (resume, left) = (Arc::clone(&go), Arc::clone(&gone));
     let upstream = Upstream::scripted(move |mut wire: Wire, _| {
@@ -195,7 +195,7 @@ async fn a_stream_that_its_client_has_reset_gets_none() {
 }
 
 #[tokio::test]
-async fn a_handshake_over_http2_gets_them() {
+async fn interim_responses_reach_an_http2_websocket_handshake() {
     let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
         let head = wire.head().await;
         let key = head.get("sec-websocket-key").expect("a key");
@@ -227,7 +227,7 @@ async fn a_handshake_over_http2_gets_them() {
 }
 
 #[tokio::test]
-async fn hints_pass_once_where_the_response_is_kept_in_the_cache() {
+async fn early_hints_are_sent_once_for_a_cached_response() {
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
     let upstream = Upstream::answering(move |request| {
         let age = match request.head.target() {
@@ -262,7 +262,7 @@ async fn hints_pass_once_where_the_response_is_kept_in_the_cache() {
 }
 
 #[tokio::test]
-async fn a_connection_goes_on_behind_an_upload_that_waited_for_a_100() {
+async fn connection_is_reused_after_an_upload_with_100() {
     let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
         while let Some(head) = wire.try_head().await {
             wire.send("HTTP/1.1 100 Continue\r\n\r\n").await;

@@ -64,7 +64,7 @@ async fn connections_beyond_the_limit_are_answered_503() {
 }
 
 #[tokio::test]
-async fn one_client_gets_no_more_than_its_share() {
+async fn connections_of_one_client_are_limited() {
     let upstream = Upstream::saying("hello").await;
     let gateway = Config::to(&upstream).top("limits: {connections_per_client: 2}").start().await;
     let mut held = Vec::new();
@@ -90,7 +90,7 @@ async fn one_client_gets_no_more_than_its_share() {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_speaks_for_many() {
+async fn trusted_proxy_is_exempt_from_the_per_client_limit() {
     let upstream = Upstream::saying("hello").await;
     let gateway = Config::to(&upstream)
         .top("limits: {connections_per_client: 1}")
@@ -101,7 +101,7 @@ async fn a_trusted_proxy_speaks_for_many() {
 }
 
 #[tokio::test]
-async fn behind_the_proxy_protocol_the_clients_are_counted() {
+async fn proxy_protocol_connections_count_by_client() {
     let upstream = Upstream::saying("hello").await;
     let gateway = Config::to(&upstream)
         .top("limits: {connections_per_client: 1}")
@@ -122,7 +122,7 @@ async fn behind_the_proxy_protocol_the_clients_are_counted() {
 }
 
 #[tokio::test]
-async fn a_listener_has_a_limit_of_its_own() {
+async fn listener_limit_is_answered_503() {
     let upstream = Upstream::saying("hello").await;
     let other = free_port();
     // The kit's listener is the last in the file.
@@ -170,7 +170,7 @@ async fn a_listener_has_a_limit_of_its_own() {
 }
 
 #[tokio::test]
-async fn with_tls_who_is_too_many_is_closed_before_the_handshake() {
+async fn tls_connection_over_the_limit_is_closed_before_the_handshake() {
     let authority = Authority::new();
     let folder = TempDir::new().expect("a folder");
     authority.issue(folder.path(), "site", &["site.test"], 2090);
@@ -200,7 +200,7 @@ async fn with_tls_who_is_too_many_is_closed_before_the_handshake() {
 }
 
 #[tokio::test]
-async fn a_connection_ends_after_its_last_request() {
+async fn connection_closes_after_requests_per_connection() {
     let upstream = Upstream::saying("hello").await;
     let gateway = Config::to(&upstream).top("limits: {requests_per_connection: 3}").start().await;
     let mut wire = gateway.connect().await;
@@ -215,7 +215,7 @@ async fn a_connection_ends_after_its_last_request() {
 }
 
 #[tokio::test]
-async fn requests_beyond_what_can_be_under_way_are_answered_503() {
+async fn requests_over_the_concurrency_limit_are_answered_503() {
     let upstream = Upstream::scripted(|mut wire, recorder| async move {
         while let Some(head) = wire.try_head().await {
             recorder.record(&head);
@@ -240,7 +240,7 @@ async fn requests_beyond_what_can_be_under_way_are_answered_503() {
 }
 
 #[tokio::test]
-async fn sessions_are_no_requests_under_way() {
+async fn sessions_do_not_count_as_requests() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).top("limits: {requests: 1}").start().await;
     let _sockets = [gateway.websocket("/").await, gateway.websocket("/").await];
@@ -248,7 +248,7 @@ async fn sessions_are_no_requests_under_way() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_answered_408() {
+async fn stalled_body_is_answered_408() {
     let upstream = Upstream::saying("hello").await;
     let gateway = Config::to(&upstream).top("limits: {body_timeout: 300ms}").start().await;
     let mut slow = gateway.connect().await;
@@ -277,7 +277,7 @@ async fn dribbled(gateway: &Gateway, target: &str, pieces: usize, piece: &str) -
 }
 
 #[tokio::test]
-async fn a_body_that_dribbles_in_is_answered_408() {
+async fn slow_body_is_answered_408() {
     let upstream = Upstream::saying("hello").await;
     let limits = "limits: {body_timeout: 500ms, body_rate: 1000}";
     let gateway = Config::to(&upstream).top(limits).start().await;
@@ -296,7 +296,7 @@ async fn a_body_that_dribbles_in_is_answered_408() {
 }
 
 #[tokio::test]
-async fn by_tls_and_by_http2_a_body_may_not_dribble_in_either() {
+async fn slow_body_over_tls_and_http2_is_answered_408() {
     let authority = Authority::new();
     let folder = TempDir::new().expect("a folder");
     authority.issue(folder.path(), "site", &["site.test"], 2090);
@@ -349,7 +349,7 @@ async fn by_tls_and_by_http2_a_body_may_not_dribble_in_either() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_of_its_response_is_let_go() {
+async fn client_that_reads_nothing_is_disconnected() {
     let upstream = Upstream::answering(|_| ok(&"x".repeat(64 << 20))).await;
     let gateway = Config::to(&upstream).top("limits: {send_timeout: 300ms}").start().await;
     let mut idle = gateway.connect().await;
@@ -360,7 +360,7 @@ async fn a_client_that_takes_nothing_of_its_response_is_let_go() {
 
 /// The head of a connection's first request has a bound of its own; `slow_clients` has it.
 #[tokio::test]
-async fn a_later_head_may_not_dribble_in_for_ever_either() {
+async fn slow_later_head_ends_the_connection() {
     let upstream = Upstream::saying("hello").await;
     let limits = "limits: {idle_timeout: 1s, header_timeout: 100ms}";
     let gateway = Config::to(&upstream).top(limits).start().await;
@@ -400,7 +400,7 @@ async fn hanging() -> Upstream {
 }
 
 #[tokio::test]
-async fn requests_of_one_client_beyond_its_half_are_answered_429() {
+async fn requests_of_one_client_over_its_share_are_answered_429() {
     let upstream = hanging().await;
     let config = Config::to(&upstream).listening("protocols: [h1, h2c]");
     let gateway = config.top("limits: {requests: 20}").start().await;
@@ -438,7 +438,7 @@ async fn requests_of_one_client_beyond_its_half_are_answered_429() {
 }
 
 #[tokio::test]
-async fn clients_of_a_trusted_proxy_are_counted_by_the_address_that_it_reports() {
+async fn clients_behind_a_trusted_proxy_count_by_forwarded_address() {
     let upstream = hanging().await;
     let limits = "limits: {requests_per_client: 2}";
     let config = Config::to(&upstream).top("trusted_proxies: [127.0.0.1]").top(limits);
@@ -457,7 +457,7 @@ async fn clients_of_a_trusted_proxy_are_counted_by_the_address_that_it_reports()
 }
 
 #[tokio::test]
-async fn requests_from_one_ipv6_network_count_as_one_clients() {
+async fn requests_from_one_ipv6_network_count_together() {
     let upstream = hanging().await;
     let limits = "limits: {requests_per_client: 2}";
     let config = Config::to(&upstream).top("trusted_proxies: [127.0.0.1]").top(limits);
@@ -483,7 +483,7 @@ async fn requests_from_one_ipv6_network_count_as_one_clients() {
 }
 
 #[tokio::test]
-async fn requests_behind_the_proxy_protocol_are_the_clients() {
+async fn proxy_protocol_requests_count_by_client() {
     let upstream = hanging().await;
     let gateway = Config::to(&upstream)
         .listening("proxy_protocol: {from: [127.0.0.0/8]}")
@@ -503,7 +503,7 @@ async fn requests_behind_the_proxy_protocol_are_the_clients() {
 }
 
 #[tokio::test]
-async fn sessions_from_one_ipv6_network_count_as_one_clients() {
+async fn sessions_from_one_ipv6_network_count_together() {
     let upstream = Upstream::echo().await;
     let config = Config::to(&upstream).with("websocket: {max_sessions_per_address: 1}");
     let gateway = config.top("trusted_proxies: [127.0.0.1]").start().await;
@@ -516,7 +516,7 @@ async fn sessions_from_one_ipv6_network_count_as_one_clients() {
 }
 
 #[tokio::test]
-async fn a_websocket_over_http2_counts_as_a_connection() {
+async fn websocket_over_http2_counts_as_a_connection() {
     let upstream = Upstream::echo().await;
     let limits = "limits: {connections: 20, connections_per_client: 3}";
     let config = Config::to(&upstream).listening("protocols: [h1, h2c]").top(limits);

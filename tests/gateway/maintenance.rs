@@ -5,7 +5,7 @@ use tidegate_testing::{Config, Handshake, Upstream, next, until};
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
-async fn all_but_the_exempt_are_told_when_to_come_back() {
+async fn maintenance_answers_503_to_all_but_exempt_clients() {
     let upstream = Upstream::saying("ok").await;
     let address = [upstream.address()];
     let gateway = Config::new()
@@ -41,7 +41,7 @@ async fn all_but_the_exempt_are_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn it_comes_and_goes_by_a_reload_and_open_sockets_stay() {
+async fn maintenance_by_a_reload_keeps_open_sockets() {
     let upstream = Upstream::echo().await;
     let config = Config::to(&upstream);
     let gateway = config.start().await;

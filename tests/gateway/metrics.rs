@@ -104,7 +104,7 @@ async fn each_request_is_counted_by_route_method_and_code() {
 }
 
 #[tokio::test]
-async fn a_session_counts_when_it_opens_and_its_user_is_no_label() {
+async fn session_is_counted_at_open_without_a_user_label() {
     let upstream = Upstream::echo().await;
     let counted = Counted::start(Config::to(&upstream)).await;
     let socket = counted.gateway.websocket("/ws?userId=somebody").await;
@@ -121,7 +121,7 @@ async fn a_session_counts_when_it_opens_and_its_user_is_no_label() {
 }
 
 #[tokio::test]
-async fn retries_and_what_became_of_attempts_are_counted() {
+async fn attempts_and_retries_are_counted_by_result() {
     let upstream = Upstream::answering(|_| ok("ok")).await;
     let nobody = format!("127.0.0.1:{}", free_port());
     let endpoints = [nobody, upstream.address().to_string()];
@@ -142,7 +142,7 @@ async fn retries_and_what_became_of_attempts_are_counted() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_taken_out_is_counted() {
+async fn ejected_endpoint_is_counted() {
     let upstream = Upstream::answering(|_| ok("ok")).await;
     let nobody = format!("127.0.0.1:{}", free_port());
     let endpoints = [nobody.clone(), upstream.address().to_string()];
@@ -166,7 +166,7 @@ async fn an_endpoint_that_is_taken_out_is_counted() {
 }
 
 #[tokio::test]
-async fn retries_that_the_budget_denies_are_counted() {
+async fn retries_denied_by_the_budget_are_counted() {
     let upstream = Upstream::answering(|_| respond("503 Service Unavailable", &[], "no")).await;
     let config = Config::to(&upstream)
         .speaking("retry_percent: 0")
@@ -185,7 +185,7 @@ async fn retries_that_the_budget_denies_are_counted() {
 }
 
 #[tokio::test]
-async fn what_is_shed_is_counted_by_the_limit() {
+async fn shed_requests_are_counted_by_limit() {
     let upstream = hanging().await;
     let counted = Counted::start(Config::to(&upstream).top("limits: {requests: 1}")).await;
     let mut hanging = counted.gateway.connect().await;
@@ -204,7 +204,7 @@ async fn what_is_shed_is_counted_by_the_limit() {
 }
 
 #[tokio::test]
-async fn edits_are_counted_by_how_they_fared() {
+async fn reloads_are_counted_by_result() {
     let upstream = Upstream::answering(|_| ok("ok")).await;
     let counted = Counted::start(Config::to(&upstream)).await;
     let fared = async || {
@@ -241,7 +241,7 @@ pub(crate) async fn hanging() -> Upstream {
 }
 
 #[tokio::test]
-async fn counts_go_on_through_a_reload() {
+async fn counters_survive_a_reload() {
     let upstream = Upstream::answering(|_| ok("ok")).await;
     let counted = Counted::start(Config::to(&upstream)).await;
     counted.gateway.get("/", &[]).await;
@@ -255,7 +255,7 @@ async fn counts_go_on_through_a_reload() {
 }
 
 #[tokio::test]
-async fn strangers_can_not_grow_what_is_counted() {
+async fn unknown_methods_and_paths_add_no_labels() {
     let upstream = Upstream::answering(|_| ok("ok")).await;
     let counted = Counted::start(Config::to(&upstream)).await;
     for number in 0..20 {
@@ -271,7 +271,7 @@ async fn strangers_can_not_grow_what_is_counted() {
 }
 
 #[tokio::test]
-async fn both_formats_hold_to_their_rules() {
+async fn prometheus_and_openmetrics_output_is_valid() {
     let upstream = Upstream::echo().await;
     let strange = Config::to(&upstream).answer(
         "\"a \\\"name\\\" with \\\\ \"",
@@ -294,7 +294,7 @@ async fn both_formats_hold_to_their_rules() {
 }
 
 #[tokio::test]
-async fn what_is_traced_is_an_example_of_its_bucket() {
+async fn traced_request_is_an_exemplar_of_its_bucket() {
     let upstream = Upstream::answering(|_| ok("ok")).await;
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let tracing = format!("tracing: {{otlp: {{endpoint: \"{nobody}\"}}}}");

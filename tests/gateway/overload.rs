@@ -12,7 +12,7 @@ use tidegate_testing::{
 use tokio::sync::Barrier;
 
 #[tokio::test]
-async fn short_of_memory_it_answers_503_until_there_is_some() {
+async fn short_of_memory_requests_are_503_until_it_recovers() {
     let upstream = Upstream::saying("hello").await;
     let config = Config::to(&upstream);
     let gateway = config.clone().top("limits: {memory: 1MiB}").start().await;
@@ -31,7 +31,7 @@ async fn short_of_memory_it_answers_503_until_there_is_some() {
 }
 
 #[tokio::test]
-async fn out_of_files_it_degrades_and_recovers() {
+async fn out_of_file_descriptors_requests_are_503_until_it_recovers() {
     let upstream = Upstream::scripted(|mut wire, recorder| async move {
         while let Some(head) = wire.try_head().await {
             recorder.record(&head);
@@ -95,7 +95,7 @@ async fn out_of_files_it_degrades_and_recovers() {
 }
 
 #[tokio::test]
-async fn a_storm_of_connections_is_refused_and_counted() {
+async fn connection_storm_is_refused_and_counted() {
     const MOST: usize = 100;
     const STORM: usize = 2_000;
     const AT_ONCE: usize = 200;
@@ -155,7 +155,7 @@ async fn a_storm_of_connections_is_refused_and_counted() {
 }
 
 #[tokio::test]
-async fn idle_connections_to_upstreams_make_room_for_new_ones() {
+async fn idle_upstream_connections_are_closed_for_new_ones() {
     let held = Arc::new(Barrier::new(60));
     let script = {
         let held = Arc::clone(&held);
@@ -224,7 +224,7 @@ async fn begin_many(
 }
 
 #[tokio::test]
-async fn files_that_nobody_reads_leave_descriptors_for_connections() {
+async fn unread_files_leave_descriptors_for_connections() {
     let folder = tempfile::TempDir::new().expect("a folder");
     std::fs::write(folder.path().join("large"), vec![b'x'; 8 << 20]).expect("a file");
     let admin = Admin::new();
@@ -253,7 +253,7 @@ async fn files_that_nobody_reads_leave_descriptors_for_connections() {
 }
 
 #[tokio::test]
-async fn copies_that_nobody_answers_leave_descriptors_for_connections() {
+async fn unanswered_mirror_copies_leave_descriptors_for_connections() {
     let service = Upstream::saying("ok").await;
     let shadow = Upstream::scripted(|mut wire, recorder| async move {
         recorder.record(&wire.head().await);
@@ -277,7 +277,7 @@ async fn copies_that_nobody_answers_leave_descriptors_for_connections() {
 }
 
 #[tokio::test]
-async fn idle_http2_connections_to_upstreams_make_room_for_new_ones() {
+async fn idle_http2_upstream_connections_are_closed_for_new_ones() {
     const UPSTREAMS: usize = 60;
     let mut config = Config::new();
     for number in 0..UPSTREAMS {
@@ -349,7 +349,7 @@ async fn run_short(gateway: &Gateway, config: &Config, client: &str) {
 }
 
 #[tokio::test]
-async fn short_of_memory_the_client_that_holds_most_loses_its_requests() {
+async fn short_of_memory_the_largest_client_loses_its_requests() {
     let (upstream, begun) = endless().await;
     let admin = Admin::new();
     let config = Config::to(&upstream).top(&admin.section());
@@ -399,7 +399,7 @@ async fn short_of_memory_the_client_that_holds_most_loses_its_requests() {
 }
 
 #[tokio::test]
-async fn short_of_memory_the_client_that_holds_most_loses_its_http2_streams() {
+async fn short_of_memory_the_largest_client_loses_its_http2_streams() {
     let (upstream, begun) = endless().await;
     let config = Config::to(&upstream).listening("protocols: [h1, h2c]");
     let gateway = config.clone().start().await;
@@ -441,7 +441,7 @@ async fn begin_for(
 }
 
 #[tokio::test]
-async fn short_of_memory_the_client_that_holds_most_loses_its_streams_behind_a_trusted_proxy() {
+async fn short_of_memory_the_largest_client_behind_a_proxy_loses_its_streams() {
     let (upstream, _) = endless().await;
     let stuck = Upstream::scripted(|mut wire, _| async move {
         wire.head().await;
@@ -536,7 +536,7 @@ async fn short_of_memory_the_client_that_holds_most_loses_its_streams_behind_a_t
 }
 
 #[tokio::test]
-async fn short_of_memory_the_client_that_holds_most_loses_its_sessions() {
+async fn short_of_memory_the_largest_client_loses_its_sessions() {
     let upstream = Upstream::echo().await;
     let config = Config::to(&upstream);
     let gateway = config.clone().start().await;

@@ -4,7 +4,7 @@ use std::path::Path;
 use tidegate_testing::{Config, Handshake, Upstream, cli};
 
 #[tokio::test]
-async fn a_redirect_leads_where_the_file_says_with_what_the_request_said() {
+async fn redirect_fills_in_variables_of_the_request() {
     let gateway = Config::new()
         .top("identity: {user_id: [{query: userId}]}")
         .answer("plain", "path_prefix: /", "redirect: {to: \"https://new.example{target}\"}")
@@ -46,7 +46,7 @@ async fn a_redirect_leads_where_the_file_says_with_what_the_request_said() {
 }
 
 #[tokio::test]
-async fn no_request_makes_a_redirect_leave_its_host_or_its_path() {
+async fn request_cannot_change_the_host_or_path_of_a_redirect() {
     let gateway = Config::new()
         .top("identity: {user_id: [{query: u}]}")
         .answer("home", "path_prefix: /", "redirect: {to: \"/{user.id}{path}\"}")
@@ -73,7 +73,7 @@ async fn no_request_makes_a_redirect_leave_its_host_or_its_path() {
 }
 
 #[tokio::test]
-async fn what_a_redirect_says_of_the_request_stays_in_its_parameter() {
+async fn request_value_in_a_redirect_stays_in_its_parameter() {
     let gateway = Config::new()
         .answer(
             "target",
@@ -104,7 +104,7 @@ async fn what_a_redirect_says_of_the_request_stays_in_its_parameter() {
 }
 
 #[tokio::test]
-async fn a_redirect_keeps_the_scheme_that_a_trusted_proxy_tells() {
+async fn redirect_uses_the_scheme_reported_by_a_trusted_proxy() {
     let gateway = Config::new()
         .top("trusted_proxies: [127.0.0.1]")
         .answer("all", "path_prefix: /", "redirect: {to: \"{scheme}://www.{authority}{target}\"}")
@@ -120,7 +120,7 @@ async fn a_redirect_keeps_the_scheme_that_a_trusted_proxy_tells() {
 }
 
 #[tokio::test]
-async fn a_fixed_answer_is_the_same_for_all() {
+async fn fixed_response_has_its_status_body_and_headers() {
     let gateway = Config::new()
         .top("headers: {response: {set: {x-top: \"1\"}}}")
         .cors(&["https://app.example"], "")
@@ -162,7 +162,7 @@ async fn a_fixed_answer_is_the_same_for_all() {
 }
 
 #[tokio::test]
-async fn a_route_does_just_one_thing() {
+async fn route_with_two_actions_is_refused() {
     let upstream = Upstream::saying("ok").await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("tidegate.yaml");

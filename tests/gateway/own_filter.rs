@@ -13,7 +13,7 @@ fn example(name: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_filter_in_forty_lines_rewrites_and_answers() {
+async fn custom_filter_changes_headers_and_answers() {
     let lines = include_str!("../../examples/tell_user.rs").lines().count();
     assert!(lines < 40, "{lines}");
 
@@ -42,7 +42,7 @@ async fn a_filter_in_forty_lines_rewrites_and_answers() {
 }
 
 #[tokio::test]
-async fn a_filter_watches_sessions_from_their_opening_to_their_end() {
+async fn custom_filter_observes_a_session_from_open_to_close() {
     let upstream = Upstream::echo().await;
     let port = free_port();
     let folder = tempfile::tempdir().expect("a folder");
@@ -81,7 +81,7 @@ async fn a_filter_watches_sessions_from_their_opening_to_their_end() {
 }
 
 #[tokio::test]
-async fn a_program_with_a_wrong_configuration_says_so_as_people_read_it_and_ends_with_78() {
+async fn custom_program_reports_an_invalid_configuration_and_exits_78() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("t.yaml");
     let yaml = "listeners: [{address: \"127.0.0.1:1\"}]\nadmin: {address: \"${PLACE}\"}\nroutes: [{name: a, upstraem: u}]\n";

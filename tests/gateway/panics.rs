@@ -18,7 +18,7 @@ impl Filter for Panicking {
 }
 
 #[tokio::test]
-async fn a_panic_while_a_configuration_is_compiled_refuses_the_edit_and_no_later_one() {
+async fn panic_while_compiling_refuses_only_that_edit() {
     let (admin, port) = (Admin::new(), free_port());
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("tidegate.yaml");
@@ -88,7 +88,7 @@ impl Filter for Touchy {
 }
 
 #[tokio::test]
-async fn a_request_whose_filter_panics_has_its_line_and_harms_no_other() {
+async fn panicking_filter_is_logged_and_affects_only_its_request() {
     let port = free_port();
     let folder = tempfile::tempdir().expect("a folder");
     let (file, log) = (folder.path().join("tidegate.yaml"), folder.path().join("access.log"));

@@ -58,7 +58,7 @@ const NAMES: [&str; 12] = [
 ];
 
 #[tokio::test]
-async fn a_raw_path_passes_byte_for_byte() {
+async fn raw_path_is_forwarded_byte_for_byte() {
     let (gateway, _upstream) = gateway("raw").await;
     for path in NAMES {
         let answer = gateway.get(path, &[]).await;
@@ -74,7 +74,7 @@ async fn a_raw_path_passes_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_raw_path_passes_behind_the_prefix_that_is_replaced() {
+async fn raw_path_is_kept_after_a_replaced_prefix() {
     let (gateway, _upstream) = gateway("raw").await;
     for (path, forwarded) in [
         ("/api/v4/projects/group%2Fproject?a=%2F", "/projects/group%2Fproject?a=%2F"),
@@ -90,7 +90,7 @@ async fn a_raw_path_passes_behind_the_prefix_that_is_replaced() {
 }
 
 #[tokio::test]
-async fn no_spelling_of_a_raw_path_walks_past_a_guard() {
+async fn no_spelling_of_a_path_bypasses_a_guard() {
     for form in ["raw", "{encoded_slash: keep}", "{encoded_slash: decode}", "normal"] {
         let (gateway, upstream) = gateway(form).await;
         for path in [
@@ -136,7 +136,7 @@ async fn no_spelling_of_a_raw_path_walks_past_a_guard() {
 }
 
 #[tokio::test]
-async fn each_part_of_the_form_has_its_setting() {
+async fn each_path_setting_changes_its_part() {
     for (form, path, expected) in [
         ("{encoded_slash: keep}", "/a%2fb//c", Ok("/a%2Fb/c")),
         ("{encoded_slash: decode}", "/a%2fb%2F%2Fc", Ok("/a/b/c")),
@@ -164,7 +164,7 @@ async fn each_part_of_the_form_has_its_setting() {
 }
 
 #[tokio::test]
-async fn the_400_names_the_setting() {
+async fn path_rejection_names_the_setting() {
     let (gateway, upstream) = gateway("normal").await;
     for (path, named) in [
         ("/a%2fb", "path: {encoded_slash: keep}"),
@@ -183,7 +183,7 @@ async fn the_400_names_the_setting() {
 }
 
 #[tokio::test]
-async fn parameters_of_a_folder_pass() {
+async fn path_parameters_are_forwarded() {
     let (gateway, _upstream) = gateway("normal").await;
     for path in
         ["/app/;jsessionid=1A2B", "/;view=list", "/app/page;a=1/b;c", "/app/;jsessionid=1?x=1"]
@@ -194,7 +194,7 @@ async fn parameters_of_a_folder_pass() {
 }
 
 #[tokio::test]
-async fn a_websocket_takes_a_raw_path_too() {
+async fn raw_path_is_kept_for_websockets() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).with("path: raw").start().await;
     let path = "/cool/http%3A%2F%2Fhost%2Ffile//ws";
@@ -203,7 +203,7 @@ async fn a_websocket_takes_a_raw_path_too() {
 }
 
 #[tokio::test]
-async fn cache_keys_and_mirrors_have_the_path_that_the_upstream_sees() {
+async fn cache_keys_and_mirrors_use_the_forwarded_path() {
     let upstream = Upstream::answering(|request| {
         tidegate_testing::respond("200 OK", &["Cache-Control: max-age=60"], request.head.target())
     })
@@ -230,7 +230,7 @@ async fn cache_keys_and_mirrors_have_the_path_that_the_upstream_sees() {
 }
 
 #[tokio::test]
-async fn explain_and_diff_know_the_form() {
+async fn explain_and_diff_show_the_path_form() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let config = |form: &str| {
         Config::new()

@@ -9,7 +9,7 @@ async fn echoing() -> Upstream {
 }
 
 #[tokio::test]
-async fn the_story() {
+async fn demo_configuration() {
     let service = Upstream::echo().await;
     let example = Example::of("tidegate.yaml").with("127.0.0.1:4009", service.address());
     let port = example.port();

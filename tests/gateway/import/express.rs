@@ -23,12 +23,12 @@ impl Imported {
 }
 
 #[tokio::test]
-async fn a_gateway_as_one_finds_it() {
+async fn typical_express_gateway_is_imported() {
     comes_out_as_written("express", "gateway.js", 3).await;
 }
 
 #[tokio::test]
-async fn modules_types_and_helpers_of_ones_own() {
+async fn typescript_modules_and_helpers_are_resolved() {
     let text = "\
 import express, { type Request } from 'express';
 import { createProxyMiddleware as proxy, Options } from 'http-proxy-middleware';
@@ -57,7 +57,7 @@ app.listen(Number(process.env.PORT) || 8080, '127.0.0.1');
 }
 
 #[tokio::test]
-async fn each_line_that_is_not_carried_is_named() {
+async fn each_unsupported_line_is_reported() {
     for (line, words) in [
         ("app.get('/a', (req, res) => res.json({ at: Date.now() }));", "code of your own"),
         ("app.get('/a/:id', (req, res) => res.send('x'));", "`/a/:id`: a route's path"),
@@ -89,7 +89,7 @@ async fn each_line_that_is_not_carried_is_named() {
 }
 
 #[tokio::test]
-async fn what_guards_is_not_opened() {
+async fn guarded_route_is_not_opened() {
     let proxy =
         "createProxyMiddleware({ target: 'http://b:1', changeOrigin: true, timeout: 9, on: {} })";
     for line in [
@@ -125,7 +125,7 @@ async fn what_guards_is_not_opened() {
 }
 
 #[tokio::test]
-async fn a_guard_is_one_whatever_it_looks_like() {
+async fn every_form_of_guard_is_recognised() {
     for line in [
         // By what it does.
         "app.use((q, s, next) => { if (!q.session.user) return s.redirect('/login'); next(); });",
@@ -174,7 +174,7 @@ async fn a_guard_is_one_whatever_it_looks_like() {
 }
 
 #[tokio::test]
-async fn what_is_no_guard_closes_nothing() {
+async fn middleware_that_is_no_guard_closes_nothing() {
     for line in [
         "app.use((q, s, next) => { console.log(q.url); next(); });",
         "app.use((q, s, next) => { s.setHeader('x', '1'); return next(); });",
@@ -192,7 +192,7 @@ async fn what_is_no_guard_closes_nothing() {
 }
 
 #[tokio::test]
-async fn what_guards_a_part_closes_that_part() {
+async fn guard_of_a_part_closes_only_that_part() {
     let proxy = "createProxyMiddleware({ target: 'http://b:1/base', timeout: 9, on: {} })";
     for (guard, closed) in [
         ("app.use('/a/admin', requireAuth)", "match: {path_prefix: /a/admin}"),
@@ -216,7 +216,7 @@ async fn what_guards_a_part_closes_that_part() {
 }
 
 #[tokio::test]
-async fn parts_take_nothing_from_other_routes() {
+async fn divided_route_does_not_shadow_other_routes() {
     let limit = "require('express-rate-limit')()";
     let proxy =
         |more: &str| format!("createProxyMiddleware({{ target: 'http://b:1', on: {{}}{more} }})");
@@ -297,7 +297,7 @@ async fn parts_take_nothing_from_other_routes() {
 }
 
 #[tokio::test]
-async fn a_filter_takes_nothing_beside_its_mount() {
+async fn proxy_filter_applies_below_its_mount_only() {
     let version_2 = "onProxyReq: () => {}";
     for (mount, filter, taken) in
         [("/a/v1", "/a", "/a/v1"), ("/a", "/a/v1", "/a/v1"), ("/a", "/", "/a")]
@@ -314,7 +314,7 @@ async fn a_filter_takes_nothing_beside_its_mount() {
 }
 
 #[tokio::test]
-async fn limits_are_carried_to_what_stands_behind_them() {
+async fn rate_limits_are_applied_to_later_routes() {
     let line = "const limit = require('express-rate-limit'); \
                 const { rateLimit } = require('express-rate-limit'); \
                 app.use(rateLimit({ windowMs: 15 * 60 * 1000, limit: 100 })); \
@@ -370,7 +370,7 @@ async fn limits_are_carried_to_what_stands_behind_them() {
 }
 
 #[tokio::test]
-async fn http_proxy_by_hand() {
+async fn http_proxy_calls_are_imported() {
     let line = "const proxy = require('http-proxy').createProxyServer({ changeOrigin: true }); \
                 app.all('/a/*', (req, res) => { console.log(1); proxy.web(req, res, { target: 'http://b:1' }); }); \
                 app.use('/m', (req, res) => { proxy.web(req, res, { target: 'http://b:1' }); });";
@@ -384,14 +384,14 @@ async fn http_proxy_by_hand() {
 }
 
 #[tokio::test]
-async fn the_policy_of_preflights_is_not_that_of_all() {
+async fn cors_of_options_does_not_replace_the_global_policy() {
     let imported =
         program("const cors = require('cors'); app.use(cors({ origin: 'http://a' })); app.options('*', require('cors')());").await;
     assert!(!imported.run.stdout.contains('*'), "{}", imported.run.stdout);
 }
 
 #[tokio::test]
-async fn the_path_that_a_service_is_asked_for_follows_the_version() {
+async fn upstream_path_follows_the_middleware_version() {
     let line = "app.use('/a', createProxyMiddleware({ target: 'http://b:1/base' }));";
     let imported = program(line).await;
     imported.has("rewrite: {prefix: /base}");
@@ -402,7 +402,7 @@ async fn the_path_that_a_service_is_asked_for_follows_the_version() {
 }
 
 #[tokio::test]
-async fn what_is_no_program_of_express_is_refused() {
+async fn file_without_an_express_app_is_refused() {
     for (text, place) in [
         ("const a = ;", "gateway.js:1: error: Unexpected token"),
         ("\n\nlet let = 1 +\n", "gateway.js:"),

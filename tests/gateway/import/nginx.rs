@@ -9,12 +9,12 @@ async fn server(inside: &str) -> super::Imported {
 }
 
 #[tokio::test]
-async fn a_shop() {
+async fn shop_configuration_is_imported() {
     comes_out_as_written("nginx", "shop.nginx.conf", 3).await;
 }
 
 #[tokio::test]
-async fn what_is_wholly_carried_is_told_by_the_status() {
+async fn complete_import_exits_0() {
     let all = server("location / { proxy_pass http://127.0.0.1:4000; proxy_redirect off; }").await;
     assert_eq!(all.run.code, Some(0), "{}", all.run.all());
     assert_eq!(all.run.stderr, "");
@@ -22,7 +22,7 @@ async fn what_is_wholly_carried_is_told_by_the_status() {
 }
 
 #[tokio::test]
-async fn each_line_that_is_not_carried_is_named() {
+async fn each_unsupported_line_is_reported() {
     for (line, words) in [
         ("frobnicate on;", "left out: `frobnicate` is not known"),
         ("location ~ \\.php$ { return 200; }", "left out: `location ~ \\.php$`"),
@@ -45,7 +45,7 @@ async fn each_line_that_is_not_carried_is_named() {
 }
 
 #[tokio::test]
-async fn each_meaning_that_changes_is_told() {
+async fn each_changed_meaning_is_reported() {
     for (line, words) in [
         ("location /a { return 200; }", "changed: nginx takes every path that begins with `/a`"),
         ("location /a/ { proxy_pass http://127.0.0.1:1/b; }", "so that `/a/x` becomes `/bx`"),
@@ -63,7 +63,7 @@ async fn each_meaning_that_changes_is_told() {
 }
 
 #[tokio::test]
-async fn what_guards_is_not_opened() {
+async fn guarded_location_is_not_opened() {
     for guard in ["auth_basic staff;", "auth_request /who;", "allow 10.0.0.0/8; deny all;"] {
         let imported =
             server(&format!("location / {{ {guard} proxy_pass http://127.0.0.1:1; }}")).await;
@@ -73,7 +73,7 @@ async fn what_guards_is_not_opened() {
 }
 
 #[tokio::test]
-async fn unix_sockets_are_carried() {
+async fn unix_socket_upstreams_are_imported() {
     for (pass, address, prefix) in [
         ("http://unix:/run/app.sock", "unix:/run/app.sock", None),
         ("http://unix:/run/app.sock:/v1/", "unix:/run/app.sock", Some("prefix: /v1/")),
@@ -96,7 +96,7 @@ async fn unix_sockets_are_carried() {
 }
 
 #[tokio::test]
-async fn what_nginx_would_not_read_is_refused() {
+async fn invalid_nginx_file_is_refused() {
     for (text, place) in [
         ("server { listen 80\n}", "site:1: error: its `;` is missing"),
         ("server {\nlisten 80;\n", "site:1: error: its `{` has no `}`"),
@@ -118,7 +118,7 @@ async fn what_nginx_would_not_read_is_refused() {
 }
 
 #[tokio::test]
-async fn included_files_are_read_and_named() {
+async fn included_files_are_imported_and_named() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let write = |name: &str, text: &str| {
         std::fs::write(folder.path().join(name), text).expect("a file");

@@ -37,17 +37,17 @@ async fn taken(imported: &Imported, url: &str, fields: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn a_shop_in_yaml() {
+async fn shop_in_yaml_is_imported() {
     comes_out_as_written("traefik", "shop.traefik.yml", 3).await;
 }
 
 #[tokio::test]
-async fn a_shop_in_toml() {
+async fn shop_in_toml_is_imported() {
     comes_out_as_written("traefik", "shop.traefik.toml", 3).await;
 }
 
 #[tokio::test]
-async fn the_longest_rule_or_the_highest_priority_wins() {
+async fn longest_rule_or_highest_priority_wins() {
     let imported = routers(
         "    host: {rule: \"Host(`a-rather-long-name.example.com`)\", service: one}
     path: {rule: \"PathPrefix(`/api`)\", service: two}
@@ -75,7 +75,7 @@ async fn the_longest_rule_or_the_highest_priority_wins() {
 }
 
 #[tokio::test]
-async fn alternatives_are_routes() {
+async fn rule_alternatives_become_routes() {
     let rule = "(Host(`a.test`) || Host(`b.test`)) && (Path(`/x`) || PathPrefix(`/y/`)) \
                 && (Method(`GET`) || Method(`PUT`))";
     let imported = routers(&format!("    r: {{rule: \"{rule}\", service: one}}")).await;
@@ -91,7 +91,7 @@ async fn alternatives_are_routes() {
 }
 
 #[tokio::test]
-async fn each_line_that_is_not_carried_is_named() {
+async fn each_unsupported_line_is_reported() {
     for (line, words) in [
         ("r: {rule: \"PathRegexp(`^/a[0-9]`)\", service: one}", "`PathRegexp(^/a[0-9])`"),
         ("r: {rule: \"Host(`a`) && ClientIP(`10.0.0.1`)\", service: one}", "`ClientIP(10.0.0.1)`"),
@@ -113,7 +113,7 @@ async fn each_line_that_is_not_carried_is_named() {
 }
 
 #[tokio::test]
-async fn what_guards_is_not_opened() {
+async fn router_with_a_guard_is_not_opened() {
     for middleware in ["basic", "all", "round", "unknown", "auth@docker", "basic@file"] {
         let line = format!(
             "    r: {{rule: \"Host(`a`)\", service: one, middlewares: [other, {middleware}]}}"
@@ -126,7 +126,7 @@ async fn what_guards_is_not_opened() {
 }
 
 #[tokio::test]
-async fn what_is_no_file_of_traefik_is_refused() {
+async fn invalid_traefik_file_is_refused() {
     for (name, text, place) in [
         ("a.yml", "http: [", "a.yml:"),
         ("a.yml", "tcp: {}", "a.yml:1: error: there is no `http` in it"),

@@ -70,7 +70,7 @@ fn written(port: u16, one: &Upstream, two: &Upstream) -> (TempDir, std::path::Pa
 }
 
 #[tokio::test]
-async fn requests_are_led_as_nginx_led_them() {
+async fn imported_gateway_routes_as_nginx_does() {
     let (one, two) = (service("one").await, service("two").await);
     let port = free_port();
     let (_folder, file) = written(port, &one, &two);
