@@ -9,10 +9,10 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/doctor.md");
 const NOT_MET: [&str; 1] = ["gateway-error"];
 
 const MATRIX: [&str; 7] = [
-    include_str!("at_the_door.rs"),
-    include_str!("behind_the_gateway.rs"),
+    include_str!("connecting.rs"),
+    include_str!("through_the_gateway.rs"),
     include_str!("handshake.rs"),
-    include_str!("in_between.rs"),
+    include_str!("intermediate_proxies.rs"),
     include_str!("origin.rs"),
     include_str!("session.rs"),
     include_str!("healthy.rs"),

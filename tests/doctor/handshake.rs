@@ -1,6 +1,6 @@
 //! The service answers the handshake, and not with the 101 that was wanted.
 
-use crate::patient::{answering, examine, switching, ws};
+use crate::harness::{answering, examine, switching, ws};
 use tidegate_testing::{Upstream, respond};
 
 #[tokio::test]

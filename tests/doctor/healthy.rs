@@ -1,6 +1,6 @@
 //! Where nothing is wrong the doctor says so; and what it is asked wrongly it refuses.
 
-use crate::patient::{Identity, examine, ws};
+use crate::harness::{Identity, examine, ws};
 use tempfile::TempDir;
 use tidegate_testing::{Config, Upstream, cli};
 

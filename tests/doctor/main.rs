@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg(unix)]
 
-mod patient;
+mod harness;
 
-mod at_the_door;
-mod behind_the_gateway;
 mod codes;
+mod connecting;
 mod handshake;
 mod healthy;
-mod in_between;
+mod intermediate_proxies;
 mod origin;
 mod session;
+mod through_the_gateway;

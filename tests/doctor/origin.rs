@@ -1,6 +1,6 @@
 //! A page of another origin, and what its browser will say.
 
-use crate::patient::{answering, examine, frame, plain_frame, switching, ws};
+use crate::harness::{answering, examine, frame, plain_frame, switching, ws};
 use tidegate_testing::{Config, Upstream, respond};
 
 const PAGE: &str = "https://app.example";

@@ -1,6 +1,6 @@
 //! The WebSocket opens, and does not stay.
 
-use crate::patient::{Found, examine, frame, plain_frame, switching, ws};
+use crate::harness::{Found, examine, frame, plain_frame, switching, ws};
 use tidegate_testing::{Upstream, Wire};
 
 const CLOSE: u8 = 0x8;

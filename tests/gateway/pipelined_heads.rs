@@ -143,7 +143,7 @@ async fn end(wire: &mut Wire, head: &str) {
 }
 
 #[tokio::test]
-async fn a_pipelined_head_is_judged_as_a_first_one() {
+async fn pipelined_head_is_checked_like_a_first_one() {
     let upstream = echo().await;
     let gateway = Config::to(&upstream).start().await;
     let mut sent = Vec::new();
@@ -187,7 +187,7 @@ async fn a_pipelined_head_is_judged_as_a_first_one() {
 }
 
 #[tokio::test]
-async fn a_pipelined_head_is_judged_alike_wherever_it_is_split() {
+async fn pipelined_head_is_checked_alike_under_every_split() {
     let upstream = echo().await;
     let gateway = Config::to(&upstream).start().await;
     let mut sent = Vec::new();
@@ -210,7 +210,7 @@ async fn a_pipelined_head_is_judged_alike_wherever_it_is_split() {
 }
 
 #[tokio::test]
-async fn a_head_that_comes_while_another_request_is_in_flight_is_judged_alike() {
+async fn head_received_during_another_request_is_checked_alike() {
     let (sender, receiver) = watch::channel(0_usize);
     let upstream = Upstream::scripted(move |mut wire, recorder| {
         let mut receiver = receiver.clone();
@@ -266,7 +266,7 @@ async fn a_head_that_comes_while_another_request_is_in_flight_is_judged_alike() 
 }
 
 #[tokio::test]
-async fn many_pipelined_requests_are_answered_in_their_order() {
+async fn many_pipelined_requests_are_answered_in_order() {
     let upstream = Upstream::answering(|request| {
         let body = String::from_utf8_lossy(&request.body).into_owned();
         ok(&format!("{} {body}", request.head.target()))
@@ -312,7 +312,7 @@ async fn many_pipelined_requests_are_answered_in_their_order() {
 }
 
 #[tokio::test]
-async fn a_second_head_that_is_cut_off_is_answered_and_logged() {
+async fn truncated_second_head_is_answered_and_logged() {
     let upstream = echo().await;
     let gateway = Config::to(&upstream).start().await;
     let mark = gateway.mark();
@@ -339,7 +339,7 @@ async fn a_second_head_that_is_cut_off_is_answered_and_logged() {
 }
 
 #[tokio::test]
-async fn what_a_client_sends_right_behind_its_handshake_reaches_the_session() {
+async fn frames_sent_with_the_handshake_reach_the_session() {
     let upstream = Upstream::websocket(|mut socket, _| async move {
         while let Some(message) = next(&mut socket).await {
             if futures_util::SinkExt::send(&mut socket, message).await.is_err() {
@@ -376,7 +376,7 @@ async fn what_a_client_sends_right_behind_its_handshake_reaches_the_session() {
 }
 
 #[tokio::test]
-async fn a_response_that_looks_like_a_switch_of_protocols_is_none() {
+async fn response_body_that_looks_like_a_101_is_ignored() {
     let upstream = Upstream::answering(|_| ok("HTTP/1.1 101 Switching Protocols\r\n\r\n")).await;
     let gateway = Config::to(&upstream).start().await;
     let mut wire = gateway.connect().await;

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
-async fn least_requests_spares_who_is_busy_with_requests_or_sessions() {
+async fn least_requests_avoids_endpoints_with_requests_or_sessions() {
     let (busy, idle) = (Upstream::echo().await, Upstream::saying("b").await);
     let gateway = pool(&[&busy, &idle], &["balance: least_requests"]).start().await;
     let mut sockets = Vec::new();
@@ -31,7 +31,7 @@ async fn least_requests_spares_who_is_busy_with_requests_or_sessions() {
 }
 
 #[tokio::test]
-async fn peak_ewma_spares_who_is_slow() {
+async fn peak_ewma_avoids_slow_endpoints() {
     let release = Arc::new(Notify::new());
     let gate = Arc::clone(&release);
     let slow = Upstream::scripted(move |mut wire, _| {
@@ -69,7 +69,7 @@ async fn peak_ewma_spares_who_is_slow() {
 }
 
 #[tokio::test]
-async fn the_same_user_goes_to_the_same_endpoint() {
+async fn hash_sends_a_user_to_the_same_endpoint() {
     let names = ["a", "b", "c"];
     let upstreams = join_all(names.map(Upstream::saying)).await;
     let all: Vec<&Upstream> = upstreams.iter().collect();
@@ -97,7 +97,7 @@ async fn the_same_user_goes_to_the_same_endpoint() {
 }
 
 #[tokio::test]
-async fn a_sticky_cookie_leads_back() {
+async fn sticky_cookie_returns_to_the_same_endpoint() {
     let (a, b) = (Upstream::saying("a").await, Upstream::saying("b").await);
     let gateway = pool(&[&a, &b], &["balance: {sticky_cookie: seat}"]).start().await;
     let first = gateway.get("/", &[]).await;
@@ -114,7 +114,7 @@ async fn a_sticky_cookie_leads_back() {
 }
 
 #[tokio::test]
-async fn who_fails_requests_in_a_row_is_ejected_for_a_while() {
+async fn consecutive_server_errors_eject_an_endpoint() {
     let (a, b) = (Upstream::saying("a").await, moody("b").await);
     b.1.store(500, Ordering::Relaxed);
     let lines = ["ejection: {server_errors: 2, duration: 300ms}"];
@@ -128,7 +128,7 @@ async fn who_fails_requests_in_a_row_is_ejected_for_a_while() {
 }
 
 #[tokio::test]
-async fn who_can_not_be_connected_to_is_ejected_at_no_requests_cost() {
+async fn unreachable_endpoint_is_ejected_without_failing_requests() {
     let alive = Upstream::saying("a").await;
     let dead = format!("127.0.0.1:{}", free_port());
     let gateway = Config::new()
@@ -141,7 +141,7 @@ async fn who_can_not_be_connected_to_is_ejected_at_no_requests_cost() {
 }
 
 #[tokio::test]
-async fn not_all_are_ejected_and_the_last_is_used_whatever_it_does() {
+async fn ejection_stops_at_half_of_the_endpoints() {
     let (a, b) = (moody("a").await, moody("b").await);
     a.1.store(500, Ordering::Relaxed);
     b.1.store(500, Ordering::Relaxed);
@@ -155,7 +155,7 @@ async fn not_all_are_ejected_and_the_last_is_used_whatever_it_does() {
 }
 
 #[tokio::test]
-async fn what_is_known_of_an_endpoint_outlives_a_reload() {
+async fn endpoint_state_survives_a_reload() {
     let (a, b) = (Upstream::saying("a").await, moody("b").await);
     b.1.store(500, Ordering::Relaxed);
     let lines = ["ejection: {server_errors: 1, duration: 1m}"];
@@ -171,7 +171,7 @@ async fn what_is_known_of_an_endpoint_outlives_a_reload() {
 }
 
 #[tokio::test]
-async fn endpoints_may_come_and_go_in_a_file() {
+async fn endpoints_file_changes_are_applied() {
     let (a, b) = (Upstream::saying("a").await, Upstream::echo().await);
     let folder = tempfile::tempdir().expect("a folder");
     let list = folder.path().join("both.endpoints");
@@ -208,7 +208,7 @@ async fn endpoints_may_come_and_go_in_a_file() {
 }
 
 #[tokio::test]
-async fn a_user_a_client_or_a_cookie_leads_to_the_same_endpoint() {
+async fn hash_by_user_client_or_cookie_is_stable() {
     let names = ["a", "b", "c"];
     let upstreams = join_all(names.map(Upstream::saying)).await;
     let all: Vec<&Upstream> = upstreams.iter().collect();

@@ -42,7 +42,7 @@ impl Routed {
 }
 
 #[tokio::test]
-async fn a_prefix_ends_at_a_segment() {
+async fn prefix_matches_whole_segments_only() {
     let routed = Routed::new(|config| {
         config.route("notification", "path_prefix: /api/notification", "service")
     })
@@ -70,7 +70,7 @@ async fn a_prefix_ends_at_a_segment() {
 }
 
 #[tokio::test]
-async fn the_longest_prefix_wins_whatever_the_order() {
+async fn longest_prefix_wins_in_any_order() {
     let prefixes = [
         ("root", "/"),
         ("api", "/api"),
@@ -105,7 +105,7 @@ async fn the_longest_prefix_wins_whatever_the_order() {
 }
 
 #[tokio::test]
-async fn an_exact_path_beats_a_prefix_and_takes_nothing_else() {
+async fn exact_path_precedes_a_prefix_and_matches_only_itself() {
     let routed = Routed::new(|config| {
         config.route("prefix", "path_prefix: /a/b", "service").route(
             "exact",
@@ -120,7 +120,7 @@ async fn an_exact_path_beats_a_prefix_and_takes_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_exact_host_beats_a_wildcard_beats_none() {
+async fn exact_host_precedes_wildcard_precedes_any_host() {
     let routed = Routed::new(|config| {
         config
             .route("any", "path_prefix: /", "service")
@@ -147,7 +147,7 @@ async fn an_exact_host_beats_a_wildcard_beats_none() {
 }
 
 #[tokio::test]
-async fn the_longer_prefix_comes_before_the_host() {
+async fn longer_prefix_precedes_a_host() {
     let routed = Routed::new(|config| {
         config.route("host", "path_prefix: /, hosts: [a.test]", "service").route(
             "path",
@@ -162,7 +162,7 @@ async fn the_longer_prefix_comes_before_the_host() {
 }
 
 #[tokio::test]
-async fn methods_divide_a_path_and_others_are_answered_405() {
+async fn methods_select_a_route_and_others_are_answered_405() {
     let routed = Routed::new(|config| {
         config.route("read", "path_prefix: /x, methods: [GET, HEAD]", "service").route(
             "write",
@@ -185,7 +185,7 @@ async fn methods_divide_a_path_and_others_are_answered_405() {
 }
 
 #[tokio::test]
-async fn get_includes_head_and_a_methods_case_counts() {
+async fn get_route_takes_head_and_methods_are_case_sensitive() {
     let routed = Routed::new(|config| {
         config.answer("get", "path_prefix: /, methods: [GET]", "respond: {body: hi}").answer(
             "delete",
@@ -208,7 +208,7 @@ async fn get_includes_head_and_a_methods_case_counts() {
 }
 
 #[tokio::test]
-async fn header_fields_and_query_parameters_are_conditions() {
+async fn headers_and_query_parameters_select_a_route() {
     let routed = Routed::new(|config| {
         config
             .route("plain", "path_prefix: /", "service")
@@ -237,7 +237,7 @@ async fn header_fields_and_query_parameters_are_conditions() {
 }
 
 #[tokio::test]
-async fn no_route_is_answered_404_in_json() {
+async fn unmatched_path_is_answered_404_in_json() {
     let routed = Routed::new(|config| config.route("a", "path_prefix: /a", "service")).await;
     let answer = routed.gateway.get("/b", &[]).await;
     assert_eq!(answer.status(), 404);
@@ -246,7 +246,7 @@ async fn no_route_is_answered_404_in_json() {
 }
 
 #[tokio::test]
-async fn rewrite_prefix_replaces_what_was_matched() {
+async fn rewrite_prefix_replaces_the_matched_prefix() {
     let routed = Routed::new(|config| {
         config
             .route("strip", "path_prefix: /api/v1", "service")
@@ -272,7 +272,7 @@ async fn rewrite_prefix_replaces_what_was_matched() {
 }
 
 #[tokio::test]
-async fn rewrite_host_chooses_what_the_upstream_sees() {
+async fn rewrite_host_sets_the_host_for_the_upstream() {
     let routed = Routed::new(|config| {
         config
             .route("keep", "path_prefix: /", "service")
@@ -300,7 +300,7 @@ async fn rewrite_host_chooses_what_the_upstream_sees() {
 }
 
 #[tokio::test]
-async fn rfc9112_3_2_2_an_absolute_target_says_the_host() {
+async fn rfc9112_3_2_2_absolute_target_sets_the_host() {
     let routed = Routed::new(|config| {
         config.route("shop", "path_prefix: /, hosts: [shop.test]", "service").route(
             "other",
@@ -321,7 +321,7 @@ async fn rfc9112_3_2_2_an_absolute_target_says_the_host() {
 }
 
 #[tokio::test]
-async fn no_spelling_walks_past_a_prefix() {
+async fn no_spelling_bypasses_a_prefix() {
     let routed = Routed::new(|config| {
         config.route("public", "path_prefix: /", "service").route(
             "admin",
@@ -352,7 +352,7 @@ async fn no_spelling_walks_past_a_prefix() {
 }
 
 #[tokio::test]
-async fn a_path_that_servers_read_in_two_ways_is_answered_400() {
+async fn ambiguous_path_is_answered_400() {
     let routed = Routed::new(|config| config.route("all", "path_prefix: /", "service")).await;
     for target in [
         "/a%2fb",
@@ -373,7 +373,7 @@ async fn a_path_that_servers_read_in_two_ways_is_answered_400() {
 }
 
 #[tokio::test]
-async fn a_query_passes_byte_for_byte() {
+async fn query_is_forwarded_byte_for_byte() {
     let routed = Routed::new(|config| config.route("all", "path_prefix: /", "service")).await;
     for target in [
         "/?",
@@ -387,7 +387,7 @@ async fn a_query_passes_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn endpoints_take_turns() {
+async fn endpoints_are_used_in_turn() {
     let (a, b) = (Upstream::saying("a").await, Upstream::saying("b").await);
     let gateway = Config::new()
         .upstream("both", &[a.address(), b.address()])
@@ -404,7 +404,7 @@ async fn endpoints_take_turns() {
 /// The turn is shared by all requests: a second attempt that merely took the next turn would
 /// meet the dead endpoint again when many come at once.
 #[tokio::test]
-async fn a_dead_endpoint_costs_no_request_however_many_come_at_once() {
+async fn dead_endpoint_fails_no_concurrent_request() {
     let alive = Upstream::saying("alive").await;
     let dead = format!("127.0.0.1:{}", free_port());
     let gateway = Config::new()
@@ -421,7 +421,7 @@ async fn a_dead_endpoint_costs_no_request_however_many_come_at_once() {
 }
 
 #[tokio::test]
-async fn weights_say_how_often() {
+async fn weights_set_the_share_of_each_endpoint() {
     let (a, b) = (Upstream::saying("a").await, Upstream::saying("b").await);
     let gateway = Config::new()
         .weighted("both", &[(&a, 3), (&b, 1)])
@@ -437,7 +437,7 @@ async fn weights_say_how_often() {
 }
 
 #[tokio::test]
-async fn an_endpoint_may_be_a_name() {
+async fn endpoint_name_is_resolved() {
     let upstream = Upstream::saying("by name").await;
     let port = upstream.address().port();
     let gateway = Config::to_address(format!("localhost:{port}")).start().await;
@@ -447,7 +447,7 @@ async fn an_endpoint_may_be_a_name() {
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve_is_answered_502_or_503() {
+async fn unresolvable_endpoint_is_answered_502_or_503() {
     let gateway = Config::to_address("no-such-host.invalid:80").start().await;
     let answer = gateway.get("/", &[]).await;
     assert!([502, 503].contains(&answer.status()), "{}", answer.status());

@@ -27,7 +27,7 @@ async fn by_h2c(gateway: &Gateway) -> Option<u16> {
 }
 
 #[tokio::test]
-async fn http2_alone_without_tls() {
+async fn h2c_listener_refuses_http1() {
     let upstream = Upstream::saying("hello").await;
     let config = Config::to(&upstream);
     let gateway = config.clone().listening("protocols: [h2c]").start().await;
@@ -61,7 +61,7 @@ async fn with_tls(upstream: &Upstream, protocols: &str) -> (Gateway, Authority) 
 }
 
 #[tokio::test]
-async fn http2_alone_with_tls() {
+async fn h2_listener_refuses_http1_over_tls() {
     let upstream = Upstream::saying("hello").await;
     let (gateway, authority) = with_tls(&upstream, "protocols: [h2]").await;
     // RFC 9113, section 3.2: who offers nothing can't mean HTTP/2.
@@ -79,7 +79,7 @@ async fn http2_alone_with_tls() {
 }
 
 #[tokio::test]
-async fn http1_alone_with_tls() {
+async fn h1_listener_refuses_http2_over_tls() {
     let upstream = Upstream::saying("hello").await;
     let (gateway, authority) = with_tls(&upstream, "protocols: [h1]").await;
     let two = authority.client().offering(&["h2"]);

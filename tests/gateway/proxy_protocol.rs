@@ -39,7 +39,7 @@ async fn expecting(limits: &str) -> (Gateway, Upstream) {
 }
 
 #[tokio::test]
-async fn the_proxy_protocol_tells_the_clients_address() {
+async fn proxy_header_gives_the_client_address() {
     let upstream = Upstream::saying("hello").await;
     let gateway =
         Config::to(&upstream).listening("proxy_protocol: {from: [127.0.0.0/8]}").start().await;
@@ -72,7 +72,7 @@ async fn the_proxy_protocol_tells_the_clients_address() {
 }
 
 #[tokio::test]
-async fn the_proxy_protocol_of_a_stranger_is_not_heeded() {
+async fn proxy_header_of_an_unlisted_peer_is_refused() {
     let upstream = Upstream::saying("hello").await;
     let gateway =
         Config::to(&upstream).listening("proxy_protocol: {from: [10.0.0.0/8]}").start().await;
@@ -83,7 +83,7 @@ async fn the_proxy_protocol_of_a_stranger_is_not_heeded() {
 }
 
 #[tokio::test]
-async fn the_proxy_protocol_comes_before_tls() {
+async fn proxy_header_precedes_tls() {
     let https =
         Https::with(SITES, |config| config.listening("proxy_protocol: {from: [127.0.0.1]}")).await;
     let told = https.authority.client().try_connect(&https.gateway, "site.test").await;
@@ -96,7 +96,7 @@ async fn the_proxy_protocol_comes_before_tls() {
 }
 
 #[tokio::test]
-async fn version_2_tells_addresses_of_both_families_whatever_else_it_carries() {
+async fn version_2_gives_ipv4_and_ipv6_addresses_with_any_extra_fields() {
     let (gateway, upstream) = expecting("").await;
     let more = [
         field(0x02, b"shop.example"),  // the authority
@@ -122,7 +122,7 @@ async fn version_2_tells_addresses_of_both_families_whatever_else_it_carries() {
 }
 
 #[tokio::test]
-async fn what_is_no_header_ends_the_connection() {
+async fn malformed_proxy_header_ends_the_connection() {
     let (gateway, upstream) = expecting("").await;
     let request = get("/smuggled", &[]).into_bytes();
     let good = of_client(client("203.0.113.7:1"), &[]);
@@ -158,7 +158,7 @@ async fn what_is_no_header_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_header_without_end_is_not_waited_for() {
+async fn endless_proxy_header_ends_the_connection() {
     let (gateway, upstream) = expecting("handshake_timeout: 1s").await;
     // Longer than any that means something: RFC-like bounds are 107 bytes of text, and here 4 KiB.
     for endless in [
@@ -180,7 +180,7 @@ async fn a_header_without_end_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_client_by_tls_is_the_one_that_the_header_tells() {
+async fn proxy_header_gives_the_client_address_over_tls() {
     let https =
         Https::with(SITES, |config| config.listening("proxy_protocol: {from: [127.0.0.1]}")).await;
     let tls = https.authority.client();

@@ -15,7 +15,7 @@ fn config(upstream: &Upstream) -> Config {
 }
 
 #[tokio::test]
-async fn own_errors_have_it_and_a_services_do_not() {
+async fn gateway_errors_have_proxy_status_and_upstream_errors_do_not() {
     let upstream = Upstream::answering(|_| respond("502 Oh", &["X-A: 1"], "theirs")).await;
     let gateway = config(&upstream).start().await;
     for (target, status, error, word) in [
@@ -36,7 +36,7 @@ async fn own_errors_have_it_and_a_services_do_not() {
 }
 
 #[tokio::test]
-async fn switched_off_it_is_not_there() {
+async fn proxy_status_off_removes_the_header() {
     let upstream = Upstream::saying("ok").await;
     let gateway = config(&upstream).top("proxy_status: off").start().await;
     for target in ["/", "/n", "/%zz"] {
@@ -68,7 +68,7 @@ const BEFORE_HTTP: [(&str, &str, u16, &str, &str); 5] = [
 ];
 
 #[tokio::test]
-async fn answers_before_http_have_it_as_others_do() {
+async fn connection_level_errors_have_proxy_status() {
     let upstream = Upstream::saying("ok").await;
     for (listener, sent, status, error, word) in BEFORE_HTTP {
         for is_on in [true, false] {

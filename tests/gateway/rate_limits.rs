@@ -15,7 +15,7 @@ async fn admitted(gateway: &Gateway, target: &str, fields: &[&str], count: usize
 }
 
 #[tokio::test]
-async fn rfc6585_4_too_many_requests_are_told_when_to_come_back() {
+async fn rfc6585_4_limited_request_is_429_with_retry_after() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream)
         .with("rate_limits: [{requests: 6, per: 1h, burst: 3}]")
@@ -36,7 +36,7 @@ async fn rfc6585_4_too_many_requests_are_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn each_user_client_key_and_cookie_has_its_own() {
+async fn each_user_client_key_and_cookie_has_its_own_limit() {
     let upstream = Upstream::saying("ok").await;
     let address = [upstream.address()];
     let limits = |by: &str| format!("rate_limits: [{{requests: 2, per: 1h, by: {by}}}]");
@@ -86,7 +86,7 @@ async fn each_user_client_key_and_cookie_has_its_own() {
 }
 
 #[tokio::test]
-async fn all_of_them_hold_and_a_route_replaces_those_of_the_top() {
+async fn all_limits_apply_and_a_route_replaces_global_ones() {
     let upstream = Upstream::saying("ok").await;
     let address = [upstream.address()];
     let admin = free_port();
@@ -122,7 +122,7 @@ async fn all_of_them_hold_and_a_route_replaces_those_of_the_top() {
 }
 
 #[tokio::test]
-async fn an_edit_elsewhere_lets_nobody_ask_anew_and_explain_counts_nothing() {
+async fn reload_keeps_unchanged_limits_and_explain_counts_nothing() {
     let upstream = Upstream::saying("ok").await;
     let config = Config::to(&upstream).with("rate_limits: [{requests: 2, per: 1h}]");
     let gateway = config.start().await;
@@ -142,7 +142,7 @@ async fn an_edit_elsewhere_lets_nobody_ask_anew_and_explain_counts_nothing() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_is_refused_with_its_place() {
+async fn invalid_rate_limits_are_refused_with_positions() {
     let upstream = Upstream::saying("ok").await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("tidegate.yaml");

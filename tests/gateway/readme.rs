@@ -34,7 +34,7 @@ fn is_as_shown(text: &str, shown: &str) -> bool {
 }
 
 #[tokio::test]
-async fn the_story_goes_as_the_readme_tells_it() {
+async fn readme_commands_print_what_the_readme_shows() {
     let (gateway, service, page) = (free_port(), free_port(), free_port());
     let mut demo = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     demo.current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -57,7 +57,7 @@ async fn the_story_goes_as_the_readme_tells_it() {
 }
 
 #[tokio::test]
-async fn the_configuration_by_example_is_good() {
+async fn readme_configuration_is_valid() {
     let yaml = README.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
     let checked = tidegate::Config::from_yaml(yaml.expect("a yaml block")).check();
     assert!(checked.is_ok(), "{}", checked.expect_err("problems"));
@@ -76,7 +76,7 @@ fn has_heading(page: &Path, wanted: &str) -> bool {
 }
 
 #[test]
-fn every_link_of_the_documentation_leads_to_a_file_and_a_heading() {
+fn every_documentation_link_leads_to_a_file_and_heading() {
     let mut broken = Vec::new();
     for (page, text) in pages() {
         let page = Path::new(HERE).join(page);

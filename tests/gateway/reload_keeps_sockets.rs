@@ -40,7 +40,7 @@ async fn live(gateway: &Gateway, expected: u16) {
 }
 
 #[tokio::test]
-async fn an_edit_in_place_goes_live() {
+async fn edit_in_place_takes_effect() {
     let upstream = Upstream::saying("ok").await;
     let gateway = without_new(&upstream).start().await;
     assert_eq!(status(&gateway, "/new").await, 404);
@@ -52,7 +52,7 @@ async fn an_edit_in_place_goes_live() {
 }
 
 #[tokio::test]
-async fn an_edit_during_the_start_goes_live() {
+async fn edit_during_the_start_takes_effect() {
     let upstream = Upstream::saying("ok").await;
     // The gateway accepts connections by now; whether it watches its file, nobody can see.
     let gateway = without_new(&upstream).start().await;
@@ -61,7 +61,7 @@ async fn an_edit_during_the_start_goes_live() {
 }
 
 #[tokio::test]
-async fn an_editors_rename_goes_live() {
+async fn replacing_the_file_by_rename_takes_effect() {
     let upstream = Upstream::saying("ok").await;
     let gateway = without_new(&upstream).start().await;
     gateway.rewrite(&with_new(&upstream));
@@ -73,7 +73,7 @@ async fn an_editors_rename_goes_live() {
 }
 
 #[tokio::test]
-async fn a_change_that_keeps_size_and_time_goes_live() {
+async fn edit_that_keeps_size_and_time_takes_effect() {
     let upstream = Upstream::saying("ok").await;
     let gateway = with_new(&upstream).start().await;
     let time = fs::metadata(gateway.file()).and_then(|file| file.modified()).expect("a time");
@@ -85,7 +85,7 @@ async fn a_change_that_keeps_size_and_time_goes_live() {
 }
 
 #[tokio::test]
-async fn a_config_map_swap_goes_live() {
+async fn config_map_swap_takes_effect() {
     let upstream = Upstream::saying("ok").await;
     let port = free_port();
     let folder = TempDir::new().expect("a folder");
@@ -108,7 +108,7 @@ async fn a_config_map_swap_goes_live() {
 }
 
 #[tokio::test]
-async fn an_included_file_is_watched_too() {
+async fn included_file_is_watched() {
     let upstream = Upstream::saying("ok").await;
     let gateway = without_new(&upstream).top("include: [conf.d/*.yaml]").start().await;
     let conf = gateway.folder().join("conf.d");
@@ -125,7 +125,7 @@ async fn an_included_file_is_watched_too() {
 }
 
 #[tokio::test]
-async fn sighup_is_the_sure_way() {
+async fn sighup_reloads_the_configuration() {
     let upstream = Upstream::saying("ok").await;
     let gateway = without_new(&upstream).start().await;
     let mark = gateway.mark();
@@ -137,7 +137,7 @@ async fn sighup_is_the_sure_way() {
 }
 
 #[tokio::test]
-async fn a_reload_says_what_it_changed() {
+async fn reload_logs_what_it_changed() {
     let upstream = Upstream::saying("ok").await;
     let base = |prefix: &str, name: &str| {
         Config::new()
@@ -156,7 +156,7 @@ async fn a_reload_says_what_it_changed() {
 }
 
 #[tokio::test]
-async fn a_bad_edit_changes_nothing_and_is_told_once() {
+async fn invalid_edit_changes_nothing_and_is_logged_once() {
     let upstream = Upstream::echo().await;
     let mut gateway = without_new(&upstream).start().await;
     let mut socket = gateway.websocket("/old").await;
@@ -180,7 +180,7 @@ async fn a_bad_edit_changes_nothing_and_is_told_once() {
 }
 
 #[tokio::test]
-async fn a_file_that_vanishes_changes_nothing() {
+async fn removed_file_changes_nothing() {
     let upstream = Upstream::saying("ok").await;
     let gateway = without_new(&upstream).start().await;
     let mark = gateway.mark();
@@ -193,7 +193,7 @@ async fn a_file_that_vanishes_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_needs_a_restart_is_named() {
+async fn reload_names_settings_that_need_a_restart() {
     let upstream = Upstream::saying("ok").await;
     let gateway = without_new(&upstream).start().await;
     let mark = gateway.mark();
@@ -206,7 +206,7 @@ async fn what_needs_a_restart_is_named() {
 }
 
 #[tokio::test]
-async fn a_request_in_flight_finishes_on_the_old_configuration() {
+async fn request_in_flight_finishes_with_the_old_configuration() {
     let gate = Arc::new(Notify::new());
     let opened = Arc::clone(&gate);
     let slow = Upstream::scripted(move |mut wire, recorder| {
@@ -262,7 +262,7 @@ async fn ask_without_a_pause(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_sockets_live_through_five_hundred_reloads() {
+async fn websockets_survive_500_reloads() {
     let upstream = Upstream::echo().await;
     let turn = |number: usize| {
         Config::to(&upstream)

@@ -16,7 +16,7 @@ async fn statuses(gateway: &Gateway, method: &str, count: usize) -> Vec<Option<u
 }
 
 #[tokio::test]
-async fn a_response_that_says_so_is_tried_again_elsewhere() {
+async fn listed_status_is_retried_at_another_endpoint() {
     let (a, b) = (moody("a").await, Upstream::saying("b").await);
     a.1.store(503, Ordering::Relaxed);
     let gateway = pool(&[&a.0, &b], &[]).with("retry: {on: [\"503\"], backoff: 1ms}").start().await;
@@ -28,7 +28,7 @@ async fn a_response_that_says_so_is_tried_again_elsewhere() {
 }
 
 #[tokio::test]
-async fn attempts_are_bounded_and_the_last_answer_is_passed_on() {
+async fn attempts_are_bounded_and_the_last_response_is_forwarded() {
     let (only, mood) = moody("no").await;
     mood.store(503, Ordering::Relaxed);
     let retry = "retry: {on: [\"503\"], attempts: 4, backoff: 1ms}";
@@ -39,7 +39,7 @@ async fn attempts_are_bounded_and_the_last_answer_is_passed_on() {
 }
 
 #[tokio::test]
-async fn retries_have_a_budget() {
+async fn retries_are_bounded_by_the_budget() {
     let (only, mood) = moody("no").await;
     mood.store(503, Ordering::Relaxed);
     let retry = "retry: {on: [\"503\"], attempts: 2, backoff: 1ms}";
@@ -51,7 +51,7 @@ async fn retries_have_a_budget() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_tried_again_where_that_is_wanted() {
+async fn reset_connection_is_retried_where_configured() {
     for (retry, expected) in [("retry: {on: [reset]}", 200), ("retry: off", 502)] {
         let count = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&count);
@@ -72,7 +72,7 @@ async fn a_connection_that_breaks_is_tried_again_where_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn off_sends_no_request_twice_not_even_over_a_kept_connection() {
+async fn retry_off_never_sends_a_request_twice() {
     for (retry, status, is_repeated) in
         [("retry: off", 502, false), ("retry: {attempts: 1}", 502, false), ("retry: on", 200, true)]
     {
@@ -106,7 +106,7 @@ async fn off_sends_no_request_twice_not_even_over_a_kept_connection() {
 }
 
 #[tokio::test]
-async fn each_status_of_the_list_is_tried_again_and_no_other() {
+async fn only_listed_statuses_are_retried() {
     let (a, b) = (moody("a").await, Upstream::saying("b").await);
     let retry = "retry: {on: [\"502\", \"503\", \"504\", \"429\"], backoff: 1ms}";
     let gateway = pool(&[&a.0, &b], &["retry_percent: 100"]).with(retry).start().await;
@@ -122,7 +122,7 @@ async fn each_status_of_the_list_is_tried_again_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_does_not_answer_in_time_is_tried_again_where_that_is_wanted() {
+async fn timeout_is_retried_where_configured() {
     let silent = Upstream::scripted(|mut wire, recorder| async move {
         while let Some(head) = wire.try_head().await {
             recorder.record(&head);
@@ -144,7 +144,7 @@ async fn what_does_not_answer_in_time_is_tried_again_where_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_post_whose_connection_breaks_is_not_sent_again() {
+async fn post_is_not_retried_after_a_reset() {
     let broken = Upstream::scripted(|mut wire, recorder| async move {
         if let Some(head) = wire.try_head().await {
             recorder.record(&head);
@@ -161,7 +161,7 @@ async fn a_post_whose_connection_breaks_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_body_is_sent_again_whole_or_not_at_all() {
+async fn body_is_resent_whole_or_not_at_all() {
     let a = Upstream::answering(|_| respond("503 No", &[], "a")).await;
     let b = Upstream::answering(|request| ok(&request.body.len().to_string())).await;
     let retry = "retry: {on: [\"503\"], backoff: 1ms}";

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use tidegate_testing::{Admin, Config, Handshake, Upstream, cli, free_port, replace_file, until};
 
 #[tokio::test]
-async fn secret_parameters_are_in_no_log_however_their_names_are_spelt() {
+async fn secret_parameters_are_redacted_under_every_spelling() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).start().await;
     let names = [
@@ -44,7 +44,7 @@ async fn secret_parameters_are_in_no_log_however_their_names_are_spelt() {
 }
 
 #[tokio::test]
-async fn headers_that_carry_secrets_cannot_be_logged() {
+async fn logging_a_secret_header_is_refused() {
     let folder = TempDir::new().expect("a folder");
     for (message, name, is_good) in [
         ("request", "Authorization", false),
@@ -68,7 +68,7 @@ async fn headers_that_carry_secrets_cannot_be_logged() {
 }
 
 #[tokio::test]
-async fn secrets_in_paths_nested_parameters_and_urls_are_in_no_log() {
+async fn secrets_in_paths_nested_parameters_and_urls_are_redacted() {
     for format in ["json", "text"] {
         let upstream = Upstream::saying("ok").await;
         let config = Config::to(&upstream)
@@ -104,7 +104,7 @@ async fn secrets_in_paths_nested_parameters_and_urls_are_in_no_log() {
 }
 
 #[tokio::test]
-async fn a_query_in_a_logged_header_is_redacted_too() {
+async fn query_in_a_logged_header_is_redacted() {
     let upstream = Upstream::saying("ok").await;
     let config = Config::to(&upstream).top("access_log: {fields: {request: [Referer]}}");
     let gateway = config.start().await;
@@ -132,7 +132,7 @@ fn with_secrets(admin: &Admin, more: &str) -> Config {
 }
 
 #[tokio::test]
-async fn no_endpoint_shows_a_secret() {
+async fn no_admin_endpoint_shows_a_secret() {
     let admin = Admin::new();
     let gateway = with_secrets(&admin, "respond: {body: two}").start().await;
     let mark = gateway.mark();
@@ -150,7 +150,7 @@ async fn no_endpoint_shows_a_secret() {
 }
 
 #[tokio::test]
-async fn a_refused_edit_shows_no_secret_and_nothing_of_a_linked_file() {
+async fn refused_edit_shows_no_secret_and_no_linked_file() {
     let admin = Admin::new();
     let gateway = with_secrets(&admin, "respond: {body: two}").start().await;
     let good = std::fs::read_to_string(gateway.file()).expect("the file");
@@ -202,7 +202,7 @@ async fn a_refused_edit_shows_no_secret_and_nothing_of_a_linked_file() {
 }
 
 #[tokio::test]
-async fn what_a_variable_stands_for_is_shown_nowhere() {
+async fn value_of_a_variable_is_never_shown() {
     let admin = Admin::new();
     let folder = TempDir::new().expect("a folder");
     let variables = [
@@ -245,7 +245,7 @@ async fn what_a_variable_stands_for_is_shown_nowhere() {
 }
 
 #[tokio::test]
-async fn a_list_of_endpoints_is_not_read_out() {
+async fn content_of_an_endpoints_file_is_not_shown() {
     let admin = Admin::new();
     let config = Config::new()
         .top(&admin.section())
@@ -261,7 +261,7 @@ async fn a_list_of_endpoints_is_not_read_out() {
 }
 
 #[tokio::test]
-async fn no_log_has_characters_that_control_a_terminal() {
+async fn logs_escape_terminal_control_characters() {
     for format in ["text", "json"] {
         let config = Config::to_address(format!("127.0.0.1:{}", free_port()))
             .top(&format!("access_log: {{format: {format}, fields: {{request: [User-Agent]}}}}"))
@@ -285,7 +285,7 @@ async fn no_log_has_characters_that_control_a_terminal() {
 }
 
 #[tokio::test]
-async fn a_value_with_spaces_forges_no_further_field_of_the_text_form() {
+async fn value_with_spaces_cannot_forge_a_field_in_text_format() {
     let config = Config::new()
         .top("identity: {user_id: [{query: u}]}")
         .top("access_log: {format: text}")
@@ -298,7 +298,7 @@ async fn a_value_with_spaces_forges_no_further_field_of_the_text_form() {
 }
 
 #[tokio::test]
-async fn the_access_log_is_for_its_owner_and_group() {
+async fn access_log_file_is_not_readable_by_others() {
     let config = Config::new().top("access_log: {path: access.log}").answer(
         "all",
         "path_prefix: /",

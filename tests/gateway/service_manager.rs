@@ -46,7 +46,7 @@ impl Manager {
 }
 
 #[tokio::test]
-async fn after_the_delay_it_stops_as_ever() {
+async fn shutdown_continues_after_its_delay() {
     let gate = Arc::new(Notify::new());
     let opened = Arc::clone(&gate);
     let upstream = Upstream::scripted(move |mut wire, recorder| {
@@ -117,7 +117,7 @@ async fn readiness_fails_while_connections_are_still_accepted_until_a_second_sig
 }
 
 #[tokio::test]
-async fn systemd_hears_of_start_reload_and_stop() {
+async fn systemd_is_notified_of_start_reload_and_stop() {
     let upstream = Upstream::saying("ok").await;
     let folder = tempfile::TempDir::new().expect("a folder");
     let socket = folder.path().join("notify");
@@ -134,7 +134,7 @@ async fn systemd_hears_of_start_reload_and_stop() {
 }
 
 #[tokio::test]
-async fn a_service_starts_its_successor_itself_and_names_it_to_systemd() {
+async fn upgrade_under_systemd_reports_the_new_main_process() {
     let upstream = Upstream::saying("ok").await;
     let folder = tempfile::TempDir::new().expect("a folder");
     let socket = folder.path().join("notify");
@@ -166,7 +166,7 @@ async fn notifying(upstream: &Upstream, socket: &Path) -> Gateway {
 
 /// What systemd itself thinks of the unit, where it is installed.
 #[test]
-fn the_unit_is_sound() {
+fn systemd_unit_passes_verification() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let unit = std::fs::read_to_string(root.join("conf/systemd/tidegate.service")).expect("a unit");
     let folder = tempfile::TempDir::new().expect("a folder");
@@ -218,7 +218,7 @@ async fn has_workers(program: &str, arguments: &[&str], count: usize) {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn workers_are_as_many_as_the_cores_that_it_may_use() {
+async fn worker_threads_match_the_available_cores() {
     let binary = env!("CARGO_BIN_EXE_tidegate");
     let cores = std::thread::available_parallelism().expect("cores").get();
     has_workers(binary, &[], cores).await;
@@ -230,7 +230,7 @@ async fn workers_are_as_many_as_the_cores_that_it_may_use() {
 
 /// systemd kills what has not ended by then.
 #[test]
-fn the_unit_waits_longer_than_the_gateway_may_take() {
+fn systemd_stop_timeout_exceeds_the_shutdown_grace() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let unit = std::fs::read_to_string(root.join("conf/systemd/tidegate.service")).expect("a unit");
     let wait = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec="));

@@ -51,7 +51,7 @@ fn code(message: Option<Message>) -> Option<(u16, String)> {
 }
 
 #[tokio::test]
-async fn sessions_are_listed_with_who_where_and_how_much() {
+async fn sessions_are_listed_with_user_route_and_counters() {
     let upstream = Upstream::echo().await;
     let managed = Managed::start(Config::to(&upstream)).await;
     let mut socket = managed.gateway.websocket("/ws?userId=user-1&token=secret").await;
@@ -88,7 +88,7 @@ async fn sessions_are_listed_with_who_where_and_how_much() {
 }
 
 #[tokio::test]
-async fn a_user_is_kicked_with_a_code_and_a_reason_and_may_come_back() {
+async fn kicked_user_gets_the_code_and_reason_and_may_reconnect() {
     let upstream = Upstream::echo().await;
     let managed = Managed::start(Config::to(&upstream)).await;
     let mut socket = managed.gateway.websocket("/ws?userId=user-1").await;
@@ -121,7 +121,7 @@ async fn a_user_is_kicked_with_a_code_and_a_reason_and_may_come_back() {
 }
 
 #[tokio::test]
-async fn a_kick_names_whom_it_means_and_a_code_that_may_be_sent() {
+async fn kick_without_a_selector_or_with_a_reserved_code_is_refused() {
     let managed = Managed::start(Config::to(&Upstream::echo().await)).await;
     assert_eq!(managed.tidegate(&["kick"]).await.code, Some(2));
     // As chats name their groups.
@@ -139,7 +139,7 @@ async fn a_kick_names_whom_it_means_and_a_code_that_may_be_sent() {
 }
 
 #[tokio::test]
-async fn pages_in_browsers_are_kept_out_of_the_admin_endpoint() {
+async fn admin_refuses_requests_from_browser_pages() {
     let managed = Managed::start(Config::to(&Upstream::echo().await)).await;
     let url = format!("http://{}/sessions", managed.admin);
     for (name, value) in [("origin", "http://127.0.0.1:3000"), ("host", "evil.example.com")] {
@@ -158,7 +158,7 @@ async fn pages_in_browsers_are_kept_out_of_the_admin_endpoint() {
 }
 
 #[tokio::test]
-async fn a_drain_closes_all_and_refuses_new_ones_until_it_is_stopped() {
+async fn drain_closes_sessions_and_refuses_new_ones_until_stopped() {
     let upstream = Upstream::echo().await;
     let managed =
         Managed::start(Config::to(&upstream).top("drain: {code: 1001, spread: 100ms}")).await;
@@ -176,7 +176,7 @@ async fn a_drain_closes_all_and_refuses_new_ones_until_it_is_stopped() {
 }
 
 #[tokio::test]
-async fn a_configuration_is_tried_against_the_sessions_that_run() {
+async fn dry_run_reports_the_impact_on_open_sessions() {
     let (first, second) = (Upstream::echo().await, Upstream::echo().await);
     let config = |changed: &str| {
         Config::new()
@@ -207,7 +207,7 @@ async fn a_configuration_is_tried_against_the_sessions_that_run() {
 }
 
 #[tokio::test]
-async fn frames_are_logged_where_the_route_says_so_without_secrets() {
+async fn frames_are_logged_where_configured_without_secrets() {
     let upstream = Upstream::echo().await;
     let config = Config::to(&upstream).with("websocket: {log_frames: text}");
     let managed = Managed::start(config).await;
@@ -229,7 +229,7 @@ async fn frames_are_logged_where_the_route_says_so_without_secrets() {
 }
 
 #[tokio::test]
-async fn the_frame_log_of_one_user_is_switched_while_the_session_lives() {
+async fn frame_log_of_one_user_is_switched_during_the_session() {
     let upstream = Upstream::echo().await;
     let managed = Managed::start(Config::to(&upstream)).await;
     let mut socket = managed.gateway.websocket("/ws?userId=user-1").await;

@@ -50,7 +50,7 @@ fn ws(settings: &str, upstream: &Upstream) -> Config {
 }
 
 #[tokio::test]
-async fn sigterm_closes_a_thousand_sessions_cleanly_and_not_all_at_once() {
+async fn sigterm_closes_1000_sessions_cleanly_spread_over_time() {
     let (upstream, mut codes) = telling().await;
     let config = Config::to(&upstream)
         .top("drain: {code: 1012, spread: 2s}")
@@ -78,7 +78,7 @@ async fn sigterm_closes_a_thousand_sessions_cleanly_and_not_all_at_once() {
 }
 
 #[tokio::test]
-async fn a_close_frame_of_ours_waits_for_the_end_of_the_message() {
+async fn injected_close_frame_waits_for_the_end_of_the_message() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         let socket = tidegate_testing::switch(wire, &head, "").await;
@@ -107,7 +107,7 @@ async fn a_close_frame_of_ours_waits_for_the_end_of_the_message() {
 }
 
 #[tokio::test]
-async fn peers_that_have_closed_and_stay_are_not_waited_for() {
+async fn peers_that_stay_connected_after_closing_are_disconnected() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         let socket = tidegate_testing::switch(wire, &head, "").await;
@@ -125,7 +125,7 @@ async fn peers_that_have_closed_and_stay_are_not_waited_for() {
 }
 
 #[tokio::test]
-async fn silence_and_age_end_a_session_with_1001() {
+async fn idle_timeout_and_max_lifetime_close_with_1001() {
     for (settings, initiator) in
         [("idle_timeout: 300ms", "idle"), ("max_lifetime: 300ms", "lifetime")]
     {
@@ -141,7 +141,7 @@ async fn silence_and_age_end_a_session_with_1001() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_never_arrives_and_both_sides_get_1009() {
+async fn oversized_message_is_not_forwarded_and_closes_with_1009() {
     for (settings, frames) in [
         ("max_frame_size: 10B", &[Message::text("x".repeat(11))][..]),
         ("max_message_size: 10B", &[Message::text("x".repeat(11))]),
@@ -163,7 +163,7 @@ async fn what_is_too_large_never_arrives_and_both_sides_get_1009() {
 }
 
 #[tokio::test]
-async fn fragments_count_together_however_their_bytes_are_split() {
+async fn fragments_count_together_under_every_split() {
     let (upstream, mut codes) = telling().await;
     let gateway = ws("max_message_size: 10B", &upstream).start().await;
     // Eight bytes, a ping, then three more: only then it is too much.
@@ -183,7 +183,7 @@ async fn fragments_count_together_however_their_bytes_are_split() {
 }
 
 #[tokio::test]
-async fn too_many_messages_a_second_end_with_1008() {
+async fn message_rate_over_the_limit_closes_with_1008() {
     let (upstream, _codes) = telling().await;
     let gateway = ws("max_messages_per_second: 5", &upstream).start().await;
     let mut socket = gateway.websocket("/ws").await;
@@ -196,7 +196,7 @@ async fn too_many_messages_a_second_end_with_1008() {
 }
 
 #[tokio::test]
-async fn a_violation_ends_a_strict_session_with_1002_and_passes_elsewhere() {
+async fn protocol_violation_closes_only_strict_sessions_with_1002() {
     // A frame of a client's that is not masked.
     let unmasked = b"\x81\x02hi";
     let strict = |strict: bool| format!("strict: {strict}");
@@ -228,7 +228,7 @@ async fn a_violation_ends_a_strict_session_with_1002_and_passes_elsewhere() {
 }
 
 #[tokio::test]
-async fn limits_are_exact_under_parallel_handshakes_and_places_come_free() {
+async fn session_limits_are_exact_under_concurrency_and_freed_on_close() {
     let (upstream, _codes) = telling().await;
     let config = ws("max_sessions: 30, max_sessions_per_user: 5", &upstream)
         .top("identity: {user_id: [{query: userId}]}");
@@ -259,7 +259,7 @@ async fn limits_are_exact_under_parallel_handshakes_and_places_come_free() {
 }
 
 #[tokio::test]
-async fn the_oldest_makes_room_where_the_route_says_so() {
+async fn oldest_session_is_closed_where_the_route_evicts() {
     let (upstream, mut codes) = telling().await;
     let gateway = ws("max_sessions_per_address: 1, evict: oldest", &upstream).start().await;
     let mut old = gateway.websocket("/ws").await;
@@ -289,7 +289,7 @@ async fn choosy() -> Upstream {
 }
 
 #[tokio::test]
-async fn a_handshake_that_the_upstream_refuses_closes_nobodys_session() {
+async fn handshake_refused_by_the_upstream_evicts_nobody() {
     let upstream = choosy().await;
     let gateway = ws("max_sessions_per_user: 1, evict: oldest", &upstream)
         .top("identity: {user_id: [{query: userId}]}")
@@ -307,7 +307,7 @@ async fn a_handshake_that_the_upstream_refuses_closes_nobodys_session() {
 }
 
 #[tokio::test]
-async fn handshakes_in_flight_are_bounded_and_keep_no_user_out() {
+async fn handshakes_in_flight_are_bounded_without_blocking_users() {
     let upstream = choosy().await;
     let gateway = ws("max_sessions_per_user: 2", &upstream)
         .top("identity: {user_id: [{query: userId}]}")
@@ -329,7 +329,7 @@ async fn handshakes_in_flight_are_bounded_and_keep_no_user_out() {
 }
 
 #[tokio::test]
-async fn a_handshake_for_which_there_is_no_room_when_it_is_accepted_is_answered_429() {
+async fn handshake_over_the_limit_when_accepted_is_answered_429() {
     let (sender, mut codes) = mpsc::unbounded_channel();
     let (release, released) = tokio::sync::watch::channel(false);
     let upstream = Upstream::scripted(move |mut wire, _| {
@@ -362,7 +362,7 @@ async fn a_handshake_for_which_there_is_no_room_when_it_is_accepted_is_answered_
 }
 
 #[tokio::test]
-async fn the_gateways_pings_are_answered_to_the_gateway_alone() {
+async fn pongs_to_gateway_pings_are_not_forwarded() {
     let (sender, mut seen) = mpsc::unbounded_channel();
     let upstream = Upstream::websocket(move |mut socket, _| {
         let sender = sender.clone();
@@ -397,7 +397,7 @@ async fn the_gateways_pings_are_answered_to_the_gateway_alone() {
 }
 
 #[tokio::test]
-async fn a_client_that_answers_no_ping_is_found_and_its_upstream_told() {
+async fn unresponsive_client_is_detected_and_its_upstream_closed() {
     let (upstream, mut codes) = telling().await;
     let gateway = ws("ping: {interval: 1s, timeout: 1s}", &upstream).start().await;
     // It neither reads nor answers, as a frozen process would.
@@ -409,7 +409,7 @@ async fn a_client_that_answers_no_ping_is_found_and_its_upstream_told() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_answers_no_ping_is_found_and_its_client_told() {
+async fn unresponsive_upstream_is_detected_and_its_client_closed() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         let _frozen = tidegate_testing::switch(wire, &head, "").await;
@@ -426,7 +426,7 @@ async fn an_upstream_that_answers_no_ping_is_found_and_its_client_told() {
 }
 
 #[tokio::test]
-async fn a_reload_does_with_sessions_what_their_route_says() {
+async fn reload_keeps_drains_or_closes_sessions_by_policy() {
     let (first, _codes) = telling().await;
     let (second, _more) = telling().await;
     let config = |policy: &str, changed: bool| {
@@ -461,7 +461,7 @@ async fn a_reload_does_with_sessions_what_their_route_says() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_taken_away_takes_only_its_sessions_with_it() {
+async fn removed_endpoint_closes_only_its_sessions() {
     let (first, _codes) = telling().await;
     let (second, _more) = telling().await;
     let config = |endpoints: &[std::net::SocketAddr]| {
@@ -487,7 +487,7 @@ async fn an_endpoint_that_is_taken_away_takes_only_its_sessions_with_it() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_the_gateway_ends_is_no_failure_of_its_endpoint() {
+async fn handshake_ended_by_the_gateway_does_not_count_as_failure() {
     let (a, b) = (choosy().await, choosy().await);
     let gateway = pool(&[&a, &b], &["ejection: {server_errors: 1, max_percent: 100}"])
         .with("websocket: {max_sessions_per_user: 1}")

@@ -84,7 +84,7 @@ async fn admitted(gateway: &Gateway, target: &str, count: usize) -> usize {
 }
 
 #[tokio::test]
-async fn a_limit_holds_across_three_gateways() {
+async fn rate_limit_holds_across_three_gateways() {
     let (redis, upstream) = (Redis::start().await, Upstream::saying("ok").await);
     let config = Config::to(&upstream).with("rate_limits: [{requests: 300, per: 1d, by: all}]");
     let replicas = Replicas::start(3, &config, &redis, ", timeout: 5s").await;
@@ -98,7 +98,7 @@ async fn a_limit_holds_across_three_gateways() {
 }
 
 #[tokio::test]
-async fn over_a_while_it_is_the_rate_within_two_percent() {
+async fn shared_rate_is_exact_within_two_percent() {
     let (redis, upstream) = (Redis::start().await, Upstream::saying("ok").await);
     let limits = "rate_limits: [{requests: 100, burst: 50, by: user_id}]";
     let config = Config::to(&upstream).with(limits).top("identity: {user_id: [{query: u}]}");
@@ -120,7 +120,7 @@ async fn over_a_while_it_is_the_rate_within_two_percent() {
 }
 
 #[tokio::test]
-async fn who_is_too_many_for_one_gateway_is_not_asked_for_elsewhere() {
+async fn locally_limited_request_is_not_sent_to_redis() {
     let (redis, upstream) = (Redis::start().await, Upstream::saying("ok").await);
     let config = Config::to(&upstream).with("rate_limits: [{requests: 10, per: 1d}]");
     let replicas = Replicas::start(1, &config, &redis, ", timeout: 5s").await;
@@ -132,7 +132,7 @@ async fn who_is_too_many_for_one_gateway_is_not_asked_for_elsewhere() {
 }
 
 #[tokio::test]
-async fn redis_may_be_killed_and_come_back_and_no_request_is_lost() {
+async fn redis_restart_loses_no_request() {
     let (mut redis, upstream) = (Redis::start().await, Upstream::echo().await);
     let config = Config::to(&upstream)
         .with("rate_limits: [{requests: 1000000, by: all}]")
@@ -179,7 +179,7 @@ async fn redis_may_be_killed_and_come_back_and_no_request_is_lost() {
 }
 
 #[tokio::test]
-async fn a_redis_that_answers_nobody_holds_nothing_up() {
+async fn silent_redis_delays_no_request() {
     let (redis, upstream) = (Redis::start().await, Upstream::saying("ok").await);
     let config = Config::to(&upstream).with("rate_limits: [{requests: 20, per: 1d}]");
     let replicas = Replicas::start(2, &config, &redis, ", timeout: 100ms").await;
@@ -191,7 +191,7 @@ async fn a_redis_that_answers_nobody_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn a_user_has_so_many_sessions_at_all_gateways_together() {
+async fn session_limit_of_a_user_holds_across_gateways() {
     let (redis, upstream) = (Redis::start().await, Upstream::echo().await);
     let config = Config::to(&upstream)
         .with("websocket: {max_sessions_per_user: 3}")
@@ -219,7 +219,7 @@ async fn a_user_has_so_many_sessions_at_all_gateways_together() {
 }
 
 #[tokio::test]
-async fn many_at_once_are_not_one_too_many() {
+async fn concurrent_handshakes_do_not_exceed_the_shared_limit() {
     let (redis, upstream) = (Redis::start().await, Upstream::echo().await);
     let config = Config::to(&upstream)
         .with("websocket: {max_sessions_per_user: 7}")
@@ -232,7 +232,7 @@ async fn many_at_once_are_not_one_too_many() {
 }
 
 #[tokio::test]
-async fn sessions_with_the_same_request_id_are_several() {
+async fn sessions_with_the_same_request_id_count_separately() {
     let (redis, upstream) = (Redis::start().await, Upstream::echo().await);
     let config = Config::to(&upstream)
         .with("websocket: {max_sessions_per_user: 2}")
@@ -249,7 +249,7 @@ async fn sessions_with_the_same_request_id_are_several() {
 }
 
 #[tokio::test]
-async fn a_session_that_has_to_go_takes_none_of_the_same_request_id_with_it() {
+async fn evicted_session_leaves_others_with_its_request_id() {
     let (redis, upstream) = (Redis::start().await, Upstream::echo().await);
     let config = Config::to(&upstream)
         .with("websocket: {max_sessions_per_user: 1, evict: oldest}")
@@ -265,7 +265,7 @@ async fn a_session_that_has_to_go_takes_none_of_the_same_request_id_with_it() {
 }
 
 #[tokio::test]
-async fn the_oldest_makes_room_wherever_it_is() {
+async fn oldest_session_is_evicted_on_any_gateway() {
     let (redis, upstream) = (Redis::start().await, Upstream::echo().await);
     let config = Config::to(&upstream)
         .with("websocket: {max_sessions_per_user: 2, evict: oldest}")
@@ -287,7 +287,7 @@ async fn the_oldest_makes_room_wherever_it_is() {
 }
 
 #[tokio::test]
-async fn the_sessions_of_a_gateway_that_is_gone_count_no_more() {
+async fn sessions_of_a_dead_gateway_stop_counting() {
     let (redis, upstream) = (Redis::start().await, Upstream::echo().await);
     let config = Config::to(&upstream)
         .with("websocket: {max_sessions_per_user: 1}")
@@ -305,7 +305,7 @@ async fn the_sessions_of_a_gateway_that_is_gone_count_no_more() {
 }
 
 #[tokio::test]
-async fn it_begins_without_redis_and_joins_it_later() {
+async fn gateway_starts_without_redis_and_joins_later() {
     let mut redis = Redis::start().await;
     let upstream = Upstream::saying("ok").await;
     redis.kill();
@@ -319,7 +319,7 @@ async fn it_begins_without_redis_and_joins_it_later() {
 }
 
 #[tokio::test]
-async fn a_password_and_tls_protect_it() {
+async fn redis_password_and_tls_are_used() {
     let upstream = Upstream::saying("ok").await;
     let config = Config::to(&upstream).with("rate_limits: [{requests: 5, per: 1d}]");
     let guarded = Redis::with(&["--requirepass", "correct-horse"]).await;

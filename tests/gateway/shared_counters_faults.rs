@@ -112,7 +112,7 @@ impl Counting {
 }
 
 #[tokio::test]
-async fn server_that_refuses_writes_is_retried_with_backoff_until_a_write_succeeds() {
+async fn server_that_refuses_writes_is_retried_with_backoff() {
     let counting = Counting::start("websocket: {max_sessions_per_user: 3}", ", lease: 1s").await;
     let _socket = counting.gateway.websocket("/ws?u=user-1").await;
     for (refuse, accept) in [
@@ -145,7 +145,7 @@ async fn server_that_refuses_writes_is_retried_with_backoff_until_a_write_succee
 }
 
 #[tokio::test]
-async fn scripts_that_the_server_has_forgotten_are_loaded_again() {
+async fn forgotten_scripts_are_loaded_again() {
     let limit = "rate_limits: [{requests: 2, per: 1d, by: user_id, burst: 2}]";
     let counting = Counting::start(limit, ", timeout: 5s").await;
     assert_eq!(counting.status("/?u=a").await, 200);
@@ -201,7 +201,7 @@ async fn broken_session_key_is_replaced_and_other_users_stay_counted() {
 }
 
 #[tokio::test]
-async fn counter_of_a_clock_ahead_is_cut_to_one_burst() {
+async fn counter_written_by_a_fast_clock_is_cut_to_one_burst() {
     let limit = "rate_limits: [{requests: 20, per: 10m, by: user_id}]";
     let counting = Counting::start(limit, ", timeout: 5s").await;
     assert_eq!(counting.status("/?u=a").await, 200);
@@ -221,7 +221,7 @@ async fn counter_of_a_clock_ahead_is_cut_to_one_burst() {
 }
 
 #[tokio::test]
-async fn lease_of_a_clock_ahead_ends_and_the_session_makes_room() {
+async fn lease_written_by_a_fast_clock_expires() {
     let counting =
         Counting::start("websocket: {max_sessions_per_user: 1}", ", timeout: 5s, lease: 1s").await;
     let socket = counting.gateway.websocket("/ws?u=a").await;
@@ -242,7 +242,7 @@ async fn lease_of_a_clock_ahead_ends_and_the_session_makes_room() {
 }
 
 #[tokio::test]
-async fn blpop_that_is_answered_at_once_is_not_asked_without_a_pause() {
+async fn immediate_blpop_reply_is_followed_by_a_pause() {
     let of_nobody = "*2\r\n$4\r\nlist\r\n$6\r\nnobody\r\n";
     for answer in ["*-1\r\n", of_nobody, "+OK\r\n", "-ERR no\r\n"] {
         let redis = Redis::start().await;
@@ -267,7 +267,7 @@ async fn blpop_that_is_answered_at_once_is_not_asked_without_a_pause() {
 }
 
 #[tokio::test]
-async fn blpop_that_is_denied_is_logged_and_costs_no_connections() {
+async fn denied_blpop_is_logged_without_reconnecting() {
     let redis = Redis::start().await;
     let user = ["ACL", "SETUSER", "gw", "on", ">pw", "~*", "+@all", "-blpop"];
     assert_eq!(redis.ask(&user), ["OK"]);
@@ -285,7 +285,7 @@ async fn blpop_that_is_denied_is_logged_and_costs_no_connections() {
 }
 
 #[tokio::test]
-async fn wait_that_the_rate_script_can_not_have_answered_is_not_believed() {
+async fn implausible_reply_of_the_rate_script_is_ignored() {
     for answer in [":-1\r\n", ":9223372036854775807\r\n", "$-1\r\n", "*0\r\n"] {
         let redis = Redis::start().await;
         let (port, _) = answering(&redis, "EVALSHA", answer).await;

@@ -35,7 +35,7 @@ async fn refuses(gateway: &Gateway) -> bool {
 }
 
 #[tokio::test]
-async fn an_idle_gateway_is_gone_soon_after_sigterm() {
+async fn idle_gateway_stops_soon_after_sigterm() {
     let upstream = Upstream::saying("ok").await;
     let mut gateway = Config::to(&upstream).start().await;
     gateway.signal(Signal::SIGTERM);
@@ -43,7 +43,7 @@ async fn an_idle_gateway_is_gone_soon_after_sigterm() {
 }
 
 #[tokio::test]
-async fn kept_connections_are_no_reason_to_stay() {
+async fn kept_connections_do_not_delay_shutdown() {
     let upstream = Upstream::saying("ok").await;
     let mut gateway = Config::to(&upstream).start().await;
     let mut wire = gateway.connect().await;
@@ -55,7 +55,7 @@ async fn kept_connections_are_no_reason_to_stay() {
 }
 
 #[tokio::test]
-async fn a_request_in_flight_is_finished() {
+async fn request_in_flight_finishes_before_shutdown() {
     let (upstream, gate) = gated().await;
     let mut gateway = Config::to(&upstream).start().await;
     let mut wire = gateway.connect().await;
@@ -71,7 +71,7 @@ async fn a_request_in_flight_is_finished() {
 }
 
 #[tokio::test]
-async fn the_grace_bounds_the_wait() {
+async fn shutdown_grace_bounds_the_wait_for_requests() {
     let (upstream, _gate) = gated().await;
     let mut gateway = Config::to(&upstream).top("shutdown: {grace: 1s}").start().await;
     let mut wire = gateway.connect().await;
@@ -82,7 +82,7 @@ async fn the_grace_bounds_the_wait() {
 }
 
 #[tokio::test]
-async fn open_websockets_are_bounded_by_the_grace_too() {
+async fn shutdown_grace_bounds_open_websockets() {
     let upstream = Upstream::echo().await;
     let mut gateway = Config::to(&upstream).top("shutdown: {grace: 1s}").start().await;
     let mut socket = gateway.websocket("/").await;
@@ -92,7 +92,7 @@ async fn open_websockets_are_bounded_by_the_grace_too() {
 }
 
 #[tokio::test]
-async fn sigint_does_not_wait() {
+async fn sigint_stops_without_waiting() {
     let (upstream, _gate) = gated().await;
     let mut gateway = Config::to(&upstream).start().await;
     let mut wire = gateway.connect().await;
@@ -103,7 +103,7 @@ async fn sigint_does_not_wait() {
 }
 
 #[tokio::test]
-async fn a_signal_right_after_the_start_is_heard() {
+async fn signal_right_after_the_start_stops_the_gateway() {
     let upstream = Upstream::saying("ok").await;
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut gateway = Config::to(&upstream).start().await;
@@ -113,7 +113,7 @@ async fn a_signal_right_after_the_start_is_heard() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_said_in_one_clear_line() {
+async fn port_in_use_is_reported_in_one_line() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).start().await;
     let run =
@@ -128,7 +128,7 @@ async fn a_port_in_use_is_said_in_one_clear_line() {
 }
 
 #[tokio::test]
-async fn a_new_gateway_can_take_the_port_at_once() {
+async fn port_can_be_bound_again_at_once() {
     let upstream = Upstream::saying("ok").await;
     let port = free_port();
     for _ in 0..2 {
@@ -165,7 +165,7 @@ async fn fill_access_log(gateway: &Gateway) {
 }
 
 #[tokio::test]
-async fn a_stdout_that_nobody_reads_does_not_keep_the_gateway_from_its_end() {
+async fn unread_stdout_does_not_block_shutdown() {
     let config = Config::new().answer("all", "path_prefix: /", "respond: {body: ok}");
     let config = config.top("shutdown: {grace: 1s}");
     let (_nobody_reads, stdout) = full_pipe();
@@ -184,7 +184,7 @@ async fn a_stdout_that_nobody_reads_does_not_keep_the_gateway_from_its_end() {
 }
 
 #[tokio::test]
-async fn a_pipe_that_nobody_reads_can_be_the_access_log() {
+async fn unread_pipe_as_access_log_does_not_block_shutdown() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let pipe = folder.path().join("access.pipe");
     named_pipe(&pipe);
@@ -202,7 +202,7 @@ async fn a_pipe_that_nobody_reads_can_be_the_access_log() {
 }
 
 #[tokio::test]
-async fn a_stderr_that_nobody_reads_holds_nothing_up() {
+async fn unread_stderr_does_not_block_the_gateway() {
     let config = Config::new().answer("all", "path_prefix: /", "respond: {body: ok}");
     let config = config.top("shutdown: {grace: 1s}");
     let (_nobody_reads, stderr) = full_pipe();
@@ -215,7 +215,7 @@ async fn a_stderr_that_nobody_reads_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_cut_off_is_logged_with_the_status_that_was_sent() {
+async fn response_cut_off_by_shutdown_is_logged_with_its_status() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         wire.head().await;
         wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nd\r\nthe beginning\r\n")

@@ -3,7 +3,7 @@
 use tidegate_testing::{Config, Upstream, get};
 
 #[tokio::test]
-async fn a_connection_that_lies_idle_is_closed() {
+async fn idle_connection_is_closed() {
     let upstream = Upstream::saying("hello").await;
     let gateway = Config::to(&upstream).top("limits: {idle_timeout: 1s}").start().await;
     let mut silent = gateway.connect().await;
@@ -17,7 +17,7 @@ async fn a_connection_that_lies_idle_is_closed() {
 }
 
 #[tokio::test]
-async fn a_head_that_dribbles_in_is_answered_408() {
+async fn slow_head_is_answered_408() {
     let upstream = Upstream::saying("hello").await;
     let gateway = Config::to(&upstream).top("limits: {header_timeout: 300ms}").start().await;
     let mut slow = gateway.connect().await;

@@ -80,7 +80,7 @@ pub(crate) fn assert_little(gateway: &Gateway, before: u64, count: u64, what: &s
 }
 
 #[tokio::test]
-async fn of_a_response_over_http1_little_is_held() {
+async fn slow_http1_reader_uses_little_memory() {
     for coding in ["identity", "br", "gzip", "zstd"] {
         let (upstream, sent) = endless(HEAD, text()).await;
         let config = Config::to(&upstream).top("compression: on").top("access_log: off");
@@ -102,7 +102,7 @@ async fn of_a_response_over_http1_little_is_held() {
 }
 
 #[tokio::test]
-async fn of_a_response_over_http2_little_is_held() {
+async fn slow_http2_reader_uses_little_memory() {
     let (upstream, sent) = endless(HEAD, text()).await;
     let config = Config::to(&upstream).listening("protocols: [h1, h2c]").top("access_log: off");
     let gateway = config.start().await;
@@ -181,7 +181,7 @@ async fn endless_over_http2() -> (SocketAddr, Arc<AtomicU64>) {
 }
 
 #[tokio::test]
-async fn of_a_response_from_an_http2_upstream_little_is_held() {
+async fn slow_reader_of_an_http2_upstream_uses_little_memory() {
     let (upstream, sent) = endless_over_http2().await;
     let config = Config::to_address(upstream).speaking("protocols: [h2c]").top("access_log: off");
     let gateway = config.start().await;
@@ -218,7 +218,7 @@ pub(crate) async fn deaf() -> Upstream {
 }
 
 #[tokio::test]
-async fn of_what_a_slow_service_is_sent_little_is_held() {
+async fn upload_to_a_slow_service_uses_little_memory() {
     let handshake = Handshake::to("/ws").bytes();
     let upload = "POST /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000000\r\n\r\n";
     // A masked frame of ten billion bytes.
@@ -252,7 +252,7 @@ async fn of_what_a_slow_service_is_sent_little_is_held() {
 }
 
 #[tokio::test]
-async fn of_what_a_websocket_brings_little_is_held() {
+async fn slow_websocket_reader_uses_little_memory() {
     // Frames of 32 KiB: their heads, and as many bytes.
     let frame = [&[0x82, 126, 0x7f, 0xff][..], &[b'x'; 0x7fff]].concat();
     let (upstream, sent) = endless(HEAD, frame).await;

@@ -32,7 +32,7 @@ async fn assert_slow_readers_cost_little(gateway: &Gateway, path: &str) {
 }
 
 #[tokio::test]
-async fn slow_readers_of_a_file_cost_little() {
+async fn slow_reader_of_a_file_uses_little_memory() {
     let folder = TempDir::new().expect("a folder");
     std::fs::write(folder.path().join("big.txt"), text().repeat(8)).expect("a file");
     let files = format!("files: {{root: {:?}}}", folder.path());
@@ -46,7 +46,7 @@ async fn slow_readers_of_a_file_cost_little() {
 }
 
 #[tokio::test]
-async fn slow_readers_of_a_cached_response_cost_little() {
+async fn slow_reader_of_a_cached_response_uses_little_memory() {
     let upstream = Upstream::answering(|_| {
         let fields = ["Content-Type: text/plain", "Cache-Control: max-age=600"];
         let body = text().repeat(10);
@@ -69,7 +69,7 @@ async fn slow_readers_of_a_cached_response_cost_little() {
 }
 
 #[tokio::test]
-async fn mirrors_that_take_nothing_or_never_end_cost_little() {
+async fn stalled_or_endless_mirror_uses_little_memory() {
     let (endless, _) = endless(HEAD, text()).await;
     for shadow in [deaf().await, endless] {
         let service = Upstream::saying("ok").await;

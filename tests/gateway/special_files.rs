@@ -36,7 +36,7 @@ async fn start() -> Gateway {
 }
 
 #[tokio::test]
-async fn a_named_pipe_in_a_files_place_is_refused_and_the_gateway_goes_on() {
+async fn named_pipe_in_place_of_a_file_is_refused_without_blocking() {
     for name in ["conf.d/pipe.yaml", "endpoints", "page.html", "tidegate.yaml"] {
         let mut gateway = start().await;
         let mark = gateway.mark();
@@ -58,7 +58,7 @@ async fn a_named_pipe_in_a_files_place_is_refused_and_the_gateway_goes_on() {
 }
 
 #[tokio::test]
-async fn check_waits_for_no_pipe_and_no_device() {
+async fn check_refuses_pipes_and_devices_without_waiting() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let pipe = folder.path().join("pipe");
     named_pipe(&pipe);
@@ -88,7 +88,7 @@ async fn check_waits_for_no_pipe_and_no_device() {
 }
 
 #[tokio::test]
-async fn an_include_does_not_go_through_the_whole_machine() {
+async fn include_with_too_many_files_is_refused() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let many = folder.path().join("many");
     std::fs::create_dir(&many).expect("made");
@@ -103,7 +103,7 @@ async fn an_include_does_not_go_through_the_whole_machine() {
 }
 
 #[tokio::test]
-async fn a_file_that_never_rests_does_not_hold_up_the_edit_of_another() {
+async fn changing_file_does_not_delay_the_edit_of_another() {
     let gateway = start().await;
     let endpoints = gateway.folder().join("endpoints");
     let is_over = Arc::new(AtomicBool::new(false));

@@ -130,7 +130,7 @@ async fn all_end(mut gateway: Gateway, admin: &Admin, open: impl AsyncFn(&Gatewa
 }
 
 #[tokio::test]
-async fn a_stuck_session_ends_when_it_is_told_to() {
+async fn stuck_session_ends_on_request() {
     let (upstream, admin) = (service().await, Admin::new());
     let gateway = config(&upstream, &admin).start().await;
     let open = async |gateway: &Gateway, side: &str, name: &str| {
@@ -141,7 +141,7 @@ async fn a_stuck_session_ends_when_it_is_told_to() {
 }
 
 #[tokio::test]
-async fn a_stuck_session_ends_when_it_is_told_to_over_tls() {
+async fn stuck_session_over_tls_ends_on_request() {
     let (upstream, admin) = (service().await, Admin::new());
     let (authority, folder) = (Authority::new(), TempDir::new().expect("a folder"));
     authority.issue(folder.path(), "site", &["site.test"], 2090);
@@ -158,7 +158,7 @@ async fn a_stuck_session_ends_when_it_is_told_to_over_tls() {
 }
 
 #[tokio::test]
-async fn the_log_names_the_key_that_ends_a_session_of_a_side_that_takes_nothing() {
+async fn log_names_the_timeout_that_ends_a_stuck_session() {
     let upstream = service().await;
     let gateway = Config::to(&upstream)
         .top("limits: {send_timeout: 1s}")
@@ -180,7 +180,7 @@ async fn the_log_names_the_key_that_ends_a_session_of_a_side_that_takes_nothing(
 }
 
 #[tokio::test]
-async fn a_client_is_told_when_its_service_takes_nothing() {
+async fn client_of_a_stuck_service_gets_a_close_frame() {
     let (upstream, admin) = (service().await, Admin::new());
     let gateway = config(&upstream, &admin).start().await;
     let (_, wire) = Handshake::to("/deaf/kick").open_raw(&gateway).await;
@@ -199,7 +199,7 @@ async fn a_client_is_told_when_its_service_takes_nothing() {
 }
 
 #[tokio::test]
-async fn what_the_end_of_the_grace_cuts_off_is_logged() {
+async fn sessions_and_requests_cut_off_by_the_grace_are_logged() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         let _open = match head.get("upgrade") {

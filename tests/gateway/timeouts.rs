@@ -57,7 +57,7 @@ async fn dripping() -> Upstream {
 }
 
 #[tokio::test]
-async fn the_whole_request_has_its_time_whatever_the_upstream_drips() {
+async fn request_timeout_bounds_a_dripping_upstream() {
     let upstream = dripping().await;
     let gateway = Config::to(&upstream).with("timeouts: {request: 500ms}").start().await;
     for target in ["/interim", "/head"] {
@@ -82,7 +82,7 @@ async fn the_whole_request_has_its_time_whatever_the_upstream_drips() {
 }
 
 #[tokio::test]
-async fn a_silent_upstreams_time_is_named_by_the_key_that_acted() {
+async fn log_names_the_timeout_that_ended_a_request() {
     let upstream = reticent().await;
     let gateway = Config::to(&upstream).with("timeouts: {request: 300ms, read: 10s}").start().await;
     assert_eq!(gateway.get("/silent", &[]).await.status(), 504);
@@ -108,7 +108,7 @@ async fn blames(gateway: &Gateway, path: &str, words: &str) {
 }
 
 #[tokio::test]
-async fn the_first_byte_has_a_time_of_its_own() {
+async fn first_byte_timeout_bounds_the_wait_for_the_response() {
     let upstream = reticent().await;
     let gateway = Config::to(&upstream).with("timeouts: {first_byte: 200ms}").start().await;
     let late = gateway.get("/silent", &[]).await;
@@ -127,7 +127,7 @@ async fn the_first_byte_has_a_time_of_its_own() {
 }
 
 #[tokio::test]
-async fn the_first_bytes_time_begins_when_the_body_is_whole() {
+async fn first_byte_timeout_starts_after_the_request_body() {
     let upstream = reticent().await;
     let gateway = Config::to(&upstream).with("timeouts: {first_byte: 200ms}").start().await;
     let mut wire = gateway.connect().await;
@@ -142,7 +142,7 @@ async fn the_first_bytes_time_begins_when_the_body_is_whole() {
 }
 
 #[tokio::test]
-async fn a_late_first_byte_may_be_tried_again_elsewhere() {
+async fn late_first_byte_is_retried_at_another_endpoint() {
     let (silent, other) = (reticent().await, Upstream::saying("other").await);
     let gateway = Config::new()
         .upstream("service", &[silent.address(), other.address()])
@@ -159,7 +159,7 @@ async fn a_late_first_byte_may_be_tried_again_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_handshake_of_a_websocket_has_it_too() {
+async fn first_byte_timeout_applies_to_websocket_handshakes() {
     let upstream = Upstream::scripted(|mut wire, recorder| async move {
         let Some(head) = wire.try_head().await else { return };
         recorder.record(&head);
@@ -177,7 +177,7 @@ async fn a_handshake_of_a_websocket_has_it_too() {
 }
 
 #[tokio::test]
-async fn what_the_first_byte_cant_have_is_refused() {
+async fn first_byte_timeout_longer_than_read_is_refused() {
     let config = Config::to_address("127.0.0.1:1")
         .speaking("protocols: [h2c]")
         .with("timeouts: {first_byte: 20s, read: 10s}");
@@ -203,7 +203,7 @@ async fn mute() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn the_handshake_of_tls_has_a_time_of_its_own() {
+async fn tls_timeout_bounds_the_upstream_handshake() {
     let (address, _task) = mute().await;
     let gateway = Config::to_address(address)
         .speaking("tls: {insecure_skip_verify: true}")
@@ -233,7 +233,7 @@ async fn full() -> (TcpListener, Vec<TcpStream>) {
 }
 
 #[tokio::test]
-async fn connecting_has_its_own_where_the_handshake_has_another() {
+async fn connect_timeout_applies_beside_the_tls_timeout() {
     let (listener, _waiting) = full().await;
     let gateway = Config::to_address(listener.local_addr().expect("its address"))
         .speaking("tls: {insecure_skip_verify: true}")
@@ -259,7 +259,7 @@ async fn by_tls(upstream: &Upstream) -> Gateway {
 }
 
 #[tokio::test]
-async fn a_request_to_tls_that_is_in_time_passes() {
+async fn tls_request_within_its_timeouts_passes() {
     let upstream = Upstream::saying("hello").await;
     let behind = by_tls(&upstream).await;
     let gateway = Config::to_address(behind.address())
@@ -273,7 +273,7 @@ async fn a_request_to_tls_that_is_in_time_passes() {
 }
 
 #[tokio::test]
-async fn a_late_request_over_http2_takes_no_other_with_it() {
+async fn timed_out_http2_request_does_not_end_others() {
     let upstream = reticent().await;
     let behind = by_tls(&upstream).await;
     let gateway = Config::to_address(behind.address())
@@ -290,7 +290,7 @@ async fn a_late_request_over_http2_takes_no_other_with_it() {
 }
 
 #[tokio::test]
-async fn a_request_whose_body_dribbles_in_ends_with_its_time() {
+async fn request_timeout_bounds_a_slow_request_body() {
     let upstream = reticent().await;
     let gateway = Config::to(&upstream).with("timeouts: {request: 500ms}").start().await;
     let mut wire = gateway.connect().await;
@@ -322,7 +322,7 @@ async fn a_request_whose_body_dribbles_in_ends_with_its_time() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_reads_nothing_is_not_written_to_for_ever() {
+async fn write_timeout_bounds_an_upstream_that_reads_nothing() {
     let upstream = Upstream::scripted(|mut wire, recorder| async move {
         if let Some(head) = wire.try_head().await {
             recorder.record(&head);
@@ -371,7 +371,7 @@ async fn telling() -> (Upstream, mpsc::UnboundedReceiver<()>) {
 }
 
 #[tokio::test]
-async fn a_connection_that_lies_idle_in_the_pool_is_closed() {
+async fn idle_pooled_connection_is_closed() {
     let (upstream, mut ends) = telling().await;
     let gateway = Config::to(&upstream).speaking("idle_timeout: 300ms").start().await;
     assert_eq!(gateway.get("/", &[]).await.text(), "hello");
@@ -381,7 +381,7 @@ async fn a_connection_that_lies_idle_in_the_pool_is_closed() {
 }
 
 #[tokio::test]
-async fn the_pool_holds_no_more_than_it_may() {
+async fn pool_size_bounds_kept_connections() {
     let (upstream, mut ends) = telling().await;
     // For each of two threads.
     let gateway = Config::to(&upstream).top("upstream_pool_size: 1").start().await;

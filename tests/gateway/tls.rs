@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 #[tokio::test]
-async fn requests_by_https_say_so_upstream_and_in_the_log() {
+async fn https_is_reported_to_the_upstream_and_the_log() {
     let https = Https::new(SITES).await;
     let answer = https.authority.client().get(&https.gateway, "site.test", "/x?y=1").await;
     assert_eq!((answer.status(), answer.text().as_str()), (200, "/x?y=1"));
@@ -20,7 +20,7 @@ async fn requests_by_https_say_so_upstream_and_in_the_log() {
 }
 
 #[tokio::test]
-async fn http2_is_spoken_with_who_offers_it() {
+async fn http2_is_negotiated_by_alpn() {
     let https = Https::new(SITES).await;
     let client = https.authority.client();
     for (offered, chosen) in
@@ -44,7 +44,7 @@ async fn http2_is_spoken_with_who_offers_it() {
 }
 
 #[tokio::test]
-async fn protocols_can_be_chosen() {
+async fn protocols_restrict_alpn() {
     let https = Https::with(SITES, |config| config.listening("protocols: [h1]")).await;
     let client = https.authority.client().offering(&["h2", "http/1.1"]);
     let stream = client.connect(&https.gateway, "site.test").await;
@@ -52,7 +52,7 @@ async fn protocols_can_be_chosen() {
 }
 
 #[tokio::test]
-async fn websockets_pass_by_wss() {
+async fn websockets_pass_over_tls() {
     let https =
         Https::new("self_signed: true, certificates: [{cert: site.pem, key: site.key}]").await;
     let echo = Upstream::echo().await;
@@ -70,7 +70,7 @@ async fn websockets_pass_by_wss() {
 }
 
 #[tokio::test]
-async fn sessions_are_resumed_also_after_a_reload() {
+async fn tls_1_3_sessions_are_resumed_after_a_reload() {
     let https = Https::new(SITES).await;
     let client = https.authority.client().resuming();
     assert!(!client.resumes(&https.gateway, "site.test").await, "nothing to resume yet");
@@ -82,7 +82,7 @@ async fn sessions_are_resumed_also_after_a_reload() {
 }
 
 #[tokio::test]
-async fn hsts_is_one_key() {
+async fn hsts_adds_the_header_to_every_response() {
     let https = Https::new(&format!("{SITES}, hsts: on")).await;
     let answer = https.authority.client().get(&https.gateway, "site.test", "/").await;
     assert_eq!(answer.head.only("strict-transport-security"), Some("max-age=31536000"));
@@ -103,7 +103,7 @@ async fn hsts_is_one_key() {
 }
 
 #[tokio::test]
-async fn who_speaks_http_to_a_port_of_https_is_told() {
+async fn plain_http_to_a_tls_port_is_answered_400() {
     let https = Https::new(SITES).await;
     let answer = https.gateway.get("/", &[]).await;
     assert_eq!(answer.status(), 400);
@@ -111,7 +111,7 @@ async fn who_speaks_http_to_a_port_of_https_is_told() {
 }
 
 #[tokio::test]
-async fn http_is_redirected_to_https() {
+async fn redirect_to_https_answers_308() {
     let upstream = Upstream::saying("never").await;
     let gateway = Config::to(&upstream).listening("redirect_to_https: on").start().await;
     let answer = gateway
@@ -134,14 +134,14 @@ async fn http_is_redirected_to_https() {
 }
 
 #[tokio::test]
-async fn development_needs_no_certificate_of_ones_own() {
+async fn self_signed_serves_without_a_certificate() {
     let https = Https::new("self_signed: true").await;
     let told = https.authority.client().shown_to_stranger(&https.gateway, "localhost").await;
     assert!(told.contains("UnknownIssuer"), "{told}");
 }
 
 #[tokio::test]
-async fn tls_1_2_is_spoken_unless_it_is_left_out() {
+async fn tls_1_2_is_spoken_unless_min_version_excludes_it() {
     for (least, old_works) in
         [("", true), (", min_version: \"1.2\"", true), (", min_version: \"1.3\"", false)]
     {
@@ -171,7 +171,7 @@ async fn tls_1_2_is_spoken_unless_it_is_left_out() {
 }
 
 #[tokio::test]
-async fn sessions_of_tls_1_2_are_resumed_too() {
+async fn tls_1_2_sessions_are_resumed_after_a_reload() {
     let https = Https::new(SITES).await;
     let client = https.authority.client().speaking(TlsVersion::V1_2).resuming();
     assert!(!client.resumes(&https.gateway, "site.test").await, "nothing to resume yet");

@@ -32,7 +32,7 @@ async fn start_with(config: &Config, environment: &[(&str, &str)]) -> Gateway {
 }
 
 #[tokio::test]
-async fn a_request_is_a_span_and_its_attempt_another() {
+async fn request_and_attempt_are_separate_spans() {
     let (collector, upstream) = (Collector::http().await, Upstream::saying("hello").await);
     let gateway = start(&Config::to(&upstream).top(&collector.section(""))).await;
     let parent = format!("traceparent: 00-{TRACE}-{SPAN}-01");
@@ -76,7 +76,7 @@ async fn a_request_is_a_span_and_its_attempt_another() {
 }
 
 #[tokio::test]
-async fn what_is_off_touches_nothing() {
+async fn without_tracing_trace_headers_pass_unchanged() {
     let upstream = Upstream::answering(|_| ok("hello")).await;
     let gateway = Config::to(&upstream).start().await;
     let fields = ["traceparent: what?", "tracestate: ever"];
@@ -103,7 +103,7 @@ async fn is_recorded(gateway: &Gateway, collector: &Collector, fields: &[&str]) 
 const FENCE: &str = "traceparent: 00-00000000000000000000000000000001-b7ad6b7169203331-01";
 
 #[tokio::test]
-async fn what_is_no_parent_begins_a_new_trace() {
+async fn malformed_traceparent_starts_a_new_trace() {
     let (collector, upstream) = (Collector::http().await, Upstream::saying("hello").await);
     let gateway = start(&Config::to(&upstream).top(&collector.section(""))).await;
     let zeros = "00-00000000000000000000000000000000-b7ad6b7169203331-01";
@@ -129,7 +129,7 @@ async fn what_is_no_parent_begins_a_new_trace() {
 }
 
 #[tokio::test]
-async fn what_is_not_recorded_is_told_all_the_same() {
+async fn unsampled_request_still_sends_traceparent() {
     let (collector, upstream) = (Collector::http().await, Upstream::saying("hello").await);
     let gateway = start(&Config::to(&upstream).top(&collector.section(""))).await;
     let parent = format!("traceparent: 00-{TRACE}-{SPAN}-00");
@@ -142,7 +142,7 @@ async fn what_is_not_recorded_is_told_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_reload_changes_who_decides() {
+async fn reload_changes_the_sampling_settings() {
     let (collector, upstream) = (Collector::http().await, Upstream::saying("hello").await);
     let config = |sample: &str| {
         let section = collector.section(&format!(", sample: {{{sample}}}"));
@@ -173,7 +173,7 @@ async fn a_reload_changes_who_decides() {
 }
 
 #[tokio::test]
-async fn each_attempt_is_a_span_of_its_own() {
+async fn each_attempt_is_its_own_span() {
     let (collector, upstream) = (Collector::http().await, Upstream::saying("hello").await);
     let broken = Upstream::answering(|_| respond("503 Service Unavailable", &[], "")).await;
     let nobody = format!("127.0.0.1:{}", free_port());
@@ -209,7 +209,7 @@ async fn each_attempt_is_a_span_of_its_own() {
 }
 
 #[tokio::test]
-async fn failures_are_named() {
+async fn failed_spans_have_an_error_type() {
     let collector = Collector::http().await;
     let nobody = format!("127.0.0.1:{}", free_port());
     let config = Config::new()
@@ -240,7 +240,7 @@ async fn failures_are_named() {
 }
 
 #[tokio::test]
-async fn what_the_cache_answers_has_no_attempt() {
+async fn cache_hit_has_no_attempt_span() {
     let collector = Collector::http().await;
     let upstream =
         Upstream::answering(|_| respond("200 OK", &["Cache-Control: max-age=60"], "kept")).await;
@@ -255,7 +255,7 @@ async fn what_the_cache_answers_has_no_attempt() {
 }
 
 #[tokio::test]
-async fn what_the_cache_asks_for_its_own_sake_is_no_clients() {
+async fn background_revalidation_is_an_internal_span() {
     let collector = Collector::http().await;
     let fields = ["Cache-Control: max-age=10, stale-while-revalidate=600", "Age: 20"];
     let upstream = Upstream::answering(move |_| respond("200 OK", &fields, "old")).await;
@@ -270,7 +270,7 @@ async fn what_the_cache_asks_for_its_own_sake_is_no_clients() {
 }
 
 #[tokio::test]
-async fn a_session_is_a_span_as_long_as_it_lives() {
+async fn session_is_a_span_until_it_closes() {
     let (collector, upstream) = (Collector::http().await, Upstream::echo().await);
     let gateway = start(&Config::to(&upstream).top(&collector.section(""))).await;
     let parent = format!("00-{TRACE}-{SPAN}-01");
@@ -307,7 +307,7 @@ async fn a_session_is_a_span_as_long_as_it_lives() {
 }
 
 #[tokio::test]
-async fn users_are_named_where_that_is_wanted() {
+async fn user_id_is_in_spans_only_when_enabled() {
     let (collector, upstream) = (Collector::http().await, Upstream::saying("hello").await);
     for (number, setting, expected) in
         [(1, "", None), (2, ", user_id: off", None), (3, ", user_id: on", Some("user-1"))]
@@ -323,7 +323,7 @@ async fn users_are_named_where_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn spans_go_by_grpc_as_well() {
+async fn spans_are_exported_over_grpc() {
     let (collector, upstream) = (Collector::grpc().await, Upstream::saying("hello").await);
     let endpoint = collector.endpoint();
     let section = format!(
@@ -338,7 +338,7 @@ async fn spans_go_by_grpc_as_well() {
 }
 
 #[tokio::test]
-async fn the_environment_says_what_the_file_leaves_open() {
+async fn otel_variables_fill_in_missing_settings() {
     let (collector, upstream) = (Collector::http().await, Upstream::saying("hello").await);
     let environment = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.endpoint()),
@@ -374,7 +374,7 @@ async fn the_environment_says_what_the_file_leaves_open() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_not_there_costs_a_line() {
+async fn unreachable_collector_is_logged_once() {
     let upstream = Upstream::saying("hello").await;
     let section = format!("tracing: {{otlp: {{endpoint: \"http://127.0.0.1:{}\"}}}}", free_port());
     let gateway = start(&Config::to(&upstream).top(&section)).await;
@@ -390,7 +390,7 @@ async fn a_collector_that_is_not_there_costs_a_line() {
 }
 
 #[tokio::test]
-async fn a_stop_sends_what_there_is() {
+async fn shutdown_exports_pending_spans() {
     let (collector, upstream) = (Collector::http().await, Upstream::saying("hello").await);
     let config = Config::to(&upstream).top(&collector.section(""));
     let slow = [("OTEL_BSP_SCHEDULE_DELAY", "600000")];
@@ -405,7 +405,7 @@ async fn a_stop_sends_what_there_is() {
 }
 
 #[tokio::test]
-async fn a_session_tells_the_collector_that_it_began_with() {
+async fn session_span_goes_to_the_collector_of_its_start() {
     let (collector, other) = (Collector::http().await, Collector::http().await);
     let upstream = Upstream::echo().await;
     let config = |collector: &Collector| Config::to(&upstream).top(&collector.section(""));

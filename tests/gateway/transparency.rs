@@ -213,26 +213,26 @@ fn differs(way: &str, sent: &[u8], received: &[u8]) {
 }
 
 #[tokio::test]
-async fn any_bytes_pass_as_they_are() {
+async fn tunnel_passes_any_bytes_unchanged() {
     is_transparent("websocket: on", 150, true, false).await;
 }
 
 #[tokio::test]
-async fn frames_pass_as_they_are_where_each_is_judged() {
+async fn inspected_frames_pass_unchanged() {
     let settings = "websocket: {max_frame_size: 1GiB, max_message_size: 1GiB, \
                     max_messages_per_second: 1000000, log_frames: text}";
     is_transparent(settings, 100, false, false).await;
 }
 
 #[tokio::test]
-async fn frames_pass_as_they_are_between_the_gateways_pings() {
+async fn frames_between_gateway_pings_pass_unchanged() {
     // No ping is answered, so that every pong is held until it is known to be somebody else's.
     let settings = "websocket: {ping: {interval: 1s, timeout: 1h, to: client}}";
     is_transparent(settings, 10, false, true).await;
 }
 
 #[test]
-fn pings_are_taken_out_and_nothing_else() {
+fn helper_removes_only_pings() {
     let ping = [0x89, 8, 1, 2, 3, 4, 5, 6, 7, 8];
     let text = [0x81, 2, b'h', b'i'];
     assert_eq!(without_pings(&[&text[..], &ping, &text].concat()), [text, text].concat());

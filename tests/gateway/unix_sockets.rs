@@ -28,7 +28,7 @@ fn behind(path: &Path, upstream: &Upstream) -> tokio::task::JoinHandle<()> {
 }
 
 #[tokio::test]
-async fn a_service_at_a_socket_takes_requests_and_websockets() {
+async fn unix_socket_upstream_takes_requests_and_websockets() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("app.sock");
     let upstream = Upstream::echo().await;
@@ -54,7 +54,7 @@ async fn a_service_at_a_socket_takes_requests_and_websockets() {
 }
 
 #[tokio::test]
-async fn one_that_is_not_there_is_502_and_another_takes_its_place() {
+async fn missing_unix_socket_is_502_or_fails_over() {
     let folder = TempDir::new().expect("a folder");
     let missing = format!("unix:{}", folder.path().join("missing.sock").display());
     let gateway = Config::to_address(&missing).start().await;
@@ -75,7 +75,7 @@ async fn one_that_is_not_there_is_502_and_another_takes_its_place() {
 }
 
 #[tokio::test]
-async fn paths_are_absolute() {
+async fn relative_unix_socket_path_is_refused() {
     let folder = TempDir::new().expect("a folder");
     for (address, reason) in [
         ("unix:run/app.sock", "absolute path"),
@@ -132,7 +132,7 @@ impl Local {
 }
 
 #[tokio::test]
-async fn clients_at_a_socket_have_no_address_and_are_believed_nothing() {
+async fn unix_socket_clients_have_no_address_and_are_not_trusted() {
     let local = Local::new("").await;
     let mode = std::fs::metadata(local.path("http.sock")).expect("the file").permissions();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
@@ -149,7 +149,7 @@ async fn clients_at_a_socket_have_no_address_and_are_believed_nothing() {
 }
 
 #[tokio::test]
-async fn a_proxy_at_a_socket_may_be_trusted() {
+async fn proxy_at_a_unix_socket_may_be_trusted() {
     let local = Local::new("trusted_proxies: [unix, 10.0.0.0/8]").await;
     let mut wire = local.connect().await;
     wire.send(get("/x", &["X-Forwarded-For: 192.0.2.1, 10.0.0.1"])).await;
@@ -160,7 +160,7 @@ async fn a_proxy_at_a_socket_may_be_trusted() {
 }
 
 #[tokio::test]
-async fn websockets_and_the_admin_endpoint_at_sockets() {
+async fn websockets_and_admin_work_over_unix_sockets() {
     let local = Local::new("").await;
     let mut wire = local.connect().await;
     wire.send(Handshake::to("/ws").bytes()).await;
@@ -181,7 +181,7 @@ async fn websockets_and_the_admin_endpoint_at_sockets() {
 }
 
 #[tokio::test]
-async fn a_file_that_a_killed_process_left_is_replaced_and_one_in_use_is_not() {
+async fn stale_socket_is_replaced_and_one_in_use_is_not() {
     let mut local = Local::new("").await;
     let file = local.gateway.file().display().to_string();
     let second = cli(local.gateway.folder(), &["run", "--config", &file], &[]).await;
@@ -209,7 +209,7 @@ async fn a_file_that_a_killed_process_left_is_replaced_and_one_in_use_is_not() {
 }
 
 #[tokio::test]
-async fn what_is_no_socket_is_left_alone() {
+async fn regular_file_at_the_socket_path_is_kept() {
     let folder = TempDir::new().expect("a folder");
     let upstream = Upstream::saying("hello").await;
     std::fs::write(folder.path().join("http.sock"), "precious").expect("a file");
@@ -226,7 +226,7 @@ async fn what_is_no_socket_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_upgrade_hands_the_sockets_over() {
+async fn upgrade_hands_unix_sockets_over() {
     let control = TempDir::new().expect("a folder");
     let socket = format!("upgrade_socket: {}/upgrade.sock", control.path().display());
     let mut local = Local::new(&socket).await;

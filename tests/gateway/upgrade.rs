@@ -151,7 +151,7 @@ async fn stay_connected(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_fails_over_twenty_upgrades() {
+async fn no_request_fails_during_twenty_upgrades() {
     let upstream = Upstream::echo().await;
     let mut line = Line::start(&config(&upstream)).await;
     let address = line.gateway.address();
@@ -192,7 +192,7 @@ async fn no_request_fails_over_twenty_upgrades() {
 }
 
 #[tokio::test]
-async fn the_old_process_finishes_what_it_has_and_goes() {
+async fn old_process_finishes_its_requests_and_exits() {
     let gate = Arc::new(Notify::new());
     let opened = Arc::clone(&gate);
     let upstream = Upstream::scripted(move |mut wire, recorder| {
@@ -227,7 +227,7 @@ async fn the_old_process_finishes_what_it_has_and_goes() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_has_one_more_request() {
+async fn kept_connection_serves_one_more_request_after_an_upgrade() {
     let upstream = Upstream::saying("ok").await;
     let mut line = Line::start(&config(&upstream)).await;
     let mut wire = line.gateway.connect().await;
@@ -248,7 +248,7 @@ async fn a_kept_connection_has_one_more_request() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_is_wrong_starts_nothing() {
+async fn upgrade_with_an_invalid_configuration_is_refused() {
     let upstream = Upstream::saying("ok").await;
     let mut line = Line::start(&config(&upstream)).await;
     let good = config(&upstream).yaml(line.gateway.port());
@@ -261,7 +261,7 @@ async fn a_configuration_that_is_wrong_starts_nothing() {
 }
 
 #[tokio::test]
-async fn a_new_process_that_fails_leaves_the_old_one_serving() {
+async fn failed_new_process_leaves_the_old_one_serving() {
     let upstream = Upstream::echo().await;
     let mut line = Line::start(&config(&upstream)).await;
     let mut socket = line.gateway.websocket("/").await;
@@ -287,7 +287,7 @@ async fn a_new_process_that_fails_leaves_the_old_one_serving() {
 }
 
 #[tokio::test]
-async fn listeners_come_and_go_and_the_admin_endpoint_moves_along() {
+async fn upgrade_adds_and_removes_listeners_and_moves_admin() {
     let upstream = Upstream::saying("ok").await;
     let admin = free_port();
     let config = config(&upstream).top(&format!("admin: {{address: \"127.0.0.1:{admin}\"}}"));
@@ -311,7 +311,7 @@ async fn listeners_come_and_go_and_the_admin_endpoint_moves_along() {
 }
 
 #[tokio::test]
-async fn the_admin_endpoint_speaks_for_the_new_process_while_the_old_one_goes() {
+async fn admin_belongs_to_the_new_process_after_an_upgrade() {
     let upstream = Upstream::echo().await;
     let admin = free_port();
     let config = config(&upstream).top(&format!("admin: {{address: \"127.0.0.1:{admin}\"}}"));
@@ -334,7 +334,7 @@ async fn the_admin_endpoint_speaks_for_the_new_process_while_the_old_one_goes() 
 }
 
 #[tokio::test]
-async fn it_works_by_hand_too_in_either_order() {
+async fn manual_upgrade_works_in_either_order() {
     let upstream = Upstream::saying("ok").await;
     let folder = tempfile::TempDir::new().expect("a folder");
     let socket = folder.path().join("run/upgrade.sock");
@@ -379,7 +379,7 @@ fn run_upgrade(gateway: &Gateway) -> Child {
 }
 
 #[tokio::test]
-async fn with_nothing_running_it_says_so() {
+async fn upgrade_without_a_running_gateway_is_an_error() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("tidegate.yaml");
     let upstream = Upstream::saying("ok").await;
@@ -395,7 +395,7 @@ async fn with_nothing_running_it_says_so() {
 }
 
 #[tokio::test]
-async fn a_quit_that_nobody_follows_changes_nothing() {
+async fn sigquit_without_a_new_process_changes_nothing() {
     let upstream = Upstream::saying("ok").await;
     let mut gateway = config(&upstream).start().await;
     gateway.says(0, "ready").await;
@@ -409,7 +409,7 @@ async fn a_quit_that_nobody_follows_changes_nothing() {
 }
 
 #[tokio::test]
-async fn process_that_waits_for_the_sockets_heeds_sigterm() {
+async fn process_waiting_for_sockets_stops_on_sigterm() {
     let upstream = Upstream::saying("ok").await;
     let folder = tempfile::TempDir::new().expect("a folder");
     let (port, file) = (free_port(), folder.path().join("tidegate.yaml"));

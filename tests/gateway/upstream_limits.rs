@@ -6,7 +6,7 @@ use tidegate_testing::{Handshake, Response, Upstream, get, ok, pool, until};
 use tokio::sync::Notify;
 
 #[tokio::test]
-async fn what_is_too_much_for_an_upstream_is_refused_at_once() {
+async fn requests_over_the_upstream_limit_are_refused_at_once() {
     let (release, is_let_go) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
     let (gate, flag) = (Arc::clone(&release), Arc::clone(&is_let_go));
     let slow = Upstream::scripted(move |mut wire, recorder| {
@@ -38,7 +38,7 @@ async fn what_is_too_much_for_an_upstream_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_whole_request_may_be_bounded() {
+async fn request_timeout_bounds_the_whole_request() {
     let dribbling = Upstream::scripted(|mut wire, _| async move {
         let _ = wire.try_head().await;
         wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
@@ -68,7 +68,7 @@ async fn a_whole_request_may_be_bounded() {
 }
 
 #[tokio::test]
-async fn sessions_and_requests_count_together_as_connections() {
+async fn sessions_and_requests_share_the_connection_limit() {
     let echo = Upstream::echo().await;
     let gateway = pool(&[&echo], &["limits: {connections: 1}"]).start().await;
     let mut socket = gateway.websocket("/ws").await;
@@ -82,7 +82,7 @@ async fn sessions_and_requests_count_together_as_connections() {
 }
 
 #[tokio::test]
-async fn connections_that_are_not_established_yet_have_a_limit_of_their_own() {
+async fn pending_connections_have_their_own_limit() {
     let release = Arc::new(Notify::new());
     let gate = Arc::clone(&release);
     // Accepts, and says nothing to the TLS handshake.

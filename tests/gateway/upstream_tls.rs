@@ -58,7 +58,7 @@ async fn echoes(gateway: &Gateway) -> bool {
 }
 
 #[tokio::test]
-async fn an_upstream_by_tls_is_verified_and_its_connections_are_kept() {
+async fn verified_tls_upstream_is_used_with_kept_connections() {
     let setup = Setup::new();
     let service = TlsService::start(setup.path(), "service", None, &[]).await;
     let gateway = setup.gateway(service.address(), "tls: {ca: ca.pem}").await;
@@ -73,7 +73,7 @@ async fn an_upstream_by_tls_is_verified_and_its_connections_are_kept() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_can_not_be_verified_is_not_spoken_to() {
+async fn unverifiable_tls_upstream_is_answered_502() {
     let setup = Setup::new();
     setup.authority.issue(setup.path(), "expired", &["127.0.0.1"], 2021);
     setup.authority.issue(setup.path(), "other", &["other.internal"], 2090);
@@ -109,7 +109,7 @@ async fn an_upstream_that_can_not_be_verified_is_not_spoken_to() {
 }
 
 #[tokio::test]
-async fn the_name_may_be_another_than_the_endpoints() {
+async fn server_name_overrides_the_endpoint_name() {
     let setup = Setup::new();
     setup.authority.issue(setup.path(), "other", &["other.internal"], 2090);
     let service = TlsService::start(setup.path(), "other", None, &[]).await;
@@ -120,7 +120,7 @@ async fn the_name_may_be_another_than_the_endpoints() {
 }
 
 #[tokio::test]
-async fn skipping_the_verification_shouts() {
+async fn insecure_skip_verify_is_logged_as_a_warning() {
     let setup = Setup::new();
     let service = TlsService::start(setup.path(), "service", None, &[]).await;
     let gateway = setup.gateway(service.address(), "tls: {insecure_skip_verify: true}").await;
@@ -130,7 +130,7 @@ async fn skipping_the_verification_shouts() {
 }
 
 #[tokio::test]
-async fn the_gateway_shows_its_certificate_to_who_asks() {
+async fn client_certificate_is_presented_to_the_upstream() {
     let setup = Setup::new();
     setup.authority.issue_client(setup.path(), "gateway");
     let service = TlsService::start(setup.path(), "service", Some("ca.pem"), &[]).await;
@@ -152,7 +152,7 @@ async fn the_gateway_shows_its_certificate_to_who_asks() {
 }
 
 #[tokio::test]
-async fn http2_upstream_is_settled_by_the_handshake() {
+async fn http2_upstream_is_negotiated_by_alpn() {
     let setup = Setup::new();
     let both = TlsService::start(setup.path(), "service", None, &["h2", "http/1.1"]).await;
     let gateway = setup.gateway(both.address(), "tls: {ca: ca.pem}\n    protocols: [h2, h1]").await;
@@ -162,7 +162,7 @@ async fn http2_upstream_is_settled_by_the_handshake() {
 }
 
 #[tokio::test]
-async fn http2_upstream_falls_back_where_it_may() {
+async fn http2_upstream_falls_back_to_http1_where_allowed() {
     let setup = Setup::new();
     let old = TlsService::start(setup.path(), "service", None, &["http/1.1"]).await;
     let gateway = setup.gateway(old.address(), "tls: {ca: ca.pem}\n    protocols: [h2, h1]").await;
@@ -170,7 +170,7 @@ async fn http2_upstream_falls_back_where_it_may() {
 }
 
 #[tokio::test]
-async fn http2_upstream_by_prior_knowledge() {
+async fn h2c_upstream_uses_prior_knowledge() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its address");
     let task = tokio::spawn(async move {

@@ -29,7 +29,7 @@ const TOP: &str = "listeners: [{address: \"127.0.0.1:3000\"}]\nupstreams: {used:
 const ROUTE: &str = "routes: [{name: all, upstream: used}]\n";
 
 #[tokio::test]
-async fn what_is_not_wise_is_told_with_its_name_its_place_and_a_page() {
+async fn unwise_settings_are_warned_about_with_name_position_and_page() {
     let page = std::fs::read_to_string(root().join("docs/warnings.md")).expect("the page");
     let cors = |policy: &str| format!("{TOP}{ROUTE}cors: {{{policy}}}\n");
     let more = |section: &str| format!("{TOP}{ROUTE}{section}\n");
@@ -128,7 +128,7 @@ async fn what_is_not_wise_is_told_with_its_name_its_place_and_a_page() {
 }
 
 #[tokio::test]
-async fn what_is_wise_is_not_warned_of() {
+async fn sound_settings_cause_no_warning() {
     for section in [
         "cors: {allow_origins: [\"http://localhost:5173\", \"http://127.0.0.1:1\"], allow_credentials: true}",
         "cors: {allow_origins: [\"http://app.example\"], expose_headers: [\"*\"], max_age: 24h}",
@@ -160,7 +160,7 @@ async fn shadowed(matches: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_route_that_others_leave_nothing_is_told_with_them() {
+async fn shadowed_route_is_warned_about_with_the_others() {
     let by_one = shadowed(&[
         ("first", "path_prefix: /a, methods: [GET, POST]"),
         ("never", "path_prefix: /a, methods: [GET]"),
@@ -207,7 +207,7 @@ async fn a_route_that_others_leave_nothing_is_told_with_them() {
 }
 
 #[tokio::test]
-async fn no_example_is_warned_of_without_need() {
+async fn examples_cause_only_expected_warnings() {
     let mut files: Vec<PathBuf> =
         ["conf/tidegate.yaml", "docker/tidegate.yaml"].map(|it| root().join(it)).into();
     let entries = std::fs::read_dir(root().join("conf/examples")).expect("the examples");
@@ -236,7 +236,7 @@ async fn no_example_is_warned_of_without_need() {
 }
 
 #[tokio::test]
-async fn files_that_others_may_read_or_write_are_warned_of() {
+async fn files_readable_or_writable_by_others_are_warned_about() {
     use std::os::unix::fs::PermissionsExt;
     let folder = TempDir::new().expect("a folder");
     let path = |name: &str| folder.path().join(name);
@@ -302,7 +302,7 @@ async fn files_that_others_may_read_or_write_are_warned_of() {
 }
 
 #[tokio::test]
-async fn warnings_fail_where_they_are_denied() {
+async fn deny_warnings_makes_check_fail() {
     let folder = TempDir::new().expect("a folder");
     let yaml = format!("{TOP}{ROUTE}trusted_proxies: [0.0.0.0/0]\n");
     std::fs::write(folder.path().join("t.yaml"), yaml).expect("a file");
@@ -312,7 +312,7 @@ async fn warnings_fail_where_they_are_denied() {
 }
 
 #[tokio::test]
-async fn durations_with_which_nothing_could_work_are_refused() {
+async fn unusable_durations_are_refused() {
     let websocket = |settings: &str| {
         format!("{TOP}routes: [{{name: all, upstream: used, websocket: {{{settings}}}}}]\n")
     };

@@ -135,7 +135,7 @@ impl Client {
 }
 
 #[tokio::test]
-async fn rfc8441_a_websocket_passes_by_http2() {
+async fn rfc8441_websocket_passes_over_http2() {
     let upstream = Upstream::echo().await;
     let named = Config::to(&upstream).top("identity: {user_id: [{query: userId}]}");
     let mut client = Client::of(named).await;
@@ -165,7 +165,7 @@ async fn rfc8441_a_websocket_passes_by_http2() {
 }
 
 #[tokio::test]
-async fn rfc9113_8_2_2_what_is_of_the_upstreams_connection_ends_no_handshake() {
+async fn rfc9113_8_2_2_connection_headers_of_the_upstream_are_removed() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         while let Some(head) = wire.try_head().await {
             if head.get("upgrade").is_some() {
@@ -188,7 +188,7 @@ async fn rfc9113_8_2_2_what_is_of_the_upstreams_connection_ends_no_handshake() {
 }
 
 #[tokio::test]
-async fn rfc9113_8_2_3_cookies_of_a_handshake_are_one_header() {
+async fn rfc9113_8_2_3_cookies_of_a_handshake_are_joined() {
     let upstream = Upstream::echo().await;
     let mut client = Client::of(Config::to(&upstream)).await;
     let fields = [("cookie", "a=1"), ("sec-websocket-version", "13"), ("cookie", "sid=2")];
@@ -199,7 +199,7 @@ async fn rfc9113_8_2_3_cookies_of_a_handshake_are_one_header() {
 }
 
 #[tokio::test]
-async fn rfc8441_a_session_is_traced_as_by_http1() {
+async fn rfc8441_session_is_traced_as_over_http1() {
     let (collector, upstream) = (Collector::http().await, Upstream::echo().await);
     let mut client = Client::of(Config::to(&upstream).top(&collector.section(""))).await;
     let mut socket = client.open("/ws").await;
@@ -237,7 +237,7 @@ async fn rfc8441_many_websockets_share_a_connection() {
 }
 
 #[tokio::test]
-async fn rfc8441_the_stream_may_just_end() {
+async fn rfc8441_session_ends_with_its_stream() {
     let upstream = Upstream::echo().await;
     let mut client = Client::of(Config::to(&upstream)).await;
     drop(client.open("/ws").await);
@@ -250,7 +250,7 @@ async fn rfc8441_the_stream_may_just_end() {
 }
 
 #[tokio::test]
-async fn rfc8441_limits_and_drains_hold_as_by_http1() {
+async fn rfc8441_limits_and_drains_apply_as_over_http1() {
     let upstream = Upstream::echo().await;
     let config = Config::to(&upstream)
         .with("websocket: {max_sessions_per_user: 1, max_message_size: 10}")
@@ -269,7 +269,7 @@ async fn rfc8441_limits_and_drains_hold_as_by_http1() {
 }
 
 #[tokio::test]
-async fn rfc8441_short_of_memory_the_client_that_holds_most_gets_1013() {
+async fn rfc8441_short_of_memory_the_largest_client_gets_1013() {
     let upstream = Upstream::echo().await;
     let config = Config::to(&upstream);
     let mut client = Client::of(config.clone()).await;
@@ -295,7 +295,7 @@ async fn rfc8441_short_of_memory_the_client_that_holds_most_gets_1013() {
 }
 
 #[tokio::test]
-async fn rfc8441_pages_of_other_origins_open_none() {
+async fn rfc8441_foreign_origin_is_answered_403() {
     let upstream = Upstream::echo().await;
     let config = Config::to(&upstream).cors(&["https://app.test"], "");
     let mut client = Client::of(config).await;
@@ -319,7 +319,7 @@ async fn rfc8441_pages_of_other_origins_open_none() {
 }
 
 #[tokio::test]
-async fn rfc8441_a_subprotocol_is_negotiated_with_the_upstream() {
+async fn rfc8441_subprotocol_is_negotiated_with_the_upstream() {
     let upstream = Upstream::scripted(|mut wire, recorder| async move {
         let head = wire.head().await;
         recorder.record(&head);
@@ -345,7 +345,7 @@ async fn rfc8441_a_subprotocol_is_negotiated_with_the_upstream() {
 }
 
 #[tokio::test]
-async fn rfc8441_what_is_no_websocket_is_refused() {
+async fn rfc8441_invalid_extended_connect_is_refused() {
     let upstream = Upstream::scripted(|mut wire, recorder| async move {
         let head = wire.head().await;
         recorder.record(&head);
@@ -380,7 +380,7 @@ async fn rfc8441_what_is_no_websocket_is_refused() {
 
 /// What is a GET by then is still a handshake.
 #[tokio::test]
-async fn an_explanation_knows_it_for_a_websocket() {
+async fn explain_header_recognises_a_websocket_over_http2() {
     let (upstream, admin) = (Upstream::echo().await, Admin::new());
     let config = Config::to(&upstream).route("off", "path_prefix: /off", "service");
     let config = config.with("websocket: off").top(&admin.section());
@@ -401,7 +401,7 @@ async fn an_explanation_knows_it_for_a_websocket() {
 }
 
 #[tokio::test]
-async fn a_stuck_session_over_http2_ends_when_it_is_told_to_and_alone() {
+async fn stuck_session_over_http2_ends_alone_on_request() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         let mut socket = switch(wire, &head, "").await.into_inner();
@@ -493,7 +493,7 @@ async fn a_stuck_session_over_http2_ends_when_it_is_told_to_and_alone() {
 }
 
 #[tokio::test]
-async fn requests_over_http2_that_the_end_of_the_grace_cuts_off_are_logged() {
+async fn http2_requests_cut_off_by_the_grace_are_logged() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         if head.target() == "/first" {
@@ -523,7 +523,7 @@ async fn requests_over_http2_that_the_end_of_the_grace_cuts_off_are_logged() {
 }
 
 #[tokio::test]
-async fn rfc8441_5_stream_that_ends_without_a_close_frame_ends_in_order() {
+async fn rfc8441_5_stream_end_without_a_close_frame_closes_the_session() {
     // An upstream that answers nothing, and stays.
     let (sender, mut came) = tokio::sync::mpsc::unbounded_channel();
     let upstream = Upstream::scripted(move |mut wire, _| {
@@ -558,7 +558,7 @@ async fn rfc8441_5_stream_that_ends_without_a_close_frame_ends_in_order() {
 }
 
 #[tokio::test]
-async fn close_frame_that_the_upstream_never_answers_ends_the_session() {
+async fn unanswered_close_frame_ends_the_session() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         if head.get("upgrade").is_none() {

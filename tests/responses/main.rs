@@ -47,7 +47,7 @@ fn assert_none(what: &str, faults: &[String]) {
 }
 
 #[test]
-fn the_corpus_is_large_and_says_what_it_asks() {
+fn corpus_is_large_and_cites_rfcs() {
     let cases = corpus::all();
     assert!(cases.len() >= 80, "{} cases", cases.len());
     let names: HashSet<_> = cases.iter().map(|case| (case.kind, case.name)).collect();
@@ -66,7 +66,7 @@ fn the_corpus_is_large_and_says_what_it_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_gateway_holds_the_corpus() {
+async fn gateway_passes_the_corpus() {
     let seen = observe(None).await;
     let cases = corpus::all();
     let judged = cases.iter().zip(&seen).filter_map(|(case, seen)| judge::fault(case, seen));
@@ -74,7 +74,7 @@ async fn the_gateway_holds_the_corpus() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nginx_haproxy_and_caddy_find_the_verdicts_sane() {
+async fn nginx_haproxy_and_caddy_confirm_the_verdicts() {
     let all = peers::OF_RESPONSES;
     let absent: Vec<&str> =
         all.iter().filter(|peer| peer.version().is_none()).map(|peer| peer.name).collect();

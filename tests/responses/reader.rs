@@ -159,7 +159,7 @@ fn is_token(name: &str) -> bool {
 }
 
 #[test]
-fn the_reader_takes_one_framing_and_no_other() {
+fn reader_accepts_only_unambiguous_framing() {
     let whole = |text: &str| read(text.as_bytes(), false, true).map(|(it, used)| (it.body, used));
     let good =
         "HTTP/1.1 103 A\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP";

@@ -60,7 +60,7 @@ fn assert_none(what: &str, faults: &[String]) {
 }
 
 #[test]
-fn the_corpus_is_large_and_says_what_it_asks() {
+fn corpus_is_large_and_cites_rfcs() {
     let http2 = corpus::http2();
     assert!(http2.len() >= 80, "{} cases over HTTP/2", http2.len());
     let cases: Vec<Case> = corpus::all().into_iter().chain(http2).collect();
@@ -79,22 +79,22 @@ fn the_corpus_is_large_and_says_what_it_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_gateway_holds_the_corpus() {
+async fn gateway_passes_the_corpus() {
     holds(Protocol::Http1, Pace::AtOnce).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_gateway_holds_the_corpus_in_pieces() {
+async fn gateway_passes_the_corpus_in_pieces() {
     holds(Protocol::Http1, Pace::InPieces).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_gateway_holds_the_corpus_of_http2() {
+async fn gateway_passes_the_http2_corpus() {
     holds(Protocol::Http2, Pace::AtOnce).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_gateway_holds_the_corpus_of_http2_in_pieces() {
+async fn gateway_passes_the_http2_corpus_in_pieces() {
     holds(Protocol::Http2, Pace::InPieces).await;
 }
 
@@ -106,7 +106,7 @@ async fn holds(protocol: Protocol, pace: Pace) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nginx_and_haproxy_find_the_verdicts_sane() {
+async fn nginx_and_haproxy_confirm_the_verdicts() {
     let absent: Vec<&str> =
         peers::ALL.iter().filter(|peer| peer.version().is_none()).map(|peer| peer.name).collect();
     if !absent.is_empty() {

@@ -287,7 +287,7 @@ fn text(line: &[u8]) -> String {
 }
 
 #[test]
-fn the_readers_disagree_where_servers_do() {
+fn strict_and_lenient_readers_disagree_as_servers_do() {
     let both = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n\
                 0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
     assert!(Reader::Strict.read(both.as_bytes()).broken.is_some());

@@ -1,6 +1,6 @@
 //! Nobody gets as far as a handshake: names, ports, TLS, other protocols.
 
-use crate::patient::{Identity, answering, examine, ws};
+use crate::harness::{Identity, answering, examine, ws};
 use rcgen::ExtendedKeyUsagePurpose;
 use tempfile::TempDir;
 use tidegate_testing::{Config, Upstream, free_port};

@@ -17,7 +17,7 @@ async fn said(gateway: &Gateway, target: &str, fields: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn a_share_of_the_users_goes_elsewhere_always_the_same_ones() {
+async fn split_sends_the_same_share_of_users_to_the_canary() {
     let (stable, canary) = (Upstream::saying("s").await, Upstream::saying("c").await);
     let split = |percent: u8| {
         config(&stable, &canary).with(&format!("split: [{{upstream: canary, percent: {percent}}}]"))
@@ -45,7 +45,7 @@ async fn a_share_of_the_users_goes_elsewhere_always_the_same_ones() {
 }
 
 #[tokio::test]
-async fn a_cookie_beyond_ascii_hides_no_other() {
+async fn non_ascii_cookie_does_not_hide_others() {
     let (stable, canary) = (Upstream::saying("s").await, Upstream::saying("c").await);
     let gateway = Config::new()
         .top("identity: {user_id: [{cookie: uid}, {query: u}]}")
@@ -67,7 +67,7 @@ async fn a_cookie_beyond_ascii_hides_no_other() {
 }
 
 #[tokio::test]
-async fn who_asks_for_it_gets_it() {
+async fn split_by_header_or_cookie_selects_the_upstream() {
     let (stable, canary) = (Upstream::saying("s").await, Upstream::saying("c").await);
     let split =
         "split: [{upstream: canary, headers: {x-canary: \"1\"}, cookies: {canary: \"yes\"}}]";
@@ -84,7 +84,7 @@ async fn who_asks_for_it_gets_it() {
 }
 
 #[tokio::test]
-async fn a_split_that_makes_no_sense_is_refused() {
+async fn invalid_split_is_refused() {
     let upstream = Upstream::saying("s").await;
     for (split, told) in [
         ("[{upstream: canry, percent: 1}]", "did you mean `canary`?"),
@@ -104,7 +104,7 @@ async fn a_split_that_makes_no_sense_is_refused() {
 }
 
 #[tokio::test]
-async fn copies_go_to_the_shadow_as_the_upstream_gets_them() {
+async fn mirror_gets_the_same_request_as_the_upstream() {
     let (stable, shadow) = (Upstream::saying("s").await, Upstream::saying("never seen").await);
     let gateway = config(&stable, &shadow).with("mirror: {upstream: canary}").start().await;
     assert_eq!(said(&gateway, "/a?b=c", &["X-Own: 1"]).await, "s");
@@ -123,7 +123,7 @@ async fn copies_go_to_the_shadow_as_the_upstream_gets_them() {
 }
 
 #[tokio::test]
-async fn rfc9113_8_2_3_cookies_of_a_copy_are_one_header() {
+async fn rfc9113_8_2_3_cookies_of_a_mirrored_request_are_one_header() {
     let (stable, shadow) = (Upstream::saying("s").await, Upstream::saying("never seen").await);
     let config = config(&stable, &shadow).with("mirror: {upstream: canary}");
     let gateway = config.listening("protocols: [h1, h2c]").start().await;
@@ -136,7 +136,7 @@ async fn rfc9113_8_2_3_cookies_of_a_copy_are_one_header() {
 }
 
 #[tokio::test]
-async fn a_shadow_that_hangs_or_is_gone_slows_nothing() {
+async fn hanging_or_missing_mirror_delays_nothing() {
     let stable = Upstream::answering(|_| ok("s")).await;
     let hanging = Upstream::scripted(|mut wire, recorder| async move {
         if let Some(head) = wire.try_head().await {
@@ -168,7 +168,7 @@ async fn a_shadow_that_hangs_or_is_gone_slows_nothing() {
 }
 
 #[tokio::test]
-async fn a_value_that_no_header_has_is_refused() {
+async fn impossible_header_value_in_a_match_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("tidegate.yaml");
     let yaml = Config::to_address("127.0.0.1:1")

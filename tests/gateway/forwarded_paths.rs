@@ -254,7 +254,7 @@ async fn explain_and_diff_show_the_path_form() {
 }
 
 #[tokio::test]
-async fn no_spelling_leaves_the_prefix_that_a_route_puts_before_it() {
+async fn no_spelling_escapes_the_prefix_added_by_a_route() {
     let keeps = ["{encoded_slash: keep}", "{encoded_slash: decode}", "{dot_segments: keep}"];
     for form in ["raw", "normal"].into_iter().chain(keeps) {
         let upstream = Upstream::answering(|request| ok(request.head.target())).await;
@@ -306,7 +306,7 @@ async fn no_spelling_leaves_the_prefix_that_a_route_puts_before_it() {
 }
 
 #[tokio::test]
-async fn a_guard_knows_a_name_however_it_is_escaped() {
+async fn guard_matches_a_name_under_every_escaping() {
     for form in ["normal", "raw", "{encoded_slash: keep}"] {
         let upstream = Upstream::answering(|request| ok(request.head.target())).await;
         let gateway = Config::new()

@@ -24,7 +24,7 @@ fn replaced(text: String, this: &str, by: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_pod_that_goes_serves_until_it_is_known_and_then_drains() {
+async fn terminating_pod_serves_during_the_delay_and_then_drains() {
     let base = configuration("base");
     for (times, _) in TIMES {
         assert!(base.contains(times), "{times}: the base has others than the example");

@@ -49,7 +49,7 @@ const MALFORMED: [(&str, u16); 20] = [
 ];
 
 #[tokio::test]
-async fn a_malformed_head_is_refused_in_words() {
+async fn malformed_head_gets_a_400_with_a_reason() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).start().await;
     for (head, status) in MALFORMED {
@@ -64,7 +64,7 @@ async fn a_malformed_head_is_refused_in_words() {
 }
 
 #[tokio::test]
-async fn a_malformed_head_is_refused_in_words_on_a_kept_connection_too() {
+async fn malformed_head_on_a_kept_connection_gets_a_reason() {
     let upstream = Upstream::answering(|request| ok(request.head.target())).await;
     let gateway = Config::to(&upstream).start().await;
     for (head, status) in MALFORMED {
@@ -85,7 +85,7 @@ async fn a_malformed_head_is_refused_in_words_on_a_kept_connection_too() {
 }
 
 #[tokio::test]
-async fn a_malformed_head_behind_others_is_refused_in_words() {
+async fn malformed_pipelined_head_gets_a_reason() {
     let upstream = Upstream::answering(|request| ok(request.head.target())).await;
     let gateway = Config::to(&upstream).start().await;
     let mut wire = gateway.connect().await;
@@ -99,7 +99,7 @@ async fn a_malformed_head_behind_others_is_refused_in_words() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_head_has_no_body() {
+async fn rejected_head_request_has_no_body() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).start().await;
     for request in [
@@ -118,7 +118,7 @@ async fn a_refusal_of_head_has_no_body() {
 }
 
 #[tokio::test]
-async fn a_malformed_head_over_tls_is_refused_in_words() {
+async fn malformed_head_over_tls_gets_a_reason() {
     let https = Https::new(SITES).await;
     let stream = https.authority.client().connect(&https.gateway, "site.test").await;
     let mut wire = tidegate_testing::Wire::over(stream);
@@ -132,7 +132,7 @@ async fn a_malformed_head_over_tls_is_refused_in_words() {
 }
 
 #[tokio::test]
-async fn what_comes_too_slowly_or_too_large_is_told() {
+async fn slow_or_oversized_head_is_answered_and_logged() {
     let upstream = Upstream::saying("ok").await;
     let limits = "limits: {header_timeout: 300ms, uri_size: 100B, header_size: 2KiB}";
     let gateway = Config::to(&upstream).top(limits).start().await;
@@ -152,7 +152,7 @@ async fn what_comes_too_slowly_or_too_large_is_told() {
 }
 
 #[tokio::test]
-async fn a_head_that_dribbles_in_on_a_kept_connection_is_answered_408() {
+async fn slow_head_on_a_kept_connection_is_answered_408() {
     let upstream = Upstream::saying("ok").await;
     let limits = "limits: {header_timeout: 1s, idle_timeout: 1s}";
     let gateway = Config::to(&upstream).top(limits).start().await;
@@ -167,7 +167,7 @@ async fn a_head_that_dribbles_in_on_a_kept_connection_is_answered_408() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_refused_is_told_and_logged() {
+async fn refused_connection_is_answered_and_logged() {
     let upstream = Upstream::saying("ok").await;
     let limits = "limits: {connections: 8, connections_per_client: 1}";
     let gateway = Config::to(&upstream).top(limits).start().await;
@@ -178,7 +178,7 @@ async fn a_connection_that_is_refused_is_told_and_logged() {
 }
 
 #[tokio::test]
-async fn a_stranger_where_the_proxy_protocol_is_spoken_reads_why() {
+async fn missing_proxy_header_is_answered_with_a_reason() {
     let upstream = Upstream::saying("ok").await;
     let listening = "proxy_protocol: {from: [127.0.0.0/8]}";
     let gateway = Config::to(&upstream).listening(listening).start().await;
@@ -187,7 +187,7 @@ async fn a_stranger_where_the_proxy_protocol_is_spoken_reads_why() {
 }
 
 #[tokio::test]
-async fn too_large_a_head_over_http2_is_told() {
+async fn oversized_head_over_http2_is_answered_and_logged() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).top("limits: {header_size: 2KiB}");
     let gateway = gateway.listening("protocols: [h2c]").start().await;
@@ -201,7 +201,7 @@ async fn too_large_a_head_over_http2_is_told() {
 }
 
 #[tokio::test]
-async fn a_malformed_head_over_http2_is_refused_in_words() {
+async fn malformed_head_over_http2_gets_a_reason() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).listening("protocols: [h2c]").start().await;
     let mut frames = Frames::connect(&gateway).await;
@@ -247,7 +247,7 @@ async fn a_malformed_head_over_http2_is_refused_in_words() {
 }
 
 #[tokio::test]
-async fn targets_that_clients_do_send_pass_encoded() {
+async fn unencoded_characters_in_targets_are_forwarded_encoded() {
     let upstream = Upstream::answering(|request| ok(request.head.target())).await;
     let gateway = Config::to(&upstream).start().await;
     let targets: [(&[u8], &str); 8] = [
@@ -282,7 +282,7 @@ async fn targets_that_clients_do_send_pass_encoded() {
 }
 
 #[tokio::test]
-async fn a_large_body_behind_an_encoded_target_arrives_whole() {
+async fn large_body_after_an_encoded_target_arrives_whole() {
     let upstream = Upstream::answering(|request| ok(&request.body.len().to_string())).await;
     let gateway = Config::to(&upstream).start().await;
     let mut wire = gateway.connect().await;
@@ -295,7 +295,7 @@ async fn a_large_body_behind_an_encoded_target_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_client_that_has_said_all_gets_its_answer() {
+async fn half_closed_client_gets_its_response() {
     let (sender, receiver) = tokio::sync::watch::channel(false);
     let upstream = Upstream::scripted(move |mut wire, recorder| {
         let mut receiver = receiver.clone();
@@ -349,7 +349,7 @@ async fn a_client_that_has_said_all_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn each_of_many_refusals_is_answered_and_logged() {
+async fn each_of_many_rejections_is_answered_and_logged() {
     let upstream = Upstream::saying("ok").await;
     let gateway = Config::to(&upstream).start().await;
     let mut clients = Vec::new();
@@ -368,7 +368,7 @@ async fn each_of_many_refusals_is_answered_and_logged() {
 }
 
 #[tokio::test]
-async fn two_origins_are_refused_by_whatever_protocol() {
+async fn two_origin_headers_are_refused_over_any_protocol() {
     let upstream = Upstream::websocket(|_, _| async {}).await;
     let gateway = Config::to(&upstream).listening("protocols: [h1, h2c]").start().await;
     let two = ["Origin: http://localhost", "Origin: https://evil.test"];
@@ -413,7 +413,7 @@ async fn two_origins_are_refused_by_whatever_protocol() {
 }
 
 #[tokio::test]
-async fn rfc3986_3_2_3_an_empty_port_is_the_default_one() {
+async fn rfc3986_3_2_3_empty_port_is_the_default_port() {
     let upstream = Upstream::websocket(|_, _| async {}).await;
     let gateway = Config::to(&upstream).start().await;
     let handshake = Handshake::to("/").set("Origin", "http://x.test");

@@ -34,7 +34,7 @@ async fn echoes(socket: &mut Socket, text: &str) {
 }
 
 #[tokio::test]
-async fn the_very_first_request_may_be_a_websocket() {
+async fn first_request_may_be_a_websocket() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).start().await;
     let mut socket = gateway.websocket("/api/notifications/ws?userId=user-1").await;
@@ -64,7 +64,7 @@ async fn text_and_binary_messages_pass_in_order() {
 }
 
 #[tokio::test]
-async fn pings_reach_the_upstream_and_its_pong_comes_back() {
+async fn client_ping_and_upstream_pong_are_forwarded() {
     let (upstream, mut received) = listening().await;
     let gateway = Config::to(&upstream).start().await;
     let mut socket = gateway.websocket("/").await;
@@ -75,7 +75,7 @@ async fn pings_reach_the_upstream_and_its_pong_comes_back() {
 }
 
 #[tokio::test]
-async fn an_upstreams_ping_reaches_the_client() {
+async fn upstream_ping_and_client_pong_are_forwarded() {
     let upstream = Upstream::websocket(|mut socket, _| async move {
         let _ = socket.send(Message::Ping("from above".into())).await;
         let answer = socket.next().await;
@@ -91,7 +91,7 @@ async fn an_upstreams_ping_reaches_the_client() {
 }
 
 #[tokio::test]
-async fn a_large_message_passes_both_ways() {
+async fn large_message_passes_in_both_directions() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).start().await;
     let mut socket = gateway.websocket("/").await;
@@ -103,7 +103,7 @@ async fn a_large_message_passes_both_ways() {
 }
 
 #[tokio::test]
-async fn subprotocols_are_left_to_the_two_ends() {
+async fn subprotocols_are_forwarded_unchanged() {
     let upstream = Upstream::scripted(|mut wire, recorder| async move {
         let head = wire.head().await;
         recorder.record(&head);
@@ -120,7 +120,7 @@ async fn subprotocols_are_left_to_the_two_ends() {
 }
 
 #[tokio::test]
-async fn extensions_are_left_to_the_two_ends() {
+async fn extensions_are_forwarded_unchanged() {
     const OFFER: &str = "permessage-deflate; client_max_window_bits, x-other";
     const CHOICE: &str = "permessage-deflate; server_no_context_takeover";
     // "Hello" compressed, RFC 7692, section 7.2.3.1; RSV1 set, once unmasked, once masked.
@@ -146,7 +146,7 @@ async fn extensions_are_left_to_the_two_ends() {
 }
 
 #[tokio::test]
-async fn firefox_sends_keep_alive_beside_upgrade() {
+async fn connection_with_keep_alive_and_upgrade_is_accepted() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).start().await;
     for connection in
@@ -165,7 +165,7 @@ async fn firefox_sends_keep_alive_beside_upgrade() {
 }
 
 #[tokio::test]
-async fn the_clients_close_code_and_reason_reach_the_upstream() {
+async fn close_code_and_reason_of_the_client_reach_the_upstream() {
     let (upstream, mut received) = listening().await;
     let gateway = Config::to(&upstream).start().await;
     let mut socket = gateway.websocket("/").await;
@@ -178,7 +178,7 @@ async fn the_clients_close_code_and_reason_reach_the_upstream() {
 }
 
 #[tokio::test]
-async fn the_upstreams_close_code_and_reason_reach_the_client() {
+async fn close_code_and_reason_of_the_upstream_reach_the_client() {
     for (code, reason) in [(1000, "bye"), (1001, ""), (4401, "token expired")] {
         let upstream = Upstream::websocket(move |mut socket, _| async move {
             let _ = socket.close(Some(close_frame(code, reason))).await;
@@ -194,7 +194,7 @@ async fn the_upstreams_close_code_and_reason_reach_the_client() {
 }
 
 #[tokio::test]
-async fn what_the_upstream_sends_right_behind_its_101_is_kept() {
+async fn frames_sent_with_the_101_reach_the_client() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let _ = wire.head().await;
         // One packet: the head of RFC 6455, section 1.3, and the frame `Hello`.
@@ -214,7 +214,7 @@ async fn what_the_upstream_sends_right_behind_its_101_is_kept() {
 }
 
 #[tokio::test]
-async fn an_upstreams_refusal_passes_whole() {
+async fn handshake_refused_by_the_upstream_passes_unchanged() {
     for status in ["401 Unauthorized", "404 Not Found", "503 Service Unavailable", "200 OK"] {
         let upstream = Upstream::answering(move |_| {
             respond(status, &["WWW-Authenticate: Bearer", "X-Reason: theirs"], "{\"no\":\"way\"}")
@@ -230,7 +230,7 @@ async fn an_upstreams_refusal_passes_whole() {
 }
 
 #[tokio::test]
-async fn the_connection_is_fit_for_a_request_after_a_refusal_or_says_that_it_is_not() {
+async fn connection_is_reusable_or_closed_after_a_refused_handshake() {
     let upstream = Upstream::answering(|request| match request.head.get("upgrade") {
         Some(_) => respond("401 Unauthorized", &[], "no"),
         None => ok("polled"),
@@ -250,7 +250,7 @@ async fn the_connection_is_fit_for_a_request_after_a_refusal_or_says_that_it_is_
 }
 
 #[tokio::test]
-async fn a_client_that_has_finished_is_heard_to_its_end() {
+async fn half_closed_client_is_read_to_its_end() {
     let (sender, mut received) = mpsc::unbounded_channel();
     let upstream = Upstream::scripted(move |mut wire, _| {
         let sender = sender.clone();
@@ -271,7 +271,7 @@ async fn a_client_that_has_finished_is_heard_to_its_end() {
 }
 
 #[tokio::test]
-async fn what_the_client_still_has_to_say_reaches_an_upstream_that_has_finished() {
+async fn client_frames_reach_a_half_closed_upstream() {
     let (sender, mut received) = mpsc::unbounded_channel();
     let upstream = Upstream::scripted(move |mut wire, _| {
         let sender = sender.clone();
@@ -294,7 +294,7 @@ async fn what_the_client_still_has_to_say_reaches_an_upstream_that_has_finished(
 }
 
 #[tokio::test]
-async fn an_upstream_is_told_when_its_client_vanishes() {
+async fn upstream_gets_1001_when_its_client_vanishes() {
     let (upstream, mut received) = listening().await;
     let gateway = Config::to(&upstream).start().await;
     let (_, wire) = Handshake::to("/").open_raw(&gateway).await;
@@ -314,7 +314,7 @@ async fn an_upstream_is_told_when_its_client_vanishes() {
 }
 
 #[tokio::test]
-async fn a_client_gets_a_true_code_when_its_upstream_vanishes() {
+async fn client_gets_1014_when_its_upstream_vanishes() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         let is_reset = head.target() == "/reset";
@@ -346,7 +346,7 @@ async fn a_client_gets_a_true_code_when_its_upstream_vanishes() {
 }
 
 #[tokio::test]
-async fn a_route_says_what_its_clients_get_when_their_upstream_vanishes() {
+async fn upstream_lost_sets_the_close_code() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         let mut wire = tidegate_testing::Wire::new(switch(wire, &head, "").await.into_inner());
@@ -377,7 +377,7 @@ async fn a_route_says_what_its_clients_get_when_their_upstream_vanishes() {
 }
 
 #[tokio::test]
-async fn no_code_is_logged_where_a_frame_was_cut_and_none_could_be_sent() {
+async fn truncated_frame_ends_the_session_without_a_close_code() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         let mut wire = tidegate_testing::Wire::new(switch(wire, &head, "").await.into_inner());
@@ -395,7 +395,7 @@ async fn no_code_is_logged_where_a_frame_was_cut_and_none_could_be_sent() {
 }
 
 #[tokio::test]
-async fn the_query_passes_byte_for_byte() {
+async fn query_is_forwarded_byte_for_byte() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).start().await;
     let targets = [
@@ -412,7 +412,7 @@ async fn the_query_passes_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_answers_at_once_does_not_end_the_socket() {
+async fn immediate_101_does_not_end_the_session() {
     // Pingora 0.9.1 ends a tunnel whose 101 it sees before the request's own end; the faster
     // the upstream, the more often.
     let upstream = Upstream::echo().await;
@@ -424,7 +424,7 @@ async fn an_upstream_that_answers_at_once_does_not_end_the_socket() {
 }
 
 #[tokio::test]
-async fn many_sockets_at_once_do_not_mix() {
+async fn concurrent_sockets_do_not_mix_messages() {
     let upstream = Upstream::echo().await;
     let gateway = Arc::new(Config::to(&upstream).start().await);
     let sockets = Arc::new(Mutex::new(Vec::new()));

@@ -51,7 +51,7 @@ async fn service() -> Upstream {
 }
 
 #[tokio::test]
-async fn a_101_that_nobody_asked_for_becomes_502() {
+async fn unrequested_101_becomes_502() {
     let upstream = service().await;
     let gateway = Config::to(&upstream).start().await;
     let mut number = 0;
@@ -84,7 +84,7 @@ async fn a_101_that_nobody_asked_for_becomes_502() {
 }
 
 #[tokio::test]
-async fn a_101_that_does_not_answer_the_handshake_becomes_502() {
+async fn invalid_101_becomes_502() {
     let upstream = service().await;
     let gateway = Config::to(&upstream).start().await;
     for (number, wrong) in WRONG.iter().enumerate() {
@@ -101,7 +101,7 @@ async fn a_101_that_does_not_answer_the_handshake_becomes_502() {
 }
 
 #[tokio::test]
-async fn a_101_loses_what_belongs_to_no_switch() {
+async fn headers_of_no_upgrade_are_removed_from_a_101() {
     let upstream = Upstream::answering(|request| {
         switching(
             request,
@@ -140,7 +140,7 @@ async fn a_101_loses_what_belongs_to_no_switch() {
 }
 
 #[tokio::test]
-async fn a_426_keeps_what_it_asks_for() {
+async fn upgrade_header_of_a_426_is_kept() {
     let upstream = Upstream::answering(|_| {
         let fields =
             ["Upgrade: websocket", "Connection: Upgrade, x-of-connection", "X-Of-Connection: 1"];
@@ -180,7 +180,7 @@ async fn over_http2(config: Config) -> (Gateway, h2::client::SendRequest<bytes::
 }
 
 #[tokio::test]
-async fn over_http2_a_101_is_judged_as_over_http1() {
+async fn invalid_101_becomes_502_over_http2() {
     let upstream = service().await;
     let (gateway, mut send) = over_http2(Config::to(&upstream)).await;
     for (method, target) in [("GET", "/unasked/get"), ("POST", "/unasked/post")] {
@@ -216,7 +216,7 @@ async fn over_http2_a_101_is_judged_as_over_http1() {
 }
 
 #[tokio::test]
-async fn a_426_over_http2_names_no_connection() {
+async fn upgrade_header_of_a_426_is_removed_over_http2() {
     let upstream = Upstream::answering(|_| {
         respond("426 Upgrade Required", &["Upgrade: websocket", "Connection: Upgrade"], "upgrade")
     })
@@ -230,7 +230,7 @@ async fn a_426_over_http2_names_no_connection() {
 }
 
 #[tokio::test]
-async fn an_upgrade_that_the_service_declines_is_an_answer_as_any() {
+async fn declined_upgrade_is_an_ordinary_response() {
     let upstream = Upstream::answering(|_| ok("no socket here")).await;
     let gateway = Config::to(&upstream).start().await;
     let answer = gateway.refused(&Handshake::to("/")).await;

@@ -1,6 +1,6 @@
 //! The gateway, its file, and the service behind it: the line to change is named.
 
-use crate::patient::{Found, Identity, examine, frame, plain_frame, switching};
+use crate::harness::{Found, Identity, examine, frame, plain_frame, switching};
 use std::path::Path;
 use tidegate_testing::{Authority, Config, Gateway, TlsService, Upstream, free_port, respond};
 

@@ -103,7 +103,7 @@ impl Asking {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_by_tls_or_http2_fails() {
+async fn no_tls_or_http2_request_fails_during_upgrades() {
     let upstream = Upstream::answering(|request| ok(request.head.target())).await;
     let (authority, folder) = (Authority::new(), TempDir::new().expect("a folder"));
     authority.issue(folder.path(), "site", &["site.test"], 2090);
@@ -143,7 +143,7 @@ async fn no_request_by_tls_or_http2_fails() {
 }
 
 #[tokio::test]
-async fn a_connection_by_http2_is_told_goodbye_and_finishes_what_it_has() {
+async fn http2_connection_gets_goaway_and_finishes_its_streams() {
     let gate = Arc::new(Notify::new());
     let opened = Arc::clone(&gate);
     let upstream = Upstream::scripted(move |mut wire, recorder| {

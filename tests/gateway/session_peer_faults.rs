@@ -40,7 +40,7 @@ fn unmasked(frame: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn close_frame_that_the_other_side_never_answers_ends_the_session() {
+async fn unanswered_close_frame_ends_the_session() {
     // The upstream keeps silent.
     let (upstream, mut came) = sending(b"").await;
     let gateway = websocket("max_sessions_per_address: 1", &upstream).start().await;
@@ -90,7 +90,7 @@ fn close_frame(payload: &[u8], masked: bool) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn rfc6455_5_5_1_strict_session_ends_with_1002_at_a_wrong_close_frame() {
+async fn rfc6455_5_5_1_malformed_close_frame_closes_strict_session_with_1002() {
     for payload in WRONG {
         let (upstream, mut came) = sending(b"").await;
         let gateway = websocket("strict: true", &upstream).start().await;
@@ -121,7 +121,7 @@ async fn rfc6455_5_5_1_strict_session_ends_with_1002_at_a_wrong_close_frame() {
 }
 
 #[tokio::test]
-async fn strict_session_passes_close_frames_that_are_in_order() {
+async fn strict_session_forwards_valid_close_frames() {
     for payload in [
         b"".as_slice(),
         b"\x03\xe8",
@@ -156,7 +156,7 @@ const PAUSE: Duration = Duration::from_millis(3500);
 const MANY: usize = 1000;
 
 #[tokio::test]
-async fn ping_to_the_upstream_lets_a_client_take_its_time() {
+async fn slow_client_is_not_closed_by_pings_to_the_upstream() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         let head = wire.head().await;
         let (mut reader, mut writer) = switch(wire, &head, "").await.into_inner().into_split();
@@ -192,7 +192,7 @@ async fn ping_to_the_upstream_lets_a_client_take_its_time() {
 }
 
 #[tokio::test]
-async fn ping_to_the_client_lets_an_upstream_take_its_time() {
+async fn slow_upstream_is_not_closed_by_pings_to_the_client() {
     let (sender, mut read) = mpsc::unbounded_channel();
     let upstream = Upstream::scripted(move |mut wire, _| {
         let sender = sender.clone();
@@ -221,7 +221,7 @@ async fn ping_to_the_client_lets_an_upstream_take_its_time() {
 }
 
 #[tokio::test]
-async fn user_ids_that_differ_by_white_space_are_other_users() {
+async fn user_ids_that_differ_by_whitespace_are_different_users() {
     let upstream = Upstream::echo().await;
     let gateway = websocket("max_sessions_per_user: 1, evict: oldest", &upstream)
         .top("identity: {user_id: [{query: userId}]}")

@@ -22,7 +22,7 @@ async fn websocket_off_refuses_the_upgrade_and_serves_polling() {
 }
 
 #[tokio::test]
-async fn websocket_on_is_the_default_and_can_be_said() {
+async fn websocket_on_is_the_default_and_can_be_written() {
     for spelling in ["on", "\"on\"", "true", "{idle_timeout: 1h}", "{}"] {
         let upstream = Upstream::echo().await;
         let config = Config::to(&upstream).with(&format!("websocket: {spelling}"));
@@ -34,7 +34,7 @@ async fn websocket_on_is_the_default_and_can_be_said() {
 }
 
 #[tokio::test]
-async fn one_routes_off_is_not_anothers() {
+async fn websocket_off_applies_to_its_route_only() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream)
         .route("quiet", "path_prefix: /quiet", "service")
@@ -47,7 +47,7 @@ async fn one_routes_off_is_not_anothers() {
 }
 
 #[tokio::test]
-async fn a_page_of_a_foreign_origin_gets_no_socket() {
+async fn foreign_origin_is_answered_403() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream)
         .cors(&["http://localhost:5173", "https://*.example.com"], "")
@@ -83,14 +83,14 @@ async fn a_page_of_a_foreign_origin_gets_no_socket() {
 }
 
 #[tokio::test]
-async fn no_origin_is_no_browser_and_is_let_in() {
+async fn handshake_without_an_origin_is_accepted() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).cors(&["http://localhost:5173"], "").start().await;
     drop(Handshake::to("/").open(&gateway).await);
 }
 
 #[tokio::test]
-async fn a_page_of_the_gateways_own_origin_is_let_in() {
+async fn own_origin_is_accepted() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).cors(&["http://localhost:5173"], "").start().await;
     let own = |host: &str, origin: &str| Handshake::to("/").set("Host", host).set("Origin", origin);
@@ -107,7 +107,7 @@ async fn a_page_of_the_gateways_own_origin_is_let_in() {
 }
 
 #[tokio::test]
-async fn rfc6454_4_the_own_origin_is_that_of_http_or_https_alone() {
+async fn rfc6454_4_own_origin_has_scheme_http_or_https() {
     let upstream = Upstream::echo().await;
     let config = Config::to(&upstream).top("trusted_proxies: [127.0.0.1]");
     let gateway = config.start().await;
@@ -141,7 +141,7 @@ async fn rfc6454_4_the_own_origin_is_that_of_http_or_https_alone() {
 }
 
 #[tokio::test]
-async fn the_own_origin_is_that_of_the_host_which_a_trusted_proxy_reports() {
+async fn own_origin_uses_the_host_reported_by_a_trusted_proxy() {
     let upstream = Upstream::echo().await;
     let trusting = Config::to(&upstream).top("trusted_proxies: [127.0.0.1]").start().await;
     let strict = Config::to(&upstream).start().await;
@@ -161,7 +161,7 @@ async fn the_own_origin_is_that_of_the_host_which_a_trusted_proxy_reports() {
 }
 
 #[tokio::test]
-async fn websocket_origins_decide_whatever_cors_says() {
+async fn websocket_origins_override_cors() {
     let upstream = Upstream::echo().await;
     let page = "https://page.example";
     let config = |line: &str| Config::to(&upstream).cors(&[page], "").with(line);
@@ -200,7 +200,7 @@ async fn websocket_origins_decide_whatever_cors_says() {
 }
 
 #[tokio::test]
-async fn a_refused_origin_is_told_which_key_decides_and_logged_with_its_user() {
+async fn refused_origin_names_the_deciding_key_and_is_logged() {
     let upstream = Upstream::echo().await;
     let foreign = Handshake::to("/?userId=u-1").set("Origin", "https://evil.example");
     for (config, key) in [
@@ -217,7 +217,7 @@ async fn a_refused_origin_is_told_which_key_decides_and_logged_with_its_user() {
 }
 
 #[tokio::test]
-async fn rfc6455_4_2_1_a_bad_handshake_is_answered_400() {
+async fn rfc6455_4_2_1_malformed_handshake_is_answered_400() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).start().await;
     let good = || Handshake::to("/");
@@ -241,7 +241,7 @@ async fn rfc6455_4_2_1_a_bad_handshake_is_answered_400() {
 }
 
 #[tokio::test]
-async fn rfc6455_4_4_another_version_is_answered_426_with_the_one_that_is_spoken() {
+async fn rfc6455_4_4_other_version_is_answered_426_with_the_supported_one() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).start().await;
     for version in ["8", "0", "14", "13, 8", "x"] {
@@ -257,7 +257,7 @@ async fn rfc6455_4_4_another_version_is_answered_426_with_the_one_that_is_spoken
 }
 
 #[tokio::test]
-async fn a_handshake_is_a_get_request() {
+async fn handshake_with_another_method_is_refused() {
     let upstream = Upstream::echo().await;
     let gateway = Config::to(&upstream).start().await;
     for method in ["POST", "PUT", "DELETE"] {
@@ -272,7 +272,7 @@ async fn a_handshake_is_a_get_request() {
 }
 
 #[tokio::test]
-async fn other_upgrades_are_not_passed_on() {
+async fn other_upgrades_are_not_forwarded() {
     let upstream = Upstream::saying("plain").await;
     let gateway = Config::to(&upstream).start().await;
     let answer = gateway
@@ -288,7 +288,7 @@ async fn other_upgrades_are_not_passed_on() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_down_is_answered_502() {
+async fn unreachable_upstream_is_answered_502() {
     let port = free_port();
     let gateway = Config::to_address(format!("127.0.0.1:{port}")).start().await;
     let refusal = gateway.refused(&Handshake::to("/")).await;
@@ -298,7 +298,7 @@ async fn an_upstream_that_is_down_is_answered_502() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_ends_without_an_answer_is_answered_502() {
+async fn upstream_that_closes_without_a_response_is_answered_502() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         wire.head().await;
     })
@@ -310,7 +310,7 @@ async fn an_upstream_that_ends_without_an_answer_is_answered_502() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_never_answers_is_answered_504() {
+async fn silent_upstream_is_answered_504() {
     let upstream = Upstream::scripted(|mut wire, _| async move {
         wire.read_to_end().await;
     })
@@ -322,7 +322,7 @@ async fn an_upstream_that_never_answers_is_answered_504() {
 }
 
 #[tokio::test]
-async fn the_read_timeout_does_not_end_an_open_socket() {
+async fn read_timeout_does_not_end_an_open_session() {
     let upstream = Upstream::echo().await;
     let config = Config::to(&upstream).with("timeouts: {read: 200ms, write: 200ms}");
     let gateway = config.start().await;
@@ -333,7 +333,7 @@ async fn the_read_timeout_does_not_end_an_open_socket() {
 }
 
 #[tokio::test]
-async fn idle_timeout_ends_a_session_in_which_nobody_speaks() {
+async fn idle_timeout_ends_a_silent_session() {
     let upstream = Upstream::echo().await;
     let config = Config::to(&upstream).with("websocket: {idle_timeout: 300ms}");
     let gateway = config.start().await;
@@ -346,7 +346,7 @@ async fn idle_timeout_ends_a_session_in_which_nobody_speaks() {
 }
 
 #[tokio::test]
-async fn idle_timeout_spares_a_session_in_which_only_the_upstream_speaks() {
+async fn idle_timeout_counts_messages_of_the_upstream_as_activity() {
     let upstream = Upstream::websocket(|mut socket, _| async move {
         for number in 0..15 {
             tokio::time::sleep(Duration::from_millis(150)).await;
@@ -366,7 +366,7 @@ async fn idle_timeout_spares_a_session_in_which_only_the_upstream_speaks() {
 }
 
 #[tokio::test]
-async fn idle_timeout_spares_a_session_in_which_only_the_client_speaks() {
+async fn idle_timeout_counts_messages_of_the_client_as_activity() {
     let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
     let upstream = Upstream::websocket(move |mut socket, _| {
         let sender = sender.clone();

@@ -1,6 +1,6 @@
 //! Straight to the service it works; something on the way is at fault.
 
-use crate::patient::{answering, examine, frame, plain_frame, switching, ws};
+use crate::harness::{answering, examine, frame, plain_frame, switching, ws};
 use std::net::SocketAddr;
 use tidegate_testing::{Config, Upstream, Wire, respond};
 
