@@ -1,7 +1,7 @@
 //! What `tidegate_doctor` asks of a configuration: a URL's route and upstream, and their lines. Answered by the compiled
 //! routes themselves, so that the doctor and the gateway never disagree.
 
-use crate::snapshot::{HostHeader, Snapshot, Surroundings, compile};
+use crate::snapshot::{CompileEnv, HostHeader, Snapshot, compile};
 use crate::tls::{ClientOptions, UpstreamTls};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use std::sync::Arc;
@@ -24,9 +24,9 @@ impl ConfigMap {
     pub fn new(config: crate::Config) -> Result<Self, Problems> {
         let written = config.read.config.clone();
         let sources = config.read.sources.clone();
-        let surroundings =
-            Surroundings { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
-        let snapshot = compile(config.read, &surroundings)?;
+        let env =
+            CompileEnv { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
+        let snapshot = compile(config.read, &env)?;
         Ok(Self { snapshot, written, sources })
     }
 

@@ -1,7 +1,7 @@
 use crate::explain::{Asked, Difference, Explanation, Outline, explain, review, verify};
 use crate::filter::Filter;
 use crate::server::{BindError, Place, Running, Server, ask, preflight};
-use crate::snapshot::{Plan, Snapshot, Surroundings, compile};
+use crate::snapshot::{CompileEnv, Plan, Snapshot, compile};
 use crate::telemetry::{self, Sink};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -117,9 +117,9 @@ impl Config {
     /// What a running gateway is asked with: which sessions would this configuration touch?
     #[doc(hidden)]
     pub fn session_plan(self) -> Result<String, Problems> {
-        let surroundings =
-            Surroundings { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
-        let plan = Plan::of(&compile(self.read, &surroundings)?);
+        let env =
+            CompileEnv { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
+        let plan = Plan::of(&compile(self.read, &env)?);
         // Strings, numbers and lists always become JSON.
         Ok(serde_json::to_string(&plan).unwrap_or_default())
     }
@@ -129,19 +129,19 @@ impl Config {
     /// # Errors
     /// When the configuration is wrong, with all that is wrong.
     pub fn explainer(self) -> Result<Explainer, Problems> {
-        let surroundings =
-            Surroundings { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
-        compile(self.read, &surroundings).map(Explainer)
+        let env =
+            CompileEnv { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
+        compile(self.read, &env).map(Explainer)
     }
 
     /// Says all that is wrong with it, or sums it up in a line.
     pub fn check(self) -> Result<Summary, Problems> {
-        let surroundings =
-            Surroundings { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
+        let env =
+            CompileEnv { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
         let (config, sources) = (self.read.config.clone(), self.read.sources.clone());
         let mut unusable = Problems::of(sources.clone());
         preflight(&config, &sources, self.file.as_deref(), &mut unusable);
-        let compiled = compile(self.read, &surroundings);
+        let compiled = compile(self.read, &env);
         let snapshot = match compiled {
             Ok(snapshot) if unusable.is_empty() => snapshot,
             Ok(_) => return Err(unusable),
@@ -192,10 +192,10 @@ pub struct Summary {
 
 impl Summary {
     fn of(snapshot: &Snapshot) -> Self {
-        let listeners = snapshot.fixed.listeners.iter();
+        let listeners = snapshot.startup.listeners.iter();
         Self {
             listeners: listeners.cloned().collect(),
-            admin: snapshot.fixed.admin.clone(),
+            admin: snapshot.startup.admin.clone(),
             upstreams: snapshot.pools.len(),
             routes: snapshot.table.iter().count(),
             warnings: Problems::default(),
@@ -379,17 +379,17 @@ impl Gateway {
         }
         let filters: Arc<[Arc<dyn Filter>]> = filters.into();
         let read = config.read.clone();
-        let surroundings = Surroundings {
+        let env = CompileEnv {
             previous: None,
             discovery: None,
             filters: &filters,
             open_sink: |target| Sink::open(target).map(Some),
         };
-        let snapshot = compile(config.read, &surroundings).map_err(RunError::Config)?;
+        let snapshot = compile(config.read, &env).map_err(RunError::Config)?;
         verify(&snapshot, &read.config.tests, read.sources.clone()).map_err(RunError::Config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(snapshot.fixed.threads)
-            .thread_name_fn(thread_names(snapshot.fixed.threads))
+            .worker_threads(snapshot.startup.threads)
+            .thread_name_fn(thread_names(snapshot.startup.threads))
             .enable_all()
             .build()
             .map_err(RunError::Runtime)?;

@@ -15,7 +15,7 @@ pub(super) fn lines(snapshot: &Snapshot, query: &str) -> Answer {
         Some(Err(_)) => refuse(StatusCode::BAD_REQUEST, format!("`{name}` is no number")),
     };
     let (after, limit) = (number("after", 0)?, number("limit", 200)?);
-    let Some(log) = &snapshot.edge.access_log else {
+    let Some(log) = &snapshot.global.access_log else {
         return Ok(json!({"newest": 0, "lines": [], "access_log": false}));
     };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);

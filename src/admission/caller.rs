@@ -1,4 +1,4 @@
-use crate::snapshot::Edge;
+use crate::snapshot::GlobalSettings;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ pub(crate) struct Caller {
 /// `X-Forwarded-*`, and from `Forwarded` (RFC 7239) where the proxy sends no such header: a balancer
 /// that writes the former may pass on a stranger's `Forwarded`.
 pub(crate) fn caller(
-    edge: &Edge,
+    global: &GlobalSettings,
     peer: Option<IpAddr>,
     is_trusted: bool,
     is_secured: bool,
@@ -34,7 +34,7 @@ pub(crate) fn caller(
     if !is_trusted {
         return Caller { address: peer, scheme, forwarded_host: None };
     }
-    let trusts = |address| edge.trusts(address);
+    let trusts = |address| global.trusts(address);
     let forwarded: Vec<Cow<'_, str>>;
     let hop = if headers.contains_key(header::FORWARDED) {
         forwarded = texts(headers, &header::FORWARDED).collect();

@@ -2,7 +2,7 @@
 
 use super::{Halt, Known, Survey};
 use crate::filter::Reply;
-use crate::snapshot::{Edge, Limits, ManagedHeaders, Underscores, has_underscore};
+use crate::snapshot::{GlobalSettings, Limits, ManagedHeaders, Underscores, has_underscore};
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{Method, StatusCode, Uri, Version};
@@ -19,23 +19,23 @@ pub(crate) const PADDED_VALUE: &str = "the value of a header begins or ends with
 /// others or that only a trusted proxy may send, its host in the one spelling. Refuses what is too
 /// large, and what has been here before.
 pub(crate) fn prepare(
-    edge: &Edge,
+    global: &GlobalSettings,
     survey: &Survey,
     peer_is_trusted: bool,
     head: &mut RequestHeader,
 ) -> Result<(), Halt> {
-    check_limits(&edge.limits, survey, head)?;
+    check_limits(&global.limits, survey, head)?;
     // Over HTTP/1.1 the parser has taken the white space off.
     if survey.has_padded_value && head.version == Version::HTTP_2 {
         return Err(Halt::bad_request(PADDED_VALUE));
     }
-    if survey.has_odd_name || edge.managed_headers.has_odd() {
-        drop_aliases(&edge.managed_headers, head)?;
+    if survey.has_odd_name || global.managed_headers.has_odd() {
+        drop_aliases(&global.managed_headers, head)?;
     }
     if survey.is_like_a_proxys && !peer_is_trusted {
         drop_forged(head);
     }
-    if survey.has(Known::Via) && edge.via.is_in(&head.headers) {
+    if survey.has(Known::Via) && global.via.is_in(&head.headers) {
         return Err(Halt::request(Reply::error(
             StatusCode::LOOP_DETECTED,
             "loop_detected",

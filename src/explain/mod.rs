@@ -50,8 +50,8 @@ pub(crate) async fn explain(snapshot: &Snapshot, asked: &Asked) -> Explanation {
         Err(halt) => return Explanation::malformed(asked, &halt),
     };
     let survey = Survey::of(&came.headers);
-    let is_trusted = asked.client.is_some_and(|client| snapshot.edge.trusts(client));
-    let prepared = admission::prepare(&snapshot.edge, &survey, is_trusted, &mut came);
+    let is_trusted = asked.client.is_some_and(|client| snapshot.global.trusts(client));
+    let prepared = admission::prepare(&snapshot.global, &survey, is_trusted, &mut came);
     let mut exchange = exchange(snapshot, asked, is_trusted, &came);
     let arrival = Arrival {
         head: &came,
@@ -91,10 +91,10 @@ fn exchange(
     is_trusted: bool,
     head: &RequestHeader,
 ) -> Exchange {
-    let edge = &snapshot.edge;
+    let global = &snapshot.global;
     let name = Arc::clone(&snapshot.fallback.name);
     let mut exchange = Exchange::new(name, HeaderValue::from_static("explain"));
-    let caller = caller(edge, asked.client, is_trusted, asked.is_https, &head.headers);
+    let caller = caller(global, asked.client, is_trusted, asked.is_https, &head.headers);
     exchange.client_address = caller.address;
     exchange.scheme = caller.scheme;
     exchange.forwarded_host = caller.forwarded_host;

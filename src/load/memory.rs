@@ -37,7 +37,7 @@ pub(crate) async fn watch(
     let mut refuses = false;
     loop {
         tokio::time::sleep(EVERY).await;
-        let limit = current.load().edge.limits.memory.or(of_group).unwrap_or(u64::MAX);
+        let limit = current.load().global.limits.memory.or(of_group).unwrap_or(u64::MAX);
         let Some(used) = resident_pages().map(|pages| pages * page) else { return };
         let changed = watermark.look(used, limit);
         let is_due = pace.is_due(used);

@@ -1,5 +1,5 @@
 use super::{Client, Clients};
-use crate::snapshot::Edge;
+use crate::snapshot::GlobalSettings;
 use crate::telemetry::Alarm;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -92,14 +92,14 @@ impl Places {
     }
 
     /// The most that may be taken.
-    fn most(&self, edge: &Edge) -> usize {
-        edge.limits.connections.map_or(self.most, |written| written.min(self.most))
+    fn most(&self, global: &GlobalSettings) -> usize {
+        global.limits.connections.map_or(self.most, |written| written.min(self.most))
     }
 
     /// Takes a place for who comes through this door, if there is one; there, `most_there` may be.
     pub(crate) fn take(
         self: &Arc<Self>,
-        edge: &Edge,
+        global: &GlobalSettings,
         door: &Arc<Door>,
         most_there: Option<usize>,
     ) -> Result<Place, Full> {
@@ -115,7 +115,7 @@ impl Places {
             }
             return Err(Full::Listener);
         }
-        match self.claim(edge) {
+        match self.claim(global) {
             Ok(()) => {
                 let (places, door) = (Arc::clone(self), Some(Arc::clone(door)));
                 Ok(Place { places, door, client: None })
@@ -131,19 +131,19 @@ impl Places {
     /// connection does, and many of them share one connection.
     pub(crate) fn take_for_session(
         self: &Arc<Self>,
-        edge: &Edge,
+        global: &GlobalSettings,
         client: Option<IpAddr>,
     ) -> Result<Place, Full> {
-        self.claim(edge)?;
+        self.claim(global)?;
         let mut place = Place { places: Arc::clone(self), door: None, client: None };
         if let Some(client) = client {
-            place.belongs_to(client, edge)?;
+            place.belongs_to(client, global)?;
         }
         Ok(place)
     }
 
-    fn claim(&self, edge: &Edge) -> Result<(), Full> {
-        let most = self.most(edge);
+    fn claim(&self, global: &GlobalSettings) -> Result<(), Full> {
+        let most = self.most(global);
         if self.taken.fetch_add(1, Ordering::Relaxed) < most {
             return Ok(());
         }
@@ -160,13 +160,17 @@ impl Places {
 
 impl Place {
     /// Counts it among those of its client, whose address is known now.
-    pub(crate) fn belongs_to(&mut self, address: IpAddr, edge: &Edge) -> Result<(), Full> {
-        if self.client.is_some() || edge.trusts(address) {
+    pub(crate) fn belongs_to(
+        &mut self,
+        address: IpAddr,
+        global: &GlobalSettings,
+    ) -> Result<(), Full> {
+        if self.client.is_some() || global.trusts(address) {
             return Ok(());
         }
         let places = &self.places;
         let client = places.clients.find(address);
-        let most = edge.limits.connections_per_client.unwrap_or_else(|| places.most(edge) / 2);
+        let most = global.limits.connections_per_client.unwrap_or_else(|| places.most(global) / 2);
         if !client.add_connection(most.max(1)) {
             if places.full_of_client.ring() {
                 log::warn!(

@@ -3,7 +3,7 @@
 
 use super::{Context, Proxy, begun, explained, failure, tracing};
 use crate::admission::{self, Arrival, Halt, Known, PADDED_VALUE, Survey, caller};
-use crate::snapshot::{Edge, Snapshot};
+use crate::snapshot::{GlobalSettings, Snapshot};
 use crate::tls::TlsInfo;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -45,8 +45,8 @@ fn look(
     session: &mut Session,
     ctx: &mut Context,
 ) -> Result<(), Halt> {
-    identify(&snapshot.edge, session, ctx);
-    if let Some(tracing) = &snapshot.edge.tracing {
+    identify(&snapshot.global, session, ctx);
+    if let Some(tracing) = &snapshot.global.tracing {
         tracing::begin(tracing, session, ctx);
     }
     // A WebSocket by HTTP/2 (RFC 8441) goes on as what it would be by HTTP/1.1: a GET.
@@ -54,18 +54,18 @@ fn look(
         session.req_header_mut().set_method(Method::GET);
         ctx.bridge = Some(handshake::key().into());
     }
-    if proxy.overload.refuses(&proxy.in_flight, &snapshot.edge.limits) {
+    if proxy.overload.refuses(&proxy.in_flight, &snapshot.global.limits) {
         ctx.no_longer_counts();
         return Err(Halt::answer(failure::overloaded()));
     }
-    count_client(proxy, &snapshot.edge, ctx)?;
+    count_client(proxy, &snapshot.global, ctx)?;
     let listener = snapshot.listener(&proxy.listener);
     if let Some(tls) = listener.and_then(|listener| listener.tls.as_ref()) {
         ctx.exchange.tls = TlsInfo::of_request(session);
         ctx.hsts.clone_from(&tls.hsts);
     }
     let head = session.req_header_mut();
-    admission::prepare(&snapshot.edge, survey, ctx.peer_is_trusted, head)?;
+    admission::prepare(&snapshot.global, survey, ctx.peer_is_trusted, head)?;
     let head = session.req_header();
     let arrival = Arrival {
         head,
@@ -99,10 +99,10 @@ fn join_cookies(head: &mut RequestHeader) -> Result<(), Halt> {
 }
 
 /// Counts the request among those of its client.
-fn count_client(proxy: &Proxy, edge: &Edge, ctx: &mut Context) -> Result<(), Halt> {
+fn count_client(proxy: &Proxy, global: &GlobalSettings, ctx: &mut Context) -> Result<(), Halt> {
     let client = match ctx.exchange.client_address {
         // A proxy that speaks for itself, or does not say for whom.
-        Some(address) if ctx.peer_is_trusted && edge.trusts(address) => None,
+        Some(address) if ctx.peer_is_trusted && global.trusts(address) => None,
         Some(address) if ctx.peer_is_trusted => Some(proxy.places.clients().find(address)),
         // The connection has looked it up.
         _ => begun::client(),
@@ -112,7 +112,7 @@ fn count_client(proxy: &Proxy, edge: &Edge, ctx: &mut Context) -> Result<(), Hal
         ctx.no_longer_counts();
         return Err(Halt::answer(failure::overloaded()));
     }
-    ctx.request_permit = proxy.overload.request_of(client, &edge.limits);
+    ctx.request_permit = proxy.overload.request_of(client, &global.limits);
     match &ctx.request_permit {
         Some(permit) => {
             if ctx.peer_is_trusted {
@@ -134,15 +134,15 @@ pub(super) fn refuse(session: &Session, ctx: &Context) -> Option<Halt> {
 }
 
 /// Who asks, and by which id the request goes.
-fn identify(edge: &Edge, session: &Session, ctx: &mut Context) {
+fn identify(global: &GlobalSettings, session: &Session, ctx: &mut Context) {
     let headers = &session.req_header().headers;
     let peer = session
         .client_addr()
         .and_then(|address| address.as_inet())
         .map(|address| address.ip().to_canonical());
-    ctx.peer_is_trusted = peer.map_or(edge.trusts_unix, |peer| edge.trusts(peer));
+    ctx.peer_is_trusted = peer.map_or(global.trusts_unix, |peer| global.trusts(peer));
     let is_secured = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-    let caller = caller(edge, peer, ctx.peer_is_trusted, is_secured, headers);
+    let caller = caller(global, peer, ctx.peer_is_trusted, is_secured, headers);
     ctx.exchange.client_address = caller.address;
     ctx.exchange.scheme = caller.scheme;
     ctx.exchange.forwarded_host = caller.forwarded_host;

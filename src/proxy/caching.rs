@@ -271,7 +271,7 @@ pub(super) fn judged(response: &ResponseHeader, ctx: &Context) -> RespCacheable 
         return RespCacheable::Uncacheable(NoCacheReason::OriginNotCache);
     };
     // A page takes its place, for those who want one.
-    let pages = ctx.route.edge.error_pages.as_ref().filter(|pages| pages.intercepts);
+    let pages = ctx.route.global.error_pages.as_ref().filter(|pages| pages.intercepts);
     if pages.is_some_and(|pages| pages.have(response.status)) {
         return RespCacheable::Uncacheable(NoCacheReason::OriginNotCache);
     }

@@ -183,14 +183,14 @@ impl Context {
         begun::set_shared(None);
         // Silence is no fault in a session; `websocket.idle_timeout` bounds it where wanted.
         session.set_read_timeout(None);
-        session.set_write_timeout(Some(self.route.edge.limits.send_timeout));
+        session.set_write_timeout(Some(self.route.global.limits.send_timeout));
         let method = &session.req_header().method;
         self.route.requests.count(method, status.as_u16(), self.started.elapsed());
         let outcome = self.outcome(&seen(session, session.req_header(), self), status.as_u16());
         for filter in &self.route.filters {
             filter.on_open(&outcome);
         }
-        if let Some(log) = &self.route.edge.access_log {
+        if let Some(log) = &self.route.global.access_log {
             log.opened(&outcome);
         }
         self.head.keep(session);
@@ -310,7 +310,7 @@ impl Context {
         for filter in self.route.filters.iter().rev() {
             filter.on_end(&outcome);
         }
-        if let Some(log) = &self.route.edge.access_log {
+        if let Some(log) = &self.route.global.access_log {
             log.ended(&outcome);
         }
         // The eviction is logged once, however many requests end with it.

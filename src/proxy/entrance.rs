@@ -20,8 +20,8 @@ const POLICY_VIOLATION: u16 = 1008;
 /// Counts a WebSocket over HTTP/2 as a connection: it needs a file for its upstream as one does.
 pub(super) fn claim_connection(places: &Arc<Places>, ctx: &mut Context) -> Option<Halt> {
     ctx.bridge.as_ref()?;
-    let edge = &ctx.route.edge;
-    let (status, message) = match places.take_for_session(edge, ctx.exchange.client_address) {
+    let global = &ctx.route.global;
+    let (status, message) = match places.take_for_session(global, ctx.exchange.client_address) {
         Ok(place) => {
             ctx.session_place = Some(Box::new(place));
             return None;
@@ -112,7 +112,7 @@ async fn hold(
 ) -> std::result::Result<Quota, QuotaExceeded> {
     let quota = settings.quota;
     let (Some(shared), Some(most), Some(user)) =
-        (&ctx.route.edge.shared, quota.per_user, &ctx.exchange.user_id)
+        (&ctx.route.global.shared, quota.per_user, &ctx.exchange.user_id)
     else {
         return Ok(quota);
     };

@@ -85,7 +85,7 @@ pub(super) fn intercept(
     response: &ResponseHeader,
     ctx: &mut Context,
 ) -> Result<()> {
-    let pages = ctx.route.edge.error_pages.as_ref().filter(|pages| pages.intercepts);
+    let pages = ctx.route.global.error_pages.as_ref().filter(|pages| pages.intercepts);
     let page = reply::page_for(response.status, session.req_header(), ctx);
     if pages.is_none() || page.is_none() {
         return Ok(());

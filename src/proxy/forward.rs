@@ -43,7 +43,7 @@ pub(super) fn prepare(
     let key_host = caching::host(session, ctx);
     tell_about_client(session, upstream, ctx, key_host.as_deref())?;
     upstream
-        .append_header(VIA, ctx.route.edge.via.element(session.req_header().version).clone())?;
+        .append_header(VIA, ctx.route.global.via.element(session.req_header().version).clone())?;
     if let Some(trace) = ctx.exchange.trace {
         tracing::tell(trace, session.req_header(), upstream, ctx)?;
     }

@@ -60,7 +60,7 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply)
 /// Names the gateway's own error in `Proxy-Status`, unless that is switched off.
 fn name_error(head: &mut ResponseHeader, body: &ReplyBody, ctx: &Context) -> Result<()> {
     if let ReplyBody::Error { code, .. } = body
-        && ctx.route.edge.sends_proxy_status
+        && ctx.route.global.sends_proxy_status
         && let Some(value) = proxy_status(code)
     {
         head.insert_header(PROXY_STATUS, value)?;
@@ -172,7 +172,7 @@ pub(super) fn page_for<'p>(
     request: &RequestHeader,
     ctx: &'p Context,
 ) -> Option<&'p Page> {
-    let pages = ctx.route.edge.error_pages.as_ref()?;
+    let pages = ctx.route.global.error_pages.as_ref()?;
     match wanted(request) {
         Wanted::Html => pages.html.find(status),
         Wanted::Json => pages.json.find(status),

@@ -28,7 +28,7 @@ pub(super) fn begin(session: &mut Session, ctx: &mut Context) {
     if !ctx.has_body || ctx.exchange.is_websocket {
         return;
     }
-    let rate = ctx.route.edge.limits.body_rate;
+    let rate = ctx.route.global.limits.body_rate;
     ctx.upload = Some(Box::new(Upload {
         began: Instant::now(),
         waited: waited(session).unwrap_or_default(),
@@ -51,7 +51,7 @@ pub(super) fn received(session: &mut Session, is_end: bool, ctx: &mut Context) -
 /// Sets the time for the next part.
 fn bound(session: &mut Session, ctx: &mut Context) -> Result<()> {
     let Some(upload) = ctx.upload.as_deref_mut() else { return Ok(()) };
-    let limits = &ctx.route.edge.limits;
+    let limits = &ctx.route.global.limits;
     let used = match waited(session) {
         Some(waited) => waited.saturating_sub(upload.waited),
         // By HTTP/2 it can't be told for whom the other waited; but a client that was not let

@@ -6,7 +6,7 @@ use crate::cache::Cache;
 use crate::explain::{Difference, verify};
 use crate::filter::Filter;
 use crate::history::{Cause, Files, History};
-use crate::snapshot::{Changes, CurrentSnapshot, Plan, Snapshot, Surroundings, compile};
+use crate::snapshot::{Changes, CompileEnv, CurrentSnapshot, Plan, Snapshot, compile};
 use crate::telemetry::{Sink, log as own_log};
 use crate::upstream::Discovery;
 use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
@@ -219,14 +219,14 @@ impl Force {
         let filters = Arc::clone(&self.filters);
         let compiled = background::blocking("compile", move || {
             let previous = current.load();
-            let surroundings = Surroundings {
+            let env = CompileEnv {
                 previous: Some(&previous),
                 discovery: Some(&discovery),
                 filters: &filters,
                 open_sink: |target| Sink::open(target).map(Some),
             };
             let (tests, sources) = (read.config.tests.clone(), read.sources.clone());
-            let snapshot = compile(read, &surroundings)?;
+            let snapshot = compile(read, &env)?;
             verify(&snapshot, &tests, sources)?;
             let changes = Changes::between(&previous, &snapshot);
             Ok((snapshot, changes))

@@ -110,7 +110,7 @@ impl Bare {
     pub(super) async fn send(self, mut stream: Stream, head: &[u8], current: &CurrentSnapshot) {
         let request_id = request_id::generate();
         let is_head = head::named(head).is_some_and(|(method, _)| method == b"HEAD");
-        let text = self.text(&request_id, is_head, current.load().edge.sends_proxy_status);
+        let text = self.text(&request_id, is_head, current.load().global.sends_proxy_status);
         let peer = stream.get_socket_digest();
         let peer = peer.and_then(|it| it.peer_addr().and_then(|it| it.as_inet().copied()));
         self.log(head, peer, &request_id, current);
@@ -163,7 +163,7 @@ impl Bare {
         for filter in route.filters.iter().rev() {
             filter.on_end(&outcome);
         }
-        if let Some(log) = &snapshot.edge.access_log {
+        if let Some(log) = &snapshot.global.access_log {
             log.ended(&outcome);
         }
     }

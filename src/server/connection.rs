@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::tasks::Tasks;
 use super::{http1, http2, proxy_protocol};
 use crate::load::{Arrivals, Door, Full, Place, Places};
-use crate::snapshot::{CurrentSnapshot, Edge, Listener};
+use crate::snapshot::{CurrentSnapshot, GlobalSettings, Listener};
 use crate::tls::{self, HandshakeFailure};
 use crate::upstream::{close_idle, is_scarce};
 use async_trait::async_trait;
@@ -59,13 +59,13 @@ impl ServerApp for Connections {
             close_idle();
         }
         let snapshot = self.current.load();
-        let edge = &snapshot.edge;
+        let global = &snapshot.global;
         let listener = snapshot.listener(self.arrivals.address());
         let speaks = Speaks::at(listener.map(|it| &**it));
         let most = listener.and_then(|listener| listener.connections);
         let listener = listener
             .filter(|listener| listener.tls.is_some() || !listener.proxy_protocol.is_empty());
-        let place = match self.places.take(edge, &self.door, most) {
+        let place = match self.places.take(global, &self.door, most) {
             Ok(place) => place,
             Err(full) => {
                 if listener.is_none() {
@@ -74,17 +74,17 @@ impl ServerApp for Connections {
                 return None;
             }
         };
-        let terms = Terms::of(&edge.limits);
+        let terms = Terms::of(&global.limits);
         let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
         let (current, task) = (Arc::clone(&self.current), self.tasks.reserve());
         let connection =
             Connection { stream, speaks, proxy, terms, shutdown, place, current, task };
         match listener {
             Some(listener) => {
-                let (listener, edge) = (Arc::clone(listener), Arc::clone(edge));
-                tokio::spawn(prepare(connection, listener, edge, Arc::clone(&self.arrivals)));
+                let (listener, global) = (Arc::clone(listener), Arc::clone(global));
+                tokio::spawn(prepare(connection, listener, global, Arc::clone(&self.arrivals)));
             }
-            None => enter(connection, edge),
+            None => enter(connection, global),
         }
         None
     }
@@ -105,9 +105,9 @@ async fn refuse(full: Full, stream: Stream, current: Arc<CurrentSnapshot>) {
 }
 
 /// Counts it among its client's and serves it.
-fn enter(mut connection: Connection, edge: &Edge) {
+fn enter(mut connection: Connection, global: &GlobalSettings) {
     let client = peer(&connection.stream);
-    match client.map_or(Ok(()), |client| connection.place.belongs_to(client, edge)) {
+    match client.map_or(Ok(()), |client| connection.place.belongs_to(client, global)) {
         Ok(()) => serve(connection),
         Err(full) => {
             tokio::spawn(refuse(full, connection.stream, connection.current));
@@ -119,14 +119,14 @@ fn enter(mut connection: Connection, edge: &Edge) {
 async fn prepare(
     connection: Connection,
     listener: Arc<Listener>,
-    edge: Arc<Edge>,
+    global: Arc<GlobalSettings>,
     arrivals: Arc<Arrivals>,
 ) {
     let Connection { stream, speaks, proxy, terms, shutdown, mut place, current, task } =
         connection;
     let peer = peer(&stream);
     let Ok(socket) = stream.into_any().downcast::<Socket>() else { return };
-    let secured = secure(&listener, &edge, *socket, peer, &mut place, &arrivals, &current);
+    let secured = secure(&listener, &global, *socket, peer, &mut place, &arrivals, &current);
     match timeout(terms.handshake, secured).await {
         Ok(Ok(Some(stream))) => {
             serve(Connection { stream, speaks, proxy, terms, shutdown, place, current, task });
@@ -149,7 +149,7 @@ async fn prepare(
 
 async fn secure(
     listener: &Listener,
-    edge: &Edge,
+    global: &GlobalSettings,
     mut socket: Socket,
     mut client: Option<IpAddr>,
     place: &mut Place,
@@ -170,7 +170,7 @@ async fn secure(
             }
         }
     }
-    let entered = client.map_or(Ok(()), |client| place.belongs_to(client, edge));
+    let entered = client.map_or(Ok(()), |client| place.belongs_to(client, global));
     let Some(tls) = &listener.tls else {
         let stream: Stream = Box::new(socket);
         return match entered {

@@ -98,7 +98,7 @@ impl Server {
         let Self { mut snapshot, read, file, filters, stop, heeds_signals, .. } = self;
         let (place, takes_over, renews) = (self.place, self.takes_over, self.renews);
         own_log::set(snapshot.log.0, snapshot.log.1);
-        let fixed = snapshot.fixed.clone();
+        let startup = snapshot.startup.clone();
         // Before there is anything to connect to: who sees a port open may send a signal.
         let mut signals =
             signals::Signals::listen(stop, heeds_signals).map_err(BindError::Signals)?;
@@ -112,11 +112,11 @@ impl Server {
             },
             _ => None,
         };
-        let addresses = fixed.listeners.iter().cloned().zip(fixed.modes.iter().copied());
+        let addresses = startup.listeners.iter().cloned().zip(startup.modes.iter().copied());
         // Who sees a listener's port open may connect to the admin endpoint, so that comes first.
-        let addresses = fixed.admin.iter().map(|it| (it.clone(), ADMIN_MODE)).chain(addresses);
+        let addresses = startup.admin.iter().map(|it| (it.clone(), ADMIN_MODE)).chain(addresses);
         let mut admin = listen::bind(addresses, &mut taken)?;
-        let sockets = admin.split_off(usize::from(fixed.admin.is_some()));
+        let sockets = admin.split_off(usize::from(startup.admin.is_some()));
         let files = Files::of(sockets.iter().chain(&admin).map(|(address, _)| address));
         let kept = place.map(|place| (place, duplicates(sockets.iter().chain(&admin))));
 
@@ -168,17 +168,17 @@ impl Server {
 
         let (stop_accepting, stopping) = watch::channel(false);
         let conf = Arc::new(ServerConf {
-            threads: fixed.threads,
+            threads: startup.threads,
             // As many attempts as a route may ask for, and one for a connection that the upstream
             // closed while it lay idle.
             max_retries: 11,
-            upstream_keepalive_pool_size: fixed.upstream_pool_size,
+            upstream_keepalive_pool_size: startup.upstream_pool_size,
             ..ServerConf::default()
         });
         let mut services = Vec::new();
         let mut proxies = Vec::new();
         let mut arrivals = Vec::new();
-        let modes = fixed.modes.iter().copied();
+        let modes = startup.modes.iter().copied();
         for ((address, socket), mode) in sockets.into_iter().zip(modes) {
             let proxy = Proxy {
                 listener: address.clone(),
@@ -342,7 +342,7 @@ impl Server {
 
 /// Opens the access log's file again, for it may have been rotated.
 fn reopen(current: &CurrentSnapshot) {
-    if let Some(log) = &current.load().edge.access_log {
+    if let Some(log) = &current.load().global.access_log {
         log.sink().reopen();
     }
 }

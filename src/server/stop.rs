@@ -149,9 +149,9 @@ impl Ending {
 
 /// Lets the access log and the traces write what they hold, on threads that may block.
 async fn write_out(current: &CurrentSnapshot, bound: Duration) {
-    let edge = Arc::clone(&current.load().edge);
-    let log = edge.access_log.as_ref().map(|log| Arc::clone(log.sink()));
-    let exporter = edge.tracing.as_ref().map(|tracing| Arc::clone(tracing.exporter()));
+    let global = Arc::clone(&current.load().global);
+    let log = global.access_log.as_ref().map(|log| Arc::clone(log.sink()));
+    let exporter = global.tracing.as_ref().map(|tracing| Arc::clone(tracing.exporter()));
     let log = log.map(|sink| tokio::task::spawn_blocking(move || sink.flush(bound)));
     let traces = exporter.map(|it| tokio::task::spawn_blocking(move || it.finish()));
     for writing in [log, traces].into_iter().flatten() {

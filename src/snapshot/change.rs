@@ -1,4 +1,4 @@
-use super::{Fixed, Snapshot};
+use super::{Snapshot, StartupSettings};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
@@ -31,7 +31,7 @@ impl Changes {
     }
 }
 
-impl Fixed {
+impl StartupSettings {
     /// The keys of what is `written` otherwise than it is in force, which takes a restart.
     pub fn restart_needed(&self, written: &Self) -> Vec<String> {
         let mut keys = Vec::new();

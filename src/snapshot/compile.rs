@@ -24,7 +24,7 @@ mod tracing;
 mod upstream;
 mod websocket;
 
-use super::{Drain, Edge, Fixed, Guard, Listener, Route, Snapshot, Stamp};
+use super::{Drain, GlobalSettings, Guard, Listener, Route, Snapshot, Stamp, StartupSettings};
 use crate::filter::{Filter, UserIdFilter, UserIdSource};
 use crate::rate_limit::RateLimit;
 use crate::routing::{Rule, Table};
@@ -46,7 +46,7 @@ use tidegate_http::address::Address;
 use tidegate_http::via::Via;
 
 /// What a snapshot is compiled with, beside its configuration.
-pub(crate) struct Surroundings<'s> {
+pub(crate) struct CompileEnv<'s> {
     /// The snapshot in force: what it has and the new one wants as well is kept.
     pub previous: Option<&'s Snapshot>,
     /// What DNS has told of endpoints. A mere check asks nobody.
@@ -64,7 +64,7 @@ const MAX_SOCKET_PATH: usize = 90;
 const LEAST_TOKEN: usize = 16;
 
 /// Compiles a configuration, or says all that is wrong with it.
-pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Snapshot, Problems> {
+pub(crate) fn compile(read: Read, env: &CompileEnv<'_>) -> Result<Snapshot, Problems> {
     let Read { config, mut problems, sources, declared_upstreams, broken, route_indices } = read;
     problems.end_of_reading();
     let mut compiler = Compiler {
@@ -72,8 +72,8 @@ pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Sna
         sources: &sources,
         problems: &mut problems,
         broken: &broken,
-        surroundings,
-        known: known(surroundings),
+        env,
+        known: known(env),
         dns_queries: BTreeSet::new(),
         files: BTreeMap::new(),
         shared: None,
@@ -84,12 +84,12 @@ pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Sna
     compiler.shared = compiler.shared_counters();
 
     let listeners = compiler.listeners();
-    let fixed = compiler.fixed(&listeners);
-    let edge = Arc::new(compiler.edge());
+    let startup = compiler.startup(&listeners);
+    let global = Arc::new(compiler.global());
     let pools = compiler.pools();
     let probes = compiler.probes();
     let defaults = compiler.default_chain();
-    let fallback = Arc::new(route::fallback(&edge, &defaults, surroundings));
+    let fallback = Arc::new(route::fallback(&global, &defaults, env));
 
     let mut routes: Vec<(Rule, Arc<Route>)> = Vec::new();
     let mut names: HashMap<&str, Span> = HashMap::new();
@@ -122,7 +122,7 @@ pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Sna
             }
         }
         let chain = compiler.chain(written, &defaults, &rule, &at);
-        if let Some(route) = compiler.route(written, &at, &rule, &edge, &pools, &chain) {
+        if let Some(route) = compiler.route(written, &at, &rule, &global, &pools, &chain) {
             routes.push((rule, Arc::new(route)));
         }
     }
@@ -143,8 +143,8 @@ pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Sna
         config::Level::Trace => log::LevelFilter::Trace,
     };
     Ok(Snapshot {
-        number: surroundings.previous.map_or(1, |previous| previous.number),
-        edge,
+        number: env.previous.map_or(1, |previous| previous.number),
+        global,
         table: Table::new(routes),
         fallback,
         pools,
@@ -153,7 +153,7 @@ pub(crate) fn compile(read: Read, surroundings: &Surroundings<'_>) -> Result<Sna
         dns_queries,
         listeners,
         files,
-        fixed,
+        startup,
         rate_limits,
         cache,
         drain,
@@ -190,8 +190,8 @@ fn single_hosts(rule: &Rule) -> Vec<Rule> {
 }
 
 /// The routes of the snapshot in force, by name.
-fn known<'s>(surroundings: &Surroundings<'s>) -> HashMap<&'s str, &'s Arc<Route>> {
-    let routes = surroundings.previous.into_iter().flat_map(|previous| previous.table.iter());
+fn known<'s>(env: &CompileEnv<'s>) -> HashMap<&'s str, &'s Arc<Route>> {
+    let routes = env.previous.into_iter().flat_map(|previous| previous.table.iter());
     routes.map(|(_, route)| (&*route.name, route)).collect()
 }
 
@@ -201,7 +201,7 @@ struct Compiler<'c> {
     problems: &'c mut Problems,
     /// What is missing because it was written wrongly, which was told.
     broken: &'c BrokenParts,
-    surroundings: &'c Surroundings<'c>,
+    env: &'c CompileEnv<'c>,
     /// The routes of the snapshot in force, by name.
     known: HashMap<&'c str, &'c Arc<Route>>,
     /// What DNS is asked for.
@@ -219,7 +219,7 @@ struct Compiler<'c> {
 }
 
 impl Compiler<'_> {
-    fn fixed(&mut self, listeners: &[Arc<Listener>]) -> Fixed {
+    fn startup(&mut self, listeners: &[Arc<Listener>]) -> StartupSettings {
         if self.config.listeners.is_empty() && self.problems.is_empty() {
             self.problems
                 .add(Span::default(), "listeners", "there is no address to listen on")
@@ -231,7 +231,7 @@ impl Compiler<'_> {
         self.check_claims();
         let listeners = listeners.iter().map(|it| it.address.clone()).collect();
         let modes = self.modes();
-        Fixed {
+        StartupSettings {
             listeners,
             modes,
             threads,
@@ -299,13 +299,13 @@ impl Compiler<'_> {
         }
     }
 
-    fn edge(&mut self) -> Edge {
+    fn global(&mut self) -> GlobalSettings {
         let trusted = self.config.trusted_proxies.iter();
         let network = |trusted: &Spanned<TrustedProxy>| match &trusted.value {
             TrustedProxy::Network(network) => Some(network.0),
             TrustedProxy::Unix => None,
         };
-        Edge {
+        GlobalSettings {
             trusted_proxies: trusted.filter_map(network).collect(),
             trusts_unix: self
                 .config
@@ -325,8 +325,8 @@ impl Compiler<'_> {
 
     /// A gateway keeps its name when it reloads: requests may be in flight.
     fn via(&self) -> Arc<Via> {
-        let previous = self.surroundings.previous;
-        previous.map_or_else(|| Arc::new(Via::unique()), |it| Arc::clone(&it.edge.via))
+        let previous = self.env.previous;
+        previous.map_or_else(|| Arc::new(Via::unique()), |it| Arc::clone(&it.global.via))
     }
 
     fn pools(&mut self) -> BTreeMap<String, Arc<Pool>> {
@@ -334,7 +334,7 @@ impl Compiler<'_> {
             .upstreams
             .iter()
             .map(|(name, written)| {
-                let previous = self.surroundings.previous.and_then(|it| it.pools.get(name));
+                let previous = self.env.previous.and_then(|it| it.pools.get(name));
                 (name.clone(), self.pool(name, written, previous))
             })
             .collect()

@@ -1,4 +1,4 @@
-use super::{Fixed, Snapshot};
+use super::{Snapshot, StartupSettings};
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;
 use tidegate_http::address::Address;
@@ -7,7 +7,7 @@ use tidegate_http::address::Address;
 pub(crate) struct CurrentSnapshot {
     current: ArcSwap<Snapshot>,
     /// What the process has started with.
-    started: Fixed,
+    started: StartupSettings,
     /// The addresses that are listened on, with the ports that the system chose.
     bound: Vec<Address>,
 }
@@ -15,12 +15,12 @@ pub(crate) struct CurrentSnapshot {
 impl CurrentSnapshot {
     /// Begins with this snapshot, whose listeners are bound at these addresses.
     pub(crate) fn new(snapshot: Snapshot, bound: Vec<Address>) -> Self {
-        let started = snapshot.fixed.clone();
+        let started = snapshot.startup.clone();
         Self { current: ArcSwap::from_pointee(snapshot), started, bound }
     }
 
     /// What can't change while the process runs, as it is in force.
-    pub(crate) fn started(&self) -> &Fixed {
+    pub(crate) fn started(&self) -> &StartupSettings {
         &self.started
     }
 
@@ -31,7 +31,7 @@ impl CurrentSnapshot {
 
     /// The keys whose values in the configuration take effect only after a restart.
     pub(crate) fn restart_needed(&self) -> Vec<String> {
-        self.started.restart_needed(&self.load().fixed)
+        self.started.restart_needed(&self.load().startup)
     }
 
     /// The one in force, for a look that doesn't outlive an `await`.

@@ -1,4 +1,4 @@
-use super::{Snapshot, Surroundings, compile};
+use super::{CompileEnv, Snapshot, compile};
 use crate::filter::Filter;
 use crate::telemetry::Sink;
 use crate::upstream::Discovery;
@@ -26,14 +26,14 @@ pub(crate) async fn discover(
     discovery.follow(&snapshot.dns_queries);
     let _ = timeout(PATIENCE, discovery.answered()).await;
     changes.mark_unchanged();
-    let surroundings = Surroundings {
+    let env = CompileEnv {
         previous: Some(snapshot),
         discovery: Some(discovery),
         filters,
         open_sink: |target| Sink::open(target).map(Some),
     };
     // It has been compiled before, and endpoints that are found are never wrong.
-    if let Ok(compiled) = compile(read.clone(), &surroundings) {
+    if let Ok(compiled) = compile(read.clone(), &env) {
         *snapshot = Snapshot { number: snapshot.number, ..compiled };
     }
     changes

@@ -15,7 +15,7 @@ mod unwell;
 mod watching;
 
 pub(crate) use change::Changes;
-pub(crate) use compile::{Surroundings, compile};
+pub(crate) use compile::{CompileEnv, compile};
 pub(crate) use current::CurrentSnapshot;
 pub(crate) use discover::discover;
 pub(crate) use limits::Limits;
@@ -61,7 +61,7 @@ pub struct Snapshot {
     /// The version of the configuration that it was made of.
     pub number: u64,
     /// What holds for every route.
-    pub edge: Arc<Edge>,
+    pub global: Arc<GlobalSettings>,
     /// The routes.
     pub table: Table<Arc<Route>>,
     /// What a request that no route takes goes through: the default filters, and no upstream.
@@ -80,7 +80,7 @@ pub struct Snapshot {
     /// as they were then.
     pub files: BTreeMap<PathBuf, Option<Stamp>>,
     /// What can't change while the gateway runs.
-    pub fixed: Fixed,
+    pub startup: StartupSettings,
     /// How often who may ask.
     pub rate_limits: Vec<Arc<RateLimit>>,
     /// How much the cache may hold, where a route keeps anything.
@@ -123,7 +123,7 @@ pub struct Guard {
 
 /// What can't change while the gateway runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fixed {
+pub struct StartupSettings {
     /// The listeners' addresses.
     pub listeners: Vec<Address>,
     /// The permissions of those that are Unix domain sockets, in the same order.
@@ -142,7 +142,7 @@ pub struct Fixed {
 
 /// What holds for every route.
 #[derive(Debug)]
-pub struct Edge {
+pub struct GlobalSettings {
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether the same is true of who connects to Unix domain sockets.
@@ -165,7 +165,7 @@ pub struct Edge {
     pub tracing: Option<Arc<Tracing>>,
 }
 
-impl Edge {
+impl GlobalSettings {
     /// Whether this peer's forwarding headers are believed.
     pub fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -178,7 +178,7 @@ pub struct Route {
     /// Its name; empty for the fallback.
     pub name: Arc<str>,
     /// What holds for every route.
-    pub edge: Arc<Edge>,
+    pub global: Arc<GlobalSettings>,
     /// Where it leads; the fallback leads nowhere.
     pub pool: Option<Arc<Pool>>,
     /// Which of its requests go elsewhere.
@@ -325,10 +325,10 @@ impl Snapshot {
     /// Begins what goes on as long as this snapshot is in force. It takes the runtime.
     pub fn begin(&mut self, sessions: &Arc<Registry>) {
         self.managed().for_each(Managed::begin);
-        if let Some(tracing) = &self.edge.tracing {
+        if let Some(tracing) = &self.global.tracing {
             tracing.exporter().begin();
         }
-        if let Some(shared) = &self.edge.shared {
+        if let Some(shared) = &self.global.shared {
             shared.begin();
         }
         for (name, probe) in &self.probes {

@@ -4,7 +4,7 @@ use super::exposition::{Exposition, Kind};
 use crate::snapshot::Snapshot;
 
 pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
-    let Some(log) = &snapshot.edge.access_log else { return };
+    let Some(log) = &snapshot.global.access_log else { return };
     let sink = log.sink();
     let help = "Lines that the access log lost: its queue was full, or they could not be written.";
     let mut family = to.family("tidegate_access_log_lost_lines", Kind::Counter, help);

@@ -15,7 +15,7 @@ pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
             family.sample(&labels, limit.refused());
         }
     }
-    let Some(shared) = &snapshot.edge.shared else { return };
+    let Some(shared) = &snapshot.global.shared else { return };
     let help = "Whether the counters that gateways share can be asked.";
     to.family("tidegate_shared_counters_up", Kind::Gauge, help)
         .sample(&[], u8::from(shared.is_up()));

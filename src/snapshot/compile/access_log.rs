@@ -30,9 +30,9 @@ impl Compiler<'_> {
             response: self.log_fields(&written.fields.response, "response"),
         };
         let kept = self
-            .surroundings
+            .env
             .previous
-            .and_then(|previous| previous.edge.access_log.as_ref())
+            .and_then(|previous| previous.global.access_log.as_ref())
             .map(|log| log.sink())
             .filter(|sink| *sink.target() == target);
         let sink = match kept {
@@ -71,7 +71,7 @@ impl Compiler<'_> {
         if let Target::File(path) = target {
             tidegate_disk::can_append(path)?;
         }
-        (self.surroundings.open_sink)(target.clone())
+        (self.env.open_sink)(target.clone())
     }
 
     fn log_fields(

@@ -82,7 +82,7 @@ impl Compiler<'_> {
             renew_before: written.renew_before.map(|it| it.0),
             retry: time(written.retry.as_ref(), defaults::acme::RETRY),
         };
-        let before = || self.surroundings.previous.iter().flat_map(|it| it.managed());
+        let before = || self.env.previous.iter().flat_map(|it| it.managed());
         let kept = before().find(|managed| *managed.settings() == settings).cloned();
         Some(kept.unwrap_or_else(|| {
             let shown = before().flat_map(|managed| managed.certificates()).collect();

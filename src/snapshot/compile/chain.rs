@@ -1,5 +1,5 @@
 use super::answer::Answer;
-use super::{Compiler, Surroundings};
+use super::{CompileEnv, Compiler};
 use crate::compression::Compression;
 use crate::filter::{
     CorsFilter, Filter, HeadersFilter, MaintenanceFilter, RateLimitFilter, UserIdFilter,
@@ -47,7 +47,7 @@ impl Chain {
 
     /// The filters, in the order in which they see requests. Responses are seen in reverse: what
     /// the file says of header fields comes last.
-    pub(super) fn filters(&self, surroundings: &Surroundings<'_>) -> Box<[Arc<dyn Filter>]> {
+    pub(super) fn filters(&self, env: &CompileEnv<'_>) -> Box<[Arc<dyn Filter>]> {
         let mut filters: Vec<Arc<dyn Filter>> = Vec::new();
         if !self.headers.is_empty() {
             filters.push(Arc::clone(&self.headers) as _);
@@ -56,7 +56,7 @@ impl Chain {
         filters.extend(self.cors.iter().map(|filter| Arc::clone(filter) as _));
         filters.extend(self.maintenance.iter().map(|filter| Arc::clone(filter) as _));
         filters.extend(self.rate_limits.iter().map(|filter| Arc::clone(filter) as _));
-        filters.extend(surroundings.filters.iter().cloned());
+        filters.extend(env.filters.iter().cloned());
         filters.extend(self.answer.iter().map(Answer::filter));
         filters.into()
     }

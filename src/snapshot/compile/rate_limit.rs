@@ -47,7 +47,7 @@ impl Compiler<'_> {
             timeout: time(written.timeout.as_ref(), shared_counters::TIMEOUT),
             lease: time(written.lease.as_ref(), shared_counters::LEASE).max(LEAST_LEASE),
         };
-        let previous = self.surroundings.previous.and_then(|it| it.edge.shared.as_ref());
+        let previous = self.env.previous.and_then(|it| it.global.shared.as_ref());
         if let Some(same) = previous.filter(|it| *it.settings() == settings) {
             return Some(Arc::clone(same));
         }
@@ -110,7 +110,7 @@ impl Compiler<'_> {
             },
         };
         let shared = self.shared.clone().filter(|_| written.shared.unwrap_or(rate_limit::SHARED).0);
-        let known = self.surroundings.previous.into_iter().flat_map(|it| &it.rate_limits);
+        let known = self.env.previous.into_iter().flat_map(|it| &it.rate_limits);
         let is_same = |known: &&Arc<RateLimit>| {
             let has_same_place = match (known.shared(), &shared) {
                 (Some(a), Some(b)) => Arc::ptr_eq(a, b),

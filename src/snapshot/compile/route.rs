@@ -1,8 +1,9 @@
 use super::chain::Chain;
 use super::{Compiler, Surroundings, header_name, retry, time, websocket};
+use super::{CompileEnv, Compiler, header_name, retry, websocket};
 use crate::routing::{PathRule, Rule, ValueRule};
 use crate::snapshot::watching::Watching;
-use crate::snapshot::{Edge, HostHeader, Route};
+use crate::snapshot::{GlobalSettings, HostHeader, Route};
 use crate::telemetry::Requests;
 use crate::upstream::Pool;
 use http::{HeaderValue, Method};
@@ -69,7 +70,7 @@ impl Compiler<'_> {
         written: &config::Route,
         at: &str,
         rule: &Rule,
-        edge: &Arc<Edge>,
+        global: &Arc<GlobalSettings>,
         pools: &BTreeMap<String, Arc<Pool>>,
         chain: &Chain,
     ) -> Option<Route> {
@@ -77,7 +78,7 @@ impl Compiler<'_> {
         let pool = upstream.and_then(|upstream| pools.get(upstream.as_str()));
         let splits = self.splits(written, at, pools);
         let mirror = self.mirror(written, at, pools).map(Arc::new);
-        let filters = chain.filters(self.surroundings);
+        let filters = chain.filters(self.env);
         let rewrite_prefix = self.rewrite_prefix(written, at, rule);
         let host = host(written);
         let cache = self.cache(written, at, chain);
@@ -98,7 +99,7 @@ impl Compiler<'_> {
         let or = |written: Option<config::Duration>, default| written.unwrap_or(default).0;
         let mut route = Route {
             name: written.name.as_str().into(),
-            edge: Arc::clone(edge),
+            global: Arc::clone(global),
             pool: pool.cloned(),
             splits,
             mirror,
@@ -110,7 +111,7 @@ impl Compiler<'_> {
             host,
             observer: websocket
                 .as_ref()
-                .and_then(|_| Watching::observer(edge.access_log.as_ref(), &filters)),
+                .and_then(|_| Watching::observer(global.access_log.as_ref(), &filters)),
             filters,
             origin_check_at: chain.origin_check_at(),
             websocket: websocket.map(Arc::new),
@@ -239,16 +240,16 @@ fn path_policy(written: &config::Route) -> PathPolicy {
 
 /// What requests that no route takes go through.
 pub(super) fn fallback(
-    edge: &Arc<Edge>,
+    global: &Arc<GlobalSettings>,
     defaults: &Chain,
-    surroundings: &Surroundings<'_>,
+    env: &CompileEnv<'_>,
 ) -> Route {
-    let previous = surroundings.previous;
+    let previous = env.previous;
     Route {
         name: "".into(),
-        edge: Arc::clone(edge),
+        global: Arc::clone(global),
         pool: None,
-        filters: defaults.filters(surroundings),
+        filters: defaults.filters(env),
         compression: defaults.compression.clone(),
         requests: previous.map(|it| Arc::clone(&it.fallback.requests)).unwrap_or_default(),
         cache: None,

@@ -56,9 +56,9 @@ impl Compiler<'_> {
             }
         };
         let kept = self
-            .surroundings
+            .env
             .previous
-            .and_then(|previous| previous.edge.tracing.as_ref())
+            .and_then(|previous| previous.global.tracing.as_ref())
             .map(|tracing| tracing.exporter())
             .filter(|exporter| *exporter.collector() == collector);
         let exporter = kept.map_or_else(|| Arc::new(Exporter::new(collector)), Arc::clone);

@@ -49,7 +49,7 @@ impl Compiler<'_> {
         }
         if let Some(discover) = &written.discover {
             let query = self.query(discover, name);
-            let found = self.surroundings.discovery.map(|it| it.found(&query));
+            let found = self.env.discovery.map(|it| it.found(&query));
             listed.extend(found.iter().flatten().map(DiscoveredEndpoint::endpoint));
             sources.discovered = Some(query.to_string());
             self.dns_queries.insert(query);
