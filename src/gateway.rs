@@ -1,7 +1,7 @@
 use crate::explain::{Asked, Difference, Explanation, Outline, explain, review, verify};
 use crate::filter::Filter;
 use crate::server::{BindError, Place, Running, Server, ask, preflight};
-use crate::snapshot::{CompileEnv, Plan, Snapshot, compile};
+use crate::snapshot::{CompileEnv, SessionPolicies, Snapshot, compile};
 use crate::telemetry::{self, Sink};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -119,7 +119,7 @@ impl Config {
     pub fn session_plan(self) -> Result<String, Problems> {
         let env =
             CompileEnv { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
-        let plan = Plan::of(&compile(self.read, &env)?);
+        let plan = SessionPolicies::of(&compile(self.read, &env)?);
         // Strings, numbers and lists always become JSON.
         Ok(serde_json::to_string(&plan).unwrap_or_default())
     }

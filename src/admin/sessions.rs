@@ -1,6 +1,6 @@
 use super::{Answer, refuse};
 use crate::background;
-use crate::snapshot::{Drain, Plan};
+use crate::snapshot::{Drain, SessionPolicies};
 use crate::websocket::{End, Initiator, LogFrames, Registry, Selector, Session, close_spread};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -140,14 +140,14 @@ pub(super) fn log_frames(registry: &Registry, query: &str) -> Answer {
 
 /// Which sessions a configuration would touch, were it put into force.
 pub(super) fn asked(registry: &Registry, body: &[u8]) -> Answer {
-    match serde_json::from_slice::<Plan>(body) {
+    match serde_json::from_slice::<SessionPolicies>(body) {
         Ok(plan) => Ok(affected(registry, &plan)),
         Err(_) => refuse(StatusCode::BAD_REQUEST, "the body is not what `tidegate check` sends"),
     }
 }
 
 /// The sessions that a plan would touch.
-pub(super) fn affected(registry: &Registry, plan: &Plan) -> Value {
+pub(super) fn affected(registry: &Registry, plan: &SessionPolicies) -> Value {
     let sessions = registry.select(&Selector::default());
     let total = sessions.len();
     let affected = plan.affected(sessions);

@@ -2,7 +2,7 @@ use super::change::Change;
 use super::outline::{Facts, Outline, Sketch};
 use super::traffic::{Moved, Rules, moved};
 use super::written;
-use crate::snapshot::{Fate, Snapshot};
+use crate::snapshot::{SessionImpact, Snapshot};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,7 +27,7 @@ pub struct Difference {
     /// Requests that another route takes than before.
     pub moved: Vec<Moved>,
     /// What becomes of live sessions, by the names of their routes.
-    pub sessions: BTreeMap<String, Fate>,
+    pub sessions: BTreeMap<String, SessionImpact>,
 }
 
 /// Keys of a route that are wholly told by what it does, with those below them.
@@ -71,7 +71,7 @@ impl Difference {
                     ..it
                 })
                 .collect(),
-            sessions: after.plan.fates(&before.plan),
+            sessions: after.plan.impacts_since(&before.plan),
             ..Self::default()
         };
         let (was, is) = (by_name(before), by_name(after));
@@ -258,8 +258,8 @@ impl fmt::Display for Difference {
         for Moved { request, before, after } in &self.moved {
             writeln!(f, "> {request}: {} → {}", taker(before.as_deref()), taker(after.as_deref()))?;
         }
-        for (name, fate) in &self.sessions {
-            writeln!(f, "! sessions of {name}: {fate}")?;
+        for (name, impact) in &self.sessions {
+            writeln!(f, "! sessions of {name}: {impact}")?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 use super::traffic::Conditions;
 use super::written::Written;
 use crate::routing::Rule;
-use crate::snapshot::{HostHeader, Plan, Route, Snapshot, When};
+use crate::snapshot::{HostHeader, Route, SessionPolicies, Snapshot, When};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Outline {
     /// In the order of the file.
     pub(super) routes: Vec<Sketch>,
     pub(super) written: Written,
-    pub(super) plan: Plan,
+    pub(super) plan: SessionPolicies,
     /// What is not shown of it; it stays in this process.
     #[serde(skip)]
     pub(super) expanded: ExpandedValues,
@@ -49,13 +49,13 @@ impl Outline {
                 .map(|(rule, route)| Sketch::of(rule, route, snapshot.written.expanded()))
                 .collect(),
             written: Written::of(&snapshot.written),
-            plan: Plan::of(snapshot),
+            plan: SessionPolicies::of(snapshot),
             expanded: snapshot.written.expanded().clone(),
         }
     }
 
     /// What it would do with live sessions.
-    pub fn plan(&self) -> &Plan {
+    pub fn plan(&self) -> &SessionPolicies {
         &self.plan
     }
 }

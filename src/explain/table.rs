@@ -107,8 +107,8 @@ impl Difference {
                 taker(after.as_deref()),
             ));
         }
-        for (name, fate) in &self.sessions {
-            rows.push(of(format!("! sessions of {name}"), "live", &fate.to_string()));
+        for (name, impact) in &self.sessions {
+            rows.push(of(format!("! sessions of {name}"), "live", &impact.to_string()));
         }
         rows
     }

@@ -6,7 +6,7 @@ use crate::cache::Cache;
 use crate::explain::{Difference, verify};
 use crate::filter::Filter;
 use crate::history::{Cause, Files, History};
-use crate::snapshot::{Changes, CompileEnv, CurrentSnapshot, Plan, Snapshot, compile};
+use crate::snapshot::{Changes, CompileEnv, CurrentSnapshot, SessionPolicies, Snapshot, compile};
 use crate::telemetry::{Sink, log as own_log};
 use crate::upstream::Discovery;
 use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
@@ -181,7 +181,7 @@ impl Force {
     fn touch_sessions(&self) -> Option<String> {
         let current = self.current.load();
         let sessions = self.sessions.select(&Selector::default());
-        let affected = Plan::of(&current).affected(sessions);
+        let affected = SessionPolicies::of(&current).affected(sessions);
         if affected.is_empty() {
             return None;
         }

@@ -1,3 +1,6 @@
+//! What a reload does to live WebSocket sessions: which are kept, drained or closed. It compares two snapshots and must
+//! not close a session itself.
+
 use super::Snapshot;
 use crate::websocket::{OnChange, Session};
 use serde::{Deserialize, Serialize};
@@ -5,15 +8,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// What a snapshot has to say to live sessions: enough to tell which of them it touches, and
-/// small enough to be sent to a running gateway and asked about.
+/// What a snapshot says about live sessions: enough to find those that it affects, and small enough to be sent to a
+/// running gateway.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Plan {
-    routes: BTreeMap<String, RoutePlan>,
+pub struct SessionPolicies {
+    routes: BTreeMap<String, RoutePolicy>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct RoutePlan {
+struct RoutePolicy {
     fingerprint: u64,
     /// `None` when WebSockets are off.
     on_change: Option<OnChange>,
@@ -21,29 +24,30 @@ struct RoutePlan {
     endpoints: Vec<String>,
 }
 
-/// What becomes of a route's sessions when another snapshot takes its place.
+/// What a reload does to the sessions of one route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fate {
+pub struct SessionImpact {
     /// `kept`, `drained` or `closed`.
-    pub fate: Becomes,
-    /// Only of those at these endpoints, which are taken away; empty for all of them.
+    #[serde(rename = "fate")]
+    pub action: SessionAction,
+    /// The removed endpoints whose sessions are affected; empty when all sessions of the route are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
 }
 
-/// What becomes of sessions.
+/// What a reload does to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Becomes {
-    /// They go on as they began.
+pub enum SessionAction {
+    /// The session keeps its old settings.
     Kept,
-    /// They are closed one after the other.
+    /// The session is closed within the drain time.
     Drained,
-    /// They are closed at once.
+    /// The session is closed at once.
     Closed,
 }
 
-impl From<OnChange> for Becomes {
+impl From<OnChange> for SessionAction {
     fn from(policy: OnChange) -> Self {
         match policy {
             OnChange::Keep => Self::Kept,
@@ -53,9 +57,9 @@ impl From<OnChange> for Becomes {
     }
 }
 
-/// The sessions that a reload touches, by what becomes of them.
+/// The sessions that a reload affects, by action.
 #[derive(Debug, Default)]
-pub struct Affected {
+pub struct AffectedSessions {
     /// They go on.
     pub kept: Vec<Arc<Session>>,
     /// They are closed one after the other.
@@ -64,26 +68,25 @@ pub struct Affected {
     pub closed: Vec<Arc<Session>>,
 }
 
-impl Plan {
-    /// Of this snapshot.
+impl SessionPolicies {
+    /// The policies of this snapshot.
     pub fn of(snapshot: &Snapshot) -> Self {
         let routes = snapshot.table.iter().map(|(_, route)| {
             let splits = route.splits.iter().map(|split| &split.pool);
             let endpoints = route.pool.iter().chain(splits).flat_map(|pool| pool.endpoints());
-            let plan = RoutePlan {
+            let policy = RoutePolicy {
                 fingerprint: route.session_fingerprint,
                 on_change: route.websocket.as_ref().map(|settings| settings.on_change),
                 endpoints: endpoints.map(|endpoint| endpoint.written().to_owned()).collect(),
             };
-            (route.name.to_string(), plan)
+            (route.name.to_string(), policy)
         });
         Self { routes: routes.collect() }
     }
 
-    /// What becomes of the sessions of an earlier plan's routes; those that are not touched are
-    /// left out.
-    pub fn fates(&self, earlier: &Self) -> BTreeMap<String, Fate> {
-        let fate = |(name, was): (&String, &RoutePlan)| {
+    /// What replacing the `earlier` snapshot does to the sessions of its routes. Unaffected routes are left out.
+    pub fn impacts_since(&self, earlier: &Self) -> BTreeMap<String, SessionImpact> {
+        let impact = |(name, was): (&String, &RoutePolicy)| {
             // Without a policy there are no sessions.
             let own = was.on_change?;
             let is = self.routes.get(name);
@@ -95,15 +98,15 @@ impl Plan {
                 return None;
             }
             let policy = is.and_then(|is| is.on_change).unwrap_or(own);
-            Some((name.clone(), Fate { fate: policy.into(), endpoints }))
+            Some((name.clone(), SessionImpact { action: policy.into(), endpoints }))
         };
-        earlier.routes.iter().filter_map(fate).collect()
+        earlier.routes.iter().filter_map(impact).collect()
     }
 
     /// The sessions among these that it touches: their route is removed or changed, or their
     /// endpoint is taken away.
-    pub fn affected(&self, sessions: Vec<Arc<Session>>) -> Affected {
-        let mut affected = Affected::default();
+    pub fn affected(&self, sessions: Vec<Arc<Session>>) -> AffectedSessions {
+        let mut affected = AffectedSessions::default();
         for session in sessions {
             let identity = &session.identity;
             let route = self.routes.get(&*identity.route);
@@ -128,20 +131,20 @@ impl Plan {
     }
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for SessionImpact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.endpoints.is_empty() {
             write!(f, "those at {} are ", self.endpoints.join(", "))?;
         }
-        f.write_str(match self.fate {
-            Becomes::Kept => "kept as they began",
-            Becomes::Drained => "drained",
-            Becomes::Closed => "closed",
+        f.write_str(match self.action {
+            SessionAction::Kept => "kept as they began",
+            SessionAction::Drained => "drained",
+            SessionAction::Closed => "closed",
         })
     }
 }
 
-impl Affected {
+impl AffectedSessions {
     /// How many of which route.
     pub fn routes(&self) -> BTreeMap<String, usize> {
         let mut routes = BTreeMap::new();
@@ -157,7 +160,7 @@ impl Affected {
     }
 }
 
-impl fmt::Display for Affected {
+impl fmt::Display for AffectedSessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kept, drained, closed } = self;
         write!(
