@@ -131,7 +131,7 @@ pub struct Exchange {
     pub(crate) scheme: &'static str,
     /// The host that the client asked for, where a trusted proxy reports it.
     pub(crate) forwarded_host: Option<Box<str>>,
-    pub(crate) is_rehearsal: bool,
+    pub(crate) is_dry_run: bool,
     /// Its place in a trace, where requests are traced.
     pub(crate) trace: Option<TraceParent>,
     pub(crate) store: Extensions,
@@ -150,7 +150,7 @@ impl Exchange {
             is_websocket: false,
             scheme: "http",
             forwarded_host: None,
-            is_rehearsal: false,
+            is_dry_run: false,
             trace: None,
             store: Extensions::new(),
         }
@@ -207,8 +207,8 @@ impl Exchange {
 
     /// Whether nobody has asked: `tidegate explain` wants to know what would be. A filter that counts
     /// does not count it.
-    pub fn is_rehearsal(&self) -> bool {
-        self.is_rehearsal
+    pub fn is_dry_run(&self) -> bool {
+        self.is_dry_run
     }
 
     /// Things that filters keep for the time of this request, by their types.

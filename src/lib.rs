@@ -63,7 +63,8 @@ mod websocket;
 pub use async_trait::async_trait;
 pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};
 pub use explain::{
-    Asked, Candidate, Change, Difference, Explanation, Instead, Moved, Verdict, Way,
+    Asked, Candidate, Change, Decision, Difference, Explanation, ForwardPlan, Moved,
+    SubstituteReply,
 };
 pub use filter::{Filter, Flow, Reply, Request, Response, UpstreamRequest};
 pub use gateway::{Config, Explainer, Gateway, RunError, Summary};

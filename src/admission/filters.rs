@@ -1,4 +1,4 @@
-use super::{Halt, authority};
+use super::{Rejection, authority};
 use crate::exchange::Exchange;
 use crate::filter::{Error, Filter, Flow, Reply, Request, Response, refuse_origin};
 use crate::snapshot::Route;
@@ -12,16 +12,16 @@ pub(crate) async fn filter(
     route: &Route,
     head: &mut RequestHeader,
     exchange: &mut Exchange,
-) -> Result<Option<Halt>, Error> {
+) -> Result<Option<Rejection>, Error> {
     let (before, after) =
         route.filters.split_at_checked(route.origin_check_at).unwrap_or((&route.filters, &[]));
-    if let Some(halt) = run(before, head, exchange).await? {
-        return Ok(Some(halt));
+    if let Some(rejection) = run(before, head, exchange).await? {
+        return Ok(Some(rejection));
     }
     if exchange.is_websocket
         && let Some(reply) = check_origin(route, head, exchange)
     {
-        return Ok(Some(Halt::answer(reply)));
+        return Ok(Some(Rejection::answer(reply)));
     }
     run(after, head, exchange).await
 }
@@ -30,11 +30,11 @@ async fn run(
     filters: &[Arc<dyn Filter>],
     head: &mut RequestHeader,
     exchange: &mut Exchange,
-) -> Result<Option<Halt>, Error> {
+) -> Result<Option<Rejection>, Error> {
     for filter in filters {
         let mut request = Request { head, exchange };
         if let Flow::Respond(reply) = filter.on_request(&mut request).await? {
-            return Ok(Some(Halt::answer(reply)));
+            return Ok(Some(Rejection::answer(reply)));
         }
     }
     Ok(None)

@@ -1,6 +1,6 @@
 //! What a message must be like, whatever it asks for.
 
-use super::{Halt, Known, Survey};
+use super::{Known, Rejection, Survey};
 use crate::filter::Reply;
 use crate::snapshot::{GlobalSettings, Limits, ManagedHeaders, Underscores, has_underscore};
 use http::header::{self, HeaderValue};
@@ -23,11 +23,11 @@ pub(crate) fn prepare(
     survey: &Survey,
     peer_is_trusted: bool,
     head: &mut RequestHeader,
-) -> Result<(), Halt> {
+) -> Result<(), Rejection> {
     check_limits(&global.limits, survey, head)?;
     // Over HTTP/1.1 the parser has taken the white space off.
     if survey.has_padded_value && head.version == Version::HTTP_2 {
-        return Err(Halt::bad_request(PADDED_VALUE));
+        return Err(Rejection::bad_request(PADDED_VALUE));
     }
     if survey.has_odd_name || global.managed_headers.has_odd() {
         drop_aliases(&global.managed_headers, head)?;
@@ -36,7 +36,7 @@ pub(crate) fn prepare(
         drop_forged(head);
     }
     if survey.has(Known::Via) && global.via.is_in(&head.headers) {
-        return Err(Halt::request(Reply::error(
+        return Err(Rejection::request(Reply::error(
             StatusCode::LOOP_DETECTED,
             "loop_detected",
             "the request has come through this gateway before: an upstream leads back to it",
@@ -46,11 +46,11 @@ pub(crate) fn prepare(
 }
 
 /// Removes the headers that CGI and its heirs would take for others.
-fn drop_aliases(managed: &ManagedHeaders, head: &mut RequestHeader) -> Result<(), Halt> {
+fn drop_aliases(managed: &ManagedHeaders, head: &mut RequestHeader) -> Result<(), Rejection> {
     if managed.underscores == Underscores::Reject
         && let Some(name) = head.headers.keys().find(|name| has_underscore(name))
     {
-        return Err(Halt::bad_request(&format!(
+        return Err(Rejection::bad_request(&format!(
             "the name of the header `{name}` holds an underscore (limits.underscore_headers)"
         )));
     }
@@ -68,10 +68,10 @@ fn drop_forged(head: &mut RequestHeader) {
 }
 
 /// Writes the host in its one spelling, in both places where a head can have it.
-fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Halt> {
+fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Rejection> {
     if let Some(authority) = head.uri.authority() {
         match host::canonical(authority.as_str()) {
-            None => return Err(Halt::bad_request("the request's authority is not a host")),
+            None => return Err(Rejection::bad_request("the request's authority is not a host")),
             Some(Cow::Borrowed(same)) if same.len() == authority.as_str().len() => {}
             Some(canonical) => {
                 let mut parts = head.uri.clone().into_parts();
@@ -85,15 +85,15 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Halt> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let Some(written) = hosts.next() else { return Ok(()) };
     if hosts.next().is_some() {
-        return Err(Halt::bad_request("there is more than one Host header"));
+        return Err(Rejection::bad_request("there is more than one Host header"));
     }
     let canonical = written.to_str().ok().and_then(host::canonical);
     let Some(canonical) = canonical else {
-        return Err(Halt::bad_request("the Host header is not a host"));
+        return Err(Rejection::bad_request("the Host header is not a host"));
     };
     if canonical.is_empty() {
         // RFC 9110, section 4.2.1: a URL without a host is none.
-        return Err(Halt::bad_request("the Host header is empty"));
+        return Err(Rejection::bad_request("the Host header is empty"));
     }
     // RFC 9113, section 8.3.1: `:authority` is what counts, and Host may say no other thing.
     if let Some(authority) = head.uri.authority().map(Authority::as_str)
@@ -101,12 +101,14 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Halt> {
     {
         let scheme = head.uri.scheme_str().unwrap_or("http");
         if !url::is_same_authority(scheme, authority, &canonical) {
-            return Err(Halt::bad_request("the Host header names another host than :authority"));
+            return Err(Rejection::bad_request(
+                "the Host header names another host than :authority",
+            ));
         }
         let authority = HeaderValue::try_from(authority).ok();
         return authority
             .and_then(|authority| head.insert_header(header::HOST, authority).ok())
-            .ok_or_else(|| Halt::bad_request("the request's authority is not a host"));
+            .ok_or_else(|| Rejection::bad_request("the request's authority is not a host"));
     }
     if canonical.len() == written.len() && matches!(canonical, Cow::Borrowed(_)) {
         return Ok(());
@@ -114,15 +116,15 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Halt> {
     match HeaderValue::try_from(canonical.as_ref()) {
         // What was a value with less in it, or other digits, is one.
         Ok(canonical) => drop(head.insert_header(header::HOST, canonical)),
-        Err(_) => return Err(Halt::bad_request("the Host header is not a host")),
+        Err(_) => return Err(Rejection::bad_request("the Host header is not a host")),
     }
     Ok(())
 }
 
-fn check_limits(limits: &Limits, survey: &Survey, head: &RequestHeader) -> Result<(), Halt> {
+fn check_limits(limits: &Limits, survey: &Survey, head: &RequestHeader) -> Result<(), Rejection> {
     let target = head.raw_path().len() as u64;
     if target > limits.uri_size {
-        return Err(Halt::request(Reply::error(
+        return Err(Rejection::request(Reply::error(
             StatusCode::URI_TOO_LONG,
             "uri_too_long",
             format!("path and query may have at most {} bytes", limits.uri_size),
@@ -130,15 +132,15 @@ fn check_limits(limits: &Limits, survey: &Survey, head: &RequestHeader) -> Resul
     }
     // Whoever reads another of them than this gateway judges by another page, or another method.
     if survey.has_twice(Known::Origin) {
-        return Err(Halt::bad_request("there is more than one Origin header"));
+        return Err(Rejection::bad_request("there is more than one Origin header"));
     }
     if survey.has_twice(Known::AskedMethod) {
-        return Err(Halt::bad_request(
+        return Err(Rejection::bad_request(
             "there is more than one Access-Control-Request-Method header",
         ));
     }
     if head.headers.len() > limits.header_count || survey.size as u64 > limits.header_size {
-        return Err(Halt::request(Reply::error(
+        return Err(Rejection::request(Reply::error(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "headers_too_large",
             format!(
@@ -153,12 +155,12 @@ fn check_limits(limits: &Limits, survey: &Survey, head: &RequestHeader) -> Resul
 /// What could be read in two ways, and thus be two requests to somebody.
 ///
 /// What the bytes of a head over HTTP/1 show, `raw_head` has judged before.
-pub(super) fn check(request: &RequestHeader, survey: &Survey) -> Result<(), Halt> {
+pub(super) fn check(request: &RequestHeader, survey: &Survey) -> Result<(), Rejection> {
     if request.version == Version::HTTP_2
         && request.uri.scheme().is_some_and(|scheme| !is_served(scheme))
     {
         // In absolute-form over HTTP/1.1 it is refused as well.
-        return Err(Halt::bad_request("the :scheme is neither http nor https"));
+        return Err(Rejection::bad_request("the :scheme is neither http nor https"));
     }
     if survey.has(Known::ContentLength) || survey.has(Known::TransferEncoding) {
         check_framing(request)?;
@@ -166,7 +168,7 @@ pub(super) fn check(request: &RequestHeader, survey: &Survey) -> Result<(), Halt
     // RFC 9110, section 10.1.1: HTTP/1.0 knows no expectations.
     let may_expect = survey.has(Known::Expect) && request.version != Version::HTTP_10;
     if may_expect && framing::expects_the_unknown(&request.headers) {
-        return Err(Halt::request(Reply::error(
+        return Err(Rejection::request(Reply::error(
             StatusCode::EXPECTATION_FAILED,
             "bad_request",
             "the only expectation that can be met is 100-continue",
@@ -174,7 +176,7 @@ pub(super) fn check(request: &RequestHeader, survey: &Survey) -> Result<(), Halt
     }
     if is_misspelt(&request.method) {
         let reason = format!("methods are case-sensitive, and `{}` is none", request.method);
-        return Err(Halt::bad_request(&reason));
+        return Err(Rejection::bad_request(&reason));
     }
     // RFC 9112, section 3.2: origin-form, or absolute-form of what is served here. RFC 9113, section 8.3.1: over
     // HTTP/2 `:path` is the former.
@@ -184,14 +186,14 @@ pub(super) fn check(request: &RequestHeader, survey: &Survey) -> Result<(), Halt
     if is_origin_form || is_absolute_form || is_about_gateway(request) {
         Ok(())
     } else {
-        Err(Halt::bad_request(&path::PathError::NotAbsolute.to_string()))
+        Err(Rejection::bad_request(&path::PathError::NotAbsolute.to_string()))
     }
 }
 
-fn check_framing(request: &RequestHeader) -> Result<(), Halt> {
+fn check_framing(request: &RequestHeader) -> Result<(), Rejection> {
     framing::check(&request.headers).map_err(|error| match error {
-        framing::FramingError::Length => Halt::bad_request(&error.to_string()),
-        framing::FramingError::Coding => Halt::request(Reply::error(
+        framing::FramingError::Length => Rejection::bad_request(&error.to_string()),
+        framing::FramingError::Coding => Rejection::request(Reply::error(
             StatusCode::NOT_IMPLEMENTED,
             "bad_request",
             error.to_string(),
@@ -240,16 +242,16 @@ fn is_misspelt(method: &Method) -> bool {
 }
 
 /// The host that is asked for (RFC 9110, section 7.2), of a head that has been prepared.
-pub(crate) fn authority(head: &RequestHeader) -> Result<&str, Halt> {
+pub(crate) fn authority(head: &RequestHeader) -> Result<&str, Rejection> {
     if let Some(authority) = head.uri.authority() {
         return Ok(authority.as_str());
     }
     match head.headers.get(header::HOST) {
         Some(value) => {
-            value.to_str().map_err(|_| Halt::bad_request("the Host header is not a host"))
+            value.to_str().map_err(|_| Rejection::bad_request("the Host header is not a host"))
         }
         None if head.version == Version::HTTP_10 => Ok(""),
         // RFC 9112, section 3.2: a server must refuse this.
-        None => Err(Halt::bad_request("the request has no Host header")),
+        None => Err(Rejection::bad_request("the request has no Host header")),
     }
 }

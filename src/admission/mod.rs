@@ -4,14 +4,14 @@
 
 mod caller;
 mod filters;
-mod halt;
 mod message;
+mod rejection;
 mod survey;
 
 pub(crate) use caller::caller;
 pub(crate) use filters::{filter, filter_back};
-pub(crate) use halt::{Halt, Why};
 pub(crate) use message::{PADDED_VALUE, authority, prepare};
+pub(crate) use rejection::{RejectReason, Rejection};
 pub(crate) use survey::{Known, Survey};
 
 use crate::exchange::{Exchange, ForwardedPath};
@@ -54,14 +54,14 @@ pub(crate) struct Target<'a> {
 }
 
 /// Whether a head is a WebSocket's by HTTP/2 (RFC 8441).
-pub(crate) fn extended_connect(head: &RequestHeader) -> Result<bool, Halt> {
+pub(crate) fn extended_connect(head: &RequestHeader) -> Result<bool, Rejection> {
     if head.method != Method::CONNECT {
         return Ok(false);
     }
     match head.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str) {
         Some("websocket") => Ok(true),
         // RFC 9220, section 3, says it for HTTP/3.
-        Some(_) => Err(Halt::request(Reply::error(
+        Some(_) => Err(Rejection::request(Reply::error(
             StatusCode::NOT_IMPLEMENTED,
             "unknown_protocol",
             "websocket is the only protocol that CONNECT opens here",
@@ -84,7 +84,7 @@ pub(crate) fn admit<'g>(
     snapshot: &'g Snapshot,
     arrival: &Arrival<'_>,
     exchange: &mut Exchange,
-) -> Result<&'g Arc<Route>, Halt> {
+) -> Result<&'g Arc<Route>, Rejection> {
     let target = enter(snapshot, arrival)?;
     exchange.is_websocket = arrival.is_websocket();
     let route = match target.route(snapshot)? {
@@ -102,33 +102,33 @@ pub(crate) fn admit<'g>(
 }
 
 /// What the request asks for, unless it goes no further whichever routes there are.
-fn enter<'a>(snapshot: &Snapshot, arrival: &Arrival<'a>) -> Result<Target<'a>, Halt> {
+fn enter<'a>(snapshot: &Snapshot, arrival: &Arrival<'a>) -> Result<Target<'a>, Rejection> {
     let head = arrival.head;
     if head.method == Method::TRACE || head.method == Method::CONNECT {
-        return Err(Halt::request(method_not_allowed(&passed_methods(snapshot, head))));
+        return Err(Rejection::request(method_not_allowed(&passed_methods(snapshot, head))));
     }
     message::check(head, arrival.survey)?;
     if let Some(answer) = acme_challenge(snapshot, head) {
-        return Err(Halt::answer(answer));
+        return Err(Rejection::answer(answer));
     }
     let authority = authority(head)?;
     if message::is_about_gateway(head) || message::is_final_here(head) {
-        return Err(Halt::answer(methods_of_gateway()));
+        return Err(Rejection::answer(methods_of_gateway()));
     }
-    if let Some(halt) = arrival.listener.and_then(|it| to_https(it, arrival, authority)) {
-        return Err(halt);
+    if let Some(rejection) = arrival.listener.and_then(|it| to_https(it, arrival, authority)) {
+        return Err(rejection);
     }
     Target::of(head, authority)
 }
 
 impl<'a> Target<'a> {
     /// Of a head and the host that it asks for.
-    pub(crate) fn of(head: &'a RequestHeader, authority: &'a str) -> Result<Self, Halt> {
+    pub(crate) fn of(head: &'a RequestHeader, authority: &'a str) -> Result<Self, Rejection> {
         if !head.raw_path_is_utf8() {
-            return Err(Halt::bad_request(&path::PathError::NotUtf8.to_string()));
+            return Err(Rejection::bad_request(&path::PathError::NotUtf8.to_string()));
         }
         let path = Spelling::read(head.uri.path())
-            .map_err(|error| Halt::bad_request(&error.to_string()))?;
+            .map_err(|error| Rejection::bad_request(&error.to_string()))?;
         // A preflight asks on behalf of a request that is yet to come: its route is that one's.
         let asked = is_preflight(head)
             .then(|| head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD))
@@ -156,7 +156,7 @@ impl<'a> Target<'a> {
         &self,
         snapshot: &Snapshot,
         route: &Arc<Route>,
-    ) -> Result<Option<Box<ForwardedPath>>, Halt> {
+    ) -> Result<Option<Box<ForwardedPath>>, Rejection> {
         let forwarded = self.path.forwarded(route.path).map_err(bad_path)?;
         for reading in self.path.readings(&forwarded) {
             let found = snapshot.table.find(&Query { path: &reading, ..self.query() });
@@ -165,7 +165,7 @@ impl<'a> Target<'a> {
                 Err(_) => Arc::ptr_eq(&snapshot.fallback, route),
             };
             if !is_same {
-                return Err(Halt::bad_request(&format!(
+                return Err(Rejection::bad_request(&format!(
                     "the path can be read as `{reading}`, which another route takes"
                 )));
             }
@@ -184,12 +184,14 @@ impl<'a> Target<'a> {
             Forwarded::Spelt(form) | Forwarded::Other(form) => form,
         };
         let Some(prefix) = path::length_of_prefix(path, prefix) else {
-            return Err(Halt::bad_request("the path spells the route's prefix in another way"));
+            return Err(Rejection::bad_request(
+                "the path spells the route's prefix in another way",
+            ));
         };
         if !replacement.is_empty() {
             let rest = path.get(prefix..).unwrap_or_default();
             if !path::stays_below(&format!("{replacement}{rest}"), replacement) {
-                return Err(Halt::bad_request(&format!(
+                return Err(Rejection::bad_request(&format!(
                     "behind `{replacement}`, which the route puts before it, the path can be read \
                      as one outside of that"
                 )));
@@ -204,12 +206,12 @@ impl<'a> Target<'a> {
     }
 
     /// The route that takes it, if one does.
-    fn route<'g>(&self, snapshot: &'g Snapshot) -> Result<Option<&'g Arc<Route>>, Halt> {
+    fn route<'g>(&self, snapshot: &'g Snapshot) -> Result<Option<&'g Arc<Route>>, Rejection> {
         match snapshot.table.find(&self.query()) {
             Ok(route) => Ok(Some(route)),
             Err(Miss::NotFound) => Ok(None),
             Err(Miss::MethodNotAllowed(allowed)) => {
-                Err(Halt::new(Why::Method, method_not_allowed(&allowed)))
+                Err(Rejection::new(RejectReason::Method, method_not_allowed(&allowed)))
             }
         }
     }
@@ -222,10 +224,10 @@ pub(crate) fn refuse(
     head: &RequestHeader,
     is_websocket: bool,
     is_extended: bool,
-) -> Option<Halt> {
+) -> Option<Rejection> {
     if route.pool.is_none() {
-        return Some(Halt::new(
-            Why::NoRoute,
+        return Some(Rejection::new(
+            RejectReason::NoRoute,
             Reply::error(
                 StatusCode::NOT_FOUND,
                 "no_route",
@@ -235,7 +237,7 @@ pub(crate) fn refuse(
     }
     if is_websocket {
         if route.websocket.is_none() {
-            return Some(Halt::answer(Reply::error(
+            return Some(Rejection::answer(Reply::error(
                 StatusCode::FORBIDDEN,
                 "websocket_off",
                 format!("WebSocket is switched off on the route `{}`", route.name),
@@ -246,14 +248,14 @@ pub(crate) fn refuse(
             true => handshake::check_version(&head.headers),
         };
         if let Err(error) = handshake {
-            return Some(Halt::bad_handshake(error));
+            return Some(Rejection::bad_handshake(error));
         }
     }
     let limit = route.max_body_size?;
     let length = head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
     let length: u64 = length.trim().parse().ok()?;
     (length > limit).then(|| {
-        Halt::request(Reply::error(
+        Rejection::request(Reply::error(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
             format!("the body may have at most {limit} bytes"),
@@ -270,7 +272,7 @@ fn acme_challenge(snapshot: &Snapshot, head: &RequestHeader) -> Option<Reply> {
 }
 
 /// The same URL by HTTPS, for who came without to a listener that asks for it.
-fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Option<Halt> {
+fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Option<Rejection> {
     let port = listener.redirect_to?;
     if arrival.scheme == "https" {
         return None;
@@ -278,7 +280,7 @@ fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Opti
     let host = host::without_port(authority);
     if host.is_empty() {
         let reason = "this is served by HTTPS only, and the request names no host to redirect to";
-        return Some(Halt::bad_request(reason));
+        return Some(Rejection::bad_request(reason));
     }
     let uri = &arrival.head.uri;
     let target = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
@@ -292,15 +294,15 @@ fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Opti
         "https_required",
         "this is served by HTTPS only",
     );
-    Some(Halt::new(Why::Https, reply.header(header::LOCATION, location)))
+    Some(Rejection::new(RejectReason::Https, reply.header(header::LOCATION, location)))
 }
 
 /// What is said of a path that is not passed on.
-fn bad_path(error: PathError) -> Halt {
+fn bad_path(error: PathError) -> Rejection {
     match error.setting() {
-        None => Halt::bad_request(&error.to_string()),
+        None => Rejection::bad_request(&error.to_string()),
         Some(setting) => {
-            Halt::bad_request(&format!("{error}; a route passes it on with `{setting}`"))
+            Rejection::bad_request(&format!("{error}; a route passes it on with `{setting}`"))
         }
     }
 }

@@ -3,7 +3,7 @@ use super::{FAILURE, USAGE};
 use clap::Args;
 use std::net::IpAddr;
 use std::process::ExitCode;
-use tidegate::{Asked, Config, Verdict};
+use tidegate::{Asked, Config, Decision};
 
 pub(super) const AFTER_HELP: &str = "\
 The gateway's own table and filters are asked; nothing is sent. Exit status: 0 when the request is
@@ -81,9 +81,9 @@ impl Explain {
             true => println!("{}", serde_json::to_string(&explanation).unwrap_or_default()),
             false => print!("{explanation}"),
         }
-        match explanation.verdict {
-            Verdict::NoRoute => Err(ExitCode::from(FAILURE)),
-            Verdict::Refused { .. } => Err(ExitCode::from(USAGE)),
+        match explanation.decision {
+            Decision::NoRoute => Err(ExitCode::from(FAILURE)),
+            Decision::Refused { .. } => Err(ExitCode::from(USAGE)),
             _ => Ok(()),
         }
     }

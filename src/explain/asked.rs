@@ -1,4 +1,4 @@
-use crate::admission::{Halt, Why};
+use crate::admission::{RejectReason, Rejection};
 use crate::filter::Reply;
 use bytes::BytesMut;
 use http::Method;
@@ -87,7 +87,7 @@ impl Asked {
     }
 
     /// Its head as the gateway's reader has it.
-    pub(super) async fn arrive(&self) -> Result<RequestHeader, Halt> {
+    pub(super) async fn arrive(&self) -> Result<RequestHeader, Rejection> {
         let mut session = HttpSession::new(Box::new(Cursor::new(Vec::new())));
         let mut raw = BytesMut::from(self.raw.as_slice());
         raw_head::judge(&mut raw).map_err(refused)?;
@@ -140,8 +140,8 @@ impl<'u> Url<'u> {
 }
 
 /// As the reader has it, which answers by itself.
-fn refused(fault: Fault) -> Halt {
-    Halt::new(Why::Request, Reply::error(fault.status, fault.code(), fault.reason))
+fn refused(fault: Fault) -> Rejection {
+    Rejection::new(RejectReason::Request, Reply::error(fault.status, fault.code(), fault.reason))
 }
 
 fn read(field: &str) -> Result<(HeaderName, HeaderValue), String> {

@@ -1,4 +1,4 @@
-use crate::admission::Halt;
+use crate::admission::Rejection;
 use crate::filter::is_preflight;
 use http::header::{self, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -19,8 +19,12 @@ pub(super) fn of_response(request: &RequestHeader, response: &ResponseHeader) ->
 }
 
 /// The same of a WebSocket's handshake, to which browsers do not apply it: the gateway does.
-pub(super) fn of_handshake(request: &RequestHeader, halt: Option<&Halt>) -> Option<String> {
+pub(super) fn of_handshake(
+    request: &RequestHeader,
+    rejection: Option<&Rejection>,
+) -> Option<String> {
     request.headers.get(header::ORIGIN)?;
-    let is_refused = halt.is_some_and(|halt| halt.reply.is_error("origin_not_allowed"));
+    let is_refused =
+        rejection.is_some_and(|rejection| rejection.reply.is_error("origin_not_allowed"));
     Some(if is_refused { "refused" } else { "allowed" }.to_owned())
 }

@@ -1,13 +1,14 @@
 //! What would become of a request, and why: the gateway's own table, filters and rules of admission
 //! are asked, nobody else.
 
+mod admission_outcome;
 mod asked;
 mod change;
 mod cors;
 mod difference;
 #[cfg(test)]
 mod edits;
-mod fate;
+mod explanation;
 #[cfg(test)]
 mod fingerprints_hold;
 mod outline;
@@ -17,21 +18,20 @@ mod review;
 mod settings;
 mod table;
 mod tests;
-mod told;
 mod traffic;
 mod written;
 
+pub(crate) use admission_outcome::AdmissionOutcome;
 pub use asked::Asked;
 pub use change::Change;
 pub use difference::Difference;
-pub(crate) use fate::Fate;
+pub use explanation::{Candidate, Decision, Explanation, ForwardPlan, SubstituteReply};
 pub(crate) use outline::{Outline, conditions, facts};
 pub(crate) use review::review;
 pub(crate) use tests::verify;
-pub use told::{Candidate, Explanation, Instead, Verdict, Way};
 pub use traffic::Moved;
 
-use crate::admission::{self, Arrival, Halt, Survey, caller, filter, filter_back};
+use crate::admission::{self, Arrival, Rejection, Survey, caller, filter, filter_back};
 use crate::exchange::Exchange;
 use crate::filter::Reply;
 use crate::snapshot::{Listener, Route, Snapshot, When, split};
@@ -47,7 +47,7 @@ use tidegate_http::host::without_port;
 pub(crate) async fn explain(snapshot: &Snapshot, asked: &Asked) -> Explanation {
     let mut came = match asked.arrive().await {
         Ok(came) => came,
-        Err(halt) => return Explanation::malformed(asked, &halt),
+        Err(rejection) => return Explanation::malformed(asked, &rejection),
     };
     let survey = Survey::of(&came.headers);
     let is_trusted = asked.client.is_some_and(|client| snapshot.global.trusts(client));
@@ -63,23 +63,24 @@ pub(crate) async fn explain(snapshot: &Snapshot, asked: &Asked) -> Explanation {
     let admitted = prepared.and_then(|()| admission::admit(snapshot, &arrival, &mut exchange));
     let is_admitted = admitted.is_ok();
     let mut head = came.clone();
-    let (route, halt) = match admitted {
-        Err(halt) => (&snapshot.fallback, Some(halt)),
+    let (route, rejection) = match admitted {
+        Err(rejection) => (&snapshot.fallback, Some(rejection)),
         Ok(route) => {
-            let halt = match filter(route, &mut head, &mut exchange).await {
-                Ok(halt) => halt,
+            let rejection = match filter(route, &mut head, &mut exchange).await {
+                Ok(rejection) => rejection,
                 Err(error) => Some(failed(&error.to_string())),
             };
             let refused = || admission::refuse(route, &head, exchange.is_websocket, false);
-            (route, halt.or_else(refused))
+            (route, rejection.or_else(refused))
         }
     };
-    let halt = halt.as_ref();
+    let rejection = rejection.as_ref();
     let pool = pool(route, &head, &exchange);
-    let fate = Fate { route, pool, exchange: &exchange, head: &head, is_admitted, halt };
-    let mut explanation = fate.tell(snapshot, &came);
-    if let Some(response) = response(route, &head, &mut exchange, halt).await {
-        explanation.hear(&came, &response);
+    let outcome =
+        AdmissionOutcome { route, pool, exchange: &exchange, head: &head, is_admitted, rejection };
+    let mut explanation = outcome.describe(snapshot, &came);
+    if let Some(response) = response(route, &head, &mut exchange, rejection).await {
+        explanation.add_response(&came, &response);
     }
     explanation
 }
@@ -98,7 +99,7 @@ fn exchange(
     exchange.client_address = caller.address;
     exchange.scheme = caller.scheme;
     exchange.forwarded_host = caller.forwarded_host;
-    exchange.is_rehearsal = true;
+    exchange.is_dry_run = true;
     exchange.tls = asked.is_https.then(|| Arc::new(handshake(head)));
     exchange
 }
@@ -120,9 +121,9 @@ fn listener(snapshot: &Snapshot, port: u16) -> Option<&Listener> {
     snapshot.listeners.iter().find(|it| is_there(&it.address)).map(|it| &**it)
 }
 
-fn failed(reason: &str) -> Halt {
+fn failed(reason: &str) -> Rejection {
     let reason = format!("a filter failed: {reason}");
-    Halt::answer(Reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", reason))
+    Rejection::answer(Reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", reason))
 }
 
 /// The upstream that the request goes to. Of a client that is not known, no lot can be drawn: it is
@@ -145,17 +146,17 @@ async fn response(
     route: &Route,
     request: &RequestHeader,
     exchange: &mut Exchange,
-    halt: Option<&Halt>,
+    rejection: Option<&Rejection>,
 ) -> Option<ResponseHeader> {
     request.headers.get(header::ORIGIN)?;
-    let status = halt.map_or(StatusCode::OK, |halt| halt.reply.status);
+    let status = rejection.map_or(StatusCode::OK, |rejection| rejection.reply.status);
     let mut response = ResponseHeader::build(status, None).ok()?;
-    match halt {
+    match rejection {
         None => {
             response.insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, cors::UPSTREAMS).ok()?;
         }
-        Some(halt) => {
-            for (name, value) in &halt.reply.headers {
+        Some(rejection) => {
+            for (name, value) in &rejection.reply.headers {
                 response.append_header(name.clone(), value.clone()).ok()?;
             }
         }

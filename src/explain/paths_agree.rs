@@ -1,6 +1,6 @@
 //! Routing, explanations and guards agree about every path, whatever form routes pass on.
 
-use super::{Asked, Verdict};
+use super::{Asked, Decision};
 use crate::gateway::{Config, Explainer};
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -101,8 +101,8 @@ proptest! {
         let asked = asked.expect("a URL");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let told = runtime.block_on(explainer.explain(&asked));
-        match &told.verdict {
-            Verdict::Forwarded(way) => {
+        match &told.decision {
+            Decision::Forwarded(way) => {
                 // The upstream gets what the gateway has matched: `/new` for what begins with `/a`.
                 let (is_new, rest) = match way.target.strip_prefix("/new") {
                     Some(rest) if way.route == "a" => (true, rest),
@@ -126,17 +126,17 @@ proptest! {
                     prop_assert_eq!(rest, path.get(if is_new { spelt } else { 0 }..).unwrap_or_default());
                 }
             }
-            Verdict::Answered { status, route, .. } => {
+            Decision::Answered { status, route, .. } => {
                 prop_assert_eq!(*status, 403);
                 prop_assert!(matches!(route.as_str(), "guard" | "below" | "exact"), "{route}");
             }
-            Verdict::Refused { status, .. } => prop_assert_eq!(*status, 400),
+            Decision::Refused { status, .. } => prop_assert_eq!(*status, 400),
             other => prop_assert!(false, "{other:?}"),
         }
         // A path without anything that can be read in several ways is never refused.
         let is_plain = !path.replace("%67", "g").contains(['%', ';', '\\']);
         if is_plain && (*slashes, *dots) == ("merge", "resolve") {
-            let is_refused = matches!(told.verdict, Verdict::Refused { .. });
+            let is_refused = matches!(told.decision, Decision::Refused { .. });
             prop_assert!(!is_refused, "{told}");
         }
     }

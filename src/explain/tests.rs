@@ -1,4 +1,4 @@
-use super::{Asked, Explanation, Verdict, explain};
+use super::{Asked, Decision, Explanation, explain};
 use crate::snapshot::Snapshot;
 use tidegate_config::{self as config, Problems, Sources, Span, Test};
 
@@ -67,8 +67,8 @@ fn compare(
     problems: &mut Problems,
 ) {
     let expect = &test.expect;
-    let way = match &told.verdict {
-        Verdict::Forwarded(way) => Some(way),
+    let way = match &told.decision {
+        Decision::Forwarded(way) => Some(way),
         _ => None,
     };
     let or_none = |found: Option<&str>| found.unwrap_or("none").to_owned();

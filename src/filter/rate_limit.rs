@@ -25,7 +25,7 @@ impl Filter for RateLimitFilter {
     }
 
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
-        if request.exchange().is_rehearsal() {
+        if request.exchange().is_dry_run() {
             return Ok(Flow::Continue);
         }
         for limit in &self.limits {

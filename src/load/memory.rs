@@ -50,7 +50,8 @@ pub(crate) async fn watch(
             refuses = evicted.is_none() && !evictor.is_releasing();
             if let Some(evicted) = evicted {
                 pace.restart(used);
-                let level = if overload.evictions.ring() { Level::Warn } else { Level::Debug };
+                let level =
+                    if overload.evictions.should_log() { Level::Warn } else { Level::Debug };
                 log::log!(
                     level,
                     "{} of memory are used, {} may be (limits.memory): the gateway ends what {} \

@@ -1,6 +1,6 @@
 use super::{Client, InFlight, RequestPermit};
 use crate::snapshot::Limits;
-use crate::telemetry::Alarm;
+use crate::telemetry::RateLimitedLog;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,15 +11,15 @@ pub(crate) struct Overload {
     connections: usize,
     is_short_of_memory: AtomicBool,
     /// Requests refused because of `limits.requests`.
-    pub requests: Alarm,
+    pub requests: RateLimitedLog,
     /// Requests refused because of `limits.requests_per_client`.
-    pub requests_per_client: Alarm,
+    pub requests_per_client: RateLimitedLog,
     /// Requests refused because of `limits.memory`.
-    pub memory: Alarm,
+    pub memory: RateLimitedLog,
     /// Clients evicted because of `limits.memory`.
-    pub evictions: Alarm,
+    pub evictions: RateLimitedLog,
     /// Requests refused for there was no file for a connection to their upstream.
-    pub files: Alarm,
+    pub files: RateLimitedLog,
 }
 
 impl Overload {
@@ -28,11 +28,11 @@ impl Overload {
         Self {
             connections,
             is_short_of_memory: AtomicBool::new(false),
-            requests: Alarm::default(),
-            requests_per_client: Alarm::default(),
-            memory: Alarm::default(),
-            evictions: Alarm::default(),
-            files: Alarm::default(),
+            requests: RateLimitedLog::default(),
+            requests_per_client: RateLimitedLog::default(),
+            memory: RateLimitedLog::default(),
+            evictions: RateLimitedLog::default(),
+            files: RateLimitedLog::default(),
         }
     }
 
@@ -43,7 +43,7 @@ impl Overload {
 
     /// There was no file for a connection to an upstream.
     pub(crate) fn out_of_files(&self) {
-        if self.files.ring() {
+        if self.files.should_log() {
             log::warn!(
                 "the process may open no more files, and thus no more connections to upstreams: \
                  requests that need one are answered 503"
@@ -55,14 +55,14 @@ impl Overload {
     pub(crate) fn refuses(&self, in_flight: &InFlight, limits: &Limits) -> bool {
         if self.is_short_of_memory.load(Ordering::Relaxed) {
             // Who watches the memory has told it.
-            self.memory.ring();
+            self.memory.should_log();
             return true;
         }
         let most = self.most_requests(limits);
         if in_flight.requests() <= most {
             return false;
         }
-        if self.requests.ring() {
+        if self.requests.should_log() {
             log::warn!(
                 "{most} requests are under way, as many as may be (limits.requests): what comes \
                  beyond is answered 503"
@@ -74,7 +74,7 @@ impl Overload {
     /// Whether a client's requests are refused, for it is evicted.
     pub(crate) fn refuses_client(&self, client: &Client) -> bool {
         if client.is_evicted() {
-            self.memory.ring();
+            self.memory.should_log();
             return true;
         }
         false
@@ -90,7 +90,7 @@ impl Overload {
         let most = most.max(1);
         let address = client.address();
         let permit = client.request(most);
-        if permit.is_none() && self.requests_per_client.ring() {
+        if permit.is_none() && self.requests_per_client.should_log() {
             log::warn!(
                 "{address} has {most} requests in flight, as many as one client may \
                  (limits.requests_per_client): more of its requests are answered 429"

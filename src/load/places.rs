@@ -1,6 +1,6 @@
 use super::{Client, Clients};
 use crate::snapshot::GlobalSettings;
-use crate::telemetry::Alarm;
+use crate::telemetry::RateLimitedLog;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,11 +20,11 @@ pub(crate) struct Places {
     taken: AtomicUsize,
     clients: Arc<Clients>,
     /// Connections refused for there are too many.
-    pub full: Alarm,
+    pub full: RateLimitedLog,
     /// Connections refused for there are too many at their listener.
-    pub full_of_listener: Alarm,
+    pub full_of_listener: RateLimitedLog,
     /// Connections refused for their client has too many.
-    pub full_of_client: Alarm,
+    pub full_of_client: RateLimitedLog,
 }
 
 /// The connections at one listener.
@@ -75,9 +75,9 @@ impl Places {
             most,
             taken: AtomicUsize::new(0),
             clients: Arc::default(),
-            full: Alarm::default(),
-            full_of_listener: Alarm::default(),
-            full_of_client: Alarm::default(),
+            full: RateLimitedLog::default(),
+            full_of_listener: RateLimitedLog::default(),
+            full_of_client: RateLimitedLog::default(),
         }
     }
 
@@ -106,7 +106,7 @@ impl Places {
         let most_there = most_there.unwrap_or(usize::MAX);
         if door.taken.fetch_add(1, Ordering::Relaxed) >= most_there {
             door.taken.fetch_sub(1, Ordering::Relaxed);
-            if self.full_of_listener.ring() {
+            if self.full_of_listener.should_log() {
                 log::warn!(
                     "{most_there} connections are held at {}, as many as may be \
                      (listeners[].connections): what comes beyond is refused",
@@ -148,7 +148,7 @@ impl Places {
             return Ok(());
         }
         self.taken.fetch_sub(1, Ordering::Relaxed);
-        if self.full.ring() {
+        if self.full.should_log() {
             log::warn!(
                 "{most} connections are held, as many as may be (limits.connections, and the \
                  files that the process may open): what comes beyond is refused"
@@ -172,7 +172,7 @@ impl Place {
         let client = places.clients.find(address);
         let most = global.limits.connections_per_client.unwrap_or_else(|| places.most(global) / 2);
         if !client.add_connection(most.max(1)) {
-            if places.full_of_client.ring() {
+            if places.full_of_client.should_log() {
                 log::warn!(
                     "{} has {most} connections, as many as one client may \
                      (limits.connections_per_client): more of its are refused",

@@ -2,7 +2,7 @@
 //! `crate::admission` judges by the head.
 
 use super::{Context, Proxy, begun, explained, failure, tracing};
-use crate::admission::{self, Arrival, Halt, Known, PADDED_VALUE, Survey, caller};
+use crate::admission::{self, Arrival, Known, PADDED_VALUE, Rejection, Survey, caller};
 use crate::snapshot::{GlobalSettings, Snapshot};
 use crate::tls::TlsInfo;
 use bytes::Bytes;
@@ -18,7 +18,11 @@ use tidegate_http::{framing, request_id};
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Names the request and finds its route. The configuration is looked at here and once.
-pub(super) fn admit(proxy: &Proxy, session: &mut Session, ctx: &mut Context) -> Result<(), Halt> {
+pub(super) fn admit(
+    proxy: &Proxy,
+    session: &mut Session,
+    ctx: &mut Context,
+) -> Result<(), Rejection> {
     let snapshot = proxy.current.load();
     let joined = match session.req_header().version {
         Version::HTTP_2 => join_cookies(session.req_header_mut()),
@@ -44,7 +48,7 @@ fn look(
     survey: &Survey,
     session: &mut Session,
     ctx: &mut Context,
-) -> Result<(), Halt> {
+) -> Result<(), Rejection> {
     identify(&snapshot.global, session, ctx);
     if let Some(tracing) = &snapshot.global.tracing {
         tracing::begin(tracing, session, ctx);
@@ -56,7 +60,7 @@ fn look(
     }
     if proxy.overload.refuses(&proxy.in_flight, &snapshot.global.limits) {
         ctx.no_longer_counts();
-        return Err(Halt::answer(failure::overloaded()));
+        return Err(Rejection::answer(failure::overloaded()));
     }
     count_client(proxy, &snapshot.global, ctx)?;
     let listener = snapshot.listener(&proxy.listener);
@@ -80,12 +84,12 @@ fn look(
 
 /// Makes one header of the pieces that a client of HTTP/2 may cut its cookies into (RFC 9113,
 /// section 8.2.3). It is done before anything reads them, so that all see what the upstream does.
-fn join_cookies(head: &mut RequestHeader) -> Result<(), Halt> {
+fn join_cookies(head: &mut RequestHeader) -> Result<(), Rejection> {
     let mut pieces = head.headers.get_all(header::COOKIE).iter();
     let (Some(first), Some(_)) = (pieces.next(), pieces.next()) else { return Ok(()) };
     // Inside the joined value nobody would see the white space.
     if head.headers.get_all(header::COOKIE).iter().any(is_padded) {
-        return Err(Halt::bad_request(PADDED_VALUE));
+        return Err(Rejection::bad_request(PADDED_VALUE));
     }
     let mut joined = first.as_bytes().to_vec();
     for piece in head.headers.get_all(header::COOKIE).iter().skip(1) {
@@ -95,11 +99,15 @@ fn join_cookies(head: &mut RequestHeader) -> Result<(), Halt> {
     HeaderValue::from_maybe_shared(Bytes::from(joined))
         .ok()
         .and_then(|joined| head.insert_header(header::COOKIE, joined).ok())
-        .ok_or_else(|| Halt::bad_request("the cookie headers are malformed"))
+        .ok_or_else(|| Rejection::bad_request("the cookie headers are malformed"))
 }
 
 /// Counts the request among those of its client.
-fn count_client(proxy: &Proxy, global: &GlobalSettings, ctx: &mut Context) -> Result<(), Halt> {
+fn count_client(
+    proxy: &Proxy,
+    global: &GlobalSettings,
+    ctx: &mut Context,
+) -> Result<(), Rejection> {
     let client = match ctx.exchange.client_address {
         // A proxy that speaks for itself, or does not say for whom.
         Some(address) if ctx.peer_is_trusted && global.trusts(address) => None,
@@ -110,7 +118,7 @@ fn count_client(proxy: &Proxy, global: &GlobalSettings, ctx: &mut Context) -> Re
     let Some(client) = client else { return Ok(()) };
     if proxy.overload.refuses_client(&client) {
         ctx.no_longer_counts();
-        return Err(Halt::answer(failure::overloaded()));
+        return Err(Rejection::answer(failure::overloaded()));
     }
     ctx.request_permit = proxy.overload.request_of(client, &global.limits);
     match &ctx.request_permit {
@@ -122,13 +130,13 @@ fn count_client(proxy: &Proxy, global: &GlobalSettings, ctx: &mut Context) -> Re
         }
         None => {
             ctx.no_longer_counts();
-            Err(Halt::answer(failure::too_many_requests()))
+            Err(Rejection::answer(failure::too_many_requests()))
         }
     }
 }
 
 /// What is refused after the filters have seen it.
-pub(super) fn refuse(session: &Session, ctx: &Context) -> Option<Halt> {
+pub(super) fn refuse(session: &Session, ctx: &Context) -> Option<Rejection> {
     let is_websocket = ctx.exchange.is_websocket;
     admission::refuse(&ctx.route, session.req_header(), is_websocket, ctx.bridge.is_some())
 }
@@ -158,13 +166,14 @@ fn identify(global: &GlobalSettings, session: &Session, ctx: &mut Context) {
 }
 
 /// Whether the connection ends with this request: what follows it is not to be trusted.
-fn is_last(session: &Session, survey: &Survey, halt: Option<&Halt>) -> bool {
-    let is_doubtful = |halt: &Halt| {
+fn is_last(session: &Session, survey: &Survey, rejection: Option<&Rejection>) -> bool {
+    let is_doubtful = |rejection: &Rejection| {
         matches!(
-            halt.reply.status,
+            rejection.reply.status,
             StatusCode::BAD_REQUEST | StatusCode::EXPECTATION_FAILED | StatusCode::NOT_IMPLEMENTED
         )
     };
     let may_say = survey.has(Known::Connection) || survey.has(Known::TransferEncoding);
-    halt.is_some_and(is_doubtful) || (may_say && framing::is_last(&session.req_header().headers))
+    rejection.is_some_and(is_doubtful)
+        || (may_say && framing::is_last(&session.req_header().headers))
 }

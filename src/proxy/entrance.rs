@@ -1,7 +1,7 @@
 //! Whether there is room for a WebSocket session.
 
 use super::{Context, begun};
-use crate::admission::Halt;
+use crate::admission::Rejection;
 use crate::filter::Reply;
 use crate::load::{Full as LimitReached, Places};
 use crate::shared::Entry;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 const POLICY_VIOLATION: u16 = 1008;
 
 /// Counts a WebSocket over HTTP/2 as a connection: it needs a file for its upstream as one does.
-pub(super) fn claim_connection(places: &Arc<Places>, ctx: &mut Context) -> Option<Halt> {
+pub(super) fn claim_connection(places: &Arc<Places>, ctx: &mut Context) -> Option<Rejection> {
     ctx.bridge.as_ref()?;
     let global = &ctx.route.global;
     let (status, message) = match places.take_for_session(global, ctx.exchange.client_address) {
@@ -36,11 +36,15 @@ pub(super) fn claim_connection(places: &Arc<Places>, ctx: &mut Context) -> Optio
         ),
     };
     let reply = Reply::error(status, "too_many_connections", message);
-    Some(Halt::answer(reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"))))
+    Some(Rejection::answer(reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"))))
 }
 
 /// Takes a handshake into the registry of sessions, unless it can't become one.
-pub(super) fn enter(registry: &Registry, session: &Session, ctx: &mut Context) -> Option<Halt> {
+pub(super) fn enter(
+    registry: &Registry,
+    session: &Session,
+    ctx: &mut Context,
+) -> Option<Rejection> {
     if !ctx.exchange.is_websocket {
         return None;
     }
@@ -52,7 +56,7 @@ pub(super) fn enter(registry: &Registry, session: &Session, ctx: &mut Context) -
             "the gateway is draining: it takes no new WebSockets; another one will",
         );
         let reply = reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        return Some(Halt::answer(reply));
+        return Some(Rejection::answer(reply));
     }
     let head = session.req_header();
     let identity = Identity {
@@ -72,7 +76,7 @@ pub(super) fn enter(registry: &Registry, session: &Session, ctx: &mut Context) -
             ctx.tunnel = Some(permit);
             None
         }
-        Err(exceeded) => Some(Halt::answer(too_many(exceeded))),
+        Err(exceeded) => Some(Rejection::answer(too_many(exceeded))),
     }
 }
 

@@ -2,8 +2,8 @@
 //! endpoint's token.
 
 use super::Context;
-use crate::admission::Halt;
-use crate::explain::{Explanation, Fate, Instead, Verdict};
+use crate::admission::Rejection;
+use crate::explain::{AdmissionOutcome, Decision, Explanation, SubstituteReply};
 use crate::filter::Reply;
 use crate::snapshot::Snapshot;
 use http::header::{HeaderName, HeaderValue};
@@ -44,17 +44,22 @@ pub(super) fn begin(snapshot: &Arc<Snapshot>, session: &mut Session, ctx: &mut C
 }
 
 /// Notes what has become of the request, so far as that is settled before an upstream is asked.
-pub(super) fn tell(session: &Session, ctx: &mut Context, is_admitted: bool, halt: Option<&Halt>) {
+pub(super) fn tell(
+    session: &Session,
+    ctx: &mut Context,
+    is_admitted: bool,
+    rejection: Option<&Rejection>,
+) {
     let Some(mut explaining) = ctx.explaining.take() else { return };
-    let fate = Fate {
+    let outcome = AdmissionOutcome {
         route: &ctx.route,
         pool: ctx.pool(),
         exchange: &ctx.exchange,
         head: session.req_header(),
         is_admitted,
-        halt,
+        rejection,
     };
-    explaining.explanation = Some(fate.tell(&explaining.snapshot, &explaining.head));
+    explaining.explanation = Some(outcome.describe(&explaining.snapshot, &explaining.head));
     ctx.explaining = Some(explaining);
 }
 
@@ -63,7 +68,8 @@ impl Explaining {
     pub(super) fn failed(&mut self, reply: &Reply) {
         if let Some(explanation) = &mut self.explanation {
             let reason = reply.reason().unwrap_or_default().to_owned();
-            explanation.instead = Some(Instead { status: reply.status.as_u16(), reason });
+            explanation.substitute_reply =
+                Some(SubstituteReply { status: reply.status.as_u16(), reason });
         }
     }
 
@@ -71,7 +77,7 @@ impl Explaining {
     pub(super) fn write(&self, response: &mut ResponseHeader) -> Result<()> {
         let Some(explanation) = &self.explanation else { return Ok(()) };
         let mut explanation = explanation.clone();
-        explanation.hear(&self.head, response);
+        explanation.add_response(&self.head, response);
         // What is long is told without those who merely came close, and without settings.
         let mut told = serde_json::to_string(&explanation).unwrap_or_default();
         if told.len() > MAX {
@@ -80,7 +86,7 @@ impl Explaining {
         }
         if told.len() > MAX {
             explanation.filters.clear();
-            if let Verdict::Forwarded(way) = &mut explanation.verdict {
+            if let Decision::Forwarded(way) = &mut explanation.decision {
                 way.settings.clear();
             }
             told = serde_json::to_string(&explanation).unwrap_or_default();

@@ -23,7 +23,7 @@ mod upload;
 
 pub(crate) use reply::wants_html;
 
-use crate::admission::{Halt, filter, filter_back};
+use crate::admission::{Rejection, filter, filter_back};
 use crate::cache::Cache;
 use crate::load::{InFlight, Overload, Places};
 use crate::snapshot::{CurrentSnapshot, split};
@@ -84,37 +84,37 @@ impl ProxyHttp for Proxy {
         compression::arm(session, ctx);
         grpc_web::translate(session, ctx);
         let is_admitted = admitted.is_ok();
-        let halt = match admitted {
+        let rejection = match admitted {
             Ok(()) => {
-                let halt = filter_request(session, ctx).await;
+                let rejection = filter_request(session, ctx).await;
                 if !ctx.route.splits.is_empty() {
                     let headers = &session.req_header().headers;
                     ctx.elsewhere = split(&ctx.route.splits, headers, &ctx.exchange).cloned();
                 }
-                if halt.is_some() {
-                    halt
+                if rejection.is_some() {
+                    rejection
                 } else {
-                    let halt = admission::refuse(session, ctx)
+                    let rejection = admission::refuse(session, ctx)
                         .or_else(|| entrance::claim_connection(&self.places, ctx))
                         .or_else(|| entrance::enter(&self.sessions, session, ctx));
-                    ctx.is_intended |= halt.is_some();
-                    halt
+                    ctx.is_intended |= rejection.is_some();
+                    rejection
                 }
             }
-            Err(halt) => {
+            Err(rejection) => {
                 // Malformed, or too much: whoever sends it gets it whatever the configuration says.
                 ctx.is_intended = true;
-                ctx.error = halt.fault().map(str::to_owned);
-                Some(halt)
+                ctx.error = rejection.fault().map(str::to_owned);
+                Some(rejection)
             }
         };
-        explained::tell(session, ctx, is_admitted, halt.as_ref());
-        match halt {
+        explained::tell(session, ctx, is_admitted, rejection.as_ref());
+        match rejection {
             None => {
                 upload::begin(session, ctx);
                 Ok(false)
             }
-            Some(halt) => reply::send(session, ctx, halt.reply).await.map(|()| true),
+            Some(rejection) => reply::send(session, ctx, rejection.reply).await.map(|()| true),
         }
     }
 
@@ -418,14 +418,14 @@ impl ProxyHttp for Proxy {
 }
 
 /// What the route's filters say of the request.
-async fn filter_request(session: &mut Session, ctx: &mut Context) -> Option<Halt> {
+async fn filter_request(session: &mut Session, ctx: &mut Context) -> Option<Rejection> {
     let route = Arc::clone(&ctx.route);
     match filter(&route, session.req_header_mut(), &mut ctx.exchange).await {
-        Ok(halt) => {
-            ctx.is_intended |= halt.is_some();
-            halt
+        Ok(rejection) => {
+            ctx.is_intended |= rejection.is_some();
+            rejection
         }
-        Err(error) => Some(Halt::answer(failure::of_filter(ctx, &*error))),
+        Err(error) => Some(Rejection::answer(failure::of_filter(ctx, &*error))),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::apply::{Force, Occasion, files};
 use super::guard::BEAT;
-use super::rest::{Rest, Stamps};
+use super::rest::{FileFingerprints, Rest};
 use crate::background::{self, Panicked};
 use crate::history::{Cause, Files, Order};
-use crate::snapshot::Stamp;
+use crate::snapshot::FileFingerprint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub(super) struct Watch {
     warned: Instant,
 }
 
-type Looking = JoinHandle<Result<Stamps, Panicked>>;
+type Looking = JoinHandle<Result<FileFingerprints, Panicked>>;
 
 /// The clocks of the task.
 struct Clocks {
@@ -151,7 +151,7 @@ impl Watch {
     }
 
     /// Reads and applies what was edited, once it is at rest.
-    async fn look(&mut self, seen: Stamps) {
+    async fn look(&mut self, seen: FileFingerprints) {
         if !self.rest.look(&seen) {
             return;
         }
@@ -178,7 +178,7 @@ impl Watch {
     /// Reads the files again and applies them, edited or not.
     async fn reload(&mut self) -> Result<String, String> {
         // First, for what is written while they are read is another edit.
-        let mut seen = Stamps::default();
+        let mut seen = FileFingerprints::default();
         if let Ok(Ok(Ok(stamps))) = timeout(MAX_READ, self.stamps()).await {
             seen.clone_from(&stamps);
             self.rest.read(stamps);
@@ -192,14 +192,14 @@ impl Watch {
     }
 
     /// Whether a file that the configuration in force names, such as a certificate, is another one.
-    fn beside_changed(&self, seen: &Stamps) -> bool {
+    fn beside_changed(&self, seen: &FileFingerprints) -> bool {
         let current = self.force.current.full();
         current.files.iter().any(|(path, stamp)| seen.get(path).is_some_and(|it| it != stamp))
     }
 
     /// Reads the changed files beside a configuration that is in force while its own file says something
     /// else: what is there was refused, or left by a rollback.
-    async fn apply_beside(&mut self, seen: &Stamps) {
+    async fn apply_beside(&mut self, seen: &FileFingerprints) {
         let is_other = !self.problems.is_empty()
             || texts(&files(&self.sources)) != texts(&files(&self.force.read.sources));
         if is_other && self.beside_changed(seen) {
@@ -267,13 +267,13 @@ impl Watch {
         tokio::spawn(background::blocking("watch", move || {
             let mut paths: BTreeSet<PathBuf> = sources.watched();
             paths.extend(current.files.keys().cloned());
-            paths.into_iter().map(|path| (path.clone(), Stamp::of(&path))).collect()
+            paths.into_iter().map(|path| (path.clone(), FileFingerprint::of(&path))).collect()
         }))
     }
 }
 
 /// What a look has seen; never, while there is none.
-async fn ended(looking: &mut Option<Looking>) -> Option<Stamps> {
+async fn ended(looking: &mut Option<Looking>) -> Option<FileFingerprints> {
     match looking {
         Some(looking) => looking.await.ok()?.ok(),
         None => std::future::pending().await,

@@ -1,6 +1,6 @@
 //! When a change of files is read: once they are at rest, or have not been for too long.
 
-use crate::snapshot::Stamp;
+use crate::snapshot::FileFingerprint;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use tokio::time::Instant;
 const MAX_UNREST: Duration = Duration::from_secs(2);
 
 /// Files, and what tells their versions from one another; `None` for those that are missing.
-pub(super) type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
+pub(super) type FileFingerprints = BTreeMap<PathBuf, Option<FileFingerprint>>;
 
 /// What the last looks at the files have seen.
 #[derive(Default)]
 pub(super) struct Rest {
-    applied: Stamps,
-    seen: Stamps,
+    applied: FileFingerprints,
+    seen: FileFingerprints,
     /// Since when they differ from what was applied.
     changed: Option<Instant>,
 }
@@ -24,7 +24,7 @@ pub(super) struct Rest {
 impl Rest {
     /// Whether what is there now is to be read. An edit is read once two looks in a row saw the
     /// same, for a file that is being written must not be applied by half.
-    pub(super) fn look(&mut self, now: &Stamps) -> bool {
+    pub(super) fn look(&mut self, now: &FileFingerprints) -> bool {
         let is_quiet = *now == self.seen;
         self.seen.clone_from(now);
         if *now == self.applied {
@@ -36,7 +36,7 @@ impl Rest {
     }
 
     /// These were read, good or not.
-    pub(super) fn read(&mut self, now: Stamps) {
+    pub(super) fn read(&mut self, now: FileFingerprints) {
         self.applied = now;
         self.changed = None;
     }
@@ -55,7 +55,7 @@ mod tests {
         let restless = folder.path().join("endpoints");
         let stamps = |text: String| {
             std::fs::write(&restless, text).expect("written");
-            Stamps::from([(restless.clone(), Stamp::of(&restless))])
+            FileFingerprints::from([(restless.clone(), FileFingerprint::of(&restless))])
         };
         let mut rest = Rest::default();
         let mut reads = 0;
@@ -75,7 +75,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("file");
         std::fs::write(&file, "x").expect("written");
-        let now = Stamps::from([(file.clone(), Stamp::of(&file))]);
+        let now = FileFingerprints::from([(file.clone(), FileFingerprint::of(&file))]);
         let mut rest = Rest::default();
         assert_eq!([rest.look(&now), rest.look(&now)], [false, true]);
         rest.read(now.clone());

@@ -10,7 +10,7 @@ mod sessions;
 pub(crate) use sessions::{Entry, Hold};
 
 use crate::background;
-use crate::telemetry::Alarm;
+use crate::telemetry::RateLimitedLog;
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, ErrorKind, RedisError, TlsCertificates};
@@ -56,11 +56,11 @@ pub struct Shared {
     answered: AtomicU64,
     failed: AtomicU64,
     alone: AtomicU64,
-    alarm: Alarm,
+    alarm: RateLimitedLog,
     /// Whether the log says that the server is away.
     is_reported_away: AtomicBool,
-    broken_keys: Alarm,
-    evictions: Alarm,
+    broken_keys: RateLimitedLog,
+    evictions: RateLimitedLog,
 }
 
 /// How often the counters were asked.
@@ -89,11 +89,11 @@ impl Shared {
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             alone: AtomicU64::new(0),
-            alarm: Alarm::default(),
+            alarm: RateLimitedLog::default(),
             // So that the first connection is logged.
             is_reported_away: AtomicBool::new(true),
-            broken_keys: Alarm::default(),
-            evictions: Alarm::default(),
+            broken_keys: RateLimitedLog::default(),
+            evictions: RateLimitedLog::default(),
         })
     }
 
@@ -161,7 +161,7 @@ impl Shared {
     /// Gives the server up for a while, unless the fault is that of one key. Returns whether it did.
     fn blame(&self, error: &RedisError) -> bool {
         if is_of_one_key(error) {
-            if self.broken_keys.ring() {
+            if self.broken_keys.should_log() {
                 let (address, reason) = (self.address(), reason(error));
                 log::warn!(
                     "shared counters: {address} holds a value of another type in a key of this \
@@ -179,7 +179,7 @@ impl Shared {
 
     /// Logged at most once a minute.
     fn report_away(&self, error: &RedisError) {
-        if !self.alarm.ring() {
+        if !self.alarm.should_log() {
             return;
         }
         self.is_reported_away.store(true, Ordering::Relaxed);

@@ -295,7 +295,7 @@ impl Shared {
         let wait = RETRY.0.saturating_mul(1 << (*failures).min(4)).min(RETRY.1);
         *failures = failures.saturating_add(1);
         let is_away = error.is_io_error() && (*failures < 3 || !self.is_up());
-        if !is_away && self.evictions.ring() {
+        if !is_away && self.evictions.should_log() {
             let (address, reason) = (self.address(), super::reason(error));
             log::warn!(
                 "shared counters: {address} does not announce the sessions that other gateways \

@@ -24,7 +24,9 @@ mod tracing;
 mod upstream;
 mod websocket;
 
-use super::{Drain, GlobalSettings, Guard, Listener, Route, Snapshot, Stamp, StartupSettings};
+use super::{
+    Drain, FileFingerprint, GlobalSettings, Guard, Listener, Route, Snapshot, StartupSettings,
+};
 use crate::filter::{Filter, UserIdFilter, UserIdSource};
 use crate::rate_limit::RateLimit;
 use crate::routing::{Rule, Table};
@@ -207,7 +209,7 @@ struct Compiler<'c> {
     /// What DNS is asked for.
     dns_queries: BTreeSet<DnsQuery>,
     /// Files that the snapshot is made of, beside the configuration's own.
-    files: BTreeMap<PathBuf, Option<Stamp>>,
+    files: BTreeMap<PathBuf, Option<FileFingerprint>>,
     /// Where it is counted together with other gateways.
     shared: Option<Arc<Shared>>,
     /// How often who may ask, so far.

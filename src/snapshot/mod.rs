@@ -4,13 +4,13 @@ mod change;
 mod compile;
 mod current;
 mod discover;
+mod file_fingerprint;
 mod limits;
 mod listener;
 mod managed_headers;
 mod mirror;
 mod session_impact;
 mod split;
-mod stamp;
 mod unwell;
 mod watching;
 
@@ -18,6 +18,7 @@ pub(crate) use change::Changes;
 pub(crate) use compile::{CompileEnv, compile};
 pub(crate) use current::CurrentSnapshot;
 pub(crate) use discover::discover;
+pub(crate) use file_fingerprint::FileFingerprint;
 pub(crate) use limits::Limits;
 pub(crate) use listener::{Listener, Tls};
 pub(crate) use managed_headers::{ManagedHeaders, Underscores, has_underscore, is_odd};
@@ -25,7 +26,6 @@ pub(crate) use mirror::Mirror;
 pub(crate) use session_impact::SessionPolicies;
 pub use session_impact::{SessionAction, SessionImpact};
 pub(crate) use split::{Split, When, choose as split};
-pub(crate) use stamp::Stamp;
 
 use crate::acme::Managed;
 use crate::cache;
@@ -78,7 +78,7 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<Listener>>,
     /// Files beside the configuration's own that it was made of, certificates and their keys,
     /// as they were then.
-    pub files: BTreeMap<PathBuf, Option<Stamp>>,
+    pub files: BTreeMap<PathBuf, Option<FileFingerprint>>,
     /// What can't change while the gateway runs.
     pub startup: StartupSettings,
     /// How often who may ask.

@@ -3,7 +3,7 @@
 use super::escape::Lines;
 use super::json::{Object, key};
 use super::writer::{LostLines, Observer, Options, Writer};
-use super::{Alarm, Target};
+use super::{RateLimitedLog, Target};
 use log::{Level, LevelFilter, Record};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 /// Where Pingora accepts connections.
 const ACCEPT: &str = "pingora_core::services::listening";
 
-static OUT_OF_FILES: LazyLock<Alarm> = LazyLock::new(Alarm::default);
+static OUT_OF_FILES: LazyLock<RateLimitedLog> = LazyLock::new(RateLimitedLog::default);
 
 static JSON: AtomicBool = AtomicBool::new(false);
 
@@ -52,7 +52,7 @@ pub(crate) fn start() {
         .filter_module("pingora_cache::meta", LevelFilter::Off)
         .format(|out, record| {
             // It is said each second, as long as the process is out of files.
-            if record.target() == ACCEPT && !OUT_OF_FILES.ring() {
+            if record.target() == ACCEPT && !OUT_OF_FILES.should_log() {
                 return Ok(());
             }
             write_line(out, record)

@@ -1,12 +1,12 @@
 //! What the gateway tells: the access log, its own log, and what is counted for metrics.
 
 mod access_log;
-mod alarm;
 mod escape;
 mod frames;
 mod json;
 pub(crate) mod log;
 mod output;
+mod rate_limited_log;
 mod recent;
 mod requests;
 mod sampling;
@@ -14,7 +14,7 @@ mod sink;
 mod writer;
 
 pub(crate) use access_log::{AccessLog, FieldNames, Format};
-pub(crate) use alarm::Alarm;
+pub(crate) use rate_limited_log::RateLimitedLog;
 pub(crate) use recent::Recent;
 pub(crate) use requests::{Requests, Tally};
 pub(crate) use sampling::Sampling;

@@ -1,5 +1,5 @@
 use super::writer::{Observer, Options, Writer};
-use super::{Alarm, Recent};
+use super::{RateLimitedLog, Recent};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ impl Sink {
         let observer = AccessLogObserver {
             target: target.clone(),
             recent: Arc::clone(&recent),
-            alarm: Alarm::default(),
+            alarm: RateLimitedLog::default(),
             is_logged: false,
         };
         let options = Options { name: "access-log", queue: QUEUE, gather: GATHER };
@@ -105,7 +105,7 @@ impl Sink {
 struct AccessLogObserver {
     target: Target,
     recent: Arc<Recent>,
-    alarm: Alarm,
+    alarm: RateLimitedLog,
     /// Whether the failure that lasts was logged.
     is_logged: bool,
 }
@@ -116,7 +116,7 @@ impl Observer for AccessLogObserver {
     }
 
     fn failed(&mut self, error: &io::Error) {
-        self.is_logged = self.alarm.ring();
+        self.is_logged = self.alarm.should_log();
         if self.is_logged {
             ::log::error!(
                 "access log: {} cannot be written: {error}; lines are lost until it can",

@@ -1,7 +1,7 @@
 //! The queue of finished spans, and what empties it.
 
 use super::{Collector, Span};
-use crate::telemetry::Alarm;
+use crate::telemetry::RateLimitedLog;
 use opentelemetry_otlp::SpanExporter as Otlp;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor};
@@ -48,7 +48,7 @@ impl Exporter {
             runtime: Handle::current(),
             endpoint: self.collector.endpoint.clone(),
             timeout: self.collector.timeout,
-            alarm: Alarm::default(),
+            alarm: RateLimitedLog::default(),
             lost: AtomicU64::new(0),
         }
     }
@@ -98,7 +98,7 @@ struct Watched {
     runtime: Handle,
     endpoint: String,
     timeout: Duration,
-    alarm: Alarm,
+    alarm: RateLimitedLog,
     lost: AtomicU64,
 }
 
@@ -113,7 +113,7 @@ impl SpanExporter for Watched {
         };
         if let Err(error) = &sent {
             let lost = self.lost.fetch_add(count, Ordering::Relaxed) + count;
-            if self.alarm.ring() {
+            if self.alarm.should_log() {
                 let endpoint = &self.endpoint;
                 log::warn!("traces: {endpoint} takes none: {error}; {lost} spans lost so far");
             }

@@ -8,7 +8,7 @@ use made_up::{Dice, Sent, table};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use tidegate::{Asked, Config as Library, Explainer, Explanation, Verdict};
+use tidegate::{Asked, Config as Library, Decision, Explainer, Explanation};
 use tidegate_testing::{PATIENCE, TOKEN, free_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -136,28 +136,28 @@ fn check(what: &Case<'_>) -> Vec<String> {
     assert_eq!(status, answer.status, "the status\n{what}");
     let (mut seen, mut location, mut allow) = (None, None, None);
     let mut kinds = Vec::new();
-    match &told.verdict {
-        Verdict::Forwarded(way) => {
+    match &told.decision {
+        Decision::Forwarded(way) => {
             seen = Some(format!("{} {} {}", way.upstream, way.host, way.target));
             kinds.push("forwarded".to_owned());
             if way.upstream != answer.field("x-main").unwrap_or_default() {
                 kinds.push("elsewhere".to_owned());
             }
         }
-        Verdict::Answered { location: to, .. } => {
+        Decision::Answered { location: to, .. } => {
             location = to.clone();
             kinds.push(format!("{status} answered"));
         }
-        Verdict::Redirected { location: to } => {
+        Decision::Redirected { location: to } => {
             location = Some(to.clone());
             kinds.push("308 redirected".to_owned());
         }
-        Verdict::NoRoute => kinds.push("404 no_route".to_owned()),
-        Verdict::MethodNotAllowed { allowed } => {
+        Decision::NoRoute => kinds.push("404 no_route".to_owned()),
+        Decision::MethodNotAllowed { allowed } => {
             allow = Some(allowed.join(", "));
             kinds.push("405 method_not_allowed".to_owned());
         }
-        Verdict::Refused { .. } => kinds.push(format!("{status} refused")),
+        Decision::Refused { .. } => kinds.push(format!("{status} refused")),
     }
     if seen.is_some() && sent.is_handshake() {
         kinds.push("handshake".to_owned());
@@ -189,7 +189,7 @@ fn check(what: &Case<'_>) -> Vec<String> {
 
 /// Whether the head could not be read: what is answered then no route, filter or explanation has seen.
 fn is_unreadable(what: &Case<'_>) -> bool {
-    let is_refused = matches!(what.told.verdict, Verdict::Refused { .. });
+    let is_refused = matches!(what.told.decision, Decision::Refused { .. });
     is_refused
         && what.answer.status == 400
         && what.answer.field("x-tidegate-explain").is_none()

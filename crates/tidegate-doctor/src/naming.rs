@@ -172,7 +172,7 @@ mod tests {
 
     /// Where the gateway answers by itself.
     const SOURCES: [&str; 8] = [
-        include_str!("../../../src/admission/halt.rs"),
+        include_str!("../../../src/admission/rejection.rs"),
         include_str!("../../../src/admission/message.rs"),
         include_str!("../../../src/admission/mod.rs"),
         include_str!("../../../src/filter/maintenance.rs"),

@@ -1,5 +1,5 @@
 use super::Compiler;
-use crate::snapshot::{Listener, Stamp, Tls};
+use crate::snapshot::{FileFingerprint, Listener, Tls};
 use crate::tls::{
     self, Certificate, Certificates, ClientAuth, Fault, ServerOptions, server_config,
 };
@@ -189,7 +189,7 @@ impl Compiler<'_> {
     /// followed from here on.
     pub(super) fn path(&mut self, written: &Spanned<String>) -> PathBuf {
         let path = self.sources.folder(written.span).join(&written.value);
-        self.files.insert(path.clone(), Stamp::of(&path));
+        self.files.insert(path.clone(), FileFingerprint::of(&path));
         path
     }
 }

@@ -1,6 +1,5 @@
 use super::chain::Chain;
-use super::{Compiler, Surroundings, header_name, retry, time, websocket};
-use super::{CompileEnv, Compiler, header_name, retry, websocket};
+use super::{CompileEnv, Compiler, header_name, retry, time, websocket};
 use crate::routing::{PathRule, Rule, ValueRule};
 use crate::snapshot::watching::Watching;
 use crate::snapshot::{GlobalSettings, HostHeader, Route};

@@ -5,16 +5,16 @@ use tidegate_http::websocket::handshake::HandshakeError;
 
 /// Where a request's way ends before an upstream: why, and what is answered.
 #[derive(Debug)]
-pub(crate) struct Halt {
+pub(crate) struct Rejection {
     /// Why.
-    pub why: Why,
+    pub reason: RejectReason,
     /// The answer.
     pub reply: Reply,
 }
 
 /// Why a request goes no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum RejectReason {
     /// It is served by HTTPS only.
     Https,
     /// Routes take it by other methods only.
@@ -27,20 +27,20 @@ pub(crate) enum Why {
     Answer,
 }
 
-impl Halt {
+impl Rejection {
     /// For this reason, with this answer.
-    pub(crate) fn new(why: Why, reply: Reply) -> Self {
-        Self { why, reply }
+    pub(crate) fn new(reason: RejectReason, reply: Reply) -> Self {
+        Self { reason, reply }
     }
 
     /// For an answer of the gateway's own.
     pub(crate) fn answer(reply: Reply) -> Self {
-        Self::new(Why::Answer, reply)
+        Self::new(RejectReason::Answer, reply)
     }
 
     /// For what the request itself is.
     pub(crate) fn request(reply: Reply) -> Self {
-        Self::new(Why::Request, reply)
+        Self::new(RejectReason::Request, reply)
     }
 
     pub(crate) fn bad_request(reason: &str) -> Self {
@@ -51,7 +51,7 @@ impl Halt {
     pub(crate) fn fault(&self) -> Option<&str> {
         match &self.reply.body {
             ReplyBody::Error { message, .. }
-                if self.why == Why::Request && self.reply.status.is_client_error() =>
+                if self.reason == RejectReason::Request && self.reply.status.is_client_error() =>
             {
                 Some(message)
             }

@@ -7,22 +7,22 @@ const STILL: u64 = 60;
 /// Something that strangers can cause as often as they like: it is counted each time and told
 /// once a minute.
 #[derive(Debug)]
-pub(crate) struct Alarm {
+pub(crate) struct RateLimitedLog {
     began: Instant,
     count: AtomicU64,
     /// The second from which on it is told again.
     next: AtomicU64,
 }
 
-impl Default for Alarm {
+impl Default for RateLimitedLog {
     fn default() -> Self {
         Self { began: Instant::now(), count: AtomicU64::new(0), next: AtomicU64::new(0) }
     }
 }
 
-impl Alarm {
+impl RateLimitedLog {
     /// It has happened; whether it is time to tell.
-    pub(crate) fn ring(&self) -> bool {
+    pub(crate) fn should_log(&self) -> bool {
         self.count.fetch_add(1, Ordering::Relaxed);
         let now = self.began.elapsed().as_secs();
         let next = self.next.load(Ordering::Relaxed);
@@ -45,8 +45,8 @@ mod tests {
 
     #[test]
     fn repeated_event_is_logged_once_and_counted_each_time() {
-        let alarm = Alarm::default();
-        let told = (0..1000).filter(|_| alarm.ring()).count();
-        assert_eq!((told, alarm.count()), (1, 1000));
+        let log = RateLimitedLog::default();
+        let logged = (0..1000).filter(|_| log.should_log()).count();
+        assert_eq!((logged, log.count()), (1, 1000));
     }
 }

@@ -1,6 +1,6 @@
 use super::settings::OFF;
 use super::{Asked, cors};
-use crate::admission::Halt;
+use crate::admission::Rejection;
 use http::Method;
 use pingora::http::{RequestHeader, ResponseHeader};
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub struct Explanation {
     pub path: String,
     /// What becomes of it.
     #[serde(flatten)]
-    pub verdict: Verdict,
+    pub decision: Decision,
     /// The conditions of the route that takes it; all are met.
     pub because: Vec<String>,
     /// What is on its way, in the order in which it sees requests.
@@ -35,13 +35,13 @@ pub struct Explanation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<String>,
     /// What the client has got in the place of the upstream's answer, which did not come.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub instead: Option<Instead>,
+    #[serde(rename = "instead", skip_serializing_if = "Option::is_none")]
+    pub substitute_reply: Option<SubstituteReply>,
 }
 
 /// What a client gets when an upstream fails.
 #[derive(Debug, Clone, Serialize)]
-pub struct Instead {
+pub struct SubstituteReply {
     /// The status of the answer.
     pub status: u16,
     /// Why.
@@ -51,9 +51,9 @@ pub struct Instead {
 /// What becomes of a request.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
-pub enum Verdict {
+pub enum Decision {
     /// It goes to an upstream.
-    Forwarded(Box<Way>),
+    Forwarded(Box<ForwardPlan>),
     /// The gateway answers it.
     Answered {
         /// The route, empty for none.
@@ -92,7 +92,7 @@ pub enum Verdict {
 
 /// The way of a request that is forwarded.
 #[derive(Debug, Clone, Serialize)]
-pub struct Way {
+pub struct ForwardPlan {
     /// The route.
     pub route: String,
     /// The upstream.
@@ -140,14 +140,14 @@ pub struct Candidate {
 
 impl Explanation {
     /// Of a request that no route is looked for, whose head can't be read.
-    pub(super) fn malformed(asked: &Asked, halt: &Halt) -> Self {
-        let verdict = Verdict::Refused {
+    pub(super) fn malformed(asked: &Asked, rejection: &Rejection) -> Self {
+        let decision = Decision::Refused {
             route: String::new(),
-            status: halt.reply.status.as_u16(),
-            reason: halt.reply.reason().unwrap_or_default().to_owned(),
+            status: rejection.reply.status.as_u16(),
+            reason: rejection.reply.reason().unwrap_or_default().to_owned(),
         };
         let Asked { method, authority, path, client, .. } = asked;
-        Self { verdict, ..Self::of(method, authority, path, *client) }
+        Self { decision, ..Self::of(method, authority, path, *client) }
     }
 
     pub(super) fn of(method: &Method, host: &str, path: &str, client: Option<IpAddr>) -> Self {
@@ -156,12 +156,12 @@ impl Explanation {
             host: host.to_owned(),
             client,
             path: path.to_owned(),
-            verdict: Verdict::NoRoute,
+            decision: Decision::NoRoute,
             because: Vec::new(),
             filters: Vec::new(),
             others: Vec::new(),
             cors: None,
-            instead: None,
+            substitute_reply: None,
         }
     }
 
@@ -171,23 +171,23 @@ impl Explanation {
         self.because.iter_mut().for_each(hide);
         self.filters.iter_mut().for_each(hide);
         self.others.iter_mut().flat_map(|it| &mut it.ruled_out_by).for_each(hide);
-        match &mut self.verdict {
-            Verdict::Forwarded(way) => {
+        match &mut self.decision {
+            Decision::Forwarded(way) => {
                 hide(&mut way.host);
                 way.splits.iter_mut().for_each(hide);
                 way.settings.values_mut().for_each(hide);
             }
-            Verdict::Answered { reason, location, .. } => {
+            Decision::Answered { reason, location, .. } => {
                 reason.iter_mut().chain(location).for_each(hide);
             }
-            Verdict::Redirected { location } => hide(location),
-            Verdict::Refused { reason, .. } => hide(reason),
-            Verdict::NoRoute | Verdict::MethodNotAllowed { .. } => {}
+            Decision::Redirected { location } => hide(location),
+            Decision::Refused { reason, .. } => hide(reason),
+            Decision::NoRoute | Decision::MethodNotAllowed { .. } => {}
         }
     }
 
     /// Fills in what the response says, once there is one; a handshake has been judged before.
-    pub(crate) fn hear(&mut self, request: &RequestHeader, response: &ResponseHeader) {
+    pub(crate) fn add_response(&mut self, request: &RequestHeader, response: &ResponseHeader) {
         if self.cors.is_none() {
             self.cors = cors::of_response(request, response);
         }
@@ -195,9 +195,9 @@ impl Explanation {
 
     /// The name of the route that takes it, if one does.
     pub fn route(&self) -> Option<&str> {
-        match &self.verdict {
-            Verdict::Forwarded(way) => Some(&way.route),
-            Verdict::Answered { route, .. } | Verdict::Refused { route, .. }
+        match &self.decision {
+            Decision::Forwarded(way) => Some(&way.route),
+            Decision::Answered { route, .. } | Decision::Refused { route, .. }
                 if !route.is_empty() =>
             {
                 Some(route)
@@ -208,12 +208,12 @@ impl Explanation {
 
     /// The status of the gateway's own answer, if it answers.
     pub fn status(&self) -> Option<u16> {
-        match &self.verdict {
-            Verdict::Forwarded(_) => None,
-            Verdict::Answered { status, .. } | Verdict::Refused { status, .. } => Some(*status),
-            Verdict::Redirected { .. } => Some(308),
-            Verdict::NoRoute => Some(404),
-            Verdict::MethodNotAllowed { .. } => Some(405),
+        match &self.decision {
+            Decision::Forwarded(_) => None,
+            Decision::Answered { status, .. } | Decision::Refused { status, .. } => Some(*status),
+            Decision::Redirected { .. } => Some(308),
+            Decision::NoRoute => Some(404),
+            Decision::MethodNotAllowed { .. } => Some(405),
         }
     }
 }
@@ -225,9 +225,9 @@ impl fmt::Display for Explanation {
             Some(client) => writeln!(f, " from {client}")?,
             None => writeln!(f)?,
         }
-        match &self.verdict {
-            Verdict::Forwarded(way) => way.fmt(f)?,
-            Verdict::Answered { route, status, reason, location } => {
+        match &self.decision {
+            Decision::Forwarded(way) => way.fmt(f)?,
+            Decision::Answered { route, status, reason, location } => {
                 if !route.is_empty() {
                     writeln!(f, "route     {route}")?;
                 }
@@ -237,12 +237,12 @@ impl fmt::Display for Explanation {
                 let more: String = to.chain(why).collect();
                 writeln!(f, "answer    {status}, by the gateway{no_route}{more}")?;
             }
-            Verdict::Redirected { location } => writeln!(f, "answer    308 to {location}")?,
-            Verdict::NoRoute => writeln!(f, "answer    404: no route takes it")?,
-            Verdict::MethodNotAllowed { allowed } => {
+            Decision::Redirected { location } => writeln!(f, "answer    308 to {location}")?,
+            Decision::NoRoute => writeln!(f, "answer    404: no route takes it")?,
+            Decision::MethodNotAllowed { allowed } => {
                 writeln!(f, "answer    405: it would have to be {}", allowed.join(" or "))?;
             }
-            Verdict::Refused { route, status, reason } => {
+            Decision::Refused { route, status, reason } => {
                 if !route.is_empty() {
                     writeln!(f, "route     {route}")?;
                 }
@@ -263,7 +263,7 @@ impl fmt::Display for Explanation {
     }
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for ForwardPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "route     {}", self.route)?;
         writeln!(f, "upstream  {}, Host {}", self.upstream, self.host)?;

@@ -1,7 +1,7 @@
 use super::cors;
+use super::explanation::{Candidate, Decision, Explanation, ForwardPlan};
 use super::settings::settings;
-use super::told::{Candidate, Explanation, Verdict, Way};
-use crate::admission::{Halt, Target, Why, authority};
+use crate::admission::{RejectReason, Rejection, Target, authority};
 use crate::cache::is_answerable;
 use crate::exchange::Exchange;
 use crate::routing::{Query, Rule};
@@ -19,7 +19,7 @@ const OTHERS: usize = 5;
 
 /// What has become of a request before an upstream is asked.
 #[derive(Clone, Copy)]
-pub(crate) struct Fate<'f> {
+pub(crate) struct AdmissionOutcome<'f> {
     /// The route that it goes by.
     pub route: &'f Arc<Route>,
     /// The upstream that it goes to.
@@ -31,16 +31,17 @@ pub(crate) struct Fate<'f> {
     /// Whether it has come as far as the filters.
     pub is_admitted: bool,
     /// Where its way ends, if it does.
-    pub halt: Option<&'f Halt>,
+    pub rejection: Option<&'f Rejection>,
 }
 
-impl Fate<'_> {
+impl AdmissionOutcome<'_> {
     /// In words; `asked` is the head as it came.
-    pub(crate) fn tell(&self, snapshot: &Snapshot, asked: &RequestHeader) -> Explanation {
+    pub(crate) fn describe(&self, snapshot: &Snapshot, asked: &RequestHeader) -> Explanation {
         let (host, path) = (host(asked).unwrap_or_default(), asked.uri.path());
         let client = self.exchange.client_address;
         let mut explanation = Explanation::of(&asked.method, host, path, client);
-        let is_routed = self.is_admitted || self.halt.is_some_and(|it| it.why == Why::Method);
+        let is_routed =
+            self.is_admitted || self.rejection.is_some_and(|it| it.reason == RejectReason::Method);
         let target = authority(asked).and_then(|authority| Target::of(asked, authority)).ok();
         if let Some(target) = &target {
             explanation.path = target.path.normal.clone().into_owned();
@@ -57,35 +58,37 @@ impl Fate<'_> {
             explanation.filters = filters.map(|filter| filter.describe()).collect();
         }
         if self.exchange.is_websocket && self.is_admitted {
-            explanation.cors = cors::of_handshake(asked, self.halt);
+            explanation.cors = cors::of_handshake(asked, self.rejection);
         }
-        if let Some(verdict) = self.verdict() {
-            explanation.verdict = verdict;
+        if let Some(decision) = self.decision() {
+            explanation.decision = decision;
         }
         explanation.hide(snapshot.written.expanded());
         explanation
     }
 
-    fn verdict(&self) -> Option<Verdict> {
-        let Some(Halt { why, reply }) = self.halt else {
-            return self.pool.map(|pool| Verdict::Forwarded(Box::new(self.way(pool))));
+    fn decision(&self) -> Option<Decision> {
+        let Some(Rejection { reason: why, reply }) = self.rejection else {
+            return self.pool.map(|pool| Decision::Forwarded(Box::new(self.forward_plan(pool))));
         };
         let (route, status) = (self.route.name.to_string(), reply.status.as_u16());
         let reason = reply.reason().map(str::to_owned);
         let location = reply.field(&header::LOCATION).map(str::to_owned);
         Some(match why {
-            Why::NoRoute => Verdict::NoRoute,
-            Why::Https => Verdict::Redirected { location: location.unwrap_or_default() },
-            Why::Request => Verdict::Refused { route, status, reason: reason.unwrap_or_default() },
-            Why::Answer => Verdict::Answered { route, status, reason, location },
-            Why::Method => {
+            RejectReason::NoRoute => Decision::NoRoute,
+            RejectReason::Https => Decision::Redirected { location: location.unwrap_or_default() },
+            RejectReason::Request => {
+                Decision::Refused { route, status, reason: reason.unwrap_or_default() }
+            }
+            RejectReason::Answer => Decision::Answered { route, status, reason, location },
+            RejectReason::Method => {
                 let allowed = reply.field(&header::ALLOW).unwrap_or_default().split(", ");
-                Verdict::MethodNotAllowed { allowed: allowed.map(str::to_owned).collect() }
+                Decision::MethodNotAllowed { allowed: allowed.map(str::to_owned).collect() }
             }
         })
     }
 
-    fn way(&self, pool: &Pool) -> Way {
+    fn forward_plan(&self, pool: &Pool) -> ForwardPlan {
         let Self { route, exchange, head, .. } = self;
         let scheme = if pool.settings().protocol.tls.is_some() { "https" } else { "http" };
         let endpoints = pool.endpoints();
@@ -95,7 +98,7 @@ impl Fate<'_> {
             (HostHeader::Upstream, [only]) => only.authority(),
             (HostHeader::Upstream, _) => "the endpoint's",
         };
-        Way {
+        ForwardPlan {
             route: route.name.to_string(),
             upstream: pool.name().to_string(),
             scheme: scheme.to_owned(),

@@ -3,9 +3,9 @@ use std::path::Path;
 
 /// What tells one version of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp([i64; 7]);
+pub struct FileFingerprint([i64; 7]);
 
-impl Stamp {
+impl FileFingerprint {
     /// Of the file behind the path, if there is one. Follows symbolic links, so that a link that
     /// is swapped (Kubernetes' ConfigMaps and Secrets) shows.
     pub fn of(path: &Path) -> Option<Self> {
