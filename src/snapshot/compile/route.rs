@@ -306,7 +306,7 @@ fn fingerprint(route: &Route, rule: &Rule, chain: &Chain, with_endpoints: bool) 
         compression: _,
         observer: _,
         name: _,
-        edge: _,
+        global: _,
         requests: _,
         fingerprint: _,
         session_fingerprint: _,
