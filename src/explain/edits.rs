@@ -94,7 +94,7 @@ const ALONE: [&str; 19] = [
     "upstream-tls.yaml upstreams.partner.tls",
 ];
 
-fn examples() -> Vec<PathBuf> {
+pub(super) fn examples() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let entries = std::fs::read_dir(root.join("conf/examples")).expect("the examples");
     let files = entries.map(|entry| entry.expect("an entry").path());
@@ -105,7 +105,7 @@ fn examples() -> Vec<PathBuf> {
     files
 }
 
-fn json(node: &Node) -> Value {
+pub(super) fn json(node: &Node) -> Value {
     match &node.kind {
         Kind::Sequence(items) => items.iter().map(json).collect(),
         Kind::Mapping(entries) => {
@@ -178,20 +178,25 @@ fn others(value: &Value, names: &[String]) -> Vec<Value> {
 }
 
 /// Where edited examples stand, beside the files that they name.
-struct Desk(TempDir);
+pub(super) struct Desk(TempDir);
 
 impl Desk {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/examples");
         copy(&examples, folder.path());
         Self(folder)
     }
 
-    fn config(&self, value: &Value) -> Config {
+    /// A file that says this.
+    pub(super) fn file(&self, value: &Value) -> PathBuf {
         let file = self.0.path().join("edited.yaml");
         std::fs::write(&file, value.to_string()).expect("a file");
-        Config::from_file(file)
+        file
+    }
+
+    fn config(&self, value: &Value) -> Config {
+        Config::from_file(self.file(value))
     }
 
     fn explainer(&self, value: &Value) -> Option<Explainer> {

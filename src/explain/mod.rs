@@ -5,6 +5,8 @@ mod admission_outcome;
 mod asked;
 mod change;
 mod cors;
+#[cfg(test)]
+mod defaults_written_out;
 mod difference;
 #[cfg(test)]
 mod edits;

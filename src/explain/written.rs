@@ -11,6 +11,12 @@ use tidegate_http::stable_hash::stable_hash;
 /// The most characters of a value that are shown.
 const SHOWN: usize = 80;
 
+/// An empty list.
+const NONE: &str = "none";
+
+/// An empty mapping.
+const EMPTY: &str = "{}";
+
 /// What changes nothing that the gateway does.
 const IDLE: [&str; 2] = ["tests", "include"];
 
@@ -185,10 +191,11 @@ impl<'s> Reader<'s> {
         let is_secret = if of_fields { is_secret_field(key) } else { is_secret_key(key) };
         let of_fields = of_fields || holds_fields(key);
         let choices = self.choices(property);
-        let default = default(property);
-        let normal_default = default.as_ref().map(|text| normal(&choices, text));
+        let (default, whole_default) = self.default(property, &choices).unzip();
+        // What depends on other keys is not shown as a value.
+        let default = default.filter(|_| property.get("x-default").is_none());
         let mut keep = |shown: String, whole: &str, is_mapping: bool| {
-            if normal_default.as_deref() == Some(whole) {
+            if whole_default.as_deref() == Some(whole) {
                 return;
             }
             let whole = (shown != whole).then(|| stable_hash(whole));
@@ -221,6 +228,27 @@ impl<'s> Reader<'s> {
         }
     }
 
+    /// The value that this key has when it is not written, as [`render`](Self::render) writes it. The keys of a
+    /// mapping have their own.
+    fn default(&self, property: &'s Schema, choices: &[&'s Schema]) -> Option<(String, String)> {
+        match property.get("default")? {
+            Schema::Object(_) => Some((EMPTY.to_owned(), EMPTY.to_owned())),
+            Schema::Array(items) if items.is_empty() => Some((NONE.to_owned(), NONE.to_owned())),
+            Schema::Array(items) => {
+                let items_of = choices.iter().find_map(|choice| choice.get("items"));
+                let choices = self.choices(items_of.unwrap_or(&Schema::Null));
+                let shown: Vec<String> = items.iter().map(scalar).collect();
+                let whole: Vec<String> = shown.iter().map(|it| normal(&choices, it)).collect();
+                Some((shown.join(", "), whole.join(", ")))
+            }
+            default => {
+                let shown = scalar(default);
+                let whole = normal(choices, &shown);
+                Some((shown, whole))
+            }
+        }
+    }
+
     /// A value in one line: as it may be shown, and the whole of it in one of the ways in which it
     /// can be written.
     fn render(
@@ -247,39 +275,37 @@ impl<'s> Reader<'s> {
                     self.render(item, &choices, of_fields, shown, whole);
                 }
                 if items.is_empty() {
-                    shown.push_str("none");
-                    whole.push_str("none");
+                    shown.push_str(NONE);
+                    whole.push_str(NONE);
                 }
             }
             Kind::Mapping(entries) => {
-                shown.push('{');
-                whole.push('{');
-                for (index, (key, node)) in entries.iter().enumerate() {
-                    let start = if index > 0 { ", " } else { "" };
-                    for text in [&mut *shown, &mut *whole] {
-                        text.push_str(start);
-                        text.push_str(&key.text);
-                        text.push_str(": ");
-                    }
-                    let property = choices.iter().find_map(|choice| {
-                        choice.get("properties").and_then(|it| it.get(&key.text))
-                    });
-                    let choices = self.choices(property.unwrap_or(&Schema::Null));
-                    let is_secret = if of_fields {
-                        is_secret_field(&key.text)
-                    } else {
-                        is_secret_key(&key.text)
-                    };
-                    let of_fields = of_fields || holds_fields(&key.text);
-                    let length = shown.len();
-                    self.render(node, &choices, of_fields, shown, whole);
+                let (mut shown_entries, mut whole_entries) = (Vec::new(), BTreeSet::new());
+                for (key, node) in entries {
+                    let key = key.text.as_str();
+                    let property = choices
+                        .iter()
+                        .find_map(|choice| choice.get("properties").and_then(|it| it.get(key)));
+                    let property = property.unwrap_or(&Schema::Null);
+                    let choices = self.choices(property);
+                    let is_secret =
+                        if of_fields { is_secret_field(key) } else { is_secret_key(key) };
+                    let of_fields = of_fields || holds_fields(key);
+                    let (mut shown_value, mut whole_value) = (String::new(), String::new());
+                    self.render(node, &choices, of_fields, &mut shown_value, &mut whole_value);
                     if is_secret {
-                        shown.truncate(length);
-                        shown.push_str(REDACTED);
+                        shown_value = REDACTED.to_owned();
                     }
+                    let default = self.default(property, &choices).map(|(_, whole)| whole);
+                    // As if it were not there.
+                    if default.as_ref() != Some(&whole_value) {
+                        whole_entries.insert(format!("{key}: {whole_value}"));
+                    }
+                    shown_entries.push(format!("{key}: {shown_value}"));
                 }
-                shown.push('}');
-                whole.push('}');
+                shown.push_str(&format!("{{{}}}", shown_entries.join(", ")));
+                let whole_entries: Vec<String> = whole_entries.into_iter().collect();
+                whole.push_str(&format!("{{{}}}", whole_entries.join(", ")));
             }
         }
     }
@@ -314,6 +340,11 @@ fn is_optional(property: &Schema) -> bool {
     choices.is_some_and(|choices| choices.iter().any(is_null))
 }
 
+fn is_number(choice: &Schema) -> bool {
+    let kind = choice.get("type").and_then(|kind| kind.get(0).unwrap_or(kind).as_str());
+    matches!(kind, Some("integer" | "number"))
+}
+
 fn is_switch(choice: &Schema) -> bool {
     let words = choice.get("enum").and_then(Schema::as_array);
     words.is_some_and(|words| words.iter().any(|word| word == "on"))
@@ -325,19 +356,13 @@ fn is_of_fields(choice: &Schema) -> bool {
     names.is_some_and(|format| format == "header-name")
 }
 
-/// What the reference says a value is when it is not written, where it says it plainly:
-/// ``Default: `30s`.`` or `` `off` (default)``.
-fn default(property: &Schema) -> Option<String> {
-    let told = property.get("description")?.as_str()?;
-    if let Some((before, _)) = told.split_once("` (default") {
-        let (_, word) = before.rsplit_once('`')?;
-        return Some(word.trim_matches('"').to_owned());
+/// A scalar of JSON as it would be written in YAML.
+fn scalar(value: &Schema) -> String {
+    match value {
+        Schema::String(text) => text.clone(),
+        Schema::Number(number) => number.as_f64().map_or_else(String::new, |it| it.to_string()),
+        other => other.to_string(),
     }
-    let (_, rest) = told.split_once("Default: `")?;
-    let (word, rest) = rest.split_once('`')?;
-    let is_all = rest.is_empty() || rest == "." || rest.starts_with(". ");
-    let word = word.trim_start_matches('[').trim_end_matches(']').trim_matches('"');
-    is_all.then(|| word.to_owned())
 }
 
 /// One of the ways to write a scalar, always the same.
@@ -353,6 +378,7 @@ fn normal(choices: &[&Schema], text: &str) -> String {
                 let switch = text.parse::<config::Switch>().ok();
                 switch.map(|it| if it.0 { "on" } else { "off" }.to_owned())
             }
+            _ if is_number(choice) => text.parse::<f64>().ok().map(|it| it.to_string()),
             _ => None,
         };
         if let Some(normal) = normal {

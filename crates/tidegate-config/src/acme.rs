@@ -15,27 +15,25 @@ pub struct Acme {
     /// Where the authority may write to.
     #[serde(default)]
     pub email: Option<String>,
-    /// The URL of the authority's directory. Default: Let's Encrypt's,
-    /// `https://acme-v02.api.letsencrypt.org/directory`.
+    /// The URL of the authority's directory.
     #[serde(default)]
     pub directory: Option<Spanned<String>>,
     /// The PEM file of the authorities that may vouch for the directory's own server, for one of
-    /// your own. Default: those of the machine.
+    /// your own.
     #[serde(default)]
     pub ca: Option<Spanned<String>>,
-    /// How it is proved that the names lead here: `tls-alpn-01` (default) at this listener, which
-    /// the authority must reach at port 443; `http-01` at any listener without TLS, which it must
-    /// reach at port 80.
+    /// How it is proved that the names lead here: `tls-alpn-01` at this listener, which the
+    /// authority must reach at port 443; `http-01` at any listener without TLS, which it must reach
+    /// at port 80.
     #[serde(default)]
     pub challenge: AcmeChallenge,
     /// For an authority that wants to know its customers.
     #[serde(default)]
     pub external_account: Option<ExternalAccount>,
-    /// How long before its end it is renewed. Default: a third of its life.
+    /// How long before its end it is renewed.
     #[serde(default)]
     pub renew_before: Option<Duration>,
     /// How long after a failure it is tried again; doubled with each, up to a day.
-    /// Default: `1m`.
     #[serde(default)]
     pub retry: Option<Spanned<Duration>>,
 }

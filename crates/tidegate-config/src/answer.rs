@@ -12,7 +12,7 @@ pub struct Redirect {
     /// `{query}` stands behind a `?`: nobody is to be sent where a stranger wants.
     pub to: Spanned<Template>,
     /// `301`, `308` (for good; clients keep it), `302`, `307` (for now), `303` (ask there with
-    /// `GET`). With `307` and `308` the method and body stay what they are. Default: `307`.
+    /// `GET`). With `307` and `308` the method and body stay what they are.
     #[serde(default)]
     pub status: Option<Spanned<u16>>,
 }
@@ -21,12 +21,12 @@ pub struct Redirect {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Respond {
-    /// The status, `200` to `599`. Default: `200`, without a body `204`.
+    /// The status, `200` to `599`.
     #[schemars(range(min = 200, max = 599))]
     pub status: Option<Spanned<u16>>,
-    /// The body, as it is. Default: none.
+    /// The body, as it is.
     pub body: Option<Spanned<String>>,
-    /// The body's media type. Default: `text/plain; charset=utf-8`.
+    /// The body's media type.
     pub content_type: Option<Spanned<String>>,
     /// Further header fields; variables stand in them as in `headers.response.set`.
     #[schemars(extend("propertyNames" = {"format": "header-name"}))]

@@ -8,10 +8,10 @@ use serde::Deserialize;
 #[serde(default, deny_unknown_fields)]
 pub struct Cache {
     /// Bytes of all responses; an eighth of it is for those on their way into the cache. Those that
-    /// were not asked for the longest time make room. Default: `128MiB`.
+    /// were not asked for the longest time make room.
     pub max_size: Option<Spanned<ByteSize>>,
     /// Bytes of a response's body; larger ones pass without being kept. At most an eighth of
-    /// `max_size`. Default: `8MiB`, or that eighth.
+    /// `max_size`.
     pub max_entry: Option<Spanned<ByteSize>>,
 }
 
@@ -32,18 +32,18 @@ pub enum CacheSetting {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CachePolicy {
-    /// How long responses are kept that do not say it: of status 200, 203, 301 and 308, for requests
-    /// that name no user: without `Cookie`, `Authorization`, a client certificate, the headers of
-    /// `identity.user_id`, and others that carry a user or a secret by their names (`X-Api-Key`,
-    /// `X-Forwarded-User`), unless `key_headers` has them. Default: `0s`, not at all.
+    /// How long responses are kept that do not say it: of status 200, 203, 301 and 308, for
+    /// requests that name no user: without `Cookie`, `Authorization`, a client certificate, the
+    /// headers of `identity.user_id`, and others that carry a user or a secret by their names
+    /// (`X-Api-Key`, `X-Forwarded-User`), unless `key_headers` has them. `0s` keeps none of these.
     pub default_ttl: Option<Duration>,
-    /// The longest that any is fresh, whatever it says. Default: none.
+    /// The longest that any is fresh, whatever it says.
     pub max_ttl: Option<Duration>,
     /// How long a response that is no longer fresh is given while another is fetched, where it does
-    /// not say so itself (RFC 5861). Default: `0s`.
+    /// not say so itself (RFC 5861).
     pub stale_while_revalidate: Option<Duration>,
     /// How long it is given when the upstream fails or answers 5xx, where it does not say so itself
-    /// (RFC 5861). Default: `0s`.
+    /// (RFC 5861).
     pub stale_if_error: Option<Duration>,
     /// Header fields of the request by which responses are told apart, though they have no `Vary`
     /// that says so.

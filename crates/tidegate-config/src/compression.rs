@@ -21,15 +21,11 @@ pub enum CompressionSetting {
 #[serde(default, deny_unknown_fields)]
 pub struct Compression {
     /// The codings, the one liked best first: it is taken when a client likes several alike.
-    /// Default: `[zstd, br, gzip]`.
     pub algorithms: Option<Spanned<Vec<Coding>>>,
     /// Bytes below which a response is left as it is; one that does not say its length is
-    /// compressed. Default: `1KiB`.
+    /// compressed.
     pub min_size: Option<ByteSize>,
     /// Media types that are compressed: `text/html`, `text/*`, or `*/*+json` for all that end so.
-    /// Default: `text/*`, `application/json`, `application/javascript`, `application/xml`,
-    /// `application/wasm`, `application/x-ndjson`, `image/svg+xml`, `font/otf`, `font/ttf`,
-    /// `*/*+json`, `*/*+xml`.
     pub types: Option<Vec<Spanned<String>>>,
     /// How hard each coding tries; more takes more time.
     pub levels: Levels,
@@ -39,13 +35,13 @@ pub struct Compression {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Levels {
-    /// `1` to `9`. Default: `5`.
+    /// `1` to `9`.
     #[schemars(range(min = 1, max = 9))]
     pub gzip: Option<u32>,
-    /// `0` to `11`. Default: `4`.
+    /// `0` to `11`.
     #[schemars(range(min = 0, max = 11))]
     pub br: Option<u32>,
-    /// `1` to `19`. Default: `3`.
+    /// `1` to `19`.
     #[schemars(range(min = 1, max = 19))]
     pub zstd: Option<u32>,
 }

@@ -18,23 +18,22 @@ pub enum CorsPolicy {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cors {
-    /// Origins as `scheme://host[:port]`, `https://*.example.com` for every subdomain, `file://` for a
-    /// scheme without hosts, `*` for all, `null` for opaque origins. Default: none but the gateway's own.
+    /// Origins as `scheme://host[:port]`, `https://*.example.com` for every subdomain, `file://`
+    /// for a scheme without hosts, `*` for all, `null` for opaque origins.
     pub allow_origins: Vec<Spanned<OriginPattern>>,
-    /// Methods that a preflight may ask for. Default: `GET, HEAD, POST, PUT, PATCH, DELETE`.
+    /// Methods that a preflight may ask for.
     pub allow_methods: Option<Vec<Spanned<Method>>>,
-    /// Header fields that a preflight may ask for, or `*` for any. Default: `*`, answered by
-    /// naming just those that were asked for.
+    /// Header fields that a preflight may ask for, or `*` for any, answered
+    /// by naming just those that were asked for.
     pub allow_headers: Option<Vec<HeaderName>>,
-    /// Response header fields that scripts may read. Default: `x-request-id`.
+    /// Response header fields that scripts may read.
     pub expose_headers: Option<Vec<Spanned<HeaderName>>>,
-    /// Whether cookies and `Authorization` may be sent along; not together with the origin
-    /// `*`. Default: `false`.
+    /// Whether cookies and `Authorization` may be sent along; not together with the origin `*`.
     pub allow_credentials: Option<Spanned<bool>>,
-    /// How long a browser may keep a preflight's answer. Default: `10m`.
+    /// How long a browser may keep a preflight's answer.
     pub max_age: Option<Spanned<Duration>>,
-    /// Whether pages of public sites may reach this gateway in a private network (Private
-    /// Network Access). Default: `false`.
+    /// Whether pages of public sites may reach this gateway in a private network (Private Network
+    /// Access).
     pub allow_private_network: Option<bool>,
 }
 

@@ -291,6 +291,7 @@ const IN_WORDS: &[(&str, &str, &str)] = &[
     ("Config", "admin", "no admin endpoint"),
     ("Config", "shared_counters", "each gateway counts alone"),
     ("Config", "resolver", "the servers of the machine (`/etc/resolv.conf`)"),
+    ("Config", "rate_limits", "no limit"),
     ("Acme", "ca", "the authorities of the machine"),
     ("Acme", "renew_before", "a third of its life"),
     ("Listener", "protocols", "`[h1]`, and `[h2, h1]` with TLS"),
@@ -396,6 +397,7 @@ const IN_WORDS: &[(&str, &str, &str)] = &[
     ("Upstream", "endpoints", "none; then `endpoints_file` or `discover` has them"),
     ("Upstream", "endpoints_file", "none"),
     ("UpstreamTls", "client_certificate", "none"),
+    ("Cors", "allow_origins", "none but the gateway's own"),
     ("Reload", "guard", "edits are not watched"),
 ];
 
@@ -420,6 +422,41 @@ pub(super) fn declare(schema: &mut Value) {
         }
         if !is_required && let Some(empty) = empty(property, &mappings) {
             property.entry("default").or_insert(empty);
+        }
+    });
+}
+
+/// The default of a property in words, as Markdown; `None` for a mapping, whose keys have their own.
+pub(super) fn in_words(property: &Value) -> Option<String> {
+    if let Some(words) = property.get("x-default").and_then(Value::as_str) {
+        return Some(words.to_owned());
+    }
+    let written = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.as_f64().map_or_else(String::new, |it| it.to_string()),
+        other => other.to_string(),
+    };
+    match property.get("default")? {
+        Value::Object(_) => None,
+        Value::Array(items) if items.is_empty() => Some("none".to_owned()),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(written).collect();
+            Some(format!("`[{}]`", items.join(", ")))
+        }
+        // What is a string and would be read as a number.
+        Value::String(text) if text.parse::<f64>().is_ok() && property.get("format").is_none() => {
+            Some(format!("`\"{text}\"`"))
+        }
+        default => Some(format!("`{}`", written(default))),
+    }
+}
+
+/// Adds its default to the description of each key, for editors that show no more than that.
+pub(super) fn describe(schema: &mut Value) {
+    for_each_property(schema, |_, _, property, _| {
+        let words = in_words(&Value::Object(property.clone()));
+        if let (Some(words), Some(Value::String(text))) = (words, property.get_mut("description")) {
+            *text += &format!(" Default: {words}.");
         }
     });
 }
@@ -465,5 +502,83 @@ pub(super) fn for_each_property(
     let definitions = schema.get_mut("$defs").and_then(Value::as_object_mut);
     for (of, mapping) in definitions.into_iter().flatten() {
         visit_all(of, mapping);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The schema without what editors get to read besides.
+    fn declared() -> Value {
+        let mut schema = schemars::schema_for!(super::super::Config).to_value();
+        declare(&mut schema);
+        schema
+    }
+
+    #[test]
+    fn every_optional_key_says_what_it_is_when_it_is_not_written() {
+        let mut silent = Vec::new();
+        for_each_property(&mut declared(), |of, key, property, is_required| {
+            let says = |name: &str| property.get(name).is_some_and(|it| !it.is_null());
+            if !is_required && !says("default") && !says("x-default") {
+                silent.push(format!("{of}.{key}"));
+            }
+        });
+        assert!(silent.is_empty(), "add them to `VALUES` or `IN_WORDS`: {silent:#?}");
+    }
+
+    #[test]
+    fn every_default_is_that_of_an_optional_key() {
+        let mut keys = BTreeSet::new();
+        for_each_property(&mut declared(), |of, key, _, is_required| {
+            if !is_required {
+                keys.insert((of.to_owned(), key.to_owned()));
+            }
+        });
+        let values = VALUES.iter().map(|it| (it.of, it.key));
+        let words = IN_WORDS.iter().map(|(of, key, _)| (*of, *key));
+        for (of, key) in values.chain(words) {
+            assert!(keys.contains(&(of.to_owned(), key.to_owned())), "there is no {of}.{key}");
+        }
+    }
+
+    /// Doc comments would drift from the constants.
+    #[test]
+    fn no_doc_comment_of_a_key_repeats_its_default() {
+        for_each_property(&mut declared(), |of, key, property, _| {
+            let description =
+                property.get("description").and_then(Value::as_str).unwrap_or_default();
+            let is_free =
+                !["Default:", "(default", "By default"].iter().any(|it| description.contains(it));
+            assert!(is_free, "{of}.{key}: {description}");
+            assert!(!description.trim().is_empty(), "{of}.{key} has no description");
+        });
+    }
+
+    #[test]
+    fn the_words_for_the_largest_cached_response_name_the_constant() {
+        let (.., words) =
+            IN_WORDS.iter().find(|(of, key, _)| (*of, *key) == ("Cache", "max_entry")).unwrap();
+        let size = json!(CACHE_MAX_ENTRY);
+        assert!(words.starts_with(&format!("`{}`", size.as_str().unwrap())), "{words}");
+    }
+
+    #[test]
+    fn a_value_is_written_as_a_person_would() {
+        for (value, expected) in [
+            (json!(seconds(60)), "60s"),
+            (json!(minutes(5)), "5m"),
+            (json!(days(365)), "365d"),
+            (json!(seconds(0)), "0s"),
+            (json!(millis(1500)), "1500ms"),
+            (json!(kib(64)), "64KiB"),
+            (json!(mib(8)), "8MiB"),
+            (json!(ByteSize(240)), "240"),
+            (json!(ON), "on"),
+            (json!(TlsVersion::V1_2), "1.2"),
+        ] {
+            assert_eq!(value, json!(expected));
+        }
     }
 }

@@ -21,8 +21,8 @@ pub struct ErrorPages {
     pub json: BTreeMap<ErrorStatus, Spanned<String>>,
     /// Whether they also take the place of errors that upstreams answer. Of those, the headers that
     /// belong to the status are kept (`WWW-Authenticate`, `Proxy-Authenticate`, `Allow`,
-    /// `Retry-After`, `Content-Range` of a 416, `Upgrade` of a 426, `Accept-*` of a 415, `Link` of a
-    /// 451, `RateLimit`), `Set-Cookie`, `Vary`, and the headers of CORS (`Access-Control-*`,
-    /// `Timing-Allow-Origin`, `Cross-Origin-Resource-Policy`). Default: `false`.
+    /// `Retry-After`, `Content-Range` of a 416, `Upgrade` of a 426, `Accept-*` of a 415, `Link` of
+    /// a 451, `RateLimit`), `Set-Cookie`, `Vary`, and the headers of CORS (`Access-Control-*`,
+    /// `Timing-Allow-Origin`, `Cross-Origin-Resource-Policy`).
     pub intercept: bool,
 }

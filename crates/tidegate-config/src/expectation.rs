@@ -20,7 +20,7 @@ pub struct Test {
 pub struct TestRequest {
     /// Its URL: `https://example.com/api/users?page=2`; `ws` and `wss` are for handshakes.
     pub url: Spanned<String>,
-    /// Its method. Default: `GET`.
+    /// Its method.
     #[serde(default)]
     pub method: Option<String>,
     /// Its header fields.

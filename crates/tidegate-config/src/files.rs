@@ -12,18 +12,19 @@ pub struct Files {
     /// request is added to it, after `rewrite.prefix`. It may be a symbolic link that a deployment
     /// replaces.
     pub root: Spanned<String>,
-    /// The file that stands for a folder. Default: `index.html`.
+    /// The file that stands for a folder.
     #[serde(default)]
     pub index: Option<Spanned<String>>,
-    /// The file for a path that is none, unless its last segment has a dot: `/index.html` for
-    /// an application that has its own routes. Default: none, such a path is answered 404.
+    /// The file for a path that is none, unless its last segment has a dot: `/index.html` for an
+    /// application that has its own routes.
     #[serde(default)]
     pub fallback: Option<Spanned<Path>>,
-    /// `Cache-Control` of the files. Default: `no-cache` (kept, but asked for each time).
+    /// `Cache-Control` of the files. With `no-cache` clients keep them, and ask each time whether
+    /// they have changed.
     #[serde(default)]
     pub cache_control: Option<Spanned<String>>,
     /// Paths below the folder, as glob patterns (`assets/**`), whose files never change, as their
-    /// names do instead: `Cache-Control: public, max-age=31536000, immutable`. Default: none.
+    /// names do instead: `Cache-Control: public, max-age=31536000, immutable`.
     #[serde(default)]
     pub immutable: Vec<Spanned<String>>,
 }

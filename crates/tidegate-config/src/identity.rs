@@ -7,7 +7,7 @@ use serde::Deserialize;
 #[serde(default, deny_unknown_fields)]
 pub struct Identity {
     /// Where the user id is looked for; the first that is present wins. The value is what the
-    /// client says, unverified. Default: none.
+    /// client says, unverified.
     pub user_id: Vec<UserIdSource>,
 }
 

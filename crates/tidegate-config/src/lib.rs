@@ -111,69 +111,65 @@ pub struct Config {
     pub include: Vec<Spanned<String>>,
     /// Addresses to accept connections on. At least one is required.
     pub listeners: Vec<Listener>,
-    /// Worker threads. Default: the cores that the cgroup and the affinity mask give.
+    /// Worker threads.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
-    /// Connections to upstreams that are kept while they lie idle, for each thread at each listener;
-    /// the one that has lain the longest is closed for another. Default: `1024`.
+    /// Connections to upstreams that are kept while they lie idle, for each thread at each
+    /// listener; the one that has lain the longest is closed for another.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub upstream_pool_size: Option<usize>,
     /// One line per request and per WebSocket session; `off` writes none.
     pub access_log: AccessLogSetting,
     /// The gateway's own log, on stderr.
     pub log: Log,
-    /// Traces by OpenTelemetry: `off` (default), `on`, or where they go and what is recorded.
+    /// Traces by OpenTelemetry: `off`, `on`, or where they go and what is recorded.
     pub tracing: TracingSetting,
     /// How the gateway stops.
     pub shutdown: Shutdown,
     /// A Unix socket over which the listeners are handed to the next gateway (`tidegate upgrade`),
-    /// as an absolute path; only the gateway's user and root may write to its folder. Default:
-    /// `upgrade.sock` in `$RUNTIME_DIRECTORY`, else one for this file in a private folder among
-    /// the temporary ones.
+    /// as an absolute path; only the gateway's user and root may write to its folder.
     pub upgrade_socket: Option<Spanned<String>>,
-    /// A folder for what must outlive the process: accounts and certificates of ACME, the last twenty versions
-    /// of the configuration. It is made
-    /// where it is missing; nobody else should be able to read it. Relative paths start at the
-    /// folder of the configuration file. Default: none.
+    /// A folder for what must outlive the process: accounts and certificates of ACME, the last
+    /// twenty versions of the configuration. It is made where it is missing; nobody else should be
+    /// able to read it. Relative paths start at the folder of the configuration file.
     pub state_dir: Option<Spanned<String>>,
     /// How edits of this file take effect.
     pub reload: Reload,
     /// How WebSocket sessions are closed when the gateway stops, drains or reloads.
     pub drain: Drain,
-    /// Where the gateway can be asked and told. Default: nowhere.
+    /// Where the gateway can be asked and told.
     pub admin: Option<Admin>,
     /// Who a request speaks for.
     pub identity: Identity,
-    /// Cross-origin resource sharing (Fetch standard), the default of every route.
+    /// Cross-origin resource sharing (Fetch standard), for every route without `cors` of its own.
     pub cors: Option<Spanned<CorsPolicy>>,
     /// Header fields that are changed on the way, on every route. What a route says of a field
     /// replaces what is said here of it.
     pub headers: Headers,
-    /// Compression of responses: `on`, `off` (default), or what is compressed and how; the default
-    /// of every route.
+    /// Compression of responses: `on`, `off`, or what is compressed and how, on every route without `compression`
+    /// of its own.
     pub compression: Option<Spanned<CompressionSetting>>,
     /// How much the cache holds; which routes keep their responses there, `routes[].cache` says.
     pub cache: Cache,
-    /// Maintenance of everything: `on`, `off` (default), or how it is announced.
+    /// Maintenance of everything: `on`, `off`, or how it is announced.
     pub maintenance: Option<Spanned<MaintenanceSetting>>,
     /// Pages of one's own for errors.
     pub error_pages: ErrorPages,
-    /// Whether errors of the gateway's own have a `Proxy-Status` header (RFC 9209) that says what kind
-    /// of error it is and names no endpoint. `tidegate doctor` knows the gateway by it. Default: `on`.
+    /// Whether errors of the gateway's own have a `Proxy-Status` header (RFC 9209) that says what
+    /// kind of error it is and names no endpoint. `tidegate doctor` knows the gateway by it.
     pub proxy_status: Option<Switch>,
     /// Networks (CIDR) whose `X-Forwarded-For`, `-Proto`, `-Host`, `Forwarded` (RFC 7239; where a
     /// proxy sends both, the former count) and `X-Request-Id` are believed; `unix` means clients of
-    /// Unix domain sockets. Default: none.
+    /// Unix domain sockets.
     pub trusted_proxies: Vec<Spanned<TrustedProxy>>,
     /// Bounds on what a client may send.
     pub limits: Limits,
-    /// How often who may ask, on every route without `rate_limits` of its own; those routes together.
-    /// All of them hold. Default: no limit.
+    /// How often who may ask, on every route without `rate_limits` of its own; those routes
+    /// together. All of them hold.
     pub rate_limits: Vec<Spanned<RateLimit>>,
-    /// Where several gateways count together. Default: each counts alone.
+    /// Where several gateways count together.
     pub shared_counters: Option<SharedCounters>,
-    /// Which server of DNS is asked for the endpoints that are discovered. Default: those of the
-    /// machine (`/etc/resolv.conf`).
+    /// Which server of DNS is asked for the endpoints that are discovered.
     pub resolver: Option<Resolver>,
     /// Services to forward to, by name.
     pub upstreams: BTreeMap<String, Spanned<Upstream>>,
@@ -188,10 +184,9 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
     /// How long requests and WebSockets in flight may take to finish after SIGTERM.
-    /// Default: `30s`.
     pub grace: Option<Duration>,
     /// How long connections are still accepted after SIGTERM while `/readyz` of the admin endpoint
-    /// fails already, so that balancers look elsewhere first. Default: `0s`.
+    /// fails already, so that balancers look elsewhere first.
     pub delay: Option<Duration>,
 }
 

@@ -7,69 +7,61 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Bytes of all header fields of a request together; more is answered 431.
-    /// Default: `64KiB`.
     pub header_size: Option<ByteSize>,
-    /// Header fields of a request; more are answered 431. Default: `100`.
+    /// Header fields of a request; more are answered 431.
     #[schemars(range(min = 1, max = 256))]
     pub header_count: Option<usize>,
     /// Request headers with `_` in their names. CGI, WSGI, Rack and PHP read `X_Real_IP` as
     /// `X-Real-IP`. `drop_managed` drops those that read so are a header which the gateway sets,
     /// removes, believes, matches or keys by; `drop` drops all; `reject` answers 400; `allow`
-    /// passes all on. Default: `drop_managed`.
+    /// passes all on.
     pub underscore_headers: Option<Underscores>,
-    /// Bytes of path and query; more are answered 414. Default: `16KiB`.
+    /// Bytes of path and query; more are answered 414.
     pub uri_size: Option<ByteSize>,
     /// Bytes of a request's body; more are answered 413. A route may set its own.
-    /// Default: no limit, for bodies are streamed.
     pub body_size: Option<ByteSize>,
     /// How long the PROXY header and the handshakes of TLS and HTTP/2 may take together.
-    /// Default: `10s`.
     pub handshake_timeout: Option<Duration>,
-    /// How long the head of a connection's first request may take from its first byte on; longer
-    /// is answered 408. A later request's head may take this and `idle_timeout` together, or up to
+    /// How long the head of a connection's first request may take from its first byte on; longer is
+    /// answered 408. A later request's head may take this and `idle_timeout` together, or up to
     /// twice that. It bounds HTTP/1; by HTTP/2, a head that is not whole does not count as a
-    /// request, and `idle_timeout` goes on. Default: `30s`.
+    /// request, and `idle_timeout` goes on.
     pub header_timeout: Option<Duration>,
-    /// How long a connection may lie idle before a request, in whole seconds. Default: `60s`.
+    /// How long a connection may lie idle before a request, in whole seconds.
     pub idle_timeout: Option<Duration>,
-    /// How long a client may send nothing of a body that it owes; longer is answered 408. It
-    /// bounds HTTP/1; by HTTP/2, the route's `timeouts.read` does. Default: `60s`.
+    /// How long a client may send nothing of a body that it owes; longer is answered 408. It bounds
+    /// HTTP/1; by HTTP/2, the route's `timeouts.read` does.
     pub body_timeout: Option<Duration>,
     /// Bytes of a body in a second, the least: a body may take `body_timeout`, and a second more
     /// for each time that so many bytes have come; slower is answered 408. Time in which the
     /// upstream takes nothing does not count, nor what comes once the response has begun; streams
-    /// of gRPC are exempt. `0` sets no least. Default: `240`.
+    /// of gRPC are exempt. `0` sets no least.
     pub body_rate: Option<ByteSize>,
-    /// How long a client may take nothing of a response, or of what comes in a WebSocket session; the
-    /// connection is closed then. Default: `60s`.
+    /// How long a client may take nothing of a response, or of what comes in a WebSocket session;
+    /// the connection is closed then.
     pub send_timeout: Option<Duration>,
     /// Connections that are held at a time, at all listeners together; what comes beyond is
-    /// answered 503 or, with TLS, closed at once. Default, and the most: half of the files that
-    /// the process may open, less 48, for each may need another one to an upstream.
+    /// answered 503 or, with TLS, closed at once.
     #[schemars(range(min = 1))]
     pub connections: Option<usize>,
     /// The same for one client's address (for IPv6, its /64), answered 429. Addresses in
-    /// `trusted_proxies` are not counted: they speak for many. Default: half of `connections`, so
-    /// that no single client locks out the rest.
+    /// `trusted_proxies` are not counted: they speak for many.
     #[schemars(range(min = 1))]
     pub connections_per_client: Option<usize>,
     /// Requests on one connection, before its client is asked to make a new one.
-    /// Default: `10000`.
     #[schemars(range(min = 1))]
     pub requests_per_connection: Option<u32>,
-    /// Requests under way at a time, WebSocket sessions not included; what comes beyond is
-    /// answered 503. Default: as many as `connections`.
+    /// Requests under way at a time, WebSocket sessions not included; what comes beyond is answered
+    /// 503.
     #[schemars(range(min = 1))]
     pub requests: Option<usize>,
     /// Requests in flight of one client's address (for IPv6, its /64), WebSocket sessions not
-    /// included; further requests are answered 429. For requests from `trusted_proxies`, the
-    /// client is the address that the proxy reports. Default: half of `requests`, so that the
-    /// streams of one client don't lock out the rest.
+    /// included; further requests are answered 429. For requests from `trusted_proxies`, the client
+    /// is the address that the proxy reports.
     #[schemars(range(min = 1))]
     pub requests_per_client: Option<usize>,
     /// Memory of the process. Above it, the client that holds most loses its connections, requests
-    /// and WebSocket sessions; while no client holds much, all requests are answered 503. Default:
-    /// nine tenths of what its control group may have, and no limit where that has none.
+    /// and WebSocket sessions; while no client holds much, all requests are answered 503.
     pub memory: Option<ByteSize>,
     /// HTTP/2.
     pub http2: Http2Limits,
@@ -93,15 +85,15 @@ pub enum Underscores {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http2Limits {
-    /// Streams at a time on one connection (SETTINGS_MAX_CONCURRENT_STREAMS). Default: `100`.
+    /// Streams at a time on one connection (SETTINGS_MAX_CONCURRENT_STREAMS).
     #[schemars(range(min = 1, max = 10_000))]
     pub concurrent_streams: Option<u32>,
     /// Streams that the client has reset before the gateway came to look at them; with more, the
-    /// connection ends with GOAWAY (CVE-2023-44487). Default: `20`.
+    /// connection ends with GOAWAY (CVE-2023-44487).
     #[schemars(range(min = 1, max = 10_000))]
     pub pending_resets: Option<usize>,
-    /// Streams that the gateway has had to reset for what the client did; with more, the
-    /// connection ends with GOAWAY (CVE-2025-8671). Default: `100`.
+    /// Streams that the gateway has had to reset for what the client did; with more, the connection
+    /// ends with GOAWAY (CVE-2025-8671).
     #[schemars(range(min = 1, max = 10_000))]
     pub error_resets: Option<usize>,
 }

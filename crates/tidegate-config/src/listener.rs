@@ -12,23 +12,21 @@ pub struct Listener {
     /// at the end.
     pub address: Spanned<ListenAddress>,
     /// Who may connect to a Unix domain socket: its file's permissions, in octal.
-    /// Default: `"0660"`.
     #[serde(default)]
     pub mode: Option<Spanned<String>>,
     /// What is spoken here, and nothing else: where `h1` is not among them, HTTP/1 is answered 505.
-    /// Default: `[h1]`, and `[h2, h1]` with TLS.
     #[serde(default)]
     pub protocols: Vec<Spanned<Protocol>>,
     /// Connections that are held at a time at this listener; what comes beyond is answered 503 or,
-    /// with TLS, closed at once. Default: as many as `limits.connections` leaves.
+    /// with TLS, closed at once.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub connections: Option<usize>,
-    /// TLS. Default: none.
+    /// TLS.
     #[serde(default)]
     pub tls: Option<Spanned<ListenerTls>>,
-    /// Answers every request with a redirect (308) to the same URL by HTTPS: `on` for port 443,
-    /// or `{port: …}`. Default: `off`.
+    /// Answers every request with a redirect (308) to the same URL by HTTPS: `on` for port 443, or
+    /// `{port: …}`.
     #[serde(default)]
     pub redirect_to_https: Option<Spanned<RedirectToHttps>>,
     /// Expects the PROXY protocol (version 1 or 2) at the start of each connection from these

@@ -22,28 +22,24 @@ impl Default for AccessLogSetting {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AccessLog {
-    /// `json` (one flat object a line) or `text` (made for eyes). Default: `json`.
+    /// `json` (one flat object a line) or `text` (made for eyes).
     pub format: Option<LogFormat>,
     /// `stdout`, `stderr`, or the path of a file. Relative paths start at the folder of the
-    /// configuration file. Default: `stdout`.
+    /// configuration file.
     pub path: Option<Spanned<String>>,
-    /// Names of query parameters, and of keys in WebSocket messages, whose values are never written.
-    /// They are compared by the end of a name, without case, `-` and `_`: `token` is `accessToken` and
-    /// `X-Amz-Security-Token` too. Default: `token`, `secret`, `password`, `passwd`, `pwd`, `passphrase`,
-    /// `passcode`, `pass`, `otp`, `authorization`, `auth`, `bearer`, `jwt`, `credential`, `assertion`,
-    /// `samlresponse`, `session`, `sessionid`, `sessid`, `sid`, `csrf`, `xsrf`, `signature`, `sig`,
-    /// `hmac`, `ticket`, `key`, `code`.
+    /// Names of query parameters, and of keys in WebSocket messages, whose values are never
+    /// written. They are compared by the end of a name, without case, `-` and `_`: `token` is
+    /// `accessToken` and `X-Amz-Security-Token` too.
     pub redact_query: Option<Vec<String>>,
     /// Header fields that each line has as well: as `http.request.header.NAME` and
     /// `http.response.header.NAME`.
     pub fields: LogFields,
     /// Which part of the requests has a line, by the class of their status. A WebSocket session's
-    /// is 1xx. Default: all of them.
+    /// is 1xx.
     pub sample: LogSample,
 }
 
-/// Header fields in the access log. Those that carry secrets are refused, by the names that
-/// `redact_query` has by default; `Cookie`, `Set-Cookie` and `Sec-WebSocket-Protocol` too.
+/// Header fields in the access log. Those that carry secrets are refused, by the names that `redact_query` has when it is not written; `Cookie`, `Set-Cookie` and `Sec-WebSocket-Protocol` too.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogFields {
@@ -93,9 +89,9 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// `text` or `json`. Default: `text`.
+    /// `text` or `json`.
     pub format: Option<LogFormat>,
-    /// The least level that is written. Default: `info`.
+    /// The least level that is written.
     pub level: Option<Level>,
 }
 

@@ -17,13 +17,13 @@ pub enum MaintenanceSetting {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Maintenance {
-    /// Whether it is on. Default: `true`.
+    /// Whether it is on.
     pub enabled: Option<bool>,
-    /// When clients may come back (`Retry-After`, in whole seconds). Default: `5m`.
+    /// When clients may come back (`Retry-After`, in whole seconds).
     pub retry_after: Option<Duration>,
-    /// Networks (CIDR) whose clients are let through all the same. Default: none.
+    /// Networks (CIDR) whose clients are let through all the same.
     pub allow: Vec<Cidr>,
-    /// What is told to people. Default: `the service is being maintained; it will be back soon`.
+    /// What is told to people.
     pub message: Option<Spanned<String>>,
 }
 

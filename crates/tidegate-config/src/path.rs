@@ -43,13 +43,13 @@ impl FromStr for PathForm {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PathSettings {
-    /// `%2F`, `%5C` and `\\`: `reject` (default) answers 400, `keep` passes them on, `decode`
-    /// makes each a `/`.
+    /// `%2F`, `%5C` and `\\`: `reject` answers 400, `keep` passes them on, `decode` makes each a
+    /// `/`.
     pub encoded_slash: Option<EncodedSlash>,
-    /// `//`: `merge` (default) makes it one slash, `keep` passes it on.
+    /// `//`: `merge` makes it one slash, `keep` passes it on.
     pub duplicate_slashes: Option<DuplicateSlashes>,
-    /// `.` and `..` as segments: `resolve` (default) resolves them (RFC 3986, section 5.2.4),
-    /// `keep` passes them on.
+    /// `.` and `..` as segments: `resolve` resolves them (RFC 3986, section 5.2.4), `keep` passes
+    /// them on.
     pub dot_segments: Option<DotSegments>,
 }
 

@@ -43,21 +43,21 @@ pub struct HealthCheck {
     /// What is asked. Over TLS, `http` and `grpc` keep their connection for the next check, up to
     /// 60 seconds.
     pub check: Check,
-    /// How often, at least `10ms`. Default: `5s`.
+    /// How often, at least `10ms`.
     #[serde(default)]
     pub interval: Option<Spanned<Duration>>,
-    /// How long an answer may take, at least `10ms`. Default: `2s`.
+    /// How long an answer may take, at least `10ms`.
     #[serde(default)]
     pub timeout: Option<Spanned<Duration>>,
-    /// So many good answers in a row make it well. Default: `2`.
+    /// So many good answers in a row make it well.
     #[serde(default)]
     #[schemars(range(min = 1, max = 100))]
     pub healthy_after: Option<u32>,
-    /// So many bad answers in a row make it unwell. Default: `3`.
+    /// So many bad answers in a row make it unwell.
     #[serde(default)]
     #[schemars(range(min = 1, max = 100))]
     pub unhealthy_after: Option<u32>,
-    /// The `Host` of the request. Default: the endpoint's `host:port`.
+    /// The `Host` of the request.
     #[serde(default)]
     pub host: Option<String>,
 }
@@ -90,16 +90,15 @@ pub enum EjectionSetting {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ejection {
-    /// So many connections in a row that could not be established. Default: `3`.
+    /// So many connections in a row that could not be established.
     #[schemars(range(min = 1))]
     pub connect_failures: Option<u32>,
-    /// So many responses in a row of 500 and above, or broken off. Default: none.
+    /// So many responses in a row of 500 and above, or broken off.
     #[schemars(range(min = 1))]
     pub server_errors: Option<u32>,
     /// For how long, the first time; each further time doubles it, up to five minutes.
-    /// Default: `10s`.
     pub duration: Option<Duration>,
-    /// The most endpoints that may be ejected at a time, in percent. Default: `50`.
+    /// The most endpoints that may be ejected at a time, in percent.
     #[schemars(range(max = 100))]
     pub max_percent: Option<u8>,
 }
@@ -111,11 +110,11 @@ short_or_long!(EjectionSetting: Switch(Switch) | Settings(Ejection));
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamLimits {
-    /// Requests and WebSocket sessions together. Default: none.
+    /// Requests and WebSocket sessions together.
     pub connections: Option<usize>,
-    /// Those of them whose connection is not established yet. Default: none.
+    /// Those of them whose connection is not established yet.
     pub pending: Option<usize>,
-    /// Requests alone. Default: none.
+    /// Requests alone.
     pub requests: Option<usize>,
 }
 
@@ -134,13 +133,13 @@ pub enum RetrySetting {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
-    /// The most attempts, the first included. Default: `3`.
+    /// The most attempts, the first included.
     #[schemars(range(min = 1, max = 10))]
     pub attempts: Option<u32>,
-    /// What is tried again. Default: `[connect_failure]`.
+    /// What is tried again.
     pub on: Option<Vec<RetryOn>>,
-    /// How long before the second attempt, at random up to this; each further one waits up to
-    /// twice as long. Default: `25ms`; a connection that was refused is not waited for.
+    /// How long before the second attempt, at random up to this; each further one waits up to twice as long.
+    /// A connection that was refused is not waited for.
     pub backoff: Option<Duration>,
 }
 

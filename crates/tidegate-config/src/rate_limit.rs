@@ -11,17 +11,16 @@ pub struct RateLimit {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests: u32,
     /// In so long, evenly: `{requests: 60, per: 1m}` is one each second, and `burst` at once.
-    /// Default: `1s`.
     #[serde(default)]
     pub per: Option<Spanned<Duration>>,
-    /// Requests that may come at once, after a quiet time. Default: as many as `requests`.
+    /// Requests that may come at once, after a quiet time.
     #[serde(default)]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub burst: Option<u32>,
-    /// Whose requests are counted together. Default: `client_address`.
+    /// Whose requests are counted together.
     #[serde(default)]
     pub by: RateLimitBy,
-    /// Whether other gateways count with it, where there are `shared_counters`. Default: `on`.
+    /// Whether other gateways count with it, where there are `shared_counters`.
     #[serde(default)]
     pub shared: Option<Switch>,
 }
@@ -51,25 +50,23 @@ pub enum RateLimitBy {
 pub struct SharedCounters {
     /// `redis://host:port/database`, `rediss://` by TLS, `redis+unix:///path`.
     pub url: Spanned<String>,
-    /// Who the gateway says it is there. Default: the server's default user.
+    /// Who the gateway says it is there.
     #[serde(default)]
     pub username: Option<String>,
     /// The password; a variable is a good place for it.
     #[serde(default)]
     pub password: Option<String>,
     /// The PEM file of the authorities that may vouch for the server, with `rediss`.
-    /// Default: those of the machine.
     #[serde(default)]
     pub ca: Option<Spanned<String>>,
     /// What the names of its keys begin with; gateways with the same one count together.
-    /// Default: `tidegate`.
     #[serde(default)]
     #[schemars(length(min = 1, max = 64))]
     pub prefix: Option<String>,
-    /// How long a request waits for an answer before it is counted alone. Default: `50ms`.
+    /// How long a request waits for an answer before it is counted alone.
     #[serde(default)]
     pub timeout: Option<Spanned<Duration>>,
-    /// How long the sessions of a gateway that is gone without a word still count. Default: `30s`.
+    /// How long the sessions of a gateway that is gone without a word still count.
     #[serde(default)]
     pub lease: Option<Spanned<Duration>>,
 }

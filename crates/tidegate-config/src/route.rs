@@ -41,20 +41,19 @@ pub struct Route {
     /// What is changed on the way.
     #[serde(default)]
     pub rewrite: Rewrite,
-    /// The form in which paths are passed on: `normal` (default), `raw` (byte for byte as they
-    /// came), or a setting for each part. A request is always routed by the normal form of its
-    /// path, with encoded slashes decoded. It is answered 400 if the upstream could read the path
-    /// that is passed on as one that another route takes.
+    /// The form in which paths are passed on: `normal`, `raw` (byte for byte as they came), or a
+    /// setting for each part. A request is always routed by the normal form of its path, with
+    /// encoded slashes decoded. It is answered 400 if the upstream could read the path that is
+    /// passed on as one that another route takes.
     #[serde(default)]
     pub path: Option<Spanned<PathSetting>>,
-    /// WebSocket upgrades: `on` (default), `off` (answered 403), or their settings.
+    /// WebSocket upgrades: `on`, `off` (answered 403), or their settings.
     #[serde(default)]
     pub websocket: Option<Spanned<WebSocketSetting>>,
     /// How long to wait for the upstream.
     #[serde(default)]
     pub timeouts: Timeouts,
     /// Translates gRPC-Web (in its binary form) to gRPC for an upstream that speaks HTTP/2.
-    /// Default: `off`.
     #[serde(default)]
     pub grpc_web: Option<Spanned<Switch>>,
     /// When a request is tried again. `off`: a request that an upstream may have read is never sent
@@ -70,7 +69,7 @@ pub struct Route {
     /// Replaces the top-level `compression` for this route; `off` switches it off.
     #[serde(default)]
     pub compression: Option<Spanned<CompressionSetting>>,
-    /// Whether its responses are kept and given to others: `on`, `off` (default), or how.
+    /// Whether its responses are kept and given to others: `on`, `off`, or how.
     #[serde(default)]
     pub cache: Option<Spanned<CacheSetting>>,
     /// Replaces the top-level `maintenance` for this route; `off` exempts it.
@@ -80,7 +79,7 @@ pub struct Route {
     /// it. All of them hold.
     #[serde(default)]
     pub rate_limits: Option<Vec<Spanned<RateLimit>>>,
-    /// Bytes of a request's body; more are answered 413. Default: `limits.body_size`.
+    /// Bytes of a request's body; more are answered 413.
     #[serde(default)]
     pub max_body_size: Option<ByteSize>,
 }
@@ -90,16 +89,14 @@ pub struct Route {
 #[serde(default, deny_unknown_fields)]
 pub struct Match {
     /// Matches this path and all below it, at segment boundaries: `/api/notification` takes
-    /// `/api/notification/x`, never `/api/notifications`. Default: `/`, unless `path` is given.
+    /// `/api/notification/x`, never `/api/notifications`.
     pub path_prefix: Option<Spanned<Path>>,
     /// Matches just this path.
     pub path: Option<Spanned<Path>>,
     /// Host names without port; `*.example.com` takes every name below example.com.
-    /// Default: every host.
     pub hosts: Vec<Spanned<HostPattern>>,
     /// Request methods; `GET` includes `HEAD` (RFC 9110, section 9.1). A request with another
     /// method, that no route takes, is answered 405.
-    /// Default: every method.
     pub methods: Vec<Method>,
     /// Header fields and the value each must have, or `{present: true}`.
     #[schemars(extend("propertyNames" = {"format": "header-name"}))]
@@ -134,8 +131,8 @@ pub struct Rewrite {
     /// Replaces the prefix that was matched: with `path_prefix: /api/v1` and `prefix: /`,
     /// `/api/v1/users` becomes `/users`.
     pub prefix: Option<Spanned<Path>>,
-    /// The `Host` that the upstream sees: `preserve` (default) the client's, `upstream` the
-    /// endpoint's, or a name of its own.
+    /// The `Host` that the upstream sees: `preserve` the client's, `upstream` the endpoint's, or a
+    /// name of its own.
     pub host: Option<HostRewrite>,
 }
 
@@ -143,22 +140,22 @@ pub struct Rewrite {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
-    /// To connect; exceeded, the answer is 504. Default: `3s`.
+    /// To connect; exceeded, the answer is 504.
     pub connect: Option<Duration>,
     /// For the TLS handshake with an upstream that has `tls`, once it is connected; exceeded, the
-    /// answer is 504. Default: what `connect` has.
+    /// answer is 504.
     pub tls: Option<Duration>,
     /// From the end of the request until the response begins; exceeded, the answer is 504. It can
     /// be no longer than `read`, and the upstream must speak HTTP/1.1 alone. On a WebSocket it
-    /// bounds the handshake. Default: what `read` has.
+    /// bounds the handshake.
     pub first_byte: Option<Spanned<Duration>>,
     /// Between two reads of a response, the first included; exceeded, the answer is 504. On a
-    /// WebSocket it bounds the handshake alone. Default: `60s`.
+    /// WebSocket it bounds the handshake alone.
     pub read: Option<Spanned<Duration>>,
-    /// Between two writes of a request. Default: `60s`.
+    /// Between two writes of a request.
     pub write: Option<Duration>,
     /// For the whole request, its body, retries and the response's body included; exceeded, the
     /// answer is 504, or 408 where it is the client's body that is waited for, or what has gone
-    /// down breaks off. Not for WebSockets. Default: none.
+    /// down breaks off. Not for WebSockets.
     pub request: Option<Duration>,
 }

@@ -7,6 +7,13 @@ use std::fmt::Write as _;
 /// The JSON Schema (2020-12) of a configuration file: what editors use, and what the gateway
 /// itself judges a file by.
 pub fn schema() -> Value {
+    let mut schema = declared();
+    defaults::describe(&mut schema);
+    schema
+}
+
+/// The schema with what is declared of each key, which its description does not repeat.
+fn declared() -> Value {
     let mut schema = schemars::schema_for!(Config).to_value();
     unwrap_lines(&mut schema);
     defaults::declare(&mut schema);
@@ -61,7 +68,7 @@ characters, `/..;/`) is answered 400. The query is passed on byte for byte.
 
 /// The reference of all keys, in Markdown.
 pub fn reference() -> String {
-    let schema = schema();
+    let schema = declared();
     let mut reference =
         Reference { schema: &schema, text: INTRODUCTION.to_owned(), done: Vec::new() };
     reference.section("The file", "", &[&schema]);
@@ -97,15 +104,19 @@ impl<'s> Reference<'s> {
         } else if let Some(description) = mapping.get("description").and_then(Value::as_str) {
             let _ = write!(self.text, "{description}\n\n");
         }
-        self.text.push_str("| key | value | meaning |\n|---|---|---|\n");
+        self.text.push_str("| key | value | default | meaning |\n|---|---|---|---|\n");
         let mut inner = Mappings::new();
         for (one, name, property) in properties {
             let kinds = self.kinds(property);
             let own = property.get("description").or_else(|| one.get("description"));
             let meaning = own.and_then(Value::as_str).unwrap_or_default();
-            let needed = if is_required(name) { " **Required.**" } else { "" };
             let meaning = meaning.replace('|', "\\|");
-            let _ = writeln!(self.text, "| `{name}` | {} | {meaning}{needed} |", kinds.join(", "));
+            let default = match is_required(name) {
+                true => "**required**".to_owned(),
+                false => defaults::in_words(property).unwrap_or_default(),
+            };
+            let kinds = kinds.join(", ");
+            let _ = writeln!(self.text, "| `{name}` | {kinds} | {default} | {meaning} |");
             let at = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             self.mappings(property, at, &mut inner);
         }

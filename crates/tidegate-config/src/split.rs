@@ -29,15 +29,15 @@ pub struct Split {
 pub struct Mirror {
     /// The name of the upstream.
     pub upstream: Spanned<String>,
-    /// So many of a hundred requests, at random. Default: `100`.
+    /// So many of a hundred requests, at random.
     #[serde(default)]
     #[schemars(range(min = 1, max = 100))]
     pub percent: Option<u8>,
-    /// The most copies under way; more are dropped. Default: `100`.
+    /// The most copies under way; more are dropped.
     #[serde(default)]
     #[schemars(range(min = 1, max = 10000))]
     pub concurrency: Option<usize>,
-    /// How long a copy may take. Default: `10s`.
+    /// How long a copy may take.
     #[serde(default)]
     pub timeout: Option<Duration>,
 }

@@ -14,14 +14,13 @@ pub struct ListenerTls {
     /// A certificate that is ordered and renewed by ACME.
     pub acme: Option<Spanned<Acme>>,
     /// A certificate made at the start, for `localhost` and its addresses; for development.
-    /// Default: `false`.
     pub self_signed: bool,
-    /// The least version: `"1.2"` (default) or `"1.3"`.
+    /// The least version: `"1.2"` or `"1.3"`.
     pub min_version: Option<TlsVersion>,
     /// Asks clients for a certificate (mutual TLS).
     pub client_auth: Option<ClientAuth>,
     /// Tells browsers to come by HTTPS only from now on (`Strict-Transport-Security`, RFC 6797):
-    /// `on` for a year, or its settings. Default: `off`.
+    /// `on`, or its settings.
     pub hsts: Option<HstsSetting>,
 }
 
@@ -34,7 +33,7 @@ pub struct Certificate {
     pub cert: Spanned<String>,
     /// The PEM file of its private key (PKCS#8, PKCS#1 or SEC1).
     pub key: Spanned<String>,
-    /// The server names that it is used for. Default: those that stand in it.
+    /// The server names that it is used for.
     #[serde(default)]
     pub hosts: Vec<Spanned<HostPattern>>,
 }
@@ -56,8 +55,8 @@ pub enum TlsVersion {
 pub struct ClientAuth {
     /// The PEM file of the authorities whose clients are accepted.
     pub ca: Spanned<String>,
-    /// `require` (default) ends the handshake of a client without a certificate, `request` lets
-    /// it in. One with a certificate of another authority is never let in.
+    /// `require` ends the handshake of a client without a certificate, `request` lets it in. One
+    /// with a certificate of another authority is never let in.
     #[serde(default)]
     pub mode: ClientAuthMode,
 }
@@ -86,15 +85,14 @@ pub enum UpstreamTlsSetting {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamTls {
-    /// The PEM file of the authorities that may vouch for it. Default: those of the machine.
+    /// The PEM file of the authorities that may vouch for it.
     pub ca: Option<Spanned<String>>,
-    /// The name that its certificate must bear, also sent to it (SNI). Default: the host of the
-    /// endpoint.
+    /// The name that its certificate must bear, also sent to it (SNI).
     pub server_name: Option<Spanned<HostPattern>>,
     /// The certificate that the gateway shows, for upstreams that ask for one.
     pub client_certificate: Option<Spanned<ClientIdentity>>,
-    /// Believes any certificate, which whoever stands between can make; each start and reload
-    /// says so in the log. Default: `false`.
+    /// Believes any certificate, which whoever stands between can make; each start and reload says
+    /// so in the log.
     pub insecure_skip_verify: bool,
 }
 
@@ -113,7 +111,7 @@ short_or_long!(UpstreamTlsSetting: Switch(Switch) | Settings(UpstreamTls));
 /// `on`, `off`, or settings.
 #[derive(Debug, Clone)]
 pub enum HstsSetting {
-    /// `on` is `max_age: 365d` without anything else.
+    /// `on` is `max_age` alone, with its default.
     Switch(Switch),
     /// The settings.
     Settings(Hsts),
@@ -123,11 +121,11 @@ pub enum HstsSetting {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hsts {
-    /// How long browsers keep to it. Default: `365d`.
+    /// How long browsers keep to it.
     pub max_age: Option<Duration>,
-    /// Whether it holds for all subdomains. Default: `false`.
+    /// Whether it holds for all subdomains.
     pub include_subdomains: bool,
-    /// Whether browsers may ship it. Hard to take back. Default: `false`.
+    /// Whether browsers may ship it. Hard to take back.
     pub preload: bool,
 }
 

@@ -31,8 +31,7 @@ pub struct Tracing {
     pub otlp: Otlp,
     /// Which requests are recorded.
     pub sample: Sample,
-    /// Whether spans name the user, as `user.id`; it is what the client says, unverified. Default:
-    /// `off`.
+    /// Whether spans name the user, as `user.id`; it is what the client says, unverified.
     pub user_id: Option<Switch>,
 }
 
@@ -41,12 +40,9 @@ pub struct Tracing {
 #[serde(default, deny_unknown_fields)]
 pub struct Otlp {
     /// Its URL, `http://` or `https://`. For `protocol: http` without a path, `/v1/traces` is
-    /// added. Default: `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, else `OTEL_EXPORTER_OTLP_ENDPOINT`
-    /// (with `/v1/traces` behind it for `protocol: http`), else `http://localhost:4318` for `http`
-    /// and `http://localhost:4317` for `grpc`.
+    /// added.
     pub endpoint: Option<Spanned<String>>,
-    /// `http` (protobuf) or `grpc`. Default: `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`, else
-    /// `OTEL_EXPORTER_OTLP_PROTOCOL`, else `http`.
+    /// `http` (protobuf) or `grpc`.
     pub protocol: Option<OtlpProtocol>,
     /// Header fields of the requests to it, beside those of `OTEL_EXPORTER_OTLP_HEADERS`; a field
     /// that both have is this one.
@@ -68,13 +64,11 @@ pub enum OtlpProtocol {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sample {
-    /// The part of the traces that begin here, from `0` to `1`. Default: what
-    /// `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG` say, else `1`.
+    /// The part of the traces that begin here, from `0` to `1`.
     #[schemars(range(min = 0, max = 1))]
     pub ratio: Option<Spanned<f64>>,
     /// Whether a request that comes with a trace is recorded when its sender records it: `on`,
     /// `off` (the ratio decides), or `trusted` (`on` for `trusted_proxies`, `off` for others).
-    /// Default: what `OTEL_TRACES_SAMPLER` says, else `on`.
     pub parent: Option<Spanned<SampleParent>>,
 }
 

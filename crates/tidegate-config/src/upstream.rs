@@ -22,45 +22,42 @@ pub struct Upstream {
     /// Further endpoints, which DNS tells of.
     #[serde(default)]
     pub discover: Option<Spanned<Discover>>,
-    /// TLS to its endpoints: `on`, `off` (default), or settings.
+    /// TLS to its endpoints: `on`, `off`, or settings.
     #[serde(default)]
     pub tls: Option<Spanned<UpstreamTlsSetting>>,
-    /// What it speaks. Default: `[h1]`. With `tls`, `[h2, h1]` leaves the choice to it (ALPN) and
-    /// `[h2]` insists; without, `[h2c]` is HTTP/2 by prior knowledge. gRPC needs HTTP/2.
-    /// WebSockets go by HTTP/1.1 all the same.
+    /// What it speaks. With `tls`, `[h2, h1]` leaves the choice to it (ALPN) and `[h2]` insists;
+    /// without, `[h2c]` is HTTP/2 by prior knowledge. gRPC needs HTTP/2. WebSockets go by HTTP/1.1
+    /// all the same.
     #[serde(default)]
     pub protocols: Vec<Spanned<Protocol>>,
     /// HTTP/2 to its endpoints.
     #[serde(default)]
     pub http2: UpstreamHttp2,
-    /// Which endpoint takes a request. Default: `round_robin`.
+    /// Which endpoint takes a request.
     #[serde(default)]
     pub balance: Balance,
-    /// Asks each endpoint whether it is well. Default: none is asked.
+    /// Asks each endpoint whether it is well.
     #[serde(default)]
     pub health: Option<HealthCheck>,
-    /// Endpoints that fail requests are not used for a while; `off` uses them on. Default: after
-    /// three connections in a row that could not be established.
+    /// Endpoints that fail requests are not used for a while; `off` uses them on.
     #[serde(default)]
     pub ejection: Option<EjectionSetting>,
-    /// How long an endpoint that comes back takes until it gets its whole share. Default: `0s`.
+    /// How long an endpoint that comes back takes until it gets its whole share.
     #[serde(default)]
     pub slow_start: Option<Duration>,
     /// Below so many percent of endpoints that are well, backups are used too, and where there are
     /// none, all endpoints whatever is known of them: the few would break down as well.
-    /// Default: `50`.
     #[serde(default)]
     #[schemars(range(max = 100))]
     pub panic_below: Option<u8>,
     /// What may be under way.
     #[serde(default)]
     pub limits: UpstreamLimits,
-    /// Retries for a hundred requests; `connect_failure` does not count. Default: `20`.
+    /// Retries for a hundred requests; `connect_failure` does not count.
     #[serde(default)]
     #[schemars(range(max = 100))]
     pub retry_percent: Option<u8>,
-    /// How long a connection may lie idle before the gateway closes it. Default: as long as the
-    /// upstream likes.
+    /// How long a connection may lie idle before the gateway closes it.
     #[serde(default)]
     pub idle_timeout: Option<Duration>,
 }
@@ -73,7 +70,7 @@ pub struct UpstreamHttp2 {
     /// (SETTINGS_INITIAL_WINDOW_SIZE), from `16KiB` to `16MiB`. It bounds what one response can
     /// bring: a window in each round trip. A distant service of 20 ms sends 3.2 MB a second with
     /// the default, 50 MB with `1MiB`. A client that reads slowly makes the gateway hold up to a
-    /// window. A change holds for new connections. Default: `64KiB`.
+    /// window. A change holds for new connections.
     pub window: Option<Spanned<ByteSize>>,
 }
 
@@ -94,11 +91,11 @@ pub struct WeightedEndpoint {
     /// `host:port`, or `unix:/run/app.sock`; a name is resolved by DNS, and again every 30
     /// seconds.
     pub address: EndpointAddress,
-    /// Its share of the requests relative to its neighbours. Default: `1`.
+    /// Its share of the requests relative to its neighbours.
     #[serde(default)]
     #[schemars(range(min = 1, max = 1000))]
     pub weight: Option<u32>,
-    /// Whether it is used only when too few of the others are well. Default: `false`.
+    /// Whether it is used only when too few of the others are well.
     #[serde(default)]
     pub backup: bool,
 }
