@@ -2,7 +2,7 @@
 
 use super::Difference;
 use super::edits::{Desk, examples, json};
-use crate::snapshot::{Snapshot, Surroundings, compile};
+use crate::snapshot::{CompileEnv, Snapshot, compile};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -90,7 +90,8 @@ impl<'s> Finder<'s> {
 
 /// All that the gateway does by this configuration, in an order of its own: the text of sets has none.
 fn effect(snapshot: &Snapshot) -> Vec<String> {
-    let edge = format!("{:?}", snapshot.edge).replace(&format!("{:?}", snapshot.edge.via), "");
+    let global =
+        format!("{:?}", snapshot.global).replace(&format!("{:?}", snapshot.global.via), "");
     let routes: BTreeMap<_, _> =
         snapshot.table.iter().map(|(_, route)| (&route.name, route.fingerprint)).collect();
     let listeners: Vec<_> = snapshot
@@ -112,9 +113,9 @@ fn effect(snapshot: &Snapshot) -> Vec<String> {
         .collect();
     let limits: Vec<_> = snapshot.rate_limits.iter().map(|it| it.settings()).collect();
     let acme: Vec<_> = snapshot.managed().map(|it| it.settings().clone()).collect();
-    let Snapshot { fixed, probes, cache, grace, delay, drain, guard, log, .. } = snapshot;
-    let rest = (fixed, probes, cache, grace, delay, drain, guard, log);
-    let whole = format!("{edge} {routes:?} {listeners:?} {pools:?} {limits:?} {acme:?} {rest:?}");
+    let Snapshot { startup, probes, cache, grace, delay, drain, guard, log, .. } = snapshot;
+    let rest = (startup, probes, cache, grace, delay, drain, guard, log);
+    let whole = format!("{global} {routes:?} {listeners:?} {pools:?} {limits:?} {acme:?} {rest:?}");
     let mut words: Vec<String> =
         whole.split([' ', ',', '{', '}', '[', ']']).map(str::to_owned).collect();
     words.sort();
@@ -123,9 +124,8 @@ fn effect(snapshot: &Snapshot) -> Vec<String> {
 
 fn snapshot(desk: &Desk, value: &Value) -> Option<Snapshot> {
     let read = read_with(&desk.file(value), &Variables::default());
-    let surroundings =
-        Surroundings { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
-    compile(read, &surroundings).ok()
+    let env = CompileEnv { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
+    compile(read, &env).ok()
 }
 
 #[test]
