@@ -3,14 +3,14 @@ use super::{ByteSize, Duration, HeaderName, Spanned, Switch};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// How much the cache holds, in memory. What it holds is lost when the gateway restarts.
+/// Size of the cache, in memory. Its contents are lost when the gateway restarts.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cache {
-    /// Bytes of all responses; an eighth of it is for those on their way into the cache. Those that
-    /// were not asked for the longest time make room.
+    /// Maximum size of all responses; one eighth of it is for responses in flight. The least
+    /// recently used responses are evicted.
     pub max_size: Option<Spanned<ByteSize>>,
-    /// Bytes of a response's body; larger ones pass without being kept. At most an eighth of
+    /// Maximum size of a response body; larger responses are not stored. At most an eighth of
     /// `max_size`.
     pub max_entry: Option<Spanned<ByteSize>>,
 }
@@ -24,29 +24,28 @@ pub enum CacheSetting {
     Policy(CachePolicy),
 }
 
-/// Responses to `GET` and `HEAD` are kept and given to others, by the rules for shared caches
-/// (RFC 9111): as long as `Cache-Control` or `Expires` say, never where they say `no-store` or
-/// `private`, one for each value of what `Vary` names. With `Set-Cookie`, only if it says `public`
-/// as well; for requests with `Authorization`, only if it says `public`, `s-maxage` or
-/// `must-revalidate`.
+/// Stores responses to `GET` and `HEAD` and reuses them for other clients, by the rules for shared
+/// caches (RFC 9111): for as long as `Cache-Control` or `Expires` allow, never with `no-store` or
+/// `private`, and one response for each value of the headers in `Vary`. With `Set-Cookie`, only if
+/// the response has `public` too; for requests with `Authorization`, only with `public`, `s-maxage`
+/// or `must-revalidate`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CachePolicy {
-    /// How long responses are kept that do not say it: of status 200, 203, 301 and 308, for
-    /// requests that name no user: without `Cookie`, `Authorization`, a client certificate, the
-    /// headers of `identity.user_id`, and others that carry a user or a secret by their names
-    /// (`X-Api-Key`, `X-Forwarded-User`), unless `key_headers` has them. `0s` keeps none of these.
+    /// Lifetime of responses that state none, with status 200, 203, 301 or 308, for requests that
+    /// name no user: without `Cookie`, `Authorization`, a client certificate, the headers of
+    /// `identity.user_id`, and other headers whose names mean a user or a secret (`X-Api-Key`,
+    /// `X-Forwarded-User`), unless `key_headers` lists them. `0s` stores none of these.
     pub default_ttl: Option<Duration>,
-    /// The longest that any is fresh, whatever it says.
+    /// Maximum time for which any response is fresh.
     pub max_ttl: Option<Duration>,
-    /// How long a response that is no longer fresh is given while another is fetched, where it does
-    /// not say so itself (RFC 5861).
+    /// Time for which a stale response is served while the gateway fetches a new one, unless the
+    /// response itself states it (RFC 5861).
     pub stale_while_revalidate: Option<Duration>,
-    /// How long it is given when the upstream fails or answers 5xx, where it does not say so itself
-    /// (RFC 5861).
+    /// Time for which a stale response is served when the upstream fails or answers 5xx, unless the
+    /// response itself states it (RFC 5861).
     pub stale_if_error: Option<Duration>,
-    /// Header fields of the request by which responses are told apart, though they have no `Vary`
-    /// that says so.
+    /// Request headers that distinguish responses, in addition to those in `Vary`.
     pub key_headers: Vec<Spanned<HeaderName>>,
 }
 

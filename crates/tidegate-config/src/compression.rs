@@ -12,26 +12,26 @@ pub enum CompressionSetting {
     Settings(Compression),
 }
 
-/// Responses are compressed for clients that accept it (`Accept-Encoding`, RFC 9110, section
-/// 12.5.3). Never compressed are server-sent events, what is encoded already, partial content and
-/// `Cache-Control: no-transform`. Where a page holds a secret (such as a token against CSRF) and
-/// repeats what a request said, an attacker may guess the secret by the size of what is
-/// compressed (BREACH): leave compression off there.
+/// Compresses responses for clients that accept it (`Accept-Encoding`, RFC 9110, section 12.5.3).
+/// Server-sent events, responses that are already encoded, partial content and `Cache-Control:
+/// no-transform` are never compressed. If a page contains a secret (such as a CSRF token) and
+/// repeats input of the request, an attacker may guess the secret from the compressed size
+/// (BREACH): leave compression off there.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Compression {
-    /// The codings, the one liked best first: it is taken when a client likes several alike.
+    /// Codings in order of preference: the first one is used if a client prefers several equally.
     pub algorithms: Option<Spanned<Vec<Coding>>>,
-    /// Bytes below which a response is left as it is; one that does not say its length is
-    /// compressed.
+    /// Minimum size of a response; a response without a length is always compressed.
     pub min_size: Option<ByteSize>,
-    /// Media types that are compressed: `text/html`, `text/*`, or `*/*+json` for all that end so.
+    /// Media types to compress: `text/html`, `text/*`, or `*/*+json` for all types with this
+    /// ending.
     pub types: Option<Vec<Spanned<String>>>,
-    /// How hard each coding tries; more takes more time.
+    /// Compression level of each coding; a higher level takes more time.
     pub levels: Levels,
 }
 
-/// How hard each coding tries.
+/// Compression level of each coding.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Levels {

@@ -13,26 +13,26 @@ pub enum CorsPolicy {
     Policy(Cors),
 }
 
-/// Which other origins' pages may read the responses, and, where `websocket.origins` does not say
-/// otherwise, open WebSockets.
+/// Origins whose pages may read the responses and, unless `websocket.origins` is set, open
+/// WebSockets.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cors {
-    /// Origins as `scheme://host[:port]`, `https://*.example.com` for every subdomain, `file://`
-    /// for a scheme without hosts, `*` for all, `null` for opaque origins.
+    /// Allowed origins: `scheme://host[:port]`, `https://*.example.com` for every subdomain,
+    /// `file://` for a scheme without hosts, `*` for all, `null` for opaque origins.
     pub allow_origins: Vec<Spanned<OriginPattern>>,
-    /// Methods that a preflight may ask for.
+    /// Methods that a preflight may request.
     pub allow_methods: Option<Vec<Spanned<Method>>>,
-    /// Header fields that a preflight may ask for, or `*` for any, answered
-    /// by naming just those that were asked for.
+    /// Headers that a preflight may request, or `*` for any, answered with only the requested
+    /// names.
     pub allow_headers: Option<Vec<HeaderName>>,
-    /// Response header fields that scripts may read.
+    /// Response headers that scripts may read.
     pub expose_headers: Option<Vec<Spanned<HeaderName>>>,
-    /// Whether cookies and `Authorization` may be sent along; not together with the origin `*`.
+    /// Whether browsers may send cookies and `Authorization`; not together with the origin `*`.
     pub allow_credentials: Option<Spanned<bool>>,
-    /// How long a browser may keep a preflight's answer.
+    /// Time for which a browser may cache the answer to a preflight.
     pub max_age: Option<Spanned<Duration>>,
-    /// Whether pages of public sites may reach this gateway in a private network (Private Network
+    /// Whether pages of public sites may access this gateway in a private network (Private Network
     /// Access).
     pub allow_private_network: Option<bool>,
 }

@@ -280,12 +280,12 @@ pub const CACHE_MAX_ENTRY: ByteSize = mib(8);
 /// Defaults that depend on the machine, on other keys, or are the absence of a bound: type, key, and the
 /// default in words.
 const IN_WORDS: &[(&str, &str, &str)] = &[
-    ("Config", "threads", "the cores that the cgroup and the affinity mask give"),
+    ("Config", "threads", "the cores that the cgroup and the affinity mask grant"),
     (
         "Config",
         "upgrade_socket",
-        "`upgrade.sock` in `$RUNTIME_DIRECTORY`, else one for this file in a private folder among the \
-         temporary ones",
+        "`upgrade.sock` in `$RUNTIME_DIRECTORY`, else a socket for this file in a private folder among \
+         the temporary ones",
     ),
     ("Config", "state_dir", "none"),
     ("Config", "admin", "no admin endpoint"),
@@ -293,7 +293,7 @@ const IN_WORDS: &[(&str, &str, &str)] = &[
     ("Config", "resolver", "the servers of the machine (`/etc/resolv.conf`)"),
     ("Config", "rate_limits", "no limit"),
     ("Acme", "ca", "the authorities of the machine"),
-    ("Acme", "renew_before", "a third of its life"),
+    ("Acme", "renew_before", "a third of its lifetime"),
     ("Listener", "protocols", "`[h1]`, and `[h2, h1]` with TLS"),
     ("Listener", "connections", "as many as `limits.connections` leaves"),
     ("Listener", "tls", "no TLS"),
@@ -306,7 +306,7 @@ const IN_WORDS: &[(&str, &str, &str)] = &[
     ("UpstreamLimits", "pending", "no limit"),
     ("UpstreamLimits", "requests", "no limit"),
     ("Upstream", "health", "no endpoint is checked"),
-    ("Upstream", "idle_timeout", "as long as the upstream likes"),
+    ("Upstream", "idle_timeout", "until the upstream closes them"),
     ("WebSocket", "origins", "`cors.allow_origins` where the route has a policy, else `same`"),
     ("WebSocket", "idle_timeout", "no limit"),
     ("WebSocket", "max_lifetime", "no limit"),
@@ -316,7 +316,7 @@ const IN_WORDS: &[(&str, &str, &str)] = &[
     ("WebSocket", "max_frame_size", "no limit"),
     ("WebSocket", "max_message_size", "no limit"),
     ("WebSocket", "max_messages_per_second", "no limit"),
-    ("WebSocket", "ping", "no pings; bytes pass untouched"),
+    ("WebSocket", "ping", "no pings; bytes pass unchanged"),
     ("Cache", "max_entry", "`8MiB`, or an eighth of `max_size` where that is less"),
     ("CachePolicy", "max_ttl", "no limit"),
     ("Files", "fallback", "none; such a path is answered 404"),
@@ -334,7 +334,7 @@ const IN_WORDS: &[(&str, &str, &str)] = &[
     ("Timeouts", "tls", "that of `connect`"),
     ("Timeouts", "first_byte", "that of `read`"),
     ("Timeouts", "request", "no limit"),
-    ("Limits", "body_size", "no limit, for bodies are streamed"),
+    ("Limits", "body_size", "no limit, because bodies are streamed"),
     (
         "Limits",
         "connections",
@@ -352,16 +352,12 @@ const IN_WORDS: &[(&str, &str, &str)] = &[
         "requests_per_client",
         "half of `requests`, so that the streams of one client don't lock out the rest",
     ),
-    (
-        "Limits",
-        "memory",
-        "nine tenths of what its control group may have, and no limit where that has none",
-    ),
+    ("Limits", "memory", "nine tenths of the limit of its control group, and no limit without one"),
     (
         "Otlp",
         "endpoint",
-        "`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, else `OTEL_EXPORTER_OTLP_ENDPOINT` (with `/v1/traces` behind it \
-         for `protocol: http`), else `http://localhost:4318` for `http` and `http://localhost:4317` for `grpc`",
+        "`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, else `OTEL_EXPORTER_OTLP_ENDPOINT` (with `/v1/traces` appended for \
+         `protocol: http`), else `http://localhost:4318` for `http` and `http://localhost:4317` for `grpc`",
     ),
     (
         "Otlp",
@@ -383,7 +379,7 @@ const IN_WORDS: &[(&str, &str, &str)] = &[
     ("Expect", "upstream_path", "not checked"),
     ("Listener", "proxy_protocol", "no connection has such a header"),
     ("ListenerTls", "acme", "none"),
-    ("ListenerTls", "client_auth", "no certificate is asked for"),
+    ("ListenerTls", "client_auth", "no certificate is requested"),
     ("Match", "path", "every path below `path_prefix`"),
     ("Rewrite", "prefix", "the path stays as it is"),
     ("Route", "files", "none"),
@@ -397,7 +393,7 @@ const IN_WORDS: &[(&str, &str, &str)] = &[
     ("Upstream", "endpoints", "none; then `endpoints_file` or `discover` has them"),
     ("Upstream", "endpoints_file", "none"),
     ("UpstreamTls", "client_certificate", "none"),
-    ("Cors", "allow_origins", "none but the gateway's own"),
+    ("Cors", "allow_origins", "only the gateway's own"),
     ("Reload", "guard", "edits are not watched"),
 ];
 

@@ -3,33 +3,31 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Header fields that are changed on the way.
+/// Changes of headers.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Headers {
-    /// What the upstream sees otherwise than the client sent it; done last, behind all that the
-    /// gateway itself tells it.
+    /// Changes of the request that the upstream gets. They come last, after all headers that the
+    /// gateway itself sets.
     pub request: FieldChanges,
-    /// What the client sees otherwise than the upstream sent it. The gateway's own answers are
-    /// changed as well.
+    /// Changes of the response that the client gets, including the gateway's own answers.
     pub response: FieldChanges,
 }
 
-/// What is done to the fields of a message: first `remove`, then `set`, then `add`.
+/// Changes of the headers of a message: first `remove`, then `set`, then `add`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FieldChanges {
-    /// Fields that get this one value, whatever there was; a value that comes out empty removes
-    /// the field. In a value `{client.address}`, `{request.id}`, `{user.id}` (what the client
-    /// says, unverified), `{route}`, `{method}`, `{scheme}`, `{host}`, `{authority}` (host with
-    /// port), `{path}`, `{query}` and `{target}` (path with query) stand for what the request
-    /// says; `{{` is a brace. A value that begins with `{` needs quotes.
+    /// Sets a header to this one value and replaces existing values; an empty value removes the
+    /// header. A value may contain `{client.address}`, `{request.id}`, `{user.id}` (from the
+    /// client, unverified), `{route}`, `{method}`, `{scheme}`, `{host}`, `{authority}` (host with
+    /// port), `{path}`, `{query}` and `{target}` (path with query) of the request; `{{` is a brace.
+    /// A value that begins with `{` needs quotes.
     #[schemars(extend("propertyNames" = {"format": "header-name"}))]
     pub set: BTreeMap<HeaderName, Spanned<Template>>,
-    /// Fields that get a further value, beside those that are there; in it variables stand as in
-    /// `set`.
+    /// Adds a value to a header and keeps existing values; variables work as in `set`.
     #[schemars(extend("propertyNames" = {"format": "header-name"}))]
     pub add: BTreeMap<HeaderName, Spanned<Template>>,
-    /// Fields that are removed.
+    /// Headers to remove.
     pub remove: Vec<Spanned<HeaderName>>,
 }

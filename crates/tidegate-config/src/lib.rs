@@ -106,76 +106,76 @@ use std::collections::BTreeMap;
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "Tidegate configuration")]
 pub struct Config {
-    /// Further files, as glob patterns relative to the file that names them. Their `routes`,
-    /// `upstreams` and `listeners` are added to this file's. Example: `[conf.d/*.yaml]`.
+    /// Additional files, as glob patterns relative to the file that includes them. Their `routes`,
+    /// `upstreams` and `listeners` are added to those of this file. Example: `[conf.d/*.yaml]`.
     pub include: Vec<Spanned<String>>,
     /// Addresses to accept connections on. At least one is required.
     pub listeners: Vec<Listener>,
     /// Worker threads.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
-    /// Connections to upstreams that are kept while they lie idle, for each thread at each
-    /// listener; the one that has lain the longest is closed for another.
+    /// Maximum number of idle connections to upstreams, for each thread at each listener; the one
+    /// that has been idle longest is closed for a new one.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub upstream_pool_size: Option<usize>,
     /// One line per request and per WebSocket session; `off` writes none.
     pub access_log: AccessLogSetting,
     /// The gateway's own log, on stderr.
     pub log: Log,
-    /// Traces by OpenTelemetry: `off`, `on`, or where they go and what is recorded.
+    /// Traces through OpenTelemetry: `off`, `on`, or the collector and what is recorded.
     pub tracing: TracingSetting,
     /// How the gateway stops.
     pub shutdown: Shutdown,
-    /// A Unix socket over which the listeners are handed to the next gateway (`tidegate upgrade`),
-    /// as an absolute path; only the gateway's user and root may write to its folder.
+    /// Unix socket through which the gateway hands its listeners to the next process (`tidegate
+    /// upgrade`), as an absolute path; only the gateway's user and root may write to its folder.
     pub upgrade_socket: Option<Spanned<String>>,
-    /// A folder for what must outlive the process: accounts and certificates of ACME, the last
-    /// twenty versions of the configuration. It is made where it is missing; nobody else should be
-    /// able to read it. Relative paths start at the folder of the configuration file.
+    /// Folder for data that outlives the process: ACME accounts and certificates, and the last
+    /// twenty versions of the configuration. The gateway creates it if it is missing; no other user
+    /// should be able to read it. Relative paths start at the folder of the configuration file.
     pub state_dir: Option<Spanned<String>>,
     /// How edits of this file take effect.
     pub reload: Reload,
     /// How WebSocket sessions are closed when the gateway stops, drains or reloads.
     pub drain: Drain,
-    /// Where the gateway can be asked and told.
+    /// The admin endpoint, to inspect and control the gateway.
     pub admin: Option<Admin>,
     /// Who a request speaks for.
     pub identity: Identity,
     /// Cross-origin resource sharing (Fetch standard), for every route without `cors` of its own.
     pub cors: Option<Spanned<CorsPolicy>>,
-    /// Header fields that are changed on the way, on every route. What a route says of a field
-    /// replaces what is said here of it.
+    /// Changes of headers on every route. For the same header, the changes of a route replace
+    /// these.
     pub headers: Headers,
-    /// Compression of responses: `on`, `off`, or what is compressed and how, on every route without `compression`
-    /// of its own.
+    /// Compression of responses: `on`, `off`, or its settings, for every route without
+    /// `compression` of its own.
     pub compression: Option<Spanned<CompressionSetting>>,
-    /// How much the cache holds; which routes keep their responses there, `routes[].cache` says.
+    /// Size of the cache; `routes[].cache` selects the routes that use it.
     pub cache: Cache,
-    /// Maintenance of everything: `on`, `off`, or how it is announced.
+    /// Maintenance of all routes: `on`, `off`, or its settings.
     pub maintenance: Option<Spanned<MaintenanceSetting>>,
-    /// Pages of one's own for errors.
+    /// Your own pages for errors.
     pub error_pages: ErrorPages,
-    /// Whether errors of the gateway's own have a `Proxy-Status` header (RFC 9209) that says what
-    /// kind of error it is and names no endpoint. `tidegate doctor` knows the gateway by it.
+    /// Whether the gateway's own errors have a `Proxy-Status` header (RFC 9209) with the type of
+    /// the error; it names no endpoint. `tidegate doctor` recognises the gateway by it.
     pub proxy_status: Option<Switch>,
-    /// Networks (CIDR) whose `X-Forwarded-For`, `-Proto`, `-Host`, `Forwarded` (RFC 7239; where a
-    /// proxy sends both, the former count) and `X-Request-Id` are believed; `unix` means clients of
-    /// Unix domain sockets.
+    /// Networks (CIDR) whose `X-Forwarded-For`, `-Proto`, `-Host`, `Forwarded` (RFC 7239; if a
+    /// proxy sends both, the former count) and `X-Request-Id` the gateway trusts; `unix` means
+    /// clients of Unix domain sockets.
     pub trusted_proxies: Vec<Spanned<TrustedProxy>>,
-    /// Bounds on what a client may send.
+    /// Limits on what a client may send and use.
     pub limits: Limits,
-    /// How often who may ask, on every route without `rate_limits` of its own; those routes
-    /// together. All of them hold.
+    /// Rate limits shared by all routes that define none of their own. All of them apply.
     pub rate_limits: Vec<Spanned<RateLimit>>,
-    /// Where several gateways count together.
+    /// A server through which several gateways count together.
     pub shared_counters: Option<SharedCounters>,
-    /// Which server of DNS is asked for the endpoints that are discovered.
+    /// DNS server for discovered endpoints.
     pub resolver: Option<Resolver>,
     /// Services to forward to, by name.
     pub upstreams: BTreeMap<String, Spanned<Upstream>>,
-    /// Which request goes to which upstream, or is answered here. The most specific route wins, whatever the order.
+    /// Which upstream gets a request, or how the gateway answers it. The most specific route wins,
+    /// in any order.
     pub routes: Vec<Spanned<Route>>,
-    /// Requests, and what must become of them.
+    /// Requests and their expected results.
     pub tests: Vec<Test>,
 }
 
@@ -183,23 +183,23 @@ pub struct Config {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
-    /// How long requests and WebSockets in flight may take to finish after SIGTERM.
+    /// Maximum time that requests and WebSockets in flight may take to finish after SIGTERM.
     pub grace: Option<Duration>,
-    /// How long connections are still accepted after SIGTERM while `/readyz` of the admin endpoint
-    /// fails already, so that balancers look elsewhere first.
+    /// Time after SIGTERM in which the gateway still accepts connections while `/readyz` of the
+    /// admin endpoint already fails, so that balancers can choose other gateways first.
     pub delay: Option<Duration>,
 }
 
-/// Where the gateway can be asked and told.
+/// The admin endpoint, to inspect and control the gateway.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// A loopback address with a port, `127.0.0.1:9901`, or a Unix domain socket that only the
-    /// gateway's user may use, `unix:/run/tidegate/admin.sock`. Whoever reaches it may see what
-    /// there is to see, sessions and users included.
+    /// gateway's user may use, `unix:/run/tidegate/admin.sock`. Every client that reaches it may
+    /// read everything, including sessions and users.
     pub address: Spanned<ListenAddress>,
-    /// What must be shown (`Authorization: Bearer …`) to change anything: close sessions, reload, go
-    /// back, purge. At least 16 characters; a variable is a good place for it. Without one nothing
-    /// can be changed at an address of TCP; at a Unix domain socket none is needed.
+    /// Token that a client must send (`Authorization: Bearer …`) to change anything: close
+    /// sessions, reload, roll back, purge. At least 16 characters; use a variable. Without a token
+    /// nothing can be changed over TCP; a Unix domain socket needs none.
     pub token: Option<Spanned<String>>,
 }

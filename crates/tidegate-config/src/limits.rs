@@ -2,98 +2,99 @@ use super::{ByteSize, Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Bounds on what a client may send, and on what strangers may make the gateway hold.
+/// Limits on what a client may send, and on what it may make the gateway hold.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of all header fields of a request together; more is answered 431.
+    /// Maximum size of all headers of a request together; a larger request is answered 431.
     pub header_size: Option<ByteSize>,
-    /// Header fields of a request; more are answered 431.
+    /// Maximum number of headers of a request; more are answered 431.
     #[schemars(range(min = 1, max = 256))]
     pub header_count: Option<usize>,
-    /// Request headers with `_` in their names. CGI, WSGI, Rack and PHP read `X_Real_IP` as
-    /// `X-Real-IP`. `drop_managed` drops those that read so are a header which the gateway sets,
-    /// removes, believes, matches or keys by; `drop` drops all; `reject` answers 400; `allow`
-    /// passes all on.
+    /// Handling of request headers with `_` in their names. CGI, WSGI, Rack and PHP read
+    /// `X_Real_IP` as `X-Real-IP`. `drop_managed` drops those that they read as a header which the
+    /// gateway sets, removes, trusts, matches or keys by; `drop` drops all; `reject` answers 400;
+    /// `allow` passes all on.
     pub underscore_headers: Option<Underscores>,
-    /// Bytes of path and query; more are answered 414.
+    /// Maximum size of path and query; a longer target is answered 414.
     pub uri_size: Option<ByteSize>,
-    /// Bytes of a request's body; more are answered 413. A route may set its own.
+    /// Maximum size of a request body; a larger one is answered 413. A route may set its own.
     pub body_size: Option<ByteSize>,
-    /// How long the PROXY header and the handshakes of TLS and HTTP/2 may take together.
+    /// Maximum time for the PROXY header and the handshakes of TLS and HTTP/2 together.
     pub handshake_timeout: Option<Duration>,
-    /// How long the head of a connection's first request may take from its first byte on; longer is
-    /// answered 408. A later request's head may take this and `idle_timeout` together, or up to
-    /// twice that. It bounds HTTP/1; by HTTP/2, a head that is not whole does not count as a
-    /// request, and `idle_timeout` goes on.
+    /// Maximum time for the head of a connection's first request, from its first byte on; the
+    /// request then fails with 408. The head of a later request may take this and `idle_timeout`
+    /// together, or up to twice that. Applies to HTTP/1; over HTTP/2, an incomplete head does not
+    /// count as a request, and `idle_timeout` continues.
     pub header_timeout: Option<Duration>,
-    /// How long a connection may lie idle before a request, in whole seconds.
+    /// Maximum time that a connection may be idle before a request, in whole seconds.
     pub idle_timeout: Option<Duration>,
-    /// How long a client may send nothing of a body that it owes; longer is answered 408. It bounds
-    /// HTTP/1; by HTTP/2, the route's `timeouts.read` does.
+    /// Maximum time between two chunks of a request body; the request then fails with 408. Applies
+    /// to HTTP/1; over HTTP/2, the route's `timeouts.read` does.
     pub body_timeout: Option<Duration>,
-    /// Bytes of a body in a second, the least: a body may take `body_timeout`, and a second more
-    /// for each time that so many bytes have come; slower is answered 408. Time in which the
-    /// upstream takes nothing does not count, nor what comes once the response has begun; streams
-    /// of gRPC are exempt. `0` sets no least.
+    /// Minimum rate of a request body, in bytes per second: a body may take `body_timeout`, and one
+    /// second more for each `body_rate` bytes that have arrived; a slower request fails with 408.
+    /// Time in which the upstream takes nothing does not count, nor does time after the response
+    /// has begun; gRPC streams are exempt. `0` sets no minimum.
     pub body_rate: Option<ByteSize>,
-    /// How long a client may take nothing of a response, or of what comes in a WebSocket session;
-    /// the connection is closed then.
+    /// Maximum time in which a client takes nothing of a response or of a WebSocket session; the
+    /// gateway then closes the connection.
     pub send_timeout: Option<Duration>,
-    /// Connections that are held at a time, at all listeners together; what comes beyond is
+    /// Maximum number of concurrent connections at all listeners together; further connections are
     /// answered 503 or, with TLS, closed at once.
     #[schemars(range(min = 1))]
     pub connections: Option<usize>,
-    /// The same for one client's address (for IPv6, its /64), answered 429. Addresses in
-    /// `trusted_proxies` are not counted: they speak for many.
+    /// The same for one client's address (for IPv6, its /64); further connections are answered 429.
+    /// Addresses in `trusted_proxies` are not counted, because they connect for many clients.
     #[schemars(range(min = 1))]
     pub connections_per_client: Option<usize>,
-    /// Requests on one connection, before its client is asked to make a new one.
+    /// Maximum number of requests on one connection; the gateway then asks the client to open a new
+    /// one.
     #[schemars(range(min = 1))]
     pub requests_per_connection: Option<u32>,
-    /// Requests under way at a time, WebSocket sessions not included; what comes beyond is answered
-    /// 503.
+    /// Maximum number of requests in flight, without WebSocket sessions; further requests are
+    /// answered 503.
     #[schemars(range(min = 1))]
     pub requests: Option<usize>,
-    /// Requests in flight of one client's address (for IPv6, its /64), WebSocket sessions not
-    /// included; further requests are answered 429. For requests from `trusted_proxies`, the client
-    /// is the address that the proxy reports.
+    /// Maximum number of requests in flight of one client's address (for IPv6, its /64), without
+    /// WebSocket sessions; further requests are answered 429. For requests from `trusted_proxies`,
+    /// the client is the address that the proxy reports.
     #[schemars(range(min = 1))]
     pub requests_per_client: Option<usize>,
-    /// Memory of the process. Above it, the client that holds most loses its connections, requests
-    /// and WebSocket sessions; while no client holds much, all requests are answered 503.
+    /// Maximum memory of the process. Above it, the client that holds most loses its connections,
+    /// requests and WebSocket sessions; if no client holds much, all requests are answered 503.
     pub memory: Option<ByteSize>,
-    /// HTTP/2.
+    /// Limits of HTTP/2.
     pub http2: Http2Limits,
 }
 
-/// What becomes of request headers with `_` in their names.
+/// Handling of request headers with `_` in their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Underscores {
-    /// Those that equal a header which the gateway uses are dropped.
+    /// Drops those that equal a header which the gateway uses.
     DropManaged,
-    /// All are dropped.
+    /// Drops all.
     Drop,
-    /// The request is answered 400.
+    /// Answers 400.
     Reject,
-    /// All are passed on.
+    /// Passes all on.
     Allow,
 }
 
-/// Bounds on what a client may do by HTTP/2 (RFC 9113). `header_size` bounds its header lists.
+/// Limits on what a client may do over HTTP/2 (RFC 9113). `header_size` limits its header lists.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http2Limits {
-    /// Streams at a time on one connection (SETTINGS_MAX_CONCURRENT_STREAMS).
+    /// Maximum number of concurrent streams on one connection (SETTINGS_MAX_CONCURRENT_STREAMS).
     #[schemars(range(min = 1, max = 10_000))]
     pub concurrent_streams: Option<u32>,
-    /// Streams that the client has reset before the gateway came to look at them; with more, the
-    /// connection ends with GOAWAY (CVE-2023-44487).
+    /// Maximum number of streams that the client has reset and the gateway has not yet processed;
+    /// with more, the connection ends with GOAWAY (CVE-2023-44487).
     #[schemars(range(min = 1, max = 10_000))]
     pub pending_resets: Option<usize>,
-    /// Streams that the gateway has had to reset for what the client did; with more, the connection
-    /// ends with GOAWAY (CVE-2025-8671).
+    /// Maximum number of streams that the gateway had to reset because of the client; with more,
+    /// the connection ends with GOAWAY (CVE-2025-8671).
     #[schemars(range(min = 1, max = 10_000))]
     pub error_resets: Option<usize>,
 }

@@ -8,29 +8,29 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// IP address and port: `127.0.0.1:3000`, `0.0.0.0:80`, `[::]:80`; or the absolute path of a
-    /// Unix domain socket, `unix:/run/tidegate/http.sock`, which is made at the start and removed
-    /// at the end.
+    /// Unix domain socket, `unix:/run/tidegate/http.sock`, which the gateway creates at the start
+    /// and removes at the end.
     pub address: Spanned<ListenAddress>,
-    /// Who may connect to a Unix domain socket: its file's permissions, in octal.
+    /// Permissions of the file of a Unix domain socket, in octal: who may connect to it.
     #[serde(default)]
     pub mode: Option<Spanned<String>>,
-    /// What is spoken here, and nothing else: where `h1` is not among them, HTTP/1 is answered 505.
+    /// Protocols that the listener accepts; without `h1`, HTTP/1 is answered 505.
     #[serde(default)]
     pub protocols: Vec<Spanned<Protocol>>,
-    /// Connections that are held at a time at this listener; what comes beyond is answered 503 or,
-    /// with TLS, closed at once.
+    /// Maximum number of concurrent connections at this listener; further connections are answered
+    /// 503 or, with TLS, closed at once.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub connections: Option<usize>,
     /// TLS.
     #[serde(default)]
     pub tls: Option<Spanned<ListenerTls>>,
-    /// Answers every request with a redirect (308) to the same URL by HTTPS: `on` for port 443, or
-    /// `{port: …}`.
+    /// Answers every request with a redirect (308) to the same URL over HTTPS: `on` for port 443,
+    /// or `{port: …}`.
     #[serde(default)]
     pub redirect_to_https: Option<Spanned<RedirectToHttps>>,
     /// Expects the PROXY protocol (version 1 or 2) at the start of each connection from these
-    /// networks, and takes the client's address from it. Others are served as they are.
+    /// networks, and takes the client's address from it. Other connections are served directly.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocol>,
 }
@@ -43,7 +43,7 @@ pub enum Protocol {
     H1,
     /// HTTP/2 over TLS.
     H2,
-    /// HTTP/2 without TLS, by prior knowledge (RFC 9113, section 3.3).
+    /// HTTP/2 without TLS, with prior knowledge (RFC 9113, section 3.3).
     H2c,
 }
 
@@ -56,23 +56,23 @@ pub enum RedirectToHttps {
     Port(HttpsPort),
 }
 
-/// Where HTTPS is served.
+/// Where the redirect to HTTPS leads.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpsPort {
-    /// The port that browsers reach it at.
+    /// The port at which browsers reach HTTPS.
     #[schemars(range(min = 1))]
     pub port: u16,
 }
 
 short_or_long!(RedirectToHttps: Switch(Switch) | Port(HttpsPort));
 
-/// The PROXY protocol, by which a load balancer tells whose connection it passes on.
+/// The PROXY protocol, with which a load balancer reports the client of a connection.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProxyProtocol {
-    /// The networks (CIDR) of the load balancers. A connection from there without a header is
-    /// closed.
+    /// Networks (CIDR) of the load balancers. The gateway closes a connection from there without a
+    /// header.
     #[schemars(length(min = 1))]
     pub from: Vec<Spanned<Cidr>>,
 }

@@ -12,18 +12,17 @@ pub enum MaintenanceSetting {
     Settings(Maintenance),
 }
 
-/// Requests are answered 503, but for those who look after the service. WebSockets that are open
-/// stay so.
+/// Answers requests with 503, except those of clients in `allow`. Open WebSockets stay open.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Maintenance {
-    /// Whether it is on.
+    /// Whether maintenance is on.
     pub enabled: Option<bool>,
-    /// When clients may come back (`Retry-After`, in whole seconds).
+    /// Time after which clients may try again (`Retry-After`, in whole seconds).
     pub retry_after: Option<Duration>,
-    /// Networks (CIDR) whose clients are let through all the same.
+    /// Networks (CIDR) whose clients are served all the same.
     pub allow: Vec<Cidr>,
-    /// What is told to people.
+    /// Message for users.
     pub message: Option<Spanned<String>>,
 }
 

@@ -16,13 +16,13 @@ pub enum PathSetting {
 
 short_or_long!(PathSetting: Form(PathForm) | Settings(PathSettings));
 
-/// The form in which a route passes paths on, in a word.
+/// The form in which a route passes paths on, as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PathForm {
     /// The normal form.
     Normal,
-    /// Byte for byte as it came.
+    /// Byte for byte as received.
     Raw,
 }
 
@@ -38,49 +38,49 @@ impl FromStr for PathForm {
     }
 }
 
-/// The form in which a route passes paths on, each part by itself. With all three set to `keep` it
-/// is the same as `raw`.
+/// The form in which a route passes paths on, for each part. With all three set to `keep` it is the
+/// same as `raw`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PathSettings {
     /// `%2F`, `%5C` and `\\`: `reject` answers 400, `keep` passes them on, `decode` makes each a
     /// `/`.
     pub encoded_slash: Option<EncodedSlash>,
-    /// `//`: `merge` makes it one slash, `keep` passes it on.
+    /// `//`: `merge` merges it into one slash, `keep` passes it on.
     pub duplicate_slashes: Option<DuplicateSlashes>,
     /// `.` and `..` as segments: `resolve` resolves them (RFC 3986, section 5.2.4), `keep` passes
     /// them on.
     pub dot_segments: Option<DotSegments>,
 }
 
-/// What becomes of an encoded slash.
+/// Handling of an encoded slash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EncodedSlash {
-    /// It is answered 400.
+    /// Answers 400.
     Reject,
-    /// It is passed on.
+    /// Passes it on.
     Keep,
-    /// It becomes a slash.
+    /// Turns it into a slash.
     Decode,
 }
 
-/// What becomes of `//`.
+/// Handling of `//`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DuplicateSlashes {
-    /// It becomes one slash.
+    /// Merges it into one slash.
     Merge,
     /// It is passed on.
     Keep,
 }
 
-/// What becomes of dot segments.
+/// Handling of dot segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DotSegments {
-    /// They are resolved.
+    /// Resolves them.
     Resolve,
-    /// They are passed on.
+    /// Passes them on.
     Keep,
 }

@@ -10,19 +10,19 @@ pub enum Balance {
     /// In turn, by their weights.
     #[default]
     RoundRobin,
-    /// The one with the fewest requests and sessions for its weight.
+    /// The endpoint with the fewest requests and sessions for its weight.
     LeastRequests,
-    /// The better of two taken at random, by latency (a moving average that follows peaks at
-    /// once) and what is under way.
+    /// The better of two random endpoints, by latency (a moving average that follows peaks at once)
+    /// and requests in flight.
     PeakEwma,
-    /// The same for the same user, client, header field or cookie, by consistent hashing
-    /// (Ketama); by round robin where a request has none.
+    /// The same endpoint for the same user, client, header or cookie, by consistent hashing
+    /// (Ketama); round robin if a request has none.
     Hash(HashKey),
     /// The endpoint that the client had before, by a cookie of this name, which the gateway sets.
     StickyCookie(String),
 }
 
-/// What of a request is hashed.
+/// The value of a request that is hashed.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum HashKey {
@@ -30,30 +30,31 @@ pub enum HashKey {
     UserId,
     /// The client's address.
     ClientAddress,
-    /// The value of a header field.
+    /// The value of a header.
     Header(HeaderName),
     /// The value of a cookie.
     Cookie(String),
 }
 
-/// Asks each endpoint, all the time, whether it is well. Until it has been asked it counts as well.
+/// Actively health-checks each endpoint. An endpoint counts as healthy until its first check
+/// completes.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HealthCheck {
-    /// What is asked. Over TLS, `http` and `grpc` keep their connection for the next check, up to
-    /// 60 seconds.
+    /// The kind of check. Over TLS, `http` and `grpc` keep their connection for the next check, up
+    /// to 60 seconds.
     pub check: Check,
-    /// How often, at least `10ms`.
+    /// Time between two checks, at least `10ms`.
     #[serde(default)]
     pub interval: Option<Spanned<Duration>>,
-    /// How long an answer may take, at least `10ms`.
+    /// Maximum time for an answer, at least `10ms`.
     #[serde(default)]
     pub timeout: Option<Spanned<Duration>>,
-    /// So many good answers in a row make it well.
+    /// Number of consecutive successful checks after which an endpoint is healthy.
     #[serde(default)]
     #[schemars(range(min = 1, max = 100))]
     pub healthy_after: Option<u32>,
-    /// So many bad answers in a row make it unwell.
+    /// Number of consecutive failed checks after which an endpoint is unhealthy.
     #[serde(default)]
     #[schemars(range(min = 1, max = 100))]
     pub unhealthy_after: Option<u32>,
@@ -62,18 +63,19 @@ pub struct HealthCheck {
     pub host: Option<String>,
 }
 
-/// What an endpoint is asked.
+/// What a health check tests.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Check {
-    /// To accept a connection, and the TLS handshake where there is to be one.
+    /// The endpoint accepts a connection, and a TLS handshake if the upstream has `tls`.
     Tcp,
-    /// To answer a GET of this path, with or without a query, with 200 to 399.
+    /// The endpoint answers a GET of this path, with or without a query, with 200 to 399.
     Http(ProbeTarget),
-    /// To accept a WebSocket at this path, with or without a query. The gateway closes it with 1000.
+    /// The endpoint accepts a WebSocket at this path, with or without a query. The gateway closes
+    /// it with 1000.
     Websocket(ProbeTarget),
-    /// To answer that this gRPC service is `SERVING` (`grpc.health.v1.Health/Check`, over HTTP/2),
-    /// such as `shop.Orders`; `""` asks for the whole server.
+    /// The endpoint reports this gRPC service, such as `shop.Orders`, as `SERVING`
+    /// (`grpc.health.v1.Health/Check`, over HTTP/2); `""` checks the whole server.
     Grpc(#[schemars(length(max = 256))] String),
 }
 
@@ -86,35 +88,35 @@ pub enum EjectionSetting {
     Settings(Ejection),
 }
 
-/// An endpoint that fails requests is not used for a while (outlier detection).
+/// Ejects an endpoint for a while if requests to it fail (outlier detection).
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ejection {
-    /// So many connections in a row that could not be established.
+    /// Number of consecutive failed connections that eject an endpoint.
     #[schemars(range(min = 1))]
     pub connect_failures: Option<u32>,
-    /// So many responses in a row of 500 and above, or broken off.
+    /// Number of consecutive responses of 500 and above, or broken off, that eject an endpoint.
     #[schemars(range(min = 1))]
     pub server_errors: Option<u32>,
-    /// For how long, the first time; each further time doubles it, up to five minutes.
+    /// Duration of the first ejection; doubles each further time, up to five minutes.
     pub duration: Option<Duration>,
-    /// The most endpoints that may be ejected at a time, in percent.
+    /// Maximum percentage of endpoints that are ejected at the same time.
     #[schemars(range(max = 100))]
     pub max_percent: Option<u8>,
 }
 
 short_or_long!(EjectionSetting: Switch(Switch) | Settings(Ejection));
 
-/// What may be under way to an upstream. What is over it is answered 503 with `Retry-After` at
-/// once: nothing queues.
+/// Limits on concurrent use of an upstream. Beyond them a request is answered 503 with
+/// `Retry-After` at once: nothing queues.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamLimits {
-    /// Requests and WebSocket sessions together.
+    /// Maximum number of requests and WebSocket sessions together.
     pub connections: Option<usize>,
-    /// Those of them whose connection is not established yet.
+    /// Maximum number of them whose connection is not established yet.
     pub pending: Option<usize>,
-    /// Requests alone.
+    /// Maximum number of requests, without WebSocket sessions.
     pub requests: Option<usize>,
 }
 
@@ -127,42 +129,42 @@ pub enum RetrySetting {
     Settings(Retry),
 }
 
-/// When a request is tried again, at another endpoint where there is one. Only while nothing of a
-/// response has gone down, and but for `connect_failure` only idempotent methods (RFC 9110,
-/// section 9.2.2) whose body is not over 64 KiB.
+/// Retries of a request, at another endpoint if there is one. The gateway retries only while the
+/// client has received nothing of a response and, except for `connect_failure`, only idempotent
+/// methods (RFC 9110, section 9.2.2) whose body is not over 64 KiB.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
-    /// The most attempts, the first included.
+    /// Maximum number of attempts, including the first.
     #[schemars(range(min = 1, max = 10))]
     pub attempts: Option<u32>,
-    /// What is tried again.
+    /// Failures after which the gateway retries.
     pub on: Option<Vec<RetryOn>>,
-    /// How long before the second attempt, at random up to this; each further one waits up to twice as long.
-    /// A connection that was refused is not waited for.
+    /// Maximum wait before the second attempt, at random; doubles for each further attempt. A
+    /// refused connection is retried at once.
     pub backoff: Option<Duration>,
 }
 
-/// What is tried again.
+/// Failures after which the gateway retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryOn {
     /// No connection could be established.
     ConnectFailure,
-    /// The connection broke before there was a response.
+    /// The connection broke before a response.
     Reset,
-    /// No response came in time (`timeouts.read`).
+    /// No response arrived in time (`timeouts.read`).
     Timeout,
-    /// The response 502.
+    /// A response with status 502.
     #[serde(rename = "502")]
     BadGateway,
-    /// The response 503.
+    /// A response with status 503.
     #[serde(rename = "503")]
     ServiceUnavailable,
-    /// The response 504.
+    /// A response with status 504.
     #[serde(rename = "504")]
     GatewayTimeout,
-    /// The response 429.
+    /// A response with status 429.
     #[serde(rename = "429")]
     TooManyRequests,
 }

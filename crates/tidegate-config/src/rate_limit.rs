@@ -2,71 +2,72 @@ use super::{Duration, HeaderName, Spanned, Switch};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How many requests may come in which time; those beyond are answered 429 with `Retry-After`.
-/// WebSocket handshakes are requests as well; preflights that the gateway answers are not.
+/// A limit on the rate of requests; further requests are answered 429 with `Retry-After`. WebSocket
+/// handshakes count as requests; preflights that the gateway answers do not.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
-    /// So many requests.
+    /// Number of requests that are admitted in `per`.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests: u32,
-    /// In so long, evenly: `{requests: 60, per: 1m}` is one each second, and `burst` at once.
+    /// Time for that number, evenly distributed: `{requests: 60, per: 1m}` admits one per second,
+    /// and `burst` at once.
     #[serde(default)]
     pub per: Option<Spanned<Duration>>,
-    /// Requests that may come at once, after a quiet time.
+    /// Number of requests that are admitted at once after a quiet time.
     #[serde(default)]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub burst: Option<u32>,
-    /// Whose requests are counted together.
+    /// The key by which requests are counted.
     #[serde(default)]
     pub by: RateLimitBy,
-    /// Whether other gateways count with it, where there are `shared_counters`.
+    /// Whether gateways with the same `shared_counters` count together.
     #[serde(default)]
     pub shared: Option<Switch>,
 }
 
-/// Whose requests are counted together. A request that does not say is counted by its address.
+/// The key by which requests are counted. A request without it is counted by its address.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RateLimitBy {
-    /// Each client's; for IPv6, each /64's.
+    /// Each client; for IPv6, each /64.
     #[default]
     ClientAddress,
-    /// Each user id's (`identity.user_id`). Nobody has verified it: a client may name as many as
-    /// it likes, so limit the address as well.
+    /// Each user id (`identity.user_id`). It is unverified: a client may send as many as it likes,
+    /// so limit by address as well.
     UserId,
-    /// Those with the same value of a header field.
+    /// Each value of a header.
     Header(HeaderName),
-    /// Those with the same value of a cookie.
+    /// Each value of a cookie.
     Cookie(String),
-    /// Everybody's.
+    /// All clients together.
     All,
 }
 
-/// A Valkey or Redis server by which several gateways count together: rate limits, and
-/// `max_sessions_per_user`. While it is away each of them counts alone.
+/// A Valkey or Redis server through which several gateways count together: rate limits, and
+/// `max_sessions_per_user`. While it is unreachable, each gateway counts alone.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SharedCounters {
-    /// `redis://host:port/database`, `rediss://` by TLS, `redis+unix:///path`.
+    /// `redis://host:port/database`, `rediss://` for TLS, `redis+unix:///path`.
     pub url: Spanned<String>,
-    /// Who the gateway says it is there.
+    /// User name at the server.
     #[serde(default)]
     pub username: Option<String>,
-    /// The password; a variable is a good place for it.
+    /// Password; use a variable.
     #[serde(default)]
     pub password: Option<String>,
-    /// The PEM file of the authorities that may vouch for the server, with `rediss`.
+    /// PEM file of the authorities that may sign the server's certificate, with `rediss`.
     #[serde(default)]
     pub ca: Option<Spanned<String>>,
-    /// What the names of its keys begin with; gateways with the same one count together.
+    /// Prefix of the names of its keys; gateways with the same prefix count together.
     #[serde(default)]
     #[schemars(length(min = 1, max = 64))]
     pub prefix: Option<String>,
-    /// How long a request waits for an answer before it is counted alone.
+    /// Maximum time that a request waits for an answer before the gateway counts it alone.
     #[serde(default)]
     pub timeout: Option<Spanned<Duration>>,
-    /// How long the sessions of a gateway that is gone without a word still count.
+    /// Time for which the sessions of a gateway that disappeared still count.
     #[serde(default)]
     pub lease: Option<Spanned<Duration>>,
 }

@@ -39,30 +39,30 @@ fn unwrap_lines(schema: &mut Value) {
 const INTRODUCTION: &str = "\
 # Configuration
 
-One YAML file, by default `./tidegate.yaml`, else `/etc/tidegate/tidegate.yaml`. This page is made
-from the schema by which the gateway judges a file (`tidegate schema --markdown`), and a test holds
-them together. `conf/tidegate.yaml` is a whole example, `conf/examples/` has one idea a file.
+The configuration is one YAML file, by default `./tidegate.yaml`, else `/etc/tidegate/tidegate.yaml`. This page is
+generated from the schema that the gateway validates a file with (`tidegate schema --markdown`), and a test compares
+them. `conf/tidegate.yaml` is a whole example, `conf/examples/` has one idea per file.
 
-- Unknown keys, duplicate keys, wrong types and references to nothing are errors. All are told at
-  once, as `file:line:column`, and a file with an error changes nothing that runs.
-- `${NAME}` and `${NAME:-default}` in a value stand for a variable of the environment; `$$` is a
-  `$`. What came out of a variable is never shown, but for names and addresses: of routes, upstreams,
+- Unknown keys, duplicate keys, wrong types and references to missing names are errors. All are reported at
+  once, as `file:line:column`, and a file with an error does not change the running gateway.
+- `${NAME}` and `${NAME:-default}` in a value are replaced by a variable of the environment; `$$` is a
+  `$`. The gateway never shows the value of a variable, except in names and addresses of routes, upstreams,
   endpoints and headers.
-- Durations are written `250ms`, `30s`, `10m`, `1h 30m`, and are at most `100y`; sizes `4096`, `64KiB`, `1MiB`.
-- Editors check and complete a file that begins with
+- Durations are written as `250ms`, `30s`, `10m`, `1h 30m`, at most `100y`; sizes as `4096`, `64KiB`, `1MiB`.
+- Editors validate and complete a file that begins with
   `# yaml-language-server: $schema=<path>/tidegate.schema.json`.
-- The file and those it includes are followed: an edit takes effect within a second. The
+- The gateway watches the file and the files it includes: an edit takes effect within a second. The
   addresses and modes of `listeners`, the address of `admin`, `threads`, `upstream_pool_size`,
   `upgrade_socket` and `state_dir` take effect after a restart; the log and `tidegate status` name
-  those that wait for it. A listener is known by its address: the order of the list changes nothing.
+  the settings that wait for it. The address identifies a listener: the order of the list does not matter.
 
 ## Which route takes a request
 
-The most specific one, whatever the order in the file: an exact `path` before a `path_prefix`, a
+The most specific route takes a request, in any order of the file: an exact `path` before a `path_prefix`, a
 longer prefix before a shorter one, an exact host before a wildcard before none, more conditions
 (`methods`, each of `headers` and `query`) before fewer; among equals the first. Paths are matched
 and forwarded in their normal form: dot segments are resolved, duplicate slashes merged, escapes of
-unreserved characters decoded. A path that servers read in two ways (`%2F`, `%5C`, `\\`, control
+unreserved characters decoded. A path that servers can read in two ways (`%2F`, `%5C`, `\\`, control
 characters, `/..;/`) is answered 400. The query is passed on byte for byte.
 ";
 

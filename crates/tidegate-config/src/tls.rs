@@ -3,24 +3,24 @@ use super::{Acme, Duration, HostPattern, Spanned, Switch};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// TLS on a listener. Files may be replaced while the gateway runs: the new ones are used for the
-/// handshakes that follow, and a broken pair changes nothing.
+/// TLS on a listener. Files may be replaced while the gateway runs: later handshakes use the new
+/// ones, and an invalid pair changes nothing.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ListenerTls {
-    /// Certificates, chosen by the server name that the client asks for (SNI): the one with
-    /// just this name, else one with a wildcard for it, else the first of the list.
+    /// Certificates, selected by the server name that the client requests (SNI): the one with
+    /// exactly this name, else one with a wildcard for it, else the first of the list.
     pub certificates: Vec<Spanned<Certificate>>,
-    /// A certificate that is ordered and renewed by ACME.
+    /// A certificate that the gateway orders and renews through ACME.
     pub acme: Option<Spanned<Acme>>,
-    /// A certificate made at the start, for `localhost` and its addresses; for development.
+    /// Creates a certificate at the start, for `localhost` and its addresses; for development.
     pub self_signed: bool,
-    /// The least version: `"1.2"` or `"1.3"`.
+    /// The minimum version: `"1.2"` or `"1.3"`.
     pub min_version: Option<TlsVersion>,
-    /// Asks clients for a certificate (mutual TLS).
+    /// Requests a certificate from clients (mutual TLS).
     pub client_auth: Option<ClientAuth>,
-    /// Tells browsers to come by HTTPS only from now on (`Strict-Transport-Security`, RFC 6797):
-    /// `on`, or its settings.
+    /// Makes browsers use only HTTPS from now on (`Strict-Transport-Security`, RFC 6797): `on`, or
+    /// its settings.
     pub hsts: Option<HstsSetting>,
 }
 
@@ -28,12 +28,12 @@ pub struct ListenerTls {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
-    /// The PEM file of the certificate and its intermediates, in this order. Relative paths
-    /// start at the folder of the configuration file.
+    /// PEM file of the certificate and its intermediates, in this order. Relative paths start at
+    /// the folder of the configuration file.
     pub cert: Spanned<String>,
-    /// The PEM file of its private key (PKCS#8, PKCS#1 or SEC1).
+    /// PEM file of its private key (PKCS#8, PKCS#1 or SEC1).
     pub key: Spanned<String>,
-    /// The server names that it is used for.
+    /// Server names for which the certificate is used.
     #[serde(default)]
     pub hosts: Vec<Spanned<HostPattern>>,
 }
@@ -53,10 +53,10 @@ pub enum TlsVersion {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientAuth {
-    /// The PEM file of the authorities whose clients are accepted.
+    /// PEM file of the authorities whose clients are accepted.
     pub ca: Spanned<String>,
-    /// `require` ends the handshake of a client without a certificate, `request` lets it in. One
-    /// with a certificate of another authority is never let in.
+    /// `require` fails the handshake of a client without a certificate, `request` admits it. A
+    /// client with a certificate of another authority is never admitted.
     #[serde(default)]
     pub mode: ClientAuthMode,
 }
@@ -85,14 +85,14 @@ pub enum UpstreamTlsSetting {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamTls {
-    /// The PEM file of the authorities that may vouch for it.
+    /// PEM file of the authorities that may sign the upstream's certificate.
     pub ca: Option<Spanned<String>>,
-    /// The name that its certificate must bear, also sent to it (SNI).
+    /// The name that the upstream's certificate must have, also sent to it (SNI).
     pub server_name: Option<Spanned<HostPattern>>,
-    /// The certificate that the gateway shows, for upstreams that ask for one.
+    /// The certificate that the gateway shows to upstreams that request one.
     pub client_certificate: Option<Spanned<ClientIdentity>>,
-    /// Believes any certificate, which whoever stands between can make; each start and reload says
-    /// so in the log.
+    /// Accepts any certificate, even from an attacker between the gateway and the upstream; the log
+    /// says so at each start and reload.
     pub insecure_skip_verify: bool,
 }
 
@@ -100,9 +100,9 @@ pub struct UpstreamTls {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientIdentity {
-    /// The PEM file of the certificate and its intermediates.
+    /// PEM file of the certificate and its intermediates.
     pub cert: Spanned<String>,
-    /// The PEM file of its private key.
+    /// PEM file of its private key.
     pub key: Spanned<String>,
 }
 
@@ -121,11 +121,11 @@ pub enum HstsSetting {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hsts {
-    /// How long browsers keep to it.
+    /// Time for which browsers use only HTTPS.
     pub max_age: Option<Duration>,
-    /// Whether it holds for all subdomains.
+    /// Whether it applies to all subdomains.
     pub include_subdomains: bool,
-    /// Whether browsers may ship it. Hard to take back.
+    /// Whether browsers may put the host on their built-in list, which is hard to undo.
     pub preload: bool,
 }
 

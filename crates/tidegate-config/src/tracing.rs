@@ -21,9 +21,9 @@ impl Default for TracingSetting {
     }
 }
 
-/// Traces by OpenTelemetry. Each request gets a place in the trace that its `traceparent` names
-/// (W3C Trace Context), or in a new one; the upstream is told. What the file leaves open, the
-/// variables of OpenTelemetry (`OTEL_*`) say.
+/// Traces through OpenTelemetry. Each request joins the trace in its `traceparent` (W3C Trace
+/// Context), or begins a new one; the upstream gets a `traceparent` too. The variables of
+/// OpenTelemetry (`OTEL_*`) set what the file leaves open.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tracing {
@@ -31,7 +31,7 @@ pub struct Tracing {
     pub otlp: Otlp,
     /// Which requests are recorded.
     pub sample: Sample,
-    /// Whether spans name the user, as `user.id`; it is what the client says, unverified.
+    /// Whether spans name the user, as `user.id`; it comes from the client, unverified.
     pub user_id: Option<Switch>,
 }
 
@@ -39,24 +39,23 @@ pub struct Tracing {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Otlp {
-    /// Its URL, `http://` or `https://`. For `protocol: http` without a path, `/v1/traces` is
-    /// added.
+    /// URL, `http://` or `https://`. For `protocol: http` without a path, `/v1/traces` is added.
     pub endpoint: Option<Spanned<String>>,
     /// `http` (protobuf) or `grpc`.
     pub protocol: Option<OtlpProtocol>,
-    /// Header fields of the requests to it, beside those of `OTEL_EXPORTER_OTLP_HEADERS`; a field
-    /// that both have is this one.
+    /// Headers of the requests to it, in addition to those of `OTEL_EXPORTER_OTLP_HEADERS`; if both
+    /// set a header, this value is used.
     #[schemars(extend("propertyNames" = {"format": "header-name"}))]
     pub headers: BTreeMap<HeaderName, Spanned<String>>,
 }
 
-/// How OTLP is carried.
+/// The transport of OTLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OtlpProtocol {
-    /// By HTTP, in protobuf.
+    /// HTTP, in protobuf.
     Http,
-    /// By gRPC.
+    /// gRPC.
     Grpc,
 }
 
@@ -64,10 +63,10 @@ pub enum OtlpProtocol {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sample {
-    /// The part of the traces that begin here, from `0` to `1`.
+    /// Recorded part of the traces that begin here, from `0` to `1`.
     #[schemars(range(min = 0, max = 1))]
     pub ratio: Option<Spanned<f64>>,
-    /// Whether a request that comes with a trace is recorded when its sender records it: `on`,
+    /// Whether a request that arrives with a trace is recorded if its sender records it: `on`,
     /// `off` (the ratio decides), or `trusted` (`on` for `trusted_proxies`, `off` for others).
     pub parent: Option<Spanned<SampleParent>>,
 }
