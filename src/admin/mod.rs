@@ -18,7 +18,7 @@ pub(crate) use readiness::Readiness;
 
 use crate::cache::Cache;
 use crate::history::{History, Order};
-use crate::load::{Arrivals, InFlight, Overload, Places};
+use crate::load::{Arrivals, ConnectionLimiter, InFlight, Overload};
 use crate::snapshot::CurrentSnapshot;
 use crate::websocket::Registry;
 use async_trait::async_trait;
@@ -88,7 +88,7 @@ pub(crate) struct Admin {
     /// Those that were too many.
     pub overload: Arc<Overload>,
     /// The connections.
-    pub places: Arc<Places>,
+    pub places: Arc<ConnectionLimiter>,
     /// Those that have come, by listener.
     pub arrivals: Arc<[Arc<Arrivals>]>,
     /// Since when the gateway runs.

@@ -24,7 +24,7 @@ pub(super) fn show(admin: &Admin) -> Value {
         "uptime_ms": u64::try_from(admin.since.elapsed().as_millis()).unwrap_or(u64::MAX),
         "listeners": listeners.collect::<Vec<_>>(),
         "restart_needed": admin.current.restart_needed(),
-        "connections": admin.places.taken(),
+        "connections": admin.places.held(),
         "requests_in_flight": admin.in_flight.requests(),
         "sessions": admin.sessions.count(),
         "panics": panics.collect::<Vec<_>>(),

@@ -14,9 +14,9 @@ pub(crate) struct InFlight {
 
 impl InFlight {
     /// One more is under way, until the ticket is dropped.
-    pub(crate) fn enter(self: &Arc<Self>) -> Ticket {
+    pub(crate) fn guard(self: &Arc<Self>) -> InFlightGuard {
         self.count.fetch_add(1, Ordering::Relaxed);
-        Ticket { of: Arc::clone(self), is_session: false }
+        InFlightGuard { of: Arc::clone(self), is_session: false }
     }
 
     /// How many are under way.
@@ -48,19 +48,19 @@ impl InFlight {
 
 /// One request or session that is under way.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct InFlightGuard {
     of: Arc<InFlight>,
     is_session: bool,
 }
 
-impl Ticket {
+impl InFlightGuard {
     /// Whether the gateway stops, and waits for it no longer.
     pub(crate) fn is_cut_off(&self) -> bool {
         self.of.is_cut_off.load(Ordering::Acquire)
     }
 
     /// The request has become a session, or is refused: it counts as a request no more.
-    pub(crate) fn becomes_session(&mut self) {
+    pub(crate) fn count_as_session(&mut self) {
         if !self.is_session {
             self.is_session = true;
             self.of.sessions.fetch_add(1, Ordering::Relaxed);
@@ -68,7 +68,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         if self.is_session {
             self.of.sessions.fetch_sub(1, Ordering::Relaxed);

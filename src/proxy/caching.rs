@@ -295,7 +295,7 @@ pub(super) fn may_be_stale(
     error: Option<&Error>,
 ) -> bool {
     // Pingora discards what is left of the response, and the connection may go to another request.
-    ctx.deadline = None;
+    ctx.attempt.deadline = None;
     match error {
         None => {
             disguise(session, ctx);
@@ -303,7 +303,7 @@ pub(super) fn may_be_stale(
         }
         Some(error) if *error.esource() == ErrorSource::Downstream => false,
         Some(error) => {
-            ctx.error = Some(match error.etype() {
+            ctx.outcome.error = Some(match error.etype() {
                 ErrorType::HTTPStatus(status) => format!("the upstream answered {status}"),
                 _ => failure::describe(error, ctx),
             });

@@ -1,18 +1,20 @@
-use super::begun;
+//! The state of one request across Pingora's hooks, and the report of its end. Decides nothing about the request.
+
+use super::body_timeout::BodyTimeout;
 use super::caching::{self, Caching};
 use super::cut_off::{self, Head};
-use super::deadline::Deadline;
-use super::explained::Explaining;
+use super::explain_header::Explaining;
 use super::failure;
+use super::first_byte_timeout::ResponseDeadline;
 use super::mirror::Copy;
-use super::retry::Attempts;
+use super::retry::RetryState;
+use super::task_state;
 use super::tracing::{self, Recording};
-use super::upload::Upload;
 use crate::cache::Status;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
 use crate::histogram::Exemplar;
-use crate::load::{Place as ConnectionPlace, RequestPermit, Ticket};
+use crate::load::{ConnectionPermit, InFlightGuard, RequestPermit};
 use crate::shared::Hold;
 use crate::snapshot::Route;
 use crate::upstream::{CutOffHandle, Pool, SelectedEndpoint, UpstreamPermit, UseGuard};
@@ -26,90 +28,120 @@ use std::time::{Instant, SystemTime};
 use tidegate_http::address::Address;
 use tidegate_http::websocket::frame::Direction;
 
-/// What nginx logs when the client left before there was an answer; ops know it.
+/// The status that nginx logs when the client leaves before the answer; operators know it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// What is logged when the gateway had an answer that it could not send.
+/// The logged status of an answer that the gateway could not send.
 const FAILED: u16 = 500;
 
-/// What is logged when the gateway stopped before there was an answer.
+/// The logged status when the gateway stops before the answer.
 const STOPPED: u16 = 503;
 
-/// One request on its way through Pingora's hooks. A session keeps it as long as it lives, so what few
-/// have stands in boxes.
+/// The state of one request across Pingora's hooks. A session keeps it as long as it lives, so what few
+/// requests need is in boxes.
 pub(crate) struct Context {
     pub(super) started: Instant,
     pub(super) route: Arc<Route>,
     pub(super) exchange: Exchange,
-    /// Whether the connection's peer is a proxy whose forwarding headers are believed.
+    /// Whether the connection's peer is a proxy whose forwarding headers are trusted.
     pub(super) peer_is_trusted: bool,
-    /// `Strict-Transport-Security`, where the listener has it.
+    /// `Strict-Transport-Security`, where the listener sends it.
     pub(super) hsts: Option<Arc<HeaderValue>>,
-    /// The upstream, where a split leads elsewhere than the route does.
-    pub(super) elsewhere: Option<Arc<Pool>>,
-    /// A copy for the route's mirror.
-    pub(super) copy: Option<Box<Copy>>,
-    /// What the cache has to know, where it may answer.
+    /// The upstream that a split selects instead of the route's own.
+    pub(super) split_pool: Option<Arc<Pool>>,
+    /// The copy for the route's mirror.
+    pub(super) mirror_copy: Option<Box<Copy>>,
+    /// The state of caching, where the cache may answer.
     pub(super) caching: Option<Box<Caching>>,
-    /// What its trace will say of it, where it is recorded.
+    /// The span, where the request is traced.
     pub(super) recording: Option<Box<Recording>>,
+    /// Counts it among the requests of its client, until it becomes a session.
+    pub(super) request_permit: Option<RequestPermit>,
+    /// The current attempt at an upstream.
+    pub(super) attempt: Attempt,
+    /// What has passed of the bodies, and the time for them.
+    pub(super) body: BodyProgress,
+    /// The WebSocket session.
+    pub(super) session: SessionState,
+    /// The explanation that the response carries, for clients with the admin token.
+    pub(super) explanation: Option<Box<Explaining>>,
+    /// What is known of the outcome so far.
+    pub(super) outcome: OutcomeSoFar,
+    /// The request's head, to log the end without Pingora.
+    pub(super) head: Head,
+    /// Counts it as in flight, until the end is logged.
+    in_flight: Option<InFlightGuard>,
+}
+
+/// The attempt at an upstream, and what remains of those before.
+#[derive(Default)]
+pub(super) struct Attempt {
     /// The endpoint in use.
     pub(super) endpoint: Option<SelectedEndpoint>,
     /// The addresses at which this request has failed.
     pub(super) tried: Vec<Address>,
-    /// What it has had of attempts.
-    pub(super) attempts: Attempts,
-    /// Its place among what is under way to the upstream, where that is bounded.
-    pub(super) place: Option<UpstreamPermit>,
-    /// Whether there was none.
-    pub(super) is_full: bool,
-    /// The cookie by which the client finds its endpoint again.
-    pub(super) sticky: Option<Box<HeaderValue>>,
-    /// The session, from the handshake on, and its place in the registry.
-    pub(super) tunnel: Option<SessionPermit>,
-    /// Lets the session count at other gateways as well.
-    pub(super) hold: Option<Box<Hold>>,
-    /// For a WebSocket over HTTP/2 (RFC 8441): the key of the handshake with the upstream.
-    pub(super) bridge: Option<Box<str>>,
-    /// For a WebSocket over HTTP/2: its place among the connections.
-    pub(super) session_place: Option<Box<ConnectionPlace>>,
-    /// Counts it among the requests of its client, until it becomes a session.
-    pub(super) request_permit: Option<RequestPermit>,
-    /// Whether the handshake is done.
-    pub(super) is_open: bool,
-    /// Whether the request has a body.
-    pub(super) has_body: bool,
-    /// The body, while it comes.
-    pub(super) upload: Option<Box<Upload>>,
-    /// By which the connection to the upstream can be cut off.
-    pub(super) line: Option<Arc<CutOffHandle>>,
-    /// Keeps the attempt's connection open, where requests share it.
-    pub(super) upstream_use: Option<UseGuard>,
-    /// Until when the response must have begun.
-    pub(super) deadline: Option<Box<Deadline>>,
-    pub(super) received: u64,
-    pub(super) sent: u64,
-    /// What the client gets in the place of an upstream's error.
-    pub(super) instead: Option<Box<Reply>>,
-    /// The status of the final response, once its head is on its way to the client.
-    pub(super) begun: Option<StatusCode>,
-    /// What is told of it to who may know.
-    pub(super) explaining: Option<Box<Explaining>>,
-    /// The status of the gateway's own answer to a call of gRPC, where HTTP's is 200.
-    pub(super) grpc_reply: Option<StatusCode>,
-    /// Whether the answer is no failure of the gateway's or the service's: the configuration says to
-    /// give it, the client is at fault, or it is a limit or a close request that ends the request.
-    pub(super) is_intended: bool,
-    /// What went wrong, in words for the operator.
-    pub(super) error: Option<String>,
-    /// The request's head, for the case that the end must be logged without Pingora.
-    pub(super) head: Head,
-    /// Until the end is told.
-    under_way: Option<Ticket>,
+    /// How many attempts have failed, and when the next one may start.
+    pub(super) retries: RetryState,
+    /// Counts it among the requests in flight to the upstream, where those are limited.
+    pub(super) upstream_permit: Option<UpstreamPermit>,
+    /// Whether the upstream had as many requests in flight as it may have.
+    pub(super) hit_upstream_limit: bool,
+    /// The cookie that leads the client to the same endpoint again.
+    pub(super) sticky_cookie: Option<Box<HeaderValue>>,
+    /// Cuts off the connection to the upstream.
+    pub(super) cut_off_handle: Option<Arc<CutOffHandle>>,
+    /// Keeps the connection open, where requests share it.
+    pub(super) connection_use: Option<UseGuard>,
+    /// The deadline of the response.
+    pub(super) deadline: Option<Box<ResponseDeadline>>,
 }
 
-/// What is known of a request at its end besides its context.
-pub(super) struct Seen<'s> {
+/// What has passed of the bodies.
+#[derive(Default)]
+pub(super) struct BodyProgress {
+    /// Whether the request has a body.
+    pub(super) is_present: bool,
+    /// The timeout of the request's body, while it arrives.
+    pub(super) timeout: Option<Box<BodyTimeout>>,
+    /// Bytes of the request's body.
+    pub(super) received: u64,
+    /// Bytes of the response's body.
+    pub(super) sent: u64,
+}
+
+/// The WebSocket session of a request, from the handshake on.
+#[derive(Default)]
+pub(super) struct SessionState {
+    /// Keeps it in the registry.
+    pub(super) permit: Option<SessionPermit>,
+    /// Counts it at all gateways together.
+    pub(super) shared_hold: Option<Box<Hold>>,
+    /// Over HTTP/2 (RFC 8441): the key of the handshake with the upstream.
+    pub(super) bridge_key: Option<Box<str>>,
+    /// Over HTTP/2: counts it among the connections.
+    pub(super) connection_permit: Option<Box<ConnectionPermit>>,
+    /// Whether the handshake is complete.
+    pub(super) is_open: bool,
+}
+
+/// What is known of the outcome before the end.
+#[derive(Default)]
+pub(super) struct OutcomeSoFar {
+    /// The answer that the client gets instead of the upstream's.
+    pub(super) substitute_reply: Option<Box<Reply>>,
+    /// The status of the final response, once its head has been sent.
+    pub(super) response_status: Option<StatusCode>,
+    /// The status of the gateway's own answer to a gRPC call, where HTTP's is 200.
+    pub(super) grpc_status: Option<StatusCode>,
+    /// Whether an error is no failure of the gateway or the service: the configuration asks for it, the client
+    /// is at fault, or a limit or a close request ends the request.
+    pub(super) is_intended: bool,
+    /// What failed, in words for the operator.
+    pub(super) error: Option<String>,
+}
+
+/// What is known of a request at its end, besides its context.
+pub(super) struct EndOfRequest<'s> {
     pub(super) request: &'s RequestHeader,
     pub(super) response: Option<&'s ResponseHeader>,
     pub(super) cache: Option<Status>,
@@ -117,7 +149,7 @@ pub(super) struct Seen<'s> {
 }
 
 impl Context {
-    pub(super) fn new(fallback: Arc<Route>, under_way: Ticket) -> Self {
+    pub(super) fn new(fallback: Arc<Route>, in_flight: InFlightGuard) -> Self {
         let request_id = HeaderValue::from_static("");
         Self {
             started: Instant::now(),
@@ -125,68 +157,50 @@ impl Context {
             route: fallback,
             peer_is_trusted: false,
             hsts: None,
-            elsewhere: None,
-            copy: None,
+            split_pool: None,
+            mirror_copy: None,
             caching: None,
             recording: None,
-            endpoint: None,
-            tried: Vec::new(),
-            attempts: Attempts::default(),
-            place: None,
-            is_full: false,
-            sticky: None,
-            tunnel: None,
-            hold: None,
-            bridge: None,
-            session_place: None,
             request_permit: None,
-            is_open: false,
-            has_body: false,
-            upload: None,
-            line: None,
-            upstream_use: None,
-            deadline: None,
-            received: 0,
-            sent: 0,
-            instead: None,
-            begun: None,
-            explaining: None,
-            grpc_reply: None,
-            is_intended: false,
-            error: None,
+            attempt: Attempt::default(),
+            body: BodyProgress::default(),
+            session: SessionState::default(),
+            explanation: None,
+            outcome: OutcomeSoFar::default(),
             head: Head::None,
-            under_way: Some(under_way),
+            in_flight: Some(in_flight),
         }
     }
 
-    /// The upstream.
+    /// The upstream that takes the request.
     pub(super) fn pool(&self) -> Option<&Arc<Pool>> {
-        self.elsewhere.as_ref().or(self.route.pool.as_ref())
+        self.split_pool.as_ref().or(self.route.pool.as_ref())
     }
 
-    /// The request is refused for there are too many: however long its client takes to read so,
-    /// it is none of those in flight.
-    pub(super) fn no_longer_counts(&mut self) {
-        if let Some(under_way) = &mut self.under_way {
-            under_way.becomes_session();
+    /// The request is refused because of too many others: it no longer counts as in flight, however long
+    /// its client takes to read the answer.
+    pub(super) fn stop_counting(&mut self) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.count_as_session();
         }
     }
 
-    /// The handshake is done: from here on this is a WebSocket session.
-    pub(super) fn opened(&mut self, session: &mut Session, status: StatusCode) {
-        self.is_open = true;
+    /// The handshake is complete: from here on this is a WebSocket session.
+    pub(super) fn record_open(&mut self, session: &mut Session, status: StatusCode) {
+        self.session.is_open = true;
         tracing::opened(self);
-        if let Some(under_way) = &mut self.under_way {
-            under_way.becomes_session();
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.count_as_session();
         }
         self.request_permit = None;
-        begun::set_shared(None);
-        // Silence is no fault in a session; `websocket.idle_timeout` bounds it where wanted.
+        task_state::set_shared(None);
+        // Silence is no fault in a session; `websocket.idle_timeout` limits it where set.
         session.set_read_timeout(None);
         session.set_write_timeout(Some(self.route.global.limits.send_timeout));
         let method = &session.req_header().method;
         self.route.requests.count(method, status.as_u16(), self.started.elapsed());
-        let outcome = self.outcome(&seen(session, session.req_header(), self), status.as_u16());
+        let outcome =
+            self.report(&end_of_request(session, session.req_header(), self), status.as_u16());
         for filter in &self.route.filters {
             filter.on_open(&outcome);
         }
@@ -196,11 +210,11 @@ impl Context {
         self.head.keep(session);
     }
 
-    /// All is over: filters and logs are told, once.
-    pub(super) fn ended(&mut self, session: &Session, error: Option<&Error>) {
+    /// Reports the end to filters and logs, once.
+    pub(super) fn record_end(&mut self, session: &Session, error: Option<&Error>) {
         let is_cut_off = self.is_cut_off();
         if let Some(error) = error.filter(|_| !is_cut_off) {
-            self.error.get_or_insert_with(|| failure::in_words(error));
+            self.outcome.error.get_or_insert_with(|| failure::in_words(error));
         }
         let is_evicted = error.is_some() && self.note_eviction();
         let nothing_sent = match error {
@@ -208,41 +222,47 @@ impl Context {
             Some(error) if failure::is_head_refused(error) => FAILED,
             _ => CLIENT_CLOSED_REQUEST,
         };
-        let status = match (self.grpc_reply, session.response_written()) {
+        let status = match (self.outcome.grpc_status, session.response_written()) {
             (Some(status), Some(_)) => status.as_u16(),
             (None, Some(response)) => response.status.as_u16(),
             (_, None) => nothing_sent,
         };
         let head = std::mem::take(&mut self.head).taken();
         let request = head.as_deref().unwrap_or_else(|| session.req_header());
-        let seen = seen(session, request, self);
-        self.tell_end(&seen, status, error);
+        let end = end_of_request(session, request, self);
+        self.report_end(&end, status, error);
     }
 
-    /// The same for a request that is dropped as it stands, without Pingora saying so: it is cut off.
-    pub(super) fn dropped(&mut self, head: &RequestHeader) {
+    /// The same for a request that is cut off: Pingora drops it without calling `logging`.
+    pub(super) fn record_drop(&mut self, head: &RequestHeader) {
         let is_evicted = self.note_eviction();
-        let is_reset = !is_evicted && begun::is_reset();
+        let is_reset = !is_evicted && task_state::is_reset();
         if is_reset {
-            self.error.get_or_insert_with(|| cut_off::RESET.to_owned());
+            self.outcome.error.get_or_insert_with(|| cut_off::RESET.to_owned());
         }
-        if let (false, None, Some(tunnel)) = (self.is_open, &self.error, &self.tunnel) {
-            self.error = tunnel.session().close_request().map(failure::ended_by);
+        if let (false, None, Some(tunnel)) =
+            (self.session.is_open, &self.outcome.error, &self.session.permit)
+        {
+            self.outcome.error = tunnel.session().close_request().map(failure::ended_by);
         }
         let nothing_sent = if is_reset { CLIENT_CLOSED_REQUEST } else { STOPPED };
-        let status = self.grpc_reply.or(self.begun).map_or(nothing_sent, |status| status.as_u16());
-        let seen = Seen { request: head, response: None, cache: None, is_background: false };
-        self.tell_end(&seen, status, None);
+        let status = self
+            .outcome
+            .grpc_status
+            .or(self.outcome.response_status)
+            .map_or(nothing_sent, |status| status.as_u16());
+        let end = EndOfRequest { request: head, response: None, cache: None, is_background: false };
+        self.report_end(&end, status, None);
     }
 
-    /// Whether the end has not been told.
-    pub(super) fn is_under_way(&self) -> bool {
-        self.under_way.is_some()
+    /// Whether the end has not been reported yet.
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight.is_some()
     }
 
-    /// Whether the gateway stops, and waits for it no longer.
+    /// Whether the gateway stops and no longer waits for it.
     pub(super) fn is_cut_off(&self) -> bool {
-        self.under_way.as_ref().is_some_and(Ticket::is_cut_off)
+        self.in_flight.as_ref().is_some_and(InFlightGuard::is_cut_off)
     }
 
     /// Whether its client is evicted, and the request with it.
@@ -253,30 +273,30 @@ impl Context {
     /// The request by which the gateway ends a handshake that its upstream has not answered: a limit, a
     /// kick, a drain. One that took too long is the upstream's fault instead.
     pub(super) fn close_request(&self) -> Option<&CloseRequest> {
-        let session = self.tunnel.as_ref()?.session();
-        let request = session.close_request().filter(|_| !self.is_open)?;
+        let session = self.session.permit.as_ref()?.session();
+        let request = session.close_request().filter(|_| !self.session.is_open)?;
         (request.initiator != Initiator::Handshake).then_some(request)
     }
 
-    /// Notes why it ends, if its client is evicted: no fault of the service's.
+    /// Records why it ends, if its client is evicted: not a fault of the service.
     fn note_eviction(&mut self) -> bool {
         let is_evicted = self.is_evicted();
         if is_evicted {
-            self.error = Some(cut_off::EVICTED.to_owned());
-            self.is_intended = true;
+            self.outcome.error = Some(cut_off::EVICTED.to_owned());
+            self.outcome.is_intended = true;
         }
         is_evicted
     }
 
-    fn tell_end(&mut self, seen: &Seen<'_>, status: u16, error: Option<&Error>) {
-        if self.under_way.is_none() {
+    fn report_end(&mut self, end: &EndOfRequest<'_>, status: u16, error: Option<&Error>) {
+        if self.in_flight.is_none() {
             return;
         }
         if self.is_cut_off() {
-            self.error = Some(cut_off::REASON.to_owned());
-            self.is_intended = true;
+            self.outcome.error = Some(cut_off::REASON.to_owned());
+            self.outcome.is_intended = true;
         }
-        if let (true, Some(tunnel)) = (self.is_open, &self.tunnel) {
+        if let (true, Some(tunnel)) = (self.session.is_open, &self.session.permit) {
             let error = error.filter(|_| !self.is_cut_off());
             tunnel.session().record_cut_off(|| match error {
                 Some(error) => End {
@@ -291,19 +311,19 @@ impl Context {
                     End { initiator: Initiator::Client, code: None, reason: CLIENT_GONE.into() }
                 }
             });
-            // A client that does not end its side of a stream is not waited for.
+            // The gateway does not wait for a client that does not end its side of a stream.
             tunnel.session().end_within(CLOSE_TIMEOUT);
         }
-        if let (Some(policy), Some(status)) = (&self.route.cache, seen.cache)
-            && !seen.is_background
+        if let (Some(policy), Some(status)) = (&self.route.cache, end.cache)
+            && !end.is_background
         {
             policy.counts.count(status);
         }
-        if !self.is_open && !seen.is_background {
-            self.count(&seen.request.method, status);
+        if !self.session.is_open && !end.is_background {
+            self.count(&end.request.method, status);
         }
         let recording = self.recording.take();
-        let outcome = self.outcome(seen, status);
+        let outcome = self.report(end, status);
         if let Some(recording) = recording {
             recording.end(&outcome, &self.route, error);
         }
@@ -314,7 +334,7 @@ impl Context {
             log.ended(&outcome);
         }
         // The eviction is logged once, however many requests end with it.
-        if let Some(error) = &self.error
+        if let Some(error) = &self.outcome.error
             && (500..600).contains(&status)
             && !self.is_evicted()
         {
@@ -326,16 +346,16 @@ impl Context {
                 self.exchange.request_id(),
             );
         }
-        self.tunnel = None;
-        if self.exchange.is_websocket && !self.is_open {
-            begun::set_session(None);
+        self.session.permit = None;
+        if self.exchange.is_websocket && !self.session.is_open {
+            task_state::set_session(None);
         }
-        self.hold = None;
-        self.endpoint = None;
-        self.place = None;
-        self.session_place = None;
+        self.session.shared_hold = None;
+        self.attempt.endpoint = None;
+        self.attempt.upstream_permit = None;
+        self.session.connection_permit = None;
         self.request_permit = None;
-        self.under_way = None;
+        self.in_flight = None;
     }
 
     fn count(&self, method: &Method, status: u16) {
@@ -349,50 +369,56 @@ impl Context {
                 time: SystemTime::now(),
             });
         }
-        if status >= 500 && !self.is_intended {
+        if status >= 500 && !self.outcome.is_intended {
             requests.count_server_error();
         }
         if self.exchange.is_websocket && status != CLIENT_CLOSED_REQUEST {
             requests.count_failed_handshake();
-            if status >= 500 && !self.is_intended && !self.is_full {
+            if status >= 500 && !self.outcome.is_intended && !self.attempt.hit_upstream_limit {
                 requests.count_broken_handshake();
             }
         }
     }
 
-    fn outcome<'o>(&'o self, seen: &Seen<'o>, status: u16) -> Outcome<'o> {
-        let websocket = self.tunnel.as_ref().filter(|_| self.is_open).map(|tunnel| {
-            let session = tunnel.session();
-            let end = session.end();
-            WebSocketEnd {
-                initiator: end.map_or(Initiator::Network, |end| end.initiator),
-                code: end.and_then(|end| end.code),
-                reason: end.map_or("", |end| &end.reason),
-                handshake: session.handshake().unwrap_or_default(),
-                client_to_upstream: session.counts(Direction::ClientToUpstream),
-                upstream_to_client: session.counts(Direction::UpstreamToClient),
-            }
-        });
+    fn report<'o>(&'o self, end: &EndOfRequest<'o>, status: u16) -> Outcome<'o> {
+        let websocket =
+            self.session.permit.as_ref().filter(|_| self.session.is_open).map(|tunnel| {
+                let session = tunnel.session();
+                let end = session.end();
+                WebSocketEnd {
+                    initiator: end.map_or(Initiator::Network, |end| end.initiator),
+                    code: end.and_then(|end| end.code),
+                    reason: end.map_or("", |end| &end.reason),
+                    handshake: session.handshake().unwrap_or_default(),
+                    client_to_upstream: session.counts(Direction::ClientToUpstream),
+                    upstream_to_client: session.counts(Direction::UpstreamToClient),
+                }
+            });
         Outcome {
-            request: seen.request,
-            response: seen.response,
+            request: end.request,
+            response: end.response,
             exchange: &self.exchange,
             status,
             duration: self.started.elapsed(),
             upstream: self.pool().map(|pool| &**pool.name()),
-            upstream_address: self.endpoint.as_ref().map(SelectedEndpoint::address),
-            bytes_received: websocket.map_or(self.received, |end| end.client_to_upstream.bytes),
-            bytes_sent: websocket.map_or(self.sent, |end| end.upstream_to_client.bytes),
+            upstream_address: self.attempt.endpoint.as_ref().map(SelectedEndpoint::address),
+            bytes_received: websocket
+                .map_or(self.body.received, |end| end.client_to_upstream.bytes),
+            bytes_sent: websocket.map_or(self.body.sent, |end| end.upstream_to_client.bytes),
             websocket,
-            cache: seen.cache.map(Status::as_str),
-            is_background: seen.is_background,
-            error: self.error.as_deref(),
+            cache: end.cache.map(Status::as_str),
+            is_background: end.is_background,
+            error: self.outcome.error.as_deref(),
         }
     }
 }
 
-fn seen<'s>(session: &'s Session, request: &'s RequestHeader, ctx: &Context) -> Seen<'s> {
-    Seen {
+fn end_of_request<'s>(
+    session: &'s Session,
+    request: &'s RequestHeader,
+    ctx: &Context,
+) -> EndOfRequest<'s> {
+    EndOfRequest {
         request,
         response: session.response_written(),
         cache: caching::status(session, ctx),

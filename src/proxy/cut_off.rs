@@ -107,14 +107,14 @@ fn read(bytes: &[u8]) -> Option<RequestHeader> {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        if !self.is_under_way() {
+        if !self.is_in_flight() {
             return;
         }
         if std::thread::panicking() {
-            self.error = Some(PANICKED.to_owned());
+            self.outcome.error = Some(PANICKED.to_owned());
         }
         match std::mem::take(&mut self.head).whole() {
-            Some(head) => self.dropped(&head),
+            Some(head) => self.record_drop(&head),
             // Over HTTP/2 the head went with Pingora's session.
             None if std::thread::panicking() => log::error!(
                 "{PANICKED} (route `{}`, request {})",

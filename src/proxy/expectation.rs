@@ -14,7 +14,7 @@ pub(super) async fn meet(
     ctx: &Context,
 ) -> Result<()> {
     if upstream.version != Version::HTTP_2
-        || !ctx.has_body
+        || !ctx.body.is_present
         || !upstream.headers.contains_key(header::EXPECT)
     {
         return Ok(());

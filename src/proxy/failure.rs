@@ -1,6 +1,6 @@
 //! What went wrong: the answer for the client, the words for the operator.
 
-use super::{Context, deadline, grpc_web, reply};
+use super::{Context, first_byte_timeout, grpc_web, reply};
 use crate::filter::Reply;
 use crate::upstream::{CLOSING, deepest_cause, is_out_of_files};
 use crate::websocket::{CloseRequest, HandshakeTimeout, Initiator, TRY_AGAIN_LATER};
@@ -13,8 +13,8 @@ use tidegate_http::grpc;
 
 /// Answers a request that failed, if there is still somebody to answer and nothing was said yet.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
-    ctx.error = Some(describe(error, ctx));
-    ctx.is_intended |= ctx.close_request().is_some();
+    ctx.outcome.error = Some(describe(error, ctx));
+    ctx.outcome.is_intended |= ctx.close_request().is_some();
     let silent = FailToProxy { error_code: 0, can_reuse_downstream: false };
     if ctx.is_cut_off() {
         return silent;
@@ -30,14 +30,14 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
         break_off(session, error, ctx).await;
         return silent;
     }
-    let instead = ctx.instead.take().map(|reply| *reply);
+    let instead = ctx.outcome.substitute_reply.take().map(|reply| *reply);
     let Some(reply) = instead.or_else(|| reply_for(error, ctx)) else { return silent };
     let error_code = reply.status.as_u16();
-    if let Some(explaining) = &mut ctx.explaining {
+    if let Some(explaining) = &mut ctx.explanation {
         explaining.failed(&reply);
     }
     // The upstream has no part in the answer: a client that has read it finds the place free.
-    ctx.place = None;
+    ctx.attempt.upstream_permit = None;
     // What is left of the request can't be told from the next one.
     session.set_keepalive(None);
     if let Err(error) = reply::send(session, ctx, reply).await {
@@ -56,7 +56,7 @@ pub(super) fn has_begun(session: &Session) -> bool {
 /// Ends a response that has begun and can't be completed, so that its client knows, and gets before it
 /// what has come of it. Over HTTP/1.1 that is the end of the connection.
 async fn break_off(session: &mut Session, error: &Error, ctx: &Context) {
-    if *error.esource() == ErrorSource::Downstream || ctx.tunnel.is_some() {
+    if *error.esource() == ErrorSource::Downstream || ctx.session.permit.is_some() {
         return;
     }
     let is_grpc = grpc::is_call(&session.req_header().headers)
@@ -100,7 +100,7 @@ pub(super) fn intercept(
             instead = instead.header(name.clone(), value.clone());
         }
     }
-    ctx.instead = Some(Box::new(instead));
+    ctx.outcome.substitute_reply = Some(Box::new(instead));
     let status = response.status.as_u16();
     Error::e_explain(
         ErrorType::HTTPStatus(status),
@@ -132,7 +132,7 @@ fn is_kept(name: &HeaderName, status: StatusCode) -> bool {
 
 /// The answer to a request that a filter failed on.
 pub(super) fn of_filter(ctx: &mut Context, error: &(dyn std::error::Error + 'static)) -> Reply {
-    ctx.error = Some(format!("a filter failed: {error}"));
+    ctx.outcome.error = Some(format!("a filter failed: {error}"));
     internal()
 }
 
@@ -156,7 +156,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             "the service behind the gateway did not answer in time",
         )
     };
-    if ctx.tunnel.is_some() {
+    if ctx.session.permit.is_some() {
         if HandshakeTimeout::of(error).is_some() {
             return timed_out();
         }
@@ -176,7 +176,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             "body_too_large",
             "the body has more bytes than the gateway lets through",
         )),
-        (ErrorType::HTTPStatus(503), _) if ctx.is_full => upstream(
+        (ErrorType::HTTPStatus(503), _) if ctx.attempt.hit_upstream_limit => upstream(
             StatusCode::SERVICE_UNAVAILABLE,
             "upstream_busy",
             "the service behind the gateway has as much to do as it may have",
@@ -282,7 +282,7 @@ pub(super) fn is_head_refused(error: &Error) -> bool {
 /// What the operator reads: what failed, at which endpoint, and the deepest cause.
 pub(super) fn describe(error: &Error, ctx: &Context) -> String {
     if let (Some(upload), ErrorType::ReadTimedout, ErrorSource::Downstream) =
-        (&ctx.upload, error.etype(), error.esource())
+        (&ctx.body.timeout, error.etype(), error.esource())
     {
         return format!("client: the request did not arrive in time ({})", upload.key);
     }
@@ -294,8 +294,8 @@ pub(super) fn describe(error: &Error, ctx: &Context) -> String {
     if is_head_refused(error) {
         return "a filter has set a header that HTTP/2 forbids, such as `TE`".to_owned();
     }
-    match ctx.endpoint.as_ref().filter(|_| *error.esource() != ErrorSource::Downstream) {
-        Some(chosen) if is_timeout(error) && deadline::is_over(ctx) => {
+    match ctx.attempt.endpoint.as_ref().filter(|_| *error.esource() != ErrorSource::Downstream) {
+        Some(chosen) if is_timeout(error) && first_byte_timeout::is_over(ctx) => {
             format!("upstream {}: no answer in time (timeouts.request)", chosen.address())
         }
         Some(chosen) => format!("upstream {}: {}", chosen.address(), in_words(error)),

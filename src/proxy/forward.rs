@@ -34,7 +34,7 @@ pub(super) fn prepare(
     insist_on_http2(upstream, ctx)?;
     if upstream.version == Version::HTTP_2 {
         // Nobody cuts off a connection that other requests share.
-        ctx.line = None;
+        ctx.attempt.cut_off_handle = None;
     }
     set_path(session.req_header(), upstream, ctx)?;
     if upstream.version == Version::HTTP_2 {
@@ -63,7 +63,7 @@ pub(super) fn prepare(
         }
         HostHeader::Name(name) => upstream.insert_header(header::HOST, name.clone())?,
         HostHeader::Upstream => {
-            if let Some(chosen) = &ctx.endpoint {
+            if let Some(chosen) = &ctx.attempt.endpoint {
                 upstream.insert_header(header::HOST, chosen.endpoint().authority())?;
             }
         }
@@ -110,7 +110,7 @@ pub(super) const NOT_HTTP2: &str =
 /// Refuses to speak HTTP/1.1 to an upstream whose `protocols` are `[h2]`, though it has chosen that
 /// (ALPN). WebSockets go over HTTP/1.1 all the same.
 fn insist_on_http2(upstream: &RequestHeader, ctx: &Context) -> Result<()> {
-    let is_due = ctx.tunnel.is_none()
+    let is_due = ctx.session.permit.is_none()
         && upstream.version != Version::HTTP_2
         && ctx.pool().is_some_and(|pool| pool.settings().protocol.alpn == ALPN::H2);
     if !is_due {
@@ -166,7 +166,7 @@ fn tell_about_client(
     // added behind it, and need not be looked for again.
     remove(upstream, |name| {
         *name == proxy_headers::PROXY
-            || *name == super::admission::X_REQUEST_ID
+            || *name == super::request_phase::X_REQUEST_ID
             || (!ctx.peer_is_trusted && proxy_headers::is_of_gateway(name))
     });
     if ctx.peer_is_trusted {

@@ -30,28 +30,28 @@ pub(super) struct Copy {
 
 /// Begins a copy of a request, as the upstream gets it, if it is one of those and there is room.
 pub(super) fn begin(head: &RequestHeader, ctx: &mut Context) {
-    if let Some(copy) = &mut ctx.copy {
+    if let Some(copy) = &mut ctx.mirror_copy {
         // Another attempt: the body comes from its beginning again.
         copy.body.clear();
     }
-    let Some(mirror) = ctx.route.mirror.as_ref().filter(|_| ctx.attempts.is_first()) else {
+    let Some(mirror) = ctx.route.mirror.as_ref().filter(|_| ctx.attempt.retries.is_first()) else {
         return;
     };
     let [lot, ..] = *uuid::Uuid::new_v4().as_bytes();
-    if ctx.tunnel.is_some() || u16::from(lot) * 100 >= u16::from(mirror.percent) * 256 {
+    if ctx.session.permit.is_some() || u16::from(lot) * 100 >= u16::from(mirror.percent) * 256 {
         return;
     }
     let Ok(permit) = Arc::clone(&mirror.permits).try_acquire_owned() else { return };
     let (head, mirror) = (Box::new(head.clone()), Arc::clone(mirror));
-    ctx.copy = Some(Box::new(Copy { head, body: BytesMut::new(), mirror, permit }));
+    ctx.mirror_copy = Some(Box::new(Copy { head, body: BytesMut::new(), mirror, permit }));
 }
 
 /// Adds a part of the body; at the end the copy goes its own way.
 pub(super) fn add(part: Option<&Bytes>, is_end: bool, ctx: &mut Context) {
-    let Some(copy) = &mut ctx.copy else { return };
+    let Some(copy) = &mut ctx.mirror_copy else { return };
     if let Some(part) = part {
         if copy.body.len() + part.len() > MAX_BODY {
-            ctx.copy = None;
+            ctx.mirror_copy = None;
             return;
         }
         copy.body.extend_from_slice(part);
@@ -59,7 +59,7 @@ pub(super) fn add(part: Option<&Bytes>, is_end: bool, ctx: &mut Context) {
     if !is_end {
         return;
     }
-    if let Some(copy) = ctx.copy.take() {
+    if let Some(copy) = ctx.mirror_copy.take() {
         background::spawn("mirrored requests", async move {
             let Copy { head, body, mirror, permit } = *copy;
             let sending = send(&mirror.pool, head, body.freeze(), mirror.timeout);

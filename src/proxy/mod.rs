@@ -1,31 +1,31 @@
 //! The adapter to Pingora: each hook a few lines that hand over.
 
-mod admission;
-pub(crate) mod begun;
+mod body_timeout;
 mod caching;
 mod compression;
 mod context;
 mod cut_off;
-mod deadline;
-mod entrance;
 mod expectation;
-mod explained;
+mod explain_header;
 mod failure;
+mod first_byte_timeout;
 mod forward;
 mod grpc_web;
 mod mirror;
 mod reply;
+mod request_phase;
 mod response_framing;
 mod retry;
+mod session_quota;
 mod target;
+pub(crate) mod task_state;
 mod tracing;
-mod upload;
 
 pub(crate) use reply::wants_html;
 
 use crate::admission::{Rejection, filter, filter_back};
 use crate::cache::Cache;
-use crate::load::{InFlight, Overload, Places};
+use crate::load::{ConnectionLimiter, InFlight, Overload};
 use crate::snapshot::{CurrentSnapshot, split};
 use crate::upstream::begin_use;
 use crate::websocket::Registry;
@@ -57,7 +57,7 @@ pub(crate) struct Proxy {
     /// Whether that is as much as can be.
     pub overload: Arc<Overload>,
     /// The connections, and what each client holds.
-    pub places: Arc<Places>,
+    pub places: Arc<ConnectionLimiter>,
     /// The WebSocket sessions.
     pub sessions: Arc<Registry>,
     /// The cache.
@@ -70,8 +70,8 @@ impl ProxyHttp for Proxy {
     type CTX = Box<Context>;
 
     fn new_ctx(&self) -> Self::CTX {
-        begun::one();
-        Box::new(Context::new(Arc::clone(&self.current.load().fallback), self.in_flight.enter()))
+        task_state::one();
+        Box::new(Context::new(Arc::clone(&self.current.load().fallback), self.in_flight.guard()))
     }
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
@@ -80,7 +80,7 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         ctx.head = cut_off::Head::of(session);
-        let admitted = admission::admit(self, session, ctx);
+        let admitted = request_phase::admit(self, session, ctx);
         compression::arm(session, ctx);
         grpc_web::translate(session, ctx);
         let is_admitted = admitted.is_ok();
@@ -89,29 +89,29 @@ impl ProxyHttp for Proxy {
                 let rejection = filter_request(session, ctx).await;
                 if !ctx.route.splits.is_empty() {
                     let headers = &session.req_header().headers;
-                    ctx.elsewhere = split(&ctx.route.splits, headers, &ctx.exchange).cloned();
+                    ctx.split_pool = split(&ctx.route.splits, headers, &ctx.exchange).cloned();
                 }
                 if rejection.is_some() {
                     rejection
                 } else {
-                    let rejection = admission::refuse(session, ctx)
-                        .or_else(|| entrance::claim_connection(&self.places, ctx))
-                        .or_else(|| entrance::enter(&self.sessions, session, ctx));
-                    ctx.is_intended |= rejection.is_some();
+                    let rejection = request_phase::refuse(session, ctx)
+                        .or_else(|| session_quota::claim_connection(&self.places, ctx))
+                        .or_else(|| session_quota::enter(&self.sessions, session, ctx));
+                    ctx.outcome.is_intended |= rejection.is_some();
                     rejection
                 }
             }
             Err(rejection) => {
                 // Malformed, or too much: whoever sends it gets it whatever the configuration says.
-                ctx.is_intended = true;
-                ctx.error = rejection.fault().map(str::to_owned);
+                ctx.outcome.is_intended = true;
+                ctx.outcome.error = rejection.fault().map(str::to_owned);
                 Some(rejection)
             }
         };
-        explained::tell(session, ctx, is_admitted, rejection.as_ref());
+        explain_header::tell(session, ctx, is_admitted, rejection.as_ref());
         match rejection {
             None => {
-                upload::begin(session, ctx);
+                body_timeout::begin(session, ctx);
                 Ok(false)
             }
             Some(rejection) => reply::send(session, ctx, rejection.reply).await.map(|()| true),
@@ -210,9 +210,9 @@ impl ProxyHttp for Proxy {
         if let Some(pool) = ctx.pool() {
             pool.counts().record_connection(is_reused);
         }
-        ctx.upstream_use = begin_use(digest)?;
-        deadline::connected(digest, ctx);
-        if let Some(place) = &mut ctx.place {
+        ctx.attempt.connection_use = begin_use(digest)?;
+        first_byte_timeout::connected(digest, ctx);
+        if let Some(place) = &mut ctx.attempt.upstream_permit {
             place.connected();
         }
         Ok(())
@@ -248,7 +248,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         match is_end {
-            true => deadline::complete(ctx).map(|()| None),
+            true => first_byte_timeout::complete(ctx).map(|()| None),
             false => Ok(None),
         }
     }
@@ -280,8 +280,8 @@ impl ProxyHttp for Proxy {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         // A further attempt gets what has come of the body once more.
-        ctx.received = 0;
-        deadline::asking(upstream_request, ctx);
+        ctx.body.received = 0;
+        first_byte_timeout::asking(upstream_request, ctx);
         expectation::meet(session, upstream_request, ctx).await?;
         forward::prepare(session, upstream_request, ctx)?;
         mirror::begin(upstream_request, ctx);
@@ -303,16 +303,16 @@ impl ProxyHttp for Proxy {
             *body = None;
         }
         mirror::add(body.as_ref(), is_end, ctx);
-        ctx.received += body.as_ref().map_or(0, |body| body.len() as u64);
-        if ctx.tunnel.is_some() {
+        ctx.body.received += body.as_ref().map_or(0, |body| body.len() as u64);
+        if ctx.session.permit.is_some() {
             return Ok(());
         }
-        upload::received(session, is_end, ctx)?;
+        body_timeout::received(session, is_end, ctx)?;
         if is_end {
-            deadline::asked(ctx);
+            first_byte_timeout::asked(ctx);
         }
         match ctx.route.max_body_size {
-            Some(limit) if ctx.received > limit => {
+            Some(limit) if ctx.body.received > limit => {
                 Error::e_explain(ErrorType::HTTPStatus(413), "the body exceeds max_body_size")
             }
             _ => Ok(()),
@@ -331,13 +331,13 @@ impl ProxyHttp for Proxy {
             forward::clean_interim(session, response);
             return caching::pass_interim(session, response).await;
         }
-        let opened = match ctx.bridge {
+        let opened = match ctx.session.bridge_key {
             None => StatusCode::SWITCHING_PROTOCOLS,
             // RFC 8441, section 5: nothing is switched there.
             Some(_) => StatusCode::OK,
         };
         if response.status == opened {
-            entrance::accept(&self.sessions, ctx).await?;
+            session_quota::accept(&self.sessions, ctx).await?;
         }
         caching::reveal(session, ctx);
         caching::invalidate(self.cache.shelf(), session, response, ctx);
@@ -347,14 +347,14 @@ impl ProxyHttp for Proxy {
         forward::clean_response(session, response);
         filter_response(session.req_header(), response, ctx).await?;
         caching::tell(session, response, ctx)?;
-        ctx.begun = Some(response.status);
+        ctx.outcome.response_status = Some(response.status);
         if response.status == opened {
-            ctx.opened(session, opened);
+            ctx.record_open(session, opened);
         } else {
             // Refused: there will be no session, and its place is free again. The task keeps it until the request
             // ends, for it is by the session's clock that a refusal without an end is cut off.
-            ctx.tunnel = None;
-            ctx.session_place = None;
+            ctx.session.permit = None;
+            ctx.session.connection_permit = None;
         }
         Ok(())
     }
@@ -366,21 +366,21 @@ impl ProxyHttp for Proxy {
         is_end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        if ctx.begun.is_some_and(response_framing::is_bodiless) {
+        if ctx.outcome.response_status.is_some_and(response_framing::is_bodiless) {
             // An upstream over HTTP/2 may send one all the same.
             *body = None;
         }
-        ctx.sent += body.as_ref().map_or(0, |body| body.len() as u64);
-        if let (Some(limit), None) = (ctx.route.request_timeout, &ctx.tunnel)
+        ctx.body.sent += body.as_ref().map_or(0, |body| body.len() as u64);
+        if let (Some(limit), None) = (ctx.route.request_timeout, &ctx.session.permit)
             && ctx.started.elapsed() > limit
         {
             let reason = "the response took too long (timeouts.request)";
             return Err(Error::explain(ErrorType::ReadTimedout, reason).into_up());
         }
-        if is_end && ctx.is_open && ctx.bridge.is_some() {
+        if is_end && ctx.session.is_open && ctx.session.bridge_key.is_some() {
             // Pingora waits until the client ends its side of the stream as well, which a client
             // may never do.
-            ctx.ended(session, None);
+            ctx.record_end(session, None);
         }
         Ok(None)
     }
@@ -411,9 +411,9 @@ impl ProxyHttp for Proxy {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
         if ctx.route.compression.is_some() && compression::is_used(session) {
-            ctx.sent = session.body_bytes_sent() as u64;
+            ctx.body.sent = session.body_bytes_sent() as u64;
         }
-        ctx.ended(session, error);
+        ctx.record_end(session, error);
     }
 }
 
@@ -422,7 +422,7 @@ async fn filter_request(session: &mut Session, ctx: &mut Context) -> Option<Reje
     let route = Arc::clone(&ctx.route);
     match filter(&route, session.req_header_mut(), &mut ctx.exchange).await {
         Ok(rejection) => {
-            ctx.is_intended |= rejection.is_some();
+            ctx.outcome.is_intended |= rejection.is_some();
             rejection
         }
         Err(error) => Some(Rejection::answer(failure::of_filter(ctx, &*error))),
@@ -439,7 +439,7 @@ async fn filter_response(
     if let Err(error) = filter_back(&route, response, request, &mut ctx.exchange).await {
         return Error::e_because(ErrorType::InternalError, "a filter failed", error);
     }
-    if let Some(explaining) = &ctx.explaining {
+    if let Some(explaining) = &ctx.explanation {
         explaining.write(response)?;
     }
     mark(response, ctx)
@@ -447,7 +447,7 @@ async fn filter_response(
 
 /// What the gateway says on every response.
 fn mark(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
-    if let Some(cookie) = ctx.sticky.as_deref() {
+    if let Some(cookie) = ctx.attempt.sticky_cookie.as_deref() {
         response.append_header(header::SET_COOKIE, cookie.clone())?;
     }
     if let Some(hsts) = &ctx.hsts {

@@ -44,7 +44,7 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply)
     }
     name_error(&mut head, &reply.body, ctx)?;
     filter_response(session.req_header(), &mut head, ctx).await?;
-    ctx.begun = Some(head.status);
+    ctx.outcome.response_status = Some(head.status);
     let is_bodiless = length == 0 || session.req_header().method == Method::HEAD;
     if is_bodiless {
         return send_head_alone(session, head).await;
@@ -53,7 +53,7 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply)
     if let ReplyBody::File(file, first, length) = reply.body {
         return send_file(session, ctx, file, first, length).await;
     }
-    ctx.sent = length;
+    ctx.body.sent = length;
     session.write_response_body(Some(body), true).await
 }
 
@@ -92,7 +92,7 @@ async fn send_to_grpc(session: &mut Session, ctx: &mut Context, reply: Reply) ->
         }
     }
     name_error(&mut head, &reply.body, ctx)?;
-    ctx.grpc_reply = Some(reply.status);
+    ctx.outcome.grpc_status = Some(reply.status);
     filter_response(session.req_header(), &mut head, ctx).await?;
     send_head_alone(session, head).await?;
     if grpc_web::is_translated(session) {
@@ -137,7 +137,7 @@ async fn send_file(
             return Error::e_explain(ErrorType::FileReadError, "a file has become shorter");
         }
         left = left.saturating_sub(piece.len() as u64);
-        ctx.sent += piece.len() as u64;
+        ctx.body.sent += piece.len() as u64;
         session.write_response_body(Some(piece.freeze()), left == 0).await?;
     }
     Ok(())

@@ -81,7 +81,7 @@ fn check_switch(
     ctx: &Context,
 ) -> Result<()> {
     // Over HTTP/2 the bridge has made a 200 of it, or refused it.
-    if ctx.tunnel.is_none() || ctx.bridge.is_some() {
+    if ctx.session.permit.is_none() || ctx.session.bridge_key.is_some() {
         return malformed("101 Switching Protocols, though no WebSocket was asked for");
     }
     let key = request.headers.get(header::SEC_WEBSOCKET_KEY).map_or(&b""[..], |it| it.as_bytes());

@@ -1,6 +1,6 @@
 //! Whether a request that failed is tried again.
 
-use super::{Context, deadline, tracing};
+use super::{Context, first_byte_timeout, tracing};
 use crate::load::Overload;
 use crate::upstream::{CLOSING, is_of_dial, is_out_of_files};
 use crate::websocket::HandshakeTimeout;
@@ -19,14 +19,14 @@ const BETTER: ErrorType = ErrorType::Custom("ANewAttempt");
 
 /// What a request has had of attempts.
 #[derive(Debug, Default)]
-pub(super) struct Attempts {
+pub(super) struct RetryState {
     /// How many have failed, and been followed by another.
     failed: u32,
     /// Whether the next one waits.
     waits: bool,
 }
 
-impl Attempts {
+impl RetryState {
     /// Whether none has failed.
     pub(super) fn is_first(&self) -> bool {
         self.failed == 0
@@ -68,18 +68,18 @@ pub(super) fn unreachable(
         error.set_retry(false);
         return error;
     }
-    if let Some(chosen) = &ctx.endpoint {
+    if let Some(chosen) = &ctx.attempt.endpoint {
         pool.record_connect_failure(chosen);
-        ctx.tried.push(chosen.address().clone());
+        ctx.attempt.tried.push(chosen.address().clone());
     }
     let policy = &ctx.route.retry;
     let may_retry = policy.on_connect_failure
         && !is_last_attempt(&error)
-        && ctx.attempts.failed + 1 < policy.attempts
-        && ctx.tried.len() < pool.address_count();
+        && ctx.attempt.retries.failed + 1 < policy.attempts
+        && ctx.attempt.tried.len() < pool.address_count();
     if may_retry {
         pool.counts().record_retry();
-        ctx.attempts.failed += 1;
+        ctx.attempt.retries.failed += 1;
     }
     error.set_retry(may_retry);
     error
@@ -90,14 +90,14 @@ pub(super) fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Cont
     if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
-    deadline::met(&session.req_header().method, response, ctx)?;
+    first_byte_timeout::met(&session.req_header().method, response, ctx)?;
     let status = response.status.as_u16();
     tracing::answered(ctx, response);
-    if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.endpoint) {
+    if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.attempt.endpoint) {
         pool.record_response(chosen, status);
     }
     if ctx.route.retry.on_status.contains(&status) && may_repeat(session, ctx, false) {
-        ctx.deadline = None;
+        ctx.attempt.deadline = None;
         let mut error = Error::new_up(BETTER);
         error.set_retry(true);
         return Err(error);
@@ -126,11 +126,11 @@ pub(super) fn broken(
         let mut error = error;
         tracing::failed(ctx, &error);
         // Until Pingora's pool has noticed, it may give out the same connection again.
-        ctx.attempts.waits = true;
+        ctx.attempt.retries.waits = true;
         error.set_retry(true);
         return error;
     }
-    let mut error = deadline::explain(error, ctx);
+    let mut error = first_byte_timeout::explain(error, ctx);
     if HandshakeTimeout::of(&error).is_some() {
         error.etype = ErrorType::ReadTimedout;
     }
@@ -156,7 +156,7 @@ pub(super) fn broken(
     if !is_upstreams || error.retry() {
         return error;
     }
-    if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.endpoint) {
+    if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.attempt.endpoint) {
         pool.record_failure(chosen);
     }
     let is_wanted = match error.etype() {
@@ -205,15 +205,15 @@ fn may_repeat(session: &Session, ctx: &mut Context, is_unprocessed: bool) -> boo
     let policy = &ctx.route.retry;
     let is_safe = (is_unprocessed || session.req_header().method.is_idempotent())
         && is_repeatable(session)
-        && ctx.attempts.failed + 1 < policy.attempts;
+        && ctx.attempt.retries.failed + 1 < policy.attempts;
     if !is_safe || !ctx.pool().is_some_and(|pool| pool.spend_retry()) {
         return false;
     }
-    if let Some(chosen) = &ctx.endpoint {
-        ctx.tried.push(chosen.address().clone());
+    if let Some(chosen) = &ctx.attempt.endpoint {
+        ctx.attempt.tried.push(chosen.address().clone());
     }
-    ctx.attempts.failed += 1;
-    ctx.attempts.waits = true;
+    ctx.attempt.retries.failed += 1;
+    ctx.attempt.retries.waits = true;
     true
 }
 
@@ -223,7 +223,7 @@ mod tests {
 
     /// So many waits before the attempt that follows so many failures.
     fn waits(failed: u32, base: Duration) -> Vec<Duration> {
-        let wait = || Attempts { failed, waits: true }.backoff(base).expect("a wait");
+        let wait = || RetryState { failed, waits: true }.backoff(base).expect("a wait");
         std::iter::repeat_with(wait).take(2_000).collect()
     }
 
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn refused_connection_is_retried_without_backoff() {
-        let mut attempts = Attempts { failed: 1, waits: false };
+        let mut attempts = RetryState { failed: 1, waits: false };
         assert_eq!(attempts.backoff(Duration::from_secs(1)), None);
         attempts.waits = true;
         assert!(attempts.backoff(Duration::from_secs(1)).is_some());

@@ -1,6 +1,6 @@
 //! Which endpoint takes the request.
 
-use super::{Context, deadline, tracing};
+use super::{Context, first_byte_timeout, tracing};
 use crate::tls;
 use crate::upstream::{Balance, Dialer, HTTP1, Handle, Key, Pool, SelectedEndpoint, SelectionHint};
 use crate::websocket::{HandshakeLimit, HandshakeTimeout, TunnelConnector};
@@ -36,8 +36,8 @@ static TUNNELS: AtomicU64 = AtomicU64::new(1);
 
 /// The peer for the next attempt.
 pub(super) async fn select_peer(session: &Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-    if let Some(wait) = ctx.attempts.backoff(ctx.route.retry.backoff) {
-        match &ctx.tunnel {
+    if let Some(wait) = ctx.attempt.retries.backoff(ctx.route.retry.backoff) {
+        match &ctx.session.permit {
             None => tokio::time::sleep(wait).await,
             // A handshake that has to end does not wait for it.
             Some(tunnel) => {
@@ -49,28 +49,28 @@ pub(super) async fn select_peer(session: &Session, ctx: &mut Context) -> Result<
         return Error::e_explain(ErrorType::InternalError, "a route without an upstream");
     };
     // What the attempt before held is free again before another is chosen.
-    ctx.endpoint = None;
+    ctx.attempt.endpoint = None;
     enter(&pool, ctx)?;
     let chosen = pick(&pool, session, ctx)?;
     let peer = peer(&pool, &chosen, ctx)?;
     tracing::attempt(&pool, &chosen, session, ctx);
-    ctx.endpoint = Some(chosen);
+    ctx.attempt.endpoint = Some(chosen);
     Ok(peer)
 }
 
 /// Takes a place among what is under way to the upstream, once for all attempts.
 fn enter(pool: &Pool, ctx: &mut Context) -> Result<()> {
-    if ctx.place.is_some() {
+    if ctx.attempt.upstream_permit.is_some() {
         return Ok(());
     }
     pool.budget().earn();
     match pool.acquire_permit(ctx.exchange.is_websocket) {
         Ok(place) => {
-            ctx.place = place;
+            ctx.attempt.upstream_permit = place;
             Ok(())
         }
         Err(full) => {
-            ctx.is_full = true;
+            ctx.attempt.hit_upstream_limit = true;
             Error::e_explain(ErrorType::HTTPStatus(503), full.to_string())
         }
     }
@@ -94,7 +94,7 @@ fn pick(pool: &Pool, session: &Session, ctx: &mut Context) -> Result<SelectedEnd
             cookie::find(headers, name).map(String::from_utf8_lossy)
         }
     };
-    let hint = SelectionHint { tried: &ctx.tried, key: key.as_deref() };
+    let hint = SelectionHint { tried: &ctx.attempt.tried, key: key.as_deref() };
     // Where all have been tried, a further attempt is better than none.
     let again = || pool.select(SelectionHint { tried: &[], ..hint });
     let Some(chosen) = pool.select(hint).or_else(again) else {
@@ -106,7 +106,7 @@ fn pick(pool: &Pool, session: &Session, ctx: &mut Context) -> Result<SelectedEnd
         let secure = if ctx.exchange.scheme() == "https" { "; Secure" } else { "" };
         let id = chosen.endpoint().id();
         let cookie = format!("{name}={id}; Path=/; HttpOnly; SameSite=Lax{secure}");
-        ctx.sticky = HeaderValue::try_from(cookie).ok().map(Box::new);
+        ctx.attempt.sticky_cookie = HeaderValue::try_from(cookie).ok().map(Box::new);
     }
     Ok(chosen)
 }
@@ -116,7 +116,7 @@ fn peer(pool: &Pool, chosen: &SelectedEndpoint, ctx: &Context) -> Result<Box<Htt
     let (address, endpoint) = (chosen.address(), chosen.endpoint());
     let protocol = &pool.settings().protocol;
     let secured = protocol.tls.as_ref();
-    let is_tunnel = ctx.tunnel.is_some();
+    let is_tunnel = ctx.session.permit.is_some();
     let mut peer = Box::new(match secured {
         Some(tls) if !is_tunnel => tls.peer(address, endpoint.host())?,
         _ => tls::plain_peer(address)?,
@@ -147,7 +147,7 @@ fn peer(pool: &Pool, chosen: &SelectedEndpoint, ctx: &Context) -> Result<Box<Htt
     let connect = route.connect_timeout.min(within);
     options.connection_timeout = Some(connect);
     // One of HTTP/2 is shared.
-    let keeps_handle = deadline::is_wanted(ctx) && protocol.alpn != ALPN::H2;
+    let keeps_handle = first_byte_timeout::is_wanted(ctx) && protocol.alpn != ALPN::H2;
     let handle = match protocol.alpn {
         ALPN::H2 => Handle::Shared,
         _ if keeps_handle => Handle::CutOff,
@@ -162,7 +162,7 @@ fn peer(pool: &Pool, chosen: &SelectedEndpoint, ctx: &Context) -> Result<Box<Htt
     // The frame interceptor of a tunnel keeps this time itself, and closes both sides.
     options.write_timeout = (!is_tunnel).then(|| route.write_timeout.min(within));
     options.tcp_keepalive = Some(KEEPALIVE);
-    match route.websocket.as_ref().zip(ctx.tunnel.as_ref()) {
+    match route.websocket.as_ref().zip(ctx.session.permit.as_ref()) {
         None => options.read_timeout = Some(route.read_timeout.min(within)),
         Some((settings, tunnel)) => {
             tunnel.session().set_endpoint(address.clone(), endpoint.written());
@@ -184,7 +184,7 @@ fn peer(pool: &Pool, chosen: &SelectedEndpoint, ctx: &Context) -> Result<Box<Htt
                     let name = tls.server_name.as_deref().unwrap_or_else(|| endpoint.host());
                     Box::new((Arc::clone(&tls.tunnel), name.to_owned()))
                 }),
-                bridge: ctx.bridge.clone(),
+                bridge: ctx.session.bridge_key.clone(),
             }));
             peer.group_key = TUNNELS.fetch_add(1, Ordering::Relaxed);
         }

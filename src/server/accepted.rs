@@ -3,7 +3,7 @@
 
 use super::engine::Engine;
 use super::tasks::TaskGuard;
-use crate::load::Place;
+use crate::load::ConnectionPermit;
 use crate::snapshot::{CurrentSnapshot, Limits, Listener};
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
@@ -75,7 +75,7 @@ pub(super) struct Connection {
     pub(super) terms: Terms,
     pub(super) shutdown: ShutdownWatch,
     /// Kept as long as the connection lives.
-    pub(super) place: Place,
+    pub(super) permit: ConnectionPermit,
     /// The configuration in force, for what is refused before there is a request.
     pub(super) current: Arc<CurrentSnapshot>,
     /// The same.

@@ -3,7 +3,9 @@ use super::bare::Bare;
 use super::engine::Engine;
 use super::tasks::Tasks;
 use super::{http1, http2, proxy_protocol};
-use crate::load::{Arrivals, Door, Full, Place, Places};
+use crate::load::{
+    Arrivals, ConnectionLimiter, ConnectionPermit, LimitExceeded, ListenerConnections,
+};
 use crate::snapshot::{CurrentSnapshot, GlobalSettings, Listener};
 use crate::tls::{self, HandshakeFailure};
 use crate::upstream::{close_idle, is_scarce};
@@ -28,9 +30,9 @@ const TLS_HANDSHAKE: u8 = 22;
 pub(super) struct Connections {
     proxy: Arc<Engine>,
     current: Arc<CurrentSnapshot>,
-    places: Arc<Places>,
+    limiter: Arc<ConnectionLimiter>,
     arrivals: Arc<Arrivals>,
-    door: Arc<Door>,
+    listener: Arc<ListenerConnections>,
     tasks: Arc<Tasks>,
 }
 
@@ -38,12 +40,12 @@ impl Connections {
     pub(super) fn new(
         proxy: Arc<Engine>,
         current: Arc<CurrentSnapshot>,
-        places: Arc<Places>,
+        limiter: Arc<ConnectionLimiter>,
         arrivals: Arc<Arrivals>,
         tasks: Arc<Tasks>,
     ) -> Self {
-        let door = Arc::new(Door::new(arrivals.address().clone()));
-        Self { proxy, current, places, arrivals, door, tasks }
+        let listener = Arc::new(ListenerConnections::new(arrivals.address().clone()));
+        Self { proxy, current, limiter, arrivals, listener, tasks }
     }
 }
 
@@ -65,8 +67,8 @@ impl ServerApp for Connections {
         let most = listener.and_then(|listener| listener.connections);
         let listener = listener
             .filter(|listener| listener.tls.is_some() || !listener.proxy_protocol.is_empty());
-        let place = match self.places.take(global, &self.door, most) {
-            Ok(place) => place,
+        let permit = match self.limiter.acquire(global, &self.listener, most) {
+            Ok(permit) => permit,
             Err(full) => {
                 if listener.is_none() {
                     tokio::spawn(refuse(full, stream, Arc::clone(&self.current)));
@@ -78,7 +80,7 @@ impl ServerApp for Connections {
         let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
         let (current, task) = (Arc::clone(&self.current), self.tasks.reserve());
         let connection =
-            Connection { stream, speaks, proxy, terms, shutdown, place, current, task };
+            Connection { stream, speaks, proxy, terms, shutdown, permit, current, task };
         match listener {
             Some(listener) => {
                 let (listener, global) = (Arc::clone(listener), Arc::clone(global));
@@ -96,10 +98,10 @@ fn peer(stream: &Stream) -> Option<IpAddr> {
     digest.peer_addr()?.as_inet().map(SocketAddr::ip)
 }
 
-async fn refuse(full: Full, stream: Stream, current: Arc<CurrentSnapshot>) {
+async fn refuse(full: LimitExceeded, stream: Stream, current: Arc<CurrentSnapshot>) {
     let answer = match full {
-        Full::All | Full::Listener => Bare::Full,
-        Full::Client => Bare::FullOfClient,
+        LimitExceeded::Total | LimitExceeded::Listener => Bare::Full,
+        LimitExceeded::Client => Bare::FullOfClient,
     };
     answer.send(stream, &[], &current).await;
 }
@@ -107,7 +109,7 @@ async fn refuse(full: Full, stream: Stream, current: Arc<CurrentSnapshot>) {
 /// Counts it among its client's and serves it.
 fn enter(mut connection: Connection, global: &GlobalSettings) {
     let client = peer(&connection.stream);
-    match client.map_or(Ok(()), |client| connection.place.belongs_to(client, global)) {
+    match client.map_or(Ok(()), |client| connection.permit.count_for_client(client, global)) {
         Ok(()) => serve(connection),
         Err(full) => {
             tokio::spawn(refuse(full, connection.stream, connection.current));
@@ -122,14 +124,14 @@ async fn prepare(
     global: Arc<GlobalSettings>,
     arrivals: Arc<Arrivals>,
 ) {
-    let Connection { stream, speaks, proxy, terms, shutdown, mut place, current, task } =
+    let Connection { stream, speaks, proxy, terms, shutdown, mut permit, current, task } =
         connection;
     let peer = peer(&stream);
     let Ok(socket) = stream.into_any().downcast::<Socket>() else { return };
-    let secured = secure(&listener, &global, *socket, peer, &mut place, &arrivals, &current);
+    let secured = secure(&listener, &global, *socket, peer, &mut permit, &arrivals, &current);
     match timeout(terms.handshake, secured).await {
         Ok(Ok(Some(stream))) => {
-            serve(Connection { stream, speaks, proxy, terms, shutdown, place, current, task });
+            serve(Connection { stream, speaks, proxy, terms, shutdown, permit, current, task });
         }
         Ok(Ok(None)) => {}
         Ok(Err(error)) => log::debug!("{}: from {peer:?}: {error}", listener.address),
@@ -152,7 +154,7 @@ async fn secure(
     global: &GlobalSettings,
     mut socket: Socket,
     mut client: Option<IpAddr>,
-    place: &mut Place,
+    permit: &mut ConnectionPermit,
     arrivals: &Arrivals,
     current: &Arc<CurrentSnapshot>,
 ) -> io::Result<Option<Stream>> {
@@ -170,7 +172,7 @@ async fn secure(
             }
         }
     }
-    let entered = client.map_or(Ok(()), |client| place.belongs_to(client, global));
+    let entered = client.map_or(Ok(()), |client| permit.count_for_client(client, global));
     let Some(tls) = &listener.tls else {
         let stream: Stream = Box::new(socket);
         return match entered {
@@ -200,7 +202,7 @@ fn serve(connection: Connection) {
     let is_h2 = connection.stream.get_ssl_digest().is_some()
         && connection.stream.selected_alpn_proto() == Some(ALPN::H2);
     let (tasks, number) = connection.task.key();
-    let client = connection.place.client().map(|client| client.address());
+    let client = connection.permit.client().map(|client| client.address());
     if is_h2 {
         tasks.spawn(number, client, http2::serve(connection));
     } else {

@@ -4,8 +4,8 @@ use super::client_stream::{ClientStream, Incoming, Refused, keeping_refusal, tak
 use super::engine::Engine;
 use super::http2;
 use super::tasks::TaskGuard;
-use crate::load::Place;
-use crate::proxy::begun;
+use crate::load::ConnectionPermit;
+use crate::proxy::task_state;
 use crate::snapshot::CurrentSnapshot;
 use bytes::BytesMut;
 use pingora::apps::{HttpServerApp, ReusedHttpStream};
@@ -31,7 +31,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 /// it would keep room for them, 3 kB, while it waits. The connection comes in a box for the same reason: what an
 /// `async fn` is given stays in its future.
 pub(super) async fn serve(connection: Box<Connection>) {
-    let Connection { mut stream, speaks, proxy, terms, shutdown, place, current, task } =
+    let Connection { mut stream, speaks, proxy, terms, shutdown, permit, current, task } =
         // As a value of its own the box is freed here, and not at the end.
         *{ connection };
     let Ok(Ok(mut begun)) = timeout(terms.idle, some_bytes(&mut stream)).await else { return };
@@ -51,18 +51,18 @@ pub(super) async fn serve(connection: Box<Connection>) {
             let Ok(mut socket) = stream.into_any().downcast::<Socket>() else { return };
             socket.rewind(&begun);
             let (tasks, number) = task.key();
-            let client = place.client().map(|client| client.address());
+            let client = permit.client().map(|client| client.address());
             let stream: Stream = socket;
             let connection =
-                Connection { stream, speaks, proxy, terms, shutdown, place, current, task };
+                Connection { stream, speaks, proxy, terms, shutdown, permit, current, task };
             tasks.spawn(number, client, http2::serve(connection));
             return;
         }
     }
-    let client = place.client().cloned();
+    let client = permit.client().cloned();
     let stream = Box::new(ClientStream::new(stream, begun));
-    let requests = requests(stream, speaks.h1, proxy, terms, shutdown, (place, task), current);
-    begun::of_client(client, begun::count(keeping_refusal(requests))).await;
+    let requests = requests(stream, speaks.h1, proxy, terms, shutdown, (permit, task), current);
+    task_state::of_client(client, task_state::count(keeping_refusal(requests))).await;
 }
 
 /// All requests, the first of which has begun.
@@ -72,7 +72,7 @@ async fn requests(
     proxy: Arc<Engine>,
     terms: Terms,
     shutdown: ShutdownWatch,
-    (_place, task): (Place, TaskGuard),
+    (_permit, task): (ConnectionPermit, TaskGuard),
     current: Arc<CurrentSnapshot>,
 ) {
     let mut left = terms.requests;
@@ -81,7 +81,7 @@ async fn requests(
         let refused = match next_head(&mut stream, &mut timer, terms, &task).await {
             Next::Head(head) if speaks_h1 => {
                 left = left.saturating_sub(1);
-                begun::await_one();
+                task_state::await_one();
                 let session = session(stream, head, left, terms);
                 let serving = proxy.process_new_http(session, &shutdown);
                 match until_overdue(serving).await.flatten().and_then(client_stream) {
@@ -190,17 +190,17 @@ impl Timer {
 async fn until_overdue<T>(mut serving: impl Future<Output = T> + Unpin) -> Option<T> {
     let mut alarm = None;
     poll_fn(|cx| {
-        begun::watch_session(cx);
+        task_state::watch_session(cx);
         if let Poll::Ready(done) = Pin::new(&mut serving).poll(cx) {
             // The next request may be another client's.
-            begun::set_shared(None);
+            task_state::set_shared(None);
             return Poll::Ready(Some(done));
         }
-        if !begun::has_session() {
-            return begun::poll_eviction(cx).map(|()| None);
+        if !task_state::has_session() {
+            return task_state::poll_eviction(cx).map(|()| None);
         }
         let alarm = alarm.get_or_insert_with(|| Box::pin(sleep(Duration::ZERO)));
-        begun::poll_session(cx, alarm).unwrap_or(Poll::Pending).map(|()| None)
+        task_state::poll_session(cx, alarm).unwrap_or(Poll::Pending).map(|()| None)
     })
     .await
 }

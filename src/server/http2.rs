@@ -2,7 +2,7 @@ mod responder;
 mod session;
 
 use super::accepted::{Connection, Terms};
-use crate::proxy::begun;
+use crate::proxy::task_state;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
@@ -71,7 +71,7 @@ impl Streams {
 /// Serves the streams of a connection over HTTP/2 (RFC 9113). Pingora's own loop knows no bounds of
 /// the configuration, no last request, and leaves without GOAWAY.
 pub(super) async fn serve(connection: Connection) {
-    let Connection { stream, proxy, terms, mut shutdown, place, task, .. } = connection;
+    let Connection { stream, proxy, terms, mut shutdown, permit, task, .. } = connection;
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
         timing_digest: stream.get_timing_digest(),
@@ -111,10 +111,10 @@ pub(super) async fn serve(connection: Connection) {
                 let stream = streams.enter();
                 let (proxy, shutdown) = (Arc::clone(&proxy), shutdown.clone());
                 let (session, responder) = session(request, respond, Arc::clone(&digest), terms);
-                let client = place.client().cloned();
-                tokio::spawn(begun::of_client(client, async move {
+                let client = permit.client().cloned();
+                tokio::spawn(task_state::of_client(client, async move {
                     let serving = proxy.process_new_http(session, &shutdown);
-                    begun::count(until_over(serving, responder)).await;
+                    task_state::count(until_over(serving, responder)).await;
                     drop(stream);
                 }));
                 left = left.saturating_sub(1);
@@ -161,22 +161,22 @@ async fn until_over<T>(
 ) {
     let (mut alarm, mut since_reset, mut since_eviction) = (None, None, None);
     poll_fn(|cx| {
-        begun::watch_session(cx);
+        task_state::watch_session(cx);
         if Pin::new(&mut serving).poll(cx).is_ready() {
             return Poll::Ready(());
         }
         if let Some(responder) = &responder
             && poll_unnoticed_reset(responder, &mut since_reset, cx).is_ready()
         {
-            begun::note_reset();
+            task_state::note_reset();
             return Poll::Ready(());
         }
-        if !begun::has_session() {
-            ready!(begun::poll_eviction(cx));
+        if !task_state::has_session() {
+            ready!(task_state::poll_eviction(cx));
             return since_eviction.get_or_insert_with(notice_timeout).as_mut().poll(cx);
         }
         let alarm = alarm.get_or_insert_with(|| Box::pin(sleep(Duration::ZERO)));
-        begun::poll_session(cx, alarm).unwrap_or(Poll::Pending)
+        task_state::poll_session(cx, alarm).unwrap_or(Poll::Pending)
     })
     .await;
 }

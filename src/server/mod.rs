@@ -33,7 +33,7 @@ use crate::background;
 use crate::cache::Cache;
 use crate::filter::Filter;
 use crate::history::{History, Order};
-use crate::load::{self, Arrivals, Evictor, InFlight, Overload, Places};
+use crate::load::{self, Arrivals, ConnectionLimiter, Evictor, InFlight, Overload};
 use crate::proxy::Proxy;
 use crate::snapshot::{CurrentSnapshot, Snapshot, discover};
 use crate::telemetry::log as own_log;
@@ -147,8 +147,8 @@ impl Server {
         let in_flight = Arc::new(InFlight::default());
         let most = files::raise_limit();
         set_file_limit(most);
-        let most = load::connections(most);
-        let places = Arc::new(Places::new(most));
+        let most = load::max_connections(most);
+        let places = Arc::new(ConnectionLimiter::new(most));
         let overload = Arc::new(Overload::new(most));
         let tasks = Arc::new(Tasks::default());
         let end_connections = {

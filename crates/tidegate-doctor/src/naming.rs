@@ -177,7 +177,7 @@ mod tests {
         include_str!("../../../src/admission/mod.rs"),
         include_str!("../../../src/filter/maintenance.rs"),
         include_str!("../../../src/filter/rate_limit.rs"),
-        include_str!("../../../src/proxy/entrance.rs"),
+        include_str!("../../../src/proxy/session_quota.rs"),
         include_str!("../../../src/proxy/failure.rs"),
         include_str!("../../../src/filter/cors.rs"),
     ];

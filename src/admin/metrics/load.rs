@@ -9,7 +9,7 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
     let Admin { in_flight, overload, places, arrivals, .. } = admin;
     arrived(to, arrivals);
     to.family("tidegate_connections", Kind::Gauge, "Connections that are held.")
-        .sample(&[], places.taken());
+        .sample(&[], places.held());
     to.family("tidegate_requests_in_flight", Kind::Gauge, "Requests under way.")
         .sample(&[], in_flight.requests());
     let mut refused = to.family(

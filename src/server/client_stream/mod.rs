@@ -9,7 +9,7 @@
 mod delegate;
 mod head_buffer;
 
-use crate::proxy::begun;
+use crate::proxy::task_state;
 use crate::upstream::PIECE;
 use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
@@ -250,7 +250,7 @@ impl ClientStream {
         if self.response != Response::Judging {
             return false;
         }
-        if begun::awaited().is_none() {
+        if task_state::awaited().is_none() {
             self.response = if self.may_upgrade { Response::Head } else { Response::Body };
             return false;
         }

@@ -2,7 +2,7 @@
 //! and refuses malformed heads without a body before the gateway sees them.
 
 use super::responder::{Responder, SharedResponder};
-use crate::proxy::begun;
+use crate::proxy::task_state;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
@@ -110,7 +110,7 @@ impl Http2Session {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
-        if begun::poll_eviction(cx).is_ready() {
+        if task_state::poll_eviction(cx).is_ready() {
             return Poll::Ready(Err(evicted()));
         }
         let Some(data) = ready!(self.body.poll_data(cx)) else { return Poll::Ready(Ok(None)) };
@@ -126,7 +126,7 @@ impl Http2Session {
 
     /// Ready when the client has reset the stream or is evicted, or its connection is over.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Box<Error>> {
-        if begun::poll_eviction(cx).is_ready() {
+        if task_state::poll_eviction(cx).is_ready() {
             return Poll::Ready(evicted());
         }
         Poll::Ready(match ready!(self.responder.with(|responder| responder.poll_reset(cx))) {
@@ -147,7 +147,7 @@ impl Http2Session {
         ends: bool,
         alarm: &mut Option<Pin<Box<Sleep>>>,
     ) -> Poll<Result<()>> {
-        if begun::poll_eviction(cx).is_ready() {
+        if task_state::poll_eviction(cx).is_ready() {
             return Poll::Ready(Err(evicted()));
         }
         let before = data.len();

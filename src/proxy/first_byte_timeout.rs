@@ -28,14 +28,14 @@ const REQUEST: &str = "timeouts.request";
 const TIMER_SLACK: Duration = Duration::from_millis(20);
 
 /// An attempt's deadline. It is over when this is dropped.
-pub(super) struct Deadline {
+pub(super) struct ResponseDeadline {
     state: Arc<AtomicU8>,
     timer: AbortHandle,
     /// The key that it is for.
     key: &'static str,
 }
 
-impl Deadline {
+impl ResponseDeadline {
     fn begin(line: Arc<CutOffHandle>, at: Instant, key: &'static str) -> Self {
         let state = Arc::new(AtomicU8::new(WAITS));
         let of_timer = Arc::clone(&state);
@@ -56,7 +56,7 @@ impl Deadline {
     }
 }
 
-impl Drop for Deadline {
+impl Drop for ResponseDeadline {
     fn drop(&mut self) {
         settle(&self.state, OVER);
         self.timer.abort();
@@ -76,26 +76,27 @@ pub(super) fn is_wanted(ctx: &Context) -> bool {
 
 /// There is a connection for this attempt.
 pub(super) fn connected(digest: Option<&Digest>, ctx: &mut Context) {
-    ctx.deadline = None;
-    ctx.line = if is_wanted(ctx) { digest.and_then(CutOffHandle::of) } else { None };
+    ctx.attempt.deadline = None;
+    ctx.attempt.cut_off_handle =
+        if is_wanted(ctx) { digest.and_then(CutOffHandle::of) } else { None };
 }
 
 /// The request is about to go up. A connection that has agreed on HTTP/2 carries others beside it.
 pub(super) fn asking(request: &RequestHeader, ctx: &mut Context) {
     if request.version == Version::HTTP_2 {
-        ctx.line = None;
+        ctx.attempt.cut_off_handle = None;
     }
 }
 
 /// All of the request has gone up.
 pub(super) fn asked(ctx: &mut Context) {
-    let Some(line) = &ctx.line else { return };
+    let Some(line) = &ctx.attempt.cut_off_handle else { return };
     let first = ctx.route.first_byte_timeout;
     let first = first.map(|time| (Instant::now() + time, FIRST_BYTE));
     let whole = whole(ctx).map(|at| (at, REQUEST));
     let soonest = first.into_iter().chain(whole).min_by_key(|(at, _)| *at);
-    let begin = |(at, key)| Box::new(Deadline::begin(Arc::clone(line), at, key));
-    ctx.deadline = soonest.map(begin);
+    let begin = |(at, key)| Box::new(ResponseDeadline::begin(Arc::clone(line), at, key));
+    ctx.attempt.deadline = soonest.map(begin);
 }
 
 /// When the request must be over.
@@ -108,16 +109,16 @@ fn whole(ctx: &Context) -> Option<Instant> {
 /// # Errors
 /// When the connection has just been cut off.
 pub(super) fn met(method: &Method, response: &ResponseHeader, ctx: &mut Context) -> Result<()> {
-    let Some(line) = ctx.line.take() else { return Ok(()) };
+    let Some(line) = ctx.attempt.cut_off_handle.take() else { return Ok(()) };
     let is_bodiless = *method == Method::HEAD
         || response_framing::is_bodiless(response.status)
         || response.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
     let whole = whole(ctx).filter(|_| !is_bodiless);
-    match (whole, &ctx.deadline) {
+    match (whole, &ctx.attempt.deadline) {
         (Some(_), Some(deadline)) if deadline.key == REQUEST => {}
         (Some(at), _) => {
             complete(ctx)?;
-            ctx.deadline = Some(Box::new(Deadline::begin(line, at, REQUEST)));
+            ctx.attempt.deadline = Some(Box::new(ResponseDeadline::begin(line, at, REQUEST)));
         }
         (None, _) => complete(ctx)?,
     }
@@ -127,7 +128,7 @@ pub(super) fn met(method: &Method, response: &ResponseHeader, ctx: &mut Context)
 /// The response is complete, and the connection free for another request, unless it was cut off: what ends with its
 /// connection is not complete then.
 pub(super) fn complete(ctx: &mut Context) -> Result<()> {
-    match ctx.deadline.take() {
+    match ctx.attempt.deadline.take() {
         Some(deadline) if !settle(&deadline.state, OVER) => Err(deadline.reason()),
         _ => Ok(()),
     }
@@ -135,13 +136,13 @@ pub(super) fn complete(ctx: &mut Context) -> Result<()> {
 
 /// Whether the time of the whole request is over.
 pub(super) fn is_over(ctx: &Context) -> bool {
-    let limit = ctx.route.request_timeout.filter(|_| ctx.tunnel.is_none());
+    let limit = ctx.route.request_timeout.filter(|_| ctx.session.permit.is_none());
     limit.is_some_and(|limit| ctx.started.elapsed() + TIMER_SLACK >= limit)
 }
 
 /// What an error means that is there because the connection was cut off.
 pub(super) fn explain(error: Box<Error>, ctx: &mut Context) -> Box<Error> {
-    let late = ctx.deadline.take().filter(|it| it.state.load(Ordering::Acquire) == LATE);
+    let late = ctx.attempt.deadline.take().filter(|it| it.state.load(Ordering::Acquire) == LATE);
     match late {
         None => error,
         Some(late) => late.reason(),

@@ -10,14 +10,14 @@ use tidegate_http::address::Address;
 const OWN_FILES: u64 = 48;
 
 /// What even the smallest process can serve.
-const FEWEST: usize = 8;
+const MIN_CONNECTIONS: usize = 8;
 
 /// The connections that are held: counted, in all and by client.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct ConnectionLimiter {
     /// The most that the process has files for.
     most: usize,
-    taken: AtomicUsize,
+    held: AtomicUsize,
     clients: Arc<Clients>,
     /// Connections refused for there are too many.
     pub full: RateLimitedLog,
@@ -29,51 +29,51 @@ pub(crate) struct Places {
 
 /// The connections at one listener.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct ListenerConnections {
     address: Address,
-    taken: AtomicUsize,
+    held: AtomicUsize,
 }
 
-impl Door {
+impl ListenerConnections {
     /// Nobody has come through.
     pub(crate) fn new(address: Address) -> Self {
-        Self { address, taken: AtomicUsize::new(0) }
+        Self { address, held: AtomicUsize::new(0) }
     }
 }
 
-/// Why there is no place for a connection.
+/// Why there is no permit for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Full {
+pub(crate) enum LimitExceeded {
     /// `limits.connections`.
-    All,
+    Total,
     /// A listener's `connections`.
     Listener,
     /// `limits.connections_per_client`.
     Client,
 }
 
-/// One connection's place; it is free again when this is dropped.
+/// One connection's permit; it is free again when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    places: Arc<Places>,
+pub(crate) struct ConnectionPermit {
+    limiter: Arc<ConnectionLimiter>,
     /// None for a WebSocket session over HTTP/2, whose connection came through one.
-    door: Option<Arc<Door>>,
+    listener: Option<Arc<ListenerConnections>>,
     client: Option<Arc<Client>>,
 }
 
 /// How many connections a process can hold that may open so many files: each may need another
 /// one, to an upstream.
-pub(crate) fn connections(files: Option<u64>) -> usize {
+pub(crate) fn max_connections(files: Option<u64>) -> usize {
     let files = files.unwrap_or(u64::from(u32::MAX));
-    usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(FEWEST)
+    usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(MIN_CONNECTIONS)
 }
 
-impl Places {
-    /// None is taken, of so many at most.
+impl ConnectionLimiter {
+    /// None is held, of so many at most.
     pub(crate) fn new(most: usize) -> Self {
         Self {
             most,
-            taken: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
             clients: Arc::default(),
             full: RateLimitedLog::default(),
             full_of_listener: RateLimitedLog::default(),
@@ -81,9 +81,9 @@ impl Places {
         }
     }
 
-    /// How many are taken.
-    pub(crate) fn taken(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
+    /// How many are held.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// The clients that hold something.
@@ -91,95 +91,97 @@ impl Places {
         &self.clients
     }
 
-    /// The most that may be taken.
-    fn most(&self, global: &GlobalSettings) -> usize {
+    /// The most that may be held.
+    fn limit(&self, global: &GlobalSettings) -> usize {
         global.limits.connections.map_or(self.most, |written| written.min(self.most))
     }
 
-    /// Takes a place for who comes through this door, if there is one; there, `most_there` may be.
-    pub(crate) fn take(
+    /// Takes a permit for who comes through this listener, if there is one; there, `listener_limit` may be.
+    pub(crate) fn acquire(
         self: &Arc<Self>,
         global: &GlobalSettings,
-        door: &Arc<Door>,
-        most_there: Option<usize>,
-    ) -> Result<Place, Full> {
-        let most_there = most_there.unwrap_or(usize::MAX);
-        if door.taken.fetch_add(1, Ordering::Relaxed) >= most_there {
-            door.taken.fetch_sub(1, Ordering::Relaxed);
+        listener: &Arc<ListenerConnections>,
+        listener_limit: Option<usize>,
+    ) -> Result<ConnectionPermit, LimitExceeded> {
+        let listener_limit = listener_limit.unwrap_or(usize::MAX);
+        if listener.held.fetch_add(1, Ordering::Relaxed) >= listener_limit {
+            listener.held.fetch_sub(1, Ordering::Relaxed);
             if self.full_of_listener.should_log() {
                 log::warn!(
-                    "{most_there} connections are held at {}, as many as may be \
+                    "{listener_limit} connections are held at {}, as many as may be \
                      (listeners[].connections): what comes beyond is refused",
-                    door.address
+                    listener.address
                 );
             }
-            return Err(Full::Listener);
+            return Err(LimitExceeded::Listener);
         }
-        match self.claim(global) {
+        match self.count_total(global) {
             Ok(()) => {
-                let (places, door) = (Arc::clone(self), Some(Arc::clone(door)));
-                Ok(Place { places, door, client: None })
+                let (limiter, listener) = (Arc::clone(self), Some(Arc::clone(listener)));
+                Ok(ConnectionPermit { limiter, listener, client: None })
             }
             Err(full) => {
-                door.taken.fetch_sub(1, Ordering::Relaxed);
+                listener.held.fetch_sub(1, Ordering::Relaxed);
                 Err(full)
             }
         }
     }
 
-    /// Takes a place for a WebSocket session over HTTP/2: it needs a file for its upstream as a
+    /// Takes a permit for a WebSocket session over HTTP/2: it needs a file for its upstream as a
     /// connection does, and many of them share one connection.
-    pub(crate) fn take_for_session(
+    pub(crate) fn acquire_for_session(
         self: &Arc<Self>,
         global: &GlobalSettings,
         client: Option<IpAddr>,
-    ) -> Result<Place, Full> {
-        self.claim(global)?;
-        let mut place = Place { places: Arc::clone(self), door: None, client: None };
+    ) -> Result<ConnectionPermit, LimitExceeded> {
+        self.count_total(global)?;
+        let mut permit =
+            ConnectionPermit { limiter: Arc::clone(self), listener: None, client: None };
         if let Some(client) = client {
-            place.belongs_to(client, global)?;
+            permit.count_for_client(client, global)?;
         }
-        Ok(place)
+        Ok(permit)
     }
 
-    fn claim(&self, global: &GlobalSettings) -> Result<(), Full> {
-        let most = self.most(global);
-        if self.taken.fetch_add(1, Ordering::Relaxed) < most {
+    fn count_total(&self, global: &GlobalSettings) -> Result<(), LimitExceeded> {
+        let most = self.limit(global);
+        if self.held.fetch_add(1, Ordering::Relaxed) < most {
             return Ok(());
         }
-        self.taken.fetch_sub(1, Ordering::Relaxed);
+        self.held.fetch_sub(1, Ordering::Relaxed);
         if self.full.should_log() {
             log::warn!(
                 "{most} connections are held, as many as may be (limits.connections, and the \
                  files that the process may open): what comes beyond is refused"
             );
         }
-        Err(Full::All)
+        Err(LimitExceeded::Total)
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// Counts it among those of its client, whose address is known now.
-    pub(crate) fn belongs_to(
+    pub(crate) fn count_for_client(
         &mut self,
         address: IpAddr,
         global: &GlobalSettings,
-    ) -> Result<(), Full> {
+    ) -> Result<(), LimitExceeded> {
         if self.client.is_some() || global.trusts(address) {
             return Ok(());
         }
-        let places = &self.places;
-        let client = places.clients.find(address);
-        let most = global.limits.connections_per_client.unwrap_or_else(|| places.most(global) / 2);
+        let limiter = &self.limiter;
+        let client = limiter.clients.find(address);
+        let most =
+            global.limits.connections_per_client.unwrap_or_else(|| limiter.limit(global) / 2);
         if !client.add_connection(most.max(1)) {
-            if places.full_of_client.should_log() {
+            if limiter.full_of_client.should_log() {
                 log::warn!(
                     "{} has {most} connections, as many as one client may \
                      (limits.connections_per_client): more of its are refused",
                     client.address()
                 );
             }
-            return Err(Full::Client);
+            return Err(LimitExceeded::Client);
         }
         self.client = Some(client);
         Ok(())
@@ -191,11 +193,11 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.places.taken.fetch_sub(1, Ordering::Relaxed);
-        if let Some(door) = &self.door {
-            door.taken.fetch_sub(1, Ordering::Relaxed);
+        self.limiter.held.fetch_sub(1, Ordering::Relaxed);
+        if let Some(listener) = &self.listener {
+            listener.held.fetch_sub(1, Ordering::Relaxed);
         }
         if let Some(client) = &self.client {
             client.remove_connection();
@@ -224,8 +226,8 @@ mod tests {
 
     #[test]
     fn half_of_the_file_descriptors_are_for_connections() {
-        assert_eq!(connections(Some(1024)), 488);
-        assert_eq!(connections(Some(20)), FEWEST);
-        assert!(connections(None) > 1_000_000);
+        assert_eq!(max_connections(Some(1024)), 488);
+        assert_eq!(max_connections(Some(20)), MIN_CONNECTIONS);
+        assert!(max_connections(None) > 1_000_000);
     }
 }

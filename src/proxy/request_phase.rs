@@ -1,7 +1,7 @@
 //! Lets a request in, or not: what is judged by the session and the gateway's state, beside what
 //! `crate::admission` judges by the head.
 
-use super::{Context, Proxy, begun, explained, failure, tracing};
+use super::{Context, Proxy, explain_header, failure, task_state, tracing};
 use crate::admission::{self, Arrival, Known, PADDED_VALUE, Rejection, Survey, caller};
 use crate::snapshot::{GlobalSettings, Snapshot};
 use crate::tls::TlsInfo;
@@ -31,7 +31,7 @@ pub(super) fn admit(
     let survey = Survey::of(&session.req_header().headers);
     let admitted = joined.and_then(|()| look(proxy, &snapshot, &survey, session, ctx));
     if survey.has(Known::Explain) {
-        explained::begin(&snapshot, session, ctx);
+        explain_header::begin(&snapshot, session, ctx);
     }
     if admitted.is_err() {
         ctx.route = Arc::clone(&snapshot.fallback);
@@ -56,10 +56,10 @@ fn look(
     // A WebSocket by HTTP/2 (RFC 8441) goes on as what it would be by HTTP/1.1: a GET.
     if admission::extended_connect(session.req_header())? {
         session.req_header_mut().set_method(Method::GET);
-        ctx.bridge = Some(handshake::key().into());
+        ctx.session.bridge_key = Some(handshake::key().into());
     }
     if proxy.overload.refuses(&proxy.in_flight, &snapshot.global.limits) {
-        ctx.no_longer_counts();
+        ctx.stop_counting();
         return Err(Rejection::answer(failure::overloaded()));
     }
     count_client(proxy, &snapshot.global, ctx)?;
@@ -76,7 +76,7 @@ fn look(
         survey,
         scheme: ctx.exchange.scheme(),
         listener: listener.map(|listener| &**listener),
-        is_extended: ctx.bridge.is_some(),
+        is_extended: ctx.session.bridge_key.is_some(),
     };
     ctx.route = Arc::clone(admission::admit(snapshot, &arrival, &mut ctx.exchange)?);
     Ok(())
@@ -113,23 +113,23 @@ fn count_client(
         Some(address) if ctx.peer_is_trusted && global.trusts(address) => None,
         Some(address) if ctx.peer_is_trusted => Some(proxy.places.clients().find(address)),
         // The connection has looked it up.
-        _ => begun::client(),
+        _ => task_state::client(),
     };
     let Some(client) = client else { return Ok(()) };
     if proxy.overload.refuses_client(&client) {
-        ctx.no_longer_counts();
+        ctx.stop_counting();
         return Err(Rejection::answer(failure::overloaded()));
     }
     ctx.request_permit = proxy.overload.request_of(client, &global.limits);
     match &ctx.request_permit {
         Some(permit) => {
             if ctx.peer_is_trusted {
-                begun::set_shared(Some(permit.shared()));
+                task_state::set_shared(Some(permit.shared()));
             }
             Ok(())
         }
         None => {
-            ctx.no_longer_counts();
+            ctx.stop_counting();
             Err(Rejection::answer(failure::too_many_requests()))
         }
     }
@@ -138,7 +138,12 @@ fn count_client(
 /// What is refused after the filters have seen it.
 pub(super) fn refuse(session: &Session, ctx: &Context) -> Option<Rejection> {
     let is_websocket = ctx.exchange.is_websocket;
-    admission::refuse(&ctx.route, session.req_header(), is_websocket, ctx.bridge.is_some())
+    admission::refuse(
+        &ctx.route,
+        session.req_header(),
+        is_websocket,
+        ctx.session.bridge_key.is_some(),
+    )
 }
 
 /// Who asks, and by which id the request goes.

@@ -35,7 +35,7 @@ pub(super) fn begin(snapshot: &Arc<Snapshot>, session: &mut Session, ctx: &mut C
         .as_ref()
         .is_some_and(|token| bool::from(shown.as_bytes().ct_eq(token.as_bytes())));
     if is_admin {
-        ctx.explaining = Some(Box::new(Explaining {
+        ctx.explanation = Some(Box::new(Explaining {
             snapshot: Arc::clone(snapshot),
             head: session.req_header().clone(),
             explanation: None,
@@ -50,7 +50,7 @@ pub(super) fn tell(
     is_admitted: bool,
     rejection: Option<&Rejection>,
 ) {
-    let Some(mut explaining) = ctx.explaining.take() else { return };
+    let Some(mut explaining) = ctx.explanation.take() else { return };
     let outcome = AdmissionOutcome {
         route: &ctx.route,
         pool: ctx.pool(),
@@ -60,7 +60,7 @@ pub(super) fn tell(
         rejection,
     };
     explaining.explanation = Some(outcome.describe(&explaining.snapshot, &explaining.head));
-    ctx.explaining = Some(explaining);
+    ctx.explanation = Some(explaining);
 }
 
 impl Explaining {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// A body on its way up.
 #[derive(Debug)]
-pub(super) struct Upload {
+pub(super) struct BodyTimeout {
     began: Instant,
     /// How long the connection had been waited for when it began.
     waited: Duration,
@@ -21,15 +21,15 @@ pub(super) struct Upload {
 
 /// The body is wanted from here on.
 pub(super) fn begin(session: &mut Session, ctx: &mut Context) {
-    ctx.has_body = !session.as_downstream_mut().is_body_empty();
-    if ctx.has_body {
+    ctx.body.is_present = !session.as_downstream_mut().is_body_empty();
+    if ctx.body.is_present {
         ctx.head.keep_line(session);
     }
-    if !ctx.has_body || ctx.exchange.is_websocket {
+    if !ctx.body.is_present || ctx.exchange.is_websocket {
         return;
     }
     let rate = ctx.route.global.limits.body_rate;
-    ctx.upload = Some(Box::new(Upload {
+    ctx.body.timeout = Some(Box::new(BodyTimeout {
         began: Instant::now(),
         waited: waited(session).unwrap_or_default(),
         rate: rate.filter(|_| !is_stream(session, ctx)).map(|rate| rate as f64),
@@ -42,7 +42,7 @@ pub(super) fn begin(session: &mut Session, ctx: &mut Context) {
 /// A part has come, or the end.
 pub(super) fn received(session: &mut Session, is_end: bool, ctx: &mut Context) -> Result<()> {
     if is_end {
-        ctx.upload = None;
+        ctx.body.timeout = None;
         return Ok(());
     }
     bound(session, ctx)
@@ -50,35 +50,35 @@ pub(super) fn received(session: &mut Session, is_end: bool, ctx: &mut Context) -
 
 /// Sets the time for the next part.
 fn bound(session: &mut Session, ctx: &mut Context) -> Result<()> {
-    let Some(upload) = ctx.upload.as_deref_mut() else { return Ok(()) };
+    let Some(timeout) = ctx.body.timeout.as_deref_mut() else { return Ok(()) };
     let limits = &ctx.route.global.limits;
     let used = match waited(session) {
-        Some(waited) => waited.saturating_sub(upload.waited),
+        Some(waited) => waited.saturating_sub(timeout.waited),
         // By HTTP/2 it can't be told for whom the other waited; but a client that was not let
         // send has a whole frame ready.
-        None => upload.began.elapsed(),
+        None => timeout.began.elapsed(),
     };
     let mut wait = limits.body_timeout;
-    upload.key = "limits.body_timeout";
-    if let Some(rate) = upload.rate.filter(|_| !failure::has_begun(session)) {
-        let earned = Duration::try_from_secs_f64(ctx.received as f64 / rate);
+    timeout.key = "limits.body_timeout";
+    if let Some(rate) = timeout.rate.filter(|_| !failure::has_begun(session)) {
+        let earned = Duration::try_from_secs_f64(ctx.body.received as f64 / rate);
         let allowed = limits.body_timeout.saturating_add(earned.unwrap_or(Duration::MAX));
         let left = allowed.saturating_sub(used);
         if left < wait {
-            (wait, upload.key) = (left, "limits.body_rate");
+            (wait, timeout.key) = (left, "limits.body_rate");
         }
     }
     if let Some(whole) = ctx.route.request_timeout {
         let left = whole.saturating_sub(ctx.started.elapsed());
         if left < wait {
-            (wait, upload.key) = (left, "timeouts.request");
+            (wait, timeout.key) = (left, "timeouts.request");
         }
     }
     if wait.is_zero() {
-        let reason = format!("the body took too long ({})", upload.key);
+        let reason = format!("the body took too long ({})", timeout.key);
         let error = Error::explain(ErrorType::ReadTimedout, reason);
         // Of a whole request's time, it is theirs who were waited for the longer.
-        let is_clients = upload.key != "timeouts.request" || used >= upload.began.elapsed() / 2;
+        let is_clients = timeout.key != "timeouts.request" || used >= timeout.began.elapsed() / 2;
         return Err(if is_clients { error.into_down() } else { error.into_up() });
     }
     session.set_read_timeout(Some(wait));

@@ -1,9 +1,9 @@
 //! Whether there is room for a WebSocket session.
 
-use super::{Context, begun};
+use super::{Context, task_state};
 use crate::admission::Rejection;
 use crate::filter::Reply;
-use crate::load::{Full as LimitReached, Places};
+use crate::load::{ConnectionLimiter, LimitExceeded};
 use crate::shared::Entry;
 use crate::websocket::{
     End, Identity, Initiator, Quota, QuotaExceeded, Registry, Session as Entering, Settings,
@@ -18,19 +18,22 @@ use std::sync::Arc;
 const POLICY_VIOLATION: u16 = 1008;
 
 /// Counts a WebSocket over HTTP/2 as a connection: it needs a file for its upstream as one does.
-pub(super) fn claim_connection(places: &Arc<Places>, ctx: &mut Context) -> Option<Rejection> {
-    ctx.bridge.as_ref()?;
+pub(super) fn claim_connection(
+    limiter: &Arc<ConnectionLimiter>,
+    ctx: &mut Context,
+) -> Option<Rejection> {
+    ctx.session.bridge_key.as_ref()?;
     let global = &ctx.route.global;
-    let (status, message) = match places.take_for_session(global, ctx.exchange.client_address) {
-        Ok(place) => {
-            ctx.session_place = Some(Box::new(place));
+    let (status, message) = match limiter.acquire_for_session(global, ctx.exchange.client_address) {
+        Ok(permit) => {
+            ctx.session.connection_permit = Some(Box::new(permit));
             return None;
         }
-        Err(LimitReached::Client) => (
+        Err(LimitExceeded::Client) => (
             StatusCode::TOO_MANY_REQUESTS,
             "there are as many connections and WebSockets from this address as there may be",
         ),
-        Err(LimitReached::All | LimitReached::Listener) => (
+        Err(LimitExceeded::Total | LimitExceeded::Listener) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "the gateway holds as many connections and WebSockets as it can",
         ),
@@ -72,8 +75,8 @@ pub(super) fn enter(
     let entering = Arc::new(Entering::new(identity, settings.log_frames));
     match registry.register(entering, &settings.quota) {
         Ok(permit) => {
-            begun::set_session(Some(permit.session()));
-            ctx.tunnel = Some(permit);
+            task_state::set_session(Some(permit.session()));
+            ctx.session.permit = Some(permit);
             None
         }
         Err(exceeded) => Some(Rejection::answer(too_many(exceeded))),
@@ -84,7 +87,7 @@ pub(super) fn enter(
 /// can say of themselves closes nobody's session.
 pub(super) async fn accept(registry: &Registry, ctx: &mut Context) -> Result<()> {
     let Some(settings) = ctx.route.websocket.clone() else { return Ok(()) };
-    let Some(mut permit) = ctx.tunnel.take() else { return Ok(()) };
+    let Some(mut permit) = ctx.session.permit.take() else { return Ok(()) };
     let accepted = match hold(&settings, permit.session(), ctx).await {
         Ok(quota) => registry.accept(&mut permit, &quota),
         Err(exceeded) => {
@@ -93,18 +96,18 @@ pub(super) async fn accept(registry: &Registry, ctx: &mut Context) -> Result<()>
         }
     };
     if let Err(exceeded) = accepted {
-        ctx.hold = None;
-        ctx.instead = Some(Box::new(too_many(exceeded)));
+        ctx.session.shared_hold = None;
+        ctx.outcome.substitute_reply = Some(Box::new(too_many(exceeded)));
         // The upstream, which takes it for open, is told why it ends.
         permit.session().request_close(End::new(
             Initiator::Limit,
             POLICY_VIOLATION,
             exceeded.to_string(),
         ));
-        ctx.tunnel = Some(permit);
+        ctx.session.permit = Some(permit);
         return Error::e_explain(ErrorType::HTTPStatus(429), exceeded.to_string());
     }
-    ctx.tunnel = Some(permit);
+    ctx.session.permit = Some(permit);
     Ok(())
 }
 
@@ -123,12 +126,12 @@ async fn hold(
     let route = &ctx.route.name;
     match shared.enter(route, user.as_str(), entering, most, quota.evicts_oldest).await {
         Entry::Held(hold) => {
-            ctx.hold = Some(Box::new(hold));
+            ctx.session.shared_hold = Some(Box::new(hold));
             Ok(Quota { per_user: None, ..quota })
         }
         Entry::Full => Err(QuotaExceeded::User(most)),
         Entry::Alone(hold) => {
-            ctx.hold = Some(Box::new(hold));
+            ctx.session.shared_hold = Some(Box::new(hold));
             Ok(quota)
         }
     }
