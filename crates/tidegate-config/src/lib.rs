@@ -139,7 +139,7 @@ pub struct Config {
     pub drain: Drain,
     /// The admin endpoint, to inspect and control the gateway.
     pub admin: Option<Admin>,
-    /// Who a request speaks for.
+    /// The user of a request.
     pub identity: Identity,
     /// Cross-origin resource sharing (Fetch standard), for every route without `cors` of its own.
     pub cors: Option<Spanned<CorsPolicy>>,

@@ -71,7 +71,7 @@ pub enum EncodedSlash {
 pub enum DuplicateSlashes {
     /// Merges it into one slash.
     Merge,
-    /// It is passed on.
+    /// Passes it on.
     Keep,
 }
 

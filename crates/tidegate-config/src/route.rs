@@ -21,10 +21,10 @@ pub struct Route {
     /// `files`.
     #[serde(default)]
     pub upstream: Option<Spanned<String>>,
-    /// Sends the client elsewhere.
+    /// Redirects the client.
     #[serde(default)]
     pub redirect: Option<Spanned<Redirect>>,
-    /// A fixed answer.
+    /// A fixed response.
     #[serde(default)]
     pub respond: Option<Spanned<Respond>>,
     /// Serves files of a folder.
