@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tidegate_config::{self as config, Problems, Read, Variables};
+use tidegate_config::{self as config, LoadedConfig, Problems, Variables};
 use tidegate_http::address::Address;
 use tokio::sync::oneshot;
 
@@ -27,7 +27,7 @@ const LAST_LOG_LINES: Duration = Duration::from_millis(500);
 /// assert!(config.check().is_ok());
 /// ```
 pub struct Config {
-    pub(crate) read: Read,
+    pub(crate) read: LoadedConfig,
     file: Option<PathBuf>,
     variables: Variables,
 }
@@ -72,7 +72,7 @@ impl Config {
     /// The socket by which the process is found that runs this configuration, broken or not.
     #[doc(hidden)]
     pub fn control_socket(&self) -> Option<PathBuf> {
-        let Read { config, sources, .. } = &self.read;
+        let LoadedConfig { config, sources, .. } = &self.read;
         let written = config.upgrade_socket.clone().or_else(|| sources.salvage_upgrade_socket());
         let written = written.as_ref().map(|path| Path::new(path.as_str()));
         Place::of(written, self.file.as_deref()).map(|place| place.control())
@@ -85,7 +85,7 @@ impl Config {
     /// When there is none, with all that is wrong with the file.
     #[doc(hidden)]
     pub fn running_admin(&self) -> Result<Option<(Address, Option<String>)>, Problems> {
-        let Read { config, problems, sources, .. } = &self.read;
+        let LoadedConfig { config, problems, sources, .. } = &self.read;
         match config.admin.clone().or_else(|| sources.salvage_admin()) {
             Some(admin) => Ok(Some((admin.address.value.0, admin.token.map(|it| it.value)))),
             None if problems.is_empty() => Ok(None),
@@ -106,7 +106,7 @@ impl Config {
     /// When there is none, with all that is wrong with the file.
     #[doc(hidden)]
     pub fn running_listener(&self) -> Result<Option<Address>, Problems> {
-        let Read { config, problems, sources, .. } = &self.read;
+        let LoadedConfig { config, problems, sources, .. } = &self.read;
         match config.listeners.first().cloned().or_else(|| sources.salvage_listener()) {
             Some(listener) => Ok(Some(listener.address.value.0)),
             None if problems.is_empty() => Ok(None),

@@ -70,7 +70,9 @@ pub use filter::{Filter, Flow, Reply, Request, Response, UpstreamRequest};
 pub use gateway::{Config, Explainer, Gateway, RunError, Summary};
 pub use server::BindError;
 pub use snapshot::{SessionAction, SessionImpact};
-pub use tidegate_config::{Problem, Problems, Variables, lay_out, reference, schema};
+pub use tidegate_config::{
+    Problem, Problems, Variables, format_yaml, json_schema, reference_markdown,
+};
 pub use tidegate_http::address::Address;
 pub use tidegate_http::websocket::frame::{Direction, FrameCounts, Header, Opcode};
 pub use tls::{ClientCertificate, TlsInfo};

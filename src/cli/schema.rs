@@ -20,9 +20,9 @@ pub(super) struct Schema {
 impl Schema {
     pub(super) fn print(&self) -> Result<(), ExitCode> {
         let text = if self.markdown {
-            tidegate::reference()
+            tidegate::reference_markdown()
         } else {
-            format!("{:#}\n", tidegate::schema())
+            format!("{:#}\n", tidegate::json_schema())
         };
         // A closed pipe (`| head`) is no failure.
         let _ = std::io::stdout().write_all(text.as_bytes());

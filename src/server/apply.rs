@@ -13,7 +13,7 @@ use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_config::{Problems, Read, Sources, Span, Variables};
+use tidegate_config::{LoadedConfig, Problems, Sources, Span, Variables};
 use tokio::time::timeout;
 
 /// How long a new configuration waits for names that it brings.
@@ -26,7 +26,7 @@ const MAX_COMPILE: Duration = Duration::from_secs(60);
 /// What is in force, and all that a new configuration touches.
 pub(super) struct Force {
     /// What is in force, as it was read.
-    pub read: Read,
+    pub read: LoadedConfig,
     /// Where it was read from, and with what; unless it was made in code.
     pub file: Option<(PathBuf, Variables)>,
     /// What is in force.
@@ -57,7 +57,11 @@ pub(super) enum Occasion {
 
 impl Force {
     /// Puts a version into force, or says why not. Tells what has changed.
-    pub(super) async fn apply(&mut self, read: Read, occasion: Occasion) -> Result<String, String> {
+    pub(super) async fn apply(
+        &mut self,
+        read: LoadedConfig,
+        occasion: Occasion,
+    ) -> Result<String, String> {
         let before = self.current.full();
         let (mut snapshot, changes) = match self.compile(read.clone()).await {
             Ok(compiled) => compiled,
@@ -134,7 +138,7 @@ impl Force {
         &self,
         before: Arc<Snapshot>,
         mut after: Snapshot,
-        read: &Read,
+        read: &LoadedConfig,
         cause: Cause,
     ) -> Option<Snapshot> {
         let files = files(&read.sources);
@@ -196,7 +200,7 @@ impl Force {
         Some(told)
     }
 
-    async fn compile(&self, read: Read) -> Result<(Snapshot, Changes), Problems> {
+    async fn compile(&self, read: LoadedConfig) -> Result<(Snapshot, Changes), Problems> {
         let mut compiled = self.compile_once(read.clone()).await?;
         let asked = self.current.load().dns_queries.clone();
         if !compiled.0.dns_queries.is_subset(&asked) {
@@ -214,7 +218,7 @@ impl Force {
         Ok(compiled)
     }
 
-    async fn compile_once(&self, read: Read) -> Result<(Snapshot, Changes), Problems> {
+    async fn compile_once(&self, read: LoadedConfig) -> Result<(Snapshot, Changes), Problems> {
         let (current, discovery) = (Arc::clone(&self.current), Arc::clone(&self.discovery));
         let filters = Arc::clone(&self.filters);
         let compiled = background::blocking("compile", move || {

@@ -59,7 +59,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stop::Ending;
 use tasks::Tasks;
-use tidegate_config::{Read, Variables};
+use tidegate_config::{LoadedConfig, Variables};
 use tidegate_http::address::Address;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -75,7 +75,7 @@ pub(crate) struct Server {
     /// The first snapshot.
     pub snapshot: Snapshot,
     /// What it was compiled from.
-    pub read: Read,
+    pub read: LoadedConfig,
     /// Where that was read from, unless it was made in code.
     pub file: Option<(PathBuf, Variables)>,
     /// The library user's filters.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_config::{self as config, Problems, Read, Sources};
+use tidegate_config::{self as config, LoadedConfig, Problems, Sources};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
@@ -208,7 +208,7 @@ impl Watch {
         }
     }
 
-    async fn edited(&mut self, read: Read) -> Result<String, String> {
+    async fn edited(&mut self, read: LoadedConfig) -> Result<String, String> {
         self.sources = Arc::new(read.sources.clone());
         self.problems = in_words(&read.problems);
         self.was_left = false;
@@ -246,7 +246,7 @@ impl Watch {
     }
 
     /// Reads the files, on a thread that may wait for a file system that does not answer.
-    async fn read_again(&self) -> Result<Read, String> {
+    async fn read_again(&self) -> Result<LoadedConfig, String> {
         let Some((path, variables)) = self.force.file.clone() else {
             return Err("there is no file: the configuration was made in code".to_owned());
         };

@@ -41,8 +41,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_config::{
-    self as config, BrokenParts, Config, Problems, Read, Sources, Span, Spanned, TrustedProxy,
-    defaults,
+    self as config, BrokenParts, Config, LoadedConfig, Problems, Sources, Span, Spanned,
+    TrustedProxy, defaults,
 };
 use tidegate_http::address::Address;
 use tidegate_http::via::Via;
@@ -66,8 +66,9 @@ const MAX_SOCKET_PATH: usize = 90;
 const LEAST_TOKEN: usize = 16;
 
 /// Compiles a configuration, or says all that is wrong with it.
-pub(crate) fn compile(read: Read, env: &CompileEnv<'_>) -> Result<Snapshot, Problems> {
-    let Read { config, mut problems, sources, declared_upstreams, broken, route_indices } = read;
+pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapshot, Problems> {
+    let LoadedConfig { config, mut problems, sources, declared_upstreams, broken, route_indices } =
+        read;
     problems.end_of_reading();
     let mut compiler = Compiler {
         config: &config,

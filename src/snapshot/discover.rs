@@ -4,7 +4,7 @@ use crate::telemetry::Sink;
 use crate::upstream::Discovery;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_config::Read;
+use tidegate_config::LoadedConfig;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// all that DNS says after that.
 pub(crate) async fn discover(
     snapshot: &mut Snapshot,
-    read: &Read,
+    read: &LoadedConfig,
     filters: &Arc<[Arc<dyn Filter>]>,
     discovery: &Arc<Discovery>,
 ) -> watch::Receiver<u64> {

@@ -20,7 +20,7 @@ const INCLUDABLE: [&str; 3] = ["listeners", "upstreams", "routes"];
 
 /// A configuration that has been read, as far as it is sound.
 #[derive(Debug, Clone)]
-pub struct Read {
+pub struct LoadedConfig {
     /// What is sound of it.
     pub config: Config,
     /// What is not.
@@ -35,7 +35,7 @@ pub struct Read {
     pub route_indices: BTreeMap<Span, usize>,
 }
 
-impl Read {
+impl LoadedConfig {
     /// The folder for what must outlive the process.
     pub fn state_dir(&self) -> Option<PathBuf> {
         let written = self.config.state_dir.as_ref()?;
@@ -60,7 +60,7 @@ impl Sources {
 }
 
 /// Reads a file and those that it includes.
-pub fn read_with(path: &Path, variables: &Variables) -> Read {
+pub fn read_with(path: &Path, variables: &Variables) -> LoadedConfig {
     match read_file(path) {
         Ok(text) => Reader::new(variables).read(path, text),
         Err(reason) => {
@@ -69,7 +69,7 @@ pub fn read_with(path: &Path, variables: &Variables) -> Read {
             sources.add(path, String::new());
             let mut problems = Problems::of(sources.clone());
             problems.add(Span::default(), "", reason);
-            Read {
+            LoadedConfig {
                 config: Config::default(),
                 problems,
                 sources,
@@ -83,13 +83,13 @@ pub fn read_with(path: &Path, variables: &Variables) -> Read {
 
 /// Reads files that were read before, whatever has become of them since; the first is the one that
 /// includes the others.
-pub fn read_again(files: &[(PathBuf, String)], variables: &Variables) -> Read {
+pub fn read_again(files: &[(PathBuf, String)], variables: &Variables) -> LoadedConfig {
     let (path, text) = files.first().cloned().unwrap_or_default();
     Reader { kept: Some(files), ..Reader::new(variables) }.read(&path, text)
 }
 
 /// Reads text that is in no file.
-pub fn read_str_with(text: &str, name: &str, variables: &Variables) -> Read {
+pub fn read_str_with(text: &str, name: &str, variables: &Variables) -> LoadedConfig {
     Reader::new(variables).read(Path::new(name), text.to_owned())
 }
 
@@ -125,7 +125,7 @@ impl<'v> Reader<'v> {
         file.map(|(_, text)| text.clone()).ok_or_else(|| "was not kept".to_owned())
     }
 
-    fn read(mut self, path: &Path, text: String) -> Read {
+    fn read(mut self, path: &Path, text: String) -> LoadedConfig {
         let mut root = self.parse(path, text);
         if let Some(root) = &mut root {
             self.include_all(path, root);
@@ -148,7 +148,7 @@ impl<'v> Reader<'v> {
             }
             _ => BTreeMap::new(),
         };
-        let checked = root.map(|root| check::check(&schema::schema(), &root, &mut problems));
+        let checked = root.map(|root| check::check(&schema::json_schema(), &root, &mut problems));
         let (sound, broken) = checked.unwrap_or_default();
         let config = sound.map_or_else(Config::default, |sound| {
             Config::deserialize(&sound).unwrap_or_else(|error| {
@@ -159,7 +159,14 @@ impl<'v> Reader<'v> {
                 Config::default()
             })
         });
-        Read { config, problems, sources: self.sources, declared_upstreams, broken, route_indices }
+        LoadedConfig {
+            config,
+            problems,
+            sources: self.sources,
+            declared_upstreams,
+            broken,
+            route_indices,
+        }
     }
 
     fn parse(&mut self, path: &Path, text: String) -> Option<Node> {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 /// The JSON Schema (2020-12) of a configuration file: what editors use, and what the gateway
 /// itself judges a file by.
-pub fn schema() -> Value {
+pub fn json_schema() -> Value {
     let mut schema = declared();
     defaults::describe(&mut schema);
     schema
@@ -67,7 +67,7 @@ characters, `/..;/`) is answered 400. The query is passed on byte for byte.
 ";
 
 /// The reference of all keys, in Markdown.
-pub fn reference() -> String {
+pub fn reference_markdown() -> String {
     let schema = declared();
     let mut reference =
         Reference { schema: &schema, text: INTRODUCTION.to_owned(), done: Vec::new() };

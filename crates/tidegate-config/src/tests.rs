@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration as Time, Instant};
 
-fn read(yaml: &str) -> Read {
+fn read(yaml: &str) -> LoadedConfig {
     read_str_with(
         yaml,
         "t.yaml",
@@ -280,8 +280,8 @@ fn every_value_format_accepts_its_own_example() {
 fn generated_schema_and_reference_in_the_repository_are_current() {
     let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     for (file, made) in [
-        ("schema/tidegate.schema.json", format!("{:#}\n", schema())),
-        ("docs/configuration.md", reference()),
+        ("schema/tidegate.schema.json", format!("{:#}\n", json_schema())),
+        ("docs/configuration.md", reference_markdown()),
     ] {
         if std::env::var_os("TIDEGATE_BLESS").is_some() {
             fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
@@ -297,7 +297,7 @@ const WITHOUT_EXAMPLE: [(&str, &str); 0] = [];
 
 #[test]
 fn every_key_appears_in_an_example() {
-    let schema = schema();
+    let schema = json_schema();
     let conf = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("conf");
     let mut files = vec![conf.join("tidegate.yaml")];
     let listed = fs::read_dir(conf.join("examples")).unwrap().map(|entry| entry.unwrap().path());

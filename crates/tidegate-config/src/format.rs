@@ -9,7 +9,7 @@ const WIDTH: usize = 100;
 ///
 /// # Errors
 /// When it is no YAML, in words.
-pub fn lay_out(text: &str) -> Result<String, String> {
+pub fn format_yaml(text: &str) -> Result<String, String> {
     let options = FormatOptions {
         layout: LayoutOptions { print_width: WIDTH, ..LayoutOptions::default() },
         language: LanguageOptions { brace_spacing: false, ..LanguageOptions::default() },
@@ -54,16 +54,16 @@ mod tests {
     #[test]
     fn formatting_keeps_comments_and_is_idempotent() {
         let text = "# What it is for.\nlisteners:\n    -   address:   127.0.0.1:3000   # all of it\n\n\n\nroutes: [ {name: a,   match: {path_prefix: /a}} ]\n# The end.\n";
-        let once = lay_out(text).expect("YAML");
+        let once = format_yaml(text).expect("YAML");
         let expected = "# What it is for.\nlisteners:\n  - address: 127.0.0.1:3000 # all of it\n\nroutes: [{name: a, match: {path_prefix: /a}}]\n# The end.\n";
         assert_eq!(once, expected);
-        assert_eq!(lay_out(&once).as_ref(), Ok(&once));
+        assert_eq!(format_yaml(&once).as_ref(), Ok(&once));
     }
 
     #[test]
     fn formatting_refuses_invalid_yaml() {
-        assert!(lay_out("a: [").is_err());
-        assert!(lay_out("").is_err());
+        assert!(format_yaml("a: [").is_err());
+        assert!(format_yaml("").is_err());
     }
 
     #[test]
@@ -73,7 +73,8 @@ mod tests {
         let mut count = 0;
         for path in all.map(|path| path.expect("a path")) {
             let text = std::fs::read_to_string(&path).expect("a file");
-            let laid_out = lay_out(&text).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+            let laid_out =
+                format_yaml(&text).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
             let comments = |text: &str| -> Vec<String> {
                 let lines = text.lines().filter_map(|line| line.split_once("# "));
                 lines.map(|(_, comment)| comment.trim().to_owned()).collect()
