@@ -1,4 +1,5 @@
-//! How long a client may take for its request's body.
+//! Timeouts of the request's body: between two parts, for its rate, and for the whole request. Knows nothing of the
+//! response.
 
 use super::{Context, failure};
 use http::header;
@@ -7,20 +8,20 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use std::time::{Duration, Instant};
 
-/// A body on its way up.
+/// The timeout of a body that arrives.
 #[derive(Debug)]
 pub(super) struct BodyTimeout {
-    began: Instant,
-    /// How long the connection had been waited for when it began.
+    started: Instant,
+    /// How long the gateway had waited for this connection when the body began.
     waited: Duration,
-    /// The least bytes in a second.
+    /// Minimum bytes per second.
     rate: Option<f64>,
-    /// What bounds the wait for its next part.
+    /// The key that limits the wait for the next part.
     pub(super) key: &'static str,
 }
 
-/// The body is wanted from here on.
-pub(super) fn begin(session: &mut Session, ctx: &mut Context) {
+/// Starts the timeout: the gateway waits for the body from here on.
+pub(super) fn start(session: &mut Session, ctx: &mut Context) {
     ctx.body.is_present = !session.as_downstream_mut().is_body_empty();
     if ctx.body.is_present {
         ctx.head.keep_line(session);
@@ -30,33 +31,33 @@ pub(super) fn begin(session: &mut Session, ctx: &mut Context) {
     }
     let rate = ctx.route.global.limits.body_rate;
     ctx.body.timeout = Some(Box::new(BodyTimeout {
-        began: Instant::now(),
+        started: Instant::now(),
         waited: waited(session).unwrap_or_default(),
         rate: rate.filter(|_| !is_stream(session, ctx)).map(|rate| rate as f64),
         key: "limits.body_timeout",
     }));
-    // It has just begun, so there is time.
-    let _ = bound(session, ctx);
+    // It has just started, so it cannot be over.
+    let _ = set_read_timeout(session, ctx);
 }
 
-/// A part has come, or the end.
+/// A part of the body has arrived, or its end.
 pub(super) fn received(session: &mut Session, is_end: bool, ctx: &mut Context) -> Result<()> {
     if is_end {
         ctx.body.timeout = None;
         return Ok(());
     }
-    bound(session, ctx)
+    set_read_timeout(session, ctx)
 }
 
-/// Sets the time for the next part.
-fn bound(session: &mut Session, ctx: &mut Context) -> Result<()> {
+/// Sets the timeout of the next part.
+fn set_read_timeout(session: &mut Session, ctx: &mut Context) -> Result<()> {
     let Some(timeout) = ctx.body.timeout.as_deref_mut() else { return Ok(()) };
     let limits = &ctx.route.global.limits;
     let used = match waited(session) {
         Some(waited) => waited.saturating_sub(timeout.waited),
-        // By HTTP/2 it can't be told for whom the other waited; but a client that was not let
-        // send has a whole frame ready.
-        None => timeout.began.elapsed(),
+        // Over HTTP/2 it is unknown which side waited; but a client that was not allowed to send has a whole
+        // frame ready.
+        None => timeout.started.elapsed(),
     };
     let mut wait = limits.body_timeout;
     timeout.key = "limits.body_timeout";
@@ -77,21 +78,20 @@ fn bound(session: &mut Session, ctx: &mut Context) -> Result<()> {
     if wait.is_zero() {
         let reason = format!("the body took too long ({})", timeout.key);
         let error = Error::explain(ErrorType::ReadTimedout, reason);
-        // Of a whole request's time, it is theirs who were waited for the longer.
-        let is_clients = timeout.key != "timeouts.request" || used >= timeout.began.elapsed() / 2;
+        // The time of a whole request is the fault of the side that was waited for longer.
+        let is_clients = timeout.key != "timeouts.request" || used >= timeout.started.elapsed() / 2;
         return Err(if is_clients { error.into_down() } else { error.into_up() });
     }
     session.set_read_timeout(Some(wait));
     Ok(())
 }
 
-/// How long this connection has been waited for in all; unknown by HTTP/2, where it is others'
-/// as well.
+/// How long the gateway has waited for this connection; unknown over HTTP/2, where it carries other requests too.
 fn waited(session: &Session) -> Option<Duration> {
     session.as_downstream().stream().map(|stream| stream.get_read_pending_time())
 }
 
-/// A stream of gRPC says something when there is something to say.
+/// A gRPC stream may be silent for as long as it likes.
 fn is_stream(session: &Session, ctx: &Context) -> bool {
     let content_type = session.req_header().headers.get(header::CONTENT_TYPE);
     content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))

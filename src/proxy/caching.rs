@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tidegate_http::url;
 
-/// How long a request waits for another that fetches the same.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum time that a request waits for another that fetches the same response.
+const STAMPEDE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most parts of a body that are given at a time: each may be all of it.
 const MAX_RANGES: usize = 8;
@@ -32,7 +32,7 @@ const MAX_RANGES: usize = 8;
 const CACHE_STATUS: &str = "Cache-Status";
 
 /// What a proxy that is believed may tell of the request, and the upstream is told in turn.
-const TOLD: [HeaderName; 6] = [
+const FORWARDING_HEADERS: [HeaderName; 6] = [
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-forwarded-port"),
@@ -63,7 +63,7 @@ pub(super) fn is_background(session: &Session) -> bool {
 }
 
 /// Lets the cache have a look at the request, where its route says so.
-pub(super) fn begin(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
+pub(super) fn enable(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
     let (Some(policy), Some(shelf)) = (&ctx.route.cache, proxy.cache.shelf()) else { return };
     let has_body = !session.is_body_empty();
     let head = session.req_header();
@@ -88,7 +88,7 @@ pub(super) fn begin(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
     let is_range = headers.contains_key(header::RANGE);
     let lease = Lease::of(shelf);
     let mut options = CacheOptionOverrides::default();
-    options.wait_timeout = Some(PATIENCE);
+    options.wait_timeout = Some(STAMPEDE_TIMEOUT);
     session.cache.enable(
         lease.view(),
         Some(shelf),
@@ -143,7 +143,7 @@ pub(super) fn key(session: &Session, ctx: &Context) -> Result<CacheKey> {
     key.extend_from_slice(&ctx.route.fingerprint.to_be_bytes());
     key.extend_from_slice(ctx.pool().map_or("", |pool| pool.name()).as_bytes());
     key.push(0);
-    let told: &[HeaderName] = if ctx.peer_is_trusted { &TOLD } else { &[] };
+    let told: &[HeaderName] = if ctx.peer_is_trusted { &FORWARDING_HEADERS } else { &[] };
     for name in caching.policy.key_headers.iter().chain(told) {
         let value = joined(&head.headers, name);
         key.extend_from_slice(&value.as_ref().map_or(u64::MAX, |it| it.len() as u64).to_be_bytes());
@@ -214,7 +214,7 @@ pub(super) fn variance(meta: &CacheMeta, head: &RequestHeader) -> Option<HashBin
 }
 
 /// There is nothing that could be given.
-pub(super) fn missed(session: &mut Session, ctx: &Context) {
+pub(super) fn record_miss(session: &mut Session, ctx: &Context) {
     if ctx.caching.as_ref().is_some_and(|caching| caching.is_range) {
         // It goes as it is; the whole would be fetched for a part.
         session.cache.disable(NoCacheReason::Custom(Refusal::RANGE));
@@ -224,7 +224,7 @@ pub(super) fn missed(session: &mut Session, ctx: &Context) {
 }
 
 /// Whether what is kept must be validated for this request.
-pub(super) fn forced(meta: &CacheMeta, ctx: &Context) -> Option<ForcedFreshness> {
+pub(super) fn forced_freshness(meta: &CacheMeta, ctx: &Context) -> Option<ForcedFreshness> {
     let caching = ctx.caching.as_ref().filter(|caching| !caching.is_background)?;
     if caching.asked.names_somebody() && !says_how_long(meta.headers()) {
         // It was kept by `default_ttl`, for requests that name nobody.
@@ -235,7 +235,7 @@ pub(super) fn forced(meta: &CacheMeta, ctx: &Context) -> Option<ForcedFreshness>
 }
 
 /// Whether the upstream may be asked: not for a client that wants what is kept or nothing.
-pub(super) async fn may_ask(session: &mut Session, ctx: &mut Context) -> Result<bool> {
+pub(super) async fn may_ask_upstream(session: &mut Session, ctx: &mut Context) -> Result<bool> {
     let caching = ctx.caching.as_ref().filter(|caching| !caching.is_background);
     if !caching.is_some_and(|caching| caching.wishes.only_if_cached) {
         return Ok(true);
@@ -249,14 +249,14 @@ pub(super) async fn may_ask(session: &mut Session, ctx: &mut Context) -> Result<
 }
 
 /// The upstream is asked.
-pub(super) fn asked(ctx: &mut Context) {
+pub(super) fn record_request(ctx: &mut Context) {
     if let Some(caching) = &mut ctx.caching {
         caching.sent = Some(Instant::now());
     }
 }
 
 /// The upstream has answered.
-pub(super) fn arrived(response: &ResponseHeader, ctx: &mut Context) {
+pub(super) fn record_response(response: &ResponseHeader, ctx: &mut Context) {
     if let Some(caching) = &mut ctx.caching
         && !response.status.is_informational()
     {
@@ -266,7 +266,7 @@ pub(super) fn arrived(response: &ResponseHeader, ctx: &mut Context) {
 }
 
 /// Whether the response may be kept.
-pub(super) fn judged(response: &ResponseHeader, ctx: &Context) -> RespCacheable {
+pub(super) fn cacheability(response: &ResponseHeader, ctx: &Context) -> RespCacheable {
     let Some(caching) = &ctx.caching else {
         return RespCacheable::Uncacheable(NoCacheReason::OriginNotCache);
     };
@@ -289,7 +289,7 @@ pub(super) fn judged(response: &ResponseHeader, ctx: &Context) -> RespCacheable 
 
 /// Whether what is no longer fresh is given: while another is fetched, or in the place of an error.
 /// For how long, is known already.
-pub(super) fn may_be_stale(
+pub(super) fn may_serve_stale(
     session: &mut Session,
     ctx: &mut Context,
     error: Option<&Error>,
@@ -358,7 +358,7 @@ fn disguise(session: &mut Session, ctx: &mut Context) {
 }
 
 /// Makes it again what it was.
-pub(super) fn reveal(session: &mut Session, ctx: &mut Context) {
+pub(super) fn undo_disguise(session: &mut Session, ctx: &mut Context) {
     let Some(caching) = ctx.caching.as_mut().filter(|caching| caching.is_disguised) else { return };
     caching.is_disguised = false;
     let head = session.req_header_mut();
@@ -398,7 +398,11 @@ pub(super) fn is_from_cache(session: &Session) -> bool {
 }
 
 /// Says what the cache had to do with the response (RFC 9211), and how old it is.
-pub(super) fn tell(session: &Session, response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+pub(super) fn add_status(
+    session: &Session,
+    response: &mut ResponseHeader,
+    ctx: &Context,
+) -> Result<()> {
     let Some(status) = status(session, ctx) else { return Ok(()) };
     let wishes = ctx.caching.as_ref().map(|caching| caching.wishes);
     let forced = wishes.is_some_and(|it| it != Wishes::default());

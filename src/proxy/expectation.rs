@@ -1,4 +1,4 @@
-//! `Expect: 100-continue` (RFC 9110, section 10.1.1) where the upstream can't meet it.
+//! `Expect: 100-continue` (RFC 9110, section 10.1.1) which the gateway answers for HTTP/2 upstreams. Knows nothing of the body.
 
 use super::{Context, forward};
 use http::{Version, header};
@@ -8,7 +8,7 @@ use pingora_proxy::Session;
 
 /// Tells the client to go on where the upstream speaks HTTP/2, and does not ask the upstream: Pingora drops the
 /// interim responses of such an upstream, so that its 100 would never come.
-pub(super) async fn meet(
+pub(super) async fn answer(
     session: &mut Session,
     upstream: &mut RequestHeader,
     ctx: &Context,

@@ -1,5 +1,5 @@
-//! `X-Tidegate-Explain`: what becomes of a request and why, told in the response to who has the admin
-//! endpoint's token.
+//! `X-Tidegate-Explain`: explains a request in its response, to clients with the admin token. Decides nothing about
+//! the request.
 
 use super::Context;
 use crate::admission::Rejection;
@@ -15,20 +15,20 @@ use subtle::ConstantTimeEq;
 
 const X_TIDEGATE_EXPLAIN: HeaderName = HeaderName::from_static("x-tidegate-explain");
 
-/// Proxies and clients refuse fields that are much longer.
-const MAX: usize = 4096;
+/// Maximum length of the header: proxies and clients refuse much longer ones.
+const MAX_LENGTH: usize = 4096;
 
-/// A request whose response tells what has become of it.
+/// A request whose response carries its explanation.
 pub(super) struct Explaining {
-    /// The configuration that it is judged by.
+    /// The configuration that decides about it.
     snapshot: Arc<Snapshot>,
-    /// Its head, as it came.
+    /// Its head, as it arrived.
     head: RequestHeader,
     explanation: Option<Explanation>,
 }
 
-/// Looks whether a request with the header may ask for it. The token goes no further.
-pub(super) fn begin(snapshot: &Arc<Snapshot>, session: &mut Session, ctx: &mut Context) {
+/// Checks the token in the header and removes it.
+pub(super) fn check_token(snapshot: &Arc<Snapshot>, session: &mut Session, ctx: &mut Context) {
     let Some(shown) = session.req_header_mut().remove_header(&X_TIDEGATE_EXPLAIN) else { return };
     let is_admin = snapshot
         .admin_token
@@ -43,8 +43,8 @@ pub(super) fn begin(snapshot: &Arc<Snapshot>, session: &mut Session, ctx: &mut C
     }
 }
 
-/// Notes what has become of the request, so far as that is settled before an upstream is asked.
-pub(super) fn tell(
+/// Records the explanation, as far as it is known before the request goes to an upstream.
+pub(super) fn record(
     session: &Session,
     ctx: &mut Context,
     is_admitted: bool,
@@ -64,7 +64,7 @@ pub(super) fn tell(
 }
 
 impl Explaining {
-    /// Notes that the upstream has failed, and what the client gets.
+    /// Records that the upstream has failed, and what the client gets.
     pub(super) fn failed(&mut self, reply: &Reply) {
         if let Some(explanation) = &mut self.explanation {
             let reason = reply.reason().unwrap_or_default().to_owned();
@@ -73,26 +73,28 @@ impl Explaining {
         }
     }
 
-    /// Tells it in the response.
+    /// Writes the header.
     pub(super) fn write(&self, response: &mut ResponseHeader) -> Result<()> {
         let Some(explanation) = &self.explanation else { return Ok(()) };
         let mut explanation = explanation.clone();
         explanation.add_response(&self.head, response);
-        // What is long is told without those who merely came close, and without settings.
-        let mut told = serde_json::to_string(&explanation).unwrap_or_default();
-        if told.len() > MAX {
+        // A long explanation leaves out the other candidates first, then filters and settings.
+        let mut json = serde_json::to_string(&explanation).unwrap_or_default();
+        if json.len() > MAX_LENGTH {
             explanation.others.clear();
-            told = serde_json::to_string(&explanation).unwrap_or_default();
+            json = serde_json::to_string(&explanation).unwrap_or_default();
         }
-        if told.len() > MAX {
+        if json.len() > MAX_LENGTH {
             explanation.filters.clear();
             if let Decision::Forwarded(way) = &mut explanation.decision {
                 way.settings.clear();
             }
-            told = serde_json::to_string(&explanation).unwrap_or_default();
+            json = serde_json::to_string(&explanation).unwrap_or_default();
         }
-        match HeaderValue::try_from(ascii(&told)) {
-            Ok(told) if told.len() <= MAX => response.insert_header(X_TIDEGATE_EXPLAIN, told),
+        match HeaderValue::try_from(ascii(&json)) {
+            Ok(value) if value.len() <= MAX_LENGTH => {
+                response.insert_header(X_TIDEGATE_EXPLAIN, value)
+            }
             _ => Ok(()),
         }
     }

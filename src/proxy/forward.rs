@@ -45,7 +45,7 @@ pub(super) fn prepare(
     upstream
         .append_header(VIA, ctx.route.global.via.element(session.req_header().version).clone())?;
     if let Some(trace) = ctx.exchange.trace {
-        tracing::tell(trace, session.req_header(), upstream, ctx)?;
+        tracing::set_headers(trace, session.req_header(), upstream, ctx)?;
     }
     if upstream.method == Method::OPTIONS {
         count_hop(upstream)?;

@@ -29,7 +29,7 @@ pub(super) struct Copy {
 }
 
 /// Begins a copy of a request, as the upstream gets it, if it is one of those and there is room.
-pub(super) fn begin(head: &RequestHeader, ctx: &mut Context) {
+pub(super) fn start(head: &RequestHeader, ctx: &mut Context) {
     if let Some(copy) = &mut ctx.mirror_copy {
         // Another attempt: the body comes from its beginning again.
         copy.body.clear();

@@ -1,4 +1,38 @@
-//! The adapter to Pingora: each hook a few lines that hand over.
+//! The adapter to Pingora: implements its hooks by a few lines each, which call the modules below. Decides nothing
+//! itself, and is the only room that knows both Pingora's phases and the gateway's snapshot.
+//!
+//! The hooks, in the order of a request:
+//!
+//! | hook | what it does | module |
+//! |---|---|---|
+//! | `new_ctx` | creates the state of the request and counts it as in flight | `context`, `task_state` |
+//! | `init_downstream_modules` | adds compression and gRPC-Web, after all filters | `compression`, `grpc_web` |
+//! | `request_filter` | reads the snapshot, admits the request and finds its route | `request_phase` |
+//! | | starts its span | `tracing` |
+//! | | runs the filters | `mod` |
+//! | | registers a WebSocket handshake, or refuses it | `session_quota` |
+//! | | records the explanation, if the client has the admin token | `explain_header` |
+//! | | starts the timeout of the request's body | `body_timeout` |
+//! | | sends the gateway's own answer, if there is one | `reply` |
+//! | `request_cache_filter`, `cache_key_callback`, `cache_vary_filter`, `cache_hit_filter`, `cache_miss`, `should_serve_stale`, `range_header_filter`, `response_cache_filter` | which requests the cache answers, with what, and what it stores | `caching` |
+//! | `proxy_upstream_filter` | answers `only-if-cached` without an upstream | `caching` |
+//! | `upstream_peer` | waits for the backoff, selects an endpoint and describes it to Pingora | `target`, `retry` |
+//! | `connected_to_upstream` | counts the connection and prepares to cut it off | `first_byte_timeout` |
+//! | `fail_to_connect`, `error_while_proxy` | decides whether another attempt follows | `retry` |
+//! | `upstream_request_filter` | answers `Expect` for an HTTP/2 upstream | `expectation` |
+//! | | sets path and headers | `forward` |
+//! | | starts the copy for the mirror | `mirror` |
+//! | `request_body_filter` | counts the body, limits its size and its time, copies it | `body_timeout`, `first_byte_timeout`, `mirror` |
+//! | `upstream_response_filter` | checks the framing; decides whether the response is final | `response_framing`, `retry` |
+//! | `upstream_response_body_filter`, `upstream_response_trailer_filter` | ends the deadline, trims trailers | `first_byte_timeout`, `response_framing` |
+//! | `response_filter` | counts a session after a 101, or answers 429 | `session_quota`, `context` |
+//! | | puts the gateway's page in place of an error | `failure` |
+//! | | removes hop-by-hop headers, runs the filters in reverse | `forward`, `mod` |
+//! | `response_body_filter` | counts the body; ends a session over HTTP/2 | `mod` |
+//! | `fail_to_proxy` | answers the client, tells the operator why | `failure`, `reply` |
+//! | `logging` | reports the end to filters, log, metrics and trace | `context`, `tracing` |
+//!
+//! Pingora calls no hook for a request whose task is dropped: `cut_off` reports its end.
 
 mod body_timeout;
 mod caching;
@@ -52,11 +86,11 @@ pub(crate) struct Proxy {
     pub listener: Address,
     /// The configuration in force.
     pub current: Arc<CurrentSnapshot>,
-    /// What is under way.
+    /// Counts what is in flight.
     pub in_flight: Arc<InFlight>,
-    /// Whether that is as much as can be.
+    /// Refuses requests while the gateway is overloaded.
     pub overload: Arc<Overload>,
-    /// The connections, and what each client holds.
+    /// Limits the connections, and knows what each client holds.
     pub places: Arc<ConnectionLimiter>,
     /// The WebSocket sessions.
     pub sessions: Arc<Registry>,
@@ -66,11 +100,11 @@ pub(crate) struct Proxy {
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    /// In a box: Pingora keeps it in several of its futures, and hands it from one to the next.
+    /// In a box: Pingora keeps it in several of its futures, and moves it from one to the next.
     type CTX = Box<Context>;
 
     fn new_ctx(&self) -> Self::CTX {
-        task_state::one();
+        task_state::record_begin();
         Box::new(Context::new(Arc::clone(&self.current.load().fallback), self.in_flight.guard()))
     }
 
@@ -96,22 +130,22 @@ impl ProxyHttp for Proxy {
                 } else {
                     let rejection = request_phase::refuse(session, ctx)
                         .or_else(|| session_quota::claim_connection(&self.places, ctx))
-                        .or_else(|| session_quota::enter(&self.sessions, session, ctx));
+                        .or_else(|| session_quota::register(&self.sessions, session, ctx));
                     ctx.outcome.is_intended |= rejection.is_some();
                     rejection
                 }
             }
             Err(rejection) => {
-                // Malformed, or too much: whoever sends it gets it whatever the configuration says.
+                // Malformed, or too much: no fault of the gateway or the service.
                 ctx.outcome.is_intended = true;
                 ctx.outcome.error = rejection.fault().map(str::to_owned);
                 Some(rejection)
             }
         };
-        explain_header::tell(session, ctx, is_admitted, rejection.as_ref());
+        explain_header::record(session, ctx, is_admitted, rejection.as_ref());
         match rejection {
             None => {
-                body_timeout::begin(session, ctx);
+                body_timeout::start(session, ctx);
                 Ok(false)
             }
             Some(rejection) => reply::send(session, ctx, rejection.reply).await.map(|()| true),
@@ -119,7 +153,7 @@ impl ProxyHttp for Proxy {
     }
 
     fn request_cache_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<()> {
-        caching::begin(self, session, ctx);
+        caching::enable(self, session, ctx);
         Ok(())
     }
 
@@ -144,11 +178,11 @@ impl ProxyHttp for Proxy {
         _: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<ForcedFreshness>> {
-        Ok(caching::forced(meta, ctx))
+        Ok(caching::forced_freshness(meta, ctx))
     }
 
     fn cache_miss(&self, session: &mut Session, ctx: &mut Self::CTX) {
-        caching::missed(session, ctx);
+        caching::record_miss(session, ctx);
     }
 
     fn should_serve_stale(
@@ -157,7 +191,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Self::CTX,
         error: Option<&Error>,
     ) -> bool {
-        caching::may_be_stale(session, ctx, error)
+        caching::may_serve_stale(session, ctx, error)
     }
 
     fn range_header_filter(
@@ -177,8 +211,8 @@ impl ProxyHttp for Proxy {
         if ctx.caching.is_none() {
             return Ok(true);
         }
-        // In a box of its own: few requests need it, and all would pay for its room.
-        Box::pin(caching::may_ask(session, ctx)).await
+        // In a box: few requests need it, and all would pay for its size.
+        Box::pin(caching::may_ask_upstream(session, ctx)).await
     }
 
     fn response_cache_filter(
@@ -187,7 +221,7 @@ impl ProxyHttp for Proxy {
         response: &ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<RespCacheable> {
-        Ok(caching::judged(response, ctx))
+        Ok(caching::cacheability(response, ctx))
     }
 
     async fn upstream_peer(
@@ -226,7 +260,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Self::CTX,
         is_reused: bool,
     ) -> Box<Error> {
-        retry::broken(session, error, ctx, is_reused)
+        retry::connection_failed(session, error, ctx, is_reused)
     }
 
     async fn upstream_response_filter(
@@ -236,8 +270,8 @@ impl ProxyHttp for Proxy {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         response_framing::check(session, response, ctx)?;
-        caching::arrived(response, ctx);
-        retry::judge(session, response, ctx)
+        caching::record_response(response, ctx);
+        retry::check_response(session, response, ctx)
     }
 
     fn upstream_response_body_filter(
@@ -270,7 +304,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Self::CTX,
         error: Box<Error>,
     ) -> Box<Error> {
-        retry::unreachable(peer, &self.overload, ctx, error)
+        retry::connect_failed(peer, &self.overload, ctx, error)
     }
 
     async fn upstream_request_filter(
@@ -279,13 +313,13 @@ impl ProxyHttp for Proxy {
         upstream_request: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        // A further attempt gets what has come of the body once more.
+        // A further attempt gets the body again, as far as it has arrived.
         ctx.body.received = 0;
-        first_byte_timeout::asking(upstream_request, ctx);
-        expectation::meet(session, upstream_request, ctx).await?;
+        first_byte_timeout::request_starts(upstream_request, ctx);
+        expectation::answer(session, upstream_request, ctx).await?;
         forward::prepare(session, upstream_request, ctx)?;
-        mirror::begin(upstream_request, ctx);
-        caching::asked(ctx);
+        mirror::start(upstream_request, ctx);
+        caching::record_request(ctx);
         Ok(())
     }
 
@@ -309,7 +343,7 @@ impl ProxyHttp for Proxy {
         }
         body_timeout::received(session, is_end, ctx)?;
         if is_end {
-            first_byte_timeout::asked(ctx);
+            first_byte_timeout::request_sent(ctx);
         }
         match ctx.route.max_body_size {
             Some(limit) if ctx.body.received > limit => {
@@ -339,20 +373,20 @@ impl ProxyHttp for Proxy {
         if response.status == opened {
             session_quota::accept(&self.sessions, ctx).await?;
         }
-        caching::reveal(session, ctx);
+        caching::undo_disguise(session, ctx);
         caching::invalidate(self.cache.shelf(), session, response, ctx);
         if !caching::is_from_cache(session) {
             failure::intercept(session, response, ctx)?;
         }
         forward::clean_response(session, response);
         filter_response(session.req_header(), response, ctx).await?;
-        caching::tell(session, response, ctx)?;
+        caching::add_status(session, response, ctx)?;
         ctx.outcome.response_status = Some(response.status);
         if response.status == opened {
             ctx.record_open(session, opened);
         } else {
-            // Refused: there will be no session, and its place is free again. The task keeps it until the request
-            // ends, for it is by the session's clock that a refusal without an end is cut off.
+            // Refused: there is no session, and the registry forgets it. The task keeps it until the request ends,
+            // because the session's deadline cuts off a refusal without an end.
             ctx.session.permit = None;
             ctx.session.connection_permit = None;
         }
@@ -367,7 +401,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         if ctx.outcome.response_status.is_some_and(response_framing::is_bodiless) {
-            // An upstream over HTTP/2 may send one all the same.
+            // An upstream over HTTP/2 may send a body all the same.
             *body = None;
         }
         ctx.body.sent += body.as_ref().map_or(0, |body| body.len() as u64);
@@ -395,7 +429,7 @@ impl ProxyHttp for Proxy {
     }
 
     fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
-        // `logging` tells it, with the route and the user.
+        // `logging` reports it, with the route and the user.
         true
     }
 
@@ -417,7 +451,7 @@ impl ProxyHttp for Proxy {
     }
 }
 
-/// What the route's filters say of the request.
+/// Runs the route's filters over the request.
 async fn filter_request(session: &mut Session, ctx: &mut Context) -> Option<Rejection> {
     let route = Arc::clone(&ctx.route);
     match filter(&route, session.req_header_mut(), &mut ctx.exchange).await {
@@ -442,11 +476,11 @@ async fn filter_response(
     if let Some(explaining) = &ctx.explanation {
         explaining.write(response)?;
     }
-    mark(response, ctx)
+    add_own_headers(response, ctx)
 }
 
-/// What the gateway says on every response.
-fn mark(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+/// Adds the headers that the gateway sends with every response.
+fn add_own_headers(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
     if let Some(cookie) = ctx.attempt.sticky_cookie.as_deref() {
         response.append_header(header::SET_COOKIE, cookie.clone())?;
     }

@@ -1,5 +1,5 @@
-//! Lets a request in, or not: what is judged by the session and the gateway's state, beside what
-//! `crate::admission` judges by the head.
+//! The first phase of a request: reads the snapshot, identifies the client, checks for overload, and gives the head to
+//! `crate::admission`, which alone decides about heads.
 
 use super::{Context, Proxy, explain_header, failure, task_state, tracing};
 use crate::admission::{self, Arrival, Known, PADDED_VALUE, Rejection, Survey, caller};
@@ -17,7 +17,7 @@ use tidegate_http::{framing, request_id};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Names the request and finds its route. The configuration is looked at here and once.
+/// Admits a request and finds its route. Nothing else reads the current snapshot.
 pub(super) fn admit(
     proxy: &Proxy,
     session: &mut Session,
@@ -29,9 +29,9 @@ pub(super) fn admit(
         _ => Ok(()),
     };
     let survey = Survey::of(&session.req_header().headers);
-    let admitted = joined.and_then(|()| look(proxy, &snapshot, &survey, session, ctx));
+    let admitted = joined.and_then(|()| check(proxy, &snapshot, &survey, session, ctx));
     if survey.has(Known::Explain) {
-        explain_header::begin(&snapshot, session, ctx);
+        explain_header::check_token(&snapshot, session, ctx);
     }
     if admitted.is_err() {
         ctx.route = Arc::clone(&snapshot.fallback);
@@ -42,7 +42,7 @@ pub(super) fn admit(
     admitted
 }
 
-fn look(
+fn check(
     proxy: &Proxy,
     snapshot: &Snapshot,
     survey: &Survey,
@@ -51,9 +51,9 @@ fn look(
 ) -> Result<(), Rejection> {
     identify(&snapshot.global, session, ctx);
     if let Some(tracing) = &snapshot.global.tracing {
-        tracing::begin(tracing, session, ctx);
+        tracing::start(tracing, session, ctx);
     }
-    // A WebSocket by HTTP/2 (RFC 8441) goes on as what it would be by HTTP/1.1: a GET.
+    // A WebSocket over HTTP/2 (RFC 8441) continues as what it would be over HTTP/1.1: a GET.
     if admission::extended_connect(session.req_header())? {
         session.req_header_mut().set_method(Method::GET);
         ctx.session.bridge_key = Some(handshake::key().into());
@@ -82,12 +82,12 @@ fn look(
     Ok(())
 }
 
-/// Makes one header of the pieces that a client of HTTP/2 may cut its cookies into (RFC 9113,
-/// section 8.2.3). It is done before anything reads them, so that all see what the upstream does.
+/// Joins the cookie headers that a client may send over HTTP/2 (RFC 9113, section 8.2.3), before anything reads
+/// them: all then see what the upstream sees.
 fn join_cookies(head: &mut RequestHeader) -> Result<(), Rejection> {
     let mut pieces = head.headers.get_all(header::COOKIE).iter();
     let (Some(first), Some(_)) = (pieces.next(), pieces.next()) else { return Ok(()) };
-    // Inside the joined value nobody would see the white space.
+    // Inside the joined value nothing would find the white space.
     if head.headers.get_all(header::COOKIE).iter().any(is_padded) {
         return Err(Rejection::bad_request(PADDED_VALUE));
     }
@@ -109,10 +109,10 @@ fn count_client(
     ctx: &mut Context,
 ) -> Result<(), Rejection> {
     let client = match ctx.exchange.client_address {
-        // A proxy that speaks for itself, or does not say for whom.
+        // A proxy's own request, or one whose client it does not name.
         Some(address) if ctx.peer_is_trusted && global.trusts(address) => None,
         Some(address) if ctx.peer_is_trusted => Some(proxy.places.clients().find(address)),
-        // The connection has looked it up.
+        // The connection has found it already.
         _ => task_state::client(),
     };
     let Some(client) = client else { return Ok(()) };
@@ -135,7 +135,7 @@ fn count_client(
     }
 }
 
-/// What is refused after the filters have seen it.
+/// Refuses what filters see before it is refused.
 pub(super) fn refuse(session: &Session, ctx: &Context) -> Option<Rejection> {
     let is_websocket = ctx.exchange.is_websocket;
     admission::refuse(
@@ -146,7 +146,7 @@ pub(super) fn refuse(session: &Session, ctx: &Context) -> Option<Rejection> {
     )
 }
 
-/// Who asks, and by which id the request goes.
+/// Determines the client and the request id.
 fn identify(global: &GlobalSettings, session: &Session, ctx: &mut Context) {
     let headers = &session.req_header().headers;
     let peer = session
@@ -163,14 +163,14 @@ fn identify(global: &GlobalSettings, session: &Session, ctx: &mut Context) {
     let kept = sent.filter(|id| id.to_str().is_ok_and(request_id::is_acceptable));
     ctx.exchange.request_id = match kept {
         Some(id) => id.clone(),
-        // A UUID is made of characters that every header value may hold.
+        // A UUID consists of characters that are valid in a header.
         None => {
             HeaderValue::try_from(request_id::generate()).unwrap_or(HeaderValue::from_static(""))
         }
     };
 }
 
-/// Whether the connection ends with this request: what follows it is not to be trusted.
+/// Whether the connection ends with this request, because nothing after it can be trusted.
 fn is_last(session: &Session, survey: &Survey, rejection: Option<&Rejection>) -> bool {
     let is_doubtful = |rejection: &Rejection| {
         matches!(

@@ -1,4 +1,4 @@
-//! Whether a request that failed is tried again.
+//! Decides whether another attempt follows a failed one. Does not select its endpoint.
 
 use super::{Context, first_byte_timeout, tracing};
 use crate::load::Overload;
@@ -11,60 +11,60 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 use std::time::Duration;
 
-/// The longest wait before an attempt.
+/// Maximum wait before an attempt.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// How an answer is called that is not passed on, because another may be better.
-const BETTER: ErrorType = ErrorType::Custom("ANewAttempt");
+/// The error for an answer that is not forwarded, because another attempt may get a better one.
+const RETRY_ANSWER: ErrorType = ErrorType::Custom("ANewAttempt");
 
-/// What a request has had of attempts.
+/// The failed attempts of a request.
 #[derive(Debug, Default)]
 pub(super) struct RetryState {
-    /// How many have failed, and been followed by another.
+    /// Number of failed attempts that another followed.
     failed: u32,
     /// Whether the next one waits.
     waits: bool,
 }
 
 impl RetryState {
-    /// Whether none has failed.
+    /// Whether no attempt has failed.
     pub(super) fn is_first(&self) -> bool {
         self.failed == 0
     }
 
-    /// How long to wait before the next one.
+    /// The wait before the next attempt.
     pub(super) fn backoff(&mut self, base: Duration) -> Option<Duration> {
         if !std::mem::take(&mut self.waits) {
             return None;
         }
         let most = base.saturating_mul(1 << self.failed.saturating_sub(1).min(10)).min(MAX_BACKOFF);
-        // All of it at random: those who failed together do not come again together.
+        // Random over the whole range: requests that failed together do not return together.
         let [a, b, ..] = *uuid::Uuid::new_v4().as_bytes();
         Some(most.mul_f64(f64::from(u16::from_be_bytes([a, b])) / 65_536.0))
     }
 }
 
 /// No connection could be established: nothing has been sent yet.
-pub(super) fn unreachable(
+pub(super) fn connect_failed(
     peer: &HttpPeer,
     overload: &Overload,
     ctx: &mut Context,
     mut error: Box<Error>,
 ) -> Box<Error> {
     if peer.is_tls() && *error.etype() == ErrorType::ConnectTimedout && !is_of_dial(&error) {
-        // Pingora calls both so; of the two, the handshake is its own.
+        // Pingora uses one name for both; here it is the handshake.
         error.etype = ErrorType::TLSHandshakeTimedout;
     }
     tracing::failed(ctx, &error);
     if ctx.close_request().is_some() {
-        // The gateway itself ends the handshake: no fault of the endpoint's, and no other is asked.
+        // The gateway itself ends the handshake: not a fault of the endpoint, and no other is tried.
         error.set_retry(false);
         return error;
     }
     let Some(pool) = ctx.pool().cloned() else { return error };
     if is_out_of_files(&error) {
         overload.out_of_files();
-        // No fault of the endpoint's, and no better at another one.
+        // Not a fault of the endpoint, and no better at another one.
         error.set_retry(false);
         return error;
     }
@@ -85,12 +85,16 @@ pub(super) fn unreachable(
     error
 }
 
-/// A response has come. An error means that it is not for the client.
-pub(super) fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Context) -> Result<()> {
+/// Checks the head of a response. An error means that the client does not get it.
+pub(super) fn check_response(
+    session: &Session,
+    response: &ResponseHeader,
+    ctx: &mut Context,
+) -> Result<()> {
     if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
-    first_byte_timeout::met(&session.req_header().method, response, ctx)?;
+    first_byte_timeout::response_started(&session.req_header().method, response, ctx)?;
     let status = response.status.as_u16();
     tracing::answered(ctx, response);
     if let (Some(pool), Some(chosen)) = (ctx.pool(), &ctx.attempt.endpoint) {
@@ -98,25 +102,25 @@ pub(super) fn judge(session: &Session, response: &ResponseHeader, ctx: &mut Cont
     }
     if ctx.route.retry.on_status.contains(&status) && may_repeat(session, ctx, false) {
         ctx.attempt.deadline = None;
-        let mut error = Error::new_up(BETTER);
+        let mut error = Error::new_up(RETRY_ANSWER);
         error.set_retry(true);
         return Err(error);
     }
     Ok(())
 }
 
-/// Something went wrong with a connection that was there.
-pub(super) fn broken(
+/// A request failed on an established connection.
+pub(super) fn connection_failed(
     session: &Session,
     error: Box<Error>,
     ctx: &mut Context,
     is_reused: bool,
 ) -> Box<Error> {
-    if *error.etype() == BETTER {
+    if *error.etype() == RETRY_ANSWER {
         return error;
     }
     if ctx.close_request().is_some() {
-        // The gateway itself ends the handshake: no fault of the endpoint's, and no other is asked.
+        // The gateway itself ends the handshake: not a fault of the endpoint, and no other is tried.
         let mut error = error;
         tracing::failed(ctx, &error);
         error.set_retry(false);
@@ -130,13 +134,13 @@ pub(super) fn broken(
         error.set_retry(true);
         return error;
     }
-    let mut error = first_byte_timeout::explain(error, ctx);
+    let mut error = first_byte_timeout::explain_error(error, ctx);
     if HandshakeTimeout::of(&error).is_some() {
         error.etype = ErrorType::ReadTimedout;
     }
     tracing::failed(ctx, &error);
     if is_unprocessed(&error) {
-        // No fault of the endpoint's: it drains, or has enough to do.
+        // Not a fault of the endpoint: it drains or is busy.
         // A connection that was closing already costs no attempt, as one that was idle does not.
         let may_retry = may_repeat(session, ctx, true)
             || (is_reused && is_graceful(&error) && is_repeatable(session));
@@ -150,7 +154,7 @@ pub(super) fn broken(
     if !is_safe {
         error.set_retry(false);
     } else {
-        // An upstream may close a connection that lies idle while a request is on its way to it.
+        // An upstream may close an idle connection while a request is in flight to it.
         error.retry.decide_reuse(is_reused);
     }
     if !is_upstreams || error.retry() {
@@ -170,7 +174,7 @@ pub(super) fn broken(
     error
 }
 
-/// Whether the time of all attempts is over: that of a WebSocket's handshake.
+/// Whether the time of all attempts together is over: that of a WebSocket handshake.
 fn is_last_attempt(error: &Error) -> bool {
     HandshakeTimeout::of(error).is_some_and(|timeout| timeout.limit.bounds_all_attempts())
 }
@@ -200,7 +204,7 @@ fn is_repeatable(session: &Session) -> bool {
         && response.is_none_or(|response| response.status == StatusCode::CONTINUE)
 }
 
-/// Whether there is another attempt for this request; it is counted.
+/// Whether another attempt may follow; counts it.
 fn may_repeat(session: &Session, ctx: &mut Context, is_unprocessed: bool) -> bool {
     let policy = &ctx.route.retry;
     let is_safe = (is_unprocessed || session.req_header().method.is_idempotent())

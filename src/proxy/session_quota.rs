@@ -1,4 +1,5 @@
-//! Whether there is room for a WebSocket session.
+//! Limits on WebSocket sessions: registers handshakes, counts sessions, and refuses those beyond a limit. Leaves the
+//! counting to the registry and to the shared counters.
 
 use super::{Context, task_state};
 use crate::admission::Rejection;
@@ -6,7 +7,7 @@ use crate::filter::Reply;
 use crate::load::{ConnectionLimiter, LimitExceeded};
 use crate::shared::Entry;
 use crate::websocket::{
-    End, Identity, Initiator, Quota, QuotaExceeded, Registry, Session as Entering, Settings,
+    End, Identity, Initiator, Quota, QuotaExceeded, Registry, Session as WebSocketSession, Settings,
 };
 use http::StatusCode;
 use http::header::{self, HeaderValue};
@@ -14,10 +15,10 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use std::sync::Arc;
 
-/// RFC 6455, section 7.4.1: what a session is closed with for which there is no room.
+/// RFC 6455, section 7.4.1: the close code of a session beyond a limit.
 const POLICY_VIOLATION: u16 = 1008;
 
-/// Counts a WebSocket over HTTP/2 as a connection: it needs a file for its upstream as one does.
+/// Counts a WebSocket over HTTP/2 as a connection: it needs a file descriptor for its upstream as well.
 pub(super) fn claim_connection(
     limiter: &Arc<ConnectionLimiter>,
     ctx: &mut Context,
@@ -42,8 +43,8 @@ pub(super) fn claim_connection(
     Some(Rejection::answer(reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"))))
 }
 
-/// Takes a handshake into the registry of sessions, unless it can't become one.
-pub(super) fn enter(
+/// Registers a handshake, unless it cannot become a session.
+pub(super) fn register(
     registry: &Registry,
     session: &Session,
     ctx: &mut Context,
@@ -72,8 +73,8 @@ pub(super) fn enter(
         path: ctx.exchange.forwarded_path(head).into(),
         upstream: ctx.pool().map(|pool| Arc::clone(pool.name())).unwrap_or_default(),
     };
-    let entering = Arc::new(Entering::new(identity, settings.log_frames));
-    match registry.register(entering, &settings.quota) {
+    let new_session = Arc::new(WebSocketSession::new(identity, settings.log_frames));
+    match registry.register(new_session, &settings.quota) {
         Ok(permit) => {
             task_state::set_session(Some(permit.session()));
             ctx.session.permit = Some(permit);
@@ -83,12 +84,12 @@ pub(super) fn enter(
     }
 }
 
-/// The upstream has accepted a handshake: only now it counts, and others make room for it. What anybody
-/// can say of themselves closes nobody's session.
+/// Counts a handshake that the upstream has accepted; only now others make room for it, so that a claimed user id
+/// alone closes nobody's session.
 pub(super) async fn accept(registry: &Registry, ctx: &mut Context) -> Result<()> {
     let Some(settings) = ctx.route.websocket.clone() else { return Ok(()) };
     let Some(mut permit) = ctx.session.permit.take() else { return Ok(()) };
-    let accepted = match hold(&settings, permit.session(), ctx).await {
+    let accepted = match hold_shared(&settings, permit.session(), ctx).await {
         Ok(quota) => registry.accept(&mut permit, &quota),
         Err(exceeded) => {
             registry.record_refusal(&ctx.route.name);
@@ -98,7 +99,7 @@ pub(super) async fn accept(registry: &Registry, ctx: &mut Context) -> Result<()>
     if let Err(exceeded) = accepted {
         ctx.session.shared_hold = None;
         ctx.outcome.substitute_reply = Some(Box::new(too_many(exceeded)));
-        // The upstream, which takes it for open, is told why it ends.
+        // For the upstream the session is open: it gets a close frame with the reason.
         permit.session().request_close(End::new(
             Initiator::Limit,
             POLICY_VIOLATION,
@@ -111,10 +112,11 @@ pub(super) async fn accept(registry: &Registry, ctx: &mut Context) -> Result<()>
     Ok(())
 }
 
-/// Counts the session at all gateways together, where they do so; what is left to be counted here.
-async fn hold(
+/// Counts the session at all gateways together, where they share counters. Returns the quota that remains to be
+/// checked here.
+async fn hold_shared(
     settings: &Settings,
-    entering: &Arc<Entering>,
+    new_session: &Arc<WebSocketSession>,
     ctx: &mut Context,
 ) -> std::result::Result<Quota, QuotaExceeded> {
     let quota = settings.quota;
@@ -124,7 +126,7 @@ async fn hold(
         return Ok(quota);
     };
     let route = &ctx.route.name;
-    match shared.enter(route, user.as_str(), entering, most, quota.evicts_oldest).await {
+    match shared.enter(route, user.as_str(), new_session, most, quota.evicts_oldest).await {
         Entry::Held(hold) => {
             ctx.session.shared_hold = Some(Box::new(hold));
             Ok(Quota { per_user: None, ..quota })

@@ -1,4 +1,4 @@
-//! Which endpoint takes the request.
+//! Selects the endpoint of an attempt and describes the connection to Pingora. Does not decide about retries.
 
 use super::{Context, first_byte_timeout, tracing};
 use crate::tls;
@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tidegate_http::cookie;
 
-/// How a dead connection to an upstream is found while it lies idle. Pingora notices one that the
-/// upstream closes; `idle_timeout` sets a timer with every request.
+/// Finds dead connections while they are idle. Pingora notices one that the upstream closes; `idle_timeout` would set
+/// a timer with every request.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive {
     idle: Duration::from_secs(60),
     interval: Duration::from_secs(10),
@@ -25,13 +25,13 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
     user_timeout: Duration::ZERO,
 };
 
-/// The most requests at a time on one connection of HTTP/2.
+/// Maximum concurrent requests on one HTTP/2 connection.
 const MAX_STREAMS: usize = 100;
 
-/// Connections that can be cut off are a pool of their own.
+/// Connections that can be cut off have a pool of their own.
 const WITH_CUT_OFF_HANDLE: u64 = 1 << 63;
 
-/// Each tunnel is a pool of its own: its connection has a frame interceptor and must not be shared.
+/// Each tunnel has a pool of its own: its connection has a frame interceptor and must not be shared.
 static TUNNELS: AtomicU64 = AtomicU64::new(1);
 
 /// The peer for the next attempt.
@@ -39,7 +39,7 @@ pub(super) async fn select_peer(session: &Session, ctx: &mut Context) -> Result<
     if let Some(wait) = ctx.attempt.retries.backoff(ctx.route.retry.backoff) {
         match &ctx.session.permit {
             None => tokio::time::sleep(wait).await,
-            // A handshake that has to end does not wait for it.
+            // A handshake that a request closes does not wait.
             Some(tunnel) => {
                 let _ = tokio::time::timeout(wait, tunnel.session().close_requested()).await;
             }
@@ -48,35 +48,35 @@ pub(super) async fn select_peer(session: &Session, ctx: &mut Context) -> Result<
     let Some(pool) = ctx.pool().cloned() else {
         return Error::e_explain(ErrorType::InternalError, "a route without an upstream");
     };
-    // What the attempt before held is free again before another is chosen.
+    // Release the endpoint of the attempt before, then select another.
     ctx.attempt.endpoint = None;
-    enter(&pool, ctx)?;
-    let chosen = pick(&pool, session, ctx)?;
+    acquire_upstream_permit(&pool, ctx)?;
+    let chosen = select_endpoint(&pool, session, ctx)?;
     let peer = peer(&pool, &chosen, ctx)?;
     tracing::attempt(&pool, &chosen, session, ctx);
     ctx.attempt.endpoint = Some(chosen);
     Ok(peer)
 }
 
-/// Takes a place among what is under way to the upstream, once for all attempts.
-fn enter(pool: &Pool, ctx: &mut Context) -> Result<()> {
+/// Counts the request among those in flight to the upstream, once for all attempts.
+fn acquire_upstream_permit(pool: &Pool, ctx: &mut Context) -> Result<()> {
     if ctx.attempt.upstream_permit.is_some() {
         return Ok(());
     }
     pool.budget().earn();
     match pool.acquire_permit(ctx.exchange.is_websocket) {
-        Ok(place) => {
-            ctx.attempt.upstream_permit = place;
+        Ok(permit) => {
+            ctx.attempt.upstream_permit = permit;
             Ok(())
         }
-        Err(full) => {
+        Err(exceeded) => {
             ctx.attempt.hit_upstream_limit = true;
-            Error::e_explain(ErrorType::HTTPStatus(503), full.to_string())
+            Error::e_explain(ErrorType::HTTPStatus(503), exceeded.to_string())
         }
     }
 }
 
-fn pick(pool: &Pool, session: &Session, ctx: &mut Context) -> Result<SelectedEndpoint> {
+fn select_endpoint(pool: &Pool, session: &Session, ctx: &mut Context) -> Result<SelectedEndpoint> {
     let balance = &pool.settings().balance;
     let headers = &session.req_header().headers;
     let key = match balance {
@@ -95,7 +95,7 @@ fn pick(pool: &Pool, session: &Session, ctx: &mut Context) -> Result<SelectedEnd
         }
     };
     let hint = SelectionHint { tried: &ctx.attempt.tried, key: key.as_deref() };
-    // Where all have been tried, a further attempt is better than none.
+    // If all have been tried, another attempt is better than none.
     let again = || pool.select(SelectionHint { tried: &[], ..hint });
     let Some(chosen) = pool.select(hint).or_else(again) else {
         return Error::e_explain(ErrorType::HTTPStatus(503), pool.no_endpoint_reason());
@@ -147,7 +147,7 @@ fn peer(pool: &Pool, chosen: &SelectedEndpoint, ctx: &Context) -> Result<Box<Htt
     let connect = route.connect_timeout.min(within);
     options.connection_timeout = Some(connect);
     // One of HTTP/2 is shared.
-    let keeps_handle = first_byte_timeout::is_wanted(ctx) && protocol.alpn != ALPN::H2;
+    let keeps_handle = first_byte_timeout::needs_cut_off(ctx) && protocol.alpn != ALPN::H2;
     let handle = match protocol.alpn {
         ALPN::H2 => Handle::Shared,
         _ if keeps_handle => Handle::CutOff,

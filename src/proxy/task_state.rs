@@ -1,4 +1,5 @@
-//! What the task of a connection, or of a stream of HTTP/2, knows of the requests in it.
+//! The state that the task of a connection, or of an HTTP/2 stream, shares with the hooks of its requests. Knows
+//! nothing of routes and answers.
 
 use crate::load::{Client, SharedRequest};
 use crate::websocket::Session;
@@ -10,9 +11,9 @@ use tokio::time::Sleep;
 
 #[derive(Debug, Default)]
 struct Task {
-    /// How many requests have been awaited on its connection, modulo 2^32.
+    /// Number of requests that its connection has waited for, modulo 2^32.
     awaited: Cell<u32>,
-    /// How many have begun, modulo 2^32: their heads are whole.
+    /// Number of requests whose heads are complete, modulo 2^32.
     begun: Cell<u32>,
     /// The WebSocket session, from its handshake on.
     session: RefCell<Option<Arc<Session>>>,
@@ -27,14 +28,14 @@ tokio::task_local! {
     static CLIENT: Option<Arc<Client>>;
 }
 
-/// Keeps account of the requests in the task of a connection, or of a stream. No `async fn`: that would
-/// have room for the future twice.
-pub(crate) fn count<T>(requests: impl Future<Output = T>) -> impl Future<Output = T> {
+/// Gives the task of a connection, or of a stream, its state. No `async fn`: that would reserve memory for
+/// the future twice.
+pub(crate) fn with_state<T>(requests: impl Future<Output = T>) -> impl Future<Output = T> {
     TASK.scope(Task::default(), requests)
 }
 
-/// Lets the hooks know whose a connection, or a stream of HTTP/2, is.
-pub(crate) fn of_client<T>(
+/// Lets the hooks know the client of a connection, or of an HTTP/2 stream.
+pub(crate) fn with_client<T>(
     client: Option<Arc<Client>>,
     task: impl Future<Output = T>,
 ) -> impl Future<Output = T> {
@@ -46,24 +47,24 @@ pub(super) fn client() -> Option<Arc<Client>> {
     CLIENT.try_with(Clone::clone).ok().flatten()
 }
 
-/// From now on one more is awaited on this task's connection.
-pub(crate) fn await_one() {
+/// Records that this task's connection waits for a request.
+pub(crate) fn record_wait() {
     let _ = TASK.try_with(|task| task.awaited.set(task.awaited.get().wrapping_add(1)));
 }
 
-/// The number of the request that is awaited, if its head is not whole yet.
-pub(crate) fn awaited() -> Option<u32> {
+/// The number of the request that the connection waits for, until its head is complete.
+pub(crate) fn awaited_request() -> Option<u32> {
     let number = |task: &Task| (task.awaited.get() != task.begun.get()).then(|| task.awaited.get());
     TASK.try_with(number).unwrap_or_default()
 }
 
-/// One more has begun.
-pub(super) fn one() {
+/// Records that the head of a request is complete.
+pub(super) fn record_begin() {
     let _ = TASK.try_with(|task| task.begun.set(task.begun.get().wrapping_add(1)));
 }
 
-/// Notes that this task is dropped because its client has reset the stream.
-pub(crate) fn note_reset() {
+/// Records that this task is dropped because its client has reset the stream.
+pub(crate) fn record_reset() {
     let _ = TASK.try_with(|task| task.is_reset.set(true));
 }
 
@@ -72,7 +73,7 @@ pub(super) fn is_reset() -> bool {
     TASK.try_with(|task| task.is_reset.get()).unwrap_or_default()
 }
 
-/// Notes that this task's request is on a connection which clients share, or is over.
+/// Records that this task's request is on a connection which clients share, or has ended.
 pub(crate) fn set_shared(request: Option<Arc<SharedRequest>>) {
     let _ = TASK.try_with(|task| task.shared.replace(request));
 }
@@ -87,7 +88,7 @@ pub(crate) fn poll_eviction(cx: &mut Context<'_>) -> Poll<()> {
     TASK.try_with(poll).unwrap_or(Poll::Pending)
 }
 
-/// Notes the session that this task carries from now on, or that it carries none.
+/// Records the session of this task, or that it has none.
 pub(super) fn set_session(session: Option<&Arc<Session>>) {
     let _ = TASK.try_with(|task| task.session.replace(session.cloned()));
 }

@@ -52,7 +52,7 @@ struct Attempt {
 }
 
 /// Gives the request its place in a trace. What is not recorded has no more than that.
-pub(super) fn begin(tracing: &Arc<Tracing>, session: &Session, ctx: &mut Context) {
+pub(super) fn start(tracing: &Arc<Tracing>, session: &Session, ctx: &mut Context) {
     let headers = &session.req_header().headers;
     let parent = TraceParent::of(headers);
     let place = tracing.enter(parent.as_ref(), ctx.peer_is_trusted);
@@ -74,7 +74,7 @@ pub(super) fn begin(tracing: &Arc<Tracing>, session: &Session, ctx: &mut Context
 }
 
 /// Tells the upstream its place in the trace.
-pub(super) fn tell(
+pub(super) fn set_headers(
     place: TraceParent,
     client: &RequestHeader,
     upstream: &mut RequestHeader,

@@ -62,7 +62,7 @@ pub(super) async fn serve(connection: Box<Connection>) {
     let client = permit.client().cloned();
     let stream = Box::new(ClientStream::new(stream, begun));
     let requests = requests(stream, speaks.h1, proxy, terms, shutdown, (permit, task), current);
-    task_state::of_client(client, task_state::count(keeping_refusal(requests))).await;
+    task_state::with_client(client, task_state::with_state(keeping_refusal(requests))).await;
 }
 
 /// All requests, the first of which has begun.
@@ -81,7 +81,7 @@ async fn requests(
         let refused = match next_head(&mut stream, &mut timer, terms, &task).await {
             Next::Head(head) if speaks_h1 => {
                 left = left.saturating_sub(1);
-                task_state::await_one();
+                task_state::record_wait();
                 let session = session(stream, head, left, terms);
                 let serving = proxy.process_new_http(session, &shutdown);
                 match until_overdue(serving).await.flatten().and_then(client_stream) {

@@ -112,9 +112,9 @@ pub(super) async fn serve(connection: Connection) {
                 let (proxy, shutdown) = (Arc::clone(&proxy), shutdown.clone());
                 let (session, responder) = session(request, respond, Arc::clone(&digest), terms);
                 let client = permit.client().cloned();
-                tokio::spawn(task_state::of_client(client, async move {
+                tokio::spawn(task_state::with_client(client, async move {
                     let serving = proxy.process_new_http(session, &shutdown);
-                    task_state::count(until_over(serving, responder)).await;
+                    task_state::with_state(until_over(serving, responder)).await;
                     drop(stream);
                 }));
                 left = left.saturating_sub(1);
@@ -168,7 +168,7 @@ async fn until_over<T>(
         if let Some(responder) = &responder
             && poll_unnoticed_reset(responder, &mut since_reset, cx).is_ready()
         {
-            task_state::note_reset();
+            task_state::record_reset();
             return Poll::Ready(());
         }
         if !task_state::has_session() {

@@ -250,7 +250,7 @@ impl ClientStream {
         if self.response != Response::Judging {
             return false;
         }
-        if task_state::awaited().is_none() {
+        if task_state::awaited_request().is_none() {
             self.response = if self.may_upgrade { Response::Head } else { Response::Body };
             return false;
         }
