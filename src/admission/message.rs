@@ -8,6 +8,7 @@ use http::uri::{Authority, Scheme};
 use http::{Method, StatusCode, Uri, Version};
 use pingora::http::RequestHeader;
 use std::borrow::Cow;
+use tidegate_http::error_code::ErrorCode;
 use tidegate_http::proxy_headers::is_for_proxies;
 use tidegate_http::{framing, head, host, path, url};
 
@@ -36,9 +37,8 @@ pub(crate) fn prepare(
         drop_forged(head);
     }
     if survey.has(Known::Via) && global.via.is_in(&head.headers) {
-        return Err(Rejection::request(Reply::error(
-            StatusCode::LOOP_DETECTED,
-            "loop_detected",
+        return Err(Rejection::request(Reply::gateway_error(
+            ErrorCode::LoopDetected,
             "the request has come through this gateway before: an upstream leads back to it",
         )));
     }
@@ -124,9 +124,8 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Rejection> {
 fn check_limits(limits: &Limits, survey: &Survey, head: &RequestHeader) -> Result<(), Rejection> {
     let target = head.raw_path().len() as u64;
     if target > limits.uri_size {
-        return Err(Rejection::request(Reply::error(
-            StatusCode::URI_TOO_LONG,
-            "uri_too_long",
+        return Err(Rejection::request(Reply::gateway_error(
+            ErrorCode::UriTooLong,
             format!("path and query may have at most {} bytes", limits.uri_size),
         )));
     }
@@ -140,9 +139,8 @@ fn check_limits(limits: &Limits, survey: &Survey, head: &RequestHeader) -> Resul
         ));
     }
     if head.headers.len() > limits.header_count || survey.size as u64 > limits.header_size {
-        return Err(Rejection::request(Reply::error(
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "headers_too_large",
+        return Err(Rejection::request(Reply::gateway_error(
+            ErrorCode::HeadersTooLarge,
             format!(
                 "a request may have at most {} header fields of {} bytes together",
                 limits.header_count, limits.header_size
@@ -170,7 +168,7 @@ pub(super) fn check(request: &RequestHeader, survey: &Survey) -> Result<(), Reje
     if may_expect && framing::expects_the_unknown(&request.headers) {
         return Err(Rejection::request(Reply::error(
             StatusCode::EXPECTATION_FAILED,
-            "bad_request",
+            ErrorCode::BadRequest,
             "the only expectation that can be met is 100-continue",
         )));
     }
@@ -195,7 +193,7 @@ fn check_framing(request: &RequestHeader) -> Result<(), Rejection> {
         framing::FramingError::Length => Rejection::bad_request(&error.to_string()),
         framing::FramingError::Coding => Rejection::request(Reply::error(
             StatusCode::NOT_IMPLEMENTED,
-            "bad_request",
+            ErrorCode::BadRequest,
             error.to_string(),
         )),
     })

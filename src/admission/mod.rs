@@ -23,6 +23,7 @@ use http::{Method, StatusCode};
 use pingora::http::RequestHeader;
 use std::borrow::Cow;
 use std::sync::Arc;
+use tidegate_http::error_code::ErrorCode;
 use tidegate_http::host::{self, without_port};
 use tidegate_http::path::{self, Forwarded, PathError, Spelling};
 use tidegate_http::websocket::handshake;
@@ -61,9 +62,8 @@ pub(crate) fn extended_connect(head: &RequestHeader) -> Result<bool, Rejection> 
     match head.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str) {
         Some("websocket") => Ok(true),
         // RFC 9220, section 3, says it for HTTP/3.
-        Some(_) => Err(Rejection::request(Reply::error(
-            StatusCode::NOT_IMPLEMENTED,
-            "unknown_protocol",
+        Some(_) => Err(Rejection::request(Reply::gateway_error(
+            ErrorCode::UnknownProtocol,
             "websocket is the only protocol that CONNECT opens here",
         ))),
         None => Ok(false),
@@ -228,18 +228,16 @@ pub(crate) fn refuse(
     if route.pool.is_none() {
         return Some(Rejection::new(
             RejectReason::NoRoute,
-            Reply::error(
-                StatusCode::NOT_FOUND,
-                "no_route",
+            Reply::gateway_error(
+                ErrorCode::NoRoute,
                 "no route of the gateway matches this host and path",
             ),
         ));
     }
     if is_websocket {
         if route.websocket.is_none() {
-            return Some(Rejection::answer(Reply::error(
-                StatusCode::FORBIDDEN,
-                "websocket_off",
+            return Some(Rejection::answer(Reply::gateway_error(
+                ErrorCode::WebSocketOff,
                 format!("WebSocket is switched off on the route `{}`", route.name),
             )));
         }
@@ -255,9 +253,8 @@ pub(crate) fn refuse(
     let length = head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
     let length: u64 = length.trim().parse().ok()?;
     (length > limit).then(|| {
-        Rejection::request(Reply::error(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
+        Rejection::request(Reply::gateway_error(
+            ErrorCode::BodyTooLarge,
             format!("the body may have at most {limit} bytes"),
         ))
     })
@@ -289,11 +286,7 @@ fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Opti
         port => format!("https://{host}:{port}{target}"),
     };
     let location = HeaderValue::try_from(location).ok()?;
-    let reply = Reply::error(
-        StatusCode::PERMANENT_REDIRECT,
-        "https_required",
-        "this is served by HTTPS only",
-    );
+    let reply = Reply::gateway_error(ErrorCode::HttpsRequired, "this is served by HTTPS only");
     Some(Rejection::new(RejectReason::Https, reply.header(header::LOCATION, location)))
 }
 
@@ -343,9 +336,8 @@ fn names(methods: &[Method]) -> String {
 
 fn method_not_allowed(allowed: &[Method]) -> Reply {
     let names = names(allowed);
-    let reply = Reply::error(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
+    let reply = Reply::gateway_error(
+        ErrorCode::MethodNotAllowed,
         format!("the method is not allowed here; these are: {names}"),
     );
     match HeaderValue::try_from(names) {

@@ -1,6 +1,7 @@
 use crate::filter::{Reply, ReplyBody};
 use http::StatusCode;
 use http::header::{self, HeaderValue};
+use tidegate_http::error_code::ErrorCode;
 use tidegate_http::websocket::handshake::HandshakeError;
 
 /// Where a request's way ends before an upstream: why, and what is answered.
@@ -44,7 +45,7 @@ impl Rejection {
     }
 
     pub(crate) fn bad_request(reason: &str) -> Self {
-        Self::request(Reply::error(StatusCode::BAD_REQUEST, "bad_request", reason))
+        Self::request(Reply::gateway_error(ErrorCode::BadRequest, reason))
     }
 
     /// What is wrong with the request, where the client is at fault.
@@ -60,7 +61,7 @@ impl Rejection {
     }
 
     pub(super) fn bad_handshake(error: HandshakeError) -> Self {
-        let reply = |status| Reply::error(status, "bad_websocket_handshake", error.reason());
+        let reply = |status| Reply::error(status, ErrorCode::BadWebSocketHandshake, error.reason());
         Self::request(match error {
             HandshakeError::Method => reply(StatusCode::METHOD_NOT_ALLOWED)
                 .header(header::ALLOW, HeaderValue::from_static("GET")),

@@ -2,6 +2,7 @@ use crate::admission::Rejection;
 use crate::filter::is_preflight;
 use http::header::{self, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
+use tidegate_http::error_code::ErrorCode;
 
 /// What stands for whatever an upstream would say, when none is asked.
 pub(super) const UPSTREAMS: HeaderValue = HeaderValue::from_static("upstream");
@@ -25,6 +26,6 @@ pub(super) fn of_handshake(
 ) -> Option<String> {
     request.headers.get(header::ORIGIN)?;
     let is_refused =
-        rejection.is_some_and(|rejection| rejection.reply.is_error("origin_not_allowed"));
+        rejection.is_some_and(|rejection| rejection.reply.is_error(ErrorCode::OriginNotAllowed));
     Some(if is_refused { "refused" } else { "allowed" }.to_owned())
 }

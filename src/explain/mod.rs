@@ -43,6 +43,7 @@ use http::{HeaderValue, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
 use tidegate_http::address::Address;
+use tidegate_http::error_code::ErrorCode;
 use tidegate_http::host::without_port;
 
 /// What this snapshot would do with the request.
@@ -125,7 +126,7 @@ fn listener(snapshot: &Snapshot, port: u16) -> Option<&Listener> {
 
 fn failed(reason: &str) -> Rejection {
     let reason = format!("a filter failed: {reason}");
-    Rejection::answer(Reply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", reason))
+    Rejection::answer(Reply::gateway_error(ErrorCode::InternalError, reason))
 }
 
 /// The upstream that the request goes to. Of a client that is not known, no lot can be drawn: it is

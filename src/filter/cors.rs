@@ -4,6 +4,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use tidegate_http::control::is_control;
+use tidegate_http::error_code::ErrorCode;
 use tidegate_http::origin::{Origin, OriginPattern};
 use tidegate_http::stable_hash;
 
@@ -113,16 +114,16 @@ impl CorsFilter {
     fn answer_preflight(&self, request: &Request<'_>, origin: &HeaderValue) -> Reply {
         let headers = &request.head().headers;
         let refuse = |code, message: String| {
-            let reply = Reply::error(StatusCode::FORBIDDEN, code, message);
+            let reply = Reply::gateway_error(code, message);
             reply.header(header::VARY, HeaderValue::from_static(PREFLIGHT_VARY))
         };
         if !self.allows(origin) {
-            return refuse("origin_not_allowed", not_allowed(origin, "cors.allow_origins"));
+            return refuse(ErrorCode::OriginNotAllowed, not_allowed(origin, "cors.allow_origins"));
         }
         let method = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD);
         if !method.is_some_and(|method| self.takes_method(method)) {
             return refuse(
-                "method_not_allowed_by_cors",
+                ErrorCode::MethodNotAllowedByCors,
                 "the CORS policy does not allow this method; see cors.allow_methods".to_owned(),
             );
         }
@@ -130,7 +131,7 @@ impl CorsFilter {
             headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter().collect();
         if !asked.iter().all(|names| self.takes_headers(names)) {
             return refuse(
-                "header_not_allowed_by_cors",
+                ErrorCode::HeaderNotAllowedByCors,
                 "the CORS policy does not allow these headers; see cors.allow_headers".to_owned(),
             );
         }
@@ -188,7 +189,7 @@ pub fn is_preflight(request: &RequestHeader) -> bool {
 
 /// Refuses the handshake of a page of this origin; `key` of the configuration decides it.
 pub(crate) fn refuse_origin(origin: &HeaderValue, key: &str) -> Reply {
-    Reply::error(StatusCode::FORBIDDEN, "origin_not_allowed", not_allowed(origin, key))
+    Reply::gateway_error(ErrorCode::OriginNotAllowed, not_allowed(origin, key))
 }
 
 fn not_allowed(origin: &HeaderValue, key: &str) -> String {

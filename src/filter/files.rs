@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tidegate_http::conditional::{Part, Validators, Verdict};
+use tidegate_http::error_code::ErrorCode;
 use tidegate_http::stable_hash;
 use tidegate_http::stable_hash::{StableHash, StableHasher};
 
@@ -113,9 +114,8 @@ impl Folder {
 /// connections to upstreams are given back.
 fn no_descriptor() -> Reply {
     close_idle();
-    Reply::error(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "overloaded",
+    Reply::gateway_error(
+        ErrorCode::Overloaded,
         "the gateway has no file descriptor left for this file",
     )
 }
@@ -179,9 +179,8 @@ impl FilesFilter {
                 return with_validators(Reply::new(StatusCode::NOT_MODIFIED));
             }
             Verdict::Failed => {
-                return Reply::error(
-                    StatusCode::PRECONDITION_FAILED,
-                    "precondition_failed",
+                return Reply::gateway_error(
+                    ErrorCode::PreconditionFailed,
                     "the file is another by now than the request wants it to be",
                 );
             }
@@ -199,9 +198,8 @@ impl FilesFilter {
                 (StatusCode::PARTIAL_CONTENT, *range.start(), range.end() - range.start() + 1)
             }
             Part::Unsatisfiable => {
-                let reply = Reply::error(
-                    StatusCode::RANGE_NOT_SATISFIABLE,
-                    "no_such_range",
+                let reply = Reply::gateway_error(
+                    ErrorCode::NoSuchRange,
                     format!("the file has {size} bytes"),
                 );
                 return with(reply, header::CONTENT_RANGE, &format!("bytes */{size}"));
@@ -259,9 +257,8 @@ impl Filter for FilesFilter {
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {
         let method = &request.head().method;
         if method != Method::GET && method != Method::HEAD {
-            let reply = Reply::error(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
+            let reply = Reply::gateway_error(
+                ErrorCode::MethodNotAllowed,
                 "files can be read, by GET and HEAD",
             );
             let reply = reply.header(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -297,9 +294,7 @@ impl Filter for FilesFilter {
                 }
                 with(Reply::new(StatusCode::PERMANENT_REDIRECT), header::LOCATION, &location)
             }
-            Found::Nothing => {
-                Reply::error(StatusCode::NOT_FOUND, "no_file", "there is no such file here")
-            }
+            Found::Nothing => Reply::gateway_error(ErrorCode::NoFile, "there is no such file here"),
         }))
     }
 }

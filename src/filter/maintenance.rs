@@ -1,8 +1,8 @@
 use super::{Error, Filter, Flow, Reply, Request};
 use async_trait::async_trait;
-use http::StatusCode;
 use http::header::{self, HeaderValue};
 use ipnet::IpNet;
+use tidegate_http::error_code::ErrorCode;
 use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// Answers 503 while the service is looked after.
@@ -40,8 +40,7 @@ impl Filter for MaintenanceFilter {
         if client.is_some_and(|client| self.allow.iter().any(|network| network.contains(&client))) {
             return Ok(Flow::Continue);
         }
-        let reply =
-            Reply::error(StatusCode::SERVICE_UNAVAILABLE, "maintenance", self.message.as_str());
+        let reply = Reply::gateway_error(ErrorCode::Maintenance, self.message.as_str());
         Ok(Flow::Respond(reply.header(header::RETRY_AFTER, HeaderValue::from(self.retry_after))))
     }
 }

@@ -29,6 +29,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::fs::File;
 use std::sync::Arc;
+use tidegate_http::error_code::ErrorCode;
 use tidegate_http::path::{Forwarded, PathError, PathPolicy, Spelling};
 use tidegate_http::websocket::frame::{Direction, Header};
 
@@ -134,8 +135,18 @@ impl Reply {
 
     /// An error: `{"error": code, "message": …, "request_id": …}`, or plain text for a client
     /// that asks for it. `code` is a word for programs, `message` a sentence for people.
-    pub fn error(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { body: ReplyBody::Error { code, message: message.into() }, ..Self::new(status) }
+    pub fn error(
+        status: StatusCode,
+        code: impl Into<&'static str>,
+        message: impl Into<String>,
+    ) -> Self {
+        let body = ReplyBody::Error { code: code.into(), message: message.into() };
+        Self { body, ..Self::new(status) }
+    }
+
+    /// An error of the gateway's own, with its usual status.
+    pub(crate) fn gateway_error(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::error(code.status(), code, message)
     }
 
     /// With this header field.
@@ -160,9 +171,9 @@ impl Reply {
         }
     }
 
-    /// Whether it is the error with this word for programs.
-    pub(crate) fn is_error(&self, word: &str) -> bool {
-        matches!(&self.body, ReplyBody::Error { code, .. } if *code == word)
+    /// Whether it is this error.
+    pub(crate) fn is_error(&self, wanted: ErrorCode) -> bool {
+        matches!(&self.body, ReplyBody::Error { code, .. } if *code == wanted.as_str())
     }
 
     /// The first value of a header field, if it is text.

@@ -1,10 +1,10 @@
 use super::{Error, Filter, Flow, Reply, Request};
 use crate::rate_limit::RateLimit;
 use async_trait::async_trait;
-use http::StatusCode;
 use http::header::{self, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_http::error_code::ErrorCode;
 use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// Answers 429 (RFC 6585, section 4) to who asks too often.
@@ -42,7 +42,7 @@ fn too_many(limit: &RateLimit, wait: Duration) -> Reply {
     let message = format!("too many requests: {} are allowed here", limit.settings());
     // A second too late does no harm, `0` would mean at once.
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    Reply::error(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
+    Reply::gateway_error(ErrorCode::RateLimited, message)
         .header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 

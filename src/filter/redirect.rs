@@ -3,6 +3,7 @@ use super::{Error, Filter, Flow, Reply, Request};
 use async_trait::async_trait;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
+use tidegate_http::error_code::ErrorCode;
 use tidegate_http::stable_hash;
 
 /// Sends clients elsewhere.
@@ -27,7 +28,7 @@ impl Filter for RedirectFilter {
         // All but visible ASCII is escaped in it.
         let Some(location) = variables.uri(&self.to) else {
             let reason = "what the request says makes no URL to be sent to: it names no host, or a dot segment";
-            let reply = Reply::error(StatusCode::BAD_REQUEST, "bad_request", reason);
+            let reply = Reply::gateway_error(ErrorCode::BadRequest, reason);
             return Ok(Flow::Respond(reply));
         };
         let location = HeaderValue::try_from(location)?;

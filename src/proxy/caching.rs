@@ -21,6 +21,7 @@ use pingora_proxy::{RangeType, Session, range_header_filter};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use tidegate_http::error_code::ErrorCode;
 use tidegate_http::url;
 
 /// Maximum time that a request waits for another that fetches the same response.
@@ -240,9 +241,8 @@ pub(super) async fn may_ask_upstream(session: &mut Session, ctx: &mut Context) -
     if !caching.is_some_and(|caching| caching.wishes.only_if_cached) {
         return Ok(true);
     }
-    let reply = Reply::error(
-        StatusCode::GATEWAY_TIMEOUT,
-        "not_cached",
+    let reply = Reply::gateway_error(
+        ErrorCode::NotCached,
         "the request wants what the cache has (only-if-cached), and it has nothing",
     );
     reply::send(session, ctx, reply).await.map(|()| false)

@@ -9,6 +9,7 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
+use tidegate_http::error_code::ErrorCode;
 use tidegate_http::grpc;
 
 /// Answers a request that failed, if there is still somebody to answer and nothing was said yet.
@@ -92,7 +93,7 @@ pub(super) fn intercept(
     }
     let mut instead = Reply::error(
         response.status,
-        "upstream_error",
+        ErrorCode::UpstreamError,
         "the service behind the gateway answered with an error",
     );
     for (name, value) in &response.headers {
@@ -148,11 +149,10 @@ pub(super) fn initiator(error: &Error) -> Initiator {
 
 /// `None` when the client is gone.
 fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
-    let upstream = |status, code, message| Some(Reply::error(status, code, message));
+    let upstream = |code, message| Some(Reply::gateway_error(code, message));
     let timed_out = || {
         upstream(
-            StatusCode::GATEWAY_TIMEOUT,
-            "upstream_timeout",
+            ErrorCode::UpstreamTimeout,
             "the service behind the gateway did not answer in time",
         )
     };
@@ -171,20 +171,17 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
         return Some(internal());
     }
     match (error.etype(), error.esource()) {
-        (ErrorType::HTTPStatus(413), _) => Some(Reply::error(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
+        (ErrorType::HTTPStatus(413), _) => Some(Reply::gateway_error(
+            ErrorCode::BodyTooLarge,
             "the body has more bytes than the gateway lets through",
         )),
         (ErrorType::HTTPStatus(503), _) if ctx.attempt.hit_upstream_limit => upstream(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "upstream_busy",
+            ErrorCode::UpstreamBusy,
             "the service behind the gateway has as much to do as it may have",
         )
         .map(|reply| reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"))),
         (ErrorType::HTTPStatus(503), _) => upstream(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "upstream_unavailable",
+            ErrorCode::UpstreamUnavailable,
             "the service behind the gateway has no address at the moment",
         )
         .map(|reply| reply.header(header::RETRY_AFTER, HeaderValue::from_static("5"))),
@@ -193,14 +190,12 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert,
             ErrorSource::Upstream | ErrorSource::Unset | ErrorSource::Internal,
         ) => upstream(
-            StatusCode::BAD_GATEWAY,
-            "upstream_tls_failed",
+            ErrorCode::UpstreamTlsFailed,
             "the service behind the gateway can't be spoken to by TLS",
         ),
         (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => timed_out(),
-        (ErrorType::ReadTimedout, ErrorSource::Downstream) => Some(Reply::error(
-            StatusCode::REQUEST_TIMEOUT,
-            "request_timeout",
+        (ErrorType::ReadTimedout, ErrorSource::Downstream) => Some(Reply::gateway_error(
+            ErrorCode::RequestTimeout,
             "the request did not arrive in time",
         )),
         (
@@ -208,7 +203,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             ErrorSource::Downstream,
         ) => None,
         (_, ErrorSource::Downstream) => {
-            Some(Reply::error(StatusCode::BAD_REQUEST, "bad_request", "the request is malformed"))
+            Some(Reply::gateway_error(ErrorCode::BadRequest, "the request is malformed"))
         }
         (
             ErrorType::ConnectRefused
@@ -217,13 +212,11 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             | ErrorType::SocketError,
             _,
         ) => upstream(
-            StatusCode::BAD_GATEWAY,
-            "upstream_unreachable",
+            ErrorCode::UpstreamUnreachable,
             "the service behind the gateway can't be reached",
         ),
         (_, ErrorSource::Upstream) => upstream(
-            StatusCode::BAD_GATEWAY,
-            "upstream_failed",
+            ErrorCode::UpstreamFailed,
             "the service behind the gateway closed the connection or broke the protocol",
         ),
         _ => Some(internal()),
@@ -232,41 +225,33 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
 
 /// What a handshake is answered that was told to end before the upstream had accepted it.
 fn ended_early(request: &CloseRequest) -> Reply {
-    let (status, code) = match request.initiator {
-        _ if request.code == Some(TRY_AGAIN_LATER) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "overloaded")
-        }
-        Initiator::Limit => (StatusCode::TOO_MANY_REQUESTS, "too_many_handshakes"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "closed_early"),
+    let code = match request.initiator {
+        _ if request.code == Some(TRY_AGAIN_LATER) => ErrorCode::Overloaded,
+        Initiator::Limit => ErrorCode::TooManyHandshakes,
+        _ => ErrorCode::ClosedEarly,
     };
-    Reply::error(status, code, request.reason.to_string())
+    Reply::gateway_error(code, request.reason.to_string())
         .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// What is said when the gateway itself is short of something.
 pub(super) fn overloaded() -> Reply {
-    Reply::error(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "overloaded",
-        "the gateway has as much to do as it can",
-    )
-    .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    Reply::gateway_error(ErrorCode::Overloaded, "the gateway has as much to do as it can")
+        .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// What a client is told that has as many requests in flight as it may.
 pub(super) fn too_many_requests() -> Reply {
-    Reply::error(
-        StatusCode::TOO_MANY_REQUESTS,
-        "too_many_requests",
+    Reply::gateway_error(
+        ErrorCode::TooManyRequests,
         "there are as many requests in flight from this address as there may be",
     )
     .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 fn internal() -> Reply {
-    Reply::error(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "internal_error",
+    Reply::gateway_error(
+        ErrorCode::InternalError,
         "the gateway failed; its log tells more under this request id",
     )
 }

@@ -14,6 +14,7 @@ use http::header::{self, HeaderValue};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use std::sync::Arc;
+use tidegate_http::error_code::ErrorCode;
 
 /// RFC 6455, section 7.4.1: the close code of a session beyond a limit.
 const POLICY_VIOLATION: u16 = 1008;
@@ -39,7 +40,7 @@ pub(super) fn claim_connection(
             "the gateway holds as many connections and WebSockets as it can",
         ),
     };
-    let reply = Reply::error(status, "too_many_connections", message);
+    let reply = Reply::error(status, ErrorCode::TooManyConnections, message);
     Some(Rejection::answer(reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"))))
 }
 
@@ -54,9 +55,8 @@ pub(super) fn register(
     }
     let settings = Arc::clone(ctx.route.websocket.as_ref()?);
     if registry.is_draining() {
-        let reply = Reply::error(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "draining",
+        let reply = Reply::gateway_error(
+            ErrorCode::Draining,
             "the gateway is draining: it takes no new WebSockets; another one will",
         );
         let reply = reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -140,5 +140,5 @@ async fn hold_shared(
 }
 
 fn too_many(exceeded: QuotaExceeded) -> Reply {
-    Reply::error(StatusCode::TOO_MANY_REQUESTS, "too_many_sessions", exceeded.to_string())
+    Reply::gateway_error(ErrorCode::TooManySessions, exceeded.to_string())
 }

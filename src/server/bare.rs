@@ -8,6 +8,7 @@ use pingora::protocols::{Shutdown, Stream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tidegate_http::error_code::ErrorCode;
 use tidegate_http::proxy_status::{PROXY_STATUS, proxy_status};
 use tidegate_http::raw_head::{self as head, Fault};
 use tidegate_http::request_id;
@@ -56,14 +57,14 @@ impl Bare {
         }
     }
 
-    fn code(self) -> &'static str {
+    fn code(self) -> ErrorCode {
         match self {
-            Self::TooSlow => "request_timeout",
+            Self::TooSlow => ErrorCode::RequestTimeout,
             Self::Malformed(fault) => fault.code(),
-            Self::NotTls => "tls_required",
-            Self::NoProxyHeader => "proxy_header_required",
-            Self::NotHttp2 => "version_not_supported",
-            Self::Full | Self::FullOfClient => "too_many_connections",
+            Self::NotTls => ErrorCode::TlsRequired,
+            Self::NoProxyHeader => ErrorCode::ProxyHeaderRequired,
+            Self::NotHttp2 => ErrorCode::VersionNotSupported,
+            Self::Full | Self::FullOfClient => ErrorCode::TooManyConnections,
         }
     }
 
@@ -88,7 +89,7 @@ impl Bare {
             Self::Full | Self::FullOfClient => "retry-after: 1\r\n",
             _ => "",
         };
-        let value = sends_proxy_status.then(|| proxy_status(code)).flatten();
+        let value = sends_proxy_status.then(|| proxy_status(code.as_str())).flatten();
         let value = value.as_ref().and_then(|value| value.to_str().ok());
         let named = value.map(|value| format!("{PROXY_STATUS}: {value}\r\n")).unwrap_or_default();
         format!(

@@ -3,33 +3,48 @@
 use super::code::Code;
 use super::fault::{Answer, Certificate, Fault};
 use super::target::shown;
+use tidegate_http::error_code::ErrorCode;
 
-/// What the gateway's own `error` stands for.
+/// What the gateway's own `error` stands for; `None` where the status tells more.
 pub(crate) fn gateways_own(error: &str) -> Option<Code> {
-    Some(match error {
-        "no_route" => Code::NoRoute,
-        "websocket_off" => Code::WebSocketOff,
-        "draining" | "overloaded" | "maintenance" => Code::Unavailable,
-        "too_many_sessions" | "too_many_connections" | "too_many_requests" | "rate_limited" => {
-            Code::TooManyRequests
+    Some(match ErrorCode::parse(error)? {
+        ErrorCode::NoRoute => Code::NoRoute,
+        ErrorCode::NoFile => Code::NotFound,
+        ErrorCode::WebSocketOff => Code::WebSocketOff,
+        ErrorCode::Draining
+        | ErrorCode::Overloaded
+        | ErrorCode::Maintenance
+        | ErrorCode::ClosedEarly => Code::Unavailable,
+        ErrorCode::TooManySessions
+        | ErrorCode::TooManyConnections
+        | ErrorCode::TooManyRequests
+        | ErrorCode::TooManyHandshakes
+        | ErrorCode::RateLimited => Code::TooManyRequests,
+        ErrorCode::OriginNotAllowed => Code::OriginRefused,
+        ErrorCode::MethodNotAllowedByCors | ErrorCode::HeaderNotAllowedByCors => {
+            Code::PreflightRefused
         }
-        "origin_not_allowed" => Code::OriginRefused,
-        "method_not_allowed_by_cors" | "header_not_allowed_by_cors" => Code::PreflightRefused,
-        "bad_websocket_handshake" => Code::UpgradeLost,
-        "upstream_unreachable" => Code::UpstreamUnreachable,
-        "upstream_busy" | "upstream_unavailable" => Code::UpstreamUnresolved,
-        "upstream_timeout" => Code::UpstreamTimeout,
-        "not_cached" => Code::BadRequest,
-        "upstream_failed" | "upstream_tls_failed" => Code::UpstreamFailed,
-        "method_not_allowed" => Code::MethodNotAllowed,
-        "headers_too_large" | "uri_too_long" | "body_too_large" => Code::RequestTooLarge,
-        "internal_error" | "loop_detected" => Code::GatewayError,
-        "bad_request" | "proxy_header_required" => Code::BadRequest,
-        "tls_required" => Code::TlsBehindPlain,
-        "version_not_supported" => Code::Http2Only,
-        "unknown_protocol" => Code::MethodNotAllowed,
-        "https_required" => Code::Redirected,
-        _ => return None,
+        ErrorCode::BadWebSocketHandshake => Code::UpgradeLost,
+        ErrorCode::UpstreamUnreachable => Code::UpstreamUnreachable,
+        ErrorCode::UpstreamBusy | ErrorCode::UpstreamUnavailable => Code::UpstreamUnresolved,
+        ErrorCode::UpstreamTimeout => Code::UpstreamTimeout,
+        ErrorCode::UpstreamFailed | ErrorCode::UpstreamTlsFailed => Code::UpstreamFailed,
+        ErrorCode::MethodNotAllowed | ErrorCode::UnknownProtocol => Code::MethodNotAllowed,
+        ErrorCode::HeadersTooLarge | ErrorCode::UriTooLong | ErrorCode::BodyTooLarge => {
+            Code::RequestTooLarge
+        }
+        ErrorCode::InternalError | ErrorCode::LoopDetected => Code::GatewayError,
+        ErrorCode::BadRequest | ErrorCode::ProxyHeaderRequired | ErrorCode::NotCached => {
+            Code::BadRequest
+        }
+        ErrorCode::TlsRequired => Code::TlsBehindPlain,
+        ErrorCode::VersionNotSupported => Code::Http2Only,
+        ErrorCode::HttpsRequired => Code::Redirected,
+        ErrorCode::RequestTimeout | ErrorCode::PreconditionFailed | ErrorCode::NoSuchRange => {
+            Code::RequestRefused
+        }
+        // A page in the place of the upstream's own, with its status.
+        ErrorCode::UpstreamError => return None,
     })
 }
 
@@ -163,60 +178,5 @@ fn answered(answer: &Answer) -> String {
         (Some(location), _) => format!("{status} to {}", shown(location)),
         (None, "") => format!("{status}"),
         (None, excerpt) => format!("{status}: {excerpt:?}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::gateways_own;
-
-    /// Where the gateway answers by itself.
-    const SOURCES: [&str; 8] = [
-        include_str!("../../../src/admission/rejection.rs"),
-        include_str!("../../../src/admission/message.rs"),
-        include_str!("../../../src/admission/mod.rs"),
-        include_str!("../../../src/filter/maintenance.rs"),
-        include_str!("../../../src/filter/rate_limit.rs"),
-        include_str!("../../../src/proxy/session_quota.rs"),
-        include_str!("../../../src/proxy/failure.rs"),
-        include_str!("../../../src/filter/cors.rs"),
-    ];
-
-    /// The string right behind each of these marks.
-    fn literals<'s>(source: &'s str, mark: &str) -> impl Iterator<Item = &'s str> {
-        source.split(mark).skip(1).filter_map(|rest| {
-            // A status may stand between.
-            let rest = rest.trim_start();
-            let rest = match rest.strip_prefix("StatusCode::") {
-                Some(rest) => rest.split_once(',')?.1.trim_start(),
-                None => rest.strip_prefix("status,").unwrap_or(rest).trim_start(),
-            };
-            rest.strip_prefix('"')?.split('"').next()
-        })
-    }
-
-    #[test]
-    fn every_error_code_of_the_gateway_has_a_doctor_code() {
-        let marks = ["Reply::error(", "upstream(", "refuse("];
-        let errors: Vec<&str> = SOURCES
-            .iter()
-            .flat_map(|source| marks.iter().flat_map(|mark| literals(source, mark)))
-            .collect();
-        assert!(errors.len() > 15, "{errors:?}");
-        // Answers before HTTP have their codes in one place, but those to malformed heads.
-        let before_http = [
-            (include_str!("../../../src/server/bare.rs"), "fn message"),
-            (include_str!("../../tidegate-http/src/raw_head/mod.rs"), "pub const MALFORMED"),
-        ];
-        let before_http: Vec<&str> = before_http
-            .iter()
-            .filter_map(|(source, end)| source.split("fn code").nth(1)?.split(end).next())
-            .flat_map(|codes| literals(codes, " => "))
-            .collect();
-        assert!(before_http.len() > 5, "{before_http:?}");
-        for error in errors.into_iter().chain(before_http) {
-            // The gateway gives it to clients that send slowly, which the doctor does not.
-            assert!(gateways_own(error).is_some() || error == "request_timeout", "{error}");
-        }
     }
 }

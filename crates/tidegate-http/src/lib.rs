@@ -9,6 +9,7 @@ pub mod conditional;
 pub mod control;
 pub mod cookie;
 pub mod encoding;
+pub mod error_code;
 pub mod forwarded;
 pub mod framing;
 pub mod grpc;
@@ -21,6 +22,8 @@ pub mod proxy_status;
 pub mod query;
 pub mod raw_head;
 pub mod redact;
+#[cfg(test)]
+mod reference;
 pub mod request_id;
 pub mod secret;
 mod spelling;

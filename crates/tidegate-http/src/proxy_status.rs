@@ -1,5 +1,6 @@
 //! `Proxy-Status` (RFC 9209): tells an error of the gateway's own from one of a service.
 
+use crate::error_code::ErrorCode;
 use http::{HeaderName, HeaderValue};
 
 /// The field's name.
@@ -8,30 +9,7 @@ pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 /// The field for the error with this word: the registered type that comes nearest (RFC 9209, section
 /// 2.3), and the word itself. No endpoint is named: strangers read it.
 pub fn proxy_status(code: &str) -> Option<HeaderValue> {
-    let error = match code {
-        "no_route" => "destination_not_found",
-        "upstream_unavailable" => "destination_unavailable",
-        "upstream_unreachable" => "connection_refused",
-        "upstream_busy" => "connection_limit_reached",
-        "upstream_timeout" => "http_response_timeout",
-        "upstream_tls_failed" => "tls_protocol_error",
-        "upstream_failed" => "connection_terminated",
-        "loop_detected" => "proxy_loop_detected",
-        "internal_error" => "proxy_internal_error",
-        "bad_request"
-        | "bad_websocket_handshake"
-        | "headers_too_large"
-        | "uri_too_long"
-        | "body_too_large"
-        | "request_timeout"
-        | "unknown_protocol"
-        | "tls_required"
-        | "proxy_header_required" => "http_request_error",
-        "draining" | "overloaded" | "maintenance" | "no_file" | "not_cached" => {
-            "proxy_internal_response"
-        }
-        _ => "http_request_denied",
-    };
+    let error = ErrorCode::parse(code).map_or(ErrorCode::DENIED, ErrorCode::proxy_error);
     // A filter of a user's may have any word.
     let is_plain = code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let details = if is_plain { code } else { "error" };

@@ -7,6 +7,7 @@ mod target;
 pub use fault::fault;
 pub use scan::{AnnouncedBody, Scan, may_end, scan};
 
+use crate::error_code::ErrorCode;
 use bytes::{Buf, BytesMut};
 use http::StatusCode;
 use memchr::memrchr;
@@ -48,11 +49,11 @@ impl Fault {
     }
 
     /// The name that the answer's body has for it.
-    pub fn code(self) -> &'static str {
+    pub fn code(self) -> ErrorCode {
         match self.status {
-            StatusCode::URI_TOO_LONG => "uri_too_long",
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "headers_too_large",
-            _ => "bad_request",
+            StatusCode::URI_TOO_LONG => ErrorCode::UriTooLong,
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => ErrorCode::HeadersTooLarge,
+            _ => ErrorCode::BadRequest,
         }
     }
 }

@@ -1,0 +1,16 @@
+//! Pages of `docs/reference` that are made from lists in this crate, for tests that hold them together.
+
+use std::path::Path;
+
+/// Compares a page with what it is made from; with `TIDEGATE_BLESS=1` in the environment, writes it anew.
+pub(crate) fn hold(page: &str, made: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(page);
+    if std::env::var_os("TIDEGATE_BLESS").is_some() {
+        std::fs::write(&path, made).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == made,
+        "docs/reference/{page} is stale: TIDEGATE_BLESS=1 cargo test -p tidegate-http"
+    );
+}
