@@ -1,6 +1,6 @@
 //! What `benches/` measure and `fuzz/` tries; no part of the library's promise.
 
-pub use crate::cache::Wishes;
+pub use crate::cache::RequestDirectives;
 pub use crate::filter::{CorsFilter, CorsPolicy};
 pub use crate::routing::{PathRule, Query, Rule, Table};
 pub use crate::telemetry::redact_secrets;
@@ -14,7 +14,7 @@ pub use tidegate_http::trace_context::{self, TraceParent};
 pub use tidegate_http::websocket::frame::{Direction, Event, Scanner};
 pub use tidegate_http::{cookie, encoding, forwarded, framing, head, query};
 
-use crate::cache::{self, Arrival, Asked};
+use crate::cache::{self, RequestFacts, ResponseArrival};
 use crate::websocket::{
     Chunks, FrameObserver, Identity, LogFrames, Message, MessageObserver, OnChange, Session,
 };
@@ -58,8 +58,8 @@ pub fn fresh_for(status: u16, headers: &HeaderMap) -> Option<Duration> {
         identity_headers: Vec::new(),
         counts: Arc::default(),
     };
-    let arrival = Arrival::of(&response, Duration::ZERO);
-    let kept = cache::judge(&response, &arrival, Asked::default(), &policy).ok()?;
+    let arrival = ResponseArrival::of(&response, Duration::ZERO);
+    let kept = cache::judge(&response, &arrival, RequestFacts::default(), &policy).ok()?;
     Some(kept.fresh_until().duration_since(SystemTime::now()).unwrap_or_default())
 }
 

@@ -181,7 +181,7 @@ pub fn cache(bytes: &[u8]) {
     let (number, rest) = split(bytes);
     let status = [200, 203, 204, 206, 301, 302, 304, 404, 410, 429, 500, 503][number % 12];
     let headers = fields(rest);
-    let _ = Wishes::of(&headers);
+    let _ = RequestDirectives::of(&headers);
     let Some(fresh) = fresh_for(status, &headers) else { return };
     assert!(fresh.as_secs() <= 3600, "no longer than `max_ttl`");
     assert!(status < 500 && status != 429);

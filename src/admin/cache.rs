@@ -21,7 +21,7 @@ pub(super) fn purge(cache: &Cache, query: &str) -> Answer {
             );
         }
     };
-    let purged = cache.shelf().map_or(0, |shelf| shelf.purge(&scope));
+    let purged = cache.store().map_or(0, |store| store.purge(&scope));
     log::info!("admin: {purged} cached responses are purged: {scope:?}");
     Ok(json!({"purged": purged}))
 }

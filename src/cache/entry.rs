@@ -1,3 +1,5 @@
+//! A stored response, and how Pingora reads it. Knows nothing of freshness.
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::{Error, ErrorType, Result};
@@ -8,30 +10,30 @@ use pingora_cache::{CacheKey, CacheMeta, Storage};
 use std::any::Any;
 use std::sync::Arc;
 
-/// How much of a body is handed over at a time, so that a slow client takes bit by bit.
+/// Maximum size of a piece of a body, so that a slow client takes it bit by bit.
 const PIECE: usize = 64 * 1024;
 
-/// What an entry takes beside its head, its body and its URL: what finds it, what evicts it.
+/// Size of an entry besides its head, body and URL: its part of the indexes.
 const OVERHEAD: usize = 512;
 
-/// When it is fresh and what Pingora knows of it, and its head, as Pingora writes them down.
-pub(super) type Written = (Vec<u8>, Vec<u8>);
+/// The metadata and the head of a response, as Pingora serializes them.
+pub(super) type SerializedMeta = (Vec<u8>, Vec<u8>);
 
-/// Where a key is kept.
+/// The hash of a key.
 pub(super) fn hash(key: &CompactCacheKey) -> u128 {
     u128::from_be_bytes(key.combined_bin())
 }
 
-/// A response that is kept.
+/// A stored response.
 pub(super) struct Entry {
     pub key: CompactCacheKey,
     pub url: Arc<str>,
-    pub written: Written,
+    pub written: SerializedMeta,
     pub body: Bytes,
 }
 
-/// What an entry with such a head and body weighs.
-pub(super) fn weight(url: &str, written: &Written, body: usize) -> usize {
+/// The size of an entry with such a head and body.
+pub(super) fn weight(url: &str, written: &SerializedMeta, body: usize) -> usize {
     OVERHEAD + 2 * url.len() + written.0.len() + written.1.len() + body
 }
 
@@ -50,19 +52,19 @@ impl Entry {
 }
 
 /// Reads an entry.
-pub(super) struct Reader {
+pub(super) struct EntryReader {
     entry: Arc<Entry>,
     left: Bytes,
 }
 
-impl Reader {
+impl EntryReader {
     pub(super) fn new(entry: Arc<Entry>) -> Self {
         Self { left: entry.body.clone(), entry }
     }
 }
 
 #[async_trait]
-impl HandleHit for Reader {
+impl HandleHit for EntryReader {
     async fn read_body(&mut self) -> Result<Option<Bytes>> {
         let next = self.left.len().min(PIECE);
         Ok((next > 0).then(|| self.left.split_to(next)))

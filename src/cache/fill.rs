@@ -1,7 +1,7 @@
-//! A response on its way into the cache, and those who read it meanwhile.
+//! A response that is being stored, and the requests that read it meanwhile. Decides nothing about what may be stored.
 
-use super::entry::{Entry, Written};
-use super::{Mark, Shelf, Target};
+use super::entry::{Entry, SerializedMeta};
+use super::{CacheStore, PurgeEpoch, Target};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use pingora::{Error, ErrorType, Result};
@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// How far a body has come.
+/// How much of a body has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// So many pieces, and more to come.
+    /// So many pieces, and more follow.
     Growing(usize),
     /// All of it, in so many pieces.
     Whole(usize),
@@ -26,31 +26,31 @@ enum Progress {
     Broken,
 }
 
-/// A response on its way into the cache.
+/// A response that is being stored.
 pub(super) struct Fill {
     pub id: u64,
-    pub mark: Mark,
+    pub epoch: PurgeEpoch,
     pub url: Arc<str>,
-    written: Written,
+    written: SerializedMeta,
     pieces: Mutex<Vec<Bytes>>,
     progress: watch::Sender<Progress>,
-    shelf: &'static Shelf,
-    /// The bytes that are held for it, until the slowest who reads it has them.
+    store: &'static CacheStore,
+    /// Bytes that are held for it, until its slowest reader has them.
     reserved: AtomicUsize,
 }
 
 impl Fill {
     pub(super) fn new(
-        shelf: &'static Shelf,
+        store: &'static CacheStore,
         target: &Target,
-        written: Written,
+        written: SerializedMeta,
         reserved: usize,
     ) -> Self {
         Self {
-            id: shelf.next_fill(),
-            shelf,
+            id: store.next_fill(),
+            store,
             reserved: AtomicUsize::new(reserved),
-            mark: target.mark,
+            epoch: target.epoch,
             url: Arc::clone(&target.url),
             written,
             pieces: Mutex::default(),
@@ -66,9 +66,9 @@ impl Fill {
         *self.progress.borrow() == Progress::Broken
     }
 
-    /// Room for so much more, if there is.
+    /// Reserves room for so much more, if there is any.
     fn grow(&self, bytes: usize) -> bool {
-        let has_room = self.shelf.reserve(bytes);
+        let has_room = self.store.reserve(bytes);
         if has_room {
             self.reserved.fetch_add(bytes, Relaxed);
         }
@@ -88,7 +88,7 @@ impl Fill {
         self.pieces.lock().unwrap_or_else(PoisonError::into_inner).get(number).cloned()
     }
 
-    /// The body in one piece, and none who reads waits for more.
+    /// Completes the body and returns it in one piece; readers stop waiting.
     fn complete(&self) -> Bytes {
         let pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
         self.progress.send_replace(Progress::Whole(pieces.len()));
@@ -100,13 +100,13 @@ impl Fill {
 
 impl Drop for Fill {
     fn drop(&mut self) {
-        self.shelf.release(*self.reserved.get_mut());
+        self.store.release(*self.reserved.get_mut());
     }
 }
 
-/// Writes a response down as it comes.
-pub(super) struct Filler {
-    shelf: &'static Shelf,
+/// Stores a response while it arrives.
+pub(super) struct FillWriter {
+    store: &'static CacheStore,
     key: CompactCacheKey,
     /// `None` when there is no room: it is not kept.
     fill: Option<Arc<Fill>>,
@@ -116,28 +116,28 @@ pub(super) struct Filler {
     length: usize,
 }
 
-impl Filler {
+impl FillWriter {
     pub(super) fn new(
-        shelf: &'static Shelf,
+        store: &'static CacheStore,
         key: CompactCacheKey,
         fill: Option<Arc<Fill>>,
         expected: Option<usize>,
     ) -> Self {
         let tag = fill.as_ref().map_or(0, |fill| fill.id).into();
-        Self { shelf, key, fill, tag, expected, length: 0 }
+        Self { store, key, fill, tag, expected, length: 0 }
     }
 
-    /// Gives up: who reads it finds it broken, and nothing is kept.
+    /// Gives up: its readers find it broken, and nothing is stored.
     fn give_up(&mut self) {
         if let Some(fill) = self.fill.take() {
             fill.progress.send_replace(Progress::Broken);
-            self.shelf.withdraw(&self.key, &fill);
+            self.store.withdraw(&self.key, &fill);
         }
     }
 }
 
 #[async_trait]
-impl HandleMiss for Filler {
+impl HandleMiss for FillWriter {
     async fn write_body(&mut self, data: Bytes, _: bool) -> Result<()> {
         self.length += data.len();
         if data.is_empty() {
@@ -167,7 +167,7 @@ impl HandleMiss for Filler {
             body: fill.complete(),
         };
         let weight = entry.weight();
-        self.shelf.keep(entry, &fill);
+        self.store.keep(entry, &fill);
         Ok(MissFinishType::Created(weight))
     }
 
@@ -176,27 +176,27 @@ impl HandleMiss for Filler {
     }
 }
 
-impl Drop for Filler {
+impl Drop for FillWriter {
     fn drop(&mut self) {
         self.give_up();
     }
 }
 
-/// Reads a response while it comes.
-pub(super) struct Follower {
+/// Reads a response while it arrives.
+pub(super) struct FillReader {
     fill: Arc<Fill>,
     progress: watch::Receiver<Progress>,
     next: usize,
 }
 
-impl Follower {
+impl FillReader {
     pub(super) fn new(fill: Arc<Fill>) -> Self {
         Self { progress: fill.progress.subscribe(), fill, next: 0 }
     }
 }
 
 #[async_trait]
-impl HandleHit for Follower {
+impl HandleHit for FillReader {
     async fn read_body(&mut self) -> Result<Option<Bytes>> {
         loop {
             if let Some(piece) = self.fill.piece(self.next) {

@@ -1,52 +1,54 @@
 //! A shared cache of responses (RFC 9111), in memory, on the machinery of `pingora-cache`.
 //!
-//! Pingora's is the state machine: who waits for whom, revalidation, `304`, ranges. The storage that
-//! it ships is for tests, so [`Shelf`] is ours, and so are the rules of what may be kept and for how
-//! long, of which Pingora knows a part.
+//! Pingora has the state machine: which request waits for which, revalidation, `304`, ranges. Its own storage is for
+//! tests, so [`CacheStore`] is the gateway's, and so are the rules of what may be stored and for how long. This room
+//! knows nothing of routes and of how requests are forwarded.
 
 mod counts;
 mod entry;
 mod fill;
-mod marks;
 mod policy;
+mod purge_epoch;
 mod request;
 mod rules;
-mod shelf;
 mod stampede;
 mod status;
-mod storage;
+mod store;
+mod store_view;
 mod user;
 
 pub(crate) use counts::Counts;
-pub(crate) use marks::Mark;
 pub(crate) use policy::Policy;
+pub(crate) use purge_epoch::PurgeEpoch;
 pub(crate) use request::is_answerable;
-pub use rules::Wishes;
-pub(crate) use rules::{Arrival, Asked, Refusal, judge, made_by_gateway, says_how_long};
-pub(crate) use shelf::{Limits, Scope, Shelf, Target};
+pub use rules::RequestDirectives;
+pub(crate) use rules::{
+    Refusal, RequestFacts, ResponseArrival, judge, made_by_gateway, says_how_long,
+};
 pub(crate) use status::Status;
-pub(crate) use storage::Lease;
+pub(crate) use store::{CacheStore, Limits, Scope, Target};
+pub(crate) use store_view::StoreViewGuard;
 pub(crate) use user::names_user;
 
 use std::sync::OnceLock;
 
-/// The gateway's cache, which is nothing until a configuration has a route that caches.
+/// The gateway's cache; it is empty until a configuration has a route that caches.
 ///
-/// Pingora asks for storage that lives as long as the process; so it is made once, and follows the
-/// limits of each configuration.
+/// Pingora demands storage that lives as long as the process; so it is created once, and gets the limits of each
+/// configuration.
 #[derive(Default)]
-pub(crate) struct Cache(OnceLock<&'static Shelf>);
+pub(crate) struct Cache(OnceLock<&'static CacheStore>);
 
 impl Cache {
-    /// Makes it, if it is wanted and not there, and bounds it.
+    /// Creates the store if a configuration needs it, and sets its limits.
     pub(crate) fn apply(&self, limits: Option<Limits>) {
         if let Some(limits) = limits {
-            self.0.get_or_init(|| Box::leak(Box::new(Shelf::new()))).bound(limits);
+            self.0.get_or_init(|| Box::leak(Box::new(CacheStore::new()))).bound(limits);
         }
     }
 
-    /// What is kept, once there was a route that keeps anything.
-    pub(crate) fn shelf(&self) -> Option<&'static Shelf> {
+    /// The stored responses, once a route has cached.
+    pub(crate) fn store(&self) -> Option<&'static CacheStore> {
         self.0.get().copied()
     }
 }

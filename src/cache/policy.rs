@@ -1,25 +1,27 @@
+//! How a route caches, as the request path reads it. Knows nothing of YAML.
+
 use super::Counts;
 use http::HeaderName;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_http::stable_hash;
 
-/// How a route's responses are kept.
+/// How a route caches its responses.
 #[derive(Debug)]
 pub struct Policy {
-    /// How long responses are fresh that do not say it; zero for not at all.
+    /// Freshness of responses that declare none; zero: they are not stored.
     pub default_ttl: Duration,
-    /// The longest that any is.
+    /// Maximum freshness of any response.
     pub max_ttl: Option<Duration>,
-    /// How long one that is stale is still given while another is fetched, unless it says so itself.
+    /// How long a stale response is served while another is fetched, unless the response declares it.
     pub stale_while_revalidate: Duration,
-    /// The same when no other can be had.
+    /// The same if the upstream fails.
     pub stale_if_error: Duration,
-    /// Fields of the request by which responses are told apart, beside what `Vary` names.
+    /// Request headers that distinguish responses, besides those that `Vary` names.
     pub key_headers: Vec<HeaderName>,
-    /// Headers that name the user of a request: what it gets by `default_ttl` is nobody else's.
+    /// Headers that name the user of a request: its response is not shared by `default_ttl`.
     pub identity_headers: Vec<HeaderName>,
-    /// What has come of it.
+    /// How often the cache gave which answer.
     pub counts: Arc<Counts>,
 }
 

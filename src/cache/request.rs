@@ -1,3 +1,5 @@
+//! Which requests the cache may answer, by their heads alone. Knows nothing of routes and of stored responses.
+
 use http::Method;
 use http::header::{self, HeaderName};
 use pingora::http::RequestHeader;

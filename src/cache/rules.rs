@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use tidegate_http::head::nominated;
 
 /// The most that is kept of a span of time: what RFC 9111, section 1.2.2, has for infinity.
-const FOREVER: Duration = Duration::from_secs(1 << 31);
+const INFINITE_TTL: Duration = Duration::from_secs(1 << 31);
 
 /// What is understood well enough to be kept, if it says for how long.
 const KEPT: [StatusCode; 14] = [
@@ -76,17 +76,17 @@ const MADE_BY_GATEWAY: [HeaderName; 10] = [
     header::FORWARDED,
 ];
 
-/// Whether the gateway writes this field itself.
+/// Whether the gateway sets this header itself.
 pub(crate) fn made_by_gateway(name: &HeaderName) -> bool {
     MADE_BY_GATEWAY.contains(name)
 }
 
-/// Why a response is not kept.
+/// Why a response is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// By its own words, or the lack of them: the next one will not be either.
+    /// Because of its own headers: the next response is not stored either.
     OfResponse,
-    /// Because of what this request was.
+    /// Because of this request.
     OfRequest(&'static str),
 }
 
@@ -108,23 +108,23 @@ impl Refusal {
     }
 }
 
-/// What a request says to caches (RFC 9111, section 5.2.1).
+/// The cache directives of a request (RFC 9111, section 5.2.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wishes {
-    /// Nothing of it may be kept.
+pub struct RequestDirectives {
+    /// Its response must not be stored.
     pub no_store: bool,
-    /// What is kept must be validated first.
+    /// A stored response must be validated first.
     pub no_cache: bool,
-    /// It wants what is kept, or nothing.
+    /// The client wants a stored response or none.
     pub only_if_cached: bool,
-    /// How old it may be.
+    /// Maximum age of the response.
     pub max_age: Option<Duration>,
-    /// How long it must still be fresh.
+    /// Minimum time that the response must still be fresh.
     pub min_fresh: Option<Duration>,
 }
 
-impl Wishes {
-    /// Of this request.
+impl RequestDirectives {
+    /// The directives of a request with these headers.
     pub fn of(headers: &HeaderMap) -> Self {
         let Some(cc) = CacheControl::from_headers_named("cache-control", headers) else {
             return Self::default();
@@ -145,8 +145,8 @@ impl Wishes {
         }
     }
 
-    /// Whether what is kept must be validated before this request gets it.
-    pub fn want_validation(&self, meta: &CacheMeta, now: SystemTime) -> bool {
+    /// Whether a stored response must be validated before this request gets it.
+    pub fn require_validation(&self, meta: &CacheMeta, now: SystemTime) -> bool {
         let left = || meta.fresh_until().duration_since(now).unwrap_or_default();
         self.no_cache
             || self.max_age.is_some_and(|most| meta.age() > most)
@@ -154,9 +154,9 @@ impl Wishes {
     }
 }
 
-/// What of a request decides whether the response to it may be kept.
+/// The facts of a request that decide whether its response may be stored.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Asked {
+pub(crate) struct RequestFacts {
     /// It had an `Authorization`.
     pub with_authorization: bool,
     /// It had a `Cookie`.
@@ -165,7 +165,7 @@ pub(crate) struct Asked {
     pub of_user: bool,
 }
 
-impl Asked {
+impl RequestFacts {
     /// Whether `default_ttl` must not share anything with this request.
     pub(crate) fn names_somebody(self) -> bool {
         self.with_authorization || self.with_cookie || self.of_user
@@ -178,10 +178,10 @@ impl Asked {
     }
 }
 
-/// How and when a response came.
+/// When a response arrived, and its age.
 #[derive(Debug)]
-pub(crate) struct Arrival {
-    /// When its head was there.
+pub(crate) struct ResponseArrival {
+    /// When its head arrived.
     pub at: SystemTime,
     /// How old it can be by then, by its `Date`, or by its `Age` and the time that it took (section
     /// 4.2.3).
@@ -190,7 +190,7 @@ pub(crate) struct Arrival {
     pub not_modified: Option<Box<ResponseHeader>>,
 }
 
-impl Arrival {
+impl ResponseArrival {
     /// Of this response, for which the upstream took so long.
     pub(crate) fn of(response: &ResponseHeader, took: Duration) -> Self {
         let age = response.headers.get(header::AGE).and_then(|age| age.to_str().ok());
@@ -198,13 +198,13 @@ impl Arrival {
         let age = age.and_then(|age| age.split(',').next()?.trim().parse().ok()).unwrap_or(0);
         let is_304 = response.status == StatusCode::NOT_MODIFIED;
         let at = SystemTime::now();
-        let corrected = Duration::from_secs(age).min(FOREVER).saturating_add(took);
+        let corrected = Duration::from_secs(age).min(INFINITE_TTL).saturating_add(took);
         // `Date` has whole seconds: what is younger than one has no age by it.
         let apparent = date(response).and_then(|date| at.duration_since(date).ok());
         let apparent = apparent.map_or(0, |apparent| apparent.as_secs());
         Self {
             at,
-            age: corrected.max(Duration::from_secs(apparent).min(FOREVER)),
+            age: corrected.max(Duration::from_secs(apparent).min(INFINITE_TTL)),
             not_modified: is_304.then(|| Box::new(response.clone())),
         }
     }
@@ -216,7 +216,7 @@ fn date(response: &ResponseHeader) -> Option<SystemTime> {
     httpdate::parse_http_date(date).ok()
 }
 
-/// Whether a response says for how long it is fresh; if not, `default_ttl` did.
+/// Whether a response declares its freshness; otherwise `default_ttl` applies.
 pub(crate) fn says_how_long(headers: &HeaderMap) -> bool {
     headers.contains_key(header::EXPIRES)
         || CacheControl::from_headers_named("cache-control", headers).is_some_and(|cc| {
@@ -230,8 +230,8 @@ pub(crate) fn says_how_long(headers: &HeaderMap) -> bool {
 /// words of the 304.
 pub(crate) fn judge(
     response: &ResponseHeader,
-    arrival: &Arrival,
-    asked: Asked,
+    arrival: &ResponseArrival,
+    asked: RequestFacts,
     policy: &Policy,
 ) -> Result<CacheMeta, Refusal> {
     if response.status.is_server_error() || response.status == StatusCode::TOO_MANY_REQUESTS {
@@ -288,11 +288,11 @@ pub(crate) fn judge(
 fn lifetime(
     head: &ResponseHeader,
     cc: Option<&CacheControl>,
-    arrival: &Arrival,
-    asked: Asked,
+    arrival: &ResponseArrival,
+    asked: RequestFacts,
     policy: &Policy,
 ) -> Result<Duration, Refusal> {
-    let cap = policy.max_ttl.unwrap_or(FOREVER);
+    let cap = policy.max_ttl.unwrap_or(INFINITE_TTL);
     if let Some(cc) = cc {
         if cc.no_cache() {
             return Ok(Duration::ZERO);
@@ -451,8 +451,8 @@ mod tests {
 
     fn judged(fields: &[(&'static str, &'static str)]) -> Option<CacheMeta> {
         let response = response(200, fields);
-        let arrival = Arrival::of(&response, Duration::from_secs(2));
-        judge(&response, &arrival, Asked::default(), &policy()).ok()
+        let arrival = ResponseArrival::of(&response, Duration::from_secs(2));
+        judge(&response, &arrival, RequestFacts::default(), &policy()).ok()
     }
 
     fn left(meta: &CacheMeta) -> u64 {
@@ -536,8 +536,9 @@ mod tests {
             304,
             &[("cache-control", "max-age=60"), ("x-a", "3"), ("content-type", "x/y"), ("age", "9")],
         );
-        let arrival = Arrival::of(&said, Duration::ZERO);
-        let meta = judge(&kept, &arrival, Asked::default(), &policy()).expect("it may be kept");
+        let arrival = ResponseArrival::of(&said, Duration::ZERO);
+        let meta =
+            judge(&kept, &arrival, RequestFacts::default(), &policy()).expect("it may be kept");
         let value = |name| meta.headers().get(name).and_then(|value| value.to_str().ok());
         assert_eq!((value("x-a"), value("content-length")), (Some("3"), Some("10")));
         assert_eq!(value("content-type"), None);
@@ -548,8 +549,8 @@ mod tests {
     fn error_response_is_not_stored_and_says_nothing_about_the_url() {
         for status in [500, 503, 429] {
             let response = response(status, &[("cache-control", "max-age=60")]);
-            let arrival = Arrival::of(&response, Duration::ZERO);
-            let refusal = judge(&response, &arrival, Asked::default(), &policy()).err();
+            let arrival = ResponseArrival::of(&response, Duration::ZERO);
+            let refusal = judge(&response, &arrival, RequestFacts::default(), &policy()).err();
             assert_eq!(refusal, Some(Refusal::OfRequest(Refusal::ERROR)), "{status}");
         }
     }

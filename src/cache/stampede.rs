@@ -1,3 +1,5 @@
+//! One request per key fetches while the others wait. Knows keys and locks, and no responses.
+
 use super::{Refusal, Target};
 use http::Extensions;
 use pingora_cache::CacheKey;
@@ -7,10 +9,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long one may fetch before another may try; who waits longer goes without the cache.
-const MOST: Duration = Duration::from_secs(30);
+/// Maximum time that one request fetches before another may; requests that wait longer bypass the cache.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long nobody waits for a key after a response could not be kept, though the next may be.
+/// How long no request waits for a key after an uncacheable response, though the next one may be cacheable.
 const OPEN_TIME: Duration = Duration::from_secs(2);
 
 /// Number of keys in a shard at which expired ones are first removed.
@@ -18,10 +20,10 @@ const SWEEP_SIZE: usize = 256;
 
 const SHARDS: usize = 16;
 
-/// One request for a key goes to the upstream, the others wait for what it brings.
+/// One request for a key goes to the upstream, the others wait for its response.
 ///
-/// Nobody waits where that would serve no one: requests whose answers can't be shared take no part,
-/// and after an answer that could not be kept, whoever waited goes at once rather than one by one.
+/// No request waits in vain: requests whose responses cannot be shared take no part, and after an uncacheable response
+/// all that waited proceed at once instead of one by one.
 #[derive(Debug, Default)]
 pub(crate) struct Stampede([Mutex<Shard>; SHARDS]);
 
@@ -34,7 +36,7 @@ struct Shard {
     sweep_at: usize,
 }
 
-/// Who may fetch what a key stands for.
+/// Which requests may fetch the response for a key.
 #[derive(Debug)]
 enum Fetching {
     /// One request fetches, and the others wait for its lock.
@@ -43,7 +45,7 @@ enum Fetching {
     ByAllUntil(Instant),
 }
 
-/// Marks the permit of a request that nobody waits for.
+/// PurgeCounters the permit of a request that nobody waits for.
 #[derive(Debug, Clone, Copy)]
 struct NotAwaited;
 
@@ -81,7 +83,7 @@ fn is_expired(core: &Arc<LockCore>, now: Instant) -> bool {
 fn not_awaited(stale_writer: bool) -> Locked {
     let mut extensions = Extensions::new();
     extensions.insert(NotAwaited);
-    Locked::Write(WritePermit::new(MOST, stale_writer, extensions).0)
+    Locked::Write(WritePermit::new(FETCH_TIMEOUT, stale_writer, extensions).0)
 }
 
 /// Whether this is the lock of that permit: both refer to the same extensions.
@@ -134,7 +136,7 @@ impl CacheKeyLock for Stampede {
             Some(Fetching::ByAllUntil(_)) => return not_awaited(stale_writer),
             None => {}
         }
-        let (permit, stub) = WritePermit::new(MOST, stale_writer, Extensions::new());
+        let (permit, stub) = WritePermit::new(FETCH_TIMEOUT, stale_writer, Extensions::new());
         shard.insert(hash, Fetching::ByOne(stub.0));
         Locked::Write(permit)
     }
@@ -245,7 +247,7 @@ mod tests {
         let stampede = Stampede::new();
         let count = || stampede.shard(0).expect("a shard").keys.len();
         let lock = |number, timeout| lock_one(&stampede, number, timeout);
-        let held: Vec<_> = (0..100).map(|number| lock(number, MOST)).collect();
+        let held: Vec<_> = (0..100).map(|number| lock(number, FETCH_TIMEOUT)).collect();
         let expired = (100..SWEEP_SIZE as u128).map(|number| lock(number, Duration::ZERO));
         let expired: Vec<_> = expired.collect();
         {
@@ -254,7 +256,7 @@ mod tests {
             shard.insert(1, Fetching::ByAllUntil(Instant::now()));
         }
         assert_eq!(count(), 101, "the sweep has left the held keys, and the new one");
-        let more: Vec<_> = (1000..1200).map(|number| lock(number, MOST)).collect();
+        let more: Vec<_> = (1000..1200).map(|number| lock(number, FETCH_TIMEOUT)).collect();
         assert_eq!(count(), 300, "nothing else is lost");
         for mut permit in held.into_iter().chain(expired).chain(more) {
             permit.unlock(LockStatus::Done);

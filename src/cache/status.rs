@@ -1,26 +1,28 @@
+//! What the cache did for a request, in the words of logs and metrics. Decides nothing.
+
 use pingora_cache::{CachePhase, NoCacheReason};
 
-/// What the cache had to do with a response.
+/// What the cache did for a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// It gave it.
+    /// It had a fresh response.
     Hit,
-    /// It gave one that is no longer fresh.
+    /// It had a stale response, and the client got it.
     Stale,
-    /// It had none.
+    /// It had no response.
     Miss,
-    /// It had one that was no longer fresh, and the upstream sent another.
+    /// It had a stale response, and the upstream sent another.
     Expired,
-    /// It had one that was no longer fresh, and the upstream said that it still holds.
+    /// It had a stale response, and the upstream revalidated it.
     Revalidated,
-    /// The response may not be kept, or could not be.
+    /// The response may not be stored, or could not be.
     Pass,
-    /// The request is none that it answers.
+    /// The cache does not answer such requests.
     Bypass,
 }
 
 impl Status {
-    /// All there are, in the order of [`Status::index`].
+    /// All, in the order of [`Status::index`].
     pub const ALL: [Self; 7] = [
         Self::Hit,
         Self::Stale,
@@ -31,7 +33,7 @@ impl Status {
         Self::Bypass,
     ];
 
-    /// What Pingora's state means.
+    /// The status for a state of Pingora's.
     pub fn of(phase: CachePhase) -> Self {
         match phase {
             CachePhase::Hit => Self::Hit,
@@ -47,12 +49,12 @@ impl Status {
         }
     }
 
-    /// Its place in [`Status::ALL`].
+    /// Its index in [`Status::ALL`].
     pub fn index(self) -> usize {
         self as usize
     }
 
-    /// In logs and metrics.
+    /// Its name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",

@@ -4,8 +4,8 @@
 use super::{Context, Proxy, failure, reply};
 use crate::admission::authority;
 use crate::cache::{
-    Arrival, Asked, Lease, Policy, Refusal, Shelf, Status, Wishes, is_answerable, judge,
-    names_user, says_how_long,
+    CacheStore, Policy, Refusal, RequestDirectives, RequestFacts, ResponseArrival, Status,
+    StoreViewGuard, is_answerable, judge, names_user, says_how_long,
 };
 use crate::filter::Reply;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -44,16 +44,16 @@ const FORWARDING_HEADERS: [HeaderName; 6] = [
 
 /// A request that the cache may answer.
 pub(super) struct Caching {
-    lease: Lease,
+    view_guard: StoreViewGuard,
     policy: Arc<Policy>,
-    wishes: Wishes,
-    asked: Asked,
+    directives: RequestDirectives,
+    facts: RequestFacts,
     is_range: bool,
     /// Whether it refreshes what a client has been given already.
     is_background: bool,
-    /// When the upstream was asked.
+    /// When the upstream was facts.
     sent: Option<Instant>,
-    arrival: Option<Arrival>,
+    arrival: Option<ResponseArrival>,
     is_disguised: bool,
     has_host_of_ours: bool,
 }
@@ -65,21 +65,21 @@ pub(super) fn is_background(session: &Session) -> bool {
 
 /// Lets the cache have a look at the request, where its route says so.
 pub(super) fn enable(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
-    let (Some(policy), Some(shelf)) = (&ctx.route.cache, proxy.cache.shelf()) else { return };
+    let (Some(policy), Some(store)) = (&ctx.route.cache, proxy.cache.store()) else { return };
     let has_body = !session.is_body_empty();
     let head = session.req_header();
     if ctx.exchange.is_websocket || !is_answerable(head, has_body) {
         return;
     }
     let headers = &head.headers;
-    let wishes = match headers.contains_key(header::CACHE_CONTROL) {
-        true => Wishes::of(headers),
-        false => Wishes::default(),
+    let directives = match headers.contains_key(header::CACHE_CONTROL) {
+        true => RequestDirectives::of(headers),
+        false => RequestDirectives::default(),
     };
-    if wishes.no_store {
+    if directives.no_store {
         return;
     }
-    let asked = Asked {
+    let facts = RequestFacts {
         with_authorization: headers.contains_key(header::AUTHORIZATION),
         with_cookie: headers.contains_key(header::COOKIE),
         // It matters where the response says nothing alone.
@@ -87,25 +87,25 @@ pub(super) fn enable(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
             && names_user(headers, &ctx.exchange, &policy.identity_headers, &policy.key_headers),
     };
     let is_range = headers.contains_key(header::RANGE);
-    let lease = Lease::of(shelf);
+    let view_guard = StoreViewGuard::of(store);
     let mut options = CacheOptionOverrides::default();
     options.wait_timeout = Some(STAMPEDE_TIMEOUT);
     session.cache.enable(
-        lease.view(),
-        Some(shelf),
-        Some(&shelf.predictor),
+        view_guard.view(),
+        Some(store),
+        Some(&store.predictor),
         // A part is not kept: nobody shall wait for it.
-        (!is_range).then_some(&shelf.stampede as _),
+        (!is_range).then_some(&store.stampede as _),
         Some(options),
     );
-    session.cache.set_max_file_size_bytes(shelf.max_entry());
+    session.cache.set_max_file_size_bytes(store.max_entry());
     // While a client takes nothing of what it made the cache fetch, the others are still given it.
     session.set_proxy_tasks_enabled(true);
     ctx.caching = Some(Box::new(Caching {
-        lease,
+        view_guard,
         policy: Arc::clone(policy),
-        wishes,
-        asked,
+        directives,
+        facts,
         is_range,
         is_background: is_background(session),
         sent: None,
@@ -123,13 +123,13 @@ pub(super) fn host(session: &Session, ctx: &Context) -> Option<String> {
     Some(url::normal_authority(ctx.exchange.scheme(), authority))
 }
 
-/// What is asked for, as a client would write it, with this path.
+/// What is facts for, as a client would write it, with this path.
 fn target_url(head: &RequestHeader, path: &str, ctx: &Context) -> Option<String> {
     let authority = authority(head).ok().filter(|authority| !authority.is_empty())?;
     Some(url::normal(ctx.exchange.scheme(), authority, path, head.uri.query()))
 }
 
-/// What tells a request from others: all that the upstream is told of what is asked for, the upstream,
+/// What tells a request from others: all that the upstream is told of what is facts for, the upstream,
 /// and the route with all that it does, so that no reload gives out what was fetched by other rules.
 pub(super) fn key(session: &Session, ctx: &Context) -> Result<CacheKey> {
     let head = session.req_header();
@@ -161,8 +161,8 @@ pub(super) fn key(session: &Session, ctx: &Context) -> Result<CacheKey> {
     };
     let mut key = CacheKey::new(key, "");
     // What wants nothing fetched lets nobody wait for it.
-    let shares = caching.asked.shares(&caching.policy) && !caching.wishes.only_if_cached;
-    key.extensions.insert(caching.lease.shelf().target(url, shares));
+    let shares = caching.facts.shares(&caching.policy) && !caching.directives.only_if_cached;
+    key.extensions.insert(caching.view_guard.store().target(url, shares));
     Ok(key)
 }
 
@@ -227,18 +227,18 @@ pub(super) fn record_miss(session: &mut Session, ctx: &Context) {
 /// Whether what is kept must be validated for this request.
 pub(super) fn forced_freshness(meta: &CacheMeta, ctx: &Context) -> Option<ForcedFreshness> {
     let caching = ctx.caching.as_ref().filter(|caching| !caching.is_background)?;
-    if caching.asked.names_somebody() && !says_how_long(meta.headers()) {
+    if caching.facts.names_somebody() && !says_how_long(meta.headers()) {
         // It was kept by `default_ttl`, for requests that name nobody.
         return Some(ForcedFreshness::ForceMiss);
     }
     let now = SystemTime::now();
-    caching.wishes.want_validation(meta, now).then_some(ForcedFreshness::ForceExpired)
+    caching.directives.require_validation(meta, now).then_some(ForcedFreshness::ForceExpired)
 }
 
-/// Whether the upstream may be asked: not for a client that wants what is kept or nothing.
+/// Whether the upstream may be facts: not for a client that wants what is kept or nothing.
 pub(super) async fn may_ask_upstream(session: &mut Session, ctx: &mut Context) -> Result<bool> {
     let caching = ctx.caching.as_ref().filter(|caching| !caching.is_background);
-    if !caching.is_some_and(|caching| caching.wishes.only_if_cached) {
+    if !caching.is_some_and(|caching| caching.directives.only_if_cached) {
         return Ok(true);
     }
     let reply = Reply::gateway_error(
@@ -248,7 +248,7 @@ pub(super) async fn may_ask_upstream(session: &mut Session, ctx: &mut Context) -
     reply::send(session, ctx, reply).await.map(|()| false)
 }
 
-/// The upstream is asked.
+/// The upstream is facts.
 pub(super) fn record_request(ctx: &mut Context) {
     if let Some(caching) = &mut ctx.caching {
         caching.sent = Some(Instant::now());
@@ -261,7 +261,7 @@ pub(super) fn record_response(response: &ResponseHeader, ctx: &mut Context) {
         && !response.status.is_informational()
     {
         let took = caching.sent.map_or(Duration::ZERO, |sent| sent.elapsed());
-        caching.arrival = Some(Arrival::of(response, took));
+        caching.arrival = Some(ResponseArrival::of(response, took));
     }
 }
 
@@ -278,7 +278,7 @@ pub(super) fn cacheability(response: &ResponseHeader, ctx: &Context) -> RespCach
     let Some(arrival) = &caching.arrival else {
         return RespCacheable::Uncacheable(NoCacheReason::InternalError);
     };
-    match judge(response, arrival, caching.asked, &caching.policy) {
+    match judge(response, arrival, caching.facts, &caching.policy) {
         Ok(meta) => RespCacheable::Cacheable(meta),
         Err(Refusal::OfResponse) => RespCacheable::Uncacheable(NoCacheReason::OriginNotCache),
         Err(Refusal::OfRequest(reason)) => {
@@ -404,8 +404,8 @@ pub(super) fn add_status(
     ctx: &Context,
 ) -> Result<()> {
     let Some(status) = status(session, ctx) else { return Ok(()) };
-    let wishes = ctx.caching.as_ref().map(|caching| caching.wishes);
-    let forced = wishes.is_some_and(|it| it != Wishes::default());
+    let directives = ctx.caching.as_ref().map(|caching| caching.directives);
+    let forced = directives.is_some_and(|it| it != RequestDirectives::default());
     let stale = if forced { "request" } else { "stale" };
     let told = match status {
         Status::Hit | Status::Stale => {
@@ -451,18 +451,18 @@ fn ttl(meta: &CacheMeta) -> i64 {
 
 /// Purges what an unsafe request has changed (RFC 9111, section 4.4).
 pub(super) fn invalidate(
-    shelf: Option<&'static Shelf>,
+    store: Option<&'static CacheStore>,
     session: &Session,
     response: &ResponseHeader,
     ctx: &Context,
 ) {
-    let Some(shelf) = shelf else { return };
+    let Some(store) = store else { return };
     let head = session.req_header();
     let is_done = response.status.is_success() || response.status.is_redirection();
     if head.method.is_safe() || !is_done {
         return;
     }
     if let Some(url) = target_url(head, ctx.exchange.normal_path(head), ctx) {
-        shelf.purge(&crate::cache::Scope::Url(url));
+        store.purge(&crate::cache::Scope::Url(url));
     }
 }

@@ -374,7 +374,7 @@ impl ProxyHttp for Proxy {
             session_quota::accept(&self.sessions, ctx).await?;
         }
         caching::undo_disguise(session, ctx);
-        caching::invalidate(self.cache.shelf(), session, response, ctx);
+        caching::invalidate(self.cache.store(), session, response, ctx);
         if !caching::is_from_cache(session) {
             failure::intercept(session, response, ctx)?;
         }

@@ -1,8 +1,10 @@
+//! The stored responses, found by key and URL; evicts and purges them. Knows nothing of HTTP rules.
+
 use super::entry::{Entry, hash};
 use super::fill::Fill;
-use super::marks::{Mark, Marks};
+use super::purge_epoch::{PurgeCounters, PurgeEpoch};
 use super::stampede::Stampede;
-use super::storage::View;
+use super::store_view::StoreView;
 use async_trait::async_trait;
 use pingora::Result;
 use pingora_cache::eviction::lru::Manager;
@@ -17,49 +19,49 @@ use std::time::SystemTime;
 
 const SHARDS: usize = 16;
 
-/// URLs for each shard that are known to have nothing that may be kept.
+/// Number of URLs per shard that are remembered as uncacheable.
 const KNOWN_UNCACHEABLE: usize = 1024;
 
-/// How much the cache may hold.
+/// Maximum size of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all entries and of those on their way.
+    /// Bytes of all entries, including those that are being stored.
     pub max_size: usize,
     /// Bytes of one body.
     pub max_entry: usize,
 }
 
 impl Limits {
-    /// The part of it that is for responses on their way, whose number nothing else bounds.
+    /// The fraction for responses that are being stored, whose number nothing else limits.
     pub const FILLING: usize = 8;
 }
 
-/// What a request asks for, as the cache tells it from others.
+/// The target of a request, as the cache distinguishes it from others.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    /// As the client wrote it, normalised.
+    /// The URL of the client, normalised.
     pub url: Arc<str>,
-    /// When it asked.
-    pub mark: Mark,
-    /// Whether others may be given what it fetches, as far as the request tells.
+    /// When the request arrived.
+    pub epoch: PurgeEpoch,
+    /// Whether other requests may get its response, as far as this request decides.
     pub shares: bool,
 }
 
 #[cfg(test)]
 impl Target {
     pub(super) fn for_test(url: &str) -> Self {
-        Self { mark: Marks::new().now(url), url: url.into(), shares: true }
+        Self { epoch: PurgeCounters::new().current(url), url: url.into(), shares: true }
     }
 }
 
-/// What is purged.
+/// Which responses a purge removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Everything.
     All,
     /// A URL, in all its variants.
     Url(String),
-    /// All URLs that begin so.
+    /// All URLs with this prefix.
     Prefix(String),
 }
 
@@ -74,33 +76,33 @@ type Slots = HashMap<u128, Slot>;
 /// The keys of each URL. Ordered, so that those with one beginning are together.
 type Index = BTreeMap<Arc<str>, Vec<CompactCacheKey>>;
 
-/// The responses that are kept, and all that Pingora wants to have beside them.
-pub(crate) struct Shelf {
+/// The stored responses, and everything else that Pingora's cache needs.
+pub(crate) struct CacheStore {
     shards: [RwLock<Slots>; SHARDS],
-    /// Held while entries come and go, so that it never misses one; not to find one.
+    /// Locked while entries are added and removed, so that it always has all; not locked to find one.
     index: Mutex<Index>,
-    marks: Marks,
+    purges: PurgeCounters,
     max_filling: AtomicUsize,
     max_entry: AtomicUsize,
     filling: AtomicUsize,
     fills: AtomicU64,
     purged: AtomicU64,
-    /// Views that nobody uses at the moment.
-    pub(super) views: Mutex<Vec<&'static View>>,
-    /// Who goes when there is no room.
+    /// Views that no request uses now.
+    pub(super) views: Mutex<Vec<&'static StoreView>>,
+    /// Decides which entry is evicted.
     lru: Manager<SHARDS>,
-    /// Who waits for whom.
+    /// Lets one request fetch while others wait.
     pub stampede: Stampede,
-    /// What is not looked for, as it may not be kept.
+    /// Targets that are known to be uncacheable.
     pub predictor: Predictor<SHARDS>,
 }
 
-impl Shelf {
+impl CacheStore {
     pub(super) fn new() -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
             index: Mutex::default(),
-            marks: Marks::new(),
+            purges: PurgeCounters::new(),
             max_filling: AtomicUsize::new(0),
             max_entry: AtomicUsize::new(0),
             filling: AtomicUsize::new(0),
@@ -120,14 +122,14 @@ impl Shelf {
         self.lru.set_weight_limit(limits.max_size.saturating_sub(filling));
     }
 
-    /// The most bytes of a body.
+    /// Maximum size of a body.
     pub(crate) fn max_entry(&self) -> usize {
         self.max_entry.load(Relaxed)
     }
 
-    /// What a request for this URL asks for, now. `shares` is whether others may be given what it fetches.
+    /// The target of a request for this URL that arrives now. `shares`: whether others may get its response.
     pub(crate) fn target(&self, url: String, shares: bool) -> Target {
-        Target { mark: self.marks.now(&url), url: url.into(), shares }
+        Target { epoch: self.purges.current(&url), url: url.into(), shares }
     }
 
     /// Bytes of all entries.
@@ -135,22 +137,22 @@ impl Shelf {
         self.lru.total_size()
     }
 
-    /// How many there are.
+    /// Number of entries.
     pub(crate) fn entries(&self) -> usize {
         self.lru.total_items()
     }
 
-    /// How many had to make room.
+    /// Number of evicted entries.
     pub(crate) fn evictions(&self) -> usize {
         self.lru.evicted_items()
     }
 
-    /// How many were purged.
+    /// Number of purged entries.
     pub(crate) fn purged(&self) -> u64 {
         self.purged.load(Relaxed)
     }
 
-    /// Bytes of what is on its way.
+    /// Bytes of responses that are being stored.
     pub(crate) fn filling(&self) -> usize {
         self.filling.load(Relaxed)
     }
@@ -169,7 +171,7 @@ impl Shelf {
         Some(shard.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Room for so many bytes on their way, if there is.
+    /// Reserves so many bytes for a response that is being stored, if there is room.
     pub(super) fn reserve(&self, bytes: usize) -> bool {
         let most = self.max_filling.load(Relaxed);
         let taken = self.filling.fetch_add(bytes, Relaxed).saturating_add(bytes);
@@ -187,7 +189,7 @@ impl Shelf {
         self.fills.fetch_add(1, Relaxed) + 1
     }
 
-    /// One that comes, for others to follow.
+    /// Announces a response that is being stored, so that others can read it.
     pub(super) fn announce(&self, key: &CompactCacheKey, fill: &Arc<Fill>) {
         let hash = hash(key);
         if let Some(mut slots) = self.write(hash) {
@@ -195,7 +197,7 @@ impl Shelf {
         }
     }
 
-    /// It is not to be followed any more.
+    /// Withdraws it.
     pub(super) fn withdraw(&self, key: &CompactCacheKey, fill: &Arc<Fill>) {
         let hash = hash(key);
         let Some(mut slots) = self.write(hash) else { return };
@@ -207,14 +209,14 @@ impl Shelf {
         }
     }
 
-    /// The newest that comes and that was not purged meanwhile.
+    /// The newest response that is being stored and was not purged since.
     pub(super) fn coming(&self, hash: u128) -> Option<Arc<Fill>> {
         let slots = self.read(hash)?;
         let is_good = |fill: &&Arc<Fill>| self.is_current(fill) && !fill.is_broken();
         slots.get(&hash)?.fills.iter().rev().find(is_good).cloned()
     }
 
-    /// The one with this number, which its own request reads whatever has become of it.
+    /// The one with this number, for its own request, even if it was purged.
     pub(super) fn fill(&self, hash: u128, id: u64) -> Option<Arc<Fill>> {
         self.read(hash)?.get(&hash)?.fills.iter().find(|fill| fill.id == id).cloned()
     }
@@ -224,10 +226,10 @@ impl Shelf {
     }
 
     fn is_current(&self, fill: &Fill) -> bool {
-        self.marks.now(&fill.url) == fill.mark
+        self.purges.current(&fill.url) == fill.epoch
     }
 
-    /// Keeps what has come, unless it was purged meanwhile.
+    /// Stores a complete response, unless it was purged meanwhile.
     pub(super) fn keep(&self, entry: Entry, fill: &Arc<Fill>) -> bool {
         let hash = entry.hash();
         let mut index = self.index();
@@ -249,8 +251,8 @@ impl Shelf {
         true
     }
 
-    /// Other words about an entry that is there.
-    pub(super) fn rewrite(&self, hash: u128, written: super::entry::Written) -> bool {
+    /// Replaces the metadata of an entry.
+    pub(super) fn rewrite(&self, hash: u128, written: super::entry::SerializedMeta) -> bool {
         let Some(mut slots) = self.write(hash) else { return false };
         let Some(entry) = slots.get_mut(&hash).and_then(|slot| slot.entry.as_mut()) else {
             return false;
@@ -264,7 +266,7 @@ impl Shelf {
         true
     }
 
-    /// Takes an entry away.
+    /// Removes an entry.
     pub(super) fn remove(&self, key: &CompactCacheKey) -> bool {
         self.remove_of(&mut self.index(), key)
     }
@@ -287,11 +289,11 @@ impl Shelf {
         true
     }
 
-    /// Purges; says how many entries went. What is on its way from before is not kept.
+    /// Purges; returns the number of removed entries. Responses that are being stored now are not kept.
     pub(crate) fn purge(&self, scope: &Scope) -> usize {
         match scope {
-            Scope::Url(url) => self.marks.purge(url),
-            Scope::All | Scope::Prefix(_) => self.marks.purge_all(),
+            Scope::Url(url) => self.purges.purge(url),
+            Scope::All | Scope::Prefix(_) => self.purges.purge_all(),
         }
         let mut index = self.index();
         let keys: Vec<CompactCacheKey> = match scope {
@@ -314,10 +316,9 @@ impl Shelf {
     }
 }
 
-/// Counts what is there and nothing else: Pingora tells of an entry after it was kept, when a purge
-/// may have been faster.
+/// Only counts: Pingora reports an entry after it was stored, when a purge may have removed it already.
 #[async_trait]
-impl EvictionManager for Shelf {
+impl EvictionManager for CacheStore {
     fn total_size(&self) -> usize {
         self.lru.total_size()
     }

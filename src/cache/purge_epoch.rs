@@ -1,25 +1,27 @@
+//! Tells a response that was requested before a purge of its URL from one requested after. Stores nothing.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use tidegate_http::stable_hash::stable_hash;
 
 const STRIPES: usize = 1024;
 
-/// Tells a response that was asked for before its URL was purged from one asked for after.
+/// Counts purges by URL.
 ///
-/// A few URLs share a count: what one of them costs the others is that a response is not kept once.
-pub(super) struct Marks {
+/// A few URLs share a counter; a purge of one may then keep a response of another from being stored once.
+pub(super) struct PurgeCounters {
     all: AtomicU64,
     stripes: Box<[AtomicU64]>,
 }
 
-/// When something was asked for, in purges.
+/// When a response was requested, counted in purges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct PurgeEpoch {
     all: u64,
     one: u64,
 }
 
-impl Marks {
-    /// None has been purged.
+impl PurgeCounters {
+    /// Nothing has been purged.
     pub(super) fn new() -> Self {
         Self { all: AtomicU64::new(0), stripes: (0..STRIPES).map(|_| AtomicU64::new(0)).collect() }
     }
@@ -29,20 +31,20 @@ impl Marks {
         self.stripes.get(stripe)
     }
 
-    /// Now, for this URL.
-    pub(super) fn now(&self, url: &str) -> Mark {
+    /// The current epoch of a URL.
+    pub(super) fn current(&self, url: &str) -> PurgeEpoch {
         let one = self.stripe(url).map_or(0, |stripe| stripe.load(Ordering::Acquire));
-        Mark { all: self.all.load(Ordering::Acquire), one }
+        PurgeEpoch { all: self.all.load(Ordering::Acquire), one }
     }
 
-    /// This URL is purged.
+    /// Records the purge of a URL.
     pub(super) fn purge(&self, url: &str) {
         if let Some(stripe) = self.stripe(url) {
             stripe.fetch_add(1, Ordering::AcqRel);
         }
     }
 
-    /// Many are.
+    /// Records a purge of many URLs.
     pub(super) fn purge_all(&self) {
         self.all.fetch_add(1, Ordering::AcqRel);
     }
@@ -54,12 +56,12 @@ mod tests {
 
     #[test]
     fn purge_changes_the_epoch_of_its_key_only() {
-        let marks = Marks::new();
-        let (a, b) = (marks.now("http://a/"), marks.now("http://b/"));
-        marks.purge("http://a/");
-        assert_ne!(marks.now("http://a/"), a);
-        assert_eq!(marks.now("http://b/"), b);
-        marks.purge_all();
-        assert_ne!(marks.now("http://b/"), b);
+        let purges = PurgeCounters::new();
+        let (a, b) = (purges.current("http://a/"), purges.current("http://b/"));
+        purges.purge("http://a/");
+        assert_ne!(purges.current("http://a/"), a);
+        assert_eq!(purges.current("http://b/"), b);
+        purges.purge_all();
+        assert_ne!(purges.current("http://b/"), b);
     }
 }

@@ -1,9 +1,9 @@
-//! The shelf as Pingora wants to see it.
+//! The store as Pingora's storage trait demands it. Decides nothing about what may be stored.
 
 use super::entry::hash;
-use super::entry::{Reader, weight};
-use super::fill::{Fill, Filler, Follower};
-use super::{Shelf, Target};
+use super::entry::{EntryReader, weight};
+use super::fill::{Fill, FillReader, FillWriter};
+use super::{CacheStore, Target};
 use async_trait::async_trait;
 use http::header;
 use pingora::{Error, ErrorType, Result};
@@ -18,64 +18,63 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// Maximum time that others wait for the body of a response that they are not given as it comes.
+/// Maximum time that others wait for the body of a response that is not shared while it arrives.
 const UNSHARED_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What one request sees of the shelf.
+/// The view that one request has of the store.
 ///
-/// Pingora asks the storage, not the response, whether a body may be read while it is written. If it
-/// may, the client is given what the storage has, and nothing else: a body that turns out to be too
-/// large in the middle would break off. So only one whose head says its length is shared on its way,
-/// and as that differs by response, each request has a view of its own.
-pub(crate) struct View {
-    shelf: &'static Shelf,
+/// Pingora asks the storage, not the response, whether a body may be read while it is written. If so, the client gets
+/// only what the storage has: a body that turns out to be too large would break off. So only a body whose head has its
+/// length is shared while it is stored, and because that differs by response, each request has its own view.
+pub(crate) struct StoreView {
+    store: &'static CacheStore,
     is_shared: AtomicBool,
 }
 
-/// A view on loan, given back at the end of the request: Pingora wants storage that lives for ever.
-pub(crate) struct Lease(&'static View);
+/// Lends a view to a request and takes it back at its end: Pingora demands storage that lives forever.
+pub(crate) struct StoreViewGuard(&'static StoreView);
 
-impl Lease {
-    /// A view that is free, or one more.
-    pub(crate) fn of(shelf: &'static Shelf) -> Self {
-        let free = shelf.views.lock().unwrap_or_else(PoisonError::into_inner).pop();
+impl StoreViewGuard {
+    /// A free view, or a new one.
+    pub(crate) fn of(store: &'static CacheStore) -> Self {
+        let free = store.views.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let view = free.unwrap_or_else(|| {
-            Box::leak(Box::new(View { shelf, is_shared: AtomicBool::new(true) }))
+            Box::leak(Box::new(StoreView { store, is_shared: AtomicBool::new(true) }))
         });
-        // A client that leaves before there is an answer does not take it from those who wait.
+        // A client that leaves before the answer must not take it from those that wait.
         view.is_shared.store(true, Relaxed);
         Self(view)
     }
 
-    /// As Pingora takes it.
-    pub(crate) fn view(&self) -> &'static View {
+    /// The view, as Pingora takes it.
+    pub(crate) fn view(&self) -> &'static StoreView {
         self.0
     }
 
-    /// What is seen.
-    pub(crate) fn shelf(&self) -> &'static Shelf {
-        self.0.shelf
+    /// The store of the view.
+    pub(crate) fn store(&self) -> &'static CacheStore {
+        self.0.store
     }
 }
 
-impl Drop for Lease {
+impl Drop for StoreViewGuard {
     fn drop(&mut self) {
-        self.0.shelf.views.lock().unwrap_or_else(PoisonError::into_inner).push(self.0);
+        self.0.store.views.lock().unwrap_or_else(PoisonError::into_inner).push(self.0);
     }
 }
 
-/// The body's length, where the head says it.
+/// The length of the body, if the head has it.
 fn length(meta: &CacheMeta) -> Option<usize> {
     meta.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Lets the next request fetch what a key stands for when the body of this response is not complete in
-/// time: it comes no faster than its own client takes it.
-fn unlock_later(shelf: &'static Shelf, hash: u128) {
-    if let Some(lock) = shelf.stampede.lock_of(hash) {
+/// Lets the next request fetch the response for a key if the body of this one is not complete in time: it arrives no
+/// faster than its own client takes it.
+fn unlock_later(store: &'static CacheStore, hash: u128) {
+    if let Some(lock) = store.stampede.lock_of(hash) {
         tokio::spawn(async move {
             tokio::time::sleep(UNSHARED_BODY_TIMEOUT).await;
-            shelf.stampede.unlock_early(hash, &lock);
+            store.stampede.unlock_early(hash, &lock);
         });
     }
 }
@@ -85,18 +84,18 @@ fn number(key: &CacheKey) -> u128 {
 }
 
 #[async_trait]
-impl Storage for View {
+impl Storage for StoreView {
     async fn lookup(
         &'static self,
         key: &CacheKey,
         _: &SpanHandle,
     ) -> Result<Option<(CacheMeta, HitHandler)>> {
         let hash = number(key);
-        if let Some(fill) = self.shelf.coming(hash) {
-            return Ok(Some((fill.meta()?, Box::new(Follower::new(fill)))));
+        if let Some(fill) = self.store.coming(hash) {
+            return Ok(Some((fill.meta()?, Box::new(FillReader::new(fill)))));
         }
-        let Some(entry) = self.shelf.entry(hash) else { return Ok(None) };
-        Ok(Some((entry.meta()?, Box::new(Reader::new(entry)))))
+        let Some(entry) = self.store.entry(hash) else { return Ok(None) };
+        Ok(Some((entry.meta()?, Box::new(EntryReader::new(entry)))))
     }
 
     async fn lookup_streaming_write(
@@ -106,12 +105,12 @@ impl Storage for View {
         _: &SpanHandle,
     ) -> Result<Option<(CacheMeta, HitHandler)>> {
         let id = tag.and_then(|tag| U64WriteId::try_from(tag).ok()).map(u64::from);
-        let fill = id.and_then(|id| self.shelf.fill(number(key), id));
+        let fill = id.and_then(|id| self.store.fill(number(key), id));
         let Some(fill) = fill else {
             // Pingora takes `None` for an impossibility and panics.
             return Error::e_explain(ErrorType::InternalError, "the response is not on its way");
         };
-        Ok(Some((fill.meta()?, Box::new(Follower::new(fill)))))
+        Ok(Some((fill.meta()?, Box::new(FillReader::new(fill)))))
     }
 
     async fn get_miss_handler(
@@ -127,18 +126,18 @@ impl Storage for View {
         let written = meta.serialize()?;
         let expected = length(meta);
         let reserved = weight(&target.url, &written, expected.unwrap_or(0));
-        if !self.shelf.reserve(reserved) {
+        if !self.store.reserve(reserved) {
             self.is_shared.store(false, Relaxed);
-            return Ok(Box::new(Filler::new(self.shelf, compact, None, expected)));
+            return Ok(Box::new(FillWriter::new(self.store, compact, None, expected)));
         }
-        let fill = Arc::new(Fill::new(self.shelf, target, written, reserved));
+        let fill = Arc::new(Fill::new(self.store, target, written, reserved));
         self.is_shared.store(expected.is_some(), Relaxed);
         if expected.is_some() {
-            self.shelf.announce(&compact, &fill);
+            self.store.announce(&compact, &fill);
         } else {
-            unlock_later(self.shelf, hash(&compact));
+            unlock_later(self.store, hash(&compact));
         }
-        Ok(Box::new(Filler::new(self.shelf, compact, Some(fill), expected)))
+        Ok(Box::new(FillWriter::new(self.store, compact, Some(fill), expected)))
     }
 
     async fn purge(
@@ -147,7 +146,7 @@ impl Storage for View {
         _: PurgeType,
         _: &SpanHandle,
     ) -> Result<PurgeOutcome> {
-        Ok(match self.shelf.remove(target.key()) {
+        Ok(match self.store.remove(target.key()) {
             true => PurgeOutcome::Purged(None),
             false => PurgeOutcome::NotFound,
         })
@@ -159,7 +158,7 @@ impl Storage for View {
         meta: &CacheMeta,
         _: &SpanHandle,
     ) -> Result<bool> {
-        Ok(self.shelf.rewrite(hash(&key.to_compact()), meta.serialize()?))
+        Ok(self.store.rewrite(hash(&key.to_compact()), meta.serialize()?))
     }
 
     fn support_streaming_partial_write(&self) -> bool {
