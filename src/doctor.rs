@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tidegate_config::{
     self as config, AccessLogSetting, CorsPolicy, Problems, Sources, Span, WebSocketSetting,
 };
-use tidegate_doctor::{Configuration, Destination, Endpoint, Lines, Target, Trust};
+use tidegate_doctor::{Configuration, Destination, Endpoint, RouteLines, Target, Trust};
 use tidegate_http::path;
 use tidegate_http::secret::SecretNames;
 
@@ -34,11 +34,11 @@ impl ConfigMap {
         format!("{}:{}:{}", self.sources.file(span.file).0, span.line, span.column)
     }
 
-    fn lines(&self, written: &config::Route) -> Lines {
+    fn lines(&self, written: &config::Route) -> RouteLines {
         let route = self.line(written.name.span);
         let prefix = written.rewrite.prefix.as_ref().map(|prefix| prefix.span);
         let or_route = |span: Option<Span>| span.map_or(route.clone(), |span| self.line(span));
-        Lines {
+        RouteLines {
             websocket: or_route(written.websocket.as_ref().map(|setting| setting.span)),
             cors: or_route(cors(written.cors.as_ref().or(self.written.cors.as_ref()))),
             origins: or_route(
@@ -66,14 +66,14 @@ impl Configuration for ConfigMap {
         }
     }
 
-    fn listener(&self, port: u16) -> Option<(bool, String)> {
+    fn listener_line(&self, port: u16) -> Option<(bool, String)> {
         let all = &self.written.listeners;
         let with_port = all.iter().find(|listener| listener.address.0.port() == Some(port));
         let listener = with_port.or(all.first())?;
         Some((with_port.is_some(), self.line(listener.address.span)))
     }
 
-    fn find(&self, target: &Target, headers: &[(String, String)]) -> Option<Destination> {
+    fn route_of(&self, target: &Target, headers: &[(String, String)]) -> Option<Destination> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             if let (Ok(name), Ok(value)) =
@@ -119,7 +119,7 @@ impl Configuration for ConfigMap {
             upstream: pool.name().to_string(),
             path_and_query: route.target_of_normal(&path, query),
             endpoints: endpoints.collect(),
-            takes_websocket: route.websocket.is_some(),
+            allows_websocket: route.websocket.is_some(),
             trust: pool.settings().protocol.tls.as_deref().map(trust_of_upstream),
             server_name: pool
                 .settings()
@@ -134,7 +134,7 @@ impl Configuration for ConfigMap {
         })
     }
 
-    fn nearest(&self, target: &Target) -> Option<String> {
+    fn nearest_route(&self, target: &Target) -> Option<String> {
         let path_of = |route: &config::Route| {
             let path = route.matches.path.as_ref().or(route.matches.path_prefix.as_ref());
             path.map(|path| (path.as_str().to_owned(), path.span))
@@ -159,7 +159,7 @@ impl Configuration for ConfigMap {
         near.or(last).map(|span| self.line(span))
     }
 
-    fn default_cors(&self) -> Option<String> {
+    fn global_cors(&self) -> Option<String> {
         cors(self.written.cors.as_ref()).map(|span| self.line(span))
     }
 }

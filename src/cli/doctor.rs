@@ -66,7 +66,7 @@ impl Doctor {
         })?;
         let trust = match self.url.is_tls {
             true if self.insecure => Some(any_certificate.clone()),
-            true => Some(Trust::of_machine(self.ca.as_deref()).map_err(|reason| {
+            true => Some(Trust::system_roots(self.ca.as_deref()).map_err(|reason| {
                 eprintln!("error: --ca: {reason}");
                 ExitCode::from(USAGE)
             })?),
@@ -79,9 +79,9 @@ impl Doctor {
             upstream: self.upstream,
             origin: self.origin,
             protocols: self.protocols,
-            fields: self.fields,
+            headers: self.fields,
             idle: self.idle,
-            patience: self.timeout,
+            step_timeout: self.timeout,
             trust,
             any_certificate,
         };

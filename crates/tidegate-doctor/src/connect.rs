@@ -1,7 +1,7 @@
-//! From a name to a connection: DNS, TCP, TLS.
+//! From a name to a connection: DNS, TCP, TLS. It does not know what is sent over the connection.
 
 use super::fault::{Certificate, Fault};
-use super::wire::Duplex;
+use super::stream::Duplex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error as TlsError, RootCertStore};
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 
-/// The most addresses of a name that are tried.
+/// Maximum number of addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 8;
 
 /// The addresses of a host.
@@ -36,16 +36,16 @@ pub(crate) async fn resolve(
     }
 }
 
-/// A connection to the first address that accepts one. Of several failures a refusal is told:
-/// it comes from the host itself.
+/// A connection to the first address that accepts one. Of several failures a refusal is
+/// reported: it comes from the host itself.
 pub(crate) async fn tcp(
     addresses: &[SocketAddr],
     deadline: Instant,
 ) -> Result<(TcpStream, SocketAddr), Fault> {
     let mut worst = Fault::ConnectTimeout;
     for (tried, &address) in addresses.iter().enumerate() {
-        // Each address gets its share of what is left, so that one that swallows packets does
-        // not take all.
+        // Each address gets a share of the remaining time, so that one that drops packets does
+        // not use it up.
         let left = deadline.saturating_duration_since(Instant::now());
         let shares = u32::try_from(addresses.len() - tried).unwrap_or(1);
         let until = Instant::now() + left / shares.max(1);
@@ -70,7 +70,7 @@ pub(crate) async fn tcp(
     Err(worst)
 }
 
-/// Who is trusted over TLS.
+/// The TLS settings of a client: which certificates it trusts.
 #[derive(Clone)]
 pub struct Trust {
     config: Arc<ClientConfig>,
@@ -80,24 +80,24 @@ pub struct Trust {
 
 impl std::fmt::Debug for Trust {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A key has no business in a log.
+        // A key must not appear in a log.
         f.debug_struct("Trust").field("verifies", &self.verifies).finish_non_exhaustive()
     }
 }
 
 impl Trust {
-    /// As these settings of TLS say, which offer `http/1.1`; `verifies` is whether they check certificates at all.
+    /// From TLS settings that offer `http/1.1`; `verifies` says whether they verify certificates.
     pub fn new(config: Arc<ClientConfig>, verifies: bool) -> Self {
         Self { config, verifies }
     }
 
-    /// The roots of the machine, and those of a PEM file.
+    /// The system's root certificates, and those of a PEM file.
     ///
     /// # Errors
     /// When the file can't be read or has no certificate.
-    pub fn of_machine(file: Option<&Path>) -> Result<Self, String> {
+    pub fn system_roots(file: Option<&Path>) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
-        // A machine without roots trusts nobody, which a handshake then tells.
+        // A system without roots trusts no certificate; the handshake then reports that.
         roots.add_parsable_certificates(
             rustls_native_certs::load_native_certs().unwrap_or_default(),
         );
@@ -120,7 +120,7 @@ impl Trust {
         Self::of(roots)
     }
 
-    /// The same for HTTP/2.
+    /// The same settings with `h2` as the only protocol.
     pub(super) fn over_http2(&self) -> Self {
         let mut config = (*self.config).clone();
         config.alpn_protocols = vec![b"h2".to_vec()];
@@ -136,8 +136,8 @@ impl Trust {
         self.config.alpn_protocols.iter().any(|protocol| protocol == b"h2")
     }
 
-    /// Nobody: to see whether TLS is spoken at all.
-    pub fn nobody() -> Result<Self, String> {
+    /// No root certificates: used to find out whether a server speaks TLS.
+    pub fn no_roots() -> Result<Self, String> {
         Self::of(RootCertStore::empty())
     }
 
@@ -153,17 +153,17 @@ impl Trust {
     }
 }
 
-/// How TLS went.
+/// The result of a TLS handshake.
 pub(crate) enum Tls {
-    /// It is spoken, and the certificate is good.
+    /// The handshake succeeded.
     Open(Box<dyn Duplex>),
-    /// It is spoken, and something is wrong.
+    /// The server speaks TLS, and the handshake failed.
     Fault(Fault),
-    /// What answers, if anything does, is not TLS.
-    Foreign(Fault),
+    /// The server does not speak TLS, or does not answer.
+    NotTls(Fault),
 }
 
-/// Speaks TLS over a connection.
+/// Performs the TLS handshake over a connection.
 pub(crate) async fn tls(trust: &Trust, host: &str, stream: TcpStream, deadline: Instant) -> Tls {
     let Ok(name) = ServerName::try_from(host.to_owned()) else {
         let other = Certificate::OtherName;
@@ -171,18 +171,18 @@ pub(crate) async fn tls(trust: &Trust, host: &str, stream: TcpStream, deadline: 
     };
     let connecting = TlsConnector::from(Arc::clone(&trust.config)).connect(name, stream);
     match timeout_at(deadline.into(), connecting).await {
-        Err(_) => Tls::Foreign(Fault::Tls("no answer in time".to_owned())),
+        Err(_) => Tls::NotTls(Fault::Tls("no answer in time".to_owned())),
         Ok(Ok(stream))
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") && !trust.wants_http2() =>
         {
             Tls::Fault(Fault::Http2Only)
         }
         Ok(Ok(stream)) => Tls::Open(Box::new(stream)),
-        Ok(Err(error)) => judge(&error, trust.wants_http2()),
+        Ok(Err(error)) => classify_error(&error, trust.wants_http2()),
     }
 }
 
-fn judge(error: &io::Error, wants_http2: bool) -> Tls {
+fn classify_error(error: &io::Error, wants_http2: bool) -> Tls {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
     let said = inner.map_or_else(|| error.to_string(), TlsError::to_string);
     let said: String = said.chars().take(200).collect();
@@ -191,7 +191,7 @@ fn judge(error: &io::Error, wants_http2: bool) -> Tls {
         Some(TlsError::AlertReceived(AlertDescription::NoApplicationProtocol)) if !wants_http2 => {
             return Tls::Fault(Fault::Http2Only);
         }
-        Some(TlsError::InvalidMessage(_)) | None => return Tls::Foreign(Fault::Tls(said)),
+        Some(TlsError::InvalidMessage(_)) | None => return Tls::NotTls(Fault::Tls(said)),
         Some(_) => return Tls::Fault(Fault::Tls(said)),
     };
     let kind = match certificate {
@@ -202,7 +202,7 @@ fn judge(error: &io::Error, wants_http2: bool) -> Tls {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             Certificate::OtherName
         }
-        // A server's own certificate that was made as an authority's is self-signed as well.
+        // A server certificate that was issued as an authority is self-signed as well.
         CertificateError::UnknownIssuer => Certificate::UnknownIssuer,
         CertificateError::Other(_) if said.contains("CaUsedAsEndEntity") => {
             Certificate::UnknownIssuer

@@ -1,9 +1,10 @@
-//! From what was seen to what is wrong: pure, so that each rule can be read and tried.
+//! From the observations of all probes to one diagnosis: what is wrong, and who has to change something. It does no
+//! I/O and does not know how the observations were made, so that each rule can be read and tested.
 
 use super::code::Code;
 use super::configuration::{Configuration, Destination};
-use super::fault::{Answer, Fault, Step};
-use super::naming::{code_of, gateways_own, is_of_upstream, seen, upstreams};
+use super::fault::{Fault, Response, Step};
+use super::naming::{code_of, code_of_error, concerns_upstream, describe, upstream_code_of};
 use super::probe::Observed;
 use super::target::Target;
 use std::time::Duration;
@@ -11,18 +12,18 @@ use std::time::Duration;
 /// Who has to change something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
-    /// What the URL leads to; nobody knows what is behind it.
+    /// The server at the URL; what is behind it is unknown.
     Address,
     /// The gateway, or its configuration.
     Gateway,
-    /// Something between here and the upstream, the gateway included.
+    /// A hop between here and the upstream, possibly the gateway.
     Between,
-    /// The upstream: straight to it, it is the same.
+    /// The upstream: the fault is the same directly at it.
     Upstream,
 }
 
 impl Blame {
-    /// In words.
+    /// The stable name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Address => "address",
@@ -36,65 +37,65 @@ impl Blame {
 /// What is wrong.
 #[derive(Debug, Clone)]
 pub struct Diagnosis {
-    /// By its name.
+    /// The stable code.
     pub code: Code,
     /// Who has to change something.
     pub blame: Blame,
-    /// What was seen.
+    /// The observation.
     pub seen: String,
     /// The line of the configuration to look at, as `file:line:column`.
     pub line: Option<String>,
 }
 
-/// One endpoint, and what a walk straight to it saw.
-pub(crate) struct Straight {
+/// An endpoint, and what a probe directly at it observed.
+pub(crate) struct DirectProbe {
     /// `host:port`.
     pub name: String,
-    /// Its line, when a configuration names it.
+    /// Its line, if a configuration has it.
     pub line: Option<String>,
-    /// What was seen.
+    /// The observations.
     pub observed: Observed,
 }
 
-/// All that was seen.
+/// All observations.
 pub(crate) struct Evidence<'e> {
     /// The URL.
     pub target: &'e Target,
-    /// Through the gateway.
-    pub front: &'e Observed,
-    /// Straight to its endpoints.
-    pub straights: &'e [Straight],
-    /// How the upstream answers when it is not asked to upgrade, where that matters.
+    /// The probe through the gateway.
+    pub via_gateway: &'e Observed,
+    /// The probes directly at the endpoints.
+    pub direct_probes: &'e [DirectProbe],
+    /// The upstream's status for a request without an upgrade, if it was needed.
     pub plain_status: Option<u16>,
-    /// Whether it works without an `Origin`, where that matters.
+    /// Whether the handshake works without an `Origin`, if that was tested.
     pub works_without_origin: bool,
-    /// What is wrong with the answers to a page of another origin.
+    /// The fault in the responses to a page of another origin.
     pub cors: Option<(Code, String)>,
     /// The configuration.
     pub configuration: Option<&'e dyn Configuration>,
-    /// Where it leads the URL.
+    /// The route and upstream of the URL.
     pub destination: Option<&'e Destination>,
-    /// How long each step may take.
-    pub patience: Duration,
+    /// Timeout of each step.
+    pub step_timeout: Duration,
 }
 
 impl Evidence<'_> {
     /// What is wrong, if anything is.
     pub(crate) fn diagnose(&self) -> Option<Diagnosis> {
-        let Some((step, _, fault)) = &self.front.fault else { return self.smaller_faults() };
+        let Some((step, _, fault)) = &self.via_gateway.fault else { return self.minor_findings() };
         if matches!(step, Step::Dns | Step::Tcp | Step::Tls) {
-            return Some(self.at_the_door(fault));
+            return Some(self.connection_failed(fault));
         }
-        if let Fault::Answered(Answer { gateway: Some((error, message)), .. }) = fault
-            && let Some(code) = gateways_own(error)
+        if let Fault::UnexpectedResponse(Response { gateway: Some((error, message)), .. }) = fault
+            && let Some(code) = code_of_error(error)
         {
-            return Some(self.gateway_said(code, error, message));
+            return Some(self.reported_by_gateway(code, error, message));
         }
-        Some(self.compared(fault))
+        Some(self.compared_with_direct(fault))
     }
 
-    /// It works, but.
-    fn smaller_faults(&self) -> Option<Diagnosis> {
+    /// Faults that do not stop the request: CORS, and one endpoint out of several.
+    fn minor_findings(&self) -> Option<Diagnosis> {
         if let Some((code, seen)) = &self.cors {
             return Some(Diagnosis {
                 code: *code,
@@ -103,29 +104,29 @@ impl Evidence<'_> {
                 line: self.cors_line(),
             });
         }
-        // One endpoint that can't be reached from here may well be from where the gateway is;
-        // one out of several is another matter.
-        let sick = self.straights.iter().find(|one| one.observed.fault.is_some())?;
-        let well = self.straights.iter().any(|one| one.observed.fault.is_none());
-        let (_, _, fault) = sick.observed.fault.as_ref()?;
-        well.then(|| Diagnosis {
+        // A single endpoint that is unreachable from here may be reachable from the gateway;
+        // one failing endpoint out of several is a fault.
+        let failing = self.direct_probes.iter().find(|one| one.observed.fault.is_some())?;
+        let working = self.direct_probes.iter().any(|one| one.observed.fault.is_none());
+        let (_, _, fault) = failing.observed.fault.as_ref()?;
+        working.then(|| Diagnosis {
             code: Code::EndpointFails,
             blame: Blame::Upstream,
-            seen: format!("{}: {}, {}", sick.name, code_of(fault).name(), seen(fault)),
-            line: sick.line.clone(),
+            seen: format!("{}: {}, {}", failing.name, code_of(fault).name(), describe(fault)),
+            line: failing.line.clone(),
         })
     }
 
-    /// The address itself does not let anybody in.
-    fn at_the_door(&self, fault: &Fault) -> Diagnosis {
+    /// The connection to the address fails: DNS, TCP or TLS.
+    fn connection_failed(&self, fault: &Fault) -> Diagnosis {
         let mut diagnosis = Diagnosis {
             code: code_of(fault),
             blame: Blame::Address,
-            seen: format!("{}:{}: {}", self.target.host, self.target.port, seen(fault)),
+            seen: format!("{}:{}: {}", self.target.host, self.target.port, describe(fault)),
             line: None,
         };
-        if let (Fault::Refused, Some(map)) = (fault, self.configuration)
-            && let Some((has_port, line)) = map.listener(self.target.port)
+        if let (Fault::Refused, Some(configuration)) = (fault, self.configuration)
+            && let Some((has_port, line)) = configuration.listener_line(self.target.port)
         {
             diagnosis.blame = Blame::Gateway;
             diagnosis.line = Some(line);
@@ -136,32 +137,32 @@ impl Evidence<'_> {
         diagnosis
     }
 
-    /// The gateway says itself what is wrong; of an upstream the look straight at it knows more.
-    fn gateway_said(&self, code: Code, error: &str, message: &str) -> Diagnosis {
+    /// The gateway itself reports an error. For an error of its upstream, the direct probe gives the details.
+    fn reported_by_gateway(&self, code: Code, error: &str, message: &str) -> Diagnosis {
         let said = format!("the gateway says `{error}`: {message}");
-        if is_of_upstream(code) {
-            if let Some((sick, fault)) = self.sick() {
+        if concerns_upstream(code) {
+            if let Some((failing, fault)) = self.failing_endpoint() {
                 return Diagnosis {
-                    code: upstreams(fault),
+                    code: upstream_code_of(fault),
                     blame: Blame::Upstream,
-                    seen: format!("{said}; straight to {}: {}", sick.name, seen(fault)),
-                    line: sick.line.clone(),
+                    seen: format!("{said}; directly at {}: {}", failing.name, describe(fault)),
+                    line: failing.line.clone(),
                 };
             }
             let slow = self.destination.and_then(|destination| destination.lines.read.clone());
             let slow = slow.filter(|_| code == Code::UpstreamTimeout);
-            let beside = self.slower_than_route().filter(|_| code == Code::UpstreamTimeout);
+            let note = self.slow_service_note().filter(|_| code == Code::UpstreamTimeout);
             return Diagnosis {
                 code,
                 blame: Blame::Upstream,
-                seen: said + &beside.unwrap_or_default(),
+                seen: said + &note.unwrap_or_default(),
                 line: slow.or(self.endpoint_line()),
             };
         }
         let lines = self.destination.map(|destination| &destination.lines);
         let line = match code {
             Code::NoRoute | Code::MethodNotAllowed => {
-                self.configuration.and_then(|it| it.nearest(self.target))
+                self.configuration.and_then(|it| it.nearest_route(self.target))
             }
             Code::WebSocketOff => lines.map(|lines| lines.websocket.clone()),
             Code::OriginRefused => {
@@ -170,64 +171,64 @@ impl Evidence<'_> {
             _ => None,
         };
         let blame = if code == Code::UpgradeLost { Blame::Between } else { Blame::Gateway };
-        let is_otherwise = self.destination.is_some_and(|destination| match code {
+        let is_other_configuration = self.destination.is_some_and(|destination| match code {
             Code::NoRoute => true,
-            Code::WebSocketOff => destination.takes_websocket,
+            Code::WebSocketOff => destination.allows_websocket,
             _ => false,
         });
-        let seen = match is_otherwise {
-            true => format!("{said}; by this file it would not: another one is running"),
+        let seen = match is_other_configuration {
+            true => format!("{said}; by this file it would not: the gateway runs with another one"),
             false => said,
         };
         Diagnosis { code, blame, seen, line }
     }
 
-    /// How long the service takes straight, where that is longer than the route waits.
-    fn slower_than_route(&self) -> Option<String> {
+    /// The response time of the service, if it is longer than the route's timeout.
+    fn slow_service_note(&self) -> Option<String> {
         let limit = self.destination?.read_timeout;
-        let took = |straight: &Straight| {
-            let answer = straight.observed.done.iter().find(|(step, ..)| *step == Step::Http);
-            answer.map(|(_, took, _)| *took)
+        let took = |direct: &DirectProbe| {
+            let response = direct.observed.completed.iter().find(|(step, ..)| *step == Step::Http);
+            response.map(|(_, took, _)| *took)
         };
-        let mut slow = self.straights.iter().filter_map(|it| Some((it, took(it)?)));
+        let mut slow = self.direct_probes.iter().filter_map(|it| Some((it, took(it)?)));
         let (slow, took) = slow.find(|(_, took)| *took > limit)?;
         Some(format!(
-            "; straight to {} it answers after {:.1} s, and the route waits {} (`timeouts.read`)",
+            "; directly at {} it answers after {:.1} s, and the route waits {} (`timeouts.read`)",
             slow.name,
             took.as_secs_f64(),
             humantime::format_duration(limit)
         ))
     }
 
-    /// That the doctor has waited for less than the gateway would, where it has.
-    fn less_patient_than_route(&self, fault: &Fault) -> Option<String> {
+    /// A note if the doctor's own timeout is shorter than the route's.
+    fn short_timeout_note(&self, fault: &Fault) -> Option<String> {
         let limit = self.destination?.read_timeout;
-        let is_late = matches!(fault, Fault::NoAnswer | Fault::NoBody) && self.patience < limit;
+        let is_late = matches!(fault, Fault::NoAnswer | Fault::NoBody) && self.step_timeout < limit;
         is_late.then(|| {
             format!(
                 " within {} (--timeout); the route waits {} (`timeouts.read`)",
-                humantime::format_duration(self.patience),
+                humantime::format_duration(self.step_timeout),
                 humantime::format_duration(limit)
             )
         })
     }
 
-    /// The fault through the gateway beside what is seen straight.
-    fn compared(&self, fault: &Fault) -> Diagnosis {
+    /// The fault through the gateway, compared with the direct probes.
+    fn compared_with_direct(&self, fault: &Fault) -> Diagnosis {
         let code = code_of(fault);
-        let seen_here = seen(fault) + &self.less_patient_than_route(fault).unwrap_or_default();
+        let seen_here = describe(fault) + &self.short_timeout_note(fault).unwrap_or_default();
         let own = |code, blame, line| Diagnosis { code, blame, seen: seen_here.clone(), line };
         let origin =
             matches!(code, Code::Forbidden | Code::Unauthorized) && self.works_without_origin;
-        if let Some((sick, straight)) = self.sick() {
-            let straight_code = code_of(straight);
-            if straight_code == code {
+        if let Some((failing, direct)) = self.failing_endpoint() {
+            let direct_code = code_of(direct);
+            if direct_code == code {
                 let code = if origin { Code::OriginRefused } else { code };
                 let prefix = self.destination.map(|destination| destination.lines.prefix.clone());
                 let line = prefix.filter(|_| matches!(code, Code::NotFound | Code::NotAWebSocket));
-                return own(code, Blame::Upstream, line.or(sick.line.clone()));
+                return own(code, Blame::Upstream, line.or(failing.line.clone()));
             }
-            // A proxy's word for what is seen straight.
+            // A proxy's status for the fault that the direct probe observes.
             let is_proxys_word = matches!(
                 code,
                 Code::BadGateway
@@ -238,28 +239,34 @@ impl Evidence<'_> {
             );
             if is_proxys_word {
                 return Diagnosis {
-                    code: upstreams(straight),
+                    code: upstream_code_of(direct),
                     blame: Blame::Upstream,
-                    seen: format!("{}; straight to {}: {}", seen(fault), sick.name, seen(straight)),
-                    line: sick.line.clone(),
+                    seen: format!(
+                        "{}; directly at {}: {}",
+                        describe(fault),
+                        failing.name,
+                        describe(direct)
+                    ),
+                    line: failing.line.clone(),
                 };
             }
         }
         if origin {
             return own(Code::OriginRefused, Blame::Address, None);
         }
-        let Some(well) = self.straights.iter().find(|one| one.observed.fault.is_none()) else {
+        let Some(working) = self.direct_probes.iter().find(|one| one.observed.fault.is_none())
+        else {
             return own(code, Blame::Address, None);
         };
         match (code, fault) {
             (Code::NoPong | Code::BodyWithheld, _) => {
                 own(Code::ProxyBuffering, Blame::Between, None)
             }
-            (Code::NoAnswer, _) if well.observed.streams() => {
+            (Code::NoAnswer, _) if working.observed.streams() => {
                 own(Code::ProxyBuffering, Blame::Between, None)
             }
-            (_, Fault::Answered(answer))
-                if self.target.is_websocket && self.plain_status == Some(answer.head.status) =>
+            (_, Fault::UnexpectedResponse(response))
+                if self.target.is_websocket && self.plain_status == Some(response.head.status) =>
             {
                 own(Code::UpgradeLost, Blame::Between, None)
             }
@@ -271,26 +278,26 @@ impl Evidence<'_> {
         }
     }
 
-    /// The first endpoint that fails, when none works.
-    fn sick(&self) -> Option<(&Straight, &Fault)> {
-        let works = self.straights.iter().any(|one| one.observed.fault.is_none());
-        let sick = self
-            .straights
+    /// The first endpoint that fails, if none works.
+    fn failing_endpoint(&self) -> Option<(&DirectProbe, &Fault)> {
+        let works = self.direct_probes.iter().any(|one| one.observed.fault.is_none());
+        let failing = self
+            .direct_probes
             .iter()
             .find_map(|one| one.observed.fault.as_ref().map(|(_, _, fault)| (one, fault)));
-        sick.filter(|_| !works)
+        failing.filter(|_| !works)
     }
 
     fn endpoint_line(&self) -> Option<String> {
-        self.straights.first().and_then(|straight| straight.line.clone())
+        self.direct_probes.first().and_then(|direct| direct.line.clone())
     }
 
     fn cors_line(&self) -> Option<String> {
         let lines = self.destination.map(|destination| destination.lines.cors.clone());
-        lines.or_else(|| self.configuration.and_then(|it| it.default_cors()))
+        lines.or_else(|| self.configuration.and_then(|it| it.global_cors()))
     }
 
-    /// The line of an idle timeout that is the reason for an end after so long.
+    /// The line of the idle timeout, if it explains an end after this time.
     fn idle_line(&self, after: Duration) -> Option<String> {
         let (timeout, line) = self.destination?.idle_timeout.as_ref()?;
         (*timeout <= after + Duration::from_millis(500)).then(|| line.clone())

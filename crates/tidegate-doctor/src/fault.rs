@@ -1,33 +1,35 @@
+//! The steps of a probe, and the faults that can be observed at one. It does not know who causes a fault.
+
 use super::head::Head;
 use std::time::Duration;
 
-/// Where on the way something was tried.
+/// A step of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The host's addresses.
+    /// The lookup of the host's addresses.
     Dns,
     /// A connection to one of them.
     Tcp,
-    /// TLS over it.
+    /// The TLS handshake.
     Tls,
-    /// An answer that is HTTP/1.1.
+    /// A response that is HTTP/1.1.
     Http,
     /// The 101 of a WebSocket.
     Handshake,
-    /// The answer to a plain request: no error, and a body if there is one.
-    Answer,
-    /// The same, straight to the upstream.
-    Straight,
-    /// A page's origin.
+    /// The response to a plain request: no error, and its body if it has one.
+    Response,
+    /// The same steps directly at the upstream.
+    Direct,
+    /// The check of a page's origin.
     Origin,
     /// A ping and its pong.
     Ping,
-    /// A while without traffic.
+    /// A time without traffic.
     Idle,
 }
 
 impl Step {
-    /// Its name in the report.
+    /// The step's name in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Dns => "dns",
@@ -35,8 +37,8 @@ impl Step {
             Self::Tls => "tls",
             Self::Http => "http",
             Self::Handshake => "handshake",
-            Self::Answer => "answer",
-            Self::Straight => "upstream",
+            Self::Response => "answer",
+            Self::Direct => "upstream",
             Self::Origin => "origin",
             Self::Ping => "ping",
             Self::Idle => "idle",
@@ -44,83 +46,83 @@ impl Step {
     }
 }
 
-/// What was seen to go wrong, before anybody asks whose fault it is.
+/// An observed fault, before the diagnosis attributes it.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
-    /// The name has no address; what the resolver said.
+    /// The name has no address; with the resolver's message.
     NameUnknown(String),
     /// Every address refused the connection.
     Refused,
-    /// There is no way to the address; what the system said.
+    /// The address is unreachable; with the system's message.
     Unreachable(String),
-    /// Neither accepted nor refused.
+    /// The connection was neither accepted nor refused.
     ConnectTimeout,
-    /// TLS to a plain server.
+    /// TLS was spoken to a plain server.
     PlainBehindTls,
-    /// Plain HTTP to a TLS server.
+    /// Plain HTTP was spoken to a TLS server.
     TlsBehindPlain,
-    /// The certificate is not good; which way, and rustls' words.
+    /// The certificate is invalid; with the kind and rustls' message.
     Certificate(Certificate, String),
-    /// TLS failed in another way.
+    /// The TLS handshake failed in another way.
     Tls(String),
-    /// HTTP/2 and no HTTP/1.1.
+    /// The server speaks only HTTP/2.
     Http2Only,
-    /// No HTTP; how it begins.
+    /// The response is not HTTP; with its first bytes.
     NotHttp(String),
-    /// Closed, or broken, before an answer.
+    /// The connection was closed or reset before a response.
     ClosedBeforeAnswer,
-    /// No answer in time.
+    /// No response within the timeout.
     NoAnswer,
-    /// An endless head.
+    /// The head exceeds its bound.
     HeadTooLarge,
-    /// An answer that is not the one that was wanted.
-    Answered(Answer),
-    /// A 101 with this `Sec-WebSocket-Accept`, which is wrong.
+    /// Another response than the expected one.
+    UnexpectedResponse(Response),
+    /// A 101 with a wrong `Sec-WebSocket-Accept`.
     WrongAccept(Option<String>),
-    /// A 101 without this field.
+    /// A 101 without this header.
     BadSwitch(&'static str),
-    /// The subprotocol that was chosen, which was not offered.
+    /// A 101 that chose a subprotocol that was not offered, or none.
     Subprotocol(Option<String>),
-    /// An extension that was not asked for.
+    /// A 101 with an extension that was not offered.
     Extension(String),
-    /// Cut before the first pong.
+    /// The connection was cut before the first pong.
     ClosedAtOnce,
     /// A close frame before the first pong.
     ClosedBy(Option<u16>, String),
-    /// No frames.
+    /// What follows the 101 are no frames.
     BadFrames(&'static str),
-    /// No pong in time.
+    /// No pong within the timeout.
     NoPong,
-    /// An answer whose body did not come.
+    /// A response whose body did not arrive.
     NoBody,
-    /// Ended after so long, with this code.
+    /// The idle connection ended after this time, with this code.
     IdleCut(Duration, Option<u16>),
-    /// No pong after the idle while.
+    /// No pong after the idle time.
     IdleDead,
 }
 
 /// What is wrong with a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Certificate {
-    /// Its time is over.
+    /// It has expired.
     Expired,
-    /// Its time is to come.
+    /// It is not valid yet.
     NotYetValid,
-    /// It is another host's.
+    /// It is for another host.
     OtherName,
     /// Its issuer is not trusted.
     UnknownIssuer,
-    /// Something else.
+    /// It is invalid in another way.
     Bad,
 }
 
-/// An answer: its head, and what an error's body says.
+/// A response: its head, and the error in its body.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     /// The head.
     pub head: Head,
-    /// `error` and `message`, when it is the gateway's own.
+    /// `error` and `message`, if the gateway itself answered.
     pub gateway: Option<(String, String)>,
-    /// How its body begins, for people.
+    /// The start of its body, printable.
     pub excerpt: String,
 }

@@ -1,81 +1,81 @@
-//! As much of a WebSocket client (RFC 6455, section 5) as pings need: what the server sends is
-//! looked at and dropped, so that nothing grows with it.
+//! The part of a WebSocket client (RFC 6455, section 5) that pings need. It drops the payload of messages, and does not
+//! know why a frame is sent.
 
-use super::wire::{End, Wire};
+use super::stream::{BufferedStream, StreamEnd};
 use std::time::Instant;
 
-/// The most bytes of a control frame (RFC 6455, section 5.5).
+/// Maximum payload of a control frame (RFC 6455, section 5.5).
 const MAX_CONTROL: usize = 125;
 
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 
-/// What came.
+/// What was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A frame of a message; its payload was dropped.
     Data,
-    /// A ping, with what is to be sent back.
+    /// A ping, with the payload to return.
     Ping(Vec<u8>),
-    /// A pong, with what it brings back.
+    /// A pong, with the payload that it returns.
     Pong(Vec<u8>),
     /// A close frame: its code and reason.
     Close(Option<u16>, Vec<u8>),
-    /// No frame that a server may send.
-    Bad(&'static str),
+    /// Bytes that are no valid frame of a server.
+    Invalid(&'static str),
     /// The connection ended.
     Ended,
-    /// Nothing in time.
-    Nothing,
+    /// No frame arrived before the deadline.
+    TimedOut,
 }
 
 /// The next frame.
-pub(crate) async fn next(wire: &mut Wire, deadline: Instant) -> Event {
-    match read(wire, deadline).await {
+pub(crate) async fn next(stream: &mut BufferedStream, deadline: Instant) -> Event {
+    match read(stream, deadline).await {
         Ok(event) => event,
-        Err(End::Closed | End::Reset) => Event::Ended,
-        Err(End::Late) => Event::Nothing,
-        Err(End::Full) => Event::Bad("a frame is larger than can be"),
+        Err(StreamEnd::Closed | StreamEnd::Reset) => Event::Ended,
+        Err(StreamEnd::TimedOut) => Event::TimedOut,
+        Err(StreamEnd::Full) => Event::Invalid("a frame is too large"),
     }
 }
 
-async fn read(wire: &mut Wire, deadline: Instant) -> Result<Event, End> {
-    wire.settle(deadline).await?;
-    // Looked at before it is taken: a deadline in the middle of a header loses nothing.
-    let &[first, second] = wire.peek::<2>(deadline).await?;
+async fn read(stream: &mut BufferedStream, deadline: Instant) -> Result<Event, StreamEnd> {
+    stream.finish_skip(deadline).await?;
+    // Peek first: a deadline in the middle of a header then loses nothing.
+    let &[first, second] = stream.peek::<2>(deadline).await?;
     let opcode = first & 0x0f;
     if first & 0x70 != 0 {
-        return Ok(Event::Bad("a reserved bit is set, though no extension was agreed on"));
+        return Ok(Event::Invalid("a reserved bit is set, though no extension was agreed on"));
     }
     if second & 0x80 != 0 {
-        return Ok(Event::Bad("a frame of the server is masked"));
+        return Ok(Event::Invalid("a frame of the server is masked"));
     }
     if !matches!(opcode, 0..=2 | CLOSE | PING | PONG) {
-        return Ok(Event::Bad("a frame has an opcode that nobody knows"));
+        return Ok(Event::Invalid("a frame has an unknown opcode"));
     }
     let (length, header) = match second & 0x7f {
         126 => {
-            let &[_, _, high, low] = wire.peek::<4>(deadline).await?;
+            let &[_, _, high, low] = stream.peek::<4>(deadline).await?;
             (u64::from(u16::from_be_bytes([high, low])), 4)
         }
         127 => {
-            let &[_, _, ref length @ ..] = wire.peek::<10>(deadline).await?;
+            let &[_, _, ref length @ ..] = stream.peek::<10>(deadline).await?;
             (u64::from_be_bytes(*length), 10)
         }
         short => (u64::from(short), 2),
     };
     if opcode < CLOSE {
-        wire.take(header);
-        wire.skip(length, deadline).await?;
+        stream.consume(header);
+        stream.skip(length, deadline).await?;
         return Ok(Event::Data);
     }
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if length > MAX_CONTROL || first & 0x80 == 0 {
-        return Ok(Event::Bad("a control frame is too long or in pieces"));
+        return Ok(Event::Invalid("a control frame is too long or fragmented"));
     }
-    wire.fill(header + length, deadline).await?;
-    let frame = wire.take(header + length);
+    stream.fill(header + length, deadline).await?;
+    let frame = stream.consume(header + length);
     let payload = frame.get(header..).unwrap_or_default().to_vec();
     Ok(match opcode {
         PING => Event::Ping(payload),
@@ -97,18 +97,18 @@ pub(crate) fn pong(payload: &[u8]) -> Vec<u8> {
     control(PONG, payload)
 }
 
-/// A close frame that says that all is well (1000).
+/// A close frame with code 1000.
 pub(crate) fn close() -> Vec<u8> {
     control(CLOSE, &1000_u16.to_be_bytes())
 }
 
-/// A control frame of a client, masked as RFC 6455, section 5.3, asks.
+/// A client's control frame, masked (RFC 6455, section 5.3).
 fn control(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let payload = payload.get(..MAX_CONTROL).unwrap_or(payload);
-    // Unforeseeable to scripts in a page; none runs here, a random one it is all the same.
+    // The mask protects against scripts in a page. None runs here, but it must be random all the same.
     let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
     let mask = [a, b, c, d];
-    // At most 125, as cut above.
+    // At most 125, as truncated above.
     let length = u8::try_from(payload.len()).unwrap_or(0);
     let mut frame = vec![0x80 | opcode, 0x80 | length];
     frame.extend(mask);

@@ -1,23 +1,24 @@
-//! HTTP/1.1 by hand: what comes is seen as it came, and told apart from what is no HTTP.
+//! HTTP/1.1 by hand, so that the doctor sees the bytes as received and can name what is not HTTP. It does not know who
+//! causes a fault.
 
-use super::fault::{Answer, Fault};
+use super::fault::{Fault, Response};
 use super::head::Head;
-use super::target::{quoted, shown};
-use super::wire::{End, MAX_KEPT, Wire};
+use super::stream::{BufferedStream, MAX_BUFFERED, StreamEnd};
+use super::target::{printable, redacted};
 use serde_json::Value;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-/// The most header fields of an answer.
-const MAX_FIELDS: usize = 256;
-/// The most interim answers (`100`, `103`) before the real one.
+/// Maximum number of headers of a response.
+const MAX_HEADERS: usize = 256;
+/// Maximum number of interim responses (`100`, `103`).
 const MAX_INTERIM: usize = 8;
-/// The most of an error's body that is read.
+/// Maximum number of bytes read of an error's body.
 const MAX_BODY: usize = 16 * 1024;
-/// How long an error's body is waited for: its status tells enough.
-const BODY_PATIENCE: Duration = Duration::from_secs(1);
+/// Timeout for an error's body; the status is the main information.
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A request, in the making.
+/// Builds a request.
 pub(crate) struct Request(String);
 
 impl Request {
@@ -29,7 +30,7 @@ impl Request {
         ))
     }
 
-    /// A further field.
+    /// Adds a header.
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         // Writing into a string can't fail.
@@ -44,19 +45,19 @@ impl Request {
     }
 }
 
-/// Sends a request and reads the head of the answer.
+/// Sends a request and reads the head of the response.
 pub(crate) async fn exchange(
-    wire: &mut Wire,
+    stream: &mut BufferedStream,
     request: &[u8],
     deadline: Instant,
 ) -> Result<Head, Fault> {
-    // A server that refuses may have answered and closed before it read all.
-    let sent = wire.send(request, deadline).await;
+    // A server that refuses may answer and close before it has read all.
+    let sent = stream.send(request, deadline).await;
     let mut interim = 0;
     loop {
-        match parse(wire.kept()) {
+        match parse(stream.buffered()) {
             Parsed::Head(head, size) => {
-                wire.take(size);
+                stream.consume(size);
                 interim += 1;
                 if head.status >= 200 || head.status == 101 {
                     return Ok(head);
@@ -66,12 +67,12 @@ pub(crate) async fn exchange(
                 }
             }
             Parsed::TooLarge => return Err(Fault::HeadTooLarge),
-            Parsed::NotHttp => return Err(foreign(wire, deadline).await),
-            Parsed::Partial => match wire.more(deadline).await {
+            Parsed::NotHttp => return Err(classify_non_http(stream, deadline).await),
+            Parsed::Partial => match stream.read_more(deadline).await {
                 Ok(()) => {}
-                Err(End::Full) => return Err(Fault::HeadTooLarge),
-                Err(End::Late) => return Err(Fault::NoAnswer),
-                Err(_) if sent == Err(End::Late) => return Err(Fault::NoAnswer),
+                Err(StreamEnd::Full) => return Err(Fault::HeadTooLarge),
+                Err(StreamEnd::TimedOut) => return Err(Fault::NoAnswer),
+                Err(_) if sent == Err(StreamEnd::TimedOut) => return Err(Fault::NoAnswer),
                 Err(_) => return Err(Fault::ClosedBeforeAnswer),
             },
         }
@@ -86,36 +87,38 @@ enum Parsed {
 }
 
 fn parse(bytes: &[u8]) -> Parsed {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut response = httparse::Response::new(&mut fields);
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
     match response.parse(bytes) {
         Ok(httparse::Status::Complete(size)) => {
-            let fields = response.headers.iter();
+            let headers = response.headers.iter();
             let head = Head {
                 status: response.code.unwrap_or_default(),
-                fields: fields.map(|field| (field.name.to_owned(), field.value.to_vec())).collect(),
+                headers: headers
+                    .map(|header| (header.name.to_owned(), header.value.to_vec()))
+                    .collect(),
             };
             Parsed::Head(head, size)
         }
-        Ok(httparse::Status::Partial) if bytes.len() >= MAX_KEPT => Parsed::TooLarge,
+        Ok(httparse::Status::Partial) if bytes.len() >= MAX_BUFFERED => Parsed::TooLarge,
         Ok(httparse::Status::Partial) => Parsed::Partial,
         Err(httparse::Error::TooManyHeaders) => Parsed::TooLarge,
         Err(_) => Parsed::NotHttp,
     }
 }
 
-/// What it is that is no HTTP.
-async fn foreign(wire: &mut Wire, deadline: Instant) -> Fault {
-    // Enough to know a TLS alert or an HTTP/2 frame by; less than that is judged as it is.
-    let soon = deadline.min(Instant::now() + BODY_PATIENCE);
-    let _ = wire.fill(9, soon).await;
-    let bytes = wire.kept();
+/// Names what is not HTTP.
+async fn classify_non_http(stream: &mut BufferedStream, deadline: Instant) -> Fault {
+    // Enough to recognise a TLS alert or an HTTP/2 frame.
+    let soon = deadline.min(Instant::now() + ERROR_BODY_TIMEOUT);
+    let _ = stream.fill(9, soon).await;
+    let bytes = stream.buffered();
     if is_tls(bytes) {
         Fault::TlsBehindPlain
     } else if is_http2(bytes) {
         Fault::Http2Only
     } else {
-        Fault::NotHttp(quoted(bytes))
+        Fault::NotHttp(printable(bytes))
     }
 }
 
@@ -124,7 +127,7 @@ pub(crate) fn is_tls(bytes: &[u8]) -> bool {
     matches!(bytes, [0x15 | 0x16, 0x03, 0..=4, ..])
 }
 
-/// An HTTP/2 frame (RFC 9113, section 4.1) of the connection as a whole: SETTINGS or GOAWAY.
+/// A connection-level HTTP/2 frame (RFC 9113, section 4.1): SETTINGS or GOAWAY.
 pub(crate) fn is_http2(bytes: &[u8]) -> bool {
     matches!(bytes, [0, _, _, 0x04 | 0x07, _, 0, 0, 0, 0, ..])
 }
@@ -132,41 +135,41 @@ pub(crate) fn is_http2(bytes: &[u8]) -> bool {
 /// The preface of an HTTP/2 client with empty SETTINGS (RFC 9113, section 3.4).
 pub(crate) const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// An answer with what its body says, as far as that comes soon.
-pub(crate) async fn answer(
-    wire: &mut Wire,
+/// A response with the error in its body, as far as it arrives in time.
+pub(crate) async fn read_response(
+    stream: &mut BufferedStream,
     head: Head,
     deadline: Instant,
     trusts_json: bool,
-) -> Answer {
-    let soon = deadline.min(Instant::now() + BODY_PATIENCE);
+) -> Response {
+    let soon = deadline.min(Instant::now() + ERROR_BODY_TIMEOUT);
     let length = head.get("content-length").and_then(|length| length.parse::<usize>().ok());
     if head.has_token("transfer-encoding", "chunked") && !head.is_bodiless() {
-        return judge(head, &chunked(wire, soon).await, trusts_json);
+        return classify(head, &read_chunked_body(stream, soon).await, trusts_json);
     }
-    // Of a body without a length, what comes with the head or right behind it will do.
+    // Of a body without a length, the bytes with or right after the head suffice.
     let wanted = if head.is_bodiless() { 0 } else { length.unwrap_or(1).min(MAX_BODY) };
-    let _ = wire.fill(wanted, soon).await;
-    judge(head, &wire.take(MAX_BODY), trusts_json)
+    let _ = stream.fill(wanted, soon).await;
+    classify(head, &stream.consume(MAX_BODY), trusts_json)
 }
 
-/// What an answer is, by its head and as much of its body as came. Where `trusts_json` is set, a body
-/// in the gateway's own form is the gateway's without a `Proxy-Status` too.
-pub(crate) fn judge(head: Head, body: &[u8], trusts_json: bool) -> Answer {
+/// Classifies a response by its head and the received part of its body. If `trusts_json` is set, a body
+/// in the gateway's JSON form counts as the gateway's without a `Proxy-Status`.
+pub(crate) fn classify(head: Head, body: &[u8], trusts_json: bool) -> Response {
     let said = gateway_error(body);
     let gateway = match proxy_status(&head) {
         Some(word) => {
             let message = said.filter(|(error, _)| *error == word).map(|(_, message)| message);
-            // A page of the operator's own says it in other words.
-            Some((word, message.unwrap_or_else(|| shown(&quoted(body)))))
+            // A custom error page has another text.
+            Some((word, message.unwrap_or_else(|| redacted(&printable(body)))))
         }
         None => said.filter(|_| trusts_json),
     };
-    Answer { head, gateway, excerpt: shown(&quoted(body)) }
+    Response { head, gateway, excerpt: redacted(&printable(body)) }
 }
 
-/// The word of the gateway's own error (RFC 9209), if it is one. Proxies in front of it may have
-/// added themselves behind it.
+/// The error code in the gateway's `Proxy-Status` (RFC 9209), if there is one. Proxies in front of the gateway
+/// may have appended their own members.
 fn proxy_status(head: &Head) -> Option<String> {
     let members = head.all("proxy-status").filter_map(|value| std::str::from_utf8(value).ok());
     let word = |member: &str| {
@@ -176,23 +179,23 @@ fn proxy_status(head: &Head) -> Option<String> {
         let is_word = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         (is_word && !word.is_empty()).then(|| word.to_owned())
     };
-    // The gateway puts no comma into it, and what another puts into quotes is no member of its own.
+    // The gateway writes no comma, so a comma within another member's quotes does no harm.
     members.flat_map(|value| value.split(',')).filter_map(word).last()
 }
 
-/// A body in chunks (RFC 9112, section 7.1), as far as it comes in time.
-async fn chunked(wire: &mut Wire, deadline: Instant) -> Vec<u8> {
+/// A chunked body (RFC 9112, section 7.1), as far as it arrives in time.
+async fn read_chunked_body(stream: &mut BufferedStream, deadline: Instant) -> Vec<u8> {
     loop {
-        let (mut body, is_whole) = without_chunks(wire.kept());
-        if is_whole || body.len() >= MAX_BODY || wire.more(deadline).await.is_err() {
+        let (mut body, is_whole) = decode_chunks(stream.buffered());
+        if is_whole || body.len() >= MAX_BODY || stream.read_more(deadline).await.is_err() {
             body.truncate(MAX_BODY);
             return body;
         }
     }
 }
 
-/// What the chunks hold, and whether they have ended or are broken.
-fn without_chunks(mut bytes: &[u8]) -> (Vec<u8>, bool) {
+/// The decoded chunks, and whether they have ended or are broken.
+fn decode_chunks(mut bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     loop {
         let Some(end) = bytes.windows(2).position(|pair| pair == b"\r\n") else {
@@ -216,15 +219,15 @@ fn without_chunks(mut bytes: &[u8]) -> (Vec<u8>, bool) {
     }
 }
 
-/// `error` and `message` of the gateway's own errors, framed in whatever way.
+/// `error` and `message` of a gateway error, whatever surrounds the JSON.
 fn gateway_error(body: &[u8]) -> Option<(String, String)> {
     let first = body.iter().position(|&byte| byte == b'{')?;
     let last = body.iter().rposition(|&byte| byte == b'}')?;
     let value: Value = serde_json::from_slice(body.get(first..=last)?).ok()?;
     let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    // The three together are the gateway's; services that say `error` alone are many.
+    // Only the gateway sends all three; many services send `error` alone.
     text("request_id")?;
-    Some((text("error")?, quoted(text("message")?.as_bytes())))
+    Some((text("error")?, printable(text("message")?.as_bytes())))
 }
 
 #[cfg(test)]
@@ -243,20 +246,20 @@ mod tests {
     #[test]
     fn chunked_body_is_decoded_even_when_incomplete() {
         let whole = b"f\r\nbroken orders-a\r\n3;x=y\r\nabc\r\n0\r\n\r\n";
-        assert_eq!(without_chunks(whole), (b"broken orders-aabc".to_vec(), true));
+        assert_eq!(decode_chunks(whole), (b"broken orders-aabc".to_vec(), true));
         for length in 0..whole.len() {
-            let (body, _) = without_chunks(&whole[..length]);
+            let (body, _) = decode_chunks(&whole[..length]);
             assert!(b"broken orders-aabc\r".starts_with(&body[..]) || body.ends_with(b"\r"));
         }
-        assert_eq!(without_chunks(b"ffffffffffffffff\r\nab"), (b"ab".to_vec(), false));
-        assert_eq!(without_chunks(b"no\r\nab"), (Vec::new(), true));
+        assert_eq!(decode_chunks(b"ffffffffffffffff\r\nab"), (b"ab".to_vec(), false));
+        assert_eq!(decode_chunks(b"no\r\nab"), (Vec::new(), true));
     }
 
     #[test]
     fn only_the_gateways_own_proxy_status_names_an_error() {
         let head = |value: &str| Head {
             status: 502,
-            fields: vec![("Proxy-Status".to_owned(), value.as_bytes().to_vec())],
+            headers: vec![("Proxy-Status".to_owned(), value.as_bytes().to_vec())],
         };
         let word = |value: &str| proxy_status(&head(value));
         let own = "tidegate; error=connection_refused; details=\"upstream_unreachable\"";

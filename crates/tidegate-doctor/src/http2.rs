@@ -1,45 +1,45 @@
-//! HTTP/2 to upstreams that are spoken to in nothing else.
+//! One request over HTTP/2, for upstreams that speak nothing else. It does not know who causes a fault.
 
 use super::fault::Fault;
 use super::head::Head;
 use super::plan::Plan;
-use super::wire::Duplex;
+use super::stream::Duplex;
 use std::time::Instant;
 use tokio::time::timeout_at;
 
-/// The most of a body that is read.
+/// Maximum number of bytes read of a body.
 const MAX_BODY: usize = 16 * 1024;
 
-/// An answer of which the body is still to come.
-pub(crate) struct Answering {
+/// A response whose body is still to come.
+pub(crate) struct PendingResponse {
     /// Its head.
     pub head: Head,
     body: h2::RecvStream,
-    /// Drives the connection until this is dropped.
+    /// Drives the connection; aborted on drop.
     connection: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for Answering {
+impl Drop for PendingResponse {
     fn drop(&mut self) {
         self.connection.abort();
     }
 }
 
-/// Asks for the plan's path.
+/// Requests the plan's path.
 pub(crate) async fn get(
     stream: Box<dyn Duplex>,
     plan: &Plan,
     deadline: Instant,
-) -> Result<Answering, Fault> {
+) -> Result<PendingResponse, Fault> {
     match timeout_at(deadline.into(), exchange(stream, plan)).await {
         Err(_) => Err(Fault::NoAnswer),
-        Ok(Ok(answering)) => Ok(answering),
+        Ok(Ok(pending)) => Ok(pending),
         Ok(Err(error)) if error.is_io() => Err(Fault::ClosedBeforeAnswer),
         Ok(Err(error)) => Err(Fault::NotHttp(format!("no HTTP/2: {error}"))),
     }
 }
 
-async fn exchange(stream: Box<dyn Duplex>, plan: &Plan) -> Result<Answering, h2::Error> {
+async fn exchange(stream: Box<dyn Duplex>, plan: &Plan) -> Result<PendingResponse, h2::Error> {
     let (mut sender, connection) = h2::client::handshake(stream).await?;
     let connection = tokio::spawn(async move {
         let _ = connection.await;
@@ -52,18 +52,18 @@ async fn exchange(stream: Box<dyn Duplex>, plan: &Plan) -> Result<Answering, h2:
     if let Some(origin) = &plan.origin {
         request = request.header("origin", origin);
     }
-    for (name, value) in &plan.fields {
+    for (name, value) in &plan.headers {
         request = request.header(name, value);
     }
-    // What the command line takes is valid; what is not is asked for without it.
+    // The command line validates all parts; an invalid one falls back to a request without headers.
     let request = request.body(()).unwrap_or_else(|_| http::Request::new(()));
-    let (answer, _) = sender.send_request(request, true)?;
-    let (head, body) = answer.await?.into_parts();
-    Ok(Answering { head: Head::of_http2(&head), body, connection })
+    let (response, _) = sender.send_request(request, true)?;
+    let (head, body) = response.await?.into_parts();
+    Ok(PendingResponse { head: Head::of_http2(&head), body, connection })
 }
 
-impl Answering {
-    /// The body, as far as it comes in time; nothing when none comes at all.
+impl PendingResponse {
+    /// The body, as far as it arrives in time; `None` if nothing arrives.
     pub(crate) async fn body(
         &mut self,
         deadline: Instant,

@@ -1,5 +1,6 @@
-//! `tidegate doctor`: walks the way of a request step by step, through the gateway and straight
-//! to the upstream, and says what is wrong, why, and which line to change.
+//! The diagnosis behind `tidegate doctor`: follows a request step by step, through the gateway and directly to the
+//! upstream, and names the fault, its cause and the line to change. It does not know how the gateway routes or reads
+//! its configuration: the trait [`Configuration`] answers both.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
@@ -11,6 +12,7 @@ mod connect;
 mod diagnosis;
 mod fault;
 mod frames;
+mod handshake;
 mod head;
 mod http1;
 mod http2;
@@ -19,104 +21,103 @@ mod origin;
 mod plan;
 mod probe;
 mod report;
-mod switch;
+mod stream;
 mod target;
-mod wire;
 
 pub use code::Code;
-pub use configuration::{Configuration, Destination, Endpoint, Lines};
+pub use configuration::{Configuration, Destination, Endpoint, RouteLines};
 pub use connect::Trust;
 pub use diagnosis::{Blame, Diagnosis};
 
-pub use report::{Line, Report, Went};
+pub use report::{Outcome, Report, StepReport};
 pub use target::Target;
 
-use diagnosis::{Evidence, Straight};
+use diagnosis::{DirectProbe, Evidence};
 use fault::{Fault, Step};
-use naming::{code_of, seen};
+use naming::{code_of, describe};
 use plan::Plan;
 use probe::Observed;
 use std::time::Duration;
 use tidegate_http::secret::is_secret;
 
-/// The most endpoints that are tried.
+/// Maximum number of endpoints that are probed directly.
 const MAX_ENDPOINTS: usize = 8;
 
 /// What to examine, and how.
 pub struct Examination {
     /// The URL.
     pub target: Target,
-    /// The configuration, if there is one.
+    /// The gateway's configuration, if there is one.
     pub configuration: Option<Box<dyn Configuration>>,
-    /// The upstream to go straight to, in the place of the configuration's.
+    /// The upstream to probe directly, instead of the configuration's.
     pub upstream: Option<(String, u16)>,
-    /// The origin of the page in play.
+    /// The origin of the page that connects.
     pub origin: Option<String>,
     /// The subprotocols to offer.
     pub protocols: Vec<String>,
-    /// Further header fields.
-    pub fields: Vec<(String, String)>,
-    /// How long to stay without traffic; zero skips it.
+    /// Additional headers.
+    pub headers: Vec<(String, String)>,
+    /// How long the connection stays idle; zero skips this step.
     pub idle: Duration,
-    /// How long each step may take.
-    pub patience: Duration,
-    /// Who is trusted over TLS; needed for `wss` and `https` alone.
+    /// Timeout of each step.
+    pub step_timeout: Duration,
+    /// The trusted certificates; needed only for `wss` and `https`.
     pub trust: Option<Trust>,
-    /// Accepts every certificate: to go on after one that is not good.
+    /// Accepts every certificate: used to continue after an invalid one.
     pub any_certificate: Trust,
 }
 
 impl Examination {
-    /// Walks all ways and says what was found.
+    /// Probes the gateway and the endpoints, and reports the findings.
     pub async fn run(self) -> Report {
         let destination =
-            self.configuration.as_deref().and_then(|it| it.find(&self.target, &self.fields));
-        let front_plan = self.front();
-        let front = probe::walk(&front_plan).await;
-        // Not at the same time: many a service ends a user's older session for a newer one.
-        let straight_plans = self.straights(destination.as_ref(), &front);
-        let straights = walk_all(&straight_plans).await;
+            self.configuration.as_deref().and_then(|it| it.route_of(&self.target, &self.headers));
+        let gateway_plan = self.gateway_plan();
+        let via_gateway = probe::run(&gateway_plan).await;
+        // Not concurrently: many services end a user's older session for a newer one.
+        let direct_plans = self.direct_plans(destination.as_ref(), &via_gateway);
+        let direct_probes = probe_all(&direct_plans).await;
 
-        let works_without_origin = match self.is_refused_with_origin(&front) {
-            true => works_without_origin(&front_plan).await,
+        let works_without_origin = match self.is_refused_with_origin(&via_gateway) {
+            true => works_without_origin(&gateway_plan).await,
             false => false,
         };
-        let healthy = straights.iter().position(|straight| straight.observed.fault.is_none());
-        let plain_status = match healthy.and_then(|index| straight_plans.get(index)) {
-            Some((_, _, plan)) if self.may_have_lost_upgrade(&front) => {
+        let healthy = direct_probes.iter().position(|direct| direct.observed.fault.is_none());
+        let plain_status = match healthy.and_then(|index| direct_plans.get(index)) {
+            Some((_, _, plan)) if self.may_have_lost_upgrade(&via_gateway) => {
                 let request = probe::request(plan, "GET").with("Connection", "close").finish();
-                probe::ask(plan, request).await.ok().map(|answer| answer.head.status)
+                probe::send_request(plan, request).await.ok().map(|response| response.head.status)
             }
             _ => None,
         };
-        let cors = match self.asks_for_cors(&front) {
-            true => origin::examine(&front_plan, &front).await,
+        let cors = match self.asks_for_cors(&via_gateway) {
+            true => origin::examine(&gateway_plan, &via_gateway).await,
             false => None,
         };
         let evidence = Evidence {
             target: &self.target,
-            front: &front,
-            straights: &straights,
+            via_gateway: &via_gateway,
+            direct_probes: &direct_probes,
             plain_status,
             works_without_origin,
             cors,
             configuration: self.configuration.as_deref(),
             destination: destination.as_ref(),
-            patience: self.patience,
+            step_timeout: self.step_timeout,
         };
         let diagnosis = evidence.diagnose();
-        let lines = self.lines(&front, &straights, diagnosis.as_ref());
+        let steps = self.steps(&via_gateway, &direct_probes, diagnosis.as_ref());
         let mut report = Report {
             url: self.target.to_string(),
             route: destination.map(|it| (it.route, it.lines.route, it.upstream)),
-            lines,
+            steps,
             diagnosis,
         };
         self.scrub(&mut report);
         report
     }
 
-    fn front(&self) -> Plan {
+    fn gateway_plan(&self) -> Plan {
         Plan {
             host: self.target.host.clone(),
             port: self.target.port,
@@ -124,27 +125,27 @@ impl Examination {
             any_certificate: self.any_certificate.clone(),
             server_name: None,
             speaks_http2: false,
-            // The gateway says it in a header, unless its configuration is unknown or says otherwise.
+            // The gateway identifies itself in `Proxy-Status`, unless that is switched off or unknown.
             trusts_json: self.configuration.as_deref().is_none_or(|it| !it.sends_proxy_status()),
             path_and_query: self.target.path_and_query(),
             authority: self.target.authority.clone(),
             origin: self.origin.clone(),
             is_websocket: self.target.is_websocket,
             protocols: self.protocols.clone(),
-            fields: self.fields.clone(),
-            patience: self.patience,
+            headers: self.headers.clone(),
+            step_timeout: self.step_timeout,
             idle: self.idle,
         }
     }
 
-    /// The ways straight to the upstream, each with its name and line, by its own TLS and protocol.
-    fn straights(
+    /// The probes directly to the upstream, each with its name and line, with the upstream's TLS and protocol.
+    fn direct_plans(
         &self,
         destination: Option<&Destination>,
-        front: &Observed,
+        via_gateway: &Observed,
     ) -> Vec<(String, Option<String>, Plan)> {
-        // An idle while that went well has nothing to be compared with.
-        let is_idle_in_doubt = matches!(front.fault, Some((Step::Idle, ..)));
+        // Only an idle step that failed through the gateway needs a comparison.
+        let is_idle_in_doubt = matches!(via_gateway.fault, Some((Step::Idle, ..)));
         let speaks_http2 =
             destination.is_some_and(|it| it.speaks_http2) && !self.target.is_websocket;
         let trust = destination.and_then(|it| it.trust.clone());
@@ -156,7 +157,7 @@ impl Examination {
             idle: if is_idle_in_doubt { self.idle } else { Duration::ZERO },
             path_and_query: destination
                 .map_or_else(|| self.target.path_and_query(), |it| it.path_and_query.clone()),
-            ..self.front()
+            ..self.gateway_plan()
         };
         if let Some((host, port)) = &self.upstream {
             let name = match host.contains(':') {
@@ -180,76 +181,88 @@ impl Examination {
             .collect()
     }
 
-    fn is_refused_with_origin(&self, front: &Observed) -> bool {
-        let Some((_, _, Fault::Answered(answer))) = &front.fault else { return false };
+    fn is_refused_with_origin(&self, via_gateway: &Observed) -> bool {
+        let Some((_, _, Fault::UnexpectedResponse(response))) = &via_gateway.fault else {
+            return false;
+        };
         self.origin.is_some()
             && self.target.is_websocket
-            && answer.gateway.is_none()
-            && matches!(answer.head.status, 401 | 403)
+            && response.gateway.is_none()
+            && matches!(response.head.status, 401 | 403)
     }
 
-    fn may_have_lost_upgrade(&self, front: &Observed) -> bool {
-        let Some((_, _, Fault::Answered(answer))) = &front.fault else { return false };
-        self.target.is_websocket && answer.gateway.is_none()
-    }
-
-    fn asks_for_cors(&self, front: &Observed) -> bool {
-        !self.target.is_websocket && self.origin.is_some() && front.fault.is_none()
-    }
-
-    /// The step at which the answer is the one that was wanted.
-    fn wanted(&self) -> Step {
-        if self.target.is_websocket { Step::Handshake } else { Step::Answer }
-    }
-
-    /// The report's lines, in the order of the walk.
-    fn lines(
-        &self,
-        front: &Observed,
-        straights: &[Straight],
-        diagnosis: Option<&Diagnosis>,
-    ) -> Vec<Line> {
-        let skipped = |step, says: &str| Line {
-            step,
-            went: Went::Skipped,
-            took: None,
-            says: says.to_owned(),
+    fn may_have_lost_upgrade(&self, via_gateway: &Observed) -> bool {
+        let Some((_, _, Fault::UnexpectedResponse(response))) = &via_gateway.fault else {
+            return false;
         };
-        let own = |wanted: Step| {
-            let done = front.done.iter().find(|(step, ..)| *step == wanted);
-            let mut failures = front.fault.iter().chain(&front.later);
-            let failed = failures.find(|(step, ..)| *step == wanted);
+        self.target.is_websocket && response.gateway.is_none()
+    }
+
+    fn asks_for_cors(&self, via_gateway: &Observed) -> bool {
+        !self.target.is_websocket && self.origin.is_some() && via_gateway.fault.is_none()
+    }
+
+    /// The step at which the expected response arrives.
+    fn final_step(&self) -> Step {
+        if self.target.is_websocket { Step::Handshake } else { Step::Response }
+    }
+
+    /// The steps of the report, in the order in which they were taken.
+    fn steps(
+        &self,
+        via_gateway: &Observed,
+        direct_probes: &[DirectProbe],
+        diagnosis: Option<&Diagnosis>,
+    ) -> Vec<StepReport> {
+        let skipped = |step, detail: &str| StepReport {
+            step,
+            outcome: Outcome::Skipped,
+            took: None,
+            detail: detail.to_owned(),
+        };
+        let own = |reported: Step| {
+            let done = via_gateway.completed.iter().find(|(step, ..)| *step == reported);
+            let mut failures = via_gateway.fault.iter().chain(&via_gateway.later_fault);
+            let failed = failures.find(|(step, ..)| *step == reported);
             match (done, failed) {
                 (_, Some((step, took, fault))) => {
-                    let says = format!("{}: {}", code_of(fault).name(), seen(fault));
-                    Line { step: *step, went: Went::Failed, took: Some(*took), says }
+                    let detail = format!("{}: {}", code_of(fault).name(), describe(fault));
+                    StepReport { step: *step, outcome: Outcome::Failed, took: Some(*took), detail }
                 }
-                (Some((step, took, says)), None) => {
-                    Line { step: *step, went: Went::Ok, took: Some(*took), says: says.clone() }
-                }
-                (None, None) if front.fault.is_some() => skipped(wanted, ""),
-                (None, None) => skipped(wanted, "not needed"),
+                (Some((step, took, detail)), None) => StepReport {
+                    step: *step,
+                    outcome: Outcome::Ok,
+                    took: Some(*took),
+                    detail: detail.clone(),
+                },
+                (None, None) if via_gateway.fault.is_some() => skipped(reported, ""),
+                (None, None) => skipped(reported, "not needed"),
             }
         };
-        let mut lines: Vec<Line> =
-            [Step::Dns, Step::Tcp, Step::Tls, Step::Http, self.wanted()].map(own).into();
-        if straights.is_empty() {
-            let hint = "name it with --upstream, or its configuration with --config";
-            lines.push(skipped(Step::Straight, hint));
+        let mut steps: Vec<StepReport> =
+            [Step::Dns, Step::Tcp, Step::Tls, Step::Http, self.final_step()].map(own).into();
+        if direct_probes.is_empty() {
+            let hint = "name it with --upstream, or the configuration with --config";
+            steps.push(skipped(Step::Direct, hint));
         }
-        lines.extend(straights.iter().map(straight_line));
-        lines.push(self.origin_line(front, diagnosis));
+        steps.extend(direct_probes.iter().map(direct_step));
+        steps.push(self.origin_step(via_gateway, diagnosis));
         if self.target.is_websocket {
-            lines.push(own(Step::Ping));
-            lines.push(own(Step::Idle));
+            steps.push(own(Step::Ping));
+            steps.push(own(Step::Idle));
         }
-        lines
+        steps
     }
 
-    fn origin_line(&self, front: &Observed, diagnosis: Option<&Diagnosis>) -> Line {
-        let line = |went, says: String| Line { step: Step::Origin, went, took: None, says };
+    fn origin_step(&self, via_gateway: &Observed, diagnosis: Option<&Diagnosis>) -> StepReport {
+        let line = |outcome, detail: String| StepReport {
+            step: Step::Origin,
+            outcome,
+            took: None,
+            detail,
+        };
         let Some(origin) = &self.origin else {
-            return line(Went::Skipped, "name the page's with --origin".to_owned());
+            return line(Outcome::Skipped, "name the page's origin with --origin".to_owned());
         };
         let refused = diagnosis.filter(|found| {
             matches!(
@@ -261,20 +274,21 @@ impl Examination {
                     | Code::PreflightRefused
             )
         });
-        let opened = front.done.iter().any(|(step, ..)| *step == self.wanted());
+        let opened = via_gateway.completed.iter().any(|(step, ..)| *step == self.final_step());
         match refused {
-            Some(found) => line(Went::Failed, found.code.name().to_owned()),
-            None if opened => line(Went::Ok, format!("{origin} is let in")),
-            None => line(Went::Skipped, String::new()),
+            Some(found) => line(Outcome::Failed, found.code.name().to_owned()),
+            None if opened => line(Outcome::Ok, format!("{origin} is allowed")),
+            None => line(Outcome::Skipped, String::new()),
         }
     }
 
-    /// Takes secrets out that a server may have sent back.
+    /// Removes secrets that a server may have sent back.
     fn scrub(&self, report: &mut Report) {
         let own = self.configuration.as_deref().map(|it| it.secret_names()).unwrap_or_default();
         let is_secret = |name: &str| is_secret(name) || own.contain(name);
         let query = self.target.query.as_deref().unwrap_or_default();
-        let mut secrets: Vec<String> = self.fields.iter().map(|(_, value)| value.clone()).collect();
+        let mut secrets: Vec<String> =
+            self.headers.iter().map(|(_, value)| value.clone()).collect();
         for pair in query.split('&') {
             let decoded = form_urlencoded::parse(pair.as_bytes()).next();
             if let Some((_, value)) = decoded.filter(|(key, _)| is_secret(key)) {
@@ -282,8 +296,8 @@ impl Examination {
                 secrets.extend(pair.split_once('=').map(|(_, raw)| raw.to_owned()));
             }
         }
-        // What is shorter is no secret, and part of other words. The longest first, for one
-        // may hold another.
+        // Shorter values are no secrets, and part of other words. The longest first, since one
+        // may contain another.
         secrets.retain(|secret| secret.len() > 3);
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         let scrub = |text: &mut String| {
@@ -294,40 +308,40 @@ impl Examination {
             }
         };
         scrub(&mut report.url);
-        report.lines.iter_mut().for_each(|line| scrub(&mut line.says));
+        report.steps.iter_mut().for_each(|line| scrub(&mut line.detail));
         if let Some(found) = &mut report.diagnosis {
             scrub(&mut found.seen);
         }
     }
 }
 
-fn straight_line(straight: &Straight) -> Line {
-    let took = straight.observed.done.iter().map(|(_, took, _)| *took).sum();
-    let (went, says) = match &straight.observed.fault {
-        None => (Went::Ok, format!("{} works", straight.name)),
+fn direct_step(direct: &DirectProbe) -> StepReport {
+    let took = direct.observed.completed.iter().map(|(_, took, _)| *took).sum();
+    let (outcome, detail) = match &direct.observed.fault {
+        None => (Outcome::Ok, format!("{} works", direct.name)),
         Some((_, _, fault)) => {
-            let says = format!("{}: {}, {}", straight.name, code_of(fault).name(), seen(fault));
-            (Went::Failed, says)
+            let detail = format!("{}: {}, {}", direct.name, code_of(fault).name(), describe(fault));
+            (Outcome::Failed, detail)
         }
     };
-    Line { step: Step::Straight, went, took: Some(took), says }
+    StepReport { step: Step::Direct, outcome, took: Some(took), detail }
 }
 
-async fn walk_all(plans: &[(String, Option<String>, Plan)]) -> Vec<Straight> {
+async fn probe_all(plans: &[(String, Option<String>, Plan)]) -> Vec<DirectProbe> {
     let mut running = tokio::task::JoinSet::new();
     for (index, (name, line, plan)) in plans.iter().cloned().enumerate() {
         running.spawn(async move {
-            (index, Straight { name, line, observed: probe::walk(&plan).await })
+            (index, DirectProbe { name, line, observed: probe::run(&plan).await })
         });
     }
     let mut all = running.join_all().await;
     all.sort_by_key(|(index, _)| *index);
-    all.into_iter().map(|(_, straight)| straight).collect()
+    all.into_iter().map(|(_, direct)| direct).collect()
 }
 
-/// Whether the handshake is taken when no page is named.
+/// Whether the handshake succeeds without an `Origin` header.
 async fn works_without_origin(plan: &Plan) -> bool {
     let plan = Plan { origin: None, idle: Duration::ZERO, ..plan.clone() };
-    let seen = probe::walk(&plan).await;
-    seen.done.iter().any(|(step, ..)| *step == Step::Handshake)
+    let seen = probe::run(&plan).await;
+    seen.completed.iter().any(|(step, ..)| *step == Step::Handshake)
 }

@@ -1,12 +1,13 @@
-//! From what was seen to a name and words for it.
+//! Names and describes single faults: a fault becomes a code and a text, and the gateway's error codes become the
+//! doctor's. It does not know who causes a fault.
 
 use super::code::Code;
-use super::fault::{Answer, Certificate, Fault};
-use super::target::shown;
+use super::fault::{Certificate, Fault, Response};
+use super::target::redacted;
 use tidegate_http::error_code::ErrorCode;
 
-/// What the gateway's own `error` stands for; `None` where the status tells more.
-pub(crate) fn gateways_own(error: &str) -> Option<Code> {
+/// The code for an `error` of the gateway; `None` if the status says more.
+pub(crate) fn code_of_error(error: &str) -> Option<Code> {
     Some(match ErrorCode::parse(error)? {
         ErrorCode::NoRoute => Code::NoRoute,
         ErrorCode::NoFile => Code::NotFound,
@@ -48,8 +49,8 @@ pub(crate) fn gateways_own(error: &str) -> Option<Code> {
     })
 }
 
-/// Whether the gateway speaks of what is behind it.
-pub(crate) fn is_of_upstream(code: Code) -> bool {
+/// Whether the gateway reports a fault of its upstream.
+pub(crate) fn concerns_upstream(code: Code) -> bool {
     matches!(
         code,
         Code::UpstreamUnreachable
@@ -60,8 +61,8 @@ pub(crate) fn is_of_upstream(code: Code) -> bool {
     )
 }
 
-/// A fault of an upstream, as seen from a gateway in front of it.
-pub(crate) fn upstreams(fault: &Fault) -> Code {
+/// The code for a fault of the upstream behind a gateway.
+pub(crate) fn upstream_code_of(fault: &Fault) -> Code {
     match fault {
         Fault::Refused | Fault::Unreachable(_) => Code::UpstreamUnreachable,
         Fault::NameUnknown(_) => Code::UpstreamUnresolved,
@@ -71,7 +72,7 @@ pub(crate) fn upstreams(fault: &Fault) -> Code {
     }
 }
 
-/// The name of a fault.
+/// The code of a fault.
 pub(crate) fn code_of(fault: &Fault) -> Code {
     match fault {
         Fault::NameUnknown(_) => Code::NameUnknown,
@@ -91,7 +92,7 @@ pub(crate) fn code_of(fault: &Fault) -> Code {
         Fault::ClosedBeforeAnswer => Code::ClosedBeforeAnswer,
         Fault::NoAnswer => Code::NoAnswer,
         Fault::HeadTooLarge => Code::HeadTooLarge,
-        Fault::Answered(answer) => answered_code(answer),
+        Fault::UnexpectedResponse(response) => response_code(response),
         Fault::WrongAccept(_) => Code::WrongAcceptKey,
         Fault::BadSwitch(_) => Code::BadSwitch,
         Fault::Subprotocol(_) => Code::SubprotocolMismatch,
@@ -106,10 +107,10 @@ pub(crate) fn code_of(fault: &Fault) -> Code {
     }
 }
 
-/// The gateway's own word for it, or what the status stands for.
-fn answered_code(answer: &Answer) -> Code {
-    let own = answer.gateway.as_ref().and_then(|(error, _)| gateways_own(error));
-    own.unwrap_or(match answer.head.status {
+/// The code for the gateway's error, or else for the status.
+fn response_code(response: &Response) -> Code {
+    let own = response.gateway.as_ref().and_then(|(error, _)| code_of_error(error));
+    own.unwrap_or(match response.head.status {
         101 => Code::BadSwitch,
         100..300 => Code::NotAWebSocket,
         300..400 => Code::Redirected,
@@ -124,15 +125,15 @@ fn answered_code(answer: &Answer) -> Code {
         502 => Code::BadGateway,
         503 => Code::Unavailable,
         504 => Code::GatewayTimeout,
-        // The gateway says it where a listener's `protocols` leave out HTTP/1.
+        // The gateway answers 505 if a listener's `protocols` exclude HTTP/1.
         505 => Code::Http2Only,
         0..500 => Code::RequestRefused,
         _ => Code::ServiceError,
     })
 }
 
-/// What was seen, in words.
-pub(crate) fn seen(fault: &Fault) -> String {
+/// The fault in words.
+pub(crate) fn describe(fault: &Fault) -> String {
     let code = |code: &Option<u16>| match code {
         Some(code) => format!("close code {code}"),
         None => "no close code".to_owned(),
@@ -141,15 +142,15 @@ pub(crate) fn seen(fault: &Fault) -> String {
         Fault::NameUnknown(said) | Fault::Unreachable(said) | Fault::Tls(said) => said.clone(),
         Fault::Certificate(_, said) => said.clone(),
         Fault::Refused => "connection refused".to_owned(),
-        Fault::ConnectTimeout => "no reply to the attempt to connect".to_owned(),
+        Fault::ConnectTimeout => "no reply to the connection attempt".to_owned(),
         Fault::PlainBehindTls => "plain HTTP is answered there, TLS is not".to_owned(),
         Fault::TlsBehindPlain => "TLS is answered there".to_owned(),
         Fault::Http2Only => "HTTP/2 is answered there".to_owned(),
         Fault::NotHttp(begin) => format!("it says {begin:?}"),
-        Fault::ClosedBeforeAnswer => "the connection was closed instead of an answer".to_owned(),
+        Fault::ClosedBeforeAnswer => "the connection was closed without a response".to_owned(),
         Fault::NoAnswer => "no answer".to_owned(),
         Fault::HeadTooLarge => "the head does not end".to_owned(),
-        Fault::Answered(answer) => answered(answer),
+        Fault::UnexpectedResponse(response) => describe_response(response),
         Fault::WrongAccept(Some(accept)) => format!("Sec-WebSocket-Accept: {accept}"),
         Fault::WrongAccept(None) => "no Sec-WebSocket-Accept".to_owned(),
         Fault::BadSwitch(field) => format!("{field} is missing"),
@@ -161,21 +162,21 @@ pub(crate) fn seen(fault: &Fault) -> String {
         Fault::ClosedBy(number, reason) => format!("{}: {reason:?}", code(number)),
         Fault::BadFrames(what) => (*what).to_owned(),
         Fault::NoPong => "no pong".to_owned(),
-        Fault::NoBody => "a head and no body".to_owned(),
+        Fault::NoBody => "a head without its body".to_owned(),
         Fault::IdleCut(after, number) => {
             format!("ended after {:.1} s, {}", after.as_secs_f64(), code(number))
         }
-        Fault::IdleDead => "no pong after the idle while".to_owned(),
+        Fault::IdleDead => "no pong after the idle time".to_owned(),
     }
 }
 
-fn answered(answer: &Answer) -> String {
-    let status = answer.head.status;
-    if let Some((error, message)) = &answer.gateway {
+fn describe_response(response: &Response) -> String {
+    let status = response.head.status;
+    if let Some((error, message)) = &response.gateway {
         return format!("{status} {error}: {message}");
     }
-    match (answer.head.get("location"), answer.excerpt.as_str()) {
-        (Some(location), _) => format!("{status} to {}", shown(location)),
+    match (response.head.get("location"), response.excerpt.as_str()) {
+        (Some(location), _) => format!("{status} to {}", redacted(location)),
         (None, "") => format!("{status}"),
         (None, excerpt) => format!("{status}: {excerpt:?}"),
     }

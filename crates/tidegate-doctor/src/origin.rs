@@ -1,35 +1,35 @@
-//! Whether a page of another origin may read the answers (Fetch, "HTTP-network-or-cache fetch"
-//! and "CORS check").
+//! Whether a page of another origin may read the responses (Fetch standard, "HTTP-network-or-cache fetch" and "CORS
+//! check"). It does not know who causes a fault.
 
 use super::code::Code;
 use super::fault::Fault;
 use super::head::Head;
-use super::naming::seen;
+use super::naming::describe;
 use super::plan::Plan;
 use super::probe::{self, Observed};
-use super::target::quoted;
+use super::target::printable;
 use tidegate_http::origin::Origin;
 
-/// What is wrong with the answers to this plan's origin: the one that came, and a preflight's.
-pub(crate) async fn examine(plan: &Plan, front: &Observed) -> Option<(Code, String)> {
+/// The fault in the responses to the plan's origin: to the request itself, and to a preflight.
+pub(crate) async fn examine(plan: &Plan, via_gateway: &Observed) -> Option<(Code, String)> {
     let origin = plan.origin.as_deref()?;
-    // A page of the very same host asks nobody for leave.
+    // A page of the same origin needs no permission.
     let scheme = if plan.trust.is_some() { "https" } else { "http" };
     if Origin::parse(origin).is_some_and(|origin| origin.is_own(&plan.authority, scheme)) {
         return None;
     }
-    // The preflight is asked first: its refusal says why.
+    // The preflight comes first: its refusal gives the reason.
     let names: Vec<String> =
-        plan.fields.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+        plan.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
     let asked = ["content-type".to_owned()].into_iter().chain(names).collect::<Vec<_>>();
     let request = probe::request(plan, "OPTIONS")
         .with("Access-Control-Request-Method", "GET")
         .with("Access-Control-Request-Headers", &asked.join(","))
         .with("Connection", "close")
         .finish();
-    let preflight = probe::ask(plan, request).await;
-    if let Ok(answer) = &preflight
-        && let Some((error, message)) = &answer.gateway
+    let preflight = probe::send_request(plan, request).await;
+    if let Ok(response) = &preflight
+        && let Some((error, message)) = &response.gateway
     {
         let code = match error.as_str() {
             "origin_not_allowed" => Code::OriginRefused,
@@ -37,27 +37,28 @@ pub(crate) async fn examine(plan: &Plan, front: &Observed) -> Option<(Code, Stri
         };
         return Some((code, format!("the gateway says `{error}`: {message}")));
     }
-    if let Some(fault) = front.head.as_ref().and_then(|head| judge(head, origin)) {
+    if let Some(fault) = via_gateway.head.as_ref().and_then(|head| check_cors(head, origin)) {
         return Some(fault);
     }
     match preflight {
-        Err(fault) => Some((Code::PreflightRefused, seen(&fault))),
-        Ok(answer) if !(200..300).contains(&answer.head.status) => {
-            Some((Code::PreflightRefused, seen(&Fault::Answered(answer))))
+        Err(fault) => Some((Code::PreflightRefused, describe(&fault))),
+        Ok(response) if !(200..300).contains(&response.head.status) => {
+            Some((Code::PreflightRefused, describe(&Fault::UnexpectedResponse(response))))
         }
-        Ok(answer) => judge(&answer.head, origin)
-            .map(|(_, why)| (Code::PreflightRefused, format!("in the preflight's answer, {why}"))),
+        Ok(response) => check_cors(&response.head, origin).map(|(_, why)| {
+            (Code::PreflightRefused, format!("in the response to the preflight, {why}"))
+        }),
     }
 }
 
 /// The CORS check of the Fetch standard.
-fn judge(head: &Head, origin: &str) -> Option<(Code, String)> {
+fn check_cors(head: &Head, origin: &str) -> Option<(Code, String)> {
     let mut all = head.all("access-control-allow-origin");
     let (first, second) = (all.next(), all.next());
     let Some(first) = first else {
         return Some((Code::CorsMissing, "no Access-Control-Allow-Origin".to_owned()));
     };
-    let shown = format!("Access-Control-Allow-Origin: {}", quoted(first));
+    let shown = format!("Access-Control-Allow-Origin: {}", printable(first));
     if second.is_some() || first.contains(&b',') {
         return Some((Code::CorsDoubled, shown));
     }

@@ -1,40 +1,40 @@
-//! What one walk is to do.
-//! It knows nothing of how that is done.
+//! What one probe does: address, TLS, request and timeouts.
+//! It does not know how a probe does it.
 
 use super::connect::Trust;
 use std::time::Duration;
 
-/// Where to and what for.
+/// The address and the request of a probe.
 #[derive(Clone)]
 pub(crate) struct Plan {
     /// The host to connect to.
     pub host: String,
     /// The port.
     pub port: u16,
-    /// Whether TLS is spoken, and who is trusted then.
+    /// The trusted certificates, if TLS is spoken.
     pub trust: Option<Trust>,
-    /// Accepts every certificate: to go on after one that is not good.
+    /// Accepts every certificate: used to continue after an invalid one.
     pub any_certificate: Trust,
-    /// The name that the certificate must bear, unless it is the host's.
+    /// The name that the certificate must have, if it is not the host's.
     pub server_name: Option<String>,
-    /// Whether requests are sent over HTTP/2; WebSockets are not.
+    /// Whether requests are sent over HTTP/2. WebSockets always use HTTP/1.1.
     pub speaks_http2: bool,
-    /// Whether an error in the gateway's own JSON is believed to be the gateway's.
+    /// Whether an error in the gateway's JSON form counts as the gateway's without a `Proxy-Status`.
     pub trusts_json: bool,
     /// Path and query.
     pub path_and_query: String,
-    /// The `Host` field.
+    /// The `Host` header.
     pub authority: String,
-    /// The `Origin` field.
+    /// The `Origin` header.
     pub origin: Option<String>,
-    /// Whether a WebSocket is wanted.
+    /// Whether the probe opens a WebSocket.
     pub is_websocket: bool,
-    /// The subprotocols that are offered.
+    /// The subprotocols to offer.
     pub protocols: Vec<String>,
-    /// Further fields.
-    pub fields: Vec<(String, String)>,
-    /// How long each step may take.
-    pub patience: Duration,
-    /// How long to stay without traffic.
+    /// Additional headers.
+    pub headers: Vec<(String, String)>,
+    /// Timeout of each step.
+    pub step_timeout: Duration,
+    /// How long the connection stays idle.
     pub idle: Duration,
 }

@@ -1,41 +1,42 @@
-//! One walk to one address: connects, asks, and for a WebSocket stays a while.
+//! One probe of one address: connects, sends a request, and for a WebSocket pings and idles. It records what it
+//! observes and does not know who causes a fault.
 
 use super::connect::{self, Tls, Trust};
-use super::fault::{Answer, Fault, Step};
+use super::fault::{Fault, Response, Step};
 use super::frames::{self, Event};
+use super::handshake;
 use super::head::Head;
 use super::http1::{self, Request};
 use super::http2;
 use super::plan::Plan;
-use super::switch;
-use super::target::{quoted, shown};
-use super::wire::{End, Wire};
+use super::stream::{BufferedStream, StreamEnd};
+use super::target::{printable, redacted};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use tidegate_http::websocket::close_reason::UPSTREAM_GONE;
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-/// How long questions on the side may take, such as whether it is TLS that is spoken.
-const SIDE_PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout of additional probes, such as whether the server speaks TLS.
+const SIDE_PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a walk saw.
+/// The observations of a probe.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
-    /// The steps that went well: how long each took, and what there is to say.
-    pub done: Vec<(Step, Duration, String)>,
-    /// Where it ended, if it did; or the certificate that was not good, behind which it went on.
+    /// The steps that succeeded, each with its duration and a note.
+    pub completed: Vec<(Step, Duration, String)>,
+    /// The fault that ended the probe, or an invalid certificate, after which it continued.
     pub fault: Option<(Step, Duration, Fault)>,
-    /// Where it ended after that.
-    pub later: Option<(Step, Duration, Fault)>,
-    /// The answer's head, if one came.
+    /// The fault that ended the probe after an invalid certificate.
+    pub later_fault: Option<(Step, Duration, Fault)>,
+    /// The response's head, if one arrived.
     pub head: Option<Head>,
-    /// Who answered.
+    /// The address that accepted the connection.
     pub peer: Option<SocketAddr>,
 }
 
 impl Observed {
-    /// Whether the answer is a stream that goes on for as long as it likes.
+    /// Whether the response is an event stream, which has no end.
     pub(crate) fn streams(&self) -> bool {
         self.head.as_ref().is_some_and(|head| {
             head.get("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"))
@@ -43,93 +44,96 @@ impl Observed {
     }
 }
 
-/// Walks to the end, or to the first fault.
-pub(crate) async fn walk(plan: &Plan) -> Observed {
-    let mut walk = Walk { plan, seen: Observed::default(), began: Instant::now() };
-    let ended = walk.go().await.err().map(|(step, fault)| (step, walk.began.elapsed(), fault));
-    match walk.seen.fault {
-        Some(_) => walk.seen.later = ended,
-        None => walk.seen.fault = ended,
+/// Takes each step, up to the first fault.
+pub(crate) async fn run(plan: &Plan) -> Observed {
+    let mut probe = Probe { plan, observed: Observed::default(), started: Instant::now() };
+    let ended =
+        probe.run_steps().await.err().map(|(step, fault)| (step, probe.started.elapsed(), fault));
+    match probe.observed.fault {
+        Some(_) => probe.observed.later_fault = ended,
+        None => probe.observed.fault = ended,
     }
-    walk.seen
+    probe.observed
 }
 
-/// The same address asked with another request: its answer's head, if one comes.
-pub(crate) async fn ask(plan: &Plan, request: Vec<u8>) -> Result<Answer, Fault> {
-    let mut walk = Walk { plan, seen: Observed::default(), began: Instant::now() };
-    let mut wire = walk.connect().await.map_err(|(_, fault)| fault)?;
-    let deadline = walk.deadline();
-    let head = http1::exchange(&mut wire, &request, deadline).await?;
-    Ok(http1::answer(&mut wire, head, deadline, plan.trusts_json).await)
+/// Sends another request to the same address and reads its response.
+pub(crate) async fn send_request(plan: &Plan, request: Vec<u8>) -> Result<Response, Fault> {
+    let mut probe = Probe { plan, observed: Observed::default(), started: Instant::now() };
+    let mut stream = probe.connect().await.map_err(|(_, fault)| fault)?;
+    let deadline = probe.deadline();
+    let head = http1::exchange(&mut stream, &request, deadline).await?;
+    Ok(http1::read_response(&mut stream, head, deadline, plan.trusts_json).await)
 }
 
-/// A request of the plan's path with the plan's fields.
+/// A request for the plan's path with the plan's headers.
 pub(crate) fn request(plan: &Plan, method: &str) -> Request {
     let mut request = Request::new(method, &plan.path_and_query, &plan.authority);
     if let Some(origin) = &plan.origin {
         request = request.with("Origin", origin);
     }
-    // What asks for a preflight are not the request's own credentials.
-    for (name, value) in plan.fields.iter().filter(|_| method != "OPTIONS") {
+    // A preflight carries no credentials.
+    for (name, value) in plan.headers.iter().filter(|_| method != "OPTIONS") {
         request = request.with(name, value);
     }
     request
 }
 
-struct Walk<'p> {
+struct Probe<'p> {
     plan: &'p Plan,
-    seen: Observed,
-    began: Instant,
+    observed: Observed,
+    started: Instant,
 }
 
-type Went<T> = Result<T, (Step, Fault)>;
+type StepResult<T> = Result<T, (Step, Fault)>;
 
-impl Walk<'_> {
+impl Probe<'_> {
     fn deadline(&mut self) -> Instant {
-        self.began = Instant::now();
-        self.began + self.plan.patience
+        self.started = Instant::now();
+        self.started + self.plan.step_timeout
     }
 
-    fn done(&mut self, step: Step, note: impl Into<String>) {
-        self.seen.done.push((step, self.began.elapsed(), note.into()));
+    fn complete(&mut self, step: Step, note: impl Into<String>) {
+        self.observed.completed.push((step, self.started.elapsed(), note.into()));
     }
 
-    async fn go(&mut self) -> Went<()> {
-        let mut wire = self.connect().await?;
+    async fn run_steps(&mut self) -> StepResult<()> {
+        let mut stream = self.connect().await?;
         if self.plan.speaks_http2 && !self.plan.is_websocket {
-            return self.get_by_http2(wire).await;
+            return self.get_over_http2(stream).await;
         }
         if self.plan.is_websocket {
-            self.handshake(&mut wire).await?;
-            self.ping(&mut wire, Step::Ping).await?;
-            self.done(Step::Ping, "pong");
+            self.handshake(&mut stream).await?;
+            self.ping(&mut stream, Step::Ping).await?;
+            self.complete(Step::Ping, "pong");
             if !self.plan.idle.is_zero() {
-                self.idle(&mut wire).await?;
+                self.idle(&mut stream).await?;
             }
-            let _ = wire.send(&frames::close(), Instant::now() + self.plan.patience).await;
+            let _ = stream.send(&frames::close(), Instant::now() + self.plan.step_timeout).await;
             Ok(())
         } else {
-            self.get(&mut wire).await
+            self.get(&mut stream).await
         }
     }
 
-    async fn connect(&mut self) -> Went<Wire> {
+    async fn connect(&mut self) -> StepResult<BufferedStream> {
         let stream = self.tcp().await?;
-        let Some(trust) = &self.plan.trust else { return Ok(Wire::new(Box::new(stream))) };
+        let Some(trust) = &self.plan.trust else {
+            return Ok(BufferedStream::new(Box::new(stream)));
+        };
         let deadline = self.deadline();
         match connect::tls(trust, self.server_name(), stream, deadline).await {
             Tls::Open(stream) => {
                 let is_verified = trust.verifies();
                 let certificate = if is_verified { "good" } else { "not verified" };
-                self.done(Step::Tls, format!("the certificate is {certificate}"));
-                Ok(Wire::new(stream))
+                self.complete(Step::Tls, format!("the certificate is {certificate}"));
+                Ok(BufferedStream::new(stream))
             }
             Tls::Fault(fault @ Fault::Certificate(..)) => {
-                self.seen.fault = Some((Step::Tls, self.began.elapsed(), fault.clone()));
+                self.observed.fault = Some((Step::Tls, self.started.elapsed(), fault.clone()));
                 self.unverified().await.ok_or((Step::Tls, fault))
             }
             Tls::Fault(fault) => Err((Step::Tls, fault)),
-            Tls::Foreign(fault) => match self.speaks_plain().await {
+            Tls::NotTls(fault) => match self.speaks_plain().await {
                 true => Err((Step::Tls, Fault::PlainBehindTls)),
                 false => Err((Step::Tls, fault)),
             },
@@ -140,19 +144,19 @@ impl Walk<'_> {
         self.plan.server_name.as_deref().unwrap_or(&self.plan.host)
     }
 
-    /// The same connection without a look at the certificate, to see what else is wrong.
-    async fn unverified(&self) -> Option<Wire> {
+    /// The same connection without verification, to find further faults.
+    async fn unverified(&self) -> Option<BufferedStream> {
         let trust = self.plan.any_certificate.clone();
         let trust = if self.plan.speaks_http2 { trust.over_http2() } else { trust };
-        let stream = self.again().await?;
-        let deadline = self.soon();
+        let stream = self.reconnect().await?;
+        let deadline = self.side_deadline();
         match connect::tls(&trust, self.server_name(), stream, deadline).await {
-            Tls::Open(stream) => Some(Wire::new(stream)),
-            Tls::Fault(_) | Tls::Foreign(_) => None,
+            Tls::Open(stream) => Some(BufferedStream::new(stream)),
+            Tls::Fault(_) | Tls::NotTls(_) => None,
         }
     }
 
-    async fn tcp(&mut self) -> Went<TcpStream> {
+    async fn tcp(&mut self) -> StepResult<TcpStream> {
         let deadline = self.deadline();
         let addresses = connect::resolve(&self.plan.host, self.plan.port, deadline)
             .await
@@ -160,17 +164,17 @@ impl Walk<'_> {
         if self.plan.host.parse::<IpAddr>().is_err() {
             let list: Vec<String> =
                 addresses.iter().map(|address| address.ip().to_string()).collect();
-            self.done(Step::Dns, list.join(", "));
+            self.complete(Step::Dns, list.join(", "));
         }
         let deadline = self.deadline();
         let (stream, peer) =
             connect::tcp(&addresses, deadline).await.map_err(|fault| (Step::Tcp, fault))?;
-        self.seen.peer = Some(peer);
-        self.done(Step::Tcp, peer.to_string());
+        self.observed.peer = Some(peer);
+        self.complete(Step::Tcp, peer.to_string());
         Ok(stream)
     }
 
-    async fn handshake(&mut self, wire: &mut Wire) -> Went<()> {
+    async fn handshake(&mut self, stream: &mut BufferedStream) -> StepResult<()> {
         let key = tidegate_http::websocket::handshake::key();
         let mut asked = request(self.plan, "GET")
             .with("Connection", "Upgrade")
@@ -180,87 +184,87 @@ impl Walk<'_> {
         if !self.plan.protocols.is_empty() {
             asked = asked.with("Sec-WebSocket-Protocol", &self.plan.protocols.join(", "));
         }
-        let head = self.answered(wire, &asked.finish()).await?;
+        let head = self.read_head(stream, &asked.finish()).await?;
         if head.status != 101 {
-            return Err((Step::Handshake, self.refused(wire, head).await));
+            return Err((Step::Handshake, self.unexpected_response(stream, head).await));
         }
-        switch::check(&head, &key, &self.plan.protocols)
+        handshake::check(&head, &key, &self.plan.protocols)
             .map_err(|fault| (Step::Handshake, fault))?;
-        let chosen = head.get("sec-websocket-protocol").map(|name| quoted(name.as_bytes()));
+        let chosen = head.get("sec-websocket-protocol").map(|name| printable(name.as_bytes()));
         let chosen = chosen.map_or_else(String::new, |name| format!(", subprotocol {name}"));
-        self.done(Step::Handshake, format!("101 Switching Protocols{chosen}"));
+        self.complete(Step::Handshake, format!("101 Switching Protocols{chosen}"));
         Ok(())
     }
 
-    async fn get(&mut self, wire: &mut Wire) -> Went<()> {
+    async fn get(&mut self, stream: &mut BufferedStream) -> StepResult<()> {
         let asked = request(self.plan, "GET").with("Accept", "*/*").with("Connection", "close");
-        let head = self.answered(wire, &asked.finish()).await?;
+        let head = self.read_head(stream, &asked.finish()).await?;
         if head.status >= 400 || head.status == 101 {
-            return Err((Step::Answer, self.refused(wire, head).await));
+            return Err((Step::Response, self.unexpected_response(stream, head).await));
         }
-        let deadline = self.began + self.plan.patience;
+        let deadline = self.started + self.plan.step_timeout;
         let status = match head.get("location") {
-            Some(location) => format!("{} to {}", head.status, shown(location)),
+            Some(location) => format!("{} to {}", head.status, redacted(location)),
             None => head.status.to_string(),
         };
-        if !head.is_bodiless() && wire.fill(1, deadline).await == Err(End::Late) {
-            return Err((Step::Answer, Fault::NoBody));
+        if !head.is_bodiless() && stream.fill(1, deadline).await == Err(StreamEnd::TimedOut) {
+            return Err((Step::Response, Fault::NoBody));
         }
-        self.done(Step::Answer, status);
+        self.complete(Step::Response, status);
         Ok(())
     }
 
-    /// The same over HTTP/2.
-    async fn get_by_http2(&mut self, wire: Wire) -> Went<()> {
+    /// The plain request over HTTP/2.
+    async fn get_over_http2(&mut self, stream: BufferedStream) -> StepResult<()> {
         let deadline = self.deadline();
-        let mut answering = http2::get(wire.into_stream(), self.plan, deadline)
+        let mut pending = http2::get(stream.into_inner(), self.plan, deadline)
             .await
             .map_err(|fault| (Step::Http, fault))?;
-        self.done(Step::Http, "HTTP/2 is spoken");
-        let head = answering.head.clone();
-        self.seen.head = Some(head.clone());
+        self.complete(Step::Http, "HTTP/2 is spoken");
+        let head = pending.head.clone();
+        self.observed.head = Some(head.clone());
         if head.status >= 400 {
-            let soon = deadline.min(self.soon());
-            let body = answering.body(soon, false).await.unwrap_or_default();
-            let answer = http1::judge(head, &body, self.plan.trusts_json);
-            return Err((Step::Answer, Fault::Answered(answer)));
+            let soon = deadline.min(self.side_deadline());
+            let body = pending.body(soon, false).await.unwrap_or_default();
+            let response = http1::classify(head, &body, self.plan.trusts_json);
+            return Err((Step::Response, Fault::UnexpectedResponse(response)));
         }
         let status = head.status.to_string();
-        if !head.is_bodiless() && answering.body(deadline, true).await.is_none() {
-            return Err((Step::Answer, Fault::NoBody));
+        if !head.is_bodiless() && pending.body(deadline, true).await.is_none() {
+            return Err((Step::Response, Fault::NoBody));
         }
-        self.done(Step::Answer, status);
+        self.complete(Step::Response, status);
         Ok(())
     }
 
-    /// Asks, and tells what kind of server does not answer.
-    async fn answered(&mut self, wire: &mut Wire, request: &[u8]) -> Went<Head> {
+    /// Sends the request and reads the head; finds out what protocol a silent server speaks.
+    async fn read_head(&mut self, stream: &mut BufferedStream, request: &[u8]) -> StepResult<Head> {
         let deadline = self.deadline();
-        let head = match http1::exchange(wire, request, deadline).await {
+        let head = match http1::exchange(stream, request, deadline).await {
             Ok(head) => head,
             Err(fault @ (Fault::ClosedBeforeAnswer | Fault::NoAnswer)) => {
-                let fault = self.in_another_tongue().await.unwrap_or(fault);
+                let fault = self.other_protocol().await.unwrap_or(fault);
                 return Err((Step::Http, fault));
             }
             Err(fault) => return Err((Step::Http, fault)),
         };
-        self.done(Step::Http, "HTTP/1.1 is spoken");
-        self.seen.head = Some(head.clone());
+        self.complete(Step::Http, "HTTP/1.1 is spoken");
+        self.observed.head = Some(head.clone());
         Ok(head)
     }
 
-    async fn refused(&self, wire: &mut Wire, head: Head) -> Fault {
-        let deadline = Instant::now() + self.plan.patience;
-        let answer = http1::answer(wire, head, deadline, self.plan.trusts_json).await;
+    async fn unexpected_response(&self, stream: &mut BufferedStream, head: Head) -> Fault {
+        let deadline = Instant::now() + self.plan.step_timeout;
+        let response = http1::read_response(stream, head, deadline, self.plan.trusts_json).await;
         // Many TLS servers answer plain HTTP with a 400 in plain HTTP.
-        if answer.head.status == 400 && answer.gateway.is_none() && self.speaks_tls().await {
+        if response.head.status == 400 && response.gateway.is_none() && self.speaks_tls().await {
             return Fault::TlsBehindPlain;
         }
-        Fault::Answered(answer)
+        Fault::UnexpectedResponse(response)
     }
 
-    /// A server that was silent may be waiting for another protocol.
-    async fn in_another_tongue(&self) -> Option<Fault> {
+    /// The protocol that a silent server waits for: TLS or HTTP/2.
+    async fn other_protocol(&self) -> Option<Fault> {
         match tokio::join!(self.speaks_tls(), self.speaks_http2()) {
             (true, _) => Some(Fault::TlsBehindPlain),
             (_, Some(())) => Some(Fault::Http2Only),
@@ -268,109 +272,108 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether the address answers an HTTP/2 client's preface.
+    /// Whether the address answers an HTTP/2 preface.
     async fn speaks_http2(&self) -> Option<()> {
         if self.plan.trust.is_some() {
             return None;
         }
-        let mut wire = Wire::new(Box::new(self.again().await?));
-        let deadline = self.soon();
-        wire.send(http1::HTTP2_PREFACE, deadline).await.ok()?;
-        wire.fill(9, deadline).await.ok()?;
-        http1::is_http2(wire.kept()).then_some(())
+        let mut stream = BufferedStream::new(Box::new(self.reconnect().await?));
+        let deadline = self.side_deadline();
+        stream.send(http1::HTTP2_PREFACE, deadline).await.ok()?;
+        stream.fill(9, deadline).await.ok()?;
+        http1::is_http2(stream.buffered()).then_some(())
     }
 
-    /// Whether the address, where plain HTTP was spoken, answers a TLS handshake.
+    /// Whether the address answers a TLS handshake, if plain HTTP was tried.
     async fn speaks_tls(&self) -> bool {
         if self.plan.trust.is_some() {
             return false;
         }
-        let (Ok(trust), Some(stream)) = (Trust::nobody(), self.again().await) else {
+        let (Ok(trust), Some(stream)) = (Trust::no_roots(), self.reconnect().await) else {
             return false;
         };
-        let deadline = self.soon();
-        !matches!(connect::tls(&trust, &self.plan.host, stream, deadline).await, Tls::Foreign(_))
+        let deadline = self.side_deadline();
+        !matches!(connect::tls(&trust, &self.plan.host, stream, deadline).await, Tls::NotTls(_))
     }
 
-    /// Whether the address, where TLS was spoken, answers plain HTTP.
+    /// Whether the address answers plain HTTP, if TLS was tried.
     async fn speaks_plain(&self) -> bool {
-        let Some(stream) = self.again().await else { return false };
-        let mut wire = Wire::new(Box::new(stream));
+        let Some(stream) = self.reconnect().await else { return false };
+        let mut stream = BufferedStream::new(Box::new(stream));
         let asked = Request::new("HEAD", "/", &self.plan.authority).with("Connection", "close");
-        let deadline = self.soon();
-        http1::exchange(&mut wire, &asked.finish(), deadline).await.is_ok()
+        let deadline = self.side_deadline();
+        http1::exchange(&mut stream, &asked.finish(), deadline).await.is_ok()
     }
 
-    /// Another connection to whoever it was.
-    async fn again(&self) -> Option<TcpStream> {
-        let deadline = self.soon();
-        connect::tcp(self.seen.peer.as_slice(), deadline).await.ok().map(|(stream, _)| stream)
+    /// Another connection to the same address.
+    async fn reconnect(&self) -> Option<TcpStream> {
+        let deadline = self.side_deadline();
+        connect::tcp(self.observed.peer.as_slice(), deadline).await.ok().map(|(stream, _)| stream)
     }
 
-    /// Questions on the side are not waited for as long.
-    fn soon(&self) -> Instant {
-        Instant::now() + self.plan.patience.min(SIDE_PATIENCE)
+    /// The deadline of an additional probe, which is shorter.
+    fn side_deadline(&self) -> Instant {
+        Instant::now() + self.plan.step_timeout.min(SIDE_PROBE_TIMEOUT)
     }
 
-    /// Sends a ping and waits for its pong; answers pings and passes over messages meanwhile.
-    async fn ping(&mut self, wire: &mut Wire, step: Step) -> Went<()> {
+    /// Sends a ping and waits for its pong; answers pings and skips messages meanwhile.
+    async fn ping(&mut self, stream: &mut BufferedStream, step: Step) -> StepResult<()> {
         let deadline = self.deadline();
         let payload = *Uuid::new_v4().as_bytes();
-        let fault = match wire.send(&frames::ping(&payload), deadline).await {
-            Err(End::Late) => Fault::NoPong,
-            // What was sent before it broke is still to be read.
+        let fault = match stream.send(&frames::ping(&payload), deadline).await {
+            Err(StreamEnd::TimedOut) => Fault::NoPong,
+            // Bytes received before the connection broke can still be read.
             _ => loop {
-                match frames::next(wire, deadline).await {
+                match frames::next(stream, deadline).await {
                     Event::Pong(back) if back == payload => {
                         return Ok(());
                     }
                     Event::Ping(theirs) => {
-                        let _ = wire.send(&frames::pong(&theirs), deadline).await;
+                        let _ = stream.send(&frames::pong(&theirs), deadline).await;
                     }
                     Event::Data | Event::Pong(_) => {}
-                    // The gateway tells of an upstream that has cut the connection.
+                    // The gateway reports that its upstream cut the connection.
                     Event::Close(_, reason) if reason.starts_with(UPSTREAM_GONE.as_bytes()) => {
                         break Fault::ClosedAtOnce;
                     }
-                    Event::Close(code, reason) => break Fault::ClosedBy(code, quoted(&reason)),
-                    Event::Bad(what) => break Fault::BadFrames(what),
+                    Event::Close(code, reason) => break Fault::ClosedBy(code, printable(&reason)),
+                    Event::Invalid(what) => break Fault::BadFrames(what),
                     Event::Ended => break Fault::ClosedAtOnce,
-                    Event::Nothing => break Fault::NoPong,
+                    Event::TimedOut => break Fault::NoPong,
                 }
             },
         };
         Err((step, fault))
     }
 
-    /// Sends nothing for a while but what it is asked for; then a ping tells whether anybody is
-    /// still there.
-    async fn idle(&mut self, wire: &mut Wire) -> Went<()> {
-        let began = Instant::now();
-        self.began = began;
-        let until = began + self.plan.idle;
+    /// Stays idle, except for pongs; then a ping shows whether the connection is still alive.
+    async fn idle(&mut self, stream: &mut BufferedStream) -> StepResult<()> {
+        let started = Instant::now();
+        self.started = started;
+        let until = started + self.plan.idle;
         let fault = loop {
-            match frames::next(wire, until).await {
+            match frames::next(stream, until).await {
                 Event::Ping(theirs) => {
-                    let _ = wire.send(&frames::pong(&theirs), until).await;
+                    let _ = stream.send(&frames::pong(&theirs), until).await;
                 }
                 Event::Data | Event::Pong(_) => {}
-                Event::Close(code, _) => break Fault::IdleCut(began.elapsed(), code),
-                Event::Ended => break Fault::IdleCut(began.elapsed(), None),
-                Event::Bad(what) => break Fault::BadFrames(what),
-                Event::Nothing => {
-                    return match self.ping(wire, Step::Idle).await {
+                Event::Close(code, _) => break Fault::IdleCut(started.elapsed(), code),
+                Event::Ended => break Fault::IdleCut(started.elapsed(), None),
+                Event::Invalid(what) => break Fault::BadFrames(what),
+                Event::TimedOut => {
+                    return match self.ping(stream, Step::Idle).await {
                         Err((step, Fault::NoPong)) => Err((step, Fault::IdleDead)),
-                        // It broke while it was idle, and the ping has found out.
+                        // The connection broke while it was idle, and the ping found out.
                         Err((step, Fault::ClosedAtOnce)) => {
-                            Err((step, Fault::IdleCut(began.elapsed(), None)))
+                            Err((step, Fault::IdleCut(started.elapsed(), None)))
                         }
                         Err((step, Fault::ClosedBy(code, _))) => {
-                            Err((step, Fault::IdleCut(began.elapsed(), code)))
+                            Err((step, Fault::IdleCut(started.elapsed(), code)))
                         }
                         Err(other) => Err(other),
                         Ok(()) => {
-                            self.began = began;
-                            self.done(Step::Idle, "still open, and a pong at the end");
+                            self.started = started;
+                            self.complete(Step::Idle, "still open, and a pong at the end");
                             Ok(())
                         }
                     };

@@ -1,63 +1,65 @@
+//! The report of an examination, as text and as JSON. It does not know how the findings were made.
+
 use super::diagnosis::Diagnosis;
 use super::fault::Step;
 use serde_json::{Value, json};
 use std::fmt;
 use std::time::Duration;
 
-/// How a step went.
+/// The outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Went {
-    /// Well.
+pub enum Outcome {
+    /// The step succeeded.
     Ok,
-    /// Wrong.
+    /// The step failed.
     Failed,
-    /// Not at all.
+    /// The step was not taken.
     Skipped,
 }
 
-/// One line of the report.
+/// One step in the report.
 #[derive(Debug, Clone)]
-pub struct Line {
-    /// Which step.
+pub struct StepReport {
+    /// The step.
     pub step: Step,
-    /// How it went.
-    pub went: Went,
-    /// How long it took.
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// Its duration.
     pub took: Option<Duration>,
-    /// What there is to say.
-    pub says: String,
+    /// Details for people.
+    pub detail: String,
 }
 
-/// What an examination found.
+/// The findings of an examination.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// The URL, without secrets.
     pub url: String,
-    /// Route and upstream by the configuration: name, line, upstream.
+    /// The route by the configuration: its name, its line, and its upstream.
     pub route: Option<(String, String, String)>,
-    /// Step by step.
-    pub lines: Vec<Line>,
-    /// What is wrong, if anything is.
+    /// The steps, in order.
+    pub steps: Vec<StepReport>,
+    /// The diagnosis, unless all is well.
     pub diagnosis: Option<Diagnosis>,
 }
 
 impl Report {
-    /// Whether all is well.
+    /// Whether no fault was found.
     pub fn is_healthy(&self) -> bool {
         self.diagnosis.is_none()
     }
 
-    /// For programs; the keys are stable.
+    /// The report as JSON; the keys are stable.
     pub fn json(&self) -> Value {
         let steps: Vec<Value> = self
-            .lines
+            .steps
             .iter()
             .map(|line| {
                 json!({
                     "step": line.step.name(),
-                    "outcome": line.went.name(),
+                    "outcome": line.outcome.name(),
                     "duration_ms": line.took.map(|took| took.as_secs_f64() * 1000.0),
-                    "says": line.says,
+                    "says": line.detail,
                 })
             })
             .collect();
@@ -81,7 +83,7 @@ impl Report {
     }
 }
 
-impl Went {
+impl Outcome {
     fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -98,11 +100,11 @@ impl fmt::Display for Report {
             writeln!(f, "route `{route}` ({line}), upstream `{upstream}`")?;
         }
         writeln!(f)?;
-        for line in &self.lines {
+        for line in &self.steps {
             let took = line.took.map(|took| format!("{:.1} ms", took.as_secs_f64() * 1000.0));
-            let (went, step) = (line.went.name(), line.step.name());
+            let (outcome, step) = (line.outcome.name(), line.step.name());
             let took = took.unwrap_or_default();
-            let text = format!("  {went:<8}{step:<10}{took:>11}  {}", line.says);
+            let text = format!("  {outcome:<8}{step:<10}{took:>11}  {}", line.detail);
             writeln!(f, "{}", text.trim_end())?;
         }
         writeln!(f)?;
@@ -110,7 +112,7 @@ impl fmt::Display for Report {
         let who = match found.blame {
             super::Blame::Address => "what answers at this address",
             super::Blame::Gateway => "the gateway or its configuration",
-            super::Blame::Between => "something between here and the upstream",
+            super::Blame::Between => "a hop between here and the upstream",
             super::Blame::Upstream => "the upstream",
         };
         writeln!(f, "{}: {}", found.code.name(), found.code.what())?;

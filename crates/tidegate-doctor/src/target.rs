@@ -1,21 +1,24 @@
+//! The URL that is examined, and how URLs and foreign texts are shown: bounded and without secrets. It does not know
+//! connections.
+
 use http::Uri;
 use std::fmt;
 use tidegate_http::control::is_control;
 use tidegate_http::query;
 use tidegate_http::secret::is_secret;
 
-/// The URL to be examined.
+/// The URL to examine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Whether it is a WebSocket's.
+    /// Whether the scheme is `ws` or `wss`.
     pub is_websocket: bool,
-    /// Whether TLS is spoken.
+    /// Whether the scheme is `wss` or `https`.
     pub is_tls: bool,
     /// The host, without brackets.
     pub host: String,
-    /// The port, the scheme's own when none is written.
+    /// The port, by default the scheme's.
     pub port: u16,
-    /// What a `Host` field says.
+    /// The value of the `Host` header.
     pub authority: String,
     /// The path.
     pub path: String,
@@ -24,10 +27,10 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads `ws://host:port/path?query` and its three sisters.
+    /// Parses `ws://host:port/path?query`, or a URL with `wss`, `http` or `https`.
     pub fn parse(written: &str) -> Result<Self, String> {
         let form = || "not a URL; write it like `ws://localhost:3000/path?userId=x`".to_owned();
-        // A fragment is the browser's own business.
+        // A browser does not send the fragment.
         let written = written.split('#').next().unwrap_or(written);
         let uri: Uri = written.parse().map_err(|_| form())?;
         let (is_websocket, is_tls) = match uri.scheme_str() {
@@ -41,7 +44,7 @@ impl Target {
         let authority = uri.authority().ok_or_else(form)?;
         if authority.as_str().contains('@') {
             return Err(
-                "a name and password can't stand in the URL; send them with --header".to_owned()
+                "the URL must not contain a name and password; send them with --header".to_owned()
             );
         }
         let host = authority.host();
@@ -64,7 +67,7 @@ impl Target {
         })
     }
 
-    /// Path and query, as a request line has them.
+    /// Path and query, as in a request line.
     pub fn path_and_query(&self) -> String {
         match &self.query {
             Some(query) => format!("{}?{query}", self.path),
@@ -73,7 +76,7 @@ impl Target {
     }
 }
 
-/// Without the values of query keys that are secret.
+/// The URL without the values of secret query keys.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match (self.is_websocket, self.is_tls) {
@@ -82,13 +85,12 @@ impl fmt::Display for Target {
             (false, false) => "http",
             (false, true) => "https",
         };
-        write!(f, "{scheme}://{}{}", self.authority, shown(&self.path_and_query()))
+        write!(f, "{scheme}://{}{}", self.authority, redacted(&self.path_and_query()))
     }
 }
 
-/// A URL or a part of one as it may be shown: bounded, without control characters and without
-/// the values of secret query keys.
-pub(crate) fn shown(url: &str) -> String {
+/// A URL or a part of one for display: bounded, without control characters and without the values of secret query keys.
+pub(crate) fn redacted(url: &str) -> String {
     let url: String = url.chars().filter(|c| !is_control(*c)).take(300).collect();
     match url.split_once('?') {
         Some((path, query)) => format!("{path}?{}", query::redact(query, is_secret)),
@@ -96,8 +98,8 @@ pub(crate) fn shown(url: &str) -> String {
     }
 }
 
-/// Words of a stranger as they may be shown.
-pub(crate) fn quoted(bytes: &[u8]) -> String {
+/// Foreign bytes for display: bounded and printable.
+pub(crate) fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes))
         .chars()
         .filter(|c| !c.is_control() && *c != char::REPLACEMENT_CHARACTER)

@@ -1,11 +1,11 @@
-//! The client's side of the handshake (RFC 6455, section 4.1).
+//! The client's check of a 101 (RFC 6455, section 4.1). It reads a head and does not know connections.
 
 use super::fault::Fault;
 use super::head::Head;
-use super::target::quoted;
+use super::target::printable;
 use tidegate_http::websocket::handshake::accept_key;
 
-/// What RFC 6455, section 4.1, asks a client to check of a 101.
+/// Checks a 101 as RFC 6455, section 4.1, requires of a client.
 pub(crate) fn check(head: &Head, key: &str, offered: &[String]) -> Result<(), Fault> {
     if !head.has_token("upgrade", "websocket") {
         return Err(Fault::BadSwitch("Upgrade: websocket"));
@@ -13,15 +13,15 @@ pub(crate) fn check(head: &Head, key: &str, offered: &[String]) -> Result<(), Fa
     if !head.has_token("connection", "upgrade") {
         return Err(Fault::BadSwitch("Connection: Upgrade"));
     }
-    let wanted = accept_key(key);
+    let expected = accept_key(key);
     let accept = head.get("sec-websocket-accept");
-    if accept != Some(&wanted) {
-        return Err(Fault::WrongAccept(accept.map(|accept| quoted(accept.as_bytes()))));
+    if accept != Some(&expected) {
+        return Err(Fault::WrongAccept(accept.map(|accept| printable(accept.as_bytes()))));
     }
     if let Some(extensions) = head.get("sec-websocket-extensions").filter(|all| !all.is_empty()) {
-        return Err(Fault::Extension(quoted(extensions.as_bytes())));
+        return Err(Fault::Extension(printable(extensions.as_bytes())));
     }
-    // The WebSockets standard asks more than the RFC: who offers must be given one.
+    // The WebSockets standard requires more than the RFC: if subprotocols are offered, one must be chosen.
     let chosen = head.get("sec-websocket-protocol");
     let is_good = match chosen {
         None => offered.is_empty(),
@@ -29,7 +29,7 @@ pub(crate) fn check(head: &Head, key: &str, offered: &[String]) -> Result<(), Fa
     };
     match is_good {
         true => Ok(()),
-        false => Err(Fault::Subprotocol(chosen.map(|chosen| quoted(chosen.as_bytes())))),
+        false => Err(Fault::Subprotocol(chosen.map(|chosen| printable(chosen.as_bytes())))),
     }
 }
 
@@ -37,17 +37,17 @@ pub(crate) fn check(head: &Head, key: &str, offered: &[String]) -> Result<(), Fa
 mod tests {
     use super::*;
     use crate::http1;
-    use crate::wire::{Duplex, Wire};
+    use crate::stream::{BufferedStream, Duplex};
     use std::time::{Duration, Instant};
 
-    /// The head of an answer with these lines.
+    /// The head of a response with these lines.
     async fn head(lines: &str) -> Head {
         let (near, mut far) = tokio::io::duplex(4096);
         let text = format!("HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n");
         tokio::io::AsyncWriteExt::write_all(&mut far, text.as_bytes()).await.unwrap();
         let near: Box<dyn Duplex> = Box::new(near);
         let deadline = Instant::now() + Duration::from_secs(5);
-        http1::exchange(&mut Wire::new(near), b"", deadline).await.unwrap()
+        http1::exchange(&mut BufferedStream::new(near), b"", deadline).await.unwrap()
     }
 
     #[tokio::test]
