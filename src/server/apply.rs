@@ -1,6 +1,7 @@
 //! Puts a configuration into force.
 
 use super::guard::Watchman;
+use super::snapshot_tasks;
 use crate::background::{self, Panicked};
 use crate::cache::Cache;
 use crate::explain::{Difference, verify};
@@ -161,7 +162,7 @@ impl Force {
         self.keep_listeners(&mut snapshot);
         snapshot.warn();
         snapshot.warn_of_empty_files(Some(&self.current.full()));
-        snapshot.begin(&self.sessions);
+        snapshot_tasks::start(&mut snapshot, &self.sessions);
         snapshot.probing.release();
         self.cache.apply(snapshot.cache);
         self.discovery.follow(&snapshot.dns_queries);

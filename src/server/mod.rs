@@ -5,6 +5,7 @@ mod apply;
 mod bare;
 mod client_stream;
 mod connection;
+mod discover;
 mod engine;
 mod files;
 mod guard;
@@ -19,6 +20,7 @@ mod reload;
 mod renew;
 mod rest;
 mod signals;
+mod snapshot_tasks;
 mod socket;
 mod stop;
 mod tasks;
@@ -35,12 +37,13 @@ use crate::filter::Filter;
 use crate::history::{History, Order};
 use crate::load::{self, Arrivals, ConnectionLimiter, Evictor, InFlight, Overload};
 use crate::proxy::Proxy;
-use crate::snapshot::{CurrentSnapshot, Snapshot, discover};
+use crate::snapshot::{CurrentSnapshot, Snapshot};
 use crate::telemetry::log as own_log;
 use crate::upstream::{Discovery, set_file_limit};
 use crate::websocket::Registry;
 use apply::Force;
 use connection::Connections;
+use discover::discover;
 use guard::Watchman;
 use handover::{Keeper, RunningAdmin, Taken};
 use pingora::apps::http_app::HttpServer;
@@ -134,7 +137,7 @@ impl Server {
         let sessions = Arc::new(Registry::default());
         let cache = Arc::new(Cache::default());
         cache.apply(snapshot.cache);
-        snapshot.begin(&sessions);
+        snapshot_tasks::start(&mut snapshot, &sessions);
         let history = Arc::new(History::open(
             read.state_dir().as_deref(),
             file.as_ref().map(|(file, _)| file.as_path()),

@@ -3,7 +3,6 @@
 mod change;
 mod compile;
 mod current;
-mod discover;
 mod file_fingerprint;
 mod limits;
 mod listener;
@@ -11,13 +10,11 @@ mod managed_headers;
 mod mirror;
 mod session_impact;
 mod split;
-mod unwell;
 mod watching;
 
 pub(crate) use change::Changes;
 pub(crate) use compile::{CompileEnv, compile};
 pub(crate) use current::CurrentSnapshot;
-pub(crate) use discover::discover;
 pub(crate) use file_fingerprint::FileFingerprint;
 pub(crate) use limits::Limits;
 pub(crate) use listener::{Listener, Tls};
@@ -39,7 +36,7 @@ use crate::shared::Shared;
 use crate::telemetry::{AccessLog, Requests};
 use crate::traces::Tracing;
 use crate::upstream::{DnsQuery, Pool, Probe, Probes};
-use crate::websocket::{self, FrameObserver, Registry};
+use crate::websocket::{self, FrameObserver};
 use http::{HeaderMap, Method};
 use ipnet::IpNet;
 use pingora::http::RequestHeader;
@@ -322,26 +319,6 @@ impl StableHash for HostHeader {
 }
 
 impl Snapshot {
-    /// Begins what goes on as long as this snapshot is in force. It takes the runtime.
-    pub fn begin(&mut self, sessions: &Arc<Registry>) {
-        self.managed().for_each(Managed::begin);
-        if let Some(tracing) = &self.global.tracing {
-            tracing.exporter().begin();
-        }
-        if let Some(shared) = &self.global.shared {
-            shared.begin();
-        }
-        for (name, probe) in &self.probes {
-            if let Some(pool) = self.pools.get(name) {
-                let (sessions, drain) = (Arc::clone(sessions), self.drain);
-                let upstream = Arc::clone(pool.name());
-                self.probing.start(pool, probe, move |endpoint| {
-                    unwell::leave(&sessions, &upstream, endpoint, drain);
-                });
-            }
-        }
-    }
-
     /// The certificates that are ordered by ACME.
     pub fn managed(&self) -> impl Iterator<Item = &Arc<Managed>> {
         self.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.acme.as_ref())

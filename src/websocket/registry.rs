@@ -18,7 +18,7 @@ use tidegate_http::websocket::frame::{Direction, FrameCounts};
 ///
 /// Sessions of one route share a lock, taken when a session starts and when it ends; frames take none.
 #[derive(Debug, Default)]
-pub struct Registry {
+pub(crate) struct Registry {
     routes: Mutex<BTreeMap<Arc<str>, Arc<Route>>>,
     numbers: AtomicU64,
     draining: AtomicBool,
@@ -33,7 +33,7 @@ struct Route {
 
 /// Totals of a route since the gateway started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Handshakes that became sessions.
     pub opened: u64,
     /// Sessions that ended, by who ended them and with which close code (0 for none).
@@ -96,7 +96,7 @@ const MIN_PENDING: usize = 4;
 
 /// The limit on sessions that a new one would exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QuotaExceeded {
+pub(crate) enum QuotaExceeded {
     /// `max_sessions`.
     Route(usize),
     /// `max_sessions_per_user`.
@@ -121,7 +121,7 @@ impl fmt::Display for QuotaExceeded {
 
 /// Keeps a session in the registry, from its handshake on; dropping it removes the session.
 #[derive(Debug)]
-pub struct SessionPermit {
+pub(crate) struct SessionPermit {
     route: Arc<Route>,
     number: u64,
     session: Arc<Session>,
@@ -129,7 +129,7 @@ pub struct SessionPermit {
 
 /// Selects sessions; all given conditions must hold.
 #[derive(Debug, Clone, Default)]
-pub struct Selector {
+pub(crate) struct Selector {
     /// The id of a session.
     pub id: Option<String>,
     /// A user id.

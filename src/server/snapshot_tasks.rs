@@ -1,9 +1,34 @@
-use super::Drain;
+//! The tasks that a snapshot needs while it is in force: orders of certificates, exports, health checks.
+//! It knows nothing of requests.
+
+use crate::acme::Managed;
 use crate::background;
+use crate::snapshot::{Drain, Snapshot};
 use crate::websocket::{End, Initiator, OnChange, Registry, Selector, close_spread};
+use std::sync::Arc;
+
+/// Starts the tasks of a snapshot that is about to be in force; they end with it. Needs a runtime.
+pub(super) fn start(snapshot: &mut Snapshot, sessions: &Arc<Registry>) {
+    snapshot.managed().for_each(Managed::begin);
+    if let Some(tracing) = &snapshot.global.tracing {
+        tracing.exporter().begin();
+    }
+    if let Some(shared) = &snapshot.global.shared {
+        shared.begin();
+    }
+    let Snapshot { probes, pools, probing, drain, .. } = snapshot;
+    for (name, probe) in &*probes {
+        if let Some(pool) = pools.get(name) {
+            let (sessions, drain) = (Arc::clone(sessions), *drain);
+            let upstream = Arc::clone(pool.name());
+            probing
+                .start(pool, probe, move |endpoint| leave(&sessions, &upstream, endpoint, drain));
+        }
+    }
+}
 
 /// Does with the sessions on an endpoint what their routes say (`on_change`), for it is unwell.
-pub(super) fn leave(sessions: &Registry, upstream: &str, endpoint: &str, drain: Drain) {
+fn leave(sessions: &Registry, upstream: &str, endpoint: &str, drain: Drain) {
     let on_it = sessions.select(&Selector::default()).into_iter().filter(|session| {
         *session.identity.upstream == *upstream
             && session.endpoint().is_some_and(|(_, written)| *written == *endpoint)

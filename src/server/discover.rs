@@ -1,5 +1,8 @@
-use super::{CompileEnv, Snapshot, compile};
+//! Asks DNS for the endpoints of the first snapshot.
+//! It knows nothing of reloads.
+
 use crate::filter::Filter;
+use crate::snapshot::{CompileEnv, Snapshot, compile};
 use crate::telemetry::Sink;
 use crate::upstream::Discovery;
 use std::sync::Arc;
@@ -13,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks DNS for endpoints, and compiles the snapshot again with them. What is returned is told of
 /// all that DNS says after that.
-pub(crate) async fn discover(
+pub(super) async fn discover(
     snapshot: &mut Snapshot,
     read: &LoadedConfig,
     filters: &Arc<[Arc<dyn Filter>]>,
