@@ -54,6 +54,7 @@ mod routing;
 mod server;
 mod shared;
 mod snapshot;
+mod state;
 mod telemetry;
 mod tls;
 mod traces;

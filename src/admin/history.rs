@@ -9,12 +9,12 @@ use tokio::sync::oneshot;
 
 /// The versions, the newest first, and what is wrong with the newest edit.
 pub(super) fn list(admin: &Admin) -> Value {
-    let history = &admin.history;
+    let history = &admin.state.history;
     let time = |time| humantime::format_rfc3339_millis(time).to_string();
     let refusal = history.refusal();
     json!({
         "versions": history.versions().iter().rev().map(|it| show(it)).collect::<Vec<_>>(),
-        "restart_needed": admin.current.restart_needed(),
+        "restart_needed": admin.state.current.restart_needed(),
         "refused": refusal.map(|it| json!({"time": time(it.time), "problems": it.problems})),
     })
 }
@@ -41,7 +41,7 @@ pub(super) async fn rollback(admin: &Admin, query: &str) -> Answer {
         Some(Ok(version)) => Some(version),
         Some(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "`version` is no number"),
     };
-    if let Err(reason) = admin.history.find(to) {
+    if let Err(reason) = admin.state.history.find(to) {
         return refuse(StatusCode::NOT_FOUND, reason);
     }
     order(admin, |told| Order::Rollback(to, told)).await
@@ -55,7 +55,7 @@ async fn order(
     let gone = (StatusCode::SERVICE_UNAVAILABLE, "the gateway stops".to_owned());
     admin.orders.send(order(told)).await.map_err(|_| gone.clone())?;
     match answer.await.map_err(|_| gone)? {
-        Ok(done) => Ok(json!({"version": admin.current.load().number, "changes": done})),
+        Ok(done) => Ok(json!({"version": admin.state.current.load().number, "changes": done})),
         Err(problems) => refuse(StatusCode::CONFLICT, problems),
     }
 }

@@ -16,11 +16,9 @@ mod upstreams;
 
 pub(crate) use readiness::Readiness;
 
-use crate::cache::Cache;
-use crate::history::{History, Order};
-use crate::load::{Arrivals, ConnectionLimiter, InFlight, Overload};
-use crate::snapshot::CurrentSnapshot;
-use crate::websocket::Registry;
+use crate::history::Order;
+use crate::load::Arrivals;
+use crate::state::State;
 use async_trait::async_trait;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
@@ -71,24 +69,12 @@ const OPENAPI: &str = include_str!("openapi.json");
 pub(crate) struct Admin {
     /// Where it is.
     pub address: Address,
-    /// The configuration in force.
-    pub current: Arc<CurrentSnapshot>,
-    /// Those that were.
-    pub history: Arc<History>,
     /// Who puts another one into force.
     pub orders: mpsc::Sender<Order>,
-    /// The WebSocket sessions.
-    pub sessions: Arc<Registry>,
-    /// The cache.
-    pub cache: Arc<Cache>,
+    /// What it reports on, and changes.
+    pub state: State,
     /// Whether requests are welcome.
     pub readiness: Arc<Readiness>,
-    /// The requests and sessions under way.
-    pub in_flight: Arc<InFlight>,
-    /// Those that were too many.
-    pub overload: Arc<Overload>,
-    /// The connections.
-    pub places: Arc<ConnectionLimiter>,
     /// Those that have come, by listener.
     pub arrivals: Arc<[Arc<Arrivals>]>,
     /// Since when the gateway runs.
@@ -151,7 +137,7 @@ impl Admin {
     /// What who may not hears, and who asks for what there is not.
     fn refusal(&self, head: &RequestHeader) -> Option<Response<Vec<u8>>> {
         let refused = |status, reason: &str| json_response(status, &json!({"error": reason}));
-        let current = self.current.load();
+        let current = self.state.current.load();
         let is_unix = matches!(self.address, Address::Unix(_));
         if let Err((status, reason)) = access::check(head, current.admin_token.as_deref(), is_unix)
         {
@@ -186,26 +172,30 @@ impl Admin {
             ("/readyz", _) if self.readiness.is_ready() => Ok(json!({"ready": true})),
             ("/readyz", _) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway stops"),
             ("/status", _) => Ok(status::show(self)),
-            ("/config", _) => Ok(config::show(&self.current.full())),
-            ("/routes", _) => Ok(routes::list(&self.current.full())),
-            ("/upstreams", _) => Ok(upstreams::list(&self.current.full())),
-            ("/explain", _) => explain::answer(&self.current, query).await,
-            ("/diff", _) => explain::difference(&self.current, &self.sessions, body).await,
+            ("/config", _) => Ok(config::show(&self.state.current.full())),
+            ("/routes", _) => Ok(routes::list(&self.state.current.full())),
+            ("/upstreams", _) => Ok(upstreams::list(&self.state.current.full())),
+            ("/explain", _) => explain::answer(&self.state.current, query).await,
+            ("/diff", _) => {
+                explain::difference(&self.state.current, &self.state.sessions, body).await
+            }
             // Whoever comes this far has shown it.
             ("/token", _) => Ok(json!({"valid": true})),
             ("/history", _) => Ok(history::list(self)),
             ("/reload", _) => history::reload(self).await,
             ("/rollback", _) => history::rollback(self, query).await,
-            ("/logs", _) => logs::lines(&self.current.full(), query),
-            ("/log-level", "PUT") => logs::set_level(&self.current.full(), query),
-            ("/log-level", _) => Ok(logs::level(&self.current.full())),
-            ("/sessions", _) => sessions::list(&self.sessions, query),
-            ("/sessions/close", _) => sessions::close(&self.sessions, query),
-            ("/sessions/log", _) => sessions::log_frames(&self.sessions, query),
-            ("/sessions/affected", _) => sessions::asked(&self.sessions, body),
-            ("/cache/purge", _) => cache::purge(&self.cache, query),
-            ("/drain", "DELETE") => Ok(sessions::resume(&self.sessions)),
-            ("/drain", _) => Ok(sessions::drain(&self.sessions, self.current.load().drain)),
+            ("/logs", _) => logs::lines(&self.state.current.full(), query),
+            ("/log-level", "PUT") => logs::set_level(&self.state.current.full(), query),
+            ("/log-level", _) => Ok(logs::level(&self.state.current.full())),
+            ("/sessions", _) => sessions::list(&self.state.sessions, query),
+            ("/sessions/close", _) => sessions::close(&self.state.sessions, query),
+            ("/sessions/log", _) => sessions::log_frames(&self.state.sessions, query),
+            ("/sessions/affected", _) => sessions::asked(&self.state.sessions, body),
+            ("/cache/purge", _) => cache::purge(&self.state.cache, query),
+            ("/drain", "DELETE") => Ok(sessions::resume(&self.state.sessions)),
+            ("/drain", _) => {
+                Ok(sessions::drain(&self.state.sessions, self.state.current.load().drain))
+            }
             _ => refuse(StatusCode::NOT_FOUND, "there is no such thing"),
         }
     }

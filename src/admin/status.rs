@@ -5,8 +5,8 @@ use crate::background::{self, State};
 use serde_json::{Value, json};
 
 pub(super) fn show(admin: &Admin) -> Value {
-    let current = admin.current.load();
-    let listeners = admin.current.bound().iter().map(ToString::to_string);
+    let current = admin.state.current.load();
+    let listeners = admin.state.current.bound().iter().map(ToString::to_string);
     let panics = background::panics().into_iter().map(|(task, panics)| {
         json!({
             "task": task,
@@ -20,13 +20,13 @@ pub(super) fn show(admin: &Admin) -> Value {
         "software": env!("CARGO_PKG_VERSION"),
         "version": current.number,
         "ready": admin.readiness.is_ready(),
-        "draining": admin.sessions.is_draining(),
+        "draining": admin.state.sessions.is_draining(),
         "uptime_ms": u64::try_from(admin.since.elapsed().as_millis()).unwrap_or(u64::MAX),
         "listeners": listeners.collect::<Vec<_>>(),
-        "restart_needed": admin.current.restart_needed(),
-        "connections": admin.places.held(),
-        "requests_in_flight": admin.in_flight.requests(),
-        "sessions": admin.sessions.count(),
+        "restart_needed": admin.state.current.restart_needed(),
+        "connections": admin.state.places.held(),
+        "requests_in_flight": admin.state.in_flight.requests(),
+        "sessions": admin.state.sessions.count(),
         "panics": panics.collect::<Vec<_>>(),
     })
 }

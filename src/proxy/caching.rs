@@ -65,7 +65,7 @@ pub(super) fn is_background(session: &Session) -> bool {
 
 /// Lets the cache have a look at the request, where its route says so.
 pub(super) fn enable(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
-    let (Some(policy), Some(store)) = (&ctx.route.cache, proxy.cache.store()) else { return };
+    let (Some(policy), Some(store)) = (&ctx.route.cache, proxy.state.cache.store()) else { return };
     let has_body = !session.is_body_empty();
     let head = session.req_header();
     if ctx.exchange.is_websocket || !is_answerable(head, has_body) {

@@ -58,11 +58,9 @@ mod tracing;
 pub(crate) use reply::wants_html;
 
 use crate::admission::{Rejection, filter, filter_back};
-use crate::cache::Cache;
-use crate::load::{ConnectionLimiter, InFlight, Overload};
-use crate::snapshot::{CurrentSnapshot, split};
+use crate::snapshot::split;
+use crate::state::State;
 use crate::upstream::begin_use;
-use crate::websocket::Registry;
 use async_trait::async_trait;
 use bytes::Bytes;
 use context::Context;
@@ -84,18 +82,8 @@ use tidegate_http::address::Address;
 pub(crate) struct Proxy {
     /// The address that it serves.
     pub listener: Address,
-    /// The configuration in force.
-    pub current: Arc<CurrentSnapshot>,
-    /// Counts what is in flight.
-    pub in_flight: Arc<InFlight>,
-    /// Refuses requests while the gateway is overloaded.
-    pub overload: Arc<Overload>,
-    /// Limits the connections, and knows what each client holds.
-    pub places: Arc<ConnectionLimiter>,
-    /// The WebSocket sessions.
-    pub sessions: Arc<Registry>,
-    /// The cache.
-    pub cache: Arc<Cache>,
+    /// What it shares with the other listeners.
+    pub state: State,
 }
 
 #[async_trait]
@@ -105,7 +93,10 @@ impl ProxyHttp for Proxy {
 
     fn new_ctx(&self) -> Self::CTX {
         task_state::record_begin();
-        Box::new(Context::new(Arc::clone(&self.current.load().fallback), self.in_flight.guard()))
+        Box::new(Context::new(
+            Arc::clone(&self.state.current.load().fallback),
+            self.state.in_flight.guard(),
+        ))
     }
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
@@ -129,8 +120,8 @@ impl ProxyHttp for Proxy {
                     rejection
                 } else {
                     let rejection = request_phase::refuse(session, ctx)
-                        .or_else(|| session_quota::claim_connection(&self.places, ctx))
-                        .or_else(|| session_quota::register(&self.sessions, session, ctx));
+                        .or_else(|| session_quota::claim_connection(&self.state.places, ctx))
+                        .or_else(|| session_quota::register(&self.state.sessions, session, ctx));
                     ctx.outcome.is_intended |= rejection.is_some();
                     rejection
                 }
@@ -304,7 +295,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Self::CTX,
         error: Box<Error>,
     ) -> Box<Error> {
-        retry::connect_failed(peer, &self.overload, ctx, error)
+        retry::connect_failed(peer, &self.state.overload, ctx, error)
     }
 
     async fn upstream_request_filter(
@@ -371,10 +362,10 @@ impl ProxyHttp for Proxy {
             Some(_) => StatusCode::OK,
         };
         if response.status == opened {
-            session_quota::accept(&self.sessions, ctx).await?;
+            session_quota::accept(&self.state.sessions, ctx).await?;
         }
         caching::undo_disguise(session, ctx);
-        caching::invalidate(self.cache.store(), session, response, ctx);
+        caching::invalidate(self.state.cache.store(), session, response, ctx);
         if !caching::is_from_cache(session) {
             failure::intercept(session, response, ctx)?;
         }

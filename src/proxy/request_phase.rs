@@ -23,7 +23,7 @@ pub(super) fn admit(
     session: &mut Session,
     ctx: &mut Context,
 ) -> Result<(), Rejection> {
-    let snapshot = proxy.current.load();
+    let snapshot = proxy.state.current.load();
     let joined = match session.req_header().version {
         Version::HTTP_2 => join_cookies(session.req_header_mut()),
         _ => Ok(()),
@@ -58,7 +58,7 @@ fn check(
         session.req_header_mut().set_method(Method::GET);
         ctx.session.bridge_key = Some(handshake::key().into());
     }
-    if proxy.overload.refuses(&proxy.in_flight, &snapshot.global.limits) {
+    if proxy.state.overload.refuses(&proxy.state.in_flight, &snapshot.global.limits) {
         ctx.stop_counting();
         return Err(Rejection::answer(failure::overloaded()));
     }
@@ -111,16 +111,16 @@ fn count_client(
     let client = match ctx.exchange.client_address {
         // A proxy's own request, or one whose client it does not name.
         Some(address) if ctx.peer_is_trusted && global.trusts(address) => None,
-        Some(address) if ctx.peer_is_trusted => Some(proxy.places.clients().find(address)),
+        Some(address) if ctx.peer_is_trusted => Some(proxy.state.places.clients().find(address)),
         // The connection has found it already.
         _ => task_state::client(),
     };
     let Some(client) = client else { return Ok(()) };
-    if proxy.overload.refuses_client(&client) {
+    if proxy.state.overload.refuses_client(&client) {
         ctx.stop_counting();
         return Err(Rejection::answer(failure::overloaded()));
     }
-    ctx.request_permit = proxy.overload.request_of(client, &global.limits);
+    ctx.request_permit = proxy.state.overload.request_of(client, &global.limits);
     match &ctx.request_permit {
         Some(permit) => {
             if ctx.peer_is_trusted {

@@ -3,14 +3,14 @@
 use super::guard::Watchman;
 use super::snapshot_tasks;
 use crate::background::{self, Panicked};
-use crate::cache::Cache;
 use crate::explain::{Difference, verify};
 use crate::filter::Filter;
-use crate::history::{Cause, Files, History};
-use crate::snapshot::{Changes, CompileEnv, CurrentSnapshot, SessionPolicies, Snapshot, compile};
+use crate::history::{Cause, Files};
+use crate::snapshot::{Changes, CompileEnv, SessionPolicies, Snapshot, compile};
+use crate::state::State;
 use crate::telemetry::{Sink, log as own_log};
 use crate::upstream::Discovery;
-use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
+use crate::websocket::{End, Initiator, Selector, close_spread};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,18 +30,12 @@ pub(super) struct Force {
     pub read: LoadedConfig,
     /// Where it was read from, and with what; unless it was made in code.
     pub file: Option<(PathBuf, Variables)>,
-    /// What is in force.
-    pub current: Arc<CurrentSnapshot>,
+    /// What a new configuration touches.
+    pub state: State,
     /// The library user's filters.
     pub filters: Arc<[Arc<dyn Filter>]>,
-    /// The sessions that a reload may touch.
-    pub sessions: Arc<Registry>,
-    /// The cache.
-    pub cache: Arc<Cache>,
     /// What DNS tells of endpoints.
     pub discovery: Arc<Discovery>,
-    /// The versions that were in force.
-    pub history: Arc<History>,
     /// Watches whether edits make things worse.
     pub watchman: Watchman,
 }
@@ -63,7 +57,7 @@ impl Force {
         read: LoadedConfig,
         occasion: Occasion,
     ) -> Result<String, String> {
-        let before = self.current.full();
+        let before = self.state.current.full();
         let (mut snapshot, changes) = match self.compile(read.clone()).await {
             Ok(compiled) => compiled,
             Err(problems) if matches!(occasion, Occasion::Beside) => {
@@ -71,7 +65,7 @@ impl Force {
                 return Err(problems.to_string());
             }
             Err(problems) => {
-                self.history.refused(problems.to_string());
+                self.state.history.refused(problems.to_string());
                 log::error!(
                     "configuration not reloaded, the running one stays in force:\n{problems}"
                 );
@@ -107,7 +101,7 @@ impl Force {
                     None => {
                         let reason = "the gateway panicked when it compared it with the version \
                                       in force; its log has the reason";
-                        self.history.refused(reason.to_owned());
+                        self.state.history.refused(reason.to_owned());
                         return Err(reason.to_owned());
                     }
                 }
@@ -117,7 +111,7 @@ impl Force {
         self.swap(snapshot);
         if is_edit {
             // Who is told of it finds it in force.
-            self.history.applied();
+            self.state.history.applied();
         }
         self.read = read;
         let told = match self.touch_sessions() {
@@ -125,7 +119,7 @@ impl Force {
             Some(affected) => format!("version {number}, {changes}; {affected}"),
         };
         log::info!("{what}: {told}");
-        for key in self.current.restart_needed() {
+        for key in self.state.current.restart_needed() {
             log::warn!(
                 "`{key}` has changed, which takes effect only after a restart; the rest of the \
                  configuration is in force"
@@ -147,7 +141,7 @@ impl Force {
             after.number = before.number;
             return Some(after);
         }
-        let history = Arc::clone(&self.history);
+        let history = Arc::clone(&self.state.history);
         // Comparing takes a while where there are many routes, and requests are not to wait.
         let kept = background::blocking("compare", move || {
             let difference = Difference::between(&before, &after);
@@ -161,19 +155,19 @@ impl Force {
         own_log::set(snapshot.log.0, snapshot.log.1);
         self.keep_listeners(&mut snapshot);
         snapshot.warn();
-        snapshot.warn_of_empty_files(Some(&self.current.full()));
-        snapshot_tasks::start(&mut snapshot, &self.sessions);
+        snapshot.warn_of_empty_files(Some(&self.state.current.full()));
+        snapshot_tasks::start(&mut snapshot, &self.state.sessions);
         snapshot.probing.release();
-        self.cache.apply(snapshot.cache);
+        self.state.cache.apply(snapshot.cache);
         self.discovery.follow(&snapshot.dns_queries);
-        self.current.swap(snapshot);
+        self.state.current.swap(snapshot);
     }
 
     /// A listener that is no longer written is bound until the restart, and goes on as it was:
     /// with its TLS, above all.
     fn keep_listeners(&self, snapshot: &mut Snapshot) {
-        let before = self.current.load();
-        for address in &self.current.started().listeners {
+        let before = self.state.current.load();
+        for address in &self.state.current.started().listeners {
             if snapshot.listener(address).is_none()
                 && let Some(listener) = before.listener(address)
             {
@@ -184,8 +178,8 @@ impl Force {
 
     /// Does with live sessions what their routes say; tells how many are affected.
     fn touch_sessions(&self) -> Option<String> {
-        let current = self.current.load();
-        let sessions = self.sessions.select(&Selector::default());
+        let current = self.state.current.load();
+        let sessions = self.state.sessions.select(&Selector::default());
         let affected = SessionPolicies::of(&current).affected(sessions);
         if affected.is_empty() {
             return None;
@@ -203,7 +197,7 @@ impl Force {
 
     async fn compile(&self, read: LoadedConfig) -> Result<(Snapshot, Changes), Problems> {
         let mut compiled = self.compile_once(read.clone()).await?;
-        let asked = self.current.load().dns_queries.clone();
+        let asked = self.state.current.load().dns_queries.clone();
         if !compiled.0.dns_queries.is_subset(&asked) {
             // A new upstream is not to begin with nothing.
             self.discovery.follow(&asked.union(&compiled.0.dns_queries).cloned().collect());
@@ -220,7 +214,7 @@ impl Force {
     }
 
     async fn compile_once(&self, read: LoadedConfig) -> Result<(Snapshot, Changes), Problems> {
-        let (current, discovery) = (Arc::clone(&self.current), Arc::clone(&self.discovery));
+        let (current, discovery) = (Arc::clone(&self.state.current), Arc::clone(&self.discovery));
         let filters = Arc::clone(&self.filters);
         let compiled = background::blocking("compile", move || {
             let previous = current.load();

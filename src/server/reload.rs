@@ -136,11 +136,11 @@ impl Watch {
         }
         if self.warned.elapsed() >= WARN {
             self.warned = Instant::now();
-            self.force.current.load().warn();
+            self.force.state.current.load().warn();
         }
         if self.resolved.elapsed() >= RESOLVE {
             self.resolved = Instant::now();
-            let pools: Vec<_> = self.force.current.load().pools.values().cloned().collect();
+            let pools: Vec<_> = self.force.state.current.load().pools.values().cloned().collect();
             background::spawn("names of upstreams", async move {
                 for pool in pools {
                     pool.resolve().await;
@@ -193,7 +193,7 @@ impl Watch {
 
     /// Whether a file that the configuration in force names, such as a certificate, is another one.
     fn beside_changed(&self, seen: &FileFingerprints) -> bool {
-        let current = self.force.current.full();
+        let current = self.force.state.current.full();
         current.files.iter().any(|(path, stamp)| seen.get(path).is_some_and(|it| it != stamp))
     }
 
@@ -217,7 +217,7 @@ impl Watch {
 
     /// Goes back when an edit has made things worse.
     async fn guard(&mut self) {
-        let current = self.force.current.full();
+        let current = self.force.state.current.full();
         let Some((to, because)) = self.force.watchman.look(&current) else { return };
         log::error!(
             "guard: version {} is worse than version {to}: {because}; going back. The file \
@@ -235,7 +235,7 @@ impl Watch {
         to: Option<u64>,
         cause: impl FnOnce(u64) -> Cause,
     ) -> Result<String, String> {
-        let version = self.force.history.find(to)?;
+        let version = self.force.state.history.find(to)?;
         let nothing = config::Variables::default();
         let variables = self.force.file.as_ref().map_or(&nothing, |(_, variables)| variables);
         let read = config::read_again(&version.files, variables);
@@ -263,7 +263,7 @@ impl Watch {
 
     /// Looks at the files, on such a thread as well.
     fn stamps(&self) -> Looking {
-        let (sources, current) = (Arc::clone(&self.sources), self.force.current.full());
+        let (sources, current) = (Arc::clone(&self.sources), self.force.state.current.full());
         tokio::spawn(background::blocking("watch", move || {
             let mut paths: BTreeSet<PathBuf> = sources.watched();
             paths.extend(current.files.keys().cloned());

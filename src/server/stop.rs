@@ -5,9 +5,8 @@ use super::socket::Files;
 use super::tasks::Tasks;
 use super::watchdog::Watchdog;
 use crate::admin::Readiness;
-use crate::history::History;
-use crate::load::InFlight;
 use crate::snapshot::{CurrentSnapshot, Drain};
+use crate::state::State;
 use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
 use pingora::apps::ServerApp;
 use std::sync::Arc;
@@ -43,10 +42,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// All that ends when the gateway does.
 pub(super) struct Ending {
-    pub(super) current: Arc<CurrentSnapshot>,
-    pub(super) history: Arc<History>,
-    pub(super) sessions: Arc<Registry>,
-    pub(super) in_flight: Arc<InFlight>,
+    pub(super) state: State,
     pub(super) tasks: Arc<Tasks>,
     pub(super) readiness: Arc<Readiness>,
     /// What accepts connections.
@@ -63,8 +59,9 @@ pub(super) struct Ending {
 impl Ending {
     /// Lets what is under way come to its end, for as long as there is.
     pub(super) async fn run(self, stop: Stop, signals: &mut Signals) {
-        let Self { current, sessions, in_flight, readiness, services, proxies, .. } = self;
-        let Self { history, stop_accepting, stop_admin, files, tasks, ends_process, .. } = self;
+        let State { current, history, sessions, in_flight, .. } = self.state;
+        let Self { readiness, services, proxies, stop_accepting, .. } = self;
+        let Self { stop_admin, files, tasks, ends_process, .. } = self;
         history.release();
         let mut grace = match stop {
             Stop::Gracefully | Stop::Replaced(_) => current.load().grace,

@@ -54,7 +54,7 @@ pub(crate) struct Totals {
 
 /// Frames and bytes of one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     /// Frames.
     pub frames: u64,
     /// Bytes on the wire.
@@ -156,7 +156,7 @@ impl Registry {
     ///
     /// One user or address may have as many handshakes in flight as sessions (at least four); after that
     /// the oldest is refused.
-    pub fn register(
+    pub(crate) fn register(
         &self,
         session: Arc<Session>,
         quota: &Quota,
@@ -179,7 +179,11 @@ impl Registry {
 
     /// Counts a handshake that the upstream has accepted, if there is room; the oldest session makes room
     /// where the route says so. Exact for concurrent handshakes.
-    pub fn accept(&self, permit: &mut SessionPermit, quota: &Quota) -> Result<(), QuotaExceeded> {
+    pub(crate) fn accept(
+        &self,
+        permit: &mut SessionPermit,
+        quota: &Quota,
+    ) -> Result<(), QuotaExceeded> {
         let SessionPermit { route, number, session } = permit;
         let mut live = lock(&route.live);
         live.remove_pending(*number);
@@ -204,12 +208,12 @@ impl Registry {
     }
 
     /// Records the refusal of a handshake by a limit that the registry does not keep.
-    pub fn record_refusal(&self, route: &Arc<str>) {
+    pub(crate) fn record_refusal(&self, route: &Arc<str>) {
         lock(&self.route(route).totals).refused += 1;
     }
 
     /// The selected sessions, oldest first within their route.
-    pub fn select(&self, selector: &Selector) -> Vec<Arc<Session>> {
+    pub(crate) fn select(&self, selector: &Selector) -> Vec<Arc<Session>> {
         let mut found = Vec::new();
         let whole = selector.user.as_deref();
         let whole = whole.and_then(|user| UserId::new(user, UserIdOrigin::Query));
@@ -226,12 +230,12 @@ impl Registry {
     }
 
     /// Number of sessions.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.snapshot().iter().map(|(_, route)| lock(&route.live).len()).sum()
     }
 
     /// Routes with their current number of sessions and their totals.
-    pub fn routes(&self) -> Vec<(Arc<str>, usize, Totals)> {
+    pub(crate) fn routes(&self) -> Vec<(Arc<str>, usize, Totals)> {
         let routes = self.snapshot().into_iter();
         routes
             .map(|(name, route)| (name, lock(&route.live).len(), lock(&route.totals).clone()))
@@ -239,7 +243,7 @@ impl Registry {
     }
 
     /// Requests the selected sessions to close; returns their number.
-    pub fn close(&self, selector: &Selector, request: &CloseRequest) -> usize {
+    pub(crate) fn close(&self, selector: &Selector, request: &CloseRequest) -> usize {
         let sessions = self.select(selector);
         for session in &sessions {
             session.request_close(request.clone());
@@ -248,12 +252,12 @@ impl Registry {
     }
 
     /// Whether the gateway drains and refuses new sessions.
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
     /// Starts or stops refusing new sessions.
-    pub fn set_draining(&self, draining: bool) {
+    pub(crate) fn set_draining(&self, draining: bool) {
         self.draining.store(draining, Ordering::Relaxed);
     }
 
@@ -422,7 +426,7 @@ impl Live {
 
 impl SessionPermit {
     /// The session.
-    pub fn session(&self) -> &Arc<Session> {
+    pub(crate) fn session(&self) -> &Arc<Session> {
         &self.session
     }
 }

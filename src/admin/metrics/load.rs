@@ -3,10 +3,11 @@
 use super::exposition::{Exposition, Kind};
 use crate::admin::Admin;
 use crate::load::Arrivals;
+use crate::state::State;
 use std::sync::Arc;
 
 pub(super) fn write(to: &mut Exposition, admin: &Admin) {
-    let Admin { in_flight, overload, places, arrivals, .. } = admin;
+    let Admin { state: State { in_flight, overload, places, .. }, arrivals, .. } = admin;
     arrived(to, arrivals);
     to.family("tidegate_connections", Kind::Gauge, "Connections that are held.")
         .sample(&[], places.held());

@@ -18,15 +18,15 @@ use exposition::Exposition;
 pub(super) fn answer(admin: &Admin, accept: &str) -> (&'static str, String) {
     let mut to = Exposition::accepted(accept);
     let media_type = to.media_type();
-    let current = admin.current.load();
+    let current = admin.state.current.load();
     requests::write(&mut to, &current);
-    sessions::write(&mut to, &admin.sessions);
-    upstreams::write(&mut to, &admin.current);
-    cache::write(&mut to, &admin.cache, &current);
+    sessions::write(&mut to, &admin.state.sessions);
+    upstreams::write(&mut to, &admin.state.current);
+    cache::write(&mut to, &admin.state.cache, &current);
     load::write(&mut to, admin);
     rate_limits::write(&mut to, &current);
     logs::write(&mut to, &current);
-    reloads::write(&mut to, &admin.history, &admin.current);
+    reloads::write(&mut to, &admin.state.history, &admin.state.current);
     process::write(&mut to);
     (media_type, to.finish())
 }

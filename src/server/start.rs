@@ -1,0 +1,341 @@
+//! Starts a gateway, step by step: sockets, shared state, listeners, admin endpoint, announcement.
+//! It knows nothing of how the gateway stops.
+
+use super::apply::{self, Force};
+use super::connection::Connections;
+use super::discover::discover;
+use super::engine::{self, Engine};
+use super::guard::Watchman;
+use super::handover::{Keeper, Place, RunningAdmin, Taken};
+use super::listen::{self, BindError};
+use super::reload::Watch;
+use super::signals::Signals;
+use super::socket::{Files, Socket};
+use super::tasks::Tasks;
+use super::{files, notify, snapshot_tasks};
+use crate::admin::{Admin, Readiness};
+use crate::background;
+use crate::cache::Cache;
+use crate::filter::Filter;
+use crate::history::{History, Order};
+use crate::load::{self, Arrivals, ConnectionLimiter, Evictor, InFlight, Overload};
+use crate::proxy::Proxy;
+use crate::snapshot::{CurrentSnapshot, Snapshot, StartupSettings};
+use crate::state::State;
+use crate::upstream::{Discovery, set_file_limit};
+use crate::websocket::Registry;
+use pingora::apps::http_app::HttpServer;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::server::configuration::ServerConf;
+use pingora::server::{Fds, ListenFds};
+use pingora::services::{Service as _, listening::Service};
+use std::fs::Permissions;
+use std::os::fd::IntoRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidegate_config::{LoadedConfig, Variables};
+use tidegate_http::address::Address;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Who may use the admin endpoint at a Unix domain socket: the gateway's user.
+const ADMIN_MODE: u32 = 0o600;
+
+/// How long names may take to resolve before the gateway starts without them.
+const RESOLVE_AT_START: Duration = Duration::from_secs(2);
+
+/// Sockets with the addresses that they were written with.
+type Sockets = Vec<(Address, Socket)>;
+
+/// The sockets of a gateway.
+pub(super) struct Bound {
+    pub(super) listeners: Sockets,
+    /// At most one.
+    pub(super) admin: Sockets,
+    /// The files of those that are Unix domain sockets.
+    pub(super) files: Files,
+    /// Where the next gateway finds handles of all of them.
+    pub(super) kept: Option<(Place, Sockets)>,
+    /// The gateway before, if they are its.
+    pub(super) taken: Option<Taken>,
+}
+
+/// Binds all sockets, or takes those of the running gateway; `None` if a signal stops it meanwhile.
+pub(super) async fn bind(
+    startup: &StartupSettings,
+    place: Option<Place>,
+    takes_over: bool,
+    signals: &mut Signals,
+) -> Result<Option<Bound>, BindError> {
+    let mut taken = match (&place, takes_over) {
+        (Some(place), true) => tokio::select! {
+            taken = Taken::from(place) => Some(taken.map_err(BindError::Handover)?),
+            () = signals.stopped() => {
+                log::info!("stopped before the running gateway handed over its listeners");
+                return Ok(None);
+            }
+        },
+        _ => None,
+    };
+    let addresses = startup.listeners.iter().cloned().zip(startup.modes.iter().copied());
+    // Who sees a listener's port open may connect to the admin endpoint, so that comes first.
+    let addresses = startup.admin.iter().map(|it| (it.clone(), ADMIN_MODE)).chain(addresses);
+    let mut admin = listen::bind(addresses, &mut taken)?;
+    let listeners = admin.split_off(usize::from(startup.admin.is_some()));
+    let files = Files::of(listeners.iter().chain(&admin).map(|(address, _)| address));
+    let kept = place.map(|place| (place, duplicates(listeners.iter().chain(&admin))));
+    Ok(Some(Bound { listeners, admin, files, kept, taken }))
+}
+
+/// What the first snapshot was made from.
+pub(super) struct Sources {
+    pub(super) read: LoadedConfig,
+    pub(super) file: Option<(PathBuf, Variables)>,
+    pub(super) filters: Arc<[Arc<dyn Filter>]>,
+    pub(super) takes_over: bool,
+}
+
+/// A gateway with all of its state, that accepts nothing yet.
+pub(super) struct Built {
+    pub(super) state: State,
+    pub(super) tasks: Arc<Tasks>,
+    pub(super) configuration: Configuration,
+    routes: usize,
+}
+
+/// What the configuration in force was made from.
+pub(super) struct Configuration {
+    sources: Sources,
+    discovery: Arc<Discovery>,
+    /// Becomes higher with each answer of DNS that differs from the one before.
+    discovered: watch::Receiver<u64>,
+}
+
+/// Puts the first snapshot into force, and makes what all parts of the gateway share.
+pub(super) async fn build_state(
+    mut snapshot: Snapshot,
+    sources: Sources,
+    listeners: &Sockets,
+) -> Built {
+    let Sources { read, file, filters, takes_over } = &sources;
+    let discovery = Arc::new(Discovery::default());
+    let discovered = discover(&mut snapshot, read, filters, &discovery).await;
+    let resolving = async {
+        for pool in snapshot.pools.values() {
+            pool.resolve().await;
+        }
+    };
+    let _ = tokio::time::timeout(RESOLVE_AT_START, resolving).await;
+    snapshot.warn();
+    snapshot.warn_of_empty_files(None);
+    let routes = snapshot.table.iter().count();
+    let sessions = Arc::new(Registry::default());
+    let cache = Arc::new(Cache::default());
+    cache.apply(snapshot.cache);
+    snapshot_tasks::start(&mut snapshot, &sessions);
+    let file = file.as_ref().map(|(file, _)| file.as_path());
+    let history = Arc::new(History::open(read.state_dir().as_deref(), file, *takes_over));
+    snapshot.number = history.begin(apply::files(&read.sources));
+    let bound = listeners.iter().map(|(written, it)| it.address(written)).collect();
+    let current = Arc::new(CurrentSnapshot::new(snapshot, bound));
+    let in_flight = Arc::new(InFlight::default());
+    let most = files::raise_limit();
+    set_file_limit(most);
+    let most = load::max_connections(most);
+    let places = Arc::new(ConnectionLimiter::new(most));
+    let overload = Arc::new(Overload::new(most));
+    let state = State { current, history, sessions, cache, in_flight, overload, places };
+    let tasks = Arc::new(Tasks::default());
+    watch_memory(&state, &tasks);
+    let configuration = Configuration { sources, discovery, discovered };
+    Built { state, tasks, configuration, routes }
+}
+
+/// Ends connections and sessions while memory is short.
+fn watch_memory(state: &State, tasks: &Arc<Tasks>) {
+    let end_connections = {
+        let tasks = Arc::clone(tasks);
+        Arc::new(move |client| tasks.abort_of(client))
+    };
+    let (current, overload) = (Arc::clone(&state.current), Arc::clone(&state.overload));
+    let (clients, sessions) = (Arc::clone(state.places.clients()), Arc::clone(&state.sessions));
+    background::keep("memory", move || {
+        let (clients, sessions) = (Arc::clone(&clients), Arc::clone(&sessions));
+        let evictor = Evictor::new(clients, sessions, end_connections.clone());
+        load::watch_memory(Arc::clone(&current), Arc::clone(&overload), evictor)
+    });
+}
+
+impl Configuration {
+    /// Starts to follow the files of the configuration, DNS, and orders of the admin endpoint.
+    pub(super) fn follow(self, state: State, ordered: mpsc::Receiver<Order>) {
+        let Self { sources: Sources { read, file, filters, .. }, discovery, discovered } = self;
+        let watchman = Watchman::default();
+        let force = Force { read, file, state, filters, discovery, watchman };
+        background::spawn("configuration", Watch::new(force).run(ordered, discovered));
+    }
+}
+
+/// What accepts connections.
+pub(super) struct Listeners {
+    pub(super) services: Vec<JoinHandle<()>>,
+    pub(super) proxies: Vec<Arc<Engine>>,
+    pub(super) arrivals: Arc<[Arc<Arrivals>]>,
+    pub(super) stop_accepting: watch::Sender<bool>,
+}
+
+/// Accepts connections at all listeners.
+pub(super) async fn spawn_listeners(
+    sockets: Sockets,
+    startup: &StartupSettings,
+    built: &Built,
+) -> Result<Listeners, BindError> {
+    let state = &built.state;
+    let (stop_accepting, stopping) = watch::channel(false);
+    let conf = Arc::new(ServerConf {
+        threads: startup.threads,
+        // As many attempts as a route may ask for, and one for a connection that the upstream
+        // closed while it lay idle.
+        max_retries: 11,
+        upstream_keepalive_pool_size: startup.upstream_pool_size,
+        ..ServerConf::default()
+    });
+    let (mut services, mut proxies, mut arrivals) = (Vec::new(), Vec::new(), Vec::new());
+    let modes = startup.modes.iter().copied();
+    for ((address, socket), mode) in sockets.into_iter().zip(modes) {
+        let proxy = Proxy { listener: address.clone(), state: state.clone() };
+        let proxy = engine::build(proxy, &conf).await.map_err(BindError::Engine)?;
+        proxies.push(Arc::clone(&proxy));
+        let (current, places) = (Arc::clone(&state.current), Arc::clone(&state.places));
+        let arriving = Arc::new(Arrivals::new(address.clone()));
+        arrivals.push(Arc::clone(&arriving));
+        let connections =
+            Connections::new(proxy, current, places, arriving, Arc::clone(&built.tasks));
+        let mut service = Service::new(format!("gateway {address}"), connections);
+        // Heads and bodies are read into buffers of their own.
+        let buffers = L4BufferSettings::default().read(0);
+        let (config, name) = inherited(&address, mode);
+        service.add_listener(config.l4_buffer(buffers));
+        let sockets = handed_over(name, socket);
+        let stopping = stopping.clone();
+        services.push(background::spawn(format!("listener {address}"), async move {
+            service.start_service(Some(sockets), stopping, 1).await;
+        }));
+    }
+    state.current.load().probing.release();
+    // Each connection has a receiver as well: when all are gone, so are the connections.
+    drop(stopping);
+    Ok(Listeners { services, proxies, arrivals: arrivals.into(), stop_accepting })
+}
+
+/// The admin endpoint, if there is one.
+pub(super) struct RunningEndpoint {
+    address: Option<Address>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) ordered: mpsc::Receiver<Order>,
+    pub(super) stop: Arc<watch::Sender<bool>>,
+}
+
+/// Serves the admin endpoint.
+///
+/// It answers until the very end: what is in flight then is worth asking about. When another process has its
+/// socket, that one is to be asked.
+pub(super) fn spawn_admin(
+    sockets: Sockets,
+    state: &State,
+    arrivals: &Arc<[Arc<Arrivals>]>,
+) -> RunningEndpoint {
+    let readiness = Arc::new(Readiness::default());
+    let (orders, ordered) = mpsc::channel(1);
+    let (stop, stopping) = watch::channel(false);
+    let stop = Arc::new(stop);
+    let bound = sockets.first().map(|(written, socket)| socket.address(written));
+    for (address, socket) in sockets {
+        let admin = Admin {
+            address: address.clone(),
+            state: state.clone(),
+            readiness: Arc::clone(&readiness),
+            arrivals: Arc::clone(arrivals),
+            orders: orders.clone(),
+            since: Instant::now(),
+        };
+        let mut service = Service::new(format!("admin {address}"), HttpServer::new_app(admin));
+        let (config, name) = inherited(&address, ADMIN_MODE);
+        service.add_listener(config);
+        let sockets = handed_over(name, socket);
+        let (until_the_end, stopping) = (Arc::clone(&stop), stopping.clone());
+        background::spawn("admin endpoint", async move {
+            service.start_service(Some(sockets), stopping, 1).await;
+            drop(until_the_end);
+        });
+    }
+    RunningEndpoint { address: bound, readiness, orders, ordered, stop }
+}
+
+/// What others know of a gateway that serves.
+pub(super) struct Announced {
+    /// Where it listens, for logs and the service manager.
+    pub(super) serving: String,
+    /// What hands the listeners over to the next gateway, if that is possible.
+    pub(super) keeper: Option<Arc<Keeper>>,
+}
+
+/// Lets the gateway before, the service manager and the log know that this one serves.
+pub(super) async fn announce(
+    kept: Option<(Place, Sockets)>,
+    taken: Option<Taken>,
+    built: &Built,
+    admin: &RunningEndpoint,
+) -> Announced {
+    let current = &built.state.current;
+    let addresses: Vec<_> = current.bound().iter().map(ToString::to_string).collect();
+    let serving = format!("listening on {}, {} routes", addresses.join(", "), built.routes);
+    let running = RunningAdmin { address: admin.address.clone(), current: Arc::clone(current) };
+    let keeper = kept.and_then(|(place, sockets)| keep(place, sockets, running));
+    if let Some(taken) = taken {
+        taken.ready().await;
+    }
+    log::info!("{serving}, ready");
+    notify::ready(&serving);
+    Announced { serving, keeper }
+}
+
+/// A socket that is bound already, as Pingora takes it, and by which name.
+fn inherited(address: &Address, mode: u32) -> (ListenerConfig, String) {
+    match address {
+        Address::Inet(address) => (ListenerConfig::tcp(address.to_string()), address.to_string()),
+        Address::Unix(path) => {
+            let mode = Permissions::from_mode(mode);
+            (ListenerConfig::uds(&**path).permissions(mode), path.to_string())
+        }
+    }
+}
+
+/// A socket as Pingora takes it.
+fn handed_over(name: String, socket: Socket) -> ListenFds {
+    let mut sockets = Fds::new();
+    sockets.add(name, socket.into_raw_fd());
+    Arc::new(sockets.into())
+}
+
+/// Handles of the keeper's own; none when the process has no more files to open.
+fn duplicates<'s>(sockets: impl Iterator<Item = &'s (Address, Socket)>) -> Vec<(Address, Socket)> {
+    let duplicate = |(address, socket): &(Address, Socket)| {
+        socket.try_clone().ok().map(|socket| (address.clone(), socket))
+    };
+    sockets.filter_map(duplicate).collect()
+}
+
+fn keep(place: Place, sockets: Vec<(Address, Socket)>, admin: RunningAdmin) -> Option<Arc<Keeper>> {
+    let control = place.control();
+    match Keeper::open(place, sockets, admin) {
+        Ok(keeper) => Some(Arc::new(keeper)),
+        Err(error) => {
+            log::warn!("upgrades are not possible: {}: {error}", control.display());
+            None
+        }
+    }
+}

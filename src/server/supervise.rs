@@ -1,0 +1,88 @@
+//! Waits while the gateway serves, and does what signals ask for.
+//! It knows nothing of how the gateway starts and stops.
+
+use super::signals::{Signal, Signals, Stop};
+use super::start::Announced;
+use super::{notify, renew};
+use crate::history::Order;
+use crate::snapshot::CurrentSnapshot;
+use crate::state::State;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// Returns once the gateway is to stop, and how. No handover is in progress then.
+pub(super) async fn supervise(
+    signals: &mut Signals,
+    state: &State,
+    announced: &Announced,
+    orders: &mpsc::Sender<Order>,
+    renews: bool,
+) -> Stop {
+    let Announced { serving, keeper } = announced;
+    let mut handing: Option<JoinHandle<Result<u32, String>>> = None;
+    let stop = loop {
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            given = finished(&mut handing) => {
+                handing = None;
+                match given {
+                    Ok(process) => break Stop::Replaced(process),
+                    Err(reason) => {
+                        log::error!("no upgrade: {reason}; this gateway goes on serving");
+                        notify::status(&format!("{serving}; no upgrade: {reason}"));
+                    }
+                }
+                continue;
+            }
+        };
+        match signal {
+            Signal::Reopen => reopen(&state.current),
+            Signal::Reload => {
+                reopen(&state.current);
+                notify::reloading();
+                let (done, reloaded) = oneshot::channel();
+                // One that waits already will read the newest file as well.
+                let _ = orders.try_send(Order::Reload(done));
+                let serving = serving.clone();
+                tokio::spawn(async move {
+                    let _ = reloaded.await;
+                    notify::ready(&serving);
+                });
+            }
+            Signal::Upgrade => match &keeper {
+                Some(keeper) if handing.is_none() => {
+                    log::info!("upgrade: handing the listeners over");
+                    let keeper = Arc::clone(keeper);
+                    handing = Some(tokio::spawn(async move { keeper.give().await }));
+                }
+                Some(_) => log::warn!("an upgrade is under way already"),
+                None => log::error!("no upgrade: this gateway can't hand its listeners over"),
+            },
+            Signal::Renew if renews && keeper.is_some() => renew::start(),
+            Signal::Renew => {
+                log::error!("no upgrade: this program can't start itself anew")
+            }
+            Signal::Stop(stop) => break stop,
+        }
+    };
+    if let Some(handing) = handing {
+        handing.abort();
+    }
+    stop
+}
+
+/// Opens the access log's file again, for it may have been rotated.
+fn reopen(current: &CurrentSnapshot) {
+    if let Some(log) = &current.load().global.access_log {
+        log.sink().reopen();
+    }
+}
+
+/// How a handover ended; never, when there is none.
+async fn finished(handing: &mut Option<JoinHandle<Result<u32, String>>>) -> Result<u32, String> {
+    match handing {
+        Some(handing) => handing.await.map_err(|error| error.to_string()).flatten(),
+        None => std::future::pending().await,
+    }
+}
