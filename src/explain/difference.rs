@@ -6,6 +6,7 @@ use crate::snapshot::{SessionImpact, Snapshot};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use tidegate_config::RestartKey;
 use tidegate_http::secret::REDACTED;
 
 /// What two configurations do otherwise, by route.
@@ -26,6 +27,8 @@ pub struct Difference {
     pub changed: BTreeMap<String, Vec<Change>>,
     /// Requests that another route takes than before.
     pub moved: Vec<Moved>,
+    /// What of it takes effect only after a restart: keys by their paths in the file.
+    pub restart_needed: Vec<String>,
     /// What becomes of live sessions, by the names of their routes.
     pub sessions: BTreeMap<String, SessionImpact>,
 }
@@ -124,7 +127,17 @@ impl Difference {
                 ..change
             }));
         }
+        difference.restart_needed = difference.after_restart();
         difference
+    }
+
+    /// What of it takes effect only after a restart.
+    fn after_restart(&self) -> Vec<String> {
+        let listeners = !self.listeners_added.is_empty() || !self.listeners_removed.is_empty();
+        let listeners = listeners.then(|| RestartKey::Listeners.path().to_owned());
+        let settings = self.settings.iter().map(|change| change.what.to_string());
+        let settings = settings.filter(|what| RestartKey::at(what).is_some());
+        listeners.into_iter().chain(settings).collect()
     }
 
     /// Whether both do the same.
@@ -257,6 +270,9 @@ impl fmt::Display for Difference {
         }
         for Moved { request, before, after } in &self.moved {
             writeln!(f, "> {request}: {} → {}", taker(before.as_deref()), taker(after.as_deref()))?;
+        }
+        for key in &self.restart_needed {
+            writeln!(f, "! {key} takes effect after a restart")?;
         }
         for (name, impact) in &self.sessions {
             writeln!(f, "! sessions of {name}: {impact}")?;

@@ -107,6 +107,9 @@ impl Difference {
                 taker(after.as_deref()),
             ));
         }
+        for key in &self.restart_needed {
+            rows.push(of(format!("! {key}"), "", "takes effect after a restart"));
+        }
         for (name, impact) in &self.sessions {
             rows.push(of(format!("! sessions of {name}"), "live", &impact.to_string()));
         }

@@ -1,6 +1,8 @@
 use super::{Snapshot, StartupSettings};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use tidegate_config::RestartKey;
+use tidegate_http::address::Address;
 
 /// What a reload changed, by the names of routes.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,28 +36,43 @@ impl Changes {
 impl StartupSettings {
     /// The keys of what is `written` otherwise than it is in force, which takes a restart.
     pub fn restart_needed(&self, written: &Self) -> Vec<String> {
-        let mut keys = Vec::new();
-        let mut compare = |key: &str, is_same: bool| {
-            if !is_same {
-                keys.push(key.to_owned());
-            }
-        };
         // In which order they are written changes nothing.
         let addresses = |it: &Self| it.listeners.iter().cloned().collect::<HashSet<_>>();
-        compare("listeners", addresses(self) == addresses(written));
-        compare("threads", self.threads == written.threads);
-        compare("upstream_pool_size", self.upstream_pool_size == written.upstream_pool_size);
-        compare("admin.address", self.admin == written.admin);
-        compare("upgrade_socket", self.upgrade_socket == written.upgrade_socket);
-        compare("state_dir", self.state_dir == written.state_dir);
-        for (index, (address, mode)) in written.listeners.iter().zip(&written.modes).enumerate() {
-            let in_force = self.listeners.iter().zip(&self.modes);
-            let mut same = in_force.filter(|(known, _)| *known == address);
-            if same.any(|(_, known)| known != mode) {
-                keys.push(format!("listeners[{index}].mode"));
+        let mut keys = Vec::new();
+        for key in RestartKey::ALL {
+            let is_same = match key {
+                RestartKey::Listeners => addresses(self) == addresses(written),
+                RestartKey::Threads => self.threads == written.threads,
+                RestartKey::UpstreamPoolSize => {
+                    self.upstream_pool_size == written.upstream_pool_size
+                }
+                RestartKey::AdminAddress => self.admin == written.admin,
+                RestartKey::UpgradeSocket => self.upgrade_socket == written.upgrade_socket,
+                RestartKey::StateDir => self.state_dir == written.state_dir,
+                RestartKey::ListenerMode => {
+                    let changed = self.changed_modes(written);
+                    keys.extend(
+                        changed.map(|index| key.path().replace("[]", &format!("[{index}]"))),
+                    );
+                    continue;
+                }
+            };
+            if !is_same {
+                keys.push(key.path().to_owned());
             }
         }
         keys
+    }
+
+    /// Which of the `written` listeners is there already, with other permissions.
+    fn changed_modes(&self, written: &Self) -> impl Iterator<Item = usize> {
+        let has_changed = |(address, mode): (&Address, &u32)| {
+            let in_force = self.listeners.iter().zip(&self.modes);
+            let mut same = in_force.filter(|(known, _)| *known == address);
+            same.any(|(_, known)| known != mode)
+        };
+        let listeners = written.listeners.iter().zip(&written.modes).enumerate();
+        listeners.filter_map(move |(index, listener)| has_changed(listener).then_some(index))
     }
 }
 

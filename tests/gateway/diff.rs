@@ -139,6 +139,25 @@ async fn diff_names_changed_settings_by_path() {
 }
 
 #[tokio::test]
+async fn diff_names_the_keys_that_take_effect_after_a_restart() {
+    let old = format!("{SHOP}admin: {{address: \"127.0.0.1:9901\"}}\n");
+    for (new, keys) in [
+        (format!("{old}limits: {{uri_size: 8KiB}}\n"), vec![]),
+        (old.replace("127.0.0.1:8080", "127.0.0.1:8081"), vec!["listeners"]),
+        (format!("{old}threads: 3\nstate_dir: kept\n"), vec!["state_dir", "threads"]),
+        (old.replace("127.0.0.1:9901", "127.0.0.1:9902"), vec!["admin.address"]),
+    ] {
+        let told = told(&old, &new).await;
+        assert_eq!(told["restart_needed"], serde_json::json!(keys), "{told:#}");
+        let run = diff(&old, &new, &[]).await;
+        for key in keys {
+            let line = format!("! {key} takes effect after a restart");
+            assert!(lines(&run).contains(&line), "{line}\n{}", run.stdout);
+        }
+    }
+}
+
+#[tokio::test]
 async fn diff_lists_every_changed_setting_of_a_route() {
     let from = "timeouts: {read: 5s}";
     let new = SHOP

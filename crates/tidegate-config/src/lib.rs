@@ -33,6 +33,7 @@ mod path;
 mod pool;
 mod rate_limit;
 mod reload;
+mod restart;
 mod route;
 mod salvage;
 mod schema;
@@ -74,6 +75,7 @@ pub use pool::{
 };
 pub use rate_limit::{RateLimit, RateLimitBy, SharedCounters};
 pub use reload::{Guard, Reload};
+pub use restart::RestartKey;
 pub use route::{Route, ValueMatch};
 pub use schema::{json_schema, reference_markdown};
 pub use source::{ExpandedValues, Sources, Variables};

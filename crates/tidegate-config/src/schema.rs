@@ -1,6 +1,6 @@
 //! The JSON Schema of the configuration, and the reference that is made of it.
 
-use super::{Config, defaults};
+use super::{Config, RestartKey, defaults, restart};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 pub fn json_schema() -> Value {
     let mut schema = declared();
     defaults::describe(&mut schema);
+    restart::describe(&mut schema);
     schema
 }
 
@@ -17,6 +18,7 @@ fn declared() -> Value {
     let mut schema = schemars::schema_for!(Config).to_value();
     unwrap_lines(&mut schema);
     defaults::declare(&mut schema);
+    restart::declare(&mut schema);
     schema
 }
 
@@ -51,10 +53,10 @@ them. `conf/tidegate.yaml` is a whole example, `conf/examples/` has one idea per
 - Durations are written as `250ms`, `30s`, `10m`, `1h 30m`, at most `100y`; sizes as `4096`, `64KiB`, `1MiB`.
 - Editors validate and complete a file that begins with
   `# yaml-language-server: $schema=<path>/tidegate.schema.json`.
-- The gateway watches the file and the files it includes: an edit takes effect within a second. The
-  addresses and modes of `listeners`, the address of `admin`, `threads`, `upstream_pool_size`,
-  `upgrade_socket` and `state_dir` take effect after a restart; the log and `tidegate status` name
-  the settings that wait for it. The address identifies a listener: the order of the list does not matter.
+- The gateway watches the file and the files it includes: an edit takes effect within a second. Edits of
+  RESTART_KEYS
+  take effect after a restart; the log, `tidegate status` and `tidegate diff` name the settings that wait for it. Of
+  `listeners` these are the addresses: the order of the list does not matter.
 
 ## Which route takes a request
 
@@ -69,8 +71,10 @@ characters, `/..;/`) is answered 400. The query is passed on byte for byte.
 /// The reference of all keys, in Markdown.
 pub fn reference_markdown() -> String {
     let schema = declared();
-    let mut reference =
-        Reference { schema: &schema, text: INTRODUCTION.to_owned(), done: Vec::new() };
+    let restart: Vec<String> =
+        RestartKey::ALL.iter().map(|key| format!("`{}`", key.path())).collect();
+    let text = INTRODUCTION.replace("RESTART_KEYS", &restart.join(", "));
+    let mut reference = Reference { schema: &schema, text, done: Vec::new() };
     reference.section("The file", "", &[&schema]);
     reference.text
 }
@@ -110,7 +114,11 @@ impl<'s> Reference<'s> {
             let kinds = self.kinds(property);
             let own = property.get("description").or_else(|| one.get("description"));
             let meaning = own.and_then(Value::as_str).unwrap_or_default();
-            let meaning = meaning.replace('|', "\\|");
+            let mut meaning = meaning.replace('|', "\\|");
+            if property.get("x-restart").is_some() {
+                meaning.push(' ');
+                meaning.push_str(restart::IN_WORDS);
+            }
             let default = match is_required(name) {
                 true => "**required**".to_owned(),
                 false => defaults::in_words(property).unwrap_or_default(),
