@@ -1,6 +1,7 @@
 use super::Sampling;
 use super::escape::Plain;
-use super::json::{Object, key};
+use super::json::Object;
+use super::keys;
 use super::sink::Sink;
 use crate::exchange::{Outcome, WebSocketEnd};
 use http::header::{self, HeaderMap, HeaderName};
@@ -152,7 +153,7 @@ impl AccessLog {
         let header = |name| request.headers.get(name).and_then(|value| value.to_str().ok());
         let mut line = Object::new(SystemTime::now());
         line.word(
-            key!("event"),
+            keys::EVENT,
             match event {
                 Event::Request => "http.request",
                 Event::Opened => "websocket.open",
@@ -160,47 +161,47 @@ impl AccessLog {
             },
         );
         // A token (RFC 9110, section 5.6.2), in which nothing needs escaping.
-        line.word(key!("http.request.method"), request.method.as_str());
-        line.text(key!("url.path"), &self.path(outcome));
+        line.word(keys::METHOD, request.method.as_str());
+        line.text(keys::PATH, &self.path(outcome));
         if let Some(query) = self.query(outcome) {
-            line.text(key!("url.query"), &query);
+            line.text(keys::QUERY, &query);
         }
         if !exchange.route().is_empty() {
-            line.text(key!("http.route"), exchange.route());
+            line.text(keys::ROUTE, exchange.route());
         }
-        line.number(key!("http.response.status_code"), outcome.status.into());
-        line.milliseconds(key!("duration_ms"), outcome.duration);
+        line.number(keys::STATUS, outcome.status.into());
+        line.milliseconds(keys::DURATION, outcome.duration);
         if let Some(user) = exchange.user_id() {
-            line.text(key!("user.id"), user.as_str());
-            line.word(key!("user.id.source"), user.origin().as_str());
-            line.boolean(key!("user.id.verified"), false);
+            line.text(keys::USER, user.as_str());
+            line.word(keys::USER_SOURCE, user.origin().as_str());
+            line.boolean(keys::USER_VERIFIED, false);
         }
         if let Some(client) = exchange.client_address() {
-            line.ip(key!("client.address"), client);
+            line.ip(keys::CLIENT, client);
         }
         // The gateway's own, or one of those characters that it accepts.
-        line.word(key!("http.request.id"), exchange.request_id());
+        line.word(keys::REQUEST_ID, exchange.request_id());
         if let Some(trace) = &exchange.trace {
-            line.hex(key!("trace_id"), &trace.trace_id);
-            line.hex(key!("span_id"), &trace.span_id);
+            line.hex(keys::TRACE, &trace.trace_id);
+            line.hex(keys::SPAN, &trace.span_id);
         }
         if let Some(upstream) = outcome.upstream {
-            line.text(key!("upstream.name"), upstream);
+            line.text(keys::UPSTREAM, upstream);
         }
         if let Some(address) = outcome.upstream_address {
-            line.socket(key!("upstream.address"), address);
+            line.socket(keys::UPSTREAM_ADDRESS, address);
         }
         if let Some(cache) = outcome.cache {
-            line.word(key!("cache"), cache);
+            line.word(keys::CACHE, cache);
             if outcome.is_background {
-                line.boolean(key!("cache.background"), true);
+                line.boolean(keys::CACHE_BACKGROUND, true);
             }
         }
         if let Some(host) = request.uri.host().or_else(|| header(header::HOST)) {
-            line.text(key!("server.address"), host);
+            line.text(keys::SERVER, host);
         }
         line.word(
-            key!("network.protocol.version"),
+            keys::PROTOCOL_VERSION,
             match request.version {
                 http::Version::HTTP_2 => "2",
                 http::Version::HTTP_10 => "1.0",
@@ -208,54 +209,54 @@ impl AccessLog {
             },
         );
         if let Some(tls) = exchange.tls() {
-            line.text(key!("tls.protocol.version"), tls.version);
-            line.text(key!("tls.cipher"), tls.cipher);
+            line.text(keys::TLS_VERSION, tls.version);
+            line.text(keys::TLS_CIPHER, tls.cipher);
             if let Some(name) = &tls.server_name {
-                line.text(key!("tls.client.server_name"), name);
+                line.text(keys::TLS_SERVER_NAME, name);
             }
             if let Some(client) = &tls.client {
-                line.text(key!("tls.client.subject"), &client.subject);
+                line.text(keys::TLS_SUBJECT, &client.subject);
                 if !client.alternative_names.is_empty() {
                     let names = client.alternative_names.join(", ");
-                    line.text(key!("tls.client.x509.alternative_names"), &names);
+                    line.text(keys::TLS_ALTERNATIVE_NAMES, &names);
                 }
             }
         }
         if let Some(agent) = header(header::USER_AGENT) {
-            line.text(key!("user_agent.original"), agent);
+            line.text(keys::USER_AGENT, agent);
         }
         for (key, value) in self.fields(outcome) {
             line.named(key, &value);
         }
         match event {
             Event::Request => {
-                line.number(key!("http.request.body.size"), outcome.bytes_received);
-                line.number(key!("http.response.body.size"), outcome.bytes_sent);
+                line.number(keys::REQUEST_SIZE, outcome.bytes_received);
+                line.number(keys::RESPONSE_SIZE, outcome.bytes_sent);
             }
             Event::Opened => {}
             Event::Closed(end) => {
                 let lasted = outcome.duration.saturating_sub(end.handshake);
-                line.milliseconds(key!("websocket.handshake_ms"), end.handshake);
-                line.milliseconds(key!("websocket.duration_ms"), lasted);
-                line.number(key!("websocket.bytes_received"), outcome.bytes_received);
-                line.number(key!("websocket.bytes_sent"), outcome.bytes_sent);
-                line.number(key!("websocket.frames_received"), end.client_to_upstream.frames());
-                line.number(key!("websocket.frames_sent"), end.upstream_to_client.frames());
+                line.milliseconds(keys::HANDSHAKE, end.handshake);
+                line.milliseconds(keys::SESSION_DURATION, lasted);
+                line.number(keys::BYTES_RECEIVED, outcome.bytes_received);
+                line.number(keys::BYTES_SENT, outcome.bytes_sent);
+                line.number(keys::FRAMES_RECEIVED, end.client_to_upstream.frames());
+                line.number(keys::FRAMES_SENT, end.upstream_to_client.frames());
                 let errors = end.client_to_upstream.errors + end.upstream_to_client.errors;
                 if errors > 0 {
-                    line.number(key!("websocket.protocol_errors"), errors);
+                    line.number(keys::PROTOCOL_ERRORS, errors);
                 }
-                line.word(key!("websocket.close.initiator"), end.initiator.as_str());
+                line.word(keys::CLOSE_INITIATOR, end.initiator.as_str());
                 if let Some(code) = end.code {
-                    line.number(key!("websocket.close.code"), code.into());
+                    line.number(keys::CLOSE_CODE, code.into());
                 }
                 if !end.reason.is_empty() {
-                    line.text(key!("websocket.close.reason"), end.reason);
+                    line.text(keys::CLOSE_REASON, end.reason);
                 }
             }
         }
         if let Some(error) = outcome.error {
-            line.text(key!("error.message"), error);
+            line.text(keys::ERROR, error);
         }
         line.finish()
     }

@@ -2,7 +2,8 @@
 
 use super::access_log::{AccessLog, Format};
 use super::escape::Plain;
-use super::json::{Object, key};
+use super::json::Object;
+use super::keys;
 use crate::websocket::{Message, Session};
 use std::time::SystemTime;
 use tidegate_http::redact::redact;
@@ -19,9 +20,9 @@ impl AccessLog {
             return self.write_text(session, direction, &what);
         }
         let mut line = begin("websocket.frame", session, direction);
-        line.word(key!("websocket.frame.opcode"), opcode);
-        line.boolean(key!("websocket.frame.fin"), header.fin);
-        line.number(key!("websocket.frame.length"), header.length);
+        line.word(keys::FRAME_OPCODE, opcode);
+        line.boolean(keys::FRAME_FIN, header.fin);
+        line.number(keys::FRAME_LENGTH, header.length);
         self.write_line(line.finish());
     }
 
@@ -36,10 +37,10 @@ impl AccessLog {
             return self.write_text(session, direction, &format!("{:?}{cut}", &*text));
         }
         let mut line = begin("websocket.message", session, direction);
-        line.number(key!("websocket.message.length"), message.length);
-        line.boolean(key!("websocket.message.compressed"), message.is_compressed);
-        line.boolean(key!("websocket.message.cut"), message.is_cut);
-        line.text(key!("websocket.message.text"), &text);
+        line.number(keys::MESSAGE_LENGTH, message.length);
+        line.boolean(keys::MESSAGE_COMPRESSED, message.is_compressed);
+        line.boolean(keys::MESSAGE_CUT, message.is_cut);
+        line.text(keys::MESSAGE_TEXT, &text);
         self.write_line(line.finish());
     }
 
@@ -60,14 +61,14 @@ impl AccessLog {
 fn begin(event: &'static str, session: &Session, direction: Direction) -> Object {
     let identity = &session.identity;
     let mut line = Object::new(SystemTime::now());
-    line.word(key!("event"), event);
-    line.text(key!("http.request.id"), &identity.id);
-    line.text(key!("http.route"), &identity.route);
+    line.word(keys::EVENT, event);
+    line.text(keys::REQUEST_ID, &identity.id);
+    line.text(keys::ROUTE, &identity.route);
     if let Some(user) = &identity.user {
-        line.text(key!("user.id"), user.as_str());
+        line.text(keys::USER, user.as_str());
     }
     line.word(
-        key!("network.io.direction"),
+        keys::DIRECTION,
         match direction {
             Direction::ClientToUpstream => "receive",
             Direction::UpstreamToClient => "transmit",

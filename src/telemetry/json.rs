@@ -8,20 +8,19 @@ use tidegate_http::address::{self, Address};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key(&'static str);
 
-/// The [`Key`] of this name.
-macro_rules! key {
-    ($name:literal) => {
-        $crate::telemetry::json::Key::new(concat!(",\"", $name, "\":"))
-    };
-}
-pub(super) use key;
-
 impl Key {
-    /// For `key!` alone.
+    /// Of a name in quotes, with a comma before it and a colon after it.
     pub(super) const fn new(written: &'static str) -> Self {
         Self(written)
     }
 }
+
+/// How each line begins: with its time, whose key is [`TIMESTAMP`].
+const BEGINNING: &str = "{\"timestamp\":\"";
+
+/// The key of the time.
+#[cfg(test)]
+pub(super) const TIMESTAMP: &str = "timestamp";
 
 /// One flat JSON object on its way into a line, field by field.
 ///
@@ -35,7 +34,7 @@ impl Object {
     /// An object whose first field is the time.
     pub(super) fn new(time: SystemTime) -> Self {
         let mut text = String::with_capacity(1024);
-        text.push_str("{\"timestamp\":\"");
+        text.push_str(BEGINNING);
         push_time(&mut text, time);
         text.push('"');
         Self { text }
@@ -165,6 +164,12 @@ fn needs_escape(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    macro_rules! key {
+        ($name:literal) => {
+            Key::new(concat!(",\"", $name, "\":"))
+        };
+    }
     use proptest::prelude::*;
 
     proptest! {

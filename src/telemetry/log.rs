@@ -1,7 +1,8 @@
 //! The gateway's own log, on stderr.
 
 use super::escape::Lines;
-use super::json::{Object, key};
+use super::json::Object;
+use super::keys;
 use super::writer::{LostLines, Observer, Options, Writer};
 use super::{RateLimitedLog, Target};
 use log::{Level, LevelFilter, Record};
@@ -129,8 +130,8 @@ fn write_line(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
 
 fn write_json(out: &mut impl Write, time: SystemTime, record: &Record<'_>) -> io::Result<()> {
     let mut line = Object::new(time);
-    line.word(key!("level"), &record.level().as_str().to_ascii_lowercase());
-    line.text(key!("target"), record.target());
-    line.text(key!("message"), &record.args().to_string());
+    line.word(keys::LEVEL, &record.level().as_str().to_ascii_lowercase());
+    line.text(keys::TARGET, record.target());
+    line.text(keys::MESSAGE, &record.args().to_string());
     out.write_all(line.finish().as_bytes())
 }

@@ -1,8 +1,11 @@
 //! One line tells of each request, two of each WebSocket, and none tells a secret.
 
+use crate::documents::HERE;
 use crate::metrics::Counted;
 use futures_util::SinkExt;
 use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::process::Stdio;
 use tempfile::TempDir;
 use tidegate_testing::{
@@ -423,4 +426,70 @@ async fn stdout_redirected_to_a_file_is_appended_after_truncation() {
     until("the second line", async || lines() == 1).await;
     let text = std::fs::read_to_string(&path).expect("the log");
     assert!(text.starts_with('{') && text.contains("/two"), "{text:?}");
+}
+
+/// The keys of `docs/reference/access-log.md`, and the first word of their types.
+fn documented_keys() -> HashMap<String, String> {
+    let page = Path::new(HERE).join("docs/reference/access-log.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let key = |row: &str| {
+        let (name, rest) = row.split_once("` | ").expect("a key");
+        let kind: String = rest.chars().take_while(|it| it.is_ascii_lowercase()).collect();
+        (name.to_owned(), kind)
+    };
+    rows.map(key).collect()
+}
+
+#[tokio::test]
+async fn lines_have_documented_keys_alone() {
+    let upstream = Upstream::echo().await;
+    let gateway = Config::to(&upstream)
+        .with("websocket: {log_frames: text}")
+        .with("cache: {default_ttl: 1m}")
+        .upstream("down", &[format!("127.0.0.1:{}", free_port())])
+        .route("down", "path: /down", "down")
+        .top(IDENTITY)
+        .top("access_log: {format: json, fields: {request: [Referer], response: [Content-Type]}}")
+        .top("tracing: {otlp: {endpoint: \"http://127.0.0.1:9\"}}")
+        .start()
+        .await;
+    let fields = ["User-Agent: test", "Referer: http://a.test/"];
+    gateway.get("/a?userId=user-1", &fields).await;
+    gateway.get("/down", &fields).await;
+    let mut socket = gateway.websocket("/ws?userId=user-1").await;
+    socket.send(Message::text("Hello")).await.expect("sent");
+    next(&mut socket).await;
+    socket.close(None).await.expect("sent");
+    while next(&mut socket).await.is_some() {}
+    websocket_line(&gateway, "websocket.close").await;
+    gateway.access_of("/down").await;
+
+    let documented = documented_keys();
+    assert!(documented.len() > 40, "{documented:?}");
+    let mut seen = HashSet::new();
+    for line in gateway.access_lines() {
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        for (key, value) in line.as_object().expect("an object") {
+            let is_header = ["http.request.header.", "http.response.header."]
+                .iter()
+                .any(|prefix| key.starts_with(prefix));
+            let kind = match documented.get(key) {
+                Some(kind) => kind.as_str(),
+                None if is_header => "string",
+                None => panic!("{key} is not documented: {line}"),
+            };
+            let is_of_kind = match kind {
+                "string" => value.is_string(),
+                "boolean" => value.is_boolean(),
+                "integer" => value.is_u64(),
+                _ => value.is_number(),
+            };
+            assert!(is_of_kind, "{key} is no {kind}: {line}");
+            seen.insert(key.clone());
+        }
+    }
+    for key in ["cache", "trace_id", "error.message", "websocket.message.text", "user.id"] {
+        assert!(seen.contains(key), "{key} is in no line: {seen:?}");
+    }
 }

@@ -243,7 +243,7 @@ pub fn reference() -> String {
          Errors of the gateway itself have one of these codes: as `error` of the JSON body\n\
          (`{\"error\": …, \"message\": …, \"request_id\": …}`), at the beginning of the text body, and as `details` of the\n\
          header `Proxy-Status` (RFC 9209). Errors of the services behind the gateway pass unchanged and have none of these.\n\
-         A filter of your own may answer with further codes. The access log has the same request id and the cause in `error`.\n",
+         A filter of your own may answer with further codes. The access log has the same request id, and the cause in `error.message`.\n",
     );
     for code in ErrorCode::ALL {
         let statuses: Vec<String> = code.statuses().iter().map(ToString::to_string).collect();
