@@ -1,14 +1,14 @@
-//! The configuration that an import makes, before it is written as YAML. Only what imports need
-//! stands here; the judge of the result is the gateway's own compiler.
+//! The configuration that an import builds, before it is written as YAML; it has only the keys that imports need. It
+//! does not know the source format, nor whether the gateway accepts the result.
 
 use super::note::Place;
 
-/// Text as it stands in the result, where `$` begins a variable of the environment.
+/// Text in the result, where `$` starts an environment variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Text(String);
 
 impl Text {
-    /// A text that means itself.
+    /// A literal text.
     pub(crate) fn literal(text: &str) -> Self {
         Self(text.replace('$', "$$"))
     }
@@ -20,7 +20,7 @@ impl Text {
         Self(format!("${{{name}{default}}}"))
     }
 
-    /// This text with another behind it.
+    /// This text followed by another.
     #[cfg(feature = "express")]
     pub(crate) fn then(&self, other: &Self) -> Self {
         Self(format!("{}{}", self.0, other.0))
@@ -48,11 +48,11 @@ impl From<String> for Text {
 pub(crate) struct Draft {
     pub listeners: Vec<Listener>,
     pub trusted_proxies: Vec<String>,
-    /// `limits.body_size`, in bytes, with where it comes from.
+    /// `limits.body_size` in bytes, with its line in the source.
     pub body_size: Option<(u64, String)>,
     pub cors: Option<Cors>,
     pub compression: Option<Compression>,
-    /// Query parameters by which a request says for whom it speaks.
+    /// Query parameters that identify a user.
     pub user_id: Vec<String>,
     pub upstreams: Vec<Upstream>,
     pub routes: Vec<Route>,
@@ -71,7 +71,7 @@ pub(crate) struct Listener {
 pub(crate) struct Tls {
     pub certificates: Vec<(String, String)>,
     pub min_version: Option<&'static str>,
-    /// HTTP/1.1 alone.
+    /// Only HTTP/1.1.
     pub h1_only: bool,
 }
 
@@ -102,7 +102,7 @@ pub(crate) struct Upstream {
     pub balance: Option<Balance>,
     pub ejection: Option<Ejection>,
     pub health: Option<String>,
-    /// `on`, and the name that its certificate must bear.
+    /// TLS is on, with the name that the certificate must have.
     pub tls: Option<Option<String>>,
     pub h2c: bool,
     pub idle_timeout: Option<String>,
@@ -130,11 +130,11 @@ pub(crate) enum Ejection {
     After { failures: u32, duration: String },
 }
 
-/// What a request's path must be.
+/// The path condition of a route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum PathRule {
     Exact(String),
-    /// Without a slash at its end, but for `/` itself.
+    /// Without a trailing slash, except `/` itself.
     Prefix(String),
 }
 
@@ -147,7 +147,7 @@ impl PathRule {
         }
     }
 
-    /// What stands behind this prefix in a path below it.
+    /// The rest of a path below this prefix.
     pub(crate) fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
         let Self::Prefix(prefix) = self else { return None };
         let rest = path.strip_prefix(prefix.trim_end_matches('/'))?;
@@ -157,8 +157,8 @@ impl PathRule {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
-    /// The line that it was made from.
-    pub place: Place,
+    /// Its line in the source.
+    pub position: Place,
     pub comment: Vec<String>,
     pub name: String,
     pub hosts: Vec<String>,
@@ -171,7 +171,7 @@ pub(crate) struct Route {
     pub prefix: Option<String>,
     /// `rewrite.host`.
     pub host: Option<String>,
-    /// Whether WebSockets pass, for upstreams.
+    /// Whether WebSockets are allowed, if the route has an upstream.
     pub websocket: bool,
     pub timeouts: Timeouts,
     pub max_body_size: Option<u64>,
@@ -185,13 +185,13 @@ pub(crate) struct Route {
 
 impl Route {
     pub(crate) fn new(
-        place: Place,
+        position: Place,
         name: impl Into<String>,
         path: PathRule,
         action: Action,
     ) -> Self {
         Self {
-            place,
+            position,
             comment: Vec::new(),
             name: name.into(),
             hosts: Vec::new(),
@@ -216,14 +216,14 @@ impl Route {
 }
 
 impl Route {
-    /// Writes beside it where it led before it is closed.
+    /// Notes the former upstream, before the route is closed.
     pub(crate) fn note_closing(&mut self) {
         if let Action::Upstream(name) = &self.action {
             self.comment.push(format!("It led to `{name}`, behind a guard that can't be carried."));
         }
     }
 
-    /// Takes away what is about an upstream, where there is none.
+    /// Removes upstream settings from a route without an upstream.
     pub(crate) fn tidy(&mut self) {
         if matches!(self.action, Action::Upstream(_)) {
             return;
@@ -289,7 +289,7 @@ pub(crate) enum Retry {
     On { on: Vec<&'static str>, attempts: Option<u32> },
 }
 
-/// Changes of header fields; values are templates.
+/// Header changes; values are templates.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Changes {
     pub remove: Vec<String>,
@@ -304,8 +304,7 @@ impl Changes {
 }
 
 impl Draft {
-    /// Whether WebSockets pass that the gateway, unlike what the file was written for, lets pages of
-    /// its own host alone open.
+    /// Whether WebSockets are allowed whose origin the gateway, unlike the source, restricts to the own host.
     pub(crate) fn checks_origins_anew(&self) -> bool {
         self.cors.is_none()
             && self.routes.iter().any(|route| {
@@ -315,12 +314,12 @@ impl Draft {
             })
     }
 
-    /// A route's name that no other has, made of what it is about.
+    /// A unique name for a route, derived from its path or host.
     pub(crate) fn free_name(&self, wanted: &str) -> String {
         free(wanted, |name| self.routes.iter().any(|route| route.name == name))
     }
 
-    /// The name of an upstream like this one; it is added where there is none.
+    /// The name of an equal upstream, which is added if there is none.
     pub(crate) fn upstream(&mut self, wanted: Upstream) -> String {
         let same = |known: &&Upstream| {
             let renamed = Upstream { name: known.name.clone(), ..wanted.clone() };
@@ -345,7 +344,7 @@ fn free(wanted: &str, is_taken: impl Fn(&str) -> bool) -> String {
     numbered.into_iter().find(|name| !is_taken(name)).unwrap_or_default()
 }
 
-/// An upstream's name, made of what it was called or of an address.
+/// A name for an upstream, derived from its source name or address.
 fn upstream_name(written: &str) -> String {
     let name = slug(written);
     for local in ["127.0.0.1-", "localhost-", "1-"] {
@@ -358,7 +357,7 @@ fn upstream_name(written: &str) -> String {
     if name.starts_with(|c: char| c.is_ascii_digit()) { format!("at-{name}") } else { name }
 }
 
-/// A name made of a path, a host, or whatever a person called something.
+/// A name derived from a path, a host or a source name.
 pub(crate) fn slug(text: &str) -> String {
     let mut name = String::new();
     for character in text.chars() {

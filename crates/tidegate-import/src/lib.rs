@@ -1,5 +1,5 @@
-//! Configurations of others in Tidegate's words: what can be carried, and, line by line, what can't
-//! or means something else.
+//! Converts configurations of other gateways to Tidegate's: the configuration itself, and a note for each line that
+//! cannot be converted or changes its meaning. It does not know how the gateway runs a configuration.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
@@ -19,10 +19,10 @@ pub use note::{Fate, Note, Place};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The most bytes of a file; nobody writes more by hand.
+/// Maximum size of a file; nobody writes more by hand.
 const LARGEST: u64 = 4 << 20;
 
-/// Whose configuration it is.
+/// The source format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// A program for Node.js, with Express and http-proxy-middleware.
@@ -34,40 +34,40 @@ pub enum Format {
     Traefik,
 }
 
-/// What became of a configuration.
+/// The result of an import.
 #[derive(Debug)]
 pub struct Import {
     /// The gateway's configuration.
     pub yaml: String,
-    /// What is to be said about it, in the order of the lines.
+    /// The notes, in line order.
     pub notes: Vec<Note>,
 }
 
-/// Why nothing can be made of a file.
+/// Why a file can't be imported.
 #[derive(Debug)]
 pub struct Unreadable {
-    place: Place,
+    position: Place,
     reason: String,
 }
 
 impl Unreadable {
     fn new(file: &Path, line: usize, reason: impl Into<String>) -> Self {
-        Self { place: Place { file: file.to_owned(), line }, reason: reason.into() }
+        Self { position: Place { file: file.to_owned(), line }, reason: reason.into() }
     }
 }
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: error: {}", self.place, self.reason)
+        write!(f, "{}: error: {}", self.position, self.reason)
     }
 }
 
 impl std::error::Error for Unreadable {}
 
-/// Makes the gateway's configuration of another program's.
+/// Converts another program's configuration to the gateway's.
 ///
 /// # Errors
-/// When the file can't be read, or is not what its program would read.
+/// If the file can't be read, or its program would not accept it.
 pub fn import(format: Format, path: &Path) -> Result<Import, Unreadable> {
     let mut notes = Notes::default();
     let mut draft = match format {
@@ -90,7 +90,7 @@ pub fn import(format: Format, path: &Path) -> Result<Import, Unreadable> {
 }
 
 impl Import {
-    /// Whether a line stands nowhere in the result.
+    /// Whether a line was left out of the result.
     pub fn has_left_out(&self) -> bool {
         self.notes.iter().any(|note| note.fate == Fate::Left)
     }

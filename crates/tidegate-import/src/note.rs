@@ -1,4 +1,4 @@
-//! What an import has to say beside the file that it makes.
+//! The notes of an import: lines that were left out, and lines whose meaning changes. It does not know any source format.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub enum Fate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// The line.
-    pub place: Place,
+    pub position: Place,
     /// What became of it.
     pub fate: Fate,
     /// What about it.
@@ -44,7 +44,7 @@ impl fmt::Display for Note {
             Fate::Left => "left out",
             Fate::Changed => "changed",
         };
-        write!(f, "{}: {fate}: {}", self.place, self.text)
+        write!(f, "{}: {fate}: {}", self.position, self.text)
     }
 }
 
@@ -54,17 +54,17 @@ pub(crate) struct Notes(Vec<Note>);
 
 impl Notes {
     /// That a line stands nowhere in the result.
-    pub(crate) fn left(&mut self, place: &Place, text: impl Into<String>) {
-        self.add(place, Fate::Left, text.into());
+    pub(crate) fn left_out(&mut self, position: &Place, text: impl Into<String>) {
+        self.add(position, Fate::Left, text.into());
     }
 
     /// That a line means something else in the result.
-    pub(crate) fn changed(&mut self, place: &Place, text: impl Into<String>) {
-        self.add(place, Fate::Changed, text.into());
+    pub(crate) fn changed(&mut self, position: &Place, text: impl Into<String>) {
+        self.add(position, Fate::Changed, text.into());
     }
 
-    fn add(&mut self, place: &Place, fate: Fate, text: String) {
-        let note = Note { place: place.clone(), fate, text };
+    fn add(&mut self, position: &Place, fate: Fate, text: String) {
+        let note = Note { position: position.clone(), fate, text };
         if !self.0.contains(&note) {
             self.0.push(note);
         }
@@ -72,7 +72,7 @@ impl Notes {
 
     /// All of them, in the order of the lines.
     pub(crate) fn sorted(mut self) -> Vec<Note> {
-        self.0.sort_by(|one, other| one.place.cmp(&other.place));
+        self.0.sort_by(|one, other| one.position.cmp(&other.position));
         self.0
     }
 }

@@ -1,20 +1,19 @@
-//! Hosts before paths. Elsewhere a host is chosen first and a path among its own; here the longest
-//! path wins, whoever's it is. So a host gets routes at the paths of the others as well, and there
-//! does what it would have done.
+//! Adds routes where a source chooses the host before the path: Tidegate's longest path wins on any host, so a host also
+//! needs routes at the longer paths of other hosts. It does not know any source format.
 
 use super::draft::{Action, Draft, PathRule, Route, slug};
 use super::note::{Notes, Place};
 
-/// The routes of some hosts; without hosts, those of all others.
+/// The routes of a set of hosts; without hosts, of all other hosts.
 #[derive(Debug)]
 pub(crate) struct Site {
-    pub place: Place,
+    pub position: Place,
     pub hosts: Vec<String>,
     pub routes: Vec<Route>,
 }
 
 impl Site {
-    /// Whether routes of the other could take requests for this one's hosts.
+    /// Whether the other site's routes could match requests for this site's hosts.
     fn is_shadowed_by(&self, other: &Self) -> bool {
         other.hosts.is_empty()
             || other.hosts.iter().any(|wild| {
@@ -23,7 +22,7 @@ impl Site {
             })
     }
 
-    /// What this site does at a path that it has no route for.
+    /// The route of this site for a path of another site.
     fn shadow(&self, path: &PathRule, notes: &mut Notes) -> Route {
         let (PathRule::Exact(written) | PathRule::Prefix(written)) = path;
         let over = self.routes.iter().filter_map(|route| match &route.path {
@@ -32,7 +31,7 @@ impl Site {
         });
         let Some((_, parent, rest)) = over.max_by_key(|(length, ..)| *length) else {
             let nothing = Action::Respond { status: 404, body: None, content_type: None };
-            return Route::new(self.place.clone(), slug(written), path.clone(), nothing);
+            return Route::new(self.position.clone(), slug(written), path.clone(), nothing);
         };
         let mut route = Route {
             path: path.clone(),
@@ -47,7 +46,7 @@ impl Site {
                     "its path can't be rewritten at `{written}`, which another host takes as an \
                      exact path; there it goes on as it came"
                 );
-                notes.left(&parent.place, text);
+                notes.left_out(&parent.position, text);
                 route.prefix = None;
             }
         }
@@ -55,9 +54,9 @@ impl Site {
     }
 }
 
-/// Puts the sites' routes into the draft.
+/// Adds the sites' routes to the draft.
 pub(crate) fn arrange(draft: &mut Draft, mut sites: Vec<Site>, notes: &mut Notes) {
-    // The order among equals is the file's; names of hosts come before those of nobody.
+    // Equal routes keep the file's order; sites with hosts come before the site without.
     sites.sort_by_key(|site| site.hosts.is_empty());
     let has_many = sites.len() > 1;
     let mut shadows: Vec<Vec<Route>> = Vec::new();
@@ -88,13 +87,13 @@ pub(crate) fn arrange(draft: &mut Draft, mut sites: Vec<Site>, notes: &mut Notes
             draft.routes.push(route);
         }
     }
-    hoist(draft);
+    move_shared_settings(draft);
 }
 
-/// What all routes have stands at the top once.
-fn hoist(draft: &mut Draft) {
+/// Moves settings that all routes share to the top level.
+fn move_shared_settings(draft: &mut Draft) {
     for route in &mut draft.routes {
-        // Bodies that nobody reads need no bound of their own, answers without one no coding.
+        // Routes without an upstream need no body limit, and responses without a body no compression.
         if let Action::Redirect(..) | Action::Respond { .. } = route.action {
             route.max_body_size = None;
         }
@@ -104,7 +103,7 @@ fn hoist(draft: &mut Draft) {
     }
     let reads = |route: &&Route| matches!(route.action, Action::Upstream(_) | Action::Files(_));
     let mut sizes = draft.routes.iter().filter(reads).map(|route| route.max_body_size);
-    // A route can't lift the bound of the top, so one without any keeps it from being there.
+    // A route can't remove a global limit, so a route without one keeps it from becoming global.
     let largest = sizes.try_fold(0, |largest, size| Some(size?.max(largest)));
     if let Some(size) = largest.filter(|size| *size > 0) {
         let comment = match size {

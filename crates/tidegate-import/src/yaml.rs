@@ -1,5 +1,5 @@
-//! Writes a draft as a person would: sections apart, short lists in a line, comments where they
-//! belong.
+//! Writes a draft as readable YAML: separate sections, short lists on one line, comments at their lines. It does not know
+//! where a draft comes from.
 
 use super::draft::{
     Action, Balance, Changes, Compression, Cors, Draft, Ejection, Endpoint, Files, Listener,
@@ -18,13 +18,13 @@ enum Value {
 struct Map(Vec<(Vec<String>, String, Value)>);
 
 impl Map {
-    fn put(&mut self, key: &str, value: Value) {
+    fn insert(&mut self, key: &str, value: Value) {
         self.0.push((Vec::new(), key.to_owned(), value));
     }
 
     fn with(key: &str, value: Value) -> Self {
         let mut map = Self::default();
-        map.put(key, value);
+        map.insert(key, value);
         map
     }
 }
@@ -210,7 +210,7 @@ pub(crate) fn write(draft: &Draft, origin: &str) -> String {
         if number > 0 {
             out.push('\n');
         }
-        out.push_str(&format!("  # {}\n", written.place));
+        out.push_str(&format!("  # {}\n", written.position));
         commented_item(&mut out, &written.comment, &route(written));
     }
     out
@@ -240,25 +240,25 @@ fn listener(written: &Listener) -> Map {
             443 => plain("on"),
             port => Value::Map(Map::with("port", plain(port))),
         };
-        map.put("redirect_to_https", to);
+        map.insert("redirect_to_https", to);
     }
     if let Some(tls) = &written.tls {
         let mut inside = Map::default();
         let pairs = tls.certificates.iter().map(|(cert, key)| {
             let mut pair = Map::with("cert", literal(cert));
-            pair.put("key", literal(key));
+            pair.insert("key", literal(key));
             Value::Map(pair)
         });
         match tls.certificates.is_empty() {
-            true => inside.put("self_signed", plain(true)),
-            false => inside.put("certificates", Value::List(pairs.collect())),
+            true => inside.insert("self_signed", plain(true)),
+            false => inside.insert("certificates", Value::List(pairs.collect())),
         }
         if let Some(version) = tls.min_version {
-            inside.put("min_version", plain(format!("{version:?}")));
+            inside.insert("min_version", plain(format!("{version:?}")));
         }
-        map.put("tls", Value::Map(inside));
+        map.insert("tls", Value::Map(inside));
         if tls.h1_only {
-            map.put("protocols", plain("[h1]"));
+            map.insert("protocols", plain("[h1]"));
         }
     }
     map
@@ -266,21 +266,21 @@ fn listener(written: &Listener) -> Map {
 
 fn cors(written: &Cors) -> Value {
     let mut map = Map::default();
-    map.put("allow_origins", Value::List(written.origins.iter().map(text).collect()));
+    map.insert("allow_origins", Value::List(written.origins.iter().map(text).collect()));
     for (key, list) in [
         ("allow_methods", &written.methods),
         ("allow_headers", &written.allow_headers),
         ("expose_headers", &written.expose_headers),
     ] {
         if !list.is_empty() {
-            map.put(key, literals(list));
+            map.insert(key, literals(list));
         }
     }
     if written.credentials {
-        map.put("allow_credentials", plain(true));
+        map.insert("allow_credentials", plain(true));
     }
     if let Some(seconds) = written.max_age {
-        map.put("max_age", plain(format!("{seconds}s")));
+        map.insert("max_age", plain(format!("{seconds}s")));
     }
     Value::Map(map)
 }
@@ -288,16 +288,16 @@ fn cors(written: &Cors) -> Value {
 fn compression(written: &Compression) -> Value {
     let mut map = Map::default();
     if !written.algorithms.is_empty() {
-        map.put("algorithms", literals(&written.algorithms));
+        map.insert("algorithms", literals(&written.algorithms));
     }
     if !written.types.is_empty() {
-        map.put("types", literals(&written.types));
+        map.insert("types", literals(&written.types));
     }
     if let Some(size) = written.min_size {
-        map.put("min_size", size_of(size));
+        map.insert("min_size", size_of(size));
     }
     if let Some(level) = written.gzip_level {
-        map.put("levels", Value::Map(Map::with("gzip", plain(level))));
+        map.insert("levels", Value::Map(Map::with("gzip", plain(level))));
     }
     if map.0.is_empty() { plain("on") } else { Value::Map(map) }
 }
@@ -307,9 +307,9 @@ fn upstream(written: &Upstream) -> Value {
         Map::with("endpoints", Value::List(written.endpoints.iter().map(endpoint).collect()));
     match &written.balance {
         None => {}
-        Some(Balance::LeastRequests) => map.put("balance", plain("least_requests")),
+        Some(Balance::LeastRequests) => map.insert("balance", plain("least_requests")),
         Some(Balance::StickyCookie(name)) => {
-            map.put("balance", Value::Map(Map::with("sticky_cookie", literal(name))));
+            map.insert("balance", Value::Map(Map::with("sticky_cookie", literal(name))));
         }
         Some(hash) => {
             let key = match hash {
@@ -317,34 +317,34 @@ fn upstream(written: &Upstream) -> Value {
                 Balance::HashCookie(name) => Value::Map(Map::with("cookie", literal(name))),
                 _ => plain("client_address"),
             };
-            map.put("balance", Value::Map(Map::with("hash", key)));
+            map.insert("balance", Value::Map(Map::with("hash", key)));
         }
     }
     match &written.ejection {
         None => {}
-        Some(Ejection::Off) => map.put("ejection", plain("off")),
+        Some(Ejection::Off) => map.insert("ejection", plain("off")),
         Some(Ejection::After { failures, duration }) => {
             let mut ejection = Map::with("connect_failures", plain(failures));
-            ejection.put("duration", plain(duration));
-            map.put("ejection", Value::Map(ejection));
+            ejection.insert("duration", plain(duration));
+            map.insert("ejection", Value::Map(ejection));
         }
     }
     if let Some(path) = &written.health {
         let check = Value::Map(Map::with("http", literal(path)));
-        map.put("health", Value::Map(Map::with("check", check)));
+        map.insert("health", Value::Map(Map::with("check", check)));
     }
     match &written.tls {
         None => {}
-        Some(None) => map.put("tls", plain("on")),
+        Some(None) => map.insert("tls", plain("on")),
         Some(Some(name)) => {
-            map.put("tls", Value::Map(Map::with("server_name", literal(name))));
+            map.insert("tls", Value::Map(Map::with("server_name", literal(name))));
         }
     }
     if written.h2c {
-        map.put("protocols", plain("[h2c]"));
+        map.insert("protocols", plain("[h2c]"));
     }
     if let Some(time) = &written.idle_timeout {
-        map.put("idle_timeout", plain(time));
+        map.insert("idle_timeout", plain(time));
     }
     Value::Map(map)
 }
@@ -355,48 +355,48 @@ fn endpoint(written: &Endpoint) -> Value {
     }
     let mut map = Map::with("address", text(&written.address));
     if written.weight != 1 {
-        map.put("weight", plain(written.weight));
+        map.insert("weight", plain(written.weight));
     }
     if written.backup {
-        map.put("backup", plain(true));
+        map.insert("backup", plain(true));
     }
     Value::Map(map)
 }
 
 fn route(written: &Route) -> Map {
     let mut map = Map::with("name", literal(&written.name));
-    map.put("match", matches(written));
+    map.insert("match", matches(written));
     match &written.action {
-        Action::Upstream(name) => map.put("upstream", literal(name)),
+        Action::Upstream(name) => map.insert("upstream", literal(name)),
         Action::Redirect(status, to) => {
             let mut redirect = Map::with("to", literal(to));
-            redirect.put("status", plain(status));
-            map.put("redirect", Value::Map(redirect));
+            redirect.insert("status", plain(status));
+            map.insert("redirect", Value::Map(redirect));
         }
         Action::Respond { status, body, content_type } => {
             let mut respond = Map::with("status", plain(status));
             if let Some(body) = body {
-                respond.put("body", literal(body));
+                respond.insert("body", literal(body));
             }
             if let Some(content_type) = content_type {
-                respond.put("content_type", literal(content_type));
+                respond.insert("content_type", literal(content_type));
             }
-            map.put("respond", Value::Map(respond));
+            map.insert("respond", Value::Map(respond));
         }
-        Action::Files(written) => map.put("files", files(written)),
+        Action::Files(written) => map.insert("files", files(written)),
     }
     let mut rewrite = Map::default();
     if let Some(prefix) = &written.prefix {
-        rewrite.put("prefix", literal(prefix));
+        rewrite.insert("prefix", literal(prefix));
     }
     if let Some(host) = &written.host {
-        rewrite.put("host", literal(host));
+        rewrite.insert("host", literal(host));
     }
     if !rewrite.0.is_empty() {
-        map.put("rewrite", Value::Map(rewrite));
+        map.insert("rewrite", Value::Map(rewrite));
     }
     if !written.websocket && matches!(written.action, Action::Upstream(_)) {
-        map.put("websocket", plain("off"));
+        map.insert("websocket", plain("off"));
     }
     let mut timeouts = Map::default();
     let times = &written.timeouts;
@@ -407,79 +407,79 @@ fn route(written: &Route) -> Map {
         ("request", &times.request),
     ] {
         if let Some(time) = time {
-            timeouts.put(key, plain(time));
+            timeouts.insert(key, plain(time));
         }
     }
     if !timeouts.0.is_empty() {
-        map.put("timeouts", Value::Map(timeouts));
+        map.insert("timeouts", Value::Map(timeouts));
     }
     if let Some(size) = written.max_body_size {
-        map.put("max_body_size", size_of(size));
+        map.insert("max_body_size", size_of(size));
     }
     if !written.rate_limits.is_empty() {
         let limits = written.rate_limits.iter().map(rate_limit);
-        map.put("rate_limits", Value::List(limits.collect()));
+        map.insert("rate_limits", Value::List(limits.collect()));
     }
     match &written.retry {
         None => {}
-        Some(Retry::Off) => map.put("retry", plain("off")),
+        Some(Retry::Off) => map.insert("retry", plain("off")),
         Some(Retry::On { on, attempts }) => {
             let mut retry = Map::with("on", Value::List(on.iter().map(plain).collect()));
             if let Some(attempts) = attempts {
-                retry.put("attempts", plain(attempts));
+                retry.insert("attempts", plain(attempts));
             }
-            map.put("retry", Value::Map(retry));
+            map.insert("retry", Value::Map(retry));
         }
     }
     let mut headers = Map::default();
     for (key, changed) in [("request", &written.request), ("response", &written.response)] {
         if !changed.is_empty() {
-            headers.put(key, changes(changed));
+            headers.insert(key, changes(changed));
         }
     }
     if !headers.0.is_empty() {
-        map.put("headers", Value::Map(headers));
+        map.insert("headers", Value::Map(headers));
     }
     match &written.compression {
         None => {}
-        Some(None) => map.put("compression", plain("off")),
-        Some(Some(written)) => map.put("compression", compression(written)),
+        Some(None) => map.insert("compression", plain("off")),
+        Some(Some(written)) => map.insert("compression", compression(written)),
     }
     if let Some(written) = &written.cors {
-        map.put("cors", cors(written));
+        map.insert("cors", cors(written));
     }
     map
 }
 
 fn rate_limit(written: &RateLimit) -> Value {
     let mut limit = Map::with("requests", plain(written.requests));
-    limit.put("per", plain(&written.per));
-    limit.put("burst", plain(written.burst));
+    limit.insert("per", plain(&written.per));
+    limit.insert("burst", plain(written.burst));
     let by = match &written.by {
         RateLimitBy::ClientAddress => plain("client_address"),
         RateLimitBy::All => plain("all"),
         RateLimitBy::Header(name) => Value::Map(Map::with("header", literal(name))),
         RateLimitBy::Cookie(name) => Value::Map(Map::with("cookie", literal(name))),
     };
-    limit.put("by", by);
+    limit.insert("by", by);
     Value::Map(limit)
 }
 
 fn matches(written: &Route) -> Value {
     let mut map = Map::default();
     if !written.hosts.is_empty() {
-        map.put("hosts", literals(&written.hosts));
+        map.insert("hosts", literals(&written.hosts));
     }
     match &written.path {
-        PathRule::Exact(path) => map.put("path", literal(path)),
-        PathRule::Prefix(path) => map.put("path_prefix", literal(path)),
+        PathRule::Exact(path) => map.insert("path", literal(path)),
+        PathRule::Prefix(path) => map.insert("path_prefix", literal(path)),
     }
     if !written.methods.is_empty() {
-        map.put("methods", literals(&written.methods));
+        map.insert("methods", literals(&written.methods));
     }
     for (key, pairs) in [("headers", &written.match_headers), ("query", &written.match_query)] {
         if !pairs.is_empty() {
-            map.put(key, pairs_map(pairs));
+            map.insert(key, pairs_map(pairs));
         }
     }
     Value::Map(map)
@@ -493,7 +493,7 @@ fn files(written: &Files) -> Value {
         ("cache_control", &written.cache_control),
     ] {
         if let Some(value) = value {
-            map.put(key, literal(value));
+            map.insert(key, literal(value));
         }
     }
     Value::Map(map)
@@ -502,13 +502,13 @@ fn files(written: &Files) -> Value {
 fn changes(written: &Changes) -> Value {
     let mut map = Map::default();
     if !written.set.is_empty() {
-        map.put("set", pairs_map(&written.set));
+        map.insert("set", pairs_map(&written.set));
     }
     if !written.add.is_empty() {
-        map.put("add", pairs_map(&written.add));
+        map.insert("add", pairs_map(&written.add));
     }
     if !written.remove.is_empty() {
-        map.put("remove", literals(&written.remove));
+        map.insert("remove", literals(&written.remove));
     }
     Value::Map(map)
 }
@@ -516,7 +516,7 @@ fn changes(written: &Changes) -> Value {
 fn pairs_map(pairs: &[(String, String)]) -> Value {
     let mut map = Map::default();
     for (key, value) in pairs {
-        map.put(key, literal(value));
+        map.insert(key, literal(value));
     }
     Value::Map(map)
 }

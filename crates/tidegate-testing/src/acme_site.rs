@@ -1,3 +1,5 @@
+//! A gateway that orders its certificates from a test's ACME server. It does not know what a test checks.
+
 use super::{Gateway, Pebble, Upstream, until};
 use tempfile::TempDir;
 use x509_parser::prelude::{FromDer, X509Certificate};

@@ -1,3 +1,5 @@
+//! A client of a gateway's admin endpoint. It does not know what a test checks.
+
 use super::gateway::{Cli, cli, free_port};
 use reqwest::{Method, Response};
 use serde_json::Value;

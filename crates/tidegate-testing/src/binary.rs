@@ -1,3 +1,5 @@
+//! Finds the `tidegate` program under test. It does not know how the program is run.
+
 use std::path::{Path, PathBuf};
 
 /// The `tidegate` program under test: `TIDEGATE_BIN`, else the one that Cargo has built beside the running test, else

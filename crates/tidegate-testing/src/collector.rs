@@ -1,3 +1,5 @@
+//! A collector of OTLP traces that records each span. It does not know the gateway's configuration.
+
 use super::{Upstream, respond, within};
 use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

@@ -1,3 +1,5 @@
+//! Builds the configuration of a gateway under test, as text. It does not know whether the gateway accepts it.
+
 use super::{Gateway, Upstream};
 use std::fmt::{Display, Write};
 

@@ -1,3 +1,5 @@
+//! A DNS server whose answers a test controls, and the records that it returns. It does not know the gateway.
+
 use hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};

@@ -1,3 +1,6 @@
+//! The gateway under test, as a child process with its own folder, and runs of its command line. It does not know the
+//! gateway's code: it uses sockets, signals and output only.
+
 use super::lines::Lines;
 use super::websocket::{Handshake, Socket};
 use super::wire::{Head, Response, Wire, get};

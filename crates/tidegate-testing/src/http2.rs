@@ -1,3 +1,6 @@
+//! HTTP/2 frames written and read by hand, for requests that no client library would send. It does not know HPACK beyond
+//! literals.
+
 use super::{Gateway, within};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};

@@ -1,3 +1,5 @@
+//! A gateway with a TLS listener and the authority of its certificates. It does not know what a test checks.
+
 use super::{Authority, Config, Gateway, Upstream, free_port, ok};
 use tempfile::TempDir;
 

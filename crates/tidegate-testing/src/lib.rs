@@ -1,7 +1,7 @@
-//! The test kit: a gateway as a child process, upstreams that record what they are sent, clients of one socket, and
-//! the services around a gateway (certificate authorities, DNS, Redis, a collector of traces).
+//! The test kit: a gateway as a child process, upstreams that record their requests, clients of one socket, and the
+//! services around a gateway (certificate authorities, DNS, Redis, a trace collector). It does not know the gateway's code.
 //!
-//! A failed expectation panics: this is for tests alone.
+//! A failed expectation panics: the kit is only for tests.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -10,10 +10,8 @@ mod admin;
 mod binary;
 mod collector;
 mod config;
-/// A DNS server whose answers a test controls, and the records it can return.
 pub mod dns;
 mod gateway;
-/// HTTP/2 frames written and read by hand, for requests that no client library would send.
 pub mod http2;
 mod https;
 mod lines;
@@ -50,19 +48,18 @@ pub use wire::{Head, Response, Wire, get};
 
 use std::time::Duration;
 
-/// More than anything here should take, be the machine ever so busy; a wait that exceeds it fails
-/// the test.
+/// Maximum time of any wait, even on a loaded machine; a wait that exceeds it fails the test.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits for what must happen, and says what did not.
+/// Waits for a future; panics with `what` after [`PATIENCE`].
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
+        Err(_) => panic!("timed out after {PATIENCE:?} waiting for {what}"),
     }
 }
 
-/// Asks again and again until the answer is yes; for states that nothing announces.
+/// Polls until the condition holds; for states that nothing announces.
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     within(what, async {
         while !holds().await {

@@ -1,3 +1,5 @@
+//! The lines of a child process's output, as they arrive. It does not know what a line means.
+
 use std::io::{BufRead, BufReader, Read};
 use tokio::sync::watch;
 

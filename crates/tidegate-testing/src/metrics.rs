@@ -1,3 +1,5 @@
+//! A strict parser of Prometheus' text format. It does not know the gateway's metrics.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Metrics, read by all the rules of Prometheus' text format.

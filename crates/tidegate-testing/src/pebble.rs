@@ -1,3 +1,5 @@
+//! Pebble, the ACME server for tests, with its own DNS. It does not know the gateway.
+
 use super::{Authority, Client, Wire, free_port, get, until};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,5 +1,5 @@
-//! nginx, HAProxy and Caddy, as a careful administrator would have them: their defaults, kept-alive
-//! connections upstream, and three seconds of patience with clients that don't go on.
+//! nginx, HAProxy and Caddy with a careful configuration: defaults, kept-alive connections upstream, and a timeout of
+//! three seconds for slow clients. It does not know what a test compares.
 
 use crate::{PATIENCE, free_port};
 use std::net::{Ipv4Addr, SocketAddr};

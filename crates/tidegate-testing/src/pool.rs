@@ -1,3 +1,6 @@
+//! Upstreams with several endpoints, for tests of balancing and health checks. It does not know how an endpoint is
+//! selected.
+
 use super::{Config, Gateway, Upstream, respond};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};

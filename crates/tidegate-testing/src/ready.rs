@@ -1,4 +1,4 @@
-//! A program that says when it is ready.
+//! A child process that reports when it is ready. It does not know what the process does.
 
 use super::within;
 use std::io::{BufRead, BufReader};

@@ -1,3 +1,5 @@
+//! A Redis server for tests, without persistence. It does not know the gateway's keys.
+
 use super::{Authority, free_port, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

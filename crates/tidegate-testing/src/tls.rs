@@ -1,3 +1,5 @@
+//! A certificate authority, and TLS clients that trust it. It does not know the gateway's configuration.
+
 use super::{Gateway, Response, Wire, get, within};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType, date_time_ymd,

@@ -1,3 +1,5 @@
+//! An upstream service with TLS. It does not know the gateway.
+
 use super::ok;
 use super::wire::{Head, Wire};
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! An upstream that records its requests and answers as a test says. It does not know the gateway.
+
 use super::websocket::{Socket, switch};
 use super::wire::{Head, Wire};
 use super::within;

@@ -1,3 +1,5 @@
+//! WebSocket handshakes and messages, for both ends. It does not know the gateway's limits.
+
 use super::wire::{Head, Wire};
 use super::{Gateway, within};
 use futures_util::StreamExt;

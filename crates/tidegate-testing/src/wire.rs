@@ -1,3 +1,5 @@
+//! A socket with HTTP/1.1 written and read by hand, for both ends. It does not validate what it sends.
+
 use super::within;
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! Makes the routes of what a program says, in the order in which Express would ask it.
+//! Builds the routes of an Express application in the order in which Express would call its handlers. It reads the
+//! evaluated program and does not know JavaScript.
 
 use super::conditions::{Conditions, Demand, Scope};
 use super::cors;
@@ -20,18 +21,18 @@ pub(super) struct Assembly<'a> {
     /// The first number of http-proxy-middleware's version, where a package.json says it.
     pub version: Option<u32>,
     routes: Vec<Route>,
-    /// What handlers ask of requests for those behind them.
+    /// The conditions that handlers put on requests for later handlers.
     conditions: Conditions,
-    /// Parts of folders that are closed, with what holds for each.
+    /// Closed parts of folders, with their conditions.
     closed_files: Vec<(Route, Vec<usize>)>,
     /// The paths of each proxy, by its line.
     pub proxied: Vec<(usize, Vec<PathRule>)>,
 }
 
-/// How deep routers may be mounted in one another.
+/// Maximum nesting of routers.
 const DEPTH: usize = 16;
 
-/// A place where handlers stand, and what holds there.
+/// A mount point and the conditions that hold there.
 #[derive(Clone, Copy)]
 struct Mount<'m> {
     path: &'m str,
@@ -53,30 +54,33 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    pub(super) fn finish(mut self, place: &Place) -> Draft {
-        self.listeners(place);
+    pub(super) fn finish(mut self, position: &Place) -> Draft {
+        self.listeners(position);
         let mounted = self.mounted();
         let has_application = self.run.program.routers.len() < self.run.program.apps.len();
         for app in 0..self.run.program.apps.len() {
             let is_router = has_application && self.run.program.routers.contains(&app);
             if is_router && !mounted.contains(&app) {
-                self.run.notes.left(place, "a router that is not seen to be mounted anywhere");
+                self.run
+                    .notes
+                    .left_out(position, "a router that is not seen to be mounted anywhere");
             } else if !mounted.contains(&app) {
                 self.entries(app, Mount { path: "/", held: &[], depth: 0 });
             }
         }
         for (route, held) in std::mem::take(&mut self.closed_files) {
             let is_there = |it: &Route| it.path == route.path && it.methods == route.methods;
-            if !self.routes.iter().any(is_there) && self.taken(self.routes.len(), &route).is_none()
+            if !self.routes.iter().any(is_there)
+                && self.covering_route(self.routes.len(), &route).is_none()
             {
-                self.put(route, &held);
+                self.push_route(route, &held);
             }
         }
         self.upgrades();
         if self.run.is_exhausted() {
             self.run
                 .notes
-                .left(place, "it does more than can be gone through; the rest is not read");
+                .left_out(position, "it does more than can be gone through; the rest is not read");
         }
         self.draft.user_id = std::mem::take(&mut self.run.program.user_id);
         self.draft.user_id.dedup();
@@ -87,14 +91,14 @@ impl<'a> Assembly<'a> {
         self.draft
     }
 
-    /// Routers that stand in others.
+    /// Routers mounted in other routers.
     fn mounted(&self) -> Vec<usize> {
         let entries = self.run.program.apps.iter().flatten();
         let handlers = entries.flat_map(|entry| &entry.handlers);
         handlers.filter_map(|it| if let Value::App(app) = it { Some(*app) } else { None }).collect()
     }
 
-    fn listeners(&mut self, place: &Place) {
+    fn listeners(&mut self, position: &Place) {
         for listen in std::mem::take(&mut self.run.program.listens) {
             let host = match listen.host.as_deref() {
                 None | Some("0.0.0.0" | "::" | "") => "0.0.0.0",
@@ -119,7 +123,7 @@ impl<'a> Assembly<'a> {
             }
         }
         if self.draft.listeners.is_empty() {
-            self.run.notes.changed(place, "nothing listens in this file; here it is port 3000");
+            self.run.notes.changed(position, "nothing listens in this file; here it is port 3000");
             let address = Text::literal("0.0.0.0:3000");
             let comment = Vec::new();
             self.draft.listeners.push(Listener { comment, address, tls: None, redirect_to: None });
@@ -129,13 +133,13 @@ impl<'a> Assembly<'a> {
     fn entries(&mut self, app: usize, mount: Mount<'_>) {
         let entries = self.run.program.apps.get(app).cloned().unwrap_or_default();
         for entry in entries {
-            let place = self.run.place(entry.line);
+            let position = self.run.position(entry.line);
             let paths = match &entry.paths {
                 None => vec![PathRule::Prefix(mount.path.to_owned())],
-                Some(paths) => self.rules(&entry, paths, mount, &place),
+                Some(paths) => self.rules(&entry, paths, mount, &position),
             };
             for path in paths {
-                self.chain(&entry, &path, mount, &place);
+                self.chain(&entry, &path, mount, &position);
             }
         }
     }
@@ -145,7 +149,7 @@ impl<'a> Assembly<'a> {
         entry: &Entry<'a>,
         paths: &Value<'a>,
         mount: Mount<'_>,
-        place: &Place,
+        position: &Place,
     ) -> Vec<PathRule> {
         let mut rules = Vec::new();
         for path in paths.items() {
@@ -154,35 +158,35 @@ impl<'a> Assembly<'a> {
                 written.as_deref().and_then(|it| paths::rule(mount.path, it, entry.is_prefix));
             match rule {
                 Some(rule) => rules.push(rule),
-                None => self.pattern(entry, written, mount, place),
+                None => self.pattern(entry, written, mount, position),
             }
         }
         rules
     }
 
-    /// A path that can't be said here. What guards it guards all below what it begins with.
+    /// A path that can't be converted. A guard for it guards everything below its literal start.
     fn pattern(
         &mut self,
         entry: &Entry<'a>,
         path: Option<String>,
         mount: Mount<'_>,
-        place: &Place,
+        position: &Place,
     ) {
         let shown = path.clone().unwrap_or("a pattern".to_owned());
         if self.guards(&entry.handlers, mount.depth) {
             let stem = join(mount.path, paths::stem(path.as_deref().unwrap_or_default()));
             let scope = Scope { path: PathRule::Prefix(stem), methods: entry.methods.clone() };
-            self.closes(&format!("a handler for `{shown}`"), &scope, place);
+            self.closes(&format!("a handler for `{shown}`"), &scope, position);
             return;
         }
         let text = format!(
             "`{shown}`: a route's path is exact or a prefix; what this took goes where the rest of the \
              paths go"
         );
-        self.run.notes.left(place, text);
+        self.run.notes.left_out(position, text);
     }
 
-    /// Whether one of these may turn requests away.
+    /// Whether one of these handlers may reject requests.
     fn guards(&mut self, handlers: &[Value<'a>], depth: usize) -> bool {
         handlers.iter().any(|handler| match handler {
             Value::Native(name) => may_guard(name),
@@ -197,7 +201,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// Handlers one after another.
-    fn chain(&mut self, entry: &Entry<'a>, path: &PathRule, mount: Mount<'_>, place: &Place) {
+    fn chain(&mut self, entry: &Entry<'a>, path: &PathRule, mount: Mount<'_>, position: &Place) {
         let written = rule_path(path).to_owned();
         let is_prefix = matches!(path, PathRule::Prefix(_));
         let scope = Scope { path: path.clone(), methods: entry.methods.clone() };
@@ -227,7 +231,7 @@ impl<'a> Assembly<'a> {
                 Value::Call(call)
                     if call.name == "cors" && is_last && !entry.methods.is_empty() => {}
                 Value::Call(call) if call.name == "cors" => {
-                    let at = self.run.place(call.line);
+                    let at = self.run.position(call.line);
                     let made = cors::policy(call.arguments.first(), &at, self.run.notes);
                     match made {
                         Some(made) if is_last && written == "/" => self.draft.cors = Some(made),
@@ -236,15 +240,15 @@ impl<'a> Assembly<'a> {
                     }
                 }
                 Value::Call(call) if rates::is_limit(&call.name) => {
-                    let at = self.run.place(call.line);
+                    let at = self.run.position(call.line);
                     if let Some(limit) = rates::limit(call, &at, self.run.notes) {
-                        held.push(self.demand(&scope, Demand::Limit(limit), place));
+                        held.push(self.demand(&scope, Demand::Limit(limit), position));
                     }
                 }
                 Value::Call(call)
                     if matches!(call.name.as_str(), "express.static" | "serve-static") =>
                 {
-                    let at = self.run.place(call.line);
+                    let at = self.run.position(call.line);
                     match call.arguments.first().and_then(Value::plain) {
                         Some(root) => {
                             let text = "a file that is not there is answered 404; Express asks what \
@@ -257,7 +261,7 @@ impl<'a> Assembly<'a> {
                             route.prefix = (written != "/").then(|| "/".to_owned());
                             self.add(route, entry, &held);
                         }
-                        None => self.run.notes.left(&at, "a folder that is not seen"),
+                        None => self.run.notes.left_out(&at, "a folder that is not seen"),
                     }
                 }
                 Value::Call(call) if call.name == "compression" => {
@@ -270,73 +274,76 @@ impl<'a> Assembly<'a> {
                         });
                     } else {
                         let text = "`compression` of some paths; see `routes[].compression`";
-                        self.run.notes.left(place, text);
+                        self.run.notes.left_out(position, text);
                     }
                 }
                 Value::Call(call) if call.arguments.iter().any(|it| it.get("verify").is_some()) => {
                     held.push(self.closes(
                         &format!("`{}` with `verify`", call.name),
                         &scope,
-                        place,
+                        position,
                     ));
                 }
                 Value::Call(call) => {
-                    let at = self.run.place(call.line);
+                    let at = self.run.position(call.line);
                     held.extend(self.named(&call.name, &scope, &at));
                 }
-                Value::Native(name) => held.extend(self.named(name, &scope, place)),
+                Value::Native(name) => held.extend(self.named(name, &scope, position)),
                 Value::Function(function) => match self.run.kind_of(*function) {
                     Kind::Answers(action) => {
-                        let route = Route::new(place.clone(), slug(&written), path.clone(), action);
+                        let route =
+                            Route::new(position.clone(), slug(&written), path.clone(), action);
                         self.add(route, entry, &held);
                         return;
                     }
                     Kind::Proxies(target) => {
-                        let route = self.passes(&target, path, entry.is_prefix, place);
+                        let route = self.passes(&target, path, entry.is_prefix, position);
                         self.add(route, entry, &held);
                         return;
                     }
                     Kind::Sends(file) => {
-                        self.sends(&file, place);
+                        self.sends(&file, position);
                         return;
                     }
                     Kind::Errors => {
                         let text = "errors are the gateway's own; see `error_pages`";
-                        self.run.notes.changed(place, text);
+                        self.run.notes.changed(position, text);
                     }
                     Kind::Passes => {}
                     Kind::Guards => {
-                        held.push(self.closes("a handler that turns away", &scope, place));
+                        held.push(self.closes("a handler that turns away", &scope, position));
                     }
                     Kind::Middles => {
                         let text = "code that looks at each request; see `headers`, or a filter of \
                                     your own";
-                        self.run.notes.left(place, text);
+                        self.run.notes.left_out(position, text);
                     }
                     Kind::Code => {
                         let text = "code of your own: give it a service, and a route to it; until then \
                                     what it answered goes where the rest of the paths go";
-                        self.run.notes.left(place, text);
+                        self.run.notes.left_out(position, text);
                         return;
                     }
                 },
-                _ => held.push(self.closes("a handler that is not seen here", &scope, place)),
+                _ => held.push(self.closes("a handler that is not seen here", &scope, position)),
             }
         }
     }
 
-    fn demand(&mut self, scope: &Scope, demand: Demand, place: &Place) -> usize {
+    fn demand(&mut self, scope: &Scope, demand: Demand, position: &Place) -> usize {
         let is_front_page = scope.path == PathRule::Exact("/".to_owned());
         if is_front_page && matches!(demand, Demand::Limit(_)) {
-            self.run.notes.left(place, "a limit of `/` alone holds for handlers of its own line");
+            self.run
+                .notes
+                .left_out(position, "a limit of `/` alone holds for handlers of its own line");
         }
-        self.conditions.add(scope.clone(), demand, place.line)
+        self.conditions.add(scope.clone(), demand, position.line)
     }
 
-    /// A handler that comes from elsewhere; a condition, if it may turn away.
-    fn named(&mut self, name: &str, scope: &Scope, place: &Place) -> Option<usize> {
+    /// A handler from another file; it adds a condition if it may reject requests.
+    fn named(&mut self, name: &str, scope: &Scope, position: &Place) -> Option<usize> {
         if may_guard(name) {
-            return Some(self.closes(&format!("`{name}`"), scope, place));
+            return Some(self.closes(&format!("`{name}`"), scope, position));
         }
         if is_harmless(name) {
             return None;
@@ -345,21 +352,21 @@ impl<'a> Assembly<'a> {
             "helmet" => "see `headers.response.set`",
             _ => "a handler that is not known to the import",
         };
-        self.run.notes.left(place, format!("`{name}`: {hint}"));
+        self.run.notes.left_out(position, format!("`{name}`: {hint}"));
         None
     }
 
-    fn closes(&mut self, what: &str, scope: &Scope, place: &Place) -> usize {
+    fn closes(&mut self, what: &str, scope: &Scope, position: &Place) -> usize {
         let text = format!(
             "{what}: what stands behind it answers 403, until a route with a guard of yours takes its \
              place"
         );
-        self.run.notes.left(place, text);
-        self.demand(scope, Demand::Guard, place)
+        self.run.notes.left_out(position, text);
+        self.demand(scope, Demand::Guard, position)
     }
 
     /// `res.sendFile('index.html')` for all that is left, beside the folder that it stands in.
-    fn sends(&mut self, file: &str, place: &Place) {
+    fn sends(&mut self, file: &str, position: &Place) {
         let (folder, name) = file.rsplit_once('/').unwrap_or((".", file));
         for route in &mut self.routes {
             if let Action::Files(files) = &mut route.action
@@ -368,11 +375,11 @@ impl<'a> Assembly<'a> {
             {
                 files.fallback = Some(format!("/{name}"));
                 let text = format!("`{name}` is given for paths whose last segment has no dot");
-                self.run.notes.changed(place, text);
+                self.run.notes.changed(position, text);
                 return;
             }
         }
-        self.run.notes.left(place, format!("`{file}`: see `files`"));
+        self.run.notes.left_out(position, format!("`{file}`: see `files`"));
     }
 
     fn add(&mut self, route: Route, entry: &Entry<'a>, held: &[usize]) {
@@ -390,24 +397,24 @@ impl<'a> Assembly<'a> {
         held: &[usize],
     ) {
         route.methods.clone_from(&entry.methods);
-        if let Some(line) = self.taken(before, &route) {
+        if let Some(line) = self.covering_route(before, &route) {
             let path = rule_path(&route.path);
             let text = format!("it is never asked: line {line} takes `{path}` before");
-            self.run.notes.changed(&route.place, text);
+            self.run.notes.changed(&route.position, text);
             return;
         }
         let whole = Scope { path: route.path.clone(), methods: route.methods.clone() };
         let Some(parts) = self.conditions.parts(&whole) else {
             let text = "so much is asked of parts of it that all of it is asked of the whole";
-            self.run.notes.changed(&route.place, text);
+            self.run.notes.changed(&route.position, text);
             let all = union(held, &self.conditions.touching(&whole));
-            self.put(route, &all);
+            self.push_route(route, &all);
             return;
         };
         let of_whole = union(held, &self.conditions.covering(&whole));
         let is_closed = self.is_closed(&of_whole);
         let mut narrower: Vec<_> = parts.into_iter().skip(1).collect();
-        // Among those of the same path the first that takes a request has it.
+        // Of several routes with the same path, the first that matches wins.
         narrower.sort_by_key(|part| (part.methods.is_empty(), part.methods.len()));
         for part in narrower {
             let of_part = union(held, &self.conditions.covering(&part));
@@ -421,7 +428,7 @@ impl<'a> Assembly<'a> {
             }
             self.add_part(before, &route, part, &of_part);
         }
-        self.put(route, &of_whole);
+        self.push_route(route, &of_whole);
     }
 
     fn add_part(&mut self, before: usize, whole: &Route, part: Scope, held: &[usize]) {
@@ -429,7 +436,7 @@ impl<'a> Assembly<'a> {
         let own = self.conditions.of(held).filter(|it| it.scope.path == part.path);
         let lines: Vec<_> = own.map(|it| it.line).collect();
         let route = self.part(whole, part, &lines);
-        if self.taken(before, &route).is_some() {
+        if self.covering_route(before, &route).is_some() {
             return;
         }
         let is_closed = self.is_closed(held);
@@ -439,20 +446,20 @@ impl<'a> Assembly<'a> {
                  rest of `{from}` goes",
                 path.to_uppercase()
             );
-            self.run.notes.changed(&whole.place, text);
+            self.run.notes.changed(&whole.position, text);
         }
         match (&whole.action, is_closed) {
-            // What stands behind a folder is asked where there is no file, so it comes first.
+            // Handlers after a folder get requests without a file, so they come first.
             (Action::Files(_), true) => self.closed_files.push((route, held.to_vec())),
             (Action::Files(_), false) => {
                 let text = format!("what is asked of `{path}` alone is not asked of files");
-                self.run.notes.changed(&whole.place, text);
+                self.run.notes.changed(&whole.position, text);
             }
-            _ => self.put(route, held),
+            _ => self.push_route(route, held),
         }
     }
 
-    /// The route for some of its requests alone.
+    /// The route for a part of its requests.
     fn part(&mut self, whole: &Route, part: Scope, lines: &[usize]) -> Route {
         let mut route = Route { path: part.path, methods: part.methods, ..whole.clone() };
         let path = rule_path(&route.path).to_owned();
@@ -479,7 +486,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// The line of the first of so many routes that takes all that this one would.
-    fn taken(&self, before: usize, route: &Route) -> Option<usize> {
+    fn covering_route(&self, before: usize, route: &Route) -> Option<usize> {
         let path = rule_path(&route.path);
         let taken = self.routes.iter().take(before).find(|earlier| {
             let covers = match &earlier.path {
@@ -489,10 +496,10 @@ impl<'a> Assembly<'a> {
             let passes_on = matches!(earlier.action, Action::Files(_));
             covers && earlier.hosts.is_empty() && !passes_on && earlier.methods.is_empty()
         });
-        taken.map(|earlier| earlier.place.line)
+        taken.map(|earlier| earlier.position.line)
     }
 
-    fn put(&mut self, mut route: Route, held: &[usize]) {
+    fn push_route(&mut self, mut route: Route, held: &[usize]) {
         if self.is_closed(held) {
             route.note_closing();
             route.action = Action::Respond { status: 403, body: None, content_type: None };
@@ -502,7 +509,7 @@ impl<'a> Assembly<'a> {
             match &condition.demand {
                 Demand::Guard => {}
                 Demand::Limit(limit) => route.rate_limits.push(limit.clone()),
-                // What comes last has the last word about a header field.
+                // The last change of a header wins.
                 Demand::Cors(policy) => route.cors = Some(policy.clone()),
             }
         }
@@ -510,16 +517,16 @@ impl<'a> Assembly<'a> {
             it.path == route.path && it.methods == route.methods && it.hosts == route.hosts
         };
         if let Some(earlier) = self.routes.iter().find(is_there) {
-            let (path, line) = (rule_path(&route.path), earlier.place.line);
+            let (path, line) = (rule_path(&route.path), earlier.position.line);
             let text =
                 format!("`{path}` is that of line {line} here, and can't be led on from there");
-            self.run.notes.left(&route.place, text);
+            self.run.notes.left_out(&route.position, text);
             return;
         }
         self.routes.push(route);
     }
 
-    /// What handlers of `upgrade` do.
+    /// The handlers of `upgrade`.
     fn upgrades(&mut self) {
         for (call, paths) in std::mem::take(&mut self.run.program.upgraded) {
             let own = self.proxied.iter().find(|(line, _)| *line == call.line).map(|(_, own)| own);
@@ -533,9 +540,9 @@ impl<'a> Assembly<'a> {
             }
         }
         for upgrade in std::mem::take(&mut self.run.program.upgrades) {
-            let place = self.run.place(upgrade.line);
-            let Some(target) = Target::of(&upgrade.target, &place, self.run.notes) else {
-                self.run.notes.left(&place, "WebSockets to a service that is not seen");
+            let position = self.run.position(upgrade.line);
+            let Some(target) = Target::of(&upgrade.target, &position, self.run.notes) else {
+                self.run.notes.left_out(&position, "WebSockets to a service that is not seen");
                 continue;
             };
             let name = self.draft.upstream(target.upstream.clone());
@@ -548,12 +555,19 @@ impl<'a> Assembly<'a> {
                     true => join(&target.base, rule_path(&path)),
                     false => join(&target.base, "/"),
                 };
-                self.websockets(&path, &name, to, upgrade.keeps_path, &place);
+                self.websockets(&path, &name, to, upgrade.keeps_path, &position);
             }
         }
     }
 
-    fn websockets(&mut self, path: &PathRule, name: &str, to: String, keeps: bool, place: &Place) {
+    fn websockets(
+        &mut self,
+        path: &PathRule,
+        name: &str,
+        to: String,
+        keeps: bool,
+        position: &Place,
+    ) {
         let action = Action::Upstream(name.to_owned());
         if let Some(known) =
             self.routes.iter_mut().find(|it| it.path == *path && it.action == action)
@@ -566,10 +580,10 @@ impl<'a> Assembly<'a> {
             rule_path(path),
             if keeps { "" } else { ", and the client's query goes along" },
         );
-        self.run.notes.changed(place, text);
+        self.run.notes.changed(position, text);
         let name = slug(rule_path(path));
         let name = format!("{}-ws", name.trim_end_matches("-ws"));
-        let mut route = Route::new(place.clone(), name, path.clone(), action);
+        let mut route = Route::new(position.clone(), name, path.clone(), action);
         let scope = Scope { path: path.clone(), methods: Vec::new() };
         let is_guarded = self.is_closed(&self.conditions.touching(&scope));
         if is_guarded || self.routes.iter().any(|it| it.path == *path) {
@@ -584,7 +598,7 @@ impl<'a> Assembly<'a> {
     }
 }
 
-/// These numbers and those, each once, in order.
+/// The union of two sorted lists.
 fn union(these: &[usize], those: &[usize]) -> Vec<usize> {
     let all: std::collections::BTreeSet<usize> = these.iter().chain(those).copied().collect();
     all.into_iter().collect()

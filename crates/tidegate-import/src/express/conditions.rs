@@ -1,20 +1,21 @@
-//! What a handler asks of the requests that it lets through to those behind it.
+//! The conditions that handlers put on the requests that reach later handlers, and the route parts that they create. It
+//! does not know how a program is read.
 
 use super::paths::rule_path;
 use crate::draft::{Cors, PathRule, RateLimit};
 
-/// The most parts that conditions may cut a route into.
+/// Maximum number of parts of a divided route.
 const MOST_PARTS: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Demand {
-    /// It may turn them away.
+    /// The handler may reject them.
     Guard,
     Limit(RateLimit),
     Cors(Cors),
 }
 
-/// Requests, by where they go.
+/// A set of requests, by path and method.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Scope {
     pub path: PathRule,
@@ -23,8 +24,8 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// Those that are in both.
-    fn meet(&self, other: &Self) -> Option<Self> {
+    /// The intersection.
+    fn intersection(&self, other: &Self) -> Option<Self> {
         let (mine, its) = (rule_path(&self.path), rule_path(&other.path));
         let path = if self.path == other.path || self.path.rest(its).is_some() {
             &other.path
@@ -43,7 +44,7 @@ impl Scope {
     }
 
     fn covers(&self, other: &Self) -> bool {
-        self.meet(other).as_ref() == Some(other)
+        self.intersection(other).as_ref() == Some(other)
     }
 }
 
@@ -52,7 +53,7 @@ pub(super) struct Condition {
     pub scope: Scope,
     pub demand: Demand,
     pub line: usize,
-    /// Whether it is for the handlers of its own line alone.
+    /// Whether the condition applies only to the handlers of its own line.
     is_own: bool,
 }
 
@@ -79,19 +80,19 @@ impl Conditions {
         self.0.len() - 1
     }
 
-    /// Those of these numbers.
+    /// The conditions with these numbers.
     pub(super) fn of<'c>(&'c self, numbers: &'c [usize]) -> impl Iterator<Item = &'c Condition> {
         numbers.iter().filter_map(|number| self.0.get(*number))
     }
 
-    /// Those that hold for all of these requests.
+    /// The conditions that hold for all of these requests.
     pub(super) fn covering(&self, scope: &Scope) -> Vec<usize> {
         self.numbers(|condition| condition.scope.covers(scope))
     }
 
-    /// Those that hold for some of them.
+    /// The conditions that hold for some of these requests.
     pub(super) fn touching(&self, scope: &Scope) -> Vec<usize> {
-        self.numbers(|condition| condition.scope.meet(scope).is_some())
+        self.numbers(|condition| condition.scope.intersection(scope).is_some())
     }
 
     fn numbers(&self, takes: impl Fn(&Condition) -> bool) -> Vec<usize> {
@@ -101,14 +102,15 @@ impl Conditions {
             .collect()
     }
 
-    /// These requests, and each part of them for which others hold; `None` when they are too many.
+    /// The parts of these requests with different conditions; `None` if there are too many.
     pub(super) fn parts(&self, whole: &Scope) -> Option<Vec<Scope>> {
         let mut parts = vec![whole.clone()];
         let mut next = 0;
         while let Some(part) = parts.get(next).cloned() {
             for condition in self.0.iter().filter(|condition| !condition.is_own) {
-                let met = condition.scope.meet(&part).filter(|met| !parts.contains(met));
-                parts.extend(met);
+                let common =
+                    condition.scope.intersection(&part).filter(|common| !parts.contains(common));
+                parts.extend(common);
                 if parts.len() > MOST_PARTS {
                     return None;
                 }

@@ -1,18 +1,18 @@
-//! The options of the module `cors`.
+//! The options of the module `cors` as a CORS policy. It does not know where in a program the module is used.
 
 use super::value::Value;
 use crate::draft::{Cors, Text};
 use crate::note::{Notes, Place};
 
-/// Its policy; `None` when it can't be said here.
+/// The policy; `None` if it can't be converted.
 pub(super) fn policy(
     options: Option<&Value<'_>>,
-    place: &Place,
+    position: &Place,
     notes: &mut Notes,
 ) -> Option<Cors> {
     let get = |key: &str| options.and_then(|options| options.get(key));
     if options.is_some_and(|options| !matches!(options, Value::Object(_))) {
-        notes.left(place, "`cors`: its options are code; see `cors.allow_origins`");
+        notes.left_out(position, "`cors`: its options are code; see `cors.allow_origins`");
         return None;
     }
     let credentials = get("credentials").is_some_and(Value::is_true);
@@ -28,22 +28,22 @@ pub(super) fn policy(
                     Value::Bool(true) => {
                         let text = "`origin: true` with credentials lets the pages of everybody act \
                                     for your users: name them in `cors.allow_origins`";
-                        notes.left(place, text);
+                        notes.left_out(position, text);
                     }
                     Value::Regex(pattern) => {
                         let text = format!(
                             "`/{pattern}/`: an origin is written out, or `https://*.example.com`"
                         );
-                        notes.left(place, text);
+                        notes.left_out(position, text);
                     }
-                    _ => notes.left(place, "`origin` is code; see `cors.allow_origins`"),
+                    _ => notes.left_out(position, "`origin` is code; see `cors.allow_origins`"),
                 }
             }
         }
     }
     if origins.iter().any(|origin| origin.as_str() == "*") && credentials {
-        // No browser takes it, so nobody relies on it.
-        notes.left(place, "`credentials` with the origin `*`, which no browser accepts");
+        // No browser accepts it, so no page relies on it.
+        notes.left_out(position, "`credentials` with the origin `*`, which no browser accepts");
     }
     let has_any = origins.iter().any(|origin| origin.as_str() == "*");
     let list = |key: &str| -> Vec<String> {
@@ -54,7 +54,7 @@ pub(super) fn policy(
         all.iter().map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
     };
     notes.changed(
-        place,
+        position,
         "the `Origin` of WebSocket handshakes is checked by this policy too, and what services say of \
          CORS gives way to it",
     );

@@ -1,4 +1,4 @@
-//! Expressions, as far as they say something without being run.
+//! Evaluates expressions, as far as their value is known without running the program. It does not know Express.
 
 use super::run::Run;
 use super::text::Written;
@@ -10,7 +10,7 @@ use oxc_ast::ast::{
 use oxc_span::GetSpan;
 use std::rc::Rc;
 
-/// What every program has.
+/// The globals of every program.
 const GLOBALS: [&str; 9] = [
     "JSON",
     "Number",
@@ -89,7 +89,7 @@ impl<'a> Run<'a> {
                         Some(right) => Value::Text(left.or(&right)),
                         None => Value::Text(left),
                     },
-                    // Either may be the one that guards.
+                    // Either function may be the guard.
                     (Value::Unknown, right) if is_default && right.is_handler() => Value::Unknown,
                     (Value::Unknown | Value::Null, right) if is_default => right,
                     (left, _) if is_default => left,
@@ -145,7 +145,7 @@ impl<'a> Run<'a> {
                 match self.eval(&member.expression) {
                     Value::Number(at) => {
                         let found = object.items().iter().enumerate();
-                        let found = found.filter(|(place, _)| *place as f64 == at);
+                        let found = found.filter(|(position, _)| *position as f64 == at);
                         found.map(|(_, item)| item.clone()).next().unwrap_or(Value::Unknown)
                     }
                     key => match key.plain() {
@@ -208,7 +208,7 @@ impl<'a> Run<'a> {
             },
             "===" | "==" => {
                 for path in [&left, &right].into_iter().filter_map(|side| side.plain()) {
-                    self.asks_for(&path, true);
+                    self.add_path_test(&path, true);
                 }
                 Value::Unknown
             }
@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
         values
     }
 
-    /// A call of what a module brings.
+    /// A call of a module's function.
     pub(super) fn native(
         &mut self,
         name: &str,
@@ -313,7 +313,7 @@ impl<'a> Run<'a> {
             }
             _ => {
                 if name.starts_with('.') {
-                    self.handed(&arguments, line);
+                    self.note_escaping(&arguments, line);
                 }
                 Value::Call(Rc::new(Call { name: name.to_owned(), arguments, line }))
             }

@@ -1,5 +1,5 @@
-//! Handlers that are functions of the program: those that give a fixed answer, those that guard,
-//! and the rest, which is code.
+//! Classifies handlers that are functions of the program: fixed responses, guards, proxies, and other code. It does not
+//! know where a handler is mounted.
 
 use super::names::refuses;
 use super::run::Run;
@@ -8,27 +8,27 @@ use crate::draft::Action;
 use oxc_ast::ast::{BindingPattern, Expression, Statement};
 use oxc_span::GetSpan;
 
-/// What a handler is.
+/// The kind of a handler.
 pub(super) enum Kind<'a> {
-    /// It answers this, always.
+    /// A fixed response.
     Answers(Action),
-    /// It hands the request on by http-proxy, with these options.
+    /// A call of http-proxy with these options.
     Proxies(Value<'a>),
-    /// It sends this file.
+    /// It sends a file.
     Sends(String),
-    /// It looks at errors.
+    /// An error handler.
     Errors,
-    /// It passes on, having logged.
+    /// It only logs and calls `next()`.
     Passes,
-    /// It may turn requests away.
+    /// It may reject requests.
     Guards,
-    /// It does something with each request and passes it on.
+    /// It changes requests and calls `next()`.
     Middles,
-    /// It answers by code.
+    /// It computes a response.
     Code,
 }
 
-/// What a handler does that may not let a request pass.
+/// Words of a handler that may reject a request.
 const TURNS: [&str; 9] = [
     ".end(",
     ".json(",
@@ -111,7 +111,7 @@ impl<'a> Run<'a> {
         found
     }
 
-    /// The one answer that a function gives, whatever it is asked.
+    /// The fixed response of a function.
     fn answer(&mut self, function: Function<'a>) -> Option<Kind<'a>> {
         let response = match &function.parameters.items.get(1)?.pattern {
             BindingPattern::BindingIdentifier(identifier) => identifier.name.as_str(),
@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// How often a word stands in a text.
+/// The number of occurrences of a word in a text.
 fn words(text: &str, word: &str) -> usize {
     let is_part = |it: Option<char>| it.is_some_and(|it| it.is_alphanumeric() || "_$".contains(it));
     let found = text.match_indices(word).filter(|(at, _)| {

@@ -1,5 +1,5 @@
-//! Express with http-proxy-middleware: a program is read, not run, and what it says of its
-//! application becomes routes.
+//! Imports Express programs with http-proxy-middleware: the program is parsed, not run, and its application becomes
+//! routes. It does not know other source formats.
 
 mod assemble;
 mod conditions;
@@ -27,11 +27,11 @@ use oxc_span::SourceType;
 use run::Run;
 use std::path::Path;
 
-/// The deepest nesting of brackets; the parser goes down as deep.
+/// Maximum nesting of brackets, which bounds the parser's recursion.
 const DEPTH: usize = 200;
-/// The most bytes of a program. Operators nest without brackets, and each byte may be one.
+/// Maximum size of a program. Operators nest without brackets, and each byte may be one.
 const LARGEST: usize = 256 << 10;
-/// The stack on which it is read, of which no more is taken than is needed.
+/// Stack size of the parser's thread; the system commits only what is used.
 const STACK: usize = 512 << 20;
 
 /// Reads a program in JavaScript or TypeScript.
@@ -67,11 +67,11 @@ fn read(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
         return Err(Unreadable::new(path, 1, "there is no `express()` in it"));
     }
     run.close_unread(parsed.program.comments.iter().map(|comment| comment.span));
-    let place = Place { file: path.to_owned(), line: 1 };
-    Ok(Assembly::new(run, version(path)).finish(&place))
+    let position = Place { file: path.to_owned(), line: 1 };
+    Ok(Assembly::new(run, version(path)).finish(&position))
 }
 
-/// The deepest that brackets stand in one another, strings among them.
+/// The maximum nesting of brackets, including those in strings.
 fn depth_of(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     for byte in text.bytes() {

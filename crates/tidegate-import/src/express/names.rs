@@ -1,7 +1,7 @@
-//! What names of packages and words of programs tell of a handler.
-//! It knows nothing of how a program runs.
+//! What the names of packages and functions say about a handler, such as that it is a guard.
+//! It does not know how a program is read.
 
-/// Words by which a handler that turns away is known.
+/// Words in a handler that may reject requests.
 const REFUSALS: [&str; 6] =
     ["401", "403", "Unauthorized", "Forbidden", "unauthorized", "forbidden"];
 /// The same, of names.
@@ -29,10 +29,10 @@ const GUARDS: [&str; 22] = [
     "token",
     "verify",
 ];
-/// What has such a name, and lets everybody pass.
+/// Names of that kind that let every request pass.
 const SESSIONS: [&str; 4] =
     ["cookie-session", "express-session", "passport.initialize", "passport.session"];
-/// Names of what does not turn away for who one is.
+/// Names of handlers that do not reject by identity.
 const HARMLESS: [&str; 17] = [
     "bodyparser",
     "body-parser",
@@ -53,14 +53,14 @@ const HARMLESS: [&str; 17] = [
     "winston",
 ];
 
-/// Whether nothing is lost without what has this name.
+/// Whether a handler of this name can be left out.
 pub(super) fn is_harmless(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SESSIONS.contains(&name.as_str())
         || HARMLESS.iter().any(|word| name.contains(word)) && !is_guard(&name)
 }
 
-/// Whether a piece of the program turns requests away.
+/// Whether code of the program rejects requests.
 pub(super) fn refuses(text: &str) -> bool {
     REFUSALS.iter().any(|word| text.contains(word))
 }

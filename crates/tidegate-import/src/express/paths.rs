@@ -1,4 +1,4 @@
-//! Express's paths, and http-proxy-middleware's rewrites of them.
+//! Express's path patterns, and the path rewrites of http-proxy-middleware. It does not know handlers.
 
 use crate::draft::PathRule;
 
@@ -20,17 +20,17 @@ pub(super) fn rule_path(rule: &PathRule) -> &str {
 /// Characters that make a path a pattern.
 const PATTERN: [char; 10] = [':', '*', '(', ')', '{', '}', '?', '+', '[', '!'];
 
-/// The whole segments that a pattern begins with.
+/// The literal segments at the start of a pattern.
 pub(super) fn stem(pattern: &str) -> &str {
     let plain = pattern.find(PATTERN).and_then(|at| pattern.get(..at)).unwrap_or(pattern);
     plain.rfind('/').and_then(|at| plain.get(..at)).unwrap_or_default()
 }
 
-/// What a path matches, at a mount; `None` when it is a pattern.
+/// The path condition of a path below a mount; `None` if it is a pattern.
 pub(super) fn rule(mount: &str, path: &str, is_prefix: bool) -> Option<PathRule> {
     let ends = ["/{*splat}", "/*splat", "/(.*)", "/**", "/*"];
     let stem = ends.iter().find_map(|end| path.strip_suffix(end));
-    // `/a*` takes `/ab` as well, and is no prefix of segments.
+    // `/a*` also matches `/ab`, so it is not a prefix of whole segments.
     let stem = stem.or_else(|| ["*", "(.*)"].contains(&path).then_some(""));
     let written = stem.unwrap_or(path);
     if written.contains(PATTERN) {

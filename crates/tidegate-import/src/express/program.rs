@@ -1,4 +1,4 @@
-//! What a program says of its application, in its order.
+//! The calls of a program on its application, in order. It does not know routes.
 
 use super::text::Written;
 use super::value::{Call, Value};
@@ -12,7 +12,7 @@ pub(super) struct Program<'a> {
     /// Which of them are routers.
     pub routers: Vec<usize>,
     pub listens: Vec<Listen>,
-    /// WebSockets that handlers of `upgrade` lead by hand.
+    /// WebSockets that `upgrade` handlers proxy themselves.
     pub upgrades: Vec<Upgrade<'a>>,
     /// Proxies whose own `upgrade` is used, and for which paths; none are all.
     pub upgraded: Vec<(Rc<Call<'a>>, Vec<PathRule>)>,
@@ -21,7 +21,7 @@ pub(super) struct Program<'a> {
 }
 
 impl Program<'_> {
-    /// How much it says.
+    /// The number of recorded calls.
     pub(super) fn size(&self) -> usize {
         self.apps.iter().map(Vec::len).sum::<usize>() + self.listens.len()
     }
@@ -33,14 +33,14 @@ pub(super) struct Entry<'a> {
     pub line: usize,
     /// None are all.
     pub methods: Vec<String>,
-    /// Whether what is below the path is meant too.
+    /// Whether paths below are included.
     pub is_prefix: bool,
     pub paths: Option<Value<'a>>,
     pub handlers: Vec<Value<'a>>,
 }
 
 impl Entry<'_> {
-    /// A handler that may do anything.
+    /// A handler with unknown behaviour.
     pub(super) fn unseen(line: usize) -> Self {
         let handlers = vec![Value::Unknown];
         Self { line, methods: Vec::new(), is_prefix: true, paths: None, handlers }
@@ -61,6 +61,6 @@ pub(super) struct Upgrade<'a> {
     pub paths: Vec<PathRule>,
     pub target: Value<'a>,
     pub line: usize,
-    /// Whether the target is asked for the client's path.
+    /// Whether the target gets the client's path.
     pub keeps_path: bool,
 }

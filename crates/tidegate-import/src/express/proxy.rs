@@ -1,4 +1,5 @@
-//! `createProxyMiddleware` of http-proxy-middleware.
+//! `createProxyMiddleware` of http-proxy-middleware as a route's upstream and settings. It does not know where the
+//! middleware is mounted.
 
 use super::assemble::Assembly;
 use super::paths::{self, join, rule_path};
@@ -31,7 +32,7 @@ const MOOT: [&str; 14] = [
 struct Options<'c, 'a> {
     call: &'c Call<'a>,
     options: Value<'a>,
-    /// What paths it is for, beside where it is mounted.
+    /// The proxy's own path filter, besides its mount.
     filter: Option<Value<'a>>,
 }
 
@@ -44,7 +45,7 @@ impl<'a> Options<'_, 'a> {
 impl<'a> Assembly<'a> {
     /// The routes of a proxy that is mounted at a path.
     pub(super) fn proxy(&mut self, call: &Call<'a>, mount: &str, is_prefix: bool) -> Vec<Route> {
-        let place = self.run.place(call.line);
+        let position = self.run.position(call.line);
         let first = call.arguments.first();
         let (filter, options) = match (first, call.arguments.get(1)) {
             (Some(options @ Value::Object(_)), _) => {
@@ -54,22 +55,26 @@ impl<'a> Assembly<'a> {
                 (Some(filter.clone()), options.clone())
             }
             (Some(target @ Value::Text(_)), None) if call.name == "express-http-proxy" => {
-                return self.simple(target, mount, &place);
+                return self.simple(target, mount, &position);
             }
             _ => {
-                self.run.notes.left(&place, "a proxy whose options are not seen; it answers 501");
-                return vec![self.answering(&place, mount, 501)];
+                self.run
+                    .notes
+                    .left_out(&position, "a proxy whose options are not seen; it answers 501");
+                return vec![self.answering(&position, mount, 501)];
             }
         };
         let options = Options { call, options, filter };
         let Some(target) =
-            options.get("target").and_then(|it| Target::of(it, &place, self.run.notes))
+            options.get("target").and_then(|it| Target::of(it, &position, self.run.notes))
         else {
-            self.run.notes.left(&place, "a proxy whose `target` is not seen; it answers 501");
-            return vec![self.answering(&place, mount, 501)];
+            self.run
+                .notes
+                .left_out(&position, "a proxy whose `target` is not seen; it answers 501");
+            return vec![self.answering(&position, mount, 501)];
         };
-        let strips = self.strips(&options, mount, &place);
-        let mut paths = self.filtered(&options, mount, strips, &place);
+        let strips = self.strips(&options, mount, &position);
+        let mut paths = self.filtered(&options, mount, strips, &position);
         if !is_prefix {
             // `app.get('/a', proxy)` takes just that path, and never takes it away.
             paths = vec![PathRule::Exact(mount.to_owned())];
@@ -79,27 +84,31 @@ impl<'a> Assembly<'a> {
         for path in paths {
             let (PathRule::Exact(written) | PathRule::Prefix(written)) = &path;
             let name = slug(written);
-            let mut route =
-                Route::new(place.clone(), name, path.clone(), Action::Upstream(upstream.clone()));
-            self.settings(&mut route, &options, &target, &place);
+            let mut route = Route::new(
+                position.clone(),
+                name,
+                path.clone(),
+                Action::Upstream(upstream.clone()),
+            );
+            self.settings(&mut route, &options, &target, &position);
             let strips = strips && options.filter.is_none() && is_prefix;
-            routes.extend(self.rewritten(route, &options, &target, mount, strips, &place));
+            routes.extend(self.rewritten(route, &options, &target, mount, strips, &position));
         }
         let base = if strips { mount } else { "/" };
-        self.by_router(&options, &mut routes, base, &place);
+        self.by_router(&options, &mut routes, base, &position);
         self.proxied.push((call.line, routes.iter().map(|route| route.path.clone()).collect()));
         routes
     }
 
     /// express-http-proxy, of which just the target is read; it takes the mount off the path.
-    fn simple(&mut self, target: &Value<'a>, mount: &str, place: &Place) -> Vec<Route> {
-        let Some(target) = Target::of(target, place, self.run.notes) else {
-            self.run.notes.left(place, "a proxy whose target is not seen; it answers 501");
-            return vec![self.answering(place, mount, 501)];
+    fn simple(&mut self, target: &Value<'a>, mount: &str, position: &Place) -> Vec<Route> {
+        let Some(target) = Target::of(target, position, self.run.notes) else {
+            self.run.notes.left_out(position, "a proxy whose target is not seen; it answers 501");
+            return vec![self.answering(position, mount, 501)];
         };
         let action = Action::Upstream(self.draft.upstream(target.upstream.clone()));
         let path = PathRule::Prefix(mount.to_owned());
-        let mut route = Route::new(place.clone(), slug(mount), path, action);
+        let mut route = Route::new(position.clone(), slug(mount), path, action);
         route.websocket = false;
         route.host = Some(target.host.unwrap_or("upstream".to_owned()));
         route.prefix = (mount != "/").then(|| "/".to_owned());
@@ -112,16 +121,16 @@ impl<'a> Assembly<'a> {
         options: &Value<'a>,
         path: &PathRule,
         strips: bool,
-        place: &Place,
+        position: &Place,
     ) -> Route {
-        let target = options.get("target").and_then(|it| Target::of(it, place, self.run.notes));
+        let target = options.get("target").and_then(|it| Target::of(it, position, self.run.notes));
         let Some(target) = target else {
-            self.run.notes.left(place, "a proxy whose `target` is not seen; it answers 501");
-            return self.answering(place, rule_path(path), 501);
+            self.run.notes.left_out(position, "a proxy whose `target` is not seen; it answers 501");
+            return self.answering(position, rule_path(path), 501);
         };
         let own = rule_path(path);
         let action = Action::Upstream(self.draft.upstream(target.upstream.clone()));
-        let mut route = Route::new(place.clone(), slug(own), path.clone(), action);
+        let mut route = Route::new(position.clone(), slug(own), path.clone(), action);
         route.websocket = false;
         if options.get("changeOrigin").is_some_and(Value::is_true) {
             route.host = Some(target.host.clone().unwrap_or("upstream".to_owned()));
@@ -134,14 +143,14 @@ impl<'a> Assembly<'a> {
         route
     }
 
-    pub(super) fn answering(&self, place: &Place, path: &str, status: u16) -> Route {
+    pub(super) fn answering(&self, position: &Place, path: &str, status: u16) -> Route {
         let action = Action::Respond { status, body: None, content_type: None };
-        Route::new(place.clone(), slug(path), PathRule::Prefix(path.to_owned()), action)
+        Route::new(position.clone(), slug(path), PathRule::Prefix(path.to_owned()), action)
     }
 
     /// Whether the path that the service is asked for is without the mount: so with version 3 of
     /// http-proxy-middleware, which takes what Express leaves of the path.
-    fn strips(&mut self, options: &Options<'_, 'a>, mount: &str, place: &Place) -> bool {
+    fn strips(&mut self, options: &Options<'_, 'a>, mount: &str, position: &Place) -> bool {
         if mount == "/" {
             return false;
         }
@@ -162,18 +171,18 @@ impl<'a> Assembly<'a> {
                 "no package.json beside it: read as http-proxy-middleware 3, which takes `{mount}` off \
                  the path; with version 2 it stays: leave `rewrite.prefix` out"
             );
-            self.run.notes.changed(place, text);
+            self.run.notes.changed(position, text);
         }
         !is_old
     }
 
-    /// The paths that a proxy is for.
+    /// The paths of a proxy.
     fn filtered(
         &mut self,
         options: &Options<'_, 'a>,
         mount: &str,
         strips: bool,
-        place: &Place,
+        position: &Place,
     ) -> Vec<PathRule> {
         let Some(filter) = &options.filter else { return vec![PathRule::Prefix(mount.to_owned())] };
         let mut paths = Vec::new();
@@ -181,13 +190,13 @@ impl<'a> Assembly<'a> {
             let written = item.plain();
             if written.as_deref().is_some_and(|path| path.starts_with('!')) {
                 let text = "a filter that leaves paths out; what it took goes where the rest goes";
-                self.run.notes.left(place, text);
+                self.run.notes.left_out(position, text);
                 return Vec::new();
             }
             let below = if strips { mount } else { "/" };
             let rule = written.as_deref().filter(|path| path.starts_with('/'));
             match rule.and_then(|path| paths::rule(below, path, true)) {
-                // It has to be below the mount as well.
+                // The path must also be below the mount.
                 Some(rule)
                     if PathRule::Prefix(mount.to_owned()).rest(rule_path(&rule)).is_some() =>
                 {
@@ -198,12 +207,12 @@ impl<'a> Assembly<'a> {
                 }
                 Some(rule) => {
                     let text = format!("`{}` is not below `{mount}`", rule_path(&rule));
-                    self.run.notes.changed(place, text);
+                    self.run.notes.changed(position, text);
                 }
                 None => {
                     let shown = written.map_or("code".to_owned(), |it| format!("`{it}`"));
                     let text = format!("a filter that is {shown}: a route's path is a prefix");
-                    self.run.notes.left(place, text);
+                    self.run.notes.left_out(position, text);
                 }
             }
         }
@@ -215,7 +224,7 @@ impl<'a> Assembly<'a> {
         route: &mut Route,
         options: &Options<'_, 'a>,
         target: &Target,
-        place: &Place,
+        position: &Place,
     ) {
         route.websocket = options.get("ws").is_some_and(Value::is_true);
         if options.get("changeOrigin").is_some_and(Value::is_true) {
@@ -224,7 +233,7 @@ impl<'a> Assembly<'a> {
         if target.upstream.tls.is_some() && options.get("secure").is_some_and(|it| !it.is_true()) {
             let text = "`secure: false` believes any certificate; Tidegate checks it: see \
                         `upstreams.NAME.tls` (`ca`, `server_name`, `insecure_skip_verify`)";
-            self.run.notes.changed(place, text);
+            self.run.notes.changed(position, text);
         }
         let time =
             |key| options.get(key).and_then(Value::plain).and_then(|it| it.parse::<u64>().ok());
@@ -234,13 +243,13 @@ impl<'a> Assembly<'a> {
                 _ => format!("{time}ms"),
             });
         for field in options.options.fields() {
-            let place = self.run.place(field.line);
+            let position = self.run.position(field.line);
             let is_new = field.key == "on";
             let is_old =
                 field.key.strip_prefix("on").is_some_and(|it| it.starts_with(char::is_uppercase));
             if self.version.is_some_and(|version| is_new && version < 3 || is_old && version >= 3) {
                 let text = format!("`{}` is of another version, and did nothing", field.key);
-                self.run.notes.changed(&place, text);
+                self.run.notes.changed(&position, text);
                 continue;
             }
             match (field.key.as_str(), &field.value) {
@@ -250,7 +259,7 @@ impl<'a> Assembly<'a> {
                             Some(value) => set(&mut route.request.set, &header.key, &value),
                             None => {
                                 let text = format!("`{}`: its value is not seen", header.key);
-                                self.run.notes.left(&place, text);
+                                self.run.notes.left_out(&position, text);
                             }
                         }
                     }
@@ -277,11 +286,13 @@ impl<'a> Assembly<'a> {
                 ) => {}
                 ("selfHandleResponse" | "followRedirects" | "autoRewrite", Value::Bool(false)) => {}
                 ("auth", _) => {
-                    self.run.notes.left(&place, "`auth`: see `headers.request.set.authorization`");
+                    self.run
+                        .notes
+                        .left_out(&position, "`auth`: see `headers.request.set.authorization`");
                 }
                 (key, _) if MOOT.contains(&key) => {}
                 (key, _) => {
-                    self.run.notes.left(&place, format!("`{key}` has no counterpart"));
+                    self.run.notes.left_out(&position, format!("`{key}` has no counterpart"));
                 }
             }
         }
@@ -289,9 +300,9 @@ impl<'a> Assembly<'a> {
 
     /// What a handler of the proxy's events does with header fields; the rest is code.
     fn event(&mut self, route: &mut Route, event: &str, handler: &Value<'a>, line: usize) {
-        let place = self.run.place(line);
+        let position = self.run.position(line);
         let Value::Function(function) = handler else {
-            self.run.notes.left(&place, format!("`{event}`: a handler that is not seen"));
+            self.run.notes.left_out(&position, format!("`{event}`: a handler that is not seen"));
             return;
         };
         let mut is_whole = true;
@@ -305,10 +316,10 @@ impl<'a> Assembly<'a> {
         let is_error = matches!(event, "error" | "open" | "close" | "start");
         if is_error && !is_whole {
             let text = format!("`{event}`: errors are the gateway's own; see `error_pages`");
-            self.run.notes.changed(&place, text);
+            self.run.notes.changed(&position, text);
         } else if !is_whole {
             let text = format!("`{event}`: code; see `headers`, or a filter of your own");
-            self.run.notes.left(&place, text);
+            self.run.notes.left_out(&position, text);
         }
     }
 
@@ -381,7 +392,7 @@ impl<'a> Assembly<'a> {
         target: &Target,
         mount: &str,
         strips: bool,
-        place: &Place,
+        position: &Place,
     ) -> Vec<Route> {
         let (PathRule::Exact(path) | PathRule::Prefix(path)) = route.path.clone();
         let base = target.base.as_str();
@@ -395,26 +406,26 @@ impl<'a> Assembly<'a> {
             Some(_) => {
                 self.run
                     .notes
-                    .left(place, "`pathRewrite` is code; a path is rewritten by its prefix");
+                    .left_out(position, "`pathRewrite` is code; a path is rewritten by its prefix");
                 &[]
             }
         };
         let mut is_done = false;
         for rule in rules {
-            let at = self.run.place(rule.line);
+            let at = self.run.position(rule.line);
             let (Some(from), Some(to)) = (paths::literal(&rule.key), rule.value.plain()) else {
                 let text = format!("`{}`: a path is rewritten by its prefix alone", rule.key);
-                self.run.notes.left(&at, text);
+                self.run.notes.left_out(&at, text);
                 continue;
             };
             if to.contains('$') {
-                self.run.notes.left(&at, format!("`{to}`: a prefix has no groups"));
+                self.run.notes.left_out(&at, format!("`{to}`: a prefix has no groups"));
                 continue;
             }
             let full = if strips { join(mount, &from) } else { join("/", &from) };
             let whole = PathRule::Prefix(full.clone());
             if let Some(rest) = whole.rest(&path) {
-                // It holds for all of the route.
+                // The rewrite applies to the whole route.
                 if !is_done {
                     route.prefix = Some(onto(&join(&to, rest))).filter(|prefix| *prefix != path);
                     is_done = true;
@@ -435,7 +446,7 @@ impl<'a> Assembly<'a> {
         if matches!(route.path, PathRule::Exact(_)) && route.prefix.is_some() {
             // There is nothing to replace in an exact path.
             let text = format!("`{path}` is rewritten, so what is below it goes along");
-            self.run.notes.changed(place, text);
+            self.run.notes.changed(position, text);
             route.path = PathRule::Prefix(path);
         }
         below.insert(0, route);
@@ -448,21 +459,23 @@ impl<'a> Assembly<'a> {
         options: &Options<'_, 'a>,
         routes: &mut Vec<Route>,
         base: &str,
-        place: &Place,
+        position: &Place,
     ) {
         let table = match options.get("router") {
             None => return,
             Some(table @ Value::Object(_)) => table.fields(),
             Some(_) => {
-                self.run.notes.left(place, "`router` is code; see `match.hosts` and `split`");
+                self.run
+                    .notes
+                    .left_out(position, "`router` is code; see `match.hosts` and `split`");
                 return;
             }
         };
         let Some(plain) = routes.first().cloned() else { return };
         for entry in table {
-            let at = self.run.place(entry.line);
+            let at = self.run.position(entry.line);
             let Some(target) = Target::of(&entry.value, &at, self.run.notes) else {
-                self.run.notes.left(&at, format!("`{}`: its target is not seen", entry.key));
+                self.run.notes.left_out(&at, format!("`{}`: its target is not seen", entry.key));
                 continue;
             };
             let (host, path) = match entry.key.find('/') {
@@ -487,12 +500,12 @@ impl<'a> Assembly<'a> {
                 }
                 Some(rule) => {
                     let text = format!("`{}` is not below `{own}`", rule_path(rule));
-                    self.run.notes.left(&at, text);
+                    self.run.notes.left_out(&at, text);
                     continue;
                 }
                 None => plain.path.clone(),
             };
-            let mut route = Route { action, path, place: at, ..plain.clone() };
+            let mut route = Route { action, path, position: at, ..plain.clone() };
             route.name = slug(&entry.key);
             if let (Some(prefix), Some(rest)) =
                 (&mut route.prefix, plain.path.rest(rule_path(&route.path)))
@@ -508,7 +521,7 @@ impl<'a> Assembly<'a> {
     }
 }
 
-/// A field with this value as a template.
+/// A header with this value as a template.
 fn set(fields: &mut Vec<(String, String)>, name: &str, value: &str) {
     fields.push((name.to_owned(), value.replace('{', "{{").replace('}', "}}")));
 }

@@ -1,10 +1,11 @@
-//! The options of the module `express-rate-limit`.
+//! The options of the module `express-rate-limit` as a rate limit. It does not know where a program uses the
+//! module.
 
 use super::value::{Call, Value};
 use crate::draft::{RateLimit, RateLimitBy};
 use crate::note::{Notes, Place};
 
-/// The longest time of a limit here, in milliseconds.
+/// Maximum time of a rate limit, in milliseconds.
 const LONGEST: u64 = 24 * 60 * 60 * 1000;
 
 pub(super) fn is_limit(name: &str) -> bool {
@@ -12,8 +13,8 @@ pub(super) fn is_limit(name: &str) -> bool {
         .contains(&name)
 }
 
-/// The limit of a call; `None` when it can't be said here.
-pub(super) fn limit(call: &Call<'_>, place: &Place, notes: &mut Notes) -> Option<RateLimit> {
+/// The limit of a call; `None` if it can't be converted.
+pub(super) fn limit(call: &Call<'_>, position: &Place, notes: &mut Notes) -> Option<RateLimit> {
     let options = call.arguments.first();
     let get = |key: &str| options.and_then(|options| options.get(key));
     let number = |value: Option<&Value<'_>>, default: u64| match value {
@@ -29,7 +30,7 @@ pub(super) fn limit(call: &Call<'_>, place: &Place, notes: &mut Notes) -> Option
     let (Some(requests), Some(window), true) = (requests, window, is_seen) else {
         let text =
             "a limit that is not seen; see `rate_limits`, such as `[{requests: 100, per: 1m}]`";
-        notes.left(place, text);
+        notes.left_out(position, text);
         return None;
     };
     let mut is_carried = true;
@@ -39,21 +40,24 @@ pub(super) fn limit(call: &Call<'_>, place: &Place, notes: &mut Notes) -> Option
             "keyGenerator" => {
                 let text = "`keyGenerator` is code: a limit counts by address, user, header field or \
                             cookie; see `rate_limits[].by`";
-                notes.left(place, text);
+                notes.left_out(position, text);
                 is_carried = false;
             }
-            "store" => notes.left(place, "`store`: see `shared_counters`"),
+            "store" => notes.left_out(position, "`store`: see `shared_counters`"),
             "skip" | "handler" | "requestWasSuccessful" => {
-                notes.left(place, format!("`{key}` is code"));
+                notes.left_out(position, format!("`{key}` is code"));
             }
             "skipFailedRequests" | "skipSuccessfulRequests" if field.value.is_true() => {
-                notes.changed(place, format!("`{key}`: all requests are counted"));
+                notes.changed(position, format!("`{key}`: all requests are counted"));
             }
             "statusCode" if field.value.plain().as_deref() != Some("429") => {
-                notes.changed(place, "too many requests are answered 429");
+                notes.changed(position, "too many requests are answered 429");
             }
             "message" => {
-                notes.changed(place, "`message`: errors are the gateway's own; see `error_pages`");
+                notes.changed(
+                    position,
+                    "`message`: errors are the gateway's own; see `error_pages`",
+                );
             }
             _ => {}
         }
@@ -63,7 +67,7 @@ pub(super) fn limit(call: &Call<'_>, place: &Place, notes: &mut Notes) -> Option
     }
     let text = "requests come back one by one, not all at once when the time is over; each route counts for \
                 itself, WebSocket handshakes too; of its header fields `Retry-After` is sent, beyond the limit";
-    notes.changed(place, text);
+    notes.changed(position, text);
     let per = match window {
         window if window % 60_000 == 0 => format!("{}m", window / 60_000),
         window if window % 1_000 == 0 => format!("{}s", window / 1_000),

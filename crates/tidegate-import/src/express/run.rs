@@ -1,5 +1,5 @@
-//! Goes through a program as Node.js would, without running anything: what it says of its
-//! application is written down.
+//! Follows the statements of a program in the order in which Node.js would run them, and records the calls on its
+//! application. It runs nothing, and does not know routes.
 
 use super::names::refuses;
 use super::program::{Entry, Listen, Program, Upgrade};
@@ -16,15 +16,15 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
-/// The deepest nesting of calls and expressions.
+/// Maximum nesting of calls and expressions.
 const DEPTH: usize = 150;
-/// The most steps; lists of services are short.
+/// Maximum number of evaluation steps; lists of services are short.
 const STEPS: usize = 200_000;
 
 pub(super) struct Run<'a> {
     pub source: &'a str,
     path: &'a Path,
-    /// Where each line begins.
+    /// The offset of each line.
     lines: Vec<usize>,
     pub notes: &'a mut Notes,
     scopes: Vec<HashMap<String, Value<'a>>>,
@@ -33,9 +33,9 @@ pub(super) struct Run<'a> {
     steps: usize,
     /// Within an upgrade handler: what the path must be for what is looked at.
     asked: Option<Vec<PathRule>>,
-    /// Where calls of applications were come by.
+    /// The positions of the application calls that were reached.
     pub visited: HashSet<usize>,
-    /// What applications are called.
+    /// The names of applications.
     pub app_names: BTreeSet<String>,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Run<'a> {
         self.depth < DEPTH && self.steps < STEPS
     }
 
-    /// Whether it had to stop before the end.
+    /// Whether the step limit was reached.
     pub(super) fn is_exhausted(&self) -> bool {
         self.steps >= STEPS
     }
@@ -73,7 +73,7 @@ impl<'a> Run<'a> {
         self.lines.partition_point(|line| *line <= start)
     }
 
-    pub(super) fn place(&self, line: usize) -> Place {
+    pub(super) fn position(&self, line: usize) -> Place {
         Place { file: self.path.to_owned(), line }
     }
 
@@ -99,7 +99,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Gives a name that there is another value.
+    /// Assigns a new value to an existing name.
     fn rebind(&mut self, name: &str, value: Value<'a>) {
         match self.scopes.iter_mut().rev().find(|scope| scope.contains_key(name)) {
             Some(scope) => drop(scope.insert(name.to_owned(), value)),
@@ -141,7 +141,7 @@ impl<'a> Run<'a> {
 
     /// Statements in their order; the value that they return.
     pub(super) fn statements(&mut self, statements: &'a [Statement<'a>]) -> Option<Value<'a>> {
-        // Functions may be used before they stand.
+        // Functions may be used before their declaration.
         for statement in statements {
             if let Statement::FunctionDeclaration(function) = statement
                 && let (Some(id), Some(body)) = (&function.id, &function.body)
@@ -265,11 +265,11 @@ impl<'a> Run<'a> {
                 "`if ({})`: what stands in it holds always here",
                 self.text_of(statement.test.span())
             );
-            self.notes.changed(&self.place(line), text);
+            self.notes.changed(&self.position(line), text);
         }
     }
 
-    /// A call of a function that stands in the program.
+    /// A call of one of the program's functions.
     pub(super) fn apply(&mut self, function: Function<'a>, arguments: &[Value<'a>]) -> Value<'a> {
         if !self.may_go_on() {
             return Value::Unknown;
@@ -340,7 +340,7 @@ impl<'a> Run<'a> {
             Value::Function(function) => self.apply(function, &arguments),
             Value::Native(name) => self.native(&name, arguments, line),
             _ => {
-                self.handed(&arguments, line);
+                self.note_escaping(&arguments, line);
                 self.explore(&arguments);
                 Value::Unknown
             }
@@ -355,7 +355,7 @@ impl<'a> Run<'a> {
         line: usize,
     ) -> Value<'a> {
         match (object, method) {
-            (Value::App(app), _) => self.of_app(app, method, arguments, line),
+            (Value::App(app), _) => self.application_call(app, method, arguments, line),
             (Value::Server(tls), "listen") => {
                 self.listens(arguments, tls, line);
                 Value::Unknown
@@ -396,7 +396,7 @@ impl<'a> Run<'a> {
             },
             (_, "startsWith" | "includes") => {
                 if let Some(path) = arguments.first().and_then(Value::plain) {
-                    self.asks_for(&path, false);
+                    self.add_path_test(&path, false);
                 }
                 Value::Unknown
             }
@@ -408,14 +408,14 @@ impl<'a> Run<'a> {
                 Value::Unknown
             }
             _ => {
-                self.handed(&arguments, line);
+                self.note_escaping(&arguments, line);
                 self.explore(&arguments);
                 Value::Unknown
             }
         }
     }
 
-    /// What an upgrade handler gives to others to call back is looked at too.
+    /// Also follows callbacks of an upgrade handler.
     fn explore(&mut self, arguments: &[Value<'a>]) {
         if self.asked.is_some() {
             for argument in arguments {
@@ -427,7 +427,7 @@ impl<'a> Run<'a> {
     }
 
     /// A test of a path.
-    pub(super) fn asks_for(&mut self, path: &str, is_exact: bool) {
+    pub(super) fn add_path_test(&mut self, path: &str, is_exact: bool) {
         if let Some(asked) = &mut self.asked
             && path.starts_with('/')
         {
@@ -484,7 +484,7 @@ impl<'a> Run<'a> {
             Some(Value::UpgradeOf(call)) => self.program.upgraded.push((call, Vec::new())),
             Some(Value::Function(function)) if refuses(self.text_of(function.span)) => {
                 let text = "an `upgrade` handler that may turn away: WebSockets are not carried";
-                self.notes.left(&self.place(line), text);
+                self.notes.left_out(&self.position(line), text);
             }
             Some(Value::Function(function)) => {
                 let before = self.program.upgrades.len() + self.program.upgraded.len();
@@ -494,17 +494,20 @@ impl<'a> Run<'a> {
                 if self.program.upgrades.len() + self.program.upgraded.len() == before {
                     let text = "an `upgrade` handler that shows no target: `new WebSocket(URL)`, \
                                 `proxy.ws` or `proxy.upgrade`";
-                    self.notes.left(&self.place(line), text);
+                    self.notes.left_out(&self.position(line), text);
                 }
             }
-            _ => self.notes.left(&self.place(line), "an `upgrade` handler that is not seen here"),
+            _ => self
+                .notes
+                .left_out(&self.position(line), "an `upgrade` handler that is not seen here"),
         }
     }
 
     fn listens(&mut self, arguments: Vec<Value<'a>>, tls: Option<(String, String)>, line: usize) {
         let port = arguments.first().map(|port| port.get("port").unwrap_or(port).clone());
         let Some(port) = port.and_then(|port| port.written()) else {
-            self.notes.left(&self.place(line), "`listen`: its port is not seen; here it is 3000");
+            self.notes
+                .left_out(&self.position(line), "`listen`: its port is not seen; here it is 3000");
             return;
         };
         let host = arguments.get(1).and_then(Value::plain);
@@ -512,7 +515,7 @@ impl<'a> Run<'a> {
     }
 
     /// What a program does with its application or a router.
-    fn of_app(
+    fn application_call(
         &mut self,
         app: usize,
         method: &str,
@@ -540,14 +543,17 @@ impl<'a> Run<'a> {
                 let name = arguments.first().and_then(Value::plain).unwrap_or_default();
                 if name == "trust proxy" {
                     let text = "`trust proxy`: see `trusted_proxies`, which names networks";
-                    self.notes.left(&self.place(line), text);
+                    self.notes.left_out(&self.position(line), text);
                 }
                 return Value::Unknown;
             }
             "disable" => return Value::Unknown,
             "engine" => return Value::Unknown,
             other => {
-                self.notes.left(&self.place(line), format!("`{other}` is not known to the import"));
+                self.notes.left_out(
+                    &self.position(line),
+                    format!("`{other}` is not known to the import"),
+                );
                 // Handlers that are for these paths may be among what follows.
                 let paths = arguments.first().filter(|_| other == "route").cloned();
                 if let Some(entries) = self.program.apps.get_mut(app) {
@@ -581,7 +587,7 @@ impl<'a> Run<'a> {
         if let AssignmentTarget::StaticMemberExpression(member) = &assignment.left {
             self.assign_member(member, &value);
         } else if let Some(name) = assignment.left.get_identifier_name() {
-            // Which of two handlers a name stands for, only a run would say.
+            // Only a run would show which of two handlers a name refers to.
             let is_another = self.lookup(name).is_some_and(|it| {
                 it.is_handler() || value.is_handler() && !matches!(it, Value::Null)
             });

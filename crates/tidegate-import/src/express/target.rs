@@ -1,22 +1,22 @@
-//! The URL of a service.
+//! The URL of an upstream service in a program. It does not know the options beside it.
 
 use super::text::{Piece, Written};
 use super::value::Value;
 use crate::draft::{Endpoint, Text, Upstream};
 use crate::note::{Notes, Place};
 
-/// A service that requests are led to.
+/// An upstream service.
 pub(super) struct Target {
     pub upstream: Upstream,
     /// What stands before the path of each request; empty, or without a slash at its end.
     pub base: String,
-    /// The name that it is called by, where the URL has no port.
+    /// The name of a service whose URL has no port.
     pub host: Option<String>,
 }
 
 impl Target {
     /// Reads `http://host:port/path`, or `{host, port, protocol}`.
-    pub(super) fn of(value: &Value<'_>, place: &Place, notes: &mut Notes) -> Option<Self> {
+    pub(super) fn of(value: &Value<'_>, position: &Place, notes: &mut Notes) -> Option<Self> {
         if let Value::Object(_) = value {
             let scheme = value.get("protocol").and_then(Value::plain).unwrap_or("http:".to_owned());
             let host = value.get("host").or(value.get("hostname"))?.written()?;
@@ -24,26 +24,26 @@ impl Target {
             let port = value.get("port").and_then(Value::written);
             return Self::of_url(
                 &port.map_or(url.clone(), |port| url.then(Written::plain(":")).then(port)),
-                place,
+                position,
                 notes,
             );
         }
-        Self::of_url(&value.written()?, place, notes)
+        Self::of_url(&value.written()?, position, notes)
     }
 
-    fn of_url(written: &Written, place: &Place, notes: &mut Notes) -> Option<Self> {
+    fn of_url(written: &Written, position: &Place, notes: &mut Notes) -> Option<Self> {
         let variable = written.first_variable().map(str::to_owned);
         let url = match written.0.first() {
             // `process.env.URL || 'http://…'`: an endpoint is no URL.
             Some(Piece::Variable { name, default }) => {
                 let Some(default) = default.as_ref().filter(|it| it.contains("://")) else {
-                    return Some(Self::of_variable(name, place, notes));
+                    return Some(Self::of_variable(name, position, notes));
                 };
                 let text = format!(
                     "`process.env.{name}` holds a URL, an endpoint is `host:port`: here `{default}` \
                      stands, whatever the variable says"
                 );
-                notes.changed(place, text);
+                notes.changed(position, text);
                 Written::plain(&written.by_default()?)
             }
             _ => written.clone(),
@@ -54,7 +54,7 @@ impl Target {
         let (authority, path) = rest.split_at(&['/', '?', '#']);
         let (path, query) = path.split_at(&['?', '#']);
         if !query.0.is_empty() {
-            notes.left(place, "the query in the target's URL; the client's goes there");
+            notes.left_out(position, "the query in the target's URL; the client's goes there");
         }
         let has_port = authority.by_default().is_none_or(|it| {
             it.rsplit_once(']').map_or(it.as_str(), |(_, behind)| behind).contains(':')
@@ -75,10 +75,10 @@ impl Target {
         Some(Self { upstream, base, host })
     }
 
-    /// A variable of which nothing is known.
-    fn of_variable(name: &str, place: &Place, notes: &mut Notes) -> Self {
+    /// A variable with an unknown value.
+    fn of_variable(name: &str, position: &Place, notes: &mut Notes) -> Self {
         let text = format!("`${{{name}}}` has to be `host:port` here, without `http://`");
-        notes.changed(place, text);
+        notes.changed(position, text);
         let upstream = named(name_of(name), Text::variable(name, ""));
         Self { upstream, base: String::new(), host: None }
     }

@@ -1,11 +1,11 @@
-//! Texts in which variables of the environment stand.
+//! Texts that contain environment variables. It does not know how a program is read.
 
 use crate::draft::Text;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
     Plain(String),
-    /// `process.env.NAME`, with what stands behind `||`.
+    /// `process.env.NAME`, with its default after `||`.
     Variable {
         name: String,
         default: Option<String>,
@@ -24,7 +24,7 @@ impl Written {
         Self(vec![Piece::Variable { name: name.to_owned(), default: None }])
     }
 
-    /// The text, when no variable stands in it.
+    /// The text, if it has no variable.
     pub(super) fn as_plain(&self) -> Option<&str> {
         match self.0.as_slice() {
             [] => Some(""),
@@ -33,7 +33,7 @@ impl Written {
         }
     }
 
-    /// This text with another behind it.
+    /// This text followed by another.
     pub(super) fn then(mut self, other: Self) -> Self {
         for piece in other.0 {
             match (self.0.last_mut(), piece) {
@@ -44,7 +44,7 @@ impl Written {
         self
     }
 
-    /// About how many bytes it has.
+    /// The approximate size in bytes.
     pub(super) fn size(&self) -> usize {
         let sizes = self.0.iter().map(|piece| match piece {
             Piece::Plain(text) => text.len(),
@@ -63,7 +63,7 @@ impl Written {
         self
     }
 
-    /// With each variable's default in its place; `None` where one has none.
+    /// The text with each variable's default; `None` if one has no default.
     pub(super) fn by_default(&self) -> Option<String> {
         let texts = self.0.iter().map(|piece| match piece {
             Piece::Plain(text) => Some(text.as_str()),
@@ -80,7 +80,7 @@ impl Written {
         })
     }
 
-    /// In the configuration's words.
+    /// The text in the configuration's notation.
     pub(super) fn text(&self) -> Text {
         self.0.iter().fold(Text::literal(""), |text, piece| match piece {
             Piece::Plain(plain) => text.then(&Text::literal(plain)),
@@ -90,7 +90,7 @@ impl Written {
         })
     }
 
-    /// What stands behind this beginning, which must be plain.
+    /// The rest after a prefix, which must be literal.
     pub(super) fn strip_prefix(&self, prefix: &str) -> Option<Self> {
         let (Piece::Plain(first), rest) = self.0.split_first()? else { return None };
         let first = Piece::Plain(first.strip_prefix(prefix)?.to_owned());

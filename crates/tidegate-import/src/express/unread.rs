@@ -1,5 +1,5 @@
-//! What a program may do with its application where it is not followed. A guard may be among it, so
-//! what stands behind is closed.
+//! Closes routes that come after code that is not followed, since that code may contain a guard. It does not know how
+//! routes are built.
 
 use super::program::Entry;
 use super::run::Run;
@@ -10,8 +10,8 @@ use oxc_span::Span;
 const USUAL: [&str; 2] = ["app", "router"];
 
 impl<'a> Run<'a> {
-    /// An application is given to somebody who may add handlers.
-    pub(super) fn handed(&mut self, arguments: &[Value<'a>], line: usize) {
+    /// Records that an application is passed to code that may add handlers.
+    pub(super) fn note_escaping(&mut self, arguments: &[Value<'a>], line: usize) {
         for argument in arguments.iter().flat_map(Value::items) {
             let fields = argument.fields().iter().map(|field| &field.value);
             for value in std::iter::once(argument).chain(fields) {
@@ -48,7 +48,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Closes everything when handlers stand in the program that were not come by.
+    /// Closes everything if the program has handlers that were not reached.
     pub(super) fn close_unread(&mut self, comments: impl Iterator<Item = Span>) {
         let mut text = self.source.as_bytes().to_vec();
         for comment in comments {

@@ -1,4 +1,4 @@
-//! What expressions come to, as far as that is known without running them.
+//! The values of expressions, as far as they are known without running the program. It does not know Express.
 
 use super::text::Written;
 use oxc_ast::ast::{FormalParameters, FunctionBody};
@@ -16,15 +16,15 @@ pub(super) enum Value<'a> {
     /// A regular expression's text.
     Regex(String),
     Function(Function<'a>),
-    /// What the language or a module brings, by its dotted name: `express.json`.
+    /// A value of the language or of a module, by its dotted name: `express.json`.
     Native(String),
-    /// What a call of such a thing gave.
+    /// The result of calling such a value.
     Call(Rc<Call<'a>>),
-    /// `proxy.upgrade` of what a call gave.
+    /// `proxy.upgrade` of a call's result.
     UpgradeOf(Rc<Call<'a>>),
     /// An application or router, by its number.
     App(usize),
-    /// A server before an application, with the pair of files of its certificate.
+    /// A server of an application, with its certificate and key files.
     Server(Option<(String, String)>),
     Unknown,
 }
@@ -46,7 +46,7 @@ pub(super) struct Function<'a> {
     pub span: Span,
 }
 
-/// A call of what a module brings.
+/// A call of a module's function.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     pub name: String,
@@ -77,7 +77,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What an object has under this key.
+    /// The value of an object's key.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         self.fields().iter().rev().find(|field| field.key == key).map(|field| &field.value)
     }
@@ -86,12 +86,12 @@ impl<'a> Value<'a> {
         if let Self::Object(fields) = self { fields } else { &[] }
     }
 
-    /// All of a list, or the one that stands alone.
+    /// The items of a list, or a single value.
     pub(super) fn items(&self) -> &[Self] {
         if let Self::List(items) = self { items } else { std::slice::from_ref(self) }
     }
 
-    /// Whether it may be what handles requests.
+    /// Whether the value may be a handler.
     pub(super) fn is_handler(&self) -> bool {
         matches!(self, Self::Function(_) | Self::Native(_) | Self::Call(_))
     }
@@ -100,7 +100,7 @@ impl<'a> Value<'a> {
         matches!(self, Self::Bool(true))
     }
 
-    /// How much there is to copy.
+    /// The size of a copy, in steps.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Text(written) => 1 + written.size() / 64,
@@ -110,7 +110,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// As JSON, in the order of its keys, when all of it is known.
+    /// The value as JSON, in key order, if all of it is known.
     pub(super) fn json(&self) -> Option<String> {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         Some(match self {

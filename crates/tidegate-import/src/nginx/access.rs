@@ -1,4 +1,5 @@
-//! Who may ask. A rule that can't be carried closes what it guarded: an import must not open it.
+//! `allow`, `deny` and authentication. A rule that cannot be converted closes the routes that it guards, so that an
+//! import never opens them; this module does not know how routes are matched.
 
 use super::scope::Scope;
 use crate::draft::Action;
@@ -42,7 +43,7 @@ pub(super) fn closed(scope: &Scope<'_>, notes: &mut Notes) -> Option<Action> {
                  place",
                 directive.shown()
             );
-            notes.left(&directive.place, text);
+            notes.left_out(&directive.position, text);
         }
     }
     is_guarded.then(|| respond(403))

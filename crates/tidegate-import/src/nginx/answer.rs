@@ -1,4 +1,4 @@
-//! `return`, and those `rewrite`s that are redirects.
+//! `return`, and `rewrite`s that are redirects, as fixed responses. It does not know how routes are matched.
 
 use super::access::respond;
 use super::scope::Scope;
@@ -7,7 +7,7 @@ use super::values;
 use crate::draft::Action;
 use crate::note::Notes;
 
-/// The answer that a block gives by itself.
+/// The fixed response of a block.
 pub(super) fn of(scope: &Scope<'_>, notes: &mut Notes) -> Option<Action> {
     scope.own().iter().find_map(|directive| match directive.name.as_str() {
         "return" => Some(returned(directive, scope, notes)),
@@ -26,11 +26,11 @@ fn returned(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Acti
         (301 | 302 | 303 | 307 | 308, Some(to)) => redirect(directive, status, to, notes),
         (444, _) => {
             let text = "444 closes the connection; here the answer is 404";
-            notes.changed(&directive.place, text);
+            notes.changed(&directive.position, text);
             respond(404)
         }
         (200..=599, Some(body)) if body.contains('$') => {
-            notes.left(&directive.place, "variables in a body; the answer is without it");
+            notes.left_out(&directive.position, "variables in a body; the answer is without it");
             respond(status)
         }
         (200..=599, body) => {
@@ -48,7 +48,7 @@ fn redirect(directive: &Directive, status: u16, to: &str, notes: &mut Notes) -> 
         Ok(to) => Action::Redirect(status, to),
         Err(variable) => {
             let text = format!("there is no `{variable}` here; what it redirected answers 501");
-            notes.left(&directive.place, text);
+            notes.left_out(&directive.position, text);
             respond(501)
         }
     }
@@ -72,7 +72,7 @@ fn redirected(directive: &Directive, notes: &mut Notes) -> Option<Action> {
 }
 
 fn uncarried(directive: &Directive, notes: &mut Notes) -> Action {
-    notes.left(&directive.place, format!("`{}`; the answer is 501", directive.shown()));
+    notes.left_out(&directive.position, format!("`{}`; the answer is 501", directive.shown()));
     respond(501)
 }
 

@@ -1,4 +1,5 @@
-//! `root`, `alias`, `try_files`, `index`, `expires`.
+//! `root`, `alias`, `try_files`, `index` and `expires` as a route that serves files. It does not know how routes are
+//! matched.
 
 use super::scope::Scope;
 use super::values;
@@ -14,27 +15,27 @@ pub(super) fn serve(route: &mut Route, scope: &Scope<'_>, location: &str, notes:
     let folder = root.argument(0).unwrap_or_default();
     if folder.contains('$') {
         let text = format!("`{folder}`: variables in a folder's name; the answer is 501");
-        notes.left(&root.place, text);
+        notes.left_out(&root.position, text);
         route.action = super::access::respond(501);
         return;
     }
     if !folder.starts_with('/') {
         let text = "a relative folder is below the one that the gateway was started in";
-        notes.changed(&root.place, text);
+        notes.changed(&root.position, text);
     }
     let mut files = Files { root: folder.to_owned(), ..Files::default() };
     if alias.is_some() {
         if folder.ends_with('/') != location.ends_with('/') {
             let text = "the folder and its location end differently: nginx joins them as text, \
                         Tidegate at a slash";
-            notes.changed(&root.place, text);
+            notes.changed(&root.position, text);
         }
         route.prefix = Some("/".to_owned());
     }
     if let Some(index) = scope.one("index") {
         let first = index.arguments.first().cloned();
         if index.arguments.len() > 1 {
-            notes.changed(&index.place, "one index is looked for, the first");
+            notes.changed(&index.position, "one index is looked for, the first");
         }
         files.index = first.filter(|name| name != "index.html");
     }
@@ -49,10 +50,11 @@ pub(super) fn serve(route: &mut Route, scope: &Scope<'_>, location: &str, notes:
                     "`{fallback}` is given for paths whose last segment has no dot; others that \
                      are not there are answered 404"
                 );
-                notes.changed(&tried.place, text);
+                notes.changed(&tried.position, text);
             }
             "=404" | "$uri" | "$uri/" if is_usual => {}
-            _ => notes.left(&tried.place, format!("`{}`: see `files.fallback`", tried.shown())),
+            _ => notes
+                .left_out(&tried.position, format!("`{}`: see `files.fallback`", tried.shown())),
         }
     }
     files.cache_control = scope.one("expires").and_then(|expires| {
@@ -63,7 +65,10 @@ pub(super) fn serve(route: &mut Route, scope: &Scope<'_>, location: &str, notes:
             time => values::milliseconds(time).map(|time| format!("max-age={}", time / 1000)),
         };
         if made.is_none() {
-            notes.left(&expires.place, format!("`{}`: see `files.cache_control`", expires.shown()));
+            notes.left_out(
+                &expires.position,
+                format!("`{}`: see `files.cache_control`", expires.shown()),
+            );
         }
         made
     });

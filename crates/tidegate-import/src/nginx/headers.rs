@@ -1,4 +1,4 @@
-//! `proxy_set_header`, `proxy_hide_header`, `add_header`.
+//! `proxy_set_header`, `proxy_hide_header` and `add_header` as header changes. It does not know how routes are matched.
 
 use super::known;
 use super::scope::Scope;
@@ -30,7 +30,7 @@ pub(super) fn to_upstream(
             "x-request-id" if matches!(value, "$request_id" | "$http_x_request_id") => {}
             "keep-alive" | "te" | "trailer" | "proxy-connection" | "content-length"
             | "transfer-encoding" | "x-request-id" => {
-                notes.left(&directive.place, format!("`{name}` is the gateway's to set"));
+                notes.left_out(&directive.position, format!("`{name}` is the gateway's to set"));
             }
             lower => set(route, directive, lower, value, port, notes),
         }
@@ -40,7 +40,7 @@ pub(super) fn to_upstream(
     if let Some(directive) = upgrade.filter(|_| route.websocket) {
         let text = "nginx ends a WebSocket on which the upstream is silent for \
                     `proxy_read_timeout`; here it stays, unless `websocket.idle_timeout` is set";
-        notes.changed(&directive.place, text);
+        notes.changed(&directive.position, text);
     }
 }
 
@@ -50,13 +50,16 @@ fn host(directive: &Directive, value: &str, proxy_host: &str, notes: &mut Notes)
         "$http_host" | "$host:$server_port" => None,
         "$host" => {
             let text = "`$host` has no port; here `Host` goes on as it came, with its port";
-            notes.changed(&directive.place, text);
+            notes.changed(&directive.position, text);
             None
         }
         "$proxy_host" => Some(proxy_host.to_owned()),
         name if !name.contains('$') && !name.is_empty() => Some(name.to_owned()),
         other => {
-            notes.left(&directive.place, format!("`{other}` as the host; the client's goes on"));
+            notes.left_out(
+                &directive.position,
+                format!("`{other}` as the host; the client's goes on"),
+            );
             None
         }
     }
@@ -77,9 +80,9 @@ fn set(
         ("x-forwarded-for", "$proxy_add_x_forwarded_for") => {
             let text = "nginx adds to the `X-Forwarded-For` of any client; Tidegate writes it \
                         anew, but for those in `trusted_proxies`";
-            notes.changed(&directive.place, text);
+            notes.changed(&directive.position, text);
         }
-        // What the gateway tells by itself.
+        // The gateway sets these headers itself.
         ("x-forwarded-for", "$remote_addr")
         | ("x-forwarded-proto", "$scheme")
         | ("x-forwarded-host", "$http_host") => {}
@@ -87,24 +90,24 @@ fn set(
             if value == own =>
         {
             let text = format!("`{name}` of a client is believed only in `trusted_proxies`");
-            notes.changed(&directive.place, text);
+            notes.changed(&directive.position, text);
         }
         (_, value) if value == own => {}
         (_, "$server_port") => match port {
             Some(port) => route.request.set.push((name.to_owned(), port.to_string())),
-            None => notes.left(&directive.place, "the server has several ports"),
+            None => notes.left_out(&directive.position, "the server has several ports"),
         },
         (_, value) => match values::template(value) {
             Ok(template) => route.request.set.push((name.to_owned(), template)),
             Err(variable) => {
                 let text = format!("`{name}`: there is no `{variable}` here");
-                notes.left(&directive.place, text);
+                notes.left_out(&directive.position, text);
             }
         },
     }
 }
 
-/// What the client is told.
+/// Response headers for the client.
 pub(super) fn to_client(route: &mut Route, scope: &Scope<'_>, notes: &mut Notes) {
     for directive in scope.all("proxy_hide_header") {
         route.response.remove.extend(directive.argument(0).map(str::to_owned));
@@ -116,7 +119,10 @@ pub(super) fn to_client(route: &mut Route, scope: &Scope<'_>, notes: &mut Notes)
         let template = match values::template(value) {
             Ok(template) => template,
             Err(variable) => {
-                notes.left(&directive.place, format!("`{name}`: there is no `{variable}` here"));
+                notes.left_out(
+                    &directive.position,
+                    format!("`{name}`: there is no `{variable}` here"),
+                );
                 continue;
             }
         };
@@ -127,12 +133,12 @@ pub(super) fn to_client(route: &mut Route, scope: &Scope<'_>, notes: &mut Notes)
             continue;
         }
         if route.response.add.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
-            notes.left(&directive.place, format!("a second `{name}`; one can be added"));
+            notes.left_out(&directive.position, format!("a second `{name}`; one can be added"));
             continue;
         }
         if directive.argument(2) != Some("always") {
             let text = format!("`{name}` is added to errors as well, as with `always`");
-            notes.changed(&directive.place, text);
+            notes.changed(&directive.position, text);
         }
         route.response.add.push((name.to_owned(), template));
     }

@@ -1,5 +1,5 @@
-//! Which directives the import knows. Those that it carries are read where they belong; here the
-//! others are named.
+//! The directives that the import knows, and the note for each one that it does not convert. It does not know how the
+//! others are converted.
 
 use super::tree::Directive;
 use crate::note::Notes;
@@ -226,8 +226,8 @@ pub(super) fn review(directives: &[Directive], notes: &mut Notes) {
         }
         if !CARRIED.contains(&name) && !MOOT.contains(&name) {
             let hint = HINTS.iter().find(|(hinted, _)| *hinted == name).map(|(_, hint)| *hint);
-            notes.left(
-                &directive.place,
+            notes.left_out(
+                &directive.position,
                 match hint {
                     Some(hint) => format!("`{name}`: {hint}"),
                     None => format!("`{name}` is not known to the import"),

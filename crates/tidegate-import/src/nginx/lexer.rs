@@ -1,9 +1,9 @@
-//! nginx's configuration as words, as `ngx_conf_file.c` reads them.
+//! Splits an nginx configuration into words, as `ngx_conf_file.c` does. It does not know directives.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// A piece of a file, with its line.
+/// A token, with its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     pub kind: Kind,
@@ -12,18 +12,18 @@ pub(super) struct Token {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A word; quotes are gone.
+    /// A word, without quotes.
     Word(String),
     Semicolon,
     Open,
     Close,
 }
 
-/// A quoted word that never ends, with the line it begins on.
+/// A quoted word without its end, with its first line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unclosed(pub usize);
 
-/// All pieces of a text.
+/// All tokens of a text.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Unclosed> {
     let mut reader = Reader { rest: text.chars().peekable(), line: 1 };
     let mut tokens = Vec::new();
@@ -98,7 +98,7 @@ impl Reader<'_> {
         word
     }
 
-    /// What stands behind a backslash, which only some characters take away.
+    /// The characters after a backslash, which is removed only before some of them.
     fn escaped(&mut self, word: &mut String) {
         match self.take() {
             Some(plain @ ('"' | '\'' | '\\')) => word.push(plain),

@@ -1,14 +1,14 @@
-//! `listen`, and what a server says of its names and certificates.
+//! `listen`, `server_name` and certificates as a listener. It does not know routes.
 
 use super::scope::Scope;
 use super::tree::Directive;
 use crate::draft::Tls;
 use crate::note::{Notes, Place};
 
-/// An address that a server is reached at.
+/// An address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listen {
-    pub place: Place,
+    pub position: Place,
     /// With its port.
     pub address: String,
     pub port: u16,
@@ -22,8 +22,15 @@ pub(super) fn of(server: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Ve
     let written: Vec<_> = server.within("listen").collect();
     if written.is_empty() {
         let (address, port) = ("0.0.0.0:80".to_owned(), 80);
-        let place = server.place.clone();
-        return vec![Listen { place, address, port, tls: false, http2: false, is_default: false }];
+        let position = server.position.clone();
+        return vec![Listen {
+            position,
+            address,
+            port,
+            tls: false,
+            http2: false,
+            is_default: false,
+        }];
     }
     written.into_iter().filter_map(|listen| one(listen, scope, notes)).collect()
 }
@@ -31,7 +38,7 @@ pub(super) fn of(server: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Ve
 fn one(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Option<Listen> {
     let written = directive.argument(0)?;
     if written.starts_with("unix:") {
-        notes.left(&directive.place, "a Unix socket: see `listeners[].address`");
+        notes.left_out(&directive.position, "a Unix socket: see `listeners[].address`");
         return None;
     }
     let (host, port) = match written.rsplit_once(':') {
@@ -50,11 +57,11 @@ fn one(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Option<Li
     let address = address.filter(|address| address.parse::<std::net::SocketAddr>().is_ok());
     let (Some(address), Some(port)) = (address, port) else {
         let text = format!("`listen {written}`: a listener's address is an IP address with a port");
-        notes.left(&directive.place, text);
+        notes.left_out(&directive.position, text);
         return None;
     };
     let mut listen = Listen {
-        place: directive.place.clone(),
+        position: directive.position.clone(),
         address,
         port,
         tls: scope.is_on("ssl"),
@@ -69,15 +76,17 @@ fn one(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Option<Li
             "reuseport" | "backlog" | "deferred" | "fastopen" | "so_keepalive" | "rcvbuf"
             | "sndbuf" | "bind" | "ipv6only" => {}
             "quic" | "http3" => {
-                notes.left(&directive.place, "HTTP/3 is not spoken");
+                notes.left_out(&directive.position, "HTTP/3 is not spoken");
                 return None;
             }
             "proxy_protocol" => {
                 let text = "`proxy_protocol` needs the networks of the load balancers: see \
                             `listeners[].proxy_protocol.from`";
-                notes.left(&directive.place, text);
+                notes.left_out(&directive.position, text);
             }
-            other => notes.left(&directive.place, format!("`{other}` is not known to the import")),
+            other => {
+                notes.left_out(&directive.position, format!("`{other}` is not known to the import"))
+            }
         }
     }
     Some(listen)
@@ -95,20 +104,20 @@ pub(super) fn tls(scope: &Scope<'_>, http2: bool, notes: &mut Notes) -> Tls {
         versions.is_some_and(|it| it.arguments.iter().any(|written| written == version))
     };
     if let Some(written) = versions.filter(|_| has("TLSv1") || has("TLSv1.1")) {
-        notes.changed(&written.place, "TLS 1.2 is the least version");
+        notes.changed(&written.position, "TLS 1.2 is the least version");
     }
     for certificate in certificates.iter().chain(&keys) {
         let is_relative = certificate.argument(0).is_some_and(|path| !path.starts_with('/'));
         if is_relative {
             let text = "a relative path starts at the folder of the configuration, not at nginx's";
-            notes.changed(&certificate.place, text);
+            notes.changed(&certificate.position, text);
         }
     }
     if let Some(verify) = scope.one("ssl_verify_client").filter(|it| it.argument(0) != Some("off"))
     {
         let text = "clients are not asked for certificates: see `listeners[].tls.client_auth`; \
                     until then this server's routes answer 403";
-        notes.left(&verify.place, text);
+        notes.left_out(&verify.position, text);
     }
     Tls {
         certificates: certificates.iter().zip(&keys).filter_map(pair).collect(),
@@ -117,7 +126,7 @@ pub(super) fn tls(scope: &Scope<'_>, http2: bool, notes: &mut Notes) -> Tls {
     }
 }
 
-/// The hosts of a server, as the configuration writes them; none for those that mean nobody.
+/// The hosts of a server in the configuration's notation; none for names that match no request.
 pub(super) fn hosts(server: &Directive, notes: &mut Notes) -> Vec<String> {
     let mut hosts = Vec::new();
     for directive in server.within("server_name") {
@@ -128,7 +137,7 @@ pub(super) fn hosts(server: &Directive, notes: &mut Notes) -> Vec<String> {
                     "`{name}`: a host is a name or `*.` before one, so this name leads where \
                      unknown ones lead"
                 );
-                notes.left(&directive.place, text);
+                notes.left_out(&directive.position, text);
             } else if let Some(below) = name.strip_prefix('.') {
                 hosts.extend([below.to_owned(), format!("*{name}")]);
             } else if !matches!(name.as_str(), "_" | "" | "--" | "!@#") {

@@ -1,4 +1,4 @@
-//! `location` blocks as routes.
+//! `location` blocks as routes. It does not know listeners.
 
 use super::proxy::Mode;
 use super::scope::Scope;
@@ -13,7 +13,7 @@ struct Matcher {
     path: String,
 }
 
-/// What stands in a path and means itself in a regular expression, dots apart.
+/// Characters of a path that are literal in a regular expression, except dots.
 fn is_literal(pattern: &str) -> bool {
     let bytes = pattern.bytes();
     bytes.into_iter().all(|byte| byte.is_ascii_alphanumeric() || b"/-_~%".contains(&byte))
@@ -29,8 +29,8 @@ impl Importer<'_> {
     ) -> Vec<Route> {
         self.review_rewrites(scope);
         if let Some(answer) = answer::of(scope, self.notes) {
-            // It stands before all locations.
-            let mut route = self.route(&server.place, PathRule::prefix("/"), answer);
+            // It comes before all locations.
+            let mut route = self.route(&server.position, PathRule::prefix("/"), answer);
             headers::to_client(&mut route, scope, self.notes);
             return vec![route];
         }
@@ -38,7 +38,7 @@ impl Importer<'_> {
         let mut redirects = Vec::new();
         for location in server.within("location") {
             let Some(matcher) = self.matcher(location) else { continue };
-            let inner = scope.enter(location.block.as_deref().unwrap_or_default());
+            let inner = scope.inherit(location.block.as_deref().unwrap_or_default());
             let is_proxy = ["proxy_pass", "grpc_pass"]
                 .iter()
                 .any(|name| inner.own().iter().any(|directive| directive.name == *name));
@@ -51,7 +51,8 @@ impl Importer<'_> {
             routes.push(Route { methods: with_head(methods), ..route });
         }
         if !routes.iter().any(|route| route.path == PathRule::prefix("/")) {
-            let mut route = self.route(&server.place, PathRule::prefix("/"), access::respond(404));
+            let mut route =
+                self.route(&server.position, PathRule::prefix("/"), access::respond(404));
             if let Some(closed) = access::closed(scope, self.notes) {
                 route.action = closed;
             } else {
@@ -64,9 +65,9 @@ impl Importer<'_> {
         routes
     }
 
-    fn route(&self, place: &Place, path: PathRule, action: Action) -> Route {
+    fn route(&self, position: &Place, path: PathRule, action: Action) -> Route {
         let (PathRule::Exact(written) | PathRule::Prefix(written)) = &path;
-        Route::new(place.clone(), slug(written), path, action)
+        Route::new(position.clone(), slug(written), path, action)
     }
 
     /// What `limit_except` says of all methods but those that it names. A rule that can't be
@@ -81,9 +82,9 @@ impl Importer<'_> {
                  takes its place",
                 limit.shown()
             );
-            self.notes.left(&limit.place, text);
+            self.notes.left_out(&limit.position, text);
         }
-        let mut others = self.route(&limit.place, route.path.clone(), access::respond(403));
+        let mut others = self.route(&limit.position, route.path.clone(), access::respond(403));
         others.name = format!("{}-other-methods", route.name);
         Some(others)
     }
@@ -94,7 +95,7 @@ impl Importer<'_> {
         let (mode, path) = match arguments.as_slice() {
             [path] if path.starts_with('@') => {
                 let text = format!("`location {path}` is reached from other locations alone");
-                self.notes.left(&location.place, text);
+                self.notes.left_out(&location.position, text);
                 return None;
             }
             ["=", path] => (Mode::Exact, (*path).to_owned()),
@@ -105,33 +106,33 @@ impl Importer<'_> {
                         "`~ {pattern}` comes before longer prefixes in nginx; here the longest \
                          prefix wins"
                     );
-                    self.notes.changed(&location.place, text);
+                    self.notes.changed(&location.position, text);
                     (mode, path)
                 }
-                None => return self.leave(location),
+                None => return self.leave_out(location),
             },
-            _ => return self.leave(location),
+            _ => return self.leave_out(location),
         };
         if !path.starts_with('/') {
-            return self.leave(location);
+            return self.leave_out(location);
         }
         if mode != Mode::Exact && !path.ends_with('/') {
             let text = format!(
                 "nginx takes every path that begins with `{path}`, such as `{path}x`; a \
                  `path_prefix` ends at a segment: `{path}` and `{path}/x`"
             );
-            self.notes.changed(&location.place, text);
+            self.notes.changed(&location.position, text);
         }
         Some(Matcher { mode, path })
     }
 
-    fn leave(&mut self, location: &Directive) -> Option<Matcher> {
+    fn leave_out(&mut self, location: &Directive) -> Option<Matcher> {
         let text = format!(
             "`{}`: a route's path is exact or a prefix; what this took goes where the rest of the \
              paths go",
             location.shown()
         );
-        self.notes.left(&location.place, text);
+        self.notes.left_out(&location.position, text);
         None
     }
 
@@ -148,9 +149,9 @@ impl Importer<'_> {
         };
         for nested in location.within("location") {
             let text = format!("`{}` in a location: write it beside", nested.shown());
-            self.notes.left(&nested.place, text);
+            self.notes.left_out(&nested.position, text);
         }
-        let mut route = self.route(&location.place, path, access::respond(404));
+        let mut route = self.route(&location.position, path, access::respond(404));
         let passes = ["proxy_pass", "grpc_pass"];
         let others = ["fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass"];
         let own = |names: &[&str]| {
@@ -166,7 +167,7 @@ impl Importer<'_> {
         } else if let Some(pass) = own(&others) {
             let text =
                 format!("`{}`: upstreams speak HTTP; what it took answers 501", pass.shown());
-            self.notes.left(&pass.place, text);
+            self.notes.left_out(&pass.position, text);
             route.action = access::respond(501);
         } else {
             files::serve(&mut route, scope, &matcher.path, self.notes);
@@ -178,12 +179,12 @@ impl Importer<'_> {
         route
     }
 
-    /// What every route has, whatever it does.
+    /// The settings of every route.
     fn settings(&mut self, route: &mut Route, scope: &Scope<'_>) {
         headers::to_client(route, scope, self.notes);
         for condition in scope.own().iter().filter(|directive| directive.name == "if") {
             let text = format!("`{}` and its block: see `match`", condition.shown());
-            self.notes.left(&condition.place, text);
+            self.notes.left_out(&condition.position, text);
         }
         // nginx's default is a megabyte; 0 is no limit.
         let size = scope.value("client_max_body_size").map_or(Some(1 << 20), values::bytes);
@@ -201,7 +202,7 @@ impl Importer<'_> {
                     "`{}`: a path is rewritten by its prefix alone (`rewrite.prefix`)",
                     rewrite.shown()
                 );
-                self.notes.left(&rewrite.place, text);
+                self.notes.left_out(&rewrite.position, text);
             }
         }
     }
@@ -219,12 +220,12 @@ impl Importer<'_> {
             let twin = routes
                 .iter_mut()
                 .rev()
-                .find(|other| other.path == route.path && other.place != route.place);
+                .find(|other| other.path == route.path && other.position != route.position);
             if let Some(twin) = twin {
                 twin.path = exact;
                 if twin.prefix.take().is_some() {
                     let text = "beside the location with a slash its path can't be rewritten";
-                    self.notes.left(&twin.place, text);
+                    self.notes.left_out(&twin.position, text);
                 }
                 continue;
             }
@@ -233,11 +234,11 @@ impl Importer<'_> {
                     "`{prefix}` without the slash is taken too; nginx gives it to the next \
                      shorter location"
                 );
-                self.notes.changed(&route.place, text);
+                self.notes.changed(&route.position, text);
                 continue;
             }
             let to = format!("{prefix}/?{{query}}");
-            let mut made = self.route(&route.place, exact, Action::Redirect(301, to));
+            let mut made = self.route(&route.position, exact, Action::Redirect(301, to));
             made.response.add.clone_from(&route.response.add);
             made.comment.push("As nginx redirects to the location with the slash.".to_owned());
             made.name = format!("{}-without-slash", route.name);
@@ -255,7 +256,7 @@ fn with_head(methods: impl Iterator<Item = String>) -> Vec<String> {
     all
 }
 
-/// The path of a regular expression that is one in disguise.
+/// The path of a regular expression that is a literal path.
 fn regex(pattern: &str) -> Option<(Mode, String)> {
     let anchored = pattern.strip_prefix('^')?;
     let (mode, path) = match anchored.strip_suffix('$') {

@@ -1,4 +1,5 @@
-//! nginx: its `http`, `upstream`, `server` and `location` blocks.
+//! Imports nginx configurations: `http`, `upstream`, `server` and `location` blocks. It does not know other source
+//! formats.
 
 mod access;
 mod answer;
@@ -23,7 +24,7 @@ use scope::Scope;
 use std::path::Path;
 use tree::Directive;
 
-/// An import under way.
+/// The state of an import.
 struct Importer<'i> {
     draft: Draft,
     notes: &'i mut Notes,
@@ -47,7 +48,7 @@ pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable
             || network.parse::<std::net::IpAddr>().is_err() && !network.contains('/')
         {
             let text = format!("`{network}`: proxies are trusted by their networks");
-            importer.notes.left(&directive.place, text);
+            importer.notes.left_out(&directive.position, text);
         } else {
             importer.draft.trusted_proxies.push(network.to_owned());
         }

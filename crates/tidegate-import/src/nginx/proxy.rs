@@ -1,4 +1,4 @@
-//! `proxy_pass` and what goes with it.
+//! `proxy_pass` and its directives as a route's upstream, rewrite and timeouts. It does not know how routes are matched.
 
 use super::access::respond;
 use super::scope::Scope;
@@ -66,7 +66,7 @@ impl Importer<'_> {
                 "`{written}`: an upstream is `http://` or `https://`, a host or the name of an \
                  `upstream`, and no variables; what it took answers 501"
             );
-            self.notes.left(&pass.place, text);
+            self.notes.left_out(&pass.position, text);
             route.action = respond(501);
             return;
         };
@@ -101,7 +101,7 @@ impl Importer<'_> {
             if !scope.is_on("proxy_ssl_verify") {
                 let text = "nginx believes any certificate of this upstream; Tidegate checks it: \
                             see `upstreams.NAME.tls` (`ca`, `server_name`, `insecure_skip_verify`)";
-                self.notes.changed(&pass.place, text);
+                self.notes.changed(&pass.position, text);
             }
         }
         self.draft.upstream(made)
@@ -125,7 +125,7 @@ impl Importer<'_> {
                         "`{}`: a path is rewritten by its prefix alone (`rewrite.prefix`)",
                         rewrite.shown()
                     );
-                    self.notes.left(&rewrite.place, text);
+                    self.notes.left_out(&rewrite.position, text);
                 }
             }
         }
@@ -142,7 +142,7 @@ impl Importer<'_> {
             *time = directive.argument(0).and_then(values::duration);
             if time.is_none() {
                 let text = format!("`{}` is no time", directive.shown());
-                self.notes.left(&directive.place, text);
+                self.notes.left_out(&directive.position, text);
             }
         }
     }
@@ -179,7 +179,7 @@ fn replace(
                 "the path becomes `{uri}`, for which the route must take what is below \
                  `{location}` as well"
             );
-            notes.changed(&pass.place, text);
+            notes.changed(&pass.position, text);
         }
         Mode::Prefix => {
             let is_aligned = uri.ends_with('/') == location.ends_with('/');
@@ -195,7 +195,7 @@ fn replace(
                     "`{location}` and `{uri}` end differently: nginx joins them as text, so that \
                      `{from}` becomes `{theirs}`; here it becomes `{ours}`"
                 );
-                notes.changed(&pass.place, text);
+                notes.changed(&pass.position, text);
             }
         }
         Mode::Regex => {}
@@ -215,7 +215,10 @@ fn retry(scope: &Scope<'_>, notes: &mut Notes) -> Option<Retry> {
             "http_504" => on.push("\"504\""),
             "http_429" => on.push("\"429\""),
             other => {
-                notes.left(&directive.place, format!("`{other}`: nothing is tried again for it"));
+                notes.left_out(
+                    &directive.position,
+                    format!("`{other}`: nothing is tried again for it"),
+                );
             }
         }
     }
@@ -235,7 +238,7 @@ fn redirects(
         Some(directive) if directive.argument(0) == Some("off") => {}
         Some(directive) if directive.argument(0) != Some("default") => {
             let text = format!("`{}`: `Location` goes down as it came", directive.shown());
-            notes.left(&directive.place, text);
+            notes.left_out(&directive.position, text);
         }
         // A client's own host comes back in it and needs no change.
         _ if route.host.is_none() && route.prefix.is_none() => {}
@@ -245,7 +248,7 @@ fn redirects(
                  came",
                 target.host()
             );
-            notes.changed(&pass.place, text);
+            notes.changed(&pass.position, text);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `limit_req` and its zones.
+//! `limit_req` and its zones as rate limits. It does not know how routes are matched.
 
 use super::scope::Scope;
 use super::tree::Directive;
@@ -10,20 +10,20 @@ pub(super) fn limit(route: &mut Route, scope: &Scope<'_>, notes: &mut Notes) {
     for directive in scope.all("limit_req") {
         let Some(limit) = carried(directive, scope) else {
             let text = format!("`{}`: see `rate_limits`", directive.shown());
-            notes.left(&directive.place, text);
+            notes.left_out(&directive.position, text);
             continue;
         };
         let status = scope.value("limit_req_status").unwrap_or("503");
         if status != "429" {
             let text = format!("too many requests are answered 429, not {status}");
-            notes.changed(&directive.place, text);
+            notes.changed(&directive.position, text);
         }
         if !directive.arguments.iter().any(|argument| argument == "nodelay") && limit.burst > 1 {
             let text = "what is within `burst` goes on at once; nginx lets it wait";
-            notes.changed(&directive.place, text);
+            notes.changed(&directive.position, text);
         }
         let text = "each route counts for itself; nginx counts by zone";
-        notes.changed(&directive.place, text);
+        notes.changed(&directive.position, text);
         route.rate_limits.push(limit);
     }
 }

@@ -1,4 +1,4 @@
-//! How directives of outer blocks hold in inner ones.
+//! The directives of a block together with those inherited from outer blocks. It does not know what a directive means.
 
 use super::tree::Directive;
 
@@ -14,7 +14,7 @@ impl<'d> Scope<'d> {
     }
 
     /// The scope of a block in this one.
-    pub(super) fn enter(&self, block: &'d [Directive]) -> Self {
+    pub(super) fn inherit(&self, block: &'d [Directive]) -> Self {
         let mut levels = self.levels.clone();
         levels.push(block);
         Self { levels }

@@ -1,4 +1,4 @@
-//! `server` blocks: their listeners, and whose routes hold for which host.
+//! `server` blocks: their listeners, and the hosts of their routes. It does not know how a `location` is converted.
 
 use super::listen::{self, Listen};
 
@@ -9,14 +9,14 @@ use crate::draft::{Listener, Tls};
 use crate::note::Place;
 use crate::sites::{self, Site};
 
-/// A server block, read.
+/// A parsed server block.
 struct Server<'d> {
     directive: &'d Directive,
     scope: Scope<'d>,
     hosts: Vec<String>,
     listens: Vec<Listen>,
     tls: Tls,
-    /// The port to which it redirects everything by HTTPS, and where that is said.
+    /// The port of the server's HTTPS redirect, and its line.
     to_https: Option<(u16, Place)>,
 }
 
@@ -27,17 +27,17 @@ impl Importer<'_> {
         let first_tls = read.iter().any(|server| server.listens.iter().any(|it| it.tls));
         let mut found: Vec<Site> = Vec::new();
         for server in &read {
-            // Where all is redirected, the listener does it.
+            // If everything is redirected, the listener does it.
             let by_listener = server.to_https.is_some()
                 && server.listens.iter().all(|it| self.redirects(&it.address));
             if by_listener || server.listens.is_empty() {
                 continue;
             }
-            if let Some((_, place)) = server.to_https.as_ref().filter(|_| first_tls) {
+            if let Some((_, position)) = server.to_https.as_ref().filter(|_| first_tls) {
                 let text = "a route holds at every listener, so a redirect of some hosts to HTTPS \
                             would meet those who come by HTTPS too; see \
                             `listeners[].redirect_to_https`, for all hosts of a listener";
-                self.notes.left(place, text);
+                self.notes.left_out(position, text);
                 continue;
             }
             let is_default = self.is_default(server, &read);
@@ -49,17 +49,17 @@ impl Importer<'_> {
             if hosts.is_empty() && found.iter().any(|site| site.hosts.is_empty()) {
                 let text = "a server of its own by its address alone; a route holds at every \
                             listener, so this one is never asked";
-                self.notes.left(&server.directive.place, text);
+                self.notes.left_out(&server.directive.position, text);
                 continue;
             }
-            found.push(Site { place: server.directive.place.clone(), hosts, routes });
+            found.push(Site { position: server.directive.position.clone(), hosts, routes });
         }
         self.say_where_listeners_differ(&read);
         sites::arrange(&mut self.draft, found, self.notes);
     }
 
     fn server<'d>(&mut self, directive: &'d Directive, scope: &Scope<'d>) -> Server<'d> {
-        let scope = scope.enter(directive.block.as_deref().unwrap_or_default());
+        let scope = scope.inherit(directive.block.as_deref().unwrap_or_default());
         let hosts = listen::hosts(directive, self.notes);
         let listens = listen::of(directive, &scope, self.notes);
         let http2 = listens.iter().any(|it| it.http2);
@@ -74,7 +74,7 @@ impl Importer<'_> {
         Server { directive, scope, hosts, listens, tls, to_https }
     }
 
-    /// One listener for each address, with what all servers there say of it.
+    /// One listener for each address, from all servers of that address.
     fn listeners(&mut self, servers: &[Server<'_>]) {
         let all =
             servers.iter().flat_map(|server| server.listens.iter().map(move |it| (server, it)));
@@ -100,10 +100,10 @@ impl Importer<'_> {
             let redirects: Vec<_> =
                 here.iter().filter_map(|(server, _)| server.to_https.as_ref()).collect();
             let all_redirect = redirects.len() == here.len();
-            for (_, place) in redirects.iter().filter(|_| all_redirect) {
+            for (_, position) in redirects.iter().filter(|_| all_redirect) {
                 let text = "the listener redirects by 308, which keeps the method, to the host that \
                             was asked for";
-                self.notes.changed(place, text);
+                self.notes.changed(position, text);
             }
             let tls = here.iter().any(|(_, it)| it.tls).then(|| {
                 let mut tls = Tls { h1_only: true, ..Tls::default() };
@@ -127,7 +127,7 @@ impl Importer<'_> {
         }
     }
 
-    /// Whether the listener of this address redirects all.
+    /// Whether the listener of this address redirects every request.
     fn redirects(&self, address: &str) -> bool {
         let port = address.rsplit_once(':').map_or("", |(_, port)| port);
         let wide = format!("[::]:{port}");
@@ -137,7 +137,7 @@ impl Importer<'_> {
         })
     }
 
-    /// Whether a server takes the hosts that none names.
+    /// Whether the server is the default for unknown hosts.
     fn is_default(&self, server: &Server<'_>, servers: &[Server<'_>]) -> bool {
         let is_chosen = |it: &Listen| {
             let mut others = servers
@@ -164,7 +164,7 @@ impl Importer<'_> {
         for (server, _) in serving.filter(|(_, other)| *other != first) {
             let text = "its `listen` differs from another server's; here all routes hold at every \
                         listener, and are told apart by their hosts alone";
-            self.notes.changed(&server.directive.place, text);
+            self.notes.changed(&server.directive.position, text);
         }
     }
 }
@@ -177,17 +177,17 @@ fn to_https(server: &Directive, scope: &Scope<'_>, hosts: &[String]) -> Option<(
     let conditions: Vec<_> = server.within("if").collect();
     let blocks = conditions.iter().chain(&locations);
     let found = blocks.filter_map(|block| {
-        let inner = scope.enter(block.block.as_deref().unwrap_or_default());
+        let inner = scope.inherit(block.block.as_deref().unwrap_or_default());
         let port = answer::to_https(&answer::of(&inner, &mut unsaid)?, hosts)?;
-        Some((port, block.place.clone()))
+        Some((port, block.position.clone()))
     });
     let mut found: Vec<_> = found.collect();
     if let Some(directive) = whole {
         let own = answer::of(scope, &mut unsaid).and_then(|it| answer::to_https(&it, hosts));
         if let Some(port) = own {
-            return Some((port, directive.place.clone()));
+            return Some((port, directive.position.clone()));
         }
-        // What certbot leaves: conditions that redirect, and `return 404` for the others.
+        // certbot's form: conditional redirects, and `return 404` for other hosts.
         let is_certbot =
             !conditions.is_empty() && found.len() == conditions.len() + locations.len();
         return found.pop().filter(|_| is_certbot);

@@ -1,4 +1,4 @@
-//! Directives and their blocks, those of included files among them.
+//! The tree of directives and blocks, with included files. It does not know what a directive means.
 
 use super::lexer::{self, Kind, Token};
 use crate::Unreadable;
@@ -15,7 +15,7 @@ const FILES: usize = 500;
 /// `name arguments;` or `name arguments { block }`.
 #[derive(Debug, Clone)]
 pub(super) struct Directive {
-    pub place: Place,
+    pub position: Place,
     pub name: String,
     pub arguments: Vec<String>,
     pub block: Option<Vec<Directive>>,
@@ -89,8 +89,8 @@ impl Reader<'_> {
             let Kind::Word(name) = kind else {
                 return Err(Unreadable::new(path, line, "a directive is missing before this"));
             };
-            let place = Place { file: path.to_owned(), line };
-            let mut directive = Directive { place, name, arguments: Vec::new(), block: None };
+            let position = Place { file: path.to_owned(), line };
+            let mut directive = Directive { position, name, arguments: Vec::new(), block: None };
             loop {
                 match tokens.next().map(|token| token.kind) {
                     Some(Kind::Word(word)) => directive.arguments.push(word),
@@ -132,7 +132,7 @@ impl Reader<'_> {
         let paths: Vec<PathBuf> = paths.collect();
         if paths.is_empty() && !pattern.contains(['*', '?', '[']) {
             let text = format!("`{pattern}` is not there; nothing of it is carried");
-            self.notes.left(&directive.place, text);
+            self.notes.left_out(&directive.position, text);
         }
         let mut directives = Vec::new();
         for path in paths {

@@ -1,4 +1,4 @@
-//! `upstream` blocks, and addresses that stand in `proxy_pass` itself.
+//! `upstream` blocks, and addresses in `proxy_pass` itself, as upstreams. It does not know routes.
 
 use super::tree::Directive;
 use super::values;
@@ -24,12 +24,12 @@ pub(super) fn of_block(block: &Directive, port: u16, notes: &mut Notes) -> Upstr
                 upstream.balance = Some(Balance::HashClientAddress);
                 let text = "`ip_hash` hashes the first three numbers of an IPv4 address, Tidegate \
                             the whole address: clients change their servers once";
-                notes.changed(&directive.place, text);
+                notes.changed(&directive.position, text);
             }
             "hash" => upstream.balance = hash(directive, notes),
             "random" => {
                 let text = "`random` becomes round robin";
-                notes.changed(&directive.place, text);
+                notes.changed(&directive.position, text);
             }
             _ => {}
         }
@@ -74,17 +74,17 @@ fn endpoint(
             }
             ("down", _) => {
                 let text = format!("`{address}` is down, so it is no endpoint");
-                notes.left(&server.place, text);
+                notes.left_out(&server.position, text);
                 return None;
             }
             ("resolve", _) => {}
             ("max_conns", _) => {
                 let text = "`max_conns` is for one server; see `upstreams.NAME.limits`, for all \
                             of them";
-                notes.left(&server.place, text);
+                notes.left_out(&server.position, text);
             }
             (other, _) => {
-                notes.left(&server.place, format!("`{other}` is not known to the import"));
+                notes.left_out(&server.position, format!("`{other}` is not known to the import"));
             }
         }
     }
@@ -98,7 +98,7 @@ fn ejection(block: &Directive, patiences: &[Patience], notes: &mut Notes) -> Opt
     if patiences.iter().any(|other| other != first) {
         let text = "its servers differ in `max_fails` or `fail_timeout`; here an upstream has one \
                     `ejection`, the first server's";
-        notes.changed(&block.place, text);
+        notes.changed(&block.position, text);
     }
     // A single server is never taken out, by nginx neither.
     if patiences.len() < 2 {
@@ -115,7 +115,7 @@ fn hash(directive: &Directive, notes: &mut Notes) -> Option<Balance> {
     if directive.argument(1) != Some("consistent") {
         let text = "`hash` without `consistent`: Tidegate's is always consistent (Ketama), so \
                     clients change their servers once";
-        notes.changed(&directive.place, text);
+        notes.changed(&directive.position, text);
     }
     if matches!(key, "$remote_addr" | "$binary_remote_addr") {
         return Some(Balance::HashClientAddress);
@@ -127,7 +127,7 @@ fn hash(directive: &Directive, notes: &mut Notes) -> Option<Balance> {
         return Some(Balance::HashHeader(name.replace('_', "-")));
     }
     let text = format!("`hash {key}`: the key may be the client's address, a header or a cookie");
-    notes.left(&directive.place, text);
+    notes.left_out(&directive.position, text);
     None
 }
 

@@ -1,4 +1,4 @@
-//! nginx's times, sizes and variables in Tidegate's words.
+//! nginx's times, sizes and variables in Tidegate's notation. It does not know directives.
 
 /// `90`, `90s`, `1m30s`, `500ms` as milliseconds.
 pub(super) fn milliseconds(written: &str) -> Option<u64> {
@@ -29,7 +29,7 @@ pub(super) fn milliseconds(written: &str) -> Option<u64> {
     Some(total)
 }
 
-/// A time as the configuration writes it.
+/// A duration in the configuration's notation.
 pub(super) fn duration(written: &str) -> Option<String> {
     let milliseconds = milliseconds(written)?;
     Some(match milliseconds {
@@ -53,7 +53,7 @@ pub(super) fn bytes(written: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// What nginx's variables are called here; empty text for those that are always empty.
+/// The template of an nginx variable; empty for variables that are always empty.
 const VARIABLES: [(&str, &str); 14] = [
     ("remote_addr", "{client.address}"),
     ("realip_remote_addr", "{client.address}"),
@@ -71,7 +71,7 @@ const VARIABLES: [(&str, &str); 14] = [
     ("proxy_add_x_forwarded_for", "{client.address}"),
 ];
 
-/// A text with variables as a template; the name of the first that has no counterpart otherwise.
+/// A text with variables as a template, or the name of the first variable without a counterpart.
 /// `$is_args$args` is what `{target}` adds to `{path}` itself.
 pub(super) fn template(written: &str) -> Result<String, String> {
     let written = &written.replace("$uri$is_args$args", "$request_uri");

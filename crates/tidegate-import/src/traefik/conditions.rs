@@ -1,10 +1,10 @@
-//! The conditions of an alternative as what a route matches.
+//! The conditions of one rule alternative as the `match` of a route. It does not know rules as text.
 
 use super::Importer;
 use super::rule::Matcher;
 use crate::draft::PathRule;
 
-/// What a request must be.
+/// The conditions of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Conditions {
     pub hosts: Vec<String>,
@@ -15,7 +15,7 @@ pub(super) struct Conditions {
 }
 
 impl Importer<'_> {
-    /// `None`, said why, when a route can't ask for one of them: without it, it would take more.
+    /// `None`, with a note, if a condition can't be converted: without it the route would match more.
     pub(super) fn conditions(&mut self, matchers: &[Matcher], line: usize) -> Option<Conditions> {
         let mut made = Conditions {
             hosts: Vec::new(),
@@ -33,7 +33,7 @@ impl Importer<'_> {
                     matcher.name,
                     matcher.arguments.join(", ")
                 );
-                self.left(line, text);
+                self.left_out(line, text);
                 return None;
             }
         }
@@ -91,12 +91,12 @@ impl Importer<'_> {
     }
 }
 
-/// A path without what version 2 reads as a pattern.
+/// A path without the patterns of version 2.
 fn plain(path: &str) -> Option<String> {
     (path.starts_with('/') && !path.contains(['{', '}'])).then(|| path.to_owned())
 }
 
-/// The narrower of two paths, when it lies within the other.
+/// The narrower of two paths, if one contains the other.
 fn both(one: &PathRule, other: PathRule) -> Option<PathRule> {
     let (PathRule::Exact(written) | PathRule::Prefix(written)) = &other;
     if one.rest(written).is_some() || *one == other {
@@ -106,7 +106,7 @@ fn both(one: &PathRule, other: PathRule) -> Option<PathRule> {
     other.rest(written).is_some().then(|| one.clone())
 }
 
-/// `^[^.]+\.example\.com$` and its kin: `*.example.com`.
+/// `*.example.com` for patterns such as `^[^.]+\.example\.com$`.
 fn wildcard(pattern: &str) -> Option<String> {
     let pattern = pattern.trim_start_matches('^').trim_end_matches('$');
     let starts = [r"[^.]+\.", r"[^\.]+\.", r".+\.", r".*\.", r"[a-z0-9-]+\.", r"[a-zA-Z0-9-]+\."];

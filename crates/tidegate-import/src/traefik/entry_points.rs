@@ -1,5 +1,5 @@
-//! Entry points as listeners. Their addresses stand in the static configuration, which may be
-//! another file.
+//! Entry points as listeners; their addresses are in the static configuration, which may be another file. It does not
+//! know routers.
 
 use super::Importer;
 use super::routers::Router;
@@ -16,7 +16,7 @@ impl Importer<'_> {
                 }
             }
         }
-        // A router without any is for all of them.
+        // A router without entry points belongs to all of them.
         let defined = root.get("entryPoints").map(Node::entries).unwrap_or_default();
         names.extend(defined.iter().map(|it| it.key.as_str()).filter(|it| *it != "traefik"));
         names.dedup();
@@ -33,7 +33,7 @@ impl Importer<'_> {
                 self.listener(name, root, routers);
             }
         }
-        self.tell_apart(routers);
+        self.note_differing_entry_points(routers);
     }
 
     fn listener(&mut self, name: &str, root: &Node, routers: &[Router]) {
@@ -87,7 +87,7 @@ impl Importer<'_> {
         });
     }
 
-    fn tell_apart(&mut self, routers: &[Router]) {
+    fn note_differing_entry_points(&mut self, routers: &[Router]) {
         let mut serving = routers.iter().filter(|router| router.to_https().is_none());
         let Some(first) = serving.next() else { return };
         let differs = serving.find(|router| router.entry_points != first.entry_points);

@@ -1,4 +1,4 @@
-//! Middlewares as parts of a route.
+//! Middlewares as settings of a route. It does not know how routes are matched.
 
 use super::Importer;
 use super::tree::{Entry, Node};
@@ -6,11 +6,11 @@ use crate::draft::{
     Action, Changes, Compression, Cors, PathRule, RateLimit, RateLimitBy, Retry, Route, Text,
 };
 
-/// How deep chains may stand in one another.
+/// Maximum depth of nested chains.
 const DEPTH: usize = 8;
 
 impl Importer<'_> {
-    /// Applies middlewares in their order.
+    /// Applies middlewares in order.
     pub(super) fn apply(&mut self, route: &mut Route, names: &[String], line: usize, depth: usize) {
         for name in names {
             let known = self.http.get("middlewares");
@@ -27,11 +27,11 @@ impl Importer<'_> {
         }
     }
 
-    /// Closes what may be guarded.
+    /// Closes a route that may be guarded.
     fn close(&mut self, route: &mut Route, what: &str, line: usize) {
         let text =
             format!("{what} answers 403, until a route with a guard of yours takes its place");
-        self.left(line, text);
+        self.left_out(line, text);
         route.note_closing();
         route.action = Action::Respond { status: 403, body: None, content_type: None };
     }
@@ -72,7 +72,7 @@ impl Importer<'_> {
                 let size = node.text_at("maxRequestBodyBytes").and_then(|it| it.parse().ok());
                 route.max_body_size = size.filter(|size| *size > 0);
                 if route.max_body_size.is_none() {
-                    self.left(line, "`buffering`: see `max_body_size`");
+                    self.left_out(line, "`buffering`: see `max_body_size`");
                 }
             }
             "retry" => {
@@ -89,12 +89,14 @@ impl Importer<'_> {
                 Some(Some(limit)) => route.rate_limits.push(limit),
                 // An average of none is no limit.
                 Some(None) => {}
-                None => self.left(line, "`rateLimit`: see `rate_limits`"),
+                None => self.left_out(line, "`rateLimit`: see `rate_limits`"),
             },
-            "inFlightReq" => self.left(line, "`inFlightReq`: see `upstreams.NAME.limits`"),
-            "circuitBreaker" => self.left(line, "`circuitBreaker`: see `upstreams.NAME.ejection`"),
-            "errors" => self.left(line, "`errors`: see `error_pages`"),
-            other => self.left(
+            "inFlightReq" => self.left_out(line, "`inFlightReq`: see `upstreams.NAME.limits`"),
+            "circuitBreaker" => {
+                self.left_out(line, "`circuitBreaker`: see `upstreams.NAME.ejection`")
+            }
+            "errors" => self.left_out(line, "`errors`: see `error_pages`"),
+            other => self.left_out(
                 line,
                 format!(
                     "`{other}`: a path is rewritten by its prefix alone, and \
@@ -104,7 +106,7 @@ impl Importer<'_> {
         }
     }
 
-    /// What stands in the place of the route's own path.
+    /// The replacement of the route's path.
     fn becomes(&mut self, route: &mut Route, path: String, line: usize) {
         if let PathRule::Exact(own) = &route.path {
             let text = format!(
@@ -116,7 +118,7 @@ impl Importer<'_> {
         route.prefix = Some(path).filter(|path| path != written(&route.path));
     }
 
-    /// The longest of the prefixes that the route's path lies below is taken off.
+    /// Removes the longest prefix that contains the route's path.
     fn strip(&mut self, route: &mut Route, node: &Node, line: usize) {
         let own = written(&route.path).to_owned();
         let prefixes = node.texts_at("prefixes");
@@ -130,7 +132,7 @@ impl Importer<'_> {
             self.changed(line, text);
             return;
         };
-        // What Traefik tells the service of it.
+        // Traefik reports the removed prefix to the service.
         let told = prefix.trim_end_matches('/').to_owned();
         route.request.set.push(("X-Forwarded-Prefix".to_owned(), template(&told)));
         self.becomes(route, if rest.is_empty() { "/".to_owned() } else { rest }, line);
@@ -187,7 +189,7 @@ impl Importer<'_> {
                 | "accessControlMaxAge"
                 | "addVaryHeader" => {}
                 _ if value == "false" || value == "0" => {}
-                other => self.left(entry.line, format!("`{other}`: see `headers`")),
+                other => self.left_out(entry.line, format!("`{other}`: see `headers`")),
             }
         }
         if !cors.origins.is_empty() {
@@ -206,7 +208,7 @@ fn template(value: &str) -> String {
     value.replace('{', "{{").replace('}', "}}")
 }
 
-/// Fields of these names; an empty one takes the field away.
+/// Header changes; an empty value removes the header.
 fn changes(changes: &mut Changes, node: &Node) {
     for entry in node.entries() {
         match entry.value.text().unwrap_or_default() {
@@ -216,12 +218,12 @@ fn changes(changes: &mut Changes, node: &Node) {
     }
 }
 
-/// A limit as it stands there; `None` when it has something that is not carried.
+/// The rate limit; `None` if it has a setting that can't be converted.
 fn rate_limit(node: &Node) -> Option<Option<RateLimit>> {
     let average: u32 = node.text_at("average").map_or(Some(0), |it| it.parse().ok())?;
     let burst: u32 = node.text_at("burst").map_or(Some(1), |it| it.parse().ok())?;
     let per = node.text_at("period").unwrap_or("1s");
-    // A number alone is one of nanoseconds there.
+    // A plain number is in nanoseconds.
     if !per.ends_with(|last: char| last.is_ascii_alphabetic()) {
         return None;
     }

@@ -1,4 +1,5 @@
-//! Traefik's file provider: routers, services and middlewares, in YAML or TOML.
+//! Imports Traefik's file provider: routers, services and middlewares, in YAML or TOML. It does not know other source
+//! formats.
 
 mod conditions;
 mod entry_points;
@@ -15,7 +16,7 @@ use super::{Unreadable, text_of};
 use std::path::Path;
 use tree::Node;
 
-/// An import under way.
+/// The state of an import.
 struct Importer<'i> {
     draft: Draft,
     notes: &'i mut Notes,
@@ -25,20 +26,20 @@ struct Importer<'i> {
 }
 
 impl Importer<'_> {
-    fn place(&self, line: usize) -> Place {
+    fn position(&self, line: usize) -> Place {
         Place { file: self.path.to_owned(), line }
     }
 
-    fn left(&mut self, line: usize, text: impl Into<String>) {
-        self.notes.left(&self.place(line), text);
+    fn left_out(&mut self, line: usize, text: impl Into<String>) {
+        self.notes.left_out(&self.position(line), text);
     }
 
     fn changed(&mut self, line: usize, text: impl Into<String>) {
-        self.notes.changed(&self.place(line), text);
+        self.notes.changed(&self.position(line), text);
     }
 }
 
-/// Reads a file of the file provider; what stands in it of the static configuration is read too.
+/// Imports a file of the file provider, including any static configuration in it.
 pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
     let text = text_of(path)?;
     let root = tree::read(path, &text)?;
@@ -54,7 +55,7 @@ pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable
 }
 
 impl Importer<'_> {
-    /// Names what nothing reads.
+    /// Notes keys that the import does not read.
     fn review(&mut self, root: &Node) {
         for entry in root.entries() {
             let hint = match entry.key.as_str() {
@@ -65,7 +66,7 @@ impl Importer<'_> {
                 "accessLog" => "see `access_log`",
                 _ => "it is not known to the import",
             };
-            self.left(entry.line, format!("`{}`: {hint}", entry.key));
+            self.left_out(entry.line, format!("`{}`: {hint}", entry.key));
         }
         for entry in self.http.entries() {
             let hint = match entry.key.as_str() {
@@ -73,7 +74,7 @@ impl Importer<'_> {
                 "serversTransports" => "see `upstreams.NAME.tls` and `timeouts`",
                 _ => "it is not known to the import",
             };
-            self.left(entry.line, format!("`{}`: {hint}", entry.key));
+            self.left_out(entry.line, format!("`{}`: {hint}", entry.key));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The longest rule, or the highest priority, wins with Traefik; the longest path here. Where the two
-//! differ, routes are added.
+//! Adds routes where Traefik's order (the longest rule or the highest priority wins) differs from Tidegate's (the longest
+//! path wins). It does not know rules as text.
 
 use super::Importer;
 use super::middlewares::written;
@@ -7,7 +7,7 @@ use super::routers::Router;
 use crate::draft::{Action, PathRule, Route, slug};
 
 impl Importer<'_> {
-    /// Puts the routes of all routers into the draft.
+    /// Adds the routes of all routers to the draft.
     pub(super) fn arrange(&mut self, mut routers: Vec<Router>) {
         let by_listener =
             self.draft.listeners.iter().any(|listener| listener.redirect_to.is_some());
@@ -16,7 +16,7 @@ impl Importer<'_> {
             if router.to_https().is_some() {
                 let text = "a route holds at every listener, so this redirect would meet those who come \
                             by HTTPS too; see `listeners[].redirect_to_https`";
-                self.notes.left(&self.place(router.line), text);
+                self.notes.left_out(&self.position(router.line), text);
             }
         }
         routers.retain(|router| router.to_https().is_none());
@@ -27,9 +27,9 @@ impl Importer<'_> {
             if let Some(earlier) = kept.iter().find(|earlier| covers(earlier, &route)) {
                 let text = format!(
                     "it is never asked: the rule in line {} comes before and takes all of it",
-                    earlier.place.line
+                    earlier.position.line
                 );
-                self.notes.changed(&route.place, text);
+                self.notes.changed(&route.position, text);
                 continue;
             }
             let before: Vec<Route> =
@@ -53,10 +53,10 @@ impl Importer<'_> {
             route.name = self.draft.free_name(&slug(&route.name));
             self.draft.routes.push(route);
         }
-        self.hoist();
+        self.move_shared_settings();
     }
 
-    /// The earlier one at the path of the later.
+    /// A copy of the earlier route at the path of the later one.
     fn shadow(&mut self, earlier: &Route, later: &Route) -> Route {
         let path = written(&later.path);
         let mut shadow = Route {
@@ -74,15 +74,15 @@ impl Importer<'_> {
             if matches!(later.path, PathRule::Exact(_)) {
                 let text =
                     format!("its path can't be rewritten at the exact path `{path}` of another");
-                self.notes.left(&earlier.place, text);
+                self.notes.left_out(&earlier.position, text);
                 shadow.prefix = None;
             }
         }
         shadow
     }
 
-    /// `compress` of all stands at the top once.
-    fn hoist(&mut self) {
+    /// Moves `compress` to the top level if all routes have it.
+    fn move_shared_settings(&mut self) {
         let leads = |route: &&Route| matches!(route.action, Action::Upstream(_));
         let mut all = self.draft.routes.iter().filter(leads).map(|route| route.compression.clone());
         let Some(Some(Some(common))) = all.next() else { return };
@@ -95,7 +95,7 @@ impl Importer<'_> {
     }
 }
 
-/// Whether hosts of one are all hosts of the other.
+/// Whether all hosts of one route are hosts of the other.
 fn has_hosts(outer: &[String], inner: &[String]) -> bool {
     let is_in = |host: &String| outer.iter().any(|it| it == host || is_below(it, host));
     outer.is_empty() || !inner.is_empty() && inner.iter().all(is_in)
@@ -105,7 +105,7 @@ fn is_below(wildcard: &str, host: &str) -> bool {
     wildcard.strip_prefix('*').is_some_and(|below| host.ends_with(below))
 }
 
-/// Whether some host may be meant by both.
+/// Whether both routes may match the same host.
 fn share_hosts(one: &[String], other: &[String]) -> bool {
     one.is_empty()
         || other.is_empty()
@@ -116,7 +116,7 @@ fn path_covers(outer: &PathRule, inner: &PathRule) -> bool {
     outer == inner || outer.rest(written(inner)).is_some()
 }
 
-/// Whether nothing is left for the later one.
+/// Whether the earlier route matches every request of the later one.
 fn covers(earlier: &Route, later: &Route) -> bool {
     let methods = earlier.methods.is_empty()
         || !later.methods.is_empty() && later.methods.iter().all(|it| earlier.methods.contains(it));
@@ -127,7 +127,7 @@ fn covers(earlier: &Route, later: &Route) -> bool {
         && path_covers(&earlier.path, &later.path)
 }
 
-/// Whether the earlier one wants requests that the later one's longer path would take here.
+/// Whether the earlier route should get requests that the later route's longer path would take.
 fn precedes(earlier: &Route, later: &Route) -> bool {
     let share_methods = earlier.methods.is_empty()
         || later.methods.is_empty()

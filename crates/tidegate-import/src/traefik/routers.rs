@@ -1,11 +1,11 @@
-//! Routers as routes, one for each alternative of a rule.
+//! Routers as routes, one for each alternative of a rule. It does not know entry points.
 
 use super::Importer;
 use super::conditions::Conditions;
 use super::rule;
 use crate::draft::{Action, Route};
 
-/// A router, with what became of it.
+/// A router and its converted route.
 pub(super) struct Router {
     pub line: usize,
     pub priority: i64,
@@ -15,7 +15,7 @@ pub(super) struct Router {
 }
 
 impl Router {
-    /// Whether all that it does is to lead to HTTPS, and to which port.
+    /// The port of the HTTPS redirect, if the router does nothing else.
     pub(super) fn to_https(&self) -> Option<u16> {
         let mut ports = self.routes.iter().map(|route| {
             let Action::Redirect(_, to) = &route.action else { return None };
@@ -48,13 +48,13 @@ impl Importer<'_> {
                         routes.push(self.route(name, conditions, line));
                     }
                 }
-                None => self.left(line, format!("`{rule}` can't be read as a rule")),
+                None => self.left_out(line, format!("`{rule}` can't be read as a rule")),
             }
             let middlewares = node.texts_at("middlewares");
             for route in &mut routes {
                 let service = node.text_at("service").unwrap_or_default();
                 if !service.ends_with("@internal") {
-                    self.lead(route, service, entry.line);
+                    self.set_upstream(route, service, entry.line);
                 }
                 let at = node.get("middlewares").map_or(entry.line, |it| it.line);
                 self.apply(route, &middlewares, at, 0);
@@ -62,13 +62,13 @@ impl Importer<'_> {
             for field in node.entries() {
                 let known = ["rule", "service", "middlewares", "priority", "entryPoints", "tls", "ruleSyntax"];
                 if !known.contains(&field.key.as_str()) {
-                    self.left(field.line, format!("`{}` is not known to the import", field.key));
+                    self.left_out(field.line, format!("`{}` is not known to the import", field.key));
                 }
             }
             if let Some(resolver) = node.at(&["tls", "certResolver"]) {
                 let text = "`certResolver`: see `listeners[].tls.acme`; until then the certificate is one \
                             that nobody signed";
-                self.left(resolver.line, text);
+                self.left_out(resolver.line, text);
             }
             let entry_points = node.texts_at("entryPoints");
             Router { line: entry.line, priority, entry_points, tls: node.get("tls").is_some(), routes }
@@ -77,7 +77,7 @@ impl Importer<'_> {
 
     fn route(&self, name: &str, conditions: Conditions, line: usize) -> Route {
         let nothing = Action::Respond { status: 404, body: None, content_type: None };
-        let mut route = Route::new(self.place(line), name, conditions.path, nothing);
+        let mut route = Route::new(self.position(line), name, conditions.path, nothing);
         route.hosts = conditions.hosts;
         route.methods = conditions.methods;
         route.match_headers = conditions.headers;
@@ -87,7 +87,7 @@ impl Importer<'_> {
 }
 
 impl Conditions {
-    /// All but the hosts, or all but the methods.
+    /// A route without its hosts, or without its methods.
     fn without(&self, hosts: bool) -> Self {
         let mut rest = self.clone();
         if hosts {
@@ -99,7 +99,7 @@ impl Conditions {
     }
 }
 
-/// Alternatives that differ in just their hosts, or just their methods, are one route.
+/// Merges alternatives that differ only in their hosts or only in their methods.
 fn merged(all: Vec<Conditions>) -> Vec<Conditions> {
     let before = all.len();
     let mut made: Vec<Conditions> = Vec::new();
@@ -125,6 +125,6 @@ fn merged(all: Vec<Conditions>) -> Vec<Conditions> {
             None => made.push(conditions),
         }
     }
-    // What differed in both may now differ in one.
+    // Routes that differed in both may now differ in one.
     if made.len() < before { merged(made) } else { made }
 }

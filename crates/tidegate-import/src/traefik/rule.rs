@@ -1,4 +1,5 @@
-//! Traefik's rules: ``Host(`a`) && (PathPrefix(`/b`) || Method(`GET`))``.
+//! Parses Traefik's rules, ``Host(`a`) && (PathPrefix(`/b`) || Method(`GET`))``, into alternatives. It does not know what
+//! a matcher means.
 
 /// One condition with its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,12 +9,12 @@ pub(super) struct Matcher {
     pub is_negated: bool,
 }
 
-/// The most alternatives that a rule may come to.
+/// Maximum number of alternatives of a rule.
 const ALTERNATIVES: usize = 100;
-/// The deepest parentheses.
+/// Maximum depth of parentheses.
 const DEPTH: usize = 32;
 
-/// A rule as alternatives, of each of which all conditions must hold; `None` when it is none.
+/// The alternatives of a rule, each a list of conditions that must all hold; `None` if the rule is invalid.
 pub(super) fn alternatives(rule: &str) -> Option<Vec<Vec<Matcher>>> {
     let mut parser = Parser { rest: rule.trim(), depth: 0 };
     let parsed = parser.either()?;
@@ -26,7 +27,7 @@ struct Parser<'r> {
 }
 
 impl<'r> Parser<'r> {
-    fn takes(&mut self, symbol: &str) -> bool {
+    fn consume(&mut self, symbol: &str) -> bool {
         match self.rest.strip_prefix(symbol) {
             Some(rest) => {
                 self.rest = rest.trim_start();
@@ -38,16 +39,16 @@ impl<'r> Parser<'r> {
 
     fn either(&mut self) -> Option<Vec<Vec<Matcher>>> {
         let mut all = self.both()?;
-        while self.takes("||") {
+        while self.consume("||") {
             all.extend(self.both()?);
         }
         (all.len() <= ALTERNATIVES).then_some(all)
     }
 
     fn both(&mut self) -> Option<Vec<Vec<Matcher>>> {
-        let mut all = self.one()?;
-        while self.takes("&&") {
-            let more = self.one()?;
+        let mut all = self.factor()?;
+        while self.consume("&&") {
+            let more = self.factor()?;
             if all.len() * more.len() > ALTERNATIVES {
                 return None;
             }
@@ -59,22 +60,22 @@ impl<'r> Parser<'r> {
         Some(all)
     }
 
-    fn one(&mut self) -> Option<Vec<Vec<Matcher>>> {
+    fn factor(&mut self) -> Option<Vec<Vec<Matcher>>> {
         self.depth += 1;
         if self.depth > DEPTH {
             return None;
         }
-        let parsed = if self.takes("!") {
-            // Not (a or b) is neither, not (a and b) has no simple form.
-            let inner = self.one()?;
+        let parsed = if self.consume("!") {
+            // !(a || b) is !a && !b; !(a && b) has no conversion.
+            let inner = self.factor()?;
             let negated = inner.into_iter().map(|all| match <[Matcher; 1]>::try_from(all) {
                 Ok([matcher]) => Some(Matcher { is_negated: !matcher.is_negated, ..matcher }),
                 Err(_) => None,
             });
             vec![negated.collect::<Option<Vec<_>>>()?]
-        } else if self.takes("(") {
+        } else if self.consume("(") {
             let inner = self.either()?;
-            self.takes(")").then_some(inner)?
+            self.consume(")").then_some(inner)?
         } else {
             vec![vec![self.matcher()?]]
         };
@@ -87,13 +88,13 @@ impl<'r> Parser<'r> {
         let (name, rest) =
             self.rest.split_at_checked(letters).filter(|(name, _)| !name.is_empty())?;
         self.rest = rest.trim_start();
-        if !self.takes("(") {
+        if !self.consume("(") {
             return None;
         }
         let mut arguments = Vec::new();
-        while !self.takes(")") {
+        while !self.consume(")") {
             arguments.push(self.quoted()?);
-            self.takes(",");
+            self.consume(",");
         }
         Some(Matcher { name: name.to_owned(), arguments, is_negated: false })
     }
@@ -102,7 +103,7 @@ impl<'r> Parser<'r> {
         let quote = self.rest.chars().next().filter(|c| matches!(c, '`' | '"' | '\''))?;
         let (inside, rest) = self.rest.strip_prefix(quote)?.split_once(quote)?;
         self.rest = rest.trim_start();
-        // Only backticks leave backslashes alone.
+        // Only backticks keep backslashes.
         Some(if quote == '`' { inside.to_owned() } else { inside.replace("\\\\", "\\") })
     }
 }

@@ -1,18 +1,18 @@
-//! Services as upstreams.
+//! Services as upstreams. It does not know routers.
 
 use super::Importer;
 use super::tree::{Entry, Node};
 use crate::draft::{Action, Balance, Endpoint, Route, Upstream};
 
 impl Importer<'_> {
-    /// Makes the route lead to a service.
-    pub(super) fn lead(&mut self, route: &mut Route, service: &str, line: usize) {
+    /// Sets the upstream of the route to a service.
+    pub(super) fn set_upstream(&mut self, route: &mut Route, service: &str, line: usize) {
         let name = service.trim_end_matches("@file");
         let found = self.http.get("services").and_then(|it| it.get(name)).cloned();
         let Some(found) = found else {
             let text =
                 format!("the service `{service}` is not in this file; what it took answers 501");
-            self.left(line, text);
+            self.left_out(line, text);
             route.action = Action::Respond { status: 501, body: None, content_type: None };
             return;
         };
@@ -24,7 +24,7 @@ impl Importer<'_> {
                 "failover" => "see `backup` of an endpoint",
                 _ => "it is not known to the import",
             };
-            self.left(
+            self.left_out(
                 found.line,
                 format!("`{kind}` of `{name}`: {hint}; what it took answers 501"),
             );
@@ -33,7 +33,7 @@ impl Importer<'_> {
         };
         let upstream = self.upstream(name, balancer);
         if upstream.endpoints.is_empty() {
-            self.left(found.line, format!("`{name}` has no servers; what it took answers 503"));
+            self.left_out(found.line, format!("`{name}` has no servers; what it took answers 503"));
             route.action = Action::Respond { status: 503, body: None, content_type: None };
             return;
         }
@@ -56,7 +56,7 @@ impl Importer<'_> {
                                 "`{}` of the check: see `upstreams.NAME.health`",
                                 field.key
                             );
-                            self.left(field.line, text);
+                            self.left_out(field.line, text);
                         }
                     }
                 }
@@ -68,22 +68,22 @@ impl Importer<'_> {
                                     servers once";
                         self.changed(entry.line, text);
                     }
-                    None => self.left(entry.line, "`sticky`: see `balance.sticky_cookie`"),
+                    None => self.left_out(entry.line, "`sticky`: see `balance.sticky_cookie`"),
                 },
                 "strategy" => match entry.value.text() {
                     Some("wrr") => {}
                     Some("p2c" | "leasttime") => upstream.balance = Some(Balance::LeastRequests),
-                    _ => self.left(entry.line, "`strategy`: see `upstreams.NAME.balance`"),
+                    _ => self.left_out(entry.line, "`strategy`: see `upstreams.NAME.balance`"),
                 },
                 "passHostHeader" => {}
                 "serversTransport" => {
-                    self.left(
+                    self.left_out(
                         entry.line,
                         "`serversTransport`: see `upstreams.NAME.tls` and `timeouts`",
                     );
                 }
                 "responseForwarding" => {}
-                other => self.left(entry.line, format!("`{other}` is not known to the import")),
+                other => self.left_out(entry.line, format!("`{other}` is not known to the import")),
             }
         }
         upstream
@@ -93,7 +93,7 @@ impl Importer<'_> {
         let mut spoken = None;
         for server in servers.value.items() {
             let Some(url) = server.text_at("url") else {
-                self.left(server.line, "a server without `url`");
+                self.left_out(server.line, "a server without `url`");
                 continue;
             };
             let schemes = [("http://", 80, false), ("https://", 443, true), ("h2c://", 80, false)];
@@ -101,7 +101,7 @@ impl Importer<'_> {
                 Some((url.strip_prefix(scheme)?, *scheme, *port, *tls))
             });
             let Some((rest, scheme, port, tls)) = found else {
-                self.left(server.line, format!("`{url}` is no URL of HTTP"));
+                self.left_out(server.line, format!("`{url}` is no URL of HTTP"));
                 continue;
             };
             let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -118,7 +118,7 @@ impl Importer<'_> {
             };
             if *spoken.get_or_insert(scheme) != scheme {
                 let text = "its scheme differs from another server's; here an upstream has one";
-                self.left(server.line, text);
+                self.left_out(server.line, text);
                 continue;
             }
             upstream.h2c |= scheme == "h2c://";

@@ -1,4 +1,4 @@
-//! YAML and TOML as one kind of tree, with lines.
+//! YAML and TOML as one kind of tree, with line numbers. It does not know what a key means.
 
 use crate::Unreadable;
 use std::path::Path;
@@ -32,13 +32,13 @@ impl Default for Kind {
 }
 
 impl Node {
-    /// What stands under this key; Traefik takes keys in any case.
+    /// The value of a key, in any case, as Traefik reads it.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         let found = self.entries().iter().find(|entry| entry.key.eq_ignore_ascii_case(key));
         found.map(|entry| &entry.value)
     }
 
-    /// What stands under these keys, one below the other.
+    /// The value at a path of keys.
     pub(super) fn at(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
@@ -69,7 +69,7 @@ impl Node {
     }
 }
 
-/// Reads a file, by its name's end as TOML or else as YAML.
+/// Reads a file: TOML by its extension, else YAML.
 pub(super) fn read(path: &Path, text: &str) -> Result<Node, Unreadable> {
     if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("toml")) {
         of_toml(path, text)
