@@ -16,12 +16,12 @@ const MAX_BODY: usize = 1024 * 1024;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What was asked, for messages.
-pub(super) struct Asked {
+pub(super) struct RequestLabel {
     method: Method,
     url: String,
 }
 
-impl Asked {
+impl RequestLabel {
     pub(super) fn of<B>(request: &Request<B>) -> Self {
         Self { method: request.method().clone(), url: request.uri().to_string() }
     }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     fn judged(method: Method, status: u16, body: &'static str) -> Result<BytesResponse, String> {
-        let asked = Asked { method, url: "https://a/dir".to_owned() };
+        let asked = RequestLabel { method, url: "https://a/dir".to_owned() };
         let answer = Response::builder().status(status).body(Bytes::from(body));
         asked.judged(answer.expect("an answer")).map_err(|error| error.to_string())
     }
@@ -121,7 +121,7 @@ mod tests {
         use futures_util::stream;
         use http_body_util::StreamBody;
         use std::io;
-        let asked = Asked { method: Method::GET, url: "https://a/dir".to_owned() };
+        let asked = RequestLabel { method: Method::GET, url: "https://a/dir".to_owned() };
         let reason = |answer: Result<BytesResponse, Error>| match answer {
             Ok(_) => panic!("it has an end"),
             Err(error) => error.to_string(),

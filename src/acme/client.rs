@@ -1,4 +1,4 @@
-use super::answer::Asked;
+use super::answer::RequestLabel;
 use super::retry_after::RetryAfter;
 use crate::tls::{Roots, provider};
 use bytes::Bytes;
@@ -38,7 +38,7 @@ impl instant_acme::HttpClient for Client {
         &self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
-        let asked = Asked::of(&request);
+        let asked = RequestLabel::of(&request);
         let answer = self.http.request(request);
         let retry_after = Arc::clone(&self.retry_after);
         Box::pin(async move {

@@ -1,4 +1,4 @@
-use super::order::{Issued, order};
+use super::order::{IssuedCertificate, order};
 use super::pending::Pending;
 use super::retry_after::RetryAfter;
 use super::store::Store;
@@ -14,16 +14,16 @@ use tidegate_config::AcmeChallenge;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long an order may take in all.
-const PATIENCE: Duration = Duration::from_secs(300);
+const ORDER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The longest wait after a failure.
-const MAX_RETRY: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The longest sleep: the clock may be set, and the certificate be wanted no more.
 const MAX_SLEEP: Duration = Duration::from_secs(60 * 60);
 
 /// How long another process is left alone that orders the same certificate.
-const OTHERS: Duration = Duration::from_secs(2);
+const OTHER_PROCESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What is ordered, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub struct Managed {
     certificate: ArcSwapOption<Certificate>,
     /// Those of other orders that are for some of these names, the best first. They are shown until
     /// this order is through.
-    stand_ins: ArcSwap<Vec<Arc<Certificate>>>,
+    placeholder_certificates: ArcSwap<Vec<Arc<Certificate>>>,
     pending: Pending,
     has_begun: AtomicBool,
     issued: AtomicU64,
@@ -76,12 +76,12 @@ impl Managed {
     pub fn new(settings: Settings, state: &Path, shown: Vec<Arc<Certificate>>) -> Self {
         let store = Store::new(state, &settings);
         let certificate = store.certificate().map(Arc::new);
-        let stand_ins = if certificate.as_ref().is_some_and(|it| !it.has_expired()) {
+        let placeholder_certificates = if certificate.as_ref().is_some_and(|it| !it.has_expired()) {
             Vec::new()
         } else {
-            stand_ins(&settings.domains, shown, &store)
+            placeholder_certificates(&settings.domains, shown, &store)
         };
-        if let Some(first) = stand_ins.first() {
+        if let Some(first) = placeholder_certificates.first() {
             log::info!(
                 "the certificate for {} is shown until that for {} is there",
                 first.names.join(", "),
@@ -93,7 +93,7 @@ impl Managed {
             settings,
             store,
             certificate,
-            stand_ins: ArcSwap::from_pointee(stand_ins),
+            placeholder_certificates: ArcSwap::from_pointee(placeholder_certificates),
             pending: Pending::default(),
             has_begun: AtomicBool::new(false),
             issued: AtomicU64::new(0),
@@ -126,7 +126,7 @@ impl Managed {
     }
 
     /// Orders if it is time to; returns how long to wait then.
-    async fn look(&self, failures: &mut u32) -> Duration {
+    async fn order_if_due(&self, failures: &mut u32) -> Duration {
         let left = self.left();
         if !left.is_zero() {
             return left;
@@ -134,7 +134,7 @@ impl Managed {
         let _lock = match self.store.lock() {
             Ok(Some(lock)) => lock,
             // Another process orders: the one before or after this, or another replica.
-            Ok(None) => return OTHERS,
+            Ok(None) => return OTHER_PROCESS_INTERVAL,
             Err(error) => return self.fail(&format!("no place for it: {error}"), failures, None),
         };
         // One may have done so just now.
@@ -149,9 +149,9 @@ impl Managed {
         }
         let retry_after = Arc::new(RetryAfter::default());
         let ordering = order(&self.settings, &self.store, &self.pending, &retry_after);
-        let ordered = timeout(PATIENCE, ordering).await;
+        let ordered = timeout(ORDER_TIMEOUT, ordering).await;
         self.pending.clear();
-        let ordered = ordered.unwrap_or_else(|_| Err(format!("not done in {PATIENCE:?}")));
+        let ordered = ordered.unwrap_or_else(|_| Err(format!("not done in {ORDER_TIMEOUT:?}")));
         match ordered.and_then(|issued| self.take(&issued)) {
             Ok(certificate) => {
                 let until = humantime::format_rfc3339_seconds(certificate.not_after);
@@ -166,7 +166,7 @@ impl Managed {
         }
     }
 
-    fn take(&self, issued: &Issued) -> Result<Certificate, String> {
+    fn take(&self, issued: &IssuedCertificate) -> Result<Certificate, String> {
         let certificate = Certificate::parse(&issued.chain, &issued.key)
             .map_err(|fault| format!("what was issued can't be used: {fault}"))?;
         let missing = |name: &&String| !certificate.is_for(&name.to_ascii_lowercase());
@@ -209,7 +209,7 @@ impl Managed {
 
     fn show(&self, certificate: Certificate) {
         if !certificate.has_expired() {
-            self.stand_ins.store(Arc::default());
+            self.placeholder_certificates.store(Arc::default());
         }
         self.certificate.store(Some(Arc::new(certificate)));
     }
@@ -217,7 +217,8 @@ impl Managed {
     /// How long to wait after a failure: longer with each, and no less than the authority asks for.
     fn fail(&self, reason: &str, failures: &mut u32, asked: Option<Duration>) -> Duration {
         self.failed.fetch_add(1, Ordering::Relaxed);
-        let retry = self.settings.retry.saturating_mul(1 << (*failures).min(20)).min(MAX_RETRY);
+        let retry =
+            self.settings.retry.saturating_mul(1 << (*failures).min(20)).min(MAX_RETRY_INTERVAL);
         *failures = failures.saturating_add(1);
         // Those who failed together do not come again together.
         let [a, ..] = *uuid::Uuid::new_v4().as_bytes();
@@ -225,7 +226,7 @@ impl Managed {
         let (wait, because) = match asked.filter(|asked| *asked > retry) {
             Some(asked) => {
                 // Not a moment too soon.
-                let asked = Duration::from_secs(asked.min(MAX_RETRY).as_secs() + 1);
+                let asked = Duration::from_secs(asked.min(MAX_RETRY_INTERVAL).as_secs() + 1);
                 (asked.mul_f64(jitter), ", as the authority asks (Retry-After)")
             }
             None => (retry.mul_f64(jitter), ""),
@@ -256,17 +257,21 @@ impl Source for Managed {
 
     fn certificate(&self, name: Option<&str>) -> Option<Arc<Certificate>> {
         let own = self.certificate.load_full();
-        let stand_ins = self.stand_ins.load();
-        if stand_ins.is_empty() {
+        let placeholder_certificates = self.placeholder_certificates.load();
+        if placeholder_certificates.is_empty() {
             return own;
         }
         let is_for = |it: &&Arc<Certificate>| name.is_none_or(|name| it.is_for(name));
-        stand_ins.iter().find(is_for).cloned().or(own)
+        placeholder_certificates.iter().find(is_for).cloned().or(own)
     }
 
     fn certificates(&self) -> Vec<Arc<Certificate>> {
-        let stand_ins = self.stand_ins.load();
-        self.certificate.load_full().into_iter().chain(stand_ins.iter().cloned()).collect()
+        let placeholder_certificates = self.placeholder_certificates.load();
+        self.certificate
+            .load_full()
+            .into_iter()
+            .chain(placeholder_certificates.iter().cloned())
+            .collect()
     }
 
     fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
@@ -275,7 +280,7 @@ impl Source for Managed {
 }
 
 /// Certificates that are good and for some of these names, those for the most of them first.
-fn stand_ins(
+fn placeholder_certificates(
     domains: &[String],
     shown: Vec<Arc<Certificate>>,
     store: &Store,
@@ -295,7 +300,7 @@ async fn keep(managed: Weak<Managed>) {
     let mut failures = 0;
     loop {
         let Some(held) = managed.upgrade() else { return };
-        let until = Instant::now() + held.look(&mut failures).await;
+        let until = Instant::now() + held.order_if_due(&mut failures).await;
         drop(held);
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -319,7 +324,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// What an authority issues for `a.test`, with this validity in days from today.
-    fn issued(name: &str, from: i64, to: i64) -> Issued {
+    fn issued(name: &str, from: i64, to: i64) -> IssuedCertificate {
         let days = |days: i64| {
             let time = match u32::try_from(days) {
                 Ok(days) => SystemTime::now() + DAY * days,
@@ -331,7 +336,7 @@ mod tests {
         (params.not_before, params.not_after) = (days(from), days(to));
         let key = KeyPair::generate().expect("a key");
         let chain = params.self_signed(&key).expect("a certificate").pem();
-        Issued { chain, key: key.serialize_pem() }
+        IssuedCertificate { chain, key: key.serialize_pem() }
     }
 
     fn managed(folder: &Path) -> Managed {
@@ -352,7 +357,7 @@ mod tests {
     fn issued_certificate_outside_its_validity_does_not_replace_a_valid_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let managed = managed(folder.path());
-        let reason = |issued: Issued| managed.take(&issued).map(drop).unwrap_err();
+        let reason = |issued: IssuedCertificate| managed.take(&issued).map(drop).unwrap_err();
         // None is valid yet: any that will be is better.
         assert!(reason(issued("a.test", -10, -5)).contains("has expired, at "));
         assert!(managed.take(&issued("a.test", 5, 90)).is_ok());
@@ -361,8 +366,14 @@ mod tests {
             (issued("a.test", -10, -5), "has expired, at "),
             (issued("a.test", 5, 90), "is not valid before "),
             (issued("b.test", -1, 90), "without a.test"),
-            (Issued { key: issued("a.test", -1, 90).key, ..issued("a.test", -1, 90) }, "key"),
-            (Issued { chain: "no PEM".to_owned(), ..issued("a.test", -1, 90) }, "can't be used"),
+            (
+                IssuedCertificate { key: issued("a.test", -1, 90).key, ..issued("a.test", -1, 90) },
+                "key",
+            ),
+            (
+                IssuedCertificate { chain: "no PEM".to_owned(), ..issued("a.test", -1, 90) },
+                "can't be used",
+            ),
         ] {
             let got = reason(wrong);
             assert!(got.contains(expected), "{got}");

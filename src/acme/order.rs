@@ -15,14 +15,14 @@ use tidegate_config::AcmeChallenge;
 use tokio::time::sleep;
 
 /// How long the authority may take for its checks, and again to issue.
-const PATIENCE: RetryPolicy =
+const ORDER_TIMEOUT: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(500)).timeout(Duration::from_secs(120));
 
 /// The longest wait between proving the names and asking what the authority has found.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A chain and the key of its first certificate, both in PEM.
-pub(super) struct Issued {
+pub(super) struct IssuedCertificate {
     pub(super) chain: String,
     pub(super) key: String,
 }
@@ -33,7 +33,7 @@ pub(super) async fn order(
     store: &Store,
     pending: &Pending,
     retry_after: &Arc<RetryAfter>,
-) -> Result<Issued, String> {
+) -> Result<IssuedCertificate, String> {
     let account = account(settings, store, retry_after).await?;
     let names: Vec<_> = settings.domains.iter().cloned().map(Identifier::Dns).collect();
     let new = NewOrder::new(&names);
@@ -52,8 +52,8 @@ pub(super) async fn order(
     .map_err(in_words)?;
     prove(&mut order, settings, pending).await?;
     // The authority may say how long its checks take (RFC 8555, section 7.5.1).
-    sleep(retry_after.left().unwrap_or_default().min(MAX_PAUSE)).await;
-    let proved = order.poll_ready(&PATIENCE).await;
+    sleep(retry_after.left().unwrap_or_default().min(MAX_POLL_INTERVAL)).await;
+    let proved = order.poll_ready(&ORDER_TIMEOUT).await;
     match proved {
         Ok(OrderStatus::Ready) => {}
         Ok(_) | Err(Error::Api(_)) => {
@@ -70,8 +70,8 @@ pub(super) async fn order(
         .and_then(|params| params.serialize_request(&key))
         .map_err(|error| error.to_string())?;
     order.finalize_csr(request.der()).await.map_err(in_words)?;
-    let chain = order.poll_certificate(&PATIENCE).await.map_err(in_words)?;
-    Ok(Issued { chain, key: key.serialize_pem() })
+    let chain = order.poll_certificate(&ORDER_TIMEOUT).await.map_err(in_words)?;
+    Ok(IssuedCertificate { chain, key: key.serialize_pem() })
 }
 
 /// The account that was kept, or a new one.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 /// The longest wait that an authority may ask for.
-const MOST: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the last response said.
 #[derive(Debug, Default)]
@@ -41,10 +41,12 @@ fn read(value: &HeaderValue) -> Option<Duration> {
     let value = value.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than a number has room for are a long time all the same.
-        return Some(value.parse().map_or(MOST, Duration::from_secs).min(MOST));
+        return Some(
+            value.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs).min(MAX_RETRY_AFTER),
+        );
     }
     let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default().min(MOST))
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default().min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]

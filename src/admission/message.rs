@@ -1,6 +1,6 @@
 //! What a message must be like, whatever it asks for.
 
-use super::{Known, Rejection, Survey};
+use super::{KnownHeader, Rejection, Survey};
 use crate::filter::Reply;
 use crate::snapshot::{GlobalSettings, Limits, ManagedHeaders, Underscores, has_underscore};
 use http::header::{self, HeaderValue};
@@ -36,7 +36,7 @@ pub(crate) fn prepare(
     if survey.is_like_a_proxys && !peer_is_trusted {
         drop_forged(head);
     }
-    if survey.has(Known::Via) && global.via.is_in(&head.headers) {
+    if survey.has(KnownHeader::Via) && global.via.is_in(&head.headers) {
         return Err(Rejection::request(Reply::gateway_error(
             ErrorCode::LoopDetected,
             "the request has come through this gateway before: an upstream leads back to it",
@@ -130,10 +130,10 @@ fn check_limits(limits: &Limits, survey: &Survey, head: &RequestHeader) -> Resul
         )));
     }
     // Whoever reads another of them than this gateway judges by another page, or another method.
-    if survey.has_twice(Known::Origin) {
+    if survey.has_twice(KnownHeader::Origin) {
         return Err(Rejection::bad_request("there is more than one Origin header"));
     }
-    if survey.has_twice(Known::AskedMethod) {
+    if survey.has_twice(KnownHeader::AskedMethod) {
         return Err(Rejection::bad_request(
             "there is more than one Access-Control-Request-Method header",
         ));
@@ -160,11 +160,11 @@ pub(super) fn check(request: &RequestHeader, survey: &Survey) -> Result<(), Reje
         // In absolute-form over HTTP/1.1 it is refused as well.
         return Err(Rejection::bad_request("the :scheme is neither http nor https"));
     }
-    if survey.has(Known::ContentLength) || survey.has(Known::TransferEncoding) {
+    if survey.has(KnownHeader::ContentLength) || survey.has(KnownHeader::TransferEncoding) {
         check_framing(request)?;
     }
     // RFC 9110, section 10.1.1: HTTP/1.0 knows no expectations.
-    let may_expect = survey.has(Known::Expect) && request.version != Version::HTTP_10;
+    let may_expect = survey.has(KnownHeader::Expect) && request.version != Version::HTTP_10;
     if may_expect && framing::expects_the_unknown(&request.headers) {
         return Err(Rejection::request(Reply::error(
             StatusCode::EXPECTATION_FAILED,

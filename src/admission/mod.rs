@@ -12,7 +12,7 @@ pub(crate) use caller::caller;
 pub(crate) use filters::{filter, filter_back};
 pub(crate) use message::{PADDED_VALUE, authority, prepare};
 pub(crate) use rejection::{RejectReason, Rejection};
-pub(crate) use survey::{Known, Survey};
+pub(crate) use survey::{KnownHeader, Survey};
 
 use crate::exchange::{Exchange, ForwardedPath};
 use crate::filter::{Reply, is_preflight};
@@ -45,7 +45,7 @@ pub(crate) struct Arrival<'a> {
 
 /// What a request asks for, as routing sees it.
 #[derive(Debug)]
-pub(crate) struct Target<'a> {
+pub(crate) struct RequestTarget<'a> {
     /// Host and port.
     pub authority: &'a str,
     /// The path, whose normal form routing uses.
@@ -73,7 +73,7 @@ pub(crate) fn extended_connect(head: &RequestHeader) -> Result<bool, Rejection> 
 impl Arrival<'_> {
     /// Whether it asks to become a WebSocket.
     fn is_websocket(&self) -> bool {
-        let may_be = self.survey.has(Known::Upgrade);
+        let may_be = self.survey.has(KnownHeader::Upgrade);
         self.is_extended || (may_be && handshake::is_requested(&self.head.headers))
     }
 }
@@ -85,7 +85,7 @@ pub(crate) fn admit<'g>(
     arrival: &Arrival<'_>,
     exchange: &mut Exchange,
 ) -> Result<&'g Arc<Route>, Rejection> {
-    let target = enter(snapshot, arrival)?;
+    let target = read_target(snapshot, arrival)?;
     exchange.is_websocket = arrival.is_websocket();
     let route = match target.route(snapshot)? {
         Some(route) => route,
@@ -102,7 +102,10 @@ pub(crate) fn admit<'g>(
 }
 
 /// What the request asks for, unless it goes no further whichever routes there are.
-fn enter<'a>(snapshot: &Snapshot, arrival: &Arrival<'a>) -> Result<Target<'a>, Rejection> {
+fn read_target<'a>(
+    snapshot: &Snapshot,
+    arrival: &Arrival<'a>,
+) -> Result<RequestTarget<'a>, Rejection> {
     let head = arrival.head;
     if head.method == Method::TRACE || head.method == Method::CONNECT {
         return Err(Rejection::request(method_not_allowed(&passed_methods(snapshot, head))));
@@ -118,10 +121,10 @@ fn enter<'a>(snapshot: &Snapshot, arrival: &Arrival<'a>) -> Result<Target<'a>, R
     if let Some(rejection) = arrival.listener.and_then(|it| to_https(it, arrival, authority)) {
         return Err(rejection);
     }
-    Target::of(head, authority)
+    RequestTarget::of(head, authority)
 }
 
-impl<'a> Target<'a> {
+impl<'a> RequestTarget<'a> {
     /// Of a head and the host that it asks for.
     pub(crate) fn of(head: &'a RequestHeader, authority: &'a str) -> Result<Self, Rejection> {
         if !head.raw_path_is_utf8() {
@@ -313,7 +316,7 @@ const PASSED_METHODS: [Method; 7] = [
 
 /// The methods that the gateway passes on for what a head asks for.
 fn passed_methods(snapshot: &Snapshot, head: &RequestHeader) -> Vec<Method> {
-    let target = authority(head).and_then(|authority| Target::of(head, authority));
+    let target = authority(head).and_then(|authority| RequestTarget::of(head, authority));
     match target.map(|target| snapshot.table.find(&target.query())) {
         Ok(Err(Miss::MethodNotAllowed(allowed))) => allowed,
         _ => PASSED_METHODS.to_vec(),

@@ -8,7 +8,7 @@ use tidegate_http::proxy_headers::is_for_proxies;
 
 /// A header that only some requests have, and that admission reads where it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Known {
+pub(crate) enum KnownHeader {
     /// `Connection`.
     Connection = 1,
     /// `Content-Length`.
@@ -29,7 +29,7 @@ pub(crate) enum Known {
     AskedMethod = 256,
 }
 
-impl Known {
+impl KnownHeader {
     /// The header with this name, which is in lower case.
     fn of(name: &str) -> Option<Self> {
         Some(match name {
@@ -58,7 +58,7 @@ pub(crate) struct Survey {
     pub(super) has_padded_value: bool,
     /// Whether there is a header that nobody but a trusted proxy may send.
     pub(super) is_like_a_proxys: bool,
-    /// A bit for each [`Known`] header.
+    /// A bit for each [`KnownHeader`] header.
     known: u16,
     /// The same, for those that are there more than once.
     twice: u16,
@@ -73,7 +73,7 @@ impl Survey {
             survey.has_odd_name |= is_odd(name);
             survey.has_padded_value |= is_padded(value);
             survey.is_like_a_proxys |= is_for_proxies(name);
-            let known = Known::of(name.as_str()).map_or(0, |known| known as u16);
+            let known = KnownHeader::of(name.as_str()).map_or(0, |known| known as u16);
             survey.twice |= survey.known & known;
             survey.known |= known;
         }
@@ -81,12 +81,12 @@ impl Survey {
     }
 
     /// Whether this header is there.
-    pub(crate) fn has(&self, header: Known) -> bool {
+    pub(crate) fn has(&self, header: KnownHeader) -> bool {
         self.known & header as u16 != 0
     }
 
     /// Whether this header is there more than once.
-    pub(crate) fn has_twice(&self, header: Known) -> bool {
+    pub(crate) fn has_twice(&self, header: KnownHeader) -> bool {
         self.twice & header as u16 != 0
     }
 }
@@ -105,15 +105,15 @@ mod tests {
     #[test]
     fn survey_finds_exactly_the_headers_present() {
         let all = [
-            (Known::Connection, "connection"),
-            (Known::ContentLength, "content-length"),
-            (Known::Expect, "expect"),
-            (Known::Explain, "x-tidegate-explain"),
-            (Known::TransferEncoding, "transfer-encoding"),
-            (Known::Upgrade, "upgrade"),
-            (Known::Via, "via"),
-            (Known::Origin, "origin"),
-            (Known::AskedMethod, "access-control-request-method"),
+            (KnownHeader::Connection, "connection"),
+            (KnownHeader::ContentLength, "content-length"),
+            (KnownHeader::Expect, "expect"),
+            (KnownHeader::Explain, "x-tidegate-explain"),
+            (KnownHeader::TransferEncoding, "transfer-encoding"),
+            (KnownHeader::Upgrade, "upgrade"),
+            (KnownHeader::Via, "via"),
+            (KnownHeader::Origin, "origin"),
+            (KnownHeader::AskedMethod, "access-control-request-method"),
         ];
         for (known, name) in all {
             let one = survey(&["accept", name]);
@@ -125,6 +125,6 @@ mod tests {
         assert!(!none.has_odd_name && none.size == "accept: 1\r\n".len());
         assert!(survey(&["x_a"]).has_odd_name);
         let twice = survey(&["origin", "via", "origin"]);
-        assert!(twice.has_twice(Known::Origin) && !twice.has_twice(Known::Via));
+        assert!(twice.has_twice(KnownHeader::Origin) && !twice.has_twice(KnownHeader::Via));
     }
 }

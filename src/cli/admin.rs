@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tidegate::{Address, Config};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which gateway.
 #[derive(Args)]
@@ -139,7 +139,7 @@ fn exchange(
     body: &str,
 ) -> Result<Value, Failure> {
     let unreachable = |error| Failure::Unreachable(address.clone(), error);
-    let mut stream = connect(address, PATIENCE).map_err(unreachable)?;
+    let mut stream = connect(address, REQUEST_TIMEOUT).map_err(unreachable)?;
     let host = address.ip().map_or("localhost".to_owned(), |_| address.to_string());
     let length = body.len();
     let request = format!(

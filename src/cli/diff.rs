@@ -58,7 +58,7 @@ impl Diff {
         };
         match self.json {
             true => println!("{}", as_json(&difference, live)),
-            false => tell(&difference, live.as_ref()),
+            false => print_difference(&difference, live.as_ref()),
         }
         if difference.is_empty() { Ok(()) } else { Err(ExitCode::from(FAILURE)) }
     }
@@ -67,14 +67,14 @@ impl Diff {
 /// With what becomes of the sessions that there are, where a gateway was asked.
 fn as_json(difference: &Difference, live: Option<Value>) -> Value {
     // Strings, numbers and lists always become JSON.
-    let mut told = serde_json::to_value(difference).unwrap_or_default();
-    if let (Value::Object(told), Some(live)) = (&mut told, live) {
-        told.insert("live".to_owned(), live);
+    let mut output = serde_json::to_value(difference).unwrap_or_default();
+    if let (Value::Object(output), Some(live)) = (&mut output, live) {
+        output.insert("live".to_owned(), live);
     }
-    told
+    output
 }
 
-fn tell(difference: &Difference, live: Option<&Value>) {
+fn print_difference(difference: &Difference, live: Option<&Value>) {
     if difference.is_empty() {
         println!("no difference");
     } else {

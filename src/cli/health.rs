@@ -19,7 +19,7 @@ Name the address in containers: no configuration is read then.
 Example, in a Dockerfile:
   HEALTHCHECK CMD [\"/usr/local/bin/tidegate\", \"health\", \"--address\", \"127.0.0.1:3000\"]";
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
 pub(super) struct Health {
@@ -48,7 +48,7 @@ pub(super) fn ask(health: &Health) -> Result<(), ExitCode> {
         Some(address) => address.clone(),
         None => first_listener(&health.file)?,
     };
-    match admin::connect(&address, PATIENCE) {
+    match admin::connect(&address, CONNECT_TIMEOUT) {
         Ok(_) => {
             println!("{address} accepts connections");
             Ok(())

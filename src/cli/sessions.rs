@@ -17,8 +17,8 @@ Examples:
   tidegate sessions --route notifications-ws --watch
   tidegate sessions --user user-1 --log-frames text     its frames, in the access log";
 
-/// How often `--watch` looks.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often `--watch` reads the sessions again.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub(super) struct Sessions {
@@ -36,7 +36,7 @@ pub(super) struct Sessions {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Look again each second.
+    /// Refresh every second.
     #[arg(short, long)]
     watch: bool,
     /// Switch the logging of their frames, instead of listing them.
@@ -69,7 +69,7 @@ impl Sessions {
             if !self.watch || written.is_err() {
                 return Ok(());
             }
-            thread::sleep(LOOK);
+            thread::sleep(REFRESH_INTERVAL);
         }
     }
 }

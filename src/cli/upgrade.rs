@@ -29,11 +29,11 @@ Examples:
   tidegate upgrade
   ./tidegate-new upgrade --config /etc/tidegate/tidegate.yaml";
 
-/// How long the new process may take until it serves.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest time that the new process may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often is looked whether it does.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often the command checks whether the new process serves.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 #[derive(Args)]
 pub(super) struct Upgrade {
@@ -108,7 +108,7 @@ fn start(file: &Path, old: Pid) -> io::Result<Child> {
 
 /// Waits until another process than the old one holds the control socket.
 fn wait(mut child: Option<Child>, control: &Path, old: Pid) -> Result<Pid, ExitCode> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + START_TIMEOUT;
     loop {
         if let Ok(holder) = holder(control)
             && holder != old
@@ -121,9 +121,11 @@ fn wait(mut child: Option<Child>, control: &Path, old: Pid) -> Result<Pid, ExitC
         }
         if Instant::now() > deadline {
             let _ = child.as_mut().map(Child::kill);
-            return Err(fail(&format!("no new process serves after {PATIENCE:?}; see the log")));
+            return Err(fail(&format!(
+                "no new process serves after {START_TIMEOUT:?}; see the log"
+            )));
         }
-        sleep(LOOK);
+        sleep(POLL_INTERVAL);
     }
 }
 

@@ -1,7 +1,7 @@
 use super::cors;
 use super::explanation::{Candidate, Decision, Explanation, ForwardPlan};
 use super::settings::settings;
-use crate::admission::{RejectReason, Rejection, Target, authority};
+use crate::admission::{RejectReason, Rejection, RequestTarget, authority};
 use crate::cache::is_answerable;
 use crate::exchange::Exchange;
 use crate::routing::{Query, Rule};
@@ -42,7 +42,8 @@ impl AdmissionOutcome<'_> {
         let mut explanation = Explanation::of(&asked.method, host, path, client);
         let is_routed =
             self.is_admitted || self.rejection.is_some_and(|it| it.reason == RejectReason::Method);
-        let target = authority(asked).and_then(|authority| Target::of(asked, authority)).ok();
+        let target =
+            authority(asked).and_then(|authority| RequestTarget::of(asked, authority)).ok();
         if let Some(target) = &target {
             explanation.path = target.path.normal.clone().into_owned();
         }

@@ -15,7 +15,7 @@ const REFUSED: [&str; 1] = [
 ];
 
 /// A key with a default that an example has, or could have at this place.
-struct Place {
+struct ScalarPosition {
     /// Where the mapping is, as a JSON pointer.
     pointer: String,
     key: String,
@@ -25,7 +25,7 @@ struct Place {
 /// Finds the keys of an example that have a default, by their paths without names and numbers.
 struct Finder<'s> {
     schema: &'s Value,
-    found: BTreeMap<String, Vec<Place>>,
+    found: BTreeMap<String, Vec<ScalarPosition>>,
 }
 
 impl<'s> Finder<'s> {
@@ -79,7 +79,11 @@ impl<'s> Finder<'s> {
             let path = format!("{path}.{key}");
             if let Some(default) = property.get("default") {
                 let (pointer, key, default) = (pointer.to_owned(), key.clone(), default.clone());
-                self.found.entry(path.clone()).or_default().push(Place { pointer, key, default });
+                self.found.entry(path.clone()).or_default().push(ScalarPosition {
+                    pointer,
+                    key,
+                    default,
+                });
             }
             if let Some(value) = entries.get(key) {
                 self.walk(value, property, &inner(key), &path);
@@ -140,7 +144,7 @@ fn a_default_that_is_written_out_changes_nothing() {
         finder.walk(&example, &schema, "", "");
         for (path, places) in finder.found {
             seen.insert(path.clone());
-            for Place { pointer, key, default } in places {
+            for ScalarPosition { pointer, key, default } in places {
                 // The tests of an example would fail, and say nothing of defaults.
                 if same.contains(&path) || path.starts_with(".tests") {
                     continue;

@@ -1,5 +1,5 @@
 use super::change::Change;
-use super::outline::{Facts, Outline, Sketch};
+use super::outline::{Facts, Outline, RouteOutline};
 use super::traffic::{Moved, Rules, moved};
 use super::written;
 use crate::snapshot::{SessionImpact, Snapshot};
@@ -33,8 +33,8 @@ pub struct Difference {
     pub sessions: BTreeMap<String, SessionImpact>,
 }
 
-/// Keys of a route that are wholly told by what it does, with those below them.
-const TOLD: [&str; 9] = [
+/// Keys of a route that are wholly reported by what it does, with those below them.
+const REPORTED: [&str; 9] = [
     "match",
     "upstream",
     "split",
@@ -47,7 +47,7 @@ const TOLD: [&str; 9] = [
 ];
 
 /// The same, but for those below them.
-const TOLD_ALONE: [&str; 4] = ["websocket", "cache", "retry", "mirror"];
+const REPORTED_ALONE: [&str; 4] = ["websocket", "cache", "retry", "mirror"];
 
 /// Keys of a route that are filters of its own.
 const FILTERS: [&str; 6] = ["cors", "headers", "redirect", "respond", "files", "maintenance"];
@@ -78,20 +78,20 @@ impl Difference {
             ..Self::default()
         };
         let (was, is) = (by_name(before), by_name(after));
-        let mut told = BTreeSet::new();
+        let mut reported = BTreeSet::new();
         for (name, sketch) in &is {
             let Some(earlier) = was.get(name) else {
                 difference.added.insert((*name).to_owned(), sketch.conditions.clone());
                 continue;
             };
             let mut changes = facts(&earlier.facts, &sketch.facts);
-            let own = own(before, after, name);
+            let own = own_changes(before, after, name);
             if own.iter().any(|it| FILTERS.iter().any(|key| is_at_or_below(&it.what, key))) {
                 changes.retain(|change| change.what != "filters");
             }
-            changes.extend(own.into_iter().filter(|change| !is_told(change, earlier, sketch)));
+            changes.extend(own.into_iter().filter(|change| !is_reported(change, earlier, sketch)));
             for upstream in &sketch.upstreams {
-                told.insert(upstream.as_str());
+                reported.insert(upstream.as_str());
                 let endpoints = (earlier.fact("upstream"), sketch.fact("upstream"));
                 let are_told = endpoints == (Some(upstream.as_str()), Some(upstream.as_str()));
                 let of_it = upstream_changes(before, after, upstream);
@@ -120,7 +120,8 @@ impl Difference {
         let gone = was.iter().filter(|(name, _)| !is.contains_key(*name));
         difference.removed =
             gone.map(|(name, sketch)| ((*name).to_owned(), sketch.conditions.clone())).collect();
-        for name in before.written.upstreams.keys().filter(|name| !told.contains(name.as_str())) {
+        for name in before.written.upstreams.keys().filter(|name| !reported.contains(name.as_str()))
+        {
             let of_it = upstream_changes(before, after, name);
             difference.settings.extend(of_it.map(|(what, change)| Change {
                 what: format!("upstreams.{name}.{what}").into(),
@@ -159,7 +160,7 @@ fn inherited(settings: &[Change]) -> Vec<Change> {
     vec![Change { what: "filters or settings".into(), before, after }]
 }
 
-fn by_name(outline: &Outline) -> BTreeMap<&str, &Sketch> {
+fn by_name(outline: &Outline) -> BTreeMap<&str, &RouteOutline> {
     outline.routes.iter().map(|sketch| (sketch.name.as_str(), sketch)).collect()
 }
 
@@ -199,7 +200,7 @@ fn settings(before: &Outline, after: &Outline) -> Vec<Change> {
 }
 
 /// What is written otherwise at a route.
-fn own(before: &Outline, after: &Outline, name: &str) -> Vec<Change> {
+fn own_changes(before: &Outline, after: &Outline, name: &str) -> Vec<Change> {
     match (before.written.routes.get(name), after.written.routes.get(name)) {
         (Some(before), Some(after)) => written::changes(before, after),
         _ => Vec::new(),
@@ -222,10 +223,10 @@ fn is_at_or_below(what: &str, key: &str) -> bool {
 }
 
 /// Whether what the route does tells of it already, or tells that it changes nothing.
-fn is_told(change: &Change, before: &Sketch, after: &Sketch) -> bool {
+fn is_reported(change: &Change, before: &RouteOutline, after: &RouteOutline) -> bool {
     let what = &*change.what;
-    TOLD.iter().any(|key| is_at_or_below(what, key))
-        || TOLD_ALONE.contains(&what)
+    REPORTED.iter().any(|key| is_at_or_below(what, key))
+        || REPORTED_ALONE.contains(&what)
         || (what == "compression" && before.fact(what) != after.fact(what))
 }
 
@@ -269,7 +270,12 @@ impl fmt::Display for Difference {
             }
         }
         for Moved { request, before, after } in &self.moved {
-            writeln!(f, "> {request}: {} → {}", taker(before.as_deref()), taker(after.as_deref()))?;
+            writeln!(
+                f,
+                "> {request}: {} → {}",
+                route_or_none(before.as_deref()),
+                route_or_none(after.as_deref())
+            )?;
         }
         for key in &self.restart_needed {
             writeln!(f, "! {key} takes effect after a restart")?;
@@ -282,6 +288,6 @@ impl fmt::Display for Difference {
 }
 
 /// The route that takes a request, in words.
-pub(super) fn taker(route: Option<&str>) -> &str {
+pub(super) fn route_or_none(route: Option<&str>) -> &str {
     route.unwrap_or("no route")
 }

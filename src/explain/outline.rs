@@ -16,7 +16,7 @@ pub(super) type Facts = Vec<(Cow<'static, str>, String)>;
 pub struct Outline {
     pub(super) listeners: Vec<String>,
     /// In the order of the file.
-    pub(super) routes: Vec<Sketch>,
+    pub(super) routes: Vec<RouteOutline>,
     pub(super) written: Written,
     pub(super) plan: SessionPolicies,
     /// What is not shown of it; it stays in this process.
@@ -26,7 +26,7 @@ pub struct Outline {
 
 /// The same of a route.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Sketch {
+pub(super) struct RouteOutline {
     pub name: String,
     pub takes: Conditions,
     pub conditions: Vec<String>,
@@ -46,7 +46,7 @@ impl Outline {
             routes: snapshot
                 .table
                 .iter()
-                .map(|(rule, route)| Sketch::of(rule, route, snapshot.written.expanded()))
+                .map(|(rule, route)| RouteOutline::of(rule, route, snapshot.written.expanded()))
                 .collect(),
             written: Written::of(&snapshot.written),
             plan: SessionPolicies::of(snapshot),
@@ -60,7 +60,7 @@ impl Outline {
     }
 }
 
-impl Sketch {
+impl RouteOutline {
     fn of(rule: &Rule, route: &Arc<Route>, expanded: &ExpandedValues) -> Self {
         let splits = route.splits.iter().map(|split| &split.pool);
         let mirror = route.mirror.iter().map(|mirror| &mirror.pool);

@@ -17,7 +17,7 @@ pub(super) const OFF: &str = "off";
 
 /// What happens on the way to this upstream and back, by the names that it has in the file.
 pub(super) fn settings(route: &Route, pool: &Pool) -> BTreeMap<&'static str, String> {
-    let or_off = |told: Option<String>| told.unwrap_or_else(|| OFF.to_owned());
+    let or_off = |text: Option<String>| text.unwrap_or_else(|| OFF.to_owned());
     let mut settings = BTreeMap::from([
         ("balance", balance(&pool.settings().balance)),
         ("cache", or_off(route.cache.as_deref().map(cache))),
@@ -79,16 +79,16 @@ fn balance(balance: &Balance) -> String {
 
 fn cache(policy: &cache::Policy) -> String {
     let cache::Policy { default_ttl, max_ttl, stale_while_revalidate, .. } = policy;
-    let mut told = Told::on();
-    told.time("default_ttl", Some(*default_ttl).filter(|it| !it.is_zero()));
-    told.time("max_ttl", *max_ttl);
-    told.time("stale_while_revalidate", Some(*stale_while_revalidate).filter(|it| !it.is_zero()));
-    told.time("stale_if_error", Some(policy.stale_if_error).filter(|it| !it.is_zero()));
+    let mut text = SettingText::on();
+    text.time("default_ttl", Some(*default_ttl).filter(|it| !it.is_zero()));
+    text.time("max_ttl", *max_ttl);
+    text.time("stale_while_revalidate", Some(*stale_while_revalidate).filter(|it| !it.is_zero()));
+    text.time("stale_if_error", Some(policy.stale_if_error).filter(|it| !it.is_zero()));
     if !policy.key_headers.is_empty() {
         let names: Vec<&str> = policy.key_headers.iter().map(http::HeaderName::as_str).collect();
-        told.add("key_headers", &names.join(" "));
+        text.add("key_headers", &names.join(" "));
     }
-    told.0
+    text.0
 }
 
 fn compression(compression: &Compression) -> String {
@@ -136,18 +136,18 @@ fn websocket(settings: &Settings) -> String {
         upstream_lost,
     } = settings;
     let number = |number: Option<usize>| number.map(|it| it.to_string());
-    let mut told = Told::on();
+    let mut text = SettingText::on();
     match origins {
         // Nothing is said of the default; the CORS policy is a filter.
         Origins::Same | Origins::OfCors(_) => {}
-        Origins::Any => told.add("origins", "any"),
+        Origins::Any => text.add("origins", "any"),
         Origins::Listed(patterns) => {
             let shown: Vec<String> = patterns.iter().map(OriginPattern::shown).collect();
-            told.add("origins", &shown.join(" "));
+            text.add("origins", &shown.join(" "));
         }
     }
-    told.time("idle_timeout", *idle_timeout);
-    told.time("max_lifetime", *max_lifetime);
+    text.time("idle_timeout", *idle_timeout);
+    text.time("max_lifetime", *max_lifetime);
     for (name, value) in [
         ("max_sessions", number(quota.sessions)),
         ("max_sessions_per_user", number(quota.per_user)),
@@ -159,7 +159,7 @@ fn websocket(settings: &Settings) -> String {
         ("strict", frame_limits.strict.then(|| "on".to_owned())),
     ] {
         if let Some(value) = value {
-            told.add(name, &value);
+            text.add(name, &value);
         }
     }
     if let Some(ping) = ping {
@@ -169,30 +169,30 @@ fn websocket(settings: &Settings) -> String {
             (false, _) => "upstream",
         };
         let (interval, timeout) = (time(ping.interval), time(ping.timeout));
-        told.add("ping", &format!("{whom} every {interval} within {timeout}"));
+        text.add("ping", &format!("{whom} every {interval} within {timeout}"));
     }
     match on_change {
         OnChange::Keep => {}
-        OnChange::Drain => told.add("on_change", "drain"),
-        OnChange::Close => told.add("on_change", "close"),
+        OnChange::Drain => text.add("on_change", "drain"),
+        OnChange::Close => text.add("on_change", "close"),
     }
     match upstream_lost {
         lost if lost.code() == UPSTREAM_LOST.0 => {}
-        UpstreamLost::Code(code) => told.add("upstream_lost", &code.to_string()),
-        UpstreamLost::BareEnd => told.add("upstream_lost", "none"),
+        UpstreamLost::Code(code) => text.add("upstream_lost", &code.to_string()),
+        UpstreamLost::BareEnd => text.add("upstream_lost", "none"),
     }
     match log_frames {
         LogFrames::Off => {}
-        LogFrames::Headers => told.add("log_frames", "headers"),
-        LogFrames::Text => told.add("log_frames", "text"),
+        LogFrames::Headers => text.add("log_frames", "headers"),
+        LogFrames::Text => text.add("log_frames", "text"),
     }
-    told.0
+    text.0
 }
 
 /// `on; this 1, that 2`.
-struct Told(String);
+struct SettingText(String);
 
-impl Told {
+impl SettingText {
     fn on() -> Self {
         Self("on".to_owned())
     }

@@ -1,7 +1,7 @@
 //! A difference as a table for people: what, before, after.
 
 use super::change::Change;
-use super::difference::{Difference, taker};
+use super::difference::{Difference, route_or_none};
 use super::traffic::Moved;
 
 /// The columns of a terminal that everybody has.
@@ -103,8 +103,8 @@ impl Difference {
         for Moved { request, before, after } in &self.moved {
             rows.push(of(
                 format!("> {request}"),
-                taker(before.as_deref()),
-                taker(after.as_deref()),
+                route_or_none(before.as_deref()),
+                route_or_none(after.as_deref()),
             ));
         }
         for key in &self.restart_needed {

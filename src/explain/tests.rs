@@ -35,9 +35,9 @@ pub(crate) fn verify(
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
-type Told = Vec<Result<Explanation, String>>;
+type Explanations = Vec<Result<Explanation, String>>;
 
-fn ask(snapshot: &Snapshot, tests: &[Test]) -> std::io::Result<Told> {
+fn ask(snapshot: &Snapshot, tests: &[Test]) -> std::io::Result<Explanations> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     Ok(runtime.block_on(async {
         let mut told = Vec::new();

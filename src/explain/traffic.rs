@@ -41,13 +41,13 @@ pub(super) struct Conditions {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     methods: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    headers: Vec<(String, Wanted)>,
+    headers: Vec<(String, ExpectedValue)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    query: Vec<(String, Wanted)>,
+    query: Vec<(String, ExpectedValue)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-enum Wanted {
+enum ExpectedValue {
     Exact(String),
     Present(bool),
 }
@@ -55,8 +55,8 @@ enum Wanted {
 impl Conditions {
     pub(super) fn of(rule: &Rule) -> Self {
         let wanted = |rule: &ValueRule| match rule {
-            ValueRule::Exact(value) => Wanted::Exact(value.clone()),
-            ValueRule::Present(present) => Wanted::Present(*present),
+            ValueRule::Exact(value) => ExpectedValue::Exact(value.clone()),
+            ValueRule::Present(present) => ExpectedValue::Present(*present),
         };
         Self {
             is_exact: matches!(rule.path, PathRule::Exact(_)),
@@ -70,9 +70,9 @@ impl Conditions {
 
     /// The rule, unless somebody else has made this up.
     pub(super) fn rule(&self) -> Option<Rule> {
-        let wanted = |wanted: &Wanted| match wanted {
-            Wanted::Exact(value) => ValueRule::Exact(value.clone()),
-            Wanted::Present(present) => ValueRule::Present(*present),
+        let wanted = |wanted: &ExpectedValue| match wanted {
+            ExpectedValue::Exact(value) => ValueRule::Exact(value.clone()),
+            ExpectedValue::Present(present) => ValueRule::Present(*present),
         };
         let path = self.path.clone();
         Some(Rule {
@@ -109,7 +109,7 @@ pub(super) fn moved(before: &Rules<'_>, after: &Rules<'_>) -> Vec<Moved> {
         let (was, is) = (probe.ask(&old), probe.ask(&new));
         if was != is && seen.insert((was, is)) {
             let owned = |name: Option<&str>| name.map(str::to_owned);
-            all.push(Moved { request: probe.told(), before: owned(was), after: owned(is) });
+            all.push(Moved { request: probe.describe(), before: owned(was), after: owned(is) });
         }
     }
     all
@@ -119,7 +119,7 @@ pub(super) fn moved(before: &Rules<'_>, after: &Rules<'_>) -> Vec<Moved> {
 /// two of which one is new, gone or elsewhere, one that both take.
 fn probes(before: &Rules<'_>, after: &Rules<'_>) -> Vec<Probe> {
     let all: Vec<&Rule> = after.iter().chain(before).map(|(rule, _)| rule).collect();
-    let (hosts, methods) = universe(&all);
+    let (hosts, methods) = hosts_and_methods(&all);
     let mut probes = Vec::new();
     for rule in &all {
         let Some(first) = Probe::of(rule) else { continue };
@@ -144,7 +144,7 @@ fn probes(before: &Rules<'_>, after: &Rules<'_>) -> Vec<Probe> {
 
 /// Pairs of rules of which one is new, gone or otherwise, or which have changed places.
 fn pairs<'r>(before: &'r Rules<'_>, after: &'r Rules<'_>) -> Vec<(&'r Rule, &'r Rule)> {
-    let (was, is) = (places(before), places(after));
+    let (was, is) = (rule_positions(before), rule_positions(after));
     let mut pairs = Vec::new();
     for rules in [after, before] {
         let mut neighbours: HashMap<&PathRule, Vec<usize>> = HashMap::new();
@@ -162,7 +162,7 @@ fn pairs<'r>(before: &'r Rules<'_>, after: &'r Rules<'_>) -> Vec<(&'r Rule, &'r 
                 // Order counts among rules of one path alone.
                 let near = neighbours.get(&rule.path).into_iter().flatten();
                 let near = near.filter_map(|&index| rules.get(index)).filter(|(_, other)| {
-                    let comes_first = |places: &Places<'_>| {
+                    let comes_first = |places: &RulePositions<'_>| {
                         let (one, other) = (places.get(name)?, places.get(other)?);
                         Some(one.0 < other.0)
                     };
@@ -180,14 +180,14 @@ fn pairs<'r>(before: &'r Rules<'_>, after: &'r Rules<'_>) -> Vec<(&'r Rule, &'r 
 }
 
 /// Rules and their places in the file, by the names of their routes.
-type Places<'r> = HashMap<&'r str, (usize, &'r Rule)>;
+type RulePositions<'r> = HashMap<&'r str, (usize, &'r Rule)>;
 
-fn places<'r>(rules: &'r Rules<'_>) -> Places<'r> {
+fn rule_positions<'r>(rules: &'r Rules<'_>) -> RulePositions<'r> {
     rules.iter().enumerate().map(|(index, (rule, name))| (*name, (index, rule))).collect()
 }
 
 /// The hosts and methods that any rule knows, and some that none does.
-fn universe(rules: &[&Rule]) -> (Vec<String>, Vec<Method>) {
+fn hosts_and_methods(rules: &[&Rule]) -> (Vec<String>, Vec<Method>) {
     let mut hosts = BTreeSet::new();
     let mut methods = vec![Method::GET, Method::POST];
     for rule in rules {
@@ -292,7 +292,7 @@ impl Probe {
     }
 
     /// The request in one line.
-    pub(super) fn told(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let query = self.query.as_ref().map(|it| query::redact(it, is_secret_field));
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         let mut told = format!("{} http://{}{}{query}", self.method, self.host, self.path);

@@ -15,16 +15,16 @@ use tidegate_http::template::{Part, Template, Variable};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct HeadersFilter {
     /// On the way to the upstream.
-    pub request: Changes,
+    pub request: HeaderChanges,
     /// On the way to the client.
-    pub response: Changes,
+    pub response: HeaderChanges,
 }
 
 stable_hash!(HeadersFilter { request, response });
 
 /// What is done to a message's fields, in the order in which it is done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Changes {
+pub(crate) struct HeaderChanges {
     /// Fields that are removed.
     pub remove: Vec<HeaderName>,
     /// Fields that get one value, whatever there was.
@@ -33,7 +33,7 @@ pub(crate) struct Changes {
     pub add: Vec<(FieldName, FieldValue)>,
 }
 
-stable_hash!(Changes { remove, set, add });
+stable_hash!(HeaderChanges { remove, set, add });
 
 /// The name of a field, and how it is spelt in HTTP/1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl FieldValue {
     }
 }
 
-impl fmt::Display for Changes {
+impl fmt::Display for HeaderChanges {
     /// In words, without what is secret by its name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = |(name, value): &(FieldName, FieldValue)| match value {
@@ -137,9 +137,9 @@ macro_rules! heads {
 
 heads! { RequestHeader pingora::http::ResponseHeader }
 
-impl Changes {
+impl HeaderChanges {
     /// Whether it writes this variable anywhere.
-    pub(crate) fn tells(&self, variable: Variable) -> bool {
+    pub(crate) fn uses(&self, variable: Variable) -> bool {
         self.set.iter().chain(&self.add).any(|(_, value)| match value {
             FieldValue::Fixed(_) => false,
             FieldValue::Filled(template) => template
@@ -191,13 +191,13 @@ impl Changes {
 impl Filter for HeadersFilter {
     fn describe(&self) -> String {
         let messages = [("request", &self.request), ("response", &self.response)];
-        let told = messages.iter().filter(|(_, changes)| **changes != Changes::default());
+        let told = messages.iter().filter(|(_, changes)| **changes != HeaderChanges::default());
         let told = told.map(|(message, changes)| format!("{message} {changes}"));
         format!("headers: {}", told.collect::<Vec<_>>().join("; "))
     }
 
     fn on_forward(&self, request: &mut UpstreamRequest<'_>) -> Result<(), Error> {
-        if self.request == Changes::default() {
+        if self.request == HeaderChanges::default() {
             return Ok(());
         }
         // Variables are what the client said, not what is being made of it.

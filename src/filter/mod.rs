@@ -13,7 +13,7 @@ mod variables;
 pub(crate) use cors::refuse_origin;
 pub use cors::{CorsFilter, CorsPolicy, is_preflight};
 pub(crate) use files::{FilesFilter, Folder};
-pub(crate) use headers::{Changes as HeaderChanges, FieldName, FieldValue, HeadersFilter};
+pub(crate) use headers::{FieldName, FieldValue, HeaderChanges, HeadersFilter};
 pub(crate) use maintenance::MaintenanceFilter;
 pub(crate) use rate_limit::RateLimitFilter;
 pub(crate) use redirect::RedirectFilter;

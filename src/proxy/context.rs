@@ -15,7 +15,7 @@ use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
 use crate::histogram::Exemplar;
 use crate::load::{ConnectionPermit, InFlightGuard, RequestPermit};
-use crate::shared::Hold;
+use crate::shared::SharedSessionPermit;
 use crate::snapshot::Route;
 use crate::upstream::{CutOffHandle, Pool, SelectedEndpoint, UpstreamPermit, UseGuard};
 use crate::websocket::{CLIENT_GONE, CLOSE_TIMEOUT, CloseRequest, End, Initiator, SessionPermit};
@@ -115,7 +115,7 @@ pub(super) struct SessionState {
     /// Keeps it in the registry.
     pub(super) permit: Option<SessionPermit>,
     /// Counts it at all gateways together.
-    pub(super) shared_hold: Option<Box<Hold>>,
+    pub(super) shared_hold: Option<Box<SharedSessionPermit>>,
     /// Over HTTP/2 (RFC 8441): the key of the handshake with the upstream.
     pub(super) bridge_key: Option<Box<str>>,
     /// Over HTTP/2: counts it among the connections.

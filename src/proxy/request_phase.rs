@@ -2,7 +2,7 @@
 //! `crate::admission`, which alone decides about heads.
 
 use super::{Context, Proxy, explain_header, failure, task_state, tracing};
-use crate::admission::{self, Arrival, Known, PADDED_VALUE, Rejection, Survey, caller};
+use crate::admission::{self, Arrival, KnownHeader, PADDED_VALUE, Rejection, Survey, caller};
 use crate::snapshot::{GlobalSettings, Snapshot};
 use crate::tls::TlsInfo;
 use bytes::Bytes;
@@ -30,7 +30,7 @@ pub(super) fn admit(
     };
     let survey = Survey::of(&session.req_header().headers);
     let admitted = joined.and_then(|()| check(proxy, &snapshot, &survey, session, ctx));
-    if survey.has(Known::Explain) {
+    if survey.has(KnownHeader::Explain) {
         explain_header::check_token(&snapshot, session, ctx);
     }
     if admitted.is_err() {
@@ -178,7 +178,7 @@ fn is_last(session: &Session, survey: &Survey, rejection: Option<&Rejection>) ->
             StatusCode::BAD_REQUEST | StatusCode::EXPECTATION_FAILED | StatusCode::NOT_IMPLEMENTED
         )
     };
-    let may_say = survey.has(Known::Connection) || survey.has(Known::TransferEncoding);
+    let may_say = survey.has(KnownHeader::Connection) || survey.has(KnownHeader::TransferEncoding);
     rejection.is_some_and(is_doubtful)
         || (may_say && framing::is_last(&session.req_header().headers))
 }

@@ -5,7 +5,7 @@ use super::{Context, task_state};
 use crate::admission::Rejection;
 use crate::filter::Reply;
 use crate::load::{ConnectionLimiter, LimitExceeded};
-use crate::shared::Entry;
+use crate::shared::SharedSessionOutcome;
 use crate::websocket::{
     End, Identity, Initiator, Quota, QuotaExceeded, Registry, Session as WebSocketSession, Settings,
 };
@@ -126,13 +126,14 @@ async fn hold_shared(
         return Ok(quota);
     };
     let route = &ctx.route.name;
-    match shared.enter(route, user.as_str(), new_session, most, quota.evicts_oldest).await {
-        Entry::Held(hold) => {
+    match shared.acquire_session(route, user.as_str(), new_session, most, quota.evicts_oldest).await
+    {
+        SharedSessionOutcome::Granted(hold) => {
             ctx.session.shared_hold = Some(Box::new(hold));
             Ok(Quota { per_user: None, ..quota })
         }
-        Entry::Full => Err(QuotaExceeded::User(most)),
-        Entry::Alone(hold) => {
+        SharedSessionOutcome::LimitReached => Err(QuotaExceeded::User(most)),
+        SharedSessionOutcome::CountersAway(hold) => {
             ctx.session.shared_hold = Some(Box::new(hold));
             Ok(quota)
         }

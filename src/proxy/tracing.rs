@@ -55,7 +55,7 @@ struct Attempt {
 pub(super) fn start(tracing: &Arc<Tracing>, session: &Session, ctx: &mut Context) {
     let headers = &session.req_header().headers;
     let parent = TraceParent::of(headers);
-    let place = tracing.enter(parent.as_ref(), ctx.peer_is_trusted);
+    let place = tracing.join_or_start(parent.as_ref(), ctx.peer_is_trusted);
     ctx.exchange.trace = Some(place);
     if !place.is_sampled {
         return;

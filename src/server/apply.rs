@@ -6,7 +6,7 @@ use crate::background::{self, Panicked};
 use crate::explain::{Difference, verify};
 use crate::filter::Filter;
 use crate::history::{Cause, Files};
-use crate::snapshot::{Changes, CompileEnv, SessionPolicies, Snapshot, compile};
+use crate::snapshot::{CompileEnv, SessionPolicies, Snapshot, SnapshotChanges, compile};
 use crate::state::State;
 use crate::telemetry::{Sink, log as own_log};
 use crate::upstream::Discovery;
@@ -195,7 +195,7 @@ impl Force {
         Some(told)
     }
 
-    async fn compile(&self, read: LoadedConfig) -> Result<(Snapshot, Changes), Problems> {
+    async fn compile(&self, read: LoadedConfig) -> Result<(Snapshot, SnapshotChanges), Problems> {
         let mut compiled = self.compile_once(read.clone()).await?;
         let asked = self.state.current.load().dns_queries.clone();
         if !compiled.0.dns_queries.is_subset(&asked) {
@@ -213,7 +213,10 @@ impl Force {
         Ok(compiled)
     }
 
-    async fn compile_once(&self, read: LoadedConfig) -> Result<(Snapshot, Changes), Problems> {
+    async fn compile_once(
+        &self,
+        read: LoadedConfig,
+    ) -> Result<(Snapshot, SnapshotChanges), Problems> {
         let (current, discovery) = (Arc::clone(&self.state.current), Arc::clone(&self.discovery));
         let filters = Arc::clone(&self.filters);
         let compiled = background::blocking("compile", move || {
@@ -227,7 +230,7 @@ impl Force {
             let (tests, sources) = (read.config.tests.clone(), read.sources.clone());
             let snapshot = compile(read, &env)?;
             verify(&snapshot, &tests, sources)?;
-            let changes = Changes::between(&previous, &snapshot);
+            let changes = SnapshotChanges::between(&previous, &snapshot);
             Ok((snapshot, changes))
         });
         let reason = match timeout(MAX_COMPILE, compiled).await {

@@ -11,8 +11,8 @@ use tidegate_config::LoadedConfig;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How long DNS may take before the gateway starts without what it would tell.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest time that the start waits for DNS; the gateway then starts without its endpoints.
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks DNS for endpoints, and compiles the snapshot again with them. What is returned is told of
 /// all that DNS says after that.
@@ -27,7 +27,7 @@ pub(super) async fn discover(
         return changes;
     }
     discovery.follow(&snapshot.dns_queries);
-    let _ = timeout(PATIENCE, discovery.answered()).await;
+    let _ = timeout(DISCOVERY_TIMEOUT, discovery.answered()).await;
     changes.mark_unchanged();
     let env = CompileEnv {
         previous: Some(snapshot),

@@ -1,7 +1,7 @@
 //! Watches whether an edit made things worse.
 
-use crate::snapshot::{Guard, Route, Snapshot};
-use crate::telemetry::Tally;
+use crate::snapshot::{RollbackSettings, Route, Snapshot};
+use crate::telemetry::RequestTotals;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(super) const BEAT: Duration = Duration::from_millis(500);
 #[derive(Default)]
 pub(super) struct Watchman {
     /// How requests had fared at each look, over the guard's window.
-    looks: VecDeque<(Instant, Tally)>,
+    looks: VecDeque<(Instant, RequestTotals)>,
     trial: Option<Trial>,
 }
 
@@ -27,11 +27,11 @@ struct Trial {
     proven: u64,
     /// Until when it is watched.
     until: Instant,
-    guard: Guard,
+    guard: RollbackSettings,
     /// How requests had fared when it took effect.
-    then: Tally,
+    then: RequestTotals,
     /// How they fared within the window before.
-    before: Tally,
+    before: RequestTotals,
     /// The snapshot before: requests on its routes are still counted there.
     left: Arc<Snapshot>,
     /// The routes whose WebSockets the edit switched off, and how many handshakes had failed there.
@@ -41,7 +41,7 @@ struct Trial {
 impl Trial {
     /// How requests have fared since the edit. A handshake that a route refuses because its WebSockets
     /// are off is a failure of the edit only where it was the edit that switched them off.
-    fn after(&self, now: &Snapshot) -> Tally {
+    fn after(&self, now: &Snapshot) -> RequestTotals {
         let mut after = since(self.then, tally(now, Some(&self.left)));
         for (route, then) in &self.switched_off {
             let failed = route.requests.tally().failed_handshakes;
@@ -105,8 +105,8 @@ impl Watchman {
 }
 
 /// What was worse, in words.
-fn worse(guard: &Guard, before: Tally, after: Tally) -> Option<String> {
-    let share = |tally: Tally| tally.server_errors as f64 / tally.requests.max(1) as f64;
+fn worse(guard: &RollbackSettings, before: RequestTotals, after: RequestTotals) -> Option<String> {
+    let share = |tally: RequestTotals| tally.server_errors as f64 / tally.requests.max(1) as f64;
     if after.requests >= ENOUGH && share(after) - share(before) > guard.errors {
         return Some(format!(
             "{:.1} % of {} requests were answered 5xx, {:.1} % before",
@@ -138,8 +138,8 @@ fn switched_off(left: &Snapshot, now: &Snapshot) -> Vec<(Arc<Route>, u64)> {
     found
 }
 
-fn since(then: Tally, now: Tally) -> Tally {
-    Tally {
+fn since(then: RequestTotals, now: RequestTotals) -> RequestTotals {
+    RequestTotals {
         requests: now.requests.saturating_sub(then.requests),
         server_errors: now.server_errors.saturating_sub(then.server_errors),
         failed_handshakes: now.failed_handshakes.saturating_sub(then.failed_handshakes),
@@ -148,7 +148,7 @@ fn since(then: Tally, now: Tally) -> Tally {
 }
 
 /// How requests have fared in a snapshot, and on routes that went with the one before.
-fn tally(snapshot: &Snapshot, left: Option<&Arc<Snapshot>>) -> Tally {
+fn tally(snapshot: &Snapshot, left: Option<&Arc<Snapshot>>) -> RequestTotals {
     let routes = |snapshot: &'_ Snapshot| -> Vec<Arc<Route>> {
         let routes = snapshot.table.iter().map(|(_, route)| route);
         routes.chain([&snapshot.fallback]).cloned().collect()
@@ -157,11 +157,13 @@ fn tally(snapshot: &Snapshot, left: Option<&Arc<Snapshot>>) -> Tally {
     // Those that are in both count in one place.
     let places: HashMap<_, _> =
         all.map(|route| (Arc::as_ptr(&route.requests), Arc::clone(&route.requests))).collect();
-    places.values().map(|requests| requests.tally()).fold(Tally::default(), |sum, tally| Tally {
-        requests: sum.requests + tally.requests,
-        server_errors: sum.server_errors + tally.server_errors,
-        failed_handshakes: sum.failed_handshakes + tally.failed_handshakes,
-        broken_handshakes: sum.broken_handshakes + tally.broken_handshakes,
+    places.values().map(|requests| requests.tally()).fold(RequestTotals::default(), |sum, tally| {
+        RequestTotals {
+            requests: sum.requests + tally.requests,
+            server_errors: sum.server_errors + tally.server_errors,
+            failed_handshakes: sum.failed_handshakes + tally.failed_handshakes,
+            broken_handshakes: sum.broken_handshakes + tally.broken_handshakes,
+        }
     })
 }
 
@@ -169,10 +171,16 @@ fn tally(snapshot: &Snapshot, left: Option<&Arc<Snapshot>>) -> Tally {
 mod tests {
     use super::*;
 
-    const GUARD: Guard = Guard { window: Duration::from_secs(30), errors: 0.05, handshakes: 10 };
+    const GUARD: RollbackSettings =
+        RollbackSettings { window: Duration::from_secs(30), errors: 0.05, handshakes: 10 };
 
-    fn tally(requests: u64, server_errors: u64, broken_handshakes: u64) -> Tally {
-        Tally { requests, server_errors, failed_handshakes: broken_handshakes, broken_handshakes }
+    fn tally(requests: u64, server_errors: u64, broken_handshakes: u64) -> RequestTotals {
+        RequestTotals {
+            requests,
+            server_errors,
+            failed_handshakes: broken_handshakes,
+            broken_handshakes,
+        }
     }
 
     #[test]

@@ -21,14 +21,15 @@ pub(super) fn start(snapshot: &mut Snapshot, sessions: &Arc<Registry>) {
         if let Some(pool) = pools.get(name) {
             let (sessions, drain) = (Arc::clone(sessions), *drain);
             let upstream = Arc::clone(pool.name());
-            probing
-                .start(pool, probe, move |endpoint| leave(&sessions, &upstream, endpoint, drain));
+            probing.start(pool, probe, move |endpoint| {
+                release_sessions(&sessions, &upstream, endpoint, drain)
+            });
         }
     }
 }
 
-/// Does with the sessions on an endpoint what their routes say (`on_change`), for it is unwell.
-fn leave(sessions: &Registry, upstream: &str, endpoint: &str, drain: Drain) {
+/// Drains or closes the sessions on an unhealthy endpoint, as `on_change` of their routes says.
+fn release_sessions(sessions: &Registry, upstream: &str, endpoint: &str, drain: Drain) {
     let on_it = sessions.select(&Selector::default()).into_iter().filter(|session| {
         *session.identity.upstream == *upstream
             && session.endpoint().is_some_and(|(_, written)| *written == *endpoint)

@@ -7,10 +7,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long after a failure it is tried again: the first time, and at the most.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+const RETRY_INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// After that long the server counts as reliable: the next failure starts with the shortest retry
 /// interval. A server that accepts connections and then fails keeps the long one.
@@ -18,7 +18,7 @@ const RELIABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// Connects, renews and gives back, as long as somebody counts.
 pub(super) async fn keep(shared: Weak<Shared>, stirred: Arc<Notify>) {
-    let mut wait = RETRY.0;
+    let mut wait = RETRY_INTERVAL.0;
     let mut round = Instant::now();
     let mut connected: Option<Instant> = None;
     loop {
@@ -37,7 +37,7 @@ pub(super) async fn keep(shared: Weak<Shared>, stirred: Arc<Notify>) {
         }
         match connected.take() {
             // It has just been lost.
-            Some(since) if since.elapsed() >= RELIABLE_AFTER => wait = RETRY.0,
+            Some(since) if since.elapsed() >= RELIABLE_AFTER => wait = RETRY_INTERVAL.0,
             Some(_) => {}
             None => match this.connect().await {
                 Ok(link) => {
@@ -51,7 +51,7 @@ pub(super) async fn keep(shared: Weak<Shared>, stirred: Arc<Notify>) {
         }
         drop(this);
         sleep(wait).await;
-        wait = (wait * 2).min(RETRY.1);
+        wait = (wait * 2).min(RETRY_INTERVAL.1);
     }
 }
 
@@ -60,7 +60,7 @@ impl Shared {
     /// is still loading accept connections all the same.
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(self.settings.timeout));
         let mut link = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         self.load_scripts(&mut link).await?;
@@ -74,8 +74,8 @@ impl Shared {
         longest: Duration,
     ) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(longest + CONNECT));
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(longest + CONNECT_TIMEOUT));
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 }

@@ -7,14 +7,14 @@ mod link;
 mod rate;
 mod sessions;
 
-pub(crate) use sessions::{Entry, Hold};
+pub(crate) use sessions::{SharedSessionOutcome, SharedSessionPermit};
 
 use crate::background;
 use crate::telemetry::RateLimitedLog;
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, ErrorKind, RedisError, TlsCertificates};
-use sessions::Held;
+use sessions::CountedSessions;
 use sha1::{Digest, Sha1};
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -52,7 +52,7 @@ pub struct Shared {
     /// Wakes the task that keeps the link.
     stirred: Arc<Notify>,
     has_begun: AtomicBool,
-    held: Mutex<Held>,
+    held: Mutex<CountedSessions>,
     answered: AtomicU64,
     failed: AtomicU64,
     alone: AtomicU64,
@@ -65,7 +65,7 @@ pub struct Shared {
 
 /// How often the counters were asked.
 #[derive(Debug, Clone, Copy)]
-pub struct Tally {
+pub struct SharedCounterTotals {
     /// With an answer.
     pub answered: u64,
     /// Without one.
@@ -121,8 +121,8 @@ impl Shared {
     }
 
     /// How often it was asked so far.
-    pub fn tally(&self) -> Tally {
-        Tally {
+    pub fn tally(&self) -> SharedCounterTotals {
+        SharedCounterTotals {
             answered: self.answered.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             alone: self.alone.load(Ordering::Relaxed),
@@ -152,14 +152,14 @@ impl Shared {
             }
             Err(error) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
-                self.blame(&error);
+                self.give_up_link(&error);
                 None
             }
         }
     }
 
     /// Gives the server up for a while, unless the fault is that of one key. Returns whether it did.
-    fn blame(&self, error: &RedisError) -> bool {
+    fn give_up_link(&self, error: &RedisError) -> bool {
         if is_of_one_key(error) {
             if self.broken_keys.should_log() {
                 let (address, reason) = (self.address(), reason(error));

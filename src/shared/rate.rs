@@ -12,7 +12,7 @@ impl Shared {
         link: &mut MultiplexedConnection,
     ) -> Result<(), RedisError> {
         TAKE.load_async(link).await?;
-        super::sessions::ENTER.load_async(link).await.map(drop)
+        super::sessions::ACQUIRE_SESSION.load_async(link).await.map(drop)
     }
 
     /// Writes a key that expires at once, by the commands that limits use.

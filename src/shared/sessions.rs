@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-pub(super) static ENTER: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("enter.lua")));
+pub(super) static ACQUIRE_SESSION: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("acquire_session.lua")));
 
 /// How many are renewed or given back at a time.
 const BATCH: usize = 500;
@@ -18,13 +18,14 @@ const BATCH: usize = 500;
 const MOST_ENDED: usize = 10_000;
 
 /// How long it waits for a session that has to go, before it looks whether it is still wanted.
-const LISTEN: Duration = Duration::from_secs(5);
+const EVICTION_WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often it looks whether the counters are back.
 const UP_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long after a failure it listens again: the first time, and at the most.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+const LISTEN_RETRY_INTERVAL: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(10));
 
 /// So many consecutive answers that name no session of this gateway are believed: the sessions may have
 /// ended just before.
@@ -32,7 +33,7 @@ const MAX_UNKNOWN: u32 = 20;
 
 /// The sessions of this gateway that are counted together with those of others.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct CountedSessions {
     /// By the name that each has among all that are counted. A session's own id will not do for it:
     /// a trusted proxy may give the same one twice.
     live: HashMap<String, Counted>,
@@ -50,7 +51,7 @@ struct Counted {
     began: Option<u64>,
 }
 
-impl Held {
+impl CountedSessions {
     /// The session that has ended, unless it had before.
     fn end(&mut self, name: String) -> Option<Arc<Session>> {
         let Counted { key, session, .. } = self.live.remove(&name)?;
@@ -63,18 +64,18 @@ impl Held {
 
 /// Whether a session may come in.
 #[derive(Debug)]
-pub enum Entry {
+pub enum SharedSessionOutcome {
     /// It may, and counts as long as this lives.
-    Held(Hold),
+    Granted(SharedSessionPermit),
     /// It may not: there are as many as there may be.
-    Full,
+    LimitReached,
     /// Nobody knows, for the counters are away. It counts once they are back.
-    Alone(Hold),
+    CountersAway(SharedSessionPermit),
 }
 
 /// Lets a session count until it is dropped.
 #[derive(Debug)]
-pub struct Hold {
+pub struct SharedSessionPermit {
     shared: Arc<Shared>,
     name: String,
 }
@@ -82,25 +83,25 @@ pub struct Hold {
 impl Shared {
     /// A session of this route and user comes in, if there are fewer than `most`, or if the oldest
     /// makes room.
-    pub async fn enter(
+    pub async fn acquire_session(
         self: &Arc<Self>,
         route: &str,
         user: &str,
         session: &Arc<Session>,
         most: usize,
         evicts_oldest: bool,
-    ) -> Entry {
+    ) -> SharedSessionOutcome {
         let who = digest(&[route.as_bytes(), user.as_bytes()]);
         let key = format!("{}:sessions:{who}", self.settings.prefix);
         let name = Uuid::new_v4().simple().to_string();
         let counted = Counted { key: key.clone(), session: Arc::downgrade(session), began: None };
-        self.held().live.insert(name.clone(), counted);
+        self.counted_sessions().live.insert(name.clone(), counted);
         // Before anything is awaited: a client that goes meanwhile is not counted for long.
-        let hold = Hold { shared: Arc::clone(self), name: name.clone() };
+        let permit = SharedSessionPermit { shared: Arc::clone(self), name: name.clone() };
         let answer = match self.link() {
             None => None,
             Some(mut link) => {
-                let answer: Result<i64, RedisError> = ENTER
+                let answer: Result<i64, RedisError> = ACQUIRE_SESSION
                     .key(key)
                     .arg(&name)
                     .arg(&self.replica)
@@ -121,30 +122,30 @@ impl Shared {
         match answer {
             Some(0) => {
                 // It was never counted, so there is nothing to give back.
-                self.held().live.remove(&name);
-                Entry::Full
+                self.counted_sessions().live.remove(&name);
+                SharedSessionOutcome::LimitReached
             }
             Some(began) => {
-                self.began(&name, began);
-                Entry::Held(hold)
+                self.set_start(&name, began);
+                SharedSessionOutcome::Granted(permit)
             }
             None => {
                 let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                self.began(&name, millis(began));
-                Entry::Alone(hold)
+                self.set_start(&name, millis(began));
+                SharedSessionOutcome::CountersAway(permit)
             }
         }
     }
 
-    fn began(&self, name: &str, at: u64) {
-        if let Some(counted) = self.held().live.get_mut(name) {
+    fn set_start(&self, name: &str, at: u64) {
+        if let Some(counted) = self.counted_sessions().live.get_mut(name) {
             counted.began = Some(at);
         }
     }
 
     /// Gives back what has ended and, when it is due, renews what goes on.
     pub(super) async fn settle(&self, is_due: bool) {
-        let ended = std::mem::take(&mut self.held().ended);
+        let ended = std::mem::take(&mut self.counted_sessions().ended);
         if is_due && self.renew().await.is_none() {
             return;
         }
@@ -167,22 +168,24 @@ impl Shared {
         commands.ignore_errors();
         let answers: Result<Vec<Result<Value, RedisError>>, _> = commands.query_async(link).await;
         let failed = match answers {
-            Ok(answers) => answers.into_iter().any(|it| it.is_err_and(|error| self.blame(&error))),
-            Err(error) => self.blame(&error),
+            Ok(answers) => {
+                answers.into_iter().any(|it| it.is_err_and(|error| self.give_up_link(&error)))
+            }
+            Err(error) => self.give_up_link(&error),
         };
         (!failed).then_some(())
     }
 
     async fn renew(&self) -> Option<()> {
         let live: Vec<(String, String, u64)> = {
-            let held = self.held();
+            let held = self.counted_sessions();
             let all = held.live.iter();
             all.filter_map(|(name, it)| Some((name.clone(), it.key.clone(), it.began?))).collect()
         };
         let mut link = self.link.load().as_deref().cloned()?;
         let asked = redis::cmd("TIME").query_async(&mut link).await;
         let blamed = |error: &RedisError| {
-            self.blame(error);
+            self.give_up_link(error);
         };
         let (seconds, micros): (u64, u64) = asked.inspect_err(blamed).ok()?;
         let now = seconds.saturating_mul(1000).saturating_add(micros / 1000);
@@ -199,14 +202,14 @@ impl Shared {
     }
 
     /// What it protects is whole between any two statements.
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn counted_sessions(&self) -> MutexGuard<'_, CountedSessions> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Hold {
+impl Drop for SharedSessionPermit {
     fn drop(&mut self) {
-        let mut held = self.shared.held();
+        let mut held = self.shared.counted_sessions();
         held.end(std::mem::take(&mut self.name));
         drop(held);
         self.shared.stirred.notify_one();
@@ -228,7 +231,7 @@ pub(super) async fn close_evicted(shared: Weak<Shared>) {
                 sleep(UP_POLL_INTERVAL).await;
                 continue;
             }
-            None => match this.connect_to_wait(LISTEN).await {
+            None => match this.connect_to_wait(EVICTION_WAIT_TIMEOUT).await {
                 Ok(link) => link,
                 Err(error) => {
                     let wait = this.evictions_failed(&error, &mut failures);
@@ -240,7 +243,7 @@ pub(super) async fn close_evicted(shared: Weak<Shared>) {
         };
         drop(this);
         let mut wait = redis::cmd("BLPOP");
-        wait.arg(list).arg(LISTEN.as_secs());
+        wait.arg(list).arg(EVICTION_WAIT_TIMEOUT.as_secs());
         let began = Instant::now();
         let heard: Result<Option<(String, String)>, RedisError> =
             wait.query_async(&mut taken).await;
@@ -251,7 +254,7 @@ pub(super) async fn close_evicted(shared: Weak<Shared>) {
                 (unknown > MAX_UNKNOWN).then_some("BLPOP names sessions that nobody has evicted")
             }
             // A server that does not wait would be asked without a pause.
-            Ok(None) if began.elapsed() < LISTEN / 2 => {
+            Ok(None) if began.elapsed() < EVICTION_WAIT_TIMEOUT / 2 => {
                 Some("BLPOP was answered before its time was over")
             }
             Ok(None) => None,
@@ -281,7 +284,7 @@ impl Shared {
     /// Closes a session of this gateway; whether there is one of this name.
     fn evict(&self, name: String) -> bool {
         // It counts no more, so it must not be renewed while it closes; it may be just now.
-        let session = self.held().end(name);
+        let session = self.counted_sessions().end(name);
         if let Some(session) = &session {
             // One that is not open yet closes as soon as it is.
             session.request_close(End::replaced());
@@ -292,7 +295,10 @@ impl Shared {
     /// Evictions by other gateways can't be listened for. Logged at most once a minute; a server that
     /// is away is reported by the link. Returns how long to wait.
     fn evictions_failed(&self, error: &RedisError, failures: &mut u32) -> Duration {
-        let wait = RETRY.0.saturating_mul(1 << (*failures).min(4)).min(RETRY.1);
+        let wait = LISTEN_RETRY_INTERVAL
+            .0
+            .saturating_mul(1 << (*failures).min(4))
+            .min(LISTEN_RETRY_INTERVAL.1);
         *failures = failures.saturating_add(1);
         let is_away = error.is_io_error() && (*failures < 3 || !self.is_up());
         if !is_away && self.evictions.should_log() {

@@ -6,13 +6,13 @@ use tidegate_http::address::Address;
 
 /// What a reload changed, by the names of routes.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Changes {
+pub(crate) struct SnapshotChanges {
     added: Vec<String>,
     removed: Vec<String>,
     changed: Vec<String>,
 }
 
-impl Changes {
+impl SnapshotChanges {
     /// What is different in `new`.
     pub(crate) fn between(old: &Snapshot, new: &Snapshot) -> Self {
         let by_name = |snapshot: &Snapshot| -> BTreeMap<String, u64> {
@@ -76,7 +76,7 @@ impl StartupSettings {
     }
 }
 
-impl fmt::Display for Changes {
+impl fmt::Display for SnapshotChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
         for (what, names) in

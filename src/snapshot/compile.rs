@@ -25,7 +25,8 @@ mod upstream;
 mod websocket;
 
 use super::{
-    Drain, FileFingerprint, GlobalSettings, Guard, Listener, Route, Snapshot, StartupSettings,
+    Drain, FileFingerprint, GlobalSettings, Listener, RollbackSettings, Route, Snapshot,
+    StartupSettings,
 };
 use crate::filter::{Filter, UserIdFilter, UserIdSource};
 use crate::rate_limit::RateLimit;
@@ -169,11 +170,11 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
     })
 }
 
-fn guard(written: &config::Guard) -> Guard {
+fn guard(written: &config::Guard) -> RollbackSettings {
     let errors = written.max_5xx_increase.unwrap_or(defaults::guard::MAX_5XX_INCREASE);
     let handshakes =
         written.max_handshake_failures.unwrap_or(defaults::guard::MAX_HANDSHAKE_FAILURES);
-    Guard {
+    RollbackSettings {
         window: written.window.unwrap_or(defaults::guard::WINDOW).0,
         errors: f64::from(errors) / 100.0,
         handshakes: handshakes.into(),

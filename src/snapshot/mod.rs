@@ -8,11 +8,11 @@ mod limits;
 mod listener;
 mod managed_headers;
 mod mirror;
+mod route_observer;
 mod session_impact;
 mod split;
-mod watching;
 
-pub(crate) use change::Changes;
+pub(crate) use change::SnapshotChanges;
 pub(crate) use compile::{CompileEnv, compile};
 pub(crate) use current::CurrentSnapshot;
 pub(crate) use file_fingerprint::FileFingerprint;
@@ -89,7 +89,7 @@ pub struct Snapshot {
     /// How sessions are closed when the gateway stops, drains or reloads.
     pub drain: Drain,
     /// When the gateway goes back to the version before.
-    pub guard: Option<Guard>,
+    pub guard: Option<RollbackSettings>,
     /// What who changes anything at the admin endpoint must show.
     pub admin_token: Option<Arc<str>>,
     /// The configuration as it was written, for who may read it.
@@ -109,7 +109,7 @@ pub struct Drain {
 
 /// When the gateway goes back to the version before.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Guard {
+pub struct RollbackSettings {
     /// How long an edit is watched.
     pub window: Duration,
     /// By how much the share of server errors may grow, from 0 to 1.

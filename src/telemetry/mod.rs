@@ -17,7 +17,7 @@ mod writer;
 pub(crate) use access_log::{AccessLog, FieldNames, Format};
 pub(crate) use rate_limited_log::RateLimitedLog;
 pub(crate) use recent::Recent;
-pub(crate) use requests::{Requests, Tally};
+pub(crate) use requests::{RequestTotals, Requests};
 pub(crate) use sampling::Sampling;
 pub(crate) use sink::{Sink, Target};
 pub use tidegate_http::redact::redact as redact_secrets;

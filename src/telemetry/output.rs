@@ -27,7 +27,7 @@ pub(super) struct Output {
 
 /// What could not be written.
 #[derive(Debug)]
-pub(super) struct Lost {
+pub(super) struct WriteFailure {
     pub(super) error: io::Error,
     /// Lines that are not there, the one that was cut short included.
     pub(super) lines: u64,
@@ -46,17 +46,18 @@ impl Output {
 
     /// Writes whole lines. What a full disk takes of a line only in part is taken back where that
     /// is possible.
-    pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
+    pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), WriteFailure> {
         let _guard = self.is_stderr.then(|| STDERR.lock().unwrap_or_else(PoisonError::into_inner));
         if self.is_cut && !lines.is_empty() {
-            self.write_all(b"\n").map_err(|(_, error)| Lost { error, lines: count(lines) })?;
+            self.write_all(b"\n")
+                .map_err(|(_, error)| WriteFailure { error, lines: count(lines) })?;
             self.is_cut = false;
         }
         self.write_all(lines).map_err(|(written, error)| {
             let (there, missing) = lines.split_at(written.min(lines.len()));
             let cut = there.iter().rev().take_while(|byte| **byte != b'\n').count();
             self.is_cut = cut > 0 && self.take_back(cut).is_none();
-            Lost { error, lines: count(missing) }
+            WriteFailure { error, lines: count(missing) }
         })
     }
 

@@ -19,7 +19,7 @@ pub struct Requests(OnceLock<Box<Counts>>);
 #[derive(Debug)]
 struct Counts {
     /// Pairs take the first free place; one that has a place keeps it.
-    pairs: [Pair; PAIRS],
+    pairs: [MethodStatusCount; PAIRS],
     /// What found none.
     others: AtomicU64,
     duration: Histogram,
@@ -29,7 +29,7 @@ struct Counts {
 }
 
 #[derive(Debug, Default)]
-struct Pair {
+struct MethodStatusCount {
     /// `method * 1000 + status`; 0 while it is free.
     key: AtomicU32,
     count: AtomicU64,
@@ -38,7 +38,7 @@ struct Pair {
 impl Default for Counts {
     fn default() -> Self {
         Self {
-            pairs: std::array::from_fn(|_| Pair::default()),
+            pairs: std::array::from_fn(|_| MethodStatusCount::default()),
             others: AtomicU64::default(),
             duration: Histogram::default(),
             server_errors: AtomicU64::default(),
@@ -50,7 +50,7 @@ impl Default for Counts {
 
 /// How requests have fared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct RequestTotals {
     /// All of them.
     pub requests: u64,
     /// Those that were answered 500 or above, which nobody had asked for.
@@ -104,8 +104,8 @@ impl Requests {
     }
 
     /// All together.
-    pub fn tally(&self) -> Tally {
-        self.0.get().map_or_else(Tally::default, |counts| Tally {
+    pub fn tally(&self) -> RequestTotals {
+        self.0.get().map_or_else(RequestTotals::default, |counts| RequestTotals {
             requests: self.by_code().map(|(.., count)| count).sum(),
             server_errors: counts.server_errors.load(Relaxed),
             failed_handshakes: counts.failed_handshakes.load(Relaxed),

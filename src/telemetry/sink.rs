@@ -11,7 +11,7 @@ use std::time::Duration;
 const QUEUE: usize = 16_384;
 
 /// How long lines may gather before they are written together.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Where lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Sink {
             alarm: RateLimitedLog::default(),
             is_logged: false,
         };
-        let options = Options { name: "access-log", queue: QUEUE, gather: GATHER };
+        let options = Options { name: "access-log", queue: QUEUE, gather: GATHER_INTERVAL };
         let writer = Writer::start(target.clone(), options, observer)?;
         Ok(Self { target, writer, recent })
     }

@@ -118,9 +118,9 @@ impl UpstreamTls {
             .map_err(|error| error.to_string())?;
         let builder = match insecure {
             false => builder.with_root_certificates(Arc::clone(&roots)),
-            true => {
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(Credulous::new()?))
-            }
+            true => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(UncheckedVerifier::new()?)),
         };
         let mut tunnel = match &identity {
             None => builder.with_no_client_auth(),
@@ -164,9 +164,9 @@ pub(crate) fn machine_roots() -> &'static Roots {
 
 /// Believes any certificate: `insecure_skip_verify`.
 #[derive(Debug)]
-struct Credulous(Arc<WebPkiServerVerifier>);
+struct UncheckedVerifier(Arc<WebPkiServerVerifier>);
 
-impl Credulous {
+impl UncheckedVerifier {
     fn new() -> Result<Self, String> {
         // Signatures of the handshake are still checked, which takes no authority.
         let mut roots = RootCertStore::empty();
@@ -182,7 +182,7 @@ impl Credulous {
     }
 }
 
-impl ServerCertVerifier for Credulous {
+impl ServerCertVerifier for UncheckedVerifier {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

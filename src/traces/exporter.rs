@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// How long what is in the queue may take to leave it when there will be no more.
-const LAST: Duration = Duration::from_secs(5);
+const LAST_EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends spans in batches. Whoever has one never waits: what the queue can't take is dropped.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Exporter {
     pub fn finish(&self) {
         if let Some(Some(queue)) = self.queue.get() {
             // What went wrong has been told.
-            let _ = queue.shutdown_with_timeout(LAST);
+            let _ = queue.shutdown_with_timeout(LAST_EXPORT_TIMEOUT);
         }
     }
 
@@ -74,7 +74,7 @@ impl Exporter {
             endpoint: "http://127.0.0.1:4318/v1/traces".to_owned(),
             protocol: super::Protocol::Http,
             headers: Vec::new(),
-            timeout: LAST,
+            timeout: LAST_EXPORT_TIMEOUT,
             service: "tidegate",
         })
     }
@@ -85,7 +85,7 @@ impl Drop for Exporter {
     fn drop(&mut self) {
         if let Some(Some(queue)) = self.queue.take() {
             // Whoever drops it may be a task, which must not block.
-            let end = move || drop(queue.shutdown_with_timeout(LAST));
+            let end = move || drop(queue.shutdown_with_timeout(LAST_EXPORT_TIMEOUT));
             let _ = std::thread::Builder::new().name("traces-end".to_owned()).spawn(end);
         }
     }

@@ -54,8 +54,8 @@ impl Tracing {
         Self { sampler: Sampler::TraceIdRatioBased(ratio), parent, user_id, secrets, exporter }
     }
 
-    /// A place for a request in the trace that it comes with, or in a new one.
-    pub fn enter(&self, parent: Option<&TraceParent>, is_trusted: bool) -> TraceParent {
+    /// The position of a request in the trace that its client sent, or in a new trace.
+    pub fn join_or_start(&self, parent: Option<&TraceParent>, is_trusted: bool) -> TraceParent {
         let ids = RandomIdGenerator::default();
         let new_trace = || ids.new_trace_id().to_bytes();
         let trace_id = parent.map_or_else(new_trace, |parent| parent.trace_id);
@@ -110,10 +110,10 @@ mod tests {
     #[test]
     fn trace_continues_its_parent_or_is_new() {
         let tracing = tracing(1.0, Parent::Decides);
-        let entered = tracing.enter(Some(&parent(true)), false);
-        assert_eq!(entered.trace_id, [7; 16]);
-        assert_ne!(entered.span_id, [8; 8]);
-        let (one, other) = (tracing.enter(None, false), tracing.enter(None, false));
+        let joined = tracing.join_or_start(Some(&parent(true)), false);
+        assert_eq!(joined.trace_id, [7; 16]);
+        assert_ne!(joined.span_id, [8; 8]);
+        let (one, other) = (tracing.join_or_start(None, false), tracing.join_or_start(None, false));
         assert_ne!(one.trace_id, other.trace_id);
         assert!(one.is_sampled && one.trace_id != [0; 16]);
     }
@@ -130,8 +130,8 @@ mod tests {
                 let tracing = tracing(ratio, setting);
                 for sampled in [true, false] {
                     let expected = if decides { sampled } else { ratio == 1.0 };
-                    let entered = tracing.enter(Some(&parent(sampled)), is_trusted);
-                    assert_eq!(entered.is_sampled, expected, "{setting:?} {ratio} {sampled}");
+                    let joined = tracing.join_or_start(Some(&parent(sampled)), is_trusted);
+                    assert_eq!(joined.is_sampled, expected, "{setting:?} {ratio} {sampled}");
                 }
             }
         }
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn sampling_ratio_is_kept() {
         let tracing = tracing(0.25, Parent::Decides);
-        let taken = (0..10_000).filter(|_| tracing.enter(None, false).is_sampled).count();
+        let taken = (0..10_000).filter(|_| tracing.join_or_start(None, false).is_sampled).count();
         assert!((2_000..3_000).contains(&taken), "{taken}");
     }
 

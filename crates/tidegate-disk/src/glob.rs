@@ -36,7 +36,7 @@ pub fn matching(pattern: &str) -> Result<Vec<PathBuf>, String> {
         return Ok(if start.exists() { vec![start] } else { Vec::new() });
     }
     let mut walk = Walk { found: Vec::new(), visited: 0 };
-    walk.look_into(&start, &parts)?;
+    walk.list_folder(&start, &parts)?;
     walk.found.sort();
     walk.found.dedup();
     Ok(walk.found)
@@ -59,10 +59,10 @@ struct Walk {
 
 impl Walk {
     /// Its depth is bounded by what it may visit. What can't be read holds nothing.
-    fn look_into(&mut self, folder: &Path, parts: &[Part]) -> Result<(), String> {
+    fn list_folder(&mut self, folder: &Path, parts: &[Part]) -> Result<(), String> {
         let Some((part, rest)) = parts.split_first() else { return Ok(()) };
         if let Part::Folders = part {
-            self.look_into(folder, rest)?;
+            self.list_folder(folder, rest)?;
         }
         let shown = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         for entry in fs::read_dir(shown).into_iter().flatten().filter_map(Result::ok) {
@@ -75,13 +75,13 @@ impl Walk {
             match part {
                 // Links are not followed here, so that no ring is gone round in.
                 Part::Folders if entry.file_type().is_ok_and(|it| it.is_dir()) => {
-                    self.look_into(&path, parts)?;
+                    self.list_folder(&path, parts)?;
                 }
                 Part::Folders => {}
                 Part::Name(pattern) if !name.to_str().is_some_and(|it| pattern.matches(it)) => {}
                 Part::Name(_) if !rest.is_empty() => {
                     if path.is_dir() {
-                        self.look_into(&path, rest)?;
+                        self.list_folder(&path, rest)?;
                     }
                 }
                 Part::Name(_) => {

@@ -23,7 +23,7 @@ pub(super) fn review(config: &Config, found: &mut Problems) {
         if let CorsPolicy::Policy(policy) = &cors.value {
             let has_credentials = policy.allow_credentials.as_ref().is_some_and(|it| it.value);
             origins(&policy.allow_origins, has_credentials, &format!("{at}.allow_origins"), found);
-            unheeded(policy, &at, found);
+            ignored_headers(policy, &at, found);
         }
     }
     for (index, route) in config.routes.iter().enumerate() {
@@ -152,7 +152,7 @@ fn is_local(origin: &str) -> bool {
         || address.is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
-fn unheeded(policy: &Cors, at: &str, found: &mut Problems) {
+fn ignored_headers(policy: &Cors, at: &str, found: &mut Problems) {
     let has_credentials = policy.allow_credentials.as_ref().is_some_and(|it| it.value);
     for (index, method) in policy.allow_methods.iter().flatten().enumerate() {
         let at = format!("{at}.allow_methods[{index}]");
@@ -161,7 +161,7 @@ fn unheeded(policy: &Cors, at: &str, found: &mut Problems) {
             found.warn("cors-star", method.span, at, reason).help("name the methods");
         } else if NEVER_SENT.contains(&method.as_str()) {
             let reason = format!("no browser lets a script send {}", method.as_str());
-            found.warn("cors-unheeded", method.span, at, reason).help("drop it");
+            found.warn("cors-ignored_headers", method.span, at, reason).help("drop it");
         }
     }
     for (index, name) in policy.expose_headers.iter().flatten().enumerate() {
@@ -171,13 +171,13 @@ fn unheeded(policy: &Cors, at: &str, found: &mut Problems) {
             found.warn("cors-star", name.span, at, reason).help("name the fields");
         } else if NEVER_READ.contains(&&*name.as_str().to_ascii_lowercase()) {
             let reason = "no browser lets a script read it";
-            found.warn("cors-unheeded", name.span, at, reason).help("drop it");
+            found.warn("cors-ignored_headers", name.span, at, reason).help("drop it");
         }
     }
     if let Some(age) = policy.max_age.as_ref().filter(|age| age.value.0 > KEPT) {
         let reason = "no browser keeps a preflight's answer for so long";
         found
-            .warn("cors-unheeded", age.span, format!("{at}.max_age"), reason)
+            .warn("cors-ignored_headers", age.span, format!("{at}.max_age"), reason)
             .help("Firefox keeps it for 24h at most, Chromium and Safari for less");
     }
 }

@@ -23,18 +23,18 @@ const OTHERS_READ: u32 = 0o004;
 /// Files that others on this machine may read or write, and should not.
 pub(super) fn review(config: &Config, sources: &Sources, found: &mut Problems) {
     configurations(sources, found);
-    beliefs(config, sources, found);
+    trusted_files(config, sources, found);
     pages(config, sources, found);
     keys(config, sources, found);
     state_dir(config, sources, found);
 }
 
 /// The name of a warning, the reason, and what to do.
-type Fault = (&'static str, String, String);
+type FileWarning = (&'static str, String, String);
 
 /// A file, or a folder, that somebody else than the gateway's operator may change.
-fn strangers(path: &Path, is_folder: bool) -> Option<Fault> {
-    if let Some(fault) = everybody(path, is_folder) {
+fn writable_by_others(path: &Path, is_folder: bool) -> Option<FileWarning> {
+    if let Some(fault) = writable_by_all(path, is_folder) {
         return Some(fault);
     }
     let of = fs::metadata(path).ok()?;
@@ -46,7 +46,7 @@ fn strangers(path: &Path, is_folder: bool) -> Option<Fault> {
 }
 
 /// A file, or a folder, that everybody may change.
-fn everybody(path: &Path, is_folder: bool) -> Option<Fault> {
+fn writable_by_all(path: &Path, is_folder: bool) -> Option<FileWarning> {
     let mode = mode(path)?;
     // In a folder such as `/tmp` nobody may replace what is another's.
     let is_open = mode & OTHERS_WRITE != 0 && !(is_folder && mode & STICKY != 0);
@@ -71,17 +71,17 @@ fn configurations(sources: &Sources, found: &mut Problems) {
             readable.insert(number);
         }
         let span = Span { file: number, line: 1, column: 1 };
-        let mut warn = |(code, reason, help): Fault| {
+        let mut warn = |(code, reason, help): FileWarning| {
             found.warn(code, span, "", reason).help(help);
         };
-        if let Some(fault) = strangers(path, false) {
+        if let Some(fault) = writable_by_others(path, false) {
             warn(fault);
         }
         // Whoever may write in its folder may put another in its place.
         let folder =
             path.parent().map(|it| if it.as_os_str().is_empty() { Path::new(".") } else { it });
         if let Some(folder) = folder.filter(|folder| folders.insert(folder.to_path_buf()))
-            && let Some(fault) = strangers(folder, true)
+            && let Some(fault) = writable_by_others(folder, true)
         {
             warn(fault);
         }
@@ -123,63 +123,66 @@ fn secrets(node: &Node, at: &str, readable: &BTreeSet<u16>, found: &mut Problems
 }
 
 /// Files that decide whom the gateway believes, and where requests go.
-fn beliefs(config: &Config, sources: &Sources, found: &mut Problems) {
-    let mut look = |file: &Spanned<String>, at: String| {
+fn trusted_files(config: &Config, sources: &Sources, found: &mut Problems) {
+    let mut check_file = |file: &Spanned<String>, at: String| {
         let path = sources.folder(file.span).join(&file.value);
-        if let Some((code, reason, help)) = strangers(&path, false) {
+        if let Some((code, reason, help)) = writable_by_others(&path, false) {
             found.warn(code, file.span, at, reason).help(help);
         }
     };
     for (index, listener) in config.listeners.iter().enumerate() {
         let Some(tls) = &listener.tls else { continue };
         for (place, certificate) in tls.certificates.iter().enumerate() {
-            look(&certificate.cert, format!("listeners[{index}].tls.certificates[{place}].cert"));
+            check_file(
+                &certificate.cert,
+                format!("listeners[{index}].tls.certificates[{place}].cert"),
+            );
         }
         if let Some(ca) = tls.client_auth.as_ref().map(|auth| &auth.ca) {
-            look(ca, format!("listeners[{index}].tls.client_auth.ca"));
+            check_file(ca, format!("listeners[{index}].tls.client_auth.ca"));
         }
     }
     for (name, upstream) in &config.upstreams {
         if let Some(file) = &upstream.endpoints_file {
-            look(file, format!("upstreams.{name}.endpoints_file"));
+            check_file(file, format!("upstreams.{name}.endpoints_file"));
         }
         if let Some(UpstreamTlsSetting::Settings(UpstreamTls { ca: Some(ca), .. })) =
             upstream.tls.as_ref().map(|tls| &tls.value)
         {
-            look(ca, format!("upstreams.{name}.tls.ca"));
+            check_file(ca, format!("upstreams.{name}.tls.ca"));
         }
     }
 }
 
 /// What clients are shown. It often belongs to another user, who deploys it.
 fn pages(config: &Config, sources: &Sources, found: &mut Problems) {
-    let mut look = |path: &Spanned<String>, is_folder: bool, at: String| {
+    let mut check_file = |path: &Spanned<String>, is_folder: bool, at: String| {
         let shown = sources.folder(path.span).join(&path.value);
-        if let Some((code, reason, help)) = everybody(&shown, is_folder) {
+        if let Some((code, reason, help)) = writable_by_all(&shown, is_folder) {
             found.warn(code, path.span, at, reason).help(help);
         }
     };
     let config::ErrorPages { pages, json, .. } = &config.error_pages;
     for (key, pages) in [("pages", pages), ("json", json)] {
         for (status, page) in pages {
-            look(page, false, format!("error_pages.{key}.{}", status.as_str()));
+            check_file(page, false, format!("error_pages.{key}.{}", status.as_str()));
         }
     }
     for (index, route) in config.routes.iter().enumerate() {
         if let Some(files) = &route.files {
-            look(&files.root, true, format!("routes[{index}].files.root"));
+            check_file(&files.root, true, format!("routes[{index}].files.root"));
         }
     }
 }
 
 fn keys(config: &Config, sources: &Sources, found: &mut Problems) {
-    let mut look = |key: &Spanned<String>, at: String| {
+    let mut check_file = |key: &Spanned<String>, at: String| {
         let path = sources.folder(key.span).join(&key.value);
         let can = match mode(&path) {
             Some(mode) if mode & OTHERS_WRITE != 0 => "write to",
             Some(mode) if mode & OTHERS_READ != 0 => "read",
             _ => {
-                if let Some((code, reason, help)) = strangers(&path, false) {
+                if let Some((code, reason, help)) = writable_by_others(&path, false) {
                     found.warn(code, key.span, at, reason).help(help);
                 }
                 return;
@@ -194,7 +197,7 @@ fn keys(config: &Config, sources: &Sources, found: &mut Problems) {
         let certificates = listener.tls.iter().flat_map(|tls| &tls.certificates).enumerate();
         for (place, certificate) in certificates {
             let at = format!("listeners[{index}].tls.certificates[{place}].key");
-            look(&certificate.key, at);
+            check_file(&certificate.key, at);
         }
     }
     for (name, upstream) in &config.upstreams {
@@ -204,7 +207,7 @@ fn keys(config: &Config, sources: &Sources, found: &mut Problems) {
         else {
             continue;
         };
-        look(&pair.key, format!("upstreams.{name}.tls.client_certificate.key"));
+        check_file(&pair.key, format!("upstreams.{name}.tls.client_certificate.key"));
     }
 }
 

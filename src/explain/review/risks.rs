@@ -119,7 +119,7 @@ fn nameless_users(config: &Config, found: &mut Problems) {
     if !config.identity.user_id.is_empty() {
         return;
     }
-    let mut tell = |span: Span, at: String, reason: &str| {
+    let mut warn = |span: Span, at: String, reason: &str| {
         let help = "say where it stands: `identity: {user_id: [{query: userId}]}`";
         found.warn("nameless-users", span, at, reason).help(help);
     };
@@ -132,13 +132,13 @@ fn nameless_users(config: &Config, found: &mut Problems) {
     for (at, limit) in by_all.chain(by_route) {
         if matches!(limit.by, RateLimitBy::UserId) {
             let reason = "no request has a user id, so each is counted by its address";
-            tell(limit.span, format!("{at}.by"), reason);
+            warn(limit.span, format!("{at}.by"), reason);
         }
     }
     for (name, upstream) in &config.upstreams {
         if matches!(upstream.balance, Balance::Hash(HashKey::UserId)) {
             let reason = "no request has a user id, so they go round robin";
-            tell(upstream.span, format!("upstreams.{name}.balance"), reason);
+            warn(upstream.span, format!("upstreams.{name}.balance"), reason);
         }
     }
     for (index, route) in config.routes.iter().enumerate() {
@@ -146,7 +146,7 @@ fn nameless_users(config: &Config, found: &mut Problems) {
         let WebSocketSetting::Settings(settings) = &websocket.value else { continue };
         if settings.max_sessions_per_user.is_some() {
             let at = format!("routes[{index}].websocket.max_sessions_per_user");
-            tell(websocket.span, at, "no session has a user id, so there is no limit");
+            warn(websocket.span, at, "no session has a user id, so there is no limit");
         }
     }
 }

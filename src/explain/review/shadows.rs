@@ -17,7 +17,7 @@ const OTHER_VALUE: &str = "other than all that is named";
 /// Routes that never get a request, for others together take all of theirs.
 pub(super) fn review(snapshot: &Snapshot, config: &Config, found: &mut Problems) {
     // A rule of another path takes precedence for a part of the paths only, or gives it.
-    let mut by_path: BTreeMap<(bool, &str), Vec<Entry<'_>>> = BTreeMap::new();
+    let mut by_path: BTreeMap<(bool, &str), Vec<IndexedRule<'_>>> = BTreeMap::new();
     for (index, (rule, route)) in snapshot.table.iter().enumerate() {
         let key = (matches!(rule.path, PathRule::Exact(_)), rule.path.as_str());
         by_path.entry(key).or_default().push((index, rule, route));
@@ -26,10 +26,12 @@ pub(super) fn review(snapshot: &Snapshot, config: &Config, found: &mut Problems)
         let entries = rivals.iter().map(|(index, rule, _)| ((*rule).clone(), *index)).collect();
         let table = Table::new(entries);
         for (index, rule, route) in rivals {
-            let Some(takers) = takers(rule, *index, rivals, &table) else { continue };
+            let Some(routes_taking_all) = routes_taking_all(rule, *index, rivals, &table) else {
+                continue;
+            };
             let names: Vec<String> = rivals
                 .iter()
-                .filter(|(index, ..)| takers.contains(index))
+                .filter(|(index, ..)| routes_taking_all.contains(index))
                 .map(|(_, _, route)| format!("`{}`", route.name))
                 .collect();
             let who = match names.as_slice() {
@@ -45,14 +47,14 @@ pub(super) fn review(snapshot: &Snapshot, config: &Config, found: &mut Problems)
 }
 
 /// A route by its place.
-type Entry<'r> = (usize, &'r Rule, &'r Arc<Route>);
+type IndexedRule<'r> = (usize, &'r Rule, &'r Arc<Route>);
 
 /// The routes that take all requests of this one, if they do: it is tried with each combination of
 /// all that the rules of its path tell apart.
-fn takers(
+fn routes_taking_all(
     rule: &Rule,
     own: usize,
-    rivals: &[Entry<'_>],
+    rivals: &[IndexedRule<'_>],
     table: &Table<usize>,
 ) -> Option<BTreeSet<usize>> {
     let rules: Vec<&Rule> = rivals.iter().map(|(_, rule, _)| *rule).collect();
@@ -83,14 +85,14 @@ fn takers(
     }
     let path = format!("{}/other", rule.path.as_str());
     let path = if matches!(rule.path, PathRule::Exact(_)) { rule.path.as_str() } else { &path };
-    let mut takers = BTreeSet::new();
+    let mut routes_taking_all = BTreeSet::new();
     for host in &hosts {
         for method in &methods {
             for headers in &heads {
                 for query in &queries {
                     let query = Some(query.as_str());
                     match table.find(&Query { path, query, host, method, headers }) {
-                        Ok(&taker) if taker != own => takers.insert(taker),
+                        Ok(&taker) if taker != own => routes_taking_all.insert(taker),
                         // Its own, or a request that it would not take after all.
                         _ => return None,
                     };
@@ -98,7 +100,7 @@ fn takers(
             }
         }
     }
-    (!takers.is_empty()).then_some(takers)
+    (!routes_taking_all.is_empty()).then_some(routes_taking_all)
 }
 
 /// Each of the first with each of the second, unless these are too many.

@@ -1,5 +1,5 @@
 use super::Compiler;
-use super::headers::Way;
+use super::headers::MessageDirection;
 use crate::filter::{Filter, RedirectFilter, RespondFilter, UriTemplate};
 use crate::routing::{PathRule, Rule};
 use http::StatusCode;
@@ -137,7 +137,8 @@ impl Compiler<'_> {
             (None, Some(_)) => StatusCode::OK,
             (None, None) => StatusCode::NO_CONTENT,
         };
-        let headers = self.fields(&written.headers, Way::ToClient, &format!("{at}.headers"));
+        let headers =
+            self.fields(&written.headers, MessageDirection::ToClient, &format!("{at}.headers"));
         let content_type = match &written.content_type {
             None => HeaderValue::from_static(defaults::respond::CONTENT_TYPE),
             Some(content_type) => match HeaderValue::from_str(content_type) {

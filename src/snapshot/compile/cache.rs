@@ -69,7 +69,7 @@ impl Compiler<'_> {
         if written.grpc_web.as_ref().is_some_and(|switch| switch.value.0) {
             self.problems.add(setting.span, format!("{at}.cache"), "gRPC is never kept");
         }
-        if chain.tells_user() {
+        if chain.uses_user_id() {
             self.problems
                 .add(
                     setting.span,

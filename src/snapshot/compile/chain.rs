@@ -27,8 +27,8 @@ stable_hash!(Chain { headers, user_id, cors, maintenance, rate_limits, answer, c
 
 impl Chain {
     /// Whether upstreams are told who asks.
-    pub(super) fn tells_user(&self) -> bool {
-        self.headers.request.tells(Variable::UserId)
+    pub(super) fn uses_user_id(&self) -> bool {
+        self.headers.request.uses(Variable::UserId)
     }
 
     /// Pages of which origins may open WebSockets, where the route does not say.

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use tidegate_config::{self as config, Spanned};
 use tidegate_http::head::is_padded;
 
-/// On which way a field is.
+/// The direction of the message that a header belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum MessageDirection {
     ToUpstream,
     ToClient,
 }
@@ -21,25 +21,32 @@ impl Compiler<'_> {
         defaults: &HeadersFilter,
         at: &str,
     ) -> HeadersFilter {
-        let request = self.changes(&written.request, Way::ToUpstream, &format!("{at}.request"));
-        let response = self.changes(&written.response, Way::ToClient, &format!("{at}.response"));
+        let request =
+            self.changes(&written.request, MessageDirection::ToUpstream, &format!("{at}.request"));
+        let response =
+            self.changes(&written.response, MessageDirection::ToClient, &format!("{at}.response"));
         HeadersFilter {
             request: request.over(&defaults.request),
             response: response.over(&defaults.response),
         }
     }
 
-    fn changes(&mut self, written: &config::FieldChanges, way: Way, at: &str) -> HeaderChanges {
+    fn changes(
+        &mut self,
+        written: &config::FieldChanges,
+        direction: MessageDirection,
+        at: &str,
+    ) -> HeaderChanges {
         let mut remove = Vec::new();
         for (index, name) in written.remove.iter().enumerate() {
             let at = format!("{at}.remove[{index}]");
-            let own = self.field_name(name.as_str(), name.span, way, &at);
+            let own = self.field_name(name.as_str(), name.span, direction, &at);
             remove.extend(own.map(|own| own.name));
         }
         HeaderChanges {
             remove,
-            set: self.fields(&written.set, way, &format!("{at}.set")),
-            add: self.fields(&written.add, way, &format!("{at}.add")),
+            set: self.fields(&written.set, direction, &format!("{at}.set")),
+            add: self.fields(&written.add, direction, &format!("{at}.add")),
         }
     }
 
@@ -47,13 +54,15 @@ impl Compiler<'_> {
     pub(super) fn fields(
         &mut self,
         written: &BTreeMap<config::HeaderName, Spanned<config::Template>>,
-        way: Way,
+        direction: MessageDirection,
         at: &str,
     ) -> Vec<(FieldName, FieldValue)> {
         let mut fields: Vec<(FieldName, FieldValue)> = Vec::new();
         for (name, value) in written {
             let at = format!("{at}.{}", name.as_str());
-            let Some(name) = self.field_name(name.as_str(), value.span, way, &at) else { continue };
+            let Some(name) = self.field_name(name.as_str(), value.span, direction, &at) else {
+                continue;
+            };
             if fields.iter().any(|(other, _)| other.name == name.name) {
                 self.problems.add(value.span, at, "the field stands here twice");
                 continue;
@@ -93,11 +102,11 @@ impl Compiler<'_> {
         &mut self,
         written: &str,
         span: config::Span,
-        way: Way,
+        direction: MessageDirection,
         at: &str,
     ) -> Option<FieldName> {
         let name = HeaderName::from_bytes(written.as_bytes()).ok()?;
-        match refusal(&name, way) {
+        match refusal(&name, direction) {
             None => Some(FieldName { name, spelling: Bytes::copy_from_slice(written.as_bytes()) }),
             Some(reason) => {
                 self.problems.add(span, at, format!("`{written}` can't be changed: {reason}"));
@@ -108,7 +117,7 @@ impl Compiler<'_> {
 }
 
 /// Why nobody but the gateway changes this field.
-fn refusal(name: &HeaderName, way: Way) -> Option<&'static str> {
+fn refusal(name: &HeaderName, direction: MessageDirection) -> Option<&'static str> {
     const OF_CONNECTION: [HeaderName; 7] = [
         header::CONNECTION,
         HeaderName::from_static("http2-settings"),
@@ -130,10 +139,11 @@ fn refusal(name: &HeaderName, way: Way) -> Option<&'static str> {
     if *name == "x-request-id" {
         return Some("the gateway sets it, so that both sides and the log know the same id");
     }
-    if *name == header::VIA && way == Way::ToUpstream {
+    if *name == header::VIA && direction == MessageDirection::ToUpstream {
         return Some(
             "by it the gateway notices requests that come back to it (RFC 9110, section 7.6.3)",
         );
     }
-    (*name == header::HOST && way == Way::ToUpstream).then_some("see `rewrite.host`")
+    (*name == header::HOST && direction == MessageDirection::ToUpstream)
+        .then_some("see `rewrite.host`")
 }

@@ -8,10 +8,10 @@ use tidegate_config::{
     self as config, RateLimitBy, Spanned, defaults::rate_limit, defaults::shared_counters,
 };
 
-const LEAST_LEASE: Duration = Duration::from_secs(1);
+const MIN_LEASE: Duration = Duration::from_secs(1);
 
 /// The longest time that requests are counted over.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Compiler<'_> {
     /// The counters that gateways share. They are the same as before where nothing has changed:
@@ -26,7 +26,7 @@ impl Compiler<'_> {
             self.problems.add(timeout.span, "shared_counters.timeout", reason);
         }
         if let Some(lease) = &written.lease
-            && lease.value.0 < LEAST_LEASE
+            && lease.value.0 < MIN_LEASE
         {
             let reason = "it is renewed three times in this time: a second at least";
             self.problems.add(lease.span, "shared_counters.lease", reason);
@@ -45,7 +45,7 @@ impl Compiler<'_> {
             ca,
             prefix: written.prefix.clone().unwrap_or_else(|| shared_counters::PREFIX.to_owned()),
             timeout: time(written.timeout.as_ref(), shared_counters::TIMEOUT),
-            lease: time(written.lease.as_ref(), shared_counters::LEASE).max(LEAST_LEASE),
+            lease: time(written.lease.as_ref(), shared_counters::LEASE).max(MIN_LEASE),
         };
         let previous = self.env.previous.and_then(|it| it.global.shared.as_ref());
         if let Some(same) = previous.filter(|it| *it.settings() == settings) {
@@ -89,7 +89,7 @@ impl Compiler<'_> {
     fn rate_limit(&mut self, written: &config::RateLimit, scope: &str, at: &str) -> Arc<RateLimit> {
         let per = time(written.per.as_ref(), rate_limit::PER);
         if let Some(written) = &written.per
-            && (per.is_zero() || per > LONGEST)
+            && (per.is_zero() || per > MAX_PERIOD)
         {
             let reason = "it must be more than nothing, and a day at the most";
             self.problems.add(written.span, format!("{at}.per"), reason);

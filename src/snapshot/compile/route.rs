@@ -1,7 +1,7 @@
 use super::chain::Chain;
 use super::{CompileEnv, Compiler, header_name, retry, time, websocket};
 use crate::routing::{PathRule, Rule, ValueRule};
-use crate::snapshot::watching::Watching;
+use crate::snapshot::route_observer::RouteObserver;
 use crate::snapshot::{GlobalSettings, HostHeader, Route};
 use crate::telemetry::Requests;
 use crate::upstream::Pool;
@@ -110,7 +110,7 @@ impl Compiler<'_> {
             host,
             observer: websocket
                 .as_ref()
-                .and_then(|_| Watching::observer(global.access_log.as_ref(), &filters)),
+                .and_then(|_| RouteObserver::observer(global.access_log.as_ref(), &filters)),
             filters,
             origin_check_at: chain.origin_check_at(),
             websocket: websocket.map(Arc::new),

@@ -7,13 +7,13 @@ use tidegate_http::websocket::frame::{Direction, Header};
 
 /// Passes on what goes through a route's tunnels: to the access log as far as the session says,
 /// to filters as far as they want.
-pub(super) struct Watching {
+pub(super) struct RouteObserver {
     log: Option<Arc<AccessLog>>,
     filters: Box<[Arc<dyn Filter>]>,
     filters_want: LogFrames,
 }
 
-impl Watching {
+impl RouteObserver {
     /// `None` when nobody could ever be told.
     pub(super) fn observer(
         log: Option<&Arc<AccessLog>>,
@@ -34,7 +34,7 @@ impl Watching {
     }
 }
 
-impl FrameObserver for Watching {
+impl FrameObserver for RouteObserver {
     fn wants(&self, session: &Session) -> LogFrames {
         self.filters_want.max(session.log_frames())
     }
@@ -58,8 +58,8 @@ impl FrameObserver for Watching {
     }
 }
 
-impl fmt::Debug for Watching {
+impl fmt::Debug for RouteObserver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watching").finish_non_exhaustive()
+        f.debug_struct("RouteObserver").finish_non_exhaustive()
     }
 }
