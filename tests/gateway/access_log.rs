@@ -163,7 +163,7 @@ async fn secrets_are_absent_from_error_messages() {
     wire.send("POST /gone?token=s3cr3t HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx").await;
     drop(wire);
     gateway.signal(nix::sys::signal::Signal::SIGTERM);
-    gateway.gone(tidegate_testing::PATIENCE).await;
+    gateway.exited(tidegate_testing::WAIT_TIMEOUT).await;
     let all = gateway.access_lines().join("\n") + &gateway.log_lines().join("\n");
     assert!(all.contains("/gone"), "{all}");
     assert!(!all.contains("s3cr3t"), "{all}");
@@ -318,7 +318,7 @@ async fn log_is_written_to_a_file_stderr_or_nowhere() {
     let mut gateway = Config::to(&upstream).top("access_log: off").start().await;
     gateway.get("/nowhere", &[]).await;
     gateway.signal(nix::sys::signal::Signal::SIGTERM);
-    gateway.gone(tidegate_testing::PATIENCE).await;
+    gateway.exited(tidegate_testing::WAIT_TIMEOUT).await;
     assert_eq!(gateway.access_lines().len(), 0);
 }
 
@@ -332,7 +332,7 @@ async fn graceful_stop_loses_no_log_line() {
     }
     drop(wire);
     gateway.signal(nix::sys::signal::Signal::SIGTERM);
-    gateway.gone(tidegate_testing::PATIENCE).await;
+    gateway.exited(tidegate_testing::WAIT_TIMEOUT).await;
     let lines = || async { gateway.access_lines().len() == 50 };
     tidegate_testing::until("50 lines", lines).await;
 }

@@ -55,7 +55,7 @@ async fn issued_certificate_survives_a_restart() {
     let folder = TempDir::new().expect("a folder");
     copy(&gateway.folder().join("state"), &folder.path().join("state"));
     gateway.signal(nix::sys::signal::Signal::SIGINT);
-    gateway.gone(std::time::Duration::from_secs(20)).await;
+    gateway.exited(std::time::Duration::from_secs(20)).await;
     site.pebble.stop();
     let again = site.start_in(folder).await;
     let stream = client.connect(&again, "a.test").await;
@@ -87,7 +87,7 @@ async fn broken_stored_certificate_is_ordered_again() {
     let folder = TempDir::new().expect("a folder");
     copy(&gateway.folder().join("state"), &folder.path().join("state"));
     gateway.signal(nix::sys::signal::Signal::SIGINT);
-    gateway.gone(std::time::Duration::from_secs(20)).await;
+    gateway.exited(std::time::Duration::from_secs(20)).await;
     let kept = walk(&folder.path().join("state"));
     let kept = kept.iter().find(|path| path.extension().is_some_and(|it| it == "pem"));
     let kept = kept.expect("the certificate");
@@ -138,7 +138,7 @@ async fn unreachable_authority_is_retried_while_other_listeners_serve() {
 #[tokio::test]
 async fn failed_challenge_is_logged_and_a_reload_may_drop_the_name() {
     let pebble = Pebble::new().start().await;
-    pebble.lead("wrong.test", "127.0.0.9").await;
+    pebble.resolve_to("wrong.test", "127.0.0.9").await;
     let mut site = Site::new(pebble, "domains: [a.test, wrong.test]").await;
     let gateway = site.start().await;
     let told = gateway.says(0, "no certificate for a.test, wrong.test").await;
@@ -185,7 +185,7 @@ async fn invalid_acme_setting_is_refused_with_its_position() {
 #[tokio::test]
 async fn old_certificate_serves_until_one_for_the_new_names_is_issued() {
     let pebble = Pebble::new().start().await;
-    pebble.lead("wrong.test", "127.0.0.9").await;
+    pebble.resolve_to("wrong.test", "127.0.0.9").await;
     let mut site = Site::new(pebble, "domains: [a.test, b.test]").await;
     let mut gateway = site.start().await;
     let serial = site.first_serial(&gateway, "a.test").await;
@@ -203,7 +203,7 @@ async fn old_certificate_serves_until_one_for_the_new_names_is_issued() {
     let folder = TempDir::new().expect("a folder");
     copy(&gateway.folder().join("state"), &folder.path().join("state"));
     gateway.signal(nix::sys::signal::Signal::SIGINT);
-    gateway.gone(std::time::Duration::from_secs(20)).await;
+    gateway.exited(std::time::Duration::from_secs(20)).await;
     let again = site.start_in(folder).await;
     assert_eq!(site.serial(&again, "a.test").await, Some(serial.clone()));
     again.says(0, "is shown until").await;

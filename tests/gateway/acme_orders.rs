@@ -108,7 +108,7 @@ async fn upgrade_orders_no_certificate() {
     assert_eq!(run.code, Some(0), "{}", run.all());
     let process = run.stdout.split("process ").nth(1).and_then(|it| it.split(' ').next());
     let process = Pid::from_raw(process.and_then(|it| it.parse().ok()).expect("a process"));
-    gateway.gone(std::time::Duration::from_secs(20)).await;
+    gateway.exited(std::time::Duration::from_secs(20)).await;
     assert_eq!(site.serial(&gateway, "a.test").await, Some(serial), "the new one has it");
     assert_eq!(orders(&admin, "a.test").await, (0.0, 0.0), "of the new one");
     kill(process, Signal::SIGKILL).expect("it runs");

@@ -13,9 +13,9 @@ async fn certificate_is_selected_by_server_name() {
     assert_eq!(client.shown(&https.gateway, "site.test").await, "site.test");
     assert_eq!(client.shown(&https.gateway, "a.star.test").await, "*.star.test");
     assert_eq!(client.shown(&https.gateway, "A.STAR.test").await, "*.star.test");
-    let told = client.shown_to_stranger(&https.gateway, "other.test").await;
+    let told = client.untrusted_error(&https.gateway, "other.test").await;
     assert!(told.contains("site.test"), "the first is shown to who asks for none: {told}");
-    let told = client.shown_to_stranger(&https.gateway, "a.b.star.test").await;
+    let told = client.untrusted_error(&https.gateway, "a.b.star.test").await;
     assert!(told.contains("site.test"), "RFC 6125: a wildcard stands for one label: {told}");
 }
 
@@ -99,10 +99,10 @@ async fn hosts_replace_the_names_in_the_certificate() {
     let client = https.authority.client();
     assert_eq!(client.shown(&https.gateway, "a.star.test").await, "*.star.test");
     // It stands in the certificate, but not in `hosts`.
-    let told = client.shown_to_stranger(&https.gateway, "c.star.test").await;
+    let told = client.untrusted_error(&https.gateway, "c.star.test").await;
     assert!(told.contains("site.test"), "the first: {told}");
     // And this the other way round.
-    let told = client.shown_to_stranger(&https.gateway, "x.b.star.test").await;
+    let told = client.untrusted_error(&https.gateway, "x.b.star.test").await;
     assert!(told.contains("*.star.test"), "{told}");
 }
 

@@ -133,7 +133,7 @@ async fn last_dns_answer_is_used_while_dns_is_silent() {
     let config = discovering(&dns, &host);
     let gateway = config.start().await;
     are_asked(&gateway, &["a"]).await;
-    dns.fall_silent();
+    dns.stop_answering();
     gateway.says(0, "does not resolve").await;
     are_asked(&gateway, &["a"]).await;
     // A reload asks nobody anew, and forgets nothing.
@@ -233,7 +233,7 @@ async fn rfc2782_root_target_removes_the_endpoints_and_is_not_looked_up() {
     let line = gateway.says(mark, "_http._tcp.app.test").await;
     assert!(line.contains("not available (its SRV target is `.`)"), "{line}");
     assert_eq!(gateway.get("/", &[]).await.error()["error"], "upstream_unavailable");
-    let asked = dns.questions();
+    let asked = dns.queries();
     assert!(asked.iter().any(|(name, _)| name == "host.test."), "{asked:?}");
     assert!(asked.iter().all(|(name, _)| name != "."), "{asked:?}");
     // Beside a real target, it says nothing (it must be the only one).

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tidegate::{Asked, Config as Library, Decision, Explainer, Explanation};
-use tidegate_testing::{PATIENCE, TOKEN, free_port};
+use tidegate_testing::{TOKEN, WAIT_TIMEOUT, free_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -280,7 +280,7 @@ impl Peer {
     }
 
     async fn fill(&mut self) -> bool {
-        let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.buffer));
+        let read = tokio::time::timeout(WAIT_TIMEOUT, self.stream.read_buf(&mut self.buffer));
         matches!(read.await.expect("bytes in time"), Ok(read) if read > 0)
     }
 

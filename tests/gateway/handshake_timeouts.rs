@@ -135,7 +135,7 @@ async fn end_when_told(config: Config, admin: &Admin, target: &'static str) {
             let words = format!("the gateway ended the handshake ({initiator}): ");
             assert!(error.starts_with(&words), "{path}: {line}");
             if order == "stop" {
-                assert_eq!(gateway.gone(Duration::from_secs(10)).await.code(), Some(0));
+                assert_eq!(gateway.exited(Duration::from_secs(10)).await.code(), Some(0));
             }
         }
     }

@@ -5,23 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 use tidegate_testing::{
-    Authority, Config, Gateway, TlsService, Upstream, free_port, moody, next, pool, respond, said,
-    switch, until, within,
+    Authority, Config, Gateway, TlsService, Upstream, bodies, free_port, next, pool, respond,
+    switch, until, with_changeable_status, within,
 };
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
 async fn unhealthy_endpoint_gets_no_requests_until_it_recovers() {
-    let (a, b) = (Upstream::saying("a").await, moody("b").await);
+    let (a, b) = (Upstream::saying("a").await, with_changeable_status("b").await);
     let lines = ["health: {check: {http: /health}, interval: 20ms, unhealthy_after: 2}"];
     let admin = free_port();
     let admin_at = format!("admin: {{address: \"127.0.0.1:{admin}\"}}");
     let gateway = pool(&[&a, &b.0], &lines).top(&admin_at).start().await;
-    until("both in turn", || async { said(&gateway, 4, &[]).await.contains('b') }).await;
+    until("both in turn", || async { bodies(&gateway, 4, &[]).await.contains('b') }).await;
     let mark = gateway.mark();
     b.1.store(503, Ordering::Relaxed);
     gateway.says(mark, "is unwell").await;
-    assert_eq!(said(&gateway, 4, &[]).await, "aaaa");
+    assert_eq!(bodies(&gateway, 4, &[]).await, "aaaa");
     let check = b.0.requests().iter().find(|it| it.head.target() == "/health").cloned();
     let head = check.expect("a check").head;
     assert_eq!(head.only("host"), Some(&*b.0.address().to_string()));
@@ -40,7 +40,7 @@ async fn unhealthy_endpoint_gets_no_requests_until_it_recovers() {
     let mark = gateway.mark();
     b.1.store(200, Ordering::Relaxed);
     gateway.says(mark, "is well again").await;
-    assert!(said(&gateway, 4, &[]).await.contains('b'));
+    assert!(bodies(&gateway, 4, &[]).await.contains('b'));
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn rfc6455_4_1_websocket_check_fails_where_clients_would_be_refused() {
 
 #[tokio::test]
 async fn backups_take_over_below_the_panic_threshold() {
-    let (main, backup) = (moody("m").await, Upstream::saying("b").await);
+    let (main, backup) = (with_changeable_status("m").await, Upstream::saying("b").await);
     let text = format!(
         "  - {{address: \"{}\", backup: true}}\n      - \"{}\"",
         backup.address(),
@@ -119,15 +119,15 @@ async fn backups_take_over_below_the_panic_threshold() {
         .speaking("health: {check: {http: /health}, interval: 20ms, unhealthy_after: 1, healthy_after: 1}")
         .route("all", "path_prefix: /", "both");
     let gateway = config.start().await;
-    assert_eq!(said(&gateway, 4, &[]).await, "mmmm");
+    assert_eq!(bodies(&gateway, 4, &[]).await, "mmmm");
     let mark = gateway.mark();
     main.1.store(503, Ordering::Relaxed);
     gateway.says(mark, "is unwell").await;
-    assert_eq!(said(&gateway, 4, &[]).await, "bbbb");
+    assert_eq!(bodies(&gateway, 4, &[]).await, "bbbb");
     let mark = gateway.mark();
     main.1.store(200, Ordering::Relaxed);
     gateway.says(mark, "is well again").await;
-    assert_eq!(said(&gateway, 4, &[]).await, "mmmm");
+    assert_eq!(bodies(&gateway, 4, &[]).await, "mmmm");
 }
 
 #[tokio::test]
@@ -176,7 +176,11 @@ async fn sessions_of_an_unhealthy_endpoint_close_or_stay_by_policy() {
 #[tokio::test]
 async fn below_the_panic_threshold_all_endpoints_are_used() {
     for (panic_below, used) in [(50, "abc"), (30, "c"), (0, "c")] {
-        let (a, b, c) = (moody("a").await, moody("b").await, moody("c").await);
+        let (a, b, c) = (
+            with_changeable_status("a").await,
+            with_changeable_status("b").await,
+            with_changeable_status("c").await,
+        );
         let below = format!("panic_below: {panic_below}");
         let lines =
             ["health: {check: {http: /health}, interval: 20ms, unhealthy_after: 1}", &below];
@@ -185,7 +189,7 @@ async fn below_the_panic_threshold_all_endpoints_are_used() {
             let mark = gateway.mark();
             one.1.store(503, Ordering::Relaxed);
             gateway.says(mark, "is unwell").await;
-            let said = said(&gateway, 9, &[]).await;
+            let said = bodies(&gateway, 9, &[]).await;
             if share == "two thirds" {
                 assert!(!said.contains('a') && said.contains('b'), "{panic_below}: {said}");
                 continue;
@@ -215,7 +219,7 @@ async fn health_check_is_bounded_by_its_timeout() {
     let gateway = pool(&[&silent, &b], &[health]).start().await;
     let told = gateway.says(0, &format!("{} is unwell", silent.address())).await;
     assert!(told.contains("is unwell: no answer within 1s"), "{told}");
-    assert_eq!(said(&gateway, 4, &[]).await, "bbbb");
+    assert_eq!(bodies(&gateway, 4, &[]).await, "bbbb");
 }
 
 #[tokio::test]

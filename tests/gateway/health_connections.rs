@@ -301,7 +301,7 @@ async fn reload_and_stop_end_kept_connections() {
         ended(2).await;
         connected(3).await;
         gateway.signal(Signal::SIGTERM);
-        within("the end", gateway.gone(Duration::from_secs(10))).await;
+        within("the end", gateway.exited(Duration::from_secs(10))).await;
         ended(3).await;
     }
 }

@@ -3,7 +3,7 @@
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
-use tidegate_testing::{Gateway, Handshake, PATIENCE, TOKEN, Upstream, free_port, next, until};
+use tidegate_testing::{Gateway, Handshake, TOKEN, Upstream, WAIT_TIMEOUT, free_port, next, until};
 use tokio_tungstenite::tungstenite::Message;
 
 /// Read when it runs: docker's build context has the tests, and leaves these out.
@@ -64,7 +64,7 @@ async fn terminating_pod_serves_during_the_delay_and_then_drains() {
         }
         while next(&mut socket).await.is_some() {}
     }
-    assert_eq!(gateway.gone(PATIENCE).await.code(), Some(0));
+    assert_eq!(gateway.exited(WAIT_TIMEOUT).await.code(), Some(0));
     let log = gateway.log_lines().join("\n");
     let said = ["not ready any more, accepting for 2s", "no new connections", "stopped"];
     let places: Vec<_> = said.iter().map(|what| log.find(what).expect(what)).collect();

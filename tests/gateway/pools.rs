@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tidegate_testing::{
-    Config, Gateway, Handshake, Upstream, free_port, get, moody, next, ok, pool, replace_file,
-    said, until, within,
+    Config, Gateway, Handshake, Upstream, bodies, free_port, get, next, ok, pool, replace_file,
+    until, with_changeable_status, within,
 };
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
@@ -27,7 +27,7 @@ async fn least_requests_avoids_endpoints_with_requests_or_sessions() {
     }
     // A request counts until a little after its answer has been read. Did the session not count,
     // both would take turns for ever.
-    until("the idle one to get all", || async { said(&gateway, 6, &[]).await == "bbbbbb" }).await;
+    until("the idle one to get all", || async { bodies(&gateway, 6, &[]).await == "bbbbbb" }).await;
 }
 
 #[tokio::test]
@@ -59,13 +59,13 @@ async fn peak_ewma_avoids_slow_endpoints() {
         }
     });
     until("the slow one to have a request", || async {
-        slow.connections() > 0 && said(&gateway, 1, &[]).await == "f"
+        slow.connections() > 0 && bodies(&gateway, 1, &[]).await == "f"
     })
     .await;
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     release.notify_one();
     within("the slow answer", one).await.expect("an answer");
-    assert_eq!(said(&gateway, 8, &[]).await, "ffffffff");
+    assert_eq!(bodies(&gateway, 8, &[]).await, "ffffffff");
 }
 
 #[tokio::test]
@@ -78,12 +78,12 @@ async fn hash_sends_a_user_to_the_same_endpoint() {
     let mut before = Vec::new();
     for user in 0..30 {
         let field = format!("X-User: {user}");
-        let said = said(&gateway, 3, &[&field]).await;
+        let said = bodies(&gateway, 3, &[&field]).await;
         assert!(names.iter().any(|name| said == name.repeat(3)), "{said}");
         before.push(said[..1].to_owned());
     }
     assert_eq!(before.iter().collect::<BTreeSet<_>>().len(), 3, "all have users: {before:?}");
-    let without = said(&gateway, 3, &[]).await;
+    let without = bodies(&gateway, 3, &[]).await;
     assert_eq!(without.chars().collect::<BTreeSet<_>>().len(), 3, "in turn: {without}");
 
     // One endpoint less: only its users move.
@@ -91,7 +91,7 @@ async fn hash_sends_a_user_to_the_same_endpoint() {
     gateway.rewrite(&pool(&all[..2], &[hash]));
     gateway.says(mark, "configuration reloaded").await;
     for (user, endpoint) in before.iter().enumerate() {
-        let now = said(&gateway, 1, &[&format!("X-User: {user}")]).await;
+        let now = bodies(&gateway, 1, &[&format!("X-User: {user}")]).await;
         assert!(endpoint == "c" || now == *endpoint, "user {user}: {endpoint}, now {now}");
     }
 }
@@ -115,16 +115,16 @@ async fn sticky_cookie_returns_to_the_same_endpoint() {
 
 #[tokio::test]
 async fn consecutive_server_errors_eject_an_endpoint() {
-    let (a, b) = (Upstream::saying("a").await, moody("b").await);
+    let (a, b) = (Upstream::saying("a").await, with_changeable_status("b").await);
     b.1.store(500, Ordering::Relaxed);
     let lines = ["ejection: {server_errors: 2, duration: 300ms}"];
     let gateway = pool(&[&a, &b.0], &lines).start().await;
     let mark = gateway.mark();
-    let _ = said(&gateway, 4, &[]).await;
+    let _ = bodies(&gateway, 4, &[]).await;
     gateway.says(mark, "is ejected for 300ms: too many responses in a row were errors").await;
-    assert_eq!(said(&gateway, 4, &[]).await, "aaaa");
+    assert_eq!(bodies(&gateway, 4, &[]).await, "aaaa");
     b.1.store(200, Ordering::Relaxed);
-    until("it to come back", || async { said(&gateway, 2, &[]).await.contains('b') }).await;
+    until("it to come back", || async { bodies(&gateway, 2, &[]).await.contains('b') }).await;
 }
 
 #[tokio::test]
@@ -136,13 +136,13 @@ async fn unreachable_endpoint_is_ejected_without_failing_requests() {
         .route("all", "path_prefix: /", "both")
         .start()
         .await;
-    assert_eq!(said(&gateway, 10, &[]).await, "aaaaaaaaaa");
+    assert_eq!(bodies(&gateway, 10, &[]).await, "aaaaaaaaaa");
     gateway.says(0, "is ejected for 10s: too many connections in a row").await;
 }
 
 #[tokio::test]
 async fn ejection_stops_at_half_of_the_endpoints() {
-    let (a, b) = (moody("a").await, moody("b").await);
+    let (a, b) = (with_changeable_status("a").await, with_changeable_status("b").await);
     a.1.store(500, Ordering::Relaxed);
     b.1.store(500, Ordering::Relaxed);
     let gateway =
@@ -156,17 +156,17 @@ async fn ejection_stops_at_half_of_the_endpoints() {
 
 #[tokio::test]
 async fn endpoint_state_survives_a_reload() {
-    let (a, b) = (Upstream::saying("a").await, moody("b").await);
+    let (a, b) = (Upstream::saying("a").await, with_changeable_status("b").await);
     b.1.store(500, Ordering::Relaxed);
     let lines = ["ejection: {server_errors: 1, duration: 1m}"];
     let gateway = pool(&[&a, &b.0], &lines).start().await;
-    let _ = said(&gateway, 4, &[]).await;
+    let _ = bodies(&gateway, 4, &[]).await;
     gateway.says(0, "is ejected").await;
     let third = Upstream::saying("c").await;
     let mark = gateway.mark();
     gateway.rewrite(&pool(&[&a, &b.0, &third], &lines));
     gateway.says(mark, "configuration reloaded").await;
-    let said = said(&gateway, 6, &[]).await;
+    let said = bodies(&gateway, 6, &[]).await;
     assert!(!said.contains('b') && said.contains('c'), "{said}");
 }
 
@@ -189,7 +189,7 @@ async fn endpoints_file_changes_are_applied() {
     let mark = gateway.mark();
     write(format!("{} weight=2 # new\n{} backup\n", a.address(), b.address()));
     gateway.says(mark, "configuration reloaded").await;
-    assert_eq!(said(&gateway, 4, &[]).await, "aaaa");
+    assert_eq!(bodies(&gateway, 4, &[]).await, "aaaa");
     socket.send(Message::text("still here")).await.expect("sent");
     assert_eq!(next(&mut socket).await, Some(Message::text("still here")));
 
@@ -203,7 +203,7 @@ async fn endpoints_file_changes_are_applied() {
         let mark = gateway.mark();
         write(broken.to_owned());
         gateway.says(mark, told).await;
-        assert_eq!(said(&gateway, 2, &[]).await, "aa", "nothing has changed");
+        assert_eq!(bodies(&gateway, 2, &[]).await, "aa", "nothing has changed");
     }
 }
 
@@ -236,6 +236,6 @@ async fn hash_by_user_client_or_cookie_is_stable() {
         assert_eq!(places.len(), 3, "{key}: all have some");
     }
     let gateway = pool(&all, &["balance: {hash: user_id}"]).start().await;
-    let without = said(&gateway, 3, &[]).await;
+    let without = bodies(&gateway, 3, &[]).await;
     assert_eq!(without.chars().collect::<BTreeSet<_>>().len(), 3, "nobody is named: {without}");
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tidegate_testing::{Gateway, Upstream, get, moody, ok, pool, respond, said, until};
+use tidegate_testing::{
+    Gateway, Upstream, bodies, get, ok, pool, respond, until, with_changeable_status,
+};
 
 /// Statuses, and how many requests reached upstreams.
 async fn statuses(gateway: &Gateway, method: &str, count: usize) -> Vec<Option<u16>> {
@@ -17,10 +19,10 @@ async fn statuses(gateway: &Gateway, method: &str, count: usize) -> Vec<Option<u
 
 #[tokio::test]
 async fn listed_status_is_retried_at_another_endpoint() {
-    let (a, b) = (moody("a").await, Upstream::saying("b").await);
+    let (a, b) = (with_changeable_status("a").await, Upstream::saying("b").await);
     a.1.store(503, Ordering::Relaxed);
     let gateway = pool(&[&a.0, &b], &[]).with("retry: {on: [\"503\"], backoff: 1ms}").start().await;
-    assert_eq!(said(&gateway, 6, &[]).await, "bbbbbb");
+    assert_eq!(bodies(&gateway, 6, &[]).await, "bbbbbb");
     assert!(!a.0.requests().is_empty(), "some began there");
     // RFC 9110, section 9.2.2: a POST may have been done already.
     let posted = statuses(&gateway, "POST", 4).await;
@@ -29,7 +31,7 @@ async fn listed_status_is_retried_at_another_endpoint() {
 
 #[tokio::test]
 async fn attempts_are_bounded_and_the_last_response_is_forwarded() {
-    let (only, mood) = moody("no").await;
+    let (only, mood) = with_changeable_status("no").await;
     mood.store(503, Ordering::Relaxed);
     let retry = "retry: {on: [\"503\"], attempts: 4, backoff: 1ms}";
     let gateway = pool(&[&only], &[]).with(retry).start().await;
@@ -40,7 +42,7 @@ async fn attempts_are_bounded_and_the_last_response_is_forwarded() {
 
 #[tokio::test]
 async fn retries_are_bounded_by_the_budget() {
-    let (only, mood) = moody("no").await;
+    let (only, mood) = with_changeable_status("no").await;
     mood.store(503, Ordering::Relaxed);
     let retry = "retry: {on: [\"503\"], attempts: 2, backoff: 1ms}";
     let gateway = pool(&[&only], &["retry_percent: 0"]).with(retry).start().await;
@@ -107,7 +109,7 @@ async fn retry_off_never_sends_a_request_twice() {
 
 #[tokio::test]
 async fn only_listed_statuses_are_retried() {
-    let (a, b) = (moody("a").await, Upstream::saying("b").await);
+    let (a, b) = (with_changeable_status("a").await, Upstream::saying("b").await);
     let retry = "retry: {on: [\"502\", \"503\", \"504\", \"429\"], backoff: 1ms}";
     let gateway = pool(&[&a.0, &b], &["retry_percent: 100"]).with(retry).start().await;
     for (status, is_retried) in
@@ -115,7 +117,7 @@ async fn only_listed_statuses_are_retried() {
     {
         a.1.store(status, Ordering::Relaxed);
         let before = a.0.requests().len();
-        let answers = said(&gateway, 6, &[]).await;
+        let answers = bodies(&gateway, 6, &[]).await;
         assert!(a.0.requests().len() > before, "{status}: some began there");
         assert_eq!(answers == "bbbbbb", is_retried, "{status}: {answers}");
     }

@@ -89,7 +89,7 @@ async fn shutdown_continues_after_its_delay() {
     assert_eq!(admin(port, "/livez").await.0, 200);
     gate.notify_one();
     assert_eq!(slow.response().await.text(), "ok");
-    assert_eq!(gateway.gone(SOON).await.code(), Some(0));
+    assert_eq!(gateway.exited(SOON).await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn readiness_fails_while_connections_are_still_accepted_until_a_second_sig
     assert_eq!(cli(gateway.folder(), &health, &[]).await.code, Some(1));
     assert_eq!(gateway.get("/", &[]).await.text(), "ok", "it still accepts");
     gateway.signal(Signal::SIGTERM);
-    assert_eq!(gateway.gone(SOON).await.code(), Some(0));
+    assert_eq!(gateway.exited(SOON).await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn systemd_is_notified_of_start_reload_and_stop() {
     manager.hears(&["READY=1"]).await;
     gateway.signal(Signal::SIGTERM);
     manager.hears(&["STOPPING=1", "STATUS=stopping"]).await;
-    assert_eq!(gateway.gone(SOON).await.code(), Some(0));
+    assert_eq!(gateway.exited(SOON).await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn upgrade_under_systemd_reports_the_new_main_process() {
     let process = told.lines().find_map(|line| line.strip_prefix("MAINPID=")).expect("a process");
     assert!(run.stdout.contains(&format!("process {process} ")), "{told} {}", run.all());
     let process = Pid::from_raw(process.parse().expect("a number"));
-    assert_eq!(gateway.gone(SOON + SOON).await.code(), Some(0));
+    assert_eq!(gateway.exited(SOON + SOON).await.code(), Some(0));
     assert_eq!(gateway.get("/", &[]).await.text(), "ok");
     kill(process, Signal::SIGTERM).expect("the new process runs");
     manager.hears(&["STOPPING=1"]).await;

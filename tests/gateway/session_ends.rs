@@ -71,7 +71,7 @@ async fn sigterm_closes_1000_sessions_cleanly_spread_over_time() {
     let first = ends.iter().map(|(_, at)| *at).min().expect("closes");
     let last = ends.iter().map(|(_, at)| *at).max().expect("closes");
     assert!(last - first > Duration::from_secs(1), "{:?}", last - first);
-    assert_eq!(gateway.gone(Duration::from_secs(10)).await.code(), Some(0));
+    assert_eq!(gateway.exited(Duration::from_secs(10)).await.code(), Some(0));
     for _ in 0..1000 {
         assert_eq!(within("the upstream's close", codes.recv()).await, Some(1012));
     }
@@ -103,7 +103,7 @@ async fn injected_close_frame_waits_for_the_end_of_the_message() {
     wire.exactly(length).await;
     wire.send(b"\x88\x82\0\0\0\0\x03\xf4").await;
     assert!(wire.is_ended().await, "nothing follows a close frame");
-    assert_eq!(gateway.gone(Duration::from_secs(10)).await.code(), Some(0));
+    assert_eq!(gateway.exited(Duration::from_secs(10)).await.code(), Some(0));
 }
 
 #[tokio::test]

@@ -329,7 +329,7 @@ async fn redis_password_and_tls_are_used() {
     Replicas::start(1, &config, &guarded, ", password: correct-horse").await;
 
     let authority = Authority::new();
-    let redis = Redis::by_tls(&authority).await;
+    let redis = Redis::over_tls(&authority).await;
     let section = |ca: &str| {
         format!("shared_counters: {{url: \"rediss://localhost:{}\", ca: \"{ca}\"}}", redis.port())
     };

@@ -39,7 +39,7 @@ async fn idle_gateway_stops_soon_after_sigterm() {
     let upstream = Upstream::saying("ok").await;
     let mut gateway = Config::to(&upstream).start().await;
     gateway.signal(Signal::SIGTERM);
-    assert_eq!(gateway.gone(SOON).await.code(), Some(0));
+    assert_eq!(gateway.exited(SOON).await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn kept_connections_do_not_delay_shutdown() {
     assert_eq!(wire.response().await.text(), "ok");
     let _silent = gateway.connect().await;
     gateway.signal(Signal::SIGTERM);
-    assert_eq!(gateway.gone(SOON).await.code(), Some(0));
+    assert_eq!(gateway.exited(SOON).await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn request_in_flight_finishes_before_shutdown() {
     gate.notify_one();
     let answer = wire.response().await;
     assert_eq!((answer.status(), answer.text().as_str()), (200, "at last"));
-    assert_eq!(gateway.gone(SOON).await.code(), Some(0));
+    assert_eq!(gateway.exited(SOON).await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn shutdown_grace_bounds_the_wait_for_requests() {
     wire.send(get("/hangs", &[])).await;
     upstream.request(0).await;
     gateway.signal(Signal::SIGTERM);
-    gateway.gone(Duration::from_secs(1) + SOON).await;
+    gateway.exited(Duration::from_secs(1) + SOON).await;
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn shutdown_grace_bounds_open_websockets() {
     let mut gateway = Config::to(&upstream).top("shutdown: {grace: 1s}").start().await;
     let mut socket = gateway.websocket("/").await;
     gateway.signal(Signal::SIGTERM);
-    gateway.gone(Duration::from_secs(1) + SOON).await;
+    gateway.exited(Duration::from_secs(1) + SOON).await;
     while tidegate_testing::next(&mut socket).await.is_some() {}
 }
 
@@ -99,7 +99,7 @@ async fn sigint_stops_without_waiting() {
     wire.send(get("/hangs", &[])).await;
     upstream.request(0).await;
     gateway.signal(Signal::SIGINT);
-    gateway.gone(SOON).await;
+    gateway.exited(SOON).await;
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn signal_right_after_the_start_stops_the_gateway() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut gateway = Config::to(&upstream).start().await;
         gateway.signal(signal);
-        assert_eq!(gateway.gone(SOON).await.code(), Some(0), "{signal}");
+        assert_eq!(gateway.exited(SOON).await.code(), Some(0), "{signal}");
     }
 }
 
@@ -139,7 +139,7 @@ async fn port_can_be_bound_again_at_once() {
         // The gateway closes first here, which leaves the port in TIME_WAIT.
         assert_eq!(gateway.get("/", &["Connection: close"]).await.text(), "ok");
         gateway.signal(Signal::SIGTERM);
-        assert_eq!(gateway.gone(SOON).await.code(), Some(0));
+        assert_eq!(gateway.exited(SOON).await.code(), Some(0));
     }
 }
 
@@ -180,7 +180,7 @@ async fn unread_stdout_does_not_block_shutdown() {
     gateway.says(mark, "configuration reloaded").await;
     assert_eq!(gateway.get("/", &[]).await.text(), "ok");
     gateway.signal(Signal::SIGTERM);
-    assert_eq!(gateway.gone(Duration::from_secs(1) + SOON).await.code(), Some(0));
+    assert_eq!(gateway.exited(Duration::from_secs(1) + SOON).await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn unread_pipe_as_access_log_does_not_block_shutdown() {
     gateway.signal(Signal::SIGHUP);
     gateway.says(mark, "configuration reloaded").await;
     gateway.signal(Signal::SIGTERM);
-    assert_eq!(gateway.gone(Duration::from_secs(1) + SOON).await.code(), Some(0));
+    assert_eq!(gateway.exited(Duration::from_secs(1) + SOON).await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn unread_stderr_does_not_block_the_gateway() {
     gateway.rewrite(&config.clone().answer("new", "path: /new", "respond: {body: new}"));
     until("the edit", async || gateway.get("/new", &[]).await.text() == "new").await;
     gateway.signal(Signal::SIGTERM);
-    assert_eq!(gateway.gone(Duration::from_secs(1) + SOON).await.code(), Some(0));
+    assert_eq!(gateway.exited(Duration::from_secs(1) + SOON).await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -228,7 +228,7 @@ async fn response_cut_off_by_shutdown_is_logged_with_its_status() {
     wire.send(get("/long", &[])).await;
     wire.until("the beginning").await;
     gateway.signal(Signal::SIGTERM);
-    gateway.gone(Duration::from_secs(1) + SOON).await;
+    gateway.exited(Duration::from_secs(1) + SOON).await;
     let line = gateway.access_of("/long").await;
     assert_eq!(line["http.response.status_code"], 200, "{line}");
     assert_eq!(line["error.message"], "cut off: the gateway stopped (shutdown.grace)");

@@ -53,7 +53,7 @@ async fn named_pipe_in_place_of_a_file_is_refused_without_blocking() {
         gateway.rewrite(&config("two"));
         until("the next edit", async || gateway.get("/", &[]).await.text() == "two").await;
         gateway.signal(Signal::SIGTERM);
-        assert_eq!(gateway.gone(Duration::from_secs(5)).await.code(), Some(0), "{name}");
+        assert_eq!(gateway.exited(Duration::from_secs(5)).await.code(), Some(0), "{name}");
     }
 }
 

@@ -122,7 +122,7 @@ async fn all_end(mut gateway: Gateway, admin: &Admin, open: impl AsyncFn(&Gatewa
         }
     }
     gateway.signal(Signal::SIGTERM);
-    assert_eq!(gateway.gone(Duration::from_secs(15)).await.code(), Some(0), "before the grace");
+    assert_eq!(gateway.exited(Duration::from_secs(15)).await.code(), Some(0), "before the grace");
     for side in ["flood", "deaf"] {
         let line = end(&gateway, &format!("{side}-stop")).await;
         assert_eq!(line["websocket.close.initiator"], "drain", "{line}");
@@ -228,7 +228,7 @@ async fn sessions_and_requests_cut_off_by_the_grace_are_logged() {
     upload.send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1").await;
     until("the upload", async || upstream.connections() == 3).await;
     gateway.signal(Signal::SIGTERM);
-    assert_eq!(gateway.gone(Duration::from_secs(10)).await.code(), Some(0));
+    assert_eq!(gateway.exited(Duration::from_secs(10)).await.code(), Some(0));
     let session = gateway.access_of("/session").await;
     assert_eq!(session["event"], "websocket.open");
     let is_end = |line: &Value| line["event"] == "websocket.close";

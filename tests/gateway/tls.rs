@@ -136,7 +136,7 @@ async fn redirect_to_https_answers_308() {
 #[tokio::test]
 async fn self_signed_serves_without_a_certificate() {
     let https = Https::new("self_signed: true").await;
-    let told = https.authority.client().shown_to_stranger(&https.gateway, "localhost").await;
+    let told = https.authority.client().untrusted_error(&https.gateway, "localhost").await;
     assert!(told.contains("UnknownIssuer"), "{told}");
 }
 

@@ -7,8 +7,8 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 use tidegate_testing::{
-    CollectedSpan as Span, Collector, Config, Gateway, Handshake, PATIENCE, Upstream, free_port,
-    next, ok, respond,
+    CollectedSpan as Span, Collector, Config, Gateway, Handshake, Upstream, WAIT_TIMEOUT,
+    free_port, next, ok, respond,
 };
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -399,7 +399,7 @@ async fn shutdown_exports_pending_spans() {
     gateway.access_of("/last").await;
     assert_eq!(collector.spans().len(), 0);
     gateway.signal(Signal::SIGTERM);
-    assert!(gateway.gone(PATIENCE).await.success());
+    assert!(gateway.exited(WAIT_TIMEOUT).await.success());
     let server = collector.server("/last").await;
     assert_eq!(collector.attempts(&server).await.len(), 1);
 }

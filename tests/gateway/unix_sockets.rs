@@ -188,7 +188,7 @@ async fn stale_socket_is_replaced_and_one_in_use_is_not() {
     assert_eq!(second.code, Some(1));
     assert!(second.stderr.contains("admin.sock is in use"), "{}", second.stderr);
     local.gateway.signal(Signal::SIGKILL);
-    local.gateway.gone(Duration::from_secs(20)).await;
+    local.gateway.exited(Duration::from_secs(20)).await;
     assert!(local.path("http.sock").exists(), "left behind");
     let folder = TempDir::new().expect("a folder");
     for name in ["http.sock", "admin.sock"] {
@@ -204,7 +204,7 @@ async fn stale_socket_is_replaced_and_one_in_use_is_not() {
     wire.send(get("/", &[])).await;
     assert_eq!(wire.response().await.status(), 200);
     gateway.signal(Signal::SIGTERM);
-    gateway.gone(Duration::from_secs(20)).await;
+    gateway.exited(Duration::from_secs(20)).await;
     assert!(!path.exists(), "removed at the end");
 }
 
@@ -234,7 +234,7 @@ async fn upgrade_hands_unix_sockets_over() {
     local.gateway.says(0, "ready").await;
     let upgrade = cli(local.gateway.folder(), &["upgrade", "--config", &file], &[]).await;
     assert_eq!(upgrade.code, Some(0), "{}", upgrade.all());
-    local.gateway.gone(Duration::from_secs(20)).await;
+    local.gateway.exited(Duration::from_secs(20)).await;
     let mut wire = local.connect().await;
     wire.send(get("/", &[])).await;
     assert_eq!(wire.response().await.status(), 200, "the new one has it, and its file");

@@ -222,7 +222,7 @@ async fn old_process_finishes_its_requests_and_exits() {
     gate.notify_one();
     let answer = wire.response().await;
     assert_eq!((answer.status(), answer.text().as_str()), (200, "at last"));
-    assert_eq!(line.gateway.gone(GRACE).await.code(), Some(0));
+    assert_eq!(line.gateway.exited(GRACE).await.code(), Some(0));
     assert_eq!(line.gateway.get("/", &[]).await.text(), "at last");
 }
 
@@ -244,7 +244,7 @@ async fn kept_connection_serves_one_more_request_after_an_upgrade() {
         assert!(answer.head.list("connection").contains(&"close".to_owned()));
     }
     // With all connections gone, there is nothing to linger for.
-    assert_eq!(line.gateway.gone(GRACE).await.code(), Some(0));
+    assert_eq!(line.gateway.exited(GRACE).await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -283,7 +283,7 @@ async fn failed_new_process_leaves_the_old_one_serving() {
 
     drop(taken);
     line.upgraded().await;
-    assert_eq!(line.gateway.gone(GRACE).await.code(), Some(0), "the next one succeeds");
+    assert_eq!(line.gateway.exited(GRACE).await.code(), Some(0), "the next one succeeds");
 }
 
 #[tokio::test]
@@ -305,7 +305,7 @@ async fn upgrade_adds_and_removes_listeners_and_moves_admin() {
     line.upgraded().await;
     assert!(answers(coming).await);
     until("the old listener closed", || async { !answers(leaving).await }).await;
-    assert_eq!(line.gateway.gone(GRACE).await.code(), Some(0));
+    assert_eq!(line.gateway.exited(GRACE).await.code(), Some(0));
     let ready = reqwest::get(format!("http://127.0.0.1:{admin}/readyz")).await.expect("an answer");
     assert_eq!(ready.status(), 200);
 }
@@ -352,7 +352,7 @@ async fn manual_upgrade_works_in_either_order() {
     gateway.signal(Signal::SIGQUIT);
     gateway.says(mark, "handing the listeners over").await;
     let mut first = run_upgrade(&gateway);
-    assert_eq!(gateway.gone(GRACE).await.code(), Some(0));
+    assert_eq!(gateway.exited(GRACE).await.code(), Some(0));
     assert_eq!(process_at(&control).await, i32::try_from(first.id()).expect("a process"));
 
     // The new process alone: it sends the signal itself.
@@ -405,7 +405,7 @@ async fn sigquit_without_a_new_process_changes_nothing() {
     assert!(gateway.is_alive());
     assert_eq!(gateway.get("/", &[]).await.text(), "ok");
     gateway.signal(Signal::SIGTERM);
-    assert_eq!(gateway.gone(GRACE).await.code(), Some(0));
+    assert_eq!(gateway.exited(GRACE).await.code(), Some(0));
 }
 
 #[tokio::test]

@@ -485,7 +485,7 @@ async fn stuck_session_over_http2_ends_alone_on_request() {
         }
     }
     client.gateway.signal(nix::sys::signal::Signal::SIGTERM);
-    let gone = client.gateway.gone(std::time::Duration::from_secs(15)).await;
+    let gone = client.gateway.exited(std::time::Duration::from_secs(15)).await;
     assert_eq!(gone.code(), Some(0), "before the grace");
     for side in ["flood", "deaf"] {
         end(&client.gateway, &format!("{side}-stop"), "drain").await;
@@ -514,7 +514,7 @@ async fn http2_requests_cut_off_by_the_grace_are_logged() {
     }
     tidegate_testing::until("both requests", async || upstream.connections() == 3).await;
     client.gateway.signal(nix::sys::signal::Signal::SIGTERM);
-    let gone = client.gateway.gone(std::time::Duration::from_secs(10)).await;
+    let gone = client.gateway.exited(std::time::Duration::from_secs(10)).await;
     assert_eq!(gone.code(), Some(0));
     for path in ["/silent", "/half"] {
         let line = client.gateway.access_of(path).await;

@@ -7,7 +7,7 @@ use crate::record::{Recorder, Stretch};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tidegate_testing::peers::{Peer, Running};
-use tidegate_testing::{Admin, Config, Gateway, PATIENCE, Wire, get};
+use tidegate_testing::{Admin, Config, Gateway, WAIT_TIMEOUT, Wire, get};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -148,7 +148,7 @@ impl Lane {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, is_idle).await.expect("an idle gateway");
+        tokio::time::timeout(WAIT_TIMEOUT, is_idle).await.expect("an idle gateway");
     }
 
     /// An honest request of another client, which must get its own answer: it is likely to go by

@@ -82,7 +82,7 @@ impl Recorder {
                 stretch.is_ended || Reader::Strict.read(&stretch.bytes).used == stretch.bytes.len()
             })
         });
-        tokio::time::timeout(tidegate_testing::PATIENCE, rests).await.is_ok()
+        tokio::time::timeout(tidegate_testing::WAIT_TIMEOUT, rests).await.is_ok()
     }
 }
 

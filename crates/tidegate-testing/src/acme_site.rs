@@ -4,15 +4,14 @@ use super::{Gateway, Pebble, Upstream, until};
 use tempfile::TempDir;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// A gateway with a listener for HTTP, which redirects, and one for HTTPS; `acme` is what
-/// else stands between the braces of `acme: {…}`.
+/// A gateway with an HTTP listener that redirects, and an HTTPS listener; `acme` has more keys for `acme: {…}`.
 pub struct AcmeSite {
     /// The ACME server that issues the certificates.
     pub pebble: Pebble,
     upstream: Upstream,
-    /// Further keys of the `acme` section, written between its braces.
+    /// More keys of the `acme` section, written between its braces.
     pub acme: String,
-    /// Further lines at the top of the file.
+    /// More lines at the top of the file.
     pub top: String,
 }
 

@@ -5,10 +5,10 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 use std::path::Path;
 
-/// What opens the admin endpoint to who changes anything.
+/// The token of the admin endpoint, needed for changes.
 pub const TOKEN: &str = "0123456789abcdef-token";
 
-/// An admin endpoint that a gateway is to have.
+/// The admin endpoint of a gateway under test.
 pub struct Admin(u16);
 
 impl Default for Admin {
@@ -33,14 +33,14 @@ impl Admin {
         format!("127.0.0.1:{}", self.0)
     }
 
-    /// Asks.
+    /// Sends a GET and returns the JSON body.
     pub async fn get(&self, target: &str) -> Value {
         let response = self.send(Method::GET, target, None).await;
         assert_eq!(response.status(), 200, "{target}");
         response.json().await.expect("JSON")
     }
 
-    /// Asks or tells, with a token or without.
+    /// Sends a request, with a token or without.
     pub async fn send(&self, method: Method, target: &str, token: Option<&str>) -> Response {
         let url = format!("http://{}{target}", self.address());
         let request = reqwest::Client::new().request(method, url);

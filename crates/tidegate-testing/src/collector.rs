@@ -17,12 +17,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 
-/// A collector of traces, by the definitions of OTLP: writes down each span.
+/// An OTLP trace collector that records each span.
 pub struct Collector {
     address: SocketAddr,
     spans: watch::Receiver<Vec<Span>>,
     protocol: &'static str,
-    /// Whoever listens, until the collector is dropped.
+    /// The listener's task, which ends with the collector.
     _service: Service,
 }
 
@@ -31,7 +31,7 @@ enum Service {
     Grpc(JoinHandle<()>),
 }
 
-/// A span as it came, with what holds for all of its batch.
+/// A received span, with the attributes of its batch.
 #[derive(Debug, Clone)]
 pub struct Span {
     /// The name of the operation, such as `GET /api`.
@@ -42,7 +42,7 @@ pub struct Span {
     pub trace: String,
     /// The span id, in hexadecimal.
     pub id: String,
-    /// Empty when there is none.
+    /// The parent's span id; empty if there is none.
     pub parent: String,
     /// The value of the `tracestate` header.
     pub state: String,
@@ -56,14 +56,14 @@ pub struct Span {
     pub events: Vec<Event>,
     attributes: Vec<KeyValue>,
     resource: Vec<KeyValue>,
-    /// The header field `x-key` of the request that brought it.
+    /// The header `x-key` of the export request.
     pub key: Option<String>,
-    /// The coding of that request's body.
+    /// The content coding of the export request.
     pub coding: Option<String>,
 }
 
 impl Collector {
-    /// One that is spoken to by HTTP.
+    /// A collector over HTTP.
     pub async fn http() -> Self {
         let (sender, spans) = watch::channel(Vec::new());
         let service = Upstream::answering(move |request| {
@@ -85,7 +85,7 @@ impl Collector {
         Self { address, spans, protocol: "http", _service: Service::Http { _upstream: service } }
     }
 
-    /// One that is spoken to by gRPC.
+    /// A collector over gRPC.
     pub async fn grpc() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
@@ -97,7 +97,7 @@ impl Collector {
         Self { address, spans, protocol: "grpc", _service: Service::Grpc(task) }
     }
 
-    /// The section `tracing` that leads here, with this behind `otlp: {…}`.
+    /// The `tracing` section for this collector, with `more` after `otlp: {…}`.
     pub fn section(&self, more: &str) -> String {
         let protocol = self.protocol;
         let endpoint = self.endpoint();
@@ -114,7 +114,7 @@ impl Collector {
         self.spans.borrow().clone()
     }
 
-    /// The first span that `takes` accepts, come or to come.
+    /// The first span that `takes` accepts, received or still to come.
     pub async fn span(&self, what: &str, takes: impl Fn(&Span) -> bool) -> Span {
         let mut spans = self.spans.clone();
         let found = within(what, spans.wait_for(|all| all.iter().any(&takes))).await;
@@ -129,7 +129,7 @@ impl Collector {
         self.span(&format!("the span of {path}"), is_it).await
     }
 
-    /// The spans of its attempts, in the order in which they began.
+    /// The spans of its attempts, in start order.
     pub async fn attempts(&self, of: &Span) -> Vec<Span> {
         let mut all = self.spans();
         all.retain(|span| span.parent == of.id);
@@ -147,12 +147,12 @@ impl Drop for Collector {
 }
 
 impl Span {
-    /// An attribute that is text.
+    /// A text attribute.
     pub fn text(&self, key: &str) -> Option<String> {
         text(&self.attributes, key)
     }
 
-    /// One that is a number.
+    /// A number attribute.
     pub fn number(&self, key: &str) -> Option<i64> {
         match find(&self.attributes, key)? {
             Value::IntValue(number) => Some(number),
@@ -160,12 +160,12 @@ impl Span {
         }
     }
 
-    /// One of who made it.
+    /// A resource attribute.
     pub fn resource(&self, key: &str) -> Option<String> {
         text(&self.resource, key)
     }
 
-    /// An event's attribute, whatever it is.
+    /// An attribute of an event.
     pub fn event(&self, name: &str, key: &str) -> Option<Value> {
         let event = self.events.iter().find(|event| event.name == name)?;
         find(&event.attributes, key)

@@ -3,7 +3,7 @@
 use super::{Gateway, Upstream};
 use std::fmt::{Display, Write};
 
-/// A configuration in the making.
+/// Builds a configuration.
 #[derive(Clone, Default)]
 pub struct Config {
     listener: Vec<String>,
@@ -18,12 +18,12 @@ impl Config {
         Self::default()
     }
 
-    /// Everything goes to one upstream, by a route named `all`.
+    /// One upstream for every request, with a route named `all`.
     pub fn to(upstream: &Upstream) -> Self {
         Self::to_address(upstream.address())
     }
 
-    /// The same, for an upstream that is not there.
+    /// The same, for an upstream at any address.
     pub fn to_address(address: impl Display) -> Self {
         Self::new().upstream("service", &[address]).route("all", "path_prefix: /", "service")
     }
@@ -35,7 +35,7 @@ impl Config {
         self
     }
 
-    /// Something else in the text of the last upstream.
+    /// Replaces a part of the last upstream's text.
     pub fn replacing(mut self, this: &str, by: &str) -> Self {
         if let Some(upstream) = self.upstreams.last_mut() {
             *upstream = upstream.replace(this, by);
@@ -43,7 +43,7 @@ impl Config {
         self
     }
 
-    /// A further line of the last upstream.
+    /// Adds a line to the last upstream.
     pub fn speaking(mut self, line: &str) -> Self {
         if let Some(upstream) = self.upstreams.last_mut() {
             let _ = writeln!(upstream, "    {line}");
@@ -51,7 +51,7 @@ impl Config {
         self
     }
 
-    /// An upstream whose endpoints have weights.
+    /// Adds an upstream whose endpoints have weights.
     pub fn weighted(mut self, name: &str, endpoints: &[(&Upstream, u32)]) -> Self {
         let mut text = format!("  {name}:\n    endpoints:\n");
         for (upstream, weight) in endpoints {
@@ -62,7 +62,7 @@ impl Config {
         self
     }
 
-    /// A route; `matches` is what stands between the braces of `match: {…}`.
+    /// Adds a route; `matches` is the content of `match: {…}`.
     pub fn route(mut self, name: &str, matches: &str, upstream: &str) -> Self {
         self.routes.push(format!(
             "  - name: {name}\n    match: {{{matches}}}\n    upstream: {upstream}\n"
@@ -70,13 +70,13 @@ impl Config {
         self
     }
 
-    /// A route that leads to no upstream: `answer` is the line that says what it does.
+    /// Adds a route without an upstream; `answer` is the line with its response.
     pub fn answer(mut self, name: &str, matches: &str, answer: &str) -> Self {
         self.routes.push(format!("  - name: {name}\n    match: {{{matches}}}\n    {answer}\n"));
         self
     }
 
-    /// A further line of the last route.
+    /// Adds a line to the last route.
     pub fn with(mut self, line: &str) -> Self {
         if let Some(route) = self.routes.last_mut() {
             let _ = writeln!(route, "    {line}");
@@ -84,19 +84,19 @@ impl Config {
         self
     }
 
-    /// A further line of the listener.
+    /// Adds a line to the listener.
     pub fn listening(mut self, line: &str) -> Self {
         self.listener.push(format!("    {line}\n"));
         self
     }
 
-    /// A section at the top.
+    /// Adds a top-level section.
     pub fn top(mut self, section: &str) -> Self {
         self.top.push(format!("{section}\n"));
         self
     }
 
-    /// The section `cors` with these origins.
+    /// Adds the section `cors` with these origins.
     pub fn cors(self, origins: &[&str], more: &str) -> Self {
         self.top(&format!("cors: {{allow_origins: {origins:?}{more}}}"))
     }
@@ -118,7 +118,7 @@ impl Config {
         text
     }
 
-    /// A gateway that runs it.
+    /// Starts a gateway with this configuration.
     pub async fn start(&self) -> Gateway {
         Gateway::start(self).await
     }

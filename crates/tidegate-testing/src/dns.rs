@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 type Records = BTreeMap<String, Vec<RData>>;
 
-/// A server of DNS that says what a test wants, good for a second.
+/// A DNS server whose answers a test sets, with a TTL of one second.
 pub struct Dns {
     address: SocketAddr,
     zone: Arc<Mutex<Zone>>,
@@ -22,15 +22,15 @@ pub struct Dns {
 
 #[derive(Clone, Default)]
 struct Zone {
-    /// None while it is silent, as a server that is gone.
+    /// `None` while the server does not answer.
     records: Option<Records>,
-    /// The types of records that it never answers for.
+    /// The record types that it never answers.
     silent: Vec<RecordType>,
-    /// Names that it answers SERVFAIL for.
+    /// The names that it answers with SERVFAIL.
     failing: Vec<String>,
-    /// Records of other names, in each answer that has addresses.
+    /// Records of other names, added to each answer with addresses.
     strays: Vec<Record>,
-    /// Whether answers by UDP are cut short, so that only TCP has them.
+    /// Whether UDP answers are truncated, so that only TCP has them.
     truncates: bool,
 }
 
@@ -89,17 +89,17 @@ impl Dns {
         self.address
     }
 
-    /// What it has been asked so far: names in lower case, and the types of records.
-    pub fn questions(&self) -> Vec<(String, RecordType)> {
+    /// The queries so far: names in lower case, and record types.
+    pub fn queries(&self) -> Vec<(String, RecordType)> {
         self.questions.lock().expect("the questions").clone()
     }
 
-    /// The addresses of a name, from now on.
+    /// Sets the addresses of a name.
     pub fn set_addresses(&self, name: &str, addresses: &[Ipv4Addr]) {
         self.set(name, addresses.iter().map(|&address| RData::A(A(address))).collect());
     }
 
-    /// The same, of both families.
+    /// The same, with addresses of both families.
     pub fn set_ips(&self, name: &str, addresses: &[IpAddr]) {
         let record = |&address: &IpAddr| match address {
             IpAddr::V4(address) => RData::A(A(address)),
@@ -108,7 +108,7 @@ impl Dns {
         self.set(name, addresses.iter().map(record).collect());
     }
 
-    /// The services of a name: priority, weight, port, target.
+    /// Sets the services of a name: priority, weight, port, target.
     pub fn set_services(&self, name: &str, services: &[(u16, u16, u16, &str)]) {
         let service = |&(priority, weight, port, target): &(u16, u16, u16, &str)| {
             let target = Name::from_ascii(target).expect("a name");
@@ -117,7 +117,7 @@ impl Dns {
         self.set(name, services.iter().map(service).collect());
     }
 
-    /// The name is another one for `to`, from now on.
+    /// Makes the name an alias of `to`.
     pub fn set_alias(&self, name: &str, to: &str) {
         self.set(name, vec![RData::CNAME(CNAME(Name::from_ascii(to).expect("a name")))]);
     }
@@ -127,18 +127,18 @@ impl Dns {
         zone.records.get_or_insert_default().insert(format!("{name}."), data);
     }
 
-    /// Puts a record of another name into each answer for addresses.
+    /// Adds a record of another name to each answer with addresses.
     pub fn add_stray(&self, name: &str, address: Ipv4Addr) {
         let name = Name::from_ascii(name).expect("a name");
         self.zone().strays.push(Record::from_rdata(name, 1, RData::A(A(address))));
     }
 
-    /// Says nothing any more.
-    pub fn fall_silent(&self) {
+    /// Stops answering.
+    pub fn stop_answering(&self) {
         self.zone().records = None;
     }
 
-    /// Never answers for records of this type.
+    /// Stops answering queries for this record type.
     pub fn ignore(&self, kind: RecordType) {
         self.zone().silent.push(kind);
     }
@@ -148,7 +148,7 @@ impl Dns {
         self.zone().failing.push(format!("{name}."));
     }
 
-    /// Has room for no answer in a datagram.
+    /// Truncates every UDP answer.
     pub fn truncate(&self) {
         self.zone().truncates = true;
     }

@@ -4,7 +4,7 @@
 use super::lines::Lines;
 use super::websocket::{Handshake, Socket};
 use super::wire::{Head, Response, Wire, get};
-use super::{Config, PATIENCE};
+use super::{Config, WAIT_TIMEOUT};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A gateway: the real binary, in a process and a folder of its own.
+/// A gateway: the real program, in its own process and folder.
 pub struct Gateway {
     child: Child,
     folder: TempDir,
@@ -28,7 +28,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts one and waits until it accepts connections.
+    /// Starts a gateway and waits until it accepts connections.
     pub async fn start(config: &Config) -> Self {
         let folder = TempDir::new().expect("a folder");
         let port = free_port();
@@ -54,7 +54,7 @@ impl Gateway {
         Self::of(command, folder, file, port).await
     }
 
-    /// Runs a configuration in a process that may open so many files.
+    /// Starts a gateway that may open this number of files.
     pub async fn with_files(files: u32, config: &Config) -> Self {
         let folder = TempDir::new().expect("a folder");
         let port = free_port();
@@ -71,7 +71,7 @@ impl Gateway {
         Self::of(shell, folder, file, port).await
     }
 
-    /// Runs a configuration in a process whose output goes elsewhere than into this test.
+    /// Starts a gateway with another output.
     pub async fn with_output(config: &Config, stdout: Stdio, stderr: Stdio) -> Self {
         let folder = TempDir::new().expect("a folder");
         let port = free_port();
@@ -96,7 +96,7 @@ impl Gateway {
         let stderr = lines(child.stderr.take().map(|it| Box::new(it) as _));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut gateway = Self { child, folder, file, address, stdout, stderr };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         while tokio::net::TcpStream::connect(address).await.is_err() {
             let gone = gateway.child.try_wait().expect("the gateway's status");
             assert!(gone.is_none(), "the gateway went at once: {gone:?}");
@@ -131,7 +131,7 @@ impl Gateway {
         &self.file
     }
 
-    /// Puts a new configuration in the file's place, by a rename.
+    /// Replaces the configuration file, by a rename.
     pub fn rewrite(&self, config: &Config) {
         replace_file(&self.file, &config.yaml(self.port()));
     }
@@ -141,14 +141,14 @@ impl Gateway {
         Wire::connect(self.address).await
     }
 
-    /// Sends these bytes on a new connection and reads one answer.
+    /// Sends bytes on a new connection and reads one response.
     pub async fn send(&self, request: impl AsRef<[u8]>) -> Response {
         let mut wire = self.connect().await;
         wire.send(request).await;
         wire.response().await
     }
 
-    /// `GET` with further fields, each as `Name: value`.
+    /// Sends a `GET` with additional headers, each as `Name: value`.
     pub async fn get(&self, target: &str, fields: &[&str]) -> Response {
         self.send(get(target, fields)).await
     }
@@ -158,7 +158,7 @@ impl Gateway {
         Handshake::to(target).open(self).await.1
     }
 
-    /// Sends a WebSocket handshake that is to be refused.
+    /// Sends a WebSocket handshake that the gateway refuses.
     pub async fn refused(&self, handshake: &Handshake) -> Response {
         self.send(handshake.bytes()).await
     }
@@ -173,7 +173,7 @@ impl Gateway {
             .await
     }
 
-    /// The access log's line of this path.
+    /// The access-log line of this path.
     pub async fn access_of(&self, path: &str) -> Value {
         self.access(path, |line| line["url.path"] == path).await
     }
@@ -193,12 +193,12 @@ impl Gateway {
         self.stderr.count()
     }
 
-    /// The first line of the gateway's own log from `mark` on that holds `needle`.
+    /// The first line of the gateway's log from `mark` on that contains `needle`.
     pub async fn says(&self, mark: usize, needle: &str) -> String {
         self.stderr.find(needle, mark, |line| line.contains(needle).then(|| line.to_owned())).await
     }
 
-    /// The most bytes of memory that the process has had, as Linux counts them.
+    /// The peak memory of the process in bytes, as Linux counts it.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("the process's status");
@@ -207,7 +207,7 @@ impl Gateway {
         kibibytes.and_then(|number| number.parse::<u64>().ok()).expect("a number") * 1024
     }
 
-    /// How many bytes the process has read so far, from files and sockets.
+    /// The number of bytes that the process has read, from files and sockets.
     pub fn bytes_read(&self) -> u64 {
         let path = format!("/proc/{}/io", self.child.id());
         let text = std::fs::read_to_string(path).expect("the gateway runs");
@@ -221,12 +221,12 @@ impl Gateway {
         kill(Pid::from_raw(id), signal).expect("the gateway runs");
     }
 
-    /// Waits until the process is gone.
-    pub async fn gone(&mut self, bound: Duration) -> ExitStatus {
-        gone(&mut self.child, bound).await
+    /// Waits until the process has exited.
+    pub async fn exited(&mut self, bound: Duration) -> ExitStatus {
+        exited(&mut self.child, bound).await
     }
 
-    /// Whether the process is still there.
+    /// Whether the process is still running.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().expect("the gateway's status").is_none()
     }
@@ -243,7 +243,7 @@ impl Drop for Gateway {
     }
 }
 
-async fn gone(child: &mut Child, bound: Duration) -> ExitStatus {
+async fn exited(child: &mut Child, bound: Duration) -> ExitStatus {
     let deadline = Instant::now() + bound;
     loop {
         if let Some(status) = child.try_wait().expect("the process's status") {
@@ -254,7 +254,7 @@ async fn gone(child: &mut Child, bound: Duration) -> ExitStatus {
     }
 }
 
-/// How a run of the command line ended.
+/// The result of a run of the command line.
 pub struct Cli {
     /// The exit status; `None` when a signal ended the process.
     pub code: Option<i32>,
@@ -271,7 +271,7 @@ impl Cli {
     }
 }
 
-/// Runs the binary to its end.
+/// Runs the program to its end.
 pub async fn cli(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Cli {
     let mut child = tidegate(folder)
         .args(arguments)
@@ -289,7 +289,7 @@ pub async fn cli(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]
     };
     let stdout = reader(Box::new(child.stdout.take().expect("stdout")));
     let stderr = reader(Box::new(child.stderr.take().expect("stderr")));
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     let code = loop {
         if let Some(status) = child.try_wait().expect("the process's status") {
             break status.code();
@@ -321,22 +321,21 @@ fn tidegate(folder: &Path) -> Command {
     command
 }
 
-/// Replaces a file as careful editors do: a new one, renamed over the old.
+/// Replaces a file as careful editors do, by a rename.
 pub fn replace_file(file: &Path, text: &str) {
     let new = file.with_extension("new");
     std::fs::write(&new, text).expect("a new file");
     std::fs::rename(&new, file).expect("the file replaced");
 }
 
-/// Makes a pipe in the file system.
+/// Creates a named pipe.
 pub fn named_pipe(path: &Path) {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     let mode = Mode::RUSR | Mode::WUSR;
     mknodat(CWD, path, FileType::Fifo, mode, 0).expect("a pipe");
 }
 
-/// A port below those that the kernel hands out, so that nobody gets it before the gateway: neither
-/// another test nor another run of the tests on this machine.
+/// A free port below the kernel's ephemeral range, which no other test or test run on this machine gets.
 pub fn free_port() -> u16 {
     static PORTS: Mutex<Option<Ports>> = Mutex::new(None);
     let mut ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -349,7 +348,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Ports in blocks, each of which belongs to the process that has locked its file.
+/// Blocks of ports; a block belongs to the process that has locked its file.
 struct Ports {
     folder: PathBuf,
     held: Vec<File>,
@@ -380,7 +379,7 @@ impl Ports {
         }
     }
 
-    /// Whether the next block is this process's. Where nothing can be locked, all are.
+    /// Locks the next block. If locks are not supported, every block counts as locked.
     fn lock(&mut self) -> bool {
         let file = self.folder.join(self.block.to_string());
         let Ok(file) = File::options().create(true).append(true).open(file) else { return true };
@@ -396,7 +395,7 @@ impl Ports {
 }
 
 impl Response {
-    /// The body of an error, after a look at what every error has.
+    /// The body of an error, after a check of the keys that every error has.
     pub fn error(&self) -> Value {
         assert_eq!(self.head.get("content-type"), Some("application/json"), "{}", self.head.text);
         let value: Value = serde_json::from_slice(&self.body).expect("JSON");
@@ -409,7 +408,7 @@ impl Response {
 }
 
 impl Head {
-    /// The only value of a field; a doubled one is a failure.
+    /// The only value of a header; panics if there are two.
     pub fn only(&self, name: &str) -> Option<&str> {
         let all = self.all(name);
         assert!(all.len() < 2, "{name} is doubled in:\n{}", self.text);

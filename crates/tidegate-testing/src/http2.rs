@@ -33,10 +33,10 @@ pub const END_HEADERS: u8 = 4;
 /// `GET http://a/` in HPACK: entries of the static table, and one literal.
 pub const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'a'];
 
-/// HTTP/2 without TLS, frame by frame, as no library would send it.
+/// An HTTP/2 connection without TLS, frame by frame.
 pub struct Frames(TcpStream);
 
-/// A frame as it came (RFC 9113, section 4.1).
+/// A received frame (RFC 9113, section 4.1).
 #[derive(Debug)]
 pub struct Frame {
     /// The frame type, such as [`DATA`].
@@ -50,7 +50,7 @@ pub struct Frame {
 }
 
 impl Frames {
-    /// Connects and says what a client must at first.
+    /// Connects and sends the preface and settings.
     pub async fn connect(gateway: &Gateway) -> Self {
         let socket = TcpStream::connect(gateway.address()).await.expect("a connection");
         let _ = socket.set_nodelay(true);
@@ -65,12 +65,12 @@ impl Frames {
         self.send_all(&frame(kind, flags, stream, data)).await
     }
 
-    /// Many at once.
+    /// Sends many frames at once.
     pub async fn send_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         within("room to write", self.0.write_all(bytes)).await
     }
 
-    /// `None` when the connection is over.
+    /// The next frame; `None` at the end of the connection.
     pub async fn next(&mut self) -> Option<Frame> {
         read(&mut self.0).await
     }

@@ -37,7 +37,7 @@ pub use https::{Https, SITES};
 pub use lines::Lines;
 pub use metrics::Metrics;
 pub use pebble::Pebble;
-pub use pool::{moody, pool, said};
+pub use pool::{bodies, pool, with_changeable_status};
 pub use ready::Ready;
 pub use redis::Redis;
 pub use tls::{Authority, Client, TlsVersion};
@@ -49,13 +49,13 @@ pub use wire::{Head, Response, Wire, get};
 use std::time::Duration;
 
 /// Maximum time of any wait, even on a loaded machine; a wait that exceeds it fails the test.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Waits for a future; panics with `what` after [`PATIENCE`].
+/// Waits for a future; panics with `what` after [`WAIT_TIMEOUT`].
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    match tokio::time::timeout(WAIT_TIMEOUT, future).await {
         Ok(value) => value,
-        Err(_) => panic!("timed out after {PATIENCE:?} waiting for {what}"),
+        Err(_) => panic!("timed out after {WAIT_TIMEOUT:?} waiting for {what}"),
     }
 }
 

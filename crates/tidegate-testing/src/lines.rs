@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use tokio::sync::watch;
 
-/// The lines of a child's output, as they come.
+/// The lines of a child's output, as they arrive.
 #[derive(Clone)]
 pub struct Lines(watch::Receiver<Vec<String>>);
 
@@ -23,20 +23,20 @@ impl Lines {
         Self(receiver)
     }
 
-    /// All so far.
+    /// All lines so far.
     pub fn all(&self) -> Vec<String> {
         self.0.borrow().clone()
     }
 
-    /// How many there are so far.
+    /// The number of lines so far.
     pub fn count(&self) -> usize {
         self.0.borrow().len()
     }
 
-    /// The first line from `start` on that `pick` takes, come or to come.
+    /// The first line from `start` on that `pick` accepts, received or still to come.
     pub async fn find<T>(&self, what: &str, start: usize, pick: impl Fn(&str) -> Option<T>) -> T {
         let mut lines = self.0.clone();
-        let found = tokio::time::timeout(super::PATIENCE, async {
+        let found = tokio::time::timeout(super::WAIT_TIMEOUT, async {
             let mut seen = start;
             loop {
                 {

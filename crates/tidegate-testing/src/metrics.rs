@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Metrics, read by all the rules of Prometheus' text format.
+/// Metrics, parsed by the rules of Prometheus' text format.
 #[derive(Debug)]
 pub struct Metrics {
     samples: BTreeMap<Key, f64>,
@@ -10,7 +10,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Reads them; panics at whatever breaks a rule.
+    /// Parses the text; panics if it breaks a rule.
     pub fn of(text: &str) -> Self {
         let open = text.ends_with("\n# EOF\n");
         let text = text.strip_suffix("# EOF\n").unwrap_or(text);
@@ -83,7 +83,7 @@ impl Metrics {
         }
     }
 
-    /// The value of a sample, whose labels are in any order; 0 where there is none.
+    /// The value of a sample, with its labels in any order; 0 if there is none.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let mut labels: Vec<_> =
             labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();

@@ -16,12 +16,11 @@ pub struct Pebble {
     management: u16,
     dns: u16,
     dns_management: u16,
-    /// Where it comes to ask: HTTP, and TLS.
+    /// The ports of its challenges: HTTP, and TLS.
     pub targets: (u16, u16),
-    /// Seconds for which a certificate is good.
+    /// Validity of a certificate, in seconds.
     pub validity: u32,
-    /// The accounts that it knows already, each with its key, and takes no others; where there
-    /// are none it takes anybody.
+    /// The external accounts that it accepts, each with its key; without any it accepts every account.
     pub accounts: Vec<(&'static str, &'static str)>,
     authority: Authority,
     running: Vec<Child>,
@@ -34,7 +33,7 @@ impl Default for Pebble {
 }
 
 impl Pebble {
-    /// Not started yet.
+    /// A server that is not started yet.
     pub fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
         let authority = Authority::new();
@@ -60,7 +59,7 @@ impl Pebble {
         self
     }
 
-    /// Starts the server, anew after [`Pebble::stop`], and waits until it listens.
+    /// Starts the server, also after [`Pebble::stop`], and waits until it listens.
     pub async fn run(&mut self) {
         let file = |name: &str| self.folder.path().join(name);
         let (http, tls) = self.targets;
@@ -111,22 +110,22 @@ impl Pebble {
         format!("https://localhost:{}/dir", self.port)
     }
 
-    /// The file of who vouches for its own server.
+    /// The file with the authority of its own server certificate.
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
-    /// A client that believes what it issues.
+    /// A client that trusts the certificates that it issues.
     pub async fn client(&self) -> Client {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.management));
         let stream = self.authority.client().try_connect_to(address, "localhost").await;
         let mut wire = Wire::over(stream.expect("its management"));
         wire.send(get("/roots/0", &["Connection: close"])).await;
-        Client::believing(&wire.response().await.body)
+        Client::trusting(&wire.response().await.body)
     }
 
-    /// Lets a name lead elsewhere.
-    pub async fn lead(&self, name: &str, address: &str) {
+    /// Makes a name resolve to another address.
+    pub async fn resolve_to(&self, name: &str, address: &str) {
         let address = serde_json::json!({"host": format!("{name}."), "addresses": [address]});
         let body = address.to_string();
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, self.dns_management));

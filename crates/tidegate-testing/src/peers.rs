@@ -1,28 +1,28 @@
 //! nginx, HAProxy and Caddy with a careful configuration: defaults, kept-alive connections upstream, and a timeout of
 //! three seconds for slow clients. It does not know what a test compares.
 
-use crate::{PATIENCE, free_port};
+use crate::{WAIT_TIMEOUT, free_port};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A proxy of another make, with the configuration that it is compared under.
+/// Another proxy, with the configuration for comparisons.
 pub struct Peer {
     /// Its name, for reports.
     pub name: &'static str,
-    /// The program, and what it may be called where `PATH` has no sbin.
+    /// The program, and its path if `PATH` has no sbin.
     programs: [&'static str; 2],
-    /// Makes it say its version.
+    /// The option that prints its version.
     version: &'static str,
     arguments: &'static [&'static str],
     config: &'static str,
 }
 
-/// Those that the corpus of requests is sent through.
+/// The proxies for the corpus of requests.
 pub const ALL: [&Peer; 2] = [&NGINX, &HAPROXY];
 
-/// Those that the corpus of responses is sent through.
+/// The proxies for the corpus of responses.
 pub const OF_RESPONSES: [&Peer; 3] = [&NGINX, &HAPROXY, &CADDY];
 
 /// nginx.
@@ -107,7 +107,7 @@ http://:@PORT@ {
 ",
 };
 
-/// A peer at work, in a folder of its own.
+/// A running peer, in its own folder.
 pub struct Running {
     child: Child,
     address: SocketAddr,
@@ -156,7 +156,7 @@ impl Peer {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let http2 = SocketAddr::from((Ipv4Addr::LOCALHOST, http2));
         let running = Running { child, address, http2, _folder: folder };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         while tokio::net::TcpStream::connect(address).await.is_err() {
             assert!(Instant::now() < deadline, "{} does not listen", self.name);
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -171,7 +171,7 @@ impl Running {
         self.address
     }
 
-    /// Where HTTP/2 is spoken, without TLS.
+    /// The address where it accepts HTTP/2 without TLS.
     pub fn http2(&self) -> SocketAddr {
         self.http2
     }

@@ -5,7 +5,7 @@ use super::{Config, Gateway, Upstream, respond};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// A configuration whose upstream `both` has these endpoints and these further lines.
+/// A configuration whose upstream `both` has these endpoints and lines.
 pub fn pool(endpoints: &[&Upstream], lines: &[&str]) -> Config {
     let addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.address()).collect();
     let config = Config::new().upstream("both", &addresses);
@@ -13,8 +13,8 @@ pub fn pool(endpoints: &[&Upstream], lines: &[&str]) -> Config {
     config.route("all", "path_prefix: /", "both")
 }
 
-/// The bodies of so many answers, one after the other.
-pub async fn said(gateway: &Gateway, count: usize, fields: &[&str]) -> String {
+/// The bodies of this number of responses, concatenated.
+pub async fn bodies(gateway: &Gateway, count: usize, fields: &[&str]) -> String {
     let mut said = String::new();
     for _ in 0..count {
         said += &gateway.get("/", fields).await.text();
@@ -22,8 +22,8 @@ pub async fn said(gateway: &Gateway, count: usize, fields: &[&str]) -> String {
     said
 }
 
-/// An upstream that says its name, with a status that can be changed.
-pub async fn moody(name: &'static str) -> (Upstream, Arc<AtomicU16>) {
+/// An upstream that answers with its name and a status that a test can change.
+pub async fn with_changeable_status(name: &'static str) -> (Upstream, Arc<AtomicU16>) {
     let status = Arc::new(AtomicU16::new(200));
     let mood = Arc::clone(&status);
     let upstream = Upstream::answering(move |_| {

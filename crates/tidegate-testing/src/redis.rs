@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-/// A Redis server that keeps nothing on disk.
+/// A Redis server without persistence.
 pub struct Redis {
     folder: TempDir,
     port: u16,
@@ -22,7 +22,7 @@ impl Redis {
         Self::with(&[]).await
     }
 
-    /// With further options.
+    /// Starts a server with more options.
     pub async fn with(options: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder");
         let port = free_port();
@@ -33,8 +33,8 @@ impl Redis {
         redis
     }
 
-    /// That speaks TLS, with a certificate of this authority's.
-    pub async fn by_tls(authority: &Authority) -> Self {
+    /// Starts a server with TLS and a certificate of this authority.
+    pub async fn over_tls(authority: &Authority) -> Self {
         let folder = TempDir::new().expect("a folder");
         authority.write(&folder.path().join("ca.pem"));
         authority.issue(folder.path(), "redis", &["localhost"], 2090);
@@ -49,7 +49,7 @@ impl Redis {
         redis
     }
 
-    /// Begins again, with nothing.
+    /// Starts again, without data.
     pub async fn run(&mut self) {
         let child = Command::new("redis-server")
             .current_dir(self.folder.path())
@@ -65,7 +65,7 @@ impl Redis {
         .await;
     }
 
-    /// Ends at once.
+    /// Kills the server.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.running.take() {
             let _ = child.kill();
@@ -73,7 +73,7 @@ impl Redis {
         }
     }
 
-    /// Keeps its connections and answers nobody, until it is told to go on.
+    /// Suspends the server, which keeps its connections, or resumes it.
     pub fn freeze(&self, freeze: bool) {
         let child = self.running.as_ref().expect("it runs");
         let id = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
@@ -90,12 +90,12 @@ impl Redis {
         self.folder.path().join("ca.pem").display().to_string()
     }
 
-    /// The section of a configuration that leads there.
+    /// The configuration section for this server.
     pub fn section(&self, more: &str) -> String {
         format!("shared_counters: {{url: \"redis://127.0.0.1:{}\"{more}}}", self.port)
     }
 
-    /// What it answers, a line each.
+    /// Runs a command; returns the reply's lines.
     pub fn ask(&self, command: &[&str]) -> Vec<String> {
         let output = Command::new("redis-cli")
             .args(["-p", &self.port.to_string()])
@@ -106,7 +106,7 @@ impl Redis {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// How many sessions are counted there.
+    /// The number of counted sessions.
     pub fn sessions(&self) -> usize {
         let keys = self.ask(&["--raw", "KEYS", "*:sessions:*"]);
         let count = |key: &String| self.ask(&["--raw", "HLEN", key])[0].parse::<usize>();

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Who signs certificates, for one test.
+/// A certificate authority for one test.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -49,7 +49,7 @@ impl Authority {
         std::fs::write(path, &self.pem).expect("a file");
     }
 
-    /// Writes `NAME.pem` and `NAME.key`, for these host names, good until this year.
+    /// Writes `NAME.pem` and `NAME.key`, for these host names, valid until this year.
     pub fn issue(&self, folder: &Path, name: &str, hosts: &[&str], until: i32) {
         let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
         let mut params = CertificateParams::new(hosts).expect("parameters");
@@ -58,7 +58,7 @@ impl Authority {
         self.sign(folder, name, params);
     }
 
-    /// The same, good for so long from now on.
+    /// The same, valid for this time from now.
     pub fn issue_for(&self, folder: &Path, name: &str, hosts: &[&str], left: Duration) {
         let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
         let mut params = CertificateParams::new(hosts).expect("parameters");
@@ -68,7 +68,7 @@ impl Authority {
         self.sign(folder, name, params);
     }
 
-    /// The same for a client.
+    /// Writes a client certificate.
     pub fn issue_client(&self, folder: &Path, name: &str) {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         params.distinguished_name.push(DnType::CommonName, name);
@@ -84,9 +84,9 @@ impl Authority {
         std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).expect("a file");
     }
 
-    /// A client that believes this authority.
+    /// A client that trusts this authority.
     pub fn client(&self) -> Client {
-        Client::believing(self.pem.as_bytes())
+        Client::trusting(self.pem.as_bytes())
     }
 }
 
@@ -110,12 +110,12 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// A connection behind a handshake.
+/// A connection after its handshake.
 pub(crate) type Secured = TlsStream<TcpStream>;
 
 impl Client {
-    /// One that believes this authority, in PEM.
-    pub fn believing(root: &[u8]) -> Self {
+    /// A client that trusts this authority, in PEM.
+    pub fn trusting(root: &[u8]) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(root).expect("PEM")).expect("a root");
         Self {
@@ -128,7 +128,7 @@ impl Client {
         }
     }
 
-    /// Shows `NAME.pem`, of this path without its extension.
+    /// Presents `NAME.pem`, given as the path without its extension.
     pub fn showing(mut self, identity: PathBuf) -> Self {
         self.identity = Some(identity);
         self
@@ -140,19 +140,19 @@ impl Client {
         self
     }
 
-    /// Speaks one version alone.
+    /// Speaks only one version.
     pub fn speaking(mut self, version: TlsVersion) -> Self {
         self.version = Some(version);
         self
     }
 
-    /// Asks for no server name (SNI).
+    /// Sends no server name (SNI).
     pub fn without_name(mut self) -> Self {
         self.is_nameless = true;
         self
     }
 
-    /// Remembers sessions from one connection to the next.
+    /// Resumes sessions of earlier connections.
     pub fn resuming(mut self) -> Self {
         // rustls takes up sessions within one configuration only.
         self.kept = Some(self.config());
@@ -195,12 +195,12 @@ impl Client {
         self.try_connect_to(gateway.address(), name).await
     }
 
-    /// The same with any server.
+    /// The same for any server.
     pub async fn try_connect_to(&self, address: SocketAddr, name: &str) -> io::Result<Secured> {
         self.secure(TcpStream::connect(address).await?, name).await
     }
 
-    /// The same behind bytes that come before the handshake.
+    /// The same, after bytes that precede the handshake.
     pub async fn connect_behind(&self, gateway: &Gateway, name: &str, before: &[u8]) -> Secured {
         let mut socket = TcpStream::connect(gateway.address()).await.expect("a connection");
         socket.write_all(before).await.expect("sent");
@@ -218,14 +218,14 @@ impl Client {
         self.try_connect(gateway, name).await.expect("a handshake")
     }
 
-    /// `GET` on a connection of its own.
+    /// Sends a `GET` on a new connection.
     pub async fn get(&self, gateway: &Gateway, name: &str, target: &str) -> Response {
         let mut wire = Wire::over(self.connect(gateway, name).await);
         wire.send(get(target, &["Connection: close"])).await;
         wire.response().await
     }
 
-    /// Whether a connection takes up the session of an earlier one.
+    /// Whether a new connection resumes an earlier session.
     pub async fn resumes(&self, gateway: &Gateway, name: &str) -> bool {
         let mut wire = Wire::over(self.connect(gateway, name).await);
         wire.send(get("/", &["Connection: close"])).await;
@@ -235,13 +235,13 @@ impl Client {
         stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// The first host name of the certificate that the gateway shows for a server name.
+    /// The first host name of the certificate that the gateway serves for a server name.
     pub async fn shown(&self, gateway: &Gateway, name: &str) -> String {
         shown(&self.connect(gateway, name).await)
     }
 
-    /// The same when the name is none of the certificate's.
-    pub async fn shown_to_stranger(&self, gateway: &Gateway, name: &str) -> String {
+    /// The error for a server name that the certificate does not have.
+    pub async fn untrusted_error(&self, gateway: &Gateway, name: &str) -> String {
         let error = self.try_connect(gateway, name).await.expect_err("another name");
         error.to_string()
     }

@@ -34,7 +34,7 @@ impl Drop for TlsService {
 }
 
 impl TlsService {
-    /// With `NAME.pem` of the folder; `clients` is the file of the authority that clients need.
+    /// Starts a service with `NAME.pem`; `clients` is the authority of the required client certificates.
     pub async fn start(folder: &Path, name: &str, clients: Option<&str>, alpn: &[&str]) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -84,12 +84,12 @@ impl TlsService {
         self.address
     }
 
-    /// How many handshakes there have been.
+    /// The number of handshakes so far.
     pub fn handshakes(&self) -> usize {
         self.handshakes.load(Ordering::Relaxed)
     }
 
-    /// The heads of all requests by HTTP/1.1 so far.
+    /// The heads of all HTTP/1.1 requests so far.
     pub fn heads(&self) -> Vec<Head> {
         self.heads.lock().expect("the heads").clone()
     }
@@ -123,7 +123,7 @@ where
     }
 }
 
-/// Answers each request by HTTP/2 with its path, and says so.
+/// Answers each HTTP/2 request with its path and the text `by HTTP/2`.
 pub async fn answer_by_http2<S>(stream: S)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
-/// A service behind the gateway: writes down each request, answers as it is told.
+/// A service behind the gateway: records each request and answers as the test says.
 pub struct Upstream {
     address: SocketAddr,
     requests: watch::Receiver<Vec<Request>>,
@@ -20,25 +20,25 @@ pub struct Upstream {
     task: JoinHandle<()>,
 }
 
-/// A request as it came.
+/// A recorded request.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The request line and headers.
     pub head: Head,
     /// The whole body, without its framing.
     pub body: Vec<u8>,
-    /// The number of the connection that it came on, from 1.
+    /// The number of its connection, from 1.
     pub connection: usize,
 }
 
-/// A connection with the place to write its requests down.
+/// Records the requests of a connection.
 pub struct Recorder {
     requests: watch::Sender<Vec<Request>>,
     connection: usize,
 }
 
 impl Recorder {
-    /// Writes down a request whose body is still to come.
+    /// Records a request before its body.
     pub fn record(&self, head: &Head) {
         self.keep(Request { head: head.clone(), body: Vec::new(), connection: self.connection });
     }
@@ -49,7 +49,7 @@ impl Recorder {
 }
 
 impl Upstream {
-    /// Each connection is handled by the script, from its first byte.
+    /// An upstream whose script handles each connection from its first byte.
     pub async fn scripted<F, Fut>(script: F) -> Self
     where
         F: Fn(Wire, Recorder) -> Fut + Send + Sync + 'static,
@@ -79,7 +79,7 @@ impl Upstream {
         Self { address, requests, connections, task }
     }
 
-    /// Reads each request whole and answers with these bytes; keeps the connection.
+    /// An upstream that reads each request, answers with these bytes, and keeps the connection.
     pub async fn answering<F>(answer: F) -> Self
     where
         F: Fn(&Request) -> Vec<u8> + Send + Sync + 'static,
@@ -103,7 +103,7 @@ impl Upstream {
         .await
     }
 
-    /// Answers 200 with this body, at this address.
+    /// An upstream at this address that answers 200 with this body.
     pub async fn saying_at(address: SocketAddr, body: &'static str) -> Self {
         let listener = TcpListener::bind(address).await.expect("the address");
         Self::on(listener, move |mut wire, recorder| async move {
@@ -117,12 +117,12 @@ impl Upstream {
         .await
     }
 
-    /// Answers 200 with this body.
+    /// An upstream that answers 200 with this body.
     pub async fn saying(body: &'static str) -> Self {
         Self::answering(move |_| ok(body)).await
     }
 
-    /// Takes each handshake and hands the socket to the script; answers other requests
+    /// An upstream that accepts each handshake and passes the socket to the script; it answers other requests
     /// `200 polled`.
     pub async fn websocket<F, Fut>(script: F) -> Self
     where
@@ -147,7 +147,7 @@ impl Upstream {
         .await
     }
 
-    /// Sends each text and binary message back.
+    /// An upstream that echoes text and binary messages.
     pub async fn echo() -> Self {
         Self::websocket(|mut socket, _| async move {
             while let Some(Ok(message)) = socket.next().await {
@@ -165,7 +165,7 @@ impl Upstream {
         self.address
     }
 
-    /// How many connections there have been.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -175,7 +175,7 @@ impl Upstream {
         self.requests.borrow().clone()
     }
 
-    /// The request with this number (from 0), come or to come.
+    /// The request with this number (from 0), received or still to come.
     pub async fn request(&self, number: usize) -> Request {
         let mut requests = self.requests.clone();
         let what = format!("request {number} at the upstream");

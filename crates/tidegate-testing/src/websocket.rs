@@ -15,7 +15,7 @@ pub type Socket = WebSocketStream<TcpStream>;
 /// The key of RFC 6455's own example.
 const HANDSHAKE_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-/// A client's opening handshake, field by field.
+/// A client's opening handshake, header by header.
 #[derive(Clone)]
 pub struct Handshake {
     line: String,
@@ -23,7 +23,7 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// What every browser sends, without an `Origin`.
+    /// The handshake of a browser, without an `Origin`.
     pub fn to(target: &str) -> Self {
         let fields = [
             ("Host", "localhost"),
@@ -50,7 +50,7 @@ impl Handshake {
         self
     }
 
-    /// Sets a field in the place of any other of its name.
+    /// Sets a header and removes others of its name.
     pub fn set(self, name: &str, value: &str) -> Self {
         let mut this = self.without(name);
         this.fields.push((name.to_owned(), value.to_owned()));
@@ -64,7 +64,7 @@ impl Handshake {
         format!("{}\r\n{fields}\r\n", self.line)
     }
 
-    /// Sends it and leaves the bytes behind the 101 to the caller.
+    /// Sends the handshake; the caller reads the bytes after the 101.
     pub async fn open_raw(&self, gateway: &Gateway) -> (Head, Wire) {
         self.open_raw_over(gateway.connect().await).await
     }
@@ -96,8 +96,7 @@ impl Handshake {
     }
 }
 
-/// The upstream's side of a handshake: answers 101 with these further lines (each ended by
-/// CRLF).
+/// The upstream's side of a handshake: answers 101 with these additional lines (each ended by CRLF).
 pub async fn switch(mut wire: Wire, head: &Head, lines: &str) -> Socket {
     let key = head.get("sec-websocket-key").expect("a key");
     let accept = derive_accept_key(key.as_bytes());
@@ -109,7 +108,7 @@ pub async fn switch(mut wire: Wire, head: &Head, lines: &str) -> Socket {
     WebSocketStream::from_raw_socket(wire.into_stream(), Role::Server, None).await
 }
 
-/// The next message; `None` when the socket has ended in whatever way.
+/// The next message; `None` at the end of the socket.
 pub async fn next(socket: &mut Socket) -> Option<Message> {
     match within("a message", socket.next()).await {
         Some(Ok(message)) => Some(message),

@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A socket that speaks HTTP/1.1 by hand; either end of it.
+/// A socket with HTTP/1.1 written by hand, for either end.
 pub struct Wire<S = TcpStream> {
     stream: S,
     buffer: Vec<u8>,
 }
 
-/// The head of a request or a response, just as it came.
+/// The received head of a request or response.
 #[derive(Debug, Clone)]
 pub struct Head {
     /// Its bytes, with the empty line at the end.
@@ -31,7 +31,7 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-/// A `GET` request with further fields, each as `Name: value`; `Host: localhost` unless given.
+/// A `GET` request with additional headers, each as `Name: value`; `Host: localhost` unless given.
 pub fn get(target: &str, fields: &[&str]) -> String {
     let mut text = format!("GET {target} HTTP/1.1\r\n");
     if !fields.iter().any(|field| field.to_ascii_lowercase().starts_with("host:")) {
@@ -57,14 +57,14 @@ impl Wire {
         Self::new(stream.expect("a connection"))
     }
 
-    /// Breaks the connection off with a reset.
+    /// Resets the connection.
     pub fn reset(self) {
         let _ = self.stream.set_zero_linger();
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    /// Over any kind of stream.
+    /// Wraps any stream.
     pub fn over(stream: S) -> Self {
         Self { stream, buffer: Vec::new() }
     }
@@ -74,23 +74,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.try_send(bytes).await.expect("bytes sent");
     }
 
-    /// Sends to a side that may close before it has read all.
+    /// Sends bytes to a peer that may close before it has read all.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         within("room to write", self.stream.write_all(bytes.as_ref())).await
     }
 
-    /// Says that no more will be sent; what comes can still be read.
+    /// Ends the sending side; received bytes can still be read.
     pub async fn finish(&mut self) {
         self.stream.shutdown().await.expect("half-closed");
     }
 
-    /// The socket, when nothing of it has been read too far.
+    /// The socket; panics if bytes were read beyond the last message.
     pub fn into_stream(self) -> S {
         assert_eq!(self.buffer, b"", "nothing read too far");
         self.stream
     }
 
-    /// The socket, and what has been read of it too far.
+    /// The socket, and the bytes read beyond the last message.
     pub fn into_parts(self) -> (S, Vec<u8>) {
         (self.stream, self.buffer)
     }
@@ -103,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// All up to and with `needle`; `None` when the connection ends before.
+    /// The bytes up to and including `needle`; `None` if the connection ends first.
     pub async fn try_until(&mut self, needle: &[u8]) -> Option<Vec<u8>> {
         let mut searched = 0;
         loop {
@@ -118,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// All up to and with `needle`.
+    /// The bytes up to and including `needle`.
     pub async fn until(&mut self, needle: impl AsRef<[u8]>) -> Vec<u8> {
         let needle = needle.as_ref();
         let found = self.try_until(needle).await;
@@ -128,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         })
     }
 
-    /// The next `count` bytes; panics when the connection ends before.
+    /// The next `count` bytes; panics if the connection ends first.
     pub async fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count {
             assert!(self.fill().await, "ended after {} of {count} bytes", self.buffer.len());
@@ -136,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.buffer.drain(..count).collect()
     }
 
-    /// The same; `None` when the connection ends before.
+    /// The same; `None` if the connection ends first.
     pub async fn try_exactly(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.buffer.len() < count {
             if !self.fill().await {
@@ -146,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Some(self.buffer.drain(..count).collect())
     }
 
-    /// All until the other side ends.
+    /// All bytes until the other side ends.
     pub async fn read_to_end(&mut self) -> Vec<u8> {
         while self.fill().await {}
         std::mem::take(&mut self.buffer)
@@ -157,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.buffer.is_empty() && !self.fill().await
     }
 
-    /// A head; `None` when the connection ends before one is whole.
+    /// The next head; `None` if the connection ends first.
     pub async fn try_head(&mut self) -> Option<Head> {
         let bytes = self.try_until(b"\r\n\r\n").await?;
         Some(Head::parse(&String::from_utf8_lossy(&bytes)))
@@ -247,7 +247,7 @@ impl Head {
         same.map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The items of a list field, over all its lines.
+    /// The items of a list header, over all its lines.
     pub fn list(&self, name: &str) -> Vec<String> {
         let items = self.all(name).into_iter().flat_map(|value| value.split(','));
         items.map(|item| item.trim().to_ascii_lowercase()).collect()

@@ -60,7 +60,7 @@ async fn operations() {
 async fn rate_limits() {
     let service = Upstream::echo().await;
     let authority = Authority::new();
-    let redis = Redis::by_tls(&authority).await;
+    let redis = Redis::over_tls(&authority).await;
     let gateway = Example::of("examples/rate-limits.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:4000", service.address())

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tidegate_testing::{Gateway, Handshake, PATIENCE, Upstream, cli, free_port, get};
+use tidegate_testing::{Gateway, Handshake, Upstream, WAIT_TIMEOUT, cli, free_port, get};
 
 /// nginx at work.
 struct Nginx(Child);
@@ -26,7 +26,7 @@ async fn start(file: &Path, address: SocketAddr) -> Nginx {
         command.spawn().ok()
     });
     let mut nginx = Nginx(started.next().expect("nginx: run scripts/install-deps test"));
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     while tokio::net::TcpStream::connect(address).await.is_err() {
         let gone = nginx.0.try_wait().expect("its status");
         assert!(gone.is_none() && Instant::now() < deadline, "nginx does not listen: {gone:?}");
