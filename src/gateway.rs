@@ -1,6 +1,6 @@
 use crate::explain::{Asked, Difference, Explanation, Outline, explain, review, verify};
 use crate::filter::Filter;
-use crate::server::{BindError, Place, Running, Server, ask, preflight};
+use crate::server::{HandoverSocket, Running, Server, StartError, ask, preflight};
 use crate::snapshot::{CompileEnv, SessionPolicies, Snapshot, compile};
 use crate::telemetry::{self, Sink};
 use std::fmt;
@@ -64,9 +64,9 @@ impl Config {
         Self { read, file: None, variables }
     }
 
-    fn place(&self) -> Option<Place> {
+    fn handover_socket(&self) -> Option<HandoverSocket> {
         let written = self.read.config.upgrade_socket.as_ref();
-        Place::of(written.map(|path| Path::new(path.as_str())), self.file.as_deref())
+        HandoverSocket::of(written.map(|path| Path::new(path.as_str())), self.file.as_deref())
     }
 
     /// The socket by which the process is found that runs this configuration, broken or not.
@@ -75,7 +75,7 @@ impl Config {
         let LoadedConfig { config, sources, .. } = &self.read;
         let written = config.upgrade_socket.clone().or_else(|| sources.salvage_upgrade_socket());
         let written = written.as_ref().map(|path| Path::new(path.as_str()));
-        Place::of(written, self.file.as_deref()).map(|place| place.control())
+        HandoverSocket::of(written, self.file.as_deref()).map(|socket| socket.control())
     }
 
     /// The admin endpoint of the gateway that runs this file, and its token, as far as the file
@@ -225,7 +225,7 @@ pub enum RunError {
     /// The configuration is wrong.
     Config(Problems),
     /// An address can't be listened on.
-    Bind(BindError),
+    Bind(StartError),
     /// The runtime can't be started.
     Runtime(std::io::Error),
 }
@@ -371,11 +371,12 @@ impl Gateway {
     fn serve(self) -> Result<(), RunError> {
         let Self { config, filters, stop, heeds_signals, takes_over, renews } = self;
         // The first process of a container takes the container with it when it goes.
-        let place = (heeds_signals && std::process::id() != 1).then(|| config.place()).flatten();
-        if takes_over && place.is_none() {
+        let handover_socket =
+            (heeds_signals && std::process::id() != 1).then(|| config.handover_socket()).flatten();
+        if takes_over && handover_socket.is_none() {
             let reason = "there is no `upgrade_socket`, or this is process 1, or signals are not \
                           heeded";
-            return Err(RunError::Bind(BindError::Handover(std::io::Error::other(reason))));
+            return Err(RunError::Bind(StartError::Handover(std::io::Error::other(reason))));
         }
         let filters: Arc<[Arc<dyn Filter>]> = filters.into();
         let read = config.read.clone();
@@ -401,7 +402,7 @@ impl Gateway {
             filters,
             stop,
             heeds_signals,
-            place,
+            handover_socket,
             takes_over,
             renews,
         };

@@ -69,7 +69,7 @@ pub use explain::{
 };
 pub use filter::{Filter, Flow, Reply, Request, Response, UpstreamRequest};
 pub use gateway::{Config, Explainer, Gateway, RunError, Summary};
-pub use server::BindError;
+pub use server::StartError;
 pub use snapshot::{SessionAction, SessionImpact};
 pub use tidegate_config::{
     Problem, Problems, Variables, format_yaml, json_schema, reference_markdown,

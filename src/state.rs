@@ -24,5 +24,5 @@ pub(crate) struct State {
     /// Whether they are as many as the gateway can carry.
     pub(crate) overload: Arc<Overload>,
     /// The connections, and what each client holds.
-    pub(crate) places: Arc<ConnectionLimiter>,
+    pub(crate) connection_limiter: Arc<ConnectionLimiter>,
 }

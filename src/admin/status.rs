@@ -24,7 +24,7 @@ pub(super) fn show(admin: &Admin) -> Value {
         "uptime_ms": u64::try_from(admin.since.elapsed().as_millis()).unwrap_or(u64::MAX),
         "listeners": listeners.collect::<Vec<_>>(),
         "restart_needed": admin.state.current.restart_needed(),
-        "connections": admin.state.places.held(),
+        "connections": admin.state.connection_limiter.held(),
         "requests_in_flight": admin.state.in_flight.requests(),
         "sessions": admin.state.sessions.count(),
         "panics": panics.collect::<Vec<_>>(),

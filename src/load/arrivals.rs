@@ -1,3 +1,5 @@
+//! Counts the connections of a listener, and how those failed that did not reach HTTP. Refuses nothing.
+
 use crate::tls::HandshakeFailure;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tidegate_http::address::Address;

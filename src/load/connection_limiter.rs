@@ -1,3 +1,5 @@
+//! Limits connections: in all, per listener and per client. Knows nothing of requests.
+
 use super::{Client, Clients};
 use crate::snapshot::GlobalSettings;
 use crate::telemetry::RateLimitedLog;

@@ -13,10 +13,10 @@ use tidegate_http::address::client;
 const LEAST_HELD: usize = 16;
 
 /// How long WebSocket sessions may take to close before the client's connections are ended.
-const CLOSE_DELAY: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a client that was evicted isn't evicted again: what it held may not be released yet.
-const RELEASE_TIME: Duration = Duration::from_secs(3);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What the client of an evicted session reads.
 const REASON: &str = "the gateway is short of memory; try again later";
@@ -95,7 +95,7 @@ impl Evictor {
     }
 
     fn leaving(&self) -> impl Iterator<Item = &Arc<Client>> {
-        let is_recent = |at: &Instant| at.elapsed() < RELEASE_TIME;
+        let is_recent = |at: &Instant| at.elapsed() < RELEASE_TIMEOUT;
         self.evicted.iter().filter(move |(_, at)| is_recent(at)).map(|(client, _)| client)
     }
 
@@ -119,7 +119,7 @@ impl Evictor {
             return;
         }
         background::spawn("evicting a client", async move {
-            tokio::time::sleep(CLOSE_DELAY).await;
+            tokio::time::sleep(CLOSE_TIMEOUT).await;
             end_connections(address);
         });
     }

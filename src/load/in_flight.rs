@@ -1,3 +1,5 @@
+//! Counts requests and sessions in flight, so that a stop can wait for them. Refuses nothing.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Notify;

@@ -1,3 +1,5 @@
+//! Watches the memory of the process and calls the evictor when it is short. Knows nothing of requests.
+
 use super::{Evictor, Overload};
 use crate::snapshot::CurrentSnapshot;
 use bytesize::ByteSize;
@@ -7,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How often it is looked at.
-const EVERY: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Of what a control group may have, the tenths that are used when nothing is written.
 const TENTHS: u64 = 9;
@@ -36,7 +38,7 @@ pub(crate) async fn watch(
     let mut pace = Pace::default();
     let mut refuses = false;
     loop {
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
         let limit = current.load().global.limits.memory.or(of_group).unwrap_or(u64::MAX);
         let Some(used) = resident_pages().map(|pages| pages * page) else { return };
         let changed = watermark.look(used, limit);

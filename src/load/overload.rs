@@ -1,3 +1,5 @@
+//! Refuses requests while the gateway or a client has too many in flight. Counts nothing itself.
+
 use super::{Client, InFlight, RequestPermit};
 use crate::snapshot::Limits;
 use crate::telemetry::RateLimitedLog;

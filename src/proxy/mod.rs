@@ -120,7 +120,9 @@ impl ProxyHttp for Proxy {
                     rejection
                 } else {
                     let rejection = request_phase::refuse(session, ctx)
-                        .or_else(|| session_quota::claim_connection(&self.state.places, ctx))
+                        .or_else(|| {
+                            session_quota::claim_connection(&self.state.connection_limiter, ctx)
+                        })
                         .or_else(|| session_quota::register(&self.state.sessions, session, ctx));
                     ctx.outcome.is_intended |= rejection.is_some();
                     rejection

@@ -111,7 +111,9 @@ fn count_client(
     let client = match ctx.exchange.client_address {
         // A proxy's own request, or one whose client it does not name.
         Some(address) if ctx.peer_is_trusted && global.trusts(address) => None,
-        Some(address) if ctx.peer_is_trusted => Some(proxy.state.places.clients().find(address)),
+        Some(address) if ctx.peer_is_trusted => {
+            Some(proxy.state.connection_limiter.clients().find(address))
+        }
         // The connection has found it already.
         _ => task_state::client(),
     };

@@ -1,6 +1,6 @@
 //! Puts a configuration into force.
 
-use super::guard::Watchman;
+use super::guard::RollbackMonitor;
 use super::snapshot_tasks;
 use crate::background::{self, Panicked};
 use crate::explain::{Difference, verify};
@@ -18,14 +18,14 @@ use tidegate_config::{LoadedConfig, Problems, Sources, Span, Variables};
 use tokio::time::timeout;
 
 /// How long a new configuration waits for names that it brings.
-const RESOLVE_AT_ONCE: Duration = Duration::from_secs(2);
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long compiling may take. A file system that does not answer must not keep rollbacks and the
 /// guard waiting forever.
-const MAX_COMPILE: Duration = Duration::from_secs(60);
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is in force, and all that a new configuration touches.
-pub(super) struct Force {
+pub(super) struct Applier {
     /// What is in force, as it was read.
     pub read: LoadedConfig,
     /// Where it was read from, and with what; unless it was made in code.
@@ -37,11 +37,11 @@ pub(super) struct Force {
     /// What DNS tells of endpoints.
     pub discovery: Arc<Discovery>,
     /// Watches whether edits make things worse.
-    pub watchman: Watchman,
+    pub rollback_monitor: RollbackMonitor,
 }
 
 /// Why a configuration is put into force.
-pub(super) enum Occasion {
+pub(super) enum ApplyReason {
     /// It is another version, or the same with other files beside it.
     Version(Cause),
     /// The files beside it have changed, while its own file says something else.
@@ -50,17 +50,17 @@ pub(super) enum Occasion {
     Discovered,
 }
 
-impl Force {
+impl Applier {
     /// Puts a version into force, or says why not. Tells what has changed.
     pub(super) async fn apply(
         &mut self,
         read: LoadedConfig,
-        occasion: Occasion,
+        reason: ApplyReason,
     ) -> Result<String, String> {
         let before = self.state.current.full();
         let (mut snapshot, changes) = match self.compile(read.clone()).await {
             Ok(compiled) => compiled,
-            Err(problems) if matches!(occasion, Occasion::Beside) => {
+            Err(problems) if matches!(reason, ApplyReason::Beside) => {
                 log::error!("files that have changed are not used:\n{problems}");
                 return Err(problems.to_string());
             }
@@ -72,18 +72,18 @@ impl Force {
                 return Err(problems.to_string());
             }
         };
-        let is_edit = matches!(occasion, Occasion::Version(_));
-        let (what, snapshot) = match occasion {
-            Occasion::Discovered => {
+        let is_edit = matches!(reason, ApplyReason::Version(_));
+        let (what, snapshot) = match reason {
+            ApplyReason::Discovered => {
                 snapshot.number = before.number;
                 ("endpoints discovered".to_owned(), snapshot)
             }
-            Occasion::Beside => {
+            ApplyReason::Beside => {
                 snapshot.number = before.number;
                 let what = "files beside the configuration in force reloaded, its own file not";
                 (what.to_owned(), snapshot)
             }
-            Occasion::Version(cause) => {
+            ApplyReason::Version(cause) => {
                 let what = match &cause {
                     Cause::Start | Cause::Edit => "configuration reloaded".to_owned(),
                     Cause::Rollback(to) => format!("back to version {to}"),
@@ -94,7 +94,7 @@ impl Force {
                     Some(snapshot) => {
                         // First, for what fails from the swap on is the edit's.
                         if is_edit && snapshot.number != before.number {
-                            self.watchman.edited(before, &snapshot);
+                            self.rollback_monitor.edited(before, &snapshot);
                         }
                         (what, snapshot)
                     }
@@ -201,7 +201,7 @@ impl Force {
         if !compiled.0.dns_queries.is_subset(&asked) {
             // A new upstream is not to begin with nothing.
             self.discovery.follow(&asked.union(&compiled.0.dns_queries).cloned().collect());
-            let _ = timeout(RESOLVE_AT_ONCE, self.discovery.answered()).await;
+            let _ = timeout(RESOLVE_TIMEOUT, self.discovery.answered()).await;
             compiled = self.compile_once(read).await?;
         }
         let resolve_all = async {
@@ -209,7 +209,7 @@ impl Force {
                 pool.resolve().await;
             }
         };
-        let _ = timeout(RESOLVE_AT_ONCE, resolve_all).await;
+        let _ = timeout(RESOLVE_TIMEOUT, resolve_all).await;
         Ok(compiled)
     }
 
@@ -233,12 +233,12 @@ impl Force {
             let changes = SnapshotChanges::between(&previous, &snapshot);
             Ok((snapshot, changes))
         });
-        let reason = match timeout(MAX_COMPILE, compiled).await {
+        let reason = match timeout(COMPILE_TIMEOUT, compiled).await {
             Ok(Ok(compiled)) => return compiled,
             Ok(Err(Panicked)) => {
                 "the gateway panicked when it compiled it; its log has the reason".to_owned()
             }
-            Err(_) => format!("the files that it names can't be read within {MAX_COMPILE:?}"),
+            Err(_) => format!("the files that it names can't be read within {COMPILE_TIMEOUT:?}"),
         };
         let mut problems = Problems::default();
         problems.add(Span::default(), "", reason);

@@ -1,6 +1,8 @@
+//! Takes an accepted connection to its protocol: PROXY header, TLS, HTTP/1.1 or HTTP/2. Knows nothing of requests.
+
 use super::accepted::{Connection, Speaks, Terms};
-use super::bare::Bare;
 use super::engine::Engine;
+use super::pre_http_response::PreHttpResponse;
 use super::tasks::Tasks;
 use super::{http1, http2, proxy_protocol};
 use crate::load::{
@@ -100,8 +102,8 @@ fn peer(stream: &Stream) -> Option<IpAddr> {
 
 async fn refuse(full: LimitExceeded, stream: Stream, current: Arc<CurrentSnapshot>) {
     let answer = match full {
-        LimitExceeded::Total | LimitExceeded::Listener => Bare::Full,
-        LimitExceeded::Client => Bare::FullOfClient,
+        LimitExceeded::Total | LimitExceeded::Listener => PreHttpResponse::Full,
+        LimitExceeded::Client => PreHttpResponse::FullOfClient,
     };
     answer.send(stream, &[], &current).await;
 }
@@ -166,7 +168,7 @@ async fn secure(
                 arrivals.no_proxy_header();
                 // Whoever speaks TLS would take the words for a broken handshake.
                 if listener.tls.is_none() && error.kind() == io::ErrorKind::InvalidData {
-                    Bare::NoProxyHeader.send(Box::new(socket), &[], current).await;
+                    PreHttpResponse::NoProxyHeader.send(Box::new(socket), &[], current).await;
                 }
                 return Err(error);
             }
@@ -191,7 +193,7 @@ async fn secure(
     socket.try_peek(&mut first).await.inspect_err(failed)?;
     if first != [TLS_HANDSHAKE] {
         arrivals.no_handshake(HandshakeFailure::NotTls);
-        Bare::NotTls.send(Box::new(socket), &[], current).await;
+        PreHttpResponse::NotTls.send(Box::new(socket), &[], current).await;
         return Ok(None);
     }
     tls::accept(socket, Arc::clone(&tls.config)).await.inspect_err(failed)

@@ -1,3 +1,5 @@
+//! Raises the limit on open files at the start. Knows nothing of the configuration.
+
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Lets the process open as many files as it may, and returns how many: connections are files,

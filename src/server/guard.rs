@@ -11,11 +11,11 @@ use tokio::time::Instant;
 const ENOUGH: u64 = 20;
 
 /// How often it looks.
-pub(super) const BEAT: Duration = Duration::from_millis(500);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What it has seen.
 #[derive(Default)]
-pub(super) struct Watchman {
+pub(super) struct RollbackMonitor {
     /// How requests had fared at each look, over the guard's window.
     looks: VecDeque<(Instant, RequestTotals)>,
     trial: Option<Trial>,
@@ -51,7 +51,7 @@ impl Trial {
     }
 }
 
-impl Watchman {
+impl RollbackMonitor {
     /// An edit is about to take effect in the place of this snapshot.
     pub(super) fn edited(&mut self, left: Arc<Snapshot>, now: &Snapshot) {
         let Some(guard) = now.guard else {
@@ -155,16 +155,17 @@ fn tally(snapshot: &Snapshot, left: Option<&Arc<Snapshot>>) -> RequestTotals {
     };
     let all = routes(snapshot).into_iter().chain(left.into_iter().flat_map(|it| routes(it)));
     // Those that are in both count in one place.
-    let places: HashMap<_, _> =
+    let by_route: HashMap<_, _> =
         all.map(|route| (Arc::as_ptr(&route.requests), Arc::clone(&route.requests))).collect();
-    places.values().map(|requests| requests.tally()).fold(RequestTotals::default(), |sum, tally| {
-        RequestTotals {
+    by_route.values().map(|requests| requests.tally()).fold(
+        RequestTotals::default(),
+        |sum, tally| RequestTotals {
             requests: sum.requests + tally.requests,
             server_errors: sum.server_errors + tally.server_errors,
             failed_handshakes: sum.failed_handshakes + tally.failed_handshakes,
             broken_handshakes: sum.broken_handshakes + tally.broken_handshakes,
-        }
-    })
+        },
+    )
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
+//! The loop of an HTTP/1.1 connection: reads a head, lets Pingora serve the request, waits for the next. Knows nothing of
+//! routes.
+
 use super::accepted::{Connection, Terms};
-use super::bare::Bare;
 use super::client_stream::{ClientStream, Incoming, Refused, keeping_refusal, take_refused};
 use super::engine::Engine;
 use super::http2;
+use super::pre_http_response::PreHttpResponse;
 use super::tasks::TaskGuard;
 use crate::load::ConnectionPermit;
 use crate::proxy::task_state;
@@ -44,7 +47,9 @@ pub(super) async fn serve(connection: Box<Connection>) {
         match rest.await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return,
-            Err(_) => return Box::pin(Bare::TooSlow.send(stream, &begun, &current)).await,
+            Err(_) => {
+                return Box::pin(PreHttpResponse::TooSlow.send(stream, &begun, &current)).await;
+            }
         }
         if begun.starts_with(H2_PREFACE) {
             // As if nobody had read from it.
@@ -90,7 +95,7 @@ async fn requests(
                 }
                 continue;
             }
-            Next::Head(head) => (Bare::NotHttp2, head),
+            Next::Head(head) => (PreHttpResponse::NotHttp2, head),
             Next::Refused(refusal, head) => (refusal, head),
             Next::End => return,
         };
@@ -100,7 +105,7 @@ async fn requests(
     }
     if let Some(refused) = take_refused() {
         let Refused { stream, head, fault } = *refused;
-        Box::pin(Bare::Malformed(fault).send(stream, &head, &current)).await;
+        Box::pin(PreHttpResponse::Malformed(fault).send(stream, &head, &current)).await;
     }
 }
 
@@ -109,7 +114,7 @@ enum Next {
     /// A head that Pingora may judge, and what has come of the body.
     Head(BytesMut),
     /// What comes in place of one, and why it is none.
-    Refused(Bare, BytesMut),
+    Refused(PreHttpResponse, BytesMut),
     /// It has come to its end.
     End,
 }
@@ -134,7 +139,7 @@ async fn next_head(
             return Poll::Ready(match incoming {
                 Incoming::Request(head) => Next::Head(head),
                 Incoming::Fault(fault) => {
-                    Next::Refused(Bare::Malformed(fault), std::mem::take(&mut held))
+                    Next::Refused(PreHttpResponse::Malformed(fault), std::mem::take(&mut held))
                 }
                 Incoming::End => Next::End,
             });
@@ -147,7 +152,7 @@ async fn next_head(
         waits = Some((has_begun, until));
         if timer.poll(cx, until).is_ready() {
             return Poll::Ready(match has_begun {
-                true => Next::Refused(Bare::TooSlow, std::mem::take(&mut held)),
+                true => Next::Refused(PreHttpResponse::TooSlow, std::mem::take(&mut held)),
                 false => Next::End,
             });
         }

@@ -1,3 +1,5 @@
+//! The loop of an HTTP/2 connection: accepts streams, each served by a task of its own. Knows nothing of routes.
+
 mod responder;
 mod session;
 
@@ -23,7 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep, timeout};
 
 /// How long a client may take to leave after GOAWAY when nothing is under way.
-const FAREWELL: Duration = Duration::from_secs(5);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Heads over `2 × limits.header_size` plus this get a bare 431 from the `h2` crate; smaller ones reach the gateway,
 /// which explains the refusal.
@@ -88,7 +90,7 @@ pub(super) async fn serve(connection: Connection) {
         connection.graceful_shutdown();
     }
     loop {
-        let idle = if leaves { FAREWELL } else { terms.idle };
+        let idle = if leaves { LEAVE_TIMEOUT } else { terms.idle };
         let accepted = tokio::select! {
             biased;
             _ = shutdown.changed(), if !leaves => {

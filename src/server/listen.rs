@@ -1,4 +1,6 @@
-use super::handover::Taken;
+//! Binds the listeners, or takes those of the process before. Accepts nothing.
+
+use super::handover::InheritedListeners;
 use super::socket::{Files, Socket};
 use std::fmt;
 use std::io;
@@ -6,7 +8,7 @@ use tidegate_http::address::Address;
 
 /// Why the gateway can't start.
 #[derive(Debug)]
-pub enum BindError {
+pub enum StartError {
     /// An address can't be listened on.
     Address(Address, io::Error),
     /// The signals can't be received.
@@ -17,7 +19,7 @@ pub enum BindError {
     Handover(io::Error),
 }
 
-impl fmt::Display for BindError {
+impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -41,14 +43,14 @@ impl fmt::Display for BindError {
     }
 }
 
-impl std::error::Error for BindError {}
+impl std::error::Error for StartError {}
 
 /// Takes or binds all listeners or none. Pingora would bind them itself, but it tries for half a
 /// minute and then panics when a port is in use.
 pub(super) fn bind(
     addresses: impl IntoIterator<Item = (Address, u32)>,
-    taken: &mut Option<Taken>,
-) -> Result<Vec<(Address, Socket)>, BindError> {
+    taken: &mut Option<InheritedListeners>,
+) -> Result<Vec<(Address, Socket)>, StartError> {
     let mut bound = Vec::new();
     for (address, mode) in addresses {
         let handed = taken.as_mut().and_then(|taken| taken.socket(&address));
@@ -59,7 +61,7 @@ pub(super) fn bind(
                 if taken.is_none() {
                     Files::of(bound.iter().map(|(address, _)| address)).remove();
                 }
-                return Err(BindError::Address(address, error));
+                return Err(StartError::Address(address, error));
             }
         }
     }

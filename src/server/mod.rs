@@ -2,7 +2,6 @@
 
 mod accepted;
 mod apply;
-mod bare;
 mod client_stream;
 mod connection;
 mod discover;
@@ -14,6 +13,7 @@ mod http1;
 mod http2;
 mod listen;
 mod notify;
+mod pre_http_response;
 mod preflight;
 mod proxy_protocol;
 mod reload;
@@ -28,8 +28,8 @@ mod supervise;
 mod tasks;
 mod watchdog;
 
-pub(crate) use handover::{Place, Running, ask};
-pub use listen::BindError;
+pub(crate) use handover::{HandoverSocket, Running, ask};
+pub use listen::StartError;
 pub(crate) use preflight::preflight;
 
 use crate::filter::Filter;
@@ -56,7 +56,7 @@ pub(crate) struct Server {
     /// Whether SIGTERM and SIGINT stop it.
     pub heeds_signals: bool,
     /// Where it meets the gateways before and after it.
-    pub place: Option<Place>,
+    pub handover_socket: Option<HandoverSocket>,
     /// Whether it takes the listeners of the gateway before it.
     pub takes_over: bool,
     /// Whether SIGUSR2 starts the program anew.
@@ -65,14 +65,14 @@ pub(crate) struct Server {
 
 impl Server {
     /// Runs until a signal says stop and all is finished, or the time for that is over.
-    pub(crate) async fn run(self) -> Result<(), BindError> {
+    pub(crate) async fn run(self) -> Result<(), StartError> {
         let Self { snapshot, read, file, filters, stop, heeds_signals, .. } = self;
-        let Self { place, takes_over, renews, .. } = self;
+        let Self { handover_socket, takes_over, renews, .. } = self;
         own_log::set(snapshot.log.0, snapshot.log.1);
         // Before there is anything to connect to: who sees a port open may send a signal.
-        let mut signals = Signals::listen(stop, heeds_signals).map_err(BindError::Signals)?;
+        let mut signals = Signals::listen(stop, heeds_signals).map_err(StartError::Signals)?;
         let startup = snapshot.startup.clone();
-        let bound = start::bind(&startup, place, takes_over, &mut signals).await?;
+        let bound = start::bind(&startup, handover_socket, takes_over, &mut signals).await?;
         let Some(bound) = bound else { return Ok(()) };
         let sources = start::Sources { read, file, filters, takes_over };
         let built = start::build_state(snapshot, sources, &bound.listeners).await;
@@ -83,10 +83,10 @@ impl Server {
         configuration.follow(state.clone(), admin.ordered);
         let stop =
             supervise::supervise(&mut signals, &state, &announced, &admin.orders, renews).await;
-        // The keeper's handles would let who connects after the end wait in vain instead of being
+        // The donor's handles would let who connects after the end wait in vain instead of being
         // refused.
         drop(announced);
-        let ending = stop::Ending {
+        let shutdown = stop::Shutdown {
             state,
             tasks,
             readiness: admin.readiness,
@@ -97,7 +97,7 @@ impl Server {
             files: bound.files,
             ends_process: heeds_signals,
         };
-        ending.run(stop, &mut signals).await;
+        shutdown.run(stop, &mut signals).await;
         log::info!("stopped");
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What a start would stumble over on this machine, found without binding or making anything.
 
-use super::Place;
+use super::HandoverSocket;
 use super::socket;
 use crate::acme;
 use crate::history::History;
@@ -49,8 +49,8 @@ fn sockets(config: &Config, problems: &mut Problems) {
 fn upgrade_socket(config: &Config, problems: &mut Problems) {
     let Some(written) = &config.upgrade_socket else { return };
     let path = Path::new(written.as_str());
-    let place = Place::of(Some(path), None).filter(|_| path.is_absolute());
-    if let Some(Err(error)) = place.map(|place| place.check()) {
+    let handover_socket = HandoverSocket::of(Some(path), None).filter(|_| path.is_absolute());
+    if let Some(Err(error)) = handover_socket.map(|handover_socket| handover_socket.check()) {
         let reason = format!("upgrades would not be possible: {error}");
         problems.add(written.span, "upgrade_socket", reason);
     }

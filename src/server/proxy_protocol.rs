@@ -1,3 +1,5 @@
+//! Reads the header of the PROXY protocol. Decides nothing about who may send one.
+
 use pingora::protocols::GetSocketDigest;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::protocols::l4::stream::Stream as Socket;

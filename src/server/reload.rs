@@ -1,7 +1,7 @@
 //! When another configuration is put into force.
 
-use super::apply::{Force, Occasion, files};
-use super::guard::BEAT;
+use super::apply::{Applier, ApplyReason, files};
+use super::guard::CHECK_INTERVAL;
 use super::rest::{FileFingerprints, Rest};
 use crate::background::{self, Panicked};
 use crate::history::{Cause, Files, Order};
@@ -16,27 +16,27 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 
 /// How often the files are looked at.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long the files may take to be read. A file system that does not answer must not keep
 /// rollbacks and the guard waiting.
-const MAX_READ: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often names are resolved again.
-const RESOLVE: Duration = Duration::from_secs(30);
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How often certificates are looked at for their end.
-const WARN: Duration = Duration::from_secs(24 * 60 * 60);
+const WARN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the task is called that follows the configuration.
 const TASK: &str = "configuration";
 
 /// How long it rests after a panic.
-const PAUSE: Duration = Duration::from_secs(1);
+const PANIC_RESTART_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Follows what the configuration is made of, and puts each good version into force.
-pub(super) struct Watch {
-    force: Force,
+pub(super) struct ConfigWatcher {
+    applier: Applier,
     /// The files of the last version that was looked at, good or not.
     sources: Arc<Sources>,
     /// What is wrong with them, in words; empty when nothing is.
@@ -56,17 +56,17 @@ type Looking = JoinHandle<Result<FileFingerprints, Panicked>>;
 
 /// The clocks of the task.
 struct Clocks {
-    looks: Interval,
-    beats: Interval,
+    polls: Interval,
+    checks: Interval,
 }
 
-impl Watch {
-    pub(super) fn new(force: Force) -> Self {
-        let sources = Arc::new(force.read.sources.clone());
+impl ConfigWatcher {
+    pub(super) fn new(applier: Applier) -> Self {
+        let sources = Arc::new(applier.read.sources.clone());
         // Whatever was edited since the file was read shows at the first look.
         let rest = Rest::default();
         Self {
-            force,
+            applier,
             sources,
             problems: String::new(),
             was_left: false,
@@ -84,16 +84,17 @@ impl Watch {
         mut orders: mpsc::Receiver<Order>,
         mut discovered: watch::Receiver<u64>,
     ) {
-        let mut clocks = Clocks { looks: interval(LOOK), beats: interval(BEAT) };
-        clocks.looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        clocks.beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut clocks =
+            Clocks { polls: interval(POLL_INTERVAL), checks: interval(CHECK_INTERVAL) };
+        clocks.polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        clocks.checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let turn = self.turn(&mut orders, &mut discovered, &mut clocks);
             match background::guard(TASK, turn).await {
                 Ok(true) => background::runs(TASK),
                 Ok(false) => return,
                 // The files are followed all the same.
-                Err(Panicked) => sleep(PAUSE).await,
+                Err(Panicked) => sleep(PANIC_RESTART_INTERVAL).await,
             }
         }
     }
@@ -106,7 +107,7 @@ impl Watch {
         clocks: &mut Clocks,
     ) -> bool {
         tokio::select! {
-            _ = clocks.looks.tick(), if self.force.file.is_some() && self.looking.is_none() => {
+            _ = clocks.polls.tick(), if self.applier.file.is_some() && self.looking.is_none() => {
                 self.looking = Some(self.stamps());
             }
             seen = ended(&mut self.looking) => {
@@ -114,10 +115,10 @@ impl Watch {
                 match seen {
                     Some(seen) => self.look(seen).await,
                     // It was logged, and is not to be every time.
-                    None => clocks.looks.reset_after(PAUSE),
+                    None => clocks.polls.reset_after(PANIC_RESTART_INTERVAL),
                 }
             }
-            _ = clocks.beats.tick() => self.guard().await,
+            _ = clocks.checks.tick() => self.guard().await,
             order = orders.recv() => match order {
                 None => return false,
                 Some(Order::Reload(told)) => {
@@ -129,18 +130,18 @@ impl Watch {
             },
             changed = discovered.changed() => {
                 if changed.is_ok() {
-                    let read = self.force.read.clone();
-                    let _ = self.force.apply(read, Occasion::Discovered).await;
+                    let read = self.applier.read.clone();
+                    let _ = self.applier.apply(read, ApplyReason::Discovered).await;
                 }
             }
         }
-        if self.warned.elapsed() >= WARN {
+        if self.warned.elapsed() >= WARN_INTERVAL {
             self.warned = Instant::now();
-            self.force.state.current.load().warn();
+            self.applier.state.current.load().warn();
         }
-        if self.resolved.elapsed() >= RESOLVE {
+        if self.resolved.elapsed() >= RESOLVE_INTERVAL {
             self.resolved = Instant::now();
-            let pools: Vec<_> = self.force.state.current.load().pools.values().cloned().collect();
+            let pools: Vec<_> = self.applier.state.current.load().pools.values().cloned().collect();
             background::spawn("names of upstreams", async move {
                 for pool in pools {
                     pool.resolve().await;
@@ -179,7 +180,7 @@ impl Watch {
     async fn reload(&mut self) -> Result<String, String> {
         // First, for what is written while they are read is another edit.
         let mut seen = FileFingerprints::default();
-        if let Ok(Ok(Ok(stamps))) = timeout(MAX_READ, self.stamps()).await {
+        if let Ok(Ok(Ok(stamps))) = timeout(READ_TIMEOUT, self.stamps()).await {
             seen.clone_from(&stamps);
             self.rest.read(stamps);
         }
@@ -193,7 +194,7 @@ impl Watch {
 
     /// Whether a file that the configuration in force names, such as a certificate, is another one.
     fn beside_changed(&self, seen: &FileFingerprints) -> bool {
-        let current = self.force.state.current.full();
+        let current = self.applier.state.current.full();
         current.files.iter().any(|(path, stamp)| seen.get(path).is_some_and(|it| it != stamp))
     }
 
@@ -201,10 +202,10 @@ impl Watch {
     /// else: what is there was refused, or left by a rollback.
     async fn apply_beside(&mut self, seen: &FileFingerprints) {
         let is_other = !self.problems.is_empty()
-            || texts(&files(&self.sources)) != texts(&files(&self.force.read.sources));
+            || texts(&files(&self.sources)) != texts(&files(&self.applier.read.sources));
         if is_other && self.beside_changed(seen) {
-            let read = self.force.read.clone();
-            let _ = self.force.apply(read, Occasion::Beside).await;
+            let read = self.applier.read.clone();
+            let _ = self.applier.apply(read, ApplyReason::Beside).await;
         }
     }
 
@@ -212,13 +213,13 @@ impl Watch {
         self.sources = Arc::new(read.sources.clone());
         self.problems = in_words(&read.problems);
         self.was_left = false;
-        self.force.apply(read, Occasion::Version(Cause::Edit)).await
+        self.applier.apply(read, ApplyReason::Version(Cause::Edit)).await
     }
 
     /// Goes back when an edit has made things worse.
     async fn guard(&mut self) {
-        let current = self.force.state.current.full();
-        let Some((to, because)) = self.force.watchman.look(&current) else { return };
+        let current = self.applier.state.current.full();
+        let Some((to, because)) = self.applier.rollback_monitor.look(&current) else { return };
         log::error!(
             "guard: version {} is worse than version {to}: {because}; going back. The file \
              still holds the rejected edit, which takes effect again with its next edit, a SIGHUP or a restart",
@@ -235,35 +236,37 @@ impl Watch {
         to: Option<u64>,
         cause: impl FnOnce(u64) -> Cause,
     ) -> Result<String, String> {
-        let version = self.force.state.history.find(to)?;
+        let version = self.applier.state.history.find(to)?;
         let nothing = config::Variables::default();
-        let variables = self.force.file.as_ref().map_or(&nothing, |(_, variables)| variables);
+        let variables = self.applier.file.as_ref().map_or(&nothing, |(_, variables)| variables);
         let read = config::read_again(&version.files, variables);
-        self.force.watchman.dismiss();
-        let told = self.force.apply(read, Occasion::Version(cause(version.number))).await?;
+        self.applier.rollback_monitor.dismiss();
+        let told = self.applier.apply(read, ApplyReason::Version(cause(version.number))).await?;
         self.was_left = true;
         Ok(format!("back to version {}: {told}", version.number))
     }
 
     /// Reads the files, on a thread that may wait for a file system that does not answer.
     async fn read_again(&self) -> Result<LoadedConfig, String> {
-        let Some((path, variables)) = self.force.file.clone() else {
+        let Some((path, variables)) = self.applier.file.clone() else {
             return Err("there is no file: the configuration was made in code".to_owned());
         };
         let shown = path.display().to_string();
         let reading = background::blocking("read", move || config::read_with(&path, &variables));
-        match timeout(MAX_READ, reading).await {
+        match timeout(READ_TIMEOUT, reading).await {
             Ok(Ok(read)) => Ok(read),
             Ok(Err(Panicked)) => {
                 Err(format!("the gateway panicked when it read {shown}; its log has the reason"))
             }
-            Err(_) => Err(format!("{shown} and its includes can't be read within {MAX_READ:?}")),
+            Err(_) => {
+                Err(format!("{shown} and its includes can't be read within {READ_TIMEOUT:?}"))
+            }
         }
     }
 
     /// Looks at the files, on such a thread as well.
     fn stamps(&self) -> Looking {
-        let (sources, current) = (Arc::clone(&self.sources), self.force.state.current.full());
+        let (sources, current) = (Arc::clone(&self.sources), self.applier.state.current.full());
         tokio::spawn(background::blocking("watch", move || {
             let mut paths: BTreeSet<PathBuf> = sources.watched();
             paths.extend(current.files.keys().cloned());

@@ -1,3 +1,5 @@
+//! Starts the new process of an upgrade by signal. Knows nothing of sockets.
+
 use std::env;
 use std::ffi::OsString;
 use std::io;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The longest time that one file which is written again and again holds up the edits of others.
-const MAX_UNREST: Duration = Duration::from_secs(2);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Files, and what tells their versions from one another; `None` for those that are missing.
 pub(super) type FileFingerprints = BTreeMap<PathBuf, Option<FileFingerprint>>;
@@ -32,7 +32,7 @@ impl Rest {
             return false;
         }
         let changed = *self.changed.get_or_insert_with(Instant::now);
-        is_quiet || changed.elapsed() >= MAX_UNREST
+        is_quiet || changed.elapsed() >= SETTLE_TIMEOUT
     }
 
     /// These were read, good or not.

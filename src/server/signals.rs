@@ -1,3 +1,5 @@
+//! Turns signals of the system into the gateway's own: stop, reload, upgrade, reopen. Acts on none of them.
+
 use std::io;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::sync::oneshot;

@@ -1,3 +1,5 @@
+//! A listening socket, TCP or Unix, and its file. Accepts nothing.
+
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::TcpListener;

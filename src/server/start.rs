@@ -1,14 +1,14 @@
 //! Starts a gateway, step by step: sockets, shared state, listeners, admin endpoint, announcement.
 //! It knows nothing of how the gateway stops.
 
-use super::apply::{self, Force};
+use super::apply::{self, Applier};
 use super::connection::Connections;
 use super::discover::discover;
 use super::engine::{self, Engine};
-use super::guard::Watchman;
-use super::handover::{Keeper, Place, RunningAdmin, Taken};
-use super::listen::{self, BindError};
-use super::reload::Watch;
+use super::guard::RollbackMonitor;
+use super::handover::{HandoverSocket, InheritedListeners, ListenerDonor, RunningAdmin};
+use super::listen::{self, StartError};
+use super::reload::ConfigWatcher;
 use super::signals::Signals;
 use super::socket::{Files, Socket};
 use super::tasks::Tasks;
@@ -44,7 +44,7 @@ use tokio::task::JoinHandle;
 const ADMIN_MODE: u32 = 0o600;
 
 /// How long names may take to resolve before the gateway starts without them.
-const RESOLVE_AT_START: Duration = Duration::from_secs(2);
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sockets with the addresses that they were written with.
 type Sockets = Vec<(Address, Socket)>;
@@ -57,21 +57,21 @@ pub(super) struct Bound {
     /// The files of those that are Unix domain sockets.
     pub(super) files: Files,
     /// Where the next gateway finds handles of all of them.
-    pub(super) kept: Option<(Place, Sockets)>,
+    pub(super) kept: Option<(HandoverSocket, Sockets)>,
     /// The gateway before, if they are its.
-    pub(super) taken: Option<Taken>,
+    pub(super) taken: Option<InheritedListeners>,
 }
 
 /// Binds all sockets, or takes those of the running gateway; `None` if a signal stops it meanwhile.
 pub(super) async fn bind(
     startup: &StartupSettings,
-    place: Option<Place>,
+    handover_socket: Option<HandoverSocket>,
     takes_over: bool,
     signals: &mut Signals,
-) -> Result<Option<Bound>, BindError> {
-    let mut taken = match (&place, takes_over) {
-        (Some(place), true) => tokio::select! {
-            taken = Taken::from(place) => Some(taken.map_err(BindError::Handover)?),
+) -> Result<Option<Bound>, StartError> {
+    let mut taken = match (&handover_socket, takes_over) {
+        (Some(handover_socket), true) => tokio::select! {
+            taken = InheritedListeners::from(handover_socket) => Some(taken.map_err(StartError::Handover)?),
             () = signals.stopped() => {
                 log::info!("stopped before the running gateway handed over its listeners");
                 return Ok(None);
@@ -85,7 +85,8 @@ pub(super) async fn bind(
     let mut admin = listen::bind(addresses, &mut taken)?;
     let listeners = admin.split_off(usize::from(startup.admin.is_some()));
     let files = Files::of(listeners.iter().chain(&admin).map(|(address, _)| address));
-    let kept = place.map(|place| (place, duplicates(listeners.iter().chain(&admin))));
+    let kept = handover_socket
+        .map(|handover_socket| (handover_socket, duplicates(listeners.iter().chain(&admin))));
     Ok(Some(Bound { listeners, admin, files, kept, taken }))
 }
 
@@ -127,7 +128,7 @@ pub(super) async fn build_state(
             pool.resolve().await;
         }
     };
-    let _ = tokio::time::timeout(RESOLVE_AT_START, resolving).await;
+    let _ = tokio::time::timeout(RESOLVE_TIMEOUT, resolving).await;
     snapshot.warn();
     snapshot.warn_of_empty_files(None);
     let routes = snapshot.table.iter().count();
@@ -144,9 +145,10 @@ pub(super) async fn build_state(
     let most = files::raise_limit();
     set_file_limit(most);
     let most = load::max_connections(most);
-    let places = Arc::new(ConnectionLimiter::new(most));
+    let connection_limiter = Arc::new(ConnectionLimiter::new(most));
     let overload = Arc::new(Overload::new(most));
-    let state = State { current, history, sessions, cache, in_flight, overload, places };
+    let state =
+        State { current, history, sessions, cache, in_flight, overload, connection_limiter };
     let tasks = Arc::new(Tasks::default());
     watch_memory(&state, &tasks);
     let configuration = Configuration { sources, discovery, discovered };
@@ -160,7 +162,8 @@ fn watch_memory(state: &State, tasks: &Arc<Tasks>) {
         Arc::new(move |client| tasks.abort_of(client))
     };
     let (current, overload) = (Arc::clone(&state.current), Arc::clone(&state.overload));
-    let (clients, sessions) = (Arc::clone(state.places.clients()), Arc::clone(&state.sessions));
+    let (clients, sessions) =
+        (Arc::clone(state.connection_limiter.clients()), Arc::clone(&state.sessions));
     background::keep("memory", move || {
         let (clients, sessions) = (Arc::clone(&clients), Arc::clone(&sessions));
         let evictor = Evictor::new(clients, sessions, end_connections.clone());
@@ -172,9 +175,9 @@ impl Configuration {
     /// Starts to follow the files of the configuration, DNS, and orders of the admin endpoint.
     pub(super) fn follow(self, state: State, ordered: mpsc::Receiver<Order>) {
         let Self { sources: Sources { read, file, filters, .. }, discovery, discovered } = self;
-        let watchman = Watchman::default();
-        let force = Force { read, file, state, filters, discovery, watchman };
-        background::spawn("configuration", Watch::new(force).run(ordered, discovered));
+        let rollback_monitor = RollbackMonitor::default();
+        let applier = Applier { read, file, state, filters, discovery, rollback_monitor };
+        background::spawn("configuration", ConfigWatcher::new(applier).run(ordered, discovered));
     }
 }
 
@@ -191,7 +194,7 @@ pub(super) async fn spawn_listeners(
     sockets: Sockets,
     startup: &StartupSettings,
     built: &Built,
-) -> Result<Listeners, BindError> {
+) -> Result<Listeners, StartError> {
     let state = &built.state;
     let (stop_accepting, stopping) = watch::channel(false);
     let conf = Arc::new(ServerConf {
@@ -206,13 +209,19 @@ pub(super) async fn spawn_listeners(
     let modes = startup.modes.iter().copied();
     for ((address, socket), mode) in sockets.into_iter().zip(modes) {
         let proxy = Proxy { listener: address.clone(), state: state.clone() };
-        let proxy = engine::build(proxy, &conf).await.map_err(BindError::Engine)?;
+        let proxy = engine::build(proxy, &conf).await.map_err(StartError::Engine)?;
         proxies.push(Arc::clone(&proxy));
-        let (current, places) = (Arc::clone(&state.current), Arc::clone(&state.places));
+        let (current, connection_limiter) =
+            (Arc::clone(&state.current), Arc::clone(&state.connection_limiter));
         let arriving = Arc::new(Arrivals::new(address.clone()));
         arrivals.push(Arc::clone(&arriving));
-        let connections =
-            Connections::new(proxy, current, places, arriving, Arc::clone(&built.tasks));
+        let connections = Connections::new(
+            proxy,
+            current,
+            connection_limiter,
+            arriving,
+            Arc::clone(&built.tasks),
+        );
         let mut service = Service::new(format!("gateway {address}"), connections);
         // Heads and bodies are read into buffers of their own.
         let buffers = L4BufferSettings::default().read(0);
@@ -280,13 +289,13 @@ pub(super) struct Announced {
     /// Where it listens, for logs and the service manager.
     pub(super) serving: String,
     /// What hands the listeners over to the next gateway, if that is possible.
-    pub(super) keeper: Option<Arc<Keeper>>,
+    pub(super) donor: Option<Arc<ListenerDonor>>,
 }
 
 /// Lets the gateway before, the service manager and the log know that this one serves.
 pub(super) async fn announce(
-    kept: Option<(Place, Sockets)>,
-    taken: Option<Taken>,
+    kept: Option<(HandoverSocket, Sockets)>,
+    taken: Option<InheritedListeners>,
     built: &Built,
     admin: &RunningEndpoint,
 ) -> Announced {
@@ -294,13 +303,13 @@ pub(super) async fn announce(
     let addresses: Vec<_> = current.bound().iter().map(ToString::to_string).collect();
     let serving = format!("listening on {}, {} routes", addresses.join(", "), built.routes);
     let running = RunningAdmin { address: admin.address.clone(), current: Arc::clone(current) };
-    let keeper = kept.and_then(|(place, sockets)| keep(place, sockets, running));
+    let donor = kept.and_then(|(handover_socket, sockets)| keep(handover_socket, sockets, running));
     if let Some(taken) = taken {
         taken.ready().await;
     }
     log::info!("{serving}, ready");
     notify::ready(&serving);
-    Announced { serving, keeper }
+    Announced { serving, donor }
 }
 
 /// A socket that is bound already, as Pingora takes it, and by which name.
@@ -321,7 +330,7 @@ fn handed_over(name: String, socket: Socket) -> ListenFds {
     Arc::new(sockets.into())
 }
 
-/// Handles of the keeper's own; none when the process has no more files to open.
+/// Handles of the donor's own; none when the process has no more files to open.
 fn duplicates<'s>(sockets: impl Iterator<Item = &'s (Address, Socket)>) -> Vec<(Address, Socket)> {
     let duplicate = |(address, socket): &(Address, Socket)| {
         socket.try_clone().ok().map(|socket| (address.clone(), socket))
@@ -329,10 +338,14 @@ fn duplicates<'s>(sockets: impl Iterator<Item = &'s (Address, Socket)>) -> Vec<(
     sockets.filter_map(duplicate).collect()
 }
 
-fn keep(place: Place, sockets: Vec<(Address, Socket)>, admin: RunningAdmin) -> Option<Arc<Keeper>> {
-    let control = place.control();
-    match Keeper::open(place, sockets, admin) {
-        Ok(keeper) => Some(Arc::new(keeper)),
+fn keep(
+    handover_socket: HandoverSocket,
+    sockets: Vec<(Address, Socket)>,
+    admin: RunningAdmin,
+) -> Option<Arc<ListenerDonor>> {
+    let control = handover_socket.control();
+    match ListenerDonor::open(handover_socket, sockets, admin) {
+        Ok(donor) => Some(Arc::new(donor)),
         Err(error) => {
             log::warn!("upgrades are not possible: {}: {error}", control.display());
             None

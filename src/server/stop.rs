@@ -1,3 +1,5 @@
+//! Stops the gateway: lets requests and sessions end, then cuts off the rest. Decides not when.
+
 use super::engine::Engine;
 use super::notify;
 use super::signals::{Signals, Stop};
@@ -16,32 +18,32 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How long after the last request the sockets get to send what is left.
-const FLUSH: Duration = Duration::from_millis(50);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// How long what is cut off may take to say so.
 const CUT_OFF_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// How long a session may need to close.
-const CLOSING: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long SIGINT waits for what is under way.
-const HASTY_GRACE: Duration = Duration::from_millis(500);
+const FAST_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long logs and traces may take for what they still hold, when the grace is over.
-const LAST_LINES: Duration = Duration::from_secs(1);
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The same while some of the grace is left.
-const MOST_LAST_LINES: Duration = Duration::from_secs(5);
+const MAX_LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long after the grace the process is ended, whatever holds it up.
-const OVERTIME: Duration = Duration::from_millis(1700);
+const WATCHDOG_TIMEOUT: Duration = Duration::from_millis(1700);
 
 /// How long kept connections may stay after a handover for one more request, which tells their
 /// clients to make new ones; no more than a quarter of the grace.
-const LINGER: Duration = Duration::from_secs(5);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All that ends when the gateway does.
-pub(super) struct Ending {
+pub(super) struct Shutdown {
     pub(super) state: State,
     pub(super) tasks: Arc<Tasks>,
     pub(super) readiness: Arc<Readiness>,
@@ -56,7 +58,7 @@ pub(super) struct Ending {
     pub(super) ends_process: bool,
 }
 
-impl Ending {
+impl Shutdown {
     /// Lets what is under way come to its end, for as long as there is.
     pub(super) async fn run(self, stop: Stop, signals: &mut Signals) {
         let State { current, history, sessions, in_flight, .. } = self.state;
@@ -65,10 +67,11 @@ impl Ending {
         history.release();
         let mut grace = match stop {
             Stop::Gracefully | Stop::Replaced(_) => current.load().grace,
-            Stop::Fast => HASTY_GRACE,
+            Stop::Fast => FAST_STOP_TIMEOUT,
         };
         let delay = current.load().delay;
-        let guarded = |after| ends_process.then(|| Watchdog::start(after + OVERTIME)).flatten();
+        let guarded =
+            |after| ends_process.then(|| Watchdog::start(after + WATCHDOG_TIMEOUT)).flatten();
         let _at_the_latest = guarded(delay + grace);
         if !matches!(stop, Stop::Replaced(_)) {
             // At its address, the new process is ready.
@@ -86,7 +89,7 @@ impl Ending {
                 notify::stopping(&next);
                 tokio::select! {
                     () = tokio::time::sleep(delay) => {}
-                    () = signals.fast_stop() => grace = HASTY_GRACE,
+                    () = signals.fast_stop() => grace = FAST_STOP_TIMEOUT,
                 }
             }
             _ => {}
@@ -109,7 +112,7 @@ impl Ending {
             if let Stop::Replaced(_) = stop {
                 // A client that has just sent a request on a connection that lay idle must not
                 // find it closed. Who was accepted last may still open a WebSocket.
-                let linger = LINGER.min(grace / 4);
+                let linger = LINGER_TIMEOUT.min(grace / 4);
                 left -= linger;
                 let _ = tokio::time::timeout(linger, stop_accepting.closed()).await;
             }
@@ -121,7 +124,7 @@ impl Ending {
             tokio::join!(drain(&sessions, current.load().drain, left), in_flight.none());
         };
         tokio::select! {
-            () = finished => tokio::time::sleep(FLUSH).await,
+            () = finished => tokio::time::sleep(FLUSH_TIMEOUT).await,
             () = tokio::time::sleep(grace) => {
                 log::warn!("stopping: {} still under way after {grace:?}, cut off", in_flight.count());
             }
@@ -135,8 +138,8 @@ impl Ending {
         tasks.abort_all();
         let _ = tokio::time::timeout(CUT_OFF_TIMEOUT, in_flight.none()).await;
         let rest = deadline.saturating_duration_since(Instant::now());
-        let rest = rest.clamp(LAST_LINES, MOST_LAST_LINES);
-        let _now = guarded(rest - LAST_LINES);
+        let rest = rest.clamp(LOG_FLUSH_TIMEOUT, MAX_LOG_FLUSH_TIMEOUT);
+        let _now = guarded(rest - LOG_FLUSH_TIMEOUT);
         let _ = tokio::time::timeout(rest, write_out(&current, rest)).await;
         if !matches!(stop, Stop::Replaced(_)) {
             files.remove();
@@ -159,6 +162,6 @@ async fn write_out(current: &CurrentSnapshot, bound: Duration) {
 /// Closes all sessions, over no more of the grace than leaves time for their answers.
 fn drain(sessions: &Registry, drain: Drain, grace: Duration) -> impl Future<Output = ()> {
     let request = End::new(Initiator::Drain, drain.code, "the gateway stops");
-    let over = drain.spread.min(grace.saturating_sub(CLOSING).max(grace / 2));
+    let over = drain.spread.min(grace.saturating_sub(CLOSE_TIMEOUT).max(grace / 2));
     close_spread(sessions.select(&Selector::default()), request, over)
 }

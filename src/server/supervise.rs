@@ -19,7 +19,7 @@ pub(super) async fn supervise(
     orders: &mpsc::Sender<Order>,
     renews: bool,
 ) -> Stop {
-    let Announced { serving, keeper } = announced;
+    let Announced { serving, donor } = announced;
     let mut handing: Option<JoinHandle<Result<u32, String>>> = None;
     let stop = loop {
         let signal = tokio::select! {
@@ -50,16 +50,16 @@ pub(super) async fn supervise(
                     notify::ready(&serving);
                 });
             }
-            Signal::Upgrade => match &keeper {
-                Some(keeper) if handing.is_none() => {
+            Signal::Upgrade => match &donor {
+                Some(donor) if handing.is_none() => {
                     log::info!("upgrade: handing the listeners over");
-                    let keeper = Arc::clone(keeper);
-                    handing = Some(tokio::spawn(async move { keeper.give().await }));
+                    let donor = Arc::clone(donor);
+                    handing = Some(tokio::spawn(async move { donor.donate().await }));
                 }
                 Some(_) => log::warn!("an upgrade is under way already"),
                 None => log::error!("no upgrade: this gateway can't hand its listeners over"),
             },
-            Signal::Renew if renews && keeper.is_some() => renew::start(),
+            Signal::Renew if renews && donor.is_some() => renew::start(),
             Signal::Renew => {
                 log::error!("no upgrade: this program can't start itself anew")
             }

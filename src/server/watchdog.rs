@@ -23,7 +23,7 @@ impl Watchdog {
                 log::error!(
                     "stopping: something blocks the gateway beyond shutdown.grace; the process ends now"
                 );
-                crate::telemetry::log::flush(LAST_WORDS);
+                crate::telemetry::log::flush(LOG_FLUSH_TIMEOUT);
                 std::process::exit(FAILURE);
             }
         };
@@ -33,4 +33,4 @@ impl Watchdog {
 }
 
 /// How long stderr may take for the last line.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);

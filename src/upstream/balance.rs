@@ -1,3 +1,5 @@
+//! How a pool selects among its endpoints. Knows nothing of their health.
+
 use super::Endpoint;
 use pingora_ketama::{Bucket, Continuum};
 use std::collections::HashMap;

@@ -1,3 +1,5 @@
+//! Limits what is in flight to an upstream. Knows nothing of endpoints.
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -1,3 +1,5 @@
+//! Limits retries to a share of the requests. Decides about no single request.
+
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 /// Thousandths of a retry.

@@ -1,3 +1,5 @@
+//! Counters of an upstream, for metrics. Decides nothing.
+
 use super::ConcurrencyLimit;
 use crate::histogram::Histogram;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

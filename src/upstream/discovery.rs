@@ -1,3 +1,5 @@
+//! Follows the endpoints that DNS names, while a configuration needs them. Knows nothing of pools.
+
 mod lookup;
 mod services;
 
@@ -15,13 +17,13 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 /// The soonest that a name is asked for again, whatever its TTL.
-const SOONEST: Duration = Duration::from_secs(1);
+const MIN_LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The latest.
-const LATEST: Duration = Duration::from_secs(60 * 60);
+const MAX_LOOKUP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// How long after a failure it is asked for again.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What DNS is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -183,14 +185,14 @@ async fn keep_asking(discovery: Arc<Discovery>, query: DnsQuery) {
                     discovery.changes.send_modify(|changes| *changes += 1);
                 }
                 let left = answer.until.saturating_duration_since(Instant::now());
-                let latest = if answer.is_partial { RETRY } else { LATEST };
-                sleep(left.clamp(SOONEST, latest)).await;
+                let latest = if answer.is_partial { RETRY_INTERVAL } else { MAX_LOOKUP_INTERVAL };
+                sleep(left.clamp(MIN_LOOKUP_INTERVAL, latest)).await;
             }
             Err(error) => {
                 if !std::mem::replace(&mut has_failed, true) {
                     log::warn!("{query} does not resolve: {error}; its last endpoints stay in use");
                 }
-                sleep(RETRY).await;
+                sleep(RETRY_INTERVAL).await;
             }
         }
     }

@@ -1,3 +1,5 @@
+//! One endpoint as the configuration names it, and its addresses. Selects nothing.
+
 use super::Health;
 use arc_swap::ArcSwap;
 use base64::Engine;

@@ -1,3 +1,5 @@
+//! The health of one address: failures, ejection, probes, slow start. Sends nothing.
+
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -7,7 +9,7 @@ use tidegate_http::stable_hash;
 const MEMORY: f64 = 10.0;
 
 /// The longest that an endpoint stays ejected, however often it has been.
-const MAX_EJECTION: Duration = Duration::from_secs(300);
+const MAX_EJECTION_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Milliseconds since the process began, from 1: 0 is never.
 pub(super) fn now() -> u64 {
@@ -151,7 +153,7 @@ impl Health {
     pub(super) fn eject(&self, rules: &Ejection) -> Duration {
         let now = now();
         let times = self.ejections.fetch_add(1, Relaxed).min(16);
-        let duration = rules.duration.saturating_mul(1 << times).min(MAX_EJECTION);
+        let duration = rules.duration.saturating_mul(1 << times).min(MAX_EJECTION_TIMEOUT);
         let until = now + duration.as_millis() as u64;
         self.ejected_until.store(until, Relaxed);
         self.back_since.store(until, Relaxed);
@@ -234,7 +236,7 @@ mod tests {
         for _ in 0..40 {
             health.eject(&RULES);
         }
-        assert_eq!(health.eject(&RULES), MAX_EJECTION);
+        assert_eq!(health.eject(&RULES), MAX_EJECTION_TIMEOUT);
         assert!(!health.is_available(now()));
     }
 

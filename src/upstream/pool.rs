@@ -1,3 +1,5 @@
+//! The endpoints of one upstream: selects, limits, and records how they fare. Opens no connection.
+
 use super::balance::Ring;
 use super::counts::{Attempt, Counts};
 use super::health::now;

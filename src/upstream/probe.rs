@@ -1,3 +1,5 @@
+//! Active health checks: asks each endpoint in turn and records the answer. Selects no endpoint for requests.
+
 mod connect;
 mod grpc;
 mod kept;

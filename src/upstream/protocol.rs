@@ -1,3 +1,5 @@
+//! How to speak to an upstream: HTTP version and TLS. Opens no connection.
+
 use crate::tls::UpstreamTls;
 use pingora::protocols::ALPN;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! The schedule of weighted round robin, computed once per pool. Knows nothing of endpoints.
+
 /// Smooth weighted round robin, written out once: each index as often as its weight says, its
 /// turns spread as evenly as can be.
 pub(super) fn smooth(weights: &[u32]) -> Box<[usize]> {

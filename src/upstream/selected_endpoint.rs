@@ -1,3 +1,5 @@
+//! A selected endpoint, which counts as in use until it is dropped. Selects nothing.
+
 use super::Endpoint;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

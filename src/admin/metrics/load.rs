@@ -7,10 +7,11 @@ use crate::state::State;
 use std::sync::Arc;
 
 pub(super) fn write(to: &mut Exposition, admin: &Admin) {
-    let Admin { state: State { in_flight, overload, places, .. }, arrivals, .. } = admin;
+    let Admin { state: State { in_flight, overload, connection_limiter, .. }, arrivals, .. } =
+        admin;
     arrived(to, arrivals);
     to.family("tidegate_connections", Kind::Gauge, "Connections that are held.")
-        .sample(&[], places.held());
+        .sample(&[], connection_limiter.held());
     to.family("tidegate_requests_in_flight", Kind::Gauge, "Requests under way.")
         .sample(&[], in_flight.requests());
     let mut refused = to.family(
@@ -18,9 +19,11 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
         Kind::Counter,
         "Connections refused, by the limit.",
     );
-    refused.sample(&[("limit", "connections")], places.full.count());
-    refused.sample(&[("limit", "listener_connections")], places.full_of_listener.count());
-    refused.sample(&[("limit", "connections_per_client")], places.full_of_client.count());
+    refused.sample(&[("limit", "connections")], connection_limiter.full.count());
+    refused
+        .sample(&[("limit", "listener_connections")], connection_limiter.full_of_listener.count());
+    refused
+        .sample(&[("limit", "connections_per_client")], connection_limiter.full_of_client.count());
     let help = "Requests answered 503, or 429 for a limit per client, by the limit.";
     let mut shed = to.family("tidegate_requests_shed", Kind::Counter, help);
     shed.sample(&[("limit", "requests")], overload.requests.count());

@@ -29,11 +29,11 @@ use tokio::time::{Sleep, sleep};
 
 /// A client that closes its sending side so soon after a whole request has said all and waits for the answer, as
 /// `nc -N` does. One that closes later has given up.
-const SAID_ALL: Duration = Duration::from_secs(1);
+const QUIET_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether a client that has said all is still there shows when something is sent to it. Where nothing of an answer
 /// that has begun comes for so long, it counts as gone: an event stream may be silent forever.
-const STILL_THERE: Duration = Duration::from_secs(5);
+const STALLED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Within a time: the response has begun.
 const HAS_BEGUN: u32 = 1;
@@ -272,7 +272,7 @@ impl ClientStream {
         self.has_unsent = true;
         self.idle_since |= HAS_BEGUN;
         if let Some(ReadAhead::EndOfStream(patience)) = self.read_ahead.as_deref_mut() {
-            *patience = Some(Box::pin(sleep(STILL_THERE)));
+            *patience = Some(Box::pin(sleep(STALLED_TIMEOUT)));
         }
         if self.response == Response::Head && bytes.starts_with(b"HTTP/1.") {
             if bytes.starts_with(b"HTTP/1.1 101") {
@@ -353,9 +353,9 @@ impl ClientStream {
             Err(error) => error.kind() == io::ErrorKind::UnexpectedEof,
         };
         let waited = Duration::from_millis(now.wrapping_sub(self.idle_since & !HAS_BEGUN).into());
-        if is_end && waited <= SAID_ALL {
+        if is_end && waited <= QUIET_TIMEOUT {
             let has_begun = self.idle_since & HAS_BEGUN != 0;
-            let patience = has_begun.then(|| Box::pin(sleep(STILL_THERE)));
+            let patience = has_begun.then(|| Box::pin(sleep(STALLED_TIMEOUT)));
             self.read_ahead = Some(Box::new(ReadAhead::EndOfStream(patience)));
             return self.poll_idle(cx);
         }

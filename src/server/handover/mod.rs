@@ -1,33 +1,32 @@
-//! Hands the listening sockets to the gateway that comes after this one.
+//! Hands the listening sockets over to the next process. Knows nothing of configurations and requests.
 //!
-//! It is Pingora's native upgrade: at SIGQUIT the old process sends its sockets, with their
-//! addresses, over a Unix socket that the new one has bound (`pingora::server::Fds`). Pingora
-//! then waits five seconds and goes, whatever became of the new process. Here a second Unix
-//! socket, the old one's *control socket*, tells it: a new process that has taken the sockets
-//! connects to it, and says a byte once it serves. When the connection ends before that, the
-//! new one has failed, and the old one goes on.
+//! At SIGQUIT the old process, the *donor*, sends its sockets with their addresses over a Unix socket that the new one,
+//! the *receiver*, has bound (Pingora's `pingora::server::Fds`). Pingora then waits five seconds and exits, whether or
+//! not the new process serves. Here a second Unix socket, the donor's *control socket*, answers that: a receiver that
+//! has the sockets connects to it, and writes a byte once it serves. If the connection ends before that, the receiver
+//! has failed, and the donor continues.
 
-mod ask;
-mod give;
-mod place;
-mod take;
+mod donor;
+mod handover_socket;
+mod receiver;
+mod running;
 
-pub(crate) use ask::{Running, RunningAdmin, ask};
-pub(super) use give::Keeper;
-pub(crate) use place::Place;
-pub(super) use take::Taken;
+pub(super) use donor::ListenerDonor;
+pub(crate) use handover_socket::HandoverSocket;
+pub(super) use receiver::InheritedListeners;
+pub(crate) use running::{Running, RunningAdmin, ask};
 
-/// What a new gateway says at the control socket once it has the sockets.
-const TOOK: u8 = b't';
+/// The receiver's byte at the control socket once it has the sockets.
+const RECEIVED: u8 = b't';
 
-/// What a command asks the admin endpoint's address and token with.
+/// The byte by which a command asks for the admin endpoint's address and token.
 const ASK_ADMIN: u8 = b'a';
 
-/// What it says once it serves.
+/// The receiver's byte once it serves.
 const READY: u8 = b'r';
 
-/// The most sockets that Pingora's message has room for.
+/// Maximum number of sockets in Pingora's message.
 const MAX_SOCKETS: usize = 32;
 
-/// The most bytes of their addresses, for the same reason.
+/// Maximum length of their addresses in it.
 const MAX_NAMES: usize = 2048;

@@ -29,7 +29,7 @@ use tokio::time::{Sleep, sleep, timeout};
 const RETRY_BUFFER: usize = 64 * 1024;
 
 /// Maximum time a client may take for what is left of a response that is broken off.
-const MAX_FLUSH: Duration = Duration::from_secs(10);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What Pingora takes in the place of an `async fn`.
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -388,7 +388,7 @@ impl Session for Http2Session {
     /// reset that names the side of the fault (RFC 9113, section 7).
     async fn abandon(&mut self, _: &str) {
         if let Some(written) = self.responder.with(Responder::notify_when_written) {
-            let limit = self.write_timeout.unwrap_or(MAX_FLUSH).min(MAX_FLUSH);
+            let limit = self.write_timeout.unwrap_or(FLUSH_TIMEOUT).min(FLUSH_TIMEOUT);
             // A client that takes nothing for so long misses what is left.
             let _ = timeout(limit, written).await;
         }

@@ -1,3 +1,5 @@
+//! Tests of the pool without sockets.
+
 use super::*;
 use crate::upstream::{Endpoint, Health};
 

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 /// How long a connection serves checks. The next one is new: it verifies the endpoint's certificate, and shows
 /// that the endpoint still accepts connections.
-const LIFETIME: Duration = Duration::from_secs(60);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest rest of an answer that is read so that its connection can be kept.
 const MAX_REST: usize = 64 * 1024;
@@ -56,7 +56,8 @@ impl KeptConnection {
 
     /// Whether it may serve a check of the endpoint at this time.
     pub(super) fn may_serve(&self, endpoint: &Endpoint, now: Instant) -> bool {
-        now.saturating_duration_since(self.opened) < LIFETIME && endpoint.has(&self.address)
+        now.saturating_duration_since(self.opened) < CONNECTION_TIMEOUT
+            && endpoint.has(&self.address)
     }
 
     /// Reads the rest of the answer. Completes when the connection can't be used again: the endpoint has closed
@@ -152,7 +153,7 @@ mod tests {
         let opened = Instant::now();
         let kept = KeptConnection { address, opened, state: State::Ended };
         assert!(kept.may_serve(&endpoint, opened + Duration::from_secs(59)));
-        assert!(!kept.may_serve(&endpoint, opened + LIFETIME));
+        assert!(!kept.may_serve(&endpoint, opened + CONNECTION_TIMEOUT));
         assert!(!kept.may_serve(&Endpoint::new("192.0.2.2", 443, 1, false), opened));
     }
 }

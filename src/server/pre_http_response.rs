@@ -17,18 +17,18 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// How long a client may take to take its refusal.
-const FAREWELL: Duration = Duration::from_secs(1);
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Maximum number of refused clients that the gateway waits for concurrently. Beyond it, a client gets what its
 /// socket takes at once.
-static FAREWELLS: Semaphore = Semaphore::const_new(64);
+static WAITING_REFUSALS: Semaphore = Semaphore::const_new(64);
 
 /// The method in the log where none could be read, by OpenTelemetry's conventions.
 const OTHER_METHOD: &str = "_OTHER";
 
 /// An answer that needs no request to be answered.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Bare {
+pub(super) enum PreHttpResponse {
     /// The head did not come to its end in time.
     TooSlow,
     /// The head is none, or one that nobody should take.
@@ -45,7 +45,7 @@ pub(super) enum Bare {
     FullOfClient,
 }
 
-impl Bare {
+impl PreHttpResponse {
     fn status(self) -> StatusCode {
         match self {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -115,8 +115,8 @@ impl Bare {
         let peer = stream.get_socket_digest();
         let peer = peer.and_then(|it| it.peer_addr().and_then(|it| it.as_inet().copied()));
         self.log(head, peer, &request_id, current);
-        let permit = FAREWELLS.try_acquire();
-        let patience = if permit.is_ok() { FAREWELL } else { Duration::ZERO };
+        let permit = WAITING_REFUSALS.try_acquire();
+        let patience = if permit.is_ok() { REFUSAL_TIMEOUT } else { Duration::ZERO };
         // Even without time it is polled once, which writes the answer.
         let farewell = async {
             stream.write_all(text.as_bytes()).await?;

@@ -1,3 +1,5 @@
+//! The Unix sockets at which two gateways meet: their paths, their owners, their modes. Sends nothing.
+
 use crate::server::socket::can_bind;
 use rustix::process::geteuid;
 use sha1::{Digest, Sha1};
@@ -12,9 +14,9 @@ use tidegate_disk::{PrivateFolder, is_trusted};
 
 /// Where a gateway meets the one that comes after it.
 #[derive(Debug, Clone)]
-pub(crate) struct Place(PathBuf);
+pub(crate) struct HandoverSocket(PathBuf);
 
-impl Place {
+impl HandoverSocket {
     /// The one that the configuration names, or else one that is found again by its file.
     pub(crate) fn of(written: Option<&Path>, file: Option<&Path>) -> Option<Self> {
         if let Some(written) = written {
@@ -49,14 +51,14 @@ impl Place {
     }
 
     /// Makes the folder when it is missing, and refuses one in which others could put a socket
-    /// of theirs: whoever holds the place gets the listeners.
+    /// of theirs: the process that owns the socket gets the listeners.
     pub(crate) fn secure(&self) -> io::Result<()> {
         let folder = self.0.parent().unwrap_or(Path::new("/"));
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         judge(folder)
     }
 
-    /// Whether [`Place::secure`] and binding would succeed, as far as it can be told without making anything.
+    /// Whether [`HandoverSocket::secure`] and binding would succeed, as far as it can be told without making anything.
     pub(crate) fn check(&self) -> io::Result<()> {
         let folder = self.0.parent().unwrap_or(Path::new("/"));
         match fs::metadata(folder) {
@@ -120,30 +122,30 @@ mod tests {
     #[test]
     fn socket_folder_writable_by_others_is_refused() {
         let folder = tempfile::TempDir::new().expect("a folder");
-        let place = Place(folder.path().join("upgrade.sock"));
+        let socket = HandoverSocket(folder.path().join("upgrade.sock"));
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("open to all");
-        assert!(place.bind_transfer().is_err());
-        assert!(place.bind_control().is_err());
+        assert!(socket.bind_transfer().is_err());
+        assert!(socket.bind_control().is_err());
         fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).expect("closed");
-        place.bind_transfer().expect("bound");
-        let mode = fs::metadata(place.transfer()).expect("a socket").mode();
+        socket.bind_transfer().expect("bound");
+        let mode = fs::metadata(socket.transfer()).expect("a socket").mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
     fn regular_file_at_the_socket_path_is_kept() {
         let folder = tempfile::TempDir::new().expect("a folder");
-        let place = Place(folder.path().join("upgrade.sock"));
-        fs::write(place.transfer(), "precious").expect("a file");
-        assert!(place.bind_transfer().is_err());
-        assert_eq!(fs::read_to_string(place.transfer()).expect("still there"), "precious");
+        let socket = HandoverSocket(folder.path().join("upgrade.sock"));
+        fs::write(socket.transfer(), "precious").expect("a file");
+        assert!(socket.bind_transfer().is_err());
+        assert_eq!(fs::read_to_string(socket.transfer()).expect("still there"), "precious");
     }
 
     #[test]
     fn each_configuration_file_has_its_own_socket() {
-        let of = |file: &str| Place::of(None, Some(Path::new(file))).expect("a place").0;
+        let of = |file: &str| HandoverSocket::of(None, Some(Path::new(file))).expect("a socket").0;
         assert_eq!(of("/etc/a.yaml"), of("/etc/a.yaml"));
         assert_ne!(of("/etc/a.yaml"), of("/etc/b.yaml"));
-        assert!(Place::of(None, None).is_none());
+        assert!(HandoverSocket::of(None, None).is_none());
     }
 }

@@ -13,7 +13,7 @@ use tidegate_disk::is_trusted;
 use tidegate_http::address::Address;
 
 /// How long the gateway may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most bytes of an answer.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -63,7 +63,7 @@ pub(crate) fn ask(control: &Path) -> io::Result<Running> {
         let reason = format!("{} is another user's", control.display());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
     }
-    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     stream.write_all(&[ASK_ADMIN])?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer)?;

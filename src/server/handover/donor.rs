@@ -1,4 +1,7 @@
-use super::{ASK_ADMIN, MAX_NAMES, MAX_SOCKETS, Place, READY, RunningAdmin, TOOK};
+//! The old process's side of a handover: sends the listening sockets and waits until the new one serves. Knows nothing
+//! of configurations.
+
+use super::{ASK_ADMIN, HandoverSocket, MAX_NAMES, MAX_SOCKETS, READY, RECEIVED, RunningAdmin};
 use crate::background;
 use crate::server::socket::Socket;
 use pingora::server::Fds;
@@ -17,11 +20,11 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 /// How long a new gateway that was sent the sockets may take to say that it has them.
-const PATIENCE: Duration = Duration::from_secs(10);
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Keeps the sockets ready for the gateway that comes after this one.
-pub(crate) struct Keeper {
-    place: Place,
+pub(crate) struct ListenerDonor {
+    socket: HandoverSocket,
     sockets: Arc<[(Address, Socket)]>,
     /// What the control socket's file is known by.
     inode: Option<u64>,
@@ -35,11 +38,11 @@ struct Successor {
     process: u32,
 }
 
-impl Keeper {
+impl ListenerDonor {
     /// Opens the control socket. The sockets are the keeper's own handles: one that Pingora
     /// has closed must not be sent by its number, which may be another file's by then.
     pub(crate) fn open(
-        place: Place,
+        socket: HandoverSocket,
         sockets: Vec<(Address, Socket)>,
         admin: RunningAdmin,
     ) -> io::Result<Self> {
@@ -48,21 +51,21 @@ impl Keeper {
             let reason = format!("at most {MAX_SOCKETS} listeners can be handed over");
             return Err(io::Error::other(reason));
         }
-        let control = UnixListener::from_std(place.bind_control()?)?;
-        let inode = fs::metadata(place.control()).map(|file| file.ino()).ok();
+        let control = UnixListener::from_std(socket.bind_control()?)?;
+        let inode = fs::metadata(socket.control()).map(|file| file.ino()).ok();
         let (sender, successors) = mpsc::channel(1);
         let listening =
             background::spawn("upgrade socket", listen(control, sender, admin)).abort_handle();
         let successors = Mutex::new(successors);
-        Ok(Self { place, sockets: sockets.into(), inode, successors, listening })
+        Ok(Self { socket, sockets: sockets.into(), inode, successors, listening })
     }
 
     /// Sends the sockets and waits until the one who took them serves; tells its process.
-    pub(crate) async fn give(&self) -> Result<u32, String> {
+    pub(crate) async fn donate(&self) -> Result<u32, String> {
         let mut successors = self.successors.lock().await;
         // Of one that came too late the last time.
         while successors.try_recv().is_ok() {}
-        let path = self.place.transfer().to_string_lossy().into_owned();
+        let path = self.socket.transfer().to_string_lossy().into_owned();
         let (sockets, to) = (Arc::clone(&self.sockets), path.clone());
         let sent = tokio::task::spawn_blocking(move || {
             let mut table = Fds::new();
@@ -76,7 +79,7 @@ impl Keeper {
                 "no new gateway (`tidegate run --upgrade`) takes the listeners at {path}: {error}"
             ));
         }
-        let Ok(Some(mut successor)) = timeout(PATIENCE, successors.recv()).await else {
+        let Ok(Some(mut successor)) = timeout(HANDOVER_TIMEOUT, successors.recv()).await else {
             return Err("the new gateway was sent the listeners and is not heard of".to_owned());
         };
         let process = successor.process;
@@ -87,10 +90,10 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for ListenerDonor {
     fn drop(&mut self) {
         self.listening.abort();
-        let control = self.place.control();
+        let control = self.socket.control();
         // A new gateway's own stays.
         if self.inode.is_some() && fs::metadata(&control).map(|file| file.ino()).ok() == self.inode
         {
@@ -114,13 +117,13 @@ async fn listen(control: UnixListener, successors: mpsc::Sender<Successor>, admi
         let process = peer.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
         let (successors, admin) = (successors.clone(), admin.clone());
         tokio::spawn(async move {
-            match timeout(PATIENCE, connection.read_u8()).await {
-                Ok(Ok(TOOK)) => {
+            match timeout(HANDOVER_TIMEOUT, connection.read_u8()).await {
+                Ok(Ok(RECEIVED)) => {
                     let _ = successors.try_send(Successor { connection, process });
                 }
                 Ok(Ok(ASK_ADMIN)) => {
                     // Whoever asked may be gone.
-                    let _ = timeout(PATIENCE, connection.write_all(&admin.answer())).await;
+                    let _ = timeout(HANDOVER_TIMEOUT, connection.write_all(&admin.answer())).await;
                 }
                 _ => {}
             }

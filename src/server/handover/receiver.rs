@@ -1,4 +1,7 @@
-use super::{MAX_NAMES, MAX_SOCKETS, Place, READY, TOOK};
+//! The new process's side of a handover: asks for the listening sockets and receives them. Knows nothing of
+//! configurations.
+
+use super::{HandoverSocket, MAX_NAMES, MAX_SOCKETS, READY, RECEIVED};
 use crate::server::socket::Socket;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,22 +18,22 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 /// How long the old gateway may take to send its sockets.
-const PATIENCE: Duration = Duration::from_secs(10);
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The listening sockets of the gateway that ran before.
-pub(crate) struct Taken {
+pub(crate) struct InheritedListeners {
     sockets: HashMap<Address, Socket>,
     control: UnixStream,
 }
 
-impl Taken {
+impl InheritedListeners {
     /// Asks the gateway that runs for its sockets.
     ///
     /// The receiving half is not Pingora's `Fds::get_from_sock`: that one lets everybody write
     /// to its socket, panics when it can't be bound, and looks for the sender once a second.
-    pub(crate) async fn from(place: &Place) -> io::Result<Self> {
-        place.secure()?;
-        let control = place.control();
+    pub(crate) async fn from(socket: &HandoverSocket) -> io::Result<Self> {
+        socket.secure()?;
+        let control = socket.control();
         let running = UnixStream::connect(&control).await.map_err(|error| {
             let what = format!(
                 "there is no gateway to take over from ({}: {error}); start without --upgrade",
@@ -42,17 +45,17 @@ impl Taken {
         if !is_trusted(old.uid()) {
             return Err(other("the gateway that runs belongs to another user"));
         }
-        let listener = UnixListener::from_std(place.bind_transfer()?)?;
-        let _transfer = Transfer(place);
+        let listener = UnixListener::from_std(socket.bind_transfer()?)?;
+        let _transfer = Transfer(socket);
         let process = old.pid().and_then(Pid::from_raw);
         let process = process.ok_or_else(|| other("the gateway that runs is out of sight"))?;
         kill_process(process, Signal::QUIT)?;
-        let sockets = timeout(PATIENCE, receive(&listener)).await;
+        let sockets = timeout(HANDOVER_TIMEOUT, receive(&listener)).await;
         let sockets = sockets.map_err(|_| {
-            other(&format!("process {process} sent no listeners within {PATIENCE:?}"))
+            other(&format!("process {process} sent no listeners within {HANDOVER_TIMEOUT:?}"))
         })??;
         let mut control = UnixStream::connect(&control).await?;
-        control.write_u8(TOOK).await?;
+        control.write_u8(RECEIVED).await?;
         Ok(Self { sockets, control })
     }
 
@@ -73,7 +76,7 @@ impl Taken {
 }
 
 /// Where the sockets come in; gone when nobody waits for them any more.
-struct Transfer<'p>(&'p Place);
+struct Transfer<'p>(&'p HandoverSocket);
 
 impl Drop for Transfer<'_> {
     fn drop(&mut self) {
