@@ -133,7 +133,7 @@ fn snapshot(desk: &Desk, value: &Value) -> Option<Snapshot> {
 }
 
 #[test]
-fn a_default_that_is_written_out_changes_nothing() {
+fn written_default_is_no_difference() {
     let schema = tidegate_config::json_schema();
     let desk = Desk::new();
     let (mut same, mut other, mut seen) = (BTreeSet::new(), Vec::new(), BTreeSet::new());

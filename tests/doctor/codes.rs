@@ -1,4 +1,4 @@
-//! The list of codes in docs/doctor.md is the doctor's own, and each of them has been met.
+//! docs/doctor.md lists the doctor's codes, and a test covers each code.
 
 use tidegate_doctor::Code;
 

@@ -1,4 +1,4 @@
-//! Nobody gets as far as a handshake: names, ports, TLS, other protocols.
+//! Faults before the handshake: names, ports, TLS, other protocols.
 
 use crate::harness::{Identity, answering, examine, ws};
 use rcgen::ExtendedKeyUsagePurpose;

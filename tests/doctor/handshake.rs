@@ -1,4 +1,4 @@
-//! The service answers the handshake, and not with the 101 that was wanted.
+//! The service answers the handshake with something other than the expected 101.
 
 use crate::harness::{answering, examine, switching, ws};
 use tidegate_testing::{Upstream, respond};

@@ -1,4 +1,4 @@
-//! Servers that are ill in one way each, and the doctor that is called to them.
+//! Servers with one fault each, and the doctor that examines them.
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
 use serde_json::Value;

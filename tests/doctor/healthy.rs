@@ -1,4 +1,4 @@
-//! Where nothing is wrong the doctor says so; and what it is asked wrongly it refuses.
+//! Healthy targets, and command lines and configurations that the doctor refuses.
 
 use crate::harness::{Identity, examine, ws};
 use tempfile::TempDir;

@@ -1,4 +1,4 @@
-//! Straight to the service it works; something on the way is at fault.
+//! The service works directly, and a proxy in between is at fault.
 
 use crate::harness::{answering, examine, frame, plain_frame, switching, ws};
 use std::net::SocketAddr;

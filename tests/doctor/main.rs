@@ -1,5 +1,4 @@
-//! `tidegate doctor` names what is wrong: each fault is a real server, or a real gateway with a
-//! real mistake in its file.
+//! `tidegate doctor` names the fault: each is a real server, or a real gateway with a real mistake in its file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg(unix)]
 

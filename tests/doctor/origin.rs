@@ -1,4 +1,4 @@
-//! A page of another origin, and what its browser will say.
+//! Pages of another origin, and what their browser reports.
 
 use crate::harness::{answering, examine, frame, plain_frame, switching, ws};
 use tidegate_testing::{Config, Upstream, respond};

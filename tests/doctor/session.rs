@@ -1,4 +1,4 @@
-//! The WebSocket opens, and does not stay.
+//! The WebSocket opens and then fails.
 
 use crate::harness::{Found, examine, frame, plain_frame, switching, ws};
 use tidegate_testing::{Upstream, Wire};

@@ -1,4 +1,4 @@
-//! The gateway, its file, and the service behind it: the line to change is named.
+//! Faults of the gateway, its file and its upstream: the doctor names the line to change.
 
 use crate::harness::{Found, Identity, examine, frame, plain_frame, switching};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! One line tells of each request, two of each WebSocket, and none tells a secret.
+//! The access log has one line per request and two per WebSocket, without secrets.
 
 use crate::documents::HERE;
 use crate::metrics::Counted;

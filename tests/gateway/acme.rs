@@ -1,4 +1,4 @@
-//! Certificates that the gateway orders by itself, from a real authority: Pebble.
+//! Certificates that the gateway orders from a real ACME server, Pebble.
 
 use crate::example::copy;
 use futures_util::{SinkExt, StreamExt};

@@ -1,4 +1,4 @@
-//! A certificate is ordered once, whoever runs, for the account that there is.
+//! A certificate is ordered once, by one process, for the configured account.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

@@ -1,4 +1,4 @@
-//! An authority says when it wants to be asked again (RFC 8555, sections 6.6 and 7.4), and is heeded.
+//! The gateway obeys an authority's `Retry-After` (RFC 8555, sections 6.6 and 7.4).
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The admin endpoint tells who may know, and does what it is told by who may tell it.
+//! The admin endpoint: reading without, changing with the token.
 
 use http::StatusCode;
 use nix::sys::signal::Signal;

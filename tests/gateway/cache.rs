@@ -1,5 +1,4 @@
-//! Responses are kept and given to others, as far as RFC 9111 lets a shared cache, and never the
-//! wrong one.
+//! Responses are cached and shared as RFC 9111 allows a shared cache, and never served to the wrong client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

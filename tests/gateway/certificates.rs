@@ -1,4 +1,4 @@
-//! The right certificate for each name, replaced live, and told of before it ends.
+//! Certificates are selected by name, replaced without a restart, and warned about before they expire.
 
 use std::time::Duration;
 use tempfile::TempDir;

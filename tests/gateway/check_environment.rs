@@ -1,4 +1,4 @@
-//! `tidegate check` refuses what `tidegate run` would stumble over on the same machine.
+//! `tidegate check` refuses what `tidegate run` would fail on at the same machine.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};

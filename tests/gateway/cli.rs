@@ -1,4 +1,4 @@
-//! The command line says what is wrong, all of it, and where.
+//! The command line reports every problem, with its position.
 
 use serde_json::Value;
 use std::path::Path;

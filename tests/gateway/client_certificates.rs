@@ -1,4 +1,4 @@
-//! Clients are known by their certificates, and only those of the authority.
+//! Mutual TLS accepts only certificates of the configured authority.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

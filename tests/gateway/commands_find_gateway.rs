@@ -1,4 +1,4 @@
-//! The commands find the gateway that runs with a configuration file, whatever has become of the file.
+//! The commands find the gateway that runs with a configuration file, whatever happened to the file.
 
 use nix::sys::signal::Signal;
 use tidegate_testing::{Admin, Config, Gateway, Upstream, cli, free_port, ok, replace_file};

@@ -1,4 +1,4 @@
-//! Responses are compressed for those who accept it, and only what may be.
+//! Responses are compressed for clients that accept it, where compression is allowed.
 
 use futures_util::SinkExt;
 use std::io::Read;

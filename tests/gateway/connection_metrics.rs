@@ -1,5 +1,4 @@
-//! Metrics of connections at both ends: who came, whose handshake failed and why, and what an upstream's
-//! limits refused.
+//! Metrics of connections on both sides: accepted, refused and failed ones, and the limits of upstreams.
 
 use crate::metrics::{Counted, hanging};
 use std::net::Ipv4Addr;

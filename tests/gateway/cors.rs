@@ -1,4 +1,4 @@
-//! Pages of the listed origins may read the responses, no others (Fetch standard).
+//! Only pages of the listed origins may read responses (Fetch standard).
 
 use tidegate_testing::{Config, Gateway, Head, Response, Upstream, free_port, ok, respond};
 

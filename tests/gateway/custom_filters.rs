@@ -1,4 +1,4 @@
-//! Filters of one's own, as programs of their own: `examples/`.
+//! Custom filters in their own programs: `examples/`.
 
 use futures_util::SinkExt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! `tidegate diff` tells all that an edit changes: settings, routes, traffic, sessions.
+//! `tidegate diff` reports everything that an edit changes: settings, routes, requests, sessions.
 
 use serde_json::Value;
 use std::io::Read;

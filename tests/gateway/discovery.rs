@@ -1,4 +1,4 @@
-//! Endpoints that DNS tells of: they come and go, and nothing else notices.
+//! Endpoints from DNS change without effect on requests and sessions.
 
 use futures_util::{SinkExt, StreamExt};
 use hickory_resolver::proto::rr::RecordType;

@@ -1,4 +1,4 @@
-//! Every `tidegate …` in the documentation and in the help is run, and ends as it should.
+//! Every `tidegate …` command in the documentation and the help is run, and ends as documented.
 
 use crate::documents::{HERE, blocks};
 use std::collections::BTreeSet;

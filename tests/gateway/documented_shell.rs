@@ -1,5 +1,5 @@
-//! Commands of others in the documentation are run too (jq, curl, logrotate, make, the benchmarks' own), against
-//! a gateway that runs; those that can't be are named here, with the reason.
+//! Other commands in the documentation (jq, curl, logrotate, make, the benchmarks) are run against a running gateway;
+//! those that can't be run are listed here, with the reason.
 
 use crate::documents::{Block, HERE, bash, blocks, pages};
 use serde_json::Value;

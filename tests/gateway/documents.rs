@@ -1,4 +1,4 @@
-//! What the documentation shows, for tests that do it.
+//! Reads the commands and blocks of the documentation, for the tests that run them.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

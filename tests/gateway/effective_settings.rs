@@ -1,4 +1,4 @@
-//! What the gateway says of itself is what is in force, not what is written.
+//! The gateway reports the settings in effect, and which written ones need a restart.
 
 use tempfile::TempDir;
 use tidegate_testing::{

@@ -1,4 +1,4 @@
-//! People with browsers see the operator's own page when something fails, programs see JSON.
+//! Browsers get the configured error page, programs get JSON.
 
 use nix::sys::signal::Signal;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Each example configuration is a good one, and does what it is an example of.
+//! Each example configuration is valid and does what it shows.
 
 mod answers;
 mod edge;

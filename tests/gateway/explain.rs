@@ -1,4 +1,4 @@
-//! `tidegate explain` says what the proxy does, and the proxy does what it says.
+//! `tidegate explain` describes what the gateway does with a request.
 
 use serde_json::Value;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A route serves the files of a folder, and nothing else of the machine.
+//! A route serves the files of its folder, and no others.
 
 use std::fs;
 use std::path::Path;

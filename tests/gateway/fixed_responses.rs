@@ -1,4 +1,4 @@
-//! A route may answer by itself: send clients elsewhere, or say the same to all.
+//! Routes with a redirect or a fixed response.
 
 use std::path::Path;
 use tidegate_testing::{Config, Handshake, Upstream, cli};

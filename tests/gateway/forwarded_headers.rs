@@ -1,4 +1,4 @@
-//! The upstream learns who asked, and nobody can lie to it.
+//! The upstream gets the client's address, scheme and host, which clients cannot forge.
 
 use tidegate_testing::{Config, Gateway, Head, Upstream};
 

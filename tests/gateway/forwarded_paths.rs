@@ -1,4 +1,4 @@
-//! A route says in which form paths are passed on; routing uses the normal form whatever it says.
+//! A route sets the form of the paths that it forwards; routing always uses the normal form.
 
 use tidegate_testing::{Config, Gateway, Handshake, Upstream, cli, ok, until};
 

@@ -1,4 +1,4 @@
-//! A gateway that leads to itself finds out (RFC 9110, section 7.6.3).
+//! A gateway detects a request that loops back to it (RFC 9110, section 7.6.3).
 
 use tempfile::TempDir;
 use tidegate_testing::{Config, Gateway, Handshake, Upstream, free_port, get};

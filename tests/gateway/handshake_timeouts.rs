@@ -1,5 +1,4 @@
-//! A WebSocket's handshake that the upstream does not answer ends by a bound that the log names, and when
-//! it is told to.
+//! A WebSocket handshake that the upstream does not answer ends by a timeout that the log names, or on request.
 
 use bytes::Bytes;
 use http::Request;

@@ -1,4 +1,4 @@
-//! CGI, WSGI, Rack and PHP read `X_Real_IP` as `X-Real-IP`: nobody sets a header by another name.
+//! CGI, WSGI, Rack and PHP read `X_Real_IP` as `X-Real-IP`: clients cannot set a managed header by an alias.
 
 use tidegate_testing::http2::get_over_http2;
 use tidegate_testing::{Config, Head, Upstream, respond};

@@ -1,5 +1,4 @@
-//! Header fields are set, added and removed as the file says, and nobody outside gets a field of
-//! his own in by a variable.
+//! Headers are set, added and removed as configured, and no variable can inject a header.
 
 use std::path::Path;
 use tidegate_testing::{Config, Handshake, Upstream, cli, respond};

@@ -1,4 +1,4 @@
-//! Endpoints are asked whether they are well, and who is not gets no requests.
+//! Endpoints are health-checked, and unhealthy ones get no requests.
 
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;

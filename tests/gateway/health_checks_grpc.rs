@@ -1,4 +1,4 @@
-//! gRPC services are asked by their own protocol (grpc.health.v1), and all checks share what is costly.
+//! Health checks of gRPC services (grpc.health.v1), and the cost of all checks.
 
 use bytes::Bytes;
 use http::HeaderMap;

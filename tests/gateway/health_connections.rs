@@ -1,4 +1,4 @@
-//! A health check over TLS keeps its connection for the next one, for a handshake costs more than the check.
+//! Health checks over TLS reuse their connection, since a handshake costs more than a check.
 
 use nix::sys::signal::Signal;
 use rustls::pki_types::pem::PemObject;

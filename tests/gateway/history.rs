@@ -1,4 +1,4 @@
-//! Each version of the configuration has a number, and there is a way back to it.
+//! Each configuration version has a number, and a rollback can return to it.
 
 use futures_util::SinkExt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Spellings of a host that mean the same are the same host (RFC 9110, section 7.2).
+//! Equivalent spellings of a host are the same host (RFC 9110, section 7.2).
 
 use tidegate_testing::http2::{END_HEADERS, END_STREAM, Frames, HEADERS, field};
 use tidegate_testing::{Config, Gateway, Upstream, get, ok};

@@ -1,4 +1,4 @@
-//! A body has one end, however HTTP/2 cuts it into frames (RFC 9112, section 7.1; RFC 9113, section 8.1).
+//! A body has one end, however HTTP/2 divides it into frames (RFC 9112, section 7.1; RFC 9113, section 8.1).
 
 use bytes::Bytes;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! What a client of HTTP/2 may do without end it does not do for long.
+//! Floods of HTTP/2 frames end the connection or use bounded memory.
 
 use tidegate_testing::http2::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GET, GOAWAY, HEADERS, PING,

@@ -1,4 +1,4 @@
-//! The limits of a request hold by HTTP/2 as well.
+//! The limits of requests hold over HTTP/2.
 
 use bytes::Bytes;
 use h2::client::SendRequest;

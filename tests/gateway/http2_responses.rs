@@ -1,5 +1,4 @@
-//! What upstreams over HTTP/2 answer, and what only one side of the gateway knows: framing, headers of a
-//! connection, `Expect: 100-continue`.
+//! Responses between HTTP/1 and HTTP/2: framing, connection headers, `Expect: 100-continue`.
 
 use tidegate_testing::http2::{
     DATA, END_HEADERS, END_STREAM, Frame, Frames, GET, HEADERS, SETTINGS, field, frame,

@@ -1,5 +1,5 @@
-//! What comes by HTTP/2 goes on by HTTP/1.1 as just the one request that it was, or not at all
-//! (RFC 9113, sections 8.1.1, 8.2 and 10.3).
+//! An HTTP/2 request is forwarded as exactly one HTTP/1.1 request, or not at all (RFC 9113, sections 8.1.1, 8.2 and
+//! 10.3).
 
 use std::sync::{Arc, Mutex};
 use tidegate_testing::http2::{

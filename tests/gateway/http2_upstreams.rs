@@ -1,5 +1,5 @@
-//! What upstreams over HTTP/2 are sent, and what becomes of requests that they have not begun
-//! (RFC 9113, sections 6.8, 8.3.1 and 8.7).
+//! Requests to HTTP/2 upstreams, and retries of requests that an upstream has not started (RFC 9113, sections 6.8,
+//! 8.3.1 and 8.7).
 
 use reqwest::Method;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! HTTP goes through whole: streamed, framed and ended as it was (RFC 9110, 9112, 9113).
+//! HTTP messages are forwarded whole: streamed, framed and ended as received (RFC 9110, 9112, 9113).
 
 use futures_util::StreamExt;
 use std::sync::Arc;

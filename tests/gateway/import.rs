@@ -1,5 +1,4 @@
-//! `tidegate import`: what becomes of others' configurations, what is said about it, and that
-//! requests are led where they were led before.
+//! `tidegate import`: the converted configuration, its notes, and the same routing as before.
 
 #[cfg(feature = "import-express")]
 mod express;

@@ -1,5 +1,4 @@
-//! Interim responses (RFC 9110, section 15.2) pass to clients that know them, without what is of the
-//! upstream's connection.
+//! Interim responses (RFC 9110, section 15.2) reach clients that support them, without connection headers.
 
 use bytes::Bytes;
 use h2::client::SendRequest;

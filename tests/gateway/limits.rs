@@ -1,4 +1,4 @@
-//! What a stranger can grow has a bound, and beyond it an answer that says so.
+//! Everything that clients can grow has a limit, and a response that names it.
 
 use bytes::Bytes;
 use http::Request;

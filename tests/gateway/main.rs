@@ -1,5 +1,4 @@
-//! What the gateway promises to its users, tried with the real binary over real sockets: one
-//! file per promise.
+//! What the gateway promises to its users, tested with the real program over real sockets: one file per promise.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg(unix)]
 

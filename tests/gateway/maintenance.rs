@@ -1,4 +1,4 @@
-//! In maintenance all are told when to come back, but for those who look after the service.
+//! In maintenance, all clients except exempt ones get 503 with `Retry-After`.
 
 use futures_util::SinkExt;
 use tidegate_testing::{Config, Handshake, Upstream, next, until};

@@ -1,4 +1,4 @@
-//! Metrics count what happened, each thing once, in the formats that Prometheus reads.
+//! Metrics count each event once, in the formats that Prometheus reads.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

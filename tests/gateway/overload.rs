@@ -1,4 +1,4 @@
-//! Asked for more than it can do, it refuses what is too much, says so once, and recovers.
+//! An overloaded gateway refuses excess requests, logs it once, and recovers.
 
 use crate::limits::connect_from;
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! A panic in the background is no silent end: the gateway goes on, and says what has happened.
+//! The gateway survives a panic in a background task or a filter, and reports it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

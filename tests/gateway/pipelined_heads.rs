@@ -1,4 +1,4 @@
-//! Each head on a connection is judged alike: the first as a later one, in one packet with others or byte by byte.
+//! Each head on a connection is checked alike: first or later, in one packet with others or byte by byte.
 
 use serde_json::Value;
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-//! A gateway with the pods' own configuration stops as Kubernetes wants it: it says that it is not ready,
-//! serves on until the nodes have heard of it, then closes its sessions one after the other, and goes.
+//! A gateway with the pods' configuration stops as Kubernetes expects: it becomes unready, serves until the nodes know,
+//! then drains its sessions and exits.
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;

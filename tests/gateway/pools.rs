@@ -1,4 +1,4 @@
-//! Several endpoints behind one name: who is busy, slow, unwell or gone is spared.
+//! Balancing over several endpoints avoids busy, slow, unhealthy and missing ones.
 
 use futures_util::SinkExt;
 use futures_util::future::join_all;

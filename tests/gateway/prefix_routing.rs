@@ -1,4 +1,4 @@
-//! A request goes to the most specific route, however it is spelt.
+//! A request goes to the most specific route, in any spelling of its path.
 
 use tidegate_testing::{Config, Gateway, Upstream, free_port, ok};
 

@@ -1,4 +1,4 @@
-//! A listener speaks what its `protocols` say, and nothing else.
+//! A listener speaks only the protocols of its `protocols` key.
 
 use h2::client::handshake;
 use tempfile::TempDir;

@@ -1,4 +1,4 @@
-//! The PROXY protocol: a balancer tells whose connection it passes on, and nobody else does.
+//! The PROXY protocol: a listed load balancer reports the client's address.
 
 use std::net::{IpAddr, SocketAddr};
 use tidegate_testing::{Config, Gateway, Https, SITES, Upstream, Wire, get, until};

@@ -1,4 +1,4 @@
-//! RFC 9209: an error of the gateway's own says so in `Proxy-Status`, and a service's answer does not.
+//! RFC 9209: the gateway's own errors have `Proxy-Status`, a service's responses do not.
 
 use tidegate_testing::{Config, Handshake, Upstream, respond};
 

@@ -1,4 +1,4 @@
-//! Who asks too often is told when to come back; others are not in the way.
+//! Clients over their rate get 429 with `Retry-After`, and others are not affected.
 
 use tidegate_testing::{Config, Gateway, Handshake, Metrics, Upstream, cli, free_port, until};
 

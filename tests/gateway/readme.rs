@@ -1,4 +1,4 @@
-//! What the README shows is what happens.
+//! The README's commands, configuration and links work.
 
 use crate::documents::{HERE, pages};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Whatever is refused, the client reads why, and the operator finds it in the access log.
+//! Each rejection gives the client a reason and has an access-log line.
 
 use serde_json::Value;
 use tidegate_testing::http2::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, field};

@@ -1,4 +1,4 @@
-//! A new configuration goes live while everything that is open stays open.
+//! A new configuration takes effect while open connections stay open.
 
 use futures_util::SinkExt;
 use nix::sys::signal::Signal;

@@ -1,4 +1,4 @@
-//! What fails is tried again, where it does no harm and not for ever.
+//! Failed requests are retried where that is safe, within bounds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

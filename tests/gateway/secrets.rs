@@ -1,4 +1,4 @@
-//! Secrets, and characters that control a terminal, stand in no log and at no endpoint.
+//! No log and no endpoint shows secrets or terminal control characters.
 
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;

@@ -1,4 +1,4 @@
-//! Balancers and service managers are told what becomes of the gateway, before it does.
+//! Load balancers and service managers learn of state changes before they happen.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

@@ -1,5 +1,5 @@
-//! Live sessions can be seen, named, closed and drained from outside; a configuration can be
-//! tried against them; their frames can be logged.
+//! Sessions can be listed, closed and drained from outside; a dry run reports a configuration's impact on them; their
+//! frames can be logged.
 
 use futures_util::SinkExt;
 use serde_json::Value;

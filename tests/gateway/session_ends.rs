@@ -1,4 +1,4 @@
-//! A session ends with a true code on both sides, whoever ends it.
+//! A session ends with an accurate close code on both sides.
 
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};

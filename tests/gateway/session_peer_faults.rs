@@ -1,4 +1,4 @@
-//! What one side of a session does wrong or leaves out ends it as documented, and only then.
+//! Faults of one side end a session as documented, and other behaviour does not.
 
 use futures_util::SinkExt;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Several gateways count together in Redis, and each alone while it is away.
+//! Several gateways share counters in Redis, and each counts alone while Redis is unreachable.
 
 use futures_util::SinkExt;
 use futures_util::future::join_all;

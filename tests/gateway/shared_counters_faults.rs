@@ -1,4 +1,4 @@
-//! A Redis that answers, but wrongly or in part, costs the requests nothing.
+//! A Redis with wrong or partial replies fails no request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

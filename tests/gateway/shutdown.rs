@@ -1,4 +1,4 @@
-//! The gateway goes when it is told to, and takes nobody's answer with it.
+//! The gateway stops on a signal and finishes requests in flight.
 
 use nix::sys::signal::Signal;
 use std::io::{PipeReader, Write};

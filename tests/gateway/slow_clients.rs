@@ -1,4 +1,4 @@
-//! Who is slow, or says nothing, does not hold a connection for ever.
+//! Slow or silent clients do not hold a connection forever.
 
 use tidegate_testing::{Config, Upstream, get};
 

@@ -1,4 +1,4 @@
-//! A client that takes nothing of its response makes the gateway hold little of it.
+//! A client that does not read its response uses little memory.
 
 use bytes::Bytes;
 use std::net::SocketAddr;

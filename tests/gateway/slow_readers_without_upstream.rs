@@ -1,6 +1,4 @@
-//! A client that takes nothing makes the gateway hold little of a response that comes from no upstream just now:
-//! of a file, or from the cache. Nor do copies for a mirror that takes nothing, or never ends its response. What
-//! encoders hold, `slow_readers` tests.
+//! Slow readers of files and cached responses, and stalled mirrors, use little memory. `slow_readers` tests encoders.
 
 use crate::slow_readers::{
     HEAD, ask_over_http2, assert_little, connect, deaf, endless, settled, text,

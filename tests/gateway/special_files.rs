@@ -1,4 +1,4 @@
-//! What is no regular file is refused where a file is expected, and nothing waits for it.
+//! Pipes and devices in place of a file are refused, and nothing blocks on them.
 
 use nix::sys::signal::Signal;
 use std::path::Path;

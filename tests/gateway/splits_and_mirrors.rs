@@ -1,4 +1,4 @@
-//! Some requests go elsewhere, and copies of some to a shadow that nobody waits for.
+//! Splits send a share of the requests to another upstream; mirrors get copies that no request waits for.
 
 use std::collections::BTreeMap;
 use tidegate_testing::http2::get_over_http2;

@@ -1,4 +1,4 @@
-//! A session ends when it is told to, though one of its sides takes nothing.
+//! A session ends on request, even if one side does not read.
 
 use http::Method;
 use nix::sys::signal::Signal;

@@ -1,4 +1,4 @@
-//! Each wait for an upstream ends when its time is over, and the log says which time it was.
+//! Each wait for an upstream has a timeout, and the log names the one that ended it.
 
 use std::time::Duration;
 use tempfile::TempDir;

@@ -1,4 +1,4 @@
-//! HTTPS: what is spoken, resumed and told, by whichever certificate.
+//! HTTPS: protocols, resumption, HSTS, redirects.
 
 use futures_util::{SinkExt, StreamExt};
 use tidegate_testing::{Config, Handshake, Https, SITES, TlsVersion, Upstream, Wire, get};

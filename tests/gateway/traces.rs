@@ -1,4 +1,4 @@
-//! Traces: each request in its place, told to the upstream and to a collector.
+//! Traces: spans of requests, attempts and sessions, propagated to the upstream and exported to a collector.
 
 use futures_util::SinkExt;
 use nix::sys::signal::Signal;

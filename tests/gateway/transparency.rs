@@ -1,4 +1,4 @@
-//! What one end of a tunnel sends, the other receives, byte for byte.
+//! A tunnel delivers the bytes of one end to the other unchanged.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

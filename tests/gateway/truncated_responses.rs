@@ -1,5 +1,4 @@
-//! A response that breaks off is seen to, with all that has come of it; and a call of gRPC hears whose
-//! fault it was.
+//! A truncated response is recognisable, with all received bytes, and a gRPC call gets the right status.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};

@@ -1,4 +1,4 @@
-//! Unix domain sockets: services behind the gateway, and the gateway itself.
+//! Unix domain sockets, for upstreams and for the gateway's listeners.
 
 use futures_util::{SinkExt, StreamExt};
 use nix::sys::signal::Signal;

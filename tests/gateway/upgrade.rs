@@ -1,4 +1,4 @@
-//! Another process takes the gateway's place, and nobody who asks for something notices.
+//! A new process takes over without a failed request.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

@@ -1,4 +1,4 @@
-//! Another process takes the gateway's place, and nobody notices by TLS or HTTP/2 either.
+//! A new process takes over without a failed request over TLS or HTTP/2.
 
 use crate::upgrade::{Line, config};
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! An upstream is not given more than it can take.
+//! The limits of an upstream bound its requests, sessions and connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

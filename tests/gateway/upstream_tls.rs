@@ -1,4 +1,4 @@
-//! Upstreams by TLS and by HTTP/2: verified unless told otherwise, requests and WebSockets alike.
+//! Upstreams over TLS and HTTP/2: verified by default, for requests and WebSockets.
 
 use futures_util::{SinkExt, StreamExt};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! `tidegate check` warns of what is no error and not wise: by name, place, and a page.
+//! `tidegate check` warns about unwise settings, with name, position and page.
 
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;

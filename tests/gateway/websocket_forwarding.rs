@@ -1,4 +1,4 @@
-//! A WebSocket goes through the gateway as if it were not there.
+//! WebSocket sessions are forwarded unchanged.
 
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;

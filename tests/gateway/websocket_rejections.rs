@@ -1,4 +1,4 @@
-//! What is not let through is refused in words that a developer can use.
+//! Rejected handshakes get a reason that a developer can use.
 
 use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A 101 opens a session where it answers a WebSocket's handshake, and nowhere else (RFC 6455, RFC 9110).
+//! A 101 opens a session only in response to a WebSocket handshake (RFC 6455, RFC 9110).
 
 use std::collections::BTreeMap;
 use tempfile::TempDir;

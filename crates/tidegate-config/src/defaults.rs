@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_for_the_largest_cached_response_name_the_constant() {
+    fn documented_size_of_the_largest_cached_response_is_the_constant() {
         let (.., words) =
             IN_WORDS.iter().find(|(of, key, _)| (*of, *key) == ("Cache", "max_entry")).unwrap();
         let size = json!(CACHE_MAX_ENTRY);
@@ -561,7 +561,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_written_as_a_person_would() {
+    fn default_values_are_written_readably() {
         for (value, expected) in [
             (json!(seconds(60)), "60s"),
             (json!(minutes(5)), "5m"),

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_found_by_its_path() {
+    fn restart_key_is_found_by_its_path() {
         for key in RestartKey::ALL {
             assert_eq!(RestartKey::at(&key.path().replace("[]", "[0]")), Some(*key));
         }

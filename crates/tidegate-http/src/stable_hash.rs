@@ -308,7 +308,7 @@ mod tests {
     stable_hash!(Group { first, second } without { third });
 
     #[test]
-    fn a_group_is_its_listed_values_in_their_order() {
+    fn hash_of_a_group_covers_only_its_listed_values() {
         let group = Group { first: 1, second: "two", third: 3 };
         assert_eq!(stable_hash(&group), stable_hash(&(1_u8, "two")));
         assert_eq!(stable_hash(&group), stable_hash(&Group { third: group.third + 1, ..group }));

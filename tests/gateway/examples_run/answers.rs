@@ -1,4 +1,4 @@
-//! What the gateway does with a request, and says by itself.
+//! Examples of what the gateway does with a request, and of its own responses.
 
 use crate::example::Example;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! How clients come in: TLS and its certificates, balancers in front, sockets.
+//! Examples of listeners: TLS and certificates, load balancers in front, Unix sockets.
 
 use crate::example::Example;
 use std::net::{Ipv4Addr, SocketAddr};

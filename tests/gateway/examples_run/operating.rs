@@ -1,4 +1,4 @@
-//! A gateway that is changed while it serves.
+//! Examples of a gateway that is changed while it serves.
 
 use crate::example::Example;
 use nix::sys::signal::{Signal, kill};

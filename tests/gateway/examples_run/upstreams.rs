@@ -1,4 +1,4 @@
-//! Where requests go: pools, what tells of their endpoints, how they are spoken to.
+//! Examples of upstreams: pools, discovery, protocols.
 
 use crate::example::Example;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Tables and requests that dice have made.
+//! Random routing tables and requests.
 
 use std::net::SocketAddr;
 use tidegate_testing::Config;

@@ -1,5 +1,5 @@
-//! Express with http-proxy-middleware: what comes out of a whole program, and what is said of lines.
-//! tests/browser/import.test.mjs puts requests to both.
+//! Express with http-proxy-middleware: whole programs and single lines. tests/browser/import.test.mjs sends requests to
+//! both.
 
 use super::{Imported, comes_out_as_written, import};
 use tidegate_testing::cli;

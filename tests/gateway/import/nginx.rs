@@ -1,4 +1,4 @@
-//! nginx: what comes out of a whole file, and what is said of lines.
+//! nginx: whole files and single lines.
 
 use super::{comes_out_as_written, import};
 

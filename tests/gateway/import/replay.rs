@@ -1,5 +1,5 @@
-//! The same requests to the one that a configuration was written for and to Tidegate with what was
-//! made of it, both before the same services, which tell in their answers what they were asked.
+//! Sends the same requests to the original program and to Tidegate with the imported configuration, and compares what
+//! their services received.
 
 mod nginx;
 

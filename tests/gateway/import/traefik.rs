@@ -1,4 +1,4 @@
-//! Traefik's file provider: what comes out of whole files, what is said of lines, and who wins.
+//! Traefik's file provider: whole files, single lines, and route precedence.
 
 use super::{Imported, comes_out_as_written, import};
 use tidegate_testing::cli;

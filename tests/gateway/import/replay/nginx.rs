@@ -1,4 +1,4 @@
-//! Against nginx itself.
+//! Compares with nginx.
 
 use super::{Case, agree, case, service, with_body};
 use std::net::{Ipv4Addr, SocketAddr};
