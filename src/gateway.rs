@@ -1,3 +1,6 @@
+//! The library's face: a configuration that is loaded, and a gateway that runs it. It knows nothing of the
+//! command line.
+
 use crate::explain::{Asked, Difference, Explanation, Outline, explain, review, verify};
 use crate::filter::Filter;
 use crate::server::{HandoverSocket, Running, Server, StartError, ask, preflight};

@@ -1,3 +1,6 @@
+//! The HTTPS client for an authority. It knows nothing of the protocol's steps, only of requests and
+//! `Retry-After`.
+
 use super::answer::RequestLabel;
 use super::retry_after::RetryAfter;
 use crate::tls::{Roots, provider};

@@ -1,3 +1,6 @@
+//! A certificate that the gateway orders and renews by itself: when to order, and what to serve until then.
+//! It knows nothing of the messages of ACME.
+
 use super::order::{IssuedCertificate, order};
 use super::pending::Pending;
 use super::retry_after::RetryAfter;

@@ -1,3 +1,6 @@
+//! One order of a certificate, from the account to the issued chain (RFC 8555). It knows nothing of when to
+//! order, nor of listeners.
+
 use super::Settings;
 use super::client::Client;
 use super::pending::Pending;

@@ -1,3 +1,6 @@
+//! The challenges that the authority may ask for at this moment. It knows nothing of orders; it only answers
+//! look-ups by token or by name.
+
 use crate::tls::provider;
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::pki_types::PrivateKeyDer;

@@ -1,3 +1,5 @@
+//! The files of accounts and certificates below `state_dir`. It knows nothing of the protocol.
+
 use super::Settings;
 use crate::tls::Certificate;
 use sha1::{Digest, Sha1};

@@ -1,3 +1,5 @@
+//! Whether balancers should send requests to this gateway. It knows nothing of why it stops.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether balancers should send requests here.

@@ -1,3 +1,6 @@
+//! The admin endpoint's list of sessions, and its closing of them. It knows nothing of frames; the registry
+//! does the work.
+
 use super::{Answer, refuse};
 use crate::background;
 use crate::snapshot::{Drain, SessionPolicies};

@@ -1,3 +1,6 @@
+//! The client of a request, behind trusted proxies. It knows nothing of connections beyond the peer's
+//! address.
+
 use crate::snapshot::GlobalSettings;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::borrow::Cow;

@@ -1,3 +1,6 @@
+//! Runs the filters of a route, and the check of a WebSocket's origin between them. It knows nothing of what
+//! a filter does.
+
 use super::{Rejection, authority};
 use crate::exchange::Exchange;
 use crate::filter::{Error, Filter, Flow, Reply, Request, Response, refuse_origin};

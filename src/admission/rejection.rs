@@ -1,3 +1,5 @@
+//! Why a request is rejected, and what is answered. It knows nothing of how the reply is sent.
+
 use crate::filter::{Reply, ReplyBody};
 use http::StatusCode;
 use http::header::{self, HeaderValue};

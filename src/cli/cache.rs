@@ -1,3 +1,5 @@
+//! `tidegate cache`: purges entries of a running gateway. It knows nothing of the storage.
+
 use super::admin::{self, Endpoint};
 use clap::{ArgGroup, Args, Subcommand};
 use std::process::ExitCode;

@@ -1,3 +1,5 @@
+//! `tidegate check`: reports the problems of a configuration. It finds none by itself.
+
 use super::admin::{Endpoint, Gateway};
 use super::{BAD_CONFIGURATION, FAILURE};
 use clap::Args;

@@ -1,3 +1,5 @@
+//! `tidegate demo`: a gateway, a service and a page in one process. No other command uses it.
+
 use super::FAILURE;
 use clap::{Args, ValueEnum};
 use std::net::IpAddr;

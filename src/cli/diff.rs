@@ -1,3 +1,5 @@
+//! `tidegate diff`: compares two configurations. It compares nothing by itself; `explain/` does.
+
 use super::admin::Endpoint;
 use super::check::{affected, wrong};
 use super::{FAILURE, USAGE};

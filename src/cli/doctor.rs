@@ -1,3 +1,5 @@
+//! `tidegate doctor`: arguments and output of the diagnosis. It opens no socket; `tidegate-doctor` does.
+
 use super::{BAD_CONFIGURATION, ConfigFile, FAILURE, PLACES, USAGE};
 use clap::Args;
 use std::io::Write;

@@ -1,3 +1,6 @@
+//! `tidegate drain`: asks a running gateway to move its sessions. It knows nothing of sessions but their
+//! number.
+
 use super::admin::Endpoint;
 use clap::Args;
 use std::process::ExitCode;

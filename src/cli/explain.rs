@@ -1,3 +1,5 @@
+//! `tidegate explain`: arguments and output. It decides nothing about requests.
+
 use super::admin::{self, Endpoint};
 use super::{FAILURE, USAGE};
 use clap::Args;

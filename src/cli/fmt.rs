@@ -1,3 +1,5 @@
+//! `tidegate fmt`: formats configuration files. It knows nothing of their keys.
+
 use super::{BAD_CONFIGURATION, ConfigFile, FAILURE};
 use clap::Args;
 use std::fs;

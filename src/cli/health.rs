@@ -1,3 +1,5 @@
+//! `tidegate health`: a probe for containers. It needs no configuration when it has an address.
+
 use super::admin;
 use super::{BAD_CONFIGURATION, ConfigFile, FAILURE};
 use clap::Args;

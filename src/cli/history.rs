@@ -1,3 +1,5 @@
+//! `tidegate history` and `tidegate rollback`. It reads no state of its own; the admin endpoint has it.
+
 use super::admin::{Endpoint, target};
 use clap::Args;
 use serde_json::Value;

@@ -1,3 +1,6 @@
+//! `tidegate import`: reads a configuration of another program. It knows nothing of foreign formats;
+//! `tidegate-import` does.
+
 use super::FAILURE;
 use clap::{Args, ValueEnum};
 use std::io::Write;

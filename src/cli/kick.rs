@@ -1,3 +1,5 @@
+//! `tidegate kick`: closes sessions of a running gateway. It knows nothing of close frames.
+
 use super::admin::{self, Endpoint};
 use clap::{ArgGroup, Args};
 use std::process::ExitCode;

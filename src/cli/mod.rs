@@ -1,3 +1,5 @@
+//! The command line: one file for each verb. Nothing here decides anything that the library does not.
+
 /// Writes to standard output. A closed pipe (`| head -1`) loses the text and does not end the verb, whose work and
 /// exit status count; the macro of the standard library would panic.
 macro_rules! print {

@@ -1,3 +1,5 @@
+//! `tidegate run`: starts the gateway. It knows nothing of listeners.
+
 use super::ConfigFile;
 use clap::Args;
 use std::process::ExitCode;

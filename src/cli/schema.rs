@@ -1,3 +1,5 @@
+//! `tidegate schema`: prints the JSON Schema or the reference. It knows nothing of a configuration.
+
 use clap::Args;
 use std::io::Write;
 use std::process::ExitCode;

@@ -1,3 +1,5 @@
+//! `tidegate sessions`: lists the sessions of a running gateway. It knows them only from the admin endpoint.
+
 use super::admin::{self, Endpoint};
 use clap::Args;
 use serde_json::Value;

@@ -1,3 +1,6 @@
+//! `tidegate upgrade`: starts a new process that takes the listeners over. It knows nothing of how sockets
+//! are handed over.
+
 use super::{BAD_CONFIGURATION, ConfigFile, FAILURE};
 use clap::Args;
 use rustix::net::sockopt::socket_peercred;

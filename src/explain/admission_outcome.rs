@@ -1,3 +1,5 @@
+//! Turns the outcome of admission into an explanation. It decides nothing by itself.
+
 use super::cors;
 use super::explanation::{Candidate, Decision, Explanation, ForwardPlan};
 use super::settings::settings;

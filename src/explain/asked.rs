@@ -1,3 +1,5 @@
+//! The request that is to be explained, from a URL and options. It knows nothing of the configuration.
+
 use crate::admission::{RejectReason, Rejection};
 use crate::filter::Reply;
 use bytes::BytesMut;

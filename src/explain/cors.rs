@@ -1,3 +1,6 @@
+//! What a browser makes of the response to a cross-origin request. It knows nothing of policies; it reads
+//! headers alone.
+
 use crate::admission::Rejection;
 use crate::filter::is_preflight;
 use http::header::{self, HeaderValue};

@@ -1,3 +1,5 @@
+//! The differences between two outlines, and their text. It knows nothing of the running gateway.
+
 use super::change::Change;
 use super::outline::{Facts, Outline, RouteOutline};
 use super::traffic::{Moved, Rules, moved};

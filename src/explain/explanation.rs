@@ -1,3 +1,5 @@
+//! The explanation of a request: data and text. It knows nothing of how the decision was made.
+
 use super::settings::OFF;
 use super::{Asked, cors};
 use crate::admission::Rejection;

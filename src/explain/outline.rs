@@ -1,3 +1,5 @@
+//! What a configuration does, in a form that can be compared and kept. It knows nothing of requests.
+
 use super::traffic::Conditions;
 use super::written::Written;
 use crate::routing::Rule;

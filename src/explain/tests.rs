@@ -1,3 +1,6 @@
+//! Runs the tests that a configuration holds against its own snapshot. It sends nothing, and knows nothing of
+//! files.
+
 use super::{Asked, Decision, Explanation, explain};
 use crate::snapshot::Snapshot;
 use tidegate_config::{self as config, Problems, Sources, Span, Test};

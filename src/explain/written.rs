@@ -1,3 +1,5 @@
+//! The differences between two configurations as written, key by key. It knows nothing of what a key does.
+
 use super::change::Change;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Schema;

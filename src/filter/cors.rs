@@ -1,3 +1,5 @@
+//! The filter that applies a CORS policy (Fetch standard). It knows nothing of routes.
+
 use super::{Error, Filter, Flow, Reply, Request, Response};
 use async_trait::async_trait;
 use http::header::{self, HeaderName, HeaderValue};

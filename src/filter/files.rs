@@ -1,3 +1,5 @@
+//! The filter that serves files of a folder. It knows nothing of routes; no path leads it out of its folder.
+
 use super::{Error, Filter, Flow, Reply, Request};
 use crate::upstream::{close_idle, is_out_of_descriptors, is_scarce};
 use async_trait::async_trait;

@@ -1,3 +1,5 @@
+//! The filter that changes headers of requests and responses. It knows nothing of routes.
+
 use super::variables::Variables;
 use super::{Error, Filter, Response, UpstreamRequest};
 use async_trait::async_trait;

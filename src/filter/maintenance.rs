@@ -1,3 +1,5 @@
+//! The filter that answers 503 during maintenance. It knows nothing of upstreams.
+
 use super::{Error, Filter, Flow, Reply, Request};
 use async_trait::async_trait;
 use http::header::{self, HeaderValue};

@@ -1,3 +1,5 @@
+//! The filter that applies a rate limit. It counts nothing by itself; `rate_limit/` does.
+
 use super::{Error, Filter, Flow, Reply, Request};
 use crate::rate_limit::RateLimit;
 use async_trait::async_trait;

@@ -1,3 +1,5 @@
+//! The filter that answers with a redirect. It knows nothing of routes.
+
 use super::variables::{UriTemplate, Variables};
 use super::{Error, Filter, Flow, Reply, Request};
 use async_trait::async_trait;

@@ -1,3 +1,5 @@
+//! The filter that answers with a fixed response. It knows nothing of routes.
+
 use super::headers::{FieldName, FieldValue};
 use super::variables::Variables;
 use super::{Error, Filter, Flow, Reply, Request};

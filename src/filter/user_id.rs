@@ -1,3 +1,5 @@
+//! The filter that reads the user id of a request. It verifies nothing.
+
 use super::{Error, Filter, Flow, Request};
 use crate::exchange::{UserId, UserIdOrigin};
 use async_trait::async_trait;

@@ -1,3 +1,6 @@
+//! The variables of templates: `{client_ip}` and the others. It knows nothing of which setting holds the
+//! template.
+
 use crate::exchange::Exchange;
 use http::header::{self, HeaderValue};
 use pingora::http::RequestHeader;

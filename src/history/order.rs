@@ -1,3 +1,5 @@
+//! What an operator can order: a reload or a rollback. It knows nothing of how a version is applied.
+
 use tokio::sync::oneshot;
 
 /// What somebody wants to be in force. Who asked is told what has changed, or why nothing has.

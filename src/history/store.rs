@@ -1,3 +1,5 @@
+//! The files of the versions below `state_dir`. It knows nothing of what a configuration means.
+
 use super::{KEPT, Version};
 use sha1::{Digest, Sha1};
 use std::collections::VecDeque;

@@ -1,3 +1,6 @@
+//! A version of the configuration that took effect, and its cause. It knows nothing of where versions are
+//! kept.
+
 use super::Files;
 use crate::explain::Difference;
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! The conditions of one route, and whether a request meets them. It knows nothing of other routes.
+
 use super::Query;
 use http::{HeaderName, Method};
 use std::borrow::Cow;

@@ -1,3 +1,5 @@
+//! Finds the route of a request. It knows nothing of what a route does.
+
 use super::{PathRule, Rule};
 use http::{HeaderMap, Method};
 use std::borrow::Cow;

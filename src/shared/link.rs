@@ -1,3 +1,5 @@
+//! The connection to the shared store, and its retries. It knows nothing of what the counters mean.
+
 use super::Shared;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError};

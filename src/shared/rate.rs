@@ -1,3 +1,6 @@
+//! The script that counts requests in the shared store. It knows nothing of routes: the caller names what is
+//! counted.
+
 use super::{Shared, digest};
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, Script};

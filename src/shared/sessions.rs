@@ -1,3 +1,6 @@
+//! The sessions that several gateways count together, and their eviction. It knows nothing of HTTP: a session
+//! is a name under a key in the shared store.
+
 use super::{Shared, digest};
 use crate::websocket::{End, Session};
 use redis::aio::MultiplexedConnection;

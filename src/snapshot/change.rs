@@ -1,3 +1,6 @@
+//! The differences between two snapshots, by the names of routes, listeners and upstreams. It knows nothing
+//! of sessions; `session_impact` decides about them.
+
 use super::{Snapshot, StartupSettings};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;

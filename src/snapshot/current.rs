@@ -1,3 +1,5 @@
+//! The snapshot that is in force; reading it is one atomic load. It knows nothing of how a snapshot is made.
+
 use super::{Snapshot, StartupSettings};
 use arc_swap::{ArcSwap, Guard};
 use std::sync::Arc;

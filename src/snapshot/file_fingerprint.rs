@@ -1,3 +1,5 @@
+//! Distinguishes the versions of a file without reading it. It knows nothing of what the file holds.
+
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 

@@ -1,3 +1,6 @@
+//! The compiled limits on what clients may make the gateway hold. It knows nothing of the current load;
+//! `load/` counts it.
+
 use std::time::Duration;
 
 /// What strangers may make the gateway hold, and for how long. What a request is refused for is

@@ -1,3 +1,5 @@
+//! The compiled settings of a listener. It knows nothing of sockets; `server/` opens them.
+
 use crate::acme::Managed;
 use crate::tls::Certificates;
 use http::HeaderValue;

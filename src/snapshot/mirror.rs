@@ -1,3 +1,5 @@
+//! The compiled destination of copies of a route's requests. It knows nothing of how a copy is sent.
+
 use crate::upstream::Pool;
 use std::sync::Arc;
 use std::time::Duration;

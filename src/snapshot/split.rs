@@ -1,3 +1,5 @@
+//! The compiled shares of a route's requests that go to another upstream. It knows nothing of endpoints.
+
 use crate::exchange::Exchange;
 use crate::upstream::Pool;
 use http::{HeaderMap, HeaderName, HeaderValue};

@@ -1,3 +1,6 @@
+//! The lines of the access log: one per request, session or frame. It knows nothing of where lines are
+//! written.
+
 use super::Sampling;
 use super::escape::Plain;
 use super::json::Object;

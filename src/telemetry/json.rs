@@ -1,3 +1,6 @@
+//! Writes the JSON of a log line into a buffer, without a tree of values. It knows nothing of which keys a
+//! line has.
+
 use super::escape::push_json;
 use std::cell::RefCell;
 use std::net::IpAddr;

@@ -1,3 +1,5 @@
+//! Limits how often a message that clients can cause is logged. It knows nothing of the message.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 

@@ -1,3 +1,5 @@
+//! The last lines of the log, kept in memory for the admin endpoint. It knows nothing of levels or of files.
+
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 

@@ -1,3 +1,6 @@
+//! The counters of requests by route, method and status. It knows nothing of the format in which metrics are
+//! exported.
+
 use crate::histogram::{Exemplar, Histogram};
 use http::Method;
 use std::sync::OnceLock;

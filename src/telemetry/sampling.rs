@@ -1,3 +1,5 @@
+//! Which part of the requests the access log keeps. It knows nothing of the line itself.
+
 use tidegate_http::stable_hash::stable_hash;
 
 /// Which part of the requests is logged, by the class of their status: 1xx to 5xx, each from 0 to

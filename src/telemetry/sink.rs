@@ -1,3 +1,6 @@
+//! The destination of access log lines: a file or stdout, behind a queue that never blocks a request. It
+//! knows nothing of what a line says.
+
 use super::writer::{Observer, Options, Writer};
 use super::{RateLimitedLog, Recent};
 use std::fmt;

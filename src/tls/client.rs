@@ -1,3 +1,5 @@
+//! TLS towards upstreams, for requests and for tunnels. It knows nothing of endpoints.
+
 use super::material::{certificates, private_key};
 use super::{Roots, provider};
 use pingora::protocols::tls::CaType;

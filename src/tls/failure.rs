@@ -1,3 +1,5 @@
+//! Why a client's TLS handshake failed. It knows nothing of logs or metrics.
+
 use rustls::{AlertDescription, Error};
 use std::io::{self, ErrorKind};
 

@@ -1,3 +1,5 @@
+//! Reads certificates, keys and authorities from files. It knows nothing of who uses them.
+
 use super::provider;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;

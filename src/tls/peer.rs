@@ -1,3 +1,5 @@
+//! What the certificate of a client says about it. It trusts nothing; the verifier has decided before.
+
 use crate::exchange::{ClientCertificate, TlsInfo};
 use rustls::{ProtocolVersion, ServerConnection};
 use std::fmt::Write as _;

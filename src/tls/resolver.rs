@@ -1,3 +1,5 @@
+//! Selects the certificate for a handshake. It knows nothing of how a certificate was obtained.
+
 use super::Certificate;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;

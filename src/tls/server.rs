@@ -1,3 +1,5 @@
+//! TLS settings of a listener. It accepts no connection.
+
 use super::resolver::ACME_ALPN;
 use super::{Certificates, Roots, provider};
 use rustls::ServerConfig;

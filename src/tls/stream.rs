@@ -1,3 +1,5 @@
+//! A client connection after its TLS handshake, as Pingora's stream. It knows nothing of HTTP.
+
 use super::TlsInfo;
 use super::resolver::ACME_ALPN;
 use async_trait::async_trait;

@@ -1,3 +1,5 @@
+//! The section `acme` of a listener's TLS settings, as written. It orders no certificate.
+
 use super::{Duration, HostPattern, Spanned};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! The sections `respond` and `redirect`, as written. It answers nothing.
+
 use super::{HeaderName, Spanned, Template};
 use schemars::JsonSchema;
 use serde::Deserialize;

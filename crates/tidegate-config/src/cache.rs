@@ -1,3 +1,5 @@
+//! The section `cache`, as written. It stores nothing.
+
 use super::union::short_or_long;
 use super::{ByteSize, Duration, HeaderName, Spanned, Switch};
 use schemars::JsonSchema;

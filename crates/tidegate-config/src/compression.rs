@@ -1,3 +1,5 @@
+//! The section `compression`, as written. It knows nothing of the encoders.
+
 use super::union::short_or_long;
 use super::{ByteSize, Spanned, Switch};
 use schemars::JsonSchema;

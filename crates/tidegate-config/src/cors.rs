@@ -1,3 +1,5 @@
+//! The section `cors`, as written. It knows nothing of requests.
+
 use super::union::short_or_long;
 use super::{Duration, HeaderName, Method, OriginPattern, Spanned, Switch};
 use schemars::JsonSchema;

@@ -1,3 +1,5 @@
+//! The section `discover` of an upstream, as written. It asks no DNS server.
+
 use super::{EndpointAddress, ListenAddress};
 use schemars::JsonSchema;
 use serde::Deserialize;

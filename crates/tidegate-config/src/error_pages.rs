@@ -1,3 +1,5 @@
+//! The section `error_pages`, as written. It reads no page.
+
 use super::{ErrorStatus, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;

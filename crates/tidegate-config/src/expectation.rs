@@ -1,3 +1,5 @@
+//! The section `tests`, as written. It runs no test; the gateway does.
+
 use super::{HeaderName, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;

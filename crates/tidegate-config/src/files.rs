@@ -1,3 +1,5 @@
+//! The section `files`, as written. It reads no file that is served.
+
 use super::{Path, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -1,3 +1,5 @@
+//! The section `headers`, as written. It knows nothing of requests.
+
 use super::{HeaderName, Spanned, Template};
 use schemars::JsonSchema;
 use serde::Deserialize;

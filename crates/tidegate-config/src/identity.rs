@@ -1,3 +1,5 @@
+//! The section `identity`, as written. It verifies nothing.
+
 use super::HeaderName;
 use schemars::JsonSchema;
 use serde::Deserialize;

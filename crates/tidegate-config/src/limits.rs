@@ -1,3 +1,5 @@
+//! The section `limits`, as written. It enforces nothing.
+
 use super::{ByteSize, Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

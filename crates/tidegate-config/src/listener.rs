@@ -1,3 +1,5 @@
+//! The section `listeners`, as written. It opens no socket.
+
 use super::union::short_or_long;
 use super::{Cidr, ListenAddress, ListenerTls, Spanned, Switch};
 use schemars::JsonSchema;

@@ -1,3 +1,5 @@
+//! The sections `log` and `access_log`, as written. It writes no line.
+
 use super::union::short_or_long;
 use super::{HeaderName, Spanned, Switch};
 use schemars::JsonSchema;

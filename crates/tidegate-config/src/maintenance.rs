@@ -1,3 +1,5 @@
+//! The section `maintenance`, as written. It answers nothing.
+
 use super::union::short_or_long;
 use super::{Cidr, Duration, Spanned, Switch};
 use schemars::JsonSchema;

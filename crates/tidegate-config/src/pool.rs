@@ -1,3 +1,6 @@
+//! The settings of a pool of endpoints, as written: balancing, health checks, ejection, limits, retries. It
+//! knows nothing of connections.
+
 use super::union::short_or_long;
 use super::{Duration, HeaderName, ProbeTarget, Spanned, Switch};
 use schemars::JsonSchema;

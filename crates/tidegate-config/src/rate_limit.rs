@@ -1,3 +1,5 @@
+//! The sections `rate_limits` and `shared_counters`, as written. It counts nothing.
+
 use super::{Duration, HeaderName, Spanned, Switch};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

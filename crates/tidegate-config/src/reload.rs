@@ -1,3 +1,5 @@
+//! The section `reload`, as written. It reloads nothing.
+
 use super::values::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -1,3 +1,5 @@
+//! The section `routes`, as written. It knows nothing of the order in which routes are tried.
+
 use super::union::short_or_long;
 use super::{
     ByteSize, CacheSetting, CompressionSetting, CorsPolicy, Duration, Exactly, Files, HeaderName,

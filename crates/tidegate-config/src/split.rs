@@ -1,3 +1,5 @@
+//! The sections `split` and `mirror`, as written. It knows nothing of upstreams but their names.
+
 use super::{Duration, Exactly, HeaderName, Spanned};
 use schemars::JsonSchema;
 use serde::Deserialize;

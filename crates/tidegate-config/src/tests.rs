@@ -1,3 +1,5 @@
+//! Tests of reading, of the schema and of the generated pages. They know nothing of the gateway.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;

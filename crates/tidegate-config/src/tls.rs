@@ -1,3 +1,5 @@
+//! The TLS settings of listeners and upstreams, as written. It reads no certificate.
+
 use super::union::short_or_long;
 use super::{Acme, Duration, HostPattern, Spanned, Switch};
 use schemars::JsonSchema;

@@ -1,3 +1,5 @@
+//! The section `tracing`, as written. It exports nothing.
+
 use super::union::short_or_long;
 use super::{HeaderName, Spanned, Switch};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};

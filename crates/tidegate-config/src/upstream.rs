@@ -1,3 +1,5 @@
+//! The section `upstreams`, as written. It connects to nothing.
+
 use super::union::short_or_long;
 use super::{
     Balance, ByteSize, Discover, Duration, EjectionSetting, EndpointAddress, HealthCheck, Protocol,

@@ -1,3 +1,5 @@
+//! The section `websocket`, as written. It knows nothing of sessions.
+
 use super::union::{short_or_long, word_or_list};
 use super::{ByteSize, Duration, LostCode, OriginPattern, Spanned, Switch};
 use schemars::JsonSchema;

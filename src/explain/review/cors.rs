@@ -1,3 +1,6 @@
+//! Warnings about CORS policies that browsers ignore, or that allow more than they seem to. It knows nothing
+//! of requests.
+
 use std::time::Duration;
 use tidegate_config::{
     Config, Cors, CorsPolicy, OriginPattern, OriginsWord, Problems, Route, Spanned, WebSocket,

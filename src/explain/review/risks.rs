@@ -1,3 +1,5 @@
+//! Warnings about settings that are valid and risky. It knows nothing of files on disk.
+
 use std::time::Duration;
 use tidegate_config::{
     Balance, Cidr, Config, HashKey, HstsSetting, LogFrames, Problems, RateLimitBy, SampleParent,

@@ -1,3 +1,6 @@
+//! Warnings about routes that never take a request, because others take all of theirs. It knows nothing of
+//! what routes do.
+
 use crate::routing::{PathRule, Query, Rule, Table, ValueRule};
 use crate::snapshot::{Route, Snapshot};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};

@@ -1,3 +1,5 @@
+//! Compiles `access_log`, and opens its file. It knows nothing of the lines.
+
 use super::{Compiler, header_name};
 use crate::telemetry::{AccessLog, FieldNames, Format, Sampling, Sink, Target};
 use http::HeaderName;

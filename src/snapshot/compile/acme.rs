@@ -1,3 +1,5 @@
+//! Compiles `tls.acme` of a listener. It orders nothing; `acme/` does, once the snapshot is in force.
+
 use super::{Compiler, least, time};
 use crate::acme::{Managed, Settings};
 use crate::tls::Source;

@@ -1,3 +1,6 @@
+//! Compiles what a route answers without an upstream: `respond`, `redirect`, `files`. It knows nothing of
+//! requests.
+
 use super::Compiler;
 use super::headers::MessageDirection;
 use crate::filter::{Filter, RedirectFilter, RespondFilter, UriTemplate};

@@ -1,3 +1,5 @@
+//! Compiles `cache`, globally and of a route. It knows nothing of what the cache holds.
+
 use super::chain::Chain;
 use super::{Compiler, header_name};
 use crate::cache::{Limits, Policy, made_by_gateway};

@@ -1,3 +1,5 @@
+//! Collects the filters of a route and puts them into their order. It knows nothing of what a filter does.
+
 use super::answer::Answer;
 use super::{CompileEnv, Compiler};
 use crate::compression::Compression;

@@ -1,3 +1,5 @@
+//! Compiles `compression` of a route. It knows nothing of the encoders.
+
 use super::Compiler;
 use crate::compression::{Compression, Levels, MediaRange};
 use std::sync::Arc;

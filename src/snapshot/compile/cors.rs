@@ -1,3 +1,5 @@
+//! Compiles `cors` into its filter. It knows nothing of requests.
+
 use super::{Compiler, header_name, time};
 use crate::filter::{self, CorsFilter};
 use http::HeaderName;

@@ -1,3 +1,5 @@
+//! Compiles `error_pages`, and reads their files. It knows nothing of which error a page is for.
+
 use super::Compiler;
 use crate::error_pages::{ErrorPages, Kind, Known, Page, Pages};
 use http::StatusCode;

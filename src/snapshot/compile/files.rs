@@ -1,3 +1,5 @@
+//! Compiles `files` of a route into the filter that serves them. It reads no file that is served.
+
 use super::Compiler;
 use crate::filter::{FilesFilter, Folder};
 use http::HeaderValue;

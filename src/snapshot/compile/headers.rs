@@ -1,3 +1,5 @@
+//! Compiles changes of headers, and the literal values among them. It knows nothing of requests.
+
 use super::Compiler;
 use crate::filter::{FieldName, FieldValue, HeaderChanges, HeadersFilter};
 use bytes::Bytes;

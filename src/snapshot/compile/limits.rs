@@ -1,3 +1,5 @@
+//! Compiles `limits`. It knows nothing of the current load.
+
 use super::Compiler;
 use crate::snapshot::Limits;
 use tidegate_config::{Duration, defaults::http2_limits, defaults::limits};

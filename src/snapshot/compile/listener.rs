@@ -1,3 +1,5 @@
+//! Compiles the listeners and their TLS settings. It opens no socket.
+
 use super::Compiler;
 use crate::snapshot::{FileFingerprint, Listener, Tls};
 use crate::tls::{

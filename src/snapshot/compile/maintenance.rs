@@ -1,3 +1,5 @@
+//! Compiles `maintenance` into its filter. It knows nothing of requests.
+
 use super::Compiler;
 use crate::filter::MaintenanceFilter;
 use std::sync::Arc;

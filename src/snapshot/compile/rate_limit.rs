@@ -1,3 +1,6 @@
+//! Compiles `rate_limits` and `shared_counters`, and takes over the counts of limits that did not change. It
+//! knows nothing of requests.
+
 use super::{Compiler, header_name, time};
 use crate::filter::RateLimitFilter;
 use crate::rate_limit::{By, RateLimit, Settings};

@@ -1,3 +1,5 @@
+//! Compiles `retry` of a route. It knows nothing of endpoints.
+
 use crate::snapshot::RetryPolicy;
 use tidegate_config::{self as config, RetryOn, RetrySetting, Switch, defaults};
 

@@ -1,3 +1,5 @@
+//! Compiles a route from its parts. It knows nothing of other routes; the table orders them.
+
 use super::chain::Chain;
 use super::{CompileEnv, Compiler, header_name, retry, time, websocket};
 use crate::routing::{PathRule, Rule, ValueRule};

@@ -1,3 +1,5 @@
+//! Compiles `split` and `mirror` of a route. It knows nothing of requests.
+
 use super::{Compiler, header_name};
 use crate::snapshot::{Mirror, Split, When};
 use crate::upstream::Pool;

@@ -1,3 +1,5 @@
+//! Compiles the upstreams: endpoints, health checks, TLS. It connects to nothing and asks no DNS server.
+
 use super::{Compiler, least, time};
 use crate::tls::{self, Certificate, ClientOptions, Fault, Identity, UpstreamTls};
 use crate::upstream::{

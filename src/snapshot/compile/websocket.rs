@@ -1,3 +1,5 @@
+//! Compiles `websocket` of a route. It knows nothing of sessions that are open.
+
 use super::{least, time};
 use crate::websocket::{
     FrameLimits, LogFrames, OnChange, Origins, Ping, Quota, Settings, UpstreamLost,

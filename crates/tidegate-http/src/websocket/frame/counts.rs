@@ -1,3 +1,5 @@
+//! Counts frames and messages. It knows nothing of what they hold.
+
 use super::{Event, Opcode};
 
 /// What went one way.

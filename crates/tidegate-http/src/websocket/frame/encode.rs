@@ -1,3 +1,5 @@
+//! Writes frames (RFC 6455, section 5.2). It knows nothing of sessions.
+
 use super::{MAX_CONTROL, unmask};
 
 /// A close frame (RFC 6455, section 5.5.1), masked when it goes to a server. The reason is cut

@@ -1,3 +1,5 @@
+//! Tests of the frame scanner. They use no socket.
+
 use super::encode::cut_to;
 use super::*;
 use proptest::prelude::*;
