@@ -213,6 +213,14 @@ mod tests {
     use tidegate_http::address::client;
 
     #[test]
+    fn default_in_the_reference_names_the_files_that_are_kept_back() {
+        let schema = tidegate_config::json_schema();
+        let words = &schema["$defs"]["Limits"]["properties"]["connections"]["x-default"];
+        let words = words.as_str().expect("words");
+        assert!(words.contains(&format!("less {OWN_FILES}")), "{words}");
+    }
+
+    #[test]
     fn client_is_an_ipv4_address_or_an_ipv6_network() {
         for (one, other, are_one) in [
             ("192.0.2.1", "192.0.2.1", true),

@@ -239,6 +239,18 @@ mod tests {
     }
 
     #[test]
+    fn default_in_the_reference_names_the_collectors() {
+        let schema = tidegate_config::json_schema();
+        let words = &schema["$defs"]["Otlp"]["properties"]["endpoint"]["x-default"];
+        let words = words.as_str().expect("words");
+        for protocol in [Protocol::Http, Protocol::Grpc] {
+            let endpoint = with(&[], |it| it.endpoint(protocol));
+            let base = endpoint.trim_end_matches("/v1/traces");
+            assert!(words.contains(base), "{base}: {words}");
+        }
+    }
+
+    #[test]
     fn traces_path_is_added_to_a_base_url() {
         for (written, expected) in [
             ("http://c:4318", "http://c:4318/v1/traces"),
