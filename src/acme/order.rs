@@ -30,7 +30,7 @@ pub(super) struct IssuedCertificate {
     pub(super) key: String,
 }
 
-/// Orders a certificate (RFC 8555, section 7.4); what goes wrong is told in words.
+/// Orders a certificate (RFC 8555, section 7.4); a failure is described in words.
 pub(super) async fn order(
     settings: &Settings,
     store: &Store,

@@ -18,12 +18,12 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Says this to who asks for the token (RFC 8555, section 8.3).
+    /// The answer to a request for the token (RFC 8555, section 8.3).
     pub(super) fn expect_request(&self, token: &str, authorization: &str) {
         lock(&self.http).insert(token.to_owned(), authorization.to_owned());
     }
 
-    /// Shows the digest to who asks for the name (RFC 8737, section 3).
+    /// The digest for handshakes that name this host (RFC 8737, section 3).
     pub(super) fn expect_handshake(&self, name: &str, digest: &[u8]) -> Result<(), String> {
         let certificate = challenge_certificate(name, digest).map_err(|error| error.to_string())?;
         lock(&self.tls).insert(name.to_ascii_lowercase(), Arc::new(certificate));

@@ -13,7 +13,7 @@ use tidegate_http::host::without_port;
 /// What changes nothing although it has a body.
 const HARMLESS: [&str; 2] = ["/diff", "/sessions/affected"];
 
-/// Refuses who may not. `is_unix` tells that only the gateway's user has come this far.
+/// Refuses requests without permission. `is_unix`: only the gateway's own user can connect to the socket.
 pub(super) fn check(
     head: &RequestHeader,
     token: Option<&str>,

@@ -23,7 +23,7 @@ pub(super) fn lines(snapshot: &Snapshot, query: &str) -> Answer {
     Ok(json!({"newest": newest, "lines": lines, "access_log": true}))
 }
 
-/// How much the gateway's own log tells.
+/// The level of the gateway's own log.
 pub(super) fn level(snapshot: &Snapshot) -> Value {
     let told = |level: LevelFilter| level.as_str().to_ascii_lowercase();
     json!({"level": told(log::max_level()), "configured": told(snapshot.log.0)})

@@ -134,7 +134,7 @@ impl Admin {
         )
     }
 
-    /// What who may not hears, and who asks for what there is not.
+    /// Status and message for a request that is not allowed, or that asks for an unknown path.
     fn refusal(&self, head: &RequestHeader) -> Option<Response<Vec<u8>>> {
         let refused = |status, reason: &str| json_response(status, &json!({"error": reason}));
         let current = self.state.current.load();

@@ -16,7 +16,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use tidegate_http::framing;
 
-/// How many routes are told of that do not take the request.
+/// The most routes listed that do not take the request.
 const OTHERS: usize = 5;
 
 /// What has become of a request before an upstream is asked.

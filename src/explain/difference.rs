@@ -224,7 +224,7 @@ fn is_at_or_below(what: &str, key: &str) -> bool {
     what.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Whether what the route does tells of it already, or tells that it changes nothing.
+/// Whether the facts of the route report this change already, or show that it changes nothing.
 fn is_reported(change: &Change, before: &RouteOutline, after: &RouteOutline) -> bool {
     let what = &*change.what;
     REPORTED.iter().any(|key| is_at_or_below(what, key))

@@ -13,7 +13,7 @@ use tidegate_http::secret::{REDACTED, is_secret_field, without_secrets_of_urls};
 /// What, and how.
 pub(super) type Facts = Vec<(Cow<'static, str>, String)>;
 
-/// What a configuration does, so far as it can be told and compared.
+/// What a configuration does, as far as it can be described and compared.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outline {
     pub(super) listeners: Vec<String>,
@@ -82,7 +82,7 @@ impl RouteOutline {
         }
     }
 
-    /// What is told of it under this name.
+    /// The fact of this name.
     pub(super) fn fact(&self, what: &str) -> Option<&str> {
         self.facts.iter().find(|(known, _)| known == what).map(|(_, how)| how.as_str())
     }

@@ -107,7 +107,7 @@ impl CorsFilter {
         Ok(())
     }
 
-    /// Whether the answer depends on who asks.
+    /// Whether the response depends on the origin of the request.
     fn varies(&self) -> bool {
         !self.any_origin || self.policy.credentials
     }

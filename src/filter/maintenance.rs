@@ -14,7 +14,7 @@ pub(crate) struct MaintenanceFilter {
     pub retry_after: u64,
     /// Networks whose clients are let through.
     pub allow: Vec<IpNet>,
-    /// What is told to people.
+    /// The message for people.
     pub message: String,
 }
 

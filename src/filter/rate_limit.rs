@@ -9,7 +9,7 @@ use std::time::Duration;
 use tidegate_http::error_code::ErrorCode;
 use tidegate_http::stable_hash::{StableHash, StableHasher};
 
-/// Answers 429 (RFC 6585, section 4) to who asks too often.
+/// Answers 429 (RFC 6585, section 4) to clients that send too many requests.
 pub(crate) struct RateLimitFilter {
     /// All of them hold.
     pub limits: Vec<Arc<RateLimit>>,

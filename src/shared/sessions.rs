@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub(super) static ACQUIRE_SESSION: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("acquire_session.lua")));
 
-/// How many are renewed or given back at a time.
+/// How many are renewed or given back in one command.
 const BATCH: usize = 500;
 
 /// How many that have ended are remembered while the counters are away; the rest lapses.

@@ -52,7 +52,7 @@ use tidegate_http::via::Via;
 pub(crate) struct CompileEnv<'s> {
     /// The snapshot in force: what it has and the new one wants as well is kept.
     pub previous: Option<&'s Snapshot>,
-    /// What DNS has told of endpoints. A mere check asks nobody.
+    /// The endpoints that DNS has answered. `tidegate check` asks no DNS server.
     pub discovery: Option<&'s Discovery>,
     /// The library user's filters, run behind the built-in ones.
     pub filters: &'s [Arc<dyn Filter>],
@@ -203,7 +203,7 @@ struct Compiler<'c> {
     config: &'c Config,
     sources: &'c Sources,
     problems: &'c mut Problems,
-    /// What is missing because it was written wrongly, which was told.
+    /// What is missing because it was written wrongly, which is reported already.
     broken: &'c BrokenParts,
     env: &'c CompileEnv<'c>,
     /// The routes of the snapshot in force, by name.

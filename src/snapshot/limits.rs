@@ -37,7 +37,7 @@ pub struct Limits {
     pub requests_per_client: Option<usize>,
     /// The most bytes of memory, if written.
     pub memory: Option<u64>,
-    /// HTTP/2: streams at a time.
+    /// HTTP/2: concurrent streams.
     pub concurrent_streams: u32,
     /// HTTP/2: resets by the client that nobody has looked at yet.
     pub pending_resets: usize,

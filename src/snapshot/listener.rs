@@ -19,7 +19,7 @@ pub struct Listener {
     pub h1: bool,
     /// Whether HTTP/2 without TLS is.
     pub h2c: bool,
-    /// The most connections at a time, if written.
+    /// The most concurrent connections, if written.
     pub connections: Option<usize>,
     /// TLS, unless it is off.
     pub tls: Option<Tls>,

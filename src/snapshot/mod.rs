@@ -200,7 +200,7 @@ pub struct Route {
     pub host: HostHeader,
     /// WebSockets, unless they are off.
     pub websocket: Option<Arc<websocket::Settings>>,
-    /// Who is told of frames and messages of its sessions.
+    /// Observes frames and messages of its sessions.
     pub observer: Option<Arc<dyn FrameObserver>>,
     /// To establish a connection.
     pub connect_timeout: Duration,

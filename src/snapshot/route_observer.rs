@@ -17,7 +17,7 @@ pub(super) struct RouteObserver {
 }
 
 impl RouteObserver {
-    /// `None` when nobody could ever be told.
+    /// `None` when neither a log nor a filter observes the route.
     pub(super) fn observer(
         log: Option<&Arc<AccessLog>>,
         filters: &[Arc<dyn Filter>],

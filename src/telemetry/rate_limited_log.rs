@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// How long it keeps still after it has been told, in seconds.
+/// Seconds without a further line after a line was logged.
 const STILL: u64 = 60;
 
 /// Something that strangers can cause as often as they like: it is counted each time and told
@@ -12,7 +12,7 @@ const STILL: u64 = 60;
 pub(crate) struct RateLimitedLog {
     began: Instant,
     count: AtomicU64,
-    /// The second from which on it is told again.
+    /// The second from which it is logged again.
     next: AtomicU64,
 }
 

@@ -7,12 +7,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The methods that are told apart (RFC 9110, section 9, and PATCH of RFC 5789); anything else is
+/// The methods that are counted separately (RFC 9110, section 9, and PATCH of RFC 5789); anything else is
 /// somebody's invention, and inventions have no end.
 const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER"];
 
-/// The most pairs of method and status that are told apart on a route.
+/// The most pairs of method and status that are counted separately on a route.
 const PAIRS: usize = 64;
 
 /// How often a route was asked for what, what it answered, and how long that took.
@@ -116,7 +116,7 @@ impl Requests {
         })
     }
 
-    /// Method, status, how often; a status of 0 for those that are not told apart.
+    /// Method, status, count; status 0 stands for all that are not counted separately.
     pub fn by_code(&self) -> impl Iterator<Item = (&'static str, u16, u64)> {
         let counts = self.0.get();
         let pairs = counts.into_iter().flat_map(|counts| &counts.pairs).filter_map(|pair| {

@@ -11,7 +11,7 @@ impl Sampling {
     /// All of them.
     pub const ALL: Self = Self([1.0; 5]);
 
-    /// Whether this one is. The same request is told at its beginning and at its end, or never.
+    /// Whether this request is logged: at its start and at its end, or never.
     pub fn takes<'i>(&self, status: u16, request_id: impl FnOnce() -> &'i str) -> bool {
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         match self.0.get(class) {

@@ -21,7 +21,7 @@ pub trait Source: Debug + Send + Sync {
     /// All that it may show.
     fn certificates(&self) -> Vec<Arc<Certificate>>;
 
-    /// What is shown to who asks for a challenge of ACME.
+    /// The certificate for handshakes that are a challenge of ACME.
     fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>>;
 }
 

@@ -26,7 +26,7 @@ impl Entry {
     }
 }
 
-/// Something that is told of each route.
+/// A value that is exported for each route.
 type Sample = fn(&Entry) -> u64;
 
 pub(super) fn write(to: &mut Exposition, registry: &Registry) {

@@ -28,7 +28,7 @@ pub(super) struct Chain {
 stable_hash!(Chain { headers, user_id, cors, maintenance, rate_limits, answer, compression });
 
 impl Chain {
-    /// Whether upstreams are told who asks.
+    /// Whether upstreams receive the user id.
     pub(super) fn uses_user_id(&self) -> bool {
         self.headers.request.uses(Variable::UserId)
     }
