@@ -8,6 +8,7 @@ use pingora_cache::CacheMeta;
 use pingora_cache::cache_control::{CacheControl, DirectiveKey, InterpretCacheControl};
 use std::time::{Duration, SystemTime};
 use tidegate_http::head::nominated;
+use tidegate_http::header_name::{self, HOP_BY_HOP};
 
 /// The most that is kept of a span of time: what RFC 9111, section 1.2.2, has for infinity.
 const INFINITE_TTL: Duration = Duration::from_secs(1 << 31);
@@ -39,16 +40,7 @@ const KEPT_BY_DEFAULT: [StatusCode; 4] = [
 ];
 
 /// Fields that are of one connection, or of one request, and not of the response that is kept.
-const NOT_KEPT: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::TRANSFER_ENCODING,
-    header::TRAILER,
-    header::UPGRADE,
-    HeaderName::from_static("x-request-id"),
-];
+const NOT_KEPT: [HeaderName; 2] = [header::PROXY_AUTHENTICATE, header_name::X_REQUEST_ID];
 
 /// Fields of a 304 that are not about the response that is kept (RFC 9111, section 3.2); and `Vary`,
 /// by which it was put where it is.
@@ -64,15 +56,15 @@ const NOT_RENEWED: [HeaderName; 6] = [
 /// Fields that the gateway writes itself on the way to the upstream: by what the client sent in them,
 /// responses can't be told apart.
 const MADE_BY_GATEWAY: [HeaderName; 10] = [
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-ssl"),
-    HeaderName::from_static("x-forwarded-protocol"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-request-id"),
+    header_name::X_FORWARDED_FOR,
+    header_name::X_FORWARDED_HOST,
+    header_name::X_FORWARDED_PROTO,
+    header_name::X_FORWARDED_PORT,
+    header_name::X_FORWARDED_PREFIX,
+    header_name::X_FORWARDED_SSL,
+    header_name::X_FORWARDED_PROTOCOL,
+    header_name::X_REAL_IP,
+    header_name::X_REQUEST_ID,
     header::FORWARDED,
 ];
 
@@ -402,7 +394,7 @@ fn can_vary(headers: &HeaderMap) -> bool {
 /// Takes over what a 304 says (section 3.2).
 fn renew(head: &mut ResponseHeader, renewed: &ResponseHeader) {
     for name in renewed.headers.keys() {
-        if NOT_KEPT.contains(name) || NOT_RENEWED.contains(name) {
+        if HOP_BY_HOP.contains(name) || NOT_KEPT.contains(name) || NOT_RENEWED.contains(name) {
             continue;
         }
         head.remove_header(name);
@@ -415,7 +407,7 @@ fn renew(head: &mut ResponseHeader, renewed: &ResponseHeader) {
 
 /// Takes away what is of one connection or one request.
 fn clean(head: &mut ResponseHeader) {
-    for name in nominated(&head.headers).iter().chain(&NOT_KEPT) {
+    for name in nominated(&head.headers).iter().chain(&HOP_BY_HOP).chain(&NOT_KEPT) {
         if head.headers.contains_key(name) {
             head.remove_header(name);
         }

@@ -22,6 +22,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tidegate_http::error_code::ErrorCode;
+use tidegate_http::header_name;
+use tidegate_http::header_name::spelled::CACHE_STATUS;
 use tidegate_http::url;
 
 /// Maximum time that a request waits for another that fetches the same response.
@@ -30,16 +32,14 @@ const STAMPEDE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most parts of a body that are given at a time: each may be all of it.
 const MAX_RANGES: usize = 8;
 
-const CACHE_STATUS: &str = "Cache-Status";
-
 /// What a proxy that is believed may tell of the request, and the upstream is told in turn.
 const FORWARDING_HEADERS: [HeaderName; 6] = [
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-ssl"),
-    HeaderName::from_static("x-forwarded-protocol"),
+    header_name::X_FORWARDED_HOST,
+    header_name::X_FORWARDED_PROTO,
+    header_name::X_FORWARDED_PORT,
+    header_name::X_FORWARDED_PREFIX,
+    header_name::X_FORWARDED_SSL,
+    header_name::X_FORWARDED_PROTOCOL,
 ];
 
 /// A request that the cache may answer.

@@ -6,14 +6,13 @@ use crate::admission::Rejection;
 use crate::explain::{AdmissionOutcome, Decision, Explanation, SubstituteReply};
 use crate::filter::Reply;
 use crate::snapshot::Snapshot;
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderValue;
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
-
-const X_TIDEGATE_EXPLAIN: HeaderName = HeaderName::from_static("x-tidegate-explain");
+use tidegate_http::header_name::X_TIDEGATE_EXPLAIN;
 
 /// Maximum length of the header: proxies and clients refuse much longer ones.
 const MAX_LENGTH: usize = 4096;

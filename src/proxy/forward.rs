@@ -10,16 +10,11 @@ use pingora::protocols::ALPN;
 use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 use std::borrow::Cow;
+use tidegate_http::header_name::{
+    self,
+    spelled::{FORWARDED, VIA, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID},
+};
 use tidegate_http::{address, forwarded, grpc, head, path, proxy_headers};
-
-/// Fields that the gateway sets, as they are written: Pingora keeps a name's spelling, and
-/// copies that of a `HeaderName`.
-const X_FORWARDED_FOR: &str = "X-Forwarded-For";
-const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
-const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
-const FORWARDED: &str = "Forwarded";
-const VIA: &str = "Via";
-pub(super) const X_REQUEST_ID: &str = "X-Request-Id";
 
 /// Fields that say where a body ends (RFC 9112, section 6).
 static FRAMING: [HeaderName; 3] =
@@ -166,7 +161,7 @@ fn tell_about_client(
     // added behind it, and need not be looked for again.
     remove(upstream, |name| {
         *name == proxy_headers::PROXY
-            || *name == super::request_phase::X_REQUEST_ID
+            || *name == header_name::X_REQUEST_ID
             || (!ctx.peer_is_trusted && proxy_headers::is_of_gateway(name))
     });
     if ctx.peer_is_trusted {

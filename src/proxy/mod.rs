@@ -77,6 +77,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_http::address::Address;
+use tidegate_http::header_name::spelled;
 
 /// The gateway, as Pingora calls it.
 pub(crate) struct Proxy {
@@ -480,5 +481,5 @@ fn add_own_headers(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
     if let Some(hsts) = &ctx.hsts {
         response.insert_header(header::STRICT_TRANSPORT_SECURITY, HeaderValue::clone(hsts))?;
     }
-    response.insert_header(forward::X_REQUEST_ID, ctx.exchange.request_id.clone())
+    response.insert_header(spelled::X_REQUEST_ID, ctx.exchange.request_id.clone())
 }

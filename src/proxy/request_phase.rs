@@ -6,16 +6,15 @@ use crate::admission::{self, Arrival, KnownHeader, PADDED_VALUE, Rejection, Surv
 use crate::snapshot::{GlobalSettings, Snapshot};
 use crate::tls::TlsInfo;
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 use std::sync::Arc;
 use tidegate_http::head::is_padded;
+use tidegate_http::header_name::X_REQUEST_ID;
 use tidegate_http::websocket::handshake;
 use tidegate_http::{framing, request_id};
-
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Admits a request and finds its route. Nothing else reads the current snapshot.
 pub(super) fn admit(

@@ -14,6 +14,7 @@ pub mod forwarded;
 pub mod framing;
 pub mod grpc;
 pub mod head;
+pub mod header_name;
 pub mod host;
 pub mod origin;
 pub mod path;

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
-use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::{Error, ErrorType, OrErr, Result};
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use tidegate_http::header_name::FORBIDDEN_IN_HTTP2;
 use tokio::sync::oneshot;
 
 /// Maximum memory that the interim responses of one stream take. Flow control does not bound heads, so
@@ -18,15 +19,6 @@ const MAX_INTERIM: usize = 128 * 1024;
 
 /// What is counted for an interim response besides its headers, in bytes.
 const INTERIM_OVERHEAD: usize = 128;
-
-/// Headers that HTTP/2 has no place for (RFC 9113, section 8.2.2).
-const OF_HTTP1: [HeaderName; 5] = [
-    header::TRANSFER_ENCODING,
-    header::CONNECTION,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 /// The response of one stream, on its way to the connection.
 pub(super) struct Responder {
@@ -114,8 +106,8 @@ impl Responder {
             return Ok(false);
         }
         head.insert_header(header::DATE, get_cached_date())?;
-        if head.headers.keys().any(|name| OF_HTTP1.contains(name)) {
-            for name in &OF_HTTP1 {
+        if head.headers.keys().any(|name| FORBIDDEN_IN_HTTP2.contains(name)) {
+            for name in &FORBIDDEN_IN_HTTP2 {
                 head.remove_header(name);
             }
         }

@@ -7,6 +7,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 use tidegate_config::{self as config, Spanned};
 use tidegate_http::head::is_padded;
+use tidegate_http::header_name::{HOP_BY_HOP, X_REQUEST_ID};
 
 /// The direction of the message that a header belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,25 +121,16 @@ impl Compiler<'_> {
 
 /// Why nobody but the gateway changes this field.
 fn refusal(name: &HeaderName, direction: MessageDirection) -> Option<&'static str> {
-    const OF_CONNECTION: [HeaderName; 7] = [
-        header::CONNECTION,
-        HeaderName::from_static("http2-settings"),
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-        header::TE,
-        header::TRAILER,
-        header::UPGRADE,
-    ];
-    if OF_CONNECTION.contains(name) {
-        return Some("it concerns one connection alone (RFC 9110, section 7.6.1)");
-    }
     if *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING {
         return Some("it says where the body ends, and a wrong word smuggles requests");
+    }
+    if HOP_BY_HOP.contains(name) {
+        return Some("it concerns one connection alone (RFC 9110, section 7.6.1)");
     }
     if name.as_str().starts_with("sec-websocket-") {
         return Some("it belongs to the WebSocket's handshake, which the gateway checks");
     }
-    if *name == "x-request-id" {
+    if *name == X_REQUEST_ID {
         return Some("the gateway sets it, so that both sides and the log know the same id");
     }
     if *name == header::VIA && direction == MessageDirection::ToUpstream {

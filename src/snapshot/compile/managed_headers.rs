@@ -4,17 +4,18 @@ use super::{Compiler, header_name};
 use crate::snapshot::{ManagedHeaders, Underscores};
 use http::header::{self, HeaderName};
 use tidegate_config::{self as config, HashKey, RateLimitBy, UserIdSource, defaults};
+use tidegate_http::header_name;
 use tidegate_http::proxy_headers::ABOUT_CONNECTION;
 
 /// What the gateway itself sets, removes, believes or goes by, whatever is configured.
 const BUILT_IN: [HeaderName; 29] = [
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("x-tidegate-explain"),
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
+    header_name::X_FORWARDED_FOR,
+    header_name::X_FORWARDED_PROTO,
+    header_name::X_FORWARDED_HOST,
+    header_name::X_REQUEST_ID,
+    header_name::X_TIDEGATE_EXPLAIN,
+    header_name::KEEP_ALIVE,
+    header_name::PROXY_CONNECTION,
     HeaderName::from_static("proxy-authorization"),
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
