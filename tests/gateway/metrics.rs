@@ -88,6 +88,7 @@ async fn each_request_is_counted_by_route_method_and_code() {
     assert_eq!(of("tidegate_upstream_attempts_total", &answered), 3.0);
     let features = [
         (cfg!(feature = "demo"), "demo"),
+        (cfg!(feature = "discovery"), "discovery"),
         (cfg!(feature = "import-express"), "import-express"),
         (cfg!(feature = "jemalloc"), "jemalloc"),
     ];

@@ -34,6 +34,7 @@ fn panics(to: &mut Exposition) {
 fn features() -> String {
     let features = [
         (cfg!(feature = "demo"), "demo"),
+        (cfg!(feature = "discovery"), "discovery"),
         (cfg!(feature = "import-express"), "import-express"),
         (cfg!(feature = "jemalloc"), "jemalloc"),
     ];

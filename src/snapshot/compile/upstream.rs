@@ -50,6 +50,11 @@ impl Compiler<'_> {
                 .help("add `endpoints: [\"127.0.0.1:8080\"]`, an `endpoints_file`, or `discover`");
         }
         if let Some(discover) = &written.discover {
+            if cfg!(not(feature = "discovery")) {
+                let at = format!("upstreams.{name}.discover");
+                let reason = "this build has no DNS discovery: compile with `--features discovery`";
+                self.problems.add(discover.span, at, reason);
+            }
             let query = self.query(discover, name);
             let found = self.env.discovery.map(|it| it.found(&query));
             listed.extend(found.iter().flatten().map(DiscoveredEndpoint::endpoint));
