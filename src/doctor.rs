@@ -13,7 +13,7 @@ use tidegate_http::path;
 use tidegate_http::secret::SecretNames;
 
 /// A compiled configuration, with the line of every key.
-pub struct ConfigMap {
+pub(crate) struct ConfigMap {
     snapshot: Snapshot,
     written: config::Config,
     sources: Sources,
@@ -21,12 +21,11 @@ pub struct ConfigMap {
 
 impl ConfigMap {
     /// Compiles a configuration, or says all that is wrong with it.
-    pub fn new(config: crate::Config) -> Result<Self, Problems> {
+    pub(crate) fn new(gateway: crate::Gateway) -> Result<Self, Problems> {
+        let (config, filters) = gateway.read();
         let written = config.read.config.clone();
         let sources = config.read.sources.clone();
-        let env =
-            CompileEnv { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
-        let snapshot = compile(config.read, &env)?;
+        let snapshot = compile(config.read, &CompileEnv::dry(&filters))?;
         Ok(Self { snapshot, written, sources })
     }
 
@@ -192,7 +191,7 @@ fn trust_of_upstream(tls: &UpstreamTls) -> Trust {
 ///
 /// # Errors
 /// When the TLS library refuses its settings.
-pub fn trust_any_certificate() -> Result<Trust, String> {
+pub(crate) fn trust_any_certificate() -> Result<Trust, String> {
     let options = ClientOptions { insecure: true, ..ClientOptions::default() };
     UpstreamTls::new(options).map(|tls| Trust::new(tls.tunnel, false))
 }

@@ -12,6 +12,7 @@ use tidegate_http::websocket::frame::FrameCounts;
 
 /// Where a user id was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum UserIdOrigin {
     /// In the query string.
     Query,
@@ -19,6 +20,8 @@ pub enum UserIdOrigin {
     Header,
     /// In a cookie.
     Cookie,
+    /// A filter has verified it.
+    Filter,
 }
 
 impl UserIdOrigin {
@@ -28,12 +31,13 @@ impl UserIdOrigin {
             Self::Query => "query",
             Self::Header => "header",
             Self::Cookie => "cookie",
+            Self::Filter => "filter",
         }
     }
 }
 
-/// Who a request says it speaks for. Nobody has verified it: a name for logs and counters,
-/// never a permission.
+/// Who a request speaks for. Unless a filter [has verified it](UserId::is_verified), it is what the
+/// request says: a name for logs and counters, never a permission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserId {
     value: String,
@@ -98,6 +102,11 @@ impl UserId {
     /// The id.
     pub fn as_str(&self) -> &str {
         &self.value
+    }
+
+    /// Whether a filter has verified it ([`Exchange::set_verified_user`]).
+    pub fn is_verified(&self) -> bool {
+        self.origin == UserIdOrigin::Filter
     }
 
     /// Where it was found.
@@ -190,7 +199,15 @@ impl Exchange {
         self.request_id.to_str().unwrap_or_default()
     }
 
-    /// Who the request says it speaks for.
+    /// Sets who the request speaks for, as a filter has verified it, in the place of what the request says. Rate
+    /// limits of filters [before them](crate::filter::Phase::BeforeLimits), balancing, session quotas, logs,
+    /// `{user_id}` in headers and the commands that close sessions use it. An empty id takes away what the
+    /// request says.
+    pub fn set_verified_user(&mut self, id: &str) {
+        self.user_id = UserId::new(id, UserIdOrigin::Filter);
+    }
+
+    /// Who the request speaks for: the user that a filter has verified, else the one that the request names.
     pub fn user_id(&self) -> Option<&UserId> {
         self.user_id.as_ref()
     }

@@ -2,17 +2,19 @@
 //! command line.
 
 use crate::explain::{Asked, Difference, Explanation, Outline, explain, review, verify};
-use crate::filter::Filter;
+use crate::filter::{self, Filter, Registry as FilterRegistry};
 use crate::server::{HandoverSocket, Running, Server, StartError, ask, preflight};
 use crate::snapshot::{CompileEnv, SessionPolicies, Snapshot, compile};
 use crate::telemetry::{self, Sink};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tidegate_config::{self as config, LoadedConfig, Problems, Variables};
+use tidegate_config::{self as config, FilterSchemas, LoadedConfig, Problems, Variables};
 use tidegate_http::address::Address;
 use tokio::sync::oneshot;
 
@@ -52,7 +54,14 @@ impl Config {
     /// The same, with variables that stand before those of the environment.
     pub fn from_file_with(path: impl AsRef<Path>, variables: Variables) -> Self {
         let path = path.as_ref();
-        let read = config::read_with(path, &variables);
+        let read = config::read_with(path, &variables, &FilterSchemas::default());
+        Self { read, file: Some(path.to_owned()), variables }
+    }
+
+    /// Reads a file to find the gateway that runs it, which may be that of a program with filters of its own.
+    pub(crate) fn of_running(path: &Path) -> Self {
+        let variables = Variables::default();
+        let read = config::read_with(path, &variables, &FilterSchemas::any());
         Self { read, file: Some(path.to_owned()), variables }
     }
 
@@ -63,7 +72,8 @@ impl Config {
 
     /// The same, with variables that stand before those of the environment.
     pub fn from_yaml_with(yaml: &str, variables: Variables) -> Self {
-        let read = config::read_str_with(yaml, "configuration", &variables);
+        let read =
+            config::read_str_with(yaml, "configuration", &variables, &FilterSchemas::default());
         Self { read, file: None, variables }
     }
 
@@ -73,8 +83,7 @@ impl Config {
     }
 
     /// The socket by which the process is found that runs this configuration, broken or not.
-    #[doc(hidden)]
-    pub fn control_socket(&self) -> Option<PathBuf> {
+    pub(crate) fn control_socket(&self) -> Option<PathBuf> {
         let LoadedConfig { config, sources, .. } = &self.read;
         let written = config.upgrade_socket.clone().or_else(|| sources.salvage_upgrade_socket());
         let written = written.as_ref().map(|path| Path::new(path.as_str()));
@@ -86,8 +95,7 @@ impl Config {
     ///
     /// # Errors
     /// When there is none, with all that is wrong with the file.
-    #[doc(hidden)]
-    pub fn running_admin(&self) -> Result<Option<(Address, Option<String>)>, Problems> {
+    pub(crate) fn running_admin(&self) -> Result<Option<(Address, Option<String>)>, Problems> {
         let LoadedConfig { config, problems, sources, .. } = &self.read;
         match config.admin.clone().or_else(|| sources.salvage_admin()) {
             Some(admin) => Ok(Some((admin.address.value.0, admin.token.map(|it| it.value)))),
@@ -98,8 +106,7 @@ impl Config {
 
     /// The addresses of the gateway that runs this file, as the gateway itself says: the file may have
     /// been edited since, which takes effect only after a restart. `None` when no gateway is found.
-    #[doc(hidden)]
-    pub fn ask_running(&self) -> Option<Running> {
+    pub(crate) fn ask_running(&self) -> Option<Running> {
         ask(&self.control_socket()?).ok()
     }
 
@@ -107,8 +114,7 @@ impl Config {
     ///
     /// # Errors
     /// When there is none, with all that is wrong with the file.
-    #[doc(hidden)]
-    pub fn running_listener(&self) -> Result<Option<Address>, Problems> {
+    pub(crate) fn running_listener(&self) -> Result<Option<Address>, Problems> {
         let LoadedConfig { config, problems, sources, .. } = &self.read;
         match config.listeners.first().cloned().or_else(|| sources.salvage_listener()) {
             Some(listener) => Ok(Some(listener.address.value.0)),
@@ -117,42 +123,38 @@ impl Config {
         }
     }
 
-    /// What a running gateway is asked with: which sessions would this configuration touch?
-    #[doc(hidden)]
-    pub fn session_plan(self) -> Result<String, Problems> {
-        let env =
-            CompileEnv { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
-        let plan = SessionPolicies::of(&compile(self.read, &env)?);
-        // Strings, numbers and lists always become JSON.
-        Ok(serde_json::to_string(&plan).unwrap_or_default())
-    }
-
     /// What says what a gateway with this configuration would do with requests.
     ///
     /// # Errors
     /// When the configuration is wrong, with all that is wrong.
     pub fn explainer(self) -> Result<Explainer, Problems> {
-        let env =
-            CompileEnv { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
-        compile(self.read, &env).map(Explainer)
+        Gateway::from_config(self).explainer()
     }
 
     /// Says all that is wrong with it, or sums it up in a line.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, with all that is wrong.
     pub fn check(self) -> Result<Summary, Problems> {
-        let env =
-            CompileEnv { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
-        let (config, sources) = (self.read.config.clone(), self.read.sources.clone());
-        let mut unusable = Problems::of(sources.clone());
-        preflight(&config, &sources, self.file.as_deref(), &mut unusable);
-        let compiled = compile(self.read, &env);
-        let snapshot = match compiled {
-            Ok(snapshot) if unusable.is_empty() => snapshot,
-            Ok(_) => return Err(unusable),
-            Err(problems) => return Err(problems.and(unusable)),
+        Gateway::from_config(self).check()
+    }
+
+    /// The same configuration, read for a program that registers these filters.
+    fn read_for(self, filters: &FilterRegistry) -> Self {
+        let Self { read, file, variables } = self;
+        if filters.schemas().is_empty() {
+            return Self { read, file, variables };
+        }
+        let read = match &file {
+            Some(path) => config::read_with(path, &variables, filters.schemas()),
+            None => {
+                let files = read.sources.files();
+                let files: Vec<_> =
+                    files.map(|(path, text)| (path.to_owned(), text.to_owned())).collect();
+                config::read_again(&files, &variables, filters.schemas())
+            }
         };
-        verify(&snapshot, &config.tests, sources.clone())?;
-        let warnings = review(&snapshot, &config, sources);
-        Ok(Summary { warnings, ..Summary::of(&snapshot) })
+        Self { read, file, variables }
     }
 }
 
@@ -166,8 +168,7 @@ impl Explainer {
     }
 
     /// What a running gateway is asked with: what does this configuration do otherwise?
-    #[doc(hidden)]
-    pub fn outline(&self) -> String {
+    pub(crate) fn outline(&self) -> String {
         // Strings, numbers and lists always become JSON.
         serde_json::to_string(&Outline::of(&self.0)).unwrap_or_default()
     }
@@ -292,7 +293,7 @@ fn thread_names(workers: usize) -> impl Fn() -> String + Send + Sync + 'static {
 /// ```
 pub struct Gateway {
     config: Config,
-    filters: Vec<Arc<dyn Filter>>,
+    filters: FilterRegistry,
     stop: Option<oneshot::Receiver<()>>,
     heeds_signals: bool,
     takes_over: bool,
@@ -304,7 +305,7 @@ impl Gateway {
     pub fn from_config(config: Config) -> Self {
         Self {
             config,
-            filters: Vec::new(),
+            filters: FilterRegistry::default(),
             stop: None,
             heeds_signals: true,
             takes_over: false,
@@ -312,11 +313,128 @@ impl Gateway {
         }
     }
 
-    /// Adds a filter to every route, behind the built-in ones and those added before.
+    /// Adds a filter to every route, behind those added before; [`filter::Phase`] has the whole order.
     #[must_use]
     pub fn filter(mut self, filter: impl Filter + 'static) -> Self {
-        self.filters.push(Arc::new(filter));
+        self.filters.add(Arc::new(filter));
         self
+    }
+
+    /// Makes a filter known by a name, so that the configuration can use it: `filters: [{NAME: {…}}]`, at the
+    /// top or on a route.
+    ///
+    /// The type `S` is the schema of its settings, with the meaning of each in its doc comment. `check`, editors
+    /// and `tidegate schema` know it, and errors have their lines. The factory makes a filter of settings; it runs
+    /// for each use and again at each reload. What has to outlive a reload (a cache, counters) belongs into what
+    /// the factory captures.
+    ///
+    /// The name has lower-case letters, digits and `_`. A name that is taken or is none is reported when the
+    /// configuration is compiled.
+    ///
+    /// ```
+    /// use tidegate::filter::{self, Filter, Flow, Reply, Request, SettingsError};
+    /// use tidegate::{Config, Gateway, async_trait, http, schemars};
+    ///
+    /// /// Refuses requests that lack a header.
+    /// #[derive(serde::Deserialize, schemars::JsonSchema)]
+    /// struct RequireHeader {
+    ///     /// The header's name.
+    ///     name: String,
+    /// }
+    ///
+    /// struct Require(http::HeaderName);
+    ///
+    /// #[async_trait]
+    /// impl Filter for Require {
+    ///     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, filter::Error> {
+    ///         Ok(match request.head().headers.contains_key(&self.0) {
+    ///             true => Flow::Continue,
+    ///             false => Flow::Respond(Reply::new(http::StatusCode::BAD_REQUEST)),
+    ///         })
+    ///     }
+    /// }
+    ///
+    /// let config = Config::from_yaml(
+    ///     "listeners: [{address: 127.0.0.1:0}]
+    /// routes:
+    ///   - {name: a, respond: {status: 204}, filters: [{require_header: {name: 'not a name'}}]}",
+    /// );
+    /// let gateway = Gateway::from_config(config).register("require_header", |settings: RequireHeader| {
+    ///     let name = http::HeaderName::try_from(settings.name);
+    ///     Ok(Require(name.map_err(|error| SettingsError::at("name", error))?))
+    /// });
+    /// let problems = gateway.check().expect_err("it is no name");
+    /// assert!(problems.to_string().contains("routes[0].filters[0].require_header.name: invalid"));
+    /// ```
+    #[must_use]
+    pub fn register<S, F>(
+        mut self,
+        name: &str,
+        factory: impl Fn(S) -> Result<F, filter::SettingsError> + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: DeserializeOwned + JsonSchema,
+        F: Filter + 'static,
+    {
+        self.filters.register(name, factory);
+        self
+    }
+
+    /// The JSON Schema of a configuration of this gateway: with the filters that are registered.
+    pub fn json_schema(&self) -> serde_json::Value {
+        config::json_schema_with(self.filters.schemas())
+    }
+
+    /// The reference of a configuration of this gateway in Markdown: with the filters that are registered.
+    pub fn reference_markdown(&self) -> String {
+        config::reference_markdown_with(self.filters.schemas())
+    }
+
+    /// What says what this gateway would do with requests.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, with all that is wrong.
+    pub fn explainer(self) -> Result<Explainer, Problems> {
+        let (config, filters) = self.read();
+        compile(config.read, &CompileEnv::dry(&filters)).map(Explainer)
+    }
+
+    /// Says all that is wrong with the configuration, or sums it up in a line.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, with all that is wrong.
+    pub fn check(self) -> Result<Summary, Problems> {
+        let (config, filters) = self.read();
+        let (written, sources) = (config.read.config.clone(), config.read.sources.clone());
+        let mut unusable = Problems::of(sources.clone());
+        preflight(&written, &sources, config.file.as_deref(), &mut unusable);
+        let snapshot = match compile(config.read, &CompileEnv::dry(&filters)) {
+            Ok(snapshot) if unusable.is_empty() => snapshot,
+            Ok(_) => return Err(unusable),
+            Err(problems) => return Err(problems.and(unusable)),
+        };
+        verify(&snapshot, &written.tests, sources.clone())?;
+        let warnings = review(&snapshot, &written, sources);
+        Ok(Summary { warnings, ..Summary::of(&snapshot) })
+    }
+
+    /// What a running gateway is asked with: which sessions would this configuration touch?
+    pub(crate) fn session_plan(self) -> Result<String, Problems> {
+        let (config, filters) = self.read();
+        let plan = SessionPolicies::of(&compile(config.read, &CompileEnv::dry(&filters))?);
+        // Strings, numbers and lists always become JSON.
+        Ok(serde_json::to_string(&plan).unwrap_or_default())
+    }
+
+    /// Its configuration, read with the filters that are registered.
+    pub(crate) fn into_config(self) -> Config {
+        self.read().0
+    }
+
+    /// The configuration, with what it says of registered filters, and these.
+    pub(crate) fn read(self) -> (Config, FilterRegistry) {
+        let config = self.config.read_for(&self.filters);
+        (config, self.filters)
     }
 
     /// Stops as on SIGTERM when the sender sends or is dropped.
@@ -343,9 +461,8 @@ impl Gateway {
     }
 
     /// Runs this program again with `--upgrade` at SIGUSR2.
-    #[doc(hidden)]
     #[must_use]
-    pub fn renew_on_signal(mut self) -> Self {
+    pub(crate) fn renew_on_signal(mut self) -> Self {
         self.renews = true;
         self
     }
@@ -373,6 +490,7 @@ impl Gateway {
 
     fn serve(self) -> Result<(), RunError> {
         let Self { config, filters, stop, heeds_signals, takes_over, renews } = self;
+        let config = config.read_for(&filters);
         // The first process of a container takes the container with it when it goes.
         let handover_socket =
             (heeds_signals && std::process::id() != 1).then(|| config.handover_socket()).flatten();
@@ -381,7 +499,7 @@ impl Gateway {
                           heeded";
             return Err(RunError::Bind(StartError::Handover(std::io::Error::other(reason))));
         }
-        let filters: Arc<[Arc<dyn Filter>]> = filters.into();
+        let filters = Arc::new(filters);
         let read = config.read.clone();
         let env = CompileEnv {
             previous: None,

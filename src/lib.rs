@@ -33,11 +33,11 @@ mod admin;
 mod admission;
 mod background;
 mod cache;
+pub mod cli;
 mod compression;
 #[cfg(feature = "demo")]
-#[doc(hidden)]
-pub mod demo;
-pub mod doctor;
+mod demo;
+mod doctor;
 mod error_pages;
 mod exchange;
 mod explain;
@@ -79,3 +79,4 @@ pub use tidegate_http::websocket::frame::{Direction, FrameCounts, Header, Opcode
 pub use tls::{ClientCertificate, TlsInfo};
 pub use websocket::Initiator;
 pub use websocket::{End, Identity, LogFrames, Message, OnChange, Session};
+pub use {http, schemars};

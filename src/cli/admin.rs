@@ -1,6 +1,7 @@
 //! Talks to a running gateway's admin endpoint.
 
 use super::{BAD_CONFIGURATION, ConfigFile, FAILURE, PLACES};
+use crate::{Address, Config};
 use clap::Args;
 use serde_json::Value;
 use std::fmt;
@@ -10,7 +11,6 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use tidegate::{Address, Config};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -41,7 +41,7 @@ impl Endpoint {
             return Err(ExitCode::from(FAILURE));
         }
         let path = self.file.find()?;
-        let config = Config::from_file(&path);
+        let config = Config::of_running(&path);
         // The gateway itself knows best: the file may be broken by now, or gone, or name an address that
         // takes effect only after a restart.
         if let Some((address, token)) = config.ask_running().and_then(|running| running.admin) {

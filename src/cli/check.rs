@@ -1,12 +1,11 @@
 //! `tidegate check`: reports the problems of a configuration. It finds none by itself.
 
 use super::admin::{Endpoint, Gateway};
-use super::{BAD_CONFIGURATION, FAILURE};
+use super::{BAD_CONFIGURATION, FAILURE, Program};
+use crate::{Config, Problems};
 use clap::Args;
 use serde_json::Value;
-use std::path::Path;
 use std::process::ExitCode;
-use tidegate::{Config, Problems};
 
 pub(super) const AFTER_HELP: &str = "\
 Every problem is told at once, as FILE:LINE:COLUMN, with the nearest right spelling.
@@ -31,9 +30,10 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self, program: &Program<'_>) -> Result<(), ExitCode> {
         let path = self.endpoint.file.find()?;
-        let summary = Config::from_file(&path).check().map_err(wrong)?;
+        let gateway = || program.gateway(Config::from_file(&path));
+        let summary = gateway().check().map_err(wrong)?;
         println!("{}: good ({summary})", path.display());
         if !summary.warnings.is_empty() {
             eprintln!("{}; docs/warnings.md explains them", summary.warnings);
@@ -48,7 +48,7 @@ impl Check {
                 );
                 return Err(ExitCode::from(FAILURE));
             };
-            println!("{}", against(&Gateway::at(&address), &path)?);
+            println!("{}", against(&Gateway::at(&address), gateway())?);
         }
         Ok(())
     }
@@ -60,9 +60,9 @@ pub(super) fn wrong(problems: Problems) -> ExitCode {
 }
 
 /// What the running gateway would do with its sessions.
-pub(super) fn against(gateway: &Gateway, path: &Path) -> Result<String, ExitCode> {
-    let plan = Config::from_file(path).session_plan().map_err(wrong)?;
-    Ok(affected(&gateway.ask("POST", "/sessions/affected", &plan)?))
+fn against(running: &Gateway, new: crate::Gateway) -> Result<String, ExitCode> {
+    let plan = new.session_plan().map_err(wrong)?;
+    Ok(affected(&running.ask("POST", "/sessions/affected", &plan)?))
 }
 
 /// The same in words.

@@ -1,11 +1,11 @@
 //! `tidegate demo`: a gateway, a service and a page in one process. No other command uses it.
 
-use super::FAILURE;
+use super::{FAILURE, Program};
+use crate::{Config, Variables, demo};
 use clap::{Args, ValueEnum};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tidegate::{Config, Gateway, Variables, demo};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -61,7 +61,7 @@ enum Part {
 }
 
 impl Demo {
-    pub(super) fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self, program: &Program<'_>) -> Result<(), ExitCode> {
         let wants = |part| self.only.is_none_or(|only| only == part);
         let runtime = tokio::runtime::Runtime::new().map_err(|error| fail(&error))?;
         // Services end before the gateway does, so that browsers are told why (1001).
@@ -104,12 +104,13 @@ impl Demo {
         runtime.spawn(insisting);
         if wants(Part::Gateway) {
             runtime.spawn(ending);
-            Gateway::from_config(self.config())
+            program
+                .gateway(self.config())
                 .stop_when(gateway_stopped)
                 .ignore_signals()
                 .run()
                 .map_err(|error| {
-                    if matches!(error, tidegate::RunError::Bind(_)) {
+                    if matches!(error, crate::RunError::Bind(_)) {
                         eprintln!("hint: choose another port with --gateway-port");
                     }
                     error.report()

@@ -2,14 +2,14 @@
 
 use super::admin::Endpoint;
 use super::check::{affected, wrong};
-use super::{FAILURE, USAGE};
+use super::{FAILURE, Program, USAGE};
+use crate::{Config, Difference};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tidegate::{Config, Difference};
 
 pub(super) const AFTER_HELP: &str = "\
 Both files are compiled as the gateway would and compared by what their routes do: an edit that changes
@@ -39,8 +39,9 @@ pub(super) struct Diff {
 }
 
 impl Diff {
-    pub(super) fn run(&self) -> Result<(), ExitCode> {
-        let explainer = |path: &Path| Config::from_file(path).explainer().map_err(wrong);
+    pub(super) fn run(&self, program: &Program<'_>) -> Result<(), ExitCode> {
+        let explainer =
+            |path: &Path| program.gateway(Config::from_file(path)).explainer().map_err(wrong);
         let (difference, live) = match (&*self.files, self.running) {
             ([old, new], false) => (explainer(old)?.difference(&explainer(new)?), None),
             ([new], true) => {

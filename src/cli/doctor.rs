@@ -1,13 +1,13 @@
 //! `tidegate doctor`: arguments and output of the diagnosis. It opens no socket; `tidegate-doctor` does.
 
-use super::{BAD_CONFIGURATION, ConfigFile, FAILURE, PLACES, USAGE};
+use super::{BAD_CONFIGURATION, ConfigFile, FAILURE, PLACES, Program, USAGE};
+use crate::Config;
+use crate::doctor::{ConfigMap, trust_any_certificate};
 use clap::Args;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use tidegate::Config;
-use tidegate::doctor::{ConfigMap, trust_any_certificate};
 use tidegate_doctor::{Configuration, Examination, Target, Trust};
 
 pub(super) const AFTER_HELP: &str = "\
@@ -61,7 +61,7 @@ pub(super) struct Doctor {
 }
 
 impl Doctor {
-    pub(super) fn run(self) -> Result<(), ExitCode> {
+    pub(super) fn run(self, program: &Program<'_>) -> Result<(), ExitCode> {
         let any_certificate = trust_any_certificate().map_err(|reason| {
             eprintln!("error: {reason}");
             ExitCode::from(FAILURE)
@@ -74,7 +74,7 @@ impl Doctor {
             })?),
             false => None,
         };
-        let configuration = self.configuration()?;
+        let configuration = self.configuration(program)?;
         let examination = Examination {
             target: self.url,
             configuration,
@@ -104,13 +104,16 @@ impl Doctor {
     }
 
     /// The configuration that is named, or lies where one is looked for; none is no error.
-    fn configuration(&self) -> Result<Option<Box<dyn Configuration>>, ExitCode> {
+    fn configuration(
+        &self,
+        program: &Program<'_>,
+    ) -> Result<Option<Box<dyn Configuration>>, ExitCode> {
         let lies_there = PLACES.iter().any(|place| Path::new(place).exists());
         if self.file.config.is_none() && !lies_there {
             return Ok(None);
         }
-        let config = Config::from_file(self.file.find()?);
-        let map = ConfigMap::new(config).map_err(|problems| {
+        let gateway = program.gateway(Config::from_file(self.file.find()?));
+        let map = ConfigMap::new(gateway).map_err(|problems| {
             eprintln!("{problems}");
             ExitCode::from(BAD_CONFIGURATION)
         })?;

@@ -1,11 +1,11 @@
 //! `tidegate explain`: arguments and output. It decides nothing about requests.
 
 use super::admin::{self, Endpoint};
-use super::{FAILURE, USAGE};
+use super::{FAILURE, Program, USAGE};
+use crate::{Asked, Config, Decision};
 use clap::Args;
 use std::net::IpAddr;
 use std::process::ExitCode;
-use tidegate::{Asked, Config, Decision};
 
 pub(super) const AFTER_HELP: &str = "\
 The gateway's own table and filters are asked; nothing is sent. Exit status: 0 when the request is
@@ -43,7 +43,7 @@ pub(super) struct Explain {
 }
 
 impl Explain {
-    pub(super) fn run(&self) -> Result<(), ExitCode> {
+    pub(super) fn run(&self, program: &Program<'_>) -> Result<(), ExitCode> {
         let asked = Asked::new(&self.url, &self.method, &self.headers).map_err(|reason| {
             eprintln!("error: {reason}");
             ExitCode::from(USAGE)
@@ -72,12 +72,12 @@ impl Explain {
                 _ => Ok(()),
             };
         }
-        let config = Config::from_file(self.endpoint.file.find()?);
+        let gateway = program.gateway(Config::from_file(self.endpoint.file.find()?));
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| {
             eprintln!("error: {error}");
             ExitCode::from(FAILURE)
         })?;
-        let explainer = config.explainer().map_err(super::check::wrong)?;
+        let explainer = gateway.explainer().map_err(super::check::wrong)?;
         let explanation = runtime.block_on(explainer.explain(&asked));
         match self.json {
             true => println!("{}", serde_json::to_string(&explanation).unwrap_or_default()),

@@ -2,11 +2,11 @@
 
 use super::admin;
 use super::{BAD_CONFIGURATION, ConfigFile, FAILURE};
+use crate::{Address, Config};
 use clap::Args;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
-use tidegate::{Address, Config};
 
 pub(super) const AFTER_HELP: &str = "\
 Connects to an address, or to the first listener of the gateway that runs with the configuration.
@@ -65,7 +65,7 @@ pub(super) fn ask(health: &Health) -> Result<(), ExitCode> {
 fn first_listener(file: &ConfigFile) -> Result<Address, ExitCode> {
     // An edit of the file, good or bad, moves no listener of the gateway that runs.
     let path = file.find()?;
-    let config = Config::from_file(&path);
+    let config = Config::of_running(&path);
     let first = match config.ask_running().and_then(|running| running.listener) {
         Some(listener) => Some(listener),
         None => config.running_listener().map_err(|problems| {

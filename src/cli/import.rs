@@ -2,11 +2,11 @@
 //! `tidegate-import` does.
 
 use super::FAILURE;
+use crate::Config;
 use clap::{Args, ValueEnum};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tidegate::Config;
 use tidegate_import::Format;
 
 /// Something could not be carried.

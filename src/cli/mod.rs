@@ -1,4 +1,11 @@
 //! The command line: one file for each verb. Nothing here decides anything that the library does not.
+#![cfg_attr(
+    not(test),
+    allow(
+        clippy::indexing_slicing,
+        reason = "`value[\"key\"]` of serde_json reads a missing key as null"
+    )
+)]
 
 /// Writes to standard output. A closed pipe (`| head -1`) loses the text and does not end the verb, whose work and
 /// exit status count; the macro of the standard library would panic.
@@ -45,6 +52,7 @@ mod sessions;
 mod status;
 mod upgrade;
 
+use crate::{Config, Gateway};
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -159,8 +167,42 @@ impl ConfigFile {
     }
 }
 
-/// Reads the command line and does what it says.
-pub(crate) fn main() -> ExitCode {
+/// The program that the command line belongs to: what it makes of a gateway before that is used.
+struct Program<'p> {
+    set_up: &'p dyn Fn(Gateway) -> Gateway,
+}
+
+impl Program<'_> {
+    /// The gateway of a configuration, with the program's filters.
+    fn gateway(&self, config: Config) -> Gateway {
+        (self.set_up)(Gateway::from_config(config))
+    }
+}
+
+/// Reads the command line of the `tidegate` program and does what it says.
+pub fn main() -> ExitCode {
+    main_with(|gateway| gateway)
+}
+
+/// The same for a program of your own: every verb of `tidegate` (`run`, `check`, `explain`, `diff`, `schema`, …)
+/// knows the filters that `set_up` adds.
+///
+/// `set_up` is called for each configuration that a verb reads: once for `run`, twice for `diff`.
+///
+/// ```no_run
+/// # #[derive(serde::Deserialize, tidegate::schemars::JsonSchema)]
+/// # #[schemars(crate = "tidegate::schemars")]
+/// # struct ApiKeys {}
+/// # struct ApiKeyFilter;
+/// # impl tidegate::Filter for ApiKeyFilter {}
+/// fn main() -> std::process::ExitCode {
+///     tidegate::cli::main_with(|gateway| {
+///         gateway.register("api_keys", |settings: ApiKeys| Ok(ApiKeyFilter))
+///     })
+/// }
+/// ```
+pub fn main_with(set_up: impl Fn(Gateway) -> Gateway) -> ExitCode {
+    let program = Program { set_up: &set_up };
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -172,25 +214,25 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let done = match cli.verb {
-        Verb::Run(run) => run.run(),
+        Verb::Run(run) => run.run(&program),
         Verb::Upgrade(upgrade) => upgrade.run(),
-        Verb::Check(check) => check.run(),
+        Verb::Check(check) => check.run(&program),
         Verb::Sessions(sessions) => sessions.run(),
         Verb::Status(status) => status.run(),
-        Verb::Diff(diff) => diff.run(),
-        Verb::Explain(explain) => explain.run(),
+        Verb::Diff(diff) => diff.run(&program),
+        Verb::Explain(explain) => explain.run(&program),
         Verb::Fmt(fmt) => fmt.run(),
         Verb::History(history) => history.run(),
         Verb::Rollback(rollback) => rollback.run(),
         Verb::Kick(kick) => kick.run(),
         Verb::Drain(drain) => drain.run(),
         Verb::Cache(cache) => cache.run(),
-        Verb::Schema(schema) => schema.print(),
+        Verb::Schema(schema) => schema.print(&program),
         Verb::Health(health) => health::ask(&health),
-        Verb::Doctor(doctor) => doctor.run(),
+        Verb::Doctor(doctor) => doctor.run(&program),
         Verb::Import(import) => import.run(),
         #[cfg(feature = "demo")]
-        Verb::Demo(demo) => demo.run(),
+        Verb::Demo(demo) => demo.run(&program),
     };
     done.err().unwrap_or(ExitCode::SUCCESS)
 }

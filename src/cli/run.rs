@@ -1,9 +1,9 @@
 //! `tidegate run`: starts the gateway. It knows nothing of listeners.
 
-use super::ConfigFile;
+use super::{ConfigFile, Program};
+use crate::Config;
 use clap::Args;
 use std::process::ExitCode;
-use tidegate::{Config, Gateway};
 
 pub(super) const AFTER_HELP: &str = "\
 The file is followed: a good edit takes effect within a second and drops no connection; a bad one
@@ -32,8 +32,8 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn run(&self) -> Result<(), ExitCode> {
-        let gateway = Gateway::from_config(Config::from_file(self.file.find()?)).renew_on_signal();
+    pub(super) fn run(&self, program: &Program<'_>) -> Result<(), ExitCode> {
+        let gateway = program.gateway(Config::from_file(self.file.find()?)).renew_on_signal();
         let gateway = if self.upgrade { gateway.take_over() } else { gateway };
         gateway.run().map_err(|error| error.report())
     }

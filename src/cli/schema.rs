@@ -1,5 +1,7 @@
 //! `tidegate schema`: prints the JSON Schema or the reference. It knows nothing of a configuration.
 
+use super::Program;
+use crate::Config;
 use clap::Args;
 use std::io::Write;
 use std::process::ExitCode;
@@ -20,11 +22,12 @@ pub(super) struct Schema {
 }
 
 impl Schema {
-    pub(super) fn print(&self) -> Result<(), ExitCode> {
+    pub(super) fn print(&self, program: &Program<'_>) -> Result<(), ExitCode> {
+        let gateway = program.gateway(Config::from_yaml(""));
         let text = if self.markdown {
-            tidegate::reference_markdown()
+            gateway.reference_markdown()
         } else {
-            format!("{:#}\n", tidegate::json_schema())
+            format!("{:#}\n", gateway.json_schema())
         };
         // A closed pipe (`| head`) is no failure.
         let _ = std::io::stdout().write_all(text.as_bytes());

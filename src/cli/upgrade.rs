@@ -2,6 +2,7 @@
 //! are handed over.
 
 use super::{BAD_CONFIGURATION, ConfigFile, FAILURE};
+use crate::Config;
 use clap::Args;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,7 +14,6 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use tidegate::Config;
 
 pub(super) const AFTER_HELP: &str = "\
 Checks the configuration with this binary, starts `tidegate run --upgrade`, and waits until it
@@ -47,7 +47,7 @@ pub(super) struct Upgrade {
 impl Upgrade {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
         let path = self.file.find()?;
-        let config = Config::from_file(&path);
+        let config = Config::of_running(&path);
         let control = config.control_socket();
         let summary = config.check().map_err(|problems| {
             eprintln!("{problems}");

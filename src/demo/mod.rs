@@ -7,8 +7,8 @@
 mod notifications;
 mod page;
 
-pub use notifications::serve as serve_notifications;
-pub use page::serve as serve_page;
+pub(crate) use notifications::serve as serve_notifications;
+pub(crate) use page::serve as serve_page;
 
 use std::{future::Future, io, time::Duration};
 

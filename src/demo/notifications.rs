@@ -75,7 +75,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// Fails when the listener has no local address.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {

@@ -30,7 +30,7 @@ const PLACEHOLDER: &str = "{{gateway}}";
 ///
 /// `InvalidInput` when `gateway_url` is no such address; otherwise when the listener has no local
 /// address.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     gateway_url: String,
     shutdown: impl Future<Output = ()> + Send + 'static,

@@ -57,8 +57,7 @@ impl AdmissionOutcome<'_> {
                 taken.map(|route| because(snapshot, &query, route)).unwrap_or_default();
         }
         if self.is_admitted {
-            let filters = self.route.filters.iter();
-            explanation.filters = filters.map(|filter| filter.describe()).collect();
+            explanation.filters = self.route.describe_filters();
         }
         if self.exchange.is_websocket && self.is_admitted {
             explanation.cors = cors::of_handshake(asked, self.rejection);

@@ -2,11 +2,12 @@
 
 use super::Difference;
 use super::edits::{Desk, examples, json};
+use crate::filter::Registry;
 use crate::snapshot::{CompileEnv, Snapshot, compile};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use tidegate_config::{Variables, read_with, tree};
+use tidegate_config::{FilterSchemas, Variables, read_with, tree};
 
 /// Keys whose default is refused wherever it is written out.
 const REFUSED: [&str; 1] = [
@@ -127,9 +128,8 @@ fn effect(snapshot: &Snapshot) -> Vec<String> {
 }
 
 fn snapshot(desk: &Desk, value: &Value) -> Option<Snapshot> {
-    let read = read_with(&desk.file(value), &Variables::default());
-    let env = CompileEnv { previous: None, discovery: None, filters: &[], open_sink: |_| Ok(None) };
-    compile(read, &env).ok()
+    let read = read_with(&desk.file(value), &Variables::default(), &FilterSchemas::default());
+    compile(read, &CompileEnv::dry(&Registry::default())).ok()
 }
 
 #[test]

@@ -150,7 +150,7 @@ pub(crate) fn facts(rule: &Rule, route: &Route, expanded: &ExpandedValues) -> Fa
                 HostHeader::Name(name) => name.to_str().unwrap_or_default().to_owned(),
             },
         ),
-        ("filters", route.filters.iter().map(|it| it.describe()).collect::<Vec<_>>().join(" | ")),
+        ("filters", route.describe_filters().join(" | ")),
         ("timeouts.connect", seconds(route.connect_timeout)),
         ("timeouts.tls", seconds(route.tls_timeout)),
         ("timeouts.first_byte", or(route.first_byte_timeout.map(seconds), "none")),

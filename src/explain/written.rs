@@ -59,7 +59,7 @@ impl Written {
     /// Of these files.
     pub(super) fn of(sources: &Sources) -> Self {
         let Some(root) = sources.tree() else { return Self::default() };
-        let schema = config::json_schema();
+        let schema = sources.schema();
         let reader = Reader { schema: &schema };
         let mut written = Self::default();
         let Kind::Mapping(entries) = &root.kind else { return written };

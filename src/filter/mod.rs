@@ -6,6 +6,7 @@ mod headers;
 mod maintenance;
 mod rate_limit;
 mod redirect;
+mod registry;
 mod respond;
 mod user_id;
 mod variables;
@@ -17,6 +18,8 @@ pub(crate) use headers::{FieldName, FieldValue, HeaderChanges, HeadersFilter};
 pub(crate) use maintenance::MaintenanceFilter;
 pub(crate) use rate_limit::RateLimitFilter;
 pub(crate) use redirect::RedirectFilter;
+pub use registry::SettingsError;
+pub(crate) use registry::{Registry, UseError};
 pub(crate) use respond::RespondFilter;
 pub use user_id::{Source as UserIdSource, UserIdFilter};
 pub(crate) use variables::UriTemplate;
@@ -39,9 +42,15 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// A step on the way of every request of a route.
 ///
 /// Filters run in order on requests, in reverse on responses. The built-in ones (user id, CORS)
-/// run before those added with [`Gateway::filter`](crate::Gateway::filter).
+/// run before those added with [`Gateway::filter`](crate::Gateway::filter) or used by name; see
+/// [`Phase`].
 #[async_trait]
 pub trait Filter: Send + Sync {
+    /// When it sees requests. Asked once for each route and version of the configuration.
+    fn phase(&self) -> Phase {
+        Phase::AfterLimits
+    }
+
     /// What it is and how it is set, in a line for `tidegate explain` and `tidegate diff`; nothing
     /// secret. Default: the name of its type.
     fn describe(&self) -> String {
@@ -94,6 +103,24 @@ pub trait Filter: Send + Sync {
     fn on_end(&self, outcome: &Outcome<'_>) {
         let _ = outcome;
     }
+}
+
+/// When a filter sees requests. Responses are seen in reverse.
+///
+/// The order is: `headers`, user id, the check of a WebSocket's `Origin`, CORS, maintenance, filters
+/// [before the limits](Phase::BeforeLimits), `rate_limits`, filters [after them](Phase::AfterLimits), and last
+/// `respond`, `redirect` or `files`. Within a phase, filters of the program
+/// ([`Gateway::filter`](crate::Gateway::filter)) come first, then those of the top-level `filters`, then those
+/// of the route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Before the rate limits, which then count by the identity that the filter verifies. For
+    /// authentication. Such a filter sees requests that a limit refuses.
+    BeforeLimits,
+    /// After the rate limits: it sees no request that they refuse.
+    #[default]
+    AfterLimits,
 }
 
 /// Whether a request goes on.

@@ -4,7 +4,7 @@ use super::guard::RollbackMonitor;
 use super::snapshot_tasks;
 use crate::background::{self, Panicked};
 use crate::explain::{Difference, verify};
-use crate::filter::Filter;
+use crate::filter::Registry as FilterRegistry;
 use crate::history::{Cause, Files};
 use crate::snapshot::{CompileEnv, SessionPolicies, Snapshot, SnapshotChanges, compile};
 use crate::state::State;
@@ -32,8 +32,8 @@ pub(super) struct Applier {
     pub file: Option<(PathBuf, Variables)>,
     /// What a new configuration touches.
     pub state: State,
-    /// The library user's filters.
-    pub filters: Arc<[Arc<dyn Filter>]>,
+    /// The filters that the program brings along.
+    pub filters: Arc<FilterRegistry>,
     /// What DNS tells of endpoints.
     pub discovery: Arc<Discovery>,
     /// Watches whether edits make things worse.

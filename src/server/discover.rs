@@ -1,7 +1,7 @@
 //! Asks DNS for the endpoints of the first snapshot.
 //! It knows nothing of reloads.
 
-use crate::filter::Filter;
+use crate::filter::Registry;
 use crate::snapshot::{CompileEnv, Snapshot, compile};
 use crate::telemetry::Sink;
 use crate::upstream::Discovery;
@@ -19,7 +19,7 @@ const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) async fn discover(
     snapshot: &mut Snapshot,
     read: &LoadedConfig,
-    filters: &Arc<[Arc<dyn Filter>]>,
+    filters: &Registry,
     discovery: &Arc<Discovery>,
 ) -> watch::Receiver<u64> {
     let mut changes = discovery.changes();

@@ -32,7 +32,7 @@ pub(crate) use handover::{HandoverSocket, Running, ask};
 pub use listen::StartError;
 pub(crate) use preflight::preflight;
 
-use crate::filter::Filter;
+use crate::filter::Registry as FilterRegistry;
 use crate::snapshot::Snapshot;
 use crate::telemetry::log as own_log;
 use signals::Signals;
@@ -49,8 +49,8 @@ pub(crate) struct Server {
     pub read: LoadedConfig,
     /// Where that was read from, unless it was made in code.
     pub file: Option<(PathBuf, Variables)>,
-    /// The library user's filters.
-    pub filters: Arc<[Arc<dyn Filter>]>,
+    /// The filters that the program brings along.
+    pub filters: Arc<FilterRegistry>,
     /// Stops the gateway as SIGTERM does, when it resolves.
     pub stop: Option<oneshot::Receiver<()>>,
     /// Whether SIGTERM and SIGINT stop it.

@@ -239,7 +239,7 @@ impl ConfigWatcher {
         let version = self.applier.state.history.find(to)?;
         let nothing = config::Variables::default();
         let variables = self.applier.file.as_ref().map_or(&nothing, |(_, variables)| variables);
-        let read = config::read_again(&version.files, variables);
+        let read = config::read_again(&version.files, variables, self.applier.filters.schemas());
         self.applier.rollback_monitor.dismiss();
         let told = self.applier.apply(read, ApplyReason::Version(cause(version.number))).await?;
         self.was_left = true;
@@ -252,7 +252,10 @@ impl ConfigWatcher {
             return Err("there is no file: the configuration was made in code".to_owned());
         };
         let shown = path.display().to_string();
-        let reading = background::blocking("read", move || config::read_with(&path, &variables));
+        let filters = Arc::clone(&self.applier.filters);
+        let reading = background::blocking("read", move || {
+            config::read_with(&path, &variables, filters.schemas())
+        });
         match timeout(READ_TIMEOUT, reading).await {
             Ok(Ok(read)) => Ok(read),
             Ok(Err(Panicked)) => {

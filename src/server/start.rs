@@ -16,7 +16,7 @@ use super::{files, notify, snapshot_tasks};
 use crate::admin::{Admin, Readiness};
 use crate::background;
 use crate::cache::Cache;
-use crate::filter::Filter;
+use crate::filter::Registry as FilterRegistry;
 use crate::history::{History, Order};
 use crate::load::{self, Arrivals, ConnectionLimiter, Evictor, InFlight, Overload};
 use crate::proxy::Proxy;
@@ -94,7 +94,7 @@ pub(super) async fn bind(
 pub(super) struct Sources {
     pub(super) read: LoadedConfig,
     pub(super) file: Option<(PathBuf, Variables)>,
-    pub(super) filters: Arc<[Arc<dyn Filter>]>,
+    pub(super) filters: Arc<FilterRegistry>,
     pub(super) takes_over: bool,
 }
 

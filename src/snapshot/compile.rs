@@ -11,6 +11,7 @@ mod compression;
 mod cors;
 mod error_pages;
 mod files;
+mod filters;
 mod headers;
 mod limits;
 mod listener;
@@ -28,7 +29,7 @@ use super::{
     Drain, FileFingerprint, GlobalSettings, Listener, RollbackSettings, Route, Snapshot,
     StartupSettings,
 };
-use crate::filter::{Filter, UserIdFilter, UserIdSource};
+use crate::filter::{Registry, UserIdFilter, UserIdSource};
 use crate::rate_limit::RateLimit;
 use crate::routing::{Rule, Table};
 use crate::shared::Shared;
@@ -54,10 +55,17 @@ pub(crate) struct CompileEnv<'s> {
     pub previous: Option<&'s Snapshot>,
     /// The endpoints that DNS has answered. `tidegate check` asks no DNS server.
     pub discovery: Option<&'s Discovery>,
-    /// The library user's filters, run behind the built-in ones.
-    pub filters: &'s [Arc<dyn Filter>],
+    /// The filters that the program brings along.
+    pub filters: &'s Registry,
     /// Opens an access log. A mere check opens none.
     pub open_sink: fn(Target) -> io::Result<Option<Sink>>,
+}
+
+impl<'s> CompileEnv<'s> {
+    /// For a dry run: DNS is not asked, no log is opened.
+    pub(crate) fn dry(filters: &'s Registry) -> Self {
+        Self { previous: None, discovery: None, filters, open_sink: |_| Ok(None) }
+    }
 }
 
 /// The longest path of a Unix socket (107 bytes on Linux), less what is put behind it.
@@ -85,6 +93,9 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
         declared_upstreams: &declared_upstreams,
         missing_upstreams: BTreeSet::new(),
     };
+    for fault in env.filters.faults() {
+        compiler.problems.add(Span::default(), "", fault.clone());
+    }
     compiler.shared = compiler.shared_counters();
 
     let listeners = compiler.listeners();

@@ -184,6 +184,8 @@ pub struct Route {
     pub mirror: Option<Arc<Mirror>>,
     /// In the order in which they see requests.
     pub filters: Box<[Arc<dyn Filter>]>,
+    /// Beside each of them the name that the file uses it by; built-in ones have none.
+    pub filter_names: Box<[Option<Arc<str>>]>,
     /// Before which of them the `Origin` of WebSocket handshakes is checked.
     pub origin_check_at: usize,
     /// How responses are compressed, if they are.
@@ -227,6 +229,16 @@ pub struct Route {
 }
 
 impl Route {
+    /// Each filter in a line, with the name that the file uses it by.
+    pub fn describe_filters(&self) -> Vec<String> {
+        let described = self.filters.iter().zip(&self.filter_names);
+        let describe = |(filter, name): (&Arc<dyn Filter>, &Option<Arc<str>>)| match name {
+            Some(name) => format!("{name}: {}", filter.describe()),
+            None => filter.describe(),
+        };
+        described.map(describe).collect()
+    }
+
     /// What the upstream is asked for: the path with its prefix replaced, and the query byte for
     /// byte.
     pub fn target(&self, exchange: &Exchange, head: &RequestHeader, query: Option<&str>) -> String {

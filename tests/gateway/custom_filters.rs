@@ -7,7 +7,7 @@ use tidegate_testing::{Lines, Ready, Upstream, free_port};
 use tokio_tungstenite::tungstenite::Message;
 
 /// `cargo test` builds the examples beside the binary.
-fn example(name: &str) -> PathBuf {
+pub(super) fn example(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_BIN_EXE_tidegate")).parent().expect("a folder");
     folder.join("examples").join(name)
 }

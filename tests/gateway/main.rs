@@ -54,6 +54,7 @@ mod interim_responses;
 mod limits;
 mod maintenance;
 mod metrics;
+mod named_filters;
 mod overload;
 mod panics;
 mod pipelined_heads;

@@ -64,6 +64,9 @@ impl<'s> Checker<'s> {
     fn value(&self, schema: &'s Value, node: &Node, path: &str) -> Found {
         let mut choices = Vec::new();
         self.flatten(schema, &mut choices);
+        if choices.iter().any(|one| takes_anything(one)) {
+            return Found::sound(node);
+        }
         match &node.kind {
             Kind::Scalar(scalar) => self.scalar(&choices, node, scalar, path),
             Kind::Sequence(items) => match choices.iter().find(|one| has_type(one, "array")) {
@@ -320,11 +323,32 @@ fn names(schema: &Value) -> Vec<&str> {
 }
 
 fn unknown_key(key: &Key, path: String, known: &[&str]) -> Finding {
+    if known.is_empty() && names_filter(&path) {
+        let reason = "no filter is registered in this program".to_owned();
+        let help = "a program registers its filters with `Gateway::register`".to_owned();
+        return Finding { span: key.span, path, reason, help: Some(help) };
+    }
     let help = match did_you_mean(&key.text, known.iter().copied()) {
         Some(guess) => format!("did you mean `{guess}`?"),
         None => format!("the keys here are {}", listed(known.iter().copied())),
     };
     Finding { span: key.span, path, reason: UNKNOWN_KEY.to_owned(), help: Some(help) }
+}
+
+/// Whether a path is that of a filter's name: `filters[0].NAME`, `routes[2].filters[0].NAME`.
+fn names_filter(path: &str) -> bool {
+    let list = path.rsplit_once("].").and_then(|(item, _)| item.rsplit_once('['));
+    list.is_some_and(|(list, _)| list == "filters" || list.ends_with(".filters"))
+}
+
+/// Whether a schema of a filter's settings bounds nothing: `true`, or no more than a description.
+fn takes_anything(schema: &Value) -> bool {
+    const BOUNDS: [&str; 5] = ["type", "enum", "const", "properties", "items"];
+    match schema {
+        Value::Bool(takes) => *takes,
+        Value::Object(fields) => !BOUNDS.iter().any(|bound| fields.contains_key(*bound)),
+        _ => false,
+    }
 }
 
 fn has_type(schema: &Value, wanted: &str) -> bool {

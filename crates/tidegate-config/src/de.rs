@@ -1,10 +1,45 @@
 //! From the checked tree to the types: a serde `Deserializer` that knows positions.
 
-use super::values::SPANNED;
-use super::yaml::{Kind, Node, Resolved};
-use serde::de::value::{Error, MapDeserializer, SeqDeserializer, StrDeserializer};
-use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
+use super::values::{SPANNED, Span};
+use super::yaml::{Key, Kind, Node, Resolved};
+use serde::de::value::{SeqDeserializer, StrDeserializer};
+use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
+use std::fmt;
+
+/// Why a type refuses a value, and the position of the innermost value that it refuses.
+#[derive(Debug)]
+pub struct Error {
+    span: Option<Span>,
+    reason: String,
+}
+
+impl Error {
+    /// Position and reason.
+    pub(super) fn into_parts(self) -> (Option<Span>, String) {
+        (self.span, self.reason)
+    }
+
+    /// An error within a value is an error at the innermost one.
+    fn at(mut self, span: Span) -> Self {
+        self.span.get_or_insert(span);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl de::Error for Error {
+    fn custom<T: fmt::Display>(reason: T) -> Self {
+        Self { span: None, reason: reason.to_string() }
+    }
+}
 
 impl<'de> IntoDeserializer<'de, Error> for &'de Node {
     type Deserializer = Self;
@@ -18,7 +53,7 @@ impl<'de> Deserializer<'de> for &'de Node {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match &self.kind {
+        let visited = match &self.kind {
             Kind::Scalar(scalar) => match scalar.resolve() {
                 Resolved::Null => visitor.visit_unit(),
                 Resolved::Bool(value) => visitor.visit_bool(value),
@@ -26,17 +61,18 @@ impl<'de> Deserializer<'de> for &'de Node {
                 Resolved::Float(value) => visitor.visit_f64(value),
                 Resolved::String => visitor.visit_str(&scalar.text),
             },
-            Kind::Sequence(items) => visitor.visit_seq(SeqDeserializer::new(items.iter())),
-            Kind::Mapping(entries) => visitor.visit_map(MapDeserializer::new(
-                entries.iter().map(|(key, node)| (key.text.as_str(), node)),
-            )),
-        }
+            Kind::Sequence(items) => visitor.visit_seq(Items(items.iter())),
+            Kind::Mapping(entries) => visitor.visit_map(Entries::of(entries)),
+        };
+        visited.map_err(|error: Error| error.at(self.span))
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.kind {
             // Whatever it looks like: a string was asked for.
-            Kind::Scalar(scalar) => visitor.visit_borrowed_str(&scalar.text),
+            Kind::Scalar(scalar) => {
+                visitor.visit_borrowed_str(&scalar.text).map_err(|error: Error| error.at(self.span))
+            }
             _ => self.deserialize_any(visitor),
         }
     }
@@ -46,7 +82,8 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        let visited = if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) };
+        visited.map_err(|error: Error| error.at(self.span))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -57,7 +94,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         if name == SPANNED {
             return visitor.visit_seq(WithSpan { node: self, position_given: false });
         }
-        visitor.visit_newtype_struct(self)
+        visitor.visit_newtype_struct(self).map_err(|error: Error| error.at(self.span))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -66,20 +103,70 @@ impl<'de> Deserializer<'de> for &'de Node {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match &self.kind {
+        let visited = match &self.kind {
             Kind::Scalar(scalar) => visitor.visit_enum(StrDeserializer::<Error>::new(&scalar.text)),
             Kind::Mapping(entries) => {
-                let entries = entries.iter().map(|(key, node)| (key.text.as_str(), node));
-                let map = MapDeserializer::<_, Error>::new(entries);
-                visitor.visit_enum(de::value::MapAccessDeserializer::new(map))
+                let entries = Entries::of(entries);
+                visitor.visit_enum(de::value::MapAccessDeserializer::new(entries))
             }
             Kind::Sequence(_) => Err(de::Error::custom("a list is no choice")),
-        }
+        };
+        visited.map_err(|error: Error| error.at(self.span))
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct
         seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// The items of a list. An error of an item is an error at its position.
+struct Items<'n>(std::slice::Iter<'n, Node>);
+
+impl<'de> SeqAccess<'de> for Items<'de> {
+    type Error = Error;
+
+    fn next_element_seed<T: de::DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
+        let Some(node) = self.0.next() else { return Ok(None) };
+        seed.deserialize(node).map(Some).map_err(|error| error.at(node.span))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.0.len())
+    }
+}
+
+/// The entries of a mapping. An error of a value is an error at its position.
+struct Entries<'n> {
+    entries: std::slice::Iter<'n, (Key, Node)>,
+    value: Option<&'n Node>,
+}
+
+impl<'n> Entries<'n> {
+    fn of(entries: &'n [(Key, Node)]) -> Self {
+        Self { entries: entries.iter(), value: None }
+    }
+}
+
+impl<'de> MapAccess<'de> for Entries<'de> {
+    type Error = Error;
+
+    fn next_key_seed<K: de::DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        let Some((key, node)) = self.entries.next() else { return Ok(None) };
+        self.value = Some(node);
+        let name = StrDeserializer::<Error>::new(&key.text);
+        seed.deserialize(name).map(Some).map_err(|error| error.at(key.span))
+    }
+
+    fn next_value_seed<V: de::DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        let node = self.value.take().ok_or_else(|| de::Error::custom("a value before its key"))?;
+        seed.deserialize(node).map_err(|error| error.at(node.span))
     }
 }
 

@@ -21,6 +21,7 @@ mod discover;
 mod error_pages;
 mod expectation;
 mod files;
+mod filters;
 mod format;
 mod headers;
 mod identity;
@@ -60,6 +61,7 @@ pub use discover::{Discover, Resolver};
 pub use error_pages::ErrorPages;
 pub use expectation::{CorsVerdict, Test, TestRequest};
 pub use files::Files;
+pub use filters::{FilterSchemas, FilterUse, Filters, SettingsError};
 pub use format::format_yaml;
 pub use headers::{FieldChanges, Headers};
 pub use identity::{Identity, UserIdSource};
@@ -77,7 +79,7 @@ pub use rate_limit::{RateLimit, RateLimitBy, SharedCounters};
 pub use reload::{Guard, Reload};
 pub use restart::RestartKey;
 pub use route::{Route, ValueMatch};
-pub use schema::{json_schema, reference_markdown};
+pub use schema::{json_schema, json_schema_with, reference_markdown, reference_markdown_with};
 pub use source::{ExpandedValues, Sources, Variables};
 pub use split::{Mirror, Split};
 pub use tls::{
@@ -153,6 +155,9 @@ pub struct Config {
     pub compression: Option<Spanned<CompressionSetting>>,
     /// Size of the cache; `routes[].cache` selects the routes that use it.
     pub cache: Cache,
+    /// Filters that the program registers under these names, for every request, before those of its
+    /// route. Each declares whether it sees requests before or after the rate limits.
+    pub filters: Filters,
     /// Maintenance of all routes: `on`, `off`, or its settings.
     pub maintenance: Option<Spanned<MaintenanceSetting>>,
     /// Your own pages for errors.

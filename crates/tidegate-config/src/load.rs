@@ -6,7 +6,7 @@ use super::diagnostics::Problems;
 use super::source::{MAX_TOTAL, Sources, Variables};
 use super::values::Span;
 use super::yaml::{self, Key, Kind, Node};
-use super::{BrokenParts, Config, schema};
+use super::{BrokenParts, Config, FilterSchemas, Filters, schema};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,8 @@ impl Sources {
     /// What the files say together, with what the variables stand for.
     pub fn tree(&self) -> Option<Node> {
         let (path, text) = self.files.first()?;
-        let mut reader = Reader { kept: Some(&self.files), ..Reader::new(&self.variables) };
+        let reader = Reader::new(&self.variables, &self.filters);
+        let mut reader = Reader { kept: Some(&self.files), ..reader };
         let mut root = reader.parse(path, text.clone())?;
         reader.include_all(path, &mut root);
         Some(root)
@@ -55,16 +56,21 @@ impl Sources {
 
     /// What stands under a key of a text that is part of these files, read by itself.
     pub(super) fn read_section(&self, path: &Path, text: String) -> Config {
-        Reader::new(&self.variables).read(path, text).config
+        Reader::new(&self.variables, &self.filters).read(path, text).config
+    }
+
+    /// The JSON Schema that the files are checked by: with the filters of the program that reads them.
+    pub fn schema(&self) -> serde_json::Value {
+        schema::json_schema_with(&self.filters)
     }
 }
 
-/// Reads a file and those that it includes.
-pub fn read_with(path: &Path, variables: &Variables) -> LoadedConfig {
+/// Reads a file and those that it includes, for a program that registers these filters.
+pub fn read_with(path: &Path, variables: &Variables, filters: &FilterSchemas) -> LoadedConfig {
     match read_file(path) {
-        Ok(text) => Reader::new(variables).read(path, text),
+        Ok(text) => Reader::new(variables, filters).read(path, text),
         Err(reason) => {
-            let mut sources = Sources { variables: variables.clone(), ..Sources::default() };
+            let mut sources = Reader::new(variables, filters).sources;
             sources.is_unread = true;
             sources.add(path, String::new());
             let mut problems = Problems::of(sources.clone());
@@ -83,14 +89,23 @@ pub fn read_with(path: &Path, variables: &Variables) -> LoadedConfig {
 
 /// Reads files that were read before, whatever has become of them since; the first is the one that
 /// includes the others.
-pub fn read_again(files: &[(PathBuf, String)], variables: &Variables) -> LoadedConfig {
+pub fn read_again(
+    files: &[(PathBuf, String)],
+    variables: &Variables,
+    filters: &FilterSchemas,
+) -> LoadedConfig {
     let (path, text) = files.first().cloned().unwrap_or_default();
-    Reader { kept: Some(files), ..Reader::new(variables) }.read(&path, text)
+    Reader { kept: Some(files), ..Reader::new(variables, filters) }.read(&path, text)
 }
 
 /// Reads text that is in no file.
-pub fn read_str_with(text: &str, name: &str, variables: &Variables) -> LoadedConfig {
-    Reader::new(variables).read(Path::new(name), text.to_owned())
+pub fn read_str_with(
+    text: &str,
+    name: &str,
+    variables: &Variables,
+    filters: &FilterSchemas,
+) -> LoadedConfig {
+    Reader::new(variables, filters).read(Path::new(name), text.to_owned())
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
@@ -107,8 +122,9 @@ struct Reader<'v> {
 }
 
 impl<'v> Reader<'v> {
-    fn new(variables: &'v Variables) -> Self {
-        let sources = Sources { variables: variables.clone(), ..Sources::default() };
+    fn new(variables: &'v Variables, filters: &FilterSchemas) -> Self {
+        let (variables_kept, filters) = (variables.clone(), filters.clone());
+        let sources = Sources { variables: variables_kept, filters, ..Sources::default() };
         Self { variables, kept: None, sources, found: Vec::new() }
     }
 
@@ -148,10 +164,12 @@ impl<'v> Reader<'v> {
             }
             _ => BTreeMap::new(),
         };
-        let checked = root.map(|root| check::check(&schema::json_schema(), &root, &mut problems));
+        let schema = self.sources.schema();
+        let checked = root.as_ref().map(|root| check::check(&schema, root, &mut problems));
         let (sound, broken) = checked.unwrap_or_default();
         let config = sound.map_or_else(Config::default, |sound| {
-            Config::deserialize(&sound).unwrap_or_else(|error| {
+            let read = Config::deserialize(&sound);
+            read.map(|config| with_filters(config, &sound, root.as_ref())).unwrap_or_else(|error| {
                 // The check lets nothing through that the types refuse; were it to, it's said.
                 if problems.is_empty() {
                     problems.add(sound.span, "", error.to_string());
@@ -300,6 +318,25 @@ impl<'v> Reader<'v> {
             }
         }
     }
+}
+
+/// Fills in what the types can't read: the uses of filters, whose settings have types of the program's own.
+fn with_filters(mut config: Config, sound: &Node, written: Option<&Node>) -> Config {
+    fn routes(node: &Node) -> &[Node] {
+        match node.get("routes").map(|routes| &routes.kind) {
+            Some(Kind::Sequence(routes)) => routes,
+            _ => &[],
+        }
+    }
+    config.filters = Filters::of(sound, written);
+    let written = written.map(routes).unwrap_or_default();
+    for node in routes(sound).iter().filter(|node| node.get("filters").is_some()) {
+        if let Some(route) = config.routes.iter_mut().find(|route| route.span == node.span) {
+            let written = written.iter().find(|it| it.span == node.span);
+            route.value.filters = Filters::of(node, written);
+        }
+    }
+    config
 }
 
 /// Adds entries, and tells which names were taken already.

@@ -2,9 +2,10 @@
 
 use super::union::short_or_long;
 use super::{
-    ByteSize, CacheSetting, CompressionSetting, CorsPolicy, Duration, Exactly, Files, HeaderName,
-    Headers, HostPattern, HostRewrite, MaintenanceSetting, Method, Mirror, Path, PathSetting,
-    RateLimit, Redirect, Respond, RetrySetting, Spanned, Split, Switch, WebSocketSetting,
+    ByteSize, CacheSetting, CompressionSetting, CorsPolicy, Duration, Exactly, Files, Filters,
+    HeaderName, Headers, HostPattern, HostRewrite, MaintenanceSetting, Method, Mirror, Path,
+    PathSetting, RateLimit, Redirect, Respond, RetrySetting, Spanned, Split, Switch,
+    WebSocketSetting,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -74,6 +75,10 @@ pub struct Route {
     /// Whether its responses are stored and reused for other clients: `on`, `off`, or the settings.
     #[serde(default)]
     pub cache: Option<Spanned<CacheSetting>>,
+    /// Filters that the program registers under these names, in this order, after those of the
+    /// top-level `filters`. Default: none. Example: `[{api_keys: {keys: [{id: a}]}}]`.
+    #[serde(default)]
+    pub filters: Filters,
     /// Replaces the top-level `maintenance` for this route; `off` exempts it.
     #[serde(default)]
     pub maintenance: Option<Spanned<MaintenanceSetting>>,

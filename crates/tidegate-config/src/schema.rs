@@ -1,21 +1,27 @@
 //! The JSON Schema of the configuration, and the reference that is made of it.
 
-use super::{Config, RestartKey, defaults, restart};
+use super::{Config, FilterSchemas, RestartKey, defaults, restart};
 use serde_json::Value;
 use std::fmt::Write as _;
 
 /// The JSON Schema (2020-12) of a configuration file: what editors use, and what the gateway
 /// itself judges a file by.
 pub fn json_schema() -> Value {
-    let mut schema = declared();
+    json_schema_with(&FilterSchemas::default())
+}
+
+/// The same, with the filters that a program registers.
+pub fn json_schema_with(filters: &FilterSchemas) -> Value {
+    let mut schema = declared(filters);
     defaults::describe(&mut schema);
     restart::describe(&mut schema);
     schema
 }
 
 /// The schema with what is declared of each key, which its description does not repeat.
-fn declared() -> Value {
+fn declared(filters: &FilterSchemas) -> Value {
     let mut schema = schemars::schema_for!(Config).to_value();
+    filters.complete(&mut schema);
     unwrap_lines(&mut schema);
     defaults::declare(&mut schema);
     restart::declare(&mut schema);
@@ -70,7 +76,12 @@ characters, `/..;/`) is answered 400. The query is passed on byte for byte.
 
 /// The reference of all keys, in Markdown.
 pub fn reference_markdown() -> String {
-    let schema = declared();
+    reference_markdown_with(&FilterSchemas::default())
+}
+
+/// The same, with the filters that a program registers.
+pub fn reference_markdown_with(filters: &FilterSchemas) -> String {
+    let schema = declared(filters);
     let restart: Vec<String> =
         RestartKey::ALL.iter().map(|key| format!("`{}`", key.path())).collect();
     let text = INTRODUCTION.replace("RESTART_KEYS", &restart.join(", "));

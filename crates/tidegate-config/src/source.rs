@@ -1,6 +1,7 @@
 //! The files of a configuration, their text, and what variables in them stand for.
 //! It parses nothing.
 
+use super::filters::FilterSchemas;
 use super::values::Span;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,8 @@ pub struct Sources {
     pub(super) linked: BTreeSet<u16>,
     pub(super) patterns: Vec<String>,
     pub(super) variables: Variables,
+    /// The filters that the program registers.
+    pub(super) filters: FilterSchemas,
     pub(super) expanded: ExpandedValues,
     /// Whether the main file could not be read, so that its text is missing.
     pub(super) is_unread: bool,

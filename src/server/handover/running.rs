@@ -36,7 +36,7 @@ struct Answer {
 
 /// What a gateway that runs says of itself.
 #[derive(Debug, Default)]
-pub struct Running {
+pub(crate) struct Running {
     /// Its admin endpoint, if it has one, and the token.
     pub admin: Option<(Address, Option<String>)>,
     /// Its first listener.

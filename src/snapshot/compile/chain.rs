@@ -1,10 +1,11 @@
 //! Collects the filters of a route and puts them into their order. It knows nothing of what a filter does.
 
 use super::answer::Answer;
+use super::filters::NamedFilter;
 use super::{CompileEnv, Compiler};
 use crate::compression::Compression;
 use crate::filter::{
-    CorsFilter, Filter, HeadersFilter, MaintenanceFilter, RateLimitFilter, UserIdFilter,
+    CorsFilter, Filter, HeadersFilter, MaintenanceFilter, Phase, RateLimitFilter, UserIdFilter,
 };
 use crate::routing::Rule;
 use crate::websocket::Origins;
@@ -21,11 +22,21 @@ pub(super) struct Chain {
     cors: Option<Arc<CorsFilter>>,
     maintenance: Option<Arc<MaintenanceFilter>>,
     rate_limits: Option<Arc<RateLimitFilter>>,
+    named: Vec<NamedFilter>,
     answer: Option<Answer>,
     pub(super) compression: Option<Arc<Compression>>,
 }
 
-stable_hash!(Chain { headers, user_id, cors, maintenance, rate_limits, answer, compression });
+stable_hash!(Chain {
+    headers,
+    user_id,
+    cors,
+    maintenance,
+    rate_limits,
+    named,
+    answer,
+    compression,
+});
 
 impl Chain {
     /// Whether upstreams receive the user id.
@@ -49,7 +60,7 @@ impl Chain {
 
     /// The filters, in the order in which they see requests. Responses are seen in reverse: what
     /// the file says of header fields comes last.
-    pub(super) fn filters(&self, env: &CompileEnv<'_>) -> Box<[Arc<dyn Filter>]> {
+    pub(super) fn filters(&self, env: &CompileEnv<'_>) -> Filters {
         let mut filters: Vec<Arc<dyn Filter>> = Vec::new();
         if !self.headers.is_empty() {
             filters.push(Arc::clone(&self.headers) as _);
@@ -57,11 +68,29 @@ impl Chain {
         filters.extend(self.user_id.iter().map(|filter| Arc::clone(filter) as _));
         filters.extend(self.cors.iter().map(|filter| Arc::clone(filter) as _));
         filters.extend(self.maintenance.iter().map(|filter| Arc::clone(filter) as _));
+        let mut names = vec![None; filters.len()];
+        let mut add_those_of = |phase: Phase, filters: &mut Vec<Arc<dyn Filter>>| {
+            let everywhere = env.filters.everywhere();
+            filters.extend(everywhere.iter().filter(|filter| filter.phase() == phase).cloned());
+            names.resize(filters.len(), None);
+            for named in self.named.iter().filter(|named| named.filter.phase() == phase) {
+                filters.push(Arc::clone(&named.filter));
+                names.push(Some(Arc::clone(&named.name)));
+            }
+        };
+        add_those_of(Phase::BeforeLimits, &mut filters);
         filters.extend(self.rate_limits.iter().map(|filter| Arc::clone(filter) as _));
-        filters.extend(env.filters.iter().cloned());
+        add_those_of(Phase::AfterLimits, &mut filters);
         filters.extend(self.answer.iter().map(Answer::filter));
-        filters.into()
+        names.resize(filters.len(), None);
+        Filters { filters: filters.into(), names: names.into() }
     }
+}
+
+/// A route's filters, and beside each the name that the file uses it by.
+pub(super) struct Filters {
+    pub(super) filters: Box<[Arc<dyn Filter>]>,
+    pub(super) names: Box<[Option<Arc<str>>]>,
 }
 
 impl Compiler<'_> {
@@ -74,6 +103,7 @@ impl Compiler<'_> {
             cors: self.cors(config.cors.as_ref(), "cors"),
             maintenance: self.maintenance(config.maintenance.as_ref()),
             rate_limits: self.rate_limits(&config.rate_limits, "", "rate_limits"),
+            named: self.named_filters(&config.filters, "filters"),
             answer: None,
             compression: self.compression(config.compression.as_ref(), "compression"),
         }
@@ -88,6 +118,7 @@ impl Compiler<'_> {
         at: &str,
     ) -> Chain {
         let headers = format!("{at}.headers");
+        let own = self.named_filters(&written.filters, &format!("{at}.filters"));
         Chain {
             headers: Arc::new(self.headers(&written.headers, &defaults.headers, &headers)),
             user_id: defaults.user_id.clone(),
@@ -105,6 +136,7 @@ impl Compiler<'_> {
                 }
                 None => defaults.rate_limits.clone(),
             },
+            named: defaults.named.iter().cloned().chain(own).collect(),
             answer: self.answer(written, rule, at),
             compression: match &written.compression {
                 Some(setting) => self.compression(Some(setting), &format!("{at}.compression")),

@@ -1,6 +1,6 @@
 //! Compiles a route from its parts. It knows nothing of other routes; the table orders them.
 
-use super::chain::Chain;
+use super::chain::{Chain, Filters};
 use super::{CompileEnv, Compiler, header_name, retry, time, websocket};
 use crate::routing::{PathRule, Rule, ValueRule};
 use crate::snapshot::route_observer::RouteObserver;
@@ -79,7 +79,7 @@ impl Compiler<'_> {
         let pool = upstream.and_then(|upstream| pools.get(upstream.as_str()));
         let splits = self.splits(written, at, pools);
         let mirror = self.mirror(written, at, pools).map(Arc::new);
-        let filters = chain.filters(self.env);
+        let Filters { filters, names: filter_names } = chain.filters(self.env);
         let rewrite_prefix = self.rewrite_prefix(written, at, rule);
         let host = host(written);
         let cache = self.cache(written, at, chain);
@@ -114,6 +114,7 @@ impl Compiler<'_> {
                 .as_ref()
                 .and_then(|_| RouteObserver::observer(global.access_log.as_ref(), &filters)),
             filters,
+            filter_names,
             origin_check_at: chain.origin_check_at(),
             websocket: websocket.map(Arc::new),
             connect_timeout: or(timeouts.connect, defaults::timeouts::CONNECT),
@@ -246,11 +247,13 @@ pub(super) fn fallback(
     env: &CompileEnv<'_>,
 ) -> Route {
     let previous = env.previous;
+    let Filters { filters, names: filter_names } = defaults.filters(env);
     Route {
         name: "".into(),
         global: Arc::clone(global),
         pool: None,
-        filters: defaults.filters(env),
+        filters,
+        filter_names,
         compression: defaults.compression.clone(),
         requests: previous.map(|it| Arc::clone(&it.fallback.requests)).unwrap_or_default(),
         cache: None,
@@ -304,6 +307,7 @@ fn fingerprint(route: &Route, rule: &Rule, chain: &Chain, with_endpoints: bool) 
         max_body_size,
         // They follow from the chain, or hold for all routes, or are no part of what the route does.
         filters: _,
+        filter_names: _,
         origin_check_at: _,
         compression: _,
         observer: _,

@@ -1,0 +1,390 @@
+//! Filters that a program registers by name: their uses in the file, and the schemas of their settings.
+//!
+//! It knows names, schemas and positions. What a filter does, and how one is built, it must not know.
+
+use super::diagnostics::did_you_mean;
+use super::values::{Span, Spanned};
+use super::yaml::{Kind, Node};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny};
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Where the schema lists the filters.
+const DEFINITION: &str = "Filters";
+
+/// A list of registered filters, in the order in which they see a request.
+#[derive(Debug, Clone, Default)]
+pub struct Filters(pub Vec<FilterUse>);
+
+/// One filter of a list: `{api_keys: {…}}`.
+#[derive(Debug, Clone)]
+pub struct FilterUse {
+    /// The name under which the filter is registered.
+    pub name: Spanned<String>,
+    /// The filter's own settings.
+    pub settings: Node,
+    /// The position in the list as written.
+    pub index: usize,
+}
+
+/// The tree alone has the positions of settings whose type is not known here, so that
+/// [`Filters::fill`] takes them from there.
+impl<'de> Deserialize<'de> for Filters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|IgnoredAny| Self::default())
+    }
+}
+
+impl JsonSchema for Filters {
+    fn schema_name() -> Cow<'static, str> {
+        DEFINITION.into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "array", "items": {"type": "object", "additionalProperties": false}})
+    }
+}
+
+impl Filters {
+    /// The filters that a sound mapping holds under `filters`; `written` is the same mapping as
+    /// written, which also holds what is not sound.
+    pub(super) fn of(sound: &Node, written: Option<&Node>) -> Self {
+        let Some(Kind::Sequence(items)) = sound.get("filters").map(|list| &list.kind) else {
+            return Self::default();
+        };
+        let written = match written.and_then(|it| it.get("filters")).map(|list| &list.kind) {
+            Some(Kind::Sequence(items)) => items.as_slice(),
+            _ => &[],
+        };
+        let filter = |(nth, item): (usize, &Node)| {
+            let Kind::Mapping(entries) = &item.kind else { return None };
+            let (key, settings) = entries.first()?;
+            let index = written.iter().position(|it| it.span == item.span).unwrap_or(nth);
+            let name = Spanned { value: key.text.clone(), span: key.span };
+            Some(FilterUse { name, settings: settings.clone(), index })
+        };
+        Self(items.iter().enumerate().filter_map(filter).collect())
+    }
+}
+
+/// The schemas of the settings of registered filters, by the filters' names.
+#[derive(Debug, Clone, Default)]
+pub struct FilterSchemas {
+    by_name: Arc<BTreeMap<String, Value>>,
+    takes_any: bool,
+}
+
+impl FilterSchemas {
+    /// For a program that asks a gateway of another program: names and settings are not checked.
+    pub fn any() -> Self {
+        Self { takes_any: true, ..Self::default() }
+    }
+
+    /// Adds the filter of this name, whose settings have the type `S`.
+    pub fn add<S: JsonSchema>(&mut self, name: &str) {
+        let schema = schemars::schema_for!(S).to_value();
+        Arc::make_mut(&mut self.by_name).insert(name.to_owned(), schema);
+    }
+
+    /// Whether no filter is registered.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// Puts the filters into the schema of a configuration file.
+    pub(super) fn complete(&self, schema: &mut Value) {
+        let Some(definitions) = schema.get_mut("$defs").and_then(Value::as_object_mut) else {
+            return;
+        };
+        if self.takes_any {
+            let list =
+                json!({"type": "array", "items": {"type": "object", "additionalProperties": {}}});
+            definitions.insert(DEFINITION.to_owned(), list);
+            return;
+        }
+        let mut choices = Vec::new();
+        for (name, settings) in &*self.by_name {
+            let mut settings = settings.clone();
+            rename_references(&mut settings, name);
+            if let Some(root) = settings.as_object_mut() {
+                root.remove("$schema");
+                root.remove("title");
+                if let Some(Value::Object(own)) = root.remove("$defs") {
+                    let renamed = own.into_iter().map(|(key, it)| (definition_of(name, &key), it));
+                    definitions.extend(renamed);
+                }
+            }
+            let mut properties = Map::new();
+            properties.insert(name.clone(), settings);
+            choices.push(json!({
+                "type": "object",
+                "properties": properties,
+                "required": [name],
+                "additionalProperties": false,
+            }));
+        }
+        if !choices.is_empty() {
+            let list = json!({"type": "array", "items": {"anyOf": choices}});
+            definitions.insert(DEFINITION.to_owned(), list);
+        }
+    }
+}
+
+/// What a definition of a filter's own schema is called among those of the whole file.
+fn definition_of(filter: &str, definition: &str) -> String {
+    format!("{filter}.{definition}")
+}
+
+fn rename_references(schema: &mut Value, filter: &str) {
+    match schema {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value {
+                    Value::String(reference) if key == "$ref" => {
+                        if let Some(name) = reference.strip_prefix("#/$defs/") {
+                            *reference = format!("#/$defs/{}", definition_of(filter, name));
+                        }
+                    }
+                    value => rename_references(value, filter),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| rename_references(item, filter)),
+        _ => {}
+    }
+}
+
+/// What is wrong with a filter's settings, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError {
+    /// The value that is wrong.
+    pub span: Span,
+    /// The value's path below the settings, such as `keys[0].user`; empty for the settings themselves.
+    pub path: String,
+    /// What is wrong with the value.
+    pub reason: String,
+}
+
+impl FilterUse {
+    /// The settings as their type.
+    ///
+    /// # Errors
+    /// When the type refuses a value, with the position of that value.
+    pub fn settings<S: DeserializeOwned>(&self) -> Result<S, SettingsError> {
+        S::deserialize(&self.settings).map_err(|error| {
+            let (span, reason) = error.into_parts();
+            let span = span.unwrap_or(self.settings.span);
+            let path = path_to(&self.settings, span).unwrap_or_default();
+            SettingsError { span, path, reason }
+        })
+    }
+
+    /// The position of the setting at this path, such as `keys[0].user`; that of all settings where
+    /// there is no such setting.
+    pub fn span_of(&self, path: &str) -> Span {
+        find(&self.settings, path).unwrap_or(&self.settings).span
+    }
+
+    /// Name and settings as text that changes when either does. It holds secrets.
+    pub fn digestible(&self) -> String {
+        let mut text = format!("{}: ", self.name.value);
+        render(&self.settings, &mut text);
+        text
+    }
+
+    /// A sentence that suggests one of these names, where one is near.
+    pub fn suggestion<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Option<String> {
+        did_you_mean(&self.name, names).map(|guess| format!("did you mean `{guess}`?"))
+    }
+}
+
+/// The value at a path. Levels are bounded by the parser.
+fn find<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
+    let path = path.trim_start_matches('.');
+    if path.is_empty() {
+        return Some(node);
+    }
+    if let Some(rest) = path.strip_prefix('[') {
+        let (index, rest) = rest.split_once(']')?;
+        let Kind::Sequence(items) = &node.kind else { return None };
+        return find(items.get(index.parse::<usize>().ok()?)?, rest);
+    }
+    let end = path.find(['.', '[']).unwrap_or(path.len());
+    let (key, rest) = path.split_at_checked(end)?;
+    find(node.get(key)?, rest)
+}
+
+/// The path of the innermost value at a position.
+fn path_to(node: &Node, span: Span) -> Option<String> {
+    let below = |step: String, inner: &Node| {
+        let path = path_to(inner, span)?;
+        let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
+        Some(format!("{step}{dot}{path}"))
+    };
+    let found = match &node.kind {
+        Kind::Sequence(items) => {
+            let mut items = items.iter().enumerate();
+            items.find_map(|(index, item)| below(format!("[{index}]"), item))
+        }
+        Kind::Mapping(entries) => {
+            entries.iter().find_map(|(key, inner)| below(key.text.clone(), inner))
+        }
+        Kind::Scalar(_) => None,
+    };
+    found.or_else(|| (node.span == span).then(String::new))
+}
+
+fn render(node: &Node, into: &mut String) {
+    match &node.kind {
+        Kind::Scalar(scalar) => {
+            // Quoted, so that no value passes for a structure.
+            into.push_str(&format!("{:?}", scalar.text));
+        }
+        Kind::Sequence(items) => {
+            into.push('[');
+            for item in items {
+                render(item, into);
+                into.push(',');
+            }
+            into.push(']');
+        }
+        Kind::Mapping(entries) => {
+            into.push('{');
+            for (key, inner) in entries {
+                into.push_str(&format!("{:?}:", key.text));
+                render(inner, into);
+                into.push(',');
+            }
+            into.push('}');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Variables, read_str_with};
+    use super::*;
+
+    /// Settings for these tests.
+    #[derive(Debug, serde::Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct ApiKeys {
+        /// The keys.
+        keys: Vec<Key>,
+        /// How long.
+        #[serde(default)]
+        ttl: Option<crate::Duration>,
+    }
+
+    #[derive(Debug, serde::Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Key {
+        id: String,
+        #[serde(default)]
+        weight: Small,
+    }
+
+    /// A type whose schema lets through what it refuses itself.
+    #[derive(Debug, Default)]
+    struct Small(#[expect(dead_code)] u8);
+
+    impl<'de> Deserialize<'de> for Small {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            match u8::deserialize(deserializer)? {
+                small @ 0..10 => Ok(Self(small)),
+                large => Err(serde::de::Error::custom(format!("{large} is not small"))),
+            }
+        }
+    }
+
+    impl JsonSchema for Small {
+        fn schema_name() -> Cow<'static, str> {
+            "Small".into()
+        }
+
+        fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+            u8::json_schema(generator)
+        }
+    }
+
+    fn read(filters: &str) -> super::super::LoadedConfig {
+        let mut schemas = FilterSchemas::default();
+        schemas.add::<ApiKeys>("api_keys");
+        let text = format!(
+            "listeners: [{{address: 127.0.0.1:1}}]\n\
+             upstreams: {{u: {{endpoints: ['127.0.0.1:2']}}}}\n\
+             filters: {filters}\n\
+             routes:\n  - name: a\n    upstream: u\n    filters:\n      - api_keys: {{keys: [{{id: x}}], ttl: 3s}}\n"
+        );
+        read_str_with(&text, "t.yaml", &Variables::default(), &schemas)
+    }
+
+    #[test]
+    fn uses_of_filters_are_read_with_their_positions() {
+        let read = read("[{api_keys: {keys: []}}]");
+        assert!(read.problems.is_empty(), "{}", read.problems);
+        let [global] = read.config.filters.0.as_slice() else { panic!("one filter") };
+        assert_eq!((global.name.span.line, global.name.span.column), (3, 12));
+        let [route] = read.config.routes.as_slice() else { panic!("one route") };
+        let [of_route] = route.filters.0.as_slice() else { panic!("one filter") };
+        assert_eq!(of_route.name.value, "api_keys");
+        let settings: ApiKeys = of_route.settings().expect("settings");
+        assert_eq!(settings.keys.first().map(|key| key.id.as_str()), Some("x"));
+        assert_eq!(settings.ttl.map(|ttl| ttl.0.as_secs()), Some(3));
+        assert_eq!(of_route.span_of("keys[0].id").column, 32);
+        assert_ne!(of_route.digestible(), global.digestible());
+    }
+
+    #[test]
+    fn unknown_names_and_settings_are_refused_with_a_suggestion() {
+        let shown = read("[{api_kyes: {keys: []}}, {api_keys: {keyz: []}}]").problems.to_string();
+        assert!(
+            shown.contains("t.yaml:3:12: error: filters[0].api_kyes: there is no such key"),
+            "{shown}"
+        );
+        assert!(shown.contains("did you mean `api_keys`?"), "{shown}");
+        assert!(shown.contains("filters[1].api_keys.keyz: there is no such key"), "{shown}");
+        assert!(shown.contains("did you mean `keys`?"), "{shown}");
+    }
+
+    #[test]
+    fn a_program_without_filters_says_so() {
+        let text = "listeners: [{address: 127.0.0.1:1}]\nfilters: [{api_keys: {}}]\n";
+        let schemas = FilterSchemas::default();
+        let read = read_str_with(text, "t.yaml", &Variables::default(), &schemas);
+        let shown = read.problems.to_string();
+        assert!(shown.contains("no filter is registered in this program"), "{shown}");
+    }
+
+    #[test]
+    fn a_program_that_asks_another_ones_gateway_takes_any_filter() {
+        let text = "listeners: [{address: 127.0.0.1:1}]\nfilters: [{api_keys: {a: [1]}}, {b: 2}]\n";
+        let read = read_str_with(text, "t.yaml", &Variables::default(), &FilterSchemas::any());
+        assert!(read.problems.is_empty(), "{}", read.problems);
+    }
+
+    #[test]
+    fn a_value_that_its_type_refuses_is_refused_at_its_position() {
+        let read = read("[{api_keys: {keys: [{id: x}, {id: y, weight: 11}]}}]");
+        assert!(read.problems.is_empty(), "{}", read.problems);
+        let [global] = read.config.filters.0.as_slice() else { panic!("one filter") };
+        let error = global.settings::<ApiKeys>().expect_err("it is too large");
+        assert_eq!((error.path.as_str(), error.span.column), ("keys[1].weight", 55));
+        assert_eq!(error.reason, "11 is not small");
+    }
+
+    #[test]
+    fn the_schema_and_the_reference_know_registered_filters() {
+        let mut schemas = FilterSchemas::default();
+        schemas.add::<ApiKeys>("api_keys");
+        let schema = crate::json_schema_with(&schemas);
+        let definitions = schema.get("$defs").and_then(Value::as_object).expect("definitions");
+        assert!(definitions.contains_key("api_keys.Key"));
+        let reference = crate::reference_markdown_with(&schemas);
+        assert!(reference.contains("## `filters[].api_keys.keys[]`"), "{reference}");
+        assert!(!crate::reference_markdown().contains("## `filters[].api_keys"));
+    }
+}
