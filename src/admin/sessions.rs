@@ -8,10 +8,8 @@ use crate::websocket::{End, Initiator, LogFrames, Registry, Selector, Session, c
 use http::StatusCode;
 use serde_json::{Value, json};
 use tidegate_http::query;
-use tidegate_http::websocket::frame::{Direction, FrameCounts, is_sendable};
-
-/// The close code of a kick that names none.
-const KICKED: u16 = 4001;
+use tidegate_http::websocket::close_code::{KICKED, SENDABLE, is_sendable};
+use tidegate_http::websocket::frame::{Direction, FrameCounts};
 
 /// The longest reason that a close frame holds (RFC 6455, section 5.5).
 const MAX_REASON: usize = 123;
@@ -112,7 +110,7 @@ pub(super) fn close(registry: &Registry, query: &str) -> Answer {
         Some(_) => {
             return refuse(
                 StatusCode::BAD_REQUEST,
-                "`code` is none that may be sent: 1000 to 1003, 1007 to 1014, 3000 to 4999",
+                format!("`code` is none that may be sent: {SENDABLE}"),
             );
         }
     };

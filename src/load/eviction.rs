@@ -2,12 +2,13 @@
 
 use super::{Client, Clients};
 use crate::background;
-use crate::websocket::{End, Initiator, Registry, Selector, Session, TRY_AGAIN_LATER};
+use crate::websocket::{End, Initiator, Registry, Selector, Session};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_http::address::client;
+use tidegate_http::websocket::close_code;
 
 /// A client that holds less than this is never evicted: a browser with a few tabs holds less.
 const LEAST_HELD: usize = 16;
@@ -109,7 +110,7 @@ impl Evictor {
         client.end_shared();
         self.evicted.retain(|(it, _)| !Arc::ptr_eq(it, &client));
         self.evicted.push((client, Instant::now()));
-        let request = End::new(Initiator::Limit, TRY_AGAIN_LATER, REASON);
+        let request = End::new(Initiator::Limit, close_code::TRY_AGAIN_LATER, REASON);
         for session in sessions {
             session.request_close(request.clone());
         }

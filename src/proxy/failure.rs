@@ -3,7 +3,7 @@
 use super::{Context, first_byte_timeout, grpc_web, reply};
 use crate::filter::Reply;
 use crate::upstream::{CLOSING, deepest_cause, is_out_of_files};
-use crate::websocket::{CloseRequest, HandshakeTimeout, Initiator, TRY_AGAIN_LATER};
+use crate::websocket::{CloseRequest, HandshakeTimeout, Initiator};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
@@ -11,6 +11,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 use tidegate_http::error_code::ErrorCode;
 use tidegate_http::grpc;
+use tidegate_http::websocket::close_code;
 
 /// Answers a request that failed, if there is still somebody to answer and nothing was said yet.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
@@ -226,7 +227,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
 /// What a handshake is answered that was told to end before the upstream had accepted it.
 fn ended_early(request: &CloseRequest) -> Reply {
     let code = match request.initiator {
-        _ if request.code == Some(TRY_AGAIN_LATER) => ErrorCode::Overloaded,
+        _ if request.code == Some(close_code::TRY_AGAIN_LATER) => ErrorCode::Overloaded,
         Initiator::Limit => ErrorCode::TooManyHandshakes,
         _ => ErrorCode::ClosedEarly,
     };

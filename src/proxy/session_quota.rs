@@ -15,9 +15,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use std::sync::Arc;
 use tidegate_http::error_code::ErrorCode;
-
-/// RFC 6455, section 7.4.1: the close code of a session beyond a limit.
-const POLICY_VIOLATION: u16 = 1008;
+use tidegate_http::websocket::close_code;
 
 /// Counts a WebSocket over HTTP/2 as a connection: it needs a file descriptor for its upstream as well.
 pub(super) fn claim_connection(
@@ -102,7 +100,7 @@ pub(super) async fn accept(registry: &Registry, ctx: &mut Context) -> Result<()>
         // For the upstream the session is open: it gets a close frame with the reason.
         permit.session().request_close(End::new(
             Initiator::Limit,
-            POLICY_VIOLATION,
+            close_code::POLICY_VIOLATION,
             exceeded.to_string(),
         ));
         ctx.session.permit = Some(permit);

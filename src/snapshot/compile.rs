@@ -48,6 +48,7 @@ use tidegate_config::{
 };
 use tidegate_http::address::Address;
 use tidegate_http::via::Via;
+use tidegate_http::websocket::close_code;
 
 /// What a snapshot is compiled with, beside its configuration.
 pub(crate) struct CompileEnv<'s> {
@@ -303,7 +304,7 @@ impl Compiler<'_> {
     fn drain(&mut self) -> Drain {
         let written = &self.config.drain;
         if let Some(code) = &written.code
-            && !matches!(code.value, 1001 | 1012)
+            && !matches!(code.value, close_code::GOING_AWAY | close_code::SERVICE_RESTART)
         {
             let reason = "a drain closes with 1012 (service restart) or 1001 (going away)";
             self.problems.add(code.span, "drain.code", reason);

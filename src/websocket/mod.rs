@@ -26,7 +26,7 @@ pub use observer::Message;
 pub(crate) use observer::{FrameObserver, MessageObserver};
 pub(crate) use origins::Origins;
 pub(crate) use registry::{QuotaExceeded, Registry, Selector, SessionPermit, Totals};
-pub(crate) use session::{CLOSE_TIMEOUT, CloseRequest, TRY_AGAIN_LATER};
+pub(crate) use session::{CLOSE_TIMEOUT, CloseRequest};
 pub use session::{End, Identity, Session};
 pub(crate) use settings::{FrameLimits, Ping, Quota, Settings, UpstreamLost};
 pub use settings::{LogFrames, OnChange};

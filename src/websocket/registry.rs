@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tidegate_http::address;
+use tidegate_http::websocket::close_code;
 use tidegate_http::websocket::frame::{Direction, FrameCounts};
 
 /// All live sessions, from their handshake on.
@@ -172,7 +173,7 @@ impl Registry {
         drop(live);
         for session in displaced {
             let reason = "too many handshakes in flight; a newer one takes the place of this one";
-            session.request_close(End::new(Initiator::Limit, 1008, reason));
+            session.request_close(End::new(Initiator::Limit, close_code::POLICY_VIOLATION, reason));
         }
         Ok(SessionPermit { route, number, session })
     }

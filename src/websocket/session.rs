@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 use tidegate_http::address::Address;
+use tidegate_http::websocket::close_code;
 use tidegate_http::websocket::frame::{Direction, FrameCounts};
 use tokio::time::Sleep;
 
@@ -26,12 +27,6 @@ const TUNNEL_GRACE: Duration = Duration::from_millis(100);
 /// Why the gateway breaks off the refusal of a handshake.
 pub(super) const REFUSAL_STOPPED: &str =
     "the upstream sent nothing more of its answer (timeouts.read)";
-
-/// RFC 6455, section 7.4.1: an endpoint goes away.
-pub(super) const GOING_AWAY: u16 = 1001;
-
-/// IANA's registry of close codes: the server is overloaded.
-pub(crate) const TRY_AGAIN_LATER: u16 = 1013;
 
 /// How often a session without a deadline is checked.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
@@ -53,7 +48,11 @@ pub(crate) type CloseRequest = End;
 impl End {
     /// The end of a session that makes room for a newer one (RFC 6455, section 7.4.1: 1008, policy violation).
     pub fn replaced() -> Self {
-        Self::new(Initiator::Limit, 1008, "a newer session takes the place of this one")
+        Self::new(
+            Initiator::Limit,
+            close_code::POLICY_VIOLATION,
+            "a newer session takes the place of this one",
+        )
     }
 
     /// An end with a close code and a reason of the gateway.
@@ -116,9 +115,9 @@ impl TimeLimit {
             Self::Refusal => {
                 End { initiator: Initiator::Handshake, code: None, reason: REFUSAL_STOPPED.into() }
             }
-            Self::Idle => End::new(Initiator::Idle, GOING_AWAY, "idle for too long"),
+            Self::Idle => End::new(Initiator::Idle, close_code::GOING_AWAY, "idle for too long"),
             Self::Lifetime => {
-                End::new(Initiator::Lifetime, GOING_AWAY, "it has lasted long enough")
+                End::new(Initiator::Lifetime, close_code::GOING_AWAY, "it has lasted long enough")
             }
             Self::Ping => End {
                 initiator: Initiator::Network,

@@ -1,6 +1,7 @@
 //! Why the gateway ends a session because of a frame: which limit of the route it exceeds, or what it
 //! gets wrong. Knows nothing of sockets and sessions.
 
+use tidegate_http::websocket::close_code;
 use tidegate_http::websocket::frame::ProtocolError;
 
 /// Why a session must end because of a frame that a peer sent.
@@ -20,10 +21,16 @@ impl Violation {
     /// The close code for it (RFC 6455, section 7.4.1), and the reason.
     pub(super) fn close(self) -> (u16, String) {
         match self {
-            Self::Protocol(error) => (1002, error.to_string()),
-            Self::FrameSize(limit) => (1009, format!("a frame is over {limit} bytes")),
-            Self::MessageSize(limit) => (1009, format!("a message is over {limit} bytes")),
-            Self::Rate(limit) => (1008, format!("over {limit} messages a second")),
+            Self::Protocol(error) => (close_code::PROTOCOL_ERROR, error.to_string()),
+            Self::FrameSize(limit) => {
+                (close_code::MESSAGE_TOO_BIG, format!("a frame is over {limit} bytes"))
+            }
+            Self::MessageSize(limit) => {
+                (close_code::MESSAGE_TOO_BIG, format!("a message is over {limit} bytes"))
+            }
+            Self::Rate(limit) => {
+                (close_code::POLICY_VIOLATION, format!("over {limit} messages a second"))
+            }
         }
     }
 

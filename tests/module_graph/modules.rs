@@ -82,10 +82,11 @@ impl Modules {
         let mut arrows: BTreeMap<(usize, usize), BTreeSet<Vec<String>>> = BTreeMap::new();
         for (from, module) in self.all.iter().enumerate() {
             for path in &module.paths {
-                if let Some(Place::Item(to)) = self.resolve(from, path, 0) {
-                    if to != from && !self.is_item_of_use(from, path) {
-                        arrows.entry((from, to)).or_default().insert(path.clone());
-                    }
+                if let Some(Place::Item(to)) = self.resolve(from, path, 0)
+                    && to != from
+                    && !self.is_item_of_use(from, path)
+                {
+                    arrows.entry((from, to)).or_default().insert(path.clone());
                 }
             }
         }

@@ -8,6 +8,7 @@ use super::{
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+use tidegate_http::websocket::close_code;
 
 const fn millis(millis: u64) -> Duration {
     Duration(std::time::Duration::from_millis(millis))
@@ -171,11 +172,11 @@ defaults! {
         "timeout" TIMEOUT: Duration = seconds(10);
     }
     WebSocket in websocket {
-        // Bad gateway, as registered at IANA: clients come back.
-        "upstream_lost" UPSTREAM_LOST: LostCode = LostCode(Some(1014));
+        // Clients come back after this one.
+        "upstream_lost" UPSTREAM_LOST: LostCode = LostCode(Some(close_code::BAD_GATEWAY));
     }
     Drain in drain {
-        "code" CODE: u16 = 1012;
+        "code" CODE: u16 = close_code::SERVICE_RESTART;
         "spread" SPREAD: Duration = seconds(20);
     }
     Cache in cache {

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use tidegate_http::address::Address;
 use tidegate_http::host::{is_authority, without_port};
 use tidegate_http::path::{self, Forwarded, PathPolicy, Spelling};
+use tidegate_http::websocket::close_code;
 
 /// Where something stands: the file by its number, line and column counted from 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -545,11 +546,9 @@ impl FromStr for LostCode {
         if written == "none" {
             return Ok(Self(None));
         }
-        let code =
-            written.parse().ok().filter(|&code| tidegate_http::websocket::frame::is_sendable(code));
+        let code = written.parse().ok().filter(|&code| close_code::is_sendable(code));
         code.map(|code| Self(Some(code))).ok_or_else(|| {
-            "not a close code that may be sent: 1000 to 1003, 1007 to 1014, 3000 to 4999, or `none`"
-                .to_owned()
+            format!("not a close code that may be sent: {}, or `none`", close_code::SENDABLE)
         })
     }
 }

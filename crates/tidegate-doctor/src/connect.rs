@@ -160,7 +160,7 @@ pub(crate) enum Tls {
     /// The server speaks TLS, and the handshake failed.
     Fault(Fault),
     /// The server does not speak TLS, or does not answer.
-    NotTls(Fault),
+    Missing(Fault),
 }
 
 /// Performs the TLS handshake over a connection.
@@ -171,7 +171,7 @@ pub(crate) async fn tls(trust: &Trust, host: &str, stream: TcpStream, deadline: 
     };
     let connecting = TlsConnector::from(Arc::clone(&trust.config)).connect(name, stream);
     match timeout_at(deadline.into(), connecting).await {
-        Err(_) => Tls::NotTls(Fault::Tls("no answer in time".to_owned())),
+        Err(_) => Tls::Missing(Fault::Tls("no answer in time".to_owned())),
         Ok(Ok(stream))
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") && !trust.wants_http2() =>
         {
@@ -191,7 +191,7 @@ fn classify_error(error: &io::Error, wants_http2: bool) -> Tls {
         Some(TlsError::AlertReceived(AlertDescription::NoApplicationProtocol)) if !wants_http2 => {
             return Tls::Fault(Fault::Http2Only);
         }
-        Some(TlsError::InvalidMessage(_)) | None => return Tls::NotTls(Fault::Tls(said)),
+        Some(TlsError::InvalidMessage(_)) | None => return Tls::Missing(Fault::Tls(said)),
         Some(_) => return Tls::Fault(Fault::Tls(said)),
     };
     let kind = match certificate {

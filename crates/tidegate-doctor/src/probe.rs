@@ -133,7 +133,7 @@ impl Probe<'_> {
                 self.unverified().await.ok_or((Step::Tls, fault))
             }
             Tls::Fault(fault) => Err((Step::Tls, fault)),
-            Tls::NotTls(fault) => match self.speaks_plain().await {
+            Tls::Missing(fault) => match self.speaks_plain().await {
                 true => Err((Step::Tls, Fault::PlainBehindTls)),
                 false => Err((Step::Tls, fault)),
             },
@@ -152,7 +152,7 @@ impl Probe<'_> {
         let deadline = self.side_deadline();
         match connect::tls(&trust, self.server_name(), stream, deadline).await {
             Tls::Open(stream) => Some(BufferedStream::new(stream)),
-            Tls::Fault(_) | Tls::NotTls(_) => None,
+            Tls::Fault(_) | Tls::Missing(_) => None,
         }
     }
 
@@ -293,7 +293,7 @@ impl Probe<'_> {
             return false;
         };
         let deadline = self.side_deadline();
-        !matches!(connect::tls(&trust, &self.plan.host, stream, deadline).await, Tls::NotTls(_))
+        !matches!(connect::tls(&trust, &self.plan.host, stream, deadline).await, Tls::Missing(_))
     }
 
     /// Whether the address answers plain HTTP, if TLS was tried.

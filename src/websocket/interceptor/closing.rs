@@ -4,10 +4,11 @@
 use super::{CLIENT_GONE, FrameInterceptor, Phase, random_mask};
 use crate::exchange::Initiator;
 use crate::websocket::direction_state::DirectionState;
-use crate::websocket::session::{CLOSE_TIMEOUT, End, GOING_AWAY};
+use crate::websocket::session::{CLOSE_TIMEOUT, End};
 use crate::websocket::violation::Violation;
 use std::io;
 use std::time::Duration;
+use tidegate_http::websocket::close_code;
 use tidegate_http::websocket::close_reason::UPSTREAM_GONE;
 use tidegate_http::websocket::frame::{self, Direction};
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ impl FrameInterceptor {
         if self.closing_deadline.is_some() {
             return;
         }
-        let code = end.code.unwrap_or(GOING_AWAY);
+        let code = end.code.unwrap_or(close_code::GOING_AWAY);
         if self.client_to_upstream.close.is_none() {
             self.client_to_upstream.inject_close(frame::close(
                 code,
@@ -78,9 +79,12 @@ impl FrameInterceptor {
         self.upstream_has_ended = true;
         self.upstream_to_client.is_cut = true;
         // If the client has sent a close frame, the gateway answers it in place of the upstream.
-        let requested =
-            self.client_to_upstream.close.as_ref().map(|close| close.code.unwrap_or(1000));
-        let requested = requested.filter(|&code| frame::is_sendable(code));
+        let requested = self
+            .client_to_upstream
+            .close
+            .as_ref()
+            .map(|close| close.code.unwrap_or(close_code::NORMAL));
+        let requested = requested.filter(|&code| close_code::is_sendable(code));
         // Within a frame a close frame has no place: then no code is sent or logged.
         let is_between = self.upstream_to_client.scanner.is_between_frames();
         let code = requested.or(self.settings.upstream_lost.code()).filter(|_| is_between);
@@ -104,8 +108,8 @@ impl FrameInterceptor {
         }
         // The reason is that of the close request, if the session is cut off.
         let (code, reason) = match self.session.close_request() {
-            Some(request) => (request.code.unwrap_or(GOING_AWAY), &*request.reason),
-            None => (GOING_AWAY, CLIENT_GONE),
+            Some(request) => (request.code.unwrap_or(close_code::GOING_AWAY), &*request.reason),
+            None => (close_code::GOING_AWAY, CLIENT_GONE),
         };
         self.client_to_upstream.is_cut = true;
         self.client_to_upstream.inject_close(frame::close(code, reason, Some(random_mask())));
@@ -155,7 +159,12 @@ impl FrameInterceptor {
     pub(super) fn answer_close(&mut self) {
         let code = |state: &DirectionState| {
             let close = state.close.as_ref()?;
-            Some(close.code.filter(|&code| frame::is_sendable(code)).unwrap_or(1000))
+            Some(
+                close
+                    .code
+                    .filter(|&code| close_code::is_sendable(code))
+                    .unwrap_or(close_code::NORMAL),
+            )
         };
         let (client, upstream) = (code(&self.client_to_upstream), code(&self.upstream_to_client));
         for (state, own, other, mask) in [
@@ -188,7 +197,7 @@ impl FrameInterceptor {
         let reason = format!("the client answered no ping within {timeout}");
         self.client_to_upstream.is_cut = true;
         self.client_to_upstream.inject_close(frame::close(
-            GOING_AWAY,
+            close_code::GOING_AWAY,
             &reason,
             Some(random_mask()),
         ));

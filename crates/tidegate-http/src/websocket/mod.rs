@@ -1,5 +1,6 @@
 //! WebSockets (RFC 6455) as bytes: frames, the opening handshake, and the head of its answer.
 
+pub mod close_code;
 pub mod close_reason;
 pub mod frame;
 pub mod handshake;

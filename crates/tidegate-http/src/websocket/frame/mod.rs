@@ -9,6 +9,7 @@ mod tests;
 pub use counts::FrameCounts;
 pub use encode::{close, ping};
 
+use super::close_code;
 use std::fmt;
 
 /// The longest header: two bytes, eight of length, four of mask.
@@ -418,11 +419,6 @@ pub fn unmask(payload: &mut [u8], mask: Option<[u8; 4]>) {
     }
 }
 
-/// Whether a close frame may carry this code (RFC 6455, section 7.4, and the IANA registry).
-pub fn is_sendable(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
-}
-
 /// What is wrong with a close frame's payload (RFC 6455, sections 5.5.1 and 7.4).
 pub fn close_error(payload: &[u8]) -> Option<ProtocolError> {
     read_close(payload).1
@@ -434,7 +430,7 @@ fn read_close(payload: &[u8]) -> (Close, Option<ProtocolError>) {
         return (Close::default(), error);
     };
     let code = u16::from_be_bytes(*code);
-    let error = if !is_sendable(code) {
+    let error = if !close_code::is_sendable(code) {
         Some(ProtocolError::CloseCode)
     } else if std::str::from_utf8(reason).is_err() {
         Some(ProtocolError::CloseReason)
