@@ -426,11 +426,6 @@ impl Gateway {
         Ok(serde_json::to_string(&plan).unwrap_or_default())
     }
 
-    /// Its configuration, read with the filters that are registered.
-    pub(crate) fn into_config(self) -> Config {
-        self.read().0
-    }
-
     /// The configuration, with what it says of registered filters, and these.
     pub(crate) fn read(self) -> (Config, FilterRegistry) {
         let config = self.config.read_for(&self.filters);

@@ -284,6 +284,7 @@ mod tests {
     struct Key {
         id: String,
         #[serde(default)]
+        #[expect(dead_code, reason = "it matters only whether it is refused")]
         weight: Small,
     }
 
