@@ -18,7 +18,7 @@ impl Key {
     }
 }
 
-/// How each line begins: with its time, whose key is [`TIMESTAMP`].
+/// How each line begins: with its time, whose key is `timestamp`.
 const BEGINNING: &str = "{\"timestamp\":\"";
 
 /// The key of the time.

@@ -31,7 +31,7 @@ pub struct FilterUse {
 }
 
 /// The tree alone has the positions of settings whose type is not known here, so that
-/// [`Filters::fill`] takes them from there.
+/// they are taken from there once the filters are known.
 impl<'de> Deserialize<'de> for Filters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         IgnoredAny::deserialize(deserializer).map(|IgnoredAny| Self::default())
