@@ -1,7 +1,7 @@
 //! The files of a configuration, their text, and what variables in them stand for.
 //! It parses nothing.
 
-use super::filters::FilterSchemas;
+use super::filter_schemas::FilterSchemas;
 use super::values::Span;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -164,7 +164,7 @@ fn ignored_headers(policy: &Cors, at: &str, found: &mut Problems) {
             found.warn("cors-star", method.span, at, reason).help("name the methods");
         } else if NEVER_SENT.contains(&method.as_str()) {
             let reason = format!("no browser lets a script send {}", method.as_str());
-            found.warn("cors-ignored_headers", method.span, at, reason).help("drop it");
+            found.warn("cors-unheeded", method.span, at, reason).help("drop it");
         }
     }
     for (index, name) in policy.expose_headers.iter().flatten().enumerate() {
@@ -174,13 +174,13 @@ fn ignored_headers(policy: &Cors, at: &str, found: &mut Problems) {
             found.warn("cors-star", name.span, at, reason).help("name the fields");
         } else if NEVER_READ.contains(&&*name.as_str().to_ascii_lowercase()) {
             let reason = "no browser lets a script read it";
-            found.warn("cors-ignored_headers", name.span, at, reason).help("drop it");
+            found.warn("cors-unheeded", name.span, at, reason).help("drop it");
         }
     }
     if let Some(age) = policy.max_age.as_ref().filter(|age| age.value.0 > KEPT) {
         let reason = "no browser keeps a preflight's answer for so long";
         found
-            .warn("cors-ignored_headers", age.span, format!("{at}.max_age"), reason)
+            .warn("cors-unheeded", age.span, format!("{at}.max_age"), reason)
             .help("Firefox keeps it for 24h at most, Chromium and Safari for less");
     }
 }
