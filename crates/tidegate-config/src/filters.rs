@@ -173,7 +173,6 @@ fn render(node: &Node, into: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::FilterSchemas;
     use super::super::{FilterSchemas, Variables, read_str_with};
     use super::*;
 

@@ -76,7 +76,7 @@ pub struct Route {
     #[serde(default)]
     pub cache: Option<Spanned<CacheSetting>>,
     /// Filters that the program registers under these names, in this order, after those of the
-    /// top-level `filters`. Default: none. Example: `[{api_keys: {keys: [{id: a}]}}]`.
+    /// top-level `filters`. Example: `[{api_keys: {keys: [{id: a}]}}]`.
     #[serde(default)]
     pub filters: Filters,
     /// Replaces the top-level `maintenance` for this route; `off` exempts it.
