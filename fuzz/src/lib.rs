@@ -2,8 +2,22 @@
 //! makes up (`tests/properties`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::path::Path;
 use tidegate::internals::*;
+use tidegate_http::accept::Accept;
+use tidegate_http::chunked::Chunks;
+use tidegate_http::conditional::{Part, Validators};
+use tidegate_http::host::{HostPattern, is_authority, without_port};
+use tidegate_http::origin::{Origin, OriginPattern};
+use tidegate_http::path::normalize;
+use tidegate_http::redact::redact;
+use tidegate_http::template::Template;
+use tidegate_http::trace_context::{self, TraceParent};
+use tidegate_http::websocket::frame::{Direction, Event, Scanner};
+use tidegate_http::websocket::response_head::{Answer, Heads};
+use tidegate_http::{cookie, encoding, forwarded, framing, head, query, raw_head};
 use tidegate_import::{Format, import as import_file};
 
 /// What holds of any bytes: it panics where it does not.
@@ -87,6 +101,13 @@ fn seen(direction: Direction, deflate: bool, bytes: &[u8], split: usize) -> (Vec
     (events, payload)
 }
 
+/// The head that these bytes begin with, as the gateway passes it on; `None` if it is incomplete or refused.
+fn judged_head(bytes: &[u8]) -> Option<Vec<u8>> {
+    let scan = raw_head::scan(bytes)?;
+    let mut head = BytesMut::from(bytes.get(..scan.length)?);
+    raw_head::judge(&mut head).ok().map(|()| head.to_vec())
+}
+
 /// A head is judged, and its fields are read, whatever stands in them.
 pub fn head_and_fields(bytes: &[u8]) {
     if let Some(head) = judged_head(bytes) {
@@ -136,7 +157,7 @@ pub fn head_and_fields(bytes: &[u8]) {
     if let Some(state) = trace_context::state(&headers) {
         assert!(state.len() <= bytes.len());
     }
-    let _ = (trace_context::has_sound_state(&headers), wants_html(&headers));
+    let _ = (trace_context::has_sound_state(&headers), Accept::of(&headers).preferred());
 }
 
 /// Texts of requests and configurations: queries, origins, hosts, templates.
@@ -219,15 +240,49 @@ pub fn websocket(bytes: &[u8]) {
     }
 }
 
+/// An upstream's answer to a handshake, read in parts of this size: how many bytes belong to heads,
+/// and whether frames follow.
+fn answered(bytes: &[u8], split: usize) -> Option<(usize, bool)> {
+    let mut heads = Heads::default();
+    let mut before = 0;
+    for part in bytes.chunks(split) {
+        if let Some((length, answer)) = heads.feed(part) {
+            return Some((before + length, matches!(answer, Answer::Frames { .. })));
+        }
+        before += part.len();
+    }
+    None
+}
+
+/// The data of a body in chunks, read in parts of this size.
+fn unchunked(bytes: &[u8], split: usize) -> Vec<u8> {
+    let mut chunks = Chunks::default();
+    let mut all = Vec::new();
+    for mut part in bytes.chunks(split) {
+        while !part.is_empty() {
+            let count = match chunks.data(part) {
+                Some(data) => {
+                    all.extend_from_slice(data);
+                    chunks.consume(data.len());
+                    data.len()
+                }
+                None => chunks.consume_framing(part),
+            };
+            part = &part[count..];
+        }
+    }
+    all
+}
+
 /// Secrets are replaced, all else stays, and twice is as good as once.
 pub fn secrets(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    assert_eq!(redact_secrets(&text, |_| false), text);
-    let redacted = redact_secrets(&text, |word| word.eq_ignore_ascii_case("token"));
+    assert_eq!(redact(&text, |_| false), text);
+    let redacted = redact(&text, |word| word.eq_ignore_ascii_case("token"));
     assert!(redacted.len() <= text.len() * 9 + 8);
     // A secret that nothing else is written like.
     let secret = format!("{{\"token\": \"s3cr3t-{}\"}}", "x".repeat(8));
-    let told = redact_secrets(&secret, |word| word == "token");
+    let told = redact(&secret, |word| word == "token");
     assert!(!told.contains("s3cr3t"), "{told}");
 }
 

@@ -55,8 +55,6 @@ mod target;
 pub(crate) mod task_state;
 mod tracing;
 
-pub(crate) use reply::wants_html;
-
 use crate::admission::{Rejection, filter, filter_back};
 use crate::snapshot::split;
 use crate::state::State;

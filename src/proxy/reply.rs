@@ -12,6 +12,7 @@ use pingora_proxy::Session;
 use std::fs::File;
 use std::io::SeekFrom;
 use std::sync::Arc;
+use tidegate_http::accept::{Accept, MediaType};
 use tidegate_http::grpc;
 use tidegate_http::proxy_status::{PROXY_STATUS, proxy_status};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -150,15 +151,16 @@ fn render(reply: &Reply, request: &RequestHeader, ctx: &Context) -> (Option<&'st
         ReplyBody::Error { code, message } => (code, message),
     };
     let id = ctx.exchange.request_id();
-    let media_type = match wanted(request) {
-        Wanted::Html => "text/html; charset=utf-8",
-        Wanted::Json | Wanted::Text => "application/json",
+    let accept = Accept::of(&request.headers);
+    let media_type = match accept.preferred() {
+        MediaType::Html => "text/html; charset=utf-8",
+        MediaType::Json | MediaType::Text => "application/json",
     };
     if let Some(page) = page_for(reply.status, request, ctx) {
         let known = Known { status: reply.status, error: code, message, request_id: id };
         return (Some(media_type), page.render(known).into());
     }
-    if wants_text(request) {
+    if accept.prefers_text_to_json() {
         let text = format!("{code}: {message}\nrequest id: {id}\n");
         return (Some("text/plain; charset=utf-8"), text.into());
     }
@@ -173,125 +175,9 @@ pub(super) fn page_for<'p>(
     ctx: &'p Context,
 ) -> Option<&'p Page> {
     let pages = ctx.route.global.error_pages.as_ref()?;
-    match wanted(request) {
-        Wanted::Html => pages.html.find(status),
-        Wanted::Json => pages.json.find(status),
-        Wanted::Text => None,
-    }
-}
-
-/// What a client likes best of what an error can be (RFC 9110, section 12.5.1).
-#[derive(Debug, PartialEq, Eq)]
-enum Wanted {
-    Html,
-    Json,
-    Text,
-}
-
-fn wanted(request: &RequestHeader) -> Wanted {
-    let [text, json, html] = qualities(request);
-    if html > json && html >= text {
-        Wanted::Html
-    } else if text > json {
-        Wanted::Text
-    } else {
-        Wanted::Json
-    }
-}
-
-/// Whether the client likes plain text better than JSON (RFC 9110, section 12.5.1).
-fn wants_text(request: &RequestHeader) -> bool {
-    let [text, json, _] = qualities(request);
-    text > json
-}
-
-/// Whether it likes HTML better than JSON, and text no better.
-pub(crate) fn wants_html(request: &RequestHeader) -> bool {
-    let [text, json, html] = qualities(request);
-    html > json && html >= text
-}
-
-/// How well text, JSON and HTML are liked.
-fn qualities(request: &RequestHeader) -> [f32; 3] {
-    let mut text = Quality::default();
-    let mut json = Quality::default();
-    let mut html = Quality::default();
-    let fields = request.headers.get_all(header::ACCEPT).iter();
-    for range in fields.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')) {
-        let mut parts = range.split(';').map(str::trim);
-        let media_range = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let quality = parts
-            .find_map(|part| part.strip_prefix("q="))
-            .and_then(|q| q.parse::<f32>().ok())
-            .unwrap_or(1.0);
-        match media_range.as_str() {
-            "application/json" => json.offer(2, quality),
-            "text/plain" => text.offer(2, quality),
-            "application/*" => json.offer(1, quality),
-            "text/html" => html.offer(2, quality),
-            "text/*" => {
-                text.offer(1, quality);
-                html.offer(1, quality);
-            }
-            "*/*" => {
-                json.offer(0, quality);
-                text.offer(0, quality);
-                html.offer(0, quality);
-            }
-            _ => {}
-        }
-    }
-    [text.quality, json.quality, html.quality]
-}
-
-/// How well a media type is liked, by the most specific range that names it.
-#[derive(Default)]
-struct Quality {
-    quality: f32,
-    specificity: u8,
-}
-
-impl Quality {
-    fn offer(&mut self, specificity: u8, quality: f32) {
-        if specificity >= self.specificity {
-            *self = Self { quality, specificity };
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rfc9110_12_5_1_text_is_sent_only_when_preferred() {
-        let prefers_text = |accept: Option<&str>| {
-            let mut request = RequestHeader::build("GET", b"/", None).expect("request");
-            if let Some(accept) = accept {
-                request.insert_header("accept", accept).expect("accept");
-            }
-            wants_text(&request)
-        };
-        assert!(!prefers_text(None));
-        assert!(!prefers_text(Some("*/*")));
-        assert!(!prefers_text(Some("application/json")));
-        assert!(!prefers_text(Some("text/plain;q=0.5, application/json")));
-        assert!(prefers_text(Some("text/plain")));
-        assert!(prefers_text(Some("text/*, application/json;q=0.1")));
-        assert!(prefers_text(Some("text/plain, */*;q=0.1")));
-    }
-
-    #[test]
-    fn rfc9110_12_5_1_html_is_sent_to_browsers() {
-        let prefers_html = |accept: &str| {
-            let mut request = RequestHeader::build("GET", b"/", None).expect("request");
-            request.insert_header("accept", accept.to_owned()).expect("accept");
-            wanted(&request) == Wanted::Html
-        };
-        assert!(prefers_html("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"));
-        assert!(prefers_html("text/*"));
-        for accept in ["", "*/*", "application/json", "text/plain", "text/html;q=0.5, */*"] {
-            assert!(!prefers_html(accept), "{accept}");
-        }
+    match Accept::of(&request.headers).preferred() {
+        MediaType::Html => pages.html.find(status),
+        MediaType::Json => pages.json.find(status),
+        MediaType::Text => None,
     }
 }

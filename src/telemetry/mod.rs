@@ -20,4 +20,3 @@ pub(crate) use recent::Recent;
 pub(crate) use requests::{RequestTotals, Requests};
 pub(crate) use sampling::Sampling;
 pub(crate) use sink::{Sink, Target};
-pub use tidegate_http::redact::redact as redact_secrets;

@@ -6,6 +6,7 @@ use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use tidegate_http::chunked::Chunks;
 use tidegate_http::websocket::handshake;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -34,61 +35,6 @@ pub(super) struct Bridge {
 enum Request {
     Head(Vec<u8>),
     Body(Chunks),
-}
-
-/// The position in a chunked body, as Pingora writes it: without extensions or trailers.
-#[derive(Debug)]
-pub(crate) enum Chunks {
-    /// In the line with the size of a chunk; the size so far.
-    Size(u64),
-    /// In a chunk; the bytes that are left.
-    Data(u64),
-    /// In the line end after a chunk.
-    DataEnd,
-    Ended,
-}
-
-impl Chunks {
-    /// The beginning of a body.
-    pub(crate) fn new() -> Self {
-        Self::Size(0)
-    }
-
-    /// The data at the beginning of these bytes; `None` if they begin with framing.
-    pub(crate) fn data<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
-        let Self::Data(left) = self else { return None };
-        let most = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-        bytes.get(..most)
-    }
-
-    /// Consumes so many bytes of data.
-    pub(crate) fn consume(&mut self, count: usize) {
-        if let Self::Data(left) = self {
-            *left = left.saturating_sub(count as u64);
-            if *left == 0 {
-                *self = Self::DataEnd;
-            }
-        }
-    }
-
-    /// Consumes framing at the beginning of these bytes; returns how many bytes.
-    pub(crate) fn consume_framing(&mut self, bytes: &[u8]) -> usize {
-        let Some(&byte) = bytes.first() else { return 0 };
-        match self {
-            Self::Size(size) => match (byte, char::from(byte).to_digit(16)) {
-                (_, Some(digit)) => *size = (*size << 4) | u64::from(digit),
-                (b'\n', _) if *size == 0 => *self = Self::Ended,
-                (b'\n', _) => *self = Self::Data(*size),
-                _ => {}
-            },
-            Self::DataEnd if byte == b'\n' => *self = Self::Size(0),
-            Self::DataEnd => {}
-            Self::Data(_) => return 0,
-            // The empty line after the last chunk.
-            Self::Ended => return bytes.len(),
-        }
-        1
-    }
 }
 
 /// The part of the response that the upstream sends.
@@ -142,7 +88,7 @@ impl Bridge {
                 let (count, is_complete) = append_head(head, bytes)?;
                 if is_complete {
                     self.head = upgraded(head, &self.key);
-                    self.request = Request::Body(Chunks::new());
+                    self.request = Request::Body(Chunks::default());
                 }
                 Poll::Ready(Ok(count))
             }

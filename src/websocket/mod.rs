@@ -15,7 +15,6 @@ mod settings;
 mod upstream_stream;
 mod violation;
 
-pub(crate) use bridge::Chunks;
 pub(crate) use connector::TunnelConnector;
 pub(crate) use drain::close_spread;
 pub(crate) use handshake_limit::{HandshakeLimit, HandshakeTimeout};

@@ -4,7 +4,9 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+pub mod accept;
 pub mod address;
+pub mod chunked;
 pub mod conditional;
 pub mod control;
 pub mod cookie;
