@@ -4,7 +4,8 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderValue, Method};
 use std::hint::black_box;
-use tidegate::internals::{CorsFilter, CorsPolicy, OriginPattern};
+use tidegate::filter::{CorsFilter, CorsPolicy};
+use tidegate_http::origin::OriginPattern;
 
 fn filter(origins: usize) -> CorsFilter {
     let listed = (0..origins).map(|n| format!("https://app-{n}.example.com"));
