@@ -4,7 +4,7 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method};
 use std::hint::black_box;
-use tidegate::internals::{PathRule, Query, Rule, Table};
+use tidegate::routing::{PathRule, Query, Rule, Table};
 use tidegate_http::path::normalize;
 
 fn table(routes: usize) -> Table<usize> {

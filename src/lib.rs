@@ -50,7 +50,7 @@ pub mod internals;
 mod load;
 mod proxy;
 mod rate_limit;
-mod routing;
+pub mod routing;
 mod server;
 mod shared;
 mod snapshot;

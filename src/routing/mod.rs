@@ -1,9 +1,8 @@
-//! Which route takes a request: the rules, and the table that finds the most specific one.
+//! Which route takes a request: the rules, and the table that finds the most specific one. It knows nothing of what a
+//! route does with the request.
 
 mod rule;
 mod table;
 
-pub(crate) use rule::ValueRule;
-pub use rule::{PathRule, Rule};
-pub(crate) use table::Miss;
-pub use table::{Query, Table};
+pub use rule::{Condition, PathRule, Rule, ValueRule};
+pub use table::{Miss, Query, Table};
