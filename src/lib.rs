@@ -45,8 +45,6 @@ pub mod filter;
 mod gateway;
 mod histogram;
 mod history;
-#[doc(hidden)]
-pub mod internals;
 mod load;
 mod proxy;
 mod rate_limit;

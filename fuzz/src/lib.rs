@@ -5,7 +5,6 @@
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::path::Path;
-use tidegate::internals::*;
 use tidegate_http::accept::Accept;
 use tidegate_http::chunked::Chunks;
 use tidegate_http::conditional::{Part, Validators};
@@ -24,13 +23,12 @@ use tidegate_import::{Format, import as import_file};
 type Property = fn(&[u8]);
 
 /// Each of them, by its target's name.
-pub const ALL: [(&str, Property); 9] = [
+pub const ALL: [(&str, Property); 8] = [
     ("config", config),
     ("path", path),
     ("frames", frames),
     ("head", head_and_fields),
     ("values", values),
-    ("cache", cache),
     ("websocket", websocket),
     ("redact", secrets),
     ("import", import),
@@ -197,29 +195,7 @@ pub fn values(bytes: &[u8]) {
     }
 }
 
-/// The cache keeps nothing that it must not, and nothing longer than it may.
-pub fn cache(bytes: &[u8]) {
-    let (number, rest) = split(bytes);
-    let status = [200, 203, 204, 206, 301, 302, 304, 404, 410, 429, 500, 503][number % 12];
-    let headers = fields(rest);
-    let _ = RequestDirectives::of(&headers);
-    let Some(fresh) = fresh_for(status, &headers) else { return };
-    assert!(fresh.as_secs() <= 3600, "no longer than `max_ttl`");
-    assert!(status < 500 && status != 429);
-    let says = |word: &str| {
-        let values = headers.get_all("cache-control").iter().filter_map(|it| it.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|it| it.trim().eq_ignore_ascii_case(word))
-    };
-    // Quotation marks may hold what looks like a directive.
-    let is_plain = headers.get_all("cache-control").iter().all(|it| !it.as_bytes().contains(&b'"'));
-    if is_plain {
-        assert!(!says("no-store") && !says("private"), "{headers:?}");
-        assert!(!headers.contains_key("set-cookie") || says("public"), "{headers:?}");
-    }
-}
-
-/// However bytes are split, a tunnel's heads, chunks and messages are the same, and what is kept of
-/// a message is bounded.
+/// However bytes are split, a tunnel's heads and chunks are the same.
 pub fn websocket(bytes: &[u8]) {
     let (split, bytes) = split(bytes);
     let whole = bytes.len().max(1);
@@ -231,12 +207,6 @@ pub fn websocket(bytes: &[u8]) {
     let chunk = [size.as_bytes(), bytes, b"\r\n0\r\n\r\n"].concat();
     if !bytes.is_empty() {
         assert_eq!(unchunked(&chunk, split), bytes, "there and back");
-    }
-    for deflate in [false, true] {
-        let told = watched(bytes, deflate, split);
-        assert_eq!(told, watched(bytes, deflate, whole));
-        // A byte that is no text becomes three.
-        assert!(told.iter().all(|(text, ..)| text.len() <= 3 * 1024));
     }
 }
 

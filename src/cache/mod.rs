@@ -21,9 +21,9 @@ pub(crate) use counts::Counts;
 pub(crate) use policy::Policy;
 pub(crate) use purge_epoch::PurgeEpoch;
 pub(crate) use request::is_answerable;
-pub use rules::RequestDirectives;
 pub(crate) use rules::{
-    Refusal, RequestFacts, ResponseArrival, judge, made_by_gateway, says_how_long,
+    Refusal, RequestDirectives, RequestFacts, ResponseArrival, judge, made_by_gateway,
+    says_how_long,
 };
 pub(crate) use status::Status;
 pub(crate) use store::{CacheStore, Limits, Scope, Target};

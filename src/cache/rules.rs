@@ -102,7 +102,7 @@ impl Refusal {
 
 /// The cache directives of a request (RFC 9111, section 5.2.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RequestDirectives {
+pub(crate) struct RequestDirectives {
     /// Its response must not be stored.
     pub no_store: bool,
     /// A stored response must be validated first.
@@ -117,7 +117,7 @@ pub struct RequestDirectives {
 
 impl RequestDirectives {
     /// The directives of a request with these headers.
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         let Some(cc) = CacheControl::from_headers_named("cache-control", headers) else {
             return Self::default();
         };
@@ -138,7 +138,7 @@ impl RequestDirectives {
     }
 
     /// Whether a stored response must be validated before this request gets it.
-    pub fn require_validation(&self, meta: &CacheMeta, now: SystemTime) -> bool {
+    pub(crate) fn require_validation(&self, meta: &CacheMeta, now: SystemTime) -> bool {
         let left = || meta.fresh_until().duration_since(now).unwrap_or_default();
         self.no_cache
             || self.max_age.is_some_and(|most| meta.age() > most)
@@ -418,6 +418,8 @@ fn clean(head: &mut ResponseHeader) {
 mod tests {
     use super::*;
     use crate::cache::Counts;
+    use http::HeaderValue;
+    use proptest::prelude::*;
     use std::sync::Arc;
 
     fn policy() -> Policy {
@@ -544,6 +546,95 @@ mod tests {
             let arrival = ResponseArrival::of(&response, Duration::ZERO);
             let refusal = judge(&response, &arrival, RequestFacts::default(), &policy()).err();
             assert_eq!(refusal, Some(Refusal::OfRequest(Refusal::ERROR)), "{status}");
+        }
+    }
+
+    /// Values of a header: lists of what means something in one or another, and any bytes.
+    fn values() -> impl Strategy<Value = HeaderValue> {
+        let item = prop::sample::select(vec![
+            "max-age=60",
+            "max-age=x",
+            "max-age=18446744073709551616",
+            "s-maxage=4294967296",
+            "s-maxage=5",
+            "public",
+            "private",
+            "private=\"set-cookie\"",
+            "no-cache",
+            "no-cache=\"set-cookie\"",
+            "no-store",
+            "NO-STORE",
+            "must-revalidate",
+            "only-if-cached",
+            "min-fresh=5",
+            "stale-while-revalidate=5",
+            "stale-if-error=-1",
+            "x=\", no-store",
+            "*",
+            "accept",
+            "0",
+            "3",
+            "\"v1\"",
+            "Thu, 01 Jan 2026 00:00:00 GMT",
+            "Thu, 01 Jan 2099 00:00:00 GMT",
+            "",
+        ]);
+        let list =
+            prop::collection::vec(item, 1..5).prop_map(|items| items.join(", ").into_bytes());
+        prop_oneof![4 => list, 1 => prop::collection::vec(any::<u8>(), 0..40)]
+            .prop_filter_map("not the value of a header", |it| HeaderValue::from_bytes(&it).ok())
+    }
+
+    fn fields() -> impl Strategy<Value = HeaderMap> {
+        let any_name = prop::sample::select(vec![
+            header::AGE,
+            header::CONTENT_LENGTH,
+            header::DATE,
+            header::ETAG,
+            header::EXPIRES,
+            header::PRAGMA,
+            header::SET_COOKIE,
+            header::VARY,
+        ]);
+        let name = prop_oneof![Just(header::CACHE_CONTROL), any_name];
+        prop::collection::vec((name, values()), 0..6).prop_map(|fields| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(name, value);
+            }
+            headers
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        #[test]
+        fn nothing_forbidden_is_stored_and_nothing_for_longer_than_max_ttl(
+            status in prop::sample::select(vec![
+                200_u16, 203, 204, 206, 301, 302, 304, 404, 410, 429, 500, 503,
+            ]),
+            headers in fields(),
+        ) {
+            let _ = RequestDirectives::of(&headers);
+            let mut head = response(status, &[]);
+            for (name, value) in &headers {
+                head.append_header(name, value).expect("a field");
+            }
+            let arrival = ResponseArrival::of(&head, Duration::ZERO);
+            let judged = judge(&head, &arrival, RequestFacts::default(), &policy());
+            let Ok(meta) = judged else { return Ok(()) };
+            prop_assert!(left(&meta) <= 1000);
+            prop_assert!(status < 500 && status != 429);
+            let lines = || headers.get_all(header::CACHE_CONTROL).iter();
+            let says = |word: &str| {
+                let lines = lines().filter_map(|line| line.to_str().ok());
+                lines.flat_map(|line| line.split(',')).any(|it| it.trim().eq_ignore_ascii_case(word))
+            };
+            // Quotation marks may hold what looks like a directive.
+            if lines().all(|line| !line.as_bytes().contains(&b'"')) {
+                prop_assert!(!says("no-store") && !says("private"));
+                prop_assert!(!headers.contains_key(header::SET_COOKIE) || says("public"));
+            }
         }
     }
 }

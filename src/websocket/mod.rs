@@ -21,8 +21,8 @@ pub(crate) use handshake_limit::{HandshakeLimit, HandshakeTimeout};
 
 pub use crate::exchange::Initiator;
 pub(crate) use interceptor::CLIENT_GONE;
+pub(crate) use observer::FrameObserver;
 pub use observer::Message;
-pub(crate) use observer::{FrameObserver, MessageObserver};
 pub(crate) use origins::Origins;
 pub(crate) use registry::{QuotaExceeded, Registry, Selector, SessionPermit, Totals};
 pub(crate) use session::{CLOSE_TIMEOUT, CloseRequest};

@@ -199,11 +199,19 @@ impl Inflater {
 mod tests {
     use super::*;
     use crate::websocket::{Identity, OnChange};
+    use proptest::prelude::*;
     use std::sync::Mutex;
     use tidegate_http::websocket::frame::{self, Scanner};
 
+    #[derive(Debug, PartialEq, Eq)]
+    struct Note {
+        text: String,
+        length: u64,
+        is_cut: bool,
+    }
+
     #[derive(Debug, Default)]
-    struct Notes(Mutex<Vec<String>>);
+    struct Notes(Mutex<Vec<Note>>);
 
     impl FrameObserver for Notes {
         fn wants(&self, _: &Session) -> LogFrames {
@@ -213,12 +221,13 @@ mod tests {
         fn frame(&self, _: &Session, _: Direction, _: &Header) {}
 
         fn message(&self, _: &Session, _: Direction, message: &Message<'_>) {
-            let cut = if message.is_cut { "…" } else { "" };
-            self.0.lock().expect("notes").push(format!("{}{cut}", message.text));
+            let (text, length) = (message.text.to_owned(), message.length);
+            self.0.lock().expect("notes").push(Note { text, length, is_cut: message.is_cut });
         }
     }
 
-    fn watched(bytes: &[u8], inflates: bool, split: usize) -> Vec<String> {
+    /// What an observer gets to know of a client's messages, from parts of this size.
+    fn notes(bytes: &[u8], inflates: bool, split: usize) -> Vec<Note> {
         let identity = Identity {
             id: "".into(),
             route: "ws".into(),
@@ -240,8 +249,13 @@ mod tests {
                 true
             });
         }
-        let notes = notes.0.lock().expect("notes");
-        notes.clone()
+        std::mem::take(&mut *notes.0.lock().expect("notes"))
+    }
+
+    /// The texts alone, those that are cut with a mark.
+    fn watched(bytes: &[u8], inflates: bool, split: usize) -> Vec<String> {
+        let notes = notes(bytes, inflates, split).into_iter();
+        notes.map(|it| it.text + if it.is_cut { "…" } else { "" }).collect()
     }
 
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -293,5 +307,48 @@ mod tests {
         let seen = watched(&bytes, true, 1000);
         assert_eq!(seen.len(), 2);
         assert!(seen.iter().all(|message| message.ends_with('…') && message.len() < 2000));
+    }
+
+    /// Frames of a client: text and bytes, whole and in fragments, control frames, compressed, and what is none.
+    fn frames() -> impl Strategy<Value = Vec<u8>> {
+        let payload = prop::collection::vec(any::<u8>(), 0..300);
+        let first = prop::sample::select(vec![
+            0x01, 0x81, 0x00, 0x80, 0x02, 0x82, 0x88, 0x89, 0x8a, 0x41, 0xc1, 0xc0,
+        ]);
+        let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let piece = prop_oneof![
+            4 => (first, payload).prop_map(|(first, payload)| masked(first, &payload)),
+            2 => "[a-z€🌊]{0,20}".prop_map(|text| masked(0x81, text.as_bytes())),
+            2 => Just(masked(0xc1, &hello)),
+            1 => Just(masked(0x81, &[b'x'; 2000])),
+            1 => Just(vec![0x81, 0x02, b'h', b'i']),
+            1 => prop::collection::vec(any::<u8>(), 0..40),
+        ];
+        let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3);
+        (prop::collection::vec(piece, 0..8), damage).prop_map(|(pieces, damage)| {
+            let mut bytes = pieces.concat();
+            for (at, byte) in damage {
+                if !bytes.is_empty() {
+                    let at = at.index(bytes.len());
+                    bytes[at] = byte;
+                }
+            }
+            bytes
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        #[test]
+        fn messages_are_the_same_under_every_split_and_bounded(
+            bytes in frames(),
+            inflates in any::<bool>(),
+            split in 1_usize..256,
+        ) {
+            let whole = notes(&bytes, inflates, bytes.len().max(1));
+            prop_assert_eq!(&notes(&bytes, inflates, split), &whole);
+            // A byte that is not UTF-8 becomes a character of three.
+            prop_assert!(whole.iter().all(|note| note.text.len() <= 3 * MAX_KEPT));
+        }
     }
 }

@@ -48,12 +48,6 @@ pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
             "{{literal}} {user.id}",
             "{client.address}, {request.id}",
         ]),
-        "cache" => texts(&[
-            "\0cache-control: max-age=60, public, stale-while-revalidate=5\netag: \"v1\"\ncontent-length: 5\nage: 3\n",
-            "\u{c}cache-control: s-maxage=4294967296, no-cache=\"set-cookie\", private\nset-cookie: a=b\n",
-            "\u{5}expires: Thu, 01 Jan 2026 00:01:00 GMT\ndate: Thu, 01 Jan 2026 00:00:00 GMT\nvary: accept, *\n",
-            "\u{1}pragma: no-cache\ncache-control: only-if-cached, min-fresh=5, max-age=x\ncontent-length: 0\n",
-        ]),
         "redact" => texts(&[
             r#"{"a": 1, "token": "s\"ecret", "b": {"Token":123}}"#,
             "token=abc&b=2; TOKEN: x, c",

@@ -1,4 +1,0 @@
-//! Fuzzes the property `cache`; see `src/lib.rs`.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tidegate_fuzz::cache(bytes));
