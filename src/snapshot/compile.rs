@@ -432,3 +432,48 @@ fn time(written: Option<&Spanned<config::Duration>>, default: config::Duration) 
 fn header_name(written: &config::HeaderName) -> Option<HeaderName> {
     HeaderName::from_bytes(written.as_str().as_bytes()).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_config::{FilterSchemas, Variables, read_str_with};
+
+    /// The problems of a configuration with one route and these lines.
+    fn problems(lines: &str) -> String {
+        let yaml = format!("{lines}\nroutes:\n  - path: /\n    respond: ok\n");
+        let read =
+            read_str_with(&yaml, "test.yaml", &Variables::default(), &FilterSchemas::default());
+        let compiled = compile(read, &CompileEnv::dry(&Registry::default()));
+        compiled.err().map(|problems| problems.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn key_of_a_feature_that_the_build_lacks_is_refused_at_its_line() {
+        for (is_compiled, feature, what, lines, line) in [
+            (
+                cfg!(feature = "discovery"),
+                "discovery",
+                "DNS discovery",
+                "upstreams:\n  api:\n    discover: {host: \"api.internal:80\"}",
+                3,
+            ),
+            (
+                cfg!(feature = "valkey"),
+                "valkey",
+                "shared counters",
+                "shared_counters:\n  url: redis://127.0.0.1:6379",
+                2,
+            ),
+        ] {
+            let found = problems(lines);
+            if is_compiled {
+                assert_eq!(found, "", "{feature}");
+            } else {
+                let reason =
+                    format!("this build has no {what}: compile with `--features {feature}`");
+                assert!(found.contains(&reason), "{found}");
+                assert!(found.contains(&format!(":{line}:")), "{found}");
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The counters in Valkey or Redis, and what happens while they are away.
+//! It knows nothing of routes and of HTTP.
+
+mod link;
+mod rate;
+mod sessions;
+
+pub(crate) use sessions::{SharedSessionOutcome, SharedSessionPermit};
+
+use super::{Settings, SharedCounterTotals};
+use crate::background;
+use crate::telemetry::RateLimitedLog;
+use arc_swap::ArcSwapOption;
+use redis::aio::MultiplexedConnection;
+use redis::{Client, ErrorKind, RedisError, TlsCertificates};
+use sessions::CountedSessions;
+use sha1::{Digest, Sha1};
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// The counters that gateways share, as one of them sees them.
+pub struct Shared {
+    settings: Settings,
+    client: Client,
+    /// This process, among those that count together.
+    replica: String,
+    link: ArcSwapOption<MultiplexedConnection>,
+    /// Wakes the task that keeps the link.
+    stirred: Arc<Notify>,
+    has_begun: AtomicBool,
+    held: Mutex<CountedSessions>,
+    answered: AtomicU64,
+    failed: AtomicU64,
+    alone: AtomicU64,
+    alarm: RateLimitedLog,
+    /// Whether the log says that the server is away.
+    is_reported_away: AtomicBool,
+    broken_keys: RateLimitedLog,
+    evictions: RateLimitedLog,
+}
+
+impl Shared {
+    /// Checks the settings; nothing is connected before [`Shared::begin`].
+    pub fn new(settings: Settings) -> Result<Self, String> {
+        let client = client(&settings).map_err(|error| reason(&error))?;
+        Ok(Self {
+            settings,
+            client,
+            replica: Uuid::new_v4().simple().to_string(),
+            link: ArcSwapOption::empty(),
+            stirred: Arc::default(),
+            has_begun: AtomicBool::new(false),
+            held: Mutex::default(),
+            answered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            alone: AtomicU64::new(0),
+            alarm: RateLimitedLog::default(),
+            // So that the first connection is logged.
+            is_reported_away: AtomicBool::new(true),
+            broken_keys: RateLimitedLog::default(),
+            evictions: RateLimitedLog::default(),
+        })
+    }
+
+    /// Where it is counted, and how.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Connects, and stays connected as long as this lives, unless that has begun. It takes the
+    /// runtime.
+    pub fn begin(self: &Arc<Self>) {
+        if !self.has_begun.swap(true, Ordering::Relaxed) {
+            let (this, stirred) = (Arc::downgrade(self), Arc::clone(&self.stirred));
+            let keep = move || link::keep(Weak::clone(&this), Arc::clone(&stirred));
+            background::keep("shared counters", keep);
+            let this = Arc::downgrade(self);
+            let close_evicted = move || sessions::close_evicted(Weak::clone(&this));
+            background::keep("sessions that other gateways evict", close_evicted);
+        }
+    }
+
+    /// Whether it can be asked.
+    pub fn is_up(&self) -> bool {
+        self.link.load().is_some()
+    }
+
+    /// How often it was asked so far.
+    pub fn tally(&self) -> SharedCounterTotals {
+        SharedCounterTotals {
+            answered: self.answered.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            alone: self.alone.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The host and port, for people.
+    pub fn address(&self) -> String {
+        self.client.get_connection_info().addr().to_string()
+    }
+
+    /// The connection, if there is one.
+    fn link(&self) -> Option<MultiplexedConnection> {
+        let link = self.link.load().as_deref().cloned();
+        if link.is_none() {
+            self.alone.fetch_add(1, Ordering::Relaxed);
+        }
+        link
+    }
+
+    /// What has been answered; after a failure of the server the link is made anew.
+    fn judge<T>(&self, answer: Result<T, RedisError>) -> Option<T> {
+        match answer {
+            Ok(answer) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+                Some(answer)
+            }
+            Err(error) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                self.give_up_link(&error);
+                None
+            }
+        }
+    }
+
+    /// Gives the server up for a while, unless the fault is that of one key. Returns whether it did.
+    fn give_up_link(&self, error: &RedisError) -> bool {
+        if is_of_one_key(error) {
+            if self.broken_keys.should_log() {
+                let (address, reason) = (self.address(), reason(error));
+                log::warn!(
+                    "shared counters: {address} holds a value of another type in a key of this \
+                     gateway ({reason}); what that key counts is counted alone"
+                );
+            }
+            return false;
+        }
+        if self.link.swap(None).is_some() {
+            self.report_away(error);
+        }
+        self.stirred.notify_one();
+        true
+    }
+
+    /// Logged at most once a minute.
+    fn report_away(&self, error: &RedisError) {
+        if !self.alarm.should_log() {
+            return;
+        }
+        self.is_reported_away.store(true, Ordering::Relaxed);
+        let (address, reason) = (self.address(), reason(error));
+        if error.is_cluster_error() {
+            log::warn!(
+                "shared counters: {address} belongs to a cluster ({reason}), which is not \
+                 supported; counting alone"
+            );
+        } else if error.code().is_some() {
+            log::warn!(
+                "shared counters: {address} refuses commands ({reason}); counting alone until it \
+                 accepts writes"
+            );
+        } else if matches!(error.kind(), ErrorKind::UnexpectedReturnType | ErrorKind::Parse) {
+            log::warn!(
+                "shared counters: {address} does not answer as Valkey or Redis would ({reason}); \
+                 counting alone until it does"
+            );
+        } else {
+            log::warn!(
+                "shared counters: {address} can't be reached ({reason}); counting alone until it \
+                 can"
+            );
+        }
+    }
+
+    /// Logged where the log has said the contrary before.
+    fn report_up(&self) {
+        if self.is_reported_away.swap(false, Ordering::Relaxed) {
+            log::info!("shared counters: counting together at {}", self.address());
+        }
+    }
+}
+
+impl Drop for Shared {
+    /// The task that keeps the link sees that there is nobody to keep it for.
+    fn drop(&mut self) {
+        self.stirred.notify_one();
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shared").field(&self.address()).finish()
+    }
+}
+
+fn client(settings: &Settings) -> Result<Client, RedisError> {
+    use redis::IntoConnectionInfo;
+    let info = settings.url.as_str().into_connection_info()?;
+    let mut login = info.redis_settings().clone();
+    if let Some(username) = &settings.username {
+        login = login.set_username(username);
+    }
+    if let Some(password) = &settings.password {
+        login = login.set_password(password);
+    }
+    let info = info.set_redis_settings(login);
+    match &settings.ca {
+        None => Client::open(info),
+        Some(ca) => {
+            let certificates = TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) };
+            Client::build_with_tls(info, certificates)
+        }
+    }
+}
+
+/// Whether the error says that one key holds a value of another type, and nothing of the server.
+/// Redis before 7.0 wraps errors in scripts: their code is then that of the script.
+fn is_of_one_key(error: &RedisError) -> bool {
+    error.code() == Some("WRONGTYPE")
+        || error.detail().is_some_and(|detail| detail.contains("-WRONGTYPE"))
+}
+
+/// What went wrong, without what was sent.
+fn reason(error: &RedisError) -> String {
+    error.to_string()
+}
+
+/// A name for something that the server need not know: an address, a user, an API key.
+fn digest(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha1::new();
+    for part in parts {
+        hasher.update(part.len().to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().iter().fold(String::with_capacity(40), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
