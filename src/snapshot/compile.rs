@@ -17,10 +17,13 @@ mod limits;
 mod listener;
 mod maintenance;
 mod managed_headers;
+#[cfg(not(feature = "opentelemetry"))]
+mod no_tracing;
 mod rate_limit;
 mod retry;
 mod route;
 mod split;
+#[cfg(feature = "opentelemetry")]
 mod tracing;
 mod upstream;
 mod websocket;
@@ -464,6 +467,7 @@ mod tests {
                 "shared_counters:\n  url: redis://127.0.0.1:6379",
                 2,
             ),
+            (cfg!(feature = "opentelemetry"), "opentelemetry", "tracing", "tracing: on", 1),
         ] {
             let found = problems(lines);
             if is_compiled {

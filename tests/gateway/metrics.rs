@@ -91,6 +91,7 @@ async fn each_request_is_counted_by_route_method_and_code() {
         (cfg!(feature = "discovery"), "discovery"),
         (cfg!(feature = "import-express"), "import-express"),
         (cfg!(feature = "jemalloc"), "jemalloc"),
+        (cfg!(feature = "opentelemetry"), "opentelemetry"),
         (cfg!(feature = "valkey"), "valkey"),
     ];
     let features = features.iter().filter(|(is_in, _)| *is_in).map(|(_, name)| *name);

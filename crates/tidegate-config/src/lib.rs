@@ -129,7 +129,7 @@ pub struct Config {
     /// The gateway's own log, on stderr.
     pub log: Log,
     /// Traces through OpenTelemetry: `off`, `on`, or the collector and what is recorded.
-    pub tracing: TracingSetting,
+    pub tracing: Spanned<TracingSetting>,
     /// How the gateway stops.
     pub shutdown: Shutdown,
     /// Unix socket through which the gateway hands its listeners to the next process (`tidegate

@@ -37,6 +37,7 @@ fn features() -> String {
         (cfg!(feature = "discovery"), "discovery"),
         (cfg!(feature = "import-express"), "import-express"),
         (cfg!(feature = "jemalloc"), "jemalloc"),
+        (cfg!(feature = "opentelemetry"), "opentelemetry"),
         (cfg!(feature = "valkey"), "valkey"),
     ];
     let built: Vec<_> = features.iter().filter(|(is_in, _)| *is_in).map(|it| it.1).collect();

@@ -59,7 +59,7 @@ fn trusted_everybody(config: &Config, found: &mut Problems) {
 }
 
 fn traces_of_strangers(config: &Config, found: &mut Problems) {
-    let TracingSetting::Settings(tracing) = &config.tracing else { return };
+    let TracingSetting::Settings(tracing) = &config.tracing.value else { return };
     let sample = &tracing.sample;
     let is_part = |ratio: f64| ratio < 1.0;
     let (span, at) = match (&sample.parent, &sample.ratio) {

@@ -7,9 +7,18 @@ use std::io;
 use std::sync::Arc;
 use tidegate_config::defaults::{access_log, access_log_sample};
 use tidegate_config::{self as config, AccessLogSetting, Span, Spanned};
-use tidegate_http::secret::is_unloggable_field;
+use tidegate_http::secret::{SecretNames, is_unloggable_field};
 
 impl Compiler<'_> {
+    /// Names whose values are written nowhere.
+    pub(super) fn secret_names(&self) -> SecretNames {
+        let written = match &self.config.access_log {
+            AccessLogSetting::Switch(_) => None,
+            AccessLogSetting::Settings(settings) => settings.redact_query.as_deref(),
+        };
+        written.map(SecretNames::own).unwrap_or_default()
+    }
+
     /// The access log, unless it is off. One that goes where the one before went goes on with it.
     pub(super) fn access_log(&mut self) -> Option<AccessLog> {
         let defaults = config::AccessLog::default();

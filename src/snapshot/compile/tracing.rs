@@ -5,10 +5,7 @@ use crate::traces::{Collector, Exporter, Parent, Protocol, Tracing};
 use http::{HeaderName, HeaderValue, Uri};
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_config::{
-    self as config, AccessLogSetting, OtlpProtocol, SampleParent, Span, TracingSetting,
-};
-use tidegate_http::secret::SecretNames;
+use tidegate_config::{self as config, OtlpProtocol, SampleParent, Span, TracingSetting};
 
 /// How long a collector may take, as OpenTelemetry has it.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,7 +17,7 @@ impl Compiler<'_> {
     /// How requests are traced, if they are.
     pub(super) fn tracing(&mut self) -> Option<Tracing> {
         let defaults = config::Tracing::default();
-        let written = match &self.config.tracing {
+        let written = match &self.config.tracing.value {
             TracingSetting::Switch(switch) if !switch.0 => return None,
             TracingSetting::Switch(_) => &defaults,
             TracingSetting::Settings(settings) => settings,
@@ -64,15 +61,6 @@ impl Compiler<'_> {
         let exporter = kept.map_or_else(|| Arc::new(Exporter::new(collector)), Arc::clone);
         let user_id = written.user_id.unwrap_or(config::defaults::tracing::USER_ID).0;
         Some(Tracing::new(ratio, parent, user_id, self.secret_names(), exporter))
-    }
-
-    /// Names whose values are written nowhere.
-    pub(super) fn secret_names(&self) -> SecretNames {
-        let written = match &self.config.access_log {
-            AccessLogSetting::Switch(_) => None,
-            AccessLogSetting::Settings(settings) => settings.redact_query.as_deref(),
-        };
-        written.map(SecretNames::own).unwrap_or_default()
     }
 
     fn collector(

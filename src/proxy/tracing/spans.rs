@@ -1,7 +1,7 @@
 //! What becomes of a request, as spans: one of its own, and one for each attempt at an upstream.
 
-use super::Context;
 use crate::exchange::{Exchange, Outcome};
+use crate::proxy::Context;
 use crate::snapshot::Route;
 use crate::traces::{Span, Tracing, new_span_id};
 use crate::upstream::{Endpoint, Pool, SelectedEndpoint};
@@ -21,7 +21,7 @@ use tidegate_http::trace_context::{self, TRACEPARENT, TRACESTATE, TraceParent};
 const TRACESTATE_NAME: HeaderName = HeaderName::from_static(TRACESTATE);
 
 /// What a request's trace will say of it.
-pub(super) struct Recording {
+pub(in crate::proxy) struct Recording {
     tracing: Arc<Tracing>,
     place: TraceParent,
     /// The sender's span.
@@ -52,7 +52,7 @@ struct Attempt {
 }
 
 /// Gives the request its place in a trace. What is not recorded has no more than that.
-pub(super) fn start(tracing: &Arc<Tracing>, session: &Session, ctx: &mut Context) {
+pub(in crate::proxy) fn start(tracing: &Arc<Tracing>, session: &Session, ctx: &mut Context) {
     let headers = &session.req_header().headers;
     let parent = TraceParent::of(headers);
     let place = tracing.join_or_start(parent.as_ref(), ctx.peer_is_trusted);
@@ -74,7 +74,7 @@ pub(super) fn start(tracing: &Arc<Tracing>, session: &Session, ctx: &mut Context
 }
 
 /// Tells the upstream its place in the trace.
-pub(super) fn set_headers(
+pub(in crate::proxy) fn set_headers(
     place: TraceParent,
     client: &RequestHeader,
     upstream: &mut RequestHeader,
@@ -94,7 +94,7 @@ pub(super) fn set_headers(
 }
 
 /// Another attempt begins.
-pub(super) fn attempt(
+pub(in crate::proxy) fn attempt(
     pool: &Pool,
     chosen: &SelectedEndpoint,
     session: &Session,
@@ -119,7 +119,7 @@ pub(super) fn attempt(
 }
 
 /// The upstream has answered.
-pub(super) fn answered(ctx: &mut Context, response: &ResponseHeader) {
+pub(in crate::proxy) fn answered(ctx: &mut Context, response: &ResponseHeader) {
     if let Some(attempt) = ctx.recording.as_mut().and_then(|it| it.attempt.as_mut()) {
         attempt.status = Some(response.status.as_u16());
         attempt.version = Some(response.version);
@@ -127,14 +127,14 @@ pub(super) fn answered(ctx: &mut Context, response: &ResponseHeader) {
 }
 
 /// The attempt has come to nothing.
-pub(super) fn failed(ctx: &mut Context, error: &Error) {
+pub(in crate::proxy) fn failed(ctx: &mut Context, error: &Error) {
     if let Some(attempt) = ctx.recording.as_mut().and_then(|it| it.attempt.as_mut()) {
         attempt.error.get_or_insert_with(|| error.etype().as_str().to_owned());
     }
 }
 
 /// The handshake is done.
-pub(super) fn opened(ctx: &mut Context) {
+pub(in crate::proxy) fn opened(ctx: &mut Context) {
     if let Some(recording) = &mut ctx.recording {
         recording.opened = Some(SystemTime::now());
     }
@@ -180,7 +180,12 @@ impl Recording {
     }
 
     /// All is over.
-    pub(super) fn end(mut self, outcome: &Outcome<'_>, route: &Route, error: Option<&Error>) {
+    pub(in crate::proxy) fn end(
+        mut self,
+        outcome: &Outcome<'_>,
+        route: &Route,
+        error: Option<&Error>,
+    ) {
         let Outcome { request, exchange, .. } = outcome;
         if let (Some(attempt), Some(error)) = (&mut self.attempt, error) {
             attempt.error.get_or_insert_with(|| error.etype().as_str().to_owned());

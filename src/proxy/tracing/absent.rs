@@ -1,0 +1,50 @@
+//! Takes the place of spans in a build without the feature `opentelemetry`: no request is recorded.
+//! It knows nothing of requests.
+
+use crate::exchange::Outcome;
+use crate::proxy::Context;
+use crate::snapshot::Route;
+use crate::traces::Tracing;
+use crate::upstream::{Pool, SelectedEndpoint};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, Result};
+use pingora_proxy::Session;
+use std::sync::Arc;
+use tidegate_http::trace_context::TraceParent;
+
+/// What no request has.
+pub(in crate::proxy) enum Recording {}
+
+impl Recording {
+    /// All is over.
+    pub(in crate::proxy) fn end(self, _: &Outcome<'_>, _: &Route, _: Option<&Error>) {
+        match self {}
+    }
+}
+
+/// Gives the request its place in a trace.
+pub(in crate::proxy) fn start(tracing: &Arc<Tracing>, _: &Session, _: &mut Context) {
+    match **tracing {}
+}
+
+/// Leaves the headers of a trace as they came.
+pub(in crate::proxy) fn set_headers(
+    _: TraceParent,
+    _: &RequestHeader,
+    _: &mut RequestHeader,
+    _: &Context,
+) -> Result<()> {
+    Ok(())
+}
+
+/// Another attempt begins.
+pub(in crate::proxy) fn attempt(_: &Pool, _: &SelectedEndpoint, _: &Session, _: &mut Context) {}
+
+/// The upstream has answered.
+pub(in crate::proxy) fn answered(_: &mut Context, _: &ResponseHeader) {}
+
+/// The attempt has come to nothing.
+pub(in crate::proxy) fn failed(_: &mut Context, _: &Error) {}
+
+/// The handshake is done.
+pub(in crate::proxy) fn opened(_: &mut Context) {}
