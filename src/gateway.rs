@@ -324,9 +324,14 @@ impl Gateway {
     /// top or on a route.
     ///
     /// The type `S` is the schema of its settings, with the meaning of each in its doc comment. `check`, editors
-    /// and `tidegate schema` know it, and errors have their lines. The factory makes a filter of settings; it runs
-    /// for each use and again at each reload. What has to outlive a reload (a cache, counters) belongs into what
-    /// the factory captures.
+    /// and `tidegate schema` know it, and errors have their lines. The factory makes a filter of settings. It runs for
+    /// each use whenever the configuration is compiled: at the start, at each edit (also one that is then refused),
+    /// when a file beside the configuration changes, and when DNS discovers other endpoints. What has to outlive
+    /// that (a cache, counters) belongs into what the factory captures.
+    ///
+    /// Settings are checked by the schema first. It understands structs, lists, maps from strings to one type,
+    /// `Option`, and enums whose variants are words or mappings of one key (serde's default); it refuses internally
+    /// tagged enums, `flatten` and values of any type.
     ///
     /// The name has lower-case letters, digits and `_`. A name that is taken or is none is reported when the
     /// configuration is compiled.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use tidegate_config::{FilterSchemas, FilterUse, Span};
+use tidegate_http::secret::is_secret;
 
 /// Why a filter refuses its settings; `check` and `run` report it with its position in the file.
 ///
@@ -105,8 +106,12 @@ impl Registry {
         let build: Factory = Arc::new(move |used| {
             let settings = used.settings::<S>().map_err(|error| UseError {
                 span: error.span,
+                reason: match error.path.split(['.', '[']).any(is_secret) {
+                    // Serde quotes the value.
+                    true => "its type refuses the value".to_owned(),
+                    false => error.reason,
+                },
                 path: join(used, &error.path),
-                reason: error.reason,
                 help: None,
             })?;
             let filter = factory(settings).map_err(|error| UseError {

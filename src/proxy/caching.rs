@@ -51,7 +51,7 @@ pub(super) struct Caching {
     is_range: bool,
     /// Whether it refreshes what a client has been given already.
     is_background: bool,
-    /// When the upstream was facts.
+    /// When the upstream was asked.
     sent: Option<Instant>,
     arrival: Option<ResponseArrival>,
     is_disguised: bool,
@@ -123,13 +123,13 @@ pub(super) fn host(session: &Session, ctx: &Context) -> Option<String> {
     Some(url::normal_authority(ctx.exchange.scheme(), authority))
 }
 
-/// What is facts for, as a client would write it, with this path.
+/// The requested target with this path, as a client would write it.
 fn target_url(head: &RequestHeader, path: &str, ctx: &Context) -> Option<String> {
     let authority = authority(head).ok().filter(|authority| !authority.is_empty())?;
     Some(url::normal(ctx.exchange.scheme(), authority, path, head.uri.query()))
 }
 
-/// What tells a request from others: all that the upstream is told of what is facts for, the upstream,
+/// What tells a request from others: all that the upstream is told of the requested target, the upstream,
 /// and the route with all that it does, so that no reload gives out what was fetched by other rules.
 pub(super) fn key(session: &Session, ctx: &Context) -> Result<CacheKey> {
     let head = session.req_header();
@@ -235,7 +235,7 @@ pub(super) fn forced_freshness(meta: &CacheMeta, ctx: &Context) -> Option<Forced
     caching.directives.require_validation(meta, now).then_some(ForcedFreshness::ForceExpired)
 }
 
-/// Whether the upstream may be facts: not for a client that wants what is kept or nothing.
+/// Whether the upstream may be asked: not for a client that accepts a stored response alone.
 pub(super) async fn may_ask_upstream(session: &mut Session, ctx: &mut Context) -> Result<bool> {
     let caching = ctx.caching.as_ref().filter(|caching| !caching.is_background);
     if !caching.is_some_and(|caching| caching.directives.only_if_cached) {
@@ -248,7 +248,7 @@ pub(super) async fn may_ask_upstream(session: &mut Session, ctx: &mut Context) -
     reply::send(session, ctx, reply).await.map(|()| false)
 }
 
-/// The upstream is facts.
+/// The upstream is asked.
 pub(super) fn record_request(ctx: &mut Context) {
     if let Some(caching) = &mut ctx.caching {
         caching.sent = Some(Instant::now());

@@ -35,9 +35,11 @@ pub(super) async fn discover(
         filters,
         open_sink: |target| Sink::open(target).map(Some),
     };
-    // It has been compiled before, and endpoints that are found are never wrong.
-    if let Ok(compiled) = compile(read.clone(), &env) {
-        *snapshot = Snapshot { number: snapshot.number, ..compiled };
+    match compile(read.clone(), &env) {
+        Ok(compiled) => *snapshot = Snapshot { number: snapshot.number, ..compiled },
+        // It has been compiled before, and endpoints that are found are never wrong; but a factory of the program's
+        // own may fail when it runs again.
+        Err(problems) => log::error!("the endpoints that DNS has are not used yet:\n{problems}"),
     }
     changes
 }

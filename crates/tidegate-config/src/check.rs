@@ -7,7 +7,7 @@ use super::diagnostics::{Problems, UNKNOWN_KEY, did_you_mean};
 use super::values::{self, Span};
 use super::yaml::{Key, Kind, Node, Resolved, Scalar};
 use serde_json::{Map, Value};
-use tidegate_http::secret::is_secret_key;
+use tidegate_http::secret::is_secret_path;
 
 /// The sound part of the tree, `None` when nothing of it is; and what is not sound of it.
 pub(crate) fn check(
@@ -183,6 +183,7 @@ impl<'s> Checker<'s> {
                 continue;
             }
             let known = properties.and_then(|properties| properties.get(&key.text));
+            let outer = schema;
             let Some(schema) = known.or(others) else {
                 let known = names(schema);
                 if did_you_mean(&key.text, known.iter().copied()).is_none() {
@@ -192,7 +193,14 @@ impl<'s> Checker<'s> {
                 continue;
             };
             let found = self.value(schema, value, &at);
-            sound.extend(found.sound.map(|value| (key.clone(), value)));
+            let is_good = found.problems.is_empty() && found.told.is_empty();
+            let required = schema_requires(outer, &key.text);
+            let sound_value = match found.sound {
+                // Null is the value where the key must be there: `[{a_filter: }]`.
+                None if is_good && required => Some(value.clone()),
+                sound_value => sound_value,
+            };
+            sound.extend(sound_value.map(|value| (key.clone(), value)));
             problems.extend(found.problems);
             told.extend(found.told);
         }
@@ -254,11 +262,15 @@ impl<'s> Checker<'s> {
     }
 }
 
+/// Whether a mapping of this schema must have the key.
+fn schema_requires(schema: &Value, key: &str) -> bool {
+    let required = schema.get("required").and_then(Value::as_array);
+    required.is_some_and(|required| required.iter().any(|name| name.as_str() == Some(key)))
+}
+
 /// A value in a message, unless it may be secret.
 fn shown(scalar: &Scalar, path: &str) -> String {
-    let key = path.rsplit('.').next().unwrap_or(path);
-    let key = key.split('[').next().unwrap_or(key);
-    match is_secret_key(key) {
+    match is_secret_path(path) {
         true => "the value".to_owned(),
         false => scalar.shown(),
     }

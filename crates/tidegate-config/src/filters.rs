@@ -232,6 +232,22 @@ mod tests {
     }
 
     #[test]
+    fn filter_whose_settings_may_be_null_is_used() {
+        let mut schemas = FilterSchemas::default();
+        schemas.add::<()>("unit");
+        schemas.add::<Option<ApiKeys>>("optional");
+        let text = "listeners: [{address: 127.0.0.1:1}]\n\
+                    upstreams: {u: {endpoints: ['127.0.0.1:2']}}\n\
+                    filters: [{unit: }, {optional: ~}]\n\
+                    routes: [{name: a, upstream: u}]\n";
+        let read = read_str_with(text, "t.yaml", &Variables::default(), &schemas);
+        assert!(read.problems.is_empty(), "{}", read.problems);
+        let [unit, optional] = read.config.filters.0.as_slice() else { panic!("two filters") };
+        assert_eq!(unit.settings::<()>(), Ok(()));
+        assert!(optional.settings::<Option<ApiKeys>>().is_ok_and(|it| it.is_none()));
+    }
+
+    #[test]
     fn uses_of_filters_are_read_with_their_positions() {
         let read = read("[{api_keys: {keys: []}}]");
         assert!(read.problems.is_empty(), "{}", read.problems);

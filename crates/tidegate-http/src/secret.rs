@@ -126,9 +126,23 @@ pub fn is_secret_key(name: &str) -> bool {
     !NO_SECRET_KEYS.contains(&name) && is_secret(name)
 }
 
-/// Whether keys below this one of the configuration are names of headers, cookies or parameters.
+/// Whether keys below this one of the configuration are not the gateway's own: names of headers, cookies or
+/// parameters, or settings of filters that a program registers, whose `key` may be one.
 pub fn holds_fields(key: &str) -> bool {
-    ["headers", "forward_headers", "query", "cookie", "cookies"].contains(&key)
+    ["headers", "forward_headers", "query", "cookie", "cookies", FILTERS].contains(&key)
+}
+
+/// The key of the configuration that lists filters of the program's own.
+const FILTERS: &str = "filters";
+
+/// Whether the last key of this path of the configuration, such as `admin.token`, is that of a secret.
+pub fn is_secret_path(path: &str) -> bool {
+    let mut keys = path.split(['.', '[']).filter(|part| !part.ends_with(']'));
+    let key = keys.clone().next_back().unwrap_or(path);
+    match keys.any(|key| key == FILTERS) {
+        true => is_secret_field(key),
+        false => is_secret_key(key),
+    }
 }
 
 /// Whether a name may be a misspelt one of a secret.
@@ -274,6 +288,18 @@ pub fn without_url_secrets(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_of_filters_are_judged_as_names_that_are_not_the_gateways() {
+        for path in ["admin.token", "filters[0].guard.users[1].key", "routes[2].filters[0].g.code"]
+        {
+            assert!(is_secret_path(path), "{path}");
+        }
+        for path in ["listeners[0].tls.key", "drain.code", "filters[0].guard.name", "name"] {
+            assert!(!is_secret_path(path), "{path}");
+        }
+        assert!(holds_fields("filters"));
+    }
 
     #[test]
     fn secret_is_recognised_by_the_end_of_its_name() {

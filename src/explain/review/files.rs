@@ -9,7 +9,7 @@ use tidegate_config::{
 };
 use tidegate_config::{UpstreamTls, UpstreamTlsSetting};
 use tidegate_disk::is_trusted;
-use tidegate_http::secret::{is_secret_key, without_userinfo};
+use tidegate_http::secret::{is_secret_path, without_userinfo};
 
 /// Everybody on the machine may write.
 const OTHERS_WRITE: u32 = 0o002;
@@ -109,7 +109,7 @@ fn secrets(node: &Node, at: &str, readable: &BTreeSet<u16>, found: &mut Problems
                     && !scalar.text.is_empty()
                     && !scalar.is_expanded();
                 let is_secret =
-                    is_secret_key(&key.text) || without_userinfo(&scalar.text) != scalar.text;
+                    is_secret_path(&at) || without_userinfo(&scalar.text) != scalar.text;
                 if is_written && is_secret && readable.contains(&value.span.file) {
                     let reason = "it is secret, and everybody on this machine may read the file";
                     found
