@@ -98,7 +98,10 @@ impl ConnectionLimiter {
         global.limits.connections.map_or(self.most, |written| written.min(self.most))
     }
 
-    /// Takes a permit for who comes through this listener, if there is one; there, `listener_limit` may be.
+    /// Takes a permit for a connection that this listener has accepted.
+    ///
+    /// # Errors
+    /// When the gateway has as many connections as it may, or the listener has `listener_limit`.
     pub(crate) fn acquire(
         self: &Arc<Self>,
         global: &GlobalSettings,

@@ -129,7 +129,7 @@ fn target_url(head: &RequestHeader, path: &str, ctx: &Context) -> Option<String>
     Some(url::normal(ctx.exchange.scheme(), authority, path, head.uri.query()))
 }
 
-/// What tells a request from others: all that the upstream is told of the requested target, the upstream,
+/// What tells a request from others: the requested target as the upstream gets it, the upstream,
 /// and the route with all that it does, so that no reload gives out what was fetched by other rules.
 pub(super) fn key(session: &Session, ctx: &Context) -> Result<CacheKey> {
     let head = session.req_header();

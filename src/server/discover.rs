@@ -14,8 +14,8 @@ use tokio::time::timeout;
 /// The longest time that the start waits for DNS; the gateway then starts without its endpoints.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks DNS for endpoints, and compiles the snapshot again with them. What is returned is told of
-/// all that DNS says after that.
+/// Asks DNS for endpoints, and compiles the snapshot again with them. The receiver that it
+/// returns is notified of every later change in DNS.
 pub(super) async fn discover(
     snapshot: &mut Snapshot,
     read: &LoadedConfig,

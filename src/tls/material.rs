@@ -1,4 +1,4 @@
-//! Reads certificates, keys and authorities from files. It knows nothing of who uses them.
+//! Reads certificates, keys and authorities from files. It must not know what they are used for.
 
 use super::provider;
 use rustls::RootCertStore;

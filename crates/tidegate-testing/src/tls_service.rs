@@ -123,7 +123,7 @@ where
     }
 }
 
-/// Answers each HTTP/2 request with its path and the text `by HTTP/2`.
+/// Answers each HTTP/2 request with its path and a text that names HTTP/2.
 pub async fn answer_by_http2<S>(stream: S)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
