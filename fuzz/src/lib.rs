@@ -264,6 +264,7 @@ pub fn import(bytes: &[u8]) {
         (Format::Nginx, "fuzz.conf"),
         (Format::Traefik, "fuzz.yml"),
         (Format::Traefik, "fuzz.toml"),
+        #[cfg(feature = "import-express")]
         (Format::Express, "fuzz.js"),
     ] {
         let file = folder.join(name);
