@@ -156,7 +156,7 @@ async fn unusable_state_dir_is_refused() {
     for name in ["file", "file/state", "dangling", "dangling/state"] {
         refused(folder.path(), &yaml(name), "state_dir", "is not a directory").await;
     }
-    for (name, mode, words) in [("open", 0o777, "can be written to by others"), ("fine", 0o700, "")]
+    for (name, mode, words) in [("open", 0o777, "is writable by other users"), ("fine", 0o700, "")]
     {
         fs::create_dir_all(path(name).join("history")).expect("a folder");
         let mode = Permissions::from_mode(mode);
@@ -168,7 +168,7 @@ async fn unusable_state_dir_is_refused() {
     }
     fs::create_dir(path("linked")).expect("a folder");
     symlink(folder.path(), path("linked/history")).expect("a link");
-    refused(folder.path(), &yaml("linked"), "state_dir", "is a symbolic link, or not a directory")
+    refused(folder.path(), &yaml("linked"), "state_dir", "is a symbolic link or not a directory")
         .await;
     fs::create_dir(path("holds-a-file")).expect("a folder");
     fs::write(path("holds-a-file/history"), "").expect("a file");
@@ -176,7 +176,7 @@ async fn unusable_state_dir_is_refused() {
         folder.path(),
         &yaml("holds-a-file"),
         "state_dir",
-        "is a symbolic link, or not a directory",
+        "is a symbolic link or not a directory",
     )
     .await;
     fs::create_dir(path("stranger")).expect("a folder");

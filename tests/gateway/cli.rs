@@ -184,7 +184,7 @@ async fn misspelt_value_gets_a_suggestion() {
         ),
         (
             upstream("discover: {host: \"a.test:80\", srvs: \"_a._tcp.a.test\"}"),
-            "gate.yaml:4:37: error: upstreams.u.discover.srvs: there is no such key",
+            "gate.yaml:4:37: error: upstreams.u.discover.srvs: unknown key",
             "did you mean `srv`?",
         ),
         (
@@ -194,8 +194,8 @@ async fn misspelt_value_gets_a_suggestion() {
         ),
         (
             format!("{}shared_counters: {{redis: a}}\n", upstream(endpoints)),
-            "gate.yaml:5:19: error: shared_counters.redis: there is no such key",
-            "did you mean `url`? It is missing",
+            "gate.yaml:5:19: error: shared_counters.redis: unknown key",
+            "did you mean `url`? This required key is missing",
         ),
         (
             format!(
@@ -224,7 +224,8 @@ async fn name_used_in_two_files_is_reported_with_both_positions() {
     for (more, expected) in [
         (
             "upstreams:\n  u: {endpoints: [\"127.0.0.1:2\"]}\n",
-            "more.yaml:2:3: error: upstreams.u: the name `u` is taken in line 4 of gate.yaml",
+            "more.yaml:2:3: error: upstreams.u: duplicate name `u`; it is already defined in line 4 of \
+             gate.yaml",
         ),
         (
             "routes:\n  - {name: a, match: {path: /b}, upstream: u}\n",
@@ -234,7 +235,7 @@ async fn name_used_in_two_files_is_reported_with_both_positions() {
             "listeners: [{address: 127.0.0.1:1}]\n",
             "more.yaml:1:23: error: listeners[1].address: the listener in line 2 of gate.yaml has the address",
         ),
-        ("routes: [\n", "more.yaml:2:1: error: not YAML"),
+        ("routes: [\n", "more.yaml:2:1: error: invalid YAML"),
     ] {
         // What an included file that can't be read declares is not missed as well.
         let main = match more.contains("routes: [") {
@@ -367,7 +368,7 @@ async fn rewrite_host_is_preserve_upstream_or_a_host_name() {
         refused(&with(host), "routes[0].rewrite.host", &[host, &meant]).await;
     }
     for host in ["", "a b", "a/b", "user@host", "http://a", "a:b", "[::1"] {
-        let words = ["neither `preserve` nor `upstream` nor a host name"];
+        let words = ["expected `preserve`, `upstream` or a host name"];
         refused(&with(host), "routes[0].rewrite.host", &words).await;
     }
     for host in ["upstream", "preserve", "upstrem:80", "upstream.test", "a.test:8080", "[::1]"] {

@@ -153,8 +153,8 @@ async fn error_page_is_reread_on_sighup_and_a_bad_one_refused() {
         cli(Path::new("."), &["check", "--config", file.to_str().expect("a path")], &[]).await;
     for told in [
         "error_pages.pages.404: `/none.html` can't be read: No such file",
-        "error_pages.pages.200: not the status of an error; write it like `404`, `4xx` or `5xx`",
-        "error_pages.pages.6xx: not the status of an error",
+        "error_pages.pages.200: not an error status; write it like `404`, `4xx` or `5xx`",
+        "error_pages.pages.6xx: not an error status",
     ] {
         assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
     }

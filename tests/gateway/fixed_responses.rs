@@ -193,7 +193,7 @@ async fn route_with_two_actions_is_refused() {
         "routes[4].redirect.status: `304` is none of 301, 302, 303, 307, 308",
         "routes[5].redirect.to: `{user.id}` can't be the host: strangers would choose it",
         "routes[6].respond.status: `600`: must be at most 599",
-        "routes[7].upstraem: there is no such key",
+        "routes[7].upstraem: unknown key",
     ] {
         assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
     }

@@ -119,19 +119,20 @@ async fn invalid_header_changes_are_refused_by_check() {
         cli(Path::new("."), &["check", "--config", file.to_str().expect("a path")], &[]).await;
     assert_eq!(run.code, Some(78));
     for told in [
-        "routes[0].headers.request.set.X-A: `{user.di}`: there is no variable `{user.di}`; did you mean `{user.id}`?",
+        "routes[0].headers.request.set.X-A: `{user.di}`: unknown variable `{user.di}`; did you mean \
+         `{user.id}`?",
         "routes[0].headers.request.set.Connection: `Connection` can't be changed: it concerns one connection",
         "routes[0].headers.request.set.Host: `Host` can't be changed: see `rewrite.host`",
         "routes[0].headers.response.remove[0]: `Content-Length` can't be changed: it says where the body ends",
         "routes[0].headers.response.remove[1]: `transfer-encoding` can't be changed",
         "routes[0].headers.response.add.Sec-WebSocket-Accept: `Sec-WebSocket-Accept` can't be changed: it belongs to",
-        "routes[0].headers.respons: there is no such key",
+        "routes[0].headers.respons: unknown key",
         "help: did you mean `response`?",
         "help: put it in quotes: \"{client.address}\"",
         "headers.request.set.X-Request-Id: `X-Request-Id` can't be changed: the gateway sets it",
         "headers.request.set.x-b: a field's value can't hold line breaks",
-        "headers.request.set.bad name: not the name of a header field",
-        "headers.request.set.X-C: `{`: a brace has no counterpart",
+        "headers.request.set.bad name: not a valid header name; write it like `X-User-Id`",
+        "headers.request.set.X-C: `{`: unbalanced brace",
         "the field stands here twice",
     ] {
         assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);

@@ -375,7 +375,7 @@ async fn history_is_not_written_to_a_folder_writable_by_others() {
             .top(&format!("state_dir: {}", state.path().display()))
     };
     let gateway = config("one").start().await;
-    gateway.says(0, "can be written to by others").await;
+    gateway.says(0, "is writable by other users").await;
     for number in 1..=3 {
         symlink(&precious, history.join(format!("{number}.{}", gateway.process())))
             .expect("a link");

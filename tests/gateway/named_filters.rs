@@ -110,12 +110,12 @@ fn errors_of_named_filters_have_positions_and_suggestions() {
     let at = "error: routes[1].filters[0].api_keys";
     let said = check("[{api_kyes: {keys: []}}]");
     assert!(
-        said.contains("t.yaml:10:14: error: routes[1].filters[0].api_kyes: there is no such key"),
+        said.contains("t.yaml:10:14: error: routes[1].filters[0].api_kyes: unknown key"),
         "{said}"
     );
     assert!(said.contains("did you mean `api_keys`?"), "{said}");
     let said = check("[{api_keys: {keyz: []}}]");
-    assert!(said.contains(&format!("{at}.keyz: there is no such key")), "{said}");
+    assert!(said.contains(&format!("{at}.keyz: unknown key")), "{said}");
     assert!(said.contains("did you mean `keys`?"), "{said}");
     let said = check("[{api_keys: {keys: [{key: a, user: x}, {key: a, user: y}]}}]");
     assert!(
@@ -133,7 +133,7 @@ async fn the_gateway_s_own_program_refuses_filters_by_name() {
     write(folder.path(), "t.yaml", 1, "127.0.0.1:2", KEYS, "[]");
     let check = tidegate_testing::cli(folder.path(), &["check", "--config", "t.yaml"], &[]).await;
     let said = check.stderr;
-    assert!(said.contains("no filter is registered in this program"), "{said}");
+    assert!(said.contains("unknown filter: this program registers no filters"), "{said}");
 }
 
 #[test]

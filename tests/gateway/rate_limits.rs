@@ -157,7 +157,7 @@ async fn invalid_rate_limits_are_refused_with_positions() {
     for told in [
         "rate_limits[1].requests: `0`: must be at least 1",
         "rate_limits[0].per: it must be more than nothing",
-        "rate_limits[2].by.heder: there is no such key",
+        "rate_limits[2].by.heder: unknown key",
         "shared_counters.url: a password does not belong here",
         "shared_counters.timeout: nothing is answered in no time",
         "shared_counters.lease: it is renewed three times",

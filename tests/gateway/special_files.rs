@@ -44,7 +44,7 @@ async fn named_pipe_in_place_of_a_file_is_refused_without_blocking() {
         let _ = std::fs::remove_file(&path);
         named_pipe(&path);
         gateway.says(mark, "configuration not reloaded").await;
-        gateway.says(mark, "it is a named pipe, not a regular file").await;
+        gateway.says(mark, "the path is a named pipe, not a regular file").await;
         assert_eq!(gateway.get("/", &[]).await.text(), "one", "{name}");
         std::fs::remove_file(&path).expect("removed");
         if let Some((_, text)) = FILES.iter().find(|(file, _)| *file == name) {
@@ -82,7 +82,7 @@ async fn check_refuses_pipes_and_devices_without_waiting() {
     }
     let tls = "tls: {certificates: [{cert: pipe, key: pipe}]}";
     let said = check(&top.replace(":1\"}", &format!(":1\", {tls}}}"))).await;
-    assert!(said.contains("t.yaml:1:") && said.contains("it is a named pipe"), "{said}");
+    assert!(said.contains("t.yaml:1:") && said.contains("the path is a named pipe"), "{said}");
     let run = cli(folder.path(), &["check", "--config", "pipe"], &[]).await;
     assert_eq!(run.code, Some(78), "{}", run.all());
 }

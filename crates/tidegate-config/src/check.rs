@@ -155,7 +155,7 @@ impl<'s> Checker<'s> {
         }
         let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0);
         if (items.len() as u64) < least {
-            return Found::problem(node.span, path, "the list is empty", None);
+            return Found::problem(node.span, path, "the list must not be empty", None);
         }
         Found { sound: Some(Node { span: node.span, kind: Kind::Sequence(sound) }), problems, told }
     }
@@ -222,11 +222,11 @@ impl<'s> Checker<'s> {
         if let ([name], [stranger]) = (missing.as_slice(), strangers.as_slice())
             && let Some(stranger) = problems.get_mut(*stranger)
         {
-            stranger.help = Some(format!("did you mean `{name}`? It is missing"));
+            stranger.help = Some(format!("did you mean `{name}`? This required key is missing"));
             missing.clear();
         }
         for name in missing {
-            let reason = format!("the key `{name}` is missing");
+            let reason = format!("the required key `{name}` is missing");
             problems.extend(Found::problem(node.span, &join(path, name), reason, None).problems);
         }
         let sound = Node { span: node.span, kind: Kind::Mapping(sound) };
@@ -249,7 +249,11 @@ impl<'s> Checker<'s> {
             if !problems.is_empty() {
                 return Found { problems, ..Found::default() };
             }
-            let reason = format!("expected one key out of {}", listed(known.iter().copied()));
+            let reason = format!(
+                "expected a mapping with exactly one of the keys \
+                {}",
+                listed(known.iter().copied())
+            );
             return Found::problem(node.span, path, reason, None);
         };
         match several.iter().find(|schema| names(schema).contains(&key.text.as_str())) {
@@ -336,13 +340,15 @@ fn names(schema: &Value) -> Vec<&str> {
 
 fn unknown_key(key: &Key, path: String, known: &[&str]) -> Finding {
     if known.is_empty() && names_filter(&path) {
-        let reason = "no filter is registered in this program".to_owned();
-        let help = "a program registers its filters with `Gateway::register`".to_owned();
+        let reason = "unknown filter: this program registers no filters".to_owned();
+        let help = "register the filter with `Gateway::register` in the program that runs the \
+            gateway"
+            .to_owned();
         return Finding { span: key.span, path, reason, help: Some(help) };
     }
     let help = match did_you_mean(&key.text, known.iter().copied()) {
         Some(guess) => format!("did you mean `{guess}`?"),
-        None => format!("the keys here are {}", listed(known.iter().copied())),
+        None => format!("known keys: {}", listed(known.iter().copied())),
     };
     Finding { span: key.span, path, reason: UNKNOWN_KEY.to_owned(), help: Some(help) }
 }

@@ -109,7 +109,9 @@ impl<'de> Deserializer<'de> for &'de Node {
                 let entries = Entries::of(entries);
                 visitor.visit_enum(de::value::MapAccessDeserializer::new(entries))
             }
-            Kind::Sequence(_) => Err(de::Error::custom("a list is no choice")),
+            Kind::Sequence(_) => {
+                Err(de::Error::custom("expected a word or a mapping, found a list"))
+            }
         };
         visited.map_err(|error: Error| error.at(self.span))
     }
@@ -165,7 +167,12 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     }
 
     fn next_value_seed<V: de::DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        let node = self.value.take().ok_or_else(|| de::Error::custom("a value before its key"))?;
+        let node = self.value.take().ok_or_else(|| {
+            de::Error::custom(
+                "internal error: a value without \
+            its key",
+            )
+        })?;
         seed.deserialize(node).map_err(|error| error.at(node.span))
     }
 }

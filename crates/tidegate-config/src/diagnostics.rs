@@ -14,10 +14,10 @@ use tidegate_http::secret::{is_nearly_secret, is_secret, without_url_secrets};
 const MOST_SHOWN: usize = 200;
 
 /// What is wrong with text that can't be parsed, before the reason.
-pub(super) const NOT_YAML: &str = "not YAML";
+pub(super) const NOT_YAML: &str = "invalid YAML";
 
 /// What is wrong with a key that no mapping of its kind has.
-pub(super) const UNKNOWN_KEY: &str = "there is no such key";
+pub(super) const UNKNOWN_KEY: &str = "unknown key";
 
 /// One thing that is wrong, or not wise.
 #[derive(Debug, Clone, PartialEq, Eq)]

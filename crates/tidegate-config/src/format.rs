@@ -14,15 +14,21 @@ pub fn format_yaml(text: &str) -> Result<String, String> {
         layout: LayoutOptions { print_width: WIDTH, ..LayoutOptions::default() },
         language: LanguageOptions { brace_spacing: false, ..LanguageOptions::default() },
     };
-    let read =
-        || tree(text).ok_or_else(|| "it is no YAML: `tidegate check` tells where".to_owned());
+    let read = || {
+        tree(text)
+            .ok_or_else(|| "the file is not valid YAML; `tidegate check` shows where".to_owned())
+    };
     let before = read()?;
-    let laid_out =
-        pretty_yaml::format_text(text, &options).map_err(|error| format!("no YAML: {error}"))?;
+    let laid_out = pretty_yaml::format_text(text, &options).map_err(|error| {
+        format!(
+            "the file is not valid YAML: \
+        {error}"
+        )
+    })?;
     // Whatever the layouter does, the file goes on to say the same.
     match tree(&laid_out) {
         Some(after) if is_same(&before, &after) => Ok(laid_out),
-        _ => Err("it can't be laid out without a change of what it says".to_owned()),
+        _ => Err("the file cannot be formatted without changing its meaning".to_owned()),
     }
 }
 

@@ -138,7 +138,11 @@ impl<'v> Reader<'v> {
     fn text(&self, path: &Path) -> Result<String, String> {
         let Some(kept) = self.kept else { return read_file(path) };
         let file = kept.iter().find(|(known, _)| known == path);
-        file.map(|(_, text)| text.clone()).ok_or_else(|| "was not kept".to_owned())
+        file.map(|(_, text)| text.clone()).ok_or_else(|| {
+            "is missing from the stored version of the \
+        configuration"
+                .to_owned()
+        })
     }
 
     fn read(mut self, path: &Path, text: String) -> LoadedConfig {
@@ -251,12 +255,19 @@ impl<'v> Reader<'v> {
         for (span, pattern) in patterns {
             let pattern = folder.join(pattern).display().to_string();
             let files = self.matching(&pattern).unwrap_or_else(|reason| {
-                let reason = format!("{pattern} can't be followed: {reason}");
+                let reason = format!("cannot list the files that {pattern} matches: {reason}");
                 self.found.push((span, "include".to_owned(), reason));
                 Vec::new()
             });
             if files.is_empty() && !pattern.contains(['*', '?', '[']) {
-                self.found.push((span, "include".to_owned(), format!("there is no {pattern}")));
+                self.found.push((
+                    span,
+                    "include".to_owned(),
+                    format!(
+                        "the included file {pattern} does \
+                not exist"
+                    ),
+                ));
             }
             self.sources.patterns.push(pattern);
             for file in files {
@@ -265,7 +276,7 @@ impl<'v> Reader<'v> {
                     Ok(_) if known => {}
                     Ok(text) if self.sources.size() + text.len() > MAX_TOTAL => {
                         let reason = format!(
-                            "{} is left out: all files together are larger than {} MiB",
+                            "{} is not included: all configuration files together are larger than {} MiB",
                             file.display(),
                             MAX_TOTAL / 1024 / 1024
                         );
@@ -289,13 +300,19 @@ impl<'v> Reader<'v> {
     /// Adds what an included file holds to the file that includes it.
     fn merge(&mut self, root: &mut Node, included: Node) {
         let (Kind::Mapping(into), Kind::Mapping(entries)) = (&mut root.kind, included.kind) else {
-            self.found.push((included.span, String::new(), "it must be a mapping".to_owned()));
+            self.found.push((
+                included.span,
+                String::new(),
+                "an included file must contain a \
+            mapping"
+                    .to_owned(),
+            ));
             return;
         };
         for (key, node) in entries {
             if !INCLUDABLE.contains(&key.text.as_str()) {
                 let reason = format!(
-                    "`{}` can't stand in an included file; only {} can",
+                    "`{}` is not allowed in an included file; allowed keys: {}",
                     key.text,
                     INCLUDABLE.join(", ")
                 );
@@ -311,7 +328,8 @@ impl<'v> Reader<'v> {
                         self.found.extend(taken);
                     }
                     _ => {
-                        let reason = "it must be of the same kind as in the including file";
+                        let reason =
+                            "the value must be a list or a mapping, as in the including file";
                         self.found.push((node.span, key.text, reason.to_owned()));
                     }
                 },
@@ -352,7 +370,7 @@ fn merge_mappings(
     for (key, node) in more {
         if let Some(first) = names.get(&key.text) {
             let line = sources.line(*first, key.span);
-            let reason = format!("the name `{}` is taken in {line}", key.text);
+            let reason = format!("duplicate name `{}`; it is already defined in {line}", key.text);
             taken.push((key.span, format!("{path}.{}", key.text), reason));
         } else {
             known.push((key, node));
@@ -371,8 +389,9 @@ fn expand(text: &str, mut get: impl FnMut(&str) -> Option<String>) -> Result<Str
             expanded.push('$');
             rest = behind;
         } else if let Some(inside) = after.strip_prefix('{') {
-            let (inside, behind) =
-                inside.split_once('}').ok_or("`${` is not closed by `}`; write `$$` for a `$`")?;
+            let (inside, behind) = inside
+                .split_once('}')
+                .ok_or("`${` has no closing `}`; write `$$` for a literal `$`")?;
             let (name, default) = match inside.split_once(":-") {
                 Some((name, default)) => (name, Some(default)),
                 None => (inside, None),
@@ -380,7 +399,11 @@ fn expand(text: &str, mut get: impl FnMut(&str) -> Option<String>) -> Result<Str
             let is_name = !name.is_empty()
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
             if !is_name {
-                return Err("`${…}` needs the name of a variable; write `$$` for a `$`".to_owned());
+                return Err(
+                    "`${…}` must contain the name of an environment variable; write `$$` for a \
+                    literal `$`"
+                        .to_owned(),
+                );
             }
             // As in a shell, `:-` also stands in for a variable that is empty.
             let value = get(name).filter(|value| default.is_none() || !value.is_empty());
@@ -388,7 +411,7 @@ fn expand(text: &str, mut get: impl FnMut(&str) -> Option<String>) -> Result<Str
                 Some(value) => expanded.push_str(&value),
                 None => {
                     return Err(format!(
-                        "the variable {name} is not set; set it, or write `${{{name}:-default}}`"
+                        "the environment variable {name} is not set; set it, or write `${{{name}:-default}}`"
                     ));
                 }
             }

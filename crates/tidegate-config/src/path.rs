@@ -33,7 +33,7 @@ impl FromStr for PathForm {
         match written {
             "normal" => Ok(Self::Normal),
             "raw" => Ok(Self::Raw),
-            _ => Err("write `normal` or `raw`".to_owned()),
+            _ => Err("expected `normal` or `raw`".to_owned()),
         }
     }
 }

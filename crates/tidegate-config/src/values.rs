@@ -163,7 +163,7 @@ impl FromStr for Duration {
         })?;
         match duration <= MAX_DURATION {
             true => Ok(Self(duration)),
-            false => Err("a duration may be at most 100 years (`100y`)".to_owned()),
+            false => Err("a duration must not exceed 100 years (`100y`)".to_owned()),
         }
     }
 }
@@ -221,7 +221,7 @@ impl FromStr for Switch {
         match written.to_ascii_lowercase().as_str() {
             "on" | "true" | "yes" => Ok(Self(true)),
             "off" | "false" | "no" => Ok(Self(false)),
-            _ => Err("write `on` or `off`".to_owned()),
+            _ => Err("expected `on` or `off`".to_owned()),
         }
     }
 }
@@ -265,7 +265,9 @@ impl FromStr for Cidr {
             .parse()
             .or_else(|_| written.parse::<IpAddr>().map(ipnet::IpNet::from))
             .map(|network| Self(canonical(network)))
-            .map_err(|_| "not a network; write it like `10.0.0.0/8` or `192.0.2.1`".to_owned())
+            .map_err(|_| {
+                "not an IP network or address; write it like `10.0.0.0/8` or `192.0.2.1`".to_owned()
+            })
     }
 }
 
@@ -318,7 +320,9 @@ impl FromStr for ListenAddress {
             return Ok(Self(Address::Inet(address)));
         }
         Err(match written.strip_prefix(':').or_else(|| written.strip_prefix("*:")) {
-            Some(port) => format!("an address is needed before the port: write `0.0.0.0:{port}`"),
+            Some(port) => {
+                format!("the IP address before the port is missing; write `0.0.0.0:{port}`")
+            }
             None => "not an IP address and port; write it like `127.0.0.1:3000` or `[::]:3000`"
                 .to_owned(),
         })
@@ -342,13 +346,14 @@ fn socket_path(written: &str) -> Option<Result<&str, String>> {
     let path = written.strip_prefix("unix:")?;
     Some(match path {
         path if !path.starts_with('/') => {
-            Err("a Unix socket is written with its absolute path: `unix:/run/app.sock`".to_owned())
+            Err("a Unix socket needs an absolute path; write it like `unix:/run/app.sock`"
+                .to_owned())
         }
-        path if path.len() > MAX_SOCKET_PATH => {
-            Err(format!("a Unix socket's path has at most {MAX_SOCKET_PATH} bytes"))
-        }
+        path if path.len() > MAX_SOCKET_PATH => Err(format!(
+            "the path of a Unix socket must not be longer than {MAX_SOCKET_PATH} bytes"
+        )),
         path if path.contains(|c: char| c == '\0' || c.is_whitespace()) => {
-            Err("a Unix socket's path has no spaces here".to_owned())
+            Err("the path of a Unix socket must not contain spaces".to_owned())
         }
         path => Ok(path),
     })
@@ -364,7 +369,7 @@ impl FromStr for EndpointAddress {
         if let Some((scheme, rest)) = written.split_once("://") {
             let authority = rest.split('/').next().unwrap_or(rest);
             return Err(format!(
-                "an endpoint is `host:port`: drop `{scheme}://`, write `{authority}`"
+                "an endpoint is `host:port` without `{scheme}://`; write `{authority}`"
             ));
         }
         if let Ok(address) = written.parse::<SocketAddr>() {
@@ -442,7 +447,7 @@ fn judge_origin(written: &str) -> Result<(), String> {
     }
     Err(match written.strip_suffix('/') {
         Some(rest) if tidegate_http::origin::OriginPattern::parse(rest).is_some() => {
-            format!("an origin has no path: write `{rest}`")
+            format!("an origin has no path; write `{rest}`")
         }
         _ => "not an origin; write it like `https://app.example.com`, \
               `https://*.example.com`, `http://localhost:5173`, `file://`, `null` or `*`"
@@ -465,7 +470,7 @@ fn judge_host(written: &str) -> Result<(), String> {
     }
     Err(match written.rsplit_once(':') {
         Some((host, _)) if !host.contains(['/', ':']) => {
-            format!("a host is matched without its port: write `{host}`")
+            format!("a host must not contain a port here; write `{host}`")
         }
         _ => "not a host name; write it like `api.example.com` or `*.example.com`".to_owned(),
     })
@@ -474,21 +479,21 @@ fn judge_host(written: &str) -> Result<(), String> {
 fn judge_header(written: &str) -> Result<(), String> {
     match http::HeaderName::from_bytes(written.as_bytes()) {
         Ok(_) => Ok(()),
-        Err(_) => Err("not the name of a header field".to_owned()),
+        Err(_) => Err("not a valid header name; write it like `X-User-Id`".to_owned()),
     }
 }
 
 fn judge_method(written: &str) -> Result<(), String> {
     let upper = written.to_ascii_uppercase();
     if http::Method::from_bytes(written.as_bytes()).is_err() {
-        return Err("not a request method".to_owned());
+        return Err("not an HTTP method; write it like `GET`".to_owned());
     }
     if upper == "CONNECT" || upper == "TRACE" {
-        return Err(format!("`{upper}` is answered 405 before any route sees it"));
+        return Err(format!("no route can match `{upper}`: the gateway rejects it with 405"));
     }
     match upper == written {
         true => Ok(()),
-        false => Err(format!("methods are case-sensitive: write `{upper}`")),
+        false => Err(format!("methods are case-sensitive; write `{upper}`")),
     }
 }
 
@@ -499,7 +504,7 @@ fn judge_template(written: &str) -> Result<(), String> {
         match &error {
             TemplateError::Unknown(name) => match super::did_you_mean(name, names) {
                 Some(guess) => format!("{error}; did you mean `{{{guess}}}`?"),
-                None => format!("{error}; these are: {}", names.join(", ")),
+                None => format!("{error}; known variables: {}", names.join(", ")),
             },
             TemplateError::Unbalanced => error.to_string(),
         }
@@ -511,7 +516,7 @@ fn judge_error_status(written: &str) -> Result<(), String> {
         written.len() == 3 && written.parse().is_ok_and(|code| (400..600).contains(&code));
     match is_status || matches!(written, "4xx" | "5xx") {
         true => Ok(()),
-        false => Err("not the status of an error; write it like `404`, `4xx` or `5xx`".to_owned()),
+        false => Err("not an error status; write it like `404`, `4xx` or `5xx`".to_owned()),
     }
 }
 
@@ -521,7 +526,9 @@ fn judge_probe_target(written: &str) -> Result<(), String> {
     match query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         true => Ok(()),
         false => {
-            Err("a query has no spaces, no fragment, and other characters percent-encoded".into())
+            Err("a query must not contain spaces or `#`, and other special characters must be \
+                percent-encoded"
+                .into())
         }
     }
 }
@@ -548,17 +555,21 @@ impl FromStr for LostCode {
         }
         let code = written.parse().ok().filter(|&code| close_code::is_sendable(code));
         code.map(|code| Self(Some(code))).ok_or_else(|| {
-            format!("not a close code that may be sent: {}, or `none`", close_code::SENDABLE)
+            format!(
+                "not a WebSocket close code that may be sent; expected {}, or `none`",
+                close_code::SENDABLE
+            )
         })
     }
 }
 
 fn judge_path(written: &str) -> Result<(), String> {
     if !written.starts_with('/') {
-        return Err("a path begins with `/`".to_owned());
+        return Err("a path must begin with `/`".to_owned());
     }
     if written.contains(['?', '#']) {
-        return Err("a path has no query and no fragment; match on `query` instead".to_owned());
+        return Err("a path must not contain `?` or `#`; to match the query, use the key `query`"
+            .to_owned());
     }
     let in_words = |error: path::PathError| error.to_string();
     let spelling = Spelling::read(written).map_err(in_words)?;
@@ -570,7 +581,7 @@ fn judge_path(written: &str) -> Result<(), String> {
     // Reserved characters are written as one likes, and so are those beyond ASCII.
     match normal == written || *normal == path::encode(written, false) {
         true => Ok(()),
-        false => Err(format!("requests are matched by normal paths: write `{normal}`")),
+        false => Err(format!("the path is not in normal form; write `{normal}`")),
     }
 }
 /// The `Host` that the upstream sees.
@@ -597,7 +608,7 @@ impl FromStr for HostRewrite {
             _ => {}
         }
         if written.ends_with(':') || !is_authority(written) || !is_host(without_port(written)) {
-            return Err("it is neither `preserve` nor `upstream` nor a host name".to_owned());
+            return Err("expected `preserve`, `upstream` or a host name".to_owned());
         }
         let lower = written.to_ascii_lowercase();
         let is_near = |word: &&str| {
@@ -606,8 +617,7 @@ impl FromStr for HostRewrite {
         };
         match ["preserve", "upstream"].into_iter().find(is_near) {
             Some(word) => Err(format!(
-                "did you mean `{word}`? A host that is called so is written with its port: \
-                 `{written}:80`"
+                "did you mean `{word}`? For a host of this name, add its port: `{written}:80`"
             )),
             None => Ok(Self::Name(written.to_owned())),
         }

@@ -187,7 +187,11 @@ pub fn parse(text: &str, file: u16, faults: &mut Vec<Fault>) -> Result<Option<No
             Event::DocumentStart(_) => {
                 documents += 1;
                 if documents > 1 {
-                    return Err(Fault::new(span, "a configuration file holds one document only"));
+                    return Err(Fault::new(
+                        span,
+                        "a configuration file must contain only one YAML \
+                        document; a second one starts here",
+                    ));
                 }
             }
             Event::Scalar(text, style, anchor, _) => {
@@ -214,7 +218,10 @@ pub fn parse(text: &str, file: u16, faults: &mut Vec<Fault>) -> Result<Option<No
             Event::SequenceEnd | Event::MappingEnd => builder.close(faults)?,
             Event::Alias(anchor) => {
                 let Some((node, size)) = builder.anchors.get(&anchor) else {
-                    return Err(Fault::new(span, "this alias stands inside of what it repeats"));
+                    return Err(Fault::new(
+                        span,
+                        "this alias (`*name`) is inside the value that it refers to",
+                    ));
                 };
                 // Counted before it is copied.
                 builder.size.add(*size, builder.stack.len(), span)?;
@@ -244,15 +251,25 @@ impl Size {
         self.nodes += more.nodes;
         self.text += more.text;
         if self.nodes > MAX_NODES {
-            let reason = format!("more than {MAX_NODES} values, aliases counted as often as used");
+            let reason = format!(
+                "the configuration has more than {MAX_NODES} values; each use of an \
+                alias counts"
+            );
             return Err(Fault::new(span, reason));
         }
         if self.text > MAX_TEXT {
-            let reason = "too much text, aliases counted as often as used";
+            let reason = format!(
+                "the text of all values is larger than {} MiB; each use of an alias \
+                counts",
+                MAX_TEXT / 1024 / 1024
+            );
             return Err(Fault::new(span, reason));
         }
         if level + more.depth > MAX_DEPTH {
-            return Err(Fault::new(span, format!("nested deeper than {MAX_DEPTH} levels")));
+            return Err(Fault::new(
+                span,
+                format!("values are nested deeper than {MAX_DEPTH} levels"),
+            ));
         }
         Ok(())
     }
@@ -345,7 +362,10 @@ impl Builder {
             Kind::Mapping(entries) => match frame.key.take() {
                 None => {
                     let Kind::Scalar(Scalar { text, .. }) = node.kind else {
-                        return Err(Fault::new(node.span, "a key must be a plain word"));
+                        return Err(Fault::new(
+                            node.span,
+                            "a key must be a word, not a list or a mapping",
+                        ));
                     };
                     if text == "<<" {
                         let reason = "merge keys (`<<`) are not part of YAML 1.2; use an alias for \
@@ -357,8 +377,10 @@ impl Builder {
                 Some(key) => match frame.keys.insert(key.text.clone(), key.span) {
                     None => entries.push((key, node)),
                     Some(first) => {
-                        let reason =
-                            format!("the key `{}` stands in line {} already", key.text, first.line);
+                        let reason = format!(
+                            "duplicate key `{}`; its first value is in line {}",
+                            key.text, first.line
+                        );
                         faults.push(Fault::new(key.span, reason));
                         frame.keys.insert(key.text, first);
                     }

@@ -36,7 +36,9 @@ pub fn open_log(path: &Path) -> io::Result<File> {
 pub fn can_append(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(found) if found.file_type().is_socket() => Err(io::Error::other("it is a socket")),
+        Ok(found) if found.file_type().is_socket() => {
+            Err(io::Error::other("the path is a socket, not a file"))
+        }
         Ok(_) => Ok(access(path, Access::WRITE_OK)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => can_create(&followed(path)),
         Err(error) => Err(error),

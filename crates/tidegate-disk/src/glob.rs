@@ -26,7 +26,7 @@ pub fn matching(pattern: &str) -> Result<Vec<PathBuf>, String> {
                 })
             }
             Component::ParentDir if !parts.is_empty() => {
-                return Err("`..` can't stand after a `*`".to_owned());
+                return Err("`..` is not allowed after a wildcard".to_owned());
             }
             Component::CurDir if !parts.is_empty() => {}
             component => start.push(component),
@@ -68,7 +68,10 @@ impl Walk {
         for entry in fs::read_dir(shown).into_iter().flatten().filter_map(Result::ok) {
             self.visited += 1;
             if self.visited > MAX_VISITED {
-                return Err(format!("it goes through more than {MAX_VISITED} files and folders"));
+                return Err(format!(
+                    "the search visits more than {MAX_VISITED} files and folders; use a \
+                    narrower pattern"
+                ));
             }
             let name = entry.file_name();
             let path = folder.join(&name);
@@ -87,7 +90,7 @@ impl Walk {
                 Part::Name(_) => {
                     self.found.push(path);
                     if self.found.len() > MAX_MATCHES {
-                        return Err(format!("it names more than {MAX_MATCHES} files"));
+                        return Err(format!("the pattern matches more than {MAX_MATCHES} files"));
                     }
                 }
             }
@@ -147,7 +150,7 @@ mod tests {
             fs::write(root.path().join(format!("{number}.yaml")), "").expect("a file");
         }
         let of = |pattern: &str| matching(&root.path().join(pattern).display().to_string());
-        assert_eq!(of("*.yaml"), Err("it names more than 1000 files".to_owned()));
+        assert_eq!(of("*.yaml"), Err("the pattern matches more than 1000 files".to_owned()));
         assert_eq!(of("1*.yaml").map(|found| found.len()), Ok(112));
         assert!(of("[.yaml").is_err(), "no pattern");
     }

@@ -52,7 +52,7 @@ impl PrivateFolder {
             descriptor = openat(&descriptor, *name, flags | OFlags::NOFOLLOW, Mode::empty())
                 .map_err(|error| match error {
                     Errno::LOOP | Errno::NOTDIR => {
-                        refused(&path, "is a symbolic link, or not a directory")
+                        refused(&path, "is a symbolic link or not a directory")
                     }
                     error => error.into(),
                 })?;
@@ -77,7 +77,7 @@ impl PrivateFolder {
         if there != root {
             return access(there, writable).map_err(|error| {
                 let error = io::Error::from(error);
-                refused(root, &format!("is missing and can't be made: {error}"))
+                refused(root, &format!("does not exist and cannot be created: {error}"))
             });
         }
         let mut path = root.to_owned();
@@ -89,14 +89,14 @@ impl PrivateFolder {
                 Err(error) => return Err(error.into()),
             };
             if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
-                return Err(refused(&inner, "is a symbolic link, or not a directory"));
+                return Err(refused(&inner, "is a symbolic link or not a directory"));
             }
             judge(&found, &inner)?;
             path = inner;
         }
         access(&*path, writable).map_err(|error| {
             let error = io::Error::from(error);
-            refused(&path, &format!("can't be written to: {error}"))
+            refused(&path, &format!("is not writable: {error}"))
         })
     }
 
@@ -121,15 +121,15 @@ impl PrivateFolder {
         let found = fstat(&file)?;
         let path = self.path.join(name);
         if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
-            return Err(refused(&path, "is no regular file"));
+            return Err(refused(&path, "is not a regular file"));
         }
         if !is_trusted(found.st_uid) || may_strangers_write(&found) {
-            return Err(refused(&path, "can be written to by others"));
+            return Err(refused(&path, "is writable by other users"));
         }
         let mut bytes = Vec::new();
         file.take(max_size.saturating_add(1)).read_to_end(&mut bytes)?;
         match bytes.len() as u64 > max_size {
-            true => Err(refused(&path, "is too large")),
+            true => Err(refused(&path, "is larger than the limit")),
             false => Ok(bytes),
         }
     }
@@ -191,7 +191,7 @@ fn judge(found: &Stat, path: &Path) -> io::Result<()> {
         return Err(refused(path, "belongs to another user"));
     }
     match may_strangers_write(found) {
-        true => Err(refused(path, "can be written to by others; `chmod 700` it")),
+        true => Err(refused(path, "is writable by other users; run `chmod 700` on it")),
         false => Ok(()),
     }
 }

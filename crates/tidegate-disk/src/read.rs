@@ -11,7 +11,7 @@ use std::path::Path;
 pub fn read(path: &Path, max_size: u64) -> io::Result<Vec<u8>> {
     let bytes = read_at_most(path, max_size.saturating_add(1))?;
     if bytes.len() as u64 > max_size {
-        let reason = format!("it is larger than {}", bytesize::ByteSize(max_size));
+        let reason = format!("the file is larger than {}", bytesize::ByteSize(max_size));
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
     }
     Ok(bytes)
@@ -29,7 +29,7 @@ fn read_at_most(path: &Path, size: u64) -> io::Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
-        let reason = format!("it is {}, not a regular file", kind(found.file_type()));
+        let reason = format!("the path is {}, not a regular file", kind(found.file_type()));
         return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(found.len().min(size)).unwrap_or(0));
@@ -40,7 +40,7 @@ fn read_at_most(path: &Path, size: u64) -> io::Result<Vec<u8>> {
 /// The same as text, or what is wrong with it in words.
 pub fn read_text(path: &Path, max_size: u64) -> Result<String, String> {
     let bytes = read(path, max_size).map_err(|error| error.to_string())?;
-    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+    String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text".to_owned())
 }
 
 fn kind(found: FileType) -> &'static str {
@@ -49,7 +49,7 @@ fn kind(found: FileType) -> &'static str {
         it if it.is_fifo() => "a named pipe",
         it if it.is_socket() => "a socket",
         it if it.is_char_device() || it.is_block_device() => "a device",
-        _ => "something else",
+        _ => "a file of an unknown type",
     }
 }
 
@@ -66,12 +66,12 @@ mod tests {
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0)
             .expect("a pipe");
-        assert_eq!(reason(&pipe), "it is a named pipe, not a regular file");
-        assert_eq!(reason(Path::new("/dev/zero")), "it is a device, not a regular file");
-        assert_eq!(reason(folder.path()), "it is a folder, not a regular file");
+        assert_eq!(reason(&pipe), "the path is a named pipe, not a regular file");
+        assert_eq!(reason(Path::new("/dev/zero")), "the path is a device, not a regular file");
+        assert_eq!(reason(folder.path()), "the path is a folder, not a regular file");
         let file = folder.path().join("file");
         fs::write(&file, "0123456789").expect("written");
         assert_eq!(read_text(&file, 10).as_deref(), Ok("0123456789"));
-        assert_eq!(read_text(&file, 9).expect_err("refused"), "it is larger than 9 B");
+        assert_eq!(read_text(&file, 9).expect_err("refused"), "the file is larger than 9 B");
     }
 }

@@ -132,9 +132,9 @@ impl fmt::Display for Template {
 impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown(name) => write!(f, "there is no variable `{{{name}}}`"),
+            Self::Unknown(name) => write!(f, "unknown variable `{{{name}}}`"),
             Self::Unbalanced => {
-                f.write_str("a brace has no counterpart; write `{{` or `}}` for a brace itself")
+                f.write_str("unbalanced brace; write `{{` or `}}` for a literal brace")
             }
         }
     }

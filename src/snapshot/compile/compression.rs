@@ -26,7 +26,7 @@ impl Compiler<'_> {
             Some(listed) => {
                 if listed.is_empty() {
                     self.problems
-                        .add(listed.span, format!("{at}.algorithms"), "the list is empty")
+                        .add(listed.span, format!("{at}.algorithms"), "the list must not be empty")
                         .help("write `compression: off` for none");
                 }
                 listed.iter().copied().map(coding).collect()
