@@ -1,7 +1,20 @@
-//! API keys: a filter that the configuration uses by name, in a program that has every verb of `tidegate`.
+//! API keys: a filter that the configuration uses by name, in a program with every verb of `tidegate`.
+//! docs/filters.md explains it step by step.
 //!
-//! `cargo run --example api_keys -- check --config examples/api_keys.yaml`
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+//! ```console
+//! $ cargo run --example api_keys -- check --config examples/api_keys.yaml
+//! $ cargo run --example api_keys -- explain http://localhost:3000/api/orders --config examples/api_keys.yaml
+//! $ cargo run --example api_keys -- run --config examples/api_keys.yaml
+//! ```
+//!
+//! In another terminal, with a service on port 4000:
+//!
+//! ```console
+//! $ curl -s -o /dev/null -w '%{http_code}' localhost:3000/api/orders
+//! 401
+//! $ curl -s -o /dev/null -w '%{http_code}' -H 'X-Api-Key: change-me' localhost:3000/api/orders
+//! 200
+//! ```
 
 use std::collections::HashMap;
 use tidegate::filter::{self, Filter, Flow, Phase, Reply, Request, SettingsError};

@@ -1,6 +1,7 @@
 //! Filters that the configuration uses by name, in a program that has every verb: `examples/api_keys.rs`.
 
 use super::custom_filters::example;
+use super::documents::{HERE, bash};
 use std::path::Path;
 use std::process::{Command, Output};
 use tidegate_testing::{Ready, Upstream, free_port};
@@ -161,4 +162,58 @@ fn every_verb_knows_named_filters() {
             || reference.contains("## `filters[].api_keys.keys[]`"),
         "{reference}"
     );
+}
+
+/// The commands of the example's head comment, and what it shows of their output.
+fn head_comment() -> Vec<(String, String)> {
+    let source = include_str!("../../examples/api_keys.rs");
+    let mut commands: Vec<(String, String)> = Vec::new();
+    let mut is_block = false;
+    for line in source.lines().map_while(|line| line.strip_prefix("//!")) {
+        match line.trim_start() {
+            "```console" => is_block = true,
+            "```" => is_block = false,
+            line if is_block => match line.strip_prefix("$ ") {
+                Some(command) => commands.push((command.to_owned(), String::new())),
+                None => commands.last_mut().expect("a command").1.push_str(line),
+            },
+            _ => {}
+        }
+    }
+    commands
+}
+
+#[tokio::test]
+async fn api_keys_example_does_what_its_head_comment_says() {
+    let service = Upstream::saying("hello").await;
+    let (folder, port) = (tempfile::tempdir().expect("a folder"), free_port());
+    let file = folder.path().join("api_keys.yaml");
+    let staged = |text: &str| {
+        let program = example("api_keys");
+        text.replace("cargo run --example api_keys --", program.to_str().expect("a path"))
+            .replace("examples/api_keys.yaml", file.to_str().expect("a path"))
+            .replace("localhost:3000", &format!("127.0.0.1:{port}"))
+            .replace("127.0.0.1:3000", &format!("127.0.0.1:{port}"))
+            .replace("127.0.0.1:4000", &service.address().to_string())
+    };
+    std::fs::write(&file, staged(include_str!("../../examples/api_keys.yaml"))).expect("the file");
+
+    let (mut running, mut verbs) = (None, Vec::new());
+    for (command, shown) in head_comment() {
+        let staged = staged(&command);
+        if command.contains(" run --config ") {
+            let mut program = Command::new("sh");
+            program.current_dir(HERE).args(["-c", &format!("exec {staged}")]);
+            running = Some(Ready::wait(program).await);
+            continue;
+        }
+        let ended = bash(Path::new(HERE), &staged, &[]).await;
+        assert_eq!(ended.code, Some(0), "{command}: {ended:?}");
+        assert!(ended.stdout.contains(&shown), "{command}: {ended:?}");
+        verbs.push(command);
+    }
+    assert!(running.is_some(), "the head comment runs the program");
+    assert!(verbs.iter().any(|it| it.contains(" check ")), "{verbs:?}");
+    assert!(verbs.iter().any(|it| it.contains("X-Api-Key")), "{verbs:?}");
+    assert_eq!(service.only_request().await.head.get("x-api-key"), None);
 }
