@@ -253,7 +253,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicU32;
 
-    fn of(name: &str) -> Option<Panics> {
+    fn panics_of_task(name: &str) -> Option<Panics> {
         panics().into_iter().find(|(other, _)| *other == name).map(|(_, panics)| panics)
     }
 
@@ -271,11 +271,11 @@ mod tests {
         while begun.load(Ordering::Relaxed) < 3 {
             sleep(Duration::from_millis(100)).await;
         }
-        let panics = of("kept").expect("listed");
+        let panics = panics_of_task("kept").expect("listed");
         assert_eq!((panics.count, &*panics.reason), (2, "number 1"));
         assert_eq!(panics.state, State::Down, "not for long enough");
         sleep(STEADY_AFTER * 2).await;
-        assert!(of("kept").is_some_and(|panics| panics.state == State::Running));
+        assert!(panics_of_task("kept").is_some_and(|panics| panics.state == State::Running));
         task.abort();
     }
 
@@ -283,8 +283,8 @@ mod tests {
     async fn aborted_task_is_no_longer_listed_as_down() {
         let down = || keep("aborted", || async { panic!("over") });
         let (first, second) = (down(), down());
-        let state = || of("aborted").map(|panics| panics.state);
-        while of("aborted").is_none_or(|panics| panics.kept_down < 2) {
+        let state = || panics_of_task("aborted").map(|panics| panics.state);
+        while panics_of_task("aborted").is_none_or(|panics| panics.kept_down < 2) {
             sleep(Duration::from_millis(100)).await;
         }
         first.abort();
@@ -307,26 +307,26 @@ mod tests {
             async move { assert!(!panics, "the first") }
         });
         task.await.expect("it ends");
-        assert_eq!(of("ending").map(|panics| panics.state), Some(State::Stopped));
+        assert_eq!(panics_of_task("ending").map(|panics| panics.state), Some(State::Stopped));
     }
 
     #[tokio::test]
     async fn panicked_task_without_restart_is_listed_as_down() {
         spawn("spawned", async { panic!("over") }).await.expect("the task itself ends");
-        let panics = of("spawned").expect("listed");
+        let panics = panics_of_task("spawned").expect("listed");
         assert_eq!((panics.count, panics.state), (1, State::Down));
         spawn("spawned", async {}).await.expect("the next of this name");
-        assert!(of("spawned").is_some_and(|panics| panics.state == State::Running));
+        assert!(panics_of_task("spawned").is_some_and(|panics| panics.state == State::Running));
     }
 
     #[tokio::test]
     async fn panicked_blocking_work_is_listed_until_it_succeeds() {
         let work = blocking("blocking", || -> u32 { panic!("over {}", 1) }).await;
         assert_eq!(work, Err(Panicked));
-        let panics = of("blocking").expect("listed");
+        let panics = panics_of_task("blocking").expect("listed");
         assert_eq!((&*panics.reason, panics.state), ("over 1", State::Down));
         assert_eq!(blocking("blocking", || 7).await, Ok(7));
-        assert!(of("blocking").is_some_and(|panics| panics.state == State::Running));
+        assert!(panics_of_task("blocking").is_some_and(|panics| panics.state == State::Running));
     }
 
     #[test]
@@ -337,7 +337,7 @@ mod tests {
             assert!(rounds > 1, "the first");
         });
         assert_eq!(rounds, 2);
-        let panics = of("thread").expect("listed");
+        let panics = panics_of_task("thread").expect("listed");
         assert_eq!((panics.count, panics.state), (1, State::Running));
     }
 }

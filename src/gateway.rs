@@ -79,7 +79,7 @@ impl Config {
 
     fn handover_socket(&self) -> Option<HandoverSocket> {
         let written = self.read.config.upgrade_socket.as_ref();
-        HandoverSocket::of(written.map(|path| Path::new(path.as_str())), self.file.as_deref())
+        HandoverSocket::locate(written.map(|path| Path::new(path.as_str())), self.file.as_deref())
     }
 
     /// The socket by which the process is found that runs this configuration, broken or not.
@@ -87,7 +87,7 @@ impl Config {
         let LoadedConfig { config, sources, .. } = &self.read;
         let written = config.upgrade_socket.clone().or_else(|| sources.salvage_upgrade_socket());
         let written = written.as_ref().map(|path| Path::new(path.as_str()));
-        HandoverSocket::of(written, self.file.as_deref()).map(|socket| socket.control())
+        HandoverSocket::locate(written, self.file.as_deref()).map(|socket| socket.control())
     }
 
     /// The admin endpoint of the gateway that runs this file, and its token, as far as the file
@@ -170,7 +170,7 @@ impl Explainer {
     /// What a running gateway is asked with: what does this configuration do otherwise?
     pub(crate) fn outline(&self) -> String {
         // Strings, numbers and lists always become JSON.
-        serde_json::to_string(&Outline::of(&self.0)).unwrap_or_default()
+        serde_json::to_string(&Outline::from_snapshot(&self.0)).unwrap_or_default()
     }
 
     /// What the other one's configuration does otherwise.
@@ -195,7 +195,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn of(snapshot: &Snapshot) -> Self {
+    fn from_snapshot(snapshot: &Snapshot) -> Self {
         let listeners = snapshot.startup.listeners.iter();
         Self {
             listeners: listeners.cloned().collect(),
@@ -411,7 +411,7 @@ impl Gateway {
     pub fn check(self) -> Result<Summary, Problems> {
         let (config, filters) = self.read();
         let (written, sources) = (config.read.config.clone(), config.read.sources.clone());
-        let mut unusable = Problems::of(sources.clone());
+        let mut unusable = Problems::new(sources.clone());
         preflight(&written, &sources, config.file.as_deref(), &mut unusable);
         let snapshot = match compile(config.read, &CompileEnv::dry(&filters)) {
             Ok(snapshot) if unusable.is_empty() => snapshot,
@@ -420,13 +420,14 @@ impl Gateway {
         };
         verify(&snapshot, &written.tests, sources.clone())?;
         let warnings = review(&snapshot, &written, sources);
-        Ok(Summary { warnings, ..Summary::of(&snapshot) })
+        Ok(Summary { warnings, ..Summary::from_snapshot(&snapshot) })
     }
 
     /// What a running gateway is asked with: which sessions would this configuration touch?
     pub(crate) fn session_plan(self) -> Result<String, Problems> {
         let (config, filters) = self.read();
-        let plan = SessionPolicies::of(&compile(config.read, &CompileEnv::dry(&filters))?);
+        let plan =
+            SessionPolicies::from_snapshot(&compile(config.read, &CompileEnv::dry(&filters))?);
         // Strings, numbers and lists always become JSON.
         Ok(serde_json::to_string(&plan).unwrap_or_default())
     }

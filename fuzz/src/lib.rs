@@ -147,15 +147,19 @@ pub fn head_and_fields(bytes: &[u8]) {
     }
     let lists = headers.get_all("x-forwarded-for").iter().filter_map(|it| it.to_str().ok());
     let _ = forwarded::client(lists.collect::<Vec<_>>().into_iter(), |ip| ip.is_ipv4());
-    if let Some(parent) = TraceParent::of(&headers) {
+    if let Some(parent) = TraceParent::from_headers(&headers) {
         let written =
             HeaderMap::from_iter([(HeaderName::from_static("traceparent"), parent.to_value())]);
-        assert_eq!(TraceParent::of(&written), Some(parent), "what is passed on says the same");
+        assert_eq!(
+            TraceParent::from_headers(&written),
+            Some(parent),
+            "what is passed on says the same"
+        );
     }
     if let Some(state) = trace_context::state(&headers) {
         assert!(state.len() <= bytes.len());
     }
-    let _ = (trace_context::has_sound_state(&headers), Accept::of(&headers).preferred());
+    let _ = (trace_context::has_sound_state(&headers), Accept::from_headers(&headers).preferred());
 }
 
 /// Texts of requests and configurations: queries, origins, hosts, templates.

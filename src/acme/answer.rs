@@ -22,7 +22,7 @@ pub(super) struct RequestLabel {
 }
 
 impl RequestLabel {
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
+    pub(super) fn from_request<B>(request: &Request<B>) -> Self {
         Self { method: request.method().clone(), url: request.uri().to_string() }
     }
 

@@ -41,7 +41,7 @@ impl instant_acme::HttpClient for Client {
         &self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
-        let asked = RequestLabel::of(&request);
+        let asked = RequestLabel::from_request(&request);
         let answer = self.http.request(request);
         let retry_after = Arc::clone(&self.retry_after);
         Box::pin(async move {

@@ -51,8 +51,9 @@ pub(super) async fn difference(
     let snapshot = current.full();
     let version = snapshot.number;
     // It takes a while where there are many routes, and requests are not to wait.
-    let comparing =
-        tokio::task::spawn_blocking(move || Difference::of(&Outline::of(&snapshot), &outline));
+    let comparing = tokio::task::spawn_blocking(move || {
+        Difference::between_outlines(&Outline::from_snapshot(&snapshot), &outline)
+    });
     let Ok(difference) = comparing.await else {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway stops");
     };

@@ -1,6 +1,6 @@
 //! What a message must be like, whatever it asks for.
 
-use super::{KnownHeader, Rejection, Survey};
+use super::{HeaderSurvey, KnownHeader, Rejection};
 use crate::filter::Reply;
 use crate::snapshot::{GlobalSettings, Limits, ManagedHeaders, Underscores, has_underscore};
 use http::header::{self, HeaderValue};
@@ -21,7 +21,7 @@ pub(crate) const PADDED_VALUE: &str = "the value of a header begins or ends with
 /// large, and what has been here before.
 pub(crate) fn prepare(
     global: &GlobalSettings,
-    survey: &Survey,
+    survey: &HeaderSurvey,
     peer_is_trusted: bool,
     head: &mut RequestHeader,
 ) -> Result<(), Rejection> {
@@ -121,7 +121,11 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn check_limits(limits: &Limits, survey: &Survey, head: &RequestHeader) -> Result<(), Rejection> {
+fn check_limits(
+    limits: &Limits,
+    survey: &HeaderSurvey,
+    head: &RequestHeader,
+) -> Result<(), Rejection> {
     let target = head.raw_path().len() as u64;
     if target > limits.uri_size {
         return Err(Rejection::request(Reply::gateway_error(
@@ -153,7 +157,7 @@ fn check_limits(limits: &Limits, survey: &Survey, head: &RequestHeader) -> Resul
 /// What could be read in two ways, and thus be two requests to somebody.
 ///
 /// What the bytes of a head over HTTP/1 show, `raw_head` has judged before.
-pub(super) fn check(request: &RequestHeader, survey: &Survey) -> Result<(), Rejection> {
+pub(super) fn check(request: &RequestHeader, survey: &HeaderSurvey) -> Result<(), Rejection> {
     if request.version == Version::HTTP_2
         && request.uri.scheme().is_some_and(|scheme| !is_served(scheme))
     {

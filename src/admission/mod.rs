@@ -12,7 +12,7 @@ pub(crate) use caller::caller;
 pub(crate) use filters::{filter, filter_back};
 pub(crate) use message::{PADDED_VALUE, authority, prepare};
 pub(crate) use rejection::{RejectReason, Rejection};
-pub(crate) use survey::{KnownHeader, Survey};
+pub(crate) use survey::{HeaderSurvey, KnownHeader};
 
 use crate::exchange::{Exchange, ForwardedPath};
 use crate::filter::{Reply, is_preflight};
@@ -34,7 +34,7 @@ pub(crate) struct Arrival<'a> {
     /// Its head.
     pub head: &'a RequestHeader,
     /// What a walk over its headers found.
-    pub survey: &'a Survey,
+    pub survey: &'a HeaderSurvey,
     /// `http` or `https`, as [`caller()`] has it.
     pub scheme: &'static str,
     /// Where it came to.
@@ -121,12 +121,12 @@ fn read_target<'a>(
     if let Some(rejection) = arrival.listener.and_then(|it| to_https(it, arrival, authority)) {
         return Err(rejection);
     }
-    RequestTarget::of(head, authority)
+    RequestTarget::parse(head, authority)
 }
 
 impl<'a> RequestTarget<'a> {
     /// Of a head and the host that it asks for.
-    pub(crate) fn of(head: &'a RequestHeader, authority: &'a str) -> Result<Self, Rejection> {
+    pub(crate) fn parse(head: &'a RequestHeader, authority: &'a str) -> Result<Self, Rejection> {
         if !head.raw_path_is_utf8() {
             return Err(Rejection::bad_request(&path::PathError::NotUtf8.to_string()));
         }
@@ -316,7 +316,7 @@ const PASSED_METHODS: [Method; 7] = [
 
 /// The methods that the gateway passes on for what a head asks for.
 fn passed_methods(snapshot: &Snapshot, head: &RequestHeader) -> Vec<Method> {
-    let target = authority(head).and_then(|authority| RequestTarget::of(head, authority));
+    let target = authority(head).and_then(|authority| RequestTarget::parse(head, authority));
     match target.map(|target| snapshot.table.find(&target.query())) {
         Ok(Err(Miss::MethodNotAllowed(allowed))) => allowed,
         _ => PASSED_METHODS.to_vec(),

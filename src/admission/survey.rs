@@ -31,7 +31,7 @@ pub(crate) enum KnownHeader {
 
 impl KnownHeader {
     /// The header with this name, which is in lower case.
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "connection" => Self::Connection,
             "content-length" => Self::ContentLength,
@@ -49,7 +49,7 @@ impl KnownHeader {
 
 /// The headers of a request, as the walk found them.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Survey {
+pub(crate) struct HeaderSurvey {
     /// Bytes of names and values, with the colon, the space and the line's end of each.
     pub(super) size: usize,
     /// Whether a name has other characters than letters, digits and `-`.
@@ -64,16 +64,16 @@ pub(crate) struct Survey {
     twice: u16,
 }
 
-impl Survey {
+impl HeaderSurvey {
     /// Walks over the headers.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         let mut survey = Self::default();
         for (name, value) in headers {
             survey.size += name.as_str().len() + value.len() + 4;
             survey.has_odd_name |= is_odd(name);
             survey.has_padded_value |= is_padded(value);
             survey.is_like_a_proxys |= is_for_proxies(name);
-            let known = KnownHeader::of(name.as_str()).map_or(0, |known| known as u16);
+            let known = KnownHeader::from_name(name.as_str()).map_or(0, |known| known as u16);
             survey.twice |= survey.known & known;
             survey.known |= known;
         }
@@ -96,10 +96,10 @@ mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue};
 
-    fn survey(names: &[&'static str]) -> Survey {
+    fn survey(names: &[&'static str]) -> HeaderSurvey {
         let value = HeaderValue::from_static("1");
         let name = |name: &&'static str| (HeaderName::from_static(name), value.clone());
-        Survey::of(&names.iter().map(name).collect())
+        HeaderSurvey::from_headers(&names.iter().map(name).collect())
     }
 
     #[test]

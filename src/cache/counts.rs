@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Number of responses of a route by cache status.
 #[derive(Debug, Default)]
-pub struct Counts([AtomicU64; Status::ALL.len()]);
+pub struct CacheStatusCounts([AtomicU64; Status::ALL.len()]);
 
-impl Counts {
+impl CacheStatusCounts {
     /// Counts one response.
     pub fn count(&self, status: Status) {
         if let Some(count) = self.0.get(status.index()) {
@@ -16,7 +16,7 @@ impl Counts {
     }
 
     /// The count so far.
-    pub fn of(&self, status: Status) -> u64 {
+    pub fn get(&self, status: Status) -> u64 {
         self.0.get(status.index()).map_or(0, |count| count.load(Relaxed))
     }
 }

@@ -17,7 +17,7 @@ mod store;
 mod store_view;
 mod user;
 
-pub(crate) use counts::Counts;
+pub(crate) use counts::CacheStatusCounts;
 pub(crate) use policy::Policy;
 pub(crate) use purge_epoch::PurgeEpoch;
 pub(crate) use request::is_answerable;

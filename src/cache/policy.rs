@@ -1,6 +1,6 @@
 //! How a route caches, as the request path reads it. Knows nothing of YAML.
 
-use super::Counts;
+use super::CacheStatusCounts;
 use http::HeaderName;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct Policy {
     /// Headers that name the user of a request: its response is not shared by `default_ttl`.
     pub identity_headers: Vec<HeaderName>,
     /// How often the cache gave which answer.
-    pub counts: Arc<Counts>,
+    pub counts: Arc<CacheStatusCounts>,
 }
 
 stable_hash!(Policy {

@@ -117,7 +117,7 @@ pub(crate) struct RequestDirectives {
 
 impl RequestDirectives {
     /// The directives of a request with these headers.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         let Some(cc) = CacheControl::from_headers_named("cache-control", headers) else {
             return Self::default();
         };
@@ -184,7 +184,7 @@ pub(crate) struct ResponseArrival {
 
 impl ResponseArrival {
     /// Of this response, for which the upstream took so long.
-    pub(crate) fn of(response: &ResponseHeader, took: Duration) -> Self {
+    pub(crate) fn from_response(response: &ResponseHeader, took: Duration) -> Self {
         let age = response.headers.get(header::AGE).and_then(|age| age.to_str().ok());
         // The first of a list counts (section 5.1); what is no number is none.
         let age = age.and_then(|age| age.split(',').next()?.trim().parse().ok()).unwrap_or(0);
@@ -417,7 +417,7 @@ fn clean(head: &mut ResponseHeader) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::Counts;
+    use crate::cache::CacheStatusCounts;
     use http::HeaderValue;
     use proptest::prelude::*;
     use std::sync::Arc;
@@ -430,7 +430,7 @@ mod tests {
             stale_if_error: Duration::from_secs(300),
             key_headers: Vec::new(),
             identity_headers: Vec::new(),
-            counts: Arc::new(Counts::default()),
+            counts: Arc::new(CacheStatusCounts::default()),
         }
     }
 
@@ -445,7 +445,7 @@ mod tests {
 
     fn judged(fields: &[(&'static str, &'static str)]) -> Option<CacheMeta> {
         let response = response(200, fields);
-        let arrival = ResponseArrival::of(&response, Duration::from_secs(2));
+        let arrival = ResponseArrival::from_response(&response, Duration::from_secs(2));
         judge(&response, &arrival, RequestFacts::default(), &policy()).ok()
     }
 
@@ -530,7 +530,7 @@ mod tests {
             304,
             &[("cache-control", "max-age=60"), ("x-a", "3"), ("content-type", "x/y"), ("age", "9")],
         );
-        let arrival = ResponseArrival::of(&said, Duration::ZERO);
+        let arrival = ResponseArrival::from_response(&said, Duration::ZERO);
         let meta =
             judge(&kept, &arrival, RequestFacts::default(), &policy()).expect("it may be kept");
         let value = |name| meta.headers().get(name).and_then(|value| value.to_str().ok());
@@ -543,7 +543,7 @@ mod tests {
     fn error_response_is_not_stored_and_says_nothing_about_the_url() {
         for status in [500, 503, 429] {
             let response = response(status, &[("cache-control", "max-age=60")]);
-            let arrival = ResponseArrival::of(&response, Duration::ZERO);
+            let arrival = ResponseArrival::from_response(&response, Duration::ZERO);
             let refusal = judge(&response, &arrival, RequestFacts::default(), &policy()).err();
             assert_eq!(refusal, Some(Refusal::OfRequest(Refusal::ERROR)), "{status}");
         }
@@ -615,12 +615,12 @@ mod tests {
             ]),
             headers in fields(),
         ) {
-            let _ = RequestDirectives::of(&headers);
+            let _ = RequestDirectives::from_headers(&headers);
             let mut head = response(status, &[]);
             for (name, value) in &headers {
                 head.append_header(name, value).expect("a field");
             }
-            let arrival = ResponseArrival::of(&head, Duration::ZERO);
+            let arrival = ResponseArrival::from_response(&head, Duration::ZERO);
             let judged = judge(&head, &arrival, RequestFacts::default(), &policy());
             let Ok(meta) = judged else { return Ok(()) };
             prop_assert!(left(&meta) <= 1000);

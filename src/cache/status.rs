@@ -34,7 +34,7 @@ impl Status {
     ];
 
     /// The status for a state of Pingora's.
-    pub fn of(phase: CachePhase) -> Self {
+    pub fn from_phase(phase: CachePhase) -> Self {
         match phase {
             CachePhase::Hit => Self::Hit,
             CachePhase::Stale | CachePhase::StaleUpdating => Self::Stale,

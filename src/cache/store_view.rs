@@ -36,7 +36,7 @@ pub(crate) struct StoreViewGuard(&'static StoreView);
 
 impl StoreViewGuard {
     /// A free view, or a new one.
-    pub(crate) fn of(store: &'static CacheStore) -> Self {
+    pub(crate) fn acquire(store: &'static CacheStore) -> Self {
         let free = store.views.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let view = free.unwrap_or_else(|| {
             Box::leak(Box::new(StoreView { store, is_shared: AtomicBool::new(true) }))

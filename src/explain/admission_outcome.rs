@@ -41,11 +41,11 @@ impl AdmissionOutcome<'_> {
     pub(crate) fn describe(&self, snapshot: &Snapshot, asked: &RequestHeader) -> Explanation {
         let (host, path) = (host(asked).unwrap_or_default(), asked.uri.path());
         let client = self.exchange.client_address;
-        let mut explanation = Explanation::of(&asked.method, host, path, client);
+        let mut explanation = Explanation::without_route(&asked.method, host, path, client);
         let is_routed =
             self.is_admitted || self.rejection.is_some_and(|it| it.reason == RejectReason::Method);
         let target =
-            authority(asked).and_then(|authority| RequestTarget::of(asked, authority)).ok();
+            authority(asked).and_then(|authority| RequestTarget::parse(asked, authority)).ok();
         if let Some(target) = &target {
             explanation.path = target.path.normal.clone().into_owned();
         }

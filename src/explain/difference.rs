@@ -60,11 +60,11 @@ const INHERITED: [&str; 5] = ["compression", "cors", "headers", "identity", "mai
 impl Difference {
     /// Between two snapshots.
     pub fn between(old: &Snapshot, new: &Snapshot) -> Self {
-        Self::of(&Outline::of(old), &Outline::of(new))
+        Self::between_outlines(&Outline::from_snapshot(old), &Outline::from_snapshot(new))
     }
 
     /// Between two configurations.
-    pub fn of(before: &Outline, after: &Outline) -> Self {
+    pub fn between_outlines(before: &Outline, after: &Outline) -> Self {
         let mut difference = Self {
             listeners_added: missing(&after.listeners, &before.listeners),
             listeners_removed: missing(&before.listeners, &after.listeners),

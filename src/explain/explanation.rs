@@ -149,10 +149,15 @@ impl Explanation {
             reason: rejection.reply.reason().unwrap_or_default().to_owned(),
         };
         let Asked { method, authority, path, client, .. } = asked;
-        Self { decision, ..Self::of(method, authority, path, *client) }
+        Self { decision, ..Self::without_route(method, authority, path, *client) }
     }
 
-    pub(super) fn of(method: &Method, host: &str, path: &str, client: Option<IpAddr>) -> Self {
+    pub(super) fn without_route(
+        method: &Method,
+        host: &str,
+        path: &str,
+        client: Option<IpAddr>,
+    ) -> Self {
         Self {
             method: method.to_string(),
             host: host.to_owned(),

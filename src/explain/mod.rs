@@ -33,7 +33,7 @@ pub(crate) use review::review;
 pub(crate) use tests::verify;
 pub use traffic::Moved;
 
-use crate::admission::{self, Arrival, Rejection, Survey, caller, filter, filter_back};
+use crate::admission::{self, Arrival, HeaderSurvey, Rejection, caller, filter, filter_back};
 use crate::exchange::Exchange;
 use crate::filter::Reply;
 use crate::snapshot::{Listener, Route, Snapshot, When, split};
@@ -52,7 +52,7 @@ pub(crate) async fn explain(snapshot: &Snapshot, asked: &Asked) -> Explanation {
         Ok(came) => came,
         Err(rejection) => return Explanation::malformed(asked, &rejection),
     };
-    let survey = Survey::of(&came.headers);
+    let survey = HeaderSurvey::from_headers(&came.headers);
     let is_trusted = asked.client.is_some_and(|client| snapshot.global.trusts(client));
     let prepared = admission::prepare(&snapshot.global, &survey, is_trusted, &mut came);
     let mut exchange = exchange(snapshot, asked, is_trusted, &came);

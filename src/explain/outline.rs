@@ -1,7 +1,7 @@
 //! What a configuration does, in a form that can be compared and kept. It knows nothing of requests.
 
-use super::traffic::Conditions;
-use super::written::Written;
+use super::traffic::SerializedRule;
+use super::written::WrittenValues;
 use crate::routing::Rule;
 use crate::snapshot::{HostHeader, Route, SessionPolicies, Snapshot, When};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ pub struct Outline {
     pub(super) listeners: Vec<String>,
     /// In the order of the file.
     pub(super) routes: Vec<RouteOutline>,
-    pub(super) written: Written,
+    pub(super) written: WrittenValues,
     pub(super) plan: SessionPolicies,
     /// What is not shown of it; it stays in this process.
     #[serde(skip)]
@@ -30,7 +30,7 @@ pub struct Outline {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct RouteOutline {
     pub name: String,
-    pub takes: Conditions,
+    pub takes: SerializedRule,
     pub conditions: Vec<String>,
     pub facts: Facts,
     /// Where its requests may go, and copies of them.
@@ -41,17 +41,19 @@ pub(super) struct RouteOutline {
 
 impl Outline {
     /// Of a snapshot.
-    pub fn of(snapshot: &Snapshot) -> Self {
+    pub fn from_snapshot(snapshot: &Snapshot) -> Self {
         let listeners = snapshot.listeners.iter().map(|listener| listener.address.to_string());
         Self {
             listeners: listeners.collect(),
             routes: snapshot
                 .table
                 .iter()
-                .map(|(rule, route)| RouteOutline::of(rule, route, snapshot.written.expanded()))
+                .map(|(rule, route)| {
+                    RouteOutline::from_route(rule, route, snapshot.written.expanded())
+                })
                 .collect(),
-            written: Written::of(&snapshot.written),
-            plan: SessionPolicies::of(snapshot),
+            written: WrittenValues::from_sources(&snapshot.written),
+            plan: SessionPolicies::from_snapshot(snapshot),
             expanded: snapshot.written.expanded().clone(),
         }
     }
@@ -63,7 +65,7 @@ impl Outline {
 }
 
 impl RouteOutline {
-    fn of(rule: &Rule, route: &Arc<Route>, expanded: &ExpandedValues) -> Self {
+    fn from_route(rule: &Rule, route: &Arc<Route>, expanded: &ExpandedValues) -> Self {
         let splits = route.splits.iter().map(|split| &split.pool);
         let mirror = route.mirror.iter().map(|mirror| &mirror.pool);
         let mut upstreams: Vec<String> = Vec::new();
@@ -74,7 +76,7 @@ impl RouteOutline {
         }
         Self {
             name: route.name.to_string(),
-            takes: Conditions::of(rule),
+            takes: SerializedRule::from_rule(rule),
             conditions: conditions(rule, expanded),
             facts: facts(rule, route, expanded),
             upstreams,

@@ -17,7 +17,7 @@ pub(crate) fn verify(
     }
     // Filters are asked too, and may want a runtime; this may be called in one already.
     let told = std::thread::scope(|scope| scope.spawn(|| ask(snapshot, tests)).join());
-    let mut problems = Problems::of(sources);
+    let mut problems = Problems::new(sources);
     match told {
         Ok(Ok(told)) => {
             for (index, (test, told)) in tests.iter().zip(told).enumerate() {

@@ -33,7 +33,7 @@ const MOST_VARIANTS: usize = 16;
 
 /// A rule that can be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Conditions {
+pub(super) struct SerializedRule {
     is_exact: bool,
     path: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -52,8 +52,8 @@ enum ExpectedValue {
     Present(bool),
 }
 
-impl Conditions {
-    pub(super) fn of(rule: &Rule) -> Self {
+impl SerializedRule {
+    pub(super) fn from_rule(rule: &Rule) -> Self {
         let wanted = |rule: &ValueRule| match rule {
             ValueRule::Exact(value) => ExpectedValue::Exact(value.clone()),
             ValueRule::Present(present) => ExpectedValue::Present(*present),
@@ -117,28 +117,30 @@ pub(super) fn moved(before: &Rules<'_>, after: &Rules<'_>) -> Vec<Moved> {
 
 /// The requests that both tables are asked about: for each rule some that it takes, and for each
 /// two of which one is new, gone or elsewhere, one that both take.
-fn probes(before: &Rules<'_>, after: &Rules<'_>) -> Vec<Probe> {
+fn probes(before: &Rules<'_>, after: &Rules<'_>) -> Vec<SampleRequest> {
     let all: Vec<&Rule> = after.iter().chain(before).map(|(rule, _)| rule).collect();
     let (hosts, methods) = hosts_and_methods(&all);
     let mut probes = Vec::new();
     for rule in &all {
-        let Some(first) = Probe::of(rule) else { continue };
+        let Some(first) = SampleRequest::for_rule(rule) else { continue };
         if all.len() <= MANY {
             for host in hosts.iter().filter(|host| takes_host(rule, host)).take(MOST_VARIANTS) {
-                probes.push(Probe { host: host.clone(), ..first.clone() });
+                probes.push(SampleRequest { host: host.clone(), ..first.clone() });
             }
             let suits = |method: &&Method| rule.takes_method(method);
             for method in methods.iter().filter(suits).take(MOST_VARIANTS) {
-                probes.push(Probe { method: method.clone(), ..first.clone() });
+                probes.push(SampleRequest { method: method.clone(), ..first.clone() });
             }
         }
         probes.push(first.clone());
         if let PathRule::Prefix(prefix) = &rule.path {
-            probes.push(Probe { path: format!("{prefix}/any"), ..first });
+            probes.push(SampleRequest { path: format!("{prefix}/any"), ..first });
         }
     }
     let pairs = pairs(before, after);
-    probes.extend(pairs.into_iter().filter_map(|(one, other)| Probe::of_both(one, other)));
+    probes.extend(
+        pairs.into_iter().filter_map(|(one, other)| SampleRequest::for_both_rules(one, other)),
+    );
     probes
 }
 
@@ -214,7 +216,7 @@ fn takes_host(rule: &Rule, host: &str) -> bool {
 
 /// A request that nobody has sent.
 #[derive(Debug, Clone)]
-pub(super) struct Probe {
+pub(super) struct SampleRequest {
     path: String,
     host: String,
     method: Method,
@@ -222,14 +224,14 @@ pub(super) struct Probe {
     query: Option<String>,
 }
 
-impl Probe {
+impl SampleRequest {
     /// One that the rule takes.
-    pub(super) fn of(rule: &Rule) -> Option<Self> {
-        Self::of_both(rule, rule)
+    pub(super) fn for_rule(rule: &Rule) -> Option<Self> {
+        Self::for_both_rules(rule, rule)
     }
 
     /// One that both rules take, if there is any.
-    pub(super) fn of_both(one: &Rule, other: &Rule) -> Option<Self> {
+    pub(super) fn for_both_rules(one: &Rule, other: &Rule) -> Option<Self> {
         let deeper = if one.path.as_str().len() < other.path.as_str().len() { other } else { one };
         let exact = [one, other].into_iter().find(|it| matches!(it.path, PathRule::Exact(_)));
         let path = exact.unwrap_or(deeper).path.as_str();

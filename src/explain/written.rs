@@ -25,7 +25,7 @@ const IDLE: [&str; 2] = ["tests", "include"];
 /// A configuration as written, value by value: what is not told by what it does is told by this,
 /// so that no edit goes unseen. A value that is written as it would be anyway is left out.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Written {
+pub(super) struct WrittenValues {
     /// By their names.
     pub routes: BTreeMap<String, Values>,
     /// By their names.
@@ -37,11 +37,11 @@ pub(super) struct Written {
 }
 
 /// Values by their paths.
-pub(super) type Values = BTreeMap<String, Value>;
+pub(super) type Values = BTreeMap<String, WrittenValue>;
 
 /// One value.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Value {
+pub(super) struct WrittenValue {
     /// For people: without secrets, and not long.
     shown: String,
     /// A digest of all of it, where it is not what is shown.
@@ -55,9 +55,9 @@ pub(super) struct Value {
     is_mapping: bool,
 }
 
-impl Written {
+impl WrittenValues {
     /// Of these files.
-    pub(super) fn of(sources: &Sources) -> Self {
+    pub(super) fn from_sources(sources: &Sources) -> Self {
         let Some(root) = sources.tree() else { return Self::default() };
         let schema = sources.schema();
         let reader = Reader { schema: &schema };
@@ -91,7 +91,7 @@ impl Written {
     }
 }
 
-impl Value {
+impl WrittenValue {
     fn digest(&self) -> u64 {
         self.whole.unwrap_or_else(|| stable_hash(&self.shown))
     }
@@ -120,7 +120,7 @@ pub(super) fn changes(before: &Values, after: &Values) -> Vec<Change> {
         if is_mapping && paths.iter().any(is_within) {
             continue;
         }
-        let absent = |other: Option<&Value>| {
+        let absent = |other: Option<&WrittenValue>| {
             let default = other.and_then(|other| other.default.clone());
             default.unwrap_or_else(|| "not set".to_owned())
         };
@@ -203,7 +203,7 @@ impl<'s> Reader<'s> {
             let whole = (shown != whole).then(|| stable_hash(whole));
             into.insert(
                 path.to_owned(),
-                Value { shown, whole, default: default.clone(), is_mapping },
+                WrittenValue { shown, whole, default: default.clone(), is_mapping },
             );
         };
         let is_object = |choice: &&&Schema| choice.get("type").is_some_and(|it| it == "object");

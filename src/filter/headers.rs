@@ -76,7 +76,7 @@ impl FieldValue {
     }
 
     /// `None` when nothing is left of it.
-    pub(crate) fn of(&self, variables: &Variables<'_>) -> Option<HeaderValue> {
+    pub(crate) fn render(&self, variables: &Variables<'_>) -> Option<HeaderValue> {
         match self {
             Self::Fixed(value) if value.is_empty() => None,
             Self::Fixed(value) => Some(value.clone()),
@@ -156,14 +156,14 @@ impl HeaderChanges {
             head.remove(name);
         }
         for (name, value) in &self.set {
-            match value.of(variables) {
+            match value.render(variables) {
                 Some(value) => head.set(name, value)?,
                 // What the other side sent must not pass for what was to be set.
                 None => head.remove(&name.name),
             }
         }
         for (name, value) in &self.add {
-            if let Some(value) = value.of(variables) {
+            if let Some(value) = value.render(variables) {
                 head.add(name, value)?;
             }
         }

@@ -35,7 +35,7 @@ impl Filter for RespondFilter {
         let variables = Variables { request: request.head, exchange: request.exchange };
         let mut reply = Reply::new(self.status);
         for (name, value) in &self.headers {
-            if let Some(value) = value.of(&variables) {
+            if let Some(value) = value.render(&variables) {
                 reply = reply.header(name.name.clone(), value);
             }
         }

@@ -73,7 +73,7 @@ pub(super) fn enable(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
     }
     let headers = &head.headers;
     let directives = match headers.contains_key(header::CACHE_CONTROL) {
-        true => RequestDirectives::of(headers),
+        true => RequestDirectives::from_headers(headers),
         false => RequestDirectives::default(),
     };
     if directives.no_store {
@@ -87,7 +87,7 @@ pub(super) fn enable(proxy: &Proxy, session: &mut Session, ctx: &mut Context) {
             && names_user(headers, &ctx.exchange, &policy.identity_headers, &policy.key_headers),
     };
     let is_range = headers.contains_key(header::RANGE);
-    let view_guard = StoreViewGuard::of(store);
+    let view_guard = StoreViewGuard::acquire(store);
     let mut options = CacheOptionOverrides::default();
     options.wait_timeout = Some(STAMPEDE_TIMEOUT);
     session.cache.enable(
@@ -261,7 +261,7 @@ pub(super) fn record_response(response: &ResponseHeader, ctx: &mut Context) {
         && !response.status.is_informational()
     {
         let took = caching.sent.map_or(Duration::ZERO, |sent| sent.elapsed());
-        caching.arrival = Some(ResponseArrival::of(response, took));
+        caching.arrival = Some(ResponseArrival::from_response(response, took));
     }
 }
 
@@ -382,7 +382,7 @@ pub(super) fn range(session: &Session, response: &mut ResponseHeader) -> RangeTy
 
 /// What the cache had to do with it, where the route has one.
 pub(super) fn status(session: &Session, ctx: &Context) -> Option<Status> {
-    ctx.route.cache.as_ref().map(|_| Status::of(session.cache.phase()))
+    ctx.route.cache.as_ref().map(|_| Status::from_phase(session.cache.phase()))
 }
 
 /// Whether the body is the cache's.

@@ -2,7 +2,7 @@
 
 use super::body_timeout::BodyTimeout;
 use super::caching::{self, Caching};
-use super::cut_off::{self, Head};
+use super::cut_off::{self, KeptRequestHead};
 use super::explain_header::Explaining;
 use super::failure;
 use super::first_byte_timeout::ResponseDeadline;
@@ -68,7 +68,7 @@ pub(crate) struct Context {
     /// What is known of the outcome so far.
     pub(super) outcome: OutcomeSoFar,
     /// The request's head, to log the end without Pingora.
-    pub(super) head: Head,
+    pub(super) head: KeptRequestHead,
     /// Counts it as in flight, until the end is logged.
     in_flight: Option<InFlightGuard>,
 }
@@ -167,7 +167,7 @@ impl Context {
             session: SessionState::default(),
             explanation: None,
             outcome: OutcomeSoFar::default(),
-            head: Head::None,
+            head: KeptRequestHead::None,
             in_flight: Some(in_flight),
         }
     }

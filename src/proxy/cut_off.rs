@@ -25,7 +25,7 @@ const MAX_FIELDS: usize = 256;
 
 /// The head of a request, kept at no cost for the case that Pingora's session is gone.
 #[derive(Default)]
-pub(super) enum Head {
+pub(super) enum KeptRequestHead {
     /// None.
     #[default]
     None,
@@ -37,9 +37,9 @@ pub(super) enum Head {
     Taken(Box<RequestHeader>),
 }
 
-impl Head {
+impl KeptRequestHead {
     /// That of a request which begins.
-    pub(super) fn of(session: &Session) -> Self {
+    pub(super) fn from_session(session: &Session) -> Self {
         let http1 = session.as_downstream().as_http1();
         http1.map_or(Self::None, |session| Self::Raw(session.get_headers_raw_bytes()))
     }

@@ -158,7 +158,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
         )
     };
     if ctx.session.permit.is_some() {
-        if HandshakeTimeout::of(error).is_some() {
+        if HandshakeTimeout::from_error(error).is_some() {
             return timed_out();
         }
         if let Some(request) = ctx.close_request() {
@@ -298,7 +298,7 @@ fn is_timeout(error: &Error) -> bool {
             | ErrorType::ReadTimedout
             | ErrorType::WriteTimedout
     );
-    is_late && HandshakeTimeout::of(error).is_none()
+    is_late && HandshakeTimeout::from_error(error).is_none()
 }
 
 /// Why a handshake ended that the gateway did not let come to its end.
@@ -313,7 +313,7 @@ pub(super) fn ended_by(request: &CloseRequest) -> String {
 
 /// The error in words, with its deepest cause.
 pub(super) fn in_words(error: &Error) -> String {
-    if let Some(timeout) = HandshakeTimeout::of(error) {
+    if let Some(timeout) = HandshakeTimeout::from_error(error) {
         return timeout.to_string();
     }
     let is_clients = *error.esource() == ErrorSource::Downstream;

@@ -78,7 +78,7 @@ pub(super) fn needs_cut_off(ctx: &Context) -> bool {
 pub(super) fn connected(digest: Option<&Digest>, ctx: &mut Context) {
     ctx.attempt.deadline = None;
     ctx.attempt.cut_off_handle =
-        if needs_cut_off(ctx) { digest.and_then(CutOffHandle::of) } else { None };
+        if needs_cut_off(ctx) { digest.and_then(CutOffHandle::from_digest) } else { None };
 }
 
 /// The request is about to be sent. A connection over HTTP/2 carries other requests too.

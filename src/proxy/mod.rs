@@ -103,7 +103,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        ctx.head = cut_off::Head::of(session);
+        ctx.head = cut_off::KeptRequestHead::from_session(session);
         let admitted = request_phase::admit(self, session, ctx);
         compression::arm(session, ctx);
         grpc_web::translate(session, ctx);

@@ -151,7 +151,7 @@ fn render(reply: &Reply, request: &RequestHeader, ctx: &Context) -> (Option<&'st
         ReplyBody::Error { code, message } => (code, message),
     };
     let id = ctx.exchange.request_id();
-    let accept = Accept::of(&request.headers);
+    let accept = Accept::from_headers(&request.headers);
     let media_type = match accept.preferred() {
         MediaType::Html => "text/html; charset=utf-8",
         MediaType::Json | MediaType::Text => "application/json",
@@ -175,7 +175,7 @@ pub(super) fn page_for<'p>(
     ctx: &'p Context,
 ) -> Option<&'p Page> {
     let pages = ctx.route.global.error_pages.as_ref()?;
-    match Accept::of(&request.headers).preferred() {
+    match Accept::from_headers(&request.headers).preferred() {
         MediaType::Html => pages.html.find(status),
         MediaType::Json => pages.json.find(status),
         MediaType::Text => None,

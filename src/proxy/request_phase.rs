@@ -2,7 +2,7 @@
 //! `crate::admission`, which alone decides about heads.
 
 use super::{Context, Proxy, explain_header, failure, task_state, tracing};
-use crate::admission::{self, Arrival, KnownHeader, PADDED_VALUE, Rejection, Survey, caller};
+use crate::admission::{self, Arrival, HeaderSurvey, KnownHeader, PADDED_VALUE, Rejection, caller};
 use crate::snapshot::{GlobalSettings, Snapshot};
 use crate::tls::TlsInfo;
 use bytes::Bytes;
@@ -27,7 +27,7 @@ pub(super) fn admit(
         Version::HTTP_2 => join_cookies(session.req_header_mut()),
         _ => Ok(()),
     };
-    let survey = Survey::of(&session.req_header().headers);
+    let survey = HeaderSurvey::from_headers(&session.req_header().headers);
     let admitted = joined.and_then(|()| check(proxy, &snapshot, &survey, session, ctx));
     if survey.has(KnownHeader::Explain) {
         explain_header::check_token(&snapshot, session, ctx);
@@ -44,7 +44,7 @@ pub(super) fn admit(
 fn check(
     proxy: &Proxy,
     snapshot: &Snapshot,
-    survey: &Survey,
+    survey: &HeaderSurvey,
     session: &mut Session,
     ctx: &mut Context,
 ) -> Result<(), Rejection> {
@@ -172,7 +172,7 @@ fn identify(global: &GlobalSettings, session: &Session, ctx: &mut Context) {
 }
 
 /// Whether the connection ends with this request, because nothing after it can be trusted.
-fn is_last(session: &Session, survey: &Survey, rejection: Option<&Rejection>) -> bool {
+fn is_last(session: &Session, survey: &HeaderSurvey, rejection: Option<&Rejection>) -> bool {
     let is_doubtful = |rejection: &Rejection| {
         matches!(
             rejection.reply.status,

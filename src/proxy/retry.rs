@@ -135,7 +135,7 @@ pub(super) fn connection_failed(
         return error;
     }
     let mut error = first_byte_timeout::explain_error(error, ctx);
-    if HandshakeTimeout::of(&error).is_some() {
+    if HandshakeTimeout::from_error(&error).is_some() {
         error.etype = ErrorType::ReadTimedout;
     }
     tracing::failed(ctx, &error);
@@ -176,7 +176,7 @@ pub(super) fn connection_failed(
 
 /// Whether the time of all attempts together is over: that of a WebSocket handshake.
 fn is_last_attempt(error: &Error) -> bool {
-    HandshakeTimeout::of(error).is_some_and(|timeout| timeout.limit.bounds_all_attempts())
+    HandshakeTimeout::from_error(error).is_some_and(|timeout| timeout.limit.bounds_all_attempts())
 }
 
 /// Whether an upstream over HTTP/2 says that it has not processed the request, which may thus be sent

@@ -10,41 +10,41 @@ use pingora::server::ShutdownWatch;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What holds for a connection, from its beginning on.
+/// The timeouts and limits of a connection, fixed when it is accepted.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Terms {
-    /// For all that comes before HTTP.
-    pub(super) handshake: Duration,
-    /// Until a request comes.
-    pub(super) idle: Duration,
-    /// From then on until the first one's head is whole.
-    pub(super) head: Duration,
+pub(super) struct ConnectionLimits {
+    /// For everything before HTTP: PROXY protocol and TLS.
+    pub(super) handshake_timeout: Duration,
+    /// Until the first byte of a request.
+    pub(super) idle_timeout: Duration,
+    /// From the first byte of a request until its head is complete.
+    pub(super) head_timeout: Duration,
     /// Between two parts of a body.
-    pub(super) body: Duration,
+    pub(super) body_timeout: Duration,
     /// Between two parts of a response.
-    pub(super) send: Duration,
-    /// The most requests.
-    pub(super) requests: u32,
-    /// The most bytes of header fields.
-    pub(super) header_size: u32,
-    /// HTTP/2: streams at a time.
+    pub(super) send_timeout: Duration,
+    /// Maximum number of requests.
+    pub(super) max_requests: u32,
+    /// Maximum size of all headers, in bytes.
+    pub(super) max_header_size: u32,
+    /// HTTP/2: maximum number of concurrent streams.
     pub(super) concurrent_streams: u32,
-    /// HTTP/2: resets by the client that nobody has looked at yet.
+    /// HTTP/2: maximum number of streams that the client has reset and the gateway has not yet seen.
     pub(super) pending_resets: usize,
-    /// HTTP/2: resets for the client's errors.
+    /// HTTP/2: maximum number of streams that the gateway resets for errors of the client.
     pub(super) error_resets: usize,
 }
 
-impl Terms {
-    pub(super) fn of(limits: &Limits) -> Self {
+impl ConnectionLimits {
+    pub(super) fn from_limits(limits: &Limits) -> Self {
         Self {
-            handshake: limits.handshake_timeout,
-            idle: limits.idle_timeout,
-            head: limits.header_timeout,
-            body: limits.body_timeout,
-            send: limits.send_timeout,
-            requests: limits.requests_per_connection,
-            header_size: u32::try_from(limits.header_size).unwrap_or(u32::MAX),
+            handshake_timeout: limits.handshake_timeout,
+            idle_timeout: limits.idle_timeout,
+            head_timeout: limits.header_timeout,
+            body_timeout: limits.body_timeout,
+            send_timeout: limits.send_timeout,
+            max_requests: limits.requests_per_connection,
+            max_header_size: u32::try_from(limits.header_size).unwrap_or(u32::MAX),
             concurrent_streams: limits.concurrent_streams,
             pending_resets: limits.pending_resets,
             error_resets: limits.error_resets,
@@ -52,27 +52,27 @@ impl Terms {
     }
 }
 
-/// What may be spoken on a connection.
+/// The HTTP versions that a listener accepts without ALPN.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Speaks {
+pub(super) struct AllowedProtocols {
     pub(super) h1: bool,
     /// Without TLS.
     pub(super) h2c: bool,
 }
 
-impl Speaks {
-    /// What a listener speaks that no configuration knows any more can't be told.
-    pub(super) fn at(listener: Option<&Listener>) -> Self {
+impl AllowedProtocols {
+    /// Both, if the listener is no longer in the configuration.
+    pub(super) fn for_listener(listener: Option<&Listener>) -> Self {
         listener.map_or(Self { h1: true, h2c: true }, |it| Self { h1: it.h1, h2c: it.h2c })
     }
 }
 
-/// A connection that has come through the door.
+/// A connection that the limits admitted.
 pub(super) struct Connection {
     pub(super) stream: Stream,
-    pub(super) speaks: Speaks,
+    pub(super) protocols: AllowedProtocols,
     pub(super) proxy: Arc<Engine>,
-    pub(super) terms: Terms,
+    pub(super) limits: ConnectionLimits,
     pub(super) shutdown: ShutdownWatch,
     /// Kept as long as the connection lives.
     pub(super) permit: ConnectionPermit,

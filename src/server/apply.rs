@@ -180,7 +180,7 @@ impl Applier {
     fn touch_sessions(&self) -> Option<String> {
         let current = self.state.current.load();
         let sessions = self.state.sessions.select(&Selector::default());
-        let affected = SessionPolicies::of(&current).affected(sessions);
+        let affected = SessionPolicies::from_snapshot(&current).affected(sessions);
         if affected.is_empty() {
             return None;
         }

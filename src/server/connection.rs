@@ -1,6 +1,6 @@
 //! Takes an accepted connection to its protocol: PROXY header, TLS, HTTP/1.1 or HTTP/2. Knows nothing of requests.
 
-use super::accepted::{Connection, Speaks, Terms};
+use super::accepted::{AllowedProtocols, Connection, ConnectionLimits};
 use super::engine::Engine;
 use super::pre_http_response::PreHttpResponse;
 use super::tasks::Tasks;
@@ -65,7 +65,7 @@ impl ServerApp for Connections {
         let snapshot = self.current.load();
         let global = &snapshot.global;
         let listener = snapshot.listener(self.arrivals.address());
-        let speaks = Speaks::at(listener.map(|it| &**it));
+        let protocols = AllowedProtocols::for_listener(listener.map(|it| &**it));
         let most = listener.and_then(|listener| listener.connections);
         let listener = listener
             .filter(|listener| listener.tls.is_some() || !listener.proxy_protocol.is_empty());
@@ -78,11 +78,11 @@ impl ServerApp for Connections {
                 return None;
             }
         };
-        let terms = Terms::of(&global.limits);
+        let limits = ConnectionLimits::from_limits(&global.limits);
         let (proxy, shutdown) = (Arc::clone(&self.proxy), shutdown.clone());
         let (current, task) = (Arc::clone(&self.current), self.tasks.reserve());
         let connection =
-            Connection { stream, speaks, proxy, terms, shutdown, permit, current, task };
+            Connection { stream, protocols, proxy, limits, shutdown, permit, current, task };
         match listener {
             Some(listener) => {
                 let (listener, global) = (Arc::clone(listener), Arc::clone(global));
@@ -126,14 +126,14 @@ async fn prepare(
     global: Arc<GlobalSettings>,
     arrivals: Arc<Arrivals>,
 ) {
-    let Connection { stream, speaks, proxy, terms, shutdown, mut permit, current, task } =
+    let Connection { stream, protocols, proxy, limits, shutdown, mut permit, current, task } =
         connection;
     let peer = peer(&stream);
     let Ok(socket) = stream.into_any().downcast::<Socket>() else { return };
     let secured = secure(&listener, &global, *socket, peer, &mut permit, &arrivals, &current);
-    match timeout(terms.handshake, secured).await {
+    match timeout(limits.handshake_timeout, secured).await {
         Ok(Ok(Some(stream))) => {
-            serve(Connection { stream, speaks, proxy, terms, shutdown, permit, current, task });
+            serve(Connection { stream, protocols, proxy, limits, shutdown, permit, current, task });
         }
         Ok(Ok(None)) => {}
         Ok(Err(error)) => log::debug!("{}: from {peer:?}: {error}", listener.address),
@@ -145,7 +145,7 @@ async fn prepare(
             log::debug!(
                 "{}: from {peer:?}: no handshake in {:?}",
                 listener.address,
-                terms.handshake
+                limits.handshake_timeout
             );
         }
     }
@@ -188,7 +188,7 @@ async fn secure(
     if entered.is_err() {
         return Ok(None);
     }
-    let failed = |error: &io::Error| arrivals.no_handshake(HandshakeFailure::of(error));
+    let failed = |error: &io::Error| arrivals.no_handshake(HandshakeFailure::from_error(error));
     let mut first = [0];
     socket.try_peek(&mut first).await.inspect_err(failed)?;
     if first != [TLS_HANDSHAKE] {

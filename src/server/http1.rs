@@ -1,7 +1,7 @@
 //! The loop of an HTTP/1.1 connection: reads a head, lets Pingora serve the request, waits for the next. Knows nothing of
 //! routes.
 
-use super::accepted::{Connection, Terms};
+use super::accepted::{Connection, ConnectionLimits};
 use super::client_stream::{ClientStream, Incoming, Refused, keeping_refusal, take_refused};
 use super::engine::Engine;
 use super::http2;
@@ -34,39 +34,43 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 /// it would keep room for them, 3 kB, while it waits. The connection comes in a box for the same reason: what an
 /// `async fn` is given stays in its future.
 pub(super) async fn serve(connection: Box<Connection>) {
-    let Connection { mut stream, speaks, proxy, terms, shutdown, permit, current, task } =
+    let Connection { mut stream, protocols, proxy, limits, shutdown, permit, current, task } =
         // As a value of its own the box is freed here, and not at the end.
         *{ connection };
-    let Ok(Ok(mut begun)) = timeout(terms.idle, some_bytes(&mut stream)).await else { return };
-    if begun.is_empty() {
+    let Ok(Ok(mut first_bytes)) = timeout(limits.idle_timeout, read_some(&mut stream)).await else {
+        return;
+    };
+    if first_bytes.is_empty() {
         return;
     }
     // By TLS it would have been agreed upon (RFC 9113, section 3.2).
-    if speaks.h2c && stream.get_ssl_digest().is_none() && may_be_preface(&begun) {
-        let rest = timeout(terms.head, Box::pin(rest_of_preface(&mut stream, &mut begun)));
+    if protocols.h2c && stream.get_ssl_digest().is_none() && may_be_preface(&first_bytes) {
+        let rest =
+            timeout(limits.head_timeout, Box::pin(rest_of_preface(&mut stream, &mut first_bytes)));
         match rest.await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return,
             Err(_) => {
-                return Box::pin(PreHttpResponse::TooSlow.send(stream, &begun, &current)).await;
+                return Box::pin(PreHttpResponse::TooSlow.send(stream, &first_bytes, &current))
+                    .await;
             }
         }
-        if begun.starts_with(H2_PREFACE) {
+        if first_bytes.starts_with(H2_PREFACE) {
             // As if nobody had read from it.
             let Ok(mut socket) = stream.into_any().downcast::<Socket>() else { return };
-            socket.rewind(&begun);
+            socket.rewind(&first_bytes);
             let (tasks, number) = task.key();
             let client = permit.client().map(|client| client.address());
             let stream: Stream = socket;
             let connection =
-                Connection { stream, speaks, proxy, terms, shutdown, permit, current, task };
+                Connection { stream, protocols, proxy, limits, shutdown, permit, current, task };
             tasks.spawn(number, client, http2::serve(connection));
             return;
         }
     }
     let client = permit.client().cloned();
-    let stream = Box::new(ClientStream::new(stream, begun));
-    let requests = requests(stream, speaks.h1, proxy, terms, shutdown, (permit, task), current);
+    let stream = Box::new(ClientStream::new(stream, first_bytes));
+    let requests = requests(stream, protocols.h1, proxy, limits, shutdown, (permit, task), current);
     task_state::with_client(client, task_state::with_state(keeping_refusal(requests))).await;
 }
 
@@ -75,19 +79,19 @@ async fn requests(
     mut stream: Box<ClientStream>,
     speaks_h1: bool,
     proxy: Arc<Engine>,
-    terms: Terms,
+    limits: ConnectionLimits,
     shutdown: ShutdownWatch,
     (_permit, task): (ConnectionPermit, TaskGuard),
     current: Arc<CurrentSnapshot>,
 ) {
-    let mut left = terms.requests;
+    let mut left = limits.max_requests;
     let mut timer = Timer::default();
     loop {
-        let refused = match next_head(&mut stream, &mut timer, terms, &task).await {
+        let refused = match next_head(&mut stream, &mut timer, limits, &task).await {
             Next::Head(head) if speaks_h1 => {
                 left = left.saturating_sub(1);
                 task_state::record_wait();
-                let session = session(stream, head, left, terms);
+                let session = session(stream, head, left, limits);
                 let serving = proxy.process_new_http(session, &shutdown);
                 match until_overdue(serving).await.flatten().and_then(client_stream) {
                     Some(next) => stream = next,
@@ -124,7 +128,7 @@ enum Next {
 async fn next_head(
     stream: &mut ClientStream,
     timer: &mut Timer,
-    terms: Terms,
+    limits: ConnectionLimits,
     task: &TaskGuard,
 ) -> Next {
     let mut held = BytesMut::new();
@@ -147,7 +151,7 @@ async fn next_head(
         let has_begun = !held.is_empty();
         let until = match waits {
             Some((for_rest, until)) if for_rest == has_begun => until,
-            _ => Instant::now() + if has_begun { terms.head } else { terms.idle },
+            _ => Instant::now() + if has_begun { limits.head_timeout } else { limits.idle_timeout },
         };
         waits = Some((has_begun, until));
         if timer.poll(cx, until).is_ready() {
@@ -211,18 +215,18 @@ async fn until_overdue<T>(mut serving: impl Future<Output = T> + Unpin) -> Optio
 }
 
 /// Whether a connection that begins with these bytes may speak HTTP/2 (RFC 9113, section 3.4).
-fn may_be_preface(begun: &[u8]) -> bool {
-    H2_PREFACE.starts_with(begun) || begun.starts_with(H2_PREFACE)
+fn may_be_preface(first_bytes: &[u8]) -> bool {
+    H2_PREFACE.starts_with(first_bytes) || first_bytes.starts_with(H2_PREFACE)
 }
 
 /// Reads on until it is known whether a connection speaks HTTP/2.
-async fn rest_of_preface(stream: &mut Stream, begun: &mut BytesMut) -> io::Result<()> {
-    while begun.len() < H2_PREFACE.len() && may_be_preface(begun) {
-        let more = some_bytes(stream).await?;
+async fn rest_of_preface(stream: &mut Stream, first_bytes: &mut BytesMut) -> io::Result<()> {
+    while first_bytes.len() < H2_PREFACE.len() && may_be_preface(first_bytes) {
+        let more = read_some(stream).await?;
         if more.is_empty() {
             return Ok(());
         }
-        begun.extend_from_slice(&more);
+        first_bytes.extend_from_slice(&more);
     }
     Ok(())
 }
@@ -231,7 +235,7 @@ async fn rest_of_preface(stream: &mut Stream, begun: &mut BytesMut) -> io::Resul
 ///
 /// The head of a WebSocket's handshake is kept as long as the session lives. Pingora would read
 /// it into 4 KiB, and have 14 kB ready for whoever connects and says nothing.
-async fn some_bytes(stream: &mut Stream) -> io::Result<BytesMut> {
+async fn read_some(stream: &mut Stream) -> io::Result<BytesMut> {
     poll_fn(|cx| {
         let mut space = [MaybeUninit::uninit(); 4096];
         let mut buffer = ReadBuf::uninit(&mut space);
@@ -242,12 +246,17 @@ async fn some_bytes(stream: &mut Stream) -> io::Result<BytesMut> {
 }
 
 /// A session for one request. Pingora reads no other from it: where it ends, the stream knows.
-fn session(stream: Box<ClientStream>, head: BytesMut, left: u32, terms: Terms) -> ServerSession {
+fn session(
+    stream: Box<ClientStream>,
+    head: BytesMut,
+    left: u32,
+    limits: ConnectionLimits,
+) -> ServerSession {
     let mut session = ServerSession::new_http1(stream);
     session.set_keepalive_reuses_remaining(Some(left));
     session.set_pipelined_prefix(head);
-    session.set_read_timeout(Some(terms.body));
-    session.set_write_timeout(Some(terms.send));
+    session.set_read_timeout(Some(limits.body_timeout));
+    session.set_write_timeout(Some(limits.send_timeout));
     session
 }
 

@@ -3,7 +3,7 @@
 mod responder;
 mod session;
 
-use super::accepted::{Connection, Terms};
+use super::accepted::{Connection, ConnectionLimits};
 use crate::proxy::task_state;
 use bytes::Bytes;
 use h2::RecvStream;
@@ -73,24 +73,24 @@ impl Streams {
 /// Serves the streams of a connection over HTTP/2 (RFC 9113). Pingora's own loop knows no bounds of
 /// the configuration, no last request, and leaves without GOAWAY.
 pub(super) async fn serve(connection: Connection) {
-    let Connection { stream, proxy, terms, mut shutdown, permit, task, .. } = connection;
+    let Connection { stream, proxy, limits, mut shutdown, permit, task, .. } = connection;
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
         timing_digest: stream.get_timing_digest(),
         proxy_digest: stream.get_proxy_digest(),
         socket_digest: stream.get_socket_digest(),
     });
-    let begun = timeout(terms.handshake, handshake(stream, Some(options(terms)))).await;
+    let begun = timeout(limits.handshake_timeout, handshake(stream, Some(options(limits)))).await;
     let Ok(Ok(mut connection)) = begun else { return };
     let _kept = task;
     let streams = Arc::new(Streams::default());
-    let mut left = terms.requests;
+    let mut left = limits.max_requests;
     let mut leaves = *shutdown.borrow();
     if leaves {
         connection.graceful_shutdown();
     }
     loop {
-        let idle = if leaves { LEAVE_TIMEOUT } else { terms.idle };
+        let idle = if leaves { LEAVE_TIMEOUT } else { limits.idle_timeout };
         let accepted = tokio::select! {
             biased;
             _ = shutdown.changed(), if !leaves => {
@@ -112,7 +112,7 @@ pub(super) async fn serve(connection: Connection) {
             Some(Ok((request, respond))) => {
                 let stream = streams.enter();
                 let (proxy, shutdown) = (Arc::clone(&proxy), shutdown.clone());
-                let (session, responder) = session(request, respond, Arc::clone(&digest), terms);
+                let (session, responder) = session(request, respond, Arc::clone(&digest), limits);
                 let client = permit.client().cloned();
                 tokio::spawn(task_state::with_client(client, async move {
                     let serving = proxy.process_new_http(session, &shutdown);
@@ -141,7 +141,7 @@ fn session(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
     digest: Arc<Digest>,
-    terms: Terms,
+    limits: ConnectionLimits,
 ) -> (ServerSession, Option<Arc<Mutex<Responder>>>) {
     let (head, body) = request.into_parts();
     let expects = !body.is_end_stream() && head.headers.contains_key(header::EXPECT);
@@ -152,7 +152,7 @@ fn session(
         let shared = Arc::new(Mutex::new(responder));
         (SharedResponder::Shared(Arc::clone(&shared)), Some(shared))
     };
-    let session = Http2Session::new(head.into(), body, responder, digest, terms.send);
+    let session = Http2Session::new(head.into(), body, responder, digest, limits.send_timeout);
     (ServerSession::new_custom(Box::new(session)), shared)
 }
 
@@ -203,13 +203,13 @@ fn notice_timeout() -> Pin<Box<Sleep>> {
 
 /// What a client may make the `h2` crate hold or do without end. CONTINUATION frames it bounds
 /// itself, by the size of a header list.
-fn options(terms: Terms) -> H2Options {
+fn options(limits: ConnectionLimits) -> H2Options {
     let mut options = default_h2_options();
     options
-        .max_concurrent_streams(terms.concurrent_streams)
-        .max_header_list_size(terms.header_size.saturating_mul(2).saturating_add(HEAD_ROOM))
-        .max_pending_accept_reset_streams(terms.pending_resets)
-        .max_local_error_reset_streams(Some(terms.error_resets))
+        .max_concurrent_streams(limits.concurrent_streams)
+        .max_header_list_size(limits.max_header_size.saturating_mul(2).saturating_add(HEAD_ROOM))
+        .max_pending_accept_reset_streams(limits.pending_resets)
+        .max_local_error_reset_streams(Some(limits.error_resets))
         .max_send_buffer_size(SEND_BUFFER)
         // WebSockets over HTTP/2 (RFC 8441).
         .enable_connect_protocol();

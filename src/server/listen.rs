@@ -1,7 +1,7 @@
 //! Binds the listeners, or takes those of the process before. Accepts nothing.
 
 use super::handover::InheritedListeners;
-use super::socket::{Files, Socket};
+use super::socket::{Socket, UnixSocketFiles};
 use std::fmt;
 use std::io;
 use tidegate_http::address::Address;
@@ -59,7 +59,8 @@ pub(super) fn bind(
             Err(error) => {
                 // The files of those that were handed over are still another's.
                 if taken.is_none() {
-                    Files::of(bound.iter().map(|(address, _)| address)).remove();
+                    UnixSocketFiles::from_addresses(bound.iter().map(|(address, _)| address))
+                        .remove();
                 }
                 return Err(StartError::Address(address, error));
             }

@@ -49,7 +49,7 @@ fn sockets(config: &Config, problems: &mut Problems) {
 fn upgrade_socket(config: &Config, problems: &mut Problems) {
     let Some(written) = &config.upgrade_socket else { return };
     let path = Path::new(written.as_str());
-    let handover_socket = HandoverSocket::of(Some(path), None).filter(|_| path.is_absolute());
+    let handover_socket = HandoverSocket::locate(Some(path), None).filter(|_| path.is_absolute());
     if let Some(Err(error)) = handover_socket.map(|handover_socket| handover_socket.check()) {
         let reason = format!("upgrades would not be possible: {error}");
         problems.add(written.span, "upgrade_socket", reason);

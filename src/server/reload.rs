@@ -273,7 +273,10 @@ impl ConfigWatcher {
         tokio::spawn(background::blocking("watch", move || {
             let mut paths: BTreeSet<PathBuf> = sources.watched();
             paths.extend(current.files.keys().cloned());
-            paths.into_iter().map(|path| (path.clone(), FileFingerprint::of(&path))).collect()
+            paths
+                .into_iter()
+                .map(|path| (path.clone(), FileFingerprint::from_path(&path)))
+                .collect()
         }))
     }
 }

@@ -55,7 +55,7 @@ mod tests {
         let restless = folder.path().join("endpoints");
         let stamps = |text: String| {
             std::fs::write(&restless, text).expect("written");
-            FileFingerprints::from([(restless.clone(), FileFingerprint::of(&restless))])
+            FileFingerprints::from([(restless.clone(), FileFingerprint::from_path(&restless))])
         };
         let mut rest = Rest::default();
         let mut reads = 0;
@@ -75,7 +75,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("file");
         std::fs::write(&file, "x").expect("written");
-        let now = FileFingerprints::from([(file.clone(), FileFingerprint::of(&file))]);
+        let now = FileFingerprints::from([(file.clone(), FileFingerprint::from_path(&file))]);
         let mut rest = Rest::default();
         assert_eq!([rest.look(&now), rest.look(&now)], [false, true]);
         rest.read(now.clone());

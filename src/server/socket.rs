@@ -111,10 +111,10 @@ fn no_socket() -> io::Error {
 
 /// The files of Unix domain sockets, as they were made.
 #[derive(Debug, Default)]
-pub(super) struct Files(Vec<(String, u64)>);
+pub(super) struct UnixSocketFiles(Vec<(String, u64)>);
 
-impl Files {
-    pub(super) fn of<'a>(addresses: impl Iterator<Item = &'a Address>) -> Self {
+impl UnixSocketFiles {
+    pub(super) fn from_addresses<'a>(addresses: impl Iterator<Item = &'a Address>) -> Self {
         let file = |address: &Address| match address {
             Address::Inet(_) => None,
             Address::Unix(path) => {

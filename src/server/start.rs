@@ -10,7 +10,7 @@ use super::handover::{HandoverSocket, InheritedListeners, ListenerDonor, Running
 use super::listen::{self, StartError};
 use super::reload::ConfigWatcher;
 use super::signals::Signals;
-use super::socket::{Files, Socket};
+use super::socket::{Socket, UnixSocketFiles};
 use super::tasks::Tasks;
 use super::{files, notify, snapshot_tasks};
 use crate::admin::{Admin, Readiness};
@@ -55,7 +55,7 @@ pub(super) struct Bound {
     /// At most one.
     pub(super) admin: Sockets,
     /// The files of those that are Unix domain sockets.
-    pub(super) files: Files,
+    pub(super) files: UnixSocketFiles,
     /// Where the next gateway finds handles of all of them.
     pub(super) kept: Option<(HandoverSocket, Sockets)>,
     /// The gateway before, if they are its.
@@ -84,7 +84,8 @@ pub(super) async fn bind(
     let addresses = startup.admin.iter().map(|it| (it.clone(), ADMIN_MODE)).chain(addresses);
     let mut admin = listen::bind(addresses, &mut taken)?;
     let listeners = admin.split_off(usize::from(startup.admin.is_some()));
-    let files = Files::of(listeners.iter().chain(&admin).map(|(address, _)| address));
+    let files =
+        UnixSocketFiles::from_addresses(listeners.iter().chain(&admin).map(|(address, _)| address));
     let kept = handover_socket
         .map(|handover_socket| (handover_socket, duplicates(listeners.iter().chain(&admin))));
     Ok(Some(Bound { listeners, admin, files, kept, taken }))

@@ -3,7 +3,7 @@
 use super::engine::Engine;
 use super::notify;
 use super::signals::{Signals, Stop};
-use super::socket::Files;
+use super::socket::UnixSocketFiles;
 use super::tasks::Tasks;
 use super::watchdog::Watchdog;
 use crate::admin::Readiness;
@@ -53,7 +53,7 @@ pub(super) struct Shutdown {
     /// Each connection holds a receiver as well: when all are gone, so are the connections.
     pub(super) stop_accepting: watch::Sender<bool>,
     pub(super) stop_admin: Arc<watch::Sender<bool>>,
-    pub(super) files: Files,
+    pub(super) files: UnixSocketFiles,
     /// Whether the process is the gateway's own, and may be ended.
     pub(super) ends_process: bool,
 }

@@ -70,7 +70,7 @@ pub struct AffectedSessions {
 
 impl SessionPolicies {
     /// The policies of this snapshot.
-    pub fn of(snapshot: &Snapshot) -> Self {
+    pub fn from_snapshot(snapshot: &Snapshot) -> Self {
         let routes = snapshot.table.iter().map(|(_, route)| {
             let splits = route.splits.iter().map(|split| &split.pool);
             let endpoints = route.pool.iter().chain(splits).flat_map(|pool| pool.endpoints());

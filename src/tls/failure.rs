@@ -48,7 +48,7 @@ impl HandshakeFailure {
     }
 
     /// What an error of the handshake comes to.
-    pub(crate) fn of(error: &io::Error) -> Self {
+    pub(crate) fn from_error(error: &io::Error) -> Self {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
         match (tls, error.kind()) {
             (Some(error), _) => Self::of_tls(error),
@@ -127,7 +127,7 @@ mod tests {
             (tls(Error::AlertReceived(AlertDescription::UserCanceled)), HandshakeFailure::Closed),
             (tls(Error::DecryptError), HandshakeFailure::Other),
         ] {
-            assert_eq!(HandshakeFailure::of(&error), expected, "{error}");
+            assert_eq!(HandshakeFailure::from_error(&error), expected, "{error}");
         }
     }
 }

@@ -10,7 +10,7 @@ use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
 impl TlsInfo {
-    pub(super) fn of(connection: &ServerConnection) -> Self {
+    pub(super) fn from_connection(connection: &ServerConnection) -> Self {
         let version = match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "1.3",
             _ => "1.2",

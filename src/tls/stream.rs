@@ -42,7 +42,7 @@ pub(crate) async fn accept(
         let _ = tls.shutdown().await;
         return Ok(None);
     }
-    let info = TlsInfo::of(tls.get_ref().1);
+    let info = TlsInfo::from_connection(tls.get_ref().1);
     let ssl = SslDigest::new(info.cipher, info.version, None, None, Vec::new());
     let response = pingora::http::ResponseHeader::build(200, Some(0));
     let response = response.map_err(|error| io::Error::other(error.to_string()))?;

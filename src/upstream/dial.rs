@@ -115,7 +115,7 @@ fn kept<T: 'static>(digest: &Digest) -> Option<&T> {
 
 impl CutOffHandle {
     /// That of a connection which a [`Dialer`] has made.
-    pub(crate) fn of(digest: &Digest) -> Option<Arc<Self>> {
+    pub(crate) fn from_digest(digest: &Digest) -> Option<Arc<Self>> {
         kept::<Arc<Self>>(digest).cloned()
     }
 

@@ -24,22 +24,22 @@ const MAX_HEADERS: usize = 256;
 pub(super) struct Bridge {
     interceptor: FrameInterceptor,
     key: Box<str>,
-    request: Request,
-    response: Response,
+    request: RequestPart,
+    response: ResponsePart,
     /// The rest of the request head that goes to the upstream.
     head: Vec<u8>,
 }
 
 /// The part of the request that Pingora writes.
 #[derive(Debug)]
-enum Request {
+enum RequestPart {
     Head(Vec<u8>),
     Body(Chunks),
 }
 
 /// The part of the response that the upstream sends.
 #[derive(Debug)]
-enum Response {
+enum ResponsePart {
     Head(Vec<u8>),
     /// Bytes for Pingora, how many of them it has read, and, after an interim head, the beginning of the
     /// next head.
@@ -47,9 +47,9 @@ enum Response {
     Frames,
 }
 
-impl Response {
+impl ResponsePart {
     /// The state after these bytes of the upstream, with `head` as the beginning of a head.
-    fn of(mut head: Vec<u8>, bytes: &[u8], key: &str) -> io::Result<Self> {
+    fn after_bytes(mut head: Vec<u8>, bytes: &[u8], key: &str) -> io::Result<Self> {
         let (count, is_complete) = append_head(&mut head, bytes)?;
         if !is_complete {
             return Ok(Self::Head(head));
@@ -66,7 +66,7 @@ impl Response {
 impl Bridge {
     /// A bridge that makes the handshake with this key.
     pub(super) fn new(interceptor: FrameInterceptor, key: Box<str>) -> Self {
-        let (request, response) = (Request::Head(Vec::new()), Response::Head(Vec::new()));
+        let (request, response) = (RequestPart::Head(Vec::new()), ResponsePart::Head(Vec::new()));
         Self { interceptor, key, request, response, head: Vec::new() }
     }
 
@@ -84,15 +84,15 @@ impl Bridge {
     /// Consumes bytes that Pingora writes; returns how many.
     fn poll_take(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.request {
-            Request::Head(head) => {
+            RequestPart::Head(head) => {
                 let (count, is_complete) = append_head(head, bytes)?;
                 if is_complete {
                     self.head = upgraded(head, &self.key);
-                    self.request = Request::Body(Chunks::default());
+                    self.request = RequestPart::Body(Chunks::default());
                 }
                 Poll::Ready(Ok(count))
             }
-            Request::Body(chunks) => {
+            RequestPart::Body(chunks) => {
                 let Some(frames) = chunks.data(bytes) else {
                     return Poll::Ready(Ok(chunks.consume_framing(bytes)));
                 };
@@ -198,13 +198,17 @@ impl AsyncRead for Bridge {
         }
         loop {
             match &mut bridge.response {
-                Response::Frames => return Pin::new(&mut bridge.interceptor).poll_read(cx, buffer),
-                Response::Held(bytes, gone, next) => {
+                ResponsePart::Frames => {
+                    return Pin::new(&mut bridge.interceptor).poll_read(cx, buffer);
+                }
+                ResponsePart::Held(bytes, gone, next) => {
                     let rest = bytes.get(*gone..).unwrap_or_default();
                     if rest.is_empty() {
                         bridge.response = match next.take() {
-                            None => Response::Frames,
-                            Some(next) => Response::of(Vec::new(), &next, &bridge.key)?,
+                            None => ResponsePart::Frames,
+                            Some(next) => {
+                                ResponsePart::after_bytes(Vec::new(), &next, &bridge.key)?
+                            }
                         };
                         continue;
                     }
@@ -213,15 +217,18 @@ impl AsyncRead for Bridge {
                     *gone += count;
                     return Poll::Ready(Ok(()));
                 }
-                Response::Head(head) => {
+                ResponsePart::Head(head) => {
                     let mut space = [0; 2048];
                     let mut part = ReadBuf::new(&mut space);
                     ready!(Pin::new(&mut bridge.interceptor).poll_read(cx, &mut part))?;
                     if part.filled().is_empty() {
                         return Poll::Ready(Ok(()));
                     }
-                    bridge.response =
-                        Response::of(std::mem::take(head), part.filled(), &bridge.key)?;
+                    bridge.response = ResponsePart::after_bytes(
+                        std::mem::take(head),
+                        part.filled(),
+                        &bridge.key,
+                    )?;
                 }
             }
         }
@@ -255,7 +262,7 @@ impl AsyncWrite for Bridge {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_head(cx))?;
         ready!(Pin::new(&mut self.interceptor).poll_flush(cx))?;
-        if matches!(self.request, Request::Body(Chunks::Ended)) {
+        if matches!(self.request, RequestPart::Body(Chunks::Ended)) {
             // The client has ended its stream, which is the end of its connection here.
             return Pin::new(&mut self.interceptor).poll_shutdown(cx);
         }

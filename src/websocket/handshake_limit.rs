@@ -56,7 +56,7 @@ pub struct HandshakeTimeout {
 
 impl HandshakeTimeout {
     /// The timeout that caused this error.
-    pub fn of(error: &Error) -> Option<&Self> {
+    pub fn from_error(error: &Error) -> Option<&Self> {
         let cause = error.root_cause().downcast_ref::<io::Error>()?;
         cause.get_ref()?.downcast_ref()
     }

@@ -81,23 +81,23 @@ async fn tls_to_a_plain_server_is_plain_behind_tls() {
 
 #[tokio::test]
 async fn plain_http_to_a_tls_server_is_tls_behind_plain() {
-    let server = Identity::of("localhost").serve().await;
+    let server = Identity::for_name("localhost").serve().await;
     examine(server.url("ws"), &[]).await.is("tls-behind-plain");
     examine(server.url("http"), &[]).await.is("tls-behind-plain");
 }
 
 #[tokio::test]
 async fn each_bad_certificate_has_its_code() {
-    let server = Identity::of("localhost").valid(2020, 2021).serve().await;
+    let server = Identity::for_name("localhost").valid(2020, 2021).serve().await;
     server.examine().await.is("certificate-expired");
-    let server = Identity::of("localhost").valid(2080, 2081).serve().await;
+    let server = Identity::for_name("localhost").valid(2080, 2081).serve().await;
     server.examine().await.is("certificate-not-yet-valid");
-    let server = Identity::of("other.example").serve().await;
+    let server = Identity::for_name("other.example").serve().await;
     server.examine().await.is("certificate-other-name").saw("other.example");
     let client = ExtendedKeyUsagePurpose::ClientAuth;
-    let server = Identity::of("localhost").purpose(client).serve().await;
+    let server = Identity::for_name("localhost").purpose(client).serve().await;
     server.examine().await.is("certificate-bad");
-    let server = Identity::of("localhost").serve().await;
+    let server = Identity::for_name("localhost").serve().await;
     let found = examine(server.url("wss"), &[]).await;
     found.is("certificate-unknown-issuer");
     // The walk goes on without a look at the certificate, to see what else is wrong.
@@ -134,7 +134,7 @@ async fn http2_only_server_is_http2_only() {
     })
     .await;
     examine(ws(silent.address()), &[]).await.is("http2-only");
-    let server = Identity::of("localhost").alpn(b"h2").serve().await;
+    let server = Identity::for_name("localhost").alpn(b"h2").serve().await;
     server.examine().await.is("http2-only");
 }
 

@@ -144,7 +144,7 @@ pub(crate) struct TlsServer {
 
 impl Identity {
     /// A good certificate of this name, from an authority of its own.
-    pub(crate) fn of(name: &str) -> Self {
+    pub(crate) fn for_name(name: &str) -> Self {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2090, 1, 1);

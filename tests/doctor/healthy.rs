@@ -19,7 +19,7 @@ async fn websocket_and_page_without_tls_are_healthy() {
 
 #[tokio::test]
 async fn websocket_and_page_over_tls_are_healthy() {
-    let server = Identity::of("localhost").serve().await;
+    let server = Identity::for_name("localhost").serve().await;
     let found = server.examine().await;
     assert_eq!(found.is_healthy().outcome("tls"), "ok");
     let ca = ["--ca", server.ca.to_str().expect("a path")];

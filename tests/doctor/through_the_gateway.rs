@@ -141,7 +141,7 @@ async fn service_slower_than_the_timeout_points_at_the_key() {
 
 #[tokio::test]
 async fn tls_endpoint_without_tls_is_tls_behind_plain() {
-    let service = Identity::of("localhost").serve().await;
+    let service = Identity::for_name("localhost").serve().await;
     let endpoint = format!("127.0.0.1:{}", service.port);
     let gateway = Config::to_address(&endpoint).start().await;
     let found = through(&gateway, "/", &[]).await;

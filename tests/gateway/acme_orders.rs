@@ -13,7 +13,7 @@ const OTHER_KEY: &str = "bm90LXRoYXQtb25lLTAxMjM0NTY3ODlhYmNkZWZnaA";
 async fn orders(admin: &Admin, name: &str) -> (f64, f64) {
     let url = format!("http://{}/metrics", admin.address());
     let text = reqwest::get(url).await.expect("an answer").text().await.expect("text");
-    let metrics = Metrics::of(&text);
+    let metrics = Metrics::parse(&text);
     let of =
         |result| metrics.value("tidegate_acme_orders_total", &[("name", name), ("result", result)]);
     (of("issued"), of("failed"))

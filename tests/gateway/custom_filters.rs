@@ -63,8 +63,8 @@ async fn custom_filter_observes_a_session_from_open_to_close() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program");
-    let said = Lines::of(program.stdout.take().expect("stdout"));
-    let log = Lines::of(program.stderr.take().expect("stderr"));
+    let said = Lines::read_from(program.stdout.take().expect("stdout"));
+    let log = Lines::read_from(program.stderr.take().expect("stderr"));
     let has = |what: &'static str| move |line: &str| line.contains(what).then_some(());
     log.find("the program to be ready", 0, has("ready")).await;
 

@@ -57,7 +57,7 @@ fn commands() -> Vec<(String, String)> {
 }
 
 /// Those that a test has to run.
-fn of(test: &str) -> Vec<String> {
+fn commands_run_by(test: &str) -> Vec<String> {
     let mine = |(page, command): &(String, String)| {
         RUN.iter().any(|(of, start, by)| *by == test && is_it(page, command, of, start))
     };
@@ -128,7 +128,7 @@ fn commands_in_comments_name_existing_files() {
 
 #[tokio::test]
 async fn every_documented_make_target_exists() {
-    let shown = of("every_documented_make_target_exists");
+    let shown = commands_run_by("every_documented_make_target_exists");
     let mut targets: BTreeSet<String> = shown.iter().map(|it| it["make ".len()..].into()).collect();
     for (_, text) in pages() {
         // Within a line, between backticks.
@@ -168,7 +168,7 @@ async fn files_named_in_contributing_exist() {
 
 #[tokio::test]
 async fn documented_benchmark_options_are_accepted() {
-    for command in of("documented_benchmark_options_are_accepted") {
+    for command in commands_run_by("documented_benchmark_options_are_accepted") {
         // Nothing else is wrong with it when this is what is: the run itself takes minutes.
         let ended = bash(Path::new(HERE), &format!("{command} --rounds 0"), &[]).await;
         let told = "error: --rounds, --seconds and --tunnels are 1 or more";
@@ -178,7 +178,7 @@ async fn documented_benchmark_options_are_accepted() {
 
 #[tokio::test]
 async fn documented_program_options_are_in_their_help() {
-    for command in of("documented_program_options_are_in_their_help") {
+    for command in commands_run_by("documented_program_options_are_in_their_help") {
         let program = command.split_whitespace().next().expect("a program");
         let help = bash(Path::new(HERE), &format!("{program} --help"), &[]).await;
         assert_eq!(help.code, Some(0), "{program}\n{}", help.stderr);
@@ -226,7 +226,7 @@ async fn lines_of(gateway: &Gateway, name: &str, count: usize) -> Vec<Value> {
 async fn documented_jq_queries_read_the_access_log() {
     let (gateway, _upstream) = logged().await;
     let mut told = Vec::new();
-    for command in of("documented_jq_queries_read_the_access_log") {
+    for command in commands_run_by("documented_jq_queries_read_the_access_log") {
         let ended = bash(gateway.folder(), &command, &[]).await;
         assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{command}");
         told.push(ended.stdout);
@@ -278,7 +278,7 @@ async fn documented_curl_commands_query_the_admin_endpoint() {
     gateway.get("/", &[]).await;
     until("it is counted", async || admin.get("/routes").await["routes"][0]["requests"] == 1).await;
     let mut told = Vec::new();
-    for command in of("documented_curl_commands_query_the_admin_endpoint") {
+    for command in commands_run_by("documented_curl_commands_query_the_admin_endpoint") {
         let command = command.replace("127.0.0.1:9901", &admin.address());
         let ended = bash(gateway.folder(), &command, &[("TIDEGATE_ADMIN_TOKEN", TOKEN)]).await;
         assert_eq!(ended.code, Some(0), "{command}\n{}", ended.stderr);
@@ -296,7 +296,7 @@ async fn documented_curl_commands_query_the_admin_endpoint() {
 async fn documented_curl_command_gets_an_explanation() {
     let (upstream, admin) = (Upstream::echo().await, Admin::new());
     let gateway = Config::to(&upstream).top(&admin.section()).start().await;
-    for command in of("documented_curl_command_gets_an_explanation") {
+    for command in commands_run_by("documented_curl_command_gets_an_explanation") {
         let command = command.replace("localhost:3000", &gateway.address().to_string());
         let ended = bash(gateway.folder(), &command, &[("TIDEGATE_ADMIN_TOKEN", TOKEN)]).await;
         let told = ended.stdout.trim().strip_prefix("x-tidegate-explain: ");

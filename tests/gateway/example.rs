@@ -13,7 +13,7 @@ pub(crate) struct Example {
 
 impl Example {
     /// The one with this name, and all that lies beside it.
-    pub(crate) fn of(name: &str) -> Self {
+    pub(crate) fn from_file(name: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
         let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
         copy(&conf, &folder.path().join("conf"));

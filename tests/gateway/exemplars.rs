@@ -16,7 +16,7 @@ struct Prometheus {
 
 impl Prometheus {
     /// One that asks a gateway once a second, with the features that the compose file asks for.
-    fn of(counted: &Counted) -> Self {
+    fn scraping(counted: &Counted) -> Self {
         let compose = concat!(env!("CARGO_MANIFEST_DIR"), "/docker/compose.monitoring.yaml");
         let compose = std::fs::read_to_string(compose).expect("a compose file");
         let features = compose
@@ -68,7 +68,7 @@ async fn prometheus_keeps_the_traces_of_slow_requests() {
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let tracing = format!("tracing: {{otlp: {{endpoint: \"{nobody}\"}}}}");
     let counted = Counted::start(Config::to(&upstream).top(&tracing)).await;
-    let mut prometheus = Prometheus::of(&counted);
+    let mut prometheus = Prometheus::scraping(&counted);
     // It takes some seconds before it begins to ask.
     until("Prometheus asks the gateway", async || {
         prometheus.asked("query?query=up").await["result"][0]["value"][1] == "1"

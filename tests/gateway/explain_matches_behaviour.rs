@@ -32,7 +32,7 @@ async fn explanation_matches_behaviour_for_random_requests_and_tables() {
     for number in 0..TABLES {
         let seed = base.wrapping_mul(1_000).wrapping_add(number as u64);
         let upstreams = [upstream("one").await, upstream("two").await];
-        let config = table(&mut Dice::of(seed), number, &upstreams);
+        let config = table(&mut Dice::from_seed(seed), number, &upstreams);
         let config = config
             .top(&format!("admin: {{address: \"127.0.0.1:{}\", token: {TOKEN}}}", free_port()));
         let gateway = config.start().await;
@@ -40,7 +40,7 @@ async fn explanation_matches_behaviour_for_random_requests_and_tables() {
         let explainer = Arc::new(explainer);
         let clients = (0..CLIENTS).map(|client| {
             let (explainer, address) = (Arc::clone(&explainer), gateway.address());
-            let dice = Dice::of(seed.wrapping_mul(100).wrapping_add(client as u64));
+            let dice = Dice::from_seed(seed.wrapping_mul(100).wrapping_add(client as u64));
             let what = format!("TIDEGATE_EXPLAIN_SEED={base}, table {number}, client {client}");
             tokio::spawn(compare(explainer, address, dice, each, what))
         });
@@ -252,7 +252,7 @@ async fn upstream(name: &'static str) -> SocketAddr {
 }
 
 async fn answer_all(stream: TcpStream, name: &'static str) {
-    let mut peer = Peer::of(stream);
+    let mut peer = Peer::new(stream);
     while let Some(head) = peer.head().await {
         let host = field(&head, "host").unwrap_or("none");
         let target = head.split(' ').nth(1).unwrap_or_default();
@@ -274,7 +274,7 @@ struct Peer {
 }
 
 impl Peer {
-    fn of(stream: TcpStream) -> Self {
+    fn new(stream: TcpStream) -> Self {
         let _ = stream.set_nodelay(true);
         Self { stream, buffer: Vec::new() }
     }
@@ -360,7 +360,7 @@ impl Answer {
 impl Client {
     async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("a connection");
-        Self { address, peer: Peer::of(stream) }
+        Self { address, peer: Peer::new(stream) }
     }
 
     async fn ask(&mut self, sent: &Sent) -> Answer {

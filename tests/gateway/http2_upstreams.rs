@@ -242,7 +242,7 @@ async fn http2_only_mirror_is_never_sent_http1() {
         assert_eq!(gateway.get("/", &[]).await.text(), "hello");
         until("the copy's end", async || {
             let metrics = admin.send(Method::GET, "/metrics", None).await;
-            let metrics = Metrics::of(&metrics.text().await.expect("text"));
+            let metrics = Metrics::parse(&metrics.text().await.expect("text"));
             let labels = [("upstream", "shadow"), ("result", result)];
             let failed = metrics.value("tidegate_upstream_attempts_total", &labels);
             shadow.heads().len() == sent && (failed > 0.0) == (sent == 0)

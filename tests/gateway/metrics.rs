@@ -38,7 +38,7 @@ impl Counted {
     }
 
     pub(crate) async fn now(&self) -> Metrics {
-        Metrics::of(&self.text("*/*").await.1)
+        Metrics::parse(&self.text("*/*").await.1)
     }
 
     /// What a sample is, now.
@@ -293,7 +293,7 @@ async fn prometheus_and_openmetrics_output_is_valid() {
     let (media_type, text) = counted.text(accept).await;
     assert_eq!(media_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     assert!(text.ends_with("\n# EOF\n"));
-    Metrics::of(&text);
+    Metrics::parse(&text);
 }
 
 #[tokio::test]
@@ -307,7 +307,7 @@ async fn traced_request_is_an_exemplar_of_its_bucket() {
     counted.gateway.get("/", &[&parent]).await;
     until("it is counted", async || counted.requests("all", "GET", "200").await == 1.0).await;
     let (_, text) = counted.text("application/openmetrics-text").await;
-    Metrics::of(&text);
+    Metrics::parse(&text);
     let example = format!(" 1 # {{trace_id=\"{trace}\"}} 0.");
     assert!(text.contains(&example), "{text}");
     assert!(!counted.text("text/plain").await.1.contains(trace), "only OpenMetrics has them");

@@ -90,7 +90,7 @@ async fn out_of_file_descriptors_requests_are_503_until_it_recovers() {
     let told = lines.iter().filter(|line| line.contains("Accept() failed")).count();
     assert!(told <= 1, "{lines:#?}");
     let metrics = reqwest::get(format!("http://{}/metrics", admin.address())).await;
-    let metrics = Metrics::of(&metrics.expect("metrics").text().await.expect("their text"));
+    let metrics = Metrics::parse(&metrics.expect("metrics").text().await.expect("their text"));
     assert!(metrics.value("tidegate_requests_shed_total", &[("limit", "files")]) >= 8.0);
 }
 
@@ -108,7 +108,7 @@ async fn connection_storm_is_refused_and_counted() {
         .await;
     let metrics = async || {
         let metrics = reqwest::get(format!("http://{}/metrics", admin.address())).await;
-        Metrics::of(&metrics.expect("metrics").text().await.expect("their text"))
+        Metrics::parse(&metrics.expect("metrics").text().await.expect("their text"))
     };
     let refused = async || {
         let limit = [("limit", "connections")];
@@ -387,7 +387,7 @@ async fn short_of_memory_the_largest_client_loses_its_requests() {
     again.send(get("/", &[])).await;
     assert_eq!(again.response().await.status(), 503, "not before there is memory");
     let metrics = reqwest::get(format!("http://{}/metrics", admin.address())).await;
-    let metrics = Metrics::of(&metrics.expect("metrics").text().await.expect("their text"));
+    let metrics = Metrics::parse(&metrics.expect("metrics").text().await.expect("their text"));
     let limit = [("limit", "memory")];
     assert_eq!(metrics.value("tidegate_clients_evicted_total", &limit), 1.0);
     let mark = gateway.mark();

@@ -111,7 +111,7 @@ async fn all_limits_apply_and_a_route_replaces_global_ones() {
                      Access-Control-Request-Method: PUT\r\n\r\n";
     assert_eq!(gateway.send(preflight).await.status(), 204, "the gateway's own answer");
     let text = reqwest::get(format!("http://127.0.0.1:{admin}/metrics")).await.expect("an answer");
-    let metrics = Metrics::of(&text.text().await.expect("text"));
+    let metrics = Metrics::parse(&text.text().await.expect("text"));
     let name = "tidegate_rate_limited_requests_total";
     let own = [
         ("route", "own"),

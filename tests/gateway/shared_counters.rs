@@ -51,7 +51,7 @@ impl Replicas {
 
 async fn metrics(admin: &Admin) -> Metrics {
     let url = format!("http://{}/metrics", admin.address());
-    Metrics::of(&reqwest::get(url).await.expect("an answer").text().await.expect("text"))
+    Metrics::parse(&reqwest::get(url).await.expect("an answer").text().await.expect("text"))
 }
 
 fn code(message: Option<Message>) -> Option<u16> {

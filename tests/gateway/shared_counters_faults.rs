@@ -79,7 +79,7 @@ impl Counting {
     async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let url = format!("http://{}/metrics", self.admin.address());
         let text = reqwest::get(url).await.expect("an answer").text().await.expect("text");
-        Metrics::of(&text).value(name, labels)
+        Metrics::parse(&text).value(name, labels)
     }
 
     async fn is_up(&self, up: bool) {

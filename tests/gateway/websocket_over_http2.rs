@@ -85,7 +85,7 @@ struct Client {
 }
 
 impl Client {
-    async fn of(config: Config) -> Self {
+    async fn start(config: Config) -> Self {
         let (authority, folder) = (Authority::new(), TempDir::new().expect("a folder"));
         authority.issue(folder.path(), "site", &["site.test"], 2090);
         let (port, file) = (free_port(), folder.path().join("tidegate.yaml"));
@@ -138,7 +138,7 @@ impl Client {
 async fn rfc8441_websocket_passes_over_http2() {
     let upstream = Upstream::echo().await;
     let named = Config::to(&upstream).top("identity: {user_id: [{query: userId}]}");
-    let mut client = Client::of(named).await;
+    let mut client = Client::start(named).await;
     let mut socket = client.open("/ws?userId=user-1").await;
     let large = "x".repeat(300_000);
     for text in ["hello", "", &large, "bye"] {
@@ -177,7 +177,7 @@ async fn rfc9113_8_2_2_connection_headers_of_the_upstream_are_removed() {
         }
     })
     .await;
-    let mut client = Client::of(Config::to(&upstream)).await;
+    let mut client = Client::start(Config::to(&upstream)).await;
     let fields = [("sec-websocket-version", "13")];
     let (response, _send) = client.connect("/ws", "websocket", &fields).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -190,7 +190,7 @@ async fn rfc9113_8_2_2_connection_headers_of_the_upstream_are_removed() {
 #[tokio::test]
 async fn rfc9113_8_2_3_cookies_of_a_handshake_are_joined() {
     let upstream = Upstream::echo().await;
-    let mut client = Client::of(Config::to(&upstream)).await;
+    let mut client = Client::start(Config::to(&upstream)).await;
     let fields = [("cookie", "a=1"), ("sec-websocket-version", "13"), ("cookie", "sid=2")];
     let (response, _send) = client.connect("/ws", "websocket", &fields).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -201,7 +201,7 @@ async fn rfc9113_8_2_3_cookies_of_a_handshake_are_joined() {
 #[tokio::test]
 async fn rfc8441_session_is_traced_as_over_http1() {
     let (collector, upstream) = (Collector::http().await, Upstream::echo().await);
-    let mut client = Client::of(Config::to(&upstream).top(&collector.section(""))).await;
+    let mut client = Client::start(Config::to(&upstream).top(&collector.section(""))).await;
     let mut socket = client.open("/ws").await;
     let close = CloseFrame { code: 4001.into(), reason: "done".into() };
     socket.close(Some(close)).await.expect("closed");
@@ -222,7 +222,7 @@ async fn rfc8441_session_is_traced_as_over_http1() {
 #[tokio::test]
 async fn rfc8441_many_websockets_share_a_connection() {
     let upstream = Upstream::echo().await;
-    let mut client = Client::of(Config::to(&upstream)).await;
+    let mut client = Client::start(Config::to(&upstream)).await;
     let mut sockets = Vec::new();
     for _ in 0..50 {
         sockets.push(client.open("/ws").await);
@@ -239,7 +239,7 @@ async fn rfc8441_many_websockets_share_a_connection() {
 #[tokio::test]
 async fn rfc8441_session_ends_with_its_stream() {
     let upstream = Upstream::echo().await;
-    let mut client = Client::of(Config::to(&upstream)).await;
+    let mut client = Client::start(Config::to(&upstream)).await;
     drop(client.open("/ws").await);
     let line = client.gateway.access("the end", |it| it["event"] == "websocket.close").await;
     assert_eq!(line["websocket.close.initiator"], "client");
@@ -255,7 +255,7 @@ async fn rfc8441_limits_and_drains_apply_as_over_http1() {
     let config = Config::to(&upstream)
         .with("websocket: {max_sessions_per_user: 1, max_message_size: 10}")
         .top("identity: {user_id: [{query: userId}]}");
-    let mut client = Client::of(config).await;
+    let mut client = Client::start(config).await;
     let mut socket = client.open("/ws?userId=a").await;
     let (refused, _) =
         client.connect("/ws?userId=a", "websocket", &[("sec-websocket-version", "13")]).await;
@@ -272,7 +272,7 @@ async fn rfc8441_limits_and_drains_apply_as_over_http1() {
 async fn rfc8441_short_of_memory_the_largest_client_gets_1013() {
     let upstream = Upstream::echo().await;
     let config = Config::to(&upstream);
-    let mut client = Client::of(config.clone()).await;
+    let mut client = Client::start(config.clone()).await;
     let mut sockets = Vec::new();
     for _ in 0..20 {
         sockets.push(client.open("/ws").await);
@@ -298,7 +298,7 @@ async fn rfc8441_short_of_memory_the_largest_client_gets_1013() {
 async fn rfc8441_foreign_origin_is_answered_403() {
     let upstream = Upstream::echo().await;
     let config = Config::to(&upstream).cors(&["https://app.test"], "");
-    let mut client = Client::of(config).await;
+    let mut client = Client::start(config).await;
     for (origin, status) in [
         ("https://app.test", 200),
         ("https://site.test", 200),
@@ -333,7 +333,7 @@ async fn rfc8441_subprotocol_is_negotiated_with_the_upstream() {
         let _ = socket.next().await;
     })
     .await;
-    let mut client = Client::of(Config::to(&upstream)).await;
+    let mut client = Client::start(Config::to(&upstream)).await;
     let offered = [("sec-websocket-version", "13"), ("sec-websocket-protocol", "chat.v1, chat.v2")];
     let (response, send) = client.connect("/ws", "websocket", &offered).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -360,7 +360,7 @@ async fn rfc8441_invalid_extended_connect_is_refused() {
         let _ = wire.read_to_end().await;
     })
     .await;
-    let mut client = Client::of(Config::to(&upstream)).await;
+    let mut client = Client::start(Config::to(&upstream)).await;
     let version = ("sec-websocket-version", "13");
     for (target, protocol, fields, status) in [
         ("/denied", "websocket", &[version][..], 401),
@@ -384,7 +384,7 @@ async fn explain_header_recognises_a_websocket_over_http2() {
     let (upstream, admin) = (Upstream::echo().await, Admin::new());
     let config = Config::to(&upstream).route("off", "path_prefix: /off", "service");
     let config = config.with("websocket: off").top(&admin.section());
-    let mut client = Client::of(config).await;
+    let mut client = Client::start(config).await;
     let version = ("sec-websocket-version", "13");
     let token = ("x-tidegate-explain", TOKEN);
     for (target, fields, status, verdict) in [
@@ -436,7 +436,7 @@ async fn stuck_session_over_http2_ends_alone_on_request() {
                 .with(&format!("websocket: {{{settings}}}"));
         }
     }
-    let mut client = Client::of(config).await;
+    let mut client = Client::start(config).await;
     let mut sockets = Vec::new();
     for side in ["flood", "deaf"] {
         for (name, ..) in endings {
@@ -506,7 +506,7 @@ async fn http2_requests_cut_off_by_the_grace_are_logged() {
     })
     .await;
     let config = Config::to(&upstream).top("shutdown: {grace: 1s}");
-    let mut client = Client::of(config).await;
+    let mut client = Client::start(config).await;
     let mut answers = Vec::new();
     for path in ["/silent", "/half"] {
         let request = Request::get(format!("https://site.test{path}")).body(()).expect("a request");
@@ -539,7 +539,7 @@ async fn rfc8441_5_stream_end_without_a_close_frame_closes_the_session() {
         }
     })
     .await;
-    let mut client = Client::of(Config::to(&upstream)).await;
+    let mut client = Client::start(Config::to(&upstream)).await;
     for with_trailers in [false, true] {
         let (response, mut send) =
             client.connect("/ws", "websocket", &[("sec-websocket-version", "13")]).await;
@@ -568,7 +568,7 @@ async fn unanswered_close_frame_ends_the_session() {
         wire.read_to_end().await;
     })
     .await;
-    let mut client = Client::of(Config::to(&upstream)).await;
+    let mut client = Client::start(Config::to(&upstream)).await;
     let mut socket = client.open("/ws").await;
     socket.close(Some(CloseFrame { code: 4001.into(), reason: "".into() })).await.expect("sent");
     let answer = within("an answer", socket.next()).await.expect("a message").expect("sound");

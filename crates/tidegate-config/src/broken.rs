@@ -10,7 +10,7 @@ pub struct BrokenParts(BTreeSet<String>);
 
 impl BrokenParts {
     /// These, and those within them.
-    pub fn of(paths: impl IntoIterator<Item = String>) -> Self {
+    pub fn from_paths(paths: impl IntoIterator<Item = String>) -> Self {
         Self(paths.into_iter().filter(|path| !path.is_empty()).collect())
     }
 
@@ -40,8 +40,9 @@ mod tests {
 
     #[test]
     fn part_is_broken_when_a_key_inside_it_is() {
-        let broken =
-            BrokenParts::of(["", "routes[1].match.path", "upstreams.a-b"].map(str::to_owned));
+        let broken = BrokenParts::from_paths(
+            ["", "routes[1].match.path", "upstreams.a-b"].map(str::to_owned),
+        );
         for part in ["routes", "routes[1]", "routes[1].match", "routes[1].match.path", "upstreams"]
         {
             assert!(broken.within(part), "{part}");

@@ -19,7 +19,7 @@ pub(crate) fn check(
     let definitions = schema.get("$defs").and_then(Value::as_object).unwrap_or(&nothing);
     let found = Checker { definitions }.value(schema, root, "");
     let broken = found.problems.iter().map(|finding| finding.path.clone()).chain(found.told);
-    let broken = BrokenParts::of(broken);
+    let broken = BrokenParts::from_paths(broken);
     for Finding { span, path, reason, help } in found.problems {
         let problem = problems.add(span, path, reason);
         if let Some(help) = help {

@@ -62,7 +62,7 @@ impl<'de> Deserializer<'de> for &'de Node {
                 Resolved::String => visitor.visit_str(&scalar.text),
             },
             Kind::Sequence(items) => visitor.visit_seq(Items(items.iter())),
-            Kind::Mapping(entries) => visitor.visit_map(Entries::of(entries)),
+            Kind::Mapping(entries) => visitor.visit_map(Entries::new(entries)),
         };
         visited.map_err(|error: Error| error.at(self.span))
     }
@@ -106,7 +106,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         let visited = match &self.kind {
             Kind::Scalar(scalar) => visitor.visit_enum(StrDeserializer::<Error>::new(&scalar.text)),
             Kind::Mapping(entries) => {
-                let entries = Entries::of(entries);
+                let entries = Entries::new(entries);
                 visitor.visit_enum(de::value::MapAccessDeserializer::new(entries))
             }
             Kind::Sequence(_) => {
@@ -148,7 +148,7 @@ struct Entries<'n> {
 }
 
 impl<'n> Entries<'n> {
-    fn of(entries: &'n [(Key, Node)]) -> Self {
+    fn new(entries: &'n [(Key, Node)]) -> Self {
         Self { entries: entries.iter(), value: None }
     }
 }

@@ -87,7 +87,7 @@ pub struct Problems {
 
 impl Problems {
     /// No problems yet, in these files.
-    pub fn of(sources: Sources) -> Self {
+    pub fn new(sources: Sources) -> Self {
         Self { problems: Vec::new(), sources: Box::new(sources) }
     }
 

@@ -46,7 +46,7 @@ impl JsonSchema for Filters {
 impl Filters {
     /// The filters that a sound mapping holds under `filters`; `written` is the same mapping as
     /// written, which also holds what is not sound.
-    pub(super) fn of(sound: &Node, written: Option<&Node>) -> Self {
+    pub(super) fn from_mapping(sound: &Node, written: Option<&Node>) -> Self {
         let Some(Kind::Sequence(items)) = sound.get("filters").map(|list| &list.kind) else {
             return Self::default();
         };

@@ -73,7 +73,7 @@ pub fn read_with(path: &Path, variables: &Variables, filters: &FilterSchemas) ->
             let mut sources = Reader::new(variables, filters).sources;
             sources.is_unread = true;
             sources.add(path, String::new());
-            let mut problems = Problems::of(sources.clone());
+            let mut problems = Problems::new(sources.clone());
             problems.add(Span::default(), "", reason);
             LoadedConfig {
                 config: Config::default(),
@@ -150,7 +150,7 @@ impl<'v> Reader<'v> {
         if let Some(root) = &mut root {
             self.include_all(path, root);
         }
-        let mut problems = Problems::of(self.sources.clone());
+        let mut problems = Problems::new(self.sources.clone());
         for (span, path, reason) in self.found {
             problems.add(span, path, reason);
         }
@@ -346,12 +346,12 @@ fn with_filters(mut config: Config, sound: &Node, written: Option<&Node>) -> Con
             _ => &[],
         }
     }
-    config.filters = Filters::of(sound, written);
+    config.filters = Filters::from_mapping(sound, written);
     let written = written.map(routes).unwrap_or_default();
     for node in routes(sound).iter().filter(|node| node.get("filters").is_some()) {
         if let Some(route) = config.routes.iter_mut().find(|route| route.span == node.span) {
             let written = written.iter().find(|it| it.span == node.span);
-            route.value.filters = Filters::of(node, written);
+            route.value.filters = Filters::from_mapping(node, written);
         }
     }
     config

@@ -117,7 +117,7 @@ impl Trust {
                 return Err(cannot("holds no certificate".to_owned()));
             }
         }
-        Self::of(roots)
+        Self::with_roots(roots)
     }
 
     /// The same settings with `h2` as the only protocol.
@@ -138,10 +138,10 @@ impl Trust {
 
     /// No root certificates: used to find out whether a server speaks TLS.
     pub fn no_roots() -> Result<Self, String> {
-        Self::of(RootCertStore::empty())
+        Self::with_roots(RootCertStore::empty())
     }
 
-    fn of(roots: RootCertStore) -> Result<Self, String> {
+    fn with_roots(roots: RootCertStore) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -31,9 +31,9 @@ impl Accept {
     ///
     /// let browser = HeaderValue::from_static("text/html, */*;q=0.8");
     /// let headers = HeaderMap::from_iter([(header::ACCEPT, browser)]);
-    /// assert_eq!(Accept::of(&headers).preferred(), MediaType::Html);
+    /// assert_eq!(Accept::from_headers(&headers).preferred(), MediaType::Html);
     /// ```
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn from_headers(headers: &HeaderMap) -> Self {
         let mut text = Quality::default();
         let mut json = Quality::default();
         let mut html = Quality::default();
@@ -104,12 +104,12 @@ mod tests {
 
     fn accept(value: &'static str) -> Accept {
         let value = HeaderValue::from_static(value);
-        Accept::of(&HeaderMap::from_iter([(header::ACCEPT, value)]))
+        Accept::from_headers(&HeaderMap::from_iter([(header::ACCEPT, value)]))
     }
 
     #[test]
     fn rfc9110_12_5_1_text_is_sent_only_when_preferred() {
-        assert!(!Accept::of(&HeaderMap::new()).prefers_text_to_json());
+        assert!(!Accept::from_headers(&HeaderMap::new()).prefers_text_to_json());
         for refused in ["*/*", "application/json", "text/plain;q=0.5, application/json"] {
             assert!(!accept(refused).prefers_text_to_json(), "{refused}");
         }

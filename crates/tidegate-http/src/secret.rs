@@ -82,7 +82,7 @@ pub struct SecretNames(Option<Box<[String]>>);
 impl SecretNames {
     /// These names alone, compared as those of the list are; each counts as a word.
     pub fn own(names: &[String]) -> Self {
-        let folded = names.iter().map(|name| Folded::of(name).as_string()).collect();
+        let folded = names.iter().map(|name| FoldedName::new(name).as_string()).collect();
         Self(Some(folded))
     }
 
@@ -91,7 +91,7 @@ impl SecretNames {
         match &self.0 {
             None => is_secret(name),
             Some(own) => {
-                let name = Folded::of(name);
+                let name = FoldedName::new(name);
                 own.iter().any(|word| name.ends_in_word(word))
             }
         }
@@ -100,7 +100,7 @@ impl SecretNames {
 
 /// Whether something of this name is secret.
 pub fn is_secret(name: &str) -> bool {
-    let name = Folded::of(name);
+    let name = FoldedName::new(name);
     let is_listed = |word: &&str| {
         name.may_end_in(word)
             && name.ends_in(word)
@@ -111,7 +111,7 @@ pub fn is_secret(name: &str) -> bool {
 
 /// The same of a header, cookies included.
 pub fn is_secret_field(name: &str) -> bool {
-    let folded = Folded::of(name);
+    let folded = FoldedName::new(name);
     CREDENTIAL_FIELDS.iter().any(|end| folded.ends_in(end)) || is_secret(name)
 }
 
@@ -147,7 +147,7 @@ pub fn is_secret_path(path: &str) -> bool {
 
 /// Whether a name may be a misspelt one of a secret.
 pub fn is_nearly_secret(name: &str) -> bool {
-    let folded = Folded::of(name).as_string();
+    let folded = FoldedName::new(name).as_string();
     // Names may be long, and the distance costs their product.
     folded.len() < 32
         && SECRET_NAMES.iter().filter(|secret| secret.len() > 4).any(|secret| {
@@ -161,15 +161,15 @@ const COMPARED: usize = 64;
 
 /// A name in its plain spelling and in lower case, without what separates its words and without the number, the
 /// brackets or the plural at its end.
-struct Folded {
+struct FoldedName {
     bytes: [u8; COMPARED],
     length: usize,
     /// Where a word of the name begins, a bit for each byte.
     starts: u64,
 }
 
-impl Folded {
-    fn of(name: &str) -> Self {
+impl FoldedName {
+    fn new(name: &str) -> Self {
         let name = spelling::plain(name);
         let name = name.as_bytes();
         let name = name.get(name.len().saturating_sub(COMPARED)..).unwrap_or(name);

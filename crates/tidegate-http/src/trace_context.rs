@@ -30,7 +30,7 @@ pub struct TraceParent {
 
 impl TraceParent {
     /// What the request says; nothing, when that is malformed or said twice (section 4.3).
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
+    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut fields = headers.get_all(TRACEPARENT_NAME).iter();
         let (field, further) = (fields.next()?, fields.next());
         if further.is_some() {
@@ -167,7 +167,8 @@ mod tests {
     fn traceparent_is_read_and_written_unchanged() {
         for (flags, is_sampled) in [("00", false), ("01", true), ("03", true), ("02", false)] {
             let written = format!("00-{TRACE}-{SPAN}-{flags}");
-            let parent = TraceParent::of(&headers(TRACEPARENT, &[&written])).expect("a parent");
+            let parent =
+                TraceParent::from_headers(&headers(TRACEPARENT, &[&written])).expect("a parent");
             assert_eq!(format!("{:032x}", u128::from_be_bytes(parent.trace_id)), TRACE);
             assert_eq!(format!("{:016x}", u64::from_be_bytes(parent.span_id)), SPAN);
             assert_eq!(parent.is_sampled, is_sampled, "{flags}");
@@ -194,16 +195,25 @@ mod tests {
             format!("00-{TRACE}-{SPAN}-0g"),
             format!("cc-{TRACE}-{SPAN}-01.more"),
         ] {
-            assert_eq!(TraceParent::of(&headers(TRACEPARENT, &[&written])), None, "{written}");
+            assert_eq!(
+                TraceParent::from_headers(&headers(TRACEPARENT, &[&written])),
+                None,
+                "{written}"
+            );
         }
         let sound = format!("00-{TRACE}-{SPAN}-01");
-        assert_eq!(TraceParent::of(&headers(TRACEPARENT, &[&sound, &sound])), None, "twice");
+        assert_eq!(
+            TraceParent::from_headers(&headers(TRACEPARENT, &[&sound, &sound])),
+            None,
+            "twice"
+        );
     }
 
     #[test]
     fn traceparent_of_a_later_version_is_read() {
         for written in [format!("cc-{TRACE}-{SPAN}-01"), format!("cc-{TRACE}-{SPAN}-01-what")] {
-            let parent = TraceParent::of(&headers(TRACEPARENT, &[&written])).expect("a parent");
+            let parent =
+                TraceParent::from_headers(&headers(TRACEPARENT, &[&written])).expect("a parent");
             assert_eq!(parent.to_value(), format!("00-{TRACE}-{SPAN}-01").as_str());
         }
     }

@@ -51,7 +51,7 @@ impl Gateway {
     ) -> Self {
         let mut command = tidegate(folder.path());
         command.envs(environment.iter().copied()).args(["run", "--config"]).arg(&file);
-        Self::of(command, folder, file, port).await
+        Self::spawn_piped(command, folder, file, port).await
     }
 
     /// Starts a gateway that may open this number of files.
@@ -68,7 +68,7 @@ impl Gateway {
             .args(["-c", &format!("ulimit -n {files}; exec \"$0\" run --config \"$1\"")])
             .arg(gateway.get_program())
             .arg(&file);
-        Self::of(shell, folder, file, port).await
+        Self::spawn_piped(shell, folder, file, port).await
     }
 
     /// Starts a gateway with another output.
@@ -82,7 +82,7 @@ impl Gateway {
         Self::spawn(command.stdout(stdout).stderr(stderr), folder, file, port).await
     }
 
-    async fn of(mut command: Command, folder: TempDir, file: PathBuf, port: u16) -> Self {
+    async fn spawn_piped(mut command: Command, folder: TempDir, file: PathBuf, port: u16) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Self::spawn(&mut command, folder, file, port).await
     }
@@ -90,7 +90,7 @@ impl Gateway {
     async fn spawn(command: &mut Command, folder: TempDir, file: PathBuf, port: u16) -> Self {
         let mut child = command.spawn().expect("the gateway's binary");
         let lines = |output: Option<Box<dyn std::io::Read + Send>>| {
-            output.map_or_else(|| Lines::of(std::io::empty()), Lines::of)
+            output.map_or_else(|| Lines::read_from(std::io::empty()), Lines::read_from)
         };
         let stdout = lines(child.stdout.take().map(|it| Box::new(it) as _));
         let stderr = lines(child.stderr.take().map(|it| Box::new(it) as _));

@@ -9,7 +9,7 @@ pub struct Lines(watch::Receiver<Vec<String>>);
 
 impl Lines {
     /// Reads on a thread of its own until the output ends.
-    pub fn of(output: impl Read + Send + 'static) -> Self {
+    pub fn read_from(output: impl Read + Send + 'static) -> Self {
         let (sender, receiver) = watch::channel(Vec::new());
         std::thread::spawn(move || {
             let mut reader = BufReader::new(output);

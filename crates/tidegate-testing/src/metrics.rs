@@ -11,7 +11,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Parses the text; panics if it breaks a rule.
-    pub fn of(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let open = text.ends_with("\n# EOF\n");
         let text = text.strip_suffix("# EOF\n").unwrap_or(text);
         assert!(text.ends_with('\n'), "the last line ends");

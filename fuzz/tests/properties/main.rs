@@ -125,7 +125,7 @@ impl Numbers {
 
 /// The first input for which a property does not hold.
 fn breaks(name: &str, property: fn(&[u8]), inputs: u64) -> Option<String> {
-    let seeds = seeds::of(name);
+    let seeds = seeds::seeds_for(name);
     let mut numbers = Numbers(name.bytes().map(u64::from).sum());
     let damaged = (0..inputs).map(|_| numbers.damaged(&seeds)).collect::<Vec<_>>();
     let broken = |input: &&Vec<u8>| catch_unwind(|| property(input)).is_err();

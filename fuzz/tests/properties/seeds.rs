@@ -1,7 +1,7 @@
 use std::path::Path;
 
 /// Good inputs for a property, to begin with.
-pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
+pub(crate) fn seeds_for(name: &str) -> Vec<Vec<u8>> {
     match name {
         "config" => files(&["conf", "conf/examples"], &["yaml"]),
         "import" => files(&["tests/gateway/import"], &["conf", "yml", "toml", "js"]),

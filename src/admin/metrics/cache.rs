@@ -23,7 +23,7 @@ pub(super) fn write(to: &mut Exposition, cache: &Cache, snapshot: &Snapshot) {
         let Some(policy) = &route.cache else { continue };
         for status in Status::ALL {
             let labels = [("route", &*route.name), ("status", status.as_str())];
-            family.sample(&labels, policy.counts.of(status));
+            family.sample(&labels, policy.counts.get(status));
         }
     }
 }

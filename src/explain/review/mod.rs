@@ -10,7 +10,7 @@ use tidegate_config::{self as config, Config, Problems, Sources, Spanned};
 
 /// What is no error, and not wise: each with its name, which docs/warnings.md explains.
 pub(crate) fn review(snapshot: &Snapshot, config: &Config, sources: Sources) -> Problems {
-    let mut found = Problems::of(sources.clone());
+    let mut found = Problems::new(sources.clone());
     files::review(config, &sources, &mut found);
     unused_upstreams(config, &mut found);
     cors::review(config, &mut found);

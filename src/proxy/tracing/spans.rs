@@ -54,7 +54,7 @@ struct Attempt {
 /// Gives the request its place in a trace. What is not recorded has no more than that.
 pub(in crate::proxy) fn start(tracing: &Arc<Tracing>, session: &Session, ctx: &mut Context) {
     let headers = &session.req_header().headers;
-    let parent = TraceParent::of(headers);
+    let parent = TraceParent::from_headers(headers);
     let place = tracing.join_or_start(parent.as_ref(), ctx.peer_is_trusted);
     ctx.exchange.trace = Some(place);
     if !place.is_sampled {
@@ -85,7 +85,7 @@ pub(in crate::proxy) fn set_headers(
     let span_id = attempt.map_or(place.span_id, |attempt| attempt.span_id);
     upstream.insert_header(TRACEPARENT, TraceParent { span_id, ..place }.to_value())?;
     if upstream.headers.contains_key(&TRACESTATE_NAME)
-        && (TraceParent::of(&client.headers).is_none()
+        && (TraceParent::from_headers(&client.headers).is_none()
             || !trace_context::has_sound_state(&client.headers))
     {
         upstream.remove_header(TRACESTATE);

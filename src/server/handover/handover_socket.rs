@@ -18,7 +18,7 @@ pub(crate) struct HandoverSocket(PathBuf);
 
 impl HandoverSocket {
     /// The one that the configuration names, or else one that is found again by its file.
-    pub(crate) fn of(written: Option<&Path>, file: Option<&Path>) -> Option<Self> {
+    pub(crate) fn locate(written: Option<&Path>, file: Option<&Path>) -> Option<Self> {
         if let Some(written) = written {
             return Some(Self(written.to_owned()));
         }
@@ -143,9 +143,10 @@ mod tests {
 
     #[test]
     fn each_configuration_file_has_its_own_socket() {
-        let of = |file: &str| HandoverSocket::of(None, Some(Path::new(file))).expect("a socket").0;
+        let of =
+            |file: &str| HandoverSocket::locate(None, Some(Path::new(file))).expect("a socket").0;
         assert_eq!(of("/etc/a.yaml"), of("/etc/a.yaml"));
         assert_ne!(of("/etc/a.yaml"), of("/etc/b.yaml"));
-        assert!(HandoverSocket::of(None, None).is_none());
+        assert!(HandoverSocket::locate(None, None).is_none());
     }
 }

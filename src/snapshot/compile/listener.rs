@@ -191,7 +191,7 @@ impl Compiler<'_> {
     /// followed from here on.
     pub(super) fn path(&mut self, written: &Spanned<String>) -> PathBuf {
         let path = self.sources.folder(written.span).join(&written.value);
-        self.files.insert(path.clone(), FileFingerprint::of(&path));
+        self.files.insert(path.clone(), FileFingerprint::from_path(&path));
         path
     }
 }

@@ -11,7 +11,7 @@ async fn echoing() -> Upstream {
 #[tokio::test]
 async fn demo_configuration() {
     let service = Upstream::echo().await;
-    let example = Example::of("tidegate.yaml").with("127.0.0.1:4009", service.address());
+    let example = Example::from_file("tidegate.yaml").with("127.0.0.1:4009", service.address());
     let port = example.port();
     let gateway = example.run_with(&[("GATEWAY_ADDRESS", &format!("127.0.0.1:{port}"))]).await;
     let fields = ["Origin: http://localhost:5173"];
@@ -28,7 +28,7 @@ async fn demo_configuration() {
 async fn routing() {
     let [web, api, next, reports] = ["web", "api", "next", "reports"].map(Upstream::saying);
     let (web, api, next, reports) = tokio::join!(web, api, next, reports);
-    let gateway = Example::of("examples/routing.yaml")
+    let gateway = Example::from_file("examples/routing.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:8000", web.address())
         .with("127.0.0.1:8080", api.address())
@@ -62,7 +62,7 @@ async fn routing() {
 #[tokio::test]
 async fn cors() {
     let api = Upstream::saying("api").await;
-    let gateway = Example::of("examples/cors.yaml")
+    let gateway = Example::from_file("examples/cors.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:8080", api.address())
         .run()
@@ -105,7 +105,7 @@ async fn cors() {
 async fn headers() {
     let fields = ["X-Powered-By: php", "X-Runtime: 3", "Vary: Accept"];
     let api = Upstream::answering(move |_| respond("200 OK", &fields, "api")).await;
-    let gateway = Example::of("examples/headers.yaml")
+    let gateway = Example::from_file("examples/headers.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:8080", api.address())
         .run()
@@ -130,7 +130,7 @@ async fn headers() {
 #[tokio::test]
 async fn own_answers() {
     let api = echoing().await;
-    let gateway = Example::of("examples/own-answers.yaml")
+    let gateway = Example::from_file("examples/own-answers.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:8080", api.address())
         .run()
@@ -153,7 +153,7 @@ async fn own_answers() {
 #[tokio::test]
 async fn error_pages() {
     let web = Upstream::answering(|_| respond("500 Oh", &[], "a stack trace")).await;
-    let gateway = Example::of("examples/error-pages.yaml")
+    let gateway = Example::from_file("examples/error-pages.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:8080", web.address())
         .run()
@@ -174,7 +174,7 @@ async fn front_end() {
     std::fs::create_dir(site.path().join("assets")).expect("a folder");
     std::fs::write(site.path().join("index.html"), "<p>the page").expect("a file");
     std::fs::write(site.path().join("assets/a-1f.js"), "script").expect("a file");
-    let gateway = Example::of("examples/front-end.yaml")
+    let gateway = Example::from_file("examples/front-end.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:8080", api.address())
         .run_with(&[("FRONT_END", site.path().to_str().expect("a path"))])
@@ -200,7 +200,7 @@ async fn compression() {
         respond("200 OK", &[kind], &"one,two,three\n".repeat(lines))
     })
     .await;
-    let gateway = Example::of("examples/compression.yaml")
+    let gateway = Example::from_file("examples/compression.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:8080", web.address())
         .run()
@@ -221,7 +221,7 @@ async fn cache() {
     let catalogue =
         Upstream::answering(|_| respond("200 OK", &["Cache-Control: max-age=60"], "c")).await;
     let pages = Upstream::saying("p").await;
-    let gateway = Example::of("examples/cache.yaml")
+    let gateway = Example::from_file("examples/cache.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:8080", catalogue.address())
         .with("127.0.0.1:8081", pages.address())
@@ -243,7 +243,7 @@ async fn cache() {
 #[tokio::test]
 async fn limits() {
     let service = Upstream::saying("taken").await;
-    let gateway = Example::of("examples/limits.yaml")
+    let gateway = Example::from_file("examples/limits.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:4000", service.address())
         .run()
@@ -264,7 +264,7 @@ async fn limits() {
 async fn sessions() {
     let service = Upstream::echo().await;
     let admin = tidegate_testing::Admin::new();
-    let gateway = Example::of("examples/sessions.yaml")
+    let gateway = Example::from_file("examples/sessions.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:4009", service.address())
         .with("127.0.0.1:9901", admin.address())
@@ -284,7 +284,7 @@ async fn sessions() {
 #[tokio::test]
 async fn websocket() {
     let service = Upstream::echo().await;
-    let gateway = Example::of("examples/websocket.yaml")
+    let gateway = Example::from_file("examples/websocket.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:4009", service.address())
         .run()
@@ -305,7 +305,7 @@ async fn access_log() {
         _ => respond("404 Not Found", &["X-Cache: MISS"], ""),
     })
     .await;
-    let gateway = Example::of("examples/access-log.yaml")
+    let gateway = Example::from_file("examples/access-log.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:8080", api.address())
         .run()
@@ -326,7 +326,7 @@ async fn access_log() {
 #[tokio::test]
 async fn tests() {
     let (users, orders) = tokio::join!(echoing(), echoing());
-    let example = Example::of("examples/tests.yaml")
+    let example = Example::from_file("examples/tests.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:4001", users.address())
         .with("127.0.0.1:4002", orders.address());
@@ -344,7 +344,7 @@ async fn tests() {
 async fn canary() {
     let [api, next, shadow] = ["api", "next", "shadow"].map(Upstream::saying);
     let (api, next, shadow) = tokio::join!(api, next, shadow);
-    let gateway = Example::of("examples/canary.yaml")
+    let gateway = Example::from_file("examples/canary.yaml")
         .at("0.0.0.0:3000")
         .with("127.0.0.1:8080", api.address())
         .with("127.0.0.1:8081", next.address())

@@ -21,7 +21,7 @@ async fn plain(port: u16, target: &str) -> tidegate_testing::Response {
 async fn https() {
     let api = Upstream::saying("api").await;
     let http = free_port();
-    let gateway = Example::of("examples/https.yaml")
+    let gateway = Example::from_file("examples/https.yaml")
         .at("0.0.0.0:8443")
         .with("0.0.0.0:8080", local(http))
         .with("127.0.0.1:8081", api.address())
@@ -39,7 +39,7 @@ async fn certificates() {
     let site = Upstream::saying("site").await;
     let partners = free_port();
     let (authority, clients) = (Authority::new(), Authority::new());
-    let example = Example::of("examples/certificates.yaml")
+    let example = Example::from_file("examples/certificates.yaml")
         .at("0.0.0.0:443")
         .with("0.0.0.0:8443", local(partners))
         .with("127.0.0.1:8081", site.address());
@@ -82,7 +82,7 @@ async fn acme() {
     let api = Upstream::saying("api").await;
     let (http, tls) = pebble.targets;
     let authority = format!("{}\n        ca: {}", pebble.directory(), pebble.ca().display());
-    let example = Example::of("examples/acme.yaml")
+    let example = Example::from_file("examples/acme.yaml")
         .with("/var/lib/tidegate", "state")
         .with("0.0.0.0:80\n", format!("{}\n", local(http)))
         .with("0.0.0.0:443", local(tls))
@@ -106,7 +106,7 @@ async fn acme_internal() {
     let pebble = pebble.start().await;
     let shop = Upstream::saying("shop").await;
     let (http, tls) = pebble.targets;
-    let example = Example::of("examples/acme-internal.yaml")
+    let example = Example::from_file("examples/acme-internal.yaml")
         .with("/var/lib/tidegate", "state")
         .with("0.0.0.0:80\n", format!("{}\n", local(http)))
         .with("0.0.0.0:443", local(tls))
@@ -123,7 +123,7 @@ async fn acme_internal() {
 async fn behind_a_proxy() {
     let api = Upstream::saying("api").await;
     let port = api.address().port().to_string();
-    let gateway = Example::of("examples/behind-a-proxy.yaml")
+    let gateway = Example::from_file("examples/behind-a-proxy.yaml")
         .at("0.0.0.0:3000")
         .with("192.0.2.7", "127.0.0.1")
         .run_with(&[("API_PORT", &port)])
@@ -142,7 +142,7 @@ async fn behind_a_proxy() {
 #[tokio::test]
 async fn proxy_protocol() {
     let api = Upstream::saying("api").await;
-    let gateway = Example::of("examples/proxy-protocol.yaml")
+    let gateway = Example::from_file("examples/proxy-protocol.yaml")
         .at("0.0.0.0:3000")
         .with("10.0.0.0/8", "127.0.0.0/8")
         .with("127.0.0.1:8080", api.address())
@@ -167,7 +167,7 @@ async fn unix_sockets() {
             }
         }
     });
-    let example = Example::of("examples/unix-sockets.yaml")
+    let example = Example::from_file("examples/unix-sockets.yaml")
         .with("${RUNTIME_DIRECTORY:-/run}/tidegate.sock", at("http.sock"))
         .with("${RUNTIME_DIRECTORY:-/run}/tidegate-admin.sock", at("admin.sock"))
         .with("/run/app/one.sock", at("one.sock"))

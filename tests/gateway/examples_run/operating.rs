@@ -9,7 +9,7 @@ use tidegate_testing::{Authority, Redis, TOKEN, Upstream, cli, free_port, replac
 async fn operations() {
     let api = Upstream::saying("api").await;
     let admin = format!("127.0.0.1:{}", free_port());
-    let example = Example::of("examples/operations.yaml").at("127.0.0.1:3000");
+    let example = Example::from_file("examples/operations.yaml").at("127.0.0.1:3000");
     let sockets = tempfile::tempdir().expect("a folder");
     let upgrade = sockets.path().join("upgrade.sock");
     let example = example
@@ -61,7 +61,7 @@ async fn rate_limits() {
     let service = Upstream::echo().await;
     let authority = Authority::new();
     let redis = Redis::over_tls(&authority).await;
-    let gateway = Example::of("examples/rate-limits.yaml")
+    let gateway = Example::from_file("examples/rate-limits.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:4000", service.address())
         .with("valkey.internal:6379", format!("localhost:{}", redis.port()))

@@ -11,7 +11,7 @@ use tidegate_testing::{
 #[tokio::test]
 async fn balance() {
     let (a, b) = tokio::join!(Upstream::saying("a"), Upstream::saying("b"));
-    let mut example = Example::of("examples/balance.yaml").at("127.0.0.1:3000");
+    let mut example = Example::from_file("examples/balance.yaml").at("127.0.0.1:3000");
     for port in 8001..=8007 {
         example = example
             .with(&format!("10.0.0.1:{port}"), a.address())
@@ -56,7 +56,7 @@ async fn pools() {
         ["a", "b", "backup", "one", "two", "left", "right"].map(Upstream::saying);
     let (a, b, backup, left, right) = tokio::join!(a, b, backup, left, right);
     let (one, two) = tokio::join!(one, two);
-    let gateway = Example::of("examples/pools.yaml")
+    let gateway = Example::from_file("examples/pools.yaml")
         .at("0.0.0.0:3000")
         .with("10.0.0.1:8080", a.address())
         .with("10.0.0.2:8080", b.address())
@@ -98,7 +98,7 @@ async fn dns() {
     dns.set_addresses("notifications.default.svc.cluster.local", &[Ipv4Addr::LOCALHOST]);
     let service = (1, 1, api.address().port(), "api-1.test.");
     dns.set_services("_http._tcp.api.service.consul", &[service]);
-    let gateway = Example::of("examples/dns.yaml")
+    let gateway = Example::from_file("examples/dns.yaml")
         .at("127.0.0.1:3000")
         .with("127.0.0.1:8600", dns.address())
         .with("cluster.local:4009", format!("cluster.local:{}", notes.address().port()))
@@ -116,7 +116,7 @@ async fn dns() {
 async fn include() {
     let search = Upstream::saying("search").await;
     let team = std::fs::read_to_string("conf/examples/conf.d/search.yaml").expect("the file");
-    let gateway = Example::of("examples/include.yaml")
+    let gateway = Example::from_file("examples/include.yaml")
         .at("127.0.0.1:3000")
         .beside(
             "conf.d/search.yaml",
@@ -143,7 +143,7 @@ async fn upstream_tls() {
             tokio::spawn(answer_by_http2(socket));
         }
     });
-    let example = Example::of("examples/upstream-tls.yaml")
+    let example = Example::from_file("examples/upstream-tls.yaml")
         .at("0.0.0.0:8443")
         .with("    tls: {self_signed: true}\n", "")
         .with("api.partner.example:443", format!("127.0.0.1:{}", free_port()))
@@ -167,7 +167,7 @@ async fn tracing() {
         ok(request.head.only("traceparent").expect("the trace goes on"))
     })
     .await;
-    let gateway = Example::of("examples/tracing.yaml")
+    let gateway = Example::from_file("examples/tracing.yaml")
         .at("127.0.0.1:3000")
         .with("http://127.0.0.1:4318", collector.endpoint())
         .with("10.0.0.0/8", "127.0.0.0/8")
@@ -190,7 +190,7 @@ async fn retries_of_the_pools_example() {
     })
     .await;
     let good = Upstream::saying("good").await;
-    let gateway = Example::of("examples/pools.yaml")
+    let gateway = Example::from_file("examples/pools.yaml")
         .at("0.0.0.0:3000")
         .with("10.0.0.1:8080", bad.address())
         .with("10.0.0.2:8080", good.address())

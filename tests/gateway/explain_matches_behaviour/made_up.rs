@@ -7,7 +7,7 @@ use tidegate_testing::Config;
 pub(super) struct Dice(u64);
 
 impl Dice {
-    pub(super) fn of(seed: u64) -> Self {
+    pub(super) fn from_seed(seed: u64) -> Self {
         Self(seed)
     }
 

@@ -9,7 +9,7 @@ use super::paths::{self, join, rule_path};
 use super::program::Entry;
 use super::rates;
 use super::run::Run;
-use super::target::Target;
+use super::target::UpstreamTarget;
 use super::text::Written;
 use super::value::Value;
 use crate::draft::{Action, Compression, Draft, Files, Listener, PathRule, Route, Text, Tls, slug};
@@ -433,7 +433,7 @@ impl<'a> Assembly<'a> {
 
     fn add_part(&mut self, before: usize, whole: &Route, part: Scope, held: &[usize]) {
         let (path, from) = (rule_path(&part.path).to_owned(), rule_path(&whole.path).to_owned());
-        let own = self.conditions.of(held).filter(|it| it.scope.path == part.path);
+        let own = self.conditions.with_numbers(held).filter(|it| it.scope.path == part.path);
         let lines: Vec<_> = own.map(|it| it.line).collect();
         let route = self.part(whole, part, &lines);
         if self.covering_route(before, &route).is_some() {
@@ -482,7 +482,7 @@ impl<'a> Assembly<'a> {
     }
 
     fn is_closed(&self, held: &[usize]) -> bool {
-        self.conditions.of(held).any(|condition| condition.demand == Demand::Guard)
+        self.conditions.with_numbers(held).any(|condition| condition.demand == Demand::Guard)
     }
 
     /// The line of the first of so many routes that takes all that this one would.
@@ -505,7 +505,7 @@ impl<'a> Assembly<'a> {
             route.action = Action::Respond { status: 403, body: None, content_type: None };
             route.prefix = None;
         }
-        for condition in self.conditions.of(held) {
+        for condition in self.conditions.with_numbers(held) {
             match &condition.demand {
                 Demand::Guard => {}
                 Demand::Limit(limit) => route.rate_limits.push(limit.clone()),
@@ -541,7 +541,8 @@ impl<'a> Assembly<'a> {
         }
         for upgrade in std::mem::take(&mut self.run.program.upgrades) {
             let position = self.run.position(upgrade.line);
-            let Some(target) = Target::of(&upgrade.target, &position, self.run.notes) else {
+            let Some(target) = UpstreamTarget::parse(&upgrade.target, &position, self.run.notes)
+            else {
                 self.run.notes.left_out(&position, "WebSockets to a service that is not seen");
                 continue;
             };

@@ -81,7 +81,10 @@ impl Conditions {
     }
 
     /// The conditions with these numbers.
-    pub(super) fn of<'c>(&'c self, numbers: &'c [usize]) -> impl Iterator<Item = &'c Condition> {
+    pub(super) fn with_numbers<'c>(
+        &'c self,
+        numbers: &'c [usize],
+    ) -> impl Iterator<Item = &'c Condition> {
         numbers.iter().filter_map(|number| self.0.get(*number))
     }
 

@@ -3,7 +3,7 @@
 
 use super::assemble::Assembly;
 use super::paths::{self, join, rule_path};
-use super::target::Target;
+use super::target::UpstreamTarget;
 use super::value::{Call, Value};
 use crate::draft::{Action, PathRule, Route, slug};
 use crate::note::Place;
@@ -65,8 +65,9 @@ impl<'a> Assembly<'a> {
             }
         };
         let options = Options { call, options, filter };
-        let Some(target) =
-            options.get("target").and_then(|it| Target::of(it, &position, self.run.notes))
+        let Some(target) = options
+            .get("target")
+            .and_then(|it| UpstreamTarget::parse(it, &position, self.run.notes))
         else {
             self.run
                 .notes
@@ -102,7 +103,7 @@ impl<'a> Assembly<'a> {
 
     /// express-http-proxy, of which just the target is read; it takes the mount off the path.
     fn simple(&mut self, target: &Value<'a>, mount: &str, position: &Place) -> Vec<Route> {
-        let Some(target) = Target::of(target, position, self.run.notes) else {
+        let Some(target) = UpstreamTarget::parse(target, position, self.run.notes) else {
             self.run.notes.left_out(position, "a proxy whose target is not seen; it answers 501");
             return vec![self.answering(position, mount, 501)];
         };
@@ -123,7 +124,9 @@ impl<'a> Assembly<'a> {
         strips: bool,
         position: &Place,
     ) -> Route {
-        let target = options.get("target").and_then(|it| Target::of(it, position, self.run.notes));
+        let target = options
+            .get("target")
+            .and_then(|it| UpstreamTarget::parse(it, position, self.run.notes));
         let Some(target) = target else {
             self.run.notes.left_out(position, "a proxy whose `target` is not seen; it answers 501");
             return self.answering(position, rule_path(path), 501);
@@ -223,7 +226,7 @@ impl<'a> Assembly<'a> {
         &mut self,
         route: &mut Route,
         options: &Options<'_, 'a>,
-        target: &Target,
+        target: &UpstreamTarget,
         position: &Place,
     ) {
         route.websocket = options.get("ws").is_some_and(Value::is_true);
@@ -389,7 +392,7 @@ impl<'a> Assembly<'a> {
         &mut self,
         mut route: Route,
         options: &Options<'_, 'a>,
-        target: &Target,
+        target: &UpstreamTarget,
         mount: &str,
         strips: bool,
         position: &Place,
@@ -474,7 +477,7 @@ impl<'a> Assembly<'a> {
         let Some(plain) = routes.first().cloned() else { return };
         for entry in table {
             let at = self.run.position(entry.line);
-            let Some(target) = Target::of(&entry.value, &at, self.run.notes) else {
+            let Some(target) = UpstreamTarget::parse(&entry.value, &at, self.run.notes) else {
                 self.run.notes.left_out(&at, format!("`{}`: its target is not seen", entry.key));
                 continue;
             };

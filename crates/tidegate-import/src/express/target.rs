@@ -6,7 +6,7 @@ use crate::draft::{Endpoint, Text, Upstream};
 use crate::note::{Notes, Place};
 
 /// An upstream service.
-pub(super) struct Target {
+pub(super) struct UpstreamTarget {
     pub upstream: Upstream,
     /// What stands before the path of each request; empty, or without a slash at its end.
     pub base: String,
@@ -14,24 +14,24 @@ pub(super) struct Target {
     pub host: Option<String>,
 }
 
-impl Target {
+impl UpstreamTarget {
     /// Reads `http://host:port/path`, or `{host, port, protocol}`.
-    pub(super) fn of(value: &Value<'_>, position: &Place, notes: &mut Notes) -> Option<Self> {
+    pub(super) fn parse(value: &Value<'_>, position: &Place, notes: &mut Notes) -> Option<Self> {
         if let Value::Object(_) = value {
             let scheme = value.get("protocol").and_then(Value::plain).unwrap_or("http:".to_owned());
             let host = value.get("host").or(value.get("hostname"))?.written()?;
             let url = Written::plain(&format!("{scheme}//")).then(host);
             let port = value.get("port").and_then(Value::written);
-            return Self::of_url(
+            return Self::parse_url(
                 &port.map_or(url.clone(), |port| url.then(Written::plain(":")).then(port)),
                 position,
                 notes,
             );
         }
-        Self::of_url(&value.written()?, position, notes)
+        Self::parse_url(&value.written()?, position, notes)
     }
 
-    fn of_url(written: &Written, position: &Place, notes: &mut Notes) -> Option<Self> {
+    fn parse_url(written: &Written, position: &Place, notes: &mut Notes) -> Option<Self> {
         let variable = written.first_variable().map(str::to_owned);
         let url = match written.0.first() {
             // `process.env.URL || 'http://…'`: an endpoint is no URL.

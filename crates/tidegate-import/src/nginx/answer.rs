@@ -8,7 +8,7 @@ use crate::draft::Action;
 use crate::note::Notes;
 
 /// The fixed response of a block.
-pub(super) fn of(scope: &Scope<'_>, notes: &mut Notes) -> Option<Action> {
+pub(super) fn fixed_response(scope: &Scope<'_>, notes: &mut Notes) -> Option<Action> {
     scope.own().iter().find_map(|directive| match directive.name.as_str() {
         "return" => Some(returned(directive, scope, notes)),
         "rewrite" => redirected(directive, notes),

@@ -18,7 +18,11 @@ pub(super) struct Listen {
 }
 
 /// All addresses of a server.
-pub(super) fn of(server: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Vec<Listen> {
+pub(super) fn listen_addresses(
+    server: &Directive,
+    scope: &Scope<'_>,
+    notes: &mut Notes,
+) -> Vec<Listen> {
     let written: Vec<_> = server.within("listen").collect();
     if written.is_empty() {
         let (address, port) = ("0.0.0.0:80".to_owned(), 80);

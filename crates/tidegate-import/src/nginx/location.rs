@@ -28,7 +28,7 @@ impl Importer<'_> {
         port: Option<u16>,
     ) -> Vec<Route> {
         self.review_rewrites(scope);
-        if let Some(answer) = answer::of(scope, self.notes) {
+        if let Some(answer) = answer::fixed_response(scope, self.notes) {
             // It comes before all locations.
             let mut route = self.route(&server.position, PathRule::prefix("/"), answer);
             headers::to_client(&mut route, scope, self.notes);
@@ -159,7 +159,7 @@ impl Importer<'_> {
         };
         if let Some(closed) = access::closed(scope, self.notes) {
             route.action = closed;
-        } else if let Some(answer) = answer::of(scope, self.notes) {
+        } else if let Some(answer) = answer::fixed_response(scope, self.notes) {
             route.action = answer;
         } else if let Some(pass) = own(&passes) {
             let location = (matcher.mode, matcher.path.as_str());

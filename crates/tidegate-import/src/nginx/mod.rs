@@ -38,7 +38,7 @@ pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable
     known::review(&tree, notes);
     let http = tree.iter().find(|directive| directive.name == "http");
     let outermost = http.and_then(|http| http.block.as_deref()).unwrap_or(&tree);
-    let scope = Scope::of(outermost);
+    let scope = Scope::outermost(outermost);
     let named = |name: &'static str| outermost.iter().filter(move |it| it.name == name);
     let mut importer =
         Importer { draft: Draft::default(), notes, upstreams: named("upstream").collect() };

@@ -9,7 +9,7 @@ pub(super) struct Scope<'d> {
 }
 
 impl<'d> Scope<'d> {
-    pub(super) fn of(outermost: &'d [Directive]) -> Self {
+    pub(super) fn outermost(outermost: &'d [Directive]) -> Self {
         Self { levels: vec![outermost] }
     }
 

@@ -61,7 +61,7 @@ impl Importer<'_> {
     fn server<'d>(&mut self, directive: &'d Directive, scope: &Scope<'d>) -> Server<'d> {
         let scope = scope.inherit(directive.block.as_deref().unwrap_or_default());
         let hosts = listen::hosts(directive, self.notes);
-        let listens = listen::of(directive, &scope, self.notes);
+        let listens = listen::listen_addresses(directive, &scope, self.notes);
         let http2 = listens.iter().any(|it| it.http2);
         let tls = match listens.iter().any(|it| it.tls) {
             true => listen::tls(&scope, http2, self.notes),
@@ -178,12 +178,13 @@ fn to_https(server: &Directive, scope: &Scope<'_>, hosts: &[String]) -> Option<(
     let blocks = conditions.iter().chain(&locations);
     let found = blocks.filter_map(|block| {
         let inner = scope.inherit(block.block.as_deref().unwrap_or_default());
-        let port = answer::to_https(&answer::of(&inner, &mut unsaid)?, hosts)?;
+        let port = answer::to_https(&answer::fixed_response(&inner, &mut unsaid)?, hosts)?;
         Some((port, block.position.clone()))
     });
     let mut found: Vec<_> = found.collect();
     if let Some(directive) = whole {
-        let own = answer::of(scope, &mut unsaid).and_then(|it| answer::to_https(&it, hosts));
+        let own =
+            answer::fixed_response(scope, &mut unsaid).and_then(|it| answer::to_https(&it, hosts));
         if let Some(port) = own {
             return Some((port, directive.position.clone()));
         }
