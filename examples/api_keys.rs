@@ -17,9 +17,9 @@
 //! ```
 
 use std::collections::HashMap;
-use tidegate::filter::{self, Filter, Flow, Phase, Reply, Request, SettingsError};
+use tidegate::filter::{self, Flow, Phase, Reply, Request, SettingsError};
 use tidegate::http::{HeaderName, StatusCode};
-use tidegate::{async_trait, schemars};
+use tidegate::{Filter, async_trait, schemars};
 
 /// Lets requests in that have one of these keys.
 #[derive(serde::Deserialize, schemars::JsonSchema)]

@@ -3,7 +3,8 @@
 //! `cargo run --example tell_client -- conf/examples/certificates.yaml`
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use tidegate::{Config, Filter, Flow, Gateway, Request, async_trait, filter};
+use tidegate::filter::{self, Flow, Request};
+use tidegate::{Config, Filter, Gateway, async_trait};
 
 struct TellClient;
 

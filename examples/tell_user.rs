@@ -3,8 +3,9 @@
 //! `cargo run --example tell_user -- conf/tidegate.yaml`
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use http::StatusCode;
-use tidegate::{Config, Filter, Flow, Gateway, Reply, Request, async_trait, filter};
+use tidegate::filter::{self, Flow, Reply, Request};
+use tidegate::http::StatusCode;
+use tidegate::{Config, Filter, Gateway, async_trait};
 
 struct TellUser;
 

@@ -3,9 +3,9 @@
 //! `cargo run --example watch_messages -- conf/tidegate.yaml`
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use tidegate::{
-    Config, Direction, Filter, Gateway, LogFrames, Message, Outcome, Session, async_trait,
-};
+use tidegate::filter::Outcome;
+use tidegate::websocket::{Direction, LogFrames, Message, Session};
+use tidegate::{Config, Filter, Gateway, async_trait};
 
 struct Watch;
 

@@ -1,7 +1,7 @@
 //! The library's face: a configuration that is loaded, and a gateway that runs it. It knows nothing of the
 //! command line.
 
-use crate::explain::{Asked, Difference, Explanation, Outline, explain, review, verify};
+use crate::explain::{Explainer, review, verify};
 use crate::filter::{self, Filter, Registry as FilterRegistry};
 use crate::server::{HandoverSocket, Running, Server, StartError, ask, preflight};
 use crate::snapshot::{CompileEnv, SessionPolicies, Snapshot, compile};
@@ -155,27 +155,6 @@ impl Config {
             }
         };
         Self { read, file, variables }
-    }
-}
-
-/// Says what a gateway would do with requests.
-pub struct Explainer(Snapshot);
-
-impl Explainer {
-    /// What would become of this one, and why. Nothing is sent.
-    pub async fn explain(&self, asked: &Asked) -> Explanation {
-        explain(&self.0, asked).await
-    }
-
-    /// What a running gateway is asked with: what does this configuration do otherwise?
-    pub(crate) fn outline(&self) -> String {
-        // Strings, numbers and lists always become JSON.
-        serde_json::to_string(&Outline::from_snapshot(&self.0)).unwrap_or_default()
-    }
-
-    /// What the other one's configuration does otherwise.
-    pub fn difference(&self, other: &Self) -> Difference {
-        Difference::between(&self.0, &other.0)
     }
 }
 
@@ -337,8 +316,8 @@ impl Gateway {
     /// configuration is compiled.
     ///
     /// ```
-    /// use tidegate::filter::{self, Filter, Flow, Reply, Request, SettingsError};
-    /// use tidegate::{Config, Gateway, async_trait, http, schemars};
+    /// use tidegate::filter::{self, Flow, Reply, Request, SettingsError};
+    /// use tidegate::{Config, Filter, Gateway, async_trait, http, schemars};
     ///
     /// /// Refuses requests that lack a header.
     /// #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -401,7 +380,7 @@ impl Gateway {
     /// When the configuration is wrong, with all that is wrong.
     pub fn explainer(self) -> Result<Explainer, Problems> {
         let (config, filters) = self.read();
-        compile(config.read, &CompileEnv::dry(&filters)).map(Explainer)
+        compile(config.read, &CompileEnv::dry(&filters)).map(Explainer::new)
     }
 
     /// Says all that is wrong with the configuration, or sums it up in a line.

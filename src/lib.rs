@@ -4,7 +4,8 @@
 //! As a program it is `tidegate run --config FILE`. As a library it takes filters of yours:
 //!
 //! ```no_run
-//! use tidegate::{Config, Filter, Flow, Gateway, Request, async_trait, filter};
+//! use tidegate::filter::{self, Flow, Request};
+//! use tidegate::{Config, Filter, Gateway, async_trait};
 //!
 //! /// Tells upstreams who is asking, as far as the request says.
 //! struct TellUser;
@@ -35,12 +36,13 @@ mod background;
 mod cache;
 pub mod cli;
 mod compression;
+pub mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod doctor;
 mod error_pages;
 mod exchange;
-mod explain;
+pub mod explain;
 pub mod filter;
 mod gateway;
 mod histogram;
@@ -54,27 +56,13 @@ mod shared;
 mod snapshot;
 mod state;
 mod telemetry;
-mod tls;
+pub mod tls;
 mod traces;
 mod upstream;
-mod websocket;
+pub mod websocket;
 
 pub use async_trait::async_trait;
-pub use exchange::{Exchange, Outcome, UserId, UserIdOrigin, WebSocketEnd};
-pub use explain::{
-    Asked, Candidate, Change, Decision, Difference, Explanation, ForwardPlan, Moved,
-    SubstituteReply,
-};
-pub use filter::{Filter, Flow, Reply, Request, Response, UpstreamRequest};
-pub use gateway::{Config, Explainer, Gateway, RunError, Summary};
+pub use filter::Filter;
+pub use gateway::{Config, Gateway, RunError};
 pub use server::StartError;
-pub use snapshot::{SessionAction, SessionImpact};
-pub use tidegate_config::{
-    Problem, Problems, Variables, format_yaml, json_schema, reference_markdown,
-};
-pub use tidegate_http::address::Address;
-pub use tidegate_http::websocket::frame::{Direction, FrameCounts, Header, Opcode};
-pub use tls::{ClientCertificate, TlsInfo};
-pub use websocket::Initiator;
-pub use websocket::{End, Identity, LogFrames, Message, OnChange, Session};
-pub use {http, schemars};
+pub use {bytes, http, schemars, serde};

@@ -286,7 +286,7 @@ fn import_one(format: Format, file: &Path) {
                 .check()
                 .map_err(|problems| problems.to_string());
             // It may say what is not so on this machine; never what can't be read.
-            let read = tidegate::format_yaml(&imported.yaml);
+            let read = tidegate::config::format_yaml(&imported.yaml);
             assert!(read.is_ok(), "{}", imported.yaml);
         }
     }

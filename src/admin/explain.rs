@@ -2,7 +2,7 @@
 
 use super::sessions::affected;
 use super::{Answer, refuse};
-use crate::explain::{Asked, Difference, Outline, explain};
+use crate::explain::{Difference, Outline, RequestToExplain, explain};
 use crate::snapshot::CurrentSnapshot;
 use crate::websocket::Registry;
 use http::StatusCode;
@@ -24,7 +24,7 @@ pub(super) async fn answer(current: &CurrentSnapshot, query: &str) -> Answer {
     let Some(url) = url else {
         return refuse(StatusCode::BAD_REQUEST, "say what is to be explained: `url=…`");
     };
-    let asked = Asked::new(&url, &method, &headers);
+    let asked = RequestToExplain::new(&url, &method, &headers);
     let mut asked = asked.or_else(|reason| refuse(StatusCode::BAD_REQUEST, reason))?;
     if let Some(client) = client {
         let Ok(client) = client.parse() else {

@@ -1,7 +1,8 @@
 //! Talks to a running gateway's admin endpoint.
 
 use super::{BAD_CONFIGURATION, ConfigFile, FAILURE, PLACES};
-use crate::{Address, Config};
+use crate::Config;
+use crate::config::Address;
 use clap::Args;
 use serde_json::Value;
 use std::fmt;

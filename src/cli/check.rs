@@ -2,7 +2,8 @@
 
 use super::admin::{Endpoint, Gateway};
 use super::{BAD_CONFIGURATION, FAILURE, Program};
-use crate::{Config, Problems};
+use crate::Config;
+use crate::config::Problems;
 use clap::Args;
 use serde_json::Value;
 use std::process::ExitCode;

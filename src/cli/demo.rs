@@ -1,7 +1,8 @@
 //! `tidegate demo`: a gateway, a service and a page in one process. No other command uses it.
 
 use super::{FAILURE, Program};
-use crate::{Config, Variables, demo};
+use crate::config::Variables;
+use crate::{Config, demo};
 use clap::{Args, ValueEnum};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,8 @@
 use super::admin::Endpoint;
 use super::check::{affected, wrong};
 use super::{FAILURE, Program, USAGE};
-use crate::{Config, Difference};
+use crate::Config;
+use crate::explain::Difference;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;

@@ -2,7 +2,8 @@
 
 use super::admin::{self, Endpoint};
 use super::{FAILURE, Program, USAGE};
-use crate::{Asked, Config, Decision};
+use crate::Config;
+use crate::explain::{Decision, RequestToExplain};
 use clap::Args;
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -44,10 +45,11 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(&self, program: &Program<'_>) -> Result<(), ExitCode> {
-        let asked = Asked::new(&self.url, &self.method, &self.headers).map_err(|reason| {
-            eprintln!("error: {reason}");
-            ExitCode::from(USAGE)
-        })?;
+        let asked =
+            RequestToExplain::new(&self.url, &self.method, &self.headers).map_err(|reason| {
+                eprintln!("error: {reason}");
+                ExitCode::from(USAGE)
+            })?;
         let asked = match self.client {
             Some(client) => asked.from_client(client),
             None => asked,

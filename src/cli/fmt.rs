@@ -42,8 +42,8 @@ impl Fmt {
                 ExitCode::from(code)
             };
             let text = fs::read_to_string(path).map_err(|it| fail(FAILURE, it.to_string()))?;
-            let laid_out =
-                crate::format_yaml(&text).map_err(|reason| fail(BAD_CONFIGURATION, reason))?;
+            let laid_out = crate::config::format_yaml(&text)
+                .map_err(|reason| fail(BAD_CONFIGURATION, reason))?;
             if laid_out == text {
                 continue;
             }
@@ -66,7 +66,8 @@ fn through() -> Result<(), ExitCode> {
     };
     let mut text = String::new();
     io::stdin().read_to_string(&mut text).map_err(|it| fail(FAILURE, it.to_string()))?;
-    let laid_out = crate::format_yaml(&text).map_err(|reason| fail(BAD_CONFIGURATION, reason))?;
+    let laid_out =
+        crate::config::format_yaml(&text).map_err(|reason| fail(BAD_CONFIGURATION, reason))?;
     // A closed pipe (`| head`) is no failure.
     let _ = io::stdout().write_all(laid_out.as_bytes());
     Ok(())

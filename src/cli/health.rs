@@ -2,7 +2,8 @@
 
 use super::admin;
 use super::{BAD_CONFIGURATION, ConfigFile, FAILURE};
-use crate::{Address, Config};
+use crate::Config;
+use crate::config::Address;
 use clap::Args;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! No edit goes unseen: each value of each example is changed, and each change is a difference.
 
-use super::Difference;
-use crate::gateway::{Config, Explainer};
+use super::{Difference, Explainer};
+use crate::gateway::Config;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;

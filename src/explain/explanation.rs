@@ -1,7 +1,7 @@
 //! The explanation of a request: data and text. It knows nothing of how the decision was made.
 
 use super::settings::OFF;
-use super::{Asked, cors};
+use super::{RequestToExplain, cors};
 use crate::admission::Rejection;
 use http::Method;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -142,13 +142,13 @@ pub struct Candidate {
 
 impl Explanation {
     /// Of a request that no route is looked for, whose head can't be read.
-    pub(super) fn malformed(asked: &Asked, rejection: &Rejection) -> Self {
+    pub(super) fn malformed(asked: &RequestToExplain, rejection: &Rejection) -> Self {
         let decision = Decision::Refused {
             route: String::new(),
             status: rejection.reply.status.as_u16(),
             reason: rejection.reply.reason().unwrap_or_default().to_owned(),
         };
-        let Asked { method, authority, path, client, .. } = asked;
+        let RequestToExplain { method, authority, path, client, .. } = asked;
         Self { decision, ..Self::without_route(method, authority, path, *client) }
     }
 

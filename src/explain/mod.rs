@@ -1,8 +1,25 @@
-//! What would become of a request, and why: the gateway's own table, filters and rules of admission
-//! are asked, nobody else.
+//! What would become of a request, and why; and what two configurations do differently.
+//!
+//! The gateway's own table, filters and rules of admission answer, no second copy of them, and nothing is sent:
+//!
+//! ```
+//! use tidegate::Config;
+//! use tidegate::explain::{Decision, RequestToExplain};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::from_yaml(
+//!     "listeners: [{address: 127.0.0.1:3000}]
+//! routes: [{name: old, match: {path_prefix: /old}, respond: {status: 410}}]",
+//! );
+//! let request = RequestToExplain::new("http://localhost:3000/old/page", "GET", &[])?;
+//! let explanation = config.explainer()?.explain(&request).await;
+//! assert!(matches!(explanation.decision, Decision::Answered { status: 410, .. }));
+//! # Ok(())
+//! # }
+//! ```
 
 mod admission_outcome;
-mod asked;
 mod change;
 mod cors;
 #[cfg(test)]
@@ -10,12 +27,14 @@ mod defaults_written_out;
 mod difference;
 #[cfg(test)]
 mod edits;
+mod explainer;
 mod explanation;
 #[cfg(test)]
 mod fingerprints_hold;
 mod outline;
 #[cfg(test)]
 mod paths_agree;
+mod request_to_explain;
 mod review;
 mod settings;
 mod table;
@@ -24,14 +43,17 @@ mod traffic;
 mod written;
 
 pub(crate) use admission_outcome::AdmissionOutcome;
-pub use asked::Asked;
 pub use change::Change;
 pub use difference::Difference;
+pub use explainer::Explainer;
 pub use explanation::{Candidate, Decision, Explanation, ForwardPlan, SubstituteReply};
 pub(crate) use outline::{Outline, conditions, facts};
+pub use request_to_explain::RequestToExplain;
 pub(crate) use review::review;
 pub(crate) use tests::verify;
 pub use traffic::Moved;
+
+pub use crate::snapshot::{SessionAction, SessionImpact};
 
 use crate::admission::{self, Arrival, HeaderSurvey, Rejection, caller, filter, filter_back};
 use crate::exchange::Exchange;
@@ -47,7 +69,7 @@ use tidegate_http::error_code::ErrorCode;
 use tidegate_http::host::without_port;
 
 /// What this snapshot would do with the request.
-pub(crate) async fn explain(snapshot: &Snapshot, asked: &Asked) -> Explanation {
+pub(crate) async fn explain(snapshot: &Snapshot, asked: &RequestToExplain) -> Explanation {
     let mut came = match asked.arrive().await {
         Ok(came) => came,
         Err(rejection) => return Explanation::malformed(asked, &rejection),
@@ -91,7 +113,7 @@ pub(crate) async fn explain(snapshot: &Snapshot, asked: &Asked) -> Explanation {
 /// What the gateway would know of the request before it has looked at its configuration.
 fn exchange(
     snapshot: &Snapshot,
-    asked: &Asked,
+    asked: &RequestToExplain,
     is_trusted: bool,
     head: &RequestHeader,
 ) -> Exchange {

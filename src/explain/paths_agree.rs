@@ -1,7 +1,7 @@
 //! Routing, explanations and guards agree about every path, whatever form routes pass on.
 
-use super::{Asked, Decision};
-use crate::gateway::{Config, Explainer};
+use super::{Decision, Explainer, RequestToExplain};
+use crate::gateway::Config;
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -97,7 +97,7 @@ proptest! {
         form in 0_usize..12,
     ) {
         let ([slash, slashes, dots], explainer) = &FORMS[form];
-        let asked = Asked::new(&format!("http://localhost:3000{path}"), "GET", &[]);
+        let asked = RequestToExplain::new(&format!("http://localhost:3000{path}"), "GET", &[]);
         let asked = asked.expect("a URL");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let told = runtime.block_on(explainer.explain(&asked));

@@ -1,7 +1,7 @@
 //! Runs the tests that a configuration holds against its own snapshot. It sends nothing, and knows nothing of
 //! files.
 
-use super::{Asked, Decision, Explanation, explain};
+use super::{Decision, Explanation, RequestToExplain, explain};
 use crate::snapshot::Snapshot;
 use tidegate_config::{self as config, Problems, Sources, Span, Test};
 
@@ -48,7 +48,7 @@ fn ask(snapshot: &Snapshot, tests: &[Test]) -> std::io::Result<Explanations> {
             let config::TestRequest { url, method, headers } = &test.request;
             let fields: Vec<String> =
                 headers.iter().map(|(name, value)| format!("{}: {value}", name.as_str())).collect();
-            let asked = Asked::new(
+            let asked = RequestToExplain::new(
                 url,
                 method.as_deref().unwrap_or(config::defaults::test_request::METHOD),
                 &fields,

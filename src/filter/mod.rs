@@ -1,4 +1,8 @@
 //! Filters: what happens to a request before it is forwarded, and to its response.
+//!
+//! Implement [`Filter`], and give it to [`Gateway::filter`](crate::Gateway::filter), or register it by a name that
+//! the configuration uses ([`Gateway::register`](crate::Gateway::register)). The built-in filters are filters of the
+//! same kind; they know nothing of routes and upstreams.
 
 mod cors;
 mod files;
@@ -24,17 +28,19 @@ pub(crate) use respond::RespondFilter;
 pub use user_id::{Source as UserIdSource, UserIdFilter};
 pub(crate) use variables::UriTemplate;
 
-use crate::exchange::{Exchange, Outcome};
+pub use crate::exchange::{Exchange, Outcome, UserId, UserIdOrigin};
+pub use pingora::http::{RequestHeader, ResponseHeader};
+pub use tidegate_http::path::PathError;
+
 use crate::websocket::{LogFrames, Message, Session};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
-use pingora::http::{RequestHeader, ResponseHeader};
 use std::fs::File;
 use std::sync::Arc;
 use tidegate_http::error_code::ErrorCode;
-use tidegate_http::path::{Forwarded, PathError, PathPolicy, Spelling};
-use tidegate_http::websocket::frame::{Direction, Header};
+use tidegate_http::path::{Forwarded, PathPolicy, Spelling};
+use tidegate_http::websocket::frame::{Direction, FrameHeader};
 
 /// What a filter may fail with: the request is answered 500, the reason is logged.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -90,7 +96,7 @@ pub trait Filter: Send + Sync {
     }
 
     /// Told of each frame, in the tunnel's own task: it must not wait.
-    fn on_frame(&self, session: &Session, direction: Direction, header: &Header) {
+    fn on_frame(&self, session: &Session, direction: Direction, header: &FrameHeader) {
         let _ = (session, direction, header);
     }
 

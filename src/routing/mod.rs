@@ -6,3 +6,4 @@ mod table;
 
 pub use rule::{Condition, PathRule, Rule, ValueRule};
 pub use table::{Miss, Query, Table};
+pub use tidegate_http::host::HostPattern;

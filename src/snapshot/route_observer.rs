@@ -6,7 +6,7 @@ use crate::telemetry::AccessLog;
 use crate::websocket::{FrameObserver, LogFrames, Message, Session};
 use std::fmt;
 use std::sync::Arc;
-use tidegate_http::websocket::frame::{Direction, Header};
+use tidegate_http::websocket::frame::{Direction, FrameHeader};
 
 /// Passes on what goes through a route's tunnels: to the access log as far as the session says,
 /// to filters as far as they want.
@@ -42,7 +42,7 @@ impl FrameObserver for RouteObserver {
         self.filters_want.max(session.log_frames())
     }
 
-    fn frame(&self, session: &Session, direction: Direction, header: &Header) {
+    fn frame(&self, session: &Session, direction: Direction, header: &FrameHeader) {
         if let Some(log) = self.log_for(session, LogFrames::Headers) {
             log.frame(session, direction, header);
         }

@@ -8,11 +8,11 @@ use crate::websocket::{Message, Session};
 use std::time::SystemTime;
 use tidegate_http::redact::redact;
 use tidegate_http::secret::without_userinfo;
-use tidegate_http::websocket::frame::{Direction, Header};
+use tidegate_http::websocket::frame::{Direction, FrameHeader};
 
 impl AccessLog {
     /// A frame has begun.
-    pub fn frame(&self, session: &Session, direction: Direction, header: &Header) {
+    pub fn frame(&self, session: &Session, direction: Direction, header: &FrameHeader) {
         let opcode = header.opcode.as_str();
         if self.format() == Format::Text {
             let fin = if header.fin { "" } else { ", to be continued" };

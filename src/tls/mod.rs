@@ -1,4 +1,7 @@
 //! TLS at both ends: certificates from files, who may show which, and what is known of a peer.
+//!
+//! A [`Filter`](crate::Filter) reads what a handshake with a client has settled from
+//! [`Exchange::tls`](crate::filter::Exchange::tls).
 
 mod client;
 mod failure;

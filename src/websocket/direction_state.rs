@@ -6,7 +6,7 @@ use super::session::Session;
 use super::settings::FrameLimits;
 use super::violation::Violation;
 use tidegate_http::websocket::frame::{
-    Close, Direction, Event, FrameCounts, Header, Opcode, Scanner, close_error, unmask,
+    Close, Direction, Event, FrameCounts, FrameHeader, Opcode, Scanner, close_error, unmask,
 };
 use tokio::time::Instant;
 
@@ -206,7 +206,7 @@ impl DirectionState {
             return Inspection::Forward(most.min(bytes.len()));
         }
         if !self.is_holding()
-            && let Some((header, length)) = Header::read(bytes)
+            && let Some((header, length)) = FrameHeader::read(bytes)
         {
             if let Err(violation) = self.check_limits(&header, limits) {
                 return Inspection::Violation(violation);
@@ -223,7 +223,7 @@ impl DirectionState {
             let held = &mut self.injected_mut().held;
             held.push(byte);
             let have = held.len();
-            let Some((header, length)) = Header::read(held) else { continue };
+            let Some((header, length)) = FrameHeader::read(held) else { continue };
             if have == length
                 && let Err(violation) = self.check_limits(&header, limits)
             {
@@ -268,17 +268,21 @@ impl DirectionState {
     }
 
     /// Whether the payload of a frame decides about it. `check_limits` has accepted its length.
-    fn needs_payload(&self, header: &Header, limits: &FrameLimits) -> bool {
+    fn needs_payload(&self, header: &FrameHeader, limits: &FrameLimits) -> bool {
         self.may_answer_ping(header) || limits.strict && header.opcode == Opcode::Close
     }
 
     /// Whether it may be the pong that answers the gateway's ping.
-    fn may_answer_ping(&self, header: &Header) -> bool {
+    fn may_answer_ping(&self, header: &FrameHeader) -> bool {
         self.ping().is_some() && header.opcode == Opcode::Pong && header.fin && header.length == 8
     }
 
     /// Checks a frame against the limits of the route, once.
-    fn check_limits(&mut self, header: &Header, limits: &FrameLimits) -> Result<(), Violation> {
+    fn check_limits(
+        &mut self,
+        header: &FrameHeader,
+        limits: &FrameLimits,
+    ) -> Result<(), Violation> {
         if std::mem::replace(&mut self.is_checked, true) {
             return Ok(());
         }

@@ -1,5 +1,8 @@
-//! WebSocket sessions (RFC 6455): their tunnels, their registry, their limits. Knows nothing of YAML, and
-//! of Pingora only the socket below a tunnel; frames themselves are read by `tidegate-http`.
+//! WebSocket sessions (RFC 6455), as a [`Filter`](crate::Filter) sees them: who they belong to, what passes through
+//! them, how they end.
+//!
+//! The room has the tunnels, their registry and their limits. It knows nothing of YAML, and of Pingora only the
+//! socket below a tunnel; frames themselves are read by `tidegate-http`.
 
 mod bridge;
 mod connector;
@@ -19,7 +22,7 @@ pub(crate) use connector::TunnelConnector;
 pub(crate) use drain::close_spread;
 pub(crate) use handshake_limit::{HandshakeLimit, HandshakeTimeout};
 
-pub use crate::exchange::Initiator;
+pub use crate::exchange::{Initiator, WebSocketEnd};
 pub(crate) use interceptor::CLIENT_GONE;
 pub(crate) use observer::FrameObserver;
 pub use observer::Message;
@@ -29,6 +32,7 @@ pub(crate) use session::{CLOSE_TIMEOUT, CloseRequest};
 pub use session::{End, Identity, Session};
 pub(crate) use settings::{FrameLimits, Ping, Quota, Settings, UpstreamLost};
 pub use settings::{LogFrames, OnChange};
+pub use tidegate_http::websocket::frame::{Direction, FrameCounts, FrameHeader, Opcode};
 
 /// A random number from 0 to below 1.
 fn random_fraction() -> f64 {

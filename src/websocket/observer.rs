@@ -5,7 +5,7 @@ use super::{LogFrames, Session};
 use flate2::{Decompress, FlushDecompress, Status};
 use std::fmt;
 use std::sync::Arc;
-use tidegate_http::websocket::frame::{Direction, Event, Header, Opcode};
+use tidegate_http::websocket::frame::{Direction, Event, FrameHeader, Opcode};
 
 /// Maximum length of the beginning of a message that observers see, in bytes.
 const MAX_KEPT: usize = 1024;
@@ -19,7 +19,7 @@ pub trait FrameObserver: fmt::Debug + Send + Sync {
     fn wants(&self, session: &Session) -> LogFrames;
 
     /// The header of a frame has arrived.
-    fn frame(&self, session: &Session, direction: Direction, header: &Header);
+    fn frame(&self, session: &Session, direction: Direction, header: &FrameHeader);
 
     /// A message of text is complete.
     fn message(&self, session: &Session, direction: Direction, message: &Message<'_>);
@@ -218,7 +218,7 @@ mod tests {
             LogFrames::Text
         }
 
-        fn frame(&self, _: &Session, _: Direction, _: &Header) {}
+        fn frame(&self, _: &Session, _: Direction, _: &FrameHeader) {}
 
         fn message(&self, _: &Session, _: Direction, message: &Message<'_>) {
             let (text, length) = (message.text.to_owned(), message.length);

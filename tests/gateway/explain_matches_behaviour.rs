@@ -8,7 +8,8 @@ use made_up::{Dice, Sent, table};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use tidegate::{Asked, Config as Library, Decision, Explainer, Explanation};
+use tidegate::Config as Library;
+use tidegate::explain::{Decision, Explainer, Explanation, RequestToExplain};
 use tidegate_testing::{TOKEN, WAIT_TIMEOUT, free_port};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -91,7 +92,7 @@ async fn compare(
     let mut client = Client::connect(address).await;
     for number in 0..count {
         let mut sent = Sent::roll(&mut dice, address.port());
-        let asked = Asked::new(&sent.url, &sent.method, &sent.fields);
+        let asked = RequestToExplain::new(&sent.url, &sent.method, &sent.fields);
         let asked = asked.unwrap_or_else(|reason| panic!("{}: {reason}", sent.url));
         let asked = asked.from_client(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let told = explainer.explain(&asked).await;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tidegate::{Filter, Flow, LogFrames, Request};
+use tidegate::Filter;
+use tidegate::filter::{Flow, Request};
+use tidegate::websocket::LogFrames;
 use tidegate_testing::{Admin, free_port, until, within};
 
 use tokio::sync::oneshot;

@@ -71,7 +71,7 @@ impl Opcode {
 
 /// A frame's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
+pub struct FrameHeader {
     /// Whether the message ends with it.
     pub fin: bool,
     /// The three bits that extensions may use; RSV1 is 4.
@@ -86,7 +86,7 @@ pub struct Header {
     is_minimal: bool,
 }
 
-impl Header {
+impl FrameHeader {
     /// The header at the beginning of these bytes and how long it is; `None` while bytes are
     /// missing.
     pub fn read(bytes: &[u8]) -> Option<(Self, usize)> {
@@ -131,11 +131,11 @@ pub struct Close {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'b> {
     /// A frame begins.
-    Header(Header),
+    Header(FrameHeader),
     /// A part of its payload, as it is on the wire.
     Payload(&'b [u8]),
     /// A frame is complete.
-    End(Header),
+    End(FrameHeader),
     /// A close frame is complete; comes before its [`Event::End`].
     Close(Close),
     /// The peers have a protocol error on their hands; comes before the frame that has it.
@@ -215,7 +215,7 @@ pub struct Scanner {
     partial: [u8; MAX_HEADER],
     have: u8,
     /// The frame under way and how much of its payload is still to come.
-    frame: Option<(Header, u64)>,
+    frame: Option<(FrameHeader, u64)>,
     /// A fragmented message is under way.
     in_message: bool,
     close: Closing,
@@ -283,9 +283,9 @@ impl Scanner {
     }
 
     /// The next header, and how many of the bytes belong to it.
-    fn header(&mut self, bytes: &[u8]) -> Option<(Header, usize)> {
+    fn header(&mut self, bytes: &[u8]) -> Option<(FrameHeader, usize)> {
         if self.have == 0
-            && let Some(found) = Header::read(bytes)
+            && let Some(found) = FrameHeader::read(bytes)
         {
             return Some(found);
         }
@@ -293,7 +293,7 @@ impl Scanner {
             *self.partial.get_mut(usize::from(self.have))? = byte;
             self.have += 1;
             let partial = self.partial.get(..usize::from(self.have))?;
-            if let Some((header, _)) = Header::read(partial) {
+            if let Some((header, _)) = FrameHeader::read(partial) {
                 self.have = 0;
                 return Some((header, index + 1));
             }
@@ -303,7 +303,7 @@ impl Scanner {
 
     fn begin(
         &mut self,
-        header: Header,
+        header: FrameHeader,
         at: usize,
         note: &mut impl FnMut(Event<'_>, usize) -> bool,
     ) -> bool {
@@ -328,7 +328,7 @@ impl Scanner {
 
     fn end(
         &mut self,
-        header: Header,
+        header: FrameHeader,
         at: usize,
         note: &mut impl FnMut(Event<'_>, usize) -> bool,
     ) -> bool {
@@ -353,9 +353,9 @@ impl Scanner {
     }
 
     /// What would be wrong with this frame, came it next.
-    pub fn errors(&self, header: &Header) -> [Option<ProtocolError>; 7] {
+    pub fn errors(&self, header: &FrameHeader) -> [Option<ProtocolError>; 7] {
         use ProtocolError as E;
-        let Header { opcode, length, .. } = *header;
+        let FrameHeader { opcode, length, .. } = *header;
         let when = |holds: bool, error: E| holds.then_some(error);
         let is_data = matches!(opcode, Opcode::Text | Opcode::Binary);
         [

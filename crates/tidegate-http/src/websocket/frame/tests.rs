@@ -5,12 +5,12 @@ use super::*;
 use proptest::prelude::*;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
-use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
+use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader as TungsteniteHeader};
 
 /// What happened, payloads joined, so that runs with other splits can be compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
-    Header(Header),
+    Header(FrameHeader),
     Payload(Vec<u8>),
     End,
     Close(Close),
@@ -51,7 +51,7 @@ fn errors(direction: Direction, bytes: &[u8]) -> Vec<ProtocolError> {
 /// A frame as tungstenite writes it.
 fn frame(opcode: OpCode, fin: bool, payload: &[u8], masked: bool) -> Vec<u8> {
     let mask = masked.then_some([0x11, 0x22, 0x33, 0x44]);
-    let header = FrameHeader { is_final: fin, opcode, mask, ..FrameHeader::default() };
+    let header = TungsteniteHeader { is_final: fin, opcode, mask, ..TungsteniteHeader::default() };
     let mut payload = payload.to_vec();
     let mut bytes = Vec::new();
     header.format(payload.len() as u64, &mut bytes).expect("a header");
@@ -156,7 +156,7 @@ proptest! {
         let cut = cut_to(&reason, 123);
         let ours = Close { code: Some(code), reason: cut.to_owned() };
         prop_assert!(seen.contains(&Seen::Close(ours)));
-        let (header, length) = FrameHeader::parse(&mut std::io::Cursor::new(&bytes)).expect("sound").expect("whole");
+        let (header, length) = TungsteniteHeader::parse(&mut std::io::Cursor::new(&bytes)).expect("sound").expect("whole");
         let mut payload = bytes[bytes.len() - length as usize..].to_vec();
         unmask(&mut payload, header.mask);
         let wanted = CloseFrame { code: CloseCode::from(code), reason: cut.into() };

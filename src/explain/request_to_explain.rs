@@ -14,7 +14,7 @@ use tidegate_http::raw_head::{self, Fault, MALFORMED};
 
 /// A request that nobody has sent.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct RequestToExplain {
     pub(super) method: Method,
     /// The URL's host and port.
     pub(super) authority: String,
@@ -30,7 +30,7 @@ pub struct Asked {
     raw: Vec<u8>,
 }
 
-impl Asked {
+impl RequestToExplain {
     /// Of a URL, a method, and fields as `name: value`. `ws` and `wss` are for handshakes. What is
     /// given as a field takes the place of what the URL would bring along.
     ///
