@@ -18,10 +18,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Which gateway.
 #[derive(Args)]
 pub(super) struct Endpoint {
-    /// The gateway's `admin.address` [default: the one of the configuration].
+    /// Address of the running gateway's admin endpoint [default: `admin.address` of the configuration].
     #[arg(long, value_name = "ADDRESS", env = "TIDEGATE_ADMIN")]
     pub admin: Option<Address>,
-    /// The gateway's `admin.token`, to change anything [default: the one of the configuration].
+    /// Token of the admin endpoint, required to change anything [default: `admin.token` of the configuration].
     #[arg(long, value_name = "TOKEN", env = "TIDEGATE_ADMIN_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     #[command(flatten)]
@@ -37,7 +37,8 @@ impl Endpoint {
         let is_there = PLACES.iter().any(|place| PathBuf::from(place).exists());
         if self.file.config.is_none() && !is_there {
             eprintln!(
-                "error: which gateway? Name its admin.address with --admin, or its file with --config"
+                "error: no running gateway is specified; name its admin address with --admin, or its \
+                 configuration file with --config"
             );
             return Err(ExitCode::from(FAILURE));
         }
@@ -49,20 +50,20 @@ impl Endpoint {
             return Ok(Gateway { token: self.token.clone().or(token), ..Gateway::at(&address) });
         }
         let found = config.running_admin().map_err(|problems| {
-            eprintln!("{problems}\nname the gateway's admin.address with --admin");
+            eprintln!("{problems}\nhint: name the gateway's admin address with --admin");
             ExitCode::from(BAD_CONFIGURATION)
         })?;
         let (address, token) = found.ok_or_else(|| {
             if std::fs::read_to_string(&path).is_ok_and(|text| text.trim().is_empty()) {
                 eprintln!(
-                    "error: {} is empty; name the gateway's admin.address with --admin",
+                    "error: the configuration file {} is empty; name the gateway's admin address with --admin",
                     path.display()
                 );
                 return ExitCode::from(FAILURE);
             }
             eprintln!(
-                "error: {} has no admin endpoint; add `admin: {{address: 127.0.0.1:9901}}` and restart, or \
-                 name the gateway's with --admin",
+                "error: the configuration {} has no admin endpoint; add `admin: {{address: \
+                 127.0.0.1:9901}}` and restart the gateway, or name the address of its admin endpoint with --admin",
                 path.display()
             );
             ExitCode::from(FAILURE)
@@ -96,8 +97,8 @@ impl Gateway {
             eprintln!("error: {failure}");
             if self.is_by_file && matches!(failure, Failure::Unreachable(..)) {
                 eprintln!(
-                    "a changed `admin.address` takes effect after a restart; until then name the one before \
-                     with --admin"
+                    "hint: a changed `admin.address` takes effect after a restart; until then, name the \
+                     old address with --admin"
                 );
             }
             ExitCode::from(FAILURE)
@@ -122,10 +123,14 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(address, error) => {
-                write!(f, "no gateway answers at {address}: {error}")
+                write!(f, "cannot connect to a gateway's admin endpoint at {address}: {error}")
             }
             Self::NoGateway(address) => {
-                write!(f, "{address} does not answer like a gateway's admin endpoint")
+                write!(
+                    f,
+                    "the response from {address} is not that of a gateway's admin endpoint; check \
+                the address"
+                )
             }
             Self::Refused(reason) => f.write_str(reason),
         }
@@ -157,7 +162,9 @@ fn exchange(
     match head.split(' ').nth(1) {
         Some("200") => Ok(value),
         _ => {
-            let reason = value["error"].as_str().unwrap_or("the gateway refused");
+            let reason = value["error"]
+                .as_str()
+                .unwrap_or("the gateway refused the request without a reason");
             Err(Failure::Refused(reason.to_owned()))
         }
     }

@@ -5,8 +5,9 @@ use clap::{ArgGroup, Args, Subcommand};
 use std::process::ExitCode;
 
 pub(super) const AFTER_HELP: &str = "\
-URLs are written as clients write them: with scheme, host, and the port unless it is the scheme's own.
-A response that is on its way when it is purged is given to those who wait for it, and not kept.
+Write URLs as clients request them: with scheme and host, and with the port unless it is the
+default port of the scheme. A response that is still being received when it is purged is
+delivered to the clients that wait for it, and not stored.
 
 Examples:
   tidegate cache purge --url https://example.com/catalogue/7
@@ -21,7 +22,7 @@ pub(super) struct Cache {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Take responses away.
+    /// Purge responses from the cache.
     Purge(Purge),
 }
 
@@ -30,13 +31,13 @@ enum Verb {
 struct Purge {
     #[command(flatten)]
     endpoint: Endpoint,
-    /// Those of this URL, in all variants.
+    /// Purge the responses of this URL, in all variants.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Those of all URLs that begin so.
+    /// Purge the responses of all URLs that begin with this prefix.
     #[arg(long, value_name = "URL")]
     prefix: Option<String>,
-    /// All.
+    /// Purge all responses.
     #[arg(long)]
     all: bool,
 }
@@ -53,7 +54,7 @@ impl Cache {
             ],
         );
         let answer = purge.endpoint.ask("POST", &target, "")?;
-        println!("{} responses are purged", answer["purged"]);
+        println!("purged {} responses", answer["purged"]);
         Ok(())
     }
 }

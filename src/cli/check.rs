@@ -9,23 +9,24 @@ use serde_json::Value;
 use std::process::ExitCode;
 
 pub(super) const AFTER_HELP: &str = "\
-Every problem is told at once, as FILE:LINE:COLUMN, with the nearest right spelling.
-What is no error and not wise is told as a warning with its name, which docs/warnings.md explains.
-Exit status: 0 when the configuration is good, 78 when it is not, 1 when no gateway answers.
+Reports every error at once, as FILE:LINE:COLUMN, with a suggestion for misspelt names. Valid but
+risky settings are reported as warnings; docs/warnings.md explains each by its name.
+
+Exit status: 0 valid configuration, 78 invalid configuration, 1 no running gateway answered.
 
 Examples:
   tidegate check --config conf/tidegate.yaml
-  tidegate check --against-running        which WebSocket sessions would it touch?
+  tidegate check --against-running        which WebSocket sessions would a reload affect?
   tidegate check && kill -HUP \"$(pidof tidegate)\"";
 
 #[derive(Args)]
 pub(super) struct Check {
     #[command(flatten)]
     endpoint: Endpoint,
-    /// Ask the running gateway which of its sessions this configuration would touch.
+    /// Ask the running gateway which of its WebSocket sessions this configuration would affect.
     #[arg(long)]
     against_running: bool,
-    /// Let warnings fail as well.
+    /// Treat warnings as errors.
     #[arg(long)]
     deny_warnings: bool,
 }
@@ -45,7 +46,8 @@ impl Check {
         if self.against_running {
             let Some(address) = self.endpoint.admin.clone().or(summary.admin) else {
                 eprintln!(
-                    "error: which gateway? The configuration has no admin.address; name it with --admin"
+                    "error: the configuration has no `admin.address`; name the address of the running \
+                     gateway's admin endpoint with --admin"
                 );
                 return Err(ExitCode::from(FAILURE));
             };
@@ -71,7 +73,7 @@ pub(super) fn affected(answer: &Value) -> String {
     let count = |key: &str| answer[key].as_u64().unwrap_or(0);
     let (kept, drained, closed) = (count("kept"), count("drained"), count("closed"));
     let affected = kept + drained + closed;
-    let mut text = format!("{affected} of {} sessions would be affected", count("total"));
+    let mut text = format!("{affected} of {} WebSocket sessions would be affected", count("total"));
     if affected > 0 {
         text.push_str(&format!(": {kept} kept, {drained} drained, {closed} closed"));
         for (route, count) in answer["routes"].as_object().into_iter().flatten() {

@@ -12,14 +12,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 pub(super) const AFTER_HELP: &str = "\
-Open http://localhost:5173 and send yourself a notification. Then edit conf/tidegate.yaml and
-watch: `websocket: off` on the route notifications-ws makes the page fall back to polling.
-Ctrl-C ends everything.
+Open http://localhost:5173 and send yourself a notification. Then set `websocket: off` on the
+route notifications-ws in conf/tidegate.yaml: after the reload, the page falls back to polling.
+Press Ctrl-C to stop everything.
 
 Examples:
   tidegate demo
   tidegate demo --gateway-port 3100 --service-port 4100 --page-port 5200
-  tidegate demo --only notifications            the service alone, for one behind a real gateway";
+  tidegate demo --only notifications            only the service, behind a gateway of your own";
 
 /// The configuration of the demo, where there is no file.
 const CONFIG: &str = include_str!("../../conf/tidegate.yaml");
@@ -27,26 +27,26 @@ const CONFIG_FILE: &str = "conf/tidegate.yaml";
 
 #[derive(Args)]
 pub(super) struct Demo {
-    /// The gateway's port.
+    /// Port of the gateway.
     #[arg(long, value_name = "PORT", default_value_t = 3000)]
     gateway_port: u16,
-    /// The notification service's port.
+    /// Port of the notification service.
     #[arg(long, value_name = "PORT", default_value_t = 4009)]
     service_port: u16,
-    /// The page's port.
+    /// Port of the web page.
     #[arg(long, value_name = "PORT", default_value_t = 5173)]
     page_port: u16,
-    /// The address that service and page listen on.
+    /// Address that the service and the page listen on.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
-    /// Where the page finds the gateway [default: http://localhost:GATEWAY_PORT].
+    /// URL of the gateway, for the page [default: http://localhost:GATEWAY_PORT].
     #[arg(long, value_name = "URL")]
     gateway_url: Option<String>,
-    /// The gateway's configuration [default: conf/tidegate.yaml if it is there, else the same
-    /// built in].
+    /// Configuration file of the gateway [default: conf/tidegate.yaml if it exists, else a built-in
+    /// copy].
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Run one part alone.
+    /// Run only this part.
     #[arg(long)]
     only: Option<Part>,
 }

@@ -13,11 +13,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub(super) const AFTER_HELP: &str = "\
-Both files are compiled as the gateway would and compared by what their routes do: an edit that changes
-nothing for anybody is no difference. Told are settings, routes, requests that another route takes than
-before, and what becomes of WebSocket sessions. Exit status: 0 when they do the same, 1 when they do not,
-78 when one of them is wrong. With --running the gateway that runs is the old one, and its live sessions
-are counted that the file would touch. Colours are for terminals, unless NO_COLOR is set.
+Compares the effect of both files, not their text: changed settings, changed routes, requests
+that another route would handle, and the effect on WebSocket sessions. An edit without effect,
+such as a comment, is no difference.
+
+With --running, the old configuration is the one of the running gateway, and the output counts
+the live WebSocket sessions that the new file would affect. Colours are used on a terminal,
+unless NO_COLOR is set.
+
+Exit status: 0 no difference, 1 a difference, 78 invalid configuration.
 
 Examples:
   tidegate diff --running /etc/tidegate/tidegate.yaml
@@ -26,15 +30,15 @@ Examples:
 
 #[derive(Args)]
 pub(super) struct Diff {
-    /// The file as it was, and the file as it is to be; with --running, the latter alone.
+    /// The old file and the new file; with --running, only the new file.
     #[arg(required = true, num_args = 1..=2, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Compare with the gateway that runs.
+    /// Compare with the configuration of the running gateway.
     #[arg(long)]
     running: bool,
     #[command(flatten)]
     endpoint: Endpoint,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -50,13 +54,16 @@ impl Diff {
                 let answer = gateway.ask("POST", "/diff", &explainer(new)?.outline())?;
                 let difference = Difference::deserialize(&answer["difference"]);
                 let difference = difference.map_err(|error| {
-                    eprintln!("error: the gateway's answer is none that is known here: {error}");
+                    eprintln!(
+                        "error: the running gateway's response is not understood, perhaps because \
+                    its version differs: {error}"
+                    );
                     ExitCode::from(FAILURE)
                 })?;
                 (difference, Some(answer["live"].clone()))
             }
             _ => {
-                eprintln!("error: name two files, or one and --running");
+                eprintln!("error: expected two files, or one file with --running");
                 return Err(ExitCode::from(USAGE));
             }
         };

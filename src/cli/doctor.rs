@@ -11,12 +11,13 @@ use std::time::Duration;
 use tidegate_doctor::{Configuration, Examination, Target, Trust};
 
 pub(super) const AFTER_HELP: &str = "\
-Walks DNS, TCP, TLS, HTTP, the handshake through the gateway and straight to the upstream, Origin
-and CORS, a ping, an idle while; says what is wrong, why, and what to change, with the line of the
-configuration. Without a configuration it looks at the URL alone. Only GET, OPTIONS and HEAD are
-sent; values of secret query keys are not shown. docs/doctor.md lists what it can find.
+Checks each step to the URL: DNS, TCP, TLS, HTTP, the WebSocket handshake through the gateway and
+directly with the upstream, Origin and CORS, ping, and an idle connection. Reports what is wrong,
+the likely reason, and what to change, with the line of the configuration. Without a
+configuration file it checks only the URL. It sends only GET, OPTIONS and HEAD requests, and
+hides secret values in URLs. docs/doctor.md lists every problem that it can find.
 
-Exit status: 0 all is well, 1 something is wrong, 2 wrong command line, 78 wrong configuration.
+Exit status: 0 no problem, 1 a problem, 2 invalid command line, 78 invalid configuration.
 
 Examples:
   tidegate doctor 'ws://localhost:3000/api/notifications/ws?userId=x'
@@ -26,33 +27,33 @@ Examples:
 
 #[derive(Args)]
 pub(super) struct Doctor {
-    /// The URL: ws, wss, http or https.
+    /// URL to check: ws, wss, http or https.
     #[arg(value_parser = Target::parse)]
     url: Target,
     #[command(flatten)]
     file: ConfigFile,
-    /// Go straight to this one [default: the endpoints of the route that takes the URL].
+    /// Endpoint to check directly, without the gateway [default: the endpoints of the route that matches the URL].
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     upstream: Option<(String, u16)>,
-    /// The origin of the page that asks.
+    /// Origin of the web page that connects, such as https://app.example.com.
     #[arg(long, value_name = "ORIGIN", value_parser = text)]
     origin: Option<String>,
-    /// A subprotocol to offer; may be repeated.
+    /// WebSocket subprotocol to offer; may be repeated.
     #[arg(long = "protocol", value_name = "NAME", value_parser = token)]
     protocols: Vec<String>,
-    /// A header field to send, as `Name: value`; may be repeated.
+    /// Request header to send, as `Name: value`; may be repeated.
     #[arg(long = "header", value_name = "FIELD", value_parser = field)]
     fields: Vec<(String, String)>,
-    /// How long to leave the WebSocket without traffic; 0 skips it.
+    /// Time to keep the WebSocket connection idle; 0 skips this step.
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration)]
     idle: Duration,
-    /// How long each step may take.
+    /// Maximum time of each step.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     timeout: Duration,
-    /// Certificates (PEM) to trust beside the machine's.
+    /// PEM file of certificate authorities to trust in addition to the system's.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Accept any certificate of the URL's server.
+    /// Accept any TLS certificate of the URL's server.
     #[arg(long, conflicts_with = "ca")]
     insecure: bool,
     /// Print JSON.
@@ -137,13 +138,13 @@ fn duration(written: &str) -> Result<Duration, String> {
     }
     let longest = Duration::from_secs(24 * 60 * 60);
     let parsed = humantime::parse_duration(written).ok().filter(|&parsed| parsed <= longest);
-    parsed.ok_or_else(|| "not a duration up to a day; write it like `3s` or `2m`".to_owned())
+    parsed.ok_or_else(|| "not a duration of at most one day; write it like `3s` or `2m`".to_owned())
 }
 
 /// What may stand in a header's value.
 fn text(written: &str) -> Result<String, String> {
     match written.chars().any(char::is_control) || written.is_empty() {
-        true => Err("it must not be empty or hold control characters".to_owned()),
+        true => Err("the value must not be empty or contain control characters".to_owned()),
         false => Ok(written.to_owned()),
     }
 }
@@ -152,14 +153,24 @@ fn token(written: &str) -> Result<String, String> {
     // What RFC 9110, section 5.6.2, calls a token.
     let is_token = !written.is_empty()
         && written.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-    if is_token { Ok(written.to_owned()) } else { Err("it must be one word".to_owned()) }
+    if is_token {
+        Ok(written.to_owned())
+    } else {
+        Err("the name must be one word, without spaces or \
+    special characters"
+            .to_owned())
+    }
 }
 
 fn field(written: &str) -> Result<(String, String), String> {
-    let (name, value) = written.split_once(':').ok_or("write it like `Name: value`".to_owned())?;
+    let (name, value) = written.split_once(':').ok_or(
+        "expected a header, written like `Name: \
+        value`"
+            .to_owned(),
+    )?;
     let ours = ["host", "connection", "upgrade", "origin", "content-length", "transfer-encoding"];
     if ours.contains(&name.to_ascii_lowercase().as_str()) {
-        return Err(format!("`{name}` is the doctor's own"));
+        return Err(format!("`{name}` cannot be set; the doctor sets this header itself"));
     }
     Ok((token(name)?, text(value.trim())?))
 }

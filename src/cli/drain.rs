@@ -6,9 +6,9 @@ use clap::Args;
 use std::process::ExitCode;
 
 pub(super) const AFTER_HELP: &str = "\
-The gateway refuses new WebSockets (503 with Retry-After) and closes those that there are with
-`drain.code`, spread over `drain.spread`. HTTP goes on, and so does the process: stop it with
-SIGTERM, or take WebSockets again with --stop.
+The gateway refuses new WebSocket sessions (503 with Retry-After) and closes existing ones with
+close code `drain.code`, spread over `drain.spread`. The process keeps running and serves other
+HTTP requests. Afterwards, stop it with SIGTERM, or accept WebSocket sessions again with --stop.
 
 Examples:
   tidegate drain
@@ -18,7 +18,7 @@ Examples:
 pub(super) struct Drain {
     #[command(flatten)]
     endpoint: Endpoint,
-    /// Take new WebSockets again.
+    /// Stop draining: accept new WebSocket sessions again.
     #[arg(long)]
     stop: bool,
 }
@@ -27,12 +27,12 @@ impl Drain {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
         if self.stop {
             self.endpoint.ask("DELETE", "/drain", "")?;
-            println!("new WebSockets are taken again");
+            println!("draining stopped; the gateway accepts new WebSocket sessions again");
             return Ok(());
         }
         let answer = self.endpoint.ask("POST", "/drain", "")?;
         println!(
-            "draining: {} sessions are closed within {} ms, new ones are refused",
+            "draining: {} WebSocket sessions are closed within {} ms, new ones are refused",
             answer["sessions"], answer["spread_ms"]
         );
         Ok(())

@@ -9,34 +9,36 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 pub(super) const AFTER_HELP: &str = "\
-The gateway's own table and filters are asked; nothing is sent. Exit status: 0 when the request is
-forwarded or the gateway has an answer of its own for it, 1 when no route takes it, 2 when it is
-malformed or more than the gateway takes, 78 when the configuration is wrong.
+Uses the routing table and filters of the configuration, as the gateway does; no request is sent.
+
+Exit status: 0 the gateway forwards or answers the request, 1 no route matches, 2 the request is
+malformed or exceeds a limit, 78 invalid configuration.
 
 Examples:
   tidegate explain https://example.com/api/users?page=2
   tidegate explain ws://localhost:3000/api/notifications/ws --header 'Origin: http://localhost:5173'
   tidegate explain http://localhost/api --method POST --json | jq .route
   tidegate explain http://localhost/api --client 192.0.2.7
-  tidegate explain http://localhost/api --running      what the gateway that runs would do";
+  tidegate explain http://localhost/api --running      ask the running gateway";
 
 #[derive(Args)]
 pub(super) struct Explain {
-    /// The URL: http, https, ws or wss.
+    /// URL of the request: http, https, ws or wss.
     url: String,
-    /// The method.
+    /// Request method.
     #[arg(short, long, default_value = "GET")]
     method: String,
-    /// A header field, `name: value`; may be given more than once.
+    /// Request header, as `Name: value`; may be repeated.
     #[arg(short = 'H', long = "header", value_name = "FIELD")]
     headers: Vec<String>,
-    /// The address that connects; a trusted proxy's brings the client in its fields.
+    /// IP address that connects to the gateway. For a trusted proxy, the client's address is read from the
+    /// request headers.
     #[arg(long, value_name = "ADDRESS")]
     client: Option<IpAddr>,
-    /// Ask the gateway that runs, not the file.
+    /// Use the configuration of the running gateway instead of the file.
     #[arg(long)]
     running: bool,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -8,20 +8,22 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub(super) const AFTER_HELP: &str = "\
-Comments stay where they are, and what the file says stays the same: that is looked at before anything is
-written. Exit status: 0 all is well, 1 with --check when a file would be changed, 78 a file is no YAML.
+Rewrites each file in place, only if its meaning stays the same, and prints the names of changed
+files.
+
+Exit status: 0 success, 1 with --check if a file would change, 78 if a file is not valid YAML.
 
 Examples:
-  tidegate fmt                          the configuration
+  tidegate fmt                          format the default configuration file
   tidegate fmt conf/tidegate.yaml conf.d/*.yaml
-  tidegate fmt --check                  for pipelines: changes nothing
+  tidegate fmt --check                  for CI: report files that are not formatted
   tidegate fmt - < old.yaml > new.yaml";
 
 #[derive(Args)]
 pub(super) struct Fmt {
-    /// The files, or `-` for standard input [default: the configuration].
+    /// Files to format, or `-` to read standard input and write standard output [default: the configuration file].
     files: Vec<PathBuf>,
-    /// Only say which files would be changed.
+    /// Print the names of files that would change, and change nothing.
     #[arg(long)]
     check: bool,
     #[command(flatten)]

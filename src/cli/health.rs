@@ -10,14 +10,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 pub(super) const AFTER_HELP: &str = "\
-Connects to an address, or to the first listener of the gateway that runs with the configuration.
-Exit status: 0 when the connection is accepted, 1 when it is not, 78 when the configuration names no
-listener.
+Connects to --address, or to the first listener of the gateway that runs with the configuration.
 
-With --ready the admin endpoint is asked instead (GET /readyz), which says no as soon as the gateway
-begins to stop, while connections are still accepted (shutdown.delay).
+With --ready, asks the admin endpoint instead (GET /readyz), which fails as soon as the gateway
+begins to stop, while it still accepts connections (shutdown.delay).
 
-Name the address in containers: no configuration is read then.
+In containers, use --address: the command then needs no configuration file.
+
+Exit status: 0 the connection is accepted, 1 it is not, 78 the configuration has no listener.
 
 Example, in a Dockerfile:
   HEALTHCHECK CMD [\"/usr/local/bin/tidegate\", \"health\", \"--address\", \"127.0.0.1:3000\"]";
@@ -26,10 +26,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
 pub(super) struct Health {
-    /// The address to connect to; no configuration is read then.
+    /// Address to connect to; the configuration is then not read.
     #[arg(short, long, value_name = "ADDRESS")]
     address: Option<Address>,
-    /// Ask the admin endpoint whether more requests are welcome; the address is its own then.
+    /// Ask the admin endpoint whether the gateway is ready for requests; --address is then the admin endpoint's.
     #[arg(long)]
     ready: bool,
     #[command(flatten)]
@@ -76,7 +76,7 @@ fn first_listener(file: &ConfigFile) -> Result<Address, ExitCode> {
     };
     first.map(reachable).ok_or_else(|| {
         let path = path.display();
-        eprintln!("error: {path} has no listener; name the gateway's address with --address");
+        eprintln!("error: the configuration {path} has no listener; name the gateway's address with --address");
         ExitCode::from(BAD_CONFIGURATION)
     })
 }

@@ -6,8 +6,8 @@ use serde_json::Value;
 use std::process::ExitCode;
 
 pub(super) const AFTER_HELP: &str = "\
-The last twenty versions of the configuration that took effect, the newest first: when, why, and what
-each did otherwise than the one before. With `state_dir` they outlive the process.
+Lists the last twenty configuration versions, newest first: when and why each took effect, and
+what it changed. With `state_dir` set, the history survives a restart.
 
 Examples:
   tidegate history
@@ -17,7 +17,7 @@ Examples:
 pub(super) struct History {
     #[command(flatten)]
     endpoint: Endpoint,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -42,7 +42,7 @@ impl History {
         }
         let restart = history["restart_needed"].as_array().unwrap_or(&none);
         if !restart.is_empty() {
-            println!("\n{} of it takes effect after a restart.", keys(restart));
+            println!("\nSettings that take effect only after a restart: {}.", keys(restart));
         }
         if let Value::Object(refused) = &history["refused"] {
             let of = |name: &str| refused.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -59,18 +59,20 @@ pub(super) fn keys(keys: &[Value]) -> String {
 }
 
 pub(super) const ROLLBACK_AFTER_HELP: &str = "\
-The version takes effect as an edit does: live, all of it or nothing, and no socket is dropped but by
-`websocket.on_change`. The file stays as it is: mend it, for its next edit, a SIGHUP or a restart puts it
-into force again.
+The gateway applies the earlier version as it applies an edit: while it runs, completely or not
+at all. WebSocket sessions are affected only as `websocket.on_change` says.
+
+The configuration file does not change. Correct it: its next edit, a SIGHUP or a restart applies
+the file again.
 
 Examples:
-  tidegate rollback        to the newest version before the one in force, past those that the guard left
+  tidegate rollback        roll back to the previous version
   tidegate rollback 12";
 
 #[derive(Args)]
 pub(super) struct Rollback {
-    /// The number of the version, as `tidegate history` lists it [default: the newest before the one in force that
-    /// the guard has not left].
+    /// Version number, as listed by `tidegate history` [default: the previous version, skipping versions that
+    /// `reload.guard` rolled back].
     version: Option<u64>,
     #[command(flatten)]
     endpoint: Endpoint,
@@ -82,7 +84,10 @@ impl Rollback {
         let target = target("/rollback", &[("version", version.as_deref())]);
         let done = self.endpoint.ask("POST", &target, "")?;
         println!("{}", done["changes"].as_str().unwrap_or_default());
-        println!("the file stays as it is: mend it before its next edit, a SIGHUP or a restart");
+        println!(
+            "the configuration file is unchanged; correct it, or its next edit, a SIGHUP or a \
+        restart applies it again"
+        );
         Ok(())
     }
 }

@@ -13,12 +13,14 @@ use tidegate_import::Format;
 const LEFT_OUT: u8 = 3;
 
 pub(super) const AFTER_HELP: &str = "\
-The configuration goes to stdout. To stderr goes each line that could not be carried (`left out`),
-and each that means something else now (`changed`), as FILE:LINE. What guards something and can't be
-carried, such as `auth_basic`, closes what it guarded. docs/import.md says what is carried.
+Prints the configuration to stdout. Prints to stderr, as FILE:LINE, each directive that could not
+be converted (`left out`) and each whose effect differs in Tidegate (`changed`). If access
+control such as `auth_basic` cannot be converted, the routes it protected answer 403.
+docs/import.md lists what is converted.
 
-Exit status: 0 all was carried, 3 something was left out, 1 the file can't be read, or the result is
-not good on this machine, for want of a certificate's file for instance.
+Exit status: 0 everything was converted, 3 something was left out, 1 the file cannot be read, or
+the result is not a valid configuration on this machine, for example because a certificate file
+is missing.
 
 Examples:
   tidegate import nginx /etc/nginx/nginx.conf > tidegate.yaml
@@ -28,15 +30,15 @@ Examples:
 
 #[derive(Args)]
 pub(super) struct Import {
-    /// Whose file it is.
+    /// Program that the file configures.
     format: Kind,
-    /// The file; those that it includes are read too.
+    /// File to convert; files that it includes are read too.
     file: PathBuf,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
-    /// A program with Express and http-proxy-middleware, in JavaScript or TypeScript.
+    /// A JavaScript or TypeScript program that uses Express and http-proxy-middleware.
     Express,
     /// nginx.conf, or a file with `server` blocks.
     Nginx,
@@ -52,8 +54,8 @@ impl Import {
             #[cfg(not(feature = "import-express"))]
             Kind::Express => {
                 eprintln!(
-                    "error: this build can't read Express programs, which takes a parser of JavaScript; build it with: \
-                     cargo build --release --features import-express"
+                    "error: this build of tidegate cannot import Express programs; build it with `cargo \
+                     build --release --features import-express`"
                 );
                 return Err(ExitCode::from(FAILURE));
             }
@@ -70,7 +72,7 @@ impl Import {
             eprintln!("{note}");
         }
         if let Err(problems) = Config::from_yaml(&import.yaml).check() {
-            eprintln!("the result is not good on this machine:\n{problems}");
+            eprintln!("the result is not a valid configuration on this machine:\n{problems}");
             return Err(ExitCode::from(FAILURE));
         }
         if import.has_left_out() { Err(ExitCode::from(LEFT_OUT)) } else { Ok(()) }

@@ -5,8 +5,8 @@ use clap::{ArgGroup, Args};
 use std::process::ExitCode;
 
 pub(super) const AFTER_HELP: &str = "\
-Both ends of the session get a close frame with the code and the reason. A client that comes back
-is let in again: this is no ban.
+Client and upstream each receive a close frame with the code and the reason. The client may
+reconnect; it is not banned.
 
 Examples:
   tidegate kick --user user-1
@@ -17,19 +17,19 @@ Examples:
 pub(super) struct Kick {
     #[command(flatten)]
     endpoint: Endpoint,
-    /// All sessions of this user.
+    /// Close all sessions of this user.
     #[arg(short, long, value_name = "USER", allow_hyphen_values = true)]
     user: Option<String>,
-    /// The session with this id.
+    /// Close the session with this ID.
     #[arg(short, long, value_name = "ID", allow_hyphen_values = true)]
     session: Option<String>,
-    /// Those of this route.
+    /// Close sessions of this route.
     #[arg(short, long, value_name = "ROUTE", allow_hyphen_values = true)]
     route: Option<String>,
-    /// The close code: 1000 to 1003, 1007 to 1014, 3000 to 4999.
+    /// WebSocket close code: 1000 to 1003, 1007 to 1014, 3000 to 4999.
     #[arg(long, value_name = "CODE", default_value = "4001")]
     code: String,
-    /// The close frame's reason, up to 123 bytes.
+    /// Reason in the close frame, at most 123 bytes.
     #[arg(
         long,
         value_name = "TEXT",
@@ -52,7 +52,7 @@ impl Kick {
             ],
         );
         let answer = self.endpoint.ask("POST", &target, "")?;
-        println!("{} sessions are closed with {}", answer["closed"], self.code);
+        println!("{} WebSocket sessions are closed with code {}", answer["closed"], self.code);
         Ok(())
     }
 }

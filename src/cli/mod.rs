@@ -69,14 +69,14 @@ const PLACES: [&str; 2] = ["./tidegate.yaml", "/etc/tidegate/tidegate.yaml"];
 
 const AFTER_HELP: &str = "\
 Examples:
-  tidegate demo                                 a gateway, a service and a page to play with
-  tidegate check --config conf/tidegate.yaml    all that is wrong with a file, at once
-  tidegate run --config conf/tidegate.yaml      the real thing
-  tidegate doctor ws://localhost:3000/ws        why does this not work?
+  tidegate demo                                 try it: a gateway, an example service and a web page
+  tidegate check --config conf/tidegate.yaml    check a configuration
+  tidegate run --config conf/tidegate.yaml      run the gateway
+  tidegate doctor ws://localhost:3000/ws        find out why a connection fails
 
-Exit status: 0 good, 1 failed while running, 2 wrong command line, 78 wrong configuration.";
+Exit status: 0 success, 1 failure, 2 invalid command line, 78 invalid configuration.";
 
-/// An edge gateway: HTTP and WebSocket through one address, routed by one YAML file.
+/// An HTTP and WebSocket edge gateway, configured by one YAML file.
 #[derive(Parser)]
 #[command(name = "tidegate", version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Cli {
@@ -89,28 +89,28 @@ enum Verb {
     /// Run the gateway.
     #[command(after_help = run::AFTER_HELP)]
     Run(run::Run),
-    /// Put this binary in the place of a running gateway, without a refused connection.
+    /// Replace a running gateway with this binary, without refusing a connection.
     #[command(after_help = upgrade::AFTER_HELP)]
     Upgrade(upgrade::Upgrade),
-    /// Say all that is wrong with a configuration, or that it is good.
+    /// Check a configuration and report every error and warning.
     #[command(after_help = check::AFTER_HELP)]
     Check(check::Check),
-    /// Say what two configurations do otherwise, by route.
+    /// Compare what two configurations do, route by route.
     #[command(after_help = diff::AFTER_HELP)]
     Diff(diff::Diff),
-    /// Lay configuration files out in the usual form, comments kept.
+    /// Format configuration files; comments are kept.
     #[command(after_help = fmt::AFTER_HELP)]
     Fmt(fmt::Fmt),
-    /// Say which route takes a request, why, and what becomes of it.
+    /// Explain how the gateway handles a request: the route that matches, why, and the result.
     #[command(after_help = explain::AFTER_HELP)]
     Explain(Box<explain::Explain>),
-    /// List the versions of the configuration that took effect in a running gateway.
+    /// List the configuration versions that a running gateway has applied.
     #[command(after_help = history::AFTER_HELP)]
     History(history::History),
-    /// Put an earlier version of the configuration into force.
+    /// Roll a running gateway back to an earlier configuration version.
     #[command(after_help = history::ROLLBACK_AFTER_HELP)]
     Rollback(history::Rollback),
-    /// Print what is in force in a running gateway.
+    /// Show the state of a running gateway: listeners, configuration version, connections.
     #[command(after_help = status::AFTER_HELP)]
     Status(status::Status),
     /// List the live WebSocket sessions of a running gateway.
@@ -119,25 +119,25 @@ enum Verb {
     /// Close WebSocket sessions of a running gateway.
     #[command(after_help = kick::AFTER_HELP)]
     Kick(kick::Kick),
-    /// Close all WebSocket sessions of a running gateway, one after the other, and take no more.
+    /// Drain a running gateway: close its WebSocket sessions gradually and refuse new ones.
     #[command(after_help = drain::AFTER_HELP)]
     Drain(drain::Drain),
-    /// Take responses away from the cache of a running gateway.
+    /// Purge responses from the cache of a running gateway.
     #[command(after_help = cache::AFTER_HELP)]
     Cache(cache::Cache),
-    /// Print the configuration's JSON Schema, for editors.
+    /// Print the JSON Schema or the reference of the configuration.
     #[command(after_help = schema::AFTER_HELP)]
     Schema(schema::Schema),
-    /// Ask a running gateway whether it accepts connections (for container health checks).
+    /// Check whether a running gateway accepts connections (for container health checks).
     #[command(after_help = health::AFTER_HELP)]
     Health(health::Health),
-    /// Examine a URL: what is wrong on the way to it, why, and which line to change.
+    /// Diagnose why a URL does not work, and show which line of the configuration to change.
     #[command(after_help = doctor::AFTER_HELP)]
     Doctor(Box<doctor::Doctor>),
-    /// Make a configuration of another program's, and say what is not carried.
+    /// Convert a configuration of nginx, Express or Traefik, and list what was not converted.
     #[command(after_help = import::AFTER_HELP)]
     Import(import::Import),
-    /// Run a gateway with a notification service and a page behind it.
+    /// Run a demo: a gateway with an example notification service and a web page.
     #[cfg(feature = "demo")]
     #[command(after_help = demo::AFTER_HELP)]
     Demo(demo::Demo),
@@ -145,7 +145,7 @@ enum Verb {
 
 #[derive(Args, Clone)]
 struct ConfigFile {
-    /// The configuration file [default: ./tidegate.yaml, then /etc/tidegate/tidegate.yaml].
+    /// Configuration file [default: ./tidegate.yaml, else /etc/tidegate/tidegate.yaml].
     #[arg(short, long, value_name = "FILE", env = "TIDEGATE_CONFIG")]
     config: Option<PathBuf>,
 }
@@ -158,8 +158,8 @@ impl ConfigFile {
         }
         PLACES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
             eprintln!(
-                "error: no configuration: TIDEGATE_CONFIG is not set, and there is neither {} \
-                 nor {}; name a file with --config",
+                "error: no configuration file: neither {} nor {} exists, and TIDEGATE_CONFIG is not \
+                 set; name a file with --config",
                 PLACES[0], PLACES[1]
             );
             ExitCode::from(BAD_CONFIGURATION)

@@ -6,17 +6,18 @@ use clap::Args;
 use std::process::ExitCode;
 
 pub(super) const AFTER_HELP: &str = "\
-The file is followed: a good edit takes effect within a second and drops no connection; a bad one
-changes nothing and is explained in the log.
+The gateway watches the configuration file. A valid edit takes effect within a second and drops
+no connection; an invalid one changes nothing, and the log lists its errors.
 
 Signals:
-  SIGTERM   accept no more, finish what is under way (bounded by shutdown.grace), exit 0
-  SIGINT    the same, but hardly wait; either signal a second time ends it at once
-  SIGHUP    read the configuration again, open the access log's file again
-  SIGUSR1   open the access log's file again, for it was rotated
-  SIGQUIT   hand the listeners to a new gateway that was started with --upgrade, and go once it
-            serves; a new one that fails changes nothing (`tidegate upgrade` does all of it)
-  SIGUSR2   start the program again with --upgrade, as it was started itself (for systemd)
+  SIGTERM   stop gracefully: accept no more connections, finish requests in flight (at most
+            shutdown.grace), exit with status 0
+  SIGINT    stop quickly; a second SIGINT or SIGTERM stops at once
+  SIGHUP    reload the configuration and reopen the access log file
+  SIGUSR1   reopen the access log file, after it was rotated
+  SIGQUIT   hand the listeners to a new process that was started with --upgrade, and exit once it
+            serves; if it fails, this process continues (`tidegate upgrade` does all of this)
+  SIGUSR2   start a new process with --upgrade and the same arguments (for systemd)
 
 Examples:
   tidegate run --config /etc/tidegate/tidegate.yaml
@@ -26,7 +27,7 @@ Examples:
 pub(super) struct Run {
     #[command(flatten)]
     file: ConfigFile,
-    /// Take the listeners of the gateway that runs, which then finishes and goes.
+    /// Take over the listeners of the running gateway, which then drains and exits.
     #[arg(long)]
     upgrade: bool,
 }

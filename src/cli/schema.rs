@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 pub(super) const AFTER_HELP: &str = "\
-Editors with a YAML language server use it when a file begins with
+Editors with a YAML language server use the schema if the configuration file begins with
   # yaml-language-server: $schema=tidegate.schema.json
 
 Examples:
@@ -16,7 +16,7 @@ Examples:
 
 #[derive(Args)]
 pub(super) struct Schema {
-    /// Print the reference for people instead: every key with its meaning and default.
+    /// Print the reference as Markdown instead: every key with its type, default and meaning.
     #[arg(long)]
     markdown: bool,
 }

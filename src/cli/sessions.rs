@@ -10,14 +10,14 @@ use std::thread;
 use std::time::Duration;
 
 pub(super) const AFTER_HELP: &str = "\
-Asks a running gateway at its admin endpoint (`admin: {address: 127.0.0.1:9901}`). IN is what the
-client sent, OUT what went to it.
+Asks the admin endpoint of a running gateway (`admin: {address: 127.0.0.1:9901}`). IN counts
+messages and bytes from the client, OUT those to the client.
 
 Examples:
   tidegate sessions --config conf/tidegate.yaml
   tidegate sessions --user user-1 --json
   tidegate sessions --route notifications-ws --watch
-  tidegate sessions --user user-1 --log-frames text     its frames, in the access log";
+  tidegate sessions --user user-1 --log-frames text     log the frames of these sessions";
 
 /// How often `--watch` reads the sessions again.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
@@ -26,22 +26,22 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Sessions {
     #[command(flatten)]
     endpoint: Endpoint,
-    /// Those of this user.
+    /// Only sessions of this user.
     #[arg(short, long, value_name = "USER", allow_hyphen_values = true)]
     user: Option<String>,
-    /// Those of this route.
+    /// Only sessions of this route.
     #[arg(short, long, value_name = "ROUTE", allow_hyphen_values = true)]
     route: Option<String>,
-    /// The one with this id.
+    /// Only the session with this ID.
     #[arg(short, long, value_name = "ID", allow_hyphen_values = true)]
     session: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Refresh every second.
+    /// Repeat every second, until interrupted.
     #[arg(short, long)]
     watch: bool,
-    /// Switch the logging of their frames, instead of listing them.
+    /// Set which frames of the sessions appear in the access log, instead of listing the sessions.
     #[arg(long, value_name = "LEVEL", value_parser = ["off", "headers", "text"])]
     log_frames: Option<String>,
 }
@@ -58,7 +58,7 @@ impl Sessions {
             let parameters = [&which[..], &[("level", Some(level.as_str()))]].concat();
             let target = admin::target("/sessions/log", &parameters);
             let answer = gateway.ask("POST", &target, "")?;
-            println!("{} sessions log their frames: {level}", answer["changed"]);
+            println!("set frame logging of {} WebSocket sessions to {level}", answer["changed"]);
             return Ok(());
         }
         let target = admin::target("/sessions", &which);

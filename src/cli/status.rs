@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 pub(super) const AFTER_HELP: &str = "\
-Asks a running gateway at its admin endpoint, and prints what is in force: the addresses that it
-listens on, the version of the configuration, and settings that wait for a restart.
+Asks the admin endpoint of a running gateway for its listener addresses, its configuration
+version, its connections, requests and sessions, and settings that take effect only after a
+restart.
 
 Examples:
   tidegate status
@@ -19,7 +20,7 @@ Examples:
 pub(super) struct Status {
     #[command(flatten)]
     endpoint: Endpoint,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

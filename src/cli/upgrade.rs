@@ -16,17 +16,16 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 pub(super) const AFTER_HELP: &str = "\
-Checks the configuration with this binary, starts `tidegate run --upgrade`, and waits until it
-serves. The new process takes the listening sockets over, so that no connection is refused; the old
-one finishes its requests and closes its WebSockets by `drain`, within shutdown.grace. A new process
-that fails leaves the old one as it was.
+Checks the configuration with this binary, starts `tidegate run --upgrade`, and waits until the
+new process serves. The new process takes over the listening sockets, so that no connection is
+refused. The old process finishes its requests and drains its WebSocket sessions, within
+shutdown.grace. If the new process fails, the old one continues unchanged.
 
-The new process writes where the old one did, and has this command's environment and folder. A
-gateway that systemd runs is told to start its successor itself, as it was started (SIGUSR2): put
-the new binary in the old one's place first.
+The new process inherits stdout and stderr of the old one, and the environment and working
+directory of this command. For a gateway under systemd, first install the new binary over the old
+one: this command then asks the gateway (with SIGUSR2) to start the new process itself.
 
-Exit status: 0 when the new process serves, 1 when the old one goes on, 78 when the configuration is
-wrong.
+Exit status: 0 the new process serves, 1 the old process continues, 78 invalid configuration.
 
 Examples:
   tidegate upgrade
@@ -54,10 +53,15 @@ impl Upgrade {
             ExitCode::from(BAD_CONFIGURATION)
         })?;
         println!("{}: good ({summary})", path.display());
-        let control = control.ok_or_else(|| fail("the configuration has no `upgrade_socket`"))?;
+        let control = control.ok_or_else(|| {
+            fail(
+                "the configuration has no `upgrade_socket`, through \
+            which the processes hand over their listeners",
+            )
+        })?;
         let old = holder(&control).map_err(|error| {
             fail(&format!(
-                "no gateway runs with {} ({}: {error}); start one with `tidegate run`",
+                "no gateway is running with {} ({}: {error}); start one with `tidegate run`",
                 path.display(),
                 control.display()
             ))
@@ -70,7 +74,7 @@ impl Upgrade {
         };
         let new = wait(child, &control, old)?;
         println!(
-            "process {new} ({}) serves; process {old} finishes what it has under way and goes",
+            "process {new} ({}) now serves; process {old} finishes its requests and sessions, then exits",
             env!("CARGO_PKG_VERSION")
         );
         Ok(())
@@ -119,13 +123,16 @@ fn wait(mut child: Option<Child>, control: &Path, old: Pid) -> Result<Pid, ExitC
             return Ok(holder);
         }
         if let Some(status) = child.as_mut().and_then(ended) {
-            let reason = format!("the new process ended before it served ({status})");
-            return Err(fail(&format!("{reason}; process {old} goes on, and its log has more")));
+            let reason = format!("the new process exited before it served ({status})");
+            return Err(fail(&format!(
+                "{reason}; process {old} continues to serve. The log of the new \
+                process has the reason"
+            )));
         }
         if Instant::now() > deadline {
             let _ = child.as_mut().map(Child::kill);
             return Err(fail(&format!(
-                "no new process serves after {START_TIMEOUT:?}; see the log"
+                "the new process did not serve within {START_TIMEOUT:?}; its log may have the reason"
             )));
         }
         sleep(POLL_INTERVAL);

@@ -617,12 +617,12 @@ async fn purge_removes_by_url_by_prefix_or_all() {
     fill().await;
     assert_eq!(kept().await, paths);
     let said = purge(&["--url", "http://LOCALHOST/x/../a/1"]).await;
-    assert_eq!(said, "2 responses are purged");
+    assert_eq!(said, "purged 2 responses");
     assert_eq!(kept().await, ["/a/1?x", "/a/2", "/b"]);
-    assert_eq!(purge(&["--prefix", "http://localhost/a/"]).await, "4 responses are purged");
+    assert_eq!(purge(&["--prefix", "http://localhost/a/"]).await, "purged 4 responses");
     assert_eq!(kept().await, ["/b"]);
     fill().await;
-    assert_eq!(purge(&["--all"]).await, "8 responses are purged");
+    assert_eq!(purge(&["--all"]).await, "purged 8 responses");
     assert_eq!(kept().await, [""; 0]);
     for wrong in [&["--url", "/a"][..], &["--url", "ftp://localhost/"]] {
         let all = [&["cache", "purge", "--admin", &admin, "--token", TOKEN], wrong].concat();

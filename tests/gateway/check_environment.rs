@@ -110,7 +110,7 @@ async fn socket_that_cannot_be_created_is_refused() {
     }
     let long = format!("unix:{}", path(&"x".repeat(108)));
     let yaml = format!("{}{ROUTE}", listeners(&["127.0.0.1:0", &long]));
-    refused(folder.path(), &yaml, "listeners[1].address", "at most 107 bytes").await;
+    refused(folder.path(), &yaml, "listeners[1].address", "longer than 107 bytes").await;
     for name in ["http.sock", "left.sock", "used.sock"] {
         let socket = format!("unix:{}", path(name));
         good(folder.path(), &format!("{}{ROUTE}", listeners(&[&socket]))).await;

@@ -309,7 +309,11 @@ async fn diff_running_counts_the_affected_sessions() {
     {
         assert!(lines(&other).iter().any(|it| it == line), "{line}\n{}", other.all());
     }
-    assert!(other.stdout.contains("1 of 1 sessions would be affected: 1 kept"), "{}", other.all());
+    assert!(
+        other.stdout.contains("1 of 1 WebSocket sessions would be affected: 1 kept"),
+        "{}",
+        other.all()
+    );
     let json = diff(&edited, &["--json"]).await;
     let told: Value = serde_json::from_str(&json.stdout).expect("JSON");
     assert_eq!((&told["live"]["kept"], &told["live"]["routes"]["all"]), (&1.into(), &1.into()));

@@ -96,7 +96,11 @@ async fn kicked_user_gets_the_code_and_reason_and_may_reconnect() {
     let kick = managed
         .tidegate(&["kick", "--user", "user-1", "--code", "4003", "--reason", "log in again"])
         .await;
-    assert!(kick.stdout.contains("1 sessions are closed with 4003"), "{}", kick.all());
+    assert!(
+        kick.stdout.contains("1 WebSocket sessions are closed with code 4003"),
+        "{}",
+        kick.all()
+    );
     assert_eq!(code(next(&mut socket).await), Some((4003, "log in again".to_owned())));
     assert_eq!(next(&mut socket).await, None);
     let line = managed
@@ -126,7 +130,7 @@ async fn kick_without_a_selector_or_with_a_reserved_code_is_refused() {
     assert_eq!(managed.tidegate(&["kick"]).await.code, Some(2));
     // As chats name their groups.
     let kick = managed.tidegate(&["kick", "--user", "-100123"]).await;
-    assert!(kick.stdout.contains("0 sessions are closed"), "{}", kick.all());
+    assert!(kick.stdout.contains("0 WebSocket sessions are closed"), "{}", kick.all());
     for code in ["1005", "1006", "1015", "999", "5000", "x"] {
         let kick = managed.tidegate(&["kick", "--user", "u", "--code", code]).await;
         assert_eq!(kick.code, Some(1), "{code}");
@@ -164,7 +168,7 @@ async fn drain_closes_sessions_and_refuses_new_ones_until_stopped() {
         Managed::start(Config::to(&upstream).top("drain: {code: 1001, spread: 100ms}")).await;
     let mut socket = managed.gateway.websocket("/ws").await;
     let drain = managed.tidegate(&["drain"]).await;
-    assert!(drain.stdout.contains("1 sessions are closed"), "{}", drain.all());
+    assert!(drain.stdout.contains("1 WebSocket sessions are closed"), "{}", drain.all());
     assert_eq!(code(next(&mut socket).await).map(|it| it.0), Some(1001));
     let handshake = tidegate_testing::Handshake::to("/ws");
     let refused = managed.gateway.refused(&handshake).await;
@@ -196,10 +200,11 @@ async fn dry_run_reports_the_impact_on_open_sessions() {
     std::fs::write(managed.gateway.folder().join("new.yaml"), changed).expect("a file");
     let file = managed.gateway.file().display().to_string();
     let same = managed.tidegate(&["check", "--against-running", "--config", &file]).await;
-    assert!(same.stdout.contains("0 of 2 sessions would be affected"), "{}", same.all());
+    assert!(same.stdout.contains("0 of 2 WebSocket sessions would be affected"), "{}", same.all());
     let new = managed.tidegate(&["check", "--against-running", "--config", "new.yaml"]).await;
     assert!(
-        new.stdout.contains("1 of 2 sessions would be affected: 0 kept, 1 drained, 0 closed"),
+        new.stdout
+            .contains("1 of 2 WebSocket sessions would be affected: 0 kept, 1 drained, 0 closed"),
         "{}",
         new.all()
     );
@@ -239,7 +244,11 @@ async fn frame_log_of_one_user_is_switched_during_the_session() {
     };
     echo("before").await;
     let on = managed.tidegate(&["sessions", "--user", "user-1", "--log-frames", "text"]).await;
-    assert!(on.stdout.contains("1 sessions log their frames: text"), "{}", on.all());
+    assert!(
+        on.stdout.contains("set frame logging of 1 WebSocket sessions to text"),
+        "{}",
+        on.all()
+    );
     echo("between").await;
     managed.tidegate(&["sessions", "--user", "user-1", "--log-frames", "off"]).await;
     echo("behind").await;

@@ -78,7 +78,7 @@ async fn check_refuses_pipes_and_devices_without_waiting() {
         ("upstreams: {u: {endpoints: [\"a:1\"], tls: {ca: pipe}}}", "a named pipe"),
     ] {
         let said = check(&format!("{top}{section}\n")).await;
-        assert!(said.contains(&format!("it is {kind}, not a regular file")), "{said}");
+        assert!(said.contains(&format!("the path is {kind}, not a regular file")), "{said}");
     }
     let tls = "tls: {certificates: [{cert: pipe, key: pipe}]}";
     let said = check(&top.replace(":1\"}", &format!(":1\", {tls}}}"))).await;

@@ -273,7 +273,7 @@ async fn failed_new_process_leaves_the_old_one_serving() {
     let mark = line.gateway.mark();
     let run = line.upgrade().await;
     assert_eq!(run.code, Some(1), "{}", run.all());
-    assert!(run.stderr.contains("ended before it served"), "{}", run.stderr);
+    assert!(run.stderr.contains("exited before it served"), "{}", run.stderr);
     line.gateway.says(mark, "goes on serving").await;
     // What the new one said is where the old one writes.
     line.gateway.says(mark, "in use").await;
