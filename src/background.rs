@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// How long after a panic a task runs again: the first time, and at most.
+/// Wait before a task that panicked is restarted: after the first panic, and at most. It doubles with each panic.
 const RESTART_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// A task that has run for so long since its last panic counts as running.
-const STEADY_AFTER: Duration = Duration::from_secs(10);
+/// A task that has run for this long since its last panic counts as running again.
+const RECOVERY_TIME: Duration = Duration::from_secs(10);
 
-/// How often the panics of one task are logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Minimum time between two log lines about panics of one task.
+const PANIC_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a task is called.
 type Name = Cow<'static, str>;
@@ -29,8 +29,8 @@ type Name = Cow<'static, str>;
 /// The tasks that have panicked since the process began.
 static PANICS: Mutex<BTreeMap<Name, Panics>> = Mutex::new(BTreeMap::new());
 
-/// Whether one has, and does not run.
-static ANY_DOWN: AtomicBool = AtomicBool::new(false);
+/// Whether a task is down after a panic; spares [`PANICS`]' lock as long as none is.
+static IS_ANY_DOWN: AtomicBool = AtomicBool::new(false);
 
 /// How often a task has panicked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ where
         let mut kept = Kept { name: &name, is_down: false };
         loop {
             let mut task = pin!(guard(&name, make()));
-            let ended = match timeout(STEADY_AFTER, &mut task).await {
+            let ended = match timeout(RECOVERY_TIME, &mut task).await {
                 Ok(ended) => ended,
                 Err(_) => {
                     kept.runs();
@@ -184,7 +184,7 @@ pub(crate) fn keep_on_thread(name: &str, mut work: impl FnMut()) {
     let (mut wait, mut began) = (least, Instant::now());
     while let Err(panic) = catch_unwind(AssertUnwindSafe(&mut work)) {
         report(name, &*panic);
-        if began.elapsed() >= STEADY_AFTER {
+        if began.elapsed() >= RECOVERY_TIME {
             wait = least;
         }
         std::thread::sleep(wait);
@@ -208,7 +208,7 @@ pub(crate) async fn guard<T>(name: &str, task: impl Future<Output = T>) -> Resul
 
 /// The task does what it is for, whatever was before.
 pub(crate) fn runs(name: &str) {
-    if !ANY_DOWN.load(Ordering::Relaxed) {
+    if !IS_ANY_DOWN.load(Ordering::Relaxed) {
         return;
     }
     let mut all = all();
@@ -220,7 +220,7 @@ pub(crate) fn runs(name: &str) {
 
 fn look_for_down(all: &BTreeMap<Name, Panics>) {
     let is_any = all.values().any(|panics| panics.state == State::Down);
-    ANY_DOWN.store(is_any, Ordering::Relaxed);
+    IS_ANY_DOWN.store(is_any, Ordering::Relaxed);
 }
 
 fn report(name: &str, panic: &(dyn Any + Send)) -> Panicked {
@@ -233,13 +233,13 @@ fn report(name: &str, panic: &(dyn Any + Send)) -> Panicked {
     let before = all.get(name);
     let count = before.map_or(0, |panics| panics.count).saturating_add(1);
     // One that panics again and again must not fill the log.
-    if before.is_none_or(|panics| panics.last.elapsed() >= LOG_INTERVAL) {
+    if before.is_none_or(|panics| panics.last.elapsed() >= PANIC_LOG_INTERVAL) {
         log::error!("the task `{name}` panicked: {reason}; please report this fault");
     }
     let kept_down = before.map_or(0, |panics| panics.kept_down);
     let (state, last) = (State::Down, Instant::now());
     all.insert(name.to_owned().into(), Panics { count, state, reason, last, kept_down });
-    ANY_DOWN.store(true, Ordering::Relaxed);
+    IS_ANY_DOWN.store(true, Ordering::Relaxed);
     Panicked
 }
 
@@ -274,7 +274,7 @@ mod tests {
         let panics = panics_of_task("kept").expect("listed");
         assert_eq!((panics.count, &*panics.reason), (2, "number 1"));
         assert_eq!(panics.state, State::Down, "not for long enough");
-        sleep(STEADY_AFTER * 2).await;
+        sleep(RECOVERY_TIME * 2).await;
         assert!(panics_of_task("kept").is_some_and(|panics| panics.state == State::Running));
         task.abort();
     }
@@ -294,7 +294,7 @@ mod tests {
         assert!(second.await.is_err_and(|error| error.is_cancelled()));
         assert_eq!(state(), Some(State::Stopped));
         let next = keep("aborted", std::future::pending);
-        sleep(STEADY_AFTER * 2).await;
+        sleep(RECOVERY_TIME * 2).await;
         assert_eq!(state(), Some(State::Stopped), "it has not panicked");
         next.abort();
     }

@@ -45,11 +45,11 @@ pub struct UserId {
 }
 
 impl UserId {
-    /// The most characters of an id that are kept.
+    /// Maximum length of an id that is kept as it is, in characters.
     pub const MAX_CHARS: usize = 256;
 
-    /// The most characters that are shown of an id which can't be kept as it is.
-    const MAX_SHOWN: usize = 200;
+    /// Maximum number of characters shown of an id that cannot be kept as it is.
+    const MAX_SHOWN_CHARS: usize = 200;
 
     /// An id from outside; `None` when it is empty.
     ///
@@ -89,7 +89,7 @@ impl UserId {
     fn short(shown: &str, whole: &[u8]) -> String {
         use std::fmt::Write;
         let harmless = |c: char| if is_control(c) { char::REPLACEMENT_CHARACTER } else { c };
-        let mut short: String = shown.chars().take(Self::MAX_SHOWN).map(harmless).collect();
+        let mut short: String = shown.chars().take(Self::MAX_SHOWN_CHARS).map(harmless).collect();
         short.push('…');
         let hash = ring::digest::digest(&ring::digest::SHA256, whole);
         for byte in hash.as_ref().iter().take(16) {

@@ -18,8 +18,8 @@ use tidegate_config::{self as config, FilterSchemas, LoadedConfig, Problems, Var
 use tidegate_http::address::Address;
 use tokio::sync::oneshot;
 
-/// How long stderr may take for the last lines of the log.
-const LAST_LOG_LINES: Duration = Duration::from_millis(500);
+/// Maximum time for writing the last lines of the log to stderr.
+const LAST_LOG_LINES_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A configuration, read and ready to be run or checked.
 ///
@@ -231,14 +231,14 @@ impl fmt::Debug for RunError {
 
 impl std::error::Error for RunError {}
 
-/// The configuration is wrong (`EX_CONFIG` of sysexits.h).
-const BAD_CONFIGURATION: u8 = 78;
+/// Exit status for a configuration with errors (`EX_CONFIG` of sysexits.h).
+const EXIT_BAD_CONFIGURATION: u8 = 78;
 
 impl RunError {
     /// The status of a program that ends by it: 78 where the configuration is wrong, else 1.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) => ExitCode::from(BAD_CONFIGURATION),
+            Self::Config(_) => ExitCode::from(EXIT_BAD_CONFIGURATION),
             Self::Bind(_) | Self::Runtime(_) => ExitCode::FAILURE,
         }
     }
@@ -464,7 +464,7 @@ impl Gateway {
     pub fn run(self) -> Result<(), RunError> {
         telemetry::log::start();
         let ended = self.serve();
-        telemetry::log::flush(LAST_LOG_LINES);
+        telemetry::log::flush(LAST_LOG_LINES_TIMEOUT);
         ended
     }
 

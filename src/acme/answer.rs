@@ -9,8 +9,8 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The longest body of an answer. A chain of certificates takes a few KiB.
-const MAX_BODY: usize = 1024 * 1024;
+/// Maximum size of a response body, in bytes. A certificate chain takes a few KiB.
+const MAX_RESPONSE_BODY: usize = 1024 * 1024;
 
 /// The longest time from a request to the end of its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -39,7 +39,7 @@ impl RequestLabel {
             let mut answer = answer.await.map_err(|error| Error::Other(Box::new(error)))?;
             read(&mut answer);
             let (head, body) = answer.into_parts();
-            match Limited::new(body, MAX_BODY).collect().await {
+            match Limited::new(body, MAX_RESPONSE_BODY).collect().await {
                 Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
                 Err(error) if error.is::<LengthLimitError>() => Err(self.error("is over 1 MiB")),
                 Err(error) => Err(Error::Other(error)),

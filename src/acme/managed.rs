@@ -22,8 +22,9 @@ const ORDER_TIMEOUT: Duration = Duration::from_secs(300);
 /// The longest wait after a failure.
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest sleep: the clock may be set, and the certificate be wanted no more.
-const MAX_SLEEP: Duration = Duration::from_secs(60 * 60);
+/// Maximum time between two checks whether the certificate is due: the clock may be set, and the certificate may no
+/// longer be needed.
+const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// How long another process is left alone that orders the same certificate.
 const OTHER_PROCESS_INTERVAL: Duration = Duration::from_secs(2);
@@ -307,9 +308,9 @@ async fn keep(managed: Weak<Managed>) {
         drop(held);
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            sleep(left.min(MAX_SLEEP)).await;
+            sleep(left.min(MAX_CHECK_INTERVAL)).await;
             // After a failure nothing is ordered before its time, whatever the clock says.
-            if failures == 0 || left <= MAX_SLEEP {
+            if failures == 0 || left <= MAX_CHECK_INTERVAL {
                 break;
             }
             if managed.strong_count() == 0 {

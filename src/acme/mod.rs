@@ -9,4 +9,4 @@ mod retry_after;
 mod store;
 
 pub(crate) use managed::{Managed, Settings};
-pub(crate) use store::FOLDER;
+pub(crate) use store::ACME_FOLDER;

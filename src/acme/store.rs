@@ -8,14 +8,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tidegate_disk::PrivateFolder;
 
-/// Where accounts and certificates are, below `state_dir`.
-pub(crate) const FOLDER: &str = "acme";
+/// The folder of accounts and certificates below `state_dir`.
+pub(crate) const ACME_FOLDER: &str = "acme";
 
-/// The file of the account's credentials.
-const ACCOUNT: &str = "account.json";
+/// The file with the account's credentials.
+const ACCOUNT_FILE: &str = "account.json";
 
-/// The most bytes of a file here.
-const MAX_SIZE: u64 = 4 * 1024 * 1024;
+/// Maximum size of a stored file, in bytes.
+const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
 
 /// Where an account and a certificate are kept: files that only this user may read.
 ///
@@ -44,17 +44,17 @@ impl Store {
     }
 
     fn folder(&self) -> io::Result<PrivateFolder> {
-        PrivateFolder::open(&self.state, &[FOLDER, &self.authority])
+        PrivateFolder::open(&self.state, &[ACME_FOLDER, &self.authority])
     }
 
     /// What a file holds, if there is one.
     fn read(&self, name: &str) -> Option<Vec<u8>> {
         // A mere check makes no folder.
-        if !self.state.join(FOLDER).join(&self.authority).join(name).exists() {
+        if !self.state.join(ACME_FOLDER).join(&self.authority).join(name).exists() {
             return None;
         }
         self.folder()
-            .and_then(|folder| folder.read(name, MAX_SIZE))
+            .and_then(|folder| folder.read(name, MAX_FILE_SIZE))
             .inspect_err(|error| log::error!("acme: {error}"))
             .ok()
     }
@@ -92,10 +92,10 @@ impl Store {
     /// The folders of all authorities, sorted.
     fn authorities(&self) -> Vec<String> {
         // A mere check makes no folder.
-        if !self.state.join(FOLDER).exists() {
+        if !self.state.join(ACME_FOLDER).exists() {
             return Vec::new();
         }
-        let folder = PrivateFolder::open(&self.state, &[FOLDER]);
+        let folder = PrivateFolder::open(&self.state, &[ACME_FOLDER]);
         let mut names = folder.and_then(|folder| folder.names()).unwrap_or_default();
         names.retain(|name| !name.starts_with('.'));
         names.sort();
@@ -104,10 +104,10 @@ impl Store {
 
     /// The certificates of an authority but this one.
     fn others_of(&self, authority: &str) -> Vec<Certificate> {
-        if !self.state.join(FOLDER).join(authority).is_dir() {
+        if !self.state.join(ACME_FOLDER).join(authority).is_dir() {
             return Vec::new();
         }
-        let Ok(folder) = PrivateFolder::open(&self.state, &[FOLDER, authority]) else {
+        let Ok(folder) = PrivateFolder::open(&self.state, &[ACME_FOLDER, authority]) else {
             return Vec::new();
         };
         let own = format!("{}.pem", self.name);
@@ -116,7 +116,7 @@ impl Store {
             .retain(|name| name.ends_with(".pem") && (*name != own || authority != self.authority));
         names.sort();
         let load = |name: &String| {
-            let kept = String::from_utf8(folder.read(name, MAX_SIZE).ok()?).ok()?;
+            let kept = String::from_utf8(folder.read(name, MAX_FILE_SIZE).ok()?).ok()?;
             Certificate::parse(&kept, &kept).ok()
         };
         names.iter().filter_map(load).collect()
@@ -128,16 +128,16 @@ impl Store {
 
     /// The account's credentials, as they were kept.
     pub(super) fn account(&self) -> Option<Vec<u8>> {
-        self.read(ACCOUNT)
+        self.read(ACCOUNT_FILE)
     }
 
     pub(super) fn keep_account(&self, credentials: &[u8]) -> io::Result<()> {
-        self.folder()?.write(ACCOUNT, credentials)
+        self.folder()?.write(ACCOUNT_FILE, credentials)
     }
 
     /// Where the account is kept.
     pub(super) fn account_file(&self) -> PathBuf {
-        self.state.join(FOLDER).join(&self.authority).join(ACCOUNT)
+        self.state.join(ACME_FOLDER).join(&self.authority).join(ACCOUNT_FILE)
     }
 
     /// `None` while another process has it.

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 use tidegate_http::host::without_port;
 
-/// What changes nothing although it has a body.
-const HARMLESS: [&str; 2] = ["/diff", "/sessions/affected"];
+/// Resources that change nothing although their requests have bodies.
+const READ_ONLY_POSTS: [&str; 2] = ["/diff", "/sessions/affected"];
 
 /// Refuses requests without permission. `is_unix`: only the gateway's own user can connect to the socket.
 pub(super) fn check(
@@ -23,7 +23,7 @@ pub(super) fn check(
         return refuse(StatusCode::FORBIDDEN, reason);
     }
     let changes = ![Method::GET, Method::HEAD].contains(&head.method);
-    if !changes || is_unix || HARMLESS.contains(&head.uri.path()) {
+    if !changes || is_unix || READ_ONLY_POSTS.contains(&head.uri.path()) {
         return Ok(());
     }
     let Some(token) = token else {

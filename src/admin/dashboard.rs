@@ -3,23 +3,24 @@
 use super::response;
 use http::{HeaderValue, Response, StatusCode, header};
 
-/// Where its parts are, what they are, and the parts.
-const PARTS: [(&str, &str, &str); 3] = [
+/// The dashboard's files: path, media type, content.
+const ASSETS: [(&str, &str, &str); 3] = [
     ("/", "text/html; charset=utf-8", include_str!("dashboard/index.html")),
     ("/dashboard.css", "text/css; charset=utf-8", include_str!("dashboard/style.css")),
     ("/dashboard.js", "text/javascript; charset=utf-8", include_str!("dashboard/dashboard.js")),
 ];
 
-/// Nothing of anybody else's, and in nobody else's page.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+/// Loads nothing from other origins and forbids frames.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// One of its parts.
 pub(super) fn part(path: &str) -> Option<Response<Vec<u8>>> {
-    let (_, media_type, text) = PARTS.iter().find(|(known, ..)| *known == path)?;
+    let (_, media_type, text) = ASSETS.iter().find(|(known, ..)| *known == path)?;
     let mut response = response(StatusCode::OK, media_type, (*text).into());
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers
+        .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Some(response)

@@ -30,10 +30,10 @@ use std::time::Instant;
 use tidegate_http::address::Address;
 use tokio::sync::mpsc;
 
-/// The most bytes of a request's body.
-const MAX_BODY: usize = 16 * 1024 * 1024;
+/// Maximum size of a request body, in bytes.
+const MAX_REQUEST_BODY: usize = 16 * 1024 * 1024;
 
-/// What there is, and by which methods; HEAD wherever GET is.
+/// The resources and their methods; HEAD is allowed wherever GET is.
 const RESOURCES: [(&str, &str); 25] = [
     ("/", "GET"),
     ("/cache/purge", "POST"),
@@ -62,8 +62,8 @@ const RESOURCES: [(&str, &str); 25] = [
     ("/upstreams", "GET"),
 ];
 
-/// What `/openapi.json` says.
-const OPENAPI: &str = include_str!("openapi.json");
+/// The content of `/openapi.json`.
+const OPENAPI_DOCUMENT: &str = include_str!("openapi.json");
 
 /// Answers at the admin endpoint.
 pub(crate) struct Admin {
@@ -122,7 +122,7 @@ impl Admin {
             return part;
         }
         if path == "/openapi.json" {
-            return response(StatusCode::OK, "application/json", OPENAPI.into());
+            return response(StatusCode::OK, "application/json", OPENAPI_DOCUMENT.into());
         }
         let answer = match body(session).await {
             Ok(body) => self.answer(head, &body).await,
@@ -205,7 +205,9 @@ async fn body(session: &mut ServerSession) -> Result<Vec<u8>, Refusal> {
     let mut body = Vec::new();
     loop {
         match session.read_request_body().await {
-            Ok(Some(part)) if body.len() + part.len() <= MAX_BODY => body.extend_from_slice(&part),
+            Ok(Some(part)) if body.len() + part.len() <= MAX_REQUEST_BODY => {
+                body.extend_from_slice(&part)
+            }
             Ok(Some(_)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
             Ok(None) => return Ok(body),
             Err(error) => return refuse(StatusCode::BAD_REQUEST, error.to_string()),

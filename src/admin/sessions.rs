@@ -8,7 +8,7 @@ use crate::websocket::{End, Initiator, LogFrames, Registry, Selector, Session, c
 use http::StatusCode;
 use serde_json::{Value, json};
 use tidegate_http::query;
-use tidegate_http::websocket::close_code::{KICKED, SENDABLE, is_sendable};
+use tidegate_http::websocket::close_code::{ENDED_BY_OPERATOR, SENDABLE_CODES, is_sendable};
 use tidegate_http::websocket::frame::{Direction, FrameCounts};
 
 /// The longest reason that a close frame holds (RFC 6455, section 5.5).
@@ -105,12 +105,12 @@ fn counts(counts: &FrameCounts) -> Value {
 pub(super) fn close(registry: &Registry, query: &str) -> Answer {
     let selector = narrow(query)?;
     let code = match parameter(query, "code").map(|code| code.parse()) {
-        None => KICKED,
+        None => ENDED_BY_OPERATOR,
         Some(Ok(code)) if is_sendable(code) => code,
         Some(_) => {
             return refuse(
                 StatusCode::BAD_REQUEST,
-                format!("`code` is none that may be sent: {SENDABLE}"),
+                format!("`code` is none that may be sent: {SENDABLE_CODES}"),
             );
         }
     };

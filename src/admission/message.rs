@@ -14,7 +14,8 @@ use tidegate_http::{framing, head, host, path, url};
 
 /// Why a request is refused whose header could be read in two ways: with the white space around it, and without
 /// (RFC 9113, section 8.2.1; RFC 9110, section 5.5).
-pub(crate) const PADDED_VALUE: &str = "the value of a header begins or ends with white space";
+pub(crate) const PADDED_VALUE_REASON: &str =
+    "the value of a header begins or ends with white space";
 
 /// Brings a head into the form that everything behind this reads: without headers that pass for
 /// others or that only a trusted proxy may send, its host in the one spelling. Refuses what is too
@@ -28,7 +29,7 @@ pub(crate) fn prepare(
     check_limits(&global.limits, survey, head)?;
     // Over HTTP/1.1 the parser has taken the white space off.
     if survey.has_padded_value && head.version == Version::HTTP_2 {
-        return Err(Rejection::bad_request(PADDED_VALUE));
+        return Err(Rejection::bad_request(PADDED_VALUE_REASON));
     }
     if survey.has_odd_name || global.managed_headers.has_odd() {
         drop_aliases(&global.managed_headers, head)?;

@@ -10,7 +10,7 @@ mod survey;
 
 pub(crate) use caller::caller;
 pub(crate) use filters::{filter, filter_back};
-pub(crate) use message::{PADDED_VALUE, authority, prepare};
+pub(crate) use message::{PADDED_VALUE_REASON, authority, prepare};
 pub(crate) use rejection::{RejectReason, Rejection};
 pub(crate) use survey::{HeaderSurvey, KnownHeader};
 

@@ -10,11 +10,11 @@ use pingora_cache::{CacheKey, CacheMeta, Storage};
 use std::any::Any;
 use std::sync::Arc;
 
-/// Maximum size of a piece of a body, so that a slow client takes it bit by bit.
-const PIECE: usize = 64 * 1024;
+/// Size of the chunks of a stored body, in bytes: a slow client takes one after the other.
+const CHUNK_SIZE: usize = 64 * 1024;
 
-/// Size of an entry besides its head, body and URL: its part of the indexes.
-const OVERHEAD: usize = 512;
+/// Size of an entry besides its head, body and URL, in bytes: its part of the indexes.
+const ENTRY_OVERHEAD: usize = 512;
 
 /// The metadata and the head of a response, as Pingora serializes them.
 pub(super) type SerializedMeta = (Vec<u8>, Vec<u8>);
@@ -34,7 +34,7 @@ pub(super) struct Entry {
 
 /// The size of an entry with such a head and body.
 pub(super) fn weight(url: &str, written: &SerializedMeta, body: usize) -> usize {
-    OVERHEAD + 2 * url.len() + written.0.len() + written.1.len() + body
+    ENTRY_OVERHEAD + 2 * url.len() + written.0.len() + written.1.len() + body
 }
 
 impl Entry {
@@ -66,7 +66,7 @@ impl EntryReader {
 #[async_trait]
 impl HandleHit for EntryReader {
     async fn read_body(&mut self) -> Result<Option<Bytes>> {
-        let next = self.left.len().min(PIECE);
+        let next = self.left.len().min(CHUNK_SIZE);
         Ok((next > 0).then(|| self.left.split_to(next)))
     }
 

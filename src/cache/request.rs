@@ -6,7 +6,7 @@ use pingora::http::RequestHeader;
 
 /// Fields by which some services let themselves be told that another thing is asked for than the
 /// target says, or by another method. Kept under the target, the response would poison it.
-const OVERRIDES: [HeaderName; 8] = [
+const OVERRIDE_HEADERS: [HeaderName; 8] = [
     HeaderName::from_static("x-original-url"),
     HeaderName::from_static("x-rewrite-url"),
     HeaderName::from_static("x-http-method"),
@@ -26,6 +26,6 @@ pub(crate) fn is_answerable(head: &RequestHeader, has_body: bool) -> bool {
                 // RFC 9110, section 13.1: these are for who has the resource, not a copy of it.
                 || *name == header::IF_MATCH
                 || *name == header::IF_UNMODIFIED_SINCE
-                || OVERRIDES.contains(name)
+                || OVERRIDE_HEADERS.contains(name)
         })
 }

@@ -13,8 +13,8 @@ use tidegate_http::header_name::{self, HOP_BY_HOP};
 /// The most that is kept of a span of time: what RFC 9111, section 1.2.2, has for infinity.
 const INFINITE_TTL: Duration = Duration::from_secs(1 << 31);
 
-/// What is understood well enough to be kept, if it says for how long.
-const KEPT: [StatusCode; 14] = [
+/// The statuses whose responses are stored if they say for how long.
+const CACHEABLE_STATUSES: [StatusCode; 14] = [
     StatusCode::OK,
     StatusCode::NON_AUTHORITATIVE_INFORMATION,
     StatusCode::NO_CONTENT,
@@ -31,20 +31,20 @@ const KEPT: [StatusCode; 14] = [
     StatusCode::SEE_OTHER,
 ];
 
-/// What `default_ttl` is for.
-const KEPT_BY_DEFAULT: [StatusCode; 4] = [
+/// The statuses to which `default_ttl` applies.
+const DEFAULT_TTL_STATUSES: [StatusCode; 4] = [
     StatusCode::OK,
     StatusCode::NON_AUTHORITATIVE_INFORMATION,
     StatusCode::MOVED_PERMANENTLY,
     StatusCode::PERMANENT_REDIRECT,
 ];
 
-/// Fields that are of one connection, or of one request, and not of the response that is kept.
-const NOT_KEPT: [HeaderName; 2] = [header::PROXY_AUTHENTICATE, header_name::X_REQUEST_ID];
+/// Headers of one connection or one request, which are not stored with a response.
+const NOT_STORED_HEADERS: [HeaderName; 2] = [header::PROXY_AUTHENTICATE, header_name::X_REQUEST_ID];
 
-/// Fields of a 304 that are not about the response that is kept (RFC 9111, section 3.2); and `Vary`,
-/// by which it was put where it is.
-const NOT_RENEWED: [HeaderName; 6] = [
+/// Headers of a 304 that do not update the stored response (RFC 9111, section 3.2), and `Vary`, which belongs to
+/// the key of the stored response.
+const NOT_UPDATED_HEADERS: [HeaderName; 6] = [
     header::CONTENT_LENGTH,
     header::CONTENT_ENCODING,
     header::CONTENT_TYPE,
@@ -53,9 +53,8 @@ const NOT_RENEWED: [HeaderName; 6] = [
     header::SET_COOKIE,
 ];
 
-/// Fields that the gateway writes itself on the way to the upstream: by what the client sent in them,
-/// responses can't be told apart.
-const MADE_BY_GATEWAY: [HeaderName; 10] = [
+/// Headers that the gateway writes itself for the upstream. Responses cannot vary by what the client sent in them.
+const GATEWAY_WRITTEN_HEADERS: [HeaderName; 10] = [
     header_name::X_FORWARDED_FOR,
     header_name::X_FORWARDED_HOST,
     header_name::X_FORWARDED_PROTO,
@@ -70,7 +69,7 @@ const MADE_BY_GATEWAY: [HeaderName; 10] = [
 
 /// Whether the gateway sets this header itself.
 pub(crate) fn made_by_gateway(name: &HeaderName) -> bool {
-    MADE_BY_GATEWAY.contains(name)
+    GATEWAY_WRITTEN_HEADERS.contains(name)
 }
 
 /// Why a response is not stored.
@@ -235,7 +234,10 @@ pub(crate) fn judge(
     } else if !is_delimited(response) {
         return Err(Refusal::OfResponse);
     }
-    if !KEPT.contains(&head.status) || is_stream(&head.headers) || !can_vary(&head.headers) {
+    if !CACHEABLE_STATUSES.contains(&head.status)
+        || is_stream(&head.headers)
+        || !can_vary(&head.headers)
+    {
         return Err(Refusal::OfResponse);
     }
     let cc = CacheControl::from_resp_headers(&head);
@@ -309,7 +311,7 @@ fn lifetime(
         let span = until.and_then(|until| until.duration_since(date).ok());
         return Ok(span.unwrap_or_default().min(cap));
     }
-    if policy.default_ttl.is_zero() || !KEPT_BY_DEFAULT.contains(&head.status) {
+    if policy.default_ttl.is_zero() || !DEFAULT_TTL_STATUSES.contains(&head.status) {
         return Err(Refusal::OfResponse);
     }
     if asked.with_cookie {
@@ -394,7 +396,10 @@ fn can_vary(headers: &HeaderMap) -> bool {
 /// Takes over what a 304 says (section 3.2).
 fn renew(head: &mut ResponseHeader, renewed: &ResponseHeader) {
     for name in renewed.headers.keys() {
-        if HOP_BY_HOP.contains(name) || NOT_KEPT.contains(name) || NOT_RENEWED.contains(name) {
+        if HOP_BY_HOP.contains(name)
+            || NOT_STORED_HEADERS.contains(name)
+            || NOT_UPDATED_HEADERS.contains(name)
+        {
             continue;
         }
         head.remove_header(name);
@@ -407,7 +412,7 @@ fn renew(head: &mut ResponseHeader, renewed: &ResponseHeader) {
 
 /// Takes away what is of one connection or one request.
 fn clean(head: &mut ResponseHeader) {
-    for name in nominated(&head.headers).iter().chain(&HOP_BY_HOP).chain(&NOT_KEPT) {
+    for name in nominated(&head.headers).iter().chain(&HOP_BY_HOP).chain(&NOT_STORED_HEADERS) {
         if head.headers.contains_key(name) {
             head.remove_header(name);
         }

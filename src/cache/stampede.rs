@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 /// Maximum time that one request fetches before another may; requests that wait longer bypass the cache.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long no request waits for a key after an uncacheable response, though the next one may be cacheable.
-const OPEN_TIME: Duration = Duration::from_secs(2);
+/// Time after an uncacheable response during which no request for its key waits for another.
+const NO_WAIT_TIME: Duration = Duration::from_secs(2);
 
 /// Number of keys in a shard at which expired ones are first removed.
 const SWEEP_SIZE: usize = 256;
@@ -160,7 +160,7 @@ impl CacheKeyLock for Stampede {
             if shard.keys.get(&hash).is_some_and(is_its) {
                 shard.keys.remove(&hash);
                 if reason == LockStatus::TransientError {
-                    shard.insert(hash, Fetching::ByAllUntil(Instant::now() + OPEN_TIME));
+                    shard.insert(hash, Fetching::ByAllUntil(Instant::now() + NO_WAIT_TIME));
                 }
             }
         }

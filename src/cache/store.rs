@@ -19,8 +19,8 @@ use std::time::SystemTime;
 
 const SHARDS: usize = 16;
 
-/// Number of URLs per shard that are remembered as uncacheable.
-const KNOWN_UNCACHEABLE: usize = 1024;
+/// Maximum number of URLs per shard that are remembered as uncacheable.
+const MAX_KNOWN_UNCACHEABLE: usize = 1024;
 
 /// Maximum size of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +32,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The fraction for responses that are being stored, whose number nothing else limits.
-    pub const FILLING: usize = 8;
+    /// Responses that are being stored may take one part in this many of the store; nothing else limits their
+    /// number.
+    pub const FILLING_FRACTION: usize = 8;
 }
 
 /// The target of a request, as the cache distinguishes it from others.
@@ -111,12 +112,12 @@ impl CacheStore {
             views: Mutex::default(),
             lru: Manager::with_capacity(0, 64),
             stampede: Stampede::new(),
-            predictor: Predictor::new(KNOWN_UNCACHEABLE, Some(super::Refusal::is_of_request)),
+            predictor: Predictor::new(MAX_KNOWN_UNCACHEABLE, Some(super::Refusal::is_of_request)),
         }
     }
 
     pub(super) fn bound(&self, limits: Limits) {
-        let filling = limits.max_size / Limits::FILLING;
+        let filling = limits.max_size / Limits::FILLING_FRACTION;
         self.max_filling.store(filling, Relaxed);
         self.max_entry.store(limits.max_entry, Relaxed);
         self.lru.set_weight_limit(limits.max_size.saturating_sub(filling));

@@ -63,8 +63,8 @@ const USER_STEMS: [&str; 13] = [
     "cert",
 ];
 
-/// Headers with such a word that clients send for everybody.
-const NO_USERS: [&str; 3] = ["user-agent", "sec-fetch-user", "x-user-agent"];
+/// Headers with such a word that do not name a user.
+const NOT_USER_HEADERS: [&str; 3] = ["user-agent", "sec-fetch-user", "x-user-agent"];
 
 /// Whether a request names its user otherwise than by `Cookie` and `Authorization`: by a certificate,
 /// by one of `identity_headers`, or by a header that carries a secret. What `key_headers` tell apart
@@ -85,7 +85,7 @@ pub(crate) fn names_user(
 
 fn is_of_user(name: &str) -> bool {
     // `Cookie` and `Authorization` have reasons of their own.
-    if matches!(name, "cookie" | "authorization") || NO_USERS.contains(&name) {
+    if matches!(name, "cookie" | "authorization") || NOT_USER_HEADERS.contains(&name) {
         return false;
     }
     // Services behind CGI can't tell `_` from `-`.

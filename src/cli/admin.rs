@@ -1,6 +1,6 @@
 //! Talks to a running gateway's admin endpoint.
 
-use super::{BAD_CONFIGURATION, ConfigFile, FAILURE, PLACES};
+use super::{EXIT_BAD_CONFIGURATION, ConfigFile, EXIT_FAILURE, DEFAULT_CONFIG_PATHS};
 use crate::Config;
 use crate::config::Address;
 use clap::Args;
@@ -34,13 +34,13 @@ impl Endpoint {
         if let Some(address) = &self.admin {
             return Ok(Gateway { token: self.token.clone(), ..Gateway::at(address) });
         }
-        let is_there = PLACES.iter().any(|place| PathBuf::from(place).exists());
+        let is_there = DEFAULT_CONFIG_PATHS.iter().any(|place| PathBuf::from(place).exists());
         if self.file.config.is_none() && !is_there {
             eprintln!(
                 "error: no running gateway is specified; name its admin address with --admin, or its \
                  configuration file with --config"
             );
-            return Err(ExitCode::from(FAILURE));
+            return Err(ExitCode::from(EXIT_FAILURE));
         }
         let path = self.file.find()?;
         let config = Config::of_running(&path);
@@ -51,7 +51,7 @@ impl Endpoint {
         }
         let found = config.running_admin().map_err(|problems| {
             eprintln!("{problems}\nhint: name the gateway's admin address with --admin");
-            ExitCode::from(BAD_CONFIGURATION)
+            ExitCode::from(EXIT_BAD_CONFIGURATION)
         })?;
         let (address, token) = found.ok_or_else(|| {
             if std::fs::read_to_string(&path).is_ok_and(|text| text.trim().is_empty()) {
@@ -59,14 +59,14 @@ impl Endpoint {
                     "error: the configuration file {} is empty; name the gateway's admin address with --admin",
                     path.display()
                 );
-                return ExitCode::from(FAILURE);
+                return ExitCode::from(EXIT_FAILURE);
             }
             eprintln!(
                 "error: the configuration {} has no admin endpoint; add `admin: {{address: \
                  127.0.0.1:9901}}` and restart the gateway, or name the address of its admin endpoint with --admin",
                 path.display()
             );
-            ExitCode::from(FAILURE)
+            ExitCode::from(EXIT_FAILURE)
         })?;
         Ok(Gateway { address, token: self.token.clone().or(token), is_by_file: true })
     }
@@ -101,7 +101,7 @@ impl Gateway {
                      old address with --admin"
                 );
             }
-            ExitCode::from(FAILURE)
+            ExitCode::from(EXIT_FAILURE)
         })
     }
 

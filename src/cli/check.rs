@@ -1,7 +1,7 @@
 //! `tidegate check`: reports the problems of a configuration. It finds none by itself.
 
 use super::admin::{Endpoint, Gateway};
-use super::{BAD_CONFIGURATION, FAILURE, Program};
+use super::{EXIT_BAD_CONFIGURATION, EXIT_FAILURE, Program};
 use crate::Config;
 use crate::config::Problems;
 use clap::Args;
@@ -40,7 +40,7 @@ impl Check {
         if !summary.warnings.is_empty() {
             eprintln!("{}; docs/warnings.md explains them", summary.warnings);
             if self.deny_warnings {
-                return Err(ExitCode::from(BAD_CONFIGURATION));
+                return Err(ExitCode::from(EXIT_BAD_CONFIGURATION));
             }
         }
         if self.against_running {
@@ -49,7 +49,7 @@ impl Check {
                     "error: the configuration has no `admin.address`; name the address of the running \
                      gateway's admin endpoint with --admin"
                 );
-                return Err(ExitCode::from(FAILURE));
+                return Err(ExitCode::from(EXIT_FAILURE));
             };
             println!("{}", against(&Gateway::at(&address), gateway())?);
         }
@@ -59,7 +59,7 @@ impl Check {
 
 pub(super) fn wrong(problems: Problems) -> ExitCode {
     eprintln!("{problems}");
-    ExitCode::from(BAD_CONFIGURATION)
+    ExitCode::from(EXIT_BAD_CONFIGURATION)
 }
 
 /// What the running gateway would do with its sessions.

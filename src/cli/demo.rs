@@ -1,6 +1,6 @@
 //! `tidegate demo`: a gateway, a service and a page in one process. No other command uses it.
 
-use super::{FAILURE, Program};
+use super::{EXIT_FAILURE, Program};
 use crate::config::Variables;
 use crate::{Config, demo};
 use clap::{Args, ValueEnum};
@@ -21,9 +21,10 @@ Examples:
   tidegate demo --gateway-port 3100 --service-port 4100 --page-port 5200
   tidegate demo --only notifications            only the service, behind a gateway of your own";
 
-/// The configuration of the demo, where there is no file.
-const CONFIG: &str = include_str!("../../conf/tidegate.yaml");
-const CONFIG_FILE: &str = "conf/tidegate.yaml";
+/// The demo's configuration, used if [`DEMO_CONFIG_FILE`] does not exist.
+const DEMO_CONFIG: &str = include_str!("../../conf/tidegate.yaml");
+/// The demo's configuration file in a checkout of the repository.
+const DEMO_CONFIG_FILE: &str = "conf/tidegate.yaml";
 
 #[derive(Args)]
 pub(super) struct Demo {
@@ -100,7 +101,7 @@ impl Demo {
         let insisting = async {
             interrupted().await;
             interrupted().await;
-            std::process::exit(i32::from(FAILURE));
+            std::process::exit(i32::from(EXIT_FAILURE));
         };
         runtime.spawn(insisting);
         if wants(Part::Gateway) {
@@ -126,7 +127,7 @@ impl Demo {
         TcpListener::bind((self.host, port)).await.map_err(|error| {
             eprintln!("error: cannot listen on {}:{port}: {error}", self.host);
             eprintln!("hint: choose another port with {flag}");
-            ExitCode::from(FAILURE)
+            ExitCode::from(EXIT_FAILURE)
         })
     }
 
@@ -138,10 +139,10 @@ impl Demo {
         ]);
         match self.config.as_deref() {
             Some(file) => Config::from_file_with(file, variables),
-            None if Path::new(CONFIG_FILE).exists() => {
-                Config::from_file_with(CONFIG_FILE, variables)
+            None if Path::new(DEMO_CONFIG_FILE).exists() => {
+                Config::from_file_with(DEMO_CONFIG_FILE, variables)
             }
-            None => Config::from_yaml_with(CONFIG, variables),
+            None => Config::from_yaml_with(DEMO_CONFIG, variables),
         }
     }
 
@@ -150,7 +151,7 @@ impl Demo {
             eprintln!("page           http://localhost:{}", self.page_port);
         }
         if wants(Part::Gateway) {
-            let file = self.config.clone().unwrap_or_else(|| CONFIG_FILE.into());
+            let file = self.config.clone().unwrap_or_else(|| DEMO_CONFIG_FILE.into());
             let file = if file.exists() { file.display().to_string() } else { "built in".into() };
             eprintln!(
                 "gateway        http://localhost:{} (configuration: {file})",
@@ -182,5 +183,5 @@ async fn interrupted() {
 
 fn fail(error: &std::io::Error) -> ExitCode {
     eprintln!("error: {error}");
-    ExitCode::from(FAILURE)
+    ExitCode::from(EXIT_FAILURE)
 }

@@ -2,7 +2,7 @@
 
 use super::admin::Endpoint;
 use super::check::{affected, wrong};
-use super::{FAILURE, Program, USAGE};
+use super::{EXIT_FAILURE, Program, EXIT_USAGE};
 use crate::Config;
 use crate::explain::Difference;
 use clap::Args;
@@ -58,20 +58,20 @@ impl Diff {
                         "error: the running gateway's response is not understood, perhaps because \
                     its version differs: {error}"
                     );
-                    ExitCode::from(FAILURE)
+                    ExitCode::from(EXIT_FAILURE)
                 })?;
                 (difference, Some(answer["live"].clone()))
             }
             _ => {
                 eprintln!("error: expected two files, or one file with --running");
-                return Err(ExitCode::from(USAGE));
+                return Err(ExitCode::from(EXIT_USAGE));
             }
         };
         match self.json {
             true => println!("{}", as_json(&difference, live)),
             false => print_difference(&difference, live.as_ref()),
         }
-        if difference.is_empty() { Ok(()) } else { Err(ExitCode::from(FAILURE)) }
+        if difference.is_empty() { Ok(()) } else { Err(ExitCode::from(EXIT_FAILURE)) }
     }
 }
 

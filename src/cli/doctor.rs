@@ -1,6 +1,8 @@
 //! `tidegate doctor`: arguments and output of the diagnosis. It opens no socket; `tidegate-doctor` does.
 
-use super::{BAD_CONFIGURATION, ConfigFile, FAILURE, PLACES, Program, USAGE};
+use super::{
+    ConfigFile, DEFAULT_CONFIG_PATHS, EXIT_BAD_CONFIGURATION, EXIT_FAILURE, EXIT_USAGE, Program,
+};
 use crate::Config;
 use crate::doctor::{ConfigMap, trust_any_certificate};
 use clap::Args;
@@ -65,13 +67,13 @@ impl Doctor {
     pub(super) fn run(self, program: &Program<'_>) -> Result<(), ExitCode> {
         let any_certificate = trust_any_certificate().map_err(|reason| {
             eprintln!("error: {reason}");
-            ExitCode::from(FAILURE)
+            ExitCode::from(EXIT_FAILURE)
         })?;
         let trust = match self.url.is_tls {
             true if self.insecure => Some(any_certificate.clone()),
             true => Some(Trust::system_roots(self.ca.as_deref()).map_err(|reason| {
                 eprintln!("error: --ca: {reason}");
-                ExitCode::from(USAGE)
+                ExitCode::from(EXIT_USAGE)
             })?),
             false => None,
         };
@@ -90,7 +92,7 @@ impl Doctor {
         };
         let runtime = tokio::runtime::Runtime::new().map_err(|error| {
             eprintln!("error: {error}");
-            ExitCode::from(FAILURE)
+            ExitCode::from(EXIT_FAILURE)
         })?;
         let report = runtime.block_on(examination.run());
         // A name that is still being looked up is waited for no longer.
@@ -101,7 +103,7 @@ impl Doctor {
         };
         // A closed pipe (`| head`) is no failure.
         let _ = std::io::stdout().write_all(text.as_bytes());
-        if report.is_healthy() { Ok(()) } else { Err(ExitCode::from(FAILURE)) }
+        if report.is_healthy() { Ok(()) } else { Err(ExitCode::from(EXIT_FAILURE)) }
     }
 
     /// The configuration that is named, or lies where one is looked for; none is no error.
@@ -109,14 +111,14 @@ impl Doctor {
         &self,
         program: &Program<'_>,
     ) -> Result<Option<Box<dyn Configuration>>, ExitCode> {
-        let lies_there = PLACES.iter().any(|place| Path::new(place).exists());
+        let lies_there = DEFAULT_CONFIG_PATHS.iter().any(|place| Path::new(place).exists());
         if self.file.config.is_none() && !lies_there {
             return Ok(None);
         }
         let gateway = program.gateway(Config::from_file(self.file.find()?));
         let map = ConfigMap::new(gateway).map_err(|problems| {
             eprintln!("{problems}");
-            ExitCode::from(BAD_CONFIGURATION)
+            ExitCode::from(EXIT_BAD_CONFIGURATION)
         })?;
         Ok(Some(Box::new(map)))
     }

@@ -1,7 +1,7 @@
 //! `tidegate explain`: arguments and output. It decides nothing about requests.
 
 use super::admin::{self, Endpoint};
-use super::{FAILURE, Program, USAGE};
+use super::{EXIT_FAILURE, Program, EXIT_USAGE};
 use crate::Config;
 use crate::explain::{Decision, RequestToExplain};
 use clap::Args;
@@ -50,7 +50,7 @@ impl Explain {
         let asked =
             RequestToExplain::new(&self.url, &self.method, &self.headers).map_err(|reason| {
                 eprintln!("error: {reason}");
-                ExitCode::from(USAGE)
+                ExitCode::from(EXIT_USAGE)
             })?;
         let asked = match self.client {
             Some(client) => asked.from_client(client),
@@ -71,15 +71,15 @@ impl Explain {
                 _ => println!("{}", answer["explanation"]),
             }
             return match answer["explanation"]["verdict"].as_str() {
-                Some("no_route") => Err(ExitCode::from(FAILURE)),
-                Some("refused") => Err(ExitCode::from(USAGE)),
+                Some("no_route") => Err(ExitCode::from(EXIT_FAILURE)),
+                Some("refused") => Err(ExitCode::from(EXIT_USAGE)),
                 _ => Ok(()),
             };
         }
         let gateway = program.gateway(Config::from_file(self.endpoint.file.find()?));
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| {
             eprintln!("error: {error}");
-            ExitCode::from(FAILURE)
+            ExitCode::from(EXIT_FAILURE)
         })?;
         let explainer = gateway.explainer().map_err(super::check::wrong)?;
         let explanation = runtime.block_on(explainer.explain(&asked));
@@ -88,8 +88,8 @@ impl Explain {
             false => print!("{explanation}"),
         }
         match explanation.decision {
-            Decision::NoRoute => Err(ExitCode::from(FAILURE)),
-            Decision::Refused { .. } => Err(ExitCode::from(USAGE)),
+            Decision::NoRoute => Err(ExitCode::from(EXIT_FAILURE)),
+            Decision::Refused { .. } => Err(ExitCode::from(EXIT_USAGE)),
             _ => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! `tidegate fmt`: formats configuration files. It knows nothing of their keys.
 
-use super::{BAD_CONFIGURATION, ConfigFile, FAILURE};
+use super::{ConfigFile, EXIT_BAD_CONFIGURATION, EXIT_FAILURE};
 use clap::Args;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -43,17 +43,17 @@ impl Fmt {
                 eprintln!("error: {}: {reason}", path.display());
                 ExitCode::from(code)
             };
-            let text = fs::read_to_string(path).map_err(|it| fail(FAILURE, it.to_string()))?;
+            let text = fs::read_to_string(path).map_err(|it| fail(EXIT_FAILURE, it.to_string()))?;
             let laid_out = crate::config::format_yaml(&text)
-                .map_err(|reason| fail(BAD_CONFIGURATION, reason))?;
+                .map_err(|reason| fail(EXIT_BAD_CONFIGURATION, reason))?;
             if laid_out == text {
                 continue;
             }
             println!("{}", path.display());
             if self.check {
-                status = Err(ExitCode::from(FAILURE));
+                status = Err(ExitCode::from(EXIT_FAILURE));
             } else {
-                replace(path, &laid_out).map_err(|it| fail(FAILURE, it.to_string()))?;
+                replace(path, &laid_out).map_err(|it| fail(EXIT_FAILURE, it.to_string()))?;
             }
         }
         status
@@ -67,9 +67,9 @@ fn through() -> Result<(), ExitCode> {
         ExitCode::from(code)
     };
     let mut text = String::new();
-    io::stdin().read_to_string(&mut text).map_err(|it| fail(FAILURE, it.to_string()))?;
+    io::stdin().read_to_string(&mut text).map_err(|it| fail(EXIT_FAILURE, it.to_string()))?;
     let laid_out =
-        crate::config::format_yaml(&text).map_err(|reason| fail(BAD_CONFIGURATION, reason))?;
+        crate::config::format_yaml(&text).map_err(|reason| fail(EXIT_BAD_CONFIGURATION, reason))?;
     // A closed pipe (`| head`) is no failure.
     let _ = io::stdout().write_all(laid_out.as_bytes());
     Ok(())

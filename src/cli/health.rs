@@ -1,7 +1,7 @@
 //! `tidegate health`: a probe for containers. It needs no configuration when it has an address.
 
 use super::admin;
-use super::{BAD_CONFIGURATION, ConfigFile, FAILURE};
+use super::{EXIT_BAD_CONFIGURATION, ConfigFile, EXIT_FAILURE};
 use crate::Config;
 use crate::config::Address;
 use clap::Args;
@@ -58,7 +58,7 @@ pub(super) fn ask(health: &Health) -> Result<(), ExitCode> {
         }
         Err(error) => {
             eprintln!("error: {address} does not accept connections: {error}");
-            Err(ExitCode::from(FAILURE))
+            Err(ExitCode::from(EXIT_FAILURE))
         }
     }
 }
@@ -71,13 +71,13 @@ fn first_listener(file: &ConfigFile) -> Result<Address, ExitCode> {
         Some(listener) => Some(listener),
         None => config.running_listener().map_err(|problems| {
             eprintln!("{problems}");
-            ExitCode::from(BAD_CONFIGURATION)
+            ExitCode::from(EXIT_BAD_CONFIGURATION)
         })?,
     };
     first.map(reachable).ok_or_else(|| {
         let path = path.display();
         eprintln!("error: the configuration {path} has no listener; name the gateway's address with --address");
-        ExitCode::from(BAD_CONFIGURATION)
+        ExitCode::from(EXIT_BAD_CONFIGURATION)
     })
 }
 

@@ -1,7 +1,7 @@
 //! `tidegate import`: reads a configuration of another program. It knows nothing of foreign formats;
 //! `tidegate-import` does.
 
-use super::FAILURE;
+use super::EXIT_FAILURE;
 use crate::Config;
 use clap::{Args, ValueEnum};
 use std::io::Write;
@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tidegate_import::Format;
 
-/// Something could not be carried.
-const LEFT_OUT: u8 = 3;
+/// Exit status when a part of the configuration could not be imported.
+const EXIT_LEFT_OUT: u8 = 3;
 
 pub(super) const AFTER_HELP: &str = "\
 Prints the configuration to stdout. Prints to stderr, as FILE:LINE, each directive that could not
@@ -57,14 +57,14 @@ impl Import {
                     "error: this build of tidegate cannot import Express programs; build it with `cargo \
                      build --release --features import-express`"
                 );
-                return Err(ExitCode::from(FAILURE));
+                return Err(ExitCode::from(EXIT_FAILURE));
             }
             Kind::Nginx => Format::Nginx,
             Kind::Traefik => Format::Traefik,
         };
         let import = tidegate_import::import(format, &self.file).map_err(|unreadable| {
             eprintln!("{unreadable}");
-            ExitCode::from(FAILURE)
+            ExitCode::from(EXIT_FAILURE)
         })?;
         // A closed pipe (`| head`) is no failure.
         let _ = std::io::stdout().write_all(import.yaml.as_bytes());
@@ -73,8 +73,8 @@ impl Import {
         }
         if let Err(problems) = Config::from_yaml(&import.yaml).check() {
             eprintln!("the result is not a valid configuration on this machine:\n{problems}");
-            return Err(ExitCode::from(FAILURE));
+            return Err(ExitCode::from(EXIT_FAILURE));
         }
-        if import.has_left_out() { Err(ExitCode::from(LEFT_OUT)) } else { Ok(()) }
+        if import.has_left_out() { Err(ExitCode::from(EXIT_LEFT_OUT)) } else { Ok(()) }
     }
 }

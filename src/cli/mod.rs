@@ -57,15 +57,15 @@ use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Something failed while running.
-const FAILURE: u8 = 1;
-/// The command line is wrong.
-const USAGE: u8 = 2;
-/// The configuration is wrong (`EX_CONFIG` of sysexits.h).
-const BAD_CONFIGURATION: u8 = 78;
+/// Exit status for a failure while running.
+const EXIT_FAILURE: u8 = 1;
+/// Exit status for a wrong command line.
+const EXIT_USAGE: u8 = 2;
+/// Exit status for a configuration with errors (`EX_CONFIG` of sysexits.h).
+const EXIT_BAD_CONFIGURATION: u8 = 78;
 
-/// Where the configuration is looked for when nobody says.
-const PLACES: [&str; 2] = ["./tidegate.yaml", "/etc/tidegate/tidegate.yaml"];
+/// The files that are tried, in this order, without `--config`.
+const DEFAULT_CONFIG_PATHS: [&str; 2] = ["./tidegate.yaml", "/etc/tidegate/tidegate.yaml"];
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -156,13 +156,13 @@ impl ConfigFile {
         if let Some(path) = &self.config {
             return Ok(path.clone());
         }
-        PLACES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
+        DEFAULT_CONFIG_PATHS.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
             eprintln!(
                 "error: no configuration file: neither {} nor {} exists, and TIDEGATE_CONFIG is not \
                  set; name a file with --config",
-                PLACES[0], PLACES[1]
+                DEFAULT_CONFIG_PATHS[0], DEFAULT_CONFIG_PATHS[1]
             );
-            ExitCode::from(BAD_CONFIGURATION)
+            ExitCode::from(EXIT_BAD_CONFIGURATION)
         })
     }
 }
@@ -209,7 +209,7 @@ pub fn main_with(set_up: impl Fn(Gateway) -> Gateway) -> ExitCode {
             let _ = error.print();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitCode::from(USAGE),
+                _ => ExitCode::from(EXIT_USAGE),
             };
         }
     };

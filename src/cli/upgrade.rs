@@ -1,7 +1,7 @@
 //! `tidegate upgrade`: starts a new process that takes the listeners over. It knows nothing of how sockets
 //! are handed over.
 
-use super::{BAD_CONFIGURATION, ConfigFile, FAILURE};
+use super::{ConfigFile, EXIT_BAD_CONFIGURATION, EXIT_FAILURE};
 use crate::Config;
 use clap::Args;
 use rustix::net::sockopt::socket_peercred;
@@ -50,7 +50,7 @@ impl Upgrade {
         let control = config.control_socket();
         let summary = config.check().map_err(|problems| {
             eprintln!("{problems}");
-            ExitCode::from(BAD_CONFIGURATION)
+            ExitCode::from(EXIT_BAD_CONFIGURATION)
         })?;
         println!("{}: good ({summary})", path.display());
         let control = control.ok_or_else(|| {
@@ -83,7 +83,7 @@ impl Upgrade {
 
 fn fail(reason: &str) -> ExitCode {
     eprintln!("error: {reason}");
-    ExitCode::from(FAILURE)
+    ExitCode::from(EXIT_FAILURE)
 }
 
 /// The process that listens at the control socket, by the kernel's word.

@@ -12,11 +12,11 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::io;
 
-/// A last block without anything in it (RFC 7932, section 9.2).
-pub(super) const END: &[u8] = &[3];
+/// An empty last block (RFC 7932, section 9.2).
+pub(super) const LAST_BLOCK: &[u8] = &[3];
 
-/// The window, as a power of two: no less than a segment and its history.
-const WINDOW: i32 = 16;
+/// The window's size as a power of two: not smaller than a segment with its history.
+const WINDOW_BITS: i32 = 16;
 
 /// From this level on the encoder has tables of a moderate size only for a larger window.
 const LARGE_WINDOW_LEVEL: u32 = 5;
@@ -24,11 +24,11 @@ const LARGE_WINDOW_LEVEL: u32 = 5;
 /// Encoders of the levels below look at no history.
 const FIRST_LEVEL_WITH_HISTORY: u32 = 2;
 
-/// The most that each thread keeps of its last encoder's memory, in bytes.
-const KEPT: usize = 2 << 20;
+/// Maximum memory of an encoder, in bytes, that a thread keeps for the next one.
+const MAX_SPARE_MEMORY: usize = 2 << 20;
 
-/// What is smaller is not kept, in bytes.
-const LEAST_KEPT: usize = 16 << 10;
+/// Minimum size of a block, in bytes, that is kept.
+const MIN_SPARE_BLOCK: usize = 16 << 10;
 
 type State = BrotliEncoderStateStruct<Reusing>;
 
@@ -62,7 +62,7 @@ fn encoder(length: usize, level: u32, follows: bool) -> State {
     let mut encoder = State::new(Reusing);
     let params = &mut encoder.params;
     params.quality = i32::try_from(level).unwrap_or(i32::MAX);
-    params.lgwin = WINDOW + i32::from(level >= LARGE_WINDOW_LEVEL);
+    params.lgwin = WINDOW_BITS + i32::from(level >= LARGE_WINDOW_LEVEL);
     params.size_hint = length;
     params.appendable = true;
     params.catable = follows;
@@ -115,7 +115,7 @@ fn run(encoder: &mut State, segment: &[u8], to: &mut Vec<u8>) -> bool {
 struct Reusing;
 
 thread_local! {
-    static SPARE: RefCell<Vec<Spare>> = const { RefCell::new(Vec::new()) };
+    static SPARE_BLOCKS: RefCell<Vec<Spare>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A buffer that nobody uses: a `Vec` of some type, and its capacity in bytes.
@@ -132,7 +132,7 @@ impl<T: Clone + Default + 'static> Allocator<T> for Reusing {
     fn alloc_cell(&mut self, length: usize) -> Buffer<T> {
         let size = length * size_of::<T>();
         let mut buffer = match size {
-            ..LEAST_KEPT => Vec::new(),
+            ..MIN_SPARE_BLOCK => Vec::new(),
             _ => reuse(length).unwrap_or_default(),
         };
         buffer.resize(length, T::default());
@@ -141,12 +141,12 @@ impl<T: Clone + Default + 'static> Allocator<T> for Reusing {
 
     fn free_cell(&mut self, Buffer(mut buffer): Buffer<T>) {
         let size = buffer.capacity() * size_of::<T>();
-        if size < LEAST_KEPT {
+        if size < MIN_SPARE_BLOCK {
             return;
         }
         buffer.clear();
-        SPARE.with_borrow_mut(|spare| {
-            if spare.iter().map(|it| it.size).sum::<usize>() + size <= KEPT {
+        SPARE_BLOCKS.with_borrow_mut(|spare| {
+            if spare.iter().map(|it| it.size).sum::<usize>() + size <= MAX_SPARE_MEMORY {
                 spare.push(Spare { buffer: Box::new(buffer), size });
             }
         });
@@ -155,7 +155,7 @@ impl<T: Clone + Default + 'static> Allocator<T> for Reusing {
 
 /// A spare buffer for so many values.
 fn reuse<T: 'static>(length: usize) -> Option<Vec<T>> {
-    SPARE.with_borrow_mut(|spare| {
+    SPARE_BLOCKS.with_borrow_mut(|spare| {
         let fits = |it: &Spare| {
             it.buffer.downcast_ref().is_some_and(|it: &Vec<T>| it.capacity() >= length)
         };

@@ -10,11 +10,11 @@ use tidegate_http::encoding::Coding;
 use zstd::zstd_safe::{CParameter, Strategy};
 
 /// Bytes that are compressed together. A response whose client reads slowly then holds these and
-/// its [`HISTORY`], and not an encoder, which takes 300 kB (gzip) or 1 MB (Brotli).
-const SEGMENT: usize = 24 * 1024;
+/// its [`HISTORY_SIZE`], and not an encoder, which takes 300 kB (gzip) or 1 MB (Brotli).
+const SEGMENT_SIZE: usize = 24 * 1024;
 
-/// How many bytes before a segment its encoder looks at.
-const HISTORY: usize = 32 * 1024;
+/// Maximum number of bytes before a segment that its encoder refers to.
+const HISTORY_SIZE: usize = 32 * 1024;
 
 /// A segment that is flushed early looks back no further than this many times its own length:
 /// an encoder takes up the history for each segment anew.
@@ -62,7 +62,7 @@ impl Window {
 
     /// Takes bytes up to the end of the segment, and gives the rest back.
     fn fill<'p>(&mut self, piece: &'p [u8]) -> &'p [u8] {
-        let room = SEGMENT.saturating_sub(self.pending()).min(piece.len());
+        let room = SEGMENT_SIZE.saturating_sub(self.pending()).min(piece.len());
         let (front, rest) = piece.split_at(room);
         self.grow(self.bytes.len() + front.len());
         self.bytes.extend_from_slice(front);
@@ -76,7 +76,7 @@ impl Window {
         if wanted <= capacity {
             return;
         }
-        let most = if self.compressed == 0 { SEGMENT } else { HISTORY + SEGMENT };
+        let most = if self.compressed == 0 { SEGMENT_SIZE } else { HISTORY_SIZE + SEGMENT_SIZE };
         let capacity = self.length.unwrap_or(capacity * 2).min(most).max(wanted);
         self.bytes.reserve_exact(capacity - self.bytes.len());
     }
@@ -84,13 +84,13 @@ impl Window {
     /// The history, and the segment.
     fn parts(&self) -> (&[u8], &[u8]) {
         let (history, segment) = self.bytes.split_at(self.compressed);
-        let length = HISTORY.min(segment.len().saturating_mul(HISTORY_FACTOR));
+        let length = HISTORY_SIZE.min(segment.len().saturating_mul(HISTORY_FACTOR));
         (history.get(history.len().saturating_sub(length)..).unwrap_or_default(), segment)
     }
 
     /// The segment has been compressed.
     fn advance(&mut self) {
-        self.bytes.drain(..self.bytes.len().saturating_sub(HISTORY));
+        self.bytes.drain(..self.bytes.len().saturating_sub(HISTORY_SIZE));
         self.compressed = self.bytes.len();
     }
 }
@@ -135,7 +135,7 @@ impl Encoder {
         let (mut piece, mut compressed) = (piece, Vec::new());
         loop {
             piece = self.window.fill(piece);
-            if self.window.pending() < SEGMENT && !flush {
+            if self.window.pending() < SEGMENT_SIZE && !flush {
                 return Ok(compressed.into());
             }
             self.segment(&mut compressed)?;
@@ -156,7 +156,7 @@ impl Encoder {
                 if !is_begun {
                     brotli_segment::compress(&[], &[], level, false, &mut rest)?;
                 }
-                rest.extend_from_slice(brotli_segment::END);
+                rest.extend_from_slice(brotli_segment::LAST_BLOCK);
             }
             Stream::Zstd(encoder) => {
                 rest = encoder.into_inner().map_err(|_| io::ErrorKind::Other)?.finish()?;
@@ -193,7 +193,7 @@ struct Gzip {
 
 thread_local! {
     /// Segments don't wait for anything, so one encoder does for all responses of a thread.
-    static DEFLATE: RefCell<Option<(u32, Compress)>> = const { RefCell::new(None) };
+    static SPARE_DEFLATE: RefCell<Option<(u32, Compress)>> = const { RefCell::new(None) };
 }
 
 impl Gzip {
@@ -226,7 +226,7 @@ fn deflate(
     flush: FlushCompress,
     to: &mut Vec<u8>,
 ) -> io::Result<()> {
-    DEFLATE.with_borrow_mut(|kept| {
+    SPARE_DEFLATE.with_borrow_mut(|kept| {
         let encoder = match kept {
             Some((same, encoder)) if *same == level => encoder,
             _ => &mut kept.insert((level, Compress::new(Compression::new(level), false))).1,
@@ -273,13 +273,13 @@ mod tests {
         let text: Vec<u8> =
             (0..40_000_u32).flat_map(|it| (it * it).to_string().into_bytes()).collect();
         for coding in ALL {
-            for size in [1000, 12 * 1024, SEGMENT, 100_000, 1_000_000] {
+            for size in [1000, 12 * 1024, SEGMENT_SIZE, 100_000, 1_000_000] {
                 let mut encoder = Encoder::new(coding, LEVELS, None).expect("an encoder");
                 let mut encoded = Vec::new();
                 for piece in text.chunks(size) {
                     encoded.extend(encoder.push(piece, false).expect("a piece"));
-                    assert!(encoder.window.pending() < SEGMENT);
-                    assert!(encoder.window.bytes.capacity() <= SEGMENT + HISTORY);
+                    assert!(encoder.window.pending() < SEGMENT_SIZE);
+                    assert!(encoder.window.bytes.capacity() <= SEGMENT_SIZE + HISTORY_SIZE);
                 }
                 encoded.extend(encoder.finish().expect("the end"));
                 assert!(decode(coding, &encoded).expect("decoded") == text, "{coding:?} {size}");

@@ -130,9 +130,9 @@ impl Compression {
     }
 }
 
-/// Digests of the bytes as they came, which are others when they are compressed (RFC 9530, sections
-/// 2 and 3; RFC 3230; RFC 1864).
-pub(crate) const DIGESTS: [HeaderName; 4] = [
+/// Headers with digests of the uncompressed bytes, which no longer match after compression (RFC 9530, sections 2
+/// and 3; RFC 3230; RFC 1864).
+pub(crate) const DIGEST_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("content-digest"),
     HeaderName::from_static("repr-digest"),
     HeaderName::from_static("digest"),

@@ -18,10 +18,10 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::watch, time};
 
-/// How long the end of a server may take before what is still open is dropped.
-const GRACE: Duration = Duration::from_secs(3);
+/// Maximum time for a server of the demo to stop; then its open connections are dropped.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Serves `router` until `shutdown` completes, then ends within twice [`GRACE`].
+/// Serves `router` until `shutdown` completes, then ends within twice [`SHUTDOWN_TIMEOUT`].
 ///
 /// `closing` turns true at the shutdown. Whoever holds a receiver of it is waited for: an upgraded
 /// connection has left the HTTP server, which therefore does not wait for it.
@@ -43,7 +43,7 @@ async fn serve_until(
         // It fails only without a sender, and `closing` outlives this future.
         let _ = closed.wait_for(|closing| *closing).await;
         drop(closed);
-        time::sleep(GRACE).await;
+        time::sleep(SHUTDOWN_TIMEOUT).await;
     };
     let announce = closing.clone();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
@@ -53,10 +53,10 @@ async fn serve_until(
 
     tokio::select! {
         result = serving => result?,
-        () = out_of_time => log::warn!("{address}: requests were still open after {GRACE:?}"),
+        () = out_of_time => log::warn!("{address}: requests were still open after {SHUTDOWN_TIMEOUT:?}"),
     }
-    if time::timeout(GRACE, closing.closed()).await.is_err() {
-        log::warn!("{address}: WebSockets were still open after {GRACE:?}");
+    if time::timeout(SHUTDOWN_TIMEOUT, closing.closed()).await.is_err() {
+        log::warn!("{address}: WebSockets were still open after {SHUTDOWN_TIMEOUT:?}");
     }
     Ok(())
 }

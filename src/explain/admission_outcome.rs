@@ -16,8 +16,8 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use tidegate_http::framing;
 
-/// The most routes listed that do not take the request.
-const OTHERS: usize = 5;
+/// Maximum number of listed routes that do not take the request.
+const MAX_OTHER_ROUTES: usize = 5;
 
 /// What has become of a request before an upstream is asked.
 #[derive(Clone, Copy)]
@@ -167,7 +167,7 @@ fn others(snapshot: &Snapshot, query: &Query<'_>, taken: Option<&Arc<Route>>) ->
             _ => missed.into_iter().map(|what| format!("not met: {what}")).collect(),
         },
     };
-    candidates.into_iter().take(OTHERS).map(candidate).collect()
+    candidates.into_iter().take(MAX_OTHER_ROUTES).map(candidate).collect()
 }
 
 /// How many segments of the path the rule's path has in common with it.

@@ -7,14 +7,14 @@ use http::header::{self, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use tidegate_http::error_code::ErrorCode;
 
-/// What stands for whatever an upstream would say, when none is asked.
-pub(super) const UPSTREAMS: HeaderValue = HeaderValue::from_static("upstream");
+/// Stands for a header value that only the upstream knows.
+pub(super) const UPSTREAM_PLACEHOLDER: HeaderValue = HeaderValue::from_static("upstream");
 
 /// What a browser makes of the response to a request with an `Origin` (Fetch, "CORS check").
 pub(super) fn of_response(request: &RequestHeader, response: &ResponseHeader) -> Option<String> {
     let origin = request.headers.get(header::ORIGIN)?;
     let allowed = response.headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
-    if allowed == Some(&UPSTREAMS) {
+    if allowed == Some(&UPSTREAM_PLACEHOLDER) {
         return Some("upstream".to_owned());
     }
     let is_allowed = allowed.is_some_and(|allowed| allowed == "*" || allowed == origin)

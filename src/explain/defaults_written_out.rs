@@ -10,7 +10,7 @@ use std::path::Path;
 use tidegate_config::{FilterSchemas, Variables, read_with, tree};
 
 /// Keys whose default is refused wherever it is written out.
-const REFUSED: [&str; 1] = [
+const REFUSED_KEYS: [&str; 1] = [
     // A gateway needs an address to listen on.
     ".listeners",
 ];
@@ -179,6 +179,6 @@ fn written_default_is_no_difference() {
     assert!(other.is_empty(), "{}", other.join("\n"));
     let refused: Vec<&String> =
         seen.iter().filter(|it| !same.contains(*it) && !it.starts_with(".tests")).collect();
-    assert_eq!(refused, REFUSED);
+    assert_eq!(refused, REFUSED_KEYS);
     assert!(same.len() > 150, "{}", same.len());
 }

@@ -35,8 +35,8 @@ pub struct Difference {
     pub sessions: BTreeMap<String, SessionImpact>,
 }
 
-/// Keys of a route that are wholly reported by what it does, with those below them.
-const REPORTED: [&str; 9] = [
+/// Keys of a route whose changes are fully shown as changed facts, together with the keys below them.
+const KEYS_SHOWN_AS_FACTS: [&str; 9] = [
     "match",
     "upstream",
     "split",
@@ -48,14 +48,14 @@ const REPORTED: [&str; 9] = [
     "mirror.upstream",
 ];
 
-/// The same, but for those below them.
-const REPORTED_ALONE: [&str; 4] = ["websocket", "cache", "retry", "mirror"];
+/// The same without the keys below them.
+const KEYS_SHOWN_WITHOUT_SUBKEYS: [&str; 4] = ["websocket", "cache", "retry", "mirror"];
 
-/// Keys of a route that are filters of its own.
-const FILTERS: [&str; 6] = ["cors", "headers", "redirect", "respond", "files", "maintenance"];
+/// Keys of a route that are filters.
+const FILTER_KEYS: [&str; 6] = ["cors", "headers", "redirect", "respond", "files", "maintenance"];
 
-/// Keys of the top of the file that routes inherit.
-const INHERITED: [&str; 5] = ["compression", "cors", "headers", "identity", "maintenance"];
+/// Top-level keys whose values routes inherit.
+const INHERITED_KEYS: [&str; 5] = ["compression", "cors", "headers", "identity", "maintenance"];
 
 impl Difference {
     /// Between two snapshots.
@@ -88,7 +88,7 @@ impl Difference {
             };
             let mut changes = facts(&earlier.facts, &sketch.facts);
             let own = own_changes(before, after, name);
-            if own.iter().any(|it| FILTERS.iter().any(|key| is_at_or_below(&it.what, key))) {
+            if own.iter().any(|it| FILTER_KEYS.iter().any(|key| is_at_or_below(&it.what, key))) {
                 changes.retain(|change| change.what != "filters");
             }
             changes.extend(own.into_iter().filter(|change| !is_reported(change, earlier, sketch)));
@@ -152,7 +152,7 @@ impl Difference {
 /// What a route does otherwise because of what the top of the file says.
 fn inherited(settings: &[Change]) -> Vec<Change> {
     let is_inherited =
-        |change: &&Change| INHERITED.iter().any(|key| is_at_or_below(&change.what, key));
+        |change: &&Change| INHERITED_KEYS.iter().any(|key| is_at_or_below(&change.what, key));
     let changes: Vec<Change> = settings.iter().filter(is_inherited).cloned().collect();
     if !changes.is_empty() {
         return changes;
@@ -227,8 +227,8 @@ fn is_at_or_below(what: &str, key: &str) -> bool {
 /// Whether the facts of the route report this change already, or show that it changes nothing.
 fn is_reported(change: &Change, before: &RouteOutline, after: &RouteOutline) -> bool {
     let what = &*change.what;
-    REPORTED.iter().any(|key| is_at_or_below(what, key))
-        || REPORTED_ALONE.contains(&what)
+    KEYS_SHOWN_AS_FACTS.iter().any(|key| is_at_or_below(what, key))
+        || KEYS_SHOWN_WITHOUT_SUBKEYS.contains(&what)
         || (what == "compression" && before.fact(what) != after.fact(what))
 }
 

@@ -178,7 +178,9 @@ async fn response(
     let mut response = ResponseHeader::build(status, None).ok()?;
     match rejection {
         None => {
-            response.insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, cors::UPSTREAMS).ok()?;
+            response
+                .insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, cors::UPSTREAM_PLACEHOLDER)
+                .ok()?;
         }
         Some(rejection) => {
             for (name, value) in &rejection.reply.headers {

@@ -95,8 +95,8 @@ pub(crate) fn conditions(rule: &Rule, expanded: &ExpandedValues) -> Vec<String> 
     rule.conditions_in_words().iter().map(|it| expanded.hide(it)).collect()
 }
 
-/// Facts whose values are names and addresses, by which everything else tells of them too.
-const NAMES: [&str; 3] = ["upstream", "endpoints", "mirror"];
+/// Facts whose values are names and addresses; other facts and messages show those as well.
+const NAME_FACTS: [&str; 3] = ["upstream", "endpoints", "mirror"];
 
 /// What a route does, always in the same order, without secrets and without what came out of variables.
 pub(crate) fn facts(rule: &Rule, route: &Route, expanded: &ExpandedValues) -> Facts {
@@ -166,7 +166,7 @@ pub(crate) fn facts(rule: &Rule, route: &Route, expanded: &ExpandedValues) -> Fa
         ("grpc_web", on(route.grpc_web)),
         ("max_body_size", or(route.max_body_size.map(|size| size.to_string()), "none")),
     ];
-    let shown = |what: &str, how: String| match NAMES.contains(&what) {
+    let shown = |what: &str, how: String| match NAME_FACTS.contains(&what) {
         true => how,
         false => expanded.hide(&without_secrets_of_urls(&how)),
     };

@@ -12,7 +12,7 @@ use tidegate_http::origin::OriginPattern;
 use tidegate_http::path::PathPolicy;
 use tidegate_http::secret::{REDACTED, is_secret_field};
 
-/// What stands for a setting that does nothing.
+/// The description of a setting that is off.
 pub(super) const OFF: &str = "off";
 
 /// What happens on the way to this upstream and back, by the names that it has in the file.

@@ -20,16 +20,16 @@ pub struct Moved {
 }
 
 /// A host that no rule names.
-const ANY_HOST: &str = "localhost";
+const UNNAMED_HOST: &str = "localhost";
 
-/// Beyond so many rules, each is asked about in fewer ways.
-const MANY: usize = 1_000;
+/// With more rules than this, fewer sample requests are made for each.
+const MANY_RULES: usize = 1_000;
 
-/// The most pairs of rules that are asked about.
-const MOST_PAIRS: usize = 100_000;
+/// Maximum number of pairs of rules for which sample requests are made.
+const MAX_PAIRS: usize = 100_000;
 
-/// The most hosts and methods that one rule is asked about with.
-const MOST_VARIANTS: usize = 16;
+/// Maximum number of hosts, and of methods, in the sample requests for one rule.
+const MAX_VARIANTS: usize = 16;
 
 /// A rule that can be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,12 +123,12 @@ fn probes(before: &Rules<'_>, after: &Rules<'_>) -> Vec<SampleRequest> {
     let mut probes = Vec::new();
     for rule in &all {
         let Some(first) = SampleRequest::for_rule(rule) else { continue };
-        if all.len() <= MANY {
-            for host in hosts.iter().filter(|host| takes_host(rule, host)).take(MOST_VARIANTS) {
+        if all.len() <= MANY_RULES {
+            for host in hosts.iter().filter(|host| takes_host(rule, host)).take(MAX_VARIANTS) {
                 probes.push(SampleRequest { host: host.clone(), ..first.clone() });
             }
             let suits = |method: &&Method| rule.takes_method(method);
-            for method in methods.iter().filter(suits).take(MOST_VARIANTS) {
+            for method in methods.iter().filter(suits).take(MAX_VARIANTS) {
                 probes.push(SampleRequest { method: method.clone(), ..first.clone() });
             }
         }
@@ -159,7 +159,7 @@ fn pairs<'r>(before: &'r Rules<'_>, after: &'r Rules<'_>) -> Vec<(&'r Rule, &'r 
                 _ => false,
             };
             if !is_as_before {
-                pairs.extend(rules.iter().map(|(other, _)| (rule, other)).take(MOST_PAIRS));
+                pairs.extend(rules.iter().map(|(other, _)| (rule, other)).take(MAX_PAIRS));
             } else {
                 // Order counts among rules of one path alone.
                 let near = neighbours.get(&rule.path).into_iter().flatten();
@@ -173,7 +173,7 @@ fn pairs<'r>(before: &'r Rules<'_>, after: &'r Rules<'_>) -> Vec<(&'r Rule, &'r 
                 });
                 pairs.extend(near.map(|(other, _)| (rule, other)));
             }
-            if pairs.len() >= MOST_PAIRS {
+            if pairs.len() >= MAX_PAIRS {
                 return pairs;
             }
         }
@@ -196,10 +196,10 @@ fn hosts_and_methods(rules: &[&Rule]) -> (Vec<String>, Vec<Method>) {
         hosts.extend(rule.hosts.iter().map(example));
         methods.extend(rule.taken_methods().cloned());
     }
-    hosts.remove(ANY_HOST);
+    hosts.remove(UNNAMED_HOST);
     let mut seen = HashSet::new();
     methods.retain(|method| seen.insert(method.clone()));
-    (std::iter::once(ANY_HOST.to_owned()).chain(hosts).collect(), methods)
+    (std::iter::once(UNNAMED_HOST.to_owned()).chain(hosts).collect(), methods)
 }
 
 /// A host that the pattern takes.
@@ -236,7 +236,7 @@ impl SampleRequest {
         let exact = [one, other].into_iter().find(|it| matches!(it.path, PathRule::Exact(_)));
         let path = exact.unwrap_or(deeper).path.as_str();
         let hosts = one.hosts.iter().chain(&other.hosts).map(example);
-        let mut hosts = hosts.chain([ANY_HOST.to_owned()]);
+        let mut hosts = hosts.chain([UNNAMED_HOST.to_owned()]);
         let methods = one.methods.iter().chain(&other.methods);
         let mut methods = methods.chain([&Method::GET]);
         let mut headers = HeaderMap::new();

@@ -10,17 +10,17 @@ use tidegate_http::secret::{
 };
 use tidegate_http::stable_hash::stable_hash;
 
-/// The most characters of a value that are shown.
-const SHOWN: usize = 80;
+/// Maximum length of a shown value, in characters.
+const MAX_SHOWN_CHARS: usize = 80;
 
-/// An empty list.
-const NONE: &str = "none";
+/// How an empty list is shown.
+const EMPTY_LIST: &str = "none";
 
-/// An empty mapping.
-const EMPTY: &str = "{}";
+/// How an empty mapping is shown.
+const EMPTY_MAPPING: &str = "{}";
 
-/// What changes nothing that the gateway does.
-const IDLE: [&str; 2] = ["tests", "include"];
+/// Keys that do not change what the gateway does.
+const KEYS_WITHOUT_EFFECT: [&str; 2] = ["tests", "include"];
 
 /// A configuration as written, value by value: what is not told by what it does is told by this,
 /// so that no edit goes unseen. A value that is written as it would be anyway is left out.
@@ -83,7 +83,7 @@ impl WrittenValues {
                         reader.entries(node, item, "", false, values);
                     }
                 }
-                _ if IDLE.contains(&key) => {}
+                _ if KEYS_WITHOUT_EFFECT.contains(&key) => {}
                 _ => reader.value(node, property, key, false, &mut written.rest),
             }
         }
@@ -234,8 +234,10 @@ impl<'s> Reader<'s> {
     /// mapping have their own.
     fn default(&self, property: &'s Schema, choices: &[&'s Schema]) -> Option<(String, String)> {
         match property.get("default")? {
-            Schema::Object(_) => Some((EMPTY.to_owned(), EMPTY.to_owned())),
-            Schema::Array(items) if items.is_empty() => Some((NONE.to_owned(), NONE.to_owned())),
+            Schema::Object(_) => Some((EMPTY_MAPPING.to_owned(), EMPTY_MAPPING.to_owned())),
+            Schema::Array(items) if items.is_empty() => {
+                Some((EMPTY_LIST.to_owned(), EMPTY_LIST.to_owned()))
+            }
             Schema::Array(items) => {
                 let items_of = choices.iter().find_map(|choice| choice.get("items"));
                 let choices = self.choices(items_of.unwrap_or(&Schema::Null));
@@ -277,8 +279,8 @@ impl<'s> Reader<'s> {
                     self.render(item, &choices, of_fields, shown, whole);
                 }
                 if items.is_empty() {
-                    shown.push_str(NONE);
-                    whole.push_str(NONE);
+                    shown.push_str(EMPTY_LIST);
+                    whole.push_str(EMPTY_LIST);
                 }
             }
             Kind::Mapping(entries) => {
@@ -401,7 +403,7 @@ fn visible(scalar: &Scalar) -> String {
 }
 
 fn abridged(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
+    match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }

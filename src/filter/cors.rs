@@ -168,8 +168,8 @@ impl CorsFilter {
     }
 }
 
-/// What a server answers to a cross-origin request.
-static ANSWERS: [HeaderName; 7] = [
+/// The headers of a response to a cross-origin request.
+static CORS_RESPONSE_HEADERS: [HeaderName; 7] = [
     header::ACCESS_CONTROL_ALLOW_ORIGIN,
     header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
     header::ACCESS_CONTROL_ALLOW_METHODS,
@@ -246,7 +246,7 @@ impl Filter for CorsFilter {
             // One look over the names costs less than a look-up for each.
             let is_answer = |name: &HeaderName| name.as_str().starts_with("access-control-");
             if head.headers.keys().any(is_answer) {
-                for name in &ANSWERS {
+                for name in &CORS_RESPONSE_HEADERS {
                     head.remove_header(name);
                 }
             }

@@ -52,7 +52,8 @@ pub(crate) struct Folder {
 
 stable_hash!(Folder { root, index, fallback });
 
-const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+const CACHE_IMMUTABLE: HeaderValue =
+    HeaderValue::from_static("public, max-age=31536000, immutable");
 
 /// What a path leads to.
 enum Found {
@@ -222,7 +223,7 @@ impl FilesFilter {
 
     fn cache_control(&self, name: &str) -> HeaderValue {
         let is_immutable = self.immutable.iter().any(|pattern| pattern.matches(name));
-        if is_immutable { IMMUTABLE } else { self.cache_control.clone() }
+        if is_immutable { CACHE_IMMUTABLE } else { self.cache_control.clone() }
     }
 }
 

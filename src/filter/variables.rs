@@ -153,14 +153,16 @@ impl UriPlace {
     /// The characters beside unreserved ones that stay as they are: none that would end the place.
     fn kept(self, variable: Variable) -> &'static [u8] {
         match (self, variable) {
-            (Self::Authority | Self::Path, Variable::Path) => PATH,
-            (Self::Authority | Self::Path, Variable::Target) => QUERY,
+            (Self::Authority | Self::Path, Variable::Path) => PATH_CHARACTERS,
+            (Self::Authority | Self::Path, Variable::Target) => QUERY_CHARACTERS,
             (Self::Authority, Variable::Host | Variable::Authority | Variable::ClientAddress) => {
                 b":[]"
             }
             (Self::Path, Variable::Host | Variable::Authority | Variable::ClientAddress) => b":",
-            (Self::Parameters, Variable::Query) => QUERY,
-            (Self::Fragment, Variable::Path | Variable::Target | Variable::Query) => QUERY,
+            (Self::Parameters, Variable::Query) => QUERY_CHARACTERS,
+            (Self::Fragment, Variable::Path | Variable::Target | Variable::Query) => {
+                QUERY_CHARACTERS
+            }
             _ => b"",
         }
     }
@@ -258,23 +260,22 @@ fn has_dot_segment(uri: &str) -> bool {
     })
 }
 
-/// What may stand in a path beside unreserved characters (RFC 3986, section 3.3); escapes stay
-/// what they are.
-const PATH: &[u8] = b"/%!$&'()*+,;=:@";
+/// Characters that a path may have besides unreserved ones (RFC 3986, section 3.3); percent-encodings are kept.
+const PATH_CHARACTERS: &[u8] = b"/%!$&'()*+,;=:@";
 
-/// The same for a query (RFC 3986, section 3.4), or a path with one.
-const QUERY: &[u8] = b"/%!$&'()*+,;=:@?";
+/// The same for a query (RFC 3986, section 3.4), or a path with a query.
+const QUERY_CHARACTERS: &[u8] = b"/%!$&'()*+,;=:@?";
 
 /// Appends a value, escaping all but unreserved characters and those that are kept.
 fn push_encoded(text: &mut String, value: &str, kept: &[u8]) {
-    const HEX: [char; 16] =
+    const HEX_DIGITS: [char; 16] =
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     for byte in value.bytes() {
         let is_unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         if is_unreserved || kept.contains(&byte) {
             text.push(char::from(byte));
         } else {
-            let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or('0');
+            let digit = |nibble: u8| HEX_DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
             text.extend(['%', digit(byte >> 4), digit(byte & 15)]);
         }
     }

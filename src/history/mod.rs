@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use store::Store;
 
-/// How many versions are kept.
-const KEPT: usize = 20;
+/// Maximum number of versions that are kept.
+const MAX_VERSIONS: usize = 20;
 
 /// The files of a configuration, and their texts.
 pub(crate) type Files = Vec<(PathBuf, String)>;
@@ -103,7 +103,7 @@ impl History {
         let time = SystemTime::now();
         let version = Arc::new(Version { number, time, cause, difference, files });
         inner.versions.push_back(Arc::clone(&version));
-        let surplus = inner.versions.len().saturating_sub(KEPT);
+        let surplus = inner.versions.len().saturating_sub(MAX_VERSIONS);
         let forgotten: Vec<_> = inner.versions.drain(..surplus).collect();
         drop(inner);
         if let Some(store) = &self.store {

@@ -1,6 +1,6 @@
 //! The files of the versions below `state_dir`. It knows nothing of what a configuration means.
 
-use super::{KEPT, Version};
+use super::{MAX_VERSIONS, Version};
 use sha1::{Digest, Sha1};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use tidegate_disk::PrivateFolder;
 
-/// The most bytes of a version: all files that it was read from.
-const MAX_SIZE: u64 = 256 * 1024 * 1024;
+/// Maximum size of all files of a version together, in bytes.
+const MAX_VERSION_SIZE: u64 = 256 * 1024 * 1024;
 
-/// The highest number that is believed: there must be room to count on from it.
-const MAX_NUMBER: u64 = u64::MAX / 2;
+/// Maximum version number that is accepted from a file: later versions need higher ones.
+const MAX_STORED_NUMBER: u64 = u64::MAX / 2;
 
-/// The file that the one gateway which keeps its versions here has locked.
-const LOCK: &str = "lock";
+/// The file that is locked by the gateway which keeps its versions in the folder.
+const LOCK_FILE: &str = "lock";
 
 /// `history/FILE-DIGEST/NUMBER.json` in the gateway's `state_dir`: files that only this user may
 /// read, for configurations have secrets. Gateways of other files have folders of their own.
@@ -50,7 +50,7 @@ impl Store {
         let folder = PrivateFolder::open(state_dir, &names.each_ref().map(String::as_str))
             .inspect_err(|error| not_kept(&state_dir.join("history"), &error.to_string()))
             .ok()?;
-        let lock = match folder.lock(LOCK) {
+        let lock = match folder.lock(LOCK_FILE) {
             Ok(Some(lock)) => Lock::Ours(Some(lock)),
             Ok(None) if takes_over => Lock::Ours(None),
             Ok(None) => {
@@ -73,7 +73,7 @@ impl Store {
 
     /// The gateway before this one has the lock until it ends.
     fn wait_for_lock(&self) {
-        let Ok(file) = self.folder.lock_file(LOCK) else { return };
+        let Ok(file) = self.folder.lock_file(LOCK_FILE) else { return };
         let lock = Arc::clone(&self.lock);
         let wait = move || {
             if file.lock().is_ok()
@@ -101,11 +101,12 @@ impl Store {
             .iter()
             .filter(|name| name.ends_with(".json"))
             .filter_map(|name| {
-                let read = self.folder.read(name, MAX_SIZE).map_err(|error| error.to_string());
+                let read =
+                    self.folder.read(name, MAX_VERSION_SIZE).map_err(|error| error.to_string());
                 let version = read.and_then(|bytes| {
                     let version: Version =
                         serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-                    match version.number <= MAX_NUMBER {
+                    match version.number <= MAX_STORED_NUMBER {
                         true => Ok(version),
                         false => Err(format!("its number, {}, is too high", version.number)),
                     }
@@ -119,7 +120,7 @@ impl Store {
             })
             .collect();
         versions.sort_by_key(|version| version.number);
-        let surplus = versions.len().saturating_sub(KEPT);
+        let surplus = versions.len().saturating_sub(MAX_VERSIONS);
         versions.into_iter().skip(surplus).map(Arc::new).collect()
     }
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tidegate_http::address::Address;
 
-/// Files that are no connections: listeners, logs, what is watched, the runtime's own.
-const OWN_FILES: u64 = 48;
+/// Number of file descriptors that are reserved for other files than connections: listeners, logs, watched files,
+/// the runtime.
+const RESERVED_FILES: u64 = 48;
 
-/// What even the smallest process can serve.
+/// Minimum number of connections, however few files the process may open.
 const MIN_CONNECTIONS: usize = 8;
 
 /// The connections that are held: counted, in all and by client.
@@ -67,7 +68,9 @@ pub(crate) struct ConnectionPermit {
 /// one, to an upstream.
 pub(crate) fn max_connections(files: Option<u64>) -> usize {
     let files = files.unwrap_or(u64::from(u32::MAX));
-    usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(MIN_CONNECTIONS)
+    usize::try_from(files.saturating_sub(RESERVED_FILES) / 2)
+        .unwrap_or(usize::MAX)
+        .max(MIN_CONNECTIONS)
 }
 
 impl ConnectionLimiter {
@@ -220,7 +223,7 @@ mod tests {
         let schema = tidegate_config::json_schema();
         let words = &schema["$defs"]["Limits"]["properties"]["connections"]["x-default"];
         let words = words.as_str().expect("words");
-        assert!(words.contains(&format!("less {OWN_FILES}")), "{words}");
+        assert!(words.contains(&format!("less {RESERVED_FILES}")), "{words}");
     }
 
     #[test]

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use tidegate_http::address::client;
 use tidegate_http::websocket::close_code;
 
-/// A client that holds less than this is never evicted: a browser with a few tabs holds less.
-const LEAST_HELD: usize = 16;
+/// Minimum number of connections, requests and sessions that an evicted client holds: a browser with a few tabs
+/// holds fewer.
+const MIN_HELD_FOR_EVICTION: usize = 16;
 
 /// How long WebSocket sessions may take to close before the client's connections are ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -19,8 +20,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a client that was evicted isn't evicted again: what it held may not be released yet.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What the client of an evicted session reads.
-const REASON: &str = "the gateway is short of memory; try again later";
+/// The close reason that the client of an evicted session gets.
+const EVICTION_REASON: &str = "the gateway is short of memory; try again later";
 
 /// Ends all connections of a client.
 pub(super) type EndConnections = Arc<dyn Fn(IpAddr) + Send + Sync>;
@@ -70,7 +71,7 @@ impl Evictor {
             .iter()
             .filter(|it| !self.is_leaving(it))
             .max_by_key(|it| it.evictable() + sessions_of(it))
-            .filter(|it| it.evictable() + sessions_of(it) >= LEAST_HELD)?;
+            .filter(|it| it.evictable() + sessions_of(it) >= MIN_HELD_FOR_EVICTION)?;
         let largest = Arc::clone(largest);
         let evicted = Evicted {
             address: largest.address(),
@@ -110,7 +111,7 @@ impl Evictor {
         client.end_shared();
         self.evicted.retain(|(it, _)| !Arc::ptr_eq(it, &client));
         self.evicted.push((client, Instant::now()));
-        let request = End::new(Initiator::Limit, close_code::TRY_AGAIN_LATER, REASON);
+        let request = End::new(Initiator::Limit, close_code::TRY_AGAIN_LATER, EVICTION_REASON);
         for session in sessions {
             session.request_close(request.clone());
         }

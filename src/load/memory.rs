@@ -11,19 +11,19 @@ use std::time::Duration;
 /// How often it is looked at.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Of what a control group may have, the tenths that are used when nothing is written.
-const TENTHS: u64 = 9;
+/// The default limit, in tenths of the control group's limit.
+const DEFAULT_LIMIT_TENTHS: u64 = 9;
 
-/// Once requests have been refused, they are until so many tenths of the limit are left free:
-/// else each look would say something else.
-const TENTHS_AFTER: u64 = 9;
+/// While requests are refused, the limit is this many tenths: with one threshold, refusing would start and stop
+/// with each reading.
+const RELEASE_TENTHS: u64 = 9;
 
 /// How many times memory is read until what an evicted client held has been returned to the system:
 /// the allocator keeps pages for ten seconds.
 const RELEASE_READINGS: u32 = 24;
 
-/// By one part in so many memory may grow in that time; then the next client is evicted at once.
-const GROWTH_PARTS: u64 = 20;
+/// If memory grows by one part in this many within that time, the next client is evicted at once.
+const GROWTH_FRACTION: u64 = 20;
 
 /// Watches the memory of the process. When it runs short, the client that holds most is evicted; where
 /// none holds much, requests are refused.
@@ -32,7 +32,7 @@ pub(crate) async fn watch(
     overload: Arc<Overload>,
     mut evictor: Evictor,
 ) {
-    let of_group = group_limit(Path::new("/")).map(|limit| limit / 10 * TENTHS);
+    let of_group = group_limit(Path::new("/")).map(|limit| limit / 10 * DEFAULT_LIMIT_TENTHS);
     let page = rustix::param::page_size() as u64;
     let mut watermark = Watermark::default();
     let mut pace = Pace::default();
@@ -95,7 +95,7 @@ impl Pace {
     /// released, or memory grows all the same.
     fn is_due(&mut self, used: u64) -> bool {
         self.readings_left = self.readings_left.saturating_sub(1);
-        self.readings_left == 0 || used > self.used.saturating_add(self.used / GROWTH_PARTS)
+        self.readings_left == 0 || used > self.used.saturating_add(self.used / GROWTH_FRACTION)
     }
 
     /// A client has been evicted.
@@ -113,7 +113,7 @@ struct Watermark {
 impl Watermark {
     /// Whether it is short from here on, or no more; `None` when nothing has changed.
     fn look(&mut self, used: u64, limit: u64) -> Option<bool> {
-        let mark = if self.is_short { limit / 10 * TENTHS_AFTER } else { limit };
+        let mark = if self.is_short { limit / 10 * RELEASE_TENTHS } else { limit };
         let is_short = used > mark;
         let has_changed = is_short != self.is_short;
         self.is_short = is_short;
@@ -127,8 +127,8 @@ fn resident_pages() -> Option<u64> {
     statm.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// What a control group of version 1 has that is not limited: the most that it can count.
-const UNLIMITED: u64 = 1 << 62;
+/// From this value on, a limit of a version 1 control group means no limit.
+const CGROUP_V1_UNLIMITED: u64 = 1 << 62;
 
 /// The least limit of the process's control group and those above it, in the file system that
 /// begins there.
@@ -151,7 +151,7 @@ fn group_limit(root: &Path) -> Option<u64> {
             .take_while(|group| group.starts_with(&mounted))
             .filter_map(|group| std::fs::read_to_string(group.join(file)).ok())
             .filter_map(|limit| limit.trim().parse().ok())
-            .filter(|limit| *limit < UNLIMITED)
+            .filter(|limit| *limit < CGROUP_V1_UNLIMITED)
             .min()
     });
     limits.min()

@@ -29,10 +29,10 @@ use tidegate_http::url;
 /// Maximum time that a request waits for another that fetches the same response.
 const STAMPEDE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most parts of a body that are given at a time: each may be all of it.
+/// Maximum number of ranges in a response: each may be the whole body.
 const MAX_RANGES: usize = 8;
 
-/// What a proxy that is believed may tell of the request, and the upstream is told in turn.
+/// Headers in which a trusted proxy describes the request, and the gateway describes it to the upstream.
 const FORWARDING_HEADERS: [HeaderName; 6] = [
     header_name::X_FORWARDED_HOST,
     header_name::X_FORWARDED_PROTO,

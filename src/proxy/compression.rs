@@ -2,7 +2,7 @@
 //! upstream and the gateway's own alike, and it is told how a body ends.
 
 use super::Context;
-use crate::compression::{Compression, DIGESTS, Encoder, length};
+use crate::compression::{Compression, DIGEST_HEADERS, Encoder, length};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
@@ -128,8 +128,8 @@ impl Outgoing {
         head.remove_header(&header::CONTENT_LENGTH);
         // A range would be one of the compressed bytes, which are not the same each time.
         head.remove_header(&header::ACCEPT_RANGES);
-        if head.headers.keys().any(|name| DIGESTS.contains(name)) {
-            for name in &DIGESTS {
+        if head.headers.keys().any(|name| DIGEST_HEADERS.contains(name)) {
+            for name in &DIGEST_HEADERS {
                 head.remove_header(name);
             }
         }

@@ -28,14 +28,14 @@ use std::time::{Instant, SystemTime};
 use tidegate_http::address::Address;
 use tidegate_http::websocket::frame::Direction;
 
-/// The status that nginx logs when the client leaves before the answer; operators know it.
-const CLIENT_CLOSED_REQUEST: u16 = 499;
+/// The logged status of a request whose client left before the response: nginx's 499.
+const CLIENT_CLOSED_STATUS: u16 = 499;
 
-/// The logged status of an answer that the gateway could not send.
-const FAILED: u16 = 500;
+/// The logged status of a response that the gateway could not send.
+const SEND_FAILED_STATUS: u16 = 500;
 
-/// The logged status when the gateway stops before the answer.
-const STOPPED: u16 = 503;
+/// The logged status of a request that has no response when the gateway stops.
+const STOPPED_STATUS: u16 = 503;
 
 /// The state of one request across Pingora's hooks. A session keeps it as long as it lives, so what few
 /// requests need is in boxes.
@@ -218,9 +218,9 @@ impl Context {
         }
         let is_evicted = error.is_some() && self.note_eviction();
         let nothing_sent = match error {
-            _ if is_cut_off || is_evicted => STOPPED,
-            Some(error) if failure::is_head_refused(error) => FAILED,
-            _ => CLIENT_CLOSED_REQUEST,
+            _ if is_cut_off || is_evicted => STOPPED_STATUS,
+            Some(error) if failure::is_head_refused(error) => SEND_FAILED_STATUS,
+            _ => CLIENT_CLOSED_STATUS,
         };
         let status = match (self.outcome.grpc_status, session.response_written()) {
             (Some(status), Some(_)) => status.as_u16(),
@@ -238,14 +238,14 @@ impl Context {
         let is_evicted = self.note_eviction();
         let is_reset = !is_evicted && task_state::is_reset();
         if is_reset {
-            self.outcome.error.get_or_insert_with(|| cut_off::RESET.to_owned());
+            self.outcome.error.get_or_insert_with(|| cut_off::RESET_REASON.to_owned());
         }
         if let (false, None, Some(tunnel)) =
             (self.session.is_open, &self.outcome.error, &self.session.permit)
         {
             self.outcome.error = tunnel.session().close_request().map(failure::ended_by);
         }
-        let nothing_sent = if is_reset { CLIENT_CLOSED_REQUEST } else { STOPPED };
+        let nothing_sent = if is_reset { CLIENT_CLOSED_STATUS } else { STOPPED_STATUS };
         let status = self
             .outcome
             .grpc_status
@@ -282,7 +282,7 @@ impl Context {
     fn note_eviction(&mut self) -> bool {
         let is_evicted = self.is_evicted();
         if is_evicted {
-            self.outcome.error = Some(cut_off::EVICTED.to_owned());
+            self.outcome.error = Some(cut_off::EVICTION_REASON.to_owned());
             self.outcome.is_intended = true;
         }
         is_evicted
@@ -293,7 +293,7 @@ impl Context {
             return;
         }
         if self.is_cut_off() {
-            self.outcome.error = Some(cut_off::REASON.to_owned());
+            self.outcome.error = Some(cut_off::STOP_REASON.to_owned());
             self.outcome.is_intended = true;
         }
         if let (true, Some(tunnel)) = (self.session.is_open, &self.session.permit) {
@@ -304,9 +304,11 @@ impl Context {
                     code: None,
                     reason: failure::in_words(error).into(),
                 },
-                None if self.is_cut_off() => {
-                    End { initiator: Initiator::Drain, code: None, reason: cut_off::REASON.into() }
-                }
+                None if self.is_cut_off() => End {
+                    initiator: Initiator::Drain,
+                    code: None,
+                    reason: cut_off::STOP_REASON.into(),
+                },
                 None => {
                     End { initiator: Initiator::Client, code: None, reason: CLIENT_GONE.into() }
                 }
@@ -372,7 +374,7 @@ impl Context {
         if status >= 500 && !self.outcome.is_intended {
             requests.count_server_error();
         }
-        if self.exchange.is_websocket && status != CLIENT_CLOSED_REQUEST {
+        if self.exchange.is_websocket && status != CLIENT_CLOSED_STATUS {
             requests.count_failed_handshake();
             if status >= 500 && !self.outcome.is_intended && !self.attempt.hit_upstream_limit {
                 requests.count_broken_handshake();

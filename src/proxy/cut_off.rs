@@ -7,21 +7,21 @@ use http::{Method, Request, Uri, Version};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
-/// Why what is cut off ends when the gateway stops.
-pub(super) const REASON: &str = "cut off: the gateway stopped (shutdown.grace)";
+/// The logged reason of a request that is cut off because the gateway stops.
+pub(super) const STOP_REASON: &str = "cut off: the gateway stopped (shutdown.grace)";
 
-/// Why a request ends whose task panics. What panicked is in the lines before it in the gateway's own log.
-const PANICKED: &str = "the gateway or one of its filters panicked; please report this fault";
+/// The logged reason of a request whose task panics. The panic itself is in the log before it.
+const PANIC_REASON: &str = "the gateway or one of its filters panicked; please report this fault";
 
-/// Why what is cut off ends when its client is evicted.
-pub(super) const EVICTED: &str =
+/// The logged reason of a request that is cut off because its client is evicted.
+pub(super) const EVICTION_REASON: &str =
     "cut off: memory is short, and this client held most (limits.memory)";
 
-/// What is logged of a request whose client has reset it while its upstream took nothing.
-pub(super) const RESET: &str = "client: it reset the stream";
+/// The logged reason of a request that its client reset while the upstream took nothing.
+pub(super) const RESET_REASON: &str = "client: it reset the stream";
 
-/// The most header fields of a head that is read again; Pingora takes no more.
-const MAX_FIELDS: usize = 256;
+/// Maximum number of headers of a head that is parsed again; Pingora accepts no more.
+const MAX_HEADERS: usize = 256;
 
 /// The head of a request, kept at no cost for the case that Pingora's session is gone.
 #[derive(Default)]
@@ -90,7 +90,7 @@ impl KeptRequestHead {
 
 /// Reads a head again.
 fn read(bytes: &[u8]) -> Option<RequestHeader> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut fields);
     request.parse(bytes).ok()?;
     let method = Method::from_bytes(request.method?.as_bytes()).ok()?;
@@ -111,13 +111,13 @@ impl Drop for Context {
             return;
         }
         if std::thread::panicking() {
-            self.outcome.error = Some(PANICKED.to_owned());
+            self.outcome.error = Some(PANIC_REASON.to_owned());
         }
         match std::mem::take(&mut self.head).whole() {
             Some(head) => self.record_drop(&head),
             // Over HTTP/2 the head went with Pingora's session.
             None if std::thread::panicking() => log::error!(
-                "{PANICKED} (route `{}`, request {})",
+                "{PANIC_REASON} (route `{}`, request {})",
                 self.exchange.route(),
                 self.exchange.request_id()
             ),

@@ -2,7 +2,7 @@
 
 use super::{Context, first_byte_timeout, grpc_web, reply};
 use crate::filter::Reply;
-use crate::upstream::{CLOSING, deepest_cause, is_out_of_files};
+use crate::upstream::{CONNECTION_CLOSING, deepest_cause, is_out_of_files};
 use crate::websocket::{CloseRequest, HandshakeTimeout, Initiator};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
@@ -65,9 +65,9 @@ async fn break_off(session: &mut Session, error: &Error, ctx: &Context) {
         && (session.req_header().version == Version::HTTP_2 || grpc_web::is_translated(session));
     if is_grpc && let Some(reply) = reply_for(error, ctx) {
         let mut trailers = HeaderMap::with_capacity(2);
-        trailers.insert(grpc::STATUS, HeaderValue::from_static(grpc::status_of(reply.status)));
+        trailers.insert(grpc::GRPC_STATUS, HeaderValue::from_static(grpc::status_of(reply.status)));
         let message = "the service behind the gateway broke off its response";
-        trailers.insert(grpc::MESSAGE, HeaderValue::from_static(message));
+        trailers.insert(grpc::GRPC_MESSAGE, HeaderValue::from_static(message));
         let tasks = vec![HttpTask::Trailer(Some(Box::new(trailers))), HttpTask::Done];
         if let Err(error) = session.write_response_tasks(tasks).await {
             log::debug!("the trailers could not be sent: {error}");
@@ -165,7 +165,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             return Some(ended_early(request));
         }
     }
-    if is_out_of_files(error) || *error.etype() == CLOSING {
+    if is_out_of_files(error) || *error.etype() == CONNECTION_CLOSING {
         return Some(overloaded());
     }
     if is_head_refused(error) {

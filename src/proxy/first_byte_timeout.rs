@@ -21,8 +21,8 @@ const WAITING: u8 = 0;
 const DONE: u8 = 1;
 const LATE: u8 = 2;
 
-const FIRST_BYTE: &str = "timeouts.first_byte";
-const REQUEST: &str = "timeouts.request";
+const FIRST_BYTE_KEY: &str = "timeouts.first_byte";
+const REQUEST_KEY: &str = "timeouts.request";
 
 /// Timers may fire this much early.
 const TIMER_SLACK: Duration = Duration::from_millis(20);
@@ -92,8 +92,8 @@ pub(super) fn request_starts(request: &RequestHeader, ctx: &mut Context) {
 pub(super) fn request_sent(ctx: &mut Context) {
     let Some(handle) = &ctx.attempt.cut_off_handle else { return };
     let first = ctx.route.first_byte_timeout;
-    let first = first.map(|time| (Instant::now() + time, FIRST_BYTE));
-    let whole = request_deadline(ctx).map(|at| (at, REQUEST));
+    let first = first.map(|time| (Instant::now() + time, FIRST_BYTE_KEY));
+    let whole = request_deadline(ctx).map(|at| (at, REQUEST_KEY));
     let soonest = first.into_iter().chain(whole).min_by_key(|(at, _)| *at);
     let begin = |(at, key)| Box::new(ResponseDeadline::start(Arc::clone(handle), at, key));
     ctx.attempt.deadline = soonest.map(begin);
@@ -119,10 +119,10 @@ pub(super) fn response_started(
         || response.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
     let whole = request_deadline(ctx).filter(|_| !is_bodiless);
     match (whole, &ctx.attempt.deadline) {
-        (Some(_), Some(deadline)) if deadline.key == REQUEST => {}
+        (Some(_), Some(deadline)) if deadline.key == REQUEST_KEY => {}
         (Some(at), _) => {
             complete(ctx)?;
-            ctx.attempt.deadline = Some(Box::new(ResponseDeadline::start(handle, at, REQUEST)));
+            ctx.attempt.deadline = Some(Box::new(ResponseDeadline::start(handle, at, REQUEST_KEY)));
         }
         (None, _) => complete(ctx)?,
     }

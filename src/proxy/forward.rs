@@ -16,8 +16,8 @@ use tidegate_http::header_name::{
 };
 use tidegate_http::{address, forwarded, grpc, head, path, proxy_headers};
 
-/// Fields that say where a body ends (RFC 9112, section 6).
-static FRAMING: [HeaderName; 3] =
+/// Headers that determine where a body ends (RFC 9112, section 6).
+static FRAMING_HEADERS: [HeaderName; 3] =
     [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::TRAILER];
 
 /// Makes the upstream's request of the client's.
@@ -98,8 +98,8 @@ fn accept_trailers(client: &RequestHeader, upstream: &mut RequestHeader) -> Resu
     Ok(())
 }
 
-/// Why an upstream whose `protocols` are `[h2]` is sent nothing.
-pub(super) const NOT_HTTP2: &str =
+/// The reason for an error if an upstream with `protocols: [h2]` does not negotiate HTTP/2.
+pub(super) const UPSTREAM_NOT_HTTP2: &str =
     "it did not choose HTTP/2 (ALPN), which `protocols: [h2]` insists on";
 
 /// Refuses to speak HTTP/1.1 to an upstream whose `protocols` are `[h2]`, though it has chosen that
@@ -111,7 +111,7 @@ fn insist_on_http2(upstream: &RequestHeader, ctx: &Context) -> Result<()> {
     if !is_due {
         return Ok(());
     }
-    Err(Error::explain(ErrorType::TLSHandshakeFailure, NOT_HTTP2).into_up())
+    Err(Error::explain(ErrorType::TLSHandshakeFailure, UPSTREAM_NOT_HTTP2).into_up())
 }
 
 /// The path that the route passes on, its prefix replaced; the query byte for byte, but for what only
@@ -307,7 +307,7 @@ fn clean_switch(response: &mut ResponseHeader) {
     let nominated = head::nominated(&response.headers);
     let is_meant = |name: &HeaderName| {
         let is_due = head::is_of_connection(name.as_str()) && *name != header::UPGRADE;
-        is_due || FRAMING.contains(name) || nominated.contains(name)
+        is_due || FRAMING_HEADERS.contains(name) || nominated.contains(name)
     };
     while let Some(name) = find(&response.headers, is_meant) {
         response.remove_header(&name);

@@ -29,9 +29,10 @@ pub(super) fn is_translated(session: &Session) -> bool {
 
 /// Whether the body is in the binary form; the one in base64 (`grpc-web-text`) is not translated.
 fn is_asked(headers: &HeaderMap) -> bool {
-    const NAME: &[u8] = b"application/grpc-web";
+    const GRPC_WEB_MEDIA_TYPE: &[u8] = b"application/grpc-web";
     headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).is_some_and(|value| {
-        let (name, rest) = value.split_at(value.len().min(NAME.len()));
-        name.eq_ignore_ascii_case(NAME) && matches!(rest.first(), None | Some(b'+' | b';'))
+        let (name, rest) = value.split_at(value.len().min(GRPC_WEB_MEDIA_TYPE.len()));
+        name.eq_ignore_ascii_case(GRPC_WEB_MEDIA_TYPE)
+            && matches!(rest.first(), None | Some(b'+' | b';'))
     })
 }

@@ -1,7 +1,7 @@
 //! Copies of requests for a shadow of the service, whose answers nobody waits for.
 
 use super::Context;
-use super::forward::NOT_HTTP2;
+use super::forward::UPSTREAM_NOT_HTTP2;
 use crate::background;
 use crate::snapshot::Mirror;
 use crate::tls;
@@ -17,8 +17,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// The most bytes of a body that are kept for the copy; a request with more is not copied.
-const MAX_BODY: usize = 64 * 1024;
+/// Maximum size of a body that is kept for the copy, in bytes; a request with more is not copied.
+const MAX_COPIED_BODY: usize = 64 * 1024;
 
 /// A copy in the making.
 pub(super) struct Copy {
@@ -50,7 +50,7 @@ pub(super) fn start(head: &RequestHeader, ctx: &mut Context) {
 pub(super) fn add(part: Option<&Bytes>, is_end: bool, ctx: &mut Context) {
     let Some(copy) = &mut ctx.mirror_copy else { return };
     if let Some(part) = part {
-        if copy.body.len() + part.len() > MAX_BODY {
+        if copy.body.len() + part.len() > MAX_COPIED_BODY {
             ctx.mirror_copy = None;
             return;
         }
@@ -102,7 +102,7 @@ async fn send(
     }
     if protocol.alpn == ALPN::H2 && session.as_http2().is_none() {
         pool.record_failure(&chosen);
-        return Error::e_explain(ErrorType::TLSHandshakeFailure, NOT_HTTP2);
+        return Error::e_explain(ErrorType::TLSHandshakeFailure, UPSTREAM_NOT_HTTP2);
     }
     session.write_request_header(head).await?;
     if !body.is_empty() {

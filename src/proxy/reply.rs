@@ -82,10 +82,10 @@ fn is_grpc_error(session: &Session, reply: &Reply) -> bool {
 /// Logs and metrics count it by the status that it would have had.
 async fn send_to_grpc(session: &mut Session, ctx: &mut Context, reply: Reply) -> Result<()> {
     let mut head = ResponseHeader::build(StatusCode::OK, Some(reply.headers.len() + 8))?;
-    head.insert_header(header::CONTENT_TYPE, grpc::MEDIA_TYPE)?;
-    head.insert_header(grpc::STATUS, grpc::status_of(reply.status))?;
+    head.insert_header(header::CONTENT_TYPE, grpc::GRPC_MEDIA_TYPE)?;
+    head.insert_header(grpc::GRPC_STATUS, grpc::status_of(reply.status))?;
     if let ReplyBody::Error { message, .. } = &reply.body {
-        head.insert_header(grpc::MESSAGE, grpc::message(message))?;
+        head.insert_header(grpc::GRPC_MESSAGE, grpc::message(message))?;
     }
     for (name, value) in reply.headers {
         if name != header::CONTENT_TYPE {
@@ -114,8 +114,8 @@ async fn send_head_alone(session: &mut Session, head: ResponseHeader) -> Result<
     session.write_response_header(Box::new(head), true).await
 }
 
-/// The most bytes of a file that are read before the client has taken them.
-const PIECE: u64 = 64 * 1024;
+/// Maximum number of bytes of a file that are read before the client has taken them.
+const MAX_FILE_CHUNK: u64 = 64 * 1024;
 
 async fn send_file(
     session: &mut Session,
@@ -131,7 +131,7 @@ async fn send_file(
     file.seek(SeekFrom::Start(first)).await.map_err(cannot)?;
     let mut left = length;
     while left > 0 {
-        let most = left.min(PIECE);
+        let most = left.min(MAX_FILE_CHUNK);
         let mut piece = BytesMut::with_capacity(usize::try_from(most).unwrap_or_default());
         (&mut file).take(most).read_buf(&mut piece).await.map_err(cannot)?;
         if piece.is_empty() {

@@ -2,7 +2,9 @@
 //! `crate::admission`, which alone decides about heads.
 
 use super::{Context, Proxy, explain_header, failure, task_state, tracing};
-use crate::admission::{self, Arrival, HeaderSurvey, KnownHeader, PADDED_VALUE, Rejection, caller};
+use crate::admission::{
+    self, Arrival, HeaderSurvey, KnownHeader, PADDED_VALUE_REASON, Rejection, caller,
+};
 use crate::snapshot::{GlobalSettings, Snapshot};
 use crate::tls::TlsInfo;
 use bytes::Bytes;
@@ -88,7 +90,7 @@ fn join_cookies(head: &mut RequestHeader) -> Result<(), Rejection> {
     let (Some(first), Some(_)) = (pieces.next(), pieces.next()) else { return Ok(()) };
     // Inside the joined value nothing would find the white space.
     if head.headers.get_all(header::COOKIE).iter().any(is_padded) {
-        return Err(Rejection::bad_request(PADDED_VALUE));
+        return Err(Rejection::bad_request(PADDED_VALUE_REASON));
     }
     let mut joined = first.as_bytes().to_vec();
     for piece in head.headers.get_all(header::COOKIE).iter().skip(1) {

@@ -2,7 +2,7 @@
 
 use super::{Context, first_byte_timeout, tracing};
 use crate::load::Overload;
-use crate::upstream::{CLOSING, is_of_dial, is_out_of_files};
+use crate::upstream::{CONNECTION_CLOSING, is_of_dial, is_out_of_files};
 use crate::websocket::HandshakeTimeout;
 use http::StatusCode;
 use pingora::http::ResponseHeader;
@@ -14,8 +14,8 @@ use std::time::Duration;
 /// Maximum wait before an attempt.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// The error for an answer that is not forwarded, because another attempt may get a better one.
-const RETRY_ANSWER: ErrorType = ErrorType::Custom("ANewAttempt");
+/// The error for a response that is not forwarded because another attempt follows.
+const RETRY_RESPONSE: ErrorType = ErrorType::Custom("ANewAttempt");
 
 /// The failed attempts of a request.
 #[derive(Debug, Default)]
@@ -102,7 +102,7 @@ pub(super) fn check_response(
     }
     if ctx.route.retry.on_status.contains(&status) && may_repeat(session, ctx, false) {
         ctx.attempt.deadline = None;
-        let mut error = Error::new_up(RETRY_ANSWER);
+        let mut error = Error::new_up(RETRY_RESPONSE);
         error.set_retry(true);
         return Err(error);
     }
@@ -116,7 +116,7 @@ pub(super) fn connection_failed(
     ctx: &mut Context,
     is_reused: bool,
 ) -> Box<Error> {
-    if *error.etype() == RETRY_ANSWER {
+    if *error.etype() == RETRY_RESPONSE {
         return error;
     }
     if ctx.close_request().is_some() {
@@ -126,7 +126,7 @@ pub(super) fn connection_failed(
         error.set_retry(false);
         return error;
     }
-    if *error.etype() == CLOSING {
+    if *error.etype() == CONNECTION_CLOSING {
         let mut error = error;
         tracing::failed(ctx, &error);
         // Until Pingora's pool has noticed, it may give out the same connection again.

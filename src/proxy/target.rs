@@ -17,7 +17,7 @@ use tidegate_http::cookie;
 
 /// Finds dead connections while they are idle. Pingora notices one that the upstream closes; `idle_timeout` would set
 /// a timer with every request.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive {
+const TCP_KEEPALIVE: TcpKeepalive = TcpKeepalive {
     idle: Duration::from_secs(60),
     interval: Duration::from_secs(10),
     count: 3,
@@ -28,11 +28,11 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
 /// Maximum concurrent requests on one HTTP/2 connection.
 const MAX_STREAMS: usize = 100;
 
-/// Connections that can be cut off have a pool of their own.
-const WITH_CUT_OFF_HANDLE: u64 = 1 << 63;
+/// Set in the pool key of connections that can be cut off, so that they have a pool of their own.
+const CUT_OFF_POOL_BIT: u64 = 1 << 63;
 
-/// Each tunnel has a pool of its own: its connection has a frame interceptor and must not be shared.
-static TUNNELS: AtomicU64 = AtomicU64::new(1);
+/// The pool key of the next tunnel: a tunnel's connection has a frame interceptor and must not be shared.
+static NEXT_TUNNEL: AtomicU64 = AtomicU64::new(1);
 
 /// The peer for the next attempt.
 pub(super) async fn select_peer(session: &Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
@@ -161,7 +161,7 @@ fn peer(pool: &Pool, chosen: &SelectedEndpoint, ctx: &Context) -> Result<Box<Htt
     }
     // The frame interceptor of a tunnel keeps this time itself, and closes both sides.
     options.write_timeout = (!is_tunnel).then(|| route.write_timeout.min(within));
-    options.tcp_keepalive = Some(KEEPALIVE);
+    options.tcp_keepalive = Some(TCP_KEEPALIVE);
     match route.websocket.as_ref().zip(ctx.session.permit.as_ref()) {
         None => options.read_timeout = Some(route.read_timeout.min(within)),
         Some((settings, tunnel)) => {
@@ -186,11 +186,11 @@ fn peer(pool: &Pool, chosen: &SelectedEndpoint, ctx: &Context) -> Result<Box<Htt
                 }),
                 bridge: ctx.session.bridge_key.clone(),
             }));
-            peer.group_key = TUNNELS.fetch_add(1, Ordering::Relaxed);
+            peer.group_key = NEXT_TUNNEL.fetch_add(1, Ordering::Relaxed);
         }
     }
     if !is_tunnel && keeps_handle {
-        peer.group_key ^= WITH_CUT_OFF_HANDLE;
+        peer.group_key ^= CUT_OFF_POOL_BIT;
     }
     Ok(peer)
 }

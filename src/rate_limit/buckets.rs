@@ -7,9 +7,9 @@ use std::time::Duration;
 /// Locks over the buckets, so that requests seldom wait for each other.
 const SHARDS: usize = 64;
 
-/// The most buckets of a shard, twice over: strangers may come from as many addresses as they like.
-/// In all 131,072.
-const MOST: usize = 1024;
+/// Maximum number of buckets in each of the two maps of a shard, 131,072 in all: clients may have any number of
+/// addresses.
+const MAX_BUCKETS_PER_SHARD: usize = 1024;
 
 /// For each key the time at which the next request would be in time (the generic cell rate algorithm,
 /// ITU-T I.371), as far as this gateway knows.
@@ -79,7 +79,7 @@ impl Shard {
     }
 
     fn set(&mut self, name: u64, due: u64) {
-        if self.recent.len() >= MOST && !self.recent.contains_key(&name) {
+        if self.recent.len() >= MAX_BUCKETS_PER_SHARD && !self.recent.contains_key(&name) {
             self.before = std::mem::take(&mut self.recent);
         }
         self.recent.insert(name, due);
@@ -144,7 +144,9 @@ mod tests {
             let shard = shard.lock().expect("whole");
             shard.recent.len() + shard.before.len()
         };
-        assert!(buckets.shards.iter().map(held).sum::<usize>() <= SHARDS * 2 * MOST);
+        assert!(
+            buckets.shards.iter().map(held).sum::<usize>() <= SHARDS * 2 * MAX_BUCKETS_PER_SHARD
+        );
         assert_eq!(refused, 999);
     }
 }

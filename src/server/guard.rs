@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// So many requests have to have ended before the share of errors among them is believed.
-const ENOUGH: u64 = 20;
+/// Minimum number of finished requests from which the share of errors is meaningful.
+const MIN_REQUESTS: u64 = 20;
 
 /// How often it looks.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
@@ -107,7 +107,7 @@ impl RollbackMonitor {
 /// What was worse, in words.
 fn worse(guard: &RollbackSettings, before: RequestTotals, after: RequestTotals) -> Option<String> {
     let share = |tally: RequestTotals| tally.server_errors as f64 / tally.requests.max(1) as f64;
-    if after.requests >= ENOUGH && share(after) - share(before) > guard.errors {
+    if after.requests >= MIN_REQUESTS && share(after) - share(before) > guard.errors {
         return Some(format!(
             "{:.1} % of {} requests were answered 5xx, {:.1} % before",
             share(after) * 100.0,

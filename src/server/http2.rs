@@ -29,13 +29,14 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Heads over `2 × limits.header_size` plus this get a bare 431 from the `h2` crate; smaller ones reach the gateway,
 /// which explains the refusal.
-const HEAD_ROOM: u32 = 16 * 1024;
+const HEAD_SIZE_MARGIN: u32 = 16 * 1024;
 
 /// Maximum time that Pingora may take to notice that a stream has to end: its client has reset it, or is evicted.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The most bytes of a response that a stream holds for the connection; without it, 400 KiB.
-const SEND_BUFFER: usize = 32 * 1024;
+/// Maximum number of bytes of a response that a stream buffers for the connection; the default of the `h2` crate is
+/// 400 KiB.
+const MAX_SEND_BUFFER: usize = 32 * 1024;
 
 /// The streams that are under way.
 #[derive(Debug, Default)]
@@ -207,10 +208,12 @@ fn options(limits: ConnectionLimits) -> H2Options {
     let mut options = default_h2_options();
     options
         .max_concurrent_streams(limits.concurrent_streams)
-        .max_header_list_size(limits.max_header_size.saturating_mul(2).saturating_add(HEAD_ROOM))
+        .max_header_list_size(
+            limits.max_header_size.saturating_mul(2).saturating_add(HEAD_SIZE_MARGIN),
+        )
         .max_pending_accept_reset_streams(limits.pending_resets)
         .max_local_error_reset_streams(Some(limits.error_resets))
-        .max_send_buffer_size(SEND_BUFFER)
+        .max_send_buffer_size(MAX_SEND_BUFFER)
         // WebSockets over HTTP/2 (RFC 8441).
         .enable_connect_protocol();
     options

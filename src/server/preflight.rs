@@ -11,8 +11,8 @@ use tidegate_config::{Config, Problems, Sources};
 use tidegate_disk::PrivateFolder;
 use tidegate_http::address::Address;
 
-/// What to do where another user may do more.
-const AS_THE_GATEWAY: &str = "run `tidegate check` as the user that the gateway runs as";
+/// The help for a problem that another user may not have.
+const RUN_AS_GATEWAY_HELP: &str = "run `tidegate check` as the user that the gateway runs as";
 
 /// Adds to `problems` which sockets could not be made and which folders could not be used. `file` is
 /// the configuration file.
@@ -67,14 +67,14 @@ fn state_dir(config: &Config, sources: &Sources, file: Option<&Path>, problems: 
     let found = PrivateFolder::check(&root, &history)
         .map_err(|error| ("versions of the configuration can't be kept", error))
         .and_then(|()| match orders {
-            true => PrivateFolder::check(&root, &[acme::FOLDER])
+            true => PrivateFolder::check(&root, &[acme::ACME_FOLDER])
                 .map_err(|error| ("certificates can't be kept", error)),
             false => Ok(()),
         });
     if let Err((what, error)) = found {
         let problem = problems.add(written.span, "state_dir", format!("{what}: {error}"));
         if error.kind() == io::ErrorKind::PermissionDenied {
-            problem.help(AS_THE_GATEWAY);
+            problem.help(RUN_AS_GATEWAY_HELP);
         }
     }
 }
@@ -82,7 +82,7 @@ fn state_dir(config: &Config, sources: &Sources, file: Option<&Path>, problems: 
 fn help(error: &io::Error, path: &Path) -> String {
     match (error.kind(), path.parent()) {
         (io::ErrorKind::NotFound, Some(folder)) => format!("`mkdir -p {}`", folder.display()),
-        (io::ErrorKind::PermissionDenied, _) => AS_THE_GATEWAY.to_owned(),
+        (io::ErrorKind::PermissionDenied, _) => RUN_AS_GATEWAY_HELP.to_owned(),
         _ => "name another path".to_owned(),
     }
 }

@@ -28,8 +28,8 @@ const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How often certificates are looked at for their end.
 const WARN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the task is called that follows the configuration.
-const TASK: &str = "configuration";
+/// The name of the task that watches the configuration, in `GET /status`.
+const TASK_NAME: &str = "configuration";
 
 /// How long it rests after a panic.
 const PANIC_RESTART_INTERVAL: Duration = Duration::from_secs(1);
@@ -90,8 +90,8 @@ impl ConfigWatcher {
         clocks.checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let turn = self.turn(&mut orders, &mut discovered, &mut clocks);
-            match background::guard(TASK, turn).await {
-                Ok(true) => background::runs(TASK),
+            match background::guard(TASK_NAME, turn).await {
+                Ok(true) => background::runs(TASK_NAME),
                 Ok(false) => return,
                 // The files are followed all the same.
                 Err(Panicked) => sleep(PANIC_RESTART_INTERVAL).await,

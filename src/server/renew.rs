@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-/// What Linux puts behind the path of a program whose file was replaced.
-const REPLACED: &[u8] = b" (deleted)";
+/// What Linux appends to the path of a program whose file was replaced.
+const DELETED_SUFFIX: &[u8] = b" (deleted)";
 
 /// Starts the program that is at this one's path by now, with the same arguments and `--upgrade`.
 /// It lives where this one does, with the same environment: under systemd, in the unit.
@@ -32,7 +32,7 @@ pub(super) fn start() {
 fn spawn() -> io::Result<Child> {
     let program = env::current_exe()?.into_os_string();
     let path = program.as_bytes();
-    let path = path.strip_suffix(REPLACED).unwrap_or(path);
+    let path = path.strip_suffix(DELETED_SUFFIX).unwrap_or(path);
     let program = PathBuf::from(OsString::from_vec(path.to_vec()));
     let mut arguments: Vec<OsString> = env::args_os().skip(1).collect();
     if !arguments.iter().any(|argument| argument == "--upgrade") {

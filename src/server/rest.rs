@@ -47,7 +47,7 @@ mod tests {
     use super::*;
     use tokio::time::advance;
 
-    const LOOK: Duration = Duration::from_millis(200);
+    const RELOAD_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
     #[tokio::test(start_paused = true)]
     async fn changing_file_does_not_delay_others() {
@@ -65,7 +65,7 @@ mod tests {
                 reads += 1;
                 rest.read(now);
             }
-            advance(LOOK).await;
+            advance(RELOAD_CHECK_INTERVAL).await;
         }
         assert!((4..=5).contains(&reads), "{reads} in 10 s");
     }

@@ -40,8 +40,8 @@ use tidegate_http::address::Address;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-/// Who may use the admin endpoint at a Unix domain socket: the gateway's user.
-const ADMIN_MODE: u32 = 0o600;
+/// Permissions of the admin endpoint's Unix socket: the gateway's user only.
+const ADMIN_SOCKET_MODE: u32 = 0o600;
 
 /// How long names may take to resolve before the gateway starts without them.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -81,7 +81,7 @@ pub(super) async fn bind(
     };
     let addresses = startup.listeners.iter().cloned().zip(startup.modes.iter().copied());
     // Who sees a listener's port open may connect to the admin endpoint, so that comes first.
-    let addresses = startup.admin.iter().map(|it| (it.clone(), ADMIN_MODE)).chain(addresses);
+    let addresses = startup.admin.iter().map(|it| (it.clone(), ADMIN_SOCKET_MODE)).chain(addresses);
     let mut admin = listen::bind(addresses, &mut taken)?;
     let listeners = admin.split_off(usize::from(startup.admin.is_some()));
     let files =
@@ -273,7 +273,7 @@ pub(super) fn spawn_admin(
             since: Instant::now(),
         };
         let mut service = Service::new(format!("admin {address}"), HttpServer::new_app(admin));
-        let (config, name) = inherited(&address, ADMIN_MODE);
+        let (config, name) = inherited(&address, ADMIN_SOCKET_MODE);
         service.add_listener(config);
         let sockets = handed_over(name, socket);
         let (until_the_end, stopping) = (Arc::clone(&stop), stopping.clone());

@@ -4,8 +4,8 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-/// The exit status of a process that the watchdog has ended.
-const FAILURE: i32 = 1;
+/// Exit status of a process that the watchdog ended.
+const EXIT_STUCK: i32 = 1;
 
 /// Ends the process after a time, unless it is dropped before. It has a thread of its own, for
 /// what it watches may hold up all others: a file on a server that is gone, a pipe that nobody
@@ -24,7 +24,7 @@ impl Watchdog {
                     "stopping: something blocks the gateway beyond shutdown.grace; the process ends now"
                 );
                 crate::telemetry::log::flush(LOG_FLUSH_TIMEOUT);
-                std::process::exit(FAILURE);
+                std::process::exit(EXIT_STUCK);
             }
         };
         thread::Builder::new().name("watchdog".to_owned()).spawn(watch).ok()?;

@@ -98,9 +98,9 @@ impl fmt::Display for SnapshotChanges {
 
 /// A list of ten thousand names helps nobody.
 fn abridged(names: &[String]) -> String {
-    const SHOWN: usize = 20;
-    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
-    match names.len().checked_sub(SHOWN) {
+    const MAX_NAMES_LOGGED: usize = 20;
+    let shown: Vec<&str> = names.iter().take(MAX_NAMES_LOGGED).map(String::as_str).collect();
+    match names.len().checked_sub(MAX_NAMES_LOGGED) {
         None | Some(0) => shown.join(", "),
         Some(more) => format!("{} and {more} more", shown.join(", ")),
     }

@@ -75,8 +75,8 @@ impl<'s> CompileEnv<'s> {
 /// The longest path of a Unix socket (107 bytes on Linux), less what is put behind it.
 const MAX_SOCKET_PATH: usize = 90;
 
-/// The fewest characters of the admin endpoint's token.
-const LEAST_TOKEN: usize = 16;
+/// Minimum length of the admin endpoint's token, in characters.
+const MIN_TOKEN_LENGTH: usize = 16;
 
 /// Compiles a configuration, or says all that is wrong with it.
 pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapshot, Problems> {
@@ -292,8 +292,9 @@ impl Compiler<'_> {
 
     fn admin_token(&mut self) -> Option<Arc<str>> {
         let token = self.config.admin.as_ref()?.token.as_ref()?;
-        if token.chars().count() < LEAST_TOKEN {
-            let reason = format!("it has fewer than {LEAST_TOKEN} characters: it can be guessed");
+        if token.chars().count() < MIN_TOKEN_LENGTH {
+            let reason =
+                format!("it has fewer than {MIN_TOKEN_LENGTH} characters: it can be guessed");
             self.problems
                 .add(token.span, "admin.token", reason)
                 .help("make one with `openssl rand -hex 16`");

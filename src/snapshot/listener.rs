@@ -42,8 +42,8 @@ pub struct Tls {
     pub hsts: Option<Arc<HeaderValue>>,
 }
 
-/// How long before its end a certificate is warned of.
-const WARN_AHEAD: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// Time before the end of a certificate from which the gateway warns of it.
+const EXPIRY_WARNING_TIME: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 impl Tls {
     /// Warns of certificates that have expired or are about to.
@@ -54,7 +54,7 @@ impl Tls {
             let until = humantime::format_rfc3339_seconds(until);
             if left.is_zero() {
                 log::error!("the certificate for {name} expired at {until}: clients refuse it");
-            } else if left < WARN_AHEAD {
+            } else if left < EXPIRY_WARNING_TIME {
                 let days = left.as_secs() / (24 * 60 * 60);
                 log::warn!("the certificate for {name} expires in {days} days, at {until}");
             }

@@ -17,8 +17,8 @@ use tidegate_http::redact::redact;
 use tidegate_http::secret::SecretNames;
 use tidegate_http::secret::without_userinfo;
 
-/// The most bytes of a header field.
-const MAX_FIELD: usize = 1024;
+/// Maximum length of a logged header value, in bytes.
+const MAX_HEADER_VALUE: usize = 1024;
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl AccessLog {
         let of = |fields: &'o [(HeaderName, String)], headers: Option<&'o HeaderMap>| {
             fields.iter().filter_map(move |(name, key)| {
                 let value = headers?.get(name)?.as_bytes();
-                let value = value.get(..MAX_FIELD).unwrap_or(value);
+                let value = value.get(..MAX_HEADER_VALUE).unwrap_or(value);
                 // A `Referer` or a `Location` has a query too.
                 let value = match String::from_utf8_lossy(value) {
                     Cow::Borrowed(value) if !value.contains('@') => {

@@ -18,12 +18,12 @@ impl Key {
     }
 }
 
-/// How each line begins: with its time, whose key is `timestamp`.
-const BEGINNING: &str = "{\"timestamp\":\"";
+/// The start of each line: its time, under the key `timestamp`.
+const LINE_START: &str = "{\"timestamp\":\"";
 
 /// The key of the time.
 #[cfg(test)]
-pub(super) const TIMESTAMP: &str = "timestamp";
+pub(super) const TIMESTAMP_KEY: &str = "timestamp";
 
 /// One flat JSON object on its way into a line, field by field.
 ///
@@ -37,7 +37,7 @@ impl Object {
     /// An object whose first field is the time.
     pub(super) fn new(time: SystemTime) -> Self {
         let mut text = String::with_capacity(1024);
-        text.push_str(BEGINNING);
+        text.push_str(LINE_START);
         push_time(&mut text, time);
         text.push('"');
         Self { text }

@@ -115,13 +115,13 @@ keys! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::json::TIMESTAMP;
+    use crate::telemetry::json::TIMESTAMP_KEY;
     use std::fmt::Write;
 
     const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/access-log.md");
 
     const TIME: Documented = Documented {
-        name: TIMESTAMP,
+        name: TIMESTAMP_KEY,
         kind: "string",
         when: "always",
         meaning: "When the line was written (RFC 3339, UTC, with milliseconds).",

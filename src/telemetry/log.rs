@@ -11,15 +11,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, SystemTime};
 
-/// Where Pingora accepts connections.
-const ACCEPT: &str = "pingora_core::services::listening";
+/// The log target of Pingora's accept loop.
+const PINGORA_ACCEPT_TARGET: &str = "pingora_core::services::listening";
 
-static OUT_OF_FILES: LazyLock<RateLimitedLog> = LazyLock::new(RateLimitedLog::default);
+/// Limits the log lines about connections that could not be accepted for lack of file descriptors.
+static OUT_OF_FILES_LOG: LazyLock<RateLimitedLog> = LazyLock::new(RateLimitedLog::default);
 
-static JSON: AtomicBool = AtomicBool::new(false);
+/// Whether the lines are JSON.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// Lines that may wait for the writer.
-const QUEUE: usize = 4096;
+/// Maximum number of lines that wait for the writer.
+const MAX_QUEUED_LINES: usize = 4096;
 
 /// What writes the lines, once the log has started.
 static WRITER: OnceLock<Writer> = OnceLock::new();
@@ -27,7 +29,7 @@ static WRITER: OnceLock<Writer> = OnceLock::new();
 /// Starts the log, as text at level `info`, until the configuration says otherwise.
 pub(crate) fn start() {
     if WRITER.get().is_none() {
-        let options = Options { name: "log", queue: QUEUE, gather: Duration::ZERO };
+        let options = Options { name: "log", queue: MAX_QUEUED_LINES, gather: Duration::ZERO };
         if let Ok(writer) = Writer::start(Target::Stderr, options, OwnLog::default()) {
             let _ = WRITER.set(writer);
         }
@@ -53,7 +55,7 @@ pub(crate) fn start() {
         .filter_module("pingora_cache::meta", LevelFilter::Off)
         .format(|out, record| {
             // It is said each second, as long as the process is out of files.
-            if record.target() == ACCEPT && !OUT_OF_FILES.should_log() {
+            if record.target() == PINGORA_ACCEPT_TARGET && !OUT_OF_FILES_LOG.should_log() {
                 return Ok(());
             }
             write_line(out, record)
@@ -66,7 +68,7 @@ pub(crate) fn start() {
 
 /// Changes level and form, at once.
 pub(crate) fn set(level: LevelFilter, json: bool) {
-    JSON.store(json, Ordering::Relaxed);
+    IS_JSON.store(json, Ordering::Relaxed);
     log::set_max_level(level);
 }
 
@@ -120,7 +122,7 @@ impl Observer for OwnLog {
 
 fn write_line(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
     let now = SystemTime::now();
-    if JSON.load(Ordering::Relaxed) {
+    if IS_JSON.load(Ordering::Relaxed) {
         write_json(out, now, record)
     } else {
         let time = humantime::format_rfc3339_millis(now);

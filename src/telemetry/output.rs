@@ -12,8 +12,8 @@ use tidegate_disk::{append_always, open_log};
 /// The pause before a descriptor that somebody has made non-blocking is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Two logs may go to stderr, from two threads: their lines must not mix.
-static STDERR: Mutex<()> = Mutex::new(());
+/// Keeps lines of two logs apart that go to stderr from two threads.
+static STDERR_LOCK: Mutex<()> = Mutex::new(());
 
 /// What lines are written to, without Rust's locks and buffers around it: a write that nobody
 /// takes must hold up its own thread and no other.
@@ -47,7 +47,8 @@ impl Output {
     /// Writes whole lines. What a full disk takes of a line only in part is taken back where that
     /// is possible.
     pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), WriteFailure> {
-        let _guard = self.is_stderr.then(|| STDERR.lock().unwrap_or_else(PoisonError::into_inner));
+        let _guard =
+            self.is_stderr.then(|| STDERR_LOCK.lock().unwrap_or_else(PoisonError::into_inner));
         if self.is_cut && !lines.is_empty() {
             self.write_all(b"\n")
                 .map_err(|(_, error)| WriteFailure { error, lines: count(lines) })?;

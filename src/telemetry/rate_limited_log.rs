@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Seconds without a further line after a line was logged.
-const STILL: u64 = 60;
+/// Minimum time between two lines, in seconds.
+const QUIET_SECONDS: u64 = 60;
 
 /// Something that strangers can cause as often as they like: it is counted each time and told
 /// once a minute.
@@ -31,7 +31,7 @@ impl RateLimitedLog {
         now >= next
             && self
                 .next
-                .compare_exchange(next, now + STILL, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(next, now + QUIET_SECONDS, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
     }
 

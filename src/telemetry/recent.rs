@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-/// How many lines are kept.
-const KEPT: usize = 1000;
+/// Maximum number of lines that are kept.
+const MAX_LINES: usize = 1000;
 
-/// How many bytes of lines are kept in one piece: short lines each in their own would take more.
-const PIECE: usize = 16 * 1024;
+/// Size of the chunks of memory that hold the lines, in bytes; an allocation for each short line would take more.
+const CHUNK_SIZE: usize = 16 * 1024;
 
 /// The last lines of a log, for who looks on.
 #[derive(Debug, Default)]
@@ -41,25 +41,25 @@ impl Recent {
     /// Adds so many lines, their line feeds included.
     pub(super) fn add(&self, text: &[u8], lines: usize) {
         // No more than can be asked for: a full queue is many times as much.
-        let text = match lines.checked_sub(KEPT) {
+        let text = match lines.checked_sub(MAX_LINES) {
             None | Some(0) => text,
             Some(skipped) => text.splitn(skipped + 1, |byte| *byte == b'\n').last().unwrap_or(text),
         };
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         recent.count += lines as u64;
-        let lines = lines.min(KEPT);
+        let lines = lines.min(MAX_LINES);
         recent.kept += lines;
         match recent.pieces.back_mut() {
-            Some(last) if last.text.len() + text.len() <= PIECE => last.add(text, lines),
+            Some(last) if last.text.len() + text.len() <= CHUNK_SIZE => last.add(text, lines),
             _ => {
-                let room = Vec::with_capacity(text.len().max(PIECE));
+                let room = Vec::with_capacity(text.len().max(CHUNK_SIZE));
                 let mut piece = Piece { text: room, lines: 0 };
                 piece.add(text, lines);
                 recent.pieces.push_back(piece);
             }
         }
         while let Some(first) = recent.pieces.front().map(|first| first.lines)
-            && recent.kept - first >= KEPT
+            && recent.kept - first >= MAX_LINES
         {
             recent.pieces.pop_front();
             recent.kept -= first;
@@ -72,7 +72,8 @@ impl Recent {
         let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A number from the future is one of another process.
         let new = recent.count.checked_sub(number).unwrap_or(recent.count);
-        let wanted = usize::try_from(new).unwrap_or(limit).min(limit).min(recent.kept).min(KEPT);
+        let wanted =
+            usize::try_from(new).unwrap_or(limit).min(limit).min(recent.kept).min(MAX_LINES);
         let lines =
             recent.pieces.iter().flat_map(|piece| piece.text.split_inclusive(|it| *it == b'\n'));
         let lines = lines.skip(recent.kept - wanted);
@@ -103,7 +104,8 @@ mod tests {
         assert_eq!(recent.after(seen, 1), (5, vec!["4".to_owned()]), "the newest");
         assert_eq!(recent.after(99, 10).1.len(), 5);
         add(5..5000);
-        let kept = |first: u64| (first..first + KEPT as u64).map(|it| it.to_string()).collect();
+        let kept =
+            |first: u64| (first..first + MAX_LINES as u64).map(|it| it.to_string()).collect();
         assert_eq!(recent.after(0, usize::MAX), (5000, kept(4000)));
         for number in 5000..5010 {
             add(number..number + 1);

@@ -7,13 +7,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The methods that are counted separately (RFC 9110, section 9, and PATCH of RFC 5789); anything else is
-/// somebody's invention, and inventions have no end.
-const METHODS: [&str; 10] =
+/// The methods that are counted separately (RFC 9110, section 9, and PATCH of RFC 5789). All others are counted
+/// together, because clients can invent any number of them.
+const COUNTED_METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER"];
 
-/// The most pairs of method and status that are counted separately on a route.
-const PAIRS: usize = 64;
+/// Maximum number of pairs of method and status that are counted separately on a route.
+const MAX_PAIRS: usize = 64;
 
 /// How often a route was asked for what, what it answered, and how long that took.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub struct Requests(OnceLock<Box<Counts>>);
 #[derive(Debug)]
 struct Counts {
     /// Pairs take the first free place; one that has a place keeps it.
-    pairs: [MethodStatusCount; PAIRS],
+    pairs: [MethodStatusCount; MAX_PAIRS],
     /// What found none.
     others: AtomicU64,
     duration: Histogram,
@@ -70,8 +70,8 @@ impl Requests {
     pub fn count(&self, method: &Method, status: u16, took: Duration) {
         let counts = self.0.get_or_init(Box::default);
         counts.duration.observe(took);
-        let method = METHODS.iter().position(|known| *known == method.as_str());
-        let method = method.unwrap_or(METHODS.len() - 1);
+        let method = COUNTED_METHODS.iter().position(|known| *known == method.as_str());
+        let method = method.unwrap_or(COUNTED_METHODS.len() - 1);
         let key = method as u32 * 1000 + u32::from(status.min(999));
         for pair in &counts.pairs {
             let taken = match pair.key.load(Relaxed) {
@@ -121,7 +121,7 @@ impl Requests {
         let counts = self.0.get();
         let pairs = counts.into_iter().flat_map(|counts| &counts.pairs).filter_map(|pair| {
             let key = pair.key.load(Relaxed);
-            let method = METHODS.get(key as usize / 1000).filter(|_| key > 0)?;
+            let method = COUNTED_METHODS.get(key as usize / 1000).filter(|_| key > 0)?;
             Some((*method, (key % 1000) as u16, pair.count.load(Relaxed)))
         });
         let others = counts.map_or(0, |counts| counts.others.load(Relaxed));
@@ -159,7 +159,7 @@ mod tests {
         for status in 100..600 {
             requests.count(&Method::GET, status, BRIEF);
         }
-        assert_eq!(requests.by_code().count(), PAIRS + 1);
+        assert_eq!(requests.by_code().count(), MAX_PAIRS + 1);
         assert_eq!(requests.by_code().map(|(.., count)| count).sum::<u64>(), 500);
     }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Lines that may wait for the writer. A line of 400 bytes makes that some 6 MiB.
-const QUEUE: usize = 16_384;
+/// Maximum number of lines that wait for the writer: some 6 MiB for lines of 400 bytes.
+const MAX_QUEUED_LINES: usize = 16_384;
 
 /// How long lines may gather before they are written together.
 const GATHER_INTERVAL: Duration = Duration::from_millis(5);
@@ -56,7 +56,8 @@ impl Sink {
             alarm: RateLimitedLog::default(),
             is_logged: false,
         };
-        let options = Options { name: "access-log", queue: QUEUE, gather: GATHER_INTERVAL };
+        let options =
+            Options { name: "access-log", queue: MAX_QUEUED_LINES, gather: GATHER_INTERVAL };
         let writer = Writer::start(target.clone(), options, observer)?;
         Ok(Self { target, writer, recent })
     }

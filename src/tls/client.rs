@@ -150,7 +150,7 @@ impl UpstreamTls {
 
 /// The authorities that the machine trusts.
 pub(crate) fn machine_roots() -> &'static Roots {
-    static ROOTS: LazyLock<Roots> = LazyLock::new(|| {
+    static SYSTEM_ROOTS: LazyLock<Roots> = LazyLock::new(|| {
         let mut roots = RootCertStore::empty();
         for certificate in rustls_native_certs::load_native_certs().unwrap_or_default() {
             // One that can't be read is one that nothing is verified by.
@@ -161,7 +161,7 @@ pub(crate) fn machine_roots() -> &'static Roots {
         }
         Arc::new(roots)
     });
-    &ROOTS
+    &SYSTEM_ROOTS
 }
 
 /// Believes any certificate: `insecure_skip_verify`.

@@ -13,8 +13,8 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
-/// The most bytes of a file of certificates or keys. All authorities of a system take some 250 kB.
-const MAX_SIZE: u64 = 16 * 1024 * 1024;
+/// Maximum size of a file of certificates or keys, in bytes. All authorities of a system take some 250 kB.
+const MAX_FILE_SIZE: u64 = 16 * 1024 * 1024;
 
 /// A certificate with its key, ready for handshakes.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ impl Certificate {
         let chain = chain.map_err(|error| Fault::Certificate(format!("it is not PEM: {error}")))?;
         let read = PrivateKeyDer::from_pem_slice(key.as_bytes());
         let read = read.map_err(|error| match is_encrypted(key.as_bytes()) {
-            true => Fault::Key(ENCRYPTED.to_owned()),
+            true => Fault::Key(ENCRYPTED_KEY_HELP.to_owned()),
             false => Fault::Key(format!("it is not PEM: {error}")),
         });
         Self::new(chain, read?)
@@ -149,10 +149,10 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
 
 /// What a PEM file holds, which is no PEM yet.
 pub(crate) fn read_pem(path: &Path) -> std::io::Result<Vec<u8>> {
-    tidegate_disk::read(path, MAX_SIZE)
+    tidegate_disk::read(path, MAX_FILE_SIZE)
 }
 
-const ENCRYPTED: &str = "it is encrypted: nobody is asked for its passphrase when the gateway starts. \
+const ENCRYPTED_KEY_HELP: &str = "it is encrypted: nobody is asked for its passphrase when the gateway starts. \
                          Write it without one, `openssl pkey -in KEY -out PLAIN`, with mode 0600";
 
 /// Whether a key is encrypted (RFC 5958, section 3; RFC 1421, section 4.6.1.1).
@@ -164,7 +164,7 @@ fn is_encrypted(pem: &[u8]) -> bool {
 
 /// Curves of keys and the encodings of their names (RFC 5480, RFC 5639, RFC 8410), those that TLS uses
 /// here left out.
-const CURVES: [(&str, &[u8]); 14] = [
+const UNUSED_CURVES: [(&str, &[u8]); 14] = [
     ("secp192r1", &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x01]),
     ("secp224r1", &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x21]),
     ("secp256k1", &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a]),
@@ -185,7 +185,7 @@ const CURVES: [(&str, &[u8]); 14] = [
 fn unknown_curve(key: &PrivateKeyDer<'_>) -> Option<&'static str> {
     let der = key.secret_der();
     let has = |oid: &[u8]| der.windows(oid.len()).any(|part| part == oid);
-    CURVES.iter().find(|(_, oid)| has(oid)).map(|(name, _)| *name)
+    UNUSED_CURVES.iter().find(|(_, oid)| has(oid)).map(|(name, _)| *name)
 }
 
 /// The key in a PEM file.
@@ -193,7 +193,7 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String>
     let shown = path.display();
     let text = read_pem(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|_| match is_encrypted(&text) {
-        true => format!("{shown}: {ENCRYPTED}"),
+        true => format!("{shown}: {ENCRYPTED_KEY_HELP}"),
         false => format!("{shown} holds no private key in PEM"),
     })
 }

@@ -24,7 +24,7 @@ use std::sync::{Arc, LazyLock};
 
 /// The cryptography of all TLS here: the one that Pingora brings.
 pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
-    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+    static CRYPTO_PROVIDER: LazyLock<Arc<CryptoProvider>> =
         LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
-    &PROVIDER
+    &CRYPTO_PROVIDER
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// What a handshake asks for that is a challenge of ACME (RFC 8737, section 6.2).
+/// The ALPN protocol of ACME's TLS-ALPN challenge (RFC 8737, section 6.2).
 pub(super) const ACME_ALPN: &[u8] = b"acme-tls/1";
 
 /// A certificate that comes, and comes anew, while the gateway runs.

@@ -74,7 +74,7 @@ fn verifier(auth: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, String> {
 /// hours, and the one before it is still accepted.
 fn shared_tickets() -> Result<Arc<dyn ProducesTickets>, String> {
     type Shared = Result<Arc<dyn ProducesTickets>, String>;
-    static TICKETS: LazyLock<Shared> =
+    static TICKET_KEYS: LazyLock<Shared> =
         LazyLock::new(|| rustls::crypto::ring::Ticketer::new().map_err(|error| error.to_string()));
-    TICKETS.clone()
+    TICKET_KEYS.clone()
 }

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 use tidegate_http::trace_context::TraceParent;
 
-/// Who makes the spans.
-static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
+/// The instrumentation scope of all spans.
+static INSTRUMENTATION_SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
     InstrumentationScope::builder("tidegate").with_version(env!("CARGO_PKG_VERSION")).build()
 });
 
@@ -42,7 +42,7 @@ impl Span {
             events: SpanEvents::default(),
             links: SpanLinks::default(),
             status: Status::Unset,
-            instrumentation_scope: SCOPE.clone(),
+            instrumentation_scope: INSTRUMENTATION_SCOPE.clone(),
         })
     }
 

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-/// Thousandths of a retry.
-const RETRY: i64 = 1000;
-/// Retries that are saved up at most, and there at the start.
-const SAVED: i64 = 20 * RETRY;
+/// The cost of one retry, in thousandths of a retry.
+const RETRY_COST: i64 = 1000;
+/// Maximum balance of the budget, and its balance at the start: 20 retries, in thousandths.
+const MAX_SAVED: i64 = 20 * RETRY_COST;
 
 /// How many requests may be tried again: a share of those that come, so that retries never add
 /// much to the load of a service that is failing already.
@@ -19,26 +19,28 @@ pub struct RetryBudget {
 impl RetryBudget {
     /// A budget of so many retries for a hundred requests.
     pub fn new(percent: u8) -> Self {
-        Self { share: i64::from(percent) * RETRY / 100, left: AtomicI64::new(SAVED) }
+        Self { share: i64::from(percent) * RETRY_COST / 100, left: AtomicI64::new(MAX_SAVED) }
     }
 
     /// A request has come.
     pub fn earn(&self) {
         // Full nearly always, and then nothing is written.
-        if self.left.load(Relaxed) < SAVED {
+        if self.left.load(Relaxed) < MAX_SAVED {
             self.left.fetch_add(self.share, Relaxed);
         }
     }
 
     /// How many are left, parts of one included.
     pub fn left(&self) -> f64 {
-        self.left.load(Relaxed) as f64 / RETRY as f64
+        self.left.load(Relaxed) as f64 / RETRY_COST as f64
     }
 
     /// Takes a retry from it, if there is one left.
     pub fn spend(&self) -> bool {
         self.left
-            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(RETRY).filter(|it| *it >= 0))
+            .fetch_update(Relaxed, Relaxed, |left| {
+                left.checked_sub(RETRY_COST).filter(|it| *it >= 0)
+            })
             .is_ok()
     }
 }

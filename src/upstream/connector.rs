@@ -1,5 +1,5 @@
 //! Connections to upstreams that speak HTTP/1.1, as Pingora keeps and uses them, with two
-//! differences: a read gives no more than [`PIECE`], and they can be closed while they are idle.
+//! differences: a read gives no more than [`MAX_READ_SIZE`], and they can be closed while they are idle.
 
 use super::descriptors::{IdleWatch, connect_with_room};
 use async_trait::async_trait;
@@ -20,9 +20,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
-/// The most bytes of a read. Pingora reads 64 KiB, and up to nine times before it waits for a
-/// client that takes nothing; so much less makes that 72 KiB of a response instead of 576.
-pub(crate) const PIECE: u64 = 8 * 1024;
+/// Maximum size of one read, in bytes. Pingora reads up to 64 KiB, nine times before it waits for a client that
+/// takes nothing; with this limit that is 72 KiB of a response instead of 576 KiB.
+pub(crate) const MAX_READ_SIZE: u64 = 8 * 1024;
 
 /// By which Pingora asks for connections here: it looks in its pool for idle ones first.
 pub(crate) static HTTP1: LazyLock<ALPN> =
@@ -84,7 +84,7 @@ struct Http1Stream {
 
 impl Http1Stream {
     fn new(stream: Stream) -> Self {
-        Self { stream: stream.take(PIECE), idle: None }
+        Self { stream: stream.take(MAX_READ_SIZE), idle: None }
     }
 
     /// The connection is in use.
@@ -114,7 +114,7 @@ impl AsyncRead for Http1Stream {
             }
             return this.inner().poll_read(cx, buffer);
         }
-        this.stream.set_limit(PIECE);
+        this.stream.set_limit(MAX_READ_SIZE);
         Pin::new(&mut this.stream).poll_read(cx, buffer)
     }
 }

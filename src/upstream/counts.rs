@@ -29,8 +29,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// How attempts end.
-    const RESULTS: [&str; 7] = ["1xx", "2xx", "3xx", "4xx", "5xx", "unreachable", "broken"];
+    /// The possible results of an attempt, as the metrics name them.
+    const ATTEMPT_RESULTS: [&str; 7] = ["1xx", "2xx", "3xx", "4xx", "5xx", "unreachable", "broken"];
 
     /// An attempt has ended.
     pub(super) fn record_attempt(&self, attempt: Attempt, took: Duration) {
@@ -76,7 +76,7 @@ impl Counts {
 
     /// How attempts ended, and how often.
     pub fn attempts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Self::RESULTS.into_iter().zip(self.attempts.iter().map(|count| count.load(Relaxed)))
+        Self::ATTEMPT_RESULTS.into_iter().zip(self.attempts.iter().map(|count| count.load(Relaxed)))
     }
 
     /// Connections that attempts had: how they came by them, and how often.

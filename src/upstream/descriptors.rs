@@ -39,14 +39,15 @@ trait MayIdle: Send + Sync {
 /// The connections to upstreams that may become idle, oldest first.
 static CONNECTIONS: Mutex<BTreeMap<u64, Arc<dyn MayIdle>>> = Mutex::new(BTreeMap::new());
 
-static NUMBERS: AtomicU64 = AtomicU64::new(0);
+/// The number of the next connection in [`CONNECTIONS`].
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// How often connecting is tried again while idle connections are closed, and after how long.
-const ATTEMPTS: u32 = 20;
+/// Maximum number of times that connecting is retried while idle connections are closed.
+const MAX_CONNECT_ATTEMPTS: u32 = 20;
 const CLOSING_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How many idle connections are closed together, at least.
-const CLOSED_TOGETHER: usize = 16;
+/// Minimum number of idle connections that are closed together.
+const MIN_CLOSED_TOGETHER: usize = 16;
 
 /// The process may open so many files; `None` is without limit.
 pub(crate) fn set_limit(files: Option<u64>) {
@@ -78,7 +79,7 @@ pub(super) async fn connect_with_room<T, F>(
 where
     F: Future<Output = Result<T>>,
 {
-    let mut attempts = ATTEMPTS;
+    let mut attempts = MAX_CONNECT_ATTEMPTS;
     loop {
         let error = match connect().await {
             Ok(connection) if descriptor(&connection) < RESERVED_FROM.load(Ordering::Relaxed) => {
@@ -118,7 +119,7 @@ pub(crate) fn close_idle() -> usize {
     let connections = connections();
     let closing = connections.values().filter(|it| it.is_closing()).count();
     let count = connections.values().filter(|it| it.is_idle()).count();
-    let count = (count / 4).max(CLOSED_TOGETHER).saturating_sub(closing);
+    let count = (count / 4).max(MIN_CLOSED_TOGETHER).saturating_sub(closing);
     closing + connections.values().filter(|it| it.close()).take(count).count()
 }
 
@@ -132,7 +133,7 @@ struct Listed(u64);
 
 impl Listed {
     fn new(connection: Arc<dyn MayIdle>) -> Self {
-        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
         connections().insert(number, connection);
         Self(number)
     }

@@ -101,12 +101,14 @@ pub(crate) struct CutOffHandle(OwnedFd);
 /// When it is being closed.
 pub(crate) fn begin_use(digest: Option<&Digest>) -> Result<Option<UseGuard>> {
     let Some(shared) = digest.and_then(kept::<Arc<SharedConnection>>) else { return Ok(None) };
-    let explain = || Error::explain(CLOSING, "files are short, so it was closed while it was idle");
+    let explain = || {
+        Error::explain(CONNECTION_CLOSING, "files are short, so it was closed while it was idle")
+    };
     shared.begin().map(Some).ok_or_else(explain)
 }
 
-/// A connection that is being closed has been chosen. Nothing was sent on it.
-pub(crate) const CLOSING: ErrorType = ErrorType::new("UpstreamConnectionClosing");
+/// The error for a connection from the pool that is being closed. Nothing was sent on it.
+pub(crate) const CONNECTION_CLOSING: ErrorType = ErrorType::new("UpstreamConnectionClosing");
 
 /// What a [`Dialer`] has kept of a connection.
 fn kept<T: 'static>(digest: &Digest) -> Option<&T> {

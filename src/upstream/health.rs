@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering:
 use std::time::{Duration, Instant};
 use tidegate_http::stable_hash;
 
-/// How fast an endpoint's latency forgets, as its time constant.
-const MEMORY: f64 = 10.0;
+/// Time constant of the moving average of an endpoint's latency, in seconds.
+const LATENCY_TIME_CONSTANT: f64 = 10.0;
 
 /// The longest that an endpoint stays ejected, however often it has been.
 const MAX_EJECTION_TIMEOUT: Duration = Duration::from_secs(300);
@@ -143,7 +143,7 @@ impl Health {
         let latency = if took >= before {
             took
         } else {
-            let kept = (-since / MEMORY).exp();
+            let kept = (-since / LATENCY_TIME_CONSTANT).exp();
             before * kept + took * (1.0 - kept)
         };
         self.latency.store(latency.to_bits(), Relaxed);

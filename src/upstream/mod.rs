@@ -22,13 +22,13 @@ pub(crate) use breaker::{
     Breaker, ConcurrencyLimit, ConcurrencyLimits, UpstreamLimitExceeded, UpstreamPermit,
 };
 pub(crate) use budget::RetryBudget;
-pub(crate) use connector::{HTTP1, Http1Connector, PIECE};
+pub(crate) use connector::{HTTP1, Http1Connector, MAX_READ_SIZE};
 pub(crate) use descriptors::{
     UseGuard, close_idle, has_room_for_copies, is_out_of_descriptors, is_out_of_files, is_scarce,
     set_limit as set_file_limit,
 };
 pub(crate) use dial::{
-    CLOSING, CutOffHandle, Dialer, Handle, RawSocket, begin_use, dial, is_of_dial,
+    CONNECTION_CLOSING, CutOffHandle, Dialer, Handle, RawSocket, begin_use, dial, is_of_dial,
 };
 pub(crate) use discovery::{DiscoveredEndpoint, Discovery, DnsQuery, RecordKind};
 pub(crate) use endpoint::Endpoint;

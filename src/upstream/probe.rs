@@ -237,7 +237,7 @@ impl Probe {
     ) -> Result<HttpSession> {
         match &self.check {
             Check::Grpc(service) => {
-                let mut request = self.request(grpc::METHOD, endpoint)?;
+                let mut request = self.request(grpc::HEALTH_CHECK_PATH, endpoint)?;
                 request.set_method(http::Method::POST);
                 request.insert_header("Content-Type", "application/grpc")?;
                 request.insert_header("TE", "trailers")?;

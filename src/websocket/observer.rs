@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tidegate_http::websocket::frame::{Direction, Event, FrameHeader, Opcode};
 
 /// Maximum length of the beginning of a message that observers see, in bytes.
-const MAX_KEPT: usize = 1024;
+const MAX_OBSERVED_LENGTH: usize = 1024;
 
 /// Maximum length of an inflated message, in bytes. After a larger one no message is inflated.
 const MAX_INFLATED: u64 = 1024 * 1024;
@@ -124,7 +124,7 @@ impl MessageObserver {
 
     fn payload(&mut self, bytes: &[u8], wants: LogFrames) {
         let must_inflate = self.is_compressed && self.inflater.is_some();
-        let room = MAX_KEPT.saturating_sub(self.kept.len());
+        let room = MAX_OBSERVED_LENGTH.saturating_sub(self.kept.len());
         if !must_inflate && (wants < LogFrames::Text || !self.is_text) {
             return;
         }
@@ -181,7 +181,7 @@ impl Inflater {
             let wrote = usize::try_from(self.state.total_out() - wrote).unwrap_or(usize::MAX);
             bytes = bytes.get(read..).unwrap_or_default();
             self.produced += wrote as u64;
-            let room = MAX_KEPT.saturating_sub(kept.len());
+            let room = MAX_OBSERVED_LENGTH.saturating_sub(kept.len());
             is_cut |= wrote > room;
             kept.extend_from_slice(space.get(..wrote.min(room)).unwrap_or_default());
             self.is_broken = status.is_err()
@@ -348,7 +348,7 @@ mod tests {
             let whole = notes(&bytes, inflates, bytes.len().max(1));
             prop_assert_eq!(&notes(&bytes, inflates, split), &whole);
             // A byte that is not UTF-8 becomes a character of three.
-            prop_assert!(whole.iter().all(|note| note.text.len() <= 3 * MAX_KEPT));
+            prop_assert!(whole.iter().all(|note| note.text.len() <= 3 * MAX_OBSERVED_LENGTH));
         }
     }
 }

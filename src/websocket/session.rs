@@ -21,8 +21,8 @@ use tokio::time::Sleep;
 /// Maximum time until a session has ended once it must: for the closing handshake, or to be cut off.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long after a deadline the tunnel may still end by itself, with a close frame.
-const TUNNEL_GRACE: Duration = Duration::from_millis(100);
+/// Maximum time after a deadline for the tunnel to end by itself with a close frame.
+const TUNNEL_CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Why the gateway breaks off the refusal of a handshake.
 pub(super) const REFUSAL_STOPPED: &str =
@@ -321,7 +321,7 @@ impl Session {
 
     /// When to check the deadlines again; `None` when the session must be cut off now.
     fn next_check(&self) -> Option<Instant> {
-        let grace = millis(TUNNEL_GRACE);
+        let grace = millis(TUNNEL_CLOSE_TIMEOUT);
         let now = self.elapsed();
         let mut ends_at = self.ends_at.load(Ordering::Acquire);
         let mut limit = 0;

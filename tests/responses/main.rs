@@ -75,7 +75,7 @@ async fn gateway_passes_the_corpus() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nginx_haproxy_and_caddy_confirm_the_verdicts() {
-    let all = peers::OF_RESPONSES;
+    let all = peers::RESPONSE_PEERS;
     let absent: Vec<&str> =
         all.iter().filter(|peer| peer.version().is_none()).map(|peer| peer.name).collect();
     if !absent.is_empty() {
@@ -94,7 +94,7 @@ async fn nginx_haproxy_and_caddy_confirm_the_verdicts() {
 
 /// Puts the corpus to all of them. `false` when it is to be done again.
 async fn compare(is_last: bool) -> bool {
-    let [nginx, haproxy, caddy] = peers::OF_RESPONSES;
+    let [nginx, haproxy, caddy] = peers::RESPONSE_PEERS;
     let (ours, nginx, haproxy, caddy) = tokio::join!(
         observe(None),
         observe(Some(nginx)),

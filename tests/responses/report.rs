@@ -48,7 +48,7 @@ pub(crate) fn is_as_written(rows: &[Row<'_>]) -> bool {
 }
 
 fn tables(rows: &[Row<'_>]) -> String {
-    let [nginx, haproxy, caddy] = peers::OF_RESPONSES.map(|it| it.version().unwrap_or_default());
+    let [nginx, haproxy, caddy] = peers::RESPONSE_PEERS.map(|it| it.version().unwrap_or_default());
     let mut text = format!(
         "{} answers, with nginx {nginx}, HAProxy {haproxy} and Caddy {caddy}.\n\n",
         rows.len()

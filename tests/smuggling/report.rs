@@ -41,7 +41,7 @@ pub(crate) fn check(rows: &[Row<'_>]) {
 }
 
 fn tables(rows: &[Row<'_>]) -> String {
-    let [nginx, haproxy] = peers::ALL.map(|peer| peer.version().unwrap_or_default());
+    let [nginx, haproxy] = peers::REQUEST_PEERS.map(|peer| peer.version().unwrap_or_default());
     let mut text = format!("{} cases, with nginx {nginx} and HAProxy {haproxy}.\n\n", rows.len());
     text.push_str("| kind | cases | Tidegate refuses | nginx | HAProxy |\n|---|---|---|---|---|\n");
     let mut kinds: Vec<&str> = rows.iter().map(|row| row.case.kind).collect();

@@ -281,7 +281,7 @@ fn shown(scalar: &Scalar, path: &str) -> String {
 }
 
 fn wrong_kind(choices: &[&Value], node: &Node, path: &str) -> Found {
-    const KINDS: [(&str, &str); 6] = [
+    const JSON_TYPES: [(&str, &str); 6] = [
         ("object", "a mapping"),
         ("array", "a list"),
         ("string", "a string"),
@@ -291,7 +291,8 @@ fn wrong_kind(choices: &[&Value], node: &Node, path: &str) -> Found {
     ];
     let mut expected: Vec<&str> = Vec::new();
     for choice in choices {
-        let kinds = KINDS.iter().filter(|(kind, _)| has_type(choice, kind)).map(|(_, name)| *name);
+        let kinds =
+            JSON_TYPES.iter().filter(|(kind, _)| has_type(choice, kind)).map(|(_, name)| *name);
         let switch = is_switch(choice).then_some("`on` or `off`");
         for name in kinds.chain(switch) {
             if !expected.contains(&name) {
@@ -361,10 +362,12 @@ fn names_filter(path: &str) -> bool {
 
 /// Whether a schema of a filter's settings bounds nothing: `true`, or no more than a description.
 fn takes_anything(schema: &Value) -> bool {
-    const BOUNDS: [&str; 5] = ["type", "enum", "const", "properties", "items"];
+    const ASSERTION_KEYWORDS: [&str; 5] = ["type", "enum", "const", "properties", "items"];
     match schema {
         Value::Bool(takes) => *takes,
-        Value::Object(fields) => !BOUNDS.iter().any(|bound| fields.contains_key(*bound)),
+        Value::Object(fields) => {
+            !ASSERTION_KEYWORDS.iter().any(|bound| fields.contains_key(*bound))
+        }
         _ => false,
     }
 }

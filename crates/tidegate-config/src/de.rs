@@ -1,6 +1,6 @@
 //! From the checked tree to the types: a serde `Deserializer` that knows positions.
 
-use super::values::{SPANNED, Span};
+use super::values::{SPANNED_TYPE_NAME, Span};
 use super::yaml::{Key, Kind, Node, Resolved};
 use serde::de::value::{SeqDeserializer, StrDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
@@ -91,7 +91,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        if name == SPANNED {
+        if name == SPANNED_TYPE_NAME {
             return visitor.visit_seq(WithSpan { node: self, position_given: false });
         }
         visitor.visit_newtype_struct(self).map_err(|error: Error| error.at(self.span))

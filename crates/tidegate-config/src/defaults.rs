@@ -278,9 +278,9 @@ defaults! {
 /// The most that `cache.max_entry` is by itself; a small `cache.max_size` makes it less.
 pub const CACHE_MAX_ENTRY: ByteSize = mib(8);
 
-/// Defaults that depend on the machine, on other keys, or are the absence of a bound: type, key, and the
-/// default in words.
-const IN_WORDS: &[(&str, &str, &str)] = &[
+/// Defaults that depend on the machine or on other keys, or that mean no limit: type, key, and the default in
+/// words.
+const DEFAULTS_IN_WORDS: &[(&str, &str, &str)] = &[
     (
         "Config",
         "threads",
@@ -419,7 +419,9 @@ pub(super) fn declare(schema: &mut Value) {
         if let Some(known) = VALUES.iter().find(|it| is_it(it.of, it.key)) {
             property.insert("default".to_owned(), (known.value)());
         }
-        if let Some((.., words)) = IN_WORDS.iter().find(|(known, name, _)| is_it(known, name)) {
+        if let Some((.., words)) =
+            DEFAULTS_IN_WORDS.iter().find(|(known, name, _)| is_it(known, name))
+        {
             property.insert("x-default".to_owned(), json!(words));
         }
         if is_it("AccessLog", "redact_query") {
@@ -543,7 +545,7 @@ mod tests {
             }
         });
         let values = VALUES.iter().map(|it| (it.of, it.key));
-        let words = IN_WORDS.iter().map(|(of, key, _)| (*of, *key));
+        let words = DEFAULTS_IN_WORDS.iter().map(|(of, key, _)| (*of, *key));
         for (of, key) in values.chain(words) {
             assert!(keys.contains(&(of.to_owned(), key.to_owned())), "there is no {of}.{key}");
         }
@@ -564,8 +566,10 @@ mod tests {
 
     #[test]
     fn documented_size_of_the_largest_cached_response_is_the_constant() {
-        let (.., words) =
-            IN_WORDS.iter().find(|(of, key, _)| (*of, *key) == ("Cache", "max_entry")).unwrap();
+        let (.., words) = DEFAULTS_IN_WORDS
+            .iter()
+            .find(|(of, key, _)| (*of, *key) == ("Cache", "max_entry"))
+            .unwrap();
         let size = json!(CACHE_MAX_ENTRY);
         assert!(words.starts_with(&format!("`{}`", size.as_str().unwrap())), "{words}");
     }

@@ -9,9 +9,8 @@ use tidegate_http::control::is_control;
 use tidegate_http::redact::redact;
 use tidegate_http::secret::{is_nearly_secret, is_secret, without_url_secrets};
 
-/// The most problems that are written out: nobody reads more, and a hostile file could have
-/// a hundred thousand.
-const MOST_SHOWN: usize = 200;
+/// Maximum number of problems that are shown: a hostile file could have a hundred thousand.
+const MAX_SHOWN_PROBLEMS: usize = 200;
 
 /// What is wrong with text that can't be parsed, before the reason.
 pub(super) const NOT_YAML: &str = "invalid YAML";
@@ -169,7 +168,7 @@ impl fmt::Debug for Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in self.problems.iter().take(MOST_SHOWN) {
+        for problem in self.problems.iter().take(MAX_SHOWN_PROBLEMS) {
             let Problem { span, warning, path, reason, help, .. } = problem;
             let (name, text) = self.sources.file(span.file);
             let is_linked = self.sources.is_linked(span.file);
@@ -199,8 +198,8 @@ impl fmt::Display for Problems {
             }
         }
         let count = self.problems.len();
-        if count > MOST_SHOWN {
-            writeln!(f, "and {} more", count - MOST_SHOWN)?;
+        if count > MAX_SHOWN_PROBLEMS {
+            writeln!(f, "and {} more", count - MAX_SHOWN_PROBLEMS)?;
         }
         let plural = if count == 1 { "" } else { "s" };
         let is_wrong = self.problems.iter().any(|problem| problem.warning.is_none());
@@ -218,11 +217,11 @@ fn may_be_secret(name: &str) -> bool {
 fn may_hold_secret(text: &str, number: usize) -> bool {
     /// How many lines above are looked at, and how long a line may be: nobody writes more by hand, and
     /// what is hostile has many problems.
-    const ABOVE: usize = 50;
-    const LONGEST: usize = 1000;
-    let first = number.saturating_sub(ABOVE);
+    const MAX_LINES_ABOVE: usize = 50;
+    const MAX_LINE_LENGTH: usize = 1000;
+    let first = number.saturating_sub(MAX_LINES_ABOVE);
     let lines: Vec<&str> = text.lines().skip(first).take(number + 1 - first).collect();
-    if lines.iter().any(|line| line.len() > LONGEST) {
+    if lines.iter().any(|line| line.len() > MAX_LINE_LENGTH) {
         return true;
     }
     let indent = |line: &str| line.len() - line.trim_start().len();
@@ -289,13 +288,13 @@ fn without_quotations<'r>(reason: &'r str, text: &str) -> Cow<'r, str> {
 
 /// The line with a caret under the column; of a very long line what is around it.
 fn excerpt(f: &mut fmt::Formatter<'_>, span: &Span, line: &str) -> fmt::Result {
-    const WIDTH: usize = 120;
+    const SNIPPET_WIDTH: usize = 120;
     let column = (span.column as usize).saturating_sub(1);
-    let skipped = column.saturating_sub(WIDTH / 2);
+    let skipped = column.saturating_sub(SNIPPET_WIDTH / 2);
     let visible: String = line
         .chars()
         .skip(skipped)
-        .take(WIDTH)
+        .take(SNIPPET_WIDTH)
         .map(|c| if is_control(c) { ' ' } else { c })
         .collect();
     writeln!(f, "{:>5} | {}", span.line, visible.trim_end())?;

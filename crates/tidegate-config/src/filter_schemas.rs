@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Where the schema lists the filters.
-pub(super) const DEFINITION: &str = "Filters";
+/// The name of the schema's definition that lists the filters.
+pub(super) const FILTERS_DEFINITION: &str = "Filters";
 
 /// The schemas of the settings of registered filters, by the filters' names.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +41,7 @@ impl FilterSchemas {
         if self.takes_any {
             let list =
                 json!({"type": "array", "items": {"type": "object", "additionalProperties": {}}});
-            definitions.insert(DEFINITION.to_owned(), list);
+            definitions.insert(FILTERS_DEFINITION.to_owned(), list);
             return;
         }
         let mut choices = Vec::new();
@@ -67,7 +67,7 @@ impl FilterSchemas {
         }
         if !choices.is_empty() {
             let list = json!({"type": "array", "items": {"anyOf": choices}});
-            definitions.insert(DEFINITION.to_owned(), list);
+            definitions.insert(FILTERS_DEFINITION.to_owned(), list);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! It knows names, schemas and positions. What a filter does, and how one is built, it must not know.
 
 use super::diagnostics::did_you_mean;
-use super::filter_schemas::DEFINITION;
+use super::filter_schemas::FILTERS_DEFINITION;
 use super::values::{Span, Spanned};
 use super::yaml::{Kind, Node};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -35,7 +35,7 @@ impl<'de> Deserialize<'de> for Filters {
 
 impl JsonSchema for Filters {
     fn schema_name() -> Cow<'static, str> {
-        DEFINITION.into()
+        FILTERS_DEFINITION.into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

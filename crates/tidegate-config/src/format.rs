@@ -3,7 +3,7 @@
 use super::yaml::{Kind, Node, tree};
 use pretty_yaml::config::{FormatOptions, LanguageOptions, LayoutOptions};
 
-const WIDTH: usize = 100;
+const MAX_LINE_WIDTH: usize = 100;
 
 /// The text in the usual layout.
 ///
@@ -11,7 +11,7 @@ const WIDTH: usize = 100;
 /// When it is no YAML, in words.
 pub fn format_yaml(text: &str) -> Result<String, String> {
     let options = FormatOptions {
-        layout: LayoutOptions { print_width: WIDTH, ..LayoutOptions::default() },
+        layout: LayoutOptions { print_width: MAX_LINE_WIDTH, ..LayoutOptions::default() },
         language: LanguageOptions { brace_spacing: false, ..LanguageOptions::default() },
     };
     let read = || {

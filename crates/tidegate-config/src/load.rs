@@ -3,7 +3,7 @@
 
 use super::check;
 use super::diagnostics::Problems;
-use super::source::{MAX_TOTAL, Sources, Variables};
+use super::source::{MAX_TOTAL_SIZE, Sources, Variables};
 use super::values::Span;
 use super::yaml::{self, Key, Kind, Node};
 use super::{BrokenParts, Config, FilterSchemas, Filters, schema};
@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use tidegate_disk::matching;
 
-/// The most bytes of a file.
-const MAX_SIZE: u64 = 4 * 1024 * 1024;
+/// Maximum size of a file, in bytes.
+const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
 
-/// What may stand in an included file.
-const INCLUDABLE: [&str; 3] = ["listeners", "upstreams", "routes"];
+/// The top-level keys that an included file may have.
+const INCLUDABLE_KEYS: [&str; 3] = ["listeners", "upstreams", "routes"];
 
 /// A configuration that has been read, as far as it is sound.
 #[derive(Debug, Clone)]
@@ -109,7 +109,8 @@ pub fn read_str_with(
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
-    tidegate_disk::read_text(path, MAX_SIZE).map_err(|reason| format!("cannot be read: {reason}"))
+    tidegate_disk::read_text(path, MAX_FILE_SIZE)
+        .map_err(|reason| format!("cannot be read: {reason}"))
 }
 
 struct Reader<'v> {
@@ -274,11 +275,11 @@ impl<'v> Reader<'v> {
                 let known = self.sources.files.iter().any(|(known, _)| *known == file);
                 match self.text(&file) {
                     Ok(_) if known => {}
-                    Ok(text) if self.sources.size() + text.len() > MAX_TOTAL => {
+                    Ok(text) if self.sources.size() + text.len() > MAX_TOTAL_SIZE => {
                         let reason = format!(
                             "{} is not included: all configuration files together are larger than {} MiB",
                             file.display(),
-                            MAX_TOTAL / 1024 / 1024
+                            MAX_TOTAL_SIZE / 1024 / 1024
                         );
                         self.found.push((span, "include".to_owned(), reason));
                         break;
@@ -310,11 +311,11 @@ impl<'v> Reader<'v> {
             return;
         };
         for (key, node) in entries {
-            if !INCLUDABLE.contains(&key.text.as_str()) {
+            if !INCLUDABLE_KEYS.contains(&key.text.as_str()) {
                 let reason = format!(
                     "`{}` is not allowed in an included file; allowed keys: {}",
                     key.text,
-                    INCLUDABLE.join(", ")
+                    INCLUDABLE_KEYS.join(", ")
                 );
                 self.found.push((key.span, key.text, reason));
                 continue;

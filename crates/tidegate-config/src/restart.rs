@@ -80,13 +80,13 @@ pub(super) fn describe(schema: &mut Value) {
         let is_marked = property.contains_key("x-restart");
         if let (true, Some(Value::String(text))) = (is_marked, property.get_mut("description")) {
             *text += " ";
-            *text += IN_WORDS;
+            *text += RESTART_SENTENCE;
         }
     });
 }
 
-/// What is said of such a key.
-pub(super) const IN_WORDS: &str = "Takes effect after a restart.";
+/// The sentence in the description of such a key.
+pub(super) const RESTART_SENTENCE: &str = "Takes effect after a restart.";
 
 #[cfg(test)]
 mod tests {

@@ -128,7 +128,7 @@ impl<'s> Reference<'s> {
             let mut meaning = meaning.replace('|', "\\|");
             if property.get("x-restart").is_some() {
                 meaning.push(' ');
-                meaning.push_str(restart::IN_WORDS);
+                meaning.push_str(restart::RESTART_SENTENCE);
             }
             let default = match is_required(name) {
                 true => "**required**".to_owned(),

@@ -9,8 +9,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use tidegate_disk::matching;
 
-/// The most bytes of all files together.
-pub(super) const MAX_TOTAL: usize = 64 * 1024 * 1024;
+/// Maximum size of all files together, in bytes.
+pub(super) const MAX_TOTAL_SIZE: usize = 64 * 1024 * 1024;
 
 /// The files of a configuration, with their contents.
 #[derive(Debug, Clone, Default)]
@@ -40,8 +40,8 @@ impl fmt::Debug for ExpandedValues {
 }
 
 impl ExpandedValues {
-    /// Values from this length on are found within longer words, shorter ones by themselves.
-    const LONG: usize = 8;
+    /// From this length on, a value is also found inside longer words; shorter ones only as words of their own.
+    const LONG_VALUE_LENGTH: usize = 8;
 
     pub(super) fn add(&mut self, value: &str, name: &str) {
         let value = value.trim();
@@ -52,7 +52,8 @@ impl ExpandedValues {
         let is_word =
             ["true", "false", "null", "off", "yes", "info", "warn", "debug", "error", "json"]
                 .contains(&value);
-        let is_short = value.len() < Self::LONG && (is_number || is_word || value.len() < 3);
+        let is_short =
+            value.len() < Self::LONG_VALUE_LENGTH && (is_number || is_word || value.len() < 3);
         if is_short || self.0.iter().any(|(known, _)| known == value) {
             return;
         }
@@ -77,7 +78,7 @@ impl ExpandedValues {
                     let behind = rest.get(value.len()..).unwrap_or_default();
                     behind.starts_with(|c: char| c.is_alphanumeric())
                 };
-                is_there && (value.len() >= Self::LONG || !(is_inner || goes_on()))
+                is_there && (value.len() >= Self::LONG_VALUE_LENGTH || !(is_inner || goes_on()))
             });
             let length = match found {
                 Some((value, name)) => {
@@ -123,7 +124,7 @@ impl Sources {
     pub(super) fn main_text(&self) -> Option<(&Path, Cow<'_, str>)> {
         let (path, text) = self.files.first()?;
         match self.is_unread {
-            true => Some((path, tidegate_disk::read_start(path, MAX_TOTAL as u64)?.into())),
+            true => Some((path, tidegate_disk::read_start(path, MAX_TOTAL_SIZE as u64)?.into())),
             false => Some((path, text.into())),
         }
     }

@@ -43,7 +43,7 @@ impl<T> Deref for Spanned<T> {
 }
 
 /// The name by which the deserializer knows that a position is wanted as well.
-pub(super) const SPANNED: &str = "$tidegate::Spanned";
+pub(super) const SPANNED_TYPE_NAME: &str = "$tidegate::Spanned";
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -62,7 +62,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
                 Ok(Spanned { value, span: Span { file, line, column } })
             }
         }
-        deserializer.deserialize_newtype_struct(SPANNED, Pair(PhantomData))
+        deserializer.deserialize_newtype_struct(SPANNED_TYPE_NAME, Pair(PhantomData))
     }
 }
 
@@ -557,7 +557,7 @@ impl FromStr for LostCode {
         code.map(|code| Self(Some(code))).ok_or_else(|| {
             format!(
                 "not a WebSocket close code that may be sent; expected {}, or `none`",
-                close_code::SENDABLE
+                close_code::SENDABLE_CODES
             )
         })
     }
@@ -596,7 +596,7 @@ pub enum HostRewrite {
 }
 
 /// How many letters of `preserve` and `upstream` may be wrong before it is taken for a name.
-const MISSPELT: usize = 2;
+const MAX_EDIT_DISTANCE: usize = 2;
 
 impl FromStr for HostRewrite {
     type Err = String;
@@ -613,7 +613,7 @@ impl FromStr for HostRewrite {
         let lower = written.to_ascii_lowercase();
         let is_near = |word: &&str| {
             // Names of hosts may be long, and the distance costs their product.
-            lower.len() < 16 && strsim::damerau_levenshtein(&lower, word) <= MISSPELT
+            lower.len() < 16 && strsim::damerau_levenshtein(&lower, word) <= MAX_EDIT_DISTANCE
         };
         match ["preserve", "upstream"].into_iter().find(is_near) {
             Some(word) => Err(format!(

@@ -5,14 +5,14 @@ use super::values::Span;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use std::collections::HashMap;
 
-/// Levels of nesting. A configuration has about six.
+/// Maximum depth of nesting. A configuration has about six levels.
 const MAX_DEPTH: usize = 64;
 
-/// Nodes of a file, those that aliases repeat included.
+/// Maximum number of nodes of a file, including those that aliases repeat.
 const MAX_NODES: usize = 400_000;
 
-/// Bytes of all scalars, those that aliases repeat included. The largest file has half of it.
-const MAX_TEXT: usize = 8 * 1024 * 1024;
+/// Maximum size of all scalars together, in bytes, including those that aliases repeat.
+const MAX_SCALAR_BYTES: usize = 8 * 1024 * 1024;
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
@@ -257,11 +257,11 @@ impl Size {
             );
             return Err(Fault::new(span, reason));
         }
-        if self.text > MAX_TEXT {
+        if self.text > MAX_SCALAR_BYTES {
             let reason = format!(
                 "the text of all values is larger than {} MiB; each use of an alias \
                 counts",
-                MAX_TEXT / 1024 / 1024
+                MAX_SCALAR_BYTES / 1024 / 1024
             );
             return Err(Fault::new(span, reason));
         }

@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Who may read a log: the gateway's user and its group. Logs tell of users and their addresses.
-const LOG_MODE: u32 = 0o640;
+/// Permissions of a log: its owner writes, its group may read. Logs contain users and their addresses.
+const LOG_FILE_MODE: u32 = 0o640;
 
 /// Opens a log's file for appending, and makes it where it is missing. It does not wait: a named
 /// pipe without a reader is opened all the same, and takes as many lines as the kernel holds.
@@ -19,7 +19,7 @@ pub fn open_log(path: &Path) -> io::Result<File> {
             .append(true)
             // Linux opens a pipe for both directions at once (fifo(7)).
             .read(reads)
-            .mode(LOG_MODE)
+            .mode(LOG_FILE_MODE)
             .custom_flags(flags.bits().cast_signed())
             .open(path)
     };
@@ -64,9 +64,9 @@ pub fn can_create(path: &Path) -> io::Result<()> {
 /// Where a file that is made by this name would be: at the end of a link that leads to nothing yet.
 fn followed(path: &Path) -> PathBuf {
     // Linux gives up after as many.
-    const MOST_LINKS: usize = 40;
+    const MAX_LINKS: usize = 40;
     let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         let Ok(to) = fs::read_link(&path) else { break };
         path = path.parent().unwrap_or(Path::new("/")).join(to);
     }

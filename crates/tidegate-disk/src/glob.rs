@@ -4,7 +4,7 @@ use glob::Pattern;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// The most files that a pattern may name.
+/// Maximum number of files that a pattern may match.
 const MAX_MATCHES: usize = 1000;
 
 /// The most entries of folders that are looked at for them: a pattern is followed several times a

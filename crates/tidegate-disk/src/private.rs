@@ -13,11 +13,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Files that only the gateway's user may read.
-const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+/// Permissions of a private file: only its owner reads and writes.
+const PRIVATE_FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// How often another name is tried for a file that is made anew.
-const ATTEMPTS: u32 = 16;
+/// Maximum number of names that are tried for a new file.
+const MAX_NAME_ATTEMPTS: u32 = 16;
 
 /// Whether what belongs to this user may be believed: it is ours, or of one who can do all.
 pub fn is_trusted(user: u32) -> bool {
@@ -155,7 +155,7 @@ impl PrivateFolder {
     /// A file that processes lock, so that only one of them does something.
     pub fn lock_file(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(File::from(openat(&self.descriptor, name, flags, FILE_MODE)?))
+        Ok(File::from(openat(&self.descriptor, name, flags, PRIVATE_FILE_MODE)?))
     }
 
     /// The same, locked; `None` while another process has it. It is free again with the file.
@@ -176,9 +176,9 @@ impl PrivateFolder {
         loop {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let new = format!("{name}.{}.{}.new", std::process::id(), now.as_nanos());
-            match openat(&self.descriptor, &*new, flags, FILE_MODE) {
+            match openat(&self.descriptor, &*new, flags, PRIVATE_FILE_MODE) {
                 Ok(file) => return Ok((new, File::from(file))),
-                Err(Errno::EXIST) if attempt < ATTEMPTS => attempt += 1,
+                Err(Errno::EXIST) if attempt < MAX_NAME_ATTEMPTS => attempt += 1,
                 Err(error) => return Err(error.into()),
             }
         }

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 /// Maximum number of headers of a response.
 const MAX_HEADERS: usize = 256;
 /// Maximum number of interim responses (`100`, `103`).
-const MAX_INTERIM: usize = 8;
+const MAX_INTERIM_RESPONSES: usize = 8;
 /// Maximum number of bytes read of an error's body.
-const MAX_BODY: usize = 16 * 1024;
+const MAX_ERROR_BODY: usize = 16 * 1024;
 /// Timeout for an error's body; the status is the main information.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -62,7 +62,7 @@ pub(crate) async fn exchange(
                 if head.status >= 200 || head.status == 101 {
                     return Ok(head);
                 }
-                if interim > MAX_INTERIM {
+                if interim > MAX_INTERIM_RESPONSES {
                     return Err(Fault::NoAnswer);
                 }
             }
@@ -148,9 +148,9 @@ pub(crate) async fn read_response(
         return classify(head, &read_chunked_body(stream, soon).await, trusts_json);
     }
     // Of a body without a length, the bytes with or right after the head suffice.
-    let wanted = if head.is_bodiless() { 0 } else { length.unwrap_or(1).min(MAX_BODY) };
+    let wanted = if head.is_bodiless() { 0 } else { length.unwrap_or(1).min(MAX_ERROR_BODY) };
     let _ = stream.fill(wanted, soon).await;
-    classify(head, &stream.consume(MAX_BODY), trusts_json)
+    classify(head, &stream.consume(MAX_ERROR_BODY), trusts_json)
 }
 
 /// Classifies a response by its head and the received part of its body. If `trusts_json` is set, a body
@@ -187,8 +187,8 @@ fn proxy_status(head: &Head) -> Option<String> {
 async fn read_chunked_body(stream: &mut BufferedStream, deadline: Instant) -> Vec<u8> {
     loop {
         let (mut body, is_whole) = decode_chunks(stream.buffered());
-        if is_whole || body.len() >= MAX_BODY || stream.read_more(deadline).await.is_err() {
-            body.truncate(MAX_BODY);
+        if is_whole || body.len() >= MAX_ERROR_BODY || stream.read_more(deadline).await.is_err() {
+            body.truncate(MAX_ERROR_BODY);
             return body;
         }
     }

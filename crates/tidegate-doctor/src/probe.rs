@@ -13,7 +13,7 @@ use super::stream::{BufferedStream, StreamEnd};
 use super::target::{printable, redacted};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
-use tidegate_http::websocket::close_reason::UPSTREAM_GONE;
+use tidegate_http::websocket::close_reason::UPSTREAM_GONE_PREFIX;
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
@@ -333,7 +333,9 @@ impl Probe<'_> {
                     }
                     Event::Data | Event::Pong(_) => {}
                     // The gateway reports that its upstream cut the connection.
-                    Event::Close(_, reason) if reason.starts_with(UPSTREAM_GONE.as_bytes()) => {
+                    Event::Close(_, reason)
+                        if reason.starts_with(UPSTREAM_GONE_PREFIX.as_bytes()) =>
+                    {
                         break Fault::ClosedAtOnce;
                     }
                     Event::Close(code, reason) => break Fault::ClosedBy(code, printable(&reason)),

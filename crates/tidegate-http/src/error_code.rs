@@ -214,12 +214,12 @@ impl ErrorCode {
             | Self::HeaderNotAllowedByCors
             | Self::NoSuchRange
             | Self::PreconditionFailed
-            | Self::UpstreamError => Self::DENIED,
+            | Self::UpstreamError => Self::DEFAULT_ERROR_TYPE,
         }
     }
 
-    /// The error type where none is nearer.
-    pub(crate) const DENIED: &str = "http_request_denied";
+    /// The error type of a code without a more specific one.
+    pub(crate) const DEFAULT_ERROR_TYPE: &str = "http_request_denied";
 }
 
 impl fmt::Display for ErrorCode {

@@ -45,7 +45,7 @@ pub struct Hop<'v> {
 
 /// The most pieces between commas that one element may span: a comma within a quoted string is
 /// rare, and a stranger must not make each piece be read many times.
-const MOST_PIECES: usize = 4;
+const MAX_PIECES_PER_ELEMENT: usize = 4;
 
 /// The hop at which the client connected to the first proxy that is trusted, as that proxy
 /// reports it (RFC 7239, section 4). The list is read from its end: what comes before the hop
@@ -83,7 +83,7 @@ fn last_element(list: &str) -> Option<(&str, &str)> {
         return None;
     }
     let mut end = list.len();
-    for _ in 0..MOST_PIECES {
+    for _ in 0..MAX_PIECES_PER_ELEMENT {
         let (rest, from) = list
             .get(..end)?
             .rfind(',')

@@ -6,20 +6,20 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::fmt::Write;
 
 /// The media type of a call without its subtype.
-pub const MEDIA_TYPE: &str = "application/grpc";
+pub const GRPC_MEDIA_TYPE: &str = "application/grpc";
 
 /// The status of a call, in its response's trailers.
-pub const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// What people read of it.
-pub const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// The message of a call's status, in its response's trailers.
+pub const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Whether the headers are those of a call: `application/grpc`, with or without a subtype.
 /// `application/grpc-web` is another protocol.
 pub fn is_call(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).is_some_and(|value| {
-        let (name, rest) = value.split_at(value.len().min(MEDIA_TYPE.len()));
-        name.eq_ignore_ascii_case(MEDIA_TYPE.as_bytes())
+        let (name, rest) = value.split_at(value.len().min(GRPC_MEDIA_TYPE.len()));
+        name.eq_ignore_ascii_case(GRPC_MEDIA_TYPE.as_bytes())
             && matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'\t'))
     })
 }

@@ -3,8 +3,8 @@
 
 use http::header::HeaderName;
 
-/// Those that tell about the connection and that nobody but a trusted proxy may send.
-pub static ABOUT_CONNECTION: [HeaderName; 5] = [
+/// Headers about the connection that only a trusted proxy may send.
+pub static CONNECTION_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-forwarded-prefix"),
@@ -17,7 +17,7 @@ pub static ABOUT_CONNECTION: [HeaderName; 5] = [
 /// `x-ssl-*` (HAProxy), `x-client-cert-*` (Google), `x-amzn-mtls-*` (AWS), `x-arr-clientcert` (Azure),
 /// `cf-client-cert-*` (Cloudflare). A proxy that sets one sets others of its family, and a service may read any of
 /// them. To a family belong its own name and those that go on with `-`; one that ends in `-` has no name of its own.
-const ABOUT_CERTIFICATE: [&str; 29] = [
+const CERTIFICATE_HEADERS: [&str; 29] = [
     "cf-client-cert",
     "client-cert",
     "client-certificate",
@@ -61,7 +61,7 @@ pub fn is_of_gateway(name: &HeaderName) -> bool {
 
 /// Whether a header with this name, in lower case, tells about the client's certificate.
 pub fn is_about_certificate(name: &str) -> bool {
-    ABOUT_CERTIFICATE.iter().any(|family| {
+    CERTIFICATE_HEADERS.iter().any(|family| {
         let rest = name.strip_prefix(family);
         rest.is_some_and(|rest| family.ends_with('-') || rest.is_empty() || rest.starts_with('-'))
     })
@@ -71,7 +71,9 @@ pub fn is_about_certificate(name: &str) -> bool {
 pub fn is_for_proxies(name: &HeaderName) -> bool {
     // Most headers are told from them by their first letters.
     match name.as_str().as_bytes() {
-        [b'x', b'-', ..] => ABOUT_CONNECTION.contains(name) || is_about_certificate(name.as_str()),
+        [b'x', b'-', ..] => {
+            CONNECTION_HEADERS.contains(name) || is_about_certificate(name.as_str())
+        }
         [b'c', b'f' | b'l', ..] | [b's', b's', ..] | [b't', b'l', ..] => {
             is_about_certificate(name.as_str())
         }

@@ -9,7 +9,8 @@ pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 /// The field for the error with this word: the registered type that comes nearest (RFC 9209, section
 /// 2.3), and the word itself. No endpoint is named: strangers read it.
 pub fn proxy_status(code: &str) -> Option<HeaderValue> {
-    let error = ErrorCode::parse(code).map_or(ErrorCode::DENIED, ErrorCode::proxy_error);
+    let error =
+        ErrorCode::parse(code).map_or(ErrorCode::DEFAULT_ERROR_TYPE, ErrorCode::proxy_error);
     // A filter of a user's may have any word.
     let is_plain = code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let details = if is_plain { code } else { "error" };

@@ -2,7 +2,7 @@
 
 use uuid::{NoContext, Timestamp, Uuid};
 
-/// The longest id that is kept from a trusted proxy.
+/// Maximum length of an id that is kept from a trusted proxy, in bytes.
 const MAX_LENGTH: usize = 128;
 
 /// A new id: a time-ordered UUID (RFC 9562, version 7), 36 characters.

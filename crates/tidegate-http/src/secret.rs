@@ -37,11 +37,11 @@ pub const SECRET_NAMES: [&str; 28] = [
     "code",
 ];
 
-/// Those that are the end of other words too: they count where a word of the name begins with them.
-const WHOLE_WORDS: [&str; 5] = ["code", "otp", "pass", "sid", "sig"];
+/// Names of secrets that also end other words: they count only where a word of the name starts with them.
+const WHOLE_WORD_SECRETS: [&str; 5] = ["code", "otp", "pass", "sid", "sig"];
 
-/// Names that end in one of them and hold nothing secret.
-const NO_SECRETS: [&str; 20] = [
+/// Names that end like a secret and are none.
+const NOT_SECRET_NAMES: [&str; 20] = [
     "cachekey",
     "idempotencykey",
     "partitionkey",
@@ -64,15 +64,15 @@ const NO_SECRETS: [&str; 20] = [
     "zipcode",
 ];
 
-/// Ends of the names of headers whose values are proofs of a user, or hold what is known of one.
-const CREDENTIAL_FIELDS: [&str; 7] =
+/// Ends of the names of headers that prove or describe a user.
+const CREDENTIAL_HEADER_ENDS: [&str; 7] =
     ["cookie", "dpop", "clientcert", "clientcertchain", "clientprincipal", "oidcdata", "userinfo"];
 
-/// Keys of the configuration that end in one of them and hold a path, a number or a switch.
-const NO_SECRET_KEYS: [&str; 5] =
+/// Configuration keys that end like a secret and hold a path, a number or a switch.
+const NOT_SECRET_KEYS: [&str; 5] =
     ["key", "code", "client_auth", "allow_credentials", "max_sessions"];
 
-/// What stands in the place of a secret.
+/// Replaces a secret value.
 pub const REDACTED: &str = "[redacted]";
 
 /// Which names are those of secrets: the list of all, or one of the operator's own.
@@ -104,15 +104,16 @@ pub fn is_secret(name: &str) -> bool {
     let is_listed = |word: &&str| {
         name.may_end_in(word)
             && name.ends_in(word)
-            && (!WHOLE_WORDS.contains(word) || name.ends_in_word(word))
+            && (!WHOLE_WORD_SECRETS.contains(word) || name.ends_in_word(word))
     };
-    SECRET_NAMES.iter().any(is_listed) && !NO_SECRETS.iter().any(|harmless| name.ends_in(harmless))
+    SECRET_NAMES.iter().any(is_listed)
+        && !NOT_SECRET_NAMES.iter().any(|harmless| name.ends_in(harmless))
 }
 
 /// The same of a header, cookies included.
 pub fn is_secret_field(name: &str) -> bool {
     let folded = FoldedName::new(name);
-    CREDENTIAL_FIELDS.iter().any(|end| folded.ends_in(end)) || is_secret(name)
+    CREDENTIAL_HEADER_ENDS.iter().any(|end| folded.ends_in(end)) || is_secret(name)
 }
 
 /// Whether no log may have a header of this name. Browsers can't set headers for a WebSocket, so
@@ -123,23 +124,23 @@ pub fn is_unloggable_field(name: &str) -> bool {
 
 /// The same of a key of the configuration.
 pub fn is_secret_key(name: &str) -> bool {
-    !NO_SECRET_KEYS.contains(&name) && is_secret(name)
+    !NOT_SECRET_KEYS.contains(&name) && is_secret(name)
 }
 
 /// Whether keys below this one of the configuration are not the gateway's own: names of headers, cookies or
 /// parameters, or settings of filters that a program registers, whose `key` may be one.
 pub fn holds_fields(key: &str) -> bool {
-    ["headers", "forward_headers", "query", "cookie", "cookies", FILTERS].contains(&key)
+    ["headers", "forward_headers", "query", "cookie", "cookies", FILTERS_KEY].contains(&key)
 }
 
-/// The key of the configuration that lists filters of the program's own.
-const FILTERS: &str = "filters";
+/// The configuration key that lists named filters, whose settings can have any names.
+const FILTERS_KEY: &str = "filters";
 
 /// Whether the last key of this path of the configuration, such as `admin.token`, is that of a secret.
 pub fn is_secret_path(path: &str) -> bool {
     let mut keys = path.split(['.', '[']).filter(|part| !part.ends_with(']'));
     let key = keys.clone().next_back().unwrap_or(path);
-    match keys.any(|key| key == FILTERS) {
+    match keys.any(|key| key == FILTERS_KEY) {
         true => is_secret_field(key),
         false => is_secret_key(key),
     }
@@ -156,13 +157,13 @@ pub fn is_nearly_secret(name: &str) -> bool {
         })
 }
 
-/// The most bytes of a name that are compared, from its end.
-const COMPARED: usize = 64;
+/// Maximum number of bytes of a name that are compared, counted from its end.
+const MAX_COMPARED: usize = 64;
 
 /// A name in its plain spelling and in lower case, without what separates its words and without the number, the
 /// brackets or the plural at its end.
 struct FoldedName {
-    bytes: [u8; COMPARED],
+    bytes: [u8; MAX_COMPARED],
     length: usize,
     /// Where a word of the name begins, a bit for each byte.
     starts: u64,
@@ -172,10 +173,10 @@ impl FoldedName {
     fn new(name: &str) -> Self {
         let name = spelling::plain(name);
         let name = name.as_bytes();
-        let name = name.get(name.len().saturating_sub(COMPARED)..).unwrap_or(name);
+        let name = name.get(name.len().saturating_sub(MAX_COMPARED)..).unwrap_or(name);
         let end = name.iter().rposition(|byte| !(byte.is_ascii_digit() || b"[]".contains(byte)));
         let name = end.and_then(|end| name.get(..=end)).unwrap_or(name);
-        let mut folded = Self { bytes: [0; COMPARED], length: 0, starts: 0 };
+        let mut folded = Self { bytes: [0; MAX_COMPARED], length: 0, starts: 0 };
         let mut before = None;
         for (index, &byte) in name.iter().enumerate() {
             let is_part = byte.is_ascii_alphanumeric() || !byte.is_ascii();
@@ -224,7 +225,7 @@ impl FoldedName {
     }
 
     fn ends_in_word(&self, word: &str) -> bool {
-        self.end(word).is_some_and(|start| start < COMPARED && self.starts & (1 << start) != 0)
+        self.end(word).is_some_and(|start| start < MAX_COMPARED && self.starts & (1 << start) != 0)
     }
 }
 

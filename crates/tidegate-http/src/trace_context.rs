@@ -11,11 +11,11 @@ pub const TRACESTATE: &str = "tracestate";
 const TRACEPARENT_NAME: HeaderName = HeaderName::from_static(TRACEPARENT);
 const TRACESTATE_NAME: HeaderName = HeaderName::from_static(TRACESTATE);
 
-/// `00-` + 32 + `-` + 16 + `-` + 2.
-const LENGTH: usize = 55;
+/// Length of `traceparent` in bytes: `00-` + 32 + `-` + 16 + `-` + 2.
+const TRACEPARENT_LENGTH: usize = 55;
 
-/// The most members of `tracestate` (section 3.3.1.1).
-const MAX_MEMBERS: usize = 32;
+/// Maximum number of members of `tracestate` (section 3.3.1.1).
+const MAX_TRACESTATE_MEMBERS: usize = 32;
 
 /// A place in a trace: a span, by whoever made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl TraceParent {
     /// Versions after 00 may have more behind what is known; what is known stands where it did
     /// (section 4.3).
     fn parse(written: &[u8]) -> Option<Self> {
-        let (known, more) = written.split_at_checked(LENGTH)?;
+        let (known, more) = written.split_at_checked(TRACEPARENT_LENGTH)?;
         let [v1, v2, b'-', rest @ ..] = known else { return None };
         let version = number(&[*v1, *v2])?;
         let is_whole = match version {
@@ -68,7 +68,7 @@ impl TraceParent {
 
     /// The field's value. Flags that this version does not know are not passed on (section 3.2.2.5).
     pub fn to_value(self) -> HeaderValue {
-        let mut text = [0; LENGTH];
+        let mut text = [0; TRACEPARENT_LENGTH];
         text.copy_from_slice(b"00-00000000000000000000000000000000-0000000000000000-00");
         let (head, flags) = text.split_at_mut(53);
         let (head, span_id) = head.split_at_mut(36);
@@ -112,7 +112,7 @@ pub fn has_sound_state(headers: &HeaderMap) -> bool {
             are_sound &= is_member(member);
         }
     }
-    (1..=MAX_MEMBERS).contains(&members) && are_sound
+    (1..=MAX_TRACESTATE_MEMBERS).contains(&members) && are_sound
 }
 
 /// The field's value, as one.

@@ -19,8 +19,8 @@ pub use note::{Fate, Note, Place};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Maximum size of a file; nobody writes more by hand.
-const LARGEST: u64 = 4 << 20;
+/// Maximum size of a file, in bytes.
+const MAX_FILE_SIZE: u64 = 4 << 20;
 
 /// The source format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,8 +101,8 @@ fn text_of(path: &Path) -> Result<String, Unreadable> {
     let failed =
         |error: std::io::Error| Unreadable::new(path, 1, format!("it can't be read: {error}"));
     let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > LARGEST {
-        return Err(Unreadable::new(path, 1, format!("it is larger than {LARGEST} bytes")));
+    if size > MAX_FILE_SIZE {
+        return Err(Unreadable::new(path, 1, format!("it is larger than {MAX_FILE_SIZE} bytes")));
     }
     let bytes = std::fs::read(path).map_err(failed)?;
     String::from_utf8(bytes).map_err(|_| Unreadable::new(path, 1, "it is not UTF-8"))

@@ -20,10 +20,10 @@ pub struct Peer {
 }
 
 /// The proxies for the corpus of requests.
-pub const ALL: [&Peer; 2] = [&NGINX, &HAPROXY];
+pub const REQUEST_PEERS: [&Peer; 2] = [&NGINX, &HAPROXY];
 
 /// The proxies for the corpus of responses.
-pub const OF_RESPONSES: [&Peer; 3] = [&NGINX, &HAPROXY, &CADDY];
+pub const RESPONSE_PEERS: [&Peer; 3] = [&NGINX, &HAPROXY, &CADDY];
 
 /// nginx.
 pub static NGINX: Peer = Peer {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_http::websocket::frame::Direction;
 
-/// How long sessions have been idle, in seconds.
-const IDLE: [u64; 8] = [1, 5, 15, 60, 300, 900, 3600, 14_400];
+/// Upper bounds of the histogram of idle times, in seconds.
+const IDLE_BUCKETS: [u64; 8] = [1, 5, 15, 60, 300, 900, 3600, 14_400];
 
 /// What has been on a route, and what is there now.
 struct Entry {
@@ -134,7 +134,7 @@ fn times(to: &mut Exposition, entries: &[Entry]) {
     let mut family = to.family("tidegate_websocket_idle_sessions", Kind::Gauge, help);
     for entry in entries {
         let idle: Vec<Duration> = entry.open().map(Session::idle).collect();
-        for least in IDLE {
+        for least in IDLE_BUCKETS {
             let count = idle.iter().filter(|idle| **idle >= Duration::from_secs(least)).count();
             family.sample(&[("route", &entry.route), ("seconds", &least.to_string())], count);
         }

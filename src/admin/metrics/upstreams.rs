@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 type Sample = fn(&Endpoint) -> usize;
 
-const OF_ENDPOINTS: [(&str, &str, Sample); 3] = [
+const ENDPOINT_METRICS: [(&str, &str, Sample); 3] = [
     (
         "tidegate_upstream_endpoint_healthy",
         "Whether the active checks say that it is well.",
@@ -28,7 +28,7 @@ const OF_ENDPOINTS: [(&str, &str, Sample); 3] = [
 pub(super) fn write(to: &mut Exposition, current: &CurrentSnapshot) {
     let in_force = current.load();
     let snapshot: &Snapshot = &in_force;
-    for (name, help, sample) in OF_ENDPOINTS {
+    for (name, help, sample) in ENDPOINT_METRICS {
         let mut family = to.family(name, Kind::Gauge, help);
         for (upstream, pool) in &snapshot.pools {
             for endpoint in pool.endpoints() {

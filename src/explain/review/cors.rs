@@ -7,14 +7,14 @@ use tidegate_config::{
     WebSocketOrigins, WebSocketSetting,
 };
 
-/// What scripts never see, whatever is exposed (Fetch, "forbidden response-header name").
-const NEVER_READ: [&str; 2] = ["set-cookie", "set-cookie2"];
+/// Headers that scripts cannot read even if they are exposed (Fetch, "forbidden response-header name").
+const UNREADABLE_HEADERS: [&str; 2] = ["set-cookie", "set-cookie2"];
 
-/// What scripts can't ask for (Fetch, "forbidden method"); `CONNECT` and `TRACE` are errors everywhere.
-const NEVER_SENT: [&str; 1] = ["TRACK"];
+/// Methods that scripts cannot use (Fetch, "forbidden method"); `CONNECT` and `TRACE` are errors everywhere.
+const FORBIDDEN_METHODS: [&str; 1] = ["TRACK"];
 
-/// Beyond this no browser keeps a preflight's answer.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Maximum time for which browsers keep the answer to a preflight.
+const MAX_PREFLIGHT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// CORS that lets more in than its author may think, or that browsers don't heed.
 pub(super) fn review(config: &Config, found: &mut Problems) {
@@ -162,7 +162,7 @@ fn ignored_headers(policy: &Cors, at: &str, found: &mut Problems) {
         if method.as_str() == "*" {
             let reason = "it stands for a method of this name, not for all";
             found.warn("cors-star", method.span, at, reason).help("name the methods");
-        } else if NEVER_SENT.contains(&method.as_str()) {
+        } else if FORBIDDEN_METHODS.contains(&method.as_str()) {
             let reason = format!("no browser lets a script send {}", method.as_str());
             found.warn("cors-unheeded", method.span, at, reason).help("drop it");
         }
@@ -172,12 +172,12 @@ fn ignored_headers(policy: &Cors, at: &str, found: &mut Problems) {
         if name.as_str() == "*" && has_credentials {
             let reason = "with credentials, browsers take it for a field of this name, not for all";
             found.warn("cors-star", name.span, at, reason).help("name the fields");
-        } else if NEVER_READ.contains(&&*name.as_str().to_ascii_lowercase()) {
+        } else if UNREADABLE_HEADERS.contains(&&*name.as_str().to_ascii_lowercase()) {
             let reason = "no browser lets a script read it";
             found.warn("cors-unheeded", name.span, at, reason).help("drop it");
         }
     }
-    if let Some(age) = policy.max_age.as_ref().filter(|age| age.value.0 > KEPT) {
+    if let Some(age) = policy.max_age.as_ref().filter(|age| age.value.0 > MAX_PREFLIGHT_AGE) {
         let reason = "no browser keeps a preflight's answer for so long";
         found
             .warn("cors-unheeded", age.span, format!("{at}.max_age"), reason)

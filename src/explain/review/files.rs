@@ -15,7 +15,7 @@ use tidegate_http::secret::{is_secret_path, without_userinfo};
 const OTHERS_WRITE: u32 = 0o002;
 
 /// Only its owner may replace a file in a folder, whoever else may write there.
-const STICKY: u32 = 0o1000;
+const STICKY_BIT: u32 = 0o1000;
 
 /// Everybody on the machine may read.
 const OTHERS_READ: u32 = 0o004;
@@ -49,7 +49,7 @@ fn writable_by_others(path: &Path, is_folder: bool) -> Option<FileWarning> {
 fn writable_by_all(path: &Path, is_folder: bool) -> Option<FileWarning> {
     let mode = mode(path)?;
     // In a folder such as `/tmp` nobody may replace what is another's.
-    let is_open = mode & OTHERS_WRITE != 0 && !(is_folder && mode & STICKY != 0);
+    let is_open = mode & OTHERS_WRITE != 0 && !(is_folder && mode & STICKY_BIT != 0);
     is_open.then(|| {
         let shown = path.display();
         let reason = format!("everybody on this machine may write to {shown}");

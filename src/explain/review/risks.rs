@@ -6,11 +6,11 @@ use tidegate_config::{
     Span, Switch, TracingSetting, TrustedProxy, UpstreamTlsSetting, WebSocketSetting,
 };
 
-/// For how long the lists of browsers want HSTS to hold (<https://hstspreload.org>).
-const PRELOADABLE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// The minimum HSTS `max_age` that browsers' preload lists require (<https://hstspreload.org>).
+const PRELOAD_MIN_AGE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How long requests in flight may take after SIGTERM, when nothing is written.
-const GRACE: Duration = Duration::from_secs(30);
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
 /// Settings that open a door, or that don't do what they seem to.
 pub(super) fn review(config: &Config, found: &mut Problems) {
@@ -76,7 +76,7 @@ fn traces_of_strangers(config: &Config, found: &mut Problems) {
 }
 
 fn drain_beyond_grace(config: &Config, found: &mut Problems) {
-    let grace = config.shutdown.grace.map_or(GRACE, |grace| grace.0);
+    let grace = config.shutdown.grace.map_or(DEFAULT_GRACE, |grace| grace.0);
     if let Some(spread) = config.drain.spread.as_ref().filter(|spread| spread.value.0 > grace) {
         let reason = format!(
             "the gateway stops within `shutdown.grace`, {}: sessions are closed faster than this",
@@ -92,7 +92,7 @@ fn preloads(config: &Config, found: &mut Problems) {
     for (index, listener) in config.listeners.iter().enumerate() {
         let Some(tls) = &listener.tls else { continue };
         let Some(HstsSetting::Settings(hsts)) = &tls.hsts else { continue };
-        let is_short = hsts.max_age.is_some_and(|age| age.0 < PRELOADABLE);
+        let is_short = hsts.max_age.is_some_and(|age| age.0 < PRELOAD_MIN_AGE);
         if hsts.preload && (is_short || !hsts.include_subdomains) {
             let reason = "no browser's list takes it: it wants `include_subdomains` and a year";
             found

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tidegate_config::{Config, Problems};
 use tidegate_http::host::HostPattern;
 
-/// The most requests that are tried for one route; beyond, nothing is said of it.
-const MOST: usize = 50_000;
+/// Maximum number of requests that are tried for one route; a route that needs more is not reviewed.
+const MAX_REQUESTS: usize = 50_000;
 
 /// A host, a method and a value that no rule names.
 const OTHER_HOST: &str = "other.invalid";
@@ -83,7 +83,7 @@ fn routes_taking_all(
         })?;
     }
     let count = [hosts.len(), methods.len(), heads.len(), queries.len()];
-    if count.iter().try_fold(1_usize, |all, count| all.checked_mul(*count))? > MOST {
+    if count.iter().try_fold(1_usize, |all, count| all.checked_mul(*count))? > MAX_REQUESTS {
         return None;
     }
     let path = format!("{}/other", rule.path.as_str());
@@ -112,7 +112,7 @@ fn product<T>(
     values: &[Option<&str>],
     with: impl Fn(&T, Option<&str>) -> Option<T>,
 ) -> Option<Vec<T>> {
-    if all.len().saturating_mul(values.len()) > MOST {
+    if all.len().saturating_mul(values.len()) > MAX_REQUESTS {
         return None;
     }
     all.iter().flat_map(|one| values.iter().map(|value| with(one, *value))).collect()

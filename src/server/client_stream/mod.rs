@@ -10,7 +10,7 @@ mod delegate;
 mod head_buffer;
 
 use crate::proxy::task_state;
-use crate::upstream::PIECE;
+use crate::upstream::MAX_READ_SIZE;
 use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use std::cell::Cell;
@@ -27,16 +27,16 @@ use tidegate_http::raw_head::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A client that closes its sending side so soon after a whole request has said all and waits for the answer, as
-/// `nc -N` does. One that closes later has given up.
-const QUIET_TIMEOUT: Duration = Duration::from_secs(1);
+/// A client that closes its sending side this soon after a complete request waits for the response, as `nc -N`
+/// does. One that closes later has given up.
+const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Whether a client that has said all is still there shows when something is sent to it. Where nothing of an answer
-/// that has begun comes for so long, it counts as gone: an event stream may be silent forever.
-const STALLED_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum time between two writes of a response to a client that has closed its sending side. Only a write shows
+/// whether such a client is still there; an event stream could be silent forever.
+const HALF_CLOSED_STALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Within a time: the response has begun.
-const HAS_BEGUN: u32 = 1;
+/// The lowest bit of [`ClientStream::idle_since`]: the response has started.
+const RESPONSE_STARTED_BIT: u32 = 1;
 
 /// A connection whose request is refused before it is one.
 #[derive(Debug)]
@@ -48,18 +48,18 @@ pub(super) struct Refused {
 }
 
 tokio::task_local! {
-    static REFUSED: Cell<Option<Box<Refused>>>;
+    static REFUSED_REQUEST: Cell<Option<Box<Refused>>>;
 }
 
 /// Runs what serves a connection, with a place for its refusal. No `async fn`: that would have room for the
 /// future twice.
 pub(super) fn keeping_refusal<T>(connection: impl Future<Output = T>) -> impl Future<Output = T> {
-    REFUSED.scope(Cell::new(None), connection)
+    REFUSED_REQUEST.scope(Cell::new(None), connection)
 }
 
 /// What was refused on this task's connection, if something was.
 pub(super) fn take_refused() -> Option<Box<Refused>> {
-    REFUSED.try_with(Cell::take).unwrap_or_default()
+    REFUSED_REQUEST.try_with(Cell::take).unwrap_or_default()
 }
 
 #[derive(Debug)]
@@ -125,8 +125,8 @@ pub(super) enum Incoming {
 impl ClientStream {
     /// Of a connection from which these bytes have been read.
     pub(super) fn new(stream: Stream, begun: BytesMut) -> Self {
-        static NUMBERS: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
         Self {
             inner: Some(stream),
             read_ahead: Some(Box::new(ReadAhead::Pipelined(begun))),
@@ -259,7 +259,7 @@ impl ClientStream {
         if let Some(stream) = self.inner.take() {
             let refused = Box::new(Refused { stream, head, fault });
             // Outside of a connection's task there is nobody to answer it.
-            let _ = REFUSED.try_with(|place| place.set(Some(refused)));
+            let _ = REFUSED_REQUEST.try_with(|place| place.set(Some(refused)));
         }
         true
     }
@@ -270,9 +270,9 @@ impl ClientStream {
             return;
         }
         self.has_unsent = true;
-        self.idle_since |= HAS_BEGUN;
+        self.idle_since |= RESPONSE_STARTED_BIT;
         if let Some(ReadAhead::EndOfStream(patience)) = self.read_ahead.as_deref_mut() {
-            *patience = Some(Box::pin(sleep(STALLED_TIMEOUT)));
+            *patience = Some(Box::pin(sleep(HALF_CLOSED_STALL_TIMEOUT)));
         }
         if self.response == Response::Head && bytes.starts_with(b"HTTP/1.") {
             if bytes.starts_with(b"HTTP/1.1 101") {
@@ -337,7 +337,7 @@ impl ClientStream {
         }
         let Some(stream) = self.inner.as_mut() else { return Poll::Ready(Ok(())) };
         let now = milliseconds();
-        if self.idle_since <= HAS_BEGUN {
+        if self.idle_since <= RESPONSE_STARTED_BIT {
             self.idle_since |= now;
         }
         let mut space = [MaybeUninit::uninit(); 4096];
@@ -352,10 +352,11 @@ impl ClientStream {
             // TLS without a farewell: the request is whole all the same.
             Err(error) => error.kind() == io::ErrorKind::UnexpectedEof,
         };
-        let waited = Duration::from_millis(now.wrapping_sub(self.idle_since & !HAS_BEGUN).into());
-        if is_end && waited <= QUIET_TIMEOUT {
-            let has_begun = self.idle_since & HAS_BEGUN != 0;
-            let patience = has_begun.then(|| Box::pin(sleep(STALLED_TIMEOUT)));
+        let waited =
+            Duration::from_millis(now.wrapping_sub(self.idle_since & !RESPONSE_STARTED_BIT).into());
+        if is_end && waited <= HALF_CLOSE_TIMEOUT {
+            let has_begun = self.idle_since & RESPONSE_STARTED_BIT != 0;
+            let patience = has_begun.then(|| Box::pin(sleep(HALF_CLOSED_STALL_TIMEOUT)));
             self.read_ahead = Some(Box::new(ReadAhead::EndOfStream(patience)));
             return self.poll_idle(cx);
         }
@@ -363,7 +364,7 @@ impl ClientStream {
     }
 }
 
-/// Reads at most so many bytes, and no more than [`PIECE`]: Pingora reads several times before it
+/// Reads at most so many bytes, and no more than [`MAX_READ_SIZE`]: Pingora reads several times before it
 /// waits for an upstream that takes nothing.
 fn poll_piece(
     stream: &mut Stream,
@@ -372,7 +373,7 @@ fn poll_piece(
     most: u64,
 ) -> Poll<io::Result<usize>> {
     // Without a buffer that is cleared first: that would take pages of Pingora's 64 KiB which nothing is read into.
-    let mut piece = stream.take(most.min(PIECE));
+    let mut piece = stream.take(most.min(MAX_READ_SIZE));
     let before = buffer.filled().len();
     ready!(Pin::new(&mut piece).poll_read(cx, buffer))?;
     Poll::Ready(Ok(buffer.filled().len() - before))
@@ -399,12 +400,12 @@ fn end_of_request(bytes: &[u8], scan: &Scan) -> (usize, Body) {
     (scan.length + here, body)
 }
 
-/// Since the first connection; never 0, and without [`HAS_BEGUN`].
+/// Milliseconds since the first connection; never 0, and with [`RESPONSE_STARTED_BIT`] clear.
 fn milliseconds() -> u32 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     // After 49 days they begin anew, which a difference does not mind.
     let all = START.elapsed().as_millis() & u128::from(u32::MAX);
-    u32::try_from(all).unwrap_or_default().max(2) & !HAS_BEGUN
+    u32::try_from(all).unwrap_or_default().max(2) & !RESPONSE_STARTED_BIT
 }
 
 impl AsyncRead for ClientStream {

@@ -15,8 +15,8 @@ use tidegate_http::address::Address;
 /// How long the gateway may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most bytes of an answer.
-const MAX_ANSWER: u64 = 64 * 1024;
+/// Maximum size of a response of the running gateway, in bytes.
+const MAX_RESPONSE_SIZE: u64 = 64 * 1024;
 
 /// The admin endpoint of the gateway that runs.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ pub(crate) fn ask(control: &Path) -> io::Result<Running> {
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     stream.write_all(&[ASK_ADMIN])?;
     let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    stream.take(MAX_RESPONSE_SIZE).read_to_end(&mut answer)?;
     let Ok(Answer { address, token, listener }) = serde_json::from_slice(&answer) else {
         return Ok(Running::default());
     };

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 /// Maximum memory that the interim responses of one stream take. Flow control does not bound heads, so
 /// a client that reads nothing would let an upstream fill the gateway's memory with them.
-const MAX_INTERIM: usize = 128 * 1024;
+const MAX_INTERIM_MEMORY: usize = 128 * 1024;
 
 /// What is counted for an interim response besides its headers, in bytes.
 const INTERIM_OVERHEAD: usize = 128;
@@ -27,7 +27,7 @@ pub(super) struct Responder {
     body: Option<SendStream<Bytes>>,
     /// Whether the end of the stream is sent.
     is_ended: bool,
-    /// What interim responses have taken, as [`MAX_INTERIM`] counts.
+    /// What interim responses have taken, as [`MAX_INTERIM_MEMORY`] counts.
     interim: usize,
     /// Whether the client waits for a 100 (Continue).
     expects: bool,
@@ -91,7 +91,7 @@ impl Responder {
         }
         let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
         self.interim += INTERIM_OVERHEAD + fields.sum::<usize>();
-        if self.interim > MAX_INTERIM {
+        if self.interim > MAX_INTERIM_MEMORY {
             return;
         }
         let response = Response::from_parts(head.as_owned_parts(), ());

@@ -25,8 +25,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep, timeout};
 
-/// Maximum size of a request body that is kept for another attempt, as in Pingora's own sessions.
-const RETRY_BUFFER: usize = 64 * 1024;
+/// Maximum size of a request body, in bytes, that is kept for another attempt, as in Pingora's own sessions.
+const MAX_RETRY_BODY: usize = 64 * 1024;
 
 /// Maximum time a client may take for what is left of a response that is broken off.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -452,7 +452,7 @@ impl Session for Http2Session {
     }
 
     fn enable_retry_buffering(&mut self) {
-        self.retry_buffer.get_or_insert_with(|| FixedBuffer::new(RETRY_BUFFER));
+        self.retry_buffer.get_or_insert_with(|| FixedBuffer::new(MAX_RETRY_BODY));
     }
 
     fn retry_buffer_truncated(&self) -> bool {

@@ -7,14 +7,15 @@ use redis::{ErrorKind, RedisError, Script};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rate.lua")));
+/// The script that takes a token from a shared bucket.
+static TAKE_TOKEN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rate.lua")));
 
 impl Shared {
     pub(super) async fn load_scripts(
         &self,
         link: &mut MultiplexedConnection,
     ) -> Result<(), RedisError> {
-        TAKE.load_async(link).await?;
+        TAKE_TOKEN.load_async(link).await?;
         super::sessions::ACQUIRE_SESSION.load_async(link).await.map(drop)
     }
 
@@ -24,7 +25,7 @@ impl Shared {
         link: &mut MultiplexedConnection,
     ) -> Result<(), RedisError> {
         let key = format!("{}:probe:{}", self.settings.prefix, self.replica);
-        let wait = TAKE.key(key).arg(1).arg(1_000).invoke_async(link).await?;
+        let wait = TAKE_TOKEN.key(key).arg(1).arg(1_000).invoke_async(link).await?;
         plausible_wait(wait, 1.0).map(drop)
     }
 
@@ -40,8 +41,12 @@ impl Shared {
         let mut link = self.link()?;
         let key = format!("{}:rate:{limit}:{}", self.settings.prefix, digest(who));
         let micros = each.as_nanos() as f64 / 1000.0;
-        let answer: Result<i64, RedisError> =
-            TAKE.key(key).arg(micros).arg(micros * f64::from(burst)).invoke_async(&mut link).await;
+        let answer: Result<i64, RedisError> = TAKE_TOKEN
+            .key(key)
+            .arg(micros)
+            .arg(micros * f64::from(burst))
+            .invoke_async(&mut link)
+            .await;
         let answer = answer.and_then(|wait| plausible_wait(wait, micros));
         self.judge(answer).map(Duration::from_micros)
     }

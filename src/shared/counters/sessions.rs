@@ -14,11 +14,12 @@ use uuid::Uuid;
 pub(super) static ACQUIRE_SESSION: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("acquire_session.lua")));
 
-/// How many are renewed or given back in one command.
-const BATCH: usize = 500;
+/// Maximum number of sessions that one command renews or releases.
+const RENEWAL_BATCH: usize = 500;
 
-/// How many that have ended are remembered while the counters are away; the rest lapses.
-const MOST_ENDED: usize = 10_000;
+/// Maximum number of ended sessions that are remembered while the counters are unreachable; the counts of the
+/// others expire.
+const MAX_UNREPORTED_ENDS: usize = 10_000;
 
 /// How long it waits for a session that has to go, before it looks whether it is still wanted.
 const EVICTION_WAIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,7 +59,7 @@ impl CountedSessions {
     /// The session that has ended, unless it had before.
     fn end(&mut self, name: String) -> Option<Arc<Session>> {
         let Counted { key, session, .. } = self.live.remove(&name)?;
-        if self.ended.len() < MOST_ENDED {
+        if self.ended.len() < MAX_UNREPORTED_ENDS {
             self.ended.push((name, key));
         }
         session.upgrade()
@@ -152,7 +153,7 @@ impl Shared {
         if is_due && self.renew().await.is_none() {
             return;
         }
-        for batch in ended.chunks(BATCH) {
+        for batch in ended.chunks(RENEWAL_BATCH) {
             let Some(mut link) = self.link.load().as_deref().cloned() else { return };
             let mut all = redis::pipe();
             for (name, key) in batch {
@@ -193,7 +194,7 @@ impl Shared {
         let (seconds, micros): (u64, u64) = asked.inspect_err(blamed).ok()?;
         let now = seconds.saturating_mul(1000).saturating_add(micros / 1000);
         let ends = now.saturating_add(millis(self.settings.lease));
-        for batch in live.chunks(BATCH) {
+        for batch in live.chunks(RENEWAL_BATCH) {
             let mut all = redis::pipe();
             for (name, key, began) in batch {
                 all.hset(key, name, format!("{began} {ends} {}", self.replica));

@@ -37,15 +37,15 @@ impl StableHash for Answer {
     }
 }
 
-/// The keys that say where a route leads.
-const LEAD: [&str; 4] = ["upstream", "redirect", "respond", "files"];
+/// The keys of which a route needs exactly one.
+const DESTINATION_KEYS: [&str; 4] = ["upstream", "redirect", "respond", "files"];
 
 /// Whether this is about a key of the route that could have said where it leads.
 fn may_be_meant(problem: &Problem, route: &str) -> bool {
     let key = problem.path().strip_prefix(route).and_then(|rest| rest.strip_prefix('.'));
     key.is_some_and(|key| {
         let key = key.split(['.', '[']).next().unwrap_or_default();
-        LEAD.contains(&key) || problem.is_unknown_key()
+        DESTINATION_KEYS.contains(&key) || problem.is_unknown_key()
     })
 }
 
@@ -70,7 +70,8 @@ impl Compiler<'_> {
         match given.as_slice() {
             // What is misspelt or malformed has been told already, and is likely the one that is missing.
             [] if self.problems.iter().any(|it| may_be_meant(it, at)) => {}
-            [] if LEAD.iter().any(|key| self.broken.within(&format!("{at}.{key}"))) => {}
+            [] if DESTINATION_KEYS.iter().any(|key| self.broken.within(&format!("{at}.{key}"))) => {
+            }
             [] => {
                 let reason = "the route leads nowhere: it needs one of `upstream`, `redirect`, \
                               `respond`, `files`";

@@ -13,7 +13,7 @@ impl Compiler<'_> {
         let written = &self.config.cache;
         let bytes = |size: &config::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
         let max_size = bytes(written.max_size.as_deref().unwrap_or(&defaults::cache::MAX_SIZE));
-        let most = max_size / Limits::FILLING;
+        let most = max_size / Limits::FILLING_FRACTION;
         let max_entry = match &written.max_entry {
             None => bytes(&defaults::CACHE_MAX_ENTRY).min(most),
             Some(size) => {

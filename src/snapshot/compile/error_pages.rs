@@ -6,8 +6,8 @@ use http::StatusCode;
 use std::collections::BTreeMap;
 use tidegate_config::{ErrorStatus, Spanned};
 
-/// The most bytes of a page: each error sends one.
-const MAX_SIZE: u64 = 1024 * 1024;
+/// Maximum size of an error page, in bytes: each error sends one.
+const MAX_PAGE_SIZE: u64 = 1024 * 1024;
 
 impl Compiler<'_> {
     /// Pages for errors, if there are any.
@@ -31,7 +31,7 @@ impl Compiler<'_> {
         for (status, path) in written {
             let at = format!("{at}.{}", status.as_str());
             let file = self.path(path);
-            let page = match tidegate_disk::read_text(&file, MAX_SIZE) {
+            let page = match tidegate_disk::read_text(&file, MAX_PAGE_SIZE) {
                 Ok(text) => Page::new(kind, &text),
                 Err(reason) => {
                     let reason = format!("`{}` can't be read: {reason}", file.display());

@@ -5,9 +5,9 @@ use crate::snapshot::{ManagedHeaders, Underscores};
 use http::header::{self, HeaderName};
 use tidegate_config::{self as config, HashKey, RateLimitBy, UserIdSource, defaults};
 use tidegate_http::header_name;
-use tidegate_http::proxy_headers::ABOUT_CONNECTION;
+use tidegate_http::proxy_headers::CONNECTION_HEADERS;
 
-/// What the gateway itself sets, removes, believes or goes by, whatever is configured.
+/// Headers that the gateway itself sets, removes or trusts in any configuration.
 const BUILT_IN: [HeaderName; 29] = [
     header_name::X_FORWARDED_FOR,
     header_name::X_FORWARDED_PROTO,
@@ -76,7 +76,7 @@ impl Compiler<'_> {
             }
         }
         let written = written.into_iter().filter_map(header_name);
-        let fixed = BUILT_IN.into_iter().chain(ABOUT_CONNECTION.iter().cloned());
+        let fixed = BUILT_IN.into_iter().chain(CONNECTION_HEADERS.iter().cloned());
         let underscores = match config
             .limits
             .underscore_headers

@@ -13,7 +13,7 @@ use tidegate_config::{
 
 const MIN_LEASE: Duration = Duration::from_secs(1);
 
-/// The longest time that requests are counted over.
+/// Maximum period of a rate limit.
 const MAX_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Compiler<'_> {

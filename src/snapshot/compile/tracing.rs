@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_config::{self as config, OtlpProtocol, SampleParent, Span, TracingSetting};
 
-/// How long a collector may take, as OpenTelemetry has it.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time of an export, OpenTelemetry's default.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the gateway is called, as long as nobody calls it otherwise.
-const SERVICE: &str = "tidegate";
+/// The `service.name` of traces, unless the configuration or the environment has another.
+const DEFAULT_SERVICE_NAME: &str = "tidegate";
 
 impl Compiler<'_> {
     /// How requests are traced, if they are.
@@ -103,7 +103,7 @@ impl Compiler<'_> {
             }
         }
         let timeout = environment.timeout();
-        Some(Collector { endpoint, protocol, headers, timeout, service: SERVICE })
+        Some(Collector { endpoint, protocol, headers, timeout, service: DEFAULT_SERVICE_NAME })
     }
 }
 
@@ -190,7 +190,7 @@ impl Environment<'_> {
 
     fn timeout(&self) -> Duration {
         let written = self.of_otlp("TIMEOUT").and_then(|millis| millis.parse().ok());
-        written.map_or(TIMEOUT, Duration::from_millis)
+        written.map_or(EXPORT_TIMEOUT, Duration::from_millis)
     }
 
     fn sampler(&self) -> Result<(f64, Parent), String> {

@@ -18,8 +18,8 @@ use tidegate_config::{
 };
 use tidegate_http::address::Address;
 
-/// The most bytes of a file of endpoints.
-const MAX_ENDPOINTS_FILE: u64 = 4 * 1024 * 1024;
+/// Maximum size of an `endpoints_file`, in bytes.
+const MAX_ENDPOINTS_FILE_SIZE: u64 = 4 * 1024 * 1024;
 
 impl Compiler<'_> {
     /// An upstream's pool. One that is as it was keeps its state, and so does each endpoint that
@@ -153,7 +153,7 @@ impl Compiler<'_> {
     ) -> Vec<Endpoint> {
         let path = self.path(file);
         let at = format!("upstreams.{name}.endpoints_file");
-        let text = match tidegate_disk::read_text(&path, MAX_ENDPOINTS_FILE) {
+        let text = match tidegate_disk::read_text(&path, MAX_ENDPOINTS_FILE_SIZE) {
             Ok(text) => text,
             Err(reason) => {
                 let reason = format!("cannot read {}: {reason}", path.display());
@@ -308,8 +308,11 @@ fn endpoint(line: &str) -> Result<Option<Endpoint>, &'static str> {
         match word.split_once('=') {
             None if word == "backup" => is_backup = true,
             Some(("weight", number)) => {
-                weight =
-                    number.parse().ok().filter(|it| (1..=1000).contains(it)).ok_or(WRONG_WEIGHT)?;
+                weight = number
+                    .parse()
+                    .ok()
+                    .filter(|it| (1..=1000).contains(it))
+                    .ok_or(INVALID_WEIGHT)?;
             }
             _ => return Err("only `weight=N` and `backup` stand behind an endpoint"),
         }
@@ -317,7 +320,7 @@ fn endpoint(line: &str) -> Result<Option<Endpoint>, &'static str> {
     Ok(Some(at(&address, weight, is_backup)))
 }
 
-const WRONG_WEIGHT: &str = "a weight is a number from 1 to 1000";
+const INVALID_WEIGHT: &str = "a weight is a number from 1 to 1000";
 
 fn at(address: &EndpointAddress, weight: u32, is_backup: bool) -> Endpoint {
     match address {

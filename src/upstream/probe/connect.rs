@@ -13,22 +13,23 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OkOrErr, OrErr, Result};
 use std::sync::LazyLock;
 
-/// Bytes that an endpoint may send of an answer before the check takes them.
-const WINDOW: u32 = 64 * 1024;
+/// The HTTP/2 window of a health check, in bytes.
+const CHECK_WINDOW: u32 = 64 * 1024;
 
 /// One for all checks: each connector reads the authorities of the machine when it is made. Its pool
 /// stays empty: a check keeps its connection by itself.
-static CONNECTOR: LazyLock<TransportConnector> = LazyLock::new(|| TransportConnector::new(None));
+static CHECK_CONNECTOR: LazyLock<TransportConnector> =
+    LazyLock::new(|| TransportConnector::new(None));
 
 /// Makes it where it may take its time: authorities are read from files, and no check has to wait
 /// for that.
 pub(super) async fn prepare() {
-    let _ = tokio::task::spawn_blocking(|| LazyLock::force(&CONNECTOR)).await;
+    let _ = tokio::task::spawn_blocking(|| LazyLock::force(&CHECK_CONNECTOR)).await;
 }
 
 /// Opens a connection, for which idle ones give way when files are short.
 pub(super) async fn connect(peer: &HttpPeer) -> Result<Stream> {
-    connect_with_room(|| CONNECTOR.new_stream(peer), |stream: &Stream| stream.id()).await
+    connect_with_room(|| CHECK_CONNECTOR.new_stream(peer), |stream: &Stream| stream.id()).await
 }
 
 /// The same for requests, in the protocol that both ends speak.
@@ -58,8 +59,8 @@ pub(super) async fn open(peer: &HttpPeer) -> Result<HttpSession> {
     }
     let mut settings = H2HandshakeSettings::new();
     settings.max_streams = 1;
-    settings.stream_window_size = Some(WINDOW);
-    settings.connection_window_size = Some(WINDOW);
+    settings.stream_window_size = Some(CHECK_WINDOW);
+    settings.connection_window_size = Some(CHECK_WINDOW);
     let connection = handshake(stream, settings).await?;
     let stream = connection.spawn_stream().await?;
     Ok(HttpSession::H2(stream.or_err(ErrorType::H2Error, "it accepts no stream")?))

@@ -8,11 +8,11 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
-/// The method that a service with a health check has.
-pub(super) const METHOD: &str = "/grpc.health.v1.Health/Check";
+/// The path of the gRPC health checking protocol's method.
+pub(super) const HEALTH_CHECK_PATH: &str = "/grpc.health.v1.Health/Check";
 
-/// The longest answer; a status takes two bytes.
-const MAX_ANSWER: usize = 4096;
+/// Maximum size of the response, in bytes; a status takes two.
+const MAX_RESPONSE_SIZE: usize = 4096;
 
 /// Asks for the health of a service; an empty name is that of the whole server.
 pub(super) async fn ask(
@@ -44,7 +44,7 @@ pub(super) async fn ask(
     }
     let mut answer = Vec::new();
     while let Some(piece) = session.read_response_body().await? {
-        if answer.len() + piece.len() > MAX_ANSWER {
+        if answer.len() + piece.len() > MAX_RESPONSE_SIZE {
             return fault("its answer is too long");
         }
         answer.extend_from_slice(&piece);

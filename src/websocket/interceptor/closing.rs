@@ -9,7 +9,7 @@ use crate::websocket::violation::Violation;
 use std::io;
 use std::time::Duration;
 use tidegate_http::websocket::close_code;
-use tidegate_http::websocket::close_reason::UPSTREAM_GONE;
+use tidegate_http::websocket::close_reason::UPSTREAM_GONE_PREFIX;
 use tidegate_http::websocket::frame::{self, Direction};
 use tokio::time::Instant;
 
@@ -68,8 +68,8 @@ impl FrameInterceptor {
             return;
         }
         let reason = match error {
-            None => format!("{UPSTREAM_GONE} ended without a close frame"),
-            Some(error) => format!("{UPSTREAM_GONE} broke: {}", error.kind()),
+            None => format!("{UPSTREAM_GONE_PREFIX} ended without a close frame"),
+            Some(error) => format!("{UPSTREAM_GONE_PREFIX} broke: {}", error.kind()),
         };
         self.lose_upstream(Initiator::Upstream, reason);
     }

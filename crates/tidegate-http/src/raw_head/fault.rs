@@ -1,15 +1,15 @@
 //! Names what is wrong with a head that is refused.
 
-use super::{Fault, MALFORMED, TOO_LARGE, parse, request_line};
+use super::{Fault, HEAD_TOO_LARGE, MALFORMED, parse, request_line};
 
 /// Maximum size of a header's name, in bytes; the type that Pingora uses has room for no more.
-const MAX_NAME: usize = 65_535;
+const MAX_NAME_LENGTH: usize = 65_535;
 
 /// Why Pingora's parser refuses a head, as far as can be told.
 pub fn fault(head: &[u8]) -> Option<Fault> {
     parse(head, |parsed, request| match parsed {
         Ok(httparse::Status::Complete(_)) => fault_of_fields(request),
-        Ok(httparse::Status::Partial) => Some(TOO_LARGE),
+        Ok(httparse::Status::Partial) => Some(HEAD_TOO_LARGE),
         Err(error) => Some(named(error)),
     })
 }
@@ -85,7 +85,7 @@ fn fault_of_fields(request: &httparse::Request<'_, '_>) -> Option<Fault> {
     };
     let has_at = |value: &[u8]| value.contains(&b'@');
     let reason = match last_coding {
-        _ if request.headers.iter().any(|field| field.name.len() > MAX_NAME) => {
+        _ if request.headers.iter().any(|field| field.name.len() > MAX_NAME_LENGTH) => {
             return Some(Fault::too_large("a header's name is too long"));
         }
         _ if all("host").count() > 1 => "there is more than one Host header",

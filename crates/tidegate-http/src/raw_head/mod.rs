@@ -20,11 +20,11 @@ pub const MAX_HEAD: usize = 1_000_000;
 /// Maximum size of a target, in bytes. Pingora's type for it has room for no more.
 const MAX_TARGET: usize = 65_534;
 
-/// Within this many bytes, what is not a head is distinguished from a head that is not whole.
-const MAX_EARLY: usize = 16 * 1024;
+/// A fault is looked for in an incomplete head up to this many bytes.
+const MAX_EARLY_CHECK: usize = 16 * 1024;
 
-/// The most fields of a head that are looked at; Pingora takes no more.
-const MAX_FIELDS: usize = 256;
+/// Maximum number of headers that are checked; Pingora accepts no more.
+const MAX_HEADERS: usize = 256;
 
 /// How a connection over HTTP/2 begins (RFC 9113, section 3.4).
 pub const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -62,10 +62,10 @@ impl Fault {
 pub const MALFORMED: Fault = Fault::bad("the request is malformed");
 
 /// The fault of a head that is larger than [`MAX_HEAD`].
-const TOO_LARGE: Fault = Fault::too_large("the request's head is too large");
+const HEAD_TOO_LARGE: Fault = Fault::too_large("the request's head is too large");
 
 /// The fault of a target that is larger than [`MAX_TARGET`].
-const TOO_LONG: Fault =
+const TARGET_TOO_LONG: Fault =
     Fault { status: StatusCode::URI_TOO_LONG, reason: "the request's target is too long" };
 
 /// What is said to a client that ends its side within a head.
@@ -90,7 +90,7 @@ pub fn judge(head: &mut BytesMut) -> Result<(), Fault> {
 
 /// The fault that the beginning of a head has already, whatever its rest is. So many of its bytes are new.
 pub fn early_fault(beginning: &[u8], new: usize) -> Option<Fault> {
-    if beginning.len() > MAX_EARLY {
+    if beginning.len() > MAX_EARLY_CHECK {
         return None;
     }
     let (_, line) = request_line(beginning)?;
@@ -115,10 +115,10 @@ pub fn early_fault(beginning: &[u8], new: usize) -> Option<Fault> {
 pub fn excess(beginning: &[u8]) -> Fault {
     let line = request_line(beginning).map(|(_, line)| line).unwrap_or_default();
     match target::check_line(line) {
-        _ if line.len() > MAX_TARGET + 64 => TOO_LONG,
+        _ if line.len() > MAX_TARGET + 64 => TARGET_TOO_LONG,
         Err(fault) => fault,
-        Ok(Characters::Plain) => fault::of_syntax(beginning).unwrap_or(TOO_LARGE),
-        Ok(Characters::ToBeEncoded) => TOO_LARGE,
+        Ok(Characters::Plain) => fault::of_syntax(beginning).unwrap_or(HEAD_TOO_LARGE),
+        Ok(Characters::ToBeEncoded) => HEAD_TOO_LARGE,
     }
 }
 
@@ -126,7 +126,7 @@ fn parse<T>(
     head: &[u8],
     judge: impl FnOnce(httparse::Result<usize>, &httparse::Request<'_, '_>) -> T,
 ) -> T {
-    let mut space = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut space = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_request_with_uninit_headers(
         &mut request,

@@ -132,12 +132,12 @@ fn is_plain(line: &[u8]) -> bool {
 }
 
 fn is_plain_byte(byte: &u8) -> bool {
-    PLAIN.get(usize::from(*byte)).is_some_and(|it| *it)
+    IS_PLAIN_TARGET_BYTE.get(usize::from(*byte)).is_some_and(|it| *it)
 }
 
-/// The bytes of a target that are neither encoded nor refused, by their numbers.
+/// Whether a byte may be in a target without further checks, by the byte's value.
 #[expect(clippy::indexing_slicing, reason = "the compiler runs it")]
-const PLAIN: [bool; 256] = {
+const IS_PLAIN_TARGET_BYTE: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = b'!';
     while byte <= b'~' {

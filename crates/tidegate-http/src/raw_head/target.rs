@@ -1,7 +1,7 @@
 //! Request targets that Pingora would read otherwise than they are meant: characters that are percent-encoded, and
 //! absolute targets, whose host replaces `Host`.
 
-use super::{Fault, MALFORMED, MAX_TARGET, TOO_LONG, parse, request_line};
+use super::{Fault, MALFORMED, MAX_TARGET, TARGET_TOO_LONG, parse, request_line};
 use crate::host;
 use crate::path::is_to_be_encoded;
 use bytes::BytesMut;
@@ -28,7 +28,7 @@ pub(super) fn check_line(line: &[u8]) -> Result<Characters, Fault> {
             "the request line must be a method, a target and a version, with one space between them",
         ));
     };
-    if target.len() > MAX_TARGET { Err(TOO_LONG) } else { Ok(characters) }
+    if target.len() > MAX_TARGET { Err(TARGET_TOO_LONG) } else { Ok(characters) }
 }
 
 /// Checks as much of a request line as has come.
@@ -140,15 +140,15 @@ fn encode_target(head: &mut BytesMut) -> Result<(), Fault> {
     for &byte in target {
         is_query |= byte == b'?';
         if is_to_be_encoded(byte, is_query) {
-            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-            let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'0');
+            const HEX_DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+            let digit = |value: u8| HEX_DIGITS.get(usize::from(value)).copied().unwrap_or(b'0');
             prepared.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
         } else {
             prepared.extend_from_slice(&[byte]);
         }
     }
     if prepared.len() - begin > MAX_TARGET {
-        return Err(TOO_LONG);
+        return Err(TARGET_TOO_LONG);
     }
     prepared.extend_from_slice(head.get(begin + target.len()..).unwrap_or_default());
     *head = prepared;

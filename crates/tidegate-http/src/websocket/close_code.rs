@@ -25,11 +25,11 @@ pub const TRY_AGAIN_LATER: u16 = 1013;
 /// The upstream's connection is gone.
 pub const BAD_GATEWAY: u16 = 1014;
 
-/// The operator has ended the session; for private use (RFC 6455, section 7.4.2).
-pub const KICKED: u16 = 4001;
+/// An operator ended the session; a private-use code (RFC 6455, section 7.4.2).
+pub const ENDED_BY_OPERATOR: u16 = 4001;
 
-/// The codes of [`is_sendable`], for messages.
-pub const SENDABLE: &str = "1000 to 1003, 1007 to 1014, 3000 to 4999";
+/// The codes that [`is_sendable`] accepts, for messages.
+pub const SENDABLE_CODES: &str = "1000 to 1003, 1007 to 1014, 3000 to 4999";
 
 /// Whether a close frame may carry this code.
 pub fn is_sendable(code: u16) -> bool {

@@ -47,7 +47,7 @@ impl HandshakeError {
 }
 
 /// What RFC 6455, section 1.3, appends to a key.
-const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const ACCEPT_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A key that nobody foresees (RFC 6455, section 4.1).
 pub fn key() -> String {
@@ -56,7 +56,7 @@ pub fn key() -> String {
 
 /// What a server answers a key with (RFC 6455, section 4.2.2).
 pub fn accept_key(key: impl AsRef<[u8]>) -> String {
-    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(ACCEPT_GUID).finalize())
 }
 
 /// Whether the request asks to become a WebSocket: `Upgrade` names `websocket`.

@@ -30,7 +30,7 @@ pub(super) struct Assembly<'a> {
 }
 
 /// Maximum nesting of routers.
-const DEPTH: usize = 16;
+const MAX_ROUTER_DEPTH: usize = 16;
 
 /// A mount point and the conditions that hold there.
 #[derive(Clone, Copy)]
@@ -192,7 +192,7 @@ impl<'a> Assembly<'a> {
             Value::Native(name) => may_guard(name),
             Value::Call(call) => may_guard(&call.name),
             Value::Function(function) => matches!(self.run.kind_of(*function), Kind::Guards),
-            Value::App(router) if depth < DEPTH && self.run.may_go_on() => {
+            Value::App(router) if depth < MAX_ROUTER_DEPTH && self.run.may_go_on() => {
                 let entries = self.run.program.apps.get(*router).cloned().unwrap_or_default();
                 entries.iter().any(|entry| self.guards(&entry.handlers, depth + 1))
             }
@@ -214,7 +214,7 @@ impl<'a> Assembly<'a> {
             let is_last = number + 1 == count;
             match handler {
                 Value::App(router) => {
-                    if mount.depth < DEPTH {
+                    if mount.depth < MAX_ROUTER_DEPTH {
                         let depth = mount.depth + 1;
                         self.entries(*router, Mount { path: &written, held: &held, depth });
                     }

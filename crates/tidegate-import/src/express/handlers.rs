@@ -29,7 +29,7 @@ pub(super) enum Kind<'a> {
 }
 
 /// Words of a handler that may reject a request.
-const TURNS: [&str; 9] = [
+const REJECTION_WORDS: [&str; 9] = [
     ".end(",
     ".json(",
     ".redirect(",
@@ -80,7 +80,8 @@ impl<'a> Run<'a> {
         let mut only_logs = true;
         for text in texts {
             let is_log = ["console.", "logger.", "log."].iter().any(|word| text.starts_with(word));
-            if words(text, "return") > 0 || !is_log && TURNS.iter().any(|word| text.contains(word))
+            if words(text, "return") > 0
+                || !is_log && REJECTION_WORDS.iter().any(|word| text.contains(word))
             {
                 return None;
             }

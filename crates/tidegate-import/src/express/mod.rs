@@ -28,17 +28,17 @@ use run::Run;
 use std::path::Path;
 
 /// Maximum nesting of brackets, which bounds the parser's recursion.
-const DEPTH: usize = 200;
-/// Maximum size of a program. Operators nest without brackets, and each byte may be one.
-const LARGEST: usize = 256 << 10;
-/// Stack size of the parser's thread; the system commits only what is used.
-const STACK: usize = 512 << 20;
+const MAX_BRACKET_DEPTH: usize = 200;
+/// Maximum size of a program, in bytes. Operators nest without brackets, and each byte may be one.
+const MAX_PROGRAM_SIZE: usize = 256 << 10;
+/// Stack size of the parser's thread, in bytes; the system commits only what is used.
+const PARSER_STACK_SIZE: usize = 512 << 20;
 
 /// Reads a program in JavaScript or TypeScript.
 pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
     let failed = |_| Unreadable::new(path, 1, "there is no memory to read it in");
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK);
+        let thread = std::thread::Builder::new().stack_size(PARSER_STACK_SIZE);
         let reader = thread.spawn_scoped(scope, || read(path, notes)).map_err(failed)?;
         reader.join().unwrap_or_else(|_| Err(Unreadable::new(path, 1, "it can't be read")))
     })
@@ -46,10 +46,14 @@ pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable
 
 fn read(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
     let text = text_of(path)?;
-    if text.len() > LARGEST {
-        return Err(Unreadable::new(path, 1, format!("it is larger than {LARGEST} bytes")));
+    if text.len() > MAX_PROGRAM_SIZE {
+        return Err(Unreadable::new(
+            path,
+            1,
+            format!("it is larger than {MAX_PROGRAM_SIZE} bytes"),
+        ));
     }
-    if depth_of(&text) > DEPTH {
+    if depth_of(&text) > MAX_BRACKET_DEPTH {
         return Err(Unreadable::new(path, 1, "it is nested too deep"));
     }
     let allocator = Allocator::default();

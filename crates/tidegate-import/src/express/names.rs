@@ -1,11 +1,11 @@
 //! What the names of packages and functions say about a handler, such as that it is a guard.
 //! It does not know how a program is read.
 
-/// Words in a handler that may reject requests.
-const REFUSALS: [&str; 6] =
+/// Words in the name of a handler that may reject requests.
+const REJECTION_WORDS: [&str; 6] =
     ["401", "403", "Unauthorized", "Forbidden", "unauthorized", "forbidden"];
 /// The same, of names.
-const GUARDS: [&str; 22] = [
+const GUARD_NAMES: [&str; 22] = [
     "acl",
     "admin",
     "allow",
@@ -30,10 +30,10 @@ const GUARDS: [&str; 22] = [
     "verify",
 ];
 /// Names of that kind that let every request pass.
-const SESSIONS: [&str; 4] =
+const SESSION_NAMES: [&str; 4] =
     ["cookie-session", "express-session", "passport.initialize", "passport.session"];
 /// Names of handlers that do not reject by identity.
-const HARMLESS: [&str; 17] = [
+const HARMLESS_NAMES: [&str; 17] = [
     "bodyparser",
     "body-parser",
     "compress",
@@ -56,18 +56,18 @@ const HARMLESS: [&str; 17] = [
 /// Whether a handler of this name can be left out.
 pub(super) fn is_harmless(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    SESSIONS.contains(&name.as_str())
-        || HARMLESS.iter().any(|word| name.contains(word)) && !is_guard(&name)
+    SESSION_NAMES.contains(&name.as_str())
+        || HARMLESS_NAMES.iter().any(|word| name.contains(word)) && !is_guard(&name)
 }
 
 /// Whether code of the program rejects requests.
 pub(super) fn refuses(text: &str) -> bool {
-    REFUSALS.iter().any(|word| text.contains(word))
+    REJECTION_WORDS.iter().any(|word| text.contains(word))
 }
 
 fn is_guard(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    !SESSIONS.contains(&name.as_str()) && GUARDS.iter().any(|word| name.contains(word))
+    !SESSION_NAMES.contains(&name.as_str()) && GUARD_NAMES.iter().any(|word| name.contains(word))
 }
 
 /// Whether a handler that comes from elsewhere may turn requests away: by its name, or because the

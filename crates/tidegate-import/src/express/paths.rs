@@ -18,11 +18,12 @@ pub(super) fn rule_path(rule: &PathRule) -> &str {
 }
 
 /// Characters that make a path a pattern.
-const PATTERN: [char; 10] = [':', '*', '(', ')', '{', '}', '?', '+', '[', '!'];
+const PATTERN_CHARACTERS: [char; 10] = [':', '*', '(', ')', '{', '}', '?', '+', '[', '!'];
 
 /// The literal segments at the start of a pattern.
 pub(super) fn stem(pattern: &str) -> &str {
-    let plain = pattern.find(PATTERN).and_then(|at| pattern.get(..at)).unwrap_or(pattern);
+    let plain =
+        pattern.find(PATTERN_CHARACTERS).and_then(|at| pattern.get(..at)).unwrap_or(pattern);
     plain.rfind('/').and_then(|at| plain.get(..at)).unwrap_or_default()
 }
 
@@ -33,7 +34,7 @@ pub(super) fn rule(mount: &str, path: &str, is_prefix: bool) -> Option<PathRule>
     // `/a*` also matches `/ab`, so it is not a prefix of whole segments.
     let stem = stem.or_else(|| ["*", "(.*)"].contains(&path).then_some(""));
     let written = stem.unwrap_or(path);
-    if written.contains(PATTERN) {
+    if written.contains(PATTERN_CHARACTERS) {
         return None;
     }
     let joined = join(mount, written);

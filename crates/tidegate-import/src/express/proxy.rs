@@ -10,8 +10,8 @@ use crate::note::Place;
 use oxc_ast::ast::{AssignmentTarget, Expression, Statement};
 use oxc_span::GetSpan;
 
-/// Options that say nothing about what goes where, or what Tidegate does anyway.
-const MOOT: [&str; 14] = [
+/// Options that do not affect routing, or that Tidegate applies anyway.
+const IGNORED_OPTIONS: [&str; 14] = [
     "agent",
     "buffer",
     "ejectPlugins",
@@ -293,7 +293,7 @@ impl<'a> Assembly<'a> {
                         .notes
                         .left_out(&position, "`auth`: see `headers.request.set.authorization`");
                 }
-                (key, _) if MOOT.contains(&key) => {}
+                (key, _) if IGNORED_OPTIONS.contains(&key) => {}
                 (key, _) => {
                     self.run.notes.left_out(&position, format!("`{key}` has no counterpart"));
                 }

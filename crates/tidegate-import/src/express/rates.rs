@@ -5,8 +5,8 @@ use super::value::{Call, Value};
 use crate::draft::{RateLimit, RateLimitBy};
 use crate::note::{Notes, Place};
 
-/// Maximum time of a rate limit, in milliseconds.
-const LONGEST: u64 = 24 * 60 * 60 * 1000;
+/// Maximum period of a rate limit, in milliseconds.
+const MAX_PERIOD_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
 pub(super) fn is_limit(name: &str) -> bool {
     ["express-rate-limit", "express-rate-limit.rateLimit", "express-rate-limit.default"]
@@ -26,7 +26,8 @@ pub(super) fn limit(call: &Call<'_>, position: &Place, notes: &mut Notes) -> Opt
     let requests = number(get("limit").or(get("max")), 5)
         .and_then(|requests| u32::try_from(requests).ok())
         .filter(|requests| (1..=1_000_000).contains(requests));
-    let window = number(get("windowMs"), 60_000).filter(|window| (1..=LONGEST).contains(window));
+    let window =
+        number(get("windowMs"), 60_000).filter(|window| (1..=MAX_PERIOD_MILLIS).contains(window));
     let (Some(requests), Some(window), true) = (requests, window, is_seen) else {
         let text =
             "a limit that is not seen; see `rate_limits`, such as `[{requests: 100, per: 1m}]`";

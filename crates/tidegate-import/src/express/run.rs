@@ -17,9 +17,9 @@ use std::path::Path;
 use std::rc::Rc;
 
 /// Maximum nesting of calls and expressions.
-const DEPTH: usize = 150;
+const MAX_CALL_DEPTH: usize = 150;
 /// Maximum number of evaluation steps; lists of services are short.
-const STEPS: usize = 200_000;
+const MAX_STEPS: usize = 200_000;
 
 pub(super) struct Run<'a> {
     pub source: &'a str,
@@ -60,12 +60,12 @@ impl<'a> Run<'a> {
 
     pub(super) fn may_go_on(&mut self) -> bool {
         self.steps += 1;
-        self.depth < DEPTH && self.steps < STEPS
+        self.depth < MAX_CALL_DEPTH && self.steps < MAX_STEPS
     }
 
     /// Whether the step limit was reached.
     pub(super) fn is_exhausted(&self) -> bool {
-        self.steps >= STEPS
+        self.steps >= MAX_STEPS
     }
 
     pub(super) fn line_of(&self, span: Span) -> usize {
@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
     pub(super) fn lookup(&mut self, name: &str) -> Option<Value<'a>> {
         let value = self.scopes.iter().rev().find_map(|scope| scope.get(name))?;
         self.steps += value.size();
-        Some(if self.steps < STEPS { value.clone() } else { Value::Unknown })
+        Some(if self.steps < MAX_STEPS { value.clone() } else { Value::Unknown })
     }
 
     fn bind(&mut self, name: &str, value: Value<'a>) {

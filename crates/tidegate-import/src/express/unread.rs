@@ -6,8 +6,8 @@ use super::run::Run;
 use super::value::Value;
 use oxc_span::Span;
 
-/// Names that applications mostly have, those of functions that nobody is seen to call among them.
-const USUAL: [&str; 2] = ["app", "router"];
+/// The usual names of an application or a router in a program.
+const USUAL_APP_NAMES: [&str; 2] = ["app", "router"];
 
 impl<'a> Run<'a> {
     /// Records that an application is passed to code that may add handlers.
@@ -58,7 +58,7 @@ impl<'a> Run<'a> {
         }
         let text = String::from_utf8_lossy(&text);
         let mut names: Vec<String> = self.app_names.iter().cloned().collect();
-        names.extend(USUAL.map(str::to_owned));
+        names.extend(USUAL_APP_NAMES.map(str::to_owned));
         let mut first: Option<usize> = None;
         for name in names {
             for needle in [format!("{name}.use("), format!("{name}.all(")] {

@@ -5,8 +5,8 @@ use super::scope::Scope;
 use crate::draft::Action;
 use crate::note::Notes;
 
-/// Directives that guard something, and the argument by which they don't.
-const GUARDS: [(&str, &str); 8] = [
+/// Directives that restrict access, and the argument that switches each off.
+const ACCESS_DIRECTIVES: [(&str, &str); 8] = [
     ("allow", "all"),
     ("auth_basic", "off"),
     ("auth_jwt", "off"),
@@ -28,7 +28,7 @@ pub(super) fn closed(scope: &Scope<'_>, notes: &mut Notes) -> Option<Action> {
         return Some(respond(403));
     }
     let mut is_guarded = false;
-    for (name, harmless) in GUARDS {
+    for (name, harmless) in ACCESS_DIRECTIVES {
         for directive in scope.all(name) {
             if directive.argument(0) == Some(harmless) {
                 continue;

@@ -4,8 +4,8 @@
 use super::tree::Directive;
 use crate::note::Notes;
 
-/// Read elsewhere, where what can't be carried of them is said too.
-const CARRIED: &[&str] = &[
+/// Directives that are imported elsewhere, with notes on what cannot be imported of them.
+const IMPORTED_DIRECTIVES: &[&str] = &[
     "add_header",
     "alias",
     "allow",
@@ -76,8 +76,8 @@ const CARRIED: &[&str] = &[
     "valid_referers",
 ];
 
-/// What says how nginx works inside, or what Tidegate does anyway.
-const MOOT: &[&str] = &[
+/// Directives about nginx's internals, or about what Tidegate does anyway.
+const IGNORED_DIRECTIVES: &[&str] = &[
     "absolute_redirect",
     "accept_mutex",
     "auth_basic_user_file",
@@ -178,8 +178,8 @@ const MOOT: &[&str] = &[
     "zone",
 ];
 
-/// What has a counterpart that a person must choose, or none.
-const HINTS: &[(&str, &str)] = &[
+/// Directives whose counterpart the user must choose, or that have none.
+const DIRECTIVE_HINTS: &[(&str, &str)] = &[
     ("access_log", "see `access_log`, one for the whole gateway"),
     ("error_log", "the gateway's log goes to stderr; see `log`"),
     ("log_format", "lines are JSON; see `access_log`"),
@@ -224,8 +224,9 @@ pub(super) fn review(directives: &[Directive], notes: &mut Notes) {
         if is_moot(directive) {
             continue;
         }
-        if !CARRIED.contains(&name) && !MOOT.contains(&name) {
-            let hint = HINTS.iter().find(|(hinted, _)| *hinted == name).map(|(_, hint)| *hint);
+        if !IMPORTED_DIRECTIVES.contains(&name) && !IGNORED_DIRECTIVES.contains(&name) {
+            let hint =
+                DIRECTIVE_HINTS.iter().find(|(hinted, _)| *hinted == name).map(|(_, hint)| *hint);
             notes.left_out(
                 &directive.position,
                 match hint {
@@ -236,7 +237,7 @@ pub(super) fn review(directives: &[Directive], notes: &mut Notes) {
             continue;
         }
         // An `if` is told as a whole, and what is moot is moot within.
-        if name != "if" && !MOOT.contains(&name) {
+        if name != "if" && !IGNORED_DIRECTIVES.contains(&name) {
             review(directive.block.as_deref().unwrap_or_default(), notes);
         }
     }

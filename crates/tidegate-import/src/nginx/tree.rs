@@ -7,10 +7,10 @@ use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 use std::vec::IntoIter;
 
-/// The deepest nesting, and the longest chain of includes; nobody's is deeper.
-const DEPTH: usize = 32;
-/// The most files that are read; more is a mistake.
-const FILES: usize = 500;
+/// Maximum depth of nested blocks, and of includes.
+const MAX_DEPTH: usize = 32;
+/// Maximum number of files.
+const MAX_FILES: usize = 500;
 
 /// `name arguments;` or `name arguments { block }`.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ struct Reader<'n> {
 impl Reader<'_> {
     fn file(&mut self, path: &Path, depth: usize) -> Result<Vec<Directive>, Unreadable> {
         self.files += 1;
-        if self.files > FILES || depth > DEPTH {
+        if self.files > MAX_FILES || depth > MAX_DEPTH {
             return Err(Unreadable::new(path, 1, "it includes too many files, or itself"));
         }
         let text = super::super::text_of(path)?;
@@ -81,7 +81,7 @@ impl Reader<'_> {
         tokens: &mut Peekable<IntoIter<Token>>,
         depth: usize,
     ) -> Result<Vec<Directive>, Unreadable> {
-        if depth > DEPTH {
+        if depth > MAX_DEPTH {
             return Err(Unreadable::new(path, 1, "it is nested too deep"));
         }
         let mut directives = Vec::new();

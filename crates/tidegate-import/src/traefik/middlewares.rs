@@ -7,7 +7,7 @@ use crate::draft::{
 };
 
 /// Maximum depth of nested chains.
-const DEPTH: usize = 8;
+const MAX_CHAIN_DEPTH: usize = 8;
 
 impl Importer<'_> {
     /// Applies middlewares in order.
@@ -15,7 +15,7 @@ impl Importer<'_> {
         for name in names {
             let known = self.http.get("middlewares");
             let found = known.and_then(|it| it.get(name.trim_end_matches("@file"))).cloned();
-            let Some(middleware) = found.filter(|_| depth < DEPTH) else {
+            let Some(middleware) = found.filter(|_| depth < MAX_CHAIN_DEPTH) else {
                 let text =
                     format!("the middleware `{name}` is not in this file: what it stands before");
                 self.close(route, &text, line);

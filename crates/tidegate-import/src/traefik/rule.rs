@@ -10,9 +10,9 @@ pub(super) struct Matcher {
 }
 
 /// Maximum number of alternatives of a rule.
-const ALTERNATIVES: usize = 100;
+const MAX_ALTERNATIVES: usize = 100;
 /// Maximum depth of parentheses.
-const DEPTH: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 /// The alternatives of a rule, each a list of conditions that must all hold; `None` if the rule is invalid.
 pub(super) fn alternatives(rule: &str) -> Option<Vec<Vec<Matcher>>> {
@@ -42,14 +42,14 @@ impl<'r> Parser<'r> {
         while self.consume("||") {
             all.extend(self.both()?);
         }
-        (all.len() <= ALTERNATIVES).then_some(all)
+        (all.len() <= MAX_ALTERNATIVES).then_some(all)
     }
 
     fn both(&mut self) -> Option<Vec<Vec<Matcher>>> {
         let mut all = self.factor()?;
         while self.consume("&&") {
             let more = self.factor()?;
-            if all.len() * more.len() > ALTERNATIVES {
+            if all.len() * more.len() > MAX_ALTERNATIVES {
                 return None;
             }
             let joined = all.iter().flat_map(|one| {
@@ -62,7 +62,7 @@ impl<'r> Parser<'r> {
 
     fn factor(&mut self) -> Option<Vec<Vec<Matcher>>> {
         self.depth += 1;
-        if self.depth > DEPTH {
+        if self.depth > MAX_DEPTH {
             return None;
         }
         let parsed = if self.consume("!") {

@@ -13,10 +13,10 @@ use super::close_code;
 use std::fmt;
 
 /// The longest header: two bytes, eight of length, four of mask.
-const MAX_HEADER: usize = 14;
+const MAX_HEADER_SIZE: usize = 14;
 
 /// The longest payload of a control frame (RFC 6455, section 5.5).
-const MAX_CONTROL: usize = 125;
+const MAX_CONTROL_PAYLOAD: usize = 125;
 
 /// What a frame is (RFC 6455, section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,7 +212,7 @@ pub struct Scanner {
     /// Whether permessage-deflate (RFC 7692) may set RSV1.
     allow_rsv1: bool,
     /// A header of which bytes are missing.
-    partial: [u8; MAX_HEADER],
+    partial: [u8; MAX_HEADER_SIZE],
     have: u8,
     /// The frame under way and how much of its payload is still to come.
     frame: Option<(FrameHeader, u64)>,
@@ -236,7 +236,7 @@ impl Scanner {
         Self {
             direction,
             allow_rsv1,
-            partial: [0; MAX_HEADER],
+            partial: [0; MAX_HEADER_SIZE],
             have: 0,
             frame: None,
             in_message: false,
@@ -261,7 +261,7 @@ impl Scanner {
                 self.frame = Some((header, left));
                 if let Closing::Payload(kept) = &mut self.close {
                     // One that is too long closes as well; no more of it is kept than may be.
-                    let room = MAX_CONTROL - kept.len();
+                    let room = MAX_CONTROL_PAYLOAD - kept.len();
                     kept.extend_from_slice(payload.get(..room).unwrap_or(payload));
                 }
                 if !note(Event::Payload(payload), at)
@@ -371,7 +371,7 @@ impl Scanner {
             ),
             match opcode.is_control() {
                 true if !header.fin => Some(E::FragmentedControl),
-                true if length > MAX_CONTROL as u64 => Some(E::LongControl),
+                true if length > MAX_CONTROL_PAYLOAD as u64 => Some(E::LongControl),
                 true => None,
                 false if opcode == Opcode::Continuation && !self.in_message => {
                     Some(E::StrayContinuation)
