@@ -23,32 +23,32 @@ const RECOVERY_TIME: Duration = Duration::from_secs(10);
 /// Minimum time between two log lines about panics of one task.
 const PANIC_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a task is called.
-type Name = Cow<'static, str>;
+/// The name of a task, in logs and `GET /status`.
+type TaskName = Cow<'static, str>;
 
 /// The tasks that have panicked since the process began.
-static PANICS: Mutex<BTreeMap<Name, Panics>> = Mutex::new(BTreeMap::new());
+static PANICS: Mutex<BTreeMap<TaskName, TaskPanics>> = Mutex::new(BTreeMap::new());
 
 /// Whether a task is down after a panic; spares [`PANICS`]' lock as long as none is.
 static IS_ANY_DOWN: AtomicBool = AtomicBool::new(false);
 
-/// How often a task has panicked.
+/// The panics of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Panics {
+pub(crate) struct TaskPanics {
     /// How often since the process began.
     pub count: u64,
     /// What has become of it since.
-    pub state: State,
+    pub state: PanickedTaskState,
     /// What the last panic said.
     pub reason: String,
-    last: Instant,
-    /// How many of the kept tasks of this name are down.
-    kept_down: usize,
+    last_panic: Instant,
+    /// The number of restarting tasks of this name that are down.
+    down_tasks: usize,
 }
 
-/// What a task that has panicked does by now.
+/// Whether a task that has panicked runs again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum PanickedTaskState {
     /// It does not run, and should.
     Down,
     /// It runs again.
@@ -57,31 +57,31 @@ pub(crate) enum State {
     Stopped,
 }
 
-/// A task has panicked, which was logged.
+/// A task has panicked. The panic is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Panicked;
+pub(crate) struct TaskPanicked;
 
 /// The tasks that have panicked, by name.
-pub(crate) fn panics() -> Vec<(Name, Panics)> {
-    all().iter().map(|(name, panics)| (name.clone(), panics.clone())).collect()
+pub(crate) fn panics() -> Vec<(TaskName, TaskPanics)> {
+    lock_panics().iter().map(|(name, panics)| (name.clone(), panics.clone())).collect()
 }
 
 /// Runs a task that can't be started again, or one of many of the same name.
 pub(crate) fn spawn(
-    name: impl Into<Name>,
+    name: impl Into<TaskName>,
     task: impl Future<Output = ()> + Send + 'static,
 ) -> JoinHandle<()> {
     let name = name.into();
     tokio::spawn(async move {
-        if guard(&name, task).await.is_ok() {
-            runs(&name);
+        if catch_panic(&name, task).await.is_ok() {
+            mark_running(&name);
         }
     })
 }
 
-/// Runs a task, and makes it anew whenever it panics.
-pub(crate) fn keep<F>(
-    name: impl Into<Name>,
+/// Spawns a task and makes it anew whenever it panics.
+pub(crate) fn spawn_restarting<F>(
+    name: impl Into<TaskName>,
     mut make: impl FnMut() -> F + Send + 'static,
 ) -> JoinHandle<()>
 where
@@ -90,13 +90,13 @@ where
     let name = name.into();
     tokio::spawn(async move {
         let (mut wait, most) = RESTART_INTERVAL;
-        let mut kept = Kept { name: &name, is_down: false };
+        let mut kept = RestartingTask { name: &name, is_down: false };
         loop {
-            let mut task = pin!(guard(&name, make()));
+            let mut task = pin!(catch_panic(&name, make()));
             let ended = match timeout(RECOVERY_TIME, &mut task).await {
                 Ok(ended) => ended,
                 Err(_) => {
-                    kept.runs();
+                    kept.mark_running();
                     wait = RESTART_INTERVAL.0;
                     task.await
                 }
@@ -104,58 +104,57 @@ where
             if ended.is_ok() {
                 return;
             }
-            kept.panicked();
+            kept.mark_down();
             sleep(wait).await;
             wait = (wait * 2).min(most);
         }
     })
 }
 
-/// One of the tasks that run again after a panic. When it is aborted, or ends, it does not stay down in the
-/// list forever.
-struct Kept<'n> {
+/// A task that is restarted after a panic. When it ends or is aborted, it no longer counts as down.
+struct RestartingTask<'n> {
     name: &'n str,
     is_down: bool,
 }
 
-impl Kept<'_> {
-    fn panicked(&mut self) {
+impl RestartingTask<'_> {
+    fn mark_down(&mut self) {
         if !std::mem::replace(&mut self.is_down, true)
-            && let Some(panics) = all().get_mut(self.name)
+            && let Some(panics) = lock_panics().get_mut(self.name)
         {
-            panics.kept_down += 1;
+            panics.down_tasks += 1;
         }
     }
 
-    fn runs(&mut self) {
+    fn mark_running(&mut self) {
         if std::mem::take(&mut self.is_down) {
-            self.leave(State::Running);
+            self.end_down(PanickedTaskState::Running);
         }
     }
 
-    fn leave(&self, state: State) {
-        let mut all = all();
+    fn end_down(&self, state: PanickedTaskState) {
+        let mut all = lock_panics();
         if let Some(panics) = all.get_mut(self.name) {
-            panics.kept_down = panics.kept_down.saturating_sub(1);
-            if panics.kept_down == 0 {
-                panics.comes_to(self.name, state);
+            panics.down_tasks = panics.down_tasks.saturating_sub(1);
+            if panics.down_tasks == 0 {
+                panics.set_state(self.name, state);
             }
         }
-        look_for_down(&all);
+        update_is_any_down(&all);
     }
 }
 
-impl Drop for Kept<'_> {
+impl Drop for RestartingTask<'_> {
     fn drop(&mut self) {
         if self.is_down {
-            self.leave(State::Stopped);
+            self.end_down(PanickedTaskState::Stopped);
         }
     }
 }
 
-impl Panics {
-    fn comes_to(&mut self, name: &str, state: State) {
-        if state == State::Running && self.state != State::Running {
+impl TaskPanics {
+    fn set_state(&mut self, name: &str, state: PanickedTaskState) {
+        if state == PanickedTaskState::Running && self.state != PanickedTaskState::Running {
             log::info!("the task `{name}` runs again");
         }
         self.state = state;
@@ -166,20 +165,20 @@ impl Panics {
 ///
 /// # Errors
 /// When it panics, or the runtime ends before it has begun.
-pub(crate) async fn blocking<T: Send + 'static>(
+pub(crate) async fn run_blocking<T: Send + 'static>(
     name: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Panicked> {
+) -> Result<T, TaskPanicked> {
     let work = move || catch_unwind(AssertUnwindSafe(work)).map_err(|panic| report(name, &*panic));
-    let done = tokio::task::spawn_blocking(work).await.unwrap_or(Err(Panicked));
+    let done = tokio::task::spawn_blocking(work).await.unwrap_or(Err(TaskPanicked));
     if done.is_ok() {
-        runs(name);
+        mark_running(name);
     }
     done
 }
 
-/// Runs on this thread until it ends without a panic.
-pub(crate) fn keep_on_thread(name: &str, mut work: impl FnMut()) {
+/// Runs the work on this thread, again after each panic, until it ends without one.
+pub(crate) fn run_restarting(name: &str, mut work: impl FnMut()) {
     let (least, most) = RESTART_INTERVAL;
     let (mut wait, mut began) = (least, Instant::now());
     while let Err(panic) = catch_unwind(AssertUnwindSafe(&mut work)) {
@@ -190,12 +189,15 @@ pub(crate) fn keep_on_thread(name: &str, mut work: impl FnMut()) {
         std::thread::sleep(wait);
         wait = (wait * 2).min(most);
         began = Instant::now();
-        runs(name);
+        mark_running(name);
     }
 }
 
-/// Lets a panic in a task be its result.
-pub(crate) async fn guard<T>(name: &str, task: impl Future<Output = T>) -> Result<T, Panicked> {
+/// Runs a task and turns its panic into an error.
+pub(crate) async fn catch_panic<T>(
+    name: &str,
+    task: impl Future<Output = T>,
+) -> Result<T, TaskPanicked> {
     let mut task = pin!(task);
     // After a panic it is dropped, and never polled again.
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
@@ -207,43 +209,46 @@ pub(crate) async fn guard<T>(name: &str, task: impl Future<Output = T>) -> Resul
 }
 
 /// The task does what it is for, whatever was before.
-pub(crate) fn runs(name: &str) {
+pub(crate) fn mark_running(name: &str) {
     if !IS_ANY_DOWN.load(Ordering::Relaxed) {
         return;
     }
-    let mut all = all();
+    let mut all = lock_panics();
     if let Some(panics) = all.get_mut(name) {
-        panics.comes_to(name, State::Running);
+        panics.set_state(name, PanickedTaskState::Running);
     }
-    look_for_down(&all);
+    update_is_any_down(&all);
 }
 
-fn look_for_down(all: &BTreeMap<Name, Panics>) {
-    let is_any = all.values().any(|panics| panics.state == State::Down);
+fn update_is_any_down(all: &BTreeMap<TaskName, TaskPanics>) {
+    let is_any = all.values().any(|panics| panics.state == PanickedTaskState::Down);
     IS_ANY_DOWN.store(is_any, Ordering::Relaxed);
 }
 
-fn report(name: &str, panic: &(dyn Any + Send)) -> Panicked {
+fn report(name: &str, panic: &(dyn Any + Send)) -> TaskPanicked {
     let reason = panic
         .downcast_ref::<&str>()
         .map(|reason| (*reason).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "it left no message".to_owned());
-    let mut all = all();
+    let mut all = lock_panics();
     let before = all.get(name);
     let count = before.map_or(0, |panics| panics.count).saturating_add(1);
     // One that panics again and again must not fill the log.
-    if before.is_none_or(|panics| panics.last.elapsed() >= PANIC_LOG_INTERVAL) {
+    if before.is_none_or(|panics| panics.last_panic.elapsed() >= PANIC_LOG_INTERVAL) {
         log::error!("the task `{name}` panicked: {reason}; please report this fault");
     }
-    let kept_down = before.map_or(0, |panics| panics.kept_down);
-    let (state, last) = (State::Down, Instant::now());
-    all.insert(name.to_owned().into(), Panics { count, state, reason, last, kept_down });
+    let kept_down = before.map_or(0, |panics| panics.down_tasks);
+    let (state, last) = (PanickedTaskState::Down, Instant::now());
+    all.insert(
+        name.to_owned().into(),
+        TaskPanics { count, state, reason, last_panic: last, down_tasks: kept_down },
+    );
     IS_ANY_DOWN.store(true, Ordering::Relaxed);
-    Panicked
+    TaskPanicked
 }
 
-fn all() -> MutexGuard<'static, BTreeMap<Name, Panics>> {
+fn lock_panics() -> MutexGuard<'static, BTreeMap<TaskName, TaskPanics>> {
     PANICS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -253,7 +258,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicU32;
 
-    fn panics_of_task(name: &str) -> Option<Panics> {
+    fn panics_of_task(name: &str) -> Option<TaskPanics> {
         panics().into_iter().find(|(other, _)| *other == name).map(|(_, panics)| panics)
     }
 
@@ -261,7 +266,7 @@ mod tests {
     async fn panicked_task_is_listed_and_restarted() {
         let begun = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&begun);
-        let task = keep("kept", move || {
+        let task = spawn_restarting("kept", move || {
             let number = count.fetch_add(1, Ordering::Relaxed);
             async move {
                 assert!(number > 1, "number {number}");
@@ -273,71 +278,82 @@ mod tests {
         }
         let panics = panics_of_task("kept").expect("listed");
         assert_eq!((panics.count, &*panics.reason), (2, "number 1"));
-        assert_eq!(panics.state, State::Down, "not for long enough");
+        assert_eq!(panics.state, PanickedTaskState::Down, "not for long enough");
         sleep(RECOVERY_TIME * 2).await;
-        assert!(panics_of_task("kept").is_some_and(|panics| panics.state == State::Running));
+        assert!(
+            panics_of_task("kept").is_some_and(|panics| panics.state == PanickedTaskState::Running)
+        );
         task.abort();
     }
 
     #[tokio::test(start_paused = true)]
     async fn aborted_task_is_no_longer_listed_as_down() {
-        let down = || keep("aborted", || async { panic!("over") });
+        let down = || spawn_restarting("aborted", || async { panic!("over") });
         let (first, second) = (down(), down());
         let state = || panics_of_task("aborted").map(|panics| panics.state);
-        while panics_of_task("aborted").is_none_or(|panics| panics.kept_down < 2) {
+        while panics_of_task("aborted").is_none_or(|panics| panics.down_tasks < 2) {
             sleep(Duration::from_millis(100)).await;
         }
         first.abort();
         assert!(first.await.is_err_and(|error| error.is_cancelled()));
-        assert_eq!(state(), Some(State::Down), "the other one is");
+        assert_eq!(state(), Some(PanickedTaskState::Down), "the other one is");
         second.abort();
         assert!(second.await.is_err_and(|error| error.is_cancelled()));
-        assert_eq!(state(), Some(State::Stopped));
-        let next = keep("aborted", std::future::pending);
+        assert_eq!(state(), Some(PanickedTaskState::Stopped));
+        let next = spawn_restarting("aborted", std::future::pending);
         sleep(RECOVERY_TIME * 2).await;
-        assert_eq!(state(), Some(State::Stopped), "it has not panicked");
+        assert_eq!(state(), Some(PanickedTaskState::Stopped), "it has not panicked");
         next.abort();
     }
 
     #[tokio::test(start_paused = true)]
     async fn task_that_ends_after_a_panic_is_listed_as_stopped() {
         let mut is_first = true;
-        let task = keep("ending", move || {
+        let task = spawn_restarting("ending", move || {
             let panics = std::mem::take(&mut is_first);
             async move { assert!(!panics, "the first") }
         });
         task.await.expect("it ends");
-        assert_eq!(panics_of_task("ending").map(|panics| panics.state), Some(State::Stopped));
+        assert_eq!(
+            panics_of_task("ending").map(|panics| panics.state),
+            Some(PanickedTaskState::Stopped)
+        );
     }
 
     #[tokio::test]
     async fn panicked_task_without_restart_is_listed_as_down() {
         spawn("spawned", async { panic!("over") }).await.expect("the task itself ends");
         let panics = panics_of_task("spawned").expect("listed");
-        assert_eq!((panics.count, panics.state), (1, State::Down));
+        assert_eq!((panics.count, panics.state), (1, PanickedTaskState::Down));
         spawn("spawned", async {}).await.expect("the next of this name");
-        assert!(panics_of_task("spawned").is_some_and(|panics| panics.state == State::Running));
+        assert!(
+            panics_of_task("spawned")
+                .is_some_and(|panics| panics.state == PanickedTaskState::Running)
+        );
     }
 
     #[tokio::test]
     async fn panicked_blocking_work_is_listed_until_it_succeeds() {
-        let work = blocking("blocking", || -> u32 { panic!("over {}", 1) }).await;
-        assert_eq!(work, Err(Panicked));
+        let work = run_blocking("blocking", || -> u32 { panic!("over {}", 1) }).await;
+        assert_eq!(work, Err(TaskPanicked));
         let panics = panics_of_task("blocking").expect("listed");
-        assert_eq!((&*panics.reason, panics.state), ("over 1", State::Down));
-        assert_eq!(blocking("blocking", || 7).await, Ok(7));
-        assert!(panics_of_task("blocking").is_some_and(|panics| panics.state == State::Running));
+        assert_eq!((&*panics.reason, panics.state), ("over 1", PanickedTaskState::Down));
+        assert_eq!(run_blocking("blocking", || 7).await, Ok(7));
+        assert!(
+            panics_of_task("blocking")
+                .is_some_and(|panics| panics.state == PanickedTaskState::Running)
+        );
     }
 
     #[test]
     fn panicked_thread_is_restarted() {
         let mut rounds = 0;
-        keep_on_thread("thread", || {
+        run_restarting("thread", || {
             rounds += 1;
             assert!(rounds > 1, "the first");
         });
         assert_eq!(rounds, 2);
         let panics = panics_of_task("thread").expect("listed");
-        assert_eq!((panics.count, panics.state), (1, State::Running));
+        assert_eq!((panics.count, panics.state), (1, PanickedTaskState::Running));
     }
 }

@@ -27,7 +27,7 @@ pub struct Pages {
 
 /// What a page is made of, and by which rules what is filled in is made harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum PageFormat {
     /// HTML.
     Html,
     /// JSON, whose strings have the places in them.
@@ -36,7 +36,7 @@ pub enum Kind {
 
 /// What is known of an error.
 #[derive(Debug, Clone, Copy)]
-pub struct Known<'e> {
+pub struct PageValues<'e> {
     /// The status.
     pub status: StatusCode,
     /// The error's name.
@@ -50,12 +50,12 @@ pub struct Known<'e> {
 /// A page with places for what is known of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    kind: Kind,
-    pieces: Vec<Piece>,
+    kind: PageFormat,
+    pieces: Vec<PagePiece>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+enum PagePiece {
     Text(String),
     Status,
     Reason,
@@ -82,13 +82,13 @@ impl Pages {
 impl Page {
     /// Of a text in which `{{status}}`, `{{reason}}`, `{{error}}`, `{{message}}` and
     /// `{{request.id}}` are filled in; all else between braces is left, for it is a page's own.
-    pub fn new(kind: Kind, text: &str) -> Self {
-        const PLACES: [(&str, Piece); 5] = [
-            ("{{status}}", Piece::Status),
-            ("{{reason}}", Piece::Reason),
-            ("{{error}}", Piece::Error),
-            ("{{message}}", Piece::Message),
-            ("{{request.id}}", Piece::RequestId),
+    pub fn new(kind: PageFormat, text: &str) -> Self {
+        const PLACES: [(&str, PagePiece); 5] = [
+            ("{{status}}", PagePiece::Status),
+            ("{{reason}}", PagePiece::Reason),
+            ("{{error}}", PagePiece::Error),
+            ("{{message}}", PagePiece::Message),
+            ("{{request.id}}", PagePiece::RequestId),
         ];
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -100,30 +100,32 @@ impl Page {
         };
         while let Some((at, length, piece)) = next(rest) {
             let (before, from) = rest.split_at(at);
-            pieces.push(Piece::Text(before.to_owned()));
+            pieces.push(PagePiece::Text(before.to_owned()));
             pieces.push(piece);
             rest = from.get(length..).unwrap_or_default();
         }
-        pieces.push(Piece::Text(rest.to_owned()));
+        pieces.push(PagePiece::Text(rest.to_owned()));
         Self { kind, pieces }
     }
 
     /// The page for one error.
-    pub fn render(&self, known: Known<'_>) -> String {
+    pub fn render(&self, known: PageValues<'_>) -> String {
         let mut page = String::with_capacity(1024);
         let push = match self.kind {
-            Kind::Html => push_html,
-            Kind::Json => push_json,
+            PageFormat::Html => push_html,
+            PageFormat::Json => push_json,
         };
         for piece in &self.pieces {
             match piece {
-                Piece::Text(text) => page.push_str(text),
+                PagePiece::Text(text) => page.push_str(text),
                 // Writing into a string can't fail.
-                Piece::Status => drop(write!(page, "{}", known.status.as_u16())),
-                Piece::Reason => page.push_str(known.status.canonical_reason().unwrap_or("Error")),
-                Piece::Error => push(&mut page, known.error),
-                Piece::Message => push(&mut page, known.message),
-                Piece::RequestId => push(&mut page, known.request_id),
+                PagePiece::Status => drop(write!(page, "{}", known.status.as_u16())),
+                PagePiece::Reason => {
+                    page.push_str(known.status.canonical_reason().unwrap_or("Error"))
+                }
+                PagePiece::Error => push(&mut page, known.error),
+                PagePiece::Message => push(&mut page, known.message),
+                PagePiece::RequestId => push(&mut page, known.request_id),
             }
         }
         page
@@ -160,28 +162,28 @@ fn push_json(json: &mut String, text: &str) {
 mod tests {
     use super::*;
 
-    fn known(code: u16, message: &str) -> Known<'_> {
+    fn known(code: u16, message: &str) -> PageValues<'_> {
         let status = StatusCode::from_u16(code).expect("a status");
-        Known { status, error: "its_name", message, request_id: "id-1" }
+        PageValues { status, error: "its_name", message, request_id: "id-1" }
     }
 
     #[test]
     fn known_placeholders_are_filled_in_and_escaped() {
         let page = Page::new(
-            Kind::Html,
+            PageFormat::Html,
             "<p {x}>{{status}} {{reason}}: {{message}} ({{request.id}}) {{other}}",
         );
         assert_eq!(
             page.render(known(502, "<script>'&\"")),
             "<p {x}>502 Bad Gateway: &lt;script&gt;&#39;&amp;&quot; (id-1) {{other}}"
         );
-        assert_eq!(Page::new(Kind::Html, "").render(known(404, "m")), "");
+        assert_eq!(Page::new(PageFormat::Html, "").render(known(404, "m")), "");
     }
 
     #[test]
     fn rfc8259_7_placeholder_value_stays_inside_its_json_string() {
         let page =
-            Page::new(Kind::Json, r#"{"code":{{status}},"n":"{{error}}","m":"{{message}}"}"#);
+            Page::new(PageFormat::Json, r#"{"code":{{status}},"n":"{{error}}","m":"{{message}}"}"#);
         for message in ["plain", "\"", "\\", "\\\",\"x\":\"", "\n\r\t\0\u{7f}", "\u{2028}ß🦀"] {
             let json: serde_json::Value =
                 serde_json::from_str(&page.render(known(400, message))).expect("JSON");
@@ -192,8 +194,8 @@ mod tests {
     #[test]
     fn page_of_a_status_precedes_the_page_of_its_class() {
         let pages = Pages {
-            exact: [(404, Page::new(Kind::Html, "exact"))].into(),
-            classes: [(4, Page::new(Kind::Html, "class"))].into(),
+            exact: [(404, Page::new(PageFormat::Html, "exact"))].into(),
+            classes: [(4, Page::new(PageFormat::Html, "class"))].into(),
         };
         let find = |code| {
             let known = known(code, "");

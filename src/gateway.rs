@@ -3,9 +3,9 @@
 
 use crate::explain::{Explainer, review, verify};
 use crate::filter::{self, Filter, Registry as FilterRegistry};
-use crate::server::{HandoverSocket, Running, Server, StartError, ask, preflight};
+use crate::server::{HandoverSocket, RunningGateway, Server, StartError, ask, preflight};
 use crate::snapshot::{CompileEnv, SessionPolicies, Snapshot, compile};
-use crate::telemetry::{self, Sink};
+use crate::telemetry::{self, LineSink};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -106,7 +106,7 @@ impl Config {
 
     /// The addresses of the gateway that runs this file, as the gateway itself says: the file may have
     /// been edited since, which takes effect only after a restart. `None` when no gateway is found.
-    pub(crate) fn ask_running(&self) -> Option<Running> {
+    pub(crate) fn ask_running(&self) -> Option<RunningGateway> {
         ask(&self.control_socket()?).ok()
     }
 
@@ -485,7 +485,7 @@ impl Gateway {
             previous: None,
             discovery: None,
             filters: &filters,
-            open_sink: |target| Sink::open(target).map(Some),
+            open_sink: |target| LineSink::open(target).map(Some),
         };
         let snapshot = compile(config.read, &env).map_err(RunError::Config)?;
         verify(&snapshot, &read.config.tests, read.sources.clone()).map_err(RunError::Config)?;

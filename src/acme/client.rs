@@ -16,12 +16,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 /// Speaks HTTPS with an authority.
-pub(super) struct Client {
+pub(super) struct AcmeClient {
     http: HttpClient<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
     retry_after: Arc<RetryAfter>,
 }
 
-impl Client {
+impl AcmeClient {
     /// One that believes these authorities, and notes when they want to be asked again.
     pub(super) fn new(roots: Roots, retry_after: Arc<RetryAfter>) -> Result<Self, String> {
         let config = ClientConfig::builder_with_provider(Arc::clone(provider()))
@@ -36,7 +36,7 @@ impl Client {
     }
 }
 
-impl instant_acme::HttpClient for Client {
+impl instant_acme::HttpClient for AcmeClient {
     fn request(
         &self,
         request: Request<BodyWrapper<Bytes>>,

@@ -2,11 +2,11 @@
 //! It knows nothing of the messages of ACME.
 
 use super::order::{IssuedCertificate, order};
-use super::pending::Pending;
+use super::pending::PendingChallenges;
 use super::retry_after::RetryAfter;
-use super::store::Store;
+use super::store::AcmeStore;
 use crate::background;
-use crate::tls::{self, Certificate, Roots, Source};
+use crate::tls::{self, Certificate, CertificateSource, Roots};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::sign::CertifiedKey;
 use std::path::{Path, PathBuf};
@@ -29,9 +29,9 @@ const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How long another process is left alone that orders the same certificate.
 const OTHER_PROCESS_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What is ordered, and where.
+/// The settings of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct AcmeSettings {
     /// The names, in the order in which they are written.
     pub domains: Vec<String>,
     /// Where the authority may write to.
@@ -50,7 +50,7 @@ pub struct Settings {
     pub retry: Duration,
 }
 
-impl Settings {
+impl AcmeSettings {
     /// The authorities that are believed about the directory's server.
     pub(super) fn roots(&self) -> Result<Roots, String> {
         match &self.ca {
@@ -60,25 +60,25 @@ impl Settings {
     }
 }
 
-/// A certificate that is ordered and renewed as long as this lives.
+/// A certificate that the gateway orders and renews as long as this value lives.
 #[derive(Debug)]
-pub struct Managed {
-    settings: Settings,
-    store: Store,
+pub struct ManagedCertificate {
+    settings: AcmeSettings,
+    store: AcmeStore,
     certificate: ArcSwapOption<Certificate>,
     /// Those of other orders that are for some of these names, the best first. They are shown until
     /// this order is through.
     placeholder_certificates: ArcSwap<Vec<Arc<Certificate>>>,
-    pending: Pending,
-    has_begun: AtomicBool,
+    pending: PendingChallenges,
+    renewal_started: AtomicBool,
     issued: AtomicU64,
     failed: AtomicU64,
 }
 
-impl Managed {
+impl ManagedCertificate {
     /// With what is kept in the folder, and what is shown at present.
-    pub fn new(settings: Settings, state: &Path, shown: Vec<Arc<Certificate>>) -> Self {
-        let store = Store::new(state, &settings);
+    pub fn new(settings: AcmeSettings, state: &Path, shown: Vec<Arc<Certificate>>) -> Self {
+        let store = AcmeStore::new(state, &settings);
         let certificate = store.certificate().map(Arc::new);
         let placeholder_certificates = if certificate.as_ref().is_some_and(|it| !it.has_expired()) {
             Vec::new()
@@ -98,21 +98,21 @@ impl Managed {
             store,
             certificate,
             placeholder_certificates: ArcSwap::from_pointee(placeholder_certificates),
-            pending: Pending::default(),
-            has_begun: AtomicBool::new(false),
+            pending: PendingChallenges::default(),
+            renewal_started: AtomicBool::new(false),
             issued: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         }
     }
 
     /// What is ordered.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &AcmeSettings {
         &self.settings
     }
 
     /// The answer to a request of the authority for this token.
     pub fn answer_to_request(&self, token: &str) -> Option<String> {
-        self.pending.request(token)
+        self.pending.key_authorization(token)
     }
 
     /// How many orders have led to a certificate, and how many have failed.
@@ -120,18 +120,18 @@ impl Managed {
         (self.issued.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
     }
 
-    /// Begins to order and renew, unless it has begun. It takes the runtime.
-    pub fn begin(self: &Arc<Self>) {
-        if !self.has_begun.swap(true, Ordering::Relaxed) {
+    /// Starts the task that orders and renews, once. Needs the runtime.
+    pub fn start_renewal(self: &Arc<Self>) {
+        if !self.renewal_started.swap(true, Ordering::Relaxed) {
             let this = Arc::downgrade(self);
-            let name = format!("certificate for {}", self.names());
-            background::keep(name, move || keep(Weak::clone(&this)));
+            let name = format!("certificate for {}", self.joined_names());
+            background::spawn_restarting(name, move || renew_forever(Weak::clone(&this)));
         }
     }
 
     /// Orders if it is time to; returns how long to wait then.
     async fn order_if_due(&self, failures: &mut u32) -> Duration {
-        let left = self.left();
+        let left = self.time_until_renewal();
         if !left.is_zero() {
             return left;
         }
@@ -139,15 +139,17 @@ impl Managed {
             Ok(Some(lock)) => lock,
             // Another process orders: the one before or after this, or another replica.
             Ok(None) => return OTHER_PROCESS_INTERVAL,
-            Err(error) => return self.fail(&format!("no place for it: {error}"), failures, None),
+            Err(error) => {
+                return self.record_failure(&format!("no place for it: {error}"), failures, None);
+            }
         };
         // One may have done so just now.
         if let Some(kept) = self.store.certificate()
             && (kept.is_valid() || !self.has_valid())
         {
-            self.show(kept);
+            self.serve_certificate(kept);
         }
-        let left = self.left();
+        let left = self.time_until_renewal();
         if !left.is_zero() {
             return left;
         }
@@ -156,37 +158,37 @@ impl Managed {
         let ordered = timeout(ORDER_TIMEOUT, ordering).await;
         self.pending.clear();
         let ordered = ordered.unwrap_or_else(|_| Err(format!("not done in {ORDER_TIMEOUT:?}")));
-        match ordered.and_then(|issued| self.take(&issued)) {
+        match ordered.and_then(|issued| self.accept_issued(&issued)) {
             Ok(certificate) => {
                 let until = humantime::format_rfc3339_seconds(certificate.not_after);
-                log::info!("the certificate for {} is there, until {until}", self.names());
-                self.show(certificate);
+                log::info!("the certificate for {} is there, until {until}", self.joined_names());
+                self.serve_certificate(certificate);
                 self.issued.fetch_add(1, Ordering::Relaxed);
                 *failures = 0;
                 // Not at once, were it to expire tomorrow.
-                self.left().max(self.settings.retry)
+                self.time_until_renewal().max(self.settings.retry)
             }
-            Err(reason) => self.fail(&reason, failures, retry_after.left()),
+            Err(reason) => self.record_failure(&reason, failures, retry_after.left()),
         }
     }
 
-    fn take(&self, issued: &IssuedCertificate) -> Result<Certificate, String> {
+    fn accept_issued(&self, issued: &IssuedCertificate) -> Result<Certificate, String> {
         let certificate = Certificate::parse(&issued.chain, &issued.key)
             .map_err(|fault| format!("what was issued can't be used: {fault}"))?;
         let missing = |name: &&String| !certificate.is_for(&name.to_ascii_lowercase());
         if let Some(missing) = self.settings.domains.iter().find(missing) {
             return Err(format!("the authority has issued a certificate without {missing}"));
         }
-        self.judge_time(&certificate)?;
+        self.check_validity(&certificate)?;
         if let Err(error) = self.store.keep_certificate(&issued.chain, &issued.key) {
-            log::error!("the certificate for {} can't be kept: {error}", self.names());
+            log::error!("the certificate for {} can't be kept: {error}", self.joined_names());
         }
         Ok(certificate)
     }
 
     /// Whether clients would take the certificate now. One that is not valid yet is better than none:
     /// it may be this machine's clock that is wrong.
-    fn judge_time(&self, certificate: &Certificate) -> Result<(), String> {
+    fn check_validity(&self, certificate: &Certificate) -> Result<(), String> {
         let time = |time| humantime::format_rfc3339_seconds(time);
         let fault = if certificate.has_expired() {
             format!("has expired, at {}", time(certificate.not_after))
@@ -202,7 +204,10 @@ impl Managed {
                 time(SystemTime::now())
             ));
         }
-        log::warn!("the certificate that the authority has issued for {} {fault}", self.names());
+        log::warn!(
+            "the certificate that the authority has issued for {} {fault}",
+            self.joined_names()
+        );
         Ok(())
     }
 
@@ -211,7 +216,7 @@ impl Managed {
         self.certificates().iter().any(|certificate| certificate.is_valid())
     }
 
-    fn show(&self, certificate: Certificate) {
+    fn serve_certificate(&self, certificate: Certificate) {
         if !certificate.has_expired() {
             self.placeholder_certificates.store(Arc::default());
         }
@@ -219,7 +224,12 @@ impl Managed {
     }
 
     /// How long to wait after a failure: longer with each, and no less than the authority asks for.
-    fn fail(&self, reason: &str, failures: &mut u32, asked: Option<Duration>) -> Duration {
+    fn record_failure(
+        &self,
+        reason: &str,
+        failures: &mut u32,
+        asked: Option<Duration>,
+    ) -> Duration {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let retry =
             self.settings.retry.saturating_mul(1 << (*failures).min(20)).min(MAX_RETRY_INTERVAL);
@@ -236,12 +246,15 @@ impl Managed {
             None => (retry.mul_f64(jitter), ""),
         };
         let again = humantime::format_duration(Duration::from_secs(wait.as_secs().max(1)));
-        log::error!("no certificate for {}: {reason}; again in {again}{because}", self.names());
+        log::error!(
+            "no certificate for {}: {reason}; again in {again}{because}",
+            self.joined_names()
+        );
         wait
     }
 
-    /// How long until it is to be renewed; nothing when there is none.
-    fn left(&self) -> Duration {
+    /// Time until the certificate is due for renewal; zero if there is none.
+    fn time_until_renewal(&self) -> Duration {
         let Some(certificate) = self.certificate.load_full() else { return Duration::ZERO };
         let life = certificate.not_after.duration_since(certificate.not_before);
         let before = self.settings.renew_before.unwrap_or(life.unwrap_or_default() / 3);
@@ -249,12 +262,12 @@ impl Managed {
         at.duration_since(SystemTime::now()).unwrap_or_default()
     }
 
-    fn names(&self) -> String {
+    fn joined_names(&self) -> String {
         self.settings.domains.join(", ")
     }
 }
 
-impl Source for Managed {
+impl CertificateSource for ManagedCertificate {
     fn names(&self) -> &[String] {
         &self.settings.domains
     }
@@ -279,7 +292,7 @@ impl Source for Managed {
     }
 
     fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
-        self.pending.handshake(name)
+        self.pending.challenge_certificate(name)
     }
 }
 
@@ -287,7 +300,7 @@ impl Source for Managed {
 fn placeholder_certificates(
     domains: &[String],
     shown: Vec<Arc<Certificate>>,
-    store: &Store,
+    store: &AcmeStore,
 ) -> Vec<Arc<Certificate>> {
     let names: Vec<_> = domains.iter().map(|name| name.to_ascii_lowercase()).collect();
     let count = |it: &Certificate| names.iter().filter(|name| it.is_for(name)).count();
@@ -300,7 +313,7 @@ fn placeholder_certificates(
 }
 
 /// Looks after it as long as anybody holds it.
-async fn keep(managed: Weak<Managed>) {
+async fn renew_forever(managed: Weak<ManagedCertificate>) {
     let mut failures = 0;
     loop {
         let Some(held) = managed.upgrade() else { return };
@@ -343,8 +356,8 @@ mod tests {
         IssuedCertificate { chain, key: key.serialize_pem() }
     }
 
-    fn managed(folder: &Path) -> Managed {
-        let settings = Settings {
+    fn managed(folder: &Path) -> ManagedCertificate {
+        let settings = AcmeSettings {
             domains: vec!["a.test".to_owned()],
             email: None,
             directory: "https://localhost/dir".to_owned(),
@@ -354,18 +367,21 @@ mod tests {
             renew_before: None,
             retry: Duration::from_secs(1),
         };
-        Managed::new(settings, folder, Vec::new())
+        ManagedCertificate::new(settings, folder, Vec::new())
     }
 
     #[test]
     fn issued_certificate_outside_its_validity_does_not_replace_a_valid_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let managed = managed(folder.path());
-        let reason = |issued: IssuedCertificate| managed.take(&issued).map(drop).unwrap_err();
+        let reason =
+            |issued: IssuedCertificate| managed.accept_issued(&issued).map(drop).unwrap_err();
         // None is valid yet: any that will be is better.
         assert!(reason(issued("a.test", -10, -5)).contains("has expired, at "));
-        assert!(managed.take(&issued("a.test", 5, 90)).is_ok());
-        managed.show(managed.take(&issued("a.test", -1, 30)).expect("a certificate"));
+        assert!(managed.accept_issued(&issued("a.test", 5, 90)).is_ok());
+        managed.serve_certificate(
+            managed.accept_issued(&issued("a.test", -1, 30)).expect("a certificate"),
+        );
         for (wrong, expected) in [
             (issued("a.test", -10, -5), "has expired, at "),
             (issued("a.test", 5, 90), "is not valid before "),
@@ -384,6 +400,6 @@ mod tests {
         }
         let kept = managed.store.certificate().expect("the good one is kept");
         assert!(kept.is_valid());
-        assert!(managed.take(&issued("a.test", -1, 90)).is_ok());
+        assert!(managed.accept_issued(&issued("a.test", -1, 90)).is_ok());
     }
 }

@@ -8,5 +8,5 @@ mod pending;
 mod retry_after;
 mod store;
 
-pub(crate) use managed::{Managed, Settings};
+pub(crate) use managed::{AcmeSettings, ManagedCertificate};
 pub(crate) use store::ACME_FOLDER;

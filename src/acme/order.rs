@@ -1,11 +1,11 @@
 //! One order of a certificate, from the account to the issued chain (RFC 8555). It knows nothing of when to
 //! order, nor of listeners.
 
-use super::Settings;
-use super::client::Client;
-use super::pending::Pending;
+use super::AcmeSettings;
+use super::client::AcmeClient;
+use super::pending::PendingChallenges;
 use super::retry_after::RetryAfter;
-use super::store::Store;
+use super::store::AcmeStore;
 use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, ChallengeType, Error, ExternalAccountKey,
     Identifier, Key, NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
@@ -32,9 +32,9 @@ pub(super) struct IssuedCertificate {
 
 /// Orders a certificate (RFC 8555, section 7.4); a failure is described in words.
 pub(super) async fn order(
-    settings: &Settings,
-    store: &Store,
-    pending: &Pending,
+    settings: &AcmeSettings,
+    store: &AcmeStore,
+    pending: &PendingChallenges,
     retry_after: &Arc<RetryAfter>,
 ) -> Result<IssuedCertificate, String> {
     let account = account(settings, store, retry_after).await?;
@@ -79,8 +79,8 @@ pub(super) async fn order(
 
 /// The account that was kept, or a new one.
 async fn account(
-    settings: &Settings,
-    store: &Store,
+    settings: &AcmeSettings,
+    store: &AcmeStore,
     retry_after: &Arc<RetryAfter>,
 ) -> Result<Account, String> {
     if let Some(kept) = store.account() {
@@ -105,8 +105,8 @@ fn is_unknown_account(error: &Error) -> bool {
 /// Another account by the same key, where the authority lets anybody have one (RFC 8555, section
 /// 7.3.1: if it does know the key after all, it is that account).
 async fn register_again(
-    settings: &Settings,
-    store: &Store,
+    settings: &AcmeSettings,
+    store: &AcmeStore,
     retry_after: &Arc<RetryAfter>,
 ) -> Result<Account, String> {
     let kept = store.account().and_then(|kept| {
@@ -134,8 +134,8 @@ async fn register_again(
 
 /// A new account with a new key.
 async fn register(
-    settings: &Settings,
-    store: &Store,
+    settings: &AcmeSettings,
+    store: &AcmeStore,
     retry_after: &Arc<RetryAfter>,
 ) -> Result<Account, String> {
     let contact = contact(settings);
@@ -155,21 +155,28 @@ async fn register(
     Ok(account)
 }
 
-fn client(settings: &Settings, retry_after: &Arc<RetryAfter>) -> Result<Box<Client>, String> {
-    Ok(Box::new(Client::new(settings.roots()?, Arc::clone(retry_after))?))
+fn client(
+    settings: &AcmeSettings,
+    retry_after: &Arc<RetryAfter>,
+) -> Result<Box<AcmeClient>, String> {
+    Ok(Box::new(AcmeClient::new(settings.roots()?, Arc::clone(retry_after))?))
 }
 
-fn contact(settings: &Settings) -> Vec<String> {
+fn contact(settings: &AcmeSettings) -> Vec<String> {
     settings.email.iter().map(|email| format!("mailto:{email}")).collect()
 }
 
-fn keep(credentials: &AccountCredentials, store: &Store) -> Result<(), String> {
+fn keep(credentials: &AccountCredentials, store: &AcmeStore) -> Result<(), String> {
     let credentials = serde_json::to_vec(credentials).map_err(|error| error.to_string())?;
     store.keep_account(&credentials).map_err(|error| format!("the account's key: {error}"))
 }
 
 /// Lets the authority see that the names lead here.
-async fn prove(order: &mut Order, settings: &Settings, pending: &Pending) -> Result<(), String> {
+async fn prove(
+    order: &mut Order,
+    settings: &AcmeSettings,
+    pending: &PendingChallenges,
+) -> Result<(), String> {
     let kind = match settings.challenge {
         AcmeChallenge::Http01 => ChallengeType::Http01,
         AcmeChallenge::TlsAlpn01 => ChallengeType::TlsAlpn01,
@@ -186,9 +193,9 @@ async fn prove(order: &mut Order, settings: &Settings, pending: &Pending) -> Res
         let name = challenge.identifier().to_string();
         let answer = challenge.key_authorization();
         match settings.challenge {
-            AcmeChallenge::Http01 => pending.expect_request(&challenge.token, answer.as_str()),
+            AcmeChallenge::Http01 => pending.add_http_challenge(&challenge.token, answer.as_str()),
             AcmeChallenge::TlsAlpn01 => {
-                pending.expect_handshake(&name, answer.digest().as_ref())?;
+                pending.add_tls_challenge(&name, answer.digest().as_ref())?;
             }
         }
         challenge.set_ready().await.map_err(in_words)?;

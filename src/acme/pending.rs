@@ -8,23 +8,23 @@ use rustls::sign::CertifiedKey;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What the authority will come and ask for.
+/// The challenges that the authority may request now.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(super) struct PendingChallenges {
     /// Key authorizations by token.
     http: Mutex<HashMap<String, String>>,
     /// Certificates by name.
     tls: Mutex<HashMap<String, Arc<CertifiedKey>>>,
 }
 
-impl Pending {
-    /// The answer to a request for the token (RFC 8555, section 8.3).
-    pub(super) fn expect_request(&self, token: &str, authorization: &str) {
+impl PendingChallenges {
+    /// Answers requests for the token with this key authorization (RFC 8555, section 8.3).
+    pub(super) fn add_http_challenge(&self, token: &str, authorization: &str) {
         lock(&self.http).insert(token.to_owned(), authorization.to_owned());
     }
 
-    /// The digest for handshakes that name this host (RFC 8737, section 3).
-    pub(super) fn expect_handshake(&self, name: &str, digest: &[u8]) -> Result<(), String> {
+    /// Answers handshakes for this name with a certificate that has the digest (RFC 8737, section 3).
+    pub(super) fn add_tls_challenge(&self, name: &str, digest: &[u8]) -> Result<(), String> {
         let certificate = challenge_certificate(name, digest).map_err(|error| error.to_string())?;
         lock(&self.tls).insert(name.to_ascii_lowercase(), Arc::new(certificate));
         Ok(())
@@ -35,11 +35,13 @@ impl Pending {
         lock(&self.tls).clear();
     }
 
-    pub(super) fn request(&self, token: &str) -> Option<String> {
+    /// The key authorization for a token.
+    pub(super) fn key_authorization(&self, token: &str) -> Option<String> {
         lock(&self.http).get(token).cloned()
     }
 
-    pub(super) fn handshake(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+    /// The challenge's certificate for a name.
+    pub(super) fn challenge_certificate(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         lock(&self.tls).get(&name.to_ascii_lowercase()).cloned()
     }
 }

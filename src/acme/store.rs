@@ -1,6 +1,6 @@
 //! The files of accounts and certificates below `state_dir`. It knows nothing of the protocol.
 
-use super::Settings;
+use super::AcmeSettings;
 use crate::tls::Certificate;
 use sha1::{Digest, Sha1};
 use std::fs::File;
@@ -22,7 +22,7 @@ const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
 /// `acme/AUTHORITY/account.json` and `acme/AUTHORITY/NAME-DIGEST.pem`, the key and the chain in
 /// one file, so that they can't be of two orders.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct AcmeStore {
     state: PathBuf,
     /// The authority's folder.
     authority: String,
@@ -31,10 +31,10 @@ pub(super) struct Store {
 }
 
 /// As long as it lives, no other process orders this certificate.
-pub(super) struct Lock(#[expect(dead_code, reason = "the lock goes with the file")] File);
+pub(super) struct AcmeLock(#[expect(dead_code, reason = "the lock goes with the file")] File);
 
-impl Store {
-    pub(super) fn new(state: &Path, settings: &Settings) -> Self {
+impl AcmeStore {
+    pub(super) fn new(state: &Path, settings: &AcmeSettings) -> Self {
         let authority = settings.directory.split("://").last().unwrap_or_default();
         let host = authority.split('/').next().unwrap_or_default();
         let authority = format!("{}-{}", plain(host), digest([&settings.directory]));
@@ -141,8 +141,8 @@ impl Store {
     }
 
     /// `None` while another process has it.
-    pub(super) fn lock(&self) -> io::Result<Option<Lock>> {
-        Ok(self.folder()?.lock(&format!("{}.lock", self.name))?.map(Lock))
+    pub(super) fn lock(&self) -> io::Result<Option<AcmeLock>> {
+        Ok(self.folder()?.lock(&format!("{}.lock", self.name))?.map(AcmeLock))
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn order_lock_has_one_holder_and_is_released_on_drop() {
         let folder = tempfile::tempdir().unwrap();
-        let settings = |name: &str| Settings {
+        let settings = |name: &str| AcmeSettings {
             domains: vec![name.to_owned()],
             email: None,
             directory: "https://ca.test/directory".to_owned(),
@@ -180,7 +180,7 @@ mod tests {
             renew_before: None,
             retry: Duration::from_secs(1),
         };
-        let store = |name: &str| Store::new(folder.path(), &settings(name));
+        let store = |name: &str| AcmeStore::new(folder.path(), &settings(name));
         let held = store("a.test").lock().unwrap();
         assert!(held.is_some());
         assert!(store("a.test").lock().unwrap().is_none(), "another has it");

@@ -3,7 +3,7 @@
 //! The endpoint is for people and programs on the same machine. Pages of others in a browser there
 //! are neither: they are refused by their `Origin`, and by a `Host` that is a name (DNS rebinding).
 
-use super::{Refusal, refuse};
+use super::{AdminError, refuse};
 use http::{Method, StatusCode, header};
 use pingora::http::RequestHeader;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ pub(super) fn check(
     head: &RequestHeader,
     token: Option<&str>,
     is_unix: bool,
-) -> Result<(), Refusal> {
+) -> Result<(), AdminError> {
     if let Err(reason) = is_from_here(head) {
         return refuse(StatusCode::FORBIDDEN, reason);
     }

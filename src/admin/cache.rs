@@ -1,19 +1,19 @@
 //! The cache, told what to forget.
 
-use super::{Answer, refuse};
-use crate::cache::{Cache, Scope};
+use super::{AdminResult, refuse};
+use crate::cache::{Cache, InvalidationScope};
 use http::StatusCode;
 use serde_json::json;
 use tidegate_http::{query, url};
 
 /// Takes responses away: all, those of a URL, or of all that begin so.
-pub(super) fn purge(cache: &Cache, query: &str) -> Answer {
+pub(super) fn purge(cache: &Cache, query: &str) -> AdminResult {
     let parameter = |name| query::find(query, name);
     let (all, one, prefix) = (parameter("all"), parameter("url"), parameter("prefix"));
     let scope = match (all.as_deref(), one, prefix) {
-        (Some("true"), None, None) => Scope::All,
-        (None, Some(one), None) => Scope::Url(normal(&one)?),
-        (None, None, Some(prefix)) => Scope::Prefix(normal(&prefix)?),
+        (Some("true"), None, None) => InvalidationScope::All,
+        (None, Some(one), None) => InvalidationScope::Url(normal(&one)?),
+        (None, None, Some(prefix)) => InvalidationScope::Prefix(normal(&prefix)?),
         _ => {
             return refuse(
                 StatusCode::BAD_REQUEST,

@@ -1,7 +1,7 @@
 //! What would become of a request.
 
 use super::sessions::affected;
-use super::{Answer, refuse};
+use super::{AdminResult, refuse};
 use crate::explain::{Difference, Outline, RequestToExplain, explain};
 use crate::snapshot::CurrentSnapshot;
 use crate::websocket::Registry;
@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde_json::json;
 
 /// Of `url`, `method` (GET unless given), any number of `header`, and `client`, who connects.
-pub(super) async fn answer(current: &CurrentSnapshot, query: &str) -> Answer {
+pub(super) async fn answer(current: &CurrentSnapshot, query: &str) -> AdminResult {
     let (mut url, mut method, mut headers) = (None, "GET".to_owned(), Vec::new());
     let mut client = None;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -43,7 +43,7 @@ pub(super) async fn difference(
     current: &CurrentSnapshot,
     sessions: &Registry,
     body: &[u8],
-) -> Answer {
+) -> AdminResult {
     let Ok(outline) = serde_json::from_slice::<Outline>(body) else {
         return refuse(StatusCode::BAD_REQUEST, "the body is not what `tidegate diff` sends");
     };

@@ -1,6 +1,6 @@
 //! The versions of the configuration, and the way back.
 
-use super::{Admin, Answer, refuse};
+use super::{Admin, AdminResult, refuse};
 use crate::history::{Order, Version};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -30,12 +30,12 @@ fn show(version: &Version) -> Value {
 }
 
 /// Reads the files again.
-pub(super) async fn reload(admin: &Admin) -> Answer {
+pub(super) async fn reload(admin: &Admin) -> AdminResult {
     order(admin, Order::Reload).await
 }
 
 /// Goes back to a version.
-pub(super) async fn rollback(admin: &Admin, query: &str) -> Answer {
+pub(super) async fn rollback(admin: &Admin, query: &str) -> AdminResult {
     let to = match query::find(query, "version").map(|version| version.parse()) {
         None => None,
         Some(Ok(version)) => Some(version),
@@ -50,7 +50,7 @@ pub(super) async fn rollback(admin: &Admin, query: &str) -> Answer {
 async fn order(
     admin: &Admin,
     order: impl FnOnce(oneshot::Sender<Result<String, String>>) -> Order,
-) -> Answer {
+) -> AdminResult {
     let (told, answer) = oneshot::channel();
     let gone = (StatusCode::SERVICE_UNAVAILABLE, "the gateway stops".to_owned());
     admin.orders.send(order(told)).await.map_err(|_| gone.clone())?;

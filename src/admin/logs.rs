@@ -1,6 +1,6 @@
 //! The gateway's logs: the access log's last lines, and how much the other one tells.
 
-use super::{Answer, refuse};
+use super::{AdminResult, refuse};
 use crate::snapshot::Snapshot;
 use http::StatusCode;
 use log::LevelFilter;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tidegate_http::query;
 
 /// The lines after the one of number `after`, at most `limit`.
-pub(super) fn lines(snapshot: &Snapshot, query: &str) -> Answer {
+pub(super) fn lines(snapshot: &Snapshot, query: &str) -> AdminResult {
     let number = |name: &str, default: u64| match query::find(query, name).map(|it| it.parse()) {
         None => Ok(default),
         Some(Ok(number)) => Ok(number),
@@ -30,7 +30,7 @@ pub(super) fn level(snapshot: &Snapshot) -> Value {
 }
 
 /// Lets it tell more or less, until the configuration is applied again.
-pub(super) fn set_level(snapshot: &Snapshot, query: &str) -> Answer {
+pub(super) fn set_level(snapshot: &Snapshot, query: &str) -> AdminResult {
     let wanted = query::find(query, "level");
     match wanted.as_deref() {
         Some("error") => log::set_max_level(LevelFilter::Error),

@@ -82,12 +82,12 @@ pub(crate) struct Admin {
 }
 
 /// Why something is not done: the status, and the words.
-type Refusal = (StatusCode, String);
+type AdminError = (StatusCode, String);
 
 /// An answer, or why there is none.
-type Answer = Result<Value, Refusal>;
+type AdminResult = Result<Value, AdminError>;
 
-fn refuse<T>(status: StatusCode, reason: impl Into<String>) -> Result<T, Refusal> {
+fn refuse<T>(status: StatusCode, reason: impl Into<String>) -> Result<T, AdminError> {
     Err((status, reason.into()))
 }
 
@@ -165,7 +165,7 @@ impl Admin {
         Some(response)
     }
 
-    async fn answer(&self, head: &RequestHeader, body: &[u8]) -> Answer {
+    async fn answer(&self, head: &RequestHeader, body: &[u8]) -> AdminResult {
         let query = head.uri.query().unwrap_or_default();
         match (head.uri.path(), head.method.as_str()) {
             ("/livez", _) => Ok(json!({"live": true})),
@@ -201,7 +201,7 @@ impl Admin {
     }
 }
 
-async fn body(session: &mut ServerSession) -> Result<Vec<u8>, Refusal> {
+async fn body(session: &mut ServerSession) -> Result<Vec<u8>, AdminError> {
     let mut body = Vec::new();
     loop {
         match session.read_request_body().await {

@@ -1,10 +1,12 @@
 //! The admin endpoint's list of sessions, and its closing of them. It knows nothing of frames; the registry
 //! does the work.
 
-use super::{Answer, refuse};
+use super::{AdminResult, refuse};
 use crate::background;
-use crate::snapshot::{Drain, SessionPolicies};
-use crate::websocket::{End, Initiator, LogFrames, Registry, Selector, Session, close_spread};
+use crate::snapshot::{DrainSettings, SessionPolicies};
+use crate::websocket::{
+    End, Initiator, LogFrames, Registry, Session, SessionSelector, close_spread,
+};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tidegate_http::query;
@@ -18,8 +20,8 @@ fn parameter(query: &str, name: &str) -> Option<String> {
     query::find(query, name).map(Into::into)
 }
 
-fn selector(query: &str) -> Selector {
-    Selector {
+fn selector(query: &str) -> SessionSelector {
+    SessionSelector {
         id: parameter(query, "id"),
         user: parameter(query, "user"),
         route: parameter(query, "route"),
@@ -27,7 +29,7 @@ fn selector(query: &str) -> Selector {
 }
 
 /// One session or one user; never all of them by a slip of the hand.
-fn narrow(query: &str) -> Result<Selector, (StatusCode, String)> {
+fn narrow(query: &str) -> Result<SessionSelector, (StatusCode, String)> {
     let selector = selector(query);
     if selector.id.is_none() && selector.user.is_none() && selector.route.is_none() {
         return refuse(StatusCode::BAD_REQUEST, "name the sessions by id, user or route");
@@ -36,7 +38,7 @@ fn narrow(query: &str) -> Result<Selector, (StatusCode, String)> {
 }
 
 /// The sessions that are asked for.
-pub(super) fn list(registry: &Registry, query: &str) -> Answer {
+pub(super) fn list(registry: &Registry, query: &str) -> AdminResult {
     let limit = match parameter(query, "limit").map(|limit| limit.parse()) {
         None => 10_000,
         Some(Ok(limit)) => limit,
@@ -102,7 +104,7 @@ fn counts(counts: &FrameCounts) -> Value {
 }
 
 /// Closes sessions with a code and a reason of the operator's.
-pub(super) fn close(registry: &Registry, query: &str) -> Answer {
+pub(super) fn close(registry: &Registry, query: &str) -> AdminResult {
     let selector = narrow(query)?;
     let code = match parameter(query, "code").map(|code| code.parse()) {
         None => ENDED_BY_OPERATOR,
@@ -124,7 +126,7 @@ pub(super) fn close(registry: &Registry, query: &str) -> Answer {
 }
 
 /// Switches the logging of frames.
-pub(super) fn log_frames(registry: &Registry, query: &str) -> Answer {
+pub(super) fn log_frames(registry: &Registry, query: &str) -> AdminResult {
     let selector = narrow(query)?;
     let level = match parameter(query, "level").as_deref() {
         Some("off") => LogFrames::Off,
@@ -140,7 +142,7 @@ pub(super) fn log_frames(registry: &Registry, query: &str) -> Answer {
 }
 
 /// Which sessions a configuration would touch, were it put into force.
-pub(super) fn asked(registry: &Registry, body: &[u8]) -> Answer {
+pub(super) fn asked(registry: &Registry, body: &[u8]) -> AdminResult {
     match serde_json::from_slice::<SessionPolicies>(body) {
         Ok(plan) => Ok(affected(registry, &plan)),
         Err(_) => refuse(StatusCode::BAD_REQUEST, "the body is not what `tidegate check` sends"),
@@ -149,7 +151,7 @@ pub(super) fn asked(registry: &Registry, body: &[u8]) -> Answer {
 
 /// The sessions that a plan would touch.
 pub(super) fn affected(registry: &Registry, plan: &SessionPolicies) -> Value {
-    let sessions = registry.select(&Selector::default());
+    let sessions = registry.select(&SessionSelector::default());
     let total = sessions.len();
     let affected = plan.affected(sessions);
     json!({
@@ -162,9 +164,9 @@ pub(super) fn affected(registry: &Registry, plan: &SessionPolicies) -> Value {
 }
 
 /// Refuses new sessions and closes those that there are.
-pub(super) fn drain(registry: &Registry, drain: Drain) -> Value {
+pub(super) fn drain(registry: &Registry, drain: DrainSettings) -> Value {
     registry.set_draining(true);
-    let sessions = registry.select(&Selector::default());
+    let sessions = registry.select(&SessionSelector::default());
     let count = sessions.len();
     log::info!("admin: draining, {count} sessions are closed over {:?}", drain.spread);
     let request = End::new(Initiator::Drain, drain.code, "the gateway is drained");

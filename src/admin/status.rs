@@ -1,7 +1,7 @@
 //! The gateway at a glance.
 
 use super::Admin;
-use crate::background::{self, State};
+use crate::background::{self, PanickedTaskState};
 use serde_json::{Value, json};
 
 pub(super) fn show(admin: &Admin) -> Value {
@@ -11,8 +11,8 @@ pub(super) fn show(admin: &Admin) -> Value {
         json!({
             "task": task,
             "count": panics.count,
-            "running": panics.state == State::Running,
-            "stopped": panics.state == State::Stopped,
+            "running": panics.state == PanickedTaskState::Running,
+            "stopped": panics.state == PanickedTaskState::Stopped,
             "reason": panics.reason,
         })
     });

@@ -2,7 +2,7 @@
 
 use super::{HeaderSurvey, KnownHeader, Rejection};
 use crate::filter::Reply;
-use crate::snapshot::{GlobalSettings, Limits, ManagedHeaders, Underscores, has_underscore};
+use crate::snapshot::{GlobalSettings, ManagedHeaders, RequestLimits, Underscores, has_underscore};
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, Scheme};
 use http::{Method, StatusCode, Uri, Version};
@@ -123,7 +123,7 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Rejection> {
 }
 
 fn check_limits(
-    limits: &Limits,
+    limits: &RequestLimits,
     survey: &HeaderSurvey,
     head: &RequestHeader,
 ) -> Result<(), Rejection> {

@@ -1,22 +1,22 @@
 //! How often the cache gave which answer on a route. Knows nothing of requests.
 
-use super::Status;
+use super::CacheStatus;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Number of responses of a route by cache status.
 #[derive(Debug, Default)]
-pub struct CacheStatusCounts([AtomicU64; Status::ALL.len()]);
+pub struct CacheStatusCounts([AtomicU64; CacheStatus::ALL.len()]);
 
 impl CacheStatusCounts {
     /// Counts one response.
-    pub fn count(&self, status: Status) {
+    pub fn count(&self, status: CacheStatus) {
         if let Some(count) = self.0.get(status.index()) {
             count.fetch_add(1, Relaxed);
         }
     }
 
     /// The count so far.
-    pub fn get(&self, status: Status) -> u64 {
+    pub fn get(&self, status: CacheStatus) -> u64 {
         self.0.get(status.index()).map_or(0, |count| count.load(Relaxed))
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn hash(key: &CompactCacheKey) -> u128 {
 }
 
 /// A stored response.
-pub(super) struct Entry {
+pub(super) struct CacheEntry {
     pub key: CompactCacheKey,
     pub url: Arc<str>,
     pub written: SerializedMeta,
@@ -37,7 +37,7 @@ pub(super) fn weight(url: &str, written: &SerializedMeta, body: usize) -> usize 
     ENTRY_OVERHEAD + 2 * url.len() + written.0.len() + written.1.len() + body
 }
 
-impl Entry {
+impl CacheEntry {
     pub(super) fn weight(&self) -> usize {
         weight(&self.url, &self.written, self.body.len())
     }
@@ -53,12 +53,12 @@ impl Entry {
 
 /// Reads an entry.
 pub(super) struct EntryReader {
-    entry: Arc<Entry>,
+    entry: Arc<CacheEntry>,
     left: Bytes,
 }
 
 impl EntryReader {
-    pub(super) fn new(entry: Arc<Entry>) -> Self {
+    pub(super) fn new(entry: Arc<CacheEntry>) -> Self {
         Self { left: entry.body.clone(), entry }
     }
 }

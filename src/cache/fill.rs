@@ -1,7 +1,7 @@
 //! A response that is being stored, and the requests that read it meanwhile. Decides nothing about what may be stored.
 
-use super::entry::{Entry, SerializedMeta};
-use super::{CacheStore, PurgeEpoch, Target};
+use super::entry::{CacheEntry, SerializedMeta};
+use super::{CacheStore, CacheTarget, PurgeEpoch};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use pingora::{Error, ErrorType, Result};
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 /// How much of a body has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+enum FillProgress {
     /// So many pieces, and more follow.
     Growing(usize),
     /// All of it, in so many pieces.
@@ -33,7 +33,7 @@ pub(super) struct Fill {
     pub url: Arc<str>,
     written: SerializedMeta,
     pieces: Mutex<Vec<Bytes>>,
-    progress: watch::Sender<Progress>,
+    progress: watch::Sender<FillProgress>,
     store: &'static CacheStore,
     /// Bytes that are held for it, until its slowest reader has them.
     reserved: AtomicUsize,
@@ -42,7 +42,7 @@ pub(super) struct Fill {
 impl Fill {
     pub(super) fn new(
         store: &'static CacheStore,
-        target: &Target,
+        target: &CacheTarget,
         written: SerializedMeta,
         reserved: usize,
     ) -> Self {
@@ -54,7 +54,7 @@ impl Fill {
             url: Arc::clone(&target.url),
             written,
             pieces: Mutex::default(),
-            progress: watch::Sender::new(Progress::Growing(0)),
+            progress: watch::Sender::new(FillProgress::Growing(0)),
         }
     }
 
@@ -63,7 +63,7 @@ impl Fill {
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        *self.progress.borrow() == Progress::Broken
+        *self.progress.borrow() == FillProgress::Broken
     }
 
     /// Reserves room for so much more, if there is any.
@@ -81,7 +81,7 @@ impl Fill {
             pieces.push(piece);
             pieces.len()
         };
-        self.progress.send_replace(Progress::Growing(count));
+        self.progress.send_replace(FillProgress::Growing(count));
     }
 
     fn piece(&self, number: usize) -> Option<Bytes> {
@@ -91,7 +91,7 @@ impl Fill {
     /// Completes the body and returns it in one piece; readers stop waiting.
     fn complete(&self) -> Bytes {
         let pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
-        self.progress.send_replace(Progress::Whole(pieces.len()));
+        self.progress.send_replace(FillProgress::Whole(pieces.len()));
         let mut body = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
         pieces.iter().for_each(|piece| body.extend_from_slice(piece));
         body.freeze()
@@ -130,7 +130,7 @@ impl FillWriter {
     /// Gives up: its readers find it broken, and nothing is stored.
     fn give_up(&mut self) {
         if let Some(fill) = self.fill.take() {
-            fill.progress.send_replace(Progress::Broken);
+            fill.progress.send_replace(FillProgress::Broken);
             self.store.withdraw(&self.key, &fill);
         }
     }
@@ -160,7 +160,7 @@ impl HandleMiss for FillWriter {
         }
         // An error would take it from those who read it; what is not there is not counted.
         let Some(fill) = self.fill.take() else { return Ok(MissFinishType::Created(0)) };
-        let entry = Entry {
+        let entry = CacheEntry {
             key: self.key.clone(),
             url: Arc::clone(&fill.url),
             written: fill.written.clone(),
@@ -185,7 +185,7 @@ impl Drop for FillWriter {
 /// Reads a response while it arrives.
 pub(super) struct FillReader {
     fill: Arc<Fill>,
-    progress: watch::Receiver<Progress>,
+    progress: watch::Receiver<FillProgress>,
     next: usize,
 }
 
@@ -205,11 +205,11 @@ impl HandleHit for FillReader {
             }
             let progress = *self.progress.borrow_and_update();
             match progress {
-                Progress::Growing(count) | Progress::Whole(count) if count > self.next => {}
-                Progress::Whole(_) => return Ok(None),
+                FillProgress::Growing(count) | FillProgress::Whole(count) if count > self.next => {}
+                FillProgress::Whole(_) => return Ok(None),
                 // Whose sender is gone stays as it was.
-                Progress::Growing(_) if self.progress.changed().await.is_ok() => {}
-                Progress::Growing(_) | Progress::Broken => {
+                FillProgress::Growing(_) if self.progress.changed().await.is_ok() => {}
+                FillProgress::Growing(_) | FillProgress::Broken => {
                     let reason = "the response broke off on its way into the cache";
                     return Err(Error::explain(ErrorType::ReadError, reason).into_up());
                 }

@@ -18,15 +18,15 @@ mod store_view;
 mod user;
 
 pub(crate) use counts::CacheStatusCounts;
-pub(crate) use policy::Policy;
+pub(crate) use policy::RouteCachePolicy;
 pub(crate) use purge_epoch::PurgeEpoch;
 pub(crate) use request::is_answerable;
 pub(crate) use rules::{
-    Refusal, RequestDirectives, RequestFacts, ResponseArrival, judge, made_by_gateway,
+    NotStoredReason, RequestDirectives, RequestFacts, ResponseArrival, judge, made_by_gateway,
     says_how_long,
 };
-pub(crate) use status::Status;
-pub(crate) use store::{CacheStore, Limits, Scope, Target};
+pub(crate) use status::CacheStatus;
+pub(crate) use store::{CacheLimits, CacheStore, CacheTarget, InvalidationScope};
 pub(crate) use store_view::StoreViewGuard;
 pub(crate) use user::names_user;
 
@@ -41,7 +41,7 @@ pub(crate) struct Cache(OnceLock<&'static CacheStore>);
 
 impl Cache {
     /// Creates the store if a configuration needs it, and sets its limits.
-    pub(crate) fn apply(&self, limits: Option<Limits>) {
+    pub(crate) fn apply(&self, limits: Option<CacheLimits>) {
         if let Some(limits) = limits {
             self.0.get_or_init(|| Box::leak(Box::new(CacheStore::new()))).bound(limits);
         }

@@ -8,7 +8,7 @@ use tidegate_http::stable_hash;
 
 /// How a route caches its responses.
 #[derive(Debug)]
-pub struct Policy {
+pub struct RouteCachePolicy {
     /// Freshness of responses that declare none; zero: they are not stored.
     pub default_ttl: Duration,
     /// Maximum freshness of any response.
@@ -25,7 +25,7 @@ pub struct Policy {
     pub counts: Arc<CacheStatusCounts>,
 }
 
-stable_hash!(Policy {
+stable_hash!(RouteCachePolicy {
     default_ttl,
     max_ttl,
     stale_while_revalidate,

@@ -1,6 +1,6 @@
 //! What a shared cache may keep, and for how long (RFC 9111, RFC 5861).
 
-use super::Policy;
+use super::RouteCachePolicy;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
@@ -74,14 +74,14 @@ pub(crate) fn made_by_gateway(name: &HeaderName) -> bool {
 
 /// Why a response is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum NotStoredReason {
     /// Because of its own headers: the next response is not stored either.
     OfResponse,
     /// Because of this request.
     OfRequest(&'static str),
 }
 
-impl Refusal {
+impl NotStoredReason {
     /// The request had an `Authorization`.
     pub(crate) const AUTHORIZATION: &'static str = "authorization";
     /// It had a `Cookie`, and the response does not say that it may be kept.
@@ -164,7 +164,7 @@ impl RequestFacts {
 
     /// Whether others may be given what this request fetches, as far as it tells by itself: where the
     /// response says so too, they may be given what names somebody.
-    pub(crate) fn shares(self, policy: &Policy) -> bool {
+    pub(crate) fn shares(self, policy: &RouteCachePolicy) -> bool {
         !self.with_authorization && (policy.default_ttl.is_zero() || !self.names_somebody())
     }
 }
@@ -223,33 +223,33 @@ pub(crate) fn judge(
     response: &ResponseHeader,
     arrival: &ResponseArrival,
     asked: RequestFacts,
-    policy: &Policy,
-) -> Result<CacheMeta, Refusal> {
+    policy: &RouteCachePolicy,
+) -> Result<CacheMeta, NotStoredReason> {
     if response.status.is_server_error() || response.status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(Refusal::OfRequest(Refusal::ERROR));
+        return Err(NotStoredReason::OfRequest(NotStoredReason::ERROR));
     }
     let mut head = response.clone();
     if let Some(renewed) = &arrival.not_modified {
         renew(&mut head, renewed);
     } else if !is_delimited(response) {
-        return Err(Refusal::OfResponse);
+        return Err(NotStoredReason::OfResponse);
     }
     if !CACHEABLE_STATUSES.contains(&head.status)
         || is_stream(&head.headers)
         || !can_vary(&head.headers)
     {
-        return Err(Refusal::OfResponse);
+        return Err(NotStoredReason::OfResponse);
     }
     let cc = CacheControl::from_resp_headers(&head);
     let has = |is: fn(&CacheControl) -> bool| cc.as_ref().is_some_and(is);
     if has(CacheControl::no_store) || has(CacheControl::private) {
-        return Err(Refusal::OfResponse);
+        return Err(NotStoredReason::OfResponse);
     }
     if head.headers.contains_key(header::SET_COOKIE) && !has(CacheControl::public) {
-        return Err(Refusal::OfResponse);
+        return Err(NotStoredReason::OfResponse);
     }
     if asked.with_authorization && !has(CacheControl::allow_caching_authorized_req) {
-        return Err(Refusal::OfRequest(Refusal::AUTHORIZATION));
+        return Err(NotStoredReason::OfRequest(NotStoredReason::AUTHORIZATION));
     }
     let lifetime = lifetime(&head, cc.as_ref(), arrival, asked, policy)?;
     let (while_revalidate, if_error) = windows(cc.as_ref(), policy);
@@ -258,7 +258,7 @@ pub(crate) fn judge(
     let left = lifetime.saturating_sub(arrival.age);
     if left.is_zero() && !can_be_validated && while_revalidate == 0 && if_error == 0 {
         // Nobody could ever be given it.
-        return Err(Refusal::OfResponse);
+        return Err(NotStoredReason::OfResponse);
     }
     if let Some(cc) = &cc {
         cc.strip_private_headers(&mut head);
@@ -284,8 +284,8 @@ fn lifetime(
     cc: Option<&CacheControl>,
     arrival: &ResponseArrival,
     asked: RequestFacts,
-    policy: &Policy,
-) -> Result<Duration, Refusal> {
+    policy: &RouteCachePolicy,
+) -> Result<Duration, NotStoredReason> {
     let cap = policy.max_ttl.unwrap_or(INFINITE_TTL);
     if let Some(cc) = cc {
         if cc.no_cache() {
@@ -312,13 +312,13 @@ fn lifetime(
         return Ok(span.unwrap_or_default().min(cap));
     }
     if policy.default_ttl.is_zero() || !DEFAULT_TTL_STATUSES.contains(&head.status) {
-        return Err(Refusal::OfResponse);
+        return Err(NotStoredReason::OfResponse);
     }
     if asked.with_cookie {
-        return Err(Refusal::OfRequest(Refusal::COOKIE));
+        return Err(NotStoredReason::OfRequest(NotStoredReason::COOKIE));
     }
     if asked.of_user {
-        return Err(Refusal::OfRequest(Refusal::USER));
+        return Err(NotStoredReason::OfRequest(NotStoredReason::USER));
     }
     Ok(policy.default_ttl.min(cap))
 }
@@ -340,7 +340,7 @@ fn says_two_things(headers: &HeaderMap) -> bool {
 }
 
 /// For how many seconds it may be given stale, while another is fetched and when none can be had.
-fn windows(cc: Option<&CacheControl>, policy: &Policy) -> (u32, u32) {
+fn windows(cc: Option<&CacheControl>, policy: &RouteCachePolicy) -> (u32, u32) {
     let seconds = |span: Duration| u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
     let defaults = (seconds(policy.stale_while_revalidate), seconds(policy.stale_if_error));
     let Some(cc) = cc else { return defaults };
@@ -427,8 +427,8 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::Arc;
 
-    fn policy() -> Policy {
-        Policy {
+    fn policy() -> RouteCachePolicy {
+        RouteCachePolicy {
             default_ttl: Duration::from_secs(5),
             max_ttl: Some(Duration::from_secs(1000)),
             stale_while_revalidate: Duration::from_secs(30),
@@ -550,7 +550,11 @@ mod tests {
             let response = response(status, &[("cache-control", "max-age=60")]);
             let arrival = ResponseArrival::from_response(&response, Duration::ZERO);
             let refusal = judge(&response, &arrival, RequestFacts::default(), &policy()).err();
-            assert_eq!(refusal, Some(Refusal::OfRequest(Refusal::ERROR)), "{status}");
+            assert_eq!(
+                refusal,
+                Some(NotStoredReason::OfRequest(NotStoredReason::ERROR)),
+                "{status}"
+            );
         }
     }
 

@@ -1,6 +1,6 @@
 //! One request per key fetches while the others wait. Knows keys and locks, and no responses.
 
-use super::{Refusal, Target};
+use super::{CacheTarget, NotStoredReason};
 use http::Extensions;
 use pingora_cache::CacheKey;
 use pingora_cache::key::CacheHashKey;
@@ -25,11 +25,11 @@ const SHARDS: usize = 16;
 /// No request waits in vain: requests whose responses cannot be shared take no part, and after an uncacheable response
 /// all that waited proceed at once instead of one by one.
 #[derive(Debug, Default)]
-pub(crate) struct Stampede([Mutex<Shard>; SHARDS]);
+pub(crate) struct Stampede([Mutex<StampedeShard>; SHARDS]);
 
 /// The keys that are being fetched, or were a moment ago.
 #[derive(Debug, Default)]
-struct Shard {
+struct StampedeShard {
     keys: HashMap<u128, Fetching>,
     /// Number of keys at which expired ones are removed: twice as many as the last sweep left, so that
     /// a sweep costs each key that is inserted a constant.
@@ -58,7 +58,7 @@ impl Fetching {
     }
 }
 
-impl Shard {
+impl StampedeShard {
     fn insert(&mut self, hash: u128, fetching: Fetching) {
         if self.keys.len() >= self.sweep_at.max(SWEEP_SIZE) {
             let now = Instant::now();
@@ -96,7 +96,7 @@ impl Stampede {
         Self::default()
     }
 
-    fn shard(&self, hash: u128) -> Option<MutexGuard<'_, Shard>> {
+    fn shard(&self, hash: u128) -> Option<MutexGuard<'_, StampedeShard>> {
         let shard = self.0.get((hash % SHARDS as u128) as usize)?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -122,7 +122,7 @@ impl Stampede {
 
 impl CacheKeyLock for Stampede {
     fn lock(&self, key: &CacheKey, stale_writer: bool) -> Locked {
-        let shares = key.extensions.get::<Target>().is_none_or(|target| target.shares);
+        let shares = key.extensions.get::<CacheTarget>().is_none_or(|target| target.shares);
         // What is kept can be shared, and so can what takes its place.
         if !shares && !stale_writer {
             return not_awaited(stale_writer);
@@ -169,7 +169,11 @@ impl CacheKeyLock for Stampede {
 
     fn custom_lock_status(&self, reason: &'static str) -> LockStatus {
         // It says nothing of what the others would get: they try for themselves.
-        if Refusal::is_of_request(reason) { LockStatus::TransientError } else { LockStatus::GiveUp }
+        if NotStoredReason::is_of_request(reason) {
+            LockStatus::TransientError
+        } else {
+            LockStatus::GiveUp
+        }
     }
 }
 
@@ -179,7 +183,7 @@ mod tests {
 
     fn key(shares: bool) -> CacheKey {
         let mut key = CacheKey::new("http://a/", "");
-        let mut target = Target::for_test("http://a/");
+        let mut target = CacheTarget::for_test("http://a/");
         target.shares = shares;
         key.extensions.insert(target);
         key

@@ -4,7 +4,7 @@ use pingora_cache::{CachePhase, NoCacheReason};
 
 /// What the cache did for a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum CacheStatus {
     /// It had a fresh response.
     Hit,
     /// It had a stale response, and the client got it.
@@ -21,8 +21,8 @@ pub enum Status {
     Bypass,
 }
 
-impl Status {
-    /// All, in the order of [`Status::index`].
+impl CacheStatus {
+    /// All, in the order of [`CacheStatus::index`].
     pub const ALL: [Self; 7] = [
         Self::Hit,
         Self::Stale,
@@ -49,7 +49,7 @@ impl Status {
         }
     }
 
-    /// Its index in [`Status::ALL`].
+    /// Its index in [`CacheStatus::ALL`].
     pub fn index(self) -> usize {
         self as usize
     }

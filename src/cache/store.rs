@@ -1,6 +1,6 @@
 //! The stored responses, found by key and URL; evicts and purges them. Knows nothing of HTTP rules.
 
-use super::entry::{Entry, hash};
+use super::entry::{CacheEntry, hash};
 use super::fill::Fill;
 use super::purge_epoch::{PurgeCounters, PurgeEpoch};
 use super::stampede::Stampede;
@@ -24,14 +24,14 @@ const MAX_KNOWN_UNCACHEABLE: usize = 1024;
 
 /// Maximum size of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct CacheLimits {
     /// Bytes of all entries, including those that are being stored.
     pub max_size: usize,
     /// Bytes of one body.
     pub max_entry: usize,
 }
 
-impl Limits {
+impl CacheLimits {
     /// Responses that are being stored may take one part in this many of the store; nothing else limits their
     /// number.
     pub const FILLING_FRACTION: usize = 8;
@@ -39,7 +39,7 @@ impl Limits {
 
 /// The target of a request, as the cache distinguishes it from others.
 #[derive(Debug, Clone)]
-pub(crate) struct Target {
+pub(crate) struct CacheTarget {
     /// The URL of the client, normalised.
     pub url: Arc<str>,
     /// When the request arrived.
@@ -49,7 +49,7 @@ pub(crate) struct Target {
 }
 
 #[cfg(test)]
-impl Target {
+impl CacheTarget {
     pub(super) fn for_test(url: &str) -> Self {
         Self { epoch: PurgeCounters::new().current(url), url: url.into(), shares: true }
     }
@@ -57,7 +57,7 @@ impl Target {
 
 /// Which responses a purge removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Scope {
+pub(crate) enum InvalidationScope {
     /// Everything.
     All,
     /// A URL, in all its variants.
@@ -67,21 +67,21 @@ pub(crate) enum Scope {
 }
 
 #[derive(Default)]
-struct Slot {
-    entry: Option<Arc<Entry>>,
+struct CacheSlot {
+    entry: Option<Arc<CacheEntry>>,
     fills: Vec<Arc<Fill>>,
 }
 
-type Slots = HashMap<u128, Slot>;
+type Slots = HashMap<u128, CacheSlot>;
 
 /// The keys of each URL. Ordered, so that those with one beginning are together.
-type Index = BTreeMap<Arc<str>, Vec<CompactCacheKey>>;
+type UrlIndex = BTreeMap<Arc<str>, Vec<CompactCacheKey>>;
 
 /// The stored responses, and everything else that Pingora's cache needs.
 pub(crate) struct CacheStore {
     shards: [RwLock<Slots>; SHARDS],
     /// Locked while entries are added and removed, so that it always has all; not locked to find one.
-    index: Mutex<Index>,
+    index: Mutex<UrlIndex>,
     purges: PurgeCounters,
     max_filling: AtomicUsize,
     max_entry: AtomicUsize,
@@ -112,12 +112,15 @@ impl CacheStore {
             views: Mutex::default(),
             lru: Manager::with_capacity(0, 64),
             stampede: Stampede::new(),
-            predictor: Predictor::new(MAX_KNOWN_UNCACHEABLE, Some(super::Refusal::is_of_request)),
+            predictor: Predictor::new(
+                MAX_KNOWN_UNCACHEABLE,
+                Some(super::NotStoredReason::is_of_request),
+            ),
         }
     }
 
-    pub(super) fn bound(&self, limits: Limits) {
-        let filling = limits.max_size / Limits::FILLING_FRACTION;
+    pub(super) fn bound(&self, limits: CacheLimits) {
+        let filling = limits.max_size / CacheLimits::FILLING_FRACTION;
         self.max_filling.store(filling, Relaxed);
         self.max_entry.store(limits.max_entry, Relaxed);
         self.lru.set_weight_limit(limits.max_size.saturating_sub(filling));
@@ -129,8 +132,8 @@ impl CacheStore {
     }
 
     /// The target of a request for this URL that arrives now. `shares`: whether others may get its response.
-    pub(crate) fn target(&self, url: String, shares: bool) -> Target {
-        Target { epoch: self.purges.current(&url), url: url.into(), shares }
+    pub(crate) fn target(&self, url: String, shares: bool) -> CacheTarget {
+        CacheTarget { epoch: self.purges.current(&url), url: url.into(), shares }
     }
 
     /// Bytes of all entries.
@@ -158,7 +161,7 @@ impl CacheStore {
         self.filling.load(Relaxed)
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
+    fn index(&self) -> MutexGuard<'_, UrlIndex> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -222,7 +225,7 @@ impl CacheStore {
         self.read(hash)?.get(&hash)?.fills.iter().find(|fill| fill.id == id).cloned()
     }
 
-    pub(super) fn entry(&self, hash: u128) -> Option<Arc<Entry>> {
+    pub(super) fn entry(&self, hash: u128) -> Option<Arc<CacheEntry>> {
         self.read(hash)?.get(&hash)?.entry.clone()
     }
 
@@ -231,7 +234,7 @@ impl CacheStore {
     }
 
     /// Stores a complete response, unless it was purged meanwhile.
-    pub(super) fn keep(&self, entry: Entry, fill: &Arc<Fill>) -> bool {
+    pub(super) fn keep(&self, entry: CacheEntry, fill: &Arc<Fill>) -> bool {
         let hash = entry.hash();
         let mut index = self.index();
         let Some(mut slots) = self.write(hash) else { return false };
@@ -258,7 +261,7 @@ impl CacheStore {
         let Some(entry) = slots.get_mut(&hash).and_then(|slot| slot.entry.as_mut()) else {
             return false;
         };
-        *entry = Arc::new(Entry {
+        *entry = Arc::new(CacheEntry {
             key: entry.key.clone(),
             url: Arc::clone(&entry.url),
             body: entry.body.clone(),
@@ -272,7 +275,7 @@ impl CacheStore {
         self.remove_of(&mut self.index(), key)
     }
 
-    fn remove_of(&self, index: &mut Index, key: &CompactCacheKey) -> bool {
+    fn remove_of(&self, index: &mut UrlIndex, key: &CompactCacheKey) -> bool {
         let hash = hash(key);
         let Some(mut slots) = self.write(hash) else { return false };
         let Some(slot) = slots.get_mut(&hash) else { return false };
@@ -291,16 +294,18 @@ impl CacheStore {
     }
 
     /// Purges; returns the number of removed entries. Responses that are being stored now are not kept.
-    pub(crate) fn purge(&self, scope: &Scope) -> usize {
+    pub(crate) fn purge(&self, scope: &InvalidationScope) -> usize {
         match scope {
-            Scope::Url(url) => self.purges.purge(url),
-            Scope::All | Scope::Prefix(_) => self.purges.purge_all(),
+            InvalidationScope::Url(url) => self.purges.purge(url),
+            InvalidationScope::All | InvalidationScope::Prefix(_) => self.purges.purge_all(),
         }
         let mut index = self.index();
         let keys: Vec<CompactCacheKey> = match scope {
-            Scope::All => index.values().flatten().cloned().collect(),
-            Scope::Url(url) => index.get(url.as_str()).into_iter().flatten().cloned().collect(),
-            Scope::Prefix(prefix) => index
+            InvalidationScope::All => index.values().flatten().cloned().collect(),
+            InvalidationScope::Url(url) => {
+                index.get(url.as_str()).into_iter().flatten().cloned().collect()
+            }
+            InvalidationScope::Prefix(prefix) => index
                 .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
                 .take_while(|(url, _)| url.starts_with(prefix.as_str()))
                 .flat_map(|(_, keys)| keys)

@@ -3,7 +3,7 @@
 use super::entry::hash;
 use super::entry::{EntryReader, weight};
 use super::fill::{Fill, FillReader, FillWriter};
-use super::{CacheStore, Target};
+use super::{CacheStore, CacheTarget};
 use async_trait::async_trait;
 use http::header;
 use pingora::{Error, ErrorType, Result};
@@ -119,7 +119,7 @@ impl Storage for StoreView {
         meta: &CacheMeta,
         _: &SpanHandle,
     ) -> Result<MissHandler> {
-        let Some(target) = key.extensions.get::<Target>() else {
+        let Some(target) = key.extensions.get::<CacheTarget>() else {
             return Error::e_explain(ErrorType::InternalError, "a key without its URL");
         };
         let compact = key.to_compact();

@@ -1,6 +1,6 @@
 //! Talks to a running gateway's admin endpoint.
 
-use super::{EXIT_BAD_CONFIGURATION, ConfigFile, EXIT_FAILURE, DEFAULT_CONFIG_PATHS};
+use super::{ConfigFile, DEFAULT_CONFIG_PATHS, EXIT_BAD_CONFIGURATION, EXIT_FAILURE};
 use crate::Config;
 use crate::config::Address;
 use clap::Args;
@@ -17,7 +17,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which gateway.
 #[derive(Args)]
-pub(super) struct Endpoint {
+pub(super) struct AdminEndpoint {
     /// Address of the running gateway's admin endpoint [default: `admin.address` of the configuration].
     #[arg(long, value_name = "ADDRESS", env = "TIDEGATE_ADMIN")]
     pub admin: Option<Address>,
@@ -28,11 +28,11 @@ pub(super) struct Endpoint {
     pub file: ConfigFile,
 }
 
-impl Endpoint {
+impl AdminEndpoint {
     /// The gateway.
-    pub(super) fn gateway(&self) -> Result<Gateway, ExitCode> {
+    pub(super) fn gateway(&self) -> Result<AdminClient, ExitCode> {
         if let Some(address) = &self.admin {
-            return Ok(Gateway { token: self.token.clone(), ..Gateway::at(address) });
+            return Ok(AdminClient { token: self.token.clone(), ..AdminClient::at(address) });
         }
         let is_there = DEFAULT_CONFIG_PATHS.iter().any(|place| PathBuf::from(place).exists());
         if self.file.config.is_none() && !is_there {
@@ -47,7 +47,10 @@ impl Endpoint {
         // The gateway itself knows best: the file may be broken by now, or gone, or name an address that
         // takes effect only after a restart.
         if let Some((address, token)) = config.ask_running().and_then(|running| running.admin) {
-            return Ok(Gateway { token: self.token.clone().or(token), ..Gateway::at(&address) });
+            return Ok(AdminClient {
+                token: self.token.clone().or(token),
+                ..AdminClient::at(&address)
+            });
         }
         let found = config.running_admin().map_err(|problems| {
             eprintln!("{problems}\nhint: name the gateway's admin address with --admin");
@@ -68,7 +71,7 @@ impl Endpoint {
             );
             ExitCode::from(EXIT_FAILURE)
         })?;
-        Ok(Gateway { address, token: self.token.clone().or(token), is_by_file: true })
+        Ok(AdminClient { address, token: self.token.clone().or(token), is_by_file: true })
     }
 
     /// Asks, and says what went wrong.
@@ -78,14 +81,14 @@ impl Endpoint {
 }
 
 /// A gateway that runs.
-pub(super) struct Gateway {
+pub(super) struct AdminClient {
     address: Address,
     token: Option<String>,
     /// Whether only the file names the address.
     is_by_file: bool,
 }
 
-impl Gateway {
+impl AdminClient {
     /// The one that answers there, which is only asked.
     pub(super) fn at(address: &Address) -> Self {
         Self { address: address.clone(), token: None, is_by_file: false }
@@ -95,7 +98,7 @@ impl Gateway {
     pub(super) fn ask(&self, method: &str, target: &str, body: &str) -> Result<Value, ExitCode> {
         self.exchange(method, target, body).map_err(|failure| {
             eprintln!("error: {failure}");
-            if self.is_by_file && matches!(failure, Failure::Unreachable(..)) {
+            if self.is_by_file && matches!(failure, AdminFailure::Unreachable(..)) {
                 eprintln!(
                     "hint: a changed `admin.address` takes effect after a restart; until then, name the \
                      old address with --admin"
@@ -105,7 +108,7 @@ impl Gateway {
         })
     }
 
-    fn exchange(&self, method: &str, target: &str, body: &str) -> Result<Value, Failure> {
+    fn exchange(&self, method: &str, target: &str, body: &str) -> Result<Value, AdminFailure> {
         let Self { address, token, .. } = self;
         let token = token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n"));
         exchange(address, method, target, &token.unwrap_or_default(), body)
@@ -113,13 +116,13 @@ impl Gateway {
 }
 
 /// Why there is no good answer.
-enum Failure {
+enum AdminFailure {
     Unreachable(Address, io::Error),
     NoGateway(Address),
     Refused(String),
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for AdminFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(address, error) => {
@@ -143,8 +146,8 @@ fn exchange(
     target: &str,
     fields: &str,
     body: &str,
-) -> Result<Value, Failure> {
-    let unreachable = |error| Failure::Unreachable(address.clone(), error);
+) -> Result<Value, AdminFailure> {
+    let unreachable = |error| AdminFailure::Unreachable(address.clone(), error);
     let mut stream = connect(address, REQUEST_TIMEOUT).map_err(unreachable)?;
     let host = address.ip().map_or("localhost".to_owned(), |_| address.to_string());
     let length = body.len();
@@ -158,20 +161,20 @@ fn exchange(
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     let value: Value =
-        serde_json::from_str(body).map_err(|_| Failure::NoGateway(address.clone()))?;
+        serde_json::from_str(body).map_err(|_| AdminFailure::NoGateway(address.clone()))?;
     match head.split(' ').nth(1) {
         Some("200") => Ok(value),
         _ => {
             let reason = value["error"]
                 .as_str()
                 .unwrap_or("the gateway refused the request without a reason");
-            Err(Failure::Refused(reason.to_owned()))
+            Err(AdminFailure::Refused(reason.to_owned()))
         }
     }
 }
 
 /// A connection, on which an answer may take so long.
-pub(super) fn connect(address: &Address, patience: Duration) -> io::Result<Box<dyn Stream>> {
+pub(super) fn connect(address: &Address, patience: Duration) -> io::Result<Box<dyn ByteStream>> {
     match address {
         Address::Inet(address) => {
             let stream = TcpStream::connect_timeout(address, patience)?;
@@ -187,9 +190,9 @@ pub(super) fn connect(address: &Address, patience: Duration) -> io::Result<Box<d
 }
 
 /// What is read from and written to.
-pub(super) trait Stream: Read + Write {}
+pub(super) trait ByteStream: Read + Write {}
 
-impl<S: Read + Write> Stream for S {}
+impl<S: Read + Write> ByteStream for S {}
 
 /// A target with the parameters that are given.
 pub(super) fn target(path: &str, parameters: &[(&str, Option<&str>)]) -> String {

@@ -1,6 +1,6 @@
 //! `tidegate cache`: purges entries of a running gateway. It knows nothing of the storage.
 
-use super::admin::{self, Endpoint};
+use super::admin::{self, AdminEndpoint};
 use clap::{ArgGroup, Args, Subcommand};
 use std::process::ExitCode;
 
@@ -30,7 +30,7 @@ enum Verb {
 #[command(group(ArgGroup::new("what").required(true).args(["url", "prefix", "all"])))]
 struct Purge {
     #[command(flatten)]
-    endpoint: Endpoint,
+    endpoint: AdminEndpoint,
     /// Purge the responses of this URL, in all variants.
     #[arg(long, value_name = "URL")]
     url: Option<String>,

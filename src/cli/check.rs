@@ -1,6 +1,6 @@
 //! `tidegate check`: reports the problems of a configuration. It finds none by itself.
 
-use super::admin::{Endpoint, Gateway};
+use super::admin::{AdminClient, AdminEndpoint};
 use super::{EXIT_BAD_CONFIGURATION, EXIT_FAILURE, Program};
 use crate::Config;
 use crate::config::Problems;
@@ -22,7 +22,7 @@ Examples:
 #[derive(Args)]
 pub(super) struct Check {
     #[command(flatten)]
-    endpoint: Endpoint,
+    endpoint: AdminEndpoint,
     /// Ask the running gateway which of its WebSocket sessions this configuration would affect.
     #[arg(long)]
     against_running: bool,
@@ -51,7 +51,7 @@ impl Check {
                 );
                 return Err(ExitCode::from(EXIT_FAILURE));
             };
-            println!("{}", against(&Gateway::at(&address), gateway())?);
+            println!("{}", against(&AdminClient::at(&address), gateway())?);
         }
         Ok(())
     }
@@ -63,7 +63,7 @@ pub(super) fn wrong(problems: Problems) -> ExitCode {
 }
 
 /// What the running gateway would do with its sessions.
-fn against(running: &Gateway, new: crate::Gateway) -> Result<String, ExitCode> {
+fn against(running: &AdminClient, new: crate::Gateway) -> Result<String, ExitCode> {
     let plan = new.session_plan().map_err(wrong)?;
     Ok(affected(&running.ask("POST", "/sessions/affected", &plan)?))
 }

@@ -49,11 +49,11 @@ pub(super) struct Demo {
     config: Option<PathBuf>,
     /// Run only this part.
     #[arg(long)]
-    only: Option<Part>,
+    only: Option<DemoPart>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Part {
+enum DemoPart {
     /// The gateway.
     Gateway,
     /// The notification service.
@@ -71,12 +71,12 @@ impl Demo {
         let (stop_gateway, gateway_stopped) = oneshot::channel();
 
         let mut services = Vec::new();
-        if wants(Part::Notifications) {
+        if wants(DemoPart::Notifications) {
             let listener = runtime.block_on(self.bind(self.service_port, "--service-port"))?;
             let service = demo::serve_notifications(listener, stopped(stopping.clone()));
             services.push(runtime.spawn(service));
         }
-        if wants(Part::Page) {
+        if wants(DemoPart::Page) {
             let listener = runtime.block_on(self.bind(self.page_port, "--page-port"))?;
             let gateway = match &self.gateway_url {
                 Some(url) => url.clone(),
@@ -104,7 +104,7 @@ impl Demo {
             std::process::exit(i32::from(EXIT_FAILURE));
         };
         runtime.spawn(insisting);
-        if wants(Part::Gateway) {
+        if wants(DemoPart::Gateway) {
             runtime.spawn(ending);
             program
                 .gateway(self.config())
@@ -146,11 +146,11 @@ impl Demo {
         }
     }
 
-    fn announce(&self, wants: &impl Fn(Part) -> bool) {
-        if wants(Part::Page) {
+    fn announce(&self, wants: &impl Fn(DemoPart) -> bool) {
+        if wants(DemoPart::Page) {
             eprintln!("page           http://localhost:{}", self.page_port);
         }
-        if wants(Part::Gateway) {
+        if wants(DemoPart::Gateway) {
             let file = self.config.clone().unwrap_or_else(|| DEMO_CONFIG_FILE.into());
             let file = if file.exists() { file.display().to_string() } else { "built in".into() };
             eprintln!(
@@ -158,7 +158,7 @@ impl Demo {
                 self.gateway_port
             );
         }
-        if wants(Part::Notifications) {
+        if wants(DemoPart::Notifications) {
             eprintln!("notifications  http://{}:{}", self.host, self.service_port);
         }
         eprintln!("Ctrl-C ends it.");

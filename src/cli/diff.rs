@@ -1,8 +1,8 @@
 //! `tidegate diff`: compares two configurations. It compares nothing by itself; `explain/` does.
 
-use super::admin::Endpoint;
+use super::admin::AdminEndpoint;
 use super::check::{affected, wrong};
-use super::{EXIT_FAILURE, Program, EXIT_USAGE};
+use super::{EXIT_FAILURE, EXIT_USAGE, Program};
 use crate::Config;
 use crate::explain::Difference;
 use clap::Args;
@@ -37,7 +37,7 @@ pub(super) struct Diff {
     #[arg(long)]
     running: bool,
     #[command(flatten)]
-    endpoint: Endpoint,
+    endpoint: AdminEndpoint,
     /// Print JSON.
     #[arg(long)]
     json: bool,

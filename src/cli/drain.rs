@@ -1,7 +1,7 @@
 //! `tidegate drain`: asks a running gateway to move its sessions. It knows nothing of sessions but their
 //! number.
 
-use super::admin::Endpoint;
+use super::admin::AdminEndpoint;
 use clap::Args;
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ Examples:
 #[derive(Args)]
 pub(super) struct Drain {
     #[command(flatten)]
-    endpoint: Endpoint,
+    endpoint: AdminEndpoint,
     /// Stop draining: accept new WebSocket sessions again.
     #[arg(long)]
     stop: bool,

@@ -1,7 +1,7 @@
 //! `tidegate explain`: arguments and output. It decides nothing about requests.
 
-use super::admin::{self, Endpoint};
-use super::{EXIT_FAILURE, Program, EXIT_USAGE};
+use super::admin::{self, AdminEndpoint};
+use super::{EXIT_FAILURE, EXIT_USAGE, Program};
 use crate::Config;
 use crate::explain::{Decision, RequestToExplain};
 use clap::Args;
@@ -42,7 +42,7 @@ pub(super) struct Explain {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    endpoint: Endpoint,
+    endpoint: AdminEndpoint,
 }
 
 impl Explain {

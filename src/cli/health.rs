@@ -1,7 +1,7 @@
 //! `tidegate health`: a probe for containers. It needs no configuration when it has an address.
 
 use super::admin;
-use super::{EXIT_BAD_CONFIGURATION, ConfigFile, EXIT_FAILURE};
+use super::{ConfigFile, EXIT_BAD_CONFIGURATION, EXIT_FAILURE};
 use crate::Config;
 use crate::config::Address;
 use clap::Args;
@@ -38,7 +38,7 @@ pub(super) struct Health {
 
 pub(super) fn ask(health: &Health) -> Result<(), ExitCode> {
     if health.ready {
-        let endpoint = admin::Endpoint {
+        let endpoint = admin::AdminEndpoint {
             admin: health.address.clone(),
             token: None,
             file: health.file.clone(),

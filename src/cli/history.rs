@@ -1,6 +1,6 @@
 //! `tidegate history` and `tidegate rollback`. It reads no state of its own; the admin endpoint has it.
 
-use super::admin::{Endpoint, target};
+use super::admin::{AdminEndpoint, target};
 use clap::Args;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ Examples:
 #[derive(Args)]
 pub(super) struct History {
     #[command(flatten)]
-    endpoint: Endpoint,
+    endpoint: AdminEndpoint,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -75,7 +75,7 @@ pub(super) struct Rollback {
     /// `reload.guard` rolled back].
     version: Option<u64>,
     #[command(flatten)]
-    endpoint: Endpoint,
+    endpoint: AdminEndpoint,
 }
 
 impl Rollback {

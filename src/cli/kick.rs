@@ -1,6 +1,6 @@
 //! `tidegate kick`: closes sessions of a running gateway. It knows nothing of close frames.
 
-use super::admin::{self, Endpoint};
+use super::admin::{self, AdminEndpoint};
 use clap::{ArgGroup, Args};
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ Examples:
 #[command(group(ArgGroup::new("whom").required(true).multiple(true).args(["user", "session", "route"])))]
 pub(super) struct Kick {
     #[command(flatten)]
-    endpoint: Endpoint,
+    endpoint: AdminEndpoint,
     /// Close all sessions of this user.
     #[arg(short, long, value_name = "USER", allow_hyphen_values = true)]
     user: Option<String>,

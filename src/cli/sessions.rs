@@ -1,6 +1,6 @@
 //! `tidegate sessions`: lists the sessions of a running gateway. It knows them only from the admin endpoint.
 
-use super::admin::{self, Endpoint};
+use super::admin::{self, AdminEndpoint};
 use clap::Args;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Args)]
 pub(super) struct Sessions {
     #[command(flatten)]
-    endpoint: Endpoint,
+    endpoint: AdminEndpoint,
     /// Only sessions of this user.
     #[arg(short, long, value_name = "USER", allow_hyphen_values = true)]
     user: Option<String>,

@@ -1,6 +1,6 @@
 //! `tidegate status`: what is in force in a running gateway.
 
-use super::admin::Endpoint;
+use super::admin::AdminEndpoint;
 use super::history::keys;
 use clap::Args;
 use serde_json::Value;
@@ -19,7 +19,7 @@ Examples:
 #[derive(Args)]
 pub(super) struct Status {
     #[command(flatten)]
-    endpoint: Endpoint,
+    endpoint: AdminEndpoint,
     /// Print JSON.
     #[arg(long)]
     json: bool,

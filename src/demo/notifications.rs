@@ -133,7 +133,7 @@ struct Inbox {
 /// What goes out on a socket.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
-enum Push<'a> {
+enum PushMessage<'a> {
     Connected {
         user_id: &'a str,
     },
@@ -147,7 +147,7 @@ enum Push<'a> {
     Pong,
 }
 
-impl Push<'_> {
+impl PushMessage<'_> {
     fn text(&self) -> Utf8Bytes {
         // Strings, numbers and a bool: nothing that serde_json could refuse.
         serde_json::to_string(self).unwrap_or_default().into()
@@ -215,7 +215,7 @@ impl Users {
 
 impl User {
     fn add(&mut self, notification: Notification) {
-        let push = Push::Notification { notification: &notification };
+        let push = PushMessage::Notification { notification: &notification };
         // It fails only when no socket is open, and then the inbox is all there is to do.
         let _ = self.pushes.send(push.text());
         self.inbox.truncate(MAX_INBOX - 1);
@@ -227,7 +227,7 @@ impl User {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Whose {
+struct UserQuery {
     user_id: Option<String>,
 }
 
@@ -320,8 +320,8 @@ fn at_most(what: &str, max: usize, text: String) -> Result<String, Problem> {
 }
 
 /// The `userId` of the query, checked.
-fn whose(query: Result<Query<Whose>, QueryRejection>) -> Result<String, Problem> {
-    let Query(Whose { user_id }) =
+fn whose(query: Result<Query<UserQuery>, QueryRejection>) -> Result<String, Problem> {
+    let Query(UserQuery { user_id }) =
         query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     checked_user_id(
         user_id.ok_or_else(|| Problem::bad_request("the query lacks userId: ?userId=user-1"))?,
@@ -334,7 +334,7 @@ async fn health() -> Json<serde_json::Value> {
 
 async fn list(
     State(hub): State<Arc<Hub>>,
-    query: Result<Query<Whose>, QueryRejection>,
+    query: Result<Query<UserQuery>, QueryRejection>,
 ) -> Result<Json<Inbox>, Problem> {
     let user_id = whose(query)?;
     // Asking makes no user: a poll of a thousand names must not push the real ones out.
@@ -376,7 +376,7 @@ async fn create(
 
 async fn mark_read(
     State(hub): State<Arc<Hub>>,
-    query: Result<Query<Whose>, QueryRejection>,
+    query: Result<Query<UserQuery>, QueryRejection>,
 ) -> Result<Json<serde_json::Value>, Problem> {
     let user_id = whose(query)?;
     let mut marked = 0;
@@ -394,7 +394,7 @@ async fn mark_read(
 async fn open_socket(
     State(hub): State<Arc<Hub>>,
     headers: HeaderMap,
-    query: Result<Query<Whose>, QueryRejection>,
+    query: Result<Query<UserQuery>, QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let upgrade = match upgrade {
@@ -452,7 +452,7 @@ async fn converse(
     user_id: &str,
     mut pushes: broadcast::Receiver<Utf8Bytes>,
 ) {
-    let mut text = Push::Connected { user_id }.text();
+    let mut text = PushMessage::Connected { user_id }.text();
     loop {
         let sent = time::timeout(WRITE_TIMEOUT, socket.send(Message::Text(text))).await;
         // Gone, or so slow that it is as good as gone.
@@ -461,13 +461,13 @@ async fn converse(
             tokio::select! {
                 push = pushes.recv() => match push {
                     Ok(push) => break push,
-                    Err(RecvError::Lagged(count)) => break Push::Missed { count }.text(),
+                    Err(RecvError::Lagged(count)) => break PushMessage::Missed { count }.text(),
                     // The user is kept while it has a socket, so this is not reached.
                     Err(RecvError::Closed) => return,
                 },
                 message = socket.recv() => match message {
                     Some(Ok(Message::Text(text))) if text.as_str() == "ping" => {
-                        break Push::Pong.text();
+                        break PushMessage::Pong.text();
                     }
                     // axum answers pings itself, and a close with the code that came: the next
                     // `recv` sends that answer and ends.
@@ -565,14 +565,14 @@ mod tests {
 
     #[test]
     fn pushes_have_the_documented_json_shape() {
-        let text = |push: Push<'_>| push.text().to_string();
+        let text = |push: PushMessage<'_>| push.text().to_string();
         assert_eq!(
-            text(Push::Connected { user_id: "user-1" }),
+            text(PushMessage::Connected { user_id: "user-1" }),
             r#"{"type":"connected","userId":"user-1"}"#
         );
-        assert_eq!(text(Push::Pong), r#"{"type":"pong"}"#);
+        assert_eq!(text(PushMessage::Pong), r#"{"type":"pong"}"#);
         assert_eq!(
-            text(Push::Notification { notification: &notification("Hello") }),
+            text(PushMessage::Notification { notification: &notification("Hello") }),
             concat!(
                 r#"{"type":"notification","notification":{"id":"Hello","userId":"user-1","#,
                 r#""title":"Hello","body":"","createdAt":"","read":false}}"#

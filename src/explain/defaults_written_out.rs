@@ -1,7 +1,7 @@
 //! A default that is written out changes nothing: not what is compiled, and not what a difference shows.
 
 use super::Difference;
-use super::edits::{Desk, examples, json};
+use super::edits::{EditedExamples, examples, json};
 use crate::filter::Registry;
 use crate::snapshot::{CompileEnv, Snapshot, compile};
 use serde_json::{Map, Value};
@@ -127,7 +127,7 @@ fn effect(snapshot: &Snapshot) -> Vec<String> {
     words
 }
 
-fn snapshot(desk: &Desk, value: &Value) -> Option<Snapshot> {
+fn snapshot(desk: &EditedExamples, value: &Value) -> Option<Snapshot> {
     let read = read_with(&desk.file(value), &Variables::default(), &FilterSchemas::default());
     compile(read, &CompileEnv::dry(&Registry::default())).ok()
 }
@@ -135,7 +135,7 @@ fn snapshot(desk: &Desk, value: &Value) -> Option<Snapshot> {
 #[test]
 fn written_default_is_no_difference() {
     let schema = tidegate_config::json_schema();
-    let desk = Desk::new();
+    let desk = EditedExamples::new();
     let (mut same, mut other, mut seen) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
     for file in examples() {
         let text = std::fs::read_to_string(&file).expect("the example");

@@ -1,7 +1,7 @@
 //! The differences between two outlines, and their text. It knows nothing of the running gateway.
 
 use super::change::Change;
-use super::outline::{Facts, Outline, RouteOutline};
+use super::outline::{Outline, RouteFacts, RouteOutline};
 use super::traffic::{Moved, Rules, moved};
 use super::written;
 use crate::snapshot::{SessionImpact, Snapshot};
@@ -233,7 +233,7 @@ fn is_reported(change: &Change, before: &RouteOutline, after: &RouteOutline) -> 
 }
 
 /// What is done otherwise; of the filters, those that are not on both sides.
-fn facts(before: &Facts, after: &Facts) -> Vec<Change> {
+fn facts(before: &RouteFacts, after: &RouteFacts) -> Vec<Change> {
     let both = before.iter().zip(after).filter(|(before, after)| before.1 != after.1);
     both.map(|((what, before), (_, after))| {
         let only = |one: &str, other: &str| {

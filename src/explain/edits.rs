@@ -178,9 +178,9 @@ fn others(value: &Value, names: &[String]) -> Vec<Value> {
 }
 
 /// Where edited examples stand, beside the files that they name.
-pub(super) struct Desk(TempDir);
+pub(super) struct EditedExamples(TempDir);
 
-impl Desk {
+impl EditedExamples {
     pub(super) fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/examples");
@@ -227,7 +227,7 @@ fn expanded(text: &str) -> Value {
 #[test]
 fn diff_shows_every_edit_of_an_example() {
     let (mut tried, mut unseen, mut alone) = (0, Vec::new(), Vec::new());
-    let desk = Desk::new();
+    let desk = EditedExamples::new();
     for file in examples() {
         let name = file.file_name().expect("a name").to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&file).expect("the example");
@@ -314,7 +314,7 @@ const HARMLESS: &[(&str, &str)] = &[
 fn tests_in_the_examples_catch_edits() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut caught, mut missed) = (0, Vec::new());
-    let desk = Desk::new();
+    let desk = EditedExamples::new();
     let mut harmless = std::collections::BTreeSet::new();
     for file in ["conf/examples/tests.yaml", "conf/tidegate.yaml", "docker/tidegate.yaml"] {
         let text = std::fs::read_to_string(root.join(file)).expect("the example");

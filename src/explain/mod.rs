@@ -58,7 +58,7 @@ pub use crate::snapshot::{SessionAction, SessionImpact};
 use crate::admission::{self, Arrival, HeaderSurvey, Rejection, caller, filter, filter_back};
 use crate::exchange::Exchange;
 use crate::filter::Reply;
-use crate::snapshot::{Listener, Route, Snapshot, When, split};
+use crate::snapshot::{Listener, Route, Snapshot, SplitCondition, split};
 use crate::tls::TlsInfo;
 use crate::upstream::Pool;
 use http::{HeaderValue, StatusCode, header};
@@ -160,7 +160,7 @@ fn pool<'r>(route: &'r Route, head: &RequestHeader, exchange: &Exchange) -> Opti
         false => route
             .splits
             .iter()
-            .filter(|it| !matches!(it.when, When::Below(_)))
+            .filter(|it| !matches!(it.when, SplitCondition::Below(_)))
             .find_map(|it| split(std::slice::from_ref(it), &head.headers, exchange)),
     };
     elsewhere.or(route.pool.as_ref())

@@ -3,7 +3,7 @@
 use super::traffic::SerializedRule;
 use super::written::WrittenValues;
 use crate::routing::Rule;
-use crate::snapshot::{HostHeader, Route, SessionPolicies, Snapshot, When};
+use crate::snapshot::{HostHeader, Route, SessionPolicies, Snapshot, SplitCondition};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tidegate_config::ExpandedValues;
 use tidegate_http::secret::{REDACTED, is_secret_field, without_secrets_of_urls};
 
 /// What, and how.
-pub(super) type Facts = Vec<(Cow<'static, str>, String)>;
+pub(super) type RouteFacts = Vec<(Cow<'static, str>, String)>;
 
 /// What a configuration does, as far as it can be described and compared.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub(super) struct RouteOutline {
     pub name: String,
     pub takes: SerializedRule,
     pub conditions: Vec<String>,
-    pub facts: Facts,
+    pub facts: RouteFacts,
     /// Where its requests may go, and copies of them.
     pub upstreams: Vec<String>,
     /// Changes when anything that the route does changes.
@@ -99,7 +99,7 @@ pub(crate) fn conditions(rule: &Rule, expanded: &ExpandedValues) -> Vec<String> 
 const NAME_FACTS: [&str; 3] = ["upstream", "endpoints", "mirror"];
 
 /// What a route does, always in the same order, without secrets and without what came out of variables.
-pub(crate) fn facts(rule: &Rule, route: &Route, expanded: &ExpandedValues) -> Facts {
+pub(crate) fn facts(rule: &Rule, route: &Route, expanded: &ExpandedValues) -> RouteFacts {
     let on = |is_on: bool| if is_on { "on" } else { "off" }.to_owned();
     let or = |found: Option<String>, none: &str| found.unwrap_or_else(|| none.to_owned());
     let seconds = |time: std::time::Duration| humantime::format_duration(time).to_string();
@@ -117,18 +117,18 @@ pub(crate) fn facts(rule: &Rule, route: &Route, expanded: &ExpandedValues) -> Fa
     let splits = route.splits.iter().map(|split| {
         let to = split.pool.name();
         match &split.when {
-            When::Below(lot) => {
+            SplitCondition::Below(lot) => {
                 let share = lot.saturating_sub(std::mem::replace(&mut below, *lot));
                 format!("{to} ({share}%)")
             }
-            When::Header(name, value) => {
+            SplitCondition::Header(name, value) => {
                 let value = match is_secret_field(name.as_str()) {
                     true => REDACTED,
                     false => value.to_str().unwrap_or_default(),
                 };
                 format!("{to} (header {name} is {value})")
             }
-            When::Cookie(name, value) => {
+            SplitCondition::Cookie(name, value) => {
                 let value = if is_secret_field(name) { REDACTED } else { value };
                 format!("{to} (cookie {name} is {value})")
             }

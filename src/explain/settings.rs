@@ -2,9 +2,9 @@
 
 use crate::cache;
 use crate::compression::{Compression, MediaRange};
-use crate::snapshot::{Mirror, RetryPolicy, Route, When};
-use crate::upstream::{Balance, Key, Pool};
-use crate::websocket::{LogFrames, OnChange, Origins, Settings, UpstreamLost};
+use crate::snapshot::{Mirror, RetryPolicy, Route, SplitCondition};
+use crate::upstream::{AffinityKey, Balance, Pool};
+use crate::websocket::{LogFrames, OnChange, Origins, UpstreamLost, WebSocketSettings};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tidegate_config::defaults::websocket::UPSTREAM_LOST;
@@ -37,22 +37,22 @@ pub(super) fn settings(route: &Route, pool: &Pool) -> BTreeMap<&'static str, Str
 /// Where some of a route's requests go instead, and which they are.
 pub(super) fn splits(route: &Route) -> Vec<String> {
     let mut below = 0;
-    let split = |split: &crate::snapshot::Split| {
+    let split = |split: &crate::snapshot::SplitRule| {
         let name = split.pool.name();
         match &split.when {
-            When::Below(until) => {
+            SplitCondition::Below(until) => {
                 let share = until.saturating_sub(below);
                 below = *until;
                 format!("{name} for {share} of 100")
             }
-            When::Header(field, value) => {
+            SplitCondition::Header(field, value) => {
                 let value = match is_secret_field(field.as_str()) {
                     true => REDACTED.into(),
                     false => String::from_utf8_lossy(value.as_bytes()),
                 };
                 format!("{name} when header {field} is {value}")
             }
-            When::Cookie(cookie, value) => {
+            SplitCondition::Cookie(cookie, value) => {
                 let value = if is_secret_field(cookie) { REDACTED } else { value };
                 format!("{name} when cookie {cookie} is {value}")
             }
@@ -62,11 +62,11 @@ pub(super) fn splits(route: &Route) -> Vec<String> {
 }
 
 fn balance(balance: &Balance) -> String {
-    let key = |key: &Key| match key {
-        Key::UserId => "user id".to_owned(),
-        Key::ClientAddress => "client address".to_owned(),
-        Key::Header(name) => format!("header {name}"),
-        Key::Cookie(name) => format!("cookie {name}"),
+    let key = |key: &AffinityKey| match key {
+        AffinityKey::UserId => "user id".to_owned(),
+        AffinityKey::ClientAddress => "client address".to_owned(),
+        AffinityKey::Header(name) => format!("header {name}"),
+        AffinityKey::Cookie(name) => format!("cookie {name}"),
     };
     match balance {
         Balance::RoundRobin => "round_robin".to_owned(),
@@ -77,8 +77,8 @@ fn balance(balance: &Balance) -> String {
     }
 }
 
-fn cache(policy: &cache::Policy) -> String {
-    let cache::Policy { default_ttl, max_ttl, stale_while_revalidate, .. } = policy;
+fn cache(policy: &cache::RouteCachePolicy) -> String {
+    let cache::RouteCachePolicy { default_ttl, max_ttl, stale_while_revalidate, .. } = policy;
     let mut text = SettingText::on();
     text.time("default_ttl", Some(*default_ttl).filter(|it| !it.is_zero()));
     text.time("max_ttl", *max_ttl);
@@ -123,8 +123,8 @@ fn retry(policy: &RetryPolicy) -> String {
     format!("{attempts} attempts on {}; backoff {backoff}", cases.join(" "))
 }
 
-fn websocket(settings: &Settings) -> String {
-    let Settings {
+fn websocket(settings: &WebSocketSettings) -> String {
+    let WebSocketSettings {
         origins,
         idle_timeout,
         max_lifetime,

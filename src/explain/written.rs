@@ -60,7 +60,7 @@ impl WrittenValues {
     pub(super) fn from_sources(sources: &Sources) -> Self {
         let Some(root) = sources.tree() else { return Self::default() };
         let schema = sources.schema();
-        let reader = Reader { schema: &schema };
+        let reader = ValueReader { schema: &schema };
         let mut written = Self::default();
         let Kind::Mapping(entries) = &root.kind else { return written };
         for (key, node) in entries {
@@ -136,11 +136,11 @@ pub(super) fn changes(before: &Values, after: &Values) -> Vec<Change> {
 }
 
 /// Reads values by the schema, which the tree satisfies.
-struct Reader<'s> {
+struct ValueReader<'s> {
     schema: &'s Schema,
 }
 
-impl<'s> Reader<'s> {
+impl<'s> ValueReader<'s> {
     /// The mappings of a list, by the value of one of their keys, which is left out.
     fn named(&self, items: &[Node], key: &str, property: &'s Schema) -> BTreeMap<String, Values> {
         let item = property.get("items").unwrap_or(property);

@@ -22,7 +22,7 @@ use tidegate_http::stable_hash::{StableHash, StableHasher};
 #[derive(Debug)]
 pub(crate) struct FilesFilter {
     /// Where they are.
-    pub folder: Arc<Folder>,
+    pub folder: Arc<ServedFolder>,
     /// How many bytes of the path were matched by a prefix that is replaced, and by what.
     pub rewrite_prefix: Option<(usize, String)>,
     /// `Cache-Control`.
@@ -41,7 +41,7 @@ impl StableHash for FilesFilter {
 
 /// A folder of files.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(crate) struct ServedFolder {
     /// Its path.
     pub root: PathBuf,
     /// The file that stands for a folder.
@@ -50,20 +50,20 @@ pub(crate) struct Folder {
     pub fallback: Option<String>,
 }
 
-stable_hash!(Folder { root, index, fallback });
+stable_hash!(ServedFolder { root, index, fallback });
 
 const CACHE_IMMUTABLE: HeaderValue =
     HeaderValue::from_static("public, max-age=31536000, immutable");
 
 /// What a path leads to.
-enum Found {
-    File(Served),
+enum FileLookup {
+    File(OpenedFile),
     /// A folder whose name lacks the slash at its end.
     Folder,
     Nothing,
 }
 
-struct Served {
+struct OpenedFile {
     file: File,
     size: u64,
     modified: Option<SystemTime>,
@@ -71,9 +71,9 @@ struct Served {
     name: String,
 }
 
-impl Folder {
+impl ServedFolder {
     /// Looks a decoded path up. Waits for the disk.
-    fn find(&self, path: &str) -> io::Result<Found> {
+    fn find(&self, path: &str) -> io::Result<FileLookup> {
         // Each time anew: a deployment may have put another folder in its place.
         let root = Dir::open_ambient_dir(&self.root, ambient_authority())?;
         let (name, is_folder) = match path.strip_suffix('/') {
@@ -89,14 +89,14 @@ impl Folder {
                         _ => format!("{name}/{}", self.index),
                     };
                     match open(&root, index)? {
-                        Some(_) if !is_folder => return Ok(Found::Folder),
-                        Some(served) => return Ok(Found::File(served)),
+                        Some(_) if !is_folder => return Ok(FileLookup::Folder),
+                        Some(served) => return Ok(FileLookup::File(served)),
                         None => {}
                     }
                 }
                 Ok(metadata) if metadata.is_file() && !is_folder => {
                     if let Some(served) = open(&root, name.to_owned())? {
-                        return Ok(Found::File(served));
+                        return Ok(FileLookup::File(served));
                     }
                 }
                 _ => {}
@@ -106,9 +106,9 @@ impl Folder {
         let looks_like_file = name.rsplit('/').next().is_some_and(|last| last.contains('.'));
         match &self.fallback {
             Some(fallback) if !looks_like_file => {
-                Ok(open(&root, fallback.clone())?.map_or(Found::Nothing, Found::File))
+                Ok(open(&root, fallback.clone())?.map_or(FileLookup::Nothing, FileLookup::File))
             }
-            _ => Ok(Found::Nothing),
+            _ => Ok(FileLookup::Nothing),
         }
     }
 }
@@ -129,7 +129,7 @@ fn is_visible(path: &str) -> bool {
 }
 
 /// Opens a file below the root. What is not there, or leads out of the root, is none.
-fn open(root: &Dir, name: String) -> io::Result<Option<Served>> {
+fn open(root: &Dir, name: String) -> io::Result<Option<OpenedFile>> {
     let metadata = match root.metadata(&name) {
         // A pipe would let us wait for whoever writes to it.
         Ok(metadata) if metadata.is_file() => metadata,
@@ -141,7 +141,7 @@ fn open(root: &Dir, name: String) -> io::Result<Option<Served>> {
         Err(error) => return Err(error),
     };
     let opened = file.metadata().unwrap_or(metadata);
-    Ok(Some(Served {
+    Ok(Some(OpenedFile {
         size: opened.len(),
         modified: opened.modified().ok().map(cap_std::time::SystemTime::into_std),
         file: file.into_std(),
@@ -164,7 +164,7 @@ impl FilesFilter {
         is_plain.then(|| path.trim_start_matches('/').to_owned())
     }
 
-    fn reply(&self, served: Served, method: &Method, headers: &HeaderMap) -> Reply {
+    fn reply(&self, served: OpenedFile, method: &Method, headers: &HeaderMap) -> Reply {
         let etag = etag(&served);
         let validators = Validators { etag: &etag, modified: served.modified };
         let with_validators = |reply: Reply| {
@@ -235,7 +235,7 @@ fn with(reply: Reply, name: HeaderName, value: &str) -> Reply {
 }
 
 /// Another one whenever the file's time or size is another.
-fn etag(served: &Served) -> String {
+fn etag(served: &OpenedFile) -> String {
     let since = |modified: SystemTime| modified.duration_since(UNIX_EPOCH).unwrap_or_default();
     let time = served.modified.map_or(0, |modified| since(modified).as_nanos());
     format!("\"{time:x}-{:x}\"", served.size)
@@ -252,7 +252,7 @@ fn content_type(name: &str) -> String {
 #[async_trait]
 impl Filter for FilesFilter {
     fn describe(&self) -> String {
-        let Folder { root, index, fallback } = &*self.folder;
+        let ServedFolder { root, index, fallback } = &*self.folder;
         let fallback = fallback.as_ref().map(|name| format!(", fallback {name}"));
         format!("files: {}, index {index}{}", root.display(), fallback.unwrap_or_default())
     }
@@ -268,11 +268,11 @@ impl Filter for FilesFilter {
             return Ok(Flow::Respond(reply));
         }
         let found = match self.path(request) {
-            None => Found::Nothing,
+            None => FileLookup::Nothing,
             Some(path) => {
                 let folder = Arc::clone(&self.folder);
                 match tokio::task::spawn_blocking(move || folder.find(&path)).await? {
-                    Ok(Found::File(served)) if is_scarce(served.file.as_raw_fd()) => {
+                    Ok(FileLookup::File(served)) if is_scarce(served.file.as_raw_fd()) => {
                         drop(served);
                         return Ok(Flow::Respond(no_descriptor()));
                     }
@@ -284,11 +284,11 @@ impl Filter for FilesFilter {
             }
         };
         Ok(Flow::Respond(match found {
-            Found::File(served) => {
+            FileLookup::File(served) => {
                 let head = request.head();
                 self.reply(served, &head.method, &head.headers)
             }
-            Found::Folder => {
+            FileLookup::Folder => {
                 // A normal path begins with one slash, so that it is never another host's.
                 let mut location = format!("{}/", request.path());
                 if let Some(query) = request.head().uri.query() {
@@ -297,7 +297,9 @@ impl Filter for FilesFilter {
                 }
                 with(Reply::new(StatusCode::PERMANENT_REDIRECT), header::LOCATION, &location)
             }
-            Found::Nothing => Reply::gateway_error(ErrorCode::NoFile, "there is no such file here"),
+            FileLookup::Nothing => {
+                Reply::gateway_error(ErrorCode::NoFile, "there is no such file here")
+            }
         }))
     }
 }

@@ -17,7 +17,7 @@ mod variables;
 
 pub(crate) use cors::refuse_origin;
 pub use cors::{CorsFilter, CorsPolicy, is_preflight};
-pub(crate) use files::{FilesFilter, Folder};
+pub(crate) use files::{FilesFilter, ServedFolder};
 pub(crate) use headers::{FieldName, FieldValue, HeaderChanges, HeadersFilter};
 pub(crate) use maintenance::MaintenanceFilter;
 pub(crate) use rate_limit::RateLimitFilter;
@@ -25,7 +25,7 @@ pub(crate) use redirect::RedirectFilter;
 pub use registry::SettingsError;
 pub(crate) use registry::{Registry, UseError};
 pub(crate) use respond::RespondFilter;
-pub use user_id::{Source as UserIdSource, UserIdFilter};
+pub use user_id::{UserIdFilter, UserIdReader as UserIdSource};
 pub(crate) use variables::UriTemplate;
 
 pub use crate::exchange::{Exchange, Outcome, UserId, UserIdOrigin};

@@ -10,7 +10,7 @@ use tidegate_http::{cookie, query};
 
 /// A place where a user id may stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum UserIdReader {
     /// A query parameter.
     Query(String),
     /// A header field.
@@ -19,7 +19,7 @@ pub enum Source {
     Cookie(String),
 }
 
-impl StableHash for Source {
+impl StableHash for UserIdReader {
     fn feed(&self, hasher: &mut StableHasher) {
         match self {
             Self::Query(name) => (0_u8, name).feed(hasher),
@@ -32,19 +32,19 @@ impl StableHash for Source {
 /// Finds out who a request says it speaks for, so that log lines can name them.
 #[derive(Debug)]
 pub struct UserIdFilter {
-    sources: Vec<Source>,
+    sources: Vec<UserIdReader>,
 }
 
 stable_hash!(UserIdFilter { sources });
 
 impl UserIdFilter {
     /// Looks in these places; the first that holds an id wins.
-    pub fn new(sources: Vec<Source>) -> Self {
+    pub fn new(sources: Vec<UserIdReader>) -> Self {
         Self { sources }
     }
 }
 
-impl Source {
+impl UserIdReader {
     fn find(&self, request: &Request<'_>) -> Option<UserId> {
         match self {
             Self::Query(name) => {
@@ -66,10 +66,10 @@ impl Source {
 #[async_trait]
 impl Filter for UserIdFilter {
     fn describe(&self) -> String {
-        let source = |source: &Source| match source {
-            Source::Query(name) => format!("query {name}"),
-            Source::Header(name) => format!("header {name}"),
-            Source::Cookie(name) => format!("cookie {name}"),
+        let source = |source: &UserIdReader| match source {
+            UserIdReader::Query(name) => format!("query {name}"),
+            UserIdReader::Header(name) => format!("header {name}"),
+            UserIdReader::Cookie(name) => format!("cookie {name}"),
         };
         format!("user id: from {}", self.sources.iter().map(source).collect::<Vec<_>>().join(", "))
     }

@@ -5,50 +5,50 @@ mod store;
 mod version;
 
 pub(crate) use order::Order;
-pub(crate) use version::{Cause, Version};
+pub(crate) use version::{Version, VersionCause};
 
 use crate::explain::Difference;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
-use store::Store;
+use store::VersionStore;
 
 /// Maximum number of versions that are kept.
 const MAX_VERSIONS: usize = 20;
 
 /// The files of a configuration, and their texts.
-pub(crate) type Files = Vec<(PathBuf, String)>;
+pub(crate) type VersionFiles = Vec<(PathBuf, String)>;
 
 /// The last versions, in memory and, where there is a place for it, on the disk.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    inner: Mutex<Inner>,
-    store: Option<Store>,
+    inner: Mutex<HistoryState>,
+    store: Option<VersionStore>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct HistoryState {
     /// The newest is the last, and the one in force.
     versions: VecDeque<Arc<Version>>,
     applied: u64,
     refused: u64,
-    refusal: Option<Refusal>,
+    refusal: Option<EditRefusal>,
     last: Option<SystemTime>,
 }
 
 /// Why the newest edit did not take effect.
 #[derive(Debug, Clone)]
-pub(crate) struct Refusal {
+pub(crate) struct EditRefusal {
     /// When it was tried.
     pub time: SystemTime,
     /// What is wrong with it, as the log told.
     pub problems: String,
 }
 
-/// How edits have fared since the process began.
+/// Number and result of the configuration edits since the process started.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Fared {
+pub(crate) struct EditStatistics {
     /// So many took effect.
     pub applied: u64,
     /// So many did not.
@@ -59,12 +59,12 @@ pub(crate) struct Fared {
     pub is_good: bool,
 }
 
-impl Inner {
+impl HistoryState {
     /// Whether the guard has left it: each between the version that it went back to and the one
     /// that this made had not proven itself.
     fn is_rejected(&self, number: u64) -> bool {
         self.versions.iter().any(|version| match version.cause {
-            Cause::Guard { to, .. } => to < number && number < version.number,
+            VersionCause::Guard { to, .. } => to < number && number < version.number,
             _ => false,
         })
     }
@@ -75,9 +75,9 @@ impl History {
     /// A gateway of another configuration `file` has another history there. One that `takes_over`
     /// goes on with the history of the gateway before it, which still runs.
     pub(crate) fn open(state_dir: Option<&Path>, file: Option<&Path>, takes_over: bool) -> Self {
-        let store = state_dir.and_then(|folder| Store::open(folder, file, takes_over));
-        let versions = store.as_ref().map(Store::load).unwrap_or_default();
-        let inner = Inner { versions, ..Inner::default() };
+        let store = state_dir.and_then(|folder| VersionStore::open(folder, file, takes_over));
+        let versions = store.as_ref().map(VersionStore::load).unwrap_or_default();
+        let inner = HistoryState { versions, ..HistoryState::default() };
         Self { inner: Mutex::new(inner), store }
     }
 
@@ -88,16 +88,21 @@ impl History {
 
     /// The gateway starts with these files; tells the number of that version, which is known when
     /// the gateway has stopped with it.
-    pub(crate) fn begin(&self, files: Files) -> u64 {
+    pub(crate) fn begin(&self, files: VersionFiles) -> u64 {
         let newest = self.inner().versions.back().cloned();
         match newest {
             Some(newest) if newest.files == files => newest.number,
-            _ => self.add(Cause::Start, Difference::default(), files),
+            _ => self.add(VersionCause::Start, Difference::default(), files),
         }
     }
 
     /// Another version is in force; tells its number.
-    pub(crate) fn add(&self, cause: Cause, difference: Difference, files: Files) -> u64 {
+    pub(crate) fn add(
+        &self,
+        cause: VersionCause,
+        difference: Difference,
+        files: VersionFiles,
+    ) -> u64 {
         let mut inner = self.inner();
         let number = inner.versions.back().map_or(1, |newest| newest.number.saturating_add(1));
         let time = SystemTime::now();
@@ -133,7 +138,7 @@ impl History {
         let mut inner = self.inner();
         let time = SystemTime::now();
         inner.refused += 1;
-        inner.refusal = Some(Refusal { time, problems });
+        inner.refusal = Some(EditRefusal { time, problems });
         inner.last = Some(time);
     }
 
@@ -173,18 +178,18 @@ impl History {
     }
 
     /// What is wrong with the newest edit, if it did not take effect.
-    pub(crate) fn refusal(&self) -> Option<Refusal> {
+    pub(crate) fn refusal(&self) -> Option<EditRefusal> {
         self.inner().refusal.clone()
     }
 
     /// How edits have fared.
-    pub(crate) fn fared(&self) -> Fared {
+    pub(crate) fn fared(&self) -> EditStatistics {
         let inner = self.inner();
-        let Inner { applied, refused, last, .. } = *inner;
-        Fared { applied, refused, last, is_good: inner.refusal.is_none() }
+        let HistoryState { applied, refused, last, .. } = *inner;
+        EditStatistics { applied, refused, last, is_good: inner.refusal.is_none() }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, HistoryState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -193,7 +198,7 @@ impl History {
 mod tests {
     use super::*;
 
-    fn files(text: &str) -> Files {
+    fn files(text: &str) -> VersionFiles {
         vec![("tidegate.yaml".into(), text.to_owned())]
     }
 
@@ -202,7 +207,7 @@ mod tests {
     }
 
     fn add(history: &History, text: &str) -> u64 {
-        history.add(Cause::Edit, Difference::default(), files(text))
+        history.add(VersionCause::Edit, Difference::default(), files(text))
     }
 
     #[test]
@@ -280,7 +285,7 @@ mod tests {
         add(&history, "2");
         add(&history, "bad");
         add(&history, "worse");
-        let cause = Cause::Guard { to: 2, because: "errors".to_owned() };
+        let cause = VersionCause::Guard { to: 2, because: "errors".to_owned() };
         assert_eq!(history.add(cause, Difference::default(), files("2")), 5);
         assert_eq!(history.find(None).expect("a version").number, 2);
         assert_eq!(history.find(Some(4)).expect("by its number").files, files("worse"));

@@ -22,20 +22,20 @@ const LOCK_FILE: &str = "lock";
 /// `history/FILE-DIGEST/NUMBER.json` in the gateway's `state_dir`: files that only this user may
 /// read, for configurations have secrets. Gateways of other files have folders of their own.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct VersionStore {
     folder: PrivateFolder,
-    lock: Arc<Mutex<Lock>>,
+    lock: Arc<Mutex<StoreLock>>,
 }
 
 #[derive(Debug)]
-enum Lock {
+enum StoreLock {
     /// Held, or waited for while the gateway before this one ends.
     Ours(Option<File>),
     /// Given to the gateway that comes after this one.
     Released,
 }
 
-impl Store {
+impl VersionStore {
     /// The one of this configuration file. `None` where versions can't be kept, which the log
     /// tells; the gateway itself goes on without.
     pub(super) fn open(state_dir: &Path, file: Option<&Path>, takes_over: bool) -> Option<Self> {
@@ -51,8 +51,8 @@ impl Store {
             .inspect_err(|error| not_kept(&state_dir.join("history"), &error.to_string()))
             .ok()?;
         let lock = match folder.lock(LOCK_FILE) {
-            Ok(Some(lock)) => Lock::Ours(Some(lock)),
-            Ok(None) if takes_over => Lock::Ours(None),
+            Ok(Some(lock)) => StoreLock::Ours(Some(lock)),
+            Ok(None) if takes_over => StoreLock::Ours(None),
             Ok(None) => {
                 not_kept(folder.path(), "another gateway runs with the same file and state_dir");
                 return None;
@@ -60,10 +60,10 @@ impl Store {
             // Some file systems have no locks.
             Err(error) => {
                 log::warn!("{} can't be locked: {error}", folder.path().display());
-                Lock::Ours(None)
+                StoreLock::Ours(None)
             }
         };
-        let waits = takes_over && matches!(lock, Lock::Ours(None));
+        let waits = takes_over && matches!(lock, StoreLock::Ours(None));
         let store = Self { folder, lock: Arc::new(Mutex::new(lock)) };
         if waits {
             store.wait_for_lock();
@@ -77,7 +77,8 @@ impl Store {
         let lock = Arc::clone(&self.lock);
         let wait = move || {
             if file.lock().is_ok()
-                && let Lock::Ours(held) = &mut *lock.lock().unwrap_or_else(PoisonError::into_inner)
+                && let StoreLock::Ours(held) =
+                    &mut *lock.lock().unwrap_or_else(PoisonError::into_inner)
             {
                 *held = Some(file);
             }
@@ -87,11 +88,11 @@ impl Store {
 
     /// Leaves the folder to the gateway that comes after this one.
     pub(super) fn release(&self) {
-        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Lock::Released;
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = StoreLock::Released;
     }
 
     fn is_ours(&self) -> bool {
-        matches!(*self.lock.lock().unwrap_or_else(PoisonError::into_inner), Lock::Ours(_))
+        matches!(*self.lock.lock().unwrap_or_else(PoisonError::into_inner), StoreLock::Ours(_))
     }
 
     /// All that can be read, the newest last.

@@ -1,7 +1,7 @@
 //! A version of the configuration that took effect, and its cause. It knows nothing of where versions are
 //! kept.
 
-use super::Files;
+use super::VersionFiles;
 use crate::explain::Difference;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -16,17 +16,17 @@ pub(crate) struct Version {
     #[serde(with = "rfc3339")]
     pub time: SystemTime,
     /// Why it did.
-    pub cause: Cause,
+    pub cause: VersionCause,
     /// What it does otherwise than the one before.
     pub difference: Difference,
     /// What it was read from.
-    pub files: Files,
+    pub files: VersionFiles,
 }
 
 /// Why a version took effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Cause {
+pub(crate) enum VersionCause {
     /// The gateway started with it.
     Start,
     /// Its file was edited.
@@ -42,7 +42,7 @@ pub(crate) enum Cause {
     },
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for VersionCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start => f.write_str("start"),

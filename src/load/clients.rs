@@ -16,7 +16,7 @@ const SHARDS: usize = 16;
 /// The clients that hold something, by their addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
-    shards: [Mutex<HashMap<IpAddr, Weak<Client>>>; SHARDS],
+    shards: [Mutex<HashMap<IpAddr, Weak<ClientLoad>>>; SHARDS],
     /// Decides over shards, so that nobody can aim at one.
     hasher: RandomState,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Clients {
 ///
 /// A connection looks its client up once and keeps it, so that counting a request takes no lock.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct ClientLoad {
     address: IpAddr,
     connections: AtomicUsize,
     requests: AtomicUsize,
@@ -37,13 +37,13 @@ pub(crate) struct Client {
 
 /// One request in flight of a client; it no longer counts when this is dropped.
 #[derive(Debug)]
-pub(crate) struct RequestPermit(Arc<Client>);
+pub(crate) struct RequestPermit(Arc<ClientLoad>);
 
 /// A request on a connection that other clients use as well: a trusted proxy's. It watches for the eviction
 /// of its client, because the connection has to go on.
 #[derive(Debug)]
 pub(crate) struct SharedRequest {
-    client: Arc<Client>,
+    client: Arc<ClientLoad>,
     number: u64,
     has_to_end: AtomicBool,
     task: AtomicWaker,
@@ -51,7 +51,7 @@ pub(crate) struct SharedRequest {
 
 impl Clients {
     /// The client with this address.
-    pub(crate) fn find(self: &Arc<Self>, address: IpAddr) -> Arc<Client> {
+    pub(crate) fn find(self: &Arc<Self>, address: IpAddr) -> Arc<ClientLoad> {
         let address = client(address);
         let mut shard = self.shard(address);
         if let Some(found) = shard.get(&address).and_then(Weak::upgrade) {
@@ -59,13 +59,14 @@ impl Clients {
         }
         let (connections, requests, is_evicted, shared) = Default::default();
         let clients = Arc::downgrade(self);
-        let new = Arc::new(Client { address, connections, requests, is_evicted, shared, clients });
+        let new =
+            Arc::new(ClientLoad { address, connections, requests, is_evicted, shared, clients });
         shard.insert(address, Arc::downgrade(&new));
         new
     }
 
     /// All clients that hold something.
-    pub(super) fn all(&self) -> Vec<Arc<Client>> {
+    pub(super) fn all(&self) -> Vec<Arc<ClientLoad>> {
         let mut all = Vec::new();
         for shard in &self.shards {
             // Kept beyond the lock, which a client takes when it is dropped.
@@ -74,14 +75,14 @@ impl Clients {
         all
     }
 
-    fn shard(&self, client: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, Weak<Client>>> {
+    fn shard(&self, client: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, Weak<ClientLoad>>> {
         let number = self.hasher.hash_one(client) as usize % SHARDS;
         #[expect(clippy::indexing_slicing, reason = "the number is less than the length")]
         lock(&self.shards[number])
     }
 }
 
-impl Client {
+impl ClientLoad {
     /// Its address; of IPv6, that of its network.
     pub(crate) fn address(&self) -> IpAddr {
         self.address
@@ -179,7 +180,7 @@ impl Drop for RequestPermit {
     }
 }
 
-impl Drop for Client {
+impl Drop for ClientLoad {
     fn drop(&mut self) {
         let Some(clients) = self.clients.upgrade() else { return };
         let mut shard = clients.shard(self.address);

@@ -1,6 +1,6 @@
 //! Limits connections: in all, per listener and per client. Knows nothing of requests.
 
-use super::{Client, Clients};
+use super::{ClientLoad, Clients};
 use crate::snapshot::GlobalSettings;
 use crate::telemetry::RateLimitedLog;
 use std::net::IpAddr;
@@ -61,7 +61,7 @@ pub(crate) struct ConnectionPermit {
     limiter: Arc<ConnectionLimiter>,
     /// None for a WebSocket session over HTTP/2, whose connection came through one.
     listener: Option<Arc<ListenerConnections>>,
-    client: Option<Arc<Client>>,
+    client: Option<Arc<ClientLoad>>,
 }
 
 /// How many connections a process can hold that may open so many files: each may need another
@@ -196,7 +196,7 @@ impl ConnectionPermit {
     }
 
     /// The client among whose connections it is counted.
-    pub(crate) fn client(&self) -> Option<&Arc<Client>> {
+    pub(crate) fn client(&self) -> Option<&Arc<ClientLoad>> {
         self.client.as_ref()
     }
 }

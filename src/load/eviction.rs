@@ -1,8 +1,8 @@
 //! When memory is short, the client that holds most loses it.
 
-use super::{Client, Clients};
+use super::{ClientLoad, Clients};
 use crate::background;
-use crate::websocket::{End, Initiator, Registry, Selector, Session};
+use crate::websocket::{End, Initiator, Registry, Session, SessionSelector};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) struct Evictor {
     sessions: Arc<Registry>,
     end_connections: EndConnections,
     /// Those that are refused, and when each was evicted.
-    evicted: Vec<(Arc<Client>, Instant)>,
+    evicted: Vec<(Arc<ClientLoad>, Instant)>,
 }
 
 /// A client that was evicted, and what it held.
@@ -57,7 +57,7 @@ impl Evictor {
     /// Evicts the client that holds most; `None` when none holds enough.
     pub(super) fn evict_largest(&mut self) -> Option<Evicted> {
         let mut sessions: HashMap<IpAddr, Vec<Arc<Session>>> = HashMap::new();
-        for session in self.sessions.select(&Selector::default()) {
+        for session in self.sessions.select(&SessionSelector::default()) {
             if let Some(address) = session.identity.client {
                 sessions.entry(client(address)).or_default().push(session);
             }
@@ -66,7 +66,7 @@ impl Evictor {
         // Behind a trusted proxy a client has sessions, and no connections of its own.
         let others = sessions.keys().map(|&address| self.clients.find(address));
         let all: Vec<_> = counted.into_iter().chain(others).collect();
-        let sessions_of = |it: &Client| sessions.get(&it.address()).map_or(0, Vec::len);
+        let sessions_of = |it: &ClientLoad| sessions.get(&it.address()).map_or(0, Vec::len);
         let largest = all
             .iter()
             .filter(|it| !self.is_leaving(it))
@@ -96,16 +96,16 @@ impl Evictor {
         self.leaving().next().is_some()
     }
 
-    fn leaving(&self) -> impl Iterator<Item = &Arc<Client>> {
+    fn leaving(&self) -> impl Iterator<Item = &Arc<ClientLoad>> {
         let is_recent = |at: &Instant| at.elapsed() < RELEASE_TIMEOUT;
         self.evicted.iter().filter(move |(_, at)| is_recent(at)).map(|(client, _)| client)
     }
 
-    fn is_leaving(&self, client: &Arc<Client>) -> bool {
+    fn is_leaving(&self, client: &Arc<ClientLoad>) -> bool {
         self.leaving().any(|it| Arc::ptr_eq(it, client))
     }
 
-    fn evict(&mut self, client: Arc<Client>, sessions: &[Arc<Session>]) {
+    fn evict(&mut self, client: Arc<ClientLoad>, sessions: &[Arc<Session>]) {
         let address = client.address();
         client.set_evicted(true);
         client.end_shared();

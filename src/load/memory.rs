@@ -35,7 +35,7 @@ pub(crate) async fn watch(
     let of_group = group_limit(Path::new("/")).map(|limit| limit / 10 * DEFAULT_LIMIT_TENTHS);
     let page = rustix::param::page_size() as u64;
     let mut watermark = Watermark::default();
-    let mut pace = Pace::default();
+    let mut pace = EvictionPace::default();
     let mut refuses = false;
     loop {
         tokio::time::sleep(CHECK_INTERVAL).await;
@@ -84,13 +84,13 @@ pub(crate) async fn watch(
 
 /// How soon one client is evicted after another.
 #[derive(Debug, Default)]
-struct Pace {
+struct EvictionPace {
     readings_left: u32,
     /// What was used at the last eviction, in bytes.
     used: u64,
 }
 
-impl Pace {
+impl EvictionPace {
     /// Whether the next client may be evicted: what the last one held has had its time to be
     /// released, or memory grows all the same.
     fn is_due(&mut self, used: u64) -> bool {
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn next_eviction_waits_until_memory_grows_or_time_passes() {
-        let mut pace = Pace::default();
+        let mut pace = EvictionPace::default();
         assert!(pace.is_due(1000), "the first");
         pace.restart(1000);
         assert!(!pace.is_due(1050));

@@ -9,7 +9,7 @@ mod memory;
 mod overload;
 
 pub(crate) use arrivals::Arrivals;
-pub(crate) use clients::{Client, Clients, RequestPermit, SharedRequest};
+pub(crate) use clients::{ClientLoad, Clients, RequestPermit, SharedRequest};
 pub(crate) use connection_limiter::{
     ConnectionLimiter, ConnectionPermit, LimitExceeded, ListenerConnections, max_connections,
 };

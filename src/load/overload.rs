@@ -1,7 +1,7 @@
 //! Refuses requests while the gateway or a client has too many in flight. Counts nothing itself.
 
-use super::{Client, InFlight, RequestPermit};
-use crate::snapshot::Limits;
+use super::{ClientLoad, InFlight, RequestPermit};
+use crate::snapshot::RequestLimits;
 use crate::telemetry::RateLimitedLog;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,7 +54,7 @@ impl Overload {
     }
 
     /// Whether a request is one too many. It has been counted in already.
-    pub(crate) fn refuses(&self, in_flight: &InFlight, limits: &Limits) -> bool {
+    pub(crate) fn refuses(&self, in_flight: &InFlight, limits: &RequestLimits) -> bool {
         if self.is_short_of_memory.load(Ordering::Relaxed) {
             // Who watches the memory has told it.
             self.memory.should_log();
@@ -74,7 +74,7 @@ impl Overload {
     }
 
     /// Whether a client's requests are refused, for it is evicted.
-    pub(crate) fn refuses_client(&self, client: &Client) -> bool {
+    pub(crate) fn refuses_client(&self, client: &ClientLoad) -> bool {
         if client.is_evicted() {
             self.memory.should_log();
             return true;
@@ -82,12 +82,16 @@ impl Overload {
         false
     }
 
-    fn most_requests(&self, limits: &Limits) -> usize {
+    fn most_requests(&self, limits: &RequestLimits) -> usize {
         limits.requests.or(limits.connections).unwrap_or(self.connections)
     }
 
     /// Counts a request among those of its client; `None` when it is one too many.
-    pub(crate) fn request_of(&self, client: Arc<Client>, limits: &Limits) -> Option<RequestPermit> {
+    pub(crate) fn request_of(
+        &self,
+        client: Arc<ClientLoad>,
+        limits: &RequestLimits,
+    ) -> Option<RequestPermit> {
         let most = limits.requests_per_client.unwrap_or_else(|| self.most_requests(limits) / 2);
         let most = most.max(1);
         let address = client.address();

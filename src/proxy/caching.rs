@@ -4,8 +4,8 @@
 use super::{Context, Proxy, failure, reply};
 use crate::admission::authority;
 use crate::cache::{
-    CacheStore, Policy, Refusal, RequestDirectives, RequestFacts, ResponseArrival, Status,
-    StoreViewGuard, is_answerable, judge, names_user, says_how_long,
+    CacheStatus, CacheStore, NotStoredReason, RequestDirectives, RequestFacts, ResponseArrival,
+    RouteCachePolicy, StoreViewGuard, is_answerable, judge, names_user, says_how_long,
 };
 use crate::filter::Reply;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -45,7 +45,7 @@ const FORWARDING_HEADERS: [HeaderName; 6] = [
 /// A request that the cache may answer.
 pub(super) struct Caching {
     view_guard: StoreViewGuard,
-    policy: Arc<Policy>,
+    policy: Arc<RouteCachePolicy>,
     directives: RequestDirectives,
     facts: RequestFacts,
     is_range: bool,
@@ -218,7 +218,7 @@ pub(super) fn variance(meta: &CacheMeta, head: &RequestHeader) -> Option<HashBin
 pub(super) fn record_miss(session: &mut Session, ctx: &Context) {
     if ctx.caching.as_ref().is_some_and(|caching| caching.is_range) {
         // It goes as it is; the whole would be fetched for a part.
-        session.cache.disable(NoCacheReason::Custom(Refusal::RANGE));
+        session.cache.disable(NoCacheReason::Custom(NotStoredReason::RANGE));
     } else {
         session.cache.cache_miss();
     }
@@ -280,8 +280,10 @@ pub(super) fn cacheability(response: &ResponseHeader, ctx: &Context) -> RespCach
     };
     match judge(response, arrival, caching.facts, &caching.policy) {
         Ok(meta) => RespCacheable::Cacheable(meta),
-        Err(Refusal::OfResponse) => RespCacheable::Uncacheable(NoCacheReason::OriginNotCache),
-        Err(Refusal::OfRequest(reason)) => {
+        Err(NotStoredReason::OfResponse) => {
+            RespCacheable::Uncacheable(NoCacheReason::OriginNotCache)
+        }
+        Err(NotStoredReason::OfRequest(reason)) => {
             RespCacheable::Uncacheable(NoCacheReason::Custom(reason))
         }
     }
@@ -381,8 +383,8 @@ pub(super) fn range(session: &Session, response: &mut ResponseHeader) -> RangeTy
 }
 
 /// What the cache had to do with it, where the route has one.
-pub(super) fn status(session: &Session, ctx: &Context) -> Option<Status> {
-    ctx.route.cache.as_ref().map(|_| Status::from_phase(session.cache.phase()))
+pub(super) fn status(session: &Session, ctx: &Context) -> Option<CacheStatus> {
+    ctx.route.cache.as_ref().map(|_| CacheStatus::from_phase(session.cache.phase()))
 }
 
 /// Whether the body is the cache's.
@@ -408,26 +410,26 @@ pub(super) fn add_status(
     let forced = directives.is_some_and(|it| it != RequestDirectives::default());
     let stale = if forced { "request" } else { "stale" };
     let told = match status {
-        Status::Hit | Status::Stale => {
+        CacheStatus::Hit | CacheStatus::Stale => {
             let meta = session.cache.cache_meta();
             HeaderValue::try_from(format!("tidegate; hit; ttl={}", ttl(meta)))
                 .or_err(ErrorType::InternalError, "a number is no value")?
         }
-        Status::Miss => HeaderValue::from_static("tidegate; fwd=miss; stored"),
-        Status::Expired | Status::Revalidated => {
-            let code = if status == Status::Expired { response.status.as_u16() } else { 304 };
+        CacheStatus::Miss => HeaderValue::from_static("tidegate; fwd=miss; stored"),
+        CacheStatus::Expired | CacheStatus::Revalidated => {
+            let code = if status == CacheStatus::Expired { response.status.as_u16() } else { 304 };
             let stored = if is_stored(session) { "; stored" } else { "" };
             HeaderValue::try_from(format!("tidegate; fwd={stale}; fwd-status={code}{stored}"))
                 .or_err(ErrorType::InternalError, "a number is no value")?
         }
-        Status::Pass => HeaderValue::from_static("tidegate; fwd=miss"),
-        Status::Bypass if session.req_header().method.is_safe() => {
+        CacheStatus::Pass => HeaderValue::from_static("tidegate; fwd=miss"),
+        CacheStatus::Bypass if session.req_header().method.is_safe() => {
             HeaderValue::from_static("tidegate; fwd=bypass")
         }
-        Status::Bypass => HeaderValue::from_static("tidegate; fwd=method"),
+        CacheStatus::Bypass => HeaderValue::from_static("tidegate; fwd=method"),
     };
     response.append_header(CACHE_STATUS, told)?;
-    if status == Status::Revalidated {
+    if status == CacheStatus::Revalidated {
         // What is kept has the age of when it came; Pingora mends that of a hit alone.
         let age = session.cache.cache_meta().age().as_secs();
         response.insert_header(header::AGE, age)?;
@@ -463,6 +465,6 @@ pub(super) fn invalidate(
         return;
     }
     if let Some(url) = target_url(head, ctx.exchange.normal_path(head), ctx) {
-        store.purge(&crate::cache::Scope::Url(url));
+        store.purge(&crate::cache::InvalidationScope::Url(url));
     }
 }

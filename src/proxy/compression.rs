@@ -17,23 +17,23 @@ use std::sync::Arc;
 use std::task::Poll;
 use tidegate_http::encoding::{Coding, choose};
 
-/// Makes an [`Outgoing`] for each request.
-pub(super) struct Builder;
+/// Makes a [`ResponseEncoding`] for each request.
+pub(super) struct CompressionBuilder;
 
-impl HttpModuleBuilder for Builder {
+impl HttpModuleBuilder for CompressionBuilder {
     fn init(&self) -> Module {
-        Box::new(Outgoing { state: State::Idle, grpc_web: GrpcWebCtx::Disabled })
+        Box::new(ResponseEncoding { state: CompressionState::Idle, grpc_web: GrpcWebCtx::Disabled })
     }
 }
 
 /// What happens to one response behind all filters. One module for both: each costs every request.
-pub(super) struct Outgoing {
-    state: State,
+pub(super) struct ResponseEncoding {
+    state: CompressionState,
     /// Pingora's bridge for gRPC-Web, where it is used.
     pub(super) grpc_web: GrpcWebCtx,
 }
 
-enum State {
+enum CompressionState {
     /// Nothing is to be done, or no more.
     Idle,
     /// The client speaks HTTP/1.0 and knows no chunks (RFC 9112, section 6.1). By `Vary` it is told what
@@ -64,8 +64,8 @@ pub(super) fn arm(session: &mut Session, ctx: &Context) {
     // The length of what is compressed is not known, and would be told in chunks.
     if request.version == Version::HTTP_10 || request.version == Version::HTTP_09 {
         let compression = ctx.route.compression.clone();
-        if let Some(outgoing) = session.downstream_modules_ctx.get_mut::<Outgoing>() {
-            outgoing.state = State::Unchunked(compression);
+        if let Some(outgoing) = session.downstream_modules_ctx.get_mut::<ResponseEncoding>() {
+            outgoing.state = CompressionState::Unchunked(compression);
         }
         return;
     }
@@ -77,29 +77,30 @@ pub(super) fn arm(session: &mut Session, ctx: &Context) {
         is_head: request.method == Method::HEAD,
         is_chunked: request.version == Version::HTTP_11,
     };
-    if let Some(compressor) = session.downstream_modules_ctx.get_mut::<Outgoing>() {
-        compressor.state = State::Armed(Box::new(offer));
+    if let Some(compressor) = session.downstream_modules_ctx.get_mut::<ResponseEncoding>() {
+        compressor.state = CompressionState::Armed(Box::new(offer));
     }
 }
 
 /// Whether another number of bytes is sent than came.
 pub(super) fn is_used(session: &Session) -> bool {
-    let compressor = session.downstream_modules_ctx.get::<Outgoing>();
-    compressor
-        .is_some_and(|compressor| matches!(compressor.state, State::Encoding { .. } | State::Ended))
+    let compressor = session.downstream_modules_ctx.get::<ResponseEncoding>();
+    compressor.is_some_and(|compressor| {
+        matches!(compressor.state, CompressionState::Encoding { .. } | CompressionState::Ended)
+    })
 }
 
-impl Outgoing {
+impl ResponseEncoding {
     fn head(&mut self, head: &mut ResponseHeader, is_bodiless: bool) -> Result<()> {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
         if head.status == StatusCode::UPGRADE_REQUIRED {
-            name_upgrade(head, matches!(self.state, State::Unchunked(_)))?;
+            name_upgrade(head, matches!(self.state, CompressionState::Unchunked(_)))?;
         }
-        let offer = match std::mem::replace(&mut self.state, State::Idle) {
-            State::Armed(offer) => offer,
-            State::Unchunked(compression) => {
+        let offer = match std::mem::replace(&mut self.state, CompressionState::Idle) {
+            CompressionState::Armed(offer) => offer,
+            CompressionState::Unchunked(compression) => {
                 head.remove_header(&header::TRANSFER_ENCODING);
                 return match compression {
                     Some(compression) if compression.takes(head) => vary(head),
@@ -142,12 +143,17 @@ impl Outgoing {
         }
         let encoder = Encoder::new(coding, offer.compression.levels, length)
             .or_err(ErrorType::InternalError, "the response can't be compressed")?;
-        self.state = State::Encoding { encoder: Box::new(encoder), is_streamed: length.is_none() };
+        self.state = CompressionState::Encoding {
+            encoder: Box::new(encoder),
+            is_streamed: length.is_none(),
+        };
         Ok(())
     }
 
     fn body(&mut self, body: &mut Option<Bytes>, end: bool) -> Result<()> {
-        let State::Encoding { encoder, is_streamed } = &mut self.state else { return Ok(()) };
+        let CompressionState::Encoding { encoder, is_streamed } = &mut self.state else {
+            return Ok(());
+        };
         let failed = |error| Error::because(ErrorType::InternalError, "compressing failed", error);
         let piece = body.take().unwrap_or_default();
         // What an upstream sends bit by bit is meant to be read bit by bit.
@@ -161,7 +167,7 @@ impl Outgoing {
                 true => rest,
                 false => [encoded, rest].concat().into(),
             };
-            self.state = State::Ended;
+            self.state = CompressionState::Ended;
         }
         *body = (!encoded.is_empty()).then_some(encoded);
         Ok(())
@@ -248,9 +254,9 @@ fn varies_by_encoding(headers: &HeaderMap) -> bool {
 
 /// A future that is done. It has no size, so that no box of it is allocated: most requests pass
 /// here without anything to do.
-struct Done;
+struct ReadyOk;
 
-impl Future for Done {
+impl Future for ReadyOk {
     type Output = Result<()>;
 
     fn poll(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Result<()>> {
@@ -258,33 +264,37 @@ impl Future for Done {
     }
 }
 
-type Boxed<'f> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'f>>;
+type BoxedResult<'f> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'f>>;
 
 // What `#[async_trait]` would make of it, but for the boxes.
-impl HttpModule for Outgoing {
-    fn request_header_filter<'a, 'b, 'f>(&'a mut self, _: &'b mut RequestHeader) -> Boxed<'f>
+impl HttpModule for ResponseEncoding {
+    fn request_header_filter<'a, 'b, 'f>(&'a mut self, _: &'b mut RequestHeader) -> BoxedResult<'f>
     where
         'a: 'f,
         'b: 'f,
         Self: 'f,
     {
-        Box::pin(Done)
+        Box::pin(ReadyOk)
     }
 
-    fn request_body_filter<'a, 'b, 'f>(&'a mut self, _: &'b mut Option<Bytes>, _: bool) -> Boxed<'f>
+    fn request_body_filter<'a, 'b, 'f>(
+        &'a mut self,
+        _: &'b mut Option<Bytes>,
+        _: bool,
+    ) -> BoxedResult<'f>
     where
         'a: 'f,
         'b: 'f,
         Self: 'f,
     {
-        Box::pin(Done)
+        Box::pin(ReadyOk)
     }
 
     fn response_header_filter<'a, 'b, 'f>(
         &'a mut self,
         head: &'b mut ResponseHeader,
         end: bool,
-    ) -> Boxed<'f>
+    ) -> BoxedResult<'f>
     where
         'a: 'f,
         'b: 'f,
@@ -292,7 +302,7 @@ impl HttpModule for Outgoing {
     {
         self.grpc_web.response_header_filter(head);
         match self.head(head, end) {
-            Ok(()) => Box::pin(Done),
+            Ok(()) => Box::pin(ReadyOk),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }

@@ -6,11 +6,11 @@ use super::cut_off::{self, KeptRequestHead};
 use super::explain_header::Explaining;
 use super::failure;
 use super::first_byte_timeout::ResponseDeadline;
-use super::mirror::Copy;
+use super::mirror::MirrorCopy;
 use super::retry::RetryState;
 use super::task_state;
-use super::tracing::{self, Recording};
-use crate::cache::Status;
+use super::tracing::{self, RequestTrace};
+use crate::cache::CacheStatus;
 use crate::exchange::{Exchange, Outcome, WebSocketEnd};
 use crate::filter::Reply;
 use crate::histogram::Exemplar;
@@ -50,11 +50,11 @@ pub(crate) struct Context {
     /// The upstream that a split selects instead of the route's own.
     pub(super) split_pool: Option<Arc<Pool>>,
     /// The copy for the route's mirror.
-    pub(super) mirror_copy: Option<Box<Copy>>,
+    pub(super) mirror_copy: Option<Box<MirrorCopy>>,
     /// The state of caching, where the cache may answer.
     pub(super) caching: Option<Box<Caching>>,
     /// The span, where the request is traced.
-    pub(super) recording: Option<Box<Recording>>,
+    pub(super) recording: Option<Box<RequestTrace>>,
     /// Counts it among the requests of its client, until it becomes a session.
     pub(super) request_permit: Option<RequestPermit>,
     /// The current attempt at an upstream.
@@ -144,7 +144,7 @@ pub(super) struct OutcomeSoFar {
 pub(super) struct EndOfRequest<'s> {
     pub(super) request: &'s RequestHeader,
     pub(super) response: Option<&'s ResponseHeader>,
-    pub(super) cache: Option<Status>,
+    pub(super) cache: Option<CacheStatus>,
     pub(super) is_background: bool,
 }
 
@@ -408,7 +408,7 @@ impl Context {
                 .map_or(self.body.received, |end| end.client_to_upstream.bytes),
             bytes_sent: websocket.map_or(self.body.sent, |end| end.upstream_to_client.bytes),
             websocket,
-            cache: end.cache.map(Status::as_str),
+            cache: end.cache.map(CacheStatus::as_str),
             is_background: end.is_background,
             error: self.outcome.error.as_deref(),
         }

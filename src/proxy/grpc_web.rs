@@ -1,7 +1,7 @@
 //! gRPC-Web, by Pingora's bridge: a browser's HTTP/1.1 or HTTP/2 to an upstream's gRPC.
 
 use super::Context;
-use super::compression::Outgoing;
+use super::compression::ResponseEncoding;
 use http::{HeaderMap, header};
 use pingora::protocols::http::bridge::grpc_web::GrpcWebCtx;
 use pingora_proxy::Session;
@@ -14,14 +14,14 @@ pub(super) fn translate(session: &mut Session, ctx: &Context) {
     let mut bridge = GrpcWebCtx::default();
     bridge.init();
     bridge.request_header_filter(session.req_header_mut());
-    if let Some(outgoing) = session.downstream_modules_ctx.get_mut::<Outgoing>() {
+    if let Some(outgoing) = session.downstream_modules_ctx.get_mut::<ResponseEncoding>() {
         outgoing.grpc_web = bridge;
     }
 }
 
 /// Whether the request has been translated.
 pub(super) fn is_translated(session: &Session) -> bool {
-    let outgoing = session.downstream_modules_ctx.get::<Outgoing>();
+    let outgoing = session.downstream_modules_ctx.get::<ResponseEncoding>();
     outgoing.is_some_and(|outgoing| {
         !matches!(outgoing.grpc_web, GrpcWebCtx::Disabled | GrpcWebCtx::Init)
     })

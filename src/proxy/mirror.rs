@@ -21,7 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 const MAX_COPIED_BODY: usize = 64 * 1024;
 
 /// A copy in the making.
-pub(super) struct Copy {
+pub(super) struct MirrorCopy {
     head: Box<RequestHeader>,
     body: BytesMut,
     mirror: Arc<Mirror>,
@@ -43,7 +43,7 @@ pub(super) fn start(head: &RequestHeader, ctx: &mut Context) {
     }
     let Ok(permit) = Arc::clone(&mirror.permits).try_acquire_owned() else { return };
     let (head, mirror) = (Box::new(head.clone()), Arc::clone(mirror));
-    ctx.mirror_copy = Some(Box::new(Copy { head, body: BytesMut::new(), mirror, permit }));
+    ctx.mirror_copy = Some(Box::new(MirrorCopy { head, body: BytesMut::new(), mirror, permit }));
 }
 
 /// Adds a part of the body; at the end the copy goes its own way.
@@ -61,7 +61,7 @@ pub(super) fn add(part: Option<&Bytes>, is_end: bool, ctx: &mut Context) {
     }
     if let Some(copy) = ctx.mirror_copy.take() {
         background::spawn("mirrored requests", async move {
-            let Copy { head, body, mirror, permit } = *copy;
+            let MirrorCopy { head, body, mirror, permit } = *copy;
             let sending = send(&mirror.pool, head, body.freeze(), mirror.timeout);
             if let Ok(Err(error)) = tokio::time::timeout(mirror.timeout, sending).await {
                 log::debug!("mirror {}: {error}", mirror.pool.name());

@@ -99,7 +99,7 @@ impl ProxyHttp for Proxy {
     }
 
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
-        modules.add_module(Box::new(compression::Builder));
+        modules.add_module(Box::new(compression::CompressionBuilder));
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {

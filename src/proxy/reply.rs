@@ -1,7 +1,7 @@
 //! The gateway's own answers, written out.
 
 use super::{Context, filter_response, grpc_web};
-use crate::error_pages::{Known, Page};
+use crate::error_pages::{Page, PageValues};
 use crate::filter::{Reply, ReplyBody};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version, header};
@@ -157,7 +157,7 @@ fn render(reply: &Reply, request: &RequestHeader, ctx: &Context) -> (Option<&'st
         MediaType::Json | MediaType::Text => "application/json",
     };
     if let Some(page) = page_for(reply.status, request, ctx) {
-        let known = Known { status: reply.status, error: code, message, request_id: id };
+        let known = PageValues { status: reply.status, error: code, message, request_id: id };
         return (Some(media_type), page.render(known).into());
     }
     if accept.prefers_text_to_json() {

@@ -7,7 +7,8 @@ use crate::filter::Reply;
 use crate::load::{ConnectionLimiter, LimitExceeded};
 use crate::shared::SharedSessionOutcome;
 use crate::websocket::{
-    End, Identity, Initiator, Quota, QuotaExceeded, Registry, Session as WebSocketSession, Settings,
+    End, Identity, Initiator, QuotaExceeded, Registry, Session as WebSocketSession, SessionQuota,
+    WebSocketSettings,
 };
 use http::StatusCode;
 use http::header::{self, HeaderValue};
@@ -113,10 +114,10 @@ pub(super) async fn accept(registry: &Registry, ctx: &mut Context) -> Result<()>
 /// Counts the session at all gateways together, where they share counters. Returns the quota that remains to be
 /// checked here.
 async fn hold_shared(
-    settings: &Settings,
+    settings: &WebSocketSettings,
     new_session: &Arc<WebSocketSession>,
     ctx: &mut Context,
-) -> std::result::Result<Quota, QuotaExceeded> {
+) -> std::result::Result<SessionQuota, QuotaExceeded> {
     let quota = settings.quota;
     let (Some(shared), Some(most), Some(user)) =
         (&ctx.route.global.shared, quota.per_user, &ctx.exchange.user_id)
@@ -128,7 +129,7 @@ async fn hold_shared(
     {
         SharedSessionOutcome::Granted(hold) => {
             ctx.session.shared_hold = Some(Box::new(hold));
-            Ok(Quota { per_user: None, ..quota })
+            Ok(SessionQuota { per_user: None, ..quota })
         }
         SharedSessionOutcome::LimitReached => Err(QuotaExceeded::User(most)),
         SharedSessionOutcome::CountersAway(hold) => {

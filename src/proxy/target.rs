@@ -2,7 +2,9 @@
 
 use super::{Context, first_byte_timeout, tracing};
 use crate::tls;
-use crate::upstream::{Balance, Dialer, HTTP1, Handle, Key, Pool, SelectedEndpoint, SelectionHint};
+use crate::upstream::{
+    AffinityKey, Balance, Dialer, HTTP1, Handle, Pool, SelectedEndpoint, SelectionHint,
+};
 use crate::websocket::{HandshakeLimit, HandshakeTimeout, TunnelConnector};
 use http::HeaderValue;
 use pingora::protocols::{ALPN, TcpKeepalive};
@@ -81,16 +83,16 @@ fn select_endpoint(pool: &Pool, session: &Session, ctx: &mut Context) -> Result<
     let headers = &session.req_header().headers;
     let key = match balance {
         Balance::RoundRobin | Balance::LeastRequests | Balance::PeakEwma => None,
-        Balance::Hash(Key::UserId) => {
+        Balance::Hash(AffinityKey::UserId) => {
             ctx.exchange.user_id().map(|user| Cow::Borrowed(user.as_str()))
         }
-        Balance::Hash(Key::ClientAddress) => {
+        Balance::Hash(AffinityKey::ClientAddress) => {
             ctx.exchange.client_address().map(|address| Cow::Owned(address.to_string()))
         }
-        Balance::Hash(Key::Header(name)) => {
+        Balance::Hash(AffinityKey::Header(name)) => {
             headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
         }
-        Balance::Hash(Key::Cookie(name)) | Balance::StickyCookie(name) => {
+        Balance::Hash(AffinityKey::Cookie(name)) | Balance::StickyCookie(name) => {
             cookie::find(headers, name).map(String::from_utf8_lossy)
         }
     };

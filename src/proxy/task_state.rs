@@ -1,7 +1,7 @@
 //! The state that the task of a connection, or of an HTTP/2 stream, shares with the hooks of its requests. Knows
 //! nothing of routes and answers.
 
-use crate::load::{Client, SharedRequest};
+use crate::load::{ClientLoad, SharedRequest};
 use crate::websocket::Session;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use tokio::time::Sleep;
 
 #[derive(Debug, Default)]
-struct Task {
+struct RequestTaskState {
     /// Number of requests that its connection has waited for, modulo 2^32.
     awaited: Cell<u32>,
     /// Number of requests whose heads are complete, modulo 2^32.
@@ -24,26 +24,26 @@ struct Task {
 }
 
 tokio::task_local! {
-    static TASK: Task;
-    static CLIENT: Option<Arc<Client>>;
+    static TASK: RequestTaskState;
+    static CLIENT: Option<Arc<ClientLoad>>;
 }
 
 /// Gives the task of a connection, or of a stream, its state. No `async fn`: that would reserve memory for
 /// the future twice.
 pub(crate) fn with_state<T>(requests: impl Future<Output = T>) -> impl Future<Output = T> {
-    TASK.scope(Task::default(), requests)
+    TASK.scope(RequestTaskState::default(), requests)
 }
 
 /// Lets the hooks know the client of a connection, or of an HTTP/2 stream.
 pub(crate) fn with_client<T>(
-    client: Option<Arc<Client>>,
+    client: Option<Arc<ClientLoad>>,
     task: impl Future<Output = T>,
 ) -> impl Future<Output = T> {
     CLIENT.scope(client, task)
 }
 
 /// The client among whose connections this task's is counted.
-pub(super) fn client() -> Option<Arc<Client>> {
+pub(super) fn client() -> Option<Arc<ClientLoad>> {
     CLIENT.try_with(Clone::clone).ok().flatten()
 }
 
@@ -54,7 +54,9 @@ pub(crate) fn record_wait() {
 
 /// The number of the request that the connection waits for, until its head is complete.
 pub(crate) fn awaited_request() -> Option<u32> {
-    let number = |task: &Task| (task.awaited.get() != task.begun.get()).then(|| task.awaited.get());
+    let number = |task: &RequestTaskState| {
+        (task.awaited.get() != task.begun.get()).then(|| task.awaited.get())
+    };
     TASK.try_with(number).unwrap_or_default()
 }
 
@@ -81,7 +83,7 @@ pub(crate) fn set_shared(request: Option<Arc<SharedRequest>>) {
 /// Ready when this task's request has to end, because its client is evicted and the connection is not the
 /// client's alone. A WebSocket session ends by itself, with a close frame.
 pub(crate) fn poll_eviction(cx: &mut Context<'_>) -> Poll<()> {
-    let poll = |task: &Task| match &*task.shared.borrow() {
+    let poll = |task: &RequestTaskState| match &*task.shared.borrow() {
         Some(request) if task.session.borrow().is_none() => request.poll_eviction(cx),
         _ => Poll::Pending,
     };
@@ -110,6 +112,7 @@ pub(crate) fn has_session() -> bool {
 
 /// Ready when the task's session must be cut off; `None` when it has none.
 pub(crate) fn poll_session(cx: &mut Context<'_>, alarm: &mut Pin<Box<Sleep>>) -> Option<Poll<()>> {
-    let poll = |task: &Task| Some(task.session.borrow().as_ref()?.poll_overdue(cx, alarm));
+    let poll =
+        |task: &RequestTaskState| Some(task.session.borrow().as_ref()?.poll_overdue(cx, alarm));
     TASK.try_with(poll).ok().flatten()
 }

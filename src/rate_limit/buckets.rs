@@ -1,4 +1,4 @@
-use super::Key;
+use super::BucketKey;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,14 +17,14 @@ const MAX_BUCKETS_PER_SHARD: usize = 1024;
 pub(super) struct Buckets {
     each: u64,
     burst: u64,
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [Mutex<BucketShard>; SHARDS],
     /// Decides over shards and names in them, so that nobody can aim at one.
     hasher: RandomState,
 }
 
 /// What was asked for since the shard was last full, and what was only before: that is forgotten next.
 #[derive(Debug, Default)]
-struct Shard {
+struct BucketShard {
     recent: HashMap<u64, u64>,
     before: HashMap<u64, u64>,
 }
@@ -41,7 +41,7 @@ impl Buckets {
     }
 
     /// One more request; how long it would have to wait when it is one too many.
-    pub(super) fn take(&self, key: &Key<'_>, now: Duration) -> Option<Duration> {
+    pub(super) fn take(&self, key: &BucketKey<'_>, now: Duration) -> Option<Duration> {
         let (name, mut shard) = self.shard(key);
         let now = nanos(now);
         let due = shard.get(name).unwrap_or(0).max(now);
@@ -57,14 +57,14 @@ impl Buckets {
     }
 
     /// The last one did not happen.
-    pub(super) fn give_back(&self, key: &Key<'_>) {
+    pub(super) fn give_back(&self, key: &BucketKey<'_>) {
         let (name, mut shard) = self.shard(key);
         if let Some(due) = shard.get(name) {
             shard.set(name, due.saturating_sub(self.each));
         }
     }
 
-    fn shard(&self, key: &Key<'_>) -> (u64, MutexGuard<'_, Shard>) {
+    fn shard(&self, key: &BucketKey<'_>) -> (u64, MutexGuard<'_, BucketShard>) {
         let name = self.hasher.hash_one(key);
         // The remainder is within the array.
         #[expect(clippy::indexing_slicing)]
@@ -73,7 +73,7 @@ impl Buckets {
     }
 }
 
-impl Shard {
+impl BucketShard {
     fn get(&self, name: u64) -> Option<u64> {
         self.recent.get(&name).or_else(|| self.before.get(&name)).copied()
     }
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn burst_passes_at_once_and_then_at_the_rate() {
         let buckets = Buckets::new(SECOND / 10, 5);
-        let take = |now| buckets.take(&Key::All, now);
+        let take = |now| buckets.take(&BucketKey::All, now);
         assert!((0..5).all(|_| take(SECOND).is_none()));
         assert_eq!(take(SECOND), Some(SECOND / 10));
         assert_eq!(take(SECOND + SECOND / 20), Some(SECOND / 20));
@@ -114,7 +114,7 @@ mod tests {
         let buckets = Buckets::new(SECOND / 300, 20);
         let taken = (0..100_000u32).filter(|step| {
             let now = SECOND + Duration::from_millis((*step).into());
-            buckets.take(&Key::Named(b"user-1"), now).is_none()
+            buckets.take(&BucketKey::Named(b"user-1"), now).is_none()
         });
         let (taken, expected) = (taken.count() as f64, 100.0 * 300.0 + 20.0);
         assert!((taken - expected).abs() < expected * 0.001, "{taken} of {expected}");
@@ -123,11 +123,11 @@ mod tests {
     #[test]
     fn returned_token_can_be_taken_again() {
         let buckets = Buckets::new(SECOND, 2);
-        assert_eq!(buckets.take(&Key::All, SECOND), None);
-        assert_eq!(buckets.take(&Key::All, SECOND), None);
-        buckets.give_back(&Key::All);
-        assert_eq!(buckets.take(&Key::All, SECOND), None);
-        assert_eq!(buckets.take(&Key::All, SECOND), Some(SECOND));
+        assert_eq!(buckets.take(&BucketKey::All, SECOND), None);
+        assert_eq!(buckets.take(&BucketKey::All, SECOND), None);
+        buckets.give_back(&BucketKey::All);
+        assert_eq!(buckets.take(&BucketKey::All, SECOND), None);
+        assert_eq!(buckets.take(&BucketKey::All, SECOND), Some(SECOND));
     }
 
     #[test]
@@ -135,12 +135,13 @@ mod tests {
         let buckets = Buckets::new(SECOND, 1);
         let (mut refused, total) = (0, 1_000_000u64);
         for stranger in 0..total {
-            buckets.take(&Key::Named(&stranger.to_be_bytes()), SECOND);
-            if stranger % 1000 == 0 && buckets.take(&Key::Named(b"regular"), SECOND).is_some() {
+            buckets.take(&BucketKey::Named(&stranger.to_be_bytes()), SECOND);
+            if stranger % 1000 == 0 && buckets.take(&BucketKey::Named(b"regular"), SECOND).is_some()
+            {
                 refused += 1;
             }
         }
-        let held = |shard: &Mutex<Shard>| {
+        let held = |shard: &Mutex<BucketShard>| {
             let shard = shard.lock().expect("whole");
             shard.recent.len() + shard.before.len()
         };

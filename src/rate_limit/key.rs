@@ -8,7 +8,7 @@ use tidegate_http::{address, cookie};
 
 /// Whose requests are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum By {
+pub enum CountBy {
     /// Each client's; for IPv6, each /64's.
     ClientAddress,
     /// Each user id's.
@@ -21,7 +21,7 @@ pub enum By {
     All,
 }
 
-impl StableHash for By {
+impl StableHash for CountBy {
     fn feed(&self, hasher: &mut StableHasher) {
         match self {
             Self::ClientAddress => hasher.number(0),
@@ -35,7 +35,7 @@ impl StableHash for By {
 
 /// Whose request it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Key<'r> {
+pub enum BucketKey<'r> {
     /// A client's.
     Address(IpAddr),
     /// Somebody's whom the request names.
@@ -44,26 +44,26 @@ pub enum Key<'r> {
     All,
 }
 
-impl By {
+impl CountBy {
     /// Whose request this is. Who does not say it is counted by the address: a request can't do
     /// without a limit by leaving out its name.
-    pub fn key<'r>(&self, headers: &'r HeaderMap, exchange: &'r Exchange) -> Key<'r> {
+    pub fn key<'r>(&self, headers: &'r HeaderMap, exchange: &'r Exchange) -> BucketKey<'r> {
         let named = match self {
-            Self::All => return Key::All,
+            Self::All => return BucketKey::All,
             Self::ClientAddress => None,
             Self::UserId => exchange.user_id().map(|user| user.as_str().as_bytes()),
             Self::Header(name) => headers.get(name).map(http::HeaderValue::as_bytes),
             Self::Cookie(name) => cookie::find(headers, name),
         };
         match (named, exchange.client_address()) {
-            (Some(name), _) => Key::Named(name),
-            (None, Some(client)) => Key::Address(address::client(client)),
-            (None, None) => Key::All,
+            (Some(name), _) => BucketKey::Named(name),
+            (None, Some(client)) => BucketKey::Address(address::client(client)),
+            (None, None) => BucketKey::All,
         }
     }
 }
 
-impl Key<'_> {
+impl BucketKey<'_> {
     /// The same, as bytes that tell it from any other.
     pub(super) fn parts(&self) -> (&'static [u8], Cow<'_, [u8]>) {
         match self {
@@ -74,7 +74,7 @@ impl Key<'_> {
     }
 }
 
-impl fmt::Display for By {
+impl fmt::Display for CountBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClientAddress => f.write_str("client_address"),
@@ -97,14 +97,14 @@ mod tests {
         let mut exchange = Exchange::new("r".into(), HeaderValue::from_static("id"));
         exchange.client_address = "192.0.2.7".parse().ok();
         let mut headers = HeaderMap::new();
-        let by = By::Header(HeaderName::from_static("x-api-key"));
-        let address = Key::Address("192.0.2.7".parse().expect("an address"));
+        let by = CountBy::Header(HeaderName::from_static("x-api-key"));
+        let address = BucketKey::Address("192.0.2.7".parse().expect("an address"));
         assert_eq!(by.key(&headers, &exchange), address);
-        assert_eq!(By::UserId.key(&headers, &exchange), address);
+        assert_eq!(CountBy::UserId.key(&headers, &exchange), address);
         headers.insert("x-api-key", HeaderValue::from_static("k"));
         exchange.user_id = UserId::new("user-1", UserIdOrigin::Query);
-        assert_eq!(by.key(&headers, &exchange), Key::Named(b"k"));
-        assert_eq!(By::UserId.key(&headers, &exchange), Key::Named(b"user-1"));
-        assert_eq!(By::All.key(&headers, &exchange), Key::All);
+        assert_eq!(by.key(&headers, &exchange), BucketKey::Named(b"k"));
+        assert_eq!(CountBy::UserId.key(&headers, &exchange), BucketKey::Named(b"user-1"));
+        assert_eq!(CountBy::All.key(&headers, &exchange), BucketKey::All);
     }
 }

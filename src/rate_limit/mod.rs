@@ -3,7 +3,7 @@
 mod buckets;
 mod key;
 
-pub(crate) use key::{By, Key};
+pub(crate) use key::{BucketKey, CountBy};
 
 use crate::shared::Shared;
 use buckets::Buckets;
@@ -15,7 +15,7 @@ use tidegate_http::stable_hash;
 
 /// What is allowed, and to whom.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Settings {
+pub struct RateLimitSettings {
     /// The route whose requests are counted; empty for those of all routes that have no limits of
     /// their own.
     pub scope: Arc<str>,
@@ -26,15 +26,15 @@ pub struct Settings {
     /// So many at once.
     pub burst: u32,
     /// Whose requests are counted together.
-    pub by: By,
+    pub by: CountBy,
 }
 
-stable_hash!(Settings { scope, requests, per, burst, by });
+stable_hash!(RateLimitSettings { scope, requests, per, burst, by });
 
 /// A limit, and what was asked for lately.
 #[derive(Debug)]
 pub struct RateLimit {
-    settings: Settings,
+    settings: RateLimitSettings,
     /// What it is called among the shared counters.
     name: String,
     shared: Option<Arc<Shared>>,
@@ -45,8 +45,8 @@ pub struct RateLimit {
 
 impl RateLimit {
     /// Counts together with other gateways where there is a place to do so.
-    pub fn new(settings: Settings, shared: Option<Arc<Shared>>) -> Self {
-        let Settings { scope, requests, per, burst, by } = &settings;
+    pub fn new(settings: RateLimitSettings, shared: Option<Arc<Shared>>) -> Self {
+        let RateLimitSettings { scope, requests, per, burst, by } = &settings;
         // Other gateways find the same counter by it; another limit has another.
         let name = format!("{scope}:{requests}:{}:{burst}:{by}", per.as_micros());
         Self {
@@ -60,7 +60,7 @@ impl RateLimit {
     }
 
     /// What is allowed.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &RateLimitSettings {
         &self.settings
     }
 
@@ -75,7 +75,7 @@ impl RateLimit {
     }
 
     /// One more request; how long it would have to wait when it is one too many.
-    pub async fn take(&self, key: &Key<'_>) -> Option<Duration> {
+    pub async fn take(&self, key: &BucketKey<'_>) -> Option<Duration> {
         let wait = self.wait(key).await;
         if wait.is_some() {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -83,7 +83,7 @@ impl RateLimit {
         wait
     }
 
-    async fn wait(&self, key: &Key<'_>) -> Option<Duration> {
+    async fn wait(&self, key: &BucketKey<'_>) -> Option<Duration> {
         // What this gateway alone has seen too often, all together have: nobody needs to be asked.
         if let Some(wait) = self.buckets.take(key, self.began.elapsed()) {
             return Some(wait);
@@ -100,14 +100,14 @@ impl RateLimit {
     }
 }
 
-impl Settings {
+impl RateLimitSettings {
     /// From one request to the next.
     fn each(&self) -> Duration {
         self.per / self.requests.max(1)
     }
 }
 
-impl fmt::Display for Settings {
+impl fmt::Display for RateLimitSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { requests, per, burst, by, .. } = self;
         write!(f, "{requests} in {} by {by}, {burst} at once", humantime::format_duration(*per))

@@ -4,7 +4,7 @@
 use super::engine::Engine;
 use super::tasks::TaskGuard;
 use crate::load::ConnectionPermit;
-use crate::snapshot::{CurrentSnapshot, Limits, Listener};
+use crate::snapshot::{CurrentSnapshot, Listener, RequestLimits};
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(super) struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    pub(super) fn from_limits(limits: &Limits) -> Self {
+    pub(super) fn from_limits(limits: &RequestLimits) -> Self {
         Self {
             handshake_timeout: limits.handshake_timeout,
             idle_timeout: limits.idle_timeout,

@@ -2,15 +2,15 @@
 
 use super::guard::RollbackMonitor;
 use super::snapshot_tasks;
-use crate::background::{self, Panicked};
+use crate::background::{self, TaskPanicked};
 use crate::explain::{Difference, verify};
 use crate::filter::Registry as FilterRegistry;
-use crate::history::{Cause, Files};
+use crate::history::{VersionCause, VersionFiles};
 use crate::snapshot::{CompileEnv, SessionPolicies, Snapshot, SnapshotChanges, compile};
 use crate::state::State;
-use crate::telemetry::{Sink, log as own_log};
+use crate::telemetry::{LineSink, log as own_log};
 use crate::upstream::Discovery;
-use crate::websocket::{End, Initiator, Selector, close_spread};
+use crate::websocket::{End, Initiator, SessionSelector, close_spread};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub(super) struct Applier {
 /// Why a configuration is put into force.
 pub(super) enum ApplyReason {
     /// It is another version, or the same with other files beside it.
-    Version(Cause),
+    Version(VersionCause),
     /// The files beside it have changed, while its own file says something else.
     Beside,
     /// DNS says something else than it did.
@@ -85,11 +85,11 @@ impl Applier {
             }
             ApplyReason::Version(cause) => {
                 let what = match &cause {
-                    Cause::Start | Cause::Edit => "configuration reloaded".to_owned(),
-                    Cause::Rollback(to) => format!("back to version {to}"),
-                    Cause::Guard { to, .. } => format!("guard: back to version {to}"),
+                    VersionCause::Start | VersionCause::Edit => "configuration reloaded".to_owned(),
+                    VersionCause::Rollback(to) => format!("back to version {to}"),
+                    VersionCause::Guard { to, .. } => format!("guard: back to version {to}"),
                 };
-                let is_edit = cause == Cause::Edit;
+                let is_edit = cause == VersionCause::Edit;
                 match self.numbered(Arc::clone(&before), snapshot, &read, cause).await {
                     Some(snapshot) => {
                         // First, for what fails from the swap on is the edit's.
@@ -134,16 +134,16 @@ impl Applier {
         before: Arc<Snapshot>,
         mut after: Snapshot,
         read: &LoadedConfig,
-        cause: Cause,
+        cause: VersionCause,
     ) -> Option<Snapshot> {
         let files = files(&read.sources);
-        if cause == Cause::Edit && files == self::files(&self.read.sources) {
+        if cause == VersionCause::Edit && files == self::files(&self.read.sources) {
             after.number = before.number;
             return Some(after);
         }
         let history = Arc::clone(&self.state.history);
         // Comparing takes a while where there are many routes, and requests are not to wait.
-        let kept = background::blocking("compare", move || {
+        let kept = background::run_blocking("compare", move || {
             let difference = Difference::between(&before, &after);
             after.number = history.add(cause, difference, files);
             after
@@ -179,7 +179,7 @@ impl Applier {
     /// Does with live sessions what their routes say; tells how many are affected.
     fn touch_sessions(&self) -> Option<String> {
         let current = self.state.current.load();
-        let sessions = self.state.sessions.select(&Selector::default());
+        let sessions = self.state.sessions.select(&SessionSelector::default());
         let affected = SessionPolicies::from_snapshot(&current).affected(sessions);
         if affected.is_empty() {
             return None;
@@ -219,13 +219,13 @@ impl Applier {
     ) -> Result<(Snapshot, SnapshotChanges), Problems> {
         let (current, discovery) = (Arc::clone(&self.state.current), Arc::clone(&self.discovery));
         let filters = Arc::clone(&self.filters);
-        let compiled = background::blocking("compile", move || {
+        let compiled = background::run_blocking("compile", move || {
             let previous = current.load();
             let env = CompileEnv {
                 previous: Some(&previous),
                 discovery: Some(&discovery),
                 filters: &filters,
-                open_sink: |target| Sink::open(target).map(Some),
+                open_sink: |target| LineSink::open(target).map(Some),
             };
             let (tests, sources) = (read.config.tests.clone(), read.sources.clone());
             let snapshot = compile(read, &env)?;
@@ -235,7 +235,7 @@ impl Applier {
         });
         let reason = match timeout(COMPILE_TIMEOUT, compiled).await {
             Ok(Ok(compiled)) => return compiled,
-            Ok(Err(Panicked)) => {
+            Ok(Err(TaskPanicked)) => {
                 "the gateway panicked when it compiled it; its log has the reason".to_owned()
             }
             Err(_) => format!("the files that it names can't be read within {COMPILE_TIMEOUT:?}"),
@@ -247,6 +247,6 @@ impl Applier {
 }
 
 /// The files that a configuration was read from.
-pub(super) fn files(sources: &Sources) -> Files {
+pub(super) fn files(sources: &Sources) -> VersionFiles {
     sources.files().map(|(path, text)| (path.to_owned(), text.to_owned())).collect()
 }

@@ -3,7 +3,7 @@
 
 use crate::filter::Registry;
 use crate::snapshot::{CompileEnv, Snapshot, compile};
-use crate::telemetry::Sink;
+use crate::telemetry::LineSink;
 use crate::upstream::Discovery;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(super) async fn discover(
         previous: Some(snapshot),
         discovery: Some(discovery),
         filters,
-        open_sink: |target| Sink::open(target).map(Some),
+        open_sink: |target| LineSink::open(target).map(Some),
     };
     match compile(read.clone(), &env) {
         Ok(compiled) => *snapshot = Snapshot { number: snapshot.number, ..compiled },

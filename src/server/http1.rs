@@ -2,7 +2,7 @@
 //! routes.
 
 use super::accepted::{Connection, ConnectionLimits};
-use super::client_stream::{ClientStream, Incoming, Refused, keeping_refusal, take_refused};
+use super::client_stream::{ClientStream, Incoming, RefusedRequest, keeping_refusal, take_refused};
 use super::engine::Engine;
 use super::http2;
 use super::pre_http_response::PreHttpResponse;
@@ -85,10 +85,10 @@ async fn requests(
     current: Arc<CurrentSnapshot>,
 ) {
     let mut left = limits.max_requests;
-    let mut timer = Timer::default();
+    let mut timer = HeadTimer::default();
     loop {
         let refused = match next_head(&mut stream, &mut timer, limits, &task).await {
-            Next::Head(head) if speaks_h1 => {
+            NextRequest::Head(head) if speaks_h1 => {
                 left = left.saturating_sub(1);
                 task_state::record_wait();
                 let session = session(stream, head, left, limits);
@@ -99,22 +99,22 @@ async fn requests(
                 }
                 continue;
             }
-            Next::Head(head) => (PreHttpResponse::NotHttp2, head),
-            Next::Refused(refusal, head) => (refusal, head),
-            Next::End => return,
+            NextRequest::Head(head) => (PreHttpResponse::NotHttp2, head),
+            NextRequest::Refused(refusal, head) => (refusal, head),
+            NextRequest::End => return,
         };
         let (refusal, head) = refused;
         let Some(stream) = stream.into_inner() else { return };
         return Box::pin(refusal.send(stream, &head, &current)).await;
     }
     if let Some(refused) = take_refused() {
-        let Refused { stream, head, fault } = *refused;
+        let RefusedRequest { stream, head, fault } = *refused;
         Box::pin(PreHttpResponse::Malformed(fault).send(stream, &head, &current)).await;
     }
 }
 
 /// What a connection brings next.
-enum Next {
+enum NextRequest {
     /// A head that Pingora may judge, and what has come of the body.
     Head(BytesMut),
     /// What comes in place of one, and why it is none.
@@ -127,25 +127,26 @@ enum Next {
 /// take.
 async fn next_head(
     stream: &mut ClientStream,
-    timer: &mut Timer,
+    timer: &mut HeadTimer,
     limits: ConnectionLimits,
     task: &TaskGuard,
-) -> Next {
+) -> NextRequest {
     let mut held = BytesMut::new();
     let mut waits = None;
     let mut is_idle = false;
     let next = poll_fn(|cx| {
         if is_idle && !task.end_idle() {
-            return Poll::Ready(Next::End);
+            return Poll::Ready(NextRequest::End);
         }
         is_idle = false;
         if let Poll::Ready(incoming) = stream.poll_head(cx, &mut held) {
             return Poll::Ready(match incoming {
-                Incoming::Request(head) => Next::Head(head),
-                Incoming::Fault(fault) => {
-                    Next::Refused(PreHttpResponse::Malformed(fault), std::mem::take(&mut held))
-                }
-                Incoming::End => Next::End,
+                Incoming::Request(head) => NextRequest::Head(head),
+                Incoming::Fault(fault) => NextRequest::Refused(
+                    PreHttpResponse::Malformed(fault),
+                    std::mem::take(&mut held),
+                ),
+                Incoming::End => NextRequest::End,
             });
         }
         let has_begun = !held.is_empty();
@@ -156,15 +157,15 @@ async fn next_head(
         waits = Some((has_begun, until));
         if timer.poll(cx, until).is_ready() {
             return Poll::Ready(match has_begun {
-                true => Next::Refused(PreHttpResponse::TooSlow, std::mem::take(&mut held)),
-                false => Next::End,
+                true => NextRequest::Refused(PreHttpResponse::TooSlow, std::mem::take(&mut held)),
+                false => NextRequest::End,
             });
         }
         is_idle = !has_begun;
-        if is_idle && !task.begin_idle() { Poll::Ready(Next::End) } else { Poll::Pending }
+        if is_idle && !task.begin_idle() { Poll::Ready(NextRequest::End) } else { Poll::Pending }
     })
     .await;
-    if let Next::Head(head) = &next
+    if let NextRequest::Head(head) = &next
         && !has_budget_remaining()
     {
         // Pingora would let other tasks run before it judges the head, and these may read others.
@@ -176,9 +177,9 @@ async fn next_head(
 
 /// A timer that is rarely set: it fires too early, and goes on, rather than be set for each request.
 #[derive(Debug, Default)]
-struct Timer(Option<Pin<Box<Sleep>>>);
+struct HeadTimer(Option<Pin<Box<Sleep>>>);
 
-impl Timer {
+impl HeadTimer {
     /// Ready from this time on.
     fn poll(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
         let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(until)));

@@ -40,15 +40,15 @@ const MAX_SEND_BUFFER: usize = 32 * 1024;
 
 /// The streams that are under way.
 #[derive(Debug, Default)]
-struct Streams {
+struct OpenStreams {
     count: AtomicUsize,
     none: Notify,
 }
 
-/// One of them.
-struct Stream(Arc<Streams>);
+/// Counts a stream among the [`OpenStreams`] until it is dropped.
+struct OpenStreamGuard(Arc<OpenStreams>);
 
-impl Drop for Stream {
+impl Drop for OpenStreamGuard {
     fn drop(&mut self) {
         if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.none.notify_one();
@@ -56,10 +56,10 @@ impl Drop for Stream {
     }
 }
 
-impl Streams {
-    fn enter(self: &Arc<Self>) -> Stream {
+impl OpenStreams {
+    fn open(self: &Arc<Self>) -> OpenStreamGuard {
         self.count.fetch_add(1, Ordering::Relaxed);
-        Stream(Arc::clone(self))
+        OpenStreamGuard(Arc::clone(self))
     }
 
     /// When there has been none for so long.
@@ -84,7 +84,7 @@ pub(super) async fn serve(connection: Connection) {
     let begun = timeout(limits.handshake_timeout, handshake(stream, Some(options(limits)))).await;
     let Ok(Ok(mut connection)) = begun else { return };
     let _kept = task;
-    let streams = Arc::new(Streams::default());
+    let streams = Arc::new(OpenStreams::default());
     let mut left = limits.max_requests;
     let mut leaves = *shutdown.borrow();
     if leaves {
@@ -111,7 +111,7 @@ pub(super) async fn serve(connection: Connection) {
         };
         match accepted {
             Some(Ok((request, respond))) => {
-                let stream = streams.enter();
+                let stream = streams.open();
                 let (proxy, shutdown) = (Arc::clone(&proxy), shutdown.clone());
                 let (session, responder) = session(request, respond, Arc::clone(&digest), limits);
                 let client = permit.client().cloned();

@@ -28,7 +28,7 @@ mod supervise;
 mod tasks;
 mod watchdog;
 
-pub(crate) use handover::{HandoverSocket, Running, ask};
+pub(crate) use handover::{HandoverSocket, RunningGateway, ask};
 pub use listen::StartError;
 pub(crate) use preflight::preflight;
 
@@ -79,7 +79,7 @@ impl Server {
         let listeners = start::spawn_listeners(bound.listeners, &startup, &built).await?;
         let admin = start::spawn_admin(bound.admin, &built.state, &listeners.arrivals);
         let announced = start::announce(bound.kept, bound.taken, &built, &admin).await;
-        let start::Built { state, tasks, configuration, .. } = built;
+        let start::BuiltGateway { state, tasks, configuration, .. } = built;
         configuration.follow(state.clone(), admin.ordered);
         let stop =
             supervise::supervise(&mut signals, &state, &announced, &admin.orders, renews).await;

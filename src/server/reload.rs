@@ -2,9 +2,9 @@
 
 use super::apply::{Applier, ApplyReason, files};
 use super::guard::CHECK_INTERVAL;
-use super::rest::{FileFingerprints, Rest};
-use crate::background::{self, Panicked};
-use crate::history::{Cause, Files, Order};
+use super::rest::{FileFingerprints, SettledFiles};
+use crate::background::{self, TaskPanicked};
+use crate::history::{Order, VersionCause, VersionFiles};
 use crate::snapshot::FileFingerprint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -44,18 +44,18 @@ pub(super) struct ConfigWatcher {
     /// A rollback or the guard has left them: only an edit of them, a SIGHUP or a restart puts them
     /// into force again.
     was_left: bool,
-    rest: Rest,
+    rest: SettledFiles,
     /// A look at the files that has not ended yet.
-    looking: Option<Looking>,
+    looking: Option<FileCheck>,
     /// When names were resolved, and certificates looked at.
     resolved: Instant,
     warned: Instant,
 }
 
-type Looking = JoinHandle<Result<FileFingerprints, Panicked>>;
+type FileCheck = JoinHandle<Result<FileFingerprints, TaskPanicked>>;
 
 /// The clocks of the task.
-struct Clocks {
+struct ReloadTimers {
     polls: Interval,
     checks: Interval,
 }
@@ -64,7 +64,7 @@ impl ConfigWatcher {
     pub(super) fn new(applier: Applier) -> Self {
         let sources = Arc::new(applier.read.sources.clone());
         // Whatever was edited since the file was read shows at the first look.
-        let rest = Rest::default();
+        let rest = SettledFiles::default();
         Self {
             applier,
             sources,
@@ -85,16 +85,16 @@ impl ConfigWatcher {
         mut discovered: watch::Receiver<u64>,
     ) {
         let mut clocks =
-            Clocks { polls: interval(POLL_INTERVAL), checks: interval(CHECK_INTERVAL) };
+            ReloadTimers { polls: interval(POLL_INTERVAL), checks: interval(CHECK_INTERVAL) };
         clocks.polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         clocks.checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let turn = self.turn(&mut orders, &mut discovered, &mut clocks);
-            match background::guard(TASK_NAME, turn).await {
-                Ok(true) => background::runs(TASK_NAME),
+            match background::catch_panic(TASK_NAME, turn).await {
+                Ok(true) => background::mark_running(TASK_NAME),
                 Ok(false) => return,
                 // The files are followed all the same.
-                Err(Panicked) => sleep(PANIC_RESTART_INTERVAL).await,
+                Err(TaskPanicked) => sleep(PANIC_RESTART_INTERVAL).await,
             }
         }
     }
@@ -104,7 +104,7 @@ impl ConfigWatcher {
         &mut self,
         orders: &mut mpsc::Receiver<Order>,
         discovered: &mut watch::Receiver<u64>,
-        clocks: &mut Clocks,
+        clocks: &mut ReloadTimers,
     ) -> bool {
         tokio::select! {
             _ = clocks.polls.tick(), if self.applier.file.is_some() && self.looking.is_none() => {
@@ -125,7 +125,7 @@ impl ConfigWatcher {
                     let _ = told.send(self.reload().await);
                 }
                 Some(Order::Rollback(to, told)) => {
-                    let _ = told.send(self.go_back(to, Cause::Rollback).await);
+                    let _ = told.send(self.go_back(to, VersionCause::Rollback).await);
                 }
             },
             changed = discovered.changed() => {
@@ -213,7 +213,7 @@ impl ConfigWatcher {
         self.sources = Arc::new(read.sources.clone());
         self.problems = in_words(&read.problems);
         self.was_left = false;
-        self.applier.apply(read, ApplyReason::Version(Cause::Edit)).await
+        self.applier.apply(read, ApplyReason::Version(VersionCause::Edit)).await
     }
 
     /// Goes back when an edit has made things worse.
@@ -225,7 +225,7 @@ impl ConfigWatcher {
              still holds the rejected edit, which takes effect again with its next edit, a SIGHUP or a restart",
             current.number
         );
-        let cause = |to| Cause::Guard { to, because };
+        let cause = |to| VersionCause::Guard { to, because };
         if let Err(reason) = self.go_back(Some(to), cause).await {
             log::error!("guard: version {} stays in force: {reason}", current.number);
         }
@@ -234,7 +234,7 @@ impl ConfigWatcher {
     async fn go_back(
         &mut self,
         to: Option<u64>,
-        cause: impl FnOnce(u64) -> Cause,
+        cause: impl FnOnce(u64) -> VersionCause,
     ) -> Result<String, String> {
         let version = self.applier.state.history.find(to)?;
         let nothing = config::Variables::default();
@@ -253,12 +253,12 @@ impl ConfigWatcher {
         };
         let shown = path.display().to_string();
         let filters = Arc::clone(&self.applier.filters);
-        let reading = background::blocking("read", move || {
+        let reading = background::run_blocking("read", move || {
             config::read_with(&path, &variables, filters.schemas())
         });
         match timeout(READ_TIMEOUT, reading).await {
             Ok(Ok(read)) => Ok(read),
-            Ok(Err(Panicked)) => {
+            Ok(Err(TaskPanicked)) => {
                 Err(format!("the gateway panicked when it read {shown}; its log has the reason"))
             }
             Err(_) => {
@@ -268,9 +268,9 @@ impl ConfigWatcher {
     }
 
     /// Looks at the files, on such a thread as well.
-    fn stamps(&self) -> Looking {
+    fn stamps(&self) -> FileCheck {
         let (sources, current) = (Arc::clone(&self.sources), self.applier.state.current.full());
-        tokio::spawn(background::blocking("watch", move || {
+        tokio::spawn(background::run_blocking("watch", move || {
             let mut paths: BTreeSet<PathBuf> = sources.watched();
             paths.extend(current.files.keys().cloned());
             paths
@@ -282,7 +282,7 @@ impl ConfigWatcher {
 }
 
 /// What a look has seen; never, while there is none.
-async fn ended(looking: &mut Option<Looking>) -> Option<FileFingerprints> {
+async fn ended(looking: &mut Option<FileCheck>) -> Option<FileFingerprints> {
     match looking {
         Some(looking) => looking.await.ok()?.ok(),
         None => std::future::pending().await,
@@ -295,6 +295,6 @@ fn in_words(problems: &Problems) -> String {
 }
 
 /// Whatever the order in which they are included.
-fn texts(files: &Files) -> BTreeMap<&PathBuf, &String> {
+fn texts(files: &VersionFiles) -> BTreeMap<&PathBuf, &String> {
     files.iter().map(|(path, text)| (path, text)).collect()
 }

@@ -14,14 +14,14 @@ pub(super) type FileFingerprints = BTreeMap<PathBuf, Option<FileFingerprint>>;
 
 /// What the last looks at the files have seen.
 #[derive(Default)]
-pub(super) struct Rest {
+pub(super) struct SettledFiles {
     applied: FileFingerprints,
     seen: FileFingerprints,
     /// Since when they differ from what was applied.
     changed: Option<Instant>,
 }
 
-impl Rest {
+impl SettledFiles {
     /// Whether what is there now is to be read. An edit is read once two looks in a row saw the
     /// same, for a file that is being written must not be applied by half.
     pub(super) fn look(&mut self, now: &FileFingerprints) -> bool {
@@ -57,7 +57,7 @@ mod tests {
             std::fs::write(&restless, text).expect("written");
             FileFingerprints::from([(restless.clone(), FileFingerprint::from_path(&restless))])
         };
-        let mut rest = Rest::default();
+        let mut rest = SettledFiles::default();
         let mut reads = 0;
         for look in 0..50 {
             let now = stamps("x".repeat(look));
@@ -76,7 +76,7 @@ mod tests {
         let file = folder.path().join("file");
         std::fs::write(&file, "x").expect("written");
         let now = FileFingerprints::from([(file.clone(), FileFingerprint::from_path(&file))]);
-        let mut rest = Rest::default();
+        let mut rest = SettledFiles::default();
         assert_eq!([rest.look(&now), rest.look(&now)], [false, true]);
         rest.read(now.clone());
         assert_eq!([rest.look(&now), rest.look(&now)], [false, false]);

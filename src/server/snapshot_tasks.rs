@@ -1,15 +1,15 @@
 //! The tasks that a snapshot needs while it is in force: orders of certificates, exports, health checks.
 //! It knows nothing of requests.
 
-use crate::acme::Managed;
+use crate::acme::ManagedCertificate;
 use crate::background;
-use crate::snapshot::{Drain, Snapshot};
-use crate::websocket::{End, Initiator, OnChange, Registry, Selector, close_spread};
+use crate::snapshot::{DrainSettings, Snapshot};
+use crate::websocket::{End, Initiator, OnChange, Registry, SessionSelector, close_spread};
 use std::sync::Arc;
 
 /// Starts the tasks of a snapshot that is about to be in force; they end with it. Needs a runtime.
 pub(super) fn start(snapshot: &mut Snapshot, sessions: &Arc<Registry>) {
-    snapshot.managed().for_each(Managed::begin);
+    snapshot.managed().for_each(ManagedCertificate::start_renewal);
     if let Some(tracing) = &snapshot.global.tracing {
         tracing.exporter().begin();
     }
@@ -29,8 +29,8 @@ pub(super) fn start(snapshot: &mut Snapshot, sessions: &Arc<Registry>) {
 }
 
 /// Drains or closes the sessions on an unhealthy endpoint, as `on_change` of their routes says.
-fn release_sessions(sessions: &Registry, upstream: &str, endpoint: &str, drain: Drain) {
-    let on_it = sessions.select(&Selector::default()).into_iter().filter(|session| {
+fn release_sessions(sessions: &Registry, upstream: &str, endpoint: &str, drain: DrainSettings) {
+    let on_it = sessions.select(&SessionSelector::default()).into_iter().filter(|session| {
         *session.identity.upstream == *upstream
             && session.endpoint().is_some_and(|(_, written)| *written == *endpoint)
     });

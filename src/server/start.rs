@@ -50,7 +50,7 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 type Sockets = Vec<(Address, Socket)>;
 
 /// The sockets of a gateway.
-pub(super) struct Bound {
+pub(super) struct BoundSockets {
     pub(super) listeners: Sockets,
     /// At most one.
     pub(super) admin: Sockets,
@@ -68,7 +68,7 @@ pub(super) async fn bind(
     handover_socket: Option<HandoverSocket>,
     takes_over: bool,
     signals: &mut Signals,
-) -> Result<Option<Bound>, StartError> {
+) -> Result<Option<BoundSockets>, StartError> {
     let mut taken = match (&handover_socket, takes_over) {
         (Some(handover_socket), true) => tokio::select! {
             taken = InheritedListeners::from(handover_socket) => Some(taken.map_err(StartError::Handover)?),
@@ -88,7 +88,7 @@ pub(super) async fn bind(
         UnixSocketFiles::from_addresses(listeners.iter().chain(&admin).map(|(address, _)| address));
     let kept = handover_socket
         .map(|handover_socket| (handover_socket, duplicates(listeners.iter().chain(&admin))));
-    Ok(Some(Bound { listeners, admin, files, kept, taken }))
+    Ok(Some(BoundSockets { listeners, admin, files, kept, taken }))
 }
 
 /// What the first snapshot was made from.
@@ -100,7 +100,7 @@ pub(super) struct Sources {
 }
 
 /// A gateway with all of its state, that accepts nothing yet.
-pub(super) struct Built {
+pub(super) struct BuiltGateway {
     pub(super) state: State,
     pub(super) tasks: Arc<Tasks>,
     pub(super) configuration: Configuration,
@@ -120,7 +120,7 @@ pub(super) async fn build_state(
     mut snapshot: Snapshot,
     sources: Sources,
     listeners: &Sockets,
-) -> Built {
+) -> BuiltGateway {
     let Sources { read, file, filters, takes_over } = &sources;
     let discovery = Arc::new(Discovery::default());
     let discovered = discover(&mut snapshot, read, filters, &discovery).await;
@@ -153,7 +153,7 @@ pub(super) async fn build_state(
     let tasks = Arc::new(Tasks::default());
     watch_memory(&state, &tasks);
     let configuration = Configuration { sources, discovery, discovered };
-    Built { state, tasks, configuration, routes }
+    BuiltGateway { state, tasks, configuration, routes }
 }
 
 /// Ends connections and sessions while memory is short.
@@ -165,7 +165,7 @@ fn watch_memory(state: &State, tasks: &Arc<Tasks>) {
     let (current, overload) = (Arc::clone(&state.current), Arc::clone(&state.overload));
     let (clients, sessions) =
         (Arc::clone(state.connection_limiter.clients()), Arc::clone(&state.sessions));
-    background::keep("memory", move || {
+    background::spawn_restarting("memory", move || {
         let (clients, sessions) = (Arc::clone(&clients), Arc::clone(&sessions));
         let evictor = Evictor::new(clients, sessions, end_connections.clone());
         load::watch_memory(Arc::clone(&current), Arc::clone(&overload), evictor)
@@ -194,7 +194,7 @@ pub(super) struct Listeners {
 pub(super) async fn spawn_listeners(
     sockets: Sockets,
     startup: &StartupSettings,
-    built: &Built,
+    built: &BuiltGateway,
 ) -> Result<Listeners, StartError> {
     let state = &built.state;
     let (stop_accepting, stopping) = watch::channel(false);
@@ -286,7 +286,7 @@ pub(super) fn spawn_admin(
 }
 
 /// What others know of a gateway that serves.
-pub(super) struct Announced {
+pub(super) struct Announcement {
     /// Where it listens, for logs and the service manager.
     pub(super) serving: String,
     /// What hands the listeners over to the next gateway, if that is possible.
@@ -297,9 +297,9 @@ pub(super) struct Announced {
 pub(super) async fn announce(
     kept: Option<(HandoverSocket, Sockets)>,
     taken: Option<InheritedListeners>,
-    built: &Built,
+    built: &BuiltGateway,
     admin: &RunningEndpoint,
-) -> Announced {
+) -> Announcement {
     let current = &built.state.current;
     let addresses: Vec<_> = current.bound().iter().map(ToString::to_string).collect();
     let serving = format!("listening on {}, {} routes", addresses.join(", "), built.routes);
@@ -310,7 +310,7 @@ pub(super) async fn announce(
     }
     log::info!("{serving}, ready");
     notify::ready(&serving);
-    Announced { serving, donor }
+    Announcement { serving, donor }
 }
 
 /// A socket that is bound already, as Pingora takes it, and by which name.

@@ -7,9 +7,9 @@ use super::socket::UnixSocketFiles;
 use super::tasks::Tasks;
 use super::watchdog::Watchdog;
 use crate::admin::Readiness;
-use crate::snapshot::{CurrentSnapshot, Drain};
+use crate::snapshot::{CurrentSnapshot, DrainSettings};
 use crate::state::State;
-use crate::websocket::{End, Initiator, Registry, Selector, close_spread};
+use crate::websocket::{End, Initiator, Registry, SessionSelector, close_spread};
 use pingora::apps::ServerApp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,8 +160,8 @@ async fn write_out(current: &CurrentSnapshot, bound: Duration) {
 }
 
 /// Closes all sessions, over no more of the grace than leaves time for their answers.
-fn drain(sessions: &Registry, drain: Drain, grace: Duration) -> impl Future<Output = ()> {
+fn drain(sessions: &Registry, drain: DrainSettings, grace: Duration) -> impl Future<Output = ()> {
     let request = End::new(Initiator::Drain, drain.code, "the gateway stops");
     let over = drain.spread.min(grace.saturating_sub(CLOSE_TIMEOUT).max(grace / 2));
-    close_spread(sessions.select(&Selector::default()), request, over)
+    close_spread(sessions.select(&SessionSelector::default()), request, over)
 }

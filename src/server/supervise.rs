@@ -2,7 +2,7 @@
 //! It knows nothing of how the gateway starts and stops.
 
 use super::signals::{Signal, Signals, Stop};
-use super::start::Announced;
+use super::start::Announcement;
 use super::{notify, renew};
 use crate::history::Order;
 use crate::snapshot::CurrentSnapshot;
@@ -15,11 +15,11 @@ use tokio::task::JoinHandle;
 pub(super) async fn supervise(
     signals: &mut Signals,
     state: &State,
-    announced: &Announced,
+    announced: &Announcement,
     orders: &mpsc::Sender<Order>,
     renews: bool,
 ) -> Stop {
-    let Announced { serving, donor } = announced;
+    let Announcement { serving, donor } = announced;
     let mut handing: Option<JoinHandle<Result<u32, String>>> = None;
     let stop = loop {
         let signal = tokio::select! {

@@ -10,28 +10,28 @@ use tokio::task::AbortHandle;
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     /// By number.
-    running: Mutex<HashMap<u64, Entry>>,
+    running: Mutex<HashMap<u64, TaskEntry>>,
     numbers: AtomicU64,
     /// Whether connections that are idle must end.
     ends_idle: AtomicBool,
 }
 
 #[derive(Debug)]
-struct Entry {
-    idleness: Arc<Idleness>,
+struct TaskEntry {
+    idleness: Arc<IdleState>,
     /// `None` until it has begun.
-    task: Option<Task>,
+    task: Option<ConnectionTask>,
 }
 
 /// Whether a connection is idle: it waits for its next request, of which nothing has come.
 #[derive(Debug, Default)]
-struct Idleness(AtomicU8);
+struct IdleState(AtomicU8);
 
 const BUSY: u8 = 0;
 const IDLE: u8 = 1;
 const ENDED: u8 = 2;
 
-impl Idleness {
+impl IdleState {
     /// Changes it from one to the other; false if it is neither.
     fn change(&self, from: u8, to: u8) -> bool {
         self.0.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
@@ -40,7 +40,7 @@ impl Idleness {
 
 /// The task of a connection.
 #[derive(Debug)]
-struct Task {
+struct ConnectionTask {
     abort: AbortHandle,
     /// The client among whose connections it is counted.
     client: Option<IpAddr>,
@@ -51,15 +51,15 @@ struct Task {
 pub(super) struct TaskGuard {
     tasks: Arc<Tasks>,
     number: u64,
-    idleness: Arc<Idleness>,
+    idleness: Arc<IdleState>,
 }
 
 impl Tasks {
     /// For a connection that will be served.
     pub(super) fn reserve(self: &Arc<Self>) -> TaskGuard {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let idleness = Arc::<Idleness>::default();
-        self.running().insert(number, Entry { idleness: Arc::clone(&idleness), task: None });
+        let idleness = Arc::<IdleState>::default();
+        self.running().insert(number, TaskEntry { idleness: Arc::clone(&idleness), task: None });
         TaskGuard { tasks: Arc::clone(self), number, idleness }
     }
 
@@ -73,7 +73,7 @@ impl Tasks {
         let abort = tokio::spawn(serving).abort_handle();
         // Not if it has ended already.
         if let Some(running) = self.running().get_mut(&number) {
-            running.task = Some(Task { abort, client });
+            running.task = Some(ConnectionTask { abort, client });
         }
     }
 
@@ -98,7 +98,7 @@ impl Tasks {
         self.abort(|task| task.client == Some(client));
     }
 
-    fn abort(&self, takes: impl Fn(&Task) -> bool) {
+    fn abort(&self, takes: impl Fn(&ConnectionTask) -> bool) {
         let taken: Vec<_> = {
             let running = self.running();
             let taken =
@@ -110,7 +110,7 @@ impl Tasks {
     }
 
     /// What it protects is whole between any two statements.
-    fn running(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<u64, TaskEntry>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

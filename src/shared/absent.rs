@@ -1,7 +1,7 @@
 //! Takes the place of the counters in a build without the feature `valkey`: nobody can have one.
 //! It knows nothing of Valkey.
 
-use super::{Settings, SharedCounterTotals};
+use super::{SharedCounterSettings, SharedCounterTotals};
 use crate::websocket::Session;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +27,12 @@ pub enum SharedSessionPermit {}
 
 impl Shared {
     /// Refuses the settings.
-    pub fn new(_: Settings) -> Result<Self, String> {
+    pub fn new(_: SharedCounterSettings) -> Result<Self, String> {
         Err("this build has no shared counters: compile with `--features valkey`".to_owned())
     }
 
     /// Where it is counted, and how.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &SharedCounterSettings {
         match *self {}
     }
 

@@ -7,7 +7,7 @@ mod sessions;
 
 pub(crate) use sessions::{SharedSessionOutcome, SharedSessionPermit};
 
-use super::{Settings, SharedCounterTotals};
+use super::{SharedCounterSettings, SharedCounterTotals};
 use crate::background;
 use crate::telemetry::RateLimitedLog;
 use arc_swap::ArcSwapOption;
@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 /// The counters that gateways share, as one of them sees them.
 pub struct Shared {
-    settings: Settings,
+    settings: SharedCounterSettings,
     client: Client,
     /// This process, among those that count together.
     replica: String,
@@ -44,7 +44,7 @@ pub struct Shared {
 
 impl Shared {
     /// Checks the settings; nothing is connected before [`Shared::begin`].
-    pub fn new(settings: Settings) -> Result<Self, String> {
+    pub fn new(settings: SharedCounterSettings) -> Result<Self, String> {
         let client = client(&settings).map_err(|error| reason(&error))?;
         Ok(Self {
             settings,
@@ -66,7 +66,7 @@ impl Shared {
     }
 
     /// Where it is counted, and how.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &SharedCounterSettings {
         &self.settings
     }
 
@@ -76,10 +76,10 @@ impl Shared {
         if !self.has_begun.swap(true, Ordering::Relaxed) {
             let (this, stirred) = (Arc::downgrade(self), Arc::clone(&self.stirred));
             let keep = move || link::keep(Weak::clone(&this), Arc::clone(&stirred));
-            background::keep("shared counters", keep);
+            background::spawn_restarting("shared counters", keep);
             let this = Arc::downgrade(self);
             let close_evicted = move || sessions::close_evicted(Weak::clone(&this));
-            background::keep("sessions that other gateways evict", close_evicted);
+            background::spawn_restarting("sessions that other gateways evict", close_evicted);
         }
     }
 
@@ -196,7 +196,7 @@ impl fmt::Debug for Shared {
     }
 }
 
-fn client(settings: &Settings) -> Result<Client, RedisError> {
+fn client(settings: &SharedCounterSettings) -> Result<Client, RedisError> {
     use redis::IntoConnectionInfo;
     let info = settings.url.as_str().into_connection_info()?;
     let mut login = info.redis_settings().clone();

@@ -1,6 +1,6 @@
 //! What gateways count together, in Valkey or Redis: rate limits, and the sessions of a user.
 //!
-//! Nothing waits for it longer than [`Settings::timeout`], and nothing fails with it: while it is
+//! Nothing waits for it longer than [`SharedCounterSettings::timeout`], and nothing fails with it: while it is
 //! away each gateway counts alone.
 
 #[cfg(not(feature = "valkey"))]
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// Where it is counted, and how.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct SharedCounterSettings {
     /// `redis://host:port/database`, or `rediss` for TLS; without a password.
     pub url: String,
     /// Who the gateway says it is.

@@ -29,14 +29,14 @@ mod upstream;
 mod websocket;
 
 use super::{
-    Drain, FileFingerprint, GlobalSettings, Listener, RollbackSettings, Route, Snapshot,
+    DrainSettings, FileFingerprint, GlobalSettings, Listener, RollbackSettings, Route, Snapshot,
     StartupSettings,
 };
 use crate::filter::{Registry, UserIdFilter, UserIdSource};
 use crate::rate_limit::RateLimit;
 use crate::routing::{Rule, Table};
 use crate::shared::Shared;
-use crate::telemetry::{Sink, Target};
+use crate::telemetry::{LineSink, LogTarget};
 use crate::upstream::{Discovery, DnsQuery, Pool, Probe, Probes};
 use http::HeaderName;
 use std::collections::hash_map::Entry;
@@ -62,7 +62,7 @@ pub(crate) struct CompileEnv<'s> {
     /// The filters that the program brings along.
     pub filters: &'s Registry,
     /// Opens an access log. A mere check opens none.
-    pub open_sink: fn(Target) -> io::Result<Option<Sink>>,
+    pub open_sink: fn(LogTarget) -> io::Result<Option<LineSink>>,
 }
 
 impl<'s> CompileEnv<'s> {
@@ -305,7 +305,7 @@ impl Compiler<'_> {
         Some(token.value.as_str().into())
     }
 
-    fn drain(&mut self) -> Drain {
+    fn drain(&mut self) -> DrainSettings {
         let written = &self.config.drain;
         if let Some(code) = &written.code
             && !matches!(code.value, close_code::GOING_AWAY | close_code::SERVICE_RESTART)
@@ -313,7 +313,7 @@ impl Compiler<'_> {
             let reason = "a drain closes with 1012 (service restart) or 1001 (going away)";
             self.problems.add(code.span, "drain.code", reason);
         }
-        Drain {
+        DrainSettings {
             code: written.code.as_ref().map_or(defaults::drain::CODE, |code| code.value),
             spread: time(written.spread.as_ref(), defaults::drain::SPREAD),
         }

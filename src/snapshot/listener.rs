@@ -1,6 +1,6 @@
 //! The compiled settings of a listener. It knows nothing of sockets; `server/` opens them.
 
-use crate::acme::Managed;
+use crate::acme::ManagedCertificate;
 use crate::tls::Certificates;
 use http::HeaderValue;
 use ipnet::IpNet;
@@ -22,7 +22,7 @@ pub struct Listener {
     /// The most concurrent connections, if written.
     pub connections: Option<usize>,
     /// TLS, unless it is off.
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsListener>,
     /// The port that every request is redirected to, by HTTPS.
     pub redirect_to: Option<u16>,
     /// Networks whose connections begin with a header of the PROXY protocol.
@@ -31,13 +31,13 @@ pub struct Listener {
 
 /// TLS at a listener.
 #[derive(Debug)]
-pub struct Tls {
+pub struct TlsListener {
     /// What handshakes are done with.
     pub config: Arc<ServerConfig>,
     /// The certificates in it.
     pub certificates: Arc<Certificates>,
     /// The certificate among them that is ordered by ACME.
-    pub acme: Option<Arc<Managed>>,
+    pub acme: Option<Arc<ManagedCertificate>>,
     /// `Strict-Transport-Security`, on every response.
     pub hsts: Option<Arc<HeaderValue>>,
 }
@@ -45,7 +45,7 @@ pub struct Tls {
 /// Time before the end of a certificate from which the gateway warns of it.
 const EXPIRY_WARNING_TIME: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-impl Tls {
+impl TlsListener {
     /// Warns of certificates that have expired or are about to.
     pub fn warn_of_expiry(&self, now: SystemTime) {
         for certificate in self.certificates.all() {

@@ -16,15 +16,15 @@ pub(crate) use change::SnapshotChanges;
 pub(crate) use compile::{CompileEnv, compile};
 pub(crate) use current::CurrentSnapshot;
 pub(crate) use file_fingerprint::FileFingerprint;
-pub(crate) use limits::Limits;
-pub(crate) use listener::{Listener, Tls};
+pub(crate) use limits::RequestLimits;
+pub(crate) use listener::{Listener, TlsListener};
 pub(crate) use managed_headers::{ManagedHeaders, Underscores, has_underscore, is_odd};
 pub(crate) use mirror::Mirror;
 pub(crate) use session_impact::SessionPolicies;
 pub use session_impact::{SessionAction, SessionImpact};
-pub(crate) use split::{Split, When, choose as split};
+pub(crate) use split::{SplitCondition, SplitRule, choose as split};
 
-use crate::acme::Managed;
+use crate::acme::ManagedCertificate;
 use crate::cache;
 use crate::compression::Compression;
 use crate::error_pages::ErrorPages;
@@ -81,13 +81,13 @@ pub struct Snapshot {
     /// How often who may ask.
     pub rate_limits: Vec<Arc<RateLimit>>,
     /// How much the cache may hold, where a route keeps anything.
-    pub cache: Option<cache::Limits>,
+    pub cache: Option<cache::CacheLimits>,
     /// How long requests in flight may take after SIGTERM.
     pub grace: Duration,
     /// How long connections are accepted after SIGTERM, while readiness fails.
     pub delay: Duration,
     /// How sessions are closed when the gateway stops, drains or reloads.
-    pub drain: Drain,
+    pub drain: DrainSettings,
     /// When the gateway goes back to the version before.
     pub guard: Option<RollbackSettings>,
     /// What who changes anything at the admin endpoint must show.
@@ -100,7 +100,7 @@ pub struct Snapshot {
 
 /// How sessions are closed when the gateway stops, drains or reloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drain {
+pub struct DrainSettings {
     /// The close code.
     pub code: u16,
     /// Over how long.
@@ -145,7 +145,7 @@ pub struct GlobalSettings {
     /// Whether the same is true of who connects to Unix domain sockets.
     pub trusts_unix: bool,
     /// What strangers may make the gateway hold.
-    pub limits: Limits,
+    pub limits: RequestLimits,
     /// Request headers that clients must not set under another spelling.
     pub managed_headers: ManagedHeaders,
     /// How the gateway names itself in `Via`.
@@ -179,7 +179,7 @@ pub struct Route {
     /// Where it leads; the fallback leads nowhere.
     pub pool: Option<Arc<Pool>>,
     /// Which of its requests go elsewhere.
-    pub splits: Vec<Split>,
+    pub splits: Vec<SplitRule>,
     /// Where copies of its requests go.
     pub mirror: Option<Arc<Mirror>>,
     /// In the order in which they see requests.
@@ -193,7 +193,7 @@ pub struct Route {
     /// What has become of its requests so far.
     pub requests: Arc<Requests>,
     /// How responses are kept, if they are.
-    pub cache: Option<Arc<cache::Policy>>,
+    pub cache: Option<Arc<cache::RouteCachePolicy>>,
     /// How many bytes of its path were matched by a prefix that is replaced, and by what.
     pub rewrite_prefix: Option<(usize, String)>,
     /// What of a path's spelling is passed on.
@@ -201,7 +201,7 @@ pub struct Route {
     /// The `Host` that the upstream sees.
     pub host: HostHeader,
     /// WebSockets, unless they are off.
-    pub websocket: Option<Arc<websocket::Settings>>,
+    pub websocket: Option<Arc<websocket::WebSocketSettings>>,
     /// Observes frames and messages of its sessions.
     pub observer: Option<Arc<dyn FrameObserver>>,
     /// To establish a connection.
@@ -332,7 +332,7 @@ impl StableHash for HostHeader {
 
 impl Snapshot {
     /// The certificates that are ordered by ACME.
-    pub fn managed(&self) -> impl Iterator<Item = &Arc<Managed>> {
+    pub fn managed(&self) -> impl Iterator<Item = &Arc<ManagedCertificate>> {
         self.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.acme.as_ref())
     }
 

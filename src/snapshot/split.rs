@@ -10,16 +10,16 @@ use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// Requests of a route that go to another upstream.
 #[derive(Debug)]
-pub struct Split {
+pub struct SplitRule {
     /// Where they go.
     pub pool: Arc<Pool>,
     /// Which they are.
-    pub when: When,
+    pub when: SplitCondition,
 }
 
 /// Which requests go elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum When {
+pub enum SplitCondition {
     /// Those whose bucket, 0 to 99, is below this and was below none before.
     Below(u8),
     /// Those with this value of a header field.
@@ -28,7 +28,7 @@ pub enum When {
     Cookie(String, String),
 }
 
-impl StableHash for When {
+impl StableHash for SplitCondition {
     fn feed(&self, hasher: &mut StableHasher) {
         match self {
             Self::Below(percent) => (0_u8, *percent).feed(hasher),
@@ -40,15 +40,19 @@ impl StableHash for When {
 
 /// The first of the splits that takes the request.
 pub(crate) fn choose<'s>(
-    splits: &'s [Split],
+    splits: &'s [SplitRule],
     headers: &HeaderMap,
     exchange: &Exchange,
 ) -> Option<&'s Arc<Pool>> {
     let mut bucket = None;
     let taken = splits.iter().find(|split| match &split.when {
-        When::Below(percent) => *bucket.get_or_insert_with(|| bucket_for(exchange)) < *percent,
-        When::Header(name, value) => headers.get_all(name).iter().any(|it| it == value),
-        When::Cookie(name, value) => cookie::find(headers, name) == Some(value.as_bytes()),
+        SplitCondition::Below(percent) => {
+            *bucket.get_or_insert_with(|| bucket_for(exchange)) < *percent
+        }
+        SplitCondition::Header(name, value) => headers.get_all(name).iter().any(|it| it == value),
+        SplitCondition::Cookie(name, value) => {
+            cookie::find(headers, name) == Some(value.as_bytes())
+        }
     });
     taken.map(|split| &split.pool)
 }

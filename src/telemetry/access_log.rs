@@ -2,10 +2,10 @@
 //! written.
 
 use super::Sampling;
-use super::escape::Plain;
-use super::json::Object;
+use super::escape::PlainText;
+use super::json::JsonObject;
 use super::keys;
-use super::sink::Sink;
+use super::sink::LineSink;
 use crate::exchange::{Outcome, WebSocketEnd};
 use http::header::{self, HeaderMap, HeaderName};
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ const MAX_HEADER_VALUE: usize = 1024;
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum AccessLogFormat {
     /// One flat JSON object, fields by OpenTelemetry's names where it has them.
     Json,
     /// Made for eyes.
@@ -32,13 +32,13 @@ pub enum Format {
 /// One line per request; for a WebSocket one when it opens and one when it ends.
 #[derive(Debug)]
 pub struct AccessLog {
-    format: Format,
+    format: AccessLogFormat,
     /// Names whose values are never written.
     secrets: SecretNames,
     /// Header fields of requests and of responses that are written as well.
     fields: FieldNames,
     sampling: Sampling,
-    sink: Arc<Sink>,
+    sink: Arc<LineSink>,
 }
 
 /// Header fields that are written, of requests and of responses; each by its key in a line.
@@ -52,7 +52,7 @@ pub struct FieldNames {
 
 /// What a line is about.
 #[derive(Debug, Clone, Copy)]
-enum Event<'o> {
+enum AccessLogEvent<'o> {
     Request,
     Opened,
     Closed(WebSocketEnd<'o>),
@@ -61,22 +61,22 @@ enum Event<'o> {
 impl AccessLog {
     /// A log of this form, that never writes the values of these names.
     pub fn new(
-        format: Format,
+        format: AccessLogFormat,
         secrets: SecretNames,
         fields: FieldNames,
         sampling: Sampling,
-        sink: Arc<Sink>,
+        sink: Arc<LineSink>,
     ) -> Self {
         Self { format, secrets, fields, sampling, sink }
     }
 
     /// Where it writes.
-    pub fn sink(&self) -> &Arc<Sink> {
+    pub fn sink(&self) -> &Arc<LineSink> {
         &self.sink
     }
 
     /// The form of its lines.
-    pub(super) fn format(&self) -> Format {
+    pub(super) fn format(&self) -> AccessLogFormat {
         self.format
     }
 
@@ -92,21 +92,24 @@ impl AccessLog {
 
     /// A WebSocket has opened.
     pub fn opened(&self, outcome: &Outcome<'_>) {
-        self.write(outcome, Event::Opened);
+        self.write(outcome, AccessLogEvent::Opened);
     }
 
     /// A request, or a WebSocket session, has ended.
     pub fn ended(&self, outcome: &Outcome<'_>) {
-        self.write(outcome, outcome.websocket.map_or(Event::Request, Event::Closed));
+        self.write(
+            outcome,
+            outcome.websocket.map_or(AccessLogEvent::Request, AccessLogEvent::Closed),
+        );
     }
 
-    fn write(&self, outcome: &Outcome<'_>, event: Event<'_>) {
+    fn write(&self, outcome: &Outcome<'_>, event: AccessLogEvent<'_>) {
         if !self.sampling.takes(outcome.status, || outcome.exchange.request_id()) {
             return;
         }
         let line = match self.format {
-            Format::Json => self.json(outcome, event),
-            Format::Text => self.text(outcome, event),
+            AccessLogFormat::Json => self.json(outcome, event),
+            AccessLogFormat::Text => self.text(outcome, event),
         };
         self.write_line(line);
     }
@@ -151,16 +154,16 @@ impl AccessLog {
     }
 
     /// By the names of OpenTelemetry's semantic conventions, where they have one.
-    fn json(&self, outcome: &Outcome<'_>, event: Event<'_>) -> String {
+    fn json(&self, outcome: &Outcome<'_>, event: AccessLogEvent<'_>) -> String {
         let Outcome { request, exchange, .. } = outcome;
         let header = |name| request.headers.get(name).and_then(|value| value.to_str().ok());
-        let mut line = Object::new(SystemTime::now());
+        let mut line = JsonObject::new(SystemTime::now());
         line.word(
             keys::EVENT,
             match event {
-                Event::Request => "http.request",
-                Event::Opened => "websocket.open",
-                Event::Closed(_) => "websocket.close",
+                AccessLogEvent::Request => "http.request",
+                AccessLogEvent::Opened => "websocket.open",
+                AccessLogEvent::Closed(_) => "websocket.close",
             },
         );
         // A token (RFC 9110, section 5.6.2), in which nothing needs escaping.
@@ -232,12 +235,12 @@ impl AccessLog {
             line.named(key, &value);
         }
         match event {
-            Event::Request => {
+            AccessLogEvent::Request => {
                 line.number(keys::REQUEST_SIZE, outcome.bytes_received);
                 line.number(keys::RESPONSE_SIZE, outcome.bytes_sent);
             }
-            Event::Opened => {}
-            Event::Closed(end) => {
+            AccessLogEvent::Opened => {}
+            AccessLogEvent::Closed(end) => {
                 let lasted = outcome.duration.saturating_sub(end.handshake);
                 line.milliseconds(keys::HANDSHAKE, end.handshake);
                 line.milliseconds(keys::SESSION_DURATION, lasted);
@@ -265,50 +268,50 @@ impl AccessLog {
     }
 
     /// `12:00:00.123 200 GET /api/x?y=1 3.2ms route=api user=user-1 → notifications 127.0.0.1:4009`
-    fn text(&self, outcome: &Outcome<'_>, event: Event<'_>) -> String {
+    fn text(&self, outcome: &Outcome<'_>, event: AccessLogEvent<'_>) -> String {
         let exchange = outcome.exchange;
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         let time = time.get(11..23).unwrap_or(&time);
         let what = match event {
-            Event::Request => outcome.request.method.as_str(),
-            Event::Opened => "WebSocket opened",
-            Event::Closed(_) => "WebSocket closed",
+            AccessLogEvent::Request => outcome.request.method.as_str(),
+            AccessLogEvent::Opened => "WebSocket opened",
+            AccessLogEvent::Closed(_) => "WebSocket closed",
         };
         // Writing into a string can't fail, here and below.
         let target = match self.query(outcome) {
             Some(query) => Cow::Owned(format!("{}?{query}", self.path(outcome))),
             None => self.path(outcome),
         };
-        let mut line = format!("{time} {} {what} {}", outcome.status, Plain(&target));
+        let mut line = format!("{time} {} {what} {}", outcome.status, PlainText(&target));
         let _ = write!(line, " {:.1}ms", outcome.duration.as_secs_f64() * 1000.0);
-        if let Event::Closed(end) = event {
+        if let AccessLogEvent::Closed(end) = event {
             let _ = write!(line, " by {}", end.initiator.as_str());
             if let Some(code) = end.code {
                 let _ = write!(line, " with code {code}");
             }
             if !end.reason.is_empty() {
-                let _ = write!(line, " ({})", Plain(end.reason));
+                let _ = write!(line, " ({})", PlainText(end.reason));
             }
             let (received, sent) = (outcome.bytes_received, outcome.bytes_sent);
             let _ = write!(line, ", {received} bytes in, {sent} out");
         }
         if !exchange.route().is_empty() {
-            let _ = write!(line, " route={}", Plain(exchange.route()));
+            let _ = write!(line, " route={}", PlainText(exchange.route()));
         }
         if let Some(user) = exchange.user_id() {
-            let _ = write!(line, " user={}", Plain(user.as_str()));
+            let _ = write!(line, " user={}", PlainText(user.as_str()));
         }
         if let Some(client) = exchange.client_address() {
             let _ = write!(line, " client={client}");
         }
         if let (Some(upstream), Some(address)) = (outcome.upstream, outcome.upstream_address) {
-            let _ = write!(line, " → {} {address}", Plain(upstream));
+            let _ = write!(line, " → {} {address}", PlainText(upstream));
         }
         if let Some(cache) = outcome.cache {
             let background = if outcome.is_background { " (background)" } else { "" };
             let _ = write!(line, " cache={cache}{background}");
         }
-        let _ = write!(line, " id={}", Plain(exchange.request_id()));
+        let _ = write!(line, " id={}", PlainText(exchange.request_id()));
         if let Some(trace) = &exchange.trace {
             let _ = write!(line, " trace={:032x}", u128::from_be_bytes(trace.trace_id));
         }

@@ -5,9 +5,9 @@ use tidegate_http::control::is_control;
 
 /// A value in a line of text: quoted where it holds what could be taken for another field, and without
 /// characters that do something to a terminal.
-pub(super) struct Plain<'v>(pub &'v str);
+pub(super) struct PlainText<'v>(pub &'v str);
 
-impl Display for Plain<'_> {
+impl Display for PlainText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.0;
         if value.is_empty() || value.contains(|c: char| c.is_whitespace() || c == '"') {
@@ -22,9 +22,9 @@ impl Display for Plain<'_> {
 
 /// A message of the gateway's own log. Its line breaks are the gateway's own; what follows one is
 /// indented, so that nobody's value looks like a line of its own.
-pub(super) struct Lines<'m>(pub &'m dyn Display);
+pub(super) struct EscapedLines<'m>(pub &'m dyn Display);
 
-impl Display for Lines<'_> {
+impl Display for EscapedLines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(Escaping(f), "{}", self.0)
     }
@@ -83,7 +83,7 @@ mod tests {
             ("a\"b", "\"a\\\"b\""),
             ("", "\"\""),
         ] {
-            assert_eq!(Plain(value).to_string(), shown);
+            assert_eq!(PlainText(value).to_string(), shown);
         }
     }
 
@@ -91,7 +91,7 @@ mod tests {
     fn message_cannot_control_a_terminal_or_forge_a_line() {
         let message = "GET /\u{9b}31m\u{202e}\u{7f}\u{1b}\u{2028}: 502\n2026 ERROR forged\tü";
         assert_eq!(
-            Lines(&message).to_string(),
+            EscapedLines(&message).to_string(),
             "GET /\\u{9b}31m\\u{202e}\\u{7f}\\u{1b}\\u{2028}: 502\n  2026 ERROR forged\tü"
         );
     }

@@ -1,8 +1,8 @@
 //! Frames and messages of WebSocket sessions, as lines of the access log.
 
-use super::access_log::{AccessLog, Format};
-use super::escape::Plain;
-use super::json::Object;
+use super::access_log::{AccessLog, AccessLogFormat};
+use super::escape::PlainText;
+use super::json::JsonObject;
 use super::keys;
 use crate::websocket::{Message, Session};
 use std::time::SystemTime;
@@ -14,7 +14,7 @@ impl AccessLog {
     /// A frame has begun.
     pub fn frame(&self, session: &Session, direction: Direction, header: &FrameHeader) {
         let opcode = header.opcode.as_str();
-        if self.format() == Format::Text {
+        if self.format() == AccessLogFormat::Text {
             let fin = if header.fin { "" } else { ", to be continued" };
             let what = format!("{opcode} frame, {} bytes{fin}", header.length);
             return self.write_text(session, direction, &what);
@@ -32,7 +32,7 @@ impl AccessLog {
         if text.contains('@') {
             text = without_userinfo(&text).into();
         }
-        if self.format() == Format::Text {
+        if self.format() == AccessLogFormat::Text {
             let cut = if message.is_cut { "…" } else { "" };
             return self.write_text(session, direction, &format!("{:?}{cut}", &*text));
         }
@@ -53,14 +53,15 @@ impl AccessLog {
             Direction::UpstreamToClient => format!("{} → client", identity.upstream),
         };
         let user = identity.user.as_ref();
-        let user = user.map(|user| format!(" user={}", Plain(user.as_str()))).unwrap_or_default();
-        self.write_line(format!("{time} {way}: {what}{user} id={}\n", Plain(&identity.id)));
+        let user =
+            user.map(|user| format!(" user={}", PlainText(user.as_str()))).unwrap_or_default();
+        self.write_line(format!("{time} {way}: {what}{user} id={}\n", PlainText(&identity.id)));
     }
 }
 
-fn begin(event: &'static str, session: &Session, direction: Direction) -> Object {
+fn begin(event: &'static str, session: &Session, direction: Direction) -> JsonObject {
     let identity = &session.identity;
-    let mut line = Object::new(SystemTime::now());
+    let mut line = JsonObject::new(SystemTime::now());
     line.word(keys::EVENT, event);
     line.text(keys::REQUEST_ID, &identity.id);
     line.text(keys::ROUTE, &identity.route);

@@ -9,9 +9,9 @@ use tidegate_http::address::{self, Address};
 
 /// A key of ours, with what stands around it in a line: one piece to copy instead of three.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Key(&'static str);
+pub(super) struct JsonKey(&'static str);
 
-impl Key {
+impl JsonKey {
     /// Of a name in quotes, with a comma before it and a colon after it.
     pub(super) const fn new(written: &'static str) -> Self {
         Self(written)
@@ -29,11 +29,11 @@ pub(super) const TIMESTAMP_KEY: &str = "timestamp";
 ///
 /// The keys are ours and need no escaping; that, and values looked at once instead of byte by
 /// byte, is a tenth of what a request costs the gateway.
-pub(super) struct Object {
+pub(super) struct JsonObject {
     text: String,
 }
 
-impl Object {
+impl JsonObject {
     /// An object whose first field is the time.
     pub(super) fn new(time: SystemTime) -> Self {
         let mut text = String::with_capacity(1024);
@@ -43,12 +43,12 @@ impl Object {
         Self { text }
     }
 
-    fn key(&mut self, key: Key) {
+    fn key(&mut self, key: JsonKey) {
         self.text.push_str(key.0);
     }
 
     /// A value of ours, in which nothing needs escaping.
-    pub(super) fn word(&mut self, key: Key, value: &str) {
+    pub(super) fn word(&mut self, key: JsonKey, value: &str) {
         self.key(key);
         self.text.push('"');
         self.text.push_str(value);
@@ -56,7 +56,7 @@ impl Object {
     }
 
     /// A value from outside.
-    pub(super) fn text(&mut self, key: Key, value: &str) {
+    pub(super) fn text(&mut self, key: JsonKey, value: &str) {
         self.key(key);
         self.value(value);
     }
@@ -78,18 +78,18 @@ impl Object {
         self.text.push('"');
     }
 
-    pub(super) fn number(&mut self, key: Key, value: u64) {
+    pub(super) fn number(&mut self, key: JsonKey, value: u64) {
         self.key(key);
         self.text.push_str(itoa::Buffer::new().format(value));
     }
 
-    pub(super) fn boolean(&mut self, key: Key, value: bool) {
+    pub(super) fn boolean(&mut self, key: JsonKey, value: bool) {
         self.key(key);
         self.text.push_str(if value { "true" } else { "false" });
     }
 
     /// In milliseconds, to the microsecond: more digits would only be noise.
-    pub(super) fn milliseconds(&mut self, key: Key, value: Duration) {
+    pub(super) fn milliseconds(&mut self, key: JsonKey, value: Duration) {
         self.key(key);
         let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
         self.text.push_str(itoa::Buffer::new().format(micros / 1000));
@@ -104,7 +104,7 @@ impl Object {
         self.text.push_str(itoa::Buffer::new().format(fraction));
     }
 
-    pub(super) fn hex(&mut self, key: Key, value: &[u8]) {
+    pub(super) fn hex(&mut self, key: JsonKey, value: &[u8]) {
         self.key(key);
         self.text.push('"');
         let digit = |half: u8| char::from(if half < 10 { b'0' + half } else { b'a' + half - 10 });
@@ -115,14 +115,14 @@ impl Object {
         self.text.push('"');
     }
 
-    pub(super) fn ip(&mut self, key: Key, value: IpAddr) {
+    pub(super) fn ip(&mut self, key: JsonKey, value: IpAddr) {
         self.key(key);
         self.text.push('"');
         address::push_ip(&mut self.text, value);
         self.text.push('"');
     }
 
-    pub(super) fn socket(&mut self, key: Key, value: &Address) {
+    pub(super) fn socket(&mut self, key: JsonKey, value: &Address) {
         self.key(key);
         self.text.push('"');
         address::push_address(&mut self.text, value);
@@ -170,7 +170,7 @@ mod tests {
 
     macro_rules! key {
         ($name:literal) => {
-            Key::new(concat!(",\"", $name, "\":"))
+            JsonKey::new(concat!(",\"", $name, "\":"))
         };
     }
     use proptest::prelude::*;
@@ -178,7 +178,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_value_survives_a_json_round_trip(value in any::<String>(), number in any::<u64>()) {
-            let mut object = Object::new(SystemTime::UNIX_EPOCH);
+            let mut object = JsonObject::new(SystemTime::UNIX_EPOCH);
             object.text(key!("text"), &value);
             object.named("named", &value);
             object.number(key!("number"), number);
@@ -204,7 +204,7 @@ mod tests {
 
         #[test]
         fn milliseconds_keep_three_digits(micros in 0..10_000_000_000_u64) {
-            let mut object = Object::new(SystemTime::UNIX_EPOCH);
+            let mut object = JsonObject::new(SystemTime::UNIX_EPOCH);
             object.milliseconds(key!("ms"), Duration::from_micros(micros));
             let read: serde_json::Value = serde_json::from_str(&object.finish()).expect("JSON");
             let ms = read["ms"].as_f64().expect("number");

@@ -3,12 +3,12 @@
 //!
 //! `docs/reference/access-log.md` is made from this list. The keys are a promise to scripts and dashboards.
 
-use super::json::Key;
+use super::json::JsonKey;
 
 /// A key, as it is documented: the page is made by a test.
 #[cfg(test)]
 #[derive(Debug)]
-struct Documented {
+struct DocumentedKey {
     name: &'static str,
     /// The JSON type, and the unit of a number.
     kind: &'static str,
@@ -21,12 +21,12 @@ macro_rules! keys {
     ($($list:ident { $($key:ident: $name:literal, $kind:literal, $when:literal, $meaning:literal;)* })*) => {
         $($(
             #[doc = $meaning]
-            pub(super) const $key: Key = Key::new(concat!(",\"", $name, "\":"));
+            pub(super) const $key: JsonKey = JsonKey::new(concat!(",\"", $name, "\":"));
         )*)*
         $(
             #[cfg(test)]
-            const $list: &[Documented] = &[
-                $(Documented { name: $name, kind: $kind, when: $when, meaning: $meaning },)*
+            const $list: &[DocumentedKey] = &[
+                $(DocumentedKey { name: $name, kind: $kind, when: $when, meaning: $meaning },)*
             ];
         )*
     };
@@ -120,7 +120,7 @@ mod tests {
 
     const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/access-log.md");
 
-    const TIME: Documented = Documented {
+    const TIME: DocumentedKey = DocumentedKey {
         name: TIMESTAMP_KEY,
         kind: "string",
         when: "always",
@@ -135,9 +135,9 @@ mod tests {
              to configure\nand read the log. Keys follow OpenTelemetry's semantic conventions where these define one.\n",
         );
         let header = "| key | type | present | meaning |\n|---|---|---|---|\n";
-        let mut list = |title: &str, keys: &[Documented]| {
+        let mut list = |title: &str, keys: &[DocumentedKey]| {
             let _ = write!(page, "\n## {title}\n\n{header}");
-            for Documented { name, kind, when, meaning } in std::iter::once(&TIME).chain(keys) {
+            for DocumentedKey { name, kind, when, meaning } in std::iter::once(&TIME).chain(keys) {
                 let _ = writeln!(page, "| `{name}` | {kind} | {when} | {meaning} |");
             }
         };

@@ -1,10 +1,10 @@
 //! The gateway's own log, on stderr.
 
-use super::escape::Lines;
-use super::json::Object;
+use super::escape::EscapedLines;
+use super::json::JsonObject;
 use super::keys;
-use super::writer::{LostLines, Observer, Options, Writer};
-use super::{RateLimitedLog, Target};
+use super::writer::{LineObserver, LostLines, Writer, WriterOptions};
+use super::{LogTarget, RateLimitedLog};
 use log::{Level, LevelFilter, Record};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,14 +29,15 @@ static WRITER: OnceLock<Writer> = OnceLock::new();
 /// Starts the log, as text at level `info`, until the configuration says otherwise.
 pub(crate) fn start() {
     if WRITER.get().is_none() {
-        let options = Options { name: "log", queue: MAX_QUEUED_LINES, gather: Duration::ZERO };
-        if let Ok(writer) = Writer::start(Target::Stderr, options, OwnLog::default()) {
+        let options =
+            WriterOptions { name: "log", queue: MAX_QUEUED_LINES, gather: Duration::ZERO };
+        if let Ok(writer) = Writer::start(LogTarget::Stderr, options, OwnLog::default()) {
             let _ = WRITER.set(writer);
         }
     }
     let target = match WRITER.get() {
         // A stderr that nobody reads must hold nothing up but its own thread.
-        Some(writer) => env_logger::Target::Pipe(Box::new(Queue(writer))),
+        Some(writer) => env_logger::Target::Pipe(Box::new(QueuedLog(writer))),
         None => env_logger::Target::Stderr,
     };
     let started = env_logger::Builder::new()
@@ -80,9 +81,9 @@ pub(crate) fn flush(bound: Duration) {
 }
 
 /// What the formatter writes a line to, all of it at once.
-struct Queue(&'static Writer);
+struct QueuedLog(&'static Writer);
 
-impl Write for Queue {
+impl Write for QueuedLog {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.write(line.to_vec());
         Ok(line.len())
@@ -99,7 +100,7 @@ struct OwnLog {
     told: u64,
 }
 
-impl Observer for OwnLog {
+impl LineObserver for OwnLog {
     fn preface(&mut self, lost: &LostLines) -> Option<Vec<u8>> {
         let all = [&lost.dropped, &lost.unwritten].map(|lost| lost.load(Ordering::Relaxed));
         let lines = all.iter().sum::<u64>() - self.told;
@@ -126,12 +127,12 @@ fn write_line(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
         write_json(out, now, record)
     } else {
         let time = humantime::format_rfc3339_millis(now);
-        writeln!(out, "{time} {:<5} {}", record.level(), Lines(record.args()))
+        writeln!(out, "{time} {:<5} {}", record.level(), EscapedLines(record.args()))
     }
 }
 
 fn write_json(out: &mut impl Write, time: SystemTime, record: &Record<'_>) -> io::Result<()> {
-    let mut line = Object::new(time);
+    let mut line = JsonObject::new(time);
     line.word(keys::LEVEL, &record.level().as_str().to_ascii_lowercase());
     line.text(keys::TARGET, record.target());
     line.text(keys::MESSAGE, &record.args().to_string());

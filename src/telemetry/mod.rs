@@ -14,9 +14,9 @@ mod sampling;
 mod sink;
 mod writer;
 
-pub(crate) use access_log::{AccessLog, FieldNames, Format};
+pub(crate) use access_log::{AccessLog, AccessLogFormat, FieldNames};
 pub(crate) use rate_limited_log::RateLimitedLog;
-pub(crate) use recent::Recent;
+pub(crate) use recent::RecentLines;
 pub(crate) use requests::{RequestTotals, Requests};
 pub(crate) use sampling::Sampling;
-pub(crate) use sink::{Sink, Target};
+pub(crate) use sink::{LineSink, LogTarget};

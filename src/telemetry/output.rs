@@ -1,6 +1,6 @@
 //! Where log lines are written, and what becomes of those that can't be.
 
-use super::Target;
+use super::LogTarget;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -34,13 +34,13 @@ pub(super) struct WriteFailure {
 }
 
 impl Output {
-    pub(super) fn open(target: &Target) -> io::Result<Self> {
+    pub(super) fn open(target: &LogTarget) -> io::Result<Self> {
         let (file, is_stderr) = match target {
-            Target::Stdout => (duplicate(io::stdout().as_fd())?, false),
-            Target::Stderr => (duplicate(io::stderr().as_fd())?, true),
-            Target::File(path) => (open_log(path)?, false),
+            LogTarget::Stdout => (duplicate(io::stdout().as_fd())?, false),
+            LogTarget::Stderr => (duplicate(io::stderr().as_fd())?, true),
+            LogTarget::File(path) => (open_log(path)?, false),
         };
-        let is_cut = matches!(target, Target::File(_)) && ends_inside_a_line(&file);
+        let is_cut = matches!(target, LogTarget::File(_)) && ends_inside_a_line(&file);
         Ok(Self { file, is_stderr, is_cut })
     }
 
@@ -122,7 +122,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("access.log");
         fs::write(&path, "one\ntw").expect("half a line");
-        let mut output = Output::open(&Target::File(path.clone())).expect("opened");
+        let mut output = Output::open(&LogTarget::File(path.clone())).expect("opened");
         output.write(b"three\n").expect("written");
         output.write(b"four\n").expect("written");
         assert_eq!(fs::read_to_string(path).expect("read"), "one\ntw\nthree\nfour\n");
@@ -132,7 +132,7 @@ mod tests {
     fn partly_written_line_is_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("access.log");
-        let mut output = Output::open(&Target::File(path.clone())).expect("opened");
+        let mut output = Output::open(&LogTarget::File(path.clone())).expect("opened");
         output.write(b"one\ntwo\n").expect("written");
         assert_eq!(output.take_back(2), Some(()));
         assert_eq!(fs::read_to_string(&path).expect("read"), "one\ntw");
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn lines_that_cannot_be_written_are_counted() {
-        let mut output = Output::open(&Target::File("/dev/full".into())).expect("opened");
+        let mut output = Output::open(&LogTarget::File("/dev/full".into())).expect("opened");
         let lost = output.write(b"one\ntwo\n").expect_err("no space");
         assert_eq!((lost.lines, lost.error.kind()), (2, io::ErrorKind::StorageFull));
     }

@@ -11,12 +11,12 @@ const CHUNK_SIZE: usize = 16 * 1024;
 
 /// The last lines of a log, for who looks on.
 #[derive(Debug, Default)]
-pub struct Recent(Mutex<Lines>);
+pub struct RecentLines(Mutex<LineStore>);
 
 #[derive(Debug, Default)]
-struct Lines {
+struct LineStore {
     /// Pieces of the log, the last lines of all among them.
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<LineChunk>,
     /// How many lines the pieces have.
     kept: usize,
     /// How many lines there have been.
@@ -25,19 +25,19 @@ struct Lines {
 
 /// Lines, one after the other.
 #[derive(Debug)]
-struct Piece {
+struct LineChunk {
     text: Vec<u8>,
     lines: usize,
 }
 
-impl Piece {
+impl LineChunk {
     fn add(&mut self, text: &[u8], lines: usize) {
         self.text.extend_from_slice(text);
         self.lines += lines;
     }
 }
 
-impl Recent {
+impl RecentLines {
     /// Adds so many lines, their line feeds included.
     pub(super) fn add(&self, text: &[u8], lines: usize) {
         // No more than can be asked for: a full queue is many times as much.
@@ -53,7 +53,7 @@ impl Recent {
             Some(last) if last.text.len() + text.len() <= CHUNK_SIZE => last.add(text, lines),
             _ => {
                 let room = Vec::with_capacity(text.len().max(CHUNK_SIZE));
-                let mut piece = Piece { text: room, lines: 0 };
+                let mut piece = LineChunk { text: room, lines: 0 };
                 piece.add(text, lines);
                 recent.pieces.push_back(piece);
             }
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn reader_of_recent_lines_sees_each_line_once() {
-        let recent = Recent::default();
+        let recent = RecentLines::default();
         let add = |range: std::ops::Range<u64>| {
             let lines: Vec<String> = range.map(|number| format!("{number}\n")).collect();
             recent.add(lines.concat().as_bytes(), lines.len());

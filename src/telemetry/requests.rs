@@ -17,10 +17,10 @@ const MAX_PAIRS: usize = 64;
 
 /// How often a route was asked for what, what it answered, and how long that took.
 #[derive(Debug, Default)]
-pub struct Requests(OnceLock<Box<Counts>>);
+pub struct Requests(OnceLock<Box<RouteCounts>>);
 
 #[derive(Debug)]
-struct Counts {
+struct RouteCounts {
     /// Pairs take the first free place; one that has a place keeps it.
     pairs: [MethodStatusCount; MAX_PAIRS],
     /// What found none.
@@ -38,7 +38,7 @@ struct MethodStatusCount {
     count: AtomicU64,
 }
 
-impl Default for Counts {
+impl Default for RouteCounts {
     fn default() -> Self {
         Self {
             pairs: std::array::from_fn(|_| MethodStatusCount::default()),

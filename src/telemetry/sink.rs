@@ -1,8 +1,8 @@
 //! The destination of access log lines: a file or stdout, behind a queue that never blocks a request. It
 //! knows nothing of what a line says.
 
-use super::writer::{Observer, Options, Writer};
-use super::{RateLimitedLog, Recent};
+use super::writer::{LineObserver, Writer, WriterOptions};
+use super::{RateLimitedLog, RecentLines};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ const GATHER_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Where lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub enum LogTarget {
     /// Standard output.
     Stdout,
     /// Standard error.
@@ -27,7 +27,7 @@ pub enum Target {
     File(PathBuf),
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for LogTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout => f.write_str("stdout"),
@@ -40,16 +40,16 @@ impl fmt::Display for Target {
 /// Writes lines in a thread of its own. Whoever has a line never waits: what the queue can't
 /// take is dropped and counted, and so is what a full disk can't take.
 #[derive(Debug)]
-pub struct Sink {
-    target: Target,
+pub struct LineSink {
+    target: LogTarget,
     writer: Writer,
-    recent: Arc<Recent>,
+    recent: Arc<RecentLines>,
 }
 
-impl Sink {
+impl LineSink {
     /// Opens the target and starts the writer.
-    pub fn open(target: Target) -> io::Result<Self> {
-        let recent = Arc::new(Recent::default());
+    pub fn open(target: LogTarget) -> io::Result<Self> {
+        let recent = Arc::new(RecentLines::default());
         let observer = AccessLogObserver {
             target: target.clone(),
             recent: Arc::clone(&recent),
@@ -57,18 +57,18 @@ impl Sink {
             is_logged: false,
         };
         let options =
-            Options { name: "access-log", queue: MAX_QUEUED_LINES, gather: GATHER_INTERVAL };
+            WriterOptions { name: "access-log", queue: MAX_QUEUED_LINES, gather: GATHER_INTERVAL };
         let writer = Writer::start(target.clone(), options, observer)?;
         Ok(Self { target, writer, recent })
     }
 
     /// Where the lines go.
-    pub fn target(&self) -> &Target {
+    pub fn target(&self) -> &LogTarget {
         &self.target
     }
 
     /// The lines that were written last.
-    pub fn recent(&self) -> &Recent {
+    pub fn recent(&self) -> &RecentLines {
         &self.recent
     }
 
@@ -107,14 +107,14 @@ impl Sink {
 }
 
 struct AccessLogObserver {
-    target: Target,
-    recent: Arc<Recent>,
+    target: LogTarget,
+    recent: Arc<RecentLines>,
     alarm: RateLimitedLog,
     /// Whether the failure that lasts was logged.
     is_logged: bool,
 }
 
-impl Observer for AccessLogObserver {
+impl LineObserver for AccessLogObserver {
     fn handed_over(&mut self, text: &[u8], lines: usize) {
         self.recent.add(text, lines);
     }
@@ -150,7 +150,7 @@ mod tests {
     fn sink_writes_to_the_new_file_after_a_rotation() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("access.log");
-        let sink = Sink::open(Target::File(path.clone())).expect("sink");
+        let sink = LineSink::open(LogTarget::File(path.clone())).expect("sink");
         sink.write(b"one\n".to_vec());
         sink.flush(BOUND);
         std::fs::rename(&path, folder.path().join("access.log.1")).expect("rotate");
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn lines_lost_to_a_full_disk_are_counted() {
-        let sink = Sink::open(Target::File("/dev/full".into())).expect("sink");
+        let sink = LineSink::open(LogTarget::File("/dev/full".into())).expect("sink");
         sink.write(b"one\n".to_vec());
         sink.write(b"two\n".to_vec());
         sink.flush(BOUND);

@@ -1,6 +1,6 @@
 //! A thread that writes log lines, so that nobody waits for the output.
 
-use super::Target;
+use super::LogTarget;
 use super::output::Output;
 use crate::background;
 use std::io;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// The pause before a queue that is full is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
-enum Message {
+enum WriterMessage {
     Line(Vec<u8>),
     /// Open the file again: it has been rotated.
     Reopen,
@@ -31,7 +31,7 @@ pub(super) struct LostLines {
 }
 
 /// How lines are written.
-pub(super) struct Options {
+pub(super) struct WriterOptions {
     /// The thread's name.
     pub(super) name: &'static str,
     /// How many lines may wait.
@@ -42,7 +42,7 @@ pub(super) struct Options {
 }
 
 /// Hears how the writing goes, on the writer's thread.
-pub(super) trait Observer: Send + 'static {
+pub(super) trait LineObserver: Send + 'static {
     /// These lines, so many of them, go to the output.
     fn handed_over(&mut self, _text: &[u8], _lines: usize) {}
 
@@ -64,7 +64,7 @@ pub(super) trait Observer: Send + 'static {
 /// Writes lines in a thread of its own. No method waits for the output without a bound.
 #[derive(Debug)]
 pub(super) struct Writer {
-    queue: SyncSender<Message>,
+    queue: SyncSender<WriterMessage>,
     must_reopen: Arc<AtomicBool>,
     pub(super) lost: Arc<LostLines>,
 }
@@ -72,12 +72,12 @@ pub(super) struct Writer {
 impl Writer {
     /// Opens the target and starts the thread.
     pub(super) fn start(
-        target: Target,
-        options: Options,
-        observer: impl Observer,
+        target: LogTarget,
+        options: WriterOptions,
+        observer: impl LineObserver,
     ) -> io::Result<Self> {
         let output = Output::open(&target)?;
-        let Options { name, queue, gather } = options;
+        let WriterOptions { name, queue, gather } = options;
         let (queue, messages) = sync_channel(queue);
         let must_reopen = Arc::new(AtomicBool::new(false));
         let lost = Arc::new(LostLines::default());
@@ -92,13 +92,13 @@ impl Writer {
         };
         thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || background::keep_on_thread(name, || thread.run(&messages)))?;
+            .spawn(move || background::run_restarting(name, || thread.run(&messages)))?;
         Ok(Self { queue, must_reopen, lost })
     }
 
     /// Hands over a line, its line feed included; whether the queue took it.
     pub(super) fn write(&self, line: Vec<u8>) -> bool {
-        let is_taken = self.queue.try_send(Message::Line(line)).is_ok();
+        let is_taken = self.queue.try_send(WriterMessage::Line(line)).is_ok();
         if !is_taken {
             self.lost.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -107,7 +107,7 @@ impl Writer {
 
     /// Opens a file again under its name.
     pub(super) fn reopen(&self) {
-        if self.queue.try_send(Message::Reopen).is_err() {
+        if self.queue.try_send(WriterMessage::Reopen).is_err() {
             // Not in its place among the lines, but then the queue is full.
             self.must_reopen.store(true, Ordering::Release);
         }
@@ -118,7 +118,7 @@ impl Writer {
     pub(super) fn flush(&self, bound: Duration) -> bool {
         let deadline = Instant::now() + bound;
         let (done, written) = sync_channel(1);
-        let mut message = Message::Flush(done);
+        let mut message = WriterMessage::Flush(done);
         loop {
             message = match self.queue.try_send(message) {
                 Ok(()) => break,
@@ -135,13 +135,13 @@ impl Writer {
 }
 
 /// Lines that are written together.
-struct Batch {
+struct LineBatch {
     text: Vec<u8>,
     lines: usize,
 }
 
 struct Thread<O> {
-    target: Target,
+    target: LogTarget,
     output: Output,
     gather: Duration,
     observer: O,
@@ -150,9 +150,9 @@ struct Thread<O> {
     is_failing: bool,
 }
 
-impl<O: Observer> Thread<O> {
-    fn run(&mut self, messages: &Receiver<Message>) {
-        let mut batch = Batch { text: Vec::with_capacity(64 * 1024), lines: 0 };
+impl<O: LineObserver> Thread<O> {
+    fn run(&mut self, messages: &Receiver<WriterMessage>) {
+        let mut batch = LineBatch { text: Vec::with_capacity(64 * 1024), lines: 0 };
         while let Ok(first) = messages.recv() {
             let mut waiting = Vec::new();
             if self.must_reopen.swap(false, Ordering::AcqRel) {
@@ -160,12 +160,12 @@ impl<O: Observer> Thread<O> {
             }
             for message in std::iter::once(first).chain(messages.try_iter()) {
                 match message {
-                    Message::Line(line) => {
+                    WriterMessage::Line(line) => {
                         batch.text.extend_from_slice(&line);
                         batch.lines += 1;
                     }
-                    Message::Flush(done) => waiting.push(done),
-                    Message::Reopen => {
+                    WriterMessage::Flush(done) => waiting.push(done),
+                    WriterMessage::Reopen => {
                         self.write(&mut batch);
                         self.reopen();
                     }
@@ -181,7 +181,7 @@ impl<O: Observer> Thread<O> {
         }
     }
 
-    fn write(&mut self, batch: &mut Batch) {
+    fn write(&mut self, batch: &mut LineBatch) {
         if batch.lines == 0 {
             return;
         }

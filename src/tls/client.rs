@@ -42,12 +42,12 @@ impl std::fmt::Debug for UpstreamTls {
 
 /// The gateway's own certificate and key, for upstreams that ask for one.
 #[derive(Debug)]
-pub struct Identity {
+pub struct ClientIdentity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
-impl Identity {
+impl ClientIdentity {
     /// Reads it from PEM files; the pair has been found to fit together by
     /// [`Certificate::load`](super::Certificate::load).
     pub fn load(cert: &Path, key: &Path) -> Result<Self, String> {
@@ -63,7 +63,7 @@ pub struct ClientOptions {
     /// The same as they stand in the file.
     pub ca_certificates: Vec<CertificateDer<'static>>,
     /// What the gateway shows.
-    pub identity: Option<Identity>,
+    pub identity: Option<ClientIdentity>,
     /// The name that the certificate must bear.
     pub server_name: Option<String>,
     /// Checks nothing.
@@ -126,14 +126,14 @@ impl UpstreamTls {
         };
         let mut tunnel = match &identity {
             None => builder.with_no_client_auth(),
-            Some(Identity { chain, key }) => builder
+            Some(ClientIdentity { chain, key }) => builder
                 .with_client_auth_cert(chain.clone(), key.clone_key())
                 .map_err(|error| error.to_string())?,
         };
         tunnel.alpn_protocols = vec![b"http/1.1".to_vec()];
         let wrapped = |der: &CertificateDer<'static>| WrappedX509::new(der.to_vec(), parse_x509);
         let ca: Vec<WrappedX509> = ca_certificates.iter().map(wrapped).collect();
-        let identity = identity.map(|Identity { chain, key }| {
+        let identity = identity.map(|ClientIdentity { chain, key }| {
             let chain = chain.iter().map(|der| der.to_vec()).collect();
             Arc::new(CertKey::new(chain, key.secret_der().to_vec()))
         });

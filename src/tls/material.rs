@@ -34,14 +34,14 @@ pub(crate) type Roots = Arc<RootCertStore>;
 
 /// What is wrong with a pair of files.
 #[derive(Debug)]
-pub enum Fault {
+pub enum CertificateError {
     /// With the certificate's.
     Certificate(String),
     /// With the key's, or with both together.
     Key(String),
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Certificate(reason) => write!(f, "the certificate: {reason}"),
@@ -55,19 +55,20 @@ const MIN_RSA_BITS: usize = 2048;
 
 impl Certificate {
     /// Reads a certificate, its intermediates and its key from PEM files.
-    pub fn load(cert: &Path, key: &Path) -> Result<Self, Fault> {
-        let chain = certificates(cert).map_err(Fault::Certificate)?;
-        Self::new(chain, private_key(key).map_err(Fault::Key)?)
+    pub fn load(cert: &Path, key: &Path) -> Result<Self, CertificateError> {
+        let chain = certificates(cert).map_err(CertificateError::Certificate)?;
+        Self::new(chain, private_key(key).map_err(CertificateError::Key)?)
     }
 
     /// The same from their texts.
-    pub fn parse(chain: &str, key: &str) -> Result<Self, Fault> {
+    pub fn parse(chain: &str, key: &str) -> Result<Self, CertificateError> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
-        let chain = chain.map_err(|error| Fault::Certificate(format!("it is not PEM: {error}")))?;
+        let chain = chain
+            .map_err(|error| CertificateError::Certificate(format!("it is not PEM: {error}")))?;
         let read = PrivateKeyDer::from_pem_slice(key.as_bytes());
         let read = read.map_err(|error| match is_encrypted(key.as_bytes()) {
-            true => Fault::Key(ENCRYPTED_KEY_HELP.to_owned()),
-            false => Fault::Key(format!("it is not PEM: {error}")),
+            true => CertificateError::Key(ENCRYPTED_KEY_HELP.to_owned()),
+            false => CertificateError::Key(format!("it is not PEM: {error}")),
         });
         Self::new(chain, read?)
     }
@@ -75,12 +76,12 @@ impl Certificate {
     fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, CertificateError> {
         let Some(leaf) = chain.first() else {
-            return Err(Fault::Certificate("there is no certificate in it".to_owned()));
+            return Err(CertificateError::Certificate("there is no certificate in it".to_owned()));
         };
         let (_, parsed) = X509Certificate::from_der(leaf)
-            .map_err(|_| Fault::Certificate("not an X.509 certificate".to_owned()))?;
+            .map_err(|_| CertificateError::Certificate("not an X.509 certificate".to_owned()))?;
         let names = names(&parsed);
         let rsa_bits = match parsed.public_key().parsed() {
             Ok(PublicKey::RSA(key)) => Some(key.key_size()),
@@ -94,9 +95,9 @@ impl Certificate {
         let curve = unknown_curve(&key);
         let key = CertifiedKey::from_der(chain, key, provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
-                Fault::Key("the key is not the certificate's".to_owned())
+                CertificateError::Key("the key is not the certificate's".to_owned())
             }
-            error => Fault::Key(match (curve, rsa_bits) {
+            error => CertificateError::Key(match (curve, rsa_bits) {
                 (None, Some(bits)) if bits < MIN_RSA_BITS => format!(
                     "the RSA key has {bits} bits; TLS here needs at least {MIN_RSA_BITS}: make a new key"
                 ),
@@ -243,7 +244,7 @@ mod tests {
     fn encrypted_key_and_unknown_curve_are_reported_as_such() {
         let chain = rcgen::generate_simple_self_signed(["a.test".to_owned()]).expect("one");
         let refused = |key: &str| match Certificate::parse(&chain.cert.pem(), key) {
-            Err(Fault::Key(reason)) => reason,
+            Err(CertificateError::Key(reason)) => reason,
             other => panic!("{other:?}"),
         };
         for encrypted in [

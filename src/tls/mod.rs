@@ -12,10 +12,12 @@ mod server;
 mod stream;
 
 pub use crate::exchange::{ClientCertificate, TlsInfo};
-pub(crate) use client::{ClientOptions, Identity, UpstreamTls, machine_roots, plain_peer};
+pub(crate) use client::{ClientIdentity, ClientOptions, UpstreamTls, machine_roots, plain_peer};
 pub(crate) use failure::HandshakeFailure;
-pub(crate) use material::{Certificate, Fault, Roots, certificates, read_pem, roots, self_signed};
-pub(crate) use resolver::{Certificates, Source};
+pub(crate) use material::{
+    Certificate, CertificateError, Roots, certificates, read_pem, roots, self_signed,
+};
+pub(crate) use resolver::{CertificateSource, Certificates};
 pub(crate) use server::{ClientAuth, ServerOptions, server_config};
 pub(crate) use stream::accept;
 

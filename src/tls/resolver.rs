@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub(super) const ACME_ALPN: &[u8] = b"acme-tls/1";
 
 /// A certificate that comes, and comes anew, while the gateway runs.
-pub trait Source: Debug + Send + Sync {
+pub trait CertificateSource: Debug + Send + Sync {
     /// The server names that it is for.
     fn names(&self) -> &[String];
 
@@ -33,7 +33,7 @@ pub struct Certificates {
     wildcard: HashMap<String, Arc<CertifiedKey>>,
     first: Option<Arc<CertifiedKey>>,
     all: Vec<Certificate>,
-    sources: Vec<Arc<dyn Source>>,
+    sources: Vec<Arc<dyn CertificateSource>>,
 }
 
 impl Certificates {
@@ -41,7 +41,7 @@ impl Certificates {
     /// themselves. Where two have a name, the first is used.
     pub fn new(
         certificates: Vec<(Certificate, Vec<String>)>,
-        sources: Vec<Arc<dyn Source>>,
+        sources: Vec<Arc<dyn CertificateSource>>,
     ) -> Self {
         let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
         for (certificate, names) in &certificates {

@@ -73,8 +73,8 @@ fn verifier(auth: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, String> {
 /// Session tickets under one key for all listeners and snapshots; the key is replaced every six
 /// hours, and the one before it is still accepted.
 fn shared_tickets() -> Result<Arc<dyn ProducesTickets>, String> {
-    type Shared = Result<Arc<dyn ProducesTickets>, String>;
-    static TICKET_KEYS: LazyLock<Shared> =
+    type SharedTickets = Result<Arc<dyn ProducesTickets>, String>;
+    static TICKET_KEYS: LazyLock<SharedTickets> =
         LazyLock::new(|| rustls::crypto::ring::Ticketer::new().map_err(|error| error.to_string()));
     TICKET_KEYS.clone()
 }

@@ -25,7 +25,7 @@ use tokio_rustls::server::TlsStream;
 /// Pingora's own would do but for what it keeps to itself: the client's certificate, and a place
 /// in the digest for what is ours to tell.
 #[derive(Debug)]
-struct Secured {
+struct AcceptedTlsStream {
     tls: TlsStream<Socket>,
     ssl: Arc<SslDigest>,
     info: Arc<ProxyDigest>,
@@ -49,7 +49,7 @@ pub(crate) async fn accept(
     // The one place of a digest where Pingora carries something for others, from the connection
     // to each of its requests.
     let info = ProxyDigest::new(Box::new(response), Some(Box::new(Arc::new(info))));
-    Ok(Some(Box::new(Secured { tls, ssl: Arc::new(ssl), info: Arc::new(info) })))
+    Ok(Some(Box::new(AcceptedTlsStream { tls, ssl: Arc::new(ssl), info: Arc::new(info) })))
 }
 
 impl TlsInfo {
@@ -60,7 +60,7 @@ impl TlsInfo {
     }
 }
 
-impl AsyncRead for Secured {
+impl AsyncRead for AcceptedTlsStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -70,7 +70,7 @@ impl AsyncRead for Secured {
     }
 }
 
-impl AsyncWrite for Secured {
+impl AsyncWrite for AcceptedTlsStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -101,20 +101,20 @@ impl AsyncWrite for Secured {
 }
 
 #[async_trait]
-impl Shutdown for Secured {
+impl Shutdown for AcceptedTlsStream {
     async fn shutdown(&mut self) {
         // Who has gone already needs no farewell.
         let _ = self.tls.shutdown().await;
     }
 }
 
-impl UniqueID for Secured {
+impl UniqueID for AcceptedTlsStream {
     fn id(&self) -> UniqueIDType {
         self.tls.get_ref().0.id()
     }
 }
 
-impl Ssl for Secured {
+impl Ssl for AcceptedTlsStream {
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
         Some(Arc::clone(&self.ssl))
     }
@@ -128,7 +128,7 @@ impl Ssl for Secured {
     }
 }
 
-impl GetTimingDigest for Secured {
+impl GetTimingDigest for AcceptedTlsStream {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.tls.get_ref().0.get_timing_digest()
     }
@@ -138,13 +138,13 @@ impl GetTimingDigest for Secured {
     }
 }
 
-impl GetProxyDigest for Secured {
+impl GetProxyDigest for AcceptedTlsStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         Some(Arc::clone(&self.info))
     }
 }
 
-impl GetSocketDigest for Secured {
+impl GetSocketDigest for AcceptedTlsStream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.tls.get_ref().0.get_socket_digest()
     }
@@ -154,4 +154,4 @@ impl GetSocketDigest for Secured {
     }
 }
 
-impl Peek for Secured {}
+impl Peek for AcceptedTlsStream {}

@@ -21,7 +21,7 @@ use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 
 /// By which protocol spans are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
+pub enum CollectorProtocol {
     /// OTLP by HTTP, in protobuf.
     Http,
     /// OTLP by gRPC.
@@ -34,7 +34,7 @@ pub struct Collector {
     /// Its URL; for HTTP that of the traces.
     pub endpoint: String,
     /// How it is spoken to.
-    pub protocol: Protocol,
+    pub protocol: CollectorProtocol,
     /// What every request to it has beside what `OTEL_EXPORTER_OTLP_HEADERS` says.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How long it may take to take spans.
@@ -47,8 +47,8 @@ impl Collector {
     /// What speaks to it. It takes the runtime.
     pub(super) fn exporter(&self) -> Result<SpanExporter, String> {
         let mut exporter = match self.protocol {
-            Protocol::Http => self.http()?,
-            Protocol::Grpc => self.grpc().map_err(|error| error.to_string())?,
+            CollectorProtocol::Http => self.http()?,
+            CollectorProtocol::Grpc => self.grpc().map_err(|error| error.to_string())?,
         };
         exporter.set_resource(&self.resource());
         Ok(exporter)
@@ -78,7 +78,7 @@ impl Collector {
             .with_endpoint(&self.endpoint)
             .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
             .with_timeout(self.timeout)
-            .with_http_client(Client { inner: client, headers: self.headers.clone() })
+            .with_http_client(CollectorClient { inner: client, headers: self.headers.clone() })
             .build()
             .map_err(|error| error.to_string())
     }
@@ -113,13 +113,13 @@ impl Collector {
 /// Speaks HTTP with the collector. What the file says about header fields holds against what the
 /// environment says, which the exporter has put there already.
 #[derive(Debug)]
-struct Client<C> {
+struct CollectorClient<C> {
     inner: C,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 #[async_trait]
-impl<C: HttpClient> HttpClient for Client<C> {
+impl<C: HttpClient> HttpClient for CollectorClient<C> {
     async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         for (name, value) in &self.headers {
             request.headers_mut().insert(name, value.clone());

@@ -42,8 +42,8 @@ impl Exporter {
         });
     }
 
-    fn watched(&self, otlp: Otlp) -> Watched {
-        Watched {
+    fn watched(&self, otlp: Otlp) -> WatchedExporter {
+        WatchedExporter {
             otlp: Arc::new(otlp),
             runtime: Handle::current(),
             endpoint: self.collector.endpoint.clone(),
@@ -72,7 +72,7 @@ impl Exporter {
     pub(super) fn example() -> Self {
         Self::new(Collector {
             endpoint: "http://127.0.0.1:4318/v1/traces".to_owned(),
-            protocol: super::Protocol::Http,
+            protocol: super::CollectorProtocol::Http,
             headers: Vec::new(),
             timeout: LAST_EXPORT_TIMEOUT,
             service: "tidegate",
@@ -93,7 +93,7 @@ impl Drop for Exporter {
 
 /// Sends batches in the gateway's runtime, and tells of those that are lost.
 #[derive(Debug)]
-struct Watched {
+struct WatchedExporter {
     otlp: Arc<Otlp>,
     runtime: Handle,
     endpoint: String,
@@ -102,7 +102,7 @@ struct Watched {
     lost: AtomicU64,
 }
 
-impl SpanExporter for Watched {
+impl SpanExporter for WatchedExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let (otlp, timeout, count) = (Arc::clone(&self.otlp), self.timeout, batch.len() as u64);
         let sending = async move { tokio::time::timeout(timeout, otlp.export(batch)).await };

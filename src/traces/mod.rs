@@ -14,10 +14,10 @@ mod tracing;
 #[cfg(not(feature = "opentelemetry"))]
 pub(crate) use absent::Tracing;
 #[cfg(feature = "opentelemetry")]
-pub(crate) use collector::{Collector, Protocol};
+pub(crate) use collector::{Collector, CollectorProtocol};
 #[cfg(feature = "opentelemetry")]
 pub(crate) use exporter::Exporter;
 #[cfg(feature = "opentelemetry")]
 pub(crate) use span::Span;
 #[cfg(feature = "opentelemetry")]
-pub(crate) use tracing::{Parent, Tracing, new_span_id};
+pub(crate) use tracing::{ParentSampling, Tracing, new_span_id};

@@ -12,9 +12,9 @@ use tidegate_http::query;
 use tidegate_http::secret::SecretNames;
 use tidegate_http::trace_context::TraceParent;
 
-/// Whose decision it is that a request is recorded, when it comes with a trace of its own.
+/// Who decides whether a request that already has a trace is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parent {
+pub enum ParentSampling {
     /// The sender's.
     Decides,
     /// The sender's, if it is a trusted proxy.
@@ -27,7 +27,7 @@ pub enum Parent {
 #[derive(Debug)]
 pub struct Tracing {
     sampler: Sampler,
-    parent: Parent,
+    parent: ParentSampling,
     /// Whether spans name the user.
     pub user_id: bool,
     /// Names whose values are never written.
@@ -39,7 +39,7 @@ impl Tracing {
     /// Records this part of the traces that begin here.
     pub fn new(
         ratio: f64,
-        parent: Parent,
+        parent: ParentSampling,
         user_id: bool,
         secrets: SecretNames,
         exporter: Arc<Exporter>,
@@ -53,8 +53,8 @@ impl Tracing {
         let new_trace = || ids.new_trace_id().to_bytes();
         let trace_id = parent.map_or_else(new_trace, |parent| parent.trace_id);
         let is_sampled = match (parent, self.parent) {
-            (Some(parent), Parent::Decides) => parent.is_sampled,
-            (Some(parent), Parent::DecidesIfTrusted) if is_trusted => parent.is_sampled,
+            (Some(parent), ParentSampling::Decides) => parent.is_sampled,
+            (Some(parent), ParentSampling::DecidesIfTrusted) if is_trusted => parent.is_sampled,
             _ => self.takes(trace_id),
         };
         TraceParent { trace_id, span_id: ids.new_span_id().to_bytes(), is_sampled }
@@ -92,7 +92,7 @@ pub(crate) fn new_span_id() -> [u8; 8] {
 mod tests {
     use super::*;
 
-    fn tracing(ratio: f64, parent: Parent) -> Tracing {
+    fn tracing(ratio: f64, parent: ParentSampling) -> Tracing {
         Tracing::new(ratio, parent, false, SecretNames::default(), Arc::new(Exporter::example()))
     }
 
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn trace_continues_its_parent_or_is_new() {
-        let tracing = tracing(1.0, Parent::Decides);
+        let tracing = tracing(1.0, ParentSampling::Decides);
         let joined = tracing.join_or_start(Some(&parent(true)), false);
         assert_eq!(joined.trace_id, [7; 16]);
         assert_ne!(joined.span_id, [8; 8]);
@@ -114,10 +114,10 @@ mod tests {
     #[test]
     fn parent_decides_sampling_only_where_allowed() {
         for (setting, is_trusted, decides) in [
-            (Parent::Decides, false, true),
-            (Parent::DecidesIfTrusted, false, false),
-            (Parent::DecidesIfTrusted, true, true),
-            (Parent::Ignored, true, false),
+            (ParentSampling::Decides, false, true),
+            (ParentSampling::DecidesIfTrusted, false, false),
+            (ParentSampling::DecidesIfTrusted, true, true),
+            (ParentSampling::Ignored, true, false),
         ] {
             for ratio in [0.0, 1.0] {
                 let tracing = tracing(ratio, setting);
@@ -132,14 +132,14 @@ mod tests {
 
     #[test]
     fn sampling_ratio_is_kept() {
-        let tracing = tracing(0.25, Parent::Decides);
+        let tracing = tracing(0.25, ParentSampling::Decides);
         let taken = (0..10_000).filter(|_| tracing.join_or_start(None, false).is_sampled).count();
         assert!((2_000..3_000).contains(&taken), "{taken}");
     }
 
     #[test]
     fn secrets_in_the_query_of_a_span_are_redacted() {
-        let tracing = tracing(1.0, Parent::Decides);
+        let tracing = tracing(1.0, ParentSampling::Decides);
         assert_eq!(tracing.query("a=1&token=x"), "a=1&token=REDACTED");
     }
 }

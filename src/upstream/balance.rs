@@ -18,7 +18,7 @@ pub enum Balance {
     /// The better of two taken at random, by latency and what is under way.
     PeakEwma,
     /// The same for the same key, and for few other keys another when endpoints come or go.
-    Hash(Key),
+    Hash(AffinityKey),
     /// The one that this client had before, by a cookie of this name.
     StickyCookie(String),
 }
@@ -37,7 +37,7 @@ impl StableHash for Balance {
 
 /// What of a request is hashed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Key {
+pub enum AffinityKey {
     /// The user id.
     UserId,
     /// The client's address.
@@ -48,7 +48,7 @@ pub enum Key {
     Cookie(String),
 }
 
-impl StableHash for Key {
+impl StableHash for AffinityKey {
     fn feed(&self, hasher: &mut StableHasher) {
         match self {
             Self::UserId => hasher.number(0),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// What became of an attempt to have a request answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attempt {
+pub(super) enum AttemptResult {
     /// An answer has come, of this status.
     Answered(u16),
     /// No connection could be established.
@@ -18,7 +18,7 @@ pub(super) enum Attempt {
 
 /// What an upstream has done so far.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct AttemptCounts {
     attempts: [AtomicU64; 7],
     connections: [AtomicU64; 2],
     refused: [AtomicU64; ConcurrencyLimit::ALL.len()],
@@ -28,19 +28,19 @@ pub struct Counts {
     heads: Histogram,
 }
 
-impl Counts {
+impl AttemptCounts {
     /// The possible results of an attempt, as the metrics name them.
     const ATTEMPT_RESULTS: [&str; 7] = ["1xx", "2xx", "3xx", "4xx", "5xx", "unreachable", "broken"];
 
     /// An attempt has ended.
-    pub(super) fn record_attempt(&self, attempt: Attempt, took: Duration) {
+    pub(super) fn record_attempt(&self, attempt: AttemptResult, took: Duration) {
         let index = match attempt {
-            Attempt::Answered(status) => {
+            AttemptResult::Answered(status) => {
                 self.heads.observe(took);
                 usize::from(status / 100).clamp(1, 5) - 1
             }
-            Attempt::Unreachable => 5,
-            Attempt::Broken => 6,
+            AttemptResult::Unreachable => 5,
+            AttemptResult::Broken => 6,
         };
         if let Some(count) = self.attempts.get(index) {
             count.fetch_add(1, Relaxed);

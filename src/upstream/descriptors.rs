@@ -25,8 +25,8 @@ static SCARCE_FROM: AtomicI32 = AtomicI32::new(RawFd::MAX);
 /// The first descriptor with which there is no room for copies of requests.
 static NO_COPIES_FROM: AtomicI32 = AtomicI32::new(RawFd::MAX);
 
-/// A connection to an upstream that may become idle.
-trait MayIdle: Send + Sync {
+/// A connection to an upstream that can be closed while it is idle.
+trait IdleCloseable: Send + Sync {
     fn is_idle(&self) -> bool;
 
     /// Whether it is being closed, and not gone yet.
@@ -37,7 +37,7 @@ trait MayIdle: Send + Sync {
 }
 
 /// The connections to upstreams that may become idle, oldest first.
-static CONNECTIONS: Mutex<BTreeMap<u64, Arc<dyn MayIdle>>> = Mutex::new(BTreeMap::new());
+static CONNECTIONS: Mutex<BTreeMap<u64, Arc<dyn IdleCloseable>>> = Mutex::new(BTreeMap::new());
 
 /// The number of the next connection in [`CONNECTIONS`].
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -123,23 +123,23 @@ pub(crate) fn close_idle() -> usize {
     closing + connections.values().filter(|it| it.close()).take(count).count()
 }
 
-fn connections() -> MutexGuard<'static, BTreeMap<u64, Arc<dyn MayIdle>>> {
+fn connections() -> MutexGuard<'static, BTreeMap<u64, Arc<dyn IdleCloseable>>> {
     CONNECTIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A connection's entry among [`CONNECTIONS`].
+/// A connection's entry in [`CONNECTIONS`], removed at drop.
 #[derive(Debug)]
-struct Listed(u64);
+struct ConnectionEntry(u64);
 
-impl Listed {
-    fn new(connection: Arc<dyn MayIdle>) -> Self {
+impl ConnectionEntry {
+    fn new(connection: Arc<dyn IdleCloseable>) -> Self {
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
         connections().insert(number, connection);
         Self(number)
     }
 }
 
-impl Drop for Listed {
+impl Drop for ConnectionEntry {
     fn drop(&mut self) {
         connections().remove(&self.0);
     }
@@ -149,14 +149,14 @@ const BUSY: u8 = 0;
 const IDLE: u8 = 1;
 const CLOSING: u8 = 2;
 
-/// Whether a connection is idle.
+/// Whether a connection is in use, idle or being closed.
 #[derive(Debug, Default)]
-struct Idleness {
+struct ConnectionUse {
     state: AtomicU8,
     waker: AtomicWaker,
 }
 
-impl MayIdle for Idleness {
+impl IdleCloseable for ConnectionUse {
     fn is_idle(&self) -> bool {
         self.state.load(Ordering::Relaxed) == IDLE
     }
@@ -178,15 +178,15 @@ impl MayIdle for Idleness {
 /// What a connection to an upstream tells of itself, and is told, while it is idle.
 #[derive(Debug)]
 pub(super) struct IdleWatch {
-    idleness: Arc<Idleness>,
-    _listed: Listed,
+    idleness: Arc<ConnectionUse>,
+    _listed: ConnectionEntry,
 }
 
 impl IdleWatch {
     /// For a connection that is in use.
     pub(super) fn new() -> Self {
-        let idleness = Arc::new(Idleness::default());
-        Self { _listed: Listed::new(idleness.clone()), idleness }
+        let idleness = Arc::new(ConnectionUse::default());
+        Self { _listed: ConnectionEntry::new(idleness.clone()), idleness }
     }
 
     /// The connection is idle; whether it may be. The waker is woken when it may be no more.
@@ -213,7 +213,7 @@ impl IdleWatch {
 #[derive(Debug)]
 pub(super) struct SharedConnection {
     uses: Arc<Uses>,
-    _listed: Listed,
+    _listed: ConnectionEntry,
 }
 
 #[derive(Debug)]
@@ -230,7 +230,7 @@ impl SharedConnection {
     /// For a new connection, by a second handle of its socket.
     pub(super) fn new(socket: OwnedFd) -> Self {
         let uses = Arc::new(Uses { socket, count: AtomicUsize::new(UNUSED) });
-        Self { _listed: Listed::new(uses.clone()), uses }
+        Self { _listed: ConnectionEntry::new(uses.clone()), uses }
     }
 
     /// A request uses it; `None` when it is being closed.
@@ -245,7 +245,7 @@ impl SharedConnection {
     }
 }
 
-impl MayIdle for Uses {
+impl IdleCloseable for Uses {
     fn is_idle(&self) -> bool {
         self.count.load(Ordering::Relaxed) == 0
     }

@@ -67,19 +67,19 @@ impl fmt::Display for DnsQuery {
 /// while it says nothing.
 #[derive(Debug)]
 pub(crate) struct Discovery {
-    asking: Mutex<BTreeMap<DnsQuery, Asking>>,
+    asking: Mutex<BTreeMap<DnsQuery, DiscoveryTask>>,
     /// Counts the changes.
     changes: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
-struct Asking {
+struct DiscoveryTask {
     task: AbortHandle,
     /// `None` until there has been an answer.
     found: Option<Vec<DiscoveredEndpoint>>,
 }
 
-impl Drop for Asking {
+impl Drop for DiscoveryTask {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -100,8 +100,8 @@ impl Discovery {
             asking.entry(query.clone()).or_insert_with(|| {
                 let (this, asked) = (Arc::clone(self), query.clone());
                 let ask = move || keep_asking(Arc::clone(&this), asked.clone());
-                let task = background::keep(format!("discovery of {query}"), ask);
-                Asking { task: task.abort_handle(), found: None }
+                let task = background::spawn_restarting(format!("discovery of {query}"), ask);
+                DiscoveryTask { task: task.abort_handle(), found: None }
             });
         }
     }
@@ -127,7 +127,7 @@ impl Discovery {
         }
     }
 
-    fn asking(&self) -> MutexGuard<'_, BTreeMap<DnsQuery, Asking>> {
+    fn asking(&self) -> MutexGuard<'_, BTreeMap<DnsQuery, DiscoveryTask>> {
         self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

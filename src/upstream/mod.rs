@@ -17,7 +17,7 @@ mod reason;
 mod schedule;
 mod selected_endpoint;
 
-pub(crate) use balance::{Balance, Key};
+pub(crate) use balance::{AffinityKey, Balance};
 pub(crate) use breaker::{
     Breaker, ConcurrencyLimit, ConcurrencyLimits, UpstreamLimitExceeded, UpstreamPermit,
 };
@@ -34,7 +34,7 @@ pub(crate) use discovery::{DiscoveredEndpoint, Discovery, DnsQuery, RecordKind};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use health::{Ejection, Health};
 pub(crate) use pool::{EndpointSources, Pool, PoolSettings, SelectionHint};
-pub(crate) use probe::{Check, Probe, Probes};
+pub(crate) use probe::{Probe, ProbeCheck, Probes};
 pub(crate) use protocol::{HTTP2_WINDOW, MAX_HTTP2_WINDOW, MIN_HTTP2_WINDOW, UpstreamProtocol};
 pub(crate) use reason::deepest_cause;
 pub(crate) use selected_endpoint::SelectedEndpoint;

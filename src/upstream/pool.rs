@@ -1,7 +1,7 @@
 //! The endpoints of one upstream: selects, limits, and records how they fare. Opens no connection.
 
 use super::balance::Ring;
-use super::counts::{Attempt, Counts};
+use super::counts::{AttemptCounts, AttemptResult};
 use super::health::now;
 use super::{
     Balance, Breaker, ConcurrencyLimits, Ejection, Endpoint, RetryBudget, SelectedEndpoint,
@@ -27,7 +27,7 @@ pub struct Pool {
     settings: PoolSettings,
     breaker: Option<Arc<Breaker>>,
     budget: RetryBudget,
-    counts: Arc<Counts>,
+    counts: Arc<AttemptCounts>,
 }
 
 /// How it is used, and its endpoints as they are written; its name and its state do not count.
@@ -98,7 +98,7 @@ pub struct SelectionHint<'a> {
 
 /// Which endpoints come into question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tier {
+enum EndpointTier {
     /// Those that are healthy and no backups.
     Healthy,
     /// Those that are healthy.
@@ -122,7 +122,7 @@ impl Pool {
         name: &str,
         endpoints: Vec<Arc<Endpoint>>,
         settings: PoolSettings,
-        counts: Arc<Counts>,
+        counts: Arc<AttemptCounts>,
     ) -> Self {
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight()).collect();
         let ring = match settings.balance {
@@ -200,7 +200,7 @@ impl Pool {
     }
 
     /// What it has done so far.
-    pub fn counts(&self) -> &Arc<Counts> {
+    pub fn counts(&self) -> &Arc<AttemptCounts> {
         &self.counts
     }
 
@@ -216,10 +216,10 @@ impl Pool {
         }
         let now = now();
         let tier = self.tier(now);
-        self.by_policy(tier, now, hint).or_else(|| self.in_turn(Tier::Any, now, hint))
+        self.by_policy(tier, now, hint).or_else(|| self.in_turn(EndpointTier::Any, now, hint))
     }
 
-    fn tier(&self, now: u64) -> Tier {
+    fn tier(&self, now: u64) -> EndpointTier {
         let primaries = self.endpoints.iter().filter(|endpoint| !endpoint.is_backup());
         let (mut count, mut healthy) = (0, 0);
         for endpoint in primaries {
@@ -229,25 +229,30 @@ impl Pool {
         if healthy == count
             || healthy * 100 >= count * usize::from(self.settings.panic_below).max(1)
         {
-            return Tier::Healthy;
+            return EndpointTier::Healthy;
         }
         let backups = self.endpoints.iter().filter(|endpoint| endpoint.is_backup());
         match self.has_backups && backups.clone().any(|endpoint| endpoint.is_available(now)) {
-            true => Tier::HealthyAndBackups,
-            false => Tier::Primaries,
+            true => EndpointTier::HealthyAndBackups,
+            false => EndpointTier::Primaries,
         }
     }
 
-    fn is_in(&self, tier: Tier, endpoint: &Endpoint, now: u64) -> bool {
+    fn is_in(&self, tier: EndpointTier, endpoint: &Endpoint, now: u64) -> bool {
         match tier {
-            Tier::Healthy => !endpoint.is_backup() && endpoint.is_available(now),
-            Tier::HealthyAndBackups => endpoint.is_available(now),
-            Tier::Primaries => !endpoint.is_backup(),
-            Tier::Any => true,
+            EndpointTier::Healthy => !endpoint.is_backup() && endpoint.is_available(now),
+            EndpointTier::HealthyAndBackups => endpoint.is_available(now),
+            EndpointTier::Primaries => !endpoint.is_backup(),
+            EndpointTier::Any => true,
         }
     }
 
-    fn by_policy(&self, tier: Tier, now: u64, hint: SelectionHint<'_>) -> Option<SelectedEndpoint> {
+    fn by_policy(
+        &self,
+        tier: EndpointTier,
+        now: u64,
+        hint: SelectionHint<'_>,
+    ) -> Option<SelectedEndpoint> {
         match (&self.settings.balance, hint.key) {
             (Balance::LeastRequests, _) => {
                 self.least(tier, now, hint, |endpoint| (endpoint.health().in_flight() + 1) as f64)
@@ -269,7 +274,7 @@ impl Pool {
     fn first(
         &self,
         order: impl Iterator<Item = usize>,
-        tier: Tier,
+        tier: EndpointTier,
         now: u64,
         hint: SelectionHint<'_>,
     ) -> Option<SelectedEndpoint> {
@@ -280,7 +285,12 @@ impl Pool {
         })
     }
 
-    fn in_turn(&self, tier: Tier, now: u64, hint: SelectionHint<'_>) -> Option<SelectedEndpoint> {
+    fn in_turn(
+        &self,
+        tier: EndpointTier,
+        now: u64,
+        hint: SelectionHint<'_>,
+    ) -> Option<SelectedEndpoint> {
         let turn = self.turn.fetch_add(1, Relaxed).checked_rem(self.schedule.len())?;
         let (before, from_here) = self.schedule.split_at_checked(turn)?;
         let order = from_here.iter().chain(before).copied();
@@ -302,7 +312,7 @@ impl Pool {
     /// The one that costs least for its weight; equals take turns.
     fn least(
         &self,
-        tier: Tier,
+        tier: EndpointTier,
         now: u64,
         hint: SelectionHint<'_>,
         cost: impl Fn(&Endpoint) -> f64,
@@ -330,7 +340,7 @@ impl Pool {
     /// for all who ask at once.
     fn better_of_two(
         &self,
-        tier: Tier,
+        tier: EndpointTier,
         now: u64,
         hint: SelectionHint<'_>,
     ) -> Option<SelectedEndpoint> {
@@ -355,7 +365,7 @@ impl Pool {
 
     /// Nothing answered at this address.
     pub fn record_connect_failure(&self, chosen: &SelectedEndpoint) {
-        self.counts.record_attempt(Attempt::Unreachable, chosen.age());
+        self.counts.record_attempt(AttemptResult::Unreachable, chosen.age());
         chosen.endpoint().unreachable(chosen.address());
         if let Some(rules) = &self.settings.ejection
             && chosen.endpoint().health().record_connect_failure(rules)
@@ -366,7 +376,7 @@ impl Pool {
 
     /// A response has come, of this status.
     pub fn record_response(&self, chosen: &SelectedEndpoint, status: u16) {
-        self.counts.record_attempt(Attempt::Answered(status), chosen.age());
+        self.counts.record_attempt(AttemptResult::Answered(status), chosen.age());
         if status >= 500 {
             return self.record_server_error(chosen);
         }
@@ -379,7 +389,7 @@ impl Pool {
 
     /// No response has come.
     pub fn record_failure(&self, chosen: &SelectedEndpoint) {
-        self.counts.record_attempt(Attempt::Broken, chosen.age());
+        self.counts.record_attempt(AttemptResult::Broken, chosen.age());
         self.record_server_error(chosen);
     }
 

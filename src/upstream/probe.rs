@@ -35,7 +35,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Probe {
     /// What is asked.
-    pub check: Check,
+    pub check: ProbeCheck,
     /// How often.
     pub interval: Duration,
     /// How long an answer may take.
@@ -50,7 +50,7 @@ pub struct Probe {
 
 /// What an endpoint is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Check {
+pub enum ProbeCheck {
     /// To accept a connection, and the TLS handshake if there is to be one.
     Tcp,
     /// To answer a GET of this path with 200 to 399.
@@ -100,7 +100,7 @@ impl Probes {
                     }
                 }
             };
-            self.tasks.push(background::keep(name, asking));
+            self.tasks.push(background::spawn_restarting(name, asking));
         }
     }
 
@@ -184,8 +184,8 @@ impl Probe {
         };
         let peer = self.peer(pool, endpoint, &address)?;
         match &self.check {
-            Check::Tcp => connect::connect(&peer).await.map(drop),
-            Check::Http(_) | Check::Grpc(_) => {
+            ProbeCheck::Tcp => connect::connect(&peer).await.map(drop),
+            ProbeCheck::Http(_) | ProbeCheck::Grpc(_) => {
                 let opened = Instant::now();
                 let session = connect::open(&peer).await?;
                 let mut session = self.exchange(session, &peer, endpoint).await?;
@@ -196,7 +196,7 @@ impl Probe {
                 }
                 Ok(())
             }
-            Check::WebSocket(path) => {
+            ProbeCheck::WebSocket(path) => {
                 let mut request = self.request(path, endpoint)?;
                 request.insert_header("Connection", "Upgrade")?;
                 request.insert_header("Upgrade", "websocket")?;
@@ -219,10 +219,10 @@ impl Probe {
         };
         peer.options.connection_timeout = Some(self.timeout);
         match &self.check {
-            Check::Tcp | Check::WebSocket(_) => {}
-            Check::Http(_) => peer.options.alpn.clone_from(&protocol.alpn),
+            ProbeCheck::Tcp | ProbeCheck::WebSocket(_) => {}
+            ProbeCheck::Http(_) => peer.options.alpn.clone_from(&protocol.alpn),
             // gRPC is HTTP/2, whatever requests are sent by.
-            Check::Grpc(_) => peer.options.alpn = ALPN::H2,
+            ProbeCheck::Grpc(_) => peer.options.alpn = ALPN::H2,
         }
         Ok(peer)
     }
@@ -236,14 +236,14 @@ impl Probe {
         endpoint: &Endpoint,
     ) -> Result<HttpSession> {
         match &self.check {
-            Check::Grpc(service) => {
+            ProbeCheck::Grpc(service) => {
                 let mut request = self.request(grpc::HEALTH_CHECK_PATH, endpoint)?;
                 request.set_method(http::Method::POST);
                 request.insert_header("Content-Type", "application/grpc")?;
                 request.insert_header("TE", "trailers")?;
                 grpc::ask(&mut session, peer, request, service).await?;
             }
-            Check::Http(path) => {
+            ProbeCheck::Http(path) => {
                 let request = self.request(path, endpoint)?;
                 connect::send_head(&mut session, peer, request).await?;
                 session.finish_request_body().await?;
@@ -253,7 +253,7 @@ impl Probe {
                     return Error::e_explain(ErrorType::HTTPStatus(status), "its status");
                 }
             }
-            Check::Tcp | Check::WebSocket(_) => {}
+            ProbeCheck::Tcp | ProbeCheck::WebSocket(_) => {}
         }
         Ok(session)
     }

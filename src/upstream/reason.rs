@@ -1,26 +1,26 @@
 //! Why a health check failed, in words for the operator.
 
-use super::Check;
+use super::ProbeCheck;
 use pingora::{Error, ErrorType};
 use std::time::Duration;
 
 /// Why a health check failed, as people say it: what was asked and answered.
-pub(super) fn reason(check: &Check, patience: Duration, error: &Error) -> String {
+pub(super) fn reason(check: &ProbeCheck, patience: Duration, error: &Error) -> String {
     let within = humantime::format_duration(patience);
     match error.etype() {
         ErrorType::Custom(_) => match check {
-            Check::WebSocket(path) => {
+            ProbeCheck::WebSocket(path) => {
                 format!("the WebSocket handshake at {path} was answered wrongly: {}", cause(error))
             }
             _ => cause(error),
         },
         ErrorType::HTTPStatus(status) => match check {
-            Check::Http(path) => format!("GET {path} answered {status}"),
-            Check::WebSocket(path) => {
+            ProbeCheck::Http(path) => format!("GET {path} answered {status}"),
+            ProbeCheck::WebSocket(path) => {
                 format!("the WebSocket handshake at {path} answered {status}")
             }
-            Check::Grpc(_) => format!("the health check of gRPC was answered {status}"),
-            Check::Tcp => format!("it answered {status}"),
+            ProbeCheck::Grpc(_) => format!("the health check of gRPC was answered {status}"),
+            ProbeCheck::Tcp => format!("it answered {status}"),
         },
         ErrorType::ReadTimedout
         | ErrorType::WriteTimedout
@@ -36,16 +36,18 @@ pub(super) fn reason(check: &Check, patience: Duration, error: &Error) -> String
             format!("the TLS handshake failed: {}", cause(error))
         }
         ErrorType::ConnectionClosed | ErrorType::ReadError => match check {
-            Check::Http(path) => format!("the connection ended before GET {path} was answered"),
-            Check::WebSocket(path) => {
+            ProbeCheck::Http(path) => {
+                format!("the connection ended before GET {path} was answered")
+            }
+            ProbeCheck::WebSocket(path) => {
                 format!("the connection ended before the handshake at {path} was answered")
             }
-            Check::Grpc(_) => {
+            ProbeCheck::Grpc(_) => {
                 "the connection ended before the health check of gRPC was answered; it may not \
                  speak HTTP/2"
                     .to_owned()
             }
-            Check::Tcp => "the connection ended".to_owned(),
+            ProbeCheck::Tcp => "the connection ended".to_owned(),
         },
         ErrorType::H2Error | ErrorType::InvalidH2 if is_no_http2(error) => {
             "it does not speak HTTP/2".to_owned()
@@ -109,17 +111,17 @@ mod tests {
     #[test]
     fn failure_reason_names_the_check_and_its_answer() {
         let patience = Duration::from_secs(1);
-        let http = Check::Http("/healthz".to_owned());
-        let websocket = Check::WebSocket("/ws".to_owned());
-        let of = |check: &Check, kind| reason(check, patience, &Error::new(kind));
+        let http = ProbeCheck::Http("/healthz".to_owned());
+        let websocket = ProbeCheck::WebSocket("/ws".to_owned());
+        let of = |check: &ProbeCheck, kind| reason(check, patience, &Error::new(kind));
         assert_eq!(of(&http, ErrorType::HTTPStatus(503)), "GET /healthz answered 503");
         assert_eq!(
             of(&websocket, ErrorType::HTTPStatus(400)),
             "the WebSocket handshake at /ws answered 400"
         );
         assert_eq!(of(&http, ErrorType::ReadTimedout), "no answer within 1s");
-        assert_eq!(of(&Check::Tcp, ErrorType::ConnectTimedout), "no answer within 1s");
-        assert_eq!(of(&Check::Tcp, ErrorType::ConnectRefused), "connection refused");
+        assert_eq!(of(&ProbeCheck::Tcp, ErrorType::ConnectTimedout), "no answer within 1s");
+        assert_eq!(of(&ProbeCheck::Tcp, ErrorType::ConnectRefused), "connection refused");
         let lost = Err::<(), _>(std::io::Error::other("no more files"))
             .or_err(ErrorType::ConnectError, "Fail to connect")
             .expect_err("an error");
@@ -129,7 +131,7 @@ mod tests {
     fn failure_reason_omits_the_local_port() {
         let local = std::io::Error::other("local address 127.0.0.1:42262");
         let error = Error::because(ErrorType::TLSHandshakeFailure, "certificate expired", local);
-        let reason = reason(&Check::Tcp, Duration::from_secs(1), &error);
+        let reason = reason(&ProbeCheck::Tcp, Duration::from_secs(1), &error);
         assert_eq!(reason, "the TLS handshake failed: certificate expired");
     }
 }

@@ -3,7 +3,7 @@
 use super::bridge::Bridge;
 use super::interceptor::{FrameInterceptor, UpstreamTimeouts};
 use super::upstream_stream::UpstreamStream;
-use super::{FrameObserver, HandshakeTimeout, Session, Settings};
+use super::{FrameObserver, HandshakeTimeout, Session, WebSocketSettings};
 use crate::upstream::{RawSocket, dial};
 use async_trait::async_trait;
 use pingora::connectors::l4::Connect;
@@ -39,7 +39,7 @@ pub(crate) struct TunnelConnector {
     /// The observer of its frames and messages.
     pub observer: Option<Arc<dyn FrameObserver>>,
     /// The route's settings of its sessions.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<WebSocketSettings>,
     /// TLS, and the name that the upstream's certificate must have.
     pub tls: Option<Box<(Arc<ClientConfig>, String)>>,
     /// The key of the handshake that the gateway makes itself, for a client over HTTP/2 (RFC 8441).

@@ -27,10 +27,10 @@ pub(crate) use interceptor::CLIENT_GONE;
 pub(crate) use observer::FrameObserver;
 pub use observer::Message;
 pub(crate) use origins::Origins;
-pub(crate) use registry::{QuotaExceeded, Registry, Selector, SessionPermit, Totals};
+pub(crate) use registry::{QuotaExceeded, Registry, SessionPermit, SessionSelector, SessionTotals};
 pub(crate) use session::{CLOSE_TIMEOUT, CloseRequest};
 pub use session::{End, Identity, Session};
-pub(crate) use settings::{FrameLimits, Ping, Quota, Settings, UpstreamLost};
+pub(crate) use settings::{FrameLimits, Ping, SessionQuota, UpstreamLost, WebSocketSettings};
 pub use settings::{LogFrames, OnChange};
 pub use tidegate_http::websocket::frame::{Direction, FrameCounts, FrameHeader, Opcode};
 

@@ -2,7 +2,7 @@
 //! asks a session to close and waits for its permit to be dropped.
 
 use super::session::{CloseRequest, End, Session};
-use super::settings::Quota;
+use super::settings::SessionQuota;
 use crate::exchange::Initiator;
 use crate::exchange::{UserId, UserIdOrigin};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -20,21 +20,21 @@ use tidegate_http::websocket::frame::{Direction, FrameCounts};
 /// Sessions of one route share a lock, taken when a session starts and when it ends; frames take none.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    routes: Mutex<BTreeMap<Arc<str>, Arc<Route>>>,
+    routes: Mutex<BTreeMap<Arc<str>, Arc<RouteSessions>>>,
     numbers: AtomicU64,
     draining: AtomicBool,
 }
 
 /// The sessions of one route, by its name; they outlive reloads.
 #[derive(Debug, Default)]
-struct Route {
-    live: Mutex<Live>,
-    totals: Mutex<Totals>,
+struct RouteSessions {
+    live: Mutex<RegistryEntry>,
+    totals: Mutex<SessionTotals>,
 }
 
 /// Totals of a route since the gateway started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
+pub(crate) struct SessionTotals {
     /// Handshakes that became sessions.
     pub opened: u64,
     /// Sessions that ended, by who ended them and with which close code (0 for none).
@@ -42,9 +42,9 @@ pub(crate) struct Totals {
     /// Handshakes that were refused for a limit.
     pub refused: u64,
     /// What clients sent in sessions that have ended.
-    pub client_to_upstream: Traffic,
+    pub client_to_upstream: TrafficTotals,
     /// What clients got in sessions that have ended.
-    pub upstream_to_client: Traffic,
+    pub upstream_to_client: TrafficTotals,
     /// Protocol errors in sessions that have ended.
     pub errors: u64,
     /// Handshakes, and how long they took together.
@@ -55,14 +55,14 @@ pub(crate) struct Totals {
 
 /// Frames and bytes of one direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Traffic {
+pub(crate) struct TrafficTotals {
     /// Frames.
     pub frames: u64,
     /// Bytes on the wire.
     pub bytes: u64,
 }
 
-impl Traffic {
+impl TrafficTotals {
     fn add(&mut self, counts: &FrameCounts) {
         self.frames += counts.frames();
         self.bytes += counts.bytes;
@@ -70,7 +70,7 @@ impl Traffic {
 }
 
 #[derive(Debug, Default)]
-struct Live {
+struct RegistryEntry {
     /// Handshakes that no upstream has accepted yet: no limit on sessions counts them.
     pending: BTreeMap<u64, Arc<Session>>,
     /// Their numbers by user and address, or by address, in order; only where that is limited.
@@ -123,14 +123,14 @@ impl fmt::Display for QuotaExceeded {
 /// Keeps a session in the registry, from its handshake on; dropping it removes the session.
 #[derive(Debug)]
 pub(crate) struct SessionPermit {
-    route: Arc<Route>,
+    route: Arc<RouteSessions>,
     number: u64,
     session: Arc<Session>,
 }
 
 /// Selects sessions; all given conditions must hold.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Selector {
+pub(crate) struct SessionSelector {
     /// The id of a session.
     pub id: Option<String>,
     /// A user id.
@@ -139,7 +139,7 @@ pub(crate) struct Selector {
     pub route: Option<String>,
 }
 
-impl Selector {
+impl SessionSelector {
     /// `whole` is the id that a request would have which says `user`: it may be a long one.
     fn takes(&self, session: &Session, whole: Option<&UserId>) -> bool {
         let identity = &session.identity;
@@ -160,7 +160,7 @@ impl Registry {
     pub(crate) fn register(
         &self,
         session: Arc<Session>,
-        quota: &Quota,
+        quota: &SessionQuota,
     ) -> Result<SessionPermit, QuotaExceeded> {
         let route = self.route(&session.identity.route);
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
@@ -183,7 +183,7 @@ impl Registry {
     pub(crate) fn accept(
         &self,
         permit: &mut SessionPermit,
-        quota: &Quota,
+        quota: &SessionQuota,
     ) -> Result<(), QuotaExceeded> {
         let SessionPermit { route, number, session } = permit;
         let mut live = lock(&route.live);
@@ -204,7 +204,7 @@ impl Registry {
         Ok(())
     }
 
-    fn route(&self, name: &Arc<str>) -> Arc<Route> {
+    fn route(&self, name: &Arc<str>) -> Arc<RouteSessions> {
         Arc::clone(lock(&self.routes).entry(Arc::clone(name)).or_default())
     }
 
@@ -214,7 +214,7 @@ impl Registry {
     }
 
     /// The selected sessions, oldest first within their route.
-    pub(crate) fn select(&self, selector: &Selector) -> Vec<Arc<Session>> {
+    pub(crate) fn select(&self, selector: &SessionSelector) -> Vec<Arc<Session>> {
         let mut found = Vec::new();
         let whole = selector.user.as_deref();
         let whole = whole.and_then(|user| UserId::new(user, UserIdOrigin::Query));
@@ -236,7 +236,7 @@ impl Registry {
     }
 
     /// Routes with their current number of sessions and their totals.
-    pub(crate) fn routes(&self) -> Vec<(Arc<str>, usize, Totals)> {
+    pub(crate) fn routes(&self) -> Vec<(Arc<str>, usize, SessionTotals)> {
         let routes = self.snapshot().into_iter();
         routes
             .map(|(name, route)| (name, lock(&route.live).len(), lock(&route.totals).clone()))
@@ -244,7 +244,7 @@ impl Registry {
     }
 
     /// Requests the selected sessions to close; returns their number.
-    pub(crate) fn close(&self, selector: &Selector, request: &CloseRequest) -> usize {
+    pub(crate) fn close(&self, selector: &SessionSelector, request: &CloseRequest) -> usize {
         let sessions = self.select(selector);
         for session in &sessions {
             session.request_close(request.clone());
@@ -262,19 +262,19 @@ impl Registry {
         self.draining.store(draining, Ordering::Relaxed);
     }
 
-    fn snapshot(&self) -> Vec<(Arc<str>, Arc<Route>)> {
+    fn snapshot(&self) -> Vec<(Arc<str>, Arc<RouteSessions>)> {
         let routes = lock(&self.routes);
         routes.iter().map(|(name, route)| (Arc::clone(name), Arc::clone(route))).collect()
     }
 }
 
-impl Live {
+impl RegistryEntry {
     fn len(&self) -> usize {
         self.counted.len() + self.leaving.len() + self.pending.len()
     }
 
     /// The limit for which a handshake cannot become a session, whatever the upstream answers.
-    fn exceeded_limit(&self, new: &Session, quota: &Quota) -> Option<QuotaExceeded> {
+    fn exceeded_limit(&self, new: &Session, quota: &SessionQuota) -> Option<QuotaExceeded> {
         let identity = &new.identity;
         let of_user = identity.user.as_ref().map(|user| self.by_user.get(user.as_str()));
         let of_user = of_user.map(|numbers| numbers.map_or(0, Vec::len));
@@ -294,7 +294,12 @@ impl Live {
     }
 
     /// Adds a handshake; returns those that are displaced by it.
-    fn add_pending(&mut self, number: u64, new: &Arc<Session>, quota: &Quota) -> Vec<Arc<Session>> {
+    fn add_pending(
+        &mut self,
+        number: u64,
+        new: &Arc<Session>,
+        quota: &SessionQuota,
+    ) -> Vec<Arc<Session>> {
         self.pending.insert(number, Arc::clone(new));
         let mut displaced = Vec::new();
         for (key, limit) in pending_keys(new, quota) {
@@ -330,7 +335,7 @@ impl Live {
     fn make_room(
         &mut self,
         new: &Session,
-        quota: &Quota,
+        quota: &SessionQuota,
     ) -> Result<Vec<Arc<Session>>, QuotaExceeded> {
         let of_user = |live: &Self| {
             let user = new.identity.user.as_ref()?;
@@ -340,13 +345,13 @@ impl Live {
         let of_address = |live: &Self| Some(count(live.by_address.get(&client_of(new)?)));
         let of_route =
             |live: &Self| Some((live.counted.len(), live.counted.keys().next().copied()));
-        type Rule<'r> = (
+        type SelectorRule<'r> = (
             Option<usize>,
-            &'r dyn Fn(&Live) -> Option<(usize, Option<u64>)>,
+            &'r dyn Fn(&RegistryEntry) -> Option<(usize, Option<u64>)>,
             fn(usize) -> QuotaExceeded,
         );
         // The user's own sessions first: others stay if one of these is enough.
-        let rules: [Rule<'_>; 3] = [
+        let rules: [SelectorRule<'_>; 3] = [
             (quota.per_user, &of_user, QuotaExceeded::User),
             (quota.per_address, &of_address, QuotaExceeded::Address),
             (quota.sessions, &of_route, QuotaExceeded::Route),
@@ -467,7 +472,7 @@ fn client_of(session: &Session) -> Option<IpAddr> {
 }
 
 /// The keys that a new handshake is counted under, and their limits on sessions.
-fn pending_keys(new: &Session, quota: &Quota) -> impl Iterator<Item = (PendingKey, usize)> {
+fn pending_keys(new: &Session, quota: &SessionQuota) -> impl Iterator<Item = (PendingKey, usize)> {
     let (user, client) = (new.identity.user.as_ref(), client_of(new));
     let of_user = quota.per_user.zip(user).map(|(limit, user)| {
         let user = Some(user.as_str().into());
@@ -513,7 +518,7 @@ mod tests {
         fn admit(
             &self,
             session: Arc<Session>,
-            quota: &Quota,
+            quota: &SessionQuota,
         ) -> Result<SessionPermit, QuotaExceeded> {
             let mut permit = self.register(session, quota)?;
             self.accept(&mut permit, quota)?;
@@ -521,14 +526,15 @@ mod tests {
         }
     }
 
-    fn evicting(quota: Quota) -> Quota {
-        Quota { evicts_oldest: true, ..quota }
+    fn evicting(quota: SessionQuota) -> SessionQuota {
+        SessionQuota { evicts_oldest: true, ..quota }
     }
 
     #[test]
     fn session_limits_are_exact_under_concurrency_and_counters_reset() {
         let registry = Registry::default();
-        let quota = Quota { sessions: Some(50), per_user: Some(7), ..Quota::default() };
+        let quota =
+            SessionQuota { sessions: Some(50), per_user: Some(7), ..SessionQuota::default() };
         let permits: Vec<SessionPermit> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|thread| {
@@ -548,7 +554,10 @@ mod tests {
         });
         assert_eq!(permits.len(), 50);
         for user in 0..10 {
-            let selector = Selector { user: Some(format!("user-{user}")), ..Selector::default() };
+            let selector = SessionSelector {
+                user: Some(format!("user-{user}")),
+                ..SessionSelector::default()
+            };
             assert!(registry.select(&selector).len() <= 7);
         }
         drop(permits);
@@ -561,7 +570,7 @@ mod tests {
     #[test]
     fn addresses_of_one_ipv6_network_are_one_client() {
         let registry = Registry::default();
-        let quota = Quota { per_address: Some(1), ..Quota::default() };
+        let quota = SessionQuota { per_address: Some(1), ..SessionQuota::default() };
         let admit = |client| registry.admit(session("id", "", client), &quota);
         let first = admit("2001:db8::1").expect("room");
         assert_eq!(admit("2001:db8::2").map(drop), Err(QuotaExceeded::Address(1)));
@@ -573,7 +582,7 @@ mod tests {
     #[test]
     fn oldest_session_is_closed_where_the_route_evicts() {
         let registry = Registry::default();
-        let quota = evicting(Quota { per_user: Some(2), ..Quota::default() });
+        let quota = evicting(SessionQuota { per_user: Some(2), ..SessionQuota::default() });
         let sessions = ["a", "b", "c"].map(|id| session(id, "user-1", "192.0.2.1"));
         let _tickets = sessions.clone().map(|session| registry.admit(session, &quota));
         let requested = sessions.map(|session| session.close_request().map(|request| request.code));
@@ -584,14 +593,18 @@ mod tests {
     #[test]
     fn refused_session_evicts_nobody() {
         let registry = Registry::default();
-        let none = Quota::default();
+        let none = SessionQuota::default();
         let old = session("old", "user-1", "192.0.2.1");
         let _old = registry.admit(Arc::clone(&old), &none).expect("room");
-        let quota = evicting(Quota { per_user: Some(1), per_address: Some(0), ..Quota::default() });
+        let quota = evicting(SessionQuota {
+            per_user: Some(1),
+            per_address: Some(0),
+            ..SessionQuota::default()
+        });
         let refused = registry.admit(session("new", "user-1", "192.0.2.1"), &quota);
         assert_eq!(refused.map(drop), Err(QuotaExceeded::Address(0)));
         assert_eq!(old.close_request(), None);
-        let quota = Quota { per_user: Some(1), ..Quota::default() };
+        let quota = SessionQuota { per_user: Some(1), ..SessionQuota::default() };
         let refused = registry.admit(session("new", "user-1", "192.0.2.1"), &quota);
         assert_eq!(refused.map(drop), Err(QuotaExceeded::User(1)), "the old one is counted again");
     }
@@ -599,13 +612,13 @@ mod tests {
     #[test]
     fn handshake_evicts_only_after_the_upstream_accepts() {
         let registry = Registry::default();
-        let quota = evicting(Quota { per_user: Some(1), ..Quota::default() });
+        let quota = evicting(SessionQuota { per_user: Some(1), ..SessionQuota::default() });
         let old = session("old", "user-1", "192.0.2.1");
         let _old = registry.admit(Arc::clone(&old), &quota).expect("room");
         let refused = registry.register(session("stranger", "user-1", "192.0.2.9"), &quota);
         drop(refused.expect("in flight"));
         assert_eq!(old.close_request(), None, "its upstream has not accepted it");
-        let quota = Quota { per_user: Some(2), ..Quota::default() };
+        let quota = SessionQuota { per_user: Some(2), ..SessionQuota::default() };
         let _strangers = ["a", "b", "c"].map(|id| {
             registry.register(session(id, "user-1", "192.0.2.9"), &quota).expect("begun")
         });
@@ -615,7 +628,7 @@ mod tests {
     #[test]
     fn excess_handshakes_displace_the_oldest_of_the_same_address() {
         let registry = Registry::default();
-        let quota = Quota { per_user: Some(2), ..Quota::default() };
+        let quota = SessionQuota { per_user: Some(2), ..SessionQuota::default() };
         let own = session("own", "user-1", "192.0.2.1");
         let _own = registry.register(Arc::clone(&own), &quota).expect("begun");
         let strangers = ["a", "b", "c", "d", "e"].map(|id| session(id, "user-1", "192.0.2.9"));
@@ -634,12 +647,12 @@ mod tests {
     #[test]
     fn sessions_are_found_by_user_route_and_id() {
         let registry = Registry::default();
-        let quota = Quota::default();
+        let quota = SessionQuota::default();
         let _tickets = [("a", "user-1"), ("b", "user-1"), ("c", "user-2")]
             .map(|(id, user)| registry.admit(session(id, user, "192.0.2.1"), &quota));
         let count = |user: Option<&str>, id: Option<&str>, route: Option<&str>| {
             let [user, id, route] = [user, id, route].map(|text| text.map(str::to_owned));
-            registry.select(&Selector { id, user, route }).len()
+            registry.select(&SessionSelector { id, user, route }).len()
         };
         assert_eq!(count(None, None, None), 3);
         assert_eq!(count(Some("user-1"), None, None), 2);

@@ -8,7 +8,7 @@ use tidegate_http::stable_hash::{StableHash, StableHasher};
 
 /// How a route treats WebSocket sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Settings {
+pub struct WebSocketSettings {
     /// The origins whose pages may open sessions.
     pub origins: Origins,
     /// Maximum time without bytes in either direction.
@@ -16,7 +16,7 @@ pub struct Settings {
     /// Maximum duration of a session, give or take a tenth.
     pub max_lifetime: Option<Duration>,
     /// Limits on the number of sessions.
-    pub quota: Quota,
+    pub quota: SessionQuota,
     /// Limits on frames and messages.
     pub frame_limits: FrameLimits,
     /// Which peers the gateway pings, and how often.
@@ -29,7 +29,7 @@ pub struct Settings {
     pub upstream_lost: UpstreamLost,
 }
 
-stable_hash!(Settings {
+stable_hash!(WebSocketSettings {
     origins,
     idle_timeout,
     max_lifetime,
@@ -41,7 +41,7 @@ stable_hash!(Settings {
     upstream_lost,
 });
 
-impl Settings {
+impl WebSocketSettings {
     /// Maximum time for all attempts of a handshake together: the session could not be silent, or last,
     /// for longer either.
     pub fn handshake_bound(&self) -> Option<HandshakeTimeout> {
@@ -82,7 +82,7 @@ impl UpstreamLost {
 
 /// Limits on concurrent sessions of a route.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Quota {
+pub struct SessionQuota {
     /// Of all clients together.
     pub sessions: Option<usize>,
     /// Of one user id.
@@ -93,7 +93,7 @@ pub struct Quota {
     pub evicts_oldest: bool,
 }
 
-stable_hash!(Quota { sessions, per_user, per_address, evicts_oldest });
+stable_hash!(SessionQuota { sessions, per_user, per_address, evicts_oldest });
 
 /// Limits on the frames and messages of a session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 /// What kind of thing is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MetricKind {
     Counter,
     Gauge,
     Histogram,
@@ -21,7 +21,7 @@ pub(super) struct Exposition {
 }
 
 /// One family, whose samples are being written.
-pub(super) struct Family<'e> {
+pub(super) struct MetricFamily<'e> {
     exposition: &'e mut Exposition,
     name: &'static str,
     suffix: &'static str,
@@ -45,19 +45,24 @@ impl Exposition {
     }
 
     /// Begins a family. The name of a counter is without its `_total`.
-    pub(super) fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> Family<'_> {
-        let suffix = if kind == Kind::Counter { "_total" } else { "" };
+    pub(super) fn family(
+        &mut self,
+        name: &'static str,
+        kind: MetricKind,
+        help: &str,
+    ) -> MetricFamily<'_> {
+        let suffix = if kind == MetricKind::Counter { "_total" } else { "" };
         let told = if self.is_open_metrics { "" } else { suffix };
         let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-            Kind::Summary => "summary",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
+            MetricKind::Summary => "summary",
         };
         // Writing into a string can't fail, here and below.
         let _ = writeln!(self.text, "# HELP {name}{told} {help}");
         let _ = writeln!(self.text, "# TYPE {name}{told} {kind}");
-        Family { exposition: self, name, suffix }
+        MetricFamily { exposition: self, name, suffix }
     }
 
     /// All of it.
@@ -69,7 +74,7 @@ impl Exposition {
     }
 }
 
-impl Family<'_> {
+impl MetricFamily<'_> {
     /// A sample.
     pub(super) fn sample(&mut self, labels: Labels<'_>, value: impl Display) {
         self.write(self.suffix, labels, None, &value);

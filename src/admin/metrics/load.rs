@@ -1,6 +1,6 @@
 //! What the gateway holds, and what it refused.
 
-use super::exposition::{Exposition, Kind};
+use super::exposition::{Exposition, MetricKind};
 use crate::admin::Admin;
 use crate::load::Arrivals;
 use crate::state::State;
@@ -10,13 +10,13 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
     let Admin { state: State { in_flight, overload, connection_limiter, .. }, arrivals, .. } =
         admin;
     arrived(to, arrivals);
-    to.family("tidegate_connections", Kind::Gauge, "Connections that are held.")
+    to.family("tidegate_connections", MetricKind::Gauge, "Connections that are held.")
         .sample(&[], connection_limiter.held());
-    to.family("tidegate_requests_in_flight", Kind::Gauge, "Requests under way.")
+    to.family("tidegate_requests_in_flight", MetricKind::Gauge, "Requests under way.")
         .sample(&[], in_flight.requests());
     let mut refused = to.family(
         "tidegate_connections_refused",
-        Kind::Counter,
+        MetricKind::Counter,
         "Connections refused, by the limit.",
     );
     refused.sample(&[("limit", "connections")], connection_limiter.full.count());
@@ -25,32 +25,32 @@ pub(super) fn write(to: &mut Exposition, admin: &Admin) {
     refused
         .sample(&[("limit", "connections_per_client")], connection_limiter.full_of_client.count());
     let help = "Requests answered 503, or 429 for a limit per client, by the limit.";
-    let mut shed = to.family("tidegate_requests_shed", Kind::Counter, help);
+    let mut shed = to.family("tidegate_requests_shed", MetricKind::Counter, help);
     shed.sample(&[("limit", "requests")], overload.requests.count());
     shed.sample(&[("limit", "requests_per_client")], overload.requests_per_client.count());
     shed.sample(&[("limit", "memory")], overload.memory.count());
     shed.sample(&[("limit", "files")], overload.files.count());
     let help = "Clients whose connections and WebSocket sessions were ended, by the limit.";
-    to.family("tidegate_clients_evicted", Kind::Counter, help)
+    to.family("tidegate_clients_evicted", MetricKind::Counter, help)
         .sample(&[("limit", "memory")], overload.evictions.count());
 }
 
 fn arrived(to: &mut Exposition, arrivals: &[Arc<Arrivals>]) {
     let named = || arrivals.iter().map(|it| (it.address().to_string(), it));
     let help = "Connections accepted, those included that were refused afterwards.";
-    let mut family = to.family("tidegate_connections_accepted", Kind::Counter, help);
+    let mut family = to.family("tidegate_connections_accepted", MetricKind::Counter, help);
     for (listener, it) in named() {
         family.sample(&[("listener", &*listener)], it.accepted());
     }
     let help = "TLS handshakes that failed, by why.";
-    let mut family = to.family("tidegate_tls_handshake_failures", Kind::Counter, help);
+    let mut family = to.family("tidegate_tls_handshake_failures", MetricKind::Counter, help);
     for (listener, it) in named() {
         for (reason, count) in it.handshake_failures() {
             family.sample(&[("listener", &*listener), ("reason", reason)], count);
         }
     }
     let help = "Connections without the header of the PROXY protocol that they must begin with.";
-    let mut family = to.family("tidegate_proxy_header_failures", Kind::Counter, help);
+    let mut family = to.family("tidegate_proxy_header_failures", MetricKind::Counter, help);
     for (listener, it) in named() {
         family.sample(&[("listener", &*listener)], it.proxy_header_failures());
     }

@@ -1,6 +1,6 @@
 //! The process, by the names that Prometheus' client libraries use, and what it was built of.
 
-use super::exposition::{Exposition, Kind};
+use super::exposition::{Exposition, MetricKind};
 use crate::background;
 
 pub(super) fn write(to: &mut Exposition) {
@@ -9,7 +9,8 @@ pub(super) fn write(to: &mut Exposition) {
         ("revision", option_env!("TIDEGATE_REVISION").unwrap_or("unknown")),
         ("features", &features()),
     ];
-    to.family("tidegate_build_info", Kind::Gauge, "Always 1; the labels tell.").sample(&labels, 1);
+    to.family("tidegate_build_info", MetricKind::Gauge, "Always 1; the labels tell.")
+        .sample(&labels, 1);
     panics(to);
     #[cfg(target_os = "linux")]
     let _ = of_process(to);
@@ -18,12 +19,15 @@ pub(super) fn write(to: &mut Exposition) {
 /// Background tasks that have panicked.
 fn panics(to: &mut Exposition) {
     let panics = background::panics();
-    let down = panics.iter().filter(|(_, panics)| panics.state == background::State::Down).count();
+    let down = panics
+        .iter()
+        .filter(|(_, panics)| panics.state == background::PanickedTaskState::Down)
+        .count();
     let help = "Background tasks that have panicked and do not run.";
-    to.family("tidegate_tasks_down", Kind::Gauge, help).sample(&[], down);
+    to.family("tidegate_tasks_down", MetricKind::Gauge, help).sample(&[], down);
     if !panics.is_empty() {
         let mut family =
-            to.family("tidegate_task_panics", Kind::Counter, "Panics of background tasks.");
+            to.family("tidegate_task_panics", MetricKind::Counter, "Panics of background tasks.");
         for (task, panics) in &panics {
             family.sample(&[("task", task)], panics.count);
         }
@@ -53,20 +57,22 @@ fn of_process(to: &mut Exposition) -> Option<()> {
     let stat = process.stat().ok()?;
     let ticks = procfs::ticks_per_second() as f64;
     let help = "Time spent on processors, for itself and in the kernel.";
-    to.family("process_cpu_seconds", Kind::Counter, help)
+    to.family("process_cpu_seconds", MetricKind::Counter, help)
         .sample(&[], (stat.utime + stat.stime) as f64 / ticks);
     let memory = stat.rss * rustix::param::page_size() as u64;
-    to.family("process_resident_memory_bytes", Kind::Gauge, "Memory that it has.")
+    to.family("process_resident_memory_bytes", MetricKind::Gauge, "Memory that it has.")
         .sample(&[], memory);
-    to.family("process_virtual_memory_bytes", Kind::Gauge, "Memory that it may address.")
+    to.family("process_virtual_memory_bytes", MetricKind::Gauge, "Memory that it may address.")
         .sample(&[], stat.vsize);
-    to.family("process_threads", Kind::Gauge, "Its threads.").sample(&[], stat.num_threads);
-    to.family("process_open_fds", Kind::Gauge, "Files and sockets that it has open.")
+    to.family("process_threads", MetricKind::Gauge, "Its threads.").sample(&[], stat.num_threads);
+    to.family("process_open_fds", MetricKind::Gauge, "Files and sockets that it has open.")
         .sample(&[], process.fd_count().ok()?);
     if let LimitValue::Value(most) = process.limits().ok()?.max_open_files.soft_limit {
-        to.family("process_max_fds", Kind::Gauge, "How many it may have open.").sample(&[], most);
+        to.family("process_max_fds", MetricKind::Gauge, "How many it may have open.")
+            .sample(&[], most);
     }
     let since = procfs::boot_time_secs().ok()? as f64 + stat.starttime as f64 / ticks;
-    to.family("process_start_time_seconds", Kind::Gauge, "Since when it runs.").sample(&[], since);
+    to.family("process_start_time_seconds", MetricKind::Gauge, "Since when it runs.")
+        .sample(&[], since);
     Some(())
 }

@@ -1,13 +1,13 @@
 //! Requests that were too many, and the counters that gateways share.
 
-use super::exposition::{Exposition, Kind};
+use super::exposition::{Exposition, MetricKind};
 use crate::snapshot::Snapshot;
 
 pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
     if !snapshot.rate_limits.is_empty() {
         let help = "Requests answered 429, by whose requests are counted; `route` is empty for what \
                     the top level says.";
-        let mut family = to.family("tidegate_rate_limited_requests", Kind::Counter, help);
+        let mut family = to.family("tidegate_rate_limited_requests", MetricKind::Counter, help);
         for limit in &snapshot.rate_limits {
             let settings = limit.settings();
             let (by, allowed) = (settings.by.to_string(), settings.to_string());
@@ -17,11 +17,11 @@ pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
     }
     let Some(shared) = &snapshot.global.shared else { return };
     let help = "Whether the counters that gateways share can be asked.";
-    to.family("tidegate_shared_counters_up", Kind::Gauge, help)
+    to.family("tidegate_shared_counters_up", MetricKind::Gauge, help)
         .sample(&[], u8::from(shared.is_up()));
     let help = "Questions to the counters that gateways share; `alone` is what was counted without, \
                 for they were away.";
-    let mut family = to.family("tidegate_shared_counters_requests", Kind::Counter, help);
+    let mut family = to.family("tidegate_shared_counters_requests", MetricKind::Counter, help);
     let tally = shared.tally();
     for (outcome, count) in
         [("answered", tally.answered), ("failed", tally.failed), ("alone", tally.alone)]

@@ -1,6 +1,6 @@
 //! How edits of the configuration have fared.
 
-use super::exposition::{Exposition, Kind};
+use super::exposition::{Exposition, MetricKind};
 use crate::history::History;
 use crate::snapshot::CurrentSnapshot;
 use std::time::SystemTime;
@@ -8,20 +8,20 @@ use std::time::SystemTime;
 pub(super) fn write(to: &mut Exposition, history: &History, current: &CurrentSnapshot) {
     let snapshot = current.load();
     let fared = history.fared();
-    to.family("tidegate_config_version", Kind::Gauge, "The version that is in force.")
+    to.family("tidegate_config_version", MetricKind::Gauge, "The version that is in force.")
         .sample(&[], snapshot.number);
     let help = "Edits, by whether they took effect.";
-    let mut family = to.family("tidegate_config_reloads", Kind::Counter, help);
+    let mut family = to.family("tidegate_config_reloads", MetricKind::Counter, help);
     family.sample(&[("result", "applied")], fared.applied);
     family.sample(&[("result", "refused")], fared.refused);
     let help = "Whether the newest edit took effect.";
-    to.family("tidegate_config_last_reload_successful", Kind::Gauge, help)
+    to.family("tidegate_config_last_reload_successful", MetricKind::Gauge, help)
         .sample(&[], u8::from(fared.is_good));
     let help = "Settings that take effect only after a restart.";
-    to.family("tidegate_config_restart_needed", Kind::Gauge, help)
+    to.family("tidegate_config_restart_needed", MetricKind::Gauge, help)
         .sample(&[], current.restart_needed().len() as u64);
     let since = fared.last.and_then(|last| last.duration_since(SystemTime::UNIX_EPOCH).ok());
     let help = "When the newest edit was tried; 0 when there was none.";
-    to.family("tidegate_config_last_reload_timestamp_seconds", Kind::Gauge, help)
+    to.family("tidegate_config_last_reload_timestamp_seconds", MetricKind::Gauge, help)
         .sample(&[], since.unwrap_or_default().as_secs_f64());
 }

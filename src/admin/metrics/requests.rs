@@ -1,6 +1,6 @@
 //! What is asked for, by route.
 
-use super::exposition::{Exposition, Kind};
+use super::exposition::{Exposition, MetricKind};
 use crate::snapshot::{Route, Snapshot};
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
     };
     let help = "Requests, by route (empty where none matched), method and status; the handshake of \
                 a WebSocket session counts when it is done.";
-    let mut family = to.family("tidegate_requests", Kind::Counter, help);
+    let mut family = to.family("tidegate_requests", MetricKind::Counter, help);
     for route in routes() {
         for (method, code, count) in route.requests.by_code() {
             let code = if code == 0 { "other".to_owned() } else { code.to_string() };
@@ -21,7 +21,7 @@ pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
     }
     let mut family = to.family(
         "tidegate_websocket_failed_handshakes",
-        Kind::Counter,
+        MetricKind::Counter,
         "WebSocket handshakes that came to no session.",
     );
     for route in routes() {
@@ -29,7 +29,7 @@ pub(super) fn write(to: &mut Exposition, snapshot: &Snapshot) {
     }
     let help = "From the head of the request to the end of the response; for a WebSocket session, \
                 to the end of the handshake.";
-    let mut family = to.family("tidegate_request_duration_seconds", Kind::Histogram, help);
+    let mut family = to.family("tidegate_request_duration_seconds", MetricKind::Histogram, help);
     for route in routes() {
         if let Some(duration) = route.requests.duration() {
             family.histogram(&[("route", &*route.name)], duration);

@@ -1,7 +1,7 @@
 //! The WebSocket sessions, by route.
 
-use super::exposition::{Exposition, Kind};
-use crate::websocket::{Registry, Selector, Session, Totals};
+use super::exposition::{Exposition, MetricKind};
+use crate::websocket::{Registry, Session, SessionSelector, SessionTotals};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_http::websocket::frame::Direction;
@@ -10,13 +10,13 @@ use tidegate_http::websocket::frame::Direction;
 const IDLE_BUCKETS: [u64; 8] = [1, 5, 15, 60, 300, 900, 3600, 14_400];
 
 /// What has been on a route, and what is there now.
-struct Entry {
+struct RouteSessionMetrics {
     route: Arc<str>,
-    totals: Totals,
+    totals: SessionTotals,
     live: Vec<Arc<Session>>,
 }
 
-impl Entry {
+impl RouteSessionMetrics {
     fn open(&self) -> impl Iterator<Item = &Session> {
         self.live.iter().map(|session| &**session).filter(|session| session.handshake().is_some())
     }
@@ -27,19 +27,20 @@ impl Entry {
 }
 
 /// A value that is exported for each route.
-type Sample = fn(&Entry) -> u64;
+type SessionSample = fn(&RouteSessionMetrics) -> u64;
 
 pub(super) fn write(to: &mut Exposition, registry: &Registry) {
-    let entries: Vec<Entry> = registry
+    let entries: Vec<RouteSessionMetrics> = registry
         .routes()
         .into_iter()
         .map(|(route, _, totals)| {
             let of_route = Some(route.to_string());
-            let live = registry.select(&Selector { route: of_route, ..Selector::default() });
-            Entry { route, totals, live }
+            let live =
+                registry.select(&SessionSelector { route: of_route, ..SessionSelector::default() });
+            RouteSessionMetrics { route, totals, live }
         })
         .collect();
-    let mut write = |name, kind, help, samples: &[(Option<&str>, Sample)]| {
+    let mut write = |name, kind, help, samples: &[(Option<&str>, SessionSample)]| {
         let mut family = to.family(name, kind, help);
         for entry in &entries {
             for (direction, sample) in samples {
@@ -55,25 +56,25 @@ pub(super) fn write(to: &mut Exposition, registry: &Registry) {
     };
     write(
         "tidegate_websocket_sessions",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Live sessions, handshakes under way included.",
         &[(None, |it| it.live.len() as u64)],
     );
     write(
         "tidegate_websocket_opened",
-        Kind::Counter,
+        MetricKind::Counter,
         "Handshakes that became sessions.",
         &[(None, |it| it.totals.opened + it.open().count() as u64)],
     );
     write(
         "tidegate_websocket_refused",
-        Kind::Counter,
+        MetricKind::Counter,
         "Handshakes refused for a limit.",
         &[(None, |it| it.totals.refused)],
     );
     write(
         "tidegate_websocket_frames",
-        Kind::Counter,
+        MetricKind::Counter,
         "Frames, by direction as the client's side sees it.",
         &[
             (Some("received"), |it| {
@@ -88,7 +89,7 @@ pub(super) fn write(to: &mut Exposition, registry: &Registry) {
     );
     write(
         "tidegate_websocket_bytes",
-        Kind::Counter,
+        MetricKind::Counter,
         "Bytes on the wire.",
         &[
             (Some("received"), |it| {
@@ -103,7 +104,7 @@ pub(super) fn write(to: &mut Exposition, registry: &Registry) {
     );
     write(
         "tidegate_websocket_protocol_errors",
-        Kind::Counter,
+        MetricKind::Counter,
         "Violations of RFC 6455.",
         &[(None, |it| {
             it.totals.errors
@@ -117,21 +118,21 @@ pub(super) fn write(to: &mut Exposition, registry: &Registry) {
     ends(to, &entries);
 }
 
-fn times(to: &mut Exposition, entries: &[Entry]) {
+fn times(to: &mut Exposition, entries: &[RouteSessionMetrics]) {
     let help = "From the request to the 101, of sessions that have ended.";
-    let mut family = to.family("tidegate_websocket_handshake_seconds", Kind::Summary, help);
-    for Entry { route, totals, .. } in entries {
+    let mut family = to.family("tidegate_websocket_handshake_seconds", MetricKind::Summary, help);
+    for RouteSessionMetrics { route, totals, .. } in entries {
         let (count, sum) = totals.handshakes;
         family.summary(&[("route", route)], count, sum.as_secs_f64());
     }
     let help = "From the 101 to the end, of sessions that have ended.";
-    let mut family = to.family("tidegate_websocket_duration_seconds", Kind::Summary, help);
-    for Entry { route, totals, .. } in entries {
+    let mut family = to.family("tidegate_websocket_duration_seconds", MetricKind::Summary, help);
+    for RouteSessionMetrics { route, totals, .. } in entries {
         let (count, sum) = totals.lifetimes;
         family.summary(&[("route", route)], count, sum.as_secs_f64());
     }
     let help = "Open sessions in which nothing has passed for so many seconds or more.";
-    let mut family = to.family("tidegate_websocket_idle_sessions", Kind::Gauge, help);
+    let mut family = to.family("tidegate_websocket_idle_sessions", MetricKind::Gauge, help);
     for entry in entries {
         let idle: Vec<Duration> = entry.open().map(Session::idle).collect();
         for least in IDLE_BUCKETS {
@@ -141,10 +142,10 @@ fn times(to: &mut Exposition, entries: &[Entry]) {
     }
 }
 
-fn ends(to: &mut Exposition, entries: &[Entry]) {
+fn ends(to: &mut Exposition, entries: &[RouteSessionMetrics]) {
     let help = "Sessions that ended; code 0 for none.";
-    let mut family = to.family("tidegate_websocket_closed", Kind::Counter, help);
-    for Entry { route, totals, .. } in entries {
+    let mut family = to.family("tidegate_websocket_closed", MetricKind::Counter, help);
+    for RouteSessionMetrics { route, totals, .. } in entries {
         for ((initiator, code), count) in &totals.closed {
             let code = code.to_string();
             let labels = [("route", &**route), ("initiator", initiator.as_str()), ("code", &*code)];

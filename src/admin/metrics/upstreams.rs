@@ -1,13 +1,13 @@
 //! Upstreams and certificates.
 
-use super::exposition::{Exposition, Kind};
+use super::exposition::{Exposition, MetricKind};
 use crate::snapshot::{CurrentSnapshot, Snapshot};
 use crate::upstream::Endpoint;
 use std::time::SystemTime;
 
-type Sample = fn(&Endpoint) -> usize;
+type EndpointSample = fn(&Endpoint) -> usize;
 
-const ENDPOINT_METRICS: [(&str, &str, Sample); 3] = [
+const ENDPOINT_METRICS: [(&str, &str, EndpointSample); 3] = [
     (
         "tidegate_upstream_endpoint_healthy",
         "Whether the active checks say that it is well.",
@@ -29,7 +29,7 @@ pub(super) fn write(to: &mut Exposition, current: &CurrentSnapshot) {
     let in_force = current.load();
     let snapshot: &Snapshot = &in_force;
     for (name, help, sample) in ENDPOINT_METRICS {
-        let mut family = to.family(name, Kind::Gauge, help);
+        let mut family = to.family(name, MetricKind::Gauge, help);
         for (upstream, pool) in &snapshot.pools {
             for endpoint in pool.endpoints() {
                 let labels = [("upstream", upstream.as_str()), ("endpoint", endpoint.written())];
@@ -45,41 +45,42 @@ pub(super) fn write(to: &mut Exposition, current: &CurrentSnapshot) {
 fn attempts(to: &mut Exposition, snapshot: &Snapshot) {
     let help = "Attempts to have a request answered: the class of the status, `unreachable` where \
                 no connection could be established, `broken` where it ended without an answer.";
-    let mut family = to.family("tidegate_upstream_attempts", Kind::Counter, help);
+    let mut family = to.family("tidegate_upstream_attempts", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
         for (result, count) in pool.counts().attempts() {
             family.sample(&[("upstream", upstream), ("result", result)], count);
         }
     }
     let mut family =
-        to.family("tidegate_upstream_retries", Kind::Counter, "Attempts behind the first.");
+        to.family("tidegate_upstream_retries", MetricKind::Counter, "Attempts behind the first.");
     for (upstream, pool) in &snapshot.pools {
         family.sample(&[("upstream", upstream)], pool.counts().retries());
     }
     let help = "Attempts that there would have been, had the retry budget had one left.";
-    let mut family = to.family("tidegate_upstream_retries_denied", Kind::Counter, help);
+    let mut family = to.family("tidegate_upstream_retries_denied", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
         family.sample(&[("upstream", upstream)], pool.counts().retries_denied());
     }
     let help = "Retries that the budget would allow now.";
-    let mut family = to.family("tidegate_upstream_retry_budget", Kind::Gauge, help);
+    let mut family = to.family("tidegate_upstream_retry_budget", MetricKind::Gauge, help);
     for (upstream, pool) in &snapshot.pools {
         family.sample(&[("upstream", upstream)], pool.budget().left());
     }
     let help = "Connections that attempts had: opened for them, or there from one before.";
-    let mut family = to.family("tidegate_upstream_connections", Kind::Counter, help);
+    let mut family = to.family("tidegate_upstream_connections", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
         for (kind, count) in pool.counts().connections() {
             family.sample(&[("upstream", upstream), ("kind", kind)], count);
         }
     }
     let help = "How often an endpoint was ejected.";
-    let mut family = to.family("tidegate_upstream_ejections", Kind::Counter, help);
+    let mut family = to.family("tidegate_upstream_ejections", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
         family.sample(&[("upstream", upstream)], pool.counts().ejections());
     }
     let help = "From the choice of an endpoint to the head of its answer, by attempt.";
-    let mut family = to.family("tidegate_upstream_request_duration_seconds", Kind::Histogram, help);
+    let mut family =
+        to.family("tidegate_upstream_request_duration_seconds", MetricKind::Histogram, help);
     for (upstream, pool) in &snapshot.pools {
         family.histogram(&[("upstream", upstream)], pool.counts().heads());
     }
@@ -88,7 +89,7 @@ fn attempts(to: &mut Exposition, snapshot: &Snapshot) {
 /// What may be under way to an upstream at most; nothing of those that are not bounded.
 fn bounds(to: &mut Exposition, snapshot: &Snapshot) {
     let help = "Requests and sessions refused at once, by the limit of the upstream.";
-    let mut family = to.family("tidegate_upstream_refused", Kind::Counter, help);
+    let mut family = to.family("tidegate_upstream_refused", MetricKind::Counter, help);
     for (upstream, pool) in &snapshot.pools {
         let is_bounded = |bound| pool.breaker().is_some_and(|it| it.limit(bound).is_some());
         for (bound, count) in pool.counts().refusals() {
@@ -98,8 +99,8 @@ fn bounds(to: &mut Exposition, snapshot: &Snapshot) {
             }
         }
     }
-    type Fill = fn((usize, usize)) -> usize;
-    let families: [(&str, &str, Fill); 2] = [
+    type WriteMetric = fn((usize, usize)) -> usize;
+    let families: [(&str, &str, WriteMetric); 2] = [
         (
             "tidegate_upstream_limit_used",
             "What is under way to the upstream, of its limit.",
@@ -112,7 +113,7 @@ fn bounds(to: &mut Exposition, snapshot: &Snapshot) {
         ),
     ];
     for (name, help, value) in families {
-        let mut family = to.family(name, Kind::Gauge, help);
+        let mut family = to.family(name, MetricKind::Gauge, help);
         for (upstream, pool) in &snapshot.pools {
             for (bound, used, limit) in pool.breaker().iter().flat_map(|it| it.fill()) {
                 let labels = [("upstream", upstream.as_str()), ("limit", bound.name())];
@@ -125,7 +126,7 @@ fn bounds(to: &mut Exposition, snapshot: &Snapshot) {
 fn certificates(to: &mut Exposition, current: &CurrentSnapshot, snapshot: &Snapshot) {
     let mut family = to.family(
         "tidegate_tls_certificate_not_after_timestamp_seconds",
-        Kind::Gauge,
+        MetricKind::Gauge,
         "When it expires.",
     );
     // One that is written and not bound yet shows its certificates to nobody.
@@ -143,7 +144,7 @@ fn certificates(to: &mut Exposition, current: &CurrentSnapshot, snapshot: &Snaps
         }
     }
     let help = "Orders of certificates, by how they ended.";
-    let mut family = to.family("tidegate_acme_orders", Kind::Counter, help);
+    let mut family = to.family("tidegate_acme_orders", MetricKind::Counter, help);
     for managed in snapshot.managed() {
         let name = managed.settings().domains.first().map_or("", String::as_str);
         let (issued, failed) = managed.orders();

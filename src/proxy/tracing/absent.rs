@@ -13,9 +13,9 @@ use std::sync::Arc;
 use tidegate_http::trace_context::TraceParent;
 
 /// What no request has.
-pub(in crate::proxy) enum Recording {}
+pub(in crate::proxy) enum RequestTrace {}
 
-impl Recording {
+impl RequestTrace {
     /// All is over.
     pub(in crate::proxy) fn end(self, _: &Outcome<'_>, _: &Route, _: Option<&Error>) {
         match self {}

@@ -21,7 +21,7 @@ use tidegate_http::trace_context::{self, TRACEPARENT, TRACESTATE, TraceParent};
 const TRACESTATE_NAME: HeaderName = HeaderName::from_static(TRACESTATE);
 
 /// What a request's trace will say of it.
-pub(in crate::proxy) struct Recording {
+pub(in crate::proxy) struct RequestTrace {
     tracing: Arc<Tracing>,
     place: TraceParent,
     /// The sender's span.
@@ -30,7 +30,7 @@ pub(in crate::proxy) struct Recording {
     state: Option<String>,
     began: SystemTime,
     /// The attempt under way.
-    attempt: Option<Attempt>,
+    attempt: Option<AttemptSpan>,
     /// How many there have been before it.
     resent: i64,
     /// When the session opened.
@@ -38,7 +38,7 @@ pub(in crate::proxy) struct Recording {
 }
 
 /// One attempt at an upstream.
-struct Attempt {
+struct AttemptSpan {
     span_id: [u8; 8],
     began: SystemTime,
     upstream: Arc<str>,
@@ -61,7 +61,7 @@ pub(in crate::proxy) fn start(tracing: &Arc<Tracing>, session: &Session, ctx: &m
         return;
     }
     let has_state = parent.is_some() && trace_context::has_sound_state(headers);
-    ctx.recording = Some(Box::new(Recording {
+    ctx.recording = Some(Box::new(RequestTrace {
         tracing: Arc::clone(tracing),
         place,
         parent,
@@ -104,7 +104,7 @@ pub(in crate::proxy) fn attempt(
     let Some(recording) = &mut ctx.recording else { return };
     recording.end_attempt(session.req_header(), &ctx.exchange, route);
     recording.resent += 1;
-    recording.attempt = Some(Attempt {
+    recording.attempt = Some(AttemptSpan {
         span_id: new_span_id(),
         began: SystemTime::now(),
         upstream: Arc::clone(pool.name()),
@@ -140,7 +140,7 @@ pub(in crate::proxy) fn opened(ctx: &mut Context) {
     }
 }
 
-impl Recording {
+impl RequestTrace {
     /// The attempt is over, for another begins or the request ends.
     fn end_attempt(&mut self, request: &RequestHeader, exchange: &Exchange, route: &Route) {
         let Some(attempt) = self.attempt.take() else { return };

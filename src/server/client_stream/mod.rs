@@ -40,7 +40,7 @@ const RESPONSE_STARTED_BIT: u32 = 1;
 
 /// A connection whose request is refused before it is one.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct RefusedRequest {
     pub(super) stream: Stream,
     /// As much of the head as is known.
     pub(super) head: Vec<u8>,
@@ -48,7 +48,7 @@ pub(super) struct Refused {
 }
 
 tokio::task_local! {
-    static REFUSED_REQUEST: Cell<Option<Box<Refused>>>;
+    static REFUSED_REQUEST: Cell<Option<Box<RefusedRequest>>>;
 }
 
 /// Runs what serves a connection, with a place for its refusal. No `async fn`: that would have room for the
@@ -58,7 +58,7 @@ pub(super) fn keeping_refusal<T>(connection: impl Future<Output = T>) -> impl Fu
 }
 
 /// What was refused on this task's connection, if something was.
-pub(super) fn take_refused() -> Option<Box<Refused>> {
+pub(super) fn take_refused() -> Option<Box<RefusedRequest>> {
     REFUSED_REQUEST.try_with(Cell::take).unwrap_or_default()
 }
 
@@ -74,8 +74,8 @@ pub(super) struct ClientStream {
     /// Its number, to find its head by.
     number: u32,
     /// What Pingora may still read of the request.
-    body: Body,
-    response: Response,
+    body: RequestBody,
+    response: ResponseProgress,
     /// Whether the request may become a WebSocket.
     may_upgrade: bool,
     /// Whether something has been written that may not have been sent.
@@ -84,7 +84,7 @@ pub(super) struct ClientStream {
 
 /// What is left of a request's body.
 #[derive(Debug, Clone, Copy)]
-enum Body {
+enum RequestBody {
     /// So many bytes.
     Left(u64),
     /// All that comes: it is in chunks (the connection ends with the answer then), or the connection carries another protocol.
@@ -93,7 +93,7 @@ enum Body {
 
 /// How far the response is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Response {
+enum ResponseProgress {
     /// Pingora has the head, and may refuse it.
     Judging,
     /// Heads of interim responses, or the response's own, come next.
@@ -132,8 +132,8 @@ impl ClientStream {
             read_ahead: Some(Box::new(ReadAhead::Pipelined(begun))),
             idle_since: 0,
             number,
-            body: Body::Left(0),
-            response: Response::Body,
+            body: RequestBody::Left(0),
+            response: ResponseProgress::Body,
             may_upgrade: false,
             has_unsent: false,
         }
@@ -153,7 +153,7 @@ impl ClientStream {
         self.idle_since = 0;
         match self.read_ahead.take().map(|it| *it) {
             // Where a body ends that has not been read is not known for sure.
-            _ if !matches!(self.body, Body::Left(0)) => return Poll::Ready(Incoming::End),
+            _ if !matches!(self.body, RequestBody::Left(0)) => return Poll::Ready(Incoming::End),
             Some(ReadAhead::EndOfStream(_)) => return Poll::Ready(Incoming::End),
             Some(ReadAhead::Pipelined(bytes)) => {
                 *held = bytes;
@@ -174,21 +174,21 @@ impl ClientStream {
                     let request = BytesMut::from(bytes.get(..end).unwrap_or_default());
                     let next = bytes.get(end..).unwrap_or_default();
                     let next = (!next.is_empty()).then(|| BytesMut::from(next));
-                    return Read::Request(request, scan, body, next);
+                    return HeadRead::Request(request, scan, body, next);
                 }
                 held.extend_from_slice(bytes);
-                Read::Held(bytes.len())
+                HeadRead::Held(bytes.len())
             });
             match ready!(read) {
                 Err(_) => return Poll::Ready(Incoming::End),
-                Ok(Read::Request(request, scan, body, next)) => {
+                Ok(HeadRead::Request(request, scan, body, next)) => {
                     self.read_ahead = next.map(|next| Box::new(ReadAhead::Pipelined(next)));
                     self.begin(&scan, body);
                     return Poll::Ready(Incoming::Request(request));
                 }
-                Ok(Read::Held(0)) if held.is_empty() => return Poll::Ready(Incoming::End),
-                Ok(Read::Held(0)) => return Poll::Ready(Incoming::Fault(CUT_OFF)),
-                Ok(Read::Held(new)) => {
+                Ok(HeadRead::Held(0)) if held.is_empty() => return Poll::Ready(Incoming::End),
+                Ok(HeadRead::Held(0)) => return Poll::Ready(Incoming::Fault(CUT_OFF)),
+                Ok(HeadRead::Held(new)) => {
                     if let Some(incoming) = self.advance(held, new) {
                         return Poll::Ready(incoming);
                     }
@@ -233,9 +233,9 @@ impl ClientStream {
         Some(Incoming::Request(request))
     }
 
-    fn begin(&mut self, scan: &Scan, body: Body) {
+    fn begin(&mut self, scan: &Scan, body: RequestBody) {
         self.body = body;
-        self.response = Response::Judging;
+        self.response = ResponseProgress::Judging;
         self.may_upgrade = scan.is_upgrade;
     }
 
@@ -247,17 +247,18 @@ impl ClientStream {
     /// Leaves the connection to whoever refuses the request, where Pingora does so before there is one: its parser
     /// has refused the head.
     fn refuse_head(&mut self) -> bool {
-        if self.response != Response::Judging {
+        if self.response != ResponseProgress::Judging {
             return false;
         }
         if task_state::awaited_request().is_none() {
-            self.response = if self.may_upgrade { Response::Head } else { Response::Body };
+            self.response =
+                if self.may_upgrade { ResponseProgress::Head } else { ResponseProgress::Body };
             return false;
         }
         let head = head_buffer::take_head(self.number);
         let fault = head::fault(&head).filter(|_| !head.is_empty()).unwrap_or(MALFORMED);
         if let Some(stream) = self.inner.take() {
-            let refused = Box::new(Refused { stream, head, fault });
+            let refused = Box::new(RefusedRequest { stream, head, fault });
             // Outside of a connection's task there is nobody to answer it.
             let _ = REFUSED_REQUEST.try_with(|place| place.set(Some(refused)));
         }
@@ -274,12 +275,12 @@ impl ClientStream {
         if let Some(ReadAhead::EndOfStream(patience)) = self.read_ahead.as_deref_mut() {
             *patience = Some(Box::pin(sleep(HALF_CLOSED_STALL_TIMEOUT)));
         }
-        if self.response == Response::Head && bytes.starts_with(b"HTTP/1.") {
+        if self.response == ResponseProgress::Head && bytes.starts_with(b"HTTP/1.") {
             if bytes.starts_with(b"HTTP/1.1 101") {
-                self.body = Body::Open;
-                self.response = Response::Body;
+                self.body = RequestBody::Open;
+                self.response = ResponseProgress::Body;
             } else if !bytes.starts_with(b"HTTP/1.1 1") {
-                self.response = Response::Body;
+                self.response = ResponseProgress::Body;
             }
         }
     }
@@ -302,7 +303,7 @@ impl ClientStream {
     ) -> Poll<io::Result<()>> {
         let Some(stream) = self.inner.as_mut() else { return Poll::Ready(Ok(())) };
         let read = ready!(poll_piece(stream, cx, buffer, left))?;
-        self.body = Body::Left(left.saturating_sub(read as u64));
+        self.body = RequestBody::Left(left.saturating_sub(read as u64));
         Poll::Ready(Ok(()))
     }
 
@@ -380,22 +381,22 @@ fn poll_piece(
 }
 
 /// What a read for a head has brought.
-enum Read {
+enum HeadRead {
     /// A whole request that needs no judgement, or the beginning of one, and what came behind it.
-    Request(BytesMut, Scan, Body, Option<BytesMut>),
+    Request(BytesMut, Scan, RequestBody, Option<BytesMut>),
     /// So many bytes of something else.
     Held(usize),
 }
 
 /// How many of these bytes belong to the request that they begin with, and what is yet to come of it.
-fn end_of_request(bytes: &[u8], scan: &Scan) -> (usize, Body) {
+fn end_of_request(bytes: &[u8], scan: &Scan) -> (usize, RequestBody) {
     let behind = bytes.get(scan.length..).unwrap_or_default();
     let (here, body) = match scan.body {
         AnnouncedBody::Length(length) => {
             let here = usize::try_from(length).map_or(behind.len(), |it| it.min(behind.len()));
-            (here, Body::Left(length - here as u64))
+            (here, RequestBody::Left(length - here as u64))
         }
-        AnnouncedBody::Chunked => (behind.len(), Body::Open),
+        AnnouncedBody::Chunked => (behind.len(), RequestBody::Open),
     };
     (scan.length + here, body)
 }
@@ -422,8 +423,8 @@ impl AsyncRead for ClientStream {
             self.send_written(cx);
         }
         match self.body {
-            Body::Left(left) if left > 0 => self.poll_body(cx, buffer, left),
-            Body::Open if buffer.remaining() > 1 => self.poll_open(cx, buffer),
+            RequestBody::Left(left) if left > 0 => self.poll_body(cx, buffer, left),
+            RequestBody::Open if buffer.remaining() > 1 => self.poll_open(cx, buffer),
             _ if buffer.remaining() == 1 => self.poll_idle(cx),
             // Pingora sees no end of the body where there is one; so the request is at its end.
             _ => Poll::Ready(Ok(())),

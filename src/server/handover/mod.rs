@@ -14,7 +14,7 @@ mod running;
 pub(super) use donor::ListenerDonor;
 pub(crate) use handover_socket::HandoverSocket;
 pub(super) use receiver::InheritedListeners;
-pub(crate) use running::{Running, RunningAdmin, ask};
+pub(crate) use running::{RunningAdmin, RunningGateway, ask};
 
 /// The receiver's byte at the control socket once it has the sockets.
 const RECEIVED: u8 = b't';

@@ -28,7 +28,7 @@ pub(crate) struct RunningAdmin {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Answer {
+struct RunningAnswer {
     address: Option<String>,
     token: Option<String>,
     listener: Option<String>,
@@ -36,7 +36,7 @@ struct Answer {
 
 /// What a gateway that runs says of itself.
 #[derive(Debug, Default)]
-pub(crate) struct Running {
+pub(crate) struct RunningGateway {
     /// Its admin endpoint, if it has one, and the token.
     pub admin: Option<(Address, Option<String>)>,
     /// Its first listener.
@@ -49,7 +49,7 @@ impl RunningAdmin {
         let address = self.address.as_ref().map(ToString::to_string);
         let token = self.current.load().admin_token.as_ref().map(|token| token.to_string());
         let listener = self.current.bound().first().map(ToString::to_string);
-        serde_json::to_vec(&Answer { address, token, listener }).unwrap_or_default()
+        serde_json::to_vec(&RunningAnswer { address, token, listener }).unwrap_or_default()
     }
 }
 
@@ -57,7 +57,7 @@ impl RunningAdmin {
 ///
 /// # Errors
 /// When no gateway of this user answers there.
-pub(crate) fn ask(control: &Path) -> io::Result<Running> {
+pub(crate) fn ask(control: &Path) -> io::Result<RunningGateway> {
     let mut stream = UnixStream::connect(control)?;
     if !is_trusted(socket_peercred(&stream)?.uid.as_raw()) {
         let reason = format!("{} is another user's", control.display());
@@ -67,9 +67,9 @@ pub(crate) fn ask(control: &Path) -> io::Result<Running> {
     stream.write_all(&[ASK_ADMIN])?;
     let mut answer = Vec::new();
     stream.take(MAX_RESPONSE_SIZE).read_to_end(&mut answer)?;
-    let Ok(Answer { address, token, listener }) = serde_json::from_slice(&answer) else {
-        return Ok(Running::default());
+    let Ok(RunningAnswer { address, token, listener }) = serde_json::from_slice(&answer) else {
+        return Ok(RunningGateway::default());
     };
     let admin = address.and_then(|address| Some((address.parse().ok()?, token)));
-    Ok(Running { admin, listener: listener.and_then(|listener| listener.parse().ok()) })
+    Ok(RunningGateway { admin, listener: listener.and_then(|listener| listener.parse().ok()) })
 }

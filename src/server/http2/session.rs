@@ -32,7 +32,7 @@ const MAX_RETRY_BODY: usize = 64 * 1024;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What Pingora takes in the place of an `async fn`.
-type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+type BoxedResult<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// A reader of messages beside the body, of which HTTP/2 has none.
 type MessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
@@ -53,13 +53,13 @@ pub(super) struct Http2Session {
     write_timeout: Option<Duration>,
     drain_timeout: Option<Duration>,
     /// Parts of the response that Pingora has queued, once it may queue any.
-    queue: Option<Box<Queue>>,
+    queue: Option<Box<WriteQueue>>,
 }
 
 /// Parts of a response that are written while Pingora does something else too: it goes on filling the cache
 /// for others while this client takes nothing.
 #[derive(Default)]
-struct Queue {
+struct WriteQueue {
     tasks: VecDeque<HttpTask>,
     /// What is left of the piece that is being written, and whether it is the last.
     piece: Option<(Bytes, bool)>,
@@ -92,7 +92,7 @@ impl Http2Session {
     }
 
     /// Writes what is queued. What is written of it stays written when this is not polled to its end.
-    fn poll_queue(&mut self, queue: &mut Queue, cx: &mut Context<'_>) -> Poll<Result<bool>> {
+    fn poll_queue(&mut self, queue: &mut WriteQueue, cx: &mut Context<'_>) -> Poll<Result<bool>> {
         loop {
             if let Some((data, ends)) = &mut queue.piece {
                 let written = ready!(self.poll_write(cx, data, *ends, &mut queue.alarm));
@@ -228,17 +228,17 @@ fn evicted() -> Box<Error> {
 }
 
 /// An answer that is there at once. That of success takes no memory.
-fn at_once<'a>(done: Result<()>) -> Answer<'a, ()> {
+fn at_once<'a>(done: Result<()>) -> BoxedResult<'a, ()> {
     match done {
-        Ok(()) => Box::pin(Done),
+        Ok(()) => Box::pin(ReadyOk),
         Err(error) => Box::pin(ready(Err(error))),
     }
 }
 
 /// A future of no size, so that a box of it allocates nothing.
-struct Done;
+struct ReadyOk;
 
-impl Future for Done {
+impl Future for ReadyOk {
     type Output = Result<()>;
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
@@ -275,7 +275,7 @@ impl Session for Http2Session {
         &'a mut self,
         head: Box<ResponseHeader>,
         ends: bool,
-    ) -> Answer<'b, ()>
+    ) -> BoxedResult<'b, ()>
     where
         'a: 'b,
         Self: 'b,
@@ -296,7 +296,7 @@ impl Session for Http2Session {
         self.responder.with(|responder| responder.send_trailers(trailers))
     }
 
-    fn response_duplex_vec<'a, 'b>(&'a mut self, tasks: Vec<HttpTask>) -> Answer<'b, bool>
+    fn response_duplex_vec<'a, 'b>(&'a mut self, tasks: Vec<HttpTask>) -> BoxedResult<'b, bool>
     where
         'a: 'b,
         Self: 'b,
@@ -399,7 +399,7 @@ impl Session for Http2Session {
         self.has_no_body() || self.body.is_end_stream()
     }
 
-    fn finish<'a, 'b>(&'a mut self) -> Answer<'b, ()>
+    fn finish<'a, 'b>(&'a mut self) -> BoxedResult<'b, ()>
     where
         'a: 'b,
         Self: 'b,
@@ -411,7 +411,10 @@ impl Session for Http2Session {
         self.has_no_body()
     }
 
-    fn read_body_or_idle<'a, 'b>(&'a mut self, no_body_expected: bool) -> Answer<'b, Option<Bytes>>
+    fn read_body_or_idle<'a, 'b>(
+        &'a mut self,
+        no_body_expected: bool,
+    ) -> BoxedResult<'b, Option<Bytes>>
     where
         'a: 'b,
         Self: 'b,

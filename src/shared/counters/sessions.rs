@@ -40,14 +40,14 @@ const MAX_UNKNOWN: u32 = 20;
 pub(super) struct CountedSessions {
     /// By the name that each has among all that are counted. A session's own id will not do for it:
     /// a trusted proxy may give the same one twice.
-    live: HashMap<String, Counted>,
+    live: HashMap<String, CountedSession>,
     /// Those that have ended, and are still counted: name and key.
     ended: Vec<(String, String)>,
 }
 
 /// A session that is counted.
 #[derive(Debug)]
-struct Counted {
+struct CountedSession {
     /// Where.
     key: String,
     session: Weak<Session>,
@@ -58,7 +58,7 @@ struct Counted {
 impl CountedSessions {
     /// The session that has ended, unless it had before.
     fn end(&mut self, name: String) -> Option<Arc<Session>> {
-        let Counted { key, session, .. } = self.live.remove(&name)?;
+        let CountedSession { key, session, .. } = self.live.remove(&name)?;
         if self.ended.len() < MAX_UNREPORTED_ENDS {
             self.ended.push((name, key));
         }
@@ -98,7 +98,8 @@ impl Shared {
         let who = digest(&[route.as_bytes(), user.as_bytes()]);
         let key = format!("{}:sessions:{who}", self.settings.prefix);
         let name = Uuid::new_v4().simple().to_string();
-        let counted = Counted { key: key.clone(), session: Arc::downgrade(session), began: None };
+        let counted =
+            CountedSession { key: key.clone(), session: Arc::downgrade(session), began: None };
         self.counted_sessions().live.insert(name.clone(), counted);
         // Before anything is awaited: a client that goes meanwhile is not counted for long.
         let permit = SharedSessionPermit { shared: Arc::clone(self), name: name.clone() };

@@ -1,7 +1,7 @@
 //! Compiles `access_log`, and opens its file. It knows nothing of the lines.
 
 use super::{Compiler, header_name};
-use crate::telemetry::{AccessLog, FieldNames, Format, Sampling, Sink, Target};
+use crate::telemetry::{AccessLog, AccessLogFormat, FieldNames, LineSink, LogTarget, Sampling};
 use http::HeaderName;
 use std::io;
 use std::sync::Arc;
@@ -29,9 +29,9 @@ impl Compiler<'_> {
         };
         let path = written.path.as_ref();
         let target = match path.map_or(access_log::PATH, |path| path.as_str()) {
-            "stdout" => Target::Stdout,
-            "stderr" => Target::Stderr,
-            name => Target::File(
+            "stdout" => LogTarget::Stdout,
+            "stderr" => LogTarget::Stderr,
+            name => LogTarget::File(
                 self.sources.folder(path.map_or_else(Span::default, |path| path.span)).join(name),
             ),
         };
@@ -63,8 +63,8 @@ impl Compiler<'_> {
             },
         };
         let format = match written.format.unwrap_or(access_log::FORMAT) {
-            config::LogFormat::Json => Format::Json,
-            config::LogFormat::Text => Format::Text,
+            config::LogFormat::Json => AccessLogFormat::Json,
+            config::LogFormat::Text => AccessLogFormat::Text,
         };
         let sample = &written.sample;
         let sampling = Sampling([
@@ -78,8 +78,8 @@ impl Compiler<'_> {
     }
 
     /// A mere check opens none, but says what opening it would.
-    fn open_sink(&self, target: &Target) -> io::Result<Option<Sink>> {
-        if let Target::File(path) = target {
+    fn open_sink(&self, target: &LogTarget) -> io::Result<Option<LineSink>> {
+        if let LogTarget::File(path) = target {
             tidegate_disk::can_append(path)?;
         }
         (self.env.open_sink)(target.clone())

@@ -1,8 +1,8 @@
 //! Compiles `tls.acme` of a listener. It orders nothing; `acme/` does, once the snapshot is in force.
 
 use super::{Compiler, least, time};
-use crate::acme::{Managed, Settings};
-use crate::tls::Source;
+use crate::acme::{AcmeSettings, ManagedCertificate};
+use crate::tls::CertificateSource;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use std::path::PathBuf;
@@ -12,7 +12,11 @@ use tidegate_config::{Acme, AcmeChallenge, HostPattern, Spanned, defaults};
 
 impl Compiler<'_> {
     /// The certificate that is ordered by ACME: the same as before, where nothing has changed.
-    pub(super) fn acme(&mut self, written: &Spanned<Acme>, at: &str) -> Option<Arc<Managed>> {
+    pub(super) fn acme(
+        &mut self,
+        written: &Spanned<Acme>,
+        at: &str,
+    ) -> Option<Arc<ManagedCertificate>> {
         let known = self.problems.iter().count();
         if !written.agree_to_terms.value {
             self.problems
@@ -74,7 +78,7 @@ impl Compiler<'_> {
         if self.problems.iter().count() > known {
             return None;
         }
-        let settings = Settings {
+        let settings = AcmeSettings {
             domains: written.domains.iter().map(|it| HostPattern::as_str(it).to_owned()).collect(),
             email: written.email.clone(),
             directory,
@@ -88,7 +92,7 @@ impl Compiler<'_> {
         let kept = before().find(|managed| *managed.settings() == settings).cloned();
         Some(kept.unwrap_or_else(|| {
             let shown = before().flat_map(|managed| managed.certificates()).collect();
-            Arc::new(Managed::new(settings, &state, shown))
+            Arc::new(ManagedCertificate::new(settings, &state, shown))
         }))
     }
 

@@ -14,13 +14,13 @@ use tidegate_http::template::{Part, Template, Variable};
 
 /// What a route answers by itself, in the place of an upstream.
 #[derive(Clone)]
-pub(super) struct Answer {
+pub(super) struct RouteAnswer {
     filter: Arc<dyn Filter>,
     /// Changes when it does.
     fingerprint: u64,
 }
 
-impl Answer {
+impl RouteAnswer {
     fn new(filter: impl Filter + StableHash + 'static) -> Self {
         Self { fingerprint: stable_hash(&filter), filter: Arc::new(filter) }
     }
@@ -30,7 +30,7 @@ impl Answer {
     }
 }
 
-impl StableHash for Answer {
+impl StableHash for RouteAnswer {
     fn feed(&self, hasher: &mut StableHasher) {
         let Self { filter: _, fingerprint } = self;
         fingerprint.feed(hasher);
@@ -56,7 +56,7 @@ impl Compiler<'_> {
         written: &config::Route,
         rule: &Rule,
         at: &str,
-    ) -> Option<Answer> {
+    ) -> Option<RouteAnswer> {
         let config::Route { upstream, redirect, respond, files, .. } = written;
         let given: Vec<(&str, Span)> = [
             upstream.as_ref().map(|it| ("upstream", it.span)),
@@ -101,7 +101,10 @@ impl Compiler<'_> {
             };
             self.files(files, prefix, &format!("{at}.files"))
         });
-        redirect.map(Answer::new).or(respond.map(Answer::new)).or(files.map(Answer::new))
+        redirect
+            .map(RouteAnswer::new)
+            .or(respond.map(RouteAnswer::new))
+            .or(files.map(RouteAnswer::new))
     }
 
     fn refuse_what_needs_an_upstream(&mut self, written: &config::Route, at: &str) {

@@ -1,19 +1,19 @@
 //! Compiles `cache`, globally and of a route. It knows nothing of what the cache holds.
 
-use super::chain::Chain;
+use super::chain::FilterChain;
 use super::{Compiler, header_name};
-use crate::cache::{Limits, Policy, made_by_gateway};
+use crate::cache::{CacheLimits, RouteCachePolicy, made_by_gateway};
 use http::HeaderName;
 use std::sync::Arc;
 use tidegate_config::{self as config, CacheSetting, defaults, defaults::cache_policy};
 
 impl Compiler<'_> {
     /// How much the cache may hold; `None` when no route keeps anything.
-    pub(super) fn cache_limits(&mut self) -> Option<Limits> {
+    pub(super) fn cache_limits(&mut self) -> Option<CacheLimits> {
         let written = &self.config.cache;
         let bytes = |size: &config::ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
         let max_size = bytes(written.max_size.as_deref().unwrap_or(&defaults::cache::MAX_SIZE));
-        let most = max_size / Limits::FILLING_FRACTION;
+        let most = max_size / CacheLimits::FILLING_FRACTION;
         let max_entry = match &written.max_entry {
             None => bytes(&defaults::CACHE_MAX_ENTRY).min(most),
             Some(size) => {
@@ -33,7 +33,7 @@ impl Compiler<'_> {
                 CacheSetting::Policy(_) => true,
             })
         });
-        is_used.then_some(Limits { max_size, max_entry })
+        is_used.then_some(CacheLimits { max_size, max_entry })
     }
 
     /// The headers that name the user of a request.
@@ -52,8 +52,8 @@ impl Compiler<'_> {
         &mut self,
         written: &config::Route,
         at: &str,
-        chain: &Chain,
-    ) -> Option<Arc<Policy>> {
+        chain: &FilterChain,
+    ) -> Option<Arc<RouteCachePolicy>> {
         let setting = written.cache.as_ref()?;
         let defaults = config::CachePolicy::default();
         let policy = match &setting.value {
@@ -95,7 +95,7 @@ impl Compiler<'_> {
         }
         let previous = self.known.get(&**written.name).and_then(|route| route.cache.as_ref());
         let counts = previous.map(|policy| Arc::clone(&policy.counts));
-        Some(Arc::new(Policy {
+        Some(Arc::new(RouteCachePolicy {
             default_ttl: policy.default_ttl.unwrap_or(cache_policy::DEFAULT_TTL).0,
             max_ttl: policy.max_ttl.map(|it| it.0),
             stale_while_revalidate: policy

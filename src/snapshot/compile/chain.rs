@@ -1,6 +1,6 @@
 //! Collects the filters of a route and puts them into their order. It knows nothing of what a filter does.
 
-use super::answer::Answer;
+use super::answer::RouteAnswer;
 use super::filters::NamedFilter;
 use super::{CompileEnv, Compiler};
 use crate::compression::Compression;
@@ -16,18 +16,18 @@ use tidegate_http::template::Variable;
 
 /// What stands on the way of a route's requests.
 #[derive(Clone, Default)]
-pub(super) struct Chain {
+pub(super) struct FilterChain {
     headers: Arc<HeadersFilter>,
     user_id: Option<Arc<UserIdFilter>>,
     cors: Option<Arc<CorsFilter>>,
     maintenance: Option<Arc<MaintenanceFilter>>,
     rate_limits: Option<Arc<RateLimitFilter>>,
     named: Vec<NamedFilter>,
-    answer: Option<Answer>,
+    answer: Option<RouteAnswer>,
     pub(super) compression: Option<Arc<Compression>>,
 }
 
-stable_hash!(Chain {
+stable_hash!(FilterChain {
     headers,
     user_id,
     cors,
@@ -38,7 +38,7 @@ stable_hash!(Chain {
     compression,
 });
 
-impl Chain {
+impl FilterChain {
     /// Whether upstreams receive the user id.
     pub(super) fn uses_user_id(&self) -> bool {
         self.headers.request.uses(Variable::UserId)
@@ -60,7 +60,7 @@ impl Chain {
 
     /// The filters, in the order in which they see requests. Responses are seen in reverse: what
     /// the file says of header fields comes last.
-    pub(super) fn filters(&self, env: &CompileEnv<'_>) -> Filters {
+    pub(super) fn filters(&self, env: &CompileEnv<'_>) -> ChainFilters {
         let mut filters: Vec<Arc<dyn Filter>> = Vec::new();
         if !self.headers.is_empty() {
             filters.push(Arc::clone(&self.headers) as _);
@@ -81,23 +81,23 @@ impl Chain {
         add_those_of(Phase::BeforeLimits, &mut filters);
         filters.extend(self.rate_limits.iter().map(|filter| Arc::clone(filter) as _));
         add_those_of(Phase::AfterLimits, &mut filters);
-        filters.extend(self.answer.iter().map(Answer::filter));
+        filters.extend(self.answer.iter().map(RouteAnswer::filter));
         names.resize(filters.len(), None);
-        Filters { filters: filters.into(), names: names.into() }
+        ChainFilters { filters: filters.into(), names: names.into() }
     }
 }
 
 /// A route's filters, and beside each the name that the file uses it by.
-pub(super) struct Filters {
+pub(super) struct ChainFilters {
     pub(super) filters: Box<[Arc<dyn Filter>]>,
     pub(super) names: Box<[Option<Arc<str>>]>,
 }
 
 impl Compiler<'_> {
     /// What holds where a route does not say otherwise.
-    pub(super) fn default_chain(&mut self) -> Chain {
+    pub(super) fn default_chain(&mut self) -> FilterChain {
         let config = self.config;
-        Chain {
+        FilterChain {
             headers: Arc::new(self.headers(&config.headers, &HeadersFilter::default(), "headers")),
             user_id: self.user_id(),
             cors: self.cors(config.cors.as_ref(), "cors"),
@@ -113,13 +113,13 @@ impl Compiler<'_> {
     pub(super) fn chain(
         &mut self,
         written: &config::Route,
-        defaults: &Chain,
+        defaults: &FilterChain,
         rule: &Rule,
         at: &str,
-    ) -> Chain {
+    ) -> FilterChain {
         let headers = format!("{at}.headers");
         let own = self.named_filters(&written.filters, &format!("{at}.filters"));
-        Chain {
+        FilterChain {
             headers: Arc::new(self.headers(&written.headers, &defaults.headers, &headers)),
             user_id: defaults.user_id.clone(),
             cors: match &written.cors {

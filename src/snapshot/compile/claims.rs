@@ -8,7 +8,7 @@ use tidegate_config::{AccessLogSetting, Span};
 use tidegate_http::address::Address;
 
 /// An address, and the key that claims it.
-struct Claim {
+struct AddressClaim {
     address: Address,
     /// Where its socket is, if it has a path.
     file: Option<PathBuf>,
@@ -34,7 +34,8 @@ impl Compiler<'_> {
                     claim.address, earlier.address
                 ),
             };
-            let is_wide = |claim: &Claim| claim.address.ip().is_some_and(|ip| ip.is_unspecified());
+            let is_wide =
+                |claim: &AddressClaim| claim.address.ip().is_some_and(|ip| ip.is_unspecified());
             let problem = self.problems.add(claim.span, claim.key.clone(), reason);
             if is_wide(earlier) != is_wide(claim) {
                 problem.help("a wildcard takes connections to the other address as well");
@@ -46,15 +47,16 @@ impl Compiler<'_> {
     }
 
     /// The listeners' addresses, and that of the admin endpoint.
-    fn claims(&self) -> Vec<Claim> {
-        let listeners = self.config.listeners.iter().enumerate().map(|(index, listener)| Claim {
-            address: listener.address.0.clone(),
-            file: file(&listener.address.0),
-            span: listener.address.span,
-            key: format!("listeners[{index}].address"),
-            owner: "the listener",
-        });
-        let admin = self.config.admin.iter().map(|admin| Claim {
+    fn claims(&self) -> Vec<AddressClaim> {
+        let listeners =
+            self.config.listeners.iter().enumerate().map(|(index, listener)| AddressClaim {
+                address: listener.address.0.clone(),
+                file: file(&listener.address.0),
+                span: listener.address.span,
+                key: format!("listeners[{index}].address"),
+                owner: "the listener",
+            });
+        let admin = self.config.admin.iter().map(|admin| AddressClaim {
             address: admin.address.0.clone(),
             file: file(&admin.address.0),
             span: admin.address.span,
@@ -65,7 +67,7 @@ impl Compiler<'_> {
     }
 
     /// What would replace a listener's socket, or be in its place.
-    fn check_paths(&mut self, claims: &[Claim]) {
+    fn check_paths(&mut self, claims: &[AddressClaim]) {
         let mut files: Vec<(PathBuf, Span, &str)> = Vec::new();
         if let AccessLogSetting::Settings(settings) = &self.config.access_log
             && let Some(path) = &settings.path
@@ -83,7 +85,7 @@ impl Compiler<'_> {
         for (file, span, key) in files {
             let file = Some(real_path(&file));
             let claim = claims.iter().find(|claim| claim.file == file);
-            if let Some(Claim { address, owner, span: earlier, .. }) = claim {
+            if let Some(AddressClaim { address, owner, span: earlier, .. }) = claim {
                 let line = self.sources.line(*earlier, span);
                 let reason = format!("{owner} in {line} has the address {address} already");
                 self.problems.add(span, key, reason);
@@ -94,7 +96,7 @@ impl Compiler<'_> {
 
 /// Whether the system would refuse to bind the second. Of two listeners none may be found by the address of
 /// the other either; the admin endpoint may have a free port as well.
-fn overlap(first: &Claim, second: &Claim) -> bool {
+fn overlap(first: &AddressClaim, second: &AddressClaim) -> bool {
     match (&first.address, &second.address) {
         (Address::Unix(_), Address::Unix(_)) => first.file == second.file,
         (Address::Inet(one), Address::Inet(other)) if one.port() == 0 => {

@@ -1,7 +1,7 @@
 //! Compiles `error_pages`, and reads their files. It knows nothing of which error a page is for.
 
 use super::Compiler;
-use crate::error_pages::{ErrorPages, Kind, Known, Page, Pages};
+use crate::error_pages::{ErrorPages, Page, PageFormat, PageValues, Pages};
 use http::StatusCode;
 use std::collections::BTreeMap;
 use tidegate_config::{ErrorStatus, Spanned};
@@ -14,8 +14,8 @@ impl Compiler<'_> {
     pub(super) fn error_pages(&mut self) -> Option<ErrorPages> {
         let written = &self.config.error_pages;
         let pages = ErrorPages {
-            html: self.pages(&written.pages, Kind::Html, "error_pages.pages"),
-            json: self.pages(&written.json, Kind::Json, "error_pages.json"),
+            html: self.pages(&written.pages, PageFormat::Html, "error_pages.pages"),
+            json: self.pages(&written.json, PageFormat::Json, "error_pages.json"),
             intercepts: written.intercept,
         };
         (!written.pages.is_empty() || !written.json.is_empty()).then_some(pages)
@@ -24,7 +24,7 @@ impl Compiler<'_> {
     fn pages(
         &mut self,
         written: &BTreeMap<ErrorStatus, Spanned<String>>,
-        kind: Kind,
+        kind: PageFormat,
         at: &str,
     ) -> Pages {
         let mut pages = Pages::default();
@@ -39,7 +39,7 @@ impl Compiler<'_> {
                     continue;
                 }
             };
-            if kind == Kind::Json
+            if kind == PageFormat::Json
                 && let Err(reason) = is_json(&page)
             {
                 let reason = format!("`{}`, filled in, is no JSON: {reason}", file.display());
@@ -61,7 +61,7 @@ impl Compiler<'_> {
 
 /// Whether it is, whatever is filled in.
 fn is_json(page: &Page) -> Result<(), serde_json::Error> {
-    let example = Known {
+    let example = PageValues {
         status: StatusCode::NOT_FOUND,
         error: "no_route",
         message: "no route \"matches\"",

@@ -1,7 +1,7 @@
 //! Compiles `files` of a route into the filter that serves them. It reads no file that is served.
 
 use super::Compiler;
-use crate::filter::{FilesFilter, Folder};
+use crate::filter::{FilesFilter, ServedFolder};
 use http::HeaderValue;
 use std::sync::Arc;
 use tidegate_config::{self as config, Spanned, defaults::files};
@@ -50,7 +50,7 @@ impl Compiler<'_> {
             }),
         };
         Some(FilesFilter {
-            folder: Arc::new(Folder {
+            folder: Arc::new(ServedFolder {
                 root: folder.as_path().into(),
                 index: index.map_or(files::INDEX, |index| index.as_str()).to_owned(),
                 fallback: (written.fallback.as_ref())

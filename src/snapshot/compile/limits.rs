@@ -1,14 +1,14 @@
 //! Compiles `limits`. It knows nothing of the current load.
 
 use super::Compiler;
-use crate::snapshot::Limits;
+use crate::snapshot::RequestLimits;
 use tidegate_config::{Duration, defaults::http2_limits, defaults::limits};
 
 impl Compiler<'_> {
-    pub(super) fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> RequestLimits {
         let written = &self.config.limits;
         let time = |written: Option<Duration>, default| written.unwrap_or(default).0;
-        Limits {
+        RequestLimits {
             header_size: written.header_size.unwrap_or(limits::HEADER_SIZE).0,
             header_count: written.header_count.unwrap_or(limits::HEADER_COUNT),
             uri_size: written.uri_size.unwrap_or(limits::URI_SIZE).0,

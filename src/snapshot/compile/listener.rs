@@ -1,9 +1,9 @@
 //! Compiles the listeners and their TLS settings. It opens no socket.
 
 use super::Compiler;
-use crate::snapshot::{FileFingerprint, Listener, Tls};
+use crate::snapshot::{FileFingerprint, Listener, TlsListener};
 use crate::tls::{
-    self, Certificate, Certificates, ClientAuth, Fault, ServerOptions, server_config,
+    self, Certificate, CertificateError, Certificates, ClientAuth, ServerOptions, server_config,
 };
 use http::HeaderValue;
 use std::path::PathBuf;
@@ -97,7 +97,7 @@ impl Compiler<'_> {
         written: &Spanned<config::ListenerTls>,
         listener: &config::Listener,
         at: &str,
-    ) -> Option<Tls> {
+    ) -> Option<TlsListener> {
         let at = format!("{at}.tls");
         let known = self.problems.iter().count();
         let mut certificates = Vec::new();
@@ -148,7 +148,7 @@ impl Compiler<'_> {
             client_auth,
         };
         match server_config(&options) {
-            Ok(config) => Some(Tls {
+            Ok(config) => Some(TlsListener {
                 config: Arc::new(config),
                 certificates,
                 acme,
@@ -176,11 +176,11 @@ impl Compiler<'_> {
                 };
                 Some((certificate, names))
             }
-            Err(Fault::Certificate(reason)) => {
+            Err(CertificateError::Certificate(reason)) => {
                 self.problems.add(written.cert.span, format!("{at}.cert"), reason);
                 None
             }
-            Err(Fault::Key(reason)) => {
+            Err(CertificateError::Key(reason)) => {
                 self.problems.add(written.key.span, format!("{at}.key"), reason);
                 None
             }

@@ -3,7 +3,7 @@
 
 use super::{Compiler, header_name, time};
 use crate::filter::RateLimitFilter;
-use crate::rate_limit::{By, RateLimit, Settings};
+use crate::rate_limit::{CountBy, RateLimit, RateLimitSettings};
 use crate::shared::{self, Shared};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Compiler<'_> {
                 .help("say it with `password`, where it is not shown: `password: \"${REDIS_PASSWORD}\"`");
             return None;
         }
-        let settings = shared::Settings {
+        let settings = shared::SharedCounterSettings {
             url: written.url.value.clone(),
             username: written.username.clone(),
             // A variable that is not set is no password.
@@ -97,19 +97,19 @@ impl Compiler<'_> {
             let reason = "it must be more than nothing, and a day at the most";
             self.problems.add(written.span, format!("{at}.per"), reason);
         }
-        let settings = Settings {
+        let settings = RateLimitSettings {
             scope: scope.into(),
             requests: written.requests,
             per,
             burst: written.burst.unwrap_or(written.requests),
             by: match &written.by {
-                RateLimitBy::ClientAddress => By::ClientAddress,
-                RateLimitBy::UserId => By::UserId,
+                RateLimitBy::ClientAddress => CountBy::ClientAddress,
+                RateLimitBy::UserId => CountBy::UserId,
                 RateLimitBy::Header(name) => {
-                    header_name(name).map_or(By::ClientAddress, By::Header)
+                    header_name(name).map_or(CountBy::ClientAddress, CountBy::Header)
                 }
-                RateLimitBy::Cookie(name) => By::Cookie(name.clone()),
-                RateLimitBy::All => By::All,
+                RateLimitBy::Cookie(name) => CountBy::Cookie(name.clone()),
+                RateLimitBy::All => CountBy::All,
             },
         };
         let shared = self.shared.clone().filter(|_| written.shared.unwrap_or(rate_limit::SHARED).0);

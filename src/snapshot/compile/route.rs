@@ -1,6 +1,6 @@
 //! Compiles a route from its parts. It knows nothing of other routes; the table orders them.
 
-use super::chain::{Chain, Filters};
+use super::chain::{ChainFilters, FilterChain};
 use super::{CompileEnv, Compiler, header_name, retry, time, websocket};
 use crate::routing::{PathRule, Rule, ValueRule};
 use crate::snapshot::route_observer::RouteObserver;
@@ -73,13 +73,13 @@ impl Compiler<'_> {
         rule: &Rule,
         global: &Arc<GlobalSettings>,
         pools: &BTreeMap<String, Arc<Pool>>,
-        chain: &Chain,
+        chain: &FilterChain,
     ) -> Option<Route> {
         let upstream = written.upstream.as_ref();
         let pool = upstream.and_then(|upstream| pools.get(upstream.as_str()));
         let splits = self.splits(written, at, pools);
         let mirror = self.mirror(written, at, pools).map(Arc::new);
-        let Filters { filters, names: filter_names } = chain.filters(self.env);
+        let ChainFilters { filters, names: filter_names } = chain.filters(self.env);
         let rewrite_prefix = self.rewrite_prefix(written, at, rule);
         let host = host(written);
         let cache = self.cache(written, at, chain);
@@ -243,11 +243,11 @@ fn path_policy(written: &config::Route) -> PathPolicy {
 /// What requests that no route takes go through.
 pub(super) fn fallback(
     global: &Arc<GlobalSettings>,
-    defaults: &Chain,
+    defaults: &FilterChain,
     env: &CompileEnv<'_>,
 ) -> Route {
     let previous = env.previous;
-    let Filters { filters, names: filter_names } = defaults.filters(env);
+    let ChainFilters { filters, names: filter_names } = defaults.filters(env);
     Route {
         name: "".into(),
         global: Arc::clone(global),
@@ -286,7 +286,7 @@ pub(super) fn method(written: &config::Method) -> Option<Method> {
 
 /// A number that changes when anything that the route does changes, and is the same in every process: the
 /// endpoints of an upstream count as they are written.
-fn fingerprint(route: &Route, rule: &Rule, chain: &Chain, with_endpoints: bool) -> u64 {
+fn fingerprint(route: &Route, rule: &Rule, chain: &FilterChain, with_endpoints: bool) -> u64 {
     let Route {
         pool,
         splits,

@@ -1,14 +1,14 @@
 //! Compiles `split` and `mirror` of a route. It knows nothing of requests.
 
 use super::{Compiler, header_name};
-use crate::snapshot::{Mirror, Split, When};
+use crate::snapshot::{Mirror, SplitCondition, SplitRule};
 use crate::upstream::Pool;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidegate_config::{self as config, Spanned, defaults};
 use tokio::sync::Semaphore;
 
-type Pools = BTreeMap<String, Arc<Pool>>;
+type PoolsByName = BTreeMap<String, Arc<Pool>>;
 
 impl Compiler<'_> {
     /// Where some of a route's requests go.
@@ -16,8 +16,8 @@ impl Compiler<'_> {
         &mut self,
         written: &config::Route,
         at: &str,
-        pools: &Pools,
-    ) -> Vec<Split> {
+        pools: &PoolsByName,
+    ) -> Vec<SplitRule> {
         let (mut splits, mut shares) = (Vec::new(), Vec::new());
         let mut below = 0_u8;
         for (index, split) in written.split.iter().enumerate() {
@@ -33,16 +33,16 @@ impl Compiler<'_> {
             let Some(pool) = self.named(&split.upstream, &format!("{at}.upstream"), pools) else {
                 continue;
             };
-            let mut take = |when| splits.push(Split { pool: Arc::clone(&pool), when });
+            let mut take = |when| splits.push(SplitRule { pool: Arc::clone(&pool), when });
             for (name, value) in &split.headers {
                 let at = format!("{at}.headers.{}", name.as_str());
                 let value = self.compared_value(value.as_str(), split.span, at);
                 if let Some((name, value)) = header_name(name).zip(value) {
-                    take(When::Header(name, value));
+                    take(SplitCondition::Header(name, value));
                 }
             }
             for (name, value) in &split.cookies {
-                take(When::Cookie(name.clone(), value.as_str().to_owned()));
+                take(SplitCondition::Cookie(name.clone(), value.as_str().to_owned()));
             }
             if let Some(percent) = split.percent {
                 below = below.saturating_add(percent);
@@ -50,7 +50,7 @@ impl Compiler<'_> {
                     let reason = "the shares of all splits add up to more than 100 percent";
                     self.problems.add(split.span, format!("{at}.percent"), reason);
                 }
-                shares.push(Split { pool, when: When::Below(below) });
+                shares.push(SplitRule { pool, when: SplitCondition::Below(below) });
             }
         }
         // Who asks for one by name is not drawn by lot.
@@ -63,7 +63,7 @@ impl Compiler<'_> {
         &mut self,
         written: &config::Route,
         at: &str,
-        pools: &Pools,
+        pools: &PoolsByName,
     ) -> Option<Mirror> {
         let mirror = written.mirror.as_ref()?;
         let pool = self.named(&mirror.upstream, &format!("{at}.mirror.upstream"), pools)?;
@@ -77,7 +77,12 @@ impl Compiler<'_> {
         })
     }
 
-    fn named(&mut self, name: &Spanned<String>, at: &str, pools: &Pools) -> Option<Arc<Pool>> {
+    fn named(
+        &mut self,
+        name: &Spanned<String>,
+        at: &str,
+        pools: &PoolsByName,
+    ) -> Option<Arc<Pool>> {
         let pool = pools.get(name.as_str());
         if pool.is_none() {
             self.no_such_upstream(name, at);

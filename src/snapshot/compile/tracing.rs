@@ -1,7 +1,7 @@
 //! Traces: what the file says, and where it says nothing, what OpenTelemetry's variables do.
 
 use super::Compiler;
-use crate::traces::{Collector, Exporter, Parent, Protocol, Tracing};
+use crate::traces::{Collector, CollectorProtocol, Exporter, ParentSampling, Tracing};
 use http::{HeaderName, HeaderValue, Uri};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl Compiler<'_> {
             TracingSetting::Switch(_) => &defaults,
             TracingSetting::Settings(settings) => settings,
         };
-        let environment = Environment(&|name| std::env::var(name).ok());
+        let environment = TracingEnvironment(&|name| std::env::var(name).ok());
         if environment.is_disabled() {
             return None;
         }
@@ -35,9 +35,9 @@ impl Compiler<'_> {
         let collector = self.collector(&written.otlp, &environment)?;
         let ratio = written.sample.ratio.as_ref().map(|ratio| ratio.value);
         let parent = written.sample.parent.as_ref().map(|parent| match parent.value {
-            SampleParent::Switch(switch) if switch.0 => Parent::Decides,
-            SampleParent::Switch(_) => Parent::Ignored,
-            SampleParent::Trusted => Parent::DecidesIfTrusted,
+            SampleParent::Switch(switch) if switch.0 => ParentSampling::Decides,
+            SampleParent::Switch(_) => ParentSampling::Ignored,
+            SampleParent::Trusted => ParentSampling::DecidesIfTrusted,
         });
         let sampler = match ratio.zip(parent) {
             Some(sampler) => Ok(sampler),
@@ -66,11 +66,11 @@ impl Compiler<'_> {
     fn collector(
         &mut self,
         written: &config::Otlp,
-        environment: &Environment<'_>,
+        environment: &TracingEnvironment<'_>,
     ) -> Option<Collector> {
         let protocol = match written.protocol {
-            Some(OtlpProtocol::Http) => Ok(Protocol::Http),
-            Some(OtlpProtocol::Grpc) => Ok(Protocol::Grpc),
+            Some(OtlpProtocol::Http) => Ok(CollectorProtocol::Http),
+            Some(OtlpProtocol::Grpc) => Ok(CollectorProtocol::Grpc),
             None => environment.protocol(),
         };
         let protocol = match protocol {
@@ -108,10 +108,10 @@ impl Compiler<'_> {
 }
 
 /// A base URL as OpenTelemetry has it; one with a path is meant as it is.
-fn of_file(written: &str, protocol: Protocol) -> String {
+fn of_file(written: &str, protocol: CollectorProtocol) -> String {
     let has_path = written.parse::<Uri>().is_ok_and(|uri| !matches!(uri.path(), "" | "/"));
     match protocol {
-        Protocol::Http if !has_path => with_path(written),
+        CollectorProtocol::Http if !has_path => with_path(written),
         _ => written.to_owned(),
     }
 }
@@ -129,9 +129,9 @@ fn check(endpoint: &str) -> Result<(), &'static str> {
 }
 
 /// OpenTelemetry's variables. One that is empty is as one that is not there.
-struct Environment<'e>(&'e dyn Fn(&str) -> Option<String>);
+struct TracingEnvironment<'e>(&'e dyn Fn(&str) -> Option<String>);
 
-impl Environment<'_> {
+impl TracingEnvironment<'_> {
     fn get(&self, name: &str) -> Option<String> {
         (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
@@ -167,24 +167,26 @@ impl Environment<'_> {
         }
     }
 
-    fn protocol(&self) -> Result<Protocol, String> {
+    fn protocol(&self) -> Result<CollectorProtocol, String> {
         match self.of_otlp("PROTOCOL").as_deref() {
-            None | Some("http/protobuf") => Ok(Protocol::Http),
-            Some("grpc") => Ok(Protocol::Grpc),
+            None | Some("http/protobuf") => Ok(CollectorProtocol::Http),
+            Some("grpc") => Ok(CollectorProtocol::Grpc),
             Some(other) => Err(format!(
                 "OTEL_EXPORTER_OTLP_PROTOCOL is `{other}`: write `http` or `grpc` here"
             )),
         }
     }
 
-    fn endpoint(&self, protocol: Protocol) -> String {
+    fn endpoint(&self, protocol: CollectorProtocol) -> String {
         if let Some(endpoint) = self.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
             return endpoint;
         }
         let base = self.get("OTEL_EXPORTER_OTLP_ENDPOINT");
         match protocol {
-            Protocol::Http => with_path(base.as_deref().unwrap_or("http://localhost:4318")),
-            Protocol::Grpc => base.unwrap_or_else(|| "http://localhost:4317".to_owned()),
+            CollectorProtocol::Http => {
+                with_path(base.as_deref().unwrap_or("http://localhost:4318"))
+            }
+            CollectorProtocol::Grpc => base.unwrap_or_else(|| "http://localhost:4317".to_owned()),
         }
     }
 
@@ -193,7 +195,7 @@ impl Environment<'_> {
         written.map_or(EXPORT_TIMEOUT, Duration::from_millis)
     }
 
-    fn sampler(&self) -> Result<(f64, Parent), String> {
+    fn sampler(&self) -> Result<(f64, ParentSampling), String> {
         let argument = self.get("OTEL_TRACES_SAMPLER_ARG");
         let ratio = || match argument.as_deref().map(str::parse::<f64>) {
             None => Ok(1.0),
@@ -202,12 +204,12 @@ impl Environment<'_> {
         };
         let sampler = self.get("OTEL_TRACES_SAMPLER");
         Ok(match sampler.as_deref() {
-            None | Some("parentbased_always_on") => (1.0, Parent::Decides),
-            Some("parentbased_always_off") => (0.0, Parent::Decides),
-            Some("parentbased_traceidratio") => (ratio()?, Parent::Decides),
-            Some("always_on") => (1.0, Parent::Ignored),
-            Some("always_off") => (0.0, Parent::Ignored),
-            Some("traceidratio") => (ratio()?, Parent::Ignored),
+            None | Some("parentbased_always_on") => (1.0, ParentSampling::Decides),
+            Some("parentbased_always_off") => (0.0, ParentSampling::Decides),
+            Some("parentbased_traceidratio") => (ratio()?, ParentSampling::Decides),
+            Some("always_on") => (1.0, ParentSampling::Ignored),
+            Some("always_off") => (0.0, ParentSampling::Ignored),
+            Some("traceidratio") => (ratio()?, ParentSampling::Ignored),
             Some(other) => {
                 return Err(format!("OTEL_TRACES_SAMPLER is `{other}`, which is unknown"));
             }
@@ -219,11 +221,11 @@ impl Environment<'_> {
 mod tests {
     use super::*;
 
-    fn with<T>(variables: &[(&str, &str)], ask: impl Fn(&Environment<'_>) -> T) -> T {
+    fn with<T>(variables: &[(&str, &str)], ask: impl Fn(&TracingEnvironment<'_>) -> T) -> T {
         let get = |name: &str| {
             variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         };
-        ask(&Environment(&get))
+        ask(&TracingEnvironment(&get))
     }
 
     #[test]
@@ -231,7 +233,7 @@ mod tests {
         let schema = tidegate_config::json_schema();
         let words = &schema["$defs"]["Otlp"]["properties"]["endpoint"]["x-default"];
         let words = words.as_str().expect("words");
-        for protocol in [Protocol::Http, Protocol::Grpc] {
+        for protocol in [CollectorProtocol::Http, CollectorProtocol::Grpc] {
             let endpoint = with(&[], |it| it.endpoint(protocol));
             let base = endpoint.trim_end_matches("/v1/traces");
             assert!(words.contains(base), "{base}: {words}");
@@ -245,9 +247,9 @@ mod tests {
             ("http://c:4318/", "http://c:4318/v1/traces"),
             ("http://c:4318/otlp/v1/traces", "http://c:4318/otlp/v1/traces"),
         ] {
-            assert_eq!(of_file(written, Protocol::Http), expected);
+            assert_eq!(of_file(written, CollectorProtocol::Http), expected);
         }
-        assert_eq!(of_file("http://c:4317", Protocol::Grpc), "http://c:4317");
+        assert_eq!(of_file("http://c:4317", CollectorProtocol::Grpc), "http://c:4317");
         assert!(check("http://c:4318/v1/traces").is_ok() && check("https://[::1]:4318").is_ok());
         for wrong in ["c:4318", "ftp://c", "/v1/traces", "http://", ""] {
             assert!(check(wrong).is_err(), "{wrong}");
@@ -264,17 +266,17 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
         ];
         with(&both, |it| {
-            assert_eq!(it.endpoint(Protocol::Http), "http://traces:4318/as/is");
-            assert_eq!(it.protocol(), Ok(Protocol::Grpc));
+            assert_eq!(it.endpoint(CollectorProtocol::Http), "http://traces:4318/as/is");
+            assert_eq!(it.protocol(), Ok(CollectorProtocol::Grpc));
             assert_eq!(it.timeout(), Duration::from_millis(1500));
         });
         with(&both[..1], |it| {
-            assert_eq!(it.endpoint(Protocol::Http), "http://all:4318/base/v1/traces");
-            assert_eq!(it.endpoint(Protocol::Grpc), "http://all:4318/base/");
+            assert_eq!(it.endpoint(CollectorProtocol::Http), "http://all:4318/base/v1/traces");
+            assert_eq!(it.endpoint(CollectorProtocol::Grpc), "http://all:4318/base/");
         });
         with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")], |it| {
-            assert_eq!(it.endpoint(Protocol::Http), "http://localhost:4318/v1/traces");
-            assert_eq!(it.protocol(), Ok(Protocol::Http));
+            assert_eq!(it.endpoint(CollectorProtocol::Http), "http://localhost:4318/v1/traces");
+            assert_eq!(it.protocol(), Ok(CollectorProtocol::Http));
         });
         with(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")], |it| {
             assert!(it.protocol().is_err());
@@ -284,12 +286,12 @@ mod tests {
     #[test]
     fn opentelemetry_sampler_names_are_accepted() {
         for (sampler, argument, expected) in [
-            ("", "0.5", Ok((1.0, Parent::Decides))),
-            ("parentbased_always_off", "", Ok((0.0, Parent::Decides))),
-            ("parentbased_traceidratio", "0.25", Ok((0.25, Parent::Decides))),
-            ("traceidratio", "", Ok((1.0, Parent::Ignored))),
-            ("always_off", "x", Ok((0.0, Parent::Ignored))),
-            ("always_on", "", Ok((1.0, Parent::Ignored))),
+            ("", "0.5", Ok((1.0, ParentSampling::Decides))),
+            ("parentbased_always_off", "", Ok((0.0, ParentSampling::Decides))),
+            ("parentbased_traceidratio", "0.25", Ok((0.25, ParentSampling::Decides))),
+            ("traceidratio", "", Ok((1.0, ParentSampling::Ignored))),
+            ("always_off", "x", Ok((0.0, ParentSampling::Ignored))),
+            ("always_on", "", Ok((1.0, ParentSampling::Ignored))),
         ] {
             let variables =
                 [("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)];

@@ -1,10 +1,10 @@
 //! Compiles the upstreams: endpoints, health checks, TLS. It connects to nothing and asks no DNS server.
 
 use super::{Compiler, least, time};
-use crate::tls::{self, Certificate, ClientOptions, Fault, Identity, UpstreamTls};
+use crate::tls::{self, Certificate, CertificateError, ClientIdentity, ClientOptions, UpstreamTls};
 use crate::upstream::{
-    self, ConcurrencyLimits, DiscoveredEndpoint, DnsQuery, Endpoint, EndpointSources, HTTP2_WINDOW,
-    Key, MAX_HTTP2_WINDOW, MIN_HTTP2_WINDOW, Pool, PoolSettings, Probe, RecordKind,
+    self, AffinityKey, ConcurrencyLimits, DiscoveredEndpoint, DnsQuery, Endpoint, EndpointSources,
+    HTTP2_WINDOW, MAX_HTTP2_WINDOW, MIN_HTTP2_WINDOW, Pool, PoolSettings, Probe, RecordKind,
     UpstreamProtocol,
 };
 use http::HeaderName;
@@ -268,15 +268,16 @@ impl Compiler<'_> {
         if let Some(pair) = &written.client_certificate {
             let (cert, key) = (self.path(&pair.cert), self.path(&pair.key));
             let at = format!("{at}.client_certificate");
-            let loaded = Certificate::load(&cert, &key)
-                .and_then(|_| Identity::load(&cert, &key).map_err(Fault::Certificate));
+            let loaded = Certificate::load(&cert, &key).and_then(|_| {
+                ClientIdentity::load(&cert, &key).map_err(CertificateError::Certificate)
+            });
             match loaded {
                 Ok(identity) => options.identity = Some(identity),
-                Err(Fault::Certificate(reason)) => {
+                Err(CertificateError::Certificate(reason)) => {
                     self.problems.add(pair.cert.span, format!("{at}.cert"), reason);
                     return None;
                 }
-                Err(Fault::Key(reason)) => {
+                Err(CertificateError::Key(reason)) => {
                     self.problems.add(pair.key.span, format!("{at}.key"), reason);
                     return None;
                 }
@@ -337,13 +338,13 @@ fn balance(written: &config::Balance) -> upstream::Balance {
         config::Balance::PeakEwma => Balance::PeakEwma,
         config::Balance::StickyCookie(name) => Balance::StickyCookie(name.clone()),
         config::Balance::Hash(key) => Balance::Hash(match key {
-            HashKey::UserId => Key::UserId,
-            HashKey::ClientAddress => Key::ClientAddress,
-            HashKey::Cookie(name) => Key::Cookie(name.clone()),
+            HashKey::UserId => AffinityKey::UserId,
+            HashKey::ClientAddress => AffinityKey::ClientAddress,
+            HashKey::Cookie(name) => AffinityKey::Cookie(name.clone()),
             // A field name that was checked when the file was read.
             HashKey::Header(name) => match HeaderName::from_bytes(name.as_str().as_bytes()) {
-                Ok(name) => Key::Header(name),
-                Err(_) => Key::ClientAddress,
+                Ok(name) => AffinityKey::Header(name),
+                Err(_) => AffinityKey::ClientAddress,
             },
         }),
     }
@@ -369,10 +370,12 @@ fn ejection(written: Option<&EjectionSetting>) -> Option<upstream::Ejection> {
 pub(super) fn probe(written: &config::HealthCheck) -> Probe {
     Probe {
         check: match &written.check {
-            config::Check::Tcp => upstream::Check::Tcp,
-            config::Check::Http(path) => upstream::Check::Http(path.as_str().to_owned()),
-            config::Check::Websocket(path) => upstream::Check::WebSocket(path.as_str().to_owned()),
-            config::Check::Grpc(service) => upstream::Check::Grpc(service.clone()),
+            config::Check::Tcp => upstream::ProbeCheck::Tcp,
+            config::Check::Http(path) => upstream::ProbeCheck::Http(path.as_str().to_owned()),
+            config::Check::Websocket(path) => {
+                upstream::ProbeCheck::WebSocket(path.as_str().to_owned())
+            }
+            config::Check::Grpc(service) => upstream::ProbeCheck::Grpc(service.clone()),
         },
         interval: time(written.interval.as_ref(), defaults::health::INTERVAL),
         timeout: time(written.timeout.as_ref(), defaults::health::TIMEOUT),

@@ -2,7 +2,7 @@
 
 use super::{least, time};
 use crate::websocket::{
-    FrameLimits, LogFrames, OnChange, Origins, Ping, Quota, Settings, UpstreamLost,
+    FrameLimits, LogFrames, OnChange, Origins, Ping, SessionQuota, UpstreamLost, WebSocketSettings,
 };
 use std::time::Duration;
 use tidegate_config::OriginsWord;
@@ -15,7 +15,7 @@ pub(super) fn settings(
     default_origins: Origins,
     problems: &mut Problems,
     at: &str,
-) -> Settings {
+) -> WebSocketSettings {
     let (frame_size, message_size) = (&written.max_frame_size, &written.max_message_size);
     if let (Some(frame), Some(message)) = (frame_size, message_size)
         && frame.value.0 > message.value.0
@@ -35,14 +35,14 @@ pub(super) fn settings(
     ] {
         least(written, shortest, problems, &format!("{at}.{key}"));
     }
-    Settings {
+    WebSocketSettings {
         origins: written
             .origins
             .as_ref()
             .map_or(default_origins, |written| origins(&written.value)),
         idle_timeout: written.idle_timeout.as_ref().map(|timeout| timeout.value.0),
         max_lifetime: written.max_lifetime.as_ref().map(|lifetime| lifetime.value.0),
-        quota: Quota {
+        quota: SessionQuota {
             sessions: written.max_sessions,
             per_user: written.max_sessions_per_user,
             per_address: written.max_sessions_per_address,

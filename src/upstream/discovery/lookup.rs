@@ -37,17 +37,17 @@ pub(super) struct Addresses {
 #[derive(Debug, Clone)]
 pub(super) struct Lookups {
     pub(super) resolver: TokioResolver,
-    known: Arc<Mutex<BTreeMap<String, Known>>>,
+    known: Arc<Mutex<BTreeMap<String, KnownAddresses>>>,
 }
 
 /// The last answers for a name.
 #[derive(Debug, Default)]
-struct Known {
+struct KnownAddresses {
     ipv4: Option<Family>,
     ipv6: Option<Family>,
 }
 
-impl Known {
+impl KnownAddresses {
     fn family(&mut self, kind: RecordType) -> &mut Option<Family> {
         if kind == RecordType::A { &mut self.ipv4 } else { &mut self.ipv6 }
     }
@@ -143,7 +143,7 @@ impl Lookups {
     }
 
     /// What it protects is whole between any two statements.
-    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, KnownAddresses>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,7 +21,7 @@ const MAX_WEIGHT: u32 = 1000;
 
 /// The endpoints of an answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ServiceAnswer {
     pub found: Vec<DiscoveredEndpoint>,
     /// Until when it holds.
     pub until: Instant,
@@ -34,14 +34,14 @@ pub(super) struct Answer {
 }
 
 /// Asks for the endpoints that there are now.
-pub(super) async fn ask(lookups: &Lookups, records: &RecordKind) -> Result<Answer, String> {
+pub(super) async fn ask(lookups: &Lookups, records: &RecordKind) -> Result<ServiceAnswer, String> {
     match records {
         RecordKind::Addresses(name, port) => hosts(lookups, name, *port).await,
         RecordKind::Services(name) => services(lookups, name).await,
     }
 }
 
-async fn hosts(lookups: &Lookups, name: &str, port: u16) -> Result<Answer, String> {
+async fn hosts(lookups: &Lookups, name: &str, port: u16) -> Result<ServiceAnswer, String> {
     let Addresses { ips, until, is_partial } = lookups.addresses(name).await?;
     if ips.is_empty() {
         return Err("it has no address".to_owned());
@@ -54,10 +54,16 @@ async fn hosts(lookups: &Lookups, name: &str, port: u16) -> Result<Answer, Strin
         addresses: vec![SocketAddr::new(ip, port)],
     });
     let found = found.collect();
-    Ok(Answer { found, until, is_partial, unresolved: BTreeMap::new(), is_unavailable: false })
+    Ok(ServiceAnswer {
+        found,
+        until,
+        is_partial,
+        unresolved: BTreeMap::new(),
+        is_unavailable: false,
+    })
 }
 
-async fn services(lookups: &Lookups, name: &str) -> Result<Answer, String> {
+async fn services(lookups: &Lookups, name: &str) -> Result<ServiceAnswer, String> {
     let answer = lookups.resolver.lookup(name, RecordType::SRV).await;
     let answer = answer.map_err(|error| error.to_string())?;
     let mut until = answer.valid_until();
@@ -113,7 +119,7 @@ async fn services(lookups: &Lookups, name: &str) -> Result<Answer, String> {
     });
     let found: Vec<DiscoveredEndpoint> = found.collect();
     let is_unavailable = services.is_empty() && has_root;
-    Ok(Answer { found, until, is_partial, unresolved, is_unavailable })
+    Ok(ServiceAnswer { found, until, is_partial, unresolved, is_unavailable })
 }
 
 /// The addresses of those that are answered while answers come, and why the others have none.

@@ -26,10 +26,10 @@ const MAX_DRAINED_BODY: usize = 64 * 1024;
 pub(super) struct KeptConnection {
     address: Address,
     opened: Instant,
-    state: State,
+    state: KeptState,
 }
 
-enum State {
+enum KeptState {
     /// The rest of the answer is still to be read.
     Answered(Box<HttpSession>),
     Http1(Stream),
@@ -41,7 +41,7 @@ enum State {
 impl KeptConnection {
     /// Keeps the connection to this address, which was opened at that time.
     pub(super) fn new(session: HttpSession, address: Address, opened: Instant) -> Self {
-        Self { address, opened, state: State::Answered(Box::new(session)) }
+        Self { address, opened, state: KeptState::Answered(Box::new(session)) }
     }
 
     /// Where it leads.
@@ -66,20 +66,20 @@ impl KeptConnection {
         let Some(this) = kept else { return pending().await };
         // Dropping this while it reads resets the stream over HTTP/2, and ends the connection over
         // HTTP/1.1.
-        match std::mem::replace(&mut this.state, State::Ended) {
-            State::Answered(session) => {
+        match std::mem::replace(&mut this.state, KeptState::Ended) {
+            KeptState::Answered(session) => {
                 if let HttpSession::H2(session) = &*session {
-                    this.state = State::Http2(session.conn.clone());
+                    this.state = KeptState::Http2(session.conn.clone());
                 }
                 if let Some(stream) = read_rest(*session).await {
-                    this.state = State::Http1(stream);
+                    this.state = KeptState::Http1(stream);
                 }
             }
             state => this.state = state,
         }
         let watch = IdleWatch::new();
         match &mut this.state {
-            State::Http1(stream) => {
+            KeptState::Http1(stream) => {
                 let id = stream.id();
                 poll_fn(|cx| match watch.rest(id, cx.waker()) {
                     true => poll_input(stream, cx),
@@ -87,14 +87,14 @@ impl KeptConnection {
                 })
                 .await;
             }
-            State::Http2(connection) => {
+            KeptState::Http2(connection) => {
                 poll_fn(|cx| match watch.rest(connection.id(), cx.waker()) {
                     true => Poll::Pending,
                     false => Poll::Ready(()),
                 })
                 .await;
             }
-            State::Answered(_) | State::Ended => {}
+            KeptState::Answered(_) | KeptState::Ended => {}
         }
         *kept = None;
     }
@@ -102,7 +102,7 @@ impl KeptConnection {
     /// For another request; `None` where the endpoint has closed it.
     pub(super) async fn reuse(self, peer: &HttpPeer) -> Option<HttpSession> {
         match self.state {
-            State::Http1(mut stream) => {
+            KeptState::Http1(mut stream) => {
                 // An answer before the request (408, say) is none to it.
                 let mut cx = Context::from_waker(Waker::noop());
                 if poll_input(&mut stream, &mut cx).is_ready() {
@@ -110,16 +110,16 @@ impl KeptConnection {
                 }
                 Some(HttpSession::H1(Http1Session::new_with_options(stream, peer)))
             }
-            State::Http2(connection) => {
+            KeptState::Http2(connection) => {
                 connection.spawn_stream().await.ok().flatten().map(HttpSession::H2)
             }
-            State::Answered(_) | State::Ended => None,
+            KeptState::Answered(_) | KeptState::Ended => None,
         }
     }
 
     /// Closes it in good order.
     pub(super) async fn close(self) {
-        if let State::Http1(mut stream) = self.state {
+        if let KeptState::Http1(mut stream) = self.state {
             Shutdown::shutdown(&mut *stream).await;
         }
     }
@@ -151,7 +151,7 @@ mod tests {
         let endpoint = Endpoint::new("192.0.2.1", 443, 1, false);
         let address = endpoint.address(&[]).unwrap();
         let opened = Instant::now();
-        let kept = KeptConnection { address, opened, state: State::Ended };
+        let kept = KeptConnection { address, opened, state: KeptState::Ended };
         assert!(kept.may_serve(&endpoint, opened + Duration::from_secs(59)));
         assert!(!kept.may_serve(&endpoint, opened + CONNECTION_TIMEOUT));
         assert!(!kept.may_serve(&Endpoint::new("192.0.2.2", 443, 1, false), opened));

@@ -1,7 +1,7 @@
 //! The deadlines of a session: idle and maximum time, pings, the end of the closing handshake, an upstream
 //! that takes nothing. Reads the time that it is given, and no socket.
 
-use super::{FrameInterceptor, Phase, random_mask, refusal_stopped};
+use super::{FrameInterceptor, InterceptorPhase, random_mask, refusal_stopped};
 use crate::exchange::Initiator;
 use crate::websocket::direction_state::OutstandingPing;
 use crate::websocket::session::{CLOSE_TIMEOUT, TimeLimit};
@@ -37,12 +37,12 @@ impl Clock {
 
 /// Collects the next deadline while several are checked.
 #[derive(Debug)]
-struct Timer {
+struct DeadlineTimer {
     now: Instant,
     next: Option<Instant>,
 }
 
-impl Timer {
+impl DeadlineTimer {
     /// Whether a deadline has been reached; otherwise it may be the next one.
     fn is_due(&mut self, at: Instant) -> bool {
         if at > self.now {
@@ -56,19 +56,21 @@ impl FrameInterceptor {
     /// Does what the clock and a close request ask for. Ready when the session must end now.
     pub(super) fn poll_clock(&mut self) -> Poll<io::Result<()>> {
         match (&self.phase, self.session.close_request()) {
-            (Phase::Open, Some(request)) if self.closing_deadline.is_none() => {
+            (InterceptorPhase::Open, Some(request)) if self.closing_deadline.is_none() => {
                 let request = request.clone();
                 self.close(request);
             }
-            (Phase::Handshake(pending), Some(request))
+            (InterceptorPhase::Handshake(pending), Some(request))
                 if request.initiator == Initiator::Handshake =>
             {
                 return Poll::Ready(Err(pending.timeout.into()));
             }
-            (Phase::Refused(_), Some(request)) if request.initiator == Initiator::Handshake => {
+            (InterceptorPhase::Refused(_), Some(request))
+                if request.initiator == Initiator::Handshake =>
+            {
                 return Poll::Ready(Err(refusal_stopped()));
             }
-            (Phase::Handshake(_) | Phase::Refused(_), Some(_)) => {
+            (InterceptorPhase::Handshake(_) | InterceptorPhase::Refused(_), Some(_)) => {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             _ => {}
@@ -86,11 +88,11 @@ impl FrameInterceptor {
     /// The deadline that ends the session even if Pingora does not poll the interceptor until then.
     fn time_limit(&self) -> Option<(std::time::Instant, TimeLimit)> {
         let limit = match &self.phase {
-            Phase::Handshake(pending) => {
+            InterceptorPhase::Handshake(pending) => {
                 self.phase_deadline.map(|at| (at, TimeLimit::Handshake(pending.timeout.limit)))
             }
-            Phase::Refused(_) => self.phase_deadline.map(|at| (at, TimeLimit::Refusal)),
-            Phase::Open if self.closing_deadline.is_none() => {
+            InterceptorPhase::Refused(_) => self.phase_deadline.map(|at| (at, TimeLimit::Refusal)),
+            InterceptorPhase::Open if self.closing_deadline.is_none() => {
                 let quiet_since = self.quiet_since();
                 let idle =
                     self.settings.idle_timeout.map(|time| (quiet_since + time, TimeLimit::Idle));
@@ -107,7 +109,7 @@ impl FrameInterceptor {
                 });
                 idle.into_iter().chain(age).chain(silence).min_by_key(|(at, _)| *at)
             }
-            Phase::Open => None,
+            InterceptorPhase::Open => None,
         };
         limit.map(|(at, limit)| (at.into_std(), limit))
     }
@@ -116,21 +118,21 @@ impl FrameInterceptor {
     fn advance_clock(&mut self, now: Instant) -> io::Result<Clock> {
         let is_over = self.phase_deadline.is_some_and(|at| at <= now);
         match &self.phase {
-            Phase::Refused(_) if is_over => return Err(refusal_stopped()),
-            Phase::Handshake(pending) if is_over => {
+            InterceptorPhase::Refused(_) if is_over => return Err(refusal_stopped()),
+            InterceptorPhase::Handshake(pending) if is_over => {
                 // The next attempt has its own deadline.
                 self.session.schedule(None, None);
                 return Err(pending.timeout.into());
             }
-            Phase::Handshake(_) | Phase::Refused(_) => {
+            InterceptorPhase::Handshake(_) | InterceptorPhase::Refused(_) => {
                 return Ok(Clock::until(self.phase_deadline));
             }
-            Phase::Open => {}
+            InterceptorPhase::Open => {}
         }
         if let Some(deadline) = self.closing_deadline {
             return Ok(self.closing_clock(deadline, now));
         }
-        let mut timer = Timer { now, next: None };
+        let mut timer = DeadlineTimer { now, next: None };
         let idle_timeout = self.settings.idle_timeout;
         let is_idle =
             idle_timeout.is_some_and(|timeout| timer.is_due(self.quiet_since() + timeout));
@@ -175,7 +177,7 @@ impl FrameInterceptor {
         &mut self,
         direction: Direction,
         ping: Ping,
-        timer: &mut Timer,
+        timer: &mut DeadlineTimer,
     ) -> io::Result<()> {
         let now = timer.now;
         let is_upstream = direction == Direction::UpstreamToClient;

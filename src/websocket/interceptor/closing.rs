@@ -1,7 +1,7 @@
 //! How a session closes: the closing handshake with both peers, and what happens when one of them is gone.
 //! Decides which close frames are injected; [`super::transfer`] moves them.
 
-use super::{CLIENT_GONE, FrameInterceptor, Phase, random_mask};
+use super::{CLIENT_GONE, FrameInterceptor, InterceptorPhase, random_mask};
 use crate::exchange::Initiator;
 use crate::websocket::direction_state::DirectionState;
 use crate::websocket::session::{CLOSE_TIMEOUT, End};
@@ -101,7 +101,7 @@ impl FrameInterceptor {
 
     /// The connection of the client has ended: the upstream gets a close frame, unless it has had one.
     pub(super) fn client_lost(&mut self) {
-        let is_open = matches!(self.phase, Phase::Open);
+        let is_open = matches!(self.phase, InterceptorPhase::Open);
         if !is_open || self.client_to_upstream.close.is_some() || self.client_to_upstream.is_closed
         {
             return;

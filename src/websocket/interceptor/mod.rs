@@ -29,9 +29,9 @@
 //!
 //! | state | in the code | Pingora reads | Pingora writes |
 //! |---|---|---|---|
-//! | Handshake | [`Phase::Handshake`] | the head of the answer | the head of the request |
-//! | Refused | [`Phase::Refused`] | the rest of the answer | nothing |
-//! | passing | [`Phase::Open`] | frames of the upstream, pings to the client | frames of the client |
+//! | Handshake | [`InterceptorPhase::Handshake`] | the head of the answer | the head of the request |
+//! | Refused | [`InterceptorPhase::Refused`] | the rest of the answer | nothing |
+//! | passing | [`InterceptorPhase::Open`] | frames of the upstream, pings to the client | frames of the client |
 //! | lingering | `is_lingering` | the same, until the other peer answers the close frame | the same |
 //! | closing | `closing_deadline` | the gateway's close frame, then nothing | frames that are dropped |
 //!
@@ -47,7 +47,7 @@ use super::HandshakeTimeout;
 use super::direction_state::DirectionState;
 use super::observer::FrameObserver;
 use super::session::{End, REFUSAL_STOPPED, Session};
-use super::settings::Settings;
+use super::settings::WebSocketSettings;
 use super::upstream_stream::UpstreamStream;
 use crate::exchange::Initiator;
 use pingora::protocols::l4::ext::set_tcp_keepalive;
@@ -71,11 +71,11 @@ pub(crate) const CLIENT_GONE: &str = "the client's connection ended without a cl
 pub(super) struct FrameInterceptor {
     upstream: UpstreamStream,
     session: Arc<Session>,
-    settings: Arc<Settings>,
+    settings: Arc<WebSocketSettings>,
     observer: Option<Arc<dyn FrameObserver>>,
     /// Whether Pingora has polled for reading before; see `poll_read`.
     has_polled_read: bool,
-    phase: Phase,
+    phase: InterceptorPhase,
     /// Frames of the client; its pending bytes go to the upstream.
     client_to_upstream: DirectionState,
     /// Frames of the upstream; its pending bytes go to the client.
@@ -129,7 +129,7 @@ struct PendingHandshake {
 
 /// The phase of a tunnel; the module draws how they follow each other.
 #[derive(Debug)]
-enum Phase {
+enum InterceptorPhase {
     /// The upstream has not answered the handshake.
     Handshake(Box<PendingHandshake>),
     /// The upstream has refused it: the rest is HTTP, with at most this time between two parts.
@@ -142,7 +142,7 @@ impl FrameInterceptor {
     pub(super) fn new(
         upstream: UpstreamStream,
         session: Arc<Session>,
-        settings: Arc<Settings>,
+        settings: Arc<WebSocketSettings>,
         observer: Option<Arc<dyn FrameObserver>>,
         timeouts: UpstreamTimeouts,
     ) -> Self {
@@ -162,7 +162,7 @@ impl FrameInterceptor {
             settings,
             observer,
             has_polled_read: false,
-            phase: Phase::Handshake(pending),
+            phase: InterceptorPhase::Handshake(pending),
             client_to_upstream: DirectionState::new(Direction::ClientToUpstream, false, now),
             upstream_to_client: DirectionState::new(Direction::UpstreamToClient, false, now),
             upstream_has_ended: false,
@@ -183,7 +183,7 @@ impl FrameInterceptor {
     /// The upstream has accepted the handshake: frames follow.
     fn open(&mut self, deflate: bool) {
         let now = Instant::now();
-        self.phase = Phase::Open;
+        self.phase = InterceptorPhase::Open;
         self.client_to_upstream = DirectionState::new(Direction::ClientToUpstream, deflate, now);
         self.upstream_to_client = DirectionState::new(Direction::UpstreamToClient, deflate, now);
         self.start_observing(deflate);
@@ -240,7 +240,7 @@ impl AsyncRead for FrameInterceptor {
             match interceptor.poll_upstream(cx, buffer) {
                 Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(false)) => {}
-                Poll::Ready(Err(error)) if !matches!(interceptor.phase, Phase::Open) => {
+                Poll::Ready(Err(error)) if !matches!(interceptor.phase, InterceptorPhase::Open) => {
                     return match error.kind() {
                         io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
                         _ => Poll::Ready(Err(error)),
@@ -270,7 +270,7 @@ impl AsyncWrite for FrameInterceptor {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let interceptor = &mut *self;
-        if !matches!(interceptor.phase, Phase::Open) {
+        if !matches!(interceptor.phase, InterceptorPhase::Open) {
             let written = Pin::new(&mut interceptor.upstream).poll_write(cx, bytes);
             if written.is_pending()
                 && let Poll::Ready(Err(error)) = interceptor.poll_clock()
@@ -295,7 +295,7 @@ impl AsyncWrite for FrameInterceptor {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let interceptor = &mut *self;
-        if !matches!(interceptor.phase, Phase::Open) {
+        if !matches!(interceptor.phase, InterceptorPhase::Open) {
             return Pin::new(&mut interceptor.upstream).poll_flush(cx);
         }
         loop {
@@ -327,7 +327,7 @@ impl AsyncWrite for FrameInterceptor {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let is_open = matches!(self.phase, Phase::Open);
+        let is_open = matches!(self.phase, InterceptorPhase::Open);
         if is_open && self.closing_deadline.is_none() && self.client_to_upstream.close.is_none() {
             let (initiator, code) = (Initiator::Client, None);
             self.session.record_end(End { initiator, code, reason: CLIENT_GONE.into() });

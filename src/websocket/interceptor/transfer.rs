@@ -1,7 +1,7 @@
 //! How bytes pass: from Pingora to the socket of the upstream and back, with the frames of the gateway between
 //! them. Decides nothing about the end of a session.
 
-use super::{FrameInterceptor, Phase};
+use super::{FrameInterceptor, InterceptorPhase};
 use crate::upstream::MAX_READ_SIZE;
 use crate::websocket::direction_state::Inspection;
 use crate::websocket::observer::MessageObserver;
@@ -89,7 +89,7 @@ impl FrameInterceptor {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<bool>> {
         let start = buffer.filled().len();
-        let is_open = matches!(self.phase, Phase::Open);
+        let is_open = matches!(self.phase, InterceptorPhase::Open);
         let step = if is_open { self.upstream_to_client.max_step() } else { usize::MAX };
         if step < buffer.remaining() {
             let room = buffer.initialize_unfilled_to(step);
@@ -106,21 +106,23 @@ impl FrameInterceptor {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         let mut frames = start;
-        if let Phase::Handshake(pending) = &mut self.phase {
+        if let InterceptorPhase::Handshake(pending) = &mut self.phase {
             let bytes = buffer.filled().get(start..).unwrap_or_default();
             match pending.heads.feed(bytes) {
                 None => return Poll::Ready(Ok(true)),
-                Some((_, Answer::Refusal)) => self.phase = Phase::Refused(pending.read_timeout),
+                Some((_, Answer::Refusal)) => {
+                    self.phase = InterceptorPhase::Refused(pending.read_timeout)
+                }
                 Some((length, Answer::Frames { deflate })) => {
                     frames += length;
                     self.open(deflate);
                 }
             }
         }
-        if let Phase::Refused(read_timeout) = self.phase {
+        if let InterceptorPhase::Refused(read_timeout) = self.phase {
             self.phase_deadline = Some(Instant::now() + read_timeout);
         }
-        if !matches!(self.phase, Phase::Open) {
+        if !matches!(self.phase, InterceptorPhase::Open) {
             return Poll::Ready(Ok(true));
         }
         self.track_upstream(buffer, frames);
