@@ -232,7 +232,7 @@ impl fmt::Debug for RunError {
 impl std::error::Error for RunError {}
 
 /// Exit status for a configuration with errors (`EX_CONFIG` of sysexits.h).
-const EXIT_BAD_CONFIGURATION: u8 = 78;
+pub(crate) const EXIT_BAD_CONFIGURATION: u8 = 78;
 
 impl RunError {
     /// The status of a program that ends by it: 78 where the configuration is wrong, else 1.

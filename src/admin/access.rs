@@ -3,6 +3,7 @@
 //! The endpoint is for people and programs on the same machine. Pages of others in a browser there
 //! are neither: they are refused by their `Origin`, and by a `Host` that is a name (DNS rebinding).
 
+use super::paths;
 use super::{AdminError, refuse};
 use http::{Method, StatusCode, header};
 use pingora::http::RequestHeader;
@@ -11,7 +12,7 @@ use subtle::ConstantTimeEq;
 use tidegate_http::host::without_port;
 
 /// Resources that change nothing although their requests have bodies.
-const READ_ONLY_POSTS: [&str; 2] = ["/diff", "/sessions/affected"];
+const READ_ONLY_POSTS: [&str; 2] = [paths::DIFF, paths::SESSIONS_AFFECTED];
 
 /// Refuses requests without permission. `is_unix`: only the gateway's own user can connect to the socket.
 pub(super) fn check(

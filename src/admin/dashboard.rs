@@ -1,13 +1,14 @@
 //! The dashboard: a page of its own, which asks this endpoint and no one else.
 
+use super::paths;
 use super::response;
 use http::{HeaderValue, Response, StatusCode, header};
 
 /// The dashboard's files: path, media type, content.
 const ASSETS: [(&str, &str, &str); 3] = [
-    ("/", "text/html; charset=utf-8", include_str!("dashboard/index.html")),
-    ("/dashboard.css", "text/css; charset=utf-8", include_str!("dashboard/style.css")),
-    ("/dashboard.js", "text/javascript; charset=utf-8", include_str!("dashboard/dashboard.js")),
+    (paths::ROOT, "text/html; charset=utf-8", include_str!("dashboard/index.html")),
+    (paths::DASHBOARD_CSS, "text/css; charset=utf-8", include_str!("dashboard/style.css")),
+    (paths::DASHBOARD_JS, "text/javascript; charset=utf-8", include_str!("dashboard/dashboard.js")),
 ];
 
 /// Loads nothing from other origins and forbids frames.

@@ -8,6 +8,7 @@ mod explain;
 mod history;
 mod logs;
 mod metrics;
+pub(crate) mod paths;
 mod readiness;
 mod routes;
 mod sessions;
@@ -27,40 +28,12 @@ use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
+use tidegate_http::accept::MediaType;
 use tidegate_http::address::Address;
 use tokio::sync::mpsc;
 
 /// Maximum size of a request body, in bytes.
 const MAX_REQUEST_BODY: usize = 16 * 1024 * 1024;
-
-/// The resources and their methods; HEAD is allowed wherever GET is.
-const RESOURCES: [(&str, &str); 25] = [
-    ("/", "GET"),
-    ("/cache/purge", "POST"),
-    ("/config", "GET"),
-    ("/dashboard.css", "GET"),
-    ("/dashboard.js", "GET"),
-    ("/diff", "POST"),
-    ("/drain", "POST, DELETE"),
-    ("/explain", "GET"),
-    ("/history", "GET"),
-    ("/livez", "GET"),
-    ("/log-level", "GET, PUT"),
-    ("/logs", "GET"),
-    ("/metrics", "GET"),
-    ("/openapi.json", "GET"),
-    ("/readyz", "GET"),
-    ("/reload", "POST"),
-    ("/rollback", "POST"),
-    ("/routes", "GET"),
-    ("/sessions", "GET"),
-    ("/sessions/affected", "POST"),
-    ("/sessions/close", "POST"),
-    ("/sessions/log", "POST"),
-    ("/status", "GET"),
-    ("/token", "POST"),
-    ("/upstreams", "GET"),
-];
 
 /// The content of `/openapi.json`.
 const OPENAPI_DOCUMENT: &str = include_str!("openapi.json");
@@ -113,7 +86,7 @@ impl Admin {
             return refusal;
         }
         let path = head.uri.path();
-        if path == "/metrics" {
+        if path == paths::METRICS {
             let accept = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
             let (media_type, text) = metrics::answer(self, accept.unwrap_or_default());
             return response(StatusCode::OK, media_type, text.into_bytes());
@@ -121,8 +94,12 @@ impl Admin {
         if let Some(part) = dashboard::part(path) {
             return part;
         }
-        if path == "/openapi.json" {
-            return response(StatusCode::OK, "application/json", OPENAPI_DOCUMENT.into());
+        if path == paths::OPENAPI_JSON {
+            return response(
+                StatusCode::OK,
+                MediaType::Json.content_type(),
+                OPENAPI_DOCUMENT.into(),
+            );
         }
         let answer = match body(session).await {
             Ok(body) => self.answer(head, &body).await,
@@ -149,8 +126,8 @@ impl Admin {
             return Some(response);
         }
         let path = head.uri.path();
-        let Some((_, methods)) = RESOURCES.iter().find(|(known, _)| *known == path) else {
-            let known: Vec<&str> = RESOURCES.iter().map(|(path, _)| *path).collect();
+        let Some((_, methods)) = paths::RESOURCES.iter().find(|(known, _)| *known == path) else {
+            let known: Vec<&str> = paths::RESOURCES.iter().map(|(path, _)| *path).collect();
             let reason = format!("there is {}", known.join(", "));
             return Some(refused(StatusCode::NOT_FOUND, &reason));
         };
@@ -168,32 +145,32 @@ impl Admin {
     async fn answer(&self, head: &RequestHeader, body: &[u8]) -> AdminResult {
         let query = head.uri.query().unwrap_or_default();
         match (head.uri.path(), head.method.as_str()) {
-            ("/livez", _) => Ok(json!({"live": true})),
-            ("/readyz", _) if self.readiness.is_ready() => Ok(json!({"ready": true})),
-            ("/readyz", _) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway stops"),
-            ("/status", _) => Ok(status::show(self)),
-            ("/config", _) => Ok(config::show(&self.state.current.full())),
-            ("/routes", _) => Ok(routes::list(&self.state.current.full())),
-            ("/upstreams", _) => Ok(upstreams::list(&self.state.current.full())),
-            ("/explain", _) => explain::answer(&self.state.current, query).await,
-            ("/diff", _) => {
+            (paths::LIVEZ, _) => Ok(json!({"live": true})),
+            (paths::READYZ, _) if self.readiness.is_ready() => Ok(json!({"ready": true})),
+            (paths::READYZ, _) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the gateway stops"),
+            (paths::STATUS, _) => Ok(status::show(self)),
+            (paths::CONFIG, _) => Ok(config::show(&self.state.current.full())),
+            (paths::ROUTES, _) => Ok(routes::list(&self.state.current.full())),
+            (paths::UPSTREAMS, _) => Ok(upstreams::list(&self.state.current.full())),
+            (paths::EXPLAIN, _) => explain::answer(&self.state.current, query).await,
+            (paths::DIFF, _) => {
                 explain::difference(&self.state.current, &self.state.sessions, body).await
             }
             // Whoever comes this far has shown it.
-            ("/token", _) => Ok(json!({"valid": true})),
-            ("/history", _) => Ok(history::list(self)),
-            ("/reload", _) => history::reload(self).await,
-            ("/rollback", _) => history::rollback(self, query).await,
-            ("/logs", _) => logs::lines(&self.state.current.full(), query),
-            ("/log-level", "PUT") => logs::set_level(&self.state.current.full(), query),
-            ("/log-level", _) => Ok(logs::level(&self.state.current.full())),
-            ("/sessions", _) => sessions::list(&self.state.sessions, query),
-            ("/sessions/close", _) => sessions::close(&self.state.sessions, query),
-            ("/sessions/log", _) => sessions::log_frames(&self.state.sessions, query),
-            ("/sessions/affected", _) => sessions::asked(&self.state.sessions, body),
-            ("/cache/purge", _) => cache::purge(&self.state.cache, query),
-            ("/drain", "DELETE") => Ok(sessions::resume(&self.state.sessions)),
-            ("/drain", _) => {
+            (paths::TOKEN, _) => Ok(json!({"valid": true})),
+            (paths::HISTORY, _) => Ok(history::list(self)),
+            (paths::RELOAD, _) => history::reload(self).await,
+            (paths::ROLLBACK, _) => history::rollback(self, query).await,
+            (paths::LOGS, _) => logs::lines(&self.state.current.full(), query),
+            (paths::LOG_LEVEL, "PUT") => logs::set_level(&self.state.current.full(), query),
+            (paths::LOG_LEVEL, _) => Ok(logs::level(&self.state.current.full())),
+            (paths::SESSIONS, _) => sessions::list(&self.state.sessions, query),
+            (paths::SESSIONS_CLOSE, _) => sessions::close(&self.state.sessions, query),
+            (paths::SESSIONS_LOG, _) => sessions::log_frames(&self.state.sessions, query),
+            (paths::SESSIONS_AFFECTED, _) => sessions::asked(&self.state.sessions, body),
+            (paths::CACHE_PURGE, _) => cache::purge(&self.state.cache, query),
+            (paths::DRAIN, "DELETE") => Ok(sessions::resume(&self.state.sessions)),
+            (paths::DRAIN, _) => {
                 Ok(sessions::drain(&self.state.sessions, self.state.current.load().drain))
             }
             _ => refuse(StatusCode::NOT_FOUND, "there is no such thing"),
@@ -216,7 +193,7 @@ async fn body(session: &mut ServerSession) -> Result<Vec<u8>, AdminError> {
 }
 
 fn json_response(status: StatusCode, value: &Value) -> Response<Vec<u8>> {
-    response(status, "application/json", format!("{value}\n").into_bytes())
+    response(status, MediaType::Json.content_type(), format!("{value}\n").into_bytes())
 }
 
 fn response(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {

@@ -4,6 +4,7 @@
 use super::{AdminResult, refuse};
 use crate::background;
 use crate::snapshot::{DrainSettings, SessionPolicies};
+use crate::telemetry::keys;
 use crate::websocket::{
     End, Initiator, LogFrames, Registry, Session, SessionSelector, close_spread,
 };
@@ -60,13 +61,13 @@ fn show(session: &Session) -> Value {
     let endpoint = session.endpoint();
     json!({
         "id": identity.id,
-        "http.route": &*identity.route,
-        "url.path": identity.path,
-        "user.id": user.map(|user| user.as_str()),
-        "user.id.source": user.map(|user| user.origin().as_str()),
-        "client.address": identity.client,
-        "upstream.name": &*identity.upstream,
-        "upstream.address": endpoint.map(|(address, _)| address.to_string()),
+        (keys::ROUTE.name()): &*identity.route,
+        (keys::PATH.name()): identity.path,
+        (keys::USER.name()): user.map(|user| user.as_str()),
+        (keys::USER_SOURCE.name()): user.map(|user| user.origin().as_str()),
+        (keys::CLIENT.name()): identity.client,
+        (keys::UPSTREAM.name()): &*identity.upstream,
+        (keys::UPSTREAM_ADDRESS.name()): endpoint.map(|(address, _)| address.to_string()),
         "state": if session.handshake().is_some() { "open" } else { "handshake" },
         "started": humantime::format_rfc3339_millis(session.started_at).to_string(),
         "age_ms": millis(session.started.elapsed()),

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use tidegate_http::error_code::ErrorCode;
 use tidegate_http::host::{self, without_port};
 use tidegate_http::path::{self, Forwarded, PathError, Spelling};
+use tidegate_http::url::HTTPS_PORT;
 use tidegate_http::websocket::handshake;
 
 /// What is known of a request when its head has come.
@@ -285,7 +286,7 @@ fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Opti
     let uri = &arrival.head.uri;
     let target = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let location = match port {
-        443 => format!("https://{host}{target}"),
+        HTTPS_PORT => format!("https://{host}{target}"),
         port => format!("https://{host}:{port}{target}"),
     };
     let location = HeaderValue::try_from(location).ok()?;

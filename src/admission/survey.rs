@@ -4,6 +4,7 @@
 use crate::snapshot::is_odd;
 use http::HeaderMap;
 use tidegate_http::head::is_padded;
+use tidegate_http::header_name::lower;
 use tidegate_http::proxy_headers::is_for_proxies;
 
 /// A header that only some requests have, and that admission reads where it is there.
@@ -33,15 +34,15 @@ impl KnownHeader {
     /// The header with this name, which is in lower case.
     fn from_name(name: &str) -> Option<Self> {
         Some(match name {
-            "connection" => Self::Connection,
-            "content-length" => Self::ContentLength,
-            "expect" => Self::Expect,
-            "x-tidegate-explain" => Self::Explain,
-            "transfer-encoding" => Self::TransferEncoding,
-            "upgrade" => Self::Upgrade,
-            "via" => Self::Via,
-            "origin" => Self::Origin,
-            "access-control-request-method" => Self::AskedMethod,
+            lower::CONNECTION => Self::Connection,
+            lower::CONTENT_LENGTH => Self::ContentLength,
+            lower::EXPECT => Self::Expect,
+            lower::X_TIDEGATE_EXPLAIN => Self::Explain,
+            lower::TRANSFER_ENCODING => Self::TransferEncoding,
+            lower::UPGRADE => Self::Upgrade,
+            lower::VIA => Self::Via,
+            lower::ORIGIN => Self::Origin,
+            lower::ACCESS_CONTROL_REQUEST_METHOD => Self::AskedMethod,
             _ => return None,
         })
     }

@@ -3,18 +3,22 @@
 use http::Method;
 use http::header::{self, HeaderName};
 use pingora::http::RequestHeader;
+use tidegate_http::header_name::{
+    X_FORWARDED_SCHEME, X_HOST, X_HTTP_METHOD, X_HTTP_METHOD_OVERRIDE, X_METHOD_OVERRIDE,
+    X_ORIGINAL_HOST, X_ORIGINAL_URL, X_REWRITE_URL,
+};
 
 /// Fields by which some services let themselves be told that another thing is asked for than the
 /// target says, or by another method. Kept under the target, the response would poison it.
 const OVERRIDE_HEADERS: [HeaderName; 8] = [
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("x-forwarded-scheme"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("x-original-host"),
+    X_ORIGINAL_URL,
+    X_REWRITE_URL,
+    X_HTTP_METHOD,
+    X_HTTP_METHOD_OVERRIDE,
+    X_METHOD_OVERRIDE,
+    X_FORWARDED_SCHEME,
+    X_HOST,
+    X_ORIGINAL_HOST,
 ];
 
 /// Whether a response could be kept for another request like it.

@@ -7,6 +7,8 @@ use pingora::http::ResponseHeader;
 use pingora_cache::CacheMeta;
 use pingora_cache::cache_control::{CacheControl, DirectiveKey, InterpretCacheControl};
 use std::time::{Duration, SystemTime};
+use tidegate_http::accept::EVENT_STREAM;
+use tidegate_http::grpc;
 use tidegate_http::head::nominated;
 use tidegate_http::header_name::{self, HOP_BY_HOP};
 
@@ -117,7 +119,8 @@ pub(crate) struct RequestDirectives {
 impl RequestDirectives {
     /// The directives of a request with these headers.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
-        let Some(cc) = CacheControl::from_headers_named("cache-control", headers) else {
+        let Some(cc) = CacheControl::from_headers_named(header::CACHE_CONTROL.as_str(), headers)
+        else {
             return Self::default();
         };
         let min_fresh = DirectiveKey::Unknown("min-fresh".to_owned());
@@ -210,11 +213,13 @@ fn date(response: &ResponseHeader) -> Option<SystemTime> {
 /// Whether a response declares its freshness; otherwise `default_ttl` applies.
 pub(crate) fn says_how_long(headers: &HeaderMap) -> bool {
     headers.contains_key(header::EXPIRES)
-        || CacheControl::from_headers_named("cache-control", headers).is_some_and(|cc| {
-            cc.no_cache()
-                || cc.has_directive(&DirectiveKey::MaxAge)
-                || cc.has_directive(&DirectiveKey::SMaxAge)
-        })
+        || CacheControl::from_headers_named(header::CACHE_CONTROL.as_str(), headers).is_some_and(
+            |cc| {
+                cc.no_cache()
+                    || cc.has_directive(&DirectiveKey::MaxAge)
+                    || cc.has_directive(&DirectiveKey::SMaxAge)
+            },
+        )
 }
 
 /// Whether a response may be kept, and for how long. For a 304, `response` is what is kept, with the
@@ -375,7 +380,7 @@ fn is_delimited(response: &ResponseHeader) -> bool {
 fn is_stream(headers: &HeaderMap) -> bool {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = media_type.unwrap_or_default().trim_start().to_ascii_lowercase();
-    ["text/event-stream", "application/grpc", "multipart/x-mixed-replace"]
+    [EVENT_STREAM, grpc::GRPC_MEDIA_TYPE, "multipart/x-mixed-replace"]
         .iter()
         .any(|stream| media_type.starts_with(stream))
         || headers.contains_key(header::CONTENT_RANGE)

@@ -1,7 +1,8 @@
 //! Whether a request names a user, so that `default_ttl` never shares its response with another.
 
 use crate::exchange::Exchange;
-use http::header::{HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName};
+use tidegate_http::header_name::{SEC_FETCH_USER, X_USER_AGENT};
 
 /// Words in the names of headers in which a proxy that authenticates passes the user, or the tenant, to a
 /// service. Headers that carry a secret name a user too: their list is in `http::secret`; and so do those
@@ -64,7 +65,7 @@ const USER_STEMS: [&str; 13] = [
 ];
 
 /// Headers with such a word that do not name a user.
-const NOT_USER_HEADERS: [&str; 3] = ["user-agent", "sec-fetch-user", "x-user-agent"];
+static NOT_USER_HEADERS: [HeaderName; 3] = [header::USER_AGENT, SEC_FETCH_USER, X_USER_AGENT];
 
 /// Whether a request names its user otherwise than by `Cookie` and `Authorization`: by a certificate,
 /// by one of `identity_headers`, or by a header that carries a secret. What `key_headers` tell apart
@@ -78,16 +79,17 @@ pub(crate) fn names_user(
     let has_certificate = exchange.tls().is_some_and(|tls| tls.client.is_some());
     has_certificate
         || headers.keys().any(|name| {
-            !key_headers.contains(name)
-                && (identity_headers.contains(name) || is_of_user(name.as_str()))
+            !key_headers.contains(name) && (identity_headers.contains(name) || is_of_user(name))
         })
 }
 
-fn is_of_user(name: &str) -> bool {
+fn is_of_user(name: &HeaderName) -> bool {
     // `Cookie` and `Authorization` have reasons of their own.
-    if matches!(name, "cookie" | "authorization") || NOT_USER_HEADERS.contains(&name) {
+    if *name == header::COOKIE || *name == header::AUTHORIZATION || NOT_USER_HEADERS.contains(name)
+    {
         return false;
     }
+    let name = name.as_str();
     // Services behind CGI can't tell `_` from `-`.
     let words = || name.split(['-', '_']);
     let has_pair = |first: &str, second: &str| {
@@ -163,7 +165,7 @@ mod tests {
             "x-impersonate",
             "x-employee-id",
         ] {
-            assert!(is_of_user(name), "{name}");
+            assert!(is_of_user(&HeaderName::from_static(name)), "{name}");
         }
         for name in [
             "user-agent",
@@ -181,7 +183,7 @@ mod tests {
             "save-data",
             "priority",
         ] {
-            assert!(!is_of_user(name), "{name}");
+            assert!(!is_of_user(&HeaderName::from_static(name)), "{name}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `tidegate cache`: purges entries of a running gateway. It knows nothing of the storage.
 
 use super::admin::{self, AdminEndpoint};
+use crate::admin::paths;
 use clap::{ArgGroup, Args, Subcommand};
 use std::process::ExitCode;
 
@@ -46,7 +47,7 @@ impl Cache {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
         let Verb::Purge(purge) = &self.verb;
         let target = admin::target(
-            "/cache/purge",
+            paths::CACHE_PURGE,
             &[
                 ("url", purge.url.as_deref()),
                 ("prefix", purge.prefix.as_deref()),

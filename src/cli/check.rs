@@ -3,6 +3,7 @@
 use super::admin::{AdminClient, AdminEndpoint};
 use super::{EXIT_BAD_CONFIGURATION, EXIT_FAILURE, Program};
 use crate::Config;
+use crate::admin::paths;
 use crate::config::Problems;
 use clap::Args;
 use serde_json::Value;
@@ -65,7 +66,7 @@ pub(super) fn wrong(problems: Problems) -> ExitCode {
 /// What the running gateway would do with its sessions.
 fn against(running: &AdminClient, new: crate::Gateway) -> Result<String, ExitCode> {
     let plan = new.session_plan().map_err(wrong)?;
-    Ok(affected(&running.ask("POST", "/sessions/affected", &plan)?))
+    Ok(affected(&running.ask("POST", paths::SESSIONS_AFFECTED, &plan)?))
 }
 
 /// The same in words.

@@ -4,6 +4,7 @@ use super::admin::AdminEndpoint;
 use super::check::{affected, wrong};
 use super::{EXIT_FAILURE, EXIT_USAGE, Program};
 use crate::Config;
+use crate::admin::paths;
 use crate::explain::Difference;
 use clap::Args;
 use serde::Deserialize;
@@ -51,7 +52,7 @@ impl Diff {
             ([old, new], false) => (explainer(old)?.difference(&explainer(new)?), None),
             ([new], true) => {
                 let gateway = self.endpoint.gateway()?;
-                let answer = gateway.ask("POST", "/diff", &explainer(new)?.outline())?;
+                let answer = gateway.ask("POST", paths::DIFF, &explainer(new)?.outline())?;
                 let difference = Difference::deserialize(&answer["difference"]);
                 let difference = difference.map_err(|error| {
                     eprintln!(

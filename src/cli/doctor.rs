@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tidegate_doctor::{Configuration, Examination, Target, Trust};
+use tidegate_http::header_name::lower;
 
 pub(super) const AFTER_HELP: &str = "\
 Checks each step to the URL: DNS, TCP, TLS, HTTP, the WebSocket handshake through the gateway and
@@ -164,14 +165,23 @@ fn token(written: &str) -> Result<String, String> {
     }
 }
 
+/// Headers that the doctor sets itself.
+const OWN_HEADERS: [&str; 6] = [
+    lower::HOST,
+    lower::CONNECTION,
+    lower::UPGRADE,
+    lower::ORIGIN,
+    lower::CONTENT_LENGTH,
+    lower::TRANSFER_ENCODING,
+];
+
 fn field(written: &str) -> Result<(String, String), String> {
     let (name, value) = written.split_once(':').ok_or(
         "expected a header, written like `Name: \
         value`"
             .to_owned(),
     )?;
-    let ours = ["host", "connection", "upgrade", "origin", "content-length", "transfer-encoding"];
-    if ours.contains(&name.to_ascii_lowercase().as_str()) {
+    if OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
         return Err(format!("`{name}` cannot be set; the doctor sets this header itself"));
     }
     Ok((token(name)?, text(value.trim())?))

@@ -2,6 +2,7 @@
 //! number.
 
 use super::admin::AdminEndpoint;
+use crate::admin::paths;
 use clap::Args;
 use std::process::ExitCode;
 
@@ -26,11 +27,11 @@ pub(super) struct Drain {
 impl Drain {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
         if self.stop {
-            self.endpoint.ask("DELETE", "/drain", "")?;
+            self.endpoint.ask("DELETE", paths::DRAIN, "")?;
             println!("draining stopped; the gateway accepts new WebSocket sessions again");
             return Ok(());
         }
-        let answer = self.endpoint.ask("POST", "/drain", "")?;
+        let answer = self.endpoint.ask("POST", paths::DRAIN, "")?;
         println!(
             "draining: {} WebSocket sessions are closed within {} ms, new ones are refused",
             answer["sessions"], answer["spread_ms"]

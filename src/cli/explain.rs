@@ -3,6 +3,7 @@
 use super::admin::{self, AdminEndpoint};
 use super::{EXIT_FAILURE, EXIT_USAGE, Program};
 use crate::Config;
+use crate::admin::paths;
 use crate::explain::{Decision, RequestToExplain};
 use clap::Args;
 use std::net::IpAddr;
@@ -64,7 +65,7 @@ impl Explain {
                 ("client", client.as_deref()),
             ];
             parameters.extend(self.headers.iter().map(|field| ("header", Some(field.as_str()))));
-            let target = admin::target("/explain", &parameters);
+            let target = admin::target(paths::EXPLAIN, &parameters);
             let answer = self.endpoint.ask("GET", &target, "")?;
             match (self.json, answer["text"].as_str()) {
                 (false, Some(text)) => print!("{text}"),

@@ -3,6 +3,7 @@
 use super::admin;
 use super::{ConfigFile, EXIT_BAD_CONFIGURATION, EXIT_FAILURE};
 use crate::Config;
+use crate::admin::paths;
 use crate::config::Address;
 use clap::Args;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -43,7 +44,7 @@ pub(super) fn ask(health: &Health) -> Result<(), ExitCode> {
             token: None,
             file: health.file.clone(),
         };
-        endpoint.ask("GET", "/readyz", "")?;
+        endpoint.ask("GET", paths::READYZ, "")?;
         println!("ready");
         return Ok(());
     }

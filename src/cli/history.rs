@@ -1,6 +1,7 @@
 //! `tidegate history` and `tidegate rollback`. It reads no state of its own; the admin endpoint has it.
 
 use super::admin::{AdminEndpoint, target};
+use crate::admin::paths;
 use clap::Args;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
-        let history = self.endpoint.ask("GET", "/history", "")?;
+        let history = self.endpoint.ask("GET", paths::HISTORY, "")?;
         if self.json {
             println!("{history}");
             return Ok(());
@@ -81,7 +82,7 @@ pub(super) struct Rollback {
 impl Rollback {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
         let version = self.version.map(|version| version.to_string());
-        let target = target("/rollback", &[("version", version.as_deref())]);
+        let target = target(paths::ROLLBACK, &[("version", version.as_deref())]);
         let done = self.endpoint.ask("POST", &target, "")?;
         println!("{}", done["changes"].as_str().unwrap_or_default());
         println!(

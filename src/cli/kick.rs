@@ -1,6 +1,7 @@
 //! `tidegate kick`: closes sessions of a running gateway. It knows nothing of close frames.
 
 use super::admin::{self, AdminEndpoint};
+use crate::admin::paths;
 use clap::{ArgGroup, Args};
 use std::process::ExitCode;
 
@@ -42,7 +43,7 @@ pub(super) struct Kick {
 impl Kick {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
         let target = admin::target(
-            "/sessions/close",
+            paths::SESSIONS_CLOSE,
             &[
                 ("user", self.user.as_deref()),
                 ("id", self.session.as_deref()),

@@ -52,20 +52,17 @@ mod sessions;
 mod status;
 mod upgrade;
 
+use crate::gateway::EXIT_BAD_CONFIGURATION;
 use crate::{Config, Gateway};
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tidegate_config::defaults::DEFAULT_CONFIG_PATHS;
 
 /// Exit status for a failure while running.
 const EXIT_FAILURE: u8 = 1;
 /// Exit status for a wrong command line.
 const EXIT_USAGE: u8 = 2;
-/// Exit status for a configuration with errors (`EX_CONFIG` of sysexits.h).
-const EXIT_BAD_CONFIGURATION: u8 = 78;
-
-/// The files that are tried, in this order, without `--config`.
-const DEFAULT_CONFIG_PATHS: [&str; 2] = ["./tidegate.yaml", "/etc/tidegate/tidegate.yaml"];
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -1,6 +1,8 @@
 //! `tidegate sessions`: lists the sessions of a running gateway. It knows them only from the admin endpoint.
 
 use super::admin::{self, AdminEndpoint};
+use crate::admin::paths;
+use crate::telemetry::keys;
 use clap::Args;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -56,12 +58,12 @@ impl Sessions {
         ];
         if let Some(level) = &self.log_frames {
             let parameters = [&which[..], &[("level", Some(level.as_str()))]].concat();
-            let target = admin::target("/sessions/log", &parameters);
+            let target = admin::target(paths::SESSIONS_LOG, &parameters);
             let answer = gateway.ask("POST", &target, "")?;
             println!("set frame logging of {} WebSocket sessions to {level}", answer["changed"]);
             return Ok(());
         }
-        let target = admin::target("/sessions", &which);
+        let target = admin::target(paths::SESSIONS, &which);
         loop {
             let answer = gateway.ask("GET", &target, "")?;
             let text = if self.json { format!("{answer:#}\n") } else { table(&answer) };
@@ -93,10 +95,10 @@ fn table(answer: &Value) -> String {
             |way: &str| format!("{} / {}", session[way]["messages"], bytes(&session[way]["bytes"]));
         [
             word(&session["id"]),
-            word(&session["user.id"]),
-            word(&session["http.route"]),
-            word(&session["client.address"]),
-            word(&session["upstream.address"]),
+            word(&session[keys::USER.name()]),
+            word(&session[keys::ROUTE.name()]),
+            word(&session[keys::CLIENT.name()]),
+            word(&session[keys::UPSTREAM_ADDRESS.name()]),
             time(&session["age_ms"]),
             time(&session["idle_ms"]),
             traffic("received"),

@@ -2,6 +2,7 @@
 
 use super::admin::AdminEndpoint;
 use super::history::keys;
+use crate::admin::paths;
 use clap::Args;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -27,7 +28,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(&self) -> Result<(), ExitCode> {
-        let status = self.endpoint.ask("GET", "/status", "")?;
+        let status = self.endpoint.ask("GET", paths::STATUS, "")?;
         match self.json {
             true => println!("{status}"),
             false => print!("{}", text(&status)),

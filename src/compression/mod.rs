@@ -12,7 +12,9 @@ pub(crate) use encoder::Encoder;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName};
 use pingora::http::ResponseHeader;
+use tidegate_http::accept::EVENT_STREAM;
 use tidegate_http::encoding::Coding;
+use tidegate_http::header_name;
 use tidegate_http::stable_hash;
 use tidegate_http::stable_hash::{StableHash, StableHasher};
 
@@ -126,17 +128,17 @@ impl Compression {
             media_type
         };
         // Events are small, must not wait for one another, and come for hours.
-        media_type != "text/event-stream" && self.types.iter().any(|one| one.matches(media_type))
+        media_type != EVENT_STREAM && self.types.iter().any(|one| one.matches(media_type))
     }
 }
 
 /// Headers with digests of the uncompressed bytes, which no longer match after compression (RFC 9530, sections 2
 /// and 3; RFC 3230; RFC 1864).
 pub(crate) const DIGEST_HEADERS: [HeaderName; 4] = [
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("repr-digest"),
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("content-md5"),
+    header_name::CONTENT_DIGEST,
+    header_name::REPR_DIGEST,
+    header_name::DIGEST,
+    header_name::CONTENT_MD5,
 ];
 
 /// The body's length, if it is known.

@@ -11,6 +11,7 @@ use pingora::protocols::http::v1::server::HttpSession;
 use std::io::Cursor;
 use std::net::IpAddr;
 use tidegate_http::raw_head::{self, Fault, MALFORMED};
+use tidegate_http::url::{HTTP_PORT, HTTPS_PORT};
 
 /// A request that nobody has sent.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ impl RequestToExplain {
         };
         let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
             .map_err(|_| format!("`{method}` is no method"))?;
-        let port = authority.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        let port = authority.port_u16().unwrap_or(if is_https { HTTPS_PORT } else { HTTP_PORT });
         let authority = authority.as_str();
         let fields = fields.iter().map(|field| read(field)).collect::<Result<Vec<_>, _>>()?;
         let mut brought = vec![(header::HOST, authority)];

@@ -7,13 +7,11 @@ use http::{HeaderMap, Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use tidegate_http::control::is_control;
 use tidegate_http::error_code::ErrorCode;
+use tidegate_http::header_name::{
+    ACCESS_CONTROL_ALLOW_PRIVATE_NETWORK, ACCESS_CONTROL_REQUEST_PRIVATE_NETWORK, spelled,
+};
 use tidegate_http::origin::{Origin, OriginPattern};
 use tidegate_http::stable_hash;
-
-const ALLOW_PRIVATE_NETWORK: HeaderName =
-    HeaderName::from_static("access-control-allow-private-network");
-const REQUEST_PRIVATE_NETWORK: HeaderName =
-    HeaderName::from_static("access-control-request-private-network");
 
 /// Which other origins' pages may read the responses.
 #[derive(Debug, Clone)]
@@ -97,10 +95,10 @@ impl CorsFilter {
     /// Lets a page of this origin read a response that says nothing of that yet.
     fn admit(&self, head: &mut ResponseHeader, origin: &HeaderValue) -> Result<(), Error> {
         let admitted = if self.varies() { origin.clone() } else { HeaderValue::from_static("*") };
-        head.append_header("Access-Control-Allow-Origin", admitted)?;
+        head.append_header(spelled::ACCESS_CONTROL_ALLOW_ORIGIN, admitted)?;
         if self.policy.credentials {
             head.append_header(
-                "Access-Control-Allow-Credentials",
+                spelled::ACCESS_CONTROL_ALLOW_CREDENTIALS,
                 HeaderValue::from_static("true"),
             )?;
         }
@@ -145,9 +143,11 @@ impl CorsFilter {
         for names in asked {
             reply = reply.header(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
         }
-        let asks_private = headers.get(REQUEST_PRIVATE_NETWORK).is_some_and(|v| v == "true");
+        let asks_private =
+            headers.get(ACCESS_CONTROL_REQUEST_PRIVATE_NETWORK).is_some_and(|v| v == "true");
         if self.policy.private_network && asks_private {
-            reply = reply.header(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
+            reply = reply
+                .header(ACCESS_CONTROL_ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
         }
         reply
     }
@@ -176,7 +176,7 @@ static CORS_RESPONSE_HEADERS: [HeaderName; 7] = [
     header::ACCESS_CONTROL_ALLOW_HEADERS,
     header::ACCESS_CONTROL_EXPOSE_HEADERS,
     header::ACCESS_CONTROL_MAX_AGE,
-    ALLOW_PRIVATE_NETWORK,
+    ACCESS_CONTROL_ALLOW_PRIVATE_NETWORK,
 ];
 
 const PREFLIGHT_VARY: &str =
@@ -252,7 +252,7 @@ impl Filter for CorsFilter {
             }
             if self.varies() && !varies_by_origin(&head.headers) {
                 // Caches must not give one origin's answer to another.
-                head.append_header("Vary", HeaderValue::from_static("Origin"))?;
+                head.append_header(spelled::VARY, HeaderValue::from_static(spelled::ORIGIN))?;
             }
         }
         let Some(origin) = response.request.headers.get(header::ORIGIN) else { return Ok(()) };
@@ -266,7 +266,7 @@ impl Filter for CorsFilter {
         }
         self.admit(head, origin)?;
         if let (Some(expose), false) = (&self.expose, is_preflight) {
-            head.append_header("Access-Control-Expose-Headers", expose.clone())?;
+            head.append_header(spelled::ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone())?;
         }
         Ok(())
     }
@@ -278,5 +278,5 @@ fn varies_by_origin(headers: &HeaderMap) -> bool {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .any(|name| matches!(name.trim(), "*") || name.trim().eq_ignore_ascii_case("origin"))
+        .any(|name| matches!(name.trim(), "*") || name.trim().eq_ignore_ascii_case(spelled::ORIGIN))
 }

@@ -19,6 +19,9 @@ const MAX_STORED_NUMBER: u64 = u64::MAX / 2;
 /// The file that is locked by the gateway which keeps its versions in the folder.
 const LOCK_FILE: &str = "lock";
 
+/// The folder of all versions, below `state_dir`.
+const FOLDER: &str = "history";
+
 /// `history/FILE-DIGEST/NUMBER.json` in the gateway's `state_dir`: files that only this user may
 /// read, for configurations have secrets. Gateways of other files have folders of their own.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ impl VersionStore {
         };
         let names = folder(file);
         let folder = PrivateFolder::open(state_dir, &names.each_ref().map(String::as_str))
-            .inspect_err(|error| not_kept(&state_dir.join("history"), &error.to_string()))
+            .inspect_err(|error| not_kept(&state_dir.join(FOLDER), &error.to_string()))
             .ok()?;
         let lock = match folder.lock(LOCK_FILE) {
             Ok(Some(lock)) => StoreLock::Ours(Some(lock)),
@@ -153,7 +156,7 @@ impl VersionStore {
 
 /// Where the versions of a configuration file are, below `state_dir`.
 pub(super) fn folder(file: Option<&Path>) -> [String; 2] {
-    ["history".to_owned(), key(file)]
+    [FOLDER.to_owned(), key(file)]
 }
 
 /// What tells the versions of one configuration file from those of another. The next binary finds

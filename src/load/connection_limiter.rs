@@ -223,7 +223,7 @@ mod tests {
         let schema = tidegate_config::json_schema();
         let words = &schema["$defs"]["Limits"]["properties"]["connections"]["x-default"];
         let words = words.as_str().expect("words");
-        assert!(words.contains(&format!("less {RESERVED_FILES}")), "{words}");
+        assert!(words.contains(&format!("{RESERVED_FILES} files")), "{words}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use pingora::protocols::ALPN;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use std::time::{Duration, Instant};
+use tidegate_http::grpc;
 
 /// The timeout of a body that arrives.
 #[derive(Debug)]
@@ -94,6 +95,6 @@ fn waited(session: &Session) -> Option<Duration> {
 /// A gRPC stream may be silent for as long as it likes.
 fn is_stream(session: &Session, ctx: &Context) -> bool {
     let content_type = session.req_header().headers.get(header::CONTENT_TYPE);
-    content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
+    content_type.is_some_and(|it| it.as_bytes().starts_with(grpc::GRPC_MEDIA_TYPE.as_bytes()))
         && ctx.pool().is_some_and(|pool| pool.settings().protocol.alpn != ALPN::H1)
 }

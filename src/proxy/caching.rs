@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tidegate_http::error_code::ErrorCode;
 use tidegate_http::header_name;
-use tidegate_http::header_name::spelled::CACHE_STATUS;
+use tidegate_http::header_name::spelled::{self, CACHE_STATUS};
 use tidegate_http::url;
 
 /// Maximum time that a request waits for another that fetches the same response.
@@ -202,7 +202,8 @@ pub(super) fn variance(meta: &CacheMeta, head: &RequestHeader) -> Option<HashBin
     let headers = meta.headers();
     let named = headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok());
     let named = named.flat_map(|value| value.split(',')).map(str::trim);
-    let encoded = headers.contains_key(header::CONTENT_ENCODING).then_some("accept-encoding");
+    let encoded =
+        headers.contains_key(header::CONTENT_ENCODING).then_some(spelled::ACCEPT_ENCODING);
     let mut variance = VarianceBuilder::new();
     for name in named.chain(encoded) {
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };

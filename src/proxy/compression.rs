@@ -16,6 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use tidegate_http::encoding::{Coding, choose};
+use tidegate_http::header_name::spelled;
 
 /// Makes a [`ResponseEncoding`] for each request.
 pub(super) struct CompressionBuilder;
@@ -226,7 +227,9 @@ fn vary_as_whole(head: &mut ResponseHeader, offer: &Offer) -> Result<bool> {
 fn vary(head: &mut ResponseHeader) -> Result<()> {
     match varies_by_encoding(&head.headers) {
         true => Ok(()),
-        false => head.append_header("Vary", HeaderValue::from_static("Accept-Encoding")).map(drop),
+        false => head
+            .append_header(spelled::VARY, HeaderValue::from_static(spelled::ACCEPT_ENCODING))
+            .map(drop),
     }
 }
 
@@ -237,7 +240,7 @@ fn weaken_etag(head: &mut ResponseHeader) -> Result<()> {
         return Ok(());
     }
     match HeaderValue::from_bytes(&[b"W/", etag.as_bytes()].concat()) {
-        Ok(weak) if etag.as_bytes().starts_with(b"\"") => head.insert_header("ETag", weak),
+        Ok(weak) if etag.as_bytes().starts_with(b"\"") => head.insert_header(spelled::ETAG, weak),
         _ => {
             head.remove_header(&header::ETAG);
             Ok(())
@@ -248,7 +251,7 @@ fn weaken_etag(head: &mut ResponseHeader) -> Result<()> {
 fn varies_by_encoding(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok());
     fields.flat_map(|value| value.split(',')).any(|name| {
-        matches!(name.trim(), "*") || name.trim().eq_ignore_ascii_case("accept-encoding")
+        matches!(name.trim(), "*") || name.trim().eq_ignore_ascii_case(spelled::ACCEPT_ENCODING)
     })
 }
 

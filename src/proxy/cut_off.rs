@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, Uri, Version};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
+use tidegate_http::head::MAX_HEADER_COUNT;
 
 /// The logged reason of a request that is cut off because the gateway stops.
 pub(super) const STOP_REASON: &str = "cut off: the gateway stopped (shutdown.grace)";
@@ -19,9 +20,6 @@ pub(super) const EVICTION_REASON: &str =
 
 /// The logged reason of a request that its client reset while the upstream took nothing.
 pub(super) const RESET_REASON: &str = "client: it reset the stream";
-
-/// Maximum number of headers of a head that is parsed again; Pingora accepts no more.
-const MAX_HEADERS: usize = 256;
 
 /// The head of a request, kept at no cost for the case that Pingora's session is gone.
 #[derive(Default)]
@@ -90,7 +88,7 @@ impl KeptRequestHead {
 
 /// Reads a head again.
 fn read(bytes: &[u8]) -> Option<RequestHeader> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut fields = [httparse::EMPTY_HEADER; MAX_HEADER_COUNT];
     let mut request = httparse::Request::new(&mut fields);
     request.parse(bytes).ok()?;
     let method = Method::from_bytes(request.method?.as_bytes()).ok()?;

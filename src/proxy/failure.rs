@@ -9,9 +9,10 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
+use tidegate_http::accept::Accept;
 use tidegate_http::error_code::ErrorCode;
-use tidegate_http::grpc;
 use tidegate_http::websocket::close_code;
+use tidegate_http::{grpc, header_name};
 
 /// Answers a request that failed, if there is still somebody to answer and nothing was said yet.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
@@ -65,9 +66,12 @@ async fn break_off(session: &mut Session, error: &Error, ctx: &Context) {
         && (session.req_header().version == Version::HTTP_2 || grpc_web::is_translated(session));
     if is_grpc && let Some(reply) = reply_for(error, ctx) {
         let mut trailers = HeaderMap::with_capacity(2);
-        trailers.insert(grpc::GRPC_STATUS, HeaderValue::from_static(grpc::status_of(reply.status)));
+        trailers.insert(
+            header_name::GRPC_STATUS,
+            HeaderValue::from_static(grpc::status_of(reply.status)),
+        );
         let message = "the service behind the gateway broke off its response";
-        trailers.insert(grpc::GRPC_MESSAGE, HeaderValue::from_static(message));
+        trailers.insert(header_name::GRPC_MESSAGE, HeaderValue::from_static(message));
         let tasks = vec![HttpTask::Trailer(Some(Box::new(trailers))), HttpTask::Done];
         if let Err(error) = session.write_response_tasks(tasks).await {
             log::debug!("the trailers could not be sent: {error}");
@@ -88,7 +92,8 @@ pub(super) fn intercept(
     ctx: &mut Context,
 ) -> Result<()> {
     let pages = ctx.route.global.error_pages.as_ref().filter(|pages| pages.intercepts);
-    let page = reply::page_for(response.status, session.req_header(), ctx);
+    let page =
+        reply::page_for(response.status, Accept::from_headers(&session.req_header().headers), ctx);
     if pages.is_none() || page.is_none() {
         return Ok(());
     }
@@ -110,26 +115,41 @@ pub(super) fn intercept(
     )
 }
 
+/// What would have been accepted (RFC 9110, sections 12.5.1 and 12.5.3; RFC 5789, section 3.1).
+static ACCEPTED: [HeaderName; 4] =
+    [header::ACCEPT, header::ACCEPT_ENCODING, header_name::ACCEPT_PATCH, header_name::ACCEPT_POST];
+
+/// Kept with every status: what the client does next (RFC 7615, RFC 9449, and the rate limits of clients that wait by
+/// them), and who may read it.
+static KEPT: [HeaderName; 13] = [
+    header::ALLOW,
+    header::PROXY_AUTHENTICATE,
+    header::RETRY_AFTER,
+    header::SET_COOKIE,
+    header::WWW_AUTHENTICATE,
+    header_name::AUTHENTICATION_INFO,
+    header_name::PROXY_AUTHENTICATION_INFO,
+    header_name::DPOP_NONCE,
+    header_name::RATELIMIT,
+    header_name::RATELIMIT_POLICY,
+    header::VARY,
+    header_name::TIMING_ALLOW_ORIGIN,
+    header_name::CROSS_ORIGIN_RESOURCE_POLICY,
+];
+
 /// Whether a page that takes the place of an upstream's error keeps this header of it: what the status is nothing
 /// without (RFC 9110, sections 15.5 and 15.6), what the client must know to do better, and what browsers ask for
 /// before a page's script may see the status at all.
 fn is_kept(name: &HeaderName, status: StatusCode) -> bool {
-    match name.as_str() {
-        "content-range" => status == StatusCode::RANGE_NOT_SATISFIABLE,
-        "upgrade" => status == StatusCode::UPGRADE_REQUIRED,
+    let is_kept_with = match status {
+        StatusCode::RANGE_NOT_SATISFIABLE => *name == header::CONTENT_RANGE,
+        StatusCode::UPGRADE_REQUIRED => *name == header::UPGRADE,
         // RFC 7725, section 4: who has the resource blocked.
-        "link" => status == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
-        // RFC 9110, sections 12.5.1 and 12.5.3; RFC 5789, section 3.1: what would have been taken.
-        "accept" | "accept-encoding" | "accept-patch" | "accept-post" => {
-            status == StatusCode::UNSUPPORTED_MEDIA_TYPE
-        }
-        "allow" | "proxy-authenticate" | "retry-after" | "set-cookie" | "www-authenticate" => true,
-        // RFC 7615, RFC 9449, and the rate limits of clients that wait by them.
-        "authentication-info" | "proxy-authentication-info" | "dpop-nonce" => true,
-        "ratelimit" | "ratelimit-policy" => true,
-        "vary" | "timing-allow-origin" | "cross-origin-resource-policy" => true,
-        other => other.starts_with("access-control-"),
-    }
+        StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => *name == header::LINK,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ACCEPTED.contains(name),
+        _ => false,
+    };
+    is_kept_with || KEPT.contains(name) || name.as_str().starts_with("access-control-")
 }
 
 /// The answer to a request that a filter failed on.

@@ -160,7 +160,7 @@ fn tell_about_client(
     // One walk over the names costs less than a look-up for each. What the gateway sends itself is
     // added behind it, and need not be looked for again.
     remove(upstream, |name| {
-        *name == proxy_headers::PROXY
+        *name == header_name::PROXY
             || *name == header_name::X_REQUEST_ID
             || (!ctx.peer_is_trusted && proxy_headers::is_of_gateway(name))
     });

@@ -14,7 +14,8 @@ use std::io::SeekFrom;
 use std::sync::Arc;
 use tidegate_http::accept::{Accept, MediaType};
 use tidegate_http::grpc;
-use tidegate_http::proxy_status::{PROXY_STATUS, proxy_status};
+use tidegate_http::header_name::{GRPC_MESSAGE, GRPC_STATUS, PROXY_STATUS};
+use tidegate_http::proxy_status::proxy_status;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 /// Sends an answer, through the route's filters as any other.
@@ -83,9 +84,9 @@ fn is_grpc_error(session: &Session, reply: &Reply) -> bool {
 async fn send_to_grpc(session: &mut Session, ctx: &mut Context, reply: Reply) -> Result<()> {
     let mut head = ResponseHeader::build(StatusCode::OK, Some(reply.headers.len() + 8))?;
     head.insert_header(header::CONTENT_TYPE, grpc::GRPC_MEDIA_TYPE)?;
-    head.insert_header(grpc::GRPC_STATUS, grpc::status_of(reply.status))?;
+    head.insert_header(GRPC_STATUS, grpc::status_of(reply.status))?;
     if let ReplyBody::Error { message, .. } = &reply.body {
-        head.insert_header(grpc::GRPC_MESSAGE, grpc::message(message))?;
+        head.insert_header(GRPC_MESSAGE, grpc::message(message))?;
     }
     for (name, value) in reply.headers {
         if name != header::CONTENT_TYPE {
@@ -152,30 +153,26 @@ fn render(reply: &Reply, request: &RequestHeader, ctx: &Context) -> (Option<&'st
     };
     let id = ctx.exchange.request_id();
     let accept = Accept::from_headers(&request.headers);
-    let media_type = match accept.preferred() {
-        MediaType::Html => "text/html; charset=utf-8",
-        MediaType::Json | MediaType::Text => "application/json",
+    let (media_type, text) = match page_for(reply.status, accept, ctx) {
+        Some(page) => {
+            let known = PageValues { status: reply.status, error: code, message, request_id: id };
+            (accept.preferred(), page.render(known))
+        }
+        None => match accept.preferred_without_html() {
+            text @ MediaType::Text => (text, format!("{code}: {message}\nrequest id: {id}\n")),
+            json @ (MediaType::Json | MediaType::Html) => {
+                let body = serde_json::json!({"error": code, "message": message, "request_id": id});
+                (json, body.to_string())
+            }
+        },
     };
-    if let Some(page) = page_for(reply.status, request, ctx) {
-        let known = PageValues { status: reply.status, error: code, message, request_id: id };
-        return (Some(media_type), page.render(known).into());
-    }
-    if accept.prefers_text_to_json() {
-        let text = format!("{code}: {message}\nrequest id: {id}\n");
-        return (Some("text/plain; charset=utf-8"), text.into());
-    }
-    let json = serde_json::json!({"error": code, "message": message, "request_id": id});
-    (Some("application/json"), json.to_string().into())
+    (Some(media_type.content_type()), text.into())
 }
 
-/// The operator's own page for an error, if there is one of the kind that the client likes.
-pub(super) fn page_for<'p>(
-    status: StatusCode,
-    request: &RequestHeader,
-    ctx: &'p Context,
-) -> Option<&'p Page> {
+/// The operator's own page for an error, if there is one of the kind that the client prefers.
+pub(super) fn page_for(status: StatusCode, accept: Accept, ctx: &Context) -> Option<&Page> {
     let pages = ctx.route.global.error_pages.as_ref()?;
-    match Accept::from_headers(&request.headers).preferred() {
+    match accept.preferred() {
         MediaType::Html => pages.html.find(status),
         MediaType::Json => pages.json.find(status),
         MediaType::Text => None,

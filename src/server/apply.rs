@@ -1,5 +1,6 @@
 //! Puts a configuration into force.
 
+use super::discover::RESOLVE_TIMEOUT;
 use super::guard::RollbackMonitor;
 use super::snapshot_tasks;
 use crate::background::{self, TaskPanicked};
@@ -16,9 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_config::{LoadedConfig, Problems, Sources, Span, Variables};
 use tokio::time::timeout;
-
-/// How long a new configuration waits for names that it brings.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long compiling may take. A file system that does not answer must not keep rollbacks and the
 /// guard waiting forever.

@@ -11,8 +11,8 @@ use tidegate_config::LoadedConfig;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// The longest time that the start waits for DNS; the gateway then starts without its endpoints.
-const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum time that a start or a reload waits for DNS; the configuration then applies without its answers.
+pub(super) const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks DNS for endpoints, and compiles the snapshot again with them. The receiver that it
 /// returns is notified of every later change in DNS.
@@ -27,7 +27,7 @@ pub(super) async fn discover(
         return changes;
     }
     discovery.follow(&snapshot.dns_queries);
-    let _ = timeout(DISCOVERY_TIMEOUT, discovery.answered()).await;
+    let _ = timeout(RESOLVE_TIMEOUT, discovery.answered()).await;
     changes.mark_unchanged();
     let env = CompileEnv {
         previous: Some(snapshot),

@@ -2,14 +2,17 @@
 
 use crate::exchange::{Exchange, Outcome};
 use crate::snapshot::CurrentSnapshot;
+use crate::telemetry::keys::OTHER_METHOD;
 use http::{HeaderValue, Method, StatusCode};
 use pingora::http::RequestHeader;
 use pingora::protocols::{Shutdown, Stream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tidegate_http::accept::MediaType;
 use tidegate_http::error_code::ErrorCode;
-use tidegate_http::proxy_status::{PROXY_STATUS, proxy_status};
+use tidegate_http::header_name::{PROXY_STATUS, X_REQUEST_ID};
+use tidegate_http::proxy_status::proxy_status;
 use tidegate_http::raw_head::{self as head, Fault};
 use tidegate_http::request_id;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,9 +25,6 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum number of refused clients that the gateway waits for concurrently. Beyond it, a client gets what its
 /// socket takes at once.
 static WAITING_REFUSALS: Semaphore = Semaphore::const_new(64);
-
-/// The method in the log where none could be read, by OpenTelemetry's conventions.
-const OTHER_METHOD: &str = "_OTHER";
 
 /// An answer that needs no request to be answered.
 #[derive(Debug, Clone, Copy)]
@@ -93,12 +93,13 @@ impl PreHttpResponse {
         let value = value.as_ref().and_then(|value| value.to_str().ok());
         let named = value.map(|value| format!("{PROXY_STATUS}: {value}\r\n")).unwrap_or_default();
         format!(
-            "HTTP/1.1 {} {}\r\ndate: {}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\ncache-control: no-store\r\nx-request-id: {request_id}\r\n{named}{more}\
+            "HTTP/1.1 {} {}\r\ndate: {}\r\ncontent-type: {}\r\n\
+             content-length: {}\r\ncache-control: no-store\r\n{X_REQUEST_ID}: {request_id}\r\n{named}{more}\
              connection: close\r\n\r\n{}",
             status.as_str(),
             status.canonical_reason().unwrap_or_default(),
             httpdate::fmt_http_date(SystemTime::now()),
+            MediaType::Json.content_type(),
             body.len(),
             if is_head { "" } else { &body },
         )

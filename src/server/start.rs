@@ -3,6 +3,7 @@
 
 use super::apply::{self, Applier};
 use super::connection::Connections;
+use super::discover::RESOLVE_TIMEOUT;
 use super::discover::discover;
 use super::engine::{self, Engine};
 use super::guard::RollbackMonitor;
@@ -34,7 +35,7 @@ use std::os::fd::IntoRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tidegate_config::{LoadedConfig, Variables};
 use tidegate_http::address::Address;
 use tokio::sync::{mpsc, watch};
@@ -42,9 +43,6 @@ use tokio::task::JoinHandle;
 
 /// Permissions of the admin endpoint's Unix socket: the gateway's user only.
 const ADMIN_SOCKET_MODE: u32 = 0o600;
-
-/// How long names may take to resolve before the gateway starts without them.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sockets with the addresses that they were written with.
 type Sockets = Vec<(Address, Socket)>;

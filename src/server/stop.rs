@@ -9,6 +9,7 @@ use super::watchdog::Watchdog;
 use crate::admin::Readiness;
 use crate::snapshot::{CurrentSnapshot, DrainSettings};
 use crate::state::State;
+use crate::websocket::CLOSE_TIMEOUT;
 use crate::websocket::{End, Initiator, Registry, SessionSelector, close_spread};
 use pingora::apps::ServerApp;
 use std::sync::Arc;
@@ -22,9 +23,6 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// How long what is cut off may take to say so.
 const CUT_OFF_TIMEOUT: Duration = Duration::from_millis(300);
-
-/// How long a session may need to close.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long SIGINT waits for what is under way.
 const FAST_STOP_TIMEOUT: Duration = Duration::from_millis(500);

@@ -4,7 +4,7 @@
 use super::Sampling;
 use super::escape::PlainText;
 use super::json::JsonObject;
-use super::keys;
+use super::keys::{self, FieldKey};
 use super::sink::LineSink;
 use crate::exchange::{Outcome, WebSocketEnd};
 use http::header::{self, HeaderMap, HeaderName};
@@ -45,9 +45,9 @@ pub struct AccessLog {
 #[derive(Debug, Clone, Default)]
 pub struct FieldNames {
     /// Of requests.
-    pub request: Vec<(HeaderName, String)>,
+    pub(crate) request: Vec<(HeaderName, FieldKey)>,
     /// Of responses.
-    pub response: Vec<(HeaderName, String)>,
+    pub(crate) response: Vec<(HeaderName, FieldKey)>,
 }
 
 /// What a line is about.
@@ -118,8 +118,8 @@ impl AccessLog {
     fn fields<'o>(
         &'o self,
         outcome: &'o Outcome<'_>,
-    ) -> impl Iterator<Item = (&'o str, Cow<'o, str>)> {
-        let of = |fields: &'o [(HeaderName, String)], headers: Option<&'o HeaderMap>| {
+    ) -> impl Iterator<Item = (&'o FieldKey, Cow<'o, str>)> {
+        let of = |fields: &'o [(HeaderName, FieldKey)], headers: Option<&'o HeaderMap>| {
             fields.iter().filter_map(move |(name, key)| {
                 let value = headers?.get(name)?.as_bytes();
                 let value = value.get(..MAX_HEADER_VALUE).unwrap_or(value);
@@ -133,7 +133,7 @@ impl AccessLog {
                         Cow::Owned(redact(&value, |name| self.is_secret(name)).into_owned())
                     }
                 };
-                Some((key.as_str(), value))
+                Some((key, value))
             })
         };
         let request = of(&self.fields.request, Some(&outcome.request.headers));
@@ -162,8 +162,8 @@ impl AccessLog {
             keys::EVENT,
             match event {
                 AccessLogEvent::Request => "http.request",
-                AccessLogEvent::Opened => "websocket.open",
-                AccessLogEvent::Closed(_) => "websocket.close",
+                AccessLogEvent::Opened => keys::WEBSOCKET_OPEN,
+                AccessLogEvent::Closed(_) => keys::WEBSOCKET_CLOSE,
             },
         );
         // A token (RFC 9110, section 5.6.2), in which nothing needs escaping.
@@ -316,7 +316,7 @@ impl AccessLog {
             let _ = write!(line, " trace={:032x}", u128::from_be_bytes(trace.trace_id));
         }
         for (key, value) in self.fields(outcome) {
-            let name = key.rsplit('.').next().unwrap_or(key);
+            let name = key.name().rsplit('.').next().unwrap_or(key.name());
             let _ = write!(line, " {name}={:?}", &*value);
         }
         if let Some(error) = outcome.error {

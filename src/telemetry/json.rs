@@ -2,21 +2,11 @@
 //! line has.
 
 use super::escape::push_json;
+use super::keys::{FieldKey, JsonKey};
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 use tidegate_http::address::{self, Address};
-
-/// A key of ours, with what stands around it in a line: one piece to copy instead of three.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct JsonKey(&'static str);
-
-impl JsonKey {
-    /// Of a name in quotes, with a comma before it and a colon after it.
-    pub(super) const fn new(written: &'static str) -> Self {
-        Self(written)
-    }
-}
 
 /// The start of each line: its time, under the key `timestamp`.
 const LINE_START: &str = "{\"timestamp\":\"";
@@ -44,7 +34,7 @@ impl JsonObject {
     }
 
     fn key(&mut self, key: JsonKey) {
-        self.text.push_str(key.0);
+        self.text.push_str(key.written());
     }
 
     /// A value of ours, in which nothing needs escaping.
@@ -62,9 +52,9 @@ impl JsonObject {
     }
 
     /// A value from outside whose key the configuration names; it needs no escaping.
-    pub(super) fn named(&mut self, key: &str, value: &str) {
+    pub(super) fn named(&mut self, key: &FieldKey, value: &str) {
         self.text.push_str(",\"");
-        self.text.push_str(key);
+        self.text.push_str(key.name());
         self.text.push_str("\":");
         self.value(value);
     }
@@ -168,27 +158,23 @@ fn needs_escape(value: &str) -> bool {
 mod tests {
     use super::*;
 
-    macro_rules! key {
-        ($name:literal) => {
-            JsonKey::new(concat!(",\"", $name, "\":"))
-        };
-    }
+    use crate::telemetry::keys::made_up::{MS, NUMBER, TEXT};
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn every_value_survives_a_json_round_trip(value in any::<String>(), number in any::<u64>()) {
             let mut object = JsonObject::new(SystemTime::UNIX_EPOCH);
-            object.text(key!("text"), &value);
-            object.named("named", &value);
-            object.number(key!("number"), number);
+            object.text(TEXT, &value);
+            object.named(&FieldKey::of_request(&http::header::ETAG), &value);
+            object.number(NUMBER, number);
             let line = object.finish();
             let text = line.trim_end_matches('\n');
             prop_assert!(!text.contains(tidegate_http::control::is_control), "{:?}", text);
             let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
             let timestamp = "1970-01-01T00:00:00.000Z";
             let expected = serde_json::json!({
-                "timestamp": timestamp, "text": value, "named": value, "number": number,
+                "timestamp": timestamp, "text": value, "http.request.header.etag": value, "number": number,
             });
             prop_assert_eq!(read, expected);
         }
@@ -205,7 +191,7 @@ mod tests {
         #[test]
         fn milliseconds_keep_three_digits(micros in 0..10_000_000_000_u64) {
             let mut object = JsonObject::new(SystemTime::UNIX_EPOCH);
-            object.milliseconds(key!("ms"), Duration::from_micros(micros));
+            object.milliseconds(MS, Duration::from_micros(micros));
             let read: serde_json::Value = serde_json::from_str(&object.finish()).expect("JSON");
             let ms = read["ms"].as_f64().expect("number");
             prop_assert_eq!((ms * 1000.0).round() as u64, micros);

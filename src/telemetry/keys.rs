@@ -3,7 +3,48 @@
 //!
 //! `docs/reference/access-log.md` is made from this list. The keys are a promise to scripts and dashboards.
 
-use super::json::JsonKey;
+use http::HeaderName;
+
+/// A key of a line. Only this file makes one, so that no line has a key that is not documented.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct JsonKey {
+    name: &'static str,
+    /// The name in quotes, with a comma before it and a colon after it: one piece to copy instead of three.
+    written: &'static str,
+}
+
+impl JsonKey {
+    /// The key itself.
+    pub(crate) const fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// As it is between two values in a line.
+    pub(super) const fn written(self) -> &'static str {
+        self.written
+    }
+}
+
+/// The key of a header that `access_log.fields` names.
+#[derive(Debug, Clone)]
+pub(crate) struct FieldKey(String);
+
+impl FieldKey {
+    /// Of a header of the request.
+    pub(crate) fn of_request(name: &HeaderName) -> Self {
+        Self(format!("http.request.header.{name}"))
+    }
+
+    /// Of a header of the response.
+    pub(crate) fn of_response(name: &HeaderName) -> Self {
+        Self(format!("http.response.header.{name}"))
+    }
+
+    /// The key itself.
+    pub(super) fn name(&self) -> &str {
+        &self.0
+    }
+}
 
 /// A key, as it is documented: the page is made by a test.
 #[cfg(test)]
@@ -16,12 +57,21 @@ struct DocumentedKey {
     meaning: &'static str,
 }
 
+/// The method where none could be read or where it is unknown, by OpenTelemetry's conventions.
+pub(crate) const OTHER_METHOD: &str = "_OTHER";
+
+/// What the line is about that a WebSocket session writes when it opens.
+pub(crate) const WEBSOCKET_OPEN: &str = "websocket.open";
+
+/// The same, when it ends.
+pub(crate) const WEBSOCKET_CLOSE: &str = "websocket.close";
+
 /// Writes each key, and all that is to say of it, in one place.
 macro_rules! keys {
     ($($list:ident { $($key:ident: $name:literal, $kind:literal, $when:literal, $meaning:literal;)* })*) => {
         $($(
             #[doc = $meaning]
-            pub(super) const $key: JsonKey = JsonKey::new(concat!(",\"", $name, "\":"));
+            pub(crate) const $key: JsonKey = JsonKey { name: $name, written: concat!(",\"", $name, "\":") };
         )*)*
         $(
             #[cfg(test)]
@@ -112,6 +162,17 @@ keys! {
     }
 }
 
+/// Keys for tests of the lines' form.
+#[cfg(test)]
+pub(super) mod made_up {
+    use super::JsonKey;
+
+    pub(in crate::telemetry) const TEXT: JsonKey = JsonKey { name: "text", written: ",\"text\":" };
+    pub(in crate::telemetry) const NUMBER: JsonKey =
+        JsonKey { name: "number", written: ",\"number\":" };
+    pub(in crate::telemetry) const MS: JsonKey = JsonKey { name: "ms", written: ",\"ms\":" };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +224,13 @@ mod tests {
         }
         let kept = std::fs::read_to_string(PAGE).unwrap_or_default();
         assert!(kept == made, "{PAGE} is stale: run the command at its top");
+    }
+
+    #[test]
+    fn keys_of_headers_are_the_documented_ones() {
+        let name = tidegate_http::header_name::X_REQUEST_ID;
+        assert_eq!(FieldKey::of_request(&name).name(), "http.request.header.x-request-id");
+        assert_eq!(FieldKey::of_response(&name).name(), "http.response.header.x-request-id");
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod access_log;
 mod escape;
 mod frames;
 mod json;
-mod keys;
+pub(crate) mod keys;
 pub(crate) mod log;
 mod output;
 mod rate_limited_log;

@@ -1,6 +1,7 @@
 //! The counters of requests by route, method and status. It knows nothing of the format in which metrics are
 //! exported.
 
+use super::keys::OTHER_METHOD;
 use crate::histogram::{Exemplar, Histogram};
 use http::Method;
 use std::sync::OnceLock;
@@ -10,7 +11,7 @@ use std::time::Duration;
 /// The methods that are counted separately (RFC 9110, section 9, and PATCH of RFC 5789). All others are counted
 /// together, because clients can invent any number of them.
 const COUNTED_METHODS: [&str; 10] =
-    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER"];
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", OTHER_METHOD];
 
 /// Maximum number of pairs of method and status that are counted separately on a route.
 const MAX_PAIRS: usize = 64;
@@ -125,7 +126,7 @@ impl Requests {
             Some((*method, (key % 1000) as u16, pair.count.load(Relaxed)))
         });
         let others = counts.map_or(0, |counts| counts.others.load(Relaxed));
-        pairs.chain((others > 0).then_some(("_OTHER", 0, others)))
+        pairs.chain((others > 0).then_some((OTHER_METHOD, 0, others)))
     }
 
     /// How long they took; `None` before the first.

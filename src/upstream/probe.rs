@@ -19,6 +19,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_http::address::Address;
+use tidegate_http::header_name::spelled;
 use tidegate_http::websocket::{frame, handshake};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
@@ -198,11 +199,11 @@ impl Probe {
             }
             ProbeCheck::WebSocket(path) => {
                 let mut request = self.request(path, endpoint)?;
-                request.insert_header("Connection", "Upgrade")?;
-                request.insert_header("Upgrade", "websocket")?;
-                request.insert_header("Sec-WebSocket-Version", "13")?;
+                request.insert_header(spelled::CONNECTION, "Upgrade")?;
+                request.insert_header(spelled::UPGRADE, "websocket")?;
+                request.insert_header(spelled::SEC_WEBSOCKET_VERSION, "13")?;
                 let key = handshake::key();
-                request.insert_header("Sec-WebSocket-Key", key.as_str())?;
+                request.insert_header(spelled::SEC_WEBSOCKET_KEY, key.as_str())?;
                 match upgraded(&peer, request, &key).await? {
                     101 => Ok(()),
                     status => Error::e_explain(ErrorType::HTTPStatus(status), "it did not upgrade"),
@@ -239,8 +240,9 @@ impl Probe {
             ProbeCheck::Grpc(service) => {
                 let mut request = self.request(grpc::HEALTH_CHECK_PATH, endpoint)?;
                 request.set_method(http::Method::POST);
-                request.insert_header("Content-Type", "application/grpc")?;
-                request.insert_header("TE", "trailers")?;
+                request
+                    .insert_header(spelled::CONTENT_TYPE, tidegate_http::grpc::GRPC_MEDIA_TYPE)?;
+                request.insert_header(spelled::TE, "trailers")?;
                 grpc::ask(&mut session, peer, request, service).await?;
             }
             ProbeCheck::Http(path) => {
@@ -260,8 +262,10 @@ impl Probe {
 
     fn request(&self, path: &str, endpoint: &Endpoint) -> Result<RequestHeader> {
         let mut request = RequestHeader::build("GET", path.as_bytes(), None)?;
-        request.insert_header("Host", self.host.as_deref().unwrap_or(endpoint.authority()))?;
-        request.insert_header("User-Agent", concat!("tidegate/", env!("CARGO_PKG_VERSION")))?;
+        request
+            .insert_header(spelled::HOST, self.host.as_deref().unwrap_or(endpoint.authority()))?;
+        request
+            .insert_header(spelled::USER_AGENT, concat!("tidegate/", env!("CARGO_PKG_VERSION")))?;
         Ok(request)
     }
 }

@@ -7,14 +7,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tidegate_http::chunked::Chunks;
+use tidegate_http::head::{MAX_HEAD_SIZE, MAX_HEADER_COUNT};
+use tidegate_http::header_name::{OF_CONNECTION, lower};
 use tidegate_http::websocket::handshake;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// Maximum size of a head, of the request or of the answer.
-const MAX_HEAD: usize = 128 * 1024;
-
-/// Maximum number of headers of an answer; Pingora accepts no more.
-const MAX_HEADERS: usize = 256;
 
 /// Joins a WebSocket over HTTP/2 (RFC 8441) to an upstream that speaks HTTP/1.1.
 ///
@@ -113,7 +109,7 @@ fn append_head(head: &mut Vec<u8>, bytes: &[u8]) -> io::Result<(usize, bool)> {
     head.extend_from_slice(bytes);
     let end = head.get(from..).unwrap_or_default().windows(END.len()).position(|it| it == END);
     let Some(end) = end else {
-        if head.len() > MAX_HEAD {
+        if head.len() > MAX_HEAD_SIZE {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the head is too large"));
         }
         return Ok((bytes.len(), false));
@@ -122,19 +118,21 @@ fn append_head(head: &mut Vec<u8>, bytes: &[u8]) -> io::Result<(usize, bool)> {
     Ok((head.len() - before, true))
 }
 
-/// The lines of a head, without those of these fields.
-fn lines<'h>(head: &'h [u8], without: &'h [&[u8]]) -> impl Iterator<Item = &'h [u8]> {
-    head.split_inclusive(|&byte| byte == b'\n').filter(|line| {
+/// The lines of a head, without those of this header and those that are of one connection or say where the body ends.
+fn lines<'h>(head: &'h [u8], without: &'static str) -> impl Iterator<Item = &'h [u8]> {
+    let gone = [without, lower::TRANSFER_ENCODING, lower::CONTENT_LENGTH];
+    let is_gone = move |name: &[u8]| {
+        gone.iter().chain(&OF_CONNECTION).any(|gone| name.eq_ignore_ascii_case(gone.as_bytes()))
+    };
+    head.split_inclusive(|&byte| byte == b'\n').filter(move |line| {
         let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
-        *line != b"\r\n" && !without.iter().any(|field| name.eq_ignore_ascii_case(field))
+        *line != b"\r\n" && !is_gone(name)
     })
 }
 
 /// The request's head as that of a handshake (RFC 6455, section 4.1).
 fn upgraded(head: &[u8], key: &str) -> Vec<u8> {
-    let gone: [&[u8]; 5] =
-        [b"transfer-encoding", b"content-length", b"connection", b"upgrade", b"sec-websocket-key"];
-    let mut upgraded = lines(head, &gone).collect::<Vec<_>>().concat();
+    let mut upgraded = lines(head, lower::SEC_WEBSOCKET_KEY).collect::<Vec<_>>().concat();
     upgraded.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
     upgraded.extend_from_slice(format!("Sec-WebSocket-Key: {key}\r\n\r\n").as_bytes());
     upgraded
@@ -155,22 +153,13 @@ fn answered(head: &[u8], key: &str) -> io::Result<Vec<u8>> {
     if let Err(error) = handshake::check_answer(key.as_bytes(), version, &fields) {
         return invalid(error.reason());
     }
-    let gone: [&[u8]; 7] = [
-        b"connection",
-        b"upgrade",
-        b"keep-alive",
-        b"proxy-connection",
-        b"sec-websocket-accept",
-        b"transfer-encoding",
-        b"content-length",
-    ];
-    let fields = lines(head, &gone).skip(1).collect::<Vec<_>>().concat();
+    let fields = lines(head, lower::SEC_WEBSOCKET_ACCEPT).skip(1).collect::<Vec<_>>().concat();
     Ok([b"HTTP/1.1 200 OK\r\n", fields.as_slice(), b"\r\n"].concat())
 }
 
 /// The version and the headers of a response's head.
 fn parsed(head: &[u8]) -> Option<(Version, HeaderMap)> {
-    let mut space = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut space = [httparse::EMPTY_HEADER; MAX_HEADER_COUNT];
     let mut response = httparse::Response::new(&mut space);
     let is_whole = response.parse(head).is_ok_and(|status| status.is_complete());
     let version = match response.version {

@@ -135,9 +135,9 @@ async fn admin_config_is_shown_with_secrets_redacted() {
     let file = &shown["files"][0];
     assert_eq!(file["path"], gateway.file().display().to_string());
     let configuration = &file["configuration"];
-    assert_eq!(configuration["admin"]["token"], "[redacted]");
+    assert_eq!(configuration["admin"]["token"], "REDACTED");
     let fields = &configuration["routes"][0]["headers"]["request"]["set"];
-    assert_eq!(fields["Authorization"], "[redacted]");
+    assert_eq!(fields["Authorization"], "REDACTED");
     assert_eq!(configuration["routes"][0]["match"]["path_prefix"], "/");
     let text = shown.to_string();
     assert!(!text.contains(TOKEN) && !text.contains("c2VjcmV0"), "{text}");

@@ -1,7 +1,8 @@
-//! Rust source as words and signs, without comments, literals and tests.
+//! Rust source as words, signs and texts, without comments and tests.
 //! It knows nothing of modules.
 
-/// One token: a word or a sign; `::` is one sign.
+/// One token: a word, a sign or a text; `::` is one sign. A text begins with `"` and is as it is written, without
+/// what ends it.
 pub(crate) type Token = String;
 
 /// The tokens of `source`; items under `#[cfg(test)]` are left out.
@@ -33,7 +34,9 @@ fn split(source: &str) -> Vec<Token> {
                 }
             }
         } else if c == '"' {
-            index = after_string(&chars, index);
+            let end = after_string(&chars, index);
+            tokens.push(text(&chars, index + 1, end - 1));
+            index = end;
         } else if c == '\'' {
             // A character literal, or the tick of a lifetime.
             if at(index + 1) == '\\' {
@@ -59,9 +62,13 @@ fn split(source: &str) -> Vec<Token> {
                 let rest: String = chars[index + hashes + 1..].iter().collect();
                 let length =
                     rest.find(&end).map_or(rest.chars().count(), |at| rest[..at].chars().count());
-                index += hashes + 1 + length + end.len();
-            } else if word == "b" && at(index) == '"' {
-                index = after_string(&chars, index);
+                let begin = index + hashes + 1;
+                tokens.push(text(&chars, begin, begin + length));
+                index = begin + length + end.len();
+            } else if matches!(&*word, "b" | "c") && at(index) == '"' {
+                let end = after_string(&chars, index);
+                tokens.push(text(&chars, index + 1, end - 1));
+                index = end;
             } else {
                 tokens.push(word);
             }
@@ -76,6 +83,11 @@ fn split(source: &str) -> Vec<Token> {
         }
     }
     tokens
+}
+
+fn text(chars: &[char], begin: usize, end: usize) -> Token {
+    let content: String = chars.get(begin..end).unwrap_or_default().iter().collect();
+    format!("\"{content}")
 }
 
 /// The index after the string whose opening quote is at `index`.

@@ -8,7 +8,11 @@ use super::{
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+use tidegate_http::header_name::lower;
 use tidegate_http::websocket::close_code;
+
+/// Where the configuration file is, if nobody names one: the first that exists.
+pub const DEFAULT_CONFIG_PATHS: [&str; 2] = ["./tidegate.yaml", "/etc/tidegate/tidegate.yaml"];
 
 const fn millis(millis: u64) -> Duration {
     Duration(std::time::Duration::from_millis(millis))
@@ -263,7 +267,7 @@ defaults! {
     Cors in cors {
         "allow_methods" ALLOW_METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
         "allow_headers" ALLOW_HEADERS: [&str; 1] = ["*"];
-        "expose_headers" EXPOSE_HEADERS: [&str; 1] = ["x-request-id"];
+        "expose_headers" EXPOSE_HEADERS: [&str; 1] = [lower::X_REQUEST_ID];
         "allow_credentials" ALLOW_CREDENTIALS: bool = false;
         "max_age" MAX_AGE: Duration = minutes(10);
         "allow_private_network" ALLOW_PRIVATE_NETWORK: bool = false;

@@ -3,6 +3,7 @@
 use super::{ByteSize, Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tidegate_http::head::MAX_HEADER_COUNT;
 
 /// Limits on what a client may send, and on what it may make the gateway hold.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -11,7 +12,7 @@ pub struct Limits {
     /// Maximum size of all headers of a request together; a larger request is answered 431.
     pub header_size: Option<ByteSize>,
     /// Maximum number of headers of a request; more are answered 431.
-    #[schemars(range(min = 1, max = 256))]
+    #[schemars(range(min = 1, max = MAX_HEADER_COUNT))]
     pub header_count: Option<usize>,
     /// Handling of request headers with `_` in their names. CGI, WSGI, Rack and PHP read
     /// `X_Real_IP` as `X-Real-IP`. `drop_managed` drops those that they read as a header which the

@@ -1,5 +1,6 @@
 //! The JSON Schema of the configuration, and the reference that is made of it.
 
+use super::defaults::DEFAULT_CONFIG_PATHS;
 use super::{Config, FilterSchemas, RestartKey, defaults, restart};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -47,7 +48,7 @@ fn unwrap_lines(schema: &mut Value) {
 const INTRODUCTION: &str = "\
 # Configuration
 
-The configuration is one YAML file, by default `./tidegate.yaml`, else `/etc/tidegate/tidegate.yaml`. This page is
+The configuration is one YAML file, by default `DEFAULT_CONFIG_PATHS`. This page is
 generated from the schema that the gateway validates a file with (`tidegate schema --markdown`), and a test compares
 them. `conf/tidegate.yaml` is a whole example, `conf/examples/` has one idea per file.
 
@@ -84,7 +85,9 @@ pub fn reference_markdown_with(filters: &FilterSchemas) -> String {
     let schema = declared(filters);
     let restart: Vec<String> =
         RestartKey::ALL.iter().map(|key| format!("`{}`", key.path())).collect();
-    let text = INTRODUCTION.replace("RESTART_KEYS", &restart.join(", "));
+    let text = INTRODUCTION
+        .replace("DEFAULT_CONFIG_PATHS", &DEFAULT_CONFIG_PATHS.join("`, else `"))
+        .replace("RESTART_KEYS", &restart.join(", "));
     let mut reference = Reference { schema: &schema, text, done: Vec::new() };
     reference.section("The file", "", &[&schema]);
     reference.text

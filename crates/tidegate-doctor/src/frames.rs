@@ -3,9 +3,7 @@
 
 use super::stream::{BufferedStream, StreamEnd};
 use std::time::Instant;
-
-/// Maximum payload of a control frame, in bytes (RFC 6455, section 5.5).
-const MAX_CONTROL_PAYLOAD: usize = 125;
+use tidegate_http::websocket::frame::MAX_CONTROL_PAYLOAD;
 
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;

@@ -3,26 +3,29 @@
 use super::fault::Fault;
 use super::head::Head;
 use super::target::printable;
+use http::header;
 use tidegate_http::websocket::handshake::accept_key;
 
 /// Checks a 101 as RFC 6455, section 4.1, requires of a client.
 pub(crate) fn check(head: &Head, key: &str, offered: &[String]) -> Result<(), Fault> {
-    if !head.has_token("upgrade", "websocket") {
+    if !head.has_token(header::UPGRADE, "websocket") {
         return Err(Fault::BadSwitch("Upgrade: websocket"));
     }
-    if !head.has_token("connection", "upgrade") {
+    if !head.has_token(header::CONNECTION, "upgrade") {
         return Err(Fault::BadSwitch("Connection: Upgrade"));
     }
     let expected = accept_key(key);
-    let accept = head.get("sec-websocket-accept");
+    let accept = head.get(header::SEC_WEBSOCKET_ACCEPT);
     if accept != Some(&expected) {
         return Err(Fault::WrongAccept(accept.map(|accept| printable(accept.as_bytes()))));
     }
-    if let Some(extensions) = head.get("sec-websocket-extensions").filter(|all| !all.is_empty()) {
+    if let Some(extensions) =
+        head.get(header::SEC_WEBSOCKET_EXTENSIONS).filter(|all| !all.is_empty())
+    {
         return Err(Fault::Extension(printable(extensions.as_bytes())));
     }
     // The WebSockets standard requires more than the RFC: if subprotocols are offered, one must be chosen.
-    let chosen = head.get("sec-websocket-protocol");
+    let chosen = head.get(header::SEC_WEBSOCKET_PROTOCOL);
     let is_good = match chosen {
         None => offered.is_empty(),
         Some(chosen) => offered.iter().any(|one| one == chosen),

@@ -1,6 +1,8 @@
 //! The head of a response, over HTTP/1.1 or HTTP/2.
 //! It does not know connections.
 
+use http::header::{self, HeaderName};
+
 /// The head of a response.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
@@ -19,20 +21,20 @@ impl Head {
     }
 
     /// The values of a header.
-    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn all(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
         self.headers
             .iter()
-            .filter(move |(header, _)| header.eq_ignore_ascii_case(name))
+            .filter(move |(header, _)| header.eq_ignore_ascii_case(name.as_str()))
             .map(|(_, value)| value.as_slice())
     }
 
     /// The first value of a header, trimmed, if it is text.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: HeaderName) -> Option<&str> {
         self.all(name).next().and_then(|value| std::str::from_utf8(value).ok()).map(str::trim)
     }
 
     /// Whether a list header contains this token.
-    pub(crate) fn has_token(&self, name: &str, token: &str) -> bool {
+    pub(crate) fn has_token(&self, name: HeaderName, token: &str) -> bool {
         self.all(name)
             .filter_map(|value| std::str::from_utf8(value).ok())
             .flat_map(|value| value.split(','))
@@ -41,6 +43,6 @@ impl Head {
 
     /// Whether no body follows.
     pub(crate) fn is_bodiless(&self) -> bool {
-        matches!(self.status, 101 | 204 | 304) || self.get("content-length") == Some("0")
+        matches!(self.status, 101 | 204 | 304) || self.get(header::CONTENT_LENGTH) == Some("0")
     }
 }

@@ -5,16 +5,17 @@ use super::fault::{Fault, Response};
 use super::head::Head;
 use super::stream::{BufferedStream, MAX_BUFFERED, StreamEnd};
 use super::target::{printable, redacted};
+use http::header;
 use serde_json::Value;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
+use tidegate_http::head::MAX_HEADER_COUNT;
+use tidegate_http::header_name::PROXY_STATUS;
 
-/// Maximum number of headers of a response.
-const MAX_HEADERS: usize = 256;
 /// Maximum number of interim responses (`100`, `103`).
 const MAX_INTERIM_RESPONSES: usize = 8;
-/// Maximum number of bytes read of an error's body.
-const MAX_ERROR_BODY: usize = 16 * 1024;
+/// Maximum number of bytes read of a body, over HTTP/1.1 and HTTP/2.
+pub(crate) const MAX_ERROR_BODY: usize = 16 * 1024;
 /// Timeout for an error's body; the status is the main information.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -87,7 +88,7 @@ enum Parsed {
 }
 
 fn parse(bytes: &[u8]) -> Parsed {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADER_COUNT];
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(bytes) {
         Ok(httparse::Status::Complete(size)) => {
@@ -143,8 +144,8 @@ pub(crate) async fn read_response(
     trusts_json: bool,
 ) -> Response {
     let soon = deadline.min(Instant::now() + ERROR_BODY_TIMEOUT);
-    let length = head.get("content-length").and_then(|length| length.parse::<usize>().ok());
-    if head.has_token("transfer-encoding", "chunked") && !head.is_bodiless() {
+    let length = head.get(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    if head.has_token(header::TRANSFER_ENCODING, "chunked") && !head.is_bodiless() {
         return classify(head, &read_chunked_body(stream, soon).await, trusts_json);
     }
     // Of a body without a length, the bytes with or right after the head suffice.
@@ -171,7 +172,7 @@ pub(crate) fn classify(head: Head, body: &[u8], trusts_json: bool) -> Response {
 /// The error code in the gateway's `Proxy-Status` (RFC 9209), if there is one. Proxies in front of the gateway
 /// may have appended their own members.
 fn proxy_status(head: &Head) -> Option<String> {
-    let members = head.all("proxy-status").filter_map(|value| std::str::from_utf8(value).ok());
+    let members = head.all(PROXY_STATUS).filter_map(|value| std::str::from_utf8(value).ok());
     let word = |member: &str| {
         let parameters = member.trim().strip_prefix("tidegate;")?;
         let (_, details) = parameters.split_once("details=\"")?;

@@ -2,13 +2,12 @@
 
 use super::fault::Fault;
 use super::head::Head;
+use super::http1::MAX_ERROR_BODY;
 use super::plan::Plan;
 use super::stream::Duplex;
+use http::header;
 use std::time::Instant;
 use tokio::time::timeout_at;
-
-/// Maximum number of bytes read of a body.
-const MAX_BODY: usize = 16 * 1024;
 
 /// A response whose body is still to come.
 pub(crate) struct PendingResponse {
@@ -47,10 +46,10 @@ async fn exchange(stream: Box<dyn Duplex>, plan: &Plan) -> Result<PendingRespons
     let scheme = if plan.trust.is_some() { "https" } else { "http" };
     let mut request = http::Request::builder()
         .uri(format!("{scheme}://{}{}", plan.authority, plan.path_and_query))
-        .header("user-agent", concat!("tidegate-doctor/", env!("CARGO_PKG_VERSION")))
-        .header("accept", "*/*");
+        .header(header::USER_AGENT, concat!("tidegate-doctor/", env!("CARGO_PKG_VERSION")))
+        .header(header::ACCEPT, "*/*");
     if let Some(origin) = &plan.origin {
-        request = request.header("origin", origin);
+        request = request.header(header::ORIGIN, origin);
     }
     for (name, value) in &plan.headers {
         request = request.header(name, value);
@@ -77,7 +76,7 @@ impl PendingResponse {
                 Ok(Some(Ok(piece))) => {
                     let _ = self.body.flow_control().release_capacity(piece.len());
                     body.extend_from_slice(&piece);
-                    if is_first_enough || body.len() >= MAX_BODY {
+                    if is_first_enough || body.len() >= MAX_ERROR_BODY {
                         return Some(body);
                     }
                 }

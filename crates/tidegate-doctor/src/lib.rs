@@ -38,7 +38,8 @@ use naming::{code_of, describe};
 use plan::Plan;
 use probe::Observed;
 use std::time::Duration;
-use tidegate_http::secret::is_secret;
+use tidegate_http::header_name::spelled;
+use tidegate_http::secret::{REDACTED, is_secret};
 
 /// Maximum number of endpoints that are probed directly.
 const MAX_ENDPOINTS: usize = 8;
@@ -85,7 +86,8 @@ impl Examination {
         let healthy = direct_probes.iter().position(|direct| direct.observed.fault.is_none());
         let plain_status = match healthy.and_then(|index| direct_plans.get(index)) {
             Some((_, _, plan)) if self.may_have_lost_upgrade(&via_gateway) => {
-                let request = probe::request(plan, "GET").with("Connection", "close").finish();
+                let request =
+                    probe::request(plan, "GET").with(spelled::CONNECTION, "close").finish();
                 probe::send_request(plan, request).await.ok().map(|response| response.head.status)
             }
             _ => None,
@@ -303,7 +305,7 @@ impl Examination {
         let scrub = |text: &mut String| {
             for secret in &secrets {
                 if text.contains(secret.as_str()) {
-                    *text = text.replace(secret.as_str(), "REDACTED");
+                    *text = text.replace(secret.as_str(), REDACTED);
                 }
             }
         };

@@ -4,6 +4,7 @@
 use super::code::Code;
 use super::fault::{Certificate, Fault, Response};
 use super::target::redacted;
+use http::header;
 use tidegate_http::error_code::ErrorCode;
 
 /// The code for an `error` of the gateway; `None` if the status says more.
@@ -175,7 +176,7 @@ fn describe_response(response: &Response) -> String {
     if let Some((error, message)) = &response.gateway {
         return format!("{status} {error}: {message}");
     }
-    match (response.head.get("location"), response.excerpt.as_str()) {
+    match (response.head.get(header::LOCATION), response.excerpt.as_str()) {
         (Some(location), _) => format!("{status} to {}", redacted(location)),
         (None, "") => format!("{status}"),
         (None, excerpt) => format!("{status}: {excerpt:?}"),

@@ -8,6 +8,9 @@ use super::naming::describe;
 use super::plan::Plan;
 use super::probe::{self, Observed};
 use super::target::printable;
+use http::header;
+use tidegate_http::error_code::ErrorCode;
+use tidegate_http::header_name::spelled;
 use tidegate_http::origin::Origin;
 
 /// The fault in the responses to the plan's origin: to the request itself, and to a preflight.
@@ -21,18 +24,18 @@ pub(crate) async fn examine(plan: &Plan, via_gateway: &Observed) -> Option<(Code
     // The preflight comes first: its refusal gives the reason.
     let names: Vec<String> =
         plan.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
-    let asked = ["content-type".to_owned()].into_iter().chain(names).collect::<Vec<_>>();
+    let asked = [header::CONTENT_TYPE.to_string()].into_iter().chain(names).collect::<Vec<_>>();
     let request = probe::request(plan, "OPTIONS")
-        .with("Access-Control-Request-Method", "GET")
-        .with("Access-Control-Request-Headers", &asked.join(","))
-        .with("Connection", "close")
+        .with(spelled::ACCESS_CONTROL_REQUEST_METHOD, "GET")
+        .with(spelled::ACCESS_CONTROL_REQUEST_HEADERS, &asked.join(","))
+        .with(spelled::CONNECTION, "close")
         .finish();
     let preflight = probe::send_request(plan, request).await;
     if let Ok(response) = &preflight
         && let Some((error, message)) = &response.gateway
     {
-        let code = match error.as_str() {
-            "origin_not_allowed" => Code::OriginRefused,
+        let code = match ErrorCode::parse(error) {
+            Some(ErrorCode::OriginNotAllowed) => Code::OriginRefused,
             _ => Code::PreflightRefused,
         };
         return Some((code, format!("the gateway says `{error}`: {message}")));
@@ -53,7 +56,7 @@ pub(crate) async fn examine(plan: &Plan, via_gateway: &Observed) -> Option<(Code
 
 /// The CORS check of the Fetch standard.
 fn check_cors(head: &Head, origin: &str) -> Option<(Code, String)> {
-    let mut all = head.all("access-control-allow-origin");
+    let mut all = head.all(header::ACCESS_CONTROL_ALLOW_ORIGIN);
     let (first, second) = (all.next(), all.next());
     let Some(first) = first else {
         return Some((Code::CorsMissing, "no Access-Control-Allow-Origin".to_owned()));

@@ -11,8 +11,11 @@ use super::http2;
 use super::plan::Plan;
 use super::stream::{BufferedStream, StreamEnd};
 use super::target::{printable, redacted};
+use http::header;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
+use tidegate_http::accept::EVENT_STREAM;
+use tidegate_http::header_name::spelled;
 use tidegate_http::websocket::close_reason::UPSTREAM_GONE_PREFIX;
 use tokio::net::TcpStream;
 use uuid::Uuid;
@@ -39,7 +42,7 @@ impl Observed {
     /// Whether the response is an event stream, which has no end.
     pub(crate) fn streams(&self) -> bool {
         self.head.as_ref().is_some_and(|head| {
-            head.get("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"))
+            head.get(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with(EVENT_STREAM))
         })
     }
 }
@@ -69,7 +72,7 @@ pub(crate) async fn send_request(plan: &Plan, request: Vec<u8>) -> Result<Respon
 pub(crate) fn request(plan: &Plan, method: &str) -> Request {
     let mut request = Request::new(method, &plan.path_and_query, &plan.authority);
     if let Some(origin) = &plan.origin {
-        request = request.with("Origin", origin);
+        request = request.with(spelled::ORIGIN, origin);
     }
     // A preflight carries no credentials.
     for (name, value) in plan.headers.iter().filter(|_| method != "OPTIONS") {
@@ -177,12 +180,12 @@ impl Probe<'_> {
     async fn handshake(&mut self, stream: &mut BufferedStream) -> StepResult<()> {
         let key = tidegate_http::websocket::handshake::key();
         let mut asked = request(self.plan, "GET")
-            .with("Connection", "Upgrade")
-            .with("Upgrade", "websocket")
-            .with("Sec-WebSocket-Version", "13")
-            .with("Sec-WebSocket-Key", &key);
+            .with(spelled::CONNECTION, "Upgrade")
+            .with(spelled::UPGRADE, "websocket")
+            .with(spelled::SEC_WEBSOCKET_VERSION, "13")
+            .with(spelled::SEC_WEBSOCKET_KEY, &key);
         if !self.plan.protocols.is_empty() {
-            asked = asked.with("Sec-WebSocket-Protocol", &self.plan.protocols.join(", "));
+            asked = asked.with(spelled::SEC_WEBSOCKET_PROTOCOL, &self.plan.protocols.join(", "));
         }
         let head = self.read_head(stream, &asked.finish()).await?;
         if head.status != 101 {
@@ -190,20 +193,23 @@ impl Probe<'_> {
         }
         handshake::check(&head, &key, &self.plan.protocols)
             .map_err(|fault| (Step::Handshake, fault))?;
-        let chosen = head.get("sec-websocket-protocol").map(|name| printable(name.as_bytes()));
+        let chosen =
+            head.get(header::SEC_WEBSOCKET_PROTOCOL).map(|name| printable(name.as_bytes()));
         let chosen = chosen.map_or_else(String::new, |name| format!(", subprotocol {name}"));
         self.complete(Step::Handshake, format!("101 Switching Protocols{chosen}"));
         Ok(())
     }
 
     async fn get(&mut self, stream: &mut BufferedStream) -> StepResult<()> {
-        let asked = request(self.plan, "GET").with("Accept", "*/*").with("Connection", "close");
+        let asked = request(self.plan, "GET")
+            .with(spelled::ACCEPT, "*/*")
+            .with(spelled::CONNECTION, "close");
         let head = self.read_head(stream, &asked.finish()).await?;
         if head.status >= 400 || head.status == 101 {
             return Err((Step::Response, self.unexpected_response(stream, head).await));
         }
         let deadline = self.started + self.plan.step_timeout;
-        let status = match head.get("location") {
+        let status = match head.get(header::LOCATION) {
             Some(location) => format!("{} to {}", head.status, redacted(location)),
             None => head.status.to_string(),
         };
@@ -300,7 +306,8 @@ impl Probe<'_> {
     async fn speaks_plain(&self) -> bool {
         let Some(stream) = self.reconnect().await else { return false };
         let mut stream = BufferedStream::new(Box::new(stream));
-        let asked = Request::new("HEAD", "/", &self.plan.authority).with("Connection", "close");
+        let asked =
+            Request::new("HEAD", "/", &self.plan.authority).with(spelled::CONNECTION, "close");
         let deadline = self.side_deadline();
         http1::exchange(&mut stream, &asked.finish(), deadline).await.is_ok()
     }

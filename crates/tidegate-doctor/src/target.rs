@@ -6,6 +6,7 @@ use std::fmt;
 use tidegate_http::control::is_control;
 use tidegate_http::query;
 use tidegate_http::secret::is_secret;
+use tidegate_http::url::{HTTP_PORT, HTTPS_PORT};
 
 /// The URL to examine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +51,8 @@ impl Target {
         let host = authority.host();
         let port = match authority.port() {
             Some(port) => port.as_str().parse().ok().filter(|&port| port > 0).ok_or_else(form)?,
-            None if is_tls => 443,
-            None => 80,
+            None if is_tls => HTTPS_PORT,
+            None => HTTP_PORT,
         };
         if host.is_empty() {
             return Err(form());

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, header};
 
-/// A media type of error responses.
+/// A media type of responses to people and programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaType {
     /// `application/json`.
@@ -13,6 +13,20 @@ pub enum MediaType {
     /// `text/html`.
     Html,
 }
+
+impl MediaType {
+    /// The value of `Content-Type`.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Text => "text/plain; charset=utf-8",
+            Self::Html => "text/html; charset=utf-8",
+        }
+    }
+}
+
+/// The media type of server-sent events (HTML standard), which have no end.
+pub const EVENT_STREAM: &str = "text/event-stream";
 
 /// The quality values that a request's `Accept` gives to each [`MediaType`]; 0 for a type that it does not name.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,16 +83,14 @@ impl Accept {
     pub fn preferred(self) -> MediaType {
         if self.html > self.json && self.html >= self.text {
             MediaType::Html
-        } else if self.prefers_text_to_json() {
-            MediaType::Text
         } else {
-            MediaType::Json
+            self.preferred_without_html()
         }
     }
 
-    /// Whether plain text has a higher quality than JSON, whatever the quality of HTML.
-    pub fn prefers_text_to_json(self) -> bool {
-        self.text > self.json
+    /// The preferred type where there is no HTML. JSON wins a tie.
+    pub fn preferred_without_html(self) -> MediaType {
+        if self.text > self.json { MediaType::Text } else { MediaType::Json }
     }
 }
 
@@ -109,12 +121,15 @@ mod tests {
 
     #[test]
     fn rfc9110_12_5_1_text_is_sent_only_when_preferred() {
-        assert!(!Accept::from_headers(&HeaderMap::new()).prefers_text_to_json());
+        assert_eq!(
+            Accept::from_headers(&HeaderMap::new()).preferred_without_html(),
+            MediaType::Json
+        );
         for refused in ["*/*", "application/json", "text/plain;q=0.5, application/json"] {
-            assert!(!accept(refused).prefers_text_to_json(), "{refused}");
+            assert_eq!(accept(refused).preferred_without_html(), MediaType::Json, "{refused}");
         }
         for wanted in ["text/plain", "text/*, application/json;q=0.1", "text/plain, */*;q=0.1"] {
-            assert!(accept(wanted).prefers_text_to_json(), "{wanted}");
+            assert_eq!(accept(wanted).preferred_without_html(), MediaType::Text, "{wanted}");
         }
     }
 

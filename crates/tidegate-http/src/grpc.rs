@@ -2,17 +2,11 @@
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::fmt::Write;
 
 /// The media type of a call without its subtype.
 pub const GRPC_MEDIA_TYPE: &str = "application/grpc";
-
-/// The status of a call, in its response's trailers.
-pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-
-/// The message of a call's status, in its response's trailers.
-pub const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Whether the headers are those of a call: `application/grpc`, with or without a subtype.
 /// `application/grpc-web` is another protocol.

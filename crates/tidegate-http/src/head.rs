@@ -1,6 +1,13 @@
 //! The head of an HTTP/1 message (RFC 9112, section 3; RFC 9110, section 7.6.1).
 
+use crate::header_name::OF_CONNECTION;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// Maximum size of the head of a request or a response, in bytes. Pingora takes no more.
+pub const MAX_HEAD_SIZE: usize = 1_000_000;
+
+/// Maximum number of headers of a request or a response. Pingora takes no more.
+pub const MAX_HEADER_COUNT: usize = 256;
 
 /// Whether a value begins or ends with white space, which is no part of it (RFC 9110, section 5.5).
 pub fn is_padded(value: &HeaderValue) -> bool {
@@ -15,8 +22,7 @@ pub fn trimmed(value: &HeaderValue) -> HeaderValue {
 
 /// Whether a header is of one connection alone whatever `Connection` says (RFC 9110, section 7.6.1).
 pub fn is_of_connection(name: &str) -> bool {
-    let known = ["connection", "upgrade", "keep-alive", "proxy-connection", "te", "http2-settings"];
-    known.iter().any(|known| known.eq_ignore_ascii_case(name))
+    OF_CONNECTION.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// The fields that `Connection` says are of this connection alone, but those that frame the message,

@@ -1,6 +1,7 @@
 //! Origins (RFC 6454) and the patterns that allow them.
 
 use crate::stable_hash::{StableHash, StableHasher};
+use crate::url;
 
 /// An origin as a browser sends it: scheme, host, port, or the opaque `null`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +30,12 @@ impl<'o> Origin<'o> {
         let valid_scheme = !scheme.is_empty()
             && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
         if authority.is_empty() && valid_scheme && !needs_host(scheme) {
-            return Some(Self::Tuple { scheme, host: "", port: default_port(scheme) });
+            return Some(Self::Tuple { scheme, host: "", port: port_of(scheme) });
         }
         let host = super::host::without_port(authority);
         let port = match authority.get(host.len()..).unwrap_or_default().strip_prefix(':') {
             Some(digits) => digits.parse().ok()?,
-            None => default_port(scheme),
+            None => port_of(scheme),
         };
         let valid_host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
             Some(literal) => literal.parse::<std::net::Ipv6Addr>().is_ok(),
@@ -64,7 +65,7 @@ impl<'o> Origin<'o> {
                     .get(target.len()..)
                     .and_then(|rest| rest.strip_prefix(':'))
                     .filter(|digits| !digits.is_empty())
-                    .map_or(Some(default_port(scheme)), |digits| digits.parse().ok());
+                    .map_or(Some(port_of(scheme)), |digits| digits.parse().ok());
                 // A name with its final dot is the same name (RFC 1034, section 3.1).
                 let [target, host] = [target, host].map(|it| it.strip_suffix('.').unwrap_or(it));
                 target.eq_ignore_ascii_case(host) && target_port == Some(port)
@@ -78,14 +79,9 @@ fn needs_host(scheme: &str) -> bool {
     ["http", "https", "ws", "wss", "ftp"].iter().any(|it| scheme.eq_ignore_ascii_case(it))
 }
 
-fn default_port(scheme: &str) -> u16 {
-    if scheme.eq_ignore_ascii_case("https") {
-        443
-    } else if scheme.eq_ignore_ascii_case("http") {
-        80
-    } else {
-        0
-    }
+/// The port of a scheme; 0 for those of apps.
+fn port_of(scheme: &str) -> u16 {
+    url::default_port(scheme).unwrap_or(0)
 }
 
 /// Which origins are allowed.
@@ -156,7 +152,7 @@ impl OriginPattern {
     /// An exact origin as browsers write it (RFC 6454, section 6.2): without a default port.
     pub fn written(&self) -> Option<String> {
         match self {
-            Self::Exact { scheme, host, port } if *port == default_port(scheme) => {
+            Self::Exact { scheme, host, port } if *port == port_of(scheme) => {
                 Some(format!("{scheme}://{host}"))
             }
             Self::Exact { scheme, host, port } => Some(format!("{scheme}://{host}:{port}")),
@@ -169,7 +165,7 @@ impl OriginPattern {
         match self {
             Self::Any => "*".to_owned(),
             Self::Opaque => "null".to_owned(),
-            Self::Below { scheme, suffix, port } if *port == default_port(scheme) => {
+            Self::Below { scheme, suffix, port } if *port == port_of(scheme) => {
                 format!("{scheme}://*{suffix}")
             }
             Self::Below { scheme, suffix, port } => format!("{scheme}://*{suffix}:{port}"),

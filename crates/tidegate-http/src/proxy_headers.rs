@@ -1,16 +1,19 @@
 //! Request headers by which proxies tell services about a client. A service that reads one believes
 //! it, so a client must not be able to send it.
 
-use http::header::HeaderName;
+use crate::header_name::{
+    X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PREFIX, X_FORWARDED_PROTO,
+    X_FORWARDED_PROTOCOL, X_FORWARDED_SSL, X_REAL_IP,
+};
+use http::header::{self, HeaderName};
+
+/// Those that the gateway itself sends about its clients.
+static OF_GATEWAY: [HeaderName; 4] =
+    [header::FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO];
 
 /// Headers about the connection that only a trusted proxy may send.
-pub static CONNECTION_HEADERS: [HeaderName; 5] = [
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-ssl"),
-    HeaderName::from_static("x-forwarded-protocol"),
-];
+pub static CONNECTION_HEADERS: [HeaderName; 5] =
+    [X_REAL_IP, X_FORWARDED_PORT, X_FORWARDED_PREFIX, X_FORWARDED_SSL, X_FORWARDED_PROTOCOL];
 
 /// Families of headers about the client's certificate and its TLS: `client-cert` (RFC 9440),
 /// `x-forwarded-client-cert` (Envoy), `x-forwarded-tls-client-cert` (Traefik), `ssl-client-*` (nginx),
@@ -49,14 +52,9 @@ const CERTIFICATE_HEADERS: [&str; 29] = [
     "x-tls-client-",
 ];
 
-/// What CGI programs read as the variable `HTTP_PROXY`, and then send their own requests to
-/// (CVE-2016-5385). No client has a use for it.
-pub const PROXY: HeaderName = HeaderName::from_static("proxy");
-
 /// Whether it is one of those that the gateway itself sends about its clients.
 pub fn is_of_gateway(name: &HeaderName) -> bool {
-    let own = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
-    own.contains(&name.as_str())
+    OF_GATEWAY.contains(name)
 }
 
 /// Whether a header with this name, in lower case, tells about the client's certificate.

@@ -1,10 +1,7 @@
 //! `Proxy-Status` (RFC 9209): tells an error of the gateway's own from one of a service.
 
 use crate::error_code::ErrorCode;
-use http::{HeaderName, HeaderValue};
-
-/// The field's name.
-pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+use http::HeaderValue;
 
 /// The field for the error with this word: the registered type that comes nearest (RFC 9209, section
 /// 2.3), and the word itself. No endpoint is named: strangers read it.

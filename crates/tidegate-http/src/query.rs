@@ -2,6 +2,7 @@
 
 use super::secret::without_userinfo;
 use super::{redact, spelling};
+use crate::redact::REDACTED;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
@@ -89,7 +90,8 @@ fn redact_pairs(query: &str, is_secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
         let pair = pair.strip_suffix(['&', ';']).unwrap_or(pair);
         if is_secret(pair) {
             redacted.push_str(pair.split('=').next().unwrap_or_default());
-            redacted.push_str("=REDACTED");
+            redacted.push('=');
+            redacted.push_str(REDACTED);
         } else {
             redacted.push_str(pair);
         }

@@ -3,7 +3,8 @@
 use super::spelling::{escaped_char, is_invisible};
 use std::borrow::Cow;
 
-const REDACTED_WORD: &str = "REDACTED";
+/// What takes the place of a secret.
+pub const REDACTED: &str = "REDACTED";
 
 /// The text with the values of `secret` keys replaced, as they stand in JSON (`"token": "x"`, a list
 /// or an object as a whole), in pairs (`["token", "x"]`, `{"name": "token", "value": "x"}`), in XML, in
@@ -17,7 +18,7 @@ pub fn redact(text: &str, mut secret: impl FnMut(&str) -> bool) -> Cow<'_, str> 
         from = word.end;
         let Some(value) = value_of(text, &word).filter(|_| secret(&word.name)) else { continue };
         redacted.push_str(text.get(done..value.start).unwrap_or_default());
-        redacted.push_str(REDACTED_WORD);
+        redacted.push_str(REDACTED);
         done = value.start + value.length();
         from = done;
     }

@@ -1,6 +1,9 @@
 //! What must not be shown: the names of secrets, in one place for logs, messages, the admin
 //! endpoint, explain and the history.
 
+pub use super::redact::REDACTED;
+
+use super::header_name::lower;
 use super::spelling;
 use std::borrow::Cow;
 
@@ -72,9 +75,6 @@ const CREDENTIAL_HEADER_ENDS: [&str; 7] =
 const NOT_SECRET_KEYS: [&str; 5] =
     ["key", "code", "client_auth", "allow_credentials", "max_sessions"];
 
-/// Replaces a secret value.
-pub const REDACTED: &str = "[redacted]";
-
 /// Which names are those of secrets: the list of all, or one of the operator's own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SecretNames(Option<Box<[String]>>);
@@ -119,7 +119,7 @@ pub fn is_secret_field(name: &str) -> bool {
 /// Whether no log may have a header of this name. Browsers can't set headers for a WebSocket, so
 /// their pages send tokens as subprotocols.
 pub fn is_unloggable_field(name: &str) -> bool {
-    name.eq_ignore_ascii_case("sec-websocket-protocol") || is_secret_field(name)
+    name.eq_ignore_ascii_case(lower::SEC_WEBSOCKET_PROTOCOL) || is_secret_field(name)
 }
 
 /// The same of a key of the configuration.

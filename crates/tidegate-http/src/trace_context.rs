@@ -1,15 +1,7 @@
 //! `traceparent` and `tracestate`: which trace a request belongs to (W3C Trace Context).
 
-use http::header::HeaderName;
+use crate::header_name::{TRACEPARENT, TRACESTATE};
 use http::{HeaderMap, HeaderValue};
-
-/// As they are written; field names have no case, but everybody writes them so.
-pub const TRACEPARENT: &str = "traceparent";
-/// The same for what vendors add (section 3.3).
-pub const TRACESTATE: &str = "tracestate";
-
-const TRACEPARENT_NAME: HeaderName = HeaderName::from_static(TRACEPARENT);
-const TRACESTATE_NAME: HeaderName = HeaderName::from_static(TRACESTATE);
 
 /// Length of `traceparent` in bytes: `00-` + 32 + `-` + 16 + `-` + 2.
 const TRACEPARENT_LENGTH: usize = 55;
@@ -31,7 +23,7 @@ pub struct TraceParent {
 impl TraceParent {
     /// What the request says; nothing, when that is malformed or said twice (section 4.3).
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let mut fields = headers.get_all(TRACEPARENT_NAME).iter();
+        let mut fields = headers.get_all(TRACEPARENT).iter();
         let (field, further) = (fields.next()?, fields.next());
         if further.is_some() {
             return None;
@@ -105,7 +97,7 @@ fn push_hex(bytes: &[u8], into: &mut [u8]) {
 pub fn has_sound_state(headers: &HeaderMap) -> bool {
     let mut members = 0;
     let mut are_sound = true;
-    for field in headers.get_all(TRACESTATE_NAME) {
+    for field in headers.get_all(TRACESTATE) {
         let members_of = field.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         for member in members_of.filter(|member| !member.is_empty()) {
             members += 1;
@@ -117,7 +109,7 @@ pub fn has_sound_state(headers: &HeaderMap) -> bool {
 
 /// The field's value, as one.
 pub fn state(headers: &HeaderMap) -> Option<String> {
-    let fields = headers.get_all(TRACESTATE_NAME).iter().filter_map(|field| field.to_str().ok());
+    let fields = headers.get_all(TRACESTATE).iter().filter_map(|field| field.to_str().ok());
     let state = fields.collect::<Vec<_>>().join(",");
     (!state.is_empty()).then_some(state)
 }
@@ -155,12 +147,13 @@ fn is_member(member: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderName;
 
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
     const SPAN: &str = "b7ad6b7169203331";
 
-    fn headers(name: &'static str, values: &[&str]) -> HeaderMap {
-        values.iter().map(|it| (HeaderName::from_static(name), it.parse().unwrap())).collect()
+    fn headers(name: HeaderName, values: &[&str]) -> HeaderMap {
+        values.iter().map(|it| (name.clone(), it.parse().unwrap())).collect()
     }
 
     #[test]

@@ -3,6 +3,31 @@
 use super::path::Spelling;
 use http::Uri;
 
+/// The port of `http` (RFC 9110, section 4.2.1).
+pub const HTTP_PORT: u16 = 80;
+
+/// The port of `https` (RFC 9110, section 4.2.2).
+pub const HTTPS_PORT: u16 = 443;
+
+/// The port of a URL of this scheme that names none.
+pub fn default_port(scheme: &str) -> Option<u16> {
+    if scheme.eq_ignore_ascii_case("https") {
+        Some(HTTPS_PORT)
+    } else if scheme.eq_ignore_ascii_case("http") {
+        Some(HTTP_PORT)
+    } else {
+        None
+    }
+}
+
+/// The same as an authority ends in it.
+pub(crate) fn default_port_suffix(scheme: &str) -> Option<&'static str> {
+    match default_port(scheme)? {
+        HTTPS_PORT => Some(":443"),
+        _ => Some(":80"),
+    }
+}
+
 /// A host and its port as the gateway writes them in a URL of this scheme.
 pub fn normal_authority(scheme: &str, authority: &str) -> String {
     without_default_port(scheme, authority).to_ascii_lowercase()
@@ -15,7 +40,7 @@ pub fn is_same_authority(scheme: &str, one: &str, other: &str) -> bool {
 }
 
 fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
-    let default = if scheme == "https" { ":443" } else { ":80" };
+    let default = default_port_suffix(scheme).unwrap_or_default();
     let authority = authority.strip_suffix(default).unwrap_or(authority);
     // An empty port is the default too (RFC 3986, section 6.2.3).
     authority.strip_suffix(':').unwrap_or(authority)
@@ -49,6 +74,15 @@ pub fn parse(written: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn default_port_and_its_text_agree() {
+        for scheme in ["http", "https", "HTTPS"] {
+            let port = default_port(scheme).expect("a port");
+            assert_eq!(default_port_suffix(scheme), Some(&*format!(":{port}")), "{scheme}");
+        }
+        assert_eq!(default_port("ws"), None);
+    }
 
     #[test]
     fn every_spelling_of_a_url_has_one_form() {

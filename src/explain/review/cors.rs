@@ -1,14 +1,16 @@
 //! Warnings about CORS policies that browsers ignore, or that allow more than they seem to. It knows nothing
 //! of requests.
 
+use http::header::{self, HeaderName};
 use std::time::Duration;
 use tidegate_config::{
     Config, Cors, CorsPolicy, OriginPattern, OriginsWord, Problems, Route, Spanned, WebSocket,
     WebSocketOrigins, WebSocketSetting,
 };
+use tidegate_http::header_name::SET_COOKIE2;
 
 /// Headers that scripts cannot read even if they are exposed (Fetch, "forbidden response-header name").
-const UNREADABLE_HEADERS: [&str; 2] = ["set-cookie", "set-cookie2"];
+static UNREADABLE_HEADERS: [HeaderName; 2] = [header::SET_COOKIE, SET_COOKIE2];
 
 /// Methods that scripts cannot use (Fetch, "forbidden method"); `CONNECT` and `TRACE` are errors everywhere.
 const FORBIDDEN_METHODS: [&str; 1] = ["TRACK"];
@@ -172,7 +174,10 @@ fn ignored_headers(policy: &Cors, at: &str, found: &mut Problems) {
         if name.as_str() == "*" && has_credentials {
             let reason = "with credentials, browsers take it for a field of this name, not for all";
             found.warn("cors-star", name.span, at, reason).help("name the fields");
-        } else if UNREADABLE_HEADERS.contains(&&*name.as_str().to_ascii_lowercase()) {
+        } else if UNREADABLE_HEADERS
+            .iter()
+            .any(|never| never.as_str().eq_ignore_ascii_case(name.as_str()))
+        {
             let reason = "no browser lets a script read it";
             found.warn("cors-unheeded", name.span, at, reason).help("drop it");
         }

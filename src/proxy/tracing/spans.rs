@@ -3,9 +3,10 @@
 use crate::exchange::{Exchange, Outcome};
 use crate::proxy::Context;
 use crate::snapshot::Route;
+use crate::telemetry::keys;
 use crate::traces::{Span, Tracing, new_span_id};
 use crate::upstream::{Endpoint, Pool, SelectedEndpoint};
-use http::header::{self, HeaderName};
+use http::header;
 use http::{Method, Version};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
@@ -15,10 +16,9 @@ use pingora_proxy::Session;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tidegate_http::address::{self, Address};
-use tidegate_http::host;
-use tidegate_http::trace_context::{self, TRACEPARENT, TRACESTATE, TraceParent};
-
-const TRACESTATE_NAME: HeaderName = HeaderName::from_static(TRACESTATE);
+use tidegate_http::header_name::{TRACESTATE, spelled};
+use tidegate_http::trace_context::{self, TraceParent};
+use tidegate_http::{host, url};
 
 /// What a request's trace will say of it.
 pub(in crate::proxy) struct RequestTrace {
@@ -83,12 +83,12 @@ pub(in crate::proxy) fn set_headers(
     let attempt = ctx.recording.as_ref().and_then(|recording| recording.attempt.as_ref());
     // Where nothing is recorded, one name for all attempts is enough.
     let span_id = attempt.map_or(place.span_id, |attempt| attempt.span_id);
-    upstream.insert_header(TRACEPARENT, TraceParent { span_id, ..place }.to_value())?;
-    if upstream.headers.contains_key(&TRACESTATE_NAME)
+    upstream.insert_header(spelled::TRACEPARENT, TraceParent { span_id, ..place }.to_value())?;
+    if upstream.headers.contains_key(&TRACESTATE)
         && (TraceParent::from_headers(&client.headers).is_none()
             || !trace_context::has_sound_state(&client.headers))
     {
-        upstream.remove_header(TRACESTATE);
+        upstream.remove_header(&TRACESTATE);
     }
     Ok(())
 }
@@ -149,13 +149,13 @@ impl RequestTrace {
         let name = method.unwrap_or("HTTP").to_owned();
         let mut span = Span::new(place, SpanKind::Client, name, attempt.began);
         span.set_parent(self.place.span_id, false);
-        span.set("http.request.method", method.unwrap_or("_OTHER"));
+        span.set(keys::METHOD.name(), method.unwrap_or(keys::OTHER_METHOD));
         let scheme = if attempt.is_secured { "https" } else { "http" };
         let query = request.uri.query().map(|query| self.tracing.query(query));
         let target = route.target(exchange, request, query.as_deref());
         let authority = attempt.endpoint.authority();
         span.set("url.full", format!("{scheme}://{authority}{target}"));
-        span.set("server.address", attempt.endpoint.host().to_owned());
+        span.set(keys::SERVER.name(), attempt.endpoint.host().to_owned());
         span.set_some("server.port", attempt.address.port().map(i64::from));
         let mut peer = String::with_capacity(40);
         match &attempt.address {
@@ -164,12 +164,12 @@ impl RequestTrace {
         }
         span.set("network.peer.address", peer);
         span.set_some("network.peer.port", attempt.address.port().map(i64::from));
-        span.set_some("network.protocol.version", attempt.version.map(version));
-        span.set("upstream.name", attempt.upstream);
+        span.set_some(keys::PROTOCOL_VERSION.name(), attempt.version.map(version));
+        span.set(keys::UPSTREAM.name(), attempt.upstream);
         if attempt.resent > 0 {
             span.set("http.request.resend_count", attempt.resent);
         }
-        span.set_some("http.response.status_code", attempt.status.map(i64::from));
+        span.set_some(keys::STATUS.name(), attempt.status.map(i64::from));
         // To a client every answer of 400 and above is an error.
         let answer = attempt.status.filter(|status| *status >= 400).map(|it| it.to_string());
         if let Some(kind) = answer.or(attempt.error) {
@@ -205,36 +205,39 @@ impl RequestTrace {
         if let Some(state) = &self.state {
             span.set_state(state);
         }
-        span.set("http.request.method", method.unwrap_or("_OTHER"));
+        span.set(keys::METHOD.name(), method.unwrap_or(keys::OTHER_METHOD));
         if method.is_none() {
             span.set("http.request.method_original", request.method.as_str().to_owned());
         }
         span.set("url.scheme", exchange.scheme());
         let path = exchange.forwarded_path(request);
-        span.set("url.path", self.tracing.path(path).into_owned());
+        span.set(keys::PATH.name(), self.tracing.path(path).into_owned());
         let query = request.uri.query().map(|query| self.tracing.query(query).into_owned());
-        span.set_some("url.query", query);
+        span.set_some(keys::QUERY.name(), query);
         if !exchange.route().is_empty() {
-            span.set("http.route", Arc::clone(&exchange.route));
+            span.set(keys::ROUTE.name(), Arc::clone(&exchange.route));
         }
         let text = |name| request.headers.get(name).and_then(|value| value.to_str().ok());
         let authority = request.uri.authority().map(http::uri::Authority::as_str);
         if let Some(authority) = authority.or_else(|| text(header::HOST)) {
             let address = host::without_port(authority);
             let port = authority.get(address.len()..).and_then(|rest| rest.strip_prefix(':'));
-            let usual = if exchange.scheme() == "https" { 443 } else { 80 };
-            span.set("server.address", address.to_owned());
-            span.set("server.port", port.and_then(|port| port.parse().ok()).unwrap_or(usual));
+            let usual = url::default_port(exchange.scheme()).unwrap_or(url::HTTP_PORT);
+            span.set(keys::SERVER.name(), address.to_owned());
+            span.set(
+                "server.port",
+                port.and_then(|port| port.parse().ok()).unwrap_or_else(|| i64::from(usual)),
+            );
         }
-        span.set("network.protocol.version", version(request.version));
-        span.set_some("client.address", exchange.client_address().map(|it| it.to_string()));
-        span.set_some("user_agent.original", text(header::USER_AGENT).map(str::to_owned));
-        span.set("http.request.id", exchange.request_id().to_owned());
-        span.set_some("cache", outcome.cache);
+        span.set(keys::PROTOCOL_VERSION.name(), version(request.version));
+        span.set_some(keys::CLIENT.name(), exchange.client_address().map(|it| it.to_string()));
+        span.set_some(keys::USER_AGENT.name(), text(header::USER_AGENT).map(str::to_owned));
+        span.set(keys::REQUEST_ID.name(), exchange.request_id().to_owned());
+        span.set_some(keys::CACHE.name(), outcome.cache);
         if let Some(user) = exchange.user_id().filter(|_| self.tracing.user_id) {
-            span.set("user.id", user.as_str().to_owned());
+            span.set(keys::USER.name(), user.as_str().to_owned());
         }
-        span.set("http.response.status_code", i64::from(outcome.status));
+        span.set(keys::STATUS.name(), i64::from(outcome.status));
         self.tell_session(&mut span, outcome);
         if outcome.status >= 500 {
             // What a server answers to a client's fault is no fault of the server's.
@@ -249,20 +252,20 @@ impl RequestTrace {
     /// The events of a WebSocket session.
     fn tell_session(&self, span: &mut Span, outcome: &Outcome<'_>) {
         let (Some(opened), Some(end)) = (self.opened, outcome.websocket) else { return };
-        span.add("websocket.open", opened, Vec::new());
-        let mut said = vec![KeyValue::new("websocket.close.initiator", end.initiator.as_str())];
+        span.add(keys::WEBSOCKET_OPEN, opened, Vec::new());
+        let mut said = vec![KeyValue::new(keys::CLOSE_INITIATOR.name(), end.initiator.as_str())];
         if let Some(code) = end.code {
-            said.push(KeyValue::new("websocket.close.code", i64::from(code)));
+            said.push(KeyValue::new(keys::CLOSE_CODE.name(), i64::from(code)));
         }
         if !end.reason.is_empty() {
-            said.push(KeyValue::new("websocket.close.reason", end.reason.to_owned()));
+            said.push(KeyValue::new(keys::CLOSE_REASON.name(), end.reason.to_owned()));
         }
-        span.add("websocket.close", SystemTime::now(), said);
+        span.add(keys::WEBSOCKET_CLOSE, SystemTime::now(), said);
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        span.set("websocket.bytes_received", number(outcome.bytes_received));
-        span.set("websocket.bytes_sent", number(outcome.bytes_sent));
-        span.set("websocket.frames_received", number(end.client_to_upstream.frames()));
-        span.set("websocket.frames_sent", number(end.upstream_to_client.frames()));
+        span.set(keys::BYTES_RECEIVED.name(), number(outcome.bytes_received));
+        span.set(keys::BYTES_SENT.name(), number(outcome.bytes_sent));
+        span.set(keys::FRAMES_RECEIVED.name(), number(end.client_to_upstream.frames()));
+        span.set(keys::FRAMES_SENT.name(), number(end.upstream_to_client.frames()));
     }
 }
 

@@ -21,9 +21,8 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tidegate_http::raw_head::{
-    self as head, AnnouncedBody, CUT_OFF, Fault, MALFORMED, MAX_HEAD, Scan,
-};
+use tidegate_http::head::MAX_HEAD_SIZE;
+use tidegate_http::raw_head::{self as head, AnnouncedBody, CUT_OFF, Fault, MALFORMED, Scan};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -202,13 +201,13 @@ impl ClientStream {
         head::skip_empty_lines(held);
         let may_end = head::may_end(held, new);
         let Some(scan) = may_end.then(|| head::scan(held)).flatten() else {
-            let fault = match held.len() > MAX_HEAD {
+            let fault = match held.len() > MAX_HEAD_SIZE {
                 true => Some(head::excess(held)),
                 false => head::early_fault(held, new),
             };
             return fault.map(Incoming::Fault);
         };
-        if scan.length > MAX_HEAD {
+        if scan.length > MAX_HEAD_SIZE {
             return Some(Incoming::Fault(head::excess(held)));
         }
         let (end, body) = end_of_request(held, &scan);

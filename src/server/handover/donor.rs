@@ -1,6 +1,7 @@
 //! The old process's side of a handover: sends the listening sockets and waits until the new one serves. Knows nothing
 //! of configurations.
 
+use super::HANDOVER_TIMEOUT;
 use super::{ASK_ADMIN, HandoverSocket, MAX_NAMES, MAX_SOCKETS, READY, RECEIVED, RunningAdmin};
 use crate::background;
 use crate::server::socket::Socket;
@@ -18,9 +19,6 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-
-/// How long a new gateway that was sent the sockets may take to say that it has them.
-const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Keeps the sockets ready for the gateway that comes after this one.
 pub(crate) struct ListenerDonor {

@@ -11,6 +11,8 @@ mod handover_socket;
 mod receiver;
 mod running;
 
+use std::time::Duration;
+
 pub(super) use donor::ListenerDonor;
 pub(crate) use handover_socket::HandoverSocket;
 pub(super) use receiver::InheritedListeners;
@@ -24,6 +26,9 @@ const ASK_ADMIN: u8 = b'a';
 
 /// The receiver's byte once it serves.
 const READY: u8 = b'r';
+
+/// How long the other gateway may take to send its sockets, or to say that it has them.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum number of sockets in Pingora's message.
 const MAX_SOCKETS: usize = 32;

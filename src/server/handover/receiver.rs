@@ -1,6 +1,7 @@
 //! The new process's side of a handover: asks for the listening sockets and receives them. Knows nothing of
 //! configurations.
 
+use super::HANDOVER_TIMEOUT;
 use super::{HandoverSocket, MAX_NAMES, MAX_SOCKETS, READY, RECEIVED};
 use crate::server::socket::Socket;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -10,15 +11,11 @@ use std::fs;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 use tidegate_disk::is_trusted;
 use tidegate_http::address::Address;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
-
-/// How long the old gateway may take to send its sockets.
-const HANDOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The listening sockets of the gateway that ran before.
 pub(crate) struct InheritedListeners {

@@ -1,6 +1,7 @@
 //! Compiles `access_log`, and opens its file. It knows nothing of the lines.
 
 use super::{Compiler, header_name};
+use crate::telemetry::keys::FieldKey;
 use crate::telemetry::{AccessLog, AccessLogFormat, FieldNames, LineSink, LogTarget, Sampling};
 use http::HeaderName;
 use std::io;
@@ -37,8 +38,8 @@ impl Compiler<'_> {
         };
         // Before there is a place to write to, which a mere check has none of.
         let fields = FieldNames {
-            request: self.log_fields(&written.fields.request, "request"),
-            response: self.log_fields(&written.fields.response, "response"),
+            request: self.log_fields(&written.fields.request, "request", FieldKey::of_request),
+            response: self.log_fields(&written.fields.response, "response", FieldKey::of_response),
         };
         let kept = self
             .env
@@ -89,7 +90,8 @@ impl Compiler<'_> {
         &mut self,
         written: &[Spanned<config::HeaderName>],
         message: &str,
-    ) -> Vec<(HeaderName, String)> {
+        key: fn(&HeaderName) -> FieldKey,
+    ) -> Vec<(HeaderName, FieldKey)> {
         let mut fields = Vec::new();
         for (index, written) in written.iter().enumerate() {
             let Some(name) = header_name(&written.value) else { continue };
@@ -98,7 +100,7 @@ impl Compiler<'_> {
                 let reason = "it carries secrets, which stand in no log";
                 self.problems.add(written.span, at, reason);
             }
-            let key = format!("http.{message}.header.{name}");
+            let key = key(&name);
             fields.push((name, key));
         }
         fields

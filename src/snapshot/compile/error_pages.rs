@@ -5,6 +5,7 @@ use crate::error_pages::{ErrorPages, Page, PageFormat, PageValues, Pages};
 use http::StatusCode;
 use std::collections::BTreeMap;
 use tidegate_config::{ErrorStatus, Spanned};
+use tidegate_http::error_code::ErrorCode;
 
 /// Maximum size of an error page, in bytes: each error sends one.
 const MAX_PAGE_SIZE: u64 = 1024 * 1024;
@@ -63,7 +64,7 @@ impl Compiler<'_> {
 fn is_json(page: &Page) -> Result<(), serde_json::Error> {
     let example = PageValues {
         status: StatusCode::NOT_FOUND,
-        error: "no_route",
+        error: ErrorCode::NoRoute.as_str(),
         message: "no route \"matches\"",
         request_id: "0198c2a4-7d1e-7000-8000-000000000000",
     };

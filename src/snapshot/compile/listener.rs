@@ -13,6 +13,7 @@ use tidegate_config::{
     defaults,
 };
 use tidegate_http::address::Address;
+use tidegate_http::url::HTTPS_PORT;
 
 impl Compiler<'_> {
     pub(super) fn listeners(&mut self) -> Vec<Arc<Listener>> {
@@ -82,7 +83,7 @@ impl Compiler<'_> {
         let redirect = written.redirect_to_https.as_ref()?;
         let port = match &redirect.value {
             RedirectToHttps::Switch(Switch(false)) => return None,
-            RedirectToHttps::Switch(Switch(true)) => 443,
+            RedirectToHttps::Switch(Switch(true)) => HTTPS_PORT,
             RedirectToHttps::Port(to) => to.port,
         };
         if written.tls.is_some() {

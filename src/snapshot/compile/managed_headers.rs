@@ -16,7 +16,7 @@ const BUILT_IN: [HeaderName; 29] = [
     header_name::X_TIDEGATE_EXPLAIN,
     header_name::KEEP_ALIVE,
     header_name::PROXY_CONNECTION,
-    HeaderName::from_static("proxy-authorization"),
+    header::PROXY_AUTHORIZATION,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
@@ -35,9 +35,9 @@ const BUILT_IN: [HeaderName; 29] = [
     header::SEC_WEBSOCKET_EXTENSIONS,
     header::SEC_WEBSOCKET_PROTOCOL,
     header::SEC_WEBSOCKET_ACCEPT,
-    HeaderName::from_static("grpc-timeout"),
-    HeaderName::from_static("grpc-encoding"),
-    HeaderName::from_static("x-grpc-web"),
+    header_name::GRPC_TIMEOUT,
+    header_name::GRPC_ENCODING,
+    header_name::X_GRPC_WEB,
 ];
 
 impl Compiler<'_> {

@@ -1,6 +1,7 @@
 //! Connections of health checks, over one connector for all.
 
 use super::super::descriptors::connect_with_room;
+use http::header;
 use http::uri::{Authority, Uri};
 use pingora::connectors::TransportConnector;
 use pingora::connectors::http::v2::{H2HandshakeSettings, handshake};
@@ -73,7 +74,7 @@ pub(super) async fn send_head(
     mut request: RequestHeader,
 ) -> Result<()> {
     if matches!(session, HttpSession::H2(_))
-        && let Some(host) = request.remove_header("host")
+        && let Some(host) = request.remove_header(&header::HOST)
     {
         let authority = Authority::try_from(host.as_bytes())
             .or_err(ErrorType::InvalidHTTPHeader, "the host of the check")?;

@@ -7,6 +7,7 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
+use tidegate_http::header_name::GRPC_STATUS;
 
 /// The path of the gRPC health checking protocol's method.
 pub(super) const HEALTH_CHECK_PATH: &str = "/grpc.health.v1.Health/Check";
@@ -56,7 +57,7 @@ pub(super) async fn ask(
     if let Some(refusal) = trailers.as_ref().and_then(refusal) {
         return refusal;
     }
-    if !trailers.is_some_and(|it| it.contains_key("grpc-status")) {
+    if !trailers.is_some_and(|it| it.contains_key(GRPC_STATUS)) {
         return fault("its answer has no grpc-status");
     }
     match serving_status(&answer) {
@@ -75,7 +76,7 @@ fn fault(reason: &'static str) -> Result<()> {
 
 /// The error that a `grpc-status` other than 0 is.
 fn refusal(headers: &HeaderMap) -> Option<Result<()>> {
-    let status = headers.get("grpc-status")?.to_str().unwrap_or("");
+    let status = headers.get(GRPC_STATUS)?.to_str().unwrap_or("");
     let reason = match status {
         "0" => return None,
         "5" => "it knows no such service (grpc-status 5)".to_owned(),

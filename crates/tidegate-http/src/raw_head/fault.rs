@@ -1,6 +1,7 @@
 //! Names what is wrong with a head that is refused.
 
 use super::{Fault, HEAD_TOO_LARGE, MALFORMED, parse, request_line};
+use crate::header_name::lower;
 
 /// Maximum size of a header's name, in bytes; the type that Pingora uses has room for no more.
 const MAX_NAME_LENGTH: usize = 65_535;
@@ -56,11 +57,11 @@ pub(super) fn ambiguity(head: &[u8]) -> Option<Fault> {
             digits.iter().all(u8::is_ascii_digit)
                 && std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u64>().is_ok())
         };
-        let mut lengths = all("content-length");
+        let mut lengths = all(lower::CONTENT_LENGTH);
         match (lengths.next(), lengths.next()) {
             (None, _) => None,
             // RFC 9112, section 6.1, lets a server refuse both.
-            (Some(_), _) if all("transfer-encoding").next().is_some() => {
+            (Some(_), _) if all(lower::TRANSFER_ENCODING).next().is_some() => {
                 Some("Content-Length and Transfer-Encoding contradict each other")
             }
             (Some(only), None) if is_number(only) => None,
@@ -78,7 +79,7 @@ fn fault_of_fields(request: &httparse::Request<'_, '_>) -> Option<Fault> {
         same.map(|field| field.value)
     };
     let target = request.path.unwrap_or_default();
-    let last_coding = all("transfer-encoding").next_back();
+    let last_coding = all(lower::TRANSFER_ENCODING).next_back();
     let is_chunked = |value: &[u8]| {
         let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
         last.trim_ascii().eq_ignore_ascii_case(b"chunked")
@@ -88,8 +89,8 @@ fn fault_of_fields(request: &httparse::Request<'_, '_>) -> Option<Fault> {
         _ if request.headers.iter().any(|field| field.name.len() > MAX_NAME_LENGTH) => {
             return Some(Fault::too_large("a header's name is too long"));
         }
-        _ if all("host").count() > 1 => "there is more than one Host header",
-        _ if all("host").any(has_at) => "Host has a user, which no host has",
+        _ if all(lower::HOST).count() > 1 => "there is more than one Host header",
+        _ if all(lower::HOST).any(has_at) => "Host has a user, which no host has",
         _ if !target.starts_with('/') && target.contains("://") && has_at(target.as_bytes()) => {
             "the request's target has a user"
         }
@@ -98,7 +99,7 @@ fn fault_of_fields(request: &httparse::Request<'_, '_>) -> Option<Fault> {
         }
         Some(_) if request.version == Some(0) => "HTTP/1.0 knows no Transfer-Encoding",
         Some(coding) if !is_chunked(coding) => "the last Transfer-Encoding is not chunked",
-        None if all("content-length").next().is_some() => {
+        None if all(lower::CONTENT_LENGTH).next().is_some() => {
             "Content-Length must be given once, as a number"
         }
         _ => return None,

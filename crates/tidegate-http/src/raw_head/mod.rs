@@ -8,23 +8,18 @@ pub use fault::fault;
 pub use scan::{AnnouncedBody, Scan, may_end, scan};
 
 use crate::error_code::ErrorCode;
+use crate::head::MAX_HEADER_COUNT;
 use bytes::{Buf, BytesMut};
 use http::StatusCode;
 use memchr::memrchr;
 use std::mem::MaybeUninit;
 use target::Characters;
 
-/// Maximum size of a head, in bytes. Pingora takes no more.
-pub const MAX_HEAD: usize = 1_000_000;
-
 /// Maximum size of a target, in bytes. Pingora's type for it has room for no more.
 const MAX_TARGET: usize = 65_534;
 
 /// A fault is looked for in an incomplete head up to this many bytes.
 const MAX_EARLY_CHECK: usize = 16 * 1024;
-
-/// Maximum number of headers that are checked; Pingora accepts no more.
-const MAX_HEADERS: usize = 256;
 
 /// How a connection over HTTP/2 begins (RFC 9113, section 3.4).
 pub const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -61,7 +56,7 @@ impl Fault {
 /// What is said where nothing more is known.
 pub const MALFORMED: Fault = Fault::bad("the request is malformed");
 
-/// The fault of a head that is larger than [`MAX_HEAD`].
+/// The fault of a head that is larger than [`MAX_HEAD_SIZE`](crate::head::MAX_HEAD_SIZE).
 const HEAD_TOO_LARGE: Fault = Fault::too_large("the request's head is too large");
 
 /// The fault of a target that is larger than [`MAX_TARGET`].
@@ -111,7 +106,7 @@ pub fn early_fault(beginning: &[u8], new: usize) -> Option<Fault> {
     }
 }
 
-/// The fault of a head that is larger than [`MAX_HEAD`]: it begins with these bytes, which are no fewer.
+/// The fault of a head that is larger than [`MAX_HEAD_SIZE`](crate::head::MAX_HEAD_SIZE): it begins with these bytes, which are no fewer.
 pub fn excess(beginning: &[u8]) -> Fault {
     let line = request_line(beginning).map(|(_, line)| line).unwrap_or_default();
     match target::check_line(line) {
@@ -126,7 +121,7 @@ fn parse<T>(
     head: &[u8],
     judge: impl FnOnce(httparse::Result<usize>, &httparse::Request<'_, '_>) -> T,
 ) -> T {
-    let mut space = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut space = [const { MaybeUninit::uninit() }; MAX_HEADER_COUNT];
     let mut request = httparse::Request::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_request_with_uninit_headers(
         &mut request,

@@ -2,8 +2,10 @@
 //! absolute targets, whose host replaces `Host`.
 
 use super::{Fault, MALFORMED, MAX_TARGET, TARGET_TOO_LONG, parse, request_line};
+use crate::header_name::lower;
 use crate::host;
 use crate::path::is_to_be_encoded;
+use crate::url;
 use bytes::BytesMut;
 
 /// What a request line is made of.
@@ -57,11 +59,7 @@ fn spell_host_once(head: &mut BytesMut) {
     }
     let Ok(target) = std::str::from_utf8(target) else { return };
     let Some((scheme, rest)) = target.split_once("://") else { return };
-    let default_port = match () {
-        () if scheme.eq_ignore_ascii_case("http") => ":80",
-        () if scheme.eq_ignore_ascii_case("https") => ":443",
-        () => return,
-    };
+    let Some(default_port) = url::default_port_suffix(scheme) else { return };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let normal = |written: &str| {
         let canonical = host::canonical(written)?;
@@ -69,7 +67,8 @@ fn spell_host_once(head: &mut BytesMut) {
         Some(host.to_ascii_lowercase())
     };
     let host = parse(head, |_, request| {
-        let mut hosts = request.headers.iter().filter(|it| it.name.eq_ignore_ascii_case("host"));
+        let mut hosts =
+            request.headers.iter().filter(|it| it.name.eq_ignore_ascii_case(lower::HOST));
         match (hosts.next(), hosts.next()) {
             (Some(only), None) => std::str::from_utf8(only.value).ok().map(str::to_owned),
             _ => None,
@@ -111,7 +110,7 @@ fn name_host(head: &mut BytesMut) {
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let has_host = parse(head, |_, request| {
-        request.headers.iter().any(|it| it.name.eq_ignore_ascii_case("host"))
+        request.headers.iter().any(|it| it.name.eq_ignore_ascii_case(lower::HOST))
     });
     let Some(line_end) = head.iter().skip(start).position(|byte| *byte == b'\n') else { return };
     if has_host || authority.is_empty() {

@@ -16,7 +16,7 @@ use std::fmt;
 const MAX_HEADER_SIZE: usize = 14;
 
 /// The longest payload of a control frame (RFC 6455, section 5.5).
-const MAX_CONTROL_PAYLOAD: usize = 125;
+pub const MAX_CONTROL_PAYLOAD: usize = 125;
 
 /// What a frame is (RFC 6455, section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
