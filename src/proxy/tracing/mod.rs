@@ -6,6 +6,6 @@ mod absent;
 mod spans;
 
 #[cfg(not(feature = "opentelemetry"))]
-pub(super) use absent::{Recording, answered, attempt, failed, opened, set_headers, start};
+pub(super) use absent::{RequestTrace, answered, attempt, failed, opened, set_headers, start};
 #[cfg(feature = "opentelemetry")]
 pub(super) use spans::{RequestTrace, answered, attempt, failed, opened, set_headers, start};
