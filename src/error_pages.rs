@@ -4,6 +4,7 @@
 use http::StatusCode;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use tidegate_http::accept::{Accept, MediaType};
 
 /// Pages by the status that they are for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,6 +46,19 @@ pub struct PageValues<'e> {
     pub message: &'e str,
     /// The request's id.
     pub request_id: &'e str,
+}
+
+/// An error without a page of the operator's: JSON, or text for a client that prefers it.
+pub(crate) fn render_without_page(values: PageValues<'_>, accept: Accept) -> (MediaType, String) {
+    let PageValues { status: _, error, message, request_id } = values;
+    match accept.preferred_without_html() {
+        text @ MediaType::Text => (text, format!("{error}: {message}\nrequest id: {request_id}\n")),
+        json @ (MediaType::Json | MediaType::Html) => {
+            let body =
+                serde_json::json!({"error": error, "message": message, "request_id": request_id});
+            (json, body.to_string())
+        }
+    }
 }
 
 /// A page with places for what is known of the error.

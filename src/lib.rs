@@ -24,6 +24,10 @@
 //!     Gateway::from_config(Config::from_file("tidegate.yaml")).filter(TellUser).run_program()
 //! }
 //! ```
+//!
+//! Filters can also be used by name from the file, with settings of their own: see
+//! [`Gateway::register`]. The repository's `docs/filters.md` explains filters step by step, `docs/cookbook.md` has whole
+//! programs, and [`testing`] runs filters without sockets.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
@@ -56,6 +60,7 @@ mod shared;
 mod snapshot;
 mod state;
 mod telemetry;
+pub mod testing;
 pub mod tls;
 mod traces;
 mod upstream;
@@ -66,3 +71,7 @@ pub use filter::Filter;
 pub use gateway::{Config, Gateway, RunError};
 pub use server::StartError;
 pub use {bytes, http, schemars, serde};
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/filters.md")]
+struct FiltersPage;

@@ -1,7 +1,7 @@
 //! The gateway's own answers, written out.
 
 use super::{Context, filter_response, grpc_web};
-use crate::error_pages::{Page, PageValues};
+use crate::error_pages::{Page, PageValues, render_without_page};
 use crate::filter::{Reply, ReplyBody};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version, header};
@@ -153,18 +153,10 @@ fn render(reply: &Reply, request: &RequestHeader, ctx: &Context) -> (Option<&'st
     };
     let id = ctx.exchange.request_id();
     let accept = Accept::from_headers(&request.headers);
+    let values = PageValues { status: reply.status, error: code, message, request_id: id };
     let (media_type, text) = match page_for(reply.status, accept, ctx) {
-        Some(page) => {
-            let known = PageValues { status: reply.status, error: code, message, request_id: id };
-            (accept.preferred(), page.render(known))
-        }
-        None => match accept.preferred_without_html() {
-            text @ MediaType::Text => (text, format!("{code}: {message}\nrequest id: {id}\n")),
-            json @ (MediaType::Json | MediaType::Html) => {
-                let body = serde_json::json!({"error": code, "message": message, "request_id": id});
-                (json, body.to_string())
-            }
-        },
+        Some(page) => (accept.preferred(), page.render(values)),
+        None => render_without_page(values, accept),
     };
     (Some(media_type.content_type()), text.into())
 }

@@ -38,6 +38,8 @@ impl fmt::Display for PathError {
     }
 }
 
+impl std::error::Error for PathError {}
+
 impl PathError {
     /// The setting of a route that lets such a path pass, if there is one.
     pub fn setting(self) -> Option<&'static str> {

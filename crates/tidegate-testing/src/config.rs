@@ -2,6 +2,7 @@
 
 use super::{Gateway, Upstream};
 use std::fmt::{Display, Write};
+use std::path::Path;
 
 /// Builds a configuration.
 #[derive(Clone, Default)]
@@ -121,5 +122,11 @@ impl Config {
     /// Starts a gateway with this configuration.
     pub async fn start(&self) -> Gateway {
         Gateway::start(self).await
+    }
+
+    /// Starts a program of your own with this configuration, one that calls `tidegate::cli::main_with`:
+    /// `env!("CARGO_BIN_EXE_my-gateway")` names it in a test.
+    pub async fn start_program(&self, program: impl AsRef<Path>) -> Gateway {
+        Gateway::start_program(program, self).await
     }
 }

@@ -30,11 +30,18 @@ pub struct Gateway {
 impl Gateway {
     /// Starts a gateway and waits until it accepts connections.
     pub async fn start(config: &Config) -> Self {
+        Self::start_program(crate::binary(), config).await
+    }
+
+    /// The same for a program of your own, one that calls `tidegate::cli::main_with`.
+    pub async fn start_program(program: impl AsRef<Path>, config: &Config) -> Self {
         let folder = TempDir::new().expect("a folder");
         let port = free_port();
         let file = folder.path().join("tidegate.yaml");
         std::fs::write(&file, config.yaml(port)).expect("a configuration file");
-        Self::run(folder, file, port).await
+        let mut command = command(program.as_ref(), folder.path());
+        command.args(["run", "--config"]).arg(&file);
+        Self::spawn_piped(command, folder, file, port).await
     }
 
     /// Runs a file that is already written.
@@ -305,7 +312,11 @@ pub async fn cli(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]
 }
 
 fn tidegate(folder: &Path) -> Command {
-    let mut command = Command::new(crate::binary());
+    command(&crate::binary(), folder)
+}
+
+fn command(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     command
         .current_dir(folder)
         .stdin(Stdio::null())

@@ -1,5 +1,8 @@
-//! The test kit: a gateway as a child process, upstreams that record their requests, clients of one socket, and the
-//! services around a gateway (certificate authorities, DNS, Redis, a trace collector). It does not know the gateway's code.
+//! The test kit: filters without sockets (`request`), a gateway as a child process ([`Config`]), upstreams that record their
+//! requests ([`Upstream`]), clients of one socket, and the services around a gateway (certificate authorities, DNS, Redis, a
+//! trace collector). It does not know the gateway's code, only its public API.
+//!
+//! `docs/testing.md` shows a test of a filter without sockets and one with them.
 //!
 //! A failed expectation panics: the kit is only for tests.
 #![cfg(unix)]
@@ -45,6 +48,13 @@ pub use tls_service::{TlsService, answer_by_http2};
 pub use upstream::{Recorder, Request, Upstream, ok, respond};
 pub use websocket::{Handshake, Socket, next, switch};
 pub use wire::{Head, Response, Wire, get};
+
+#[cfg(feature = "filters")]
+pub use tidegate::testing::{FilterRun, TestRequest, TestResponse, request, response};
+
+#[cfg(all(doctest, feature = "filters"))]
+#[doc = include_str!("../../../docs/testing.md")]
+struct TestingPage;
 
 use std::time::Duration;
 
