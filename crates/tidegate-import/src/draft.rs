@@ -219,7 +219,10 @@ impl Route {
     /// Notes the former upstream, before the route is closed.
     pub(crate) fn note_closing(&mut self) {
         if let Action::Upstream(name) = &self.action {
-            self.comment.push(format!("It led to `{name}`, behind a guard that can't be carried."));
+            self.comment.push(format!(
+                "Closed: requests went to `{name}` behind access control that the \
+            import cannot convert."
+            ));
         }
     }
 

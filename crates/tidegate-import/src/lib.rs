@@ -80,8 +80,8 @@ pub fn import(format: Format, path: &Path) -> Result<Import, Unreadable> {
     if draft.checks_origins_anew() {
         notes.changed(
             &Place { file: path.to_owned(), line: 1 },
-            "the `Origin` of WebSocket handshakes is checked: pages of other hosts are refused; see \
-             `websocket.origins`",
+            "Tidegate checks the `Origin` of WebSocket handshakes and refuses pages of other hosts; \
+             allow them with `websocket.origins`",
         );
     }
     let name = path.file_name().map(PathBuf::from).unwrap_or_default();
@@ -98,12 +98,17 @@ impl Import {
 
 /// The text of a file.
 fn text_of(path: &Path) -> Result<String, Unreadable> {
-    let failed =
-        |error: std::io::Error| Unreadable::new(path, 1, format!("it can't be read: {error}"));
+    let failed = |error: std::io::Error| {
+        Unreadable::new(path, 1, format!("the file cannot be read: {error}"))
+    };
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > MAX_FILE_SIZE {
-        return Err(Unreadable::new(path, 1, format!("it is larger than {MAX_FILE_SIZE} bytes")));
+        return Err(Unreadable::new(
+            path,
+            1,
+            format!("the file is larger than {MAX_FILE_SIZE} bytes"),
+        ));
     }
     let bytes = std::fs::read(path).map_err(failed)?;
-    String::from_utf8(bytes).map_err(|_| Unreadable::new(path, 1, "it is not UTF-8"))
+    String::from_utf8(bytes).map_err(|_| Unreadable::new(path, 1, "the file is not UTF-8 text"))
 }

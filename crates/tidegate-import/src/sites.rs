@@ -36,15 +36,17 @@ impl Site {
         let mut route = Route {
             path: path.clone(),
             name: format!("{}-at-{}", parent.name, slug(written)),
-            comment: vec!["So that another host's longer path is not taken.".to_owned()],
+            comment: vec![
+                "Without this route, the longer path of another host would match here.".to_owned(),
+            ],
             ..parent.clone()
         };
         if let Some(prefix) = &mut route.prefix {
             *prefix = format!("{}{rest}", prefix.trim_end_matches('/'));
             if matches!(path, PathRule::Exact(_)) {
                 let text = format!(
-                    "its path can't be rewritten at `{written}`, which another host takes as an \
-                     exact path; there it goes on as it came"
+                    "the path `{written}` is not rewritten, because a route of another host matches it \
+                     exactly; requests for it keep their path"
                 );
                 notes.left_out(&parent.position, text);
                 route.prefix = None;
@@ -107,8 +109,8 @@ fn move_shared_settings(draft: &mut Draft) {
     let largest = sizes.try_fold(0, |largest, size| Some(size?.max(largest)));
     if let Some(size) = largest.filter(|size| *size > 0) {
         let comment = match size {
-            0x0010_0000 => "nginx's default is 1m.",
-            _ => "The most that any route takes.",
+            0x0010_0000 => "The default of nginx is 1m.",
+            _ => "The largest limit of any route.",
         };
         draft.body_size = Some((size, comment.to_owned()));
         for route in &mut draft.routes {

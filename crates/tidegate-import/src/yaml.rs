@@ -165,7 +165,7 @@ fn write_item(out: &mut String, item: &Value, indent: usize) {
 
 /// The draft as a file; `origin` says what it was made from.
 pub(crate) fn write(draft: &Draft, origin: &str) -> String {
-    let mut out = format!("# Made by `tidegate import` from {origin}.\n");
+    let mut out = format!("# Converted by `tidegate import` from {origin}.\n");
     let mut section = |name: &str, comment: &[String], value: Value| {
         out.push('\n');
         for line in comment {

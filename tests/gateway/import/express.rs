@@ -59,26 +59,29 @@ app.listen(Number(process.env.PORT) || 8080, '127.0.0.1');
 #[tokio::test]
 async fn each_unsupported_line_is_reported() {
     for (line, words) in [
-        ("app.get('/a', (req, res) => res.json({ at: Date.now() }));", "code of your own"),
-        ("app.get('/a/:id', (req, res) => res.send('x'));", "`/a/:id`: a route's path"),
-        ("app.use((req, res, next) => { req.x = 1; next(); });", "code that looks at each request"),
+        ("app.get('/a', (req, res) => res.json({ at: Date.now() }));", "this handler is code"),
+        (
+            "app.get('/a/:id', (req, res) => res.send('x'));",
+            "the path `/a/:id`: a route matches only",
+        ),
+        ("app.use((req, res, next) => { req.x = 1; next(); });", "code that runs for each request"),
         (
             "app.use('/a', createProxyMiddleware({ target: 'http://b:1', pathRewrite: (p) => p, on: {} }));",
             "`pathRewrite` is code",
         ),
         (
             "app.use('/a', createProxyMiddleware({ target: 'http://b:1', on: { proxyRes: handle } }));",
-            "`proxyRes`: a handler that is not seen",
+            "`proxyRes`: a handler that the import cannot follow",
         ),
         (
             "app.use('/a', createProxyMiddleware({ target: 'http://b:1', on: {}, followRedirects: true }));",
-            "`followRedirects` has no counterpart",
+            "the option `followRedirects` has no equivalent",
         ),
-        ("app.use('/a', createProxyMiddleware({ target: find() }));", "it answers 501"),
+        ("app.use('/a', createProxyMiddleware({ target: find() }));", "its route answers 501"),
         ("app.set('trust proxy', 1);", "`trust proxy`"),
         (
             "require('http').createServer(app).on('upgrade', (a, b) => b.destroy());",
-            "shows no target",
+            "without a recognisable target",
         ),
     ] {
         let imported = program(&format!("{line} app.get('/ok', (a, b) => b.send('ok'));")).await;
@@ -324,7 +327,7 @@ async fn rate_limits_are_applied_to_later_routes() {
                 app.get('/c', (q, s) => s.send('c'));";
     let imported = program(line).await;
     assert_eq!(imported.run.code, Some(0), "{}", imported.run.all());
-    imported.says(4, "each route counts for itself");
+    imported.says(4, "each route counts separately");
     imported.is_good().await;
     let routes: Vec<String> = imported
         .run
@@ -349,15 +352,19 @@ async fn rate_limits_are_applied_to_later_routes() {
     }
     for (options, code, words) in [
         ("{ keyGenerator: (q) => q.ip }", 3, "`keyGenerator` is code"),
-        ("{ limit: (q) => 5 }", 3, "a limit that is not seen"),
-        ("options", 3, "a limit that is not seen"),
-        ("{})); app.post('/', require('express-rate-limit')(", 3, "a limit of `/` alone"),
-        ("{ windowMs: 7 * 24 * 60 * 60 * 1000 }", 3, "a limit that is not seen"),
-        ("{ windowMs: 1 / 0 }", 3, "a limit that is not seen"),
+        ("{ limit: (q) => 5 }", 3, "a rate limit whose options are not constants"),
+        ("options", 3, "a rate limit whose options are not constants"),
+        ("{})); app.post('/', require('express-rate-limit')(", 3, "a rate limit of only `/`"),
+        (
+            "{ windowMs: 7 * 24 * 60 * 60 * 1000 }",
+            3,
+            "a rate limit whose options are not constants",
+        ),
+        ("{ windowMs: 1 / 0 }", 3, "a rate limit whose options are not constants"),
         ("{ skip: (q) => true }", 3, "`skip` is code"),
-        ("{ store: new Store() }", 3, "see `shared_counters`"),
-        ("{ statusCode: 503, skipFailedRequests: true }", 0, "all requests are counted"),
-        ("{ message: 'slow down' }", 0, "see `error_pages`"),
+        ("{ store: new Store() }", 3, "use `shared_counters`"),
+        ("{ statusCode: 503, skipFailedRequests: true }", 0, "counts all requests"),
+        ("{ message: 'slow down' }", 0, "use `error_pages`"),
     ] {
         let line = format!(
             "app.use(require('express-rate-limit')({options})); app.get('/a', (q, s) => s.send('a'));"
@@ -395,7 +402,7 @@ async fn upstream_path_follows_the_middleware_version() {
     let line = "app.use('/a', createProxyMiddleware({ target: 'http://b:1/base' }));";
     let imported = program(line).await;
     imported.has("rewrite: {prefix: /base}");
-    imported.says(4, "read as http-proxy-middleware 3");
+    imported.says(4, "the import assumes http-proxy-middleware 3");
     let line =
         "app.use('/a', createProxyMiddleware({ target: 'http://b:1/base', logLevel: 'warn' }));";
     program(line).await.has("rewrite: {prefix: /base/a}");
@@ -406,8 +413,8 @@ async fn file_without_an_express_app_is_refused() {
     for (text, place) in [
         ("const a = ;", "gateway.js:1: error: Unexpected token"),
         ("\n\nlet let = 1 +\n", "gateway.js:"),
-        ("console.log(1)", "gateway.js:1: error: there is no `express()` in it"),
-        ("", "gateway.js:1: error: there is no `express()` in it"),
+        ("console.log(1)", "gateway.js:1: error: the program has no call of `express()`"),
+        ("", "gateway.js:1: error: the program has no call of `express()`"),
     ] {
         let imported = import("express", "gateway.js", text).await;
         assert_eq!(imported.run.code, Some(1), "{text}\n{}", imported.run.all());

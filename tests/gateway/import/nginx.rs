@@ -24,7 +24,7 @@ async fn complete_import_exits_0() {
 #[tokio::test]
 async fn each_unsupported_line_is_reported() {
     for (line, words) in [
-        ("frobnicate on;", "left out: `frobnicate` is not known"),
+        ("frobnicate on;", "left out: the import does not support `frobnicate`"),
         ("location ~ \\.php$ { return 200; }", "left out: `location ~ \\.php$`"),
         ("location /a { limit_req zone=one; return 200; }", "left out: `limit_req zone=one`"),
         ("location /a { fastcgi_pass 127.0.0.1:9000; }", "left out: `fastcgi_pass 127.0.0.1:9000`"),
@@ -35,7 +35,7 @@ async fn each_unsupported_line_is_reported() {
         ("location /a { auth_basic staff; return 200; }", "left out: `auth_basic staff`"),
         ("location /a { location /a/b { return 200; } return 200; }", "left out: `location /a/b`"),
         ("listen 443 quic;", "left out: HTTP/3"),
-        ("server_name ~^www;", "left out: `~^www`"),
+        ("server_name ~^www;", "left out: the server name `~^www`"),
     ] {
         let imported = server(line).await;
         assert_eq!(imported.run.code, Some(3), "{line}\n{}", imported.run.all());
@@ -47,13 +47,16 @@ async fn each_unsupported_line_is_reported() {
 #[tokio::test]
 async fn each_changed_meaning_is_reported() {
     for (line, words) in [
-        ("location /a { return 200; }", "changed: nginx takes every path that begins with `/a`"),
+        ("location /a { return 200; }", "changed: nginx matches every path that begins with `/a`"),
         ("location /a/ { proxy_pass http://127.0.0.1:1/b; }", "so that `/a/x` becomes `/bx`"),
-        ("location / { proxy_pass http://127.0.0.1:1; add_header X-A b; }", "added to errors"),
-        ("location / { proxy_pass https://127.0.0.1:1; }", "believes any certificate"),
-        ("location / { proxy_pass http://a.test:1; }", "nginx changes a `Location`"),
+        (
+            "location / { proxy_pass http://127.0.0.1:1; add_header X-A b; }",
+            "is also added to errors",
+        ),
+        ("location / { proxy_pass https://127.0.0.1:1; }", "accepts any certificate"),
+        ("location / { proxy_pass http://a.test:1; }", "nginx rewrites a `Location`"),
         ("location = /a { proxy_pass http://127.0.0.1:1/b; }", "the path becomes `/b`"),
-        ("location /a/ { return 444; }", "444 closes the connection"),
+        ("location /a/ { return 444; }", "nginx closes the connection for 444"),
     ] {
         let imported = server(line).await;
         assert_eq!(imported.run.code, Some(0), "{line}\n{}", imported.run.all());
@@ -98,13 +101,13 @@ async fn unix_socket_upstreams_are_imported() {
 #[tokio::test]
 async fn invalid_nginx_file_is_refused() {
     for (text, place) in [
-        ("server { listen 80\n}", "site:1: error: its `;` is missing"),
-        ("server {\nlisten 80;\n", "site:1: error: its `{` has no `}`"),
-        ("server {\nlisten '80;\n}", "site:2: error: a quote never ends"),
-        ("}\n", "site:1: error: a `}` has no `{`"),
-        ("events {}\n", "site:1: error: there is no `server` in it"),
-        ("include site;\n", "site:1: error: it includes too many files"),
-        ("", "site:1: error: there is no `server` in it"),
+        ("server { listen 80\n}", "site:1: error: the directive has no `;` at its end"),
+        ("server {\nlisten 80;\n", "site:1: error: the block has no closing `}`"),
+        ("server {\nlisten '80;\n}", "site:2: error: a quoted string has no end"),
+        ("}\n", "site:1: error: a closing `}` has no opening `{`"),
+        ("events {}\n", "site:1: error: the file has no `server` block"),
+        ("include site;\n", "site:1: error: the configuration includes too many files"),
+        ("", "site:1: error: the file has no `server` block"),
     ] {
         let imported = import("nginx", "site", text).await;
         assert_eq!(imported.run.code, Some(1), "{text}\n{}", imported.run.all());
@@ -129,6 +132,10 @@ async fn included_files_are_imported_and_named() {
     write("sites/b", "server { listen 81; server_name b.test;\nmystery 1; return 200 b; }\n");
     let run = tidegate_testing::cli(folder.path(), &["import", "nginx", "nginx.conf"], &[]).await;
     assert_eq!(run.code, Some(3), "{}", run.all());
-    assert!(run.stderr.contains("sites/b:2: left out: `mystery`"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("sites/b:2: left out: the import does not support `mystery`"),
+        "{}",
+        run.stderr
+    );
     assert!(run.stdout.contains("hosts: [b.test]"), "{}", run.stdout);
 }

@@ -59,7 +59,7 @@ async fn longest_rule_or_highest_priority_wins() {
     .await;
     assert_eq!(imported.run.code, Some(0), "{}", imported.run.all());
     imported.is_good().await;
-    imported.says(5, "it is never asked: the rule in line 6");
+    imported.says(5, "no request reaches this router: the rule in line 6");
     for (url, fields, port) in [
         ("http://a-rather-long-name.example.com/api/x", &[][..], "4001"),
         ("http://a-rather-long-name.example.com/", &[], "4001"),
@@ -96,8 +96,11 @@ async fn each_unsupported_line_is_reported() {
         ("r: {rule: \"PathRegexp(`^/a[0-9]`)\", service: one}", "`PathRegexp(^/a[0-9])`"),
         ("r: {rule: \"Host(`a`) && ClientIP(`10.0.0.1`)\", service: one}", "`ClientIP(10.0.0.1)`"),
         ("r: {rule: \"!Host(`a`)\", service: one}", "`!Host(a)`"),
-        ("r: {rule: \"Host(`a`\", service: one}", "can't be read as a rule"),
-        ("r: {rule: \"Host(`a`)\", service: gone}", "the service `gone` is not in this file"),
+        ("r: {rule: \"Host(`a`\", service: one}", "is not a valid rule"),
+        (
+            "r: {rule: \"Host(`a`)\", service: gone}",
+            "the service `gone` is not defined in this file",
+        ),
         ("r: {rule: \"Host(`a`)\", service: one, observability: {}}", "`observability`"),
     ] {
         let imported =
@@ -129,10 +132,10 @@ async fn router_with_a_guard_is_not_opened() {
 async fn invalid_traefik_file_is_refused() {
     for (name, text, place) in [
         ("a.yml", "http: [", "a.yml:"),
-        ("a.yml", "tcp: {}", "a.yml:1: error: there is no `http` in it"),
+        ("a.yml", "tcp: {}", "a.yml:1: error: the file has no `http` section"),
         ("a.toml", "[http\n", "a.toml:1: error: "),
         ("a.toml", "[http.routers]\na = \n", "a.toml:2: error: "),
-        ("a.yml", "", "a.yml:1: error: there is no `http` in it"),
+        ("a.yml", "", "a.yml:1: error: the file has no `http` section"),
     ] {
         let imported = import("traefik", name, text).await;
         assert_eq!(imported.run.code, Some(1), "{text}\n{}", imported.run.all());

@@ -63,7 +63,7 @@ impl<'a> Assembly<'a> {
             if is_router && !mounted.contains(&app) {
                 self.run
                     .notes
-                    .left_out(position, "a router that is not seen to be mounted anywhere");
+                    .left_out(position, "a router: the import found no place where it is mounted");
             } else if !mounted.contains(&app) {
                 self.entries(app, Mount { path: "/", held: &[], depth: 0 });
             }
@@ -80,7 +80,7 @@ impl<'a> Assembly<'a> {
         if self.run.is_exhausted() {
             self.run
                 .notes
-                .left_out(position, "it does more than can be gone through; the rest is not read");
+                .left_out(position, "the program is too large to follow; its rest is ignored");
         }
         self.draft.user_id = std::mem::take(&mut self.run.program.user_id);
         self.draft.user_id.dedup();
@@ -123,7 +123,9 @@ impl<'a> Assembly<'a> {
             }
         }
         if self.draft.listeners.is_empty() {
-            self.run.notes.changed(position, "nothing listens in this file; here it is port 3000");
+            self.run
+                .notes
+                .changed(position, "the program listens on no port; the listener uses port 3000");
             let address = Text::literal("0.0.0.0:3000");
             let comment = Vec::new();
             self.draft.listeners.push(Listener { comment, address, tls: None, redirect_to: None });
@@ -176,12 +178,12 @@ impl<'a> Assembly<'a> {
         if self.guards(&entry.handlers, mount.depth) {
             let stem = join(mount.path, paths::stem(path.as_deref().unwrap_or_default()));
             let scope = Scope { path: PathRule::Prefix(stem), methods: entry.methods.clone() };
-            self.closes(&format!("a handler for `{shown}`"), &scope, position);
+            self.closes(&format!("the handler for the path `{shown}`"), &scope, position);
             return;
         }
         let text = format!(
-            "`{shown}`: a route's path is exact or a prefix; what this took goes where the rest of the \
-             paths go"
+            "the path `{shown}`: a route matches only an exact path or a prefix; requests for it go to \
+             other matching routes"
         );
         self.run.notes.left_out(position, text);
     }
@@ -251,8 +253,7 @@ impl<'a> Assembly<'a> {
                     let at = self.run.position(call.line);
                     match call.arguments.first().and_then(Value::plain) {
                         Some(root) => {
-                            let text = "a file that is not there is answered 404; Express asks what \
-                                        stands behind";
+                            let text = "a missing file is answered with 404; Express calls the next handler";
                             self.run.notes.changed(&at, text);
                             let files = Files { root, ..Files::default() };
                             let path = PathRule::Prefix(written.clone());
@@ -261,7 +262,11 @@ impl<'a> Assembly<'a> {
                             route.prefix = (written != "/").then(|| "/".to_owned());
                             self.add(route, entry, &held);
                         }
-                        None => self.run.notes.left_out(&at, "a folder that is not seen"),
+                        None => self.run.notes.left_out(
+                            &at,
+                            "the folder of `express.static` is not a \
+                        constant",
+                        ),
                     }
                 }
                 Value::Call(call) if call.name == "compression" => {
@@ -273,7 +278,8 @@ impl<'a> Assembly<'a> {
                             gzip_level: None,
                         });
                     } else {
-                        let text = "`compression` of some paths; see `routes[].compression`";
+                        let text =
+                            "`compression` of only some paths: use `routes[].compression` instead";
                         self.run.notes.left_out(position, text);
                     }
                 }
@@ -306,26 +312,35 @@ impl<'a> Assembly<'a> {
                         return;
                     }
                     Kind::Errors => {
-                        let text = "errors are the gateway's own; see `error_pages`";
+                        let text =
+                            "error responses are the gateway's own; use `error_pages` instead";
                         self.run.notes.changed(position, text);
                     }
                     Kind::Passes => {}
                     Kind::Guards => {
-                        held.push(self.closes("a handler that turns away", &scope, position));
+                        held.push(self.closes(
+                            "a handler that may reject requests",
+                            &scope,
+                            position,
+                        ));
                     }
                     Kind::Middles => {
-                        let text = "code that looks at each request; see `headers`, or a filter of \
-                                    your own";
+                        let text =
+                            "code that runs for each request: use `headers`, or write a filter";
                         self.run.notes.left_out(position, text);
                     }
                     Kind::Code => {
-                        let text = "code of your own: give it a service, and a route to it; until then \
-                                    what it answered goes where the rest of the paths go";
+                        let text = "this handler is code: move it to a service and add a route to that; \
+                            until then its requests go to other matching routes";
                         self.run.notes.left_out(position, text);
                         return;
                     }
                 },
-                _ => held.push(self.closes("a handler that is not seen here", &scope, position)),
+                _ => held.push(self.closes(
+                    "a handler that the import cannot follow",
+                    &scope,
+                    position,
+                )),
             }
         }
     }
@@ -333,9 +348,10 @@ impl<'a> Assembly<'a> {
     fn demand(&mut self, scope: &Scope, demand: Demand, position: &Place) -> usize {
         let is_front_page = scope.path == PathRule::Exact("/".to_owned());
         if is_front_page && matches!(demand, Demand::Limit(_)) {
-            self.run
-                .notes
-                .left_out(position, "a limit of `/` alone holds for handlers of its own line");
+            self.run.notes.left_out(
+                position,
+                "a rate limit of only `/` applies to the handlers of its own line",
+            );
         }
         self.conditions.add(scope.clone(), demand, position.line)
     }
@@ -349,8 +365,8 @@ impl<'a> Assembly<'a> {
             return None;
         }
         let hint = match name {
-            "helmet" => "see `headers.response.set`",
-            _ => "a handler that is not known to the import",
+            "helmet" => "use `headers.response.set` instead",
+            _ => "the import does not support this handler",
         };
         self.run.notes.left_out(position, format!("`{name}`: {hint}"));
         None
@@ -358,8 +374,8 @@ impl<'a> Assembly<'a> {
 
     fn closes(&mut self, what: &str, scope: &Scope, position: &Place) -> usize {
         let text = format!(
-            "{what}: what stands behind it answers 403, until a route with a guard of yours takes its \
-             place"
+            "{what}: access control that the import cannot convert; the routes behind it answer 403 \
+             until you replace them"
         );
         self.run.notes.left_out(position, text);
         self.demand(scope, Demand::Guard, position)
@@ -374,12 +390,15 @@ impl<'a> Assembly<'a> {
                 && route.path == PathRule::Prefix("/".to_owned())
             {
                 files.fallback = Some(format!("/{name}"));
-                let text = format!("`{name}` is given for paths whose last segment has no dot");
+                let text = format!(
+                    "`{name}` is served for missing files, but only if the last segment \
+                    of the path has no dot"
+                );
                 self.run.notes.changed(position, text);
                 return;
             }
         }
-        self.run.notes.left_out(position, format!("`{file}`: see `files`"));
+        self.run.notes.left_out(position, format!("`{file}`: use `files` instead"));
     }
 
     fn add(&mut self, route: Route, entry: &Entry<'a>, held: &[usize]) {
@@ -399,13 +418,15 @@ impl<'a> Assembly<'a> {
         route.methods.clone_from(&entry.methods);
         if let Some(line) = self.covering_route(before, &route) {
             let path = rule_path(&route.path);
-            let text = format!("it is never asked: line {line} takes `{path}` before");
+            let text =
+                format!("no request reaches this handler: line {line} handles `{path}` first");
             self.run.notes.changed(&route.position, text);
             return;
         }
         let whole = Scope { path: route.path.clone(), methods: route.methods.clone() };
         let Some(parts) = self.conditions.parts(&whole) else {
-            let text = "so much is asked of parts of it that all of it is asked of the whole";
+            let text = "too many conditions apply to parts of this route; the import applies all of \
+                them to the whole route";
             self.run.notes.changed(&route.position, text);
             let all = union(held, &self.conditions.touching(&whole));
             self.push_route(route, &all);
@@ -442,8 +463,8 @@ impl<'a> Assembly<'a> {
         let is_closed = self.is_closed(held);
         if is_closed {
             let text = format!(
-                "`{path}` is compared letter by letter: Express takes `{}` for it too, which goes where the \
-                 rest of `{from}` goes",
+                "Tidegate matches `{path}` case-sensitively: requests for `{}`, which Express treats \
+                 the same, are handled like the rest of `{from}`",
                 path.to_uppercase()
             );
             self.run.notes.changed(&whole.position, text);
@@ -452,7 +473,7 @@ impl<'a> Assembly<'a> {
             // Handlers after a folder get requests without a file, so they come first.
             (Action::Files(_), true) => self.closed_files.push((route, held.to_vec())),
             (Action::Files(_), false) => {
-                let text = format!("what is asked of `{path}` alone is not asked of files");
+                let text = format!("conditions that apply only to `{path}` do not apply to files");
                 self.run.notes.changed(&whole.position, text);
             }
             _ => self.push_route(route, held),
@@ -467,7 +488,7 @@ impl<'a> Assembly<'a> {
         let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
         if !lines.is_empty() {
             let from = rule_path(&whole.path);
-            let told = format!("Apart from `{from}` for line {}.", lines.join(" and "));
+            let told = format!("Separate from `{from}` because of line {}.", lines.join(" and "));
             route.comment.push(told);
         }
         if let (Some(prefix), Some(rest)) = (&whole.prefix, whole.path.rest(&path)) {
@@ -518,8 +539,10 @@ impl<'a> Assembly<'a> {
         };
         if let Some(earlier) = self.routes.iter().find(is_there) {
             let (path, line) = (rule_path(&route.path), earlier.position.line);
-            let text =
-                format!("`{path}` is that of line {line} here, and can't be led on from there");
+            let text = format!(
+                "`{path}`: line {line} already handles this path, and requests cannot continue \
+                    to another route"
+            );
             self.run.notes.left_out(&route.position, text);
             return;
         }
@@ -543,7 +566,11 @@ impl<'a> Assembly<'a> {
             let position = self.run.position(upgrade.line);
             let Some(target) = UpstreamTarget::parse(&upgrade.target, &position, self.run.notes)
             else {
-                self.run.notes.left_out(&position, "WebSockets to a service that is not seen");
+                self.run.notes.left_out(
+                    &position,
+                    "WebSockets: the address of their service is not a \
+                constant",
+                );
                 continue;
             };
             let name = self.draft.upstream(target.upstream.clone());
@@ -577,9 +604,9 @@ impl<'a> Assembly<'a> {
             return;
         }
         let text = format!(
-            "ordinary requests for `{}` go to `{name}` as well{}",
+            "requests for `{}` that are not WebSocket handshakes also go to the upstream `{name}`{}",
             rule_path(path),
-            if keeps { "" } else { ", and the client's query goes along" },
+            if keeps { "" } else { ", and the client's query is passed on" },
         );
         self.run.notes.changed(position, text);
         let name = slug(rule_path(path));

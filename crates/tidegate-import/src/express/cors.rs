@@ -12,7 +12,7 @@ pub(super) fn policy(
 ) -> Option<Cors> {
     let get = |key: &str| options.and_then(|options| options.get(key));
     if options.is_some_and(|options| !matches!(options, Value::Object(_))) {
-        notes.left_out(position, "`cors`: its options are code; see `cors.allow_origins`");
+        notes.left_out(position, "`cors`: its options are code; use `cors.allow_origins` instead");
         return None;
     }
     let credentials = get("credentials").is_some_and(Value::is_true);
@@ -26,24 +26,29 @@ pub(super) fn policy(
                 match item {
                     Value::Text(written) => origins.push(written.text()),
                     Value::Bool(true) => {
-                        let text = "`origin: true` with credentials lets the pages of everybody act \
-                                    for your users: name them in `cors.allow_origins`";
+                        let text = "`origin: true` with credentials allows every website to act for \
+                            your users; list the allowed origins in `cors.allow_origins` instead";
                         notes.left_out(position, text);
                     }
                     Value::Regex(pattern) => {
                         let text = format!(
-                            "`/{pattern}/`: an origin is written out, or `https://*.example.com`"
+                            "`/{pattern}/`: an origin cannot be a regular expression; write it in full, \
+                             or as `https://*.example.com`"
                         );
                         notes.left_out(position, text);
                     }
-                    _ => notes.left_out(position, "`origin` is code; see `cors.allow_origins`"),
+                    _ => notes
+                        .left_out(position, "`origin` is code; use `cors.allow_origins` instead"),
                 }
             }
         }
     }
     if origins.iter().any(|origin| origin.as_str() == "*") && credentials {
         // No browser accepts it, so no page relies on it.
-        notes.left_out(position, "`credentials` with the origin `*`, which no browser accepts");
+        notes.left_out(
+            position,
+            "`credentials` with the origin `*`: browsers accept no such response",
+        );
     }
     let has_any = origins.iter().any(|origin| origin.as_str() == "*");
     let list = |key: &str| -> Vec<String> {
@@ -55,8 +60,8 @@ pub(super) fn policy(
     };
     notes.changed(
         position,
-        "the `Origin` of WebSocket handshakes is checked by this policy too, and what services say of \
-         CORS gives way to it",
+        "the policy also applies to the `Origin` of WebSocket handshakes, and replaces CORS headers of \
+         the services",
     );
     Some(Cors {
         comment: Vec::new(),

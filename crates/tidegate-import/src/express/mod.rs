@@ -36,11 +36,13 @@ const PARSER_STACK_SIZE: usize = 512 << 20;
 
 /// Reads a program in JavaScript or TypeScript.
 pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
-    let failed = |_| Unreadable::new(path, 1, "there is no memory to read it in");
+    let failed = |_| Unreadable::new(path, 1, "not enough memory to parse the program");
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(PARSER_STACK_SIZE);
         let reader = thread.spawn_scoped(scope, || read(path, notes)).map_err(failed)?;
-        reader.join().unwrap_or_else(|_| Err(Unreadable::new(path, 1, "it can't be read")))
+        reader
+            .join()
+            .unwrap_or_else(|_| Err(Unreadable::new(path, 1, "the program cannot be parsed")))
     })
 }
 
@@ -50,11 +52,11 @@ fn read(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
         return Err(Unreadable::new(
             path,
             1,
-            format!("it is larger than {MAX_PROGRAM_SIZE} bytes"),
+            format!("the program is larger than {MAX_PROGRAM_SIZE} bytes"),
         ));
     }
     if depth_of(&text) > MAX_BRACKET_DEPTH {
-        return Err(Unreadable::new(path, 1, "it is nested too deep"));
+        return Err(Unreadable::new(path, 1, "the program is nested too deeply"));
     }
     let allocator = Allocator::default();
     let kind = SourceType::from_path(path).unwrap_or_default().with_unambiguous(true);
@@ -68,7 +70,7 @@ fn read(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable> {
     let mut run = Run::new(&text, path, notes);
     run.statements(&parsed.program.body);
     if run.program.apps.is_empty() {
-        return Err(Unreadable::new(path, 1, "there is no `express()` in it"));
+        return Err(Unreadable::new(path, 1, "the program has no call of `express()`"));
     }
     run.close_unread(parsed.program.comments.iter().map(|comment| comment.span));
     let position = Place { file: path.to_owned(), line: 1 };

@@ -58,9 +58,10 @@ impl<'a> Assembly<'a> {
                 return self.simple(target, mount, &position);
             }
             _ => {
-                self.run
-                    .notes
-                    .left_out(&position, "a proxy whose options are not seen; it answers 501");
+                self.run.notes.left_out(
+                    &position,
+                    "a proxy whose options are not constants; its route answers 501",
+                );
                 return vec![self.answering(&position, mount, 501)];
             }
         };
@@ -69,9 +70,10 @@ impl<'a> Assembly<'a> {
             .get("target")
             .and_then(|it| UpstreamTarget::parse(it, &position, self.run.notes))
         else {
-            self.run
-                .notes
-                .left_out(&position, "a proxy whose `target` is not seen; it answers 501");
+            self.run.notes.left_out(
+                &position,
+                "a proxy whose `target` is not a constant; its route answers 501",
+            );
             return vec![self.answering(&position, mount, 501)];
         };
         let strips = self.strips(&options, mount, &position);
@@ -104,7 +106,10 @@ impl<'a> Assembly<'a> {
     /// express-http-proxy, of which just the target is read; it takes the mount off the path.
     fn simple(&mut self, target: &Value<'a>, mount: &str, position: &Place) -> Vec<Route> {
         let Some(target) = UpstreamTarget::parse(target, position, self.run.notes) else {
-            self.run.notes.left_out(position, "a proxy whose target is not seen; it answers 501");
+            self.run.notes.left_out(
+                position,
+                "a proxy whose target is not a constant; its route answers 501",
+            );
             return vec![self.answering(position, mount, 501)];
         };
         let action = Action::Upstream(self.draft.upstream(target.upstream.clone()));
@@ -128,7 +133,11 @@ impl<'a> Assembly<'a> {
             .get("target")
             .and_then(|it| UpstreamTarget::parse(it, position, self.run.notes));
         let Some(target) = target else {
-            self.run.notes.left_out(position, "a proxy whose `target` is not seen; it answers 501");
+            self.run.notes.left_out(
+                position,
+                "a proxy whose `target` is not a constant; its route \
+            answers 501",
+            );
             return self.answering(position, rule_path(path), 501);
         };
         let own = rule_path(path);
@@ -171,8 +180,8 @@ impl<'a> Assembly<'a> {
         let is_old = names_mount || old.iter().any(|key| options.get(key).is_some());
         if !is_old && options.get("on").is_none() {
             let text = format!(
-                "no package.json beside it: read as http-proxy-middleware 3, which takes `{mount}` off \
-                 the path; with version 2 it stays: leave `rewrite.prefix` out"
+                "no package.json found, so the import assumes http-proxy-middleware 3, which removes \
+                 `{mount}` from the path; if you use version 2, remove `rewrite.prefix`"
             );
             self.run.notes.changed(position, text);
         }
@@ -192,7 +201,8 @@ impl<'a> Assembly<'a> {
         for item in filter.items() {
             let written = item.plain();
             if written.as_deref().is_some_and(|path| path.starts_with('!')) {
-                let text = "a filter that leaves paths out; what it took goes where the rest goes";
+                let text =
+                    "a path filter that excludes paths: its requests go to other matching routes";
                 self.run.notes.left_out(position, text);
                 return Vec::new();
             }
@@ -209,12 +219,18 @@ impl<'a> Assembly<'a> {
                     paths.push(PathRule::Prefix(mount.to_owned()));
                 }
                 Some(rule) => {
-                    let text = format!("`{}` is not below `{mount}`", rule_path(&rule));
+                    let text = format!(
+                        "the path `{}` is not below `{mount}`, so it matches no request",
+                        rule_path(&rule)
+                    );
                     self.run.notes.changed(position, text);
                 }
                 None => {
                     let shown = written.map_or("code".to_owned(), |it| format!("`{it}`"));
-                    let text = format!("a filter that is {shown}: a route's path is a prefix");
+                    let text = format!(
+                        "a path filter that is {shown}: a route matches only an exact \
+                        path or a prefix"
+                    );
                     self.run.notes.left_out(position, text);
                 }
             }
@@ -234,8 +250,8 @@ impl<'a> Assembly<'a> {
             route.host = Some(target.host.clone().unwrap_or("upstream".to_owned()));
         }
         if target.upstream.tls.is_some() && options.get("secure").is_some_and(|it| !it.is_true()) {
-            let text = "`secure: false` believes any certificate; Tidegate checks it: see \
-                        `upstreams.NAME.tls` (`ca`, `server_name`, `insecure_skip_verify`)";
+            let text = "`secure: false` accepts any certificate, but Tidegate verifies it; set `ca`, \
+                `server_name` or `insecure_skip_verify` of `upstreams.NAME.tls`";
             self.run.notes.changed(position, text);
         }
         let time =
@@ -251,7 +267,11 @@ impl<'a> Assembly<'a> {
             let is_old =
                 field.key.strip_prefix("on").is_some_and(|it| it.starts_with(char::is_uppercase));
             if self.version.is_some_and(|version| is_new && version < 3 || is_old && version >= 3) {
-                let text = format!("`{}` is of another version, and did nothing", field.key);
+                let text = format!(
+                    "`{}` belongs to another version of http-proxy-middleware and had no \
+                    effect",
+                    field.key
+                );
                 self.run.notes.changed(&position, text);
                 continue;
             }
@@ -261,7 +281,7 @@ impl<'a> Assembly<'a> {
                         match header.value.plain() {
                             Some(value) => set(&mut route.request.set, &header.key, &value),
                             None => {
-                                let text = format!("`{}`: its value is not seen", header.key);
+                                let text = format!("`{}`: its value is not a constant", header.key);
                                 self.run.notes.left_out(&position, text);
                             }
                         }
@@ -289,13 +309,16 @@ impl<'a> Assembly<'a> {
                 ) => {}
                 ("selfHandleResponse" | "followRedirects" | "autoRewrite", Value::Bool(false)) => {}
                 ("auth", _) => {
-                    self.run
-                        .notes
-                        .left_out(&position, "`auth`: see `headers.request.set.authorization`");
+                    self.run.notes.left_out(
+                        &position,
+                        "`auth`: use `headers.request.set.authorization` instead",
+                    );
                 }
                 (key, _) if IGNORED_OPTIONS.contains(&key) => {}
                 (key, _) => {
-                    self.run.notes.left_out(&position, format!("`{key}` has no counterpart"));
+                    self.run
+                        .notes
+                        .left_out(&position, format!("the option `{key}` has no equivalent"));
                 }
             }
         }
@@ -305,7 +328,9 @@ impl<'a> Assembly<'a> {
     fn event(&mut self, route: &mut Route, event: &str, handler: &Value<'a>, line: usize) {
         let position = self.run.position(line);
         let Value::Function(function) = handler else {
-            self.run.notes.left_out(&position, format!("`{event}`: a handler that is not seen"));
+            self.run
+                .notes
+                .left_out(&position, format!("`{event}`: a handler that the import cannot follow"));
             return;
         };
         let mut is_whole = true;
@@ -318,10 +343,12 @@ impl<'a> Assembly<'a> {
         }
         let is_error = matches!(event, "error" | "open" | "close" | "start");
         if is_error && !is_whole {
-            let text = format!("`{event}`: errors are the gateway's own; see `error_pages`");
+            let text = format!(
+                "`{event}`: error responses are the gateway's own; use `error_pages` instead"
+            );
             self.run.notes.changed(&position, text);
         } else if !is_whole {
-            let text = format!("`{event}`: code; see `headers`, or a filter of your own");
+            let text = format!("`{event}`: this handler is code; use `headers`, or write a filter");
             self.run.notes.left_out(&position, text);
         }
     }
@@ -407,9 +434,11 @@ impl<'a> Assembly<'a> {
             None => &[][..],
             Some(rules @ Value::Object(_)) => rules.fields(),
             Some(_) => {
-                self.run
-                    .notes
-                    .left_out(position, "`pathRewrite` is code; a path is rewritten by its prefix");
+                self.run.notes.left_out(
+                    position,
+                    "`pathRewrite` is code; Tidegate can only replace the prefix of \
+                    a path",
+                );
                 &[]
             }
         };
@@ -417,12 +446,19 @@ impl<'a> Assembly<'a> {
         for rule in rules {
             let at = self.run.position(rule.line);
             let (Some(from), Some(to)) = (paths::literal(&rule.key), rule.value.plain()) else {
-                let text = format!("`{}`: a path is rewritten by its prefix alone", rule.key);
+                let text =
+                    format!("`{}`: Tidegate can only replace the prefix of a path", rule.key);
                 self.run.notes.left_out(&at, text);
                 continue;
             };
             if to.contains('$') {
-                self.run.notes.left_out(&at, format!("`{to}`: a prefix has no groups"));
+                self.run.notes.left_out(
+                    &at,
+                    format!(
+                        "`{to}`: Tidegate can only replace the prefix of a \
+                path, without groups"
+                    ),
+                );
                 continue;
             }
             let full = if strips { join(mount, &from) } else { join("/", &from) };
@@ -437,18 +473,21 @@ impl<'a> Assembly<'a> {
                 let prefix = Some(onto(&to)).filter(|prefix| *prefix != full);
                 below.push(Route { name: slug(&full), path: whole, prefix, ..route.clone() });
                 let text = format!(
-                    "`{}` is text, and would take `{full}x` as well; a `path_prefix` ends at a segment",
+                    "`{}` also matches `{full}x` in Express; Tidegate's `path_prefix` matches whole segments",
                     rule.key
                 );
                 self.run.notes.changed(&at, text);
             } else {
-                let text = format!("`{}` never meets a path of this proxy", rule.key);
+                let text = format!("`{}` matches no path of this proxy", rule.key);
                 self.run.notes.changed(&at, text);
             }
         }
         if matches!(route.path, PathRule::Exact(_)) && route.prefix.is_some() {
             // There is nothing to replace in an exact path.
-            let text = format!("`{path}` is rewritten, so what is below it goes along");
+            let text = format!(
+                "Tidegate rewrites only path prefixes, so the route also matches paths \
+                below `{path}`"
+            );
             self.run.notes.changed(position, text);
             route.path = PathRule::Prefix(path);
         }
@@ -470,7 +509,7 @@ impl<'a> Assembly<'a> {
             Some(_) => {
                 self.run
                     .notes
-                    .left_out(position, "`router` is code; see `match.hosts` and `split`");
+                    .left_out(position, "`router` is code; use `match.hosts` and `split` instead");
                 return;
             }
         };
@@ -478,7 +517,9 @@ impl<'a> Assembly<'a> {
         for entry in table {
             let at = self.run.position(entry.line);
             let Some(target) = UpstreamTarget::parse(&entry.value, &at, self.run.notes) else {
-                self.run.notes.left_out(&at, format!("`{}`: its target is not seen", entry.key));
+                self.run
+                    .notes
+                    .left_out(&at, format!("`{}`: its target is not a constant", entry.key));
                 continue;
             };
             let (host, path) = match entry.key.find('/') {
@@ -495,14 +536,18 @@ impl<'a> Assembly<'a> {
             let path = match &rule {
                 Some(rule) if plain.path.rest(rule_path(rule)).is_some() => {
                     let text = format!(
-                        "`{}` is looked for anywhere in the host and path; here it begins the path",
+                        "`{}` matches anywhere in the host and path; the route matches it only at the \
+                         start of the path",
                         entry.key
                     );
                     self.run.notes.changed(&at, text);
                     rule.clone()
                 }
                 Some(rule) => {
-                    let text = format!("`{}` is not below `{own}`", rule_path(rule));
+                    let text = format!(
+                        "the path `{}` is not below `{own}`, so it matches no request",
+                        rule_path(rule)
+                    );
                     self.run.notes.left_out(&at, text);
                     continue;
                 }

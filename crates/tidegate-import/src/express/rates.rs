@@ -29,8 +29,8 @@ pub(super) fn limit(call: &Call<'_>, position: &Place, notes: &mut Notes) -> Opt
     let window =
         number(get("windowMs"), 60_000).filter(|window| (1..=MAX_PERIOD_MILLIS).contains(window));
     let (Some(requests), Some(window), true) = (requests, window, is_seen) else {
-        let text =
-            "a limit that is not seen; see `rate_limits`, such as `[{requests: 100, per: 1m}]`";
+        let text = "a rate limit whose options are not constants; use `rate_limits` instead, such as \
+             `[{requests: 100, per: 1m}]`";
         notes.left_out(position, text);
         return None;
     };
@@ -39,25 +39,28 @@ pub(super) fn limit(call: &Call<'_>, position: &Place, notes: &mut Notes) -> Opt
         let key = field.key.as_str();
         match key {
             "keyGenerator" => {
-                let text = "`keyGenerator` is code: a limit counts by address, user, header field or \
-                            cookie; see `rate_limits[].by`";
+                let text = "`keyGenerator` is code: Tidegate counts by address, user, header or cookie; \
+                    use `rate_limits[].by` instead";
                 notes.left_out(position, text);
                 is_carried = false;
             }
-            "store" => notes.left_out(position, "`store`: see `shared_counters`"),
+            "store" => notes.left_out(position, "`store`: use `shared_counters` instead"),
             "skip" | "handler" | "requestWasSuccessful" => {
-                notes.left_out(position, format!("`{key}` is code"));
+                notes.left_out(
+                    position,
+                    format!("`{key}` is code, which the import does not convert"),
+                );
             }
             "skipFailedRequests" | "skipSuccessfulRequests" if field.value.is_true() => {
-                notes.changed(position, format!("`{key}`: all requests are counted"));
+                notes.changed(position, format!("`{key}`: the rate limit counts all requests"));
             }
             "statusCode" if field.value.plain().as_deref() != Some("429") => {
-                notes.changed(position, "too many requests are answered 429");
+                notes.changed(position, "requests over the rate limit are answered with 429");
             }
             "message" => {
                 notes.changed(
                     position,
-                    "`message`: errors are the gateway's own; see `error_pages`",
+                    "`message`: error responses are the gateway's own; use `error_pages` instead",
                 );
             }
             _ => {}
@@ -66,8 +69,8 @@ pub(super) fn limit(call: &Call<'_>, position: &Place, notes: &mut Notes) -> Opt
     if !is_carried {
         return None;
     }
-    let text = "requests come back one by one, not all at once when the time is over; each route counts for \
-                itself, WebSocket handshakes too; of its header fields `Retry-After` is sent, beyond the limit";
+    let text = "requests become available again one by one, not all at once at the end of the window; \
+        each route counts separately, WebSocket handshakes included; of the rate limit headers only `Retry-After` is sent, when the limit is exceeded";
     notes.changed(position, text);
     let per = match window {
         window if window % 60_000 == 0 => format!("{}m", window / 60_000),

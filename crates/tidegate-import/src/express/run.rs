@@ -262,7 +262,7 @@ impl<'a> Run<'a> {
         let line = self.line_of(statement.span);
         if self.program.size() > before {
             let text = format!(
-                "`if ({})`: what stands in it holds always here",
+                "`if ({})`: the import applies its content unconditionally",
                 self.text_of(statement.test.span())
             );
             self.notes.changed(&self.position(line), text);
@@ -483,7 +483,7 @@ impl<'a> Run<'a> {
         match arguments.next() {
             Some(Value::UpgradeOf(call)) => self.program.upgraded.push((call, Vec::new())),
             Some(Value::Function(function)) if refuses(self.text_of(function.span)) => {
-                let text = "an `upgrade` handler that may turn away: WebSockets are not carried";
+                let text = "an `upgrade` handler that may reject requests: its WebSockets are not converted";
                 self.notes.left_out(&self.position(line), text);
             }
             Some(Value::Function(function)) => {
@@ -492,22 +492,26 @@ impl<'a> Run<'a> {
                 self.apply(function, &[]);
                 self.asked = None;
                 if self.program.upgrades.len() + self.program.upgraded.len() == before {
-                    let text = "an `upgrade` handler that shows no target: `new WebSocket(URL)`, \
-                                `proxy.ws` or `proxy.upgrade`";
+                    let text = "an `upgrade` handler without a recognisable target (`new \
+                        WebSocket(URL)`, `proxy.ws` or `proxy.upgrade`)";
                     self.notes.left_out(&self.position(line), text);
                 }
             }
-            _ => self
-                .notes
-                .left_out(&self.position(line), "an `upgrade` handler that is not seen here"),
+            _ => self.notes.left_out(
+                &self.position(line),
+                "an `upgrade` handler that the import cannot follow",
+            ),
         }
     }
 
     fn listens(&mut self, arguments: Vec<Value<'a>>, tls: Option<(String, String)>, line: usize) {
         let port = arguments.first().map(|port| port.get("port").unwrap_or(port).clone());
         let Some(port) = port.and_then(|port| port.written()) else {
-            self.notes
-                .left_out(&self.position(line), "`listen`: its port is not seen; here it is 3000");
+            self.notes.left_out(
+                &self.position(line),
+                "`listen`: the port is not a constant; the listener \
+                uses port 3000",
+            );
             return;
         };
         let host = arguments.get(1).and_then(Value::plain);
@@ -542,7 +546,7 @@ impl<'a> Run<'a> {
             "set" | "enable" => {
                 let name = arguments.first().and_then(Value::plain).unwrap_or_default();
                 if name == "trust proxy" {
-                    let text = "`trust proxy`: see `trusted_proxies`, which names networks";
+                    let text = "`trust proxy`: list the networks of your proxies in `trusted_proxies` instead";
                     self.notes.left_out(&self.position(line), text);
                 }
                 return Value::Unknown;
@@ -552,7 +556,7 @@ impl<'a> Run<'a> {
             other => {
                 self.notes.left_out(
                     &self.position(line),
-                    format!("`{other}` is not known to the import"),
+                    format!("the import does not support `{other}`"),
                 );
                 // Handlers that are for these paths may be among what follows.
                 let paths = arguments.first().filter(|_| other == "route").cloned();

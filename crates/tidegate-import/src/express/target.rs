@@ -40,8 +40,8 @@ impl UpstreamTarget {
                     return Some(Self::of_variable(name, position, notes));
                 };
                 let text = format!(
-                    "`process.env.{name}` holds a URL, an endpoint is `host:port`: here `{default}` \
-                     stands, whatever the variable says"
+                    "`process.env.{name}` holds a URL, but an endpoint is `host:port`; the import uses \
+                     `{default}` and ignores the variable"
                 );
                 notes.changed(position, text);
                 Written::plain(&written.by_default()?)
@@ -54,7 +54,10 @@ impl UpstreamTarget {
         let (authority, path) = rest.split_at(&['/', '?', '#']);
         let (path, query) = path.split_at(&['?', '#']);
         if !query.0.is_empty() {
-            notes.left_out(position, "the query in the target's URL; the client's goes there");
+            notes.left_out(
+                position,
+                "the query of the target URL: Tidegate sends the client's query instead",
+            );
         }
         let has_port = authority.by_default().is_none_or(|it| {
             it.rsplit_once(']').map_or(it.as_str(), |(_, behind)| behind).contains(':')
@@ -77,7 +80,7 @@ impl UpstreamTarget {
 
     /// A variable with an unknown value.
     fn of_variable(name: &str, position: &Place, notes: &mut Notes) -> Self {
-        let text = format!("`${{{name}}}` has to be `host:port` here, without `http://`");
+        let text = format!("the variable `${{{name}}}` must be `host:port`, without `http://`");
         notes.changed(position, text);
         let upstream = named(name_of(name), Text::variable(name, ""));
         Self { upstream, base: String::new(), host: None }

@@ -39,8 +39,8 @@ pub(super) fn closed(scope: &Scope<'_>, notes: &mut Notes) -> Option<Action> {
             }
             is_guarded = true;
             let text = format!(
-                "`{}`: what it guards answers 403, until a route with a guard of yours takes its \
-                 place",
+                "`{}`: access control that the import cannot convert; the route answers 403 until you \
+                 replace it",
                 directive.shown()
             );
             notes.left_out(&directive.position, text);

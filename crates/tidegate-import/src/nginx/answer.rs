@@ -25,12 +25,15 @@ fn returned(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Acti
     match (status, rest) {
         (301 | 302 | 303 | 307 | 308, Some(to)) => redirect(directive, status, to, notes),
         (444, _) => {
-            let text = "444 closes the connection; here the answer is 404";
+            let text = "nginx closes the connection for 444; Tidegate answers 404";
             notes.changed(&directive.position, text);
             respond(404)
         }
         (200..=599, Some(body)) if body.contains('$') => {
-            notes.left_out(&directive.position, "variables in a body; the answer is without it");
+            notes.left_out(
+                &directive.position,
+                "a response body with variables; the response has no body",
+            );
             respond(status)
         }
         (200..=599, body) => {
@@ -47,7 +50,10 @@ fn redirect(directive: &Directive, status: u16, to: &str, notes: &mut Notes) -> 
     match values::template(&to.replace("$server_name", "$host")) {
         Ok(to) => Action::Redirect(status, to),
         Err(variable) => {
-            let text = format!("there is no `{variable}` here; what it redirected answers 501");
+            let text = format!(
+                "Tidegate has no equivalent of the variable `{variable}`; the redirect \
+                is answered with 501"
+            );
             notes.left_out(&directive.position, text);
             respond(501)
         }
@@ -72,7 +78,14 @@ fn redirected(directive: &Directive, notes: &mut Notes) -> Option<Action> {
 }
 
 fn uncarried(directive: &Directive, notes: &mut Notes) -> Action {
-    notes.left_out(&directive.position, format!("`{}`; the answer is 501", directive.shown()));
+    notes.left_out(
+        &directive.position,
+        format!(
+            "`{}`: the import does not support it; these requests \
+    are answered with 501",
+            directive.shown()
+        ),
+    );
     respond(501)
 }
 

@@ -14,20 +14,23 @@ pub(super) fn serve(route: &mut Route, scope: &Scope<'_>, location: &str, notes:
     };
     let folder = root.argument(0).unwrap_or_default();
     if folder.contains('$') {
-        let text = format!("`{folder}`: variables in a folder's name; the answer is 501");
+        let text = format!(
+            "`{folder}`: the folder contains a variable; requests for this location are \
+            answered with 501"
+        );
         notes.left_out(&root.position, text);
         route.action = super::access::respond(501);
         return;
     }
     if !folder.starts_with('/') {
-        let text = "a relative folder is below the one that the gateway was started in";
+        let text = "Tidegate resolves a relative folder from the folder of its configuration file";
         notes.changed(&root.position, text);
     }
     let mut files = Files { root: folder.to_owned(), ..Files::default() };
     if alias.is_some() {
         if folder.ends_with('/') != location.ends_with('/') {
-            let text = "the folder and its location end differently: nginx joins them as text, \
-                        Tidegate at a slash";
+            let text = "only one of folder and location ends with a slash: nginx joins them as text, \
+                Tidegate adds the slash";
             notes.changed(&root.position, text);
         }
         route.prefix = Some("/".to_owned());
@@ -35,7 +38,7 @@ pub(super) fn serve(route: &mut Route, scope: &Scope<'_>, location: &str, notes:
     if let Some(index) = scope.one("index") {
         let first = index.arguments.first().cloned();
         if index.arguments.len() > 1 {
-            notes.changed(&index.position, "one index is looked for, the first");
+            notes.changed(&index.position, "only the first index file is used");
         }
         files.index = first.filter(|name| name != "index.html");
     }
@@ -47,14 +50,16 @@ pub(super) fn serve(route: &mut Route, scope: &Scope<'_>, location: &str, notes:
             fallback if is_usual && fallback.starts_with('/') && !fallback.contains('$') => {
                 files.fallback = Some(fallback.to_owned());
                 let text = format!(
-                    "`{fallback}` is given for paths whose last segment has no dot; others that \
-                     are not there are answered 404"
+                    "`{fallback}` is served for missing files only if the last segment of the path has \
+                     no dot; others are answered with 404"
                 );
                 notes.changed(&tried.position, text);
             }
             "=404" | "$uri" | "$uri/" if is_usual => {}
-            _ => notes
-                .left_out(&tried.position, format!("`{}`: see `files.fallback`", tried.shown())),
+            _ => notes.left_out(
+                &tried.position,
+                format!("`{}`: use `files.fallback` instead", tried.shown()),
+            ),
         }
     }
     files.cache_control = scope.one("expires").and_then(|expires| {
@@ -67,7 +72,7 @@ pub(super) fn serve(route: &mut Route, scope: &Scope<'_>, location: &str, notes:
         if made.is_none() {
             notes.left_out(
                 &expires.position,
-                format!("`{}`: see `files.cache_control`", expires.shown()),
+                format!("`{}`: use `files.cache_control` instead", expires.shown()),
             );
         }
         made

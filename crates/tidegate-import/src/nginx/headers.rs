@@ -30,7 +30,10 @@ pub(super) fn to_upstream(
             "x-request-id" if matches!(value, "$request_id" | "$http_x_request_id") => {}
             "keep-alive" | "te" | "trailer" | "proxy-connection" | "content-length"
             | "transfer-encoding" | "x-request-id" => {
-                notes.left_out(&directive.position, format!("`{name}` is the gateway's to set"));
+                notes.left_out(
+                    &directive.position,
+                    format!("the gateway itself sets the header `{name}`"),
+                );
             }
             lower => set(route, directive, lower, value, port, notes),
         }
@@ -38,8 +41,8 @@ pub(super) fn to_upstream(
     let is_http11 = scope.value("proxy_http_version") == Some("1.1");
     route.websocket = upgrade.is_some() && connection && is_http11;
     if let Some(directive) = upgrade.filter(|_| route.websocket) {
-        let text = "nginx ends a WebSocket on which the upstream is silent for \
-                    `proxy_read_timeout`; here it stays, unless `websocket.idle_timeout` is set";
+        let text = "nginx closes a WebSocket if the upstream sends nothing for `proxy_read_timeout`; \
+            Tidegate keeps it open unless `websocket.idle_timeout` is set";
         notes.changed(&directive.position, text);
     }
 }
@@ -49,7 +52,7 @@ fn host(directive: &Directive, value: &str, proxy_host: &str, notes: &mut Notes)
     match value {
         "$http_host" | "$host:$server_port" => None,
         "$host" => {
-            let text = "`$host` has no port; here `Host` goes on as it came, with its port";
+            let text = "`$host` has no port; Tidegate passes the client's `Host` on with its port";
             notes.changed(&directive.position, text);
             None
         }
@@ -58,7 +61,7 @@ fn host(directive: &Directive, value: &str, proxy_host: &str, notes: &mut Notes)
         other => {
             notes.left_out(
                 &directive.position,
-                format!("`{other}` as the host; the client's goes on"),
+                format!("`{other}` as `Host`: Tidegate passes the client's `Host` on instead"),
             );
             None
         }
@@ -78,8 +81,8 @@ fn set(
     match (lower, value) {
         (_, "") => route.request.remove.push(name.to_owned()),
         ("x-forwarded-for", "$proxy_add_x_forwarded_for") => {
-            let text = "nginx adds to the `X-Forwarded-For` of any client; Tidegate writes it \
-                        anew, but for those in `trusted_proxies`";
+            let text = "nginx extends the `X-Forwarded-For` of every client; Tidegate replaces it, \
+                except for clients in `trusted_proxies`";
             notes.changed(&directive.position, text);
         }
         // The gateway sets these headers itself.
@@ -89,18 +92,26 @@ fn set(
         ("x-forwarded-proto" | "x-forwarded-host" | "x-forwarded-port" | "x-real-ip", value)
             if value == own =>
         {
-            let text = format!("`{name}` of a client is believed only in `trusted_proxies`");
+            let text = format!(
+                "Tidegate accepts the header `{name}` only from clients in `trusted_proxies`"
+            );
             notes.changed(&directive.position, text);
         }
         (_, value) if value == own => {}
         (_, "$server_port") => match port {
             Some(port) => route.request.set.push((name.to_owned(), port.to_string())),
-            None => notes.left_out(&directive.position, "the server has several ports"),
+            None => notes.left_out(
+                &directive.position,
+                "`$server_port`: the server listens on several ports",
+            ),
         },
         (_, value) => match values::template(value) {
             Ok(template) => route.request.set.push((name.to_owned(), template)),
             Err(variable) => {
-                let text = format!("`{name}`: there is no `{variable}` here");
+                let text = format!(
+                    "the header `{name}`: Tidegate has no equivalent of the variable \
+                    `{variable}`"
+                );
                 notes.left_out(&directive.position, text);
             }
         },
@@ -121,7 +132,7 @@ pub(super) fn to_client(route: &mut Route, scope: &Scope<'_>, notes: &mut Notes)
             Err(variable) => {
                 notes.left_out(
                     &directive.position,
-                    format!("`{name}`: there is no `{variable}` here"),
+                    format!("the header `{name}`: Tidegate has no equivalent of the variable `{variable}`"),
                 );
                 continue;
             }
@@ -133,11 +144,17 @@ pub(super) fn to_client(route: &mut Route, scope: &Scope<'_>, notes: &mut Notes)
             continue;
         }
         if route.response.add.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
-            notes.left_out(&directive.position, format!("a second `{name}`; one can be added"));
+            notes.left_out(
+                &directive.position,
+                format!(
+                    "a second header `{name}`: only one of each \
+            name can be added"
+                ),
+            );
             continue;
         }
         if directive.argument(2) != Some("always") {
-            let text = format!("`{name}` is added to errors as well, as with `always`");
+            let text = format!("the header `{name}` is also added to errors, as with `always`");
             notes.changed(&directive.position, text);
         }
         route.response.add.push((name.to_owned(), template));

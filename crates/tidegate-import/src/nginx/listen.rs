@@ -42,7 +42,7 @@ pub(super) fn listen_addresses(
 fn one(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Option<Listen> {
     let written = directive.argument(0)?;
     if written.starts_with("unix:") {
-        notes.left_out(&directive.position, "a Unix socket: see `listeners[].address`");
+        notes.left_out(&directive.position, "a Unix socket: use `listeners[].address` instead");
         return None;
     }
     let (host, port) = match written.rsplit_once(':') {
@@ -60,7 +60,7 @@ fn one(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Option<Li
     let address = port.map(|port| format!("{host}:{port}"));
     let address = address.filter(|address| address.parse::<std::net::SocketAddr>().is_ok());
     let (Some(address), Some(port)) = (address, port) else {
-        let text = format!("`listen {written}`: a listener's address is an IP address with a port");
+        let text = format!("`listen {written}`: a listener needs an IP address and a port");
         notes.left_out(&directive.position, text);
         return None;
     };
@@ -80,17 +80,16 @@ fn one(directive: &Directive, scope: &Scope<'_>, notes: &mut Notes) -> Option<Li
             "reuseport" | "backlog" | "deferred" | "fastopen" | "so_keepalive" | "rcvbuf"
             | "sndbuf" | "bind" | "ipv6only" => {}
             "quic" | "http3" => {
-                notes.left_out(&directive.position, "HTTP/3 is not spoken");
+                notes.left_out(&directive.position, "HTTP/3 is not supported");
                 return None;
             }
             "proxy_protocol" => {
-                let text = "`proxy_protocol` needs the networks of the load balancers: see \
-                            `listeners[].proxy_protocol.from`";
+                let text = "`proxy_protocol` needs the networks of the load balancers: set \
+                    `listeners[].proxy_protocol.from`";
                 notes.left_out(&directive.position, text);
             }
-            other => {
-                notes.left_out(&directive.position, format!("`{other}` is not known to the import"))
-            }
+            other => notes
+                .left_out(&directive.position, format!("the import does not support `{other}`")),
         }
     }
     Some(listen)
@@ -108,19 +107,20 @@ pub(super) fn tls(scope: &Scope<'_>, http2: bool, notes: &mut Notes) -> Tls {
         versions.is_some_and(|it| it.arguments.iter().any(|written| written == version))
     };
     if let Some(written) = versions.filter(|_| has("TLSv1") || has("TLSv1.1")) {
-        notes.changed(&written.position, "TLS 1.2 is the least version");
+        notes.changed(&written.position, "the oldest supported version is TLS 1.2");
     }
     for certificate in certificates.iter().chain(&keys) {
         let is_relative = certificate.argument(0).is_some_and(|path| !path.starts_with('/'));
         if is_relative {
-            let text = "a relative path starts at the folder of the configuration, not at nginx's";
+            let text = "Tidegate resolves a relative path from the folder of its configuration file, \
+                not from nginx's prefix";
             notes.changed(&certificate.position, text);
         }
     }
     if let Some(verify) = scope.one("ssl_verify_client").filter(|it| it.argument(0) != Some("off"))
     {
-        let text = "clients are not asked for certificates: see `listeners[].tls.client_auth`; \
-                    until then this server's routes answer 403";
+        let text = "client certificates are not converted: set `listeners[].tls.client_auth`; until \
+            then the routes of this server answer 403";
         notes.left_out(&verify.position, text);
     }
     Tls {
@@ -138,8 +138,8 @@ pub(super) fn hosts(server: &Directive, notes: &mut Notes) -> Vec<String> {
             let name = name.to_ascii_lowercase();
             if name.starts_with('~') || name.ends_with(".*") || name.contains('$') {
                 let text = format!(
-                    "`{name}`: a host is a name or `*.` before one, so this name leads where \
-                     unknown ones lead"
+                    "the server name `{name}`: Tidegate supports only exact names and `*.example.com`; \
+                     requests for it are handled like those for unknown hosts"
                 );
                 notes.left_out(&directive.position, text);
             } else if let Some(below) = name.strip_prefix('.') {

@@ -78,8 +78,7 @@ impl Importer<'_> {
         let denies_all = |it: &&Directive| it.name == "deny" && it.argument(0) == Some("all");
         if !rules.iter().all(denies_all) {
             let text = format!(
-                "`{}` and its block: other methods answer 403, until a route with a guard of yours \
-                 takes its place",
+                "`{}` and its block: the other methods answer 403 until you replace that route",
                 limit.shown()
             );
             self.notes.left_out(&limit.position, text);
@@ -94,7 +93,8 @@ impl Importer<'_> {
         let arguments: Vec<&str> = location.arguments.iter().map(String::as_str).collect();
         let (mode, path) = match arguments.as_slice() {
             [path] if path.starts_with('@') => {
-                let text = format!("`location {path}` is reached from other locations alone");
+                let text =
+                    format!("the named `location {path}` is reachable only from other locations");
                 self.notes.left_out(&location.position, text);
                 return None;
             }
@@ -103,8 +103,8 @@ impl Importer<'_> {
             ["~", pattern] => match regex(pattern) {
                 Some((mode, path)) => {
                     let text = format!(
-                        "`~ {pattern}` comes before longer prefixes in nginx; here the longest \
-                         prefix wins"
+                        "in nginx `~ {pattern}` has precedence over longer prefixes; in Tidegate the \
+                         longest prefix wins"
                     );
                     self.notes.changed(&location.position, text);
                     (mode, path)
@@ -118,8 +118,8 @@ impl Importer<'_> {
         }
         if mode != Mode::Exact && !path.ends_with('/') {
             let text = format!(
-                "nginx takes every path that begins with `{path}`, such as `{path}x`; a \
-                 `path_prefix` ends at a segment: `{path}` and `{path}/x`"
+                "nginx matches every path that begins with `{path}`, such as `{path}x`; Tidegate's \
+                 `path_prefix` matches whole segments, such as `{path}` and `{path}/x`"
             );
             self.notes.changed(&location.position, text);
         }
@@ -128,8 +128,8 @@ impl Importer<'_> {
 
     fn leave_out(&mut self, location: &Directive) -> Option<Matcher> {
         let text = format!(
-            "`{}`: a route's path is exact or a prefix; what this took goes where the rest of the \
-             paths go",
+            "`{}`: a route matches only an exact path or a prefix; requests for this location go to \
+             other matching routes",
             location.shown()
         );
         self.notes.left_out(&location.position, text);
@@ -148,7 +148,8 @@ impl Importer<'_> {
             Mode::Prefix | Mode::Regex => PathRule::prefix(&matcher.path),
         };
         for nested in location.within("location") {
-            let text = format!("`{}` in a location: write it beside", nested.shown());
+            let text =
+                format!("`{}` inside another location: move it out, to the server", nested.shown());
             self.notes.left_out(&nested.position, text);
         }
         let mut route = self.route(&location.position, path, access::respond(404));
@@ -165,8 +166,11 @@ impl Importer<'_> {
             let location = (matcher.mode, matcher.path.as_str());
             self.proxy(&mut route, pass, scope, location, port);
         } else if let Some(pass) = own(&others) {
-            let text =
-                format!("`{}`: upstreams speak HTTP; what it took answers 501", pass.shown());
+            let text = format!(
+                "`{}`: Tidegate supports only HTTP upstreams; requests for this location are \
+                    answered with 501",
+                pass.shown()
+            );
             self.notes.left_out(&pass.position, text);
             route.action = access::respond(501);
         } else {
@@ -183,7 +187,8 @@ impl Importer<'_> {
     fn settings(&mut self, route: &mut Route, scope: &Scope<'_>) {
         headers::to_client(route, scope, self.notes);
         for condition in scope.own().iter().filter(|directive| directive.name == "if") {
-            let text = format!("`{}` and its block: see `match`", condition.shown());
+            let text =
+                format!("`{}` and its block: use `match` of a route instead", condition.shown());
             self.notes.left_out(&condition.position, text);
         }
         // nginx's default is a megabyte; 0 is no limit.
@@ -199,7 +204,7 @@ impl Importer<'_> {
         for rewrite in own.filter(|directive| directive.name == "rewrite") {
             if !matches!(rewrite.argument(2), Some("permanent" | "redirect")) {
                 let text = format!(
-                    "`{}`: a path is rewritten by its prefix alone (`rewrite.prefix`)",
+                    "`{}`: Tidegate can only replace the prefix of a path (`rewrite.prefix`)",
                     rewrite.shown()
                 );
                 self.notes.left_out(&rewrite.position, text);
@@ -224,15 +229,16 @@ impl Importer<'_> {
             if let Some(twin) = twin {
                 twin.path = exact;
                 if twin.prefix.take().is_some() {
-                    let text = "beside the location with a slash its path can't be rewritten";
+                    let text = "the path of this location is not rewritten, because the same location \
+                        with a slash exists";
                     self.notes.left_out(&twin.position, text);
                 }
                 continue;
             }
             if !is_proxy {
                 let text = format!(
-                    "`{prefix}` without the slash is taken too; nginx gives it to the next \
-                     shorter location"
+                    "the route also matches `{prefix}` without the slash; in nginx the next shorter \
+                     location handles it"
                 );
                 self.notes.changed(&route.position, text);
                 continue;
@@ -240,7 +246,7 @@ impl Importer<'_> {
             let to = format!("{prefix}/?{{query}}");
             let mut made = self.route(&route.position, exact, Action::Redirect(301, to));
             made.response.add.clone_from(&route.response.add);
-            made.comment.push("As nginx redirects to the location with the slash.".to_owned());
+            made.comment.push("nginx redirects this path to the one with the slash.".to_owned());
             made.name = format!("{}-without-slash", route.name);
             routes.push(made);
         }

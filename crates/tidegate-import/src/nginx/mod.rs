@@ -47,7 +47,7 @@ pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable
         if network.starts_with("unix:")
             || network.parse::<std::net::IpAddr>().is_err() && !network.contains('/')
         {
-            let text = format!("`{network}`: proxies are trusted by their networks");
+            let text = format!("`{network}`: Tidegate trusts proxies by IP network only");
             importer.notes.left_out(&directive.position, text);
         } else {
             importer.draft.trusted_proxies.push(network.to_owned());
@@ -55,7 +55,7 @@ pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable
     }
     let servers: Vec<_> = named("server").collect();
     if servers.is_empty() {
-        return Err(Unreadable::new(path, 1, "there is no `server` in it"));
+        return Err(Unreadable::new(path, 1, "the file has no `server` block"));
     }
     importer.servers(&servers, &scope);
     Ok(importer.draft)

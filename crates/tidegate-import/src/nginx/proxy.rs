@@ -63,8 +63,8 @@ impl Importer<'_> {
         let written = pass.argument(0).unwrap_or_default();
         let Some(target) = Target::parse(written) else {
             let text = format!(
-                "`{written}`: an upstream is `http://` or `https://`, a host or the name of an \
-                 `upstream`, and no variables; what it took answers 501"
+                "`{written}`: the import supports only `http://` or `https://` with a host or the name \
+                 of an `upstream`, without variables; requests for this location are answered with 501"
             );
             self.notes.left_out(&pass.position, text);
             route.action = respond(501);
@@ -99,8 +99,8 @@ impl Importer<'_> {
             let of_block = block.map(|_| target.authority);
             made.tls = Some(named.or(of_block).map(str::to_owned));
             if !scope.is_on("proxy_ssl_verify") {
-                let text = "nginx believes any certificate of this upstream; Tidegate checks it: \
-                            see `upstreams.NAME.tls` (`ca`, `server_name`, `insecure_skip_verify`)";
+                let text = "nginx accepts any certificate of this upstream, but Tidegate verifies it; \
+                    set `ca`, `server_name` or `insecure_skip_verify` of `upstreams.NAME.tls`";
                 self.notes.changed(&pass.position, text);
             }
         }
@@ -122,7 +122,7 @@ impl Importer<'_> {
                 }
                 _ => {
                     let text = format!(
-                        "`{}`: a path is rewritten by its prefix alone (`rewrite.prefix`)",
+                        "`{}`: Tidegate can only replace the prefix of a path (`rewrite.prefix`)",
                         rewrite.shown()
                     );
                     self.notes.left_out(&rewrite.position, text);
@@ -141,7 +141,7 @@ impl Importer<'_> {
             let Some(directive) = scope.one(name) else { continue };
             *time = directive.argument(0).and_then(values::duration);
             if time.is_none() {
-                let text = format!("`{}` is no time", directive.shown());
+                let text = format!("`{}` is not a valid time", directive.shown());
                 self.notes.left_out(&directive.position, text);
             }
         }
@@ -176,8 +176,8 @@ fn replace(
             route.path = PathRule::prefix(location);
             route.prefix = Some(uri.to_owned());
             let text = format!(
-                "the path becomes `{uri}`, for which the route must take what is below \
-                 `{location}` as well"
+                "the path becomes `{uri}`. Tidegate rewrites only path prefixes, so the route also \
+                 matches paths below `{location}`"
             );
             notes.changed(&pass.position, text);
         }
@@ -192,8 +192,8 @@ fn replace(
                     false => (format!("{location}/x"), format!("{uri}/x")),
                 };
                 let text = format!(
-                    "`{location}` and `{uri}` end differently: nginx joins them as text, so that \
-                     `{from}` becomes `{theirs}`; here it becomes `{ours}`"
+                    "only one of `{location}` and `{uri}` ends with a slash: nginx joins them as text, \
+                     so that `{from}` becomes `{theirs}`; in Tidegate it becomes `{ours}`"
                 );
                 notes.changed(&pass.position, text);
             }
@@ -217,7 +217,7 @@ fn retry(scope: &Scope<'_>, notes: &mut Notes) -> Option<Retry> {
             other => {
                 notes.left_out(
                     &directive.position,
-                    format!("`{other}`: nothing is tried again for it"),
+                    format!("`{other}`: Tidegate does not retry after it"),
                 );
             }
         }
@@ -237,15 +237,14 @@ fn redirects(
     match scope.one("proxy_redirect") {
         Some(directive) if directive.argument(0) == Some("off") => {}
         Some(directive) if directive.argument(0) != Some("default") => {
-            let text = format!("`{}`: `Location` goes down as it came", directive.shown());
+            let text = format!("`{}`: Tidegate passes `Location` on unchanged", directive.shown());
             notes.left_out(&directive.position, text);
         }
         // A client's own host comes back in it and needs no change.
         _ if route.host.is_none() && route.prefix.is_none() => {}
         _ => {
             let text = format!(
-                "nginx changes a `Location` that begins with `http://{}`; here it goes down as it \
-                 came",
+                "nginx rewrites a `Location` that begins with `http://{}`; Tidegate passes it on unchanged",
                 target.host()
             );
             notes.changed(&pass.position, text);

@@ -9,20 +9,20 @@ use crate::note::Notes;
 pub(super) fn limit(route: &mut Route, scope: &Scope<'_>, notes: &mut Notes) {
     for directive in scope.all("limit_req") {
         let Some(limit) = carried(directive, scope) else {
-            let text = format!("`{}`: see `rate_limits`", directive.shown());
+            let text = format!("`{}`: use `rate_limits` instead", directive.shown());
             notes.left_out(&directive.position, text);
             continue;
         };
         let status = scope.value("limit_req_status").unwrap_or("503");
         if status != "429" {
-            let text = format!("too many requests are answered 429, not {status}");
+            let text = format!("requests over the rate limit are answered with 429, not {status}");
             notes.changed(&directive.position, text);
         }
         if !directive.arguments.iter().any(|argument| argument == "nodelay") && limit.burst > 1 {
-            let text = "what is within `burst` goes on at once; nginx lets it wait";
+            let text = "Tidegate forwards requests within `burst` immediately; nginx delays them";
             notes.changed(&directive.position, text);
         }
-        let text = "each route counts for itself; nginx counts by zone";
+        let text = "each route counts separately; nginx counts per zone";
         notes.changed(&directive.position, text);
         route.rate_limits.push(limit);
     }

@@ -34,9 +34,7 @@ impl Importer<'_> {
                 continue;
             }
             if let Some((_, position)) = server.to_https.as_ref().filter(|_| first_tls) {
-                let text = "a route holds at every listener, so a redirect of some hosts to HTTPS \
-                            would meet those who come by HTTPS too; see \
-                            `listeners[].redirect_to_https`, for all hosts of a listener";
+                let text = "the redirect to HTTPS: a route applies at every listener, so it would also redirect HTTPS requests; use `listeners[].redirect_to_https` instead, for all hosts of a listener";
                 self.notes.left_out(position, text);
                 continue;
             }
@@ -47,8 +45,8 @@ impl Importer<'_> {
             let routes = self.routes(server.directive, &server.scope, port);
             let hosts = if is_default { Vec::new() } else { server.hosts.clone() };
             if hosts.is_empty() && found.iter().any(|site| site.hosts.is_empty()) {
-                let text = "a server of its own by its address alone; a route holds at every \
-                            listener, so this one is never asked";
+                let text = "this server differs from another only by its address; a Tidegate route \
+                    applies at every listener, so no request would reach it";
                 self.notes.left_out(&server.directive.position, text);
                 continue;
             }
@@ -95,14 +93,14 @@ impl Importer<'_> {
             }
             let mut comment = Vec::new();
             if *address == wide {
-                comment.push("It takes IPv4 as well.".to_owned());
+                comment.push("This address also accepts IPv4.".to_owned());
             }
             let redirects: Vec<_> =
                 here.iter().filter_map(|(server, _)| server.to_https.as_ref()).collect();
             let all_redirect = redirects.len() == here.len();
             for (_, position) in redirects.iter().filter(|_| all_redirect) {
-                let text = "the listener redirects by 308, which keeps the method, to the host that \
-                            was asked for";
+                let text = "the listener redirects with 308, which keeps the method, to the host of the \
+                    request";
                 self.notes.changed(position, text);
             }
             let tls = here.iter().any(|(_, it)| it.tls).then(|| {
@@ -162,8 +160,8 @@ impl Importer<'_> {
         let mut serving = serving.map(|server| (server, addresses(server)));
         let Some((_, first)) = serving.next() else { return };
         for (server, _) in serving.filter(|(_, other)| *other != first) {
-            let text = "its `listen` differs from another server's; here all routes hold at every \
-                        listener, and are told apart by their hosts alone";
+            let text = "the `listen` of this server differs from that of another; in Tidegate every \
+                route applies at all listeners, and only hosts distinguish them";
             self.notes.changed(&server.directive.position, text);
         }
     }

@@ -61,16 +61,23 @@ impl Reader<'_> {
     fn file(&mut self, path: &Path, depth: usize) -> Result<Vec<Directive>, Unreadable> {
         self.files += 1;
         if self.files > MAX_FILES || depth > MAX_DEPTH {
-            return Err(Unreadable::new(path, 1, "it includes too many files, or itself"));
+            return Err(Unreadable::new(
+                path,
+                1,
+                "the configuration includes too many files, or includes \
+                itself",
+            ));
         }
         let text = super::super::text_of(path)?;
         let tokens = lexer::tokens(&text)
-            .map_err(|unclosed| Unreadable::new(path, unclosed.0, "a quote never ends"))?;
+            .map_err(|unclosed| Unreadable::new(path, unclosed.0, "a quoted string has no end"))?;
         let mut tokens = tokens.into_iter().peekable();
         let directives = self.block(path, &mut tokens, depth)?;
         match tokens.next() {
             None => Ok(directives),
-            Some(token) => Err(Unreadable::new(path, token.line, "a `}` has no `{`")),
+            Some(token) => {
+                Err(Unreadable::new(path, token.line, "a closing `}` has no opening `{`"))
+            }
         }
     }
 
@@ -82,12 +89,16 @@ impl Reader<'_> {
         depth: usize,
     ) -> Result<Vec<Directive>, Unreadable> {
         if depth > MAX_DEPTH {
-            return Err(Unreadable::new(path, 1, "it is nested too deep"));
+            return Err(Unreadable::new(path, 1, "blocks are nested too deeply"));
         }
         let mut directives = Vec::new();
         while let Some(Token { kind, line }) = tokens.next_if(|token| token.kind != Kind::Close) {
             let Kind::Word(name) = kind else {
-                return Err(Unreadable::new(path, line, "a directive is missing before this"));
+                return Err(Unreadable::new(
+                    path,
+                    line,
+                    "a directive is missing before this character",
+                ));
             };
             let position = Place { file: path.to_owned(), line };
             let mut directive = Directive { position, name, arguments: Vec::new(), block: None };
@@ -98,12 +109,20 @@ impl Reader<'_> {
                     Some(Kind::Open) => {
                         directive.block = Some(self.block(path, tokens, depth + 1)?);
                         if tokens.next().is_none() {
-                            return Err(Unreadable::new(path, line, "its `{` has no `}`"));
+                            return Err(Unreadable::new(
+                                path,
+                                line,
+                                "the block has no closing `}`",
+                            ));
                         }
                         break;
                     }
                     Some(Kind::Close) | None => {
-                        return Err(Unreadable::new(path, line, "its `;` is missing"));
+                        return Err(Unreadable::new(
+                            path,
+                            line,
+                            "the directive has no `;` at its end",
+                        ));
                     }
                 }
             }
@@ -131,7 +150,8 @@ impl Reader<'_> {
         let paths = glob::glob(&full.to_string_lossy()).into_iter().flatten().flatten();
         let paths: Vec<PathBuf> = paths.collect();
         if paths.is_empty() && !pattern.contains(['*', '?', '[']) {
-            let text = format!("`{pattern}` is not there; nothing of it is carried");
+            let text =
+                format!("the included file `{pattern}` does not exist; nothing of it is converted");
             self.notes.left_out(&directive.position, text);
         }
         let mut directives = Vec::new();

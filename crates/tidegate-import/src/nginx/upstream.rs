@@ -22,13 +22,13 @@ pub(super) fn of_block(block: &Directive, port: u16, notes: &mut Notes) -> Upstr
             "least_conn" => upstream.balance = Some(Balance::LeastRequests),
             "ip_hash" => {
                 upstream.balance = Some(Balance::HashClientAddress);
-                let text = "`ip_hash` hashes the first three numbers of an IPv4 address, Tidegate \
-                            the whole address: clients change their servers once";
+                let text = "`ip_hash` hashes the first three numbers of an IPv4 address, Tidegate the \
+                    whole address; each client may move to another server once";
                 notes.changed(&directive.position, text);
             }
             "hash" => upstream.balance = hash(directive, notes),
             "random" => {
-                let text = "`random` becomes round robin";
+                let text = "`random` becomes round-robin balancing";
                 notes.changed(&directive.position, text);
             }
             _ => {}
@@ -73,18 +73,20 @@ fn endpoint(
                 patience.1 = values::duration(value).unwrap_or(patience.1);
             }
             ("down", _) => {
-                let text = format!("`{address}` is down, so it is no endpoint");
+                let text = format!(
+                    "the server `{address}` is marked `down`, so it does not become an \
+                    endpoint"
+                );
                 notes.left_out(&server.position, text);
                 return None;
             }
             ("resolve", _) => {}
             ("max_conns", _) => {
-                let text = "`max_conns` is for one server; see `upstreams.NAME.limits`, for all \
-                            of them";
+                let text = "`max_conns` limits one server; use `upstreams.NAME.limits` instead, which limits all of them together";
                 notes.left_out(&server.position, text);
             }
             (other, _) => {
-                notes.left_out(&server.position, format!("`{other}` is not known to the import"));
+                notes.left_out(&server.position, format!("the import does not support `{other}`"));
             }
         }
     }
@@ -96,8 +98,8 @@ fn endpoint(
 fn ejection(block: &Directive, patiences: &[Patience], notes: &mut Notes) -> Option<Ejection> {
     let first = patiences.first()?;
     if patiences.iter().any(|other| other != first) {
-        let text = "its servers differ in `max_fails` or `fail_timeout`; here an upstream has one \
-                    `ejection`, the first server's";
+        let text = "the servers of this upstream differ in `max_fails` or `fail_timeout`; Tidegate uses \
+            the values of the first server for all";
         notes.changed(&block.position, text);
     }
     // A single server is never taken out, by nginx neither.
@@ -113,8 +115,8 @@ fn ejection(block: &Directive, patiences: &[Patience], notes: &mut Notes) -> Opt
 fn hash(directive: &Directive, notes: &mut Notes) -> Option<Balance> {
     let key = directive.argument(0).unwrap_or_default();
     if directive.argument(1) != Some("consistent") {
-        let text = "`hash` without `consistent`: Tidegate's is always consistent (Ketama), so \
-                    clients change their servers once";
+        let text = "`hash` without `consistent`: Tidegate always uses a consistent hash (Ketama); each \
+            client may move to another server once";
         notes.changed(&directive.position, text);
     }
     if matches!(key, "$remote_addr" | "$binary_remote_addr") {
@@ -126,7 +128,8 @@ fn hash(directive: &Directive, notes: &mut Notes) -> Option<Balance> {
     if let Some(name) = key.strip_prefix("$http_") {
         return Some(Balance::HashHeader(name.replace('_', "-")));
     }
-    let text = format!("`hash {key}`: the key may be the client's address, a header or a cookie");
+    let text =
+        format!("`hash {key}`: the hash key must be the client's address, a header or a cookie");
     notes.left_out(&directive.position, text);
     None
 }

@@ -28,8 +28,8 @@ impl Importer<'_> {
             if self.condition(&mut made, matcher, line).is_none() {
                 let not = if matcher.is_negated { "!" } else { "" };
                 let text = format!(
-                    "`{not}{}({})`: no route has such a condition; what this alternative took goes where \
-                     the rest goes",
+                    "`{not}{}({})`: routes have no such condition; requests of this alternative go to \
+                     other matching routes",
                     matcher.name,
                     matcher.arguments.join(", ")
                 );
@@ -55,7 +55,8 @@ impl Importer<'_> {
                     ".*" | ".+" | "^.*$" | "^.+$" | "{any:.*}" | "{host:.+}"
                 ) {
                     made.hosts = vec![wildcard(pattern)?];
-                    let text = "`*.` stands for one name or more before the rest";
+                    let text =
+                        "`HostRegexp` becomes a wildcard host; `*.` matches one or more labels";
                     self.changed(line, text);
                 }
             }
@@ -63,13 +64,15 @@ impl Importer<'_> {
             ("PathPrefix", [path]) => {
                 if path != "/" && !path.ends_with('/') {
                     let text = format!(
-                        "Traefik takes every path that begins with `{path}`, such as `{path}x`; a \
-                         `path_prefix` ends at a segment: `{path}` and `{path}/x`"
+                        "Traefik matches every path that begins with `{path}`, such as `{path}x`; \
+                         Tidegate's `path_prefix` matches whole segments, such as `{path}` and `{path}/x`"
                     );
                     self.changed(line, text);
                 } else if path != "/" {
-                    let text =
-                        format!("`{}` is taken too, without the slash", path.trim_end_matches('/'));
+                    let text = format!(
+                        "the route also matches `{}` without the slash",
+                        path.trim_end_matches('/')
+                    );
                     self.changed(line, text);
                 }
                 made.path = both(&made.path, PathRule::prefix(&plain(path)?))?;

@@ -48,7 +48,8 @@ impl Importer<'_> {
             None => {
                 let line = routers.iter().find(|it| it.entry_points.iter().any(|it| it == name));
                 let text = format!(
-                    "the address of `{name}` is in the static configuration; here it is port {port}"
+                    "the address of the entry point `{name}` is in Traefik's static configuration; the \
+                     listener uses port {port}"
                 );
                 self.changed(line.map_or(1, |it| it.line), text);
                 format!("0.0.0.0:{port}")
@@ -92,8 +93,8 @@ impl Importer<'_> {
         let Some(first) = serving.next() else { return };
         let differs = serving.find(|router| router.entry_points != first.entry_points);
         if let Some(line) = differs.map(|router| router.line) {
-            let text = "its `entryPoints` differ from another router's; here all routes hold at every \
-                        listener";
+            let text = "the `entryPoints` of this router differ from those of another; in Tidegate \
+                every route applies at all listeners";
             self.changed(line, text);
         }
     }

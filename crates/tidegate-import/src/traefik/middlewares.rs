@@ -16,8 +16,7 @@ impl Importer<'_> {
             let known = self.http.get("middlewares");
             let found = known.and_then(|it| it.get(name.trim_end_matches("@file"))).cloned();
             let Some(middleware) = found.filter(|_| depth < MAX_CHAIN_DEPTH) else {
-                let text =
-                    format!("the middleware `{name}` is not in this file: what it stands before");
+                let text = format!("the middleware `{name}` is not defined in this file");
                 self.close(route, &text, line);
                 continue;
             };
@@ -29,8 +28,9 @@ impl Importer<'_> {
 
     /// Closes a route that may be guarded.
     fn close(&mut self, route: &mut Route, what: &str, line: usize) {
-        let text =
-            format!("{what} answers 403, until a route with a guard of yours takes its place");
+        let text = format!(
+            "{what}; the route answers 403 until you replace it with one that has access control"
+        );
         self.left_out(line, text);
         route.note_closing();
         route.action = Action::Respond { status: 403, body: None, content_type: None };
@@ -48,7 +48,8 @@ impl Importer<'_> {
             "replacePath" => {
                 let path = node.text_at("path").unwrap_or("/").to_owned();
                 self.becomes(route, path, line);
-                let text = "the path is replaced by its prefix: what is below goes along";
+                let text = "`replacePath` becomes a prefix rewrite: the rest of the path after the \
+                    prefix is kept";
                 self.changed(line, text);
             }
             "redirectScheme" => {
@@ -72,7 +73,7 @@ impl Importer<'_> {
                 let size = node.text_at("maxRequestBodyBytes").and_then(|it| it.parse().ok());
                 route.max_body_size = size.filter(|size| *size > 0);
                 if route.max_body_size.is_none() {
-                    self.left_out(line, "`buffering`: see `max_body_size`");
+                    self.left_out(line, "`buffering`: use `max_body_size` instead");
                 }
             }
             "retry" => {
@@ -83,24 +84,23 @@ impl Importer<'_> {
             "contentType" | "passTLSClientCert" => {}
             guard @ ("basicAuth" | "digestAuth" | "forwardAuth" | "ipAllowList" | "ipWhiteList"
             | "plugin") => {
-                self.close(route, &format!("`{guard}`: what it guards"), line);
+                self.close(route, &format!("the import cannot convert the access control `{guard}`"), line);
             }
             "rateLimit" => match rate_limit(node) {
                 Some(Some(limit)) => route.rate_limits.push(limit),
                 // An average of none is no limit.
                 Some(None) => {}
-                None => self.left_out(line, "`rateLimit`: see `rate_limits`"),
+                None => self.left_out(line, "`rateLimit`: use `rate_limits` instead"),
             },
-            "inFlightReq" => self.left_out(line, "`inFlightReq`: see `upstreams.NAME.limits`"),
+            "inFlightReq" => self.left_out(line, "`inFlightReq`: use `upstreams.NAME.limits` instead"),
             "circuitBreaker" => {
-                self.left_out(line, "`circuitBreaker`: see `upstreams.NAME.ejection`")
+                self.left_out(line, "`circuitBreaker`: use `upstreams.NAME.ejection` instead")
             }
-            "errors" => self.left_out(line, "`errors`: see `error_pages`"),
+            "errors" => self.left_out(line, "`errors`: use `error_pages` instead"),
             other => self.left_out(
                 line,
                 format!(
-                    "`{other}`: a path is rewritten by its prefix alone, and \
-                                              nothing else here is like it"
+                    "the middleware `{other}` has no equivalent; Tidegate can only replace the prefix of a path"
                 ),
             ),
         }
@@ -110,7 +110,7 @@ impl Importer<'_> {
     fn becomes(&mut self, route: &mut Route, path: String, line: usize) {
         if let PathRule::Exact(own) = &route.path {
             let text = format!(
-                "an exact path can't be rewritten: the route takes what is below `{own}` too"
+                "Tidegate rewrites only path prefixes, so the route also matches paths below `{own}`"
             );
             self.changed(line, text);
             route.path = PathRule::Prefix(own.clone());
@@ -127,8 +127,10 @@ impl Importer<'_> {
             Some((prefix.clone(), rest))
         });
         let Some((prefix, rest)) = found else {
-            let text =
-                format!("`{}` is taken off none of the paths below `{own}`", prefixes.join(", "));
+            let text = format!(
+                "`stripPrefix` of `{}` has no effect on the paths below `{own}`",
+                prefixes.join(", ")
+            );
             self.changed(line, text);
             return;
         };
@@ -172,8 +174,8 @@ impl Importer<'_> {
                         policy.push_str("; preload");
                     }
                     set("Strict-Transport-Security", &policy);
-                    let text = "it is sent without TLS too, where browsers do not heed it; see \
-                                `listeners[].hsts`";
+                    let text = "the header `Strict-Transport-Security` is also sent without TLS, where \
+                        browsers ignore it; `listeners[].hsts` avoids that";
                     self.changed(entry.line, text);
                 }
                 "accessControlAllowOriginList" => {
@@ -189,7 +191,7 @@ impl Importer<'_> {
                 | "accessControlMaxAge"
                 | "addVaryHeader" => {}
                 _ if value == "false" || value == "0" => {}
-                other => self.left_out(entry.line, format!("`{other}`: see `headers`")),
+                other => self.left_out(entry.line, format!("`{other}`: use `headers` instead")),
             }
         }
         if !cors.origins.is_empty() {

@@ -44,7 +44,7 @@ pub(crate) fn import(path: &Path, notes: &mut Notes) -> Result<Draft, Unreadable
     let text = text_of(path)?;
     let root = tree::read(path, &text)?;
     let Some(http) = root.get("http") else {
-        return Err(Unreadable::new(path, 1, "there is no `http` in it"));
+        return Err(Unreadable::new(path, 1, "the file has no `http` section"));
     };
     let mut importer = Importer { draft: Draft::default(), notes, path, http };
     importer.review(&root);
@@ -60,19 +60,19 @@ impl Importer<'_> {
         for entry in root.entries() {
             let hint = match entry.key.as_str() {
                 "http" | "tls" | "entryPoints" | "providers" | "global" | "log" => continue,
-                "tcp" | "udp" => "Tidegate speaks HTTP and WebSocket alone",
-                "certificatesResolvers" => "see `listeners[].tls.acme`",
-                "api" | "ping" | "metrics" => "see `admin`",
-                "accessLog" => "see `access_log`",
-                _ => "it is not known to the import",
+                "tcp" | "udp" => "Tidegate supports only HTTP and WebSocket",
+                "certificatesResolvers" => "use `listeners[].tls.acme` instead",
+                "api" | "ping" | "metrics" => "use `admin` instead",
+                "accessLog" => "use `access_log` instead",
+                _ => "the import does not support it",
             };
             self.left_out(entry.line, format!("`{}`: {hint}", entry.key));
         }
         for entry in self.http.entries() {
             let hint = match entry.key.as_str() {
                 "routers" | "services" | "middlewares" => continue,
-                "serversTransports" => "see `upstreams.NAME.tls` and `timeouts`",
-                _ => "it is not known to the import",
+                "serversTransports" => "use `upstreams.NAME.tls` and `timeouts` instead",
+                _ => "the import does not support it",
             };
             self.left_out(entry.line, format!("`{}`: {hint}", entry.key));
         }

@@ -14,8 +14,8 @@ impl Importer<'_> {
         routers.retain(|router| !by_listener || router.to_https().is_none());
         for router in &routers {
             if router.to_https().is_some() {
-                let text = "a route holds at every listener, so this redirect would meet those who come \
-                            by HTTPS too; see `listeners[].redirect_to_https`";
+                let text = "the redirect to HTTPS: a route applies at every listener, so it would also \
+                    redirect HTTPS requests; use `listeners[].redirect_to_https` instead";
                 self.notes.left_out(&self.position(router.line), text);
             }
         }
@@ -26,7 +26,8 @@ impl Importer<'_> {
         for route in routes {
             if let Some(earlier) = kept.iter().find(|earlier| covers(earlier, &route)) {
                 let text = format!(
-                    "it is never asked: the rule in line {} comes before and takes all of it",
+                    "no request reaches this router: the rule in line {} has precedence and matches all \
+                     of them",
                     earlier.position.line
                 );
                 self.notes.changed(&route.position, text);
@@ -62,7 +63,9 @@ impl Importer<'_> {
         let mut shadow = Route {
             path: later.path.clone(),
             name: format!("{}-at-{}", earlier.name, slug(path)),
-            comment: vec!["So that a longer path of another rule is not taken.".to_owned()],
+            comment: vec![
+                "Without this route, the longer path of another rule would match here.".to_owned(),
+            ],
             ..earlier.clone()
         };
         if earlier.hosts.is_empty() {
@@ -72,8 +75,9 @@ impl Importer<'_> {
         if let Some(prefix) = &mut shadow.prefix {
             *prefix = format!("{}{rest}", prefix.trim_end_matches('/'));
             if matches!(later.path, PathRule::Exact(_)) {
-                let text =
-                    format!("its path can't be rewritten at the exact path `{path}` of another");
+                let text = format!(
+                    "the path `{path}` is not rewritten, because another route matches it exactly"
+                );
                 self.notes.left_out(&earlier.position, text);
                 shadow.prefix = None;
             }

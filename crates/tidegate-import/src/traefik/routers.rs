@@ -48,7 +48,7 @@ impl Importer<'_> {
                         routes.push(self.route(name, conditions, line));
                     }
                 }
-                None => self.left_out(line, format!("`{rule}` can't be read as a rule")),
+                None => self.left_out(line, format!("`{rule}` is not a valid rule")),
             }
             let middlewares = node.texts_at("middlewares");
             for route in &mut routes {
@@ -62,12 +62,12 @@ impl Importer<'_> {
             for field in node.entries() {
                 let known = ["rule", "service", "middlewares", "priority", "entryPoints", "tls", "ruleSyntax"];
                 if !known.contains(&field.key.as_str()) {
-                    self.left_out(field.line, format!("`{}` is not known to the import", field.key));
+                    self.left_out(field.line, format!("the import does not support `{}`", field.key));
                 }
             }
             if let Some(resolver) = node.at(&["tls", "certResolver"]) {
-                let text = "`certResolver`: see `listeners[].tls.acme`; until then the certificate is one \
-                            that nobody signed";
+                let text = "`certResolver`: use `listeners[].tls.acme` instead; until then the listener \
+                    has a self-signed certificate";
                 self.left_out(resolver.line, text);
             }
             let entry_points = node.texts_at("entryPoints");

@@ -10,8 +10,10 @@ impl Importer<'_> {
         let name = service.trim_end_matches("@file");
         let found = self.http.get("services").and_then(|it| it.get(name)).cloned();
         let Some(found) = found else {
-            let text =
-                format!("the service `{service}` is not in this file; what it took answers 501");
+            let text = format!(
+                "the service `{service}` is not defined in this file; its requests are answered \
+                    with 501"
+            );
             self.left_out(line, text);
             route.action = Action::Respond { status: 501, body: None, content_type: None };
             return;
@@ -19,21 +21,29 @@ impl Importer<'_> {
         let Some(balancer) = found.get("loadBalancer") else {
             let kind = found.entries().first().map_or("it", |entry| entry.key.as_str());
             let hint = match kind {
-                "weighted" => "see `routes[].split`",
-                "mirroring" => "see `routes[].mirror`",
-                "failover" => "see `backup` of an endpoint",
-                _ => "it is not known to the import",
+                "weighted" => "use `routes[].split` instead",
+                "mirroring" => "use `routes[].mirror` instead",
+                "failover" => "use `backup` of an endpoint instead",
+                _ => "the import does not support it",
             };
             self.left_out(
                 found.line,
-                format!("`{kind}` of `{name}`: {hint}; what it took answers 501"),
+                format!(
+                    "`{kind}` of the service `{name}`: {hint}. Its requests are answered with 501"
+                ),
             );
             route.action = Action::Respond { status: 501, body: None, content_type: None };
             return;
         };
         let upstream = self.upstream(name, balancer);
         if upstream.endpoints.is_empty() {
-            self.left_out(found.line, format!("`{name}` has no servers; what it took answers 503"));
+            self.left_out(
+                found.line,
+                format!(
+                    "the service `{name}` has no servers; its requests are \
+            answered with 503"
+                ),
+            );
             route.action = Action::Respond { status: 503, body: None, content_type: None };
             return;
         }
@@ -53,7 +63,7 @@ impl Importer<'_> {
                     for field in entry.value.entries() {
                         if !matches!(field.key.as_str(), "path" | "followRedirects") {
                             let text = format!(
-                                "`{}` of the check: see `upstreams.NAME.health`",
+                                "`{}` of the health check: use `upstreams.NAME.health` instead",
                                 field.key
                             );
                             self.left_out(field.line, text);
@@ -64,26 +74,31 @@ impl Importer<'_> {
                     Some(cookie) => {
                         let name = cookie.text_at("name").unwrap_or("tidegate_sticky");
                         upstream.balance = Some(Balance::StickyCookie(name.to_owned()));
-                        let text = "the cookie names other values than Traefik's: clients change their \
-                                    servers once";
+                        let text = "the values of the sticky cookie differ from Traefik's, so each \
+                            client may move to another server once";
                         self.changed(entry.line, text);
                     }
-                    None => self.left_out(entry.line, "`sticky`: see `balance.sticky_cookie`"),
+                    None => {
+                        self.left_out(entry.line, "`sticky`: use `balance.sticky_cookie` instead")
+                    }
                 },
                 "strategy" => match entry.value.text() {
                     Some("wrr") => {}
                     Some("p2c" | "leasttime") => upstream.balance = Some(Balance::LeastRequests),
-                    _ => self.left_out(entry.line, "`strategy`: see `upstreams.NAME.balance`"),
+                    _ => self
+                        .left_out(entry.line, "`strategy`: use `upstreams.NAME.balance` instead"),
                 },
                 "passHostHeader" => {}
                 "serversTransport" => {
                     self.left_out(
                         entry.line,
-                        "`serversTransport`: see `upstreams.NAME.tls` and `timeouts`",
+                        "`serversTransport`: use `upstreams.NAME.tls` and `timeouts` instead",
                     );
                 }
                 "responseForwarding" => {}
-                other => self.left_out(entry.line, format!("`{other}` is not known to the import")),
+                other => {
+                    self.left_out(entry.line, format!("the import does not support `{other}`"))
+                }
             }
         }
         upstream
@@ -93,7 +108,7 @@ impl Importer<'_> {
         let mut spoken = None;
         for server in servers.value.items() {
             let Some(url) = server.text_at("url") else {
-                self.left_out(server.line, "a server without `url`");
+                self.left_out(server.line, "a server of a service has no `url`");
                 continue;
             };
             let schemes = [("http://", 80, false), ("https://", 443, true), ("h2c://", 80, false)];
@@ -101,14 +116,16 @@ impl Importer<'_> {
                 Some((url.strip_prefix(scheme)?, *scheme, *port, *tls))
             });
             let Some((rest, scheme, port, tls)) = found else {
-                self.left_out(server.line, format!("`{url}` is no URL of HTTP"));
+                self.left_out(server.line, format!("`{url}` is not an HTTP URL"));
                 continue;
             };
             let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
             if !path.is_empty() {
                 self.changed(
                     server.line,
-                    format!("`/{path}` of the URL is ignored, by Traefik too"),
+                    format!(
+                        "the path `/{path}` of the server's URL is ignored, as Traefik ignores it"
+                    ),
                 );
             }
             let behind = authority.rsplit_once(']').map_or(authority, |(_, behind)| behind);
@@ -117,7 +134,8 @@ impl Importer<'_> {
                 false => format!("{authority}:{port}"),
             };
             if *spoken.get_or_insert(scheme) != scheme {
-                let text = "its scheme differs from another server's; here an upstream has one";
+                let text = "the server's URL scheme differs from that of another server; all endpoints \
+                    of an upstream use one protocol";
                 self.left_out(server.line, text);
                 continue;
             }
