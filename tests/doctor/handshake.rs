@@ -109,7 +109,7 @@ async fn incomplete_101_is_bad_switch() {
 async fn no_common_subprotocol_is_subprotocol_mismatch() {
     let none = switching_as(|answer| answer).await;
     let offers = ["--protocol", "chat", "--protocol", "superchat"];
-    examine(ws(none.address()), &offers).await.is("subprotocol-mismatch").saw("none");
+    examine(ws(none.address()), &offers).await.is("subprotocol-mismatch").saw("no subprotocol");
     let with = |line: &'static str| {
         switching_as(move |answer| answer.replacen("\r\n\r\n", &format!("\r\n{line}\r\n\r\n"), 1))
     };

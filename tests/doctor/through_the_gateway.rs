@@ -60,7 +60,7 @@ async fn gateway_with_another_file_is_noticed() {
     std::fs::write(&file, Config::to(&service).yaml(gateway.port())).expect("a file");
     let url = format!("ws://{}/", gateway.address());
     let found = examine(url, &["--config", file.to_str().expect("a path")]).await;
-    found.is("websocket-off").saw("the gateway runs with another one");
+    found.is("websocket-off").saw("the running gateway uses another configuration");
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ codes! {
     NothingListens: "nothing-listens",
         "Nothing listens at this address and port: the connection was refused.",
         "The program is not running, or listens on another address.",
-        "Start it, or correct the address.";
+        "Start the program, or correct the address.";
     WrongPort: "wrong-port",
         "Nothing listens at this port, and the gateway's configuration has no listener on it.",
         "The URL names another port than the listener.",
@@ -59,11 +59,11 @@ codes! {
         "The network is down, or the address belongs to another network.",
         "Correct the address, or the network's routing.";
     PlainBehindTls: "plain-behind-tls",
-        "TLS was spoken to a server that speaks plain HTTP.",
+        "The client used TLS, but the server expects plain HTTP.",
         "The URL has wss:// or https://, and nothing at this port terminates TLS.",
         "Write ws:// or http://, or terminate TLS in front of this port.";
     TlsBehindPlain: "tls-behind-plain",
-        "Plain HTTP was spoken to a server that speaks TLS.",
+        "The client used plain HTTP, but the server expects TLS.",
         "The URL has ws:// or http://, or the gateway's endpoint is a TLS port.",
         "Write wss:// or https://, or name the plain port of the service.";
     CertificateExpired: "certificate-expired",
@@ -72,7 +72,7 @@ codes! {
         "Renew the certificate and reload the server that terminates TLS.";
     CertificateNotYetValid: "certificate-not-yet-valid",
         "The certificate is not valid yet.",
-        "It was issued for later, or a clock is wrong.",
+        "Its validity begins in the future, or a clock is wrong.",
         "Compare the clocks of both machines.";
     CertificateOtherName: "certificate-other-name",
         "The certificate is for another name.",
@@ -86,31 +86,31 @@ codes! {
     CertificateBad: "certificate-bad",
         "The certificate is invalid for this server.",
         "It is malformed, revoked, or issued for another purpose.",
-        "Obtain a certificate for a server.";
+        "Obtain a valid server certificate.";
     TlsFailed: "tls-failed",
         "The TLS handshake failed.",
         "Both sides share no version or cipher, or the server requires a client certificate.",
         "Check the TLS settings of the server.";
     Http2Only: "http2-only",
-        "The server speaks only HTTP/2; the request was HTTP/1.1.",
+        "The server supports only HTTP/2, but the request was HTTP/1.1.",
         "WebSocket and the gateway's upstreams need HTTP/1.1.",
-        "Let the service speak HTTP/1.1 as well, or name its HTTP/1.1 port.";
+        "Enable HTTP/1.1 in the service, or use its HTTP/1.1 port.";
     NotHttp: "not-http",
         "The response is not HTTP.",
         "Another service listens at this port.",
         "Correct the port.";
     ClosedBeforeAnswer: "closed-before-answer",
-        "The connection was closed before a response.",
-        "The server crashed on the request, or refuses this client without a response.",
+        "The server closed the connection without a response.",
+        "The server crashed on the request, or rejects this client without a response.",
         "Check the server's log at this time.";
     NoAnswer: "no-answer",
-        "The connection was accepted, and no response came in time.",
+        "The server accepted the connection, but did not respond in time.",
         "The service hangs, or waits for another service.",
-        "Check what the service waits for; a slow one may need --timeout.";
+        "Check what the service waits for; if it is slow, raise --timeout.";
     HeadTooLarge: "head-too-large",
-        "The head of the response is larger than 64 KiB.",
+        "The headers of the response are larger than 64 KiB.",
         "The service sends too many or too long headers.",
-        "Look for cookies or headers that grow.";
+        "Look for cookies or headers that grow with each response.";
     NoRoute: "no-route",
         "No route of the gateway matches this host and path.",
         "The path, the host or a condition differs from those of every route.",
@@ -118,165 +118,167 @@ codes! {
     WebSocketOff: "websocket-off",
         "WebSocket is switched off on the route.",
         "The route has `websocket: off`.",
-        "Remove that line, or write `websocket: on`.";
+        "Remove `websocket: off` from the route, or write `websocket: on`.";
     OriginRefused: "origin-refused",
         "Pages of this origin are not allowed.",
         "The origin is not in the list of allowed origins.",
         "Add the origin, as scheme://host[:port], to `websocket.origins` of the route, or to `cors.allow_origins`.";
     UpgradeLost: "upgrade-lost",
-        "A hop removed the request to upgrade.",
+        "A proxy removed the headers that request a WebSocket.",
         "A proxy in between removes `Upgrade` and `Connection: Upgrade`, or speaks HTTP/1.0.",
         "Configure that proxy to forward both headers, over HTTP/1.1 (see docs/doctor.md).";
     UpstreamUnreachable: "upstream-unreachable",
-        "The gateway can't reach the service behind it.",
-        "Nothing listens at the endpoint where the gateway connects.",
+        "The gateway cannot connect to the upstream service.",
+        "Nothing listens at the endpoint to which the gateway connects.",
         "Start the service, or correct the endpoint.";
     UpstreamUnresolved: "upstream-unresolved",
-        "The gateway has no address of the service behind it.",
+        "The gateway cannot resolve the host name of the upstream service.",
         "The endpoint's name does not resolve where the gateway runs.",
         "Correct the name in the endpoint, or the DNS of the gateway's machine.";
     UpstreamTimeout: "upstream-timeout",
-        "The service behind the gateway did not answer in time.",
+        "The upstream service did not respond to the gateway in time.",
         "It hangs, it is slow, or a firewall drops the packets.",
         "Check what the service waits for, or raise `timeouts.read` of the route.";
     UpstreamCertificate: "upstream-certificate",
-        "The certificate of the service behind the gateway is invalid for it.",
+        "The gateway does not accept the TLS certificate of the upstream service.",
         "It has expired, is for another name, or the upstream's `tls` does not trust its issuer.",
-        "Set `tls.ca` of the upstream to its authority, or `tls.server_name` to its name.";
+        "Set `tls.ca` of the upstream to the certificate authority, or `tls.server_name` to the name in \
+         the certificate.";
     UpstreamFailed: "upstream-failed",
-        "The service behind the gateway closed the connection or broke the protocol.",
+        "The upstream service closed the connection early or violated the protocol.",
         "It is not an HTTP/1.1 service, or it crashed on the request.",
         "Check the service's log, and `error.message` in the gateway's access log.";
     RequestTooLarge: "request-too-large",
-        "The request is larger than the limit.",
+        "The request is larger than a limit allows.",
         "The URL or the headers (cookies, tokens) are too long.",
-        "Shorten them, or raise the limit (`limits` of the gateway).";
+        "Shorten the URL or the headers, or raise the limit (`limits` of the gateway).";
     GatewayError: "gateway-error",
-        "The gateway failed on the request.",
+        "The gateway failed while it handled the request.",
         "A filter failed.",
-        "Look up the request id in the gateway's log.";
+        "Look up the request ID in the gateway's log.";
     NotAWebSocket: "not-a-websocket",
-        "The handshake was answered as an ordinary request.",
-        "This path has a page or an API, not a WebSocket.",
+        "The server answered the WebSocket handshake like an ordinary HTTP request.",
+        "The path leads to a page or an API, not to a WebSocket.",
         "Correct the path, or the `rewrite.prefix` that changes it.";
     Redirected: "redirected",
-        "The handshake was answered with a redirect, which no browser follows.",
+        "The server answered the WebSocket handshake with a redirect, which browsers do not follow.",
         "The server expects another scheme, host or path.",
         "Connect to the target of the redirect.";
     BadRequest: "bad-request",
-        "The request was answered 400.",
+        "The server answered 400: the request is invalid.",
         "The request is malformed or lacks a parameter.",
         "Check the response's body and the server's log.";
     Unauthorized: "unauthorized",
-        "The request was answered 401: credentials are missing or wrong.",
+        "The server answered 401: credentials are missing or wrong.",
         "The server requires a token or a cookie.",
-        "Send it with --header, or in the query.";
+        "Send the credentials with --header, or in the query.";
     Forbidden: "forbidden",
-        "The request was answered 403.",
-        "The credentials do not suffice, or a rule of the server forbids it.",
+        "The server answered 403: access is forbidden.",
+        "The credentials do not grant access, or a rule of the server forbids the request.",
         "Check the server's rules; if a page connects, try --origin.";
     NotFound: "not-found",
-        "The request was answered 404.",
+        "The server answered 404: the path does not exist.",
         "The server has nothing at this path.",
         "Correct the path, or the `rewrite.prefix` that changes it.";
     MethodNotAllowed: "method-not-allowed",
-        "The request was answered 405: GET is not allowed here.",
+        "The server answered 405: GET is not allowed for this path.",
         "A WebSocket handshake is a GET, and the path or the route allows only other methods.",
         "Allow GET for the path or in the route's `methods`.";
     UpgradeRequired: "upgrade-required",
-        "The handshake was answered 426.",
-        "The server got no request to upgrade, or expects another WebSocket version.",
-        "Check whether the service speaks WebSocket version 13.";
+        "The server answered the handshake with 426: it expects a different upgrade.",
+        "The server received no upgrade headers, or expects another WebSocket version.",
+        "Check whether the service supports WebSocket version 13.";
     TooManyRequests: "too-many-requests",
-        "The request was answered 429.",
+        "The server answered 429: too many requests.",
         "A rate limit or connection limit is reached.",
         "Wait, or raise the limit.";
     RequestRefused: "request-refused",
-        "The request was answered with a 4xx error.",
-        "The server refuses it.",
+        "The server rejected the request with a 4xx status.",
+        "The server rejects the request.",
         "Check the response's body and the server's log.";
     BadGateway: "bad-gateway",
-        "The request was answered 502.",
-        "A proxy on the path can't reach its upstream.",
+        "A proxy answered 502: its upstream failed.",
+        "A proxy on the path cannot reach its upstream.",
         "Check the log of the proxy that answered.";
     Unavailable: "unavailable",
-        "The request was answered 503.",
+        "The server answered 503: the service is unavailable.",
         "The service is overloaded or temporarily down.",
         "Check whether the service runs and has capacity.";
     GatewayTimeout: "gateway-timeout",
-        "The request was answered 504.",
+        "A proxy answered 504: its upstream did not respond in time.",
         "A proxy on the path got no response from its upstream.",
         "Check the log of the proxy that answered.";
     ServiceError: "service-error",
-        "The request was answered with a 5xx error.",
+        "The server failed with a 5xx status.",
         "The service failed.",
         "Check the service's log.";
     WrongAcceptKey: "wrong-accept-key",
-        "The handshake was accepted with a wrong `Sec-WebSocket-Accept`.",
+        "The server accepted the handshake with a wrong `Sec-WebSocket-Accept` header.",
         "The response belongs to another request (a cache), or the server computes the key wrongly.",
-        "Correct the server; make sure that no hop caches a 101.";
+        "Correct the server; make sure that no proxy caches a 101 response.";
     BadSwitch: "bad-switch",
         "The response is a 101 without `Upgrade: websocket` and `Connection: Upgrade`.",
         "The server, or a proxy on the path, drops these headers.",
-        "Forward both headers.";
+        "Make the server or proxy send both headers.";
     SubprotocolMismatch: "subprotocol-mismatch",
         "The server chose a subprotocol that was not offered, or none.",
         "Client and service do not share a subprotocol.",
-        "Offer one that the service speaks; a browser fails the connection otherwise.";
+        "Offer a subprotocol that the service supports; otherwise browsers fail the connection.";
     UnaskedExtension: "unasked-extension",
         "The server enabled an extension that was not offered.",
         "It ignores `Sec-WebSocket-Extensions`.",
-        "Switch compression off in the service, or correct it.";
+        "Turn compression off in the service, or correct the service.";
     ClosedAtOnce: "closed-at-once",
-        "The connection was cut as soon as it was open: browsers call it 1006.",
+        "The WebSocket connection ended right after the handshake, without a close frame (browsers \
+         report 1006).",
         "The service drops the connection after the handshake, because of a crash or a check.",
         "Check the service's log; the service should give the reason in a close frame.";
     ClosedByService: "closed-by-service",
-        "The service closed the WebSocket as soon as it was open.",
-        "It does not accept this session; the close code says why.",
-        "Look up the close code in the service; 1008 and 4xxx are the service's own rules.";
+        "The service closed the WebSocket right after the handshake, with a close frame.",
+        "The service does not accept this session; the close code gives the reason.",
+        "Look up the close code in the service; 1008 and 4000 to 4999 mean a rule of the service.";
     BadFrames: "bad-frames",
         "The bytes after the handshake are not WebSocket frames.",
         "The service or a proxy writes other bytes into the connection.",
-        "Make sure that no hop adds bytes to the stream.";
+        "Make sure that no proxy adds bytes to the stream.";
     NoPong: "no-pong",
-        "A ping got no pong in time.",
-        "The service does not read its socket, or a hop holds the pong back.",
-        "Check whether the service reads while it works; compare with --upstream.";
+        "The server did not answer a ping with a pong in time.",
+        "The service does not read its socket, or a proxy holds the pong back.",
+        "Check whether the service reads its socket while it is busy; test it directly with --upstream.";
     ProxyBuffering: "proxy-buffering",
-        "A hop holds back what the service sends immediately.",
-        "A proxy in between buffers.",
-        "Switch buffering off there (see docs/doctor.md).";
+        "A proxy delays response data that the service sends immediately.",
+        "A proxy between client and service buffers responses.",
+        "Turn response buffering off in that proxy (see docs/doctor.md).";
     BodyWithheld: "body-withheld",
-        "The response started, and its body did not arrive in time.",
-        "The service has sent no body yet, or a hop holds it back.",
-        "Compare with --upstream.";
+        "The response headers arrived, but the body did not arrive in time.",
+        "The service has not sent the body yet, or a proxy holds it back.",
+        "Test the service directly with --upstream.";
     IdleCut: "idle-cut",
-        "The connection was ended while it was idle.",
-        "A hop or the service closes idle connections.",
-        "Send pings more often than that, or raise the timeout.";
+        "The connection was closed while it was idle.",
+        "A proxy or the service closes idle connections.",
+        "Send pings more often than this time, or raise the idle timeout.";
     IdleDead: "idle-dead",
-        "After the idle time the connection looked open, and nothing answered.",
-        "A NAT or firewall has forgotten the connection.",
-        "Send pings more often than that.";
+        "After the idle time the connection still looked open, but the server no longer answered.",
+        "A NAT device or firewall has dropped its state of the connection.",
+        "Send pings more often than this time.";
     CorsMissing: "cors-missing",
-        "Pages of this origin can't read the response: `Access-Control-Allow-Origin` is missing.",
+        "Pages of this origin cannot read the response: `Access-Control-Allow-Origin` is missing.",
         "The origin is not allowed, or neither gateway nor service handles CORS.",
         "Add the origin to `cors.allow_origins` of the gateway, or handle CORS in the service.";
     CorsDoubled: "cors-doubled",
-        "`Access-Control-Allow-Origin` is sent twice, which browsers refuse.",
+        "The response has two `Access-Control-Allow-Origin` headers, which browsers reject.",
         "Both the service and a proxy add it.",
-        "Let only one of them handle CORS.";
+        "Let only the gateway or only the service handle CORS.";
     CorsOtherOrigin: "cors-other-origin",
-        "`Access-Control-Allow-Origin` names another origin.",
-        "The service allows one origin, or a cache serves another page's response.",
+        "The header `Access-Control-Allow-Origin` of the response names another origin.",
+        "The service allows only another origin, or a cache serves the response to another page.",
         "Allow the origin, and send `Vary: Origin`.";
     PreflightRefused: "preflight-refused",
-        "The response to the preflight is not a 2xx that allows this origin.",
-        "OPTIONS reaches a service that does not handle it, or requires credentials for it.",
+        "The CORS preflight failed: its response is not a 2xx status that allows this origin.",
+        "The OPTIONS request reaches a service that does not handle it or requires credentials for it.",
         "Answer preflights at the gateway (`cors`), before authentication.";
     EndpointFails: "endpoint-fails",
-        "One endpoint of the upstream fails, while it works through the gateway.",
-        "The gateway used another endpoint; a share of the requests meets this one.",
-        "Repair the endpoint, or remove it from the list.";
+        "One endpoint of the upstream fails, although the request through the gateway works.",
+        "The gateway used another endpoint; some requests go to the failing one.",
+        "Repair the endpoint, or remove it from the upstream's `endpoints`.";
 }

@@ -24,12 +24,12 @@ pub(crate) async fn resolve(
     deadline: Instant,
 ) -> Result<Vec<SocketAddr>, Fault> {
     match timeout_at(deadline.into(), tokio::net::lookup_host((host, port))).await {
-        Err(_) => Err(Fault::NameUnknown("the DNS server did not answer in time".to_owned())),
+        Err(_) => Err(Fault::NameUnknown("the DNS server did not respond in time".to_owned())),
         Ok(Err(error)) => Err(Fault::NameUnknown(error.to_string())),
         Ok(Ok(addresses)) => {
             let addresses: Vec<_> = addresses.take(MAX_ADDRESSES).collect();
             match addresses.is_empty() {
-                true => Err(Fault::NameUnknown("the name has no address".to_owned())),
+                true => Err(Fault::NameUnknown("the host name has no address".to_owned())),
                 false => Ok(addresses),
             }
         }
@@ -110,11 +110,12 @@ impl Trust {
                 let added = certificate
                     .map_err(|error| error.to_string())
                     .and_then(|one| roots.add(one).map_err(|error| error.to_string()));
-                added.map_err(|error| cannot(format!("holds no good certificate: {error}")))?;
+                added
+                    .map_err(|error| cannot(format!("contains an invalid certificate: {error}")))?;
                 count += 1;
             }
             if count == 0 {
-                return Err(cannot("holds no certificate".to_owned()));
+                return Err(cannot("contains no certificate".to_owned()));
             }
         }
         Self::with_roots(roots)
@@ -167,11 +168,16 @@ pub(crate) enum Tls {
 pub(crate) async fn tls(trust: &Trust, host: &str, stream: TcpStream, deadline: Instant) -> Tls {
     let Ok(name) = ServerName::try_from(host.to_owned()) else {
         let other = Certificate::OtherName;
-        return Tls::Fault(Fault::Certificate(other, "no certificate has such a name".to_owned()));
+        return Tls::Fault(Fault::Certificate(
+            other,
+            "no certificate can be valid for such a host \
+            name"
+                .to_owned(),
+        ));
     };
     let connecting = TlsConnector::from(Arc::clone(&trust.config)).connect(name, stream);
     match timeout_at(deadline.into(), connecting).await {
-        Err(_) => Tls::Missing(Fault::Tls("no answer in time".to_owned())),
+        Err(_) => Tls::Missing(Fault::Tls("no response to the TLS handshake in time".to_owned())),
         Ok(Ok(stream))
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") && !trust.wants_http2() =>
         {

@@ -139,7 +139,7 @@ impl Evidence<'_> {
 
     /// The gateway itself reports an error. For an error of its upstream, the direct probe gives the details.
     fn reported_by_gateway(&self, code: Code, error: &str, message: &str) -> Diagnosis {
-        let said = format!("the gateway says `{error}`: {message}");
+        let said = format!("the gateway answered `{error}`: {message}");
         if concerns_upstream(code) {
             if let Some((failing, fault)) = self.failing_endpoint() {
                 return Diagnosis {
@@ -177,7 +177,10 @@ impl Evidence<'_> {
             _ => false,
         });
         let seen = match is_other_configuration {
-            true => format!("{said}; by this file it would not: the gateway runs with another one"),
+            true => format!(
+                "{said}. According to this configuration file it would not: the running \
+            gateway uses another configuration"
+            ),
             false => said,
         };
         Diagnosis { code, blame, seen, line }
@@ -193,7 +196,7 @@ impl Evidence<'_> {
         let mut slow = self.direct_probes.iter().filter_map(|it| Some((it, took(it)?)));
         let (slow, took) = slow.find(|(_, took)| *took > limit)?;
         Some(format!(
-            "; directly at {} it answers after {:.1} s, and the route waits {} (`timeouts.read`)",
+            "; the endpoint {} answers directly after {:.1} s, but the route waits only {} (`timeouts.read`)",
             slow.name,
             took.as_secs_f64(),
             humantime::format_duration(limit)

@@ -44,10 +44,12 @@ async fn read(stream: &mut BufferedStream, deadline: Instant) -> Result<Event, S
     let &[first, second] = stream.peek::<2>(deadline).await?;
     let opcode = first & 0x0f;
     if first & 0x70 != 0 {
-        return Ok(Event::Invalid("a reserved bit is set, though no extension was agreed on"));
+        return Ok(Event::Invalid(
+            "a frame has a reserved bit set, but no extension was negotiated",
+        ));
     }
     if second & 0x80 != 0 {
-        return Ok(Event::Invalid("a frame of the server is masked"));
+        return Ok(Event::Invalid("a frame from the server is masked"));
     }
     if !matches!(opcode, 0..=2 | CLOSE | PING | PONG) {
         return Ok(Event::Invalid("a frame has an unknown opcode"));

@@ -238,13 +238,13 @@ impl Examination {
                     detail: detail.clone(),
                 },
                 (None, None) if via_gateway.fault.is_some() => skipped(reported, ""),
-                (None, None) => skipped(reported, "not needed"),
+                (None, None) => skipped(reported, "not applicable"),
             }
         };
         let mut steps: Vec<StepReport> =
             [Step::Dns, Step::Tcp, Step::Tls, Step::Http, self.final_step()].map(own).into();
         if direct_probes.is_empty() {
-            let hint = "name it with --upstream, or the configuration with --config";
+            let hint = "name an endpoint with --upstream, or the configuration file with --config";
             steps.push(skipped(Step::Direct, hint));
         }
         steps.extend(direct_probes.iter().map(direct_step));

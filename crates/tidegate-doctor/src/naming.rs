@@ -143,31 +143,33 @@ pub(crate) fn describe(fault: &Fault) -> String {
         Fault::NameUnknown(said) | Fault::Unreachable(said) | Fault::Tls(said) => said.clone(),
         Fault::Certificate(_, said) => said.clone(),
         Fault::Refused => "connection refused".to_owned(),
-        Fault::ConnectTimeout => "no reply to the connection attempt".to_owned(),
-        Fault::PlainBehindTls => "plain HTTP is answered there, TLS is not".to_owned(),
-        Fault::TlsBehindPlain => "TLS is answered there".to_owned(),
-        Fault::Http2Only => "HTTP/2 is answered there".to_owned(),
-        Fault::NotHttp(begin) => format!("it says {begin:?}"),
+        Fault::ConnectTimeout => "no reply to the TCP connection attempt".to_owned(),
+        Fault::PlainBehindTls => "the port answers plain HTTP, but not TLS".to_owned(),
+        Fault::TlsBehindPlain => "the port expects TLS".to_owned(),
+        Fault::Http2Only => "the port answers only HTTP/2".to_owned(),
+        Fault::NotHttp(begin) => format!("the response begins with {begin:?}"),
         Fault::ClosedBeforeAnswer => "the connection was closed without a response".to_owned(),
-        Fault::NoAnswer => "no answer".to_owned(),
-        Fault::HeadTooLarge => "the head does not end".to_owned(),
+        Fault::NoAnswer => "no response in time".to_owned(),
+        Fault::HeadTooLarge => "the response headers do not end".to_owned(),
         Fault::UnexpectedResponse(response) => describe_response(response),
         Fault::WrongAccept(Some(accept)) => format!("Sec-WebSocket-Accept: {accept}"),
-        Fault::WrongAccept(None) => "no Sec-WebSocket-Accept".to_owned(),
-        Fault::BadSwitch(field) => format!("{field} is missing"),
-        Fault::Subprotocol(Some(chosen)) => format!("it chose {chosen:?}"),
-        Fault::Subprotocol(None) => "it chose none".to_owned(),
+        Fault::WrongAccept(None) => "the response has no Sec-WebSocket-Accept header".to_owned(),
+        Fault::BadSwitch(field) => format!("the header {field} is missing"),
+        Fault::Subprotocol(Some(chosen)) => format!("the server chose the subprotocol {chosen:?}"),
+        Fault::Subprotocol(None) => "the server chose no subprotocol".to_owned(),
         Fault::Extension(names) => format!("Sec-WebSocket-Extensions: {names}"),
-        Fault::ClosedAtOnce => "101, then the end without a close frame".to_owned(),
+        Fault::ClosedAtOnce => {
+            "status 101, then the connection ended without a close frame".to_owned()
+        }
         Fault::ClosedBy(number, reason) if reason.is_empty() => code(number),
         Fault::ClosedBy(number, reason) => format!("{}: {reason:?}", code(number)),
         Fault::BadFrames(what) => (*what).to_owned(),
-        Fault::NoPong => "no pong".to_owned(),
-        Fault::NoBody => "a head without its body".to_owned(),
+        Fault::NoPong => "no pong in response to a ping".to_owned(),
+        Fault::NoBody => "response headers, but no body".to_owned(),
         Fault::IdleCut(after, number) => {
-            format!("ended after {:.1} s, {}", after.as_secs_f64(), code(number))
+            format!("the connection ended after {:.1} s, {}", after.as_secs_f64(), code(number))
         }
-        Fault::IdleDead => "no pong after the idle time".to_owned(),
+        Fault::IdleDead => "no pong in response to a ping after the idle time".to_owned(),
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn examine(plan: &Plan, via_gateway: &Observed) -> Option<(Code
             Some(ErrorCode::OriginNotAllowed) => Code::OriginRefused,
             _ => Code::PreflightRefused,
         };
-        return Some((code, format!("the gateway says `{error}`: {message}")));
+        return Some((code, format!("the gateway answered `{error}`: {message}")));
     }
     if let Some(fault) = via_gateway.head.as_ref().and_then(|head| check_cors(head, origin)) {
         return Some(fault);
@@ -59,7 +59,10 @@ fn check_cors(head: &Head, origin: &str) -> Option<(Code, String)> {
     let mut all = head.all(header::ACCESS_CONTROL_ALLOW_ORIGIN);
     let (first, second) = (all.next(), all.next());
     let Some(first) = first else {
-        return Some((Code::CorsMissing, "no Access-Control-Allow-Origin".to_owned()));
+        return Some((
+            Code::CorsMissing,
+            "the header Access-Control-Allow-Origin is missing".to_owned(),
+        ));
     };
     let shown = format!("Access-Control-Allow-Origin: {}", printable(first));
     if second.is_some() || first.contains(&b',') {

@@ -127,7 +127,8 @@ impl Probe<'_> {
         match connect::tls(trust, self.server_name(), stream, deadline).await {
             Tls::Open(stream) => {
                 let is_verified = trust.verifies();
-                let certificate = if is_verified { "good" } else { "not verified" };
+                let certificate =
+                    if is_verified { "good" } else { "the certificate is not verified" };
                 self.complete(Step::Tls, format!("the certificate is {certificate}"));
                 Ok(BufferedStream::new(stream))
             }
@@ -226,7 +227,7 @@ impl Probe<'_> {
         let mut pending = http2::get(stream.into_inner(), self.plan, deadline)
             .await
             .map_err(|fault| (Step::Http, fault))?;
-        self.complete(Step::Http, "HTTP/2 is spoken");
+        self.complete(Step::Http, "the server supports HTTP/2");
         let head = pending.head.clone();
         self.observed.head = Some(head.clone());
         if head.status >= 400 {
@@ -254,7 +255,7 @@ impl Probe<'_> {
             }
             Err(fault) => return Err((Step::Http, fault)),
         };
-        self.complete(Step::Http, "HTTP/1.1 is spoken");
+        self.complete(Step::Http, "the server supports HTTP/1.1");
         self.observed.head = Some(head.clone());
         Ok(head)
     }
@@ -382,7 +383,7 @@ impl Probe<'_> {
                         Err(other) => Err(other),
                         Ok(()) => {
                             self.started = started;
-                            self.complete(Step::Idle, "still open, and a pong at the end");
+                            self.complete(Step::Idle, "still open; a ping at the end was answered");
                             Ok(())
                         }
                     };

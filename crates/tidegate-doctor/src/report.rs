@@ -108,16 +108,16 @@ impl fmt::Display for Report {
             writeln!(f, "{}", text.trim_end())?;
         }
         writeln!(f)?;
-        let Some(found) = &self.diagnosis else { return writeln!(f, "All is well.") };
+        let Some(found) = &self.diagnosis else { return writeln!(f, "No problems found.") };
         let who = match found.blame {
-            super::Blame::Address => "what answers at this address",
+            super::Blame::Address => "the server at this address",
             super::Blame::Gateway => "the gateway or its configuration",
-            super::Blame::Between => "a hop between here and the upstream",
+            super::Blame::Between => "a proxy between this machine and the upstream",
             super::Blame::Upstream => "the upstream",
         };
         writeln!(f, "{}: {}", found.code.name(), found.code.what())?;
         writeln!(f, "  seen    {}", found.seen)?;
-        writeln!(f, "  who     {who}")?;
+        writeln!(f, "  fault   {who}")?;
         writeln!(f, "  why     {}", found.code.cause())?;
         writeln!(f, "  change  {}", found.code.advice())?;
         match &found.line {

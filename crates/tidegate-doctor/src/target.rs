@@ -45,7 +45,8 @@ impl Target {
         let authority = uri.authority().ok_or_else(form)?;
         if authority.as_str().contains('@') {
             return Err(
-                "the URL must not contain a name and password; send them with --header".to_owned()
+                "the URL must not contain a user name or password; send them with --header"
+                    .to_owned(),
             );
         }
         let host = authority.host();
