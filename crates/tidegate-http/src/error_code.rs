@@ -44,13 +44,14 @@ macro_rules! error_codes {
 
 error_codes! {
     BadRequest: "bad_request", [BAD_REQUEST EXPECTATION_FAILED NOT_IMPLEMENTED],
-        "The request is malformed, or two readers could understand it differently.",
-        "Correct the client; `message` names the fault. [hardening.md](../hardening.md) lists what the gateway refuses.";
+        "The request is malformed or ambiguous: two servers could interpret it differently.",
+        "Correct the client; `message` has the reason. [hardening.md](../hardening.md) lists what the \
+         gateway refuses.";
     BadWebSocketHandshake: "bad_websocket_handshake", [BAD_REQUEST METHOD_NOT_ALLOWED UPGRADE_REQUIRED],
         "The request for a WebSocket is not a valid handshake (RFC 6455, section 4.2.1).",
         "Check with `tidegate doctor` whether a proxy in front of the gateway removes headers of the handshake.";
     UnknownProtocol: "unknown_protocol", [NOT_IMPLEMENTED],
-        "An extended CONNECT asks for another protocol than `websocket`.",
+        "An extended CONNECT request (RFC 8441) asks for another protocol than `websocket`.",
         "Use `websocket` as `:protocol`.";
     UriTooLong: "uri_too_long", [URI_TOO_LONG],
         "Path and query are longer than `limits.uri_size`.",
@@ -65,7 +66,7 @@ error_codes! {
         "The request did not arrive in time (`limits.header_timeout`, `limits.body_timeout`, `limits.body_rate`).",
         "Check the client's network; raise the limit if clients are that slow.";
     LoopDetected: "loop_detected", [LOOP_DETECTED],
-        "The request has passed through this gateway before: an upstream leads back to it.",
+        "The request has passed through this gateway before: an upstream forwards requests back to it.",
         "Correct the endpoints of the upstream.";
     NoRoute: "no_route", [NOT_FOUND],
         "No route matches the host, path, headers and query of the request.",
@@ -80,17 +81,17 @@ error_codes! {
         "Plain HTTP arrived at a port that speaks TLS.",
         "Use `https://` or `wss://` with this port.";
     ProxyHeaderRequired: "proxy_header_required", [BAD_REQUEST],
-        "The listener expects a header of the PROXY protocol, and none came.",
-        "Make the load balancer send one, or switch `proxy_protocol` off.";
+        "The listener requires a PROXY protocol header, and the connection sent none.",
+        "Enable the PROXY protocol at the load balancer, or remove `proxy_protocol` from the listener.";
     VersionNotSupported: "version_not_supported", [HTTP_VERSION_NOT_SUPPORTED],
-        "HTTP/1 arrived at a listener whose `protocols` are HTTP/2 alone.",
+        "An HTTP/1 request arrived at a listener whose `protocols` allow only HTTP/2.",
         "Use HTTP/2, or add `h1` to `protocols` of the listener.";
     Overloaded: "overloaded", [SERVICE_UNAVAILABLE],
-        "The gateway has no room for the request: `limits.memory`, `limits.requests` or its file descriptors are used up.",
+        "The gateway is overloaded: `limits.memory`, `limits.requests` or its file descriptors are used up.",
         "Retry after `Retry-After`. Raise the limit, or add a replica.";
     Draining: "draining", [SERVICE_UNAVAILABLE],
         "The gateway is draining and accepts no new WebSockets.",
-        "Connect again after `Retry-After`; the balancer should choose another replica.";
+        "Connect again after `Retry-After`; the load balancer should choose another replica.";
     Maintenance: "maintenance", [SERVICE_UNAVAILABLE],
         "The route is in `maintenance`.",
         "Retry after `Retry-After`.";
@@ -107,7 +108,8 @@ error_codes! {
         "The route, the user or the client's address has as many WebSocket sessions as `websocket.max_sessions…` allows.",
         "Close other sessions, or raise the limit.";
     TooManyHandshakes: "too_many_handshakes", [TOO_MANY_REQUESTS],
-        "The upstream had not accepted this handshake yet when newer ones took its place: they count against `websocket.max_sessions…`.",
+        "Newer handshakes replaced this one before the upstream accepted it, because \
+         `websocket.max_sessions…` was reached.",
         "Connect less often; see [sessions.md](../sessions.md).";
     ClosedEarly: "closed_early", [SERVICE_UNAVAILABLE],
         "The gateway ended the handshake before the upstream accepted it: a reload, a drain or an operator asked for that.",
@@ -116,7 +118,7 @@ error_codes! {
         "The route does not accept WebSockets.",
         "Remove `websocket: off` from the route, or connect to another path.";
     OriginNotAllowed: "origin_not_allowed", [FORBIDDEN],
-        "A page of this origin may not open WebSockets here or read responses.",
+        "Pages of this origin are not allowed to open WebSockets or to read responses.",
         "Add the origin to `cors.allow_origins` or `websocket.origins`.";
     MethodNotAllowedByCors: "method_not_allowed_by_cors", [FORBIDDEN],
         "A preflight asks for a method that the CORS policy does not allow.",

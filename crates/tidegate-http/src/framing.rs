@@ -16,7 +16,7 @@ impl fmt::Display for FramingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Length => "Content-Length must be given once, as a number",
-            Self::Coding => "the only Transfer-Encoding that is understood is chunked, once",
+            Self::Coding => "Transfer-Encoding must be chunked, given once",
         })
     }
 }

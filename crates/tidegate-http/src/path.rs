@@ -29,11 +29,15 @@ impl fmt::Display for PathError {
         f.write_str(match self {
             Self::NotAbsolute => "the path does not begin with `/`",
             Self::BadEscape => "a `%` in the path is not followed by two hexadecimal digits",
-            Self::Ambiguous => "the path holds an encoded slash or a backslash",
-            Self::Control => "the path holds a control character",
-            Self::HiddenDotSegment => "the path hides a dot segment behind `;`",
-            Self::HiddenEmptySegment => "the path hides an empty segment behind `;`",
-            Self::NotUtf8 => "the path is not UTF-8",
+            Self::Ambiguous => "the path contains an encoded slash (`%2F`) or a backslash",
+            Self::Control => "the path contains a control character",
+            Self::HiddenDotSegment => {
+                "the path contains a dot segment with parameters, such as `/..;/`"
+            }
+            Self::HiddenEmptySegment => {
+                "the path contains an empty segment with parameters, such as `/;a/`"
+            }
+            Self::NotUtf8 => "the path is not valid UTF-8",
         })
     }
 }

@@ -23,13 +23,13 @@ pub(super) fn of_syntax(head: &[u8]) -> Option<Fault> {
 fn named(error: httparse::Error) -> Fault {
     Fault::bad(match error {
         httparse::Error::TooManyHeaders => {
-            return Fault::too_large("the request has too many header fields");
+            return Fault::too_large("the request has too many headers");
         }
-        httparse::Error::Version => "the request's version is not HTTP/1.0 or HTTP/1.1",
-        httparse::Error::HeaderName => "a header's name has a character that no name has",
-        httparse::Error::HeaderValue => "a header's value has a control character",
-        httparse::Error::NewLine => "a line of the request does not end as it must",
-        httparse::Error::Token => "the request line has a character that may not stand there",
+        httparse::Error::Version => "the HTTP version of the request is not HTTP/1.0 or HTTP/1.1",
+        httparse::Error::HeaderName => "a header name contains an invalid character",
+        httparse::Error::HeaderValue => "a header value contains a control character",
+        httparse::Error::NewLine => "a line of the request does not end with CRLF",
+        httparse::Error::Token => "the request line contains an invalid character",
         httparse::Error::Status => MALFORMED.reason,
     })
 }
@@ -42,10 +42,10 @@ pub(super) fn ambiguity(head: &[u8]) -> Option<Fault> {
     let has_bare_feed =
         head.split(|byte| *byte == b'\n').rev().skip(1).any(|line| !line.ends_with(b"\r"));
     if has_bare_feed {
-        return Some(Fault::bad("a line of the request ends with a bare line feed"));
+        return Some(Fault::bad("a line of the request ends with LF instead of CRLF"));
     }
     if request_line(head).is_some_and(|(_, line)| line.contains(&b'#')) {
-        return Some(Fault::bad("the request's target has a fragment"));
+        return Some(Fault::bad("the request target contains a fragment (`#`)"));
     }
     parse(head, |_, request| {
         let all = |name: &'static str| {
@@ -62,7 +62,7 @@ pub(super) fn ambiguity(head: &[u8]) -> Option<Fault> {
             (None, _) => None,
             // RFC 9112, section 6.1, lets a server refuse both.
             (Some(_), _) if all(lower::TRANSFER_ENCODING).next().is_some() => {
-                Some("Content-Length and Transfer-Encoding contradict each other")
+                Some("the request has both Content-Length and Transfer-Encoding")
             }
             (Some(only), None) if is_number(only) => None,
             // RFC 9110, section 8.6, would have equal lengths merged; what the upstream makes of them nobody knows.
@@ -87,18 +87,24 @@ fn fault_of_fields(request: &httparse::Request<'_, '_>) -> Option<Fault> {
     let has_at = |value: &[u8]| value.contains(&b'@');
     let reason = match last_coding {
         _ if request.headers.iter().any(|field| field.name.len() > MAX_NAME_LENGTH) => {
-            return Some(Fault::too_large("a header's name is too long"));
+            return Some(Fault::too_large("a header name is too long"));
         }
-        _ if all(lower::HOST).count() > 1 => "there is more than one Host header",
-        _ if all(lower::HOST).any(has_at) => "Host has a user, which no host has",
+        _ if all(lower::HOST).count() > 1 => "the request has more than one Host header",
+        _ if all(lower::HOST).any(has_at) => {
+            "the Host header contains a user name (`user@`), which is not allowed"
+        }
         _ if !target.starts_with('/') && target.contains("://") && has_at(target.as_bytes()) => {
-            "the request's target has a user"
+            "the request target contains a user name (`user@`), which is not allowed"
         }
         _ if !target.starts_with('/') && target.contains(':') => {
-            "the request's target and its Host header don't name the same host"
+            "the request target and the Host header name different hosts"
         }
-        Some(_) if request.version == Some(0) => "HTTP/1.0 knows no Transfer-Encoding",
-        Some(coding) if !is_chunked(coding) => "the last Transfer-Encoding is not chunked",
+        Some(_) if request.version == Some(0) => {
+            "an HTTP/1.0 request must not have a Transfer-Encoding header"
+        }
+        Some(coding) if !is_chunked(coding) => {
+            "chunked is not the last coding of Transfer-Encoding"
+        }
         None if all(lower::CONTENT_LENGTH).next().is_some() => {
             "Content-Length must be given once, as a number"
         }
@@ -116,21 +122,21 @@ mod tests {
         let why = |head: &str| fault(head.as_bytes()).map_or("", |fault| fault.reason);
         assert_eq!(why("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "");
         for (fields, expected) in [
-            ("Ho st: a", "a header's name has a character that no name has"),
-            ("X: a\u{1}", "a header's value has a control character"),
-            ("Host: a\r\nHost: a", "there is more than one Host header"),
-            ("Host: u@a", "Host has a user, which no host has"),
+            ("Ho st: a", "a header name contains an invalid character"),
+            ("X: a\u{1}", "a header value contains a control character"),
+            ("Host: a\r\nHost: a", "the request has more than one Host header"),
+            ("Host: u@a", "the Host header contains a user name (`user@`), which is not allowed"),
             (
                 "Content-Length: 1\r\nContent-Length: 2",
                 "Content-Length must be given once, as a number",
             ),
-            ("Transfer-Encoding: gzip", "the last Transfer-Encoding is not chunked"),
+            ("Transfer-Encoding: gzip", "chunked is not the last coding of Transfer-Encoding"),
         ] {
             assert_eq!(why(&format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n")), expected);
         }
         assert_eq!(
             why("GET / HTTP/3.0\r\n\r\n"),
-            "the request's version is not HTTP/1.0 or HTTP/1.1"
+            "the HTTP version of the request is not HTTP/1.0 or HTTP/1.1"
         );
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(300));
         let many = fault(many.as_bytes()).map(|fault| fault.status.as_u16());
@@ -141,16 +147,19 @@ mod tests {
     fn rfc9112_2_2_and_6_3_ambiguous_head_is_refused() {
         let why = |head: &str| ambiguity(head.as_bytes()).map_or("", |fault| fault.reason);
         assert_eq!(why("GET / HTTP/1.1\r\nX: #\r\nX-Content-Length: 1, 2\r\n\r\n"), "");
-        assert_eq!(why("GET /a#b HTTP/1.1\r\n\r\n"), "the request's target has a fragment");
+        assert_eq!(
+            why("GET /a#b HTTP/1.1\r\n\r\n"),
+            "the request target contains a fragment (`#`)"
+        );
         for head in [
             "GET / HTTP/1.1\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n\n",
         ] {
-            assert_eq!(why(head), "a line of the request ends with a bare line feed", "{head:?}");
+            assert_eq!(why(head), "a line of the request ends with LF instead of CRLF", "{head:?}");
         }
         let both = "POST / HTTP/1.1\r\nTransfer-encoding: chunked\r\nCONTENT-length: 5\r\n\r\n";
-        assert_eq!(why(both), "Content-Length and Transfer-Encoding contradict each other");
+        assert_eq!(why(both), "the request has both Content-Length and Transfer-Encoding");
         for fields in
             ["Content-Length: 1, 1", "Content-Length: 1\r\nContent-Length: 1", "Content-Length:"]
         {

@@ -57,14 +57,14 @@ impl Fault {
 pub const MALFORMED: Fault = Fault::bad("the request is malformed");
 
 /// The fault of a head that is larger than [`MAX_HEAD_SIZE`](crate::head::MAX_HEAD_SIZE).
-const HEAD_TOO_LARGE: Fault = Fault::too_large("the request's head is too large");
+const HEAD_TOO_LARGE: Fault = Fault::too_large("the headers of the request are too large");
 
 /// The fault of a target that is larger than [`MAX_TARGET`].
 const TARGET_TOO_LONG: Fault =
-    Fault { status: StatusCode::URI_TOO_LONG, reason: "the request's target is too long" };
+    Fault { status: StatusCode::URI_TOO_LONG, reason: "the request target is too long" };
 
 /// What is said to a client that ends its side within a head.
-pub const CUT_OFF: Fault = Fault::bad("the connection ended within the request's head");
+pub const CUT_OFF: Fault = Fault::bad("the connection ended before the end of the request headers");
 
 /// Removes the empty lines that may stand before a head (RFC 9112, section 2.2).
 pub fn skip_empty_lines(bytes: &mut BytesMut) {

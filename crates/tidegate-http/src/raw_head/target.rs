@@ -27,7 +27,7 @@ pub(super) fn check_line(line: &[u8]) -> Result<Characters, Fault> {
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return Err(Fault::bad(
-            "the request line must be a method, a target and a version, with one space between them",
+            "the request line must consist of method, target and version, separated by one space each",
         ));
     };
     if target.len() > MAX_TARGET { Err(TARGET_TOO_LONG) } else { Ok(characters) }
@@ -38,7 +38,7 @@ pub(super) fn check_characters(line: &[u8]) -> Result<Characters, Fault> {
     let (mut characters, mut is_query) = (Characters::Plain, false);
     for &byte in line {
         if byte.is_ascii_control() {
-            return Err(Fault::bad("the request line has a control character"));
+            return Err(Fault::bad("the request line contains a control character"));
         }
         is_query |= byte == b'?';
         if is_to_be_encoded(byte, is_query) {
@@ -191,7 +191,7 @@ mod tests {
         }
         for line in ["GET /\t HTTP/1.1", "GET /\u{1} HTTP/1.1", "GET /\r HTTP/1.1", "\u{16}\u{3}"] {
             let why = prepared(format!("{line}\r\n\r\n").as_bytes());
-            assert_eq!(why, Err("the request line has a control character"), "{line}");
+            assert_eq!(why, Err("the request line contains a control character"), "{line}");
         }
     }
 

@@ -33,12 +33,12 @@ impl HandshakeError {
             Self::Version => "a WebSocket handshake must be HTTP/1.1",
             Self::Body => "a WebSocket handshake has no body",
             Self::Connection => {
-                "the request asks to upgrade to websocket, but its Connection header does not say \
+                "the request asks to upgrade to websocket, but its Connection header does not contain \
                  Upgrade; a proxy in front of the gateway may have removed it"
             }
             Self::HopByHop => {
-                "the Connection header names a Sec-WebSocket header, which then does not reach \
-                 the service"
+                "the Connection header lists a Sec-WebSocket header, so that this header would not \
+                 reach the service"
             }
             Self::Key => "Sec-WebSocket-Key must be given once, as 16 bytes in base64",
             Self::WebSocketVersion => "Sec-WebSocket-Version must be 13",
@@ -115,10 +115,15 @@ impl AnswerError {
     /// The reason, in words for the operator.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Version => "the 101 is not HTTP/1.1",
-            Self::Upgrade => "the 101's Upgrade is not websocket",
-            Self::Connection => "the 101's Connection does not say Upgrade",
-            Self::Accept => "the 101's Sec-WebSocket-Accept is not that of the key",
+            Self::Version => "the 101 response is not HTTP/1.1",
+            Self::Upgrade => "the Upgrade header of the 101 response is not websocket",
+            Self::Connection => {
+                "the Connection header of the 101 response does not contain Upgrade"
+            }
+            Self::Accept => {
+                "the Sec-WebSocket-Accept header of the 101 response does not match the key \
+            of the request"
+            }
         }
     }
 }

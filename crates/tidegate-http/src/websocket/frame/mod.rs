@@ -180,17 +180,19 @@ impl fmt::Display for ProtocolError {
         f.write_str(match self {
             Self::Unmasked => "a client's frame is not masked",
             Self::Masked => "a server's frame is masked",
-            Self::ReservedOpcode => "the opcode is reserved",
-            Self::ReservedBits => "a reserved bit is set",
+            Self::ReservedOpcode => "a frame has a reserved opcode",
+            Self::ReservedBits => "a frame has a reserved bit set",
             Self::FragmentedControl => "a control frame is fragmented",
             Self::LongControl => "a control frame is longer than 125 bytes",
-            Self::StrayContinuation => "a continuation has nothing to continue",
-            Self::InterruptedMessage => "a message begins within another",
-            Self::Length => "the length is 2^63 or more",
-            Self::LengthNotMinimal => "the length is written longer than it need be",
+            Self::StrayContinuation => {
+                "a continuation frame does not follow the start of a message"
+            }
+            Self::InterruptedMessage => "a message begins before the previous one ends",
+            Self::Length => "the length of a frame is 2^63 bytes or more",
+            Self::LengthNotMinimal => "the length of a frame is not in its shortest encoding",
             Self::ClosePayload => "a close frame has one byte of payload",
-            Self::CloseCode => "the close code must not be sent",
-            Self::CloseReason => "the close reason is not UTF-8",
+            Self::CloseCode => "a close frame has a code that must not be sent",
+            Self::CloseReason => "the reason in a close frame is not UTF-8",
             Self::AfterClose => "a frame follows the close frame",
         })
     }
