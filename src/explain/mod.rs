@@ -55,9 +55,9 @@ pub use traffic::Moved;
 
 pub use crate::snapshot::{SessionAction, SessionImpact};
 
-use crate::admission::{self, Arrival, HeaderSurvey, Rejection, caller, filter, filter_back};
+use crate::admission::{self, Arrival, HeaderSurvey, Rejection, caller, filter_back};
 use crate::exchange::Exchange;
-use crate::filter::Reply;
+use crate::filter::{self, Reply};
 use crate::snapshot::{Listener, Route, Snapshot, SplitCondition, split};
 use crate::tls::TlsInfo;
 use crate::upstream::Pool;
@@ -91,9 +91,9 @@ pub(crate) async fn explain(snapshot: &Snapshot, asked: &RequestToExplain) -> Ex
     let (route, rejection) = match admitted {
         Err(rejection) => (&snapshot.fallback, Some(rejection)),
         Ok(route) => {
-            let rejection = match filter(route, &mut head, &mut exchange).await {
+            let rejection = match admission::filter(route, &mut head, &mut exchange).await {
                 Ok(rejection) => rejection,
-                Err(error) => Some(failed(&error.to_string())),
+                Err(error) => Some(failed(&error)),
             };
             let refused = || admission::refuse(route, &head, exchange.is_websocket, false);
             (route, rejection.or_else(refused))
@@ -146,9 +146,11 @@ fn listener(snapshot: &Snapshot, port: u16) -> Option<&Listener> {
     snapshot.listeners.iter().find(|it| is_there(&it.address)).map(|it| &**it)
 }
 
-fn failed(reason: &str) -> Rejection {
-    let reason = format!("a filter failed: {reason}");
-    Rejection::answer(Reply::gateway_error(ErrorCode::InternalError, reason))
+fn failed(error: &filter::Error) -> Rejection {
+    Rejection::answer(error.reply().unwrap_or_else(|| {
+        let reason = format!("a filter failed: {error}");
+        Reply::gateway_error(ErrorCode::InternalError, reason)
+    }))
 }
 
 /// The upstream that the request goes to. Of a client that is not known, no lot can be drawn: it is

@@ -4,19 +4,27 @@
 //! the configuration uses ([`Gateway::register`](crate::Gateway::register)). The built-in filters are filters of the
 //! same kind; they know nothing of routes and upstreams.
 
+mod body;
+mod body_filters;
 mod cors;
+mod error;
 mod files;
 mod headers;
 mod maintenance;
 mod rate_limit;
 mod redirect;
 mod registry;
+mod reply;
 mod respond;
 mod user_id;
 mod variables;
 
+pub(crate) use body::BodyPart;
+pub use body::{BodyAccess, RequestBody, ResponseBody};
+pub(crate) use body_filters::{BodyFilters, as_allowed};
 pub(crate) use cors::refuse_origin;
 pub use cors::{CorsFilter, CorsPolicy, is_preflight};
+pub use error::Error;
 pub(crate) use files::{FilesFilter, ServedFolder};
 pub(crate) use headers::{FieldName, FieldValue, HeaderChanges, HeadersFilter};
 pub(crate) use maintenance::MaintenanceFilter;
@@ -24,6 +32,8 @@ pub(crate) use rate_limit::RateLimitFilter;
 pub(crate) use redirect::RedirectFilter;
 pub use registry::SettingsError;
 pub(crate) use registry::{Registry, UseError};
+pub use reply::Reply;
+pub(crate) use reply::ReplyBody;
 pub(crate) use respond::RespondFilter;
 pub use user_id::{UserIdFilter, UserIdReader as UserIdSource};
 pub(crate) use variables::UriTemplate;
@@ -34,16 +44,8 @@ pub use tidegate_http::path::PathError;
 
 use crate::websocket::{LogFrames, Message, Session};
 use async_trait::async_trait;
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
-use std::fs::File;
-use std::sync::Arc;
-use tidegate_http::error_code::ErrorCode;
 use tidegate_http::path::{Forwarded, PathPolicy, Spelling};
 use tidegate_http::websocket::frame::{Direction, FrameHeader};
-
-/// What a filter may fail with: the request is answered 500, the reason is logged.
-pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// A step on the way of every request of a route.
 ///
@@ -71,6 +73,31 @@ pub trait Filter: Send + Sync {
         Ok(Flow::Continue)
     }
 
+    /// What it wants of request bodies: nothing (default), parts as they pass, or the whole. Asked once for each
+    /// route and version of the configuration.
+    fn request_body(&self) -> BodyAccess {
+        BodyAccess::None
+    }
+
+    /// Sees the body of a request that goes to an upstream or to the cache, as [`Filter::request_body`] wants it, in
+    /// the order of the filters, after all their [`Filter::on_request`]. May change the body, or answer the request.
+    ///
+    /// A *whole* body is collected before an upstream is chosen: one that is refused reaches none. It is called once
+    /// for each request, with no bytes where there is no body, as in the handshake of a WebSocket. `limits.body_timeout`
+    /// and `max_body_size` apply while the body arrives. A body that is larger than the smallest bound of the route's
+    /// filters is refused with 413. Where one filter wants it whole, those that want parts see the whole as one part.
+    /// Each attempt at an upstream sends what the filters have made of it.
+    ///
+    /// *Parts* are seen on their way to the upstream, which has got the head by then; refusing one breaks the request
+    /// off there. Another attempt begins the body anew, with a part whose offset is zero. Requests without a body and
+    /// WebSocket sessions have no parts.
+    ///
+    /// The body is as the client sent it: compressed where `Content-Encoding` says so. Trailers are not shown.
+    async fn on_request_body(&self, body: &mut RequestBody<'_>) -> Result<Flow, Error> {
+        let _ = body;
+        Ok(Flow::Continue)
+    }
+
     /// Sees the request as it is about to be sent to the upstream, once for each attempt. May
     /// change its head.
     fn on_forward(&self, request: &mut UpstreamRequest<'_>) -> Result<(), Error> {
@@ -81,6 +108,32 @@ pub trait Filter: Send + Sync {
     /// Sees the head of each response, the gateway's own answers included. May change it.
     async fn on_response(&self, response: &mut Response<'_>) -> Result<(), Error> {
         let _ = response;
+        Ok(())
+    }
+
+    /// What it wants of response bodies: nothing (default), parts as they pass, or the whole. Asked once for each
+    /// route and version of the configuration.
+    fn response_body(&self) -> BodyAccess {
+        BodyAccess::None
+    }
+
+    /// Sees the body of a response as [`Filter::response_body`] wants it, in reverse order of the filters. May change
+    /// it; it must not wait.
+    ///
+    /// It sees responses of upstreams and of the cache (which keeps what the upstream sent), before the gateway
+    /// compresses them. It sees no answer of the gateway's own (errors, `respond`, `redirect`, `files`), no response to
+    /// HEAD, none with status 204 or 304, and nothing of WebSocket sessions. Whoever changes the content also sees to
+    /// what describes it in [`Filter::on_response`]: `ETag`, `Accept-Ranges`, digests. An upstream may send a part of
+    /// the content (206) or compress it; a filter can remove `Range` and `Accept-Encoding` in [`Filter::on_forward`].
+    ///
+    /// A *whole* body is collected before any of it is passed on; its head has been sent by then. A body that is larger
+    /// than the smallest bound of the route's filters is refused: with 502 where `Content-Length` says so, else by
+    /// breaking the response off. Its trailers are lost.
+    ///
+    /// Where it fails after the head has been sent, the response is broken off so that the client notices: by the end
+    /// of the connection (HTTP/1.1), or by a reset of the stream (HTTP/2).
+    fn on_response_body(&self, body: &mut ResponseBody<'_>) -> Result<(), Error> {
+        let _ = body;
         Ok(())
     }
 
@@ -136,90 +189,6 @@ pub enum Flow {
     Continue,
     /// No further: this is the answer.
     Respond(Reply),
-}
-
-/// An answer of the gateway's own.
-#[derive(Debug, Clone)]
-pub struct Reply {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(crate) body: ReplyBody,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum ReplyBody {
-    Empty,
-    /// A body as it is.
-    Bytes(Bytes),
-    /// A part of a file: from which byte, and how many.
-    File(Arc<File>, u64, u64),
-    /// JSON or text by the request's `Accept`, with the request's id.
-    Error {
-        code: &'static str,
-        message: String,
-    },
-}
-
-impl Reply {
-    /// An answer without a body.
-    pub fn new(status: StatusCode) -> Self {
-        Self { status, headers: Vec::new(), body: ReplyBody::Empty }
-    }
-
-    /// An error: `{"error": code, "message": …, "request_id": …}`, or plain text for a client
-    /// that asks for it. `code` is a word for programs, `message` a sentence for people.
-    pub fn error(
-        status: StatusCode,
-        code: impl Into<&'static str>,
-        message: impl Into<String>,
-    ) -> Self {
-        let body = ReplyBody::Error { code: code.into(), message: message.into() };
-        Self { body, ..Self::new(status) }
-    }
-
-    /// An error of the gateway's own, with its usual status.
-    pub(crate) fn gateway_error(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self::error(code.status(), code, message)
-    }
-
-    /// With this header field.
-    #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
-        self
-    }
-
-    /// With this body; say its `content-type` with [`Reply::header`].
-    #[must_use]
-    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = ReplyBody::Bytes(body.into());
-        self
-    }
-
-    /// The sentence for people, of an error.
-    pub(crate) fn reason(&self) -> Option<&str> {
-        match &self.body {
-            ReplyBody::Error { message, .. } => Some(message),
-            _ => None,
-        }
-    }
-
-    /// Whether it is this error.
-    pub(crate) fn is_error(&self, wanted: ErrorCode) -> bool {
-        matches!(&self.body, ReplyBody::Error { code, .. } if *code == wanted.as_str())
-    }
-
-    /// The first value of a header field, if it is text.
-    pub(crate) fn field(&self, name: &HeaderName) -> Option<&str> {
-        let (_, value) = self.headers.iter().find(|(other, _)| other == name)?;
-        value.to_str().ok()
-    }
-
-    /// With these bytes of a file for its body, read as the client takes them.
-    pub(crate) fn file(mut self, file: File, first: u64, length: u64) -> Self {
-        self.body = ReplyBody::File(Arc::new(file), first, length);
-        self
-    }
 }
 
 /// A request, as a filter sees it.

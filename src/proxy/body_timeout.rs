@@ -52,7 +52,18 @@ pub(super) fn received(session: &mut Session, is_end: bool, ctx: &mut Context) -
 
 /// Sets the timeout of the next part.
 fn set_read_timeout(session: &mut Session, ctx: &mut Context) -> Result<()> {
-    let Some(timeout) = ctx.body.timeout.as_deref_mut() else { return Ok(()) };
+    if let Some(wait) = next(session, ctx)? {
+        session.set_read_timeout(Some(wait));
+    }
+    Ok(())
+}
+
+/// How long the next part may take; `None` for as long as it likes.
+///
+/// # Errors
+/// When no time is left for it.
+pub(super) fn next(session: &Session, ctx: &mut Context) -> Result<Option<Duration>> {
+    let Some(timeout) = ctx.body.timeout.as_deref_mut() else { return Ok(None) };
     let limits = &ctx.route.global.limits;
     let used = match waited(session) {
         Some(waited) => waited.saturating_sub(timeout.waited),
@@ -83,8 +94,7 @@ fn set_read_timeout(session: &mut Session, ctx: &mut Context) -> Result<()> {
         let is_clients = timeout.key != "timeouts.request" || used >= timeout.started.elapsed() / 2;
         return Err(if is_clients { error.into_down() } else { error.into_up() });
     }
-    session.set_read_timeout(Some(wait));
-    Ok(())
+    Ok(Some(wait))
 }
 
 /// How long the gateway has waited for this connection; unknown over HTTP/2, where it carries other requests too.

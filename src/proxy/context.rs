@@ -7,6 +7,7 @@ use super::explain_header::Explaining;
 use super::failure;
 use super::first_byte_timeout::ResponseDeadline;
 use super::mirror::MirrorCopy;
+use super::request_body::CollectedBody;
 use super::retry::RetryState;
 use super::task_state;
 use super::tracing::{self, RequestTrace};
@@ -103,6 +104,8 @@ pub(super) struct BodyProgress {
     pub(super) is_present: bool,
     /// The timeout of the request's body, while it arrives.
     pub(super) timeout: Option<Box<BodyTimeout>>,
+    /// The request's body, where filters have seen the whole of it.
+    pub(super) collected: Option<Box<CollectedBody>>,
     /// Bytes of the request's body.
     pub(super) received: u64,
     /// Bytes of the response's body.
@@ -136,6 +139,8 @@ pub(super) struct OutcomeSoFar {
     /// Whether an error is no failure of the gateway or the service: the configuration asks for it, the client
     /// is at fault, or a limit or a close request ends the request.
     pub(super) is_intended: bool,
+    /// Whether a filter has failed on a response: the answer that says so goes by no filter.
+    pub(super) is_unfiltered: bool,
     /// What failed, in words for the operator.
     pub(super) error: Option<String>,
 }

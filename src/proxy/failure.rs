@@ -1,7 +1,7 @@
 //! What went wrong: the answer for the client, the words for the operator.
 
 use super::{Context, first_byte_timeout, grpc_web, reply};
-use crate::filter::Reply;
+use crate::filter::{self, Reply};
 use crate::upstream::{CONNECTION_CLOSING, deepest_cause, is_out_of_files};
 use crate::websocket::{CloseRequest, HandshakeTimeout, Initiator};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
@@ -152,10 +152,27 @@ fn is_kept(name: &HeaderName, status: StatusCode) -> bool {
     is_kept_with || KEPT.contains(name) || name.as_str().starts_with("access-control-")
 }
 
+/// The error for a request that a filter fails on, or answers, while Pingora proxies it.
+const FILTER: ErrorType = ErrorType::Custom("Filter");
+
 /// The answer to a request that a filter failed on.
-pub(super) fn of_filter(ctx: &mut Context, error: &(dyn std::error::Error + 'static)) -> Reply {
+pub(super) fn of_filter(ctx: &mut Context, error: &filter::Error) -> Reply {
     ctx.outcome.error = Some(format!("a filter failed: {error}"));
-    internal()
+    error.reply().unwrap_or_else(internal)
+}
+
+/// Ends a request that a filter failed on. The client gets the filter's status, if it has got no head yet.
+pub(super) fn filter_failed(ctx: &mut Context, error: &filter::Error) -> Box<Error> {
+    ctx.outcome.substitute_reply = error.reply().map(Box::new);
+    Error::explain(FILTER, format!("a filter failed: {error}")).into_in()
+}
+
+/// Ends a request that a filter answers when it is on its way to the upstream.
+pub(super) fn answered_by_filter(ctx: &mut Context, reply: Reply) -> Box<Error> {
+    ctx.outcome.is_intended = true;
+    let reason = format!("a filter answered {}", reply.status.as_u16());
+    ctx.outcome.substitute_reply = Some(Box::new(reply));
+    Error::explain(FILTER, reason).into_in()
 }
 
 /// Who ended a session, as far as the error tells.
@@ -299,6 +316,9 @@ pub(super) fn describe(error: &Error, ctx: &Context) -> String {
     }
     if is_head_refused(error) {
         return "a filter has set a header that HTTP/2 forbids, such as `TE`".to_owned();
+    }
+    if *error.etype() == FILTER {
+        return error.context.as_ref().map(|reason| reason.as_str().to_owned()).unwrap_or_default();
     }
     match ctx.attempt.endpoint.as_ref().filter(|_| *error.esource() != ErrorSource::Downstream) {
         Some(chosen) if is_timeout(error) && first_byte_timeout::is_over(ctx) => {

@@ -1,6 +1,6 @@
 //! What changes on the way to the upstream and back.
 
-use super::{Context, caching, response_framing, tracing};
+use super::{Context, caching, failure, request_body, response_framing, tracing};
 use crate::filter::UpstreamRequest;
 use crate::snapshot::HostHeader;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -10,6 +10,7 @@ use pingora::protocols::ALPN;
 use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 use std::borrow::Cow;
+use std::sync::Arc;
 use tidegate_http::header_name::{
     self,
     spelled::{FORWARDED, VIA, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID},
@@ -63,11 +64,13 @@ pub(super) fn prepare(
             }
         }
     }
+    request_body::frame(upstream, ctx)?;
     let client = session.req_header();
-    for filter in &ctx.route.filters {
+    let route = Arc::clone(&ctx.route);
+    for filter in &route.filters {
         let mut view = UpstreamRequest { head: upstream, client, exchange: &mut ctx.exchange };
         if let Err(error) = filter.on_forward(&mut view) {
-            return Error::e_because(ErrorType::InternalError, "a filter failed", error);
+            return Err(failure::filter_failed(ctx, &error));
         }
     }
     // RFC 9112, section 3.2: it is required, whatever a filter has removed.

@@ -13,6 +13,7 @@
 //! | | registers a WebSocket handshake, or refuses it | `session_quota` |
 //! | | records the explanation, if the client has the admin token | `explain_header` |
 //! | | starts the timeout of the request's body | `body_timeout` |
+//! | | collects the body for the filters that want it whole, and shows it to them | `request_body` |
 //! | | sends the gateway's own answer, if there is one | `reply` |
 //! | `request_cache_filter`, `cache_key_callback`, `cache_vary_filter`, `cache_hit_filter`, `cache_miss`, `should_serve_stale`, `range_header_filter`, `response_cache_filter` | which requests the cache answers, with what, and what it stores | `caching` |
 //! | `proxy_upstream_filter` | answers `only-if-cached` without an upstream | `caching` |
@@ -23,6 +24,7 @@
 //! | | sets path and headers | `forward` |
 //! | | starts the copy for the mirror | `mirror` |
 //! | `request_body_filter` | counts the body, limits its size and its time, copies it | `body_timeout`, `first_byte_timeout`, `mirror` |
+//! | | shows it to the filters that want it part by part | `request_body` |
 //! | `upstream_response_filter` | checks the framing; decides whether the response is final | `response_framing`, `retry` |
 //! | `upstream_response_body_filter`, `upstream_response_trailer_filter` | ends the deadline, trims trailers | `first_byte_timeout`, `response_framing` |
 //! | `response_filter` | counts a session after a 101, or answers 429 | `session_quota`, `context` |
@@ -47,6 +49,7 @@ mod forward;
 mod grpc_web;
 mod mirror;
 mod reply;
+mod request_body;
 mod request_phase;
 mod response_framing;
 mod retry;
@@ -54,6 +57,8 @@ mod session_quota;
 mod target;
 pub(crate) mod task_state;
 mod tracing;
+
+pub(crate) use request_body::IsCollected;
 
 use crate::admission::{Rejection, filter, filter_back};
 use crate::snapshot::split;
@@ -138,7 +143,11 @@ impl ProxyHttp for Proxy {
         match rejection {
             None => {
                 body_timeout::start(session, ctx);
-                Ok(false)
+                match ctx.route.request_body_filters {
+                    None => Ok(false),
+                    // In a box: few requests need it, and all would pay for its size.
+                    Some(_) => Box::pin(request_body::check(session, ctx)).await,
+                }
             }
             Some(rejection) => reply::send(session, ctx, rejection.reply).await.map(|()| true),
         }
@@ -305,8 +314,10 @@ impl ProxyHttp for Proxy {
         upstream_request: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        // A further attempt gets the body again, as far as it has arrived.
-        ctx.body.received = 0;
+        if ctx.body.collected.is_none() {
+            // A further attempt gets the body again, as far as it has arrived.
+            ctx.body.received = 0;
+        }
         first_byte_timeout::request_starts(upstream_request, ctx);
         expectation::answer(session, upstream_request, ctx).await?;
         forward::prepare(session, upstream_request, ctx)?;
@@ -328,21 +339,12 @@ impl ProxyHttp for Proxy {
             // last chunk (RFC 9112, section 7.1): five bytes that begin the next request.
             *body = None;
         }
+        if ctx.route.request_body_filters.is_some() && ctx.session.permit.is_none() {
+            // In a box: few requests need it, and all would pay for its size.
+            return Box::pin(pass_filtered(session, body, is_end, ctx)).await;
+        }
         mirror::add(body.as_ref(), is_end, ctx);
-        ctx.body.received += body.as_ref().map_or(0, |body| body.len() as u64);
-        if ctx.session.permit.is_some() {
-            return Ok(());
-        }
-        body_timeout::received(session, is_end, ctx)?;
-        if is_end {
-            first_byte_timeout::request_sent(ctx);
-        }
-        match ctx.route.max_body_size {
-            Some(limit) if ctx.body.received > limit => {
-                Error::e_explain(ErrorType::HTTPStatus(413), "the body exceeds max_body_size")
-            }
-            _ => Ok(()),
-        }
+        pass_body(session, body.as_ref(), is_end, ctx)
     }
 
     async fn response_filter(
@@ -443,6 +445,47 @@ impl ProxyHttp for Proxy {
     }
 }
 
+/// Counts a part of the request's body, and limits its size and its time.
+fn pass_body(
+    session: &mut Session,
+    body: Option<&Bytes>,
+    is_end: bool,
+    ctx: &mut Context,
+) -> Result<()> {
+    ctx.body.received += body.map_or(0, |body| body.len() as u64);
+    if ctx.session.permit.is_some() {
+        return Ok(());
+    }
+    body_timeout::received(session, is_end, ctx)?;
+    if is_end {
+        first_byte_timeout::request_sent(ctx);
+    }
+    match ctx.route.max_body_size {
+        Some(limit) if ctx.body.received > limit => {
+            Error::e_explain(ErrorType::HTTPStatus(413), "the body exceeds max_body_size")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The same on a route whose filters see bodies. The mirror gets what they make of it.
+async fn pass_filtered(
+    session: &mut Session,
+    body: &mut Option<Bytes>,
+    is_end: bool,
+    ctx: &mut Context,
+) -> Result<()> {
+    if request_body::put_collected(body, is_end, ctx) {
+        pass_body(session, None, is_end, ctx)?;
+    } else {
+        let offset = ctx.body.received;
+        pass_body(session, body.as_ref(), is_end, ctx)?;
+        request_body::show(session, body, is_end, offset, ctx).await?;
+    }
+    mirror::add(body.as_ref(), is_end, ctx);
+    Ok(())
+}
+
 /// Runs the route's filters over the request.
 async fn filter_request(session: &mut Session, ctx: &mut Context) -> Option<Rejection> {
     let route = Arc::clone(&ctx.route);
@@ -451,7 +494,7 @@ async fn filter_request(session: &mut Session, ctx: &mut Context) -> Option<Reje
             ctx.outcome.is_intended |= rejection.is_some();
             rejection
         }
-        Err(error) => Some(Rejection::answer(failure::of_filter(ctx, &*error))),
+        Err(error) => Some(Rejection::answer(failure::of_filter(ctx, &error))),
     }
 }
 
@@ -461,9 +504,12 @@ async fn filter_response(
     response: &mut ResponseHeader,
     ctx: &mut Context,
 ) -> Result<()> {
-    let route = Arc::clone(&ctx.route);
-    if let Err(error) = filter_back(&route, response, request, &mut ctx.exchange).await {
-        return Error::e_because(ErrorType::InternalError, "a filter failed", error);
+    if !ctx.outcome.is_unfiltered {
+        let route = Arc::clone(&ctx.route);
+        if let Err(error) = filter_back(&route, response, request, &mut ctx.exchange).await {
+            ctx.outcome.is_unfiltered = true;
+            return Err(failure::filter_failed(ctx, &error));
+        }
     }
     if let Some(explaining) = &ctx.explanation {
         explaining.write(response)?;

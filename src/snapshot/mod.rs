@@ -29,7 +29,7 @@ use crate::cache;
 use crate::compression::Compression;
 use crate::error_pages::ErrorPages;
 use crate::exchange::Exchange;
-use crate::filter::Filter;
+use crate::filter::{BodyFilters, Filter};
 use crate::rate_limit::RateLimit;
 use crate::routing::{Miss, Query, Table};
 use crate::shared::Shared;
@@ -188,6 +188,10 @@ pub struct Route {
     pub filter_names: Box<[Option<Arc<str>>]>,
     /// Before which of them the `Origin` of WebSocket handshakes is checked.
     pub origin_check_at: usize,
+    /// Those of them that see request bodies, if any.
+    pub(crate) request_body_filters: Option<Box<BodyFilters>>,
+    /// Those of them that see response bodies, if any.
+    pub(crate) response_body_filters: Option<Arc<BodyFilters>>,
     /// How responses are compressed, if they are.
     pub compression: Option<Arc<Compression>>,
     /// What has become of its requests so far.

@@ -7,6 +7,7 @@ mod acme;
 mod acme_orders;
 mod acme_retry_after;
 mod admin;
+mod body_hooks;
 mod cache;
 mod certificates;
 mod check_environment;

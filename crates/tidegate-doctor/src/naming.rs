@@ -45,8 +45,8 @@ pub(crate) fn code_of_error(error: &str) -> Option<Code> {
         ErrorCode::RequestTimeout | ErrorCode::PreconditionFailed | ErrorCode::NoSuchRange => {
             Code::RequestRefused
         }
-        // A page in the place of the upstream's own, with its status.
-        ErrorCode::UpstreamError => return None,
+        // A page in the place of the upstream's own, with its status; or a status that a filter has chosen.
+        ErrorCode::UpstreamError | ErrorCode::FilterFailed => return None,
     })
 }
 

@@ -24,7 +24,8 @@ macro_rules! error_codes {
                 match self { $(Self::$code => $text,)* }
             }
 
-            /// The statuses that it comes with, the usual one first. None where the status is that of the upstream.
+            /// The statuses that it comes with, the usual one first. None where the status is that of the upstream,
+            /// or a filter chooses it.
             pub const fn statuses(self) -> &'static [StatusCode] {
                 match self { $(Self::$code => &[$(StatusCode::$status),*],)* }
             }
@@ -159,6 +160,9 @@ error_codes! {
     UpstreamError: "upstream_error", [],
         "The upstream answered with an error, and a page takes its place (`error_pages.intercept`). The status is the upstream's.",
         "See the service's log.";
+    FilterFailed: "filter_failed", [],
+        "A filter of the program's own failed, and chose the status and `message`.",
+        "Search the gateway's log for the request id: it has the reason.";
     InternalError: "internal_error", [INTERNAL_SERVER_ERROR],
         "The gateway or one of its filters failed.",
         "Search the gateway's log for the request id.";
@@ -186,7 +190,7 @@ impl ErrorCode {
             Self::UpstreamTlsFailed => "tls_protocol_error",
             Self::UpstreamFailed => "connection_terminated",
             Self::LoopDetected => "proxy_loop_detected",
-            Self::InternalError => "proxy_internal_error",
+            Self::InternalError | Self::FilterFailed => "proxy_internal_error",
             Self::BadRequest
             | Self::BadWebSocketHandshake
             | Self::HeadersTooLarge
@@ -249,10 +253,10 @@ pub fn reference() -> String {
     );
     for code in ErrorCode::ALL {
         let statuses: Vec<String> = code.statuses().iter().map(ToString::to_string).collect();
-        let statuses = if statuses.is_empty() {
-            "that of the upstream".to_owned()
-        } else {
-            statuses.join(", ")
+        let statuses = match code {
+            ErrorCode::FilterFailed => "that which the filter chooses".to_owned(),
+            _ if statuses.is_empty() => "that of the upstream".to_owned(),
+            _ => statuses.join(", "),
         };
         // Writing into a string can't fail.
         let _ = write!(

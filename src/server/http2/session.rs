@@ -2,7 +2,7 @@
 //! and refuses malformed heads without a body before the gateway sees them.
 
 use super::responder::{Responder, SharedResponder};
-use crate::proxy::task_state;
+use crate::proxy::{IsCollected, task_state};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
@@ -463,8 +463,11 @@ impl Session for Http2Session {
     }
 
     fn get_retry_buffer(&self) -> Option<Bytes> {
-        let whole = self.retry_buffer.as_ref().filter(|buffer| !buffer.is_truncated());
-        whole.and_then(FixedBuffer::get_buffer)
+        let whole = self.retry_buffer.as_ref().filter(|buffer| !buffer.is_truncated())?;
+        whole.get_buffer().or_else(|| {
+            // What the gateway has collected takes its place.
+            self.head.extensions.get::<IsCollected>().map(|_| Bytes::from_static(b"."))
+        })
     }
 
     async fn finish_custom(&mut self) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use super::chain::{ChainFilters, FilterChain};
 use super::{CompileEnv, Compiler, header_name, retry, time, websocket};
+use crate::filter::BodyFilters;
 use crate::routing::{PathRule, Rule, ValueRule};
 use crate::snapshot::route_observer::RouteObserver;
 use crate::snapshot::{GlobalSettings, HostHeader, Route};
@@ -113,6 +114,8 @@ impl Compiler<'_> {
             observer: websocket
                 .as_ref()
                 .and_then(|_| RouteObserver::observer(global.access_log.as_ref(), &filters)),
+            request_body_filters: BodyFilters::of_requests(&filters),
+            response_body_filters: BodyFilters::of_responses(&filters).map(Arc::from),
             filters,
             filter_names,
             origin_check_at: chain.origin_check_at(),
@@ -252,6 +255,9 @@ pub(super) fn fallback(
         name: "".into(),
         global: Arc::clone(global),
         pool: None,
+        // It answers all requests itself.
+        request_body_filters: None,
+        response_body_filters: None,
         filters,
         filter_names,
         compression: defaults.compression.clone(),
@@ -308,6 +314,8 @@ fn fingerprint(route: &Route, rule: &Rule, chain: &FilterChain, with_endpoints: 
         // They follow from the chain, or hold for all routes, or are no part of what the route does.
         filters: _,
         filter_names: _,
+        request_body_filters: _,
+        response_body_filters: _,
         origin_check_at: _,
         compression: _,
         observer: _,

@@ -1,0 +1,85 @@
+//! Which filters of a route see bodies. It knows nothing of sockets.
+
+use super::{BodyAccess, Filter};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// The filters of a route that see a body, in the order in which they see it.
+pub(crate) struct BodyFilters {
+    pub(crate) filters: Box<[(Arc<dyn Filter>, BodyAccess)]>,
+    /// The most bytes of a body, where one of the filters wants it whole.
+    pub(crate) whole: Option<usize>,
+    /// Whether one of them may change the body.
+    pub(crate) changes: bool,
+}
+
+impl BodyFilters {
+    /// Those of these filters that see request bodies, if any.
+    pub(crate) fn of_requests(filters: &[Arc<dyn Filter>]) -> Option<Box<Self>> {
+        Self::of(filters.iter().map(|filter| (filter, filter.request_body())))
+    }
+
+    /// Those of these filters that see response bodies, if any.
+    pub(crate) fn of_responses(filters: &[Arc<dyn Filter>]) -> Option<Box<Self>> {
+        Self::of(filters.iter().rev().map(|filter| (filter, filter.response_body())))
+    }
+
+    fn of<'f>(
+        filters: impl Iterator<Item = (&'f Arc<dyn Filter>, BodyAccess)>,
+    ) -> Option<Box<Self>> {
+        let filters: Box<[_]> = filters
+            .filter(|(_, access)| *access != BodyAccess::None)
+            .map(|(filter, access)| (Arc::clone(filter), access))
+            .collect();
+        let max = |(_, access): &(_, BodyAccess)| match access {
+            BodyAccess::Whole { max } => Some(*max),
+            _ => None,
+        };
+        let whole = filters.iter().filter_map(max).min();
+        let changes = filters.iter().any(|(_, access)| access.changes());
+        (!filters.is_empty()).then(|| Box::new(Self { filters, whole, changes }))
+    }
+}
+
+/// Shows a part to a filter; what one that only observes puts in its place is dropped.
+pub(crate) fn as_allowed<T>(
+    access: BodyAccess,
+    bytes: &mut Bytes,
+    show: impl FnOnce(&mut Bytes) -> T,
+) -> T {
+    match access.changes() {
+        true => show(bytes),
+        false => show(&mut bytes.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Wants(BodyAccess);
+
+    impl Filter for Wants {
+        fn request_body(&self) -> BodyAccess {
+            self.0
+        }
+    }
+
+    fn of(wanted: &[BodyAccess]) -> Option<Box<BodyFilters>> {
+        let filters: Vec<Arc<dyn Filter>> =
+            wanted.iter().map(|access| Arc::new(Wants(*access)) as _).collect();
+        assert!(BodyFilters::of_responses(&filters).is_none());
+        BodyFilters::of_requests(&filters)
+    }
+
+    #[test]
+    fn route_collects_bodies_up_to_the_smallest_bound_of_its_filters() {
+        assert!(of(&[BodyAccess::None, BodyAccess::None]).is_none());
+        let observed = of(&[BodyAccess::None, BodyAccess::Observe]).unwrap();
+        assert_eq!((observed.filters.len(), observed.whole, observed.changes), (1, None, false));
+        let whole =
+            [BodyAccess::Whole { max: 9 }, BodyAccess::Chunks, BodyAccess::Whole { max: 7 }];
+        let whole = of(&whole).unwrap();
+        assert_eq!((whole.filters.len(), whole.whole, whole.changes), (3, Some(7), true));
+    }
+}

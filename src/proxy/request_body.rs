@@ -1,0 +1,284 @@
+//! Shows request bodies to the filters that ask for them: whole, before an upstream is chosen, or part by part on their
+//! way. Knows nothing of responses.
+//!
+//! Pingora passes on a body that it has read itself, or what it keeps of one for another attempt, which is 64 KiB at
+//! most. So when a body has been collected, Pingora is left with one byte that it keeps (a placeholder), and gives that
+//! to `request_body_filter` in each attempt. There the collected body takes its place.
+
+use super::{Context, body_timeout, failure, forward, reply};
+use crate::filter::{self, BodyFilters, BodyPart, Flow, Reply, RequestBody, as_allowed};
+use bytes::{Bytes, BytesMut};
+use http::{Version, header};
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v1::server::HttpSession as Http1Session;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+use std::time::Duration;
+use tidegate_http::error_code::ErrorCode;
+use tokio::time::timeout;
+
+/// A request that Pingora reads without a socket, and keeps the body of.
+const PLACEHOLDER: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n.";
+
+/// In the extensions of a head over HTTP/2: the body has been collected, and the session keeps a placeholder of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IsCollected;
+
+/// A body that has been collected.
+#[derive(Debug)]
+pub(super) struct CollectedBody {
+    /// What the filters have made of it.
+    bytes: Bytes,
+    /// Whether the current attempt has got it.
+    is_sent: bool,
+}
+
+/// How a request goes on after filters have seen its whole body.
+type Seen = Result<Option<Reply>, filter::Error>;
+
+/// Collects the body for the filters that want it whole, and shows it to all that want it. Returns whether the request
+/// has been answered.
+pub(super) async fn check(session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    let route = std::sync::Arc::clone(&ctx.route);
+    let Some((filters, max)) =
+        route.request_body_filters.as_deref().and_then(|it| Some((it, it.whole?)))
+    else {
+        return Ok(false);
+    };
+    let has_body = ctx.body.is_present && !ctx.exchange.is_websocket;
+    let collected = match has_body {
+        true => collect(session, ctx, max).await?,
+        false => Ok(Bytes::new()),
+    };
+    let reply = match collected {
+        Err(too_large) => {
+            ctx.outcome.error = too_large.reason().map(str::to_owned);
+            Some(too_large)
+        }
+        Ok(mut bytes) => match show_whole(filters, &mut bytes, session, ctx).await {
+            Ok(None) => {
+                if has_body {
+                    keep_placeholder(session).await?;
+                    ctx.body.collected = Some(Box::new(CollectedBody { bytes, is_sent: false }));
+                }
+                return Ok(false);
+            }
+            Ok(reply) => reply,
+            Err(error) => Some(failure::of_filter(ctx, &error)),
+        },
+    };
+    let Some(reply) = reply else { return Ok(false) };
+    ctx.outcome.is_intended |= !reply.status.is_server_error();
+    if let Some(explaining) = &mut ctx.explanation {
+        explaining.failed(&reply);
+    }
+    if !session.as_downstream_mut().is_body_done() {
+        // What is left of the request can't be told from the next one.
+        session.set_keepalive(None);
+    }
+    reply::send(session, ctx, reply).await.map(|()| true)
+}
+
+/// The body, or the answer to one that is too large.
+async fn collect(
+    session: &mut Session,
+    ctx: &mut Context,
+    max: usize,
+) -> Result<Result<Bytes, Reply>> {
+    let limit = ctx
+        .route
+        .max_body_size
+        .map_or(max, |limit| usize::try_from(limit).unwrap_or(usize::MAX).min(max));
+    if announced_length(session.req_header()).is_some_and(|length| length > limit as u64) {
+        return Ok(Err(too_large(limit)));
+    }
+    ask_for_body(session).await?;
+    let mut body = BytesMut::new();
+    loop {
+        let wait = body_timeout::next(session, ctx)?.unwrap_or(Duration::MAX);
+        let Ok(part) = timeout(wait, session.read_request_body()).await else {
+            let reason = "the body did not arrive in time";
+            return Err(Error::explain(ErrorType::ReadTimedout, reason).into_down());
+        };
+        let Some(part) = part.map_err(Error::into_down)? else { break };
+        ctx.body.received += part.len() as u64;
+        if body.len() + part.len() > limit {
+            return Ok(Err(too_large(limit)));
+        }
+        body.extend_from_slice(&part);
+    }
+    body_timeout::received(session, true, ctx)?;
+    Ok(Ok(body.freeze()))
+}
+
+/// Tells a client to go on that waits for that (RFC 9110, section 10.1.1). No upstream is asked any more.
+async fn ask_for_body(session: &mut Session) -> Result<()> {
+    if session.req_header_mut().remove_header(&header::EXPECT).is_none()
+        || session.req_header().version == Version::HTTP_10
+    {
+        return Ok(());
+    }
+    forward::interim_comes(session);
+    session.as_downstream_mut().write_continue_response().await.map_err(Error::into_down)
+}
+
+fn announced_length(head: &RequestHeader) -> Option<u64> {
+    head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+fn too_large(limit: usize) -> Reply {
+    let message =
+        format!("a filter reads the whole body here, which may have at most {limit} bytes");
+    Reply::gateway_error(ErrorCode::BodyTooLarge, message)
+}
+
+/// Shows the whole body to all filters.
+async fn show_whole(
+    filters: &BodyFilters,
+    bytes: &mut Bytes,
+    session: &Session,
+    ctx: &mut Context,
+) -> Seen {
+    for (filter, access) in &filters.filters {
+        let (head, exchange) = (session.req_header(), &mut ctx.exchange);
+        let mut shown = bytes.clone();
+        let part = BodyPart { bytes: &mut shown, offset: 0, is_end: true };
+        let mut body = RequestBody { part, head, exchange };
+        if let Flow::Respond(reply) = filter.on_request_body(&mut body).await? {
+            return Ok(Some(reply));
+        }
+        as_allowed(*access, bytes, |bytes| *bytes = shown);
+    }
+    Ok(None)
+}
+
+/// Leaves Pingora with a byte of body that it keeps, in the place of the body that has been read.
+async fn keep_placeholder(session: &mut Session) -> Result<()> {
+    match &*session.downstream_session {
+        ServerSession::H1(_) => {}
+        _ => {
+            // Over HTTP/2 the session is the gateway's own.
+            let mut head: http::request::Parts = session.req_header().clone().into();
+            head.extensions.insert(IsCollected);
+            *session.req_header_mut() = head.into();
+            return Ok(());
+        }
+    }
+    // Nobody looks at the session that takes its place meanwhile.
+    let stand_in = ServerSession::new_custom(Box::new(()));
+    let read = match std::mem::replace(&mut *session.downstream_session, stand_in) {
+        ServerSession::H1(read) => read,
+        other => {
+            *session.downstream_session = other;
+            return Ok(());
+        }
+    };
+    *session.downstream_session = ServerSession::H1(with_placeholder(read).await?);
+    Ok(())
+}
+
+/// A session on the same connection, whose request has the same head, and the placeholder for a body.
+async fn with_placeholder(mut read: Http1Session) -> Result<Http1Session> {
+    let head = read.req_header().clone();
+    let keepalive = read.get_keepalive_timeout();
+    let reuses = read.get_keepalive_reuses_remaining();
+    let user_context = read.take_connection_user_context();
+    let (read_timeout, write_timeout) = (read.get_read_timeout(), read.get_write_timeout());
+    let drain_timeout = read.get_total_drain_timeout();
+    let mut session = Http1Session::new(read.into_inner());
+    session.set_pipelined_prefix(BytesMut::from(PLACEHOLDER));
+    session.read_request().await?;
+    session.enable_retry_buffering();
+    session.read_body_bytes().await?;
+    *session.req_header_mut() = head;
+    session.set_server_keepalive(keepalive);
+    session.set_keepalive_reuses_remaining(reuses);
+    session.set_connection_user_context(user_context);
+    session.set_read_timeout(read_timeout);
+    session.set_write_timeout(write_timeout);
+    session.set_total_drain_timeout(drain_timeout);
+    Ok(session)
+}
+
+/// Frames the request for the upstream: by the length of the body that was collected, or without a length where filters
+/// may change it on its way.
+pub(super) fn frame(upstream: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
+    if let Some(collected) = &mut ctx.body.collected {
+        collected.is_sent = false;
+        upstream.remove_header(&header::TRANSFER_ENCODING);
+        upstream.insert_header(header::CONTENT_LENGTH, collected.bytes.len())?;
+    } else if let Some(filters) = &ctx.route.request_body_filters
+        && filters.changes
+        && ctx.body.is_present
+        && !ctx.exchange.is_websocket
+    {
+        // Where HTTP/1.1 is spoken, Pingora adds `Transfer-Encoding`.
+        upstream.remove_header(&header::CONTENT_LENGTH);
+    }
+    Ok(())
+}
+
+/// Puts the collected body in the place of what Pingora has kept of it. Returns whether there is one.
+pub(super) fn put_collected(body: &mut Option<Bytes>, is_end: bool, ctx: &mut Context) -> bool {
+    let Some(collected) = &mut ctx.body.collected else { return false };
+    *body = match std::mem::replace(&mut collected.is_sent, true) {
+        false if !collected.bytes.is_empty() => Some(collected.bytes.clone()),
+        _ if is_end => None,
+        // No end of the body, as `None` would be.
+        _ => Some(Bytes::new()),
+    };
+    true
+}
+
+/// Shows a part that passes to the filters of the route. `offset` bytes have come before it.
+pub(super) async fn show(
+    session: &Session,
+    body: &mut Option<Bytes>,
+    is_end: bool,
+    offset: u64,
+    ctx: &mut Context,
+) -> Result<()> {
+    let route = std::sync::Arc::clone(&ctx.route);
+    let Some(filters) = &route.request_body_filters else { return Ok(()) };
+    if !ctx.body.is_present {
+        return Ok(());
+    }
+    let mut bytes = body.take().unwrap_or_default();
+    for (filter, access) in &filters.filters {
+        let (head, exchange) = (session.req_header(), &mut ctx.exchange);
+        let mut shown = bytes.clone();
+        let part = BodyPart { bytes: &mut shown, offset, is_end };
+        let mut body = RequestBody { part, head, exchange };
+        match filter.on_request_body(&mut body).await {
+            Ok(Flow::Continue) => as_allowed(*access, &mut bytes, |bytes| *bytes = shown),
+            Ok(Flow::Respond(reply)) => return Err(failure::answered_by_filter(ctx, reply)),
+            Err(error) => return Err(failure::filter_failed(ctx, &error)),
+        }
+    }
+    // At the end `None`, for the reason that `request_body_filter` has.
+    *body = if is_end && bytes.is_empty() { None } else { Some(bytes) };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn session_with_a_placeholder_keeps_head_and_connection() {
+        let (mut client, server) = tokio::io::duplex(4096);
+        let request = b"PUT /a HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut client, request).await.unwrap();
+        let mut session = Http1Session::new(Box::new(server));
+        session.read_request().await.unwrap();
+        session.set_server_keepalive(Some(7));
+        while session.read_body_bytes().await.unwrap().is_some() {}
+        let mut session = with_placeholder(session).await.unwrap();
+        assert!(session.is_body_done() && !session.is_body_empty());
+        assert_eq!(session.get_retry_buffer().as_deref(), Some(&b"."[..]));
+        assert_eq!(session.req_header().headers.get("x").unwrap(), "y");
+        assert_eq!(session.req_header().uri.path(), "/a");
+        assert_eq!(session.get_keepalive_timeout(), Some(7));
+    }
+}

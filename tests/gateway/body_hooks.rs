@@ -1,0 +1,331 @@
+//! Filters that see bodies, over real sockets: whole and part by part, over HTTP/1.1 and HTTP/2.
+
+use bytes::Bytes;
+use http::StatusCode;
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+use tidegate::filter::{self, BodyAccess, Filter, Flow, Reply, RequestBody};
+use tidegate::{Gateway, async_trait};
+use tidegate_testing::{Config, Response, Upstream, Wire, free_port, ok, until, within};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+/// A gateway in this process, with filters of the test's own.
+struct Running {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    async fn start(config: &Config, with: impl FnOnce(Gateway) -> Gateway) -> Self {
+        let port = free_port();
+        let (stop, stopped) = oneshot::channel();
+        let config = tidegate::Config::from_yaml(&config.yaml(port));
+        let gateway = with(Gateway::from_config(config)).ignore_signals().stop_when(stopped);
+        let thread = std::thread::spawn(move || gateway.run().expect("a gateway that runs"));
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        until("the gateway listens", || async { TcpStream::connect(address).await.is_ok() }).await;
+        Self { address, stop: Some(stop), thread: Some(thread) }
+    }
+
+    async fn connect(&self) -> Wire {
+        Wire::connect(self.address).await
+    }
+
+    /// Sends a request over HTTP/1.1 on a connection of its own.
+    async fn send(&self, request: impl AsRef<[u8]>) -> Response {
+        let mut wire = self.connect().await;
+        wire.send(request).await;
+        within("a response", wire.response()).await
+    }
+
+    /// Sends a request over HTTP/2 whose body comes in these parts, the last of which ends it.
+    async fn send_over_http2(
+        &self,
+        parts: &[&'static [u8]],
+    ) -> Result<(StatusCode, Vec<u8>), h2::Error> {
+        let socket = TcpStream::connect(self.address).await.expect("a connection");
+        let (mut client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        let request = http::Request::post("http://localhost/hook").body(()).expect("a request");
+        let (response, mut body) = client.send_request(request, parts.is_empty())?;
+        for (index, part) in parts.iter().enumerate() {
+            let mut part = Bytes::from_static(part);
+            while !part.is_empty() {
+                body.reserve_capacity(part.len());
+                let room = std::future::poll_fn(|cx| body.poll_capacity(cx)).await;
+                let Some(Ok(room)) = room else { break };
+                let _ = body.send_data(part.split_to(room.min(part.len())), false);
+            }
+            if index + 1 == parts.len() {
+                let _ = body.send_data(Bytes::new(), true);
+            }
+        }
+        let (head, mut body) = within("a response", response).await?.into_parts();
+        let mut received = Vec::new();
+        while let Some(part) = within("a part", body.data()).await {
+            let part = part?;
+            let _ = body.flow_control().release_capacity(part.len());
+            received.extend_from_slice(&part);
+        }
+        Ok((head.status, received))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A request with these headers and this body.
+fn post(headers: &str, body: &str) -> String {
+    format!("POST /hook HTTP/1.1\r\nHost: a.test\r\n{headers}\r\n{body}")
+}
+
+fn with_length(body: &str) -> String {
+    post(&format!("Content-Length: {}\r\n", body.len()), body)
+}
+
+fn in_chunks(chunks: &[&str]) -> String {
+    let mut body: String =
+        chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect();
+    body.push_str("0\r\n\r\n");
+    post("Transfer-Encoding: chunked\r\n", &body)
+}
+
+/// Lets through whole bodies that begin with `good`, in capitals.
+struct Signed {
+    max: usize,
+}
+
+#[async_trait]
+impl Filter for Signed {
+    fn request_body(&self) -> BodyAccess {
+        BodyAccess::Whole { max: self.max }
+    }
+
+    async fn on_request_body(&self, body: &mut RequestBody<'_>) -> Result<Flow, filter::Error> {
+        assert!(body.is_end() && body.offset() == 0);
+        if !body.bytes().starts_with(b"good") {
+            let reply = Reply::error(StatusCode::UNAUTHORIZED, "bad_signature", "it is not signed");
+            return Ok(Flow::Respond(reply));
+        }
+        body.replace(body.bytes().to_ascii_uppercase());
+        Ok(Flow::Continue)
+    }
+}
+
+#[tokio::test]
+async fn whole_body_is_collected_changed_and_forwarded_with_its_length() {
+    let upstream = Upstream::saying("hello").await;
+    let gateway =
+        Running::start(&Config::to(&upstream), |it| it.filter(Signed { max: 1 << 20 })).await;
+    let large = format!("good{}", "x".repeat(200_000));
+    for (nth, body) in ["good", "good morning", &large].iter().enumerate() {
+        let (first, rest) = body.split_at(3);
+        assert_eq!(gateway.send(with_length(body)).await.status(), 200);
+        assert_eq!(gateway.send(in_chunks(&[first, rest])).await.status(), 200);
+        let parts: [&'static [u8]; 2] =
+            [first, rest].map(|part| Box::leak(part.as_bytes().to_vec().into_boxed_slice()) as _);
+        let (status, answer) = gateway.send_over_http2(&parts).await.expect("an answer");
+        assert_eq!((status.as_u16(), &*answer), (200, &b"hello"[..]));
+        let requests = upstream.requests();
+        for request in &requests[nth * 3..] {
+            assert_eq!(request.body, body.to_ascii_uppercase().into_bytes());
+            assert_eq!(request.head.get("content-length"), Some(&*body.len().to_string()));
+            assert_eq!(request.head.get("transfer-encoding"), None);
+        }
+        assert_eq!(requests.len(), nth * 3 + 3);
+    }
+}
+
+#[tokio::test]
+async fn connection_serves_further_requests_after_a_whole_body() {
+    let upstream = Upstream::saying("hello").await;
+    let gateway =
+        Running::start(&Config::to(&upstream), |it| it.filter(Signed { max: 1 << 20 })).await;
+    let mut wire = gateway.connect().await;
+    for request in [
+        in_chunks(&["good", &"y".repeat(100_000)]),
+        with_length("good"),
+        with_length("bad"),
+        in_chunks(&["good"]),
+    ] {
+        wire.send(request).await;
+        let status = within("a response", wire.response()).await.status();
+        assert!(matches!(status, 200 | 401), "{status}");
+    }
+    // Two at once: the second is read after the first has been answered.
+    wire.send(format!("{}{}", in_chunks(&["good", "1"]), with_length("good2"))).await;
+    for _ in 0..2 {
+        assert_eq!(within("a response", wire.response()).await.status(), 200);
+    }
+    let bodies: Vec<_> = upstream.requests().iter().map(|it| it.body.len()).collect();
+    assert_eq!(bodies, [100_004, 4, 4, 5, 5]);
+}
+
+#[tokio::test]
+async fn refused_body_reaches_no_upstream() {
+    let upstream = Upstream::saying("hello").await;
+    let gateway =
+        Running::start(&Config::to(&upstream), |it| it.filter(Signed { max: 1 << 20 })).await;
+    for request in [with_length("bad"), in_chunks(&["b", "ad"]), post("", "")] {
+        let refused = gateway.send(request).await;
+        assert_eq!(refused.status(), 401);
+        assert_eq!(refused.error()["error"], "bad_signature");
+    }
+    let (status, _) = gateway.send_over_http2(&[b"bad", b"ly"]).await.expect("an answer");
+    assert_eq!(status, 401);
+    let (status, _) = gateway.send_over_http2(&[]).await.expect("an answer");
+    assert_eq!(status, 401, "no body is none that is signed");
+    let handshake = "GET /hook HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    assert_eq!(gateway.send(handshake).await.status(), 401);
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn body_over_the_bound_is_refused_with_413() {
+    let upstream = Upstream::saying("hello").await;
+    let gateway = Running::start(&Config::to(&upstream), |it| it.filter(Signed { max: 8 })).await;
+    let chunked = post("Transfer-Encoding: chunked\r\n", "9\r\ngood12345\r\n");
+    for request in [with_length("good12345"), chunked] {
+        let refused = gateway.send(request).await;
+        assert_eq!(refused.status(), 413);
+        assert_eq!(refused.error()["error"], "body_too_large");
+        assert!(refused.text().contains("at most 8 bytes"), "{}", refused.text());
+    }
+    let (status, _) = gateway.send_over_http2(&[b"good12", b"345"]).await.expect("an answer");
+    assert_eq!(status, 413);
+    assert_eq!(upstream.connections(), 0);
+    assert_eq!(gateway.send(with_length("good1234")).await.status(), 200);
+}
+
+#[tokio::test]
+async fn client_that_expects_100_is_asked_for_the_body_unless_it_is_too_large() {
+    let upstream = Upstream::saying("hello").await;
+    let gateway = Running::start(&Config::to(&upstream), |it| it.filter(Signed { max: 8 })).await;
+    let mut wire = gateway.connect().await;
+    wire.send(post("Content-Length: 4\r\nExpect: 100-continue\r\n", "")).await;
+    assert_eq!(within("an interim response", wire.head()).await.status(), Some(100));
+    wire.send("good").await;
+    assert_eq!(within("a response", wire.response()).await.status(), 200);
+    assert_eq!(upstream.only_request().await.head.get("expect"), None);
+    let refused = gateway.send(post("Content-Length: 9\r\nExpect: 100-continue\r\n", "")).await;
+    assert_eq!(refused.status(), 413);
+}
+
+#[tokio::test]
+async fn body_that_does_not_arrive_in_time_is_answered_408() {
+    let upstream = Upstream::saying("hello").await;
+    let config = Config::to(&upstream).top("limits: {body_timeout: 200ms}");
+    let gateway = Running::start(&config, |it| it.filter(Signed { max: 1 << 20 })).await;
+    let refused = gateway.send(post("Content-Length: 9\r\n", "good")).await;
+    assert_eq!(refused.status(), 408);
+    assert_eq!(refused.error()["error"], "request_timeout");
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn each_attempt_sends_the_body_that_filters_have_made() {
+    let upstream = Upstream::answering(|request| match request.connection {
+        1 => b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            .to_vec(),
+        _ => ok("hello").into(),
+    })
+    .await;
+    let other = Upstream::saying("other").await;
+    let config = Config::to(&upstream)
+        .replacing("127.0.0.1", "127.0.0.1")
+        .with("retry: {attempts: 3, on_status: [503]}");
+    drop(other);
+    let gateway = Running::start(&config, |it| it.filter(Signed { max: 1 << 20 })).await;
+    let body = format!("good{}", "x".repeat(150_000));
+    let request = in_chunks(&[&body]).replace("POST ", "PUT ");
+    assert_eq!(gateway.send(request).await.status(), 200);
+    let requests = upstream.requests();
+    assert_eq!(requests.len(), 2);
+    for request in requests {
+        assert_eq!(request.body, body.to_ascii_uppercase().into_bytes());
+    }
+}
+
+/// Counts what passes, and changes parts where it may; refuses from a word on.
+struct Passing(BodyAccess);
+
+#[async_trait]
+impl Filter for Passing {
+    fn request_body(&self) -> BodyAccess {
+        self.0
+    }
+
+    async fn on_request_body(&self, body: &mut RequestBody<'_>) -> Result<Flow, filter::Error> {
+        if body.bytes().starts_with(b"stop") {
+            return Err(filter::Error::status(StatusCode::IM_A_TEAPOT, "no further").code("stop"));
+        }
+        let mut doubled = body.bytes().to_vec();
+        doubled.extend_from_slice(body.bytes());
+        body.replace(doubled);
+        Ok(Flow::Continue)
+    }
+}
+
+#[tokio::test]
+async fn parts_pass_before_the_body_is_complete_and_may_change_in_length() {
+    let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
+        let head = wire.head().await;
+        assert_eq!(head.get("content-length"), None);
+        let first = wire.chunk().await.expect("a chunk");
+        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        wire.send(format!("{:x}\r\n{}\r\n", first.len(), String::from_utf8_lossy(&first))).await;
+        while let Some(chunk) = wire.chunk().await {
+            wire.send(format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(&chunk)))
+                .await;
+        }
+        wire.send("0\r\n\r\n").await;
+    })
+    .await;
+    let config = Config::to(&upstream);
+    let gateway = Running::start(&config, |it| it.filter(Passing(BodyAccess::Chunks))).await;
+    let mut wire = gateway.connect().await;
+    wire.send(post("Content-Length: 6\r\n", "abc")).await;
+    let head = within("a head", wire.head()).await;
+    assert_eq!(head.status(), Some(200));
+    assert_eq!(within("the first part", wire.chunk()).await.as_deref(), Some(&b"abcabc"[..]));
+    wire.send("def").await;
+    assert_eq!(within("the second part", wire.chunk()).await.as_deref(), Some(&b"defdef"[..]));
+    assert_eq!(within("the end", wire.chunk()).await, None);
+}
+
+#[tokio::test]
+async fn observer_changes_nothing() {
+    let upstream = Upstream::saying("hello").await;
+    let config = Config::to(&upstream);
+    let gateway = Running::start(&config, |it| it.filter(Passing(BodyAccess::Observe))).await;
+    assert_eq!(gateway.send(with_length("abc")).await.status(), 200);
+    let request = upstream.only_request().await;
+    assert_eq!(request.body, b"abc");
+    assert_eq!(request.head.get("content-length"), Some("3"));
+}
+
+#[tokio::test]
+async fn filter_that_fails_on_a_part_chooses_the_status() {
+    let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
+        let _ = wire.try_head().await;
+        let _ = wire.read_to_end().await;
+    })
+    .await;
+    let config = Config::to(&upstream);
+    let gateway = Running::start(&config, |it| it.filter(Passing(BodyAccess::Chunks))).await;
+    let refused = gateway.send(with_length("stop it")).await;
+    assert_eq!(refused.status(), 418);
+    assert_eq!(refused.error()["error"], "stop");
+    assert_eq!(refused.error()["message"], "no further");
+    let (status, _) = gateway.send_over_http2(&[b"stop it"]).await.expect("an answer");
+    assert_eq!(status, 418);
+}
