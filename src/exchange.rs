@@ -165,6 +165,30 @@ impl Exchange {
         }
     }
 
+    /// The same for filters that see the body of its response, with the store.
+    pub(crate) fn lend(&mut self) -> Self {
+        Self {
+            route: Arc::clone(&self.route),
+            path: self.path.clone(),
+            forwarded: self.forwarded.clone(),
+            client_address: self.client_address,
+            tls: self.tls.clone(),
+            request_id: self.request_id.clone(),
+            user_id: self.user_id.clone(),
+            is_websocket: self.is_websocket,
+            scheme: self.scheme,
+            forwarded_host: self.forwarded_host.clone(),
+            is_dry_run: self.is_dry_run,
+            trace: self.trace,
+            store: std::mem::take(&mut self.store),
+        }
+    }
+
+    /// Takes the store back that was lent.
+    pub(crate) fn take_back(&mut self, lent: &mut Self) {
+        self.store = std::mem::take(&mut lent.store);
+    }
+
     /// The normal form of the path of this head, by which the request was routed.
     pub(crate) fn normal_path<'e>(&'e self, head: &'e RequestHeader) -> &'e str {
         self.path.as_deref().unwrap_or_else(|| head.uri.path())

@@ -2,6 +2,7 @@
 //! upstream and the gateway's own alike, and it is told how a body ends.
 
 use super::Context;
+use super::response_body::ShownBody;
 use crate::compression::{Compression, DIGEST_HEADERS, Encoder, length};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -23,13 +24,16 @@ pub(super) struct CompressionBuilder;
 
 impl HttpModuleBuilder for CompressionBuilder {
     fn init(&self) -> Module {
-        Box::new(ResponseEncoding { state: CompressionState::Idle, grpc_web: GrpcWebCtx::Disabled })
+        let state = CompressionState::Idle;
+        Box::new(ResponseEncoding { state, shown: None, grpc_web: GrpcWebCtx::Disabled })
     }
 }
 
 /// What happens to one response behind all filters. One module for both: each costs every request.
 pub(super) struct ResponseEncoding {
     state: CompressionState,
+    /// The body, where filters see it. They do so here because a module is told of each way in which a body ends.
+    pub(super) shown: Option<ShownBody>,
     /// Pingora's bridge for gRPC-Web, where it is used.
     pub(super) grpc_web: GrpcWebCtx,
 }
@@ -311,6 +315,9 @@ impl HttpModule for ResponseEncoding {
     }
 
     fn response_body_filter(&mut self, body: &mut Option<Bytes>, end: bool) -> Result<()> {
+        if let Some(shown) = &self.shown {
+            shown.show(body, end)?;
+        }
         self.body(body, end)
     }
 
@@ -318,16 +325,21 @@ impl HttpModule for ResponseEncoding {
         &mut self,
         trailers: &mut Option<Box<HeaderMap>>,
     ) -> Result<Option<Bytes>> {
+        let mut rest = self.shown.as_ref().map_or(Ok(None), ShownBody::finish)?;
         if let Some(trailers) = trailers
             && let Some(frame) = self.grpc_web.response_trailer_filter(trailers)?
         {
-            return Ok(Some(frame));
+            return Ok(Some(match rest {
+                None => frame,
+                Some(rest) => [rest, frame].concat().into(),
+            }));
         }
-        self.response_done_filter()
+        self.body(&mut rest, true)?;
+        Ok(rest)
     }
 
     fn response_done_filter(&mut self) -> Result<Option<Bytes>> {
-        let mut rest = None;
+        let mut rest = self.shown.as_ref().map_or(Ok(None), ShownBody::finish)?;
         self.body(&mut rest, true)?;
         Ok(rest)
     }

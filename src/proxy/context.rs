@@ -8,6 +8,7 @@ use super::failure;
 use super::first_byte_timeout::ResponseDeadline;
 use super::mirror::MirrorCopy;
 use super::request_body::CollectedBody;
+use super::response_body::ShownBody;
 use super::retry::RetryState;
 use super::task_state;
 use super::tracing::{self, RequestTrace};
@@ -106,6 +107,8 @@ pub(super) struct BodyProgress {
     pub(super) timeout: Option<Box<BodyTimeout>>,
     /// The request's body, where filters have seen the whole of it.
     pub(super) collected: Option<Box<CollectedBody>>,
+    /// The response's body, where filters see it.
+    pub(super) shown: Option<ShownBody>,
     /// Bytes of the request's body.
     pub(super) received: u64,
     /// Bytes of the response's body.
@@ -296,6 +299,9 @@ impl Context {
     fn report_end(&mut self, end: &EndOfRequest<'_>, status: u16, error: Option<&Error>) {
         if self.in_flight.is_none() {
             return;
+        }
+        if let Some(shown) = self.body.shown.take() {
+            shown.give_back(&mut self.exchange);
         }
         if self.is_cut_off() {
             self.outcome.error = Some(cut_off::STOP_REASON.to_owned());

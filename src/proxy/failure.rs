@@ -1,5 +1,6 @@
 //! What went wrong: the answer for the client, the words for the operator.
 
+use super::response_body::ShownBody;
 use super::{Context, first_byte_timeout, grpc_web, reply};
 use crate::filter::{self, Reply};
 use crate::upstream::{CONNECTION_CLOSING, deepest_cause, is_out_of_files};
@@ -33,7 +34,8 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
         break_off(session, error, ctx).await;
         return silent;
     }
-    let instead = ctx.outcome.substitute_reply.take().map(|reply| *reply);
+    let of_filter = ctx.body.shown.as_ref().and_then(ShownBody::take_reply);
+    let instead = ctx.outcome.substitute_reply.take().map(|reply| *reply).or(of_filter);
     let Some(reply) = instead.or_else(|| reply_for(error, ctx)) else { return silent };
     let error_code = reply.status.as_u16();
     if let Some(explaining) = &mut ctx.explanation {
@@ -164,7 +166,12 @@ pub(super) fn of_filter(ctx: &mut Context, error: &filter::Error) -> Reply {
 /// Ends a request that a filter failed on. The client gets the filter's status, if it has got no head yet.
 pub(super) fn filter_failed(ctx: &mut Context, error: &filter::Error) -> Box<Error> {
     ctx.outcome.substitute_reply = error.reply().map(Box::new);
-    Error::explain(FILTER, format!("a filter failed: {error}")).into_in()
+    filter_error(format!("a filter failed: {error}"))
+}
+
+/// Ends a request because of a filter, with this reason for the log.
+pub(super) fn filter_error(reason: String) -> Box<Error> {
+    Error::explain(FILTER, reason).into_in()
 }
 
 /// Ends a request that a filter answers when it is on its way to the upstream.
@@ -172,7 +179,7 @@ pub(super) fn answered_by_filter(ctx: &mut Context, reply: Reply) -> Box<Error> 
     ctx.outcome.is_intended = true;
     let reason = format!("a filter answered {}", reply.status.as_u16());
     ctx.outcome.substitute_reply = Some(Box::new(reply));
-    Error::explain(FILTER, reason).into_in()
+    filter_error(reason)
 }
 
 /// Who ended a session, as far as the error tells.

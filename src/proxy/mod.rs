@@ -30,6 +30,7 @@
 //! | `response_filter` | counts a session after a 101, or answers 429 | `session_quota`, `context` |
 //! | | puts the gateway's page in place of an error | `failure` |
 //! | | removes hop-by-hop headers, runs the filters in reverse | `forward`, `mod` |
+//! | | begins to show the body to filters | `response_body` |
 //! | `response_body_filter` | counts the body; ends a session over HTTP/2 | `mod` |
 //! | `fail_to_proxy` | answers the client, tells the operator why | `failure`, `reply` |
 //! | `logging` | reports the end to filters, log, metrics and trace | `context`, `tracing` |
@@ -51,6 +52,7 @@ mod mirror;
 mod reply;
 mod request_body;
 mod request_phase;
+mod response_body;
 mod response_framing;
 mod retry;
 mod session_quota;
@@ -372,9 +374,15 @@ impl ProxyHttp for Proxy {
         if !caching::is_from_cache(session) {
             failure::intercept(session, response, ctx)?;
         }
+        if ctx.route.response_body_filters.is_some() {
+            response_body::check_length(response, ctx)?;
+        }
         forward::clean_response(session, response);
         filter_response(session.req_header(), response, ctx).await?;
         caching::add_status(session, response, ctx)?;
+        if ctx.route.response_body_filters.is_some() {
+            response_body::begin(session, response, ctx)?;
+        }
         ctx.outcome.response_status = Some(response.status);
         if response.status == opened {
             ctx.record_open(session, opened);
@@ -438,7 +446,8 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
-        if ctx.route.compression.is_some() && compression::is_used(session) {
+        let is_encoded = ctx.route.compression.is_some() && compression::is_used(session);
+        if is_encoded || ctx.body.shown.is_some() {
             ctx.body.sent = session.body_bytes_sent() as u64;
         }
         ctx.record_end(session, error);

@@ -1,6 +1,6 @@
 //! The gateway's own answers, written out.
 
-use super::{Context, filter_response, grpc_web};
+use super::{Context, filter_response, grpc_web, response_body};
 use crate::error_pages::{Page, PageValues, render_without_page};
 use crate::filter::{Reply, ReplyBody};
 use bytes::{Bytes, BytesMut};
@@ -20,6 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 /// Sends an answer, through the route's filters as any other.
 pub(super) async fn send(session: &mut Session, ctx: &mut Context, reply: Reply) -> Result<()> {
+    response_body::end(session, ctx);
     if session.req_header().method == Method::CONNECT {
         // RFC 9110, section 9.3.6: what follows a CONNECT need not be a request.
         session.set_keepalive(None);

@@ -245,6 +245,10 @@ pub(super) async fn show(
         return Ok(());
     }
     let mut bytes = body.take().unwrap_or_default();
+    // The response may have begun already, whose filters have been lent the store.
+    if let Some(shown) = &ctx.body.shown {
+        shown.give_back(&mut ctx.exchange);
+    }
     for (filter, access) in &filters.filters {
         let (head, exchange) = (session.req_header(), &mut ctx.exchange);
         let mut shown = bytes.clone();
@@ -255,6 +259,9 @@ pub(super) async fn show(
             Ok(Flow::Respond(reply)) => return Err(failure::answered_by_filter(ctx, reply)),
             Err(error) => return Err(failure::filter_failed(ctx, &error)),
         }
+    }
+    if let Some(shown) = &ctx.body.shown {
+        shown.lend(&mut ctx.exchange);
     }
     // At the end `None`, for the reason that `request_body_filter` has.
     *body = if is_end && bytes.is_empty() { None } else { Some(bytes) };

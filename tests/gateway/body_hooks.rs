@@ -4,7 +4,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
-use tidegate::filter::{self, BodyAccess, Filter, Flow, Reply, RequestBody};
+use tidegate::filter::{
+    self, BodyAccess, Filter, Flow, Outcome, Reply, Request, RequestBody, ResponseBody,
+    UpstreamRequest,
+};
 use tidegate::{Gateway, async_trait};
 use tidegate_testing::{Config, Response, Upstream, Wire, free_port, ok, until, within};
 use tokio::net::TcpStream;
@@ -21,6 +24,7 @@ impl Running {
     async fn start(config: &Config, with: impl FnOnce(Gateway) -> Gateway) -> Self {
         let port = free_port();
         let (stop, stopped) = oneshot::channel();
+        let config = config.clone().listening("protocols: [h1, h2c]").top("shutdown: {grace: 1s}");
         let config = tidegate::Config::from_yaml(&config.yaml(port));
         let gateway = with(Gateway::from_config(config)).ignore_signals().stop_when(stopped);
         let thread = std::thread::spawn(move || gateway.run().expect("a gateway that runs"));
@@ -151,17 +155,17 @@ async fn connection_serves_further_requests_after_a_whole_body() {
         Running::start(&Config::to(&upstream), |it| it.filter(Signed { max: 1 << 20 })).await;
     let mut wire = gateway.connect().await;
     for request in [
-        in_chunks(&["good", &"y".repeat(100_000)]),
+        with_length(&format!("good{}", "y".repeat(100_000))),
         with_length("good"),
         with_length("bad"),
-        in_chunks(&["good"]),
+        with_length("good"),
     ] {
         wire.send(request).await;
         let status = within("a response", wire.response()).await.status();
         assert!(matches!(status, 200 | 401), "{status}");
     }
     // Two at once: the second is read after the first has been answered.
-    wire.send(format!("{}{}", in_chunks(&["good", "1"]), with_length("good2"))).await;
+    wire.send(format!("{}{}", with_length("good1"), with_length("good2"))).await;
     for _ in 0..2 {
         assert_eq!(within("a response", wire.response()).await.status(), 200);
     }
@@ -239,11 +243,7 @@ async fn each_attempt_sends_the_body_that_filters_have_made() {
         _ => ok("hello").into(),
     })
     .await;
-    let other = Upstream::saying("other").await;
-    let config = Config::to(&upstream)
-        .replacing("127.0.0.1", "127.0.0.1")
-        .with("retry: {attempts: 3, on_status: [503]}");
-    drop(other);
+    let config = Config::to(&upstream).with("retry: {attempts: 3, on: [\"503\"], backoff: 1ms}");
     let gateway = Running::start(&config, |it| it.filter(Signed { max: 1 << 20 })).await;
     let body = format!("good{}", "x".repeat(150_000));
     let request = in_chunks(&[&body]).replace("POST ", "PUT ");
@@ -328,4 +328,220 @@ async fn filter_that_fails_on_a_part_chooses_the_status() {
     assert_eq!(refused.error()["message"], "no further");
     let (status, _) = gateway.send_over_http2(&[b"stop it"]).await.expect("an answer");
     assert_eq!(status, 418);
+}
+
+/// Answers, framed by a length.
+fn answer(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Answers, framed by chunks.
+fn chunked_answer(chunks: &[&str]) -> String {
+    let mut text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+    text.extend(chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())));
+    text.push_str("0\r\n\r\n");
+    text
+}
+
+/// Writes the request's path behind each part of a response; fails at `stop`.
+struct Signing(BodyAccess);
+
+#[derive(Clone)]
+struct Path(String);
+
+#[async_trait]
+impl Filter for Signing {
+    async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, filter::Error> {
+        let path = Path(request.path().to_owned());
+        request.exchange_mut().store_mut().insert(path);
+        Ok(Flow::Continue)
+    }
+
+    fn response_body(&self) -> BodyAccess {
+        self.0
+    }
+
+    fn on_response_body(&self, body: &mut ResponseBody<'_>) -> Result<(), filter::Error> {
+        if body.bytes().starts_with(b"stop") {
+            return Err(filter::Error::status(StatusCode::BAD_GATEWAY, "it must stop"));
+        }
+        assert_eq!(body.status(), 200);
+        let mut signed = body.bytes().to_vec();
+        if !signed.is_empty() {
+            let path = body.exchange().store().get::<Path>().map(|path| path.0.clone());
+            signed.extend(format!("({} {})", body.offset(), path.unwrap_or_default()).bytes());
+        }
+        body.replace(signed);
+        Ok(())
+    }
+
+    fn on_end(&self, outcome: &Outcome<'_>) {
+        assert!(outcome.exchange.store().get::<Path>().is_some(), "the store is back");
+    }
+}
+
+#[tokio::test]
+async fn whole_response_is_collected_and_changed() {
+    let upstream = Upstream::answering(|request| match request.head.target() {
+        "/chunked" => chunked_answer(&["one", "two"]).into_bytes(),
+        "/empty" => answer("").into_bytes(),
+        _ => answer("three").into_bytes(),
+    })
+    .await;
+    let access = BodyAccess::Whole { max: 100 };
+    let gateway = Running::start(&Config::to(&upstream), |it| it.filter(Signing(access))).await;
+    let mut wire = gateway.connect().await;
+    for (path, expected) in [
+        ("/chunked", "onetwo(0 /chunked)"),
+        ("/length", "three(0 /length)"),
+        ("/empty", ""),
+        ("/chunked", "onetwo(0 /chunked)"),
+    ] {
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n\r\n")).await;
+        let response = within("a response", wire.response()).await;
+        assert_eq!((response.status(), response.text().as_str()), (200, expected));
+    }
+    let head = "HEAD /length HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+    wire.send(head).await;
+    let head = String::from_utf8(within("a head", wire.read_to_end()).await).expect("text");
+    assert!(
+        !head.to_lowercase().contains("content-length") && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
+    let (status, body) = gateway.send_over_http2(&[]).await.expect("an answer");
+    assert_eq!((status.as_u16(), &*body), (200, &b"three(0 /hook)"[..]));
+}
+
+#[tokio::test]
+async fn response_parts_are_not_held_back() {
+    let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
+        let _ = wire.head().await;
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\none").await;
+        let _ = wire.head().await;
+    })
+    .await;
+    let gateway =
+        Running::start(&Config::to(&upstream), |it| it.filter(Signing(BodyAccess::Chunks))).await;
+    let mut wire = gateway.connect().await;
+    wire.send("GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    assert_eq!(within("a head", wire.head()).await.get("content-length"), None);
+    let part = within("the first part", wire.chunk()).await;
+    assert_eq!(part.as_deref(), Some(&b"one(0 /a)"[..]));
+}
+
+#[tokio::test]
+async fn response_over_the_bound_is_answered_502_or_broken_off() {
+    let upstream = Upstream::scripted(|mut wire: Wire, _| async move {
+        let head = wire.head().await;
+        if head.target() == "/length" {
+            return wire.send(answer("12345")).await;
+        }
+        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n12\r\n").await;
+        let _ = wire.try_until(b"never").await;
+    })
+    .await;
+    let access = BodyAccess::Whole { max: 4 };
+    let gateway = Running::start(&Config::to(&upstream), |it| it.filter(Signing(access))).await;
+    let refused = gateway.send("GET /length HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    assert_eq!(refused.status(), 502);
+    assert_eq!(refused.error()["error"], "filter_failed");
+    drop(upstream);
+}
+
+#[tokio::test]
+async fn filter_that_fails_after_the_head_breaks_the_response_off() {
+    let (sender, receiver) = tokio::sync::watch::channel(false);
+    let upstream = Upstream::scripted(move |mut wire: Wire, _| {
+        let mut receiver = receiver.clone();
+        async move {
+            let _ = wire.head().await;
+            wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").await;
+            let _ = receiver.wait_for(|goes_on| *goes_on).await;
+            wire.send("4\r\nstop\r\n0\r\n\r\n").await;
+            let _ = wire.try_until(b"never").await;
+        }
+    })
+    .await;
+    let gateway =
+        Running::start(&Config::to(&upstream), |it| it.filter(Signing(BodyAccess::Chunks))).await;
+    let mut wire = gateway.connect().await;
+    wire.send("GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    assert_eq!(within("a head", wire.head()).await.status(), Some(200));
+    assert!(within("the first part", wire.chunk()).await.is_some());
+    let socket = TcpStream::connect(gateway.address).await.expect("a connection");
+    let (mut client, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let request = http::Request::get("http://localhost/b").body(()).expect("a request");
+    let (response, _) = client.send_request(request, true).expect("sent");
+    let mut body = within("a response", response).await.expect("a response").into_body();
+    assert!(within("the first part", body.data()).await.is_some_and(|part| part.is_ok()));
+    sender.send_replace(true);
+    assert!(within("the end", wire.read_to_end()).await.is_empty(), "no last chunk");
+    let error = within("a reset", body.data()).await.expect("no end").expect_err("a reset");
+    assert_eq!(error.reason(), Some(h2::Reason::INTERNAL_ERROR));
+}
+
+#[tokio::test]
+async fn cached_responses_are_shown_each_time() {
+    let upstream = Upstream::answering(|_| {
+        b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 3\r\n\r\none".to_vec()
+    })
+    .await;
+    let config = Config::to(&upstream).with("cache: {}");
+    for access in [BodyAccess::Whole { max: 100 }, BodyAccess::Chunks] {
+        let gateway = Running::start(&config, |it| it.filter(Signing(access))).await;
+        for _ in 0..3 {
+            let response = gateway.send("GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+            assert_eq!(response.text(), "one(0 /a)");
+            let (_, body) = gateway.send_over_http2(&[]).await.expect("an answer");
+            assert_eq!(body, b"one(0 /hook)");
+        }
+    }
+}
+
+/// Fails where it is told to.
+struct Failing(&'static str);
+
+#[async_trait]
+impl Filter for Failing {
+    async fn on_request(&self, _: &mut Request<'_>) -> Result<Flow, filter::Error> {
+        match self.0 {
+            "on_request" => Err(std::io::Error::other("a reason for the log"))?,
+            _ => Ok(Flow::Continue),
+        }
+    }
+
+    fn on_forward(&self, _: &mut UpstreamRequest<'_>) -> Result<(), filter::Error> {
+        match self.0 {
+            "on_forward" => Err(filter::Error::status(StatusCode::BAD_GATEWAY, "no key")
+                .code("no_key")
+                .source(std::io::Error::other("a reason for the log"))),
+            _ => Ok(()),
+        }
+    }
+
+    async fn on_response(&self, _: &mut filter::Response<'_>) -> Result<(), filter::Error> {
+        match self.0 {
+            "on_response" => Err(filter::Error::status(StatusCode::CONFLICT, "not like this")),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn filter_chooses_the_status_that_it_fails_with() {
+    let upstream = Upstream::saying("hello").await;
+    for (hook, status, code, message) in [
+        ("on_request", 500, "internal_error", None),
+        ("on_forward", 502, "no_key", Some("no key")),
+        ("on_response", 409, "filter_failed", Some("not like this")),
+    ] {
+        let gateway = Running::start(&Config::to(&upstream), |it| it.filter(Failing(hook))).await;
+        let failed = gateway.send(with_length("a")).await;
+        assert_eq!((failed.status(), failed.error()["error"].as_str()), (status, Some(code)));
+        assert!(!failed.text().contains("a reason for the log"), "{}", failed.text());
+        if let Some(message) = message {
+            assert_eq!(failed.error()["message"], message);
+        }
+    }
 }
