@@ -46,7 +46,7 @@ const row = (page, body, text) => page.locator(`${body} tr`, { hasText: text });
 /** Agrees to a dialog that wants the token. */
 async function showToken(page, token = TOKEN) {
   await page.getByLabel("Token", { exact: true }).fill(token);
-  await page.getByRole("button", { name: "Keep" }).click();
+  await page.getByRole("button", { name: "Use token" }).click();
 }
 
 describe("the dashboard", () => {
@@ -64,7 +64,7 @@ describe("the dashboard", () => {
     assert.match(await page.locator("#plot-rate").getAttribute("aria-label"), /catalogue .*\/s/);
   });
 
-  seen("shows upstreams and how they are", async (page) => {
+  seen("shows upstreams and the state of their endpoints", async (page) => {
     const card = page.locator(".card", { hasText: "billing" });
     await until("the endpoint that nobody serves to be ejected", async () => {
       await traffic.get("/api/billing/1");
@@ -87,10 +87,10 @@ describe("the dashboard", () => {
     const [code, reason] = await closed;
     assert.deepEqual([code, reason.toString()], [4003, "log in again"]);
     await row(page, "#session-list", "ada").waitFor({ state: "detached" });
-    await page.locator("#toast", { hasText: "1 session closed" }).waitFor();
+    await page.locator("#toast", { hasText: "1 WebSocket session closed" }).waitFor();
   });
 
-  seen("does nothing for who does not have the token", async (page) => {
+  seen("changes nothing without the admin token", async (page) => {
     await traffic.open("linus");
     await page.getByRole("button", { name: "Close the session of linus" }).click();
     await page.getByRole("button", { name: "Close the session", exact: true }).click();
@@ -103,7 +103,7 @@ describe("the dashboard", () => {
     await row(page, "#session-list", "linus").waitFor();
   });
 
-  seen("shows the log's tail, and filters it", async (page) => {
+  seen("shows and filters the latest lines of the log", async (page) => {
     await traffic.get("/nothing-here");
     await traffic.get("/api/catalogue/last");
     await row(page, "#log-lines", "/api/catalogue/last").waitFor();
@@ -118,7 +118,7 @@ describe("the dashboard", () => {
 
   seen("explains a request as a path", async (page) => {
     await page.getByLabel("URL").fill(`${traffic.gateway}/api/billing/7?x=1`);
-    await page.getByLabel("Fields").fill("Origin: https://evil.example");
+    await page.getByLabel("Headers").fill("Origin: https://evil.example");
     await page.keyboard.press("Tab");
     await page.keyboard.press("Enter");
     const path = page.locator(".path li");
@@ -132,18 +132,18 @@ describe("the dashboard", () => {
     await page.locator("#explain-result .bad").waitFor();
   });
 
-  seen("shows the versions, and goes back to one", async (page) => {
+  seen("shows the versions, and rolls back to one", async (page) => {
     await traffic.edit();
     await page.locator("#versions li", { hasText: "timeouts.read: " }).first().waitFor();
     const number = Number(await page.locator("#versions li").first().locator("span").first().textContent());
-    await page.getByRole("button", { name: `Go back to version ${number - 1}` }).click();
-    await page.getByRole("dialog").getByRole("button", { name: "Go back" }).click();
+    await page.getByRole("button", { name: `Roll back to version ${number - 1}` }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Roll back" }).click();
     await showToken(page);
     await page.locator("#versions li", { hasText: `rollback to ${number - 1}` }).waitFor();
-    assert.match(await page.locator("#versions li").first().textContent(), /in force/);
+    assert.match(await page.locator("#versions li").first().textContent(), /active/);
   });
 
-  seen("tells of an edit that did not take effect until it is mended", async (page) => {
+  seen("reports a rejected edit until it is corrected", async (page) => {
     const text = await readFile(traffic.file, "utf8");
     await traffic.edit(text.replace("upstream: catalogue", "upstream: catalog"));
     await page.getByRole("alert").getByText("did you mean `catalogue`?").waitFor();
@@ -151,7 +151,7 @@ describe("the dashboard", () => {
     await page.getByRole("alert").waitFor({ state: "hidden" });
   });
 
-  seen("shows what strangers send as text", async (page) => {
+  seen("shows untrusted input as text", async (page) => {
     const evil = `<img src=x onerror="document.title='owned'">`;
     await traffic.open(encodeURIComponent(evil));
     await traffic.get(`/nothing/${encodeURIComponent(evil)}`);
@@ -161,10 +161,10 @@ describe("the dashboard", () => {
     assert.notEqual(await page.title(), "owned");
   });
 
-  seen("is worked by the keyboard alone", async (page) => {
+  seen("can be used with only the keyboard", async (page) => {
     await traffic.open("keyboard");
     await page.keyboard.press("Tab");
-    assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to the traffic");
+    assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to main content");
     const button = page.getByRole("button", { name: "Close the session of keyboard" });
     await button.focus();
     await page.keyboard.press("Enter");
@@ -182,7 +182,7 @@ describe("the dashboard", () => {
     await page.keyboard.press("Enter");
     await row(page, "#session-list", "keyboard").waitFor({ state: "detached" });
     await traffic.edit();
-    const back = page.getByRole("button", { name: /^Go back to version / }).first();
+    const back = page.getByRole("button", { name: /^Roll back to version / }).first();
     await back.focus();
     await page.keyboard.press("Enter");
     await page.getByRole("dialog").waitFor();
@@ -191,7 +191,7 @@ describe("the dashboard", () => {
   });
 
   for (const colorScheme of ["light", "dark"]) {
-    seen(`has nothing that axe finds fault with, in ${colorScheme}`, async (page) => {
+    seen(`has no accessibility violations that axe finds, in ${colorScheme}`, async (page) => {
       await traffic.open("axe");
       await row(page, "#session-list", "axe").first().waitFor();
       await page.getByLabel("URL").fill(`${traffic.gateway}/api/billing/7`);

@@ -214,9 +214,9 @@ function plot(id, lines, words) {
     return line;
   });
   svg.replaceChildren(...paths);
-  const latest = lines.map(({ name, values }) => `${name} ${values.at(-1) === null ? "nothing" : words(values.at(-1))}`);
-  svg.setAttribute("aria-label", `Now: ${latest.join(", ") || "nothing"}`);
-  $(`${id}-max`).textContent = values.length ? `highest ${words(Math.max(...values))}` : "";
+  const latest = lines.map(({ name, values }) => `${name} ${values.at(-1) === null ? "no requests" : words(values.at(-1))}`);
+  svg.setAttribute("aria-label", `Now: ${latest.join(", ") || "no routes"}`);
+  $(`${id}-max`).textContent = values.length ? `maximum ${words(Math.max(...values))}` : "";
 }
 
 // ---- Upstreams ----
@@ -226,8 +226,8 @@ function upstreams({ upstreams }) {
     const failed = (upstream.attempts.unreachable ?? 0) + (upstream.attempts.broken ?? 0) + (upstream.attempts["5xx"] ?? 0);
     const all = Object.values(upstream.attempts).reduce((total, value) => total + value, 0);
     const list = upstream.endpoints.map((endpoint) => {
-      const state = endpoint.ejected ? ["ejected", "wait"] : endpoint.healthy ? ["well", "good"] : ["unwell", "bad"];
-      const more = [endpoint.backup && "backup", endpoint.weight !== 1 && `weight ${endpoint.weight}`, `${endpoint.in_flight} under way`];
+      const state = endpoint.ejected ? ["ejected", "wait"] : endpoint.healthy ? ["healthy", "good"] : ["unhealthy", "bad"];
+      const more = [endpoint.backup && "backup", endpoint.weight !== 1 && `weight ${endpoint.weight}`, `${endpoint.in_flight} in flight`];
       return make("li", {}, make("span", { className: "mono", textContent: endpoint.address }),
         make("span", {}, make("span", { className: "quiet", textContent: `${more.filter(Boolean).join(", ")} ` }), make("span", { className: `pill ${state[1]}`, textContent: state[0] })));
     });
@@ -275,14 +275,14 @@ function showSessions() {
       cell(count(it.sent.messages), "number"), make("td", {}, button));
   }));
   const hidden = matches.length - SHOWN_SESSIONS;
-  $("sessions-more").textContent = matches.length === 0 ? (listed.length ? "None matches." : "There is none.") : hidden > 0 ? `${count(hidden)} more match.` : "";
+  $("sessions-more").textContent = matches.length === 0 ? (listed.length ? "No session matches the search." : "No WebSocket session is open.") : hidden > 0 ? `${count(hidden)} more sessions match.` : "";
 }
 
 async function kick(session, who) {
   $("kick-who").textContent = `${who} on ${session["http.route"]}, from ${session["client.address"]}`;
   if (!(await agreed($("kick-dialog")))) return;
   const { closed } = await tell("sessions/close", { id: session.id, code: $("kick-code").value, reason: $("kick-reason").value });
-  say(`${closed} session closed`);
+  say(`${closed} WebSocket session closed`);
   document.activeElement?.blur();
   sessions(await askForSessions());
 }
@@ -295,7 +295,7 @@ let paused = false;
 
 function log(answer) {
   newest = answer.newest;
-  $("log-note").textContent = answer.access_log ? "" : "The access log is off (access_log).";
+  $("log-note").textContent = answer.access_log ? "" : "The access log is off. Turn it on with the key access_log of the configuration.";
   if (!answer.lines.length) return;
   lines = [...lines, ...answer.lines.map(parsed)].slice(-1000);
   showLog();
@@ -345,33 +345,33 @@ function explained({ explanation: it, text }) {
       steps.push(node("Route", it.route, because, "taken"));
       if (it.filters.length) steps.push(node("Filters", it.filters.map((filter) => filter.split(":")[0]).join(", "), it.filters.join("; "), "taken"));
       if (it.cors) steps.push(node("CORS", it.cors, "", it.cors.startsWith("allowed") ? "taken" : "not"));
-      if (it.is_cached) steps.push(node("Cache", "may answer"));
+      if (it.is_cached) steps.push(node("Cache", "may answer the request"));
       steps.push(node("Settings", Object.entries(it.settings).filter(([, how]) => how !== "off").map(([what]) => what).join(", "), Object.entries(it.settings).map(([what, how]) => `${what}: ${how}`).join("\n"), "taken"));
-      steps.push(node("Upstream", it.upstream, `${it.endpoints.join(", ") || "no endpoint"}${it.splits.length ? `; split: ${it.splits.join(", ")}` : ""}`, "taken"));
-      steps.push(node("Sees", `${it.scheme}://${it.host}${it.target}`, `connect ${milliseconds(it.connect_timeout_ms)}, read ${milliseconds(it.read_timeout_ms)}, ${it.retries} retries, WebSocket ${it.takes_websocket ? "on" : "off"}`, "taken"));
+      steps.push(node("Upstream", it.upstream, `${it.endpoints.join(", ") || "no endpoints"}${it.splits.length ? `; split: ${it.splits.join(", ")}` : ""}`, "taken"));
+      steps.push(node("Upstream request", `${it.scheme}://${it.host}${it.target}`, `connect ${milliseconds(it.connect_timeout_ms)}, read ${milliseconds(it.read_timeout_ms)}, ${it.retries} retries, WebSocket ${it.takes_websocket ? "on" : "off"}`, "taken"));
       break;
     case "answered":
-      steps.push(node("Route", label(it.route), because, "taken"), node("Answer", String(it.status), it.location ? `to ${it.location}` : it.reason || "by the gateway itself", "taken"));
+      steps.push(node("Route", label(it.route), because, "taken"), node("Response", String(it.status), it.location ? `to ${it.location}` : it.reason || "by the gateway itself", "taken"));
       break;
     case "redirected":
       steps.push(node("Redirect", it.location, "to HTTPS", "taken"));
       break;
     case "method_not_allowed":
-      steps.push(node("Answer", "405", `allowed: ${it.allowed.join(", ")}`, "not"));
+      steps.push(node("Response", "405", `allowed: ${it.allowed.join(", ")}`, "not"));
       break;
     case "refused":
       if (it.route) steps.push(node("Route", it.route, because, "taken"));
-      steps.push(node("Answer", String(it.status), it.reason, "not"));
+      steps.push(node("Response", String(it.status), it.reason, "not"));
       break;
     default:
-      steps.push(node("Answer", "404", "no route takes it", "not"));
+      steps.push(node("Response", "404", "no route matches", "not"));
   }
   const parts = [make("ol", { className: "path" }, ...steps)];
   if (it.others.length) {
     const others = it.others.map((other) => make("li", { textContent: `${other.route}: ${other.ruled_out_by.join(", ")}` }));
-    parts.push(make("p", { className: "quiet", textContent: "Who came close, and what ruled them out:" }), make("ul", {}, ...others));
+    parts.push(make("p", { className: "quiet", textContent: "Other routes, and why they do not match:" }), make("ul", {}, ...others));
   }
-  parts.push(make("details", {}, make("summary", { textContent: "In words" }), make("pre", { textContent: text })));
+  parts.push(make("details", {}, make("summary", { textContent: "As text" }), make("pre", { textContent: text })));
   $("explain-result").replaceChildren(...parts);
 }
 
@@ -400,10 +400,10 @@ function history({ versions, refused }) {
   $("versions").replaceChildren(...versions.map((it, index) => {
     const item = make("li", { className: index === 0 ? "now" : "" }, make("span", { textContent: `${it.version}` }),
       make("span", { textContent: `${it.cause}, ${new Date(it.time).toLocaleString("en-GB")}` }));
-    if (index === 0) item.append(make("span", { className: "pill good", textContent: "in force" }));
+    if (index === 0) item.append(make("span", { className: "pill good", textContent: "active" }));
     else {
-      const button = make("button", { type: "button", textContent: "Go back…" });
-      button.setAttribute("aria-label", `Go back to version ${it.version}`);
+      const button = make("button", { type: "button", textContent: "Roll back…" });
+      button.setAttribute("aria-label", `Roll back to version ${it.version}`);
       button.addEventListener("click", attempt(() => rollback(it)));
       item.append(button);
     }
@@ -413,7 +413,7 @@ function history({ versions, refused }) {
 }
 
 async function rollback({ version, cause, time }) {
-  $("rollback-what").textContent = `To version ${version} (${cause}, ${new Date(time).toLocaleString("en-GB")}).`;
+  $("rollback-what").textContent = `Version ${version} (${cause}, ${new Date(time).toLocaleString("en-GB")}) becomes the active configuration.`;
   if (!(await agreed($("rollback-dialog")))) return;
   const { changes } = await tell("rollback", { version });
   say(changes);
@@ -430,7 +430,7 @@ function status(it) {
   $("tile-version").textContent = it.version;
   $("restart").hidden = it.restart_needed.length === 0;
   $("restart-keys").textContent = it.restart_needed.join(", ");
-  document.title = `Tidegate, ${it.listeners[0] ?? "no listener"}`;
+  document.title = `Tidegate, ${it.listeners[0] ?? "no listeners"}`;
   if (!$("explain-url").value && !$("explain-url").placeholder.includes(it.listeners[0])) $("explain-url").placeholder = `http://${it.listeners[0]}/api/x?y=1`;
 }
 
@@ -446,7 +446,7 @@ async function follow() {
         sessions(await askForSessions());
         history(await ask("history"));
       } catch {
-        $("state").textContent = "no answer";
+        $("state").textContent = "not reachable";
         $("state").className = "pill bad";
       }
     }
@@ -465,7 +465,7 @@ $("log-status").addEventListener("change", showLog);
 $("log-pause").addEventListener("click", () => {
   paused = !paused;
   $("log-pause").setAttribute("aria-pressed", String(paused));
-  $("log-pause").textContent = paused ? "Go on" : "Pause";
+  $("log-pause").textContent = paused ? "Resume" : "Pause";
 });
 $("unlock").addEventListener("click", () => askForToken());
 
