@@ -161,7 +161,7 @@ impl Demo {
         if wants(DemoPart::Notifications) {
             eprintln!("notifications  http://{}:{}", self.host, self.service_port);
         }
-        eprintln!("Ctrl-C ends it.");
+        eprintln!("Press Ctrl-C to stop.");
     }
 }
 

@@ -40,8 +40,8 @@ macro_rules! codes {
 codes! {
     NameUnknown: "name-unknown",
         "The host name does not resolve.",
-        "It is misspelt, or only another DNS server knows it.",
-        "Correct the name, or ask the DNS server that knows it.";
+        "The name is misspelt, or only another DNS server knows it.",
+        "Correct the name, or use a DNS server that knows it.";
     NothingListens: "nothing-listens",
         "Nothing listens at this address and port: the connection was refused.",
         "The program is not running, or listens on another address.",
@@ -68,11 +68,11 @@ codes! {
         "Write wss:// or https://, or name the plain port of the service.";
     CertificateExpired: "certificate-expired",
         "The certificate has expired.",
-        "It was not renewed, or the server still serves the old one.",
+        "The certificate was not renewed, or the server still serves the old one.",
         "Renew the certificate and reload the server that terminates TLS.";
     CertificateNotYetValid: "certificate-not-yet-valid",
         "The certificate is not valid yet.",
-        "Its validity begins in the future, or a clock is wrong.",
+        "The validity of the certificate begins later, or a clock is wrong.",
         "Compare the clocks of both machines.";
     CertificateOtherName: "certificate-other-name",
         "The certificate is for another name.",
@@ -80,12 +80,12 @@ codes! {
         "Use a name that the certificate lists, or add this name to it.";
     CertificateUnknownIssuer: "certificate-unknown-issuer",
         "The certificate's issuer is not trusted here.",
-        "It is self-signed, comes from a private authority, or the server leaves out the \
+        "The certificate is self-signed or from a private authority, or the server does not send the \
          intermediate certificate.",
         "Serve the whole chain; for a private authority, name its root with --ca.";
     CertificateBad: "certificate-bad",
         "The certificate is invalid for this server.",
-        "It is malformed, revoked, or issued for another purpose.",
+        "The certificate is malformed, revoked, or issued for another purpose.",
         "Obtain a valid server certificate.";
     TlsFailed: "tls-failed",
         "The TLS handshake failed.",
@@ -125,7 +125,7 @@ codes! {
         "Add the origin, as scheme://host[:port], to `websocket.origins` of the route, or to `cors.allow_origins`.";
     UpgradeLost: "upgrade-lost",
         "A proxy removed the headers that request a WebSocket.",
-        "A proxy in between removes `Upgrade` and `Connection: Upgrade`, or speaks HTTP/1.0.",
+        "A proxy between client and service removes `Upgrade` and `Connection: Upgrade`, or uses HTTP/1.0.",
         "Configure that proxy to forward both headers, over HTTP/1.1 (see docs/doctor.md).";
     UpstreamUnreachable: "upstream-unreachable",
         "The gateway cannot connect to the upstream service.",
@@ -137,16 +137,17 @@ codes! {
         "Correct the name in the endpoint, or the DNS of the gateway's machine.";
     UpstreamTimeout: "upstream-timeout",
         "The upstream service did not respond to the gateway in time.",
-        "It hangs, it is slow, or a firewall drops the packets.",
+        "The service hangs or is slow, or a firewall drops the packets.",
         "Check what the service waits for, or raise `timeouts.read` of the route.";
     UpstreamCertificate: "upstream-certificate",
         "The gateway does not accept the TLS certificate of the upstream service.",
-        "It has expired, is for another name, or the upstream's `tls` does not trust its issuer.",
+        "The certificate has expired or is for another name, or the upstream's `tls` does not trust its \
+         issuer.",
         "Set `tls.ca` of the upstream to the certificate authority, or `tls.server_name` to the name in \
          the certificate.";
     UpstreamFailed: "upstream-failed",
         "The upstream service closed the connection early or violated the protocol.",
-        "It is not an HTTP/1.1 service, or it crashed on the request.",
+        "The service does not support HTTP/1.1, or crashed on the request.",
         "Check the service's log, and `error.message` in the gateway's access log.";
     RequestTooLarge: "request-too-large",
         "The request is larger than a limit allows.",
@@ -191,7 +192,7 @@ codes! {
     TooManyRequests: "too-many-requests",
         "The server answered 429: too many requests.",
         "A rate limit or connection limit is reached.",
-        "Wait, or raise the limit.";
+        "Wait before the next request, or raise the limit.";
     RequestRefused: "request-refused",
         "The server rejected the request with a 4xx status.",
         "The server rejects the request.",
@@ -226,7 +227,7 @@ codes! {
         "Offer a subprotocol that the service supports; otherwise browsers fail the connection.";
     UnaskedExtension: "unasked-extension",
         "The server enabled an extension that was not offered.",
-        "It ignores `Sec-WebSocket-Extensions`.",
+        "The server ignores the header `Sec-WebSocket-Extensions`.",
         "Turn compression off in the service, or correct the service.";
     ClosedAtOnce: "closed-at-once",
         "The WebSocket connection ended right after the handshake, without a close frame (browsers \
@@ -267,7 +268,7 @@ codes! {
         "Add the origin to `cors.allow_origins` of the gateway, or handle CORS in the service.";
     CorsDoubled: "cors-doubled",
         "The response has two `Access-Control-Allow-Origin` headers, which browsers reject.",
-        "Both the service and a proxy add it.",
+        "Both the service and a proxy add the header.",
         "Let only the gateway or only the service handle CORS.";
     CorsOtherOrigin: "cors-other-origin",
         "The header `Access-Control-Allow-Origin` of the response names another origin.",

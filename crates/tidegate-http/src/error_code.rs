@@ -77,9 +77,9 @@ error_codes! {
         "Use another method, or add this one to `match.methods` of the route.";
     HttpsRequired: "https_required", [PERMANENT_REDIRECT],
         "The request came over plain HTTP to a host that is served over HTTPS only; `Location` has the URL.",
-        "Use `https://`.";
+        "Use `https://` URLs for this host.";
     TlsRequired: "tls_required", [BAD_REQUEST],
-        "Plain HTTP arrived at a port that speaks TLS.",
+        "A plain HTTP request arrived at a TLS port.",
         "Use `https://` or `wss://` with this port.";
     ProxyHeaderRequired: "proxy_header_required", [BAD_REQUEST],
         "The listener requires a PROXY protocol header, and the connection sent none.",
@@ -94,7 +94,7 @@ error_codes! {
         "The gateway is draining and accepts no new WebSockets.",
         "Connect again after `Retry-After`; the load balancer should choose another replica.";
     Maintenance: "maintenance", [SERVICE_UNAVAILABLE],
-        "The route is in `maintenance`.",
+        "The route is in maintenance mode (`maintenance`).",
         "Retry after `Retry-After`.";
     RateLimited: "rate_limited", [TOO_MANY_REQUESTS],
         "The client has used up one of the route's `rate_limits`.",
@@ -131,7 +131,7 @@ error_codes! {
         "The request accepts only a cached response (`only-if-cached`), and the cache has none.",
         "Send the request without `only-if-cached`.";
     NoFile: "no_file", [NOT_FOUND],
-        "The folder of the route (`files.root`) has no such file.",
+        "The folder of the route (`files.root`) does not contain the requested file.",
         "Correct the URL, or deploy the file.";
     NoSuchRange: "no_such_range", [RANGE_NOT_SATISFIABLE],
         "The requested range begins after the end of the file; `Content-Range` has its size.",
@@ -158,7 +158,8 @@ error_codes! {
         "The endpoint closed the connection early or broke the protocol.",
         "The gateway's log has the reason; see the service's own log too.";
     UpstreamError: "upstream_error", [],
-        "The upstream answered with an error, and a page takes its place (`error_pages.intercept`). The status is the upstream's.",
+        "The upstream answered with an error, and the gateway replaced its body with an error page \
+         (`error_pages.intercept`). The status is the upstream's.",
         "See the service's log.";
     FilterFailed: "filter_failed", [],
         "A filter of the program's own failed, and chose the status and `message`.",

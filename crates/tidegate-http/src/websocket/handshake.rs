@@ -31,7 +31,7 @@ impl HandshakeError {
         match self {
             Self::Method => "a WebSocket handshake must be a GET request",
             Self::Version => "a WebSocket handshake must be HTTP/1.1",
-            Self::Body => "a WebSocket handshake has no body",
+            Self::Body => "a WebSocket handshake must not have a body",
             Self::Connection => {
                 "the request asks to upgrade to websocket, but its Connection header does not contain \
                  Upgrade; a proxy in front of the gateway may have removed it"
