@@ -155,7 +155,7 @@ impl Drop for RestartingTask<'_> {
 impl TaskPanics {
     fn set_state(&mut self, name: &str, state: PanickedTaskState) {
         if state == PanickedTaskState::Running && self.state != PanickedTaskState::Running {
-            log::info!("the task `{name}` runs again");
+            log::info!("the background task `{name}` runs again after its panic");
         }
         self.state = state;
     }
@@ -230,13 +230,13 @@ fn report(name: &str, panic: &(dyn Any + Send)) -> TaskPanicked {
         .downcast_ref::<&str>()
         .map(|reason| (*reason).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "it left no message".to_owned());
+        .unwrap_or_else(|| "the panic has no message".to_owned());
     let mut all = lock_panics();
     let before = all.get(name);
     let count = before.map_or(0, |panics| panics.count).saturating_add(1);
     // One that panics again and again must not fill the log.
     if before.is_none_or(|panics| panics.last_panic.elapsed() >= PANIC_LOG_INTERVAL) {
-        log::error!("the task `{name}` panicked: {reason}; please report this fault");
+        log::error!("the background task `{name}` panicked: {reason}; please report this bug");
     }
     let kept_down = before.map_or(0, |panics| panics.down_tasks);
     let (state, last) = (PanickedTaskState::Down, Instant::now());

@@ -475,8 +475,8 @@ impl Gateway {
         let handover_socket =
             (heeds_signals && std::process::id() != 1).then(|| config.handover_socket()).flatten();
         if takes_over && handover_socket.is_none() {
-            let reason = "there is no `upgrade_socket`, or this is process 1, or signals are not \
-                          heeded";
+            let reason = "`upgrade_socket` is not set, or this is process 1, or this program \
+                          does not handle signals";
             return Err(RunError::Bind(StartError::Handover(std::io::Error::other(reason))));
         }
         let filters = Arc::new(filters);

@@ -59,13 +59,16 @@ impl Applier {
         let (mut snapshot, changes) = match self.compile(read.clone()).await {
             Ok(compiled) => compiled,
             Err(problems) if matches!(reason, ApplyReason::Beside) => {
-                log::error!("files that have changed are not used:\n{problems}");
+                log::error!(
+                    "cannot apply the changed files that the configuration names, such as \
+                     certificates; their previous content stays in use:\n{problems}"
+                );
                 return Err(problems.to_string());
             }
             Err(problems) => {
                 self.state.history.refused(problems.to_string());
                 log::error!(
-                    "configuration not reloaded, the running one stays in force:\n{problems}"
+                    "configuration not reloaded; the running version stays in force:\n{problems}"
                 );
                 return Err(problems.to_string());
             }
@@ -74,18 +77,23 @@ impl Applier {
         let (what, snapshot) = match reason {
             ApplyReason::Discovered => {
                 snapshot.number = before.number;
-                ("endpoints discovered".to_owned(), snapshot)
+                ("endpoints updated from DNS".to_owned(), snapshot)
             }
             ApplyReason::Beside => {
                 snapshot.number = before.number;
-                let what = "files beside the configuration in force reloaded, its own file not";
+                let what = "the files that the configuration names were reloaded, the \
+                            configuration file itself was not";
                 (what.to_owned(), snapshot)
             }
             ApplyReason::Version(cause) => {
                 let what = match &cause {
                     VersionCause::Start | VersionCause::Edit => "configuration reloaded".to_owned(),
-                    VersionCause::Rollback(to) => format!("back to version {to}"),
-                    VersionCause::Guard { to, .. } => format!("guard: back to version {to}"),
+                    VersionCause::Rollback(to) => {
+                        format!("rolled back to the configuration of version {to}")
+                    }
+                    VersionCause::Guard { to, .. } => {
+                        format!("reload.guard: rolled back to the configuration of version {to}")
+                    }
                 };
                 let is_edit = cause == VersionCause::Edit;
                 match self.numbered(Arc::clone(&before), snapshot, &read, cause).await {
@@ -97,8 +105,9 @@ impl Applier {
                         (what, snapshot)
                     }
                     None => {
-                        let reason = "the gateway panicked when it compared it with the version \
-                                      in force; its log has the reason";
+                        let reason = "the gateway panicked while it compared the new \
+                                      configuration with the version in force; the gateway's log \
+                                      has the reason";
                         self.state.history.refused(reason.to_owned());
                         return Err(reason.to_owned());
                     }
@@ -113,13 +122,13 @@ impl Applier {
         }
         self.read = read;
         let told = match self.touch_sessions() {
-            None => format!("version {number}, {changes}"),
-            Some(affected) => format!("version {number}, {changes}; {affected}"),
+            None => format!("version {number} is in force, {changes}"),
+            Some(affected) => format!("version {number} is in force, {changes}; {affected}"),
         };
         log::info!("{what}: {told}");
         for key in self.state.current.restart_needed() {
             log::warn!(
-                "`{key}` has changed, which takes effect only after a restart; the rest of the \
+                "the new value of `{key}` takes effect only after a restart; the rest of the new \
                  configuration is in force"
             );
         }
@@ -234,9 +243,14 @@ impl Applier {
         let reason = match timeout(COMPILE_TIMEOUT, compiled).await {
             Ok(Ok(compiled)) => return compiled,
             Ok(Err(TaskPanicked)) => {
-                "the gateway panicked when it compiled it; its log has the reason".to_owned()
+                "the gateway panicked while it compiled the configuration; the gateway's log has \
+                 the reason"
+                    .to_owned()
             }
-            Err(_) => format!("the files that it names can't be read within {COMPILE_TIMEOUT:?}"),
+            Err(_) => format!(
+                "the files that the configuration names could not be read within \
+                 {COMPILE_TIMEOUT:?}"
+            ),
         };
         let mut problems = Problems::default();
         problems.add(Span::default(), "", reason);

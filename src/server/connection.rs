@@ -136,14 +136,18 @@ async fn prepare(
             serve(Connection { stream, protocols, proxy, limits, shutdown, permit, current, task });
         }
         Ok(Ok(None)) => {}
-        Ok(Err(error)) => log::debug!("{}: from {peer:?}: {error}", listener.address),
+        Ok(Err(error)) => log::debug!(
+            "listener {}: the connection from {peer:?} failed before its first request: {error}",
+            listener.address
+        ),
         Err(_) => {
             match listener.tls {
                 Some(_) => arrivals.no_handshake(HandshakeFailure::Timeout),
                 None => arrivals.no_proxy_header(),
             }
             log::debug!(
-                "{}: from {peer:?}: no handshake in {:?}",
+                "listener {}: no complete TLS handshake or PROXY protocol header from {peer:?} \
+                 within {:?}",
                 listener.address,
                 limits.handshake_timeout
             );

@@ -39,7 +39,9 @@ pub(super) async fn discover(
         Ok(compiled) => *snapshot = Snapshot { number: snapshot.number, ..compiled },
         // It has been compiled before, and endpoints that are found are never wrong; but a factory of the program's
         // own may fail when it runs again.
-        Err(problems) => log::error!("the endpoints that DNS has are not used yet:\n{problems}"),
+        Err(problems) => log::error!(
+            "cannot use the endpoints that DNS lists until the next reload:\n{problems}"
+        ),
     }
     changes
 }

@@ -62,7 +62,7 @@ pub(super) async fn build(proxy: Proxy, conf: &Arc<ServerConf>) -> io::Result<Ar
     });
     let building = async {
         let _connection = TcpStream::connect(address).await?;
-        given.recv().await.ok_or_else(|| io::Error::other("the proxy was not handed over"))
+        given.recv().await.ok_or_else(|| io::Error::other("Pingora accepted no connection"))
     };
     let built = timeout(BUILD_TIMEOUT, building).await;
     // Ended in good order, the service would tell the engine to stop as well.

@@ -89,7 +89,11 @@ impl RollbackMonitor {
             return Some((proven, because));
         }
         if Instant::now() >= trial.until {
-            log::info!("guard: version {} has proven itself", now.number);
+            log::info!(
+                "reload.guard: version {} caused no more errors than the version before and stays \
+                 in force",
+                now.number
+            );
             self.trial = None;
         }
         None
@@ -109,15 +113,16 @@ fn worse(guard: &RollbackSettings, before: RequestTotals, after: RequestTotals) 
     let share = |tally: RequestTotals| tally.server_errors as f64 / tally.requests.max(1) as f64;
     if after.requests >= MIN_REQUESTS && share(after) - share(before) > guard.errors {
         return Some(format!(
-            "{:.1} % of {} requests were answered 5xx, {:.1} % before",
+            "{:.1} % of {} requests were answered with 5xx, {:.1} % before the edit",
             share(after) * 100.0,
             after.requests,
             share(before) * 100.0,
         ));
     }
     let (now, then) = (after.broken_handshakes, before.broken_handshakes);
-    (now > then + guard.handshakes)
-        .then(|| format!("{now} WebSocket handshakes failed, {then} in as long before"))
+    (now > then + guard.handshakes).then(|| {
+        format!("{now} WebSocket handshakes failed since the edit, {then} in the same time before")
+    })
 }
 
 /// The routes that took WebSockets before the edit and refuse them after it.
@@ -189,7 +194,7 @@ mod tests {
         assert_eq!(worse(&GUARD, tally(1000, 10, 0), tally(19, 19, 0)), None);
         assert_eq!(worse(&GUARD, tally(1000, 10, 0), tally(100, 6, 0)), None);
         let because = worse(&GUARD, tally(1000, 10, 0), tally(100, 7, 0));
-        let expected = "7.0 % of 100 requests were answered 5xx, 1.0 % before";
+        let expected = "7.0 % of 100 requests were answered with 5xx, 1.0 % before the edit";
         assert_eq!(because.as_deref(), Some(expected));
     }
 

@@ -129,7 +129,7 @@ pub(super) async fn serve(connection: Connection) {
             None => return,
             // Clients seldom take their leave; and what is an attack, the `h2` crate has answered.
             Some(Err(error)) => {
-                log::debug!("HTTP/2: {error}");
+                log::debug!("HTTP/2 connection ended with an error: {error}");
                 return;
             }
         }

@@ -23,7 +23,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "{address} is in use by another process")
+                write!(f, "cannot listen on {address}: the address is in use by another process")
             }
             Self::Address(address, error)
                 if error.kind() == io::ErrorKind::PermissionDenied
@@ -31,14 +31,19 @@ impl fmt::Display for StartError {
             {
                 write!(
                     f,
-                    "{address}: ports below 1024 need the capability CAP_NET_BIND_SERVICE, or a \
-                     listener on a higher port"
+                    "cannot listen on {address}: ports below 1024 need the capability \
+                     CAP_NET_BIND_SERVICE; grant it, or use a higher port"
                 )
             }
             Self::Address(address, error) => write!(f, "cannot listen on {address}: {error}"),
-            Self::Handover(error) => write!(f, "cannot take over: {error}"),
-            Self::Engine(error) => write!(f, "loopback can't be used: {error}"),
-            Self::Signals(error) => write!(f, "cannot receive signals: {error}"),
+            Self::Handover(error) => {
+                write!(f, "cannot take over from the running gateway: {error}")
+            }
+            Self::Engine(error) => write!(
+                f,
+                "cannot start the proxy, which needs a loopback connection to itself: {error}"
+            ),
+            Self::Signals(error) => write!(f, "cannot install the signal handlers: {error}"),
         }
     }
 }

@@ -32,6 +32,6 @@ pub(super) fn successor(process: u32, status: &str) {
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        log::debug!("systemd can't be told: {error}");
+        log::debug!("cannot notify systemd: {error}");
     }
 }

@@ -72,11 +72,13 @@ impl PreHttpResponse {
         match self {
             Self::TooSlow => "the request did not arrive in time",
             Self::Malformed(fault) => fault.reason,
-            Self::NotTls => "this port speaks HTTPS: write https:// here",
-            Self::NoProxyHeader => "this port is for proxies that send a PROXY protocol header",
-            Self::NotHttp2 => "this port speaks HTTP/2 alone",
-            Self::Full => "the gateway holds as many connections as it can",
-            Self::FullOfClient => "there are as many connections from this address as there may be",
+            Self::NotTls => "this port accepts only HTTPS: use https:// in the URL",
+            Self::NoProxyHeader => {
+                "this port accepts only connections that begin with a PROXY protocol header"
+            }
+            Self::NotHttp2 => "this port accepts only HTTP/2",
+            Self::Full => "the gateway has reached its limit of connections; try again later",
+            Self::FullOfClient => "too many connections from this address",
         }
     }
 

@@ -40,7 +40,7 @@ fn sockets(config: &Config, problems: &mut Problems) {
             && let Err(error) = socket::can_bind(Path::new(&**path))
         {
             problems
-                .add(written.span, key, format!("no socket can be made at {path}: {error}"))
+                .add(written.span, key, format!("cannot create the Unix socket {path}: {error}"))
                 .help(help(&error, Path::new(&**path)));
         }
     }
@@ -51,7 +51,7 @@ fn upgrade_socket(config: &Config, problems: &mut Problems) {
     let path = Path::new(written.as_str());
     let handover_socket = HandoverSocket::locate(Some(path), None).filter(|_| path.is_absolute());
     if let Some(Err(error)) = handover_socket.map(|handover_socket| handover_socket.check()) {
-        let reason = format!("upgrades would not be possible: {error}");
+        let reason = format!("`tidegate upgrade` would fail: {error}");
         problems.add(written.span, "upgrade_socket", reason);
     }
 }
@@ -65,10 +65,10 @@ fn state_dir(config: &Config, sources: &Sources, file: Option<&Path>, problems: 
     let mut secured = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
     let orders = secured.any(|tls| tls.acme.is_some());
     let found = PrivateFolder::check(&root, &history)
-        .map_err(|error| ("versions of the configuration can't be kept", error))
+        .map_err(|error| ("cannot store versions of the configuration", error))
         .and_then(|()| match orders {
             true => PrivateFolder::check(&root, &[acme::ACME_FOLDER])
-                .map_err(|error| ("certificates can't be kept", error)),
+                .map_err(|error| ("cannot store certificates", error)),
             false => Ok(()),
         });
     if let Err((what, error)) = found {
@@ -83,6 +83,6 @@ fn help(error: &io::Error, path: &Path) -> String {
     match (error.kind(), path.parent()) {
         (io::ErrorKind::NotFound, Some(folder)) => format!("`mkdir -p {}`", folder.display()),
         (io::ErrorKind::PermissionDenied, _) => RUN_AS_GATEWAY_HELP.to_owned(),
-        _ => "name another path".to_owned(),
+        _ => "use another path".to_owned(),
     }
 }

@@ -22,7 +22,9 @@ pub(super) async fn take_header(socket: &mut Socket) -> io::Result<Option<IpAddr
                 // A look whether the port is open, and no more.
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            return Err(invalid("the connection begins with no complete PROXY header"));
+            return Err(invalid(
+                "the PROXY protocol header of the connection is incomplete or too long",
+            ));
         }
         let parsed = HeaderResult::parse(&bytes);
         if parsed.is_incomplete() {
@@ -32,7 +34,7 @@ pub(super) async fn take_header(socket: &mut Socket) -> io::Result<Option<IpAddr
             HeaderResult::V1(Ok(header)) => (header.header.len(), source_v1(&header)),
             HeaderResult::V2(Ok(header)) => (header.header.len(), source_v2(&header)),
             HeaderResult::V1(Err(_)) | HeaderResult::V2(Err(_)) => {
-                return Err(invalid("the connection does not begin with a PROXY header"));
+                return Err(invalid("the connection does not begin with a PROXY protocol header"));
             }
         };
         if let Some(rest) = bytes.get(length..).filter(|rest| !rest.is_empty()) {

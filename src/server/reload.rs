@@ -171,7 +171,9 @@ impl ConfigWatcher {
                 }
                 self.apply_beside(&seen).await;
             }
-            Err(reason) => log::error!("configuration not read: {reason}"),
+            Err(reason) => log::error!(
+                "configuration not reloaded; the running version stays in force: {reason}"
+            ),
         }
         self.rest.read(seen);
     }
@@ -221,13 +223,17 @@ impl ConfigWatcher {
         let current = self.applier.state.current.full();
         let Some((to, because)) = self.applier.rollback_monitor.look(&current) else { return };
         log::error!(
-            "guard: version {} is worse than version {to}: {because}; going back. The file \
-             still holds the rejected edit, which takes effect again with its next edit, a SIGHUP or a restart",
+            "reload.guard: version {} causes more errors than version {to}: {because}; the \
+             gateway rolls back. The configuration file still contains the rejected edit: \
+             correct it before another edit, SIGHUP or restart applies it again",
             current.number
         );
         let cause = |to| VersionCause::Guard { to, because };
         if let Err(reason) = self.go_back(Some(to), cause).await {
-            log::error!("guard: version {} stays in force: {reason}", current.number);
+            log::error!(
+                "reload.guard: the rollback failed, version {} stays in force: {reason}",
+                current.number
+            );
         }
     }
 
@@ -243,13 +249,13 @@ impl ConfigWatcher {
         self.applier.rollback_monitor.dismiss();
         let told = self.applier.apply(read, ApplyReason::Version(cause(version.number))).await?;
         self.was_left = true;
-        Ok(format!("back to version {}: {told}", version.number))
+        Ok(format!("rolled back to the configuration of version {}: {told}", version.number))
     }
 
     /// Reads the files, on a thread that may wait for a file system that does not answer.
     async fn read_again(&self) -> Result<LoadedConfig, String> {
         let Some((path, variables)) = self.applier.file.clone() else {
-            return Err("there is no file: the configuration was made in code".to_owned());
+            return Err("the configuration was made in code and has no file to read".to_owned());
         };
         let shown = path.display().to_string();
         let filters = Arc::clone(&self.applier.filters);
@@ -258,12 +264,13 @@ impl ConfigWatcher {
         });
         match timeout(READ_TIMEOUT, reading).await {
             Ok(Ok(read)) => Ok(read),
-            Ok(Err(TaskPanicked)) => {
-                Err(format!("the gateway panicked when it read {shown}; its log has the reason"))
-            }
-            Err(_) => {
-                Err(format!("{shown} and its includes can't be read within {READ_TIMEOUT:?}"))
-            }
+            Ok(Err(TaskPanicked)) => Err(format!(
+                "the gateway panicked while it read {shown}; the gateway's log has the reason"
+            )),
+            Err(_) => Err(format!(
+                "{shown} and the files that it includes could not be read within \
+                     {READ_TIMEOUT:?}"
+            )),
         }
     }
 

@@ -17,15 +17,18 @@ pub(super) fn start() {
     match spawn() {
         Ok(mut child) => {
             let process = child.id();
-            log::info!("upgrade: started process {process}");
+            log::info!("upgrade: started the new process {process}");
             // This process has to see how its children end.
             thread::spawn(move || {
                 if let Ok(status) = child.wait() {
-                    log::error!("upgrade: process {process} ended: {status}");
+                    log::error!("upgrade: the new process {process} ended: {status}");
                 }
             });
         }
-        Err(error) => log::error!("no upgrade: this program can't start itself anew: {error}"),
+        Err(error) => log::error!(
+            "upgrade failed: cannot start the program a second time: {error}; this process keeps \
+             serving"
+        ),
     }
 }
 

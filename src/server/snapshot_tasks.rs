@@ -46,11 +46,12 @@ fn release_sessions(sessions: &Registry, upstream: &str, endpoint: &str, drain: 
         return;
     }
     log::info!(
-        "upstream {upstream}: {} sessions on {endpoint} are drained, {} closed",
+        "upstream `{upstream}`: endpoint {endpoint} is unhealthy; the gateway drains {} of its \
+         WebSocket sessions and closes {} at once",
         drained.len(),
         closed.len()
     );
-    let reason = "the endpoint behind the gateway is unwell";
+    let reason = "the endpoint behind the gateway is unhealthy";
     let request = End::new(Initiator::Drain, drain.code, reason);
     for session in closed {
         session.request_close(request.clone());

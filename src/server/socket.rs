@@ -105,7 +105,7 @@ pub(super) fn can_bind(path: &Path) -> io::Result<()> {
 }
 
 fn no_socket() -> io::Error {
-    let reason = "there is something else than a socket";
+    let reason = "the path exists and is not a socket";
     io::Error::new(io::ErrorKind::AlreadyExists, reason)
 }
 

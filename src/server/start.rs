@@ -71,7 +71,10 @@ pub(super) async fn bind(
         (Some(handover_socket), true) => tokio::select! {
             taken = InheritedListeners::from(handover_socket) => Some(taken.map_err(StartError::Handover)?),
             () = signals.stopped() => {
-                log::info!("stopped before the running gateway handed over its listeners");
+                log::info!(
+                    "stopped by a signal before the running gateway handed over its listening \
+                     sockets"
+                );
                 return Ok(None);
             }
         },
@@ -346,7 +349,11 @@ fn keep(
     match ListenerDonor::open(handover_socket, sockets, admin) {
         Ok(donor) => Some(Arc::new(donor)),
         Err(error) => {
-            log::warn!("upgrades are not possible: {}: {error}", control.display());
+            log::warn!(
+                "cannot open the upgrade socket {}: {error}; `tidegate upgrade` does not work \
+                 until a restart",
+                control.display()
+            );
             None
         }
     }

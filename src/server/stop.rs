@@ -77,12 +77,18 @@ impl Shutdown {
         }
         match stop {
             Stop::Replaced(process) => {
-                log::info!("upgrade: process {process} serves");
-                notify::successor(process, &format!("process {process} has taken over"));
+                log::info!(
+                    "upgrade: the new process {process} serves; this process finishes its \
+                     requests and exits"
+                );
+                notify::successor(process, &format!("the new process {process} has taken over"));
                 let _ = stop_admin.send(true);
             }
             Stop::Gracefully if !delay.is_zero() => {
-                let next = format!("stopping: not ready any more, accepting for {delay:?}");
+                let next = format!(
+                    "stopping: /readyz answers 503; new connections are accepted for another \
+                     {delay:?} (shutdown.delay)"
+                );
                 log::info!("{next}");
                 notify::stopping(&next);
                 tokio::select! {
@@ -95,7 +101,8 @@ impl Shutdown {
         let mut deadline = Instant::now() + grace;
         let count = in_flight.count();
         let next = format!(
-            "stopping: no new connections; {count} requests and sessions under way, up to {grace:?} for them"
+            "stopping: no new connections are accepted; {count} requests and sessions in flight \
+             have up to {grace:?} to finish"
         );
         log::info!("{next}");
         if !matches!(stop, Stop::Replaced(_)) {
@@ -124,10 +131,17 @@ impl Shutdown {
         tokio::select! {
             () = finished => tokio::time::sleep(FLUSH_TIMEOUT).await,
             () = tokio::time::sleep(grace) => {
-                log::warn!("stopping: {} still under way after {grace:?}, cut off", in_flight.count());
+                log::warn!(
+                    "stopping: {} requests and sessions are still in flight after {grace:?} and \
+                     are cut off",
+                    in_flight.count()
+                );
             }
             () = signals.fast_stop() => {
-                log::warn!("stopping at once, {} cut off", in_flight.count());
+                log::warn!(
+                    "stopping at once: {} requests and sessions in flight are cut off",
+                    in_flight.count()
+                );
                 deadline = Instant::now();
             }
         }

@@ -29,8 +29,8 @@ pub(super) async fn supervise(
                 match given {
                     Ok(process) => break Stop::Replaced(process),
                     Err(reason) => {
-                        log::error!("no upgrade: {reason}; this gateway goes on serving");
-                        notify::status(&format!("{serving}; no upgrade: {reason}"));
+                        log::error!("upgrade failed: {reason}; this process keeps serving");
+                        notify::status(&format!("{serving}; the last upgrade failed: {reason}"));
                     }
                 }
                 continue;
@@ -52,16 +52,22 @@ pub(super) async fn supervise(
             }
             Signal::Upgrade => match &donor {
                 Some(donor) if handing.is_none() => {
-                    log::info!("upgrade: handing the listeners over");
+                    log::info!("upgrade: handing the listening sockets over to the new process");
                     let donor = Arc::clone(donor);
                     handing = Some(tokio::spawn(async move { donor.donate().await }));
                 }
-                Some(_) => log::warn!("an upgrade is under way already"),
-                None => log::error!("no upgrade: this gateway can't hand its listeners over"),
+                Some(_) => log::warn!("upgrade signal ignored: another upgrade is in progress"),
+                None => log::error!(
+                    "upgrade failed: this process cannot hand its listening sockets over: \
+                     `upgrade_socket` is not set or could not be opened, or this is process 1"
+                ),
             },
             Signal::Renew if renews && donor.is_some() => renew::start(),
             Signal::Renew => {
-                log::error!("no upgrade: this program can't start itself anew")
+                log::error!(
+                    "upgrade failed: this process cannot start its successor: it was not started \
+                     by `tidegate run`, or `upgrade_socket` is not usable"
+                )
             }
             Signal::Stop(stop) => break stop,
         }

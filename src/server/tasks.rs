@@ -137,7 +137,8 @@ impl Drop for TaskGuard {
         if std::thread::panicking() {
             // The lines before it in this log are the panic's own.
             log::error!(
-                "a connection's task panicked, and its connection is closed; please report this fault"
+                "the task of a client connection panicked, and the connection is closed; please \
+                 report this bug"
             );
         }
         self.tasks.running().remove(&self.number);

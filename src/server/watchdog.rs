@@ -21,7 +21,8 @@ impl Watchdog {
         let watch = move || {
             if dropped.recv_timeout(after) == Err(RecvTimeoutError::Timeout) {
                 log::error!(
-                    "stopping: something blocks the gateway beyond shutdown.grace; the process ends now"
+                    "stopping: a blocked thread keeps the gateway running beyond shutdown.grace; \
+                     the process exits now"
                 );
                 crate::telemetry::log::flush(LOG_FLUSH_TIMEOUT);
                 std::process::exit(EXIT_STUCK);

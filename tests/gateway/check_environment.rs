@@ -89,7 +89,7 @@ async fn socket_that_cannot_be_created_is_refused() {
     symlink(folder.path(), path("same")).expect("a link");
     drop(UnixListener::bind(path("left.sock")).expect("a socket"));
     let _other = UnixListener::bind(path("used.sock")).expect("a socket");
-    let something = "something else than a socket";
+    let something = "exists and is not a socket";
     for (name, words) in [
         ("file", something),
         ("folder", something),

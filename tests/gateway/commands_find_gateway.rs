@@ -175,7 +175,7 @@ async fn commands_use_the_old_address_while_an_edit_needs_a_restart() {
                 .replace(tidegate_testing::TOKEN, "another-token-of-the-file"),
         };
         replace_file(gateway.file(), &moved);
-        gateway.says(mark, "`admin.address` has changed, which takes effect only after").await;
+        gateway.says(mark, "new value of `admin.address` takes effect only after").await;
         if address == "none" {
             // The endpoint waits for the restart; without a token nothing can be changed there.
             for verb in ["status", "history", "sessions"] {

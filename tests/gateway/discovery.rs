@@ -91,7 +91,7 @@ async fn address_changes_keep_open_sockets() {
     socket.send(Message::text("still here")).await.expect("sent");
     let echoed = socket.next().await.expect("an echo").expect("a message");
     assert_eq!(echoed, Message::text("still here"));
-    gateway.says(0, "endpoints discovered: version").await;
+    gateway.says(0, "endpoints updated from DNS: version").await;
 }
 
 #[tokio::test]

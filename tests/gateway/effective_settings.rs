@@ -37,7 +37,7 @@ async fn restart_needed_is_reported_until_the_edit_is_undone() {
         .replace("http.sock\"}", "http.sock\", mode: \"0600\"}");
     let mark = gateway.mark();
     replace_file(gateway.file(), &edited);
-    gateway.says(mark, "`threads` has changed, which takes effect only after a restart").await;
+    gateway.says(mark, "new value of `threads` takes effect only after a restart").await;
     // Another edit changes nothing of it.
     let mark = gateway.mark();
     replace_file(gateway.file(), &format!("{edited}maintenance: off\n"));
@@ -105,7 +105,7 @@ async fn moved_listener_keeps_its_tls_until_the_restart() {
     for _ in 0..2 {
         let mark = gateway.mark();
         replace_file(gateway.file(), &config.yaml(free_port()));
-        gateway.says(mark, "`listeners` has changed, which takes effect only").await;
+        gateway.says(mark, "new value of `listeners` takes effect only").await;
         assert_eq!(client.get(&gateway, "site.test", "/").await.text(), "ok");
     }
 }

@@ -162,7 +162,7 @@ async fn sessions_of_an_unhealthy_endpoint_close_or_stay_by_policy() {
                 let message = next(&mut socket).await.expect("a close frame");
                 let Message::Close(Some(frame)) = message else { panic!("{message:?}") };
                 assert_eq!(u16::from(frame.code), code);
-                assert_eq!(&*frame.reason, "the endpoint behind the gateway is unwell");
+                assert_eq!(&*frame.reason, "the endpoint behind the gateway is unhealthy");
             }
             None => {
                 well.store(true, Ordering::Relaxed);

@@ -199,7 +199,7 @@ async fn rollback_restores_the_error_page_until_the_next_edit() {
     replace_file(gateway.file(), &edited);
     beside.write("other.html", "other page, changed");
     beside.write("page.html", "old page, changed");
-    gateway.says(mark, "files beside the configuration in force reloaded, its own file not").await;
+    gateway.says(mark, "names were reloaded, the configuration file itself was not").await;
     assert_eq!(page().await, "old page, changed");
     let history = admin.get("/history").await;
     assert_eq!(history["versions"][0]["cause"], "rollback to 1", "{history}");
@@ -258,7 +258,7 @@ async fn rollback_restores_included_files_policies_and_folders() {
     replace_file(&more, &included("two"));
     replace_file(gateway.file(), &main("two"));
     replace_file(&gateway.folder().join("page.html"), "another page");
-    gateway.says(mark, "files beside the configuration in force reloaded").await;
+    gateway.says(mark, "names were reloaded, the configuration file itself was not").await;
     holds("one").await;
 }
 
@@ -320,7 +320,7 @@ async fn versions_survive_a_restart_with_a_state_dir() {
     let mark = gateway.mark();
     // It would listen at the other port, which takes a restart; its routes are in force.
     admin.cli(gateway.folder(), &["rollback", "1"]).await;
-    gateway.says(mark, "back to version 1: version 4").await;
+    gateway.says(mark, "rolled back to the configuration of version 1: version 4").await;
     assert_eq!(said(&gateway).await, "/v1/");
     assert_eq!(numbers().await, [4, 3, 2, 1]);
     let mut folders = std::fs::read_dir(state.path().join("state/history")).expect("a folder");
@@ -399,7 +399,11 @@ async fn monitor_rolls_back_when_errors_grow_and_logs_it() {
     assert_eq!(said(&gateway).await, "/v1/");
     edit(&gateway, &version(2)).await;
     let mark = gateway.mark();
-    let back = async { gateway.says(mark, "guard: back to version 1: version 3").await };
+    let back = async {
+        gateway
+            .says(mark, "reload.guard: rolled back to the configuration of version 1: version 3")
+            .await
+    };
     let asking = async {
         loop {
             gateway.get("/", &[]).await;
@@ -442,18 +446,26 @@ async fn rollback_skips_versions_that_the_monitor_rolled_back() {
     };
     within("the way back", async {
         tokio::select! {
-            _ = gateway.says(mark, "guard: back to version 1: version 3") => {}
+            _ = gateway.says(mark, "rolled back to the configuration of version 1: version 3") => {}
             () = asking => {}
         }
     })
     .await;
     let done = admin.cli(gateway.folder(), &["rollback"]).await;
     assert_eq!(done.code, Some(0), "{}", done.all());
-    assert!(done.stdout.starts_with("back to version 1: version 4"), "{}", done.all());
+    assert!(
+        done.stdout.starts_with("rolled back to the configuration of version 1: version 4"),
+        "{}",
+        done.all()
+    );
     assert_eq!(said(&gateway).await, "/v1/");
     // Whoever wants it can have it.
     let done = admin.cli(gateway.folder(), &["rollback", "2"]).await;
-    assert!(done.stdout.starts_with("back to version 2"), "{}", done.all());
+    assert!(
+        done.stdout.starts_with("rolled back to the configuration of version 2"),
+        "{}",
+        done.all()
+    );
     assert_eq!(gateway.get("/", &[]).await.status(), 500);
 }
 
@@ -469,9 +481,15 @@ async fn monitor_rolls_back_when_handshakes_fail() {
     for _ in 0..4 {
         assert_eq!(gateway.refused(&Handshake::to("/ws")).await.status(), 403);
     }
-    let line = gateway.says(mark, "guard: version 2 is worse than version 1").await;
-    assert!(line.contains("4 WebSocket handshakes failed, 0 in as long before"), "{line}");
-    gateway.says(mark, "guard: back to version 1: version 3").await;
+    let line =
+        gateway.says(mark, "reload.guard: version 2 causes more errors than version 1").await;
+    assert!(
+        line.contains("4 WebSocket handshakes failed since the edit, 0 in the same time before"),
+        "{line}"
+    );
+    gateway
+        .says(mark, "reload.guard: rolled back to the configuration of version 1: version 3")
+        .await;
     gateway.websocket("/ws").await;
 }
 
@@ -491,7 +509,7 @@ async fn configured_error_responses_do_not_roll_back() {
     };
     within("the end of the window", async {
         tokio::select! {
-            _ = gateway.says(mark, "guard: version 2 has proven itself") => {}
+            _ = gateway.says(mark, "reload.guard: version 2 caused no more errors") => {}
             () = asking => {}
         }
     })
@@ -559,7 +577,9 @@ async fn monitor_rolls_back_when_the_service_fails_handshakes() {
     for _ in 0..4 {
         assert_eq!(gateway.refused(&Handshake::to("/ws")).await.status(), 500);
     }
-    gateway.says(mark, "guard: back to version 1: version 3").await;
+    gateway
+        .says(mark, "reload.guard: rolled back to the configuration of version 1: version 3")
+        .await;
 }
 
 #[tokio::test]
@@ -605,7 +625,7 @@ async fn failures_caused_by_clients_do_not_roll_back() {
     };
     within("the end of the window", async {
         tokio::select! {
-            _ = gateway.says(mark, "guard: version 2 has proven itself") => {}
+            _ = gateway.says(mark, "reload.guard: version 2 caused no more errors") => {}
             () = asking => {}
         }
     })

@@ -56,7 +56,7 @@ async fn terminating_pod_serves_during_the_delay_and_then_drains() {
     until("it says that it is not ready", async || !is_ready().await).await;
     // Nodes that have not heard of it send on: it serves, and cuts nobody.
     sockets.push(handshake().open(&gateway).await.1);
-    gateway.says(0, "no new connections; 2 requests and sessions under way").await;
+    gateway.says(0, "no new connections are accepted; 2 requests and sessions in flight").await;
     for mut socket in sockets {
         match next(&mut socket).await {
             Some(Message::Close(Some(frame))) => assert_eq!(u16::from(frame.code), 1012),
@@ -66,7 +66,7 @@ async fn terminating_pod_serves_during_the_delay_and_then_drains() {
     }
     assert_eq!(gateway.exited(WAIT_TIMEOUT).await.code(), Some(0));
     let log = gateway.log_lines().join("\n");
-    let said = ["not ready any more, accepting for 2s", "no new connections", "stopped"];
+    let said = ["new connections are accepted for another 2s", "no new connections", "stopped"];
     let places: Vec<_> = said.iter().map(|what| log.find(what).expect(what)).collect();
     assert!(places.is_sorted(), "{log}");
     assert!(!log.contains("cut off"), "{log}");

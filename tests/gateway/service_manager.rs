@@ -78,7 +78,7 @@ async fn shutdown_continues_after_its_delay() {
 
     let mark = gateway.mark();
     gateway.signal(Signal::SIGTERM);
-    gateway.says(mark, "not ready any more").await;
+    gateway.says(mark, "/readyz answers 503").await;
     gateway.says(mark, "no new connections").await;
     until("connections to be refused", || async {
         tokio::net::TcpStream::connect(gateway.address()).await.is_err()
@@ -107,7 +107,7 @@ async fn readiness_fails_while_connections_are_still_accepted_until_a_second_sig
     assert_eq!(cli(gateway.folder(), &health, &[]).await.code, Some(0));
     let mark = gateway.mark();
     gateway.signal(Signal::SIGTERM);
-    gateway.says(mark, "not ready any more").await;
+    gateway.says(mark, "/readyz answers 503").await;
     assert_eq!(admin(port, "/readyz").await.0, 503);
     assert_eq!(admin(port, "/livez").await.0, 200);
     assert_eq!(cli(gateway.folder(), &health, &[]).await.code, Some(1));

@@ -391,5 +391,5 @@ async fn pool_size_bounds_kept_connections() {
     within("the end of one", ends.recv()).await;
     let mark = gateway.mark();
     gateway.rewrite(&Config::to(&upstream).top("upstream_pool_size: 2"));
-    gateway.says(mark, "`upstream_pool_size` has changed, which takes effect only").await;
+    gateway.says(mark, "new value of `upstream_pool_size` takes effect only").await;
 }

@@ -219,7 +219,7 @@ async fn regular_file_at_the_socket_path_is_kept() {
     let arguments = ["run", "--config", "tidegate.yaml"];
     let run = cli(folder.path(), &arguments, &[]).await;
     assert_eq!(run.code, Some(1));
-    assert!(run.stderr.contains("something else than a socket"), "{}", run.stderr);
+    assert!(run.stderr.contains("exists and is not a socket"), "{}", run.stderr);
     assert!(!folder.path().join("admin.sock").exists(), "a start that fails leaves nothing behind");
     let text = std::fs::read_to_string(folder.path().join("http.sock")).expect("the file");
     assert_eq!(text, "precious");
@@ -238,7 +238,7 @@ async fn upgrade_hands_unix_sockets_over() {
     let mut wire = local.connect().await;
     wire.send(get("/", &[])).await;
     assert_eq!(wire.response().await.status(), 200, "the new one has it, and its file");
-    let told = local.gateway.says(0, "upgrade: process").await;
+    let told = local.gateway.says(0, "upgrade: the new process").await;
     let process = told.split("process ").nth(1).and_then(|rest| rest.split(' ').next());
     let process = process.and_then(|process| process.parse().ok()).expect("its number");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), Signal::SIGTERM).expect("alive");

@@ -274,7 +274,7 @@ async fn failed_new_process_leaves_the_old_one_serving() {
     let run = line.upgrade().await;
     assert_eq!(run.code, Some(1), "{}", run.all());
     assert!(run.stderr.contains("exited before it served"), "{}", run.stderr);
-    line.gateway.says(mark, "goes on serving").await;
+    line.gateway.says(mark, "keeps serving").await;
     // What the new one said is where the old one writes.
     line.gateway.says(mark, "in use").await;
     assert_eq!(line.gateway.get("/", &[]).await.text(), "polled");
@@ -350,7 +350,7 @@ async fn manual_upgrade_works_in_either_order() {
     // The signal first: the old process waits for the new one.
     let mark = gateway.mark();
     gateway.signal(Signal::SIGQUIT);
-    gateway.says(mark, "handing the listeners over").await;
+    gateway.says(mark, "handing the listening sockets over").await;
     let mut first = run_upgrade(&gateway);
     assert_eq!(gateway.exited(GRACE).await.code(), Some(0));
     assert_eq!(process_at(&control).await, i32::try_from(first.id()).expect("a process"));
@@ -401,7 +401,7 @@ async fn sigquit_without_a_new_process_changes_nothing() {
     gateway.says(0, "ready").await;
     let mark = gateway.mark();
     gateway.signal(Signal::SIGQUIT);
-    within("the old one to give up", gateway.says(mark, "goes on serving")).await;
+    within("the old one to give up", gateway.says(mark, "keeps serving")).await;
     assert!(gateway.is_alive());
     assert_eq!(gateway.get("/", &[]).await.text(), "ok");
     gateway.signal(Signal::SIGTERM);

@@ -46,7 +46,10 @@ impl ListenerDonor {
     ) -> io::Result<Self> {
         let names: usize = sockets.iter().map(|(name, _)| name.to_string().len() + 1).sum();
         if sockets.len() > MAX_SOCKETS || names > MAX_NAMES {
-            let reason = format!("at most {MAX_SOCKETS} listeners can be handed over");
+            let reason = format!(
+                "the listeners are too many: at most {MAX_SOCKETS}, with addresses of at most \
+                 {MAX_NAMES} bytes together, can be handed over"
+            );
             return Err(io::Error::other(reason));
         }
         let control = UnixListener::from_std(socket.bind_control()?)?;
@@ -74,16 +77,19 @@ impl ListenerDonor {
         });
         if let Err(error) = sent.await.map_err(|error| error.to_string()).flatten() {
             return Err(format!(
-                "no new gateway (`tidegate run --upgrade`) takes the listeners at {path}: {error}"
+                "no new process (`tidegate run --upgrade`) receives the listening sockets at \
+                 {path}: {error}"
             ));
         }
         let Ok(Some(mut successor)) = timeout(HANDOVER_TIMEOUT, successors.recv()).await else {
-            return Err("the new gateway was sent the listeners and is not heard of".to_owned());
+            return Err(
+                "the new process did not confirm that it received the listening sockets".to_owned()
+            );
         };
         let process = successor.process;
         match successor.connection.read_u8().await {
             Ok(READY) => Ok(process),
-            _ => Err(format!("the new gateway, process {process}, ended before it was ready")),
+            _ => Err(format!("the new process {process} ended before it was ready")),
         }
     }
 }

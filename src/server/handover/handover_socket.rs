@@ -98,7 +98,10 @@ fn judge(folder: &Path) -> io::Result<()> {
     if !is_trusted(found.uid()) || found.mode() & 0o022 != 0 {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            format!("{} belongs to others, or others may write there", folder.display()),
+            format!(
+                "the folder {} belongs to another user, or other users can write to it",
+                folder.display()
+            ),
         ));
     }
     Ok(())

@@ -33,23 +33,32 @@ impl InheritedListeners {
         let control = socket.control();
         let running = UnixStream::connect(&control).await.map_err(|error| {
             let what = format!(
-                "there is no gateway to take over from ({}: {error}); start without --upgrade",
+                "no running gateway answers at the upgrade socket {} ({error}); start without \
+                 --upgrade",
                 control.display()
             );
             io::Error::new(error.kind(), what)
         })?;
         let old = running.peer_cred()?;
         if !is_trusted(old.uid()) {
-            return Err(other("the gateway that runs belongs to another user"));
+            return Err(other("the running gateway belongs to another user"));
         }
         let listener = UnixListener::from_std(socket.bind_transfer()?)?;
         let _transfer = Transfer(socket);
         let process = old.pid().and_then(Pid::from_raw);
-        let process = process.ok_or_else(|| other("the gateway that runs is out of sight"))?;
+        let process = process.ok_or_else(|| {
+            other(
+                "the process id of the running gateway is not visible here; it may be in another \
+                 PID namespace",
+            )
+        })?;
         kill_process(process, Signal::QUIT)?;
         let sockets = timeout(HANDOVER_TIMEOUT, receive(&listener)).await;
         let sockets = sockets.map_err(|_| {
-            other(&format!("process {process} sent no listeners within {HANDOVER_TIMEOUT:?}"))
+            other(&format!(
+                "the running gateway (process {process}) sent no listening sockets within \
+                 {HANDOVER_TIMEOUT:?}"
+            ))
         })??;
         let mut control = UnixStream::connect(&control).await?;
         control.write_u8(RECEIVED).await?;
@@ -64,10 +73,16 @@ impl InheritedListeners {
     /// Tells the old gateway that this one serves. Sockets that nobody wanted are closed.
     pub(crate) async fn ready(mut self) {
         for address in self.sockets.keys() {
-            log::info!("{address} is no listener any more");
+            log::info!(
+                "closing the inherited listening socket {address}: the configuration has no \
+                 listener there any more"
+            );
         }
         if let Err(error) = self.control.write_u8(READY).await {
-            log::warn!("the gateway before this one is gone already: {error}");
+            log::warn!(
+                "cannot tell the previous process that this one serves; it may have ended \
+                 already: {error}"
+            );
         }
     }
 }
@@ -117,7 +132,7 @@ fn receive_now(connection: &UnixStream) -> io::Result<HashMap<Address, Socket>> 
     let names: Result<Vec<Address>, _> = names.split_ascii_whitespace().map(str::parse).collect();
     let names = names.map_err(io::Error::other)?;
     if names.is_empty() || names.len() != sockets.len() {
-        return Err(other("the gateway that runs sent something else than its listeners"));
+        return Err(other("the running gateway sent a malformed list of listening sockets"));
     }
     let both = names.into_iter().zip(sockets);
     Ok(both

@@ -60,7 +60,10 @@ impl RunningAdmin {
 pub(crate) fn ask(control: &Path) -> io::Result<RunningGateway> {
     let mut stream = UnixStream::connect(control)?;
     if !is_trusted(socket_peercred(&stream)?.uid.as_raw()) {
-        let reason = format!("{} is another user's", control.display());
+        let reason = format!(
+            "the gateway at the upgrade socket {} belongs to another user",
+            control.display()
+        );
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
     }
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;

@@ -96,7 +96,7 @@ impl Responder {
         }
         let response = Response::from_parts(head.as_owned_parts(), ());
         if let Err(error) = self.head.send_informational(response) {
-            log::debug!("HTTP/2: an interim response can't be sent: {error}");
+            log::debug!("HTTP/2: cannot send an interim (1xx) response: {error}");
         }
     }
 
@@ -113,7 +113,7 @@ impl Responder {
         }
         let response = Response::from_parts(head.as_owned_parts(), ());
         let body = self.head.send_response(response, ends);
-        let reason = "while writing h2 response to downstream";
+        let reason = "while writing the head of an HTTP/2 response to the client";
         self.body = Some(body.or_err(ErrorType::WriteError, reason)?);
         self.is_ended = ends;
         Ok(true)
@@ -127,12 +127,12 @@ impl Responder {
         ends: bool,
     ) -> Poll<Result<()>> {
         if self.is_ended {
-            log::debug!("HTTP/2: data behind the end of a response is dropped");
+            log::debug!("HTTP/2: dropping data after the end of a response");
             data.clear();
             return Poll::Ready(Ok(()));
         }
         let Some(body) = &mut self.body else {
-            let reason = "try to send body before header is sent";
+            let reason = "the response body was sent before the response head";
             return Poll::Ready(Error::e_explain(ErrorType::H2Error, reason));
         };
         loop {
@@ -144,11 +144,13 @@ impl Responder {
                     0 => match ready!(body.poll_capacity(cx)) {
                         // Others on the connection were faster.
                         Some(Ok(0)) => continue,
-                        Some(room) => {
-                            room.or_err(ErrorType::H2Error, "while waiting for capacity")?
-                        }
+                        Some(room) => room.or_err(
+                            ErrorType::H2Error,
+                            "while waiting for the HTTP/2 flow-control window of the client",
+                        )?,
                         None => {
-                            let reason = "cannot reserve capacity";
+                            let reason = "the HTTP/2 stream ended while the response waited for \
+                                          its flow-control window";
                             return Poll::Ready(Error::e_explain(ErrorType::H2Error, reason));
                         }
                     },
@@ -157,8 +159,10 @@ impl Responder {
             };
             let piece = data.split_to(room.min(data.len()));
             let is_last = data.is_empty();
-            body.send_data(piece, is_last && ends)
-                .or_err(ErrorType::WriteError, "while writing h2 response body to downstream")?;
+            body.send_data(piece, is_last && ends).or_err(
+                ErrorType::WriteError,
+                "while writing the body of an HTTP/2 response to the client",
+            )?;
             if is_last {
                 self.is_ended = ends;
                 return Poll::Ready(Ok(()));
@@ -172,11 +176,11 @@ impl Responder {
             return Ok(());
         }
         let Some(body) = &mut self.body else {
-            let reason = "try to send trailers before header is sent";
+            let reason = "the trailers were sent before the response head";
             return Error::e_explain(ErrorType::H2Error, reason);
         };
         self.is_ended = true;
-        let reason = "while writing h2 response trailers to downstream";
+        let reason = "while writing the trailers of an HTTP/2 response to the client";
         body.send_trailers(trailers).or_err(ErrorType::WriteError, reason)
     }
 
@@ -184,7 +188,7 @@ impl Responder {
     pub(super) fn finish(&mut self) -> Result<()> {
         let Some(body) = self.body.as_mut().filter(|_| !self.is_ended) else { return Ok(()) };
         self.is_ended = true;
-        let reason = "while writing h2 response body to downstream";
+        let reason = "while writing the body of an HTTP/2 response to the client";
         body.send_data(Bytes::new(), true).or_err(ErrorType::WriteError, reason)
     }
 

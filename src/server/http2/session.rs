@@ -114,7 +114,10 @@ impl Http2Session {
             return Poll::Ready(Err(evicted()));
         }
         let Some(data) = ready!(self.body.poll_data(cx)) else { return Poll::Ready(Ok(None)) };
-        let data = data.or_err(ErrorType::ReadError, "while reading downstream request body")?;
+        let data = data.or_err(
+            ErrorType::ReadError,
+            "while reading the body of an HTTP/2 request from the client",
+        )?;
         self.received += data.len();
         if let Some(buffer) = &mut self.retry_buffer {
             buffer.write_to_buffer(&data);
@@ -130,12 +133,15 @@ impl Http2Session {
             return Poll::Ready(evicted());
         }
         Poll::Ready(match ready!(self.responder.with(|responder| responder.poll_reset(cx))) {
-            Ok(reason) => {
-                Error::explain(ErrorType::H2Error, format!("Client closed H2, reason: {reason}"))
-            }
-            Err(error) => {
-                Error::because(ErrorType::H2Error, "downstream error while idling", error)
-            }
+            Ok(reason) => Error::explain(
+                ErrorType::H2Error,
+                format!("the client reset the HTTP/2 stream: {reason}"),
+            ),
+            Err(error) => Error::because(
+                ErrorType::H2Error,
+                "while waiting for the client on an HTTP/2 stream",
+                error,
+            ),
         })
     }
 
@@ -169,7 +175,7 @@ impl Http2Session {
             return Ok(());
         }
         if self.written.is_some() {
-            log::debug!("HTTP/2: a second response head is dropped");
+            log::debug!("HTTP/2: dropping a second response head");
             return Ok(());
         }
         if self.responder.with(|responder| responder.send_head(&mut head, ends))? {
@@ -224,7 +230,7 @@ impl Http2Session {
 
 /// The client is evicted: its stream ends, and those of others on the connection go on.
 fn evicted() -> Box<Error> {
-    Error::explain(ErrorType::H2Error, "memory is short, and the client is evicted")
+    Error::explain(ErrorType::H2Error, "the gateway is short of memory and evicts this client")
 }
 
 /// An answer that is there at once. That of success takes no memory.
