@@ -90,7 +90,7 @@ impl fmt::Display for SnapshotChanges {
             }
         }
         if parts.is_empty() {
-            return f.write_str("no route changed");
+            return f.write_str("no routes changed");
         }
         write!(f, "routes: {}", parts.join("; "))
     }

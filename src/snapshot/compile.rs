@@ -120,7 +120,7 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
         };
         if let Entry::Occupied(first) = names.entry(&written.name) {
             let line = compiler.sources.line(*first.get(), written.name.span);
-            let reason = format!("the name `{}` is taken by the route in {line}", &*written.name);
+            let reason = format!("the route in {line} already has the name `{}`", &*written.name);
             compiler.problems.add(written.name.span, format!("{at}.name"), reason);
         } else {
             names.insert(&written.name, written.name.span);
@@ -135,7 +135,10 @@ pub(crate) fn compile(read: LoadedConfig, env: &CompileEnv<'_>) -> Result<Snapsh
         let is_whole = !compiler.broken.within(&at);
         for single in is_whole.then(|| single_hosts(&rule)).into_iter().flatten() {
             if let Some(first) = matches.insert(single, &written.name) {
-                let reason = format!("it matches exactly what the route `{first}` matches");
+                let reason = format!(
+                    "the route `{first}` matches exactly the same requests, so this route never \
+                     gets one"
+                );
                 compiler.problems.add(written.span, format!("{at}.match"), reason);
                 break;
             }
@@ -241,7 +244,7 @@ impl Compiler<'_> {
     fn startup(&mut self, listeners: &[Arc<Listener>]) -> StartupSettings {
         if self.config.listeners.is_empty() && self.problems.is_empty() {
             self.problems
-                .add(Span::default(), "listeners", "there is no address to listen on")
+                .add(Span::default(), "listeners", "the configuration has no listener")
                 .help("add `listeners: [{address: 127.0.0.1:3000}]`");
         }
         let threads = self.config.threads.unwrap_or_else(|| {
@@ -272,9 +275,9 @@ impl Compiler<'_> {
         let written = self.config.upgrade_socket.as_ref()?;
         let path = PathBuf::from(written.as_str());
         if !path.is_absolute() {
-            self.problems.add(written.span, "upgrade_socket", "it is no absolute path");
+            self.problems.add(written.span, "upgrade_socket", "must be an absolute path");
         } else if path.as_os_str().len() > MAX_SOCKET_PATH {
-            let reason = format!("it is longer than {MAX_SOCKET_PATH} bytes");
+            let reason = format!("the path must have at most {MAX_SOCKET_PATH} bytes");
             self.problems.add(written.span, "upgrade_socket", reason);
         }
         Some(path)
@@ -284,8 +287,12 @@ impl Compiler<'_> {
         let address = &self.config.admin.as_ref()?.address;
         if address.0.ip().is_some_and(|ip| !ip.is_loopback()) {
             self.problems
-                .add(address.span, "admin.address", "it is no loopback address")
-                .help("whoever reaches it may close sessions: listen on 127.0.0.1");
+                .add(
+                    address.span,
+                    "admin.address",
+                    "must be a loopback address or a Unix domain socket",
+                )
+                .help("clients of the admin endpoint can close sessions: use 127.0.0.1");
         }
         Some(address.0.clone())
     }
@@ -297,9 +304,10 @@ impl Compiler<'_> {
                 format!("it has fewer than {MIN_TOKEN_LENGTH} characters: it can be guessed");
             self.problems
                 .add(token.span, "admin.token", reason)
-                .help("make one with `openssl rand -hex 16`");
+                .help("create a token with `openssl rand -hex 16`");
         } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let reason = "only visible ASCII characters can be sent in a header";
+            let reason = "a token may contain only visible ASCII characters, because clients \
+                          send it in a header";
             self.problems.add(token.span, "admin.token", reason);
         }
         Some(token.value.as_str().into())
@@ -310,7 +318,8 @@ impl Compiler<'_> {
         if let Some(code) = &written.code
             && !matches!(code.value, close_code::GOING_AWAY | close_code::SERVICE_RESTART)
         {
-            let reason = "a drain closes with 1012 (service restart) or 1001 (going away)";
+            let reason = "the close code of a drain must be 1012 (service restart) or 1001 \
+                          (going away)";
             self.problems.add(code.span, "drain.code", reason);
         }
         DrainSettings {

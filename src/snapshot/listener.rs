@@ -53,10 +53,13 @@ impl TlsListener {
             let left = until.duration_since(now).unwrap_or_default();
             let until = humantime::format_rfc3339_seconds(until);
             if left.is_zero() {
-                log::error!("the certificate for {name} expired at {until}: clients refuse it");
+                log::error!(
+                    "certificate `{name}` expired at {until}: clients refuse the connection \
+                     until you replace it"
+                );
             } else if left < EXPIRY_WARNING_TIME {
                 let days = left.as_secs() / (24 * 60 * 60);
-                log::warn!("the certificate for {name} expires in {days} days, at {until}");
+                log::warn!("certificate `{name}` expires in {days} days, at {until}");
             }
         }
     }

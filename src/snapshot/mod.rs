@@ -346,8 +346,9 @@ impl Snapshot {
         for (name, pool) in &self.pools {
             if pool.settings().protocol.tls.as_ref().is_some_and(|tls| !tls.verify) {
                 log::warn!(
-                    "upstreams.{name}.tls: insecure_skip_verify is on: ANYBODY between the gateway \
-                     and `{name}` can read and change what passes"
+                    "upstream `{name}`: the gateway does not verify its certificate \
+                     (insecure_skip_verify); anybody between the gateway and the upstream can \
+                     read and change the traffic"
                 );
             }
         }
@@ -367,12 +368,12 @@ impl Snapshot {
                 .is_some_and(|pool| pool.settings().sources.is_file_empty);
             if let (true, false, Some(file)) = (sources.is_file_empty, was_empty, &sources.file) {
                 let beside = match sources.discovered {
-                    Some(_) => "those that DNS has (discover)",
+                    Some(_) => "those that DNS lists (`discover`)",
                     None => "those in `endpoints`",
                 };
                 log::warn!(
-                    "upstreams.{name}.endpoints_file: {} lists no endpoint; the only ones left are \
-                     {beside}",
+                    "upstream `{name}`: the endpoints_file {} lists no endpoints; the gateway \
+                     uses only {beside}",
                     file.display()
                 );
             }

@@ -134,10 +134,10 @@ impl SessionPolicies {
 impl fmt::Display for SessionImpact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.endpoints.is_empty() {
-            write!(f, "those at {} are ", self.endpoints.join(", "))?;
+            write!(f, "sessions at {} are ", self.endpoints.join(", "))?;
         }
         f.write_str(match self.action {
-            SessionAction::Kept => "kept as they began",
+            SessionAction::Kept => "kept with their previous settings",
             SessionAction::Drained => "drained",
             SessionAction::Closed => "closed",
         })
@@ -165,7 +165,7 @@ impl fmt::Display for AffectedSessions {
         let Self { kept, drained, closed } = self;
         write!(
             f,
-            "{} sessions affected: {} kept, {} to be drained, {} closed",
+            "{} sessions affected: {} kept, {} being drained, {} closed",
             kept.len() + drained.len() + closed.len(),
             kept.len(),
             drained.len(),

@@ -133,7 +133,7 @@ impl Certificate {
 
     /// The first of its names, for logs.
     pub fn name(&self) -> &str {
-        self.names.first().map_or("(nameless)", String::as_str)
+        self.names.first().map_or("(unnamed)", String::as_str)
     }
 }
 

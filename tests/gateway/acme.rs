@@ -158,11 +158,11 @@ async fn failed_challenge_is_logged_and_a_reload_may_drop_the_name() {
 async fn invalid_acme_setting_is_refused_with_its_position() {
     let folder = TempDir::new().expect("a folder");
     for (acme, place, reason) in [
-        ("agree_to_terms: false, domains: [a.test]", "agree_to_terms", "it must be `true`"),
+        ("agree_to_terms: false, domains: [a.test]", "agree_to_terms", "must be `true`"),
         ("agree_to_terms: true, domains: [\"*.a.test\"]", "domains[0]", "wildcard"),
-        ("agree_to_terms: true, domains: [localhost]", "domains[0]", "no dot"),
+        ("agree_to_terms: true, domains: [localhost]", "domains[0]", "without a dot"),
         ("agree_to_terms: true, domains: [a.test], directory: http://x", "directory", "https://"),
-        ("agree_to_terms: true, domains: [a.test], challenge: http-01", "challenge", "has TLS"),
+        ("agree_to_terms: true, domains: [a.test], challenge: http-01", "challenge", "without TLS"),
         ("agree_to_terms: true, domains: []", "domains", ""),
         ("domains: [a.test]", "agree_to_terms", ""),
         ("agree_to_terms: true, domains: [a.test], domian: x", "domian", "domains"),

@@ -67,7 +67,7 @@ async fn short_admin_token_is_refused() {
     let text = "listeners: [{address: 127.0.0.1:3000}]\n\
                 admin: {address: 127.0.0.1:9901, token: short}\n";
     let problems = tidegate::Config::from_yaml(text).check().expect_err("too short").to_string();
-    assert!(problems.contains("2:41: error: admin.token: it has fewer than 16"), "{problems}");
+    assert!(problems.contains("2:41: error: admin.token: a token of fewer than 16"), "{problems}");
 }
 
 #[tokio::test]

@@ -812,7 +812,7 @@ async fn reload_with_another_upstream_does_not_serve_old_responses() {
     // What changes nothing of the route leaves it what it has.
     let mark = gateway.mark();
     gateway.rewrite(&Config::to(&new).with("cache: on").top("cache: {max_size: 1MiB}"));
-    gateway.says(mark, "no route changed").await;
+    gateway.says(mark, "no routes changed").await;
     assert!(is_hit(&gateway.get("/", &[]).await));
 }
 
@@ -932,7 +932,7 @@ async fn error_replaced_by_an_error_page_is_not_stored() {
     gateway.rewrite(
         &config.top(&format!("error_pages: {{pages: {{\"404\": \"{page}\"}}, intercept: true}}")),
     );
-    gateway.says(mark, "no route changed").await;
+    gateway.says(mark, "no routes changed").await;
     assert_eq!(gateway.get("/", browser).await.text(), "theirs");
     for _ in 0..2 {
         let answer = gateway.get("/other", browser).await;
@@ -956,10 +956,10 @@ async fn check_refuses_unsafe_cache_settings() {
     let checked = cli(folder.path(), &["check", "--config", &file], &[]).await;
     assert_eq!(checked.code, Some(78), "{}", checked.all());
     for problem in [
-        "cache.max_entry: it is over an eighth of `max_size`",
-        "routes[0].cache: the upstream is told `{user.id}`",
-        "routes[0].cache.key_headers[0]: the gateway writes this field itself",
-        "routes[1].cache: there is nothing to keep",
+        "cache.max_entry: must be at most an eighth of `max_size`",
+        "routes[0].cache: a request header of this route contains `{user.id}`",
+        "routes[0].cache.key_headers[0]: the gateway sets this header itself",
+        "routes[1].cache: `cache` needs an `upstream`",
     ] {
         assert!(checked.all().contains(problem), "{problem} in {}", checked.all());
     }

@@ -63,7 +63,7 @@ async fn expired_certificate_is_logged_and_shown_in_metrics() {
     let https = Https::with(SITES, |config| config.top(&admin_at)).await;
     let mark = https.gateway.mark();
     https.authority.issue(https.gateway.folder(), "site", &["site.test"], 2021);
-    https.gateway.says(mark, "the certificate for site.test expired at 2021-01-01").await;
+    https.gateway.says(mark, "certificate `site.test` expired at 2021-01-01").await;
     until("the metric", || async {
         let metrics = reqwest::get(format!("http://127.0.0.1:{admin}/metrics")).await;
         let metrics = metrics.expect("an answer").text().await.expect("text");
@@ -133,7 +133,7 @@ async fn certificate_is_warned_about_two_weeks_before_expiry() {
         https.authority.issue_for(https.gateway.folder(), "site", &["site.test"], left);
         https.gateway.says(mark, "configuration reloaded").await;
         let told = https.gateway.log_lines()[mark..].iter().find_map(|line| {
-            line.contains("the certificate for site.test expires").then(|| line.clone())
+            line.contains("certificate `site.test` expires").then(|| line.clone())
         });
         match (told, is_warned_of) {
             (Some(told), true) => {

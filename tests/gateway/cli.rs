@@ -208,7 +208,7 @@ async fn misspelt_value_gets_a_suggestion() {
         (
             format!("{}tracing: {{otlp: {{endpoint: \"a:1 b\"}}}}\n", upstream(endpoints)),
             "gate.yaml:5:28: error: tracing.otlp.endpoint: `a:1 b`: ",
-            "write it like `http://127.0.0.1:4318`",
+            "write a URL such as `http://127.0.0.1:4318`",
         ),
     ] {
         refused(&yaml, place, &[words]).await;
@@ -229,7 +229,7 @@ async fn name_used_in_two_files_is_reported_with_both_positions() {
         ),
         (
             "routes:\n  - {name: a, match: {path: /b}, upstream: u}\n",
-            "more.yaml:2:12: error: routes[1].name: the name `a` is taken by the route in line 6 of gate.yaml",
+            "more.yaml:2:12: error: routes[1].name: the route in line 6 of gate.yaml already has the name `a`",
         ),
         (
             "listeners: [{address: 127.0.0.1:1}]\n",

@@ -305,8 +305,11 @@ async fn diff_running_counts_the_affected_sessions() {
     let edited = config.clone().with("timeouts: {read: 7s}");
     let other = diff(&edited, &[]).await;
     assert_eq!(other.code, Some(1), "{}", other.all());
-    for line in ["~ route all", "timeouts.read 1m 7s", "! sessions of all live kept as they began"]
-    {
+    for line in [
+        "~ route all",
+        "timeouts.read 1m 7s",
+        "! sessions of all live kept with their previous settings",
+    ] {
         assert!(lines(&other).iter().any(|it| it == line), "{line}\n{}", other.all());
     }
     assert!(

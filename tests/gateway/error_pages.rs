@@ -152,7 +152,7 @@ async fn error_page_is_reread_on_sighup_and_a_bad_one_refused() {
     let run =
         cli(Path::new("."), &["check", "--config", file.to_str().expect("a path")], &[]).await;
     for told in [
-        "error_pages.pages.404: `/none.html` can't be read: No such file",
+        "error_pages.pages.404: cannot read the error page `/none.html`: No such file",
         "error_pages.pages.200: not an error status; write it like `404`, `4xx` or `5xx`",
         "error_pages.pages.6xx: not an error status",
     ] {
@@ -225,5 +225,5 @@ async fn program_gets_the_configured_json_error() {
     let run =
         cli(Path::new("."), &["check", "--config", file.to_str().expect("a path")], &[]).await;
     assert_eq!(run.code, Some(78));
-    assert!(run.stderr.contains("filled in, is no JSON"), "{}", run.stderr);
+    assert!(run.stderr.contains("is not valid JSON once"), "{}", run.stderr);
 }

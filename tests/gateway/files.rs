@@ -242,12 +242,12 @@ async fn missing_folder_is_refused_by_check() {
         cli(Path::new("."), &["check", "--config", file.to_str().expect("a path")], &[]).await;
     assert_eq!(run.code, Some(78));
     for told in [
-        "routes[0].files.root: `./no-such-folder` can't be served: No such file",
-        "routes[0].files.index: it must be the name of a file",
+        "routes[0].files.root: cannot open the folder `./no-such-folder`: No such file",
+        "routes[0].files.index: must be a file name",
         "routes[1].files.root: ",
-        "is no folder",
-        "routes[1].files.immutable[0]: `a**b` is no pattern",
-        "routes[1].rewrite.prefix: there is no prefix to replace",
+        "is not a folder",
+        "routes[1].files.immutable[0]: `a**b` is not a valid pattern",
+        "routes[1].rewrite.prefix: `rewrite.prefix` needs `match.path_prefix`",
     ] {
         assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
     }

@@ -184,19 +184,19 @@ async fn route_with_two_actions_is_refused() {
     assert_eq!(run.code, Some(78), "{}", run.all());
     for told in [
         "routes[0].redirect: a route has `upstream` or `redirect`, not both",
-        "routes[1]: the route leads nowhere: it needs one of `upstream`, `redirect`, `respond`",
+        "routes[1]: the route needs one of `upstream`, `redirect`, `respond`",
         "routes[2].respond: a route has `redirect` or `respond`, not both",
-        "routes[2].redirect.to: a redirect leads to a path that begins with `/`, or",
-        "routes[2].respond.content_type: not a media type",
-        "routes[3].respond.content_type: there is no `body` whose type this could be",
-        "routes[3].websocket: the route answers by itself",
+        "routes[2].redirect.to: must be a path that begins with `/`, or",
+        "routes[2].respond.content_type: must be a media type",
+        "routes[3].respond.content_type: `content_type` needs a `body`",
+        "routes[3].websocket: this setting needs an `upstream`",
         "routes[4].redirect.status: `304` is none of 301, 302, 303, 307, 308",
-        "routes[5].redirect.to: `{user.id}` can't be the host: strangers would choose it",
+        "routes[5].redirect.to: `{user.id}` is not allowed in the host, because clients choose its value",
         "routes[6].respond.status: `600`: must be at most 599",
         "routes[7].upstraem: unknown key",
     ] {
         assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
     }
-    let once = !run.stderr.contains("routes[7]: the route leads nowhere");
+    let once = !run.stderr.contains("routes[7]: the route needs one of");
     assert!(once, "a slip of the hand is told once:\n{}", run.stderr);
 }

@@ -156,12 +156,12 @@ async fn invalid_rate_limits_are_refused_with_positions() {
     assert_eq!(run.code, Some(78), "{}", run.all());
     for told in [
         "rate_limits[1].requests: `0`: must be at least 1",
-        "rate_limits[0].per: it must be more than nothing",
+        "rate_limits[0].per: must be more than 0s",
         "rate_limits[2].by.heder: unknown key",
-        "shared_counters.url: a password does not belong here",
-        "shared_counters.timeout: nothing is answered in no time",
-        "shared_counters.lease: it is renewed three times",
-        "routes[0].rate_limits[0].per: it must be more than nothing, and a day at the most",
+        "shared_counters.url: the URL must not contain a password",
+        "shared_counters.timeout: must be more than 0s",
+        "shared_counters.lease: must be at least 1s",
+        "routes[0].rate_limits[0].per: must be more than 0s and at most a day",
     ] {
         assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
     }

@@ -88,10 +88,10 @@ async fn invalid_split_is_refused() {
     let upstream = Upstream::saying("s").await;
     for (split, told) in [
         ("[{upstream: canry, percent: 1}]", "did you mean `canary`?"),
-        ("[{upstream: canary}]", "which requests?"),
+        ("[{upstream: canary}]", "the split matches no requests"),
         (
             "[{upstream: canary, percent: 60}, {upstream: canary, percent: 50}]",
-            "more than 100 percent",
+            "add up to more than 100",
         ),
     ] {
         let config = config(&upstream, &upstream).with(&format!("split: {split}"));
@@ -183,9 +183,9 @@ async fn impossible_header_value_in_a_match_is_refused() {
     let run = cli(folder.path(), &["check", "--config", "tidegate.yaml"], &[]).await;
     assert_eq!(run.code, Some(78), "{}", run.all());
     for told in [
-        "routes[0].split[0].headers.x-a: no header's value holds line breaks",
-        "routes[1].match.headers.x-c: the white space around it is no part of a header's value",
-        "routes[1].match.headers.x-d: the white space around it",
+        "routes[0].split[0].headers.x-a: no header value contains line breaks",
+        "routes[1].match.headers.x-c: no header value begins or ends with white space",
+        "routes[1].match.headers.x-d: no header value begins or ends with white space",
     ] {
         assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
     }

@@ -97,7 +97,7 @@ impl Compiler<'_> {
             let Some(name) = header_name(&written.value) else { continue };
             if is_unloggable_field(name.as_str()) {
                 let at = format!("access_log.fields.{message}[{index}]");
-                let reason = "it carries secrets, which stand in no log";
+                let reason = "this header carries secrets and is never logged";
                 self.problems.add(written.span, at, reason);
             }
             let key = key(&name);

@@ -20,18 +20,21 @@ impl Compiler<'_> {
         let known = self.problems.iter().count();
         if !written.agree_to_terms.value {
             self.problems
-                .add(
-                    written.agree_to_terms.span,
-                    format!("{at}.agree_to_terms"),
-                    "it must be `true`",
-                )
-                .help("read the terms of service of the authority first");
+                .add(written.agree_to_terms.span, format!("{at}.agree_to_terms"), "must be `true`")
+                .help("read the terms of service of the certificate authority first");
         }
         for (index, domain) in written.domains.iter().enumerate() {
             let reason = match domain.value.as_str() {
-                name if name.starts_with('*') => "a wildcard can't be proved by these challenges",
-                name if name.parse::<std::net::IpAddr>().is_ok() => "it is no name",
-                name if !name.contains('.') => "no authority vouches for it: it has no dot",
+                name if name.starts_with('*') => {
+                    "wildcard certificates need the challenge `dns-01`, which the gateway does \
+                     not support; list the names instead"
+                }
+                name if name.parse::<std::net::IpAddr>().is_ok() => {
+                    "must be a domain name, not an IP address"
+                }
+                name if !name.contains('.') => {
+                    "no public authority issues certificates for a name without a dot"
+                }
                 _ => continue,
             };
             self.problems.add(domain.span, format!("{at}.domains[{index}]"), reason);
@@ -41,14 +44,18 @@ impl Compiler<'_> {
             && !self.broken.within("listeners")
         {
             self.problems
-                .add(written.span, format!("{at}.challenge"), "every listener has TLS")
-                .help("add a listener for port 80 without it: `{address: 0.0.0.0:80, redirect_to_https: on}`");
+                .add(
+                    written.span,
+                    format!("{at}.challenge"),
+                    "the challenge `http-01` needs a listener without TLS",
+                )
+                .help("add a listener for port 80: `{address: 0.0.0.0:80, redirect_to_https: on}`");
         }
         let directory = match &written.directory {
             None => defaults::acme::DIRECTORY.to_owned(),
             Some(url) => {
                 if !url.starts_with("https://") || url.parse::<http::Uri>().is_err() {
-                    let reason = "it is no URL that begins with https://";
+                    let reason = "must be a URL that begins with https://";
                     self.problems.add(url.span, format!("{at}.directory"), reason);
                 }
                 url.value.clone()
@@ -60,7 +67,7 @@ impl Compiler<'_> {
                 Ok(key) => Some((account.key_id.clone(), key)),
                 Err(_) => {
                     let at = format!("{at}.external_account.hmac_key");
-                    self.problems.add(account.hmac_key.span, at, "it is not base64url");
+                    self.problems.add(account.hmac_key.span, at, "must be base64url");
                     None
                 }
             }
@@ -102,8 +109,12 @@ impl Compiler<'_> {
                 return None;
             }
             self.problems
-                .add(acme.span, at, "there is no place for its keys")
-                .help("add `state_dir: /var/lib/tidegate` at the top");
+                .add(
+                    acme.span,
+                    at,
+                    "ACME needs `state_dir`, where the gateway stores keys and certificates",
+                )
+                .help("add `state_dir: /var/lib/tidegate` at the top level");
             return None;
         };
         Some(self.sources.folder(written.span).join(&written.value))

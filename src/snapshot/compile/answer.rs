@@ -73,8 +73,7 @@ impl Compiler<'_> {
             [] if DESTINATION_KEYS.iter().any(|key| self.broken.within(&format!("{at}.{key}"))) => {
             }
             [] => {
-                let reason = "the route leads nowhere: it needs one of `upstream`, `redirect`, \
-                              `respond`, `files`";
+                let reason = "the route needs one of `upstream`, `redirect`, `respond` and `files`";
                 self.problems.add(written.name.span, at, reason);
             }
             [_] => {}
@@ -112,7 +111,8 @@ impl Compiler<'_> {
         let prefix = written.rewrite.prefix.as_ref().map(|it| ("rewrite.prefix", it.span));
         let prefix = prefix.filter(|_| written.files.is_none());
         for (key, span) in websocket.into_iter().chain(prefix) {
-            let reason = "the route answers by itself: there is no upstream that this is about";
+            let reason = "this setting needs an `upstream`, but the gateway itself answers the \
+                          requests of this route";
             self.problems.add(span, format!("{at}.{key}"), reason);
         }
     }
@@ -123,7 +123,7 @@ impl Compiler<'_> {
             Some(status) => match status.value {
                 code @ (301 | 302 | 303 | 307 | 308) => StatusCode::from_u16(code).ok()?,
                 code => {
-                    let reason = format!("`{code}` is none of 301, 302, 303, 307, 308");
+                    let reason = format!("must be 301, 302, 303, 307 or 308, not `{code}`");
                     self.problems.add(status.span, format!("{at}.status"), reason);
                     return None;
                 }
@@ -151,7 +151,7 @@ impl Compiler<'_> {
             Some(content_type) => match HeaderValue::from_str(content_type) {
                 Ok(value) if content_type.contains('/') => value,
                 _ => {
-                    let reason = "not a media type; write it like `application/json`";
+                    let reason = "must be a media type such as `application/json`";
                     self.problems.add(content_type.span, format!("{at}.content_type"), reason);
                     return None;
                 }
@@ -159,11 +159,12 @@ impl Compiler<'_> {
         };
         match (&written.body, &written.content_type) {
             (Some(body), _) if matches!(status.as_u16(), 204 | 205 | 304) => {
-                let reason = format!("a {} has no body (RFC 9110)", status.as_u16());
+                let reason =
+                    format!("a response with status {} has no body (RFC 9110)", status.as_u16());
                 self.problems.add(body.span, format!("{at}.body"), reason);
             }
             (None, Some(content_type)) if !self.broken.within(at) => {
-                let reason = "there is no `body` whose type this could be";
+                let reason = "`content_type` needs a `body`";
                 self.problems.add(content_type.span, format!("{at}.content_type"), reason);
             }
             _ => {}
@@ -181,12 +182,14 @@ fn check_target(to: &Template) -> Result<(), String> {
     });
     for literal in literals {
         if let Some(wrong) = literal.chars().find(|c| !c.is_ascii_graphic()) {
-            return Err(format!("`{wrong}` can't stand in a URL; write it as an escape (`%20`)"));
+            return Err(format!(
+                "`{wrong}` is not allowed in a URL; percent-encode the character, as in `%20`"
+            ));
         }
     }
     let form = || {
-        Err("a redirect leads to a path that begins with `/`, or to a URL that begins with \
-             `https://`, `http://` or `{scheme}://`"
+        Err("must be a path that begins with `/`, or a URL that begins with `https://`, \
+             `http://` or `{scheme}://`"
             .to_owned())
     };
     let is_path = |part: &Part| matches!(part, Part::Variable(Variable::Path | Variable::Target));
@@ -213,7 +216,9 @@ fn check_target(to: &Template) -> Result<(), String> {
             _ if behind == "scheme" => return form(),
             part if is_path(part) && behind.ends_with('/') => {
                 return Err(
-                    "the slash would be doubled: `{path}` and `{target}` begin with one".to_owned()
+                    "the URL would contain `//`, because `{path}` and `{target}` begin with a \
+                     slash: remove the slash before"
+                        .to_owned(),
                 );
             }
             part if is_path(part) => in_authority = false,
@@ -221,10 +226,12 @@ fn check_target(to: &Template) -> Result<(), String> {
             Part::Variable(_) if index == 0 => return form(),
             Part::Variable(variable) if in_authority => {
                 let name = variable.name();
-                return Err(format!("`{{{name}}}` can't be the host: strangers would choose it"));
+                return Err(format!(
+                    "`{{{name}}}` is not allowed in the host, because clients choose its value"
+                ));
             }
             Part::Variable(Variable::Query) if !behind.contains('?') => {
-                return Err("`{query}` stands behind a `?`; or write `{target}`".to_owned());
+                return Err("`{query}` is allowed only after a `?`; or use `{target}`".to_owned());
             }
             Part::Variable(_) => {}
         }

@@ -19,7 +19,7 @@ impl Compiler<'_> {
             Some(size) => {
                 if bytes(size) > most {
                     let reason =
-                        format!("it is over an eighth of `max_size`, which is {most} bytes");
+                        format!("must be at most an eighth of `max_size`, which is {most} bytes");
                     self.problems
                         .add(size.span, "cache.max_entry", reason)
                         .help("a few large responses would leave no room for others");
@@ -65,21 +65,28 @@ impl Compiler<'_> {
             self.problems.add(
                 setting.span,
                 format!("{at}.cache"),
-                "there is nothing to keep: the route has no `upstream`",
+                "`cache` needs an `upstream`, and this route has none",
             );
         }
         if written.grpc_web.as_ref().is_some_and(|switch| switch.value.0) {
-            self.problems.add(setting.span, format!("{at}.cache"), "gRPC is never kept");
+            self.problems.add(
+                setting.span,
+                format!("{at}.cache"),
+                "gRPC responses are never cached: a route with `grpc_web` cannot have a cache",
+            );
         }
         if chain.uses_user_id() {
             self.problems
                 .add(
                     setting.span,
                     format!("{at}.cache"),
-                    "the upstream is told `{user.id}` in a header: what it answers one user would be \
-                     given to all",
+                    "a request header of this route contains `{user.id}`, so a cached response \
+                     of one user would be served to others",
                 )
-                .help("take that field off this route with `headers: {request: {remove: […]}}`, or write `cache: off`");
+                .help(
+                    "remove that header on this route with `headers: {request: {remove: […]}}`, \
+                     or write `cache: off`",
+                );
         }
         let mut key_headers = Vec::new();
         for (index, name) in policy.key_headers.iter().enumerate() {
@@ -88,7 +95,8 @@ impl Compiler<'_> {
                 self.problems.add(
                     name.span,
                     format!("{at}.cache.key_headers[{index}]"),
-                    "the gateway writes this field itself, whatever the client sends",
+                    "the gateway sets this header itself, so it cannot distinguish requests of \
+                     clients",
                 );
             }
             key_headers.push(header);

@@ -28,9 +28,9 @@ impl Compiler<'_> {
             let owner = earlier.owner;
             let line = self.sources.line(earlier.span, claim.span);
             let reason = match earlier.address == claim.address {
-                true => format!("{owner} in {line} has the address {} already", claim.address),
+                true => format!("{owner} in {line} already has the address {}", claim.address),
                 false => format!(
-                    "{} can't be bound beside {}, which {owner} in {line} has",
+                    "{} cannot be bound together with {}, the address of {owner} in {line}",
                     claim.address, earlier.address
                 ),
             };
@@ -38,9 +38,9 @@ impl Compiler<'_> {
                 |claim: &AddressClaim| claim.address.ip().is_some_and(|ip| ip.is_unspecified());
             let problem = self.problems.add(claim.span, claim.key.clone(), reason);
             if is_wide(earlier) != is_wide(claim) {
-                problem.help("a wildcard takes connections to the other address as well");
+                problem.help("a wildcard address also accepts connections to the other address");
             } else if is_wide(claim) && earlier.address != claim.address {
-                problem.help("`[::]` takes connections of IPv4 as well: one of the two is enough");
+                problem.help("`[::]` also accepts IPv4 connections: one of the two is enough");
             }
         }
         self.check_paths(&claims);
@@ -87,7 +87,7 @@ impl Compiler<'_> {
             let claim = claims.iter().find(|claim| claim.file == file);
             if let Some(AddressClaim { address, owner, span: earlier, .. }) = claim {
                 let line = self.sources.line(*earlier, span);
-                let reason = format!("{owner} in {line} has the address {address} already");
+                let reason = format!("{owner} in {line} already has the address {address}");
                 self.problems.add(span, key, reason);
             }
         }

@@ -27,7 +27,7 @@ impl Compiler<'_> {
                 if listed.is_empty() {
                     self.problems
                         .add(listed.span, format!("{at}.algorithms"), "the list must not be empty")
-                        .help("write `compression: off` for none");
+                        .help("to disable compression, write `compression: off`");
                 }
                 listed.iter().copied().map(coding).collect()
             }
@@ -44,8 +44,8 @@ impl Compiler<'_> {
                     let range = MediaRange::parse(one);
                     if range.is_none() {
                         let reason = format!(
-                            "`{}` is no media type; write it like `text/html`, `text/*` or \
-                             `*/*+json`",
+                            "`{}` is not a media type; write one such as `text/html`, `text/*` \
+                             or `*/*+json`",
                             one.value
                         );
                         self.problems.add(one.span, format!("{at}.types[{index}]"), reason);

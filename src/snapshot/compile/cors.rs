@@ -20,7 +20,7 @@ impl Compiler<'_> {
             CorsPolicy::Switch(switch) => {
                 if switch.0 {
                     self.problems
-                        .add(written.span, at, "`on` does not say which origins to allow")
+                        .add(written.span, at, "`on` does not name the origins to allow")
                         .help("write `cors: {allow_origins: [\"https://app.example.com\"]}`");
                 }
                 return None;
@@ -39,10 +39,10 @@ impl Compiler<'_> {
                 .add(
                     credentials.span,
                     format!("{at}.allow_credentials"),
-                    "credentials can't be allowed to the origin `*`: every site on the web could \
-                     act as its visitors",
+                    "`allow_credentials` cannot be combined with the origin `*`: every web site \
+                     could act in the name of its visitors",
                 )
-                .help("list the origins, or drop `allow_credentials`");
+                .help("list the origins, or remove `allow_credentials`");
         }
         let allow_headers = policy.allow_headers.as_deref();
         let any_header =

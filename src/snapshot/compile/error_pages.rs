@@ -35,7 +35,8 @@ impl Compiler<'_> {
             let page = match tidegate_disk::read_text(&file, MAX_PAGE_SIZE) {
                 Ok(text) => Page::new(kind, &text),
                 Err(reason) => {
-                    let reason = format!("`{}` can't be read: {reason}", file.display());
+                    let reason =
+                        format!("cannot read the error page `{}`: {reason}", file.display());
                     self.problems.add(path.span, at, reason);
                     continue;
                 }
@@ -43,10 +44,14 @@ impl Compiler<'_> {
             if kind == PageFormat::Json
                 && let Err(reason) = is_json(&page)
             {
-                let reason = format!("`{}`, filled in, is no JSON: {reason}", file.display());
+                let reason = format!(
+                    "the error page `{}` is not valid JSON once its placeholders are replaced: \
+                     {reason}",
+                    file.display()
+                );
                 self.problems
                     .add(path.span, &*at, reason)
-                    .help("write the places as they stand in strings: `\"{{message}}\"`");
+                    .help("write placeholders inside JSON strings: `\"{{message}}\"`");
             }
             // What it may be was checked when the file was read.
             let written = status.as_str();

@@ -19,24 +19,28 @@ impl Compiler<'_> {
         match std::fs::metadata(&folder) {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => {
-                let reason = format!("`{}` is no folder", root.value);
+                let reason = format!("`{}` is not a folder", root.value);
                 self.problems.add(root.span, format!("{at}.root"), reason);
             }
             Err(error) => {
-                let reason = format!("`{}` can't be served: {error}", root.value);
+                let reason = format!("cannot open the folder `{}`: {error}", root.value);
                 self.problems.add(root.span, format!("{at}.root"), reason);
             }
         }
         let index = written.index.as_ref();
         if let Some(index) = index.filter(|index| index.is_empty() || index.contains(['/', '\\'])) {
-            self.problems.add(index.span, format!("{at}.index"), "it must be the name of a file");
+            self.problems.add(
+                index.span,
+                format!("{at}.index"),
+                "must be a file name without slashes",
+            );
         }
         let mut immutable = Vec::new();
         for (number, pattern) in written.immutable.iter().enumerate() {
             match glob::Pattern::new(pattern.trim_start_matches('/')) {
                 Ok(pattern) => immutable.push(pattern),
                 Err(error) => {
-                    let reason = format!("`{}` is no pattern: {error}", pattern.value);
+                    let reason = format!("`{}` is not a valid pattern: {error}", pattern.value);
                     self.problems.add(pattern.span, format!("{at}.immutable[{number}]"), reason);
                 }
             }
@@ -44,7 +48,7 @@ impl Compiler<'_> {
         let cache_control = match &written.cache_control {
             None => HeaderValue::from_static(files::CACHE_CONTROL),
             Some(value) => HeaderValue::from_str(value).unwrap_or_else(|_| {
-                let reason = "a field's value can't hold line breaks or control characters";
+                let reason = "a header value must not contain line breaks or control characters";
                 self.problems.add(value.span, format!("{at}.cache_control"), reason);
                 HeaderValue::from_static(files::CACHE_CONTROL)
             }),

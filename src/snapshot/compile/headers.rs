@@ -67,7 +67,7 @@ impl Compiler<'_> {
                 continue;
             };
             if fields.iter().any(|(other, _)| other.name == name.name) {
-                self.problems.add(value.span, at, "the field stands here twice");
+                self.problems.add(value.span, at, "the same header is listed twice");
                 continue;
             }
             // Its variables were checked when the file was read.
@@ -75,7 +75,8 @@ impl Compiler<'_> {
             match FieldValue::new(template) {
                 Some(value) => fields.push((name, value)),
                 None => {
-                    let reason = "a field's value can't hold line breaks or control characters";
+                    let reason = "a header value must not contain line breaks or control \
+                                  characters";
                     self.problems.add(value.span, at, reason);
                 }
             }
@@ -93,9 +94,13 @@ impl Compiler<'_> {
         let reason = match HeaderValue::from_bytes(written.as_bytes()) {
             Ok(value) if !is_padded(&value) => return Some(value),
             Ok(_) => {
-                "the white space around it is no part of a header's value (RFC 9110, section 5.5)"
+                "no header value begins or ends with white space (RFC 9110, section 5.5), so \
+                 this condition never matches"
             }
-            Err(_) => "no header's value holds line breaks or control characters",
+            Err(_) => {
+                "no header value contains line breaks or control characters, so this condition \
+                 never matches"
+            }
         };
         self.problems.add(span, at, reason);
         None
@@ -112,7 +117,11 @@ impl Compiler<'_> {
         match refusal(&name, direction) {
             None => Some(FieldName { name, spelling: Bytes::copy_from_slice(written.as_bytes()) }),
             Some(reason) => {
-                self.problems.add(span, at, format!("`{written}` can't be changed: {reason}"));
+                self.problems.add(
+                    span,
+                    at,
+                    format!("the header `{written}` cannot be changed: {reason}"),
+                );
                 None
             }
         }
@@ -122,22 +131,20 @@ impl Compiler<'_> {
 /// Why nobody but the gateway changes this field.
 fn refusal(name: &HeaderName, direction: MessageDirection) -> Option<&'static str> {
     if *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING {
-        return Some("it says where the body ends, and a wrong word smuggles requests");
+        return Some("it defines where the body ends, and a wrong value allows request smuggling");
     }
     if HOP_BY_HOP.contains(name) {
-        return Some("it concerns one connection alone (RFC 9110, section 7.6.1)");
+        return Some("it applies to a single connection (hop-by-hop; RFC 9110, section 7.6.1)");
     }
     if name.as_str().starts_with("sec-websocket-") {
-        return Some("it belongs to the WebSocket's handshake, which the gateway checks");
+        return Some("it belongs to the WebSocket handshake, which the gateway checks");
     }
     if *name == X_REQUEST_ID {
-        return Some("the gateway sets it, so that both sides and the log know the same id");
+        return Some("the gateway sets it, so that client, upstream and log have the same id");
     }
     if *name == header::VIA && direction == MessageDirection::ToUpstream {
-        return Some(
-            "by it the gateway notices requests that come back to it (RFC 9110, section 7.6.3)",
-        );
+        return Some("the gateway uses it to detect forwarding loops (RFC 9110, section 7.6.3)");
     }
     (*name == header::HOST && direction == MessageDirection::ToUpstream)
-        .then_some("see `rewrite.host`")
+        .then_some("use `rewrite.host`")
 }

@@ -46,8 +46,10 @@ impl Compiler<'_> {
             let mode = u32::from_str_radix(mode, 8).ok();
             let is_unix = matches!(listener.address.0, Address::Unix(_));
             let reason = match mode {
-                None | Some(0o1000..) => "not permissions in octal; write them like `\"0660\"`",
-                Some(_) if written.is_some() && !is_unix => "only Unix domain sockets have one",
+                None | Some(0o1000..) => "must be permissions in octal such as `\"0660\"`",
+                Some(_) if written.is_some() && !is_unix => {
+                    "only the address of a Unix domain socket can have a `mode`"
+                }
                 Some(_) => "",
             };
             if let (Some(written), false) = (written, reason.is_empty()) {
@@ -87,7 +89,7 @@ impl Compiler<'_> {
             RedirectToHttps::Port(to) => to.port,
         };
         if written.tls.is_some() {
-            let reason = "this listener has TLS: what comes here came by HTTPS";
+            let reason = "this listener has TLS, so its requests already use HTTPS";
             self.problems.add(redirect.span, format!("{at}.redirect_to_https"), reason);
         }
         Some(port)
@@ -117,7 +119,7 @@ impl Compiler<'_> {
         let acme = written.acme.as_ref().and_then(|acme| self.acme(acme, &format!("{at}.acme")));
         if written.certificates.is_empty() && written.acme.is_none() && !written.self_signed {
             self.problems
-                .add(written.span, &*at, "there is no certificate")
+                .add(written.span, &*at, "the listener has TLS and no certificate")
                 .help("add `certificates: [{cert: …, key: …}]`, `acme`, or `self_signed: true`");
         }
         let client_auth = written.client_auth.as_ref().and_then(|auth| {

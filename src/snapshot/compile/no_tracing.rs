@@ -10,7 +10,8 @@ impl Compiler<'_> {
     pub(super) fn tracing(&mut self) -> Option<Tracing> {
         let written = &self.config.tracing;
         if !matches!(written.value, TracingSetting::Switch(Switch(false))) {
-            let reason = "this build has no tracing: compile with `--features opentelemetry`";
+            let reason = "this binary was built without tracing; build it with `--features \
+                          opentelemetry`";
             self.problems.add(written.span, "tracing", reason);
         }
         None

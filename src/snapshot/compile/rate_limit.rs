@@ -25,19 +25,23 @@ impl Compiler<'_> {
         if let Some(timeout) = &written.timeout
             && timeout.value.0.is_zero()
         {
-            let reason = "nothing is answered in no time";
+            let reason = "must be more than 0s";
             self.problems.add(timeout.span, "shared_counters.timeout", reason);
         }
         if let Some(lease) = &written.lease
             && lease.value.0 < MIN_LEASE
         {
-            let reason = "it is renewed three times in this time: a second at least";
+            let reason = "must be at least 1s, because the gateway renews the lease three times \
+                          in this time";
             self.problems.add(lease.span, "shared_counters.lease", reason);
         }
         if password_in(&written.url) {
             self.problems
-                .add(written.url.span, "shared_counters.url", "a password does not belong here")
-                .help("say it with `password`, where it is not shown: `password: \"${REDIS_PASSWORD}\"`");
+                .add(written.url.span, "shared_counters.url", "the URL must not contain a password")
+                .help(
+                    "use the key `password`, whose value is never shown: `password: \
+                     \"${REDIS_PASSWORD}\"`",
+                );
             return None;
         }
         let settings = shared::SharedCounterSettings {
@@ -94,7 +98,7 @@ impl Compiler<'_> {
         if let Some(written) = &written.per
             && (per.is_zero() || per > MAX_PERIOD)
         {
-            let reason = "it must be more than nothing, and a day at the most";
+            let reason = "must be more than 0s and at most a day";
             self.problems.add(written.span, format!("{at}.per"), reason);
         }
         let settings = RateLimitSettings {

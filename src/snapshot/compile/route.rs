@@ -34,7 +34,7 @@ impl Compiler<'_> {
                 self.problems.add(
                     path.span,
                     format!("{at}.match.path"),
-                    "a route has `path` or `path_prefix`, not both",
+                    "a route can have `path` or `path_prefix`, not both",
                 );
                 PathRule::Exact(normalized(path.as_str()))
             }
@@ -153,8 +153,12 @@ impl Compiler<'_> {
             |pool: &Arc<Pool>| self.broken.within(&format!("upstreams.{}", pool.name()));
         if pool.is_some_and(|it| it.settings().protocol.alpn == ALPN::H1 && !is_broken(it)) {
             self.problems
-                .add(switch.span, format!("{at}.grpc_web"), "its upstream speaks no HTTP/2")
-                .help("gRPC needs it: add `protocols: [h2c]`, or `[h2]` with TLS, to the upstream");
+                .add(
+                    switch.span,
+                    format!("{at}.grpc_web"),
+                    "gRPC needs HTTP/2, which the upstream of this route does not use",
+                )
+                .help("add `protocols: [h2c]`, or `[h2]` with TLS, to the upstream");
         }
         true
     }
@@ -175,7 +179,8 @@ impl Compiler<'_> {
                 self.problems.add(
                     replacement.span,
                     format!("{at}.rewrite.prefix"),
-                    "there is no prefix to replace: the route matches an exact `path`",
+                    "`rewrite.prefix` needs `match.path_prefix`, but the route matches an exact \
+                     `path`",
                 );
                 None
             }
@@ -194,18 +199,24 @@ impl Compiler<'_> {
         let read = time(written.timeouts.read.as_ref(), defaults::timeouts::READ);
         if first_byte.0 > read && !self.broken.within(at.trim_end_matches(".first_byte")) {
             self.problems
-                .add(first_byte.span, &*at, "it is longer than `read`, which bounds it too")
-                .help("make `timeouts.read` as long");
+                .add(
+                    first_byte.span,
+                    &*at,
+                    "must not be longer than `timeouts.read`, which also limits the time to the \
+                     first byte",
+                )
+                .help("raise `timeouts.read`");
         }
         let named = written.upstream.iter().chain(written.split.iter().map(|it| &it.upstream));
         let mut many = named.filter_map(|name| pools.get(name.as_str()));
         if let Some(pool) = many.find(|pool| pool.settings().protocol.alpn != ALPN::H1) {
-            let name = pool.name();
+            let reason = format!(
+                "`timeouts.first_byte` needs HTTP/1.1, but the upstream `{}` uses HTTP/2",
+                pool.name()
+            );
             self.problems
-                .add(first_byte.span, at, format!("the upstream `{name}` speaks HTTP/2"))
-                .help(
-                    "on its connections requests are not told apart; `read` bounds the first byte",
-                );
+                .add(first_byte.span, at, reason)
+                .help("over HTTP/2, `timeouts.read` limits the time to the first byte");
         }
         Some(first_byte.0)
     }

@@ -23,11 +23,12 @@ impl Compiler<'_> {
         for (index, split) in written.split.iter().enumerate() {
             let (route, at) = (at, format!("{at}.split[{index}]"));
             if written.upstream.is_none() && !self.broken.within(route) {
-                let reason = "a split takes from the route's `upstream`, which is not given";
+                let reason = "a split diverts requests from the `upstream` of the route, and \
+                              this route has none";
                 self.problems.add(split.span, &*at, reason);
             }
             if split.percent.is_none() && split.headers.is_empty() && split.cookies.is_empty() {
-                let reason = "which requests? add `percent`, `headers` or `cookies`";
+                let reason = "the split matches no requests: add `percent`, `headers` or `cookies`";
                 self.problems.add(split.span, &*at, reason);
             }
             let Some(pool) = self.named(&split.upstream, &format!("{at}.upstream"), pools) else {
@@ -47,7 +48,8 @@ impl Compiler<'_> {
             if let Some(percent) = split.percent {
                 below = below.saturating_add(percent);
                 if below > 100 {
-                    let reason = "the shares of all splits add up to more than 100 percent";
+                    let reason = "the percentages of all splits of the route add up to more than \
+                                  100";
                     self.problems.add(split.span, format!("{at}.percent"), reason);
                 }
                 shares.push(SplitRule { pool, when: SplitCondition::Below(below) });

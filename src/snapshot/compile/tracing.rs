@@ -88,7 +88,7 @@ impl Compiler<'_> {
             let written = written.endpoint.as_ref().map_or(&*endpoint, |written| &written.value);
             self.problems
                 .add(span, "tracing.otlp.endpoint", format!("`{written}`: {reason}"))
-                .help("write it like `http://127.0.0.1:4318`");
+                .help("write a URL such as `http://127.0.0.1:4318`");
         }
         let mut headers = Vec::new();
         for (name, value) in &written.headers {
@@ -99,7 +99,7 @@ impl Compiler<'_> {
                     value.set_sensitive(true);
                     headers.push((name, value));
                 }
-                _ => drop(self.problems.add(value.span, at, "it is no value of a header field")),
+                _ => drop(self.problems.add(value.span, at, "must be a valid header value")),
             }
         }
         let timeout = environment.timeout();
@@ -121,10 +121,10 @@ fn with_path(base: &str) -> String {
 }
 
 fn check(endpoint: &str) -> Result<(), &'static str> {
-    let uri: Uri = endpoint.parse().map_err(|_| "it is no URL")?;
+    let uri: Uri = endpoint.parse().map_err(|_| "not a URL")?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(()),
-        _ => Err("it is no URL that begins with http:// or https://"),
+        _ => Err("must be a URL that begins with http:// or https://"),
     }
 }
 
@@ -151,7 +151,8 @@ impl TracingEnvironment<'_> {
     fn exports(&self) -> Result<(), String> {
         match self.get("OTEL_TRACES_EXPORTER") {
             Some(wanted) if !wanted.split(',').any(|it| it.trim() == "otlp") => Err(format!(
-                "OTEL_TRACES_EXPORTER is `{wanted}`; `otlp` is what there is, or `none`"
+                "the environment variable OTEL_TRACES_EXPORTER is `{wanted}`, but must be `otlp` \
+                 or `none`"
             )),
             _ => Ok(()),
         }
@@ -161,7 +162,10 @@ impl TracingEnvironment<'_> {
     fn propagates(&self) -> Result<(), String> {
         match self.get("OTEL_PROPAGATORS") {
             Some(wanted) if !wanted.split(',').any(|it| it.trim() == "tracecontext") => {
-                Err(format!("OTEL_PROPAGATORS is `{wanted}`; `tracecontext` is what there is"))
+                Err(format!(
+                    "the environment variable OTEL_PROPAGATORS is `{wanted}`, but must contain \
+                     `tracecontext`"
+                ))
             }
             _ => Ok(()),
         }
@@ -172,7 +176,8 @@ impl TracingEnvironment<'_> {
             None | Some("http/protobuf") => Ok(CollectorProtocol::Http),
             Some("grpc") => Ok(CollectorProtocol::Grpc),
             Some(other) => Err(format!(
-                "OTEL_EXPORTER_OTLP_PROTOCOL is `{other}`: write `http` or `grpc` here"
+                "the environment variable OTEL_EXPORTER_OTLP_PROTOCOL is `{other}`, which the \
+                 gateway does not support; set `protocol` to `http` or `grpc` here"
             )),
         }
     }
@@ -200,7 +205,10 @@ impl TracingEnvironment<'_> {
         let ratio = || match argument.as_deref().map(str::parse::<f64>) {
             None => Ok(1.0),
             Some(Ok(ratio)) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
-            Some(_) => Err("OTEL_TRACES_SAMPLER_ARG is no number from 0 to 1".to_owned()),
+            Some(_) => {
+                Err("the environment variable OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1"
+                    .to_owned())
+            }
         };
         let sampler = self.get("OTEL_TRACES_SAMPLER");
         Ok(match sampler.as_deref() {
@@ -211,7 +219,10 @@ impl TracingEnvironment<'_> {
             Some("always_off") => (0.0, ParentSampling::Ignored),
             Some("traceidratio") => (ratio()?, ParentSampling::Ignored),
             Some(other) => {
-                return Err(format!("OTEL_TRACES_SAMPLER is `{other}`, which is unknown"));
+                return Err(format!(
+                    "the environment variable OTEL_TRACES_SAMPLER is `{other}`, which the \
+                     gateway does not support"
+                ));
             }
         })
     }

@@ -46,13 +46,14 @@ impl Compiler<'_> {
             listed.extend(endpoints);
         } else if listed.is_empty() && written.discover.is_none() {
             self.problems
-                .add(written.span, format!("upstreams.{name}"), "it has no endpoint")
+                .add(written.span, format!("upstreams.{name}"), "the upstream has no endpoints")
                 .help("add `endpoints: [\"127.0.0.1:8080\"]`, an `endpoints_file`, or `discover`");
         }
         if let Some(discover) = &written.discover {
             if cfg!(not(feature = "discovery")) {
                 let at = format!("upstreams.{name}.discover");
-                let reason = "this build has no DNS discovery: compile with `--features discovery`";
+                let reason = "this binary was built without DNS discovery; build it with \
+                              `--features discovery`";
                 self.problems.add(discover.span, at, reason);
             }
             let query = self.query(discover, name);
@@ -72,7 +73,7 @@ impl Compiler<'_> {
         let endpoints: Vec<Arc<Endpoint>> = listed.into_iter().map(known).collect();
         // Another endpoint, or `discover`, may have been written wrongly.
         if !has_primary && !self.broken.within(&format!("upstreams.{name}")) {
-            let reason = "all endpoints are backups, and there is nothing that they stand in for";
+            let reason = "all endpoints are backups; at least one must be a primary endpoint";
             let span = written.endpoints.first().map_or(written.span, |first| first.span);
             self.problems.add(span, format!("upstreams.{name}.endpoints"), reason);
         }
@@ -126,8 +127,8 @@ impl Compiler<'_> {
         if is_address || is_nothing {
             let at = format!("upstreams.{upstream}.discover");
             self.problems
-                .add(written.span, at, "there is nothing to ask DNS for")
-                .help("addresses stand in `endpoints`");
+                .add(written.span, at, "`discover` needs a DNS name")
+                .help("list addresses in `endpoints`");
         }
         let server = self.config.resolver.as_ref().map(|it| it.address.0.clone());
         let server = match server {
@@ -135,7 +136,7 @@ impl Compiler<'_> {
             Some(Address::Inet(address)) => Some(address),
             Some(Address::Unix(_)) => {
                 let at = format!("upstreams.{upstream}.discover");
-                let reason = "`resolver.address` is no IP address and port";
+                let reason = "`resolver.address` must be an IP address and port";
                 self.problems.add(written.span, at, reason);
                 None
             }
@@ -156,7 +157,8 @@ impl Compiler<'_> {
         let text = match tidegate_disk::read_text(&path, MAX_ENDPOINTS_FILE_SIZE) {
             Ok(text) => text,
             Err(reason) => {
-                let reason = format!("cannot read {}: {reason}", path.display());
+                let reason =
+                    format!("cannot read the list of endpoints {}: {reason}", path.display());
                 self.problems.add(file.span, at, reason);
                 return Vec::new();
             }
@@ -174,7 +176,10 @@ impl Compiler<'_> {
             }
         }
         if is_needed && is_sound && endpoints.is_empty() {
-            let reason = format!("{} has no endpoint", path.display());
+            let reason = format!(
+                "the list of endpoints {} is empty, and the upstream has no others",
+                path.display()
+            );
             self.problems.add(file.span, at, reason);
         }
         endpoints
@@ -213,7 +218,8 @@ impl Compiler<'_> {
         let speaks =
             |wanted: Protocol| written.protocols.iter().any(|protocol| protocol.value == wanted);
         if speaks(Protocol::H2c) && speaks(Protocol::H1) {
-            let reason = "without TLS nothing settles which of both it is: choose one";
+            let reason = "without TLS the gateway cannot negotiate between `h1` and `h2c`: \
+                          choose one";
             self.problems.add(
                 written.protocols.first().map_or_else(Default::default, |it| it.span),
                 &*at,
@@ -303,7 +309,7 @@ fn endpoint(line: &str) -> Result<Option<Endpoint>, &'static str> {
     let mut words = line.split_whitespace();
     let Some(address) = words.next() else { return Ok(None) };
     let address: config::EndpointAddress =
-        address.parse().map_err(|_| "this is no endpoint: write `host:port` or `unix:/path`")?;
+        address.parse().map_err(|_| "not an endpoint; write `host:port` or `unix:/path`")?;
     let (mut weight, mut is_backup) = (defaults::endpoint::WEIGHT, false);
     for word in words {
         match word.split_once('=') {
@@ -315,13 +321,13 @@ fn endpoint(line: &str) -> Result<Option<Endpoint>, &'static str> {
                     .filter(|it| (1..=1000).contains(it))
                     .ok_or(INVALID_WEIGHT)?;
             }
-            _ => return Err("only `weight=N` and `backup` stand behind an endpoint"),
+            _ => return Err("only `weight=N` and `backup` may follow an endpoint"),
         }
     }
     Ok(Some(at(&address, weight, is_backup)))
 }
 
-const INVALID_WEIGHT: &str = "a weight is a number from 1 to 1000";
+const INVALID_WEIGHT: &str = "a weight must be a number from 1 to 1000";
 
 fn at(address: &EndpointAddress, weight: u32, is_backup: bool) -> Endpoint {
     match address {

@@ -23,7 +23,7 @@ pub(super) fn settings(
         problems.add(
             frame.span,
             format!("{at}.max_frame_size"),
-            "no frame can be larger than the message it belongs to: see `max_message_size`",
+            "must not be larger than `max_message_size`",
         );
     }
     let (no_time, least_ping) = (Duration::from_nanos(1), Duration::from_secs(1));
