@@ -64,10 +64,10 @@ impl fmt::Display for UpstreamLimitExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.bound {
             ConcurrencyLimit::Connections => "connections",
-            ConcurrencyLimit::Pending => "connections pending",
+            ConcurrencyLimit::Pending => "pending connections",
             ConcurrencyLimit::Requests => "requests",
         };
-        write!(f, "the upstream has {} {what} under way, which is its limit", self.limit)
+        write!(f, "the upstream has reached its limit of {} {what}", self.limit)
     }
 }
 

@@ -87,7 +87,7 @@ where
             }
             Ok(_) => {
                 let error = io::Error::from_raw_os_error(Errno::MFILE.raw_os_error());
-                let context = "the files that are left are kept for clients";
+                let context = "the remaining file descriptors are reserved for clients";
                 Error::because(ErrorType::ConnectError, context, error)
             }
             Err(error) if is_out_of_files(&error) => error,

@@ -102,7 +102,10 @@ pub(crate) struct CutOffHandle(OwnedFd);
 pub(crate) fn begin_use(digest: Option<&Digest>) -> Result<Option<UseGuard>> {
     let Some(shared) = digest.and_then(kept::<Arc<SharedConnection>>) else { return Ok(None) };
     let explain = || {
-        Error::explain(CONNECTION_CLOSING, "files are short, so it was closed while it was idle")
+        Error::explain(
+            CONNECTION_CLOSING,
+            "the idle connection was closed because file descriptors are scarce",
+        )
     };
     shared.begin().map(Some).ok_or_else(explain)
 }

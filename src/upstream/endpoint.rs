@@ -173,11 +173,14 @@ impl Endpoint {
                 addresses.dedup();
                 if addresses != **self.resolved.load() {
                     let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-                    log::info!("{} resolves to {}", self.written, shown.join(", "));
+                    log::info!("endpoint {} resolves to {}", self.written, shown.join(", "));
                     self.resolved.store(Arc::new(addresses));
                 }
             }
-            Err(error) => log::warn!("{} does not resolve: {error}", self.written),
+            Err(error) => log::warn!(
+                "endpoint {} does not resolve: {error}; its last known addresses stay in use",
+                self.written
+            ),
         }
     }
 }

@@ -152,16 +152,14 @@ impl Pool {
     pub fn no_endpoint_reason(&self) -> String {
         let name = &self.name;
         if !self.endpoints.is_empty() {
-            return format!(
-                "no endpoint of the upstream `{name}` has an address: its names do not resolve"
-            );
+            return format!("the names of all endpoints of the upstream `{name}` do not resolve");
         }
         let EndpointSources { file, discovered, .. } = &self.settings.sources;
         let file =
-            file.iter().map(|file| format!("{} lists none (endpoints_file)", file.display()));
-        let found = discovered.iter().map(|it| format!("DNS has none for {it} (discover)"));
+            file.iter().map(|file| format!("the endpoints_file {} lists none", file.display()));
+        let found = discovered.iter().map(|it| format!("DNS lists none for {it} (`discover`)"));
         let reasons: Vec<String> = file.chain(found).collect();
-        format!("the upstream `{name}` has no endpoint: {}", reasons.join(", and "))
+        format!("the upstream `{name}` has no endpoints: {}", reasons.join(", and "))
     }
 
     /// Its endpoints, as written in the file.
@@ -370,7 +368,7 @@ impl Pool {
         if let Some(rules) = &self.settings.ejection
             && chosen.endpoint().health().record_connect_failure(rules)
         {
-            self.eject(chosen.endpoint(), rules, "connections in a row could not be established");
+            self.eject(chosen.endpoint(), rules, "connection failures");
         }
     }
 
@@ -397,7 +395,7 @@ impl Pool {
         if let Some(rules) = &self.settings.ejection
             && chosen.endpoint().health().record_server_error(rules)
         {
-            self.eject(chosen.endpoint(), rules, "responses in a row were errors");
+            self.eject(chosen.endpoint(), rules, "server errors");
         }
     }
 
@@ -410,7 +408,7 @@ impl Pool {
         let duration = endpoint.health().eject(rules);
         self.counts.record_ejection();
         log::warn!(
-            "upstream {}: {} is ejected for {duration:?}: too many {why}",
+            "upstream `{}`: endpoint {} is ejected for {duration:?}: too many consecutive {why}",
             self.name,
             endpoint.written()
         );

@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// A 101 that opens no WebSocket.
-const NO_WEBSOCKET: ErrorType = ErrorType::Custom("no WebSocket");
+const NO_WEBSOCKET: ErrorType = ErrorType::Custom("invalid WebSocket handshake");
 
 /// How long an endpoint may take to end the WebSocket of a health check.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,9 +41,9 @@ pub struct Probe {
     pub interval: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// So many good answers in a row make it well.
+    /// So many consecutive successes make an endpoint healthy.
     pub healthy_after: u32,
-    /// So many bad ones make it unwell.
+    /// So many consecutive failures make an endpoint unhealthy.
     pub unhealthy_after: u32,
     /// The `Host` of the request; the endpoint's own unless given.
     pub host: Option<String>,
@@ -78,26 +78,26 @@ impl Drop for Probes {
 }
 
 impl Probes {
-    /// Checks the endpoints of a pool from [`Probes::release`] on; `on_unwell` gets each that is no longer healthy.
+    /// Checks the endpoints of a pool from [`Probes::release`] on; `on_unhealthy` gets each that is no longer healthy.
     pub fn start(
         &mut self,
         pool: &Arc<Pool>,
         probe: &Arc<Probe>,
-        on_unwell: impl Fn(&str) + Send + Sync + 'static,
+        on_unhealthy: impl Fn(&str) + Send + Sync + 'static,
     ) {
-        let on_unwell = Arc::new(on_unwell);
+        let on_unhealthy = Arc::new(on_unhealthy);
         for index in 0..pool.endpoints().len() {
-            let (pool, probe, on_unwell) =
-                (Arc::clone(pool), Arc::clone(probe), Arc::clone(&on_unwell));
+            let (pool, probe, on_unhealthy) =
+                (Arc::clone(pool), Arc::clone(probe), Arc::clone(&on_unhealthy));
             let name = format!("health checks of {}", pool.name());
             let is_released = self.is_released.subscribe();
             let asking = move || {
-                let (pool, probe, on_unwell) =
-                    (Arc::clone(&pool), Arc::clone(&probe), Arc::clone(&on_unwell));
+                let (pool, probe, on_unhealthy) =
+                    (Arc::clone(&pool), Arc::clone(&probe), Arc::clone(&on_unhealthy));
                 let mut is_released = is_released.clone();
                 async move {
                     if is_released.wait_for(|is_released| *is_released).await.is_ok() {
-                        probe.run(&pool, index, &*on_unwell).await;
+                        probe.run(&pool, index, &*on_unhealthy).await;
                     }
                 }
             };
@@ -113,7 +113,7 @@ impl Probes {
 }
 
 impl Probe {
-    async fn run(&self, pool: &Pool, index: usize, on_unwell: &(dyn Fn(&str) + Send + Sync)) {
+    async fn run(&self, pool: &Pool, index: usize, on_unhealthy: &(dyn Fn(&str) + Send + Sync)) {
         let Some(endpoint) = pool.endpoints().get(index) else { return };
         connect::prepare().await;
         let mut looks = interval(self.interval);
@@ -133,7 +133,7 @@ impl Probe {
             }
             let found = match timeout(self.timeout, self.ask(pool, endpoint, &mut kept)).await {
                 Ok(found) => found,
-                Err(_) => Error::e_explain(ErrorType::ReadTimedout, "no answer in time"),
+                Err(_) => Error::e_explain(ErrorType::ReadTimedout, "no response in time"),
             };
             // Without a file for the check nothing is learnt of the endpoint.
             if found.as_ref().is_err_and(|error| is_out_of_files(error)) {
@@ -146,11 +146,13 @@ impl Probe {
                 self.unhealthy_after,
             );
             match found {
-                Ok(()) if changes => log::info!("upstream {name}: {written} is well again"),
+                Ok(()) if changes => {
+                    log::info!("upstream `{name}`: endpoint {written} is healthy again")
+                }
                 Err(error) if changes => {
                     let reason = reason(&self.check, self.timeout, &error);
-                    log::warn!("upstream {name}: {written} is unwell: {reason}");
-                    on_unwell(written);
+                    log::warn!("upstream `{name}`: endpoint {written} is unhealthy: {reason}");
+                    on_unhealthy(written);
                 }
                 _ => {}
             }
@@ -181,7 +183,10 @@ impl Probe {
             None => {}
         }
         let Some(address) = endpoint.address(&[]) else {
-            return Error::e_explain(ErrorType::ConnectError, "its name does not resolve");
+            return Error::e_explain(
+                ErrorType::ConnectError,
+                "the name of the endpoint does not resolve",
+            );
         };
         let peer = self.peer(pool, endpoint, &address)?;
         match &self.check {
@@ -206,7 +211,10 @@ impl Probe {
                 request.insert_header(spelled::SEC_WEBSOCKET_KEY, key.as_str())?;
                 match upgraded(&peer, request, &key).await? {
                     101 => Ok(()),
-                    status => Error::e_explain(ErrorType::HTTPStatus(status), "it did not upgrade"),
+                    status => Error::e_explain(
+                        ErrorType::HTTPStatus(status),
+                        "the endpoint did not switch to WebSocket",
+                    ),
                 }
             }
         }
@@ -252,7 +260,10 @@ impl Probe {
                 let status = final_status(&mut session).await?;
                 if !(200..400).contains(&status) {
                     session.shutdown().await;
-                    return Error::e_explain(ErrorType::HTTPStatus(status), "its status");
+                    return Error::e_explain(
+                        ErrorType::HTTPStatus(status),
+                        "the status of the response",
+                    );
                 }
             }
             ProbeCheck::Tcp | ProbeCheck::WebSocket(_) => {}

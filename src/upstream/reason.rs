@@ -10,7 +10,10 @@ pub(super) fn reason(check: &ProbeCheck, patience: Duration, error: &Error) -> S
     match error.etype() {
         ErrorType::Custom(_) => match check {
             ProbeCheck::WebSocket(path) => {
-                format!("the WebSocket handshake at {path} was answered wrongly: {}", cause(error))
+                format!(
+                    "the response to the WebSocket handshake at {path} is invalid: {}",
+                    cause(error)
+                )
             }
             _ => cause(error),
         },
@@ -19,19 +22,21 @@ pub(super) fn reason(check: &ProbeCheck, patience: Duration, error: &Error) -> S
             ProbeCheck::WebSocket(path) => {
                 format!("the WebSocket handshake at {path} answered {status}")
             }
-            ProbeCheck::Grpc(_) => format!("the health check of gRPC was answered {status}"),
-            ProbeCheck::Tcp => format!("it answered {status}"),
+            ProbeCheck::Grpc(_) => format!("the gRPC health check answered {status}"),
+            ProbeCheck::Tcp => format!("the endpoint answered {status}"),
         },
         ErrorType::ReadTimedout
         | ErrorType::WriteTimedout
         | ErrorType::ConnectTimedout
         | ErrorType::TLSHandshakeTimedout => format!("no answer within {within}"),
         ErrorType::ConnectRefused => "connection refused".to_owned(),
-        ErrorType::ConnectNoRoute => "there is no route to it".to_owned(),
+        ErrorType::ConnectNoRoute => "no route to the host".to_owned(),
         ErrorType::TLSHandshakeFailure | ErrorType::HandshakeError if refuses_alpn(error) => {
-            "it does not speak HTTP/2 over TLS: it refused `h2` (ALPN)".to_owned()
+            "the endpoint does not speak HTTP/2 over TLS: it refused `h2` (ALPN)".to_owned()
         }
-        ErrorType::InvalidCert => format!("its certificate is refused: {}", cause(error)),
+        ErrorType::InvalidCert => {
+            format!("the certificate of the endpoint is invalid: {}", cause(error))
+        }
         ErrorType::TLSHandshakeFailure | ErrorType::HandshakeError => {
             format!("the TLS handshake failed: {}", cause(error))
         }
@@ -43,19 +48,20 @@ pub(super) fn reason(check: &ProbeCheck, patience: Duration, error: &Error) -> S
                 format!("the connection ended before the handshake at {path} was answered")
             }
             ProbeCheck::Grpc(_) => {
-                "the connection ended before the health check of gRPC was answered; it may not \
-                 speak HTTP/2"
+                "the connection ended before the gRPC health check was answered; the endpoint \
+                 may not speak HTTP/2"
                     .to_owned()
             }
             ProbeCheck::Tcp => "the connection ended".to_owned(),
         },
         ErrorType::H2Error | ErrorType::InvalidH2 if is_no_http2(error) => {
-            "it does not speak HTTP/2".to_owned()
+            "the endpoint does not speak HTTP/2".to_owned()
         }
         ErrorType::H2Error | ErrorType::InvalidH2 if has_ended(error) => {
-            "the connection ended at the first bytes of HTTP/2, which it may not speak".to_owned()
+            "the endpoint closed the connection at the HTTP/2 preface; it may not speak HTTP/2"
+                .to_owned()
         }
-        ErrorType::InvalidHTTPHeader => "what it answered is not HTTP".to_owned(),
+        ErrorType::InvalidHTTPHeader => "the response is not HTTP".to_owned(),
         _ => cause(error),
     }
 }

@@ -202,8 +202,8 @@ async fn resolvable_srv_targets_are_used_when_others_fail() {
     dns.set_services(name, &[(1, 1, a, "host.test."), (1, 1, 1, "going.test.")]);
     let gateway = discovering(&dns, &format!("{{srv: {name}}}")).start().await;
     are_asked(&gateway, &["a"]).await;
-    let told = gateway.says(0, "going.test. does not resolve").await;
-    assert!(told.contains("is left out"), "{told}");
+    let told = gateway.says(0, "the target going.test. of").await;
+    assert!(told.contains("gets no requests"), "{told}");
     // What DNS can't tell of just now is what it was: a server that fails is no answer.
     dns.set_services(name, &[(1, 1, b, "broken.test.")]);
     are_asked(&gateway, &["b"]).await;
@@ -231,7 +231,7 @@ async fn rfc2782_root_target_removes_the_endpoints_and_is_not_looked_up() {
     dns.set_services("_http._tcp.app.test", &[(0, 0, 80, ".")]);
     until("no endpoint", async || gateway.get("/", &[]).await.status() == 503).await;
     let line = gateway.says(mark, "_http._tcp.app.test").await;
-    assert!(line.contains("not available (its SRV target is `.`)"), "{line}");
+    assert!(line.contains("its SRV target is `.`"), "{line}");
     assert_eq!(gateway.get("/", &[]).await.error()["error"], "upstream_unavailable");
     let asked = dns.queries();
     assert!(asked.iter().any(|(name, _)| name == "host.test."), "{asked:?}");
@@ -304,14 +304,17 @@ async fn upstream_without_endpoints_names_its_empty_sources() {
 
     let mark = gateway.mark();
     replace_file(&list, "# none for now\n");
-    let told = gateway.says(mark, "more.endpoints lists no endpoint").await;
-    assert!(told.contains("WARN") && told.contains("upstreams.service.endpoints_file"), "{told}");
+    let told = gateway.says(mark, "more.endpoints lists no endpoints").await;
+    assert!(
+        told.contains("WARN") && told.contains("upstream `service`: the endpoints_file"),
+        "{told}"
+    );
     assert_eq!(gateway.get("/lost", &[]).await.status(), 503);
     let line = gateway.access_of("/lost").await;
     let error = line["error.message"].as_str().expect("an error");
-    assert!(error.contains("the upstream `service` has no endpoint: "), "{error}");
-    assert!(error.contains("more.endpoints lists none (endpoints_file)"), "{error}");
-    assert!(error.contains("DNS has none for empty.test:80 (discover)"), "{error}");
+    assert!(error.contains("the upstream `service` has no endpoints: "), "{error}");
+    assert!(error.contains("more.endpoints lists none"), "{error}");
+    assert!(error.contains("DNS lists none for empty.test:80 (`discover`)"), "{error}");
 
     // It is logged when it happens, and not with each edit after that.
     let mark = gateway.mark();

@@ -20,7 +20,7 @@ async fn unhealthy_endpoint_gets_no_requests_until_it_recovers() {
     until("both in turn", || async { bodies(&gateway, 4, &[]).await.contains('b') }).await;
     let mark = gateway.mark();
     b.1.store(503, Ordering::Relaxed);
-    gateway.says(mark, "is unwell").await;
+    gateway.says(mark, "is unhealthy").await;
     assert_eq!(bodies(&gateway, 4, &[]).await, "aaaa");
     let check = b.0.requests().iter().find(|it| it.head.target() == "/health").cloned();
     let head = check.expect("a check").head;
@@ -39,7 +39,7 @@ async fn unhealthy_endpoint_gets_no_requests_until_it_recovers() {
 
     let mark = gateway.mark();
     b.1.store(200, Ordering::Relaxed);
-    gateway.says(mark, "is well again").await;
+    gateway.says(mark, "is healthy again").await;
     assert!(bodies(&gateway, 4, &[]).await.contains('b'));
 }
 
@@ -59,7 +59,7 @@ async fn tcp_and_websocket_checks_probe_their_protocol() {
     let health = "health: {check: {websocket: /ws}, interval: 20ms, unhealthy_after: 1}";
     let gateway = pool(&[&echo], &[health]).start().await;
     until("checks", || async { echo.requests().len() > 2 }).await;
-    assert!(!gateway.log_lines().iter().any(|line| line.contains("unwell")));
+    assert!(!gateway.log_lines().iter().any(|line| line.contains("unhealthy")));
 }
 
 #[tokio::test]
@@ -99,8 +99,11 @@ async fn rfc6455_4_1_websocket_check_fails_where_clients_would_be_refused() {
         .await;
         let health = "health: {check: {websocket: /ws}, interval: 20ms, unhealthy_after: 1}";
         let gateway = pool(&[&service], &[health]).start().await;
-        let line = gateway.says(0, "is unwell").await;
-        assert!(line.contains("the WebSocket handshake at /ws was answered wrongly: "), "{line}");
+        let line = gateway.says(0, "is unhealthy").await;
+        assert!(
+            line.contains("the response to the WebSocket handshake at /ws is invalid: "),
+            "{line}"
+        );
         assert!(line.contains(reason), "{line}");
     }
 }
@@ -122,11 +125,11 @@ async fn backups_take_over_below_the_panic_threshold() {
     assert_eq!(bodies(&gateway, 4, &[]).await, "mmmm");
     let mark = gateway.mark();
     main.1.store(503, Ordering::Relaxed);
-    gateway.says(mark, "is unwell").await;
+    gateway.says(mark, "is unhealthy").await;
     assert_eq!(bodies(&gateway, 4, &[]).await, "bbbb");
     let mark = gateway.mark();
     main.1.store(200, Ordering::Relaxed);
-    gateway.says(mark, "is well again").await;
+    gateway.says(mark, "is healthy again").await;
     assert_eq!(bodies(&gateway, 4, &[]).await, "mmmm");
 }
 
@@ -156,7 +159,7 @@ async fn sessions_of_an_unhealthy_endpoint_close_or_stay_by_policy() {
         let gateway = pool(&[&upstream], &[health]).with(&websocket).start().await;
         let mut socket = gateway.websocket("/ws").await;
         well.store(false, Ordering::Relaxed);
-        gateway.says(0, "is unwell").await;
+        gateway.says(0, "is unhealthy").await;
         match code {
             Some(code) => {
                 let message = next(&mut socket).await.expect("a close frame");
@@ -166,7 +169,7 @@ async fn sessions_of_an_unhealthy_endpoint_close_or_stay_by_policy() {
             }
             None => {
                 well.store(true, Ordering::Relaxed);
-                gateway.says(0, "is well again").await;
+                gateway.says(0, "is healthy again").await;
                 socket.send(Message::text("still here")).await.expect("sent");
             }
         }
@@ -188,7 +191,7 @@ async fn below_the_panic_threshold_all_endpoints_are_used() {
         for (one, share) in [(&a, "two thirds"), (&b, "one third")] {
             let mark = gateway.mark();
             one.1.store(503, Ordering::Relaxed);
-            gateway.says(mark, "is unwell").await;
+            gateway.says(mark, "is unhealthy").await;
             let said = bodies(&gateway, 9, &[]).await;
             if share == "two thirds" {
                 assert!(!said.contains('a') && said.contains('b'), "{panic_below}: {said}");
@@ -217,8 +220,8 @@ async fn health_check_is_bounded_by_its_timeout() {
     let health =
         "health: {check: {http: /health}, interval: 20ms, timeout: 1s, unhealthy_after: 1}";
     let gateway = pool(&[&silent, &b], &[health]).start().await;
-    let told = gateway.says(0, &format!("{} is unwell", silent.address())).await;
-    assert!(told.contains("is unwell: no answer within 1s"), "{told}");
+    let told = gateway.says(0, &format!("{} is unhealthy", silent.address())).await;
+    assert!(told.contains("is unhealthy: no answer within 1s"), "{told}");
     assert_eq!(bodies(&gateway, 4, &[]).await, "bbbb");
 }
 
@@ -244,14 +247,15 @@ async fn health_checks_use_tls_and_the_configured_host() {
         let (port, file) = (free_port(), folder.path().join("tidegate.yaml"));
         std::fs::write(&file, config.yaml(port)).expect("a file");
         let gateway = Gateway::run(folder, file, port).await;
-        let told = gateway.says(0, "is unwell").await;
+        let told = gateway.says(0, "is unhealthy").await;
         assert!(told.contains(&expired.address().to_string()), "{check}: {told}");
         until("the good one to be asked again", async || {
             good.handshakes().max(good.heads().len()) > 3
         })
         .await;
-        let unwell = gateway.log_lines().iter().filter(|line| line.contains("is unwell")).count();
-        assert_eq!(unwell, 1, "{check}: the good one is well");
+        let unwell =
+            gateway.log_lines().iter().filter(|line| line.contains("is unhealthy")).count();
+        assert_eq!(unhealthy, 1, "{check}: the good one is healthy");
         assert!(expired.heads().is_empty(), "{check}");
         let heads = good.heads();
         assert_eq!(!heads.is_empty(), is_request, "{check}");
@@ -295,8 +299,8 @@ async fn failed_health_check_logs_its_request_and_answer() {
         ("nobody", "connection refused"),
         ("closing", "the connection ended before GET /healthz was answered"),
     ] {
-        let line = gateway.says(0, &format!("upstream {upstream}: ")).await;
-        assert!(line.ends_with(&format!(" is unwell: {reason}")), "{line}");
+        let line = gateway.says(0, &format!("upstream `{upstream}`: ")).await;
+        assert!(line.ends_with(&format!(" is unhealthy: {reason}")), "{line}");
     }
 }
 
@@ -317,6 +321,6 @@ async fn health_check_skips_interim_responses() {
         let gateway = pool(&[&service], &[&health]).start().await;
         until("checks", || async { service.connections() > 3 }).await;
         let lines = gateway.log_lines();
-        assert!(!lines.iter().any(|line| line.contains("unwell")), "{check}: {lines:?}");
+        assert!(!lines.iter().any(|line| line.contains("unhealthy")), "{check}: {lines:?}");
     }
 }

@@ -121,19 +121,21 @@ async fn grpc_service_is_healthy_while_serving() {
         let before = server.checks();
         let gateway = asking(server.address, protocols, "shop.Orders", "").start().await;
         until("checks", async || server.checks() > before + 2).await;
-        assert!(!gateway.log_lines().iter().any(|line| line.contains("unwell")));
+        assert!(!gateway.log_lines().iter().any(|line| line.contains("unhealthy")));
         for status in [NOT_SERVING, UNIMPLEMENTED, NONSENSE, NO_TRAILERS, 0, 3, 9] {
             let mark = gateway.mark();
             server.status.store(status, Ordering::Relaxed);
-            let said = gateway.says(mark, "unwell").await;
+            let said = gateway.says(mark, "unhealthy").await;
             match status {
                 NOT_SERVING => assert!(said.contains("NOT_SERVING"), "{said}"),
-                UNIMPLEMENTED => assert!(said.contains("no grpc.health.v1"), "{said}"),
+                UNIMPLEMENTED => {
+                    assert!(said.contains("does not implement grpc.health.v1"), "{said}")
+                }
                 _ => {}
             }
             let mark = gateway.mark();
             server.status.store(SERVING, Ordering::Relaxed);
-            gateway.says(mark, "well again").await;
+            gateway.says(mark, "healthy again").await;
         }
     }
     let (head, question) = server.asked.lock().expect("the log").pop().expect("a check");
@@ -158,23 +160,25 @@ async fn grpc_check_uses_tls_and_asks_for_the_whole_server() {
     let tls = format!("tls: {{server_name: grpc.internal, ca: \"{}\"}}", ca.display());
     let gateway = asking(server.address, "[h2]", "", &tls).start().await;
     until("checks", async || server.checks() > 2).await;
-    assert!(!gateway.log_lines().iter().any(|line| line.contains("unwell")));
+    assert!(!gateway.log_lines().iter().any(|line| line.contains("unhealthy")));
     let (head, question) = server.asked.lock().expect("the log").pop().expect("a check");
     assert_eq!(head.uri.scheme_str(), Some("https"));
     assert_eq!(&question[..], [0; 5]);
     drop(gateway);
     // A server that does not agree on HTTP/2 has no gRPC.
-    for (alpn, reason) in [(&["http/1.1"][..], "it refused `h2` (ALPN)"), (&[], "no `h2` (ALPN)")] {
+    for (alpn, reason) in
+        [(&["http/1.1"][..], "it refused `h2` (ALPN)"), (&[], "did not select `h2` (ALPN)")]
+    {
         let server = Server::start(Some(acceptor(folder.path(), alpn))).await;
         let gateway = asking(server.address, "[h2, h1]", "", &tls).start().await;
-        let said = gateway.says(0, "unwell").await;
-        assert!(said.contains("it does not speak HTTP/2 over TLS"), "{said}");
+        let said = gateway.says(0, "unhealthy").await;
+        assert!(said.contains("the endpoint does not speak HTTP/2 over TLS"), "{said}");
         assert!(said.contains(reason), "{said}");
     }
     // Where it has TLS, and the configuration says none.
     let server = Server::start(Some(acceptor(folder.path(), &["h2"]))).await;
     let gateway = asking(server.address, "[h2c]", "", "").start().await;
-    let said = gateway.says(0, "unwell").await;
+    let said = gateway.says(0, "unhealthy").await;
     assert!(said.contains("HTTP/2"), "{said}");
 }
 
@@ -198,8 +202,8 @@ fn acceptor(folder: &std::path::Path, alpn: &[&str]) -> TlsAcceptor {
 async fn grpc_check_of_a_service_that_speaks_http1_fails() {
     let plain = Upstream::saying("plain").await;
     let gateway = asking(plain.address(), "[h1]", "", "").start().await;
-    let said = gateway.says(0, "unwell").await;
-    assert!(said.contains("it does not speak HTTP/2"), "{said}");
+    let said = gateway.says(0, "unhealthy").await;
+    assert!(said.contains("the endpoint does not speak HTTP/2"), "{said}");
     assert_eq!(gateway.get("/", &[]).await.status(), 200, "the only one is used all the same");
 }
 
@@ -210,7 +214,7 @@ async fn grpc_check_reports_a_connection_closed_at_the_preface() {
     })
     .await;
     let gateway = asking(closing.address(), "[h2c]", "", "").start().await;
-    let said = gateway.says(0, "unwell").await;
+    let said = gateway.says(0, "unhealthy").await;
     assert!(said.contains("the connection ended") && said.contains("HTTP/2"), "{said}");
 }
 
@@ -222,7 +226,7 @@ async fn grpc_check_reports_a_reset_connection() {
     })
     .await;
     let gateway = asking(resetting.address(), "[h2c]", "", "").start().await;
-    let said = gateway.says(0, "unwell").await;
+    let said = gateway.says(0, "unhealthy").await;
     assert!(said.contains("the connection ended"), "{said}");
 }
 
@@ -248,7 +252,7 @@ async fn http_check_over_http2_names_its_host_and_scheme() {
         .start()
         .await;
     until("checks", async || seen.lock().expect("the log").len() > 2).await;
-    assert!(!gateway.log_lines().iter().any(|line| line.contains("unwell")));
+    assert!(!gateway.log_lines().iter().any(|line| line.contains("unhealthy")));
     assert_eq!(seen.lock().expect("the log")[0], "http://a.test/health");
 }
 

@@ -131,9 +131,9 @@ async fn http2(stream: Secured, counts: Arc<Counts>) {
     }
 }
 
-fn assert_never_unwell(gateway: &Gateway) {
+fn assert_never_unhealthy(gateway: &Gateway) {
     let lines = gateway.log_lines();
-    assert!(!lines.iter().any(|line| line.contains("unwell")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("unhealthy")), "{lines:?}");
 }
 
 #[tokio::test]
@@ -142,13 +142,13 @@ async fn health_checks_over_tls_share_a_connection() {
     let gateway = service.checked_over_http1().await;
     service.counts.after_checks(10).await;
     assert_eq!(service.counts.connections(), 1);
-    assert_never_unwell(&gateway);
+    assert_never_unhealthy(&gateway);
     for check in ["{http: /health}", "{grpc: shop.Orders}"] {
         let service = Service::start("h2", http2).await;
         let gateway = service.config(check, "[h2]").start().await;
         service.counts.after_checks(10).await;
         assert_eq!(service.counts.connections(), 1, "{check}");
-        assert_never_unwell(&gateway);
+        assert_never_unhealthy(&gateway);
     }
 }
 
@@ -170,7 +170,7 @@ async fn kept_connection_closed_by_the_endpoint_is_no_failure() {
         let gateway = service.checked_over_http1().await;
         service.counts.after_checks(5).await;
         assert!(service.counts.connections() >= 5);
-        assert_never_unwell(&gateway);
+        assert_never_unhealthy(&gateway);
     }
 }
 
@@ -193,7 +193,7 @@ async fn kept_http2_connection_ended_by_the_endpoint_is_no_failure() {
         .await;
         let gateway = service.config("{http: /health}", "[h2]").start().await;
         service.counts.after_checks(5).await;
-        assert_never_unwell(&gateway);
+        assert_never_unhealthy(&gateway);
     }
 }
 
@@ -212,7 +212,7 @@ async fn response_before_its_check_is_ignored() {
     .await;
     let gateway = service.checked_over_http1().await;
     service.counts.after_checks(5).await;
-    assert_never_unwell(&gateway);
+    assert_never_unhealthy(&gateway);
 }
 
 #[tokio::test]
@@ -236,7 +236,7 @@ async fn response_that_ends_the_connection_is_still_healthy() {
         let gateway = service.checked_over_http1().await;
         service.counts.after_checks(5).await;
         assert!(service.counts.connections() >= 5);
-        assert_never_unwell(&gateway);
+        assert_never_unhealthy(&gateway);
     }
 }
 
@@ -252,8 +252,8 @@ async fn silent_kept_connection_is_a_failure() {
     })
     .await;
     let gateway = service.checked_over_http1().await;
-    let line = gateway.says(0, "is unwell").await;
-    assert!(line.ends_with("is unwell: no answer within 1s"), "{line}");
+    let line = gateway.says(0, "is unhealthy").await;
+    assert!(line.ends_with("is unhealthy: no answer within 1s"), "{line}");
 }
 
 #[tokio::test]
@@ -270,8 +270,8 @@ async fn failure_on_a_kept_connection_is_retried_on_a_new_one() {
     })
     .await;
     let gateway = service.checked_over_http1().await;
-    let line = gateway.says(0, "is unwell").await;
-    assert!(line.ends_with("is unwell: GET /health answered 503"), "{line}");
+    let line = gateway.says(0, "is unhealthy").await;
+    assert!(line.ends_with("is unhealthy: GET /health answered 503"), "{line}");
     assert!(service.counts.connections() >= 2);
 }
 
@@ -335,6 +335,6 @@ async fn check_without_a_file_descriptor_marks_no_endpoint_unhealthy() {
         .route("all", "path_prefix: /", "many");
     let gateway = Gateway::with_files(80, &config).await;
     until("checks", async || checks.load(Ordering::SeqCst) > 3 * ENDPOINTS).await;
-    assert_never_unwell(&gateway);
+    assert_never_unhealthy(&gateway);
     assert_eq!(gateway.get("/", &[]).await.status(), 200);
 }

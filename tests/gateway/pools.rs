@@ -121,7 +121,7 @@ async fn consecutive_server_errors_eject_an_endpoint() {
     let gateway = pool(&[&a, &b.0], &lines).start().await;
     let mark = gateway.mark();
     let _ = bodies(&gateway, 4, &[]).await;
-    gateway.says(mark, "is ejected for 300ms: too many responses in a row were errors").await;
+    gateway.says(mark, "is ejected for 300ms: too many consecutive server errors").await;
     assert_eq!(bodies(&gateway, 4, &[]).await, "aaaa");
     b.1.store(200, Ordering::Relaxed);
     until("it to come back", || async { bodies(&gateway, 2, &[]).await.contains('b') }).await;
@@ -137,7 +137,7 @@ async fn unreachable_endpoint_is_ejected_without_failing_requests() {
         .start()
         .await;
     assert_eq!(bodies(&gateway, 10, &[]).await, "aaaaaaaaaa");
-    gateway.says(0, "is ejected for 10s: too many connections in a row").await;
+    gateway.says(0, "is ejected for 10s: too many consecutive connection failures").await;
 }
 
 #[tokio::test]
@@ -194,11 +194,11 @@ async fn endpoints_file_changes_are_applied() {
     assert_eq!(next(&mut socket).await, Some(Message::text("still here")));
 
     for (broken, told) in [
-        ("nowhere", "both.endpoints:1: this is no endpoint"),
+        ("nowhere", "both.endpoints:1: not an endpoint"),
         ("h:1\nh:2 wieght=2", "both.endpoints:2: only `weight=N`"),
-        ("h:1 weight=0", "a weight is a number from 1 to 1000"),
-        ("", "both.endpoints has no endpoint"),
-        ("# all gone\n", "both.endpoints has no endpoint"),
+        ("h:1 weight=0", "a weight must be a number from 1 to 1000"),
+        ("", "both.endpoints is empty"),
+        ("# all gone\n", "both.endpoints is empty"),
     ] {
         let mark = gateway.mark();
         write(broken.to_owned());

@@ -184,7 +184,7 @@ async fn first_byte_timeout_longer_than_read_is_refused() {
     let folder = TempDir::new().expect("a folder");
     std::fs::write(folder.path().join("a.yaml"), config.yaml(1)).expect("a file");
     let run = tidegate_testing::cli(folder.path(), &["check", "--config", "a.yaml"], &[]).await;
-    for told in ["longer than `read`", "the upstream `service` speaks HTTP/2"] {
+    for told in ["must not be longer than `timeouts.read`", "the upstream `service` uses HTTP/2"] {
         assert!(run.stderr.contains(told), "{told} in:\n{}", run.stderr);
     }
 }

@@ -37,7 +37,10 @@ pub(super) async fn keep_asking(discovery: Arc<Discovery>, query: DnsQuery) {
     let resolver = match resolver(query.server) {
         Ok(resolver) => resolver,
         Err(reason) => {
-            log::error!("{query} can't be asked for: {reason}");
+            log::error!(
+                "DNS discovery: cannot create the resolver for {query}: {reason}; its upstream \
+                 gets no endpoints from DNS"
+            );
             return;
         }
     };
@@ -48,7 +51,7 @@ pub(super) async fn keep_asking(discovery: Arc<Discovery>, query: DnsQuery) {
         match ask(&lookups, &query.records).await {
             Ok(answer) => {
                 if std::mem::take(&mut has_failed) {
-                    log::info!("{query} resolves again");
+                    log::info!("DNS discovery: {query} resolves again");
                 }
                 report_targets(&query, &unresolved, &answer.unresolved);
                 unresolved = answer.unresolved;
@@ -57,11 +60,13 @@ pub(super) async fn keep_asking(discovery: Arc<Discovery>, query: DnsQuery) {
                 if discovery.answer(&query, answer.found) {
                     match count {
                         0 if is_unavailable => log::warn!(
-                            "{query} has no endpoints: DNS says that the service is not available \
-                             (its SRV target is `.`)"
+                            "DNS discovery: {query} has no endpoints: its SRV target is `.`, so \
+                             the service is not available"
                         ),
-                        0 => log::warn!("{query} has no endpoints: DNS answers without any"),
-                        count => log::info!("{query} has {count} endpoints"),
+                        0 => log::warn!(
+                            "DNS discovery: {query} has no endpoints: the DNS response lists none"
+                        ),
+                        count => log::info!("DNS discovery: {query} has {count} endpoints"),
                     }
                     discovery.changes.send_modify(|changes| *changes += 1);
                 }
@@ -71,7 +76,10 @@ pub(super) async fn keep_asking(discovery: Arc<Discovery>, query: DnsQuery) {
             }
             Err(error) => {
                 if !std::mem::replace(&mut has_failed, true) {
-                    log::warn!("{query} does not resolve: {error}; its last endpoints stay in use");
+                    log::warn!(
+                        "DNS discovery: {query} does not resolve: {error}; its last known \
+                         endpoints stay in use"
+                    );
                 }
                 sleep(RETRY_INTERVAL).await;
             }
@@ -86,9 +94,15 @@ fn report_targets(
     now: &BTreeMap<String, String>,
 ) {
     for (target, reason) in now.iter().filter(|(target, _)| !before.contains_key(*target)) {
-        log::warn!("{query}: its target {target} does not resolve ({reason}) and is left out");
+        log::warn!(
+            "DNS discovery: the target {target} of {query} does not resolve ({reason}) and gets \
+             no requests"
+        );
     }
     for target in before.keys().filter(|target| !now.contains_key(*target)) {
-        log::info!("{query}: its target {target} resolves again, or DNS no longer lists it");
+        log::info!(
+            "DNS discovery: the target {target} of {query} resolves again, or DNS no longer \
+             lists it"
+        );
     }
 }

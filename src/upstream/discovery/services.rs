@@ -44,7 +44,7 @@ pub(super) async fn ask(lookups: &Lookups, records: &RecordKind) -> Result<Servi
 async fn hosts(lookups: &Lookups, name: &str, port: u16) -> Result<ServiceAnswer, String> {
     let Addresses { ips, until, is_partial } = lookups.addresses(name).await?;
     if ips.is_empty() {
-        return Err("it has no address".to_owned());
+        return Err("the name has no address".to_owned());
     }
     let found = ips.into_iter().map(|ip| DiscoveredEndpoint {
         host: ip.to_string(),
@@ -99,7 +99,7 @@ async fn services(lookups: &Lookups, name: &str) -> Result<ServiceAnswer, String
     if known.is_empty() && !hosts.is_empty() {
         let reasons = unresolved.iter().map(|(target, reason)| format!("{target} ({reason})"));
         return Err(format!(
-            "no target has an address: {}",
+            "no SRV target has an address: {}",
             reasons.collect::<Vec<_>>().join(", ")
         ));
     }
@@ -148,7 +148,7 @@ async fn resolve(
             None => break,
             Some(Ok((Ok(addresses), host))) => {
                 if addresses.ips.is_empty() {
-                    unresolved.insert(host.clone(), "it has no address".to_owned());
+                    unresolved.insert(host.clone(), "the name has no address".to_owned());
                 } else {
                     deadline = Some(Deadline::now() + OTHER_TARGETS_TIMEOUT);
                 }
@@ -161,7 +161,7 @@ async fn resolve(
         }
     }
     for host in hosts.iter().filter(|host| !resolved.contains_key(*host)) {
-        unresolved.entry(host.clone()).or_insert_with(|| "no answer yet".to_owned());
+        unresolved.entry(host.clone()).or_insert_with(|| "no response from DNS yet".to_owned());
     }
     (resolved, unresolved)
 }

@@ -47,12 +47,12 @@ pub(super) async fn open(peer: &HttpPeer) -> Result<HttpSession> {
         if must_be_h2 {
             let reason = match stream.selected_alpn_proto() {
                 None if peer.is_tls() => {
-                    "it does not speak HTTP/2 over TLS: it answered no `h2` (ALPN)"
+                    "the endpoint does not speak HTTP/2 over TLS: it did not select `h2` (ALPN)"
                 }
                 Some(_) if peer.is_tls() => {
-                    "it does not speak HTTP/2 over TLS: it chose HTTP/1.1 (ALPN)"
+                    "the endpoint does not speak HTTP/2 over TLS: it selected HTTP/1.1 (ALPN)"
                 }
-                _ => "it does not speak HTTP/2",
+                _ => "the endpoint does not speak HTTP/2",
             };
             return Error::e_explain(ErrorType::H2Error, reason);
         }
@@ -64,7 +64,7 @@ pub(super) async fn open(peer: &HttpPeer) -> Result<HttpSession> {
     settings.connection_window_size = Some(CHECK_WINDOW);
     let connection = handshake(stream, settings).await?;
     let stream = connection.spawn_stream().await?;
-    Ok(HttpSession::H2(stream.or_err(ErrorType::H2Error, "it accepts no stream")?))
+    Ok(HttpSession::H2(stream.or_err(ErrorType::H2Error, "the endpoint accepts no HTTP/2 stream")?))
 }
 
 /// Sends the head of a request. HTTP/2 wants the whole URI (RFC 9113, section 8.3.1).
@@ -77,13 +77,13 @@ pub(super) async fn send_head(
         && let Some(host) = request.remove_header(&header::HOST)
     {
         let authority = Authority::try_from(host.as_bytes())
-            .or_err(ErrorType::InvalidHTTPHeader, "the host of the check")?;
+            .or_err(ErrorType::InvalidHTTPHeader, "the host of the health check is invalid")?;
         let mut parts = request.uri.clone().into_parts();
         parts.scheme =
             Some(if peer.is_tls() { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP });
         parts.authority = Some(authority);
         let uri = Uri::from_parts(parts)
-            .or_err(ErrorType::InvalidHTTPHeader, "the target of the check")?;
+            .or_err(ErrorType::InvalidHTTPHeader, "the path of the health check is invalid")?;
         request.set_uri(uri);
     }
     session.write_request_header(Box::new(request)).await

@@ -23,7 +23,7 @@ pub(super) async fn ask(
     service: &str,
 ) -> Result<()> {
     if !matches!(session, HttpSession::H2(_)) {
-        return Error::e_explain(ErrorType::H2Error, "it does not speak HTTP/2");
+        return Error::e_explain(ErrorType::H2Error, "the endpoint does not speak HTTP/2");
     }
     send_head(session, peer, request).await?;
     if let Err(error) = session.write_request_body(question(service), true).await {
@@ -33,11 +33,11 @@ pub(super) async fn ask(
     }
     session.read_response_header().await?;
     let Some(head) = session.response_header() else {
-        return Error::e_explain(ErrorType::ReadError, "no answer");
+        return Error::e_explain(ErrorType::ReadError, "no response");
     };
     let status = head.status.as_u16();
     if status != 200 {
-        return Error::e_explain(ErrorType::HTTPStatus(status), "its status");
+        return Error::e_explain(ErrorType::HTTPStatus(status), "the status of the response");
     }
     // An answer without a message has its status in the head.
     if let Some(refusal) = refusal(&head.headers) {
@@ -46,7 +46,7 @@ pub(super) async fn ask(
     let mut answer = Vec::new();
     while let Some(piece) = session.read_response_body().await? {
         if answer.len() + piece.len() > MAX_RESPONSE_SIZE {
-            return fault("its answer is too long");
+            return fault("the response is too long");
         }
         answer.extend_from_slice(&piece);
     }
@@ -58,15 +58,15 @@ pub(super) async fn ask(
         return refusal;
     }
     if !trailers.is_some_and(|it| it.contains_key(GRPC_STATUS)) {
-        return fault("its answer has no grpc-status");
+        return fault("the response has no grpc-status");
     }
     match serving_status(&answer) {
         Some(1) => Ok(()),
-        Some(0) => fault("it is UNKNOWN"),
-        Some(2) => fault("it is NOT_SERVING"),
-        Some(3) => fault("it knows no such service (SERVICE_UNKNOWN)"),
-        Some(_) => fault("its status has no meaning"),
-        None => fault("its answer is no HealthCheckResponse"),
+        Some(0) => fault("the service is UNKNOWN"),
+        Some(2) => fault("the service is NOT_SERVING"),
+        Some(3) => fault("the endpoint does not know the service (SERVICE_UNKNOWN)"),
+        Some(_) => fault("the serving status in the response is invalid"),
+        None => fault("the response is not a HealthCheckResponse"),
     }
 }
 
@@ -79,8 +79,8 @@ fn refusal(headers: &HeaderMap) -> Option<Result<()>> {
     let status = headers.get(GRPC_STATUS)?.to_str().unwrap_or("");
     let reason = match status {
         "0" => return None,
-        "5" => "it knows no such service (grpc-status 5)".to_owned(),
-        "12" => "it has no grpc.health.v1 (grpc-status 12)".to_owned(),
+        "5" => "the endpoint does not know the service (grpc-status 5)".to_owned(),
+        "12" => "the endpoint does not implement grpc.health.v1 (grpc-status 12)".to_owned(),
         status => format!("grpc-status {}", status.escape_debug()),
     };
     Some(Error::e_explain(ErrorType::Custom("GrpcHealth"), reason))
