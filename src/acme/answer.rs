@@ -41,7 +41,9 @@ impl RequestLabel {
             let (head, body) = answer.into_parts();
             match Limited::new(body, MAX_RESPONSE_BODY).collect().await {
                 Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
-                Err(error) if error.is::<LengthLimitError>() => Err(self.error("is over 1 MiB")),
+                Err(error) if error.is::<LengthLimitError>() => {
+                    Err(self.error("is larger than 1 MiB"))
+                }
                 Err(error) => Err(Error::Other(error)),
             }
         };
@@ -49,7 +51,7 @@ impl RequestLabel {
             Ok(answer) => self.judged(answer?),
             Err(_) => {
                 let seconds = ANSWER_TIMEOUT.as_secs();
-                Err(self.error(&format!("is not there after {seconds}s")))
+                Err(self.error(&format!("did not arrive within {seconds}s")))
             }
         }
     }
@@ -80,7 +82,9 @@ impl RequestLabel {
 
     fn error(&self, is: &str) -> Error {
         let Self { method, url } = self;
-        Error::Other(format!("the answer to {method} {url} {is}").into())
+        Error::Other(
+            format!("the response of the certificate authority to {method} {url} {is}").into(),
+        )
     }
 }
 
@@ -131,10 +135,14 @@ mod tests {
         let endless = StreamBody::new(stream::repeat_with(piece));
         let answer = std::future::ready(Ok(Response::new(endless)));
         let got = reason(asked.answer(answer, |_| {}).await);
-        assert_eq!(got, "the answer to GET https://a/dir is over 1 MiB");
+        let expected = "the response of the certificate authority to GET https://a/dir \
+                        is larger than 1 MiB";
+        assert_eq!(got, expected);
         let silent = StreamBody::new(stream::pending::<io::Result<http_body::Frame<Bytes>>>());
         let answer = std::future::ready(Ok(Response::new(silent)));
         let got = reason(asked.answer(answer, |_| {}).await);
-        assert_eq!(got, "the answer to GET https://a/dir is not there after 60s");
+        let expected = "the response of the certificate authority to GET https://a/dir \
+                        did not arrive within 60s";
+        assert_eq!(got, expected);
     }
 }

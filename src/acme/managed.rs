@@ -87,7 +87,8 @@ impl ManagedCertificate {
         };
         if let Some(first) = placeholder_certificates.first() {
             log::info!(
-                "the certificate for {} is shown until that for {} is there",
+                "certificate `{}` is used as a placeholder until the certificate authority has \
+                 issued one for `{}`",
                 first.names.join(", "),
                 settings.domains.join(", ")
             );
@@ -124,7 +125,7 @@ impl ManagedCertificate {
     pub fn start_renewal(self: &Arc<Self>) {
         if !self.renewal_started.swap(true, Ordering::Relaxed) {
             let this = Arc::downgrade(self);
-            let name = format!("certificate for {}", self.joined_names());
+            let name = format!("certificate `{}`", self.joined_names());
             background::spawn_restarting(name, move || renew_forever(Weak::clone(&this)));
         }
     }
@@ -140,7 +141,11 @@ impl ManagedCertificate {
             // Another process orders: the one before or after this, or another replica.
             Ok(None) => return OTHER_PROCESS_INTERVAL,
             Err(error) => {
-                return self.record_failure(&format!("no place for it: {error}"), failures, None);
+                return self.record_failure(
+                    &format!("cannot open the folder for certificates: {error}"),
+                    failures,
+                    None,
+                );
             }
         };
         // One may have done so just now.
@@ -157,11 +162,18 @@ impl ManagedCertificate {
         let ordering = order(&self.settings, &self.store, &self.pending, &retry_after);
         let ordered = timeout(ORDER_TIMEOUT, ordering).await;
         self.pending.clear();
-        let ordered = ordered.unwrap_or_else(|_| Err(format!("not done in {ORDER_TIMEOUT:?}")));
+        let ordered = ordered.unwrap_or_else(|_| {
+            Err(format!(
+                "the certificate authority did not complete the order within {ORDER_TIMEOUT:?}"
+            ))
+        });
         match ordered.and_then(|issued| self.accept_issued(&issued)) {
             Ok(certificate) => {
                 let until = humantime::format_rfc3339_seconds(certificate.not_after);
-                log::info!("the certificate for {} is there, until {until}", self.joined_names());
+                log::info!(
+                    "certificate `{}` is issued and in use; it is valid until {until}",
+                    self.joined_names()
+                );
                 self.serve_certificate(certificate);
                 self.issued.fetch_add(1, Ordering::Relaxed);
                 *failures = 0;
@@ -174,14 +186,18 @@ impl ManagedCertificate {
 
     fn accept_issued(&self, issued: &IssuedCertificate) -> Result<Certificate, String> {
         let certificate = Certificate::parse(&issued.chain, &issued.key)
-            .map_err(|fault| format!("what was issued can't be used: {fault}"))?;
+            .map_err(|fault| format!("the issued certificate cannot be used: {fault}"))?;
         let missing = |name: &&String| !certificate.is_for(&name.to_ascii_lowercase());
         if let Some(missing) = self.settings.domains.iter().find(missing) {
-            return Err(format!("the authority has issued a certificate without {missing}"));
+            return Err(format!("the issued certificate does not contain the name {missing}"));
         }
         self.check_validity(&certificate)?;
         if let Err(error) = self.store.keep_certificate(&issued.chain, &issued.key) {
-            log::error!("the certificate for {} can't be kept: {error}", self.joined_names());
+            log::error!(
+                "cannot store the issued certificate `{}`: {error}; the gateway uses it and \
+                 orders another one after a restart",
+                self.joined_names()
+            );
         }
         Ok(certificate)
     }
@@ -191,7 +207,7 @@ impl ManagedCertificate {
     fn check_validity(&self, certificate: &Certificate) -> Result<(), String> {
         let time = |time| humantime::format_rfc3339_seconds(time);
         let fault = if certificate.has_expired() {
-            format!("has expired, at {}", time(certificate.not_after))
+            format!("expired at {}", time(certificate.not_after))
         } else if !certificate.is_valid() {
             format!("is not valid before {}", time(certificate.not_before))
         } else {
@@ -199,13 +215,14 @@ impl ManagedCertificate {
         };
         if certificate.has_expired() || self.has_valid() {
             return Err(format!(
-                "the certificate that the authority has issued {fault}; it is not used (this \
-                 machine's clock says {})",
+                "the issued certificate {fault} and is not used (the clock of this machine says \
+                 {})",
                 time(SystemTime::now())
             ));
         }
         log::warn!(
-            "the certificate that the authority has issued for {} {fault}",
+            "the issued certificate `{}` {fault}; the gateway uses it anyway, because it has no \
+             valid one",
             self.joined_names()
         );
         Ok(())
@@ -241,13 +258,14 @@ impl ManagedCertificate {
             Some(asked) => {
                 // Not a moment too soon.
                 let asked = Duration::from_secs(asked.min(MAX_RETRY_INTERVAL).as_secs() + 1);
-                (asked.mul_f64(jitter), ", as the authority asks (Retry-After)")
+                (asked.mul_f64(jitter), ", as the certificate authority asks (Retry-After)")
             }
             None => (retry.mul_f64(jitter), ""),
         };
         let again = humantime::format_duration(Duration::from_secs(wait.as_secs().max(1)));
         log::error!(
-            "no certificate for {}: {reason}; again in {again}{because}",
+            "certificate `{}` was not issued: {reason}; the gateway orders it again in \
+             {again}{because}",
             self.joined_names()
         );
         wait

@@ -43,7 +43,8 @@ pub(super) async fn order(
     let mut order = match account.new_order(&new).await {
         Err(error) if is_unknown_account(&error) => {
             log::warn!(
-                "the authority {} does not know the account in {} any more; it is registered anew",
+                "the certificate authority {} no longer knows the ACME account in {}; the \
+                 gateway registers a new account",
                 settings.directory,
                 store.account_file().display()
             );
@@ -63,7 +64,7 @@ pub(super) async fn order(
             let refused = refusals(&mut order).await;
             return Err(refused.unwrap_or_else(|| match proved {
                 Err(error) => in_words(error),
-                Ok(status) => format!("the order is {status:?}"),
+                Ok(status) => format!("the order has the status {status:?}"),
             }));
         }
         Err(error) => return Err(in_words(error)),
@@ -89,7 +90,10 @@ async fn account(
                 let builder = Account::builder_with_http(client(settings, retry_after)?);
                 return builder.from_credentials(credentials).await.map_err(in_words);
             }
-            Err(error) => log::error!("the account that was kept can't be used: {error}"),
+            Err(error) => log::error!(
+                "the stored ACME account cannot be read: {error}; the gateway registers a new \
+                 account"
+            ),
         }
     }
     register(settings, store, retry_after).await
@@ -126,7 +130,11 @@ async fn register_again(
     if !contact.is_empty() {
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
         if let Err(error) = account.update_contacts(&contact).await {
-            log::warn!("the authority does not take the account's email: {}", in_words(error));
+            log::warn!(
+                "the certificate authority rejects the email of the ACME account: {}; orders \
+                 work without it",
+                in_words(error)
+            );
         }
     }
     Ok(account)
@@ -168,7 +176,9 @@ fn contact(settings: &AcmeSettings) -> Vec<String> {
 
 fn keep(credentials: &AccountCredentials, store: &AcmeStore) -> Result<(), String> {
     let credentials = serde_json::to_vec(credentials).map_err(|error| error.to_string())?;
-    store.keep_account(&credentials).map_err(|error| format!("the account's key: {error}"))
+    store
+        .keep_account(&credentials)
+        .map_err(|error| format!("cannot store the ACME account: {error}"))
 }
 
 /// Lets the authority see that the names lead here.
@@ -188,7 +198,7 @@ async fn prove(
             continue;
         }
         let Some(mut challenge) = authorization.challenge(kind.clone()) else {
-            return Err(format!("the authority does not offer the challenge {kind:?}"));
+            return Err(format!("the certificate authority does not offer the challenge {kind:?}"));
         };
         let name = challenge.identifier().to_string();
         let answer = challenge.key_authorization();

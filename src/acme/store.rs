@@ -55,7 +55,9 @@ impl AcmeStore {
         }
         self.folder()
             .and_then(|folder| folder.read(name, MAX_FILE_SIZE))
-            .inspect_err(|error| log::error!("acme: {error}"))
+            .inspect_err(|error| {
+                log::error!("cannot read the stored file `{name}` of ACME: {error}")
+            })
             .ok()
     }
 
@@ -66,7 +68,10 @@ impl AcmeStore {
         match Certificate::parse(&kept, &kept) {
             Ok(certificate) => Some(certificate),
             Err(fault) => {
-                log::error!("{name} can't be used: {fault}; a new one is ordered");
+                log::error!(
+                    "the stored certificate `{name}` cannot be used: {fault}; the gateway orders \
+                     a new one"
+                );
                 None
             }
         }

@@ -20,7 +20,7 @@ async fn tls_alpn_01_issues_one_certificate_for_several_names() {
     assert_eq!(site.serial(&gateway, "b.test").await, Some(serial), "one for both");
     let client = site.pebble.client().await;
     assert_eq!(client.get(&gateway, "a.test", "/").await.status(), 200);
-    let told = gateway.says(0, "the certificate for a.test, b.test is there").await;
+    let told = gateway.says(0, "certificate `a.test, b.test` is issued").await;
     assert!(told.contains("INFO"), "{told}");
     // Nothing but the authority's own handshakes is answered like that.
     let challenge = client.offering(&["acme-tls/1"]).try_connect(&gateway, "a.test").await;
@@ -62,7 +62,7 @@ async fn issued_certificate_survives_a_restart() {
     let chain = stream.get_ref().1.peer_certificates().expect("one");
     let (_, certificate) = X509Certificate::from_der(&chain[0]).expect("X.509");
     assert_eq!(certificate.raw_serial_as_string(), serial);
-    assert!(!again.log_lines().iter().any(|line| line.contains("no certificate")));
+    assert!(!again.log_lines().iter().any(|line| line.contains("was not issued")));
 }
 
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -95,7 +95,7 @@ async fn broken_stored_certificate_is_ordered_again() {
     std::fs::write(kept, &text[..text.len() / 2]).expect("half of it");
     let again = site.start_in(folder).await;
     assert_ne!(site.first_serial(&again, "a.test").await, serial);
-    again.says(0, "can't be used").await;
+    again.says(0, "cannot be used").await;
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn renewal_keeps_open_connections_working() {
 async fn unreachable_authority_is_retried_while_other_listeners_serve() {
     let mut site = Site::new(Pebble::new(), "domains: [a.test]").await;
     let gateway = site.start().await;
-    let told = gateway.says(0, "no certificate for a.test").await;
+    let told = gateway.says(0, "certificate `a.test` was not issued").await;
     assert!(told.contains("again in"), "{told}");
     let http = SocketAddr::from((Ipv4Addr::LOCALHOST, site.pebble.targets.0));
     let mut wire = Wire::connect(http).await;
@@ -141,7 +141,7 @@ async fn failed_challenge_is_logged_and_a_reload_may_drop_the_name() {
     pebble.resolve_to("wrong.test", "127.0.0.9").await;
     let mut site = Site::new(pebble, "domains: [a.test, wrong.test]").await;
     let gateway = site.start().await;
-    let told = gateway.says(0, "no certificate for a.test, wrong.test").await;
+    let told = gateway.says(0, "certificate `a.test, wrong.test` was not issued").await;
     assert!(told.contains("wrong.test: "), "{told}");
     assert!(told.contains("Failed to connect to 127.0.0.9"), "{told}");
     site.acme = "domains: [a.test]".to_owned();
@@ -194,7 +194,7 @@ async fn old_certificate_serves_until_one_for_the_new_names_is_issued() {
         let mark = gateway.mark();
         site.acme = format!("domains: {domains}");
         replace_file(gateway.file(), &site.yaml());
-        gateway.says(mark, "no certificate for wrong.test").await;
+        gateway.says(mark, "certificate `wrong.test` was not issued").await;
         for name in ["a.test", "b.test"] {
             assert_eq!(site.serial(&gateway, name).await.as_deref(), Some(&*serial), "{name}");
         }
@@ -206,7 +206,7 @@ async fn old_certificate_serves_until_one_for_the_new_names_is_issued() {
     gateway.exited(std::time::Duration::from_secs(20)).await;
     let again = site.start_in(folder).await;
     assert_eq!(site.serial(&again, "a.test").await, Some(serial.clone()));
-    again.says(0, "is shown until").await;
+    again.says(0, "is used as a placeholder until").await;
     // Once it can be proved, there is one for all.
     site.acme = "domains: [c.test, a.test]".to_owned();
     replace_file(again.file(), &site.yaml());
@@ -240,7 +240,7 @@ async fn account_unknown_to_the_authority_is_registered_again() {
         site.acme = acme.replace("[a.test]", "[b.test, a.test]");
         let mark = gateway.mark();
         replace_file(gateway.file(), &site.yaml());
-        gateway.says(mark, "does not know the account").await;
+        gateway.says(mark, "no longer knows the ACME account").await;
         until("another certificate is shown", async || {
             site.serial(&gateway, "a.test").await.is_some_and(|it| it != serial)
         })

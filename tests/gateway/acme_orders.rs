@@ -29,11 +29,11 @@ async fn external_account_is_presented_to_the_authority() {
     };
     let mut site = Site::new(pebble, "domains: [a.test]").await;
     let gateway = site.start().await;
-    gateway.says(0, "no certificate for a.test").await;
+    gateway.says(0, "certificate `a.test` was not issued").await;
     drop(gateway);
     site.acme = account(OTHER_KEY);
     let gateway = site.start().await;
-    gateway.says(0, "no certificate for a.test").await;
+    gateway.says(0, "certificate `a.test` was not issued").await;
     drop(gateway);
     site.acme = account(KEY);
     let gateway = site.start().await;
@@ -47,7 +47,7 @@ async fn orders_are_counted_by_result() {
     let admin = Admin::new();
     site.top = format!("{}\n", admin.section());
     let gateway = site.start().await;
-    gateway.says(0, "no certificate for a.test").await;
+    gateway.says(0, "certificate `a.test` was not issued").await;
     let (issued, failed) = orders(&admin, "a.test").await;
     assert!(issued == 0.0 && failed >= 1.0, "{issued} {failed}");
     site.pebble.run().await;

@@ -135,7 +135,7 @@ fn acceptor(folder: &std::path::Path) -> TlsAcceptor {
 
 #[tokio::test]
 async fn order_is_retried_after_the_authoritys_retry_after() {
-    let asked = "as the authority asks (Retry-After)";
+    let asked = "as the certificate authority asks (Retry-After)";
     for (at, retry_after, words) in [
         (At::Account(429), "7200", &["too many", "again in 2h", asked][..]),
         (At::Account(503), "7200", &["again in 2h", asked]),
@@ -151,7 +151,7 @@ async fn order_is_retried_after_the_authoritys_retry_after() {
     ] {
         let stub = Stub::start(at, retry_after).await;
         let gateway = stub.gateway().await;
-        let line = gateway.says(0, "no certificate for site.test").await;
+        let line = gateway.says(0, "certificate `site.test` was not issued").await;
         for words in words {
             assert!(line.contains(words), "{at:?} {retry_after}: {words:?} in {line}");
         }
