@@ -40,7 +40,8 @@ pub(crate) fn prepare(
     if survey.has(KnownHeader::Via) && global.via.is_in(&head.headers) {
         return Err(Rejection::request(Reply::gateway_error(
             ErrorCode::LoopDetected,
-            "the request has come through this gateway before: an upstream leads back to it",
+            "the request has already passed through this gateway: an upstream forwards requests \
+             back to the gateway",
         )));
     }
     canonicalize_host(head)
@@ -52,7 +53,7 @@ fn drop_aliases(managed: &ManagedHeaders, head: &mut RequestHeader) -> Result<()
         && let Some(name) = head.headers.keys().find(|name| has_underscore(name))
     {
         return Err(Rejection::bad_request(&format!(
-            "the name of the header `{name}` holds an underscore (limits.underscore_headers)"
+            "the name of the header `{name}` contains an underscore (limits.underscore_headers)"
         )));
     }
     for name in managed.aliases(&head.headers) {
@@ -72,7 +73,11 @@ fn drop_forged(head: &mut RequestHeader) {
 fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Rejection> {
     if let Some(authority) = head.uri.authority() {
         match host::canonical(authority.as_str()) {
-            None => return Err(Rejection::bad_request("the request's authority is not a host")),
+            None => {
+                return Err(Rejection::bad_request(
+                    "the authority of the request is not a valid host",
+                ));
+            }
             Some(Cow::Borrowed(same)) if same.len() == authority.as_str().len() => {}
             Some(canonical) => {
                 let mut parts = head.uri.clone().into_parts();
@@ -86,11 +91,11 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Rejection> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let Some(written) = hosts.next() else { return Ok(()) };
     if hosts.next().is_some() {
-        return Err(Rejection::bad_request("there is more than one Host header"));
+        return Err(Rejection::bad_request("the request has more than one Host header"));
     }
     let canonical = written.to_str().ok().and_then(host::canonical);
     let Some(canonical) = canonical else {
-        return Err(Rejection::bad_request("the Host header is not a host"));
+        return Err(Rejection::bad_request("the Host header is not a valid host"));
     };
     if canonical.is_empty() {
         // RFC 9110, section 4.2.1: a URL without a host is none.
@@ -103,13 +108,15 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Rejection> {
         let scheme = head.uri.scheme_str().unwrap_or("http");
         if !url::is_same_authority(scheme, authority, &canonical) {
             return Err(Rejection::bad_request(
-                "the Host header names another host than :authority",
+                "the Host header and :authority name different hosts",
             ));
         }
         let authority = HeaderValue::try_from(authority).ok();
         return authority
             .and_then(|authority| head.insert_header(header::HOST, authority).ok())
-            .ok_or_else(|| Rejection::bad_request("the request's authority is not a host"));
+            .ok_or_else(|| {
+                Rejection::bad_request("the authority of the request is not a valid host")
+            });
     }
     if canonical.len() == written.len() && matches!(canonical, Cow::Borrowed(_)) {
         return Ok(());
@@ -117,7 +124,7 @@ fn canonicalize_host(head: &mut RequestHeader) -> Result<(), Rejection> {
     match HeaderValue::try_from(canonical.as_ref()) {
         // What was a value with less in it, or other digits, is one.
         Ok(canonical) => drop(head.insert_header(header::HOST, canonical)),
-        Err(_) => return Err(Rejection::bad_request("the Host header is not a host")),
+        Err(_) => return Err(Rejection::bad_request("the Host header is not a valid host")),
     }
     Ok(())
 }
@@ -136,18 +143,18 @@ fn check_limits(
     }
     // Whoever reads another of them than this gateway judges by another page, or another method.
     if survey.has_twice(KnownHeader::Origin) {
-        return Err(Rejection::bad_request("there is more than one Origin header"));
+        return Err(Rejection::bad_request("the request has more than one Origin header"));
     }
     if survey.has_twice(KnownHeader::AskedMethod) {
         return Err(Rejection::bad_request(
-            "there is more than one Access-Control-Request-Method header",
+            "the request has more than one Access-Control-Request-Method header",
         ));
     }
     if head.headers.len() > limits.header_count || survey.size as u64 > limits.header_size {
         return Err(Rejection::request(Reply::gateway_error(
             ErrorCode::HeadersTooLarge,
             format!(
-                "a request may have at most {} header fields of {} bytes together",
+                "a request may have at most {} headers with {} bytes in total",
                 limits.header_count, limits.header_size
             ),
         )));
@@ -174,11 +181,11 @@ pub(super) fn check(request: &RequestHeader, survey: &HeaderSurvey) -> Result<()
         return Err(Rejection::request(Reply::error(
             StatusCode::EXPECTATION_FAILED,
             ErrorCode::BadRequest,
-            "the only expectation that can be met is 100-continue",
+            "the gateway supports no expectation other than 100-continue",
         )));
     }
     if is_misspelt(&request.method) {
-        let reason = format!("methods are case-sensitive, and `{}` is none", request.method);
+        let reason = format!("`{}` is not a method; methods are case-sensitive", request.method);
         return Err(Rejection::bad_request(&reason));
     }
     // RFC 9112, section 3.2: origin-form, or absolute-form of what is served here. RFC 9113, section 8.3.1: over
@@ -250,9 +257,9 @@ pub(crate) fn authority(head: &RequestHeader) -> Result<&str, Rejection> {
         return Ok(authority.as_str());
     }
     match head.headers.get(header::HOST) {
-        Some(value) => {
-            value.to_str().map_err(|_| Rejection::bad_request("the Host header is not a host"))
-        }
+        Some(value) => value
+            .to_str()
+            .map_err(|_| Rejection::bad_request("the Host header is not a valid host")),
         None if head.version == Version::HTTP_10 => Ok(""),
         // RFC 9112, section 3.2: a server must refuse this.
         None => Err(Rejection::bad_request("the request has no Host header")),

@@ -65,7 +65,7 @@ pub(crate) fn extended_connect(head: &RequestHeader) -> Result<bool, Rejection> 
         // RFC 9220, section 3, says it for HTTP/3.
         Some(_) => Err(Rejection::request(Reply::gateway_error(
             ErrorCode::UnknownProtocol,
-            "websocket is the only protocol that CONNECT opens here",
+            "CONNECT is supported only with the protocol websocket",
         ))),
         None => Ok(false),
     }
@@ -170,7 +170,7 @@ impl<'a> RequestTarget<'a> {
             };
             if !is_same {
                 return Err(Rejection::bad_request(&format!(
-                    "the path can be read as `{reading}`, which another route takes"
+                    "the path is ambiguous: read as `{reading}`, it belongs to another route"
                 )));
             }
         }
@@ -189,15 +189,15 @@ impl<'a> RequestTarget<'a> {
         };
         let Some(prefix) = path::length_of_prefix(path, prefix) else {
             return Err(Rejection::bad_request(
-                "the path spells the route's prefix in another way",
+                "the path is ambiguous: its spelling of the route's prefix differs from the prefix",
             ));
         };
         if !replacement.is_empty() {
             let rest = path.get(prefix..).unwrap_or_default();
             if !path::stays_below(&format!("{replacement}{rest}"), replacement) {
                 return Err(Rejection::bad_request(&format!(
-                    "behind `{replacement}`, which the route puts before it, the path can be read \
-                     as one outside of that"
+                    "the path is ambiguous: below the route's new prefix `{replacement}`, it can \
+                     be read as a path outside of the prefix"
                 )));
             }
         }
@@ -259,7 +259,7 @@ pub(crate) fn refuse(
     (length > limit).then(|| {
         Rejection::request(Reply::gateway_error(
             ErrorCode::BodyTooLarge,
-            format!("the body may have at most {limit} bytes"),
+            format!("the request body may have at most {limit} bytes"),
         ))
     })
 }
@@ -280,7 +280,7 @@ fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Opti
     }
     let host = host::without_port(authority);
     if host.is_empty() {
-        let reason = "this is served by HTTPS only, and the request names no host to redirect to";
+        let reason = "this resource requires HTTPS, and the request names no host to redirect to";
         return Some(Rejection::bad_request(reason));
     }
     let uri = &arrival.head.uri;
@@ -290,7 +290,7 @@ fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Opti
         port => format!("https://{host}:{port}{target}"),
     };
     let location = HeaderValue::try_from(location).ok()?;
-    let reply = Reply::gateway_error(ErrorCode::HttpsRequired, "this is served by HTTPS only");
+    let reply = Reply::gateway_error(ErrorCode::HttpsRequired, "this resource requires HTTPS");
     Some(Rejection::new(RejectReason::Https, reply.header(header::LOCATION, location)))
 }
 
@@ -298,9 +298,9 @@ fn to_https(listener: &Listener, arrival: &Arrival<'_>, authority: &str) -> Opti
 fn bad_path(error: PathError) -> Rejection {
     match error.setting() {
         None => Rejection::bad_request(&error.to_string()),
-        Some(setting) => {
-            Rejection::bad_request(&format!("{error}; a route passes it on with `{setting}`"))
-        }
+        Some(setting) => Rejection::bad_request(&format!(
+            "{error}; the setting `{setting}` of a route allows this"
+        )),
     }
 }
 
@@ -342,7 +342,7 @@ fn method_not_allowed(allowed: &[Method]) -> Reply {
     let names = names(allowed);
     let reply = Reply::gateway_error(
         ErrorCode::MethodNotAllowed,
-        format!("the method is not allowed here; these are: {names}"),
+        format!("the method is not allowed here; allowed methods: {names}"),
     );
     match HeaderValue::try_from(names) {
         Ok(names) => reply.header(header::ALLOW, names),

@@ -88,7 +88,7 @@ pub(super) fn next(session: &Session, ctx: &mut Context) -> Result<Option<Durati
         }
     }
     if wait.is_zero() {
-        let reason = format!("the body took too long ({})", timeout.key);
+        let reason = format!("the request body took too long ({})", timeout.key);
         let error = Error::explain(ErrorType::ReadTimedout, reason);
         // The time of a whole request is the fault of the side that was waited for longer.
         let is_clients = timeout.key != "timeouts.request" || used >= timeout.started.elapsed() / 2;

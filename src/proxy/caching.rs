@@ -244,7 +244,7 @@ pub(super) async fn may_ask_upstream(session: &mut Session, ctx: &mut Context) -
     }
     let reply = Reply::gateway_error(
         ErrorCode::NotCached,
-        "the request wants what the cache has (only-if-cached), and it has nothing",
+        "the request accepts only a cached response (only-if-cached), and the cache has none",
     );
     reply::send(session, ctx, reply).await.map(|()| false)
 }

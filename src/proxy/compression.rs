@@ -147,7 +147,7 @@ impl ResponseEncoding {
             head.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
         }
         let encoder = Encoder::new(coding, offer.compression.levels, length)
-            .or_err(ErrorType::InternalError, "the response can't be compressed")?;
+            .or_err(ErrorType::InternalError, "cannot compress the response")?;
         self.state = CompressionState::Encoding {
             encoder: Box::new(encoder),
             is_streamed: length.is_none(),
@@ -159,7 +159,9 @@ impl ResponseEncoding {
         let CompressionState::Encoding { encoder, is_streamed } = &mut self.state else {
             return Ok(());
         };
-        let failed = |error| Error::because(ErrorType::InternalError, "compressing failed", error);
+        let failed = |error| {
+            Error::because(ErrorType::InternalError, "compressing the response failed", error)
+        };
         let piece = body.take().unwrap_or_default();
         // What an upstream sends bit by bit is meant to be read bit by bit.
         let mut encoded = Bytes::new();

@@ -16,8 +16,8 @@ pub(super) const STOP_REASON: &str = "cut off: the gateway stopped before this w
 const PANIC_REASON: &str = "the gateway or one of its filters panicked; please report this bug";
 
 /// The logged reason of a request that is cut off because its client is evicted.
-pub(super) const EVICTION_REASON: &str = "cut off: the gateway was short of memory and evicted this client, which held the most \
-     (limits.memory)";
+pub(super) const EVICTION_REASON: &str = "cut off: the gateway was short of memory and evicted \
+                                          this client, which held the most (limits.memory)";
 
 /// The logged reason of a request that its client reset while the upstream took nothing.
 pub(super) const RESET_REASON: &str = "client: reset the HTTP/2 stream";

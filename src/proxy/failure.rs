@@ -46,7 +46,7 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
     // What is left of the request can't be told from the next one.
     session.set_keepalive(None);
     if let Err(error) = reply::send(session, ctx, reply).await {
-        log::debug!("the answer could not be sent: {error}");
+        log::debug!("cannot send the error response to the client: {error}");
     }
     FailToProxy { error_code, can_reuse_downstream: false }
 }
@@ -72,11 +72,11 @@ async fn break_off(session: &mut Session, error: &Error, ctx: &Context) {
             header_name::GRPC_STATUS,
             HeaderValue::from_static(grpc::status_of(reply.status)),
         );
-        let message = "the service behind the gateway broke off its response";
+        let message = "the service behind the gateway ended its response early";
         trailers.insert(header_name::GRPC_MESSAGE, HeaderValue::from_static(message));
         let tasks = vec![HttpTask::Trailer(Some(Box::new(trailers))), HttpTask::Done];
         if let Err(error) = session.write_response_tasks(tasks).await {
-            log::debug!("the trailers could not be sent: {error}");
+            log::debug!("cannot send the trailers of a gRPC response to the client: {error}");
         }
         return;
     }
@@ -113,7 +113,10 @@ pub(super) fn intercept(
     let status = response.status.as_u16();
     Error::e_explain(
         ErrorType::HTTPStatus(status),
-        format!("the upstream answered {status}; a page takes its place (error_pages.intercept)"),
+        format!(
+            "the upstream answered {status}; the gateway sends an error page instead \
+             (error_pages.intercept)"
+        ),
     )
 }
 
@@ -218,16 +221,16 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
     match (error.etype(), error.esource()) {
         (ErrorType::HTTPStatus(413), _) => Some(Reply::gateway_error(
             ErrorCode::BodyTooLarge,
-            "the body has more bytes than the gateway lets through",
+            "the request body is larger than the gateway allows",
         )),
         (ErrorType::HTTPStatus(503), _) if ctx.attempt.hit_upstream_limit => upstream(
             ErrorCode::UpstreamBusy,
-            "the service behind the gateway has as much to do as it may have",
+            "the service behind the gateway is busy: its limit of concurrent requests is reached",
         )
         .map(|reply| reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"))),
         (ErrorType::HTTPStatus(503), _) => upstream(
             ErrorCode::UpstreamUnavailable,
-            "the service behind the gateway has no address at the moment",
+            "the service behind the gateway is unavailable: it has no known address at the moment",
         )
         .map(|reply| reply.header(header::RETRY_AFTER, HeaderValue::from_static("5"))),
         (ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout, _) => timed_out(),
@@ -236,7 +239,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             ErrorSource::Upstream | ErrorSource::Unset | ErrorSource::Internal,
         ) => upstream(
             ErrorCode::UpstreamTlsFailed,
-            "the service behind the gateway can't be spoken to by TLS",
+            "the TLS handshake with the service behind the gateway failed",
         ),
         (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => timed_out(),
         (ErrorType::ReadTimedout, ErrorSource::Downstream) => Some(Reply::gateway_error(
@@ -258,7 +261,7 @@ fn reply_for(error: &Error, ctx: &Context) -> Option<Reply> {
             _,
         ) => upstream(
             ErrorCode::UpstreamUnreachable,
-            "the service behind the gateway can't be reached",
+            "the gateway cannot connect to the service behind it",
         ),
         (_, ErrorSource::Upstream) => upstream(
             ErrorCode::UpstreamFailed,
@@ -281,7 +284,7 @@ fn ended_early(request: &CloseRequest) -> Reply {
 
 /// What is said when the gateway itself is short of something.
 pub(super) fn overloaded() -> Reply {
-    Reply::gateway_error(ErrorCode::Overloaded, "the gateway has as much to do as it can")
+    Reply::gateway_error(ErrorCode::Overloaded, "the gateway is overloaded; try again later")
         .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
@@ -289,7 +292,7 @@ pub(super) fn overloaded() -> Reply {
 pub(super) fn too_many_requests() -> Reply {
     Reply::gateway_error(
         ErrorCode::TooManyRequests,
-        "there are as many requests in flight from this address as there may be",
+        "too many concurrent requests from this address",
     )
     .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
@@ -297,7 +300,7 @@ pub(super) fn too_many_requests() -> Reply {
 fn internal() -> Reply {
     Reply::gateway_error(
         ErrorCode::InternalError,
-        "the gateway failed; its log tells more under this request id",
+        "internal error in the gateway; its log has the cause under this request id",
     )
 }
 
@@ -353,7 +356,11 @@ pub(super) fn ended_by(request: &CloseRequest) -> String {
     match request.initiator {
         Initiator::Handshake => request.reason.to_string(),
         initiator => {
-            format!("the gateway ended the handshake ({}): {}", initiator.as_str(), request.reason)
+            format!(
+                "the gateway ended the WebSocket handshake ({}): {}",
+                initiator.as_str(),
+                request.reason
+            )
         }
     }
 }
@@ -373,7 +380,9 @@ pub(super) fn in_words(error: &Error) -> String {
         ErrorType::ConnectError | ErrorType::SocketError => "connecting failed",
         ErrorType::ReadTimedout if is_clients => "the request did not arrive in time",
         ErrorType::ReadTimedout => "no answer in time",
-        ErrorType::WriteTimedout if is_clients => "it took nothing in time (limits.send_timeout)",
+        ErrorType::WriteTimedout if is_clients => {
+            "did not read the response in time (limits.send_timeout)"
+        }
         ErrorType::WriteTimedout => "the request could not be sent in time (timeouts.write)",
         ErrorType::ConnectionClosed => "the connection was closed early",
         ErrorType::ReadError => "reading failed",

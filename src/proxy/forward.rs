@@ -103,7 +103,7 @@ fn accept_trailers(client: &RequestHeader, upstream: &mut RequestHeader) -> Resu
 
 /// The reason for an error if an upstream with `protocols: [h2]` does not negotiate HTTP/2.
 pub(super) const UPSTREAM_NOT_HTTP2: &str =
-    "it did not choose HTTP/2 (ALPN), which `protocols: [h2]` insists on";
+    "the upstream did not select HTTP/2 (ALPN), which `protocols: [h2]` requires";
 
 /// Refuses to speak HTTP/1.1 to an upstream whose `protocols` are `[h2]`, though it has chosen that
 /// (ALPN). WebSockets go over HTTP/1.1 all the same.

@@ -64,7 +64,10 @@ pub(super) fn add(part: Option<&Bytes>, is_end: bool, ctx: &mut Context) {
             let MirrorCopy { head, body, mirror, permit } = *copy;
             let sending = send(&mirror.pool, head, body.freeze(), mirror.timeout);
             if let Ok(Err(error)) = tokio::time::timeout(mirror.timeout, sending).await {
-                log::debug!("mirror {}: {error}", mirror.pool.name());
+                log::debug!(
+                    "a mirrored request to the upstream `{}` failed: {error}",
+                    mirror.pool.name()
+                );
             }
             drop(permit);
         });

@@ -471,7 +471,7 @@ fn pass_body(
     }
     match ctx.route.max_body_size {
         Some(limit) if ctx.body.received > limit => {
-            Error::e_explain(ErrorType::HTTPStatus(413), "the body exceeds max_body_size")
+            Error::e_explain(ErrorType::HTTPStatus(413), "the request body exceeds max_body_size")
         }
         _ => Ok(()),
     }

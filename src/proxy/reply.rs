@@ -137,7 +137,10 @@ async fn send_file(
         let mut piece = BytesMut::with_capacity(usize::try_from(most).unwrap_or_default());
         (&mut file).take(most).read_buf(&mut piece).await.map_err(cannot)?;
         if piece.is_empty() {
-            return Error::e_explain(ErrorType::FileReadError, "a file has become shorter");
+            return Error::e_explain(
+                ErrorType::FileReadError,
+                "the file became shorter while it was served",
+            );
         }
         left = left.saturating_sub(piece.len() as u64);
         ctx.body.sent += piece.len() as u64;

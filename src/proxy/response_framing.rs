@@ -26,13 +26,13 @@ pub(super) fn check(session: &Session, response: &mut ResponseHeader, ctx: &Cont
     if response.headers.contains_key(header::TRANSFER_ENCODING) {
         // RFC 9112, section 6.1: HTTP/1.0 knows no codings, so its framing is in doubt.
         if response.version == Version::HTTP_10 || !framing::is_chunked_once(&response.headers) {
-            return malformed("its Transfer-Encoding is not chunked, once, in HTTP/1.1");
+            return malformed("Transfer-Encoding must be `chunked`, once, in HTTP/1.1");
         }
     }
     match framing::response_length(&response.headers) {
         ResponseLength::None | ResponseLength::Canonical => {}
         ResponseLength::Known(length) => response.insert_header(header::CONTENT_LENGTH, length)?,
-        ResponseLength::Unclear => return malformed("its Content-Length is not one number"),
+        ResponseLength::Unclear => return malformed("Content-Length is not a single number"),
     }
     if is_bodiless(response.status) {
         // Nothing may tell a reader otherwise.
@@ -82,7 +82,9 @@ fn check_switch(
 ) -> Result<()> {
     // Over HTTP/2 the bridge has made a 200 of it, or refused it.
     if ctx.session.permit.is_none() || ctx.session.bridge_key.is_some() {
-        return malformed("101 Switching Protocols, though no WebSocket was asked for");
+        return malformed(
+            "101 Switching Protocols in response to a request that is not a WebSocket handshake",
+        );
     }
     let key = request.headers.get(header::SEC_WEBSOCKET_KEY).map_or(&b""[..], |it| it.as_bytes());
     match handshake::check_answer(key, response.version, &response.headers) {

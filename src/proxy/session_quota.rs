@@ -30,13 +30,12 @@ pub(super) fn claim_connection(
             ctx.session.connection_permit = Some(Box::new(permit));
             return None;
         }
-        Err(LimitExceeded::Client) => (
-            StatusCode::TOO_MANY_REQUESTS,
-            "there are as many connections and WebSockets from this address as there may be",
-        ),
+        Err(LimitExceeded::Client) => {
+            (StatusCode::TOO_MANY_REQUESTS, "too many connections and WebSockets from this address")
+        }
         Err(LimitExceeded::Total | LimitExceeded::Listener) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "the gateway holds as many connections and WebSockets as it can",
+            "the gateway has reached its limit of connections and WebSockets; try again later",
         ),
     };
     let reply = Reply::error(status, ErrorCode::TooManyConnections, message);
@@ -56,7 +55,8 @@ pub(super) fn register(
     if registry.is_draining() {
         let reply = Reply::gateway_error(
             ErrorCode::Draining,
-            "the gateway is draining: it takes no new WebSockets; another one will",
+            "this gateway is draining and accepts no new WebSockets; connect again to reach \
+             another gateway",
         );
         let reply = reply.header(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return Some(Rejection::answer(reply));

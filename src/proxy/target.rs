@@ -48,7 +48,7 @@ pub(super) async fn select_peer(session: &Session, ctx: &mut Context) -> Result<
         }
     }
     let Some(pool) = ctx.pool().cloned() else {
-        return Error::e_explain(ErrorType::InternalError, "a route without an upstream");
+        return Error::e_explain(ErrorType::InternalError, "the route has no upstream");
     };
     // Release the endpoint of the attempt before, then select another.
     ctx.attempt.endpoint = None;
@@ -128,7 +128,7 @@ fn peer(pool: &Pool, chosen: &SelectedEndpoint, ctx: &Context) -> Result<Box<Htt
         Some(whole) => match whole.checked_sub(ctx.started.elapsed()) {
             Some(left) if !left.is_zero() => left,
             _ => {
-                let reason = "no time is left for it (timeouts.request)";
+                let reason = "no time is left for this attempt (timeouts.request)";
                 return Err(Error::explain(ErrorType::ReadTimedout, reason).into_up());
             }
         },

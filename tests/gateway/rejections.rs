@@ -215,13 +215,13 @@ async fn malformed_head_over_http2_gets_a_reason() {
     };
     let authority = (":authority", "a.test");
     let heads = [
-        (get("/other-host", &[authority, ("host", "b.test")]), "another host"),
-        (get("/other-port", &[authority, ("host", "a.test:81")]), "another host"),
+        (get("/other-host", &[authority, ("host", "b.test")]), "different hosts"),
+        (get("/other-port", &[authority, ("host", "a.test:81")]), "different hosts"),
         (get("/two-hosts", &[authority, ("host", "a.test"), ("host", "a.test")]), "more than one"),
         (get("/two-hosts-alone", &[("host", "a.test"), ("host", "b.test")]), "more than one"),
         (get("/no-host", &[]), "no Host"),
-        (get("/user", &[(":authority", "u@a.test")]), "not a host"),
-        (get("/host-with-user", &[("host", "u@a.test")]), "not a host"),
+        (get("/user", &[(":authority", "u@a.test")]), "not a valid host"),
+        (get("/host-with-user", &[("host", "u@a.test")]), "not a valid host"),
         (get("/lengths", &[authority, ("content-length", "0"), ("content-length", "0")]), "once"),
         (get("*", &[authority]), "path"),
     ];

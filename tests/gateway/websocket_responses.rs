@@ -76,7 +76,7 @@ async fn unrequested_101_becomes_502() {
         assert!(!rest.contains("\u{81}") && !rest.ends_with("hi"), "no tunnel: {rest:?}");
         let line = gateway.access_of(&target).await;
         let told = line["error.message"].as_str().expect("a message").to_owned();
-        assert!(told.contains("though no WebSocket was asked for"), "{told}");
+        assert!(told.contains("that is not a WebSocket handshake"), "{told}");
         assert_eq!(gateway.get("/plain", &[]).await.text(), "served");
     }
     let error = gateway.get("/error", &[]).await.error();
