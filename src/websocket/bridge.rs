@@ -110,7 +110,10 @@ fn append_head(head: &mut Vec<u8>, bytes: &[u8]) -> io::Result<(usize, bool)> {
     let end = head.get(from..).unwrap_or_default().windows(END.len()).position(|it| it == END);
     let Some(end) = end else {
         if head.len() > MAX_HEAD_SIZE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the head is too large"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the head of the handshake or of its response is too large",
+            ));
         }
         return Ok((bytes.len(), false));
     };
@@ -145,11 +148,15 @@ fn answered(head: &[u8], key: &str) -> io::Result<Vec<u8>> {
     match head.get(9..12) {
         Some(b"101") => {}
         Some([b'2', ..]) | None => {
-            return invalid("the upstream answered a WebSocket handshake without upgrading");
+            return invalid(
+                "the upstream answered the WebSocket handshake without switching protocols",
+            );
         }
         Some(_) => return Ok(head.to_vec()),
     }
-    let Some((version, fields)) = parsed(head) else { return invalid("the 101 is malformed") };
+    let Some((version, fields)) = parsed(head) else {
+        return invalid("the 101 response of the upstream is malformed");
+    };
     if let Err(error) = handshake::check_answer(key.as_bytes(), version, &fields) {
         return invalid(error.reason());
     }

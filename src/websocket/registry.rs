@@ -109,12 +109,21 @@ pub(crate) enum QuotaExceeded {
 impl fmt::Display for QuotaExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Route(limit) => write!(f, "the route has {limit} sessions, its `max_sessions`"),
+            Self::Route(limit) => {
+                write!(f, "the route has reached its limit of {limit} sessions (max_sessions)")
+            }
             Self::User(limit) => {
-                write!(f, "the user has {limit} sessions, the route's `max_sessions_per_user`")
+                write!(
+                    f,
+                    "the user has reached the limit of {limit} sessions (max_sessions_per_user)"
+                )
             }
             Self::Address(limit) => {
-                write!(f, "the client has {limit} sessions, the route's `max_sessions_per_address`")
+                write!(
+                    f,
+                    "the client has reached the limit of {limit} sessions \
+                     (max_sessions_per_address)"
+                )
             }
         }
     }
@@ -172,7 +181,7 @@ impl Registry {
         let displaced = live.add_pending(number, &session, quota);
         drop(live);
         for session in displaced {
-            let reason = "too many handshakes in flight; a newer one takes the place of this one";
+            let reason = "too many handshakes in flight; a newer handshake replaces this one";
             session.request_close(End::new(Initiator::Limit, close_code::POLICY_VIOLATION, reason));
         }
         Ok(SessionPermit { route, number, session })

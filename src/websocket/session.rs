@@ -26,7 +26,7 @@ const TUNNEL_CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Why the gateway breaks off the refusal of a handshake.
 pub(super) const REFUSAL_STOPPED: &str =
-    "the upstream sent nothing more of its answer (timeouts.read)";
+    "the upstream did not complete its response to the handshake (timeouts.read)";
 
 /// How often a session without a deadline is checked.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
@@ -51,7 +51,7 @@ impl End {
         Self::new(
             Initiator::Limit,
             close_code::POLICY_VIOLATION,
-            "a newer session takes the place of this one",
+            "replaced by a newer session: the limit of sessions is reached",
         )
     }
 
@@ -116,13 +116,15 @@ impl TimeLimit {
                 End { initiator: Initiator::Handshake, code: None, reason: REFUSAL_STOPPED.into() }
             }
             Self::Idle => End::new(Initiator::Idle, close_code::GOING_AWAY, "idle for too long"),
-            Self::Lifetime => {
-                End::new(Initiator::Lifetime, close_code::GOING_AWAY, "it has lasted long enough")
-            }
+            Self::Lifetime => End::new(
+                Initiator::Lifetime,
+                close_code::GOING_AWAY,
+                "the session reached its maximum lifetime",
+            ),
             Self::Ping => End {
                 initiator: Initiator::Network,
                 code: None,
-                reason: "the client took nothing, no ping either (websocket.ping)".into(),
+                reason: "the client read nothing, not even a ping (websocket.ping)".into(),
             },
         }
     }

@@ -23,13 +23,13 @@ impl Violation {
         match self {
             Self::Protocol(error) => (close_code::PROTOCOL_ERROR, error.to_string()),
             Self::FrameSize(limit) => {
-                (close_code::MESSAGE_TOO_BIG, format!("a frame is over {limit} bytes"))
+                (close_code::MESSAGE_TOO_BIG, format!("a frame is larger than {limit} bytes"))
             }
             Self::MessageSize(limit) => {
-                (close_code::MESSAGE_TOO_BIG, format!("a message is over {limit} bytes"))
+                (close_code::MESSAGE_TOO_BIG, format!("a message is larger than {limit} bytes"))
             }
             Self::Rate(limit) => {
-                (close_code::POLICY_VIOLATION, format!("over {limit} messages a second"))
+                (close_code::POLICY_VIOLATION, format!("more than {limit} messages per second"))
             }
         }
     }

@@ -131,7 +131,7 @@ async fn end_when_told(config: Config, admin: &Admin, target: &'static str) {
             let is_line = |line: &Value| line["url.path"] == *path;
             let line = gateway.access("the handshake", is_line).await;
             let error = line["error.message"].as_str().unwrap_or_default();
-            let words = format!("the gateway ended the handshake ({initiator}): ");
+            let words = format!("the gateway ended the WebSocket handshake ({initiator}): ");
             assert!(error.starts_with(&words), "{path}: {line}");
             if order == "stop" {
                 assert_eq!(gateway.exited(Duration::from_secs(10)).await.code(), Some(0));

@@ -511,7 +511,7 @@ async fn handshake_ended_by_the_gateway_does_not_count_as_failure() {
     }
     let line = gateway.access("a refusal", |line| line["http.response.status_code"] == 429).await;
     let error = line["error.message"].as_str().expect("an error");
-    assert!(error.starts_with("the gateway ended the handshake (limit): "), "{error}");
+    assert!(error.starts_with("the gateway ended the WebSocket handshake (limit): "), "{error}");
     assert!(!gateway.log_lines().iter().any(|line| line.contains("is ejected")));
     let _own = gateway.websocket("/good?userId=user-2").await;
 }

@@ -206,7 +206,7 @@ impl FrameInterceptor {
         self.client_to_upstream.consume(usize::MAX);
         let (initiator, code) = (Initiator::Network, None);
         self.session.record_end(End { initiator, code, reason: reason.into() });
-        Err(io::Error::new(io::ErrorKind::TimedOut, "the client is dead"))
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not answer pings"))
     }
 
     /// Closes the session because the upstream has taken nothing for as long as this key allows.
@@ -215,7 +215,7 @@ impl FrameInterceptor {
         let time = humantime::format_duration(Duration::from_millis(
             u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
         ));
-        let reason = format!("the upstream took nothing for {time} ({key})");
+        let reason = format!("the upstream read nothing for {time} ({key})");
         self.lose_upstream(Initiator::Network, reason);
     }
 
