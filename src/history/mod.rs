@@ -159,10 +159,10 @@ impl History {
                 let is_sound = |version: &&Arc<Version>| !inner.is_rejected(version.number);
                 let before = newest_first().skip(1).find(is_sound).cloned();
                 before.ok_or_else(|| match newest_first().nth(1) {
-                    None => "there is no version before this one".to_owned(),
+                    None => "there is no earlier version of the configuration".to_owned(),
                     Some(rejected) => format!(
-                        "the guard has left each version before this one; name one to go there \
-                         all the same, for example {}",
+                        "`reload.guard` rolled back every earlier version; name one to return to \
+                         it anyway, for example {}",
                         rejected.number
                     ),
                 })

@@ -44,8 +44,8 @@ impl VersionStore {
     pub(super) fn open(state_dir: &Path, file: Option<&Path>, takes_over: bool) -> Option<Self> {
         let not_kept = |place: &Path, reason: &str| {
             log::error!(
-                "versions of the configuration are not kept in {}: {reason}; `tidegate rollback` \
-                 lists only the versions of this process",
+                "cannot store versions of the configuration in {}: {reason}; `tidegate rollback` \
+                 knows only the versions since this start",
                 place.display()
             );
         };
@@ -57,12 +57,19 @@ impl VersionStore {
             Ok(Some(lock)) => StoreLock::Ours(Some(lock)),
             Ok(None) if takes_over => StoreLock::Ours(None),
             Ok(None) => {
-                not_kept(folder.path(), "another gateway runs with the same file and state_dir");
+                not_kept(
+                    folder.path(),
+                    "another running gateway uses the same configuration file and state_dir",
+                );
                 return None;
             }
             // Some file systems have no locks.
             Err(error) => {
-                log::warn!("{} can't be locked: {error}", folder.path().display());
+                log::warn!(
+                    "cannot lock the folder {}: {error}; a second gateway that uses this folder \
+                     is not detected",
+                    folder.path().display()
+                );
                 StoreLock::Ours(None)
             }
         };
@@ -112,13 +119,16 @@ impl VersionStore {
                         serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
                     match version.number <= MAX_STORED_NUMBER {
                         true => Ok(version),
-                        false => Err(format!("its number, {}, is too high", version.number)),
+                        false => Err(format!("the version number {} is too high", version.number)),
                     }
                 });
                 version
                     .inspect_err(|error| {
                         let path = self.folder.path().join(name);
-                        log::warn!("{} is passed over: {error}", path.display());
+                        log::warn!(
+                            "ignoring the stored version of the configuration {}: {error}",
+                            path.display()
+                        );
                     })
                     .ok()
             })
@@ -132,7 +142,8 @@ impl VersionStore {
     pub(super) fn keep(&self, version: &Version) {
         if let Err(error) = self.write(version) {
             log::warn!(
-                "version {} is not kept for `tidegate rollback` after a restart: {}: {error}",
+                "cannot store version {} of the configuration in {}: {error}; after a restart \
+                 `tidegate rollback` does not know this version",
                 version.number,
                 self.folder.path().display()
             );

@@ -116,8 +116,8 @@ impl ConnectionLimiter {
             listener.held.fetch_sub(1, Ordering::Relaxed);
             if self.full_of_listener.should_log() {
                 log::warn!(
-                    "{listener_limit} connections are held at {}, as many as may be \
-                     (listeners[].connections): what comes beyond is refused",
+                    "{listener_limit} connections are open at the listener {}, its limit \
+                     (listeners[].connections): the gateway refuses further ones",
                     listener.address
                 );
             }
@@ -159,8 +159,8 @@ impl ConnectionLimiter {
         self.held.fetch_sub(1, Ordering::Relaxed);
         if self.full.should_log() {
             log::warn!(
-                "{most} connections are held, as many as may be (limits.connections, and the \
-                 files that the process may open): what comes beyond is refused"
+                "{most} connections are open, the limit (limits.connections, or the open files \
+                 that the process may have): the gateway refuses further ones"
             );
         }
         Err(LimitExceeded::Total)
@@ -184,8 +184,8 @@ impl ConnectionPermit {
         if !client.add_connection(most.max(1)) {
             if limiter.full_of_client.should_log() {
                 log::warn!(
-                    "{} has {most} connections, as many as one client may \
-                     (limits.connections_per_client): more of its are refused",
+                    "client {} has {most} connections, the limit for one client \
+                     (limits.connections_per_client): the gateway refuses further ones",
                     client.address()
                 );
             }

@@ -56,9 +56,9 @@ pub(crate) async fn watch(
                     if overload.evictions.should_log() { Level::Warn } else { Level::Debug };
                 log::log!(
                     level,
-                    "{} of memory are used, {} may be (limits.memory): the gateway ends what {} \
-                     holds, more than any other client: {} connections, {} requests in flight, {} \
-                     WebSocket sessions",
+                    "{} of memory in use, the limit is {} (limits.memory): the gateway evicts \
+                     the client {}, which holds the most: {} connections, {} requests in flight, \
+                     {} WebSocket sessions",
                     ByteSize(used),
                     ByteSize(limit),
                     evicted.address,
@@ -71,13 +71,14 @@ pub(crate) async fn watch(
         overload.set_short_of_memory(refuses);
         if refuses && !refused {
             log::warn!(
-                "{} of memory are used, {} may be (limits.memory): requests are answered 503",
+                "{} of memory in use, the limit is {} (limits.memory): the gateway answers \
+                 requests with 503 until memory is free",
                 ByteSize(used),
                 ByteSize(limit)
             );
         }
         if changed == Some(false) {
-            log::info!("{} of memory are used: requests are served again", ByteSize(used));
+            log::info!("{} of memory in use: the gateway serves requests again", ByteSize(used));
         }
     }
 }

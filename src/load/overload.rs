@@ -47,8 +47,8 @@ impl Overload {
     pub(crate) fn out_of_files(&self) {
         if self.files.should_log() {
             log::warn!(
-                "the process may open no more files, and thus no more connections to upstreams: \
-                 requests that need one are answered 503"
+                "the process has no file descriptors left for connections to upstreams: the \
+                 gateway answers requests that need one with 503"
             );
         }
     }
@@ -66,8 +66,8 @@ impl Overload {
         }
         if self.requests.should_log() {
             log::warn!(
-                "{most} requests are under way, as many as may be (limits.requests): what comes \
-                 beyond is answered 503"
+                "{most} requests are in flight, the limit (limits.requests): the gateway answers \
+                 further ones with 503"
             );
         }
         true
@@ -98,8 +98,8 @@ impl Overload {
         let permit = client.request(most);
         if permit.is_none() && self.requests_per_client.should_log() {
             log::warn!(
-                "{address} has {most} requests in flight, as many as one client may \
-                 (limits.requests_per_client): more of its requests are answered 429"
+                "client {address} has {most} requests in flight, the limit for one client \
+                 (limits.requests_per_client): the gateway answers further ones with 429"
             );
         }
         permit

@@ -132,8 +132,8 @@ impl Shared {
             if self.broken_keys.should_log() {
                 let (address, reason) = (self.address(), reason(error));
                 log::warn!(
-                    "shared counters: {address} holds a value of another type in a key of this \
-                     gateway ({reason}); what that key counts is counted alone"
+                    "shared counters: the server {address} has a value of another type under a \
+                     key of this gateway ({reason}); this gateway counts that key by itself"
                 );
             }
             return false;
@@ -154,23 +154,23 @@ impl Shared {
         let (address, reason) = (self.address(), reason(error));
         if error.is_cluster_error() {
             log::warn!(
-                "shared counters: {address} belongs to a cluster ({reason}), which is not \
-                 supported; counting alone"
+                "shared counters: the server {address} belongs to a cluster ({reason}), which is \
+                 not supported; this gateway counts by itself"
             );
         } else if error.code().is_some() {
             log::warn!(
-                "shared counters: {address} refuses commands ({reason}); counting alone until it \
-                 accepts writes"
+                "shared counters: the server {address} refuses commands ({reason}); this gateway \
+                 counts by itself until the server accepts writes"
             );
         } else if matches!(error.kind(), ErrorKind::UnexpectedReturnType | ErrorKind::Parse) {
             log::warn!(
-                "shared counters: {address} does not answer as Valkey or Redis would ({reason}); \
-                 counting alone until it does"
+                "shared counters: the server {address} does not answer like Valkey or Redis \
+                 ({reason}); this gateway counts by itself meanwhile"
             );
         } else {
             log::warn!(
-                "shared counters: {address} can't be reached ({reason}); counting alone until it \
-                 can"
+                "shared counters: cannot reach the server {address} ({reason}); this gateway \
+                 counts by itself until the server answers"
             );
         }
     }
@@ -178,7 +178,11 @@ impl Shared {
     /// Logged where the log has said the contrary before.
     fn report_up(&self) {
         if self.is_reported_away.swap(false, Ordering::Relaxed) {
-            log::info!("shared counters: counting together at {}", self.address());
+            log::info!(
+                "shared counters: connected to {}; limits are counted together with the other \
+                 gateways",
+                self.address()
+            );
         }
     }
 }

@@ -357,7 +357,7 @@ async fn gateways_that_share_a_state_dir_do_not_share_a_history() {
     std::fs::write(&file, yaml.replace(&one.address(), &Admin::new().address())).expect("written");
     let folder = tempfile::TempDir::new().expect("a folder");
     let third = Gateway::run(folder, file, port).await;
-    third.says(0, "another gateway runs with the same file and state_dir").await;
+    third.says(0, "another running gateway uses the same configuration file").await;
 }
 
 #[tokio::test]
@@ -419,7 +419,7 @@ async fn monitor_rolls_back_when_errors_grow_and_logs_it() {
     assert_eq!(said(&gateway).await, "/v1/");
     let history = admin.get("/history").await;
     let cause = history["versions"][0]["cause"].as_str().expect("a cause");
-    assert!(cause.starts_with("the guard went back to 1: 100.0 % of "), "{cause}");
+    assert!(cause.starts_with("reload.guard rolled back to version 1: 100.0 % of "), "{cause}");
     // The file is as it was edited, and nobody touches it.
     let refusing = gateway.mark();
     replace_file(gateway.file(), &version(3).yaml(gateway.port()));

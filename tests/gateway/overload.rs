@@ -24,7 +24,7 @@ async fn short_of_memory_requests_are_503_until_it_recovers() {
     gateway.says(0, "limits.memory").await;
     gateway.rewrite(&config);
     until("requests are served", async || gateway.get("/", &[]).await.status() == 200).await;
-    gateway.says(0, "requests are served again").await;
+    gateway.says(0, "the gateway serves requests again").await;
     let lines = gateway.log_lines();
     let told = lines.iter().filter(|line| line.contains("limits.memory")).count();
     assert_eq!(told, 1, "{lines:#?}");
@@ -85,7 +85,7 @@ async fn out_of_file_descriptors_requests_are_503_until_it_recovers() {
     })
     .await;
     let lines = gateway.log_lines();
-    let told = lines.iter().filter(|line| line.contains("may open no more files")).count();
+    let told = lines.iter().filter(|line| line.contains("has no file descriptors left")).count();
     assert_eq!(told, 1, "{lines:#?}");
     let told = lines.iter().filter(|line| line.contains("Accept() failed")).count();
     assert!(told <= 1, "{lines:#?}");
@@ -392,7 +392,7 @@ async fn short_of_memory_the_largest_client_loses_its_requests() {
     assert_eq!(metrics.value("tidegate_clients_evicted_total", &limit), 1.0);
     let mark = gateway.mark();
     gateway.rewrite(&config);
-    gateway.says(mark, "requests are served again").await;
+    gateway.says(mark, "the gateway serves requests again").await;
     let mut again = connect_from("127.0.0.2", &gateway).await;
     again.send(get("/", &[])).await;
     assert_eq!(again.response().await.status(), 200, "there is memory again");

@@ -160,7 +160,7 @@ async fn redis_restart_loses_no_request() {
         redis.kill();
         replicas.wait(false).await;
         for (gateway, mark) in replicas.gateways.iter().zip(marks) {
-            gateway.says(mark, "counting alone").await;
+            gateway.says(mark, "counts by itself").await;
         }
         redis.run().await;
         replicas.wait(true).await;
@@ -311,11 +311,11 @@ async fn gateway_starts_without_redis_and_joins_later() {
     redis.kill();
     let config = Config::to(&upstream).with("rate_limits: [{requests: 5, per: 1d}]");
     let replicas = Replicas::apart(1, &config, &redis.section("")).await;
-    replicas.gateways[0].says(0, "can't be reached").await;
+    replicas.gateways[0].says(0, "cannot reach the server").await;
     assert_eq!(admitted(&replicas.gateways[0], "/", 9).await, 5);
     redis.run().await;
     replicas.wait(true).await;
-    replicas.gateways[0].says(0, "counting together").await;
+    replicas.gateways[0].says(0, "counted together with the other gateways").await;
 }
 
 #[tokio::test]
@@ -324,7 +324,7 @@ async fn redis_password_and_tls_are_used() {
     let config = Config::to(&upstream).with("rate_limits: [{requests: 5, per: 1d}]");
     let guarded = Redis::with(&["--requirepass", "correct-horse"]).await;
     let wrong = Replicas::apart(1, &config, &guarded.section(", password: battery")).await;
-    let line = wrong.gateways[0].says(0, "can't be reached").await;
+    let line = wrong.gateways[0].says(0, "cannot reach the server").await;
     assert!(!line.contains("battery"), "{line}");
     Replicas::start(1, &config, &guarded, ", password: correct-horse").await;
 
@@ -339,6 +339,6 @@ async fn redis_password_and_tls_are_used() {
     let stranger = folder.path().join("ca.pem");
     Authority::new().write(&stranger);
     let wary = Replicas::apart(1, &config, &section(&stranger.display().to_string())).await;
-    wary.gateways[0].says(0, "can't be reached").await;
+    wary.gateways[0].says(0, "cannot reach the server").await;
     assert_eq!(admitted(&wary.gateways[0], "/", 9).await, 5);
 }

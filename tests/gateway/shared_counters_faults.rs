@@ -254,14 +254,17 @@ async fn immediate_blpop_reply_is_followed_by_a_pause() {
             .top(&format!("shared_counters: {{url: \"redis://127.0.0.1:{port}\"}}"))
             .start()
             .await;
-        gateway.says(0, "does not announce the sessions that other gateways evict").await;
+        gateway.says(0, "which sessions other gateways evict").await;
         let before = count.load(Ordering::Relaxed);
         // Absence of a flood takes time to be seen.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let asked = count.load(Ordering::Relaxed) - before;
         assert!(asked <= 10, "{asked} times in 2 s, answered {answer:?}");
         let lines = gateway.log_lines();
-        let told = lines.iter().filter(|line| line.contains("does not announce")).count();
+        let told = lines
+            .iter()
+            .filter(|line| line.contains("which sessions other gateways evict"))
+            .count();
         assert_eq!(told, 1, "{lines:#?}");
     }
 }
@@ -278,8 +281,7 @@ async fn denied_blpop_is_logged_without_reconnecting() {
         .top(&redis.section(", username: gw, password: pw"));
     let gateways = [config.start().await, config.start().await];
     for gateway in &gateways {
-        let line =
-            gateway.says(0, "does not announce the sessions that other gateways evict").await;
+        let line = gateway.says(0, "which sessions other gateways evict").await;
         assert!(line.contains("blpop"), "{line}");
     }
 }
@@ -295,7 +297,7 @@ async fn implausible_reply_of_the_rate_script_is_ignored() {
             .top(&format!("shared_counters: {{url: \"redis://127.0.0.1:{port}\"}}"))
             .start()
             .await;
-        gateway.says(0, "does not answer as Valkey or Redis would").await;
+        gateway.says(0, "does not answer like Valkey or Redis").await;
         let mut statuses = Vec::new();
         for _ in 0..3 {
             statuses.push(gateway.get("/", &[]).await.status());

@@ -58,7 +58,8 @@ fn plausible_wait(wait: i64, micros_each: f64) -> Result<u64, RedisError> {
     let longest = micros_each.ceil() + 1.0;
     let wait = u64::try_from(wait).ok().filter(|&wait| wait as f64 <= longest);
     wait.ok_or_else(|| {
-        (ErrorKind::UnexpectedReturnType, "the script of rate limits was answered wrongly").into()
+        (ErrorKind::UnexpectedReturnType, "the response to the rate-limit script is malformed")
+            .into()
     })
 }
 

@@ -117,7 +117,7 @@ impl Shared {
                     .invoke_async(&mut link)
                     .await;
                 let answer = answer.and_then(|began| {
-                    let words = "the script of sessions was answered wrongly";
+                    let words = "the response to the session script is malformed";
                     u64::try_from(began)
                         .map_err(|_| (ErrorKind::UnexpectedReturnType, words).into())
                 });
@@ -256,11 +256,12 @@ pub(super) async fn close_evicted(shared: Weak<Shared>) {
         let failed = match heard {
             Ok(Some((_, name))) => {
                 unknown = if this.evict(name) { 0 } else { unknown + 1 };
-                (unknown > MAX_UNKNOWN).then_some("BLPOP names sessions that nobody has evicted")
+                (unknown > MAX_UNKNOWN)
+                    .then_some("BLPOP returns sessions that no gateway has evicted")
             }
             // A server that does not wait would be asked without a pause.
             Ok(None) if began.elapsed() < EVICTION_WAIT_TIMEOUT / 2 => {
-                Some("BLPOP was answered before its time was over")
+                Some("BLPOP returns before its timeout")
             }
             Ok(None) => None,
             Err(error) => {
@@ -309,8 +310,9 @@ impl Shared {
         if !is_away && self.evictions.should_log() {
             let (address, reason) = (self.address(), super::reason(error));
             log::warn!(
-                "shared counters: {address} does not announce the sessions that other gateways \
-                 evict ({reason}); they stay open here, over the limit of their user, until it does"
+                "shared counters: cannot read from {address} which sessions other gateways evict \
+                 ({reason}); until that works, those sessions stay open here, beyond the limit \
+                 of their user"
             );
         }
         wait

@@ -68,7 +68,7 @@ async fn rate_limits() {
         .with("tls/ca.pem", redis.ca())
         .run()
         .await;
-    gateway.says(0, "counting together").await;
+    gateway.says(0, "counted together with the other gateways").await;
     let login = "POST /login?userId=user-1 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
     for _ in 0..5 {
         assert_eq!(gateway.send(login).await.status(), 200);
