@@ -87,7 +87,10 @@ impl HandleHit for EntryReader {
         let body = &self.entry.body;
         let end = end.unwrap_or(body.len()).min(body.len());
         if start >= end {
-            return Error::e_explain(ErrorType::InternalError, "a range beyond the body");
+            return Error::e_explain(
+                ErrorType::InternalError,
+                "the range is beyond the end of the cached body",
+            );
         }
         self.left = body.slice(start..end);
         Ok(())

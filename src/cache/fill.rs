@@ -156,7 +156,7 @@ impl HandleMiss for FillWriter {
 
     async fn finish(mut self: Box<Self>) -> Result<MissFinishType> {
         if self.expected.is_some_and(|expected| expected != self.length) {
-            return Error::e_explain(ErrorType::InternalError, "the response is not whole");
+            return Error::e_explain(ErrorType::InternalError, "the response is incomplete");
         }
         // An error would take it from those who read it; what is not there is not counted.
         let Some(fill) = self.fill.take() else { return Ok(MissFinishType::Created(0)) };
@@ -210,7 +210,7 @@ impl HandleHit for FillReader {
                 // Whose sender is gone stays as it was.
                 FillProgress::Growing(_) if self.progress.changed().await.is_ok() => {}
                 FillProgress::Growing(_) | FillProgress::Broken => {
-                    let reason = "the response broke off on its way into the cache";
+                    let reason = "the response ended early while the gateway cached it";
                     return Err(Error::explain(ErrorType::ReadError, reason).into_up());
                 }
             }

@@ -108,7 +108,10 @@ impl Storage for StoreView {
         let fill = id.and_then(|id| self.store.fill(number(key), id));
         let Some(fill) = fill else {
             // Pingora takes `None` for an impossibility and panics.
-            return Error::e_explain(ErrorType::InternalError, "the response is not on its way");
+            return Error::e_explain(
+                ErrorType::InternalError,
+                "the cache no longer has the response that is being stored",
+            );
         };
         Ok(Some((fill.meta()?, Box::new(FillReader::new(fill)))))
     }
@@ -120,7 +123,7 @@ impl Storage for StoreView {
         _: &SpanHandle,
     ) -> Result<MissHandler> {
         let Some(target) = key.extensions.get::<CacheTarget>() else {
-            return Error::e_explain(ErrorType::InternalError, "a key without its URL");
+            return Error::e_explain(ErrorType::InternalError, "the cache key has no URL");
         };
         let compact = key.to_compact();
         let written = meta.serialize()?;

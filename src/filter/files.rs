@@ -184,7 +184,8 @@ impl FilesFilter {
             Verdict::Failed => {
                 return Reply::gateway_error(
                     ErrorCode::PreconditionFailed,
-                    "the file is another by now than the request wants it to be",
+                    "the file does not meet the precondition of the request (If-Match or \
+                     If-Unmodified-Since)",
                 );
             }
             Verdict::Proceed => {}
@@ -262,7 +263,7 @@ impl Filter for FilesFilter {
         if method != Method::GET && method != Method::HEAD {
             let reply = Reply::gateway_error(
                 ErrorCode::MethodNotAllowed,
-                "files can be read, by GET and HEAD",
+                "files can only be read: use GET or HEAD",
             );
             let reply = reply.header(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return Ok(Flow::Respond(reply));

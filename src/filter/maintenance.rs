@@ -33,8 +33,11 @@ impl Filter for MaintenanceFilter {
     fn describe(&self) -> String {
         let allow = self.allow.iter().map(ToString::to_string).collect::<Vec<_>>();
         let but =
-            if allow.is_empty() { String::new() } else { format!(" but {}", allow.join(" ")) };
-        format!("maintenance: for all{but}, retry after {}s, {:?}", self.retry_after, self.message)
+            if allow.is_empty() { String::new() } else { format!(" except {}", allow.join(" ")) };
+        format!(
+            "maintenance: for all clients{but}, retry after {}s, {:?}",
+            self.retry_after, self.message
+        )
     }
 
     async fn on_request(&self, request: &mut Request<'_>) -> Result<Flow, Error> {

@@ -19,7 +19,7 @@ pub(crate) struct RateLimitFilter {
 impl Filter for RateLimitFilter {
     fn describe(&self) -> String {
         let limit = |limit: &Arc<RateLimit>| {
-            let together = if limit.shared().is_some() { ", counted together" } else { "" };
+            let together = if limit.shared().is_some() { ", shared by all gateways" } else { "" };
             format!("{}{together}", limit.settings())
         };
         let limits = self.limits.iter().map(limit).collect::<Vec<_>>();
@@ -41,7 +41,7 @@ impl Filter for RateLimitFilter {
 }
 
 fn too_many(limit: &RateLimit, wait: Duration) -> Reply {
-    let message = format!("too many requests: {} are allowed here", limit.settings());
+    let message = format!("too many requests; the limit is {}", limit.settings());
     // A second too late does no harm, `0` would mean at once.
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     Reply::gateway_error(ErrorCode::RateLimited, message)

@@ -29,7 +29,8 @@ impl Filter for RedirectFilter {
         let variables = Variables { request: request.head, exchange: request.exchange };
         // All but visible ASCII is escaped in it.
         let Some(location) = variables.uri(&self.to) else {
-            let reason = "what the request says makes no URL to be sent to: it names no host, or a dot segment";
+            let reason = "the request cannot be redirected: it names no host, or its path has a \
+                          dot segment";
             let reply = Reply::gateway_error(ErrorCode::BadRequest, reason);
             return Ok(Flow::Respond(reply));
         };

@@ -98,7 +98,8 @@ impl Registry {
         let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if name.is_empty() || !name.chars().all(is_word) {
             let fault = format!(
-                "the program registers a filter as {name:?}; a name has lower-case letters, digits and `_`"
+                "the program registers a filter with the invalid name {name:?}: use lower-case \
+                 letters, digits and `_`"
             );
             self.faults.push(fault);
             return;
@@ -108,7 +109,7 @@ impl Registry {
                 span: error.span,
                 reason: match error.path.split(['.', '[']).any(is_secret) {
                     // Serde quotes the value.
-                    true => "its type refuses the value".to_owned(),
+                    true => "the value has the wrong type".to_owned(),
                     false => error.reason,
                 },
                 path: join(used, &error.path),
@@ -123,7 +124,7 @@ impl Registry {
             Ok(Arc::new(filter))
         });
         if self.factories.insert(name.to_owned(), build).is_some() {
-            self.faults.push(format!("the program registers two filters as `{name}`"));
+            self.faults.push(format!("the program registers two filters with the name `{name}`"));
         }
         self.schemas.add::<S>(name);
     }

@@ -110,6 +110,6 @@ impl RateLimitSettings {
 impl fmt::Display for RateLimitSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { requests, per, burst, by, .. } = self;
-        write!(f, "{requests} in {} by {by}, {burst} at once", humantime::format_duration(*per))
+        write!(f, "{requests} per {} by {by}, burst {burst}", humantime::format_duration(*per))
     }
 }

@@ -15,7 +15,7 @@ impl AccessLog {
     pub fn frame(&self, session: &Session, direction: Direction, header: &FrameHeader) {
         let opcode = header.opcode.as_str();
         if self.format() == AccessLogFormat::Text {
-            let fin = if header.fin { "" } else { ", to be continued" };
+            let fin = if header.fin { "" } else { ", continued in another frame" };
             let what = format!("{opcode} frame, {} bytes{fin}", header.length);
             return self.write_text(session, direction, &what);
         }

@@ -114,7 +114,7 @@ impl LineObserver for OwnLog {
             &Record::builder()
                 .level(Level::Warn)
                 .target(module_path!())
-                .args(format_args!("{lines} lines of this log are lost: stderr did not take them"))
+                .args(format_args!("{lines} lines of this log are lost: stderr was blocked"))
                 .build(),
         );
         written.is_ok().then_some(preface)

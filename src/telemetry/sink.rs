@@ -88,7 +88,10 @@ impl LineSink {
             // Now and then only: the gateway's own log must not drown as well.
             let dropped = self.dropped();
             if dropped.is_power_of_two() {
-                ::log::warn!("access log: {dropped} lines dropped so far, the writer is too slow");
+                ::log::warn!(
+                    "access log: {dropped} lines dropped so far, because they come faster than \
+                     they can be written"
+                );
             }
         }
     }
@@ -101,7 +104,10 @@ impl LineSink {
     /// Waits until all lines handed over so far are written, but no longer than `bound`.
     pub fn flush(&self, bound: Duration) {
         if !self.writer.flush(bound) {
-            ::log::warn!("access log: {} takes nothing; its last lines are lost", self.target);
+            ::log::warn!(
+                "access log: writing to {} is blocked; the last lines are lost",
+                self.target
+            );
         }
     }
 }
@@ -123,7 +129,8 @@ impl LineObserver for AccessLogObserver {
         self.is_logged = self.alarm.should_log();
         if self.is_logged {
             ::log::error!(
-                "access log: {} cannot be written: {error}; lines are lost until it can",
+                "access log: cannot write to {}: {error}; lines are lost until writing succeeds \
+                 again",
                 self.target
             );
         }
@@ -131,12 +138,15 @@ impl LineObserver for AccessLogObserver {
 
     fn recovered(&mut self) {
         if std::mem::take(&mut self.is_logged) {
-            ::log::info!("access log: {} is written again", self.target);
+            ::log::info!("access log: writing to {} succeeds again", self.target);
         }
     }
 
     fn not_reopened(&mut self, error: &io::Error) {
-        ::log::error!("access log: {} cannot be opened again: {error}", self.target);
+        ::log::error!(
+            "access log: cannot reopen {}: {error}; lines go to the file that was open before",
+            self.target
+        );
     }
 }
 

@@ -157,7 +157,10 @@ pub(crate) fn machine_roots() -> &'static Roots {
             let _ = roots.add(CertificateDer::from(certificate.to_vec()));
         }
         if roots.is_empty() {
-            log::warn!("the machine has no certificate authorities: no upstream can be verified");
+            log::warn!(
+                "this system has no trusted certificate authorities: TLS connections to \
+                 upstreams without their own `ca` fail"
+            );
         }
         Arc::new(roots)
     });

@@ -44,8 +44,8 @@ pub enum CertificateError {
 impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Certificate(reason) => write!(f, "the certificate: {reason}"),
-            Self::Key(reason) => write!(f, "the key: {reason}"),
+            Self::Certificate(reason) => write!(f, "the certificate is not usable: {reason}"),
+            Self::Key(reason) => write!(f, "the private key is not usable: {reason}"),
         }
     }
 }
@@ -63,12 +63,12 @@ impl Certificate {
     /// The same from their texts.
     pub fn parse(chain: &str, key: &str) -> Result<Self, CertificateError> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
-        let chain = chain
-            .map_err(|error| CertificateError::Certificate(format!("it is not PEM: {error}")))?;
+        let chain =
+            chain.map_err(|error| CertificateError::Certificate(format!("not PEM: {error}")))?;
         let read = PrivateKeyDer::from_pem_slice(key.as_bytes());
         let read = read.map_err(|error| match is_encrypted(key.as_bytes()) {
             true => CertificateError::Key(ENCRYPTED_KEY_HELP.to_owned()),
-            false => CertificateError::Key(format!("it is not PEM: {error}")),
+            false => CertificateError::Key(format!("not PEM: {error}")),
         });
         Self::new(chain, read?)
     }
@@ -78,7 +78,7 @@ impl Certificate {
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, CertificateError> {
         let Some(leaf) = chain.first() else {
-            return Err(CertificateError::Certificate("there is no certificate in it".to_owned()));
+            return Err(CertificateError::Certificate("contains no certificate".to_owned()));
         };
         let (_, parsed) = X509Certificate::from_der(leaf)
             .map_err(|_| CertificateError::Certificate("not an X.509 certificate".to_owned()))?;
@@ -94,18 +94,19 @@ impl Certificate {
         });
         let curve = unknown_curve(&key);
         let key = CertifiedKey::from_der(chain, key, provider()).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                CertificateError::Key("the key is not the certificate's".to_owned())
-            }
+            rustls::Error::InconsistentKeys(_) => CertificateError::Key(
+                "the private key does not belong to the certificate".to_owned(),
+            ),
             error => CertificateError::Key(match (curve, rsa_bits) {
                 (None, Some(bits)) if bits < MIN_RSA_BITS => format!(
-                    "the RSA key has {bits} bits; TLS here needs at least {MIN_RSA_BITS}: make a new key"
+                    "the RSA key has {bits} bits, but TLS needs at least {MIN_RSA_BITS}: create \
+                     a new key"
                 ),
                 (Some(curve), _) => format!(
-                    "its curve, {curve}, is none that TLS uses here: make a key with P-256, P-384 or \
-                     Ed25519"
+                    "the curve {curve} of the key is not supported: create a key with P-256, \
+                     P-384 or Ed25519"
                 ),
-                (None, _) => format!("the key can't be used: {error}"),
+                (None, _) => format!("the key is not supported: {error}"),
             }),
         })?;
         Ok(Self { key: Arc::new(key), names, not_before, not_after })
@@ -153,8 +154,9 @@ pub(crate) fn read_pem(path: &Path) -> std::io::Result<Vec<u8>> {
     tidegate_disk::read(path, MAX_FILE_SIZE)
 }
 
-const ENCRYPTED_KEY_HELP: &str = "it is encrypted: nobody is asked for its passphrase when the gateway starts. \
-                         Write it without one, `openssl pkey -in KEY -out PLAIN`, with mode 0600";
+const ENCRYPTED_KEY_HELP: &str = "the private key is encrypted, and the gateway cannot ask for a \
+                                  passphrase. Decrypt it with `openssl pkey -in KEY -out PLAIN`, \
+                                  and give the file mode 0600";
 
 /// Whether a key is encrypted (RFC 5958, section 3; RFC 1421, section 4.6.1.1).
 fn is_encrypted(pem: &[u8]) -> bool {
@@ -195,7 +197,7 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String>
     let text = read_pem(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|_| match is_encrypted(&text) {
         true => format!("{shown}: {ENCRYPTED_KEY_HELP}"),
-        false => format!("{shown} holds no private key in PEM"),
+        false => format!("{shown} contains no private key in PEM format"),
     })
 }
 
@@ -205,10 +207,12 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let text = read_pem(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match found {
-        Ok(found) if found.is_empty() => Err(format!("{shown} holds no certificate in PEM")),
+        Ok(found) if found.is_empty() => {
+            Err(format!("{shown} contains no certificate in PEM format"))
+        }
         Ok(found) => match found.iter().all(|der| X509Certificate::from_der(der).is_ok()) {
             true => Ok(found),
-            false => Err(format!("{shown} holds what is no X.509 certificate")),
+            false => Err(format!("{shown} contains a certificate that is not X.509")),
         },
         Err(error) => Err(format!("{shown} is not PEM: {error}")),
     }
@@ -218,9 +222,9 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 pub(crate) fn roots(path: &Path) -> Result<Roots, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
-        roots
-            .add(certificate)
-            .map_err(|error| format!("{} is no authority: {error}", path.display()))?;
+        roots.add(certificate).map_err(|error| {
+            format!("{} is not a certificate authority: {error}", path.display())
+        })?;
     }
     Ok(Arc::new(roots))
 }

@@ -127,7 +127,7 @@ impl<C: HttpClient> HttpClient for CollectorClient<C> {
         let sent = self.inner.send_bytes(request).await;
         if let Err(error) = &sent {
             // The exporter keeps the reason to itself.
-            log::debug!("traces: {error}");
+            log::debug!("traces: sending spans failed: {error}");
         }
         sent
     }

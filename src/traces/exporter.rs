@@ -36,7 +36,10 @@ impl Exporter {
         self.queue.get_or_init(|| match self.collector.exporter() {
             Ok(otlp) => Some(BatchSpanProcessor::builder(self.watched(otlp)).build()),
             Err(error) => {
-                log::error!("traces: nothing is sent to {}: {error}", self.collector.endpoint);
+                log::error!(
+                    "traces: cannot create the exporter for {}: {error}; no spans are sent",
+                    self.collector.endpoint
+                );
                 None
             }
         });
@@ -115,7 +118,9 @@ impl SpanExporter for WatchedExporter {
             let lost = self.lost.fetch_add(count, Ordering::Relaxed) + count;
             if self.alarm.should_log() {
                 let endpoint = &self.endpoint;
-                log::warn!("traces: {endpoint} takes none: {error}; {lost} spans lost so far");
+                log::warn!(
+                    "traces: cannot send spans to {endpoint}: {error}; {lost} spans lost so far"
+                );
             }
         }
         sent

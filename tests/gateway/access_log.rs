@@ -403,7 +403,7 @@ async fn lines_lost_to_a_full_disk_are_counted_and_logged_once() {
         gateway.get("/", &[]).await;
         until("the line is counted", || lost(f64::from(round))).await;
     }
-    let needle = "access log: /dev/full cannot be written: No space left on device";
+    let needle = "access log: cannot write to /dev/full: No space left on device";
     gateway.says(0, needle).await;
     let said = gateway.log_lines();
     assert_eq!(said.iter().filter(|line| line.contains("/dev/full")).count(), 1, "{said:?}");

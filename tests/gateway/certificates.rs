@@ -42,9 +42,10 @@ async fn broken_key_pair_is_logged_and_the_old_one_stays() {
     let key = https.gateway.folder().join("site.key");
     let good = std::fs::read(&key).expect("the key");
     let other = std::fs::read(https.gateway.folder().join("star.key")).expect("another key");
-    for (broken, told) in
-        [(other.as_slice(), "the key is not the certificate's"), (b"rubbish", "no private key")]
-    {
+    for (broken, told) in [
+        (other.as_slice(), "the private key does not belong to the certificate"),
+        (b"rubbish", "no private key"),
+    ] {
         let mark = https.gateway.mark();
         std::fs::write(&key, broken).expect("written");
         https.gateway.says(mark, told).await;

@@ -253,7 +253,7 @@ async fn health_checks_use_tls_and_the_configured_host() {
             good.handshakes().max(good.heads().len()) > 3
         })
         .await;
-        let unwell =
+        let unhealthy =
             gateway.log_lines().iter().filter(|line| line.contains("is unhealthy")).count();
         assert_eq!(unhealthy, 1, "{check}: the good one is healthy");
         assert!(expired.heads().is_empty(), "{check}");

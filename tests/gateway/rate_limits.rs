@@ -29,7 +29,7 @@ async fn rfc6585_4_limited_request_is_429_with_retry_after() {
     assert!((500..=600).contains(&wait), "one in ten minutes: {wait}");
     assert_eq!(refused.error()["error"], "rate_limited");
     let message = refused.error()["message"].as_str().expect("text").to_owned();
-    assert!(message.contains("6 in 1h by client_address, 3 at once"), "{message}");
+    assert!(message.contains("6 per 1h by client_address, burst 3"), "{message}");
     assert_eq!(refused.head.only("access-control-allow-origin"), Some("https://app.example"));
     assert_eq!(gateway.refused(&Handshake::to("/ws")).await.status(), 429);
     assert_eq!(upstream.requests().len(), 3, "the upstream is not asked");
@@ -116,7 +116,7 @@ async fn all_limits_apply_and_a_route_replaces_global_ones() {
     let own = [
         ("route", "own"),
         ("by", "client_address"),
-        ("limit", "1 in 1h by client_address, 1 at once"),
+        ("limit", "1 per 1h by client_address, burst 1"),
     ];
     assert!((metrics.value(name, &own) - 2.0).abs() < f64::EPSILON);
 }
@@ -129,7 +129,7 @@ async fn reload_keeps_unchanged_limits_and_explain_counts_nothing() {
     let url = format!("http://127.0.0.1:{}/", gateway.port());
     for _ in 0..3 {
         let told = cli(gateway.folder(), &["explain", &url], &[]).await;
-        assert!(told.stdout.contains("2 in 1h by client_address"), "{}", told.all());
+        assert!(told.stdout.contains("2 per 1h by client_address"), "{}", told.all());
     }
     assert_eq!(admitted(&gateway, "/", &[], 2).await, 2);
     let mark = gateway.mark();
